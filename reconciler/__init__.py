@@ -1,0 +1,3 @@
+"""updoser keeps endpoint-security components current on a fleet: plan, review, apply, converge."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""What runs on a client, and the two ends of its protocol."""

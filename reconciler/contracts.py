@@ -1,0 +1,170 @@
+"""What every kind of plugin promises. Implementations live in `plugins/`; the core imports only this.
+
+A plugin module states `OPTIONS`, a JSON Schema (2020-12) of its options, and `PLUGIN`, which the loader calls as
+`PLUGIN(options, context)`. `OPTIONS` is merged into the validation of the spec. Options arrive validated, with schema
+defaults filled in, relative paths untouched (they start from `context.base`) and secrets as `SecretRef`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+    from logging import Logger
+    from pathlib import Path
+    from threading import Event
+
+    from reconciler.model.client import Client, DeployReport, DeployRequest, Facts, InventoryEntry
+    from reconciler.model.release import Component, Release, ReleaseFile, SourceReport
+    from reconciler.model.spec import SecretRef
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """How a command on a client ended: its exit status and what it printed, cut at the pipe's limit."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Pipe(Protocol):
+    """A way to run one command on a client with a byte stream as its standard input."""
+
+    def run(self, command: str, stdin: Iterable[bytes], *, timeout: float) -> Completed:
+        """Run `command` with the client's login shell, feed it `stdin`, and read its output while writing.
+
+        A command that ends before it has read everything isn't an error of the pipe. Output beyond 1 MiB (stderr:
+        64 KiB) is read and dropped.
+
+        Raises:
+            TransportError: the connection broke or `timeout` seconds passed.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Become:
+    """How a session gets the rights it needs: `sudo` without a password and a terminal.
+
+    `command` names the one fixed wrapper that sudoers allows, a copy of the client script; empty: `sudo sh`.
+    """
+
+    method: str = "sudo"
+    command: str = ""
+
+
+class ShellFactory(Protocol):
+    """Makes a Session from a pipe: the context hands it to transports that reach a POSIX shell."""
+
+    def __call__(self, pipe: Pipe, *, shell: str = "sh", become: Become | None = None) -> Session:
+        """Give the session that speaks the client protocol over `pipe`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a plugin gets beside its options: everything that it needs from outside, and nothing else.
+
+    `base` is the folder that relative paths start from, `work` a folder for the plugin's own files (it exists), `clock`
+    gives the time in UTC, `secret` resolves a reference to its value or raises SecretError.
+    """
+
+    base: Path
+    work: Path
+    clock: Callable[[], datetime]
+    secret: Callable[[SecretRef], str]
+    log: Logger
+    shell: ShellFactory
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where releases come from."""
+
+    def releases(self, components: Mapping[str, Component]) -> SourceReport:
+        """List what the source offers of these components (by id); releases it holds back stand in `problems`.
+
+        Raises:
+            SourceError: the source as a whole can't be read.
+        """
+
+    def open(self, release: Release, file: ReleaseFile) -> AbstractContextManager[BinaryIO]:
+        """Open one file of a release that `releases` listed. The reader verifies size and digest; the source needn't.
+
+        Raises:
+            SourceError: the file can't be read.
+        """
+
+
+@runtime_checkable
+class Inventory(Protocol):
+    """Where clients are listed."""
+
+    def clients(self) -> Iterable[InventoryEntry]:
+        """List all clients, each name once.
+
+        Raises:
+            InventoryError: the list can't be had, or an entry is malformed (the message names the place).
+        """
+
+
+class Session(Protocol):
+    """One connection to one client."""
+
+    def facts(self, install_root: str, *, verify: bool = False) -> Facts:
+        """Look at the client in one round trip. `verify` hashes every file; else sizes and times are believed.
+
+        Raises:
+            ClientError: the client answered that it can't (its message says why).
+            ProtocolError: the answer is malformed or cut short.
+            TransportError: the connection broke or timed out.
+        """
+
+    def deploy(
+        self, request: DeployRequest, content: Callable[[str], AbstractContextManager[BinaryIO]]
+    ) -> DeployReport:
+        """Carry out a request in one exec; `content` opens the store's file of a SHA-256.
+
+        Raises:
+            OtherControllerError: the client answers to another lineage or a higher epoch; it touched nothing.
+            ClientError, ProtocolError, TransportError: as for `facts`; the client finished or undid the step it was in.
+        """
+
+
+@runtime_checkable
+class Transport(Protocol):
+    """A way to reach clients of a group."""
+
+    def connect(self, client: Client) -> AbstractContextManager[Session]:
+        """Connect to a client.
+
+        Raises:
+            TransportError: it can't be reached; AuthenticationError and HostKeyError say more.
+        """
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """How work is spread over clients."""
+
+    def run(
+        self, work: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, forks: int, stop: Event
+    ) -> Iterator[tuple[ItemT, ResultT]]:
+        """Call `work` for each item, at most `forks` at a time, and give results as they come.
+
+        Once `stop` is set no item is begun; those under way are finished and given. `work` maps its own errors to
+        results: what it raises ends the run.
+        """
+
+
+class PluginModule(Protocol):
+    """The shape of a plugin module."""
+
+    OPTIONS: Mapping[str, Any]
+    PLUGIN: Callable[[Mapping[str, Any], Context], Any]

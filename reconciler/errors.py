@@ -1,0 +1,193 @@
+"""The tree of errors; each class owns the exit code that a command ends with.
+
+    UpdoserError                     1   something went wrong and the message says what to do
+    ├── UsageError                  64   the command line asks for what can't be
+    ├── SpecError                   65   the desired state is invalid; carries every problem found
+    ├── RefusedError                 5   updoser could, but must not
+    │   ├── StalePlanError           5   what the plan was made from has changed
+    │   ├── LockHeldError            5   another run holds the lock
+    │   ├── OtherControllerError     5   clients answer to another controller
+    │   └── InventoryShrankError     5   an inventory lost more clients than allowed
+    ├── PluginError                  1   a plugin can't be found, loaded or configured
+    ├── SecretError                  1   a secret reference can't be resolved
+    ├── SourceError                  1   a source can't be read or broke its promise
+    ├── InventoryError               1   an inventory can't be read
+    ├── StoreError                   1   the store can't be read or written, or a file is damaged
+    ├── StateError                   1   the state can't be read or written
+    ├── DocumentError                1   a document (plan file, manifest) is malformed
+    ├── TransportError               4   a client can't be reached
+    │   ├── AuthenticationError      4   the client refused every credential
+    │   └── HostKeyError             4   the host key is unknown, changed or revoked
+    ├── ClientError                  3   a client was reached and failed
+    │   └── ProtocolError            3   its answer isn't what the protocol allows
+    ├── OutcomeError                     how a run ended, when not well
+    │   ├── ClientsFailedError       3   some clients failed
+    │   └── ClientsUnreachableError  4   more clients unreachable than tolerated, none failed
+    └── InterruptedRunError        130   interrupted; the journal is written, the lock released
+
+Foreign exceptions are mapped where a library is called, never higher: nothing but these leaves a room.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class UpdoserError(Exception):
+    """The root of all errors that a user sees.
+
+    The message says where and what; `hint` says what to do about it.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+class UsageError(UpdoserError):
+    """The command line asks for what can't be."""
+
+    exit_code = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with the desired state, and where.
+
+    `line` and `column` count from 1; 0 means that the place is not known. `excerpt` is the source line without its line
+    end. `file` is as the user named it.
+    """
+
+    message: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    excerpt: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+        lines = [f"{place}: {self.message}" if place else self.message]
+        if self.excerpt and self.line:
+            gutter = f"  {self.line} | "
+            indent = "".join("\t" if char == "\t" else " " for char in self.excerpt[: max(self.column - 1, 0)])
+            lines += [gutter + self.excerpt, " " * (len(gutter) - 2) + "| " + indent + "^"]
+        if self.hint:
+            lines.append(f"  {self.hint}")
+        return "\n".join(lines)
+
+
+class SpecError(UpdoserError):
+    """The desired state is invalid; `problems` holds all that was found, in file order."""
+
+    exit_code = 65
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class RefusedError(UpdoserError):
+    """updoser could, but must not."""
+
+    exit_code = 5
+
+
+class StalePlanError(RefusedError):
+    """What the plan was made from has changed."""
+
+
+class LockHeldError(RefusedError):
+    """Another run holds the lock."""
+
+
+class OtherControllerError(RefusedError):
+    """Clients answer to another controller."""
+
+
+class InventoryShrankError(RefusedError):
+    """An inventory lost more clients than allowed."""
+
+
+class PluginError(UpdoserError):
+    """A plugin can't be found, loaded or configured."""
+
+
+class SecretError(UpdoserError):
+    """A secret reference can't be resolved."""
+
+
+class SourceError(UpdoserError):
+    """A source can't be read or broke its promise."""
+
+
+class InventoryError(UpdoserError):
+    """An inventory can't be read."""
+
+
+class StoreError(UpdoserError):
+    """The store can't be read or written, or a file in it is damaged."""
+
+
+class StateError(UpdoserError):
+    """The state can't be read or written."""
+
+
+class DocumentError(UpdoserError):
+    """A document (plan file, manifest) is malformed."""
+
+
+class TransportError(UpdoserError):
+    """A client can't be reached."""
+
+    exit_code = 4
+
+
+class AuthenticationError(TransportError):
+    """The client refused every credential."""
+
+
+class HostKeyError(TransportError):
+    """The host key is unknown, changed or revoked."""
+
+
+class ClientError(UpdoserError):
+    """A client was reached and failed."""
+
+    exit_code = 3
+
+
+class ProtocolError(ClientError):
+    """A client's answer isn't what the protocol allows."""
+
+
+class OutcomeError(UpdoserError):
+    """How a run ended, when not well."""
+
+
+class ClientsFailedError(OutcomeError):
+    """Some clients failed."""
+
+    exit_code = 3
+
+
+class ClientsUnreachableError(OutcomeError):
+    """More clients were unreachable than tolerated, and none failed."""
+
+    exit_code = 4
+
+
+class InterruptedRunError(UpdoserError):
+    """Interrupted by the user; the journal is written and the lock released."""
+
+    exit_code = 130

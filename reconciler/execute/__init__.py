@@ -1,0 +1,1 @@
+"""Everything that changes something: downloads and deployments, as the plan says."""

@@ -1,0 +1,1 @@
+"""Frozen dataclasses: what updoser talks about. No I/O."""

@@ -1,0 +1,210 @@
+"""Clients, what they have, and what is asked of and answered by them in one exchange."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model.release import ANY_PLATFORM
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.model.release import ReleaseFile
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A machine of the fleet: how it is named, reached and selected.
+
+    `address` is a host name or a literal address; `port` and `user` are None where the transport's own hold. `vars` are
+    free values for templates and hooks: text, never code.
+    """
+
+    name: str
+    group: str
+    address: str = ""
+    port: int | None = None
+    user: str | None = None
+    labels: tuple[str, ...] = ()
+    install_root: str = ""
+    vars: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryEntry:
+    """A client as an inventory lists it, before `select` and `labels_from`; `groups` are the inventory's own."""
+
+    name: str
+    address: str = ""
+    port: int | None = None
+    user: str | None = None
+    labels: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    vars: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Installed:
+    """A component on a client.
+
+    `digest` is the content digest of the files that are really there, or empty when they aren't what the client's
+    manifest promises; `damage` then says what is wrong. `layout` is the fingerprint of the install targets that were
+    last carried out. `previous` is the version that `current` pointed to before, or empty.
+    """
+
+    component: str
+    version: str
+    digest: str
+    previous: str = ""
+    layout: str = ""
+    damage: str = ""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one client has: the unit in which a fleet is compared. Clients with equal profiles share a cohort.
+
+    `installed` is sorted by component. `lineage` and `epoch` name the controller that last changed the client; they are
+    empty and 0 on a client that updoser never changed. `tools` are the commands that matter for the choice of codecs.
+    """
+
+    platform: str = ANY_PLATFORM
+    installed: tuple[Installed, ...] = ()
+    tools: tuple[str, ...] = ()
+    lineage: str = ""
+    epoch: int = 0
+    selinux: bool = False
+    unmanaged: tuple[str, ...] = ()
+
+    @cached_property
+    def by_component(self) -> dict[str, Installed]:
+        """What is installed, by component."""
+        return {entry.component: entry for entry in self.installed}
+
+    def to_json(self) -> str:
+        """Give the canonical JSON form, from which `from_json` makes an equal profile."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Profile:
+        """Read what `to_json` gave."""
+        data: dict[str, Any] = json.loads(text)
+        data["installed"] = tuple(Installed(**entry) for entry in data["installed"])
+        data["tools"] = tuple(data["tools"])
+        data["unmanaged"] = tuple(data["unmanaged"])
+        return cls(**data)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the canonical form: equal for equal profiles, in every process."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The answer of a client to one look: its profile and what doesn't belong into it because it always changes.
+
+    `free` is the room below the install root in bytes. `seconds` is what the shell needed, without the network.
+    """
+
+    profile: Profile
+    free: int
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class InstallTarget:
+    """Where files of a release must end up, beside `<install_root>/<component>/current`.
+
+    `files` is a glob over the release's file names, `to` an absolute folder that exists. Methods: `rename` writes
+    beside and renames over; `copy` writes into the existing file (for daemons that hold its inode); `link` makes a
+    symbolic link to `current/<file>`. Empty owner, group and mode leave what the script's umask and user give.
+    """
+
+    files: str
+    to: str
+    method: str = "rename"
+    owner: str = ""
+    group: str = ""
+    mode: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Everything beside the content that a switch of one component carries out."""
+
+    targets: tuple[InstallTarget, ...] = ()
+    replaces: tuple[str, ...] = ()
+    unmanaged: str = "keep"
+    selinux: str = "none"
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal layouts, in every process; a client remembers it in its manifest."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One component of a deploy request.
+
+    The client carries it out only when it has `from_version` with `from_digest` (both empty: nothing of the component);
+    else it answers `stale`. `files` are all files of the release TO; those named in `kept` aren't sent: the client
+    copies them from FROM, where they must have the same digest.
+    """
+
+    component: str
+    from_version: str
+    from_digest: str
+    to_version: str
+    to_digest: str
+    files: tuple[ReleaseFile, ...]
+    kept: frozenset[str] = frozenset()
+    layout: Layout = Layout()
+
+    @property
+    def payload(self) -> tuple[ReleaseFile, ...]:
+        """The files whose bytes are sent, in the order in which they are sent."""
+        return tuple(file for file in self.files if file.name not in self.kept)
+
+
+@dataclass(frozen=True, slots=True)
+class DeployRequest:
+    """All that one client is to change in one exchange. `keep` counts the versions that stay, the new one included."""
+
+    lineage: str
+    epoch: int
+    install_root: str
+    keep: int
+    steps: tuple[Step, ...]
+
+
+OUTCOMES = ("changed", "ok", "stale", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one step.
+
+    `status` is one of OUTCOMES: `changed` (TO is switched to), `ok` (it was there already), `stale` (the client has
+    neither FROM nor TO: `version` and `digest` say what; nothing was touched), `failed` (`message` says why; the
+    client has what it had before: `version` and `digest`).
+    """
+
+    component: str
+    status: str
+    version: str = ""
+    digest: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeployReport:
+    """The outcomes of a request, one for each step and in its order, and the payload bytes that were sent."""
+
+    outcomes: tuple[Outcome, ...]
+    bytes_sent: int

@@ -1,0 +1,35 @@
+"""What happens during a run, as data: for progress on a terminal, for logs, for machines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+EVENT_TYPES = (
+    "run_started",
+    "client_observed",
+    "source_read",
+    "download_started",
+    "download_finished",
+    "deploy_started",
+    "client_finished",
+    "warning",
+    "run_finished",
+)
+LEVELS = ("info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened. `fields` hold what is particular to the type, as JSON scalars and lists."""
+
+    time: datetime
+    run_id: str
+    type: str
+    level: str
+    message: str
+    fields: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,136 @@
+"""A plan: everything that one apply will do, as data, with the members of its cohorts standing once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reconciler.model.release import ANY_PLATFORM
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from reconciler.model.client import Profile
+
+DEPLOY_REASONS = ("missing", "outdated", "pinned", "digest_mismatch", "layout_changed")
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Clients of one group with the same profile and the same planner-relevant overrides: the unit of the diff.
+
+    `profile` is None for clients that nothing is known of; `unknown` then says why. `hold` is the reason for which they
+    are left alone. `members` are client names, sorted.
+    """
+
+    group: str
+    members: tuple[str, ...]
+    profile: Profile | None = None
+    unknown: str = ""
+    hold: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A release goes from a source into the store. `previous` is the highest version held before."""
+
+    component: str
+    previous: str
+    to: str
+    to_digest: str
+    platform: str
+    source: str
+    bytes: int
+    reason: str
+    kind: str = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Deploy:
+    """A release goes to clients. `bytes` and `bytes_full` are for each client; `members` names cohorts of the plan.
+
+    `path` lists the incrementals in the order of their use and `fallback` what replaces them when they fail; an empty
+    path means that the full itself is sent.
+    """
+
+    component: str
+    group: str
+    from_version: str
+    from_digest: str
+    to: str
+    to_digest: str
+    platform: str
+    reason: str
+    clients: int
+    members: tuple[str, ...]
+    bytes: int
+    bytes_full: int
+    path: tuple[str, ...] = ()
+    fallback: str = "full"
+    route: str = "direct"
+    wave: int = 1
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    downgrade: bool = False
+
+
+Change = Download | Deploy
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Clients to whom something applies that is no change: drift, a hold, an answer that did not come.
+
+    `component` and `version` are empty where the finding is about the clients as a whole.
+    """
+
+    group: str
+    clients: int
+    members: tuple[str, ...]
+    reason: str
+    component: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a plan is made from and refused without: see `StalePlanError`."""
+
+    lineage: str
+    epoch: int
+    serial: int
+    spec_digest: str
+    catalog_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The difference between the desired state and what is there, and what will be done about it.
+
+    `partial` says that a limit or target left something out. `gone` are clients that left the inventory since the last
+    look. `problems` are sentences about sources: releases held back, sources that did not answer. `members` maps the id
+    of each cohort that something refers to, to its clients.
+    """
+
+    plan_id: str
+    created: datetime
+    basis: Basis
+    downloads: tuple[Download, ...] = ()
+    deploys: tuple[Deploy, ...] = ()
+    drift: tuple[Finding, ...] = ()
+    held: tuple[Finding, ...] = ()
+    deferred: tuple[Finding, ...] = ()
+    unknown: tuple[Finding, ...] = ()
+    unreachable: tuple[Finding, ...] = ()
+    gone: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    clients: int = 0
+    partial: bool = False
+    platforms: tuple[str, ...] = (ANY_PLATFORM,)
+
+    @property
+    def empty(self) -> bool:
+        """True when nothing is due: what is held, deferred or unknown doesn't count."""
+        return not self.downloads and not self.deploys

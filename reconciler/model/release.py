@@ -1,0 +1,137 @@
+"""Components, catalogs and releases: what there is to keep current."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from reconciler.model.version import SCHEMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from reconciler.model.version import Version, VersionScheme
+
+KINDS = ("pattern", "engine", "driver", "service")
+SCAN_METHODS = ("conventional", "smart")
+ANY_PLATFORM = "any"
+
+COMPONENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+PLATFORM = re.compile(r"any|[a-z0-9]+-[a-z0-9_]+")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+MAX_FILE_NAME = 255
+_RESERVED_NAMES = frozenset({"current"})
+
+
+def file_name_problem(name: str) -> str:
+    """Say why a release may not hold a file of this name; an empty string when it may.
+
+    Odd names are quoted, not banned (`lpt$vpn.679` is real). Refused is what could leave its folder, hide, look like an
+    option, or break a line: `/`, backslash, control bytes, a leading `-` or `.`, and the name `current`.
+    """
+    if not name:
+        return "a file name is empty"
+    if len(name.encode("utf-8", "surrogateescape")) > MAX_FILE_NAME:
+        return f"a file name is longer than {MAX_FILE_NAME} bytes"
+    if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 or 0xD800 <= ord(char) <= 0xDFFF for char in name):
+        return f"the file name {name!r} has control bytes or isn't UTF-8"
+    if "/" in name or "\\" in name:
+        return f"the file name {name!r} has a slash or a backslash"
+    if name[0] in "-.":
+        return f"the file name {name!r} begins with {name[0]!r}"
+    if name in _RESERVED_NAMES:
+        return f"the file name {name!r} is reserved"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A named thing to keep current, as a catalog describes it."""
+
+    id: str
+    name: str
+    kind: str
+    scan_methods: frozenset[str] = frozenset(SCAN_METHODS)
+    duplicate: bool = False
+    scheme: VersionScheme = SCHEMES["dotted"]
+
+    def version(self, text: str) -> Version:
+        """Read a version of this component; ValueError when it isn't one."""
+        return self.scheme.parse(text)
+
+    def for_scan_method(self, method: str | None) -> bool:
+        """Say whether clients of a scan method get this component; without a method they get all."""
+        return method is None or method in self.scan_methods
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All components that the spec may name, by id, and the digest of the files that they came from."""
+
+    components: Mapping[str, Component]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ReleaseFile:
+    """One file of a release: name, size in bytes, SHA-256 in hexadecimal."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+def content_digest(files: Iterable[ReleaseFile]) -> str:
+    """Give the identity of a set of files: the SHA-256 of their `SHA256SUMS` listing, sorted by the bytes of the names.
+
+    Anyone can compute it beside the files: `LC_ALL=C sha256sum -- * | sha256sum`; that is how a client does.
+    """
+    listing = sorted(files, key=lambda file: file.name.encode())
+    return hashlib.sha256("".join(f"{file.sha256}  {file.name}\n" for file in listing).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Release:
+    """A version of a component for a platform: its files, sorted by name, and what its source says of it."""
+
+    component: str
+    version: str
+    platform: str
+    files: tuple[ReleaseFile, ...]
+    released: datetime | None = field(default=None, compare=False)
+    notes: str = field(default="", compare=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """The content digest of the release's files."""
+        return content_digest(self.files)
+
+    @property
+    def size(self) -> int:
+        """The size of all files in bytes."""
+        return sum(file.size for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A release that a source can serve."""
+
+    source: str
+    release: Release
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """What a source answered when it was asked: its releases, and what it held back and why.
+
+    `problems` are sentences that name the release and its path; a bad release never hides the good ones.
+    """
+
+    source: str
+    releases: tuple[Release, ...] = ()
+    problems: tuple[str, ...] = ()
+    error: str = ""

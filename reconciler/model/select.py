@@ -1,0 +1,97 @@
+"""Patterns that select clients, as Ansible users write them: `prod:&web:!db-*`, `pc-1,pc-2`, `*`, `@failed`.
+
+Terms are separated by `,` or `:` and matched, as globs or exactly, against a client's name, group and labels. Terms
+without a mark add clients; `&` keeps only those that match too; `!` takes away. The order of the terms doesn't matter:
+first what adds, then `&`, then `!`. A pattern of marks alone starts from all clients. `@name` matches the members of a
+named set that the caller gives (`@failed`: the clients that failed in the last run). `label=x`, `group=x` and
+`name=x` match that one thing only. Brackets and colons of an IPv6 literal are not split: `[2001:db8::1]`.
+
+Source of the rules: Ansible's "Patterns: targeting hosts and groups".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from fnmatch import translate
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+_SPLIT = re.compile(r"[,:](?![^\[]*\])")
+_FIELDS = ("name", "group", "label")
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A selection of clients; made by `parse`, asked with `matches`."""
+
+    text: str
+    added: tuple[Callable[[str, Collection[str], Collection[str]], bool], ...] = field(repr=False)
+    required: tuple[Callable[[str, Collection[str], Collection[str]], bool], ...] = field(repr=False)
+    excluded: tuple[Callable[[str, Collection[str], Collection[str]], bool], ...] = field(repr=False)
+
+    def matches(self, name: str, groups: Collection[str], labels: Collection[str]) -> bool:
+        """Say whether a client of that name, those groups and those labels is selected."""
+        return (
+            (not self.added or any(term(name, groups, labels) for term in self.added))
+            and all(term(name, groups, labels) for term in self.required)
+            and not any(term(name, groups, labels) for term in self.excluded)
+        )
+
+
+def parse(text: str, sets: Mapping[str, Collection[str]] | None = None) -> Pattern:
+    """Read a pattern; `sets` gives the names behind each `@set`.
+
+    Raises:
+        ValueError: the pattern is empty, has an empty term, or names a set that isn't there.
+    """
+    terms = [term.strip() for term in _SPLIT.split(text.strip())]
+    if not any(terms):
+        msg = "the pattern is empty; `*` selects all clients"
+        raise ValueError(msg)
+    kinds: dict[str, list[Callable[[str, Collection[str], Collection[str]], bool]]] = {"": [], "&": [], "!": []}
+    for term in filter(None, terms):
+        mark = term[0] if term[0] in "&!" else ""
+        kinds[mark].append(_term(term[len(mark) :], text, sets or {}))
+    return Pattern(text, tuple(kinds[""]), tuple(kinds["&"]), tuple(kinds["!"]))
+
+
+def _term(
+    term: str, pattern: str, sets: Mapping[str, Collection[str]]
+) -> Callable[[str, Collection[str], Collection[str]], bool]:
+    if not term:
+        msg = f"the pattern {pattern!r} has a mark without a name"
+        raise ValueError(msg)
+    if term.startswith("@"):
+        if term[1:] not in sets:
+            known = ", ".join(f"@{name}" for name in sorted(sets)) or "none"
+            msg = f"the pattern {pattern!r} names an unknown set {term!r} (there is: {known})"
+            raise ValueError(msg)
+        members = frozenset(sets[term[1:]])
+        return lambda name, _groups, _labels: name in members
+    prefix, _, rest = term.partition("=")
+    wanted = prefix if rest and prefix in _FIELDS else ""
+    match = _glob(rest if wanted else term)
+
+    def matches(name: str, groups: Collection[str], labels: Collection[str]) -> bool:
+        return (
+            (wanted in {"", "name"} and match(name))
+            or (wanted in {"", "group"} and _any(match, groups))
+            or (wanted in {"", "label"} and _any(match, labels))
+        )
+
+    return matches
+
+
+def _any(match: Callable[[str], bool], texts: Iterable[str]) -> bool:
+    return any(match(text) for text in texts)
+
+
+def _glob(text: str) -> Callable[[str], bool]:
+    literal = text[1:-1] if text.startswith("[") and text.endswith("]") and ":" in text else text
+    if literal is not text or not any(char in text for char in "*?["):
+        return literal.__eq__
+    compiled = re.compile(translate(text))
+    return lambda candidate: compiled.match(candidate) is not None

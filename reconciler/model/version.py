@@ -1,0 +1,123 @@
+"""Versions and the schemes that order them.
+
+A scheme accepts one spelling of each version, so that a version's text is its identity (it names folders on clients)
+and equal versions are equal texts. Order is by numeric fields, never by text, file name or a part of the version:
+
+* `pattern`   roll.pattern.build: `16.679.00`. The pattern runs from 100 to 999, then the roll rises: `16.999.00` is
+  followed by `17.100.00`. Its integer form is roll * 100000 + pattern * 100 + build: 1667900.
+* `dotted`    one to six numeric fields: `9.850.1008`, `1.1.25010.7`. A version is below its own extension: 1.0 < 1.0.0.
+* `integer`   `27811`.
+* `calver`    a date, then an optional number of that day: `2026.11.19`, `2026.11.19.2`.
+
+Source of the rules: the project's facts of the field, "Versions".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from functools import total_ordering
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_NUMBER = r"(?:0|[1-9][0-9]{0,17})"
+_PATTERN = re.compile(r"([1-9][0-9]{0,5})\.([1-9][0-9]{2})\.([0-9]{2})")
+_DOTTED = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}){{0,5}}")
+_INTEGER = re.compile(_NUMBER)
+_CALVER = re.compile(r"([0-9]{4})\.([0-9]{2})\.([0-9]{2})(?:\.([1-9][0-9]{0,8}))?")
+
+
+@total_ordering
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of one scheme: its only spelling and the key that orders it."""
+
+    text: str
+    key: tuple[int, ...]
+
+    def __lt__(self, other: Version) -> bool:
+        return self.key < other.key
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _pattern(text: str) -> tuple[int, ...] | None:
+    match = _PATTERN.fullmatch(text)
+    return tuple(int(field) for field in match.groups()) if match else None
+
+
+def _dotted(text: str) -> tuple[int, ...] | None:
+    return tuple(int(field) for field in text.split(".")) if _DOTTED.fullmatch(text) else None
+
+
+def _integer(text: str) -> tuple[int, ...] | None:
+    return (int(text),) if _INTEGER.fullmatch(text) else None
+
+
+def _calver(text: str) -> tuple[int, ...] | None:
+    match = _CALVER.fullmatch(text)
+    if not match:
+        return None
+    year, month, day, number = (int(field or 0) for field in match.groups())
+    try:
+        date(year, month, day)
+    except ValueError:
+        return None
+    return year, month, day, number
+
+
+@dataclass(frozen=True, slots=True)
+class VersionScheme:
+    """A named way to read versions; `example` is shown in error messages."""
+
+    name: str
+    example: str
+    read: Callable[[str], tuple[int, ...] | None]
+
+    def parse(self, text: str) -> Version:
+        """Read `text` as a version.
+
+        Raises:
+            ValueError: the text is not a version of this scheme.
+        """
+        key = self.read(text)
+        if key is None:
+            msg = f"{text!r} is not a version of the scheme {self.name} (such as {self.example})"
+            raise ValueError(msg)
+        return Version(text, key)
+
+    def accepts(self, text: str) -> bool:
+        """Say whether `text` is a version of this scheme."""
+        return self.read(text) is not None
+
+
+SCHEMES: dict[str, VersionScheme] = {
+    scheme.name: scheme
+    for scheme in (
+        VersionScheme("pattern", "16.679.00", _pattern),
+        VersionScheme("dotted", "9.850.1008", _dotted),
+        VersionScheme("integer", "27811", _integer),
+        VersionScheme("calver", "2026.11.19", _calver),
+    )
+}
+
+
+def pattern_to_integer(version: Version) -> int:
+    """Give the integer form of a pattern version: 16.679.00 is 1667900."""
+    roll, pattern, build = version.key
+    return roll * 100_000 + pattern * 100 + build
+
+
+def pattern_from_integer(number: int) -> Version:
+    """Read the integer form of a pattern version: 1667900 is 16.679.00.
+
+    Raises:
+        ValueError: no pattern version has this integer form.
+    """
+    rest, build = divmod(number, 100)
+    roll, pattern = divmod(rest, 1000)
+    return SCHEMES["pattern"].parse(f"{roll}.{pattern}.{build:02}")

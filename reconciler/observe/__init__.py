@@ -1,0 +1,1 @@
+"""Everything that looks and nothing that decides: sources, store, inventories, clients."""

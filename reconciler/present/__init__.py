@@ -1,0 +1,1 @@
+"""The document of a plan, status or report, and the texts rendered from it."""

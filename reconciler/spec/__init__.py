@@ -1,0 +1,1 @@
+"""From YAML to Spec: read with lines kept, render, validate, build."""

@@ -1,0 +1,1 @@
+"""What updoser keeps: files by content, and the state."""
