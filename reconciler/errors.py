@@ -20,7 +20,7 @@
     │   └── HostKeyError             4   the host key is unknown, changed or revoked
     ├── ClientError                  3   a client was reached and failed
     │   └── ProtocolError            3   its answer isn't what the protocol allows
-    ├── OutcomeError                     how a run ended, when not well
+    ├── OutcomeError                 1   how a run ended, when not well: a download failed, a threshold is passed
     │   ├── ClientsFailedError       3   some clients failed
     │   └── ClientsUnreachableError  4   more clients unreachable than tolerated, none failed
     └── InterruptedRunError        130   interrupted; the journal is written, the lock released
@@ -40,10 +40,12 @@ if TYPE_CHECKING:
 class UpdoserError(Exception):
     """The root of all errors that a user sees.
 
-    The message says where and what; `hint` says what to do about it.
+    The message says where and what; `hint` says what to do about it. `label` names the class in two words: clients that
+    fail alike are counted under it.
     """
 
     exit_code: ClassVar[int] = 1
+    label: ClassVar[str] = "error"
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -52,6 +54,11 @@ class UpdoserError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+    @property
+    def brief(self) -> str:
+        """The error in one line, `label: message`, as it is recorded and counted."""
+        return f"{self.label}: {' '.join(self.message.split())}"
 
 
 class UsageError(UpdoserError):
@@ -114,6 +121,8 @@ class LockHeldError(RefusedError):
 class OtherControllerError(RefusedError):
     """Clients answer to another controller."""
 
+    label = "other controller"
+
 
 class InventoryShrankError(RefusedError):
     """An inventory lost more clients than allowed."""
@@ -151,24 +160,32 @@ class TransportError(UpdoserError):
     """A client can't be reached."""
 
     exit_code = 4
+    label = "no connection"
 
 
 class AuthenticationError(TransportError):
     """The client refused every credential."""
 
+    label = "authentication failed"
+
 
 class HostKeyError(TransportError):
     """The host key is unknown, changed or revoked."""
+
+    label = "host key not trusted"
 
 
 class ClientError(UpdoserError):
     """A client was reached and failed."""
 
     exit_code = 3
+    label = "client failed"
 
 
 class ProtocolError(ClientError):
     """A client's answer isn't what the protocol allows."""
+
+    label = "protocol error"
 
 
 class OutcomeError(UpdoserError):

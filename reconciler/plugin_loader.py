@@ -1,8 +1,9 @@
 """Kind, name and options become an instance; and the list of what there is and where it came from.
 
 Looked up in this order: bundled, then the entry point group `updoser.<kind>`, then the folders that the spec names
-under `plugins:` (`<folder>/<kind>/<name>.py`). A bundled name can't be shadowed: a second plugin of that name is an
-error, not a choice. Looking up one name imports one module.
+under `plugins:` (`<folder>/<kind>/<name>.py`). Names are lower-case words (`[a-z][a-z0-9_]*`); other files, such as
+helpers whose name starts with `_`, are not plugins. A bundled name can't be shadowed: a second plugin of that name is
+an error, not a choice. Looking up one name imports one module, once.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ import importlib.util
 import re
 import stat
 import sys
-from dataclasses import dataclass
-from importlib.metadata import entry_points
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from reconciler import plugins
-from reconciler.errors import PluginError
+from reconciler.errors import PluginError, UpdoserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Sequence
+    from importlib.metadata import EntryPoint
     from types import ModuleType
 
     from reconciler.contracts import Context, PluginModule
@@ -32,11 +34,19 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A plugin that could be loaded: its kind, its name, and where it comes from in words."""
+    """A plugin that could be loaded: its kind, its name, and where it comes from in words.
+
+    `module` is the import name. `file` is set for plugins of the spec's folders, which are loaded by path.
+    """
 
     kind: str
     name: str
     origin: str
+    module: str = field(repr=False)
+    file: Path | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return f"the {self.kind} plugin {self.name!r} ({self.origin})"
 
 
 def bundled_folder() -> Path:
@@ -44,20 +54,32 @@ def bundled_folder() -> Path:
     return Path(next(iter(plugins.__path__)))
 
 
+def schema_folder() -> Path:
+    """Give the folder that holds the JSON Schemas; installed or in a checkout, it lies beside the bundled plugins."""
+    return bundled_folder().parent / "schema"
+
+
 def available(kind: str, folders: Sequence[Path] = ()) -> list[Found]:
     """List the plugins of a kind without importing any, the bundled ones first.
 
     Raises:
-        PluginError: a folder can't be trusted.
+        PluginError: there is no such kind, or a folder can't be trusted.
     """
-    found = [Found(kind, path.stem, "bundled") for path in sorted((bundled_folder() / kind).glob("*.py"))]
+    if kind not in KINDS:
+        raise PluginError(f"there is no plugin kind {kind!r}", hint=f"there is: {', '.join(KINDS)}")
+    found = [
+        Found(kind, path.stem, "bundled", f"{plugins.__name__}.{kind}.{path.stem}")
+        for path in _plugin_files(bundled_folder() / kind)
+    ]
     found += [
-        Found(kind, point.name, f"entry point of {point.dist.name if point.dist else 'an unknown package'}")
-        for point in sorted(entry_points(group=f"updoser.{kind}"), key=lambda point: point.name)
+        Found(kind, point.name, f"entry point of {_distribution(point)}", point.module) for point in _entry_points(kind)
     ]
     for folder in folders:
         _check_folder(folder)
-        found += [Found(kind, path.stem, f"folder {folder}") for path in sorted((folder / kind).glob("*.py"))]
+        found += [
+            Found(kind, path.stem, f"folder {folder}", f"updoser_plugins.{kind}.{path.stem}", path.resolve())
+            for path in _plugin_files(folder / kind)
+        ]
     return found
 
 
@@ -67,63 +89,111 @@ def options_schema(kind: str, name: str, folders: Sequence[Path] = ()) -> Mappin
     Raises:
         PluginError: there is no such plugin, or it can't be imported.
     """
-    return _module(kind, name, folders).OPTIONS
+    return _module(_find(kind, name, folders)).OPTIONS
 
 
 def load(kind: str, name: str, options: Mapping[str, Any], context: Context, folders: Sequence[Path] = ()) -> Any:
     """Make an instance of a plugin.
 
     Raises:
-        PluginError: there is no such plugin, it can't be imported, or its module lacks OPTIONS or PLUGIN.
+        PluginError: there is no such plugin, it can't be imported, its module lacks OPTIONS or PLUGIN, or it broke.
         UpdoserError: what the plugin itself says of its options.
     """
-    return _module(kind, name, folders).PLUGIN(options, context)
+    plugin = _find(kind, name, folders)
+    module = _module(plugin)
+    try:
+        return module.PLUGIN(options, context)
+    except UpdoserError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{plugin} can't be set up: {_words(error)}") from error
 
 
-def _module(kind: str, name: str, folders: Sequence[Path]) -> PluginModule:
-    if kind not in KINDS or not _NAME.fullmatch(name):
-        raise PluginError(f"no plugin can be named {kind}/{name}")
-    found = [plugin for plugin in available(kind, folders) if plugin.name == name]
+def _find(kind: str, name: str, folders: Sequence[Path]) -> Found:
+    candidates = available(kind, folders)
+    found = [plugin for plugin in candidates if plugin.name == name]
     if not found:
-        known = ", ".join(sorted({plugin.name for plugin in available(kind, folders)}))
+        known = ", ".join(sorted({plugin.name for plugin in candidates})) or "none"
         raise PluginError(f"there is no {kind} plugin named {name!r}", hint=f"there is: {known}")
     if len(found) > 1:
         origins = " and ".join(plugin.origin for plugin in found)
         raise PluginError(f"the {kind} plugin {name!r} stands in {origins}", hint="rename or remove one of them")
+    return found[0]
+
+
+def _module(plugin: Found) -> PluginModule:
     try:
-        module = _import(found[0], folders)
+        module = importlib.import_module(plugin.module) if plugin.file is None else _import_file(plugin)
     except Exception as error:
-        raise PluginError(f"the {kind} plugin {name!r} ({found[0].origin}) can't be imported: {error}") from error
-    for attribute in ("OPTIONS", "PLUGIN"):
-        if not hasattr(module, attribute):
-            raise PluginError(f"the {kind} plugin {name!r} ({found[0].origin}) has no {attribute}")
+        raise PluginError(f"{plugin} can't be imported: {_words(error)}") from error
+    if not isinstance(getattr(module, "OPTIONS", None), Mapping):
+        raise PluginError(f"{plugin} has no OPTIONS", hint="OPTIONS is a JSON Schema of the plugin's options")
+    if not callable(getattr(module, "PLUGIN", None)):
+        raise PluginError(f"{plugin} has no PLUGIN", hint="PLUGIN is called with the options and the context")
     return cast("PluginModule", module)
 
 
-def _import(plugin: Found, folders: Sequence[Path]) -> ModuleType:
-    if plugin.origin == "bundled":
-        return importlib.import_module(f"{plugins.__name__}.{plugin.kind}.{plugin.name}")
-    if plugin.origin.startswith("entry point"):
-        point = next(iter(entry_points(group=f"updoser.{plugin.kind}", name=plugin.name)))
-        return importlib.import_module(point.module)
-    path = next(path for folder in folders if (path := folder / plugin.kind / f"{plugin.name}.py").is_file())
-    qualified = f"updoser_plugins.{plugin.kind}.{plugin.name}"
-    spec = importlib.util.spec_from_file_location(qualified, path)
+def _import_file(plugin: Found) -> ModuleType:
+    """Import a plugin by path, once: the classes of a second import would not be those of the first."""
+    known = sys.modules.get(plugin.module)
+    if known is not None and known.__file__ == str(plugin.file):
+        return known
+    spec = importlib.util.spec_from_file_location(plugin.module, plugin.file)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python module")
+        raise ImportError(f"{plugin.file} is no Python module")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[qualified] = module
-    spec.loader.exec_module(module)
+    sys.modules[plugin.module] = module  # dataclasses look their own module up while it is executed
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[plugin.module]
+        raise
     return module
 
 
+def _plugin_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.py") if _NAME.fullmatch(path.stem))
+
+
+def _entry_points(kind: str) -> list[EntryPoint]:
+    from importlib.metadata import entry_points  # costs 30 ms
+
+    points = (point for point in entry_points(group=f"updoser.{kind}") if _NAME.fullmatch(point.name))
+    return sorted(points, key=lambda point: (point.name, _distribution(point)))
+
+
+def _distribution(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "an unknown package"
+
+
 def _check_folder(folder: Path) -> None:
-    """Refuse folders in which others can put code: world-writable, missing, or with a link that leads out."""
+    """Refuse folders in which others can put code: missing, writable by everyone, or with a link that leads out."""
     if not folder.is_dir():
         raise PluginError(f"the plugin folder {folder} is not there")
     root = folder.resolve()
-    for path in (root, *root.rglob("*")):
-        if path.is_symlink() and not path.resolve().is_relative_to(root):
-            raise PluginError(f"the plugin folder {folder} has a link that leads out of it: {path}")
-        if path.exists() and path.stat().st_mode & stat.S_IWOTH:
-            raise PluginError(f"{path} is writable by everyone, so its plugins aren't loaded", hint=f"chmod o-w {path}")
+    try:
+        for path in _looked_at(root):
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                raise PluginError(f"the plugin folder {folder} has a link that leads out of it: {path}")
+            if path.exists() and path.stat().st_mode & stat.S_IWOTH:
+                raise PluginError(
+                    f"{path} is writable by everyone, so its plugins aren't loaded", hint=f"chmod o-w {path}"
+                )
+        for parent in root.parents:
+            # In a folder such as /tmp, with the sticky bit, others can't replace what isn't theirs.
+            if parent.stat().st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+                raise PluginError(f"everyone can replace {root}: {parent} is writable by everyone")
+    except OSError as error:
+        raise PluginError(f"the plugin folder {folder} can't be checked: {error}") from error
+
+
+def _looked_at(root: Path) -> Iterator[Path]:
+    """Give the folder and all that Python may read for its plugins, compiled files included."""
+    yield root
+    for kind in KINDS:
+        yield root / kind
+        yield from (root / kind).rglob("*")
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

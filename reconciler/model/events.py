@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 EVENT_TYPES = (
     "run_started",
-    "client_observed",
     "source_read",
+    "look_started",
+    "client_observed",
     "download_started",
     "download_finished",
     "deploy_started",
@@ -33,3 +34,10 @@ class Event:
     level: str
     message: str
     fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Emit(Protocol):
+    """Takes what happens, from one thread; the run's id and the time are added on the way."""
+
+    def __call__(self, kind: str, message: str, *, level: str = "info", **fields: Any) -> None:
+        """Tell an event of one of EVENT_TYPES, at one of LEVELS."""

@@ -110,7 +110,7 @@ class Plan:
 
     `partial` says that a limit or target left something out. `gone` are clients that left the inventory since the last
     look. `problems` are sentences about sources: releases held back, sources that did not answer. `members` maps the id
-    of each cohort that something refers to, to its clients.
+    of each cohort that something refers to, to its clients; `clients` counts all clients that were compared by group.
     """
 
     plan_id: str
@@ -126,7 +126,7 @@ class Plan:
     gone: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    clients: int = 0
+    clients: Mapping[str, int] = field(default_factory=dict)
     partial: bool = False
     platforms: tuple[str, ...] = (ANY_PLATFORM,)
 

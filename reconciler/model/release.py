@@ -22,6 +22,8 @@ ANY_PLATFORM = "any"
 
 COMPONENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 PLATFORM = re.compile(r"any|[a-z0-9]+-[a-z0-9_]+")
+VERSION_NAME = re.compile(r"(?!current$)[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+"""What a version of any scheme must look like to name a folder."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_FILE_NAME = 255
 _RESERVED_NAMES = frozenset({"current"})
@@ -114,6 +116,11 @@ class Release:
     def size(self) -> int:
         """The size of all files in bytes."""
         return sum(file.size for file in self.files)
+
+    def shared_with(self, later: Release) -> tuple[ReleaseFile, ...]:
+        """Give the files of a later release that are in this one too, under the same name and with the same bytes."""
+        own = set(self.files)
+        return tuple(file for file in later.files if file in own)
 
 
 @dataclass(frozen=True, slots=True)

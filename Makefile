@@ -1,0 +1,71 @@
+# Each target sets up what it needs: a virtual environment in .venv with the packages of the lock files, and, for the
+# tests, a few Debian packages where it may install them. A second call finds it done.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := pip --disable-pip-version-check -qq install
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help run test check format bench lock reset clean
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: $(VENV)/.run ## the demo: a small fleet on this machine is planned, updated and shown
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh .ci/demo
+
+test: $(VENV)/.dev ## all tests but the benchmarks; ARGS="-k name" are passed to pytest
+	@sh .ci/test-packages
+	$(BIN)/pytest -n auto $(ARGS)
+
+check: $(VENV)/.dev ## format, lint, types, import rules, spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+format: $(VENV)/.dev ## format the code and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev .venv-bench/.done ## the benchmarks, beside other tools
+	@sh .ci/test-packages
+	@set -e; for script in tests/bench/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+lock: $(VENV)/.dev ## write the lock files again; ARGS=--upgrade takes the newest versions
+	$(LOCK) $(ARGS) pyproject.toml --output-file requirements.lock
+	$(LOCK) $(ARGS) --group pyproject.toml:build --output-file .ci/build.lock
+	$(LOCK) $(ARGS) pyproject.toml --group pyproject.toml:dev --constraint requirements.lock --constraint .ci/build.lock --output-file .ci/dev.lock
+	$(LOCK) $(ARGS) --group pyproject.toml:bench --output-file .ci/bench.lock
+
+reset: ## forget the demo: its store, its state and its clients
+	rm -rf .updoser
+
+clean: ## remove what make, the tools and the build wrote
+	rm -rf $(VENV) .venv-bench dist build .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find reconciler plugins tests -name __pycache__ -prune -exec rm -rf {} +
+
+# Stamps: made anew when a lock file or pyproject.toml changes, and gone when the environment is.
+
+$(BIN)/python:
+	sh .ci/venv $(VENV)
+
+$(VENV)/.run: requirements.lock .ci/build.lock pyproject.toml | $(BIN)/python
+	$(BIN)/$(PIP) --require-hashes -r requirements.lock -r .ci/build.lock
+	$(BIN)/$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: .ci/dev.lock $(VENV)/.run
+	$(BIN)/$(PIP) --require-hashes -r .ci/dev.lock
+	@touch $@
+
+.venv-bench/.done: .ci/bench.lock
+	sh .ci/venv .venv-bench
+	.venv-bench/bin/$(PIP) --require-hashes -r .ci/bench.lock
+	@touch $@

@@ -1,0 +1,89 @@
+"""The groups of a dynamic inventory: who is in which, and which vars that gives.
+
+A group may stand below several others, and nothing forbids a circle: each group counts once for a host. Vars of groups
+nearer to the top are overridden by those further down; of groups at the same depth the later name wins. Source of the
+rules: Ansible's "Building an inventory" and "Developing dynamic inventory".
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+ALL = "all"
+
+
+class Groups:
+    """The groups of one inventory, from the JSON values by name.
+
+    Raises:
+        ValueError: a group has another form than an object or a list of hosts.
+    """
+
+    def __init__(self, groups: Mapping[str, Any]) -> None:
+        self._parents: dict[str, list[str]] = defaultdict(list)
+        self._vars: dict[str, Mapping[str, Any]] = {}
+        self._direct: dict[str, list[str]] = defaultdict(list)
+        self._known: dict[tuple[str, ...], tuple[tuple[str, ...], Mapping[str, Any]]] = {}
+        for name in sorted(groups):
+            self._add(name, groups[name])
+        self._depths = self._measure()
+
+    @property
+    def hosts(self) -> set[str]:
+        """All hosts that some group lists."""
+        return set(self._direct)
+
+    def of(self, host: str) -> tuple[tuple[str, ...], Mapping[str, Any]]:
+        """Give the groups that a host is in, sorted, and the vars that they give it; worked out once per situation."""
+        direct = tuple(self._direct.get(host, ()))
+        if direct not in self._known:
+            above = self._above(direct)
+            merged: dict[str, Any] = {}
+            for group in sorted(above, key=lambda name: (self._depths[name], name)):
+                merged.update(self._vars.get(group, {}))
+            self._known[direct] = tuple(sorted(above)), merged
+        return self._known[direct]
+
+    def _add(self, name: str, value: Any) -> None:
+        hosts, children, vars_ = _members(name, value)
+        for host in hosts:
+            self._direct[host].append(name)
+        for child in children:
+            self._parents[child].append(name)
+        self._vars[name] = vars_
+
+    def _above(self, groups: Iterable[str]) -> set[str]:
+        found = {ALL}
+        waiting = list(groups)
+        while waiting:
+            group = waiting.pop()
+            if group not in found:
+                found.add(group)
+                waiting += self._parents.get(group, ())
+        return found
+
+    def _measure(self) -> dict[str, int]:
+        """Give for each group how many groups stand above it: more for a child than for any of its parents."""
+        names = {ALL, *self._vars, *self._parents}
+        return {name: 0 if name == ALL else len(self._above([name])) for name in names}
+
+
+def _members(name: str, value: Any) -> tuple[list[str], list[str], Mapping[str, Any]]:
+    match value:
+        case list():
+            value = {"hosts": value}
+        case dict():
+            pass
+        case _:
+            raise ValueError(f"the group {name!r} is neither an object nor a list of hosts")
+    hosts, children, vars_ = value.get("hosts", []), value.get("children", []), value.get("vars", {})
+    for what, names in (("hosts", hosts), ("children", children)):
+        if not isinstance(names, list) or not all(isinstance(entry, str) for entry in names):
+            raise ValueError(f"`{what}` of the group {name!r} isn't a list of names")
+    if not isinstance(vars_, dict):
+        raise ValueError(f"`vars` of the group {name!r} isn't an object")  # noqa: TRY004 - it is a value of the JSON
+    return hosts, children, vars_

@@ -1,0 +1,124 @@
+"""What a source remembers of files between two looks: their digests, and the content that a release had at first.
+
+Without it every look would read every file, and a release whose bytes were replaced would pass for the same release.
+The file is a cache: one that is damaged is made again, and what it says of a file counts only while the file's stamp
+is the one that was hashed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import astuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from reconciler.model.release import SHA256
+
+from ._tree import Stamp
+
+if TYPE_CHECKING:
+    from logging import Logger
+
+ValueT = TypeVar("ValueT")
+
+MAX_BYTES = 64 * 2**20
+MAX_ENTRIES = 100_000
+"""Of files and of releases each; the ones used longest ago go first."""
+
+
+class Memory:
+    """Digests by path. `save` writes what changed; nothing else touches the disk after the start."""
+
+    def __init__(self, file: Path, log: Logger) -> None:
+        self._file = file
+        self._log = log
+        self._changed = False
+        self._hashed: dict[str, tuple[Stamp, str]] = {}
+        self._first: dict[str, str] = {}
+        try:
+            self._hashed, self._first = _read(file)
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, RecursionError) as error:
+            log.warning("%s is damaged and made again: %s", file, error)
+
+    def sha256(self, path: str, stamp: Stamp) -> str | None:
+        """Give the digest of a file that was hashed when it had this stamp; None when it must be hashed again."""
+        known = self._hashed.get(path)
+        if known is None or known[0] != stamp:
+            return None
+        self._hashed[path] = self._hashed.pop(path)
+        return known[1]
+
+    def remember(self, path: str, stamp: Stamp, sha256: str) -> None:
+        """Keep the digest of a file."""
+        self._hashed.pop(path, None)
+        self._hashed[path] = stamp, sha256
+        self._changed = True
+
+    def first_content(self, path: str, digest: str) -> str:
+        """Give the content digest that the release at `path` had when it was first seen; now, if that is now."""
+        if path not in self._first:
+            self._first[path] = digest
+            self._changed = True
+        return self._first[path]
+
+    def save(self) -> None:
+        """Write the memory in one piece, if it changed; when that can't be done, the next look is slower."""
+        if not self._changed:
+            return
+        data = {
+            "format": 1,
+            "hashed": {path: [*astuple(stamp), sha256] for path, (stamp, sha256) in _newest(self._hashed).items()},
+            "first": _newest(self._first),
+        }
+        try:
+            _write(self._file, json.dumps(data, separators=(",", ":")).encode())
+            self._changed = False
+        except OSError as error:
+            self._log.warning("%s can't be written: %s", self._file, error)
+
+
+def _newest(entries: dict[str, ValueT]) -> dict[str, ValueT]:
+    return dict(list(entries.items())[-MAX_ENTRIES:])
+
+
+def _read(file: Path) -> tuple[dict[str, tuple[Stamp, str]], dict[str, str]]:
+    with file.open("rb") as stream:
+        raw = stream.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise ValueError(f"it is larger than {MAX_BYTES} bytes")
+    data: Any = json.loads(raw)
+    match data:
+        case {"format": 1, "hashed": dict(hashed), "first": dict(first)}:
+            files = {path: _entry(entry) for path, entry in hashed.items()}
+            return files, {path: _digest(digest) for path, digest in first.items()}
+    raise ValueError("it has another form")
+
+
+def _entry(entry: Any) -> tuple[Stamp, str]:
+    if not isinstance(entry, list) or len(entry) != 5 or not all(type(number) is int for number in entry[:4]):
+        raise ValueError("it has an entry of another form")
+    return Stamp(*entry[:4]), _digest(entry[4])
+
+
+def _digest(value: Any) -> str:
+    if not isinstance(value, str) or not SHA256.fullmatch(value):
+        raise ValueError("it has something else in place of a digest")
+    return value
+
+
+def _write(file: Path, content: bytes) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,255 @@
+"""Releases in a folder: `<path>/<component>/<version>/<files>`.
+
+Beside its files a release may have `release.yaml` (platform, release time, notes) and `SHA256SUMS`; neither is part of
+it. Releases of one version for several platforms stand in folders named `<version>@<platform>`. Names that begin with a
+dot are work in progress and `incrementals` is for deltas: both are passed over.
+
+What is offered is whole, settled and what it was before; all else is held back, with a sentence that names its path:
+
+* With a `SHA256SUMS` a release is whole when that lists exactly its files and each matches. Without, it is taken to be
+  whole when nothing in it changed for `settle`; `complete_when: SHA256SUMS` doesn't take it at all.
+* What changes while it is read is not settled.
+* Bytes that differ from those first seen under a version are refused: changed content needs a new version.
+* Links that lead out of the folder, folders in a release, special and unreadable files are refused.
+
+schema/release.schema.json has the form of `release.yaml`; `updoser release add` writes all this, atomically.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from reconciler.errors import SourceError
+from reconciler.model.duration import parse_duration
+from reconciler.model.release import (
+    ANY_PLATFORM,
+    PLATFORM,
+    Release,
+    ReleaseFile,
+    SourceReport,
+    file_name_problem,
+)
+
+from ._memory import Memory
+from ._release_yaml import MAX_BYTES as MAX_FACTS
+from ._release_yaml import ReleaseFacts, parse_release_facts
+from ._tree import Stamp, Tree, TreeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from reconciler.contracts import Context
+    from reconciler.model.release import Component
+
+FACTS = "release.yaml"
+SUMS = "SHA256SUMS"
+INCREMENTALS = "incrementals"
+MAX_VERSIONS = 10_000
+MAX_FILES = 10_000
+MAX_SIZE = 16 * 2**30
+"""The size of a release in bytes."""
+MAX_SUMS = 4 * 2**20
+RACY = 2.0
+"""Seconds in which a file could change once more without a new time; digests of younger files aren't remembered."""
+_SUMS_LINE = re.compile(r"([0-9a-f]{64}) [ *](?:\./)?(.+)")
+
+OPTIONS: Mapping[str, Any] = {
+    "type": "object",
+    "description": "Releases that lie in a folder as `<component>/<version>/<files>`.",
+    "properties": {
+        "path": {
+            "type": "string",
+            "minLength": 1,
+            "description": "The folder; a relative path starts from the folder of the spec.",
+            "examples": ["upstream"],
+        },
+        "settle": {
+            "type": "string",
+            "default": "10s",
+            "description": "How long nothing in a release may have changed before it is taken to be whole. A release "
+            "with a SHA256SUMS that matches is whole at once.",
+            "examples": ["10s", "2m"],
+        },
+        "complete_when": {
+            "type": "string",
+            "enum": [SUMS, "none"],
+            "default": "none",
+            "description": "With SHA256SUMS, a release without that file is not there yet.",
+        },
+    },
+    "required": ["path"],
+    "additionalProperties": False,
+}
+
+
+class _RefusedError(Exception):
+    """A release is held back; the message is the sentence that says so."""
+
+
+class Directory:
+    """The `Source` protocol of reconciler/contracts.py."""
+
+    def __init__(self, options: Mapping[str, Any], context: Context) -> None:
+        self._name: str = options["path"]
+        self._path = context.base / self._name
+        self._sums_needed = options.get("complete_when") == SUMS
+        self._clock = context.clock
+        try:
+            self._settle = parse_duration(options.get("settle", "10s")).total_seconds()
+        except ValueError as error:
+            raise SourceError(f"settle of the folder {self._name}: {error}") from error
+        key = hashlib.sha256(os.fsencode(self._path.absolute())).hexdigest()[:16]
+        self._memory = Memory(context.work / f"directory-{key}.json", context.log)
+
+    def releases(self, components: Mapping[str, Component]) -> SourceReport:
+        """List the whole, settled and unchanged releases of these components.
+
+        Raises:
+            SourceError: the folder isn't there or can't be read.
+        """
+        tree = self._tree()
+        found, problems = [], []
+        for component in (components[id_] for id_ in sorted(components)):
+            try:
+                for name, is_folder in tree.subfolders(component.id, MAX_VERSIONS):
+                    if name.startswith(".") or name == INCREMENTALS:
+                        continue
+                    try:
+                        found.append(self._release(tree, component, name, is_folder=is_folder))
+                    except (_RefusedError, TreeError) as refusal:
+                        problems.append(str(refusal))
+            except TreeError as refusal:
+                problems.append(str(refusal))
+        self._memory.save()
+        return SourceReport(self._name, tuple(found), tuple(problems))
+
+    @contextmanager
+    def open(self, release: Release, file: ReleaseFile) -> Iterator[BinaryIO]:
+        """Open one file of a release that `releases` listed, now or in an earlier run.
+
+        Raises:
+            SourceError: the file can't be read.
+        """
+        tree = self._tree()
+        folder = f"{release.component}/{release.version}"
+        own = f"{folder}@{release.platform}"
+        try:
+            stream = tree.open(f"{own if tree.has(own) else folder}/{file.name}")
+        except TreeError as error:
+            raise SourceError(str(error)) from error
+        with stream:
+            yield stream
+
+    def _tree(self) -> Tree:
+        try:
+            return Tree(self._path, self._name)
+        except TreeError as error:
+            raise SourceError(
+                f"the folder of releases can't be read: {error}",
+                hint="make the folder, or correct `path` of the source",
+            ) from error
+
+    def _release(self, tree: Tree, component: Component, folder: str, *, is_folder: bool) -> Release:
+        path = f"{component.id}/{folder}"
+        shown = tree.shown(path)
+        version, at, platform = folder.partition("@")
+        if not is_folder:
+            raise _RefusedError(f"{shown}: a file stands where the folder of a version belongs")
+        if not component.scheme.accepts(version):
+            raise _RefusedError(
+                f"{shown}: not a version of the scheme {component.scheme.name} (such as {component.scheme.example})"
+            )
+        if at and not PLATFORM.fullmatch(platform):
+            raise _RefusedError(f"{shown}: what follows @ isn't a platform such as linux-x86_64")
+        before = tree.folder(path, MAX_FILES + 2)
+        names = self._file_names(before, shown)
+        self._check_settled(before, shown)
+        files = tuple(self._file(tree, f"{path}/{name}", before[name]) for name in names)
+        if SUMS in before:
+            _check_sums(tree.read(f"{path}/{SUMS}", MAX_SUMS), files, shown)
+        facts = _facts(tree, path) if FACTS in before else ReleaseFacts()
+        if tree.folder(path, MAX_FILES + 2) != before:
+            raise _RefusedError(f"{shown}: not settled yet: it changed while it was read")
+        if at and facts.platform not in {None, platform}:
+            raise _RefusedError(f"{shown}: {FACTS} says the platform {facts.platform}, and the folder {platform}")
+        release = Release(
+            component.id, version, platform or facts.platform or ANY_PLATFORM, files, facts.released, facts.notes
+        )
+        first = self._memory.first_content(path, release.digest)
+        if first != release.digest:
+            raise _RefusedError(
+                f"{shown}: its bytes changed since it was first seen ({first[:12]}, now {release.digest[:12]}); "
+                "changed content needs a new version"
+            )
+        return release
+
+    def _file_names(self, stamps: Mapping[str, Stamp], shown: str) -> list[str]:
+        """Give the names of the release's own files, sorted."""
+        if self._sums_needed and SUMS not in stamps:
+            raise _RefusedError(f"{shown}: not complete yet: it has no {SUMS}")
+        names = [name for name in stamps if name not in {".", FACTS, SUMS}]
+        if not names:
+            raise _RefusedError(f"{shown}: it has no files")
+        for name in names:
+            problem = file_name_problem(name)
+            if problem:
+                raise _RefusedError(f"{shown}: {problem}")
+        if sum(stamps[name].size for name in names) > MAX_SIZE:
+            raise _RefusedError(f"{shown}: its files have more than {MAX_SIZE} bytes")
+        return sorted(names)
+
+    def _check_settled(self, stamps: Mapping[str, Stamp], shown: str) -> None:
+        if SUMS in stamps or not self._settle:
+            return
+        if min(self._age(stamp) for stamp in stamps.values()) < self._settle:
+            raise _RefusedError(f"{shown}: not settled yet: it changed less than {self._settle:.0f} s ago")
+
+    def _age(self, stamp: Stamp) -> float:
+        """Give the seconds since a change; a time of modification in the future was set by hand and says nothing."""
+        now = self._clock().timestamp()
+        mtime = stamp.mtime / 1e9
+        return now - max(stamp.ctime / 1e9, mtime if mtime <= now else 0)
+
+    def _file(self, tree: Tree, path: str, stamp: Stamp) -> ReleaseFile:
+        name = path.rpartition("/")[2]
+        sha256 = self._memory.sha256(path, stamp)
+        if sha256 is None:
+            sha256 = tree.sha256(path, stamp)
+            if sha256 is None:
+                raise _RefusedError(f"{tree.shown(path)}: not settled yet: it changed while it was read")
+            if self._age(stamp) >= RACY:
+                self._memory.remember(path, stamp, sha256)
+        return ReleaseFile(name, stamp.size, sha256)
+
+
+def _facts(tree: Tree, path: str) -> ReleaseFacts:
+    place = f"{path}/{FACTS}"
+    try:
+        return parse_release_facts(tree.read(place, MAX_FACTS))
+    except ValueError as error:
+        raise _RefusedError(f"{tree.shown(place)}: {error}") from error
+
+
+def _check_sums(content: bytes, files: tuple[ReleaseFile, ...], shown: str) -> None:
+    """Hold a release against its SHA256SUMS, as `sha256sum` writes it: each file listed, each listed file there."""
+    listed: dict[str, str] = {}
+    for number, line in enumerate(content.decode("utf-8", "surrogateescape").rstrip("\r\n").split("\n"), 1):
+        match = _SUMS_LINE.fullmatch(line.rstrip("\r"))
+        if match is None:
+            raise _RefusedError(f"{shown}/{SUMS}: line {number} isn't a digest, two spaces and a file name")
+        if match[2] not in {SUMS, FACTS}:
+            listed[match[2]] = match[1]
+    for file in files:
+        if file.name not in listed:
+            raise _RefusedError(f"{shown}: {SUMS} doesn't list {file.name}")
+        if listed.pop(file.name) != file.sha256:
+            raise _RefusedError(f"{shown}: {file.name} isn't what {SUMS} says; it may not be whole yet")
+    if listed:
+        raise _RefusedError(f"{shown}: not complete yet: {SUMS} lists {min(listed)!r}, which isn't there")
+
+
+PLUGIN = Directory

@@ -1,0 +1,169 @@
+"""Options that several commands have, and values with a form of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from reconciler.assembly import Desk
+    from reconciler.commands import PlanOptions
+    from reconciler.observe.observed import Sight
+    from reconciler.planner.thresholds import Condition
+
+CommandT = TypeVar("CommandT", bound="Callable[..., Any]")
+
+DEFAULT_FILE = Path("updoser.yaml")
+_FORMATS = ("text", "json", "markdown")
+PATH = click.Path(path_type=Path)
+
+
+def together(*options: Callable[[CommandT], CommandT]) -> Callable[[CommandT], CommandT]:
+    """Join options to one decorator; help lists them in this order."""
+
+    def decorate(command: CommandT) -> CommandT:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+FILE = click.option("-f", "--file", type=PATH, default=DEFAULT_FILE, show_default=True, help="The desired state.")
+VARIABLES = click.option(
+    "-e", "--extra-var", "variables", multiple=True, metavar="NAME=VALUE", help="Set a variable; @FILE reads a map."
+)
+FORMAT = click.option(
+    "--format", "form", type=click.Choice(_FORMATS), default="text", show_default=True, help="Form of the result."
+)
+DIFF = click.option("--diff", "names", is_flag=True, help="Name the clients of each change; show changes of the spec.")
+SIGN = click.option("--sign", type=PATH, metavar="KEYFILE", help="Sign the plan file, or demand that signature.")
+EVENTS = click.option("--events", type=PATH, metavar="FILE", help="Append what happens as JSON lines.")
+
+spec_options = together(FILE, VARIABLES, FORMAT)
+
+
+def look_options(*, refresh: bool) -> Callable[[CommandT], CommandT]:
+    """Give the options of commands that look at the fleet."""
+    return together(
+        click.option(
+            "--limit", default="", metavar="PATTERN", help="Only these clients: names, groups, labels, @failed."
+        ),
+        click.option(
+            "--refresh/--no-refresh",
+            default=refresh,
+            show_default=True,
+            help="Look at clients, inventories and sources, or take what the state remembers.",
+        ),
+        click.option("--verify", is_flag=True, help="Hash every file on clients and in the store."),
+        click.option("--forks", type=click.IntRange(1, 1024), default=20, show_default=True, help="Clients at a time."),
+        click.option("--allow-shrink", is_flag=True, help="Believe an inventory that lost more than max_shrink."),
+        EVENTS,
+    )
+
+
+plan_options = together(
+    click.option("--target", "targets", multiple=True, metavar="COMPONENT", help="Only this component; repeatable."),
+    click.option("--adopt", is_flag=True, help="Take over clients of a controller whose state was lost."),
+    DIFF,
+    SIGN,
+    click.option("--detailed-exitcode", "detailed", is_flag=True, help="Exit with 2 when changes are due."),
+)
+
+
+def desk_of(context: click.Context, options: dict[str, Any], *, no_exec: bool = False) -> Desk:
+    """Take the options that all commands share."""
+    from reconciler.assembly import Desk
+
+    return Desk(
+        terminal=context.obj,
+        file=options["file"],
+        variables=options["variables"],
+        form=options.get("form", "text"),
+        events=options.get("events"),
+        no_exec=no_exec,
+    )
+
+
+def sight_of(options: dict[str, Any], **more: bool) -> Sight:
+    """Take the options of commands that look at the fleet."""
+    from reconciler.observe.observed import Sight
+
+    return Sight(
+        refresh=options["refresh"],
+        limit=options["limit"],
+        verify=options["verify"],
+        forks=options["forks"],
+        allow_shrink=options["allow_shrink"],
+        adopt=options.get("adopt", False),
+        **more,
+    )
+
+
+def planning_of(options: dict[str, Any], sight: Sight) -> PlanOptions:
+    """Take the options of commands that plan."""
+    from reconciler.commands import PlanOptions
+
+    return PlanOptions(
+        sight=sight,
+        targets=options["targets"],
+        names=options["names"],
+        out=options.get("out"),
+        sign=options["sign"],
+        detailed=options["detailed"],
+    )
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg] # click's stubs made it generic in 8.4
+    """A time span such as `36h`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Read the value, or fail with what is wrong with it."""
+        from reconciler.model.duration import parse_duration
+
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Conditions(click.ParamType):  # type: ignore[type-arg] # click's stubs made it generic in 8.4
+    """Conditions such as `age>48h,outdated>5%`."""
+
+    name = "conditions"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Condition, ...]:
+        """Read the value, or fail with what is wrong with it."""
+        from reconciler.planner.thresholds import parse_conditions
+
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return] # the default
+        try:
+            return parse_conditions(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Share(click.ParamType):  # type: ignore[type-arg] # click's stubs made it generic in 8.4
+    """A share in percent, such as `5%`."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the value, or fail with what is wrong with it."""
+        if isinstance(value, float):
+            return value
+        try:
+            share = float(str(value).removesuffix("%")) / 100
+        except ValueError:
+            share = -1
+        if not 0 <= share <= 1:
+            self.fail(f"{value!r} is no share such as 5%", param, ctx)
+        return share

@@ -1,0 +1,118 @@
+"""Puts together what a command needs: the spec read, secrets resolvable and masked, signals heard, parts opened."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler import plugin_loader
+from reconciler.client.session import shell_session
+from reconciler.contracts import Context
+from reconciler.errors import SecretError
+from reconciler.execute.stop import stop_on_signals
+from reconciler.present.terminal import EventLog
+from reconciler.spec.load import load
+from reconciler.spec.secrets import Masker, resolve
+from reconciler.spec.variables import parse_variables
+from reconciler.storage.scratch import scratch_state
+from reconciler.workspace import Means, Workspace, open_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from reconciler.model.client import InventoryEntry
+    from reconciler.model.spec import SecretRef, Spec
+    from reconciler.present.terminal import Terminal
+    from reconciler.spec.load import Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What all commands share: the spec's file, `-e` variables, and where and in which format to answer.
+
+    `no_exec` runs nothing that the spec names, resolves no secret and reaches no client. `events` is a file that gets
+    the run's events as JSON lines.
+    """
+
+    terminal: Terminal
+    file: Path
+    variables: tuple[str, ...] = ()
+    form: str = "text"
+    events: Path | None = None
+    no_exec: bool = False
+
+
+def utc_now() -> datetime:
+    """Give the time in UTC."""
+    return datetime.now(UTC)
+
+
+def new_id(now: datetime) -> str:
+    """Make an id for a plan or a run: sorts by time, `20261124T120000-1f2e3d4c`."""
+    return f"{now:%Y%m%dT%H%M%S}-{os.urandom(4).hex()}"
+
+
+def read_spec(desk: Desk) -> Loaded:
+    """Read the spec that a desk names.
+
+    Raises:
+        SpecError: it is invalid; all problems are told at once.
+        UsageError: a `-e` is malformed.
+    """
+    return load(desk.file, variables=parse_variables(desk.variables), no_exec=desk.no_exec)
+
+
+@contextmanager
+def at_work(desk: Desk) -> Iterator[Workspace]:
+    """Read the spec and open all parts for the time of the block.
+
+    Raises:
+        SpecError, StateError, SecretError: a part can't be had.
+    """
+    loaded = read_spec(desk)
+    run_id = new_id(utc_now())
+    log = EventLog(run_id, utc_now, desk.terminal, quiet=desk.form != "text")
+    with ExitStack() as stack:
+        stop = stack.enter_context(stop_on_signals(desk.terminal.note))
+        stack.enter_context(log.to(desk.events))
+        means = Means(run_id, utc_now, _secrets(desk, loaded.spec), log, stop)
+        state = stack.enter_context(scratch_state(loaded.spec.server.state, utc_now)) if desk.no_exec else None
+        work = stack.enter_context(open_workspace(loaded.spec, means, state=state))
+        yield replace(work, notes=loaded.notes)
+
+
+def _secrets(desk: Desk, spec: Spec) -> Callable[[SecretRef], str]:
+    """Give what resolves secrets; each that it resolves is masked from then on."""
+    masker = Masker()
+    desk.terminal.mask = masker.mask
+
+    def secret(reference: SecretRef) -> str:
+        if desk.no_exec:
+            raise SecretError(f"{reference} isn't resolved with --no-exec")
+        value = resolve(reference, spec.base, os.environ)
+        masker.add(value)
+        return value
+
+    return secret
+
+
+def list_program(command: Sequence[str], folder: Path) -> list[InventoryEntry]:
+    """Give the clients that an inventory program lists, run in a folder.
+
+    Raises:
+        InventoryError: it can't be run, or what it prints isn't Ansible's inventory JSON.
+    """
+    with tempfile.TemporaryDirectory(prefix="updoser-") as work:
+        context = Context(folder, Path(work), utc_now, _no_secret, logging.getLogger("updoser"), shell_session)
+        inventory = plugin_loader.load("inventory", "command", {"run": list(command)}, context)
+        return list(inventory.clients())
+
+
+def _no_secret(reference: SecretRef) -> str:
+    raise SecretError(f"{reference} isn't resolved here")

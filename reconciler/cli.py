@@ -1,0 +1,273 @@
+"""The command line: arguments become one call of `commands`, whose result is the exit code.
+
+Nothing heavy is imported before a command runs, so that `updoser --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from reconciler import __version__
+from reconciler.arguments import (
+    DIFF,
+    FILE,
+    FORMAT,
+    PATH,
+    VARIABLES,
+    Conditions,
+    Duration,
+    Share,
+    desk_of,
+    look_options,
+    plan_options,
+    planning_of,
+    sight_of,
+    spec_options,
+    together,
+)
+from reconciler.errors import InterruptedRunError, UpdoserError, UsageError
+from reconciler.present.terminal import Terminal, debugging
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+EXIT_CODES = """\b
+Exit codes:
+    0  done, or nothing to do
+    1  error
+    2  due changes or drift present (only with --detailed-exitcode)
+    3  some clients failed
+    4  more clients unreachable than tolerated, none failed
+    5  refused: stale plan, lock held, other controller, inventory shrank
+   64  bad usage
+   65  the spec is invalid
+  130  interrupted: journal written, lock released
+"""
+
+
+def main() -> NoReturn:
+    """Run the command line of this process, and end it with the exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and give its exit code; whatever goes wrong is told on stderr, never as a traceback."""
+    terminal = Terminal()
+    try:
+        code = cli.main(args=list(arguments), prog_name="updoser", obj=terminal, standalone_mode=False)
+    except UpdoserError as error:
+        terminal.note(f"Error: {error}")
+        return error.exit_code
+    except click.Abort:
+        return InterruptedRunError.exit_code
+    except click.ClickException as error:
+        error.show()
+        return UsageError.exit_code
+    except KeyboardInterrupt:
+        terminal.note("Interrupted.")
+        return InterruptedRunError.exit_code
+    except BrokenPipeError:
+        terminal.close()
+        return 1
+    except Exception as error:
+        if debugging():
+            raise
+        terminal.note(
+            f"Error: this is a fault of updoser: {type(error).__name__}: {error}\n"
+            "  please report it, with what UPDOSER_DEBUG=1 shows"
+        )
+        return 1
+    return int(code or 0)
+
+
+# --- commands -------------------------------------------------------------------------------------------------------
+
+
+@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="updoser", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Keep endpoint-security components current on a fleet: declare, plan, apply."""
+
+
+@cli.command()
+@together(FILE)
+@click.option("--from", "catalog", metavar="CATALOG", help="List the components of this catalog, by name or path.")
+@click.option(
+    "--inventory", metavar="'PROGRAM'", help="Take clients from a program that prints Ansible's inventory JSON."
+)
+@click.pass_context
+def init(context: click.Context, /, file: Path, catalog: str | None, inventory: str | None) -> int:
+    """Write a commented starter file that validates."""
+    from reconciler import commands
+
+    return commands.init(context.obj, file, catalog, inventory)
+
+
+@cli.command()
+@spec_options
+@click.option("--effective", metavar="PATH", help="Show what is in force there (groups.dmz), and from which line.")
+@click.option("--no-exec", is_flag=True, help="Run nothing that the file names, and resolve no secret.")
+@click.pass_context
+def validate(context: click.Context, /, effective: str | None, no_exec: bool, **options: Any) -> int:
+    """Check the file; every problem is told at once, with its place."""
+    from reconciler import commands
+
+    return commands.validate(desk_of(context, options, no_exec=no_exec), effective)
+
+
+@cli.command()
+@spec_options
+@look_options(refresh=True)
+@plan_options
+@click.option("--out", type=PATH, metavar="FILE", help="Write the plan for `updoser apply FILE`.")
+@click.option(
+    "--no-exec", is_flag=True, help="For files from anyone: run no program, resolve no secret, reach no client."
+)
+@click.pass_context
+def plan(context: click.Context, /, no_exec: bool, **options: Any) -> int:
+    """Show what an apply would change, and change nothing."""
+    from reconciler import commands
+
+    if no_exec and options["out"]:
+        raise UsageError("--no-exec: such a plan isn't made from the fleet, so it can't be written for an apply")
+    desk = desk_of(context, options, no_exec=no_exec)
+    return commands.plan(desk, planning_of(options, sight_of(options, contact=not no_exec)))
+
+
+@cli.command()
+@click.argument("plan_file", type=PATH, required=False)
+@spec_options
+@look_options(refresh=True)
+@plan_options
+@click.option("--check", is_flag=True, help="Only show the plan, as `updoser plan` does.")
+@click.option("--auto-approve", "approved", is_flag=True, help="Don't ask.")
+@click.option("--confirm-adopted", is_flag=True, help="Let upgrades go to clients that were taken over.")
+@click.option(
+    "--max-unreachable", type=Share(), default=0.0, show_default="0%", help="Share of clients that may not answer."
+)
+@click.pass_context
+def apply(context: click.Context, /, plan_file: Path | None, check: bool, **options: Any) -> int:
+    """Bring the fleet to what the file declares, or carry out a plan file."""
+    from reconciler import commands
+
+    desk = desk_of(context, options)
+    if plan_file is not None and (options["limit"] or options["targets"] or check):
+        raise UsageError("a plan file is carried out as it is: give --limit, --target and --check to `updoser plan`")
+    if check:
+        return commands.plan(desk, planning_of(options, sight_of(options)))
+    order = commands.ApplyOptions(
+        planning=planning_of(options, sight_of(options, keep=True)),
+        file=plan_file,
+        approved=options["approved"],
+        confirm_adopted=options["confirm_adopted"],
+        max_unreachable=options["max_unreachable"],
+    )
+    return commands.apply(desk, order)
+
+
+@cli.command()
+@click.argument("plan_file", type=PATH)
+@together(FORMAT, DIFF)
+@click.pass_context
+def show(context: click.Context, /, plan_file: Path, form: str, names: bool) -> int:
+    """Show a plan file."""
+    from reconciler import commands
+
+    return commands.show(context.obj, plan_file, form, names=names)
+
+
+@cli.command()
+@spec_options
+@look_options(refresh=False)
+@click.option(
+    "--within",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Releases behind that still count as updated.",
+)
+@click.option("--max-age", type=Duration(), help="Count as updated what lacks only releases younger than this.")
+@click.option(
+    "--fail-on", type=Conditions(), default=(), metavar="CONDITIONS", help="Exit with 1 when met: age>48h,outdated>5%."
+)
+@click.pass_context
+def status(context: click.Context, /, **options: Any) -> int:
+    """Show how far the fleet is: rates, versions and ages by component and group."""
+    from reconciler import commands
+
+    order = commands.StatusOptions(sight_of(options), options["within"], options["max_age"], options["fail_on"])
+    return commands.status(desk_of(context, options), order)
+
+
+@cli.command()
+@click.argument("run_id", required=False, default="")
+@spec_options
+@click.option("-n", "--last", type=click.IntRange(1), default=20, show_default=True, help="How many runs.")
+@click.pass_context
+def history(context: click.Context, /, run_id: str, last: int, **options: Any) -> int:
+    """Show the last runs, or what one run did."""
+    from reconciler import commands
+
+    return commands.history(desk_of(context, options), run_id, last)
+
+
+@cli.command()
+@click.argument("clients", nargs=-1)
+@spec_options
+@click.option("--client-script", is_flag=True, help="Print the script that runs on clients, for use with sudoers.")
+@click.option("--forks", type=click.IntRange(1, 1024), default=20, show_default=True, help="Clients at a time.")
+@click.pass_context
+def doctor(context: click.Context, /, clients: tuple[str, ...], client_script: bool, forks: int, **options: Any) -> int:
+    """Check the way to clients and what they have; say for each trouble what fixes it."""
+    from reconciler import commands
+
+    if client_script:
+        return commands.client_script(context.obj)
+    return commands.doctor(desk_of(context, options), clients, forks)
+
+
+@cli.group()
+def release() -> None:
+    """Work on the folder of a `directory` source."""
+
+
+@release.command("add")
+@click.argument("component")
+@click.argument("version")
+@click.argument("files", nargs=-1, required=True, type=PATH)
+@click.option("--to", type=PATH, required=True, metavar="DIR", help="The folder of the source.")
+@click.option("--platform", default="any", show_default=True, help="Such as linux-x86_64.")
+@click.option("--notes", default="", help="What is new, in a sentence.")
+@click.pass_context
+def release_add(
+    context: click.Context, /, component: str, version: str, files: tuple[Path, ...], **options: Any
+) -> int:
+    """Put a release of COMPONENT into a folder, whole or not at all."""
+    from reconciler import commands
+
+    return commands.release_add(context.obj, component, version, files, **options)
+
+
+@cli.command()
+@spec_options
+@click.pass_context
+def plugins(context: click.Context, /, **options: Any) -> int:
+    """List the plugins that there are, and where they come from."""
+    from reconciler import commands
+
+    return commands.plugins(desk_of(context, options))
+
+
+@cli.command()
+@click.argument("lock_id")
+@together(FILE, VARIABLES)
+@click.pass_context
+def unlock(context: click.Context, /, lock_id: str, **options: Any) -> int:
+    """Take away the lock of a run that is gone; the refused command names its id."""
+    from reconciler import commands
+
+    return commands.unlock(desk_of(context, options), lock_id)

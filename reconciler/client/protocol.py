@@ -1,0 +1,231 @@
+"""What the client script answers, read as bytes from a stranger: nothing is believed that doesn't fit.
+
+    updoser 1 facts | outcomes | error
+    … lines …
+    end
+
+A login shell may print before the first line; what follows `end` is ignored. Texts lose their control characters.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from reconciler.errors import ClientError, OtherControllerError, ProtocolError
+from reconciler.model.client import Facts, Installed, Outcome, Profile
+from reconciler.model.release import COMPONENT_ID, PLATFORM, SHA256, VERSION_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from reconciler.contracts import Completed
+    from reconciler.model.client import Step
+
+_FIRST = re.compile(rb"^updoser (\d{1,3}) (facts|outcomes|error)$", re.MULTILINE)
+_TOKEN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_NUMBER = re.compile(r"\d{1,18}")
+_UPTIME = re.compile(r"\d{1,12}(\.\d{1,6})?")
+_FACTS = {"platform", "free", "began", "tool", "selinux", "controller", "installed", "unmanaged"}
+_STATUSES = {"changed", "ok", "stale", "failed"}
+_MAX_TEXT = 1000
+_MAX_LISTED = 100
+_KIB = 1024
+_TICKS = 100.0
+"""Clock ticks in a second as /proc shows times, on every Linux that runs on hardware of today."""
+
+_HINTS = {
+    "insecure": "install_root and the folders above it must belong to root or to the user, and nobody else may write",
+    "locked": "wait for the other run; a lock whose process is gone is taken over by itself",
+    "unwritable": "give the user the folder, or set `become: {method: sudo}`",
+    "unreadable": "give the user the folder, or set `become: {method: sudo}`",
+    "disk": "make room on the client, or lower client_keep",
+    "protocol": "if `become.command` names a copy of the client script, renew it: updoser doctor --client-script",
+}
+
+
+def read_facts(done: Completed) -> Facts:
+    """Read the answer to a look.
+
+    Raises:
+        ClientError: the client says that it can't.
+        ProtocolError: the answer is malformed or cut short.
+    """
+    facts = _FactsReader()
+    for line in _lines(done, "facts"):
+        facts.take(line)
+    return facts.result()
+
+
+class _FactsReader:
+    """Collects the lines of facts."""
+
+    def __init__(self) -> None:
+        self._platform = ""
+        self._free = 0
+        self._seconds = 0.0
+        self._selinux = False
+        self._controller = ("", 0)
+        self._installed: list[Installed] = []
+        self._tools: set[str] = set()
+        self._unmanaged: set[str] = set()
+
+    def take(self, line: str) -> None:
+        word, _, rest = line.partition(" ")
+        reader = getattr(self, f"_take_{word}", None) if word in _FACTS else None
+        if reader is None or not reader(rest):
+            raise ProtocolError(f"the client's answer has a line that no client writes: {_clean(line)!r}")
+
+    def _take_platform(self, rest: str) -> bool:
+        self._platform = rest.replace(" ", "-").replace("/", "_").lower()
+        return PLATFORM.fullmatch(self._platform) is not None
+
+    def _take_free(self, rest: str) -> bool:
+        self._free = int(rest) * _KIB if _NUMBER.fullmatch(rest) else -1
+        return self._free >= 0
+
+    def _take_began(self, rest: str) -> bool:
+        """Read the start of the login shell's process in ticks, and the uptime in seconds."""
+        begun, _, now = rest.partition(" ")
+        if not _NUMBER.fullmatch(begun) or not _UPTIME.fullmatch(now):
+            return False
+        self._seconds = max(0.0, float(now) - int(begun) / _TICKS)
+        return True
+
+    def _take_tool(self, rest: str) -> bool:
+        self._tools.add(rest)
+        return _TOKEN.fullmatch(rest) is not None and len(self._tools) < _MAX_LISTED
+
+    def _take_selinux(self, rest: str) -> bool:
+        self._selinux = rest == "1"
+        return rest in {"0", "1"}
+
+    def _take_controller(self, rest: str) -> bool:
+        lineage, _, epoch = rest.partition(" ")
+        if not _TOKEN.fullmatch(lineage) or not _NUMBER.fullmatch(epoch):
+            return False
+        self._controller = lineage, int(epoch)
+        return True
+
+    def _take_installed(self, rest: str) -> bool:
+        entry = _installed(rest)
+        known = any(entry.component == other.component for other in self._installed)
+        self._installed.append(entry)
+        return not known
+
+    def _take_unmanaged(self, rest: str) -> bool:
+        self._unmanaged.add(_clean(rest))
+        return len(self._unmanaged) <= _MAX_LISTED
+
+    def result(self) -> Facts:
+        if not self._platform:
+            raise ProtocolError("the client names no platform")
+        lineage, epoch = self._controller
+        profile = Profile(
+            platform=self._platform,
+            installed=tuple(sorted(self._installed)),
+            tools=tuple(sorted(self._tools)),
+            lineage=lineage,
+            epoch=epoch,
+            selinux=self._selinux,
+            unmanaged=tuple(sorted(self._unmanaged)),
+        )
+        return Facts(profile, self._free, self._seconds)
+
+
+def read_outcomes(done: Completed, steps: Sequence[Step]) -> tuple[Outcome, ...]:
+    """Read the answer to a deploy request, one outcome for each step and in its order.
+
+    Raises:
+        OtherControllerError: the client answers to another controller.
+        ClientError: the client says that it can't.
+        ProtocolError: the answer is malformed or cut short.
+    """
+    found = [_outcome(line) for line in _lines(done, "outcomes")]
+    if [outcome.component for outcome in found] != [step.component for step in steps]:
+        raise ProtocolError("the client answers for other components than it was asked")
+    return tuple(found)
+
+
+def _lines(done: Completed, kind: str) -> Iterator[str]:
+    """Give the lines of an answer of the wanted kind; raise what any other answer means."""
+    first = _FIRST.search(done.stdout)
+    if first is None:
+        raise _no_answer(done)
+    text = done.stdout[first.end() + 1 :].decode("utf-8", "replace")
+    body, closing, _rest = f"\n{text}".partition("\nend\n")
+    if not closing:
+        raise ProtocolError("the client's answer is cut short")
+    lines = [line for line in body.split("\n") if line]
+    if first[2] == b"error":
+        raise _refusal(lines[0] if lines else "")
+    if first[2].decode() != kind:
+        raise ProtocolError(f"the client answers with {first[2].decode()}, not {kind}")
+    yield from lines
+
+
+def _refusal(line: str) -> ClientError | OtherControllerError:
+    code, _, text = _clean(line).partition(" ")
+    if code == "controller":
+        lineage, _, epoch = text.partition(" ")
+        return OtherControllerError(
+            f"the client answers to another controller (lineage {lineage[:8]}, epoch {epoch})",
+            hint="two states drive this client: use the one of that controller",
+        )
+    return ClientError(text or "the client refused without a reason", hint=_HINTS.get(code, ""))
+
+
+def _no_answer(done: Completed) -> ClientError:
+    """Say why there is no answer, from the exit status and what the client's shell or sudo said."""
+    said = _clean(" ".join(done.stderr.decode("utf-8", "replace").split()))
+    lowered = said.lower()
+    if "sudo" in lowered and ("password" in lowered or "not allowed" in lowered or "not in the sudoers" in lowered):
+        return ClientError(
+            f"sudo refuses: {said}", hint="allow it without a password in /etc/sudoers.d; README shows the line"
+        )
+    if "must have a tty" in lowered:
+        return ClientError(f"sudo refuses: {said}", hint="put `Defaults:<user> !requiretty` into /etc/sudoers.d")
+    reason = f": {said}" if said else ""
+    if done.status in {126, 127}:
+        return ClientError(f"the client has no such command (exit status {done.status}){reason}")
+    return ProtocolError(f"the client gave no answer (exit status {done.status}){reason}")
+
+
+def _installed(rest: str) -> Installed:
+    fields = rest.split(" ", 5)
+    if len(fields) < 6:
+        raise ProtocolError(f"the client's answer has a malformed line: {_clean(rest)!r}")
+    component, version, digest, previous, layout, damage = fields
+    if not (
+        COMPONENT_ID.fullmatch(component)
+        and VERSION_NAME.fullmatch(version)
+        and (digest == "-" or SHA256.fullmatch(digest))
+        and (previous == "-" or VERSION_NAME.fullmatch(previous))
+        and (layout == "-" or _TOKEN.fullmatch(layout))
+        and (digest != "-" or damage)
+    ):
+        raise ProtocolError(f"the client's answer has a malformed line: {_clean(rest)!r}")
+    return Installed(component, version, _value(digest), _value(previous), _value(layout), _clean(damage))
+
+
+def _outcome(line: str) -> Outcome:
+    fields = line.split(" ", 4)
+    if (
+        len(fields) < 4
+        or not COMPONENT_ID.fullmatch(fields[0])
+        or fields[1] not in _STATUSES
+        or not (fields[2] == "-" or VERSION_NAME.fullmatch(fields[2]))
+        or not (fields[3] == "-" or SHA256.fullmatch(fields[3]))
+    ):
+        raise ProtocolError(f"the client's answer has a malformed line: {_clean(line)!r}")
+    message = _clean(fields[4]) if len(fields) == 5 else ""
+    return Outcome(fields[0], fields[1], _value(fields[2]), _value(fields[3]), message)
+
+
+def _value(text: str) -> str:
+    return "" if text == "-" else text
+
+
+def _clean(text: str) -> str:
+    """Cut a text and take what could move a cursor or break a line."""
+    return "".join(char if char.isprintable() else "?" for char in text[:_MAX_TEXT])

@@ -1,0 +1,94 @@
+"""What the client script is sent: a header of lines, the payload of all steps, and a closing word.
+
+The grammar stands at the head of the script. Everything in a header is checked here too, before it is sent: what a
+client would refuse should never leave the server.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, BinaryIO
+
+from reconciler.errors import ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
+
+    from reconciler.model.client import DeployRequest, InstallTarget, Step
+
+PROTOCOL = 1
+CLOSING = b"go\n"
+CHUNK = 256 * 1024
+
+
+def facts_request(install_root: str, *, verify: bool) -> bytes:
+    """Give the request that looks at a client."""
+    lines = [f"root {install_root}"]
+    if verify:
+        lines.append("verify")
+    return _framed("facts", lines)
+
+
+def deploy_request(
+    request: DeployRequest, content: Callable[[str], AbstractContextManager[BinaryIO]]
+) -> Iterator[bytes]:
+    """Give the request that changes a client, in pieces as they are sent.
+
+    Raises:
+        StoreError: content can't be read.
+        ClientError: content is shorter than its release says; the client then refuses the rest.
+    """
+    lines = [
+        f"root {request.install_root}",
+        f"keep {request.keep}",
+        f"controller {request.lineage} {request.epoch}",
+    ]
+    for step in request.steps:
+        lines += _step_lines(step)
+    yield _framed("deploy", lines)
+    for step in request.steps:
+        for file in step.payload:
+            with content(file.sha256) as stream:
+                yield from _exactly(stream, file.size, file.name)
+    yield CLOSING
+
+
+def _framed(operation: str, lines: Iterable[str]) -> bytes:
+    header = "\n".join([*lines, "end", ""]).encode()
+    return f"updoser {PROTOCOL} {operation} {len(header)}\n".encode() + header
+
+
+def _step_lines(step: Step) -> Iterator[str]:
+    yield (
+        f"step {step.component} {step.from_version or '-'} {step.from_digest or '-'} "
+        f"{step.to_version} {step.to_digest} {step.layout.fingerprint}"
+    )
+    for file in step.files:
+        yield f"file {'kept' if file.name in step.kept else 'sent'} {file.size} {file.sha256} {file.name}"
+    names = [file.name for file in step.files]
+    for target in step.layout.targets:
+        yield from _target_lines(target, names, step.layout.selinux)
+    for pattern in step.layout.replaces:
+        yield f"old {pattern}"
+    if step.layout.unmanaged == "report":
+        for folder in dict.fromkeys(target.to for target in step.layout.targets):
+            yield f"watch {folder}"
+
+
+def _target_lines(target: InstallTarget, names: Iterable[str], selinux: str) -> Iterator[str]:
+    yield (
+        f"into {target.method} {target.owner or '-'} {target.group or '-'} {target.mode or '-'} {selinux} {target.to}"
+    )
+    for name in names:
+        if fnmatchcase(name, target.files):
+            yield f"name {name}"
+
+
+def _exactly(stream: BinaryIO, size: int, name: str) -> Iterator[bytes]:
+    while size:
+        chunk = stream.read(min(CHUNK, size))
+        if not chunk:
+            raise ClientError(f"the store's content of {name!r} is cut short", hint="updoser plan --verify")
+        size -= len(chunk)
+        yield chunk

@@ -1,0 +1,278 @@
+"""The main flow: one function for each command, which looks, decides, shows and acts, in that order.
+
+    spec -> observe -> plan -> show -> confirm -> carry out -> report
+
+Each function gives the exit code that its command ends with; errors own theirs.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.assembly import at_work, list_program, new_id, read_spec
+from reconciler.client.session import client_script as script_of_clients
+from reconciler.errors import OutcomeError, UsageError
+from reconciler.execute.accept import accept_plan
+from reconciler.execute.engine import run_plan
+from reconciler.execute.outcome import verdict_error
+from reconciler.execute.releases import add_release
+from reconciler.observe.doctor import examine
+from reconciler.observe.observed import Sight, observe, refresh_lists
+from reconciler.planner.planner import Wanted, make_plan
+from reconciler.planner.status import Allowance, make_status, source_statuses
+from reconciler.planner.thresholds import breaches
+from reconciler.plugin_loader import KINDS, available
+from reconciler.present.document import (
+    checks_document,
+    plan_document,
+    plugins_document,
+    read_plan,
+    report_document,
+    run_document,
+    status_document,
+    valid_document,
+)
+from reconciler.present.render import render, render_plan, render_status
+from reconciler.present.terminal import is_interactive
+from reconciler.present.text import checks_text, history_text, plugins_text, report_text, run_text, valid_text
+from reconciler.spec.changes import spec_changes
+from reconciler.spec.effective import effective_text, explain
+from reconciler.spec.load import load
+from reconciler.spec.starter import starter, write_new
+from reconciler.storage.planfile import read_key, read_plan_file, write_plan_file
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from reconciler.assembly import Desk
+    from reconciler.model.plan import Plan
+    from reconciler.planner.thresholds import Condition
+    from reconciler.present.terminal import Terminal
+    from reconciler.workspace import Workspace
+
+CHANGES_DUE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """How to plan and how to show it. `targets` are component ids; `sign` is the file of a key for plan files."""
+
+    sight: Sight
+    targets: tuple[str, ...] = ()
+    names: bool = False
+    out: Path | None = None
+    sign: Path | None = None
+    detailed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyOptions:
+    """How to carry out: `file` is a plan file; `max_unreachable` the share of clients that may not answer."""
+
+    planning: PlanOptions
+    file: Path | None = None
+    approved: bool = False
+    confirm_adopted: bool = False
+    max_unreachable: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StatusOptions:
+    """What counts as updated in a status, and `fail_on`, the conditions that make it fail."""
+
+    sight: Sight
+    within: int = 0
+    max_age: timedelta | None = None
+    fail_on: tuple[Condition, ...] = ()
+
+
+def plan(desk: Desk, options: PlanOptions) -> int:
+    """Show what an apply would do, and write it down for that apply when asked."""
+    with at_work(desk) as work:
+        made = _make_plan(work, options)
+        document = plan_document(made)
+        if options.out is not None:
+            sha256 = write_plan_file(options.out, document, read_key(options.sign) if options.sign else None)
+            work.state.record_plan(made.plan_id, sha256, made.basis.serial, made.created)
+        desk.terminal.result(render_plan(document, desk.form, names=options.names))
+        if options.names and desk.form == "text":
+            desk.terminal.result(_spec_changes(work))
+    return CHANGES_DUE if options.detailed and (made.drift or not made.empty) else 0
+
+
+def apply(desk: Desk, options: ApplyOptions) -> int:
+    """Carry a plan out: one from a file, or a new one once it is approved."""
+    with at_work(desk) as work, work.state.lock("apply"):
+        made = _accepted_plan(work, options.file, options.planning) if options.file else _new_plan(work, options)
+        if made is None:
+            desk.terminal.note("This plan was carried out already; there is nothing left to do.")
+            return 0
+        show = desk.terminal.result if desk.form == "text" else desk.terminal.note
+        show(render_plan(plan_document(made), "text", names=options.planning.names))
+        if not made.empty and not options.file and not _approve(desk, options):
+            raise OutcomeError("apply cancelled; nothing was changed")
+        report = run_plan(made, work, forks=options.planning.sight.forks)
+        if desk.form != "text" or not made.empty:
+            desk.terminal.result(render(report_document(report), desk.form, report_text))
+    error = verdict_error(report, max_unreachable=options.max_unreachable)
+    if error is not None:
+        raise error
+    return CHANGES_DUE if options.planning.detailed and not made.empty else 0
+
+
+def _accepted_plan(work: Workspace, file: Path, options: PlanOptions) -> Plan | None:
+    made = accept_plan(file, work, options.sign)
+    if made is not None and options.sight.refresh:
+        refresh_lists(work, options.sight)
+    return made
+
+
+def _new_plan(work: Workspace, options: ApplyOptions) -> Plan:
+    if options.confirm_adopted:
+        work.state.confirm_adopted()
+    made = _make_plan(work, options.planning)
+    work.state.record_plan(made.plan_id, "", made.basis.serial, made.created)
+    return made
+
+
+def _make_plan(work: Workspace, options: PlanOptions) -> Plan:
+    unknown = [target for target in options.targets if target not in work.spec.components]
+    if unknown:
+        known = ", ".join(work.spec.components) or "none"
+        raise UsageError(f"--target {unknown[0]}: no managed component has this id", hint=f"managed are: {known}")
+    components = {
+        name: wanted for name, wanted in work.spec.components.items() if not options.targets or name in options.targets
+    }
+    wanted = Wanted(components, work.spec.groups, partial=bool(options.targets or options.sight.limit))
+    observed = observe(work, options.sight)
+    now = work.means.clock()
+    return make_plan(wanted, observed, plan_id=new_id(now), now=now)
+
+
+def _approve(desk: Desk, options: ApplyOptions) -> bool:
+    """Ask before anything changes, as Terraform does."""
+    if options.approved:
+        return True
+    if not is_interactive():
+        raise UsageError("there is no terminal to ask on", hint="review with `updoser plan`, then --auto-approve")
+    question = "\nCarry this plan out?\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: "
+    return desk.terminal.ask(question) == "yes"
+
+
+def _spec_changes(work: Workspace) -> str:
+    """Say what changed in the spec since the last apply, which a plan's changes may come from."""
+    before = work.state.applied_spec()
+    changes = spec_changes(before, work.spec.effective) if before is not None else []
+    head = ["", "Changed in the spec since the last complete apply"]
+    return "\n".join([*head, *(f"  {change}" for change in changes)]) + "\n" if changes else ""
+
+
+def status(desk: Desk, options: StatusOptions) -> int:
+    """Show how far the fleet is; a condition that is met makes the command fail."""
+    with at_work(desk) as work:
+        observed = observe(work, options.sight)
+        wanted = Wanted(work.spec.components, work.spec.groups)
+        now = work.means.clock()
+        made = make_status(
+            wanted,
+            observed,
+            Allowance(now, options.within, options.max_age, work.state.first_seen()),
+            as_of=work.state.last_observed(),
+            sources=source_statuses(work.spec.sources, work.state.source_reports(), now),
+        )
+    desk.terminal.result(render_status(status_document(made), desk.form))
+    met = breaches(options.fail_on, made.components)
+    if met:
+        raise OutcomeError(f"--fail-on: {'; '.join(met)}")
+    return 0
+
+
+def show(terminal: Terminal, file: Path, form: str, *, names: bool) -> int:
+    """Show a plan file."""
+    document = plan_document(read_plan(read_plan_file(file).document))
+    terminal.result(render_plan(document, form, names=names))
+    return 0
+
+
+def history(desk: Desk, run_id: str, last: int) -> int:
+    """Show the last runs, or what one run did."""
+    with at_work(desk) as work:
+        if not run_id:
+            desk.terminal.result(render([run_document(run) for run in work.state.runs(last)], desk.form, history_text))
+            return 0
+        run = work.state.run(run_id)
+        if run is None:
+            raise UsageError(f"there is no run {run_id}", hint="`updoser history` lists them")
+        desk.terminal.result(render(run_document(run, work.state.journal_of(run_id)), desk.form, run_text))
+    return 0
+
+
+def doctor(desk: Desk, names: tuple[str, ...], forks: int) -> int:
+    """Examine the named clients, or all; a check that fails makes the command fail."""
+    with at_work(desk) as work:
+        clients, _gone = refresh_lists(work, Sight())
+        chosen = [client for client in clients if not names or client.name in names]
+        missing = set(names) - {client.name for client in chosen}
+        if missing:
+            raise UsageError(f"there is no client {min(missing)}", hint="`updoser plan --diff` names clients")
+        checks = list(examine(chosen, work, forks=forks))
+    desk.terminal.result(render(checks_document(checks), desk.form, checks_text))
+    failed = {check.client for check in checks if check.level == "fail"}
+    if failed:
+        raise OutcomeError(f"clients in trouble: {len(failed)} of {len(chosen)}")
+    return 0
+
+
+def client_script(terminal: Terminal) -> int:
+    """Print the script that runs on clients."""
+    terminal.result(script_of_clients().decode())
+    return 0
+
+
+def validate(desk: Desk, effective: str | None) -> int:
+    """Check the spec; with `effective`, show what is in force at a path, and where each value comes from."""
+    loaded = read_spec(desk)
+    for note in loaded.notes:
+        desk.terminal.note(note)
+    if effective is not None:
+        desk.terminal.result(render(explain(loaded, effective), desk.form, effective_text))
+    else:
+        desk.terminal.result(render(valid_document(loaded.spec), desk.form, valid_text))
+    return 0
+
+
+def init(terminal: Terminal, file: Path, catalog: str | None, inventory: str | None) -> int:
+    """Write a starter spec that is valid as it stands."""
+    entries = list_program(shlex.split(inventory), Path.cwd()) if inventory else ()
+    write_new(file, starter(file=file, catalog=catalog, inventory=inventory, entries=entries))
+    load(file, check_secrets=False)
+    terminal.result(f"{file} is written. Edit it, then see what it would do: updoser plan -f {file}\n")
+    return 0
+
+
+def release_add(
+    terminal: Terminal, component: str, version: str, files: tuple[Path, ...], *, to: Path, platform: str, notes: str
+) -> int:
+    """Put a release into the folder of a `directory` source."""
+    folder = add_release(component, version, files, to, platform=platform, notes=notes)
+    terminal.result(f"{folder}\n")
+    return 0
+
+
+def plugins(desk: Desk) -> int:
+    """List the plugins that there are, and where they come from."""
+    folders = read_spec(desk).spec.plugin_folders if desk.file.exists() else ()
+    found = [(kind, plugin.name, plugin.origin) for kind in KINDS for plugin in available(kind, folders)]
+    desk.terminal.result(render(plugins_document(found), desk.form, plugins_text))
+    return 0
+
+
+def unlock(desk: Desk, lock_id: str) -> int:
+    """Take away the lock of a run that is gone."""
+    with at_work(desk) as work:
+        work.state.unlock(lock_id)
+    desk.terminal.note(f"unlocked: {lock_id}")
+    return 0

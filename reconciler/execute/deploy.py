@@ -1,0 +1,159 @@
+"""Deploy changes become requests to clients, and their answers become outcomes.
+
+* All that a client gets goes in one request over one connection.
+* A client that is no longer as planned answers `stale` and what it has. It gets the release all the same if what it has
+  is below it; if not, it is left as it is: `skipped`.
+* Files that the version FROM has too aren't sent: the client copies them. The store knows them while it holds FROM.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from reconciler.errors import UpdoserError
+from reconciler.model.client import DeployRequest, Installed, Outcome, Profile, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reconciler.client.reach import Reach
+    from reconciler.contracts import Session
+    from reconciler.model.client import Client, DeployReport
+    from reconciler.model.plan import Basis, Deploy
+    from reconciler.model.release import Release
+    from reconciler.model.spec import ComponentSpec, Spec
+    from reconciler.storage.store import Store
+
+SKIPPED = "changed since plan"
+MOVED = "somebody else is changing it now; apply again"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one client is to get. `profile` is what was seen of it when it was planned."""
+
+    client: Client
+    steps: tuple[Step, ...]
+    profile: Profile | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a task: outcomes of the steps that were answered, and the error that ended the rest."""
+
+    task: Task
+    outcomes: tuple[Outcome, ...] = ()
+    bytes_sent: int = 0
+    error: UpdoserError | None = None
+
+
+class Stepper:
+    """Makes the steps of deploy changes; clients of a cohort share them."""
+
+    def __init__(self, spec: Spec, releases: Mapping[str, Release]) -> None:
+        """Take the releases that the store holds, by content digest."""
+        self._components = spec.components
+        self._releases = releases
+
+    def steps(self, deploys: tuple[Deploy, ...]) -> tuple[Step, ...]:
+        """Give the steps of one client's changes."""
+        return tuple(self._step(deploy) for deploy in deploys)
+
+    def _step(self, deploy: Deploy) -> Step:
+        release = self._releases[deploy.to_digest]
+        before = self._releases.get(deploy.from_digest)
+        return Step(
+            component=deploy.component,
+            from_version=deploy.from_version,
+            from_digest=deploy.from_digest,
+            to_version=deploy.to,
+            to_digest=deploy.to_digest,
+            files=release.files,
+            kept=frozenset(file.name for file in before.shared_with(release)) if before else frozenset(),
+            layout=self._components[deploy.component].layout,
+        )
+
+
+class Deployer:
+    """Carries tasks out, one client at a time; used by several threads at once."""
+
+    def __init__(self, spec: Spec, basis: Basis, reach: Reach, store: Store) -> None:
+        """Take what is the same for all clients."""
+        self._spec = spec
+        self._basis = basis
+        self._reach = reach
+        self._store = store
+
+    def __call__(self, task: Task) -> Result:
+        """Change one client; errors are part of the result."""
+        try:
+            return self._reach.work(task.client, lambda session: self._deploy(task, session))
+        except UpdoserError as error:
+            return Result(task, error=error)
+
+    def _deploy(self, task: Task, session: Session) -> Result:
+        report = self._send(task.client, task.steps, session)
+        again: dict[str, Step] = {}
+        for step, outcome in zip(task.steps, report.outcomes, strict=True):
+            renewed = self._from_actual(step, outcome) if outcome.status == "stale" else None
+            if renewed is not None:
+                again[step.component] = renewed
+        if not again:
+            return Result(task, tuple(map(_skipped, report.outcomes)), report.bytes_sent)
+        try:
+            second = self._send(task.client, tuple(again.values()), session)
+        except UpdoserError as error:
+            known = tuple(outcome for outcome in report.outcomes if outcome.component not in again)
+            return Result(task, tuple(map(_skipped, known)), report.bytes_sent, error)
+        later = {outcome.component: _moved(outcome) for outcome in second.outcomes}
+        outcomes = tuple(later.get(outcome.component) or _skipped(outcome) for outcome in report.outcomes)
+        return Result(task, outcomes, report.bytes_sent + second.bytes_sent)
+
+    def _send(self, client: Client, steps: tuple[Step, ...], session: Session) -> DeployReport:
+        request = DeployRequest(
+            self._basis.lineage, self._basis.epoch, client.install_root, self._spec.client_keep, steps
+        )
+        return session.deploy(request, self._store.open)
+
+    def _from_actual(self, step: Step, outcome: Outcome) -> Step | None:
+        """Give the step from what the client has by now; None when that isn't below the release."""
+        wanted: ComponentSpec = self._spec.components[step.component]
+        scheme = wanted.component.scheme
+        if outcome.version and scheme.accepts(outcome.version) and scheme.accepts(step.to_version):
+            same = outcome.version == step.to_version
+            if not same and scheme.parse(outcome.version) > scheme.parse(step.to_version):
+                return None
+        return replace(step, from_version=outcome.version, from_digest=outcome.digest, kept=frozenset())
+
+
+def _skipped(outcome: Outcome) -> Outcome:
+    """Say of a stale client that it is left as it is."""
+    return replace(outcome, status="skipped", message=SKIPPED) if outcome.status == "stale" else outcome
+
+
+def _moved(outcome: Outcome) -> Outcome:
+    """Say of a client that it was changed by somebody else between two requests, moments apart."""
+    return replace(outcome, message=MOVED) if outcome.status == "stale" else outcome
+
+
+def profile_after(result: Result, basis: Basis) -> Profile | None:
+    """Give what a client has after a task, from its answers; None when nothing was known of it before."""
+    before = result.task.profile
+    if before is None:
+        return None
+    installed = dict(before.by_component)
+    steps = {step.component: step for step in result.task.steps}
+    for outcome in result.outcomes:
+        step = steps[outcome.component]
+        if outcome.status in {"changed", "ok"}:
+            known = installed.get(step.component)
+            same = known is not None and known.version == step.to_version
+            previous = known.previous if known and same else known.version if known else ""
+            installed[step.component] = Installed(
+                step.component, step.to_version, step.to_digest, previous, step.layout.fingerprint
+            )
+        elif outcome.status in {"stale", "skipped"} and outcome.version:
+            installed[step.component] = Installed(step.component, outcome.version, outcome.digest)
+    changed = tuple(sorted(installed.values()))
+    return replace(before, installed=changed, lineage=basis.lineage, epoch=basis.epoch)

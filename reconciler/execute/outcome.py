@@ -1,0 +1,45 @@
+"""What a report means: fine, or the error that the command ends with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.errors import (
+    ClientsFailedError,
+    ClientsUnreachableError,
+    InterruptedRunError,
+    OutcomeError,
+    UpdoserError,
+)
+from reconciler.model.report import RECAP
+
+if TYPE_CHECKING:
+    from reconciler.model.report import Report
+
+
+def verdict_error(report: Report, *, max_unreachable: float) -> UpdoserError | None:
+    """Give the error that a run ends with; None when all went well.
+
+    `max_unreachable` is the share (0 to 1) of clients that may be unreachable; it must be exceeded. When several things
+    hold, an interruption counts before failed clients, those before unreachable ones, and those before downloads.
+    """
+    failed, unreachable = report.total("failed"), report.total("unreachable")
+    clients = sum(report.total(outcome) for outcome in RECAP)
+    downloads = sum(1 for failure in report.failed if not failure.client)
+    if report.interrupted:
+        return InterruptedRunError("interrupted", hint="apply again: it goes on from here")
+    if failed:
+        return ClientsFailedError(f"clients failed: {failed}", hint="`--limit @failed` tries only those again")
+    if unreachable and unreachable > max_unreachable * clients:
+        return ClientsUnreachableError(
+            f"clients unreachable: {unreachable}", hint="`--limit @failed` tries only those again"
+        )
+    if downloads:
+        return OutcomeError(f"downloads failed: {downloads}")
+    return None
+
+
+def is_complete(report: Report) -> bool:
+    """Say whether nothing of the plan is left to do."""
+    left = ("failed", "unreachable", "not_attempted", "stale")
+    return not report.interrupted and not report.failed and not any(report.total(outcome) for outcome in left)

@@ -1,0 +1,95 @@
+"""Adds a run's results up to its report: each client once, under the worst thing that happened to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.errors import TransportError
+from reconciler.model.report import RECAP, Failure, Report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from reconciler.execute.deploy import Result
+    from reconciler.model.plan import Plan
+
+_WORST = ("failed", "unreachable", "stale", "skipped", "changed", "ok")
+
+
+class Tally:
+    """Counts results as they come."""
+
+    def __init__(self, groups: Iterable[str]) -> None:
+        """Start from zero in these groups."""
+        self._recap: dict[str, dict[str, int]] = {group: dict.fromkeys(RECAP, 0) for group in groups}
+        self._failed: list[Failure] = []
+        self._unreachable: list[Failure] = []
+        self.downloads_failed = 0
+        self._downloaded = 0
+        self._received = 0
+        self._sent = 0
+        self._saved = 0
+
+    def count(self, group: str, outcome: str, clients: int = 1) -> None:
+        """Count clients of a group under one outcome of RECAP."""
+        self._recap.setdefault(group, dict.fromkeys(RECAP, 0))[outcome] += clients
+
+    def downloaded(self, received: int) -> None:
+        """Count a download."""
+        self._downloaded += 1
+        self._received += received
+
+    def download_failed(self, component: str, message: str) -> None:
+        """Count a download that failed."""
+        self.downloads_failed += 1
+        self._failed.append(Failure("", "", component, message))
+
+    def unreachable(self, client: str, group: str, message: str) -> None:
+        """Count a client that didn't answer when it was looked at."""
+        self.count(group, "unreachable")
+        self._unreachable.append(Failure(client, group, "", message))
+
+    def failed(self, client: str, group: str, message: str) -> None:
+        """Count a client that answered, and wrongly."""
+        self.count(group, "failed")
+        self._failed.append(Failure(client, group, "", message))
+
+    def add(self, result: Result) -> str:
+        """Count what became of one client; give the outcome that it is counted under."""
+        client = result.task.client
+        self._sent += result.bytes_sent
+        steps = {step.component: step for step in result.task.steps}
+        for outcome in result.outcomes:
+            if outcome.status == "failed":
+                self._failed.append(Failure(client.name, client.group, outcome.component, outcome.message))
+            elif outcome.status == "changed":
+                step = steps[outcome.component]
+                self._saved += sum(file.size for file in step.files if file.name in step.kept)
+        statuses = {outcome.status for outcome in result.outcomes}
+        if result.error is not None:
+            lost = isinstance(result.error, TransportError)
+            (self._unreachable if lost else self._failed).append(
+                Failure(client.name, client.group, "", result.error.brief)
+            )
+            statuses.add("unreachable" if lost else "failed")
+        worst = next(status for status in _WORST if status in statuses)
+        self.count(client.group, worst)
+        return worst
+
+    def report(self, run_id: str, plan: Plan, started: datetime, ended: datetime, *, interrupted: bool) -> Report:
+        """Give the report of the run."""
+        return Report(
+            run_id=run_id,
+            plan_id=plan.plan_id,
+            started=started,
+            ended=ended,
+            recap={group: counts for group, counts in self._recap.items() if any(counts.values())},
+            downloaded=self._downloaded,
+            failed=tuple(self._failed),
+            unreachable=tuple(self._unreachable),
+            bytes_received=self._received,
+            bytes_sent=self._sent,
+            bytes_saved=self._saved,
+            interrupted=interrupted,
+        )

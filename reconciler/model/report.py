@@ -1,0 +1,143 @@
+"""What a run did and how the fleet stands: the results that commands end with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+RECAP = ("ok", "changed", "failed", "unreachable", "stale", "skipped", "not_attempted")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A client, or with an empty client a download, that did not end as planned, and why."""
+
+    client: str
+    group: str
+    component: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The end of an apply. `recap` counts each client of a group once, under the worst thing that happened to it.
+
+    `bytes_saved` counts against sending fulls. `next_step_at` is when the rollout's next step is due, if there is one.
+    """
+
+    run_id: str
+    plan_id: str
+    started: datetime
+    ended: datetime
+    recap: Mapping[str, Mapping[str, int]]
+    downloaded: int = 0
+    failed: tuple[Failure, ...] = ()
+    unreachable: tuple[Failure, ...] = ()
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    bytes_saved: int = 0
+    interrupted: bool = False
+    next_step_at: datetime | None = None
+
+    def total(self, outcome: str) -> int:
+        """Add one column of the recap up over all groups."""
+        return sum(counts.get(outcome, 0) for counts in self.recap.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentStatus:
+    """How far a fleet or group is with one component; what a "client updates" dashboard shows.
+
+    `latest_held` is what clients are measured against: the highest version in the store, or the pin. `age` counts the
+    seconds since that version was released (first seen, where the source doesn't say), None when nothing is held.
+    `versions` counts clients by the version they run, the newest first; `missing` stands for none.
+    """
+
+    id: str
+    latest_held: str
+    latest_offered: str
+    updated: int
+    outdated: int
+    ahead: int
+    unknown: int
+    versions: Mapping[str, int] = field(default_factory=dict)
+    age: int | None = None
+
+    @property
+    def clients(self) -> int:
+        """All clients that should have the component."""
+        return self.updated + self.outdated + self.ahead + self.unknown
+
+    @property
+    def rate(self) -> float:
+        """The share of clients that are updated, 0 to 1; 1 where no client should have the component."""
+        return self.updated / self.clients if self.clients else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """How a source did when it was last asked. `stale` says that it has been silent for longer than the spec allows."""
+
+    name: str
+    last_success: datetime | None
+    error: str = ""
+    stale: bool = False
+    cooldown_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How the whole fleet stands. `as_of` is when its clients were last looked at."""
+
+    created: datetime
+    as_of: datetime | None
+    clients: int
+    components: tuple[ComponentStatus, ...]
+    groups: Mapping[str, tuple[ComponentStatus, ...]]
+    sources: tuple[SourceStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that the doctor looked at: `level` is `ok`, `warn` or `fail`; `fix` is the line that mends it."""
+
+    client: str
+    what: str
+    level: str
+    finding: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One outcome, written down as it happens; an empty client stands for the store.
+
+    `outcome` is one of the outcomes of a step, or `failed` for a client as a whole (then without a component).
+    """
+
+    client: str
+    group: str
+    component: str
+    from_version: str
+    to_version: str
+    outcome: str
+    message: str
+    bytes: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run in the history. `status`: running, done, failed, interrupted, or broken off when its process died."""
+
+    run_id: str
+    plan_id: str
+    command: str
+    started: datetime
+    ended: datetime | None
+    status: str
+    recap: Mapping[str, Mapping[str, int]] = field(default_factory=dict)

@@ -1,0 +1,47 @@
+"""Looking at clients: who answers, with what; and who doesn't, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.errors import UpdoserError
+from reconciler.storage.state import Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
+    from threading import Event
+
+    from reconciler.client.reach import Reach
+    from reconciler.contracts import Executor, Session
+    from reconciler.model.client import Client, Facts
+
+
+def look(
+    clients: Iterable[Client],
+    reach: Reach,
+    executor: Executor,
+    *,
+    forks: int,
+    stop: Event,
+    clock: Callable[[], datetime],
+    verify: bool = False,
+    keep: bool = False,
+) -> Iterator[Observation]:
+    """Look at clients, `forks` at a time, and give what was seen as it comes.
+
+    `verify` has every file hashed. `keep` leaves connections open for a change that follows.
+    """
+
+    def observe(client: Client) -> Observation:
+        def facts_of(session: Session) -> Facts:
+            return session.facts(client.install_root, verify=verify)
+
+        try:
+            facts = reach.work(client, facts_of, keep=keep)
+        except UpdoserError as error:
+            return Observation(client.name, None, None, error.brief, clock())
+        return Observation(client.name, facts.profile, facts.free, "", clock())
+
+    for _client, observation in executor.run(observe, clients, forks=forks, stop=stop):
+        yield observation

@@ -1,0 +1,92 @@
+"""The doctor: looks at the way to clients and at what they have, and names for each trouble what fixes it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from reconciler.errors import AuthenticationError, ClientError, HostKeyError, UpdoserError
+from reconciler.model.report import Check
+from reconciler.present.text import size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from reconciler.contracts import Session
+    from reconciler.model.client import Client, Facts
+    from reconciler.workspace import Workspace
+
+LOW_DISK = 256 * 1024**2
+SLOW_SHELL = 0.2
+"""A login shell that reads a long profile costs each client of each run that much; see `Facts.seconds`."""
+_DELTA_TOOLS = ("zstd", "bspatch")
+
+
+def examine(clients: Iterable[Client], work: Workspace, *, forks: int) -> Iterator[Check]:
+    """Look at each client and give what was found, client by client."""
+    executor = work.plugins.executor
+    for _client, checks in executor.run(
+        lambda client: _examine(client, work), clients, forks=forks, stop=work.means.stop
+    ):
+        yield from checks
+
+
+def _examine(client: Client, work: Workspace) -> list[Check]:
+    begun = time.monotonic()
+
+    def look(session: Session) -> tuple[float, Facts]:
+        return time.monotonic() - begun, session.facts(client.install_root)
+
+    try:
+        seconds, facts = work.reach.work(client, look)
+    except UpdoserError as error:
+        return [_failed(client, error)]
+    layouts = [component.layout for component in work.spec.components.values()]
+    targets = sum(len(layout.targets) for layout in layouts)
+    plain = any(layout.targets and layout.selinux == "none" for layout in layouts)
+    return [
+        Check(client.name, "connection", "ok", f"connected in {seconds * 1000:.0f} ms"),
+        _shell(client, facts),
+        Check(client.name, "install_root", "ok", f"{client.install_root}, platform {facts.profile.platform}"),
+        _tools(client, facts),
+        _disk(client, facts),
+        _mandatory_access(client, facts, targets=targets, plain=plain),
+    ]
+
+
+def _failed(client: Client, error: UpdoserError) -> Check:
+    stages = ((AuthenticationError, "authentication"), (HostKeyError, "host key"), (ClientError, "client"))
+    stage = next((stage for kind, stage in stages if isinstance(error, kind)), "connection")
+    return Check(client.name, stage, "fail", " ".join(error.message.split()), " ".join(error.hint.split()))
+
+
+def _shell(client: Client, facts: Facts) -> Check:
+    took = f"the client's shell took {facts.seconds * 1000:.0f} ms"
+    if facts.seconds <= SLOW_SHELL:
+        return Check(client.name, "shell", "ok", took)
+    return Check(
+        client.name, "shell", "warn", took, "shorten what the login shell reads (~/.bashrc, ~/.profile) for this user"
+    )
+
+
+def _tools(client: Client, facts: Facts) -> Check:
+    have = [tool for tool in _DELTA_TOOLS if tool in facts.profile.tools]
+    if "zstd" in have:
+        return Check(client.name, "tools", "ok", f"has {', '.join(have)}")
+    return Check(client.name, "tools", "warn", "no zstd: it can't take incrementals", "apt-get install zstd")
+
+
+def _disk(client: Client, facts: Facts) -> Check:
+    level = "ok" if facts.free >= LOW_DISK else "warn"
+    fix = "" if level == "ok" else f"make room below {client.install_root}, or lower client_keep"
+    return Check(client.name, "disk", level, f"{size_text(facts.free)} free", fix)
+
+
+def _mandatory_access(client: Client, facts: Facts, *, targets: int, plain: bool) -> Check:
+    if not facts.profile.selinux:
+        return Check(client.name, "SELinux", "ok", "not enforcing")
+    if targets and plain:
+        return Check(
+            client.name, "SELinux", "warn", "enforcing, and files go to other folders", "set `selinux: restore`"
+        )
+    return Check(client.name, "SELinux", "ok", "enforcing; files get the context of their folder")

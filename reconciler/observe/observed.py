@@ -1,0 +1,203 @@
+"""Everything that a plan is made from: looked at afresh, or taken from what the state remembers.
+
+What is seen is recorded first and read back from the state then, so that a fresh look and `--no-refresh` go one way.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.errors import InterruptedRunError, OtherControllerError, UsageError
+from reconciler.model.plan import Basis
+from reconciler.observe.clients import look
+from reconciler.observe.cohorts import FAILED_SET, Choice, gather_cohorts, is_foreign
+from reconciler.observe.inventory import list_fleet
+from reconciler.observe.upstream import merge_offers, read_sources
+from reconciler.planner.planner import Observed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from reconciler.model.client import Client
+    from reconciler.model.spec import GroupSpec
+    from reconciler.storage.state import Identity, Observation, State
+    from reconciler.workspace import Workspace
+
+_BATCH = 256
+_FROZEN = "adopted: upgrades wait for `updoser apply --confirm-adopted`"
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """How to look.
+
+    `refresh` asks inventories, sources and clients; without it the state's memory must do. `contact` False leaves
+    clients alone and runs no program. `limit` is a pattern, `forks` how many clients are looked at a time, `verify` has
+    every file hashed. `keep` leaves connections open for a change that follows. `adopt` takes over clients of a
+    controller whose state was lost, `allow_shrink` believes an inventory that lost more clients than allowed.
+    """
+
+    refresh: bool = True
+    contact: bool = True
+    limit: str = ""
+    forks: int = 20
+    verify: bool = False
+    keep: bool = False
+    adopt: bool = False
+    allow_shrink: bool = False
+
+
+def observe(work: Workspace, sight: Sight) -> Observed:
+    """Look at store, sources and clients.
+
+    Raises:
+        UsageError: the limit is no pattern, or selects no client.
+        InventoryError, InventoryShrankError: the fleet can't be listed, or the list isn't believed.
+        OtherControllerError: the state is new and clients answer to another controller.
+        InterruptedRunError: the user stopped it.
+        StoreError, StateError: store or state can't be read or written.
+    """
+    choice = Choice.parse(sight.limit, work.state.last_failed() if f"@{FAILED_SET}" in sight.limit else ())
+    gone: Sequence[str] = ()
+    if sight.refresh:
+        fleet, gone = refresh_lists(work, sight)
+        if sight.contact:
+            _look_at_clients(work, sight, choice, fleet)
+    identity = _identity(work.state, adopt=sight.adopt)
+    cohorts = gather_cohorts(
+        work.state.rows(),
+        work.state.profiles(),
+        choice=choice,
+        holds=work.spec.holds,
+        identity=identity,
+        now=work.means.clock(),
+    )
+    if sight.limit and not cohorts:
+        raise UsageError(f"--limit {sight.limit}: no client matches", hint="`updoser plan --diff` names clients")
+    reports = [report for report, _last_success in work.state.source_reports()]
+    offers, conflicts = merge_offers(reports)
+    inspection = work.store.inspect(verify=sight.verify)
+    return Observed(
+        basis=Basis(identity.lineage, identity.epoch, identity.serial, work.spec.digest, work.spec.catalog.digest),
+        held=inspection.releases,
+        offers=offers,
+        problems=(
+            *work.notes,
+            *(f"source {report.source}: {report.error}" for report in reports if report.error),
+            *(f"source {report.source}: {problem}" for report in reports for problem in report.problems),
+            *conflicts,
+            *inspection.problems,
+        ),
+        cohorts=cohorts,
+        gone=gone,
+        freeze=_FROZEN if identity.frozen else "",
+    )
+
+
+def refresh_lists(work: Workspace, sight: Sight) -> tuple[list[Client], list[str]]:
+    """Ask inventories and sources, no client; give all clients and the names of those that left since the last time.
+
+    Raises:
+        InventoryError, InventoryShrankError: the fleet can't be listed, or the list isn't believed.
+        StateError: the state can't be written.
+    """
+    listed = _sync_fleet(work, sight)
+    _ask_sources(work)
+    return listed
+
+
+def _sync_fleet(work: Workspace, sight: Sight) -> tuple[list[Client], list[str]]:
+    state, groups = work.state, work.spec.groups
+    asked = {name: group for name, group in groups.items() if sight.contact or not _runs_program(group)}
+    listed = list_fleet(
+        [(group, work.plugins.inventory(group)) for group in asked.values()],
+        state.known_count,
+        allow_shrink=sight.allow_shrink,
+    )
+    gone = state.sync_groups(groups)
+    for group, clients in listed.items():
+        gone += state.sync_clients(group, clients)
+    fleet = [client for clients in listed.values() for client in clients]
+    # A client that only moved to another group is gone from the one and there in the other.
+    names = {client.name for client in fleet}
+    return fleet, sorted(name for name in gone if name not in names)
+
+
+def _runs_program(group: GroupSpec) -> bool:
+    return group.inventory is not None and group.inventory.plugin.name == "command"
+
+
+def _ask_sources(work: Workspace) -> None:
+    sources = [(source, work.plugins.source(source)) for source in work.spec.sources]
+    components = {name: wanted.component for name, wanted in work.spec.components.items()}
+    for report in read_sources(sources, components):
+        work.state.record_source(report, work.means.clock())
+        level = "warning" if report.error else "info"
+        what = report.error or f"{len(report.releases)} releases"
+        work.means.emit("source_read", f"source {report.source}: {what}", level=level, source=report.source)
+
+
+def _look_at_clients(work: Workspace, sight: Sight, choice: Choice, fleet: Sequence[Client]) -> None:
+    means = work.means
+    chosen = [client for client in fleet if choice.takes(client.name, client.group, client.labels)]
+    means.emit("look_started", f"looking at {len(chosen)} clients", clients=len(chosen))
+    batch: list[Observation] = []
+    try:
+        for seen in look(
+            chosen,
+            work.reach,
+            work.plugins.executor,
+            forks=sight.forks,
+            stop=means.stop,
+            clock=means.clock,
+            verify=sight.verify,
+            keep=sight.keep,
+        ):
+            level = "warning" if seen.error else "info"
+            means.emit("client_observed", f"{seen.client}: {seen.error or 'seen'}", level=level, client=seen.client)
+            batch.append(seen)
+            if len(batch) >= _BATCH:
+                work.state.record_observations(batch)
+                batch = []
+    finally:
+        work.state.record_observations(batch)
+    if means.stop.is_set():
+        raise InterruptedRunError("interrupted while looking at clients; nothing was changed")
+
+
+def _identity(state: State, *, adopt: bool) -> Identity:
+    """Give who we are to clients; refuse, or take over, what answers to somebody else while the state is new.
+
+    Only a state that never changed anything can be one that was lost and made again. Later on a client of another
+    controller is a matter of that client: see `gather_cohorts`.
+    """
+    identity = state.identity()
+    if not state.is_new():
+        if adopt and not identity.frozen:
+            raise UsageError(
+                "--adopt: this state is in use already", hint="it is for a new state whose predecessor was lost"
+            )
+        return identity
+    foreign = {key: profile for key, profile in state.profiles().items() if is_foreign(profile, identity)}
+    if not foreign:
+        return identity
+    counts = _count_by_lineage(state, {key: profile.lineage for key, profile in foreign.items()})
+    (lineage, clients), *_others = counts.most_common(1)
+    if not adopt:
+        raise OtherControllerError(
+            f"{clients} clients answer to another controller (lineage {lineage[:8]}), and this state is new",
+            hint="if its state was lost, take them over with --adopt; else use that controller's state",
+        )
+    epoch = max(profile.epoch for profile in foreign.values() if profile.lineage == lineage)
+    state.adopt(lineage, epoch + 1)
+    return state.identity()
+
+
+def _count_by_lineage(state: State, lineages: Mapping[str, str]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for _name, _group, _labels, fingerprint, _error in state.rows():
+        if fingerprint is not None and fingerprint in lineages:
+            counts[lineages[fingerprint]] += 1
+    return counts

@@ -1,0 +1,250 @@
+"""The one planner: desired state and observed facts in, a plan out. Nothing here looks or acts.
+
+1. Choose what each platform should run (`desired`).
+2. Compare each distinct (profile, scan method) once (`diff`); cohorts share the result, clients are only counted.
+3. Clients that nothing is known of are `unknown`, held clients `held`: never "no change".
+4. Download what some client or group should have and the store lacks.
+5. Aggregate over cohorts by (component, group, from, to, reason).
+
+Equal input gives an equal plan, in an order that doesn't depend on the order of the input.
+
+Example: 48,212 clients of the group branch with virus-pattern 16.677.00 in three cohorts and an offer of 16.679.00 give
+one download and one deploy change that names the three cohorts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.model.plan import Deploy, Download, Finding, Plan
+from reconciler.model.release import ANY_PLATFORM
+from reconciler.planner.desired import Desired
+from reconciler.planner.diff import compare
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from reconciler.model.plan import Basis, Cohort
+    from reconciler.model.release import Offer, Release
+    from reconciler.model.spec import ComponentSpec, GroupSpec
+    from reconciler.planner.desired import Target
+    from reconciler.planner.diff import Difference, Drift
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The part of the spec that decides: managed components and groups, and whether a target left some out."""
+
+    components: Mapping[str, ComponentSpec]
+    groups: Mapping[str, GroupSpec]
+    partial: bool = False
+
+    def of_group(self, group: str) -> tuple[ComponentSpec, ...]:
+        """Give the components that clients of a group get, in catalog order."""
+        method = self.groups[group].scan_method
+        return tuple(spec for spec in self.components.values() if spec.component.for_scan_method(method))
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All facts that a plan is made from.
+
+    `freeze` is a reason for which nothing but first installs may be sent (a state that was taken over and isn't
+    confirmed yet), or empty.
+    """
+
+    basis: Basis
+    held: Sequence[Release] = ()
+    offers: Sequence[Offer] = ()
+    problems: Sequence[str] = ()
+    cohorts: Sequence[Cohort] = ()
+    gone: Sequence[str] = ()
+    freeze: str = ""
+
+
+def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime) -> Plan:
+    """Decide what is to be done; see the module's rules."""
+    desired = Desired(wanted.components, observed.held, observed.offers)
+    tally = _Tally(wanted, desired, observed.freeze)
+    for cohort in sorted(observed.cohorts, key=_cohort_order):
+        tally.add(cohort)
+    return Plan(
+        plan_id=plan_id,
+        created=now,
+        basis=observed.basis,
+        downloads=_downloads(wanted, desired, tally.platforms),
+        deploys=tally.deploys(),
+        drift=tally.findings("drift"),
+        held=tally.findings("held"),
+        unknown=tally.findings("unknown"),
+        gone=tuple(sorted(observed.gone)),
+        problems=(*observed.problems, *desired.problems),
+        members=tally.members,
+        clients=tally.clients(),
+        partial=wanted.partial,
+        platforms=tuple(sorted(tally.platforms)),
+    )
+
+
+def _cohort_order(cohort: Cohort) -> tuple[str, str, str, str, tuple[str, ...]]:
+    fingerprint = cohort.profile.fingerprint if cohort.profile else ""
+    return cohort.group, cohort.hold, cohort.unknown, fingerprint, cohort.members[:1]
+
+
+class _Tally:
+    """Adds cohorts up to changes and findings."""
+
+    def __init__(self, wanted: Wanted, desired: Desired, freeze: str) -> None:
+        self.members: dict[str, tuple[str, ...]] = {}
+        self.platforms: set[str] = {ANY_PLATFORM}
+        self._clients: dict[str, int] = defaultdict(int)
+        self._components = {group: wanted.of_group(group) for group in wanted.groups}
+        self._order = tuple(wanted.components)
+        self._methods = {group: spec.scan_method for group, spec in wanted.groups.items()}
+        self._desired = desired
+        self._freeze = freeze
+        self._compared: dict[tuple[str, str | None], tuple[list[Difference], list[Drift]]] = {}
+        self._deploys: dict[tuple[str, ...], tuple[Difference, _Count]] = {}
+        self._findings: dict[str, dict[tuple[str, ...], _Count]] = defaultdict(dict)
+
+    def add(self, cohort: Cohort) -> None:
+        """Count a cohort in."""
+        cohort_id = f"c{len(self.members) + 1}"
+        self._clients[cohort.group] += len(cohort.members)
+        if cohort.profile is None:
+            used = self._find("unknown", cohort, cohort_id, cohort.unknown)
+        else:
+            self.platforms.add(cohort.profile.platform)
+            differences, drift = self._compare(cohort)
+            used = bool(differences or drift)
+            for entry in drift:
+                self._find("drift", cohort, cohort_id, entry.what, entry.component, entry.version)
+            for difference in differences:
+                hold = cohort.hold or (self._freeze if difference.reason != "missing" else "")
+                if hold:
+                    target = difference.target.release
+                    self._find("held", cohort, cohort_id, hold, target.component, target.version)
+                else:
+                    self._deploy(difference, cohort, cohort_id)
+        if used:
+            self.members[cohort_id] = cohort.members
+
+    def _compare(self, cohort: Cohort) -> tuple[list[Difference], list[Drift]]:
+        assert cohort.profile is not None
+        key = cohort.profile.fingerprint, self._methods[cohort.group]
+        if key not in self._compared:
+            self._compared[key] = compare(cohort.profile, self._components[cohort.group], self._desired)
+        return self._compared[key]
+
+    def _find(
+        self, kind: str, cohort: Cohort, cohort_id: str, reason: str, component: str = "", version: str = ""
+    ) -> bool:
+        key = cohort.group, component, reason, version
+        self._findings[kind].setdefault(key, _Count()).add(cohort_id, cohort)
+        return True
+
+    def _deploy(self, difference: Difference, cohort: Cohort, cohort_id: str) -> None:
+        installed, target = difference.installed, difference.target
+        key = (
+            target.release.component,
+            cohort.group,
+            *((installed.version, installed.digest) if installed else ("", "")),
+            target.release.platform,
+            difference.reason,
+        )
+        found = self._deploys.get(key)
+        if found is None:
+            found = self._deploys[key] = difference, _Count()
+        found[1].add(cohort_id, cohort)
+
+    def clients(self) -> dict[str, int]:
+        """Give the number of clients that were compared, by group."""
+        return dict(sorted(self._clients.items()))
+
+    def deploys(self) -> tuple[Deploy, ...]:
+        """Give the deploy changes in the order of the catalog, then by group, version and reason."""
+        order = {component: at for at, component in enumerate(self._order)}
+        return tuple(
+            _deploy(key[1], difference, count, self._desired)
+            for key, (difference, count) in sorted(
+                self._deploys.items(), key=lambda item: (order[item[0][0]], item[0][1:])
+            )
+        )
+
+    def findings(self, kind: str) -> tuple[Finding, ...]:
+        """Give the findings of a kind, ordered by group, component and reason."""
+        return tuple(
+            Finding(group, count.clients, tuple(count.cohorts), reason, component, version)
+            for (group, component, reason, version), count in sorted(self._findings[kind].items())
+        )
+
+
+class _Count:
+    """The cohorts to which something applies, and how many clients they have."""
+
+    __slots__ = ("clients", "cohorts")
+
+    def __init__(self) -> None:
+        self.cohorts: list[str] = []
+        self.clients = 0
+
+    def add(self, cohort_id: str, cohort: Cohort) -> None:
+        self.cohorts.append(cohort_id)
+        self.clients += len(cohort.members)
+
+
+def _deploy(group: str, difference: Difference, count: _Count, desired: Desired) -> Deploy:
+    release, installed = difference.target.release, difference.installed
+    before = desired.held.get(installed.digest) if installed else None
+    return Deploy(
+        component=release.component,
+        group=group,
+        from_version=installed.version if installed else "",
+        from_digest=installed.digest if installed else "",
+        to=release.version,
+        to_digest=release.digest,
+        platform=release.platform,
+        reason=difference.reason,
+        clients=count.clients,
+        members=tuple(count.cohorts),
+        bytes=release.size - sum(file.size for file in before.shared_with(release)) if before else release.size,
+        bytes_full=release.size,
+        downgrade=difference.downgrade,
+    )
+
+
+def _downloads(wanted: Wanted, desired: Desired, platforms: Collection[str]) -> tuple[Download, ...]:
+    """List what the store lacks of all that some group should have on some platform of the fleet."""
+    found: dict[tuple[str, str], Download] = {}
+    for spec in _reached(wanted):
+        for platform in sorted(platforms):
+            target = desired.target(spec.component.id, platform)
+            if target is not None and target.source:
+                found.setdefault((spec.component.id, target.release.platform), _download(target, desired))
+    return tuple(found.values())
+
+
+def _reached(wanted: Wanted) -> Iterable[ComponentSpec]:
+    """Give the components that at least one group gets, or all when there is no group."""
+    groups = [spec.scan_method for spec in wanted.groups.values()]
+    for spec in wanted.components.values():
+        if not groups or any(spec.component.for_scan_method(method) for method in groups):
+            yield spec
+
+
+def _download(target: Target, desired: Desired) -> Download:
+    release = target.release
+    held = desired.newest_held.get((release.component, release.platform))
+    return Download(
+        component=release.component,
+        previous=held.text if held else "",
+        to=release.version,
+        to_digest=release.digest,
+        platform=release.platform,
+        source=target.source,
+        bytes=release.size,
+        reason="pinned" if target.pinned else "outdated" if held else "missing",
+    )

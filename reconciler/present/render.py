@@ -1,0 +1,43 @@
+"""A document in the format that the user asked for: text and Markdown are rendered from the same document as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from reconciler.present import markdown, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+FORMATS = ("text", "json", "markdown")
+
+
+def json_text(document: Any) -> str:
+    """Write a document as JSON, the same bytes for the same document."""
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def render_plan(document: Mapping[str, Any], form: str, *, names: bool = False) -> str:
+    """Render a plan; `names` lists the clients of each change."""
+    if form == "json":
+        return json_text(document)
+    if form == "markdown":
+        return markdown.plan_markdown(document, names=names)
+    return text.plan_text(document, names=names)
+
+
+def render_status(document: Mapping[str, Any], form: str) -> str:
+    """Render a status."""
+    if form == "json":
+        return json_text(document)
+    if form == "markdown":
+        return markdown.status_markdown(document)
+    return text.status_text(document)
+
+
+def render(document: Any, form: str, as_text: Callable[[Any], str]) -> str:
+    """Render a document that has no Markdown of its own: its text stands in a block there."""
+    if form == "json":
+        return json_text(document)
+    return markdown.block(as_text(document)) if form == "markdown" else as_text(document)

@@ -1,0 +1,398 @@
+"""From a checked tree to a Spec: values resolved, names looked up, and what no schema can say checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler import __version__
+from reconciler.errors import PluginError, SpecError
+from reconciler.model.client import Client, InstallTarget, Layout
+from reconciler.model.duration import parse_duration
+from reconciler.model.select import parse as parse_pattern
+from reconciler.model.spec import (
+    LATEST,
+    ComponentSpec,
+    GroupSpec,
+    Hold,
+    InventorySpec,
+    PluginConfig,
+    ServerSpec,
+    SourceSpec,
+    Spec,
+)
+from reconciler.plugin_loader import available
+from reconciler.spec.catalogs import load_catalogs
+from reconciler.spec.extend import lay_over
+from reconciler.spec.options import OptionReader
+from reconciler.spec.secrets import is_reference, missing, reference
+from reconciler.spec.suggest import suggestion
+from reconciler.spec.tree import Map, Seq, child_map, child_seq, plain, value_place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import timedelta
+
+    from reconciler.errors import Problem
+    from reconciler.model.release import Catalog, Component
+    from reconciler.spec.tree import Place
+
+ALL = "*"
+_SOURCE_KEYS = frozenset(
+    ["name", "type", "components", "stale_after", "proxy", "trusted_root", "when_absent", "accept_expired"]
+)
+_INVENTORY_KEYS = frozenset(["type", "select", "labels_from", "min_clients", "max_shrink"])
+_CONDITION = re.compile(r"(>=|<=|==|!=|>|<)\s*([0-9.]+)")
+_SQLITE = "sqlite:///"
+
+
+class Builder:
+    """Builds one Spec; what is wrong is added to `problems`, and then there is no Spec."""
+
+    def __init__(
+        self, tree: Map, path: Path, problems: list[Problem], *, no_exec: bool, environ: Mapping[str, str] | None
+    ) -> None:
+        """Take a tree that is checked and completed; with `environ`, missing secrets are problems."""
+        self._tree = tree
+        self._path = path
+        self._base = path.absolute().parent
+        self._problems = problems
+        self._environ = environ
+        self._folders = () if no_exec else self._plugin_folders()
+        self._options = OptionReader(self._folders, problems)
+        self.notes: list[str] = []
+        if no_exec and child_seq(tree, "plugins"):
+            self.notes.append("--no-exec: plugins of folders aren't loaded")
+
+    def build(self) -> Spec:
+        """Give the Spec.
+
+        Raises:
+            SpecError: there were problems, in this part or before.
+        """
+        tree = self._tree
+        self._check_required_version()
+        catalog = load_catalogs(child_seq(tree, "catalogs"), self._base, self._problems)
+        server = self._server()
+        sources = self._sources(catalog)
+        components = self._components(catalog)
+        groups = self._groups()
+        holds = self._holds()
+        self._check_proxies()
+        if self._environ is not None:
+            self._check_secrets(tree, self._environ)
+        if self._problems:
+            raise SpecError(self._problems)
+        effective = plain(tree)
+        return Spec(
+            path=self._path,
+            base=self._base,
+            digest=hashlib.sha256(json.dumps(effective, sort_keys=True, default=str).encode()).hexdigest(),
+            server=server,
+            catalog=catalog,
+            sources=sources,
+            components=components,
+            groups=groups,
+            plugin_folders=self._folders,
+            holds=holds,
+            client_keep=tree["client_keep"],
+            effective=effective,
+        )
+
+    def _complain(self, place: Place, message: str, hint: str = "") -> None:
+        self._problems.append(place.problem(message, hint))
+
+    # --- the whole file -----------------------------------------------------------------------------------------------
+
+    def _plugin_folders(self) -> tuple[Path, ...]:
+        folders = []
+        entries = child_seq(self._tree, "plugins")
+        for at, entry in enumerate(entries):
+            if isinstance(entry, str):
+                folder = self._base / Path(entry).expanduser()
+                try:
+                    available("source", (folder,))
+                    folders.append(folder)
+                except PluginError as error:
+                    self._complain(value_place(entries, at), error.message, error.hint)
+        return tuple(folders)
+
+    def _check_required_version(self) -> None:
+        wanted = self._tree.get("required_version")
+        if not isinstance(wanted, str):
+            return
+        have = _numbers(__version__)
+        tests = {
+            ">=": lambda x: have >= x,
+            "<=": lambda x: have <= x,
+            ">": lambda x: have > x,
+            "<": lambda x: have < x,
+            "==": lambda x: have == x,
+            "!=": lambda x: have != x,
+        }
+        if not all(tests[sign](_numbers(number)) for sign, number in _CONDITION.findall(wanted)):
+            place = value_place(self._tree, "required_version")
+            self._complain(place, f"this file wants updoser {wanted}, and this is {__version__}")
+
+    def _server(self) -> ServerSpec:
+        server = child_map(self._tree, "server")
+        state: Any = server.get("state")
+        password = None
+        if isinstance(state, Map):
+            if is_reference(state.get("password")):
+                password = reference(plain(state["password"]))
+            state = state.get("url")
+        url = state if isinstance(state, str) else ""
+        if url.startswith(_SQLITE) and not url.startswith(f"{_SQLITE}/"):
+            url = f"{_SQLITE}{self._base / url.removeprefix(_SQLITE)}"
+        elif url and "://" not in url:
+            place = value_place(server, "state")
+            self._complain(place, f"`{url}` is no database URL", "such as sqlite:///.updoser/state.db")
+        store = server.get("store")
+        return ServerSpec(self._base / Path(store if isinstance(store, str) else "").expanduser(), url, password)
+
+    def _check_proxies(self) -> None:
+        defined = child_map(self._tree, "proxies")
+        users = [self._tree.get("defaults"), *child_seq(self._tree, "sources")]
+        users += child_map(self._tree, "groups").values()
+        for user in users:
+            proxy = user.get("proxy") if isinstance(user, Map) else None
+            if isinstance(proxy, str) and proxy not in defined:
+                hint = suggestion(proxy, defined) or "define it under `proxies`"
+                self._complain(value_place(user, "proxy"), f"the proxy `{proxy}` isn't defined", hint)
+
+    def _check_secrets(self, node: Any, environ: Mapping[str, str]) -> None:
+        pairs = node.items() if isinstance(node, Map) else enumerate(node) if isinstance(node, Seq) else ()
+        for _key, value in pairs:
+            if is_reference(value):
+                kind = next(iter(value))
+                if isinstance(value[kind], str):
+                    trouble = missing(reference(value), self._base, environ)
+                    if trouble:
+                        self._complain(value_place(value, kind), f"a secret is missing: {trouble}")
+            elif isinstance(value, (Map, Seq)):
+                self._check_secrets(value, environ)
+
+    # --- sources and components ---------------------------------------------------------------------------------------
+
+    def _sources(self, catalog: Catalog) -> tuple[SourceSpec, ...]:
+        found: dict[str, SourceSpec] = {}
+        for node in child_seq(self._tree, "sources"):
+            if not isinstance(node, Map) or not isinstance(node.get("name"), str):
+                continue
+            if node["name"] in found:
+                self._complain(value_place(node, "name"), f"there is another source `{node['name']}` above")
+            limited = child_seq(node, "components")
+            for at, component in enumerate(limited):
+                self._known_component(component, catalog, value_place(limited, at))
+            config = None if node.get("type") in {"tuf", "http"} else self._options.read("source", node, _SOURCE_KEYS)
+            stale_after = node.get("stale_after")
+            if config is not None:
+                found[node["name"]] = SourceSpec(
+                    name=node["name"],
+                    plugin=config,
+                    components=frozenset(map(str, limited)) if "components" in node else None,
+                    stale_after=_duration(stale_after),
+                )
+        return tuple(found.values())
+
+    def _known_component(self, name: Any, catalog: Catalog, place: Place) -> bool:
+        if isinstance(name, str) and name in catalog.components:
+            return True
+        self._complain(place, f"no catalog has a component `{name}`", suggestion(str(name), catalog.components))
+        return False
+
+    def _components(self, catalog: Catalog) -> dict[str, ComponentSpec]:
+        nodes = child_map(self._tree, "components")
+        for name in nodes:
+            if name != ALL:
+                self._known_component(name, catalog, nodes.keys_at[name])
+        every = "components" not in self._tree or ALL in nodes
+        common = child_map(nodes, ALL)
+        found = {}
+        for component in catalog.components.values():
+            if every or component.id in nodes:
+                node = lay_over(common, child_map(nodes, component.id))
+                found[component.id] = self._component(component, node)
+        return found
+
+    def _component(self, component: Component, node: Map) -> ComponentSpec:
+        version = node.get("version", LATEST)
+        if isinstance(version, str) and version != LATEST and not component.scheme.accepts(version):
+            self._complain(
+                value_place(node, "version"),
+                f"`{version}` is no version of {component.id}",
+                f"its scheme is {component.scheme.name}, such as {component.scheme.example}; or `latest`",
+            )
+        targets = tuple(InstallTarget(**plain(target)) for target in _valid(node, "install"))
+        layout = Layout(
+            targets=targets,
+            replaces=tuple(map(str, child_seq(node, "replaces"))),
+            unmanaged=str(node.get("unmanaged", "keep")),
+            selinux=str(node.get("selinux", "none")),
+        )
+        if layout.replaces and not targets:
+            self._complain(value_place(node, "replaces"), "`replaces` needs `install`: it removes from its folders")
+        return ComponentSpec(component, str(version), layout)
+
+    # --- groups -------------------------------------------------------------------------------------------------------
+
+    def _groups(self) -> dict[str, GroupSpec]:
+        defaults = child_map(self._tree, "defaults")
+        names: dict[str, Place] = {}
+        groups = child_map(self._tree, "groups")
+        found = {}
+        for name, node in groups.items():
+            if not isinstance(node, Map):
+                continue
+            if "clients" not in node and "inventory" not in node:
+                hint = "list `clients`, or name an `inventory`"
+                self._complain(groups.keys_at[name], f"the group `{name}` has no clients", hint)
+            found[name] = self._group(name, node, defaults, names)
+        return found
+
+    def _group(self, name: str, node: Map, defaults: Map, names: dict[str, Place]) -> GroupSpec:
+        over, under = child_map(node, "transport"), child_map(defaults, "transport")
+        transport = over if over.get("type", under.get("type")) != under.get("type") else lay_over(under, over)
+        if "type" not in transport:
+            transport.put("type", "ssh", transport.place, transport.place)
+        if "transport" not in node:
+            transport.place = node.place
+        config = self._options.read("transport", transport, {"type"})
+        node.put("transport", transport, node.keys_at.get("transport", node.place), transport.place)
+        local = transport.get("type") == "local"
+        root = self._install_root(node if "install_root" in node else defaults, local=local, group=name, node=node)
+        labels = _texts(node if "labels" in node else defaults, "labels")
+        clients = [
+            self._client(entry, name, root, labels, local=local, names=names)
+            for entry in child_seq(node, "clients")
+            if isinstance(entry, Map) and isinstance(entry.get("name"), str)
+        ]
+        method = node.get("scan_method", defaults.get("scan_method"))
+        return GroupSpec(
+            name=name,
+            transport=config or PluginConfig("transport", ""),
+            install_root=root,
+            scan_method=method if isinstance(method, str) else None,
+            labels=labels,
+            clients=tuple(clients),
+            inventory=self._inventory(node),
+        )
+
+    def _install_root(self, holder: Map, *, local: bool, group: str, node: Map) -> str:
+        root = holder.get("install_root")
+        if not isinstance(root, str):
+            if "install_root" not in holder:
+                self._complain(
+                    node.place, f"the group `{group}` has no install_root", "set it here, or under `defaults`"
+                )
+            return ""
+        return self._absolute(root, value_place(holder, "install_root"), local=local)
+
+    def _absolute(self, root: str, place: Place, *, local: bool) -> str:
+        """Give an install_root as clients get it: absolute, without what could lead elsewhere."""
+        if local:
+            root = str(self._base / Path(root).expanduser())
+        parts = root.split("/")
+        if not root.startswith("/") or root == "/" or any(char < " " for char in root):
+            self._complain(place, f"`{root}` is no absolute folder on a client")
+        elif "" in parts[1:] or {".", ".."} & set(parts):
+            if not local:
+                self._complain(place, f"`{root}` has `.`, `..`, or a slash too many")
+            else:
+                root = str(Path(root).resolve())
+        return root
+
+    def _client(
+        self, node: Map, group: str, root: str, labels: tuple[str, ...], *, local: bool, names: dict[str, Place]
+    ) -> Client:
+        name, place = node["name"], node.values_at["name"]
+        if name in names:
+            self._complain(place, f"there is another client `{name}`", f"the first one stands in {names[name]}")
+        names.setdefault(name, place)
+        own = node.get("install_root")
+        own_root = self._absolute(own, node.values_at["install_root"], local=local) if isinstance(own, str) else root
+        port, user = node.get("port"), node.get("user")
+        return Client(
+            name=name,
+            group=group,
+            address=str(node.get("address", "")),
+            port=port if isinstance(port, int) else None,
+            user=user if isinstance(user, str) else None,
+            labels=tuple(dict.fromkeys((*labels, *_texts(node, "labels")))),
+            install_root=own_root,
+            vars={key: _as_text(value) for key, value in child_map(node, "vars").items()},
+        )
+
+    def _inventory(self, node: Map) -> InventorySpec | None:
+        entry = node.get("inventory")
+        if not isinstance(entry, Map):
+            return None
+        config = self._options.read("inventory", entry, _INVENTORY_KEYS)
+        select = entry.get("select", "")
+        if isinstance(select, str) and select:
+            self._pattern(select, value_place(entry, "select"))
+        if config is None:
+            return None
+        least, shrink = entry.get("min_clients", 1), entry.get("max_shrink")
+        if isinstance(shrink, str) and shrink.endswith("%"):
+            shrink = float(shrink.removesuffix("%")) / 100
+        return InventorySpec(
+            plugin=config,
+            select=str(select),
+            labels_from=_texts(entry, "labels_from"),
+            min_clients=least if isinstance(least, int) else 1,
+            max_shrink=shrink if isinstance(shrink, (int, float)) else None,
+        )
+
+    def _pattern(self, text: str, place: Place) -> None:
+        try:
+            parse_pattern(text)
+        except ValueError as error:
+            self._complain(place, str(error))
+
+    def _holds(self) -> tuple[Hold, ...]:
+        holds = []
+        for node in _valid(self._tree, "hold"):
+            clients, until = node.get("clients"), node.get("until")
+            if isinstance(clients, str):
+                self._pattern(clients, value_place(node, "clients"))
+            day = None
+            if isinstance(until, str):
+                try:
+                    day = date.fromisoformat(until)
+                except ValueError:
+                    self._complain(value_place(node, "until"), f"`{until}` is no day of the calendar")
+            holds.append(Hold(str(clients), str(node.get("reason", "")), day))
+        return tuple(holds)
+
+
+def _valid(node: Map, key: str) -> list[Map]:
+    """Give the maps of a list whose keys the schema knows; the others are reported already."""
+    return [entry for entry in child_seq(node, key) if isinstance(entry, Map)]
+
+
+def _texts(node: Map, key: str) -> tuple[str, ...]:
+    return tuple(value for value in child_seq(node, key) if isinstance(value, str))
+
+
+def _as_text(value: Any) -> str:
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
+def _duration(value: Any) -> timedelta | None:
+    """Read a duration; None where there is none, or what there is was told to be malformed."""
+    try:
+        return parse_duration(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _numbers(text: str) -> tuple[int, int, int]:
+    parts = [int(part) for part in re.findall(r"\d+", text)[:3]]
+    major, minor, patch = (*parts, 0, 0, 0)[:3]
+    return major, minor, patch

@@ -1,0 +1,89 @@
+"""Catalogs: components as data, bundled or of the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model.release import Catalog, Component
+from reconciler.model.version import SCHEMES
+from reconciler.plugin_loader import bundled_folder
+from reconciler.spec.reader import read
+from reconciler.spec.suggest import suggestion
+from reconciler.spec.tree import child_seq, plain, value_place
+from reconciler.spec.validate import check, schema_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.errors import Problem
+    from reconciler.spec.tree import Map, Seq
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+def bundled_catalogs() -> list[str]:
+    """List the names of the bundled catalogs."""
+    return sorted(path.stem for path in (bundled_folder() / "catalog").glob("*.yaml"))
+
+
+def load_catalogs(names: Seq, base: Path, problems: list[Problem]) -> Catalog:
+    """Read catalogs by bundled name or path; an id in two of them is a problem."""
+    components: dict[str, Component] = {}
+    contents: list[Any] = []
+    for at, name in enumerate(names):
+        place = value_place(names, at)
+        path = catalog_path(str(name), base)
+        if not path.is_file():
+            hint = suggestion(str(name), bundled_catalogs(), "bundled are")
+            problems.append(place.problem(f"there is no catalog `{name}`", hint))
+            continue
+        tree = read_catalog(path, problems, str(name) if path.parent != bundled_folder() / "catalog" else "")
+        contents.append(plain(tree))
+        entries = child_seq(tree, "components")
+        for index, component in enumerate(component_list(tree)):
+            if component.id in components:
+                where = value_place(entries, index)
+                problems.append(where.problem(f"the component `{component.id}` stands in two places"))
+            components[component.id] = component
+    digest = hashlib.sha256(json.dumps(contents, sort_keys=True, default=str).encode()).hexdigest()
+    return Catalog(components, digest)
+
+
+def catalog_path(name: str, base: Path) -> Path:
+    """Give the file of a catalog: a path when it looks like one, a bundled one otherwise."""
+    if name.endswith(_SUFFIXES) or "/" in name:
+        return base / Path(name).expanduser()
+    return bundled_folder() / "catalog" / f"{name}.yaml"
+
+
+def read_catalog(path: Path, problems: list[Problem], name: str = "") -> Map:
+    """Read and check one catalog file.
+
+    Raises:
+        SpecError: it can't be read, or isn't YAML.
+    """
+    tree = read(path, problems, name, rank=1)
+    check(tree, schema_of("catalog"), problems)
+    return tree
+
+
+def component_list(tree: Map) -> Sequence[Component]:
+    """Give the components of a catalog's tree; entries that are malformed are left out."""
+    found = []
+    for entry in child_seq(tree, "components"):
+        values = plain(entry)
+        if isinstance(values, dict) and values.get("version_scheme") in SCHEMES and isinstance(values.get("id"), str):
+            found.append(
+                Component(
+                    id=values["id"],
+                    name=str(values.get("name", values["id"])),
+                    kind=str(values.get("kind", "")),
+                    scan_methods=frozenset(map(str, values.get("scan_methods", ()))),
+                    duplicate=values.get("duplicate") is True,
+                    scheme=SCHEMES[values["version_scheme"]],
+                )
+            )
+    return found

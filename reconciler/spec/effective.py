@@ -1,0 +1,112 @@
+"""What is in force at a path of the spec, and from which line each value came.
+
+    updoser validate --effective groups.dmz
+
+Values that a group takes from `defaults` stand in it, with the place that wrote them; so do the defaults of the schema.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import UsageError
+from reconciler.spec.suggest import suggestion
+from reconciler.spec.tree import DEFAULT, Map, Seq, value_place
+
+if TYPE_CHECKING:
+    from reconciler.spec.load import Loaded
+    from reconciler.spec.tree import Key, Place
+
+_INHERITED = ("scan_method", "install_root", "labels")
+FORMAT_VERSION = "1.0"
+
+
+def explain(loaded: Loaded, path: str) -> dict[str, Any]:
+    """Give the document of what is in force at a dotted path; an empty one stands for the whole spec.
+
+    Raises:
+        UsageError: there is nothing at the path.
+    """
+    tree = _inherit(loaded.tree)
+    node, place = tree, DEFAULT
+    walked: list[str] = []
+    for part in filter(None, path.split(".")):
+        node, place, key = _step(node, part, walked)
+        walked.append(str(key))
+    values = _values(node, place, tuple(walked))
+    entries = [{"path": ".".join(key), "value": value, "from": _origin(where, loaded)} for key, value, where in values]
+    return {"format_version": FORMAT_VERSION, "path": path, "values": entries}
+
+
+def effective_text(document: dict[str, Any]) -> str:
+    """Render that document: a line for each value, its place behind it."""
+    rows = [(f"{entry['path']}: {_shown(entry['value'])}", entry["from"]) for entry in document["values"]]
+    width = min(max((len(row[0]) for row in rows), default=0), 100)
+    return "".join(f"{left:<{width}}  # {right}\n" for left, right in rows)
+
+
+def _step(node: Any, part: str, walked: list[str]) -> tuple[Any, Place, Key]:
+    """Go one key further; entries of lists are found by number or by name."""
+    if isinstance(node, Map):
+        if part in node:
+            return node[part], value_place(node, part), part
+        known = list(node)
+    elif isinstance(node, Seq):
+        for at, entry in enumerate(node):
+            if part == str(at) or (isinstance(entry, Map) and part in {entry.get("name"), entry.get("id")}):
+                return entry, value_place(node, at), part
+        known = [str(entry.get("name", at)) if isinstance(entry, Map) else str(at) for at, entry in enumerate(node)]
+    else:
+        known = []
+    where = ".".join(walked) or "the spec"
+    raise UsageError(f"there is no `{part}` in {where}", hint=suggestion(part, known))
+
+
+def _inherit(tree: Map) -> Map:
+    """Show in each group what it takes from `defaults`; the tree itself stays as it is."""
+    defaults, groups = tree.get("defaults"), tree.get("groups")
+    if not isinstance(defaults, Map) or not isinstance(groups, Map):
+        return tree
+    shown, listed = tree.copy(), groups.copy()
+    for name, group in groups.items():
+        full = group.copy()
+        for key in _INHERITED:
+            if key in defaults and (key not in full or full.values_at.get(key, DEFAULT).text is None):
+                full.take(key, defaults)
+        listed.put(name, full, groups.keys_at.get(name, DEFAULT), groups.values_at.get(name, DEFAULT))
+    shown.put("groups", listed, tree.keys_at.get("groups", DEFAULT), tree.values_at.get("groups", DEFAULT))
+    return shown
+
+
+def _values(node: Any, place: Place, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any, Place]]:
+    pairs: list[tuple[Key, Any]]
+    if isinstance(node, Map):
+        pairs = list(node.items())
+    elif isinstance(node, Seq):
+        pairs = list(enumerate(node))
+    else:
+        return [(path, node, place)]
+    if not pairs:
+        return [(path, {} if isinstance(node, Map) else [], place)]
+    return [
+        found for key, value in pairs for found in _values(value, value_place(node, key), (*path, _name(key, value)))
+    ]
+
+
+def _name(key: Key, value: Any) -> str:
+    named = isinstance(key, int) and isinstance(value, Map) and isinstance(value.get("name"), str)
+    return str(value["name"]) if named else str(key)
+
+
+def _origin(place: Place, loaded: Loaded) -> str:
+    """Say where a value came from; one that `-e` gave is told by the template that took it."""
+    if place.text is None:
+        return "default"
+    names = [name for name in loaded.variables if name in place.template]
+    return f"{place}, with -e {', '.join(names)}" if names else str(place)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if not isinstance(value, str) else value or '""'

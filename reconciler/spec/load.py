@@ -1,0 +1,78 @@
+"""The desired state from its file: read with lines kept, extended, rendered, checked, built.
+
+    read -> lay over what it extends -> render templates -> settle and check against the schema -> build
+
+Every problem that can be found is told at once, in file order.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import SpecError
+from reconciler.spec.build import Builder
+from reconciler.spec.extend import read_extended
+from reconciler.spec.template import render_tree
+from reconciler.spec.validate import check, schema_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from reconciler.errors import Problem
+    from reconciler.model.spec import Spec
+    from reconciler.spec.tree import Map
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A spec with what showing it needs: the tree that knows each value's place, and `-e` variables.
+
+    `notes` say what was left out with `no_exec`.
+    """
+
+    spec: Spec
+    tree: Map
+    variables: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def load(
+    path: Path,
+    *,
+    variables: Mapping[str, Any] | None = None,
+    no_exec: bool = False,
+    environ: Mapping[str, str] | None = None,
+    check_secrets: bool = True,
+) -> Loaded:
+    """Read the desired state; `variables` win over its `vars`, `environ` is the process's own by default.
+
+    Raises:
+        SpecError: it is invalid; carries every problem, in file order.
+    """
+    environ = os.environ if environ is None else environ
+    problems: list[Problem] = []
+    try:
+        tree = read_extended(path, problems)
+        problems += render_tree(tree, variables or {}, environ, no_exec=no_exec)
+        check(tree, schema_of("updoser"), problems)
+        secrets = environ if check_secrets and not no_exec else None
+        builder = Builder(tree, path, problems, no_exec=no_exec, environ=secrets)
+        spec = builder.build()
+    except SpecError as error:
+        raise SpecError(_in_order(error.problems)) from None
+    return Loaded(spec, tree, variables or {}, tuple(builder.notes))
+
+
+def load_spec(path: Path, **options: Any) -> Spec:
+    """Read the desired state and give only the Spec; see `load`."""
+    return load(path, **options).spec
+
+
+def _in_order(problems: Sequence[Problem]) -> list[Problem]:
+    """Sort by file, line and column, and tell nothing twice."""
+    files = list(dict.fromkeys(problem.file for problem in problems))
+    unique = list(dict.fromkeys(problems))
+    return sorted(unique, key=lambda problem: (files.index(problem.file), problem.line, problem.column))

@@ -1,0 +1,71 @@
+"""Options of plugins: checked like the rest of the spec, completed, and handed over as plain data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import PluginError
+from reconciler.model.spec import PluginConfig
+from reconciler.plugin_loader import available, options_schema
+from reconciler.spec.secrets import is_reference, reference
+from reconciler.spec.suggest import suggestion
+from reconciler.spec.tree import DEFAULT, Map, plain, value_place
+from reconciler.spec.validate import check
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    from reconciler.errors import Problem
+
+
+class OptionReader:
+    """Reads the options of plugins; equal options are checked once."""
+
+    def __init__(self, folders: tuple[Path, ...], problems: list[Problem]) -> None:
+        """Take the plugin folders of the spec; what is wrong is added to `problems`."""
+        self._folders = folders
+        self._problems = problems
+
+    def read(self, kind: str, node: Map, reserved: Collection[str]) -> PluginConfig | None:
+        """Give the plugin that `type` names with the options beside it; None when that can't be."""
+        name = node.get("type")
+        if not isinstance(name, str):
+            return None
+        try:
+            schema = options_schema(kind, name, self._folders)
+        except PluginError as error:
+            self._unknown(kind, name, node, error)
+            return None
+        options = Map(node.place)
+        for key in node:
+            if key not in reserved:
+                options.take(key, node)
+        # What the spec's own schema knows beside the options is no unknown key; the message lists both.
+        check(options, schema, self._problems)
+        for key, value in options.items():
+            node.put(key, value, options.keys_at.get(key, DEFAULT), options.values_at.get(key, DEFAULT))
+        return PluginConfig(kind, name, _with_secrets(plain(options), schema))
+
+    def _unknown(self, kind: str, name: str, node: Map, error: PluginError) -> None:
+        place = value_place(node, "type")
+        try:
+            known = [plugin.name for plugin in available(kind, self._folders)]
+        except PluginError:
+            known = []
+        if name in known:
+            self._problems.append(place.problem(error.message, error.hint))
+        else:
+            self._problems.append(place.problem(f"there is no {kind} plugin `{name}`", suggestion(name, known)))
+
+
+def _with_secrets(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Turn what the schema marks as secret into references."""
+    if schema.get("x-secret") and is_reference(value):
+        return reference(value)
+    if isinstance(value, dict):
+        properties = schema.get("properties", {})
+        return {key: _with_secrets(entry, properties.get(key, {})) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_with_secrets(entry, schema.get("items", {})) for entry in value]
+    return value

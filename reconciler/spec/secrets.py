@@ -1,0 +1,118 @@
+"""Secrets are references until they are used; what was resolved is masked wherever it would be shown."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import SecretError
+from reconciler.model.spec import SecretRef
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_BYTES = 64 * 1024
+TIMEOUT = 30
+MASK = "********"
+_MIN_MASKED = 4
+_KINDS = ("env", "file", "command")
+
+
+def is_reference(value: Any) -> bool:
+    """Say whether plain data is a secret's reference: a map with one of `env`, `file`, `command`."""
+    return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _KINDS
+
+
+def reference(value: Mapping[str, Any]) -> SecretRef:
+    """Make a reference from plain data for which `is_reference` holds."""
+    ((kind, where),) = value.items()
+    return SecretRef(kind, where if isinstance(where, str) else tuple(where))
+
+
+def resolve(secret: SecretRef, base: Path, environ: Mapping[str, str]) -> str:
+    """Give a secret; one line end behind it doesn't count. Relative paths start from `base`.
+
+    Raises:
+        SecretError: it isn't there, is empty, too large, or lies where everybody can write it.
+    """
+    value = {"env": _from_environment, "file": _from_file, "command": _from_command}[secret.kind](secret, base, environ)
+    if not value:
+        raise SecretError(f"the secret {secret} is empty")
+    return value
+
+
+def missing(secret: SecretRef, base: Path, environ: Mapping[str, str]) -> str:
+    """Say why a secret can't be there, without resolving it; empty when it may be. Programs are believed."""
+    if secret.kind == "env" and secret.value not in environ:
+        return f"the environment variable {secret.value} isn't set"
+    if secret.kind == "file" and not (base / Path(str(secret.value)).expanduser()).is_file():
+        return f"the file {secret.value} isn't there"
+    return ""
+
+
+def _from_environment(secret: SecretRef, _base: Path, environ: Mapping[str, str]) -> str:
+    try:
+        return environ[str(secret.value)]
+    except KeyError:
+        raise SecretError(f"the environment variable {secret.value} isn't set") from None
+
+
+def _from_file(secret: SecretRef, base: Path, _environ: Mapping[str, str]) -> str:
+    path = base / Path(str(secret.value)).expanduser()
+    try:
+        with path.open("rb") as file:
+            if path.stat().st_mode & stat.S_IWOTH:
+                raise SecretError(f"the secret {path} can be written by everybody", hint=f"chmod 600 {path}")
+            return _text(file.read(MAX_BYTES + 1), secret)
+    except OSError as error:
+        raise SecretError(f"the secret {path} can't be read: {error.strerror}") from error
+
+
+def _from_command(secret: SecretRef, base: Path, environ: Mapping[str, str]) -> str:
+    command = [secret.value] if isinstance(secret.value, str) else list(secret.value)
+    try:
+        done = subprocess.run(
+            command,
+            cwd=base,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except OSError as error:
+        raise SecretError(f"{command[0]} can't be run for a secret: {error.strerror}") from error
+    except subprocess.TimeoutExpired:
+        raise SecretError(f"{command[0]} gave no secret within {TIMEOUT} s") from None
+    if done.returncode:
+        raise SecretError(f"{command[0]} gave no secret: exit status {done.returncode}")
+    return _text(done.stdout, secret)
+
+
+def _text(data: bytes, secret: SecretRef) -> str:
+    if len(data) > MAX_BYTES:
+        raise SecretError(f"the secret {secret} is larger than {MAX_BYTES} bytes")
+    try:
+        return data.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise SecretError(f"the secret {secret} isn't text") from None
+
+
+class Masker:
+    """Knows the secrets that were resolved, and takes them out of texts."""
+
+    def __init__(self) -> None:
+        """Know none yet."""
+        self._known: set[str] = set()
+
+    def add(self, secret: str) -> None:
+        """Mask a secret from now on: as a whole and each of its lines; short ones would mask half of the text."""
+        self._known |= {part for part in (secret, *secret.splitlines()) if len(part) >= _MIN_MASKED}
+
+    def mask(self, text: str) -> str:
+        """Give a text without the secrets."""
+        for secret in sorted(self._known, key=len, reverse=True):
+            text = text.replace(secret, MASK)
+        return text

@@ -1,0 +1,142 @@
+"""The file that `updoser init` writes: commented, valid as it stands, filled for the user's fleet where it is known."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from reconciler.errors import SpecError, UpdoserError, UsageError
+from reconciler.plugin_loader import schema_folder
+from reconciler.spec.catalogs import bundled_catalogs, catalog_path, component_list, read_catalog
+from reconciler.spec.suggest import suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from reconciler.errors import Problem
+    from reconciler.model.client import InventoryEntry
+
+DEFAULT_CATALOG = "officescan"
+_SHOWN_GROUPS = 12
+
+
+def starter(*, file: Path, catalog: str | None, inventory: str | None, entries: Sequence[InventoryEntry]) -> str:
+    """Give the text of a starter file for `file`; `entries` are what the `inventory` program lists.
+
+    Raises:
+        UsageError: there is no such catalog.
+        SpecError: the catalog is invalid.
+    """
+    name = catalog or DEFAULT_CATALOG
+    return "\n".join(
+        [
+            f"# yaml-language-server: $schema={_schema_reference(file)}",
+            "#",
+            "# What the fleet should run. See what an apply would do: updoser plan; and do it: updoser apply.",
+            "version: 1",
+            f"catalogs: [{_quoted(name)}]",
+            "",
+            "server:",
+            "  store: .updoser/store                  # the server's own copy of releases",
+            "  state: sqlite:///.updoser/state.db     # what the fleet has, and what runs did",
+            "",
+            "sources:                                 # where releases come from: updoser release add … --to upstream",
+            "  - {name: drop, type: directory, path: upstream}",
+            "",
+            *_components(name, file.absolute().parent),
+            "",
+            "defaults:",
+            "  install_root: /var/lib/updoser         # on clients; it and all above it belong to root or to the user",
+            "  transport:",
+            "    type: ssh",
+            "    user: updoser",
+            "    known_hosts: known_hosts             # ssh-keyscan HOST >> known_hosts, and compare the fingerprints",
+            "    # keys: [{file: keys/updoser}]       # left out: the keys of ~/.ssh and the agent are not tried",
+            "    # become: {method: sudo}             # README shows the line for sudoers",
+            "",
+            "groups:",
+            *_group(inventory, entries),
+            "",
+            "# hold:",
+            '#   - {clients: "db-*", until: "2027-01-31", reason: "year-end freeze"}',
+            "",
+        ]
+    )
+
+
+def write_new(file: Path, text: str) -> None:
+    """Write a file that isn't there yet.
+
+    Raises:
+        UsageError: there is one already.
+        UpdoserError: it can't be written.
+    """
+    try:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        raise UsageError(f"{file} is there already", hint="name another with -f, or move it away") from None
+    except OSError as error:
+        raise UpdoserError(f"{file} can't be written: {error.strerror}") from error
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+def _schema_reference(file: Path) -> str:
+    """Give the way to the schema from the folder of the file, so that an editor finds it."""
+    schema = schema_folder() / "updoser.schema.json"
+    folder = file.absolute().parent
+    return os.path.relpath(schema, folder) if schema.is_relative_to(folder) else str(schema)
+
+
+def _components(catalog: str, base: Path) -> list[str]:
+    path = catalog_path(catalog, base)
+    if not path.is_file():
+        raise UsageError(f"there is no catalog {catalog}", hint=suggestion(catalog, bundled_catalogs(), "bundled are"))
+    problems: list[Problem] = []
+    components = component_list(read_catalog(path, problems))
+    if problems:
+        raise SpecError(problems)
+    lines = [
+        "components:                              # what isn't listed isn't managed",
+        '  "*": {version: latest}                 # all of the catalog; pin one by its version:',
+    ]
+    return lines + [
+        f'  # {component.id}: {{version: "{component.scheme.example}"}}    # {component.name}'
+        for component in components
+    ]
+
+
+def _group(inventory: str | None, entries: Sequence[InventoryEntry]) -> list[str]:
+    if inventory is None:
+        return [
+            "  office:",
+            "    # scan_method: conventional          # or smart: which components of the catalog clients get",
+            "    clients:",
+            "      - {name: pc-1, address: 192.0.2.11, labels: [canary]}",
+            "      # - {name: pc-2, address: 192.0.2.12}",
+        ]
+    run = json.dumps(shlex.split(inventory), ensure_ascii=False)
+    counts = Counter(group for entry in entries for group in entry.groups)
+    found = [
+        f"    # {count} of {len(entries)} clients are in {group}" for group, count in counts.most_common(_SHOWN_GROUPS)
+    ]
+    return [
+        "  fleet:",
+        f"    # the program lists {len(entries)} clients; `select` narrows them, groups are its words:",
+        *found,
+        "    inventory:",
+        "      type: command",
+        f"      run: {run}",
+        '      # select: "all:!decom"',
+        "      labels_from: [groups]",
+        f"      min_clients: {max(1, len(entries) // 2)}",
+        '      max_shrink: "10%"',
+    ]
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,206 @@
+"""YAML values that know where they stand: maps and lists of plain Python values with a place for every entry.
+
+* `Map` and `Seq` are a dict and a list, so a JSON Schema validator, `==` and iteration treat them as such.
+* Scalars are plain `str`, `int`, `float`, `bool`, `None`; their place is kept by the map or list that holds them.
+* A plain scalar that YAML reads as something other than what is written (`9.10`, `12:00`, `0644`, `on`, a date) is an
+  `Odd`: it is neither text nor number until `options.settle` knows what is meant at its place.
+* A place without a text (`DEFAULT`) belongs to a value that nobody wrote: a default of the schema.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from reconciler.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+MAX_EXCERPT = 200
+
+Key = str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A file as it was read: its name for messages, its folder, its lines, its rank in the order of messages."""
+
+    name: str
+    folder: Path
+    lines: Sequence[str]
+    rank: int = 0
+
+
+class Place(NamedTuple):
+    """Where a key or value stands, counted from 1. `raw` is a plain scalar as written; `template` what was rendered."""
+
+    text: Text | None
+    line: int = 0
+    column: int = 0
+    raw: str = ""
+    template: str = ""
+
+    def problem(self, message: str, hint: str = "", *, excerpt: bool = True) -> Problem:
+        """Make a problem at this place; without `excerpt` the line isn't shown (it may hold a secret)."""
+        if self.text is None:
+            return Problem(message, hint=hint)
+        shown = ""
+        if excerpt and 0 < self.line <= len(self.text.lines):
+            shown = self.text.lines[self.line - 1]
+        if len(shown) > MAX_EXCERPT:
+            shown = shown[:MAX_EXCERPT] + " …" if self.column <= MAX_EXCERPT else ""
+        return Problem(message, self.text.name, self.line, self.column, shown, hint)
+
+    def __str__(self) -> str:
+        return f"{self.text.name}:{self.line}" if self.text else "default"
+
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """What sorts places in file order."""
+        return (self.text.rank if self.text else -1, self.line, self.column)
+
+
+DEFAULT = Place(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Odd:
+    """A plain scalar that YAML 1.1 turns into something else: what was written, and what became of it."""
+
+    raw: str
+    value: int | float | bool | None
+    becomes: str
+
+
+BROKEN = Odd("", None, "")
+"""Stands where a value can't be used and the reason is already reported."""
+
+
+class Map(dict[str, Any]):
+    """A YAML map; `keys_at` and `values_at` hold the places, `place` where the map itself begins."""
+
+    __slots__ = ("keys_at", "place", "values_at")
+
+    def __init__(self, place: Place = DEFAULT) -> None:
+        super().__init__()
+        self.place = place
+        self.keys_at: dict[str, Place] = {}
+        self.values_at: dict[str, Place] = {}
+
+    def put(self, key: str, value: Any, key_at: Place, value_at: Place) -> None:
+        """Set a key with its places."""
+        self[key] = value
+        self.keys_at[key] = key_at
+        self.values_at[key] = value_at
+
+    def take(self, key: str, other: Map) -> None:
+        """Set a key to what another map has there, places included."""
+        self.put(key, other[key], other.keys_at.get(key, DEFAULT), other.values_at.get(key, DEFAULT))
+
+    def drop(self, key: str) -> None:
+        """Remove a key and its places."""
+        del self[key]
+        self.keys_at.pop(key, None)
+        self.values_at.pop(key, None)
+
+    def copy(self) -> Map:
+        """Copy the map and its places, not what it holds."""
+        other = Map(self.place)
+        other.update(self)
+        other.keys_at = dict(self.keys_at)
+        other.values_at = dict(self.values_at)
+        return other
+
+
+class Seq(list[Any]):
+    """A YAML list; `items_at` holds the places of its items."""
+
+    __slots__ = ("items_at", "place")
+
+    def __init__(self, place: Place = DEFAULT) -> None:
+        super().__init__()
+        self.place = place
+        self.items_at: list[Place] = []
+
+    def put(self, value: Any, value_at: Place) -> None:
+        """Append an item with its place."""
+        self.append(value)
+        self.items_at.append(value_at)
+
+
+def value_place(node: Any, key: Key) -> Place:
+    """Give the place of a value in a map or list; the container's own when it isn't known."""
+    if isinstance(node, Map) and isinstance(key, str):
+        return node.values_at.get(key, node.place)
+    if isinstance(node, Seq) and isinstance(key, int) and key < len(node.items_at):
+        return node.items_at[key]
+    return DEFAULT
+
+
+def locate(root: Any, path: Sequence[Key], start: Place = DEFAULT) -> Place:
+    """Give the place of the value at `path`; as near as is known."""
+    place, node = start, root
+    for key in path:
+        found = value_place(node, key)
+        if found.text is None:
+            break
+        place, node = found, node[key]
+    return place
+
+
+def scalars(node: Any, path: tuple[Key, ...] = ()) -> Iterator[tuple[Any, Key, Any, tuple[Key, ...]]]:
+    """Walk all scalars below a map or list: (container, key, value, path)."""
+    pairs: list[tuple[Key, Any]] = list(node.items()) if isinstance(node, dict) else list(enumerate(node))
+    for key, value in pairs:
+        if isinstance(value, (dict, list)):
+            yield from scalars(value, (*path, key))
+        else:
+            yield node, key, value, (*path, key)
+
+
+def replace(container: Any, key: Key, value: Any, place: Place) -> None:
+    """Put another value at a key, with its place."""
+    container[key] = value
+    if isinstance(container, Map):
+        container.values_at[str(key)] = place
+    elif isinstance(container, Seq):
+        container.items_at[int(key)] = place
+
+
+def plain(node: Any) -> Any:
+    """Give the same data in plain dicts and lists."""
+    if isinstance(node, dict):
+        return {key: plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [plain(value) for value in node]
+    return node.raw if isinstance(node, Odd) else node
+
+
+def merged(base: Map, over: Map) -> Map:
+    """Lay one map over another: maps merge, everything else replaces. Neither is changed.
+
+    Keys keep the order of `base`, new ones follow. The merged map stands where `over` stands.
+    """
+    result = base.copy()
+    result.place = over.place
+    for key, value in over.items():
+        below = base.get(key)
+        if isinstance(value, Map) and isinstance(below, Map):
+            result.put(key, merged(below, value), over.keys_at.get(key, DEFAULT), over.values_at.get(key, DEFAULT))
+        else:
+            result.take(key, over)
+    return result
+
+
+def child_map(node: Any, key: str) -> Map:
+    """Give the map at a key; an empty one when there is something else or nothing."""
+    value = node.get(key) if isinstance(node, Map) else None
+    return value if isinstance(value, Map) else Map(value_place(node, key))
+
+
+def child_seq(node: Any, key: str) -> Seq:
+    """Give the list at a key; an empty one when there is something else or nothing."""
+    value = node.get(key) if isinstance(node, Map) else None
+    return value if isinstance(value, Seq) else Seq(value_place(node, key))

@@ -1,0 +1,287 @@
+"""Checks a tree against a JSON Schema, fills its defaults in, and says what is wrong in the words of the reader.
+
+`settle` comes first: it walks tree and schema together and decides what scalars mean at their place. A rendered
+template becomes the number or truth value that is wanted there, and what YAML turned into something else where text is
+wanted is a trap with a message of its own. Then jsonschema judges, and each of its errors is translated.
+
+Two words of our own in schemas: `x-says` describes a value better than a pattern does, and `x-unsupported` marks what
+this version knows by name and can't do.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from reconciler import __version__
+from reconciler.plugin_loader import schema_folder
+from reconciler.spec.suggest import listing, suggestion
+from reconciler.spec.tree import BROKEN, DEFAULT, Map, Odd, Seq, locate, replace, value_place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from jsonschema.exceptions import ValidationError
+    from jsonschema.protocols import Validator
+
+    from reconciler.errors import Problem
+    from reconciler.spec.tree import Key, Place
+
+Schema = Any
+_TYPE_WORDS = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "a map",
+    "array": "a list",
+    "null": "nothing",
+}
+MAX_SHOWN = 60
+
+
+@cache
+def schema_of(name: str) -> Mapping[str, Any]:
+    """Give a schema of ours by its name, such as `updoser`."""
+    path = schema_folder() / f"{name}.schema.json"
+    schema: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return schema
+
+
+def check(tree: Map, schema: Schema, problems: list[Problem], root: Schema = None) -> None:
+    """Settle, judge and complete a tree; what is wrong with it is added to `problems`.
+
+    `root` is the schema that `$ref` looks into, when `schema` is only a part of it.
+    """
+    whole = root if root is not None else schema
+    _Settler(whole, problems).settle(tree, schema, tree, ())
+    for error in _judge(schema, whole).iter_errors(tree):
+        problems += _translated(error, tree)
+    complete(tree, schema, whole)
+
+
+def complete(node: Any, schema: Schema, root: Schema) -> None:
+    """Fill in the defaults that the schema states for keys that aren't there."""
+    schema = resolve(schema, root)
+    if isinstance(node, Map):
+        properties = schema.get("properties", {})
+        for key, described in properties.items():
+            part = resolve(described, root)
+            if key not in node and "default" in part and not part.get("x-unsupported"):
+                node.put(key, _tree(part["default"]), DEFAULT, DEFAULT)
+        for key, value in node.items():
+            part = properties.get(key, schema.get("additionalProperties"))
+            if isinstance(part, dict) and isinstance(value, (Map, Seq)):
+                complete(value, part, root)
+    elif isinstance(node, Seq) and isinstance(schema.get("items"), dict):
+        for value in node:
+            if isinstance(value, (Map, Seq)):
+                complete(value, schema["items"], root)
+
+
+def resolve(schema: Schema, root: Schema) -> Mapping[str, Any]:
+    """Follow `$ref`s into the whole schema."""
+    while isinstance(schema, dict) and "$ref" in schema:
+        target = root
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        schema = target
+    return schema if isinstance(schema, dict) else {}
+
+
+def _tree(value: Any) -> Any:
+    """Make a tree of plain data that nobody wrote."""
+    if isinstance(value, dict):
+        made = Map()
+        for key, entry in value.items():
+            made.put(key, _tree(entry), DEFAULT, DEFAULT)
+        return made
+    if isinstance(value, list):
+        items = Seq()
+        for entry in value:
+            items.put(_tree(entry), DEFAULT)
+        return items
+    return value
+
+
+class _Settler:
+    """Decides what scalars mean where they stand."""
+
+    def __init__(self, root: Schema, problems: list[Problem]) -> None:
+        self._root = root
+        self._problems = problems
+
+    def settle(self, node: Any, schema: Schema, container: Any, path: tuple[Key, ...]) -> None:
+        schema = resolve(schema, self._root)
+        if isinstance(node, Map):
+            properties = schema.get("properties", {})
+            others = schema.get("additionalProperties")
+            for key, value in list(node.items()):
+                self.settle(value, properties.get(key, others), node, (*path, key))
+        elif isinstance(node, Seq):
+            for at, value in enumerate(node):
+                self.settle(value, schema.get("items"), node, (*path, at))
+        elif path:
+            self._scalar(node, schema, container, path[-1])
+
+    def _scalar(self, value: Any, schema: Mapping[str, Any], container: Any, key: Key) -> None:
+        wanted = schema.get("type", ())
+        types = {wanted} if isinstance(wanted, str) else set(wanted)
+        place = value_place(container, key)
+        if isinstance(value, Odd) and value is not BROKEN:
+            self._odd(value, types, container, key, place)
+        elif isinstance(value, str) and place.template and "string" not in types:
+            meant = _meant(value, types)
+            if meant is not None:
+                replace(container, key, meant, place)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and types == {"string"}:
+            self._trap(place, value, f"the number {value}", container, key)
+        elif isinstance(value, bool) and types == {"string"}:
+            self._trap(place, value, "true or false", container, key)
+
+    def _odd(self, value: Odd, types: set[str], container: Any, key: Key, place: Place) -> None:
+        fits = {bool: "boolean", int: "integer", float: "number"}.get(type(value.value), "")
+        if not types or (fits and fits in types and "string" not in types):
+            replace(container, key, value.value if fits else value.raw, place)
+        else:
+            self._trap(place, value.raw, value.becomes, container, key)
+
+    def _trap(self, place: Place, value: Any, becomes: str, container: Any, key: Key) -> None:
+        written = place.raw or str(value)
+        self._problems.append(
+            place.problem(f"`{written}` is read by YAML as {becomes}, and text is meant here", f'quote it: "{written}"')
+        )
+        replace(container, key, BROKEN, place)
+
+
+def _meant(text: str, types: set[str]) -> int | float | bool | None:
+    """Read a rendered template as what is wanted in its place."""
+    try:
+        if "integer" in types:
+            return int(text)
+        if "number" in types:
+            return float(text)
+    except ValueError:
+        return None
+    return {"true": True, "false": False}.get(text.lower()) if "boolean" in types else None
+
+
+# --- judging --------------------------------------------------------------------------------------------------------
+
+
+def _judge(schema: Schema, root: Schema) -> Validator:
+    from jsonschema import Draft202012Validator, ValidationError
+    from jsonschema.validators import extend
+
+    def unsupported(_validator: Any, marked: Any, _instance: Any, _schema: Any) -> Iterator[ValidationError]:
+        if marked:
+            yield ValidationError("unsupported")
+
+    def unsupported_values(_validator: Any, values: Any, instance: Any, _schema: Any) -> Iterator[ValidationError]:
+        if instance in values:
+            yield ValidationError("unsupported")
+
+    kind = extend(  # type: ignore[no-untyped-call]
+        Draft202012Validator, {"x-unsupported": unsupported, "x-unsupported-values": unsupported_values}
+    )
+    if schema is root:
+        return kind(schema)  # type: ignore[no-any-return]
+    return kind({**schema, "$defs": root.get("$defs", {})})  # type: ignore[no-any-return]
+
+
+def _translated(error: Any, tree: Map) -> list[Problem]:
+    """Say what an error of jsonschema means; nothing where the reason is told already."""
+    path = list(error.absolute_path)
+    if error.instance is BROKEN or isinstance(error.instance, Odd):
+        return []
+    place = locate(tree, path)
+    kind = str(error.validator)
+    schema = error.schema if isinstance(error.schema, dict) else {}
+    says = schema.get("x-says", "")
+    name = str(path[-1]) if path else ""
+    if kind == "additionalProperties" and isinstance(error.instance, Map):
+        return _unknown_keys(error.instance, schema)
+    if kind == "required":
+        missing = [key for key in error.validator_value if key not in error.instance]
+        if f"'{missing[0]}'" not in error.message and len(missing) > 1:
+            return []  # one error for each missing key: told with the first
+        return [place.problem(f"`{key}` is missing here") for key in missing]
+    if kind in {"x-unsupported", "x-unsupported-values"}:
+        what = name if kind == "x-unsupported" else f"{name}: {error.instance}"
+        where = _key_place(tree, path)
+        return [where.problem(f"`{what}` isn't supported by updoser {__version__}", "remove it")]
+    if "propertyNames" in error.absolute_schema_path and isinstance(error.instance, str):
+        where = place if not isinstance(locate_node(tree, path), Map) else _name_place(tree, path, error.instance)
+        return [where.problem(f"`{_short(error.instance)}` can't be a key here: {says or error.message}")]
+    return [place.problem(*_value_problem(kind, error, says))]
+
+
+def _value_problem(kind: str, error: Any, says: str) -> tuple[str, str]:
+    shown, wanted = _short(error.instance), error.validator_value
+    if kind == "type":
+        types = [wanted] if isinstance(wanted, str) else wanted
+        words = " or ".join(_TYPE_WORDS[word] for word in types)
+        if error.instance is None:
+            return f"there is no value here; {says or words} is wanted", ""
+        return f"{says or words} is wanted here, not {_kind(error.instance)}", ""
+    if kind == "enum":
+        return f"`{shown}` isn't possible here", suggestion(str(error.instance), [str(word) for word in wanted])
+    if kind == "const":
+        return f"only `{wanted}` is possible here, not `{shown}`", ""
+    if says:
+        return f"`{shown}` isn't {says}", ""
+    sentences = {
+        "minLength": "this is empty",
+        "minItems": "this list is too short",
+        "minProperties": "this map is empty",
+        "maxProperties": "this map has too many keys",
+        "uniqueItems": "an entry stands here twice",
+        "minimum": f"{shown} is too small: at least {wanted} is possible",
+        "maximum": f"{shown} is too large: at most {wanted} is possible",
+        "maxLength": f"this is longer than {wanted} characters",
+        "pattern": f"`{shown}` isn't possible here",
+    }
+    return sentences.get(kind, error.message[:200]), ""
+
+
+def _unknown_keys(node: Map, schema: Mapping[str, Any]) -> list[Problem]:
+    known = [key for key, part in schema.get("properties", {}).items() if not part.get("x-unsupported")]
+    unknown = [key for key in node if key not in schema.get("properties", {})]
+    return [
+        node.keys_at.get(key, node.place).problem(f"unknown key `{_short(key)}`", _hint(key, known)) for key in unknown
+    ]
+
+
+def _hint(key: str, known: list[str]) -> str:
+    return suggestion(key, known) or listing(known)
+
+
+def _key_place(tree: Map, path: list[Key]) -> Place:
+    parent = locate_node(tree, path[:-1])
+    if isinstance(parent, Map) and path and isinstance(path[-1], str):
+        return parent.keys_at.get(path[-1], parent.place)
+    return locate(tree, path)
+
+
+def _name_place(tree: Map, path: list[Key], name: str) -> Place:
+    node = locate_node(tree, path)
+    return node.keys_at.get(name, node.place) if isinstance(node, Map) else locate(tree, path)
+
+
+def locate_node(tree: Any, path: list[Key]) -> Any:
+    """Give what stands at a path."""
+    for key in path:
+        tree = tree[key]
+    return tree
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, (dict, list)):
+        return _TYPE_WORDS["object" if isinstance(value, dict) else "array"]
+    return f"`{_short(value)}`"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"

@@ -1,0 +1,43 @@
+"""What the parts of the state share: reading and writing with errors mapped, and times as the tables hold them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from reconciler.storage.database import mapped, writing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Connection, Engine
+
+
+class Part:
+    """A part of the state; all parts share one engine."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
+        """Take an open engine."""
+        self._engine = engine
+        self._clock = clock
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with mapped(self._engine.url), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with mapped(self._engine.url), writing(self._engine) as connection:
+            yield connection
+
+
+def seconds(moment: datetime) -> float:
+    """Write a time as the tables hold it."""
+    return moment.timestamp()
+
+
+def moment(value: float | None) -> datetime | None:
+    """Read a time from the tables."""
+    return None if value is None else datetime.fromtimestamp(value, UTC)

@@ -1,0 +1,152 @@
+"""Opens the database of the state, brings its schema up to date, and turns its errors into ours."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, event, inspect, make_url, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from reconciler.errors import StateError
+from reconciler.storage.tables import METADATA, SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from sqlalchemy import Connection, Engine, Table
+    from sqlalchemy.engine import URL
+
+VERSION = 1
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {}
+"""What brings a schema of version N - 1 to version N, by N. A new state is made at VERSION at once."""
+_BUSY_SECONDS = 30
+
+
+def open_engine(url: str, password: str | None = None) -> Engine:
+    """Open a database and bring its schema up to date; an SQLite file is backed up before it is changed.
+
+    Raises:
+        StateError: it can't be opened, is no state, or was written by a later version of updoser.
+    """
+    try:
+        target = make_url(url)
+    except ArgumentError as error:
+        raise StateError(f"server.state: {url!r} is no database URL") from error
+    if password is not None:
+        target = target.set(password=password)
+    with mapped(target):
+        engine = _sqlite_engine(target) if target.get_backend_name() == "sqlite" else create_engine(target)
+        try:
+            _migrate(engine, target)
+        except BaseException:
+            engine.dispose()
+            raise
+    return engine
+
+
+@contextmanager
+def mapped(url: URL) -> Iterator[None]:
+    """Turn errors of the database into StateError; its message names the place, without the password."""
+    place = url.database if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise StateError(f"the state {place} needs the package {error.name}") from error
+    except DBAPIError as error:
+        raise StateError(f"the state {place}: {error.orig}", hint=_hint(str(error.orig))) from error
+    except (SQLAlchemyError, OSError) as error:
+        raise StateError(f"the state {place}: {error}") from error
+
+
+def _hint(message: str) -> str:
+    return {
+        "database is locked": "another process writes to it; try again",
+        "unable to open database file": "check that its folder exists and may be written",
+        "attempt to write a readonly database": "it belongs to another user, or its disk is read-only",
+        "database or disk is full": "make room on its disk",
+        "file is not a database": "it was overwritten; put a backup in its place, or move it away and use --adopt",
+        "database disk image is malformed": "put a backup in its place, or move it away and use --adopt",
+    }.get(message, "")
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    if url.database:
+        path = Path(url.database)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def _settings(connection: sqlite3.Connection, _record: object) -> None:
+        # With WAL, NORMAL loses at most the last commits when the power fails, never the database; what clients have
+        # is observed again then.
+        connection.isolation_level = None  # transactions begin below, also around changes of the schema
+        for setting in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-65536"):
+            connection.execute(f"PRAGMA {setting}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """Give a connection in a transaction that holds the right to write from its start: it can't fail half-way."""
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        yield connection
+
+
+def _migrate(engine: Engine, url: URL) -> None:
+    with writing(engine) as connection:
+        tables = inspect(connection).get_table_names()
+        if not tables:
+            METADATA.create_all(connection)
+            connection.execute(SCHEMA.insert().values(version=VERSION))
+            return
+        if SCHEMA.name not in tables:
+            raise StateError(f"{url.database} is a database of something else", hint="name another one")
+        version = connection.scalar(select(SCHEMA.c.version)) or 0
+    if version > VERSION:
+        raise StateError(
+            f"the state was written by a later version of updoser (schema {version}, known {VERSION})",
+            hint="use that version",
+        )
+    if version < VERSION:
+        _back_up(url, version)
+        with writing(engine) as connection:
+            for step in range(version + 1, VERSION + 1):
+                MIGRATIONS[step](connection)
+            connection.execute(SCHEMA.update().values(version=VERSION))
+
+
+def _back_up(url: URL, version: int) -> None:
+    """Copy an SQLite file beside itself; other databases have backups of their own."""
+    if url.get_backend_name() == "sqlite" and url.database:
+        with (
+            closing(sqlite3.connect(url.database)) as source,
+            closing(sqlite3.connect(f"{url.database}.backup-{version}")) as target,
+        ):
+            source.backup(target)
+
+
+def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], update: Sequence[str]) -> None:
+    """Insert rows, or set the columns in `update` where the key is there already (none: leave it as it is)."""
+    if not rows:
+        return
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table)
+    keys = [column.name for column in table.primary_key.columns]
+    changes = {name: statement.excluded[name] for name in update}
+    if changes:
+        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), list(rows))
+    else:
+        connection.execute(statement.on_conflict_do_nothing(index_elements=keys), list(rows))

@@ -1,0 +1,162 @@
+"""What the state remembers of clients: who they are, what they had when they were looked at, and when that was."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, func, select
+
+from reconciler.model.client import Client, Profile
+from reconciler.storage.base import Part, moment, seconds
+from reconciler.storage.database import upsert
+from reconciler.storage.tables import CLIENTS, PROFILES
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from datetime import datetime
+
+Row = tuple[str, str, str, str | None, str]
+_BATCH = 10_000
+_FIELDS = tuple(field.name for field in fields(Client))
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one look at a client brought: a profile, or an error as `label: message`. `free` is in bytes."""
+
+    client: str
+    profile: Profile | None
+    free: int | None
+    error: str
+    at: datetime
+
+
+class Fleet(Part):
+    """Clients, profiles and observations."""
+
+    def sync_clients(self, group: str, clients: Sequence[Client]) -> list[str]:
+        """Record the clients of a group as they are listed now; give the names of those that are gone from it."""
+        rows = [
+            {
+                "name": client.name,
+                "grp": group,
+                "labels": json.dumps(client.labels),
+                "data": json.dumps({name: getattr(client, name) for name in _FIELDS}, sort_keys=True),
+                "error": "",
+                "gone_at": None,
+            }
+            for client in clients
+        ]
+        names = {client.name for client in clients}
+        with self._write() as connection:
+            of_group = select(CLIENTS.c.name, CLIENTS.c.data, CLIENTS.c.gone_at).where(CLIENTS.c.grp == group)
+            known = {name: (data, gone) for name, data, gone in connection.execute(of_group)}
+            changed = [row for row in rows if known.get(row["name"]) != (row["data"], None)]
+            for start in range(0, len(changed), _BATCH):
+                upsert(connection, CLIENTS, changed[start : start + _BATCH], ("grp", "labels", "data", "gone_at"))
+            gone = sorted(name for name, (_data, gone_at) in known.items() if gone_at is None and name not in names)
+            self._mark_gone(connection, gone)
+        return gone
+
+    def sync_groups(self, groups: Collection[str]) -> list[str]:
+        """Let go of the clients of all other groups; give their names."""
+        with self._write() as connection:
+            alive = select(CLIENTS.c.name).where(CLIENTS.c.grp.not_in(list(groups)), CLIENTS.c.gone_at.is_(None))
+            gone = sorted(connection.scalars(alive))
+            self._mark_gone(connection, gone)
+        return gone
+
+    def _mark_gone(self, connection: object, names: Sequence[str]) -> None:
+        if names:
+            statement = (
+                CLIENTS.update().where(CLIENTS.c.name == bindparam("gone")).values(gone_at=seconds(self._clock()))
+            )
+            connection.execute(statement, [{"gone": name} for name in names])  # type: ignore[attr-defined]
+
+    def known_count(self, group: str) -> int:
+        """Count the clients of a group that aren't gone."""
+        with self._read() as connection:
+            counted = select(func.count()).where(CLIENTS.c.grp == group, CLIENTS.c.gone_at.is_(None))
+            return connection.scalar(counted) or 0
+
+    def clients(self, groups: Collection[str] | None = None) -> list[Client]:
+        """Give the clients that aren't gone, of these groups or of all, sorted by group and name."""
+        wanted = select(CLIENTS.c.data).where(CLIENTS.c.gone_at.is_(None)).order_by(CLIENTS.c.grp, CLIENTS.c.name)
+        if groups is not None:
+            wanted = wanted.where(CLIENTS.c.grp.in_(list(groups)))
+        with self._read() as connection:
+            return [_client(data) for data in connection.scalars(wanted)]
+
+    def rows(self) -> Iterator[Row]:
+        """Give (name, group, labels as JSON, fingerprint, error) of all clients that aren't gone, by group and name.
+
+        Plain tuples: a million of them in about a second.
+        """
+        columns = (CLIENTS.c.name, CLIENTS.c.grp, CLIENTS.c.labels, CLIENTS.c.fingerprint, CLIENTS.c.error)
+        wanted = select(*columns).where(CLIENTS.c.gone_at.is_(None))
+        with self._read() as connection:
+            text = str(wanted.compile(self._engine, compile_kwargs={"literal_binds": True}))
+            cursor = connection.connection.cursor()
+            try:
+                cursor.execute(text)
+                while batch := cursor.fetchmany(_BATCH):
+                    yield from batch
+            finally:
+                cursor.close()
+
+    def profiles(self) -> dict[str, Profile]:
+        """Give the profiles that clients have, by fingerprint."""
+        used = select(CLIENTS.c.fingerprint).where(CLIENTS.c.gone_at.is_(None)).distinct()
+        wanted = select(PROFILES.c.fingerprint, PROFILES.c.data).where(PROFILES.c.fingerprint.in_(used))
+        with self._read() as connection:
+            return {key: Profile.from_json(data) for key, data in connection.execute(wanted)}
+
+    def record_observations(self, observations: Sequence[Observation]) -> None:
+        """Record looks; one that failed keeps the profile that was seen before, and its error."""
+        seen = {entry.profile.fingerprint: entry.profile for entry in observations if entry.profile is not None}
+        good = [entry for entry in observations if entry.profile is not None]
+        bad = [entry for entry in observations if entry.profile is None]
+        with self._write() as connection:
+            rows = [{"fingerprint": key, "data": profile.to_json()} for key, profile in seen.items()]
+            upsert(connection, PROFILES, rows, ())
+            this = CLIENTS.update().where(CLIENTS.c.name == bindparam("client"))
+            if good:
+                statement = this.values(
+                    fingerprint=bindparam("print"),
+                    error="",
+                    free=func.coalesce(bindparam("room"), CLIENTS.c.free),
+                    seen_at=bindparam("at"),
+                )
+                connection.execute(
+                    statement,
+                    [
+                        {
+                            "client": entry.client,
+                            "print": entry.profile.fingerprint if entry.profile else None,
+                            "room": entry.free,
+                            "at": seconds(entry.at),
+                        }
+                        for entry in good
+                    ],
+                )
+            if bad:
+                statement = this.values(error=bindparam("why"))
+                connection.execute(statement, [{"client": entry.client, "why": entry.error} for entry in bad])
+
+    def last_observed(self) -> datetime | None:
+        """Give when a client answered last."""
+        with self._read() as connection:
+            return moment(connection.scalar(select(func.max(CLIENTS.c.seen_at)).where(CLIENTS.c.gone_at.is_(None))))
+
+    def prune_profiles(self) -> None:
+        """Forget profiles that no client has any more."""
+        used = select(CLIENTS.c.fingerprint).where(CLIENTS.c.fingerprint.is_not(None))
+        with self._write() as connection:
+            connection.execute(PROFILES.delete().where(PROFILES.c.fingerprint.not_in(used)))
+
+
+def _client(data: str) -> Client:
+    values = json.loads(data)
+    return Client(**{**values, "labels": tuple(values["labels"])})

@@ -1,0 +1,128 @@
+"""The lock: one command at a time changes the fleet.
+
+It names its holder. One whose process is gone, on this machine and since this boot, is taken over; any other must be
+taken away by its id, by a person who knows that the holder is gone.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from reconciler.errors import LockHeldError, StateError
+from reconciler.storage.base import Part, moment, seconds
+from reconciler.storage.tables import LOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLock:
+    """Who holds the lock, since when and for what."""
+
+    lock_id: str
+    who: str
+    holder: str
+    command: str
+    since: datetime
+
+
+class Locks(Part):
+    """The lock of the state."""
+
+    @contextmanager
+    def lock(self, command: str) -> Iterator[str]:
+        """Hold the lock for the time of the block; gives its id.
+
+        Raises:
+            LockHeldError: another run holds it.
+        """
+        lock_id = os.urandom(6).hex()
+        row = {
+            "id": 1,
+            "lock_id": lock_id,
+            "who": f"{_user()}@{socket.gethostname()} (process {os.getpid()})",
+            "holder": _holder(os.getpid()),
+            "command": command,
+            "since": seconds(self._clock()),
+        }
+        with self._write() as connection:
+            held = connection.execute(select(LOCK)).first()
+            if held is not None:
+                if not _is_gone(held.holder):
+                    raise LockHeldError(
+                        f"the state is locked by {held.who} since {moment(held.since):%Y-%m-%d %H:%M:%S} UTC "
+                        f"for `updoser {held.command}`",
+                        hint=f"wait for it; if it is gone for sure: updoser unlock {held.lock_id}",
+                    )
+                connection.execute(LOCK.delete())
+            connection.execute(LOCK.insert().values(**row))
+        try:
+            yield lock_id
+        finally:
+            with self._write() as connection:
+                connection.execute(LOCK.delete().where(LOCK.c.lock_id == lock_id))
+
+    def unlock(self, lock_id: str) -> None:
+        """Take a lock away.
+
+        Raises:
+            StateError: no lock has this id.
+        """
+        with self._write() as connection:
+            if not connection.execute(LOCK.delete().where(LOCK.c.lock_id == lock_id)).rowcount:
+                held = connection.execute(select(LOCK)).first()
+                hint = f"the lock that is held is {held.lock_id}" if held else "nothing is locked"
+                raise StateError(f"there is no lock {lock_id}", hint=hint)
+
+    def current_lock(self) -> HeldLock | None:
+        """Give the lock that is held now."""
+        with self._read() as connection:
+            row = connection.execute(select(LOCK)).first()
+        if row is None:
+            return None
+        since = moment(row.since)
+        assert since is not None
+        return HeldLock(row.lock_id, row.who, row.holder, row.command, since)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _holder(pid: int) -> str:
+    """Name a process so that no other ever has its name: machine, boot, process and when that started."""
+    return f"{_machine()} {pid} {_started(pid)}"
+
+
+def _machine() -> str:
+    try:
+        return f"{socket.gethostname()} {Path('/proc/sys/kernel/random/boot_id').read_text(encoding='ascii').strip()}"
+    except OSError:
+        return f"{socket.gethostname()} -"
+
+
+def _started(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return "-"
+
+
+def _is_gone(holder: str) -> bool:
+    machine, pid, _started_at = holder.rsplit(" ", 2)
+    if machine != _machine() or machine.endswith(" -") or not pid.isdigit():
+        return False
+    return _holder(int(pid)) != holder

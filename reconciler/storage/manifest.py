@@ -1,0 +1,73 @@
+"""A release as JSON, in the store and in the state; hostile until checked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model.release import (
+    COMPONENT_ID,
+    PLATFORM,
+    SHA256,
+    VERSION_NAME,
+    Release,
+    ReleaseFile,
+    file_name_problem,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMAT_VERSION = "1.0"
+
+
+def release_document(release: Release) -> dict[str, Any]:
+    """Give the document of a release."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "component": release.component,
+        "version": release.version,
+        "platform": release.platform,
+        "released": release.released.astimezone(UTC).isoformat() if release.released else None,
+        "notes": release.notes,
+        "files": [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in release.files],
+    }
+
+
+def read_release(document: Mapping[str, Any]) -> Release:
+    """Read the document of a release.
+
+    Raises:
+        ValueError: the document isn't what `release_document` gives, or would lead out of its folder.
+    """
+    try:
+        if not document["format_version"].startswith("1."):
+            raise ValueError(f"it has the format {document['format_version']}, not 1.x")
+        released = document["released"]
+        release = Release(
+            component=document["component"],
+            version=document["version"],
+            platform=document["platform"],
+            files=tuple(ReleaseFile(file["name"], file["size"], file["sha256"]) for file in document["files"]),
+            released=datetime.fromisoformat(released) if released else None,
+            notes=str(document["notes"]),
+        )
+        _check(release)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is malformed: {error!r}") from error
+    return release
+
+
+def _check(release: Release) -> None:
+    if not COMPONENT_ID.fullmatch(release.component) or not PLATFORM.fullmatch(release.platform):
+        raise ValueError(f"{release.component!r} for {release.platform!r} names no release")
+    if not VERSION_NAME.fullmatch(release.version):
+        raise ValueError(f"{release.version!r} is no version")
+    for file in release.files:
+        problem = file_name_problem(file.name)
+        if problem:
+            raise ValueError(problem)
+        if type(file.size) is not int or file.size < 0 or not SHA256.fullmatch(file.sha256):
+            raise ValueError(f"the file {file.name!r} has no size or digest")
+    if len({file.name for file in release.files}) != len(release.files) or not release.files:
+        raise ValueError("it has no files, or a file twice")

@@ -1,0 +1,107 @@
+"""Plan files: a plan's document as JSON, written whole or not at all, and who vouches for it.
+
+A plan file drives every client, so `apply` takes only those whose SHA-256 the state recorded, or that are signed:
+`signature` is then an HMAC-SHA256 over the document without it, as compact JSON with sorted keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reconciler.errors import DocumentError, UpdoserError
+
+MAX_BYTES = 1024**3
+MIN_KEY_BYTES = 32
+MAX_KEY_BYTES = 64 * 1024
+_SIGNATURE = "signature"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFile:
+    """A plan file as it was read: the document, the SHA-256 of the file, and its signature or an empty string."""
+
+    document: Any
+    sha256: str
+    signature: str
+
+    def is_signed_by(self, key: bytes) -> bool:
+        """Say whether the file was signed with a key."""
+        return hmac.compare_digest(self.signature, _sign(self.document, key))
+
+
+def write_plan_file(path: Path, document: dict[str, Any], key: bytes | None = None) -> str:
+    """Write a plan's document, signed when a key is given; give the SHA-256 of the file.
+
+    Raises:
+        UpdoserError: the file can't be written.
+    """
+    if key is not None:
+        document = {**document, _SIGNATURE: _sign(document, key)}
+    data = (json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UpdoserError(f"{path} can't be written: {error.strerror}") from error
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_plan_file(path: Path) -> PlanFile:
+    """Read a plan file; whether its content makes sense is not judged here.
+
+    Raises:
+        DocumentError: it can't be read, is too large, or isn't JSON.
+    """
+    hint = "plan files are written by `updoser plan --out FILE`"
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise DocumentError(f"{path} can't be read: {error.strerror}", hint=hint) from error
+    if len(data) > MAX_BYTES:
+        raise DocumentError(f"{path} is larger than {MAX_BYTES} bytes", hint=hint)
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(f"{path} is no plan file: {error}", hint=hint) from error
+    signature = document.pop(_SIGNATURE, "") if isinstance(document, dict) else ""
+    return PlanFile(document, hashlib.sha256(data).hexdigest(), signature if isinstance(signature, str) else "")
+
+
+def read_key(path: Path) -> bytes:
+    """Read the key that signs plan files; a line end behind it doesn't count.
+
+    Raises:
+        UpdoserError: it can't be read, or is too short or too long to be one.
+    """
+    try:
+        with path.open("rb") as file:
+            key = file.read(MAX_KEY_BYTES + 1).rstrip(b"\r\n")
+    except OSError as error:
+        raise UpdoserError(f"the key {path} can't be read: {error.strerror}") from error
+    if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
+        raise UpdoserError(
+            f"the key {path} has {len(key)} bytes; it needs at least {MIN_KEY_BYTES}",
+            hint=f"make one: openssl rand -hex {MIN_KEY_BYTES} > {path}",
+        )
+    return key
+
+
+def _sign(document: Any, key: bytes) -> str:
+    data = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    return hmac.new(key, data, hashlib.sha256).hexdigest()

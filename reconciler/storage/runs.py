@@ -1,0 +1,158 @@
+"""What the state remembers of plans and runs: which were made, carried out or superseded, and what they did."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from reconciler.model.report import JournalEntry, Run
+from reconciler.storage.base import Part, moment, seconds
+from reconciler.storage.database import upsert
+from reconciler.storage.tables import APPLIED, JOURNAL, LOCK, PLANS, RUNS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Row
+
+_BAD = ("failed", "unreachable")
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRecord:
+    """A plan that was written down. `sha256` is that of its file; `status`: new, running, done or superseded."""
+
+    plan_id: str
+    sha256: str
+    serial: int
+    created: datetime
+    status: str
+
+
+class Runs(Part):
+    """Plans, runs and the journal."""
+
+    def record_plan(self, plan_id: str, sha256: str, serial: int, created: datetime) -> None:
+        """Write down that a plan was made."""
+        row = {"plan_id": plan_id, "sha256": sha256, "serial": serial, "created": seconds(created), "status": "new"}
+        with self._write() as connection:
+            upsert(connection, PLANS, [row], ())
+
+    def plan_record(self, plan_id: str) -> PlanRecord | None:
+        """Give what is known of a plan."""
+        with self._read() as connection:
+            row = connection.execute(select(PLANS).where(PLANS.c.plan_id == plan_id)).first()
+        if row is None:
+            return None
+        created = moment(row.created)
+        assert created is not None
+        return PlanRecord(row.plan_id, row.sha256, row.serial, created, row.status)
+
+    def start_plan(self, plan_id: str) -> None:
+        """Mark a plan as running; all others that aren't done are superseded by it."""
+        with self._write() as connection:
+            open_plans = PLANS.update().where(PLANS.c.status.in_(("new", "running")), PLANS.c.plan_id != plan_id)
+            connection.execute(open_plans.values(status="superseded"))
+            connection.execute(PLANS.update().where(PLANS.c.plan_id == plan_id).values(status="running"))
+
+    def finish_plan(self, plan_id: str) -> None:
+        """Mark a plan as done."""
+        with self._write() as connection:
+            connection.execute(PLANS.update().where(PLANS.c.plan_id == plan_id).values(status="done"))
+
+    def begin_run(self, run_id: str, plan_id: str, command: str, started: datetime) -> None:
+        """Write down that a run began."""
+        row = {"run_id": run_id, "plan_id": plan_id, "command": command, "started": seconds(started)}
+        with self._write() as connection:
+            connection.execute(RUNS.insert().values(**row, status="running", report=""))
+
+    def journal(self, run_id: str, entries: Sequence[JournalEntry]) -> None:
+        """Write outcomes down as they happen."""
+        rows = [
+            {
+                "run_id": run_id,
+                "client": entry.client,
+                "grp": entry.group,
+                "component": entry.component,
+                "from_version": entry.from_version,
+                "to_version": entry.to_version,
+                "outcome": entry.outcome,
+                "message": entry.message,
+                "bytes": entry.bytes,
+                "at": seconds(entry.at),
+            }
+            for entry in entries
+        ]
+        if rows:
+            with self._write() as connection:
+                connection.execute(JOURNAL.insert(), rows)
+
+    def end_run(self, run_id: str, status: str, report: Mapping[str, Any], ended: datetime) -> None:
+        """Write down how a run ended; `report` is its document."""
+        changes = {"status": status, "report": json.dumps(report), "ended": seconds(ended)}
+        with self._write() as connection:
+            connection.execute(RUNS.update().where(RUNS.c.run_id == run_id).values(**changes))
+
+    def runs(self, limit: int) -> list[Run]:
+        """Give the last runs, the newest first."""
+        with self._read() as connection:
+            busy = connection.scalar(select(LOCK.c.lock_id)) is not None
+            rows = connection.execute(select(RUNS).order_by(RUNS.c.started.desc()).limit(limit)).all()
+        return [_run(row, busy=busy and at == 0) for at, row in enumerate(rows)]
+
+    def run(self, run_id: str) -> Run | None:
+        """Give one run."""
+        with self._read() as connection:
+            busy = connection.scalar(select(LOCK.c.lock_id)) is not None
+            row = connection.execute(select(RUNS).where(RUNS.c.run_id == run_id)).first()
+        return None if row is None else _run(row, busy=busy)
+
+    def journal_of(self, run_id: str) -> list[JournalEntry]:
+        """Give the outcomes of a run, in the order in which they came."""
+        with self._read() as connection:
+            rows = connection.execute(select(JOURNAL).where(JOURNAL.c.run_id == run_id).order_by(JOURNAL.c.id)).all()
+        return [
+            JournalEntry(
+                client=row.client,
+                group=row.grp,
+                component=row.component,
+                from_version=row.from_version,
+                to_version=row.to_version,
+                outcome=row.outcome,
+                message=row.message,
+                bytes=row.bytes,
+                at=moment(row.at),  # type: ignore[arg-type]
+            )
+            for row in rows
+        ]
+
+    def last_failed(self) -> frozenset[str]:
+        """Give the clients that failed or were unreachable in the last run that ended."""
+        newest = select(RUNS.c.report).where(RUNS.c.ended.is_not(None)).order_by(RUNS.c.started.desc()).limit(1)
+        with self._read() as connection:
+            report = json.loads(connection.scalar(newest) or "{}")
+        return frozenset(entry["client"] for key in _BAD for entry in report.get(key, ()) if entry["client"])
+
+    def record_applied_spec(self, digest: str, effective: Mapping[str, Any]) -> None:
+        """Remember the spec that was applied."""
+        row = {"id": 1, "digest": digest, "effective": json.dumps(effective, default=str)}
+        with self._write() as connection:
+            upsert(connection, APPLIED, [row], ("digest", "effective"))
+
+    def applied_spec(self) -> dict[str, Any] | None:
+        """Give the effective values of the spec that was applied last."""
+        with self._read() as connection:
+            text = connection.scalar(select(APPLIED.c.effective))
+        return None if text is None else dict(json.loads(text))
+
+
+def _run(row: Row[Any], *, busy: bool) -> Run:
+    started = moment(row.started)
+    assert started is not None
+    status = "broken off" if row.status == "running" and not busy else row.status
+    recap = json.loads(row.report).get("recap", {}) if row.report else {}
+    return Run(row.run_id, row.plan_id, row.command, started, moment(row.ended), status, recap)

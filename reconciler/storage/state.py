@@ -1,0 +1,109 @@
+"""The state: a cache with a memory, in SQLite or PostgreSQL.
+
+What clients, store and sources can tell is observed again when it is lost. What only the state knows is who it is to
+the clients (lineage and epoch), which plans were made, and what runs did.
+
+All methods are called from one thread. Each that writes is one transaction; each that fails raises StateError.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from reconciler.storage.database import open_engine, upsert
+from reconciler.storage.fleet import Fleet, Observation
+from reconciler.storage.lock import Locks
+from reconciler.storage.runs import PlanRecord, Runs
+from reconciler.storage.tables import IDENTITY
+from reconciler.storage.upstream import Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from types import TracebackType
+    from typing import Self
+
+    from sqlalchemy import Engine
+
+__all__ = ["Identity", "Observation", "PlanRecord", "State"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this state is to clients. `serial` counts applies; `frozen`: adopted, and not confirmed yet."""
+
+    lineage: str
+    epoch: int
+    serial: int
+    frozen: bool
+
+
+class State(Fleet, Upstream, Runs, Locks):
+    """Everything that is remembered between two commands; a context manager."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
+        """Take an open engine; a state that has no identity yet gets one."""
+        super().__init__(engine, clock)
+        row = {"id": 1, "lineage": os.urandom(16).hex(), "epoch": 1, "serial": 0, "frozen": False, "used": False}
+        with self._read() as connection:
+            known = connection.scalar(select(IDENTITY.c.id))
+        if known is None:
+            with self._write() as connection:
+                upsert(connection, IDENTITY, [row], ())
+
+    @classmethod
+    def open(cls, url: str, *, clock: Callable[[], datetime], password: str | None = None) -> Self:
+        """Open the state at an SQLAlchemy URL; it is made when it isn't there.
+
+        Raises:
+            StateError: it can't be opened, is no state, or was written by a later version of updoser.
+        """
+        engine = open_engine(url, password)
+        try:
+            return cls(engine, clock)
+        except BaseException:
+            engine.dispose()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections to the database."""
+        self._engine.dispose()
+
+    def identity(self) -> Identity:
+        """Give who this state is to clients."""
+        with self._read() as connection:
+            row = connection.execute(select(IDENTITY)).one()
+        return Identity(row.lineage, row.epoch, row.serial, row.frozen)
+
+    def is_new(self) -> bool:
+        """Say whether nothing was ever applied or adopted with this state."""
+        with self._read() as connection:
+            return not connection.scalar(select(IDENTITY.c.used))
+
+    def adopt(self, lineage: str, epoch: int) -> None:
+        """Take over the clients of a controller that is gone; frozen until `confirm_adopted`."""
+        with self._write() as connection:
+            connection.execute(IDENTITY.update().values(lineage=lineage, epoch=epoch, frozen=True, used=True))
+
+    def confirm_adopted(self) -> None:
+        """Let upgrades go to clients that were taken over."""
+        with self._write() as connection:
+            connection.execute(IDENTITY.update().values(frozen=False))
+
+    def raise_serial(self) -> int:
+        """Count an apply that starts; gives the new serial."""
+        with self._write() as connection:
+            connection.execute(IDENTITY.update().values(serial=IDENTITY.c.serial + 1, used=True))
+            return int(connection.scalar(select(IDENTITY.c.serial)) or 0)

@@ -1,0 +1,303 @@
+"""The store: the server's own releases, content-addressed, and believed only as far as the disk bears it out.
+
+    <root>/content/<first two of sha256>/<sha256>            one file for each content, whichever releases have it
+    <root>/releases/<component>/<version>/<platform>.json    what a release consists of
+    <root>/stamps.json                                       size, mtime and inode of what was last hashed
+    <root>/tmp/                                              files on their way in
+
+* Content is verified while it is written, synced, and renamed to its digest. A release's manifest comes last.
+* A release counts while all of its content is there as it was written: size, mtime and inode are compared, and what
+  differs is hashed again; `verify` hashes everything. What is damaged isn't held: the next plan fetches it again.
+* Two processes can write at once: they write the same bytes to the same name. Removing holds a lock against adding.
+* A killed writer leaves a file in `tmp`, nothing else; the next writer removes those that are older than a day.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from reconciler.errors import StoreError
+from reconciler.model.release import SHA256
+from reconciler.storage.manifest import read_release, release_document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from reconciler.model.release import Release, ReleaseFile
+
+MAX_MANIFEST = 16 * 1024 * 1024
+CHUNK = 1024 * 1024
+_OLD = 24 * 3600
+Stamp = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What the store holds, and sentences about what it should hold and doesn't."""
+
+    releases: tuple[Release, ...]
+    problems: tuple[str, ...]
+
+
+class Store:
+    """Releases below a folder; nothing is touched before something is written."""
+
+    def __init__(self, root: Path) -> None:
+        """Take the folder of the store."""
+        self.root = root
+        self._content = root / "content"
+        self._releases = root / "releases"
+        self._tmp = root / "tmp"
+
+    def inspect(self, *, verify: bool = False) -> Inspection:
+        """List the releases that are whole; `verify` hashes every file.
+
+        Raises:
+            StoreError: the store can't be read.
+        """
+        releases, problems = [], []
+        health: dict[str, str] = {}
+        with _mapped(self.root):
+            stamps = self._read_stamps()
+            known = dict(stamps)
+            for path in sorted(self._releases.glob("*/*/*.json")):
+                try:
+                    release = self._read_manifest(path)
+                except (OSError, ValueError) as error:
+                    problems.append(f"store: {path} can't be used: {error}")
+                    continue
+                bad = next(
+                    filter(None, (self._health(file, stamps, health, verify=verify) for file in release.files)), ""
+                )
+                if bad:
+                    problems.append(f"store: {release.component} {release.version} is damaged: {bad}")
+                else:
+                    releases.append(release)
+            if stamps != known:
+                self._write_stamps(stamps)
+        return Inspection(tuple(releases), tuple(problems))
+
+    def lacking(self, release: Release) -> tuple[ReleaseFile, ...]:
+        """Give the files of a release whose content the store hasn't got, each content once.
+
+        Raises:
+            StoreError: the store can't be read.
+        """
+        with _mapped(self.root):
+            stamps = self._read_stamps()
+            health: dict[str, str] = {}
+            lacking: dict[str, ReleaseFile] = {}
+            for file in release.files:
+                if self._health(file, stamps, health, verify=False):
+                    lacking.setdefault(file.sha256, file)
+            return tuple(lacking.values())
+
+    def put(self, file: ReleaseFile, stream: BinaryIO) -> int:
+        """Take the content of a file from a stream and give its size; nothing is left of what doesn't fit.
+
+        Raises:
+            StoreError: it isn't what `file` says, or can't be written.
+        """
+        with _mapped(self.root), self._temporary() as (handle, temporary):
+            digest, size = hashlib.sha256(), 0
+            while size <= file.size and (chunk := stream.read(min(CHUNK, file.size + 1 - size))):
+                size += len(chunk)
+                digest.update(chunk)
+                handle.write(chunk)
+            if size != file.size:
+                more = "more than " if size > file.size else ""
+                raise StoreError(f"{file.name!r} should have {file.size} bytes and has {more}{min(size, file.size)}")
+            if digest.hexdigest() != file.sha256:
+                raise StoreError(f"{file.name!r} has the SHA-256 {digest.hexdigest()}, not {file.sha256}")
+            self._settle(handle, temporary, self._path(file.sha256))
+        return size
+
+    def add(self, release: Release) -> None:
+        """Make a release one that the store holds; its content must be there.
+
+        Raises:
+            StoreError: content is missing, or the version is held with other content.
+        """
+        lacking = self.lacking(release)
+        if lacking:
+            raise StoreError(f"{release.component} {release.version} lacks {lacking[0].name!r}")
+        path = self._manifest(release)
+        with _mapped(self.root), self._exclusive():
+            if path.exists():
+                try:
+                    held = self._read_manifest(path)
+                except ValueError:
+                    held = None  # damaged: this one takes its place
+                if held is not None and held.digest != release.digest:
+                    raise StoreError(
+                        f"{release.component} {release.version} is held with other bytes "
+                        f"({held.digest[:12]}, not {release.digest[:12]})",
+                        hint="a version never changes; the source must publish a new one",
+                    )
+                if held is not None:
+                    return
+            with self._temporary() as (handle, temporary):
+                handle.write(json.dumps(release_document(release), indent=1).encode())
+                self._settle(handle, temporary, path)
+
+    @contextmanager
+    def open(self, sha256: str) -> Iterator[BinaryIO]:
+        """Open content by its digest.
+
+        Raises:
+            StoreError: it isn't there.
+        """
+        with _mapped(self.root), self._path(sha256).open("rb") as file:
+            yield file
+
+    def remove(self, release: Release) -> None:
+        """Let go of a release, and of content that no other release has.
+
+        Raises:
+            StoreError: it can't be removed.
+        """
+        with _mapped(self.root), self._exclusive():
+            self._manifest(release).unlink(missing_ok=True)
+            for folder in (self._manifest(release).parent, self._manifest(release).parent.parent):
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+            used = {file.sha256 for other in self._manifests() for file in other.files}
+            for file in release.files:
+                if file.sha256 not in used:
+                    self._path(file.sha256).unlink(missing_ok=True)
+
+    def free(self) -> int:
+        """Give the room below the store in bytes.
+
+        Raises:
+            StoreError: it can't be asked.
+        """
+        with _mapped(self.root):
+            there = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
+            return shutil.disk_usage(there).free
+
+    # --- content ------------------------------------------------------------------------------------------------------
+
+    def _path(self, sha256: str) -> Path:
+        if not SHA256.fullmatch(sha256):
+            raise StoreError(f"{sha256!r} is no SHA-256")
+        return self._content / sha256[:2] / sha256
+
+    def _health(self, file: ReleaseFile, stamps: dict[str, Stamp], health: dict[str, str], *, verify: bool) -> str:
+        """Say what is wrong with the content of a file; empty when nothing is. `health` remembers what was said."""
+        if file.sha256 not in health:
+            health[file.sha256] = self._examine(file, stamps, verify=verify)
+        return health[file.sha256]
+
+    def _examine(self, file: ReleaseFile, stamps: dict[str, Stamp], *, verify: bool) -> str:
+        path = self._path(file.sha256)
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            return f"{path} is missing"
+        stamp = (found.st_size, found.st_mtime_ns, found.st_ino)
+        if found.st_size != file.size:
+            return f"{path} has {found.st_size} bytes, not {file.size}"
+        if verify or stamps.get(file.sha256) != stamp:
+            with path.open("rb") as content:
+                if hashlib.file_digest(content, "sha256").hexdigest() != file.sha256:
+                    stamps.pop(file.sha256, None)
+                    return f"{path} has other bytes than its name says"
+            stamps[file.sha256] = stamp
+        return ""
+
+    def _read_stamps(self) -> dict[str, Stamp]:
+        """Read the stamps; without them everything is hashed again."""
+        try:
+            data = json.loads((self.root / "stamps.json").read_bytes())
+            return {str(key): (int(size), int(mtime), int(inode)) for key, (size, mtime, inode) in data.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
+    def _write_stamps(self, stamps: dict[str, Stamp]) -> None:
+        try:
+            with self._temporary() as (handle, temporary):
+                handle.write(json.dumps(stamps).encode())
+                self._settle(handle, temporary, self.root / "stamps.json")
+        except OSError:
+            return  # a store that can't be written can be read all the same
+
+    # --- manifests ----------------------------------------------------------------------------------------------------
+
+    def _manifest(self, release: Release) -> Path:
+        return self._releases / release.component / release.version / f"{release.platform}.json"
+
+    def _read_manifest(self, path: Path) -> Release:
+        with path.open("rb") as file:
+            data = file.read(MAX_MANIFEST + 1)
+        if len(data) > MAX_MANIFEST:
+            raise ValueError(f"it is larger than {MAX_MANIFEST} bytes")
+        release = read_release(json.loads(data))
+        if self._manifest(release) != path:
+            raise ValueError("it describes another release")
+        return release
+
+    def _manifests(self) -> Iterable[Release]:
+        for path in self._releases.glob("*/*/*.json"):
+            try:
+                yield self._read_manifest(path)
+            except ValueError:
+                continue
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _temporary(self) -> Iterator[tuple[BinaryIO, Path]]:
+        """Give a file to write; it is gone afterwards unless it was settled."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._tmp.mkdir(exist_ok=True)
+        for left in self._tmp.iterdir():
+            if time.time() - left.stat().st_mtime > _OLD:
+                left.unlink(missing_ok=True)
+        number, name = tempfile.mkstemp(dir=self._tmp)
+        temporary = Path(name)
+        try:
+            with os.fdopen(number, "wb") as handle:
+                yield handle, temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _settle(self, handle: BinaryIO, temporary: Path, path: Path) -> None:
+        """Bring a written file to the disk and to its name."""
+        handle.flush()
+        os.fsync(handle.fileno())
+        temporary.chmod(0o644)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Keep other processes from adding and removing for the time of the block."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / "lock").open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+@contextmanager
+def _mapped(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or root
+        raise StoreError(f"the store: {place}: {error.strerror or error}") from error

@@ -1,0 +1,114 @@
+"""The tables of the state. Times are seconds since the epoch (UTC), documents JSON text."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
+
+METADATA = MetaData()
+
+SCHEMA = Table("schema_version", METADATA, Column("version", Integer, primary_key=True, autoincrement=False))
+
+IDENTITY = Table(  # one row; `used`: this state changed or adopted something
+    "identity",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("lineage", String(64), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("serial", Integer, nullable=False),
+    Column("frozen", Boolean, nullable=False),
+    Column("used", Boolean, nullable=False),
+)
+
+CLIENTS = Table(  # `error` is empty when the last look went well; a client that left the inventory has `gone_at`
+    "clients",
+    METADATA,
+    Column("name", String(253), primary_key=True),
+    Column("grp", String(253), nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("fingerprint", String(64)),
+    Column("error", Text, nullable=False, default=""),
+    Column("free", BigInteger),
+    Column("seen_at", Float),
+    Column("gone_at", Float),
+    Index("clients_by_group", "grp", "name"),
+)
+
+PROFILES = Table(
+    "profiles", METADATA, Column("fingerprint", String(64), primary_key=True), Column("data", Text, nullable=False)
+)
+
+SOURCES = Table(
+    "sources",
+    METADATA,
+    Column("name", String(253), primary_key=True),
+    Column("releases", Text, nullable=False),
+    Column("problems", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("last_success", Float),
+)
+
+FIRST_SEEN = Table(
+    "first_seen",
+    METADATA,
+    Column("component", String(64), primary_key=True),
+    Column("version", String(128), primary_key=True),
+    Column("at", Float, nullable=False),
+)
+
+PLANS = Table(
+    "plans",
+    METADATA,
+    Column("plan_id", String(64), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("serial", Integer, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("status", String(16), nullable=False),
+)
+
+RUNS = Table(
+    "runs",
+    METADATA,
+    Column("run_id", String(64), primary_key=True),
+    Column("plan_id", String(64), nullable=False),
+    Column("command", Text, nullable=False),
+    Column("started", Float, nullable=False),
+    Column("ended", Float),
+    Column("status", String(16), nullable=False),
+    Column("report", Text, nullable=False, default=""),
+)
+
+JOURNAL = Table(
+    "journal",
+    METADATA,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("run_id", String(64), nullable=False, index=True),
+    Column("client", String(253), nullable=False),
+    Column("grp", String(253), nullable=False),
+    Column("component", String(64), nullable=False),
+    Column("from_version", String(128), nullable=False),
+    Column("to_version", String(128), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+APPLIED = Table(  # one row: the spec that was applied last
+    "applied_spec",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False),
+    Column("effective", Text, nullable=False),
+)
+
+LOCK = Table(  # at most one row
+    "lock",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("lock_id", String(64), nullable=False),
+    Column("who", Text, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("command", Text, nullable=False),
+    Column("since", Float, nullable=False),
+)

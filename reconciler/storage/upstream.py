@@ -1,0 +1,58 @@
+"""What the state remembers of sources: what each offered when it answered last, and when a release was first seen."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from reconciler.model.release import SourceReport
+from reconciler.storage.base import Part, moment, seconds
+from reconciler.storage.database import upsert
+from reconciler.storage.manifest import read_release, release_document
+from reconciler.storage.tables import FIRST_SEEN, SOURCES
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class Upstream(Part):
+    """Reports of sources."""
+
+    def record_source(self, report: SourceReport, at: datetime) -> None:
+        """Record what a source answered; one that failed keeps the releases that it offered before."""
+        with self._write() as connection:
+            row = {"name": report.source, "error": report.error, "releases": "[]", "problems": "[]"}
+            if report.error:
+                upsert(connection, SOURCES, [row], ("error",))
+                return
+            row["releases"] = json.dumps([release_document(release) for release in report.releases])
+            row["problems"] = json.dumps(report.problems)
+            answered = {**row, "last_success": seconds(at)}
+            upsert(connection, SOURCES, [answered], ("releases", "problems", "error", "last_success"))
+            seen = {(release.component, release.version) for release in report.releases}
+            rows = [{"component": component, "version": version, "at": seconds(at)} for component, version in seen]
+            upsert(connection, FIRST_SEEN, rows, ())
+
+    def source_reports(self) -> list[tuple[SourceReport, datetime | None]]:
+        """Give the last report of each source, and when it last answered; by name."""
+        with self._read() as connection:
+            return [
+                (
+                    SourceReport(
+                        row.name,
+                        tuple(read_release(entry) for entry in json.loads(row.releases)),
+                        tuple(json.loads(row.problems)),
+                        row.error,
+                    ),
+                    moment(row.last_success),
+                )
+                for row in connection.execute(select(SOURCES).order_by(SOURCES.c.name))
+            ]
+
+    def first_seen(self) -> dict[tuple[str, str], datetime]:
+        """Give when each (component, version) was first offered."""
+        with self._read() as connection:
+            rows = connection.execute(select(FIRST_SEEN.c.component, FIRST_SEEN.c.version, FIRST_SEEN.c.at))
+            return {(component, version): moment(at) for component, version, at in rows}  # type: ignore[misc]

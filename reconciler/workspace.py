@@ -1,0 +1,145 @@
+"""What a command works with: the store, the state and the plugins that a spec names, opened and closed together."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event, Lock
+from typing import TYPE_CHECKING, cast
+
+from reconciler import plugin_loader
+from reconciler.client.reach import Reach
+from reconciler.contracts import Context
+from reconciler.errors import UpdoserError
+from reconciler.model.spec import PluginConfig
+from reconciler.storage.state import State
+from reconciler.storage.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from reconciler.contracts import Executor, Inventory, Session, Source, Transport
+    from reconciler.model.events import Emit
+    from reconciler.model.spec import GroupSpec, SecretRef, SourceSpec, Spec
+
+_EXECUTOR = PluginConfig("executor", "threads")
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What comes from outside of the spec: the time, secrets, a way to stop, and who is told what happens.
+
+    `run_id` names the run, should this become one: in the history, and in all of its events.
+    """
+
+    run_id: str
+    clock: Callable[[], datetime]
+    secret: Callable[[SecretRef], str]
+    emit: Emit
+    stop: Event
+
+
+class Plugins:
+    """The plugins of a spec, each made when it is first asked for. Safe to ask from several threads."""
+
+    def __init__(self, spec: Spec, means: Means) -> None:
+        """Make nothing yet."""
+        self._spec = spec
+        self._means = means
+        self._made: dict[tuple[str, str], object] = {}
+        self._lock = Lock()
+
+    def source(self, source: SourceSpec) -> Source:
+        """Give a source."""
+        return cast("Source", self._make(source.plugin, source.name))
+
+    def inventory(self, group: GroupSpec) -> Inventory | None:
+        """Give a group's inventory; None where all of its clients stand in the spec."""
+        return cast("Inventory", self._make(group.inventory.plugin, group.name)) if group.inventory else None
+
+    def transport(self, group: str) -> Transport:
+        """Give the transport of a group, by the group's name."""
+        return cast("Transport", self._make(self._spec.groups[group].transport, group))
+
+    @property
+    def executor(self) -> Executor:
+        """What spreads work over clients."""
+        return cast("Executor", self._make(_EXECUTOR, ""))
+
+    def _make(self, config: PluginConfig, owner: str) -> object:
+        key = config.kind, owner
+        with self._lock:
+            if key not in self._made:
+                context = self._context(config, owner)
+                folders = self._spec.plugin_folders
+                self._made[key] = plugin_loader.load(config.kind, config.name, config.options, context, folders)
+            return self._made[key]
+
+    def _context(self, config: PluginConfig, owner: str) -> Context:
+        work = self._spec.server.store / "work" / config.kind / (owner or config.name)
+        try:
+            work.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UpdoserError(f"{work} can't be made: {error.strerror}") from error
+        return Context(
+            base=self._spec.base,
+            work=work,
+            clock=self._means.clock,
+            secret=self._means.secret,
+            log=logging.getLogger(f"updoser.{config.kind}.{config.name}"),
+            shell=_shell,
+        )
+
+
+def _shell(*args: object, **options: object) -> Session:
+    """Give a session over a pipe; imported late, as only transports with a shell need it."""
+    from reconciler.client.session import shell_session
+
+    return shell_session(*args, **options)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """All that observing and executing need.
+
+    `means` holds what isn't of the spec; `notes` say what was left out while opening, and why.
+    """
+
+    spec: Spec
+    store: Store
+    state: State
+    plugins: Plugins
+    reach: Reach
+    means: Means
+    notes: tuple[str, ...] = ()
+
+
+@contextmanager
+def open_workspace(spec: Spec, means: Means, *, state: State | None = None) -> Iterator[Workspace]:
+    """Open what a spec names; connections and the state are closed at the end. `state` replaces the one of the spec.
+
+    Raises:
+        StateError: the state can't be opened.
+        SecretError: its password can't be resolved.
+    """
+    plugins = Plugins(spec, means)
+    reach = Reach(plugins.transport, means.stop)
+    with state or open_state(spec, means) as opened:
+        try:
+            yield Workspace(spec, Store(spec.server.store), opened, plugins, reach, means)
+        finally:
+            reach.close()
+
+
+def open_state(spec: Spec, means: Means) -> State:
+    """Open the state that a spec names.
+
+    Raises:
+        StateError: it can't be opened.
+        SecretError: its password can't be resolved.
+    """
+    reference = spec.server.state_password
+    password = means.secret(reference) if reference else None
+    return State.open(spec.server.state, password=password, clock=means.clock)

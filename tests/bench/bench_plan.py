@@ -1,0 +1,138 @@
+"""Plans for a fleet from the state: `updoser plan --no-refresh`, beside the floor of reading the rows.
+
+20 components, 100 groups; 200 distinct profiles, and 20,000. Each case runs RUNS times in a process of its own; what is
+printed are medians. The floor is Python's sqlite3 reading name, group and profile of every client and counting them by
+the last two: what any planner must do at least.
+"""
+
+import argparse
+import hashlib
+import sqlite3
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import closing
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+
+from measure import ROOT, median, run, table
+
+sys.path.insert(0, str(ROOT))
+
+from reconciler.model.client import Client, Installed, Layout, Profile
+from reconciler.model.release import Release, ReleaseFile
+from reconciler.spec.load import load_spec
+from reconciler.storage.state import Observation, State
+from reconciler.storage.store import Store
+
+RUNS = 3
+GROUPS = 100
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+SPEC = """\
+version: 1
+catalogs: [officescan]
+server: {store: store, state: "sqlite:///state.db"}
+defaults: {transport: {type: local}, install_root: /nonexistent}
+groups:
+""" + "".join(f"  g{n:02}: {{inventory: {{type: csv, path: none.csv}}}}\n" for n in range(GROUPS))
+
+
+def make_releases(folder, components):
+    """Put an old and a new release of each component into the store; give them by component."""
+    store = Store(folder / "store")
+    found = {}
+    for component in components:
+        versions = ("16.677.00", "16.679.00") if component.scheme.name == "pattern" else ("9.850.1008", "9.850.1010")
+        for version in versions:
+            data = f"{component.id} {version}\n".encode()
+            file = ReleaseFile(f"{component.id}.dat", len(data), hashlib.sha256(data).hexdigest())
+            release = Release(component.id, version, "any", (file,))
+            store.put(file, BytesIO(data))
+            store.add(release)
+            found.setdefault(component.id, []).append(release)
+    return found
+
+
+def make_profiles(releases, count):
+    """Make distinct profiles: bit n of a profile's number says whether component n is old or new."""
+    layout = Layout().fingerprint
+    pairs = sorted(releases.items())
+    for number in range(count):
+        chosen = ((component, pair[number >> at & 1]) for at, (component, pair) in enumerate(pairs))
+        yield Profile(
+            platform="linux-x86_64",
+            installed=tuple(Installed(c, release.version, release.digest, layout=layout) for c, release in chosen),
+            tools=("gzip",),
+        )
+
+
+def make_fleet(folder, clients, profiles):
+    """Write a spec, a store and a state in which every client was looked at."""
+    folder.mkdir()
+    (folder / "updoser.yaml").write_text(SPEC, encoding="utf-8")
+    spec = load_spec(folder / "updoser.yaml")
+    releases = make_releases(folder, [wanted.component for wanted in spec.components.values()])
+    known = list(make_profiles(releases, profiles))
+    with State.open(spec.server.state, clock=lambda: NOW) as state:
+        size = clients // GROUPS
+        for at, group in enumerate(spec.groups):
+            names = [f"client-{at * size + n:07}" for n in range(size)]
+            state.sync_clients(group, [Client(name, group, install_root="/nonexistent") for name in names])
+            state.record_observations(
+                [Observation(name, known[(at * size + n) % profiles], 1 << 30, "", NOW) for n, name in enumerate(names)]
+            )
+    return folder
+
+
+def floor(folder):
+    """Measure the floor, in seconds."""
+    begun = time.perf_counter()
+    with closing(sqlite3.connect(folder / "state.db")) as database:
+        counted = Counter(
+            (group, profile) for _name, group, profile in database.execute("SELECT name, grp, fingerprint FROM clients")
+        )
+    assert counted
+    return time.perf_counter() - begun
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--largest", type=int, default=1_000_000)
+    largest = parser.parse_args().largest
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for profiles in (200, 20_000):
+            walls = {}
+            for clients in (largest // 10, largest):
+                folder = make_fleet(Path(temporary) / f"{clients}-{profiles}", clients, profiles)
+                command = [
+                    sys.executable,
+                    "-m",
+                    "reconciler",
+                    "plan",
+                    "--no-refresh",
+                    "-f",
+                    str(folder / "updoser.yaml"),
+                ]
+                cost = median([run(command, cwd=ROOT) for _ in range(RUNS)])
+                least = sorted(floor(folder) for _ in range(RUNS))[RUNS // 2]
+                walls[clients] = cost.wall
+                growth = f"{cost.wall / walls[largest // 10]:.1f}" if clients == largest else "1"
+                rows.append(
+                    (
+                        f"{clients:,}".replace(",", " "),
+                        f"{profiles:,}".replace(",", " "),
+                        f"{cost.wall:.2f} s",
+                        f"{cost.memory:.0f} MiB",
+                        growth,
+                        f"{least:.2f} s",
+                        f"{cost.wall / least:.1f}",
+                    )
+                )
+    table(("clients", "profiles", "plan", "memory", "times the tenth", "floor: rows read and counted", "ratio"), rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""What all tests share: programs that a test needs, and what happens where they are missing."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+# Programs of Debian's sbin, and of the environment that the tests run in, are found wherever the tests are started.
+os.environ["PATH"] = f"{os.environ.get('PATH', '')}:{Path(sys.executable).parent}:/usr/sbin:/sbin"
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "needs(*programs): skipped where a program is missing; with CI=true that is a failure"
+    )
+
+
+def pytest_runtest_setup(item):
+    for marker in item.iter_markers("needs"):
+        missing = [program for program in marker.args if shutil.which(program) is None]
+        if missing:
+            reason = f"needs {', '.join(missing)}: see .ci/debian-packages.txt"
+            if os.environ.get("CI") == "true":
+                pytest.fail(reason, pytrace=False)
+            pytest.skip(reason)

@@ -1,0 +1,186 @@
+"""What an executor promises: every item once, never more than `forks` at a time, and a clean end however it ends."""
+
+import threading
+from itertools import chain, count, islice, repeat
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from reconciler.plugins.executor import threads
+from tests.fakes import fake_context
+
+PATIENCE = 30
+"""Seconds after which a test that waits has failed."""
+
+
+@pytest.fixture(params=[threads], ids=["threads"])
+def executor(request, tmp_path):
+    return request.param.PLUGIN({}, fake_context(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running():
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+@pytest.fixture
+def stop():
+    return threading.Event()
+
+
+@pytest.fixture
+def run(executor, stop):
+    return lambda work, items, forks=4: executor.run(work, items, forks=forks, stop=stop)
+
+
+@settings(deadline=None, max_examples=50)
+@given(items=st.lists(st.integers(), max_size=60), forks=st.integers(1, 8), stop_after=st.none() | st.integers(0, 60))
+def test_every_item_has_its_result_once_and_a_stopped_run_gives_those_that_were_begun(items, forks, stop_after):
+    executor, stop, begun = threads.PLUGIN({}, None), threading.Event(), []
+
+    def work(item):
+        begun.append(item)
+        if len(begun) == stop_after:
+            stop.set()
+        return -item
+
+    if stop_after == 0:
+        stop.set()
+    results = list(executor.run(work, items, forks=forks, stop=stop))
+    assert sorted(results) == sorted((item, -item) for item in begun)
+    if stop_after is None:
+        assert sorted(begun) == sorted(items)
+    elif stop_after <= len(items):
+        assert len(begun) < stop_after + forks if stop_after else not begun
+
+
+def test_as_many_as_forks_are_under_way_at_a_time_and_no_more(run):
+    together, most, lock, now = threading.Barrier(3), 0, threading.Lock(), 0
+
+    def work(item):
+        nonlocal most, now
+        with lock:
+            now += 1
+            most = max(most, now)
+        together.wait(PATIENCE)
+        with lock:
+            now -= 1
+        return item
+
+    assert len(list(run(work, range(30), forks=3))) == 30
+    assert most == 3
+
+
+def test_results_come_while_others_are_still_under_way(run):
+    slow = threading.Event()
+    results = run(lambda item: item != "slow" or slow.wait(PATIENCE), ["slow", "quick"], forks=2)
+    assert next(results) == ("quick", True)
+    slow.set()
+    assert next(results) == ("slow", True)
+
+
+def test_items_are_taken_only_when_there_is_room_for_them(run):
+    taken = []
+    endless = (taken.append(number) or number for number in count())
+    results = run(lambda item: item, endless, forks=4)
+    assert len(list(islice(results, 100))) == 100
+    assert len(taken) <= 104
+    results.close()
+
+
+def test_a_stopped_run_begins_nothing_and_gives_what_was_under_way(run, stop):
+    started, go = threading.Barrier(3), threading.Event()
+
+    def work(item):
+        started.wait(PATIENCE)
+        assert go.wait(PATIENCE)
+        return item
+
+    def release():
+        started.wait(PATIENCE)
+        stop.set()
+        go.set()
+
+    helper = threading.Thread(target=release)
+    helper.start()
+    assert sorted(run(work, range(100), forks=2)) == [(0, 0), (1, 1)]
+    helper.join()
+
+
+def test_what_work_raises_ends_the_run_after_what_was_under_way(run):
+    both, begun = threading.Barrier(2), []
+
+    def work(item):
+        begun.append(item)
+        if item in {"bad", "good"}:
+            both.wait(PATIENCE)
+        if item == "bad":
+            raise LookupError(item)
+        return item
+
+    given = []
+    with pytest.raises(LookupError, match="bad"):
+        given.extend(run(work, chain(["bad", "good"], repeat("more")), forks=2))
+    assert sorted(begun) == sorted(["bad", *(item for item, _result in given)])
+    assert ("good", "good") in given
+
+
+def test_what_the_items_raise_ends_the_run_after_what_was_under_way(run):
+    def items():
+        yield 1
+        raise LookupError("no more")
+
+    given = []
+    with pytest.raises(LookupError, match="no more"):
+        given.extend(run(str, items()))
+    assert given == [(1, "1")]
+
+
+def test_a_caller_that_goes_waits_for_what_is_under_way(run):
+    started, finished = threading.Barrier(2), []
+
+    def work(item):
+        if item:
+            started.wait(PATIENCE)
+            finished.append(item)
+        return item
+
+    results = run(work, [0, 1], forks=2)
+    assert next(results) == (0, 0)
+    helper = threading.Thread(target=started.wait, args=(PATIENCE,))
+    helper.start()
+    results.close()
+    helper.join()
+    assert finished == [1]
+
+
+def test_an_interrupt_in_the_caller_ends_the_run_cleanly(run):
+    begun = []
+
+    def consume():
+        for _item, _result in run(lambda item: begun.append(item) or item, count(), forks=2):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        consume()
+    assert len(begun) <= 4
+
+
+def test_no_items_are_no_results(run):
+    assert list(run(str, [])) == []
+
+
+def test_fewer_than_one_at_a_time_is_refused(run):
+    with pytest.raises(ValueError, match="forks"):
+        run(str, [1], forks=0)
+
+
+@pytest.mark.parametrize("plugin", [threads], ids=lambda plugin: plugin.__name__)
+def test_its_options_are_a_schema_that_describes_every_one_of_them(plugin):
+    Draft202012Validator.check_schema(plugin.OPTIONS)
+    assert plugin.OPTIONS["additionalProperties"] is False
+    assert all(option["description"] for option in (plugin.OPTIONS, *plugin.OPTIONS["properties"].values()))

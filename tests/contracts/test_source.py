@@ -1,0 +1,105 @@
+"""What every source promises, whatever it reads from."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from reconciler.contracts import Source
+from reconciler.errors import SourceError
+from reconciler.execute.releases import add_release
+from reconciler.model.release import ReleaseFile
+from reconciler.model.spec import PluginConfig, SourceSpec
+from reconciler.observe.upstream import read_sources
+from reconciler.plugins.source import directory, sample
+from tests.fakes import FakeSource, fake_context, make_component
+
+RULES = make_component("rules", scheme="integer")
+ENGINE = make_component("engine", "engine", "dotted")
+COMPONENTS = {"engine": ENGINE, "rules": RULES}
+FILES = {"all.rules": b"alert", "lpt$vpn.679": b""}
+VERSIONS = {"rules": ("7", "10"), "engine": ("1.0",)}
+
+
+def a_directory(tmp_path):
+    build = tmp_path / "build"
+    build.mkdir(exist_ok=True)
+    for name, content in FILES.items():
+        (build / name).write_bytes(content)
+    for component, versions in VERSIONS.items():
+        for version in versions:
+            add_release(component, version, [build / name for name in FILES], tmp_path / "drop")
+    context = fake_context(tmp_path, now=datetime.now(UTC) + timedelta(hours=1))
+    return directory.PLUGIN({"path": "drop"}, context)
+
+
+def a_sample(tmp_path):
+    return sample.PLUGIN({"day": 9, "size": 16}, fake_context(tmp_path))
+
+
+def a_fake(_tmp_path):
+    source = FakeSource()
+    for component, versions in VERSIONS.items():
+        for version in versions:
+            source.add(component, version, FILES)
+    return source
+
+
+@pytest.fixture(params=[a_directory, a_sample, a_fake], ids=["directory", "sample", "fake"])
+def make(request, tmp_path):
+    return lambda: request.param(tmp_path)
+
+
+@pytest.fixture
+def source(make):
+    return make()
+
+
+def test_it_is_a_source(source):
+    assert isinstance(source, Source)
+
+
+def test_it_lists_releases_of_the_components_that_it_is_asked_for_and_no_others(source):
+    assert {release.component for release in source.releases(COMPONENTS).releases} == {"engine", "rules"}
+    assert {release.component for release in source.releases({"rules": RULES}).releases} == {"rules"}
+    assert source.releases({}).releases == ()
+
+
+def test_what_it_lists_passes_every_check(source):
+    spec = SourceSpec("vendor", PluginConfig("source", "any"))
+    listed = source.releases(COMPONENTS)
+    (report,) = read_sources([(spec, source)], COMPONENTS)
+    assert (report.error, report.problems) == ("", ())
+    assert set(report.releases) == set(listed.releases)
+
+
+def test_looking_twice_shows_the_same(source):
+    assert source.releases(COMPONENTS) == source.releases(COMPONENTS)
+
+
+def test_every_file_that_it_lists_opens_and_is_what_was_promised(source):
+    for release in source.releases(COMPONENTS).releases:
+        for file in release.files:
+            with source.open(release, file) as stream:
+                content = stream.read()
+            assert ReleaseFile(file.name, len(content), hashlib.sha256(content).hexdigest()) == file
+
+
+def test_what_an_earlier_run_listed_opens_without_being_listed_again(source, make):
+    (release, *_others) = source.releases(COMPONENTS).releases
+    with make().open(release, release.files[0]) as stream:
+        assert len(stream.read()) == release.files[0].size
+
+
+def test_a_file_that_it_does_not_have_is_a_source_error(source):
+    (release, *_others) = source.releases(COMPONENTS).releases
+    with pytest.raises(SourceError), source.open(release, ReleaseFile("gone", 0, "0" * 64)):
+        pass
+
+
+@pytest.mark.parametrize("plugin", [directory, sample], ids=lambda plugin: plugin.__name__)
+def test_its_options_are_a_schema_that_describes_every_one_of_them(plugin):
+    Draft202012Validator.check_schema(plugin.OPTIONS)
+    assert plugin.OPTIONS["additionalProperties"] is False
+    assert all(option["description"] for option in (plugin.OPTIONS, *plugin.OPTIONS["properties"].values()))

@@ -1,0 +1,110 @@
+"""A `csv` inventory reads what spreadsheets write, and names the line where it can't."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reconciler.errors import InventoryError
+from reconciler.model.client import InventoryEntry
+from reconciler.plugins.inventory import csv
+from tests.fakes import fake_context
+
+
+@pytest.fixture
+def entries(tmp_path):
+    def read(content, **options):
+        data = content if isinstance(content, bytes) else content.encode()
+        (tmp_path / "fleet.csv").write_bytes(data)
+        return list(csv.PLUGIN({"path": "fleet.csv", **options}, fake_context(tmp_path)).clients())
+
+    return read
+
+
+def test_known_columns_have_their_meaning_and_others_become_vars(entries):
+    content = (
+        "site,name,port,labels,user,address,groups,Rack No.\n"
+        "berlin,pc-1,2222,eu;canary,admin,192.0.2.1,web; db,7\n"
+        "paris,pc-2,,,,,,\n"
+    )
+    assert entries(content) == [
+        InventoryEntry(
+            "pc-1",
+            "192.0.2.1",
+            2222,
+            "admin",
+            ("eu", "canary"),
+            ("web", "db"),
+            {"site": "berlin", "Rack_No_": "7"},
+        ),
+        InventoryEntry("pc-2", vars={"site": "paris"}),
+    ]
+
+
+def test_a_byte_order_mark_windows_line_ends_blank_lines_and_quotes_are_fine(entries):
+    content = '\ufeffname,note\r\n\r\npc-1,"a, ""b""\nc"\r\npc-2,\r\n'
+    assert entries(content) == [InventoryEntry("pc-1", vars={"note": 'a, "b"\nc'}), InventoryEntry("pc-2")]
+
+
+def test_the_file_may_have_other_column_names_and_another_delimiter(entries):
+    found = entries(
+        "Hostname;IP Address\npc-1;192.0.2.1\n",
+        delimiter=";",
+        columns={"name": "Hostname", "address": "IP Address"},
+    )
+    assert found == [InventoryEntry("pc-1", "192.0.2.1")]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "fleet.csv:1: there is no header line"),
+        ("address\n192.0.2.1\n", "fleet.csv:1: there is no column 'name' (there is: address)"),
+        ("name,name\na,b\n", "fleet.csv:1: the column 'name' stands twice"),
+        ("name,\na,b\n", "fleet.csv:1: a column has no name"),
+        ("name,a b,a-b\nx,1,2\n", "fleet.csv:1: several columns would become the var 'a_b'"),
+        ("name,port\npc-1,22\npc-2\n", "fleet.csv:3: 1 cells, and the header names 2 columns"),
+        ("name,port\npc-1,22,x\n", "fleet.csv:2: 3 cells"),
+        ("name,port\n\n,22\n", "fleet.csv:3: the client has no name"),
+        ("name,port\npc-1,ssh\n", "fleet.csv:2: the port 'ssh' isn't a number"),
+        ("name,port\npc-1,٢٢\n", "isn't a number"),
+        ("name,port\npc-1,123456\n", "isn't a number"),
+        ("name\npc-1\npc-2\npc-1\n", "fleet.csv:4: the client 'pc-1' stands in line 2 already"),
+        ('name,note\npc-1,"x\n', "fleet.csv:2: unexpected end of data"),
+        (f"name\n{'x' * 200_000}\n", "fleet.csv:2: field larger than field limit"),
+        (b"name\npc-1\npc-\xe4\n", "fleet.csv:3: it isn't UTF-8"),
+    ],
+)
+def test_a_mistake_in_the_file_is_an_error_that_says_file_and_line(entries, content, words):
+    with pytest.raises(InventoryError) as caught:
+        entries(content)
+    assert words in caught.value.message
+
+
+def test_a_column_that_the_spec_names_must_be_there(entries):
+    with pytest.raises(InventoryError, match="there is no column 'IP'"):
+        entries("name\npc-1\n", columns={"address": "IP"})
+
+
+def test_a_file_that_is_not_there_is_an_error_that_names_it(tmp_path):
+    inventory = csv.PLUGIN({"path": "gone.csv"}, fake_context(tmp_path))
+    with pytest.raises(InventoryError, match=r"gone\.csv can't be read: no such file"):
+        list(inventory.clients())
+
+
+def test_a_file_without_end_is_not_read_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv, "MAX_BYTES", 1000)
+    inventory = csv.PLUGIN({"path": "/dev/zero"}, fake_context(tmp_path))
+    with pytest.raises(InventoryError, match="larger than 1000 bytes"):
+        list(inventory.clients())
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=st.binary(max_size=120) | st.text(alphabet='name,port;"\n\r a1\x00é', max_size=80).map(str.encode))
+def test_any_bytes_are_clients_or_an_inventory_error(content, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp()
+    (folder / "any.csv").write_bytes(b"name,port\n" + content)
+    try:
+        entries = list(csv.PLUGIN({"path": "any.csv"}, fake_context(folder)).clients())
+    except InventoryError:
+        return
+    assert len({entry.name for entry in entries}) == len(entries)

@@ -1,0 +1,500 @@
+"""A `directory` source offers what is whole, settled and unchanged, and says why it holds the rest back."""
+
+import hashlib
+import json
+import os
+import socket
+import tempfile
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reconciler.errors import SourceError
+from reconciler.model.release import file_name_problem
+from reconciler.plugins.source import _release_yaml, _tree, directory
+from tests.fakes import describe, fake_context, make_component
+
+PATTERN = make_component("virus-pattern", scheme="pattern")
+RULES = make_component("rules", scheme="integer")
+COMPONENTS = {component.id: component for component in (PATTERN, RULES)}
+
+
+@pytest.fixture
+def drop(tmp_path):
+    folder = tmp_path / "drop"
+    folder.mkdir()
+    return folder
+
+
+def put(drop, place, files, *, sums=False, facts=None):
+    """Lay a release down as a vendor's script would."""
+    folder = drop / place
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    if facts is not None:
+        (folder / "release.yaml").write_text(facts, encoding="utf-8")
+    if sums:
+        listing = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items())
+        (folder / "SHA256SUMS").write_text(listing, encoding="utf-8")
+    return folder
+
+
+def source(drop, *, after=timedelta(hours=1), **options):
+    """Make a source that looks some time from now, when all that a test wrote has settled."""
+    context = fake_context(drop.parent, now=datetime.now(UTC) + after)
+    return directory.PLUGIN({"path": "drop", **options}, context)
+
+
+def look(drop, **options):
+    return source(drop, **options).releases(COMPONENTS)
+
+
+def only_problem(report):
+    assert report.releases == ()
+    assert len(report.problems) == 1
+    return report.problems[0]
+
+
+def test_each_folder_of_a_version_is_a_release_with_its_files(drop):
+    files = {"lpt$vpn.679": b"pattern", "notes é.txt": b""}
+    put(drop, "virus-pattern/16.679.00", files)
+    put(drop, "rules/7", {"all.rules": b"alert"})
+    report = look(drop)
+    assert report.problems == ()
+    assert [(release.component, release.version, release.platform) for release in report.releases] == [
+        ("rules", "7", "any"),
+        ("virus-pattern", "16.679.00", "any"),
+    ]
+    assert report.releases[1].files == tuple(describe(name, content) for name, content in sorted(files.items()))
+
+
+def test_components_that_nobody_asked_for_are_not_looked_at(drop):
+    put(drop, "rules/7", {"all.rules": b"alert"})
+    put(drop, "other/not-a-version", {"x": b""})
+    assert [release.component for release in look(drop).releases] == ["rules"]
+
+
+def test_release_yaml_says_platform_time_and_notes_and_is_no_part_of_the_release(drop):
+    facts = "platform: linux-x86_64\nreleased: 2026-11-19T06:00:00Z\nnotes: 'Fewer false positives.'\n"
+    put(drop, "rules/7", {"all.rules": b"alert"}, facts=facts)
+    (release,) = look(drop).releases
+    assert (release.platform, release.notes) == ("linux-x86_64", "Fewer false positives.")
+    assert release.released == datetime(2026, 11, 19, 6, tzinfo=UTC)
+    assert [file.name for file in release.files] == ["all.rules"]
+
+
+def test_one_version_for_several_platforms_stands_in_folders_named_after_them(drop):
+    put(drop, "rules/7@linux-x86_64", {"engine": b"x86"})
+    put(drop, "rules/7@linux-aarch64", {"engine": b"arm"}, facts="platform: linux-aarch64\n")
+    mine = source(drop)
+    releases = mine.releases(COMPONENTS).releases
+    assert [release.platform for release in releases] == ["linux-aarch64", "linux-x86_64"]
+    for release, content in zip(releases, (b"arm", b"x86"), strict=True):
+        with mine.open(release, release.files[0]) as stream:
+            assert stream.read() == content
+
+
+@pytest.mark.parametrize(
+    ("place", "facts", "words"),
+    [
+        ("rules/7@linux-x86_64", "platform: linux-aarch64\n", "says the platform linux-aarch64"),
+        ("rules/7@Linux", None, "isn't a platform"),
+        ("rules/v7", None, "not a version of the scheme integer"),
+        ("rules/07", None, "not a version of the scheme integer"),
+    ],
+)
+def test_a_folder_whose_name_is_not_what_it_should_be_is_held_back(drop, place, facts, words):
+    put(drop, place, {"all.rules": b"alert"}, facts=facts)
+    problem = only_problem(look(drop))
+    assert problem.startswith(f"drop/{place}: ")
+    assert words in problem
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ("platform: x\n", "neither `any` nor `os-arch`"),
+        ("platfor: any\n", "line 1: unknown key"),
+        ("notes: a\nnotes: b\n", "line 2: the key notes stands twice"),
+        ("notes: on\n", "put it in quotes"),
+        ("notes: [a]\n", "put it in quotes"),
+        ("- notes\n", "isn't a mapping"),
+        ("notes: 'a\n", "isn't YAML"),
+        ("notes: \x1b\n", "isn't YAML"),
+        ('notes: "\\e[2J"\n', "control characters"),
+        ("released: yesterday\n", "isn't a time"),
+        ("released: 2026-11-19T06:00:00\n", "no time zone"),
+        ("released: '2026-11-19'\n", "no time zone"),
+        ("format_version: '2.0'\n", "only 1 is known"),
+        ("a: &a [x]\nb: *a\n", "unknown key"),
+        (f"notes: {'x' * 10_001}\n", "longer than"),
+        (f"notes: {'x' * 70_000}\n", "larger than"),
+    ],
+)
+def test_a_release_yaml_that_cannot_be_believed_holds_the_release_back(drop, facts, words):
+    put(drop, "rules/7", {"all.rules": b"alert"}, facts=facts)
+    problem = only_problem(look(drop))
+    assert problem.startswith("drop/rules/7/release.yaml: ")
+    assert words in problem
+    assert problem.isprintable()
+
+
+@given(
+    content=st.binary(max_size=200)
+    | st.text(alphabet="abnotesplfrm: \n'\"[]{}&*!-#|>%@,0.\t", max_size=80).map(str.encode)
+)
+def test_any_bytes_are_a_release_yaml_or_refused(content):
+    try:
+        facts = _release_yaml.parse_release_facts(content)
+    except ValueError:
+        return
+    assert len(facts.notes) <= _release_yaml.MAX_NOTES
+
+
+def test_a_release_that_is_still_being_copied_is_offered_once_it_settled(drop):
+    put(drop, "rules/7", {"all.rules": b"alert"})
+    assert "drop/rules/7: not settled yet" in only_problem(look(drop, after=timedelta(0), settle="1m"))
+    assert look(drop, after=timedelta(minutes=2), settle="1m").releases
+
+
+def test_a_file_with_a_time_in_the_future_does_not_hold_a_release_back_for_ever(drop):
+    folder = put(drop, "rules/7", {"all.rules": b"alert"})
+    os.utime(folder / "all.rules", (2**33, 2**33))
+    assert look(drop).releases
+
+
+def test_without_a_time_to_settle_a_release_is_there_at_once(drop):
+    put(drop, "rules/7", {"all.rules": b"alert"})
+    assert look(drop, after=timedelta(0), settle="0s").releases
+
+
+def test_a_release_with_checksums_that_match_needs_no_time_to_settle(drop):
+    put(drop, "rules/7", {"all.rules": b"alert"}, sums=True)
+    (release,) = look(drop, after=timedelta(0), settle="1h").releases
+    assert [file.name for file in release.files] == ["all.rules"]
+
+
+def test_a_release_without_the_checksums_that_complete_it_is_not_there_yet(drop):
+    folder = put(drop, "rules/7", {"all.rules": b"alert"})
+    problem = only_problem(look(drop, complete_when="SHA256SUMS"))
+    assert problem == "drop/rules/7: not complete yet: it has no SHA256SUMS"
+    digest = hashlib.sha256(b"alert").hexdigest()
+    (folder / "SHA256SUMS").write_text(f"{digest} *./all.rules\n", encoding="utf-8")
+    assert look(drop, complete_when="SHA256SUMS").releases
+
+
+@pytest.mark.parametrize(
+    ("sums", "words"),
+    [
+        (f"{'0' * 64}  all.rules\n", "all.rules isn't what SHA256SUMS says"),
+        ("", "line 1 isn't a digest"),
+        (f"{hashlib.sha256(b'alert').hexdigest()} all.rules\n", "line 1 isn't a digest"),
+        (f"{'0' * 64}  other.rules\n", "doesn't list all.rules"),
+        (f"{hashlib.sha256(b'alert').hexdigest()}  all.rules\n{'0' * 64}  zz\n", "lists 'zz', which isn't there"),
+    ],
+)
+def test_a_release_that_contradicts_its_checksums_is_held_back(drop, sums, words):
+    folder = put(drop, "rules/7", {"all.rules": b"alert"})
+    (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
+    assert words in only_problem(look(drop))
+
+
+@pytest.mark.parametrize("place", ["rules/7/secret", "rules/7", "rules"])
+def test_a_link_that_leads_out_of_the_folder_is_refused(drop, tmp_path, place):
+    outside = tmp_path / "outside"
+    put(outside, "7", {"secret": b"secret"})
+    link = drop / place
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to({"rules/7/secret": outside / "7/secret", "rules/7": outside / "7", "rules": outside}[place])
+    assert f"drop/{place}: it is a link that leads out of drop" in only_problem(look(drop))
+
+
+def test_links_within_the_folder_are_followed(drop):
+    put(drop, "shared", {"all.rules": b"alert"})
+    folder = put(drop, "rules/7", {})
+    (folder / "all.rules").symlink_to("../../shared/all.rules")
+    (drop / "rules/8").symlink_to("7")
+    mine = source(drop)
+    releases = mine.releases(COMPONENTS).releases
+    assert [release.version for release in releases] == ["7", "8"]
+    with mine.open(releases[1], releases[1].files[0]) as stream:
+        assert stream.read() == b"alert"
+
+
+def test_a_link_in_a_circle_or_to_nothing_is_refused(drop):
+    for version, target in (("7", "a"), ("8", "gone")):
+        (put(drop, f"rules/{version}", {}) / "a").symlink_to(target)
+    report = look(drop)
+    assert report.releases == ()
+    assert [problem.partition(": ")[0] for problem in report.problems] == ["drop/rules/7/a", "drop/rules/8/a"]
+
+
+def test_special_files_and_folders_are_refused_and_nobody_waits_for_them(drop):
+    os.mkfifo(put(drop, "rules/7", {}) / "pipe")
+    put(drop, "rules/8/folder", {"a": b""})
+    with socket.socket(socket.AF_UNIX) as listener:
+        here = Path.cwd()
+        os.chdir(put(drop, "rules/9", {}))
+        try:
+            listener.bind("socket")
+        finally:
+            os.chdir(here)
+        report = look(drop)
+    assert report.releases == ()
+    assert report.problems == (
+        "drop/rules/7/pipe: it is a special file; a release holds files only",
+        "drop/rules/8/folder: it is a folder; a release holds files only",
+        "drop/rules/9/socket: it is a special file; a release holds files only",
+    )
+
+
+@contextmanager
+def ordinary_user():
+    """Act as somebody who isn't root: root can read everything."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_an_unreadable_file_or_folder_is_named():
+    with tempfile.TemporaryDirectory() as base:
+        Path(base).chmod(0o777)
+        drop = Path(base) / "drop"
+        (put(drop, "rules/7", {"all.rules": b"alert"}) / "all.rules").chmod(0)
+        put(drop, "virus-pattern/16.679.00", {"x": b""}).chmod(0)
+        with ordinary_user():
+            report = look(drop)
+        (drop / "virus-pattern/16.679.00").chmod(0o755)
+    assert report.releases == ()
+    assert report.problems == (
+        "drop/rules/7/all.rules: permission denied",
+        "drop/virus-pattern/16.679.00: permission denied",
+    )
+
+
+@pytest.mark.parametrize("name", ["-rf", ".hidden", "a\nb", "back\\slash", "current", b"\xff", "x\x1b[2J"])
+def test_a_file_name_that_must_not_reach_a_client_holds_the_release_back(drop, name):
+    (put(drop, "rules/7", {"all.rules": b"alert"}) / os.fsdecode(name)).touch()
+    problem = only_problem(look(drop))
+    assert problem.startswith("drop/rules/7: ")
+    assert problem.isprintable()
+
+
+def test_a_release_without_files_and_a_file_in_place_of_a_folder_are_refused(drop):
+    put(drop, "rules/7", {}, facts="notes: nothing in it\n")
+    put(drop, "virus-pattern", {"lpt$vpn.679": b"pattern"})
+    assert look(drop).problems == (
+        "drop/rules/7: it has no files",
+        "drop/virus-pattern/lpt$vpn.679: a file stands where the folder of a version belongs",
+    )
+
+
+def test_a_release_with_more_files_or_bytes_than_a_release_may_have_is_refused(drop, monkeypatch):
+    put(drop, "rules/7", {str(number): b"" for number in range(1, 6)})
+    put(drop, "rules/8", {"big": b"x" * 101})
+    monkeypatch.setattr(directory, "MAX_FILES", 2)
+    monkeypatch.setattr(directory, "MAX_SIZE", 100)
+    report = look(drop)
+    assert report.problems == (
+        "drop/rules/7: it has more than 4 entries",
+        "drop/rules/8: its files have more than 100 bytes",
+    )
+
+
+def test_work_in_progress_and_incrementals_are_passed_over(drop):
+    put(drop, "rules/.7.upload", {"all.rules": b"al"})
+    put(drop, "rules/incrementals/6..7", {"all.rules.zstd": b"delta"})
+    assert look(drop) == directory.SourceReport("drop")
+
+
+def test_a_bad_release_never_hides_the_good_ones(drop):
+    put(drop, "rules/7", {"all.rules": b"alert"})
+    put(drop, "rules/8", {"-rf": b""})
+    put(drop, "rules/9", {"all.rules": b"alert again"})
+    report = look(drop)
+    assert [release.version for release in report.releases] == ["7", "9"]
+    assert len(report.problems) == 1
+
+
+def test_bytes_that_change_under_a_version_that_was_seen_are_refused(drop):
+    folder = put(drop, "rules/7", {"all.rules": b"alert"})
+    assert look(drop).releases
+    (folder / "all.rules").write_bytes(b"other")
+    for _look in range(2):
+        problem = only_problem(look(drop))
+        assert problem.startswith("drop/rules/7: its bytes changed since it was first seen")
+    (folder / "all.rules").write_bytes(b"alert")
+    assert look(drop).releases
+
+
+def test_bytes_that_change_behind_an_equal_size_and_time_are_noticed(drop):
+    file = put(drop, "rules/7", {"all.rules": b"alert"}) / "all.rules"
+    before = file.stat()
+    assert look(drop).releases
+    file.write_bytes(b"other")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "its bytes changed" in only_problem(look(drop))
+
+
+def test_files_that_did_not_change_are_not_read_again(drop, monkeypatch):
+    put(drop, "rules/7", {"all.rules": b"alert"})
+    first = look(drop)
+    monkeypatch.setattr(_tree.Tree, "sha256", lambda *_: pytest.fail("the file was read again"))
+    assert look(drop) == first
+
+
+def test_the_digest_of_a_file_that_changed_a_moment_ago_is_not_remembered(drop, monkeypatch):
+    put(drop, "rules/7", {"all.rules": b"alert"})
+    first = look(drop, after=timedelta(0), settle="0s")
+    reads = []
+    read = _tree.Tree.sha256
+    monkeypatch.setattr(_tree.Tree, "sha256", lambda *args: reads.append(args) or read(*args))
+    assert look(drop) == first
+    assert len(reads) == 1
+
+
+def test_a_release_that_changes_while_it_is_read_is_not_settled(drop, monkeypatch):
+    folder = put(drop, "rules/7", {"a": b"alert"})
+    read = _tree.Tree.sha256
+
+    def read_while_more_comes(*args):
+        digest = read(*args)
+        (folder / "b").write_bytes(b"more")
+        return digest
+
+    monkeypatch.setattr(_tree.Tree, "sha256", read_while_more_comes)
+    assert only_problem(look(drop)) == "drop/rules/7: not settled yet: it changed while it was read"
+
+
+def test_a_file_that_grew_since_it_was_listed_is_not_settled(drop):
+    (put(drop, "rules/7", {"a": b"alert"}))
+    tree = _tree.Tree(drop, "drop")
+    stamp = tree.folder("rules/7", 10)["a"]
+    assert tree.sha256("rules/7/a", stamp) == hashlib.sha256(b"alert").hexdigest()
+    with (drop / "rules/7/a").open("ab") as stream:
+        stream.write(b"!")
+    assert tree.sha256("rules/7/a", stamp) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b'{"format": 1, "hashed": [], "first": {}}',
+        b'{"format": 1, "hashed": {"rules/7/all.rules": [1, 2, 3, "4", "x"]}, "first": {}}',
+        b'{"format": 1, "hashed": {}, "first": {"rules/7": "x"}}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_damaged_memory_is_made_again(drop, content):
+    put(drop, "rules/7", {"all.rules": b"alert"})
+    first = look(drop)
+    (memory,) = (drop.parent / "work").iterdir()
+    good = json.loads(memory.read_bytes())
+    memory.write_bytes(content)
+    assert look(drop) == first
+    assert json.loads(memory.read_bytes()) == good
+
+
+def test_a_memory_that_cannot_be_written_only_costs_time(drop, caplog):
+    put(drop, "rules/7", {"all.rules": b"alert"})
+    mine = source(drop)
+    (drop.parent / "work").rmdir()
+    assert mine.releases(COMPONENTS).releases
+    assert "can't be written" in caplog.text
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_bytes(b"")], ids=["missing", "file"])
+def test_a_source_whose_folder_is_no_folder_is_an_error_that_names_it(tmp_path, make):
+    make(tmp_path / "drop")
+    with pytest.raises(SourceError, match="drop"):
+        look(tmp_path / "drop")
+
+
+def test_a_malformed_time_to_settle_is_an_error_that_names_it(drop):
+    with pytest.raises(SourceError, match="settle"):
+        source(drop, settle="soon")
+
+
+@pytest.mark.parametrize("swapped", ["rules/7/all.rules", "rules/7"])
+def test_what_is_swapped_for_a_link_after_it_was_listed_is_not_opened(drop, tmp_path, swapped):
+    put(drop, "rules/7", {"all.rules": b"alert"})
+    outside = put(tmp_path, "outside", {"all.rules": b"secret"})
+    mine = source(drop)
+    (release,) = mine.releases(COMPONENTS).releases
+    (drop / swapped).rename(tmp_path / "moved")
+    (drop / swapped).symlink_to(outside / "all.rules" if swapped.endswith("rules") else outside)
+    with pytest.raises(SourceError, match="leads out"), mine.open(release, release.files[0]):
+        pass
+
+
+NAMES = st.sampled_from(
+    [
+        "7",
+        "8",
+        "16.679.00",
+        "release.yaml",
+        "SHA256SUMS",
+        "lpt$vpn.679",
+        "a b",
+        "-x",
+        ".x",
+        "current",
+        "é",
+        "x\n",
+        "x@y",
+    ]
+)
+NODES = st.recursive(
+    st.one_of(
+        st.binary(max_size=20).map(lambda content: ("file", content)),
+        st.sampled_from(["..", "../..", "/etc/hostname", "7", "nowhere", "."]).map(lambda target: ("link", target)),
+        st.just(("fifo", None)),
+    ),
+    lambda children: st.dictionaries(NAMES, children, max_size=4).map(lambda entries: ("folder", entries)),
+    max_leaves=12,
+)
+
+
+def plant(path, node):
+    kind, value = node
+    if kind == "file":
+        path.write_bytes(value)
+    elif kind == "link":
+        path.symlink_to(value)
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+        for name, child in value.items():
+            plant(path / name, child)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(tree=st.dictionaries(st.sampled_from(["rules", "virus-pattern", "other"]), NODES, max_size=3))
+def test_whatever_lies_in_the_folder_only_what_is_whole_is_offered(tree):
+    with tempfile.TemporaryDirectory() as base:
+        drop = Path(base) / "drop"
+        plant(drop, ("folder", tree))
+        mine = source(drop)
+        report = mine.releases(COMPONENTS)
+        assert all(problem.isprintable() for problem in report.problems)
+        for release in report.releases:
+            assert COMPONENTS[release.component].scheme.accepts(release.version)
+            for file in release.files:
+                assert file_name_problem(file.name) == ""
+                with mine.open(release, file) as stream:
+                    assert describe(file.name, stream.read()) == file

@@ -1,0 +1,175 @@
+"""The fakes behave as what they stand for, faults included: tests that use them would lie otherwise."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+from io import BytesIO
+
+import pytest
+
+from reconciler.errors import (
+    AuthenticationError,
+    ClientError,
+    OtherControllerError,
+    ProtocolError,
+    TransportError,
+)
+from reconciler.model.client import Client, DeployRequest, Installed, InstallTarget, Layout, Step
+from reconciler.model.release import content_digest
+from tests.fakes import FakeClient, FakeTransport, describe
+
+CLIENT = Client("pc-1", "branch", install_root="/var/lib/updoser")
+OLD, NEW = {"a": b"old", "same": b"same"}, {"a": b"new", "same": b"same"}
+LAYOUT = Layout((InstallTarget("*", "/opt"),))
+
+
+@pytest.fixture
+def machine():
+    return FakeClient()
+
+
+@pytest.fixture
+def transport(machine):
+    return FakeTransport({"pc-1": machine})
+
+
+@contextmanager
+def store(sha256):
+    contents = {describe("", content).sha256: content for content in (b"old", b"new", b"same", b"newer")}
+    yield BytesIO(contents[sha256])
+
+
+def digest(files):
+    return content_digest(describe(name, content) for name, content in files.items())
+
+
+def step(to, files, come_from="", was=None, **fields):
+    described = tuple(sorted(describe(name, content) for name, content in files.items()))
+    return Step("rules", come_from, digest(was) if was else "", to, digest(files), described, **fields)
+
+
+def deploy(transport, *steps, keep=2, lineage="mine", epoch=1):
+    with transport.connect(CLIENT) as session:
+        return session.deploy(DeployRequest(lineage, epoch, CLIENT.install_root, keep, steps), store)
+
+
+def facts(transport, **options):
+    with transport.connect(CLIENT) as session:
+        return session.facts(CLIENT.install_root, **options)
+
+
+def statuses(report):
+    return [outcome.status for outcome in report.outcomes]
+
+
+def test_a_client_has_afterwards_what_was_deployed(transport, machine):
+    report = deploy(transport, step("1", OLD))
+    assert statuses(report) == ["changed"]
+    assert report.bytes_sent == 7
+    assert machine.content("rules") == OLD
+    profile = facts(transport).profile
+    assert profile.installed == (Installed("rules", "1", digest(OLD), "", Layout().fingerprint),)
+    assert (profile.lineage, profile.epoch) == ("mine", 1)
+
+
+def test_files_that_are_kept_are_not_sent_and_the_version_before_stays(transport, machine):
+    deploy(transport, step("1", OLD))
+    report = deploy(transport, step("2", NEW, "1", OLD, kept=frozenset({"same"})))
+    assert (statuses(report), report.bytes_sent) == (["changed"], 3)
+    assert machine.content("rules") == NEW
+    assert facts(transport).profile.installed[0].previous == "1"
+
+
+def test_deploying_again_changes_nothing(transport, machine):
+    deploy(transport, step("1", OLD))
+    assert statuses(deploy(transport, step("1", OLD))) == ["ok"]
+    assert machine.calls["changed"] == 1
+
+
+def test_another_layout_of_what_is_there_is_carried_out(transport):
+    deploy(transport, step("1", OLD))
+    again = step("1", OLD, "1", OLD, kept=frozenset(OLD), layout=LAYOUT)
+    assert statuses(deploy(transport, again)) == ["changed"]
+    assert facts(transport).profile.installed[0].layout == LAYOUT.fingerprint
+
+
+def test_a_client_that_is_not_as_expected_is_stale_and_says_what_it_has(transport, machine):
+    deploy(transport, step("1", OLD))
+    (outcome,) = deploy(transport, step("3", {"a": b"newer"}, "2", NEW)).outcomes
+    assert (outcome.status, outcome.version, outcome.digest) == ("stale", "1", digest(OLD))
+    assert machine.version("rules") == "1"
+
+
+def test_damage_is_seen_and_replaced_as_a_whole(transport, machine):
+    deploy(transport, step("1", OLD))
+    machine.damage("rules", "a", b"evil")
+    assert facts(transport).profile.installed[0].digest == ""
+    assert statuses(deploy(transport, step("1", OLD, "1"))) == ["changed"]
+    assert machine.content("rules") == OLD
+
+
+def test_hidden_damage_is_seen_only_when_files_are_hashed(transport, machine):
+    deploy(transport, step("1", OLD))
+    machine.damage("rules", "a", b"sly", hidden=True)
+    assert facts(transport).profile.installed[0].digest
+    assert facts(transport, verify=True).profile.installed[0].damage == "a changed"
+
+
+def test_as_many_versions_stay_as_are_to_be_kept(transport, machine):
+    deploy(transport, step("1", OLD))
+    deploy(transport, step("2", NEW, "1", OLD))
+    deploy(transport, step("3", {"a": b"newer"}, "2", NEW))
+    assert list(machine.components["rules"].versions) == ["2", "3"]
+
+
+@pytest.mark.parametrize(("lineage", "epoch"), [("other", 1), ("mine", 0)])
+def test_another_controller_is_refused_and_nothing_is_touched(transport, machine, lineage, epoch):
+    deploy(transport, step("1", OLD))
+    with pytest.raises(OtherControllerError):
+        deploy(transport, step("2", NEW, "1", OLD), lineage=lineage, epoch=epoch)
+    assert machine.version("rules") == "1"
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ({"unreachable": True}, TransportError),
+        ({"refuses_login": True}, AuthenticationError),
+        ({"sick": True}, ClientError),
+        ({"garbles": True}, ProtocolError),
+        ({"dies_after": 0}, TransportError),
+    ],
+)
+def test_faults_are_the_errors_of_the_contract(transport, machine, fault, error):
+    for name, value in fault.items():
+        setattr(machine, name, value)
+    with pytest.raises(error):
+        deploy(transport, step("1", OLD))
+    assert machine.components == {}
+
+
+def test_a_connection_that_breaks_in_the_middle_leaves_whole_versions(transport, machine):
+    machine.dies_after = 1
+    with pytest.raises(TransportError):
+        deploy(transport, step("1", OLD), replace(step("1", NEW), component="other"))
+    assert machine.version("rules") == "1"
+    assert machine.version("other") == ""
+
+
+@pytest.mark.parametrize("fault", [{"broken": {"rules"}}, {"free": 1}])
+def test_a_deploy_that_fails_leaves_what_was_there(transport, machine, fault):
+    deploy(transport, step("1", OLD))
+    for name, value in fault.items():
+        setattr(machine, name, value)
+    (outcome,) = deploy(transport, step("2", NEW, "1", OLD)).outcomes
+    assert (outcome.status, outcome.version, outcome.digest) == ("failed", "1", digest(OLD))
+    assert machine.content("rules") == OLD
+
+
+def test_only_one_request_changes_a_client_at_a_time(transport, machine):
+    with machine.lock, pytest.raises(ClientError, match="another process"):
+        deploy(transport, step("1", OLD))
+
+
+def test_a_client_that_nobody_knows_can_not_be_reached(transport):
+    with pytest.raises(TransportError), transport.connect(replace(CLIENT, name="pc-9")):
+        pass

@@ -1,0 +1,223 @@
+"""The fleet: what clients come of a spec and its inventories, and which lists are not believed."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.errors import InventoryError, InventoryShrankError
+from reconciler.model.client import Client, InventoryEntry
+from reconciler.model.spec import GroupSpec, InventorySpec, PluginConfig
+from reconciler.observe import inventory as observed
+from reconciler.observe.inventory import list_clients, list_fleet
+from tests.fakes import FakeInventory
+
+TRANSPORT = PluginConfig("transport", "ssh")
+PLUGIN = PluginConfig("inventory", "fake")
+TEXT = st.text(max_size=4)
+
+
+def group(name="branch", *, inventory=None, **fields):
+    return GroupSpec(name, TRANSPORT, "/var/lib/updoser", inventory=inventory, **fields)
+
+
+def listed(entries, *, labels=(), **spec):
+    """List the clients of one group from inventory entries."""
+    branch = group(labels=labels, inventory=InventorySpec(PLUGIN, **spec))
+    return list_clients(branch, FakeInventory(entries))
+
+
+def entries(count, **fields):
+    return [InventoryEntry(f"pc-{number}", **fields) for number in range(count)]
+
+
+def fleet_of(count, known, *, allow_shrink=False, **spec):
+    branch = group(inventory=InventorySpec(PLUGIN, **spec))
+    return list_fleet([(branch, FakeInventory(entries(count)))], lambda _name: known, allow_shrink=allow_shrink)
+
+
+def names(clients):
+    return [client.name for client in clients]
+
+
+def test_clients_of_the_spec_get_what_their_group_says_and_keep_what_they_say_themselves():
+    clients = (
+        Client("pc-1", "branch", "192.0.2.11", labels=("canary",)),
+        Client("pc-2", "branch", port=2222, user="admin", install_root="/srv", vars={"site": "berlin"}),
+    )
+    assert list_clients(group(clients=clients, labels=("eu",)), None) == [
+        Client("pc-1", "branch", "192.0.2.11", None, None, ("canary", "eu"), "/var/lib/updoser"),
+        Client("pc-2", "branch", "pc-2", 2222, "admin", ("eu",), "/srv", {"site": "berlin"}),
+    ]
+
+
+def test_an_entry_of_an_inventory_becomes_a_client_with_the_labels_of_group_entry_groups_and_vars():
+    entry = InventoryEntry("pc-1", "192.0.2.1", 22, "admin", ("canary",), ("all", "web"), {"site": "berlin", "x": ""})
+    assert listed([entry], labels=("eu",), labels_from=("groups", "site", "x", "gone")) == [
+        Client(
+            "pc-1",
+            "branch",
+            "192.0.2.1",
+            22,
+            "admin",
+            ("all", "berlin", "canary", "eu", "web"),
+            "/var/lib/updoser",
+            {"site": "berlin", "x": ""},
+        )
+    ]
+
+
+def test_select_takes_by_name_inventory_group_and_label():
+    fleet = [
+        InventoryEntry("pc-1", groups=("branch", "prod")),
+        InventoryEntry("pc-2", groups=("branch", "prod", "decom")),
+        InventoryEntry("pc-3", groups=("branch",)),
+        InventoryEntry("pc-4", labels=("prod",), groups=("branch",)),
+        InventoryEntry("pc-5", groups=("branch",), vars={"stage": "prod"}),
+    ]
+    chosen = listed(fleet, select="branch:&prod:!decom", labels_from=("stage",))
+    assert names(chosen) == ["pc-1", "pc-4", "pc-5"]
+
+
+def test_a_select_that_is_no_pattern_is_an_error_that_names_the_group():
+    with pytest.raises(InventoryError, match="select of the group branch"):
+        listed(entries(1), select="!")
+
+
+def test_clients_of_spec_and_inventory_stand_together_and_each_name_once():
+    branch = group(clients=(Client("pc-9", "branch"),), inventory=InventorySpec(PLUGIN))
+    assert names(list_clients(branch, FakeInventory(entries(2)))) == ["pc-9", "pc-0", "pc-1"]
+    with pytest.raises(InventoryError, match="the client pc-9 stands twice in the group branch"):
+        list_clients(branch, FakeInventory([InventoryEntry("pc-9")]))
+
+
+def test_a_name_in_two_groups_is_an_error_that_names_both():
+    twice = [(group(name, clients=(Client("pc-1", name),)), None) for name in ("branch", "plant")]
+    with pytest.raises(InventoryError, match="pc-1 is in the group branch and in the group plant"):
+        list_fleet(twice, lambda _name: 0)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (InventoryEntry(""), "name"),
+        (InventoryEntry("a b"), "name"),
+        (InventoryEntry("a,b"), "name"),
+        (InventoryEntry("!a"), "name"),
+        (InventoryEntry("@failed"), "name"),
+        (InventoryEntry("-oProxyCommand=x"), "name"),
+        (InventoryEntry("a\x1b[2J"), "name"),
+        (InventoryEntry("a\n"), "name"),
+        (InventoryEntry("a" * 254), "name"),
+        (InventoryEntry("a", "-oProxyCommand=x"), "address"),
+        (InventoryEntry("a", "192.0.2.1 x"), "address"),
+        (InventoryEntry("a", "host\n"), "address"),
+        (InventoryEntry("a", port=0), "port"),
+        (InventoryEntry("a", port=65536), "port"),
+        (InventoryEntry("a", user="-l"), "user"),
+        (InventoryEntry("a", user="a b"), "user"),
+        (InventoryEntry("a", labels=("x\x00",)), "label"),
+        (InventoryEntry("a", labels=("x" * 256,)), "label"),
+        (InventoryEntry("a", groups=("",)), "label"),
+    ],
+)
+def test_what_can_not_be_a_client_is_an_error_that_names_it_and_is_fit_to_be_shown(entry, words):
+    with pytest.raises(InventoryError) as caught:
+        listed([entry], labels_from=("groups",))
+    assert words in caught.value.message
+    assert "branch" in caught.value.message
+    assert caught.value.message.isprintable()
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "fe80::1%eth0", "::1", "host-1.example.", "a_b"])
+def test_host_names_and_addresses_of_both_families_are_addresses(address):
+    assert listed([InventoryEntry("a", address)])[0].address == address
+
+
+def test_an_inventory_that_lists_nothing_is_an_error_and_not_an_empty_fleet():
+    with pytest.raises(InventoryError, match="the inventory of the group branch lists no clients"):
+        listed([], min_clients=0)
+
+
+def test_an_inventory_that_breaks_is_an_error_that_names_the_group():
+    branch = group(inventory=InventorySpec(PLUGIN))
+    fake = FakeInventory()
+    fake.error = LookupError("no such key")
+    with pytest.raises(InventoryError, match="the inventory of the group branch broke: LookupError: no such key"):
+        list_clients(branch, fake)
+    fake.error = InventoryError("fleet.csv:3: it isn't UTF-8")
+    with pytest.raises(InventoryError, match=r"^fleet\.csv:3: it isn't UTF-8$"):
+        list_clients(branch, fake)
+
+
+def test_an_inventory_without_end_is_an_error(monkeypatch):
+    monkeypatch.setattr(observed, "MAX_CLIENTS", 10)
+    with pytest.raises(InventoryError, match="more than 10 clients"):
+        listed(entries(11))
+
+
+def test_fewer_clients_than_min_clients_are_refused_with_the_counts():
+    with pytest.raises(InventoryShrankError) as caught:
+        listed(entries(5), min_clients=6)
+    assert caught.value.exit_code == 5
+    assert "has 5 clients from its inventory, and min_clients is 6" in caught.value.message
+
+
+def test_a_select_that_takes_nobody_is_refused_and_says_so():
+    with pytest.raises(InventoryShrankError, match="selects 0 of them"):
+        listed(entries(5), select="srv-*")
+
+
+@pytest.mark.parametrize(
+    ("known", "now", "limit", "believed"),
+    [
+        (0, 1, 0, True),
+        (100, 95, 0.05, True),
+        (100, 94, 0.05, False),
+        (100, 71, 0.29, True),
+        (100, 70, 0.29, False),
+        (100, 97, 3, True),
+        (100, 96, 3, False),
+        (100, 99, 0, False),
+        (100, 90, None, True),
+        (100, 89, None, False),
+        (8, 7, None, True),
+        (8, 6, None, False),
+        (5, 500, 0, True),
+    ],
+)
+def test_a_list_may_lose_max_shrink_of_the_clients_known_before_and_no_more(known, now, limit, believed):
+    if believed:
+        assert len(fleet_of(now, known, max_shrink=limit)["branch"]) == now
+        return
+    with pytest.raises(InventoryShrankError) as caught:
+        fleet_of(now, known, max_shrink=limit)
+    assert f"had {known} clients and its inventory now leaves {now}: {known - now} fewer" in caught.value.message
+    assert "--allow-shrink" in caught.value.hint
+
+
+def test_a_list_that_shrank_is_believed_when_the_operator_says_so():
+    assert len(fleet_of(1, 100, max_shrink=0, allow_shrink=True)["branch"]) == 1
+
+
+def test_allowing_a_list_to_shrink_does_not_make_min_clients_go_away():
+    with pytest.raises(InventoryShrankError, match="min_clients is 2"):
+        fleet_of(1, 100, min_clients=2, allow_shrink=True)
+
+
+def test_clients_that_were_taken_out_of_the_spec_itself_are_no_shrinking_inventory():
+    branch = group(clients=(Client("pc-1", "branch"),))
+    assert names(list_fleet([(branch, None)], lambda _name: 100)["branch"]) == ["pc-1"]
+
+
+@given(
+    st.lists(st.builds(InventoryEntry, st.text(max_size=4), st.text(max_size=6), groups=st.tuples(st.text(max_size=3))))
+)
+def test_any_entries_are_clients_of_unique_printable_names_or_an_error(fleet):
+    try:
+        clients = listed(fleet, labels_from=("groups",))
+    except InventoryError:
+        return
+    assert len(set(names(clients))) == len(clients) == len(fleet)
+    assert all(client.name.isprintable() and client == replace(client, group="branch") for client in clients)

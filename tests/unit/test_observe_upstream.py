@@ -1,0 +1,191 @@
+"""What sources say is checked, and what they disagree about is held."""
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.errors import SourceError
+from reconciler.model.release import Offer, Release, ReleaseFile, SourceReport, file_name_problem
+from reconciler.model.spec import PluginConfig, SourceSpec
+from reconciler.observe import upstream
+from reconciler.observe.upstream import merge_offers, read_sources
+from tests.fakes import FakeSource, make_component, make_release
+
+RULES = make_component("rules", scheme="integer")
+ENGINE = make_component("engine", "engine", "dotted")
+COMPONENTS = {"rules": RULES, "engine": ENGINE}
+GOOD = ReleaseFile("all.rules", 5, "a" * 64)
+
+
+def spec(name="vendor", components=None):
+    return SourceSpec(name, PluginConfig("source", "fake"), components)
+
+
+def read(*releases, problems=(), components=None):
+    """Read one source that says this."""
+
+    class Saying:
+        def releases(self, _components):
+            return SourceReport("", releases, problems)
+
+    (report,) = read_sources([(spec(components=components), Saying())], COMPONENTS)
+    return report
+
+
+def rules(version="7", **fields):
+    return Release("rules", version, **{"platform": "any", "files": (GOOD,), **fields})
+
+
+def test_releases_come_sorted_by_component_version_and_platform_whatever_the_source_says_first():
+    report = read(
+        rules("10"),
+        rules("9", platform="linux-x86_64"),
+        rules("9"),
+        make_release("engine", "1.10", {"b": b"", "a": b""}),
+        make_release("engine", "1.9", {"a": b""}),
+    )
+    assert report.source == "vendor"
+    assert [(release.component, release.version, release.platform) for release in report.releases] == [
+        ("engine", "1.9", "any"),
+        ("engine", "1.10", "any"),
+        ("rules", "9", "any"),
+        ("rules", "9", "linux-x86_64"),
+        ("rules", "10", "any"),
+    ]
+
+
+def test_files_come_sorted_by_name_so_that_equal_releases_are_equal():
+    files = (ReleaseFile("b", 0, "b" * 64), ReleaseFile("a", 0, "a" * 64))
+    assert read(rules(files=files)).releases[0].files == files[::-1]
+
+
+def test_only_components_that_the_source_may_serve_are_asked_for():
+    source = FakeSource()
+    source.add("rules", "7", {"a": b""})
+    source.add("engine", "1.0", {"a": b""})
+    (report,) = read_sources([(spec(components=frozenset({"rules"})), source)], COMPONENTS)
+    assert [release.component for release in report.releases] == ["rules"]
+    assert report.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("release", "words"),
+    [
+        (Release("other", "7", "any", (GOOD,)), "nobody asked for this component"),
+        (Release("engine", "1.0", "any", (GOOD,)), "doesn't let this source serve"),
+        (rules("1.0"), "isn't one of the scheme integer (such as 27811)"),
+        (rules("../7"), "isn't one of the scheme"),
+        (rules(platform="../../x"), "neither `any` nor `os-arch`"),
+        (rules(files=()), "it has 0 files"),
+        (rules(files=(GOOD,) * 10_001), "it has 10001 files"),
+        (rules(files=(GOOD, replace(GOOD, size=6))), "stands in it twice"),
+        (rules(files=(replace(GOOD, name="../x"),)), "has a slash"),
+        (rules(files=(replace(GOOD, name="-x"),)), "begins with '-'"),
+        (rules(files=(replace(GOOD, name="a\nb"),)), "control bytes"),
+        (rules(files=(replace(GOOD, size=-1),)), "the size of all.rules is -1"),
+        (rules(files=(replace(GOOD, size=2**60),)), "the size of all.rules"),
+        (rules(files=(replace(GOOD, sha256="A" * 64),)), "the SHA-256 of all.rules"),
+        (rules(files=(replace(GOOD, sha256="a" * 64 + "\n"),)), "the SHA-256 of all.rules"),
+        (rules(notes="x" * 20_001), "notes are longer"),
+        (rules(released=datetime(2026, 1, 1)), "no time zone"),  # noqa: DTZ001 - the mistake that is meant
+    ],
+)
+def test_a_release_that_breaks_a_rule_is_left_out_and_the_others_stay(release, words):
+    report = read(release, rules("8"), components=frozenset({"rules"}))
+    assert [good.version for good in report.releases] == ["8"]
+    (problem,) = report.problems
+    assert words in problem
+    assert problem.isprintable()
+
+
+def test_a_release_that_is_listed_twice_counts_once_and_with_two_contents_not_at_all():
+    twin = rules(released=datetime(2026, 1, 1, tzinfo=UTC))
+    assert read(rules(), twin).releases == (rules(),)
+    report = read(rules(), rules(files=(replace(GOOD, size=6),)), rules("8"))
+    assert [release.version for release in report.releases] == ["8"]
+    assert report.problems == ("rules 7: it is listed twice, with different content",)
+
+
+def test_what_a_source_says_is_fit_to_be_shown_and_not_endless():
+    report = read(problems=("\x1b[2J bad\nthing", "x" * 10_000, *("more" for _number in range(1000))))
+    assert report.problems[0] == "[2J bad thing"
+    assert len(report.problems[1]) == upstream.MAX_SENTENCE
+    assert len(report.problems) == upstream.MAX_PROBLEMS + 1
+    assert report.problems[-1] == "and 802 problems more"
+
+
+def test_a_source_with_too_many_releases_is_an_error_of_that_source(monkeypatch):
+    monkeypatch.setattr(upstream, "MAX_RELEASES", 2)
+    assert "lists 3 releases" in read(rules("1"), rules("2"), rules("3")).error
+
+
+def test_a_source_that_fails_does_not_disturb_the_others_and_the_order_stays():
+    good, sad, broken = FakeSource(), FakeSource(), FakeSource()
+    good.add("rules", "7", {"a": b""})
+    sad.error = SourceError("the folder drop is not there", hint="make it")
+    broken.error = KeyError("oops")
+    reports = read_sources([(spec("a"), sad), (spec("b"), broken), (spec("c"), good)], COMPONENTS)
+    assert [(report.source, report.error) for report in reports] == [
+        ("a", "the folder drop is not there (make it)"),
+        ("b", "the source broke: KeyError: 'oops'"),
+        ("c", ""),
+    ]
+    assert len(reports[2].releases) == 1
+
+
+def test_sources_are_asked_at_the_same_time():
+    together = threading.Barrier(3)
+
+    class Waiting:
+        def releases(self, _components):
+            together.wait(30)
+            return SourceReport("")
+
+    reports = read_sources([(spec(str(number)), Waiting()) for number in range(3)], COMPONENTS)
+    assert [report.error for report in reports] == ["", "", ""]
+
+
+def test_no_sources_are_no_reports():
+    assert read_sources([], COMPONENTS) == []
+
+
+def test_of_equal_offers_the_first_source_wins():
+    offers, problems = merge_offers([SourceReport("a", (rules(),)), SourceReport("b", (rules(), rules("8")))])
+    assert offers == [Offer("a", rules()), Offer("b", rules("8"))]
+    assert problems == []
+
+
+def test_a_release_that_sources_disagree_about_is_held_and_the_sources_are_named():
+    other = rules(files=(replace(GOOD, sha256="b" * 64),))
+    offers, problems = merge_offers([SourceReport("a", (rules(), rules("8"))), SourceReport("b", (other,))])
+    assert offers == [Offer("a", rules("8"))]
+    said = f"a ({rules().digest[:12]}) and b ({other.digest[:12]})"
+    assert problems == [f"rules 7 is held: the content differs between the sources {said}"]
+
+
+def test_releases_of_one_version_for_several_platforms_are_no_disagreement():
+    x86 = rules(platform="linux-x86_64", files=(replace(GOOD, sha256="b" * 64),))
+    offers, problems = merge_offers([SourceReport("a", (rules(),)), SourceReport("b", (x86,))])
+    assert len(offers) == 2
+    assert problems == []
+
+
+TEXT = st.text(max_size=8)
+FILES = st.lists(st.builds(ReleaseFile, TEXT, st.integers(), TEXT | st.just("a" * 64)), max_size=3).map(tuple)
+IDS, VERSIONS = st.sampled_from(["rules", "engine", "x"]), st.sampled_from(["7", "1.0", "x"])
+RELEASES = st.builds(Release, IDS, VERSIONS | TEXT, TEXT | st.just("any"), FILES)
+
+
+@given(st.lists(RELEASES | st.just(rules()), max_size=5))
+def test_whatever_a_source_says_what_is_left_keeps_all_rules(releases):
+    report = read(*releases)
+    assert report.error == ""
+    for release in report.releases:
+        assert COMPONENTS[release.component].scheme.accepts(release.version)
+        assert release.files
+        assert all(file_name_problem(file.name) == "" and file.size >= 0 for file in release.files)
+    assert all(sentence.isprintable() for sentence in report.problems)
