@@ -219,7 +219,7 @@ def history(context: click.Context, /, run_id: str, last: int, **options: Any) -
 @click.argument("clients", nargs=-1)
 @spec_options
 @click.option("--client-script", is_flag=True, help="Print the script that runs on clients, for use with sudoers.")
-@click.option("--forks", type=click.IntRange(1, 1024), default=20, show_default=True, help="Clients at a time.")
+@click.option("--forks", type=click.IntRange(1, 1024), default=4, show_default=True, help="Clients at a time.")
 @click.pass_context
 def doctor(context: click.Context, /, clients: tuple[str, ...], client_script: bool, forks: int, **options: Any) -> int:
     """Check the way to clients and what they have; say for each trouble what fixes it."""

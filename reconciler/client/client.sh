@@ -646,9 +646,10 @@ take() {
 	fi
 }
 
-# Rule 1. Reads all payloads; files land in STAGE under the paths that they will have below install_root.
+# Rule 1. Reads all payloads; files land in TREE under the paths that they will have below install_root.
 receive() {
-	cd "$STAGE" || fail unwritable "$STAGE can't be entered"
+	TREE=$STAGE/tree
+	mkdir -- "$TREE" && cd "$TREE" || fail unwritable "$STAGE can't be written"
 	folders='' at=0
 	while [ $at -lt $COUNT ]; do
 		at=$((at + 1))
@@ -677,7 +678,7 @@ receive() {
 		done
 		[ $drained -eq 0 ] || take $drained /dev/null
 		if [ "$verdict" = go ] && [ -n "$copied" ]; then
-			copy_into() { cp -- "$@" "$STAGE/$component/$version/"; }
+			copy_into() { cp -- "$@" "$TREE/$component/$version/"; }
 			batch "$copied" copy_into 2>/dev/null || fails $at "files of $from can't be copied"
 		fi
 	done
@@ -707,8 +708,6 @@ verify() {
 		done
 	fi
 	batch "$files" chmod 0444 -- 2>/dev/null
-	STAMPS=''
-	[ -z "$STAT" ] || STAMPS=$(batch "$files" stat -c "$STAMP" --)
 }
 
 # expect N: sets `expected` to the sha256sum lines of a step and `paths` to its files.
@@ -754,48 +753,75 @@ settle() {
 		printf '%s %s\n' "$LINEAGE" "$EPOCH" >"$STAGE/controller" && mv -fT "$STAGE/controller" "$STATE/controller" ||
 			fail unwritable "$STATE can't be written"
 	fi
-	folders='' durable='' fixed='' at=0
+	place_versions
+	files='' fixed='' durable='' at=0
 	while [ $at -lt $COUNT ]; do
 		at=$((at + 1))
 		eval "verdict=\$M_$at component=\$C_$at"
-		[ "$verdict" != go ] || [ -d "$R/$component" ] || folders=$folders$NL$R/$component
+		[ "$verdict" = go ] || continue
+		expect $at
+		files=$files$paths fixed=$fixed$NL$R/$component/$version
+		durable=$durable$NL$R/$component/$version$NL$R/$component$NL$STATE/manifests/$component@$version
+		for path in $paths; do durable=$durable$NL$R/$path; done
 	done
-	[ -z "$folders" ] || batch "$folders" mkdir -- || fail unwritable "$R can't be written"
+	[ -n "$files" ] || return 0
+	batch "$fixed" chmod 0555 --
+	STAMPS=''
+	[ -z "$STAT" ] || STAMPS=$(cd "$R" && batch "$files" stat -c "$STAMP" --)
 	set -- $STAMPS
 	at=0
 	while [ $at -lt $COUNT ]; do
 		at=$((at + 1))
-		eval "verdict=\$M_$at component=\$C_$at version=\$TV_$at from=\$V_$at previous=\$P_$at lines=\$S_$at"
+		eval "verdict=\$M_$at from=\$V_$at previous=\$P_$at"
 		[ "$verdict" = go ] || continue
+		expect $at
 		[ "$from" = "$version" ] || previous=$from
 		[ "$previous" != unknown ] || previous=''
-		eval "P_$at=\$previous"
-		expect $at
 		stamped=''
 		for path in $paths; do
-			if [ -n "$STAMPS" ]; then
-				while [ $# -gt 0 ] && [ "${1#*|*|}" != "$path" ]; do shift; done
-				stamped="$stamped$NL${1:-$NOSTAMP$path}"
-			else
-				stamped=$stamped$NL$NOSTAMP$path
-			fi
-			durable=$durable$NL$R/$path
+			while [ $# -gt 0 ] && [ "${1#*|*|}" != "$path" ]; do shift; done
+			stamped=$stamped$NL${1:-$NOSTAMP$path}
 		done
-		if [ "$from" = "$version" ]; then
-			replace_files || { fails $at "$R/$component/$version can't be written"; continue; }
-			[ -z "$STAT" ] || stamped=$(cd "$R" && batch "$paths" stat -c "$STAMP" --)
-		else
-			[ ! -e "$R/$component/$version" ] && [ ! -L "$R/$component/$version" ] ||
-				clear_away "$R/$component/$version" || { fails $at "$R/$component/$version can't be replaced"; continue; }
-			mv -fT "$STAGE/$component/$version" "$R/$component/$version" || { fails $at "$R/$component can't be written"; continue; }
-		fi
-		eval "G_$at=\$stamped"
-		write_manifest $at || { fails $at "$STATE/manifests can't be written"; continue; }
-		fixed=$fixed$NL$R/$component/$version
-		durable=$durable$NL$R/$component/$version$NL$R/$component$NL$STATE/manifests/$component@$version
+		eval "P_$at=\$previous G_$at=\$stamped"
+		write_manifest $at || fails $at "$STATE/manifests can't be written"
 	done
-	[ -z "$fixed" ] || batch "$fixed" chmod 0555 --
-	[ -z "$durable" ] || make_durable "$durable$NL$STATE/manifests$NL$STATE"
+	make_durable "$durable$NL$STATE/manifests$NL$STATE"
+}
+
+# Brings what was received to its folders: all at once by hard links where every version is new, else one by one.
+place_versions() {
+	components='' all_new=1 at=0
+	while [ $at -lt $COUNT ]; do
+		at=$((at + 1))
+		eval "verdict=\$M_$at component=\$C_$at version=\$TV_$at"
+		[ "$verdict" = go ] || continue
+		components=$components$NL$component
+		if [ -e "$R/$component/$version" ] || [ -L "$R/$component/$version" ] || [ -L "$R/$component" ]; then all_new=''; fi
+	done
+	[ -n "$components" ] || return 0
+	link_into() { cp -lR -- "$@" "$R/"; }
+	if [ -z "$all_new" ] || ! batch "$components" link_into 2>/dev/null; then place_one_by_one; fi
+	rm -rf -- "$TREE"
+}
+
+place_one_by_one() {
+	at=0
+	while [ $at -lt $COUNT ]; do
+		at=$((at + 1))
+		eval "verdict=\$M_$at component=\$C_$at version=\$TV_$at from=\$V_$at"
+		[ "$verdict" = go ] || continue
+		if [ -L "$R/$component" ] || ! [ -d "$R/$component" ] && ! mkdir -- "$R/$component" 2>/dev/null; then
+			fails $at "$R/$component can't be made"
+		elif [ "$from" = "$version" ]; then
+			expect $at
+			replace_files || fails $at "$R/$component/$version can't be written"
+		elif { [ -e "$R/$component/$version" ] || [ -L "$R/$component/$version" ]; } &&
+			! clear_away "$R/$component/$version"; then
+			fails $at "$R/$component/$version can't be replaced"
+		else
+			mv -fT "$TREE/$component/$version" "$R/$component/$version" || fails $at "$R/$component can't be written"
+		fi
+	done
 }
 
 make_durable() {
@@ -815,7 +841,7 @@ replace_files() {
 	chmod u+rwx "$folder" || return 1
 	for path in $paths; do
 		[ ! -d "$R/$path" ] || [ -L "$R/$path" ] || clear_away "$R/$path" || return 1
-		mv -fT "$STAGE/$path" "$R/$path" || return 1
+		mv -fT "$TREE/$path" "$R/$path" || return 1
 	done
 	set +f
 	set -- "$folder"/* "$folder"/.[!.]* "$folder"/..?*
@@ -830,6 +856,7 @@ replace_files() {
 # write_manifest N: from G_n, the stamped files, and I_n, the targets; without I_n, their paths with no stamp.
 write_manifest() {
 	eval "component=\$C_$1 version=\$TV_$1 digest=\$TD_$1 layout=\$TL_$1 previous=\$P_$1 lines=\$S_$1 stamped=\$G_$1 placed=\${I_$1:-}"
+	step_of=$1
 	text="manifest $component $version $digest ${previous:--} $layout"
 	set -- $stamped
 	files='' method='' folder=''
@@ -855,7 +882,13 @@ write_manifest() {
 		'watch '*) text="$text${NL}w $rest" ;;
 		esac
 	done
-	printf '%s\nend\n' "$text" >"$STAGE/manifest" && mv -fT "$STAGE/manifest" "$STATE/manifests/$component@$version"
+	eval "from=\$V_$step_of"
+	if [ "$from" != "$version" ] && [ ! -L "$STATE/manifests/$component@$version" ]; then
+		# Nothing leads to this version yet, and one that is cut short is no manifest.
+		printf '%s\nend\n' "$text" >"$STATE/manifests/$component@$version"
+	else
+		printf '%s\nend\n' "$text" >"$STAGE/manifest" && mv -fT "$STAGE/manifest" "$STATE/manifests/$component@$version"
+	fi
 }
 
 # Rules 7 and 8. Moves `current` and then the targets of one step; undoes both if something fails.
@@ -865,10 +898,13 @@ switch() {
 	link=$R/$component/current
 	if [ "$verdict" = go ] && [ "$from" != "$version" ]; then
 		[ ! -d "$link" ] || [ -L "$link" ] || clear_away "$link" || { fails $1 "$link can't be replaced"; return; }
-		ln -s "$version" "$STAGE/current" && mv -fT "$STAGE/current" "$link" || {
-			fails $1 "$link can't be written"
-			return
-		}
+		# Where there is nothing yet, making the link is atomic by itself.
+		if [ -L "$link" ] || ! ln -s "$version" "$link" 2>/dev/null; then
+			ln -s "$version" "$STAGE/current" && mv -fT "$STAGE/current" "$link" || {
+				fails $1 "$link can't be written"
+				return
+			}
+		fi
 	fi
 	if [ -n "$before" ] || case $lines in *"${NL}into "*) ;; *) false ;; esac; then
 		TROUBLE=''

@@ -17,18 +17,19 @@ if TYPE_CHECKING:
     from reconciler.workspace import Workspace
 
 LOW_DISK = 256 * 1024**2
-SLOW_SHELL = 0.2
+SLOW_SHELL = 0.3
 """A login shell that reads a long profile costs each client of each run that much; see `Facts.seconds`."""
 _DELTA_TOOLS = ("zstd", "bspatch")
 
 
 def examine(clients: Iterable[Client], work: Workspace, *, forks: int) -> Iterator[Check]:
-    """Look at each client and give what was found, client by client."""
+    """Look at each client and give what was found, client by client in their order."""
+    listed = list(clients)
     executor = work.plugins.executor
-    for _client, checks in executor.run(
-        lambda client: _examine(client, work), clients, forks=forks, stop=work.means.stop
-    ):
-        yield from checks
+    found = executor.run(lambda client: _examine(client, work), listed, forks=forks, stop=work.means.stop)
+    checks = {client.name: checks for client, checks in found}
+    for client in listed:
+        yield from checks.get(client.name, ())
 
 
 def _examine(client: Client, work: Workspace) -> list[Check]:

@@ -1,0 +1,92 @@
+"""The file of trusted host keys: read as it is now, and added to by one line at most."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from reconciler.errors import HostKeyError
+from reconciler.model.known_hosts import KnownHosts, fingerprint, hashed_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import paramiko
+
+
+class KnownHostsFile:
+    """The file of trusted host keys, read once and again when it changed."""
+
+    def __init__(self, path: Path, *, accept_new: bool) -> None:
+        """Read nothing yet."""
+        self._path = path
+        self._accept_new = accept_new
+        self._lock = Lock()
+        self._stamp: tuple[int, int] | None = None
+        self._known = KnownHosts("")
+
+    def read(self) -> KnownHosts:
+        """Give what the file says now; a file that isn't there trusts nobody."""
+        with self._lock:
+            try:
+                found = self._path.stat()
+                if self._stamp != (found.st_mtime_ns, found.st_size):
+                    self._known = KnownHosts(self._path.read_text(encoding="utf-8", errors="replace"))
+                    self._stamp = found.st_mtime_ns, found.st_size
+            except FileNotFoundError:
+                self._known, self._stamp = KnownHosts(""), None
+            except OSError as error:
+                raise HostKeyError(f"{self._path} can't be read: {error.strerror}") from error
+            return self._known
+
+    def check(self, name: str, key: paramiko.PKey) -> None:
+        """Refuse a host whose key isn't trusted.
+
+        Raises:
+            HostKeyError: it is unknown, changed or revoked.
+        """
+        verdict = self.read().judge(name, key.get_name(), key.get_base64())
+        shown = f"{key.get_name()} {fingerprint(key.get_base64())}"
+        if verdict.word == "trusted":
+            return
+        if verdict.word == "revoked":
+            raise HostKeyError(f"the key of {name} ({shown}) is revoked by {self._path}:{verdict.line}")
+        if verdict.word == "changed":
+            raise HostKeyError(
+                f"the key of {name} ({shown}) isn't the one in {self._path}:{verdict.line}",
+                hint="somebody may be in between; if the host was set up anew, replace that line",
+            )
+        if self._accept_new:
+            self._append(name, key)
+            return
+        more = "; it is signed by an authority, which isn't supported" if verdict.word == "authority" else ""
+        raise HostKeyError(
+            f"the key of {name} ({shown}) is unknown to {self._path}{more}",
+            hint=f"compare the fingerprint with the host's, then: {_scan(name)} >> {self._path}",
+        )
+
+    def _append(self, name: str, key: paramiko.PKey) -> None:
+        """Add one line, unless another thread or process did; nothing else in the file is touched."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with self._path.open("a+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                file.seek(0)
+                data = file.read()
+                known = KnownHosts(data.decode("utf-8", "replace"))
+                verdict = known.judge(name, key.get_name(), key.get_base64())
+                if verdict.word in {"unknown", "authority"}:
+                    shown = hashed_name(name, os.urandom(20)) if known.hashes_names else name
+                    start = "" if not data or data.endswith(b"\n") else "\n"
+                    file.write(f"{start}{shown} {key.get_name()} {key.get_base64()}\n".encode())
+        except OSError as error:
+            raise HostKeyError(f"the key of {name} can't be added to {self._path}: {error.strerror}") from error
+        if verdict.word in {"changed", "revoked"}:
+            raise HostKeyError(f"the key of {name} isn't the one in {self._path}:{verdict.line}")
+
+
+def _scan(name: str) -> str:
+    host, _, port = name.removeprefix("[").partition("]:")
+    return f"ssh-keyscan -p {port} {host}" if port else f"ssh-keyscan {host}"
