@@ -115,7 +115,7 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
         if not made.empty and not options.file and not _approve(desk, options):
             raise OutcomeError("apply cancelled; nothing was changed")
         report = run_plan(made, work, forks=options.planning.sight.forks)
-        if desk.form != "text" or not made.empty:
+        if desk.form != "text" or not made.empty or report.failed or report.unreachable:
             desk.terminal.result(render(report_document(report), desk.form, report_text))
     error = verdict_error(report, max_unreachable=options.max_unreachable)
     if error is not None:

@@ -115,6 +115,7 @@ def _config(allowed: Path, keys: list[Path], address: str, port: int) -> str:
         f"ListenAddress {address}:{port}",
         *(f"HostKey {key}" for key in keys),
         f"AuthorizedKeysFile {allowed}",
+        "Subsystem sftp internal-sftp",
         "StrictModes no",
         "UsePAM no",
         "PasswordAuthentication no",

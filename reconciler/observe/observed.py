@@ -85,6 +85,7 @@ def observe(work: Workspace, sight: Sight) -> Observed:
         offers=offers,
         problems=(
             *work.notes,
+            *([] if sight.contact else _left_out(work)),
             *(f"source {report.source}: {report.error}" for report in reports if report.error),
             *(f"source {report.source}: {problem}" for report in reports for problem in report.problems),
             *conflicts,
@@ -123,6 +124,13 @@ def _sync_fleet(work: Workspace, sight: Sight) -> tuple[list[Client], list[str]]
     # A client that only moved to another group is gone from the one and there in the other.
     names = {client.name for client in fleet}
     return fleet, sorted(name for name in gone if name not in names)
+
+
+def _left_out(work: Workspace) -> list[str]:
+    """Say what a plan lacks that must not contact anybody."""
+    programs = [name for name, group in work.spec.groups.items() if _runs_program(group)]
+    lines = ["--no-exec: clients aren't contacted; what the state remembers of them is compared"]
+    return lines + [f"--no-exec: the inventory program of group {name} isn't run" for name in programs]
 
 
 def _runs_program(group: GroupSpec) -> bool:

@@ -249,7 +249,7 @@ class Builder:
         for name, node in groups.items():
             if not isinstance(node, Map):
                 continue
-            if "clients" not in node and "inventory" not in node:
+            if not node.get("clients") and "inventory" not in node:
                 hint = "list `clients`, or name an `inventory`"
                 self._complain(groups.keys_at[name], f"the group `{name}` has no clients", hint)
             found[name] = self._group(name, node, defaults, names)

@@ -133,8 +133,18 @@ def parse(data: bytes, problems: list[Problem], name: str, folder: Path, rank: i
             builder.feed(event)
     except _YamlError as error:
         raise SpecError([*problems, *builder.problems, error.problem(text)]) from error
+    except _LimitError as error:
+        raise SpecError([*problems, *builder.problems, error.found]) from error
     problems += builder.problems
     return builder.root
+
+
+class _LimitError(Exception):
+    """A bound of this reader was passed at a place."""
+
+    def __init__(self, message: str, place: Place) -> None:
+        super().__init__(message)
+        self.found = place.problem(message)
 
 
 class _YamlError(Exception):
@@ -236,7 +246,7 @@ class _Builder:
     def _on_DocumentStartEvent(self, event: Any) -> None:  # noqa: N802  (named after the event)
         self._documents += 1
         if self._documents > 1:
-            raise _YamlError("the file holds a second document (`---`)", event.start_mark.line, 0)
+            raise _LimitError("the file holds a second document (`---`)", self._place(event))
 
     def _on_MappingStartEvent(self, event: Any) -> None:  # noqa: N802
         place = self._place(event)
@@ -249,7 +259,7 @@ class _Builder:
     def _open(self, node: Map | Seq, place: Place, event: Any) -> None:
         self._tag(event, place)
         if len(self._stack) >= MAX_DEPTH:
-            raise _YamlError(f"nested deeper than {MAX_DEPTH} levels", place.line - 1, place.column - 1)
+            raise _LimitError(f"nested deeper than {MAX_DEPTH} levels", place)
         self._stack.append(_Frame(node, place, event.anchor))
 
     def _on_MappingEndEvent(self, _event: Any) -> None:  # noqa: N802
@@ -290,9 +300,7 @@ class _Builder:
         value, size = self._anchors[event.anchor]
         self._aliased += size
         if self._aliased > MAX_ALIASED:
-            raise _YamlError(
-                f"aliases expand to more than {MAX_ALIASED:,} values", event.start_mark.line, event.start_mark.column
-            )
+            raise _LimitError(f"aliases expand to more than {MAX_ALIASED:,} values", place)
         self._add(_fresh(value), place)
 
     def _tag(self, event: Any, place: Place) -> None:
@@ -303,7 +311,7 @@ class _Builder:
     def _add(self, value: Any, place: Place) -> None:
         self._values += 1
         if self._values > MAX_VALUES:
-            raise _YamlError(f"more than {MAX_VALUES:,} values", place.line - 1, place.column - 1)
+            raise _LimitError(f"more than {MAX_VALUES:,} values", place)
         if not self._stack:
             self._top(value, place)
             return

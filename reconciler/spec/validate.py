@@ -195,7 +195,7 @@ def _translated(error: Any, tree: Map) -> list[Problem]:
     path = list(error.absolute_path)
     if error.instance is BROKEN or isinstance(error.instance, Odd):
         return []
-    place = locate(tree, path)
+    place = locate(tree, path, tree.place)
     kind = str(error.validator)
     schema = error.schema if isinstance(error.schema, dict) else {}
     says = schema.get("x-says", "")

@@ -58,7 +58,7 @@ class Locks(Part):
         with self._write() as connection:
             held = connection.execute(select(LOCK)).first()
             if held is not None:
-                if not _is_gone(held.holder):
+                if not is_gone(held.holder):
                     raise LockHeldError(
                         f"the state is locked by {held.who} since {moment(held.since):%Y-%m-%d %H:%M:%S} UTC "
                         f"for `updoser {held.command}`",
@@ -121,7 +121,8 @@ def _started(pid: int) -> str:
         return "-"
 
 
-def _is_gone(holder: str) -> bool:
+def is_gone(holder: str) -> bool:
+    """Say whether the process that a lock names has ended, as far as that can be known from here."""
     machine, pid, _started_at = holder.rsplit(" ", 2)
     if machine != _machine() or machine.endswith(" -") or not pid.isdigit():
         return False

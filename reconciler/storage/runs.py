@@ -11,13 +11,14 @@ from sqlalchemy import select
 from reconciler.model.report import JournalEntry, Run
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.database import upsert
+from reconciler.storage.lock import is_gone
 from reconciler.storage.tables import APPLIED, JOURNAL, LOCK, PLANS, RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Row
+    from sqlalchemy import Connection, Row
 
 _BAD = ("failed", "unreachable")
 
@@ -100,14 +101,14 @@ class Runs(Part):
     def runs(self, limit: int) -> list[Run]:
         """Give the last runs, the newest first."""
         with self._read() as connection:
-            busy = connection.scalar(select(LOCK.c.lock_id)) is not None
+            busy = _is_held(connection)
             rows = connection.execute(select(RUNS).order_by(RUNS.c.started.desc()).limit(limit)).all()
         return [_run(row, busy=busy and at == 0) for at, row in enumerate(rows)]
 
     def run(self, run_id: str) -> Run | None:
         """Give one run."""
         with self._read() as connection:
-            busy = connection.scalar(select(LOCK.c.lock_id)) is not None
+            busy = _is_held(connection)
             row = connection.execute(select(RUNS).where(RUNS.c.run_id == run_id)).first()
         return None if row is None else _run(row, busy=busy)
 
@@ -148,6 +149,12 @@ class Runs(Part):
         with self._read() as connection:
             text = connection.scalar(select(APPLIED.c.effective))
         return None if text is None else dict(json.loads(text))
+
+
+def _is_held(connection: Connection) -> bool:
+    """Say whether somebody who is still there holds the lock: then the newest run is under way."""
+    holder = connection.scalar(select(LOCK.c.holder))
+    return holder is not None and not is_gone(holder)
 
 
 def _run(row: Row[Any], *, busy: bool) -> Run:

@@ -1,0 +1,495 @@
+"""The whole path through the command line, on clients that are folders: each apply runs twice."""
+
+import json
+import shutil
+import signal
+import stat
+import time
+
+import pytest
+
+from tests.fleet import Fleet
+
+NOTHING = "Plan: 0 downloads (0 B), 0 changes on 0 of 3 clients (0 B)"
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    made = Fleet(tmp_path)
+    made.release("rules", "1", rules_txt=b"one\n", extra_txt=b"same\n")
+    made.release("engine", "1.0.0", engine_bin=b"\x00" * 5000)
+    return made
+
+
+def converges(fleet, *arguments):
+    """Apply, and once more: the second one changes nothing."""
+    first = fleet.apply(*arguments)
+    before = fleet.listing()
+    second = fleet.apply(*arguments)
+    assert second.code == 0, second.err
+    assert NOTHING in second.out
+    assert fleet.listing() == before
+    return first
+
+
+def test_a_first_apply_brings_every_client_to_the_latest_and_a_second_changes_nothing(fleet):
+    done = converges(fleet)
+    assert done.code == 0
+    assert done.out.startswith("Plan: 2 downloads (4.9 KiB), 2 changes on 3 of 3 clients (14.7 KiB); drift 0")
+    assert "3 clients changed, 0 failed, 0 unreachable" in done.out
+    for client in ("c1", "c2", "c3"):
+        assert fleet.current(client, "rules") == {"rules.txt": b"one\n", "extra.txt": b"same\n"}
+
+
+def test_an_update_sends_only_files_that_changed_and_keeps_the_version_before(fleet):
+    converges(fleet)
+    fleet.release("rules", "2", rules_txt=b"two\n", extra_txt=b"same\n")
+    report = fleet.apply("--format", "json").json
+    assert NOTHING in fleet.apply().out
+    assert report["recap"]["all"]["changed"] == 3
+    assert (report["bytes_sent"], report["bytes_saved"]) == (12, 15)
+    assert fleet.current("c1", "rules") == {"rules.txt": b"two\n", "extra.txt": b"same\n"}
+    assert (fleet.root("c1") / "rules/1/rules.txt").read_bytes() == b"one\n"
+
+
+def test_old_versions_leave_a_client_beyond_client_keep(fleet):
+    converges(fleet)
+    for version in ("2", "3", "4"):
+        fleet.release("rules", version, rules_txt=version.encode())
+        fleet.apply()
+    left = sorted(path.name for path in (fleet.root("c1") / "rules").iterdir())
+    assert left == ["3", "4", "current"]
+
+
+def test_a_plan_changes_nothing_and_says_with_its_exit_code_that_changes_are_due(fleet):
+    assert fleet.run("plan").code == 0
+    done = fleet.run("plan", "--detailed-exitcode")
+    assert done.code == 2
+    assert not (fleet.folder / "clients").exists()
+    converges(fleet)
+    assert fleet.run("plan", "--detailed-exitcode").code == 0
+
+
+def test_check_on_apply_is_a_plan(fleet):
+    checked = fleet.run("apply", "--check")
+    assert checked.code == 0
+    assert checked.out == fleet.run("plan").out
+    assert not (fleet.folder / "clients").exists()
+
+
+def test_without_a_terminal_apply_wants_a_word(fleet):
+    done = fleet.run("apply")
+    assert done.code == 64
+    assert "--auto-approve" in done.err
+    assert not (fleet.folder / "clients").exists()
+
+
+def test_a_file_that_somebody_changed_is_drift_and_is_mended(fleet):
+    converges(fleet)
+    file = fleet.root("c2") / "rules/current/rules.txt"
+    file.chmod(0o644)
+    file.write_bytes(b"evil")
+    done = fleet.run("plan", "--diff")
+    assert "digest_mismatch" in done.out
+    assert "rules/1/rules.txt was changed" in done.out
+    assert "c2" in done.out
+    converges(fleet)
+    assert fleet.current("c2", "rules")["rules.txt"] == b"one\n"
+
+
+def test_a_pin_takes_clients_back_and_says_that_it_is_a_downgrade(fleet):
+    fleet.release("rules", "2", rules_txt=b"two\n")
+    converges(fleet)
+    fleet.write(components={"rules": {"version": "1"}, "engine": {}})
+    done = converges(fleet)
+    assert "pinned, downgrade" in done.out
+    assert fleet.current("c1", "rules")["rules.txt"] == b"one\n"
+
+
+def test_a_component_that_is_no_longer_listed_is_left_alone(fleet):
+    converges(fleet)
+    fleet.write(components={"engine": {}})
+    fleet.release("rules", "2", rules_txt=b"two\n")
+    done = fleet.apply()
+    assert NOTHING in done.out
+    assert fleet.current("c1", "rules")["rules.txt"] == b"one\n"
+
+
+def test_limit_and_target_narrow_a_plan_and_it_says_so(fleet):
+    done = fleet.apply("--limit", "c1:c2:!c2", "--target", "rules")
+    assert "This plan is partial" in done.out
+    assert fleet.current("c1", "rules")
+    assert not fleet.current("c1", "engine")
+    assert not fleet.root("c2").exists()
+
+
+@pytest.mark.parametrize("arguments", [("--limit", "nobody"), ("--target", "nothing"), ("--limit", "&")])
+def test_a_limit_or_target_that_matches_nothing_is_an_error(fleet, arguments):
+    assert fleet.run("plan", *arguments).code == 64
+
+
+def test_a_hold_keeps_clients_as_they_are_and_the_plan_says_why(fleet):
+    fleet.write(hold=[{"clients": "c2", "until": "2999-12-31", "reason": "INC-4711"}])
+    done = fleet.apply()
+    assert "hold until 2999-12-31: INC-4711" in done.out
+    assert not fleet.root("c2").exists()
+    fleet.write(hold=[{"clients": "c2", "until": "2020-01-01", "reason": "INC-4711"}])
+    converges(fleet)
+    assert fleet.current("c2", "rules")
+
+
+def test_a_client_that_fails_stops_no_other_and_is_named(fleet):
+    (fleet.folder / "clients").mkdir()
+    fleet.root("c2").mkdir(mode=0o777)
+    fleet.root("c2").chmod(0o777)
+    done = fleet.apply()
+    assert done.code == 3
+    assert "c2: client failed" in done.out
+    assert "can be written" in done.out
+    assert fleet.current("c1", "rules")
+    assert fleet.current("c3", "rules")
+    fleet.root("c2").chmod(0o755)
+    again = fleet.apply("--limit", "@failed")
+    assert again.code == 0
+    assert "1 client changed" in again.out
+    assert fleet.current("c2", "rules")
+
+
+def test_clients_that_leave_are_listed_as_gone_once(fleet):
+    converges(fleet)
+    fleet.spec["groups"]["all"]["clients"].pop()
+    fleet.write()
+    assert "Gone from the inventory (1): c3" in fleet.run("plan").out
+    again = fleet.run("plan")
+    assert "Gone" not in again.out
+    assert "0 of 2 clients" in again.out
+
+
+# --- plan files -----------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_file_is_carried_out_exactly_once(fleet):
+    assert fleet.run("plan", "--out", "plan.json").code == 0
+    fleet.release("rules", "2", rules_txt=b"two\n")
+    done = fleet.run("apply", "plan.json")
+    assert done.code == 0, done.err
+    assert fleet.current("c1", "rules")["rules.txt"] == b"one\n"
+    before = fleet.listing()
+    again = fleet.run("apply", "plan.json")
+    assert (again.code, again.out) == (0, "")
+    assert "nothing left to do" in again.err
+    assert fleet.listing() == before
+
+
+def test_a_plan_file_holds_no_path_address_or_command(fleet):
+    fleet.run("plan", "--out", "plan.json")
+    text = (fleet.folder / "plan.json").read_text()
+    assert str(fleet.folder) not in text
+    assert "upstream" not in text
+
+
+def test_a_plan_file_that_was_changed_is_refused(fleet):
+    fleet.run("plan", "--out", "plan.json")
+    file = fleet.folder / "plan.json"
+    file.write_text(file.read_text().replace('"c1"', '"c9"'))
+    done = fleet.run("apply", "plan.json")
+    assert done.code == 5
+    assert not (fleet.folder / "clients").exists()
+
+
+def test_a_plan_file_is_stale_when_the_spec_changed_or_another_was_started(fleet):
+    fleet.run("plan", "--out", "plan.json")
+    fleet.write(client_keep=3)
+    assert "the spec changed" in fleet.run("apply", "plan.json").err
+    fleet.write(client_keep=2)
+    fleet.apply()
+    done = fleet.run("apply", "plan.json")
+    assert done.code == 5
+    assert "a later plan was started" in done.err
+
+
+def test_a_plan_file_is_stale_when_its_release_is_not_offered_any_more(fleet):
+    fleet.run("plan", "--out", "plan.json")
+    shutil.rmtree(fleet.folder / "upstream/rules")
+    done = fleet.run("apply", "plan.json")
+    assert done.code == 5
+    assert "rules 1" in done.err
+
+
+def test_a_plan_file_of_another_state_needs_a_signature(fleet):
+    (fleet.folder / "key").write_text("k" * 32)
+    (fleet.folder / "wrong").write_text("w" * 32)
+    fleet.run("plan", "--out", "signed.json", "--sign", "key")
+    state = fleet.folder / "state.db"
+    with_other_state = [path for path in fleet.folder.iterdir() if path.name.startswith("state.db")]
+    assert state in with_other_state
+    assert fleet.run("apply", "signed.json", "--sign", "wrong").code == 5
+    done = fleet.run("apply", "signed.json", "--sign", "key")
+    assert done.code == 0, done.err
+    assert fleet.current("c1", "rules")
+
+
+def test_a_client_that_moved_since_the_plan_gets_the_release_only_if_it_is_below(fleet):
+    converges(fleet)
+    fleet.release("rules", "3", rules_txt=b"three\n")
+    fleet.run("plan", "--out", "plan.json")
+    fleet.release("rules", "2", rules_txt=b"two\n")
+    fleet.release("rules", "4", rules_txt=b"four\n")
+    other = Fleet(fleet.folder / "elsewhere") if (fleet.folder / "elsewhere").mkdir() is None else None
+    # Somebody with the same state moves two clients meanwhile, without starting a plan of ours.
+    shutil.copytree(fleet.folder / "upstream", other.folder / "upstream", dirs_exist_ok=True)
+    shutil.copy(fleet.folder / "state.db", other.folder / "state.db")
+    other.spec["groups"]["all"]["clients"] = [
+        {"name": "c1", "install_root": str(fleet.root("c1"))},
+        {"name": "c2", "install_root": str(fleet.root("c2"))},
+        {"name": "c3", "install_root": str(fleet.root("c3"))},
+    ]
+    other.write(components={"rules": {"version": "2"}})
+    assert other.apply("--limit", "c1").code == 0
+    other.write(components={"rules": {"version": "4"}})
+    assert other.apply("--limit", "c2").code == 0
+    done = fleet.run("apply", "plan.json", "--format", "json")
+    assert done.code == 0, done.err
+    recap = json.loads(done.out)["recap"]["all"]
+    assert (recap["changed"], recap["skipped"]) == (2, 1)
+    assert fleet.current("c1", "rules")["rules.txt"] == b"three\n"
+    assert fleet.current("c2", "rules")["rules.txt"] == b"four\n"
+
+
+# --- controllers, locks, interruptions ------------------------------------------------------------------------------
+
+
+def forget(fleet):
+    for path in fleet.folder.glob("state.db*"):
+        path.unlink()
+
+
+def test_a_new_state_stops_at_foreign_manifests_and_adopts_only_when_told(fleet):
+    converges(fleet)
+    forget(fleet)
+    fleet.release("rules", "2", rules_txt=b"two\n")
+    refused = fleet.apply()
+    assert refused.code == 5
+    assert "--adopt" in refused.err
+    adopted = fleet.apply("--adopt")
+    assert adopted.code == 0, adopted.err
+    assert "adopted: upgrades wait" in adopted.out
+    assert fleet.current("c1", "rules")["rules.txt"] == b"one\n"
+    converges(fleet, "--confirm-adopted")
+    assert fleet.current("c1", "rules")["rules.txt"] == b"two\n"
+
+
+def test_what_clients_have_already_is_adopted_and_not_sent_again(fleet):
+    converges(fleet)
+    forget(fleet)
+    before = fleet.listing()
+    done = fleet.apply("--adopt")
+    assert "0 changes on 0 of 3 clients" in done.out
+    assert fleet.listing() == before
+
+
+def test_two_controllers_cannot_drive_one_client(fleet):
+    converges(fleet)
+    (fleet.folder / "b").mkdir()
+    rival = Fleet(fleet.folder / "b")
+    rival.release("rules", "7", rules_txt=b"seven\n")
+    rival.apply()  # clients of its own first: its state isn't new any more
+    rival.spec["groups"]["all"]["clients"].append({"name": "c1x", "install_root": str(fleet.root("c1"))})
+    rival.write()
+    done = rival.apply()
+    assert done.code == 3
+    assert "c1x: other controller" in done.out
+    assert fleet.current("c1", "rules")["rules.txt"] == b"one\n"
+
+
+def slow_fleet(tmp_path, clients=6):
+    """Give a fleet whose shell takes a while, and writes down when it works."""
+    shell = tmp_path / "slow-sh"
+    shell.write_text(f'#!/bin/sh\necho begun >>{tmp_path}/shells\nsleep 0.7\nexec sh "$@"\n')
+    shell.chmod(stat.S_IRWXU)
+    made = Fleet(tmp_path, clients)
+    made.spec["groups"]["all"]["transport"] = {"type": "local", "shell": str(shell)}
+    made.write()
+    made.release("rules", "1", rules_txt=b"one\n")
+    return made
+
+
+def wait_for(process, text):
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"the command never said {text!r}")
+
+
+def test_an_interrupted_apply_finishes_what_is_under_way_and_releases_the_lock(tmp_path):
+    fleet = slow_fleet(tmp_path)
+    process = fleet.start("apply", "--auto-approve", "--forks", "2")
+    wait_for(process, "changing 6 clients")
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Apply interrupted: 2 clients changed" in out
+    changed = [name for name in ("c1", "c2", "c3", "c4", "c5", "c6") if fleet.current(name, "rules")]
+    assert len(changed) == 2
+    assert "interrupted" in fleet.run("history").out
+    done = fleet.apply()
+    assert done.code == 0
+    assert "4 clients changed" in done.out
+
+
+def test_a_second_apply_is_refused_while_one_runs_and_names_it(tmp_path):
+    fleet = slow_fleet(tmp_path, clients=2)
+    process = fleet.start("apply", "--auto-approve")
+    wait_for(process, "looking at 2 clients")
+    refused = fleet.apply()
+    assert refused.code == 5
+    assert "updoser unlock" in refused.err
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_a_killed_apply_leaves_whole_clients_and_the_next_goes_on(tmp_path):
+    fleet = slow_fleet(tmp_path, clients=4)
+    process = fleet.start("apply", "--auto-approve", "--forks", "1")
+    wait_for(process, "changing 4 clients")
+    time.sleep(1.2)
+    process.kill()
+    process.communicate(timeout=60)
+    for name in ("c1", "c2", "c3", "c4"):
+        assert fleet.current(name, "rules") in ({}, {"rules.txt": b"one\n"})
+    assert "broken off" in fleet.run("history").out
+    done = fleet.apply()
+    assert done.code == 0, done.err
+    assert all(fleet.current(name, "rules") for name in ("c1", "c2", "c3", "c4"))
+
+
+# --- store and sources ----------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_or_deleted_file_of_the_store_is_noticed_and_fetched_again(fleet):
+    converges(fleet)
+    content = sorted(path for path in (fleet.folder / "store/content").rglob("*") if path.is_file())
+    content[0].chmod(0o644)
+    content[0].write_bytes(b"x" * content[0].stat().st_size)
+    content[1].unlink()
+    done = fleet.run("plan")
+    assert "is damaged" in done.out
+    assert "download" in done.out
+    converges(fleet)
+
+
+def test_a_version_whose_bytes_change_is_an_error_and_is_not_taken(fleet):
+    converges(fleet)
+    (fleet.folder / "upstream/rules/1/rules.txt").write_bytes(b"other\n")
+    done = fleet.run("plan")
+    assert "rules" in done.out
+    assert "Problems" in done.out
+    assert "0 changes on 0 of 3 clients" in done.out
+
+
+def test_a_release_added_by_the_command_is_planned_at_once(fleet):
+    (fleet.folder / "new.txt").write_bytes(b"new\n")
+    done = fleet.run("release", "add", "rules", "5", "new.txt", "--to", "upstream", "--notes", "five")
+    assert done.code == 0, done.err
+    assert "-> " in fleet.run("plan").out
+    assert fleet.run("apply", "--auto-approve").code == 0
+    assert fleet.current("c1", "rules") == {"new.txt": b"new\n"}
+
+
+def test_a_full_store_says_how_much_is_missing(fleet):
+    huge = fleet.folder / "upstream/engine/2.0.0"
+    huge.mkdir()
+    with (huge / "engine.bin").open("wb") as file:
+        file.truncate(1024)
+    done = fleet.apply()
+    assert done.code == 0
+
+
+# --- what is shown --------------------------------------------------------------------------------------------------
+
+
+def test_status_tells_rates_and_fails_on_a_condition(fleet):
+    fleet.apply("--limit", "c1")
+    fleet.run("plan")
+    status = fleet.run("status", "--format", "json").json
+    rules = next(entry for entry in status["components"] if entry["id"] == "rules")
+    assert (rules["updated"], rules["outdated"], rules["unknown"]) == (1, 2, 0)
+    assert rules["versions"] == {"1": 1, "missing": 2}
+    assert fleet.run("status", "--fail-on", "outdated>50%").code == 1
+    assert fleet.run("status", "--fail-on", "outdated>70%,unknown>0").code == 0
+    assert fleet.run("status", "--fail-on", "nonsense").code == 64
+
+
+def test_history_tells_what_a_run_did(fleet):
+    fleet.apply()
+    (run,) = fleet.run("history", "--format", "json").json
+    assert run["status"] == "done"
+    shown = fleet.run("history", run["run_id"])
+    assert "c1" in shown.out
+    assert "store" in shown.out
+    assert fleet.run("history", "nothing").code == 64
+
+
+def test_json_puts_one_document_on_stdout_and_nothing_else(fleet):
+    assert fleet.run("plan", "--format", "json").json["summary"]["deploy"]["clients"] == 3
+    assert fleet.run("apply", "--auto-approve", "--format", "json").json["recap"]["all"]["changed"] == 3
+    assert fleet.run("status", "--format", "json").json["clients"] == 3
+    assert fleet.run("doctor", "--format", "json").json["checks"]
+    assert fleet.run("plugins", "--format", "json").json["plugins"]
+    assert fleet.run("validate", "--format", "json").json["clients"] == 3
+
+
+def test_events_are_json_lines(fleet):
+    fleet.apply("--events", "events.jsonl")
+    lines = [json.loads(line) for line in (fleet.folder / "events.jsonl").read_text().splitlines()]
+    assert {"run_started", "download_finished", "client_finished", "run_finished"} <= {line["type"] for line in lines}
+    assert len({line["run_id"] for line in lines}) == 1
+
+
+def test_doctor_names_what_is_wrong_and_the_line_that_mends_it(fleet):
+    assert fleet.run("doctor").code == 0
+    (fleet.folder / "clients").mkdir()
+    fleet.root("c1").mkdir()
+    fleet.root("c1").chmod(0o777)
+    done = fleet.run("doctor", "c1")
+    assert done.code == 1
+    assert "fix: " in done.out
+    assert fleet.run("doctor", "nobody").code == 64
+
+
+def test_a_plan_for_files_from_anyone_runs_nothing_and_writes_no_state(fleet):
+    fleet.write(
+        groups={
+            **fleet.spec["groups"],
+            "more": {
+                "transport": {"type": "local"},
+                "install_root": "clients",
+                "inventory": {"type": "command", "run": ["touch", str(fleet.folder / "was-run")]},
+            },
+        }
+    )
+    done = fleet.run("plan", "--no-exec")
+    assert done.code == 0, done.err
+    assert "unknown 3" in done.out
+    assert "--no-exec" in done.out
+    assert not (fleet.folder / "was-run").exists()
+    assert not (fleet.folder / "state.db").exists()
+
+
+def test_nothing_that_a_user_does_wrong_shows_a_traceback(fleet):
+    for arguments, code in [
+        (("apply", "missing.json"), 1),
+        (("show", "updoser.yaml"), 1),
+        (("plan", "-f", "missing.yaml"), 65),
+        (("plan", "-e", "nonsense"), 64),
+        (("nonsense",), 64),
+        (("plan", "--forks", "0"), 64),
+        (("unlock", "nothing"), 1),
+        (("release", "add", "rules", "x", "missing", "--to", "upstream"), 64),
+        (("init",), 64),
+    ]:
+        done = fleet.run(*arguments)
+        assert done.code == code, (arguments, done)
+        assert done.out == "", arguments
+        assert done.err.strip(), arguments

@@ -1,0 +1,250 @@
+"""Everything that can be wrong with a spec has a message of its own, with its place."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reconciler.errors import SpecError
+from reconciler.spec.load import load
+
+DATA = Path(__file__).parent / "data/examples"
+HEAD = "version: 1\n"
+GROUP = "groups: {g: {transport: {type: local}, install_root: c, clients: [{name: a}]}}\n"
+
+
+def problems_of(folder, text, **options):
+    file = folder / "updoser.yaml"
+    file.write_text(text, encoding="utf-8")
+    options = {"environ": {}, **options}
+    try:
+        load(file, **options)
+    except SpecError as error:
+        return [str(problem).replace(f"{folder}/", "") for problem in error.problems]
+    return []
+
+
+def only_problem(folder, text, **options):
+    found = problems_of(folder, text, **options)
+    assert len(found) == 1, found
+    return found[0]
+
+
+CASES = {
+    "unknown key": (
+        "groups: {g: {scan_metod: smart, transport: {type: local}, install_root: c, clients: [{name: a}]}}",
+        "unknown key `scan_metod`",
+        "did you mean `scan_method`?",
+    ),
+    "unknown option of a plugin": (
+        "sources: [{name: s, type: directory, path: x, setle: 10s}]",
+        "unknown key `setle`",
+        "did you mean `settle`?",
+    ),
+    "missing option of a plugin": ("sources: [{name: s, type: directory}]", "`path` is missing", ""),
+    "unknown plugin": ("sources: [{name: s, type: directry}]", "there is no source plugin `directry`", "`directory`"),
+    "duplicate key": ("client_keep: 2\nclient_keep: 3", "the key `client_keep` stands here twice", "in line 2"),
+    "tab": ("server:\n\tstore: x", "a tab can't indent YAML", "use spaces"),
+    "version as a number": (
+        "components: {virus-scan-engine: {version: 9.10}}",
+        "`9.10` is read by YAML as the number 9.1",
+        'quote it: "9.10"',
+    ),
+    "version as a plain number": ("components: {virus-scan-engine: {version: 9}}", "the number 9", 'quote it: "9"'),
+    "mode as octal": (
+        "components: {virus-pattern: {install: [{to: /opt/x, mode: 0644}]}}",
+        "`0644` is read by YAML as the number 420 (octal)",
+        'quote it: "0644"',
+    ),
+    "date": ("hold: [{clients: a, reason: b, until: 2026-12-01}]", "read by YAML as a date", 'quote it: "2026-12-01"'),
+    "on": ("hold: [{clients: a, reason: on}]", "`on` is read by YAML as true", 'quote it: "on"'),
+    "time in sixties": ("hold: [{clients: a, reason: 12:30}]", "in sixties", 'quote it: "12:30"'),
+    "unquoted template": ("vars: {x: y}\nserver: {store: {{ x }}}", "", "quote"),
+    "unknown component": (
+        "components: {virus-patern: {version: latest}}",
+        "no catalog has a component `virus-patern`",
+        "did you mean `virus-pattern`?",
+    ),
+    "bad version": (
+        "components: {virus-pattern: {version: '1.2'}}",
+        "`1.2` is no version of virus-pattern",
+        "16.679.00",
+    ),
+    "unknown catalog": ("catalogs: [officscan]", "there is no catalog `officscan`", "`officescan`"),
+    "group without clients": (
+        "groups: {g: {transport: {type: local}, install_root: c}}",
+        "the group `g` has no clients",
+        "inventory",
+    ),
+    "two clients of one name": (
+        "groups: {g: {transport: {type: local}, install_root: c, clients: [{name: a}, {name: a}]}}",
+        "there is another client `a`",
+        "updoser.yaml:2",
+    ),
+    "no install_root": ("groups: {g: {transport: {type: local}, clients: [{name: a}]}}", "no install_root", "defaults"),
+    "relative install_root": (
+        "groups: {g: {transport: {type: ssh}, install_root: c, clients: [{name: a}]}}",
+        "`c` is no absolute folder",
+        "",
+    ),
+    "a secret that is missing": (
+        "groups: {g: {transport: {type: ssh, password: {env: PASS}}, install_root: /c, clients: [{name: a}]}}",
+        "the environment variable PASS isn't set",
+        "",
+    ),
+    "a key that is missing": (
+        "groups: {g: {transport: {type: ssh, keys: [{file: k}]}, install_root: /c, clients: [{name: a}]}}",
+        "the file k isn't there",
+        "",
+    ),
+    "undefined variable": (
+        "server: {store: '{{ sto }}'}\nvars: {store: x}",
+        "the variable `sto` isn't defined",
+        "store",
+    ),
+    "env without prefix": ("server: {store: \"{{ env('HOME') }}\"}", "UPDOSER_VAR_", ""),
+    "unset env": ("server: {store: \"{{ env('UPDOSER_VAR_X') }}\"}", "UPDOSER_VAR_X isn't set", ""),
+    "a template that would take for ever": ("server: {store: \"{{ 'a' * 10**9 }}\"}", "template", ""),
+    "a template that looks behind": ("server: {store: \"{{ ''.__class__ }}\"}", "attributes", ""),
+    "two sources of one name": (
+        "sources: [{name: s, type: sample, day: 1}, {name: s, type: sample, day: 2}]",
+        "there is another source `s`",
+        "",
+    ),
+    "bad hold": ("hold: [{clients: '&', reason: x}]", "mark without a name", ""),
+    "bad day": ("hold: [{clients: a, reason: x, until: '2026-13-01'}]", "no day of the calendar", ""),
+    "no database": ("server: {state: state.db}", "`state.db` is no database URL", "sqlite:///"),
+    "a later version is wanted": ("required_version: '>=2'", "this file wants updoser >=2", ""),
+    "bad enum": (
+        "components: {virus-pattern: {install: [{to: /x, method: copi}]}}",
+        "`copi` isn't possible here",
+        "did you mean `copy`?",
+    ),
+    "bad target folder": ("components: {virus-pattern: {install: [{to: x}]}}", "`x` isn't an absolute folder", ""),
+    "replaces without install": ("components: {virus-pattern: {replaces: ['*.old']}}", "needs `install`", ""),
+    "bad share": (
+        "groups: {g: {transport: {type: local}, install_root: c, inventory: {type: csv, path: x, max_shrink: lots}}}",
+        "`lots` isn't a share",
+        "",
+    ),
+    "bad label": (
+        "groups: {g: {transport: {type: local}, install_root: c, clients: [{name: a, labels: ['x y']}]}}",
+        "`x y` isn't a label",
+        "",
+    ),
+    "a list where a map belongs": ("server: [a]", "a map is wanted here, not a list", ""),
+    "no value": ("server: {store: }", "there is no value here", ""),
+    "a tag": ("server: {store: !!python/object:os.system x}", "the tag", "remove it"),
+    "unsupported key": ("duplication: {enabled: true}", "`duplication` isn't supported by updoser", "remove it"),
+    "unsupported source": ("sources: [{name: v, type: tuf, url: x}]", "`type: tuf` isn't supported", "remove it"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_mistake_has_a_message_a_place_and_a_hint(case, tmp_path):
+    text, message, hint = CASES[case]
+    found = only_problem(tmp_path, f"{HEAD}{text}\n")
+    assert re.match(r"updoser\.yaml:\d+:\d+: ", found), found
+    assert message in found
+    assert hint in found
+    assert "^" in found
+
+
+def test_the_caret_stands_below_what_is_wrong(tmp_path):
+    found = only_problem(tmp_path, HEAD + "server: {stor: x}\n")
+    assert found.splitlines()[:3] == [
+        "updoser.yaml:2:10: unknown key `stor`",
+        "  2 | server: {stor: x}",
+        "    |          ^",
+    ]
+
+
+def test_all_mistakes_are_told_at_once_in_file_order(tmp_path):
+    text = HEAD + "hold: [{clients: a}]\nclient_keep: none\nserver: {stor: x}\ncomponents: {x: {version: 9.10}}\n"
+    found = problems_of(tmp_path, text)
+    assert [line.split(":")[1] for line in found] == ["2", "3", "4", "5", "5"]
+
+
+def test_a_proxy_that_is_not_defined_is_told_beside_that_proxies_come_later(tmp_path):
+    text = HEAD + "groups: {g: {proxy: egres, transport: {type: local}, install_root: c, clients: [{name: a}]}}\n"
+    text += "proxies: {egress: {url: x}}\n"
+    found = "\n".join(problems_of(tmp_path, text))
+    assert "the proxy `egres` isn't defined" in found
+    assert "did you mean `egress`?" in found
+    assert "`proxies` isn't supported" in found
+
+
+def test_aliases_that_explode_are_refused(tmp_path):
+    bomb = "vars:\n  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+    bomb += "".join(f"  a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
+    assert "aliases expand to more than" in only_problem(tmp_path, HEAD + bomb)
+
+
+def test_what_a_file_extends_is_named_where_a_mistake_stands_in_it(tmp_path):
+    (tmp_path / "base.yaml").write_text("version: 1\nserver: {stor: x}\n")
+    found = only_problem(tmp_path, HEAD + "extends: base.yaml\n")
+    assert found.startswith("base.yaml:2:10: unknown key `stor`")
+
+
+def test_files_that_extend_one_another_in_a_circle_are_refused(tmp_path):
+    (tmp_path / "base.yaml").write_text("version: 1\nextends: updoser.yaml\n")
+    assert "extends itself" in only_problem(tmp_path, HEAD + "extends: base.yaml\n")
+
+
+def test_a_mistake_in_a_catalog_of_ones_own_has_its_place_there(tmp_path):
+    (tmp_path / "own.yaml").write_text(
+        "version: 1\nname: own\ncomponents:\n  - {id: X, name: x, kind: pattern, version_scheme: dotted}\n"
+    )
+    found = only_problem(tmp_path, HEAD + "catalogs: [own.yaml]\n")
+    assert found.startswith("own.yaml:4:10: `X` isn't an id of small letters")
+
+
+EXAMPLES = {
+    "clamav-fleet.yaml": {
+        "proxies", "min_age", "hooks", "duplication", "auto_update", "checks", "settings", "proxy",
+        "quarantine",
+    },
+    "suricata-canary.yaml": {"block", "hooks", "auto_update", "checks"},
+    "airgap-hq.yaml": {"proxies", "type: tuf", "trusted_root", "proxy", "duplication", "auto_update", "repository"},
+    "airgap-site.yaml": {
+        "type: tuf", "trusted_root", "when_absent", "accept_expired", "duplication", "auto_update",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_of_the_example_fleets_only_what_comes_later_is_refused_and_by_name(name):
+    with pytest.raises(SpecError) as caught:
+        load(DATA / name, environ={}, check_secrets=False)
+    refused = set()
+    for problem in caught.value.problems:
+        match = re.fullmatch(r"`(.+)` isn't supported by updoser [0-9.]+", problem.message)
+        assert match, str(problem)
+        refused.add(match[1])
+    assert refused == EXAMPLES[name]
+
+
+@given(st.binary(max_size=400))
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_no_bytes_break_the_reader(tmp_path, data):
+    file = tmp_path / "updoser.yaml"
+    file.write_bytes(data)
+    with pytest.raises(SpecError):
+        load(file, environ={})
+
+
+SEEDS = [(DATA / name).read_text(encoding="utf-8") for name in EXAMPLES]
+
+
+@given(st.sampled_from(SEEDS), st.data())
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_no_change_of_a_real_file_breaks_the_reader(tmp_path, text, data):
+    at = data.draw(st.integers(0, len(text) - 1))
+    length = data.draw(st.integers(0, 8))
+    inserted = data.draw(st.text(alphabet="{}[]:,#&*!|>'\"%@`\n\t -?ax01", max_size=6))
+    file = tmp_path / "updoser.yaml"
+    file.write_text(text[:at] + inserted + text[at + length :], encoding="utf-8")
+    with pytest.raises(SpecError):
+        load(file, environ={}, check_secrets=False)
