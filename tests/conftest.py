@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sshd import sshd_fleet
+
 # Programs of Debian's sbin, and of the environment that the tests run in, are found wherever the tests are started.
 os.environ["PATH"] = f"{os.environ.get('PATH', '')}:{Path(sys.executable).parent}:/usr/sbin:/sbin"
 
@@ -25,3 +27,12 @@ def pytest_runtest_setup(item):
             if os.environ.get("CI") == "true":
                 pytest.fail(reason, pytrace=False)
             pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def ssh_fleet(tmp_path_factory):
+    """A fleet of 20 clients over one real sshd, for the whole session of a worker."""
+    if shutil.which("sshd") is None:
+        pytest.skip("needs sshd: see .ci/debian-packages.txt")
+    with sshd_fleet(tmp_path_factory.mktemp("fleet"), 20) as fleet:
+        yield fleet

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.model.spec import SecretRef
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -45,8 +47,18 @@ class SshFleet:
         """Give the folder in which the client at an address keeps its files."""
         return self.folder / "clients" / address
 
+    def options(self, **more: object) -> dict[str, object]:
+        """Give options as the ssh transport gets them, with the secret `key`."""
+        return {
+            "user": self.user,
+            "port": self.port,
+            "keys": [SecretRef("env", "key")],
+            "known_hosts": str(self.known_hosts),
+            **more,
+        }
+
     def transport(self, **more: object) -> dict[str, object]:
-        """Give options of the ssh transport that get in."""
+        """Give a transport of the spec that gets in."""
         return {
             "type": "ssh",
             "user": self.user,

@@ -906,7 +906,7 @@ switch() {
 			}
 		fi
 	fi
-	if [ -n "$before" ] || case $lines in *"${NL}into "*) ;; *) false ;; esac; then
+	if [ "$verdict" = layout ] || [ -n "$before" ] || case $lines in *"${NL}into "*) ;; *) false ;; esac; then
 		TROUBLE=''
 		place_targets $1
 		if [ -n "$TROUBLE" ]; then
@@ -1073,6 +1073,7 @@ prune() {
 # Says whether anything is to be done; if not, nothing at all is written.
 is_needed() {
 	[ "$LINEAGE_HERE $EPOCH_HERE" = "$LINEAGE $EPOCH" ] || return 0
+	[ ! -L "$STATE/lock" ] || return 0 # what a run that was killed left behind
 	at=0
 	while [ $at -lt $COUNT ]; do
 		at=$((at + 1))
