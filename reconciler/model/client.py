@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.release import ANY_PLATFORM
@@ -64,6 +64,9 @@ class Installed:
     damage: str = ""
 
 
+_INSTALLED_FIELDS = tuple(entry.name for entry in fields(Installed))
+
+
 @dataclass(frozen=True)
 class Profile:
     """What one client has: the unit in which a fleet is compared. Clients with equal profiles share a cohort.
@@ -87,16 +90,28 @@ class Profile:
 
     def to_json(self) -> str:
         """Give the canonical JSON form, from which `from_json` makes an equal profile."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        data = {
+            "platform": self.platform,
+            "installed": [{name: getattr(entry, name) for name in _INSTALLED_FIELDS} for entry in self.installed],
+            "tools": self.tools,
+            "lineage": self.lineage,
+            "epoch": self.epoch,
+            "selinux": self.selinux,
+            "unmanaged": self.unmanaged,
+        }
+        return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str) -> Profile:
-        """Read what `to_json` gave."""
+    def from_json(cls, text: str, fingerprint: str = "") -> Profile:
+        """Read what `to_json` gave; its fingerprint, where that is known, isn't worked out again."""
         data: dict[str, Any] = json.loads(text)
         data["installed"] = tuple(Installed(**entry) for entry in data["installed"])
         data["tools"] = tuple(data["tools"])
         data["unmanaged"] = tuple(data["unmanaged"])
-        return cls(**data)
+        profile = cls(**data)
+        if fingerprint:
+            profile.__dict__["fingerprint"] = fingerprint
+        return profile
 
     @cached_property
     def fingerprint(self) -> str:
@@ -145,7 +160,12 @@ class Layout:
     @property
     def fingerprint(self) -> str:
         """Equal for equal layouts, in every process; a client remembers it in its manifest."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        return _fingerprint(self)
+
+
+@lru_cache(maxsize=10_000)
+def _fingerprint(layout: Layout) -> str:
+    return hashlib.sha256(json.dumps(asdict(layout), sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

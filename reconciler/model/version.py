@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ _NUMBER = r"(?:0|[1-9][0-9]{0,17})"
 _PATTERN = re.compile(r"([1-9][0-9]{0,5})\.([1-9][0-9]{2})\.([0-9]{2})")
 _DOTTED = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}){{0,5}}")
 _INTEGER = re.compile(_NUMBER)
+_REMEMBERED = 50_000
+"""Versions that are read once: a fleet has few, and many clients have each."""
 _CALVER = re.compile(r"([0-9]{4})\.([0-9]{2})\.([0-9]{2})(?:\.([1-9][0-9]{0,8}))?")
 
 
@@ -45,19 +47,23 @@ class Version:
         return self.text
 
 
+@lru_cache(_REMEMBERED)
 def _pattern(text: str) -> tuple[int, ...] | None:
     match = _PATTERN.fullmatch(text)
     return tuple(int(field) for field in match.groups()) if match else None
 
 
+@lru_cache(_REMEMBERED)
 def _dotted(text: str) -> tuple[int, ...] | None:
     return tuple(int(field) for field in text.split(".")) if _DOTTED.fullmatch(text) else None
 
 
+@lru_cache(_REMEMBERED)
 def _integer(text: str) -> tuple[int, ...] | None:
     return (int(text),) if _INTEGER.fullmatch(text) else None
 
 
+@lru_cache(_REMEMBERED)
 def _calver(text: str) -> tuple[int, ...] | None:
     match = _CALVER.fullmatch(text)
     if not match:

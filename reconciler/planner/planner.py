@@ -106,8 +106,11 @@ class _Tally:
         self._methods = {group: spec.scan_method for group, spec in wanted.groups.items()}
         self._desired = desired
         self._freeze = freeze
-        self._compared: dict[tuple[str, str | None], tuple[list[Difference], list[Drift]]] = {}
-        self._deploys: dict[tuple[str, ...], tuple[Difference, _Count]] = {}
+        self._compared: dict[tuple[str, str | None], tuple[list[int], list[Drift]]] = {}
+        # Differences are numbered once, by what they say: a fleet of many distinct profiles has few of them.
+        self._numbers: dict[tuple[str, ...], int] = {}
+        self._differences: list[Difference] = []
+        self._deploys: dict[str, dict[int, _Count]] = {group: defaultdict(_Count) for group in wanted.groups}
         self._findings: dict[str, dict[tuple[str, ...], _Count]] = defaultdict(dict)
 
     def add(self, cohort: Cohort) -> None:
@@ -118,26 +121,41 @@ class _Tally:
             used = self._find("unknown", cohort, cohort_id, cohort.unknown)
         else:
             self.platforms.add(cohort.profile.platform)
-            differences, drift = self._compare(cohort)
-            used = bool(differences or drift)
+            numbers, drift = self._compare(cohort)
+            used = bool(numbers or drift)
             for entry in drift:
                 self._find("drift", cohort, cohort_id, entry.what, entry.component, entry.version)
-            for difference in differences:
-                hold = cohort.hold or (self._freeze if difference.reason != "missing" else "")
-                if hold:
-                    target = difference.target.release
-                    self._find("held", cohort, cohort_id, hold, target.component, target.version)
-                else:
-                    self._deploy(difference, cohort, cohort_id)
+            counts, clients = self._deploys[cohort.group], len(cohort.members)
+            for number in numbers if cohort.hold or self._freeze else ():
+                self._hold(number, cohort, cohort_id)
+            for number in () if cohort.hold else numbers:
+                if not self._freeze or self._differences[number].reason == "missing":
+                    count = counts[number]
+                    count.cohorts.append(cohort_id)
+                    count.clients += clients
         if used:
             self.members[cohort_id] = cohort.members
 
-    def _compare(self, cohort: Cohort) -> tuple[list[Difference], list[Drift]]:
+    def _compare(self, cohort: Cohort) -> tuple[list[int], list[Drift]]:
         assert cohort.profile is not None
         key = cohort.profile.fingerprint, self._methods[cohort.group]
         if key not in self._compared:
-            self._compared[key] = compare(cohort.profile, self._components[cohort.group], self._desired)
+            differences, drift = compare(cohort.profile, self._components[cohort.group], self._desired)
+            self._compared[key] = [self._number(difference) for difference in differences], drift
         return self._compared[key]
+
+    def _number(self, difference: Difference) -> int:
+        number = self._numbers.setdefault(_what(difference), len(self._differences))
+        if number == len(self._differences):
+            self._differences.append(difference)
+        return number
+
+    def _hold(self, number: int, cohort: Cohort, cohort_id: str) -> None:
+        difference = self._differences[number]
+        hold = cohort.hold or (self._freeze if difference.reason != "missing" else "")
+        if hold:
+            target = difference.target.release
+            self._find("held", cohort, cohort_id, hold, target.component, target.version)
 
     def _find(
         self, kind: str, cohort: Cohort, cohort_id: str, reason: str, component: str = "", version: str = ""
@@ -146,20 +164,6 @@ class _Tally:
         self._findings[kind].setdefault(key, _Count()).add(cohort_id, cohort)
         return True
 
-    def _deploy(self, difference: Difference, cohort: Cohort, cohort_id: str) -> None:
-        installed, target = difference.installed, difference.target
-        key = (
-            target.release.component,
-            cohort.group,
-            *((installed.version, installed.digest) if installed else ("", "")),
-            target.release.platform,
-            difference.reason,
-        )
-        found = self._deploys.get(key)
-        if found is None:
-            found = self._deploys[key] = difference, _Count()
-        found[1].add(cohort_id, cohort)
-
     def clients(self) -> dict[str, int]:
         """Give the number of clients that were compared, by group."""
         return dict(sorted(self._clients.items()))
@@ -167,12 +171,13 @@ class _Tally:
     def deploys(self) -> tuple[Deploy, ...]:
         """Give the deploy changes in the order of the catalog, then by group, version and reason."""
         order = {component: at for at, component in enumerate(self._order)}
-        return tuple(
-            _deploy(key[1], difference, count, self._desired)
-            for key, (difference, count) in sorted(
-                self._deploys.items(), key=lambda item: (order[item[0][0]], item[0][1:])
-            )
-        )
+        found = [
+            (_what(self._differences[number]), group, number, count)
+            for group, counts in self._deploys.items()
+            for number, count in counts.items()
+        ]
+        found.sort(key=lambda entry: (order[entry[0][0]], entry[1], entry[0]))
+        return tuple(_deploy(group, self._differences[n], count, self._desired) for _, group, n, count in found)
 
     def findings(self, kind: str) -> tuple[Finding, ...]:
         """Give the findings of a kind, ordered by group, component and reason."""
@@ -180,6 +185,13 @@ class _Tally:
             Finding(group, count.clients, tuple(count.cohorts), reason, component, version)
             for (group, component, reason, version), count in sorted(self._findings[kind].items())
         )
+
+
+def _what(difference: Difference) -> tuple[str, ...]:
+    """Say what a difference is about; those that say the same are one change."""
+    installed, release = difference.installed, difference.target.release
+    have = (installed.version, installed.digest) if installed else ("", "")
+    return release.component, *have, release.platform, difference.reason
 
 
 class _Count:

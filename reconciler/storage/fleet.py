@@ -90,7 +90,7 @@ class Fleet(Part):
             return [_client(data) for data in connection.scalars(wanted)]
 
     def rows(self) -> Iterator[Row]:
-        """Give (name, group, labels as JSON, fingerprint, error) of all clients that aren't gone, by group and name.
+        """Give (name, group, labels as JSON, fingerprint, error) of all clients that aren't gone, in no order.
 
         Plain tuples: a million of them in about a second.
         """
@@ -111,7 +111,7 @@ class Fleet(Part):
         used = select(CLIENTS.c.fingerprint).where(CLIENTS.c.gone_at.is_(None)).distinct()
         wanted = select(PROFILES.c.fingerprint, PROFILES.c.data).where(PROFILES.c.fingerprint.in_(used))
         with self._read() as connection:
-            return {key: Profile.from_json(data) for key, data in connection.execute(wanted)}
+            return {key: Profile.from_json(data, key) for key, data in connection.execute(wanted)}
 
     def record_observations(self, observations: Sequence[Observation]) -> None:
         """Record looks; one that failed keeps the profile that was seen before, and its error."""

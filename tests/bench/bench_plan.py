@@ -76,6 +76,7 @@ def make_fleet(folder, clients, profiles):
     releases = make_releases(folder, [wanted.component for wanted in spec.components.values()])
     known = list(make_profiles(releases, profiles))
     with State.open(spec.server.state, clock=lambda: NOW) as state:
+        state.raise_serial()
         size = clients // GROUPS
         for at, group in enumerate(spec.groups):
             names = [f"client-{at * size + n:07}" for n in range(size)]

@@ -1,0 +1,283 @@
+"""The ssh transport over a real sshd: who is let in, which hosts are trusted, and clients that misbehave."""
+
+import os
+import subprocess
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+
+from reconciler.client.session import shell_session
+from reconciler.errors import AuthenticationError, HostKeyError, SecretError, TransportError
+from reconciler.model.client import Client
+from reconciler.model.known_hosts import hashed_name, host_name
+from reconciler.model.spec import SecretRef
+from reconciler.plugins.transport.ssh import Ssh
+from tests.fakes import fake_context
+from tests.fleet import Fleet
+from tests.sshd import DIES, HANGS, NOISY, OTHER_KEY, make_key, sshd_fleet, sudo_user
+
+pytestmark = pytest.mark.needs("sshd", "ssh-keygen")
+
+
+@pytest.fixture
+def transport(ssh_fleet, tmp_path):
+    """Give a function that makes a transport; secrets are files of the test's folder or the fleet's key."""
+
+    def make(**options):
+        secrets = {"key": ssh_fleet.key.read_text()}
+        secrets.update({path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()})
+        context = fake_context(tmp_path, shell=shell_session, secrets=secrets)
+        return Ssh(ssh_fleet.options(**options), context)
+
+    return make
+
+
+@pytest.fixture
+def look(ssh_fleet, tmp_path):
+    def facts(transport, address="", **fields):
+        client = Client("c", "g", address or ssh_fleet.addresses[0], install_root=str(tmp_path / "root"), **fields)
+        with transport.connect(client) as session:
+            return session.facts(client.install_root).profile
+
+    return facts
+
+
+# --- logging in -----------------------------------------------------------------------------------------------------
+
+
+def test_the_right_key_is_let_in(transport, look):
+    assert look(transport()).platform.startswith("linux-")
+
+
+def test_keys_are_tried_in_their_order_and_wrong_ones_do_no_harm(transport, look, tmp_path):
+    make_key(tmp_path / "wrong")
+    assert look(transport(keys=[SecretRef("env", "wrong"), SecretRef("env", "key")]))
+
+
+def test_a_wrong_key_is_refused_with_what_was_tried(transport, look, tmp_path):
+    make_key(tmp_path / "wrong")
+    with pytest.raises(AuthenticationError) as caught:
+        look(transport(keys=[SecretRef("env", "wrong")]))
+    assert "{env: wrong}" in caught.value.message
+    assert "authorized_keys" in caught.value.hint
+
+
+def test_a_wrong_user_is_refused(transport, look):
+    with pytest.raises(AuthenticationError):
+        look(transport(), user="nobody-of-this-name")
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa"])
+def test_locked_keys_of_other_kinds_open_with_their_passphrase(tmp_path, kind):
+    make_key(tmp_path / "locked", kind, "open sesame")
+    (tmp_path / "words").write_text("open sesame")
+    with sshd_fleet(tmp_path / "fleet", 1, authorized=(tmp_path / "locked.pub").read_text()) as fleet:
+        secrets = {"locked": (tmp_path / "locked").read_text(), "words": "open sesame", "bad": "no"}
+        context = fake_context(tmp_path, shell=shell_session, secrets=secrets)
+        client = Client("c", "g", fleet.addresses[0])
+        keys = [SecretRef("env", "locked")]
+        with Ssh(fleet.options(keys=keys, passphrase=SecretRef("env", "words")), context).connect(client):
+            pass
+        for options in ({}, {"passphrase": SecretRef("env", "bad")}):
+            with pytest.raises(SecretError), Ssh(fleet.options(keys=keys, **options), context).connect(client):
+                pass
+
+
+@pytest.mark.needs("ssh-agent", "ssh-add")
+def test_the_keys_of_an_agent_are_tried(transport, look, ssh_fleet, tmp_path, monkeypatch):
+    socket = tmp_path / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    try:
+        while not socket.exists():
+            assert agent.poll() is None
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+        subprocess.run(["ssh-add", "-q", str(ssh_fleet.key)], check=True)
+        assert look(transport(keys=[], agent=True))
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
+# --- trusting hosts -------------------------------------------------------------------------------------------------
+
+
+def trusted(ssh_fleet, tmp_path, text):
+    file = tmp_path / "known_hosts"
+    file.write_text(text)
+    return {"known_hosts": str(file)}
+
+
+def line(ssh_fleet, kind="ed25519", marker="", name=""):
+    shown = name or host_name(ssh_fleet.addresses[0], ssh_fleet.port)
+    types = {"ed25519": "ssh-ed25519", "ecdsa": "ecdsa-sha2-nistp256", "rsa": "ssh-rsa"}
+    return f"{marker}{shown} {types[kind]} {ssh_fleet.host_keys[kind]}\n"
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+def test_a_host_is_asked_for_the_key_that_is_known(transport, look, ssh_fleet, tmp_path, kind):
+    assert look(transport(**trusted(ssh_fleet, tmp_path, line(ssh_fleet, kind))))
+
+
+def test_hashed_names_and_globs_are_understood(transport, look, ssh_fleet, tmp_path):
+    name = host_name(ssh_fleet.addresses[0], ssh_fleet.port)
+    assert look(transport(**trusted(ssh_fleet, tmp_path, line(ssh_fleet, name=hashed_name(name, b"s" * 20)))))
+    assert look(transport(**trusted(ssh_fleet, tmp_path, line(ssh_fleet, name=f"[127.0.2.*]:{ssh_fleet.port}"))))
+
+
+def test_an_unknown_host_is_refused_with_the_line_that_would_add_it(transport, look, ssh_fleet, tmp_path):
+    with pytest.raises(HostKeyError) as caught:
+        look(transport(**trusted(ssh_fleet, tmp_path, "")))
+    assert "SHA256:" in caught.value.message
+    assert f"ssh-keyscan -p {ssh_fleet.port}" in caught.value.hint
+
+
+def test_a_host_with_another_key_is_refused_with_the_line_that_has_the_old_one(transport, look, ssh_fleet):
+    with pytest.raises(HostKeyError, match=r"known_hosts:\d+"):
+        look(transport(), OTHER_KEY, port=ssh_fleet.other_port)
+
+
+def test_a_revoked_key_is_refused_even_if_it_is_trusted_too(transport, look, ssh_fleet, tmp_path):
+    text = line(ssh_fleet) + line(ssh_fleet, marker="@revoked ", name="*")
+    with pytest.raises(HostKeyError, match="revoked"):
+        look(transport(**trusted(ssh_fleet, tmp_path, text)))
+
+
+def test_new_hosts_are_added_with_one_line_each_and_nothing_else_is_touched(transport, look, ssh_fleet, tmp_path):
+    before = "# mine\nother.example ssh-ed25519 AAAA\n\n# no line end"
+    options = trusted(ssh_fleet, tmp_path, before)
+    with ThreadPoolExecutor(8) as pool:
+        several = [transport(accept_new=True, **options) for _ in range(2)]
+        jobs = [(one, address) for address in ssh_fleet.addresses[:4] for one in several]
+        assert all(pool.map(lambda job: look(*job), jobs))
+    after = Path(options["known_hosts"]).read_text()
+    assert after.startswith(before + "\n")
+    assert len(after.splitlines()) == len(before.splitlines()) + 4
+    with pytest.raises(HostKeyError):
+        look(transport(accept_new=True), OTHER_KEY, port=ssh_fleet.other_port)
+
+
+# --- clients that misbehave -----------------------------------------------------------------------------------------
+
+
+def test_a_client_that_hangs_is_given_up_after_its_time(transport, look):
+    with pytest.raises(TransportError, match="silent"):
+        look(transport(idle_timeout="1s"), HANGS)
+
+
+def test_a_client_that_dies_in_the_middle_is_a_broken_connection(transport, look):
+    with pytest.raises(TransportError, match="broke"):
+        look(transport(), DIES)
+
+
+def test_a_greeting_of_the_login_shell_is_passed_over(transport, look):
+    assert look(transport(), NOISY).platform.startswith("linux-")
+
+
+def test_an_address_where_nobody_listens_is_told_with_its_name(transport, look):
+    with pytest.raises(TransportError, match=r"\[127\.0\.2\.1\]:1 can't be reached"):
+        look(transport(), port=1)
+
+
+def test_more_output_than_anybody_reads_is_dropped_and_the_end_is_seen(transport, ssh_fleet):
+    with transport().connect(Client("c", "g", ssh_fleet.addresses[0])) as session:
+        done = session._pipe.run("head -c 5000000 /dev/zero; head -c 200000 /dev/zero >&2; exit 3", [], timeout=60)
+    assert (done.status, len(done.stdout), len(done.stderr)) == (3, 1024 * 1024, 64 * 1024)
+
+
+def test_a_command_that_ends_before_it_read_everything_is_no_error(transport, ssh_fleet):
+    with transport().connect(Client("c", "g", ssh_fleet.addresses[0])) as session:
+        done = session._pipe.run("exit 4", (b"x" * 100_000 for _ in range(200)), timeout=60)
+    assert done.status == 4
+
+
+# --- the whole path -------------------------------------------------------------------------------------------------
+
+
+def fleet_of(ssh_fleet, folder, addresses, **options):
+    made = Fleet(folder)
+    made.spec["groups"] = {
+        "all": {
+            "transport": ssh_fleet.transport(**options),
+            "clients": [
+                {**ssh_fleet.client(address), "install_root": f"{ssh_fleet.install_root(address)}-{folder.name}"}
+                for address in addresses
+            ],
+        }
+    }
+    made.spec["defaults"] = {"install_root": "/nonexistent"}
+    made.write()
+    made.release("rules", "1", rules_txt=os.urandom(100_000))
+    made.release("engine", "1.0.0", engine_bin=os.urandom(200_000))
+    return made
+
+
+def test_twenty_clients_are_brought_up_to_date_and_a_second_apply_changes_nothing(ssh_fleet, tmp_path):
+    fleet = fleet_of(ssh_fleet, tmp_path, ssh_fleet.addresses)
+    first = fleet.apply("--format", "json")
+    assert first.code == 0, first.err
+    assert first.json["recap"]["all"]["changed"] == 20
+    second = fleet.apply()
+    assert "0 changes on 0 of 20 clients" in second.out
+    content = (fleet.folder / "upstream/rules/1/rules.txt").read_bytes()
+    for address in ssh_fleet.addresses:
+        root = Path(f"{ssh_fleet.install_root(address)}-{tmp_path.name}")
+        assert (root / "rules/current/rules.txt").read_bytes() == content
+
+
+def test_clients_that_misbehave_cost_no_other_and_are_told_apart(ssh_fleet, tmp_path):
+    addresses = [*ssh_fleet.addresses[:3], HANGS, DIES, NOISY, OTHER_KEY]
+    fleet = fleet_of(ssh_fleet, tmp_path, addresses, idle_timeout="2s")
+    done = fleet.apply()
+    assert done.code == 4
+    assert "4 clients changed, 0 failed, 3 unreachable" in done.out
+    assert f"{HANGS}: no connection: the client was silent" in done.out
+    assert f"{OTHER_KEY}: host key not trusted" in done.out
+    again = fleet.apply("--limit", f"*:!{HANGS}:!{DIES}:!{OTHER_KEY}")
+    assert again.code == 0
+    assert "0 changes on 0 of 4 clients" in again.out
+    assert fleet.apply("--max-unreachable", "50%").code == 0
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make users")
+@pytest.mark.needs("sudo", "useradd")
+def test_a_user_without_rights_becomes_root_by_sudo(tmp_path):
+    # sshd reads the authorized keys as that user, who can't look into the folders of tests.
+    with tempfile.TemporaryDirectory() as open_folder, sudo_user() as user:
+        folder = Path(open_folder)
+        with sshd_fleet(folder, 2, user=user) as ssh:
+            fleet = fleet_of(ssh, tmp_path, ssh.addresses, become={"method": "sudo"})
+            for client in fleet.spec["groups"]["all"]["clients"]:
+                client["install_root"] = f"{folder}/roots/{client['name']}"
+            fleet.write()
+            done = fleet.apply()
+            assert done.code == 0, done.err
+            root = folder / "roots" / ssh.addresses[0]
+            assert (root / "rules/current/rules.txt").stat().st_uid == 0
+            assert (root / ".updoser").stat().st_uid == 0
+            assert "0 changes on 0 of 2 clients" in fleet.apply().out
+            fleet.spec["groups"]["all"]["transport"].pop("become")
+            fleet.write()
+            refused = fleet.apply()
+            assert refused.code == 3
+            assert "can't be read by user" in refused.out or "belongs to" in refused.out
+
+
+def test_connections_from_many_threads_share_what_was_read_once(transport, look, ssh_fleet):
+    one, ready = transport(), threading.Barrier(6)
+
+    def job(address):
+        ready.wait()
+        return look(one, address)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert len(set(pool.map(job, ssh_fleet.addresses[:6]))) == 1
+
+
+def test_the_spec_of_these_tests_is_one_that_a_user_could_write(ssh_fleet, tmp_path):
+    fleet = fleet_of(ssh_fleet, tmp_path, ssh_fleet.addresses[:1])
+    assert fleet.run("validate").code == 0
+    assert yaml.safe_load((fleet.folder / "updoser.yaml").read_text())["groups"]

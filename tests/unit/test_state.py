@@ -1,0 +1,274 @@
+"""The state: what is remembered between two commands, who may change it, and what happens when it can't be read."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from reconciler.errors import LockHeldError, StateError
+from reconciler.model.client import Client, Installed, Profile
+from reconciler.model.release import SourceReport
+from reconciler.model.report import JournalEntry
+from reconciler.storage import database
+from reconciler.storage.state import Observation, State
+from tests.fakes import make_release
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+ROOT = Path(__file__).parents[2]
+
+
+def open_state(folder, **options):
+    return State.open(f"sqlite:///{folder}/state.db", clock=lambda: NOW, **options)
+
+
+@pytest.fixture
+def state(tmp_path):
+    with open_state(tmp_path) as opened:
+        yield opened
+
+
+def client(name, group="g", **fields):
+    return Client(name, group, **fields)
+
+
+def profile(version):
+    return Profile(platform="linux-x86_64", installed=(Installed("rules", version, "0" * 64),))
+
+
+def seen(name, version="1", **fields):
+    return Observation(name, profile(version), 100, "", fields.get("at", NOW))
+
+
+def names(state):
+    return [row[0] for row in state.rows()]
+
+
+# --- who it is ------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_state_has_an_identity_that_stays(tmp_path):
+    with open_state(tmp_path) as state:
+        first = state.identity()
+        assert (first.epoch, first.serial, first.frozen) == (1, 0, False)
+        assert state.is_new()
+    with open_state(tmp_path) as state:
+        assert state.identity() == first
+    assert (tmp_path / "state.db").stat().st_mode & 0o077 == 0
+
+
+def test_applying_counts_and_adopting_freezes_until_it_is_confirmed(state):
+    assert state.raise_serial() == 1
+    assert not state.is_new()
+    state.adopt("other", 7)
+    assert (state.identity().lineage, state.identity().epoch, state.identity().frozen) == ("other", 7, True)
+    state.confirm_adopted()
+    assert not state.identity().frozen
+
+
+# --- the fleet ------------------------------------------------------------------------------------------------------
+
+
+def test_clients_come_back_as_they_were_listed(state):
+    listed = [client("b", address="192.0.2.1", port=2222, user="u", labels=("x",), install_root="/r", vars={"k": "v"})]
+    listed.append(client("a"))
+    assert state.sync_clients("g", listed) == []
+    assert state.clients() == sorted(listed, key=lambda entry: entry.name)
+    assert state.known_count("g") == 2
+
+
+def test_a_client_that_leaves_is_gone_once_and_may_come_back(state):
+    state.sync_clients("g", [client("a"), client("b")])
+    state.record_observations([seen("a"), seen("b")])
+    assert state.sync_clients("g", [client("a")]) == ["b"]
+    assert state.sync_clients("g", [client("a")]) == []
+    assert names(state) == ["a"]
+    assert state.sync_clients("g", [client("a"), client("b")]) == []
+    assert names(state) == ["a", "b"]
+    assert state.sync_groups(["other"]) == ["a", "b"]
+    assert state.sync_groups(["other"]) == []
+
+
+def test_a_client_that_moves_to_another_group_is_in_that_one_only(state):
+    state.sync_clients("g", [client("a")])
+    state.sync_clients("h", [client("a", "h")])
+    assert state.sync_clients("g", []) == []
+    assert [row[:2] for row in state.rows()] == [("a", "h")]
+
+
+def test_a_failed_look_keeps_the_profile_and_says_why(state):
+    state.sync_clients("g", [client("a")])
+    state.record_observations([seen("a")])
+    state.record_observations([Observation("a", None, None, "no connection: refused", NOW)])
+    (row,) = state.rows()
+    assert row[3:] == (profile("1").fingerprint, "no connection: refused")
+    state.record_observations([seen("a", "2")])
+    assert next(iter(state.rows()))[4] == ""
+    assert set(state.profiles()) == {profile("2").fingerprint}
+    assert state.profiles()[profile("2").fingerprint] == profile("2")
+    assert state.last_observed() == NOW
+
+
+@given(st.lists(st.lists(st.sampled_from("abcdef"), unique=True), max_size=6))
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_an_inventory_lists_each_departure_is_told_once(tmp_path_factory, listings):
+    with open_state(tmp_path_factory.mktemp("s")) as state:
+        alive = set()
+        for listing in listings:
+            gone = state.sync_clients("g", [client(name) for name in listing])
+            assert gone == sorted(alive - set(listing))
+            alive = set(listing)
+            assert sorted(names(state)) == sorted(alive)
+
+
+# --- sources --------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_source_offered_is_remembered_while_it_is_away(state):
+    release = make_release("rules", "1", {"a": b"one"}, released=NOW, notes="n")
+    state.record_source(SourceReport("drop", (release,), ("odd",)), NOW)
+    state.record_source(SourceReport("drop", error="no route"), NOW + timedelta(hours=1))
+    ((report, last_success),) = state.source_reports()
+    assert report == SourceReport("drop", (release,), ("odd",), "no route")
+    assert report.releases[0].released == NOW
+    assert last_success == NOW
+    assert state.first_seen() == {("rules", "1"): NOW}
+
+
+# --- plans and runs -------------------------------------------------------------------------------------------------
+
+
+def test_starting_a_plan_supersedes_every_other_that_is_not_done(state):
+    for plan in ("a", "b", "c"):
+        state.record_plan(plan, "0" * 64, 0, NOW)
+    state.start_plan("a")
+    state.finish_plan("a")
+    state.start_plan("b")
+    assert [state.plan_record(plan).status for plan in ("a", "b", "c")] == ["done", "running", "superseded"]
+    assert state.plan_record("missing") is None
+
+
+def entry(name, outcome="changed"):
+    return JournalEntry(name, "g", "rules", "1", "2", outcome, "", 5, NOW)
+
+
+def test_runs_are_told_newest_first_with_what_they_did(state):
+    state.begin_run("r1", "p1", "apply", NOW)
+    state.journal("r1", [entry("a"), entry("b", "failed")])
+    state.end_run("r1", "failed", {"recap": {"g": {"failed": 1}}, "failed": [{"client": "b"}]}, NOW)
+    state.begin_run("r2", "p2", "apply", NOW + timedelta(minutes=1))
+    assert [(run.run_id, run.status) for run in state.runs(5)] == [("r2", "broken off"), ("r1", "failed")]
+    assert state.journal_of("r1") == [entry("a"), entry("b", "failed")]
+    assert state.last_failed() == {"b"}
+    with state.lock("apply"):
+        assert state.run("r2").status == "running"
+
+
+def test_the_spec_that_was_applied_is_remembered(state):
+    assert state.applied_spec() is None
+    state.record_applied_spec("d", {"a": [1]})
+    state.record_applied_spec("e", {"a": [2]})
+    assert state.applied_spec() == {"a": [2]}
+
+
+# --- the lock -------------------------------------------------------------------------------------------------------
+
+
+def test_one_at_a_time_and_the_refused_one_is_told_who_and_how(state):
+    with state.lock("apply") as lock_id:
+        with pytest.raises(LockHeldError) as caught, state.lock("apply"):
+            pass
+        assert f"process {os.getpid()}" in caught.value.message
+        assert lock_id in caught.value.hint
+        assert state.current_lock().command == "apply"
+    assert state.current_lock() is None
+
+
+def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path):
+    program = (
+        "import os,sys; from datetime import datetime, UTC; from reconciler.storage.state import State\n"
+        "state = State.open(sys.argv[1], clock=lambda: datetime.now(UTC))\n"
+        "lock = state.lock('apply'); lock.__enter__(); os._exit(9)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, f"sqlite:///{tmp_path}/state.db"], cwd=ROOT, check=False)
+    with open_state(tmp_path) as state:
+        assert state.current_lock() is not None
+        with state.lock("apply"):
+            pass
+
+
+def test_a_lock_of_another_machine_is_kept_until_a_person_takes_it_away(state):
+    with state.lock("apply"):
+        pass
+    with state._engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO lock VALUES (1, 'abc', 'root@elsewhere', 'elsewhere boot 1 2', 'apply', 0)")
+        )
+    with pytest.raises(LockHeldError), state.lock("apply"):
+        pass
+    with pytest.raises(StateError, match="there is no lock x"):
+        state.unlock("x")
+    state.unlock("abc")
+    with state.lock("apply"):
+        pass
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_no_state_is_refused_with_its_name(tmp_path):
+    (tmp_path / "state.db").write_bytes(b"not a database at all, but long enough to be looked at" * 30)
+    with pytest.raises(StateError, match=r"state\.db"):
+        open_state(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    with sqlite3.connect(other / "state.db") as connection:
+        connection.execute("CREATE TABLE t (x)")
+    connection.close()
+    with pytest.raises(StateError, match="something else"):
+        open_state(other)
+
+
+def test_a_state_of_a_later_version_is_refused(tmp_path):
+    with open_state(tmp_path) as state, state._engine.begin() as connection:
+        connection.execute(text("UPDATE schema_version SET version = 99"))
+    with pytest.raises(StateError, match="later version"):
+        open_state(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "sqlite:////proc/nothing/state.db", "nothing://x"])
+def test_a_state_that_cannot_be_opened_is_an_error_with_its_place(url):
+    with pytest.raises(StateError):
+        State.open(url, clock=lambda: NOW)
+
+
+def test_an_older_state_is_backed_up_and_migrated_and_left_alone_when_that_fails(tmp_path, monkeypatch):
+    with open_state(tmp_path) as state:
+        state.sync_clients("g", [client("a")])
+    monkeypatch.setattr(database, "VERSION", 2)
+
+    def fail(connection):
+        connection.execute(text("ALTER TABLE clients ADD COLUMN extra TEXT"))
+        connection.execute(text("nonsense"))
+
+    monkeypatch.setattr(database, "MIGRATIONS", {2: fail})
+    with pytest.raises(StateError):
+        open_state(tmp_path)
+    with sqlite3.connect(tmp_path / "state.db") as connection:
+        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(1,)]
+        assert "extra" not in str(connection.execute("SELECT sql FROM sqlite_master WHERE name = 'clients'").fetchall())
+    connection.close()
+    assert (tmp_path / "state.db.backup-1").exists()
+
+    def migrate(connection):
+        connection.execute(text("ALTER TABLE clients ADD COLUMN extra TEXT"))
+
+    monkeypatch.setattr(database, "MIGRATIONS", {2: migrate})
+    with open_state(tmp_path) as state:
+        assert names(state) == ["a"]

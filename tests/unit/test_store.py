@@ -1,0 +1,224 @@
+"""The store: verified, atomic, deduplicated; the disk is the truth."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reconciler.errors import StoreError
+from reconciler.model.release import Release, ReleaseFile
+from reconciler.storage.store import Store
+from tests.fakes import make_release
+
+ROOT = Path(__file__).parents[2]
+
+
+def put_all(store, release, files):
+    for file in store.lacking(release):
+        store.put(file, io.BytesIO(files[file.name]))
+    store.add(release)
+
+
+def content_files(store):
+    return sorted(path for path in (store.root / "content").rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def test_a_store_that_was_never_written_to_is_empty_and_stays_untouched(store):
+    assert store.inspect().releases == ()
+    assert store.free() > 0
+    assert not store.root.exists()
+
+
+def test_a_release_comes_back_as_it_went_in(store):
+    files = {"lpt$vpn.679": b"one", "b": b""}
+    release = make_release("rules", "1", files, notes="first")
+    put_all(store, release, files)
+    (held,) = store.inspect(verify=True).releases
+    assert (held, held.notes) == (release, "first")
+    for file in release.files:
+        with store.open(file.sha256) as stream:
+            assert stream.read() == files[file.name]
+
+
+def test_equal_content_is_kept_once_and_not_fetched_again(store):
+    put_all(store, make_release("rules", "1", {"a": b"same", "b": b"same"}), {"a": b"same", "b": b"same"})
+    assert len(content_files(store)) == 1
+    assert store.lacking(make_release("engine", "9", {"c": b"same"})) == ()
+
+
+@pytest.mark.parametrize("data", [b"twp", b"tw", b"twoo", b""])
+def test_content_that_is_not_what_was_announced_is_refused_and_leaves_nothing(store, data):
+    (file,) = make_release("rules", "1", {"a": b"two"}).files
+    with pytest.raises(StoreError):
+        store.put(file, io.BytesIO(data))
+    assert content_files(store) == []
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_no_more_is_read_than_was_announced(store):
+    class Endless(io.RawIOBase):
+        def read(self, size=-1):
+            assert size >= 0
+            return b"x" * size
+
+    with pytest.raises(StoreError):
+        store.put(ReleaseFile("a", 5, hashlib.sha256(b"xxxxx").hexdigest()), Endless())
+
+
+def test_a_release_whose_content_is_missing_is_not_added(store):
+    with pytest.raises(StoreError, match="lacks"):
+        store.add(make_release("rules", "1", {"a": b"one"}))
+
+
+def test_a_version_never_changes_its_bytes(store):
+    put_all(store, make_release("rules", "1", {"a": b"one"}), {"a": b"one"})
+    other = make_release("rules", "1", {"a": b"uno"})
+    store.put(other.files[0], io.BytesIO(b"uno"))
+    with pytest.raises(StoreError, match="held with other bytes"):
+        store.add(other)
+
+
+@pytest.mark.parametrize("verify", [False, True])
+@pytest.mark.parametrize("damage", ["gone", "shorter", "changed", "a folder"])
+def test_damage_is_noticed_named_and_mended_by_fetching_again(store, damage, verify):
+    release = make_release("rules", "1", {"a": b"one", "b": b"two"})
+    put_all(store, release, {"a": b"one", "b": b"two"})
+    store.inspect()
+    path = next(path for path in content_files(store) if path.read_bytes() == b"one")
+    if damage == "changed":
+        path.write_bytes(b"uno")
+    elif damage == "shorter":
+        path.write_bytes(b"o")
+    else:
+        path.unlink()
+    if damage == "a folder":
+        path.mkdir()
+    inspection = store.inspect(verify=verify)
+    assert inspection.releases == ()
+    assert str(path) in inspection.problems[0]
+    assert [file.name for file in store.lacking(release)] == ["a"]
+    if damage != "a folder":
+        put_all(store, release, {"a": b"one"})
+        assert store.inspect(verify=True).releases == (release,)
+
+
+def test_a_change_that_keeps_size_and_time_is_noticed_when_everything_is_hashed(store):
+    release = make_release("rules", "1", {"a": b"one"})
+    put_all(store, release, {"a": b"one"})
+    store.inspect()
+    (path,) = content_files(store)
+    info = path.stat()
+    with path.open("r+b") as file:
+        file.write(b"uno")
+    os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
+    assert store.inspect().releases == (release,)
+    assert store.inspect(verify=True).releases == ()
+
+
+def test_removing_a_release_keeps_what_others_share(store):
+    one, two = make_release("rules", "1", {"a": b"x", "b": b"y"}), make_release("rules", "2", {"a": b"x", "b": b"z"})
+    put_all(store, one, {"a": b"x", "b": b"y"})
+    put_all(store, two, {"a": b"x", "b": b"z"})
+    store.remove(one)
+    assert store.inspect(verify=True).releases == (two,)
+    assert len(content_files(store)) == 2
+
+
+@given(st.binary(max_size=300) | st.recursive(st.none() | st.integers() | st.text(max_size=5), st.lists, max_leaves=5))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_malformed_manifest_is_a_problem_that_hides_no_other_release(store, data):
+    good = make_release("rules", "1", {"a": b"one"})
+    put_all(store, good, {"a": b"one"})
+    bad = store.root / "releases/engine/1/any.json"
+    bad.parent.mkdir(parents=True, exist_ok=True)
+    bad.write_bytes(data if isinstance(data, bytes) else json.dumps(data).encode())
+    inspection = store.inspect()
+    assert inspection.releases == (good,)
+    assert any(str(bad) in problem for problem in inspection.problems)
+
+
+def test_a_manifest_cannot_lead_out_of_the_store(store):
+    put_all(store, make_release("rules", "1", {"a": b"one"}), {"a": b"one"})
+    manifest = store.root / "releases/rules/1/any.json"
+    document = json.loads(manifest.read_text())
+    for change in (
+        {"version": "../1"},
+        {"component": ".."},
+        {"files": [{"name": "../a", "size": 1, "sha256": "0" * 64}]},
+    ):
+        manifest.write_text(json.dumps({**document, **change}))
+        assert store.inspect().releases == ()
+
+
+def test_two_processes_can_bring_the_same_release_at_once(store):
+    program = (
+        "import io,sys; from pathlib import Path\n"
+        "from reconciler.storage.store import Store; from tests.fakes import make_release\n"
+        "store = Store(Path(sys.argv[1]))\n"
+        "for n in range(40):\n"
+        "    data = b'%d' % n * 1000\n"
+        "    release = make_release('rules', str(n), {'a': data})\n"
+        "    for file in store.lacking(release): store.put(file, io.BytesIO(data))\n"
+        "    store.add(release)\n"
+    )
+    command = [sys.executable, "-c", program, str(store.root)]
+    running = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) for _ in range(2)]
+    for process in running:
+        assert process.communicate(timeout=60)[1] == b""
+    assert len(store.inspect(verify=True).releases) == 40
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_a_killed_writer_leaves_nothing_that_counts(store):
+    program = (
+        "import os,sys; from pathlib import Path\n"
+        "from reconciler.storage.store import Store; from tests.fakes import make_release\n"
+        "class Dying:\n"
+        "    def read(self, size): os.kill(os.getpid(), 9)\n"
+        "release = make_release('rules', '1', {'a': b'one'})\n"
+        "Store(Path(sys.argv[1])).put(release.files[0], Dying())\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(store.root)], cwd=ROOT, check=False, capture_output=True)
+    assert store.inspect().releases == ()
+    (left,) = (store.root / "tmp").iterdir()
+    os.utime(left, (0, 0))
+    put_all(store, make_release("rules", "1", {"a": b"one"}), {"a": b"one"})
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may mount")
+def test_a_full_disk_leaves_nothing_half_written(tmp_path):
+    place = tmp_path / "small"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "none", place], check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        store = Store(place / "store")
+        data = os.urandom(1_000_000)
+        release = make_release("rules", "1", {"a": data})
+        with pytest.raises(StoreError, match="No space left"):
+            store.put(release.files[0], io.BytesIO(data))
+        assert content_files(store) == []
+        put_all(store, make_release("rules", "2", {"a": b"small"}), {"a": b"small"})
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_releases_for_two_platforms_stand_side_by_side(store):
+    files = {"a": b"one"}
+    for platform in ("any", "linux-x86_64"):
+        put_all(store, make_release("rules", "1", files, platform), files)
+    assert {release.platform for release in store.inspect().releases} == {"any", "linux-x86_64"}
+    assert isinstance(store.inspect().releases[0], Release)
