@@ -376,6 +376,8 @@ facts() {
 		! command -v $tool >/dev/null 2>&1 || ANSWER="$ANSWER${NL}tool $tool"
 	done
 	[ ! -r /sys/fs/selinux/enforce ] || { read -r enforcing </sys/fs/selinux/enforce && ANSWER="$ANSWER${NL}selinux $enforcing"; }
+	[ ! -r /sys/module/apparmor/parameters/enabled ] || { read -r enforcing </sys/module/apparmor/parameters/enabled && [ "$enforcing" != Y ] || ANSWER="$ANSWER${NL}apparmor 1"; }
+	ANSWER="$ANSWER${NL}user $ROOT_UID"
 	if [ -n "$ROOT_THERE" ]; then
 		read_controller
 		[ -z "$LINEAGE_HERE" ] || ANSWER="$ANSWER${NL}controller $LINEAGE_HERE $EPOCH_HERE"

@@ -26,7 +26,9 @@ _FIRST = re.compile(rb"^updoser (\d{1,3}) (facts|outcomes|error)$", re.MULTILINE
 _TOKEN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _NUMBER = re.compile(r"\d{1,18}")
 _UPTIME = re.compile(r"\d{1,12}(\.\d{1,6})?")
-_FACTS = {"platform", "free", "began", "tool", "selinux", "controller", "installed", "unmanaged"}
+_FACTS = {
+    *("platform", "free", "began", "tool", "selinux", "apparmor", "user", "controller", "installed", "unmanaged"),
+}
 _STATUSES = {"changed", "ok", "stale", "failed"}
 _MAX_TEXT = 1000
 _MAX_LISTED = 100
@@ -65,6 +67,8 @@ class _FactsReader:
         self._free = 0
         self._seconds = 0.0
         self._selinux = False
+        self._apparmor = False
+        self._user = 0
         self._controller = ("", 0)
         self._installed: list[Installed] = []
         self._tools: set[str] = set()
@@ -100,6 +104,14 @@ class _FactsReader:
         self._selinux = rest == "1"
         return rest in {"0", "1"}
 
+    def _take_apparmor(self, rest: str) -> bool:
+        self._apparmor = rest == "1"
+        return rest in {"0", "1"}
+
+    def _take_user(self, rest: str) -> bool:
+        self._user = int(rest) if _NUMBER.fullmatch(rest) else -1
+        return self._user >= 0
+
     def _take_controller(self, rest: str) -> bool:
         lineage, _, epoch = rest.partition(" ")
         if not _TOKEN.fullmatch(lineage) or not _NUMBER.fullmatch(epoch):
@@ -130,7 +142,7 @@ class _FactsReader:
             selinux=self._selinux,
             unmanaged=tuple(sorted(self._unmanaged)),
         )
-        return Facts(profile, self._free, self._seconds)
+        return Facts(profile, self._free, self._seconds, self._user, self._apparmor)
 
 
 def read_outcomes(done: Completed, steps: Sequence[Step]) -> tuple[Outcome, ...]:

@@ -123,12 +123,15 @@ class Profile:
 class Facts:
     """The answer of a client to one look: its profile and what doesn't belong into it because it always changes.
 
-    `free` is the room below the install root in bytes. `seconds` is what the shell needed, without the network.
+    `free` is the room below the install root in bytes. `seconds` is what the shell needed, without the network. `user`
+    is the number of the user who looked, `apparmor` whether the kernel enforces it.
     """
 
     profile: Profile
     free: int
     seconds: float = 0.0
+    user: int = 0
+    apparmor: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from reconciler.contracts import Session
-    from reconciler.model.client import Client, Facts
+    from reconciler.model.client import Client, Facts, Layout
     from reconciler.workspace import Workspace
 
 LOW_DISK = 256 * 1024**2
@@ -42,17 +42,22 @@ def _examine(client: Client, work: Workspace) -> list[Check]:
         seconds, facts = work.reach.work(client, look)
     except UpdoserError as error:
         return [_failed(client, error)]
-    layouts = [component.layout for component in work.spec.components.values()]
-    targets = sum(len(layout.targets) for layout in layouts)
-    plain = any(layout.targets and layout.selinux == "none" for layout in layouts)
+    layouts = [component.layout for component in work.spec.components.values() if component.layout.targets]
     return [
         Check(client.name, "connection", "ok", f"connected in {seconds * 1000:.0f} ms"),
+        _rights(client, facts),
         _shell(client, facts),
         Check(client.name, "install_root", "ok", f"{client.install_root}, platform {facts.profile.platform}"),
         _tools(client, facts),
         _disk(client, facts),
-        _mandatory_access(client, facts, targets=targets, plain=plain),
+        _selinux(client, facts, layouts),
+        _apparmor(client, facts, layouts),
     ]
+
+
+def _rights(client: Client, facts: Facts) -> Check:
+    who = "root" if facts.user == 0 else f"user {facts.user}"
+    return Check(client.name, "become", "ok", f"works as {who}")
 
 
 def _failed(client: Client, error: UpdoserError) -> Check:
@@ -83,11 +88,21 @@ def _disk(client: Client, facts: Facts) -> Check:
     return Check(client.name, "disk", level, f"{size_text(facts.free)} free", fix)
 
 
-def _mandatory_access(client: Client, facts: Facts, *, targets: int, plain: bool) -> Check:
+def _selinux(client: Client, facts: Facts, layouts: Iterable[Layout]) -> Check:
     if not facts.profile.selinux:
         return Check(client.name, "SELinux", "ok", "not enforcing")
-    if targets and plain:
-        return Check(
-            client.name, "SELinux", "warn", "enforcing, and files go to other folders", "set `selinux: restore`"
-        )
-    return Check(client.name, "SELinux", "ok", "enforcing; files get the context of their folder")
+    if any(layout.selinux == "none" for layout in layouts):
+        finding = "enforcing, and files are installed in other folders without their label"
+        return Check(client.name, "SELinux", "warn", finding, "set `selinux: restore` for the component")
+    return Check(client.name, "SELinux", "ok", "enforcing; installed files get the label of their folder")
+
+
+def _apparmor(client: Client, facts: Facts, layouts: Iterable[Layout]) -> Check:
+    if not facts.apparmor:
+        return Check(client.name, "AppArmor", "ok", "not enforcing")
+    folders = sorted({target.to for layout in layouts for target in layout.targets if target.method == "link"})
+    if folders:
+        finding = f"enforcing, and {', '.join(folders)} gets links to {client.install_root}"
+        fix = f"let the daemon's profile read {client.install_root}/**, or install with `method: rename`"
+        return Check(client.name, "AppArmor", "warn", finding, fix)
+    return Check(client.name, "AppArmor", "ok", "enforcing; installed files are plain files in their folder")

@@ -31,7 +31,7 @@ from reconciler.spec.extend import lay_over
 from reconciler.spec.options import OptionReader
 from reconciler.spec.secrets import is_reference, missing, reference
 from reconciler.spec.suggest import suggestion
-from reconciler.spec.tree import Map, Seq, child_map, child_seq, plain, value_place
+from reconciler.spec.tree import Map, Seq, child_map, child_seq, plain, value_place, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -216,7 +216,7 @@ class Builder:
         found = {}
         for component in catalog.components.values():
             if every or component.id in nodes:
-                node = lay_over(common, child_map(nodes, component.id))
+                node = lay_over(common, written(child_map(nodes, component.id)))
                 found[component.id] = self._component(component, node)
         return found
 
@@ -266,7 +266,7 @@ class Builder:
         node.put("transport", transport, node.keys_at.get("transport", node.place), transport.place)
         local = transport.get("type") == "local"
         root = self._install_root(node if "install_root" in node else defaults, local=local, group=name, node=node)
-        labels = _texts(node if "labels" in node else defaults, "labels")
+        labels = _texts(node if "labels" in written(node) else defaults, "labels")
         clients = [
             self._client(entry, name, root, labels, local=local, names=names)
             for entry in child_seq(node, "clients")

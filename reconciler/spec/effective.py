@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import UsageError
 from reconciler.spec.suggest import suggestion
-from reconciler.spec.tree import DEFAULT, Map, Seq, value_place
+from reconciler.spec.tree import DEFAULT, Map, Seq, child_map, value_place, written
 
 if TYPE_CHECKING:
     from reconciler.spec.load import Loaded
@@ -63,18 +63,25 @@ def _step(node: Any, part: str, walked: list[str]) -> tuple[Any, Place, Key]:
 
 
 def _inherit(tree: Map) -> Map:
-    """Show in each group what it takes from `defaults`; the tree itself stays as it is."""
-    defaults, groups = tree.get("defaults"), tree.get("groups")
-    if not isinstance(defaults, Map) or not isinstance(groups, Map):
-        return tree
-    shown, listed = tree.copy(), groups.copy()
-    for name, group in groups.items():
-        full = group.copy()
-        for key in _INHERITED:
-            if key in defaults and (key not in full or full.values_at.get(key, DEFAULT).text is None):
-                full.take(key, defaults)
-        listed.put(name, full, groups.keys_at.get(name, DEFAULT), groups.values_at.get(name, DEFAULT))
-    shown.put("groups", listed, tree.keys_at.get("groups", DEFAULT), tree.values_at.get("groups", DEFAULT))
+    """Show in each group what it takes from `defaults`, and in each component what it takes from `*`.
+
+    The tree itself stays as it is.
+    """
+    shown = tree.copy()
+    for holder, source, keys in (
+        ("groups", child_map(tree, "defaults"), _INHERITED),
+        ("components", child_map(child_map(tree, "components"), "*"), None),
+    ):
+        if not isinstance(tree.get(holder), Map):
+            continue
+        listed = tree[holder].copy()
+        for name, entry in tree[holder].items():
+            full = entry.copy()
+            for key in source if keys is None else keys:
+                if key in source and key not in written(full):
+                    full.take(key, source)
+            listed.put(name, full, listed.keys_at.get(name, DEFAULT), listed.values_at.get(name, DEFAULT))
+        shown.put(holder, listed, tree.keys_at.get(holder, DEFAULT), tree.values_at.get(holder, DEFAULT))
     return shown
 
 

@@ -178,19 +178,12 @@ def plain(node: Any) -> Any:
     return node.raw if isinstance(node, Odd) else node
 
 
-def merged(base: Map, over: Map) -> Map:
-    """Lay one map over another: maps merge, everything else replaces. Neither is changed.
-
-    Keys keep the order of `base`, new ones follow. The merged map stands where `over` stands.
-    """
-    result = base.copy()
-    result.place = over.place
-    for key, value in over.items():
-        below = base.get(key)
-        if isinstance(value, Map) and isinstance(below, Map):
-            result.put(key, merged(below, value), over.keys_at.get(key, DEFAULT), over.values_at.get(key, DEFAULT))
-        else:
-            result.take(key, over)
+def written(node: Map) -> Map:
+    """Give the part of a map that somebody wrote: without the defaults of the schema."""
+    result = Map(node.place)
+    for key in node:
+        if node.values_at.get(key, DEFAULT).text is not None:
+            result.take(key, node)
     return result
 
 

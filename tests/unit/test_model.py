@@ -1,0 +1,241 @@
+"""Versions, patterns that select, durations, known_hosts, thresholds, and the bundled catalog."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.model.duration import duration_text, parse_duration
+from reconciler.model.known_hosts import KnownHosts, hashed_name
+from reconciler.model.release import content_digest, file_name_problem
+from reconciler.model.report import ComponentStatus
+from reconciler.model.select import parse
+from reconciler.model.version import SCHEMES, pattern_from_integer, pattern_to_integer
+from reconciler.planner.thresholds import breaches, parse_conditions
+from reconciler.spec.catalogs import catalog_path, component_list, read_catalog
+from tests.fakes import describe
+
+# --- versions -------------------------------------------------------------------------------------------------------
+
+numbers = st.integers(0, 10**9)
+TEXTS = {
+    "pattern": st.builds("{}.{}.{:02}".format, st.integers(1, 999), st.integers(100, 999), st.integers(0, 99)),
+    "dotted": st.lists(numbers, min_size=1, max_size=6).map(lambda fields: ".".join(map(str, fields))),
+    "integer": numbers.map(str),
+    "calver": st.builds("{:%Y.%m.%d}{}".format, st.dates(), st.sampled_from(["", ".1", ".2", ".10"])).filter(
+        lambda text: len(text.split(".")[0]) == 4
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@given(data=st.data())
+def test_versions_of_a_scheme_are_in_one_total_order_and_keep_their_spelling(name, data):
+    a, b, c = (SCHEMES[name].parse(data.draw(TEXTS[name])) for _ in range(3))
+    assert str(SCHEMES[name].parse(a.text)) == a.text
+    assert (a < b) + (b < a) + (a == b) == 1
+    assert not (a <= b <= c) or a <= c
+    assert (a == b) == (a.text == b.text)
+
+
+@given(roll=st.integers(1, 999), build=st.integers(0, 99))
+def test_after_pattern_999_the_roll_rises(roll, build):
+    scheme = SCHEMES["pattern"]
+    assert scheme.parse(f"{roll}.999.{build:02}") < scheme.parse(f"{roll + 1}.100.00")
+
+
+@given(TEXTS["pattern"])
+def test_the_integer_form_of_a_pattern_comes_back_and_keeps_the_order(text):
+    version = SCHEMES["pattern"].parse(text)
+    assert pattern_from_integer(pattern_to_integer(version)) == version
+    assert pattern_to_integer(SCHEMES["pattern"].parse("16.679.00")) == 1667900
+
+
+@pytest.mark.parametrize(
+    ("scheme", "text"),
+    [
+        *(("pattern", text) for text in ("16.67.00", "16.1000.00", "16.679.0", "016.679.00", "16.679")),
+        *(("dotted", text) for text in ("", "1.", "1..2", "01.2", "1.2.3.4.5.6.7", "1.a", "-1", "1\n", "١")),
+        *(("integer", text) for text in ("", "01", "1.0", "-1", "1" * 30)),
+        *(("calver", text) for text in ("2026.13.01", "2026.02.30", "26.01.01", "2026.1.1", "2026.01.01.0")),
+    ],
+)
+def test_what_is_no_version_is_refused_with_an_example(scheme, text):
+    assert not SCHEMES[scheme].accepts(text)
+    with pytest.raises(ValueError, match="such as"):
+        SCHEMES[scheme].parse(text)
+
+
+# --- selecting ------------------------------------------------------------------------------------------------------
+
+FLEET = {
+    "pc-1": (("branch",), ("eu", "canary")),
+    "pc-2": (("branch",), ("eu",)),
+    "db-1": (("dmz",), ("prod",)),
+    "eu": (("dmz",), ()),
+}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("*", "pc-1 pc-2 db-1 eu"),
+        ("pc-1,db-1", "pc-1 db-1"),
+        ("pc-1:db-1", "pc-1 db-1"),
+        ("pc-*", "pc-1 pc-2"),
+        ("branch", "pc-1 pc-2"),
+        ("eu", "pc-1 pc-2 eu"),
+        ("label=eu", "pc-1 pc-2"),
+        ("name=eu", "eu"),
+        ("group=dmz", "db-1 eu"),
+        ("branch:&canary", "pc-1"),
+        ("!branch", "db-1 eu"),
+        ("*:!db-*:!eu", ""),
+        ("&prod", "db-1"),
+        ("@failed", "pc-2"),
+        ("@failed:!pc-2", ""),
+        ("pc-[12]", "pc-1 pc-2"),
+    ],
+)
+def test_a_pattern_selects_what_ansible_users_expect(pattern, names):
+    selection = parse(pattern, {"failed": {"pc-2"}})
+    assert [
+        name for name, (groups, labels) in FLEET.items() if selection.matches(name, groups, labels)
+    ] == names.split()
+
+
+@pytest.mark.parametrize("pattern", ["", " ", ":", "a:&", "!", "@nobody"])
+def test_a_pattern_that_says_nothing_is_refused(pattern):
+    with pytest.raises(ValueError, match="pattern"):
+        parse(pattern, {"failed": set()})
+
+
+@given(st.text(max_size=30))
+def test_no_pattern_breaks_the_reader(pattern):
+    try:
+        parse(pattern).matches("a", ("b",), ("c",))
+    except ValueError as error:
+        assert str(error)  # noqa: PT017  (whether it raises depends on the text)
+
+
+# --- durations ------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 10**8))
+def test_a_duration_is_read_as_it_is_written(seconds):
+    span = timedelta(seconds=seconds)
+    assert parse_duration(duration_text(span)) == span
+
+
+@pytest.mark.parametrize("text", ["", "5", "5 m", "m", "-5m", "1.5h", "99999w", "5x"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(ValueError, match="duration|ten years"):
+        parse_duration(text)
+
+
+# --- files and digests ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["", "..", ".a", "-a", "a/b", "a\\b", "a\nb", "current", "x" * 256, "\x7f", "a\udc80"])
+def test_names_that_could_lead_elsewhere_are_refused(name):
+    assert file_name_problem(name)
+
+
+@pytest.mark.parametrize("name", ["lpt$vpn.679", "a b", "*", "'", '"', "grün", "$(id)", "currents"])
+def test_odd_names_are_allowed(name):
+    assert not file_name_problem(name)
+
+
+def test_the_digest_of_a_release_is_that_of_its_sums_listing():
+    files = [describe("b", b"2"), describe("a", b"1")]
+    assert content_digest(files) == content_digest(reversed(files))
+    assert content_digest(files) != content_digest([describe("a", b"2"), describe("b", b"1")])
+
+
+# --- known_hosts ----------------------------------------------------------------------------------------------------
+
+KEY, OTHER = "AAAA", "BBBB"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("h ssh-ed25519 AAAA comment", "trusted"),
+        ("other,h ssh-ed25519 AAAA", "trusted"),
+        ("* ssh-ed25519 AAAA", "trusted"),
+        ("*,!h ssh-ed25519 AAAA", "unknown"),
+        ("h ssh-ed25519 BBBB", "changed"),
+        ("h ssh-rsa BBBB", "changed"),
+        ("[h]:2222 ssh-ed25519 AAAA", "unknown"),
+        ("@revoked * ssh-ed25519 AAAA\nh ssh-ed25519 AAAA", "revoked"),
+        ("@cert-authority * ssh-rsa CCCC", "authority"),
+        ("@nonsense h ssh-ed25519 AAAA", "unknown"),
+        ("# h ssh-ed25519 AAAA\n\nh\nh ssh-ed25519\nh ssh-ed25519 !!", "unknown"),
+        (f"{hashed_name('h', b'x' * 20)} ssh-ed25519 AAAA", "trusted"),
+        ("|1|nonsense ssh-ed25519 AAAA", "unknown"),
+    ],
+)
+def test_known_hosts_judges_a_key(text, word):
+    assert KnownHosts(text).judge("h", "ssh-ed25519", KEY).word == word
+
+
+@given(st.text(max_size=200))
+def test_no_text_breaks_known_hosts(text):
+    assert KnownHosts(text).judge("h", "ssh-ed25519", KEY).word in {
+        "unknown",
+        "trusted",
+        "changed",
+        "revoked",
+        "authority",
+    }
+
+
+# --- thresholds -----------------------------------------------------------------------------------------------------
+
+
+def test_conditions_hold_for_numbers_shares_and_ages():
+    status = ComponentStatus("rules", "2", "2", updated=90, outdated=6, ahead=0, unknown=4, age=3 * 86400)
+    for text, met in {
+        "outdated>5": True,
+        "outdated>5%": True,
+        "outdated>6%": False,
+        "updated<95%": True,
+        "age>48h": True,
+        "age>7d": False,
+        "unknown>10,age>2d": True,
+        "ahead>0": False,
+    }.items():
+        assert bool(breaches(parse_conditions(text), [status])) == met, text
+
+
+@pytest.mark.parametrize("text", ["", "age", "age>5", "nothing>5", "outdated>x", "outdated=5", "a>1,,b>2"])
+def test_a_condition_that_says_nothing_is_refused(text):
+    with pytest.raises(ValueError, match="condition|duration|number"):
+        parse_conditions(text)
+
+
+# --- the bundled catalog --------------------------------------------------------------------------------------------
+
+
+def test_the_catalog_has_the_twenty_components_and_three_differ_by_scan_method(tmp_path):
+    problems = []
+    components = {
+        entry.id: entry for entry in component_list(read_catalog(catalog_path("officescan", tmp_path), problems))
+    }
+    assert not problems
+    assert len(components) == 20
+    only = {name: set(entry.scan_methods) for name, entry in components.items() if len(entry.scan_methods) == 1}
+    assert only == {
+        "smart-scan-agent-pattern": {"smart"},
+        "virus-pattern": {"conventional"},
+        "spyware-active-monitoring-pattern": {"conventional"},
+    }
+    assert {name for name, entry in components.items() if entry.duplicate} == {
+        "virus-pattern",
+        "smart-scan-agent-pattern",
+        "virus-cleanup-template",
+        "intellitrap-exception-pattern",
+        "spyware-pattern",
+        "spyware-active-monitoring-pattern",
+    }

@@ -1,0 +1,114 @@
+"""What a client answers is read as bytes from a stranger."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.client.protocol import read_facts, read_outcomes
+from reconciler.contracts import Completed
+from reconciler.errors import ClientError, OtherControllerError, ProtocolError
+from reconciler.model.client import Step
+from tests.fakes import make_release
+
+DIGEST = "a" * 64
+FACTS = f"""updoser 1 facts
+platform Linux x86_64
+began 100 3.5
+free 1024
+tool gzip
+tool zstd
+selinux 0
+controller abc 3
+installed rules 1 {DIGEST} - l{" "}
+installed engine 2.0 - 1.0 - engine/2.0/x was changed
+unmanaged /opt/x y
+end
+""".encode()
+RELEASE = make_release("rules", "2", {"a": b"x"})
+STEPS = (Step("rules", "", "", "2", RELEASE.digest, RELEASE.files),)
+
+
+def answer(data, status=0, stderr=b""):
+    return Completed(status, data, stderr)
+
+
+def test_an_answer_is_read_behind_whatever_a_login_shell_prints():
+    facts = read_facts(answer(b"Welcome!\nupdoser is great\n" + FACTS + b"bye\n"))
+    engine, rules = facts.profile.installed
+    assert (rules.component, rules.version, rules.digest, rules.previous, rules.layout) == (
+        "rules",
+        "1",
+        DIGEST,
+        "",
+        "l",
+    )
+    assert (engine.digest, engine.previous, engine.damage) == ("", "1.0", "engine/2.0/x was changed")
+    assert (facts.profile.platform, facts.profile.lineage, facts.profile.epoch) == ("linux-x86_64", "abc", 3)
+    assert (facts.free, facts.seconds, facts.profile.tools) == (1024 * 1024, 2.5, ("gzip", "zstd"))
+    assert facts.profile.unmanaged == ("/opt/x y",)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b"\nend\n", b"\n"),
+        (b"platform Linux x86_64\n", b""),
+        (b"platform Linux x86_64", b"platform ../.."),
+        (b"free 1024", b"free -5"),
+        (b"installed rules 1 ", b"installed ../x 1 "),
+        (b"installed rules 1 ", b"installed rules ../../1 "),
+        (b"installed engine", b"installed rules"),
+        (DIGEST.encode(), b"short"),
+        (b" engine/2.0/x was changed", b" "),
+        (b"controller abc 3", b"controller a/b 3"),
+        (b"tool gzip", b"tool rm -rf"),
+        (b"unmanaged", b"nonsense"),
+        (b"began 100 3.5", b"began x y"),
+        (b"selinux 0", b"selinux maybe"),
+    ],
+)
+def test_an_answer_that_no_client_gives_is_a_protocol_error(change):
+    assert change[0] in FACTS
+    with pytest.raises(ProtocolError):
+        read_facts(answer(FACTS.replace(*change, 1)))
+
+
+def test_texts_of_clients_cannot_move_the_cursor_or_break_a_line():
+    facts = read_facts(answer(FACTS.replace(b"was changed", b"\x1b[2J\r\x07 gone")))
+    assert facts.profile.installed[0].damage.isprintable()
+
+
+def test_outcomes_are_one_for_each_step_in_order():
+    good = f"updoser 1 outcomes\nrules changed 2 {DIGEST} \nend\n".encode()
+    (outcome,) = read_outcomes(answer(good), STEPS)
+    assert (outcome.status, outcome.version, outcome.digest) == ("changed", "2", DIGEST)
+    for bad in (good.replace(b"rules", b"engine"), good.replace(b"changed", b"great"), good.replace(b"\nend", b"")):
+        with pytest.raises(ProtocolError):
+            read_outcomes(answer(bad), STEPS)
+
+
+def test_refusals_of_the_client_become_our_errors_with_a_hint():
+    with pytest.raises(OtherControllerError, match="lineage abcdefgh, epoch 4"):
+        read_facts(answer(b"updoser 1 error\ncontroller abcdefghijk 4\nend\n"))
+    with pytest.raises(ClientError) as caught:
+        read_facts(answer(b"updoser 1 error\ninsecure / belongs to user 5\nend\n"))
+    assert caught.value.message == "/ belongs to user 5"
+    assert "must belong to root" in caught.value.hint
+    with pytest.raises(ProtocolError, match="exit status 3.*sh: oops"):
+        read_facts(answer(b"", 3, b"sh: oops\n"))
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_break_the_readers(data):
+    for reader in (read_facts, lambda done: read_outcomes(done, STEPS)):
+        for body in (data, b"updoser 1 facts\n" + data + b"\nend\n", b"updoser 1 outcomes\n" + data + b"\nend\n"):
+            with contextlib.suppress(ClientError, OtherControllerError):
+                reader(answer(body))
+
+
+@given(st.integers(0, len(FACTS) - 1), st.binary(max_size=4))
+def test_no_change_of_a_real_answer_breaks_the_reader(at, inserted):
+    with contextlib.suppress(ClientError, OtherControllerError):
+        read_facts(answer(FACTS[:at] + inserted + FACTS[at + 2 :]))
