@@ -17,10 +17,10 @@ from reconciler.client.requests import deploy_request, facts_request
 from reconciler.model.client import DeployReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
-    from reconciler.contracts import Become, Pipe
+    from reconciler.contracts import Become, Completed, Pipe
     from reconciler.model.client import DeployRequest, Facts
 
 FACTS_TIMEOUT = 120.0
@@ -29,9 +29,16 @@ DEPLOY_TIMEOUT = 3600.0
 
 
 @cache
-def client_script() -> bytes:
-    """Give the script that runs on clients."""
-    return files("reconciler.client").joinpath("client.sh").read_bytes()
+def client_script(operation: str = "") -> bytes:
+    """Give the script that runs on clients, or the part of it that one operation needs."""
+    folder = files("reconciler.client").joinpath("script")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sh"))
+    return b"\n".join(folder.joinpath(name).read_bytes() for name in names if _is_needed(name, operation))
+
+
+def _is_needed(name: str, operation: str) -> bool:
+    """Say whether an operation needs a part: looking needs none of those that change something (40 to 80)."""
+    return operation != "facts" or not "40" <= name[:2] <= "80"
 
 
 class ShellSession:
@@ -49,35 +56,35 @@ class ShellSession:
         """Take the pipe; `shell` is the command on the client that is a POSIX shell."""
         self._pipe = pipe
         self._fixed = bool(become and become.command)
-        self._command = _command(shell, become)
+        self._shell = shell
+        self._become = become
         self._facts_timeout = facts_timeout
         self._deploy_timeout = deploy_timeout
 
     def facts(self, install_root: str, *, verify: bool = False) -> Facts:
         """Look at the client in one round trip; see `contracts.Session`."""
-        request = facts_request(install_root, verify=verify)
-        return read_facts(self._pipe.run(self._command, self._sent([request]), timeout=self._facts_timeout))
+        request = [facts_request(install_root, verify=verify)]
+        return read_facts(self._run("facts", request, self._facts_timeout))
 
     def deploy(
         self, request: DeployRequest, content: Callable[[str], AbstractContextManager[BinaryIO]]
     ) -> DeployReport:
         """Carry out a request in one exec; see `contracts.Session`."""
-        stdin = self._sent(deploy_request(request, content))
-        done = self._pipe.run(self._command, stdin, timeout=self._deploy_timeout)
+        done = self._run("deploy", deploy_request(request, content), self._deploy_timeout)
         outcomes = read_outcomes(done, request.steps)
         sent = sum(file.size for step in request.steps for file in step.payload)
         return DeployReport(outcomes, sent)
 
-    def _sent(self, request: Iterable[bytes]) -> Iterator[bytes]:
-        if not self._fixed:
-            yield client_script()
-        yield from request
+    def _run(self, operation: str, request: Iterable[bytes], timeout: float) -> Completed:
+        script = b"" if self._fixed else client_script("" if operation == "deploy" else operation)
+        stdin = (piece for part in ((script,), request) for piece in part)
+        return self._pipe.run(_command(self._shell, self._become, len(script)), stdin, timeout=timeout)
 
 
-def _command(shell: str, become: Become | None) -> str:
+def _command(shell: str, become: Become | None, length: int) -> str:
+    """Give what the login shell runs: a command that reads a script of that length and runs it, or the fixed copy."""
     if become is not None and become.command:
         return f"exec sudo -n -- {shlex.quote(become.command)}"
-    length = len(client_script())
     # What is read is run only when it is whole: its last line says so.
     read = f"updoser=$(dd bs={length} count=1 iflag=fullblock 2>/dev/null)"
     run = '[ "${updoser##*#}" = " end" ] && eval "$updoser"'

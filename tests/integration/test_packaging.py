@@ -79,7 +79,7 @@ def test_the_wheel_has_the_files_of_the_checkout_and_no_others(site, tracked, fo
 def test_the_wheel_has_every_module_and_the_client_script(site, tracked):
     expected = {name for name in tracked if name.startswith("reconciler/")}
     assert expected <= set(files_below(site))
-    assert "reconciler/client/client.sh" in files_below(site)
+    assert "reconciler/client/script/10-common.sh" in files_below(site)
 
 
 def test_nothing_but_the_package_lies_at_the_top_of_site_packages(site):

@@ -44,7 +44,11 @@ CASES = {
         "did you mean `settle`?",
     ),
     "missing option of a plugin": ("sources: [{name: s, type: directory}]", "`path` is missing", ""),
-    "unknown plugin": ("sources: [{name: s, type: directoryy}]", "there is no source plugin `directoryy`", "`directory`"),
+    "unknown plugin": (
+        "sources: [{name: s, type: directoryy}]",
+        "there is no source plugin `directoryy`",
+        "`directory`",
+    ),
     "duplicate key": ("client_keep: 2\nclient_keep: 3", "the key `client_keep` stands here twice", "in line 2"),
     "tab": ("server:\n\tstore: x", "a tab can't indent YAML", "use spaces"),
     "version as a number": (

@@ -1,0 +1,95 @@
+# --- facts ----------------------------------------------------------------------------------------------------------
+
+read_controller() {
+	LINEAGE_HERE='' EPOCH_HERE=0
+	[ -f "$STATE/controller" ] && [ ! -L "$STATE/controller" ] || return 0
+	IFS=' '
+	read -r LINEAGE_HERE EPOCH_HERE rest <"$STATE/controller"
+	IFS=$NL
+	is_token "$LINEAGE_HERE" && is_number "$EPOCH_HERE" || fail damaged "$STATE/controller is malformed"
+}
+
+facts() {
+	for line in $HEADER; do
+		case $line in
+		'root '*) ROOT=${line#root } && is_folder "$ROOT" || fail protocol 'install_root is no absolute folder' ;;
+		verify) VERIFY=1 ;;
+		end) ;;
+		*) fail protocol "unknown directive: ${line%% *}" ;;
+		esac
+	done
+	check_root
+	ANSWER="platform $(uname -s -m)"
+	[ ! -r /proc/uptime ] || [ -z "$START" ] || { IFS=' ' read -r now rest </proc/uptime && ANSWER="$ANSWER${NL}began $START $now"; }
+	say_room "$NEAREST"
+	for tool in zstd bspatch gzip; do
+		! command -v $tool >/dev/null 2>&1 || ANSWER="$ANSWER${NL}tool $tool"
+	done
+	[ ! -r /sys/fs/selinux/enforce ] || { read -r enforcing </sys/fs/selinux/enforce && ANSWER="$ANSWER${NL}selinux $enforcing"; }
+	[ ! -r /sys/module/apparmor/parameters/enabled ] || { read -r enforcing </sys/module/apparmor/parameters/enabled && [ "$enforcing" != Y ] || ANSWER="$ANSWER${NL}apparmor 1"; }
+	ANSWER="$ANSWER${NL}user $ROOT_UID"
+	if [ -n "$ROOT_THERE" ]; then
+		read_controller
+		[ -z "$LINEAGE_HERE" ] || ANSWER="$ANSWER${NL}controller $LINEAGE_HERE $EPOCH_HERE"
+		say_installed
+	fi
+	answer facts
+}
+
+say_room() {
+	room=$(df -Pk "$1" 2>/dev/null)
+	room=${room##*"$NL"}
+	IFS=' '
+	set -- $room
+	IFS=$NL
+	[ $# -ge 6 ] && is_number "$4" && ANSWER="$ANSWER${NL}free $4"
+}
+
+say_installed() {
+	components=''
+	set +f
+	set -- "$R"/*/current
+	set -f
+	for path in "$@"; do
+		path=${path%/current} component=''
+		[ -L "$path" ] || component=${path##*/}
+		! is_component "$component" || components=$components$NL$component
+	done
+	survey "$components"
+	at=0 watched='' targets=''
+	for component in $components; do
+		at=$((at + 1))
+		eval "version=\$V_$at digest=\$D_$at previous=\$P_$at layout=\$L_$at wrong=\$W_$at"
+		[ -d "$R/$component/$previous" ] || previous=''
+		[ -z "$version" ] ||
+			ANSWER="$ANSWER${NL}installed $component $version ${digest:--} ${previous:--} ${layout:--} $wrong"
+		eval "watched=\$watched\$U_$at targets=\$targets\$T_$at"
+	done
+	say_unmanaged "$watched" "$targets"
+}
+
+# say_unmanaged FOLDERS TARGETS: names what is in watched folders and wasn't put there by us, the first hundred.
+say_unmanaged() {
+	shown=0 looked=$NL targets=$2
+	for folder in $1; do
+		case $looked in *"$NL$folder$NL"*) continue ;; esac
+		looked=$looked$folder$NL
+		set +f
+		set -- "$folder"/*
+		set -f
+		for entry in "$@"; do
+			[ -e "$entry" ] || [ -L "$entry" ] || continue
+			case $targets$NL in *"$NL$entry$NL"*) continue ;; esac
+			shown=$((shown + 1))
+			[ $shown -le 100 ] || return 0
+			ANSWER="$ANSWER${NL}unmanaged $entry"
+		done
+	done
+}
+
+# answer KIND: prints what was found, at the end of everything.
+answer() {
+	cleanup
+	printf 'updoser 1 %s\n%s\nend\n' "$1" "${ANSWER#"$NL"}" 2>/dev/null
+	exit 0
+}

@@ -1,0 +1,171 @@
+# --- settling -------------------------------------------------------------------------------------------------------
+# Versions and manifests come to their places, and to the disk, before any switch.
+
+# Under the lock: what was surveyed before the bytes came must still be so.
+recheck() {
+	read_controller
+	refuse_foreign
+	at=0
+	while [ $at -lt $COUNT ]; do
+		at=$((at + 1))
+		eval "verdict=\$M_$at component=\$C_$at version=\$V_$at head=\$H_$at"
+		case $verdict in go | layout) ;; *) continue ;; esac
+		now=''
+		[ ! -L "$R/$component/current" ] || now=$(readlink "$R/$component/current")
+		first=''
+		[ -z "$head" ] || IFS= read -r first <"$STATE/manifests/$component@$version"
+		if [ "$version" != unknown ] && [ "$now" != "$version" ] || [ "$first" != "$head" ]; then
+			fails $at 'somebody else changed it meanwhile'
+		fi
+	done
+}
+
+refuse_foreign() {
+	[ -n "$LINEAGE_HERE" ] || return 0
+	[ "$LINEAGE_HERE" = "$LINEAGE" ] || fail controller "$LINEAGE_HERE $EPOCH_HERE"
+	[ "$EPOCH_HERE" -le "$EPOCH" ] || fail controller "$LINEAGE_HERE $EPOCH_HERE"
+}
+
+# Rule 7. Brings versions and manifests to their places, and all to the disk, before any switch.
+settle() {
+	if [ "$LINEAGE_HERE $EPOCH_HERE" != "$LINEAGE $EPOCH" ]; then
+		printf '%s %s\n' "$LINEAGE" "$EPOCH" >"$STAGE/controller" && mv -fT "$STAGE/controller" "$STATE/controller" ||
+			fail unwritable "$STATE can't be written"
+	fi
+	place_versions
+	files='' fixed='' durable='' at=0
+	while [ $at -lt $COUNT ]; do
+		at=$((at + 1))
+		eval "verdict=\$M_$at component=\$C_$at"
+		[ "$verdict" = go ] || continue
+		expect $at
+		files=$files$paths fixed=$fixed$NL$R/$component/$version
+		durable=$durable$NL$R/$component/$version$NL$R/$component$NL$STATE/manifests/$component@$version
+		for path in $paths; do durable=$durable$NL$R/$path; done
+	done
+	[ -n "$files" ] || return 0
+	batch "$fixed" chmod 0555 --
+	STAMPS=''
+	[ -z "$STAT" ] || STAMPS=$(cd "$R" && batch "$files" stat -c "$STAMP" --)
+	set -- $STAMPS
+	at=0
+	while [ $at -lt $COUNT ]; do
+		at=$((at + 1))
+		eval "verdict=\$M_$at from=\$V_$at previous=\$P_$at"
+		[ "$verdict" = go ] || continue
+		expect $at
+		[ "$from" = "$version" ] || previous=$from
+		[ "$previous" != unknown ] || previous=''
+		stamped=''
+		for path in $paths; do
+			while [ $# -gt 0 ] && [ "${1#*|*|}" != "$path" ]; do shift; done
+			stamped=$stamped$NL${1:-$NOSTAMP$path}
+		done
+		eval "P_$at=\$previous G_$at=\$stamped"
+		write_manifest $at || fails $at "$STATE/manifests can't be written"
+	done
+	make_durable "$durable$NL$STATE/manifests$NL$STATE"
+}
+
+# Brings what was received to its folders: all at once by hard links where every version is new, else one by one.
+place_versions() {
+	components='' all_new=1 at=0
+	while [ $at -lt $COUNT ]; do
+		at=$((at + 1))
+		eval "verdict=\$M_$at component=\$C_$at version=\$TV_$at"
+		[ "$verdict" = go ] || continue
+		components=$components$NL$component
+		if [ -e "$R/$component/$version" ] || [ -L "$R/$component/$version" ] || [ -L "$R/$component" ]; then all_new=''; fi
+	done
+	[ -n "$components" ] || return 0
+	link_into() { cp -lR -- "$@" "$R/"; }
+	if [ -z "$all_new" ] || ! batch "$components" link_into 2>/dev/null; then place_one_by_one; fi
+	rm -rf -- "$TREE"
+}
+
+place_one_by_one() {
+	at=0
+	while [ $at -lt $COUNT ]; do
+		at=$((at + 1))
+		eval "verdict=\$M_$at component=\$C_$at version=\$TV_$at from=\$V_$at"
+		[ "$verdict" = go ] || continue
+		if [ -L "$R/$component" ] || ! [ -d "$R/$component" ] && ! mkdir -- "$R/$component" 2>/dev/null; then
+			fails $at "$R/$component can't be made"
+		elif [ "$from" = "$version" ]; then
+			expect $at
+			replace_files || fails $at "$R/$component/$version can't be written"
+		elif { [ -e "$R/$component/$version" ] || [ -L "$R/$component/$version" ]; } &&
+			! clear_away "$R/$component/$version"; then
+			fails $at "$R/$component/$version can't be replaced"
+		else
+			mv -fT "$TREE/$component/$version" "$R/$component/$version" || fails $at "$R/$component can't be written"
+		fi
+	done
+}
+
+# replace_files: puts new bytes under the names of the version that is in force, one rename for each file.
+replace_files() {
+	folder=$R/$component/$version
+	[ -d "$folder" ] || mkdir -- "$folder" || return 1
+	chmod u+rwx "$folder" || return 1
+	for path in $paths; do
+		[ ! -d "$R/$path" ] || [ -L "$R/$path" ] || clear_away "$R/$path" || return 1
+		mv -fT "$TREE/$path" "$R/$path" || return 1
+	done
+	set +f
+	set -- "$folder"/* "$folder"/.[!.]* "$folder"/..?*
+	set -f
+	for entry in "$@"; do
+		[ -e "$entry" ] || [ -L "$entry" ] || continue
+		case "$paths$NL" in *"$NL$component/$version/${entry##*/}$NL"*) continue ;; esac
+		clear_away "$entry" || return 1
+	done
+}
+
+clear_away() {
+	COUNT_TRASH=$((${COUNT_TRASH:-0} + 1))
+	chmod u+rwx "$1" 2>/dev/null
+	mv -fT "$1" "$STAGE/trash.$COUNT_TRASH"
+}
+
+# write_manifest N: from G_n, the stamped files, and I_n, the targets; without I_n, their paths with no stamp.
+write_manifest() {
+	eval "component=\$C_$1 version=\$TV_$1 digest=\$TD_$1 layout=\$TL_$1 previous=\$P_$1 lines=\$S_$1 stamped=\$G_$1 placed=\${I_$1:-}"
+	step_of=$1
+	text="manifest $component $version $digest ${previous:--} $layout"
+	set -- $stamped
+	files='' method='' folder=''
+	for line in $lines; do
+		rest=${line#* }
+		case $line in
+		'file '*)
+			sized=${rest#* }
+			files="$files$NL${sized% "${sized#* * }"} ${sized#* * }"
+			stamp=$NOSTAMP$component/$version/${sized#* * }
+			if [ $# -gt 0 ] && [ "${1#*|*|}" = "${stamp#"$NOSTAMP"}" ]; then stamp=$1 && shift; fi
+			text="$text${NL}f ${sized% "${sized#* * }"} $stamp"
+			;;
+		'into '*) method=${rest%% *} folder=${rest#* * * * * } ;;
+		'name '*)
+			sized=${files#*"$NL"}
+			for line in $files; do [ "${line#* * }" != "$rest" ] || sized=${line% "$rest"}; done
+			[ "$method" != link ] || sized="${sized%% *} -"
+			stamp=$NOSTAMP$folder/$rest
+			for line in $placed; do [ "${line#*|*|}" != "$folder/$rest" ] || stamp=$line; done
+			text="$text${NL}i $sized $stamp"
+			;;
+		'watch '*) text="$text${NL}w $rest" ;;
+		esac
+	done
+	eval "from=\$V_$step_of"
+	if [ "$from" != "$version" ] && [ ! -L "$STATE/manifests/$component@$version" ]; then
+		# Nothing leads to this version yet, and one that is cut short is no manifest.
+		printf '%s\nend\n' "$text" >"$STATE/manifests/$component@$version"
+	else
+		printf '%s\nend\n' "$text" >"$STAGE/manifest" && mv -fT "$STAGE/manifest" "$STATE/manifests/$component@$version"
+	fi
+}
+
+make_durable() {
+	batch "$1" sync -- 2>/dev/null || sync
+}

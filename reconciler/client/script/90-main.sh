@@ -1,0 +1,19 @@
+# --- main -----------------------------------------------------------------------------------------------------------
+
+identify
+VERIFY='' ROOT='' KEEP='' LINEAGE='' EPOCH='' ANSWER='' STAMPS='' mount_of='' room_of=''
+STAT=''
+! command -v stat >/dev/null 2>&1 || STAT=1
+IFS=' '
+read -r word protocol operation length rest
+IFS=$NL
+[ "$word" = updoser ] && [ "$protocol" = 1 ] || fail protocol "this client speaks protocol 1, not ${protocol:-none}"
+is_number "$length" && [ "$length" -ge 1 ] && [ "$length" -le 16777216 ] || fail protocol 'the header has no length'
+HEADER=$(dd bs="$length" count=1 iflag=fullblock 2>/dev/null)
+[ "${HEADER##*"$NL"}" = end ] || fail cut 'the request was cut short'
+case $operation in
+facts) facts ;;
+deploy) deploy ;;
+*) fail protocol "unknown operation: $operation" ;;
+esac
+# end
