@@ -72,7 +72,12 @@ plan_options = together(
     click.option("--adopt", is_flag=True, help="Take over clients of a controller whose state was lost."),
     DIFF,
     SIGN,
-    click.option("--detailed-exitcode", "detailed", is_flag=True, help="Exit with 2 when changes are due."),
+    click.option(
+        "--detailed-exitcode",
+        "detailed",
+        is_flag=True,
+        help="Exit a plan with 2 when changes are due or there is drift.",
+    ),
 )
 
 

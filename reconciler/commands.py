@@ -120,7 +120,7 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
     error = verdict_error(report, max_unreachable=options.max_unreachable)
     if error is not None:
         raise error
-    return CHANGES_DUE if options.planning.detailed and not made.empty else 0
+    return 0
 
 
 def _accepted_plan(work: Workspace, file: Path, options: PlanOptions) -> Plan | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
@@ -53,9 +54,13 @@ class Terminal:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def ask(self, question: str) -> str:
-        """Ask a person, who sees the question on stderr; no answer is an empty one."""
+        """Ask a person, who sees the question on stderr; no answer is an empty one, Ctrl-C ends the command."""
         _write(sys.stderr, question)
-        return sys.stdin.readline().strip()
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return sys.stdin.readline().strip()
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 def _write(stream: TextIO, text: str) -> None:
@@ -112,11 +117,6 @@ class EventLog:
                 self._file.close()
                 self._file = None
 
-    def pause(self) -> None:
-        """Take the bar away before something else is written or asked; the next start brings it back."""
-        if self._bar is not None:
-            self._bar.close()
-
 
 def _line(event: Event) -> str:
     mark = {"warning": "warning: ", "error": "error: "}.get(event.level, "")
@@ -168,6 +168,8 @@ class _Bar:
             self._trouble += 1
             self._progress.console.print(self._terminal.mask(_line(event)), markup=False, highlight=False)
         self._progress.update(self._task, advance=1, trouble=f"{self._trouble} in trouble" if self._trouble else "")
+        if self._progress.finished:
+            self.close()
 
     def close(self) -> None:
         if self._progress is not None:

@@ -1,0 +1,85 @@
+"""What a person at a terminal sees: a question, progress, and no answer taken for a yes."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.fleet import ROOT, Fleet
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    made = Fleet(tmp_path)
+    made.release("rules", "1", rules_txt=b"one\n")
+    return made
+
+
+def talk(fleet, *arguments, answer):
+    """Run a command on a terminal, answer its question, and give its exit code and all that was shown."""
+    master, slave = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "reconciler", *arguments],
+        cwd=fleet.folder, env=environment, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+    )  # fmt: skip
+    os.close(slave)
+    shown, asked, deadline = "", False, time.monotonic() + 60
+    try:
+        while time.monotonic() < deadline:
+            if not select.select([master], [], [], 1)[0]:
+                continue
+            try:
+                chunk = os.read(master, 65536)
+            except OSError:
+                break
+            shown += chunk.decode(errors="replace")
+            if "Enter a value: " in shown and not asked:
+                asked = True
+                os.write(master, answer.encode())
+        return process.wait(30), shown
+    finally:
+        os.close(master)
+        process.kill()
+
+
+def test_yes_carries_the_plan_out_and_progress_is_shown(fleet):
+    code, shown = talk(fleet, "apply", answer="yes\n")
+    assert code == 0, shown
+    assert "Only 'yes' will be accepted" in shown
+    assert "looking at 3 clients" in shown
+    assert "3/3" in shown
+    assert fleet.current("c1", "rules") == {"rules.txt": b"one\n"}
+
+
+@pytest.mark.parametrize("answer", ["y\n", "no\n", "\n", "YES\n", "\x04"])
+def test_nothing_else_is_taken_for_a_yes(fleet, answer):
+    code, shown = talk(fleet, "apply", answer=answer)
+    assert code == 1, shown
+    assert "apply cancelled; nothing was changed" in shown
+    assert not (fleet.folder / "clients").exists()
+
+
+def test_ctrl_c_at_the_question_changes_nothing_and_leaves_no_lock(fleet):
+    code, shown = talk(fleet, "apply", answer="\x03")
+    assert code == 130, shown
+    assert not (fleet.folder / "clients").exists()
+    assert fleet.apply().code == 0
+
+
+def test_a_reader_that_goes_away_is_no_error_of_ours(fleet):
+    command = f"{sys.executable} -m reconciler plan --format json | head -c 1"
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=fleet.folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+    )
+    assert b"Traceback" not in done.stderr
+    assert b"Exception ignored" not in done.stderr
