@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.assembly import at_work, list_program, new_id, read_spec
 from reconciler.client.session import client_script as script_of_clients
-from reconciler.errors import OutcomeError, UsageError
+from reconciler.errors import InterruptedRunError, OutcomeError, UsageError
 from reconciler.execute.accept import accept_plan
 from reconciler.execute.engine import run_plan
 from reconciler.execute.outcome import verdict_error
@@ -112,6 +112,8 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
             return 0
         show = desk.terminal.result if desk.form == "text" else desk.terminal.note
         show(render_plan(plan_document(made), "text", names=options.planning.names))
+        if work.means.stop.is_set():
+            raise InterruptedRunError("interrupted; nothing was changed")
         if not made.empty and not options.file and not _approve(desk, options):
             raise OutcomeError("apply cancelled; nothing was changed")
         report = run_plan(made, work, forks=options.planning.sight.forks)

@@ -55,9 +55,9 @@ class Terminal:
 
     def ask(self, question: str) -> str:
         """Ask a person, who sees the question on stderr; no answer is an empty one, Ctrl-C ends the command."""
-        _write(sys.stderr, question)
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
+            _write(sys.stderr, question)
             return sys.stdin.readline().strip()
         finally:
             signal.signal(signal.SIGINT, before)

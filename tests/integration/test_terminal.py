@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,8 @@ import time
 import pytest
 
 from tests.fleet import ROOT, Fleet
+
+CTRL_C = "\x03"
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def talk(fleet, *arguments, answer):
             shown += chunk.decode(errors="replace")
             if "Enter a value: " in shown and not asked:
                 asked = True
-                os.write(master, answer.encode())
+                process.send_signal(signal.SIGINT) if answer == CTRL_C else os.write(master, answer.encode())
         return process.wait(30), shown
     finally:
         os.close(master)
@@ -65,7 +68,7 @@ def test_nothing_else_is_taken_for_a_yes(fleet, answer):
 
 
 def test_ctrl_c_at_the_question_changes_nothing_and_leaves_no_lock(fleet):
-    code, shown = talk(fleet, "apply", answer="\x03")
+    code, shown = talk(fleet, "apply", answer=CTRL_C)
     assert code == 130, shown
     assert not (fleet.folder / "clients").exists()
     assert fleet.apply().code == 0
