@@ -81,8 +81,11 @@ def at_work(desk: Desk) -> Iterator[Workspace]:
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals(desk.terminal.note))
         stack.enter_context(log.to(desk.events))
-        means = Means(run_id, utc_now, _secrets(desk, loaded.spec), log, stop)
-        state = stack.enter_context(scratch_state(loaded.spec.server.state, utc_now)) if desk.no_exec else None
+        state, folder = None, None
+        if desk.no_exec:  # nothing that such a spec names is written to
+            state = stack.enter_context(scratch_state(loaded.spec.server.state, utc_now))
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="updoser-")))
+        means = Means(run_id, utc_now, _secrets(desk, loaded.spec), log, stop, folder)
         work = stack.enter_context(open_workspace(loaded.spec, means, state=state))
         yield replace(work, notes=loaded.notes)
 

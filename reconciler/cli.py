@@ -113,7 +113,7 @@ def init(context: click.Context, /, file: Path, catalog: str | None, inventory: 
 @click.option("--no-exec", is_flag=True, help="Run nothing that the file names, and resolve no secret.")
 @click.pass_context
 def validate(context: click.Context, /, effective: str | None, no_exec: bool, **options: Any) -> int:
-    """Check the file; every problem is told at once, with its place."""
+    """Check the file, and tell every problem at once."""
     from reconciler import commands
 
     return commands.validate(desk_of(context, options, no_exec=no_exec), effective)
@@ -151,7 +151,10 @@ def plan(context: click.Context, /, no_exec: bool, **options: Any) -> int:
 )
 @click.pass_context
 def apply(context: click.Context, /, plan_file: Path | None, check: bool, **options: Any) -> int:
-    """Bring the fleet to what the file declares, or carry out a plan file."""
+    """Bring the fleet to what the file declares.
+
+    With PLAN_FILE, carry out exactly that plan.
+    """
     from reconciler import commands
 
     desk = desk_of(context, options)
@@ -196,7 +199,7 @@ def show(context: click.Context, /, plan_file: Path, form: str, names: bool) -> 
 )
 @click.pass_context
 def status(context: click.Context, /, **options: Any) -> int:
-    """Show how far the fleet is: rates, versions and ages by component and group."""
+    """Show how far the fleet is, by component and group."""
     from reconciler import commands
 
     order = commands.StatusOptions(sight_of(options), options["within"], options["max_age"], options["fail_on"])
@@ -222,7 +225,7 @@ def history(context: click.Context, /, run_id: str, last: int, **options: Any) -
 @click.option("--forks", type=click.IntRange(1, 1024), default=4, show_default=True, help="Clients at a time.")
 @click.pass_context
 def doctor(context: click.Context, /, clients: tuple[str, ...], client_script: bool, forks: int, **options: Any) -> int:
-    """Check the way to clients and what they have; say for each trouble what fixes it."""
+    """Check the way to clients, and say what fixes it."""
     from reconciler import commands
 
     if client_script:
@@ -256,7 +259,7 @@ def release_add(
 @spec_options
 @click.pass_context
 def plugins(context: click.Context, /, **options: Any) -> int:
-    """List the plugins that there are, and where they come from."""
+    """List the plugins that there are."""
     from reconciler import commands
 
     return commands.plugins(desk_of(context, options))
@@ -267,7 +270,10 @@ def plugins(context: click.Context, /, **options: Any) -> int:
 @together(FILE, VARIABLES)
 @click.pass_context
 def unlock(context: click.Context, /, lock_id: str, **options: Any) -> int:
-    """Take away the lock of a run that is gone; the refused command names its id."""
+    """Take away the lock of a run that is gone.
+
+    The command that was refused names LOCK_ID.
+    """
     from reconciler import commands
 
     return commands.unlock(desk_of(context, options), lock_id)

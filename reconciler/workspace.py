@@ -19,6 +19,7 @@ from reconciler.storage.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
+    from pathlib import Path
 
     from reconciler.contracts import Executor, Inventory, Session, Source, Transport
     from reconciler.model.events import Emit
@@ -31,7 +32,8 @@ _EXECUTOR = PluginConfig("executor", "threads")
 class Means:
     """What comes from outside of the spec: the time, secrets, a way to stop, and who is told what happens.
 
-    `run_id` names the run, should this become one: in the history, and in all of its events.
+    `run_id` names the run, should this become one: in the history, and in all of its events. `work` is the folder in
+    which plugins keep files of their own; None: below the store.
     """
 
     run_id: str
@@ -39,6 +41,7 @@ class Means:
     secret: Callable[[SecretRef], str]
     emit: Emit
     stop: Event
+    work: Path | None = None
 
 
 class Plugins:
@@ -78,7 +81,7 @@ class Plugins:
             return self._made[key]
 
     def _context(self, config: PluginConfig, owner: str) -> Context:
-        work = self._spec.server.store / "work" / config.kind / (owner or config.name)
+        work = (self._means.work or self._spec.server.store / "work") / config.kind / (owner or config.name)
         try:
             work.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reconciler.errors import SpecError
+from reconciler.errors import Problem, SpecError
 from reconciler.spec.build import Builder
 from reconciler.spec.extend import read_extended
 from reconciler.spec.template import render_tree
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from reconciler.errors import Problem
     from reconciler.model.spec import Spec
     from reconciler.spec.tree import Map
 
@@ -54,6 +53,10 @@ def load(
     """
     environ = os.environ if environ is None else environ
     problems: list[Problem] = []
+    if not path.exists():
+        raise SpecError(
+            [Problem("the file isn't there", str(path), hint="`updoser init` writes one; -f names another")]
+        )
     try:
         tree = read_extended(path, problems)
         problems += render_tree(tree, variables or {}, environ, no_exec=no_exec)

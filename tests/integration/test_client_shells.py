@@ -309,6 +309,18 @@ def test_a_first_install_that_fails_leaves_nothing_in_force(machine):
     assert machine.facts().installed == ()
 
 
+def test_installed_files_get_the_label_of_their_folder_where_selinux_has_one(machine, monkeypatch):
+    tools, target = machine.folder / "bin", machine.folder / "daemon"
+    tools.mkdir()
+    target.mkdir()
+    (tools / "restorecon").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >>{machine.folder}/labelled\n')
+    (tools / "restorecon").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    machine.install("rules", "1", {"a": b"one"}, Layout((into(target),), selinux="restore"))
+    assert (machine.folder / "labelled").read_text() == f"--\n{target}/a\n"
+    assert not machine.facts().installed[0].damage
+
+
 def test_a_target_folder_that_is_not_there_fails_its_step_only(machine):
     layout = Layout((into(machine.folder / "missing"),))
     outcomes = machine.deploy(

@@ -475,6 +475,7 @@ def test_a_plan_for_files_from_anyone_runs_nothing_and_writes_no_state(fleet):
     assert "--no-exec" in done.out
     assert not (fleet.folder / "was-run").exists()
     assert not (fleet.folder / "state.db").exists()
+    assert not (fleet.folder / "store").exists()
 
 
 def test_nothing_that_a_user_does_wrong_shows_a_traceback(fleet):

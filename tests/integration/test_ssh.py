@@ -266,6 +266,20 @@ def test_a_user_without_rights_becomes_root_by_sudo(tmp_path):
             assert "can't be read by user" in refused.out or "belongs to" in refused.out
 
 
+def test_a_secret_shows_up_nowhere(ssh_fleet, tmp_path):
+    fleet = fleet_of(ssh_fleet, tmp_path, ssh_fleet.addresses[:1], password={"env": "SSH_PASSWORD"})
+    fleet.spec["groups"]["all"]["transport"]["user"] = "s3cret-s3cret"  # as a user who mixes the two up would
+    fleet.write()
+    done = fleet.run("apply", "--auto-approve", "--events", "events", "--diff", SSH_PASSWORD="s3cret-s3cret")
+    assert done.code == 4
+    assert "********" in done.out
+    assert "s3cret" not in done.out + done.err
+    assert "s3cret" not in (fleet.folder / "events").read_text()
+    without = fleet.run("validate")
+    assert without.code == 65
+    assert "SSH_PASSWORD isn't set" in without.err
+
+
 def test_connections_from_many_threads_share_what_was_read_once(transport, look, ssh_fleet):
     one, ready = transport(), threading.Barrier(6)
 
