@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from reconciler.errors import UpdoserError
 from reconciler.model.events import Event
 from reconciler.present.document import time_text
+from reconciler.present.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,7 +121,7 @@ class EventLog:
 
 def _line(event: Event) -> str:
     mark = {"warning": "warning: ", "error": "error: "}.get(event.level, "")
-    return f"{event.time:%H:%M:%S} {mark}{event.message}"
+    return f"{event.time:%H:%M:%S} {mark}{printable(event.message)}"
 
 
 class _Bar:

@@ -56,7 +56,7 @@ def table(rows: Iterable[Sequence[str]], *, right: frozenset[int] = frozenset())
 
     Control characters in cells (a client's message, say) are shown as `?`: they can't move the cursor or add a line.
     """
-    lines = [tuple(_printable(cell) for cell in row) for row in rows]
+    lines = [tuple(printable(cell) for cell in row) for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     return [
         "  ".join(
@@ -67,7 +67,13 @@ def table(rows: Iterable[Sequence[str]], *, right: frozenset[int] = frozenset())
     ]
 
 
-def _printable(text: str) -> str:
+def _page(lines: Iterable[str]) -> str:
+    """Join lines to a text; what could move the cursor or add a line, wherever it came from, is shown as `?`."""
+    return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def printable(text: str) -> str:
+    """Show as `?` what could move the cursor or add a line."""
     return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
 
 
@@ -98,7 +104,7 @@ def plan_text(document: Mapping[str, Any], *, names: bool = False) -> str:
         lines += ["", f"Gone from the inventory ({len(document['gone'])}): {name_list(document['gone'], every=names)}"]
     if not document["changes"]:
         lines += ["", "No changes. " + _quiet(document)]
-    return "\n".join(lines) + "\n"
+    return _page(lines)
 
 
 def _quiet(document: Mapping[str, Any]) -> str:
@@ -243,7 +249,7 @@ def status_text(document: Mapping[str, Any]) -> str:
             lines += _component_table(behind) if behind else []
     if document["sources"]:
         lines += ["", "Sources", *table(_source_row(source) for source in document["sources"])]
-    return "\n".join(lines) + "\n"
+    return _page(lines)
 
 
 def _status_head(document: Mapping[str, Any]) -> str:
@@ -307,7 +313,7 @@ def report_text(document: Mapping[str, Any]) -> str:
         rows = [(f"  {group}", *map(number_text, counts.values())) for group, counts in document["recap"].items()]
         lines += [*table([head, *rows], right=frozenset(range(1, len(head)))), ""]
     lines.append(_report_end(document))
-    return "\n".join(lines) + "\n"
+    return _page(lines)
 
 
 def _failure(failure: Mapping[str, Any]) -> str:
@@ -341,7 +347,7 @@ def history_text(runs: Sequence[Mapping[str, Any]]) -> str:
         )
         for run in runs
     ]
-    return "\n".join(table([head, *rows], right=frozenset({5, 6, 7}))) + "\n"
+    return _page(table([head, *rows], right=frozenset({5, 6, 7})))
 
 
 def run_text(run: Mapping[str, Any]) -> str:
@@ -359,7 +365,7 @@ def run_text(run: Mapping[str, Any]) -> str:
         )
         for entry in run["entries"]
     ]
-    return "\n".join([head, *(table(rows) if rows else ["  nothing was changed"])]) + "\n"
+    return _page([head, *(table(rows) if rows else ["  nothing was changed"])])
 
 
 def checks_text(document: Mapping[str, Any]) -> str:
@@ -369,10 +375,10 @@ def checks_text(document: Mapping[str, Any]) -> str:
     for line, check in zip(table(rows), document["checks"], strict=True):
         lines.append(line)
         if check["fix"]:
-            lines.append(f"    fix: {_printable(check['fix'])}")
+            lines.append(f"    fix: {printable(check['fix'])}")
     bad = sum(1 for check in document["checks"] if check["level"] != "ok")
     lines.append(f"{count_text(len(rows), 'check')}, {bad} not ok")
-    return "\n".join(lines) + "\n"
+    return _page(lines)
 
 
 def valid_text(document: Mapping[str, Any]) -> str:
@@ -386,4 +392,4 @@ def valid_text(document: Mapping[str, Any]) -> str:
 def plugins_text(document: Mapping[str, Any]) -> str:
     """Render the plugins that there are."""
     rows = [(plugin["kind"], plugin["name"], plugin["origin"]) for plugin in document["plugins"]]
-    return "\n".join(table([("kind", "name", "from"), *rows])) + "\n"
+    return _page(table([("kind", "name", "from"), *rows]))

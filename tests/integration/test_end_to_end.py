@@ -7,8 +7,9 @@ import stat
 import time
 
 import pytest
+from jsonschema import Draft202012Validator
 
-from tests.fleet import Fleet
+from tests.fleet import ROOT, Fleet
 
 NOTHING = "Plan: 0 downloads (0 B), 0 changes on 0 of 3 clients (0 B)"
 
@@ -445,6 +446,9 @@ def test_events_are_json_lines(fleet):
     lines = [json.loads(line) for line in (fleet.folder / "events.jsonl").read_text().splitlines()]
     assert {"run_started", "download_finished", "client_finished", "run_finished"} <= {line["type"] for line in lines}
     assert len({line["run_id"] for line in lines}) == 1
+    schema = json.loads((ROOT / "schema/events.schema.json").read_text())
+    for line in lines:
+        Draft202012Validator(schema).validate(line)
 
 
 def test_doctor_names_what_is_wrong_and_the_line_that_mends_it(fleet):

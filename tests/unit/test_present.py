@@ -1,0 +1,153 @@
+"""What people read: hostile names can't break it, and nothing that isn't known is called fine."""
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from reconciler import errors
+from reconciler.execute.outcome import verdict_error
+from reconciler.model.client import Profile
+from reconciler.model.plan import Basis, Finding, Plan
+from reconciler.model.report import RECAP, Failure, Report
+from reconciler.model.spec import Hold
+from reconciler.observe.cohorts import NEVER_SEEN, Choice, gather_cohorts
+from reconciler.present.document import plan_document, report_document
+from reconciler.present.markdown import block
+from reconciler.present.render import render_plan
+from reconciler.present.text import plan_text, report_text, size_text, span_text
+from reconciler.spec.changes import spec_changes
+from reconciler.storage.state import Identity
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+HOSTILE = "x\x1b[2J\r\n| `a` <script> @everyone *b* [c](d)"
+
+
+def hostile_plan():
+    finding = Finding(HOSTILE, 1, ("c1",), HOSTILE, "rules", HOSTILE)
+    findings = {"unknown": (finding,), "drift": (finding,), "gone": (HOSTILE,), "problems": (HOSTILE,)}
+    return Plan("p", NOW, Basis("l", 1, 0, "s", "c"), members={"c1": (HOSTILE,)}, clients={HOSTILE: 1}, **findings)
+
+
+def test_hostile_names_cannot_move_the_cursor_or_add_a_line():
+    text = plan_text(plan_document(hostile_plan()), names=True)
+    assert "\x1b" not in text
+    assert "\r" not in text
+
+
+def test_hostile_names_are_no_markup_and_mention_nobody():
+    text = render_plan(plan_document(hostile_plan()), "markdown", names=True)
+    assert "<script>" not in text
+    assert "@everyone" not in text
+    assert not re.search(r"(?<!\\)\[c\]\(d\)", text)
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
+    fenced = block("a\n```\nb")
+    assert fenced.startswith("````\n")
+
+
+def test_the_verdict_has_one_form_and_an_unknown_client_is_never_fine():
+    text = plan_text(plan_document(hostile_plan()))
+    assert re.match(r"Plan: \d+ downloads? \([^)]+\), \d+ changes? on \d+ of \d+ clients? \([^)]+\); drift \d+, ", text)
+    assert "Every client has what is declared" not in text
+    assert "What is not known above may differ" in text
+
+
+def test_sizes_and_spans_are_written_as_people_read_them():
+    assert [size_text(size) for size in (0, 1023, 1024, 21_493_610)] == ["0 B", "1023 B", "1.0 KiB", "20.5 MiB"]
+    assert [span_text(span) for span in (None, 1, 7200, 86400 * 3)] == ["-", "1 s", "2 h", "3 d"]
+
+
+# --- exit codes -----------------------------------------------------------------------------------------------------
+
+
+def test_the_tree_of_errors_is_the_one_in_its_docstring():
+    drawn = {name: int(code) for name, code in re.findall(r"(\w+Error) +(\d+) ", errors.__doc__)}
+    classes = {
+        name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)
+    }
+    assert {name: kind.exit_code for name, kind in classes.items()} == drawn
+
+
+def report(**counts):
+    recap = {"g": {**dict.fromkeys(RECAP, 0), "ok": 10, **counts}}
+    return Report("r", "p", NOW, NOW, recap)
+
+
+@pytest.mark.parametrize(
+    ("made", "tolerated", "code"),
+    [
+        (report(), 0, 0),
+        (report(failed=1, unreachable=1), 0, 3),
+        (report(unreachable=1), 0, 4),
+        (report(unreachable=1), 0.5, 0),
+        (report(unreachable=10), 0.5, 0),
+        (report(unreachable=11), 0.5, 4),
+        (Report("r", "p", NOW, NOW, {}, failed=(Failure("", "", "rules", "no"),)), 0, 1),
+        (Report("r", "p", NOW, NOW, {"g": {"failed": 1}}, interrupted=True), 0, 130),
+    ],
+)
+def test_when_several_things_hold_the_worst_decides(made, tolerated, code):
+    error = verdict_error(made, max_unreachable=tolerated)
+    assert (error.exit_code if error else 0) == code
+    assert report_text(report_document(made))
+
+
+# --- cohorts --------------------------------------------------------------------------------------------------------
+
+
+def gather(rows, profiles=None, limit="", holds=()):
+    identity = Identity("mine", 2, 0, frozen=False)
+    choice = Choice.parse(limit, ())
+    found = gather_cohorts(rows, profiles or {}, choice=choice, holds=holds, identity=identity, now=NOW)
+    return {(c.group, c.members, c.unknown, c.hold) for c in found}
+
+
+def test_clients_in_the_same_situation_are_one_cohort():
+    rows = [("b", "g", "[]", "f", ""), ("a", "g", "[]", "f", ""), ("c", "h", "[]", "f", "")]
+    assert gather(rows, {"f": Profile()}) == {("g", ("a", "b"), "", ""), ("h", ("c",), "", "")}
+
+
+def test_clients_that_did_not_answer_are_grouped_by_why():
+    rows = [
+        ("a", "g", "[]", "f", "no connection: 1"),
+        ("b", "g", "[]", None, "no connection: 2"),
+        ("c", "g", "[]", None, ""),
+    ]
+    assert gather(rows, {"f": Profile()}) == {("g", ("a", "b"), "no connection", ""), ("g", ("c",), NEVER_SEEN, "")}
+
+
+@pytest.mark.parametrize(
+    ("lineage", "epoch", "foreign"),
+    [("", 0, False), ("mine", 1, False), ("mine", 2, False), ("mine", 3, True), ("x", 1, True)],
+)
+def test_a_client_of_another_controller_is_unknown(lineage, epoch, foreign):
+    ((_group, _members, unknown, _hold),) = gather(
+        [("a", "g", "[]", "f", "")], {"f": Profile(lineage=lineage, epoch=epoch)}
+    )
+    assert unknown == ("other controller" if foreign else "")
+
+
+def test_a_hold_lasts_through_its_day_and_limits_look_at_labels():
+    rows = [("a", "g", '["x"]', "f", ""), ("b", "g", "[]", "f", "")]
+    held = (Hold("label=x", "why", NOW.date()),)
+    assert ("g", ("a",), "", "hold until 2026-11-24: why") in gather(rows, {"f": Profile()}, holds=held)
+    over = (Hold("label=x", "why", NOW.date().replace(day=23)),)
+    assert gather(rows, {"f": Profile()}, holds=over) == {("g", ("a", "b"), "", "")}
+    assert gather(rows, {"f": Profile()}, limit="x") == {("g", ("a",), "", "")}
+
+
+# --- what changed in the spec ---------------------------------------------------------------------------------------
+
+
+def test_changes_of_the_spec_are_named_by_their_path():
+    before = {"a": 1, "groups": {"g": {"clients": [{"name": "x", "port": 1}, {"name": "y"}]}}, "same": {"deep": [1]}}
+    after = {"groups": {"g": {"clients": [{"name": "x", "port": 2}, {"name": "z"}]}}, "same": {"deep": [1]}, "b": 2}
+    assert spec_changes(before, after) == [
+        "- a: 1",
+        "+ b: 2",
+        "~ groups.g.clients.x.port: 1 -> 2",
+        "- groups.g.clients.y: {'name': 'y'}",
+        "+ groups.g.clients.z: {'name': 'z'}",
+    ]
+    assert spec_changes(before, before) == []
