@@ -18,6 +18,7 @@ from reconciler.execute.outcome import is_complete
 from reconciler.execute.tally import Tally
 from reconciler.model.report import JournalEntry
 from reconciler.present.document import report_document
+from reconciler.present.text import count_text
 from reconciler.storage.state import Observation
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _count_unknown(plan: Plan, work: Workspace, tally: Tally) -> None:
 def _deploy_all(plan: Plan, work: Workspace, forks: int, tally: Tally) -> None:
     tasks = list(_tasks(plan, work))
     if tasks:
-        work.means.emit("deploy_started", f"changing {len(tasks)} clients", clients=len(tasks))
+        work.means.emit("deploy_started", f"changing {count_text(len(tasks), 'client')}", clients=len(tasks))
     deployer = Deployer(work.spec, plan.basis, work.reach, work.store)
     attempted: Counter[str] = Counter()
     for task, result in work.plugins.executor.run(deployer, tasks, forks=forks, stop=work.means.stop):

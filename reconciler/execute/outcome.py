@@ -12,6 +12,7 @@ from reconciler.errors import (
     UpdoserError,
 )
 from reconciler.model.report import RECAP
+from reconciler.present.text import count_text
 
 if TYPE_CHECKING:
     from reconciler.model.report import Report
@@ -29,13 +30,15 @@ def verdict_error(report: Report, *, max_unreachable: float) -> UpdoserError | N
     if report.interrupted:
         return InterruptedRunError("interrupted", hint="apply again: it goes on from here")
     if failed:
-        return ClientsFailedError(f"clients failed: {failed}", hint="`--limit @failed` tries only those again")
+        return ClientsFailedError(
+            f"{count_text(failed, 'client')} failed", hint="`--limit @failed` tries only those again"
+        )
     if unreachable and unreachable > max_unreachable * clients:
         return ClientsUnreachableError(
-            f"clients unreachable: {unreachable}", hint="`--limit @failed` tries only those again"
+            f"{count_text(unreachable, 'client')} unreachable", hint="`--limit @failed` tries only those again"
         )
     if downloads:
-        return OutcomeError(f"downloads failed: {downloads}")
+        return OutcomeError(f"{count_text(downloads, 'download')} failed")
     return None
 
 

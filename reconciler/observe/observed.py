@@ -16,6 +16,7 @@ from reconciler.observe.cohorts import FAILED_SET, Choice, gather_cohorts, is_fo
 from reconciler.observe.inventory import list_fleet
 from reconciler.observe.upstream import merge_offers, read_sources
 from reconciler.planner.planner import Observed
+from reconciler.present.text import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -150,7 +151,9 @@ def _ask_sources(work: Workspace) -> None:
 def _look_at_clients(work: Workspace, sight: Sight, choice: Choice, fleet: Sequence[Client]) -> None:
     means = work.means
     chosen = [client for client in fleet if choice.takes(client.name, client.group, client.labels)]
-    means.emit("look_started", f"looking at {len(chosen)} clients", clients=len(chosen))
+    if not chosen:
+        return
+    means.emit("look_started", f"looking at {count_text(len(chosen), 'client')}", clients=len(chosen))
     batch: list[Observation] = []
     try:
         for seen in look(
@@ -195,7 +198,7 @@ def _identity(state: State, *, adopt: bool) -> Identity:
     (lineage, clients), *_others = counts.most_common(1)
     if not adopt:
         raise OtherControllerError(
-            f"{clients} clients answer to another controller (lineage {lineage[:8]}), and this state is new",
+            f"{count_text(clients, 'client')} answer to another controller (lineage {lineage[:8]}); this state is new",
             hint="if its state was lost, take them over with --adopt; else use that controller's state",
         )
     epoch = max(profile.epoch for profile in foreign.values() if profile.lineage == lineage)
