@@ -1,0 +1,96 @@
+"""What counts as updated: the figures of a status."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from reconciler.model.client import Installed, Profile
+from reconciler.model.plan import Basis, Cohort
+from reconciler.model.release import Offer, SourceReport
+from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig, SourceSpec
+from reconciler.planner.planner import Observed, Wanted
+from reconciler.planner.status import Allowance, make_status, source_statuses
+from tests.fakes import make_component, make_release
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+RELEASES = {
+    version: make_release("rules", version, {"a": version.encode()}, released=NOW - timedelta(days=10 - int(version)))
+    for version in "12345"
+}
+
+
+def status(clients, *, held="1234", offered="5", within=0, max_age=None, pin="latest", groups=("g",)):
+    wanted = Wanted(
+        {"rules": ComponentSpec(make_component("rules"), pin)},
+        {name: GroupSpec(name, PluginConfig("transport", "local"), "/r") for name in groups},
+    )
+    cohorts = []
+    for at, (group, version, count) in enumerate(clients):
+        members = tuple(f"{group}{at}-{n}" for n in range(count))
+        if version == "?":
+            cohorts.append(Cohort(group, members, unknown="no connection"))
+            continue
+        digest = "" if version.endswith("!") else RELEASES.get(version[0], RELEASES["1"]).digest
+        entry = Installed("rules", version.rstrip("!"), digest, damage="x" if version.endswith("!") else "")
+        cohorts.append(Cohort(group, members, Profile("linux-x86_64", (entry,) if version != "-" else ())))
+    observed = Observed(
+        Basis("l", 1, 0, "s", "c"),
+        [RELEASES[version] for version in held],
+        [Offer("s", RELEASES[version]) for version in offered],
+        cohorts=cohorts,
+    )
+    return make_status(wanted, observed, Allowance(NOW, within, max_age), as_of=None, sources=())
+
+
+def counts(made):
+    (entry,) = made.components
+    return entry.updated, entry.outdated, entry.ahead, entry.unknown
+
+
+FLEET = [("g", "4", 5), ("g", "3", 2), ("g", "1", 1), ("g", "-", 1), ("g", "5", 3), ("g", "4!", 1), ("g", "?", 4)]
+
+
+def test_clients_are_measured_against_what_the_store_holds():
+    made = status(FLEET)
+    assert counts(made) == (5, 5, 3, 4)
+    (entry,) = made.components
+    assert (entry.latest_held, entry.latest_offered) == ("4", "5")
+    assert entry.versions == {"5": 3, "4": 6, "3": 2, "1": 1, "missing": 1}
+    assert entry.rate == pytest.approx(5 / 17)
+    assert entry.age == 6 * 86400
+    assert made.clients == 17
+
+
+def test_releases_behind_may_still_count_as_updated():
+    assert counts(status(FLEET, within=1)) == (7, 3, 3, 4)
+    assert counts(status(FLEET, within=3)) == (8, 2, 3, 4)
+
+
+def test_lacking_only_young_releases_may_still_count_as_updated():
+    assert counts(status(FLEET, max_age=timedelta(days=6, hours=1))) == (7, 3, 3, 4)
+    assert counts(status(FLEET, max_age=timedelta(days=5))) == (5, 5, 3, 4)
+
+
+def test_a_pin_is_what_clients_are_measured_against():
+    assert counts(status(FLEET, pin="3")) == (2, 3, 8, 4)
+
+
+def test_while_nothing_is_held_what_is_offered_is_the_measure():
+    assert counts(status([("g", "5", 2), ("g", "4", 1)], held="")) == (2, 1, 0, 0)
+
+
+def test_nothing_known_of_a_component_is_unknown():
+    assert counts(status([("g", "1", 2)], held="", offered="")) == (0, 0, 0, 2)
+
+
+def test_groups_have_figures_of_their_own_and_the_worst_stand_first():
+    made = status([("g", "4", 2), ("h", "3", 2)], groups=("g", "h"))
+    assert {group: entries[0].rate for group, entries in made.groups.items()} == {"g": 1.0, "h": 0.0}
+
+
+@pytest.mark.parametrize(("ago", "stale"), [(None, True), (5, False), (11, True)])
+def test_a_source_that_is_silent_for_too_long_is_stale(ago, stale):
+    source = SourceSpec("s", PluginConfig("source", "directory"), stale_after=timedelta(hours=10))
+    last = NOW - timedelta(hours=ago) if ago else None
+    (made,) = source_statuses([source], [(SourceReport("s", error="away"), last)], NOW)
+    assert (made.stale, made.error, made.last_success) == (stale, "away", last)
