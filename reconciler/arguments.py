@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from reconciler.present.render import FORMATS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 CommandT = TypeVar("CommandT", bound="Callable[..., Any]")
 
 DEFAULT_FILE = Path("updoser.yaml")
-_FORMATS = ("text", "json", "markdown")
 PATH = click.Path(path_type=Path)
 
 
@@ -39,7 +40,7 @@ VARIABLES = click.option(
     "-e", "--extra-var", "variables", multiple=True, metavar="NAME=VALUE", help="Set a variable; @FILE reads a map."
 )
 FORMAT = click.option(
-    "--format", "form", type=click.Choice(_FORMATS), default="text", show_default=True, help="Form of the result."
+    "--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="Form of the result."
 )
 DIFF = click.option("--diff", "names", is_flag=True, help="Name the clients of each change; show changes of the spec.")
 SIGN = click.option("--sign", type=PATH, metavar="KEYFILE", help="Sign the plan file, or demand that signature.")

@@ -23,14 +23,3 @@ def parse_duration(text: str) -> timedelta:
     if span > MAX:
         raise ValueError(f"{text!r} is longer than ten years")
     return span
-
-
-def duration_text(span: timedelta) -> str:
-    """Write a time span, to the second, as `parse_duration` reads it: `1h30m`."""
-    left = int(span.total_seconds())
-    parts = []
-    for unit in ("w", "d", "h", "m", "s"):
-        count, left = divmod(left, _UNITS[unit])
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts) or "0s"

@@ -174,6 +174,7 @@ def _look_at_clients(work: Workspace, sight: Sight, choice: Choice, fleet: Seque
                 batch = []
     finally:
         work.state.record_observations(batch)
+        work.state.prune_profiles()
     if means.stop.is_set():
         raise InterruptedRunError("interrupted while looking at clients; nothing was changed")
 

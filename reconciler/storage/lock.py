@@ -10,7 +10,6 @@ import getpass
 import os
 import socket
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,18 +21,6 @@ from reconciler.storage.tables import LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
-
-
-@dataclass(frozen=True, slots=True)
-class HeldLock:
-    """Who holds the lock, since when and for what."""
-
-    lock_id: str
-    who: str
-    holder: str
-    command: str
-    since: datetime
 
 
 class Locks(Part):
@@ -83,16 +70,6 @@ class Locks(Part):
                 held = connection.execute(select(LOCK)).first()
                 hint = f"the lock that is held is {held.lock_id}" if held else "nothing is locked"
                 raise StateError(f"there is no lock {lock_id}", hint=hint)
-
-    def current_lock(self) -> HeldLock | None:
-        """Give the lock that is held now."""
-        with self._read() as connection:
-            row = connection.execute(select(LOCK)).first()
-        if row is None:
-            return None
-        since = moment(row.since)
-        assert since is not None
-        return HeldLock(row.lock_id, row.who, row.holder, row.command, since)
 
 
 def _user() -> str:

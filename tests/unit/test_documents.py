@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from reconciler.errors import DocumentError
 from reconciler.model.client import Installed, Profile
 from reconciler.model.events import EVENT_TYPES, LEVELS
-from reconciler.model.plan import Basis, Cohort
+from reconciler.model.plan import DEPLOY_REASONS, Basis, Cohort
 from reconciler.model.release import ANY_PLATFORM, Offer
 from reconciler.model.report import RECAP, Failure, Report
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig
@@ -133,6 +133,11 @@ def test_statuses_and_reports_fit_their_schemas():
     failure = Failure("c", "g", "rules", "no")
     report = Report("r", "p", NOW, NOW, recap, failed=(failure,), unreachable=(failure,))
     Draft202012Validator(schema("report")).validate(report_document(report))
+
+
+def test_the_schema_of_plans_lists_every_reason():
+    _download, deploy = schema("plan")["properties"]["changes"]["items"]["oneOf"]
+    assert tuple(deploy["properties"]["reason"]["enum"]) == DEPLOY_REASONS
 
 
 def test_the_schema_of_events_lists_every_type_and_level():
