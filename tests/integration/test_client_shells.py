@@ -256,6 +256,16 @@ def test_targets_get_the_files_and_follow_the_next_version(machine, method):
     assert machine.listing() == before
 
 
+def test_copying_into_a_file_keeps_its_owner_and_mode_unless_others_are_asked_for(machine):
+    target = machine.folder / "daemon"
+    target.mkdir()
+    (target / "a").write_bytes(b"mine")
+    (target / "a").chmod(0o600)
+    machine.install("rules", "1", {"a": b"one"}, Layout((into(target, "copy"),)))
+    assert (target / "a").read_bytes() == b"one"
+    assert stat.S_IMODE((target / "a").stat().st_mode) == 0o600
+
+
 def test_a_target_that_somebody_changed_is_damage_and_is_mended(machine):
     target = machine.folder / "daemon"
     target.mkdir()

@@ -20,13 +20,19 @@ facts() {
 	done
 	check_root
 	ANSWER="platform $(uname -s -m)"
-	[ ! -r /proc/uptime ] || [ -z "$START" ] || { IFS=' ' read -r now rest </proc/uptime && ANSWER="$ANSWER${NL}began $START $now"; }
+	if [ -n "$START" ] && [ -r /proc/uptime ] && IFS=' ' read -r now rest </proc/uptime; then
+		ANSWER="$ANSWER${NL}began $START $now"
+	fi
 	say_room "$NEAREST"
 	for tool in zstd bspatch gzip; do
 		! command -v $tool >/dev/null 2>&1 || ANSWER="$ANSWER${NL}tool $tool"
 	done
-	[ ! -r /sys/fs/selinux/enforce ] || { read -r enforcing </sys/fs/selinux/enforce && ANSWER="$ANSWER${NL}selinux $enforcing"; }
-	[ ! -r /sys/module/apparmor/parameters/enabled ] || { read -r enforcing </sys/module/apparmor/parameters/enabled && [ "$enforcing" != Y ] || ANSWER="$ANSWER${NL}apparmor 1"; }
+	if [ -r /sys/fs/selinux/enforce ] && read -r enforcing </sys/fs/selinux/enforce; then
+		ANSWER="$ANSWER${NL}selinux $enforcing"
+	fi
+	enforcing=''
+	[ ! -r /sys/module/apparmor/parameters/enabled ] || read -r enforcing </sys/module/apparmor/parameters/enabled
+	[ "$enforcing" != Y ] || ANSWER="$ANSWER${NL}apparmor 1"
 	ANSWER="$ANSWER${NL}user $ROOT_UID"
 	if [ -n "$ROOT_THERE" ]; then
 		read_controller

@@ -9,12 +9,16 @@ read_steps() {
 		case $line in
 		'root '*) ROOT=$rest && is_folder "$ROOT" || fail protocol 'install_root is no absolute folder' ;;
 		'keep '*) KEEP=$rest && is_number "$KEEP" && [ "$KEEP" -ge 1 ] || fail protocol 'keep is no number' ;;
-		'controller '*) LINEAGE=${rest% *} EPOCH=${rest#* } && is_token "$LINEAGE" && is_number "$EPOCH" || fail protocol 'controller is malformed' ;;
+		'controller '*)
+			LINEAGE=${rest% *} EPOCH=${rest#* }
+			is_token "$LINEAGE" && is_number "$EPOCH" || fail protocol 'controller is malformed'
+			;;
 		'step '*)
 			IFS=' '
 			set -- $rest
 			IFS=$NL
-			[ $# -eq 6 ] && is_component "$1" && is_version "$4" && is_digest "$5" && is_token "$6" || fail protocol "malformed: $line"
+			[ $# -eq 6 ] && is_component "$1" && is_version "$4" && is_digest "$5" && is_token "$6" ||
+				fail protocol "malformed: $line"
 			[ "$2" = - ] || is_version "$2" || fail protocol "malformed: $line"
 			[ "$3" = - ] || is_digest "$3" || fail protocol "malformed: $line"
 			case $COMPONENTS$NL in *"$NL$1$NL"*) fail protocol "the component $1 twice" ;; esac
@@ -61,7 +65,8 @@ judge() {
 	at=0
 	while [ $at -lt $COUNT ]; do
 		at=$((at + 1))
-		eval "version=\$V_$at digest=\$D_$at layout=\$L_$at from=\$FV_$at from_digest=\$FD_$at to=\$TV_$at to_digest=\$TD_$at to_layout=\$TL_$at"
+		eval "version=\$V_$at digest=\$D_$at layout=\$L_$at from=\$FV_$at from_digest=\$FD_$at"
+		eval "to=\$TV_$at to_digest=\$TD_$at to_layout=\$TL_$at"
 		if [ "$version" = "$to" ] && [ "$digest" = "$to_digest" ] && [ "$layout" = "$to_layout" ]; then
 			verdict=ok
 		elif [ "${version:--}" != "$from" ] || [ "${digest:--}" != "$from_digest" ]; then

@@ -9,7 +9,8 @@ make_places() {
 		[ -n "$ROOT_THERE" ] || fail unwritable "$ROOT can't be made"
 	fi
 	[ -d "$STATE" ] || mkdir -m 700 -- "$STATE" 2>/dev/null || fail unwritable "$STATE can't be made"
-	[ -d "$STATE/manifests" ] || mkdir -m 700 -- "$STATE/manifests" 2>/dev/null || fail unwritable "$STATE/manifests can't be made"
+	[ -d "$STATE/manifests" ] || mkdir -m 700 -- "$STATE/manifests" 2>/dev/null ||
+		fail unwritable "$STATE/manifests can't be made"
 	set +f
 	set -- "$STATE"/stage.*
 	set -f
@@ -93,7 +94,8 @@ verify() {
 			eval "verdict=\$M_$at"
 			[ "$verdict" = go ] || continue
 			expect $at
-			[ "$(batch "$paths" sha256sum -- 2>/dev/null)" = "${expected#"$NL"}" ] || fails $at 'what arrived has other bytes than announced'
+			[ "$(batch "$paths" sha256sum -- 2>/dev/null)" = "${expected#"$NL"}" ] ||
+				fails $at 'what arrived has other bytes than announced'
 		done
 	fi
 	batch "$files" chmod 0444 -- 2>/dev/null

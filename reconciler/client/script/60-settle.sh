@@ -130,7 +130,8 @@ clear_away() {
 
 # write_manifest N: from G_n, the stamped files, and I_n, the targets; without I_n, their paths with no stamp.
 write_manifest() {
-	eval "component=\$C_$1 version=\$TV_$1 digest=\$TD_$1 layout=\$TL_$1 previous=\$P_$1 lines=\$S_$1 stamped=\$G_$1 placed=\${I_$1:-}"
+	eval "component=\$C_$1 version=\$TV_$1 digest=\$TD_$1 layout=\$TL_$1 previous=\$P_$1"
+	eval "lines=\$S_$1 stamped=\$G_$1 placed=\${I_$1:-}"
 	step_of=$1
 	text="manifest $component $version $digest ${previous:--} $layout"
 	set -- $stamped

@@ -79,12 +79,15 @@ place_one() {
 		ln -s "$R/$component/current/${1##*/}" "$ready" && mv -fT "$ready" "$1" 2>/dev/null && return 0
 		TROUBLE="$1 can't be written" && return 1
 	fi
-	cp -- "$R/$component/$version/${1##*/}" "$ready" && chmod u+w "$ready" || { TROUBLE="$STAGE can't be written" && return 1; }
-	dress "$ready" || return 1
+	cp -- "$R/$component/$version/${1##*/}" "$ready" && chmod u+w "$ready" || {
+		TROUBLE="$STAGE can't be written"
+		return 1
+	}
+	dress "$ready" 0644 || return 1
 	remember "$1" || return 1
 	if [ "$method" = copy ] && [ -e "$1" ]; then
 		if [ -L "$1" ] || [ ! -f "$1" ]; then TROUBLE="$1 is no plain file" && return 1; fi
-		cat -- "$ready" 2>/dev/null >"$1" && dress "$1" && return 0
+		cat -- "$ready" 2>/dev/null >"$1" && dress "$1" '' && return 0
 	else
 		mv -fT "$ready" "$1" 2>/dev/null && return 0
 	fi
@@ -92,14 +95,17 @@ place_one() {
 	return 1
 }
 
-# dress FILE: gives it the owner, group and mode that the target asks for.
+# dress FILE MODE: gives it the owner, group and mode that the target asks for; MODE is for targets that ask for none.
 dress() {
 	who=''
 	[ "$owner" = - ] || who=$owner
 	[ "$group" = - ] || who=$who:$group
-	if [ -n "$who" ] && ! chown -h "$who" "$1" 2>/dev/null; then TROUBLE="no owner $who can be given to $folder" && return 1; fi
-	[ "$mode" != - ] || mode=0644
-	chmod "$mode" "$1" 2>/dev/null || { TROUBLE="no mode $mode can be given to $1" && return 1; }
+	if [ -n "$who" ] && ! chown -h "$who" "$1" 2>/dev/null; then
+		TROUBLE="no owner $who can be given to $folder"
+		return 1
+	fi
+	[ "$mode" = - ] || set -- "$1" "$mode"
+	[ -z "$2" ] || chmod "$2" "$1" 2>/dev/null || { TROUBLE="no mode $2 can be given to $1" && return 1; }
 }
 
 # remember PATH: keeps what is at a path, so that it can be put back. A hard link will do unless it is written into.
