@@ -4,17 +4,22 @@
     components: {rules: {scheme: integer, version: latest}}   # catalog and wanted version in one; also scan_methods, to
     groups: {g: conventional}                                 # group -> scan method, or null
     held: [rules 1]                                           # COMPONENT VERSION [PLATFORM] [=CONTENT]
-    offers: [rules 2]
+    offers: [rules 2 @vendor]                                 # the same, and which source offers it, or else drop
+    target: [rules]                                           # makes the plan partial: only these components count
     clients:                                                  # COUNT GROUP [PLATFORM]: what they have
       - 3 g: [rules 1]                                        # COMPONENT VERSION [=CONTENT] [@none]; with ! damaged
       - {2 g: unknown no connection}
-      - {1 g: {hold: INC-1, has: [rules 1]}}
+      - {1 g: {hold: INC-1, unmanaged: [/x], has: [rules 1]}}
     plan:
-      downloads: [rules 1 -> 2 outdated]
+      downloads: [rules 1 -> 2 outdated]                      # COMPONENT BEFORE -> TO [PLATFORM] REASON [@source]
       deploys: [3 g rules 1 -> 2 outdated]                    # CLIENTS GROUP COMPONENT FROM -> TO REASON [downgrade]
-      held, unknown, drift, problems, gone: …                      # what isn't there must be empty
+      held, unknown, drift: [1 g rules 2 hold]                # CLIENTS GROUP [COMPONENT VERSION] REASON
+      problems, gone: …                                       # what isn't there must be empty
+    summary: {download: 1 9, deploy: 1 3 27, held: 1}         # CHANGES BYTES; CHANGES CLIENTS BYTES; clients
 
-A release's content is one file, named after the component, that holds CONTENT or else its version.
+A release has one file, named after the component, that holds CONTENT or else its version; `=a+b` makes two files of
+which each holds one of the words. `@none` stands for files that were installed without any target. What every plan's
+summary must be is worked out from its changes; a case that states `summary` says it in full.
 """
 
 from datetime import UTC, datetime
@@ -28,18 +33,27 @@ from reconciler.model.plan import Basis, Cohort
 from reconciler.model.release import SCAN_METHODS, Offer
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig
 from reconciler.planner.planner import Observed, Wanted, make_plan
+from reconciler.present.document import plan_document
 from tests.fakes import make_component, make_release
 
 FILES = sorted((Path(__file__).parents[1] / "cases").glob("*.yaml"))
 CASES = [(file.stem, case) for file in FILES for case in yaml.safe_load_all(file.read_text(encoding="utf-8"))]
-KEYS = {"name", "components", "groups", "held", "offers", "clients", "plan", "freeze", "gone"}
+KEYS = {"name", "components", "groups", "held", "offers", "target", "clients", "plan", "summary", "freeze", "gone"}
+FINDINGS = ("drift", "held", "deferred", "unknown", "unreachable")
 
 
 def release(text):
     words = text.split()
-    content = next((word[1:] for word in words if word.startswith("=")), words[1])
-    platform = next((word for word in words[2:] if not word.startswith("=")), "any")
-    return make_release(words[0], words[1], {words[0]: content.encode()}, platform)
+    content = next((word[1:] for word in words if word.startswith("=")), words[1]).split("+")
+    platform = next((word for word in words[2:] if word[0] not in "=@"), "any")
+    names = [words[0], *(f"{words[0]}-{number}" for number in range(2, len(content) + 1))]
+    files = {name: part.encode() for name, part in zip(names, content, strict=True)}
+    return make_release(words[0], words[1], files, platform)
+
+
+def offer(text):
+    source = next((word[1:] for word in text.split() if word.startswith("@")), "drop")
+    return Offer(source, release(text))
 
 
 def component(name, options):
@@ -64,16 +78,15 @@ def cohort(number, entry, components):
     ((head, has),) = entry.items()
     count, group, *platform = head.split()
     members = tuple(f"{group}-{number}-{n}" for n in range(int(count)))
-    hold = ""
     if isinstance(has, str):
         word, _, reason = has.partition(" ")
-        if word == "unknown":
-            return Cohort(group, members, unknown=reason)
-        raise AssertionError(has)
-    if isinstance(has, dict):
-        hold, has = has["hold"], has["has"]
-    entries = tuple(sorted(installed(text, components) for text in has))
-    return Cohort(group, members, Profile(platform[0] if platform else "linux-x86_64", entries), hold=hold)
+        assert word == "unknown", has
+        return Cohort(group, members, unknown=reason)
+    about = has if isinstance(has, dict) else {"has": has}
+    assert set(about) <= {"has", "hold", "unmanaged"}, about
+    entries = tuple(sorted(installed(text, components) for text in about["has"]))
+    profile = Profile(platform[0] if platform else "linux-x86_64", entries, unmanaged=tuple(about.get("unmanaged", ())))
+    return Cohort(group, members, profile, hold=about.get("hold", ""))
 
 
 def shown(plan):
@@ -83,12 +96,13 @@ def shown(plan):
             " ".join(filter(None, (str(f.clients), f.group, f.component, f.version, f.reason)))
             for f in getattr(plan, kind)
         ]
-        for kind in ("held", "unknown", "drift", "deferred", "unreachable")
+        for kind in FINDINGS
     }
     platform = {"any": ""}
     listed = {
         "downloads": [
             f"{d.component} {d.previous or '-'} -> {d.to}{platform.get(d.platform, ' ' + d.platform)} {d.reason}"
+            + (f" @{d.source}" if d.source != "drop" else "")
             for d in plan.downloads
         ],
         "deploys": [
@@ -104,6 +118,34 @@ def shown(plan):
     return {key: value for key, value in listed.items() if value}
 
 
+def summary(plan):
+    """Give a plan's summary in the words of a case, from its document; actions without changes are left out."""
+    numbers = plan_document(plan)["summary"]
+    counts = {action: numbers[action] for action in numbers if action not in FINDINGS}
+    listed = {
+        action: " ".join(str(count[key]) for key in ("changes", "clients", "bytes") if key != "clients" or count[key])
+        for action, count in counts.items()
+        if count["changes"]
+    }
+    return listed | {kind: numbers[kind] for kind in FINDINGS if numbers[kind]}
+
+
+def recounted(plan):
+    """Give the same from the plan's changes and members alone."""
+    listed = {}
+    if plan.downloads:
+        listed["download"] = f"{len(plan.downloads)} {sum(change.bytes for change in plan.downloads)}"
+    if plan.deploys:
+        touched = {name for change in plan.deploys for cohort in change.members for name in plan.members[cohort]}
+        sent = sum(change.bytes * change.clients for change in plan.deploys)
+        listed["deploy"] = f"{len(plan.deploys)} {len(touched)} {sent}"
+    for kind in FINDINGS:
+        names = {name for entry in getattr(plan, kind) for cohort in entry.members for name in plan.members[cohort]}
+        if names:
+            listed[kind] = len(names)
+    return listed
+
+
 @pytest.mark.parametrize(
     "case", [case for _file, case in CASES], ids=[f"{file}: {case['name']}" for file, case in CASES]
 )
@@ -117,11 +159,16 @@ def test_case(case):
     observed = Observed(
         basis=Basis("lineage", 1, 0, "s", "c"),
         held=[release(text) for text in case.get("held", ())],
-        offers=[Offer("drop", release(text)) for text in case.get("offers", ())],
+        offers=[offer(text) for text in case.get("offers", ())],
         cohorts=[cohort(at, entry, components) for at, entry in enumerate(case.get("clients", ()))],
         gone=case.get("gone", ()),
         freeze=case.get("freeze", ""),
     )
-    plan = make_plan(Wanted(components, groups), observed, plan_id="p", now=datetime(2026, 11, 24, tzinfo=UTC))
+    managed = {name: wanted for name, wanted in components.items() if name in case.get("target", components)}
+    wanted = Wanted(managed, groups, partial="target" in case)
+    plan = make_plan(wanted, observed, plan_id="p", now=datetime(2026, 11, 24, tzinfo=UTC))
     assert shown(plan) == case["plan"]
+    assert summary(plan) == recounted(plan)
+    assert summary(plan) == case.get("summary", recounted(plan))
+    assert plan.partial == ("target" in case)
     assert plan.empty == (not case["plan"].get("downloads") and not case["plan"].get("deploys"))

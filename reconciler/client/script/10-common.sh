@@ -48,8 +48,11 @@ STAMP='%f %u %g %i %s %y|%z|%n'
 STAGE='' LOCKED='' COUNT=0 NOSTAMP='-|-|'
 
 cleanup() {
-	[ -z "$STAGE" ] || { chmod -R u+rwx "$STAGE" 2>/dev/null; rm -rf -- "$STAGE"; }
-	[ -z "$LOCKED" ] || rm -f "$STATE/lock"
+	if [ -n "$STAGE" ] && ! rm -rf -- "$STAGE" 2>/dev/null; then
+		chmod -R u+rwx "$STAGE" 2>/dev/null
+		rm -rf -- "$STAGE"
+	fi
+	[ -z "$LOCKED" ] || rm -f -- "$STATE/lock"
 	STAGE='' LOCKED=''
 }
 

@@ -13,6 +13,11 @@ has_only() {
 	[ $entries -eq "$expected" ]
 }
 
+# in_force COMPONENT: prints the version that `current` leads to; fails when it leads nowhere, or elsewhere.
+in_force() {
+	cd -P "$R/$1/current" 2>/dev/null && [ "${PWD%/*}" = "$R/$1" ] && printf %s "${PWD##*/}"
+}
+
 # survey COMPONENTS: sets V_n D_n P_n L_n W_n for the nth of them: version, digest, previous, layout and what is wrong
 # (W_n); also T_n, the target paths of its manifest, and U_n, the folders that are watched.
 survey() {
@@ -21,13 +26,10 @@ survey() {
 		at=$((at + 1)) version='' wrong=''
 		eval "V_$at= D_$at= P_$at= L_$at= W_$at= T_$at= U_$at= F_$at= E_$at= G_$at= X_$at= N_$at=0 H_$at="
 		if [ -L "$R/$component/current" ]; then
-			version=$(cd -P "$R/$component/current" 2>/dev/null && printf %s "$PWD") || version=
-			if [ "${version%/*}" = "$R/$component" ]; then
-				version=${version##*/}
-			else
+			version=$(in_force "$component") || {
 				version=$(readlink "$R/$component/current")
 				wrong='current leads to no version'
-			fi
+			}
 			is_version "$version" || version=unknown wrong='current leads to no version'
 		elif [ -e "$R/$component/current" ]; then
 			version=unknown wrong='current is no link'

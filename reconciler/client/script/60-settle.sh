@@ -11,7 +11,7 @@ recheck() {
 		eval "verdict=\$M_$at component=\$C_$at version=\$V_$at head=\$H_$at"
 		case $verdict in go | layout) ;; *) continue ;; esac
 		now=''
-		[ ! -L "$R/$component/current" ] || now=$(readlink "$R/$component/current")
+		[ ! -L "$R/$component/current" ] || now=$(in_force "$component" || readlink "$R/$component/current")
 		first=''
 		[ -z "$head" ] || IFS= read -r first <"$STATE/manifests/$component@$version"
 		if [ "$version" != unknown ] && [ "$now" != "$version" ] || [ "$first" != "$head" ]; then
@@ -44,9 +44,10 @@ settle() {
 		for path in $paths; do durable=$durable$NL$R/$path; done
 	done
 	[ -n "$files" ] || return 0
-	batch "$fixed" chmod 0555 --
+	cd "$R" || fail unwritable "$R can't be entered"
+	batch "$files$fixed" chmod a-w -- # read-only from now on
 	STAMPS=''
-	[ -z "$STAT" ] || STAMPS=$(cd "$R" && batch "$files" stat -c "$STAMP" --)
+	[ -z "$STAT" ] || STAMPS=$(batch "$files" stat -c "$STAMP" --)
 	set -- $STAMPS
 	at=0
 	while [ $at -lt $COUNT ]; do
