@@ -2,9 +2,10 @@
 
 1. Choose what each platform should run (`desired`).
 2. Compare each distinct (profile, scan method) once (`diff`); cohorts share the result, clients are only counted.
-3. Clients that nothing is known of are `unknown`, held clients `held`: never "no change".
-4. Download what some client or group should have and the store lacks.
-5. Aggregate over cohorts by (component, group, from, to, reason).
+3. A platform that clients have and no release of a component is for is a problem, and said.
+4. Clients that nothing is known of are `unknown`, held clients `held`: never "no change".
+5. Download what some client or group should have and the store lacks.
+6. Aggregate over cohorts by (component, group, from, to, reason).
 
 Equal input gives an equal plan, in an order that doesn't depend on the order of the input.
 
@@ -81,7 +82,7 @@ def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime
         held=tally.findings("held"),
         unknown=tally.findings("unknown"),
         gone=tuple(sorted(observed.gone)),
-        problems=(*observed.problems, *desired.problems),
+        problems=(*observed.problems, *desired.problems, *tally.problems()),
         members=tally.members,
         clients=tally.clients(),
         partial=wanted.partial,
@@ -101,6 +102,7 @@ class _Tally:
         self.members: dict[str, tuple[str, ...]] = {}
         self.platforms: set[str] = {ANY_PLATFORM}
         self._clients: dict[str, int] = defaultdict(int)
+        self._without: set[tuple[str, str]] = set()
         self._components = {group: wanted.of_group(group) for group in wanted.groups}
         self._order = tuple(wanted.components)
         self._methods = {group: spec.scan_method for group, spec in wanted.groups.items()}
@@ -140,9 +142,17 @@ class _Tally:
         assert cohort.profile is not None
         key = cohort.profile.fingerprint, self._methods[cohort.group]
         if key not in self._compared:
+            self._note_platform(cohort.group, cohort.profile.platform)
             differences, drift = compare(cohort.profile, self._components[cohort.group], self._desired)
             self._compared[key] = [self._number(difference) for difference in differences], drift
         return self._compared[key]
+
+    def _note_platform(self, group: str, platform: str) -> None:
+        """Remember components of which there are releases, and none for this platform."""
+        for spec in self._components[group]:
+            component = spec.component.id
+            if self._desired.target(component, platform) is None and self._desired.targets(component):
+                self._without.add((component, platform))
 
     def _number(self, difference: Difference) -> int:
         number = self._numbers.setdefault(_what(difference), len(self._differences))
@@ -163,6 +173,13 @@ class _Tally:
         key = cohort.group, component, reason, version
         self._findings[kind].setdefault(key, _Count()).add(cohort_id, cohort)
         return True
+
+    def problems(self) -> list[str]:
+        """Give sentences about platforms that some clients have and no release is for."""
+        return [
+            f"{component}: no known release is for {platform}; clients of that platform get nothing of it"
+            for component, platform in sorted(self._without)
+        ]
 
     def clients(self) -> dict[str, int]:
         """Give the number of clients that were compared, by group."""

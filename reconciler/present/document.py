@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = "1.0"
 FORMAT_MAJOR = 1
+_MAX_NUMBER = 2**63 - 1
 _FINDINGS = ("drift", "held", "deferred", "unknown", "unreachable")
 _SERVER_ACTIONS = ("download", "merge", "generate", "prune")
 _ACTIONS = (*_SERVER_ACTIONS, "deploy", "settings")
@@ -272,13 +273,18 @@ def _check_format(document: Any) -> None:
 
 
 def _check_members(plan: Plan) -> None:
-    """Refuse a plan that refers to cohorts it doesn't have, counts wrongly, or lists a client in two cohorts."""
+    """Refuse a plan that refers to cohorts it doesn't have, counts wrongly, or names clients or changes twice."""
     findings = [finding for kind in _FINDINGS for finding in getattr(plan, kind)]
     for entry in (*plan.deploys, *findings):
         if any(cohort not in plan.members for cohort in entry.members):
             raise DocumentError("the plan refers to clients that it doesn't list")
         if entry.clients != sum(len(plan.members[cohort]) for cohort in entry.members):
             raise DocumentError("the plan counts other clients than it lists")
+        if len(set(entry.members)) != len(entry.members):
+            raise DocumentError("the plan refers to the same clients twice in one entry")
+    changed = Counter((deploy.component, cohort) for deploy in plan.deploys for cohort in deploy.members)
+    if changed and max(changed.values()) > 1:
+        raise DocumentError(f"the plan changes {changed.most_common(1)[0][0][0]} twice on the same clients")
     names = Counter(name for members in plan.members.values() for name in members)
     if names and max(names.values()) > 1:
         raise DocumentError(f"the plan lists the client {names.most_common(1)[0][0]} twice")
@@ -341,13 +347,19 @@ def _typed(entry: Mapping[str, Any], key: str, kind: type) -> Any:
 
 
 def _text(entry: Mapping[str, Any], key: str) -> str:
-    return str(_typed(entry, key, str))
+    return _sound(str(_typed(entry, key, str)))
+
+
+def _sound(text: str) -> str:
+    """Give a text back; one that can't be written as UTF-8 is a ValueError."""
+    text.encode()
+    return text
 
 
 def _number(entry: Mapping[str, Any], key: str) -> int:
     value = int(_typed(entry, key, int))
-    if value < 0:
-        raise ValueError(f"{key} is negative")
+    if not 0 <= value <= _MAX_NUMBER:
+        raise ValueError(f"{key} is out of bounds")
     return value
 
 
@@ -377,4 +389,4 @@ def _texts(document: Mapping[str, Any], key: str) -> tuple[str, ...]:
     values = _typed(document, key, list)
     if not all(isinstance(value, str) for value in values):
         raise TypeError(f"{key} holds something that is no text")
-    return tuple(values)
+    return tuple(map(_sound, values))

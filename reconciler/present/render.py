@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from reconciler.present import markdown, text
@@ -11,11 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 FORMATS = ("text", "json", "markdown")
+_CONTROL = re.compile(r"[\x7f-\x9f\u2028\u2029]")
 
 
 def json_text(document: Any) -> str:
-    """Write a document as JSON, the same bytes for the same document."""
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    """Write a document as JSON, the same bytes for the same document; control characters are escaped, C1's too."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
 def render_plan(document: Mapping[str, Any], form: str, *, names: bool = False) -> str:

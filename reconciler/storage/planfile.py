@@ -33,7 +33,7 @@ class PlanFile:
 
     def is_signed_by(self, key: bytes) -> bool:
         """Say whether the file was signed with a key."""
-        return hmac.compare_digest(self.signature, _sign(self.document, key))
+        return hmac.compare_digest(self.signature.encode("utf-8", "replace"), _sign(self.document, key).encode())
 
 
 def write_plan_file(path: Path, document: dict[str, Any], key: bytes | None = None) -> str:

@@ -1,0 +1,112 @@
+"""Exit codes: each error owns one, and when several things hold the worst decides."""
+
+import inspect
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler import errors
+from reconciler.errors import ClientError, InterruptedRunError, Problem, SpecError, TransportError, UpdoserError
+from reconciler.execute.outcome import is_complete, verdict_error
+from reconciler.model.report import RECAP, Failure, Report
+from tests.fakes import NOW
+
+CLASSES = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, Exception)}
+ENDS_BADLY = {1, 3, 4, 5, 64, 65, 130}
+"""The codes of the design, but for 0 (done) and 2 (changes are due), which are no errors."""
+DOWNLOAD = Failure("", "", "rules", "no")
+
+
+def drawn():
+    """Give the tree that the docstring draws: name -> (parent, code)."""
+    tree, path = {}, []
+    for indent, name, code in re.findall(r"^ {4}([│├└─ ]*)(\w+Error) +(\d+) ", errors.__doc__, flags=re.MULTILINE):
+        path[len(indent) // 4 :] = [name]
+        tree[name] = (path[-2] if len(path) > 1 else "Exception", int(code))
+    return tree
+
+
+def test_classes_and_codes_are_those_of_the_drawn_tree():
+    assert drawn() == {name: (kind.__bases__[0].__name__, kind.exit_code) for name, kind in CLASSES.items()}
+
+
+def test_errors_end_with_the_codes_of_the_design_and_use_all_of_them():
+    assert {kind.exit_code for kind in CLASSES.values()} == ENDS_BADLY
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_every_error_shows_its_message_and_what_to_do(name):
+    kind = CLASSES[name]
+    made = kind([Problem("a message", hint="do it")]) if kind is SpecError else kind("a message", hint="do it")
+    assert str(made) == "a message\n  do it"
+    assert "\n" not in made.brief
+    assert made.brief.startswith(f"{kind.label}: a message")
+
+
+def test_errors_that_clients_are_counted_under_can_be_told_apart():
+    per_client = [kind for kind in CLASSES.values() if issubclass(kind, (TransportError, ClientError))]
+    labels = [kind.label for kind in (*per_client, errors.OtherControllerError)]
+    assert len(set(labels)) == len(labels)
+    assert UpdoserError.label not in labels
+    assert not any(":" in label for label in labels)
+
+
+@pytest.mark.parametrize(
+    ("problem", "shown"),
+    [
+        (Problem("odd"), "odd"),
+        (Problem("odd", "a.yaml", 3, 5, "  k: v", "fix"), "a.yaml:3:5: odd\n  3 |   k: v\n    |     ^\n  fix"),
+        (Problem("odd", "a.yaml", 12, 2, "\tk: v"), "a.yaml:12:2: odd\n  12 | \tk: v\n     | \t^"),
+        (Problem("odd", "a.yaml"), "a.yaml: odd"),
+    ],
+)
+def test_a_problem_of_a_spec_points_at_its_place(problem, shown):
+    assert str(problem) == shown
+
+
+counts = st.integers(0, 5)
+reports = st.builds(
+    lambda recap, downloads, interrupted: Report(
+        "r", "p", NOW, NOW, {"g": recap}, failed=(DOWNLOAD,) * downloads, interrupted=interrupted
+    ),
+    st.fixed_dictionaries(dict.fromkeys(RECAP, counts)), st.integers(0, 2), st.booleans(),
+)  # fmt: skip
+
+
+@given(reports, st.sampled_from([0.0, 0.25, 1.0]))
+def test_interrupted_counts_before_failed_and_failed_before_unreachable(report, tolerated):
+    recap = report.recap["g"]
+    lost, clients = recap["unreachable"], sum(recap.values())
+    if report.interrupted:
+        code = 130
+    elif recap["failed"]:
+        code = 3
+    elif lost > tolerated * clients:
+        code = 4
+    else:
+        code = 1 if report.failed else 0
+    error = verdict_error(report, max_unreachable=tolerated)
+    assert (error.exit_code if error else 0) == code
+    assert not is_complete(report) or error is None
+
+
+@pytest.mark.parametrize(
+    ("counts", "more", "complete"),
+    [
+        ({}, {}, True),
+        ({"changed": 2, "skipped": 1}, {}, True),
+        *(({left: 1}, {}, False) for left in ("failed", "unreachable", "not_attempted", "stale")),
+        ({}, {"interrupted": True}, False),
+        ({}, {"failed": (DOWNLOAD,)}, False),
+    ],
+)
+def test_a_run_is_complete_when_nothing_of_its_plan_is_left(counts, more, complete):
+    assert is_complete(Report("r", "p", NOW, NOW, {"g": {"ok": 1, **counts}}, **more)) == complete
+
+
+def test_an_interruption_says_how_to_go_on():
+    error = verdict_error(Report("r", "p", NOW, NOW, {}, interrupted=True), max_unreachable=0)
+    assert isinstance(error, InterruptedRunError)
+    assert "apply again" in error.hint
