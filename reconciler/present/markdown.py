@@ -10,7 +10,10 @@ from reconciler.present.text import count_text, name_list, number_text, size_tex
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-_ESCAPES = str.maketrans({char: f"\\{char}" for char in "\\`*[]<>|"} | {"@": "&#64;"})
+_ESCAPES = str.maketrans(
+    {char: f"\\{char}" for char in "\\`*[]|~"}
+    | {"<": "&lt;", ">": "&gt;", "@": "@\u200b"}  # a mention needs a word at once
+)
 _FINDINGS = ("drift", "held", "deferred", "unknown", "unreachable")
 
 
@@ -78,7 +81,8 @@ def _members(document: Mapping[str, Any]) -> str:
     for change in document["changes"]:
         if change["action"] == "deploy":
             listed = sorted(name for cohort in change["members"] for name in document["members"][cohort])
-            lines.append(f"- {change['component']} {change['to']} ({change['group']}): {_safe(', '.join(listed))}")
+            what = f"{change['component']} {change['to']} ({change['group']}): {', '.join(listed)}"
+            lines.append(f"- {_safe(what)}")
     return "\n".join([*lines, "", "</details>"])
 
 

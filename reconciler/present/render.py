@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 FORMATS = ("text", "json", "markdown")
-_CONTROL = re.compile(r"[\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile(r"[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
+"""What isn't shown, moves the cursor, turns the direction of writing, or can't be written as UTF-8."""
 
 
 def json_text(document: Any) -> str:
-    """Write a document as JSON, the same bytes for the same document; control characters are escaped, C1's too."""
+    """Write a document as JSON, the same bytes for the same document; characters that hide or move are escaped."""
     text = json.dumps(document, indent=2, ensure_ascii=False)
     return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 

@@ -116,6 +116,8 @@ def _quiet(document: Mapping[str, Any]) -> str:
         return "What is not known above may differ."
     if summary["held"] or summary["deferred"]:
         return "What differs is held or deferred."
+    if document["problems"] or summary["drift"]:
+        return "What is known is as declared; see above what else was found."
     return "Every client has what is declared."
 
 

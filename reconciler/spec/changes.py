@@ -25,9 +25,26 @@ def spec_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[st
         for item in items:
             path = ".".join(str(part) for part in item.path(output_format="list"))
             lines.append(_line(kind, path, item.t1, item.t2))
+    lines += _reordered("", before, after)
     lines.sort(key=lambda line: line[2:])
     more = len(lines) - MAX_SHOWN
     return [*lines[:MAX_SHOWN], f"  and {more} more"] if more > 0 else lines
+
+
+def _reordered(path: str, before: Any, after: Any) -> list[str]:
+    """Name lists whose named entries stand in another order now: of sources and waves the first one counts."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        return [
+            line
+            for key in before.keys() & after.keys()
+            if before[key] != after[key]
+            for line in _reordered(f"{path}.{key}".lstrip("."), before[key], after[key])
+        ]
+    left, right = _keyed(before), _keyed(after)
+    if not (isinstance(before, list) and isinstance(left, dict) and isinstance(right, dict)):
+        return []
+    common = [name for name in left if name in right]
+    return [f"~ {path}: another order"] if common != [name for name in right if name in left] else []
 
 
 def _line(kind: str, path: str, before: Any, after: Any) -> str:

@@ -1,0 +1,184 @@
+"""What a pull request shows: tables that hold, and text of others that is only text."""
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.model.plan import Basis, Deploy, Download, Finding, Plan
+from reconciler.model.report import ComponentStatus, Status
+from reconciler.present.document import plan_document, status_document
+from reconciler.present.markdown import block, plan_markdown, status_markdown
+from reconciler.present.render import FORMATS, json_text, render, render_plan, render_status
+from tests.fakes import NOW
+
+BASIS = Basis("l", 1, 0, "s", "c")
+HOSTILE = "x|y\n# head `a` <img src=x> <!-- @everyone *b* [c](d) \x1b[2J ~~z~~ \\"
+
+
+def deploy(component="rules", group="office", **more):
+    fields = {"reason": "outdated", "clients": 2, "members": ("c1",), "bytes": 1536, "bytes_full": 2048, **more}
+    return Deploy(component, group, "1", "a" * 64, "2", "b" * 64, "any", **fields)
+
+
+def plan(**fields):
+    return plan_document(Plan("p", NOW, BASIS, **fields))
+
+
+EXAMPLE = """\
+### Plan: 1 download (2.0 KiB), 1 change on 2 of 3 clients (3.0 KiB); \
+drift 0, held 0, deferred 0, unknown 1, unreachable 0
+
+- :warning: source vendor: it is away
+
+| download | from | to | size | source | reason |
+| --- | --- | --- | --- | --- | --- |
+| rules | - | 2 | 2.0 KiB | drop | missing |
+
+| deploy | group | from | to | clients | each | reason |
+| --- | --- | --- | --- | --- | --- | --- |
+| rules | office | 1 | 2 | 2 | 1.5 KiB | pinned (downgrade) |
+
+| not changed | group | component | clients | reason |
+| --- | --- | --- | --- | --- |
+| unknown | office | all | 1 | no connection |
+
+Gone from the inventory: old-pc
+"""
+
+
+@pytest.fixture
+def example():
+    return plan(
+        downloads=(Download("rules", "", "2", "b" * 64, "any", "drop", 2048, "missing"),),
+        deploys=(deploy(reason="pinned", downgrade=True),),
+        unknown=(Finding("office", 1, ("c2",), "no connection"),),
+        gone=("old-pc",),
+        problems=("source vendor: it is away",),
+        members={"c1": ("pc-2", "pc-1"), "c2": ("pc-3",)},
+        clients={"office": 3},
+    )
+
+
+def test_a_plan_reads_like_this(example):
+    assert plan_markdown(example) == EXAMPLE
+
+
+def test_names_are_folded_below(example):
+    folded = plan_markdown(example, names=True).removeprefix(EXAMPLE)
+    assert folded == "\n<details><summary>Clients</summary>\n\n- rules 2 (office): pc-1, pc-2\n\n</details>\n"
+
+
+def test_a_status_is_one_table():
+    counted = ComponentStatus("rules", "2", "", 1, 1, 0, 0, age=None)
+    text = status_markdown(status_document(Status(NOW, None, 2, (counted,), {"g": (counted,)})))
+    assert text.splitlines()[0] == "### Status: 2 clients"
+    assert text.splitlines()[-1] == "| rules | 2 | - | 1 | 1 | 0 | 0 | 50.0 % | - |"
+
+
+# --- what others wrote ----------------------------------------------------------------------------------------------
+
+
+def hostile(text):
+    finding = Finding(text, 1, ("c1",), text, text, text)
+    return plan(
+        downloads=(Download(*[text] * 6, 1, text),),
+        deploys=(deploy(text, text, reason=text),),
+        drift=(finding,),
+        gone=(text,),
+        problems=(text,),
+        members={"c1": (text, text)},
+        clients={text: 2},
+    )
+
+
+def rendered(text):
+    counted = ComponentStatus(text, text, text, 1, 1, 0, 0)
+    status = status_document(Status(NOW, None, 2, (counted,), {"g": (counted,)}))
+    return plan_markdown(hostile(text), names=True) + status_markdown(status)
+
+
+def unescaped(char, text):
+    """Find a character that no backslash takes the power of."""
+    return re.findall(rf"(?<!\\)(?:\\\\)*{re.escape(char)}", text)
+
+
+def own_lines(text):
+    """Give the kinds of lines that a document consists of, by their beginning."""
+    starts = ("### ", "- ", "| ", "Gone from the inventory: ", "<details><summary>Clients</summary>", "</details>")
+    return [line for line in text.splitlines() if line and not line.startswith(starts)]
+
+
+def test_hostile_names_add_no_line_and_break_no_table():
+    text = rendered(HOSTILE)
+    assert own_lines(text) == []
+    assert text.count("### ") == 2
+    for block_ in text.split("\n\n"):
+        rows = [line for line in block_.splitlines() if line.startswith("|")]
+        assert len({len(unescaped("|", row)) for row in rows}) <= 1
+
+
+@pytest.mark.parametrize("char", ["`", "*", "[", "]"])
+def test_hostile_names_are_no_markup(char):
+    assert not unescaped(char, rendered(HOSTILE))
+
+
+def test_hostile_names_are_no_html():
+    text = rendered(HOSTILE)
+    own = text.replace("<details><summary>Clients</summary>", "").replace("</details>", "")
+    assert not unescaped("<", own)
+
+
+def test_hostile_names_mention_nobody():
+    # Forges look for mentions in what the Markdown became: an entity or a backslash doesn't stop them, a gap does.
+    text = rendered("@everyone and a@b")
+    assert "everyone" in text
+    assert not re.search(r"(?:@|&#64;|&commat;)[A-Za-z0-9]", text)
+
+
+@given(st.text(max_size=12))
+def test_no_name_adds_a_line_or_a_column(name):
+    text = rendered(name)
+    assert own_lines(text) == []
+    assert all(line.replace("\u200b", "").isprintable() for line in text.split("\n"))
+    for line in text.splitlines():
+        if line.startswith("| rules"):
+            assert len(unescaped("|", line)) == 8
+
+
+@given(st.text(alphabet="`~a\n", max_size=20))
+def test_nothing_closes_a_fence_from_inside(text):
+    lines = block(text).split("\n")
+    fence = lines[0]
+    assert re.fullmatch(r"`{3,}", fence)
+    assert lines[-2] == fence
+    assert not any(line.strip().startswith(fence) for line in lines[1:-2])
+
+
+# --- formats --------------------------------------------------------------------------------------------------------
+
+
+def test_every_format_is_made_from_the_same_document(example):
+    texts = {form: render_plan(example, form) for form in FORMATS}
+    assert texts["text"].splitlines()[0] == texts["markdown"].splitlines()[0].removeprefix("### ")
+    assert texts["json"] == json_text(example)
+    status = status_document(Status(NOW, None, 0, (), {}))
+    assert render_status(status, "json") == json_text(status)
+    assert render_status(status, "markdown").startswith("### Status")
+    assert render_status(status, "text").startswith("Status: ")
+
+
+def test_what_has_no_markdown_of_its_own_stands_in_a_fence():
+    assert render({"a": 1}, "markdown", lambda _document: "```\n") == "````\n```\n````\n"
+    assert render({"a": "grün"}, "json", str) == '{\n  "a": "grün"\n}\n'
+    assert render({"a": 1}, "text", lambda _document: "as text") == "as text"
+
+
+@pytest.mark.parametrize("char", ["\x7f", "\x9b", "\u202e", "\u2028", "\udcff"])
+def test_json_on_a_terminal_moves_no_cursor_and_comes_back_as_it_was(char):
+    text = json_text({"a": char})
+    assert char not in text
+    assert text.encode()
+    assert json.loads(text) == {"a": char}

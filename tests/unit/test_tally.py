@@ -1,0 +1,102 @@
+"""The end of a run in numbers: each client once, under the worst that happened to it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.errors import AuthenticationError, ClientError, ProtocolError, TransportError
+from reconciler.execute.deploy import Result, Task
+from reconciler.execute.tally import Tally
+from reconciler.model.client import Client, Outcome, Step
+from reconciler.model.plan import Basis, Plan
+from reconciler.model.report import RECAP
+from tests.fakes import NOW, describe
+
+PLAN = Plan("p", NOW, Basis("l", 1, 0, "s", "c"))
+FILES = (describe("big", b"x" * 100), describe("small", b"y" * 7))
+ANSWERS = ("failed", "stale", "skipped", "changed", "ok")
+"""What a client can answer, the worst first."""
+
+
+def result(*statuses, error=None, kept=(), name="pc", group="g"):
+    """Make the result of a client with a step for each status."""
+    steps = tuple(Step(f"part{at}", "1", "a", "2", "b", FILES, frozenset(kept)) for at, _status in enumerate(statuses))
+    outcomes = tuple(
+        Outcome(step.component, status, "2", "b", "why") for step, status in zip(steps, statuses, strict=True)
+    )
+    return Result(Task(Client(name, group), steps, None), outcomes, 10 * len(steps), error)
+
+
+def report(tally, **more):
+    return tally.report("r", PLAN, NOW, NOW, **{"interrupted": False, **more})
+
+
+def counted(made, group="g"):
+    return {name: count for name, count in made.recap[group].items() if count}
+
+
+@given(st.lists(st.lists(st.sampled_from(ANSWERS), min_size=1, max_size=3), max_size=6))
+def test_each_client_counts_once_under_the_worst(clients):
+    tally = Tally(["g"])
+    for statuses in clients:
+        assert tally.add(result(*statuses)) == min(statuses, key=ANSWERS.index)
+    made = report(tally)
+    assert sum(made.total(name) for name in RECAP) == len(clients)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (TransportError("no"), "unreachable"),
+        (AuthenticationError("no"), "unreachable"),
+        (ClientError("no"), "failed"),
+        (ProtocolError("no"), "failed"),
+    ],
+)
+def test_an_error_counts_as_what_it_says_of_the_client(error, outcome):
+    tally = Tally(["g"])
+    assert tally.add(result("changed", error=error)) == outcome
+    made = report(tally)
+    (failure,) = made.unreachable if outcome == "unreachable" else made.failed
+    assert (failure.client, failure.component, failure.message) == ("pc", "", error.brief)
+    assert counted(made) == {outcome: 1}
+
+
+def test_every_component_that_failed_is_named_and_the_client_counts_once():
+    tally = Tally(["g"])
+    tally.add(result("failed", "changed", "failed"))
+    made = report(tally)
+    assert [(failure.component, failure.message) for failure in made.failed] == [("part0", "why"), ("part2", "why")]
+    assert counted(made) == {"failed": 1}
+
+
+def test_bytes_are_saved_only_where_something_was_sent_instead():
+    tally = Tally(["g"])
+    for status in ("changed", "ok", "failed", "stale"):
+        tally.add(result(status, kept={"big"}))
+    made = report(tally)
+    assert (made.bytes_sent, made.bytes_saved) == (40, 100)
+
+
+def test_downloads_and_silent_clients_are_counted_too():
+    tally = Tally(["g"])
+    tally.downloaded(5)
+    tally.downloaded(6)
+    tally.download_failed("rules", "it is damaged")
+    tally.unreachable("a", "g", "no connection: x")
+    tally.failed("b", "h", "client failed: x")
+    made = report(tally)
+    assert (made.downloaded, made.bytes_received, tally.downloads_failed) == (2, 11, 1)
+    assert [(failure.client, failure.component) for failure in made.failed] == [("", "rules"), ("b", "")]
+    assert [failure.client for failure in made.unreachable] == ["a"]
+    assert (counted(made), counted(made, "h")) == ({"unreachable": 1}, {"failed": 1})
+
+
+def test_groups_in_which_nothing_happened_are_left_out_and_the_run_is_named():
+    tally = Tally(["g", "quiet"])
+    tally.count("g", "ok", 3)
+    tally.count("quiet", "ok", 0)
+    made = report(tally, interrupted=True)
+    assert list(made.recap) == ["g"]
+    assert set(made.recap["g"]) == set(RECAP)
+    assert (made.run_id, made.plan_id, made.interrupted) == ("r", "p", True)

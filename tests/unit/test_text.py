@@ -1,0 +1,327 @@
+"""What people read in a terminal: the fixed form of the verdict, aligned columns, and honest words."""
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reconciler.model.plan import Basis, Deploy, Download, Finding, Plan
+from reconciler.model.report import RECAP, Check, ComponentStatus, Failure, JournalEntry, Report, Run, SourceStatus
+from reconciler.model.report import Status as FleetStatus
+from reconciler.present.document import (
+    checks_document,
+    plan_document,
+    plugins_document,
+    report_document,
+    run_document,
+    status_document,
+)
+from reconciler.present.text import (
+    checks_text,
+    count_text,
+    history_text,
+    name_list,
+    number_text,
+    plan_text,
+    plugins_text,
+    printable,
+    report_text,
+    run_text,
+    size_text,
+    span_text,
+    status_text,
+    table,
+    verdict,
+)
+from tests.fakes import NOW
+
+BASIS = Basis("l", 1, 0, "s", "c")
+SIZE = r"\d+(?:\.\d)? (?:B|KiB|MiB|GiB|TiB|PiB)"
+NUMBER = r"\d{1,3}(?: \d{3})*"
+VERDICT = re.compile(
+    rf"Plan: {NUMBER} downloads? \({SIZE}\), {NUMBER} changes? on {NUMBER} of {NUMBER} clients? \({SIZE}\); "
+    rf"drift {NUMBER}, held {NUMBER}, deferred {NUMBER}, unknown {NUMBER}, unreachable {NUMBER}"
+)
+HOSTILE = "x\x1b[2J\r\ny\x9b31m\u202e\u2028"
+
+
+def deploy(component="rules", group="office", before="1", to="2", clients=1, cohort="c1", **more):
+    digest = "a" * 64 if before else ""
+    fields = {"reason": "outdated" if before else "missing", "bytes": 1536, "bytes_full": 2048, **more}
+    fields.setdefault("platform", "any")
+    return Deploy(component, group, before, digest, to, "b" * 64, clients=clients, members=(cohort,), **fields)
+
+
+def plan(**fields):
+    return plan_document(Plan("p", NOW, BASIS, **fields))
+
+
+def names(prefix, count):
+    return tuple(f"{prefix}-{n}" for n in range(1, count + 1))
+
+
+@pytest.fixture
+def example():
+    """A plan with a bit of everything."""
+    return plan(
+        downloads=(Download("rules", "1", "2", "b" * 64, "any", "drop", 2048, "outdated"),),
+        deploys=(
+            deploy(clients=2),
+            deploy(group="plant", clients=1, cohort="c2"),
+            deploy("engine", "plant", before="", to="9.1", clients=1, cohort="c2", platform="linux-x86_64"),
+            deploy("driver", before="5", to="4", clients=2, reason="pinned", downgrade=True),
+        ),
+        held=(Finding("office", 1, ("c3",), "hold: INC-1", "rules", "2"),),
+        unknown=(Finding("plant", 2, ("c4",), "no connection"),),
+        gone=("old-pc",),
+        problems=("source vendor: it can't be reached",),
+        members={"c1": names("pc", 2), "c2": names("plc", 1), "c3": ("db",), "c4": names("lost", 2)},
+        clients={"office": 3, "plant": 3},
+    )
+
+
+EXAMPLE = """\
+Plan: 1 download (2.0 KiB), 4 changes on 3 of 6 clients (9.0 KiB); drift 0, held 1, deferred 0, unknown 2, unreachable 0
+
+Problems
+  ! source vendor: it can't be reached
+
+Download to the store
+  +  rules  1  ->  2  2.0 KiB  full from drop  outdated
+
+Deploy to clients
+  ~  rules   1  ->  2                   3 clients  1.5 KiB each  office, plant  outdated
+  +  engine  -  ->  9.1 (linux-x86_64)   1 client  1.5 KiB each  plant          missing
+  <  driver  5  ->  4                   2 clients  1.5 KiB each  office         pinned, downgrade
+
+Held (not changed)
+  =  rules 2  1 client  office  hold: INC-1
+
+Unknown (did not answer)
+  ?  all components  2 clients  plant  no connection
+
+Gone from the inventory (1): old-pc
+"""
+
+
+def test_a_plan_reads_like_this(example):
+    assert plan_text(example) == EXAMPLE
+
+
+def test_with_names_each_change_lists_its_clients_and_groups_stand_apart(example):
+    lines = plan_text(example, names=True).splitlines()
+    at = lines.index("Deploy to clients")
+    assert [line.split()[0] for line in lines[at + 1 : at + 9]] == [
+        "~",
+        "pc-1,",
+        "~",
+        "plc-1",
+        "+",
+        "plc-1",
+        "<",
+        "pc-1,",
+    ]
+    assert "        lost-1, lost-2" in lines
+
+
+def test_many_groups_and_names_are_counted_and_all_are_there_when_asked_for():
+    groups = [f"g{n}" for n in range(5)]
+    document = plan(
+        deploys=tuple(deploy(group=group, cohort=f"c{at}") for at, group in enumerate(groups)),
+        members={f"c{at}": (f"pc-{at}",) for at in range(5)},
+        gone=names("old", 12),
+    )
+    assert "5 groups" in plan_text(document)
+    assert plan_text(document).count("  ~") == 1
+    assert "and 2 more" in plan_text(document)
+    assert "old-12" not in plan_text(document)
+    assert "old-12" in plan_text(document, names=True)
+    assert name_list(["a", "b"]) == "a, b"
+
+
+@given(st.integers(0, 10**7), st.integers(0, 2**50), st.integers(0, 10**7), st.tuples(*[st.integers(0, 10**6)] * 5))
+def test_the_verdict_has_one_form_whatever_the_numbers(clients, size, everybody, waiting):
+    document = plan(clients={"g": everybody})
+    document["summary"]["deploy"] = {"changes": clients % 3, "clients": clients, "bytes": size}
+    document["summary"] |= dict(zip(("drift", "held", "deferred", "unknown", "unreachable"), waiting, strict=True))
+    assert VERDICT.fullmatch(verdict(document))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "There are no clients."),
+        ({"clients": {"g": 1}}, "Every client has what is declared."),
+        ({"clients": {"g": 1}, "unknown": (Finding("g", 1, ("c1",), "x"),)}, "What is not known above may differ."),
+        ({"clients": {"g": 1}, "held": (Finding("g", 1, ("c1",), "x"),)}, "What differs is held or deferred."),
+    ],
+)
+def test_a_plan_without_changes_says_what_that_means(fields, words):
+    assert plan_text(plan(members={"c1": ("pc",)}, **fields)).endswith(f"\nNo changes. {words}\n")
+
+
+@pytest.mark.parametrize("problem", ["rules: no source offers the pinned version 7", "source drop: it can't be read"])
+def test_a_plan_with_problems_never_says_that_all_is_as_declared(problem):
+    assert "Every client has what is declared" not in plan_text(plan(clients={"g": 1}, problems=(problem,)))
+
+
+def test_a_partial_plan_says_so():
+    assert "partial" in plan_text(plan(partial=True))
+    assert "partial" not in plan_text(plan())
+
+
+def test_a_change_that_only_moves_files_sends_nothing():
+    document = plan(deploys=(deploy(to="1", reason="layout_changed", bytes=0),), members={"c1": ("pc",)})
+    assert "nothing sent" in plan_text(document)
+
+
+def component(id_="rules", **counts):
+    return ComponentStatus(id_, "2", "3", **{**dict.fromkeys(("updated", "outdated", "ahead", "unknown"), 0), **counts})
+
+
+def test_a_status_reads_like_this():
+    bad = component(updated=1, outdated=1, versions={"2": 1, "1": 1}, age=7200)
+    good = ComponentStatus("engine", "9.1", "", 2, 0, 0, 0, {"9.1": 2})
+    sources = (SourceStatus("drop", NOW), SourceStatus("vendor", None, "it can't be reached", stale=True))
+    status = FleetStatus(NOW, NOW, 2, (bad, good), {"g": (bad, good)}, sources)
+    assert (
+        status_text(status_document(status))
+        == """\
+Status: 2 clients, 1 of 2 components updated everywhere; last looked at 2026-11-24T12:00:00Z
+
+  component  held  offered  updated  outdated  ahead  unknown     rate  age  clients by version
+  rules      2     3              1         1      0        0   50.0 %  2 h  2: 1, 1: 1
+  engine     9.1   -              2         0      0        0  100.0 %    -  9.1: 2
+
+Sources
+  drop    last read 2026-11-24T12:00:00Z  fine
+  vendor  last read never                 it can't be reached
+"""
+    )
+
+
+def test_of_several_groups_a_status_shows_what_is_behind():
+    bad, good = component(outdated=2), component("engine", updated=2)
+    status = FleetStatus(NOW, None, 4, (bad, good), {"a": (bad, good), "b": (good,)})
+    text = status_text(status_document(status))
+    assert "last looked at never" in text
+    assert "Group a: 1 of 2 components updated\n" in text
+    assert text.rstrip().endswith("Group b: 1 of 1 component updated")
+
+
+def test_a_report_reads_like_this():
+    report = Report(
+        "r", "p", NOW, NOW, {"g": {"ok": 1, "changed": 2, "failed": 1}}, downloaded=1,
+        failed=(Failure("pc-1", "g", "rules", "not enough disk"), Failure("", "", "engine", "it is damaged")),
+        bytes_received=2048, bytes_sent=1536, bytes_saved=512,
+    )  # fmt: skip
+    assert (
+        report_text(report_document(report))
+        == """\
+Failed:
+  pc-1 rules: not enough disk
+  engine: it is damaged
+
+Recap  ok  changed  failed  unreachable  stale  skipped  not attempted
+  g     1        2       1            0      0        0              0
+
+Apply complete: 2 clients changed, 1 failed, 0 unreachable; 2.0 KiB downloaded, 1.5 KiB sent, 512 B saved.
+"""
+    )
+
+
+def test_a_history_has_a_line_for_each_run_and_each_outcome():
+    run = Run("r1", "", "apply", NOW, None, "running", {"g": dict.fromkeys(RECAP, 1234)})
+    entry = JournalEntry("", "", "rules", "", "2", "changed", "", 5, NOW)
+    assert "1 234" in history_text([run_document(run)])
+    assert "store" in run_text(run_document(run, [entry]))
+    assert "nothing was changed" in run_text(run_document(run, []))
+    assert history_text([]) == "No runs yet.\n"
+
+
+def test_the_doctor_says_what_mends_it():
+    checks = [Check("pc-1", "disk", "fail", "full", "make room"), Check("pc-1", "shell", "ok", "dash")]
+    assert checks_text(checks_document(checks)).splitlines() == [
+        "pc-1  disk   fail  full",
+        "    fix: make room",
+        "pc-1  shell  ok    dash",
+        "2 checks, 1 not ok",
+    ]
+
+
+# --- hostile names --------------------------------------------------------------------------------------------------
+
+
+def hostile_texts():
+    """Give every text, rendered from documents whose every name is hostile."""
+    finding = Finding(HOSTILE, 1, ("c1",), HOSTILE, HOSTILE, HOSTILE)
+    changes = {"downloads": (Download(*[HOSTILE] * 6, 1, HOSTILE),), "deploys": (deploy(HOSTILE, HOSTILE, HOSTILE),)}
+    made = plan(
+        **changes, drift=(finding,), unknown=(finding,), gone=(HOSTILE,), problems=(HOSTILE,),
+        members={"c1": (HOSTILE,)}, clients={HOSTILE: 1},
+    )  # fmt: skip
+    failure = Failure(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    entry = JournalEntry(*[HOSTILE] * 7, 1, NOW)
+    run = run_document(Run(HOSTILE, HOSTILE, HOSTILE, NOW, NOW, HOSTILE), [entry])
+    counted = component(HOSTILE, outdated=1, versions={HOSTILE: 1})
+    status = FleetStatus(
+        NOW, None, 1, (counted,), {HOSTILE: (counted,), "b": ()}, (SourceStatus(HOSTILE, None, HOSTILE),)
+    )
+    return {
+        "plan": plan_text(made, names=True),
+        "status": status_text(status_document(status)),
+        "report": report_text(report_document(Report("r", "p", NOW, NOW, {HOSTILE: {}}, failed=(failure,)))),
+        "run": run_text(run),
+        "history": history_text([run]),
+        "checks": checks_text(checks_document([Check(*[HOSTILE] * 5)])),
+        "plugins": plugins_text(plugins_document([(HOSTILE, HOSTILE, HOSTILE)])),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(hostile_texts()))
+def test_a_hostile_name_cannot_move_the_cursor_turn_the_text_or_add_a_line(name):
+    text = hostile_texts()[name]
+    assert "x?[2J??y?31m??" in text
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert not any(line.startswith("y") for line in text.split("\n"))
+
+
+@given(st.lists(st.lists(st.text(max_size=6), min_size=3, max_size=3), min_size=1, max_size=4))
+@settings(max_examples=60)
+def test_a_table_has_one_line_for_each_row_and_aligned_columns(rows):
+    lines = table(rows, right=frozenset({1}))
+    assert len(lines) == len(rows)
+    starts = [max(len(printable(row[0])) for row in rows) + 2] * len(rows)
+    for line, row, start in zip(lines, rows, starts, strict=True):
+        assert line.startswith(printable(row[0]).rstrip())
+        width = max(len(printable(other[1])) for other in rows)
+        assert line[start : start + width].strip() == printable(row[1]).strip()
+
+
+# --- numbers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (716, "716 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (2**20, "1.0 MiB"), (2**60, "1024.0 PiB")],
+)
+def test_sizes(size, text):
+    assert size_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "-"), (0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2 h"), (12 * 86400, "12 d")],
+)
+def test_spans(seconds, text):
+    assert span_text(seconds) == text
+
+
+@given(st.integers(0, 10**12))
+def test_numbers_keep_their_digits_and_stand_in_groups_of_three(number):
+    text = number_text(number)
+    assert int(text.replace(" ", "")) == number
+    assert all(len(group) == 3 for group in text.split(" ")[1:])
+    assert count_text(1, "client") == "1 client"
+    assert count_text(48212, "client") == "48 212 clients"
