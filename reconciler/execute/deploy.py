@@ -106,9 +106,10 @@ class Deployer:
         except UpdoserError as error:
             known = tuple(outcome for outcome in report.outcomes if outcome.component not in again)
             return Result(task, tuple(map(_skipped, known)), report.bytes_sent, error)
+        done = replace(task, steps=tuple(again.get(step.component, step) for step in task.steps))
         later = {outcome.component: _moved(outcome) for outcome in second.outcomes}
         outcomes = tuple(later.get(outcome.component) or _skipped(outcome) for outcome in report.outcomes)
-        return Result(task, outcomes, report.bytes_sent + second.bytes_sent)
+        return Result(done, outcomes, report.bytes_sent + second.bytes_sent)
 
     def _send(self, client: Client, steps: tuple[Step, ...], session: Session) -> DeployReport:
         request = DeployRequest(

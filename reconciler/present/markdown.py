@@ -19,11 +19,11 @@ _FINDINGS = ("drift", "held", "deferred", "unknown", "unreachable")
 
 def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
     """Render a plan; `names` adds a folded list of the clients of each change."""
-    parts = [f"### {_safe(verdict(document))}"]
+    parts = [f"### {safe(verdict(document))}"]
     if document["partial"]:
         parts.append("_This plan is partial: a limit or target left something out._")
     if document["problems"]:
-        parts.append("\n".join(f"- :warning: {_safe(problem)}" for problem in document["problems"]))
+        parts.append("\n".join(f"- :warning: {safe(problem)}" for problem in document["problems"]))
     downloads = [change for change in document["changes"] if change["action"] == "download"]
     if downloads:
         columns = ("download", "from", "to", "size", "source", "reason")
@@ -36,7 +36,7 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
     if findings:
         parts.append(_table(("not changed", "group", "component", "clients", "reason"), map(_finding_row, findings)))
     if document["gone"]:
-        parts.append(f"Gone from the inventory: {_safe(name_list(document['gone'], every=names))}")
+        parts.append(f"Gone from the inventory: {safe(name_list(document['gone'], every=names))}")
     if names and document["members"]:
         parts.append(_members(document))
     return "\n\n".join(parts) + "\n"
@@ -82,16 +82,16 @@ def _members(document: Mapping[str, Any]) -> str:
         if change["action"] == "deploy":
             listed = sorted(name for cohort in change["members"] for name in document["members"][cohort])
             what = f"{change['component']} {change['to']} ({change['group']}): {', '.join(listed)}"
-            lines.append(f"- {_safe(what)}")
+            lines.append(f"- {safe(what)}")
     return "\n".join([*lines, "", "</details>"])
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_safe(cell) for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(safe(cell) for cell in line) + " |" for line in lines)
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """Take the power of markup from text that comes from clients, sources and inventories."""
     shown = "".join(char if char.isprintable() else "?" for char in text)
     return shown.translate(_ESCAPES)

@@ -22,6 +22,12 @@ def json_text(document: Any) -> str:
     return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
+def spellings(shown: str) -> set[str]:
+    """Give all the ways in which some text may be spelled in a result or an event: as it is, and escaped."""
+    as_json = (json_text(shown).rstrip("\n"), json.dumps(shown))
+    return {shown, text.printable(shown), markdown.safe(shown), *(quoted[1:-1] for quoted in as_json)}
+
+
 def render_plan(document: Mapping[str, Any], form: str, *, names: bool = False) -> str:
     """Render a plan; `names` lists the clients of each change."""
     if form == "json":

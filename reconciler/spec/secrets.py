@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SecretError
 from reconciler.model.spec import SecretRef
+from reconciler.present.render import spellings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,8 +109,13 @@ class Masker:
         self._known: set[str] = set()
 
     def add(self, secret: str) -> None:
-        """Mask a secret from now on: as a whole and each of its lines; short ones would mask half of the text."""
-        self._known |= {part for part in (secret, *secret.splitlines()) if len(part) >= _MIN_MASKED}
+        """Mask a secret from now on: as a whole and each of its lines; short ones would mask half of the text.
+
+        Renderers escape what they show, so each part is masked in all the ways in which they spell it.
+        """
+        for part in (secret, *secret.splitlines()):
+            if len(part) >= _MIN_MASKED:
+                self._known |= spellings(part)
 
     def mask(self, text: str) -> str:
         """Give a text without the secrets."""

@@ -1,0 +1,252 @@
+"""From planned changes to what clients are sent, and from their answers to what became of them."""
+
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from reconciler.client.reach import Reach
+from reconciler.errors import TransportError
+from reconciler.execute.deploy import MOVED, SKIPPED, Deployer, Result, Stepper, Task, profile_after
+from reconciler.execute.tally import Tally
+from reconciler.model.client import Client, Installed, InstallTarget, Layout, Outcome, Profile
+from reconciler.model.plan import Basis, Deploy, Plan
+from reconciler.model.release import Catalog
+from reconciler.model.spec import ComponentSpec, ServerSpec, Spec
+from tests.fakes import NOW, FakeClient, FakeComponent, FakeTransport, make_component, make_release
+
+BASIS = Basis("mine", 3, 0, "s", "c")
+PLAN = Plan("p", NOW, BASIS)
+CLIENT = Client("pc", "g", install_root="/r")
+LAYOUT = Layout((InstallTarget("*", "/opt/scanner"),))
+CONTENT = {
+    version: {"data": f"version {version}".encode(), "same": b"the same in all"} for version in ("1", "2", "3", "old")
+}
+RELEASES = {version: make_release("rules", version, content) for version, content in CONTENT.items()}
+EVERYTHING = {
+    file.sha256: CONTENT[version][file.name] for version, release in RELEASES.items() for file in release.files
+}
+SPEC = Spec(
+    Path("updoser.yaml"), Path(), "s", ServerSpec(Path("store"), "sqlite://"), Catalog({}, "c"), (),
+    {"rules": ComponentSpec(make_component("rules"), layout=LAYOUT)}, {}, client_keep=5,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch):
+    monkeypatch.setattr("reconciler.client.reach.PAUSE", 0)
+
+
+class Shelf:
+    """The only thing that a Deployer asks of a store."""
+
+    @staticmethod
+    @contextmanager
+    def open(sha256):
+        yield BytesIO(EVERYTHING[sha256])
+
+
+def change(before="1", to="2", **more):
+    digest = RELEASES[before].digest if before else ""
+    fields = {"platform": "any", "reason": "outdated", "clients": 1, "members": ("c1",), "bytes": 1, **more}
+    fields.setdefault("from_digest", digest)
+    return Deploy("rules", "g", before, to=to, to_digest=RELEASES[to].digest, bytes_full=2, **fields)
+
+
+def steps(*changes, held="123"):
+    return Stepper(SPEC, {RELEASES[version].digest: RELEASES[version] for version in held}).steps(changes)
+
+
+def machine(version=""):
+    """Make a client that has a version of the rules."""
+    made = FakeClient()
+    if version:
+        files = {version: dict(CONTENT[version])}
+        promised = {version: RELEASES[version].files}
+        made.components["rules"] = FakeComponent(version, layout=LAYOUT.fingerprint, versions=files, promised=promised)
+    return made
+
+
+def deploy(there, *planned, between=None):
+    """Carry changes out on a client; `between` is called before its second request."""
+
+    class Transport(FakeTransport):
+        @contextmanager
+        def connect(self, client):
+            with super().connect(client) as session:
+                first, calls = session.deploy, []
+
+                def twice(request, content):
+                    calls.append(request)
+                    if between and len(calls) == 2:
+                        between()
+                    return first(request, content)
+
+                session.deploy = twice
+                yield session
+
+    task = Task(CLIENT, steps(*planned), there.profile())
+    reach = Reach(lambda _group: Transport({"pc": there}), Event())
+    return Deployer(SPEC, BASIS, reach, Shelf())(task)
+
+
+# --- steps ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_says_what_must_be_there_what_comes_and_where_it_goes():
+    (step,) = steps(change())
+    assert (step.from_version, step.from_digest) == ("1", RELEASES["1"].digest)
+    assert (step.to_version, step.to_digest, step.files) == ("2", RELEASES["2"].digest, RELEASES["2"].files)
+    assert step.layout == LAYOUT
+
+
+def test_files_that_the_client_has_are_not_sent():
+    assert [file.name for file in steps(change())[0].payload] == ["data"]
+
+
+@pytest.mark.parametrize(
+    "planned",
+    [change(before=""), change(from_digest=""), change(before="old")],
+    ids=["nothing there", "damaged", "a version that the store doesn't hold"],
+)
+def test_everything_is_sent_where_nothing_on_the_client_can_be_believed(planned):
+    assert steps(planned)[0].payload == RELEASES["2"].files
+
+
+def test_another_layout_sends_nothing():
+    assert steps(change("2", "2", reason="layout_changed"))[0].payload == ()
+
+
+# --- deploying ------------------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_is_as_planned_gets_its_changes_in_one_request():
+    there = machine("1")
+    result = deploy(there, change())
+    assert [outcome.status for outcome in result.outcomes] == ["changed"]
+    assert there.content("rules") == CONTENT["2"]
+    assert there.calls["deploy"] == 1
+    (request,) = there.requests
+    assert (request.lineage, request.epoch, request.install_root, request.keep) == ("mine", 3, "/r", 5)
+    assert result.bytes_sent == len(CONTENT["2"]["data"])
+
+
+@pytest.mark.parametrize("now", ["", "old"])
+def test_a_client_that_moved_below_the_release_gets_all_of_it(now):
+    there = machine(now)
+    result = deploy(there, change())
+    assert [outcome.status for outcome in result.outcomes] == ["changed"]
+    assert there.content("rules") == CONTENT["2"]
+    assert there.calls["deploy"] == 2
+    assert there.requests[1].steps[0].kept == frozenset()
+
+
+def test_a_client_that_moved_above_the_release_is_left_alone():
+    there = machine("3")
+    result = deploy(there, change())
+    assert [(outcome.status, outcome.message, outcome.version) for outcome in result.outcomes] == [
+        ("skipped", SKIPPED, "3")
+    ]
+    assert there.version("rules") == "3"
+    assert there.calls["deploy"] == 1
+
+
+def test_a_client_that_has_the_release_already_is_fine():
+    result = deploy(machine("2"), change())
+    assert [outcome.status for outcome in result.outcomes] == ["ok"]
+
+
+def test_a_client_with_other_bytes_of_the_release_gets_the_right_ones():
+    there = machine("2")
+    there.components["rules"].promised["2"] = RELEASES["old"].files
+    assert [outcome.status for outcome in deploy(there, change()).outcomes] == ["changed"]
+    assert there.profile().by_component["rules"].digest == RELEASES["2"].digest
+
+
+def test_a_client_that_somebody_else_changes_at_the_same_time_is_stale():
+    there = machine("")
+
+    def meddle():
+        there.components = machine("1").components
+
+    result = deploy(there, change("3", "2"), between=meddle)
+    assert [(outcome.status, outcome.message) for outcome in result.outcomes] == [("stale", MOVED)]
+    assert there.version("rules") == "1"
+
+
+def test_a_connection_that_breaks_before_the_second_request_keeps_what_was_answered():
+    there = machine("old")
+
+    def cut():
+        there.unreachable = True
+
+    result = deploy(there, change(), between=cut)
+    assert isinstance(result.error, TransportError)
+    assert result.outcomes == ()
+    assert result.bytes_sent == len(CONTENT["2"]["data"])
+
+
+def test_an_error_of_a_client_is_its_result_and_no_exception():
+    there = machine("1")
+    there.unreachable = True
+    result = deploy(there, change())
+    assert (result.outcomes, type(result.error)) == ((), TransportError)
+
+
+def test_a_client_that_got_everything_after_all_saved_no_bytes():
+    result = deploy(machine("old"), change())
+    tally = Tally(["g"])
+    tally.add(result)
+    assert tally.report("r", PLAN, NOW, NOW, interrupted=False).bytes_saved == 0
+
+
+def test_a_result_tells_from_what_a_client_that_moved_was_really_changed():
+    (step,) = deploy(machine("old"), change()).task.steps
+    assert (step.from_version, step.payload) == ("old", RELEASES["2"].files)
+
+
+# --- what a client has afterwards -------------------------------------------------------------------------------------
+
+
+def after(status, *, version="", digest="", before=("1",), to="2"):
+    entries = tuple(Installed("rules", v, RELEASES[v].digest, previous="0") for v in before)
+    profile = Profile("linux-x86_64", (Installed("engine", "7", "e"), *entries), ("zstd",))
+    (step,) = steps(change(before[0] if before else "", to))
+    task = Task(CLIENT, (step,), profile)
+    return profile_after(result_of(task, Outcome("rules", status, version, digest)), BASIS)
+
+
+def result_of(task, *outcomes):
+    return Result(task, outcomes)
+
+
+def test_a_client_that_was_changed_has_the_release_and_remembers_the_one_before():
+    profile = after("changed")
+    assert profile.by_component["rules"] == Installed("rules", "2", RELEASES["2"].digest, "1", LAYOUT.fingerprint)
+    assert profile.by_component["engine"] == Installed("engine", "7", "e")
+    assert (profile.lineage, profile.epoch, profile.tools) == ("mine", 3, ("zstd",))
+    assert list(profile.installed) == sorted(profile.installed)
+
+
+def test_the_same_version_again_keeps_the_previous_one():
+    assert after("changed", before=("2",), to="2").by_component["rules"].previous == "0"
+
+
+def test_a_first_install_has_no_previous_version():
+    assert after("changed", before=()).by_component["rules"].previous == ""
+
+
+@pytest.mark.parametrize("status", ["stale", "skipped"])
+def test_a_client_that_was_left_alone_has_what_it_answered(status):
+    assert after(status, version="3", digest="d").by_component["rules"] == Installed("rules", "3", "d")
+
+
+def test_a_client_that_failed_has_what_it_had():
+    assert after("failed", version="1").by_component["rules"].version == "1"
+
+
+def test_of_a_client_that_was_never_seen_nothing_is_known_afterwards():
+    task = Task(CLIENT, steps(change()), None)
+    assert profile_after(result_of(task, Outcome("rules", "changed", "2", "d")), BASIS) is None

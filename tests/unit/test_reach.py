@@ -1,0 +1,159 @@
+"""Reaching clients: a connection is tried once more, kept when asked, and closed whatever happens."""
+
+from contextlib import contextmanager
+from threading import Event
+
+import pytest
+
+from reconciler.client import reach as module
+from reconciler.client.reach import CONNECT_TRIES, Reach
+from reconciler.errors import AuthenticationError, ClientError, HostKeyError, TransportError
+from reconciler.model.client import Client
+
+PC = Client("pc", "g")
+
+
+class Line:
+    """A transport that counts; `errors` are raised by the next connections, None lets one through."""
+
+    def __init__(self, *errors):
+        self.errors = list(errors)
+        self.tried = self.open = 0
+
+    @contextmanager
+    def connect(self, client):
+        self.tried += 1
+        error = self.errors.pop(0) if self.errors else None
+        if error is not None:
+            raise error
+        self.open += 1
+        try:
+            yield f"session {self.tried} of {client.name}"
+        finally:
+            self.open -= 1
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch):
+    monkeypatch.setattr(module, "PAUSE", 0)
+
+
+def reach_of(line, *, stop=None, **options):
+    return Reach(lambda _group: line, stop or Event(), **options)
+
+
+def fails(error):
+    def do(_session):
+        raise error
+
+    return do
+
+
+def test_a_connection_is_closed_after_its_work():
+    line = Line()
+    assert reach_of(line).work(PC, lambda session: (session, line.open)) == ("session 1 of pc", 1)
+    assert line.open == 0
+
+
+def test_a_connection_that_fails_once_is_tried_again():
+    line = Line(TransportError("refused"))
+    assert reach_of(line).work(PC, str) == "session 2 of pc"
+
+
+def test_a_client_that_stays_away_is_given_up_with_the_last_error():
+    line = Line(*[TransportError(f"try {n}") for n in range(1, 10)])
+    with pytest.raises(TransportError, match=f"try {CONNECT_TRIES}"):
+        reach_of(line).work(PC, str)
+    assert line.tried == CONNECT_TRIES
+
+
+@pytest.mark.parametrize("error", [AuthenticationError("no"), HostKeyError("changed")])
+def test_a_client_that_says_no_is_not_asked_again(error):
+    line = Line(error)
+    with pytest.raises(type(error)):
+        reach_of(line).work(PC, str)
+    assert line.tried == 1
+
+
+def test_a_run_that_was_stopped_does_not_try_again():
+    stop = Event()
+    stop.set()
+    line = Line(TransportError("refused"))
+    with pytest.raises(TransportError):
+        reach_of(line, stop=stop).work(PC, str)
+    assert line.tried == 1
+
+
+def test_a_kept_connection_serves_the_next_work_and_no_other_client():
+    line = Line()
+    reach = reach_of(line)
+    assert reach.work(PC, str, keep=True) == "session 1 of pc"
+    assert line.open == 1
+    assert reach.work(Client("other", "g"), str) == "session 2 of other"
+    assert reach.work(PC, str) == "session 1 of pc"
+    assert line.open == 0
+    assert reach.work(PC, str) == "session 3 of pc"
+
+
+def test_a_kept_connection_that_died_is_replaced_and_the_work_done_again():
+    line = Line()
+    reach = reach_of(line)
+    reach.work(PC, str, keep=True)
+    seen = []
+
+    def do(session):
+        seen.append(session)
+        if len(seen) == 1:
+            raise TransportError("broken pipe")
+        return "done"
+
+    assert reach.work(PC, do) == "done"
+    assert seen == ["session 1 of pc", "session 2 of pc"]
+    assert line.open == 0
+
+
+def test_work_over_a_fresh_connection_is_done_once():
+    line = Line()
+    with pytest.raises(TransportError, match="in the middle"):
+        reach_of(line).work(PC, fails(TransportError("in the middle")))
+    assert (line.tried, line.open) == (1, 0)
+
+
+def test_a_run_that_was_stopped_does_not_do_the_work_again():
+    stop, line = Event(), Line()
+    reach = reach_of(line, stop=stop)
+    reach.work(PC, str, keep=True)
+    stop.set()
+    with pytest.raises(TransportError):
+        reach.work(PC, fails(TransportError("broken pipe")))
+    assert (line.tried, line.open) == (1, 0)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_a_client_answers_is_passed_on_and_its_connection_closed(kept):
+    line = Line()
+    reach = reach_of(line)
+    if kept:
+        reach.work(PC, str, keep=True)
+    with pytest.raises(ClientError, match="no room"):
+        reach.work(PC, fails(ClientError("no room")), keep=True)
+    assert (line.tried, line.open) == (1, 0)
+
+
+def test_no_more_connections_are_kept_than_allowed_and_close_ends_them_all():
+    line = Line()
+    reach = reach_of(line, kept=2)
+    for n in range(4):
+        reach.work(Client(f"pc-{n}", "g"), str, keep=True)
+    assert line.open == 2
+    reach.close()
+    assert line.open == 0
+    assert reach.work(PC, str) == "session 5 of pc"
+
+
+def test_each_group_is_reached_by_its_own_transport():
+    lines = {"g": Line(), "h": Line()}
+    reach = Reach(lines.__getitem__, Event())
+    reach.work(PC, str)
+    reach.work(Client("pc", "h"), str)
+    assert [line.tried for line in lines.values()] == [1, 1]
