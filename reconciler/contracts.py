@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from reconciler.model.client import Client, DeployReport, DeployRequest, Facts, InventoryEntry
+    from reconciler.model.delta import CodecTraits, Incremental, Patch
     from reconciler.model.release import Component, Release, ReleaseFile, SourceReport
     from reconciler.model.spec import SecretRef
 
@@ -99,6 +100,41 @@ class Source(Protocol):
 
         Raises:
             SourceError: the file can't be read.
+        """
+
+    def open_patch(self, incremental: Incremental, patch: Patch) -> AbstractContextManager[BinaryIO]:
+        """Open one patch of an incremental that `releases` listed; as for `open`.
+
+        Raises:
+            SourceError: the patch can't be read.
+        """
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """Makes patches and applies them. Both hold whole files in memory; `traits` says how much."""
+
+    traits: CodecTraits
+
+    def make(self, old: bytes, new: bytes, *, level: int, window: int = 0) -> bytes:
+        """Give the patch that makes `new` of `old`; `window` is the exponent of 2, 0 covers both files.
+
+        Raises:
+            PatchError: these files are too large for the codec.
+        """
+
+    def check(self, patch: bytes, size: int) -> None:
+        """Look at a patch's head before it goes to clients: what it says of the result must be `size`.
+
+        Raises:
+            PatchError: it isn't a patch of this codec, or it makes a file of another size.
+        """
+
+    def apply(self, old: bytes, patch: bytes, size: int) -> Iterator[bytes]:
+        """Give the new file in pieces, never more than `size` bytes of it, whatever the patch says.
+
+        Raises:
+            PatchError: the patch is damaged, is for other bytes, or makes a file of another size.
         """
 
 

@@ -13,6 +13,7 @@
     ├── SourceError                  1   a source can't be read or broke its promise
     ├── InventoryError               1   an inventory can't be read
     ├── StoreError                   1   the store can't be read or written, or a file is damaged
+    ├── PatchError                   1   a patch can't be made, or isn't what it should be
     ├── StateError                   1   the state can't be read or written
     ├── DocumentError                1   a document (plan file, manifest) is malformed
     ├── TransportError               4   a client can't be reached
@@ -146,6 +147,10 @@ class InventoryError(UpdoserError):
 
 class StoreError(UpdoserError):
     """The store can't be read or written, or a file in it is damaged."""
+
+
+class PatchError(UpdoserError):
+    """A patch can't be made, or isn't what it should be."""
 
 
 class StateError(UpdoserError):

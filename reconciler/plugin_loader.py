@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from reconciler.contracts import Context, PluginModule
 
-KINDS = ("source", "transport", "inventory", "executor")
+KINDS = ("source", "transport", "inventory", "codec", "executor")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 

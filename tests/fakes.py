@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from reconciler.contracts import ShellFactory
     from reconciler.errors import InventoryError
     from reconciler.model.client import Client, DeployRequest, InventoryEntry, Step
+    from reconciler.model.delta import Incremental, Patch
     from reconciler.model.spec import SecretRef
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -118,6 +119,11 @@ class FakeSource:
         self.lost: set[str] = set()
         self.calls: Counter[str] = Counter()
         self._releases: dict[Release, Mapping[str, bytes]] = {}
+        self._incrementals: dict[Incremental, Mapping[str, bytes]] = {}
+
+    def add_incremental(self, incremental: Incremental, patches: Mapping[str, bytes]) -> None:
+        """Add an incremental with the content of its patches, by the names of the files that they make."""
+        self._incrementals[incremental] = dict(patches)
 
     def add(
         self, component: str, version: str, files: Mapping[str, bytes], platform: str = ANY_PLATFORM, **fields: object
@@ -137,7 +143,17 @@ class FakeSource:
         if self.error is not None:
             raise self.error
         offered = tuple(release for release in self._releases if release.component in components)
-        return SourceReport(self.name, offered, self.problems)
+        incrementals = tuple(entry for entry in self._incrementals if entry.component in components)
+        return SourceReport(self.name, offered, self.problems, incrementals=incrementals)
+
+    @contextmanager
+    def open_patch(self, incremental: Incremental, patch: Patch) -> Iterator[BinaryIO]:
+        """Open a patch of an incremental."""
+        self.calls["open_patch"] += 1
+        content = self._incrementals.get(incremental, {}).get(patch.name)
+        if content is None or patch.name in self.lost:
+            raise SourceError(f"{self.name} has no {incremental.name} of {incremental.component}")
+        yield io.BytesIO(bytes([content[0] ^ 1]) + content[1:] if patch.name in self.damaged else content)
 
     @contextmanager
     def open(self, release: Release, file: ReleaseFile) -> Iterator[BinaryIO]:
@@ -336,7 +352,8 @@ class FakeSession:
         machine, now = self._machine, self._now(step)
         old = machine.components[step.component].versions[now.version] if now.version else {}
         files = {
-            file.name: old.get(file.name, b"") if file.name in step.kept else sent[file.sha256] for file in step.files
+            file.name: old.get(step.kept[file.name], b"") if file.name in step.kept else sent[file.sha256]
+            for file in step.files
         }
         trouble = ""
         if full:

@@ -41,8 +41,10 @@ from ._tree import Stamp, Tree, TreeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from reconciler.contracts import Context
+    from reconciler.model.delta import Incremental, Patch
     from reconciler.model.release import Component
 
 FACTS = "release.yaml"
@@ -143,6 +145,10 @@ class Directory:
             raise SourceError(str(error)) from error
         with stream:
             yield stream
+
+    def open_patch(self, incremental: Incremental, patch: Patch) -> AbstractContextManager[BinaryIO]:
+        """Open a patch; see `contracts.Source`."""
+        raise SourceError(f"{incremental.name} of {incremental.component} isn't there: {patch.name}")
 
     def _tree(self) -> Tree:
         try:

@@ -24,8 +24,10 @@ from reconciler.model.release import ANY_PLATFORM, Release, ReleaseFile, SourceR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from reconciler.contracts import Context
+    from reconciler.model.delta import Incremental, Patch
     from reconciler.model.release import Component
 
 EPOCH = datetime(2026, 1, 1, 6, tzinfo=UTC)
@@ -171,6 +173,16 @@ class Sample:
         if content is None:
             raise SourceError(f"the sample source has no {file.name} of {release.component} {release.version} now")
         yield io.BytesIO(content)
+
+    def open_patch(self, incremental: Incremental, patch: Patch) -> AbstractContextManager[BinaryIO]:
+        """Offer no incrementals; see `contracts.Source`.
+
+        Raises:
+            SourceError: always.
+        """
+        raise SourceError(
+            f"the sample source has no incremental {incremental.name} of {incremental.component}: {patch}"
+        )
 
     def _content(self, release: Release, name: str) -> bytes | None:
         for kind in KINDS.values():

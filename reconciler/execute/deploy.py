@@ -70,7 +70,7 @@ class Stepper:
             to_version=deploy.to,
             to_digest=deploy.to_digest,
             files=release.files,
-            kept=frozenset(file.name for file in before.shared_with(release)) if before else frozenset(),
+            kept={file.name: file.name for file in before.shared_with(release)} if before else {},
             layout=self._components[deploy.component].layout,
         )
 
@@ -125,7 +125,7 @@ class Deployer:
             same = outcome.version == step.to_version
             if not same and scheme.parse(outcome.version) > scheme.parse(step.to_version):
                 return None
-        return replace(step, from_version=outcome.version, from_digest=outcome.digest, kept=frozenset())
+        return replace(step, from_version=outcome.version, from_digest=outcome.digest, kept={}, patched={})
 
 
 def _skipped(outcome: Outcome) -> Outcome:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model.release import ANY_PLATFORM
+from reconciler.model.release import ANY_PLATFORM, ReleaseFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from reconciler.model.release import ReleaseFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,8 @@ class Profile:
     """What one client has: the unit in which a fleet is compared. Clients with equal profiles share a cohort.
 
     `installed` is sorted by component. `lineage` and `epoch` name the controller that last changed the client; they are
-    empty and 0 on a client that updoser never changed. `tools` are the commands that matter for the choice of codecs.
+    empty and 0 on a client that updoser never changed. `tools` are the commands that matter for the choice of codecs,
+    `memory` is the client's in MiB, rounded down to a power of 2 so that alike machines stay alike (0: not known).
     """
 
     platform: str = ANY_PLATFORM
@@ -82,6 +81,7 @@ class Profile:
     epoch: int = 0
     selinux: bool = False
     unmanaged: tuple[str, ...] = ()
+    memory: int = 0
 
     @cached_property
     def by_component(self) -> dict[str, Installed]:
@@ -98,6 +98,7 @@ class Profile:
             "epoch": self.epoch,
             "selinux": self.selinux,
             "unmanaged": self.unmanaged,
+            "memory": self.memory,
         }
         return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
@@ -172,12 +173,31 @@ def _fingerprint(layout: Layout) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Hop:
+    """One patch on the way from a file of FROM to one of TO: its own size and digest, and the size of its result."""
+
+    codec: str
+    size: int
+    sha256: str
+    result: int
+
+
+@dataclass(frozen=True, slots=True)
+class Patched:
+    """How a client makes a file: `hops` one after the other, from the file `base` of FROM (empty: from nothing)."""
+
+    base: str
+    hops: tuple[Hop, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One component of a deploy request.
 
     The client carries it out only when it has `from_version` with `from_digest` (both empty: nothing of the component);
-    else it answers `stale`. `files` are all files of the release TO; those named in `kept` aren't sent: the client
-    copies them from FROM, where they must have the same digest.
+    else it answers `stale`. `files` are all files of the release TO. Those in `kept` aren't sent: the client copies
+    them from the file of FROM that is named there, which must have the same digest. Of those in `patched` only the
+    patches are sent; when one can't be applied, the client answers `unpatched`.
     """
 
     component: str
@@ -186,13 +206,25 @@ class Step:
     to_version: str
     to_digest: str
     files: tuple[ReleaseFile, ...]
-    kept: frozenset[str] = frozenset()
+    kept: Mapping[str, str] = field(default_factory=dict)
     layout: Layout = Layout()
+    patched: Mapping[str, Patched] = field(default_factory=dict)
 
     @property
     def payload(self) -> tuple[ReleaseFile, ...]:
-        """The files whose bytes are sent, in the order in which they are sent."""
-        return tuple(file for file in self.files if file.name not in self.kept)
+        """What is sent, in the order in which it is sent: files that are neither kept nor patched, and patches."""
+        return tuple(part for file in self.files if file.name not in self.kept for part in self._parts(file))
+
+    def _parts(self, file: ReleaseFile) -> tuple[ReleaseFile, ...]:
+        patched = self.patched.get(file.name)
+        if patched is None:
+            return (file,)
+        return tuple(ReleaseFile(file.name, hop.size, hop.sha256) for hop in patched.hops)
+
+    @property
+    def full(self) -> Step:
+        """The same step without any patch: the fallback when one can't be applied."""
+        return replace(self, patched={})
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +238,7 @@ class DeployRequest:
     steps: tuple[Step, ...]
 
 
-OUTCOMES = ("changed", "ok", "stale", "failed")
+OUTCOMES = ("changed", "ok", "stale", "unpatched", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +246,9 @@ class Outcome:
     """What became of one step.
 
     `status` is one of OUTCOMES: `changed` (TO is switched to), `ok` (it was there already), `stale` (the client has
-    neither FROM nor TO: `version` and `digest` say what; nothing was touched), `failed` (`message` says why; the
-    client has what it had before: `version` and `digest`).
+    neither FROM nor TO: `version` and `digest` say what; nothing was touched), `unpatched` (a patch could not be
+    applied or gave other bytes: nothing was touched), `failed` (`message` says why; the client has what it had before:
+    `version` and `digest`).
     """
 
     component: str

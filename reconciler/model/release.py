@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from reconciler.model.delta import Incremental
     from reconciler.model.version import Version, VersionScheme
 
 KINDS = ("pattern", "engine", "driver", "service")
@@ -133,7 +134,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class SourceReport:
-    """What a source answered when it was asked: its releases, and what it held back and why.
+    """What a source answered when it was asked: its releases and incrementals, and what it held back and why.
 
     `problems` are sentences that name the release and its path; a bad release never hides the good ones.
     """
@@ -142,3 +143,4 @@ class SourceReport:
     releases: tuple[Release, ...] = ()
     problems: tuple[str, ...] = ()
     error: str = ""
+    incrementals: tuple[Incremental, ...] = ()

@@ -100,7 +100,7 @@ def step(before, after, layout=None, kept=()):
         after.version,
         after.digest,
         after.files,
-        frozenset(kept),
+        {name: name for name in kept},
         layout or Layout(),
     )
 

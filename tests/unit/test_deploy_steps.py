@@ -140,7 +140,7 @@ def test_a_client_that_moved_below_the_release_gets_all_of_it(now):
     assert [outcome.status for outcome in result.outcomes] == ["changed"]
     assert there.content("rules") == CONTENT["2"]
     assert there.calls["deploy"] == 2
-    assert there.requests[1].steps[0].kept == frozenset()
+    assert there.requests[1].steps[0].kept == {}
 
 
 def test_a_client_that_moved_above_the_release_is_left_alone():

@@ -73,7 +73,7 @@ def test_a_client_has_afterwards_what_was_deployed(transport, machine):
 
 def test_files_that_are_kept_are_not_sent_and_the_version_before_stays(transport, machine):
     deploy(transport, step("1", OLD))
-    report = deploy(transport, step("2", NEW, "1", OLD, kept=frozenset({"same"})))
+    report = deploy(transport, step("2", NEW, "1", OLD, kept={"same": "same"}))
     assert (statuses(report), report.bytes_sent) == (["changed"], 3)
     assert machine.content("rules") == NEW
     assert facts(transport).profile.installed[0].previous == "1"
@@ -87,7 +87,7 @@ def test_deploying_again_changes_nothing(transport, machine):
 
 def test_another_layout_of_what_is_there_is_carried_out(transport):
     deploy(transport, step("1", OLD))
-    again = step("1", OLD, "1", OLD, kept=frozenset(OLD), layout=LAYOUT)
+    again = step("1", OLD, "1", OLD, kept={name: name for name in OLD}, layout=LAYOUT)
     assert statuses(deploy(transport, again)) == ["changed"]
     assert facts(transport).profile.installed[0].layout == LAYOUT.fingerprint
 

@@ -20,7 +20,10 @@ ANSWERS = ("failed", "stale", "skipped", "changed", "ok")
 
 def result(*statuses, error=None, kept=(), name="pc", group="g"):
     """Make the result of a client with a step for each status."""
-    steps = tuple(Step(f"part{at}", "1", "a", "2", "b", FILES, frozenset(kept)) for at, _status in enumerate(statuses))
+    steps = tuple(
+        Step(f"part{at}", "1", "a", "2", "b", FILES, {name: name for name in kept})
+        for at, _status in enumerate(statuses)
+    )
     outcomes = tuple(
         Outcome(step.component, status, "2", "b", "why") for step, status in zip(steps, statuses, strict=True)
     )

@@ -1,0 +1,146 @@
+"""Incrementals and what is known of the codecs that make them.
+
+An incremental turns all files of release FROM into those of release TO: each file of TO is kept (FROM has the same
+bytes, perhaps under another name) or comes from a patch (made by a codec from one file of FROM, or from nothing). An
+incremental from nothing is a full that was packed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MIN_NEW = 512
+"""Files below this size in bytes go whole: the head of a patch would be as large."""
+MIN_OLD = 8
+"""Nothing can be told from a base below this size in bytes."""
+CLEARLY = 0.9
+"""An incremental is used when it has at most this share of the bytes of what it replaces."""
+NOT_SMALLER = "delta not smaller"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Patch:
+    """The bytes that make one file of TO: `size` and `sha256` are the patch's own, `base` names the file of FROM.
+
+    `base` is empty when the codec needs none.
+    """
+
+    name: str
+    size: int
+    sha256: str
+    codec: str
+    base: str = ""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Kept:
+    """A file of TO whose bytes FROM has in the file `base`."""
+
+    name: str
+    base: str
+
+
+@dataclass(frozen=True, slots=True)
+class Incremental:
+    """What makes release TO of release FROM; both are named by version and content digest.
+
+    `from_version` and `from_digest` are empty in a packed full. `codec` is the one that was asked for; single patches
+    may have another. `refused` says why there are no patches: it was tried, and the full is the better way.
+    """
+
+    component: str
+    platform: str
+    from_version: str
+    from_digest: str
+    to_version: str
+    to_digest: str
+    codec: str
+    patches: tuple[Patch, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    refused: str = field(default="", compare=False)
+
+    @property
+    def name(self) -> str:
+        """What plans and people call it: `16.677.00..16.679.00/zstd`."""
+        return incremental_name(self.from_version, self.to_version, self.codec)
+
+    @property
+    def size(self) -> int:
+        """The size of all patches in bytes."""
+        return sum(patch.size for patch in self.patches)
+
+    @property
+    def codecs(self) -> frozenset[str]:
+        """All codecs that are needed to apply it."""
+        return frozenset(patch.codec for patch in self.patches)
+
+    def makes(self, names: frozenset[str]) -> bool:
+        """Say whether it makes exactly the files of these names, each once."""
+        made = [patch.name for patch in self.patches] + [kept.name for kept in self.kept]
+        return len(made) == len(names) and set(made) == names
+
+
+def incremental_name(from_version: str, to_version: str, codec: str) -> str:
+    """Give the name of an incremental; unique for a component and platform."""
+    return f"{from_version}..{to_version}/{codec}"
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """A level of a codec and what it costs for content of some kinds, as measured.
+
+    `ratio` is the size of a patch as a share of the full's, `pace` the CPU seconds for a MiB of the new file.
+    """
+
+    level: int
+    kinds: frozenset[str]
+    ratio: float
+    pace: float
+
+
+@dataclass(frozen=True, slots=True)
+class CodecTraits:
+    """What a codec needs and costs. `tool` is the command that a client applies its patches with.
+
+    `based` is False for a codec that packs a file by itself. Applying takes `memory_old` times the size of the old file
+    and `memory_new` times that of the new one, and `memory` bytes; making takes `making` times both. Files over
+    `max_size` bytes aren't given to it.
+    """
+
+    name: str
+    tool: str
+    based: bool
+    grades: tuple[Grade, ...]
+    memory: int
+    memory_old: float
+    memory_new: float
+    making: float
+    max_size: int
+
+    def applying(self, old: int, new: int) -> int:
+        """Give the bytes of memory that applying a patch takes."""
+        return int(self.memory + self.memory_old * old + self.memory_new * new)
+
+    def grades_for(self, kind: str) -> tuple[Grade, ...]:
+        """Give the grades that are worth trying for a kind of component, the fastest first."""
+        return tuple(grade for grade in self.grades if kind in grade.kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class Duplication:
+    """The policy of `duplication` in the spec.
+
+    `incrementals` counts releases: how far back incrementals reach. `keep_fulls` is the number of fulls that stay.
+    `levels` and `windows` (the exponent of 2) hold what the spec sets for a codec; else its grades decide.
+    """
+
+    enabled: bool = True
+    incrementals: int = 14
+    keep_fulls: int = 7
+    codecs: tuple[str, ...] = ("zstd", "bsdiff", "gzip")
+    levels: Mapping[str, int] = field(default_factory=dict)
+    windows: Mapping[str, int] = field(default_factory=dict)
