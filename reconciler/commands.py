@@ -29,12 +29,12 @@ from reconciler.present.document import (
     checks_document,
     plan_document,
     plugins_document,
-    read_plan,
     report_document,
     run_document,
     status_document,
     valid_document,
 )
+from reconciler.present.reading import read_plan
 from reconciler.present.render import render, render_plan, render_status
 from reconciler.present.terminal import is_interactive
 from reconciler.present.text import checks_text, history_text, plugins_text, report_text, run_text, valid_text
@@ -148,7 +148,8 @@ def _make_plan(work: Workspace, options: PlanOptions) -> Plan:
     components = {
         name: wanted for name, wanted in work.spec.components.items() if not options.targets or name in options.targets
     }
-    wanted = Wanted(components, work.spec.groups, partial=bool(options.targets or options.sight.limit))
+    partial = bool(options.targets or options.sight.limit)
+    wanted = Wanted(components, work.spec.groups, partial, work.spec.duplication)
     observed = observe(work, options.sight)
     now = work.means.clock()
     return make_plan(wanted, observed, plan_id=new_id(now), now=now)
@@ -184,6 +185,7 @@ def status(desk: Desk, options: StatusOptions) -> int:
             Allowance(now, options.within, options.max_age, work.state.first_seen()),
             as_of=work.state.last_observed(),
             sources=source_statuses(work.spec.sources, work.state.source_reports(), now),
+            traffic=work.state.traffic(),
         )
     desk.terminal.result(render_status(status_document(made), desk.form))
     met = breaches(options.fail_on, made.components)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from reconciler.contracts import Executor, Inventory, Session, Source, Transport
+    from reconciler.contracts import Codec, Executor, Inventory, Session, Source, Transport
+    from reconciler.model.delta import CodecTraits
     from reconciler.model.events import Emit
     from reconciler.model.spec import GroupSpec, SecretRef, SourceSpec, Spec
 
@@ -65,6 +66,14 @@ class Plugins:
     def transport(self, group: str) -> Transport:
         """Give the transport of a group, by the group's name."""
         return cast("Transport", self._make(self._spec.groups[group].transport, group))
+
+    def codec(self, name: str) -> Codec:
+        """Give a codec."""
+        return cast("Codec", self._make(PluginConfig("codec", name), name))
+
+    def codec_traits(self) -> dict[str, CodecTraits]:
+        """Give what is known of the codecs that the spec allows."""
+        return {name: self.codec(name).traits for name in self._spec.duplication.codecs}
 
     @property
     def executor(self) -> Executor:

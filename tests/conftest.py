@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -36,3 +37,19 @@ def ssh_fleet(tmp_path_factory):
         pytest.skip("needs sshd: see .ci/debian-packages.txt")
     with sshd_fleet(tmp_path_factory.mktemp("fleet"), 20) as fleet:
         yield fleet
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Give a file system of 2 MiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    if (
+        os.getuid()
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=2m,mode=755", "none", place], check=False, capture_output=True
+        ).returncode
+    ):
+        pytest.skip("only root may mount, and not everywhere")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)

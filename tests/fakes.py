@@ -18,13 +18,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Lock
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from reconciler.contracts import Context
 from reconciler.errors import (
     AuthenticationError,
     ClientError,
     OtherControllerError,
+    PatchError,
     ProtocolError,
     SecretError,
     SourceError,
@@ -40,6 +41,9 @@ from reconciler.model.release import (
     content_digest,
 )
 from reconciler.model.version import SCHEMES
+from reconciler.plugins.codec.bsdiff import Bsdiff
+from reconciler.plugins.codec.gzip import Gzip
+from reconciler.plugins.codec.zstd import Zstd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -47,12 +51,14 @@ if TYPE_CHECKING:
     from pathlib import Path
     from threading import Event
 
-    from reconciler.contracts import ShellFactory
+    from reconciler.contracts import Codec, ShellFactory
     from reconciler.errors import InventoryError
     from reconciler.model.client import Client, DeployRequest, InventoryEntry, Step
     from reconciler.model.delta import Incremental, Patch
     from reconciler.model.spec import SecretRef
 
+_CONTEXT = cast("Context", None)  # codecs need nothing from outside
+CODECS: dict[str, Codec] = {"zstd": Zstd({}, _CONTEXT), "bsdiff": Bsdiff({}, _CONTEXT), "gzip": Gzip({}, _CONTEXT)}
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -216,8 +222,11 @@ class FakeClient:
     `calls` counts connections, facts, deploys and steps that changed something.
     """
 
-    def __init__(self, platform: str = "linux-x86_64", *, free: int = 2**30, tools: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, platform: str = "linux-x86_64", *, free: int = 2**30, tools: tuple[str, ...] = (), memory: int = 0
+    ) -> None:
         self.platform = platform
+        self.memory = memory
         self.free = free
         self.tools = tools
         self.lineage = ""
@@ -253,7 +262,7 @@ class FakeClient:
     def profile(self, *, verify: bool = False) -> Profile:
         """Give what a look at the client tells."""
         installed = tuple(there.installed(id_, verify=verify) for id_, there in sorted(self.components.items()))
-        return Profile(self.platform, installed, self.tools, self.lineage, self.epoch)
+        return Profile(self.platform, installed, self.tools, self.lineage, self.epoch, memory=self.memory)
 
 
 class FakeTransport:
@@ -321,7 +330,7 @@ class FakeSession:
         machine = self._machine
         if machine.lineage and (machine.lineage != request.lineage or machine.epoch > request.epoch):
             raise OtherControllerError(f"{self._name} answers to another controller: {machine.lineage[:8]}")
-        sent = {file.sha256: _receive(file, content) for step in request.steps for file in step.payload}
+        sent = {part.sha256: _receive(part, content) for step in request.steps for part in step.payload}
         machine.lineage, machine.epoch = request.lineage, request.epoch
         verdicts = [self._judge(step) for step in request.steps]
         due = [step for step, outcome in zip(request.steps, verdicts, strict=True) if outcome.status == "changed"]
@@ -351,14 +360,16 @@ class FakeSession:
     def _carry_out(self, step: Step, sent: Mapping[str, bytes], keep: int, *, full: bool) -> Outcome:
         machine, now = self._machine, self._now(step)
         old = machine.components[step.component].versions[now.version] if now.version else {}
-        files = {
-            file.name: old.get(step.kept[file.name], b"") if file.name in step.kept else sent[file.sha256]
-            for file in step.files
-        }
+        try:
+            files = {file.name: self._make(step, file, old, sent) for file in step.files}
+        except PatchError as error:
+            return Outcome(step.component, "unpatched", now.version, now.digest, error.message)
         trouble = ""
         if full:
             trouble = "not enough disk"
         elif content_digest(describe(name, content) for name, content in files.items()) != step.to_digest:
+            if step.patched:
+                return Outcome(step.component, "unpatched", now.version, now.digest, "other bytes than announced")
             trouble = "the files aren't what the request promises"
         elif step.component in machine.broken:
             trouble = "a target can't be written"
@@ -366,6 +377,21 @@ class FakeSession:
             return Outcome(step.component, "failed", now.version, now.digest, trouble)
         self._switch(step, files, keep)
         return Outcome(step.component, "changed", step.to_version, step.to_digest)
+
+    def _make(self, step: Step, file: ReleaseFile, old: Mapping[str, bytes], sent: Mapping[str, bytes]) -> bytes:
+        """Give the bytes of a file: kept, patched or sent."""
+        if file.name in step.kept:
+            return old.get(step.kept[file.name], b"")
+        if file.name not in step.patched:
+            return sent[file.sha256]
+        patched = step.patched[file.name]
+        content = old.get(patched.base, b"")
+        for hop in patched.hops:
+            codec = CODECS.get(hop.codec)
+            if codec is None or codec.traits.tool not in {"gzip", *self._machine.tools}:
+                raise PatchError(f"{self._name} can't apply {hop.codec}")
+            content = b"".join(codec.apply(content, sent[hop.sha256], hop.result))
+        return content
 
     def _switch(self, step: Step, files: dict[str, bytes], keep: int) -> None:
         self._machine.calls["changed"] += 1

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING
 
 from reconciler.errors import ClientError, OtherControllerError, ProtocolError
-from reconciler.model.client import Facts, Installed, Outcome, Profile
+from reconciler.model.client import OUTCOMES, Facts, Installed, Outcome, Profile
 from reconciler.model.release import COMPONENT_ID, PLATFORM, SHA256, VERSION_NAME
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ _TOKEN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _NUMBER = re.compile(r"\d{1,18}")
 _UPTIME = re.compile(r"\d{1,12}(\.\d{1,6})?")
 _FACTS = {
-    *("platform", "free", "began", "tool", "selinux", "apparmor", "user", "controller", "installed", "unmanaged"),
+    *("platform", "free", "memory", "began", "tool", "selinux", "apparmor", "user", "controller", "installed"),
+    "unmanaged",
 }
-_STATUSES = {"changed", "ok", "stale", "failed"}
 _MAX_TEXT = 1000
 _MAX_LISTED = 100
 _KIB = 1024
@@ -44,6 +44,12 @@ _HINTS = {
     "disk": "make room on the client, or lower client_keep",
     "protocol": "if `become.command` names a copy of the client script, renew it: updoser doctor --client-script",
 }
+
+
+def lacks_script(done: Completed) -> bool:
+    """Say whether a client answers that it has no copy of the script, or another one."""
+    first = _FIRST.search(done.stdout)
+    return first is not None and first[2] == b"error" and done.stdout[first.end() + 1 :].startswith(b"script ")
 
 
 def read_facts(done: Completed) -> Facts:
@@ -65,6 +71,7 @@ class _FactsReader:
     def __init__(self) -> None:
         self._platform = ""
         self._free = 0
+        self._memory = 0
         self._seconds = 0.0
         self._selinux = False
         self._apparmor = False
@@ -87,6 +94,12 @@ class _FactsReader:
     def _take_free(self, rest: str) -> bool:
         self._free = int(rest) * _KIB if _NUMBER.fullmatch(rest) else -1
         return self._free >= 0
+
+    def _take_memory(self, rest: str) -> bool:
+        """Read the memory in KiB; machines of one kind differ by what their kernel took, so a power of 2 is kept."""
+        mebibytes = int(rest) // _KIB if _NUMBER.fullmatch(rest) else -1
+        self._memory = 1 << mebibytes.bit_length() - 1 if mebibytes > 0 else 0
+        return mebibytes >= 0
 
     def _take_began(self, rest: str) -> bool:
         """Read the start of the login shell's process in ticks, and the uptime in seconds."""
@@ -141,6 +154,7 @@ class _FactsReader:
             epoch=epoch,
             selinux=self._selinux,
             unmanaged=tuple(sorted(self._unmanaged)),
+            memory=self._memory,
         )
         return Facts(profile, self._free, self._seconds, self._user, self._apparmor)
 
@@ -225,7 +239,7 @@ def _outcome(line: str) -> Outcome:
     if (
         len(fields) < 4
         or not COMPONENT_ID.fullmatch(fields[0])
-        or fields[1] not in _STATUSES
+        or fields[1] not in OUTCOMES
         or not (fields[2] == "-" or VERSION_NAME.fullmatch(fields[2]))
         or not (fields[3] == "-" or SHA256.fullmatch(fields[3]))
     ):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from reconciler.model.client import DeployRequest, InstallTarget, Step
+    from reconciler.model.release import ReleaseFile
 
 PROTOCOL = 1
 CLOSING = b"go\n"
@@ -48,9 +49,9 @@ def deploy_request(
         lines += _step_lines(step)
     yield _framed("deploy", lines)
     for step in request.steps:
-        for file in step.payload:
-            with content(file.sha256) as stream:
-                yield from _exactly(stream, file.size, file.name)
+        for part in step.payload:
+            with content(part.sha256) as stream:
+                yield from _exactly(stream, part.size, part.name)
     yield CLOSING
 
 
@@ -65,7 +66,7 @@ def _step_lines(step: Step) -> Iterator[str]:
         f"{step.to_version} {step.to_digest} {step.layout.fingerprint}"
     )
     for file in step.files:
-        yield f"file {'kept' if file.name in step.kept else 'sent'} {file.size} {file.sha256} {file.name}"
+        yield from _file_lines(step, file)
     names = [file.name for file in step.files]
     for target in step.layout.targets:
         yield from _target_lines(target, names, step.layout.selinux)
@@ -74,6 +75,21 @@ def _step_lines(step: Step) -> Iterator[str]:
     if step.layout.unmanaged == "report":
         for folder in dict.fromkeys(target.to for target in step.layout.targets):
             yield f"watch {folder}"
+
+
+def _file_lines(step: Step, file: ReleaseFile) -> Iterator[str]:
+    """Give the line of a file, and ahead of it what it is made of."""
+    how, base, patched = "sent", step.kept.get(file.name, ""), step.patched.get(file.name)
+    if base:
+        how, base = "kept", base if base != file.name else ""
+    elif patched is not None:
+        how, base = "patched", patched.base
+    if base:
+        yield f"base {base}"
+    if how == "patched" and patched is not None:
+        for hop in patched.hops:
+            yield f"patch {hop.codec} {hop.size} {hop.result}"
+    yield f"file {how} {file.size} {file.sha256} {file.name}"
 
 
 def _target_lines(target: InstallTarget, names: Iterable[str], selinux: str) -> Iterator[str]:

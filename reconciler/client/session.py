@@ -1,18 +1,22 @@
-"""A Session over any pipe to a POSIX shell: one exec for each request, with the script ahead of it.
+"""A Session over any pipe to a POSIX shell: one exec for each request.
 
-The script goes over standard input, behind a short command that reads it by length: `sh -s` would read the payload as
-commands, and one argument holds no more than 128 KiB. With `become.command` a fixed copy of the script on the client is
+The script goes ahead of the request over standard input, behind a short command that reads it by length: `sh -s` would
+read the payload as commands, and one argument holds no more than 128 KiB. A client that was changed once keeps a copy,
+so that from then on a command that compares its digest and runs it is all that is sent; where there is no copy, or
+another, the client says so and the script is sent. With `become.command` a fixed copy of the script on the client is
 run instead, and only the request is sent.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from functools import cache
 from importlib.resources import files
+from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
 
-from reconciler.client.protocol import read_facts, read_outcomes
+from reconciler.client.protocol import lacks_script, read_facts, read_outcomes
 from reconciler.client.requests import deploy_request, facts_request
 from reconciler.model.client import DeployReport
 
@@ -58,37 +62,68 @@ class ShellSession:
         self._fixed = bool(become and become.command)
         self._shell = shell
         self._become = become
+        self._kept = False
         self._facts_timeout = facts_timeout
         self._deploy_timeout = deploy_timeout
 
     def facts(self, install_root: str, *, verify: bool = False) -> Facts:
-        """Look at the client in one round trip; see `contracts.Session`."""
-        request = [facts_request(install_root, verify=verify)]
-        return read_facts(self._run("facts", request, self._facts_timeout))
+        """Look at the client in one round trip, two where it has no copy of the script; see `contracts.Session`."""
+        request = facts_request(install_root, verify=verify)
+        if self._fixed:
+            return read_facts(self._run(_fixed(self._become), [request], self._facts_timeout))
+        done = self._run(self._short(install_root), [request], self._facts_timeout)
+        self._kept = not lacks_script(done)
+        if not self._kept:
+            script = client_script("facts")
+            done = self._run(self._long(script), [script, request], self._facts_timeout)
+        return read_facts(done)
 
     def deploy(
         self, request: DeployRequest, content: Callable[[str], AbstractContextManager[BinaryIO]]
     ) -> DeployReport:
         """Carry out a request in one exec; see `contracts.Session`."""
-        done = self._run("deploy", deploy_request(request, content), self._deploy_timeout)
+        done = self._deploy(request, content)
         outcomes = read_outcomes(done, request.steps)
+        self._kept = self._kept or any(outcome.status == "changed" for outcome in outcomes)
         sent = sum(file.size for step in request.steps for file in step.payload)
         return DeployReport(outcomes, sent)
 
-    def _run(self, operation: str, request: Iterable[bytes], timeout: float) -> Completed:
-        script = b"" if self._fixed else client_script("" if operation == "deploy" else operation)
-        stdin = (piece for part in ((script,), request) for piece in part)
-        return self._pipe.run(_command(self._shell, self._become, len(script)), stdin, timeout=timeout)
+    def _deploy(self, request: DeployRequest, content: Callable[[str], AbstractContextManager[BinaryIO]]) -> Completed:
+        pieces = deploy_request(request, content)
+        if self._fixed:
+            return self._run(_fixed(self._become), pieces, self._deploy_timeout)
+        if self._kept:
+            done = self._run(self._short(request.install_root), pieces, self._deploy_timeout)
+            if not lacks_script(done):
+                return done
+            self._kept = False
+            pieces = deploy_request(request, content)
+        script = client_script()
+        return self._run(self._long(script), chain([script], pieces), self._deploy_timeout)
+
+    def _run(self, command: str, stdin: Iterable[bytes], timeout: float) -> Completed:
+        return self._pipe.run(command, stdin, timeout=timeout)
+
+    def _long(self, script: bytes) -> str:
+        """Give the command that reads a script of that length and runs it: when it is whole, as its last line says."""
+        read = f"updoser=$(dd bs={len(script)} count=1 iflag=fullblock 2>/dev/null)"
+        return self._command(f'{read} && [ "${{updoser##*#}}" = " end" ] && eval "$updoser"')
+
+    def _short(self, install_root: str) -> str:
+        """Give the command that runs the copy of the script on the client, if its bytes are those of the script."""
+        copy = shlex.quote(f"{install_root}/.updoser/script")
+        digest = hashlib.sha256(client_script()).hexdigest()
+        read = f'updoser=$(cat {copy} 2>/dev/null);case $(printf "%s\\n" "$updoser"|sha256sum) in '
+        other = '*)printf "updoser 1 error\\nscript -\\nend\\n";;esac'
+        return self._command(f'{read}{digest}*)eval "$updoser";;{other}')
+
+    def _command(self, text: str) -> str:
+        return f"exec {'sudo -n -- ' if self._become else ''}{self._shell} -c {shlex.quote(text)}"
 
 
-def _command(shell: str, become: Become | None, length: int) -> str:
-    """Give what the login shell runs: a command that reads a script of that length and runs it, or the fixed copy."""
-    if become is not None and become.command:
-        return f"exec sudo -n -- {shlex.quote(become.command)}"
-    # What is read is run only when it is whole: its last line says so.
-    read = f"updoser=$(dd bs={length} count=1 iflag=fullblock 2>/dev/null)"
-    run = '[ "${updoser##*#}" = " end" ] && eval "$updoser"'
-    return f"exec {'sudo -n -- ' if become else ''}{shell} -c {shlex.quote(f'{read} && {run}')}"
+def _fixed(become: Become | None) -> str:
+    """Give the command that runs the one wrapper that sudoers allows."""
+    return f"exec sudo -n -- {shlex.quote(become.command if become else '')}"
 
 
 def shell_session(pipe: Pipe, *, shell: str = "sh", become: Become | None = None) -> ShellSession:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.errors import StalePlanError
-from reconciler.present.document import read_plan
+from reconciler.present.reading import read_plan
 from reconciler.storage.planfile import read_key, read_plan_file
 
 if TYPE_CHECKING:

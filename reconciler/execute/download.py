@@ -1,19 +1,23 @@
-"""Releases come from sources into the store: verified, whole or not at all."""
+"""Releases and incrementals come from sources into the store: verified, whole or not at all."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from reconciler.errors import StalePlanError, StoreError, UpdoserError
+from reconciler.model.delta import incremental_name
 from reconciler.model.report import JournalEntry
-from reconciler.present.text import size_text
+from reconciler.present.words import size_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from threading import Event
 
     from reconciler.contracts import Source
     from reconciler.execute.tally import Tally
-    from reconciler.model.plan import Download, Plan
+    from reconciler.model.delta import Incremental, Patch
+    from reconciler.model.plan import Download, Merge, Plan
     from reconciler.model.release import Release, ReleaseFile
     from reconciler.storage.state import State
     from reconciler.storage.store import Store
@@ -39,14 +43,13 @@ def download_all(plan: Plan, work: Workspace, tally: Tally) -> None:
             "bytes": download.bytes,
         }
         label = f"{download.component} {download.to}"
+        if download.kind != "full":
+            label = f"{download.component} {download.previous}..{download.to}"
         work.means.emit("download_started", f"{label} from {download.source}", **fields)
         failure = ""
         try:
-            release = find_offer(download, work.state)
-            if release is None:
-                raise StalePlanError(f"source {download.source} doesn't offer the planned bytes any more")
             source = work.plugins.source(sources[download.source])
-            tally.downloaded(fetch(release, source, work.store, work.means.stop))
+            tally.downloaded(_fetch(download, source, work))
         except UpdoserError as error:
             failure = error.brief
             tally.download_failed(download.component, failure)
@@ -70,19 +73,55 @@ def download_all(plan: Plan, work: Workspace, tally: Tally) -> None:
         work.means.emit("download_finished", f"{label}: {failure or 'held'}", level=level, **fields)
 
 
-def find_offer(download: Download, state: State) -> Release | None:
-    """Give the release that a download means, if its source still offers those bytes."""
+def _fetch(download: Download, source: Source, work: Workspace) -> int:
+    gone = StalePlanError(f"source {download.source} doesn't offer the planned bytes any more")
+    if download.kind != "full":
+        incremental = find_incremental(download, work.state)
+        if incremental is None:
+            raise gone
+        return fetch_incremental(incremental, source, work.store)
+    release = find_release(download, work.state)
+    if release is None:
+        raise gone
+    return fetch(release, source, work.store, work.means.stop)
+
+
+def find_release(change: Download | Merge, state: State) -> Release | None:
+    """Give the full that a change means, if its source still offers those bytes."""
+    wanted = change.component, change.platform, change.to, change.to_digest
     for report, _last_success in state.source_reports():
-        if report.source == download.source:
+        if report.source == change.source:
             for release in report.releases:
-                if (release.component, release.platform, release.version, release.digest) == (
-                    download.component,
-                    download.platform,
-                    download.to,
-                    download.to_digest,
-                ):
+                if (release.component, release.platform, release.version, release.digest) == wanted:
                     return release
     return None
+
+
+def find_incremental(download: Download, state: State) -> Incremental | None:
+    """Give the incremental that a download means, if its source still offers it."""
+    name = incremental_name(download.previous, download.to, download.kind)
+    for report, _last_success in state.source_reports():
+        if report.source == download.source:
+            for entry in report.incrementals:
+                if (entry.component, entry.platform, entry.name) == (download.component, download.platform, name):
+                    return entry if entry.to_digest == download.to_digest else None
+    return None
+
+
+def fetch_incremental(incremental: Incremental, source: Source, store: Store) -> int:
+    """Bring an incremental into the store and give the bytes that were fetched.
+
+    Raises:
+        SourceError: the source can't give a patch.
+        StoreError: there isn't room, or what came isn't what the source promised.
+    """
+    _check_room(f"{incremental.component} {incremental.name}", incremental.size, store)
+    fetched = 0
+    for patch in incremental.patches:
+        if not store.has(patch):
+            fetched += _twice(lambda patch=patch: _put(source.open_patch(incremental, patch), patch, store))  # type: ignore[misc]
+    store.add_incremental(incremental)
+    return fetched
 
 
 def fetch(release: Release, source: Source, store: Store, stop: Event) -> int:
@@ -95,26 +134,34 @@ def fetch(release: Release, source: Source, store: Store, stop: Event) -> int:
         StoreError: there isn't room, or what came isn't what the source promised.
     """
     lacking = store.lacking(release)
-    needed, free = sum(file.size for file in lacking), store.free()
-    if needed > free:
-        raise StoreError(
-            f"the store has {size_text(free)} free and {release.component} {release.version} needs {size_text(needed)}",
-            hint="make room, or move `server.store` to a larger disk",
-        )
+    _check_room(f"{release.component} {release.version}", sum(file.size for file in lacking), store)
     fetched = 0
     for file in lacking:
         if stop.is_set():
             return fetched
-        fetched += _fetch_file(release, file, source, store)
+        fetched += _twice(lambda file=file: _put(source.open(release, file), file, store))  # type: ignore[misc]
     store.add(release)
     return fetched
 
 
-def _fetch_file(release: Release, file: ReleaseFile, source: Source, store: Store) -> int:
+def _check_room(label: str, needed: int, store: Store) -> None:
+    free = store.free()
+    if needed > free:
+        raise StoreError(
+            f"the store has {size_text(free)} free and {label} needs {size_text(needed)}",
+            hint="make room, or move `server.store` to a larger disk",
+        )
+
+
+def _put(opened: AbstractContextManager[BinaryIO], file: ReleaseFile | Patch, store: Store) -> int:
+    with opened as stream:
+        return store.put(file, stream)
+
+
+def _twice(fetch_one: Callable[[], int]) -> int:
     for rest in reversed(range(TRIES)):
         try:
-            with source.open(release, file) as stream:
-                return store.put(file, stream)
+            return fetch_one()
         except StoreError:
             if not rest:
                 raise

@@ -1,4 +1,4 @@
-"""Carries a plan out, exactly as it stands: downloads first, then each client with all of its changes.
+"""Carries a plan out, exactly as it stands: download, merge, generate, then each client with all of its changes, prune.
 
 * A download that fails costs its own deploys only; a client that fails costs no other client.
 * Each outcome is in the journal before the next is waited for.
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import ClientError, OtherControllerError, ProtocolError, StalePlanError
 from reconciler.execute.deploy import Deployer, Stepper, Task, profile_after
-from reconciler.execute.download import download_all, find_offer
+from reconciler.execute.download import download_all, find_release
+from reconciler.execute.duplicate import generate_all, merge_all, prune_all
 from reconciler.execute.outcome import is_complete
 from reconciler.execute.tally import Tally
 from reconciler.model.report import JournalEntry
 from reconciler.present.document import report_document
-from reconciler.present.text import count_text
+from reconciler.present.words import count_text
 from reconciler.storage.state import Observation
 
 if TYPE_CHECKING:
@@ -65,13 +66,13 @@ def check_releases(plan: Plan, work: Workspace) -> None:
         StalePlanError: a TO digest can't be had.
     """
     available = {release.digest for release in work.store.inspect().releases}
-    for download in plan.downloads:
-        if download.to_digest not in available and find_offer(download, work.state) is None:
+    for change in plan.arriving:
+        if change.to_digest not in available and find_release(change, work.state) is None:
             raise StalePlanError(
-                f"{download.component} {download.to}: source {download.source} doesn't offer the planned bytes now",
+                f"{change.component} {change.to}: source {change.source} doesn't offer the planned bytes now",
                 hint="make a new plan",
             )
-        available.add(download.to_digest)
+        available.add(change.to_digest)
     for deploy in plan.deploys:
         if deploy.to_digest not in available:
             raise StalePlanError(
@@ -90,7 +91,10 @@ def carry_out(plan: Plan, work: Workspace, *, forks: int) -> Report:
     tally = Tally(work.spec.groups)
     _count_unknown(plan, work, tally)
     download_all(plan, work, tally)
+    merge_all(plan, work, tally)
+    failed = generate_all(plan, work, tally)
     _deploy_all(plan, work, forks, tally)
+    prune_all(plan, work, tally, failed)
     interrupted = work.means.stop.is_set()
     return tally.report(work.means.run_id, plan, started, work.means.clock(), interrupted=interrupted)
 
@@ -153,7 +157,8 @@ def _clients_by_group(plan: Plan, cohorts: Mapping[str, str]) -> Counter[str]:
 
 def _tasks(plan: Plan, work: Workspace) -> Iterator[Task]:
     """Give a task for each client that has a due change whose release is in the store."""
-    held = {release.digest: release for release in work.store.inspect().releases}
+    inspection = work.store.inspect()
+    held = {release.digest: release for release in inspection.releases}
     now = work.means.clock()
     deploys: dict[str, list[Deploy]] = defaultdict(list)
     for deploy in plan.deploys:
@@ -162,7 +167,7 @@ def _tasks(plan: Plan, work: Workspace) -> Iterator[Task]:
                 deploys[cohort].append(deploy)
     if not deploys:
         return
-    stepper = Stepper(work.spec, held)
+    stepper = Stepper(work.spec, held, inspection.incrementals)
     steps = {cohort: stepper.steps(tuple(changes)) for cohort, changes in deploys.items()}
     cohort_of = {name: cohort for cohort in steps for name in plan.members[cohort]}
     profiles = work.state.profiles()

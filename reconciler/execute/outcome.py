@@ -12,7 +12,7 @@ from reconciler.errors import (
     UpdoserError,
 )
 from reconciler.model.report import RECAP
-from reconciler.present.text import count_text
+from reconciler.present.words import count_text
 
 if TYPE_CHECKING:
     from reconciler.model.report import Report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from reconciler.errors import TransportError
@@ -30,6 +31,8 @@ class Tally:
         self._received = 0
         self._sent = 0
         self._saved = 0
+        self._not_received = 0
+        self._made = Counter[str]()
 
     def count(self, group: str, outcome: str, clients: int = 1) -> None:
         """Count clients of a group under one outcome of RECAP."""
@@ -39,6 +42,23 @@ class Tally:
         """Count a download."""
         self._downloaded += 1
         self._received += received
+
+    def merged(self, saved: int) -> None:
+        """Count a merge, and by how many bytes its incrementals are smaller than the full."""
+        self._made["merged"] += 1
+        self._not_received += max(saved, 0)
+
+    def generated(self) -> None:
+        """Count an incremental that was made."""
+        self._made["generated"] += 1
+
+    def pruned(self) -> None:
+        """Count something that the store let go of."""
+        self._made["pruned"] += 1
+
+    def fell_back(self) -> None:
+        """Count a full that was needed because an incremental failed, in the store or on a client."""
+        self._made["fallbacks"] += 1
 
     def download_failed(self, component: str, message: str) -> None:
         """Count a download that failed."""
@@ -65,7 +85,8 @@ class Tally:
                 self._failed.append(Failure(client.name, client.group, outcome.component, outcome.message))
             elif outcome.status == "changed":
                 step = steps[outcome.component]
-                self._saved += sum(file.size for file in step.files if file.name in step.kept)
+                self._saved += sum(file.size for file in step.files) - sum(file.size for file in step.payload)
+                self._made["fallbacks"] += outcome.component in result.fallbacks
         statuses = {outcome.status for outcome in result.outcomes}
         if result.error is not None:
             lost = isinstance(result.error, TransportError)
@@ -91,5 +112,10 @@ class Tally:
             bytes_received=self._received,
             bytes_sent=self._sent,
             bytes_saved=self._saved,
+            bytes_not_received=self._not_received,
+            merged=self._made["merged"],
+            generated=self._made["generated"],
+            pruned=self._made["pruned"],
+            fallbacks=self._made["fallbacks"],
             interrupted=interrupted,
         )

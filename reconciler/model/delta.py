@@ -7,11 +7,14 @@ incremental from nothing is a full that was packed.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from reconciler.model.release import COMPONENT_ID, PLATFORM, SHA256, VERSION_NAME, file_name_problem
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 MIN_NEW = 512
 """Files below this size in bytes go whole: the head of a patch would be as large."""
@@ -20,13 +23,15 @@ MIN_OLD = 8
 CLEARLY = 0.9
 """An incremental is used when it has at most this share of the bytes of what it replaces."""
 NOT_SMALLER = "delta not smaller"
+MAX_SIZE = 2**40
+CODEC_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Patch:
-    """The bytes that make one file of TO: `size` and `sha256` are the patch's own, `base` names the file of FROM.
+    """The bytes that make one file of TO: `size` and `sha256` are the patch's own, `result` is the size of that file.
 
-    `base` is empty when the codec needs none.
+    `base` names the file of FROM, and is empty when the codec needs none.
     """
 
     name: str
@@ -34,6 +39,7 @@ class Patch:
     sha256: str
     codec: str
     base: str = ""
+    result: int = 0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -82,6 +88,43 @@ class Incremental:
         """Say whether it makes exactly the files of these names, each once."""
         made = [patch.name for patch in self.patches] + [kept.name for kept in self.kept]
         return len(made) == len(names) and set(made) == names
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """How a file of the last release comes of the file `base` of the first: by patches, one after the other.
+
+    Without patches it is that file; with an empty `base` it comes of nothing.
+    """
+
+    base: str
+    patches: tuple[Patch, ...] = ()
+
+
+def compose(path: Sequence[Incremental]) -> dict[str, Chain]:
+    """Follow each file of the last release back through the incrementals of a path.
+
+    Raises:
+        ValueError: the incrementals don't follow each other, or a base isn't made by the one before.
+    """
+    made: dict[str, Chain] = {}
+    for at, incremental in enumerate(path):
+        if at and path[at - 1].to_digest != incremental.from_digest:
+            raise ValueError(f"{incremental.name} doesn't follow {path[at - 1].name}")
+        before = made if at else None
+        made = {kept.name: _from(before, kept.base, incremental) for kept in incremental.kept}
+        for patch in incremental.patches:
+            start = _from(before, patch.base, incremental) if patch.base else Chain("")
+            made[patch.name] = Chain(start.base, (*start.patches, patch))
+    return made
+
+
+def _from(before: Mapping[str, Chain] | None, base: str, incremental: Incremental) -> Chain:
+    if before is None:
+        return Chain(base)
+    if base not in before:
+        raise ValueError(f"{incremental.name} wants a file {base!r} that isn't made before it")
+    return before[base]
 
 
 def incremental_name(from_version: str, to_version: str, codec: str) -> str:
@@ -144,3 +187,33 @@ class Duplication:
     codecs: tuple[str, ...] = ("zstd", "bsdiff", "gzip")
     levels: Mapping[str, int] = field(default_factory=dict)
     windows: Mapping[str, int] = field(default_factory=dict)
+
+
+def incremental_problem(incremental: Incremental) -> str:
+    """Say what is wrong with an incremental by itself; an empty string when nothing is."""
+    if not COMPONENT_ID.fullmatch(incremental.component) or not PLATFORM.fullmatch(incremental.platform):
+        return f"{incremental.component!r} for {incremental.platform!r} names no component"
+    packed = not incremental.from_version
+    if not (packed and not incremental.from_digest) and not (
+        VERSION_NAME.fullmatch(incremental.from_version) and SHA256.fullmatch(incremental.from_digest)
+    ):
+        return f"it comes from {incremental.from_version!r}, which is no release"
+    if not VERSION_NAME.fullmatch(incremental.to_version) or not SHA256.fullmatch(incremental.to_digest):
+        return f"it leads to {incremental.to_version!r}, which is no release"
+    if not CODEC_NAME.fullmatch(incremental.codec):
+        return f"{incremental.codec!r} is no codec"
+    names = [patch.name for patch in incremental.patches] + [kept.name for kept in incremental.kept]
+    if len(set(names)) != len(names) or not (names or incremental.refused):
+        return "it has no files, or a file twice"
+    bases = [patch.base for patch in incremental.patches if patch.base] + [kept.base for kept in incremental.kept]
+    if packed and bases:
+        return "it comes from nothing and names files of FROM"
+    problem = next(filter(None, map(file_name_problem, (*names, *bases))), "")
+    return problem or next(filter(None, map(_patch_problem, incremental.patches)), "")
+
+
+def _patch_problem(patch: Patch) -> str:
+    sizes = (patch.size, patch.result)
+    if any(type(size) is not int or not 0 <= size <= MAX_SIZE for size in sizes) or not SHA256.fullmatch(patch.sha256):
+        return f"the patch of {patch.name!r} has no size or digest"
+    return "" if CODEC_NAME.fullmatch(patch.codec) else f"{patch.codec!r} is no codec"

@@ -33,7 +33,11 @@ class Cohort:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A release goes from a source into the store. `previous` is the highest version held before."""
+    """A release, or an incremental to it, goes from a source into the store.
+
+    `kind` is `full`, and `previous` then the highest version held before; or the name of the incremental's codec, and
+    `previous` the version FROM.
+    """
 
     component: str
     previous: str
@@ -47,11 +51,65 @@ class Download:
 
 
 @dataclass(frozen=True, slots=True)
+class Merge:
+    """A release is made in the store, from `previous` that is held and the incrementals of `path`.
+
+    When the result isn't the release, byte by byte, the full is downloaded from `source` (empty: from nowhere): at most
+    `bytes`.
+    """
+
+    component: str
+    previous: str
+    from_digest: str
+    to: str
+    to_digest: str
+    platform: str
+    path: tuple[str, ...]
+    source: str
+    bytes: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """An incremental is made in the store with a codec, from `previous` (empty: from nothing, a packed full).
+
+    `bytes` is what it is expected to have.
+    """
+
+    component: str
+    previous: str
+    from_digest: str
+    to: str
+    to_digest: str
+    platform: str
+    codec: str
+    level: int
+    bytes: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """A full, or an incremental of the codec that `kind` names, leaves the store. `bytes` is its size."""
+
+    component: str
+    previous: str
+    to: str
+    to_digest: str
+    platform: str
+    kind: str
+    bytes: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Deploy:
     """A release goes to clients. `bytes` and `bytes_full` are for each client; `members` names cohorts of the plan.
 
-    `path` lists the incrementals in the order of their use and `fallback` what replaces them when they fail; an empty
-    path means that the full itself is sent.
+    `path` lists the incrementals in the order of their use and `fallback` what replaces them when they fail, with at
+    most `bytes_full` bytes; an empty path means that the full itself is sent, and `why_full` may say why. `bytes` are
+    `estimated` while an incremental of the path isn't made yet.
     """
 
     component: str
@@ -73,9 +131,11 @@ class Deploy:
     not_before: datetime | None = None
     not_after: datetime | None = None
     downgrade: bool = False
+    estimated: bool = False
+    why_full: str = ""
 
 
-Change = Download | Deploy
+Change = Download | Merge | Generate | Deploy | Prune
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +177,9 @@ class Plan:
     created: datetime
     basis: Basis
     downloads: tuple[Download, ...] = ()
+    merges: tuple[Merge, ...] = ()
+    generates: tuple[Generate, ...] = ()
+    prunes: tuple[Prune, ...] = ()
     deploys: tuple[Deploy, ...] = ()
     drift: tuple[Finding, ...] = ()
     held: tuple[Finding, ...] = ()
@@ -131,6 +194,11 @@ class Plan:
     platforms: tuple[str, ...] = (ANY_PLATFORM,)
 
     @property
+    def arriving(self) -> tuple[Download | Merge, ...]:
+        """The changes that bring a release into the store."""
+        return (*(download for download in self.downloads if download.kind == "full"), *self.merges)
+
+    @property
     def empty(self) -> bool:
         """True when nothing is due: what is held, deferred or unknown doesn't count."""
-        return not self.downloads and not self.deploys
+        return not (self.downloads or self.merges or self.generates or self.deploys or self.prunes)

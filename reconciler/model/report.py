@@ -26,7 +26,9 @@ class Failure:
 class Report:
     """The end of an apply. `recap` counts each client of a group once, under the worst thing that happened to it.
 
-    `bytes_saved` counts against sending fulls. `next_step_at` is when the rollout's next step is due, if there is one.
+    `bytes_saved` counts against sending fulls, `bytes_not_received` against downloading them. `fallbacks` counts fulls
+    that were needed because an incremental failed. `next_step_at` is when the rollout's next step is due, if there is
+    one.
     """
 
     run_id: str
@@ -40,6 +42,11 @@ class Report:
     bytes_received: int = 0
     bytes_sent: int = 0
     bytes_saved: int = 0
+    bytes_not_received: int = 0
+    merged: int = 0
+    generated: int = 0
+    pruned: int = 0
+    fallbacks: int = 0
     interrupted: bool = False
     next_step_at: datetime | None = None
 
@@ -90,8 +97,18 @@ class SourceStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes that were received from sources and sent to clients, and what fulls would have added to each."""
+
+    received: int = 0
+    not_received: int = 0
+    sent: int = 0
+    saved: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """How the whole fleet stands. `as_of` is when its clients were last looked at."""
+    """How the whole fleet stands. `as_of` is when its clients were last looked at; `traffic` is that of all runs."""
 
     created: datetime
     as_of: datetime | None
@@ -99,6 +116,7 @@ class Status:
     components: tuple[ComponentStatus, ...]
     groups: Mapping[str, tuple[ComponentStatus, ...]]
     sources: tuple[SourceStatus, ...] = ()
+    traffic: Traffic = Traffic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +159,4 @@ class Run:
     ended: datetime | None
     status: str
     recap: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    traffic: Traffic = Traffic()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.client import Layout
+from reconciler.model.delta import Duplication
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,11 +65,16 @@ class SourceSpec:
 
 @dataclass(frozen=True, slots=True)
 class ComponentSpec:
-    """What is wanted of a managed component. `version` is `latest` or an exact version: a pin."""
+    """What is wanted of a managed component. `version` is `latest` or an exact version: a pin.
+
+    `duplicate` says whether incrementals are made of it, `codec` with which codec (empty: with the one that pays).
+    """
 
     component: Component
     version: str = LATEST
     layout: Layout = Layout()
+    duplicate: bool = False
+    codec: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,4 +133,5 @@ class Spec:
     plugin_folders: tuple[Path, ...] = ()
     holds: tuple[Hold, ...] = ()
     client_keep: int = 2
+    duplication: Duplication = Duplication()
     effective: Mapping[str, Any] = field(default_factory=dict)

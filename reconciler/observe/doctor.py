@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import AuthenticationError, ClientError, HostKeyError, UpdoserError
 from reconciler.model.report import Check
-from reconciler.present.text import size_text
+from reconciler.present.words import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -5,6 +5,7 @@ What is seen is recorded first and read back from the state then, so that a fres
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,14 +15,14 @@ from reconciler.model.plan import Basis
 from reconciler.observe.clients import look
 from reconciler.observe.cohorts import FAILED_SET, Choice, gather_cohorts, is_foreign
 from reconciler.observe.inventory import list_fleet
-from reconciler.observe.upstream import merge_offers, read_sources
+from reconciler.observe.upstream import merge_incrementals, merge_offers, read_sources
 from reconciler.planner.planner import Observed
-from reconciler.present.text import count_text
+from reconciler.present.words import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from reconciler.model.client import Client
+    from reconciler.model.client import Client, Profile
     from reconciler.model.spec import GroupSpec
     from reconciler.storage.state import Identity, Observation, State
     from reconciler.workspace import Workspace
@@ -67,9 +68,10 @@ def observe(work: Workspace, sight: Sight) -> Observed:
         if sight.contact:
             _look_at_clients(work, sight, choice, fleet)
     identity = _identity(work.state, adopt=sight.adopt)
+    profiles = work.state.profiles()
     cohorts = gather_cohorts(
         work.state.rows(),
-        work.state.profiles(),
+        profiles,
         choice=choice,
         holds=work.spec.holds,
         identity=identity,
@@ -95,7 +97,22 @@ def observe(work: Workspace, sight: Sight) -> Observed:
         cohorts=cohorts,
         gone=gone,
         freeze=_FROZEN if identity.frozen else "",
+        incrementals=inspection.incrementals,
+        offered=merge_incrementals(reports, offers),
+        codecs=work.plugins.codec_traits(),
+        dormant=_dormant(work.state, profiles, choice),
     )
+
+
+def _dormant(state: State, profiles: Mapping[str, Profile], choice: Choice) -> frozenset[tuple[str, str]]:
+    """Give what clients have, as last seen, that didn't answer or weren't chosen: it won't change in this run."""
+    asleep = {
+        fingerprint
+        for name, group, labels, fingerprint, error in state.rows()
+        if fingerprint and (error or not choice.takes(name, group, json.loads(labels)))
+    }
+    found = (profiles[fingerprint] for fingerprint in asleep if fingerprint in profiles)
+    return frozenset((entry.component, entry.digest) for profile in found for entry in profile.installed)
 
 
 def refresh_lists(work: Workspace, sight: Sight) -> tuple[list[Client], list[str]]:

@@ -7,6 +7,8 @@ out with a sentence that says so; the rest of its releases stay:
 * the version is one of the component's scheme, the platform `any` or `os-arch`
 * 1 to 10,000 files, of names that may be on a client, each name once, with a size and a SHA-256
 * each (component, version, platform) once, or several times with the same content
+* an incremental is of such a component, from one such version to another, with files, sizes and digests as above; where
+  the source lists its TO too, it must make that release's files, and no others
 
 A source that fails as a whole is a report with an `error`; the others are not disturbed.
 """
@@ -18,6 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import SourceError, UpdoserError
+from reconciler.model.delta import incremental_problem
 from reconciler.model.release import (
     PLATFORM,
     SHA256,
@@ -27,17 +30,20 @@ from reconciler.model.release import (
     SourceReport,
     file_name_problem,
 )
+from reconciler.planner.stock import OfferedIncremental
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from reconciler.contracts import Source
+    from reconciler.model.delta import Incremental
     from reconciler.model.release import Component
     from reconciler.model.spec import SourceSpec
 
 AT_ONCE = 8
 """How many sources are asked at a time."""
 MAX_RELEASES = 50_000
+MAX_INCREMENTALS = 200_000
 MAX_FILES = 10_000
 MAX_FILE_SIZE = 2**40
 MAX_NOTES = 20_000
@@ -81,6 +87,19 @@ def merge_offers(reports: Iterable[SourceReport]) -> tuple[list[Offer], list[str
     return agreed, problems
 
 
+def merge_incrementals(reports: Iterable[SourceReport], offers: Iterable[Offer]) -> list[OfferedIncremental]:
+    """Give each incremental to a release that is offered, once, from the first source that has it."""
+    goals = {offer.release.digest for offer in offers}
+    found: dict[tuple[str, str, str], OfferedIncremental] = {}
+    for report in reports:
+        for entry in report.incrementals:
+            if entry.to_digest in goals:
+                found.setdefault(
+                    (entry.component, entry.platform, entry.name), OfferedIncremental(report.source, entry)
+                )
+    return list(found.values())
+
+
 def _read(spec: SourceSpec, source: Source, components: Mapping[str, Component]) -> SourceReport:
     wanted = {id_: component for id_, component in components.items() if _may_serve(spec, id_)}
     try:
@@ -106,6 +125,8 @@ def _checked(spec: SourceSpec, report: SourceReport, components: Mapping[str, Co
         if found.setdefault(_key(release), release).files != release.files:
             torn.add(_key(release))
     problems += [_sentence(f"{_shown(found[key])}: it is listed twice, with different content") for key in sorted(torn)]
+    incrementals, refused = _checked_incrementals(spec, report, components, found)
+    problems += refused
     if len(problems) > MAX_PROBLEMS:
         problems[MAX_PROBLEMS:] = [f"and {len(problems) - MAX_PROBLEMS} problems more"]
     releases = sorted(
@@ -116,7 +137,51 @@ def _checked(spec: SourceSpec, report: SourceReport, components: Mapping[str, Co
             release.platform,
         ),
     )
-    return SourceReport(spec.name, tuple(releases), tuple(problems), _sentence(report.error))
+    return SourceReport(spec.name, tuple(releases), tuple(problems), _sentence(report.error), incrementals)
+
+
+def _checked_incrementals(
+    spec: SourceSpec, report: SourceReport, components: Mapping[str, Component], releases: Mapping[Key, Release]
+) -> tuple[tuple[Incremental, ...], list[str]]:
+    """Give the incrementals of a report that keep the rules, sorted, and a sentence for each that doesn't."""
+    if len(report.incrementals) > MAX_INCREMENTALS:
+        raise SourceError(f"it lists {len(report.incrementals)} incrementals; at most {MAX_INCREMENTALS} are read")
+    good: dict[Key, Incremental] = {}
+    problems = []
+    for entry in report.incrementals:
+        goal = releases.get((entry.component, entry.to_version, entry.platform))
+        problem = _incremental_problem(spec, entry, components, goal)
+        if problem:
+            problems.append(_sentence(f"{entry.component} {entry.name}: {problem}"))
+        else:
+            good.setdefault((entry.component, entry.name, entry.platform), entry)
+    return tuple(good[key] for key in sorted(good)), problems
+
+
+def _incremental_problem(
+    spec: SourceSpec, entry: Incremental, components: Mapping[str, Component], goal: Release | None
+) -> str:
+    component = components.get(entry.component)
+    if component is None:
+        return "nobody asked for this component"
+    if not _may_serve(spec, component.id):
+        return "the spec doesn't let this source serve the component"
+    problem = incremental_problem(entry)
+    if problem:
+        return problem
+    if not entry.from_version or entry.refused:
+        return "it comes from no release"
+    for version in (entry.from_version, entry.to_version):
+        if not component.scheme.accepts(version):
+            return f"{version} isn't a version of the scheme {component.scheme.name}"
+    if goal is None:
+        return ""
+    sizes = {file.name: file.size for file in goal.files}
+    if goal.digest != entry.to_digest or not entry.makes(frozenset(sizes)):
+        return f"it doesn't make the files of {entry.to_version} that the source lists"
+    if any(patch.result != sizes[patch.name] for patch in entry.patches):
+        return f"a patch of it makes a file of another size than {entry.to_version} has"
+    return ""
 
 
 def _may_serve(spec: SourceSpec, component: str) -> bool:

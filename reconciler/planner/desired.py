@@ -42,7 +42,8 @@ class Desired:
     """The targets of all managed components, asked by component and client platform.
 
     `problems` are sentences: pins that nobody has, offers that contradict what is held. `held` gives the releases in
-    the store by content digest, `newest_held` the highest version there by (component, platform).
+    the store by content digest, `newest_held` the highest version there by (component, platform), `known` all versions
+    of a component that are held or offered.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Desired:
         self.problems: list[str] = []
         self.held = {release.digest: release for release in held}
         self.newest_held: dict[tuple[str, str], Version] = {}
+        self.known: dict[str, set[str]] = {component: set() for component in components}
         self._targets: dict[tuple[str, str], Target] = {}
         holding = {(release.component, release.version, release.platform): release for release in held}
         known: dict[str, list[Target]] = {component: [] for component in components}
@@ -88,6 +90,7 @@ class Desired:
         if spec is None or not spec.component.scheme.accepts(release.version):
             return
         version = spec.component.version(release.version)
+        self.known[release.component].add(release.version)
         known[release.component].append(Target(spec, version, release, source, spec.version != LATEST))
         key = (release.component, release.platform)
         if not source and (key not in self.newest_held or self.newest_held[key] < version):

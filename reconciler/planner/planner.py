@@ -4,8 +4,9 @@
 2. Compare each distinct (profile, scan method) once (`diff`); cohorts share the result, clients are only counted.
 3. A platform that clients have and no release of a component is for is a problem, and said.
 4. Clients that nothing is known of are `unknown`, held clients `held`: never "no change".
-5. Download what some client or group should have and the store lacks.
-6. Aggregate over cohorts by (component, group, from, to, reason).
+5. Bring what some client or group should have into the store, at the least bytes, and keep incrementals of it
+   (`duplicate`); choose how each client is supplied (`delivery`).
+6. Aggregate over cohorts by (component, group, from, to, reason, way).
 
 Equal input gives an equal plan, in an order that doesn't depend on the order of the input.
 
@@ -16,23 +17,30 @@ one download and one deploy change that names the three cohorts.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reconciler.model.plan import Deploy, Download, Finding, Plan
+from reconciler.model.delta import Duplication
+from reconciler.model.plan import Deploy, Finding, Plan
 from reconciler.model.release import ANY_PLATFORM
+from reconciler.planner.delivery import Dispatcher, camp_of
 from reconciler.planner.desired import Desired
 from reconciler.planner.diff import compare
+from reconciler.planner.duplicate import Demand, Duplicator, Supplies
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from reconciler.model.client import Profile
+    from reconciler.model.delta import CodecTraits, Incremental
     from reconciler.model.plan import Basis, Cohort
     from reconciler.model.release import Offer, Release
     from reconciler.model.spec import ComponentSpec, GroupSpec
+    from reconciler.planner.delivery import Delivery
     from reconciler.planner.desired import Target
     from reconciler.planner.diff import Difference, Drift
+    from reconciler.planner.stock import OfferedIncremental
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,7 @@ class Wanted:
     components: Mapping[str, ComponentSpec]
     groups: Mapping[str, GroupSpec]
     partial: bool = False
+    duplication: Duplication = Duplication()
 
     def of_group(self, group: str) -> tuple[ComponentSpec, ...]:
         """Give the components that clients of a group get, in catalog order."""
@@ -54,7 +63,7 @@ class Observed:
     """All facts that a plan is made from.
 
     `freeze` is a reason for which nothing but first installs may be sent (a state that was taken over and isn't
-    confirmed yet), or empty.
+    confirmed yet), or empty. `dormant` are the (component, digest) of clients that didn't answer, as last seen.
     """
 
     basis: Basis
@@ -64,19 +73,33 @@ class Observed:
     cohorts: Sequence[Cohort] = ()
     gone: Sequence[str] = ()
     freeze: str = ""
+    incrementals: Sequence[Incremental] = ()
+    offered: Sequence[OfferedIncremental] = ()
+    codecs: Mapping[str, CodecTraits] = field(default_factory=dict)
+    dormant: frozenset[tuple[str, str]] = frozenset()
 
 
 def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime) -> Plan:
     """Decide what is to be done; see the module's rules."""
     desired = Desired(wanted.components, observed.held, observed.offers)
-    tally = _Tally(wanted, desired, observed.freeze)
+    platforms = {ANY_PLATFORM, *(cohort.profile.platform for cohort in observed.cohorts if cohort.profile)}
+    supplies = Supplies(observed.incrementals, observed.offered, observed.codecs, wanted.duplication)
+    duplicator = Duplicator(desired, observed.held, supplies, _demand(wanted, observed, desired))
+    targets = _targets(wanted, desired, platforms)
+    for target in targets:
+        held = desired.newest_held.get((target.release.component, target.release.platform))
+        duplicator.supply(target, held.text if held else "")
+    tally = _Tally(wanted, desired, Dispatcher(desired, duplicator), observed.freeze)
     for cohort in sorted(observed.cohorts, key=_cohort_order):
         tally.add(cohort)
     return Plan(
         plan_id=plan_id,
         created=now,
         basis=observed.basis,
-        downloads=_downloads(wanted, desired, tally.platforms),
+        downloads=tuple(duplicator.downloads),
+        merges=tuple(duplicator.merges),
+        generates=tuple(duplicator.generates),
+        prunes=tuple(prune for target in targets for prune in duplicator.prunes(target)),
         deploys=tally.deploys(),
         drift=tally.findings("drift"),
         held=tally.findings("held"),
@@ -86,7 +109,7 @@ def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime
         members=tally.members,
         clients=tally.clients(),
         partial=wanted.partial,
-        platforms=tuple(sorted(tally.platforms)),
+        platforms=tuple(sorted(platforms)),
     )
 
 
@@ -98,20 +121,20 @@ def _cohort_order(cohort: Cohort) -> tuple[str, str, str, str, tuple[str, ...]]:
 class _Tally:
     """Adds cohorts up to changes and findings."""
 
-    def __init__(self, wanted: Wanted, desired: Desired, freeze: str) -> None:
+    def __init__(self, wanted: Wanted, desired: Desired, dispatcher: Dispatcher, freeze: str) -> None:
         self.members: dict[str, tuple[str, ...]] = {}
-        self.platforms: set[str] = {ANY_PLATFORM}
         self._clients: dict[str, int] = defaultdict(int)
         self._without: set[tuple[str, str]] = set()
         self._components = {group: wanted.of_group(group) for group in wanted.groups}
         self._order = tuple(wanted.components)
         self._methods = {group: spec.scan_method for group, spec in wanted.groups.items()}
         self._desired = desired
+        self._dispatcher = dispatcher
         self._freeze = freeze
         self._compared: dict[tuple[str, str | None], tuple[list[int], list[Drift]]] = {}
         # Differences are numbered once, by what they say: a fleet of many distinct profiles has few of them.
-        self._numbers: dict[tuple[str, ...], int] = {}
-        self._differences: list[Difference] = []
+        self._numbers: dict[tuple[object, ...], int] = {}
+        self._differences: list[tuple[Difference, Delivery]] = []
         self._deploys: dict[str, dict[int, _Count]] = {group: defaultdict(_Count) for group in wanted.groups}
         self._findings: dict[str, dict[tuple[str, ...], _Count]] = defaultdict(dict)
 
@@ -122,7 +145,6 @@ class _Tally:
         if cohort.profile is None:
             used = self._find("unknown", cohort, cohort_id, cohort.unknown)
         else:
-            self.platforms.add(cohort.profile.platform)
             numbers, drift = self._compare(cohort)
             used = bool(numbers or drift)
             for entry in drift:
@@ -131,7 +153,7 @@ class _Tally:
             for number in numbers if cohort.hold or self._freeze else ():
                 self._hold(number, cohort, cohort_id)
             for number in () if cohort.hold else numbers:
-                if not self._freeze or self._differences[number].reason == "missing":
+                if not self._freeze or self._differences[number][0].reason == "missing":
                     count = counts[number]
                     count.cohorts.append(cohort_id)
                     count.clients += clients
@@ -144,7 +166,8 @@ class _Tally:
         if key not in self._compared:
             self._note_platform(cohort.group, cohort.profile.platform)
             differences, drift = compare(cohort.profile, self._components[cohort.group], self._desired)
-            self._compared[key] = [self._number(difference) for difference in differences], drift
+            numbers = [self._number(entry, self._dispatcher.deliver(entry, cohort.profile)) for entry in differences]
+            self._compared[key] = numbers, drift
         return self._compared[key]
 
     def _note_platform(self, group: str, platform: str) -> None:
@@ -154,14 +177,15 @@ class _Tally:
             if self._desired.target(component, platform) is None and self._desired.targets(component):
                 self._without.add((component, platform))
 
-    def _number(self, difference: Difference) -> int:
-        number = self._numbers.setdefault(_what(difference), len(self._differences))
+    def _number(self, difference: Difference, delivery: Delivery) -> int:
+        key = *_what(difference), delivery.path, delivery.why_full
+        number = self._numbers.setdefault(key, len(self._differences))
         if number == len(self._differences):
-            self._differences.append(difference)
+            self._differences.append((difference, delivery))
         return number
 
     def _hold(self, number: int, cohort: Cohort, cohort_id: str) -> None:
-        difference = self._differences[number]
+        difference, _delivery = self._differences[number]
         hold = cohort.hold or (self._freeze if difference.reason != "missing" else "")
         if hold:
             target = difference.target.release
@@ -189,12 +213,12 @@ class _Tally:
         """Give the deploy changes in the order of the catalog, then by group, version and reason."""
         order = {component: at for at, component in enumerate(self._order)}
         found = [
-            (_what(self._differences[number]), group, number, count)
+            (_what(self._differences[number][0]), group, number, count)
             for group, counts in self._deploys.items()
             for number, count in counts.items()
         ]
-        found.sort(key=lambda entry: (order[entry[0][0]], entry[1], entry[0]))
-        return tuple(_deploy(group, self._differences[n], count, self._desired) for _, group, n, count in found)
+        found.sort(key=lambda entry: (order[entry[0][0]], entry[1], entry[0], self._differences[entry[2]][1].path))
+        return tuple(_deploy(group, *self._differences[number], count) for _, group, number, count in found)
 
     def findings(self, kind: str) -> tuple[Finding, ...]:
         """Give the findings of a kind, ordered by group, component and reason."""
@@ -225,9 +249,8 @@ class _Count:
         self.clients += len(cohort.members)
 
 
-def _deploy(group: str, difference: Difference, count: _Count, desired: Desired) -> Deploy:
+def _deploy(group: str, difference: Difference, delivery: Delivery, count: _Count) -> Deploy:
     release, installed = difference.target.release, difference.installed
-    before = desired.held.get(installed.digest) if installed else None
     return Deploy(
         component=release.component,
         group=group,
@@ -239,21 +262,51 @@ def _deploy(group: str, difference: Difference, count: _Count, desired: Desired)
         reason=difference.reason,
         clients=count.clients,
         members=tuple(count.cohorts),
-        bytes=release.size - sum(file.size for file in before.shared_with(release)) if before else release.size,
+        bytes=delivery.bytes,
         bytes_full=release.size,
+        path=delivery.path,
         downgrade=difference.downgrade,
+        estimated=delivery.estimated,
+        why_full=delivery.why_full,
     )
 
 
-def _downloads(wanted: Wanted, desired: Desired, platforms: Collection[str]) -> tuple[Download, ...]:
-    """List what the store lacks of all that some group should have on some platform of the fleet."""
-    found: dict[tuple[str, str], Download] = {}
+def _demand(wanted: Wanted, observed: Observed, desired: Desired) -> Demand:
+    """Count what clients have of the components that are duplicated; each distinct profile is looked at once."""
+    demand = Demand(staying=set(observed.dormant))
+    duplicated = {
+        group: [spec for spec in wanted.of_group(group) if spec.duplicate and wanted.duplication.enabled]
+        for group in wanted.groups
+    }
+    clients: dict[tuple[str, str | None], int] = defaultdict(int)
+    seen: dict[tuple[str, str | None], tuple[Profile, list[ComponentSpec]]] = {}
+    for cohort in observed.cohorts:
+        if cohort.profile is None:
+            continue
+        if cohort.hold or observed.freeze:
+            demand.staying.update((entry.component, entry.digest) for entry in cohort.profile.installed)
+        key = cohort.profile.fingerprint, wanted.groups[cohort.group].scan_method
+        clients[key] += len(cohort.members)
+        seen.setdefault(key, (cohort.profile, duplicated[cohort.group]))
+    for key, (profile, specs) in seen.items():
+        camp = camp_of(profile)
+        for spec in specs:
+            target = desired.target(spec.component.id, profile.platform)
+            if target is not None:
+                installed = profile.by_component.get(spec.component.id)
+                demand.add(target.release, installed.digest if installed else "", camp, clients[key])
+    return demand
+
+
+def _targets(wanted: Wanted, desired: Desired, platforms: Collection[str]) -> list[Target]:
+    """List the releases that some group should have on some platform of the fleet, each once."""
+    found: dict[tuple[str, str], Target] = {}
     for spec in _reached(wanted):
         for platform in sorted(platforms):
             target = desired.target(spec.component.id, platform)
-            if target is not None and target.source:
-                found.setdefault((spec.component.id, target.release.platform), _download(target, desired))
-    return tuple(found.values())
+            if target is not None:
+                found.setdefault((spec.component.id, target.release.platform), target)
+    return list(found.values())
 
 
 def _reached(wanted: Wanted) -> Iterable[ComponentSpec]:
@@ -262,18 +315,3 @@ def _reached(wanted: Wanted) -> Iterable[ComponentSpec]:
     for spec in wanted.components.values():
         if not groups or any(spec.component.for_scan_method(method) for method in groups):
             yield spec
-
-
-def _download(target: Target, desired: Desired) -> Download:
-    release = target.release
-    held = desired.newest_held.get((release.component, release.platform))
-    return Download(
-        component=release.component,
-        previous=held.text if held else "",
-        to=release.version,
-        to_digest=release.digest,
-        platform=release.platform,
-        source=target.source,
-        bytes=release.size,
-        reason="pinned" if target.pinned else "outdated" if held else "missing",
-    )

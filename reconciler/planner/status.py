@@ -18,7 +18,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.model.report import ComponentStatus, SourceStatus, Status
+from reconciler.model.report import ComponentStatus, SourceStatus, Status, Traffic
 from reconciler.planner.desired import Desired
 
 if TYPE_CHECKING:
@@ -51,11 +51,12 @@ def make_status(
     *,
     as_of: datetime | None,
     sources: tuple[SourceStatus, ...],
+    traffic: Traffic,
 ) -> Status:
     """Say how the whole fleet stands; `as_of` is when its clients were looked at last."""
     components, groups = count_fleet(wanted, observed, allowance)
     clients = sum(len(cohort.members) for cohort in observed.cohorts)
-    return Status(allowance.now, as_of, clients, components, groups, sources)
+    return Status(allowance.now, as_of, clients, components, groups, sources, traffic)
 
 
 def source_statuses(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from reconciler.present.text import count_text, name_list, number_text, size_text, span_text, verdict
+from reconciler.present.plan_text import savings, server_rows, verdict, way_text
+from reconciler.present.words import count_text, name_list, number_text, span_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,14 +25,13 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
         parts.append("_This plan is partial: a limit or target left something out._")
     if document["problems"]:
         parts.append("\n".join(f"- :warning: {safe(problem)}" for problem in document["problems"]))
-    downloads = [change for change in document["changes"] if change["action"] == "download"]
-    if downloads:
-        columns = ("download", "from", "to", "size", "source", "reason")
-        parts.append(_table(columns, map(_download_row, downloads)))
+    parts += savings(document)
+    parts += _server_tables(document["changes"], ("download", "merge", "generate"))
     deploys = [change for change in document["changes"] if change["action"] == "deploy"]
     if deploys:
         head = ("deploy", "group", "from", "to", "clients", "each", "reason")
         parts.append(_table(head, map(_deploy_row, deploys)))
+    parts += _server_tables(document["changes"], ("prune",))
     findings = [(kind, finding) for kind in _FINDINGS for finding in document[kind]]
     if findings:
         parts.append(_table(("not changed", "group", "component", "clients", "reason"), map(_finding_row, findings)))
@@ -59,14 +59,16 @@ def status_markdown(document: Mapping[str, Any]) -> str:
     return f"### Status: {count_text(document['clients'], 'client')}\n\n{_table(head, rows)}\n"
 
 
-def _download_row(change: Mapping[str, Any]) -> tuple[str, ...]:
-    size, previous = size_text(change["bytes"]), change["from"] or "-"
-    return change["component"], previous, change["to"], size, change["source"], change["reason"]
+def _server_tables(changes: Sequence[Mapping[str, Any]], actions: Iterable[str]) -> Iterable[str]:
+    for action in actions:
+        rows = server_rows(change for change in changes if change["action"] == action)
+        if rows:
+            yield _table((action, "from", "to", "size", "what", "reason"), (row[1:] for row in rows))
 
 
 def _deploy_row(change: Mapping[str, Any]) -> tuple[str, ...]:
     reason = change["reason"] + (" (downgrade)" if change["downgrade"] else "")
-    clients, each = number_text(change["clients"]), size_text(change["bytes"])
+    clients, each = number_text(change["clients"]), way_text(change)
     return change["component"], change["group"], change["from"] or "-", change["to"], clients, each, reason
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from reconciler.errors import UpdoserError
 from reconciler.model.events import Event
 from reconciler.present.document import time_text
-from reconciler.present.text import printable
+from reconciler.present.words import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

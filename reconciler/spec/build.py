@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler import __version__
 from reconciler.errors import PluginError, SpecError
 from reconciler.model.client import Client, InstallTarget, Layout
+from reconciler.model.delta import Duplication
 from reconciler.model.duration import parse_duration
 from reconciler.model.select import parse as parse_pattern
 from reconciler.model.spec import (
@@ -83,6 +84,7 @@ class Builder:
         groups = self._groups()
         holds = self._holds()
         self._check_proxies()
+        self._check_codecs()
         if self._environ is not None:
             self._check_secrets(tree, self._environ)
         if self._problems:
@@ -100,6 +102,7 @@ class Builder:
             plugin_folders=self._folders,
             holds=holds,
             client_keep=tree["client_keep"],
+            duplication=self._duplication(),
             effective=effective,
         )
 
@@ -237,7 +240,37 @@ class Builder:
         )
         if layout.replaces and not targets:
             self._complain(value_place(node, "replaces"), "`replaces` needs `install`: it removes from its folders")
-        return ComponentSpec(component, str(version), layout)
+        duplicate = node.get("duplicate", component.duplicate)
+        return ComponentSpec(component, str(version), layout, duplicate is True, self._codec(node))
+
+    def _codec(self, node: Map) -> str:
+        """Give the codec of a component; one that `duplication` doesn't have would never be used."""
+        name = node.get("codec", "")
+        codecs = self._duplication().codecs
+        if isinstance(name, str) and name and name not in codecs:
+            hint = suggestion(name, codecs) or f"there is: {', '.join(codecs)}"
+            self._complain(value_place(node, "codec"), f"the codec `{name}` isn't one of `duplication`", hint)
+        return str(name)
+
+    def _duplication(self) -> Duplication:
+        node = child_map(self._tree, "duplication")
+        named = {name: entry for name, entry in child_map(node, "codecs").items() if isinstance(entry, Map)}
+        return Duplication(
+            enabled=node.get("enabled", True) is True,
+            incrementals=node["incrementals"],
+            keep_fulls=node["keep_fulls"],
+            codecs=tuple(named) or Duplication().codecs,
+            levels={name: entry["level"] for name, entry in named.items() if "level" in entry},
+            windows={name: entry["window"] for name, entry in named.items() if "window" in entry},
+        )
+
+    def _check_codecs(self) -> None:
+        codecs = child_map(child_map(self._tree, "duplication"), "codecs")
+        known = [plugin.name for plugin in available("codec", self._folders)]
+        for name in codecs:
+            if name not in known:
+                hint = suggestion(name, known) or f"there is: {', '.join(known)}"
+                self._complain(codecs.keys_at[name], f"there is no codec `{name}`", hint)
 
     # --- groups -------------------------------------------------------------------------------------------------------
 

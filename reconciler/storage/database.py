@@ -21,8 +21,17 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Table
     from sqlalchemy.engine import URL
 
-VERSION = 1
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {}
+VERSION = 2
+
+
+def _duplication(connection: Connection) -> None:
+    """Sources have incrementals, and runs know what they moved."""
+    connection.exec_driver_sql("ALTER TABLE sources ADD COLUMN incrementals TEXT NOT NULL DEFAULT '[]'")
+    for column in ("received", "not_received", "sent", "saved"):
+        connection.exec_driver_sql(f"ALTER TABLE runs ADD COLUMN {column} BIGINT NOT NULL DEFAULT 0")
+
+
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {2: _duplication}
 """What brings a schema of version N - 1 to version N, by N. A new state is made at VERSION at once."""
 _BUSY_SECONDS = 30
 

@@ -1,10 +1,11 @@
-"""A release as JSON, in the store and in the state; hostile until checked."""
+"""Releases and incrementals as JSON, in the store and in the state; hostile until checked."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.delta import Incremental, Kept, Patch, incremental_problem
 from reconciler.model.release import (
     COMPONENT_ID,
     PLATFORM,
@@ -71,3 +72,60 @@ def _check(release: Release) -> None:
             raise ValueError(f"the file {file.name!r} has no size or digest")
     if len({file.name for file in release.files}) != len(release.files) or not release.files:
         raise ValueError("it has no files, or a file twice")
+
+
+def incremental_document(incremental: Incremental) -> dict[str, Any]:
+    """Give the document of an incremental."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "component": incremental.component,
+        "platform": incremental.platform,
+        "from": {"version": incremental.from_version, "digest": incremental.from_digest},
+        "to": {"version": incremental.to_version, "digest": incremental.to_digest},
+        "codec": incremental.codec,
+        "refused": incremental.refused,
+        "patches": [
+            {
+                "name": patch.name,
+                "size": patch.size,
+                "sha256": patch.sha256,
+                "codec": patch.codec,
+                "base": patch.base,
+                "result": patch.result,
+            }
+            for patch in incremental.patches
+        ],
+        "kept": [{"name": kept.name, "base": kept.base} for kept in incremental.kept],
+    }
+
+
+def read_incremental(document: Mapping[str, Any]) -> Incremental:
+    """Read the document of an incremental.
+
+    Raises:
+        ValueError: the document isn't what `incremental_document` gives, or would lead out of its folder.
+    """
+    try:
+        if not document["format_version"].startswith("1."):
+            raise ValueError(f"it has the format {document['format_version']}, not 1.x")
+        incremental = Incremental(
+            component=document["component"],
+            platform=document["platform"],
+            from_version=document["from"]["version"],
+            from_digest=document["from"]["digest"],
+            to_version=document["to"]["version"],
+            to_digest=document["to"]["digest"],
+            codec=document["codec"],
+            patches=tuple(
+                Patch(entry["name"], entry["size"], entry["sha256"], entry["codec"], entry["base"], entry["result"])
+                for entry in document["patches"]
+            ),
+            kept=tuple(Kept(entry["name"], entry["base"]) for entry in document["kept"]),
+            refused=str(document["refused"]),
+        )
+        problem = incremental_problem(incremental)
+        if problem:
+            raise ValueError(problem)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is malformed: {error!r}") from error
+    return incremental

@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from reconciler.model.report import JournalEntry, Run
+from reconciler.model.report import JournalEntry, Run, Traffic
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.database import upsert
 from reconciler.storage.lock import is_gone
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
 _BAD = ("failed", "unreachable")
+_TRAFFIC = {
+    "received": "bytes_received",
+    "not_received": "bytes_not_received",
+    "sent": "bytes_sent",
+    "saved": "bytes_saved",
+}
+"""Columns of a run, and what they are called in the document of its report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,8 @@ class Runs(Part):
 
     def end_run(self, run_id: str, status: str, report: Mapping[str, Any], ended: datetime) -> None:
         """Write down how a run ended; `report` is its document."""
-        changes = {"status": status, "report": json.dumps(report), "ended": seconds(ended)}
+        traffic = {column: int(report.get(key, 0)) for column, key in _TRAFFIC.items()}
+        changes = {"status": status, "report": json.dumps(report), "ended": seconds(ended), **traffic}
         with self._write() as connection:
             connection.execute(RUNS.update().where(RUNS.c.run_id == run_id).values(**changes))
 
@@ -104,6 +112,13 @@ class Runs(Part):
             busy = _is_held(connection)
             rows = connection.execute(select(RUNS).order_by(RUNS.c.started.desc()).limit(limit)).all()
         return [_run(row, busy=busy and at == 0) for at, row in enumerate(rows)]
+
+    def traffic(self) -> Traffic:
+        """Add up what all runs received, sent and saved."""
+        sums = [func.coalesce(func.sum(RUNS.c[column]), 0) for column in _TRAFFIC]
+        with self._read() as connection:
+            row = connection.execute(select(*sums)).one()
+        return Traffic(**{column: int(value) for column, value in zip(_TRAFFIC, row, strict=True)})
 
     def run(self, run_id: str) -> Run | None:
         """Give one run."""
@@ -162,4 +177,5 @@ def _run(row: Row[Any], *, busy: bool) -> Run:
     assert started is not None
     status = "broken off" if row.status == "running" and not busy else row.status
     recap = json.loads(row.report).get("recap", {}) if row.report else {}
-    return Run(row.run_id, row.plan_id, row.command, started, moment(row.ended), status, recap)
+    traffic = Traffic(row.received, row.not_received, row.sent, row.saved)
+    return Run(row.run_id, row.plan_id, row.command, started, moment(row.ended), status, recap, traffic)

@@ -2,12 +2,14 @@
 
     <root>/content/<first two of sha256>/<sha256>            one file for each content, whichever releases have it
     <root>/releases/<component>/<version>/<platform>.json    what a release consists of
+    <root>/incrementals/<component>/<from>..<to>/<platform>.<codec>.json    the same of an incremental; `=..<to>` packs
     <root>/stamps.json                                       size, mtime and inode of what was last hashed
     <root>/tmp/                                              files on their way in
 
 * Content is verified while it is written, synced, and renamed to its digest. A release's manifest comes last.
-* A release counts while all of its content is there as it was written: size, mtime and inode are compared, and what
-  differs is hashed again; `verify` hashes everything. What is damaged isn't held: the next plan fetches it again.
+* A release or incremental counts while all of its content is there as it was written: size, mtime and inode are
+  compared, and what differs is hashed again; `verify` hashes everything. What is damaged isn't held: the next plan
+  fetches or makes it again.
 * Two processes can write at once: they write the same bytes to the same name. Removing holds a lock against adding.
 * A killed writer leaves a file in `tmp`, nothing else; the next writer removes those that are older than a day.
 """
@@ -24,21 +26,25 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from reconciler.errors import StoreError
 from reconciler.model.release import SHA256
-from reconciler.storage.manifest import read_release, release_document
+from reconciler.storage.manifest import incremental_document, read_incremental, read_release, release_document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from reconciler.model.delta import Incremental, Patch
     from reconciler.model.release import Release, ReleaseFile
+
+    Content = ReleaseFile | Patch
 
 MAX_MANIFEST = 16 * 1024 * 1024
 CHUNK = 1024 * 1024
 _OLD = 24 * 3600
 Stamp = tuple[int, int, int]
+EntryT = TypeVar("EntryT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,7 @@ class Inspection:
 
     releases: tuple[Release, ...]
     problems: tuple[str, ...]
+    incrementals: tuple[Incremental, ...] = ()
 
 
 class Store:
@@ -57,35 +64,41 @@ class Store:
         self.root = root
         self._content = root / "content"
         self._releases = root / "releases"
+        self._incrementals = root / "incrementals"
         self._tmp = root / "tmp"
 
     def inspect(self, *, verify: bool = False) -> Inspection:
-        """List the releases that are whole; `verify` hashes every file.
+        """List the releases and incrementals that are whole; `verify` hashes every file.
 
         Raises:
             StoreError: the store can't be read.
         """
-        releases, problems = [], []
+        problems: list[str] = []
         health: dict[str, str] = {}
         with _mapped(self.root):
             stamps = self._read_stamps()
             known = dict(stamps)
-            for path in sorted(self._releases.glob("*/*/*.json")):
-                try:
-                    release = self._read_manifest(path)
-                except (OSError, ValueError) as error:
-                    problems.append(f"store: {path} can't be used: {error}")
-                    continue
-                bad = next(
-                    filter(None, (self._health(file, stamps, health, verify=verify) for file in release.files)), ""
-                )
+
+            def whole(what: str, files: Iterable[Content]) -> bool:
+                said = (self._health(file, stamps, health, verify=verify) for file in files)
+                bad = next(filter(None, said), "")
                 if bad:
-                    problems.append(f"store: {release.component} {release.version} is damaged: {bad}")
-                else:
-                    releases.append(release)
+                    problems.append(f"store: {what} is damaged: {bad}")
+                return not bad
+
+            releases = [
+                release
+                for release in self._read_all(self._releases.glob("*/*/*.json"), self._read_release, problems)
+                if whole(f"{release.component} {release.version}", release.files)
+            ]
+            incrementals = [
+                entry
+                for entry in self._read_all(self._incrementals.glob("*/*/*.json"), self._read_incremental, problems)
+                if whole(f"{entry.component} {entry.name}", entry.patches)
+            ]
             if stamps != known:
                 self._write_stamps(stamps)
-        return Inspection(tuple(releases), tuple(problems))
+        return Inspection(tuple(releases), tuple(problems), tuple(incrementals))
 
     def lacking(self, release: Release) -> tuple[ReleaseFile, ...]:
         """Give the files of a release whose content the store hasn't got, each content once.
@@ -102,7 +115,16 @@ class Store:
                     lacking.setdefault(file.sha256, file)
             return tuple(lacking.values())
 
-    def put(self, file: ReleaseFile, stream: BinaryIO) -> int:
+    def has(self, patch: Patch) -> bool:
+        """Say whether the store has the content of a patch.
+
+        Raises:
+            StoreError: the store can't be read.
+        """
+        with _mapped(self.root):
+            return not self._health(patch, self._read_stamps(), {}, verify=False)
+
+    def put(self, file: Content, stream: BinaryIO) -> int:
         """Take the content of a file from a stream and give its size; nothing is left of what doesn't fit.
 
         Raises:
@@ -135,7 +157,7 @@ class Store:
         with _mapped(self.root), self._exclusive():
             if path.exists():
                 try:
-                    held = self._read_manifest(path)
+                    held = self._read_release(path)
                 except ValueError:
                     held = None  # damaged: this one takes its place
                 if held is not None and held.digest != release.digest:
@@ -146,9 +168,28 @@ class Store:
                     )
                 if held is not None:
                     return
-            with self._temporary() as (handle, temporary):
-                handle.write(json.dumps(release_document(release), indent=1).encode())
-                self._settle(handle, temporary, path)
+            self._write_manifest(release_document(release), path)
+
+    def add_incremental(self, incremental: Incremental) -> None:
+        """Make an incremental one that the store holds, in place of any other of its name; its content must be there.
+
+        Raises:
+            StoreError: content is missing, or it can't be written.
+        """
+        with _mapped(self.root), self._exclusive():
+            lacking = [patch.name for patch in incremental.patches if not self._path(patch.sha256).exists()]
+            if lacking:
+                raise StoreError(f"{incremental.component} {incremental.name} lacks the patch of {lacking[0]!r}")
+            self._write_manifest(incremental_document(incremental), self._incremental_path(incremental))
+
+    def remove_incremental(self, incremental: Incremental) -> None:
+        """Let go of an incremental, and of its content that nothing else has.
+
+        Raises:
+            StoreError: it can't be removed.
+        """
+        with _mapped(self.root), self._exclusive():
+            self._let_go(self._incremental_path(incremental), incremental.patches)
 
     @contextmanager
     def open(self, sha256: str) -> Iterator[BinaryIO]:
@@ -160,6 +201,14 @@ class Store:
         with _mapped(self.root), self._path(sha256).open("rb") as file:
             yield file
 
+    def path(self, sha256: str) -> Path:
+        """Give the place of content by its digest, for whoever reads it in another process.
+
+        Raises:
+            StoreError: it is no digest.
+        """
+        return self._path(sha256)
+
     def remove(self, release: Release) -> None:
         """Let go of a release, and of content that no other release has.
 
@@ -167,14 +216,26 @@ class Store:
             StoreError: it can't be removed.
         """
         with _mapped(self.root), self._exclusive():
-            self._manifest(release).unlink(missing_ok=True)
-            for folder in (self._manifest(release).parent, self._manifest(release).parent.parent):
-                if folder.is_dir() and not any(folder.iterdir()):
-                    folder.rmdir()
-            used = {file.sha256 for other in self._manifests() for file in other.files}
-            for file in release.files:
-                if file.sha256 not in used:
-                    self._path(file.sha256).unlink(missing_ok=True)
+            self._let_go(self._manifest(release), release.files)
+
+    def _let_go(self, manifest: Path, files: Iterable[Content]) -> None:
+        manifest.unlink(missing_ok=True)
+        for folder in (manifest.parent, manifest.parent.parent):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+        ignored: list[str] = []
+        used = {
+            file.sha256
+            for release in self._read_all(self._releases.glob("*/*/*.json"), self._read_release, ignored)
+            for file in release.files
+        } | {
+            patch.sha256
+            for entry in self._read_all(self._incrementals.glob("*/*/*.json"), self._read_incremental, ignored)
+            for patch in entry.patches
+        }
+        for file in files:
+            if file.sha256 not in used:
+                self._path(file.sha256).unlink(missing_ok=True)
 
     def free(self) -> int:
         """Give the room below the store in bytes.
@@ -193,13 +254,13 @@ class Store:
             raise StoreError(f"{sha256!r} is no SHA-256")
         return self._content / sha256[:2] / sha256
 
-    def _health(self, file: ReleaseFile, stamps: dict[str, Stamp], health: dict[str, str], *, verify: bool) -> str:
+    def _health(self, file: Content, stamps: dict[str, Stamp], health: dict[str, str], *, verify: bool) -> str:
         """Say what is wrong with the content of a file; empty when nothing is. `health` remembers what was said."""
         if file.sha256 not in health:
             health[file.sha256] = self._examine(file, stamps, verify=verify)
         return health[file.sha256]
 
-    def _examine(self, file: ReleaseFile, stamps: dict[str, Stamp], *, verify: bool) -> str:
+    def _examine(self, file: Content, stamps: dict[str, Stamp], *, verify: bool) -> str:
         path = self._path(file.sha256)
         try:
             found = path.lstat()
@@ -237,22 +298,35 @@ class Store:
     def _manifest(self, release: Release) -> Path:
         return self._releases / release.component / release.version / f"{release.platform}.json"
 
-    def _read_manifest(self, path: Path) -> Release:
-        with path.open("rb") as file:
-            data = file.read(MAX_MANIFEST + 1)
-        if len(data) > MAX_MANIFEST:
-            raise ValueError(f"it is larger than {MAX_MANIFEST} bytes")
-        release = read_release(json.loads(data))
+    def _incremental_path(self, incremental: Incremental) -> Path:
+        name = f"{incremental.from_version or '='}..{incremental.to_version}"
+        file = f"{incremental.platform}.{incremental.codec}.json"
+        return self._incrementals / incremental.component / name / file
+
+    def _read_release(self, path: Path) -> Release:
+        release = read_release(_document(path))
         if self._manifest(release) != path:
             raise ValueError("it describes another release")
         return release
 
-    def _manifests(self) -> Iterable[Release]:
-        for path in self._releases.glob("*/*/*.json"):
+    def _read_incremental(self, path: Path) -> Incremental:
+        incremental = read_incremental(_document(path))
+        if self._incremental_path(incremental) != path:
+            raise ValueError("it describes another incremental")
+        return incremental
+
+    def _read_all(self, paths: Iterable[Path], read: Callable[[Path], EntryT], problems: list[str]) -> Iterator[EntryT]:
+        """Read manifests; one that can't be read is a sentence in `problems`."""
+        for path in sorted(paths):
             try:
-                yield self._read_manifest(path)
-            except ValueError:
-                continue
+                yield read(path)
+            except (OSError, ValueError) as error:
+                problems.append(f"store: {path} can't be used: {error}")
+
+    def _write_manifest(self, document: Mapping[str, Any], path: Path) -> None:
+        with self._temporary() as (handle, temporary):
+            handle.write(json.dumps(document, indent=1).encode())
+            self._settle(handle, temporary, path)
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -292,6 +366,14 @@ class Store:
         with (self.root / "lock").open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _document(path: Path) -> Any:
+    with path.open("rb") as file:
+        data = file.read(MAX_MANIFEST + 1)
+    if len(data) > MAX_MANIFEST:
+        raise ValueError(f"it is larger than {MAX_MANIFEST} bytes")
+    return json.loads(data)
 
 
 @contextmanager

@@ -43,6 +43,7 @@ SOURCES = Table(
     METADATA,
     Column("name", String(253), primary_key=True),
     Column("releases", Text, nullable=False),
+    Column("incrementals", Text, nullable=False, server_default="[]"),
     Column("problems", Text, nullable=False),
     Column("error", Text, nullable=False),
     Column("last_success", Float),
@@ -76,6 +77,10 @@ RUNS = Table(
     Column("ended", Float),
     Column("status", String(16), nullable=False),
     Column("report", Text, nullable=False, default=""),
+    Column("received", BigInteger, nullable=False, server_default="0"),
+    Column("not_received", BigInteger, nullable=False, server_default="0"),
+    Column("sent", BigInteger, nullable=False, server_default="0"),
+    Column("saved", BigInteger, nullable=False, server_default="0"),
 )
 
 JOURNAL = Table(

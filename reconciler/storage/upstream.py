@@ -10,7 +10,7 @@ from sqlalchemy import select
 from reconciler.model.release import SourceReport
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.database import upsert
-from reconciler.storage.manifest import read_release, release_document
+from reconciler.storage.manifest import incremental_document, read_incremental, read_release, release_document
 from reconciler.storage.tables import FIRST_SEEN, SOURCES
 
 if TYPE_CHECKING:
@@ -23,14 +23,21 @@ class Upstream(Part):
     def record_source(self, report: SourceReport, at: datetime) -> None:
         """Record what a source answered; one that failed keeps the releases that it offered before."""
         with self._write() as connection:
-            row = {"name": report.source, "error": report.error, "releases": "[]", "problems": "[]"}
+            row = {
+                "name": report.source,
+                "error": report.error,
+                "releases": "[]",
+                "incrementals": "[]",
+                "problems": "[]",
+            }
             if report.error:
                 upsert(connection, SOURCES, [row], ("error",))
                 return
             row["releases"] = json.dumps([release_document(release) for release in report.releases])
+            row["incrementals"] = json.dumps([incremental_document(entry) for entry in report.incrementals])
             row["problems"] = json.dumps(report.problems)
             answered = {**row, "last_success": seconds(at)}
-            upsert(connection, SOURCES, [answered], ("releases", "problems", "error", "last_success"))
+            upsert(connection, SOURCES, [answered], ("releases", "incrementals", "problems", "error", "last_success"))
             seen = {(release.component, release.version) for release in report.releases}
             rows = [{"component": component, "version": version, "at": seconds(at)} for component, version in seen]
             upsert(connection, FIRST_SEEN, rows, ())
@@ -45,6 +52,7 @@ class Upstream(Part):
                         tuple(read_release(entry) for entry in json.loads(row.releases)),
                         tuple(json.loads(row.problems)),
                         row.error,
+                        tuple(read_incremental(entry) for entry in json.loads(row.incrementals)),
                     ),
                     moment(row.last_success),
                 )

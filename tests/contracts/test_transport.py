@@ -10,6 +10,7 @@ from tests.contracts.transport_suite import TransportSuite, client_at
 from tests.fakes import FakeClient, FakeTransport, fake_context
 
 
+@pytest.mark.needs("zstd", "bspatch")
 class TestLocal(TransportSuite):
     @pytest.fixture(params=["dash", pytest.param("busybox sh", marks=pytest.mark.needs("busybox"))])
     def reached(self, request, tmp_path):
@@ -17,7 +18,7 @@ class TestLocal(TransportSuite):
         return Local({"shell": request.param}, context), client_at(tmp_path / "root")
 
 
-@pytest.mark.needs("sshd", "ssh-keygen")
+@pytest.mark.needs("sshd", "ssh-keygen", "zstd", "bspatch")
 class TestSsh(TransportSuite):
     @pytest.fixture
     def reached(self, ssh_fleet, tmp_path):
@@ -30,4 +31,4 @@ class TestSsh(TransportSuite):
 class TestFake(TransportSuite):
     @pytest.fixture
     def reached(self, tmp_path):
-        return FakeTransport({"c1": FakeClient()}), client_at(tmp_path / "root")
+        return FakeTransport({"c1": FakeClient(tools=("zstd", "bspatch"))}), client_at(tmp_path / "root")

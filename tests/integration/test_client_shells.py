@@ -1,25 +1,20 @@
 """What runs on a client, on real shells: its rules one by one, and what is left when it is cut off or killed."""
 
-import hashlib
-import io
 import os
 import shutil
 import stat
 import subprocess
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from reconciler.client.requests import deploy_request
 from reconciler.client.session import ShellSession, client_script
 from reconciler.contracts import Become
 from reconciler.errors import ClientError, ProtocolError
-from reconciler.model.client import DeployRequest, InstallTarget, Layout, Step
+from reconciler.model.client import Layout
 from reconciler.plugins.transport.local import LocalPipe
-from tests.fakes import make_release
+from tests.machine import SHELLS, Machine, into, raw, request_bytes, step
 
-SHELLS = ["dash", "bash", pytest.param("busybox sh", marks=pytest.mark.needs("busybox"))]
 ODD_NAMES = [
     "lpt$vpn.679",
     "a b",
@@ -37,76 +32,6 @@ ODD_NAMES = [
     "#",
     "e=1",
 ]
-
-
-class Machine:
-    """A client in a folder, and releases to bring to it."""
-
-    def __init__(self, folder, shell="dash"):
-        self.root = folder / "root"
-        self.folder = folder
-        self.shell = shell
-        self.session = ShellSession(LocalPipe(), shell=shell)
-        self.content = {}
-
-    def release(self, component, version, files):
-        for data in files.values():
-            self.content[hashlib.sha256(data).hexdigest()] = data
-        return make_release(component, version, files)
-
-    @contextmanager
-    def open(self, sha256):
-        yield io.BytesIO(self.content[sha256])
-
-    def request(self, *steps, lineage="lineage", epoch=1, keep=2):
-        return DeployRequest(lineage, epoch, str(self.root), keep, steps)
-
-    def deploy(self, *steps, **more):
-        return self.session.deploy(self.request(*steps, **more), self.open).outcomes
-
-    def facts(self, **more):
-        return self.session.facts(str(self.root), **more).profile
-
-    def install(self, component, version, files, layout=None):
-        """Bring a release to the client from whatever it has."""
-        have = self.facts().by_component.get(component)
-        release = self.release(component, version, files)
-        (outcome,) = self.deploy(step(have, release, layout))
-        assert outcome.status == "changed", outcome
-        return release
-
-    def current(self, component):
-        folder = self.root / component / "current"
-        return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
-
-    def listing(self):
-        """Give everything below the root, and all that would show that something touched it."""
-        found = {}
-        for path in [self.root, *self.root.rglob("*")]:
-            info = path.lstat()
-            found[str(path)] = (info.st_ino, info.st_mode, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
-        return found
-
-    def leftovers(self):
-        """Give what should not be in .updoser between two runs."""
-        return sorted(p.name for p in (self.root / ".updoser").iterdir() if p.name not in {"controller", "manifests"})
-
-
-def step(before, after, layout=None, kept=()):
-    return Step(
-        after.component,
-        before.version if before else "",
-        before.digest if before else "",
-        after.version,
-        after.digest,
-        after.files,
-        {name: name for name in kept},
-        layout or Layout(),
-    )
-
-
-def into(folder, method="rename", files="*", **more):
-    return InstallTarget(files, str(folder), method, **more)
 
 
 @pytest.fixture(params=SHELLS)
@@ -341,22 +266,6 @@ def test_a_target_folder_that_is_not_there_fails_its_step_only(machine):
     assert "is not there" in outcomes[0].message
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """Give a file system of 2 MiB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    if (
-        os.getuid()
-        or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=2m,mode=755", "none", place], check=False, capture_output=True
-        ).returncode
-    ):
-        pytest.skip("only root may mount, and not everywhere")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
-
-
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_full_disk_is_noticed_before_anything_is_written(small_disk, shell):
     machine = Machine(small_disk, shell)
@@ -432,18 +341,6 @@ def test_a_root_of_another_user_is_refused(dash):
 
 
 # --- cut off and killed ---------------------------------------------------------------------------------------------
-
-
-def raw(machine, data):
-    """Run the script on some bytes of a request."""
-    command = machine.shell.split()
-    return subprocess.run(
-        [*command, "-c", client_script().decode()], input=data, capture_output=True, timeout=60, check=False
-    )
-
-
-def request_bytes(machine, *steps):
-    return b"".join(deploy_request(machine.request(*steps), machine.open))
 
 
 def test_a_request_that_is_cut_short_anywhere_changes_nothing(machine):

@@ -1,18 +1,27 @@
 """The planner's cases: data in tests/cases, a spec and what was observed, and exactly the plan that must come of it.
 
     name: what the case shows
-    components: {rules: {scheme: integer, version: latest}}   # catalog and wanted version in one; also scan_methods, to
+    components: {rules: {scheme: integer, version: latest}}   # catalog and wanted version in one; also scan_methods,
+                                                              # to, kind, duplicate, codec, and `size` of each release
+    duplication: {incrementals: 14}                           # also enabled, keep_fulls, codecs
     groups: {g: conventional}                                 # group -> scan method, or null
     held: [rules 1]                                           # COMPONENT VERSION [PLATFORM] [=CONTENT]
     offers: [rules 2 @vendor]                                 # the same, and which source offers it, or else drop
+    incrementals: [rules 1..2/zstd 900]                       # held: COMPONENT NAME BYTES [REFUSAL]
+    offered: [rules 1..2/zstd 900 @vendor]                    # the same of a source
     target: [rules]                                           # makes the plan partial: only these components count
     clients:                                                  # COUNT GROUP [PLATFORM]: what they have
       - 3 g: [rules 1]                                        # COMPONENT VERSION [=CONTENT] [@none]; with ! damaged
       - {2 g: unknown no connection}
-      - {1 g: {hold: INC-1, unmanaged: [/x], has: [rules 1]}}
+      - {1 g: {hold: INC-1, unmanaged: [/x], has: [rules 1], tools: [zstd], memory: 512}}
     plan:
       downloads: [rules 1 -> 2 outdated]                      # COMPONENT BEFORE -> TO [PLATFORM] REASON [@source]
+                                                              # an incremental: COMPONENT NAME BYTES, REASON
+      merges: [rules 1 -> 2 by 1..2/zstd]
+      generates: [rules 1..2/zstd level 9]
+      prunes: [rules 1 full]                                  # or: rules 1..2/zstd
       deploys: [3 g rules 1 -> 2 outdated]                    # CLIENTS GROUP COMPONENT FROM -> TO REASON [downgrade]
+                                                              # [sends BYTES, or about] [by NAME …] [full: REASON]
       held, unknown, drift: [1 g rules 2 hold]                # CLIENTS GROUP [COMPONENT VERSION] REASON
       problems, gone: …                                       # what isn't there must be empty
     summary: {download: 1 9, deploy: 1 3 27, held: 1}         # CHANGES BYTES; CHANGES CLIENTS BYTES; clients
@@ -22,6 +31,7 @@ which each holds one of the words. `@none` stands for files that were installed 
 summary must be is worked out from its changes; a case that states `summary` says it in full.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,26 +39,59 @@ import pytest
 import yaml
 
 from reconciler.model.client import Installed, InstallTarget, Layout, Profile
+from reconciler.model.delta import Duplication, Incremental, Patch
 from reconciler.model.plan import Basis, Cohort
 from reconciler.model.release import SCAN_METHODS, Offer
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig
 from reconciler.planner.planner import Observed, Wanted, make_plan
+from reconciler.planner.stock import OfferedIncremental
+from reconciler.plugins.codec.bsdiff import Bsdiff
+from reconciler.plugins.codec.gzip import Gzip
+from reconciler.plugins.codec.zstd import Zstd
 from reconciler.present.document import plan_document
 from tests.fakes import make_component, make_release
 
 FILES = sorted((Path(__file__).parents[1] / "cases").glob("*.yaml"))
 CASES = [(file.stem, case) for file in FILES for case in yaml.safe_load_all(file.read_text(encoding="utf-8"))]
-KEYS = {"name", "components", "groups", "held", "offers", "target", "clients", "plan", "summary", "freeze", "gone"}
+KEYS = {
+    *("name", "components", "groups", "held", "offers", "target", "clients", "plan", "summary", "freeze", "gone"),
+    *("duplication", "incrementals", "offered"),
+}
+SERVER = ("downloads", "merges", "generates", "prunes")
 FINDINGS = ("drift", "held", "deferred", "unknown", "unreachable")
 
 
+SIZES = {}
+
+
 def release(text):
+    """Make a release; a component that has a size gives it to the only file of each."""
     words = text.split()
     content = next((word[1:] for word in words if word.startswith("=")), words[1]).split("+")
     platform = next((word for word in words[2:] if word[0] not in "=@"), "any")
     names = [words[0], *(f"{words[0]}-{number}" for number in range(2, len(content) + 1))]
     files = {name: part.encode() for name, part in zip(names, content, strict=True)}
-    return make_release(words[0], words[1], files, platform)
+    made = make_release(words[0], words[1], files, platform)
+    size = SIZES.get(words[0])
+    return replace(made, files=(replace(made.files[0], size=size),)) if size else made
+
+
+def incremental(text):
+    """Make an incremental of one patch; what follows its size says why it was refused."""
+    plain, _, _source = text.partition(" @")
+    id_, name, size, *refused = plain.split(None, 3)
+    versions, _, codec = name.partition("/")
+    before, _, after = versions.partition("..")
+    goal = release(f"{id_} {after}")
+    start = release(f"{id_} {before}").digest if before else ""
+    patch = Patch(id_, int(size), "0" * 64, codec, id_ if before else "", goal.size)
+    return Incremental(
+        id_, goal.platform, before, start, after, goal.digest, codec, (patch,), refused=" ".join(refused)
+    )
+
+
+def offered(text):
+    return OfferedIncremental(text.partition(" @")[2] or "drop", incremental(text))
 
 
 def offer(text):
@@ -59,9 +102,10 @@ def offer(text):
 def component(name, options):
     options = options or {}
     methods = frozenset(options.get("scan_methods", SCAN_METHODS))
-    made = make_component(name, scheme=options.get("scheme", "integer"), scan_methods=methods)
+    made = make_component(name, options.get("kind", "pattern"), options.get("scheme", "integer"), scan_methods=methods)
     layout = Layout((InstallTarget("*", options["to"]),)) if "to" in options else Layout()
-    return ComponentSpec(made, str(options.get("version", "latest")), layout)
+    version, duplicate = str(options.get("version", "latest")), options.get("duplicate", False)
+    return ComponentSpec(made, version, layout, duplicate, options.get("codec", ""))
 
 
 def installed(text, components):
@@ -83,9 +127,15 @@ def cohort(number, entry, components):
         assert word == "unknown", has
         return Cohort(group, members, unknown=reason)
     about = has if isinstance(has, dict) else {"has": has}
-    assert set(about) <= {"has", "hold", "unmanaged"}, about
+    assert set(about) <= {"has", "hold", "unmanaged", "tools", "memory"}, about
     entries = tuple(sorted(installed(text, components) for text in about["has"]))
-    profile = Profile(platform[0] if platform else "linux-x86_64", entries, unmanaged=tuple(about.get("unmanaged", ())))
+    profile = Profile(
+        platform[0] if platform else "linux-x86_64",
+        entries,
+        tuple(about.get("tools", ())),
+        unmanaged=tuple(about.get("unmanaged", ())),
+        memory=about.get("memory", 0),
+    )
     return Cohort(group, members, profile, hold=about.get("hold", ""))
 
 
@@ -103,12 +153,23 @@ def shown(plan):
         "downloads": [
             f"{d.component} {d.previous or '-'} -> {d.to}{platform.get(d.platform, ' ' + d.platform)} {d.reason}"
             + (f" @{d.source}" if d.source != "drop" else "")
+            if d.kind == "full"
+            else f"{d.component} {d.previous}..{d.to}/{d.kind} {d.bytes}, {d.reason}"
+            + (f" @{d.source}" if d.source != "drop" else "")
             for d in plan.downloads
+        ],
+        "merges": [f"{m.component} {m.previous} -> {m.to} by {' '.join(m.path)}" for m in plan.merges],
+        "generates": [f"{g.component} {g.previous}..{g.to}/{g.codec} level {g.level}" for g in plan.generates],
+        "prunes": [
+            f"{p.component} {p.to} full" if p.kind == "full" else f"{p.component} {p.previous}..{p.to}/{p.kind}"
+            for p in plan.prunes
         ],
         "deploys": [
             f"{d.clients} {d.group} {d.component} {d.from_version or '-'} -> {d.to}"
             f"{platform.get(d.platform, ' ' + d.platform)} {d.reason}{' downgrade' if d.downgrade else ''}"
-            + (f" sends {d.bytes}" if d.bytes != d.bytes_full else "")
+            + (f" sends {'about' if d.estimated else d.bytes}" if d.bytes != d.bytes_full else "")
+            + (f" by {' '.join(d.path)}" if d.path else "")
+            + (f" full: {d.why_full}" if d.why_full else "")
             for d in plan.deploys
         ],
         **findings,
@@ -121,7 +182,7 @@ def shown(plan):
 def summary(plan):
     """Give a plan's summary in the words of a case, from its document; actions without changes are left out."""
     numbers = plan_document(plan)["summary"]
-    counts = {action: numbers[action] for action in numbers if action not in FINDINGS}
+    counts = {action: numbers[action] for action in numbers if action not in {*FINDINGS, "saved"}}
     listed = {
         action: " ".join(str(count[key]) for key in ("changes", "clients", "bytes") if key != "clients" or count[key])
         for action, count in counts.items()
@@ -133,8 +194,10 @@ def summary(plan):
 def recounted(plan):
     """Give the same from the plan's changes and members alone."""
     listed = {}
-    if plan.downloads:
-        listed["download"] = f"{len(plan.downloads)} {sum(change.bytes for change in plan.downloads)}"
+    for key in SERVER:
+        changes = getattr(plan, key)
+        if changes:
+            listed[key.removesuffix("s")] = f"{len(changes)} {sum(change.bytes for change in changes)}"
     if plan.deploys:
         touched = {name for change in plan.deploys for cohort in change.members for name in plan.members[cohort]}
         sent = sum(change.bytes * change.clients for change in plan.deploys)
@@ -151,6 +214,8 @@ def recounted(plan):
 )
 def test_case(case):
     assert set(case) <= KEYS, set(case) - KEYS
+    SIZES.clear()
+    SIZES.update({id_: options["size"] for id_, options in case["components"].items() if options and "size" in options})
     components = {name: component(name, options) for name, options in case["components"].items()}
     groups = {
         name: GroupSpec(name, PluginConfig("transport", "local"), "/r", method)
@@ -163,12 +228,17 @@ def test_case(case):
         cohorts=[cohort(at, entry, components) for at, entry in enumerate(case.get("clients", ()))],
         gone=case.get("gone", ()),
         freeze=case.get("freeze", ""),
+        incrementals=[incremental(text) for text in case.get("incrementals", ())],
+        offered=[offered(text) for text in case.get("offered", ())],
+        codecs={traits.name: traits for traits in (Zstd.traits, Bsdiff.traits, Gzip.traits)},
     )
     managed = {name: wanted for name, wanted in components.items() if name in case.get("target", components)}
-    wanted = Wanted(managed, groups, partial="target" in case)
+    policy = case.get("duplication", {})
+    duplication = Duplication(**{**policy, "codecs": tuple(policy.get("codecs", Duplication().codecs))})
+    wanted = Wanted(managed, groups, partial="target" in case, duplication=duplication)
     plan = make_plan(wanted, observed, plan_id="p", now=datetime(2026, 11, 24, tzinfo=UTC))
     assert shown(plan) == case["plan"]
     assert summary(plan) == recounted(plan)
     assert summary(plan) == case.get("summary", recounted(plan))
     assert plan.partial == ("target" in case)
-    assert plan.empty == (not case["plan"].get("downloads") and not case["plan"].get("deploys"))
+    assert plan.empty == (not any(case["plan"].get(key) for key in (*SERVER, "deploys")))

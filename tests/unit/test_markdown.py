@@ -33,13 +33,15 @@ drift 0, held 0, deferred 0, unknown 1, unreachable 0
 
 - :warning: source vendor: it is away
 
-| download | from | to | size | source | reason |
+Saved against fulls: 1.0 KiB to deploy.
+
+| download | from | to | size | what | reason |
 | --- | --- | --- | --- | --- | --- |
-| rules | - | 2 | 2.0 KiB | drop | missing |
+| rules | - | 2 | 2.0 KiB | full from drop | missing |
 
 | deploy | group | from | to | clients | each | reason |
 | --- | --- | --- | --- | --- | --- | --- |
-| rules | office | 1 | 2 | 2 | 1.5 KiB | pinned (downgrade) |
+| rules | office | 1 | 2 | 2 | 1.5 KiB each | pinned (downgrade) |
 
 | not changed | group | component | clients | reason |
 | --- | --- | --- | --- | --- |
@@ -107,7 +109,15 @@ def unescaped(char, text):
 
 def own_lines(text):
     """Give the kinds of lines that a document consists of, by their beginning."""
-    starts = ("### ", "- ", "| ", "Gone from the inventory: ", "<details><summary>Clients</summary>", "</details>")
+    starts = (
+        "### ",
+        "- ",
+        "| ",
+        "Gone from the inventory: ",
+        "Saved against fulls: ",
+        "<details><summary>Clients</summary>",
+        "</details>",
+    )
     return [line for line in text.splitlines() if line and not line.startswith(starts)]
 
 

@@ -14,8 +14,10 @@ from reconciler.model.spec import Hold
 from reconciler.observe.cohorts import NEVER_SEEN, Choice, gather_cohorts
 from reconciler.present.document import plan_document, report_document
 from reconciler.present.markdown import block
+from reconciler.present.plan_text import plan_text
 from reconciler.present.render import render_plan
-from reconciler.present.text import plan_text, report_text, size_text, span_text
+from reconciler.present.text import report_text
+from reconciler.present.words import size_text, span_text
 from reconciler.spec.changes import spec_changes
 from reconciler.storage.state import Identity
 

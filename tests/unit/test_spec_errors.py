@@ -141,7 +141,7 @@ CASES = {
     "a list where a map belongs": ("server: [a]", "a map is wanted here, not a list", ""),
     "no value": ("server: {store: }", "there is no value here", ""),
     "a tag": ("server: {store: !!python/object:os.system x}", "the tag", "remove it"),
-    "unsupported key": ("duplication: {enabled: true}", "`duplication` isn't supported by updoser", "remove it"),
+    "unsupported key": ("auto_update: {enabled: true}", "`auto_update` isn't supported by updoser", "remove it"),
     "unsupported source": ("sources: [{name: v, type: tuf, url: x}]", "`type: tuf` isn't supported", "remove it"),
 }
 
@@ -207,13 +207,13 @@ def test_a_mistake_in_a_catalog_of_ones_own_has_its_place_there(tmp_path):
 
 EXAMPLES = {
     "clamav-fleet.yaml": {
-        "proxies", "min_age", "hooks", "duplication", "auto_update", "checks", "settings", "proxy",
+        "proxies", "min_age", "hooks", "auto_update", "checks", "settings", "proxy",
         "quarantine",
     },
     "suricata-canary.yaml": {"block", "hooks", "auto_update", "checks"},
-    "airgap-hq.yaml": {"proxies", "type: tuf", "trusted_root", "proxy", "duplication", "auto_update", "repository"},
+    "airgap-hq.yaml": {"proxies", "type: tuf", "trusted_root", "proxy", "auto_update", "repository"},
     "airgap-site.yaml": {
-        "type: tuf", "trusted_root", "when_absent", "accept_expired", "duplication", "auto_update",
+        "type: tuf", "trusted_root", "when_absent", "accept_expired", "auto_update",
     },
 }  # fmt: skip
 

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from reconciler.errors import LockHeldError, StateError
 from reconciler.model.client import Client, Installed, Profile
 from reconciler.model.release import SourceReport
-from reconciler.model.report import JournalEntry
+from reconciler.model.report import JournalEntry, Traffic
 from reconciler.storage import database
 from reconciler.storage.state import Observation, State
 from tests.fakes import make_release
@@ -247,27 +247,51 @@ def test_a_state_that_cannot_be_opened_is_an_error_with_its_place(url):
         State.open(url, clock=lambda: NOW)
 
 
+def age_to_version_1(path):
+    """Make a state of the first version of this one."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE sources DROP COLUMN incrementals")
+        for column in ("received", "not_received", "sent", "saved"):
+            connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
+        connection.execute("UPDATE schema_version SET version = 1")
+    connection.close()
+
+
+def test_a_state_of_the_first_version_learns_of_incrementals(tmp_path):
+    with open_state(tmp_path) as state:
+        state.sync_clients("g", [client("a")])
+    age_to_version_1(tmp_path / "state.db")
+    with open_state(tmp_path) as state:
+        assert names(state) == ["a"]
+        offer = make_release("rules", "1", {"a": b"x"})
+        state.record_source(SourceReport("s", (offer,)), NOW)
+        ((report, _when),) = state.source_reports()
+        assert report.incrementals == ()
+        assert state.traffic() == Traffic()
+    assert (tmp_path / "state.db.backup-1").exists()
+
+
 def test_an_older_state_is_backed_up_and_migrated_and_left_alone_when_that_fails(tmp_path, monkeypatch):
     with open_state(tmp_path) as state:
         state.sync_clients("g", [client("a")])
-    monkeypatch.setattr(database, "VERSION", 2)
+    monkeypatch.setattr(database, "VERSION", 3)
 
     def fail(connection):
         connection.execute(text("ALTER TABLE clients ADD COLUMN extra TEXT"))
         connection.execute(text("nonsense"))
 
-    monkeypatch.setattr(database, "MIGRATIONS", {2: fail})
+    monkeypatch.setattr(database, "MIGRATIONS", {3: fail})
     with pytest.raises(StateError):
         open_state(tmp_path)
     with sqlite3.connect(tmp_path / "state.db") as connection:
-        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(1,)]
+        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(2,)]
         assert "extra" not in str(connection.execute("SELECT sql FROM sqlite_master WHERE name = 'clients'").fetchall())
     connection.close()
-    assert (tmp_path / "state.db.backup-1").exists()
+    assert (tmp_path / "state.db.backup-2").exists()
 
     def migrate(connection):
         connection.execute(text("ALTER TABLE clients ADD COLUMN extra TEXT"))
 
-    monkeypatch.setattr(database, "MIGRATIONS", {2: migrate})
+    monkeypatch.setattr(database, "MIGRATIONS", {3: migrate})
     with open_state(tmp_path) as state:
         assert names(state) == ["a"]

@@ -7,6 +7,7 @@ import pytest
 from reconciler.model.client import Installed, Profile
 from reconciler.model.plan import Basis, Cohort
 from reconciler.model.release import Offer, SourceReport
+from reconciler.model.report import Traffic
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig, SourceSpec
 from reconciler.planner.planner import Observed, Wanted
 from reconciler.planner.status import Allowance, make_status, source_statuses
@@ -39,7 +40,7 @@ def status(clients, *, held="1234", offered="5", within=0, max_age=None, pin="la
         [Offer("s", RELEASES[version]) for version in offered],
         cohorts=cohorts,
     )
-    return make_status(wanted, observed, Allowance(NOW, within, max_age), as_of=None, sources=())
+    return make_status(wanted, observed, Allowance(NOW, within, max_age), as_of=None, sources=(), traffic=Traffic())
 
 
 def counts(made):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.model.plan import Basis, Deploy, Download, Finding, Plan
+from reconciler.model.plan import Basis, Deploy, Download, Finding, Generate, Merge, Plan, Prune
 from reconciler.model.report import RECAP, Check, ComponentStatus, Failure, JournalEntry, Report, Run, SourceStatus
 from reconciler.model.report import Status as FleetStatus
 from reconciler.present.document import (
@@ -17,23 +17,16 @@ from reconciler.present.document import (
     run_document,
     status_document,
 )
+from reconciler.present.plan_text import plan_text, verdict
 from reconciler.present.text import (
     checks_text,
-    count_text,
     history_text,
-    name_list,
-    number_text,
-    plan_text,
     plugins_text,
-    printable,
     report_text,
     run_text,
-    size_text,
-    span_text,
     status_text,
-    table,
-    verdict,
 )
+from reconciler.present.words import count_text, name_list, number_text, printable, size_text, span_text, table
 from tests.fakes import NOW
 
 BASIS = Basis("l", 1, 0, "s", "c")
@@ -83,6 +76,7 @@ def example():
 
 EXAMPLE = """\
 Plan: 1 download (2.0 KiB), 4 changes on 3 of 6 clients (9.0 KiB); drift 0, held 1, deferred 0, unknown 2, unreachable 0
+Saved against fulls: 3.0 KiB to deploy.
 
 Problems
   ! source vendor: it can't be reached
@@ -107,6 +101,86 @@ Gone from the inventory (1): old-pc
 
 def test_a_plan_reads_like_this(example):
     assert plan_text(example) == EXAMPLE
+
+
+DUPLICATED = """\
+Saved against fulls: 19.1 MiB to download, 107.8 MiB to deploy.
+
+Download to the store
+  +  engine  -                         ->  9.1 (linux-x86_64)   10.9 MiB  full from drop                 missing
+  +  rules   171                       ->  175                    1002 B  zstd incremental from drop     for a merge
+  +  rules   173, 157, 155 and 1 more  ->  175                 781.2 KiB  4 zstd incrementals from drop  no full
+
+Merge in the store
+  +  rules  171  ->  175    by 1 incremental; if that fails, the full: 19.1 MiB from drop  outdated
+
+Make incrementals in the store
+  +  rules  169, 167  ->  175  about 5.9 KiB  2 zstd incrementals    duplicate
+  +  rules  -         ->  175  about 6.7 MiB  full packed with gzip  clients need the full
+
+Deploy to clients
+  ~  rules  171  ->  175  3 clients  incremental 171 -> 175, 1002 B instead of 19.1 MiB                   eu  outdated
+  ~  rules  169  ->  175  2 clients  incrementals 169 -> 173 -> 175, about 2.9 KiB instead of 19.1 MiB    eu  outdated
+  ~  rules  101  ->  175   1 client  packed full, about 6.7 MiB instead of 19.1 MiB (35 releases behind)  eu  outdated
+  ~  rules  165  ->  175   1 client  full: delta not smaller, 19.1 MiB                                    eu  outdated
+
+Prune from the store
+  -  rules  -                         ->  159  19.1 MiB  full                 beyond the newest 7 fulls
+  -  rules  169, 167, 165 and 2 more  ->  171  14.6 KiB  5 zstd incrementals  on no way
+"""
+
+
+def duplicated():
+    """A plan with all that duplication does."""
+
+    def incremental(before, size, reason):
+        return Download("rules", before, "175", "b" * 64, "any", "drop", size, reason, kind="zstd")
+
+    def generate(before, codec, level, size, reason):
+        start = "a" * 64 if before else ""
+        return Generate("rules", before, start, "175", "b" * 64, "any", codec, level, size, reason)
+
+    def prune(before, to, kind, size, reason):
+        return Prune("rules", before, to, "b" * 64, "any", kind, size, reason)
+
+    full = Download("engine", "", "9.1", "b" * 64, "linux-x86_64", "drop", 11_400_000, "missing")
+    path = ("171..175/zstd",)
+    old = {"group": "eu", "to": "175", "bytes_full": 20_000_000}
+    return plan(
+        downloads=(
+            full,
+            incremental("171", 1002, "for a merge"),
+            *(incremental(before, 200_000, "no full") for before in ("173", "157", "155", "153")),
+        ),
+        merges=(Merge("rules", "171", "a" * 64, "175", "b" * 64, "any", path, "drop", 20_000_000, "outdated"),),
+        generates=(
+            generate("169", "zstd", 9, 3000, "duplicate"),
+            generate("167", "zstd", 9, 3000, "duplicate"),
+            generate("", "gzip", 6, 7_000_000, "clients need the full"),
+        ),
+        prunes=(
+            prune("", "159", "full", 20_000_000, "beyond the newest 7 fulls"),
+            *(prune(before, "171", "zstd", 3000, "on no way") for before in ("169", "167", "165", "163", "161")),
+        ),
+        deploys=(
+            deploy(before="171", clients=3, bytes=1002, path=path, **old),
+            deploy(
+                before="169", clients=2, cohort="c2", bytes=3000, estimated=True,
+                path=("169..173/zstd", "173..175/zstd"), **old,
+            ),
+            deploy(
+                before="101", cohort="c3", bytes=7_000_000, estimated=True,
+                path=("..175/gzip",), why_full="35 releases behind", **old,
+            ),
+            deploy(before="165", cohort="c4", bytes=20_000_000, why_full="delta not smaller", **old),
+        ),
+        members={"c1": names("pc", 3), "c2": names("plc", 2), "c3": ("old",), "c4": ("odd",)},
+        clients={"eu": 7},
+    )  # fmt: skip
+
+
+def test_a_plan_of_duplication_says_what_is_chosen_and_why():
+    assert plan_text(duplicated()).partition("\n")[2] == DUPLICATED
 
 
 def test_with_names_each_change_lists_its_clients_and_groups_stand_apart(example):
@@ -226,7 +300,7 @@ Failed:
 Recap  ok  changed  failed  unreachable  stale  skipped  not attempted
   g     1        2       1            0      0        0              0
 
-Apply complete: 2 clients changed, 1 failed, 0 unreachable; 2.0 KiB downloaded, 1.5 KiB sent, 512 B saved.
+Apply complete: 2 clients changed, 1 failed, 0 unreachable; 2.0 KiB downloaded, 1.5 KiB sent (512 B saved).
 """
     )
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # What runs on a client: looks (facts) or changes (deploy), and answers on stdout. POSIX sh; dash, bash and busybox.
 #
-# It needs sh, dd, sha256sum, mv -T, ln, readlink, sync and mkdir chmod chown cp rm ls df cat id uname; it uses stat and
-# restorecon where they are. The controller sends it ahead of each request; a copy that root owns can be the one
+# It needs sh, dd, sha256sum, mv -T, ln, readlink, sync and mkdir chmod chown cp rm ls df cat id uname; it uses stat,
+# restorecon, gzip, zstd and bspatch where they are. The controller sends it ahead of each request; a copy that root owns can be the one
 # command that sudoers allows. The first line of a request is `updoser 1 OP BYTES`, then BYTES of header lines up to
 # `end`, then the payload of all steps, then `go`. client/requests.py writes it, client/protocol.py reads the answer.
 #
@@ -22,7 +22,11 @@
 #  9 SIGPIPE and SIGHUP are ignored, and the answer is printed when all is done or undone.
 # 10 Only versions that have a manifest are pruned, never `current` or the previous one. In target folders only what
 #    `replaces` names, and what was put there before, is removed. facts writes nothing.
-# 11 What is believed without hashing is a file whose mode, owner, inode, size and times are those of the manifest.
+# 11 A patch reads the version in force and writes beside it, no more than the size that its result should have; what
+#    comes between the patches of a chain goes to memory (/dev/shm), not to the disk. Where a patch can't be applied the
+#    step is `unpatched`, and nothing of it is switched.
+# 12 A copy of this script stays in .updoser, so that it isn't sent again; who starts it compares its digest first.
+# 13 What is believed without hashing is a file whose mode, owner, inode, size and times are those of the manifest.
 #
 # A manifest, .updoser/manifests/COMPONENT@VERSION, has a line for itself, one for each file, target and watched folder:
 #   manifest COMPONENT VERSION DIGEST PREVIOUS LAYOUT
@@ -45,7 +49,7 @@ NL='
 '
 IFS=$NL
 STAMP='%f %u %g %i %s %y|%z|%n'
-STAGE='' LOCKED='' COUNT=0 NOSTAMP='-|-|'
+STAGE='' LOCKED='' ASIDE='' COUNT=0 NOSTAMP='-|-|'
 
 cleanup() {
 	if [ -n "$STAGE" ] && ! rm -rf -- "$STAGE" 2>/dev/null; then
@@ -53,7 +57,8 @@ cleanup() {
 		rm -rf -- "$STAGE"
 	fi
 	[ -z "$LOCKED" ] || rm -f -- "$STATE/lock"
-	STAGE='' LOCKED=''
+	[ -z "$ASIDE" ] || rm -rf -- "$ASIDE"
+	STAGE='' LOCKED='' ASIDE=''
 }
 
 # fail CODE TEXT: ends the whole request; nothing was switched.

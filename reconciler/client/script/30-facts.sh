@@ -25,8 +25,14 @@ facts() {
 	fi
 	say_room "$NEAREST"
 	for tool in zstd bspatch gzip; do
-		! command -v $tool >/dev/null 2>&1 || ANSWER="$ANSWER${NL}tool $tool"
+		command -v $tool >/dev/null 2>&1 || continue
+		[ $tool != zstd ] || zstd_patches || continue
+		ANSWER="$ANSWER${NL}tool $tool"
 	done
+	if [ -r /proc/meminfo ] && IFS=' ' read -r word now rest </proc/meminfo && is_number "$now"; then
+		ANSWER="$ANSWER${NL}memory $now"
+	fi
+	IFS=$NL
 	if [ -r /sys/fs/selinux/enforce ] && read -r enforcing </sys/fs/selinux/enforce; then
 		ANSWER="$ANSWER${NL}selinux $enforcing"
 	fi
@@ -40,6 +46,17 @@ facts() {
 		say_installed
 	fi
 	answer facts
+}
+
+# zstd_patches: says whether zstd is new enough, 1.4.5, to take an old file as prefix.
+zstd_patches() {
+	release=$(zstd -V 2>/dev/null </dev/null)
+	release=${release#* v}
+	IFS=.
+	set -- ${release%%,*}
+	IFS=$NL
+	is_number "${1:-}" && is_number "${2:-}" && is_number "${3:-}" || return 1
+	[ "$1" -gt 1 ] || { [ "$1" -eq 1 ] && { [ "$2" -gt 4 ] || { [ "$2" -eq 4 ] && [ "$3" -ge 5 ]; }; }; }
 }
 
 say_room() {

@@ -3,7 +3,7 @@
 
 # Reads the header into C_n X_n ("FROM FROM-DIGEST TO TO-DIGEST LAYOUT") and the lines S_n of each step. Rule 3.
 read_steps() {
-	COMPONENTS='' step=0 target=''
+	COMPONENTS='' step=0 target='' base='' patched=''
 	for line in $HEADER; do
 		rest=${line#* }
 		case $line in
@@ -22,10 +22,10 @@ read_steps() {
 			[ "$2" = - ] || is_version "$2" || fail protocol "malformed: $line"
 			[ "$3" = - ] || is_digest "$3" || fail protocol "malformed: $line"
 			case $COMPONENTS$NL in *"$NL$1$NL"*) fail protocol "the component $1 twice" ;; esac
-			step=$((step + 1)) target='' COMPONENTS=$COMPONENTS$NL$1
+			step=$((step + 1)) target='' base='' patched='' COMPONENTS=$COMPONENTS$NL$1
 			eval "C_$step=\$1 S_$step= FV_$step=\$2 FD_$step=\$3 TV_$step=\$4 TD_$step=\$5 TL_$step=\$6 M_$step= Q_$step="
 			;;
-		'file '* | 'into '* | 'name '* | 'old '* | 'watch '*)
+		'base '* | 'patch '* | 'file '* | 'into '* | 'name '* | 'old '* | 'watch '*)
 			check_line
 			eval "S_$step=\$S_$step\$NL\$line"
 			;;
@@ -43,9 +43,22 @@ check_line() {
 	set -- $rest
 	IFS=$NL
 	case $line in
+	'base '*)
+		is_name "$rest" && [ -z "$base$patched" ] || fail protocol "malformed: $line"
+		base=1
+		;;
+	'patch '*)
+		[ $# -eq 3 ] && is_token "$1" && is_number "$2" && is_number "$3" || fail protocol "malformed: $line"
+		patched=$3
+		;;
 	'file '*)
-		case $1 in sent | kept) ;; *) fail protocol "malformed: $line" ;; esac
+		case $1:${base:-0}:${patched:+1} in
+		sent:0: | kept:?: | patched:?:1) ;;
+		*) fail protocol "malformed: $line" ;;
+		esac
 		is_number "$2" && is_digest "$3" && is_name "${rest#* * * }" || fail protocol "malformed: $line"
+		[ -z "$patched" ] || [ "$patched" = "$2" ] || fail protocol "malformed: $line"
+		base='' patched=''
 		;;
 	'into '*)
 		case $1 in rename | copy | link) ;; *) fail protocol "malformed: $line" ;; esac
@@ -123,7 +136,7 @@ check_room() {
 		mount_of="$mount_of$NL${1#* }|$folder" room_of="$room_of$NL${1%% *} $folder"
 		shift
 	done
-	need=0
+	need=0 largest=0
 	at=0
 	while [ $at -lt $COUNT ]; do
 		at=$((at + 1))
@@ -133,6 +146,11 @@ check_room() {
 		for line in $lines; do
 			rest=${line#* }
 			case $line in
+			'patch '*)
+				size=${rest#* }
+				size=$(((${size%% *} + 4095) / 4096 * 4))
+				[ $size -le $largest ] || largest=$size
+				;;
 			'file '*)
 				size=${rest#* }
 				size=${size%% *}
@@ -161,7 +179,7 @@ check_room() {
 		done
 	done
 	set -- $mounts
-	free=${1%% *}
+	free=${1%% *} need=$((need + largest)) # one patch is there at a time
 	[ $need -le "$free" ] || refuse_all "not enough disk: $need KiB are needed and $free are free"
 }
 

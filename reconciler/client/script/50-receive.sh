@@ -20,6 +20,12 @@ make_places() {
 			rm -rf -- "$left"
 		fi
 	done
+	set +f
+	set -- /dev/shm/updoser.*
+	set -f
+	for left in "$@"; do
+		if [ -d "$left" ] && ! alive "${left##*/updoser.}"; then rm -rf -- "$left" 2>/dev/null; fi
+	done
 	STAGE=$STATE/stage.$ME
 	mkdir -m 700 -- "$STAGE" 2>/dev/null || { STAGE='' && fail unwritable "$STATE can't be written"; }
 }
@@ -51,22 +57,38 @@ receive() {
 	while [ $at -lt $COUNT ]; do
 		at=$((at + 1))
 		eval "verdict=\$M_$at lines=\$S_$at component=\$C_$at version=\$TV_$at from=\$FV_$at"
-		drained=0 copied=''
+		drained=0 copied='' base='' patches=''
 		for line in $lines; do
+			rest=${line#* * }
+			name=${rest#* * }
 			case $line in
+			'base '*) base=${line#base } ;;
+			'patch '*) patches=$patches$NL${line#patch } ;;
 			'file sent '*)
-				rest=${line#file sent }
 				size=${rest%% *}
 				if [ "$verdict" = go ]; then
-					take "$size" "$component/$version/${rest#* * }" || fail disk "$STAGE can't be written: no room?"
+					take "$size" "$component/$version/$name" || fail disk "$STAGE can't be written: no room?"
 				else
 					drained=$((drained + size))
 				fi
 				;;
-			'file kept '*) copied=$copied$NL$R/$component/$from/${line#file kept * * } ;;
+			'file kept '*)
+				if [ -z "$base" ] || [ "$base" = "$name" ]; then
+					copied=$copied$NL$R/$component/$from/$name
+				elif [ "$verdict" = go ] && ! cp -- "$R/$component/$from/$base" "$component/$version/$name" 2>/dev/null; then
+					fails $at "$base of $from can't be copied"
+				fi
+				base=''
+				;;
+			'file patched '*)
+				[ -z "$base" ] || base=$R/$component/$from/$base
+				receive_patched $at "$component/$version/$name" "$base" "$patches"
+				base='' patches=''
+				;;
 			esac
 		done
 		[ $drained -eq 0 ] || take $drained /dev/null
+		eval "verdict=\$M_$at"
 		if [ "$verdict" = go ] && [ -n "$copied" ]; then
 			copy_into() { cp -- "$@" "$TREE/$component/$version/"; }
 			batch "$copied" copy_into 2>/dev/null || fails $at "files of $from can't be copied"
@@ -74,6 +96,79 @@ receive() {
 	done
 	go=$(dd bs=3 count=1 iflag=fullblock 2>/dev/null)
 	[ "$go" = go ] || fail cut 'the request was cut short'
+}
+
+# receive_patched N FILE BASE PATCHES: reads patches, each `CODEC BYTES RESULT`, and makes FILE with them.
+receive_patched() {
+	now=$3
+	for patch in $4; do
+		patch_size=${patch#* } result=${patch##* }
+		patch_size=${patch_size%% *}
+		# What isn't carried out is drained in its turn: here the bytes of a step may be of use, one by one.
+		if [ "$verdict" != go ]; then
+			drained=$((drained + patch_size))
+			continue
+		fi
+		take "$patch_size" "$STAGE/patch" || fail disk "$STAGE can't be written: no room?"
+		made=$TREE/$2
+		[ "$patch" = "${4##*"$NL"}" ] || next_aside "$result" || { unpatched $1 "$TROUBLE"; continue; }
+		TROUBLE="the ${patch%% *} patch can't be applied"
+		apply_patch "${patch%% *}" "$now" "$made" "$result" || unpatched $1 "$TROUBLE"
+		case $now in /dev/shm/*) rm -f -- "$now" ;; esac
+		now=$made
+	done
+	rm -f -- "$STAGE/patch"
+}
+
+# next_aside BYTES: sets `made` to a place in memory for what lies between two patches, if there is room for two of it.
+next_aside() {
+	TROUBLE="a chain of patches needs /dev/shm"
+	[ -d /dev/shm ] && [ -w /dev/shm ] || return 1
+	if [ -z "$ASIDE" ]; then
+		mkdir -m 700 -- "/dev/shm/updoser.$ME" 2>/dev/null || return 1
+		ASIDE=/dev/shm/updoser.$ME
+	fi
+	room=$(df -Pk /dev/shm 2>/dev/null)
+	IFS=' '
+	set -- "$1" ${room##*"$NL"}
+	IFS=$NL
+	TROUBLE="a chain of patches needs more room in /dev/shm"
+	[ $# -ge 7 ] && is_number "$5" && [ $(($1 / 512)) -lt "$5" ] || return 1
+	aside=$((${aside:-0} + 1)) made=$ASIDE/$aside
+}
+
+# apply_patch CODEC OLD NEW BYTES: makes NEW from $STAGE/patch, and from OLD if it isn't empty; never more than BYTES.
+apply_patch() {
+	case $1 in
+	zstd)
+		has_tool zstd || return 1
+		zstd -dqc --long=31 ${2:+"--patch-from=$2"} -- "$STAGE/patch" 2>/dev/null </dev/null | take "$4" "$3"
+		;;
+	gzip)
+		has_tool gzip || return 1
+		gzip -dc <"$STAGE/patch" 2>/dev/null | take "$4" "$3"
+		;;
+	bsdiff)
+		has_tool bspatch || return 1
+		# Its result goes to the file as a whole; a head that lies meets the limit, in blocks of 512 or 1024 bytes.
+		(
+			block=512
+			[ -z "${BASH_VERSION:-}" ] || [ -n "${POSIXLY_CORRECT:-}" ] || block=1024
+			ulimit -c 0
+			ulimit -f $((($4 + block - 1) / block)) || exit 1
+			exec bspatch "${2:-/dev/null}" "$3" "$STAGE/patch"
+		) >/dev/null 2>&1 </dev/null
+		;;
+	*) TROUBLE="the client can't apply $1" && return 1 ;;
+	esac
+}
+
+has_tool() { command -v "$1" >/dev/null 2>&1 || { TROUBLE="the client has no $1" && return 1; }; }
+
+# unpatched N TEXT: gives a step up that the controller can repeat without patches.
+unpatched() {
+	verdict=unpatched
+	eval "M_$1=unpatched Q_$1=\$2"
 }
 
 # Hashes all that was received at once; on a difference, each step by itself.
@@ -94,8 +189,11 @@ verify() {
 			eval "verdict=\$M_$at"
 			[ "$verdict" = go ] || continue
 			expect $at
-			[ "$(batch "$paths" sha256sum -- 2>/dev/null)" = "${expected#"$NL"}" ] ||
-				fails $at 'what arrived has other bytes than announced'
+			[ "$(batch "$paths" sha256sum -- 2>/dev/null)" != "${expected#"$NL"}" ] || continue
+			case $lines in
+			*"${NL}file patched "*) unpatched $at 'the patched file has other bytes than announced' ;;
+			*) fails $at 'what arrived has other bytes than announced' ;;
+			esac
 		done
 	fi
 }

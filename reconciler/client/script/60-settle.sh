@@ -32,6 +32,7 @@ settle() {
 		printf '%s %s\n' "$LINEAGE" "$EPOCH" >"$STAGE/controller" && mv -fT "$STAGE/controller" "$STATE/controller" ||
 			fail unwritable "$STATE can't be written"
 	fi
+	keep_script
 	place_versions
 	files='' fixed='' durable='' at=0
 	while [ $at -lt $COUNT ]; do
@@ -66,6 +67,13 @@ settle() {
 		write_manifest $at || fails $at "$STATE/manifests can't be written"
 	done
 	make_durable "$durable$NL$STATE/manifests$NL$STATE"
+}
+
+# Rule 12. The script is in `updoser` when it was sent, or read from here.
+keep_script() {
+	[ -n "${updoser:-}" ] || return 0
+	if [ -f "$STATE/script" ] && [ "$(cat "$STATE/script" 2>/dev/null)" = "$updoser" ]; then return 0; fi
+	printf '%s\n' "$updoser" >"$STAGE/script" 2>/dev/null && mv -fT "$STAGE/script" "$STATE/script"
 }
 
 # Brings what was received to its folders: all at once by hard links where every version is new, else one by one.

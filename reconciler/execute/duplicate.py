@@ -1,0 +1,360 @@
+"""Component duplication in the store: merge what was downloaded, make incrementals, let go of what isn't needed.
+
+* A merge counts when each file has the size and SHA-256 that the source promises of the full. If not, what was
+  downloaded for it is thrown away, that is said, and the full is downloaded.
+* An incremental that isn't clearly smaller than what it replaces is written down as such, and not tried again.
+* Nothing is let go of while the release that replaces it isn't there, and no full from which generating failed.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.errors import PatchError, StalePlanError, StoreError, UpdoserError
+from reconciler.execute.download import fetch, find_release
+from reconciler.execute.patchwork import Job, Made, make_patches
+from reconciler.model.delta import CLEARLY, MIN_NEW, MIN_OLD, NOT_SMALLER, Incremental, Kept, Patch, compose
+from reconciler.model.pairing import pair_files
+from reconciler.model.report import JournalEntry
+from reconciler.present.words import size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from reconciler.execute.tally import Tally
+    from reconciler.model.delta import Chain
+    from reconciler.model.plan import Generate, Merge, Plan, Prune
+    from reconciler.model.release import Release, ReleaseFile
+    from reconciler.workspace import Workspace
+
+PACKER = "gzip"
+"""What makes a file from nothing, for any client."""
+PACKER_LEVEL = 6
+Key = tuple[str, str, str]
+"""Component, platform and name of an incremental."""
+
+
+def merge_all(plan: Plan, work: Workspace, tally: Tally) -> None:
+    """Carry the merges of a plan out; one that fails falls back to its full, and never stops the others.
+
+    Raises:
+        StateError: the journal can't be written.
+    """
+    for merge in plan.merges:
+        if work.means.stop.is_set():
+            return
+        label = f"{merge.component} {merge.to}"
+        try:
+            received = _merge(merge, work)
+        except (PatchError, StoreError, ValueError) as error:
+            why = error.message if isinstance(error, UpdoserError) else str(error)
+            work.means.emit("warning", f"{label}: the merge failed, the full is downloaded: {why}", level="warning")
+            _discard(merge, work)
+            _fall_back(merge, work, tally)
+            continue
+        except UpdoserError as error:
+            _note(merge, work, tally, error.brief)
+            continue
+        tally.merged(merge.bytes - received)
+        _note(merge, work, tally, "")
+
+
+def _merge(merge: Merge, work: Workspace) -> int:
+    """Make a release of one that is held; give the size of the incrementals."""
+    inspection = work.store.inspect()
+    goal = find_release(merge, work.state)
+    before = next((release for release in inspection.releases if release.digest == merge.from_digest), None)
+    path = _path(merge, inspection.incrementals)
+    if goal is None:
+        raise StalePlanError(f"source {merge.source} doesn't offer the planned bytes any more")
+    if before is None or path is None:
+        raise PatchError(f"{merge.previous}, or an incremental from it, isn't there any more")
+    chains = compose(path)
+    old = {file.name: file for file in before.files}
+    for file in goal.files:
+        if file.name not in chains:
+            raise PatchError(f"the incrementals don't make the file {file.name!r}")
+        _make_file(file, chains[file.name], old, work)
+    work.store.add(goal)
+    return sum(incremental.size for incremental in path)
+
+
+def _make_file(file: ReleaseFile, chain: Chain, old: Mapping[str, ReleaseFile], work: Workspace) -> None:
+    if chain.base and chain.base not in old:
+        raise PatchError(f"{file.name!r} is made of {chain.base!r}, which isn't in the release before")
+    if not chain.patches:
+        if old[chain.base].sha256 != file.sha256:
+            raise PatchError(f"{file.name!r} isn't what {chain.base!r} was")
+        return
+    content = _read(old[chain.base], work) if chain.base else b""
+    for patch in chain.patches:
+        codec = work.plugins.codec(patch.codec)
+        content = b"".join(codec.apply(content, _read(patch, work), patch.result))
+    work.store.put(file, io.BytesIO(content))
+
+
+def _read(file: ReleaseFile | Patch, work: Workspace) -> bytes:
+    with work.store.open(file.sha256) as stream:
+        return stream.read()
+
+
+def _path(merge: Merge, held: Iterable[Incremental]) -> list[Incremental] | None:
+    known = {
+        entry.name: entry for entry in held if (entry.component, entry.platform) == (merge.component, merge.platform)
+    }
+    path = [known.get(name) for name in merge.path]
+    return None if None in path else [entry for entry in path if entry is not None]
+
+
+def _discard(merge: Merge, work: Workspace) -> None:
+    for entry in _path(merge, work.store.inspect().incrementals) or ():
+        work.store.remove_incremental(entry)
+
+
+def _fall_back(merge: Merge, work: Workspace, tally: Tally) -> None:
+    """Download the full in place of a merge, within the bytes that the plan allows."""
+    try:
+        goal = find_release(merge, work.state)
+        source = next((source for source in work.spec.sources if source.name == merge.source), None)
+        if goal is None or source is None:
+            raise StalePlanError(f"source {merge.source or '(none)'} doesn't offer the full")
+        tally.downloaded(fetch(goal, work.plugins.source(source), work.store, work.means.stop))
+        tally.fell_back()
+    except UpdoserError as error:
+        _note(merge, work, tally, error.brief)
+        return
+    _note(merge, work, tally, "", "the merge failed: the full was downloaded")
+
+
+def _note(merge: Merge, work: Workspace, tally: Tally, failure: str, done: str = "merged") -> None:
+    if failure:
+        tally.download_failed(merge.component, failure)
+    _journal(work, merge.component, merge.previous, merge.to, failure, done, 0)
+    what = failure or done
+    level = "error" if failure else "info"
+    work.means.emit("merge_finished", f"{merge.component} {merge.to}: {what}", level=level, component=merge.component)
+
+
+# --- making incrementals ----------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Making:
+    """An incremental on its way: what is kept, the jobs that aren't finished, and what they gave so far."""
+
+    order: Generate
+    kept: tuple[Kept, ...]
+    files: Mapping[Path, tuple[ReleaseFile, str]]
+    full: int
+    patches: list[tuple[Patch, Path]]
+    failure: str = ""
+
+    @property
+    def finished(self) -> bool:
+        return len(self.patches) == len(self.files)
+
+
+def generate_all(plan: Plan, work: Workspace, tally: Tally) -> set[tuple[str, str]]:
+    """Make all incrementals of a plan; give the (component, digest) from which that failed.
+
+    Raises:
+        StateError: the journal can't be written.
+    """
+    if not plan.generates or work.means.stop.is_set():
+        return set()
+    work.means.emit("generate_started", f"making {len(plan.generates)} incrementals", incrementals=len(plan.generates))
+    failed: set[tuple[str, str]] = set()
+    with tempfile.TemporaryDirectory(dir=_work_folder(work), prefix="generate-") as folder:
+        makings, jobs = _prepare(plan, work, Path(folder))
+        by_patch = {path: making for making in makings for path in making.files}
+        for making in makings:
+            if making.failure or making.finished:
+                _finish(making, work, tally, failed)
+        for made in make_patches(jobs, work.spec.plugin_folders, work.means.stop):
+            making = by_patch[made.job.patch]
+            _take(making, made)
+            if making.failure or making.finished:
+                _finish(making, work, tally, failed)
+    return failed
+
+
+def _work_folder(work: Workspace) -> Path:
+    folder = work.spec.server.store / "work"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder} can't be made: {error.strerror}") from error
+    return folder
+
+
+def _prepare(plan: Plan, work: Workspace, folder: Path) -> tuple[list[_Making], list[Job]]:
+    """Work out which patches are to be made; files that can't be looked at fail their incremental only."""
+    held = {(release.component, release.digest): release for release in work.store.inspect().releases}
+    makings, jobs = [], []
+    for order in plan.generates:
+        goal = held.get((order.component, order.to_digest))
+        before = held.get((order.component, order.from_digest)) if order.from_digest else None
+        if goal is None or (order.from_digest and before is None):
+            missing = order.to if goal is None else order.previous
+            makings.append(_Making(order, (), {}, 0, [], f"the store doesn't hold {missing}"))
+            continue
+        making, its_jobs = _plan_files(order, before, goal, work, folder / str(len(makings)))
+        makings.append(making)
+        jobs += its_jobs
+    return makings, jobs
+
+
+def _plan_files(
+    order: Generate, before: Release | None, goal: Release, work: Workspace, folder: Path
+) -> tuple[_Making, list[Job]]:
+    folder.mkdir()
+    pairs = pair_files(before.files if before else (), goal.files)
+    old = {file.name: file for file in before.files} if before else {}
+    kept = tuple(Kept(name, base) for name, (base, same) in pairs.items() if same)
+    changed = [file for file in goal.files if not pairs[file.name][1]]
+    files: dict[Path, tuple[ReleaseFile, str]] = {}
+    jobs = []
+    for number, file in enumerate(changed):
+        base = pairs[file.name][0]
+        if file.size < MIN_NEW or not base or old[base].size < MIN_OLD:
+            base = ""
+        path = folder / str(number)
+        files[path] = file, base
+        jobs.append(_job(order, file, old.get(base), path, work))
+    return _Making(order, kept, files, sum(file.size for file in changed), []), jobs
+
+
+def _job(order: Generate, file: ReleaseFile, base: ReleaseFile | None, patch: Path, work: Workspace) -> Job:
+    based = base is not None
+    codec, level = (order.codec, order.level) if based else (PACKER, PACKER_LEVEL)
+    traits = work.plugins.codec(codec).traits
+    return Job(
+        codec=codec,
+        level=level,
+        window=work.spec.duplication.windows.get(codec, 0),
+        old=work.store.path(base.sha256) if base else None,
+        new=work.store.path(file.sha256),
+        new_sha256=file.sha256,
+        patch=patch,
+        memory=int(traits.making * (file.size + (base.size if base else 0))) + 2**26,
+    )
+
+
+def _take(making: _Making, made: Made) -> None:
+    if made.error:
+        making.failure = made.error
+        return
+    file, base = making.files[made.job.patch]
+    patch = Patch(file.name, made.size, made.sha256, made.job.codec, base, file.size)
+    making.patches.append((patch, made.job.patch))
+
+
+def _finish(making: _Making, work: Workspace, tally: Tally, failed: set[tuple[str, str]]) -> None:
+    """Put an incremental into the store, or write down that the full is the better way."""
+    order = making.order
+    failure, done = making.failure, f"{'made' if order.previous else 'packed'} with {order.codec}"
+    size = sum(patch.size for patch, _path in making.patches)
+    if not failure:
+        refused = NOT_SMALLER if size > CLEARLY * making.full else ""
+        try:
+            if not refused:
+                for patch, path in making.patches:
+                    with path.open("rb") as stream:
+                        work.store.put(patch, stream)
+            work.store.add_incremental(_incremental(making, refused))
+            tally.generated()
+            done = refused or f"{done}, {size_text(size)}"
+        except (UpdoserError, OSError) as error:
+            failure = error.message if isinstance(error, UpdoserError) else f"{error.strerror}"
+    if failure:
+        failed.add((order.component, order.from_digest))
+        tally.download_failed(order.component, f"no incremental from {order.previous or 'nothing'}: {failure}")
+    _journal(work, order.component, order.previous, order.to, failure, done, size)
+    level = "error" if failure else "info"
+    label = f"{order.component} {order.previous}{' -> ' if order.previous else ''}{order.to}"
+    work.means.emit("generate_finished", f"{label}: {failure or done}", level=level, component=order.component)
+
+
+def _incremental(making: _Making, refused: str) -> Incremental:
+    order = making.order
+    return Incremental(
+        component=order.component,
+        platform=order.platform,
+        from_version=order.previous,
+        from_digest=order.from_digest,
+        to_version=order.to,
+        to_digest=order.to_digest,
+        codec=order.codec,
+        patches=() if refused else tuple(sorted(patch for patch, _path in making.patches)),
+        kept=() if refused else tuple(sorted(making.kept)),
+        refused=refused,
+    )
+
+
+# --- letting go -------------------------------------------------------------------------------------------------------
+
+
+def prune_all(plan: Plan, work: Workspace, tally: Tally, failed: set[tuple[str, str]]) -> None:
+    """Let go of what a plan says, where what replaces it is there; `failed` are fulls that must stay.
+
+    Raises:
+        StateError: the journal can't be written.
+    """
+    if not plan.prunes or work.means.stop.is_set():
+        return
+    inspection = work.store.inspect()
+    fulls = {(release.component, release.digest): release for release in inspection.releases}
+    incrementals = {(entry.component, entry.platform, entry.name): entry for entry in inspection.incrementals}
+    lacking = {
+        (change.component, change.platform)
+        for change in plan.arriving
+        if (change.component, change.to_digest) not in fulls
+    }
+    for prune in plan.prunes:
+        if (prune.component, prune.platform) in lacking or (prune.component, prune.to_digest) in failed:
+            continue
+        failure = _prune(prune, fulls, incrementals, work)
+        if not failure:
+            tally.pruned()
+        what = "full let go of" if prune.kind == "full" else f"{prune.kind} incremental let go of"
+        _journal(work, prune.component, prune.previous, prune.to, failure, what, 0)
+
+
+def _prune(
+    prune: Prune,
+    fulls: Mapping[tuple[str, str], Release],
+    incrementals: Mapping[Key, Incremental],
+    work: Workspace,
+) -> str:
+    try:
+        if prune.kind == "full":
+            release = fulls.get((prune.component, prune.to_digest))
+            if release is not None:
+                work.store.remove(release)
+        else:
+            name = f"{prune.previous}..{prune.to}/{prune.kind}"
+            entry = incrementals.get((prune.component, prune.platform, name))
+            if entry is not None:
+                work.store.remove_incremental(entry)
+    except StoreError as error:
+        return error.brief
+    return ""
+
+
+def _journal(work: Workspace, component: str, before: str, after: str, failure: str, done: str, size: int) -> None:
+    entry = JournalEntry(
+        client="",
+        group="",
+        component=component,
+        from_version=before,
+        to_version=after,
+        outcome="failed" if failure else "changed",
+        message=failure or done,
+        bytes=size,
+        at=work.means.clock(),
+    )
+    work.state.journal(work.means.run_id, [entry])

@@ -1,0 +1,181 @@
+"""Makes patches in parallel processes: files in, files out, and nothing shared but their paths.
+
+A process is one core and the memory that its codec says; as many run at once as there are cores and free memory. Each
+patch is applied again and the result hashed before anybody sees it. Little work isn't worth a process and is done here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import signal
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from multiprocessing import active_children, get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, cast
+
+from reconciler import plugin_loader
+from reconciler.contracts import Context
+from reconciler.errors import PatchError, SecretError, UpdoserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from threading import Event
+
+    from reconciler.contracts import Codec, Session
+    from reconciler.model.spec import SecretRef
+
+INLINE = 4 * 2**20
+"""Bytes of new files up to which no process is started."""
+SILENCE = 1800.0
+"""Seconds without any patch being finished after which the rest is given up."""
+_POLL = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One patch to make: from the file `old` (None: from nothing) to `new`, whose SHA-256 is given, into `patch`.
+
+    `memory` is what making takes in bytes.
+    """
+
+    codec: str
+    level: int
+    window: int
+    old: Path | None
+    new: Path
+    new_sha256: str
+    patch: Path
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A patch that was made: the job, its size and digest; or why it wasn't."""
+
+    job: Job
+    size: int = 0
+    sha256: str = ""
+    error: str = ""
+
+
+def make_patches(jobs: Sequence[Job], folders: Sequence[Path], stop: Event) -> Iterator[Made]:
+    """Make patches and give them as they are finished; once `stop` is set the rest is dropped."""
+    if sum(job.new.stat().st_size for job in jobs) <= INLINE:
+        for job in jobs:
+            if stop.is_set():
+                return
+            yield _make(job, tuple(folders))
+    elif jobs:
+        yield from _in_processes(jobs, tuple(folders), stop)
+
+
+def _in_processes(jobs: Sequence[Job], folders: tuple[Path, ...], stop: Event) -> Iterator[Made]:
+    workers = max(1, min(os.cpu_count() or 1, len(jobs), _free_memory() // max(job.memory for job in jobs)))
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
+    begun: dict[Future[Made], Job] = {}
+    try:
+        with _interrupts_blocked():
+            for job in sorted(jobs, key=lambda job: -job.memory):
+                begun[pool.submit(_make, job, folders)] = job
+        last = time.monotonic()
+        while begun and not stop.is_set():
+            done, _pending = wait(begun, timeout=_POLL, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield _result(future, begun.pop(future))
+                last = time.monotonic()
+            if time.monotonic() - last > SILENCE:
+                yield from (Made(job, error=f"no patch was finished for {SILENCE:.0f} s") for job in begun.values())
+                return
+    finally:
+        pool.shutdown(wait=not begun, cancel_futures=True)
+        if begun:
+            for process in active_children():
+                process.terminate()
+
+
+def _result(future: Future[Made], job: Job) -> Made:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return Made(job, error="the process that made it was killed, by the system for want of memory perhaps")
+
+
+def _make(job: Job, folders: tuple[Path, ...]) -> Made:
+    """Make one patch and prove it; what goes wrong is part of the result."""
+    try:
+        codec = load_codec(job.codec, folders)
+        old = job.old.read_bytes() if job.old else b""
+        new = job.new.read_bytes()
+        patch = codec.make(old, new, level=job.level, window=job.window)
+        if prove(codec, old, patch, len(new)) != job.new_sha256:
+            return Made(job, error="applied again, it gives other bytes")
+        job.patch.write_bytes(patch)
+        return Made(job, len(patch), hashlib.sha256(patch).hexdigest())
+    except UpdoserError as error:
+        return Made(job, error=error.message)
+    except (OSError, MemoryError) as error:
+        return Made(job, error=f"{error.strerror or error}" if isinstance(error, OSError) else "not enough memory")
+
+
+def prove(codec: Codec, old: bytes, patch: bytes, size: int) -> str:
+    """Apply a patch and give the SHA-256 of what it makes.
+
+    Raises:
+        PatchError: it can't be applied.
+    """
+    digest = hashlib.sha256()
+    for piece in codec.apply(old, patch, size):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def load_codec(name: str, folders: Sequence[Path] = ()) -> Codec:
+    """Give a codec in whatever process this is.
+
+    Raises:
+        PluginError: there is none of that name.
+    """
+    here = Path()
+    context = Context(here, here, lambda: datetime.now(UTC), _no_secret, logging.getLogger("updoser.codec"), _no_shell)
+    return cast("Codec", plugin_loader.load("codec", name, {}, context, tuple(folders)))
+
+
+def _no_secret(reference: SecretRef) -> NoReturn:
+    raise SecretError(f"{reference} isn't resolved for a codec")
+
+
+def _no_shell(*_args: object, **_options: object) -> Session:
+    raise PatchError("a codec reaches no client")
+
+
+def _free_memory() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return 2**30
+
+
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C to the process that started this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Start processes with Ctrl-C held back until they ignore it; here it comes through afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,299 @@
+"""Patches on real shells and with real tools: what they may write, what fails, and what is left when one is killed."""
+
+import gzip
+import hashlib
+import os
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from reconciler.client.session import ShellSession, client_script
+from reconciler.model.client import Layout
+from reconciler.plugins.transport.local import LocalPipe
+from tests.machine import SHELLS, Machine, into, patched, raw, request_bytes, step
+
+pytestmark = pytest.mark.needs("zstd", "bspatch")
+
+OLD = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(20_000))
+NEW = OLD[:320_000] + os.urandom(1_000) + OLD[320_500:]
+NEWER = NEW[:100] + b"!" + NEW[100:]
+SHM = Path("/dev/shm")
+
+
+@pytest.fixture(params=SHELLS)
+def machine(request, tmp_path):
+    return Machine(tmp_path, request.param)
+
+
+@pytest.fixture
+def dash(tmp_path):
+    return Machine(tmp_path)
+
+
+def ours_in_memory():
+    return sorted(path.name for path in SHM.iterdir() if path.name.startswith("updoser.")) if SHM.is_dir() else []
+
+
+@pytest.mark.parametrize("codec", ["zstd", "bsdiff"])
+def test_a_patched_file_gets_to_its_targets(machine, codec):
+    target = machine.folder / "daemon"
+    target.mkdir()
+    layout = Layout((into(target),))
+    old = machine.install("rules", "1", {"lpt$vpn.677": OLD, "same": b"s" * 600}, layout)
+    new = machine.release("rules", "2", {"lpt$vpn.679": NEW, "same": b"s" * 600})
+    way = patched(old, new, "lpt$vpn.679", "lpt$vpn.677", machine.hop(codec, OLD, NEW), layout=layout, kept={"same"})
+    assert machine.deploy(way)[0].status == "changed"
+    assert machine.current("rules") == {"lpt$vpn.679": NEW, "same": b"s" * 600}
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == machine.current("rules")
+    assert machine.leftovers() == []
+    assert (machine.root / "rules/1/same").stat().st_ino != (machine.root / "rules/2/same").stat().st_ino
+
+
+@pytest.mark.skipif(not SHM.is_dir(), reason="needs /dev/shm")
+def test_what_lies_between_two_patches_is_in_memory_and_gone_afterwards(machine):
+    old, new = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "3", {"a": NEWER})
+    hops = machine.hop("zstd", OLD, NEW), machine.hop("bsdiff", NEW, NEWER)
+    assert machine.deploy(patched(old, new, "a", "a", *hops))[0].status == "changed"
+    assert machine.current("rules") == {"a": NEWER}
+    assert ours_in_memory() == []
+
+
+def test_what_a_killed_run_left_in_memory_goes_with_the_next(dash):
+    left = SHM / "updoser.999999999:x:1"
+    left.mkdir()
+    (left / "1").write_bytes(b"x")
+    dash.install("rules", "1", {"a": OLD})
+    assert not left.exists()
+
+
+def bombs():
+    """Give patches that say, or do, more than they may: (codec, patch)."""
+    zeros = subprocess.run(
+        "head -c 1000000000 /dev/zero | zstd -q --long=31", shell=True, capture_output=True, check=True
+    ).stdout
+    lying = b"BSDIFF40" + struct.pack("<3Q", 14, 14, 2**40)
+    empty = bytes.fromhex("425a683917724538509000000000")
+    return {
+        "zstd": ("zstd", zeros),
+        "gzip": ("gzip", gzip.compress(bytes(200_000_000), 9)),
+        "bsdiff": ("bsdiff", lying + empty * 3),
+    }
+
+
+@pytest.mark.parametrize("name", ["zstd", "gzip", "bsdiff"])
+def test_a_patch_that_would_write_more_than_its_result_is_cut_off(machine, name):
+    codec, bomb = bombs()[name]
+    old, new = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "2", {"a": NEW})
+    way = patched(old, new, "a", "" if codec == "gzip" else "a", machine.hop(codec, OLD, NEW, bomb))
+    before = shutil.disk_usage(machine.folder).free
+    (outcome,) = machine.deploy(way)
+    assert outcome.status == "unpatched"
+    assert before - shutil.disk_usage(machine.folder).free < 20_000_000
+    assert machine.current("rules") == {"a": OLD}
+    assert machine.leftovers() == []
+
+
+def test_a_bsdiff_patch_that_makes_a_longer_file_stops_at_the_size_that_was_announced(machine):
+    long = NEW * 20
+    old = machine.install("rules", "1", {"a": OLD})
+    wrong = machine.release("rules", "2", {"a": NEW})
+    patch = machine.hop("bsdiff", OLD, long)
+    way = patched(old, wrong, "a", "a", machine.hop("bsdiff", OLD, NEW, machine.content[patch.sha256]))
+    assert machine.deploy(way)[0].status == "unpatched"
+    assert machine.current("rules") == {"a": OLD}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_client_needs_no_more_room_than_the_new_file_and_the_patch(small_disk, shell):
+    machine = Machine(small_disk, shell)
+    old, new = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "2", {"a": NEW})
+    hop = machine.hop("zstd", OLD, NEW)
+    spare = 60 * 1024  # manifests, folders, the controller's mark
+    filler = shutil.disk_usage(small_disk).free - len(NEW) - hop.size - spare
+    (small_disk / "filler").write_bytes(bytes(filler))
+    assert machine.deploy(patched(old, new, "a", "a", hop))[0].status == "changed"
+    assert machine.current("rules") == {"a": NEW}
+
+
+def test_without_room_for_the_result_nothing_is_written(small_disk):
+    machine = Machine(small_disk)
+    old, new = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "2", {"a": NEW * 3})
+    (outcome,) = machine.deploy(patched(old, new, "a", "a", machine.hop("zstd", OLD, NEW * 3)))
+    assert (outcome.status, "not enough disk" in outcome.message) == ("failed", True)
+
+
+def test_a_patched_request_that_is_cut_short_anywhere_changes_nothing(machine):
+    old, new = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "2", {"a": NEW})
+    data = request_bytes(machine, patched(old, new, "a", "a", machine.hop("zstd", OLD, NEW)))
+    header = data.index(b"end\n") + 4
+    for length in (header - 1, header, header + 500, len(data) - 4, len(data) - 2):
+        raw(machine, data[:length])
+        assert machine.current("rules") == {"a": OLD}, length
+    assert b"changed 2" in raw(machine, data).stdout
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["patch zstd 1 3", "file sent 3 DIGEST x"],
+        ["base y", "file sent 3 DIGEST x"],
+        ["file patched 3 DIGEST x"],
+        ["patch zstd 1 4", "file patched 3 DIGEST x"],
+        ["base ../y", "patch zstd 1 3", "file patched 3 DIGEST x"],
+        ["base -rf", "file kept 3 DIGEST x"],
+        ["base y", "base z", "file kept 3 DIGEST x"],
+        ["patch zstd;id 1 3", "file patched 3 DIGEST x"],
+        ["patch zstd -1 3", "file patched 3 DIGEST x"],
+    ],
+)
+def test_a_header_with_odd_patches_is_refused_whole(dash, lines):
+    lines = [line.replace("DIGEST", "0" * 64) for line in lines]
+    head = ["root " + str(dash.root), "keep 2", "controller a 1", f"step good - - 1 {'0' * 64} l"]
+    header = "\n".join([*head, *lines, "end", ""]).encode()
+    done = raw(dash, b"updoser 1 deploy %d\n%sgo\n" % (len(header), header))
+    assert done.stdout.startswith(b"updoser 1 error\nprotocol "), done.stdout
+    assert not dash.root.exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "has"),
+    [
+        ("*** zstd command line interface 64-bits v1.4.4, by its author ***", False),
+        ("*** zstd command line interface 64-bits v1.4.5, by its author ***", True),
+        ("*** Zstandard CLI (64-bit) v1.5.7, by its author ***", True),
+        ("*** Zstandard CLI (64-bit) v2.0.0, by its author ***", True),
+        ("BusyBox", False),
+        ("", False),
+    ],
+)
+def test_a_zstd_that_takes_no_prefix_is_no_tool(machine, monkeypatch, said, has):
+    tools = machine.folder / "tools"
+    tools.mkdir()
+    (tools / "zstd").write_text(f"#!/bin/sh\necho '{said}'\n")
+    (tools / "zstd").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    profile = machine.facts()
+    assert ("zstd" in profile.tools) is has
+    assert {"bspatch", "gzip"} <= set(profile.tools)
+
+
+def test_the_memory_of_a_client_is_known_as_a_power_of_2(machine):
+    memory = machine.facts().memory
+    assert memory
+    assert memory & (memory - 1) == 0
+
+
+def test_a_tool_that_fails_leaves_what_was_there(machine, monkeypatch):
+    tools = machine.folder / "tools"
+    tools.mkdir()
+    for tool in ("zstd", "bspatch"):
+        (tools / tool).write_text("#!/bin/sh\nexit 1\n")
+        (tools / tool).chmod(0o755)
+    old, new = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "2", {"a": NEW})
+    ways = [patched(old, new, "a", "a", machine.hop(codec, OLD, NEW)) for codec in ("zstd", "bsdiff")]
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    for way in ways:
+        (outcome,) = machine.deploy(way)
+        assert (outcome.status, outcome.version, outcome.digest) == ("unpatched", "1", old.digest)
+        assert outcome.message
+    assert machine.current("rules") == {"a": OLD}
+    assert machine.deploy(ways[0].full)[0].status == "changed"
+
+
+KILLERS = ["dd", "zstd", "bspatch", "cp", "sha256sum", "mv", "ln", "sync", "rm"]
+
+
+def test_killed_at_any_moment_a_patched_client_has_one_whole_version(tmp_path):
+    traps = tmp_path / "traps"
+    traps.mkdir()
+    for name in KILLERS:
+        tool = shutil.which(name)
+        (traps / name).write_text(
+            f"#!/bin/sh\nn=$(/bin/cat {tmp_path}/count); n=$((n - 1)); echo $n >{tmp_path}/count\n"
+            f'[ $n -ne 0 ] || kill -9 $TRAP_PID\n{tool} "$@"\n'
+        )
+        (traps / name).chmod(0o755)
+    machine = Machine(tmp_path)
+    first, second = {"a": OLD, "b": NEW}, {"a": NEW, "b": NEWER}
+    calls, ended = 0, False
+    while not ended:
+        calls += 1
+        shutil.rmtree(machine.root, ignore_errors=True)
+        old, new = machine.install("rules", "1", first), machine.release("rules", "2", second)
+        way = patched(old, new, "a", "a", machine.hop("zstd", OLD, NEW))
+        way.patched["b"] = patched(old, new, "b", "b", machine.hop("bsdiff", NEW, NEWER)).patched["b"]
+        (tmp_path / "count").write_text(f"{calls}\n")
+        script = f"TRAP_PID=$$ PATH={traps}:$PATH; export TRAP_PID PATH\n{client_script().decode()}"
+        done = subprocess.run(
+            ["dash", "-c", script], input=request_bytes(machine, way), capture_output=True, check=False, timeout=60
+        )
+        ended = done.returncode == 0
+        assert machine.current("rules") in (first, second), calls
+        (entry,) = machine.facts(verify=True).installed
+        assert not entry.damage
+        assert machine.deploy(way)[0].status in {"changed", "ok"}
+        assert machine.current("rules") == second
+        assert machine.leftovers() == []
+    assert calls > 10
+
+
+# --- the script that stays on the client ----------------------------------------------------------------------------
+
+
+class CountingPipe(LocalPipe):
+    """Counts the bytes of each request."""
+
+    def __init__(self):
+        super().__init__()
+        self.sent = []
+
+    def run(self, command, stdin, *, timeout):
+        data = b"".join(stdin)
+        self.sent.append(len(command) + len(data))
+        return super().run(command, [data], timeout=timeout)
+
+
+@pytest.fixture
+def counted(machine):
+    machine.session = ShellSession(CountingPipe(), shell=machine.shell)
+    return machine, machine.session._pipe.sent
+
+
+def test_the_script_is_sent_once_and_then_read_from_the_client(counted):
+    machine, sent = counted
+    machine.install("rules", "1", {"a": b"one"})
+    assert len(sent) == 3  # the copy isn't there, a look, the change
+    assert (machine.root / ".updoser/script").read_bytes() == client_script()
+    sent.clear()
+    machine.install("rules", "2", {"a": b"two"})
+    assert len(sent) == 2
+    assert sum(sent) < 2_000
+
+
+@pytest.mark.parametrize("how", ["other", "gone", "cut"])
+def test_a_copy_that_is_not_the_script_is_never_run_and_is_renewed(counted, how):
+    machine, sent = counted
+    machine.install("rules", "1", {"a": b"one"})
+    copy = machine.root / ".updoser/script"
+    if how == "gone":
+        copy.unlink()
+    else:
+        copy.write_bytes(b"touch %s/owned\n" % bytes(machine.folder) if how == "other" else client_script()[:-1000])
+    sent.clear()
+    machine.install("rules", "2", {"a": b"two"})
+    assert not (machine.folder / "owned").exists()
+    assert copy.read_bytes() == client_script()
+    assert machine.current("rules") == {"a": b"two"}
+
+
+def test_a_copy_that_goes_between_a_look_and_a_change_is_sent_again(counted):
+    machine, _sent = counted
+    machine.install("rules", "1", {"a": OLD})
+    have = machine.facts().by_component["rules"]
+    (machine.root / ".updoser/script").unlink()
+    new = machine.release("rules", "2", {"a": NEW})
+    assert machine.deploy(step(have, new))[0].status == "changed"
+    assert machine.current("rules") == {"a": NEW}

@@ -1,0 +1,114 @@
+"""A client in a folder, driven by the real script on real shells."""
+
+import hashlib
+import io
+import subprocess
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from reconciler.client.requests import deploy_request
+from reconciler.client.session import ShellSession, client_script
+from reconciler.model.client import DeployRequest, Hop, InstallTarget, Layout, Patched, Step
+from reconciler.plugins.transport.local import LocalPipe
+from tests.fakes import CODECS, make_release
+
+SHELLS = ["dash", "bash", pytest.param("busybox sh", marks=pytest.mark.needs("busybox"))]
+
+
+class Machine:
+    """A client in a folder, and releases to bring to it."""
+
+    def __init__(self, folder, shell="dash"):
+        self.root = folder / "root"
+        self.folder = folder
+        self.shell = shell
+        self.session = ShellSession(LocalPipe(), shell=shell)
+        self.content = {}
+
+    def release(self, component, version, files):
+        for data in files.values():
+            self.content[hashlib.sha256(data).hexdigest()] = data
+        return make_release(component, version, files)
+
+    def hop(self, codec, old, new, patch=None):
+        """Make a patch; another one can stand in for it."""
+        if patch is None:
+            patch = CODECS[codec].make(old, new, level=9)
+        digest = hashlib.sha256(patch).hexdigest()
+        self.content[digest] = patch
+        return Hop(codec, len(patch), digest, len(new))
+
+    @contextmanager
+    def open(self, sha256):
+        yield io.BytesIO(self.content[sha256])
+
+    def request(self, *steps, lineage="lineage", epoch=1, keep=2):
+        return DeployRequest(lineage, epoch, str(self.root), keep, steps)
+
+    def deploy(self, *steps, **more):
+        return self.session.deploy(self.request(*steps, **more), self.open).outcomes
+
+    def facts(self, **more):
+        return self.session.facts(str(self.root), **more).profile
+
+    def install(self, component, version, files, layout=None):
+        """Bring a release to the client from whatever it has."""
+        have = self.facts().by_component.get(component)
+        release = self.release(component, version, files)
+        (outcome,) = self.deploy(step(have, release, layout))
+        assert outcome.status == "changed", outcome
+        return release
+
+    def current(self, component):
+        folder = self.root / component / "current"
+        return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+
+    def listing(self):
+        """Give everything below the root, and all that would show that something touched it."""
+        found = {}
+        for path in [self.root, *self.root.rglob("*")]:
+            info = path.lstat()
+            found[str(path)] = (info.st_ino, info.st_mode, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+        return found
+
+    def leftovers(self):
+        """Give what should not be in .updoser between two runs."""
+        return sorted(
+            p.name for p in (self.root / ".updoser").iterdir() if p.name not in {"controller", "manifests", "script"}
+        )
+
+
+def step(before, after, layout=None, kept=()):
+    return Step(
+        after.component,
+        before.version if before else "",
+        before.digest if before else "",
+        after.version,
+        after.digest,
+        after.files,
+        {name: name for name in kept},
+        layout or Layout(),
+    )
+
+
+def patched(before, after, name, base, *hops, **more):
+    """Give the step that makes one file by patches."""
+    return replace(step(before, after, **more), patched={name: Patched(base, hops)})
+
+
+def into(folder, method="rename", files="*", **more):
+    return InstallTarget(files, str(folder), method, **more)
+
+
+def raw(machine, data):
+    """Run the script on some bytes of a request."""
+    command = machine.shell.split()
+    return subprocess.run(
+        [*command, "-c", client_script().decode()], input=data, capture_output=True, timeout=60, check=False
+    )
+
+
+def request_bytes(machine, *steps):
+    return b"".join(deploy_request(machine.request(*steps), machine.open))
