@@ -245,6 +245,10 @@ def release() -> None:
 @click.option("--to", type=PATH, required=True, metavar="DIR", help="The folder of the source.")
 @click.option("--platform", default="any", show_default=True, help="Such as linux-x86_64.")
 @click.option("--notes", default="", help="What is new, in a sentence.")
+@click.option(
+    "--incremental-from", "before", multiple=True, metavar="VERSION", help="Make an incremental from this release."
+)
+@click.option("--codec", default="zstd", show_default=True, help="What makes incrementals; bsdiff for executables.")
 @click.pass_context
 def release_add(
     context: click.Context, /, component: str, version: str, files: tuple[Path, ...], **options: Any
@@ -252,7 +256,7 @@ def release_add(
     """Put a release of COMPONENT into a folder, whole or not at all."""
     from reconciler import commands
 
-    return commands.release_add(context.obj, component, version, files, **options)
+    return commands.release_add(context.obj, component, version, files, commands.ReleaseOptions(**options))
 
 
 @cli.command()

@@ -17,8 +17,10 @@ from reconciler.client.session import client_script as script_of_clients
 from reconciler.errors import InterruptedRunError, OutcomeError, UsageError
 from reconciler.execute.accept import accept_plan
 from reconciler.execute.engine import run_plan
+from reconciler.execute.incrementals import add_incremental
 from reconciler.execute.outcome import verdict_error
 from reconciler.execute.releases import add_release
+from reconciler.model.delta import NOT_SMALLER
 from reconciler.observe.doctor import examine
 from reconciler.observe.observed import Sight, observe, refresh_lists
 from reconciler.planner.planner import Wanted, make_plan
@@ -257,12 +259,30 @@ def init(terminal: Terminal, file: Path, catalog: str | None, inventory: str | N
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class ReleaseOptions:
+    """Where a release goes, what is said of it, and from which versions incrementals to it are made."""
+
+    to: Path
+    platform: str
+    notes: str
+    before: tuple[str, ...]
+    codec: str
+
+
 def release_add(
-    terminal: Terminal, component: str, version: str, files: tuple[Path, ...], *, to: Path, platform: str, notes: str
+    terminal: Terminal, component: str, version: str, files: tuple[Path, ...], options: ReleaseOptions
 ) -> int:
-    """Put a release into the folder of a `directory` source."""
-    folder = add_release(component, version, files, to, platform=platform, notes=notes)
+    """Put a release into the folder of a `directory` source, and incrementals to it."""
+    to, platform = options.to, options.platform
+    folder = add_release(component, version, files, to, platform=platform, notes=options.notes)
     terminal.result(f"{folder}\n")
+    for before in options.before:
+        made = add_incremental(component, before, version, to, codec=options.codec, platform=platform)
+        if made is None:
+            terminal.note(f"{component} {before}..{version}: {NOT_SMALLER}; nothing is written")
+        else:
+            terminal.result(f"{made}\n")
     return 0
 
 

@@ -2,7 +2,11 @@
 
 Beside its files a release may have `release.yaml` (platform, release time, notes) and `SHA256SUMS`; neither is part of
 it. Releases of one version for several platforms stand in folders named `<version>@<platform>`. Names that begin with a
-dot are work in progress and `incrementals` is for deltas: both are passed over.
+dot are work in progress and are passed over.
+
+Incrementals lie in `<path>/<component>/incrementals/<FROM>..<TO>/` (or `…<TO>@<platform>/`): `incremental.json`, and
+`<file>.<codec>` for each file that has a delta. One is offered when all its deltas have the sizes and digests that the
+document says.
 
 What is offered is whole, settled and what it was before; all else is held back, with a sentence that names its path:
 
@@ -34,6 +38,8 @@ from reconciler.model.release import (
     file_name_problem,
 )
 
+from ._incrementals import MAX_BYTES as MAX_INCREMENTAL
+from ._incrementals import parse_incremental
 from ._memory import Memory
 from ._release_yaml import MAX_BYTES as MAX_FACTS
 from ._release_yaml import ReleaseFacts, parse_release_facts
@@ -41,7 +47,6 @@ from ._tree import Stamp, Tree, TreeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from contextlib import AbstractContextManager
 
     from reconciler.contracts import Context
     from reconciler.model.delta import Incremental, Patch
@@ -50,6 +55,7 @@ if TYPE_CHECKING:
 FACTS = "release.yaml"
 SUMS = "SHA256SUMS"
 INCREMENTALS = "incrementals"
+INCREMENTAL = "incremental.json"
 MAX_VERSIONS = 10_000
 MAX_FILES = 10_000
 MAX_SIZE = 16 * 2**30
@@ -114,7 +120,9 @@ class Directory:
             SourceError: the folder isn't there or can't be read.
         """
         tree = self._tree()
-        found, problems = [], []
+        found: list[Release] = []
+        incrementals: list[Incremental] = []
+        problems: list[str] = []
         for component in (components[id_] for id_ in sorted(components)):
             try:
                 for name, is_folder in tree.subfolders(component.id, MAX_VERSIONS):
@@ -124,10 +132,17 @@ class Directory:
                         found.append(self._release(tree, component, name, is_folder=is_folder))
                     except (_RefusedError, TreeError) as refusal:
                         problems.append(str(refusal))
+                for name, _is_folder in tree.subfolders(f"{component.id}/{INCREMENTALS}", MAX_VERSIONS):
+                    if name.startswith("."):
+                        continue
+                    try:
+                        incrementals.append(self._incremental(tree, component, name))
+                    except (_RefusedError, TreeError) as refusal:
+                        problems.append(str(refusal))
             except TreeError as refusal:
                 problems.append(str(refusal))
         self._memory.save()
-        return SourceReport(self._name, tuple(found), tuple(problems))
+        return SourceReport(self._name, tuple(found), tuple(problems), incrementals=tuple(incrementals))
 
     @contextmanager
     def open(self, release: Release, file: ReleaseFile) -> Iterator[BinaryIO]:
@@ -146,9 +161,22 @@ class Directory:
         with stream:
             yield stream
 
-    def open_patch(self, incremental: Incremental, patch: Patch) -> AbstractContextManager[BinaryIO]:
-        """Open a patch; see `contracts.Source`."""
-        raise SourceError(f"{incremental.name} of {incremental.component} isn't there: {patch.name}")
+    @contextmanager
+    def open_patch(self, incremental: Incremental, patch: Patch) -> Iterator[BinaryIO]:
+        """Open one patch of an incremental that `releases` listed, now or in an earlier run.
+
+        Raises:
+            SourceError: the patch can't be read.
+        """
+        tree = self._tree()
+        folder = f"{incremental.component}/{INCREMENTALS}/{incremental.from_version}..{incremental.to_version}"
+        own = f"{folder}@{incremental.platform}"
+        try:
+            stream = tree.open(f"{own if tree.has(own) else folder}/{patch.name}.{patch.codec}")
+        except TreeError as error:
+            raise SourceError(str(error)) from error
+        with stream:
+            yield stream
 
     def _tree(self) -> Tree:
         try:
@@ -192,6 +220,31 @@ class Directory:
                 "changed content needs a new version"
             )
         return release
+
+    def _incremental(self, tree: Tree, component: Component, folder: str) -> Incremental:
+        path = f"{component.id}/{INCREMENTALS}/{folder}"
+        shown = tree.shown(path)
+        versions, at, platform = folder.partition("@")
+        before = tree.folder(path, MAX_FILES + 2)
+        if INCREMENTAL not in before:
+            raise _RefusedError(f"{shown}: not complete yet: it has no {INCREMENTAL}")
+        try:
+            found = parse_incremental(tree.read(f"{path}/{INCREMENTAL}", MAX_INCREMENTAL))
+        except ValueError as error:
+            raise _RefusedError(f"{shown}/{INCREMENTAL}: {error}") from error
+        named = found.component, f"{found.from_version}..{found.to_version}", found.platform
+        if named != (component.id, versions, platform if at else found.platform):
+            raise _RefusedError(f"{shown}: {INCREMENTAL} says {named[0]} {named[1]} for {named[2]}")
+        for patch in found.patches:
+            name = f"{patch.name}.{patch.codec}"
+            if name not in before:
+                raise _RefusedError(f"{shown}: not complete yet: it has no {name!r}")
+            there = self._file(tree, f"{path}/{name}", before[name])
+            if (there.size, there.sha256) != (patch.size, patch.sha256):
+                raise _RefusedError(f"{shown}: {name} isn't what {INCREMENTAL} says; it may not be whole yet")
+        if tree.folder(path, MAX_FILES + 2) != before:
+            raise _RefusedError(f"{shown}: not settled yet: it changed while it was read")
+        return found
 
     def _file_names(self, stamps: Mapping[str, Stamp], shown: str) -> list[str]:
         """Give the names of the release's own files, sorted."""

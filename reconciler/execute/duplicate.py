@@ -3,22 +3,23 @@
 * A merge counts when each file has the size and SHA-256 that the source promises of the full. If not, what was
   downloaded for it is thrown away, that is said, and the full is downloaded.
 * An incremental that isn't clearly smaller than what it replaces is written down as such, and not tried again.
-* Nothing is let go of while the release that replaces it isn't there, and no full from which generating failed.
+* Nothing is pruned while the release that replaces it isn't there, or of a component of which generating failed.
 """
 
 from __future__ import annotations
 
 import io
+import shutil
 import tempfile
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.errors import PatchError, StalePlanError, StoreError, UpdoserError
 from reconciler.execute.download import fetch, find_release
-from reconciler.execute.patchwork import Job, Made, make_patches
-from reconciler.model.delta import CLEARLY, MIN_NEW, MIN_OLD, NOT_SMALLER, Incremental, Kept, Patch, compose
-from reconciler.model.pairing import pair_files
+from reconciler.execute.patchwork import Draft, Job, Made, Recipe, draft, make_patches
+from reconciler.model.delta import CLEARLY, NOT_SMALLER, Incremental, Patch, compose
 from reconciler.model.report import JournalEntry
 from reconciler.present.words import size_text
 
@@ -31,11 +32,10 @@ if TYPE_CHECKING:
     from reconciler.model.release import Release, ReleaseFile
     from reconciler.workspace import Workspace
 
-PACKER = "gzip"
-"""What makes a file from nothing, for any client."""
-PACKER_LEVEL = 6
+NOTHING = Draft((), (), {}, 0)
+_PREFIX = "generate-"
 Key = tuple[str, str, str]
-"""Component, platform and name of an incremental."""
+"""Component, platform, and the name of an incremental or the digest of a full."""
 
 
 def merge_all(plan: Plan, work: Workspace, tally: Tally) -> None:
@@ -144,22 +144,20 @@ def _note(merge: Merge, work: Workspace, tally: Tally, failure: str, done: str =
 
 @dataclass(slots=True)
 class _Making:
-    """An incremental on its way: what is kept, the jobs that aren't finished, and what they gave so far."""
+    """An incremental on its way: what is planned, and what its jobs gave so far."""
 
     order: Generate
-    kept: tuple[Kept, ...]
-    files: Mapping[Path, tuple[ReleaseFile, str]]
-    full: int
-    patches: list[tuple[Patch, Path]]
+    draft: Draft
+    patches: list[tuple[Patch, Path]] = field(default_factory=list)
     failure: str = ""
 
     @property
     def finished(self) -> bool:
-        return len(self.patches) == len(self.files)
+        return bool(self.failure) or len(self.patches) == len(self.draft.jobs)
 
 
-def generate_all(plan: Plan, work: Workspace, tally: Tally) -> set[tuple[str, str]]:
-    """Make all incrementals of a plan; give the (component, digest) from which that failed.
+def generate_all(plan: Plan, work: Workspace, tally: Tally) -> set[str]:
+    """Make all incrementals of a plan; give the components of which that failed for one.
 
     Raises:
         StateError: the journal can't be written.
@@ -167,18 +165,19 @@ def generate_all(plan: Plan, work: Workspace, tally: Tally) -> set[tuple[str, st
     if not plan.generates or work.means.stop.is_set():
         return set()
     work.means.emit("generate_started", f"making {len(plan.generates)} incrementals", incrementals=len(plan.generates))
-    failed: set[tuple[str, str]] = set()
-    with tempfile.TemporaryDirectory(dir=_work_folder(work), prefix="generate-") as folder:
+    failed: set[str] = set()
+    with tempfile.TemporaryDirectory(dir=_work_folder(work), prefix=_PREFIX) as folder:
         makings, jobs = _prepare(plan, work, Path(folder))
-        by_patch = {path: making for making in makings for path in making.files}
+        by_patch = {path: making for making in makings for path in making.draft.files}
         for making in makings:
-            if making.failure or making.finished:
+            if making.finished:
                 _finish(making, work, tally, failed)
         for made in make_patches(jobs, work.spec.plugin_folders, work.means.stop):
             making = by_patch[made.job.patch]
-            _take(making, made)
-            if making.failure or making.finished:
-                _finish(making, work, tally, failed)
+            if not making.finished:
+                _take(making, made)
+                if making.finished:
+                    _finish(making, work, tally, failed)
     return failed
 
 
@@ -186,6 +185,8 @@ def _work_folder(work: Workspace) -> Path:
     folder = work.spec.server.store / "work"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f"{_PREFIX}*"):  # of a run that was killed; there is one run at a time
+            shutil.rmtree(left, ignore_errors=True)
     except OSError as error:
         raise StoreError(f"{folder} can't be made: {error.strerror}") from error
     return folder
@@ -194,72 +195,43 @@ def _work_folder(work: Workspace) -> Path:
 def _prepare(plan: Plan, work: Workspace, folder: Path) -> tuple[list[_Making], list[Job]]:
     """Work out which patches are to be made; files that can't be looked at fail their incremental only."""
     held = {(release.component, release.digest): release for release in work.store.inspect().releases}
-    makings, jobs = [], []
-    for order in plan.generates:
+    makings = []
+    for number, order in enumerate(plan.generates):
         goal = held.get((order.component, order.to_digest))
         before = held.get((order.component, order.from_digest)) if order.from_digest else None
         if goal is None or (order.from_digest and before is None):
             missing = order.to if goal is None else order.previous
-            makings.append(_Making(order, (), {}, 0, [], f"the store doesn't hold {missing}"))
+            makings.append(_Making(order, NOTHING, failure=f"the store doesn't hold {missing}"))
             continue
-        making, its_jobs = _plan_files(order, before, goal, work, folder / str(len(makings)))
-        makings.append(making)
-        jobs += its_jobs
-    return makings, jobs
-
-
-def _plan_files(
-    order: Generate, before: Release | None, goal: Release, work: Workspace, folder: Path
-) -> tuple[_Making, list[Job]]:
-    folder.mkdir()
-    pairs = pair_files(before.files if before else (), goal.files)
-    old = {file.name: file for file in before.files} if before else {}
-    kept = tuple(Kept(name, base) for name, (base, same) in pairs.items() if same)
-    changed = [file for file in goal.files if not pairs[file.name][1]]
-    files: dict[Path, tuple[ReleaseFile, str]] = {}
-    jobs = []
-    for number, file in enumerate(changed):
-        base = pairs[file.name][0]
-        if file.size < MIN_NEW or not base or old[base].size < MIN_OLD:
-            base = ""
-        path = folder / str(number)
-        files[path] = file, base
-        jobs.append(_job(order, file, old.get(base), path, work))
-    return _Making(order, kept, files, sum(file.size for file in changed), []), jobs
-
-
-def _job(order: Generate, file: ReleaseFile, base: ReleaseFile | None, patch: Path, work: Workspace) -> Job:
-    based = base is not None
-    codec, level = (order.codec, order.level) if based else (PACKER, PACKER_LEVEL)
-    traits = work.plugins.codec(codec).traits
-    return Job(
-        codec=codec,
-        level=level,
-        window=work.spec.duplication.windows.get(codec, 0),
-        old=work.store.path(base.sha256) if base else None,
-        new=work.store.path(file.sha256),
-        new_sha256=file.sha256,
-        patch=patch,
-        memory=int(traits.making * (file.size + (base.size if base else 0))) + 2**26,
-    )
+        place = folder / str(number)
+        place.mkdir()
+        making = draft(
+            before.files if before else (),
+            goal.files,
+            Recipe(order.codec, order.level, work.spec.duplication.windows.get(order.codec, 0)),
+            place,
+            old_at=lambda file: work.store.path(file.sha256),
+            new_at=lambda file: work.store.path(file.sha256),
+            codec_of=work.plugins.codec,
+        )
+        makings.append(_Making(order, making))
+    return makings, [job for making in makings for job in making.draft.jobs]
 
 
 def _take(making: _Making, made: Made) -> None:
     if made.error:
         making.failure = made.error
-        return
-    file, base = making.files[made.job.patch]
-    patch = Patch(file.name, made.size, made.sha256, made.job.codec, base, file.size)
-    making.patches.append((patch, made.job.patch))
+    else:
+        making.patches.append((making.draft.patch(made), made.job.patch))
 
 
-def _finish(making: _Making, work: Workspace, tally: Tally, failed: set[tuple[str, str]]) -> None:
+def _finish(making: _Making, work: Workspace, tally: Tally, failed: set[str]) -> None:
     """Put an incremental into the store, or write down that the full is the better way."""
     order = making.order
     failure, done = making.failure, f"{'made' if order.previous else 'packed'} with {order.codec}"
     size = sum(patch.size for patch, _path in making.patches)
     if not failure:
-        refused = NOT_SMALLER if size > CLEARLY * making.full else ""
+        refused = NOT_SMALLER if size > CLEARLY * making.draft.full else ""
         try:
             if not refused:
                 for patch, path in making.patches:
@@ -271,7 +243,7 @@ def _finish(making: _Making, work: Workspace, tally: Tally, failed: set[tuple[st
         except (UpdoserError, OSError) as error:
             failure = error.message if isinstance(error, UpdoserError) else f"{error.strerror}"
     if failure:
-        failed.add((order.component, order.from_digest))
+        failed.add(order.component)
         tally.download_failed(order.component, f"no incremental from {order.previous or 'nothing'}: {failure}")
     _journal(work, order.component, order.previous, order.to, failure, done, size)
     level = "error" if failure else "info"
@@ -290,7 +262,7 @@ def _incremental(making: _Making, refused: str) -> Incremental:
         to_digest=order.to_digest,
         codec=order.codec,
         patches=() if refused else tuple(sorted(patch for patch, _path in making.patches)),
-        kept=() if refused else tuple(sorted(making.kept)),
+        kept=() if refused else tuple(sorted(making.draft.kept)),
         refused=refused,
     )
 
@@ -298,8 +270,8 @@ def _incremental(making: _Making, refused: str) -> Incremental:
 # --- letting go -------------------------------------------------------------------------------------------------------
 
 
-def prune_all(plan: Plan, work: Workspace, tally: Tally, failed: set[tuple[str, str]]) -> None:
-    """Let go of what a plan says, where what replaces it is there; `failed` are fulls that must stay.
+def prune_all(plan: Plan, work: Workspace, tally: Tally, failed: set[str]) -> None:
+    """Let go of what a plan says, where what replaces it is there; of the components in `failed` all stays.
 
     Raises:
         StateError: the journal can't be written.
@@ -307,32 +279,43 @@ def prune_all(plan: Plan, work: Workspace, tally: Tally, failed: set[tuple[str, 
     if not plan.prunes or work.means.stop.is_set():
         return
     inspection = work.store.inspect()
-    fulls = {(release.component, release.digest): release for release in inspection.releases}
+    fulls = {(release.component, release.platform, release.digest): release for release in inspection.releases}
     incrementals = {(entry.component, entry.platform, entry.name): entry for entry in inspection.incrementals}
     lacking = {
         (change.component, change.platform)
         for change in plan.arriving
-        if (change.component, change.to_digest) not in fulls
+        if (change.component, change.platform, change.to_digest) not in fulls
     }
     for prune in plan.prunes:
-        if (prune.component, prune.platform) in lacking or (prune.component, prune.to_digest) in failed:
+        if (prune.component, prune.platform) in lacking or prune.component in failed:
             continue
         failure = _prune(prune, fulls, incrementals, work)
         if not failure:
             tally.pruned()
-        what = "full let go of" if prune.kind == "full" else f"{prune.kind} incremental let go of"
+        what = "full pruned" if prune.kind == "full" else f"{prune.kind} incremental pruned"
         _journal(work, prune.component, prune.previous, prune.to, failure, what, 0)
+    _forget_refusals(work)
+
+
+def _forget_refusals(work: Workspace) -> None:
+    """Drop notes about incrementals that weren't smaller, once their release is gone; they are no content."""
+    inspection = work.store.inspect()
+    held = {release.digest for release in inspection.releases}
+    for entry in inspection.incrementals:
+        if entry.refused and entry.to_digest not in held:
+            with suppress(StoreError):
+                work.store.remove_incremental(entry)
 
 
 def _prune(
     prune: Prune,
-    fulls: Mapping[tuple[str, str], Release],
+    fulls: Mapping[Key, Release],
     incrementals: Mapping[Key, Incremental],
     work: Workspace,
 ) -> str:
     try:
         if prune.kind == "full":
-            release = fulls.get((prune.component, prune.to_digest))
+            release = fulls.get((prune.component, prune.platform, prune.to_digest))
             if release is not None:
                 work.store.remove(release)
         else:

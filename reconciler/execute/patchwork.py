@@ -23,12 +23,15 @@ from typing import TYPE_CHECKING, NoReturn, cast
 from reconciler import plugin_loader
 from reconciler.contracts import Context
 from reconciler.errors import PatchError, SecretError, UpdoserError
+from reconciler.model.delta import MIN_NEW, MIN_OLD, Kept, Patch
+from reconciler.model.pairing import pair_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from threading import Event
 
     from reconciler.contracts import Codec, Session
+    from reconciler.model.release import ReleaseFile
     from reconciler.model.spec import SecretRef
 
 INLINE = 4 * 2**20
@@ -39,15 +42,26 @@ _POLL = 0.2
 
 
 @dataclass(frozen=True, slots=True)
+class Recipe:
+    """How patches are to be made: the codec, its level, its window (0: what covers both files)."""
+
+    codec: str
+    level: int
+    window: int = 0
+
+
+PACKING = Recipe("gzip", 6)
+"""What makes a file from nothing, for any client."""
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One patch to make: from the file `old` (None: from nothing) to `new`, whose SHA-256 is given, into `patch`.
 
     `memory` is what making takes in bytes.
     """
 
-    codec: str
-    level: int
-    window: int
+    recipe: Recipe
     old: Path | None
     new: Path
     new_sha256: str
@@ -63,6 +77,59 @@ class Made:
     size: int = 0
     sha256: str = ""
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An incremental before its patches are made: files that are kept, and the job of each other one.
+
+    `files` gives for the path of each patch the file that it makes and the base that it is made from. `full` is the
+    size of the files that aren't kept: what the patches must be clearly smaller than.
+    """
+
+    kept: tuple[Kept, ...]
+    jobs: tuple[Job, ...]
+    files: Mapping[Path, tuple[ReleaseFile, str]]
+    full: int
+
+    def patch(self, made: Made) -> Patch:
+        """Give the patch that a finished job made."""
+        file, base = self.files[made.job.patch]
+        return Patch(file.name, made.size, made.sha256, made.job.recipe.codec, base, file.size)
+
+
+def draft(
+    before: Sequence[ReleaseFile],
+    after: Sequence[ReleaseFile],
+    recipe: Recipe,
+    folder: Path,
+    *,
+    old_at: Callable[[ReleaseFile], Path],
+    new_at: Callable[[ReleaseFile], Path],
+    codec_of: Callable[[str], Codec],
+) -> Draft:
+    """Decide for each file of a release how it comes of the one before; patches go into `folder`.
+
+    `old_at` and `new_at` give the places of their files. What is tiny, or has nothing to be made from, is packed.
+    """
+    pairs = pair_files(before, after)
+    old = {file.name: file for file in before}
+    kept = tuple(Kept(name, base) for name, (base, same) in pairs.items() if same)
+    changed = [file for file in after if not pairs[file.name][1]]
+    files: dict[Path, tuple[ReleaseFile, str]] = {}
+    jobs = []
+    for number, file in enumerate(changed):
+        base = old.get(pairs[file.name][0])
+        if file.size < MIN_NEW or base is None or base.size < MIN_OLD:
+            base = None
+        used = recipe if base else PACKING
+        patch = folder / str(number)
+        files[patch] = file, base.name if base else ""
+        making = codec_of(used.codec).traits.making
+        memory = int(making * (file.size + (base.size if base else 0))) + 2**26
+        start = old_at(base) if base else None
+        jobs.append(Job(used, start, new_at(file), file.sha256, patch, memory))
+    return Draft(kept, tuple(jobs), files, sum(file.size for file in changed))
 
 
 def make_patches(jobs: Sequence[Job], folders: Sequence[Path], stop: Event) -> Iterator[Made]:
@@ -110,10 +177,11 @@ def _result(future: Future[Made], job: Job) -> Made:
 def _make(job: Job, folders: tuple[Path, ...]) -> Made:
     """Make one patch and prove it; what goes wrong is part of the result."""
     try:
-        codec = load_codec(job.codec, folders)
+        recipe = job.recipe
+        codec = load_codec(recipe.codec, folders)
         old = job.old.read_bytes() if job.old else b""
         new = job.new.read_bytes()
-        patch = codec.make(old, new, level=job.level, window=job.window)
+        patch = codec.make(old, new, level=recipe.level, window=recipe.window)
         if prove(codec, old, patch, len(new)) != job.new_sha256:
             return Made(job, error="applied again, it gives other bytes")
         job.patch.write_bytes(patch)

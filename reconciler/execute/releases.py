@@ -63,21 +63,25 @@ def add_release(
     """
     _check_words(component, version, platform, released, notes)
     _check_files(files)
-    name = version if platform == ANY_PLATFORM else f"{version}@{platform}"
-    target = to / component / name
-    with _writing(target):
+    target = release_folder(to, component, version, platform)
+    with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary_folder(target) as folder:
+        with temporary_folder(target) as folder:
             listing = sorted((_copy(file, folder / file.name) for file in files), key=lambda file: file.name.encode())
             if target.exists():
                 return _same_or_refused(target, listing)
             if checksums:
-                _write(folder / SUMS, "".join(f"{file.sha256}  {file.name}\n" for file in listing))
-            _write(folder / FACTS, _facts(platform, released, notes))
-            _sync_folder(folder)
-            _rename(folder, target)
-            _sync_folder(target.parent)
+                write_text(folder / SUMS, "".join(f"{file.sha256}  {file.name}\n" for file in listing))
+            write_text(folder / FACTS, _facts(platform, released, notes))
+            sync_folder(folder)
+            rename_new(folder, target)
+            sync_folder(target.parent)
     return target
+
+
+def release_folder(to: Path, component: str, version: str, platform: str) -> Path:
+    """Give the folder of a release."""
+    return to / component / (version if platform == ANY_PLATFORM else f"{version}@{platform}")
 
 
 def _check_words(component: str, version: str, platform: str, released: datetime | None, notes: str) -> None:
@@ -110,7 +114,8 @@ def _check_files(files: Sequence[Path]) -> None:
 
 
 @contextmanager
-def _writing(target: Path) -> Iterator[None]:
+def writing(target: Path) -> Iterator[None]:
+    """Turn what the file system refuses into an error that names the target."""
     try:
         yield
     except OSError as error:
@@ -118,7 +123,7 @@ def _writing(target: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _temporary_folder(target: Path) -> Iterator[Path]:
+def temporary_folder(target: Path) -> Iterator[Path]:
     """Give a new folder beside `target`; what is left of it at the end is removed."""
     folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -186,7 +191,8 @@ def _facts(platform: str, released: datetime | None, notes: str) -> str:
     return "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items() if value)
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a new file, synced, that everybody may read."""
     with path.open("x", encoding="utf-8", newline="\n") as stream:
         stream.write(text)
         stream.flush()
@@ -194,7 +200,7 @@ def _write(path: Path, text: str) -> None:
     path.chmod(0o644)
 
 
-def _rename(folder: Path, target: Path) -> None:
+def rename_new(folder: Path, target: Path) -> None:
     """Rename a folder to where nothing, or an empty folder, is: what others put there meanwhile is never replaced."""
     try:
         folder.rename(target)
@@ -204,7 +210,8 @@ def _rename(folder: Path, target: Path) -> None:
         raise
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's entries to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -88,6 +88,20 @@ class Graph:
                     heapq.heappush(queue, entry)
         return None
 
+    def reaching(self, goal: str) -> set[str]:
+        """Give all nodes from which there is a way to the goal."""
+        before: dict[str, list[str]] = defaultdict(list)
+        for edges in self._from.values():
+            for edge in edges:
+                before[edge.end].append(edge.start)
+        found, open_ = set[str](), [goal]
+        while open_:
+            for start in before[open_.pop()]:
+                if start not in found:
+                    found.add(start)
+                    open_.append(start)
+        return found
+
 
 class Ladder:
     """All versions of a component that anybody knows, in their order."""

@@ -9,9 +9,9 @@ For each release that should be held, of components that are duplicated:
 3. Download the incrementals that a source has where no full is held to generate from, or where generating would take
    longer than PATIENCE.
 4. Pack the full when clients need it whole and that costs less than sending it as it is.
-5. Let go: of fulls beyond the newest `keep_fulls`, after generating; of incrementals that are on no cheapest way from a
-   release within reach to the target. What the spec asks for stays, and what a client runs that this plan doesn't
-   change (it is held, or didn't answer), as long as incrementals reach so far back.
+5. Let go, when all else is done: of fulls beyond the newest `keep_fulls`; of incrementals that don't lead to the
+   target, unless they are on the only way there from a release within reach. What the spec asks for stays, and what a
+   client runs that this plan doesn't change (it is held, or didn't answer), as long as incrementals reach so far back.
 
 Worked example (server at 171, vendor at 175; the documents' own): the fulls 171 169 167 165 163 161 159 are held, the
 vendor offers 175 and incrementals to it from 173 171 ... 147. The plan downloads `171..175`, merges it, generates from
@@ -230,7 +230,7 @@ class Duplicator:
             for camp, count in camps.items()
             if not digest or graph.cheapest((digest,), release.digest, stock.usable(self._codecs, camp)) is None
         )
-        if not clients or release.size < MIN_NEW or stock.straight(""):
+        if not clients or release.size < MIN_NEW or stock.straight("") or stock.is_dense:
             return
         choice = self._codecs.packed(release, stock.target.spec.component.kind, clients)
         if choice is not None and not stock.was_tried("", choice.codec):
@@ -266,8 +266,8 @@ class Duplicator:
     def _old_incrementals(self, target: Target, stock: Stock | None) -> Iterable[Prune]:
         place = target.release.component, target.release.platform
         kept = stock.worth_keeping(self._codecs, self._demand.camps[place]) if stock else frozenset()
-        for incremental in self._held[place]:
-            if incremental.name not in kept:
+        for incremental in stock.incrementals if stock else self._held[place]:
+            if incremental.name not in kept and not incremental.refused:
                 yield Prune(
                     component=incremental.component,
                     previous=incremental.from_version,
@@ -276,7 +276,7 @@ class Duplicator:
                     platform=incremental.platform,
                     kind=incremental.codec,
                     bytes=incremental.size,
-                    reason="on no way to the release that is wanted" if stock else "duplication is off",
+                    reason="superseded" if stock else "duplication is off",
                 )
 
 

@@ -32,7 +32,10 @@ class OfferedIncremental:
 
 
 class Stock:
-    """Grows while a plan is made: what is downloaded or generated becomes an edge at once."""
+    """Grows while a plan is made: what is downloaded or generated becomes an edge at once.
+
+    `incrementals` are those that are held, or downloaded by the plan; `edges` also those that are to be made.
+    """
 
     def __init__(
         self,
@@ -53,7 +56,7 @@ class Stock:
         self.largest = max(file.size for file in target.release.files)
         self._policy = policy
         goal = target.release.digest
-        self._held = held
+        self.incrementals = list(held)
         self._tried = {(entry.from_digest, entry.codec): entry.refused for entry in held if entry.to_digest == goal}
         self._sizes = [
             (entry.codec, entry.size, self.ladder.distance(entry.from_version, entry.to_version) or 1)
@@ -106,6 +109,7 @@ class Stock:
                 kind=incremental.codec,
             )
         )
+        self.incrementals.append(incremental)
         self.edges.append(_edge(incremental))
 
     def offered_starts(self) -> list[str]:
@@ -140,19 +144,33 @@ class Stock:
         """Say whether an incremental was made already, or given up because it wasn't smaller."""
         return (digest, codec) in self._tried
 
+    @property
+    def is_dense(self) -> bool:
+        """Say whether an incremental was given up: what doesn't shrink beside an old file doesn't by itself either."""
+        return any(self._tried.values())
+
     def refusal(self, digest: str) -> str:
         """Say why an incremental from one content to the target was given up; empty when none was."""
         return next((why for (start, _codec), why in self._tried.items() if start == digest and why), "")
 
     def worth_keeping(self, codecs: Codecs, camps: Iterable[Camp]) -> frozenset[str]:
-        """Name the held incrementals that lead straight to the target, or lie on a cheapest way there, from near."""
-        goal, graph = self.target.release.digest, Graph(self.edges)
-        near = [entry for entry in self._held if not entry.from_version or self.near(entry.from_version)]
+        """Name the incrementals from near that lead straight to the target, or are on the only way there.
+
+        That doesn't depend on sizes: those of incrementals that aren't made yet are guesses.
+        """
+        goal = self.target.release.digest
+        near = [entry for entry in self.incrementals if not entry.from_version or self.near(entry.from_version)]
         kept = {entry.name for entry in near if entry.to_digest == goal}
-        for start in sorted({entry.from_digest for entry in near if entry.from_version}):
-            for camp in (codecs.all_tools(), *camps):
-                way = graph.cheapest((start,), goal, self.usable(codecs, camp))
-                kept.update(way.names if way else ())
+        for camp in (codecs.all_tools(), *camps):
+            usable = self.usable(codecs, camp)
+            reaching = Graph(edge for edge in self.edges if usable(edge)).reaching(goal)
+            kept.update(
+                entry.name
+                for entry in near
+                if entry.to_digest in reaching
+                and usable(_edge(entry))
+                and not self.serves(codecs, camp, entry.from_digest)
+            )
         return frozenset(kept)
 
     def expected(self, choice: Choice, version: str) -> int:

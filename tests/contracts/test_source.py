@@ -8,17 +8,20 @@ from jsonschema import Draft202012Validator
 
 from reconciler.contracts import Source
 from reconciler.errors import SourceError
+from reconciler.execute.incrementals import add_incremental
 from reconciler.execute.releases import add_release
+from reconciler.model.delta import Incremental, Patch
 from reconciler.model.release import ReleaseFile
 from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import read_sources
 from reconciler.plugins.source import directory, sample
-from tests.fakes import FakeSource, fake_context, make_component
+from tests.fakes import CODECS, FakeSource, describe, fake_context, make_component, make_release
 
 RULES = make_component("rules", scheme="integer")
 ENGINE = make_component("engine", "engine", "dotted")
 COMPONENTS = {"engine": ENGINE, "rules": RULES}
-FILES = {"all.rules": b"alert", "lpt$vpn.679": b""}
+FILES = {"all.rules": b"alert" * 200, "lpt$vpn.679": b""}
+LATER = b"alert" * 200 + b"and more"
 VERSIONS = {"rules": ("7", "10"), "engine": ("1.0",)}
 
 
@@ -30,6 +33,9 @@ def a_directory(tmp_path):
     for component, versions in VERSIONS.items():
         for version in versions:
             add_release(component, version, [build / name for name in FILES], tmp_path / "drop")
+    (build / "all.rules").write_bytes(LATER)
+    add_release("rules", "11", [build / "all.rules"], tmp_path / "drop")
+    add_incremental("rules", "10", "11", tmp_path / "drop", codec="zstd")
     context = fake_context(tmp_path, now=datetime.now(UTC) + timedelta(hours=1))
     return directory.PLUGIN({"path": "drop"}, context)
 
@@ -43,6 +49,14 @@ def a_fake(_tmp_path):
     for component, versions in VERSIONS.items():
         for version in versions:
             source.add(component, version, FILES)
+    later = source.add("rules", "11", {"all.rules": LATER})
+    patch = CODECS["zstd"].make(FILES["all.rules"], LATER, level=9)
+    described = describe("all.rules", patch)
+    made = Patch(described.name, described.size, described.sha256, "zstd", "all.rules", len(LATER))
+    before = make_release("rules", "10", FILES)
+    source.add_incremental(
+        Incremental("rules", "any", "10", before.digest, "11", later.digest, "zstd", (made,)), {"all.rules": patch}
+    )
     return source
 
 
@@ -72,6 +86,7 @@ def test_what_it_lists_passes_every_check(source):
     (report,) = read_sources([(spec, source)], COMPONENTS)
     assert (report.error, report.problems) == ("", ())
     assert set(report.releases) == set(listed.releases)
+    assert set(report.incrementals) == set(listed.incrementals)
 
 
 def test_looking_twice_shows_the_same(source):
@@ -90,6 +105,25 @@ def test_what_an_earlier_run_listed_opens_without_being_listed_again(source, mak
     (release, *_others) = source.releases(COMPONENTS).releases
     with make().open(release, release.files[0]) as stream:
         assert len(stream.read()) == release.files[0].size
+
+
+def test_every_patch_that_it_lists_opens_is_what_was_promised_and_makes_the_release(source):
+    report = source.releases(COMPONENTS)
+    files = {release.digest: {file.name: file for file in release.files} for release in report.releases}
+    for entry in report.incrementals:
+        for patch in entry.patches:
+            with source.open_patch(entry, patch) as stream:
+                content = stream.read()
+            assert (len(content), hashlib.sha256(content).hexdigest()) == (patch.size, patch.sha256)
+            made = b"".join(CODECS[patch.codec].apply(FILES[patch.base], content, patch.result))
+            assert hashlib.sha256(made).hexdigest() == files[entry.to_digest][patch.name].sha256
+
+
+def test_a_patch_that_it_does_not_have_is_a_source_error(source):
+    gone = Patch("gone", 1, "0" * 64, "zstd")
+    entry = Incremental("rules", "any", "1", "0" * 64, "2", "1" * 64, "zstd", (gone,))
+    with pytest.raises(SourceError), source.open_patch(entry, gone):
+        pass
 
 
 def test_a_file_that_it_does_not_have_is_a_source_error(source):

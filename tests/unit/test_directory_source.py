@@ -311,9 +311,9 @@ def test_a_release_with_more_files_or_bytes_than_a_release_may_have_is_refused(d
     )
 
 
-def test_work_in_progress_and_incrementals_are_passed_over(drop):
+def test_work_in_progress_is_passed_over(drop):
     put(drop, "rules/.7.upload", {"all.rules": b"al"})
-    put(drop, "rules/incrementals/6..7", {"all.rules.zstd": b"delta"})
+    put(drop, "rules/incrementals/.6..7.upload", {"all.rules.zstd": b"delta"})
     assert look(drop) == directory.SourceReport("drop")
 
 

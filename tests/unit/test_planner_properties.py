@@ -2,19 +2,22 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise, product
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.model.client import Installed, InstallTarget, Layout, Profile
+from reconciler.model.delta import Duplication, Incremental, Kept, Patch
 from reconciler.model.plan import Basis, Cohort
 from reconciler.model.release import Offer
 from reconciler.model.spec import LATEST, ComponentSpec, GroupSpec, Hold, PluginConfig
 from reconciler.observe.cohorts import Choice, gather_cohorts
 from reconciler.planner.planner import Observed, Wanted, make_plan
+from reconciler.planner.stock import OfferedIncremental
 from reconciler.present.document import plan_document
 from reconciler.storage.state import Identity
-from tests.fakes import NOW, make_component, make_release
+from tests.fakes import CODECS, NOW, make_component, make_release
 
 IDS = ("rules", "engine", "driver")
 PLATFORMS = ("linux-x86_64", "linux-aarch64")
@@ -22,11 +25,12 @@ METHODS = ("smart", "conventional")
 IDENTITY = Identity("mine", 1, 0, frozen=False)
 BASIS = Basis("mine", 1, 0, "s", "c")
 LAYOUT = Layout((InstallTarget("*", "/opt/scanner"),))
+TRAITS = {name: codec.traits for name, codec in CODECS.items()}
 
 versions = st.integers(1, 4).map(str)
 releases = st.builds(
     lambda component, version, platform, odd: make_release(
-        component, version, {"data": f"{version}{platform}{odd}".encode(), "same": b"same"}, platform
+        component, version, {"data": f"{version}{platform}{odd}".encode() * 5000, "same": b"same"}, platform
     ),
     st.sampled_from(IDS), versions, st.sampled_from(["any", *PLATFORMS]), st.sampled_from(["", "", "odd"]),
 )  # fmt: skip
@@ -37,8 +41,11 @@ installed = st.builds(
     st.sampled_from(IDS), releases, st.sampled_from([False, False, True]), st.sampled_from([Layout(), LAYOUT]),
 )  # fmt: skip
 profiles = st.builds(
-    lambda entries, platform: Profile(platform, tuple(sorted({entry.component: entry for entry in entries}.values()))),
+    lambda entries, platform, tools, memory: Profile(
+        platform, tuple(sorted({entry.component: entry for entry in entries}.values())), tools, memory=memory
+    ),
     st.lists(installed, max_size=3), st.sampled_from(PLATFORMS),
+    st.sampled_from([(), ("zstd",), ("bspatch",), ("bspatch", "zstd")]), st.sampled_from([0, 16, 2048]),
 )  # fmt: skip
 
 
@@ -48,14 +55,19 @@ def wanteds(draw):
     components = {}
     for name in draw(st.lists(st.sampled_from(IDS), unique=True, min_size=1)):
         methods = frozenset(draw(st.sets(st.sampled_from(METHODS), min_size=1)))
-        component = make_component(name, scan_methods=methods)
-        version = draw(st.just(LATEST) | versions)
-        components[name] = ComponentSpec(component, version, draw(st.sampled_from([Layout(), LAYOUT])))
+        component = make_component(name, "pattern" if name == "rules" else "engine", scan_methods=methods)
+        version, layout = draw(st.just(LATEST) | versions), draw(st.sampled_from([Layout(), LAYOUT]))
+        components[name] = ComponentSpec(component, version, layout, duplicate=draw(st.booleans()))
     groups = {
         name: GroupSpec(name, PluginConfig("transport", "local"), "/r", draw(st.none() | st.sampled_from(METHODS)))
         for name in draw(st.lists(st.sampled_from("abc"), unique=True, min_size=1))
     }
-    return Wanted(components, groups)
+    policy = Duplication(
+        enabled=draw(st.sampled_from([True, True, False])),
+        incrementals=draw(st.integers(0, 4)),
+        keep_fulls=draw(st.integers(1, 4)),
+    )
+    return Wanted(components, groups, duplication=policy)
 
 
 def unique(listed):
@@ -75,7 +87,28 @@ def situations(draw):
     holds = [Hold("pc-1,pc-3", "INC-1")] if draw(st.booleans()) else []
     held = unique(draw(st.lists(releases, max_size=4)))
     offers = [Offer("drop", release) for release in unique(draw(st.lists(releases, max_size=4)))]
-    return wanted, rows, seen, holds, held, offers
+    ends = unique([*held, *(offer.release for offer in offers)])
+    kept = draw(st.lists(st.booleans(), min_size=len(ends) ** 2, max_size=len(ends) ** 2))
+    incrementals = [
+        incremental(before, after)
+        for (before, after), there in zip(product(ends, ends), kept, strict=True)
+        if there
+        and (before.component, before.platform) == (after.component, after.platform)
+        and int(before.version) < int(after.version)
+    ]
+    here = [
+        entry for entry in incrementals if int(entry.to_version) % 2 and entry.to_digest in {r.digest for r in held}
+    ]
+    offered = [OfferedIncremental("drop", entry) for entry in incrementals]
+    return wanted, rows, seen, holds, held, offers, here, offered
+
+
+def incremental(before, after, codec="zstd", size=700):
+    """Make an incremental, as if it were there."""
+    patch = Patch("data", size, "0" * 64, codec, "data" if before else "", after.files[0].size)
+    start = (before.version, before.digest) if before else ("", "")
+    kept = (Kept("same", "same"),) if before else ()
+    return Incremental(after.component, after.platform, *start, after.version, after.digest, codec, (patch,), kept)
 
 
 def gather(rows, seen, holds=()):
@@ -83,9 +116,10 @@ def gather(rows, seen, holds=()):
 
 
 def plan_of(situation, *, freeze=""):
-    wanted, rows, seen, holds, held, offers = situation
+    wanted, rows, seen, holds, held, offers, incrementals, offered = situation
     cohorts = gather(rows, seen, holds)
-    return make_plan(wanted, Observed(BASIS, held, offers, (), cohorts, (), freeze), plan_id="p", now=NOW)
+    facts = Observed(BASIS, held, offers, (), cohorts, (), freeze, incrementals, offered, TRAITS)
+    return make_plan(wanted, facts, plan_id="p", now=NOW)
 
 
 def members(plan, entry):
@@ -93,14 +127,38 @@ def members(plan, entry):
 
 
 def apply_in_memory(situation, plan):
-    """Give the situation after a plan was carried out without a fault."""
-    wanted, rows, seen, holds, held, offers = situation
-    fetched = {(change.component, change.to_digest, change.platform) for change in plan.downloads}
+    """Give the situation after a plan was carried out without a fault; what is made gets sizes that weren't guessed."""
+    wanted, rows, seen, holds, held, offers, incrementals, offered = situation
+    fetched = {(change.component, change.to_digest, change.platform) for change in plan.arriving}
     held = held + [
         offer.release
         for offer in offers
         if (offer.release.component, offer.release.digest, offer.release.platform) in fetched
     ]
+    names = {(c.component, c.platform, f"{c.previous}..{c.to}/{c.kind}") for c in plan.downloads}
+    taken = [entry.incremental for entry in offered if key(entry.incremental) in names]
+    assert len(taken) == sum(1 for change in plan.downloads if change.kind != "full")
+    known = {key(entry): entry for entry in (*incrementals, *taken)}
+    for merge in plan.merges:
+        path = [known[merge.component, merge.platform, name] for name in merge.path]
+        assert merge.from_digest in {release.digest for release in held}
+        assert (path[0].from_digest, path[-1].to_digest) == (merge.from_digest, merge.to_digest)
+        assert all(one.to_digest == two.from_digest for one, two in pairwise(path))
+    for at, order in enumerate(plan.generates):
+        found = [
+            [r for r in held if (r.component, r.digest, r.platform) == (order.component, digest, order.platform)]
+            for digest in (order.from_digest, order.to_digest)
+        ]
+        assert found[1]
+        assert found[0] or not order.from_digest
+        made = incremental(found[0][0] if found[0] else None, found[1][0], order.codec, 100 + at * 3000)
+        known[key(made)] = made
+    for prune in plan.prunes:
+        if prune.kind == "full":
+            (gone,) = [r for r in held if (r.component, r.digest, r.platform) == full_key(prune)]
+            held = [release for release in held if release is not gone]
+        else:
+            del known[prune.component, prune.platform, f"{prune.previous}..{prune.to}/{prune.kind}"]
     now = {name: seen[fingerprint] for name, _group, _labels, fingerprint, _error in rows}
     for change in plan.deploys:
         layout = wanted.components[change.component].layout.fingerprint
@@ -114,7 +172,16 @@ def apply_in_memory(situation, plan):
             )
             now[name] = replace(now[name], installed=tuple(sorted(entries.values())))
     later = [(name, group, labels, now[name].fingerprint, error) for name, group, labels, _print, error in rows]
-    return wanted, later, {profile.fingerprint: profile for profile in now.values()}, holds, held, offers
+    seen = {profile.fingerprint: profile for profile in now.values()}
+    return wanted, later, seen, holds, held, offers, list(known.values()), offered
+
+
+def key(entry):
+    return entry.component, entry.platform, entry.name
+
+
+def full_key(prune):
+    return prune.component, prune.to_digest, prune.platform
 
 
 @given(situations())
@@ -130,14 +197,14 @@ def test_after_a_plan_was_carried_out_nothing_is_left_to_do(situation):
 @given(situations(), st.randoms(use_true_random=False))
 @settings(max_examples=80, deadline=None)
 def test_the_order_of_what_is_known_makes_no_difference_to_a_byte(situation, random):
-    wanted, rows, seen, holds, held, offers = situation
-    rows, held = list(rows), list(held)
-    for listed in (rows, held):
+    wanted, rows, seen, holds, held, offers, incrementals, offered = situation
+    rows, held, incrementals, offered = list(rows), list(held), list(incrementals), list(offered)
+    for listed in (rows, held, incrementals, offered):
         random.shuffle(listed)
     groups, prints = list(wanted.groups.items()), list(seen.items())
     random.shuffle(groups)
     random.shuffle(prints)
-    shuffled = replace(wanted, groups=dict(groups)), rows, dict(prints), holds, held, offers
+    shuffled = replace(wanted, groups=dict(groups)), rows, dict(prints), holds, held, offers, incrementals, offered
     assert json.dumps(plan_document(plan_of(shuffled))) == json.dumps(plan_document(plan_of(situation)))
 
 
@@ -174,12 +241,18 @@ def test_nothing_goes_down_without_a_pin(situation):
 @settings(max_examples=80, deadline=None)
 def test_each_deploy_sends_what_is_held_or_downloaded_first_and_fits_the_client(situation):
     plan = plan_of(situation)
-    _wanted, rows, seen, holds, held, _offers = situation
-    there = {release.digest for release in held} | {change.to_digest for change in plan.downloads}
+    _wanted, rows, seen, holds, held, _offers, incrementals, _offered = situation
+    there = {release.digest for release in held} | {change.to_digest for change in plan.arriving}
+    made = {
+        (order.component, order.platform, f"{order.previous}..{order.to}/{order.codec}") for order in plan.generates
+    }
+    made |= {(c.component, c.platform, f"{c.previous}..{c.to}/{c.kind}") for c in plan.downloads}
+    made |= {key(entry) for entry in incrementals}
     profile_of = {name: seen[fingerprint] for name, _group, _labels, fingerprint, _error in rows}
     on_hold = {"pc-1", "pc-3"} if holds else set()
     for change in plan.deploys:
         assert change.to_digest in there
+        assert all((change.component, change.platform, name) in made for name in change.path)
         for name in members(plan, change):
             assert change.platform in {"any", profile_of[name].platform}
             assert name not in on_hold
@@ -191,18 +264,21 @@ def test_while_upgrades_are_frozen_only_first_installs_go_out(situation):
     frozen, free = plan_of(situation, freeze="adopted"), plan_of(situation)
     assert {change.reason for change in frozen.deploys} <= {"missing"}
     assert [c for c in frozen.deploys if c.reason == "missing"] == [c for c in free.deploys if c.reason == "missing"]
-    assert frozen.downloads == free.downloads
+    assert frozen.arriving == free.arriving
 
 
 @given(situations())
 @settings(max_examples=60, deadline=None)
 def test_splitting_a_cohort_changes_no_change(situation):
-    wanted, rows, seen, holds, held, offers = situation
+    wanted, rows, seen, holds, held, offers, incrementals, offered = situation
     whole = gather(rows, seen, holds)
     split = [replace(cohort, members=(name,)) for cohort in whole for name in cohort.members]
 
+    def facts(cohorts: list[Cohort]):
+        return Observed(BASIS, held, offers, (), cohorts, (), "", incrementals, offered, TRAITS)
+
     def numbers(cohorts: list[Cohort]):
-        made = make_plan(wanted, Observed(BASIS, held, offers, (), cohorts), plan_id="p", now=NOW)
+        made = make_plan(wanted, facts(cohorts), plan_id="p", now=NOW)
         return [(*_plain(change), sorted(members(made, change))) for change in made.deploys]
 
     assert numbers(split) == numbers(whole)

@@ -136,13 +136,13 @@ def test_a_version_that_stands_there_with_other_bytes_is_never_replaced(drop, fi
 
 
 def test_somebody_who_is_quicker_is_not_replaced(drop, files, monkeypatch):
-    def write_and_meet(path, text, write=releases._write):
+    def write_and_meet(path, text, write=releases.write_text):
         write(path, text)
         shutil.rmtree(drop / "rules/7", ignore_errors=True)
         (drop / "rules/7").mkdir()
         (drop / "rules/7/theirs").write_bytes(b"")
 
-    monkeypatch.setattr(releases, "_write", write_and_meet)
+    monkeypatch.setattr(releases, "write_text", write_and_meet)
     with pytest.raises(RefusedError, match="by somebody else meanwhile"):
         add_release("rules", "7", files, drop)
     assert everything(drop) == ["rules", "rules/7", "rules/7/theirs"]
@@ -207,7 +207,7 @@ def test_a_write_that_fails_leaves_nothing_behind(drop, files, monkeypatch):
     def full(path, _text):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(releases, "_write", full)
+    monkeypatch.setattr(releases, "write_text", full)
     with pytest.raises(SourceError, match="no space left on device"):
         add_release("rules", "7", files, drop)
     assert everything(drop) == ["rules"]
