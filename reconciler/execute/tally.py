@@ -80,13 +80,14 @@ class Tally:
         client = result.task.client
         self._sent += result.bytes_sent
         steps = {step.component: step for step in result.task.steps}
+        fulls = 0
         for outcome in result.outcomes:
             if outcome.status == "failed":
                 self._failed.append(Failure(client.name, client.group, outcome.component, outcome.message))
             elif outcome.status == "changed":
-                step = steps[outcome.component]
-                self._saved += sum(file.size for file in step.files) - sum(file.size for file in step.payload)
+                fulls += sum(file.size for file in steps[outcome.component].files)
                 self._made["fallbacks"] += outcome.component in result.fallbacks
+        self._saved += max(0, fulls - result.bytes_sent)
         statuses = {outcome.status for outcome in result.outcomes}
         if result.error is not None:
             lost = isinstance(result.error, TransportError)

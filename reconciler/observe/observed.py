@@ -109,7 +109,8 @@ def _dormant(state: State, profiles: Mapping[str, Profile], choice: Choice) -> f
     asleep = {
         fingerprint
         for name, group, labels, fingerprint, error in state.rows()
-        if fingerprint and (error or not choice.takes(name, group, json.loads(labels)))
+        if fingerprint
+        if error or (choice.pattern is not None and not choice.takes(name, group, json.loads(labels)))
     }
     found = (profiles[fingerprint] for fingerprint in asleep if fingerprint in profiles)
     return frozenset((entry.component, entry.digest) for profile in found for entry in profile.installed)

@@ -9,13 +9,23 @@ import pytest
 
 from reconciler.client.reach import Reach
 from reconciler.errors import TransportError
-from reconciler.execute.deploy import MOVED, SKIPPED, Deployer, Result, Stepper, Task, profile_after
+from reconciler.execute.deploy import DISTRUST, MOVED, SKIPPED, Deployer, Result, Stepper, Task, profile_after
 from reconciler.execute.tally import Tally
 from reconciler.model.client import Client, Installed, InstallTarget, Layout, Outcome, Profile
+from reconciler.model.delta import Incremental, Kept, Patch
 from reconciler.model.plan import Basis, Deploy, Plan
 from reconciler.model.release import Catalog
 from reconciler.model.spec import ComponentSpec, ServerSpec, Spec
-from tests.fakes import NOW, FakeClient, FakeComponent, FakeTransport, make_component, make_release
+from tests.fakes import (
+    CODECS,
+    NOW,
+    FakeClient,
+    FakeComponent,
+    FakeTransport,
+    describe,
+    make_component,
+    make_release,
+)
 
 BASIS = Basis("mine", 3, 0, "s", "c")
 PLAN = Plan("p", NOW, BASIS)
@@ -250,3 +260,176 @@ def test_a_client_that_failed_has_what_it_had():
 def test_of_a_client_that_was_never_seen_nothing_is_known_afterwards():
     task = Task(CLIENT, steps(change()), None)
     assert profile_after(result_of(task, Outcome("rules", "changed", "2", "d")), BASIS) is None
+
+
+# --- incrementals ---------------------------------------------------------------------------------------------------
+
+
+BIG = {version: b"".join(b"%s %05d\n" % (version.encode(), n // 3) for n in range(2000)) for version in ("1", "2", "3")}
+LARGE = {version: make_release("rules", version, {"data": BIG[version], "same": b"s"}) for version in BIG}
+
+
+class Server:
+    """Releases and incrementals of a store, and clients that get them."""
+
+    def __init__(self):
+        self.content = {
+            describe(name, data).sha256: data for v in BIG for name, data in (("data", BIG[v]), ("same", b"s"))
+        }
+        self.incrementals = []
+
+    def incremental(self, before, to, codec="zstd", *, broken=False):
+        """Make an incremental; a broken one is for another old file."""
+        old = (BIG[before][::-1] if broken else BIG[before]) if before else b""
+        patch = CODECS[codec].make(old, BIG[to], level=9)
+        described = describe("data", patch)
+        self.content[described.sha256] = patch
+        made = Patch("data", described.size, described.sha256, codec, "data" if before else "", len(BIG[to]))
+        start = LARGE[before].digest if before else ""
+        kept = (Kept("same", "same"),) if before else ()
+        patches = (made,)
+        if not before:
+            packed = CODECS["gzip"].make(b"", b"s", level=6)
+            small = describe("same", packed)
+            self.content[small.sha256] = packed
+            patches = (made, Patch("same", small.size, small.sha256, "gzip", "", 1))
+        entry = Incremental("rules", "any", before, start, to, LARGE[to].digest, codec, patches, kept)
+        self.incrementals.append(entry)
+        return entry.name
+
+    @contextmanager
+    def open(self, sha256):
+        yield BytesIO(self.content[sha256])
+
+    def client(self, version, **more):
+        made = FakeClient(**more)
+        if version:
+            files = {"data": BIG[version], "same": b"s"}
+            made.components["rules"] = FakeComponent(
+                version, layout=LAYOUT.fingerprint, versions={version: files}, promised={version: LARGE[version].files}
+            )
+        return made
+
+    def change(self, before, to, *path):
+        start = LARGE[before].digest if before else ""
+        return Deploy(
+            "rules", "g", before, start, to, LARGE[to].digest, "any", "outdated", 1, ("c1",), 1, 2, path=tuple(path)
+        )
+
+    def deployer(self, *clients):
+        transport = FakeTransport({f"pc-{at}": there for at, there in enumerate(clients)})
+        reach = Reach(lambda _group: transport, Event())
+        return Deployer(SPEC, BASIS, reach, self)
+
+    def tasks(self, planned, *clients, held="123"):
+        stepper = Stepper(SPEC, {LARGE[v].digest: LARGE[v] for v in held}, self.incrementals)
+        for at, there in enumerate(clients):
+            yield Task(Client(f"pc-{at}", "g", install_root="/r"), stepper.steps((planned,)), there.profile())
+
+    def deploy(self, planned, *clients, held="123"):
+        deployer = self.deployer(*clients)
+        return [deployer(task) for task in self.tasks(planned, *clients, held=held)]
+
+
+def test_a_client_gets_the_patch_and_nothing_else():
+    server = Server()
+    there = server.client("1", tools=("zstd",))
+    name = server.incremental("1", "2")
+    (result,) = server.deploy(server.change("1", "2", name), there)
+    assert [outcome.status for outcome in result.outcomes] == ["changed"]
+    assert result.bytes_sent == server.incrementals[0].size < 2000
+    assert there.content("rules") == {"data": BIG["2"], "same": b"s"}
+    assert result.fallbacks == frozenset()
+
+
+def test_a_way_over_two_incrementals_goes_in_one_request():
+    server = Server()
+    there = server.client("1", tools=("zstd", "bspatch"))
+    names = server.incremental("1", "2", "bsdiff"), server.incremental("2", "3")
+    (result,) = server.deploy(server.change("1", "3", *names), there, held="13")
+    assert there.content("rules")["data"] == BIG["3"]
+    assert there.calls["deploy"] == 1
+    assert result.bytes_sent == sum(entry.size for entry in server.incrementals)
+
+
+def test_a_packed_full_serves_a_client_that_has_nothing_or_something():
+    server = Server()
+    name = server.incremental("", "2", "gzip")
+    for version in ("", "1"):
+        there = server.client(version)
+        (result,) = server.deploy(server.change(version, "2", name), there)
+        assert [outcome.status for outcome in result.outcomes] == ["changed"]
+        assert there.content("rules") == {"data": BIG["2"], "same": b"s"}
+
+
+def test_a_patch_that_fails_is_answered_with_the_full_on_the_same_connection():
+    server = Server()
+    there = server.client("1", tools=("zstd",))
+    name = server.incremental("1", "2", broken=True)
+    (result,) = server.deploy(server.change("1", "2", name), there)
+    assert [outcome.status for outcome in result.outcomes] == ["changed"]
+    assert there.content("rules")["data"] == BIG["2"]
+    assert (there.calls["connect"], there.calls["deploy"]) == (1, 2)
+    assert result.fallbacks == {"rules"}
+    assert result.bytes_sent <= server.incrementals[0].size + LARGE["2"].size
+
+
+def test_a_client_without_the_tool_after_all_gets_the_full_too():
+    server = Server()
+    there = server.client("1")
+    (result,) = server.deploy(server.change("1", "2", server.incremental("1", "2")), there)
+    assert there.content("rules")["data"] == BIG["2"]
+    assert result.fallbacks == {"rules"}
+
+
+def test_an_incremental_that_fails_everywhere_is_not_tried_on_the_whole_fleet():
+    server = Server()
+    fleet = [server.client("1", tools=("zstd",)) for _ in range(DISTRUST + 2)]
+    name = server.incremental("1", "2", broken=True)
+    results = server.deploy(server.change("1", "2", name), *fleet)
+    assert [there.calls["deploy"] for there in fleet] == [2] * DISTRUST + [1, 1]
+    assert all(there.content("rules")["data"] == BIG["2"] for there in fleet)
+    assert [bool(result.fallbacks) for result in results] == [True] * DISTRUST + [False] * 2
+
+
+def test_an_incremental_that_worked_once_stays_trusted():
+    server = Server()
+    fleet = [server.client("1", tools=("zstd",)), *(server.client("1") for _ in range(DISTRUST + 1))]
+    fleet.append(server.client("1", tools=("zstd",)))
+    server.deploy(server.change("1", "2", server.incremental("1", "2")), *fleet)
+    assert fleet[-1].calls["deploy"] == 1
+
+
+def test_a_stale_client_below_the_release_gets_the_full():
+    server = Server()
+    there = server.client("2", tools=("zstd",))
+    (result,) = server.deploy(server.change("1", "3", server.incremental("1", "3")), there)
+    assert [outcome.status for outcome in result.outcomes] == ["changed"]
+    assert there.content("rules")["data"] == BIG["3"]
+
+
+@pytest.mark.parametrize("way", ["gone", "for another release", "broken off"])
+def test_where_the_planned_way_is_not_there_the_full_is_sent(way):
+    server = Server()
+    there = server.client("1", tools=("zstd",))
+    if way == "for another release":
+        path = (server.incremental("2", "3"),)
+    elif way == "broken off":
+        path = (server.incremental("1", "2"), "2..3/zstd")
+    else:
+        path = ("1..3/zstd",)
+    (result,) = server.deploy(server.change("1", "3", *path), there)
+    assert there.content("rules")["data"] == BIG["3"]
+    assert result.bytes_sent == len(BIG["3"])  # `same` is kept
+
+
+def test_a_fallback_is_counted_in_the_recap_and_what_it_cost_is_not_saved():
+    server = Server()
+    good, bad = server.client("1", tools=("zstd",)), server.client("1")
+    results = server.deploy(server.change("1", "2", server.incremental("1", "2")), good, bad)
+    tally = Tally(["g"])
+    for result in results:
+        tally.add(result)
+    report = tally.report("r", PLAN, NOW, NOW, interrupted=False)
+    assert (report.fallbacks, report.recap["g"]["changed"]) == (1, 2)
+    assert report.bytes_saved == LARGE["2"].size - server.incrementals[0].size
