@@ -35,7 +35,7 @@ format: $(VENV)/.dev ## format the code and mend what the linter can
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.dev .venv-bench/.done ## the benchmarks, beside other tools
-	@sh .ci/test-packages
+	@sh .ci/test-packages bench-packages.txt
 	@set -e; for script in tests/bench/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 lock: $(VENV)/.dev ## write the lock files again; ARGS=--upgrade takes the newest versions

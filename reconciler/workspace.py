@@ -12,6 +12,7 @@ from reconciler import plugin_loader
 from reconciler.client.reach import Reach
 from reconciler.contracts import Context
 from reconciler.errors import UpdoserError
+from reconciler.model.delta import PACKER
 from reconciler.model.spec import PluginConfig
 from reconciler.storage.state import State
 from reconciler.storage.store import Store
@@ -72,8 +73,9 @@ class Plugins:
         return cast("Codec", self._make(PluginConfig("codec", name), name))
 
     def codec_traits(self) -> dict[str, CodecTraits]:
-        """Give what is known of the codecs that the spec allows."""
-        return {name: self.codec(name).traits for name in self._spec.duplication.codecs}
+        """Give what is known of the codecs that the spec allows, and of the one that packs files without a base."""
+        names = dict.fromkeys((*self._spec.duplication.codecs, PACKER))
+        return {name: self.codec(name).traits for name in names}
 
     @property
     def executor(self) -> Executor:

@@ -25,6 +25,7 @@ OPTIONS: Mapping[str, Any] = {
 
 MAGIC = b"\x1f\x8b\x08"
 CHUNK = 2**20
+MAX_LEVEL = 9
 _GZIP = 31
 """What zlib calls 15 bits of window with the head and checksum of gzip; the head has no name and no time."""
 
@@ -53,7 +54,7 @@ class Gzip:
     def make(self, old: bytes, new: bytes, *, level: int, window: int = 0) -> bytes:
         """Give the packed file; see `contracts.Codec`."""
         del old, window
-        packer = zlib.compressobj(level, zlib.DEFLATED, _GZIP)
+        packer = zlib.compressobj(min(level, MAX_LEVEL), zlib.DEFLATED, _GZIP)
         return packer.compress(new) + packer.flush()
 
     def check(self, patch: bytes, size: int) -> None:

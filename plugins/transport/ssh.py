@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     from reconciler.model.spec import SecretRef
 
 _FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes256-ctr")
+_WEAK = {
+    "ciphers": ["aes192-ctr", "aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc"],
+    "macs": ["hmac-md5", "hmac-sha1-96", "hmac-md5-96"],
+}
+"""What no host of the last fifteen years needs."""
 _FAST_KEX = ("curve25519-sha256@libssh.org", "curve25519-sha256")
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")
 _IDENTITIES = ("id_ed25519", "id_ecdsa", "id_rsa")
@@ -86,7 +91,7 @@ class Ssh:
         except OSError as error:
             raise TransportError(f"{name} can't be reached: {error.strerror or error}") from error
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        transport = paramiko.Transport(connection, default_window_size=WINDOW)
+        transport = _Connection(connection, default_window_size=WINDOW, disabled_algorithms=_WEAK)
         try:
             transport.set_log_channel(self._log.name)
             transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = self._connect_timeout
@@ -180,6 +185,15 @@ class Ssh:
         passphrase = self._options.get("passphrase")
         words = self._context.secret(passphrase) if passphrase is not None else None
         return _parse_key(self._context.secret(reference) + "\n", words, str(reference))
+
+
+class _Connection(paramiko.Transport):
+    """Asks for no host certificates: they can't be held against known_hosts."""
+
+    @property
+    def preferred_keys(self) -> tuple[str, ...]:
+        """The kinds of host keys that are asked for."""
+        return tuple(kind for kind in super().preferred_keys if "-cert-" not in kind)
 
 
 def _parse_key(text: str, passphrase: str | None, name: str) -> paramiko.PKey:

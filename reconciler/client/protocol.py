@@ -30,6 +30,8 @@ _FACTS = {
     *("platform", "free", "memory", "began", "tool", "selinux", "apparmor", "user", "controller", "installed"),
     "unmanaged",
 }
+NO_SCRIPT = 96
+"""The exit status where the copy of the script that was to be run isn't there, or is another one."""
 _MAX_TEXT = 1000
 _MAX_LISTED = 100
 _KIB = 1024
@@ -47,9 +49,8 @@ _HINTS = {
 
 
 def lacks_script(done: Completed) -> bool:
-    """Say whether a client answers that it has no copy of the script, or another one."""
-    first = _FIRST.search(done.stdout)
-    return first is not None and first[2] == b"error" and done.stdout[first.end() + 1 :].startswith(b"script ")
+    """Say whether a client has no copy of the script, or another one."""
+    return done.status == NO_SCRIPT and _FIRST.search(done.stdout) is None
 
 
 def read_facts(done: Completed) -> Facts:

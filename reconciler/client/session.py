@@ -16,8 +16,8 @@ from importlib.resources import files
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
 
-from reconciler.client.protocol import lacks_script, read_facts, read_outcomes
-from reconciler.client.requests import deploy_request, facts_request
+from reconciler.client.protocol import NO_SCRIPT, lacks_script, read_facts, read_outcomes
+from reconciler.client.requests import deploy_request, facts_request, joined
 from reconciler.model.client import DeployReport
 
 if TYPE_CHECKING:
@@ -102,20 +102,24 @@ class ShellSession:
         return self._run(self._long(script), chain([script], pieces), self._deploy_timeout)
 
     def _run(self, command: str, stdin: Iterable[bytes], timeout: float) -> Completed:
-        return self._pipe.run(command, stdin, timeout=timeout)
+        return self._pipe.run(command, joined(stdin), timeout=timeout)
 
     def _long(self, script: bytes) -> str:
         """Give the command that reads a script of that length and runs it: when it is whole, as its last line says."""
-        read = f"updoser=$(dd bs={len(script)} count=1 iflag=fullblock 2>/dev/null)"
-        return self._command(f'{read} && [ "${{updoser##*#}}" = " end" ] && eval "$updoser"')
+        read = f"own=$(dd bs={len(script)} count=1 iflag=fullblock 2>/dev/null)"
+        return self._command(f'{read} && [ "${{own##*#}}" = " end" ] && eval "$own"')
 
     def _short(self, install_root: str) -> str:
-        """Give the command that runs the copy of the script on the client, if its bytes are those of the script."""
+        """Give the command that runs the copy of the script on the client, if its bytes are those of the script.
+
+        It goes with every request, so it is kept short; 160 bits of the digest are more than anybody can match.
+        """
         copy = shlex.quote(f"{install_root}/.updoser/script")
-        digest = hashlib.sha256(client_script()).hexdigest()
-        read = f'updoser=$(cat {copy} 2>/dev/null);case $(printf "%s\\n" "$updoser"|sha256sum) in '
-        other = '*)printf "updoser 1 error\\nscript -\\nend\\n";;esac'
-        return self._command(f'{read}{digest}*)eval "$updoser";;{other}')
+        digest = hashlib.sha256(client_script()).hexdigest()[:40]
+        return self._command(
+            f'own=$(cat {copy});case $(printf "%s\\n" "$own"|sha256sum) in {digest}*)eval "$own";;'
+            f"*)exit {NO_SCRIPT};esac"
+        )
 
     def _command(self, text: str) -> str:
         return f"exec {'sudo -n -- ' if self._become else ''}{self._shell} -c {shlex.quote(text)}"

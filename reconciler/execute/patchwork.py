@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 from reconciler import plugin_loader
 from reconciler.contracts import Context
 from reconciler.errors import PatchError, SecretError, UpdoserError
-from reconciler.model.delta import MIN_NEW, MIN_OLD, Kept, Patch
+from reconciler.model.delta import MIN_NEW, MIN_OLD, PACKER, Kept, Patch
 from reconciler.model.pairing import pair_files
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ class Recipe:
     window: int = 0
 
 
-PACKING = Recipe("gzip", 6)
-"""What makes a file from nothing, for any client."""
+PACKING = Recipe(PACKER, 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +189,8 @@ def _make(job: Job, folders: tuple[Path, ...]) -> Made:
         return Made(job, error=error.message)
     except (OSError, MemoryError) as error:
         return Made(job, error=f"{error.strerror or error}" if isinstance(error, OSError) else "not enough memory")
+    except Exception as error:  # noqa: BLE001 - a codec of others may raise anything; one patch must not stop the rest
+        return Made(job, error=f"the codec broke: {type(error).__name__}: {error}")
 
 
 def prove(codec: Codec, old: bytes, patch: bytes, size: int) -> str:

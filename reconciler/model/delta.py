@@ -23,6 +23,8 @@ MIN_OLD = 8
 CLEARLY = 0.9
 """An incremental is used when it has at most this share of the bytes of what it replaces."""
 NOT_SMALLER = "delta not smaller"
+PACKER = "gzip"
+"""The codec that makes a file from nothing, for any client."""
 MAX_SIZE = 2**40
 CODEC_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 

@@ -54,7 +54,8 @@ class Codecs:
     """The codecs that there are, under the policy of the spec."""
 
     def __init__(self, traits: Mapping[str, CodecTraits], policy: Duplication) -> None:
-        self._traits = {name: traits[name] for name in policy.codecs if name in traits}
+        self._traits = traits
+        self._allowed = [traits[name] for name in policy.codecs if name in traits]
         self._policy = policy
 
     def can_apply(self, camp: Camp, codecs: Collection[str], largest: int) -> bool:
@@ -87,7 +88,7 @@ class Codecs:
         size, largest = release.size, max(file.size for file in release.files)
         choices = [
             choice
-            for traits in self._traits.values()
+            for traits in self._allowed
             if traits.based and only in {"", traits.name} and largest <= traits.max_size
             if self._fits(camp, traits, largest)
             for choice in self._choices(traits, kind, size)
@@ -99,7 +100,7 @@ class Codecs:
         size, largest = release.size, max(file.size for file in release.files)
         choices: list[Choice] = [
             choice
-            for traits in self._traits.values()
+            for traits in self._allowed
             if not traits.based and largest <= traits.max_size
             for choice in self._choices(traits, kind, size)
         ]

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fleet import Fleet
 
-pytestmark = pytest.mark.needs("npm", "sshd", "ssh-keygen")
+pytestmark = pytest.mark.needs("npm", "sshd", "ssh-keygen", "zstd", "bspatch")
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "real"
@@ -19,6 +19,8 @@ PATTERN = "@mdn/browser-compat-data"
 ENGINES = [*(f"0.27.{n}" for n in range(2, 8)), *(f"0.28.{n}" for n in range(3))]
 PATTERNS = [*(f"8.0.{n}" for n in range(5, 15)), *(f"8.1.{n}" for n in range(8))]
 CLIENTS = 3
+MERGED = 11
+"""The release, by its number, that the vendor offers as an incremental too."""
 
 
 def fetch(package, versions, member):
@@ -46,8 +48,15 @@ def fetch(package, versions, member):
     return found
 
 
+def offer_incremental(fleet, version, before):
+    """Have the vendor offer an incremental of the pattern."""
+    files = [str(CACHE / PATTERN.replace("/", "-") / version), "--to", "upstream", "--incremental-from", before]
+    added = fleet.run("release", "add", "pattern", version, *files)
+    assert added.code == 0, added.err
+
+
 @pytest.mark.xdist_group("real")
-def test_real_releases_arrive_byte_by_byte_one_after_the_other(ssh_fleet, tmp_path):
+def test_real_releases_arrive_byte_by_byte_by_incrementals(ssh_fleet, tmp_path):
     engines = fetch(ENGINE, ENGINES, "bin/esbuild")
     patterns = fetch(PATTERN, PATTERNS, "data.json")
     fleet = Fleet(tmp_path)
@@ -62,8 +71,8 @@ def test_real_releases_arrive_byte_by_byte_one_after_the_other(ssh_fleet, tmp_pa
     }
     (fleet.folder / "catalog.yaml").write_text(
         "version: 1\nname: real\ncomponents:\n"
-        "  - {id: engine, name: Engine, kind: engine, version_scheme: dotted}\n"
-        "  - {id: pattern, name: Pattern, kind: pattern, version_scheme: dotted}\n"
+        "  - {id: engine, name: Engine, kind: engine, version_scheme: dotted, duplicate: true}\n"
+        "  - {id: pattern, name: Pattern, kind: pattern, version_scheme: dotted, duplicate: true}\n"
     )
     fleet.write()
     for at in range(max(len(ENGINES), len(PATTERNS))):
@@ -72,9 +81,15 @@ def test_real_releases_arrive_byte_by_byte_one_after_the_other(ssh_fleet, tmp_pa
         for component, (version, path) in now.items():
             added = fleet.run("release", "add", component, version, str(path), "--to", "upstream")
             assert added.code == 0, added.err
+        if at == MERGED:
+            offer_incremental(fleet, now["pattern"][0], PATTERNS[at - 1])
         done = fleet.apply("--format", "json")
         assert done.code == 0, done.err
         assert done.json["recap"]["all"]["changed"] == CLIENTS
+        assert done.json["fallbacks"] == 0
+        assert done.json["merged"] == (at == MERGED)
+        fulls = CLIENTS * sum(path.stat().st_size for component, (_, path) in now.items() if at < len(due[component]))
+        assert done.json["bytes_sent"] < fulls * (0.5 if at == 0 else 0.15)
         for root in roots.values():
             for component, (version, path) in now.items():
                 assert (Path(root) / component / "current").readlink() == Path(version)

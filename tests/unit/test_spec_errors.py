@@ -141,6 +141,14 @@ CASES = {
     "a list where a map belongs": ("server: [a]", "a map is wanted here, not a list", ""),
     "no value": ("server: {store: }", "there is no value here", ""),
     "a tag": ("server: {store: !!python/object:os.system x}", "the tag", "remove it"),
+    "no such codec": ("duplication: {codecs: {zstdd: {}}}", "there is no codec `zstdd`", "did you mean `zstd`?"),
+    "a codec that isn't used": (
+        "duplication: {codecs: {zstd: {}}}\ncomponents: {virus-pattern: {codec: bsdiff}}",
+        "the codec `bsdiff` isn't one of `duplication`",
+        "there is: zstd",
+    ),
+    "no fulls at all": ("duplication: {keep_fulls: 0}", "0", ""),
+    "a level that no codec has": ("duplication: {codecs: {zstd: {level: 99}}}", "99", ""),
     "unsupported key": ("auto_update: {enabled: true}", "`auto_update` isn't supported by updoser", "remove it"),
     "unsupported source": ("sources: [{name: v, type: tuf, url: x}]", "`type: tuf` isn't supported", "remove it"),
 }

@@ -10,6 +10,7 @@ import pytest
 
 from reconciler.errors import SecretError, SpecError, UsageError
 from reconciler.model.client import InventoryEntry
+from reconciler.model.delta import Duplication
 from reconciler.model.spec import SecretRef
 from reconciler.spec.effective import effective_text, explain
 from reconciler.spec.load import load, load_spec
@@ -49,6 +50,23 @@ def test_only_what_is_listed_is_managed_and_the_star_stands_for_all(write):
     assert len(spec.components) == 20
     assert spec.components["virus-pattern"].version == "16.679.00"
     assert spec.components["virus-pattern"].layout.selinux == "restore"
+
+
+def test_components_are_duplicated_where_the_catalog_or_the_file_says_so(write):
+    spec = spec_of(write(LOCAL))
+    assert sum(wanted.duplicate for wanted in spec.components.values()) == 6
+    assert spec.duplication == Duplication(enabled=True, incrementals=14, keep_fulls=7)
+    text = """
+duplication: {incrementals: 3, keep_fulls: 2, codecs: {zstd: {level: 12, window: 27}, bsdiff: {}}}
+components: {"*": {}, virus-pattern: {duplicate: false}, virus-scan-engine: {duplicate: true, codec: bsdiff}}
+"""
+    spec = spec_of(write(LOCAL + text))
+    assert not spec.components["virus-pattern"].duplicate
+    engine = spec.components["virus-scan-engine"]
+    assert (engine.duplicate, engine.codec) == (True, "bsdiff")
+    policy = spec.duplication
+    assert (policy.incrementals, policy.keep_fulls, policy.codecs) == (3, 2, ("zstd", "bsdiff"))
+    assert (policy.levels, policy.windows) == ({"zstd": 12}, {"zstd": 27})
 
 
 def test_a_group_takes_the_defaults_and_lays_its_own_over_them(write):

@@ -69,11 +69,11 @@ settle() {
 	make_durable "$durable$NL$STATE/manifests$NL$STATE"
 }
 
-# Rule 12. The script is in `updoser` when it was sent, or read from here.
+# Rule 12. The script is in `own` when it was sent, or read from here.
 keep_script() {
-	[ -n "${updoser:-}" ] || return 0
-	if [ -f "$STATE/script" ] && [ "$(cat "$STATE/script" 2>/dev/null)" = "$updoser" ]; then return 0; fi
-	printf '%s\n' "$updoser" >"$STAGE/script" 2>/dev/null && mv -fT "$STAGE/script" "$STATE/script"
+	[ -n "${own:-}" ] || return 0
+	if [ -f "$STATE/script" ] && [ "$(cat "$STATE/script" 2>/dev/null)" = "$own" ]; then return 0; fi
+	printf '%s\n' "$own" >"$STAGE/script" 2>/dev/null && mv -fT "$STAGE/script" "$STATE/script"
 }
 
 # Brings what was received to its folders: all at once by hard links where every version is new, else one by one.

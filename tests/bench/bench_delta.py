@@ -1,0 +1,277 @@
+"""Incrementals: their size and what making them costs, beside other tools, in one run and on real files.
+
+    sizes      one incremental of a pattern and of an engine: bytes, CPU seconds, peak memory
+    incrementals   14 to one target, as the server makes them: wall clock time beside 14 calls of other tools
+    choice     what the default takes for 1, 100 and 10,000 clients, and what each alternative would have cost
+
+The pattern is @mdn/browser-compat-data 8.1.6 -> 8.1.7 (20.5 MB), the engine @esbuild/linux-x64 0.28.1 -> 0.28.2
+(11.4 MB), from tests/real; the synthetic pattern has 5,000,000 sorted records of 32 bytes (160 MB), of which 1,000 go
+and 5,000 come with each version. Every incremental is applied and compared.
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from threading import Event
+
+from measure import ROOT, median, run, table
+
+sys.path.insert(0, str(ROOT))
+
+from reconciler.execute.patchwork import Job, Recipe, load_codec, make_patches
+from reconciler.model.delta import Duplication
+from reconciler.model.release import ReleaseFile
+from reconciler.planner.codecs import UPLINK, Camp, Codecs
+from tests.fakes import make_release
+from tests.real.test_real_files import ENGINE, ENGINES, PATTERN, PATTERNS, fetch
+
+TARGETS = 14
+SYNTHETIC = 5_000_000
+MIB = 2**20
+PARTS = ("sizes", "choice", "pattern", "synthetic")
+
+
+# --- in processes of their own, so that what they cost can be measured ------------------------------------------------
+
+
+def make_one(codec, level, old, new, patch):
+    """Make one patch."""
+    made = load_codec(codec).make(Path(old).read_bytes(), Path(new).read_bytes(), level=int(level))
+    Path(patch).write_bytes(made)
+
+
+def make_many(codec, level, folder, *files):
+    """Make patches from all files but the last to the last, as the server does; print what it cost."""
+    import hashlib
+
+    *olds, new = map(Path, files)
+    traits = load_codec(codec).traits
+    digest = hashlib.sha256(new.read_bytes()).hexdigest()
+    begun = time.perf_counter()
+    jobs = [
+        Job(
+            Recipe(codec, int(level)), old, new, digest, Path(folder) / old.name,
+            int(traits.making * (old.stat().st_size + new.stat().st_size)) + 2**26,
+        )
+        for old in olds
+    ]  # fmt: skip
+    made = list(make_patches(jobs, (), Event()))
+    assert not [one.error for one in made if one.error], made
+    wall = time.perf_counter() - begun
+    own, workers = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    cpu = own.ru_utime + own.ru_stime + workers.ru_utime + workers.ru_stime
+    print(json.dumps({"wall": wall, "cpu": cpu, "bytes": sum(one.size for one in made)}))
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------
+
+
+def ours(codec, level):
+    return lambda old, new, patch: [sys.executable, __file__, "--make", codec, str(level), old, new, patch]
+
+
+def bsdiff4(old, new, patch):
+    return [sys.executable, "-c", f"import bsdiff4; bsdiff4.file_diff({str(old)!r}, {str(new)!r}, {str(patch)!r})"]
+
+
+TOOLS = {
+    "updoser, zstd 9": ours("zstd", 9),
+    "updoser, zstd 12": ours("zstd", 12),
+    "updoser, zstd 19": ours("zstd", 19),
+    "updoser, bsdiff": ours("bsdiff", 1),
+    "zstd CLI -12": lambda old, new, patch: [
+        "zstd",
+        "-qf",
+        "-12",
+        "--long=31",
+        f"--patch-from={old}",
+        new,
+        "-o",
+        patch,
+    ],
+    "xdelta3 -9": lambda old, new, patch: ["xdelta3", "-9", "-f", "-e", "-B", "2147483648", "-s", old, new, patch],
+    "bsdiff4": bsdiff4,
+}
+APPLY = {
+    "zstd": lambda old, patch, new: ["zstd", "-dqf", "--long=31", f"--patch-from={old}", patch, "-o", new],
+    "bsdiff": lambda old, patch, new: ["bspatch", old, new, patch],
+    "xdelta3": lambda old, patch, new: ["xdelta3", "-f", "-d", "-B", "2147483648", "-s", old, patch, new],
+}
+
+
+def check(name, old, new, patch):
+    """Apply a patch with the tool of clients and compare."""
+    tool = "xdelta3" if "xdelta3" in name else "bsdiff" if "bsdiff" in name else "zstd"
+    made = Path(f"{patch}.made")
+    run(APPLY[tool](str(old), str(patch), str(made)))
+    assert made.read_bytes() == Path(new).read_bytes(), name
+    made.unlink()
+
+
+def sizes(what, old, new, folder, runs):
+    """Show one incremental by each tool."""
+    size = new.stat().st_size
+    idle = median([run([sys.executable, "-c", "import reconciler.execute.patchwork"]) for _ in range(3)]).cpu
+    rows = []
+    for name, command in TOOLS.items():
+        patch = folder / "patch"
+        costs = [run(list(map(str, command(old, new, patch)))) for _ in range(1 if "bsdiff" in name else runs)]
+        cost, made = median(costs), patch.stat().st_size
+        check(name, old, new, patch)
+        cpu = cost.cpu - (idle if "updoser" in name else 0)
+        rows.append((name, f"{made:,}", f"{100 * made / size:.2f} %", f"{cpu:.2f} s", f"{cost.memory:.0f} MiB"))
+        patch.unlink()
+    print(f"{what}: {size:,} bytes; CPU of updoser without the start of Python ({idle:.2f} s)\n")
+    table(("one incremental", "bytes", "of the full", "CPU", "peak memory"), rows)
+
+
+def watch_memory(command):
+    """Run a command and give what it printed, and the most memory that it and its children had together, in MiB."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    most = 0
+    while process.poll() is None:
+        most = max(most, _memory(process.pid))
+        time.sleep(0.02)
+    out = process.stdout.read()
+    process.stdout.close()
+    if process.returncode:
+        sys.exit(f"{command} ended with {process.returncode}")
+    return out, most / MIB
+
+
+def _memory(root):
+    """Add up the memory of a process and all below it; pages that they share count once for each."""
+    parents, held = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(") ", 1)[1].split()[1])
+                held[int(entry.name)] = int((entry / "statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+            except (OSError, IndexError, ValueError):
+                continue
+    total = 0
+    for pid, size in held.items():
+        at = pid
+        while at not in {0, root} and at in parents:
+            at = parents[at]
+        total += size if at == root else 0
+    return total
+
+
+def calls(command, olds, new, folder, at_once=1):
+    """Call a tool for each old file, so many at once; give the wall clock time."""
+    todo = [list(map(str, command(old, new, folder / old.name))) for old in olds]
+    begun, running = time.perf_counter(), []
+    while todo or running:
+        while todo and len(running) < at_once:
+            running.append(subprocess.Popen(todo.pop(0)))
+        assert running.pop(0).wait() == 0
+    return time.perf_counter() - begun
+
+
+def incrementals(what, files, folder, runs, bsdiff_calls):
+    """Show the time to make 14 incrementals to the last of some files."""
+    *olds, new = files
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, __file__, "--many", "zstd", "9", folder, *files]
+    results = [watch_memory(list(map(str, command))) for _ in range(runs)]
+    figures = [json.loads(out) for out, _memory in results]
+    own = statistics.median(entry["wall"] for entry in figures)
+    for old in olds:
+        check("zstd", old, new, folder / old.name)
+    walls = {
+        f"{TARGETS} calls of zstd -12": statistics.median(
+            calls(TOOLS["zstd CLI -12"], olds, new, folder) for _ in range(runs)
+        ),
+        f"{TARGETS} calls of xdelta3 -9, two at a time": calls(TOOLS["xdelta3 -9"], olds, new, folder, at_once=2),
+    }
+    if bsdiff_calls:
+        seconds = calls(bsdiff4, olds[-bsdiff_calls:], new, folder) * len(olds) / bsdiff_calls
+        walls[f"{TARGETS} calls of bsdiff4 ({bsdiff_calls} measured)"] = seconds
+    memory = max(most for _out, most in results)
+    cpu = statistics.median(entry["cpu"] for entry in figures)
+    rows = [("updoser", f"{own:.1f} s", "1", f"{figures[0]['bytes']:,}", f"{cpu:.1f} s", f"{memory:.0f} MiB")]
+    rows += [(name, f"{wall:.1f} s", f"{own / wall:.2f}", "", "", "") for name, wall in walls.items()]
+    print(f"{what}, {len(olds)} incrementals to one target on {os.cpu_count()} cores\n")
+    table(("made by", "time", "updoser's share of it", "bytes", "CPU", "peak memory, all processes"), rows)
+
+
+def choice(files):
+    """Show what the planner chooses by the number of clients, from what it assumes of codecs."""
+    names = ("zstd", "bsdiff", "gzip")
+    codecs = Codecs({name: load_codec(name).traits for name in names}, Duplication())
+    rows = []
+    for kind, path in files.items():
+        size = path.stat().st_size
+        release = make_release("x", "1", {"f": b""})
+        release = type(release)("x", "1", "any", (ReleaseFile("f", size, "0" * 64),))
+        for tools in (("bspatch", "zstd"), ("zstd",)):
+            for clients in (1, 100, 10_000):
+                best = codecs.best(release, kind, Camp(frozenset(tools)), clients)
+                sent = best.ratio * size
+                rows.append(
+                    (
+                        kind, ", ".join(tools), f"{clients:,}", f"{best.codec} {best.level}", f"{best.seconds:.1f} s",
+                        f"{sent / 1000:,.0f} kB", f"{sent * clients / UPLINK:,.1f} s",
+                    )
+                )  # fmt: skip
+    print(f"What the default chooses: CPU once against bytes times clients at {UPLINK / MIB:.0f} MiB/s\n")
+    table(("kind", "clients have", "clients", "chosen", "CPU once", "each", "all are sent in"), rows)
+
+
+def synthetic(folder, versions):
+    """Write versions of a pattern of sorted records."""
+    chance = random.Random(1)
+    records = [chance.randbytes(32) for _ in range(SYNTHETIC)]
+    paths = []
+    for version in range(versions):
+        if version:
+            gone = set(chance.sample(range(len(records)), 1_000))
+            records = [record for at, record in enumerate(records) if at not in gone]
+            records += [chance.randbytes(32) for _ in range(5_000)]
+        records.sort()
+        path = folder / f"synthetic-{version:02}"
+        path.write_bytes(b"".join(records))
+        paths.append(path)
+    return paths
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=3, help="of what is quick; the medians are shown")
+    parser.add_argument("--part", choices=PARTS, action="append", help="only this part; may be repeated")
+    parser.add_argument("--make", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--many", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.make:
+        return make_one(*options.make)
+    if options.many:
+        return make_many(*options.many)
+    parts = options.part or PARTS
+    patterns = list(fetch(PATTERN, PATTERNS, "data.json").values())
+    engines = list(fetch(ENGINE, ENGINES, "bin/esbuild").values())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if "sizes" in parts:
+            sizes("Pattern, @mdn/browser-compat-data 8.1.6 -> 8.1.7", *patterns[-2:], folder, options.runs)
+            sizes("Engine, @esbuild/linux-x64 0.28.1 -> 0.28.2", *engines[-2:], folder, options.runs)
+        if "choice" in parts:
+            choice({"pattern": patterns[-1], "engine": engines[-1]})
+        if "pattern" in parts:
+            incrementals("The pattern", patterns[-TARGETS - 1 :], folder, options.runs, 2)
+        if "synthetic" in parts:
+            files = synthetic(folder, TARGETS + 1)
+            incrementals("The synthetic pattern of 160 MB", files, folder / "patches", 1, 1)
+    return None
+
+
+if __name__ == "__main__":
+    main()
