@@ -276,7 +276,7 @@ def prune_all(plan: Plan, work: Workspace, tally: Tally, failed: set[str]) -> No
     Raises:
         StateError: the journal can't be written.
     """
-    if not plan.prunes or work.means.stop.is_set():
+    if plan.empty or work.means.stop.is_set():
         return
     inspection = work.store.inspect()
     fulls = {(release.component, release.platform, release.digest): release for release in inspection.releases}
@@ -294,17 +294,17 @@ def prune_all(plan: Plan, work: Workspace, tally: Tally, failed: set[str]) -> No
             tally.pruned()
         what = "full pruned" if prune.kind == "full" else f"{prune.kind} incremental pruned"
         _journal(work, prune.component, prune.previous, prune.to, failure, what, 0)
-    _forget_refusals(work)
+    _tidy(work)
 
 
-def _forget_refusals(work: Workspace) -> None:
-    """Drop notes about incrementals that weren't smaller, once their release is gone; they are no content."""
+def _tidy(work: Workspace) -> None:
+    """Drop what is no content: incrementals that lost theirs, and notes about ones that weren't smaller than a full."""
     inspection = work.store.inspect()
     held = {release.digest for release in inspection.releases}
-    for entry in inspection.incrementals:
-        if entry.refused and entry.to_digest not in held:
-            with suppress(StoreError):
-                work.store.remove_incremental(entry)
+    stale = (entry for entry in inspection.incrementals if entry.refused and entry.to_digest not in held)
+    for entry in (*inspection.broken, *stale):
+        with suppress(StoreError):
+            work.store.remove_incremental(entry)
 
 
 def _prune(

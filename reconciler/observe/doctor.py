@@ -79,7 +79,9 @@ def _tools(client: Client, facts: Facts) -> Check:
     have = [tool for tool in _DELTA_TOOLS if tool in facts.profile.tools]
     if "zstd" in have:
         return Check(client.name, "tools", "ok", f"has {', '.join(have)}")
-    return Check(client.name, "tools", "warn", "no zstd: it can't take incrementals", "apt-get install zstd")
+    return Check(
+        client.name, "tools", "warn", "no zstd of 1.4.5 or later: it gets packed fulls", "apt-get install zstd"
+    )
 
 
 def _disk(client: Client, facts: Facts) -> Check:

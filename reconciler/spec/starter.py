@@ -49,6 +49,8 @@ def starter(*, file: Path, catalog: str | None, inventory: str | None, entries: 
             "",
             *_components(name, file.absolute().parent),
             "",
+            "# duplication: {incrementals: 14, keep_fulls: 7}   # how far back incrementals reach; fulls that stay",
+            "",
             "defaults:",
             "  install_root: /var/lib/updoser         # on clients; it and all above it belong to root or to the user",
             "  transport:",

@@ -49,11 +49,15 @@ EntryT = TypeVar("EntryT")
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What the store holds, and sentences about what it should hold and doesn't."""
+    """What the store holds, and sentences about what it should hold and doesn't.
+
+    `broken` are incrementals that lost content: they are made again where they are needed, and nobody's problem.
+    """
 
     releases: tuple[Release, ...]
     problems: tuple[str, ...]
     incrementals: tuple[Incremental, ...] = ()
+    broken: tuple[Incremental, ...] = ()
 
 
 class Store:
@@ -79,26 +83,24 @@ class Store:
             stamps = self._read_stamps()
             known = dict(stamps)
 
-            def whole(what: str, files: Iterable[Content]) -> bool:
+            def damage(files: Iterable[Content]) -> str:
                 said = (self._health(file, stamps, health, verify=verify) for file in files)
-                bad = next(filter(None, said), "")
-                if bad:
-                    problems.append(f"store: {what} is damaged: {bad}")
-                return not bad
+                return next(filter(None, said), "")
 
-            releases = [
-                release
-                for release in self._read_all(self._releases.glob("*/*/*.json"), self._read_release, problems)
-                if whole(f"{release.component} {release.version}", release.files)
-            ]
-            incrementals = [
-                entry
-                for entry in self._read_all(self._incrementals.glob("*/*/*.json"), self._read_incremental, problems)
-                if whole(f"{entry.component} {entry.name}", entry.patches)
-            ]
+            releases: list[Release] = []
+            incrementals: list[Incremental] = []
+            broken: list[Incremental] = []
+            for release in self._read_all(self._releases.glob("*/*/*.json"), self._read_release, problems):
+                bad = damage(release.files)
+                if bad:
+                    problems.append(f"store: {release.component} {release.version} is damaged: {bad}")
+                else:
+                    releases.append(release)
+            for entry in self._read_all(self._incrementals.glob("*/*/*.json"), self._read_incremental, problems):
+                (broken if damage(entry.patches) else incrementals).append(entry)
             if stamps != known:
                 self._write_stamps(stamps)
-        return Inspection(tuple(releases), tuple(problems), tuple(incrementals))
+        return Inspection(tuple(releases), tuple(problems), tuple(incrementals), tuple(broken))
 
     def lacking(self, release: Release) -> tuple[ReleaseFile, ...]:
         """Give the files of a release whose content the store hasn't got, each content once.

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import StoreError
+from reconciler.model.delta import Incremental, Kept, Patch
 from reconciler.model.release import Release, ReleaseFile
 from reconciler.storage.store import Store
-from tests.fakes import make_release
+from tests.fakes import describe, make_release
 
 ROOT = Path(__file__).parents[2]
 
@@ -222,3 +223,74 @@ def test_releases_for_two_platforms_stand_side_by_side(store):
         put_all(store, make_release("rules", "1", files, platform), files)
     assert {release.platform for release in store.inspect().releases} == {"any", "linux-x86_64"}
     assert isinstance(store.inspect().releases[0], Release)
+
+
+# --- incrementals ---------------------------------------------------------------------------------------------------
+
+
+def incremental(store, before="1", to="2", content=b"patch", **more):
+    """Put an incremental into a store."""
+    described = describe("a", content)
+    patch = Patch("a", described.size, described.sha256, "zstd", "a", 3)
+    store.put(patch, io.BytesIO(content))
+    entry = Incremental("rules", "any", before, "1" * 64, to, "2" * 64, "zstd", (patch,), (Kept("b", "b"),), **more)
+    store.add_incremental(entry)
+    return entry
+
+
+def test_an_incremental_is_held_as_it_was_added_and_goes_with_its_content(tmp_path):
+    store = Store(tmp_path / "store")
+    entry = incremental(store)
+    assert store.inspect().incrementals == (entry,)
+    assert store.inspect(verify=True).incrementals == (entry,)
+    assert store.has(entry.patches[0])
+    store.remove_incremental(entry)
+    assert store.inspect().incrementals == ()
+    assert not store.has(entry.patches[0])
+
+
+def test_content_that_another_incremental_has_too_stays(tmp_path):
+    store = Store(tmp_path / "store")
+    first, second = incremental(store), incremental(store, before="0")
+    store.remove_incremental(first)
+    assert store.inspect(verify=True).incrementals == (second,)
+
+
+def test_why_an_incremental_was_given_up_is_remembered(tmp_path):
+    store = Store(tmp_path / "store")
+    store.add_incremental(
+        Incremental("rules", "any", "1", "1" * 64, "2", "2" * 64, "zstd", refused="delta not smaller")
+    )
+    assert [entry.refused for entry in store.inspect().incrementals] == ["delta not smaller"]
+
+
+@pytest.mark.parametrize("how", ["gone", "changed", "cut short"])
+def test_an_incremental_that_lost_its_content_is_not_offered_and_is_no_problem(tmp_path, how):
+    store = Store(tmp_path / "store")
+    entry = incremental(store)
+    path = store.path(entry.patches[0].sha256)
+    path.chmod(0o644)
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(b"patcH" if how == "changed" else b"pa")
+    seen = store.inspect(verify=True)
+    assert (seen.incrementals, seen.problems, seen.broken) == ((), (), (entry,))
+
+
+def test_an_incremental_without_its_patches_is_refused(tmp_path):
+    store = Store(tmp_path / "store")
+    patch = Patch("a", 3, "0" * 64, "zstd", "a", 3)
+    with pytest.raises(StoreError, match="lacks the patch of 'a'"):
+        store.add_incremental(Incremental("rules", "any", "1", "1" * 64, "2", "2" * 64, "zstd", (patch,)))
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_bytes_in_place_of_an_incremental_break_the_store(tmp_path, content):
+    store = Store(tmp_path / "store")
+    incremental(store)
+    (path,) = (tmp_path / "store/incrementals").rglob("*.json")
+    path.chmod(0o644)
+    path.write_bytes(content)
+    assert store.inspect().incrementals == ()
