@@ -106,12 +106,13 @@ def observe(work: Workspace, sight: Sight) -> Observed:
 
 def _dormant(state: State, profiles: Mapping[str, Profile], choice: Choice) -> frozenset[tuple[str, str]]:
     """Give what clients have, as last seen, that didn't answer or weren't chosen: it won't change in this run."""
-    asleep = {
-        fingerprint
-        for name, group, labels, fingerprint, error in state.rows()
-        if fingerprint
-        if error or (choice.pattern is not None and not choice.takes(name, group, json.loads(labels)))
-    }
+    asleep = state.silent()
+    if choice.pattern is not None:
+        asleep |= {
+            fingerprint
+            for name, group, labels, fingerprint, _error in state.rows()
+            if fingerprint and not choice.takes(name, group, json.loads(labels))
+        }
     found = (profiles[fingerprint] for fingerprint in asleep if fingerprint in profiles)
     return frozenset((entry.component, entry.digest) for profile in found for entry in profile.installed)
 

@@ -106,6 +106,12 @@ class Fleet(Part):
             finally:
                 cursor.close()
 
+    def silent(self) -> set[str]:
+        """Give the fingerprints of profiles that some client had before it stopped answering."""
+        wanted = select(CLIENTS.c.fingerprint).where(CLIENTS.c.gone_at.is_(None), CLIENTS.c.error != "").distinct()
+        with self._read() as connection:
+            return {fingerprint for fingerprint in connection.scalars(wanted) if fingerprint}
+
     def profiles(self) -> dict[str, Profile]:
         """Give the profiles that clients have, by fingerprint."""
         used = select(CLIENTS.c.fingerprint).where(CLIENTS.c.gone_at.is_(None)).distinct()
