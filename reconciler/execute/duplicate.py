@@ -21,10 +21,10 @@ from reconciler.execute.download import fetch, find_release
 from reconciler.execute.patchwork import Draft, Job, Made, Recipe, draft, make_patches
 from reconciler.model.delta import CLEARLY, NOT_SMALLER, Incremental, Patch, compose
 from reconciler.model.report import JournalEntry
-from reconciler.present.words import size_text
+from reconciler.present.words import count_text, size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from reconciler.execute.tally import Tally
     from reconciler.model.delta import Chain
@@ -156,18 +156,18 @@ class _Making:
         return bool(self.failure) or len(self.patches) == len(self.draft.jobs)
 
 
-def generate_all(plan: Plan, work: Workspace, tally: Tally) -> set[str]:
-    """Make all incrementals of a plan; give the components of which that failed for one.
+def generate_all(orders: Sequence[Generate], work: Workspace, tally: Tally) -> set[str]:
+    """Make incrementals to releases that are held; give the components of which that failed for one.
 
     Raises:
         StateError: the journal can't be written.
     """
-    if not plan.generates or work.means.stop.is_set():
+    if not orders or work.means.stop.is_set():
         return set()
-    work.means.emit("generate_started", f"making {len(plan.generates)} incrementals", incrementals=len(plan.generates))
+    work.means.emit("generate_started", f"making {count_text(len(orders), 'incremental')}", incrementals=len(orders))
     failed: set[str] = set()
     with tempfile.TemporaryDirectory(dir=_work_folder(work), prefix=_PREFIX) as folder:
-        makings, jobs = _prepare(plan, work, Path(folder))
+        makings, jobs = _prepare(orders, work, Path(folder))
         by_patch = {path: making for making in makings for path in making.draft.files}
         for making in makings:
             if making.finished:
@@ -192,16 +192,17 @@ def _work_folder(work: Workspace) -> Path:
     return folder
 
 
-def _prepare(plan: Plan, work: Workspace, folder: Path) -> tuple[list[_Making], list[Job]]:
+def _prepare(orders: Sequence[Generate], work: Workspace, folder: Path) -> tuple[list[_Making], list[Job]]:
     """Work out which patches are to be made; files that can't be looked at fail their incremental only."""
     held = {(release.component, release.digest): release for release in work.store.inspect().releases}
     makings = []
-    for number, order in enumerate(plan.generates):
+    for number, order in enumerate(orders):
         goal = held.get((order.component, order.to_digest))
         before = held.get((order.component, order.from_digest)) if order.from_digest else None
-        if goal is None or (order.from_digest and before is None):
-            missing = order.to if goal is None else order.previous
-            makings.append(_Making(order, NOTHING, failure=f"the store doesn't hold {missing}"))
+        if goal is None:
+            continue
+        if order.from_digest and before is None:
+            makings.append(_Making(order, NOTHING, failure=f"the store doesn't hold {order.previous}"))
             continue
         place = folder / str(number)
         place.mkdir()

@@ -1,5 +1,6 @@
 """Carries a plan out, exactly as it stands: download, merge, generate, then each client with all of its changes, prune.
 
+* Incrementals that no client waits for are made when all clients are done.
 * A download that fails costs its own deploys only; a client that fails costs no other client.
 * Each outcome is in the journal before the next is waited for.
 * Once the run is stopped no new work begins; what is under way ends cleanly and is counted.
@@ -17,6 +18,7 @@ from reconciler.execute.download import download_all, find_release
 from reconciler.execute.duplicate import generate_all, merge_all, prune_all
 from reconciler.execute.outcome import is_complete
 from reconciler.execute.tally import Tally
+from reconciler.model.delta import incremental_name
 from reconciler.model.report import JournalEntry
 from reconciler.present.document import report_document
 from reconciler.present.words import count_text
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.execute.deploy import Result
-    from reconciler.model.plan import Deploy, Plan
+    from reconciler.model.plan import Deploy, Generate, Plan
     from reconciler.model.report import Report
     from reconciler.workspace import Workspace
 
@@ -92,11 +94,24 @@ def carry_out(plan: Plan, work: Workspace, *, forks: int) -> Report:
     _count_unknown(plan, work, tally)
     download_all(plan, work, tally)
     merge_all(plan, work, tally)
-    failed = generate_all(plan, work, tally)
+    now, later = _generates(plan)
+    failed = generate_all(now, work, tally)
     _deploy_all(plan, work, forks, tally)
+    failed |= generate_all(later, work, tally)
     prune_all(plan, work, tally, failed)
     interrupted = work.means.stop.is_set()
     return tally.report(work.means.run_id, plan, started, work.means.clock(), interrupted=interrupted)
+
+
+def _generates(plan: Plan) -> tuple[list[Generate], list[Generate]]:
+    """Give the incrementals that clients wait for, and those that are for others, later."""
+    wanted = {(deploy.component, deploy.platform, name) for deploy in plan.deploys for name in deploy.path}
+    now: list[Generate] = []
+    later: list[Generate] = []
+    for order in plan.generates:
+        name = incremental_name(order.previous, order.to, order.codec)
+        (now if (order.component, order.platform, name) in wanted else later).append(order)
+    return now, later
 
 
 def _count_unknown(plan: Plan, work: Workspace, tally: Tally) -> None:
@@ -117,7 +132,7 @@ def _count_unknown(plan: Plan, work: Workspace, tally: Tally) -> None:
 
 def _deploy_all(plan: Plan, work: Workspace, forks: int, tally: Tally) -> None:
     tasks = list(_tasks(plan, work))
-    if tasks:
+    if tasks and not work.means.stop.is_set():
         work.means.emit("deploy_started", f"changing {count_text(len(tasks), 'client')}", clients=len(tasks))
     deployer = Deployer(work.spec, plan.basis, work.reach, work.store)
     attempted: Counter[str] = Counter()
