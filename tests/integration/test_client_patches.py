@@ -96,11 +96,23 @@ def test_a_patch_that_would_write_more_than_its_result_is_cut_off(machine, name)
     assert machine.leftovers() == []
 
 
-def test_a_bsdiff_patch_that_makes_a_longer_file_stops_at_the_size_that_was_announced(machine):
-    long = NEW * 20
-    old = machine.install("rules", "1", {"a": OLD})
-    wrong = machine.release("rules", "2", {"a": NEW})
-    patch = machine.hop("bsdiff", OLD, long)
+def test_a_bspatch_that_writes_on_stops_at_the_size_that_was_announced(machine, monkeypatch):
+    tools, log = machine.folder / "tools", machine.folder / "log"
+    tools.mkdir()
+    tool = tools / "bspatch"
+    tool.write_text(f'#!/bin/sh\nhead -c 10000000 /dev/zero >"$2"\nstat -c %s "$2" >>{log}\n')
+    tool.chmod(0o755)
+    old, new = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "2", {"a": NEW})
+    way = patched(old, new, "a", "a", machine.hop("bsdiff", OLD, NEW))
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    assert machine.deploy(way)[0].status == "unpatched"
+    assert 0 < int(log.read_text()) < len(NEW) + 1024
+    assert machine.current("rules") == {"a": OLD}
+
+
+def test_a_bsdiff_patch_for_a_longer_file_is_refused(machine):
+    old, wrong = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "2", {"a": NEW})
+    patch = machine.hop("bsdiff", OLD, NEW * 20)
     way = patched(old, wrong, "a", "a", machine.hop("bsdiff", OLD, NEW, machine.content[patch.sha256]))
     assert machine.deploy(way)[0].status == "unpatched"
     assert machine.current("rules") == {"a": OLD}
@@ -123,6 +135,33 @@ def test_without_room_for_the_result_nothing_is_written(small_disk):
     old, new = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "2", {"a": NEW * 3})
     (outcome,) = machine.deploy(patched(old, new, "a", "a", machine.hop("zstd", OLD, NEW * 3)))
     assert (outcome.status, "not enough disk" in outcome.message) == ("failed", True)
+
+
+def test_room_for_the_patch_counts_too(small_disk):
+    machine = Machine(small_disk)
+    new = os.urandom(400_000)
+    old, release = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "2", {"a": new})
+    hop = machine.hop("zstd", OLD, new)
+    (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free - len(new) - hop.size // 2))
+    (outcome,) = machine.deploy(patched(old, release, "a", "a", hop))
+    assert (outcome.status, "not enough disk" in outcome.message) == ("failed", True)
+
+
+def test_a_chain_that_memory_has_no_room_for_is_answered(machine, monkeypatch):
+    tools = machine.folder / "tools"
+    tools.mkdir()
+    (tools / "df").write_text(
+        '#!/bin/sh\ncase "$*" in *" /dev/shm") echo "shm 100 90 10 90% /dev/shm"; exit ;; esac\n'
+        f'exec {shutil.which("df")} "$@"\n'
+    )
+    (tools / "df").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    old, new = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "3", {"a": NEWER})
+    hops = machine.hop("zstd", OLD, NEW), machine.hop("zstd", NEW, NEWER)
+    (outcome,) = machine.deploy(patched(old, new, "a", "a", *hops))
+    assert (outcome.status, "more room in /dev/shm" in outcome.message) == ("unpatched", True)
+    assert machine.current("rules") == {"a": OLD}
+    assert ours_in_memory() == []
 
 
 def test_a_patched_request_that_is_cut_short_anywhere_changes_nothing(machine):
@@ -212,7 +251,8 @@ def test_killed_at_any_moment_a_patched_client_has_one_whole_version(tmp_path):
     for name in KILLERS:
         tool = shutil.which(name)
         (traps / name).write_text(
-            f"#!/bin/sh\nn=$(/bin/cat {tmp_path}/count); n=$((n - 1)); echo $n >{tmp_path}/count\n"
+            f"#!/bin/sh\nuntil /bin/mkdir {tmp_path}/mutex 2>/dev/null; do :; done\n"  # a pipeline counts at once
+            f"n=$(/bin/cat {tmp_path}/count); n=$((n - 1)); echo $n >{tmp_path}/count; /bin/rmdir {tmp_path}/mutex\n"
             f'[ $n -ne 0 ] || kill -9 $TRAP_PID\n{tool} "$@"\n'
         )
         (traps / name).chmod(0o755)
