@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import time
 
 import pytest
@@ -187,6 +188,7 @@ def test_a_full_that_the_disk_lost_is_merged_again(fleet):
     digest = hashlib.sha256(CONTENT[2]).hexdigest()
     (lost,) = [path for path in stored(fleet) if digest in str(path).replace("/", "")]
     lost.unlink()
+    subprocess.run(["chmod", "-R", "u+w", fleet.root("c1")], check=True)  # versions are read-only
     shutil.rmtree(fleet.root("c1"))
     report = applied(fleet)
     assert (report["merged"], report["bytes_received"]) == (1, 0)
