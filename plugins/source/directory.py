@@ -47,6 +47,7 @@ from ._tree import Stamp, Tree, TreeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from reconciler.contracts import Context
     from reconciler.model.delta import Incremental, Patch
@@ -144,35 +145,30 @@ class Directory:
         self._memory.save()
         return SourceReport(self._name, tuple(found), tuple(problems), incrementals=tuple(incrementals))
 
-    @contextmanager
-    def open(self, release: Release, file: ReleaseFile) -> Iterator[BinaryIO]:
+    def open(self, release: Release, file: ReleaseFile) -> AbstractContextManager[BinaryIO]:
         """Open one file of a release that `releases` listed, now or in an earlier run.
 
         Raises:
             SourceError: the file can't be read.
         """
-        tree = self._tree()
-        folder = f"{release.component}/{release.version}"
-        own = f"{folder}@{release.platform}"
-        try:
-            stream = tree.open(f"{own if tree.has(own) else folder}/{file.name}")
-        except TreeError as error:
-            raise SourceError(str(error)) from error
-        with stream:
-            yield stream
+        return self._open(f"{release.component}/{release.version}", release.platform, file.name)
 
-    @contextmanager
-    def open_patch(self, incremental: Incremental, patch: Patch) -> Iterator[BinaryIO]:
+    def open_patch(self, incremental: Incremental, patch: Patch) -> AbstractContextManager[BinaryIO]:
         """Open one patch of an incremental that `releases` listed, now or in an earlier run.
 
         Raises:
             SourceError: the patch can't be read.
         """
-        tree = self._tree()
         folder = f"{incremental.component}/{INCREMENTALS}/{incremental.from_version}..{incremental.to_version}"
-        own = f"{folder}@{incremental.platform}"
+        return self._open(folder, incremental.platform, f"{patch.name}.{patch.codec}")
+
+    @contextmanager
+    def _open(self, folder: str, platform: str, name: str) -> Iterator[BinaryIO]:
+        """Open a file of a folder, or of the one beside it that is the platform's own."""
+        tree = self._tree()
+        own = f"{folder}@{platform}"
         try:
-            stream = tree.open(f"{own if tree.has(own) else folder}/{patch.name}.{patch.codec}")
+            stream = tree.open(f"{own if tree.has(own) else folder}/{name}")
         except TreeError as error:
             raise SourceError(str(error)) from error
         with stream:

@@ -40,6 +40,12 @@ def client_script(operation: str = "") -> bytes:
     return b"\n".join(folder.joinpath(name).read_bytes() for name in names if _is_needed(name, operation))
 
 
+@cache
+def _script_digest() -> str:
+    """Give the first 160 bits of the script's SHA-256."""
+    return hashlib.sha256(client_script()).hexdigest()[:40]
+
+
 def _is_needed(name: str, operation: str) -> bool:
     """Say whether an operation needs a part: looking needs none of those that change something (40 to 80)."""
     return operation != "facts" or not "40" <= name[:2] <= "80"
@@ -59,7 +65,7 @@ class ShellSession:
     ) -> None:
         """Take the pipe; `shell` is the command on the client that is a POSIX shell."""
         self._pipe = pipe
-        self._fixed = bool(become and become.command)
+        self._fixed = f"exec sudo -n -- {shlex.quote(become.command)}" if become and become.command else ""
         self._shell = shell
         self._become = become
         self._kept = False
@@ -70,7 +76,7 @@ class ShellSession:
         """Look at the client in one round trip, two where it has no copy of the script; see `contracts.Session`."""
         request = facts_request(install_root, verify=verify)
         if self._fixed:
-            return read_facts(self._run(_fixed(self._become), [request], self._facts_timeout))
+            return read_facts(self._run(self._fixed, [request], self._facts_timeout))
         done = self._run(self._short(install_root), [request], self._facts_timeout)
         self._kept = not lacks_script(done)
         if not self._kept:
@@ -91,7 +97,7 @@ class ShellSession:
     def _deploy(self, request: DeployRequest, content: Callable[[str], AbstractContextManager[BinaryIO]]) -> Completed:
         pieces = deploy_request(request, content)
         if self._fixed:
-            return self._run(_fixed(self._become), pieces, self._deploy_timeout)
+            return self._run(self._fixed, pieces, self._deploy_timeout)
         if self._kept:
             done = self._run(self._short(request.install_root), pieces, self._deploy_timeout)
             if not lacks_script(done):
@@ -115,19 +121,13 @@ class ShellSession:
         It goes with every request, so it is kept short; 160 bits of the digest are more than anybody can match.
         """
         copy = shlex.quote(f"{install_root}/.updoser/script")
-        digest = hashlib.sha256(client_script()).hexdigest()[:40]
         return self._command(
-            f'own=$(cat {copy});case $(printf "%s\\n" "$own"|sha256sum) in {digest}*)eval "$own";;'
+            f'own=$(cat {copy});case $(printf "%s\\n" "$own"|sha256sum) in {_script_digest()}*)eval "$own";;'
             f"*)exit {NO_SCRIPT};esac"
         )
 
     def _command(self, text: str) -> str:
         return f"exec {'sudo -n -- ' if self._become else ''}{self._shell} -c {shlex.quote(text)}"
-
-
-def _fixed(become: Become | None) -> str:
-    """Give the command that runs the one wrapper that sudoers allows."""
-    return f"exec sudo -n -- {shlex.quote(become.command if become else '')}"
 
 
 def shell_session(pipe: Pipe, *, shell: str = "sh", become: Become | None = None) -> ShellSession:

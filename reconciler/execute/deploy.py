@@ -131,6 +131,7 @@ class Deployer:
         self._store = store
         self._lock = Lock()
         self._failures: Counter[tuple[str, str, str]] = Counter()
+        self._proven: set[tuple[str, str, str]] = set()
 
     def __call__(self, task: Task) -> Result:
         """Change one client; errors are part of the result."""
@@ -167,13 +168,18 @@ class Deployer:
 
     def _is_distrusted(self, step: Step) -> bool:
         with self._lock:
-            return bool(step.patched) and self._failures[_way(step)] >= DISTRUST
+            way = _way(step)
+            return bool(step.patched) and way not in self._proven and self._failures[way] >= DISTRUST
 
     def _learn(self, step: Step, outcome: Outcome) -> None:
         """Remember how incrementals fare; one that worked once is trusted from then on."""
-        if step.patched and outcome.status in {"changed", "unpatched"}:
-            with self._lock:
-                self._failures[_way(step)] += 1 if outcome.status == "unpatched" else -(10**9)
+        if not step.patched:
+            return
+        with self._lock:
+            if outcome.status == "changed":
+                self._proven.add(_way(step))
+            elif outcome.status == "unpatched":
+                self._failures[_way(step)] += 1
 
     def _send(self, client: Client, steps: tuple[Step, ...], session: Session) -> DeployReport:
         request = DeployRequest(

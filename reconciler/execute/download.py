@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from reconciler.errors import StalePlanError, StoreError, UpdoserError
+from reconciler.execute.journal import note
 from reconciler.model.delta import incremental_name
-from reconciler.model.report import JournalEntry
 from reconciler.present.words import size_text
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from reconciler.execute.tally import Tally
     from reconciler.model.delta import Incremental, Patch
     from reconciler.model.plan import Download, Merge, Plan
-    from reconciler.model.release import Release, ReleaseFile
+    from reconciler.model.release import Release, ReleaseFile, SourceReport
     from reconciler.storage.state import State
     from reconciler.storage.store import Store
     from reconciler.workspace import Workspace
@@ -27,7 +28,7 @@ TRIES = 2
 """A file that came damaged is asked for once more: damage on the way is rare and not lasting."""
 
 
-def download_all(plan: Plan, work: Workspace, tally: Tally) -> None:
+def download_all(plan: Plan, offers: Offers, work: Workspace, tally: Tally) -> None:
     """Carry the downloads of a plan out, one after the other; one that fails doesn't stop the others.
 
     Raises:
@@ -49,63 +50,70 @@ def download_all(plan: Plan, work: Workspace, tally: Tally) -> None:
         failure = ""
         try:
             source = work.plugins.source(sources[download.source])
-            tally.downloaded(_fetch(download, source, work))
+            tally.downloaded(_fetch(download, source, offers, work))
         except UpdoserError as error:
             failure = error.brief
             tally.download_failed(download.component, failure)
-        work.state.journal(
-            work.means.run_id,
-            [
-                JournalEntry(
-                    client="",
-                    group="",
-                    component=download.component,
-                    from_version=download.previous,
-                    to_version=download.to,
-                    outcome="failed" if failure else "changed",
-                    message=failure,
-                    bytes=download.bytes,
-                    at=work.means.clock(),
-                )
-            ],
-        )
+        note(download, work, failure, size=download.bytes)
         level = "error" if failure else "info"
         work.means.emit("download_finished", f"{label}: {failure or 'held'}", level=level, **fields)
 
 
-def _fetch(download: Download, source: Source, work: Workspace) -> int:
+def _fetch(download: Download, source: Source, offers: Offers, work: Workspace) -> int:
     gone = StalePlanError(f"source {download.source} doesn't offer the planned bytes any more")
     if download.kind != "full":
-        incremental = find_incremental(download, work.state)
+        incremental = offers.incremental(download)
         if incremental is None:
             raise gone
         return fetch_incremental(incremental, source, work.store)
-    release = find_release(download, work.state)
+    release = offers.release(download)
     if release is None:
         raise gone
     return fetch(release, source, work.store, work.means.stop)
 
 
-def find_release(change: Download | Merge, state: State) -> Release | None:
-    """Give the full that a change means, if its source still offers those bytes."""
-    wanted = change.component, change.platform, change.to, change.to_digest
-    for report, _last_success in state.source_reports():
-        if report.source == change.source:
-            for release in report.releases:
-                if (release.component, release.platform, release.version, release.digest) == wanted:
-                    return release
-    return None
+class Offers:
+    """What sources offered when they were last asked, by what changes name; read from the state once, when asked for.
 
+    Raises, at the first question:
+        StateError: the state can't be read.
+    """
 
-def find_incremental(download: Download, state: State) -> Incremental | None:
-    """Give the incremental that a download means, if its source still offers it."""
-    name = incremental_name(download.previous, download.to, download.kind)
-    for report, _last_success in state.source_reports():
-        if report.source == download.source:
-            for entry in report.incrementals:
-                if (entry.component, entry.platform, entry.name) == (download.component, download.platform, name):
-                    return entry if entry.to_digest == download.to_digest else None
-    return None
+    def __init__(self, state: State) -> None:
+        """Read nothing yet."""
+        self._state = state
+
+    @cached_property
+    def _releases(self) -> dict[tuple[str, ...], Release]:
+        return {
+            (report.source, release.component, release.platform, release.version, release.digest): release
+            for report in self._reports
+            for release in report.releases
+        }
+
+    @cached_property
+    def _incrementals(self) -> dict[tuple[str, ...], Incremental]:
+        return {
+            (report.source, entry.component, entry.platform, entry.name, entry.to_digest): entry
+            for report in self._reports
+            for entry in report.incrementals
+        }
+
+    @cached_property
+    def _reports(self) -> list[SourceReport]:
+        return [report for report, _last_success in self._state.source_reports()]
+
+    def release(self, change: Download | Merge) -> Release | None:
+        """Give the full that a change means, if its source still offers those bytes."""
+        key = change.source, change.component, change.platform, change.to, change.to_digest
+        return self._releases.get(key)
+
+    def incremental(self, download: Download) -> Incremental | None:
+        """Give the incremental that a download means, if its source still offers it."""
+        name = incremental_name(download.previous, download.to, download.kind)
+        return self._incrementals.get(
+            (download.source, download.component, download.platform, name, download.to_digest)
+        )
 
 
 def fetch_incremental(incremental: Incremental, source: Source, store: Store) -> int:

@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.errors import PatchError, StalePlanError, StoreError, UpdoserError
-from reconciler.execute.download import fetch, find_release
+from reconciler.execute.download import fetch
+from reconciler.execute.journal import note
 from reconciler.execute.patchwork import Draft, Job, Made, Recipe, draft, make_patches
-from reconciler.model.delta import CLEARLY, NOT_SMALLER, Incremental, Patch, compose
-from reconciler.model.report import JournalEntry
+from reconciler.model.delta import CLEARLY, NOT_SMALLER, Incremental, Patch, compose, incremental_name
 from reconciler.present.words import count_text, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from reconciler.execute.download import Offers
     from reconciler.execute.tally import Tally
     from reconciler.model.delta import Chain
     from reconciler.model.plan import Generate, Merge, Plan, Prune
@@ -38,7 +39,7 @@ Key = tuple[str, str, str]
 """Component, platform, and the name of an incremental or the digest of a full."""
 
 
-def merge_all(plan: Plan, work: Workspace, tally: Tally) -> None:
+def merge_all(plan: Plan, offers: Offers, work: Workspace, tally: Tally) -> None:
     """Carry the merges of a plan out; one that fails falls back to its full, and never stops the others.
 
     Raises:
@@ -49,12 +50,12 @@ def merge_all(plan: Plan, work: Workspace, tally: Tally) -> None:
             return
         label = f"{merge.component} {merge.to}"
         try:
-            received = _merge(merge, work)
+            received = _merge(merge, offers, work)
         except (PatchError, StoreError, ValueError) as error:
             why = error.message if isinstance(error, UpdoserError) else str(error)
             work.means.emit("warning", f"{label}: the merge failed, the full is downloaded: {why}", level="warning")
             _discard(merge, work)
-            _fall_back(merge, work, tally)
+            _fall_back(merge, offers, work, tally)
             continue
         except UpdoserError as error:
             _note(merge, work, tally, error.brief)
@@ -63,10 +64,10 @@ def merge_all(plan: Plan, work: Workspace, tally: Tally) -> None:
         _note(merge, work, tally, "")
 
 
-def _merge(merge: Merge, work: Workspace) -> int:
+def _merge(merge: Merge, offers: Offers, work: Workspace) -> int:
     """Make a release of one that is held; give the size of the incrementals."""
     inspection = work.store.inspect()
-    goal = find_release(merge, work.state)
+    goal = offers.release(merge)
     before = next((release for release in inspection.releases if release.digest == merge.from_digest), None)
     path = _path(merge, inspection.incrementals)
     if goal is None:
@@ -115,10 +116,10 @@ def _discard(merge: Merge, work: Workspace) -> None:
         work.store.remove_incremental(entry)
 
 
-def _fall_back(merge: Merge, work: Workspace, tally: Tally) -> None:
+def _fall_back(merge: Merge, offers: Offers, work: Workspace, tally: Tally) -> None:
     """Download the full in place of a merge, within the bytes that the plan allows."""
     try:
-        goal = find_release(merge, work.state)
+        goal = offers.release(merge)
         source = next((source for source in work.spec.sources if source.name == merge.source), None)
         if goal is None or source is None:
             raise StalePlanError(f"source {merge.source or '(none)'} doesn't offer the full")
@@ -133,7 +134,7 @@ def _fall_back(merge: Merge, work: Workspace, tally: Tally) -> None:
 def _note(merge: Merge, work: Workspace, tally: Tally, failure: str, done: str = "merged") -> None:
     if failure:
         tally.download_failed(merge.component, failure)
-    _journal(work, merge.component, merge.previous, merge.to, failure, done, 0)
+    note(merge, work, failure, done=done)
     what = failure or done
     level = "error" if failure else "info"
     work.means.emit("merge_finished", f"{merge.component} {merge.to}: {what}", level=level, component=merge.component)
@@ -246,7 +247,7 @@ def _finish(making: _Making, work: Workspace, tally: Tally, failed: set[str]) ->
     if failure:
         failed.add(order.component)
         tally.download_failed(order.component, f"no incremental from {order.previous or 'nothing'}: {failure}")
-    _journal(work, order.component, order.previous, order.to, failure, done, size)
+    note(order, work, failure, done=done, size=size)
     level = "error" if failure else "info"
     label = f"{order.component} {order.previous}{' -> ' if order.previous else ''}{order.to}"
     work.means.emit("generate_finished", f"{label}: {failure or done}", level=level, component=order.component)
@@ -294,7 +295,7 @@ def prune_all(plan: Plan, work: Workspace, tally: Tally, failed: set[str]) -> No
         if not failure:
             tally.pruned()
         what = "full pruned" if prune.kind == "full" else f"{prune.kind} incremental pruned"
-        _journal(work, prune.component, prune.previous, prune.to, failure, what, 0)
+        note(prune, work, failure, done=what)
     _tidy(work)
 
 
@@ -320,25 +321,10 @@ def _prune(
             if release is not None:
                 work.store.remove(release)
         else:
-            name = f"{prune.previous}..{prune.to}/{prune.kind}"
+            name = incremental_name(prune.previous, prune.to, prune.kind)
             entry = incrementals.get((prune.component, prune.platform, name))
             if entry is not None:
                 work.store.remove_incremental(entry)
     except StoreError as error:
         return error.brief
     return ""
-
-
-def _journal(work: Workspace, component: str, before: str, after: str, failure: str, done: str, size: int) -> None:
-    entry = JournalEntry(
-        client="",
-        group="",
-        component=component,
-        from_version=before,
-        to_version=after,
-        outcome="failed" if failure else "changed",
-        message=failure or done,
-        bytes=size,
-        at=work.means.clock(),
-    )
-    work.state.journal(work.means.run_id, [entry])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import ClientError, OtherControllerError, ProtocolError, StalePlanError
 from reconciler.execute.deploy import Deployer, Stepper, Task, profile_after
-from reconciler.execute.download import download_all, find_release
+from reconciler.execute.download import Offers, download_all
 from reconciler.execute.duplicate import generate_all, merge_all, prune_all
 from reconciler.execute.outcome import is_complete
 from reconciler.execute.tally import Tally
@@ -68,8 +68,9 @@ def check_releases(plan: Plan, work: Workspace) -> None:
         StalePlanError: a TO digest can't be had.
     """
     available = {release.digest for release in work.store.inspect().releases}
+    offers = Offers(work.state)
     for change in plan.arriving:
-        if change.to_digest not in available and find_release(change, work.state) is None:
+        if change.to_digest not in available and offers.release(change) is None:
             raise StalePlanError(
                 f"{change.component} {change.to}: source {change.source} doesn't offer the planned bytes now",
                 hint="make a new plan",
@@ -92,8 +93,9 @@ def carry_out(plan: Plan, work: Workspace, *, forks: int) -> Report:
     started = work.means.clock()
     tally = Tally(work.spec.groups)
     _count_unknown(plan, work, tally)
-    download_all(plan, work, tally)
-    merge_all(plan, work, tally)
+    offers = Offers(work.state)
+    download_all(plan, offers, work, tally)
+    merge_all(plan, offers, work, tally)
     now, later = _generates(plan)
     failed = generate_all(now, work, tally)
     _deploy_all(plan, work, forks, tally)

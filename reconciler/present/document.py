@@ -13,6 +13,7 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.delta import incremental_name
 from reconciler.model.plan import Deploy, Download, Finding, Generate, Merge, Plan, Prune
 from reconciler.model.report import RECAP
 
@@ -85,7 +86,12 @@ def _merging(plan: Plan) -> int:
     return sum(
         download.bytes
         for download in plan.downloads
-        if (download.component, download.platform, f"{download.previous}..{download.to}/{download.kind}") in paths
+        if (
+            download.component,
+            download.platform,
+            incremental_name(download.previous, download.to, download.kind),
+        )
+        in paths
     )
 
 
