@@ -8,6 +8,7 @@ import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,8 @@ def at_work(desk: Desk) -> Iterator[Workspace]:
         if desk.no_exec:  # nothing that such a spec names is written to
             state = stack.enter_context(scratch_state(loaded.spec.server.state, utc_now))
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="updoser-")))
-        means = Means(run_id, utc_now, _secrets(desk, loaded.spec), log, stop, folder)
+        public = partial(resolve, base=loaded.spec.base, environ=os.environ)
+        means = Means(run_id, utc_now, _secrets(desk, loaded.spec), log, stop, public, folder)
         work = stack.enter_context(open_workspace(loaded.spec, means, state=state))
         yield replace(work, notes=loaded.notes)
 

@@ -22,7 +22,7 @@ from reconciler.execute.outcome import verdict_error
 from reconciler.execute.releases import add_release
 from reconciler.model.delta import NOT_SMALLER
 from reconciler.observe.doctor import examine
-from reconciler.observe.observed import Sight, observe, refresh_lists
+from reconciler.observe.observed import Sight, known_reports, observe, refresh_lists
 from reconciler.planner.planner import Wanted, make_plan
 from reconciler.planner.status import Allowance, make_status, source_statuses
 from reconciler.planner.thresholds import breaches
@@ -102,6 +102,7 @@ def plan(desk: Desk, options: PlanOptions) -> int:
         desk.terminal.result(render_plan(document, desk.form, names=options.names))
         if options.names and desk.form == "text":
             desk.terminal.result(_spec_changes(work))
+        _check_absent(work, options.sight)
     return CHANGES_DUE if options.detailed and (made.drift or not made.empty) else 0
 
 
@@ -121,10 +122,19 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
         report = run_plan(made, work, forks=options.planning.sight.forks)
         if desk.form != "text" or not made.empty or report.failed or report.unreachable:
             desk.terminal.result(render(report_document(report), desk.form, report_text))
-    error = verdict_error(report, max_unreachable=options.max_unreachable)
-    if error is not None:
-        raise error
+        error = verdict_error(report, max_unreachable=options.max_unreachable)
+        if error is not None:
+            raise error
+        _check_absent(work, options.planning.sight)
     return 0
+
+
+def _check_absent(work: Workspace, sight: Sight) -> None:
+    """Fail when a source couldn't be read that the spec wants to be there; all else is done by then."""
+    strict = {source.name for source in work.spec.sources if source.absent_is_error} if sight.refresh else set()
+    absent = [report.source for report in known_reports(work) if report.error and report.source in strict]
+    if absent:
+        raise OutcomeError(f"can't be read, and `when_absent` says `error`: {', '.join(absent)}")
 
 
 def _accepted_plan(work: Workspace, file: Path, options: PlanOptions) -> Plan | None:
@@ -151,7 +161,7 @@ def _make_plan(work: Workspace, options: PlanOptions) -> Plan:
         name: wanted for name, wanted in work.spec.components.items() if not options.targets or name in options.targets
     }
     partial = bool(options.targets or options.sight.limit)
-    wanted = Wanted(components, work.spec.groups, partial, work.spec.duplication)
+    wanted = Wanted(components, work.spec.groups, partial, work.spec.duplication, work.spec.repository)
     observed = observe(work, options.sight)
     now = work.means.clock()
     return make_plan(wanted, observed, plan_id=new_id(now), now=now)

@@ -10,16 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, runtime_checkable
 
+from reconciler.errors import NetworkError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from datetime import datetime
     from logging import Logger
     from pathlib import Path
+    from socket import socket
     from threading import Event
 
     from reconciler.model.client import Client, DeployReport, DeployRequest, Facts, InventoryEntry
     from reconciler.model.delta import CodecTraits, Incremental, Patch
+    from reconciler.model.network import Proxy
     from reconciler.model.release import Component, Release, ReleaseFile, SourceReport
     from reconciler.model.spec import SecretRef
 
@@ -68,12 +72,33 @@ class ShellFactory(Protocol):
         """Give the session that speaks the client protocol over `pipe`."""
 
 
+class Dial(Protocol):
+    """Opens TCP connections."""
+
+    def __call__(
+        self, host: str, port: int, *, proxy: Proxy | None = None, family: str = "any", timeout: float = 10.0
+    ) -> socket:
+        """Connect to a host, through `proxy` unless that isn't for it; all of that within `timeout` seconds.
+
+        `family` is `ipv4`, `ipv6` or `any`; behind a proxy it restricts how the proxy is reached.
+
+        Raises:
+            NetworkError: there is no way, or nobody answers.
+            SecretError: the proxy's credentials can't be resolved.
+        """
+
+
+def _no_dial(host: str, port: int, **_options: object) -> socket:
+    raise NetworkError(f"{host}:{port} can't be reached: this context has no network")
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a plugin gets beside its options: everything that it needs from outside, and nothing else.
 
     `base` is the folder that relative paths start from, `work` a folder for the plugin's own files (it exists), `clock`
-    gives the time in UTC, `secret` resolves a reference to its value or raises SecretError.
+    gives the time in UTC, `secret` resolves a reference to its value or raises SecretError. `dial` opens connections;
+    `proxy` is the one that the spec names for this source or group.
     """
 
     base: Path
@@ -82,6 +107,8 @@ class Context:
     secret: Callable[[SecretRef], str]
     log: Logger
     shell: ShellFactory
+    dial: Dial = _no_dial
+    proxy: Proxy | None = None
 
 
 @runtime_checkable
@@ -97,6 +124,8 @@ class Source(Protocol):
 
     def open(self, release: Release, file: ReleaseFile) -> AbstractContextManager[BinaryIO]:
         """Open one file of a release that `releases` listed. The reader verifies size and digest; the source needn't.
+
+        Where the stream is seekable, a reader that has the beginning already seeks behind it before it reads.
 
         Raises:
             SourceError: the file can't be read.

@@ -10,7 +10,9 @@
     │   └── InventoryShrankError     5   an inventory lost more clients than allowed
     ├── PluginError                  1   a plugin can't be found, loaded or configured
     ├── SecretError                  1   a secret reference can't be resolved
+    ├── NetworkError                 1   a connection can't be made, or broke
     ├── SourceError                  1   a source can't be read or broke its promise
+    ├── RepositoryError              1   what is published can't be read, signed or written
     ├── InventoryError               1   an inventory can't be read
     ├── StoreError                   1   the store can't be read or written, or a file is damaged
     ├── PatchError                   1   a patch can't be made, or isn't what it should be
@@ -36,6 +38,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
 
 class UpdoserError(Exception):
@@ -137,8 +140,23 @@ class SecretError(UpdoserError):
     """A secret reference can't be resolved."""
 
 
+class NetworkError(UpdoserError):
+    """A connection can't be made, or broke."""
+
+
 class SourceError(UpdoserError):
-    """A source can't be read or broke its promise."""
+    """A source can't be read or broke its promise.
+
+    `cooldown_until` is the time before which it doesn't want to be asked again.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", cooldown_until: datetime | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.cooldown_until = cooldown_until
+
+
+class RepositoryError(UpdoserError):
+    """What is published can't be read, signed or written."""
 
 
 class InventoryError(UpdoserError):

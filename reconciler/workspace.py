@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from threading import Event, Lock
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from reconciler import plugin_loader
 from reconciler.client.reach import Reach
@@ -14,6 +15,7 @@ from reconciler.contracts import Context
 from reconciler.errors import UpdoserError
 from reconciler.model.delta import PACKER
 from reconciler.model.spec import PluginConfig
+from reconciler.storage.repository import Repository
 from reconciler.storage.state import State
 from reconciler.storage.store import Store
 
@@ -21,10 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
     from pathlib import Path
+    from socket import socket
 
     from reconciler.contracts import Codec, Executor, Inventory, Session, Source, Transport
     from reconciler.model.delta import CodecTraits
     from reconciler.model.events import Emit
+    from reconciler.model.network import Proxy
     from reconciler.model.spec import GroupSpec, SecretRef, SourceSpec, Spec
 
 _EXECUTOR = PluginConfig("executor", "threads")
@@ -34,8 +38,9 @@ _EXECUTOR = PluginConfig("executor", "threads")
 class Means:
     """What comes from outside of the spec: the time, secrets, a way to stop, and who is told what happens.
 
-    `run_id` names the run, should this become one: in the history, and in all of its events. `work` is the folder in
-    which plugins keep files of their own; None: below the store.
+    `run_id` names the run, should this become one: in the history, and in all of its events. `public` resolves a
+    reference to what is no secret, and isn't masked. `work` is the folder in which plugins keep files of their own;
+    None: below the store.
     """
 
     run_id: str
@@ -43,6 +48,7 @@ class Means:
     secret: Callable[[SecretRef], str]
     emit: Emit
     stop: Event
+    public: Callable[[SecretRef], str]
     work: Path | None = None
 
 
@@ -58,7 +64,7 @@ class Plugins:
 
     def source(self, source: SourceSpec) -> Source:
         """Give a source."""
-        return cast("Source", self._make(source.plugin, source.name))
+        return cast("Source", self._make(source.plugin, source.name, source.proxy))
 
     def inventory(self, group: GroupSpec) -> Inventory | None:
         """Give a group's inventory; None where all of its clients stand in the spec."""
@@ -66,7 +72,8 @@ class Plugins:
 
     def transport(self, group: str) -> Transport:
         """Give the transport of a group, by the group's name."""
-        return cast("Transport", self._make(self._spec.groups[group].transport, group))
+        spec = self._spec.groups[group]
+        return cast("Transport", self._make(spec.transport, group, spec.proxy))
 
     def codec(self, name: str) -> Codec:
         """Give a codec."""
@@ -82,11 +89,11 @@ class Plugins:
         """What spreads work over clients."""
         return cast("Executor", self._make(_EXECUTOR, ""))
 
-    def _make(self, config: PluginConfig, owner: str) -> object:
+    def _make(self, config: PluginConfig, owner: str, proxy: Proxy | None = None) -> object:
         key = config.kind, owner
         with self._lock:
             if key not in self._made:
-                context = self._context(config, owner)
+                context = replace(self._context(config, owner), proxy=proxy)
                 folders = self._spec.plugin_folders
                 self._made[key] = plugin_loader.load(config.kind, config.name, config.options, context, folders)
             return self._made[key]
@@ -104,7 +111,15 @@ class Plugins:
             secret=self._means.secret,
             log=logging.getLogger(f"updoser.{config.kind}.{config.name}"),
             shell=_shell,
+            dial=partial(_dial, self._means.secret),
         )
+
+
+def _dial(secret: Callable[[SecretRef], str], host: str, port: int, **options: Any) -> socket:
+    """Open a connection; imported late, as only plugins that reach other hosts need it."""
+    from reconciler.network.dial import Dialer
+
+    return Dialer(secret)(host, port, **options)
 
 
 def _shell(*args: object, **options: object) -> Session:
@@ -128,6 +143,11 @@ class Workspace:
     reach: Reach
     means: Means
     notes: tuple[str, ...] = ()
+
+    @property
+    def repository(self) -> Repository | None:
+        """The repository for other sites; None where the spec has none."""
+        return Repository(self.spec.repository.path) if self.spec.repository else None
 
 
 @contextmanager

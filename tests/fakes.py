@@ -41,6 +41,7 @@ from reconciler.model.release import (
     content_digest,
 )
 from reconciler.model.version import SCHEMES
+from reconciler.network.dial import Dialer
 from reconciler.plugins.codec.bsdiff import Bsdiff
 from reconciler.plugins.codec.gzip import Gzip
 from reconciler.plugins.codec.zstd import Zstd
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from reconciler.errors import InventoryError
     from reconciler.model.client import Client, DeployRequest, InventoryEntry, Step
     from reconciler.model.delta import Incremental, Patch
+    from reconciler.model.network import Proxy
     from reconciler.model.spec import SecretRef
 
 _CONTEXT = cast("Context", None)  # codecs need nothing from outside
@@ -68,6 +70,7 @@ def fake_context(
     now: datetime = NOW,
     secrets: Mapping[str, str] | None = None,
     shell: ShellFactory | None = None,
+    proxy: Proxy | None = None,
 ) -> Context:
     """Make what a plugin gets from outside: its work folder lies in `base`, secrets are found by their reference."""
     work = base / "work"
@@ -89,6 +92,8 @@ def fake_context(
         secret=secret,
         log=logging.getLogger("tests"),
         shell=shell or no_shell,  # type: ignore[arg-type]
+        dial=Dialer(secret),
+        proxy=proxy,
     )
 
 

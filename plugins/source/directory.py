@@ -29,6 +29,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from reconciler.errors import SourceError
 from reconciler.model.duration import parse_duration
+from reconciler.model.incremental_json import MAX_BYTES as MAX_INCREMENTAL
+from reconciler.model.incremental_json import parse_incremental
 from reconciler.model.release import (
     ANY_PLATFORM,
     PLATFORM,
@@ -38,8 +40,6 @@ from reconciler.model.release import (
     file_name_problem,
 )
 
-from ._incrementals import MAX_BYTES as MAX_INCREMENTAL
-from ._incrementals import parse_incremental
 from ._memory import Memory
 from ._release_yaml import MAX_BYTES as MAX_FACTS
 from ._release_yaml import ReleaseFacts, parse_release_facts

@@ -4,33 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.options import DURATION, SECRET
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_SECRET: Mapping[str, Any] = {
-    "type": "object",
-    "x-secret": True,
-    "minProperties": 1,
-    "maxProperties": 1,
-    "additionalProperties": False,
-    "x-says": "a secret's place: {env: NAME}, {file: PATH} or {command: [PROGRAM, …]}",
-    "examples": [{"file": "keys/updoser"}],
-    "properties": {
-        "env": {"type": "string", "description": "The environment variable that holds it.", "examples": ["SSH_KEY"]},
-        "file": {"type": "string", "description": "The file that holds it.", "examples": ["keys/updoser"]},
-        "command": {
-            "type": "array",
-            "description": "The program that prints it.",
-            "items": {"type": "string", "description": "The program, or an argument.", "examples": ["pass"]},
-            "examples": [["pass", "show", "updoser"]],
-        },
-    },
-}
-_DURATION: Mapping[str, Any] = {
-    "type": "string",
-    "pattern": "^([0-9]+[smhdw])+$",
-    "x-says": "a duration such as 90s, 2m, 36h or 7d",
-}
 
 OPTIONS: Mapping[str, Any] = {
     "type": "object",
@@ -54,11 +31,11 @@ OPTIONS: Mapping[str, Any] = {
             "type": "array",
             "description": "Private keys, tried in this order. Left out, and without `password`: those of the agent, "
             "then those in ~/.ssh.",
-            "items": {**_SECRET, "description": "A private key, in OpenSSH's or PEM's form."},
+            "items": {**SECRET, "description": "A private key, in OpenSSH's or PEM's form."},
             "examples": [[{"file": "keys/new"}, {"file": "keys/old"}]],
         },
-        "passphrase": {**_SECRET, "description": "What the private keys are locked with."},
-        "password": {**_SECRET, "description": "The user's password, tried after the keys."},
+        "passphrase": {**SECRET, "description": "What the private keys are locked with."},
+        "password": {**SECRET, "description": "The user's password, tried after the keys."},
         "agent": {
             "type": "boolean",
             "description": "Whether the keys of the SSH agent are tried after `keys`.",
@@ -77,20 +54,20 @@ OPTIONS: Mapping[str, Any] = {
             "examples": [True],
         },
         "connect_timeout": {
-            **_DURATION,
+            **DURATION,
             "description": "For connecting and logging in.",
             "default": "10s",
             "examples": ["10s"],
         },
         "idle_timeout": {
-            **_DURATION,
+            **DURATION,
             "description": "How long a client may be silent while it works.",
             "default": "5m",
             "examples": ["5m"],
         },
-        "timeout": {**_DURATION, "description": "For one request as a whole.", "default": "1h", "examples": ["1h"]},
+        "timeout": {**DURATION, "description": "For one request as a whole.", "default": "1h", "examples": ["1h"]},
         "keep_alive": {
-            **_DURATION,
+            **DURATION,
             "description": "How often an idle connection is kept awake.",
             "default": "15s",
             "examples": ["15s"],
@@ -106,6 +83,50 @@ OPTIONS: Mapping[str, Any] = {
             "description": "The command on the client that is a POSIX shell.",
             "default": "sh",
             "examples": ["sh", "busybox sh"],
+        },
+        "jump": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": 8,
+            "description": "Hosts that the way leads over, one after the other, as with ssh -J. The group's proxy "
+            "leads to the first. Each must be known to `known_hosts`.",
+            "examples": [[{"address": "bastion.example", "user": "ops"}]],
+            "items": {
+                "type": "object",
+                "description": "A host on the way.",
+                "required": ["address"],
+                "additionalProperties": False,
+                "examples": [{"address": "bastion.example"}],
+                "properties": {
+                    "address": {
+                        "type": "string",
+                        "minLength": 1,
+                        "description": "A host name or a literal address.",
+                        "examples": ["bastion.example"],
+                    },
+                    "port": {
+                        "type": "integer",
+                        "description": "Its port.",
+                        "default": 22,
+                        "minimum": 1,
+                        "maximum": 65535,
+                        "examples": [22],
+                    },
+                    "user": {
+                        "type": "string",
+                        "minLength": 1,
+                        "description": "Who logs in there. Left out: the transport's user.",
+                        "examples": ["ops"],
+                    },
+                    "keys": {
+                        "type": "array",
+                        "description": "Private keys for this host. Left out: those of the transport.",
+                        "items": {**SECRET, "description": "A private key, in OpenSSH's or PEM's form."},
+                        "examples": [[{"file": "keys/bastion"}]],
+                    },
+                    "password": {**SECRET, "description": "The user's password there, tried after the keys."},
+                },
+            },
         },
         "become": {
             "type": "object",

@@ -3,37 +3,38 @@
 * A host key must stand in `known_hosts`. Unknown, changed and revoked keys are refused; `accept_new` appends one line.
 * Keys are tried in their order, then the password. Without either it is as with ssh: the agent's keys, then those of
   ~/.ssh. Nothing is asked.
+* The way leads through the group's proxy and over `jump` hosts, where there are some; each of those is checked alike.
 * Each step has its time-out: connecting and logging in, silence on the channel, the request as a whole.
 """
 
 from __future__ import annotations
 
-import io
 import logging
 import os
-import socket
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import paramiko
 
 from reconciler.contracts import Become
-from reconciler.errors import AuthenticationError, SecretError, TransportError
+from reconciler.errors import NetworkError, TransportError
 from reconciler.model.duration import parse_duration
-from reconciler.model.known_hosts import fingerprint, host_name
+from reconciler.model.known_hosts import host_name
+from reconciler.model.network import ANY_FAMILY
 
 from ._ssh_hosts import KnownHostsFile
+from ._ssh_jump import Hop, Way
+from ._ssh_login import Credentials
 from ._ssh_options import OPTIONS
 from ._ssh_pipe import WINDOW, SshPipe
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable, Iterator, Mapping
 
     from reconciler.contracts import Context, Session
     from reconciler.model.client import Client
-    from reconciler.model.spec import SecretRef
 
 _FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes256-ctr")
 _WEAK = {
@@ -43,8 +44,6 @@ _WEAK = {
 """What no host of the last fifteen years needs."""
 _FAST_KEX = ("curve25519-sha256@libssh.org", "curve25519-sha256")
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")
-_IDENTITIES = ("id_ed25519", "id_ecdsa", "id_rsa")
-_KEY_CLASSES = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
 
 class Ssh:
@@ -60,8 +59,8 @@ class Ssh:
             context.base / Path(options.get("known_hosts", "~/.ssh/known_hosts")).expanduser(),
             accept_new=options.get("accept_new", False),
         )
-        self._lock = Lock()
-        self._keys: list[tuple[str, paramiko.PKey]] | None = None
+        self._credentials = Credentials(options, context.secret)
+        self._way = self._way_over(options["jump"]) if options.get("jump") else None
         self._log = context.log.getChild("paramiko")
         self._log.setLevel(logging.CRITICAL if not context.log.isEnabledFor(logging.DEBUG) else logging.DEBUG)
 
@@ -69,28 +68,59 @@ class Ssh:
     def connect(self, client: Client) -> Iterator[Session]:
         """Connect and log in; see `contracts.Transport`."""
         host, port = client.address or client.name, client.port or self._options.get("port", 22)
-        user = client.user or self._options.get("user") or os.environ.get("USER", "root")
-        transport = self._open(host, port)
-        try:
-            self._log_in(transport, user)
+        user = client.user or self._user
+        with ExitStack() as stack:
+            if self._way is None:
+                proxy = self._context.proxy
+                direct = proxy is None or not proxy.is_for(host)
+                family = client.families[0] if direct and len(client.families) == 1 else ANY_FAMILY
+                connection = self._dial(host, port, family)
+            else:
+                connection = stack.enter_context(self._way.to(host, port))
+            transport = self._open(host_name(host, port), connection)
+            stack.callback(transport.close)
+            self._credentials.log_in(transport, user)
             pipe = SshPipe(
                 transport,
                 idle=parse_duration(self._options.get("idle_timeout", "5m")).total_seconds(),
                 total=parse_duration(self._options.get("timeout", "1h")).total_seconds(),
             )
             yield self._context.shell(pipe, shell=self._options.get("shell", "sh"), become=self._become)
-        finally:
-            transport.close()
 
-    def _open(self, host: str, port: int) -> paramiko.Transport:
-        """Connect, agree on algorithms, and check the host's key."""
-        name = host_name(host, port)
-        known = self._known_hosts.read()
+    @property
+    def _user(self) -> str:
+        return str(self._options.get("user") or os.environ.get("USER", "root"))
+
+    def _dial(self, host: str, port: int, family: str = ANY_FAMILY) -> socket.socket:
+        """Connect, through the group's proxy where there is one."""
         try:
-            connection = socket.create_connection((host, port), self._connect_timeout)
-        except OSError as error:
-            raise TransportError(f"{name} can't be reached: {error.strerror or error}") from error
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return self._context.dial(
+                host, port, proxy=self._context.proxy, family=family, timeout=self._connect_timeout
+            )
+        except NetworkError as error:
+            raise TransportError(error.message, hint=error.hint) from error
+
+    def _way_over(self, jumps: Iterable[Mapping[str, Any]]) -> Way:
+        hops = []
+        for jump in jumps:
+            own = {key: jump[key] for key in ("keys", "password") if key in jump}
+            credentials = Credentials(own, self._context.secret) if own else self._credentials
+            hops.append(Hop(jump["address"], jump.get("port", 22), jump.get("user", self._user), credentials))
+        return Way(hops, self._dial, self._log_in_at, self._connect_timeout)
+
+    def _log_in_at(self, hop: Hop, connection: Any) -> paramiko.Transport:
+        """Make an SSH connection to a jump host of one that is open."""
+        transport = self._open(hop.name, connection)
+        try:
+            hop.credentials.log_in(transport, hop.user)
+        except BaseException:
+            transport.close()
+            raise
+        return transport
+
+    def _open(self, name: str, connection: Any) -> paramiko.Transport:
+        """Agree on algorithms, and check the host's key."""
+        known = self._known_hosts.read()
         transport = _Connection(connection, default_window_size=WINDOW, disabled_algorithms=_WEAK)
         try:
             transport.set_log_channel(self._log.name)
@@ -108,84 +138,6 @@ class Ssh:
         transport.set_keepalive(int(parse_duration(self._options.get("keep_alive", "15s")).total_seconds()))
         return transport
 
-    def _log_in(self, transport: paramiko.Transport, user: str) -> None:
-        """Try all that there is, in order.
-
-        Raises:
-            AuthenticationError: nothing was accepted.
-            TransportError: the connection broke.
-        """
-        tried: list[str] = []
-        allowed: list[str] = []
-        for what, attempt in self._attempts(transport, user):
-            tried.append(what)
-            try:
-                attempt()
-            except paramiko.BadAuthenticationType as error:
-                allowed = error.allowed_types
-            except paramiko.AuthenticationException:
-                pass
-            except (paramiko.SSHException, EOFError, OSError) as error:
-                raise TransportError(f"the connection broke while logging in: {str(error) or 'it hung up'}") from error
-            if transport.is_authenticated():
-                return
-            if not transport.is_active():
-                break
-        wanted = f"; the host accepts {', '.join(allowed)}" if allowed else ""
-        raise AuthenticationError(
-            f"user {user} isn't let in: tried {', '.join(tried) or 'nothing'}{wanted}",
-            hint="name `keys` or a `password` in the transport, or add the public key to ~/.ssh/authorized_keys there",
-        )
-
-    def _attempts(self, transport: paramiko.Transport, user: str) -> Iterator[tuple[str, Any]]:
-        options = self._options
-        for name, key in self._private_keys():
-            yield name, lambda key=key: transport.auth_publickey(user, key)
-        bare = "keys" not in options and "password" not in options
-        if options.get("agent", bare):
-            yield from self._agent_attempts(transport, user)
-        if "password" in options:
-            password = self._context.secret(options["password"])
-            yield "the password", lambda: transport.auth_password(user, password)
-
-    def _agent_attempts(self, transport: paramiko.Transport, user: str) -> Iterator[tuple[str, Any]]:
-        agent = paramiko.Agent()
-        try:
-            for key in agent.get_keys():
-                yield (
-                    f"the agent's key {fingerprint(key.get_base64())}",
-                    lambda key=key: transport.auth_publickey(user, key),
-                )
-        finally:
-            agent.close()
-
-    def _private_keys(self) -> list[tuple[str, paramiko.PKey]]:
-        """Read the private keys, once for all clients."""
-        with self._lock:
-            if self._keys is None:
-                references = self._options.get("keys")
-                if references is not None:
-                    self._keys = [(str(reference), self._private_key(reference)) for reference in references]
-                elif "password" in self._options:
-                    self._keys = []
-                else:
-                    self._keys = list(self._identities())
-            return self._keys
-
-    def _identities(self) -> Iterator[tuple[str, paramiko.PKey]]:
-        """Give the keys of ~/.ssh that aren't locked."""
-        for name in _IDENTITIES:
-            path = Path.home() / ".ssh" / name
-            try:
-                yield f"~/.ssh/{name}", _parse_key(path.read_text(encoding="utf-8"), None, str(path))
-            except (OSError, UnicodeDecodeError, SecretError):
-                continue
-
-    def _private_key(self, reference: SecretRef) -> paramiko.PKey:
-        passphrase = self._options.get("passphrase")
-        words = self._context.secret(passphrase) if passphrase is not None else None
-        return _parse_key(self._context.secret(reference) + "\n", words, str(reference))
-
 
 class _Connection(paramiko.Transport):
     """Asks for no host certificates: they can't be held against known_hosts."""
@@ -194,17 +146,6 @@ class _Connection(paramiko.Transport):
     def preferred_keys(self) -> tuple[str, ...]:
         """The kinds of host keys that are asked for."""
         return tuple(kind for kind in super().preferred_keys if "-cert-" not in kind)
-
-
-def _parse_key(text: str, passphrase: str | None, name: str) -> paramiko.PKey:
-    for kind in _KEY_CLASSES:
-        try:
-            return kind.from_private_key(io.StringIO(text), passphrase)
-        except paramiko.PasswordRequiredException as error:
-            raise SecretError(f"the key {name} is locked", hint="name its `passphrase` in the transport") from error
-        except (paramiko.SSHException, ValueError, IndexError):
-            continue
-    raise SecretError(f"the key {name} is no private key that can be used, or its passphrase is wrong")
 
 
 def _prefer(transport: paramiko.Transport, known_types: list[str]) -> None:

@@ -2,74 +2,196 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from reconciler.errors import StalePlanError, StoreError, UpdoserError
+from reconciler.errors import InterruptedRunError, StalePlanError, StoreError, UpdoserError
 from reconciler.execute.journal import note
-from reconciler.model.delta import incremental_name
+from reconciler.execute.progress import Progress, Watched
+from reconciler.model.delta import Incremental, Patch, incremental_name
+from reconciler.model.network import DIRECT
+from reconciler.model.release import Release, ReleaseFile
 from reconciler.present.words import size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
-    from threading import Event
 
     from reconciler.contracts import Source
     from reconciler.execute.tally import Tally
-    from reconciler.model.delta import Incremental, Patch
     from reconciler.model.plan import Download, Merge, Plan
-    from reconciler.model.release import Release, ReleaseFile, SourceReport
+    from reconciler.model.release import SourceReport
     from reconciler.storage.state import State
     from reconciler.storage.store import Store
     from reconciler.workspace import Workspace
 
+    Part = ReleaseFile | Patch
+
+AT_ONCE = 8
+"""How many files are on their way at a time."""
 TRIES = 2
 """A file that came damaged is asked for once more: damage on the way is rare and not lasting."""
 
 
 def download_all(plan: Plan, offers: Offers, work: Workspace, tally: Tally) -> None:
-    """Carry the downloads of a plan out, one after the other; one that fails doesn't stop the others.
+    """Carry the downloads of a plan out, several files at a time; one that fails doesn't stop the others.
+
+    A stopped run ends soon, in the middle of a file if need be; what came of a large one stays for the next run.
 
     Raises:
         StateError: the journal can't be written.
     """
+    orders = list(_orders(plan.downloads, offers, work, tally))
+    progress = Progress(sum(part.size for order in orders for part in order.parts), work.means)
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="download") as pool:
+        waiting: dict[Future[int], Order] = {}
+        for order in orders:
+            for part in order.parts:
+                waiting[pool.submit(_get, order, part, work, progress)] = order
+            if not order.parts:
+                _finish(order, work, tally)
+        while waiting:
+            done, _others = wait(waiting, timeout=progress.pause, return_when=FIRST_COMPLETED)
+            progress.tell()
+            for future in done:
+                order = waiting.pop(future)
+                order.take(future)
+                if not order.left:
+                    _finish(order, work, tally)
+        progress.tell(last=True)
+
+
+class Order:
+    """One download under way: which files are still to come, what came, and what went wrong first."""
+
+    def __init__(self, download: Download, thing: Release | Incremental, source: Source, parts: Sequence[Part]) -> None:
+        self.download = download
+        self.thing = thing
+        self.parts = parts
+        self.left = len(parts)
+        self.received = 0
+        self.failure = ""
+        self.stopped = False
+        self._source = source
+
+    @property
+    def label(self) -> str:
+        """What people call it: `virus-pattern 16.679.00`, or `… 16.677.00..16.679.00` for an incremental."""
+        return _label(self.download)
+
+    def open(self, part: Part) -> AbstractContextManager[BinaryIO]:
+        """Open a part at its source; see `contracts.Source`."""
+        if isinstance(self.thing, Incremental):
+            assert isinstance(part, Patch)
+            return self._source.open_patch(self.thing, part)
+        assert isinstance(part, ReleaseFile)
+        return self._source.open(self.thing, part)
+
+    def take(self, future: Future[int]) -> None:
+        """Count a part that came, or didn't."""
+        self.left -= 1
+        try:
+            self.received += future.result()
+        except InterruptedRunError:
+            self.stopped = True
+        except UpdoserError as error:
+            self.failure = self.failure or error.brief
+
+
+def _label(download: Download) -> str:
+    version = download.to if download.kind == "full" else f"{download.previous}..{download.to}"
+    return f"{download.component} {version}"
+
+
+def _fields(download: Download) -> dict[str, Any]:
+    return {"component": download.component, "version": download.to, "bytes": download.bytes}
+
+
+def _orders(downloads: Iterable[Download], offers: Offers, work: Workspace, tally: Tally) -> Iterator[Order]:
+    """Give the downloads that can be begun; for the others it is written down why not."""
     sources = {source.name: source for source in work.spec.sources}
-    for download in plan.downloads:
+    free = work.store.free()
+    for download in downloads:
         if work.means.stop.is_set():
             return
-        fields: dict[str, Any] = {
-            "component": download.component,
-            "version": download.to,
-            "bytes": download.bytes,
-        }
-        label = f"{download.component} {download.to}"
-        if download.kind != "full":
-            label = f"{download.component} {download.previous}..{download.to}"
-        work.means.emit("download_started", f"{label} from {download.source}", **fields)
-        failure = ""
+        where = download.source if download.route == DIRECT else f"{download.source} {download.route}"
+        work.means.emit("download_started", f"{_label(download)} from {where}", **_fields(download))
         try:
-            source = work.plugins.source(sources[download.source])
-            tally.downloaded(_fetch(download, source, offers, work))
+            thing: Release | Incremental | None = (
+                offers.release(download) if download.kind == "full" else offers.incremental(download)
+            )
+            if thing is None or download.source not in sources:
+                raise StalePlanError(f"source {download.source} doesn't offer the planned bytes any more")
+            parts = _lacking(thing, work.store)
+            needed = sum(part.size for part in parts)
+            check_room(_label(download), needed, free)
+            order = Order(download, thing, work.plugins.source(sources[download.source]), parts)
         except UpdoserError as error:
-            failure = error.brief
-            tally.download_failed(download.component, failure)
-        note(download, work, failure, size=download.bytes)
-        level = "error" if failure else "info"
-        work.means.emit("download_finished", f"{label}: {failure or 'held'}", level=level, **fields)
+            _tell(download, error.brief, work, tally)
+        else:
+            free -= needed
+            yield order
 
 
-def _fetch(download: Download, source: Source, offers: Offers, work: Workspace) -> int:
-    gone = StalePlanError(f"source {download.source} doesn't offer the planned bytes any more")
-    if download.kind != "full":
-        incremental = offers.incremental(download)
-        if incremental is None:
-            raise gone
-        return fetch_incremental(incremental, source, work.store)
-    release = offers.release(download)
-    if release is None:
-        raise gone
-    return fetch(release, source, work.store, work.means.stop)
+def _lacking(thing: Release | Incremental, store: Store) -> Sequence[Part]:
+    if isinstance(thing, Release):
+        return store.lacking(thing)
+    lacking = {patch.sha256: patch for patch in thing.patches if not store.has(patch)}
+    return tuple(lacking.values())
+
+
+def _get(order: Order, part: Part, work: Workspace, progress: Progress) -> int:
+    """Bring one file of a download into the store and give its size.
+
+    Raises:
+        InterruptedRunError: the run is stopped.
+        SourceError, StoreError, SecretError: it can't be had.
+    """
+    if order.failure:
+        return 0
+    return _bring(part, partial(order.open, part), work, progress.add)
+
+
+def _bring(
+    part: Part, open_part: Callable[[], AbstractContextManager[BinaryIO]], work: Workspace, count: Callable[[int], None]
+) -> int:
+    """Bring one file into the store, once more if it came damaged; see `_get`."""
+    for rest in reversed(range(TRIES)):
+        with open_part() as stream:
+            watched = Watched(stream, work.means.stop, count)
+            try:
+                return work.store.put(part, watched)
+            except StoreError:
+                watched.take_back()
+                if not rest:
+                    raise
+    raise AssertionError
+
+
+def _finish(order: Order, work: Workspace, tally: Tally) -> None:
+    """Make what came a thing that the store holds, and write down what became of it."""
+    if not order.failure and order.stopped:
+        return
+    if not order.failure:
+        try:
+            if isinstance(order.thing, Release):
+                work.store.add(order.thing)
+            else:
+                work.store.add_incremental(order.thing)
+            tally.downloaded(order.received)
+        except UpdoserError as error:
+            order.failure = error.brief
+    _tell(order.download, order.failure, work, tally)
+
+
+def _tell(download: Download, failure: str, work: Workspace, tally: Tally) -> None:
+    if failure:
+        tally.download_failed(download.component, failure)
+    note(download, work, failure, size=download.bytes)
+    level = "error" if failure else "info"
+    text = f"{_label(download)}: {failure or 'held'}"
+    work.means.emit("download_finished", text, level=level, **_fields(download))
 
 
 class Offers:
@@ -116,61 +238,34 @@ class Offers:
         )
 
 
-def fetch_incremental(incremental: Incremental, source: Source, store: Store) -> int:
-    """Bring an incremental into the store and give the bytes that were fetched.
+def fetch(release: Release, source: Source, work: Workspace) -> int:
+    """Bring one release into the store and give the bytes that were fetched; what the store has isn't fetched.
 
     Raises:
-        SourceError: the source can't give a patch.
+        InterruptedRunError: the run is stopped.
+        SourceError, SecretError: the source can't give a file.
         StoreError: there isn't room, or what came isn't what the source promised.
     """
-    _check_room(f"{incremental.component} {incremental.name}", incremental.size, store)
-    fetched = 0
-    for patch in incremental.patches:
-        if not store.has(patch):
-            fetched += _twice(lambda patch=patch: _put(source.open_patch(incremental, patch), patch, store))  # type: ignore[misc]
-    store.add_incremental(incremental)
+    lacking = work.store.lacking(release)
+    label = f"{release.component} {release.version}"
+    check_room(label, sum(file.size for file in lacking), work.store.free())
+    fetched = sum(_bring(file, partial(source.open, release, file), work, _ignore) for file in lacking)
+    work.store.add(release)
     return fetched
 
 
-def fetch(release: Release, source: Source, store: Store, stop: Event) -> int:
-    """Bring a release into the store and give the bytes that were fetched; files that the store has aren't fetched.
+def _ignore(_size: int) -> None:
+    """Count nothing."""
 
-    A stopped run ends between two files; what was fetched stays and isn't fetched again.
+
+def check_room(label: str, needed: int, free: int) -> None:
+    """Refuse what the disk has no room for; both in bytes.
 
     Raises:
-        SourceError: the source can't give a file.
-        StoreError: there isn't room, or what came isn't what the source promised.
+        StoreError: there isn't room.
     """
-    lacking = store.lacking(release)
-    _check_room(f"{release.component} {release.version}", sum(file.size for file in lacking), store)
-    fetched = 0
-    for file in lacking:
-        if stop.is_set():
-            return fetched
-        fetched += _twice(lambda file=file: _put(source.open(release, file), file, store))  # type: ignore[misc]
-    store.add(release)
-    return fetched
-
-
-def _check_room(label: str, needed: int, store: Store) -> None:
-    free = store.free()
     if needed > free:
         raise StoreError(
-            f"the store has {size_text(free)} free and {label} needs {size_text(needed)}",
+            f"the store has {size_text(max(free, 0))} free and {label} needs {size_text(needed)}",
             hint="make room, or move `server.store` to a larger disk",
         )
-
-
-def _put(opened: AbstractContextManager[BinaryIO], file: ReleaseFile | Patch, store: Store) -> int:
-    with opened as stream:
-        return store.put(file, stream)
-
-
-def _twice(fetch_one: Callable[[], int]) -> int:
-    for rest in reversed(range(TRIES)):
-        try:
-            return fetch_one()
-        except StoreError:
-            if not rest:
-                raise
-    raise AssertionError

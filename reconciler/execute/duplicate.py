@@ -123,7 +123,7 @@ def _fall_back(merge: Merge, offers: Offers, work: Workspace, tally: Tally) -> N
         source = next((source for source in work.spec.sources if source.name == merge.source), None)
         if goal is None or source is None:
             raise StalePlanError(f"source {merge.source or '(none)'} doesn't offer the full")
-        tally.downloaded(fetch(goal, work.plugins.source(source), work.store, work.means.stop))
+        tally.downloaded(fetch(goal, work.plugins.source(source), work))
         tally.fell_back()
     except UpdoserError as error:
         _note(merge, work, tally, error.brief)

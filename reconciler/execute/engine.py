@@ -1,4 +1,6 @@
-"""Carries a plan out, exactly as it stands: download, merge, generate, then each client with all of its changes, prune.
+"""Carries a plan out, exactly as it stands: download, merge, generate, all clients, prune, publish.
+
+* Each client gets all of its changes at once.
 
 * Incrementals that no client waits for are made when all clients are done.
 * A download that fails costs its own deploys only; a client that fails costs no other client.
@@ -17,6 +19,7 @@ from reconciler.execute.deploy import Deployer, Stepper, Task, profile_after
 from reconciler.execute.download import Offers, download_all
 from reconciler.execute.duplicate import generate_all, merge_all, prune_all
 from reconciler.execute.outcome import is_complete
+from reconciler.execute.publish import publish_all
 from reconciler.execute.tally import Tally
 from reconciler.model.delta import incremental_name
 from reconciler.model.report import JournalEntry
@@ -50,6 +53,7 @@ def run_plan(plan: Plan, work: Workspace, *, forks: int) -> Report:
     state.start_plan(plan.plan_id)
     state.raise_serial()
     state.begin_run(run_id, plan.plan_id, "apply", work.means.clock())
+    _note_accepted(work)
     emit("run_started", f"run {run_id} carries out plan {plan.plan_id}", plan_id=plan.plan_id)
     report = carry_out(plan, work, forks=forks)
     status = "interrupted" if report.interrupted else "done" if is_complete(report) else "failed"
@@ -59,6 +63,17 @@ def run_plan(plan: Plan, work: Workspace, *, forks: int) -> Report:
         state.record_applied_spec(work.spec.digest, work.spec.effective)
     emit("run_finished", f"run {run_id}: {status}", status=status)
     return report
+
+
+def _note_accepted(work: Workspace) -> None:
+    """Write into the history which sources were believed although their signatures had expired."""
+    now = work.means.clock()
+    accepted = [report for report, _last_success in work.state.source_reports() if report.accepted]
+    entries = [
+        JournalEntry("", "", "", "", "", "accepted", f"source {report.source}: {report.accepted}", 0, now)
+        for report in accepted
+    ]
+    work.state.journal(work.means.run_id, entries)
 
 
 def check_releases(plan: Plan, work: Workspace) -> None:
@@ -101,6 +116,7 @@ def carry_out(plan: Plan, work: Workspace, *, forks: int) -> Report:
     _deploy_all(plan, work, forks, tally)
     failed |= generate_all(later, work, tally)
     prune_all(plan, work, tally, failed)
+    publish_all(plan, work, tally)
     interrupted = work.means.stop.is_set()
     return tally.report(work.means.run_id, plan, started, work.means.clock(), interrupted=interrupted)
 
@@ -124,9 +140,17 @@ def _count_unknown(plan: Plan, work: Workspace, tally: Tally) -> None:
         for cohort in finding.members
         for name in plan.members[cohort]
     }
+    cut_off = {
+        name: (finding.group, finding.reason)
+        for finding in plan.unreachable
+        for cohort in finding.members
+        for name in plan.members[cohort]
+    }
+    for name, (group, reason) in cut_off.items():
+        tally.unreachable(name, group, reason)
     if not group_of:
         return
-    messages = {name: error for name, _group, _labels, _print, error in work.state.rows() if name in group_of}
+    messages = {name: error for name, _group, _labels, _print, error, _way in work.state.rows() if name in group_of}
     for name, (group, reason) in group_of.items():
         count = tally.failed if reason in _ANSWERED else tally.unreachable
         count(name, group, messages.get(name) or reason)
@@ -157,7 +181,8 @@ def _count_rest(plan: Plan, attempted: Counter[str], tally: Tally) -> None:
     """Count the clients on which no work was done: not attempted, held, or fine as they are."""
     planned = {cohort: deploy.group for deploy in plan.deploys for cohort in deploy.members}
     held = {cohort: finding.group for finding in plan.held for cohort in finding.members if cohort not in planned}
-    unknown = {cohort: finding.group for finding in plan.unknown for cohort in finding.members}
+    silent_ones = (*plan.unknown, *plan.unreachable)
+    unknown = {cohort: finding.group for finding in silent_ones for cohort in finding.members}
     to_do, skipped, silent = (_clients_by_group(plan, cohorts) for cohorts in (planned, held, unknown))
     for group, clients in plan.clients.items():
         tally.count(group, "not_attempted", to_do[group] - attempted[group])
@@ -188,7 +213,7 @@ def _tasks(plan: Plan, work: Workspace) -> Iterator[Task]:
     steps = {cohort: stepper.steps(tuple(changes)) for cohort, changes in deploys.items()}
     cohort_of = {name: cohort for cohort in steps for name in plan.members[cohort]}
     profiles = work.state.profiles()
-    seen = {name: fingerprint for name, _group, _labels, fingerprint, _error in work.state.rows() if name in cohort_of}
+    seen = {name: fingerprint for name, _group, _labels, fingerprint, *_rest in work.state.rows() if name in cohort_of}
     for client in work.state.clients(groups={deploy.group for deploy in plan.deploys}):
         if client.name in cohort_of:
             fingerprint = seen.get(client.name)

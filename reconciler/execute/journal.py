@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING
 from reconciler.model.report import JournalEntry
 
 if TYPE_CHECKING:
-    from reconciler.model.plan import Download, Generate, Merge, Prune
+    from reconciler.model.plan import Download, Generate, Merge, Prune, Publish
     from reconciler.workspace import Workspace
 
 
 def note(
-    change: Download | Merge | Generate | Prune, work: Workspace, failure: str, *, done: str = "", size: int = 0
+    change: Download | Merge | Generate | Prune | Publish,
+    work: Workspace,
+    failure: str,
+    *,
+    done: str = "",
+    size: int = 0,
 ) -> None:
-    """Note a change of the store: why it failed, or what was done; `size` is in bytes.
+    """Note a change of the store or the repository: why it failed, or what was done; `size` is in bytes.
 
     Raises:
         StateError: the journal can't be written.

@@ -27,6 +27,7 @@ class Tally:
         self._failed: list[Failure] = []
         self._unreachable: list[Failure] = []
         self.downloads_failed = 0
+        self.failed_components: set[str] = set()
         self._downloaded = 0
         self._received = 0
         self._sent = 0
@@ -56,6 +57,10 @@ class Tally:
         """Count something that the store let go of."""
         self._made["pruned"] += 1
 
+    def published(self) -> None:
+        """Count a change of the repository for other sites."""
+        self._made["published"] += 1
+
     def fell_back(self) -> None:
         """Count a full that was needed because an incremental failed, in the store or on a client."""
         self._made["fallbacks"] += 1
@@ -83,6 +88,7 @@ class Tally:
         fulls = 0
         for outcome in result.outcomes:
             if outcome.status == "failed":
+                self.failed_components.add(outcome.component)
                 self._failed.append(Failure(client.name, client.group, outcome.component, outcome.message))
             elif outcome.status == "changed":
                 fulls += sum(file.size for file in steps[outcome.component].files)
@@ -91,6 +97,8 @@ class Tally:
         statuses = {outcome.status for outcome in result.outcomes}
         if result.error is not None:
             lost = isinstance(result.error, TransportError)
+            if not lost:
+                self.failed_components |= set(steps)
             (self._unreachable if lost else self._failed).append(
                 Failure(client.name, client.group, "", result.error.brief)
             )
@@ -117,6 +125,7 @@ class Tally:
             merged=self._made["merged"],
             generated=self._made["generated"],
             pruned=self._made["pruned"],
+            published=self._made["published"],
             fallbacks=self._made["fallbacks"],
             interrupted=interrupted,
         )

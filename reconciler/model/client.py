@@ -19,7 +19,8 @@ class Client:
     """A machine of the fleet: how it is named, reached and selected.
 
     `address` is a host name or a literal address; `port` and `user` are None where the transport's own hold. `vars` are
-    free values for templates and hooks: text, never code.
+    free values for templates and hooks: text, never code. `families` are the address families that it is known to
+    speak; empty: its address tells.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Client:
     labels: tuple[str, ...] = ()
     install_root: str = ""
     vars: Mapping[str, str] = field(default_factory=dict)
+    families: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

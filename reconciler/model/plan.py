@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from reconciler.model.network import DIRECT
 from reconciler.model.release import ANY_PLATFORM
 
 if TYPE_CHECKING:
@@ -13,15 +14,15 @@ if TYPE_CHECKING:
 
     from reconciler.model.client import Profile
 
-DEPLOY_REASONS = ("missing", "outdated", "pinned", "digest_mismatch", "layout_changed")
+DEPLOY_REASONS = ("missing", "outdated", "pinned", "withdrawn", "digest_mismatch", "layout_changed")
 
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
     """Clients of one group with the same profile and the same planner-relevant overrides: the unit of the diff.
 
-    `profile` is None for clients that nothing is known of; `unknown` then says why. `hold` is the reason for which they
-    are left alone. `members` are client names, sorted.
+    `profile` is None for clients that nothing is known of; `unknown` then says why, or `unreachable`, if there is no
+    way to them. `hold` is the reason for which they are left alone. `members` are client names, sorted.
     """
 
     group: str
@@ -29,6 +30,8 @@ class Cohort:
     profile: Profile | None = None
     unknown: str = ""
     hold: str = ""
+    route: str = DIRECT
+    unreachable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Download:
     """A release, or an incremental to it, goes from a source into the store.
 
     `kind` is `full`, and `previous` then the highest version held before; or the name of the incremental's codec, and
-    `previous` the version FROM.
+    `previous` the version FROM. `route` is `direct`, or `via` and the name of the proxy that leads to the source.
     """
 
     component: str
@@ -48,6 +51,7 @@ class Download:
     bytes: int
     reason: str
     kind: str = "full"
+    route: str = DIRECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,29 @@ class Prune:
     reason: str
 
 
+PUBLISH_KINDS = ("release", "incrementals", "withdraw", "restore", "let go", "signatures")
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """The repository for other sites changes, once all else is done.
+
+    `kind` says how: a `release` is added, and only if no client failed with it in this run; `incrementals` of a
+    component are other ones now; a version is taken back (`withdraw`), that is undone (`restore`), or it isn't held any
+    more (`let go`); `signatures` are renewed. `component` and `to` are empty where it is about no single one. `bytes`
+    are what is added.
+    """
+
+    component: str
+    previous: str
+    to: str
+    to_digest: str
+    platform: str
+    kind: str
+    bytes: int
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Deploy:
     """A release goes to clients. `bytes` and `bytes_full` are for each client; `members` names cohorts of the plan.
@@ -126,7 +153,7 @@ class Deploy:
     bytes_full: int
     path: tuple[str, ...] = ()
     fallback: str = "full"
-    route: str = "direct"
+    route: str = DIRECT
     wave: int = 1
     not_before: datetime | None = None
     not_after: datetime | None = None
@@ -135,7 +162,7 @@ class Deploy:
     why_full: str = ""
 
 
-Change = Download | Merge | Generate | Deploy | Prune
+Change = Download | Merge | Generate | Deploy | Prune | Publish
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +208,7 @@ class Plan:
     generates: tuple[Generate, ...] = ()
     prunes: tuple[Prune, ...] = ()
     deploys: tuple[Deploy, ...] = ()
+    publishes: tuple[Publish, ...] = ()
     drift: tuple[Finding, ...] = ()
     held: tuple[Finding, ...] = ()
     deferred: tuple[Finding, ...] = ()
@@ -201,4 +229,5 @@ class Plan:
     @property
     def empty(self) -> bool:
         """True when nothing is due: what is held, deferred or unknown doesn't count."""
-        return not (self.downloads or self.merges or self.generates or self.deploys or self.prunes)
+        changes = (self.downloads, self.merges, self.generates, self.deploys, self.prunes, self.publishes)
+        return not any(changes)

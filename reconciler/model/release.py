@@ -132,11 +132,22 @@ class Offer:
     release: Release
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Withdrawal:
+    """A version that its publisher took back, with the reason: nobody should run it."""
+
+    component: str
+    version: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class SourceReport:
     """What a source answered when it was asked: its releases and incrementals, and what it held back and why.
 
-    `problems` are sentences that name the release and its path; a bad release never hides the good ones.
+    `problems` are sentences that name the release and its path; a bad release never hides the good ones. `accepted`
+    says why a source is believed although it shouldn't be any more. `cooldown_until` is the time before which the
+    source doesn't want to be asked again.
     """
 
     source: str
@@ -144,3 +155,6 @@ class SourceReport:
     problems: tuple[str, ...] = ()
     error: str = ""
     incrementals: tuple[Incremental, ...] = ()
+    withdrawn: tuple[Withdrawal, ...] = ()
+    accepted: str = ""
+    cooldown_until: datetime | None = None

@@ -46,6 +46,7 @@ class Report:
     merged: int = 0
     generated: int = 0
     pruned: int = 0
+    published: int = 0
     fallbacks: int = 0
     interrupted: bool = False
     next_step_at: datetime | None = None
@@ -97,6 +98,17 @@ class SourceStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class WithdrawnStatus:
+    """A version that a source took back, and how many clients still run it."""
+
+    component: str
+    version: str
+    reason: str
+    source: str
+    clients: int
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
     """Bytes that were received from sources and sent to clients, and what fulls would have added to each."""
 
@@ -117,6 +129,7 @@ class Status:
     groups: Mapping[str, tuple[ComponentStatus, ...]]
     sources: tuple[SourceStatus, ...] = ()
     traffic: Traffic = Traffic()
+    withdrawn: tuple[WithdrawnStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.client import Client
-    from reconciler.model.release import Catalog, Component
+    from reconciler.model.network import Proxy
+    from reconciler.model.release import Catalog, Component, Withdrawal
 
 LATEST = "latest"
 
@@ -27,7 +28,7 @@ class SecretRef:
     """Where a secret is, never what it is: an environment variable, a file, or the output of a program."""
 
     kind: str
-    """`env`, `file` or `command`."""
+    """`env`, `file` or `command`; `url`: the part of a URL in the environment that `value` names."""
     value: str | tuple[str, ...]
 
     def __str__(self) -> str:
@@ -46,21 +47,39 @@ class PluginConfig:
 
 @dataclass(frozen=True, slots=True)
 class ServerSpec:
-    """The server's own places. `store` is absolute; `state` is an SQLAlchemy URL without its password."""
+    """The server's own places. `store` is absolute; `state` is an SQLAlchemy URL without its password.
+
+    `families` are the address families that it speaks; empty: they are found out.
+    """
 
     store: Path
     state: str
     state_password: SecretRef | None = None
+    families: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
-    """A place that releases come from; `components` limits what it may serve (None: everything)."""
+    """A place that releases come from; `components` limits what it may serve (None: everything).
+
+    `remote` says that asking it means connecting to a host, `signed` that it proves what it says with signatures of
+    keys that the spec trusts. `absent_is_error`: a run in which it can't be read ends with an error. `may_outrank` lets
+    a source that isn't signed offer higher versions than signed ones.
+    """
 
     name: str
     plugin: PluginConfig
     components: frozenset[str] | None = None
     stale_after: timedelta | None = None
+    proxy: Proxy | None = None
+    remote: bool = False
+    signed: bool = False
+    absent_is_error: bool = False
+    may_outrank: bool = False
+
+    def may_serve(self, component: str) -> bool:
+        """Say whether the spec lets it serve a component."""
+        return self.components is None or component in self.components
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +112,11 @@ class InventorySpec:
 
 @dataclass(frozen=True, slots=True)
 class GroupSpec:
-    """Machines that share transport, policy and scan method. `clients` are the ones written in the YAML itself."""
+    """Machines that share transport, policy and scan method. `clients` are the ones written in the YAML itself.
+
+    `families` are what its clients speak where nothing else tells. `local`: they are folders of this machine. `jump`
+    names the host that the way to them leads over first, if one does.
+    """
 
     name: str
     transport: PluginConfig
@@ -102,6 +125,33 @@ class GroupSpec:
     labels: tuple[str, ...] = ()
     clients: tuple[Client, ...] = ()
     inventory: InventorySpec | None = None
+    families: tuple[str, ...] = ()
+    proxy: Proxy | None = None
+    jump: str = ""
+    local: bool = False
+
+
+PUBLISH_WHEN = ("after_rollout", "downloaded", "manual")
+ROLES = ("root", "targets", "snapshot", "timestamp")
+"""The roles of a signed repository (TUF)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepositorySpec:
+    """The signed repository that is published for other sites.
+
+    `path` is absolute. `root_keys` are places of public keys, of which `threshold` must sign; `online_key` is the place
+    of the private key that signs all else. `expires` has the lifetime of each role's signatures. `publish` is one of
+    PUBLISH_WHEN.
+    """
+
+    path: Path
+    publish: str
+    root_keys: tuple[SecretRef, ...]
+    threshold: int
+    online_key: SecretRef
+    expires: Mapping[str, timedelta]
+    withdrawn: tuple[Withdrawal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,4 +184,5 @@ class Spec:
     holds: tuple[Hold, ...] = ()
     client_keep: int = 2
     duplication: Duplication = Duplication()
+    repository: RepositorySpec | None = None
     effective: Mapping[str, Any] = field(default_factory=dict)

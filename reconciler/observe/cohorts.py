@@ -4,6 +4,7 @@ Rows are many, situations are few: what is the same for many rows is worked out 
 
 * A client that did not answer when it was looked at last is in a cohort without a profile, by the kind of its error.
 * So is one whose manifest names another controller: what it has isn't ours to compare.
+* One to which there is no way isn't looked at; its cohort says why.
 * A hold applies up to and including its day, in UTC.
 """
 
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.errors import OtherControllerError, UsageError
+from reconciler.model.network import UNREACHABLE
 from reconciler.model.plan import Cohort
 from reconciler.model.select import parse
 
@@ -25,8 +27,11 @@ if TYPE_CHECKING:
     from reconciler.model.client import Profile
     from reconciler.model.select import Pattern
     from reconciler.model.spec import Hold
+    from reconciler.storage.fleet import Row
     from reconciler.storage.state import Identity
 
+Situation = tuple[str, str | None, str, str, str]
+"""What clients of one cohort have in common: group, fingerprint, error, route, hold."""
 NEVER_SEEN = "not looked at yet"
 FAILED_SET = "failed"
 
@@ -57,7 +62,7 @@ class Choice:
 
 
 def gather_cohorts(
-    rows: Iterable[tuple[str, str, str, str | None, str]],
+    rows: Iterable[Row],
     profiles: Mapping[str, Profile],
     *,
     choice: Choice,
@@ -65,44 +70,48 @@ def gather_cohorts(
     identity: Identity,
     now: datetime,
 ) -> list[Cohort]:
-    """Group the rows (name, group, labels, fingerprint, error) of a fleet; see the module's rules."""
+    """Group the rows (name, group, labels, fingerprint, error, route) of a fleet; see the module's rules."""
     foreign = {key for key, profile in profiles.items() if is_foreign(profile, identity)}
     active = [
         (parse(hold.clients), _hold_text(hold)) for hold in holds if hold.until is None or now.date() <= hold.until
     ]
-    members: dict[tuple[str, str | None, str, str], list[str]] = defaultdict(list)
+    members: dict[Situation, list[str]] = defaultdict(list)
     if choice.pattern is None and not active:
-        for name, group, _labels, fingerprint, error in rows:
-            members[group, fingerprint, error, ""].append(name)
+        for name, group, _labels, fingerprint, error, route in rows:
+            members[group, fingerprint, error, route, ""].append(name)
     else:
         labels_of: dict[str, tuple[str, ...]] = {}
-        for name, group, text, fingerprint, error in rows:
+        for name, group, text, fingerprint, error, route in rows:
             labels = labels_of.get(text)
             if labels is None:
                 labels = labels_of[text] = tuple(json.loads(text))
             if choice.takes(name, group, labels):
                 hold = next((why for pattern, why in active if pattern.matches(name, (group,), labels)), "")
-                members[group, fingerprint, error, hold].append(name)
+                members[group, fingerprint, error, route, hold].append(name)
     return _cohorts(members, profiles, foreign)
 
 
 def _cohorts(
-    members: Mapping[tuple[str, str | None, str, str], list[str]],
+    members: Mapping[Situation, list[str]],
     profiles: Mapping[str, Profile],
     foreign: Collection[str],
 ) -> list[Cohort]:
     unknown: dict[tuple[str, str], list[str]] = defaultdict(list)
+    cut_off: dict[tuple[str, str], list[str]] = defaultdict(list)
     cohorts = []
-    for (group, fingerprint, error, hold), names in members.items():
+    for (group, fingerprint, error, route, hold), names in members.items():
         profile = profiles.get(fingerprint) if fingerprint else None
-        if error:
+        if route.startswith(UNREACHABLE):
+            cut_off[group, route.removeprefix(UNREACHABLE)] += names
+        elif error:
             unknown[group, error.partition(":")[0]] += names
         elif profile is None:
             unknown[group, NEVER_SEEN] += names
         elif fingerprint in foreign:
             unknown[group, OtherControllerError.label] += names
         else:
-            cohorts.append(Cohort(group, tuple(sorted(names)), profile, hold=hold))
+            cohorts.append(Cohort(group, tuple(sorted(names)), profile, hold=hold, route=route))
+    cohorts += [Cohort(group, tuple(sorted(names)), unreachable=why) for (group, why), names in cut_off.items()]
     cohorts += [Cohort(group, tuple(sorted(names)), unknown=why) for (group, why), names in unknown.items()]
     return cohorts
 

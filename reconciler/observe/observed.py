@@ -9,13 +9,17 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from reconciler.errors import InterruptedRunError, OtherControllerError, UsageError
+from reconciler.errors import InterruptedRunError, OtherControllerError, RepositoryError, UsageError
+from reconciler.model.network import DIRECT, UNREACHABLE
 from reconciler.model.plan import Basis
+from reconciler.model.release import Offer
 from reconciler.observe.clients import look
 from reconciler.observe.cohorts import FAILED_SET, Choice, gather_cohorts, is_foreign
 from reconciler.observe.inventory import list_fleet
-from reconciler.observe.upstream import merge_incrementals, merge_offers, read_sources
+from reconciler.observe.upstream import find_withdrawals, merge_incrementals, merge_offers, read_sources
+from reconciler.observe.ways import find_ways
 from reconciler.planner.planner import Observed
 from reconciler.present.words import count_text
 
@@ -23,11 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from reconciler.model.client import Client, Profile
-    from reconciler.model.spec import GroupSpec
+    from reconciler.model.release import SourceReport
+    from reconciler.model.repository import Published
+    from reconciler.model.spec import GroupSpec, SourceSpec
     from reconciler.storage.state import Identity, Observation, State
     from reconciler.workspace import Workspace
 
 _BATCH = 256
+NO_ROOT = "it has no root yet, so nothing is published: see `updoser publish init`"
 _FROZEN = "adopted: upgrades wait for `updoser apply --confirm-adopted`"
 
 
@@ -79,9 +86,11 @@ def observe(work: Workspace, sight: Sight) -> Observed:
     )
     if sight.limit and not cohorts:
         raise UsageError(f"--limit {sight.limit}: no client matches", hint="`updoser plan --diff` names clients")
-    reports = [report for report, _last_success in work.state.source_reports()]
-    offers, conflicts = merge_offers(reports)
+    sources, components = work.spec.sources, {name: spec.component for name, spec in work.spec.components.items()}
+    reports = known_reports(work)
+    offers, conflicts = merge_offers(reports, sources, components)
     inspection = work.store.inspect(verify=sight.verify)
+    published, trouble = _published(work)
     return Observed(
         basis=Basis(identity.lineage, identity.epoch, identity.serial, work.spec.digest, work.spec.catalog.digest),
         held=inspection.releases,
@@ -90,9 +99,11 @@ def observe(work: Workspace, sight: Sight) -> Observed:
             *work.notes,
             *([] if sight.contact else _left_out(work)),
             *(f"source {report.source}: {report.error}" for report in reports if report.error),
+            *(f"source {report.source}: {report.accepted}" for report in reports if report.accepted),
             *(f"source {report.source}: {problem}" for report in reports for problem in report.problems),
             *conflicts,
             *inspection.problems,
+            *trouble,
         ),
         cohorts=cohorts,
         gone=gone,
@@ -101,7 +112,39 @@ def observe(work: Workspace, sight: Sight) -> Observed:
         offered=merge_incrementals(reports, offers),
         codecs=work.plugins.codec_traits(),
         dormant=_dormant(work.state, profiles, choice),
+        withdrawn=find_withdrawals(reports, sources),
+        remembered=[Offer(report.source, release) for report in reports for release in report.releases],
+        published=published,
+        source_routes={source.name: _source_route(source) for source in sources},
     )
+
+
+def known_reports(work: Workspace) -> list[SourceReport]:
+    """Give the last report of each source that the spec still has, in its order.
+
+    Raises:
+        StateError: the state can't be read.
+    """
+    known = {report.source: report for report, _last_success in work.state.source_reports()}
+    return [known[source.name] for source in work.spec.sources if source.name in known]
+
+
+def _published(work: Workspace) -> tuple[Published | None, list[str]]:
+    """Look at the repository for other sites; sentences say what keeps it from being published."""
+    spec, repository = work.spec.repository, work.repository
+    if spec is None or repository is None:
+        return None, []
+    try:
+        published = repository.published(work.means.clock(), spec.expires)
+    except RepositoryError as error:
+        return None, [f"repository: {error.message}; nothing is published"]
+    return published, [] if published.ready else [f"repository: {NO_ROOT}"]
+
+
+def _source_route(source: SourceSpec) -> str:
+    host = urlsplit(str(source.plugin.options.get("url", ""))).hostname or ""
+    proxy = source.proxy
+    return f"via {proxy.name}" if proxy is not None and source.remote and proxy.is_for(host) else DIRECT
 
 
 def _dormant(state: State, profiles: Mapping[str, Profile], choice: Choice) -> frozenset[tuple[str, str]]:
@@ -110,7 +153,7 @@ def _dormant(state: State, profiles: Mapping[str, Profile], choice: Choice) -> f
     if choice.pattern is not None:
         asleep |= {
             fingerprint
-            for name, group, labels, fingerprint, _error in state.rows()
+            for name, group, labels, fingerprint, *_rest in state.rows()
             if fingerprint and not choice.takes(name, group, json.loads(labels))
         }
     found = (profiles[fingerprint] for fingerprint in asleep if fingerprint in profiles)
@@ -125,7 +168,7 @@ def refresh_lists(work: Workspace, sight: Sight) -> tuple[list[Client], list[str
         StateError: the state can't be written.
     """
     listed = _sync_fleet(work, sight)
-    _ask_sources(work)
+    _ask_sources(work, sight)
     return listed
 
 
@@ -138,8 +181,9 @@ def _sync_fleet(work: Workspace, sight: Sight) -> tuple[list[Client], list[str]]
         allow_shrink=sight.allow_shrink,
     )
     gone = state.sync_groups(groups)
+    ways = find_ways(listed, groups, work.spec.server) if sight.contact else state.ways()
     for group, clients in listed.items():
-        gone += state.sync_clients(group, clients)
+        gone += state.sync_clients(group, clients, ways)
     fleet = [client for clients in listed.values() for client in clients]
     # A client that only moved to another group is gone from the one and there in the other.
     names = {client.name for client in fleet}
@@ -150,6 +194,8 @@ def _left_out(work: Workspace) -> list[str]:
     """Say what a plan lacks that must not contact anybody."""
     programs = [name for name, group in work.spec.groups.items() if _runs_program(group)]
     lines = ["--no-exec: clients aren't contacted; what the state remembers of them is compared"]
+    remote = [source.name for source in work.spec.sources if source.remote]
+    lines += [f"--no-exec: source {name} isn't asked; what the state remembers of it is offered" for name in remote]
     return lines + [f"--no-exec: the inventory program of group {name} isn't run" for name in programs]
 
 
@@ -157,8 +203,9 @@ def _runs_program(group: GroupSpec) -> bool:
     return group.inventory is not None and group.inventory.plugin.name == "command"
 
 
-def _ask_sources(work: Workspace) -> None:
-    sources = [(source, work.plugins.source(source)) for source in work.spec.sources]
+def _ask_sources(work: Workspace, sight: Sight) -> None:
+    asked = [source for source in work.spec.sources if sight.contact or not source.remote]
+    sources = [(source, work.plugins.source(source)) for source in asked]
     components = {name: wanted.component for name, wanted in work.spec.components.items()}
     for report in read_sources(sources, components):
         work.state.record_source(report, work.means.clock())
@@ -169,7 +216,12 @@ def _ask_sources(work: Workspace) -> None:
 
 def _look_at_clients(work: Workspace, sight: Sight, choice: Choice, fleet: Sequence[Client]) -> None:
     means = work.means
-    chosen = [client for client in fleet if choice.takes(client.name, client.group, client.labels)]
+    cut_off = {name for name, way in work.state.ways().items() if way.startswith(UNREACHABLE)}
+    chosen = [
+        client
+        for client in fleet
+        if client.name not in cut_off and choice.takes(client.name, client.group, client.labels)
+    ]
     if not chosen:
         return
     means.emit("look_started", f"looking at {count_text(len(chosen), 'client')}", clients=len(chosen))
@@ -228,7 +280,7 @@ def _identity(state: State, *, adopt: bool) -> Identity:
 
 def _count_by_lineage(state: State, lineages: Mapping[str, str]) -> Counter[str]:
     counts: Counter[str] = Counter()
-    for _name, _group, _labels, fingerprint, _error in state.rows():
+    for _name, _group, _labels, fingerprint, *_rest in state.rows():
         if fingerprint is not None and fingerprint in lineages:
             counts[lineages[fingerprint]] += 1
     return counts

@@ -10,7 +10,12 @@ out with a sentence that says so; the rest of its releases stay:
 * an incremental is of such a component, from one such version to another, with files, sizes and digests as above; where
   the source lists its TO too, it must make that release's files, and no others
 
-A source that fails as a whole is a report with an `error`; the others are not disturbed.
+A source that fails as a whole is a report with an `error`; the others are not disturbed. What it offered before isn't
+offered now: nothing could be had of it, and whoever cut it off mustn't gain by that.
+
+* Versions that a signed source withdrew are offered by nobody. One that isn't signed can't withdraw.
+* A source that isn't signed may offer only what doesn't outrank the signed ones that serve the component, by what is
+  known of them from any time, unless the spec allows it.
 """
 
 from __future__ import annotations
@@ -37,8 +42,9 @@ if TYPE_CHECKING:
 
     from reconciler.contracts import Source
     from reconciler.model.delta import Incremental
-    from reconciler.model.release import Component
+    from reconciler.model.release import Component, Withdrawal
     from reconciler.model.spec import SourceSpec
+    from reconciler.model.version import Version
 
 AT_ONCE = 8
 """How many sources are asked at a time."""
@@ -67,24 +73,87 @@ def read_sources(
         return list(pool.map(lambda pair: _read(pair[0], pair[1], components), sources))
 
 
-def merge_offers(reports: Iterable[SourceReport]) -> tuple[list[Offer], list[str]]:
-    """Give each release once, from the first source that has it, and a sentence for each that sources disagree about.
+def find_withdrawals(reports: Iterable[SourceReport], specs: Iterable[SourceSpec]) -> dict[str, list[Withdrawal]]:
+    """Give what signed sources withdrew, by the source's name, also of sources that didn't answer this time."""
+    signed = {spec.name: spec for spec in specs if spec.signed}
+    return {
+        report.source: [entry for entry in report.withdrawn if signed[report.source].may_serve(entry.component)]
+        for report in reports
+        if report.source in signed
+    }
 
-    A release that two sources offer with different content is held: neither is offered. The sentences cover only such
-    disagreements; what a single source held back stands in its report.
+
+def merge_offers(
+    reports: Sequence[SourceReport], specs: Sequence[SourceSpec] = (), components: Mapping[str, Component] | None = None
+) -> tuple[list[Offer], list[str]]:
+    """Give each release once, from the first source that has it, and a sentence for each that is held back here.
+
+    A release that two sources offer with different content is held: neither is offered. So is one that outranks signed
+    sources and may not. What a single source held back stands in its report.
     """
+    guard = _Guard(reports, specs, components or {})
+    problems: dict[str, None] = {}
     offers: dict[Key, list[Offer]] = {}
     for report in reports:
+        if report.error:
+            continue
         for release in report.releases:
-            offers.setdefault(_key(release), []).append(Offer(report.source, release))
-    agreed, problems = [], []
+            refusal = guard.refusal(report.source, release)
+            if refusal:
+                problems[refusal] = None
+            else:
+                offers.setdefault(_key(release), []).append(Offer(report.source, release))
+    agreed = []
     for rivals in offers.values():
         if len({offer.release.digest for offer in rivals}) == 1:
             agreed.append(rivals[0])
         else:
             said = " and ".join(f"{offer.source} ({offer.release.digest[:12]})" for offer in rivals)
-            problems.append(f"{_shown(rivals[0].release)} is held: the content differs between the sources {said}")
-    return agreed, problems
+            problems[f"{_shown(rivals[0].release)} is held: the content differs between the sources {said}"] = None
+    return agreed, list(problems)
+
+
+class _Guard:
+    """Keeps sources that aren't signed from outranking those that are."""
+
+    def __init__(
+        self, reports: Sequence[SourceReport], specs: Sequence[SourceSpec], components: Mapping[str, Component]
+    ) -> None:
+        self._specs = {spec.name: spec for spec in specs}
+        self._components = components
+        self._highest: dict[str, tuple[Version, str]] = {}
+        self._never_read = [spec for spec in specs if spec.signed]
+        for report in reports:
+            spec = self._specs.get(report.source)
+            if spec is None or not spec.signed:
+                continue
+            if report.releases or report.withdrawn or not report.error:
+                self._never_read.remove(spec)
+            for release in report.releases:
+                self._learn(spec, release)
+
+    def _learn(self, spec: SourceSpec, release: Release) -> None:
+        component = self._components.get(release.component)
+        if component is not None and component.scheme.accepts(release.version):
+            found = component.version(release.version), spec.name
+            self._highest[component.id] = max(self._highest.get(component.id, found), found)
+
+    def refusal(self, source: str, release: Release) -> str:
+        """Say why a release may not be offered; empty when it may."""
+        spec, component = self._specs.get(source), self._components.get(release.component)
+        if spec is None or spec.signed or spec.may_outrank or component is None:
+            return ""
+        for signed in self._never_read:
+            if signed.may_serve(component.id):
+                return f"{self._held(source, release)}the signed source {signed.name} was never read"
+        version, name = self._highest.get(component.id, (None, ""))
+        if version is None or component.version(release.version) <= version:
+            return ""
+        why = f"would outrank {version.text} of {name}, which is; `may_outrank: true` allows it"
+        return f"{self._held(source, release)}{why}"
+
+    def _held(self, source: str, release: Release) -> str:
+        return f"{_shown(release)} of source {source} is held: it isn't signed, and "
 
 
 def merge_incrementals(reports: Iterable[SourceReport], offers: Iterable[Offer]) -> list[OfferedIncremental]:
@@ -92,7 +161,7 @@ def merge_incrementals(reports: Iterable[SourceReport], offers: Iterable[Offer])
     goals = {offer.release.digest for offer in offers}
     found: dict[tuple[str, str, str], OfferedIncremental] = {}
     for report in reports:
-        for entry in report.incrementals:
+        for entry in () if report.error else report.incrementals:
             if entry.to_digest in goals:
                 found.setdefault(
                     (entry.component, entry.platform, entry.name), OfferedIncremental(report.source, entry)
@@ -101,11 +170,12 @@ def merge_incrementals(reports: Iterable[SourceReport], offers: Iterable[Offer])
 
 
 def _read(spec: SourceSpec, source: Source, components: Mapping[str, Component]) -> SourceReport:
-    wanted = {id_: component for id_, component in components.items() if _may_serve(spec, id_)}
+    wanted = {id_: component for id_, component in components.items() if spec.may_serve(id_)}
     try:
         return _checked(spec, source.releases(wanted), components)
     except UpdoserError as error:
-        return SourceReport(spec.name, error=_sentence(f"{error.message} ({error.hint})" if error.hint else str(error)))
+        words = _sentence(f"{error.message} ({error.hint})" if error.hint else str(error))
+        return SourceReport(spec.name, error=words, cooldown_until=getattr(error, "cooldown_until", None))
     except Exception as error:  # noqa: BLE001 - a plugin of others may raise anything; one source must not stop the rest
         return SourceReport(spec.name, error=_sentence(f"the source broke: {type(error).__name__}: {error}"))
 
@@ -137,7 +207,16 @@ def _checked(spec: SourceSpec, report: SourceReport, components: Mapping[str, Co
             release.platform,
         ),
     )
-    return SourceReport(spec.name, tuple(releases), tuple(problems), _sentence(report.error), incrementals)
+    return SourceReport(
+        spec.name,
+        tuple(releases),
+        tuple(problems),
+        _sentence(report.error),
+        incrementals,
+        tuple(entry for entry in report.withdrawn if entry.component in components),
+        _sentence(report.accepted),
+        report.cooldown_until,
+    )
 
 
 def _checked_incrementals(
@@ -164,7 +243,7 @@ def _incremental_problem(
     component = components.get(entry.component)
     if component is None:
         return "nobody asked for this component"
-    if not _may_serve(spec, component.id):
+    if not spec.may_serve(component.id):
         return "the spec doesn't let this source serve the component"
     problem = incremental_problem(entry)
     if problem:
@@ -184,16 +263,12 @@ def _incremental_problem(
     return ""
 
 
-def _may_serve(spec: SourceSpec, component: str) -> bool:
-    return spec.components is None or component in spec.components
-
-
 def _release_problem(spec: SourceSpec, release: Release, components: Mapping[str, Component]) -> str:
     """Say what is wrong with a release that a source lists; an empty string when nothing is."""
     component = components.get(release.component)
     if component is None:
         return "nobody asked for this component"
-    if not _may_serve(spec, component.id):
+    if not spec.may_serve(component.id):
         return "the spec doesn't let this source serve the component"
     if not component.scheme.accepts(release.version):
         return f"the version isn't one of the scheme {component.scheme.name} (such as {component.scheme.example})"

@@ -5,6 +5,7 @@
 * `latest` is the highest version by the component's scheme. An exact version is a pin; when nobody has it, nothing
   is wanted of the component and the plan says so.
 * A client gets releases of its own platform and of `any`; of equal versions its own platform's.
+* A version that a trusted source withdrew is wanted by nobody; a pin to it wants nothing, and the plan says so.
 * A version that is held with one content and offered with another is never taken from the source: the plan says so, and
   what is held stays in force.
 
@@ -22,7 +23,7 @@ from reconciler.model.spec import LATEST
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from reconciler.model.release import Offer, Release
+    from reconciler.model.release import Offer, Release, Withdrawal
     from reconciler.model.spec import ComponentSpec
     from reconciler.model.version import Version
 
@@ -43,13 +44,22 @@ class Desired:
 
     `problems` are sentences: pins that nobody has, offers that contradict what is held. `held` gives the releases in
     the store by content digest, `newest_held` the highest version there by (component, platform), `known` all versions
-    of a component that are held or offered.
+    of a component that are held or offered, `withdrawn` why a (component, version) is wanted by nobody.
     """
 
     def __init__(
-        self, components: Mapping[str, ComponentSpec], held: Sequence[Release], offers: Sequence[Offer]
+        self,
+        components: Mapping[str, ComponentSpec],
+        held: Sequence[Release],
+        offers: Sequence[Offer],
+        withdrawn: Mapping[str, Sequence[Withdrawal]] | None = None,
     ) -> None:
         self.problems: list[str] = []
+        self.withdrawn = {
+            (entry.component, entry.version): f"withdrawn by source {source}: {entry.reason}"
+            for source, entries in (withdrawn or {}).items()
+            for entry in entries
+        }
         self.held = {release.digest: release for release in held}
         self.newest_held: dict[tuple[str, str], Version] = {}
         self.known: dict[str, set[str]] = {component: set() for component in components}
@@ -100,14 +110,20 @@ class Desired:
         """Keep the wanted release of each platform; between equal ones the held one, then the first source."""
         component = spec.component.id
         found = False
+        taken_back: dict[str, str] = {}
         for candidate in known:
-            if spec.version not in {LATEST, candidate.release.version}:
+            version = candidate.release.version
+            if spec.version not in {LATEST, version}:
+                continue
+            if (component, version) in self.withdrawn:
+                taken_back[version] = self.withdrawn[component, version]
                 continue
             found = True
             key = (component, candidate.release.platform)
             best = self._targets.get(key)
             if best is None or best.version < candidate.version:
                 self._targets[key] = candidate
+        self.problems += [f"{component} {version} is {why}" for version, why in sorted(taken_back.items())]
         if not found:
             wanted = "any release" if spec.version == LATEST else f"the pinned version {spec.version}"
             self.problems.append(f"{component}: no source offers {wanted} and the store doesn't hold it")

@@ -5,6 +5,7 @@ For each component that the clients should have, the first rule that fits:
 * nothing installed                                   -> `missing`
 * the same version, other bytes or damaged files      -> `digest_mismatch`
 * the same version and bytes, other install targets   -> `layout_changed`
+* a version that was withdrawn                        -> `withdrawn`, up or down
 * a lower version                                     -> `outdated` (`pinned` when the target is a pin)
 * a higher version, and the target is a pin           -> `pinned`, marked as a downgrade
 * a higher version                                    -> nothing: the client is ahead; a downgrade needs a pin
@@ -57,13 +58,13 @@ def compare(
         target = desired.target(spec.component.id, profile.platform)
         if target is None:
             continue
-        difference = _difference(installed, target)
+        difference = _difference(installed, target, desired)
         if difference is not None:
             differences.append(difference)
     return differences, drift
 
 
-def _difference(installed: Installed | None, target: Target) -> Difference | None:
+def _difference(installed: Installed | None, target: Target, desired: Desired) -> Difference | None:
     if installed is None:
         return Difference(target, None, "missing")
     if installed.version == target.release.version:
@@ -73,6 +74,9 @@ def _difference(installed: Installed | None, target: Target) -> Difference | Non
             return Difference(target, installed, "layout_changed")
         return None
     scheme = target.spec.component.scheme
+    if (installed.component, installed.version) in desired.withdrawn:
+        lower = scheme.accepts(installed.version) and scheme.parse(installed.version) > target.version
+        return Difference(target, installed, "withdrawn", downgrade=lower)
     if scheme.accepts(installed.version) and scheme.parse(installed.version) > target.version:
         return Difference(target, installed, "pinned", downgrade=True) if target.pinned else None
     return Difference(target, installed, "pinned" if target.pinned else "outdated")

@@ -3,10 +3,12 @@
 1. Choose what each platform should run (`desired`).
 2. Compare each distinct (profile, scan method) once (`diff`); cohorts share the result, clients are only counted.
 3. A platform that clients have and no release of a component is for is a problem, and said.
-4. Clients that nothing is known of are `unknown`, held clients `held`: never "no change".
+4. Clients that nothing is known of are `unknown`, those to which there is no way `unreachable`, held clients `held`:
+   never "no change".
 5. Bring what some client or group should have into the store, at the least bytes, and keep incrementals of it
    (`duplicate`); choose how each client is supplied (`delivery`).
 6. Aggregate over cohorts by (component, group, from, to, reason, way).
+7. Say what the repository for other sites gets (`publish`).
 
 Equal input gives an equal plan, in an order that doesn't depend on the order of the input.
 
@@ -17,16 +19,18 @@ one download and one deploy change that names the three cohorts.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.delta import Duplication
+from reconciler.model.network import DIRECT
 from reconciler.model.plan import Deploy, Finding, Plan
 from reconciler.model.release import ANY_PLATFORM
 from reconciler.planner.delivery import Dispatcher, camp_of
 from reconciler.planner.desired import Desired
 from reconciler.planner.diff import compare
 from reconciler.planner.duplicate import Demand, Duplicator, Supplies
+from reconciler.planner.publish import plan_publishing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -35,8 +39,9 @@ if TYPE_CHECKING:
     from reconciler.model.client import Profile
     from reconciler.model.delta import CodecTraits, Incremental
     from reconciler.model.plan import Basis, Cohort
-    from reconciler.model.release import Offer, Release
-    from reconciler.model.spec import ComponentSpec, GroupSpec
+    from reconciler.model.release import Offer, Release, Withdrawal
+    from reconciler.model.repository import Published
+    from reconciler.model.spec import ComponentSpec, GroupSpec, RepositorySpec
     from reconciler.planner.delivery import Delivery
     from reconciler.planner.desired import Target
     from reconciler.planner.diff import Difference, Drift
@@ -51,6 +56,7 @@ class Wanted:
     groups: Mapping[str, GroupSpec]
     partial: bool = False
     duplication: Duplication = Duplication()
+    repository: RepositorySpec | None = None
 
     def of_group(self, group: str) -> tuple[ComponentSpec, ...]:
         """Give the components that clients of a group get, in catalog order."""
@@ -64,6 +70,8 @@ class Observed:
 
     `freeze` is a reason for which nothing but first installs may be sent (a state that was taken over and isn't
     confirmed yet), or empty. `dormant` are the (component, digest) of clients that didn't answer, as last seen.
+    `withdrawn` has what sources took back, by the source's name; `remembered` what they offer or offered when they were
+    last read; `source_routes` the way to each. `published` is what the repository for other sites has.
     """
 
     basis: Basis
@@ -77,11 +85,15 @@ class Observed:
     offered: Sequence[OfferedIncremental] = ()
     codecs: Mapping[str, CodecTraits] = field(default_factory=dict)
     dormant: frozenset[tuple[str, str]] = frozenset()
+    withdrawn: Mapping[str, Sequence[Withdrawal]] = field(default_factory=dict)
+    remembered: Sequence[Offer] = ()
+    source_routes: Mapping[str, str] = field(default_factory=dict)
+    published: Published | None = None
 
 
 def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime) -> Plan:
     """Decide what is to be done; see the module's rules."""
-    desired = Desired(wanted.components, observed.held, observed.offers)
+    desired = Desired(wanted.components, observed.held, observed.offers, observed.withdrawn)
     platforms = {ANY_PLATFORM, *(cohort.profile.platform for cohort in observed.cohorts if cohort.profile)}
     supplies = Supplies(observed.incrementals, observed.offered, observed.codecs, wanted.duplication)
     duplicator = Duplicator(desired, observed.held, supplies, _demand(wanted, observed, desired))
@@ -92,11 +104,14 @@ def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime
     tally = _Tally(wanted, desired, Dispatcher(desired, duplicator), observed.freeze)
     for cohort in sorted(observed.cohorts, key=_cohort_order):
         tally.add(cohort)
-    return Plan(
+    plan = Plan(
         plan_id=plan_id,
         created=now,
         basis=observed.basis,
-        downloads=tuple(duplicator.downloads),
+        downloads=tuple(
+            replace(download, route=observed.source_routes.get(download.source, DIRECT))
+            for download in duplicator.downloads
+        ),
         merges=tuple(duplicator.merges),
         generates=tuple(duplicator.generates),
         prunes=tuple(prune for target in targets for prune in duplicator.prunes(target)),
@@ -104,6 +119,7 @@ def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime
         drift=tally.findings("drift"),
         held=tally.findings("held"),
         unknown=tally.findings("unknown"),
+        unreachable=tally.findings("unreachable"),
         gone=tuple(sorted(observed.gone)),
         problems=(*observed.problems, *desired.problems, *tally.problems()),
         members=tally.members,
@@ -111,11 +127,14 @@ def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime
         partial=wanted.partial,
         platforms=tuple(sorted(platforms)),
     )
+    if wanted.repository is None or observed.published is None or wanted.partial:
+        return plan
+    return replace(plan, publishes=plan_publishing(wanted.repository, observed.published, plan, targets, observed))
 
 
 def _cohort_order(cohort: Cohort) -> tuple[str, str, str, str, tuple[str, ...]]:
     fingerprint = cohort.profile.fingerprint if cohort.profile else ""
-    return cohort.group, cohort.hold, cohort.unknown, fingerprint, cohort.members[:1]
+    return cohort.group, cohort.hold, cohort.unknown or cohort.unreachable, fingerprint, cohort.members[:1]
 
 
 class _Tally:
@@ -131,10 +150,10 @@ class _Tally:
         self._desired = desired
         self._dispatcher = dispatcher
         self._freeze = freeze
-        self._compared: dict[tuple[str, str | None], tuple[list[int], list[Drift]]] = {}
+        self._compared: dict[tuple[str, str | None, str], tuple[list[int], list[Drift]]] = {}
         # Differences are numbered once, by what they say: a fleet of many distinct profiles has few of them.
         self._numbers: dict[tuple[object, ...], int] = {}
-        self._differences: list[tuple[Difference, Delivery]] = []
+        self._differences: list[tuple[Difference, Delivery, str]] = []
         self._deploys: dict[str, dict[int, _Count]] = {group: defaultdict(_Count) for group in wanted.groups}
         self._findings: dict[str, dict[tuple[str, ...], _Count]] = defaultdict(dict)
 
@@ -142,7 +161,9 @@ class _Tally:
         """Count a cohort in."""
         cohort_id = f"c{len(self.members) + 1}"
         self._clients[cohort.group] += len(cohort.members)
-        if cohort.profile is None:
+        if cohort.unreachable:
+            used = self._find("unreachable", cohort, cohort_id, cohort.unreachable)
+        elif cohort.profile is None:
             used = self._find("unknown", cohort, cohort_id, cohort.unknown)
         else:
             numbers, drift = self._compare(cohort)
@@ -162,11 +183,14 @@ class _Tally:
 
     def _compare(self, cohort: Cohort) -> tuple[list[int], list[Drift]]:
         assert cohort.profile is not None
-        key = cohort.profile.fingerprint, self._methods[cohort.group]
+        key = cohort.profile.fingerprint, self._methods[cohort.group], cohort.route
         if key not in self._compared:
             self._note_platform(cohort.group, cohort.profile.platform)
             differences, drift = compare(cohort.profile, self._components[cohort.group], self._desired)
-            numbers = [self._number(entry, self._dispatcher.deliver(entry, cohort.profile)) for entry in differences]
+            numbers = [
+                self._number(entry, self._dispatcher.deliver(entry, cohort.profile), cohort.route)
+                for entry in differences
+            ]
             self._compared[key] = numbers, drift
         return self._compared[key]
 
@@ -177,15 +201,15 @@ class _Tally:
             if self._desired.target(component, platform) is None and self._desired.targets(component):
                 self._without.add((component, platform))
 
-    def _number(self, difference: Difference, delivery: Delivery) -> int:
-        key = *_what(difference), delivery.path, delivery.why_full
+    def _number(self, difference: Difference, delivery: Delivery, route: str) -> int:
+        key = *_what(difference), delivery.path, delivery.why_full, route
         number = self._numbers.setdefault(key, len(self._differences))
         if number == len(self._differences):
-            self._differences.append((difference, delivery))
+            self._differences.append((difference, delivery, route))
         return number
 
     def _hold(self, number: int, cohort: Cohort, cohort_id: str) -> None:
-        difference, _delivery = self._differences[number]
+        difference, *_how = self._differences[number]
         hold = cohort.hold or (self._freeze if difference.reason != "missing" else "")
         if hold:
             target = difference.target.release
@@ -217,7 +241,8 @@ class _Tally:
             for group, counts in self._deploys.items()
             for number, count in counts.items()
         ]
-        found.sort(key=lambda entry: (order[entry[0][0]], entry[1], entry[0], self._differences[entry[2]][1].path))
+        ways = {number: (delivery.path, route) for number, (_what, delivery, route) in enumerate(self._differences)}
+        found.sort(key=lambda entry: (order[entry[0][0]], entry[1], entry[0], ways[entry[2]]))
         return tuple(_deploy(group, *self._differences[number], count) for _, group, number, count in found)
 
     def findings(self, kind: str) -> tuple[Finding, ...]:
@@ -249,7 +274,7 @@ class _Count:
         self.clients += len(cohort.members)
 
 
-def _deploy(group: str, difference: Difference, delivery: Delivery, count: _Count) -> Deploy:
+def _deploy(group: str, difference: Difference, delivery: Delivery, route: str, count: _Count) -> Deploy:
     release, installed = difference.target.release, difference.installed
     return Deploy(
         component=release.component,
@@ -268,6 +293,7 @@ def _deploy(group: str, difference: Difference, delivery: Delivery, count: _Coun
         downgrade=difference.downgrade,
         estimated=delivery.estimated,
         why_full=delivery.why_full,
+        route=route,
     )
 
 

@@ -18,7 +18,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.model.report import ComponentStatus, SourceStatus, Status, Traffic
+from reconciler.model.report import ComponentStatus, SourceStatus, Status, Traffic, WithdrawnStatus
 from reconciler.planner.desired import Desired
 
 if TYPE_CHECKING:
@@ -56,7 +56,23 @@ def make_status(
     """Say how the whole fleet stands; `as_of` is when its clients were looked at last."""
     components, groups = count_fleet(wanted, observed, allowance)
     clients = sum(len(cohort.members) for cohort in observed.cohorts)
-    return Status(allowance.now, as_of, clients, components, groups, sources, traffic)
+    return Status(
+        allowance.now, as_of, clients, components, groups, sources, traffic, withdrawn_statuses(wanted, observed)
+    )
+
+
+def withdrawn_statuses(wanted: Wanted, observed: Observed) -> tuple[WithdrawnStatus, ...]:
+    """List the versions of managed components that sources took back, and count the clients that run them."""
+    running: Counter[tuple[str, str]] = Counter()
+    for cohort in observed.cohorts:
+        for installed in cohort.profile.installed if cohort.profile else ():
+            running[installed.component, installed.version] += len(cohort.members)
+    return tuple(
+        WithdrawnStatus(entry.component, entry.version, entry.reason, source, running[entry.component, entry.version])
+        for source, entries in observed.withdrawn.items()
+        for entry in sorted(entries)
+        if entry.component in wanted.components
+    )
 
 
 def source_statuses(
@@ -69,7 +85,9 @@ def source_statuses(
         report, last_success = known.get(source.name, (None, None))
         limit = source.stale_after
         stale = limit is not None and (last_success is None or now - last_success > limit)
-        found.append(SourceStatus(source.name, last_success, report.error if report else "", stale))
+        trouble = (report.error or report.accepted) if report else ""
+        until = report.cooldown_until if report else None
+        found.append(SourceStatus(source.name, last_success, trouble, stale, until if until and until > now else None))
     return tuple(found)
 
 
@@ -122,20 +140,21 @@ class _Ruler:
     """What clients are measured against."""
 
     def __init__(self, wanted: Wanted, observed: Observed, allowance: Allowance) -> None:
-        self._held = Desired(wanted.components, observed.held, ())
-        self._offered = Desired(wanted.components, observed.held, observed.offers)
+        self._held = Desired(wanted.components, observed.held, (), observed.withdrawn)
+        remembered = observed.remembered or observed.offers
+        self._offered = Desired(wanted.components, observed.held, remembered, observed.withdrawn)
         self._allowance = allowance
         self._known: dict[str, list[Version]] = {component: [] for component in wanted.components}
         self._released: dict[tuple[str, str], datetime] = dict(allowance.first_seen or {})
         self._offers: dict[str, Version] = {}
-        for release in (*observed.held, *(offer.release for offer in observed.offers)):
+        for release in (*observed.held, *(offer.release for offer in remembered)):
             spec = wanted.components.get(release.component)
             if spec is None or not spec.component.scheme.accepts(release.version):
                 continue
             self._known[release.component].append(spec.component.version(release.version))
             if release.released:
                 self._released[release.component, release.version] = release.released
-        for offer in observed.offers:
+        for offer in remembered:
             spec = wanted.components.get(offer.release.component)
             if spec is not None and spec.component.scheme.accepts(offer.release.version):
                 version = spec.component.version(offer.release.version)

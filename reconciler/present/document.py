@@ -14,18 +14,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.delta import incremental_name
-from reconciler.model.plan import Deploy, Download, Finding, Generate, Merge, Plan, Prune
+from reconciler.model.plan import Deploy, Download, Finding, Generate, Merge, Plan, Prune, Publish
 from reconciler.model.report import RECAP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from reconciler.model.report import Check, ComponentStatus, JournalEntry, Report, Run, Status
+    from reconciler.model.repository import RepositoryStatus, StagedRoot
     from reconciler.model.spec import Spec
 
 FORMAT_VERSION = "1.0"
 FINDINGS = ("drift", "held", "deferred", "unknown", "unreachable")
-_SERVER_ACTIONS = ("download", "merge", "generate", "prune")
+_SERVER_ACTIONS = ("download", "merge", "generate", "prune", "publish")
 _ACTIONS = (*_SERVER_ACTIONS, "deploy", "settings")
 
 
@@ -50,6 +51,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             *map(_server_entry, plan.generates),
             *map(_deploy_entry, plan.deploys),
             *map(_server_entry, plan.prunes),
+            *map(_server_entry, plan.publishes),
         ],
         **{kind: [_finding_entry(finding) for finding in getattr(plan, kind)] for kind in FINDINGS},
         "gone": list(plan.gone),
@@ -65,7 +67,12 @@ def _summary(plan: Plan) -> dict[str, Any]:
     for download in plan.downloads:
         counts["download"]["changes"] += 1
         counts["download"]["bytes"] += download.bytes
-    for action, changes in (("merge", plan.merges), ("generate", plan.generates), ("prune", plan.prunes)):
+    for action, changes in (
+        ("merge", plan.merges),
+        ("generate", plan.generates),
+        ("prune", plan.prunes),
+        ("publish", plan.publishes),
+    ):
         counts[action]["changes"] = len(changes)
         counts[action]["bytes"] = sum(change.bytes for change in changes)
     for deploy in plan.deploys:
@@ -105,10 +112,10 @@ def _download_entry(change: Download) -> dict[str, Any]:
     return {"action": "download", "component": entry.pop("component"), "from": entry.pop("previous") or None, **entry}
 
 
-_SERVER_CHANGES = {Merge: "merge", Generate: "generate", Prune: "prune"}
+_SERVER_CHANGES = {Merge: "merge", Generate: "generate", Prune: "prune", Publish: "publish"}
 
 
-def _server_entry(change: Merge | Generate | Prune) -> dict[str, Any]:
+def _server_entry(change: Merge | Generate | Prune | Publish) -> dict[str, Any]:
     entry = {field.name: getattr(change, field.name) for field in fields(change)}
     head = {"action": _SERVER_CHANGES[type(change)], "component": entry.pop("component")}
     entry = {**head, "from": entry.pop("previous") or None, **entry}
@@ -168,6 +175,7 @@ def status_document(status: Status) -> dict[str, Any]:
             }
             for source in status.sources
         ],
+        "withdrawn": [asdict(entry) for entry in status.withdrawn],
     }
 
 
@@ -206,6 +214,7 @@ def report_document(report: Report) -> dict[str, Any]:
         "merged": report.merged,
         "generated": report.generated,
         "pruned": report.pruned,
+        "published": report.published,
         "fallbacks": report.fallbacks,
         "next_step_at": report.next_step_at and time_text(report.next_step_at),
     }
@@ -240,6 +249,40 @@ def _journal_entry(entry: JournalEntry) -> dict[str, Any]:
         "message": entry.message or None,
         "bytes": entry.bytes,
     }
+
+
+def repository_document(status: RepositoryStatus) -> dict[str, Any]:
+    """Give the document of the repository for other sites."""
+    published = status.published
+    return {
+        "format_version": FORMAT_VERSION,
+        "path": status.path,
+        "publish": status.policy,
+        "ready": published.ready,
+        "roles": [
+            {"role": role.role, "version": role.version, "expires": role.expires and time_text(role.expires)}
+            for role in status.roles
+        ],
+        "renew": published.renew or None,
+        "rotate": status.rotate or None,
+        "staged": status.staged and staged_document(status.staged),
+        "releases": [
+            {
+                "component": release.component,
+                "version": release.version,
+                "platform": release.platform,
+                "bytes": release.size,
+                "incrementals": sum(entry.to_digest == release.digest for entry in published.incrementals),
+            }
+            for release in published.releases
+        ],
+        "withdrawn": [asdict(entry) for entry in published.withdrawn],
+    }
+
+
+def staged_document(staged: StagedRoot) -> dict[str, Any]:
+    """Give the document of a root that waits for signatures."""
+    return {**asdict(staged), "signed": list(staged.signed), "missing": list(staged.missing)}
 
 
 def checks_document(checks: Iterable[Check]) -> dict[str, Any]:

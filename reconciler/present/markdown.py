@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from reconciler.present.plan_text import savings, server_rows, verdict, way_text
+from reconciler.present.plan_text import publish_rows, savings, server_rows, verdict, way_text
 from reconciler.present.words import count_text, name_list, number_text, span_text
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
         head = ("deploy", "group", "from", "to", "clients", "each", "reason")
         parts.append(_table(head, map(_deploy_row, deploys)))
     parts += _server_tables(document["changes"], ("prune",))
+    published = publish_rows(document["changes"])
+    if published:
+        parts.append(_table(("publish", "version", "size", "what", "reason"), (row[1:] for row in published)))
     findings = [(kind, finding) for kind in _FINDINGS for finding in document[kind]]
     if findings:
         parts.append(_table(("not changed", "group", "component", "clients", "reason"), map(_finding_row, findings)))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.network import DIRECT
 from reconciler.present.words import count_text, name_list, number_text, page, size_text, table
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def plan_text(document: Mapping[str, Any], *, names: bool = False) -> str:
     deploys = [change for change in changes if change["action"] == "deploy"]
     lines += _deploys(deploys, document["members"] if names else None)
     lines += _server("Prune from the store", server_rows(change for change in changes if change["action"] == "prune"))
+    lines += _publishing(publish_rows(changes))
     for kind in _WAITING:
         lines += _findings(kind, document[kind], document["members"] if names else None)
     if document["gone"]:
@@ -128,12 +130,46 @@ def _server_what(change: Mapping[str, Any], count: int) -> str:
     packed = codec != "full" and change["from"] is None
     what = "full" if codec == "full" else f"full packed with {codec}" if packed else f"{codec} incremental"
     noun = what if count == 1 else f"{count} {what}s"
-    return f"{noun} from {change['source']}" if action == "download" else noun
+    if action != "download":
+        return noun
+    route = "" if change["route"] == DIRECT else f" {change['route']}"
+    return f"{noun} from {change['source']}{route}"
 
 
 def _server(title: str, rows: Sequence[Sequence[str]]) -> list[str]:
     lines = table([(f"  {row[0]}", row[1], row[2], "->", *row[3:]) for row in rows], right=frozenset({5}))
     return ["", title, *lines] if rows else []
+
+
+def publish_rows(changes: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Give rows (mark, component, version, bytes, what, reason) for changes of the repository for other sites."""
+    return [
+        (
+            _PUBLISH_MARKS[change["kind"]],
+            change["component"] or "all components",
+            (change["to"] or "-") + _platform(change),
+            size_text(change["bytes"]) if change["bytes"] else "",
+            change["kind"],
+            change["reason"],
+        )
+        for change in changes
+        if change["action"] == "publish"
+    ]
+
+
+_PUBLISH_MARKS = {
+    "release": "+",
+    "incrementals": "~",
+    "withdraw": "-",
+    "restore": "+",
+    "let go": "-",
+    "signatures": "~",
+}
+
+
+def _publishing(rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = table([(f"  {row[0]}", *row[1:]) for row in rows], right=frozenset({3}))
+    return ["", "Publish for other sites", *lines] if rows else []
 
 
 def _platform(change: Mapping[str, Any]) -> str:
@@ -158,7 +194,7 @@ def _deploys(changes: Sequence[Mapping[str, Any]], members: Mapping[str, Sequenc
 
 
 def _same_change(change: Mapping[str, Any]) -> tuple[Any, ...]:
-    keys = ("component", "from", "from_digest", "to", "platform", "reason", "wave", "why_full")
+    keys = ("component", "from", "from_digest", "to", "platform", "reason", "wave", "why_full", "route")
     return *(change[key] for key in keys), tuple(change["path"])
 
 
@@ -184,6 +220,10 @@ def _deploy_row(alike: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 def way_text(change: Mapping[str, Any]) -> str:
     """Say what each client of a deploy change is sent: `incremental 1 -> 2, 412.0 KiB instead of 21.0 MiB`."""
+    return _sent_text(change) + ("" if change["route"] == DIRECT else f", {change['route']}")
+
+
+def _sent_text(change: Mapping[str, Any]) -> str:
     if not change["bytes"]:
         return "nothing sent"
     about = "about " if change["estimated"] else ""

@@ -7,7 +7,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import DocumentError
-from reconciler.model.plan import Basis, Deploy, Download, Finding, Generate, Merge, Plan, Prune
+from reconciler.model.plan import (
+    PUBLISH_KINDS,
+    Basis,
+    Deploy,
+    Download,
+    Finding,
+    Generate,
+    Merge,
+    Plan,
+    Prune,
+    Publish,
+)
 from reconciler.present.document import FINDINGS
 
 if TYPE_CHECKING:
@@ -97,6 +108,7 @@ def _read_download(entry: Mapping[str, Any]) -> Download:
         bytes=_number(entry, "bytes"),
         reason=_text(entry, "reason"),
         kind=_text(entry, "kind"),
+        route=_text(entry, "route"),
     )
 
 
@@ -143,6 +155,22 @@ def _read_prune(entry: Mapping[str, Any]) -> Prune:
     )
 
 
+def _read_publish(entry: Mapping[str, Any]) -> Publish:
+    kind = _text(entry, "kind")
+    if kind not in PUBLISH_KINDS:
+        raise ValueError(f"{kind!r:.40} is no way to publish")
+    return Publish(
+        component=_text(entry, "component"),
+        previous=_optional(entry, "from"),
+        to=_text(entry, "to"),
+        to_digest=_text(entry, "to_digest"),
+        platform=_text(entry, "platform"),
+        kind=kind,
+        bytes=_number(entry, "bytes"),
+        reason=_text(entry, "reason"),
+    )
+
+
 def _read_deploy(entry: Mapping[str, Any]) -> Deploy:
     return Deploy(
         component=_text(entry, "component"),
@@ -175,6 +203,7 @@ _READERS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Any]]] = {
     "generate": ("generates", _read_generate),
     "deploy": ("deploys", _read_deploy),
     "prune": ("prunes", _read_prune),
+    "publish": ("publishes", _read_publish),
 }
 """By action, where changes belong in a plan and what reads them."""
 

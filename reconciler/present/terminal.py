@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _QUIET = {"client_observed", "client_finished", "download_started"}
+_SPARSE = 30.0
+"""Seconds between two lines of progress where there is no bar."""
 """Events that come once for each client, or before one that says the same: shown only when they tell of trouble."""
 _STARTS = {"look_started": "look", "deploy_started": "deploy"}
 _STEPS = {"client_observed", "client_finished"}
@@ -80,6 +82,7 @@ class EventLog:
         self._quiet = quiet
         self._file: TextIO | None = None
         self._bar: _Bar | None = None
+        self._progress_at = clock()
 
     def __call__(self, kind: str, message: str, *, level: str = "info", **fields: Any) -> None:
         """Tell an event; see `model.events.Emit`."""
@@ -90,8 +93,17 @@ class EventLog:
             self._file.flush()
         if self._bar is not None:
             self._bar.take(event)
-        elif level != "info" or (not self._quiet and kind not in _QUIET):
+        elif level != "info" or (not self._quiet and kind not in _QUIET and self._is_due(event)):
             self._terminal.note(_line(event))
+
+    def _is_due(self, event: Event) -> bool:
+        """Say whether an event is worth a line: one of progress is now and then."""
+        if event.type != "download_progress":
+            return True
+        if (event.time - self._progress_at).total_seconds() < _SPARSE:
+            return False
+        self._progress_at = event.time
+        return True
 
     @contextmanager
     def to(self, file: Path | None) -> Iterator[None]:
@@ -140,6 +152,8 @@ class _Bar:
                 self._start(event.message, int(event.fields["clients"]))
         elif event.type in _STEPS:
             self._step(event)
+        elif event.type == "download_progress":
+            self._bytes(event)
         elif self._progress is not None:
             self._progress.console.print(self._terminal.mask(_line(event)), markup=False, highlight=False)
         else:
@@ -160,6 +174,37 @@ class _Bar:
             transient=True,
         )
         self._task = self._progress.add_task(message, total=total, trouble="")
+        self._progress.start()
+
+    def _bytes(self, event: Event) -> None:
+        if self._progress is None:
+            self._start_bytes(int(event.fields["total"]))
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=int(event.fields["bytes"]))
+            if self._progress.finished:
+                self.close()
+
+    def _start_bytes(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=Console(file=sys.stderr),
+            transient=True,
+        )
+        self._task = self._progress.add_task("downloading", total=total)
         self._progress.start()
 
     def _step(self, event: Event) -> None:

@@ -23,6 +23,8 @@ def status_text(document: Mapping[str, Any]) -> str:
     if any(traffic.values()):
         received = _moved("downloaded", traffic["received"], traffic["not_received"])
         lines += ["", f"All runs: {received}, {_moved('sent', traffic['sent'], traffic['saved'])}"]
+    if document["withdrawn"]:
+        lines += ["", "Withdrawn by their publishers", *table(map(_withdrawn_row, document["withdrawn"]))]
     if document["sources"]:
         lines += ["", "Sources", *table(_source_row(source) for source in document["sources"])]
     return page(lines)
@@ -73,8 +75,15 @@ def _versions(versions: Mapping[str, int], shown: int = 4) -> str:
 
 
 def _source_row(source: Mapping[str, Any]) -> tuple[str, ...]:
-    state = source["error"] or ("stale" if source["stale"] else "fine")
+    state = source["error"] or "fine"
+    if source["stale"]:
+        state = f"stale: {source['error']}" if source["error"] else "stale"
     return f"  {source['name']}", f"last read {source['last_success'] or 'never'}", state
+
+
+def _withdrawn_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    still = count_text(entry["clients"], "client")
+    return f"  {entry['component']}", entry["version"], f"{still} with it", f"by {entry['source']}: {entry['reason']}"
 
 
 def report_text(document: Mapping[str, Any]) -> str:
@@ -117,6 +126,7 @@ _MADE = (
     ("merged", "full", "merged"),
     ("generated", "incremental", "made"),
     ("pruned", "file", "pruned"),
+    ("published", "change", "published"),
     ("fallbacks", "full", "in place of incrementals that failed"),
 )
 
@@ -185,3 +195,63 @@ def plugins_text(document: Mapping[str, Any]) -> str:
     """Render the plugins that there are."""
     rows = [(plugin["kind"], plugin["name"], plugin["origin"]) for plugin in document["plugins"]]
     return page(table([("kind", "name", "from"), *rows]))
+
+
+def repository_text(document: Mapping[str, Any]) -> str:
+    """Render the repository for other sites: what it offers, by whose signatures, and what is next to do."""
+    lines = [_repository_head(document)]
+    roles = [
+        (f"  {entry['role']}", f"version {entry['version']}", f"expires {entry['expires']}")
+        for entry in document["roles"]
+        if entry["version"]
+    ]
+    if roles:
+        lines += ["", "Signatures", *table(roles)]
+    if document["releases"]:
+        rows = [
+            (
+                f"  {entry['component']}",
+                entry["version"] + ("" if entry["platform"] == "any" else f" ({entry['platform']})"),
+                size_text(entry["bytes"]),
+                count_text(entry["incrementals"], "incremental"),
+            )
+            for entry in document["releases"]
+        ]
+        lines += ["", "Published", *table(rows, right=frozenset({2}))]
+    if document["withdrawn"]:
+        taken = [(f"  {entry['component']}", entry["version"], entry["reason"]) for entry in document["withdrawn"]]
+        lines += ["", "Withdrawn", *table(taken)]
+    for key, word in (("renew", "The next apply signs anew"), ("rotate", "The root should be rotated")):
+        if document[key] and document["ready"]:
+            lines += ["", f"{word}: {document[key]}"]
+    if document["staged"]:
+        lines += ["", *_staged_lines(document["staged"], first=not document["ready"])]
+    return page(lines)
+
+
+def staged_text(document: Mapping[str, Any]) -> str:
+    """Render a root that waits for signatures."""
+    return page(_staged_lines(document, first=document["version"] == 1))
+
+
+def _repository_head(document: Mapping[str, Any]) -> str:
+    if not document["ready"]:
+        return f"Repository {document['path']}: not ready, it has no root yet"
+    releases, withdrawn = len(document["releases"]), len(document["withdrawn"])
+    trusted = f"{document['path']}/metadata/1.root.json"
+    taken = f", {withdrawn} withdrawn" if withdrawn else ""
+    return f"Repository {document['path']}: {count_text(releases, 'release')}{taken}; others trust it by {trusted}"
+
+
+def _staged_lines(staged: Mapping[str, Any], *, first: bool) -> list[str]:
+    command = f"updoser publish {'init' if first else 'rotate'}"
+    head = (
+        f"The root {staged['path']} (version {staged['version']}) has {count_text(len(staged['signed']), 'signature')}"
+    )
+    if not staged["needed"]:
+        return [f"{head}, which are enough. On the server, take it into use: {command}"]
+    return [
+        f"{head} and needs {staged['needed']} more, of these keys:",
+        *(f"  {key}" for key in staged["missing"]),
+        f"Where such a key is: updoser publish sign {staged['path']} --key KEYFILE",
+    ]

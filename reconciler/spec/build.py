@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from datetime import date
 from pathlib import Path
@@ -13,7 +14,6 @@ from reconciler import __version__
 from reconciler.errors import PluginError, SpecError
 from reconciler.model.client import Client, InstallTarget, Layout
 from reconciler.model.delta import Duplication
-from reconciler.model.duration import parse_duration
 from reconciler.model.select import parse as parse_pattern
 from reconciler.model.spec import (
     LATEST,
@@ -30,22 +30,21 @@ from reconciler.plugin_loader import available
 from reconciler.spec.catalogs import load_catalogs
 from reconciler.spec.extend import lay_over
 from reconciler.spec.options import OptionReader
+from reconciler.spec.proxies import ProxyReader, url_parts, without_excerpt
+from reconciler.spec.repository import read_repository
 from reconciler.spec.secrets import is_reference, missing, reference
 from reconciler.spec.suggest import suggestion
-from reconciler.spec.tree import Map, Seq, child_map, child_seq, plain, value_place, written
+from reconciler.spec.tree import Map, Seq, child_map, child_seq, duration, plain, texts, value_place, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import timedelta
 
     from reconciler.errors import Problem
     from reconciler.model.release import Catalog, Component
     from reconciler.spec.tree import Place
 
 ALL = "*"
-_SOURCE_KEYS = frozenset(
-    ["name", "type", "components", "stale_after", "proxy", "trusted_root", "when_absent", "accept_expired"]
-)
+_SOURCE_KEYS = frozenset(["name", "type", "components", "stale_after", "proxy", "when_absent", "may_outrank"])
 _INVENTORY_KEYS = frozenset(["type", "select", "labels_from", "min_clients", "max_shrink"])
 _CONDITION = re.compile(r"(>=|<=|==|!=|>|<)\s*([0-9.]+)")
 _SQLITE = "sqlite:///"
@@ -65,6 +64,7 @@ class Builder:
         self._environ = environ
         self._folders = () if no_exec else self._plugin_folders()
         self._options = OptionReader(self._folders, problems)
+        self._proxies = ProxyReader(tree, problems, os.environ if environ is None else environ)
         self.notes: list[str] = []
         if no_exec and child_seq(tree, "plugins"):
             self.notes.append("--no-exec: plugins of folders aren't loaded")
@@ -83,7 +83,7 @@ class Builder:
         components = self._components(catalog)
         groups = self._groups()
         holds = self._holds()
-        self._check_proxies()
+        repository = read_repository(tree, catalog, self._base, self._problems, clients=bool(groups))
         self._check_codecs()
         if self._environ is not None:
             self._check_secrets(tree, self._environ)
@@ -103,6 +103,7 @@ class Builder:
             holds=holds,
             client_keep=tree["client_keep"],
             duplication=self._duplication(),
+            repository=repository,
             effective=effective,
         )
 
@@ -156,17 +157,8 @@ class Builder:
             place = value_place(server, "state")
             self._complain(place, f"`{url}` is no database URL", "such as sqlite:///.updoser/state.db")
         store = server.get("store")
-        return ServerSpec(self._base / Path(store if isinstance(store, str) else "").expanduser(), url, password)
-
-    def _check_proxies(self) -> None:
-        defined = child_map(self._tree, "proxies")
-        users = [self._tree.get("defaults"), *child_seq(self._tree, "sources")]
-        users += child_map(self._tree, "groups").values()
-        for user in users:
-            proxy = user.get("proxy") if isinstance(user, Map) else None
-            if isinstance(proxy, str) and proxy not in defined:
-                hint = suggestion(proxy, defined) or "define it under `proxies`"
-                self._complain(value_place(user, "proxy"), f"the proxy `{proxy}` isn't defined", hint)
+        folder = self._base / Path(store if isinstance(store, str) else "").expanduser()
+        return ServerSpec(folder, url, password, texts(server, "families"))
 
     def _check_secrets(self, node: Any, environ: Mapping[str, str]) -> None:
         pairs = node.items() if isinstance(node, Map) else enumerate(node) if isinstance(node, Seq) else ()
@@ -192,16 +184,33 @@ class Builder:
             limited = child_seq(node, "components")
             for at, component in enumerate(limited):
                 self._known_component(component, catalog, value_place(limited, at))
-            config = None if node.get("type") in {"tuf", "http"} else self._options.read("source", node, _SOURCE_KEYS)
-            stale_after = node.get("stale_after")
-            if config is not None:
-                found[node["name"]] = SourceSpec(
-                    name=node["name"],
-                    plugin=config,
-                    components=frozenset(map(str, limited)) if "components" in node else None,
-                    stale_after=_duration(stale_after),
-                )
+            config = self._options.read("source", node, _SOURCE_KEYS)
+            if config is None:
+                continue
+            url = self._source_url(node, str(config.options.get("url", "")))
+            found[node["name"]] = SourceSpec(
+                name=node["name"],
+                plugin=config,
+                components=frozenset(map(str, limited)) if "components" in node else None,
+                stale_after=duration(node.get("stale_after")),
+                proxy=self._proxies.named(node, scheme=url.partition(":")[0]),
+                remote=url.startswith(("http://", "https://")),
+                signed="trusted_root" in config.options,
+                absent_is_error=node.get("when_absent") == "error",
+                may_outrank=node.get("may_outrank") is True,
+            )
         return tuple(found.values())
+
+    def _source_url(self, node: Map, url: str) -> str:
+        parts = url_parts(url)
+        place = value_place(node, "url")
+        if parts is None:
+            self._problems.append(without_excerpt(place, "this is no URL", "such as https://updates.example/repo"))
+        elif "@" in parts.netloc:
+            self._problems.append(without_excerpt(place, "`url` has a user or a password in it"))
+        elif parts.query or parts.fragment:
+            self._complain(place, "`url` has a `?` or a `#` in it", "files are found below it by their path")
+        return url
 
     def _known_component(self, name: Any, catalog: Catalog, place: Place) -> bool:
         if isinstance(name, str) and name in catalog.components:
@@ -299,13 +308,14 @@ class Builder:
         node.put("transport", transport, node.keys_at.get("transport", node.place), transport.place)
         local = transport.get("type") == "local"
         root = self._install_root(node if "install_root" in node else defaults, local=local, group=name, node=node)
-        labels = _texts(node if "labels" in written(node) else defaults, "labels")
+        labels = texts(node if "labels" in written(node) else defaults, "labels")
         clients = [
             self._client(entry, name, root, labels, local=local, names=names)
             for entry in child_seq(node, "clients")
             if isinstance(entry, Map) and isinstance(entry.get("name"), str)
         ]
         method = node.get("scan_method", defaults.get("scan_method"))
+        jump = config.options.get("jump") if config else None
         return GroupSpec(
             name=name,
             transport=config or PluginConfig("transport", ""),
@@ -314,6 +324,10 @@ class Builder:
             labels=labels,
             clients=tuple(clients),
             inventory=self._inventory(node),
+            families=texts(node, "families"),
+            proxy=self._proxies.named(node if "proxy" in node else defaults),
+            jump=str(jump[0].get("address", "")) if jump else "",
+            local=local,
         )
 
     def _install_root(self, holder: Map, *, local: bool, group: str, node: Map) -> str:
@@ -356,9 +370,10 @@ class Builder:
             address=str(node.get("address", "")),
             port=port if isinstance(port, int) else None,
             user=user if isinstance(user, str) else None,
-            labels=tuple(dict.fromkeys((*labels, *_texts(node, "labels")))),
+            labels=tuple(dict.fromkeys((*labels, *texts(node, "labels")))),
             install_root=own_root,
             vars={key: _as_text(value) for key, value in child_map(node, "vars").items()},
+            families=texts(node, "families"),
         )
 
     def _inventory(self, node: Map) -> InventorySpec | None:
@@ -377,7 +392,7 @@ class Builder:
         return InventorySpec(
             plugin=config,
             select=str(select),
-            labels_from=_texts(entry, "labels_from"),
+            labels_from=texts(entry, "labels_from"),
             min_clients=least if isinstance(least, int) else 1,
             max_shrink=shrink if isinstance(shrink, (int, float)) else None,
         )
@@ -409,20 +424,8 @@ def _valid(node: Map, key: str) -> list[Map]:
     return [entry for entry in child_seq(node, key) if isinstance(entry, Map)]
 
 
-def _texts(node: Map, key: str) -> tuple[str, ...]:
-    return tuple(value for value in child_seq(node, key) if isinstance(value, str))
-
-
 def _as_text(value: Any) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
-
-
-def _duration(value: Any) -> timedelta | None:
-    """Read a duration; None where there is none, or what there is was told to be malformed."""
-    try:
-        return parse_duration(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
 
 
 def _numbers(text: str) -> tuple[int, int, int]:

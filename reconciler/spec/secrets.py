@@ -6,6 +6,7 @@ import stat
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from reconciler.errors import SecretError
 from reconciler.model.spec import SecretRef
@@ -38,7 +39,8 @@ def resolve(secret: SecretRef, base: Path, environ: Mapping[str, str]) -> str:
     Raises:
         SecretError: it isn't there, is empty, too large, or lies where everybody can write it.
     """
-    value = {"env": _from_environment, "file": _from_file, "command": _from_command}[secret.kind](secret, base, environ)
+    read = {"env": _from_environment, "file": _from_file, "command": _from_command, "url": _from_url}[secret.kind]
+    value = read(secret, base, environ)
     if not value:
         raise SecretError(f"the secret {secret} is empty")
     return value
@@ -58,6 +60,12 @@ def _from_environment(secret: SecretRef, _base: Path, environ: Mapping[str, str]
         return environ[str(secret.value)]
     except KeyError:
         raise SecretError(f"the environment variable {secret.value} isn't set") from None
+
+
+def _from_url(secret: SecretRef, _base: Path, environ: Mapping[str, str]) -> str:
+    """Give the user or password in a URL that stands in the environment."""
+    variable, part = tuple(secret.value)
+    return unquote(getattr(urlsplit(environ.get(variable, "")), part) or "")
 
 
 def _from_file(secret: SecretRef, base: Path, _environ: Mapping[str, str]) -> str:

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reconciler.errors import Problem
+from reconciler.model.duration import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import timedelta
     from pathlib import Path
 
 MAX_EXCERPT = 200
@@ -197,3 +199,16 @@ def child_seq(node: Any, key: str) -> Seq:
     """Give the list at a key; an empty one when there is something else or nothing."""
     value = node.get(key) if isinstance(node, Map) else None
     return value if isinstance(value, Seq) else Seq(value_place(node, key))
+
+
+def texts(node: Any, key: str) -> tuple[str, ...]:
+    """Give the texts of the list at a key; what else stands there was told to be malformed."""
+    return tuple(value for value in child_seq(node, key) if isinstance(value, str))
+
+
+def duration(value: Any) -> timedelta | None:
+    """Read a duration; None where there is none, or what there is was told to be malformed."""
+    try:
+        return parse_duration(value) if isinstance(value, str) else None
+    except ValueError:
+        return None

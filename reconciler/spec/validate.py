@@ -178,13 +178,7 @@ def _judge(schema: Schema, root: Schema) -> Validator:
         if marked:
             yield ValidationError("unsupported")
 
-    def unsupported_values(_validator: Any, values: Any, instance: Any, _schema: Any) -> Iterator[ValidationError]:
-        if instance in values:
-            yield ValidationError("unsupported")
-
-    kind = extend(  # type: ignore[no-untyped-call]
-        Draft202012Validator, {"x-unsupported": unsupported, "x-unsupported-values": unsupported_values}
-    )
+    kind = extend(Draft202012Validator, {"x-unsupported": unsupported})  # type: ignore[no-untyped-call]
     if schema is root:
         return kind(schema)  # type: ignore[no-any-return]
     return kind({**schema, "$defs": root.get("$defs", {})})  # type: ignore[no-any-return]
@@ -207,10 +201,8 @@ def _translated(error: Any, tree: Map) -> list[Problem]:
         if f"'{missing[0]}'" not in error.message and len(missing) > 1:
             return []  # one error for each missing key: told with the first
         return [place.problem(f"`{key}` is missing here") for key in missing]
-    if kind in {"x-unsupported", "x-unsupported-values"}:
-        what = name if kind == "x-unsupported" else f"{name}: {error.instance}"
-        where = _key_place(tree, path)
-        return [where.problem(f"`{what}` isn't supported by updoser {__version__}", "remove it")]
+    if kind == "x-unsupported":
+        return [_key_place(tree, path).problem(f"`{name}` isn't supported by updoser {__version__}", "remove it")]
     if "propertyNames" in error.absolute_schema_path and isinstance(error.instance, str):
         where = place if not isinstance(locate_node(tree, path), Map) else _name_place(tree, path, error.instance)
         return [where.problem(f"`{_short(error.instance)}` can't be a key here: {says or error.message}")]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Table
     from sqlalchemy.engine import URL
 
-VERSION = 2
+VERSION = 3
 
 
 def _duplication(connection: Connection) -> None:
@@ -31,7 +31,15 @@ def _duplication(connection: Connection) -> None:
         connection.exec_driver_sql(f"ALTER TABLE runs ADD COLUMN {column} BIGINT NOT NULL DEFAULT 0")
 
 
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {2: _duplication}
+def _reach(connection: Connection) -> None:
+    """Clients have a way to them; sources withdraw versions, may be accepted expired, and want to be left alone."""
+    connection.exec_driver_sql("ALTER TABLE clients ADD COLUMN route TEXT NOT NULL DEFAULT 'direct'")
+    connection.exec_driver_sql("ALTER TABLE sources ADD COLUMN withdrawn TEXT NOT NULL DEFAULT '[]'")
+    connection.exec_driver_sql("ALTER TABLE sources ADD COLUMN accepted TEXT NOT NULL DEFAULT ''")
+    connection.exec_driver_sql("ALTER TABLE sources ADD COLUMN cooldown_until FLOAT")
+
+
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {2: _duplication, 3: _reach}
 """What brings a schema of version N - 1 to version N, by N. A new state is made at VERSION at once."""
 _BUSY_SECONDS = 30
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, func, select
 
 from reconciler.model.client import Client, Profile
+from reconciler.model.network import DIRECT, UNREACHABLE
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.database import upsert
 from reconciler.storage.tables import CLIENTS, PROFILES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-Row = tuple[str, str, str, str | None, str]
+Row = tuple[str, str, str, str | None, str, str]
 _BATCH = 10_000
 _FIELDS = tuple(field.name for field in fields(Client))
 
@@ -36,8 +38,13 @@ class Observation:
 class Fleet(Part):
     """Clients, profiles and observations."""
 
-    def sync_clients(self, group: str, clients: Sequence[Client]) -> list[str]:
-        """Record the clients of a group as they are listed now; give the names of those that are gone from it."""
+    def sync_clients(
+        self, group: str, clients: Sequence[Client], ways: Mapping[str, str] = MappingProxyType({})
+    ) -> list[str]:
+        """Record the clients of a group as they are listed now; give the names of those that are gone from it.
+
+        `ways` has the way to those that aren't reached directly, by name (`planner.reach`).
+        """
         rows = [
             {
                 "name": client.name,
@@ -46,17 +53,20 @@ class Fleet(Part):
                 "data": json.dumps({name: getattr(client, name) for name in _FIELDS}, sort_keys=True),
                 "error": "",
                 "gone_at": None,
+                "route": ways.get(client.name, DIRECT),
             }
             for client in clients
         ]
         names = {client.name for client in clients}
         with self._write() as connection:
-            of_group = select(CLIENTS.c.name, CLIENTS.c.data, CLIENTS.c.gone_at).where(CLIENTS.c.grp == group)
-            known = {name: (data, gone) for name, data, gone in connection.execute(of_group)}
-            changed = [row for row in rows if known.get(row["name"]) != (row["data"], None)]
+            columns = (CLIENTS.c.name, CLIENTS.c.data, CLIENTS.c.route, CLIENTS.c.gone_at)
+            of_group = select(*columns).where(CLIENTS.c.grp == group)
+            known = {name: (data, route, gone) for name, data, route, gone in connection.execute(of_group)}
+            changed = [row for row in rows if known.get(row["name"]) != (row["data"], row["route"], None)]
             for start in range(0, len(changed), _BATCH):
-                upsert(connection, CLIENTS, changed[start : start + _BATCH], ("grp", "labels", "data", "gone_at"))
-            gone = sorted(name for name, (_data, gone_at) in known.items() if gone_at is None and name not in names)
+                batch = changed[start : start + _BATCH]
+                upsert(connection, CLIENTS, batch, ("grp", "labels", "data", "gone_at", "route"))
+            gone = sorted(name for name, known_as in known.items() if known_as[-1] is None and name not in names)
             self._mark_gone(connection, gone)
         return gone
 
@@ -90,11 +100,12 @@ class Fleet(Part):
             return [_client(data) for data in connection.scalars(wanted)]
 
     def rows(self) -> Iterator[Row]:
-        """Give (name, group, labels as JSON, fingerprint, error) of all clients that aren't gone, in no order.
+        """Give (name, group, labels as JSON, fingerprint, error, route) of all clients that aren't gone, in no order.
 
         Plain tuples: a million of them in about a second.
         """
-        columns = (CLIENTS.c.name, CLIENTS.c.grp, CLIENTS.c.labels, CLIENTS.c.fingerprint, CLIENTS.c.error)
+        entry = CLIENTS.c
+        columns = (entry.name, entry.grp, entry.labels, entry.fingerprint, entry.error, entry.route)
         wanted = select(*columns).where(CLIENTS.c.gone_at.is_(None))
         with self._read() as connection:
             text = str(wanted.compile(self._engine, compile_kwargs={"literal_binds": True}))
@@ -106,9 +117,16 @@ class Fleet(Part):
             finally:
                 cursor.close()
 
+    def ways(self) -> dict[str, str]:
+        """Give the way to each client that isn't reached directly, by name."""
+        wanted = select(CLIENTS.c.name, CLIENTS.c.route).where(CLIENTS.c.gone_at.is_(None), CLIENTS.c.route != DIRECT)
+        with self._read() as connection:
+            return dict(connection.execute(wanted).all())
+
     def silent(self) -> set[str]:
-        """Give the fingerprints of profiles that some client had before it stopped answering."""
-        wanted = select(CLIENTS.c.fingerprint).where(CLIENTS.c.gone_at.is_(None), CLIENTS.c.error != "").distinct()
+        """Give the fingerprints of profiles that clients had before they stopped answering, or the way was lost."""
+        lost = (CLIENTS.c.error != "") | CLIENTS.c.route.startswith(UNREACHABLE)
+        wanted = select(CLIENTS.c.fingerprint).where(CLIENTS.c.gone_at.is_(None), lost).distinct()
         with self._read() as connection:
             return {fingerprint for fingerprint in connection.scalars(wanted) if fingerprint}
 
@@ -165,4 +183,4 @@ class Fleet(Part):
 
 def _client(data: str) -> Client:
     values = json.loads(data)
-    return Client(**{**values, "labels": tuple(values["labels"])})
+    return Client(**{**values, **{key: tuple(values.get(key, ())) for key in ("labels", "families")}})

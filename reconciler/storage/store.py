@@ -11,7 +11,8 @@
   compared, and what differs is hashed again; `verify` hashes everything. What is damaged isn't held: the next plan
   fetches or makes it again.
 * Two processes can write at once: they write the same bytes to the same name. Removing holds a lock against adding.
-* A killed writer leaves a file in `tmp`, nothing else; the next writer removes those that are older than a day.
+* A killed writer leaves a file in `tmp`, nothing else; the next writer removes those that are older than a day. Of a
+  large file that is the part which came, and whoever asks for it next goes on from there.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ import os
 import shutil
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from reconciler.errors import StoreError
 from reconciler.model.release import SHA256
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 MAX_MANIFEST = 16 * 1024 * 1024
 CHUNK = 1024 * 1024
+PART_MIN = 1024 * 1024
+"""Of a smaller file it isn't worth keeping a part."""
 _OLD = 24 * 3600
 Stamp = tuple[int, int, int]
 EntryT = TypeVar("EntryT")
@@ -60,6 +63,19 @@ class Inspection:
     broken: tuple[Incremental, ...] = ()
 
 
+class Readable(Protocol):
+    """A stream that content is taken from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Read some bytes, at most `size`; none at the end."""
+
+    def seekable(self) -> bool:
+        """Say whether `seek` works before anything is read."""
+
+    def seek(self, offset: int, /) -> int:
+        """Go on from another place."""
+
+
 class Store:
     """Releases below a folder; nothing is touched before something is written."""
 
@@ -70,6 +86,7 @@ class Store:
         self._releases = root / "releases"
         self._incrementals = root / "incrementals"
         self._tmp = root / "tmp"
+        self._fresh: dict[str, Stamp] = {}  # hashed while they were written, and not in `stamps.json` yet
 
     def inspect(self, *, verify: bool = False) -> Inspection:
         """List the releases and incrementals that are whole; `verify` hashes every file.
@@ -81,7 +98,7 @@ class Store:
         health: dict[str, str] = {}
         with _mapped(self.root):
             stamps = self._read_stamps()
-            known = dict(stamps)
+            known = {key: stamp for key, stamp in stamps.items() if key not in self._fresh}
 
             def damage(files: Iterable[Content]) -> str:
                 said = (self._health(file, stamps, health, verify=verify) for file in files)
@@ -126,14 +143,16 @@ class Store:
         with _mapped(self.root):
             return not self._health(patch, self._read_stamps(), {}, verify=False)
 
-    def put(self, file: Content, stream: BinaryIO) -> int:
+    def put(self, file: Content, stream: Readable) -> int:
         """Take the content of a file from a stream and give its size; nothing is left of what doesn't fit.
+
+        What came of a large file before its stream broke stays for the next try, if the stream then is seekable.
 
         Raises:
             StoreError: it isn't what `file` says, or can't be written.
         """
-        with _mapped(self.root), self._temporary() as (handle, temporary):
-            digest, size = hashlib.sha256(), 0
+        with _mapped(self.root), self._arriving(file) as (handle, temporary):
+            digest, size = _continued(handle, file, stream)
             while size <= file.size and (chunk := stream.read(min(CHUNK, file.size + 1 - size))):
                 size += len(chunk)
                 digest.update(chunk)
@@ -143,7 +162,9 @@ class Store:
                 raise StoreError(f"{file.name!r} should have {file.size} bytes and has {more}{min(size, file.size)}")
             if digest.hexdigest() != file.sha256:
                 raise StoreError(f"{file.name!r} has the SHA-256 {digest.hexdigest()}, not {file.sha256}")
-            self._settle(handle, temporary, self._path(file.sha256))
+            path = self._path(file.sha256)
+            self._settle(handle, temporary, path)
+            self._fresh[file.sha256] = _stamp(path.lstat())
         return size
 
     def add(self, release: Release) -> None:
@@ -268,7 +289,7 @@ class Store:
             found = path.lstat()
         except FileNotFoundError:
             return f"{path} is missing"
-        stamp = (found.st_size, found.st_mtime_ns, found.st_ino)
+        stamp = _stamp(found)
         if found.st_size != file.size:
             return f"{path} has {found.st_size} bytes, not {file.size}"
         if verify or stamps.get(file.sha256) != stamp:
@@ -280,12 +301,13 @@ class Store:
         return ""
 
     def _read_stamps(self) -> dict[str, Stamp]:
-        """Read the stamps; without them everything is hashed again."""
+        """Read the stamps, and those of what was written since; without them everything is hashed again."""
         try:
             data = json.loads((self.root / "stamps.json").read_bytes())
-            return {str(key): (int(size), int(mtime), int(inode)) for key, (size, mtime, inode) in data.items()}
+            known = {str(key): (int(size), int(mtime), int(inode)) for key, (size, mtime, inode) in data.items()}
         except (OSError, ValueError, TypeError, AttributeError):
-            return {}
+            known = {}
+        return {**known, **self._fresh}
 
     def _write_stamps(self, stamps: dict[str, Stamp]) -> None:
         try:
@@ -333,13 +355,45 @@ class Store:
     # --- writing ------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _temporary(self) -> Iterator[tuple[BinaryIO, Path]]:
-        """Give a file to write; it is gone afterwards unless it was settled."""
+    def _arriving(self, file: Content) -> Iterator[tuple[BinaryIO, Path]]:
+        """Give the file that content is written to: the part that is there already, unless another process has it.
+
+        What isn't settled is gone afterwards, but for a large part whose stream broke.
+        """
+        if file.size < PART_MIN:
+            with self._temporary() as pair:
+                yield pair
+            return
+        self._clear_old()
+        part = self._tmp / f"{file.sha256}.part"
+        with part.open("a+b") as handle:
+            if not _is_mine(handle, part):
+                with self._temporary() as pair:
+                    yield pair
+                return
+            try:
+                yield handle, part
+            except StoreError:
+                part.unlink(missing_ok=True)
+                raise
+            except BaseException:
+                if handle.tell() < PART_MIN:
+                    part.unlink(missing_ok=True)
+                raise
+
+    def _clear_old(self) -> None:
+        """Make the folder of files on their way, and take away what was left there long ago."""
         self.root.mkdir(parents=True, exist_ok=True)
         self._tmp.mkdir(exist_ok=True)
         for left in self._tmp.iterdir():
-            if time.time() - left.stat().st_mtime > _OLD:
-                left.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > _OLD:
+                    left.unlink(missing_ok=True)
+
+    @contextmanager
+    def _temporary(self) -> Iterator[tuple[BinaryIO, Path]]:
+        """Give a file to write; it is gone afterwards unless it was settled."""
+        self._clear_old()
         number, name = tempfile.mkstemp(dir=self._tmp)
         temporary = Path(name)
         try:
@@ -368,6 +422,34 @@ class Store:
         with (self.root / "lock").open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _continued(handle: BinaryIO, file: Content, stream: Readable) -> tuple[Any, int]:
+    """Hash what is there of a file, and have the stream go on behind it; from nothing where that can't be done."""
+    digest = hashlib.sha256()
+    had = handle.seek(0, os.SEEK_END)
+    if had and had <= file.size and stream.seekable():
+        handle.seek(0)
+        while chunk := handle.read(CHUNK):
+            digest.update(chunk)
+        stream.seek(had)
+        return digest, had
+    handle.seek(0)
+    handle.truncate()
+    return digest, 0
+
+
+def _is_mine(handle: BinaryIO, part: Path) -> bool:
+    """Take a part for this process; not one that another is writing, or has just brought to its name."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.fstat(handle.fileno()).st_ino == part.stat().st_ino
+    except OSError:
+        return False
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def _document(path: Path) -> Any:

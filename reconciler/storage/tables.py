@@ -29,6 +29,7 @@ CLIENTS = Table(  # `error` is empty when the last look went well; a client that
     Column("fingerprint", String(64)),
     Column("error", Text, nullable=False, default=""),
     Column("free", BigInteger),
+    Column("route", Text, nullable=False, server_default="direct"),
     Column("seen_at", Float),
     Column("gone_at", Float),
     Index("clients_by_group", "grp", "name"),
@@ -47,6 +48,9 @@ SOURCES = Table(
     Column("problems", Text, nullable=False),
     Column("error", Text, nullable=False),
     Column("last_success", Float),
+    Column("withdrawn", Text, nullable=False, server_default="[]"),
+    Column("accepted", Text, nullable=False, server_default=""),
+    Column("cooldown_until", Float),
 )
 
 FIRST_SEEN = Table(

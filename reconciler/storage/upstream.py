@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from reconciler.model.release import SourceReport
+from reconciler.model.release import SourceReport, Withdrawal
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.database import upsert
 from reconciler.storage.manifest import incremental_document, read_incremental, read_release, release_document
@@ -29,15 +30,22 @@ class Upstream(Part):
                 "releases": "[]",
                 "incrementals": "[]",
                 "problems": "[]",
+                "withdrawn": "[]",
+                "accepted": report.accepted,
+                "cooldown_until": seconds(report.cooldown_until) if report.cooldown_until else None,
             }
             if report.error:
-                upsert(connection, SOURCES, [row], ("error",))
+                upsert(connection, SOURCES, [row], ("error", "accepted", "cooldown_until"))
                 return
             row["releases"] = json.dumps([release_document(release) for release in report.releases])
             row["incrementals"] = json.dumps([incremental_document(entry) for entry in report.incrementals])
             row["problems"] = json.dumps(report.problems)
-            answered = {**row, "last_success": seconds(at)}
-            upsert(connection, SOURCES, [answered], ("releases", "incrementals", "problems", "error", "last_success"))
+            row["withdrawn"] = json.dumps([astuple(entry) for entry in report.withdrawn])
+            changed = tuple(row)[1:]
+            if not report.accepted:  # what is only accepted was verified at an earlier time
+                row["last_success"] = seconds(at)
+                changed += ("last_success",)
+            upsert(connection, SOURCES, [row], changed)
             seen = {(release.component, release.version) for release in report.releases}
             rows = [{"component": component, "version": version, "at": seconds(at)} for component, version in seen]
             upsert(connection, FIRST_SEEN, rows, ())
@@ -53,6 +61,9 @@ class Upstream(Part):
                         tuple(json.loads(row.problems)),
                         row.error,
                         tuple(read_incremental(entry) for entry in json.loads(row.incrementals)),
+                        tuple(Withdrawal(*entry) for entry in json.loads(row.withdrawn)),
+                        row.accepted,
+                        moment(row.cooldown_until),
                     ),
                     moment(row.last_success),
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Event
 
@@ -73,7 +74,7 @@ def write_spec(folder, catalog, methods, wanted):
 
 def one_round(folder, spec, source, transport):
     """Plan, apply and plan again; give both plans and the report."""
-    means = Means("run", lambda: NOW, lambda reference: "", lambda *_args, **_fields: None, Event())
+    means = Means("run", lambda: NOW, str, lambda *_args, **_fields: None, Event(), str)
     plugins = Quiet(spec, means, source, transport)
     reach = Reach(plugins.transport, means.stop)
     with State.open(spec.server.state, clock=means.clock) as state:
@@ -89,7 +90,7 @@ def one_round(folder, spec, source, transport):
 
 def run_once(made, work):
     run_id = f"run-{random.getrandbits(60)}"
-    means = Means(run_id, work.means.clock, work.means.secret, work.means.emit, work.means.stop)
+    means = replace(work.means, run_id=run_id)
     return run_plan(made, Workspace(work.spec, work.store, work.state, work.plugins, work.reach, means), forks=2)
 
 

@@ -178,7 +178,7 @@ def test_a_greeting_of_the_login_shell_is_passed_over(transport, look):
 
 
 def test_an_address_where_nobody_listens_is_told_with_its_name(transport, look):
-    with pytest.raises(TransportError, match=r"\[127\.0\.2\.1\]:1 can't be reached"):
+    with pytest.raises(TransportError, match=r"127\.0\.2\.1:1 can't be reached"):
         look(transport(), port=1)
 
 

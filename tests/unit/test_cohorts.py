@@ -18,8 +18,8 @@ EMPTY = Profile()
 PROFILES = {"ours": OURS, "foreign": FOREIGN, "empty": EMPTY}
 
 
-def row(name, group="g", labels="[]", seen="empty", error=""):
-    return name, group, labels, seen, error
+def row(name, group="g", labels="[]", seen="empty", error="", route="direct"):
+    return name, group, labels, seen, error, route
 
 
 def gather(rows, *, limit="", holds=(), failed=()):
@@ -37,6 +37,7 @@ rows = st.lists(
         st.sampled_from(["[]", '["x"]']),
         st.sampled_from([None, "lost", *PROFILES]),
         st.sampled_from(["", "", "no connection: 1", "client failed: 2"]),
+        st.sampled_from(["direct", "direct", "via bridge", "unreachable: no way"]),
     ),
     max_size=12,
 ).map(lambda drawn: [(f"pc-{at}", *rest) for at, rest in enumerate(drawn)])
@@ -48,13 +49,13 @@ def test_each_chosen_client_is_in_one_cohort_with_its_like(drawn, limit, holds):
     cohorts = gather(drawn, limit=limit, holds=holds)
     chosen = Choice.parse(limit, ())
     labels = {"[]": (), '["x"]': ("x",)}
-    wanted = [name for name, group, text, _seen, _error in drawn if chosen.takes(name, group, labels[text])]
+    wanted = [name for name, group, text, *_rest in drawn if chosen.takes(name, group, labels[text])]
     assert names(cohorts) == sorted(wanted)
-    situations = [(cohort.group, cohort.profile, cohort.unknown, cohort.hold) for cohort in cohorts]
+    situations = [(one.group, one.profile, one.unknown, one.hold, one.route, one.unreachable) for one in cohorts]
     assert len(situations) == len(set(situations))
     for cohort in cohorts:
         assert list(cohort.members) == sorted(cohort.members)
-        assert (cohort.profile is None) == bool(cohort.unknown)
+        assert (cohort.profile is None) == bool(cohort.unknown or cohort.unreachable)
         assert {group for name, group, *_ in drawn if name in cohort.members} == {cohort.group}
 
 

@@ -39,7 +39,7 @@ def documented():
     found = {}
     for row in re.findall(r"^\| `(.+?)` \| (.+) \| (.*) \|$", section("commands"), flags=re.MULTILINE):
         words = row[0].split()
-        name = " ".join(words[: 2 if words[0] == "release" else 1])
+        name = " ".join(words[: 2 if words[0] in {"release", "publish"} else 1])
         found[name] = set(re.findall(r"`(--?[a-z-]+)", row[2]))
     return found
 

@@ -14,9 +14,9 @@ from reconciler.errors import SourceError
 from reconciler.execute.incrementals import add_incremental
 from reconciler.execute.releases import add_release
 from reconciler.model.delta import Kept
+from reconciler.model.incremental_json import parse_incremental
 from reconciler.plugin_loader import schema_folder
 from reconciler.plugins.source import directory
-from reconciler.plugins.source._incrementals import parse_incremental
 from tests.fakes import CODECS, fake_context, make_component
 
 RULES = make_component("rules", scheme="integer")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from reconciler.model.client import Installed, InstallTarget, Layout, Profile
 from reconciler.model.delta import Duplication, Incremental, Kept, Patch
 from reconciler.model.plan import Basis, Cohort
-from reconciler.model.release import Offer
+from reconciler.model.release import Offer, Withdrawal
 from reconciler.model.spec import LATEST, ComponentSpec, GroupSpec, Hold, PluginConfig
 from reconciler.observe.cohorts import Choice, gather_cohorts
 from reconciler.planner.planner import Observed, Wanted, make_plan
@@ -22,6 +22,7 @@ from tests.fakes import CODECS, NOW, make_component, make_release
 IDS = ("rules", "engine", "driver")
 PLATFORMS = ("linux-x86_64", "linux-aarch64")
 METHODS = ("smart", "conventional")
+ROUTES = ["direct", "direct", "via bridge", "unreachable: no way"]
 IDENTITY = Identity("mine", 1, 0, frozen=False)
 BASIS = Basis("mine", 1, 0, "s", "c")
 LAYOUT = Layout((InstallTarget("*", "/opt/scanner"),))
@@ -80,8 +81,9 @@ def situations(draw):
     """Give a spec's wishes, and a fleet as the state's rows and profiles, with what is held and offered."""
     wanted = draw(wanteds())
     seen = {profile.fingerprint: profile for profile in draw(st.lists(profiles, min_size=1, max_size=4))}
+    groups, prints = st.sampled_from(sorted(wanted.groups)), st.sampled_from(sorted(seen))
     rows = [
-        (f"pc-{at}", draw(st.sampled_from(sorted(wanted.groups))), "[]", draw(st.sampled_from(sorted(seen))), error)
+        (f"pc-{at}", draw(groups), "[]", draw(prints), error, draw(st.sampled_from(ROUTES)))
         for at, error in enumerate(draw(st.lists(st.sampled_from(["", "", "", "no connection: 1"]), max_size=6)))
     ]
     holds = [Hold("pc-1,pc-3", "INC-1")] if draw(st.booleans()) else []
@@ -100,7 +102,11 @@ def situations(draw):
         entry for entry in incrementals if int(entry.to_version) % 2 and entry.to_digest in {r.digest for r in held}
     ]
     offered = [OfferedIncremental("drop", entry) for entry in incrementals]
-    return wanted, rows, seen, holds, held, offers, here, offered
+    taken_back = draw(
+        st.lists(st.tuples(st.sampled_from(sorted(wanted.components)), versions), max_size=2, unique=True)
+    )
+    withdrawn = {"drop": [Withdrawal(component, version, "bad") for component, version in taken_back]}
+    return wanted, rows, seen, holds, held, offers, here, offered, withdrawn
 
 
 def incremental(before, after, codec="zstd", size=700):
@@ -116,9 +122,9 @@ def gather(rows, seen, holds=()):
 
 
 def plan_of(situation, *, freeze=""):
-    wanted, rows, seen, holds, held, offers, incrementals, offered = situation
+    wanted, rows, seen, holds, held, offers, incrementals, offered, withdrawn = situation
     cohorts = gather(rows, seen, holds)
-    facts = Observed(BASIS, held, offers, (), cohorts, (), freeze, incrementals, offered, TRAITS)
+    facts = Observed(BASIS, held, offers, (), cohorts, (), freeze, incrementals, offered, TRAITS, withdrawn=withdrawn)
     return make_plan(wanted, facts, plan_id="p", now=NOW)
 
 
@@ -128,7 +134,7 @@ def members(plan, entry):
 
 def apply_in_memory(situation, plan):
     """Give the situation after a plan was carried out without a fault; what is made gets sizes that weren't guessed."""
-    wanted, rows, seen, holds, held, offers, incrementals, offered = situation
+    wanted, rows, seen, holds, held, offers, incrementals, offered, withdrawn = situation
     fetched = {(change.component, change.to_digest, change.platform) for change in plan.arriving}
     held = held + [
         offer.release
@@ -159,7 +165,7 @@ def apply_in_memory(situation, plan):
             held = [release for release in held if release is not gone]
         else:
             del known[prune.component, prune.platform, f"{prune.previous}..{prune.to}/{prune.kind}"]
-    now = {name: seen[fingerprint] for name, _group, _labels, fingerprint, _error in rows}
+    now = {name: seen[fingerprint] for name, _group, _labels, fingerprint, *_rest in rows}
     for change in plan.deploys:
         layout = wanted.components[change.component].layout.fingerprint
         for name in members(plan, change):
@@ -171,9 +177,9 @@ def apply_in_memory(situation, plan):
                 change.component, change.to, change.to_digest, change.from_version, layout
             )
             now[name] = replace(now[name], installed=tuple(sorted(entries.values())))
-    later = [(name, group, labels, now[name].fingerprint, error) for name, group, labels, _print, error in rows]
+    later = [(name, group, labels, now[name].fingerprint, *rest) for name, group, labels, _print, *rest in rows]
     seen = {profile.fingerprint: profile for profile in now.values()}
-    return wanted, later, seen, holds, held, offers, list(known.values()), offered
+    return wanted, later, seen, holds, held, offers, list(known.values()), offered, withdrawn
 
 
 def key(entry):
@@ -197,14 +203,15 @@ def test_after_a_plan_was_carried_out_nothing_is_left_to_do(situation):
 @given(situations(), st.randoms(use_true_random=False))
 @settings(max_examples=80, deadline=None)
 def test_the_order_of_what_is_known_makes_no_difference_to_a_byte(situation, random):
-    wanted, rows, seen, holds, held, offers, incrementals, offered = situation
+    wanted, rows, seen, holds, held, offers, incrementals, offered, withdrawn = situation
     rows, held, incrementals, offered = list(rows), list(held), list(incrementals), list(offered)
     for listed in (rows, held, incrementals, offered):
         random.shuffle(listed)
     groups, prints = list(wanted.groups.items()), list(seen.items())
     random.shuffle(groups)
     random.shuffle(prints)
-    shuffled = replace(wanted, groups=dict(groups)), rows, dict(prints), holds, held, offers, incrementals, offered
+    known = dict(prints), holds, held, offers, incrementals, offered, withdrawn
+    shuffled = replace(wanted, groups=dict(groups)), rows, *known
     assert json.dumps(plan_document(plan_of(shuffled))) == json.dumps(plan_document(plan_of(situation)))
 
 
@@ -214,41 +221,49 @@ def test_a_client_gets_each_component_at_most_once_and_every_number_adds_up(situ
     plan = plan_of(situation, freeze=freeze)
     given_ = [(name, change.component) for change in plan.deploys for name in members(plan, change)]
     assert len(given_) == len(set(given_))
-    for entry in (*plan.deploys, *plan.held, *plan.unknown, *plan.drift):
+    findings = (*plan.held, *plan.unknown, *plan.drift, *plan.unreachable)
+    for entry in (*plan.deploys, *findings):
         assert entry.clients == len(members(plan, entry)) > 0
     rows = situation[1]
     assert sum(plan.clients.values()) == len(rows)
     unknown = {name for finding in plan.unknown for name in members(plan, finding)}
-    assert unknown == {name for name, _group, _labels, _print, error in rows if error}
-    assert not unknown & {name for name, _component in given_}
-    used = {cohort for entry in (*plan.deploys, *plan.held, *plan.unknown, *plan.drift) for cohort in entry.members}
+    cut_off = {name for finding in plan.unreachable for name in members(plan, finding)}
+    assert cut_off == {row[0] for row in rows if row[5].startswith("unreachable")}
+    assert unknown == {row[0] for row in rows if row[4]} - cut_off
+    assert not (unknown | cut_off) & {name for name, _component in given_}
+    ways = {row[0]: row[5] for row in rows}
+    assert all(ways[name] == change.route for change in plan.deploys for name in members(plan, change))
+    used = {cohort for entry in (*plan.deploys, *findings) for cohort in entry.members}
     assert used == set(plan.members)
     assert all(0 <= change.bytes <= change.bytes_full for change in plan.deploys)
 
 
 @given(situations())
 @settings(max_examples=80, deadline=None)
-def test_nothing_goes_down_without_a_pin(situation):
+def test_nothing_goes_down_without_a_pin_or_a_withdrawal_and_nothing_to_what_was_withdrawn(situation):
     wanted = situation[0]
     for change in plan_of(situation).deploys:
         scheme = wanted.components[change.component].component.scheme
         down = bool(change.from_version) and scheme.parse(change.from_version) > scheme.parse(change.to)
         assert change.downgrade == down
-        assert not down or wanted.components[change.component].version == change.to
+        taken_back = {(entry.component, entry.version) for entry in situation[8]["drop"]}
+        pinned = wanted.components[change.component].version == change.to
+        assert not down or pinned or (change.component, change.from_version) in taken_back
+        assert (change.component, change.to) not in taken_back
 
 
 @given(situations())
 @settings(max_examples=80, deadline=None)
 def test_each_deploy_sends_what_is_held_or_downloaded_first_and_fits_the_client(situation):
     plan = plan_of(situation)
-    _wanted, rows, seen, holds, held, _offers, incrementals, _offered = situation
+    _wanted, rows, seen, holds, held, _offers, incrementals, *_rest = situation
     there = {release.digest for release in held} | {change.to_digest for change in plan.arriving}
     made = {
         (order.component, order.platform, f"{order.previous}..{order.to}/{order.codec}") for order in plan.generates
     }
     made |= {(c.component, c.platform, f"{c.previous}..{c.to}/{c.kind}") for c in plan.downloads}
     made |= {key(entry) for entry in incrementals}
-    profile_of = {name: seen[fingerprint] for name, _group, _labels, fingerprint, _error in rows}
+    profile_of = {name: seen[fingerprint] for name, _group, _labels, fingerprint, *_rest in rows}
     on_hold = {"pc-1", "pc-3"} if holds else set()
     for change in plan.deploys:
         assert change.to_digest in there
@@ -270,12 +285,12 @@ def test_while_upgrades_are_frozen_only_first_installs_go_out(situation):
 @given(situations())
 @settings(max_examples=60, deadline=None)
 def test_splitting_a_cohort_changes_no_change(situation):
-    wanted, rows, seen, holds, held, offers, incrementals, offered = situation
+    wanted, rows, seen, holds, held, offers, incrementals, offered, withdrawn = situation
     whole = gather(rows, seen, holds)
     split = [replace(cohort, members=(name,)) for cohort in whole for name in cohort.members]
 
     def facts(cohorts: list[Cohort]):
-        return Observed(BASIS, held, offers, (), cohorts, (), "", incrementals, offered, TRAITS)
+        return Observed(BASIS, held, offers, (), cohorts, (), "", incrementals, offered, TRAITS, withdrawn=withdrawn)
 
     def numbers(cohorts: list[Cohort]):
         made = make_plan(wanted, facts(cohorts), plan_id="p", now=NOW)

@@ -106,15 +106,19 @@ def gather(rows, profiles=None, limit="", holds=()):
 
 
 def test_clients_in_the_same_situation_are_one_cohort():
-    rows = [("b", "g", "[]", "f", ""), ("a", "g", "[]", "f", ""), ("c", "h", "[]", "f", "")]
+    rows = [
+        ("b", "g", "[]", "f", "", "direct"),
+        ("a", "g", "[]", "f", "", "direct"),
+        ("c", "h", "[]", "f", "", "direct"),
+    ]
     assert gather(rows, {"f": Profile()}) == {("g", ("a", "b"), "", ""), ("h", ("c",), "", "")}
 
 
 def test_clients_that_did_not_answer_are_grouped_by_why():
     rows = [
-        ("a", "g", "[]", "f", "no connection: 1"),
-        ("b", "g", "[]", None, "no connection: 2"),
-        ("c", "g", "[]", None, ""),
+        ("a", "g", "[]", "f", "no connection: 1", "direct"),
+        ("b", "g", "[]", None, "no connection: 2", "direct"),
+        ("c", "g", "[]", None, "", "direct"),
     ]
     assert gather(rows, {"f": Profile()}) == {("g", ("a", "b"), "no connection", ""), ("g", ("c",), NEVER_SEEN, "")}
 
@@ -125,13 +129,13 @@ def test_clients_that_did_not_answer_are_grouped_by_why():
 )
 def test_a_client_of_another_controller_is_unknown(lineage, epoch, foreign):
     ((_group, _members, unknown, _hold),) = gather(
-        [("a", "g", "[]", "f", "")], {"f": Profile(lineage=lineage, epoch=epoch)}
+        [("a", "g", "[]", "f", "", "direct")], {"f": Profile(lineage=lineage, epoch=epoch)}
     )
     assert unknown == ("other controller" if foreign else "")
 
 
 def test_a_hold_lasts_through_its_day_and_limits_look_at_labels():
-    rows = [("a", "g", '["x"]', "f", ""), ("b", "g", "[]", "f", "")]
+    rows = [("a", "g", '["x"]', "f", "", "direct"), ("b", "g", "[]", "f", "", "direct")]
     held = (Hold("label=x", "why", NOW.date()),)
     assert ("g", ("a",), "", "hold until 2026-11-24: why") in gather(rows, {"f": Profile()}, holds=held)
     over = (Hold("label=x", "why", NOW.date().replace(day=23)),)

@@ -107,7 +107,7 @@ def test_a_failed_look_keeps_the_profile_and_says_why(state):
     state.record_observations([seen("a")])
     state.record_observations([Observation("a", None, None, "no connection: refused", NOW)])
     (row,) = state.rows()
-    assert row[3:] == (profile("1").fingerprint, "no connection: refused")
+    assert row[3:] == (profile("1").fingerprint, "no connection: refused", "direct")
     state.record_observations([seen("a", "2")])
     assert next(iter(state.rows()))[4] == ""
     assert set(state.profiles()) == {profile("2").fingerprint}
@@ -253,6 +253,9 @@ def age_to_version_1(path):
         connection.execute("ALTER TABLE sources DROP COLUMN incrementals")
         for column in ("received", "not_received", "sent", "saved"):
             connection.execute(f"ALTER TABLE runs DROP COLUMN {column}")
+        connection.execute("ALTER TABLE clients DROP COLUMN route")
+        for column in ("withdrawn", "accepted", "cooldown_until"):
+            connection.execute(f"ALTER TABLE sources DROP COLUMN {column}")
         connection.execute("UPDATE schema_version SET version = 1")
     connection.close()
 
@@ -274,24 +277,24 @@ def test_a_state_of_the_first_version_learns_of_incrementals(tmp_path):
 def test_an_older_state_is_backed_up_and_migrated_and_left_alone_when_that_fails(tmp_path, monkeypatch):
     with open_state(tmp_path) as state:
         state.sync_clients("g", [client("a")])
-    monkeypatch.setattr(database, "VERSION", 3)
+    monkeypatch.setattr(database, "VERSION", 4)
 
     def fail(connection):
         connection.execute(text("ALTER TABLE clients ADD COLUMN extra TEXT"))
         connection.execute(text("nonsense"))
 
-    monkeypatch.setattr(database, "MIGRATIONS", {3: fail})
+    monkeypatch.setattr(database, "MIGRATIONS", {4: fail})
     with pytest.raises(StateError):
         open_state(tmp_path)
     with sqlite3.connect(tmp_path / "state.db") as connection:
-        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(2,)]
+        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(3,)]
         assert "extra" not in str(connection.execute("SELECT sql FROM sqlite_master WHERE name = 'clients'").fetchall())
     connection.close()
-    assert (tmp_path / "state.db.backup-2").exists()
+    assert (tmp_path / "state.db.backup-3").exists()
 
     def migrate(connection):
         connection.execute(text("ALTER TABLE clients ADD COLUMN extra TEXT"))
 
-    monkeypatch.setattr(database, "MIGRATIONS", {3: migrate})
+    monkeypatch.setattr(database, "MIGRATIONS", {4: migrate})
     with open_state(tmp_path) as state:
         assert names(state) == ["a"]

@@ -270,7 +270,7 @@ Status: 2 clients, 1 of 2 components updated everywhere; last looked at 2026-11-
 
 Sources
   drop    last read 2026-11-24T12:00:00Z  fine
-  vendor  last read never                 it can't be reached
+  vendor  last read never                 stale: it can't be reached
 """
     )
 

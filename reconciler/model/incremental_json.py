@@ -38,24 +38,22 @@ def parse_incremental(content: bytes) -> Incremental:
         data: Any = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ValueError("it isn't JSON") from error
-    head = _object(data, "it", _HEAD, {"platform"})
-    major, dot, minor = _text(head, "format_version").partition(".")
-    if not (dot and major.isdigit() and minor.isdigit()) or major != FORMAT_MAJOR:
-        raise ValueError(f"format_version {head['format_version']!r} isn't one that is known: {FORMAT_MAJOR}.x")
-    start, goal = _object(head["from"], "from", _END), _object(head["to"], "to", _END)
+    head = object_of(data, "it", _HEAD, {"platform"})
+    check_format(head)
+    start, goal = object_of(head["from"], "from", _END), object_of(head["to"], "to", _END)
     listed = head["files"]
     if not isinstance(listed, list) or not 1 <= len(listed) <= MAX_FILES:
         raise ValueError(f"files isn't a list of 1 to {MAX_FILES} files")
     parts = [_file(entry) for entry in listed]
     patches = sorted(part for _file, part in parts if isinstance(part, Patch))
     incremental = Incremental(
-        component=_text(head, "component"),
-        platform=_text(head, "platform") if "platform" in head else ANY_PLATFORM,
-        from_version=_text(start, "version"),
-        from_digest=_text(start, "digest"),
-        to_version=_text(goal, "version"),
-        to_digest=_text(goal, "digest"),
-        codec=_main_codec(patches),
+        component=text_of(head, "component"),
+        platform=text_of(head, "platform") if "platform" in head else ANY_PLATFORM,
+        from_version=text_of(start, "version"),
+        from_digest=text_of(start, "digest"),
+        to_version=text_of(goal, "version"),
+        to_digest=text_of(goal, "digest"),
+        codec=main_codec(patches),
         patches=tuple(patches),
         kept=tuple(sorted(part for _file, part in parts if isinstance(part, Kept))),
     )
@@ -69,7 +67,19 @@ def parse_incremental(content: bytes) -> Incremental:
     return incremental
 
 
-def _main_codec(patches: list[Patch]) -> str:
+def check_format(head: Mapping[str, Any]) -> int:
+    """Refuse a document of another major version; give the minor one.
+
+    Raises:
+        ValueError: it is one, or names no version.
+    """
+    major, dot, minor = text_of(head, "format_version").partition(".")
+    if not (dot and major.isdigit() and minor.isdigit()) or major != FORMAT_MAJOR:
+        raise ValueError(f"format_version {head['format_version']!r} isn't one that is known: {FORMAT_MAJOR}.x")
+    return int(minor)
+
+
+def main_codec(patches: list[Patch]) -> str:
     """Name the codec of most bytes."""
     sizes: Counter[str] = Counter()
     for patch in patches:
@@ -78,47 +88,71 @@ def _main_codec(patches: list[Patch]) -> str:
 
 
 def _file(entry: Any) -> tuple[ReleaseFile, Patch | Kept]:
-    data = _object(entry, "a file", _FILE, {"base", "delta"})
-    name = _text(data, "name")
+    data = object_of(entry, "a file", _FILE, {"base", "delta"})
+    name = text_of(data, "name")
     problem = file_name_problem(name)
     if problem:
         raise ValueError(problem)
-    file = ReleaseFile(name, _size(data), _digest(data))
-    base = _text(data, "base") if "base" in data else name
+    file = ReleaseFile(name, size_of(data), digest_of(data))
+    base = text_of(data, "base") if "base" in data else name
     if "delta" not in data:
         return file, Kept(name, base)
-    delta = _object(data["delta"], "delta", _DELTA)
-    codec = _text(delta, "codec")
+    return file, patch_of(data["delta"], name, base, file.size)
+
+
+def patch_of(data: Any, name: str, base: str, result: int) -> Patch:
+    """Read the `delta` of a file: `result` is the size in bytes of what it makes.
+
+    Raises:
+        ValueError: it isn't one.
+    """
+    delta = object_of(data, "delta", _DELTA)
+    codec = text_of(delta, "codec")
     if not CODEC_NAME.fullmatch(codec):
         raise ValueError(f"{codec!r} is no codec")
-    return file, Patch(name, _size(delta), _digest(delta), codec, base, file.size)
+    return Patch(name, size_of(delta), digest_of(delta), codec, base, result)
 
 
-def _object(data: Any, what: str, needed: set[str], others: frozenset[str] | set[str] = frozenset()) -> Any:
+def object_of(
+    data: Any,
+    what: str,
+    needed: set[str],
+    others: frozenset[str] | set[str] = frozenset(),
+    *,
+    lenient: bool = False,
+) -> Any:
+    """Give an object that has all the `needed` keys and, unless it is read leniently, no others but `others`.
+
+    Raises:
+        ValueError: it isn't one.
+    """
     if type(data) is not dict:
         raise ValueError(f"{what} isn't an object")
     unknown, missing = set(data) - needed - others, needed - set(data)
-    if unknown or missing:
-        word, key = ("an unknown", min(unknown)) if unknown else ("no", min(missing))
+    if missing or (unknown and not lenient):
+        word, key = ("no", min(missing)) if missing else ("an unknown", min(unknown))
         raise ValueError(f"{what} has {word} key {key!r}")
     return data
 
 
-def _text(data: Mapping[str, Any], key: str) -> str:
+def text_of(data: Mapping[str, Any], key: str) -> str:
+    """Give the text at a key; ValueError for anything else."""
     if type(data[key]) is not str:
         raise ValueError(f"{key} wants a text")
     return str(data[key])
 
 
-def _size(data: Mapping[str, Any]) -> int:
+def size_of(data: Mapping[str, Any]) -> int:
+    """Give the number of bytes at `size`; ValueError for anything else."""
     value = data["size"]
     if type(value) is not int or not 0 <= value <= MAX_SIZE:
         raise ValueError(f"size isn't a number of bytes, at most {MAX_SIZE}")
     return value
 
 
-def _digest(data: Mapping[str, Any]) -> str:
-    digest = _text(data, "sha256")
+def digest_of(data: Mapping[str, Any]) -> str:
+    """Give the digest at `sha256`; ValueError for anything else."""
+    digest = text_of(data, "sha256")
     if not SHA256.fullmatch(digest):
         raise ValueError("sha256 isn't 64 hexadecimal digits")
     return digest

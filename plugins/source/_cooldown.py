@@ -1,0 +1,91 @@
+"""When a source doesn't want to be asked: kept on disk, for each source by itself, so that the next run knows it too.
+
+A 429 counts whichever file it answers, a 403 only for the metadata that everybody may read: object stores answer 403
+for single files that aren't there.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from logging import Logger
+    from pathlib import Path
+
+TOO_MANY, FORBIDDEN, UNAVAILABLE = 429, 403, 503
+DEFAULTS = {TOO_MANY: timedelta(hours=4), FORBIDDEN: timedelta(hours=24), UNAVAILABLE: timedelta(minutes=15)}
+"""How long to leave a source alone that doesn't say (ClamAV's rule for its mirrors)."""
+LONGEST = timedelta(days=7)
+_MAX_BYTES = 4096
+
+
+class Cooldown:
+    """The time before which a source is left alone."""
+
+    def __init__(self, file: Path, clock: Callable[[], datetime], log: Logger) -> None:
+        """Take the file that remembers it."""
+        self._file = file
+        self._clock = clock
+        self._log = log
+
+    def check(self) -> None:
+        """Go on, unless the source is to be left alone.
+
+        Raises:
+            SourceError: it is; the error says until when, and why.
+        """
+        found = self._read()
+        if found is not None and found[0] > self._clock():
+            until, why = found
+            raise SourceError(
+                f"it is left alone until {until:%Y-%m-%dT%H:%M:%SZ}: it answered {why}", cooldown_until=until
+            )
+
+    def start(self, status: int, retry_after: str | None) -> None:
+        """Remember an answer that asks to be left alone.
+
+        Raises:
+            SourceError: always; see `check`.
+        """
+        wait = min(waiting_time(retry_after, self._clock()) or DEFAULTS[status], LONGEST)
+        until = self._clock() + wait
+        text = json.dumps({"until": until.astimezone(UTC).isoformat(), "why": f"HTTP {status}"})
+        try:
+            temporary = self._file.with_suffix(".new")
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(self._file)
+        except OSError as error:
+            self._log.warning("%s can't be written: %s", self._file, error)
+        raise SourceError(
+            f"it is left alone until {until:%Y-%m-%dT%H:%M:%SZ}: it answered HTTP {status}", cooldown_until=until
+        )
+
+    def _read(self) -> tuple[datetime, str] | None:
+        try:
+            with self._file.open("rb") as stream:
+                data: Any = json.loads(stream.read(_MAX_BYTES))
+            until = datetime.fromisoformat(data["until"])
+            return (until, str(data["why"])) if until.tzinfo else None
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            self._log.warning("%s is damaged and passed over: %s", self._file, error)
+            return None
+
+
+def waiting_time(retry_after: str | None, now: datetime) -> timedelta | None:
+    """Read a `Retry-After` header (RFC 9110, 10.2.3): seconds or a date; None where there is none that makes sense."""
+    text = (retry_after or "").strip()
+    if text.isdecimal() and len(text) < 10:
+        return timedelta(seconds=int(text))
+    try:
+        when = parsedate_to_datetime(text)
+        return max((when if when.tzinfo else when.replace(tzinfo=UTC)) - now, timedelta())
+    except (ValueError, TypeError, IndexError):
+        return None

@@ -1,0 +1,502 @@
+"""Files from a web server or a folder, by their path below one URL.
+
+* A file comes as a stream. When the connection breaks in the middle it is asked for the rest (Range, and If-Range where
+  the server names a strong ETag); a server that sends everything again is read past what was had.
+* Failures are tried again with growing pauses, as long as bytes still come in between; a server that is busy is waited
+  for if it says a short time, and left alone for the time that it says, or a usual one, if not (`_cooldown`).
+* Redirects are followed, never from https to http, and credentials don't go along to another host.
+* Nothing is decoded on the way: what is stored has the length that was signed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import stat
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote, urljoin, urlsplit
+
+from reconciler.errors import NetworkError, SecretError, SourceError, UpdoserError
+from reconciler.model.network import ANY_FAMILY
+
+from ._cooldown import FORBIDDEN, TOO_MANY, UNAVAILABLE, Cooldown, waiting_time
+from ._pace import Floor, Limit
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterator
+
+    import urllib3
+
+    from reconciler.contracts import Context
+    from reconciler.model.spec import SecretRef
+
+TRIES = 5
+"""How often a file is asked for without a byte of progress in between."""
+PAUSE, LONGEST_PAUSE = 0.5, 8.0
+WAITS = timedelta(seconds=10)
+"""A source that asks for a longer pause is left alone until then."""
+REDIRECTS = 5
+AT_ONCE = 32
+CHUNK = 2**20
+_RETRIED = frozenset({408, 425, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOptions:
+    """How a server is spoken with. Times are seconds; `total` is for one file. Paths start from the spec's folder."""
+
+    family: str = ANY_FAMILY
+    limit: float = 0.0
+    connect: float = 10.0
+    read: float = 30.0
+    total: float = 6 * 3600.0
+    ca: str = ""
+    certificate: str = ""
+    key: SecretRef | None = None
+    username: SecretRef | str = ""
+    password: SecretRef | None = None
+
+
+class HttpStatusError(SourceError):
+    """The server answered with another status than a file has."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class SlowError(SourceError):
+    """Bytes come too slowly to be waited for."""
+
+
+class Files(Protocol):
+    """Files below one place, by relative path."""
+
+    def open(self, path: str) -> io.RawIOBase:
+        """Open a file; it is asked for at the first read, and may be sought in before.
+
+        Raises:
+            SourceError: it can't be had; HttpStatusError when the server has an answer of its own.
+        """
+
+
+def files_at(url: str, options: HttpOptions, context: Context) -> Files:
+    """Give the files below a URL: http, https or file."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return FolderFiles(Path(unquote(parts.path)))
+    cooldown = Cooldown(context.work / "cooldown.json", context.clock, context.log)
+    return HttpFiles(url, options, context, cooldown)
+
+
+class FolderFiles:
+    """Files of a folder, such as a medium that was carried here."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def open(self, path: str) -> io.RawIOBase:
+        """Open a file; see `Files`."""
+        if not self._folder.is_dir():
+            raise SourceError(f"the folder {self._folder} isn't there")
+        place = self._folder / unquote(path)
+        try:
+            number = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            stream = io.FileIO(number, "rb")
+            if not stat.S_ISREG(os.fstat(number).st_mode):
+                stream.close()
+                raise SourceError(f"{place} is no file")
+        except FileNotFoundError as error:
+            raise HttpStatusError(404, f"{place} isn't there") from error
+        except OSError as error:
+            raise SourceError(f"{place} can't be read: {error.strerror}") from error
+        return stream
+
+
+class HttpFiles:
+    """Files of a web server; used by several threads at once."""
+
+    def __init__(self, url: str, options: HttpOptions, context: Context, cooldown: Cooldown) -> None:
+        """Connect to nothing yet."""
+        self.base = url.rstrip("/") + "/"
+        self.options = options
+        self.limit = Limit(options.limit)
+        self._context = context
+        self._cooldown = cooldown
+        self._lock = Lock()
+        self._managers: dict[bool, urllib3.PoolManager] = {}
+
+    def open(self, path: str) -> io.RawIOBase:
+        """Open a file; see `Files`."""
+        return _Download(self, urljoin(self.base, path))
+
+    def check(self) -> None:
+        """Go on unless the source is to be left alone; see `Cooldown.check`."""
+        self._cooldown.check()
+
+    def request(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        """Ask once, following redirects; a status other than 200, 206 and 416 is an error.
+
+        Raises:
+            SourceError: there is no way, the server doesn't want to be asked, or the way leads where it mustn't.
+            HttpStatusError: the server answered otherwise.
+            _BrokenError: it is worth trying again.
+        """
+        self.check()
+        start = urlsplit(self.base)
+        for _turn in range(REDIRECTS + 1):
+            parts = urlsplit(url)
+            if (parts.scheme, parts.hostname, parts.port) == (start.scheme, start.hostname, start.port):
+                headers = {**headers, **self._credentials()}
+            else:
+                headers = {name: value for name, value in headers.items() if name != "Authorization"}
+            response = self._ask(url, headers)
+            if response.status not in {301, 302, 303, 307, 308}:
+                return self._judged(response, url)
+            target = urljoin(url, response.headers.get("Location", ""))
+            response.release_conn()
+            if urlsplit(target).scheme not in ({"https"} if parts.scheme == "https" else {"http", "https"}):
+                raise SourceError(f"{_shown(url)} leads to {_shown(target)}, which isn't followed")
+            url = target
+        raise SourceError(f"{_shown(url)}: more than {REDIRECTS} redirects")
+
+    def _ask(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        import urllib3
+
+        timeout = urllib3.Timeout(connect=self.options.connect, read=self.options.read)
+        try:
+            return self._manager(url).urlopen(
+                "GET", url, headers=headers, retries=False, redirect=False, preload_content=False, timeout=timeout
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise _broken(error, url, self._context) from error
+
+    def _judged(self, response: urllib3.BaseHTTPResponse, url: str) -> urllib3.BaseHTTPResponse:
+        """Give a response that has the file, or part of it; say what else it is."""
+        status = response.status
+        if status in {200, 206, 416}:
+            return response
+        response.drain_conn() if int(response.headers.get("Content-Length") or CHUNK) < 2**16 else response.close()
+        wait = waiting_time(response.headers.get("Retry-After"), self._context.clock())
+        if status == TOO_MANY or (status == UNAVAILABLE and wait is not None):
+            if wait is not None and wait <= WAITS:
+                raise _BrokenError(f"it answered HTTP {status}", wait.total_seconds())
+            self._cooldown.start(status, response.headers.get("Retry-After"))
+        if status == FORBIDDEN and url.endswith("/timestamp.json"):
+            self._cooldown.start(status, response.headers.get("Retry-After"))
+        message = f"{_shown(url)}: HTTP {status}{_MEANINGS.get(status, '')}"
+        if status == 407:
+            proxy = self._context.proxy
+            message = f"the proxy {proxy.name if proxy else ''} wants other credentials (HTTP 407)"
+        if status in _RETRIED:
+            raise _BrokenError(message)
+        raise HttpStatusError(status, message)
+
+    def _credentials(self) -> dict[str, str]:
+        import urllib3
+
+        options, secret = self.options, self._context.secret
+        if not options.username:
+            return {}
+        name = options.username if isinstance(options.username, str) else secret(options.username)
+        password = secret(options.password) if options.password is not None else ""
+        return {"Authorization": urllib3.make_headers(basic_auth=f"{name}:{password}")["authorization"]}
+
+    def _manager(self, url: str) -> urllib3.PoolManager:
+        """Give the connections for a URL: those through the proxy, or the direct ones where that isn't for it."""
+        proxy = self._context.proxy
+        proxied = proxy is not None and proxy.is_for(urlsplit(url).hostname or "")
+        with self._lock:
+            if proxied not in self._managers:
+                self._managers[proxied] = self._make_manager(proxied=proxied)
+            return self._managers[proxied]
+
+    def _make_manager(self, *, proxied: bool) -> urllib3.PoolManager:
+        import urllib3
+
+        options, proxy = self.options, self._context.proxy
+        common: dict[str, Any] = {"num_pools": 8, "maxsize": AT_ONCE, "ssl_context": self._tls()}
+        tunnelled = proxied and proxy is not None and proxy.scheme.startswith("socks")
+        dial = self._context.dial
+
+        def connect(host: str, port: int, timeout: float) -> Any:
+            return dial(host, port, proxy=proxy if tunnelled else None, family=options.family, timeout=timeout)
+
+        if proxied and proxy is not None and not tunnelled:
+            secret = self._context.secret
+            name = proxy.username if isinstance(proxy.username, str) else secret(proxy.username)
+            password = secret(proxy.password) if proxy.password is not None else ""
+            host = f"[{proxy.host}]" if ":" in proxy.host else proxy.host
+            manager: urllib3.PoolManager = urllib3.ProxyManager(
+                f"{proxy.scheme}://{host}:{proxy.port}",
+                proxy_headers=urllib3.make_headers(proxy_basic_auth=f"{name}:{password}") if name else None,
+                proxy_ssl_context=self._trust(proxy.ca) if proxy.scheme == "https" else None,
+                **common,
+            )
+        else:
+            manager = urllib3.PoolManager(**common)
+        manager.pool_classes_by_scheme = _pools(connect)
+        return manager
+
+    def _trust(self, ca: str) -> ssl.SSLContext:
+        import ssl
+
+        file = str(self._context.base / Path(ca).expanduser()) if ca else None
+        try:
+            return ssl.create_default_context(cafile=file)
+        except (OSError, ssl.SSLError) as error:
+            raise SourceError(f"the certificates in {ca} can't be used: {error.strerror or error}") from error
+
+    def _tls(self) -> ssl.SSLContext:
+        """Give what the server is checked with, and what we show it."""
+        import ssl
+
+        options = self.options
+        trust = self._trust(options.ca)
+        if options.certificate:
+            certificate = self._context.base / Path(options.certificate).expanduser()
+            try:
+                with _as_file(self._context.secret(options.key) if options.key else "") as key:
+                    trust.load_cert_chain(certificate, key)
+            except (OSError, ssl.SSLError) as error:
+                raise SourceError(
+                    f"the client certificate {options.certificate} can't be used: {error.strerror or error}",
+                    hint="`certificate` and `key` are PEM files that belong together",
+                ) from error
+        return trust
+
+
+@contextmanager
+def _as_file(text: str) -> Iterator[str | None]:
+    """Give a secret a name that OpenSSL can open, without a file on any disk."""
+    if not text:
+        yield None
+        return
+    number = os.memfd_create("key")
+    try:
+        os.write(number, text.encode() + b"\n")
+        yield f"/proc/self/fd/{number}"
+    finally:
+        os.close(number)
+
+
+class _BrokenError(Exception):
+    """A request or a stream broke in a way that may pass; `wait` is what the server asked for, in seconds."""
+
+    def __init__(self, message: str, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+class _Download(io.RawIOBase):
+    """A file on its way. It survives cuts: what was read stays read, and the rest is asked for."""
+
+    def __init__(self, files: HttpFiles, url: str) -> None:
+        self._files = files
+        self._url = url
+        self._response: urllib3.BaseHTTPResponse | None = None
+        self._position = 0
+        self._etag = ""
+        self._skip = 0
+        self._tries = 0
+        self._deadline = time.monotonic() + files.options.total
+        self._floor = Floor()
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say whether it can be sought in: before it is read."""
+        return self._response is None
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Begin somewhere else than at the start."""
+        if whence != os.SEEK_SET or self._response is not None:
+            raise io.UnsupportedOperation("only the place of the beginning can be chosen")
+        self._position = offset
+        return offset
+
+    def tell(self) -> int:
+        """Give the place of the next byte."""
+        return self._position
+
+    def close(self) -> None:
+        """Let go of the connection; one that still has bytes on it isn't used again."""
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+        super().close()
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer; see `read`."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def read(self, size: int = -1) -> bytes:
+        """Read some bytes, at most `size`; none at the end.
+
+        Raises:
+            SourceError: it can't be had, or comes too slowly.
+        """
+        if size < 0:
+            size = CHUNK
+        while True:
+            try:
+                if self._response is None:
+                    self._response = self._begin()
+                return self._some(size)
+            except _BrokenError as trouble:
+                self._again(trouble)
+
+    def _some(self, size: int) -> bytes:
+        import urllib3
+
+        assert self._response is not None
+        limit = self._files.limit
+        while True:
+            try:
+                data = self._response.read1(min(size, limit.piece or size), decode_content=False)
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise _BrokenError(_words(error)) from error
+            limit.spend(len(data))
+            if time.monotonic() > self._deadline:
+                raise SlowError(f"{_shown(self._url)} wasn't complete after {self._files.options.total:.0f} s")
+            if self._floor.count(len(data)) and data:
+                raise SlowError(f"{_shown(self._url)} comes at less than {Floor.LEAST} bytes a second")
+            if self._skip and data:
+                passed = min(self._skip, len(data))
+                self._skip -= passed
+                data = data[passed:]
+                if not data:
+                    continue
+            if data:
+                self._tries = 0
+            self._position += len(data)
+            return data
+
+    def _begin(self) -> urllib3.BaseHTTPResponse:
+        """Ask for the file from the place where we are."""
+        headers = {"Accept-Encoding": "identity", "User-Agent": "updoser"}
+        if self._position:
+            headers["Range"] = f"bytes={self._position}-"
+            if self._etag:
+                headers["If-Range"] = self._etag
+        response = self._files.request(self._url, headers)
+        self._skip = 0
+        if response.status == 416:  # there is nothing behind what we have; who checks the length decides
+            response.close()
+            return _empty()
+        if response.status == 206:
+            if not response.headers.get("Content-Range", "").startswith(f"bytes {self._position}-"):
+                response.close()
+                raise SourceError(f"{_shown(self._url)}: the server sent another part than was asked for")
+        else:
+            self._skip = self._position
+        etag = response.headers.get("ETag", "")
+        self._etag = "" if etag.startswith("W/") else etag
+        return response
+
+    def _again(self, trouble: _BrokenError) -> None:
+        """Wait before the next try, or give up."""
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+        self._tries += 1
+        if self._tries >= TRIES or time.monotonic() > self._deadline:
+            raise SourceError(f"{trouble} ({self._tries} tries)") from trouble
+        pause = min(PAUSE * 2 ** (self._tries - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311
+        time.sleep(trouble.wait if trouble.wait is not None else pause)
+
+
+def _empty() -> urllib3.BaseHTTPResponse:
+    import urllib3
+
+    return urllib3.HTTPResponse(body=io.BytesIO(), preload_content=False)
+
+
+def _pools(connect: Callable[[str, int, float], Any]) -> dict[str, Any]:
+    """Give urllib3's pools with connections that are opened by `connect`."""
+    from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.exceptions import NewConnectionError
+
+    class Dialled:
+        host: str
+        port: int
+        timeout: Any
+
+        def _new_conn(self) -> Any:
+            try:
+                return connect(self.host, self.port, self.timeout or 10.0)
+            except (NetworkError, SecretError) as error:
+                raise NewConnectionError(self, error.message) from error  # type: ignore[arg-type]
+
+    class Plain(Dialled, HTTPConnection):
+        pass
+
+    class Secure(Dialled, HTTPSConnection):
+        pass
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
+
+
+_MEANINGS = {401: ", it wants other credentials", 403: ", not allowed", 404: ", not there", 410: ", gone"}
+
+
+def _broken(error: Exception, url: str, context: Context) -> Exception:
+    """Say of a failed request whether it is worth trying again."""
+    import urllib3
+
+    words = _words(error)
+    for cause in _causes(error):
+        if isinstance(cause, UpdoserError):
+            final = isinstance(cause, SecretError) or " has no " in cause.message
+            return SourceError(cause.message, hint=cause.hint) if final else _BrokenError(cause.message)
+    if isinstance(error, urllib3.exceptions.ProxyError) and "407" in words:
+        name = context.proxy.name if context.proxy else ""
+        return SourceError(f"the proxy {name} wants other credentials (HTTP 407)")
+    if isinstance(error, urllib3.exceptions.ProxyError) and "403" in words:
+        name = context.proxy.name if context.proxy else ""
+        return SourceError(f"the proxy {name} doesn't allow {urlsplit(url).hostname} (HTTP 403)")
+    if "certificate" in words.lower():
+        return SourceError(f"{_shown(url)}: its certificate isn't trusted: {words}")
+    return _BrokenError(f"{_shown(url)}: {words}")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        inner = getattr(seen, "original_error", None)
+        if isinstance(inner, BaseException):
+            yield from _causes(inner)
+        seen = seen.__cause__
+
+
+def _words(error: Exception) -> str:
+    """Say in one line what a library said, without what it says of itself."""
+    innermost = list(_causes(error))[-1]
+    text = getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__
+    return " ".join(str(text).split())
+
+
+def _shown(url: str) -> str:
+    """Give a URL as it may be shown: without what could be a secret in it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"

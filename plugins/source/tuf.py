@@ -1,0 +1,449 @@
+"""Releases from a signed repository, as The Update Framework has it (https://theupdateframework.github.io).
+
+    <url>/metadata/      root, timestamp, snapshot, targets and delegated roles, as the specification says
+    <url>/targets/       index/<component>.json: what there is of a component (reconciler/model/index.py)
+    <url>/content/       the bytes of files and patches, by their SHA-256
+
+The client of python-tuf verifies metadata and indexes, always from the `trusted_root` that the spec names; files and
+patches are verified by whoever stores them, with the size and digest that the index has. What is kept in the work
+folder is what makes an older or a mixed repository show: a rollback is told from metadata that was seen before.
+
+A repository that fails as a whole is an error of this source; an index that fails costs its component only. Expired
+metadata is an error, too, unless the spec accepts it for a time: then what was verified before is offered again, and
+nothing newer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from urllib.parse import urlsplit
+
+from reconciler.errors import SourceError
+from reconciler.model.duration import parse_duration
+from reconciler.model.index import MAX_BYTES, content_path, index_path, parse_index
+from reconciler.model.network import ANY_FAMILY, FAMILIES
+from reconciler.model.options import DURATION, SECRET
+from reconciler.model.release import SourceReport
+
+from ._http import CHUNK, HttpFiles, HttpOptions, HttpStatusError, SlowError, files_at
+from ._pace import RATE_PATTERN, parse_rate
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from tuf.ngclient.fetcher import FetcherInterface
+    from tuf.ngclient.updater import Updater
+
+    from reconciler.contracts import Context
+    from reconciler.model.delta import Incremental, Patch
+    from reconciler.model.index import Index
+    from reconciler.model.release import Component, Release, ReleaseFile
+
+MAX_ROOT = 512_000
+LOCK_WAIT = 60.0
+"""Seconds to wait for another process that reads the same source."""
+
+OPTIONS: Mapping[str, Any] = {
+    "type": "object",
+    "description": "A signed repository (TUF) on a web server or in a folder.",
+    "properties": {
+        "url": {
+            "type": "string",
+            "description": "Where the repository is: http, https or file. User and password don't belong here.",
+            "pattern": "^(https?://[^/\\s]+|file:///)\\S*$",
+            "x-says": "a URL such as https://updates.example/repo",
+            "examples": ["https://updates.example/repo", "file:///media/in"],
+        },
+        "trusted_root": {
+            "type": "string",
+            "minLength": 1,
+            "description": "The file with the first root that is trusted, got from the publisher by a way of its own.",
+            "examples": ["trust/root.json"],
+        },
+        "family": {
+            "type": "string",
+            "enum": [*FAMILIES, ANY_FAMILY],
+            "default": ANY_FAMILY,
+            "description": "The address family to connect with. `any`: both are tried, and the faster one stays.",
+            "examples": ["ipv4"],
+        },
+        "limit": {
+            "type": "string",
+            "pattern": RATE_PATTERN,
+            "x-says": "a rate such as 10MiB/s",
+            "description": "The most that is downloaded in a second, for thin lines. Left out: no limit.",
+            "examples": ["10MiB/s"],
+        },
+        "ca": {
+            "type": "string",
+            "minLength": 1,
+            "description": "A file of certificates that sign the server's, in place of the system's.",
+            "examples": ["trust/ca.pem"],
+        },
+        "certificate": {
+            "type": "string",
+            "minLength": 1,
+            "description": "The client certificate to show, a PEM file.",
+            "examples": ["trust/client.pem"],
+        },
+        "key": {**SECRET, "description": "The key of the client certificate."},
+        "username": {
+            "type": ["string", "object"],
+            "description": "Who downloads, where the server wants to know: a name, or a secret's place.",
+            "x-secret": True,
+            "examples": ["mirror"],
+        },
+        "password": {**SECRET, "description": "The user's password."},
+        "connect_timeout": {**DURATION, "default": "10s", "description": "For connecting.", "examples": ["10s"]},
+        "read_timeout": {
+            **DURATION,
+            "default": "30s",
+            "description": "How long the server may send nothing.",
+            "examples": ["30s"],
+        },
+        "timeout": {**DURATION, "default": "6h", "description": "For one file as a whole.", "examples": ["6h"]},
+        "accept_expired": {
+            "type": "object",
+            "description": "Take what was verified before, although the signatures have expired since. Nothing newer.",
+            "additionalProperties": False,
+            "required": ["until", "reason"],
+            "examples": [{"until": "2026-12-15", "reason": "courier strike"}],
+            "properties": {
+                "until": {
+                    "type": "string",
+                    "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+                    "x-says": 'a day in quotes, such as "2026-12-01"',
+                    "description": "The last day on which it is accepted.",
+                    "examples": ["2026-12-15"],
+                },
+                "reason": {
+                    "type": "string",
+                    "minLength": 1,
+                    "description": "Why; it stands in every plan and in the history.",
+                    "examples": ["courier strike"],
+                },
+            },
+        },
+    },
+    "required": ["url", "trusted_root"],
+    "additionalProperties": False,
+}
+
+
+class _ExpiredError(SourceError):
+    """The repository's signatures have expired."""
+
+
+class Tuf:
+    """The `Source` protocol of reconciler/contracts.py."""
+
+    def __init__(self, options: Mapping[str, Any], context: Context) -> None:
+        self._url: str = options["url"].rstrip("/")
+        self._root_name: str = options["trusted_root"]
+        self._context = context
+        self._accept: Mapping[str, str] | None = options.get("accept_expired")
+        self._files = files_at(self._url, _http_options(options), context)
+        self._verified = context.work / "verified"
+        self._turn = Lock()
+        if urlsplit(self._url).scheme == "file" and context.proxy is not None:
+            raise SourceError("a folder isn't reached through a proxy", hint="remove `proxy` from the source")
+
+    def releases(self, components: Mapping[str, Component]) -> SourceReport:
+        """Verify the repository as it is now, and list what it has of these components.
+
+        Raises:
+            SourceError: it can't be reached, or isn't what it should be; the message says which promise it broke.
+        """
+        if isinstance(self._files, HttpFiles):
+            self._files.check()
+        with self._alone():
+            try:
+                updater = self._updater()
+            except _ExpiredError as error:
+                return self._verified_before(components, error)
+            found: list[Index] = []
+            problems = []
+            for component in sorted(components):
+                try:
+                    content = self._index(updater, component)
+                    if content is not None:
+                        found.append(self._parsed(content, component))
+                        self._remember(component, content)
+                except SourceError as error:
+                    if error.cooldown_until is not None:
+                        raise
+                    problems.append(f"{component}: {error.message}")
+            return _report(self._url, found, problems)
+
+    def open(self, release: Release, file: ReleaseFile) -> AbstractContextManager[BinaryIO]:
+        """Open a file of a release by its digest.
+
+        Raises:
+            SourceError: it can't be had.
+        """
+        del release
+        return self._content(file.sha256)
+
+    def open_patch(self, incremental: Incremental, patch: Patch) -> AbstractContextManager[BinaryIO]:
+        """Open a patch of an incremental by its digest.
+
+        Raises:
+            SourceError: it can't be had.
+        """
+        del incremental
+        return self._content(patch.sha256)
+
+    @contextmanager
+    def _content(self, sha256: str) -> Iterator[BinaryIO]:
+        stream = self._files.open(content_path(sha256))
+        try:
+            yield cast("BinaryIO", stream)
+        finally:
+            stream.close()
+
+    # --- trust --------------------------------------------------------------------------------------------------------
+
+    def _updater(self) -> Updater:
+        """Verify the repository's own metadata.
+
+        Raises:
+            SourceError: it can't be had, or breaks a rule.
+        """
+        from tuf.ngclient.updater import Updater
+
+        root = self._trusted_root()
+        metadata, targets = self._context.work / "metadata", self._context.work / "targets"
+        metadata.mkdir(exist_ok=True)
+        targets.mkdir(exist_ok=True)
+        with _mapped("metadata"):
+            try:
+                updater = Updater(
+                    str(metadata),
+                    "metadata/",
+                    str(targets),
+                    "targets/",
+                    fetcher=_fetcher(self._files),
+                    bootstrap=root,
+                )
+            except _repository_error() as error:
+                raise SourceError(
+                    f"{self._root_name} isn't a root that can be trusted: {error}",
+                    hint="get it from the publisher again, by a way that you trust",
+                ) from error
+            updater.refresh()
+        return updater
+
+    def _trusted_root(self) -> bytes:
+        path = self._context.base / Path(self._root_name).expanduser()
+        try:
+            with path.open("rb") as stream:
+                content = stream.read(MAX_ROOT + 1)
+        except OSError as error:
+            raise SourceError(
+                f"the trusted root {self._root_name} can't be read: {error.strerror}",
+                hint="get the publisher's first root by a way that you trust, and name its file in `trusted_root`",
+            ) from error
+        if len(content) > MAX_ROOT:
+            raise SourceError(f"the trusted root {self._root_name} is larger than {MAX_ROOT} bytes")
+        return content
+
+    def _index(self, updater: Updater, component: str) -> bytes | None:
+        """Give the verified index of a component; None where the repository has none."""
+        with _mapped("the index"):
+            target = updater.get_targetinfo(index_path(component))
+            if target is None:
+                return None
+            if target.length > MAX_BYTES:
+                raise SourceError(f"its index has {target.length} bytes; at most {MAX_BYTES} are read")
+            path = updater.find_cached_target(target) or updater.download_target(target)
+            return Path(path).read_bytes()
+
+    def _parsed(self, content: bytes, component: str) -> Index:
+        try:
+            return parse_index(content, component)
+        except ValueError as error:
+            raise SourceError(f"its index is signed, and refused all the same: {error}") from error
+
+    # --- what was verified before -------------------------------------------------------------------------------------
+
+    def _remember(self, component: str, content: bytes) -> None:
+        path = self._verified / f"{component}.json"
+        try:
+            if path.is_file() and path.read_bytes() == content:
+                return
+            self._verified.mkdir(exist_ok=True)
+            temporary = path.with_suffix(".new")
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        except OSError as error:
+            self._context.log.warning("%s can't be written: %s", path, error)
+
+    def _verified_before(self, components: Mapping[str, Component], error: _ExpiredError) -> SourceReport:
+        """Give what was verified while the signatures were valid, if the spec accepts that now.
+
+        Raises:
+            SourceError: it doesn't.
+        """
+        accept = self._accept
+        if accept is None:
+            raise error
+        if self._context.clock().date() > date.fromisoformat(accept["until"]):
+            raise SourceError(f"{error.message}; it was accepted until {accept['until']}", hint=error.hint) from error
+        found = []
+        for component in sorted(components):
+            path = self._verified / f"{component}.json"
+            try:
+                found.append(parse_index(path.read_bytes(), component))
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError) as trouble:
+                self._context.log.warning("%s is passed over: %s", path, trouble)
+        why = f"accepted until {accept['until']}: {accept['reason']}; only what was verified before counts"
+        said = f"{error.message}; {why}"
+        return _report(self._url, found, [], accepted=said)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others from the work folder; ngclient isn't made for two at once."""
+        with self._turn, (self._context.work / "lock").open("wb") as file:
+            deadline = time.monotonic() + LOCK_WAIT
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError as error:
+                    if time.monotonic() > deadline:
+                        raise SourceError("another process has been reading this source for a minute") from error
+                    time.sleep(0.1)
+            yield
+
+
+def _report(name: str, found: list[Index], problems: list[str], accepted: str = "") -> SourceReport:
+    return SourceReport(
+        name,
+        releases=tuple(entry for index in found for entry in index[0]),
+        problems=tuple(problems),
+        incrementals=tuple(entry for index in found for entry in index[1]),
+        withdrawn=tuple(entry for index in found for entry in index[2]),
+        accepted=accepted,
+    )
+
+
+def _http_options(options: Mapping[str, Any]) -> HttpOptions:
+    def seconds(key: str, default: str) -> float:
+        return parse_duration(options.get(key, default)).total_seconds()
+
+    return HttpOptions(
+        family=options.get("family", ANY_FAMILY),
+        limit=parse_rate(options["limit"]) if "limit" in options else 0.0,
+        connect=seconds("connect_timeout", "10s"),
+        read=seconds("read_timeout", "30s"),
+        total=seconds("timeout", "6h"),
+        ca=options.get("ca", ""),
+        certificate=options.get("certificate", ""),
+        key=options.get("key"),
+        username=options.get("username", ""),
+        password=options.get("password"),
+    )
+
+
+def _repository_error() -> type[Exception]:
+    from tuf.api.exceptions import RepositoryError
+
+    return RepositoryError
+
+
+def _fetcher(files: Any) -> FetcherInterface:
+    """Give python-tuf our way to get files; its URLs are paths below the repository."""
+    from tuf.api.exceptions import DownloadError, DownloadHTTPError
+    from tuf.ngclient.fetcher import FetcherInterface
+
+    class Fetcher(FetcherInterface):
+        def _fetch(self, url: str) -> Iterator[bytes]:
+            try:
+                stream = files.open(url)
+                first = stream.read(CHUNK)
+            except HttpStatusError as error:
+                raise DownloadHTTPError(error.message, error.status) from error
+            except SourceError as error:
+                raise DownloadError(error.message) from error
+            return self._rest(stream, first)
+
+        def _rest(self, stream: io.RawIOBase, chunk: bytes | None) -> Iterator[bytes]:
+            try:
+                while chunk:
+                    yield chunk
+                    chunk = stream.read(CHUNK)
+            except SourceError as error:
+                raise DownloadError(error.message) from error
+            finally:
+                stream.close()
+
+    return Fetcher()
+
+
+@contextmanager
+def _mapped(what: str) -> Iterator[None]:
+    """Turn what python-tuf found out into a sentence of its own for each kind of attack that the specification names.
+
+    Raises:
+        SourceError: in place of its errors.
+    """
+    from tuf.api import exceptions
+
+    try:
+        yield
+    except SourceError:
+        raise
+    except exceptions.ExpiredMetadataError as error:
+        raise _ExpiredError(
+            f"its signatures have expired ({error}): nobody signs it any more, or somebody keeps it frozen",
+            hint="ask the publisher; `accept_expired` takes what was verified before for some days",
+        ) from error
+    except exceptions.DownloadError as error:
+        if isinstance(error.__cause__, SourceError):
+            raise _same(error.__cause__) from error
+        long = isinstance(error, exceptions.DownloadLengthMismatchError)
+        said = "doesn't end where it should, and was cut off" if long else "can't be had"
+        raise SourceError(f"{what} {said}: {error}") from error
+    except (exceptions.RepositoryError, ValueError) as error:
+        said, hint = _broken_rule(error)
+        raise SourceError(f"{what}{said}: {error}", hint=hint) from error
+    except OSError as error:
+        raise SourceError(f"{error.filename or 'the work folder'} can't be written: {error.strerror}") from error
+
+
+def _broken_rule(error: Exception) -> tuple[str, str]:
+    """Say which rule of the specification a repository broke, and what to do about it."""
+    from tuf.api import exceptions
+
+    if isinstance(error, exceptions.BadVersionNumberError):
+        return (
+            " is older than it was before, which is refused as a rollback",
+            "if the publisher lost his repository, he must sign later versions",
+        )
+    if isinstance(error, exceptions.UnsignedMetadataError):
+        return (
+            " isn't signed by enough of the trusted keys",
+            "if the publisher changed his keys, the old keys must have signed the new root",
+        )
+    if isinstance(error, exceptions.LengthOrHashMismatchError):
+        return " isn't what was signed: parts of different states are mixed", ""
+    return " breaks the rules of TUF", ""
+
+
+def _same(cause: SourceError) -> SourceError:
+    if isinstance(cause, SlowError):
+        return SourceError(f"{cause.message}; a source that is kept slow is refused")
+    return SourceError(cause.message, hint=cause.hint, cooldown_until=cause.cooldown_until)
+
+
+PLUGIN = Tuf

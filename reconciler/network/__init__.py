@@ -1,0 +1,1 @@
+"""Connections to other hosts: through proxies, over either address family."""

@@ -1,0 +1,149 @@
+"""Opens TCP connections: over the families that are allowed, the fastest address first, through a proxy where one is.
+
+All that updoser connects to is connected here: sources, proxies, clients. A connection is a plain socket; what is
+spoken on it is the caller's business.
+
+* A host with addresses of both families is tried on both, a little apart, and the first that answers stays (RFC 8305).
+* A proxy is reached in the same way; then the tunnel is asked for (`tunnel`).
+* `family` restricts which addresses are used, of the host or, behind a proxy, of the proxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from aiohappyeyeballs import start_connection
+
+from reconciler.errors import NetworkError
+from reconciler.model.network import ANY_FAMILY, IPV4, IPV6, parse_address
+from reconciler.network.tunnel import open_tunnel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from aiohappyeyeballs import AddrInfoType
+
+    from reconciler.model.network import Proxy
+    from reconciler.model.spec import SecretRef
+
+STAGGER = 0.25
+"""Seconds after which the next address is tried beside the one that doesn't answer; RFC 8305 recommends 0.25."""
+_FAMILIES = {ANY_FAMILY: socket.AF_UNSPEC, IPV4: socket.AF_INET, IPV6: socket.AF_INET6}
+
+
+class Dialer:
+    """Opens connections; the `Dial` protocol of reconciler/contracts.py. Safe to use from several threads."""
+
+    def __init__(self, secret: Callable[[SecretRef], str]) -> None:
+        """Take what resolves the secrets of proxies."""
+        self._secret = secret
+
+    def __call__(
+        self, host: str, port: int, *, proxy: Proxy | None = None, family: str = ANY_FAMILY, timeout: float = 10.0
+    ) -> socket.socket:
+        """Connect; see `contracts.Dial`."""
+        if proxy is None or not proxy.is_for(host):
+            return connect(host, port, family=family, timeout=timeout)
+        deadline = time.monotonic() + timeout
+        try:
+            connection = connect(proxy.host, proxy.port, family=family, timeout=timeout)
+        except NetworkError as error:
+            raise NetworkError(f"the proxy {proxy.name} can't be reached: {error.message}", hint=error.hint) from error
+        try:
+            return open_tunnel(connection, proxy, host, port, secret=self._secret, deadline=deadline)
+        except BaseException:
+            connection.close()
+            raise
+
+
+def connect(host: str, port: int, *, family: str = ANY_FAMILY, timeout: float) -> socket.socket:
+    """Connect to a host directly; the socket has a time-out of `timeout` seconds.
+
+    Raises:
+        NetworkError: it has no address of the family, or none that answers in time.
+    """
+    deadline = time.monotonic() + timeout
+    found = _addresses(host, port, family)
+    name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        connection = _race(found, max(deadline - time.monotonic(), 0.001))
+    except TimeoutError as error:
+        raise NetworkError(f"{name} didn't answer within {timeout:g} s") from error
+    except OSError as error:
+        raise NetworkError(f"{name} can't be reached: {error.strerror or error}") from error
+    connection.settimeout(timeout)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def _addresses(host: str, port: int, family: str) -> Sequence[AddrInfoType]:
+    try:
+        return socket.getaddrinfo(host.strip("[]"), port, _FAMILIES[family], socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        literal = parse_address(host)
+        if family != ANY_FAMILY and ((literal is not None and literal.family != family) or _has_addresses(host, port)):
+            raise NetworkError(
+                f"{host} has no {_SPOKEN[family]} address", hint=f"only {_SPOKEN[family]} is allowed on this way"
+            ) from error
+        raise NetworkError(f"the host {host} isn't known: {getattr(error, 'strerror', None) or error}") from error
+
+
+_SPOKEN = {IPV4: "IPv4", IPV6: "IPv6"}
+
+
+def _has_addresses(host: str, port: int) -> bool:
+    try:
+        return bool(socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM))
+    except (OSError, UnicodeError):
+        return False
+
+
+def _race(found: Sequence[AddrInfoType], timeout: float) -> socket.socket:
+    """Connect to whichever address answers first; the families take turns."""
+    if len(found) == 1:
+        family, kind, number, _name, address = found[0]
+        connection = socket.socket(family, kind, number)
+        try:
+            connection.settimeout(timeout)
+            connection.connect(address)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def race() -> socket.socket:
+        async with asyncio.timeout(timeout):
+            return await start_connection(found, happy_eyeballs_delay=STAGGER, interleave=1)
+
+    return asyncio.run(race())
+
+
+def host_families(host: str) -> tuple[str, ...]:
+    """Give the families of a host's addresses; empty when it isn't known here."""
+    literal = parse_address(host)
+    if literal is not None:
+        return (literal.family,)
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return ()
+    spoken = {entry[0] for entry in found}
+    return tuple(name for name, number in _FAMILIES.items() if number in spoken)
+
+
+def own_families() -> tuple[str, ...]:
+    """Find out which families this machine speaks beyond itself: those with a route to the outside; sends nothing."""
+    probes = {IPV4: (socket.AF_INET, "192.0.2.1"), IPV6: (socket.AF_INET6, "2001:db8::1")}
+    return tuple(name for name, (family, address) in probes.items() if _has_route(family, address))
+
+
+def _has_route(family: int, address: str) -> bool:
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, 9))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,167 @@
+"""What the repository for other sites gets, takes back and lets go of.
+
+1. Nothing, while it has no root that enough keys signed.
+2. A version that this spec, or a source of ours, takes back is listed as withdrawn and not offered.
+3. What was published stays while the store holds it.
+4. The releases that this fleet should run are added when the policy lets them: `downloaded` as soon as the store holds
+   them; `after_rollout` when a client runs them or gets them in this plan (and then only if none fails with them);
+   `manual` never by itself.
+5. Incrementals that the store holds to what is published are published with it.
+6. When nothing changes, signatures are renewed once half of their time is over.
+
+Example: hq holds 16.679.00, its lab runs it, 16.677.00 is published; the plan publishes 16.679.00 with the incremental
+16.677.00..16.679.00.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from reconciler.model.delta import incremental_name
+from reconciler.model.plan import Publish
+from reconciler.model.release import ANY_PLATFORM, Withdrawal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from reconciler.model.plan import Download, Generate, Plan
+    from reconciler.model.release import Release
+    from reconciler.model.repository import Published
+    from reconciler.model.spec import RepositorySpec
+    from reconciler.planner.desired import Target
+    from reconciler.planner.planner import Observed
+
+Key = tuple[str, str, str]
+
+
+def plan_publishing(
+    spec: RepositorySpec, published: Published, plan: Plan, targets: Sequence[Target], observed: Observed
+) -> tuple[Publish, ...]:
+    """Decide what changes in the repository; see the module's rules."""
+    if not published.ready:
+        return ()
+    withdrawn = withdrawals(spec, observed)
+    taken_back = {(entry.component, entry.version) for entry in withdrawn}
+    held = _held_after(plan, observed)
+    offered = {_key(release): release for release in published.releases}
+    kept = {
+        key: release
+        for key, release in offered.items()
+        if held.get(key) == release.digest and key[:2] not in taken_back
+    }
+    added = [
+        target.release
+        for target in targets
+        if _key(target.release) not in kept
+        and held.get(_key(target.release)) == target.release.digest
+        and (target.release.component, target.release.version) not in taken_back
+        and _may_go(spec, target.release, plan, observed)
+    ]
+    changes = [_entry(release, "release", release.size, _reason(spec)) for release in added]
+    changes += [
+        _entry(release, "let go", 0, "the store doesn't keep it")
+        for key, release in offered.items()
+        if key not in kept and key[:2] not in taken_back
+    ]
+    changes += _withdraw(withdrawn, published)
+    changes += _incrementals([*kept.values(), *added], {change.component for change in changes}, plan, observed)
+    if not changes and published.renew:
+        changes.append(Publish("", "", "", "", ANY_PLATFORM, "signatures", 0, published.renew))
+    return tuple(sorted(changes, key=lambda change: (change.component, change.to, change.platform, change.kind)))
+
+
+def withdrawals(spec: RepositorySpec, observed: Observed) -> frozenset[Withdrawal]:
+    """Give all that is listed as withdrawn: what the spec says, and what our own sources say."""
+    own = {(entry.component, entry.version) for entry in spec.withdrawn}
+    passed_on = {
+        (entry.component, entry.version): entry
+        for entries in observed.withdrawn.values()
+        for entry in entries
+        if (entry.component, entry.version) not in own
+    }
+    return frozenset((*spec.withdrawn, *passed_on.values()))
+
+
+def _key(release: Release) -> Key:
+    return release.component, release.version, release.platform
+
+
+def _held_after(plan: Plan, observed: Observed) -> dict[Key, str]:
+    """Give the content digests of the releases that the store holds when the plan is carried out."""
+    held = {_key(release): release.digest for release in observed.held}
+    held |= {(change.component, change.to, change.platform): change.to_digest for change in plan.arriving}
+    for prune in plan.prunes:
+        if prune.kind == "full":
+            held.pop((prune.component, prune.to, prune.platform), None)
+    return held
+
+
+def _may_go(spec: RepositorySpec, release: Release, plan: Plan, observed: Observed) -> bool:
+    if spec.publish != "after_rollout":
+        return spec.publish == "downloaded"
+    if any(deploy.to_digest == release.digest for deploy in plan.deploys):
+        return True
+    return any(
+        installed is not None and installed.digest == release.digest
+        for cohort in observed.cohorts
+        if cohort.profile is not None
+        for installed in (cohort.profile.by_component.get(release.component),)
+    )
+
+
+def _reason(spec: RepositorySpec) -> str:
+    return "downloaded" if spec.publish == "downloaded" else "passed here"
+
+
+def _entry(release: Release, kind: str, size: int, reason: str) -> Publish:
+    return Publish(release.component, "", release.version, release.digest, release.platform, kind, size, reason)
+
+
+def _withdraw(withdrawn: Iterable[Withdrawal], published: Published) -> list[Publish]:
+    wanted, listed = set(withdrawn), set(published.withdrawn)
+    versions = {(entry.component, entry.version) for entry in wanted}
+    changes = [(entry, "withdraw", entry.reason) for entry in wanted - listed]
+    changes += [
+        (entry, "restore", "not withdrawn any more")
+        for entry in listed - wanted
+        if (entry.component, entry.version) not in versions
+    ]
+    return [Publish(entry.component, "", entry.version, "", ANY_PLATFORM, kind, 0, why) for entry, kind, why in changes]
+
+
+def _incrementals(releases: Iterable[Release], touched: set[str], plan: Plan, observed: Observed) -> list[Publish]:
+    """Find the components whose incrementals differ, though nothing else of them does."""
+    assert observed.published is not None
+    goals = {release.digest for release in releases}
+    wanted: dict[str, dict[tuple[str, str], int]] = defaultdict(dict)
+    for entry in observed.incrementals:
+        if entry.to_digest in goals and entry.from_version and not entry.refused:
+            wanted[entry.component][entry.platform, entry.name] = entry.size
+    coming: list[tuple[Generate | Download, str]] = [(change, change.codec) for change in plan.generates]
+    coming += [(change, change.kind) for change in plan.downloads if change.kind != "full"]
+    for change, codec in coming:
+        if change.to_digest in goals and change.previous:
+            name = incremental_name(change.previous, change.to, codec)
+            wanted[change.component][change.platform, name] = change.bytes
+    for prune in plan.prunes:
+        if prune.kind != "full" and prune.previous:
+            name = incremental_name(prune.previous, prune.to, prune.kind)
+            wanted[prune.component].pop((prune.platform, name), None)
+    listed: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for entry in observed.published.incrementals:
+        listed[entry.component].add((entry.platform, entry.name))
+    return [
+        Publish(
+            component,
+            "",
+            "",
+            "",
+            ANY_PLATFORM,
+            "incrementals",
+            sum(size for key, size in wanted[component].items() if key not in listed[component]),
+            "as the store has them",
+        )
+        for component in sorted({*wanted, *listed})
+        if component not in touched and set(wanted[component]) != listed[component]
+    ]

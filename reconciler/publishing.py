@@ -1,0 +1,101 @@
+"""The commands that keep the repository for other sites: keys, its root, what it offers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.assembly import at_work
+from reconciler.errors import RepositoryError, UsageError
+from reconciler.execute.publish import Edition, current_edition, write_edition
+from reconciler.execute.roots import describe, rotate, set_up
+from reconciler.present.document import repository_document, staged_document
+from reconciler.present.render import render
+from reconciler.present.text import repository_text, staged_text
+from reconciler.storage.signing import make_key, sign_root
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.assembly import Desk
+    from reconciler.present.terminal import Terminal
+    from reconciler.workspace import Workspace
+
+
+def key(terminal: Terminal, file: Path) -> int:
+    """Make a key pair."""
+    public = make_key(file)
+    terminal.result(f"{public}\n")
+    terminal.note(f"{file} is the private key: whoever has it can sign. {public} is for the spec.")
+    return 0
+
+
+def init(desk: Desk) -> int:
+    """Set the repository up, as far as signatures allow."""
+    with at_work(desk) as work, work.state.lock("publish init"):
+        document = repository_document(set_up(work))
+    desk.terminal.result(render(document, desk.form, repository_text))
+    return 0
+
+
+def sign(terminal: Terminal, file: Path, key_file: Path) -> int:
+    """Sign a staged root, on any machine."""
+    try:
+        text = key_file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RepositoryError(f"the key {key_file} can't be read: {getattr(error, 'strerror', error)}") from error
+    document = staged_document(sign_root(file, text, str(key_file)))
+    terminal.result(render(document, "text", staged_text))
+    return 0
+
+
+def turn(desk: Desk, *, force: bool) -> int:
+    """Bring other keys, or a longer life, into the root, as far as signatures allow."""
+    with at_work(desk) as work, work.state.lock("publish rotate"):
+        document = repository_document(rotate(work, force=force))
+    desk.terminal.result(render(document, desk.form, repository_text))
+    return 0
+
+
+def status(desk: Desk) -> int:
+    """Show what is published, by whose signatures and for how long."""
+    with at_work(desk) as work:
+        document = repository_document(describe(work))
+    desk.terminal.result(render(document, desk.form, repository_text))
+    return 0
+
+
+def add(desk: Desk, component: str, version: str | None) -> int:
+    """Publish a release of the store by hand, whatever the policy says of it."""
+    with at_work(desk) as work, work.state.lock("publish add"):
+        write_edition(_with(work, component, version), work)
+        document = repository_document(describe(work))
+    desk.terminal.result(render(document, desk.form, repository_text))
+    return 0
+
+
+def _with(work: Workspace, component: str, version: str | None) -> Edition:
+    """Give what is published now, and all platforms of one version more; the highest that is held, if none is named."""
+    wanted = work.spec.components.get(component)
+    if wanted is None:
+        raise UsageError(f"no managed component has the id {component}", hint=f"managed are: {_list(work)}")
+    held = [release for release in work.store.inspect().releases if release.component == component]
+    if version is None and held:
+        version = max((release.version for release in held), key=wanted.component.version)
+    chosen = [release for release in held if release.version == version]
+    if not chosen:
+        have = ", ".join(sorted({release.version for release in held})) or "nothing of it"
+        raise UsageError(f"the store doesn't hold {component} {version or ''}".rstrip(), hint=f"it holds: {have}")
+    now = current_edition(work)
+    taken_back = next(
+        (entry for entry in now.withdrawn if (entry.component, entry.version) == (component, version)), None
+    )
+    if taken_back is not None:
+        raise UsageError(
+            f"{component} {version} is withdrawn: {taken_back.reason}", hint="remove it from `withdraw` first"
+        )
+    releases = {(entry.component, entry.version, entry.platform): entry for entry in (*now.releases, *chosen)}
+    return Edition(tuple(releases.values()), now.withdrawn)
+
+
+def _list(work: Workspace) -> str:
+    return ", ".join(work.spec.components) or "none"
