@@ -162,7 +162,7 @@ class HttpFiles:
             if response.status not in {301, 302, 303, 307, 308}:
                 return self._judged(response, url)
             target = urljoin(url, response.headers.get("Location", ""))
-            response.release_conn()
+            _discard(response)
             if urlsplit(target).scheme not in ({"https"} if parts.scheme == "https" else {"http", "https"}):
                 raise SourceError(f"{_shown(url)} leads to {_shown(target)}, which isn't followed")
             url = target
@@ -184,7 +184,7 @@ class HttpFiles:
         status = response.status
         if status in {200, 206, 416}:
             return response
-        response.drain_conn() if int(response.headers.get("Content-Length") or CHUNK) < 2**16 else response.close()
+        _discard(response)
         wait = waiting_time(response.headers.get("Retry-After"), self._context.clock())
         if status == TOO_MANY or (status == UNAVAILABLE and wait is not None):
             if wait is not None and wait <= WAITS:
@@ -343,13 +343,13 @@ class _Download(io.RawIOBase):
         return len(data)
 
     def read(self, size: int = -1) -> bytes:
-        """Read some bytes, at most `size`; none at the end.
+        """Read some bytes, at most `size`; none at the end. Without a size: all that is left.
 
         Raises:
             SourceError: it can't be had, or comes too slowly.
         """
         if size < 0:
-            size = CHUNK
+            return b"".join(iter(lambda: self.read(CHUNK), b""))
         while True:
             try:
                 if self._response is None:
@@ -416,6 +416,15 @@ class _Download(io.RawIOBase):
             raise SourceError(f"{trouble} ({self._tries} tries)") from trouble
         pause = min(PAUSE * 2 ** (self._tries - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311
         time.sleep(trouble.wait if trouble.wait is not None else pause)
+
+
+def _discard(response: urllib3.BaseHTTPResponse) -> None:
+    """Be done with a response: its connection can be used again when there is little left on it."""
+    length = response.headers.get("Content-Length", "")
+    if length.isdecimal() and int(length) < 2**16:
+        response.drain_conn()
+    else:
+        response.close()
 
 
 def _empty() -> urllib3.BaseHTTPResponse:

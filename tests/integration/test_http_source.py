@@ -1,0 +1,440 @@
+"""A signed repository on a real web server: through proxies, over TLS and both families, with what goes wrong."""
+
+import hashlib
+import re
+import shutil
+import socket
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from reconciler.errors import SourceError, StoreError
+from reconciler.model.network import Proxy
+from reconciler.model.release import ReleaseFile
+from reconciler.model.spec import PluginConfig, SecretRef, SourceSpec
+from reconciler.observe.upstream import read_sources
+from reconciler.plugins.source import _http, _pace, tuf
+from reconciler.storage.store import Store
+from tests.fakes import fake_context, make_component
+from tests.servers import Authority, Socks4, Wire, microsocks, nginx, requests, squid
+from tests.tufrepo import Vendor
+
+pytestmark = pytest.mark.needs("nginx", "squid", "microsocks", "openssl")
+NOW = datetime.now(UTC)
+COMPONENTS = {"rules": make_component("rules", scheme="integer")}
+BIG = hashlib.shake_128(b"big").digest(3_000_000)
+SECRETS = {"user": "joe", "word": "hunter2-secret", "KEY": "the key"}
+
+
+@pytest.fixture(scope="module")
+def vendor(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vendor")
+    made = Vendor(folder / "repo", NOW)
+    made.add("rules", "1", {"all.rules": BIG, "small": b"x"})
+    made.sign()
+    return made
+
+
+@pytest.fixture
+def stack():
+    with ExitStack() as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(_http, "PAUSE", 0.01)
+    monkeypatch.setattr(_http, "LONGEST_PAUSE", 0.02)
+
+
+class Look:
+    """A source as a run has it, and what it answers."""
+
+    def __init__(self, folder, vendor, url, *, proxy=None, now=NOW, **options):
+        shutil.copy(vendor.metadata / "1.root.json", folder / "root.json")
+        context = fake_context(folder, now=now, secrets=SECRETS, proxy=proxy)
+        self.source = tuf.PLUGIN({"url": url, "trusted_root": "root.json", **options}, context)
+        self.store = Store(folder / "store")
+
+    @property
+    def report(self):
+        spec = SourceSpec("vendor", PluginConfig("source", "tuf"), signed=True)
+        (answer,) = read_sources([(spec, self.source)], COMPONENTS)
+        return answer
+
+    def fetch(self):
+        """Bring all files into the store; give their sizes."""
+        report = self.report
+        assert report.error == "", report.error
+        (release,) = report.releases
+        sizes = {}
+        for file in release.files:
+            with self.source.open(release, file) as stream:
+                sizes[file.name] = self.store.put(file, stream)
+        self.store.add(release)
+        return sizes
+
+
+ALL = {"all.rules": len(BIG), "small": 1}
+
+
+def test_releases_come_from_a_web_server(vendor, tmp_path, stack):
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
+    assert Look(tmp_path, vendor, url).fetch() == ALL
+    assert Look(tmp_path, vendor, f"{url}/").fetch() == ALL
+
+
+def test_a_second_look_asks_for_little(vendor, tmp_path, stack):
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
+    assert Look(tmp_path, vendor, url).report.error == ""
+    before = len(requests(tmp_path / "web"))
+    assert Look(tmp_path, vendor, url).report.error == ""
+    asked = requests(tmp_path / "web")[before:]
+    paths = [re.search(r'"GET (\S+)', line)[1] for line in asked]
+    assert paths == ["/metadata/2.root.json", "/metadata/timestamp.json"]
+
+
+# --- what breaks on the way -------------------------------------------------------------------------------------------
+
+
+def test_a_download_that_is_cut_is_continued_where_it_was(vendor, tmp_path, stack):
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
+    wire = Wire(int(url.rpartition(":")[2]), cut_after=1_000_000)
+    assert Look(tmp_path, vendor, f"http://127.0.0.1:{wire.port}").fetch() == ALL
+    assert wire.cuts == 3
+    assert [line.split()[8] for line in requests(tmp_path / "web") if "/content/" in line].count("206") == 3
+
+
+def test_a_server_that_does_not_know_ranges_sends_all_again_and_the_content_is_right(vendor, tmp_path, stack):
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder, rules="max_ranges 0;"))
+    wire = Wire(int(url.rpartition(":")[2]), cut_after=2_000_000)
+    look = Look(tmp_path, vendor, f"http://127.0.0.1:{wire.port}")
+    with pytest.raises(SourceError):
+        look.fetch()  # two thirds come, and no more, however often
+    assert wire.cuts >= 5
+    wire = Wire(int(url.rpartition(":")[2]))
+    assert Look(tmp_path, vendor, f"http://127.0.0.1:{wire.port}").fetch() == ALL
+    assert hashlib.sha256(BIG).hexdigest() in {path.name for path in (tmp_path / "store/content").rglob("*")}
+
+
+def test_what_a_run_that_was_killed_had_of_a_file_is_not_asked_for_again(vendor, tmp_path, stack):
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
+    wire = Wire(int(url.rpartition(":")[2]), cut_after=2_000_000)
+    look = Look(tmp_path, vendor, f"http://127.0.0.1:{wire.port}")
+    (release,) = look.report.releases
+    stream = look.source._files.open(_content(BIG))
+    stream._again = lambda trouble: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        look.store.put(release.files[0], stream)
+    (part,) = (tmp_path / "store/tmp").glob("*.part")
+    had = part.stat().st_size
+    assert had > 1_900_000
+    assert Look(tmp_path, vendor, url).fetch() == ALL
+    (last,) = [line for line in requests(tmp_path / "web") if _content(BIG) in line][-1:]
+    assert f" 206 {len(BIG) - had} " in last
+    assert list((tmp_path / "store/tmp").iterdir()) == []
+
+
+def _content(content):
+    digest = hashlib.sha256(content).hexdigest()
+    return f"content/{digest[:2]}/{digest}"
+
+
+def test_a_part_that_was_damaged_is_thrown_away_and_all_is_asked_for(vendor, tmp_path, stack):
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
+    look = Look(tmp_path, vendor, url)
+    file = next(file for file in look.report.releases[0].files if file.name == "all.rules")
+    (tmp_path / "store/tmp").mkdir(parents=True)
+    (tmp_path / f"store/tmp/{file.sha256}.part").write_bytes(b"?" * 1_500_000)
+    with pytest.raises(StoreError, match="has the SHA-256"):
+        look.fetch()
+    assert look.fetch() == ALL
+
+
+def test_bytes_that_trickle_are_given_up(vendor, tmp_path, stack, monkeypatch):
+    monkeypatch.setattr(_pace.Floor, "SPAN", 0.5)
+    monkeypatch.setattr(_pace.Floor, "LEAST", 100_000)
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
+    wire = Wire(int(url.rpartition(":")[2]), trickle=0.1)
+    assert (
+        "a source that is kept slow is refused" in Look(tmp_path, vendor, f"http://127.0.0.1:{wire.port}").report.error
+    )
+
+
+def test_a_server_that_says_nothing_is_given_up(vendor, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        error = Look(tmp_path, vendor, url, read_timeout="1s").report.error
+    assert "timed out" in error
+    assert "(5 tries)" in error
+
+
+def test_nobody_at_the_port_is_told_with_host_and_port(vendor, tmp_path):
+    error = Look(tmp_path, vendor, "http://127.0.0.1:9").report.error
+    assert "127.0.0.1:9 can't be reached: Connection refused (5 tries)" in error
+
+
+def test_a_file_that_is_longer_than_was_signed_is_cut_off(vendor, tmp_path, stack):
+    copy = tmp_path / "copy"
+    shutil.copytree(vendor.folder, copy)
+    with (copy / _content(BIG)).open("ab") as file:
+        file.write(b"?" * 1000)
+    look = Look(tmp_path, vendor, stack.enter_context(nginx(tmp_path / "web", copy)))
+    with pytest.raises(StoreError, match="should have 3000000 bytes and has more"):
+        look.fetch()
+
+
+def test_a_file_that_is_not_there_is_told_by_its_path(vendor, tmp_path, stack):
+    copy = tmp_path / "copy"
+    shutil.copytree(vendor.folder, copy)
+    (copy / _content(BIG)).unlink()
+    look = Look(tmp_path, vendor, stack.enter_context(nginx(tmp_path / "web", copy)))
+    with pytest.raises(SourceError, match=r"HTTP 404, not there"):
+        look.fetch()
+
+
+# --- servers that want to be left alone -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "hours"),
+    [("return 429;", 4), ("return 403;", 24), ("add_header Retry-After 7200 always; return 429;", 2)],
+    ids=["too many", "forbidden", "says for how long"],
+)
+def test_a_source_that_is_busy_is_left_alone_for_its_time_by_later_runs_too(vendor, tmp_path, stack, answer, hours):
+    url = stack.enter_context(
+        nginx(tmp_path / "web", vendor.folder, server=f"location = /metadata/timestamp.json {{ {answer} }}")
+    )
+    first = Look(tmp_path, vendor, url).report
+    assert "it is left alone until" in first.error
+    assert first.cooldown_until == NOW + timedelta(hours=hours)
+    asked = len(requests(tmp_path / "web"))
+    assert Look(tmp_path, vendor, url, now=NOW + timedelta(hours=hours, minutes=-1)).report.cooldown_until is not None
+    assert len(requests(tmp_path / "web")) == asked
+    assert Look(tmp_path, vendor, url, now=NOW + timedelta(hours=hours, minutes=1)).report.cooldown_until is not None
+    assert len(requests(tmp_path / "web")) > asked
+
+
+def test_a_missing_root_that_is_answered_with_403_is_the_end_of_the_roots(vendor, tmp_path, stack):
+    url = stack.enter_context(
+        nginx(tmp_path / "web", vendor.folder, server="location = /metadata/2.root.json { return 403; }")
+    )
+    assert Look(tmp_path, vendor, url).fetch() == ALL
+
+
+def test_a_short_wait_is_waited_for(vendor, tmp_path, stack):
+    rules = "limit_req zone=slow; limit_req_status 503; error_page 503 @later;"
+    later = "location @later { add_header Retry-After 1 always; return 503; }"
+    folder = tmp_path / "web"
+    url = stack.enter_context(nginx(folder, vendor.folder, rules=rules, server=later, http=_ZONE))
+    assert Look(tmp_path, vendor, url).fetch() == ALL
+    assert any(" 503 " in line for line in requests(folder))
+
+
+_ZONE = "limit_req_zone $binary_remote_addr zone=slow:1m rate=120r/m;"
+
+
+def test_redirects_are_followed_but_never_away_from_tls(vendor, tmp_path, stack):
+    there = stack.enter_context(nginx(tmp_path / "there", vendor.folder))
+    moved = stack.enter_context(nginx(tmp_path / "moved", vendor.folder, rules=f"return 302 {there}$request_uri;"))
+    assert Look(tmp_path, vendor, moved).fetch() == ALL
+    authority = Authority(tmp_path / "ca")
+    certificate, key = authority.sign("localhost", "127.0.0.1")
+    tls = f"ssl_certificate {certificate}; ssl_certificate_key {key};"
+    away = nginx(tmp_path / "away", vendor.folder, tls=tls, rules=f"return 302 {there}$request_uri;")
+    error = Look(tmp_path, vendor, stack.enter_context(away), ca=str(authority.certificate)).report.error
+    assert "which isn't followed" in error
+    endless = stack.enter_context(nginx(tmp_path / "endless", vendor.folder, rules="return 302 $request_uri;"))
+    assert "more than 5 redirects" in Look(tmp_path, vendor, endless).report.error
+
+
+def test_credentials_do_not_go_along_to_another_host(vendor, tmp_path, stack):
+    log = "log_format who '$http_authorization $uri';"
+    there = stack.enter_context(
+        nginx(tmp_path / "there", vendor.folder, http=log, server=f"access_log {tmp_path}/who who;")
+    )
+    moved = stack.enter_context(nginx(tmp_path / "moved", vendor.folder, rules=f"return 302 {there}$request_uri;"))
+    login = {"username": "joe", "password": SecretRef("env", "word")}
+    assert Look(tmp_path, vendor, moved, **login).fetch() == ALL
+    assert {line.split()[0] for line in (tmp_path / "who").read_text().splitlines()} == {"-"}
+    assert Look(tmp_path, vendor, there, **login).fetch() == ALL
+    assert "Basic" in (tmp_path / "who").read_text()
+
+
+# --- TLS --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_private_authority_is_trusted_where_it_is_named_and_nowhere_else(vendor, tmp_path, stack):
+    authority = Authority(tmp_path / "ca")
+    certificate, key = authority.sign("localhost", "127.0.0.1")
+    tls = f"ssl_certificate {certificate}; ssl_certificate_key {key};"
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder, tls=tls))
+    assert Look(tmp_path, vendor, url, ca="ca/ca.pem").fetch() == ALL
+    assert "its certificate isn't trusted" in Look(tmp_path, vendor, url).report.error
+    error = Look(tmp_path, vendor, url, ca="ca/gone.pem").report.error
+    assert "the certificates in ca/gone.pem can't be used" in error
+
+
+def test_a_certificate_for_another_name_is_refused(vendor, tmp_path, stack):
+    authority = Authority(tmp_path / "ca")
+    certificate, key = authority.sign("mirror.example")
+    tls = f"ssl_certificate {certificate}; ssl_certificate_key {key};"
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder, tls=tls))
+    assert "its certificate isn't trusted" in Look(tmp_path, vendor, url, ca="ca/ca.pem").report.error
+
+
+def test_a_client_certificate_is_shown_where_it_is_wanted(vendor, tmp_path, stack):
+    authority = Authority(tmp_path / "ca")
+    certificate, key = authority.sign("localhost", "127.0.0.1")
+    own, own_key = authority.sign("updoser")
+    tls = (
+        f"ssl_certificate {certificate}; ssl_certificate_key {key}; "
+        f"ssl_client_certificate {authority.certificate}; ssl_verify_client on;"
+    )
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder, tls=tls))
+    SECRETS["KEY"] = own_key.read_text()
+    shown = {"certificate": str(own), "key": SecretRef("env", "KEY")}
+    assert Look(tmp_path, vendor, url, ca="ca/ca.pem", **shown).fetch() == ALL
+    assert "HTTP 400" in Look(tmp_path, vendor, url, ca="ca/ca.pem").report.error
+    wrong = {"certificate": str(own), "key": SecretRef("env", "word")}
+    assert "can't be used" in Look(tmp_path, vendor, url, ca="ca/ca.pem", **wrong).report.error
+
+
+# --- proxies ----------------------------------------------------------------------------------------------------------
+
+
+def proxy(scheme, port, *, login=True, **more):
+    known = {"username": "joe", "password": SecretRef("env", "word")} if login else {}
+    return Proxy("egress", scheme, "127.0.0.1", port, **known, **more)
+
+
+def test_http_goes_through_a_proxy_with_a_password(vendor, tmp_path, stack):
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
+    port = stack.enter_context(squid(tmp_path / "squid", user="joe", password=SECRETS["word"]))
+    assert Look(tmp_path, vendor, url, proxy=proxy("http", port)).fetch() == ALL
+    assert any("GET http://127.0.0.1" in line for line in requests(tmp_path / "squid"))
+    error = Look(tmp_path, vendor, url, proxy=proxy("http", port, login=False)).report.error
+    assert "the proxy egress wants other credentials (HTTP 407)" in error
+
+
+def test_https_goes_through_a_tunnel_of_a_proxy_with_a_password(vendor, tmp_path, stack):
+    authority = Authority(tmp_path / "ca")
+    certificate, key = authority.sign("localhost", "127.0.0.1")
+    tls = f"ssl_certificate {certificate}; ssl_certificate_key {key};"
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder, tls=tls))
+    port = stack.enter_context(squid(tmp_path / "squid", user="joe", password=SECRETS["word"]))
+    assert Look(tmp_path, vendor, url, ca="ca/ca.pem", proxy=proxy("http", port)).fetch() == ALL
+    error = Look(tmp_path, vendor, url, ca="ca/ca.pem", proxy=proxy("http", port, login=False)).report.error
+    assert "the proxy egress wants other credentials (HTTP 407)" in error
+    assert any("CONNECT 127.0.0.1" in line for line in requests(tmp_path / "squid"))
+
+
+def test_a_proxy_may_itself_be_spoken_with_over_tls(vendor, tmp_path, stack):
+    authority = Authority(tmp_path / "ca")
+    pair = authority.sign("localhost", "127.0.0.1")
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
+    port = stack.enter_context(squid(tmp_path / "squid", user="joe", password=SECRETS["word"], tls=pair))
+    assert Look(tmp_path, vendor, url, proxy=proxy("https", port, ca="ca/ca.pem")).fetch() == ALL
+    assert "isn't trusted" in Look(tmp_path, vendor, url, proxy=proxy("https", port)).report.error
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
+def test_a_socks_proxy_with_a_password(vendor, tmp_path, stack, scheme):
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder)).replace("127.0.0.1", "localhost")
+    port = stack.enter_context(microsocks(tmp_path / "socks", user="joe", password=SECRETS["word"]))
+    assert Look(tmp_path, vendor, url, proxy=proxy(scheme, port)).fetch() == ALL
+    error = Look(tmp_path, vendor, url, proxy=proxy(scheme, port, login=False)).report.error
+    assert "the proxy egress gives no way to localhost" in error
+
+
+def test_a_socks_4_proxy(vendor, tmp_path, stack):
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
+    socks = Socks4()
+    assert Look(tmp_path, vendor, url, proxy=proxy("socks4", socks.port, login=False)).fetch() == ALL
+    assert socks.seen
+
+
+def test_what_stands_in_no_proxy_is_reached_directly(vendor, tmp_path, stack):
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
+    assert Look(tmp_path, vendor, url, proxy=proxy("http", 9, no_proxy=("127.0.0.0/8",))).fetch() == ALL
+    error = Look(tmp_path, vendor, url, proxy=proxy("http", 9)).report.error
+    assert "127.0.0.1:9 can't be reached" in error
+
+
+# --- address families -------------------------------------------------------------------------------------------------
+
+
+def test_a_server_on_ipv6(vendor, tmp_path, stack):
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder, host="::1"))
+    assert Look(tmp_path, vendor, url).fetch() == ALL
+    assert Look(tmp_path, vendor, url, family="ipv6").fetch() == ALL
+    assert "::1 has no IPv4 address" in Look(tmp_path, vendor, url, family="ipv4").report.error
+
+
+@pytest.mark.parametrize("host", ["::1", "127.0.0.1"])
+def test_of_a_host_with_both_families_the_one_that_answers_is_used(vendor, tmp_path, stack, host, monkeypatch):
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder, host=host))
+    port = int(url.rpartition(":")[2])
+    known = socket.getaddrinfo
+
+    def both(name, *args, **options):
+        if name != "dual.example":
+            return known(name, *args, **options)
+        found = [*known("::1", *args, **options), *known("127.0.0.1", *args, **options)]
+        wanted = args[1] if len(args) > 1 else options.get("family", 0)
+        return [entry for entry in found if wanted in {0, entry[0]}]
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    assert Look(tmp_path, vendor, f"http://dual.example:{port}").fetch() == ALL
+
+
+# --- rate -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_limit_is_kept(vendor, tmp_path, stack):
+    import time
+
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
+    look = Look(tmp_path, vendor, url, limit="2MB/s")
+    began = time.monotonic()
+    assert look.fetch() == ALL
+    assert time.monotonic() - began > 1.0  # 3 MB, less the burst: a floor, not a figure of speed
+
+
+# --- what must not be seen --------------------------------------------------------------------------------------------
+
+
+def test_no_secret_is_in_any_error(vendor, tmp_path, stack):
+    """Whatever goes wrong, neither what is raised nor its causes show a password."""
+    port = stack.enter_context(squid(tmp_path / "squid", user="joe", password="another"))
+    login = {"username": "joe", "password": SecretRef("env", "word")}
+    for url in ("http://127.0.0.1:9", "https://127.0.0.1:9", "http://nowhere.invalid"):
+        look = Look(tmp_path, vendor, url, proxy=proxy("http", port), **login)
+        for attempt in (lambda look=look: look.source.releases(COMPONENTS), look.fetch):
+            try:
+                attempt()
+            except (SourceError, AssertionError) as error:
+                shown = ""
+                cause = error
+                while cause is not None:
+                    shown += f"{cause!r} {cause} {vars(cause)}"
+                    cause = cause.__cause__ or cause.__context__
+                assert SECRETS["word"] not in shown
+                assert "aHVudGVyMi1zZWNyZXQ" not in shown
+
+
+def test_a_stream_that_is_left_in_the_middle_leaves_nothing_open(vendor, tmp_path, stack):
+    url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
+    look = Look(tmp_path, vendor, url)
+    (release,) = look.report.releases
+    big = next(file for file in release.files if file.name == "all.rules")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        with look.source.open(release, big) as stream:
+            assert stream.read(10)
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
+    gone = ReleaseFile("gone", 1, "0" * 64)
+    with pytest.raises(SourceError), look.source.open(release, gone) as stream:
+        stream.read(1)

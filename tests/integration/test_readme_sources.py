@@ -1,0 +1,259 @@
+"""README's fleets with signed sources, and its chain of servers, as they stand there: only hosts and ports are ours."""
+
+import re
+import shlex
+import shutil
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.fleet import ROOT, Fleet
+from tests.servers import Authority, nginx, requests, squid
+from tests.tufrepo import Vendor
+
+pytestmark = pytest.mark.needs("nginx", "squid", "openssl")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = Path(__file__).parents[1] / "unit/data/examples"
+WORD = "hunter2-secret"
+DAILY = b"a signature of something\n" * 4000
+
+
+def spec(name):
+    return re.search(rf"<!-- spec:{name} -->\n```yaml\n(.*?)```", README, flags=re.DOTALL)[1]
+
+
+def site(folder, text, name="updoser.yaml"):
+    """Make a folder with a spec of README in it."""
+    folder.mkdir(exist_ok=True)
+    for catalog in ("clamav", "suricata"):
+        shutil.copy(EXAMPLES / f"{catalog}.catalog.yaml", folder)
+    for part in ("trust", "secrets", "offline"):
+        (folder / part).mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+    fleet = Fleet.__new__(Fleet)
+    object.__setattr__(fleet, "folder", folder)
+    return fleet
+
+
+def converges(fleet, *arguments, **environment):
+    """Apply twice; the second run changes nothing. Gives the first."""
+    first = fleet.run("apply", "--auto-approve", *arguments, **environment)
+    assert first.code == 0, first.err + first.out
+    again = fleet.run("plan", "--detailed-exitcode", *arguments, **environment)
+    assert again.code == 0, again.out
+    return first
+
+
+@pytest.fixture
+def stack():
+    with ExitStack() as opened:
+        yield opened
+
+
+@pytest.fixture
+def vendor(tmp_path):
+    """A vendor's repository in web/repo."""
+    made = Vendor(tmp_path / "web/repo", datetime.now(UTC))
+    made.add("clamav-main", "62", {"main.cvd": b"main" * 500})
+    made.add("clamav-daily", "27800", {"daily.cvd": DAILY})
+    made.sign()
+    return made
+
+
+def test_a_vendor_behind_a_proxy(vendor, tmp_path, stack):
+    url = stack.enter_context(nginx(tmp_path / "nginx", tmp_path / "web"))
+    port = stack.enter_context(squid(tmp_path / "squid", user="updoser", password=WORD))
+    text = spec("proxied").replace("http://updates.example", url).replace("proxy.example:3128", f"127.0.0.1:{port}")
+    fleet = site(tmp_path / "office", text)
+    shutil.copy(vendor.metadata / "1.root.json", fleet.folder / "trust/vendor-root.json")
+    plan = fleet.run("plan", PROXY_PASSWORD=WORD)
+    assert "full from vendor via egress" in plan.out
+    converges(fleet, PROXY_PASSWORD=WORD)
+    assert fleet.current("pc-1", "clamav-daily") == {"daily.cvd": DAILY}
+    asked = len(requests(tmp_path / "nginx"))
+    assert sum("GET http://127.0.0.1" in line for line in requests(tmp_path / "squid")) == asked
+    seen = [plan.out, plan.err, fleet.run("status", "--format", "json", PROXY_PASSWORD=WORD).out]
+    seen += [path.read_bytes().decode("latin-1") for path in fleet.folder.rglob("*") if path.is_file()]
+    assert not any(WORD in text for text in seen)
+
+
+def test_a_private_mirror(vendor, tmp_path, stack):
+    authority = Authority(tmp_path / "ca")
+    certificate, key = authority.sign("localhost", "127.0.0.1")
+    own, own_key = authority.sign("branch-7")
+    (tmp_path / "users").write_text(f"branch-7:{{PLAIN}}{WORD}\n")
+    tls = (
+        f"ssl_certificate {certificate}; ssl_certificate_key {key}; "
+        f"ssl_client_certificate {authority.certificate}; ssl_verify_client on;"
+    )
+    rules = f"auth_basic mirror; auth_basic_user_file {tmp_path}/users;"
+    url = stack.enter_context(nginx(tmp_path / "nginx", tmp_path / "web", tls=tls, rules=rules))
+    fleet = site(tmp_path / "office", spec("mirror").replace("https://mirror.internal.example", url))
+    shutil.copy(vendor.metadata / "1.root.json", fleet.folder / "trust/vendor-root.json")
+    shutil.copy(authority.certificate, fleet.folder / "trust/ca.pem")
+    shutil.copy(own, fleet.folder / "trust/client.pem")
+    shutil.copy(own_key, fleet.folder / "secrets/client.key")
+    (fleet.folder / "secrets/mirror").write_text(f"{WORD}\n")
+    converges(fleet)
+    assert fleet.current("pc-1", "clamav-daily") == {"daily.cvd": DAILY}
+    (fleet.folder / "secrets/mirror").write_text("wrong-word\n")
+    wrong = fleet.run("plan")
+    assert "HTTP 401, it wants other credentials" in wrong.out
+    assert "wrong-word" not in wrong.out + wrong.err
+
+
+@pytest.fixture
+def hq(vendor, tmp_path, stack):
+    """The headquarters of README, its repository set up by README's commands, word for word."""
+    url = stack.enter_context(nginx(tmp_path / "nginx", tmp_path / "web"))
+    fleet = site(tmp_path / "hq", spec("hq").replace("http://updates.example", url), "hq.yaml")
+    shutil.copy(vendor.metadata / "1.root.json", fleet.folder / "trust/vendor-root.json")
+    (fleet.folder / "drop").mkdir()
+    for line in re.search(r"<!-- commands:publish -->\n```sh\n(.*?)```", README, flags=re.DOTALL)[1].splitlines():
+        done = fleet.run(*shlex.split(line, comments=True)[1:])
+        assert done.code == 0, done.err
+    return fleet
+
+
+def rules(fleet, version, content):
+    (fleet.folder / "suricata.rules").write_bytes(content)
+    added = fleet.run("release", "add", "suricata-rules", version, "suricata.rules", "--to", "drop")
+    assert added.code == 0, added.err
+
+
+def carry(hq, medium):
+    """Carry the repository to a site, as a courier does."""
+    shutil.rmtree(medium, ignore_errors=True)
+    shutil.copytree(hq.folder / "publish", medium)
+
+
+def edit(fleet, name, old, new):
+    path = fleet.folder / name
+    assert path.read_text().count(old) == 1
+    path.write_text(path.read_text().replace(old, new))
+
+
+WITHDRAW = '  withdraw: [{component: suricata-rules, version: "20261119.2", reason: "INC-4699"}]\n'
+
+
+def test_the_air_gapped_chain(hq, tmp_path):
+    medium = tmp_path / "media/site-a"
+    plant = site(
+        tmp_path / "plant", spec("site").replace("file:///media/in", (tmp_path / "media").as_uri()), "site.yaml"
+    )
+    shutil.copy(hq.folder / "publish/metadata/1.root.json", plant.folder / "trust/hq-root.json")
+    edit(hq, "hq.yaml", WITHDRAW, "")
+
+    nothing = plant.run("plan", "-f", "site.yaml")
+    assert nothing.code == 0
+    assert "source medium: the folder" in nothing.out
+
+    rules(hq, "20261119.1", b"alert one\n" * 3000)
+    converges(hq, "-f", "hq.yaml")
+    carry(hq, medium)
+    converges(plant, "-f", "site.yaml")
+    assert plant.current("plc-1", "clamav-daily") == {"daily.cvd": DAILY}
+
+    rules(hq, "20261119.2", b"alert one\n" * 3000 + b"drop dns\n")
+    done = converges(hq, "-f", "hq.yaml")
+    assert "+  suricata-rules  20261119.2" in done.out.partition("Publish for other sites")[2]
+    carry(hq, medium)
+    update = converges(plant, "-f", "site.yaml")
+    assert "incremental from medium" in update.out
+    assert plant.current("plc-1", "suricata-rules")["suricata.rules"].endswith(b"drop dns\n")
+
+    edit(hq, "hq.yaml", "  publish: after_rollout", f"{WITHDRAW}  publish: after_rollout")
+    converges(hq, "-f", "hq.yaml")
+    carry(hq, medium)
+    plan = plant.run("plan", "-f", "site.yaml")
+    assert "suricata-rules 20261119.2 is withdrawn by source medium: INC-4699" in plan.out
+    assert "withdrawn, downgrade" in plan.out
+    status = plant.run("status", "-f", "site.yaml", "--refresh")
+    assert "20261119.2  1 client with it  by medium: INC-4699" in status.out
+    converges(plant, "-f", "site.yaml")
+    assert plant.current("plc-1", "suricata-rules") == {"suricata.rules": b"alert one\n" * 3000}
+
+    # The courier is late, and what he brings has expired on the way.
+    edit(hq, "hq.yaml", "timestamp: 45d", "timestamp: 1s")
+    rules(hq, "20261119.3", b"alert three\n" * 3000)
+    assert hq.run("apply", "--auto-approve", "-f", "hq.yaml").code == 0
+    carry(hq, medium)
+    time.sleep(1.5)
+    late = converges(plant, "-f", "site.yaml")
+    assert "accepted until 2026-12-15: courier strike; only what was verified before counts" in late.out
+    assert plant.current("plc-1", "suricata-rules") == {"suricata.rules": b"alert one\n" * 3000}
+    (plant.folder / "clients/plc-1/suricata-rules/current/suricata.rules").chmod(0o644)
+    (plant.folder / "clients/plc-1/suricata-rules/current/suricata.rules").write_bytes(b"broken")
+    repaired = converges(plant, "-f", "site.yaml", "--verify")
+    run_id = re.search(r"run (\S+) carries out", repaired.err)[1]
+    assert "courier strike" in plant.run("history", run_id, "-f", "site.yaml").out
+
+
+def test_a_server_is_the_source_of_the_next_over_a_web_server(hq, tmp_path, stack):
+    rules(hq, "20261119.1", b"alert one\n" * 3000)
+    converges(hq, "-f", "hq.yaml")
+    url = stack.enter_context(nginx(tmp_path / "front", hq.folder / "publish"))
+    text = re.sub(r'"file:///media/in/[^"]*"', f'"{url}"', spec("site"))
+    plant = site(tmp_path / "plant", text, "site.yaml")
+    shutil.copy(hq.folder / "publish/metadata/1.root.json", plant.folder / "trust/hq-root.json")
+    converges(plant, "-f", "site.yaml")
+    rules(hq, "20261120.1", b"alert one\n" * 3000 + b"alert two\n")
+    converges(hq, "-f", "hq.yaml")
+    update = converges(plant, "-f", "site.yaml")
+    assert "Merge in the store" in update.out
+    assert plant.current("plc-1", "suricata-rules")["suricata.rules"].endswith(b"alert two\n")
+
+
+def test_what_failed_on_a_client_here_is_not_published(hq):
+    rules(hq, "20261119.1", b"alert one\n" * 3000)
+    converges(hq, "-f", "hq.yaml")
+    rules(hq, "20261120.1", b"alert two\n" * 3000)
+    (hq.folder / "clients/lab-2/suricata-rules").rename(hq.folder / "clients/lab-2/elsewhere")
+    (hq.folder / "clients/lab-2/suricata-rules").write_text("in the way")
+    failed = hq.run("apply", "--auto-approve", "-f", "hq.yaml")
+    assert failed.code == 3, failed.out
+    assert "not published: clients failed with it" in failed.err
+    published = hq.run("publish", "status", "-f", "hq.yaml").out
+    assert "20261119.1" in published
+    assert "20261120.1" not in published
+    (hq.folder / "clients/lab-2/suricata-rules").unlink()
+    (hq.folder / "clients/lab-2/elsewhere").rename(hq.folder / "clients/lab-2/suricata-rules")
+    converges(hq, "-f", "hq.yaml")
+    assert "20261120.1" in hq.run("publish", "status", "-f", "hq.yaml").out
+
+
+def test_keys_of_the_headquarters_are_rotated_and_sites_follow(hq, tmp_path):
+    medium = tmp_path / "media/site-a"
+    plant = site(
+        tmp_path / "plant", spec("site").replace("file:///media/in", (tmp_path / "media").as_uri()), "site.yaml"
+    )
+    shutil.copy(hq.folder / "publish/metadata/1.root.json", plant.folder / "trust/hq-root.json")
+    rules(hq, "20261119.1", b"alert one\n" * 3000)
+    converges(hq, "-f", "hq.yaml")
+    carry(hq, medium)
+    converges(plant, "-f", "site.yaml")
+    refused = hq.run("publish", "rotate", "-f", "hq.yaml")
+    assert refused.code == 1
+    assert "isn't about to expire" in refused.err
+    for name in ("offline/root-c", "secrets/online2.key"):
+        assert hq.run("publish", "key", name).code == 0
+    edit(hq, "hq.yaml", "offline/root-a.pub", "offline/root-c.pub")
+    edit(hq, "hq.yaml", "secrets/online.key", "secrets/online2.key")
+    staged = hq.run("publish", "rotate", "-f", "hq.yaml")
+    assert "offline/root-c.pub" in staged.out
+    for key in ("root-b", "root-c"):
+        signed = hq.run("publish", "sign", "publish.root.json", "--key", f"offline/{key}")
+        assert signed.code == 0
+    early = hq.run("publish", "rotate", "-f", "hq.yaml")
+    assert "needs 1 more" in early.out  # of the old keys two must sign
+    assert hq.run("publish", "sign", "publish.root.json", "--key", "offline/root-a").code == 0
+    done = hq.run("publish", "rotate", "-f", "hq.yaml")
+    assert "root       version 2" in done.out
+    rules(hq, "20261120.1", b"alert two\n" * 3000)
+    converges(hq, "-f", "hq.yaml")
+    carry(hq, medium)
+    converges(plant, "-f", "site.yaml")
+    assert plant.current("plc-1", "suricata-rules") == {"suricata.rules": b"alert two\n" * 3000}

@@ -1,0 +1,165 @@
+"""The way to clients over SSH: through proxies and over jump hosts, each of them checked."""
+
+import json
+from contextlib import ExitStack
+
+import pytest
+
+from reconciler.client.session import shell_session
+from reconciler.errors import AuthenticationError, HostKeyError, TransportError
+from reconciler.model.client import Client
+from reconciler.model.network import Proxy
+from reconciler.model.spec import SecretRef
+from reconciler.plugins.transport import ssh
+from tests.fakes import fake_context
+from tests.fleet import Fleet
+from tests.servers import Socks4, free_port, microsocks, requests, squid
+from tests.sshd import OTHER_KEY, make_key
+
+pytestmark = pytest.mark.needs("sshd", "squid", "microsocks")
+WORD = "hunter2-secret"
+
+
+@pytest.fixture
+def stack():
+    with ExitStack() as opened:
+        yield opened
+
+
+@pytest.fixture
+def look(ssh_fleet, tmp_path):
+    """Look at a client of the fleet, over a way."""
+
+    def facts(at=0, *, proxy=None, address="", **options):
+        secrets = {"key": ssh_fleet.key.read_text(), "word": WORD, **options.pop("secrets", {})}
+        context = fake_context(tmp_path, secrets=secrets, shell=shell_session, proxy=proxy)
+        transport = ssh.PLUGIN(ssh_fleet.options(**options), context)
+        host = address or ssh_fleet.addresses[at]
+        client = Client("c", "g", host, port=ssh_fleet.other_port if host == OTHER_KEY else None)
+        with transport.connect(client) as session:
+            return session.facts(str(ssh_fleet.install_root(host)))
+
+    return facts
+
+
+def proxy(scheme, port, **more):
+    return Proxy("bridge", scheme, "127.0.0.1", port, "joe", SecretRef("env", "word"), **more)
+
+
+def jump(fleet, at, **more):
+    return {"address": fleet.addresses[at], "port": fleet.port, **more}
+
+
+def test_through_an_http_proxy_with_a_password(look, tmp_path, stack):
+    port = stack.enter_context(squid(tmp_path / "squid", user="joe", password=WORD))
+    assert look(proxy=proxy("http", port)).profile.platform.startswith("linux-")
+    wrong = Proxy("bridge", "http", "127.0.0.1", port, "joe", SecretRef("env", "key"))
+    with pytest.raises(
+        TransportError, match=r"the proxy bridge gives no way to .*it wants other credentials \(HTTP 407"
+    ):
+        look(proxy=wrong)
+    assert any("CONNECT 127.0.2.1" in line for line in requests(tmp_path / "squid"))
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
+def test_through_a_socks_proxy_with_a_password(look, tmp_path, stack, scheme):
+    port = stack.enter_context(microsocks(tmp_path / "socks", user="joe", password=WORD))
+    assert look(proxy=proxy(scheme, port)).profile.platform.startswith("linux-")
+    wrong = Proxy("bridge", scheme, "127.0.0.1", port, "joe", SecretRef("env", "key"))
+    with pytest.raises(TransportError, match="the proxy bridge gives no way to"):
+        look(proxy=wrong)
+
+
+def test_through_a_socks_4_proxy(look):
+    socks = Socks4()
+    assert look(proxy=Proxy("bridge", "socks4", "127.0.0.1", socks.port)).profile.platform.startswith("linux-")
+    assert socks.seen[0][0] == "127.0.2.1"
+
+
+def test_what_the_proxy_is_not_for_is_reached_directly(look):
+    assert look(proxy=proxy("http", 9, no_proxy=("127.0.2.0/24",))).profile.platform.startswith("linux-")
+
+
+def test_a_proxy_that_is_not_there_is_told_by_its_name(look):
+    with pytest.raises(TransportError, match=r"the proxy bridge can't be reached: 127\.0\.0\.1:9 can't be reached"):
+        look(proxy=proxy("socks5h", 9))
+
+
+def test_a_proxy_that_cannot_reach_the_client_says_so(look, tmp_path, stack):
+    port = stack.enter_context(squid(tmp_path / "squid", user="joe", password=WORD))
+    with pytest.raises(TransportError, match=r"it can't reach the destination \(HTTP 503\)"):
+        look(proxy=proxy("http", port), port=free_port())
+
+
+def test_something_that_is_no_proxy_is_told_so(look, ssh_fleet):
+    with pytest.raises(TransportError, match="the proxy bridge gives no way to 127"):
+        look(proxy=Proxy("bridge", "http", ssh_fleet.addresses[3], ssh_fleet.port), connect_timeout="2s")
+
+
+def test_over_one_jump_host_and_over_two(look, ssh_fleet):
+    assert look(0, jump=[jump(ssh_fleet, 1)]).profile.platform.startswith("linux-")
+    assert look(0, jump=[jump(ssh_fleet, 1), jump(ssh_fleet, 2)]).profile.platform.startswith("linux-")
+
+
+def test_over_a_jump_host_that_a_proxy_leads_to(look, ssh_fleet, tmp_path, stack):
+    port = stack.enter_context(microsocks(tmp_path / "socks", user="joe", password=WORD))
+    found = look(0, jump=[jump(ssh_fleet, 1)], proxy=proxy("socks5h", port))
+    assert found.profile.platform.startswith("linux-")
+
+
+def test_a_jump_host_whose_key_is_not_known_is_refused(look, ssh_fleet):
+    stranger = {"address": OTHER_KEY, "port": ssh_fleet.other_port}
+    with pytest.raises(HostKeyError, match=rf"jump host .*{OTHER_KEY}.*isn't the one in"):
+        look(0, jump=[stranger])
+
+
+def test_behind_a_jump_host_the_client_s_own_key_is_checked(look, ssh_fleet):
+    with pytest.raises(HostKeyError, match=f"the key of .*{OTHER_KEY}"):
+        look(address=OTHER_KEY, jump=[jump(ssh_fleet, 1)])
+
+
+def test_a_jump_host_that_lets_nobody_in_is_told(look, ssh_fleet, tmp_path):
+    make_key(tmp_path / "stranger")
+    secrets = {"other": (tmp_path / "stranger").read_text()}
+    with pytest.raises(AuthenticationError, match="jump host .*isn't let in"):
+        look(0, jump=[jump(ssh_fleet, 1, keys=[SecretRef("env", "other")])], secrets=secrets)
+
+
+def test_a_jump_host_from_where_there_is_no_way_on_is_told(look, ssh_fleet):
+    with pytest.raises(TransportError, match=r"jump host .* has no way to"):
+        look(0, jump=[jump(ssh_fleet, 1)], port=free_port())
+
+
+def test_a_fleet_is_updated_over_a_jump_host_and_the_second_run_changes_nothing(ssh_fleet, tmp_path):
+    clients = [ssh_fleet.client(address) for address in ssh_fleet.addresses[4:9]]
+    transport = ssh_fleet.transport(jump=[jump(ssh_fleet, 1)])
+    group = {"transport": transport, "install_root": "/nowhere", "clients": clients}
+    fleet = Fleet(tmp_path, groups={"far": group})
+    fleet.release("rules", "1", all_rules=b"one")
+    done = fleet.apply()
+    assert done.code == 0, done.err
+    assert "5 clients changed" in done.out
+    again = fleet.run("plan", "--detailed-exitcode", "--format", "json")
+    assert again.code == 0
+    assert again.json["changes"] == []
+
+
+def test_a_plan_names_the_proxy_and_no_secret_is_anywhere(ssh_fleet, tmp_path, stack):
+    port = stack.enter_context(squid(tmp_path / "squid", user="joe", password=WORD))
+    clients = [ssh_fleet.client(address) for address in ssh_fleet.addresses[9:12]]
+    group = {"transport": ssh_fleet.transport(), "install_root": "/nowhere", "clients": clients, "proxy": "bridge"}
+    bridge = {"url": f"http://127.0.0.1:{port}", "username": "joe", "password": {"env": "WORD"}}
+    fleet = Fleet(tmp_path, groups={"far": group}, proxies={"bridge": bridge})
+    fleet.release("rules", "1", all_rules=b"one")
+    plan = fleet.run("plan", "--format", "json", "--out", "plan.json", WORD=WORD)
+    assert [change["route"] for change in plan.json["changes"] if change["action"] == "deploy"] == ["via bridge"]
+    done = fleet.run("apply", "plan.json", "--events", "events.jsonl", WORD=WORD)
+    assert done.code == 0, done.err
+    assert ", via bridge" in done.out
+    wrong = fleet.run("plan", WORD="another-secret", UPDOSER_DEBUG="1")
+    assert "unknown 3" in wrong.out
+    seen = [json.dumps(plan.json), done.out, done.err, wrong.out, wrong.err]
+    seen += [path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*") if path.is_file()]
+    for text in seen:
+        assert WORD not in text.replace(f"joe {WORD}", "")  # squid's own list of users is the proxy's business
+        assert "another-secret" not in text

@@ -1,0 +1,330 @@
+"""A signed repository that somebody tampers with: each attack that The Update Framework names has a message of its own.
+
+The attacker holds the repository's folder, and in some cases keys; the source must refuse, and say what it refuses.
+"""
+
+import hashlib
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from securesystemslib.signer import CryptoSigner
+
+from reconciler.errors import SourceError
+from reconciler.model.index import content_path
+from reconciler.model.release import Withdrawal
+from reconciler.model.spec import PluginConfig, SourceSpec
+from reconciler.observe.upstream import read_sources
+from reconciler.plugins.source import tuf
+from tests.fakes import fake_context, make_component
+from tests.tufrepo import Vendor
+
+RULES = make_component("rules", scheme="integer")
+ENGINE = make_component("engine", "engine", "dotted")
+COMPONENTS = {"rules": RULES, "engine": ENGINE}
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "delegated"])
+def vendor(request, tmp_path):
+    made = Vendor(tmp_path / "repo", NOW, delegate=request.param)
+    made.add("rules", "1", {"all.rules": b"one" * 100})
+    made.add("engine", "1.0", {"engine.bin": b"engine"})
+    made.sign()
+    shutil.copy(made.metadata / "1.root.json", tmp_path / "root.json")
+    return made
+
+
+@pytest.fixture
+def look(tmp_path):
+    """Read the repository as a run would, with what earlier runs remembered."""
+
+    def report(components=COMPONENTS, now=NOW, **options):
+        given = {"url": (tmp_path / "repo").as_uri(), "trusted_root": "root.json", **options}
+        source = tuf.PLUGIN(given, fake_context(tmp_path, now=now))
+        spec = SourceSpec("vendor", PluginConfig("source", "tuf"), signed=True)
+        (answer,) = read_sources([(spec, source)], components)
+        return answer
+
+    return report
+
+
+def versions(report):
+    return sorted((release.component, release.version) for release in report.releases)
+
+
+def keep(folder, place):
+    shutil.copytree(folder, place)
+
+
+def put_back(place, folder):
+    shutil.rmtree(folder)
+    shutil.copytree(place, folder)
+
+
+def test_what_is_signed_is_offered_and_its_bytes_are_there(vendor, look, tmp_path):
+    report = look()
+    assert (report.error, report.problems) == ("", ())
+    assert versions(report) == [("engine", "1.0"), ("rules", "1")]
+    source = tuf.PLUGIN({"url": vendor.folder.as_uri(), "trusted_root": "root.json"}, fake_context(tmp_path, now=NOW))
+    (release,) = (entry for entry in report.releases if entry.component == "rules")
+    with source.open(release, release.files[0]) as stream:
+        assert stream.read() == b"one" * 100
+    assert versions(look()) == versions(report)
+
+
+def test_a_component_without_an_index_is_not_offered_and_nobody_complains(vendor, look):
+    report = look({"rules": RULES, "driver": make_component("driver", "driver", "dotted")})
+    assert (report.error, report.problems, versions(report)) == ("", (), [("rules", "1")])
+
+
+def test_a_rollback_to_older_metadata_is_refused(vendor, look, tmp_path):
+    keep(vendor.folder, tmp_path / "old")
+    vendor.add("rules", "2", {"all.rules": b"two"})
+    vendor.sign()
+    assert ("rules", "2") in versions(look())
+    put_back(tmp_path / "old", vendor.folder)
+    report = look()
+    assert "refused as a rollback" in report.error
+    assert report.releases == ()
+
+
+def test_a_rollback_of_the_targets_alone_is_refused(vendor, look):
+    vendor.add("rules", "2", {"all.rules": b"two"})
+    vendor.sign()
+    look()
+    vendor.version["targets"] = 0
+    vendor.sign_targets()
+    vendor.sign_snapshot()
+    vendor.sign_timestamp()
+    assert "refused as a rollback" in look().error
+
+
+def test_a_repository_that_is_kept_frozen_is_refused_once_its_signatures_expire(vendor, look):
+    assert look().error == ""
+    vendor.lifetime["timestamp"] = timedelta(seconds=-60)
+    vendor.sign_timestamp()
+    report = look()
+    assert "its signatures have expired" in report.error
+    assert "frozen" in report.error
+    assert "accept_expired" in report.error
+
+
+def test_parts_of_different_states_are_not_mixed(vendor, look):
+    vendor.add("rules", "2", {"all.rules": b"two"})
+    vendor.sign()
+    number = vendor.version["targets"]
+    old = vendor.metadata / f"{number - 1}.targets.json"
+    shutil.copy(old, vendor.metadata / f"{number}.targets.json")
+    report = look()
+    assert report.error
+    assert report.releases == ()
+
+
+def test_an_index_of_another_state_costs_its_component_only(vendor, look):
+    digest = hashlib.sha256(vendor.indexes["rules"]).hexdigest()
+    place = vendor.folder / f"targets/index/{digest}.rules.json"
+    place.write_bytes(place.read_bytes().replace(b'"1"', b'"9"'))
+    report = look()
+    assert report.error == ""
+    assert versions(report) == [("engine", "1.0")]
+    (problem,) = report.problems
+    assert problem.startswith("rules: the index isn't what was signed")
+
+
+def test_metadata_without_an_end_is_cut_off(vendor, look):
+    with (vendor.metadata / "timestamp.json").open("ab") as file:
+        file.write(b" " * 100_000)
+    assert "doesn't end where it should, and was cut off" in look().error
+
+
+def test_an_index_without_an_end_is_cut_off(vendor, look):
+    digest = hashlib.sha256(vendor.indexes["rules"]).hexdigest()
+    with (vendor.folder / f"targets/index/{digest}.rules.json").open("ab") as file:
+        file.write(b" " * 1_000_000)
+    (problem,) = look().problems
+    assert problem.startswith("rules: the index doesn't end where it should")
+
+
+def test_an_index_about_another_component_is_refused(vendor, look):
+    vendor.set_index("rules", vendor.indexes["engine"])
+    vendor.sign()
+    (problem,) = look().problems
+    assert "signed, and refused all the same: it is about 'engine'" in problem
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/cron.d/x", "/etc/passwd", "..", "a\nb", "-rf", ".hidden", "current", "a\\b"]
+)
+def test_names_that_lead_elsewhere_are_refused_though_they_are_signed(vendor, look, name):
+    document = vendor.document("rules")
+    document["releases"][0]["files"][0]["name"] = name
+    vendor.set_index("rules", document)
+    vendor.sign()
+    report = look()
+    assert versions(report) == [("engine", "1.0")]
+    assert "rules: its index is signed, and refused all the same" in report.problems[0]
+
+
+def test_an_index_that_is_no_index_is_refused(vendor, look):
+    for content in (b"", b"[]", b"{", b'{"format_version": "2.0", "component": "rules", "releases": []}', b"null" * 9):
+        vendor.set_index("rules", content)
+        vendor.sign()
+        report = look()
+        assert versions(report) == [("engine", "1.0")]
+        assert len(report.problems) == 1
+
+
+def test_keys_that_are_not_trusted_sign_in_vain(vendor, look):
+    vendor.keys["targets"] = [CryptoSigner.generate_ed25519()]
+    vendor.add("rules", "2", {"all.rules": b"evil"})
+    vendor.sign()
+    report = look()
+    assert "isn't signed by enough of the trusted keys" in report.error
+    assert report.releases == ()
+
+
+def test_a_root_of_others_is_not_trusted(vendor, look, tmp_path):
+    other = Vendor(tmp_path / "other", NOW)
+    shutil.copy(other.metadata / "1.root.json", tmp_path / "root.json")
+    assert "isn't signed by enough of the trusted keys" in look().error
+
+
+def test_keys_can_be_rotated_several_times_while_nobody_looks(vendor, look):
+    assert look().error == ""
+    for version in ("2", "3", "4"):
+        before = vendor.keys["root"]
+        vendor.keys = {role: [CryptoSigner.generate_ed25519()] for role in vendor.keys}
+        vendor.sign_root(before=before)
+        vendor.add("rules", version, {"all.rules": version.encode()})
+        vendor.sign()
+    report = look()
+    assert report.error == ""
+    assert ("rules", "4") in versions(report)
+
+
+def test_a_key_that_was_stolen_is_taken_out_and_what_it_signed_is_worth_nothing_then(vendor, look):
+    stolen = vendor.keys["timestamp"]
+    vendor.keys["timestamp"] = [CryptoSigner.generate_ed25519()]
+    vendor.sign_root()
+    vendor.sign()
+    assert look().error == ""
+    vendor.keys["timestamp"] = stolen
+    vendor.sign()
+    assert "isn't signed by enough of the trusted keys" in look().error
+
+
+def test_a_root_that_the_old_keys_did_not_sign_is_refused(vendor, look):
+    vendor.keys["root"] = [CryptoSigner.generate_ed25519()]
+    vendor.sign_root()
+    vendor.sign()
+    assert "isn't signed by enough of the trusted keys" in look().error
+
+
+def test_a_threshold_of_two_wants_two(tmp_path, look):
+    vendor = Vendor(tmp_path / "repo", NOW, threshold=2)
+    vendor.add("rules", "1", {"a": b"x"})
+    vendor.sign()
+    shutil.copy(vendor.metadata / "1.root.json", tmp_path / "root.json")
+    assert look().error == ""
+    before = vendor.keys["root"]
+    vendor.keys["root"] = [before[0], CryptoSigner.generate_ed25519()]
+    vendor.sign_root()
+    assert "isn't signed by enough of the trusted keys" in look().error
+
+
+def test_what_was_withdrawn_comes_with_its_reason(vendor, look):
+    vendor.add("rules", "2", {"all.rules": b"two"})
+    vendor.releases["rules"].pop()
+    vendor.set_index("rules", vendor.document("rules", withdrawn=[Withdrawal("rules", "2", "INC-1")]))
+    vendor.sign()
+    report = look()
+    assert report.withdrawn == (Withdrawal("rules", "2", "INC-1"),)
+    assert ("rules", "2") not in versions(report)
+
+
+def test_expired_metadata_is_accepted_for_a_time_and_brings_nothing_new(vendor, look):
+    assert versions(look()) == [("engine", "1.0"), ("rules", "1")]
+    vendor.add("rules", "2", {"all.rules": b"two"})
+    vendor.lifetime = dict.fromkeys(vendor.lifetime, timedelta(seconds=-60))
+    vendor.sign()
+    today = NOW.date().isoformat()
+    accept = {"until": today, "reason": "courier strike"}
+    report = look(accept_expired=accept)
+    assert report.error == ""
+    assert versions(report) == [("engine", "1.0"), ("rules", "1")]
+    assert f"accepted until {today}: courier strike" in report.accepted
+    late = look(accept_expired=accept, now=NOW + timedelta(days=2))
+    assert f"it was accepted until {today}" in late.error
+    assert "its signatures have expired" in look().error
+
+
+def test_what_was_never_verified_is_not_accepted_expired(vendor, look):
+    vendor.lifetime["timestamp"] = timedelta(seconds=-60)
+    vendor.sign_timestamp()
+    accept = {"until": NOW.date().isoformat(), "reason": "courier strike"}
+    report = look(accept_expired=accept)
+    assert report.releases == ()
+
+
+def test_a_medium_that_is_not_there_is_told_so(look, tmp_path, vendor):
+    vendor.folder.rename(tmp_path / "elsewhere")
+    assert f"the folder {tmp_path / 'repo'} isn't there" in look().error
+
+
+def test_a_trusted_root_that_is_not_there_or_none_is_told_so(vendor, look, tmp_path):
+    assert "the trusted root gone.json can't be read" in look(trusted_root="gone.json").error
+    (tmp_path / "root.json").write_text("{}")
+    assert "root.json isn't a root that can be trusted" in look().error
+
+
+def test_content_that_was_swapped_is_not_noticed_by_the_source_but_by_the_store(vendor, look, tmp_path):
+    from reconciler.errors import StoreError
+    from reconciler.storage.store import Store
+
+    report = look()
+    (release,) = (entry for entry in report.releases if entry.component == "rules")
+    place = vendor.folder / content_path(release.files[0].sha256)
+    place.write_bytes(b"evi" * 100)
+    source = tuf.PLUGIN({"url": vendor.folder.as_uri(), "trusted_root": "root.json"}, fake_context(tmp_path, now=NOW))
+    with source.open(release, release.files[0]) as stream, pytest.raises(StoreError, match="has the SHA-256"):
+        Store(tmp_path / "store").put(release.files[0], stream)
+
+
+def test_a_pipe_in_place_of_a_file_does_not_hang(vendor, look):
+    import os
+
+    place = vendor.metadata / "timestamp.json"
+    place.unlink()
+    os.mkfifo(place)
+    assert "is no file" in look().error
+
+
+def test_a_damaged_memory_of_ours_is_made_again(vendor, look, tmp_path):
+    look()
+    for path in (tmp_path / "work/metadata").rglob("*.json"):
+        if not path.is_symlink():
+            path.write_text("damaged")
+    assert look().error == ""
+
+
+def test_a_proxy_to_a_folder_is_refused(vendor, tmp_path):
+    from reconciler.model.network import Proxy
+
+    context = fake_context(tmp_path, now=NOW, proxy=Proxy("p", "http", "127.0.0.1", 1))
+    with pytest.raises(SourceError, match="isn't reached through a proxy"):
+        tuf.PLUGIN({"url": vendor.folder.as_uri(), "trusted_root": "root.json"}, context)
+
+
+def test_a_later_minor_version_of_the_index_may_have_more_keys(vendor, look):
+    document = vendor.document("rules")
+    document |= {"format_version": "1.7", "mood": "sunny"}
+    document["releases"][0]["mood"] = "sunny"
+    vendor.set_index("rules", json.dumps(document).encode())
+    vendor.sign()
+    assert look().problems == ()
+    document["format_version"] = "1.0"
+    vendor.set_index("rules", json.dumps(document).encode())
+    vendor.sign()
+    assert "unknown key 'mood'" in look().problems[0]
