@@ -124,6 +124,8 @@ class Desired:
             if best is None or best.version < candidate.version:
                 self._targets[key] = candidate
         self.problems += [f"{component} {version} is {why}" for version, why in sorted(taken_back.items())]
-        if not found:
+        if not found and taken_back:
+            self.problems.append(f"{component}: nothing else of it is known, so clients keep what they have")
+        elif not found:
             wanted = "any release" if spec.version == LATEST else f"the pinned version {spec.version}"
             self.problems.append(f"{component}: no source offers {wanted} and the store doesn't hold it")

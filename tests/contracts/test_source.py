@@ -1,6 +1,7 @@
 """What every source promises, whatever it reads from."""
 
 import hashlib
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,9 +15,11 @@ from reconciler.model.delta import Incremental, Patch
 from reconciler.model.release import ReleaseFile
 from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import read_sources
-from reconciler.plugins.source import directory, sample
+from reconciler.plugins.source import directory, sample, tuf
 from tests.fakes import CODECS, FakeSource, describe, fake_context, make_component, make_release
+from tests.tufrepo import Vendor
 
+NOW = datetime.now(UTC)
 RULES = make_component("rules", scheme="integer")
 ENGINE = make_component("engine", "engine", "dotted")
 COMPONENTS = {"engine": ENGINE, "rules": RULES}
@@ -44,6 +47,25 @@ def a_sample(tmp_path):
     return sample.PLUGIN({"day": 9, "size": 16}, fake_context(tmp_path))
 
 
+def a_tuf(tmp_path):
+    folder = tmp_path / "repo"
+    if not folder.exists():
+        vendor = Vendor(folder, NOW)
+        for component, versions in VERSIONS.items():
+            for version in versions:
+                vendor.add(component, version, FILES)
+        later = vendor.add("rules", "11", {"all.rules": LATER})
+        patch = CODECS["zstd"].make(FILES["all.rules"], LATER, level=9)
+        digest = vendor.put(patch)
+        made = Patch("all.rules", len(patch), digest, "zstd", "all.rules", len(LATER))
+        before = make_release("rules", "10", FILES).digest
+        entry = Incremental("rules", "any", "10", before, "11", later.digest, "zstd", (made,))
+        vendor.set_index("rules", vendor.document("rules", incrementals=[entry]))
+        vendor.sign()
+        shutil.copy(vendor.metadata / "1.root.json", tmp_path / "root.json")
+    return tuf.PLUGIN({"url": folder.as_uri(), "trusted_root": "root.json"}, fake_context(tmp_path, now=NOW))
+
+
 def a_fake(_tmp_path):
     source = FakeSource()
     for component, versions in VERSIONS.items():
@@ -60,7 +82,7 @@ def a_fake(_tmp_path):
     return source
 
 
-@pytest.fixture(params=[a_directory, a_sample, a_fake], ids=["directory", "sample", "fake"])
+@pytest.fixture(params=[a_directory, a_sample, a_tuf, a_fake], ids=["directory", "sample", "tuf", "fake"])
 def make(request, tmp_path):
     return lambda: request.param(tmp_path)
 
@@ -132,7 +154,7 @@ def test_a_file_that_it_does_not_have_is_a_source_error(source):
         pass
 
 
-@pytest.mark.parametrize("plugin", [directory, sample], ids=lambda plugin: plugin.__name__)
+@pytest.mark.parametrize("plugin", [directory, sample, tuf], ids=lambda plugin: plugin.__name__)
 def test_its_options_are_a_schema_that_describes_every_one_of_them(plugin):
     Draft202012Validator.check_schema(plugin.OPTIONS)
     assert plugin.OPTIONS["additionalProperties"] is False

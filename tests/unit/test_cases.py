@@ -9,19 +9,27 @@
     offers: [rules 2 @vendor]                                 # the same, and which source offers it, or else drop
     incrementals: [rules 1..2/zstd 900]                       # held: COMPONENT NAME BYTES [REFUSAL]
     offered: [rules 1..2/zstd 900 @vendor]                    # the same of a source
+    withdrawn: [rules 2 INC-1 @vendor]                        # COMPONENT VERSION REASON, and which source says so
+    ways: {vendor: via egress}                                # the way to a source, where it isn't direct
+    repository: {publish: downloaded, withdraw: [rules 2 INC-1]}   # for other sites; what it has is in
+    published: [rules 1, rules 1..2/zstd 900, rules 3 INC-1 withdrawn]   # COMPONENT VERSION, or as above
+    renew: the timestamp expires                              # why its signatures should be renewed
     target: [rules]                                           # makes the plan partial: only these components count
     clients:                                                  # COUNT GROUP [PLATFORM]: what they have
       - 3 g: [rules 1]                                        # COMPONENT VERSION [=CONTENT] [@none]; with ! damaged
       - {2 g: unknown no connection}
-      - {1 g: {hold: INC-1, unmanaged: [/x], has: [rules 1], tools: [zstd], memory: 512}}
+      - {1 g: unreachable pure IPv6 server}
+      - {1 g: {hold: INC-1, unmanaged: [/x], has: [rules 1], tools: [zstd], memory: 512, route: via bridge}}
     plan:
-      downloads: [rules 1 -> 2 outdated]                      # COMPONENT BEFORE -> TO [PLATFORM] REASON [@source]
+      downloads: [rules 1 -> 2 outdated]                      # COMPONENT BEFORE -> TO [PLATFORM] REASON [@source] [way]
                                                               # an incremental: COMPONENT NAME BYTES, REASON
       merges: [rules 1 -> 2 by 1..2/zstd]
       generates: [rules 1..2/zstd level 9]
       prunes: [rules 1 full]                                  # or: rules 1..2/zstd
       deploys: [3 g rules 1 -> 2 outdated]                    # CLIENTS GROUP COMPONENT FROM -> TO REASON [downgrade]
                                                               # [sends BYTES, or about] [by NAME …] [full: REASON]
+                                                              # [via NAME]
+      publishes: [rules 2 release]                            # COMPONENT VERSION KIND: REASON
       held, unknown, drift: [1 g rules 2 hold]                # CLIENTS GROUP [COMPONENT VERSION] REASON
       problems, gone: …                                       # what isn't there must be empty
     summary: {download: 1 9, deploy: 1 3 27, held: 1}         # CHANGES BYTES; CHANGES CLIENTS BYTES; clients
@@ -41,8 +49,9 @@ import yaml
 from reconciler.model.client import Installed, InstallTarget, Layout, Profile
 from reconciler.model.delta import Duplication, Incremental, Patch
 from reconciler.model.plan import Basis, Cohort
-from reconciler.model.release import SCAN_METHODS, Offer
-from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig
+from reconciler.model.release import SCAN_METHODS, Offer, Withdrawal
+from reconciler.model.repository import Published
+from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig, RepositorySpec, SecretRef
 from reconciler.planner.planner import Observed, Wanted, make_plan
 from reconciler.planner.stock import OfferedIncremental
 from reconciler.plugins.codec.bsdiff import Bsdiff
@@ -55,9 +64,9 @@ FILES = sorted((Path(__file__).parents[1] / "cases").glob("*.yaml"))
 CASES = [(file.stem, case) for file in FILES for case in yaml.safe_load_all(file.read_text(encoding="utf-8"))]
 KEYS = {
     *("name", "components", "groups", "held", "offers", "target", "clients", "plan", "summary", "freeze", "gone"),
-    *("duplication", "incrementals", "offered"),
+    *("duplication", "incrementals", "offered", "withdrawn", "ways", "repository", "published", "renew"),
 }
-SERVER = ("downloads", "merges", "generates", "prunes")
+SERVER = ("downloads", "merges", "generates", "prunes", "publishes")
 FINDINGS = ("drift", "held", "deferred", "unknown", "unreachable")
 
 
@@ -124,10 +133,10 @@ def cohort(number, entry, components):
     members = tuple(f"{group}-{number}-{n}" for n in range(int(count)))
     if isinstance(has, str):
         word, _, reason = has.partition(" ")
-        assert word == "unknown", has
-        return Cohort(group, members, unknown=reason)
+        assert word in {"unknown", "unreachable"}, has
+        return Cohort(group, members, **{word: reason})
     about = has if isinstance(has, dict) else {"has": has}
-    assert set(about) <= {"has", "hold", "unmanaged", "tools", "memory"}, about
+    assert set(about) <= {"has", "hold", "unmanaged", "tools", "memory", "route"}, about
     entries = tuple(sorted(installed(text, components) for text in about["has"]))
     profile = Profile(
         platform[0] if platform else "linux-x86_64",
@@ -136,7 +145,44 @@ def cohort(number, entry, components):
         unmanaged=tuple(about.get("unmanaged", ())),
         memory=about.get("memory", 0),
     )
-    return Cohort(group, members, profile, hold=about.get("hold", ""))
+    return Cohort(group, members, profile, hold=about.get("hold", ""), route=about.get("route", "direct"))
+
+
+def withdrawal(text):
+    component, version, reason = text.partition(" @")[0].split(None, 2)
+    return Withdrawal(component, version, reason)
+
+
+def withdrawals(texts):
+    """Give what sources took back, by source."""
+    found = {}
+    for text in texts:
+        found.setdefault(text.partition(" @")[2] or "vendor", []).append(withdrawal(text))
+    return found
+
+
+def published(case):
+    """Give what the repository has; None where there is none."""
+    if "repository" not in case:
+        return None
+    texts = case.get("published", ())
+    return Published(
+        ready=True,
+        releases=tuple(release(text) for text in texts if ".." not in text and not text.endswith(" withdrawn")),
+        incrementals=tuple(incremental(text) for text in texts if ".." in text),
+        withdrawn=tuple(withdrawal(text.removesuffix(" withdrawn")) for text in texts if text.endswith(" withdrawn")),
+        renew=case.get("renew", ""),
+    )
+
+
+def repository(case):
+    """Give what the spec says of the repository."""
+    if "repository" not in case:
+        return None
+    given = case["repository"]
+    withdrawn = tuple(map(withdrawal, given.get("withdraw", ())))
+    key = SecretRef("env", "KEY")
+    return RepositorySpec(Path("publish"), given["publish"], (key,), 1, key, {}, withdrawn)
 
 
 def shown(plan):
@@ -153,6 +199,7 @@ def shown(plan):
         "downloads": [
             f"{d.component} {d.previous or '-'} -> {d.to}{platform.get(d.platform, ' ' + d.platform)} {d.reason}"
             + (f" @{d.source}" if d.source != "drop" else "")
+            + (f" {d.route}" if d.route != "direct" else "")
             if d.kind == "full"
             else f"{d.component} {d.previous}..{d.to}/{d.kind} {d.bytes}, {d.reason}"
             + (f" @{d.source}" if d.source != "drop" else "")
@@ -170,7 +217,11 @@ def shown(plan):
             + (f" sends {'about' if d.estimated else d.bytes}" if d.bytes != d.bytes_full else "")
             + (f" by {' '.join(d.path)}" if d.path else "")
             + (f" full: {d.why_full}" if d.why_full else "")
+            + (f" {d.route}" if d.route != "direct" else "")
             for d in plan.deploys
+        ],
+        "publishes": [
+            f"{' '.join(filter(None, (p.component, p.to, p.kind)))}: {p.reason}".strip() for p in plan.publishes
         ],
         **findings,
         "problems": list(plan.problems),
@@ -197,7 +248,8 @@ def recounted(plan):
     for key in SERVER:
         changes = getattr(plan, key)
         if changes:
-            listed[key.removesuffix("s")] = f"{len(changes)} {sum(change.bytes for change in changes)}"
+            action = "publish" if key == "publishes" else key.removesuffix("s")
+            listed[action] = f"{len(changes)} {sum(change.bytes for change in changes)}"
     if plan.deploys:
         touched = {name for change in plan.deploys for cohort in change.members for name in plan.members[cohort]}
         sent = sum(change.bytes * change.clients for change in plan.deploys)
@@ -231,11 +283,14 @@ def test_case(case):
         incrementals=[incremental(text) for text in case.get("incrementals", ())],
         offered=[offered(text) for text in case.get("offered", ())],
         codecs={traits.name: traits for traits in (Zstd.traits, Bsdiff.traits, Gzip.traits)},
+        withdrawn=withdrawals(case.get("withdrawn", ())),
+        source_routes=case.get("ways", {}),
+        published=published(case),
     )
     managed = {name: wanted for name, wanted in components.items() if name in case.get("target", components)}
     policy = case.get("duplication", {})
     duplication = Duplication(**{**policy, "codecs": tuple(policy.get("codecs", Duplication().codecs))})
-    wanted = Wanted(managed, groups, partial="target" in case, duplication=duplication)
+    wanted = Wanted(managed, groups, partial="target" in case, duplication=duplication, repository=repository(case))
     plan = make_plan(wanted, observed, plan_id="p", now=datetime(2026, 11, 24, tzinfo=UTC))
     assert shown(plan) == case["plan"]
     assert summary(plan) == recounted(plan)
