@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property, partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from reconciler.errors import InterruptedRunError, StalePlanError, StoreError, UpdoserError
@@ -45,21 +47,27 @@ def download_all(plan: Plan, offers: Offers, work: Workspace, tally: Tally) -> N
     orders = list(_orders(plan.downloads, offers, work, tally))
     progress = Progress(sum(part.size for order in orders for part in order.parts), work.means)
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="download") as pool:
-        waiting: dict[Future[int], Order] = {}
+        came: SimpleQueue[tuple[Order, Future[int]]] = SimpleQueue()
         for order in orders:
             for part in order.parts:
-                waiting[pool.submit(_get, order, part, work, progress)] = order
+                future = pool.submit(_get, order, part, work, progress)
+                future.add_done_callback(partial(_hand_over, came, order))
             if not order.parts:
                 _finish(order, work, tally)
-        while waiting:
-            done, _others = wait(waiting, timeout=progress.pause, return_when=FIRST_COMPLETED)
+        left = sum(order.left for order in orders)
+        while left:
             progress.tell()
-            for future in done:
-                order = waiting.pop(future)
+            with suppress(Empty):
+                order, future = came.get(timeout=progress.pause)
+                left -= 1
                 order.take(future)
                 if not order.left:
                     _finish(order, work, tally)
         progress.tell(last=True)
+
+
+def _hand_over(came: SimpleQueue[tuple[Order, Future[int]]], order: Order, future: Future[int]) -> None:
+    came.put((order, future))
 
 
 class Order:

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from reconciler.errors import StoreError
 from reconciler.model.release import SHA256
+from reconciler.storage.files import sync_folder
 from reconciler.storage.manifest import incremental_document, read_incremental, read_release, release_document
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Store:
         self._releases = root / "releases"
         self._incrementals = root / "incrementals"
         self._tmp = root / "tmp"
+        self._is_ready = False
         self._fresh: dict[str, Stamp] = {}  # hashed while they were written, and not in `stamps.json` yet
 
     def inspect(self, *, verify: bool = False) -> Inspection:
@@ -191,6 +193,7 @@ class Store:
                     )
                 if held is not None:
                     return
+            self._sync_names(release.files)
             self._write_manifest(release_document(release), path)
 
     def add_incremental(self, incremental: Incremental) -> None:
@@ -203,6 +206,7 @@ class Store:
             lacking = [patch.name for patch in incremental.patches if not self._path(patch.sha256).exists()]
             if lacking:
                 raise StoreError(f"{incremental.component} {incremental.name} lacks the patch of {lacking[0]!r}")
+            self._sync_names(incremental.patches)
             self._write_manifest(incremental_document(incremental), self._incremental_path(incremental))
 
     def remove_incremental(self, incremental: Incremental) -> None:
@@ -351,6 +355,7 @@ class Store:
         with self._temporary() as (handle, temporary):
             handle.write(json.dumps(document, indent=1).encode())
             self._settle(handle, temporary, path)
+        sync_folder(path.parent)
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -382,7 +387,10 @@ class Store:
                 raise
 
     def _clear_old(self) -> None:
-        """Make the folder of files on their way, and take away what was left there long ago."""
+        """Make the folder of files on their way, once, and take away what was left there long ago."""
+        if self._is_ready and self._tmp.is_dir():
+            return
+        self._is_ready = True
         self.root.mkdir(parents=True, exist_ok=True)
         self._tmp.mkdir(exist_ok=True)
         for left in self._tmp.iterdir():
@@ -403,17 +411,20 @@ class Store:
             temporary.unlink(missing_ok=True)
 
     def _settle(self, handle: BinaryIO, temporary: Path, path: Path) -> None:
-        """Bring a written file to the disk and to its name."""
+        """Bring a written file to the disk and to its name; that its name lasts is for who relies on it to see to."""
         handle.flush()
         os.fsync(handle.fileno())
         temporary.chmod(0o644)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            temporary.replace(path)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.replace(path)
+
+    def _sync_names(self, files: Iterable[Content]) -> None:
+        """Bring the names of content to the disk, before a manifest says that it is held."""
+        for folder in {self._path(file.sha256).parent for file in files}:
+            sync_folder(folder)
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

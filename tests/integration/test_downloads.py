@@ -1,0 +1,163 @@
+"""Downloads of a run: several files at a time, interrupted and continued, with progress; one bad file costs its own."""
+
+import json
+import re
+import shutil
+import signal
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+import pytest
+
+from reconciler.model.index import content_path
+from tests.fleet import Fleet
+from tests.servers import nginx, requests
+from tests.tufrepo import Vendor
+
+pytestmark = pytest.mark.needs("nginx")
+BIG = bytes(range(256)) * 4096 * 24  # 24 MiB
+
+
+@pytest.fixture
+def stack():
+    with ExitStack() as opened:
+        yield opened
+
+
+@pytest.fixture
+def vendor(tmp_path):
+    made = Vendor(tmp_path / "web", datetime.now(UTC))
+    made.add("rules", "1", {f"{at}.rules": bytes([at]) * 1000 for at in range(40)})
+    made.add("engine", "1.0", {"engine.bin": BIG})
+    made.sign()
+    return made
+
+
+def fleet_of(vendor, folder, url, **more):
+    folder.mkdir(exist_ok=True)
+    shutil.copy(vendor.metadata / "1.root.json", folder / "root.json")
+    source = {"name": "vendor", "type": "tuf", "url": url, "trusted_root": "root.json", **more}
+    return Fleet(folder, clients=1, sources=[source])
+
+
+def test_many_files_come_and_the_second_run_asks_for_none(vendor, tmp_path, stack):
+    url = stack.enter_context(nginx(tmp_path / "nginx", vendor.folder))
+    fleet = fleet_of(vendor, tmp_path / "site", url)
+    done = fleet.apply("--events", "events.jsonl")
+    assert done.code == 0, done.err
+    assert fleet.current("c1", "engine") == {"engine.bin": BIG}
+    assert len(fleet.current("c1", "rules")) == 40
+    before = sum("/content/" in line for line in requests(tmp_path / "nginx"))
+    assert before == 41
+    assert fleet.run("plan", "--detailed-exitcode").code == 0
+    assert fleet.apply().code == 0
+    assert sum("/content/" in line for line in requests(tmp_path / "nginx")) == before
+
+
+def test_progress_is_told_with_bytes_rate_and_time_left(vendor, tmp_path, stack):
+    url = stack.enter_context(nginx(tmp_path / "nginx", vendor.folder))
+    fleet = fleet_of(vendor, tmp_path / "site", url, limit="8MiB/s")
+    assert fleet.apply("--events", "events.jsonl").code == 0
+    told = [json.loads(line) for line in (fleet.folder / "events.jsonl").read_text().splitlines()]
+    told = [event for event in told if event["type"] == "download_progress"]
+    assert told
+    sizes = [event["bytes"] for event in told]
+    assert sizes == sorted(sizes)
+    assert {event["total"] for event in told} == {len(BIG) + 40_000}
+    assert told[-1]["bytes"] == told[-1]["total"]
+    assert re.search(r"downloaded \d+\.\d MiB of 24\.0 MiB, \d+\.\d MiB/s, \d+ s left", told[0]["message"])
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_was_stopped_is_continued_where_it_was(vendor, tmp_path, stack, how):
+    url = stack.enter_context(nginx(tmp_path / "nginx", vendor.folder))
+    fleet = fleet_of(vendor, tmp_path / "site", url, limit="4MiB/s")
+    process = fleet.start("apply", "--auto-approve")
+    part = fleet.folder / "store/tmp"
+    deadline = time.monotonic() + 60
+    while not any(path.stat().st_size > 4 * 2**20 for path in part.glob("*.part")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(how)
+    _out, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
+    assert [path.name for path in part.iterdir()] == [f"{_digest(vendor)}.part"]
+    had = next(part.iterdir()).stat().st_size
+    if how == signal.SIGKILL:
+        (lock,) = re.findall(r"updoser unlock (\S+)", fleet.apply().err) or [""]
+        if lock:
+            fleet.run("unlock", lock)
+    fleet_of(vendor, tmp_path / "site", url)
+    done = fleet.apply()
+    assert done.code == 0, done.err
+    assert fleet.current("c1", "engine") == {"engine.bin": BIG}
+    asked = [line for line in requests(tmp_path / "nginx") if _digest(vendor) in line]
+    assert any(f'" 206 {len(BIG) - had} ' in line for line in asked), asked
+    assert list(part.iterdir()) == []
+
+
+def _digest(vendor):
+    (release,) = vendor.releases["engine"]
+    return release.files[0].sha256
+
+
+def test_a_bad_file_costs_its_component_only(vendor, tmp_path, stack):
+    (release,) = vendor.releases["rules"]
+    place = vendor.folder / content_path(release.files[7].sha256)
+    good = place.read_bytes()
+    place.write_bytes(b"?" * 1000)
+    url = stack.enter_context(nginx(tmp_path / "nginx", vendor.folder))
+    fleet = fleet_of(vendor, tmp_path / "site", url)
+    done = fleet.apply()
+    assert done.code == 1
+    assert "has the SHA-256" in done.out
+    assert fleet.current("c1", "engine") == {"engine.bin": BIG}
+    assert fleet.current("c1", "rules") == {}
+    place.write_bytes(good)
+    assert fleet.apply().code == 0
+    assert len(fleet.current("c1", "rules")) == 40
+
+
+def test_a_disk_without_room_is_told_before_anything_is_fetched(vendor, tmp_path, stack, small_disk):
+    url = stack.enter_context(nginx(tmp_path / "nginx", vendor.folder))
+    fleet = fleet_of(vendor, tmp_path / "site", url)
+    fleet.write(server={"store": str(small_disk / "store"), "state": "sqlite:///state.db"})
+    done = fleet.apply()
+    assert done.code == 1
+    assert "engine 1.0 needs 24.0 MiB" in done.out
+    assert not any(_digest(vendor) in line for line in requests(tmp_path / "nginx"))
+    assert len(fleet.current("c1", "rules")) == 40
+
+
+def test_a_source_that_must_be_there_ends_the_run_with_an_error_and_the_rest_is_done(vendor, tmp_path):
+    fleet = fleet_of(vendor, tmp_path / "site", "http://127.0.0.1:9", when_absent="error", connect_timeout="1s")
+    drop = {"name": "drop", "type": "directory", "path": "upstream", "settle": "0s", "components": ["rules"]}
+    fleet.write(sources=[*fleet.spec["sources"], {**drop, "may_outrank": True}])
+    fleet.release("rules", "5", all_rules=b"five")
+    done = fleet.apply()
+    assert done.code == 1
+    assert "can't be read, and `when_absent` says `error`: vendor" in done.err
+    assert fleet.current("c1", "rules") == {"all.rules": b"five"}
+
+
+def test_files_from_anyone_make_no_connection(vendor, tmp_path, stack):
+    url = stack.enter_context(nginx(tmp_path / "nginx", vendor.folder))
+    fleet = fleet_of(vendor, tmp_path / "site", url)
+    done = fleet.run("plan", "--no-exec")
+    assert done.code == 0
+    assert "--no-exec: source vendor isn't asked" in done.out
+    assert requests(tmp_path / "nginx") == []
+
+
+def test_a_source_that_wants_to_be_left_alone_is_shown_in_plan_and_status(vendor, tmp_path, stack):
+    rules = "location = /metadata/timestamp.json { add_header Retry-After 3600 always; return 429; }"
+    url = stack.enter_context(nginx(tmp_path / "nginx", vendor.folder, server=rules))
+    fleet = fleet_of(vendor, tmp_path / "site", url)
+    assert "source vendor: it is left alone until 20" in fleet.run("plan").out
+    status = fleet.run("status", "--format", "json").json
+    assert status["sources"][0]["cooldown_until"] is not None
+    asked = len(requests(tmp_path / "nginx"))
+    assert "it is left alone until" in fleet.run("plan").out
+    assert len(requests(tmp_path / "nginx")) == asked
