@@ -210,7 +210,7 @@ def _ask_sources(work: Workspace, sight: Sight) -> None:
     for report in read_sources(sources, components):
         work.state.record_source(report, work.means.clock())
         level = "warning" if report.error else "info"
-        what = report.error or f"{len(report.releases)} releases"
+        what = report.error or count_text(len(report.releases), "release")
         work.means.emit("source_read", f"source {report.source}: {what}", level=level, source=report.source)
 
 
