@@ -128,6 +128,15 @@ WRONG = {
         lambda d: d.update(incrementals=[{"from": {"version": "0", "digest": "a" * 64}, "to": "1", "files": []}]),
         "it has no files",
     ),
+    "an incremental that leaves a file out": (
+        lambda d: (
+            d["releases"][0]["files"].append({"name": "b", "size": 1, "sha256": "c" * 64}),
+            d.update(
+                incrementals=[{"from": {"version": "0", "digest": "a" * 64}, "to": "1", "files": [{"name": "b"}]}]
+            ),
+        ),
+        "doesn't make the files of 1",
+    ),
     "an incremental of another file": (
         lambda d: d.update(
             incrementals=[{"from": {"version": "0", "digest": "a" * 64}, "to": "1", "files": [{"name": "b"}]}]

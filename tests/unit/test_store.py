@@ -1,5 +1,6 @@
 """The store: verified, atomic, deduplicated; the disk is the truth."""
 
+import fcntl
 import hashlib
 import io
 import json
@@ -12,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.errors import StoreError
+from reconciler.errors import StoreError, TransportError
 from reconciler.model.delta import Incremental, Kept, Patch
 from reconciler.model.release import Release, ReleaseFile
-from reconciler.storage.store import Store
+from reconciler.storage.store import PART_MIN, Store
 from tests.fakes import describe, make_release
 
 ROOT = Path(__file__).parents[2]
@@ -294,3 +295,62 @@ def test_no_bytes_in_place_of_an_incremental_break_the_store(tmp_path, content):
     path.chmod(0o644)
     path.write_bytes(content)
     assert store.inspect().incrementals == ()
+
+
+class Breaks:
+    """A stream that gives some bytes, and breaks then."""
+
+    def __init__(self, content):
+        self._content = content
+
+    def read(self, size):
+        if not self._content:
+            raise TransportError("the connection broke")
+        part, self._content = self._content[:size], self._content[size:]
+        return part
+
+    def seekable(self):
+        return False
+
+
+def test_of_a_large_file_what_came_stays_and_of_a_small_one_nothing(tmp_path):
+    store = Store(tmp_path)
+    large, small = b"x" * (PART_MIN + 1), b"x" * (PART_MIN - 1)
+    for content in (small, large):
+        with pytest.raises(TransportError):
+            store.put(describe("a", content + b"more"), Breaks(content))
+    assert [path.stat().st_size for path in (tmp_path / "tmp").iterdir()] == [len(large)]
+    whole = describe("a", large + b"more")
+    assert store.put(whole, io.BytesIO(large + b"more")) == len(large) + 4
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_stream_that_cannot_be_sought_in_begins_anew(tmp_path):
+    store = Store(tmp_path)
+    content = b"y" * (2 * PART_MIN)
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / f"tmp/{describe('a', content).sha256}.part").write_bytes(b"?" * PART_MIN)
+
+    class Once(io.BytesIO):
+        def seekable(self):
+            return False
+
+    assert store.put(describe("a", content), Once(content)) == len(content)
+
+
+def test_two_processes_that_take_one_file_at_the_same_moment_spoil_nothing(tmp_path, monkeypatch):
+    one, two = Store(tmp_path), Store(tmp_path)
+    content = b"z" * (2 * PART_MIN)
+    file = describe("a", content)
+    known = fcntl.flock
+
+    def late(handle, how):
+        monkeypatch.setattr(fcntl, "flock", known)
+        one.put(file, io.BytesIO(content))  # the other is done between our opening the part and our lock on it
+        known(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(TransportError):
+        two.put(file, Breaks(content[:PART_MIN]))
+    with one.open(file.sha256) as stream:
+        assert stream.read() == content
