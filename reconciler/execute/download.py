@@ -195,7 +195,7 @@ def _finish(order: Order, work: Workspace, tally: Tally) -> None:
 
 def _tell(download: Download, failure: str, work: Workspace, tally: Tally) -> None:
     if failure:
-        tally.download_failed(download.component, failure)
+        tally.server_failed(download.component, failure)
     note(download, work, failure, size=download.bytes)
     level = "error" if failure else "info"
     text = f"{_label(download)}: {failure or 'held'}"

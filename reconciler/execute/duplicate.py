@@ -133,7 +133,7 @@ def _fall_back(merge: Merge, offers: Offers, work: Workspace, tally: Tally) -> N
 
 def _note(merge: Merge, work: Workspace, tally: Tally, failure: str, done: str = "merged") -> None:
     if failure:
-        tally.download_failed(merge.component, failure)
+        tally.server_failed(merge.component, failure)
     note(merge, work, failure, done=done)
     what = failure or done
     level = "error" if failure else "info"
@@ -246,7 +246,7 @@ def _finish(making: _Making, work: Workspace, tally: Tally, failed: set[str]) ->
             failure = error.message if isinstance(error, UpdoserError) else f"{error.strerror}"
     if failure:
         failed.add(order.component)
-        tally.download_failed(order.component, f"no incremental from {order.previous or 'nothing'}: {failure}")
+        tally.server_failed(order.component, f"no incremental from {order.previous or 'nothing'}: {failure}")
     note(order, work, failure, done=done, size=size)
     level = "error" if failure else "info"
     label = f"{order.component} {order.previous}{' -> ' if order.previous else ''}{order.to}"

@@ -22,11 +22,12 @@ def verdict_error(report: Report, *, max_unreachable: float) -> UpdoserError | N
     """Give the error that a run ends with; None when all went well.
 
     `max_unreachable` is the share (0 to 1) of clients that may be unreachable; it must be exceeded. When several things
-    hold, an interruption counts before failed clients, those before unreachable ones, and those before downloads.
+    hold, an interruption counts before failed clients, those before unreachable ones, and those before what failed
+    here.
     """
     failed, unreachable = report.total("failed"), report.total("unreachable")
     clients = sum(report.total(outcome) for outcome in RECAP)
-    downloads = sum(1 for failure in report.failed if not failure.client)
+    ours = [failure.component for failure in report.failed if not failure.client]
     if report.interrupted:
         return InterruptedRunError("interrupted", hint="apply again: it goes on from here")
     if failed:
@@ -37,8 +38,8 @@ def verdict_error(report: Report, *, max_unreachable: float) -> UpdoserError | N
         return ClientsUnreachableError(
             f"{count_text(unreachable, 'client')} unreachable", hint="`--limit @failed` tries only those again"
         )
-    if downloads:
-        return OutcomeError(f"{count_text(downloads, 'download')} failed")
+    if ours:
+        return OutcomeError(f"{count_text(len(ours), 'change')} on the server failed: {', '.join(sorted(set(ours)))}")
     return None
 
 

@@ -69,7 +69,7 @@ def publish_all(plan: Plan, work: Workspace, tally: Tally) -> None:
         write_edition(edition, work)
     except UpdoserError as error:
         failure = error.brief
-        tally.download_failed("repository", failure)
+        tally.server_failed("repository", failure)
     for change in plan.publishes:
         held_back = _key(change) in withheld
         why = failure or (WITHHELD if held_back else "")

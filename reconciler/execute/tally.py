@@ -26,7 +26,6 @@ class Tally:
         self._recap: dict[str, dict[str, int]] = {group: dict.fromkeys(RECAP, 0) for group in groups}
         self._failed: list[Failure] = []
         self._unreachable: list[Failure] = []
-        self.downloads_failed = 0
         self.failed_components: set[str] = set()
         self._downloaded = 0
         self._received = 0
@@ -65,9 +64,8 @@ class Tally:
         """Count a full that was needed because an incremental failed, in the store or on a client."""
         self._made["fallbacks"] += 1
 
-    def download_failed(self, component: str, message: str) -> None:
-        """Count a download that failed."""
-        self.downloads_failed += 1
+    def server_failed(self, component: str, message: str) -> None:
+        """Count a change of the store, or of the repository for other sites, that failed."""
         self._failed.append(Failure("", "", component, message))
 
     def unreachable(self, client: str, group: str, message: str) -> None:

@@ -6,7 +6,7 @@ families of one address are found out once.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from reconciler.model.network import DIRECT, FAMILIES, parse_address
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LOOKUPS = 64
 """How many names are looked up at a time."""
+PATIENCE = 30.0
 
 
 def find_ways(
@@ -80,8 +81,7 @@ class _Group:
         names = {client.address for client in clients if not client.families and _literal(client.address) is None}
         if not names:
             return {}
-        with ThreadPoolExecutor(max_workers=min(LOOKUPS, len(names)), thread_name_prefix="lookup") as pool:
-            return dict(zip(names, pool.map(self._look_up, names), strict=True))
+        return _look_up_all(names, self._look_up)
 
     def _find_relay(self) -> Relay | None:
         """Give what the way leads over first; families of a jump host's other side aren't known."""
@@ -95,6 +95,17 @@ class _Group:
         proxy = self._group.proxy
         bypassed = proxy is not None and not self._group.jump and not proxy.is_for(address)
         return None if bypassed else self._relay
+
+
+def _look_up_all(names: Iterable[str], look_up: Callable[[str], tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Look names up, for PATIENCE seconds altogether: where names aren't answered, connecting tells."""
+    pool = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="lookup")
+    try:
+        asked = {pool.submit(look_up, name): name for name in names}
+        answered, _late = wait(asked, timeout=PATIENCE)
+        return {asked[future]: future.result() for future in answered}
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _literal(address: str) -> Address | None:

@@ -85,11 +85,11 @@ def test_downloads_and_silent_clients_are_counted_too():
     tally = Tally(["g"])
     tally.downloaded(5)
     tally.downloaded(6)
-    tally.download_failed("rules", "it is damaged")
+    tally.server_failed("rules", "it is damaged")
     tally.unreachable("a", "g", "no connection: x")
     tally.failed("b", "h", "client failed: x")
     made = report(tally)
-    assert (made.downloaded, made.bytes_received, tally.downloads_failed) == (2, 11, 1)
+    assert (made.downloaded, made.bytes_received) == (2, 11)
     assert [(failure.client, failure.component) for failure in made.failed] == [("", "rules"), ("b", "")]
     assert [failure.client for failure in made.unreachable] == ["a"]
     assert (counted(made), counted(made, "h")) == ({"unreachable": 1}, {"failed": 1})
