@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,13 @@ def ssh_fleet(tmp_path_factory):
         pytest.skip("needs sshd: see .ci/debian-packages.txt")
     with sshd_fleet(tmp_path_factory.mktemp("fleet"), 20) as fleet:
         yield fleet
+
+
+@pytest.fixture
+def stack():
+    """Give what closes, at the end of the test, all that is put on it."""
+    with ExitStack() as opened:
+        yield opened
 
 
 @pytest.fixture

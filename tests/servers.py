@@ -203,31 +203,32 @@ class Authority:
         subprocess.run(["openssl", *arguments], check=True, capture_output=True)
 
 
-class Wire:
+class _Listener:
+    """Takes connections on loopback, each of which `_carry` serves in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            client, _address = self._listener.accept()
+            threading.Thread(target=self._carry, args=(client,), daemon=True).start()
+
+    def _carry(self, client: socket.socket) -> None:
+        raise NotImplementedError
+
+
+class Wire(_Listener):
     """A wire to a server that cuts each connection after some bytes of its answer, or lets them trickle."""
 
     def __init__(self, port: int, *, cut_after: int = 0, trickle: float = 0.0, to: str = "127.0.0.1") -> None:
         self._to = (to, port)
         self._cut_after = cut_after
         self._trickle = trickle
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
         self.cuts = 0
-        self.connections = 0
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def close(self) -> None:
-        """Take no more connections."""
-        self._listener.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                client, _address = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self._carry, args=(client,), daemon=True).start()
+        super().__init__()
 
     def _carry(self, client: socket.socket) -> None:
         with client, socket.create_connection(self._to) as server:
@@ -251,26 +252,12 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
             target.sendall(data)
 
 
-class Socks4:
+class Socks4(_Listener):
     """A SOCKS 4 server, as small as it can be (no package of Debian's speaks only that)."""
 
     def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
         self.seen: list[tuple[str, int]] = []
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def close(self) -> None:
-        """Take no more connections."""
-        self._listener.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                client, _address = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._carry, args=(client,), daemon=True).start()
+        super().__init__()
 
     def _carry(self, client: socket.socket) -> None:
         with client:

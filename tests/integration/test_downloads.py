@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import time
-from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import pytest
@@ -17,12 +16,6 @@ from tests.tufrepo import Vendor
 
 pytestmark = pytest.mark.needs("nginx")
 BIG = bytes(range(256)) * 4096 * 24  # 24 MiB
-
-
-@pytest.fixture
-def stack():
-    with ExitStack() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import hashlib
 import re
 import shutil
 import socket
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -35,12 +34,6 @@ def vendor(tmp_path_factory):
     made.add("rules", "1", {"all.rules": BIG, "small": b"x"})
     made.sign()
     return made
-
-
-@pytest.fixture
-def stack():
-    with ExitStack() as opened:
-        yield opened
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ import re
 import shlex
 import shutil
 import time
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,12 +44,6 @@ def converges(fleet, *arguments, **environment):
     again = fleet.run("plan", "--detailed-exitcode", *arguments, **environment)
     assert again.code == 0, again.out
     return first
-
-
-@pytest.fixture
-def stack():
-    with ExitStack() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,12 +14,6 @@ from tests.tufrepo import Vendor
 pytestmark = pytest.mark.needs("nginx", "squid", "openssl")
 PROXY_WORD, SITE_WORD, URL_WORD = "first-word-4711", "second-word-4712", "third-word-4713"
 WORDS = (PROXY_WORD, SITE_WORD, URL_WORD)
-
-
-@pytest.fixture
-def stack():
-    with ExitStack() as opened:
-        yield opened
 
 
 @pytest.fixture

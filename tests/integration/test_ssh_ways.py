@@ -1,7 +1,6 @@
 """The way to clients over SSH: through proxies and over jump hosts, each of them checked."""
 
 import json
-from contextlib import ExitStack
 
 import pytest
 
@@ -18,12 +17,6 @@ from tests.sshd import OTHER_KEY, make_key
 
 pytestmark = pytest.mark.needs("sshd", "squid", "microsocks")
 WORD = "hunter2-secret"
-
-
-@pytest.fixture
-def stack():
-    with ExitStack() as opened:
-        yield opened
 
 
 @pytest.fixture
