@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.client import Profile
 
-DEPLOY_REASONS = ("missing", "outdated", "pinned", "withdrawn", "digest_mismatch", "layout_changed")
+DEPLOY_REASONS = ("missing", "outdated", "pinned", "blocked", "withdrawn", "digest_mismatch", "layout_changed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,10 @@ class SourceSpec:
 class ComponentSpec:
     """What is wanted of a managed component. `version` is `latest` or an exact version: a pin.
 
-    `duplicate` says whether incrementals are made of it, `codec` with which codec (empty: with the one that pays).
+    `behind` counts the releases by which `latest` is followed, `min_age` is how old a release must be, and of
+    `snapshot` only what was out at the end of that day (UTC) counts. `blocked` gives the reasons by the versions that
+    nobody may run. `duplicate` says whether incrementals are made of it, `codec` with which codec (empty: with the one
+    that pays).
     """
 
     component: Component
@@ -94,6 +97,10 @@ class ComponentSpec:
     layout: Layout = Layout()
     duplicate: bool = False
     codec: str = ""
+    behind: int = 0
+    min_age: timedelta | None = None
+    snapshot: date | None = None
+    blocked: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,7 @@ def observe(work: Workspace, sight: Sight) -> Observed:
         withdrawn=find_withdrawals(reports, sources),
         remembered=[Offer(report.source, release) for report in reports for release in report.releases],
         published=published,
+        first_seen=work.state.first_seen(),
         source_routes={source.name: _source_route(source) for source in sources},
     )
 

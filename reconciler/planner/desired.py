@@ -2,26 +2,33 @@
 
 * Known is what the store holds and what trusted sources offer. A release that vanished upstream but is held still
   counts: a source that is away changes nothing on clients.
-* `latest` is the highest version by the component's scheme. An exact version is a pin; when nobody has it, nothing
-  is wanted of the component and the plan says so.
+* `latest` is the highest version by the component's scheme, `latest-1` and `latest-2` the ones before it: releases are
+  counted, not numerals. An exact version is a pin; when nobody has it, nothing is wanted of the component and the plan
+  says so.
+* A version that the spec blocks, or that a trusted source withdrew, is wanted by nobody; a pin to it wants nothing, and
+  the plan says so.
+* With `min_age` a release isn't wanted before it is old enough, with `snapshot` not if it came out after that day. Both
+  go by its release time or, where that isn't known, by when it was first seen here.
 * A client gets releases of its own platform and of `any`; of equal versions its own platform's.
-* A version that a trusted source withdrew is wanted by nobody; a pin to it wants nothing, and the plan says so.
 * A version that is held with one content and offered with another is never taken from the source: the plan says so, and
   what is held stays in force.
 
-Example: held 16.677.00, offered 16.677.00 and 16.679.00, `version: latest` -> 16.679.00, to be downloaded.
+Example: held 16.677.00, offered 16.677.00 and 16.679.00, `version: latest` -> 16.679.00, to be downloaded; with
+`min_age: 2h`, an hour after 16.679.00 came out -> 16.677.00, and 16.679.00 waits for another hour.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from reconciler.model.release import ANY_PLATFORM
 from reconciler.model.spec import LATEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from reconciler.model.release import Offer, Release, Withdrawal
     from reconciler.model.spec import ComponentSpec
@@ -39,12 +46,40 @@ class Target:
     pinned: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a version is wanted by nobody: a word for the reason of changes, and a text for people."""
+
+    word: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A release that would be wanted, and why it isn't yet."""
+
+    target: Target
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The time, and when each (component, version) was first seen here."""
+
+    now: datetime
+    first_seen: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
+
+    def out_at(self, release: Release) -> datetime:
+        """Give when a release came out, as far as is known; what was never seen before is out since now."""
+        return release.released or self.first_seen.get((release.component, release.version), self.now)
+
+
 class Desired:
     """The targets of all managed components, asked by component and client platform.
 
     `problems` are sentences: pins that nobody has, offers that contradict what is held. `held` gives the releases in
     the store by content digest, `newest_held` the highest version there by (component, platform), `known` all versions
-    of a component that are held or offered, `withdrawn` why a (component, version) is wanted by nobody.
+    of a component that are held or offered, `refused` why a (component, version) is wanted by nobody.
     """
 
     def __init__(
@@ -53,13 +88,20 @@ class Desired:
         held: Sequence[Release],
         offers: Sequence[Offer],
         withdrawn: Mapping[str, Sequence[Withdrawal]] | None = None,
+        times: Times | None = None,
     ) -> None:
         self.problems: list[str] = []
-        self.withdrawn = {
-            (entry.component, entry.version): f"withdrawn by source {source}: {entry.reason}"
+        self.refused = {
+            (entry.component, entry.version): Refusal("withdrawn", f"withdrawn by source {source}: {entry.reason}")
             for source, entries in (withdrawn or {}).items()
             for entry in entries
+        } | {
+            (name, version): Refusal("blocked", f"blocked: {reason}")
+            for name, spec in components.items()
+            for version, reason in spec.blocked.items()
         }
+        self._times = times
+        self._waiting: dict[tuple[str, str], Waiting] = {}
         self.held = {release.digest: release for release in held}
         self.newest_held: dict[tuple[str, str], Version] = {}
         self.known: dict[str, set[str]] = {component: set() for component in components}
@@ -89,6 +131,11 @@ class Desired:
             return own or common
         return common if common.version > own.version else own
 
+    def waiting(self, component: str, platform: str) -> Waiting | None:
+        """Give the release that clients of a platform would run of a component if it were old enough."""
+        found = [self._waiting.get((component, name)) for name in (platform, ANY_PLATFORM)]
+        return max(filter(None, found), key=lambda entry: entry.target.version, default=None)
+
     def targets(self, component: str) -> list[Target]:
         """Give the targets of a component on all platforms."""
         return [target for (known, _platform), target in self._targets.items() if known == component]
@@ -106,26 +153,79 @@ class Desired:
         if not source and (key not in self.newest_held or self.newest_held[key] < version):
             self.newest_held[key] = version
 
-    def _choose(self, spec: ComponentSpec, known: Iterable[Target]) -> None:
+    def _choose(self, spec: ComponentSpec, known: Sequence[Target]) -> None:
         """Keep the wanted release of each platform; between equal ones the held one, then the first source."""
         component = spec.component.id
-        found = False
-        taken_back: dict[str, str] = {}
+        fit: dict[str, list[Target]] = {}
+        turned_down: dict[str, Refusal] = {}
         for candidate in known:
             version = candidate.release.version
             if spec.version not in {LATEST, version}:
                 continue
-            if (component, version) in self.withdrawn:
-                taken_back[version] = self.withdrawn[component, version]
-                continue
-            found = True
-            key = (component, candidate.release.platform)
-            best = self._targets.get(key)
-            if best is None or best.version < candidate.version:
-                self._targets[key] = candidate
-        self.problems += [f"{component} {version} is {why}" for version, why in sorted(taken_back.items())]
-        if not found and taken_back:
+            refusal = self.refused.get((component, version))
+            if refusal is not None:
+                turned_down[version] = refusal
+            else:
+                fit.setdefault(candidate.release.platform, []).append(candidate)
+        for platform, candidates in fit.items():
+            chosen = self._of_platform(spec, candidates)
+            if chosen is not None:
+                self._targets[component, platform] = chosen
+        best = max((target.version for target in self.targets(component)), default=None)
+        for version, refusal in sorted(turned_down.items()):
+            if refusal.word == "withdrawn" or best is None or spec.component.version(version) > best:
+                self.problems.append(f"{component} {version} is {refusal.text}")
+        if not fit:
+            self._nothing(spec, refused=bool(turned_down))
+
+    def _nothing(self, spec: ComponentSpec, *, refused: bool) -> None:
+        component = spec.component.id
+        if refused:
             self.problems.append(f"{component}: nothing else of it is known, so clients keep what they have")
-        elif not found:
+        else:
             wanted = "any release" if spec.version == LATEST else f"the pinned version {spec.version}"
             self.problems.append(f"{component}: no source offers {wanted} and the store doesn't hold it")
+
+    def _of_platform(self, spec: ComponentSpec, candidates: Sequence[Target]) -> Target | None:
+        """Choose among releases of one platform, the highest first; what isn't old enough yet is remembered."""
+        first: dict[str, Target] = {}
+        for candidate in candidates:
+            first.setdefault(candidate.release.version, candidate)
+        ordered = sorted(first.values(), key=lambda target: target.version, reverse=True)
+        out = [target for target in ordered if self._was_out(spec, target.release)]
+        old = [target for target in out if self._ripe_at(spec, target.release) is None]
+        chosen = old[spec.behind] if spec.behind < len(old) else None
+        coming = out[spec.behind] if spec.behind < len(out) else None
+        if coming is not None and coming is not chosen:
+            self._wait(coming, [target for target in out[: spec.behind + 1] if target not in old])
+        elif chosen is None:
+            self._too_few(spec, ordered, out)
+        return chosen
+
+    def _too_few(self, spec: ComponentSpec, ordered: Sequence[Target], out: Sequence[Target]) -> None:
+        component = spec.component.id
+        if spec.snapshot is not None and not out:
+            self.problems.append(f"{component}: no release that is known was out on {spec.snapshot.isoformat()}")
+        elif ordered:
+            known = f"{len(out)} are known" if len(out) != 1 else "one is known"
+            self.problems.append(f"{component}: latest-{spec.behind} wants {spec.behind + 1} releases, and {known}")
+
+    def _wait(self, coming: Target, young: Sequence[Target]) -> None:
+        """Remember the release that is wanted once all of the `young` ones are old enough, and when that is."""
+        times = [(self._ripe_at(target.spec, target.release), target.release) for target in young]
+        ripe, last = max(((at, release) for at, release in times if at is not None), key=lambda entry: entry[0])
+        since = "came out" if last.released is not None else "was first seen, as nothing says when it came out"
+        why = f"min_age: not before {ripe:%Y-%m-%dT%H:%M:%SZ}, counted from when {last.version} {since}"
+        self._waiting[coming.release.component, coming.release.platform] = Waiting(coming, why)
+
+    def _ripe_at(self, spec: ComponentSpec, release: Release) -> datetime | None:
+        """Give the time at which a release is old enough, if that is still to come."""
+        if spec.min_age is None or self._times is None:
+            return None
+        ripe = self._times.out_at(release) + spec.min_age
+        return ripe if ripe > self._times.now else None
+
+    def _was_out(self, spec: ComponentSpec, release: Release) -> bool:
+        if spec.snapshot is None or self._times is None:
+            return True
+        return self._times.out_at(release).astimezone(UTC).date() <= spec.snapshot

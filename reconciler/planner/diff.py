@@ -5,7 +5,7 @@ For each component that the clients should have, the first rule that fits:
 * nothing installed                                   -> `missing`
 * the same version, other bytes or damaged files      -> `digest_mismatch`
 * the same version and bytes, other install targets   -> `layout_changed`
-* a version that was withdrawn                        -> `withdrawn`, up or down
+* a version that is blocked or was withdrawn          -> `blocked` or `withdrawn`, up or down
 * a lower version                                     -> `outdated` (`pinned` when the target is a pin)
 * a higher version, and the target is a pin           -> `pinned`, marked as a downgrade
 * a higher version                                    -> nothing: the client is ahead; a downgrade needs a pin
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from reconciler.model.client import Installed, Profile
     from reconciler.model.spec import ComponentSpec
@@ -64,6 +64,21 @@ def compare(
     return differences, drift
 
 
+def find_waiting(
+    profile: Profile, components: Iterable[ComponentSpec], desired: Desired
+) -> Iterator[tuple[Target, str]]:
+    """Give the releases that a client lacks and would get if they were old enough, each with the reason."""
+    for spec in components:
+        waiting = desired.waiting(spec.component.id, profile.platform)
+        installed = profile.by_component.get(spec.component.id)
+        if waiting is None:
+            continue
+        scheme, version = spec.component.scheme, waiting.target.version
+        known = installed is not None and scheme.accepts(installed.version)
+        if not (known and installed is not None and scheme.parse(installed.version) >= version):
+            yield waiting.target, waiting.why
+
+
 def _difference(installed: Installed | None, target: Target, desired: Desired) -> Difference | None:
     if installed is None:
         return Difference(target, None, "missing")
@@ -74,9 +89,10 @@ def _difference(installed: Installed | None, target: Target, desired: Desired) -
             return Difference(target, installed, "layout_changed")
         return None
     scheme = target.spec.component.scheme
-    if (installed.component, installed.version) in desired.withdrawn:
+    refusal = desired.refused.get((installed.component, installed.version))
+    if refusal is not None:
         lower = scheme.accepts(installed.version) and scheme.parse(installed.version) > target.version
-        return Difference(target, installed, "withdrawn", downgrade=lower)
+        return Difference(target, installed, refusal.word, downgrade=lower)
     if scheme.accepts(installed.version) and scheme.parse(installed.version) > target.version:
         return Difference(target, installed, "pinned", downgrade=True) if target.pinned else None
     return Difference(target, installed, "pinned" if target.pinned else "outdated")

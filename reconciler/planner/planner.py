@@ -27,8 +27,8 @@ from reconciler.model.network import DIRECT
 from reconciler.model.plan import Deploy, Finding, Plan
 from reconciler.model.release import ANY_PLATFORM
 from reconciler.planner.delivery import Dispatcher, camp_of
-from reconciler.planner.desired import Desired
-from reconciler.planner.diff import compare
+from reconciler.planner.desired import Desired, Times
+from reconciler.planner.diff import compare, find_waiting
 from reconciler.planner.duplicate import Demand, Duplicator, Supplies
 from reconciler.planner.publish import plan_publishing
 
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from reconciler.planner.desired import Target
     from reconciler.planner.diff import Difference, Drift
     from reconciler.planner.stock import OfferedIncremental
+
+    _Compared = tuple[list[int], list[Drift], list[tuple[Target, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class Observed:
     `freeze` is a reason for which nothing but first installs may be sent (a state that was taken over and isn't
     confirmed yet), or empty. `dormant` are the (component, digest) of clients that didn't answer, as last seen.
     `withdrawn` has what sources took back, by the source's name; `remembered` what they offer or offered when they were
-    last read; `source_routes` the way to each. `published` is what the repository for other sites has.
+    last read; `source_routes` the way to each. `published` is what the repository for other sites has. `first_seen`
+    says when each (component, version) was.
     """
 
     basis: Basis
@@ -88,12 +91,14 @@ class Observed:
     withdrawn: Mapping[str, Sequence[Withdrawal]] = field(default_factory=dict)
     remembered: Sequence[Offer] = ()
     source_routes: Mapping[str, str] = field(default_factory=dict)
+    first_seen: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
     published: Published | None = None
 
 
 def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime) -> Plan:
     """Decide what is to be done; see the module's rules."""
-    desired = Desired(wanted.components, observed.held, observed.offers, observed.withdrawn)
+    times = Times(now, observed.first_seen)
+    desired = Desired(wanted.components, observed.held, observed.offers, observed.withdrawn, times)
     platforms = {ANY_PLATFORM, *(cohort.profile.platform for cohort in observed.cohorts if cohort.profile)}
     supplies = Supplies(observed.incrementals, observed.offered, observed.codecs, wanted.duplication)
     duplicator = Duplicator(desired, observed.held, supplies, _demand(wanted, observed, desired))
@@ -118,6 +123,7 @@ def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime
         deploys=tally.deploys(),
         drift=tally.findings("drift"),
         held=tally.findings("held"),
+        deferred=tally.findings("deferred"),
         unknown=tally.findings("unknown"),
         unreachable=tally.findings("unreachable"),
         gone=tuple(sorted(observed.gone)),
@@ -150,7 +156,7 @@ class _Tally:
         self._desired = desired
         self._dispatcher = dispatcher
         self._freeze = freeze
-        self._compared: dict[tuple[str, str | None, str], tuple[list[int], list[Drift]]] = {}
+        self._compared: dict[tuple[str, str | None, str], _Compared] = {}
         # Differences are numbered once, by what they say: a fleet of many distinct profiles has few of them.
         self._numbers: dict[tuple[object, ...], int] = {}
         self._differences: list[tuple[Difference, Delivery, str]] = []
@@ -166,8 +172,10 @@ class _Tally:
         elif cohort.profile is None:
             used = self._find("unknown", cohort, cohort_id, cohort.unknown)
         else:
-            numbers, drift = self._compare(cohort)
-            used = bool(numbers or drift)
+            numbers, drift, waiting = self._compare(cohort)
+            used = bool(numbers or drift or waiting)
+            for target, why in waiting:
+                self._find("deferred", cohort, cohort_id, why, target.release.component, target.release.version)
             for entry in drift:
                 self._find("drift", cohort, cohort_id, entry.what, entry.component, entry.version)
             counts, clients = self._deploys[cohort.group], len(cohort.members)
@@ -181,7 +189,7 @@ class _Tally:
         if used:
             self.members[cohort_id] = cohort.members
 
-    def _compare(self, cohort: Cohort) -> tuple[list[int], list[Drift]]:
+    def _compare(self, cohort: Cohort) -> _Compared:
         assert cohort.profile is not None
         key = cohort.profile.fingerprint, self._methods[cohort.group], cohort.route
         if key not in self._compared:
@@ -191,7 +199,8 @@ class _Tally:
                 self._number(entry, self._dispatcher.deliver(entry, cohort.profile), cohort.route)
                 for entry in differences
             ]
-            self._compared[key] = numbers, drift
+            waiting = list(find_waiting(cohort.profile, self._components[cohort.group], self._desired))
+            self._compared[key] = numbers, drift, waiting
         return self._compared[key]
 
     def _note_platform(self, group: str, platform: str) -> None:

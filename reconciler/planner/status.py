@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.model.report import ComponentStatus, SourceStatus, Status, Traffic, WithdrawnStatus
-from reconciler.planner.desired import Desired
+from reconciler.planner.desired import Desired, Times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -140,9 +140,10 @@ class _Ruler:
     """What clients are measured against."""
 
     def __init__(self, wanted: Wanted, observed: Observed, allowance: Allowance) -> None:
-        self._held = Desired(wanted.components, observed.held, (), observed.withdrawn)
+        times = Times(allowance.now, allowance.first_seen or {})
+        self._held = Desired(wanted.components, observed.held, (), observed.withdrawn, times)
         remembered = observed.remembered or observed.offers
-        self._offered = Desired(wanted.components, observed.held, remembered, observed.withdrawn)
+        self._offered = Desired(wanted.components, observed.held, remembered, observed.withdrawn, times)
         self._allowance = allowance
         self._known: dict[str, list[Version]] = {component: [] for component in wanted.components}
         self._released: dict[tuple[str, str], datetime] = dict(allowance.first_seen or {})

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 ALL = "*"
 _SOURCE_KEYS = frozenset(["name", "type", "components", "stale_after", "proxy", "when_absent", "may_outrank"])
 _INVENTORY_KEYS = frozenset(["type", "select", "labels_from", "min_clients", "max_shrink"])
+_BEHIND = re.compile(r"latest-([12])")
 _CONDITION = re.compile(r"(>=|<=|==|!=|>|<)\s*([0-9.]+)")
 _SQLITE = "sqlite:///"
 
@@ -233,13 +234,12 @@ class Builder:
         return found
 
     def _component(self, component: Component, node: Map) -> ComponentSpec:
-        version = node.get("version", LATEST)
-        if isinstance(version, str) and version != LATEST and not component.scheme.accepts(version):
-            self._complain(
-                value_place(node, "version"),
-                f"`{version}` is no version of {component.id}",
-                f"its scheme is {component.scheme.name}, such as {component.scheme.example}; or `latest`",
-            )
+        version, behind = str(node.get("version", LATEST)), 0
+        match = _BEHIND.fullmatch(version)
+        if match:
+            version, behind = LATEST, int(match[1])
+        elif isinstance(node.get("version"), str) and version != LATEST:
+            self._check_version(component, node, "version", "; or `latest`, `latest-1`, `latest-2`")
         targets = tuple(InstallTarget(**plain(target)) for target in _valid(node, "install"))
         layout = Layout(
             targets=targets,
@@ -250,7 +250,44 @@ class Builder:
         if layout.replaces and not targets:
             self._complain(value_place(node, "replaces"), "`replaces` needs `install`: it removes from its folders")
         duplicate = node.get("duplicate", component.duplicate)
-        return ComponentSpec(component, str(version), layout, duplicate is True, self._codec(node))
+        return ComponentSpec(
+            component,
+            version,
+            layout,
+            duplicate is True,
+            self._codec(node),
+            behind=behind,
+            min_age=duration(node.get("min_age")),
+            snapshot=self._day(node, "snapshot"),
+            blocked=self._blocked(component, node),
+        )
+
+    def _check_version(self, component: Component, node: Map, key: str, more: str = "") -> bool:
+        version = node.get(key)
+        if not isinstance(version, str) or component.scheme.accepts(version):
+            return True
+        hint = f"its scheme is {component.scheme.name}, such as {component.scheme.example}{more}"
+        self._complain(value_place(node, key), f"`{version}` is no version of {component.id}", hint)
+        return False
+
+    def _blocked(self, component: Component, node: Map) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for entry in _valid(node, "block"):
+            version = entry.get("version")
+            if isinstance(version, str) and self._check_version(component, entry, "version"):
+                if version in found:
+                    self._complain(value_place(entry, "version"), "this version is blocked twice")
+                found[version] = " ".join(str(entry.get("reason", "")).split())
+        return found
+
+    def _day(self, node: Map, key: str) -> date | None:
+        """Read a day; what isn't one of the calendar is a problem."""
+        text = node.get(key)
+        try:
+            return date.fromisoformat(text) if isinstance(text, str) else None
+        except ValueError:
+            self._complain(value_place(node, key), f"`{text}` is no day of the calendar")
+            return None
 
     def _codec(self, node: Map) -> str:
         """Give the codec of a component; one that `duplication` doesn't have would never be used."""
@@ -406,16 +443,10 @@ class Builder:
     def _holds(self) -> tuple[Hold, ...]:
         holds = []
         for node in _valid(self._tree, "hold"):
-            clients, until = node.get("clients"), node.get("until")
+            clients = node.get("clients")
             if isinstance(clients, str):
                 self._pattern(clients, value_place(node, "clients"))
-            day = None
-            if isinstance(until, str):
-                try:
-                    day = date.fromisoformat(until)
-                except ValueError:
-                    self._complain(value_place(node, "until"), f"`{until}` is no day of the calendar")
-            holds.append(Hold(str(clients), str(node.get("reason", "")), day))
+            holds.append(Hold(str(clients), str(node.get("reason", "")), self._day(node, "until")))
         return tuple(holds)
 
 

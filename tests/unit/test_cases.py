@@ -2,7 +2,10 @@
 
     name: what the case shows
     components: {rules: {scheme: integer, version: latest}}   # catalog and wanted version in one; also scan_methods,
-                                                              # to, kind, duplicate, codec, and `size` of each release
+                                                              # to, kind, duplicate, codec, behind, min_age, snapshot,
+                                                              # block, and `size` of each release
+    out: {rules 2: 2026-11-23T22:00:00Z}                      # when releases came out; it is 2026-11-24T00:00:00Z
+    seen: {rules 2: 2026-11-23T22:00:00Z}                     # when versions were first seen
     duplication: {incrementals: 14}                           # also enabled, keep_fulls, codecs
     groups: {g: conventional}                                 # group -> scan method, or null
     held: [rules 1]                                           # COMPONENT VERSION [PLATFORM] [=CONTENT]
@@ -48,6 +51,7 @@ import yaml
 
 from reconciler.model.client import Installed, InstallTarget, Layout, Profile
 from reconciler.model.delta import Duplication, Incremental, Patch
+from reconciler.model.duration import parse_duration
 from reconciler.model.plan import Basis, Cohort
 from reconciler.model.release import SCAN_METHODS, Offer, Withdrawal
 from reconciler.model.repository import Published
@@ -65,12 +69,14 @@ CASES = [(file.stem, case) for file in FILES for case in yaml.safe_load_all(file
 KEYS = {
     *("name", "components", "groups", "held", "offers", "target", "clients", "plan", "summary", "freeze", "gone"),
     *("duplication", "incrementals", "offered", "withdrawn", "ways", "repository", "published", "renew"),
+    *("out", "seen"),
 }
 SERVER = ("downloads", "merges", "generates", "prunes", "publishes")
 FINDINGS = ("drift", "held", "deferred", "unknown", "unreachable")
 
 
 SIZES = {}
+OUT = {}
 
 
 def release(text):
@@ -81,6 +87,7 @@ def release(text):
     names = [words[0], *(f"{words[0]}-{number}" for number in range(2, len(content) + 1))]
     files = {name: part.encode() for name, part in zip(names, content, strict=True)}
     made = make_release(words[0], words[1], files, platform)
+    made = replace(made, released=OUT.get(f"{words[0]} {words[1]}"))
     size = SIZES.get(words[0])
     return replace(made, files=(replace(made.files[0], size=size),)) if size else made
 
@@ -114,7 +121,18 @@ def component(name, options):
     made = make_component(name, options.get("kind", "pattern"), options.get("scheme", "integer"), scan_methods=methods)
     layout = Layout((InstallTarget("*", options["to"]),)) if "to" in options else Layout()
     version, duplicate = str(options.get("version", "latest")), options.get("duplicate", False)
-    return ComponentSpec(made, version, layout, duplicate, options.get("codec", ""))
+    min_age = parse_duration(options["min_age"]) if "min_age" in options else None
+    return ComponentSpec(
+        made,
+        version,
+        layout,
+        duplicate,
+        options.get("codec", ""),
+        behind=options.get("behind", 0),
+        min_age=min_age,
+        snapshot=options.get("snapshot"),
+        blocked=options.get("block", {}),
+    )
 
 
 def installed(text, components):
@@ -268,6 +286,8 @@ def test_case(case):
     assert set(case) <= KEYS, set(case) - KEYS
     SIZES.clear()
     SIZES.update({id_: options["size"] for id_, options in case["components"].items() if options and "size" in options})
+    OUT.clear()
+    OUT.update(case.get("out", {}))
     components = {name: component(name, options) for name, options in case["components"].items()}
     groups = {
         name: GroupSpec(name, PluginConfig("transport", "local"), "/r", method)
@@ -286,6 +306,7 @@ def test_case(case):
         withdrawn=withdrawals(case.get("withdrawn", ())),
         source_routes=case.get("ways", {}),
         published=published(case),
+        first_seen={tuple(name.split()): at for name, at in case.get("seen", {}).items()},
     )
     managed = {name: wanted for name, wanted in components.items() if name in case.get("target", components)}
     policy = case.get("duplication", {})

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise, product
 
 from hypothesis import given, settings
@@ -22,6 +23,7 @@ from tests.fakes import CODECS, NOW, make_component, make_release
 IDS = ("rules", "engine", "driver")
 PLATFORMS = ("linux-x86_64", "linux-aarch64")
 METHODS = ("smart", "conventional")
+SEEN = {(name, "1"): NOW - timedelta(days=1) for name in ("rules", "engine", "driver")}
 ROUTES = ["direct", "direct", "via bridge", "unreachable: no way"]
 IDENTITY = Identity("mine", 1, 0, frozen=False)
 BASIS = Basis("mine", 1, 0, "s", "c")
@@ -58,7 +60,15 @@ def wanteds(draw):
         methods = frozenset(draw(st.sets(st.sampled_from(METHODS), min_size=1)))
         component = make_component(name, "pattern" if name == "rules" else "engine", scan_methods=methods)
         version, layout = draw(st.just(LATEST) | versions), draw(st.sampled_from([Layout(), LAYOUT]))
-        components[name] = ComponentSpec(component, version, layout, duplicate=draw(st.booleans()))
+        components[name] = ComponentSpec(
+            component,
+            version,
+            layout,
+            duplicate=draw(st.booleans()),
+            behind=draw(st.sampled_from([0, 0, 1, 2])),
+            blocked=draw(st.dictionaries(versions, st.just("bad"), max_size=1)),
+            min_age=draw(st.sampled_from([None, None, timedelta(hours=1)])),
+        )
     groups = {
         name: GroupSpec(name, PluginConfig("transport", "local"), "/r", draw(st.none() | st.sampled_from(METHODS)))
         for name in draw(st.lists(st.sampled_from("abc"), unique=True, min_size=1))
@@ -124,7 +134,20 @@ def gather(rows, seen, holds=()):
 def plan_of(situation, *, freeze=""):
     wanted, rows, seen, holds, held, offers, incrementals, offered, withdrawn = situation
     cohorts = gather(rows, seen, holds)
-    facts = Observed(BASIS, held, offers, (), cohorts, (), freeze, incrementals, offered, TRAITS, withdrawn=withdrawn)
+    facts = Observed(
+        BASIS,
+        held,
+        offers,
+        (),
+        cohorts,
+        (),
+        freeze,
+        incrementals,
+        offered,
+        TRAITS,
+        withdrawn=withdrawn,
+        first_seen=SEEN,
+    )
     return make_plan(wanted, facts, plan_id="p", now=NOW)
 
 
@@ -221,7 +244,7 @@ def test_a_client_gets_each_component_at_most_once_and_every_number_adds_up(situ
     plan = plan_of(situation, freeze=freeze)
     given_ = [(name, change.component) for change in plan.deploys for name in members(plan, change)]
     assert len(given_) == len(set(given_))
-    findings = (*plan.held, *plan.unknown, *plan.drift, *plan.unreachable)
+    findings = (*plan.held, *plan.unknown, *plan.drift, *plan.unreachable, *plan.deferred)
     for entry in (*plan.deploys, *findings):
         assert entry.clients == len(members(plan, entry)) > 0
     rows = situation[1]
@@ -240,13 +263,14 @@ def test_a_client_gets_each_component_at_most_once_and_every_number_adds_up(situ
 
 @given(situations())
 @settings(max_examples=80, deadline=None)
-def test_nothing_goes_down_without_a_pin_or_a_withdrawal_and_nothing_to_what_was_withdrawn(situation):
+def test_nothing_goes_down_but_by_a_pin_a_block_or_a_withdrawal_and_nothing_to_what_is_refused(situation):
     wanted = situation[0]
     for change in plan_of(situation).deploys:
         scheme = wanted.components[change.component].component.scheme
         down = bool(change.from_version) and scheme.parse(change.from_version) > scheme.parse(change.to)
         assert change.downgrade == down
         taken_back = {(entry.component, entry.version) for entry in situation[8]["drop"]}
+        taken_back |= {(name, version) for name, spec in wanted.components.items() for version in spec.blocked}
         pinned = wanted.components[change.component].version == change.to
         assert not down or pinned or (change.component, change.from_version) in taken_back
         assert (change.component, change.to) not in taken_back
@@ -290,7 +314,20 @@ def test_splitting_a_cohort_changes_no_change(situation):
     split = [replace(cohort, members=(name,)) for cohort in whole for name in cohort.members]
 
     def facts(cohorts: list[Cohort]):
-        return Observed(BASIS, held, offers, (), cohorts, (), "", incrementals, offered, TRAITS, withdrawn=withdrawn)
+        return Observed(
+            BASIS,
+            held,
+            offers,
+            (),
+            cohorts,
+            (),
+            "",
+            incrementals,
+            offered,
+            TRAITS,
+            withdrawn=withdrawn,
+            first_seen=SEEN,
+        )
 
     def numbers(cohorts: list[Cohort]):
         made = make_plan(wanted, facts(cohorts), plan_id="p", now=NOW)

@@ -77,6 +77,24 @@ CASES = {
         "`1.2` is no version of virus-pattern",
         "16.679.00",
     ),
+    "a blocked version that is none": (
+        "components: {virus-pattern: {block: [{version: '1', reason: x}]}}",
+        "`1` is no version of virus-pattern",
+        "16.679.00",
+    ),
+    "a version that is blocked twice": (
+        "components: {virus-pattern: {block: [{version: '1.100.00', reason: x}, {version: '1.100.00', reason: y}]}}",
+        "blocked twice",
+        "",
+    ),
+    "a block without a reason": (
+        "components: {virus-pattern: {block: [{version: '1.100.00'}]}}",
+        "`reason` is missing",
+        "",
+    ),
+    "too far behind": ("components: {virus-pattern: {version: latest-3}}", "no version of", "`latest-2`"),
+    "no age": ("components: {virus-pattern: {min_age: young}}", "isn't a duration", ""),
+    "no day for a snapshot": ("components: {virus-pattern: {snapshot: '2026-02-30'}}", "no day of the calendar", ""),
     "unknown catalog": ("catalogs: [officscan]", "there is no catalog `officscan`", "`officescan`"),
     "group without clients": (
         "groups: {g: {transport: {type: local}, install_root: c}}",
@@ -256,8 +274,8 @@ def test_a_mistake_in_a_catalog_of_ones_own_has_its_place_there(tmp_path):
 
 
 EXAMPLES = {
-    "clamav-fleet.yaml": {"min_age", "hooks", "auto_update", "checks", "settings", "quarantine"},
-    "suricata-canary.yaml": {"block", "hooks", "auto_update", "checks"},
+    "clamav-fleet.yaml": {"hooks", "auto_update", "checks", "settings", "quarantine"},
+    "suricata-canary.yaml": {"hooks", "auto_update", "checks"},
     "airgap-hq.yaml": {"auto_update"},
     "airgap-site.yaml": {"auto_update"},
 }
