@@ -146,10 +146,15 @@ def _in_processes(jobs: Sequence[Job], folders: tuple[Path, ...], stop: Event) -
     workers = max(1, min(os.cpu_count() or 1, len(jobs), _free_memory() // max(job.memory for job in jobs)))
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
     begun: dict[Future[Made], Job] = {}
+    lost: list[Job] = []  # a worker can be killed before all jobs are handed over
     try:
         with _interrupts_blocked():
             for job in sorted(jobs, key=lambda job: -job.memory):
-                begun[pool.submit(_make, job, folders)] = job
+                try:
+                    begun[pool.submit(_make, job, folders)] = job
+                except BrokenProcessPool:
+                    lost.append(job)
+        yield from (Made(job, error=KILLED) for job in lost)
         last = time.monotonic()
         while begun and not stop.is_set():
             done, _pending = wait(begun, timeout=_POLL, return_when=FIRST_COMPLETED)
@@ -166,11 +171,14 @@ def _in_processes(jobs: Sequence[Job], folders: tuple[Path, ...], stop: Event) -
                 process.terminate()
 
 
+KILLED = "the process that made it was killed, by the system for want of memory perhaps"
+
+
 def _result(future: Future[Made], job: Job) -> Made:
     try:
         return future.result()
     except BrokenProcessPool:
-        return Made(job, error="the process that made it was killed, by the system for want of memory perhaps")
+        return Made(job, error=KILLED)
 
 
 def _make(job: Job, folders: tuple[Path, ...]) -> Made:
