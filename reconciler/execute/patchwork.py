@@ -147,6 +147,7 @@ def _in_processes(jobs: Sequence[Job], folders: tuple[Path, ...], stop: Event) -
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
     begun: dict[Future[Made], Job] = {}
     lost: list[Job] = []  # a worker can be killed before all jobs are handed over
+    whole = True
     try:
         with _interrupts_blocked():
             for job in sorted(jobs, key=lambda job: -job.memory):
@@ -154,19 +155,23 @@ def _in_processes(jobs: Sequence[Job], folders: tuple[Path, ...], stop: Event) -
                     begun[pool.submit(_make, job, folders)] = job
                 except BrokenProcessPool:
                     lost.append(job)
+        whole = not lost
         yield from (Made(job, error=KILLED) for job in lost)
         last = time.monotonic()
         while begun and not stop.is_set():
             done, _pending = wait(begun, timeout=_POLL, return_when=FIRST_COMPLETED)
             for future in done:
-                yield _result(future, begun.pop(future))
+                made = _result(future, begun.pop(future))
+                whole = whole and made.error != KILLED
+                yield made
                 last = time.monotonic()
             if time.monotonic() - last > SILENCE:
                 yield from (Made(job, error=f"no patch was finished for {SILENCE:.0f} s") for job in begun.values())
                 return
     finally:
-        pool.shutdown(wait=not begun, cancel_futures=True)
-        if begun:
+        done_well = whole and not begun  # a pool that lost a worker isn't waited for: it may never end
+        pool.shutdown(wait=done_well, cancel_futures=True)
+        if not done_well:
             for process in active_children():
                 process.terminate()
 
