@@ -71,6 +71,7 @@ def look_options(*, refresh: bool) -> Callable[[CommandT], CommandT]:
 plan_options = together(
     click.option("--target", "targets", multiple=True, metavar="COMPONENT", help="Only this component; repeatable."),
     click.option("--adopt", is_flag=True, help="Take over clients of a controller whose state was lost."),
+    click.option("--force-update", "forced", is_flag=True, help="Now, whatever triggers updates; windows still hold."),
     DIFF,
     SIGN,
     click.option(
@@ -122,6 +123,7 @@ def planning_of(options: dict[str, Any], sight: Sight) -> PlanOptions:
         out=options.get("out"),
         sign=options["sign"],
         detailed=options["detailed"],
+        forced=options["forced"],
     )
 
 

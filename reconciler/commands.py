@@ -60,7 +60,10 @@ CHANGES_DUE = 2
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """How to plan and how to show it. `targets` are component ids; `sign` is the file of a key for plan files."""
+    """How to plan and how to show it.
+
+    `targets` are component ids; `sign` is the file of a key for plan files; `forced` passes over what triggers updates.
+    """
 
     sight: Sight
     targets: tuple[str, ...] = ()
@@ -68,6 +71,7 @@ class PlanOptions:
     out: Path | None = None
     sign: Path | None = None
     detailed: bool = False
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,16 @@ def _make_plan(work: Workspace, options: PlanOptions) -> Plan:
         name: wanted for name, wanted in work.spec.components.items() if not options.targets or name in options.targets
     }
     partial = bool(options.targets or options.sight.limit)
-    wanted = Wanted(components, work.spec.groups, partial, work.spec.duplication, work.spec.repository)
+    wanted = Wanted(
+        components,
+        work.spec.groups,
+        partial,
+        work.spec.duplication,
+        work.spec.repository,
+        work.spec.policies,
+        forced=options.forced,
+        limited=bool(options.sight.limit),
+    )
     observed = observe(work, options.sight)
     now = work.means.clock()
     return make_plan(wanted, observed, plan_id=new_id(now), now=now)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.client import Client
     from reconciler.model.network import Proxy
+    from reconciler.model.policy import AutoUpdate
     from reconciler.model.release import Catalog, Component, Withdrawal
 
 LATEST = "latest"
@@ -176,7 +177,8 @@ class Spec:
 
     `path` is the file that was named, `base` the folder that relative paths start from. `digest` covers everything that
     decides what is done: the effective values after `extends`, `vars` and `-e`, without comments and layout.
-    `effective` is the same as plain data, for showing and for comparing with what was applied last.
+    `effective` is the same as plain data, for showing and for comparing with what was applied last. `policies` has the
+    auto-update policy of each (group, component).
     """
 
     path: Path
@@ -192,4 +194,5 @@ class Spec:
     client_keep: int = 2
     duplication: Duplication = Duplication()
     repository: RepositorySpec | None = None
+    policies: Mapping[tuple[str, str], AutoUpdate] = field(default_factory=dict)
     effective: Mapping[str, Any] = field(default_factory=dict)

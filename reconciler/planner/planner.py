@@ -5,10 +5,11 @@
 3. A platform that clients have and no release of a component is for is a problem, and said.
 4. Clients that nothing is known of are `unknown`, those to which there is no way `unreachable`, held clients `held`:
    never "no change".
-5. Bring what some client or group should have into the store, at the least bytes, and keep incrementals of it
+5. What the auto-update policy keeps back is `held` or `deferred` (`timing`); it is brought into the store all the same.
+6. Bring what some client or group should have into the store, at the least bytes, and keep incrementals of it
    (`duplicate`); choose how each client is supplied (`delivery`).
-6. Aggregate over cohorts by (component, group, from, to, reason, way).
-7. Say what the repository for other sites gets (`publish`).
+7. Aggregate over cohorts by (component, group, from, to, reason, way).
+8. Say what the repository for other sites gets (`publish`).
 
 Equal input gives an equal plan, in an order that doesn't depend on the order of the input.
 
@@ -24,13 +25,14 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.delta import Duplication
 from reconciler.model.network import DIRECT
-from reconciler.model.plan import Deploy, Finding, Plan
+from reconciler.model.plan import Plan
+from reconciler.model.policy import AutoUpdate
 from reconciler.model.release import ANY_PLATFORM
 from reconciler.planner.delivery import Dispatcher, camp_of
 from reconciler.planner.desired import Desired, Times
-from reconciler.planner.diff import compare, find_waiting
 from reconciler.planner.duplicate import Demand, Duplicator, Supplies
 from reconciler.planner.publish import plan_publishing
+from reconciler.planner.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -42,23 +44,32 @@ if TYPE_CHECKING:
     from reconciler.model.release import Offer, Release, Withdrawal
     from reconciler.model.repository import Published
     from reconciler.model.spec import ComponentSpec, GroupSpec, RepositorySpec
-    from reconciler.planner.delivery import Delivery
     from reconciler.planner.desired import Target
-    from reconciler.planner.diff import Difference, Drift
     from reconciler.planner.stock import OfferedIncremental
 
-    _Compared = tuple[list[int], list[Drift], list[tuple[Target, str]]]
+
+ALWAYS = AutoUpdate()
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The part of the spec that decides: managed components and groups, and whether a target left some out."""
+    """The part of the spec that decides: managed components and groups, and whether a target left some out.
+
+    `forced` passes over what triggers updates, `limited` says that the plan is for some clients only.
+    """
 
     components: Mapping[str, ComponentSpec]
     groups: Mapping[str, GroupSpec]
     partial: bool = False
     duplication: Duplication = Duplication()
     repository: RepositorySpec | None = None
+    policies: Mapping[tuple[str, str], AutoUpdate] = field(default_factory=dict)
+    forced: bool = False
+    limited: bool = False
+
+    def policy(self, group: str, component: str) -> AutoUpdate:
+        """Give the auto-update policy of a group for a component."""
+        return self.policies.get((group, component), ALWAYS)
 
     def of_group(self, group: str) -> tuple[ComponentSpec, ...]:
         """Give the components that clients of a group get, in catalog order."""
@@ -106,7 +117,7 @@ def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime
     for target in targets:
         held = desired.newest_held.get((target.release.component, target.release.platform))
         duplicator.supply(target, held.text if held else "")
-    tally = _Tally(wanted, desired, Dispatcher(desired, duplicator), observed.freeze)
+    tally = Tally(wanted, desired, Dispatcher(desired, duplicator), observed.freeze, times)
     for cohort in sorted(observed.cohorts, key=_cohort_order):
         tally.add(cohort)
     plan = Plan(
@@ -141,169 +152,6 @@ def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime
 def _cohort_order(cohort: Cohort) -> tuple[str, str, str, str, tuple[str, ...]]:
     fingerprint = cohort.profile.fingerprint if cohort.profile else ""
     return cohort.group, cohort.hold, cohort.unknown or cohort.unreachable, fingerprint, cohort.members[:1]
-
-
-class _Tally:
-    """Adds cohorts up to changes and findings."""
-
-    def __init__(self, wanted: Wanted, desired: Desired, dispatcher: Dispatcher, freeze: str) -> None:
-        self.members: dict[str, tuple[str, ...]] = {}
-        self._clients: dict[str, int] = defaultdict(int)
-        self._without: set[tuple[str, str]] = set()
-        self._components = {group: wanted.of_group(group) for group in wanted.groups}
-        self._order = tuple(wanted.components)
-        self._methods = {group: spec.scan_method for group, spec in wanted.groups.items()}
-        self._desired = desired
-        self._dispatcher = dispatcher
-        self._freeze = freeze
-        self._compared: dict[tuple[str, str | None, str], _Compared] = {}
-        # Differences are numbered once, by what they say: a fleet of many distinct profiles has few of them.
-        self._numbers: dict[tuple[object, ...], int] = {}
-        self._differences: list[tuple[Difference, Delivery, str]] = []
-        self._deploys: dict[str, dict[int, _Count]] = {group: defaultdict(_Count) for group in wanted.groups}
-        self._findings: dict[str, dict[tuple[str, ...], _Count]] = defaultdict(dict)
-
-    def add(self, cohort: Cohort) -> None:
-        """Count a cohort in."""
-        cohort_id = f"c{len(self.members) + 1}"
-        self._clients[cohort.group] += len(cohort.members)
-        if cohort.unreachable:
-            used = self._find("unreachable", cohort, cohort_id, cohort.unreachable)
-        elif cohort.profile is None:
-            used = self._find("unknown", cohort, cohort_id, cohort.unknown)
-        else:
-            numbers, drift, waiting = self._compare(cohort)
-            used = bool(numbers or drift or waiting)
-            for target, why in waiting:
-                self._find("deferred", cohort, cohort_id, why, target.release.component, target.release.version)
-            for entry in drift:
-                self._find("drift", cohort, cohort_id, entry.what, entry.component, entry.version)
-            counts, clients = self._deploys[cohort.group], len(cohort.members)
-            for number in numbers if cohort.hold or self._freeze else ():
-                self._hold(number, cohort, cohort_id)
-            for number in () if cohort.hold else numbers:
-                if not self._freeze or self._differences[number][0].reason == "missing":
-                    count = counts[number]
-                    count.cohorts.append(cohort_id)
-                    count.clients += clients
-        if used:
-            self.members[cohort_id] = cohort.members
-
-    def _compare(self, cohort: Cohort) -> _Compared:
-        assert cohort.profile is not None
-        key = cohort.profile.fingerprint, self._methods[cohort.group], cohort.route
-        if key not in self._compared:
-            self._note_platform(cohort.group, cohort.profile.platform)
-            differences, drift = compare(cohort.profile, self._components[cohort.group], self._desired)
-            numbers = [
-                self._number(entry, self._dispatcher.deliver(entry, cohort.profile), cohort.route)
-                for entry in differences
-            ]
-            waiting = list(find_waiting(cohort.profile, self._components[cohort.group], self._desired))
-            self._compared[key] = numbers, drift, waiting
-        return self._compared[key]
-
-    def _note_platform(self, group: str, platform: str) -> None:
-        """Remember components of which there are releases, and none for this platform."""
-        for spec in self._components[group]:
-            component = spec.component.id
-            if self._desired.target(component, platform) is None and self._desired.targets(component):
-                self._without.add((component, platform))
-
-    def _number(self, difference: Difference, delivery: Delivery, route: str) -> int:
-        key = *_what(difference), delivery.path, delivery.why_full, route
-        number = self._numbers.setdefault(key, len(self._differences))
-        if number == len(self._differences):
-            self._differences.append((difference, delivery, route))
-        return number
-
-    def _hold(self, number: int, cohort: Cohort, cohort_id: str) -> None:
-        difference, *_how = self._differences[number]
-        hold = cohort.hold or (self._freeze if difference.reason != "missing" else "")
-        if hold:
-            target = difference.target.release
-            self._find("held", cohort, cohort_id, hold, target.component, target.version)
-
-    def _find(
-        self, kind: str, cohort: Cohort, cohort_id: str, reason: str, component: str = "", version: str = ""
-    ) -> bool:
-        key = cohort.group, component, reason, version
-        self._findings[kind].setdefault(key, _Count()).add(cohort_id, cohort)
-        return True
-
-    def problems(self) -> list[str]:
-        """Give sentences about platforms that some clients have and no release is for."""
-        return [
-            f"{component}: no known release is for {platform}; clients of that platform get nothing of it"
-            for component, platform in sorted(self._without)
-        ]
-
-    def clients(self) -> dict[str, int]:
-        """Give the number of clients that were compared, by group."""
-        return dict(sorted(self._clients.items()))
-
-    def deploys(self) -> tuple[Deploy, ...]:
-        """Give the deploy changes in the order of the catalog, then by group, version and reason."""
-        order = {component: at for at, component in enumerate(self._order)}
-        found = [
-            (_what(self._differences[number][0]), group, number, count)
-            for group, counts in self._deploys.items()
-            for number, count in counts.items()
-        ]
-        ways = {number: (delivery.path, route) for number, (_what, delivery, route) in enumerate(self._differences)}
-        found.sort(key=lambda entry: (order[entry[0][0]], entry[1], entry[0], ways[entry[2]]))
-        return tuple(_deploy(group, *self._differences[number], count) for _, group, number, count in found)
-
-    def findings(self, kind: str) -> tuple[Finding, ...]:
-        """Give the findings of a kind, ordered by group, component and reason."""
-        return tuple(
-            Finding(group, count.clients, tuple(count.cohorts), reason, component, version)
-            for (group, component, reason, version), count in sorted(self._findings[kind].items())
-        )
-
-
-def _what(difference: Difference) -> tuple[str, ...]:
-    """Say what a difference is about; those that say the same are one change."""
-    installed, release = difference.installed, difference.target.release
-    have = (installed.version, installed.digest) if installed else ("", "")
-    return release.component, *have, release.platform, difference.reason
-
-
-class _Count:
-    """The cohorts to which something applies, and how many clients they have."""
-
-    __slots__ = ("clients", "cohorts")
-
-    def __init__(self) -> None:
-        self.cohorts: list[str] = []
-        self.clients = 0
-
-    def add(self, cohort_id: str, cohort: Cohort) -> None:
-        self.cohorts.append(cohort_id)
-        self.clients += len(cohort.members)
-
-
-def _deploy(group: str, difference: Difference, delivery: Delivery, route: str, count: _Count) -> Deploy:
-    release, installed = difference.target.release, difference.installed
-    return Deploy(
-        component=release.component,
-        group=group,
-        from_version=installed.version if installed else "",
-        from_digest=installed.digest if installed else "",
-        to=release.version,
-        to_digest=release.digest,
-        platform=release.platform,
-        reason=difference.reason,
-        clients=count.clients,
-        members=tuple(count.cohorts),
-        bytes=delivery.bytes,
-        bytes_full=release.size,
-        path=delivery.path,
-        downgrade=difference.downgrade,
-        estimated=delivery.estimated,
-        why_full=delivery.why_full,
-        route=route,
-    )
 
 
 def _demand(wanted: Wanted, observed: Observed, desired: Desired) -> Demand:

@@ -30,6 +30,7 @@ from reconciler.plugin_loader import available
 from reconciler.spec.catalogs import load_catalogs
 from reconciler.spec.extend import lay_over
 from reconciler.spec.options import OptionReader
+from reconciler.spec.policy import PolicyReader
 from reconciler.spec.proxies import ProxyReader, url_parts, without_excerpt
 from reconciler.spec.repository import read_repository
 from reconciler.spec.secrets import is_reference, missing, reference
@@ -86,6 +87,7 @@ class Builder:
         holds = self._holds()
         repository = read_repository(tree, catalog, self._base, self._problems, clients=bool(groups))
         self._check_codecs()
+        policies = PolicyReader(tree, self._problems).read(components, groups)
         if self._environ is not None:
             self._check_secrets(tree, self._environ)
         if self._problems:
@@ -105,6 +107,7 @@ class Builder:
             client_keep=tree["client_keep"],
             duplication=self._duplication(),
             repository=repository,
+            policies=policies,
             effective=effective,
         )
 

@@ -5,6 +5,7 @@ import shutil
 import signal
 import stat
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -498,3 +499,41 @@ def test_nothing_that_a_user_does_wrong_shows_a_traceback(fleet):
         assert done.code == code, (arguments, done)
         assert done.out == "", arguments
         assert done.err.strip(), arguments
+
+
+def test_switched_off_releases_are_held_and_a_forced_update_of_a_manual_one_goes_out(tmp_path):
+    fleet = Fleet(tmp_path, auto_update={"enabled": False})
+    fleet.release("rules", "1", all_rules=b"one")
+    held = fleet.run("plan", "--detailed-exitcode")
+    assert held.code == 2  # the download is due
+    assert "auto_update is off" in held.out
+    assert fleet.apply().code == 0
+    assert fleet.current("c1", "rules") == {}
+    again = fleet.run("plan", "--detailed-exitcode")
+    assert again.code == 0
+    assert "No changes. What differs is held or deferred." in again.out
+    fleet.write(auto_update={"trigger": "manual"})
+    assert "held 3" in fleet.run("plan").out.splitlines()[0]
+    assert fleet.apply("--limit", "c1").code == 0
+    assert fleet.current("c1", "rules") == {"all.rules": b"one"}
+    assert fleet.apply("--force-update").code == 0
+    assert fleet.current("c3", "rules") == {"all.rules": b"one"}
+    assert fleet.run("plan", "--detailed-exitcode", "--force-update").code == 0
+
+
+def test_outside_of_a_window_nothing_is_changed_and_the_plan_says_when_it_opens(tmp_path):
+    now = datetime.now(UTC)
+    opens, closes = ((now + timedelta(hours=hours)).strftime("%H:00") for hours in (3, 4))
+    fleet = Fleet(tmp_path, auto_update={"windows": [{"from": opens, "to": closes}]})
+    fleet.release("rules", "1", all_rules=b"one")
+    done = fleet.apply()
+    assert done.code == 0
+    assert f"window: opens {(now + timedelta(hours=3)):%Y-%m-%d %H:00} UTC" in done.out
+    assert fleet.current("c1", "rules") == {}
+    earlier, later = ((now + timedelta(hours=hours)).strftime("%H:%M") for hours in (-1, 1))
+    fleet.write(auto_update={"windows": [{"from": earlier, "to": later}]})
+    plan = fleet.run("plan", "--format", "json")
+    (change,) = (change for change in plan.json["changes"] if change["action"] == "deploy")
+    assert change["not_after"] is not None
+    assert fleet.apply().code == 0
+    assert fleet.current("c1", "rules") == {"all.rules": b"one"}

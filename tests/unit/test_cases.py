@@ -17,6 +17,8 @@
     repository: {publish: downloaded, withdraw: [rules 2 INC-1]}   # for other sites; what it has is in
     published: [rules 1, rules 1..2/zstd 900, rules 3 INC-1 withdrawn]   # COMPONENT VERSION, or as above
     renew: the timestamp expires                              # why its signatures should be renewed
+    policy: {trigger: schedule, schedule: {at: "01:00", spread: 4h}}   # auto_update; a list of maps with `of: GROUP
+                                                              # COMPONENT` says it of single ones; `forced`, `limited`
     target: [rules]                                           # makes the plan partial: only these components count
     clients:                                                  # COUNT GROUP [PLATFORM]: what they have
       - 3 g: [rules 1]                                        # COMPONENT VERSION [=CONTENT] [@none]; with ! damaged
@@ -43,7 +45,7 @@ summary must be is worked out from its changes; a case that states `summary` say
 """
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,7 @@ from reconciler.model.client import Installed, InstallTarget, Layout, Profile
 from reconciler.model.delta import Duplication, Incremental, Patch
 from reconciler.model.duration import parse_duration
 from reconciler.model.plan import Basis, Cohort
+from reconciler.model.policy import DAYS, AutoUpdate, Blackout, Schedule, Window
 from reconciler.model.release import SCAN_METHODS, Offer, Withdrawal
 from reconciler.model.repository import Published
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig, RepositorySpec, SecretRef
@@ -69,7 +72,7 @@ CASES = [(file.stem, case) for file in FILES for case in yaml.safe_load_all(file
 KEYS = {
     *("name", "components", "groups", "held", "offers", "target", "clients", "plan", "summary", "freeze", "gone"),
     *("duplication", "incrementals", "offered", "withdrawn", "ways", "repository", "published", "renew"),
-    *("out", "seen"),
+    *("out", "seen", "policy"),
 }
 SERVER = ("downloads", "merges", "generates", "prunes", "publishes")
 FINDINGS = ("drift", "held", "deferred", "unknown", "unreachable")
@@ -177,6 +180,39 @@ def withdrawals(texts):
     for text in texts:
         found.setdefault(text.partition(" @")[2] or "vendor", []).append(withdrawal(text))
     return found
+
+
+def policies(case, groups, components):
+    """Give the policy of each group and component."""
+    given = case.get("policy", {})
+    entries = given if isinstance(given, list) else [given]
+    found = {}
+    for entry in entries:
+        group, _, name = entry.get("of", "* *").partition(" ")
+        policy = auto_update(entry)
+        found |= {(g, c): policy for g in groups for c in components if group in {g, "*"} and name in {c, "*"}}
+    return found, any(entry.get("forced") for entry in entries), any(entry.get("limited") for entry in entries)
+
+
+def auto_update(entry):
+    def days(part):
+        return frozenset(DAYS.index(day) for day in part.get("days", DAYS))
+
+    schedule = entry.get("schedule")
+    if schedule:
+        interval = parse_duration(schedule["every"]) if "every" in schedule else None
+        spread = parse_duration(schedule["spread"])
+        schedule = Schedule(interval, days(schedule), time.fromisoformat(schedule.get("at", "00:00")), spread)
+    return AutoUpdate(
+        enabled=entry.get("enabled", True),
+        trigger=entry.get("trigger", "download"),
+        schedule=schedule,
+        windows=tuple(
+            Window(time.fromisoformat(part["from"]), time.fromisoformat(part["to"]), days(part))
+            for part in entry.get("windows", ())
+        ),
+        blackouts=tuple(Blackout(part["from"], part["to"], part["reason"]) for part in entry.get("blackouts", ())),
+    )
 
 
 def published(case):
@@ -311,7 +347,17 @@ def test_case(case):
     managed = {name: wanted for name, wanted in components.items() if name in case.get("target", components)}
     policy = case.get("duplication", {})
     duplication = Duplication(**{**policy, "codecs": tuple(policy.get("codecs", Duplication().codecs))})
-    wanted = Wanted(managed, groups, partial="target" in case, duplication=duplication, repository=repository(case))
+    policy, forced, limited = policies(case, groups, components)
+    wanted = Wanted(
+        managed,
+        groups,
+        partial="target" in case,
+        duplication=duplication,
+        repository=repository(case),
+        policies=policy,
+        forced=forced,
+        limited=limited,
+    )
     plan = make_plan(wanted, observed, plan_id="p", now=datetime(2026, 11, 24, tzinfo=UTC))
     assert shown(plan) == case["plan"]
     assert summary(plan) == recounted(plan)

@@ -168,7 +168,37 @@ CASES = {
     ),
     "no fulls at all": ("duplication: {keep_fulls: 0}", "0", ""),
     "a level that no codec has": ("duplication: {codecs: {zstd: {level: 99}}}", "99", ""),
-    "unsupported key": ("auto_update: {enabled: true}", "`auto_update` isn't supported by updoser", "remove it"),
+    "unsupported key": ("auto_update: {stage: early}", "`stage` isn't supported by updoser", "remove it"),
+    "a schedule that isn't there": ("auto_update: {trigger: schedule}", "needs a `schedule`", ""),
+    "an unknown zone": (
+        "auto_update: {schedule: {every: day, timezone: Europe/Berln}}",
+        "there is no time zone `Europe/Berln`",
+        "did you mean `Europe/Berlin`?",
+    ),
+    "an hour that no day has": (
+        "auto_update: {schedule: {every: day, at: '25:00'}}",
+        "`25:00` is no time of the day",
+        "01:30",
+    ),
+    "an hour without quotes": ("auto_update: {schedule: {every: day, at: 12:00}}", "in sixties", 'quote it: "12:00"'),
+    "a week without days": ("auto_update: {schedule: {every: week}}", "needs `days`", "[tue]"),
+    "an interval of days": ("auto_update: {schedule: {every: 48h}}", "isn't between a minute and a day", "`week`"),
+    "a spread that overlaps": ("auto_update: {schedule: {every: 1h, spread: 2h}}", "can't be longer", ""),
+    "a window of no time": (
+        "auto_update: {windows: [{from: '01:00', to: '01:00'}]}",
+        "this window ends when it begins",
+        "",
+    ),
+    "a blackout that ends first": (
+        "auto_update: {blackouts: [{from: '2027-01-04', to: '2026-12-18', reason: x}]}",
+        "ends before it begins",
+        "",
+    ),
+    "a day that isn't one": (
+        "components: {'virus-pattern': {auto_update: {schedule: {every: day, days: [tues]}}}}",
+        "`tues` isn't possible here",
+        "did you mean `tue`?",
+    ),
     "a source without a pinned root": (
         "sources: [{name: v, type: tuf, url: 'https://u.example/repo'}]",
         "`trusted_root` is missing",
@@ -274,10 +304,10 @@ def test_a_mistake_in_a_catalog_of_ones_own_has_its_place_there(tmp_path):
 
 
 EXAMPLES = {
-    "clamav-fleet.yaml": {"hooks", "auto_update", "checks", "settings", "quarantine"},
-    "suricata-canary.yaml": {"hooks", "auto_update", "checks"},
-    "airgap-hq.yaml": {"auto_update"},
-    "airgap-site.yaml": {"auto_update"},
+    "clamav-fleet.yaml": {"hooks", "stage", "rollout", "except", "checks", "settings", "quarantine"},
+    "suricata-canary.yaml": {"hooks", "rollout", "checks"},
+    "airgap-hq.yaml": {"rollout"},
+    "airgap-site.yaml": {"rollout"},
 }
 
 

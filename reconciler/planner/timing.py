@@ -1,0 +1,169 @@
+"""Whether a client may change now, and if not, until when: from the policy, the time and the client's name alone.
+
+The first rule that fits:
+
+1. `enabled: false`: held.
+2. On a day of a blackout: deferred until it is over.
+3. Outside of all windows, where there are some: deferred until the next one opens.
+4. `trigger: manual`: held, unless the update is forced or the plan is for some clients only.
+5. `trigger: schedule`, unless forced: a client is due from its own moment of the current occurrence on, until the
+   occurrence is over, and only with what was known before that moment. So a release that comes later doesn't set all of
+   those off at once whose moment is past, and a client that was offline catches up in the same hours.
+6. Otherwise it is due.
+
+A client's moment is drawn from its name and the day of the occurrence: the same in every run, another one each day. A
+time of day that a clock change leaves out is moved by as much as the clock; one that comes twice counts once.
+
+Example: every day at 01:00 with a spread of 4h in Europe/Berlin. Client pc-1 draws 02:17 today. A plan at 03:00 has it,
+one at 02:00 or 05:30 defers it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from reconciler.model.policy import EVERY_DAY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from reconciler.model.policy import AutoUpdate, Blackout, Schedule, Window
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a policy says at a time. `word` is `due`, `held` or `deferred`; the others have a `reason`.
+
+    `not_after` is the end of the time in which what is due may begin. With `schedule` each client is asked by itself
+    (`due_test`); `reason` then is for those that aren't due.
+    """
+
+    word: str
+    reason: str = ""
+    not_after: datetime | None = None
+    schedule: Schedule | None = None
+
+
+def judge(policy: AutoUpdate, now: datetime, *, forced: bool = False, limited: bool = False) -> Verdict:
+    """Apply the rules to what all clients of a policy have in common; see the module's docstring.
+
+    `forced` passes over triggers, `limited` says that the plan is for some clients only.
+    """
+    if not policy.enabled:
+        return Verdict("held", "auto_update is off")
+    blackout = next((entry for entry in policy.blackouts if _begin(entry) <= now < _over(entry)), None)
+    if blackout is not None:
+        return Verdict("deferred", f"blackout until {blackout.last.isoformat()}: {blackout.reason}")
+    ends = [_begin(entry) for entry in policy.blackouts if _begin(entry) > now]
+    if policy.windows:
+        spans = (span for window in policy.windows for span in _openings(window, now))
+        closes = max((end for start, end in spans if start <= now < end), default=None)
+        if closes is None:
+            return Verdict("deferred", f"window: opens {_next_opening(policy.windows, now)}")
+        ends.append(closes)
+    if policy.trigger == "manual" and not (forced or limited):
+        return Verdict("held", "trigger is manual: --force-update, or --limit for some clients")
+    if policy.trigger == "schedule" and policy.schedule is not None and not forced:
+        return _scheduled(policy.schedule, now, ends)
+    return Verdict("due", not_after=min(ends, default=None))
+
+
+def _scheduled(schedule: Schedule, now: datetime, ends: list[datetime]) -> Verdict:
+    start = _occurrence(schedule, now)
+    if schedule.interval is not None:
+        reason = f"schedule: every {_span(schedule.interval)}, each client at its own minute"
+        return Verdict("due", reason, min(ends, default=None), schedule)
+    over = start + schedule.spread if start is not None else None
+    if over is None or now >= over:
+        opens = _next_occurrence(schedule, now)
+        return Verdict("deferred", f"schedule: {_shown(opens, schedule)}, each client within {_span(schedule.spread)}")
+    assert start is not None
+    reason = f"schedule: since {_shown(start, schedule)}, each client within {_span(schedule.spread)}"
+    return Verdict("due", reason, min([*ends, over]), schedule)
+
+
+def due_test(schedule: Schedule, now: datetime, known_at: datetime) -> Callable[[str], bool]:
+    """Give what says of a client, by its name, whether it is due for a release that was known since `known_at`."""
+    start = _occurrence(schedule, now)
+    assert start is not None
+    minutes = max(int(schedule.spread.total_seconds() // 60), 1)
+    passed = (now - start).total_seconds() / 60
+    known = (known_at - start).total_seconds() / 60
+    day = start.date().isoformat()
+    crc = zlib.crc32
+    if schedule.interval is None:
+        return lambda name: known <= crc(f"{name} {day}".encode()) % minutes <= passed
+    length = schedule.interval.total_seconds() / 60
+    before = f"{start - schedule.interval:%Y-%m-%dT%H:%M}"
+    this = f"{start:%Y-%m-%dT%H:%M}"
+
+    def in_interval(name: str) -> bool:
+        moment: float = crc(f"{name} {this}".encode()) % minutes
+        if moment > passed:  # its moment of the interval before is the last one
+            moment = crc(f"{name} {before}".encode()) % minutes - length
+        return known <= moment
+
+    return in_interval
+
+
+def _occurrence(schedule: Schedule, now: datetime) -> datetime | None:
+    """Give the start of the last occurrence up to now; None where there was none in the last days."""
+    if schedule.interval is not None:
+        midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return midnight + (now - midnight) // schedule.interval * schedule.interval
+    starts = (start for start in _starts(schedule, now, -8) if start <= now)
+    return max(starts, default=None)
+
+
+def _next_occurrence(schedule: Schedule, now: datetime) -> datetime:
+    return min(start for start in _starts(schedule, now, 8) if start > now)
+
+
+def _starts(schedule: Schedule, now: datetime, days: int) -> Iterator[datetime]:
+    """Give the starts of occurrences from today on, as many days ahead, or back when negative."""
+    today = now.astimezone(schedule.zone).date()
+    for offset in range(min(days, -1), max(days, 1) + 1):
+        day = today + offset * _DAY
+        if day.weekday() in schedule.days:
+            yield datetime.combine(day, schedule.at, schedule.zone).astimezone(UTC)
+
+
+def _openings(window: Window, now: datetime, ahead: int = 1) -> Iterator[tuple[datetime, datetime]]:
+    """Give begin and end of a window's openings from yesterday on."""
+    today = now.astimezone(window.zone).date()
+    for offset in range(-1, ahead + 1):
+        day = today + offset * _DAY
+        if day.weekday() in (window.days or EVERY_DAY):
+            last = day if window.end > window.start else day + _DAY
+            yield (
+                datetime.combine(day, window.start, window.zone).astimezone(UTC),
+                datetime.combine(last, window.end, window.zone).astimezone(UTC),
+            )
+
+
+def _next_opening(windows: tuple[Window, ...], now: datetime) -> str:
+    found = [(start, window) for window in windows for start, _end in _openings(window, now, ahead=8) if start > now]
+    start, window = min(found, key=lambda entry: entry[0])
+    return f"{start.astimezone(window.zone):%Y-%m-%d %H:%M} {window.zone}"
+
+
+def _begin(blackout: Blackout) -> datetime:
+    return datetime.combine(blackout.first, datetime.min.time(), blackout.zone).astimezone(UTC)
+
+
+def _over(blackout: Blackout) -> datetime:
+    return datetime.combine(blackout.last + _DAY, datetime.min.time(), blackout.zone).astimezone(UTC)
+
+
+def _shown(moment: datetime, schedule: Schedule) -> str:
+    return f"{moment.astimezone(schedule.zone):%Y-%m-%d %H:%M} {schedule.zone}"
+
+
+def _span(span: timedelta) -> str:
+    minutes = int(span.total_seconds() // 60)
+    return f"{minutes // 60}h" if minutes % 60 == 0 and minutes else f"{minutes}m"

@@ -1,0 +1,143 @@
+"""Auto-update policies: what the spec says at its top, of components and of groups, laid over one another.
+
+A component may override any key, and a group any key after that: where machines are counts more than what they get.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, time
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from reconciler.model.policy import DAYS, EVERY_DAY, AutoUpdate, Blackout, Schedule, Window
+from reconciler.spec.extend import lay_over
+from reconciler.spec.suggest import suggestion
+from reconciler.spec.tree import Map, Seq, child_map, child_seq, duration, texts, value_place, written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import timedelta, tzinfo
+
+    from reconciler.errors import Problem
+
+_WORDS = ("day", "week")
+
+
+def _own(nodes: Map, name: str) -> Map:
+    """Give what somebody wrote under `auto_update` of a component or group."""
+    return written(child_map(child_map(nodes, name), "auto_update"))
+
+
+class PolicyReader:
+    """Reads policies; equal combinations are one object, so that the planner judges them once."""
+
+    def __init__(self, tree: Map, problems: list[Problem]) -> None:
+        """Take the spec; what is wrong is added to `problems`."""
+        self._tree = tree
+        self._problems = problems
+
+    def read(self, components: Iterable[str], groups: Iterable[str]) -> dict[tuple[str, str], AutoUpdate]:
+        """Give the policy in force for each (group, component)."""
+        made: dict[AutoUpdate, AutoUpdate] = {}
+        found = {}
+        nodes, of_groups = child_map(self._tree, "components"), child_map(self._tree, "groups")
+        top = lay_over(written(child_map(self._tree, "auto_update")), _own(nodes, "*"))
+        common = self._policy(top)
+        theirs = {group: _own(of_groups, group) for group in groups}
+        for component in components:
+            own = _own(nodes, component)
+            node = lay_over(top, own) if own else top
+            plain = self._policy(node) if own else common
+            for group, over in theirs.items():
+                policy = self._policy(lay_over(node, over)) if over else plain
+                found[group, component] = made.setdefault(policy, policy)
+        return found
+
+    def _complain(self, node: Any, key: Any, message: str, hint: str = "") -> None:
+        problem = value_place(node, key).problem(message, hint)
+        if problem not in self._problems:
+            self._problems.append(problem)
+
+    def _policy(self, node: Map) -> AutoUpdate:
+        trigger = str(node.get("trigger", "schedule" if "schedule" in node else "download"))
+        schedule = self._schedule(child_map(node, "schedule")) if "schedule" in node else None
+        if trigger == "schedule" and schedule is None:
+            self._complain(node, "trigger", "`trigger: schedule` needs a `schedule`")
+        return AutoUpdate(
+            enabled=node.get("enabled", True) is True,
+            trigger=trigger,
+            schedule=schedule,
+            windows=tuple(self._windows(child_seq(node, "windows"))),
+            blackouts=tuple(self._blackouts(child_seq(node, "blackouts"))),
+        )
+
+    def _schedule(self, node: Map) -> Schedule:
+        every = str(node.get("every", "day"))
+        spread = duration(node.get("spread"))
+        interval: timedelta | None = None if every in _WORDS else duration(every)
+        if interval is not None:
+            if interval.total_seconds() < 60 or interval.days >= 1:
+                self._complain(node, "every", f"`{every}` isn't between a minute and a day", "or `day`, or `week`")
+            for key in ("at", "days"):
+                if key in node:
+                    self._complain(node, key, f"`{key}` is for `every: day` and `every: week`")
+            if spread is not None and spread > interval:
+                self._complain(node, "spread", "a spread can't be longer than what lies between two times")
+            return Schedule(interval=interval, spread=spread if spread is not None else interval)
+        if spread is not None and not 60 <= spread.total_seconds() <= 24 * 3600:
+            self._complain(node, "spread", "a spread is between a minute and a day")
+        days = self._days(node)
+        if every == "week" and not days:
+            self._complain(node, "every", "`every: week` needs `days`", "such as [tue]")
+        default = Schedule()
+        return Schedule(
+            days=days or EVERY_DAY,
+            at=self._time(node, "at"),
+            spread=spread if spread is not None else default.spread,
+            zone=self._zone(node),
+        )
+
+    def _windows(self, nodes: Seq) -> Iterable[Window]:
+        for node in nodes:
+            if isinstance(node, Map):
+                start, end = self._time(node, "from"), self._time(node, "to")
+                if start == end:
+                    self._complain(node, "to", "this window ends when it begins")
+                yield Window(start, end, self._days(node) or EVERY_DAY, self._zone(node))
+
+    def _blackouts(self, nodes: Seq) -> Iterable[Blackout]:
+        for node in nodes:
+            if not isinstance(node, Map):
+                continue
+            first, last = self._day(node, "from"), self._day(node, "to")
+            if last < first:
+                self._complain(node, "to", "this blackout ends before it begins")
+            yield Blackout(first, last, " ".join(str(node.get("reason", "")).split()), self._zone(node))
+
+    def _days(self, node: Map) -> frozenset[int]:
+        return frozenset(DAYS.index(day) for day in texts(node, "days") if day in DAYS)
+
+    def _time(self, node: Map, key: str) -> time:
+        text = node.get(key, "00:00")
+        try:
+            return time.fromisoformat(text) if isinstance(text, str) else time()
+        except ValueError:
+            self._complain(node, key, f"`{text}` is no time of the day", 'such as "01:30"')
+            return time()
+
+    def _day(self, node: Map, key: str) -> date:
+        text = node.get(key)
+        try:
+            return date.fromisoformat(text) if isinstance(text, str) else date.min
+        except ValueError:
+            self._complain(node, key, f"`{text}` is no day of the calendar")
+            return date.min
+
+    def _zone(self, node: Map) -> tzinfo:
+        name = node.get("timezone", "UTC")
+        try:
+            return ZoneInfo(name) if isinstance(name, str) and name != "UTC" else UTC
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            hint = suggestion(str(name), available_timezones())
+            self._complain(node, "timezone", f"there is no time zone `{name}`", hint)
+            return UTC
