@@ -250,3 +250,43 @@ def test_keys_of_the_headquarters_are_rotated_and_sites_follow(hq, tmp_path):
     carry(hq, medium)
     converges(plant, "-f", "site.yaml")
     assert plant.current("plc-1", "suricata-rules") == {"suricata.rules": b"alert two\n" * 3000}
+
+
+def test_by_hand_only_what_is_named_is_published(hq):
+    edit(hq, "hq.yaml", "publish: after_rollout", "publish: manual")
+    rules(hq, "20261119.1", b"alert one\n" * 3000)
+    done = converges(hq, "-f", "hq.yaml")
+    assert "20261119.1" not in done.out.partition("Publish for other sites")[2]
+    unknown = hq.run("publish", "add", "suricata-rules", "20200101.1", "-f", "hq.yaml")
+    assert unknown.code == 64
+    assert "the store doesn't hold suricata-rules 20200101.1" in unknown.err
+    assert "it holds: 20261119.1" in unknown.err
+    added = hq.run("publish", "add", "suricata-rules", "-f", "hq.yaml")
+    assert added.code == 0, added.err
+    assert "suricata-rules  20261119.1" in added.out
+    assert hq.run("publish", "status", "-f", "hq.yaml", "--format", "json").json["releases"] != []
+    rules(hq, "20261119.2", b"alert two\n" * 3000)
+    converges(hq, "-f", "hq.yaml")
+    withdrawn = hq.run("publish", "add", "suricata-rules", "20261119.2", "-f", "hq.yaml")
+    assert withdrawn.code == 64
+    assert "is withdrawn: INC-4699" in withdrawn.err
+
+
+def test_commands_of_publishing_say_what_is_missing(hq, tmp_path):
+    plain = site(tmp_path / "plain", spec("site").replace("file:///media/in", (tmp_path / "media").as_uri()))
+    for command in ("init", "rotate", "status"):
+        done = plain.run("publish", command)
+        assert done.code == 64
+        assert "has no `repository`" in done.err
+    again = hq.run("publish", "init", "-f", "hq.yaml")
+    assert again.code == 1
+    assert "has a root already" in again.err
+    (hq.folder / "secrets/online.key").write_text("no key")
+    broken = hq.run("publish", "status", "-f", "hq.yaml")
+    assert broken.code == 1
+    assert "is no private key in PEM" in broken.err
+    rules(hq, "20261119.1", b"alert one\n" * 3000)
+    failed = hq.run("apply", "--auto-approve", "-f", "hq.yaml")
+    assert failed.code == 1
+    assert "1 change on the server failed: repository" in failed.err
+    assert hq.current("lab-1", "suricata-rules") == {"suricata.rules": b"alert one\n" * 3000}

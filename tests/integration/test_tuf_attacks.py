@@ -18,6 +18,7 @@ from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import read_sources
 from reconciler.plugins.source import tuf
 from tests.fakes import fake_context, make_component
+from tests.fleet import Fleet
 from tests.tufrepo import Vendor
 
 RULES = make_component("rules", scheme="integer")
@@ -307,6 +308,66 @@ def test_a_damaged_memory_of_ours_is_made_again(vendor, look, tmp_path):
         if not path.is_symlink():
             path.write_text("damaged")
     assert look().error == ""
+
+
+def rolled_back(vendor, folder):
+    put_back(folder / "old", vendor.folder)
+
+
+def frozen(vendor, _folder):
+    vendor.lifetime["timestamp"] = timedelta(seconds=-60)
+    vendor.sign_timestamp()
+
+
+def signed_by_others(vendor, _folder):
+    vendor.keys["timestamp"] = [CryptoSigner.generate_ed25519()]
+    vendor.add("rules", "9", {"all.rules": b"evil"})
+    vendor.sign()
+
+
+def mixed(vendor, _folder):
+    vendor.add("rules", "9", {"all.rules": b"evil"})
+    vendor.sign()
+    number = vendor.version["targets"]
+    shutil.copy(vendor.metadata / f"{number - 1}.targets.json", vendor.metadata / f"{number}.targets.json")
+
+
+def leading_elsewhere(vendor, _folder):
+    vendor.add("rules", "9", {"all.rules": b"evil"})
+    document = vendor.document("rules")
+    document["releases"][-1]["files"][0]["name"] = "../../evil"
+    vendor.set_index("rules", document)
+    vendor.sign()
+
+
+def swapped(vendor, _folder):
+    release = vendor.add("rules", "9", {"all.rules": b"evil"})
+    vendor.sign()
+    (vendor.folder / content_path(release.files[0].sha256)).write_bytes(b"EVIL")
+
+
+@pytest.mark.parametrize("attack", [rolled_back, frozen, signed_by_others, mixed, leading_elsewhere, swapped])
+def test_whatever_is_tried_store_and_clients_keep_what_they_have(tmp_path, attack):
+    vendor = Vendor(tmp_path / "repo", NOW)
+    vendor.add("rules", "1", {"all.rules": b"one" * 100})
+    vendor.sign()
+    keep(vendor.folder, tmp_path / "old")
+    vendor.add("rules", "2", {"all.rules": b"two" * 100})
+    vendor.sign()
+    site = tmp_path / "site"
+    site.mkdir()
+    shutil.copy(vendor.metadata / "1.root.json", site / "root.json")
+    source = {"name": "vendor", "type": "tuf", "url": vendor.folder.as_uri(), "trusted_root": "root.json"}
+    fleet = Fleet(site, clients=2, sources=[source], components={"rules": {"version": "latest"}})
+    assert fleet.apply().code == 0
+    before = fleet.listing(), sorted((site / "store/content").rglob("*")), sorted((site / "store/releases").rglob("*"))
+    attack(vendor, tmp_path)
+    done = fleet.apply()
+    assert done.code == (1 if attack is swapped else 0), done.out
+    assert "Problems" in done.out or "has the SHA-256" in done.out
+    after = fleet.listing(), sorted((site / "store/content").rglob("*")), sorted((site / "store/releases").rglob("*"))
+    assert after == before
+    assert fleet.current("c1", "rules") == {"all.rules": b"two" * 100}
 
 
 def test_a_proxy_to_a_folder_is_refused(vendor, tmp_path):

@@ -4,13 +4,14 @@ import os
 import shutil
 import stat
 from datetime import UTC, datetime, timedelta
+from threading import Event, Thread
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from reconciler.errors import RepositoryError
+from reconciler.errors import RepositoryError, SourceError
 from reconciler.execute.publish import _bytes
 from reconciler.model.index import content_path, index_document
 from reconciler.model.release import Withdrawal
@@ -102,6 +103,29 @@ def test_what_is_written_is_published_and_read_by_others(site):
     assert found.renew == ""
     assert site.reads() == ["1"]
     assert [role.version for role in site.repository.roles()][:3] == [1, 1, 1]
+
+
+def test_whoever_reads_while_it_is_written_sees_one_state_or_the_next(site):
+    """Each state has one release of a length of its own; a reader finds one that is whole, whenever it comes."""
+    site.write(site.release("1", b"1"))
+    stop, trouble, seen = Event(), [], set()
+
+    def read():
+        while not stop.is_set():
+            try:
+                seen.update(site.reads())
+            except (SourceError, AssertionError, OSError) as error:
+                trouble.append(error)
+                return
+
+    reader = Thread(target=read)
+    reader.start()
+    for number in range(2, 40):
+        site.write(site.release(str(number), b"x" * number))
+    stop.set()
+    reader.join()
+    assert trouble == []
+    assert len(seen) > 3
 
 
 def test_a_web_server_can_read_all_of_it(site):
