@@ -64,6 +64,8 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except click.Abort as abort:  # click's word for Ctrl-C, and for an EOFError from anywhere
         if isinstance(abort.__cause__, EOFError):
+            if debugging():
+                raise
             return _fault(terminal, abort.__cause__)
         return InterruptedRunError.exit_code
     except click.ClickException as error:
@@ -76,14 +78,14 @@ def run(arguments: Sequence[str]) -> int:
         terminal.close()
         return 1
     except Exception as error:
+        if debugging():
+            raise
         return _fault(terminal, error)
     return int(code or 0)
 
 
 def _fault(terminal: Terminal, error: Exception) -> int:
-    """Tell an error that nobody expected; with debugging, raise it."""
-    if debugging():
-        raise error
+    """Tell an error that nobody expected."""
     terminal.note(
         f"Error: this is a fault of updoser: {type(error).__name__}: {error}\n"
         "  please report it, with what UPDOSER_DEBUG=1 shows"

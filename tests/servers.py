@@ -106,6 +106,16 @@ def requests(folder: Path) -> list[str]:
     return log.read_text().splitlines() if log.exists() else []
 
 
+def logged(folder: Path, words: str) -> bool:
+    """Say whether a line with these words is written down; squid does so only when a tunnel is closed."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if any(words in line for line in requests(folder)):
+            return True
+        time.sleep(0.05)
+    return False
+
+
 @contextmanager
 def squid(
     folder: Path, *, user: str = "", password: str = "", tls: tuple[Path, Path] | None = None, host: str = "127.0.0.1"

@@ -12,7 +12,7 @@ from reconciler.model.spec import SecretRef
 from reconciler.plugins.transport import ssh
 from tests.fakes import fake_context
 from tests.fleet import Fleet
-from tests.servers import Socks4, free_port, microsocks, requests, squid
+from tests.servers import Socks4, free_port, logged, microsocks, squid
 from tests.sshd import OTHER_KEY, make_key
 
 pytestmark = pytest.mark.needs("sshd", "squid", "microsocks")
@@ -51,7 +51,7 @@ def test_through_an_http_proxy_with_a_password(look, tmp_path, stack):
         TransportError, match=r"the proxy bridge gives no way to .*it wants other credentials \(HTTP 407"
     ):
         look(proxy=wrong)
-    assert any("CONNECT 127.0.2.1" in line for line in requests(tmp_path / "squid"))
+    assert logged(tmp_path / "squid", "CONNECT 127.0.2.1")
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
