@@ -6,7 +6,7 @@ The connection to the last of them is shared by all clients that are reached ove
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,47 @@ if TYPE_CHECKING:
 
 STILL_BROKEN = 3.0
 """Seconds in which a way that couldn't be opened isn't tried again: many clients wait for the same one."""
+
+
+def close_quietly(transport: paramiko.Transport) -> None:
+    """Close a connection; one over a jump host that is gone already can't be told, and needn't."""
+    with suppress(paramiko.SSHException, EOFError, OSError):
+        transport.close()
+
+
+class Tube:
+    """A channel as the socket of another connection, on which nothing is sent once it is closed.
+
+    paramiko closes in one thread while another may still send an answer; OpenSSH takes data on a closed channel for an
+    attack and ends the whole connection, with all other clients that are reached over it.
+    """
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+        self._lock = Lock()
+        self._closed = False
+
+    def send(self, data: bytes) -> int:
+        """Send some of the data, as a socket does; time-outs are short, so the lock isn't held for long."""
+        with self._lock:
+            if self._closed:
+                raise EOFError
+            return self._channel.send(data)
+
+    def recv(self, size: int) -> bytes:
+        """Receive some data."""
+        return self._channel.recv(size)
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Set how long sending and receiving may wait."""
+        self._channel.settimeout(seconds)
+
+    def close(self) -> None:
+        """Close it, once."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._channel.close()
 
 
 class Hop:
@@ -112,14 +153,14 @@ class Way:
                 transport = self._log_in(hop, socket)
             except TransportError as error:
                 raise type(error)(f"jump host {hop.name}: {error.message}", hint=error.hint) from error
-            self._stack.callback(transport.close)
+            self._stack.callback(close_quietly, transport)
             before = transport, hop
         assert before is not None
         return before[0]
 
-    def _channel(self, transport: paramiko.Transport, hop: Hop, host: str, port: int) -> paramiko.Channel:
+    def _channel(self, transport: paramiko.Transport, hop: Hop, host: str, port: int) -> Tube:
         try:
-            return transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=self._timeout)
+            return Tube(transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=self._timeout))
         except (paramiko.SSHException, EOFError, OSError) as error:
             words = getattr(error, "text", "") or str(error) or "it hung up"
             raise TransportError(f"jump host {hop.name} has no way to {host_name(host, port)}: {words}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import paramiko
@@ -42,7 +43,8 @@ class SshPipe:
             raise TransportError(f"the connection broke: {str(error) or 'the client hung up'}") from error
         finally:
             if channel is not None:
-                channel.close()
+                with suppress(paramiko.SSHException, EOFError, OSError):  # the connection may be gone already
+                    channel.close()
 
 
 class _Talk:

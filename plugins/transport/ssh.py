@@ -24,7 +24,7 @@ from reconciler.model.known_hosts import host_name
 from reconciler.model.network import ANY_FAMILY
 
 from ._ssh_hosts import KnownHostsFile
-from ._ssh_jump import Hop, Way
+from ._ssh_jump import Hop, Way, close_quietly
 from ._ssh_login import Credentials
 from ._ssh_options import OPTIONS
 from ._ssh_pipe import WINDOW, SshPipe
@@ -78,7 +78,7 @@ class Ssh:
             else:
                 connection = stack.enter_context(self._way.to(host, port))
             transport = self._open(host_name(host, port), connection)
-            stack.callback(transport.close)
+            stack.callback(close_quietly, transport)
             self._credentials.log_in(transport, user)
             pipe = SshPipe(
                 transport,
@@ -114,7 +114,7 @@ class Ssh:
         try:
             hop.credentials.log_in(transport, hop.user)
         except BaseException:
-            transport.close()
+            close_quietly(transport)
             raise
         return transport
 
@@ -130,10 +130,10 @@ class Ssh:
             transport.start_client(timeout=self._connect_timeout)
             self._known_hosts.check(name, transport.get_remote_server_key())
         except (paramiko.SSHException, EOFError, OSError) as error:
-            transport.close()
+            close_quietly(transport)
             raise TransportError(f"{name} speaks no SSH that we share: {str(error) or 'it hung up'}") from error
         except BaseException:
-            transport.close()
+            close_quietly(transport)
             raise
         transport.set_keepalive(int(parse_duration(self._options.get("keep_alive", "15s")).total_seconds()))
         return transport
