@@ -121,6 +121,20 @@ class Vendor:
         keys = {signer.public_key.keyid: signer.public_key for signer in self.delegated.values()}
         targets.delegations = Delegations(keys, roles)
 
+    def rename_role(self, component: str, name: str) -> None:
+        """Delegate a component to a role of another name, which isn't there."""
+        self.version["targets"] += 1
+        number = self.version["targets"]
+        signer = self.delegated[component]
+        targets = Targets(number, expires=self._until("targets"))
+        role = DelegatedRole(name, [signer.public_key.keyid], 1, False, paths=[index_path(component)])
+        targets.delegations = Delegations({signer.public_key.keyid: signer.public_key}, {name: role})
+        self._sign(targets, f"{number}.targets.json", "targets")
+        meta = {"targets.json": MetaFile(number), f"{name}.json": MetaFile(number)}
+        snapshot = Snapshot(self._next("snapshot"), expires=self._until("snapshot"), meta=meta)
+        self._sign(snapshot, f"{snapshot.version}.snapshot.json", "snapshot")
+        self.sign_timestamp()
+
     def sign_snapshot(self) -> None:
         number = self.version["targets"]
         names = ["targets", *(self.indexes if self.delegate else ())]

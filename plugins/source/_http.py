@@ -13,13 +13,14 @@ from __future__ import annotations
 import io
 import os
 import random
+import socket
 import stat
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock, Timer
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -44,6 +45,8 @@ PAUSE, LONGEST_PAUSE = 0.5, 8.0
 WAITS = timedelta(seconds=10)
 """A source that asks for a longer pause is left alone until then."""
 REDIRECTS = 5
+HEAD_LIMIT = 120.0
+"""Seconds in which the head of an answer must be complete."""
 AT_ONCE = 32
 CHUNK = 2**20
 _RETRIED = frozenset({408, 425, 500, 502, 503, 504})
@@ -107,7 +110,10 @@ class FolderFiles:
         """Open a file; see `Files`."""
         if not self._folder.is_dir():
             raise SourceError(f"the folder {self._folder} isn't there")
-        place = self._folder / unquote(path)
+        relative = Path(unquote(path))
+        if relative.is_absolute() or ".." in relative.parts:  # a role's name can be anything
+            raise HttpStatusError(404, f"{path!r} leads out of {self._folder}")
+        place = self._folder / relative
         try:
             number = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             stream = io.FileIO(number, "rb")
@@ -443,12 +449,28 @@ def _pools(connect: Callable[[str, int, float], Any]) -> dict[str, Any]:
         host: str
         port: int
         timeout: Any
+        sock: Any
 
         def _new_conn(self) -> Any:
             try:
                 return connect(self.host, self.port, self.timeout or 10.0)
             except (NetworkError, SecretError) as error:
                 raise NewConnectionError(self, error.message) from error  # type: ignore[arg-type]
+
+        def getresponse(self) -> Any:
+            """Hang up on a head that trickles: each byte of it comes in time, and its end never does."""
+            late = Event()
+            watchdog = Timer(HEAD_LIMIT, _hang_up, (self.sock, late))
+            watchdog.daemon = True
+            watchdog.start()
+            try:
+                response = super().getresponse()  # type: ignore[misc] # it stands before a connection
+            finally:
+                watchdog.cancel()
+            if late.is_set():
+                response.close()
+                raise TimeoutError(f"the head of the answer wasn't complete after {HEAD_LIMIT:.0f} s")
+            return response
 
     class Plain(Dialled, HTTPConnection):
         pass
@@ -463,6 +485,12 @@ def _pools(connect: Callable[[str, int, float], Any]) -> dict[str, Any]:
         ConnectionCls = Secure
 
     return {"http": PlainPool, "https": SecurePool}
+
+
+def _hang_up(connection: socket.socket, late: Event) -> None:
+    late.set()
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 _MEANINGS = {401: ", it wants other credentials", 403: ", not allowed", 404: ", not there", 410: ", gone"}

@@ -4,8 +4,10 @@ import hashlib
 import re
 import shutil
 import socket
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -154,6 +156,26 @@ def test_bytes_that_trickle_are_given_up(vendor, tmp_path, stack, monkeypatch):
     assert (
         "a source that is kept slow is refused" in Look(tmp_path, vendor, f"http://127.0.0.1:{wire.port}").report.error
     )
+
+
+def test_a_head_that_trickles_is_given_up(vendor, tmp_path, monkeypatch):
+    monkeypatch.setattr(_http, "HEAD_LIMIT", 0.5)
+    done = Event()
+
+    def trickle(listener):
+        while not done.is_set():
+            client, _address = listener.accept()
+            with client, suppress(OSError):
+                client.sendall(b"HTTP/1.1 200 OK\r\n")
+                while not done.wait(0.05):
+                    client.sendall(b"X")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        Thread(target=trickle, args=(listener,), daemon=True).start()
+        error = Look(tmp_path, vendor, f"http://127.0.0.1:{listener.getsockname()[1]}").report.error
+        done.set()
+    assert "the head of the answer wasn't complete" in error
+    assert "(5 tries)" in error
 
 
 def test_a_server_that_says_nothing_is_given_up(vendor, tmp_path):

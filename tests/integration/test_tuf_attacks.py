@@ -293,6 +293,20 @@ def test_content_that_was_swapped_is_not_noticed_by_the_source_but_by_the_store(
         Store(tmp_path / "store").put(release.files[0], stream)
 
 
+def test_a_delegated_role_whose_name_leads_out_of_the_folder_is_not_followed(tmp_path, look):
+    vendor = Vendor(tmp_path / "repo", NOW, delegate=True)
+    vendor.add("rules", "1", {"a": b"x"})
+    vendor.sign()
+    shutil.copy(vendor.metadata / "1.root.json", tmp_path / "root.json")
+    name = "../../secret"
+    (tmp_path / "secret.json").write_text("not for you")
+    vendor.rename_role("rules", name)
+    report = look({"rules": RULES})
+    assert report.releases == ()
+    assert "leads out of" in report.problems[0]
+    assert "not for you" not in str(report)
+
+
 def test_a_pipe_in_place_of_a_file_does_not_hang(vendor, look):
     import os
 
