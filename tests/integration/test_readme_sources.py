@@ -4,7 +4,7 @@ import re
 import shlex
 import shutil
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ pytestmark = pytest.mark.needs("nginx", "squid", "openssl")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = Path(__file__).parents[1] / "unit/data/examples"
 WORD = "hunter2-secret"
+TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
 DAILY = b"a signature of something\n" * 4000
 
 
@@ -35,6 +36,13 @@ def site(folder, text, name="updoser.yaml"):
     fleet = Fleet.__new__(Fleet)
     object.__setattr__(fleet, "folder", folder)
     return fleet
+
+
+def site_spec(folder):
+    """Give the site of README with a medium of our own, and a strike that isn't over."""
+    text = spec("site").replace("file:///media/in", (folder / "media").as_uri())
+    assert text.count('"2026-12-15"') == 1
+    return text.replace("2026-12-15", TOMORROW)
 
 
 def converges(fleet, *arguments, **environment):
@@ -134,9 +142,7 @@ WITHDRAW = '  withdraw: [{component: suricata-rules, version: "20261119.2", reas
 
 def test_the_air_gapped_chain(hq, tmp_path):
     medium = tmp_path / "media/site-a"
-    plant = site(
-        tmp_path / "plant", spec("site").replace("file:///media/in", (tmp_path / "media").as_uri()), "site.yaml"
-    )
+    plant = site(tmp_path / "plant", site_spec(tmp_path), "site.yaml")
     shutil.copy(hq.folder / "publish/metadata/1.root.json", plant.folder / "trust/hq-root.json")
     edit(hq, "hq.yaml", WITHDRAW, "")
 
@@ -176,7 +182,7 @@ def test_the_air_gapped_chain(hq, tmp_path):
     carry(hq, medium)
     time.sleep(1.5)
     late = converges(plant, "-f", "site.yaml")
-    assert "accepted until 2026-12-15: courier strike; only what was verified before counts" in late.out
+    assert f"accepted until {TOMORROW}: courier strike; only what was verified before counts" in late.out
     assert plant.current("plc-1", "suricata-rules") == {"suricata.rules": b"alert one\n" * 3000}
     (plant.folder / "clients/plc-1/suricata-rules/current/suricata.rules").chmod(0o644)
     (plant.folder / "clients/plc-1/suricata-rules/current/suricata.rules").write_bytes(b"broken")
@@ -220,9 +226,7 @@ def test_what_failed_on_a_client_here_is_not_published(hq):
 
 def test_keys_of_the_headquarters_are_rotated_and_sites_follow(hq, tmp_path):
     medium = tmp_path / "media/site-a"
-    plant = site(
-        tmp_path / "plant", spec("site").replace("file:///media/in", (tmp_path / "media").as_uri()), "site.yaml"
-    )
+    plant = site(tmp_path / "plant", site_spec(tmp_path), "site.yaml")
     shutil.copy(hq.folder / "publish/metadata/1.root.json", plant.folder / "trust/hq-root.json")
     rules(hq, "20261119.1", b"alert one\n" * 3000)
     converges(hq, "-f", "hq.yaml")
@@ -273,7 +277,7 @@ def test_by_hand_only_what_is_named_is_published(hq):
 
 
 def test_commands_of_publishing_say_what_is_missing(hq, tmp_path):
-    plain = site(tmp_path / "plain", spec("site").replace("file:///media/in", (tmp_path / "media").as_uri()))
+    plain = site(tmp_path / "plain", site_spec(tmp_path))
     for command in ("init", "rotate", "status"):
         done = plain.run("publish", command)
         assert done.code == 64
