@@ -131,6 +131,11 @@ class Desired:
             return own or common
         return common if common.version > own.version else own
 
+    @property
+    def anything_waits(self) -> bool:
+        """True when some release isn't old enough yet."""
+        return bool(self._waiting)
+
     def waiting(self, component: str, platform: str) -> Waiting | None:
         """Give the release that clients of a platform would run of a component if it were old enough."""
         found = [self._waiting.get((component, name)) for name in (platform, ANY_PLATFORM)]

@@ -68,7 +68,7 @@ def find_waiting(
     profile: Profile, components: Iterable[ComponentSpec], desired: Desired
 ) -> Iterator[tuple[Target, str]]:
     """Give the releases that a client lacks and would get if they were old enough, each with the reason."""
-    for spec in components:
+    for spec in components if desired.anything_waits else ():
         waiting = desired.waiting(spec.component.id, profile.platform)
         installed = profile.by_component.get(spec.component.id)
         if waiting is None:

@@ -37,7 +37,17 @@ class Tally:
     def __init__(self, wanted: Wanted, desired: Desired, dispatcher: Dispatcher, freeze: str, times: Times) -> None:
         self._wanted = wanted
         self._times = times
-        self._verdicts: dict[AutoUpdate, Verdict] = {}
+        judged: dict[AutoUpdate, Verdict] = {}
+        self._verdicts = {
+            group: {spec.component.id: self._judge(group, spec.component.id, judged) for spec in wanted.of_group(group)}
+            for group in wanted.groups
+        }
+        # In most fleets no policy keeps anything back: then nothing is asked of single differences or clients.
+        self._free = {
+            group: all(verdict.word == "due" and verdict.schedule is None for verdict in verdicts.values())
+            for group, verdicts in self._verdicts.items()
+        }
+        self._moments: dict[tuple[str, int], _Moment | None] = {}
         self.members: dict[str, tuple[str, ...]] = {}
         self._clients: dict[str, int] = defaultdict(int)
         self._without: set[tuple[str, str]] = set()
@@ -56,7 +66,7 @@ class Tally:
 
     def add(self, cohort: Cohort) -> None:
         """Count a cohort in; one whose clients are due at moments of their own, in the parts that are due alike."""
-        tests = self._tests(cohort)
+        tests = {} if self._free[cohort.group] else self._tests(cohort)
         if not tests:
             self._add(cohort, {})
             return
@@ -78,26 +88,28 @@ class Tally:
             return {}
         found = {}
         for number in self._compare(cohort)[0]:
-            moment = self._moment(cohort.group, self._differences[number][0])
+            moment = self._moment(cohort.group, number)
             if moment is not None and moment not in found:
                 found[moment] = due_test(moment[0], self._times.now, moment[1])
         return found
 
-    def _moment(self, group: str, difference: Difference) -> _Moment | None:
+    def _moment(self, group: str, number: int) -> _Moment | None:
         """Give the schedule of a difference and since when its release is known; None where no schedule decides."""
-        release = difference.target.release
-        schedule = self._verdict(group, release.component).schedule
-        if schedule is None:
-            return None
-        return schedule, self._times.first_seen.get((release.component, release.version), _LONG_AGO)
+        key = group, number
+        if key not in self._moments:
+            release = self._differences[number][0].target.release
+            schedule = self._verdicts[group][release.component].schedule
+            known = self._times.first_seen.get((release.component, release.version), _LONG_AGO)
+            self._moments[key] = (schedule, known) if schedule is not None else None
+        return self._moments[key]
 
-    def _verdict(self, group: str, component: str) -> Verdict:
+    def _judge(self, group: str, component: str, judged: dict[AutoUpdate, Verdict]) -> Verdict:
+        """Judge each distinct policy once."""
         policy = self._wanted.policy(group, component)
-        if policy not in self._verdicts:
-            self._verdicts[policy] = judge(
-                policy, self._times.now, forced=self._wanted.forced, limited=self._wanted.limited
-            )
-        return self._verdicts[policy]
+        if policy not in judged:
+            now, wanted = self._times.now, self._wanted
+            judged[policy] = judge(policy, now, forced=wanted.forced, limited=wanted.limited)
+        return judged[policy]
 
     def _add(self, cohort: Cohort, due: Mapping[_Moment, bool]) -> None:
         cohort_id = f"c{len(self.members) + 1}"
@@ -113,12 +125,12 @@ class Tally:
                 self._find("deferred", cohort, cohort_id, why, target.release.component, target.release.version)
             for entry in drift:
                 self._find("drift", cohort, cohort_id, entry.what, entry.component, entry.version)
-            counts, clients = self._deploys[cohort.group], len(cohort.members)
+            counts, clients, free = self._deploys[cohort.group], len(cohort.members), self._free[cohort.group]
             for number in numbers if cohort.hold or self._freeze else ():
                 self._hold(number, cohort, cohort_id)
             for number in () if cohort.hold else numbers:
                 if not self._freeze or self._differences[number][0].reason == "missing":
-                    if self._waits(number, cohort, cohort_id, due):
+                    if not free and self._waits(number, cohort, cohort_id, due):
                         continue
                     count = counts[number]
                     count.cohorts.append(cohort_id)
@@ -165,9 +177,9 @@ class Tally:
         """Say whether the policy keeps a difference back now, and note why."""
         difference = self._differences[number][0]
         release = difference.target.release
-        verdict = self._verdict(cohort.group, release.component)
+        verdict = self._verdicts[cohort.group][release.component]
         word = verdict.word
-        moment = self._moment(cohort.group, difference)
+        moment = self._moment(cohort.group, number)
         if word == "due" and moment is not None and not due[moment]:
             word = "deferred"
         if word != "due":
@@ -205,7 +217,7 @@ class Tally:
         return tuple(
             replace(
                 _deploy(group, *self._differences[number], count),
-                not_after=self._verdict(group, what[0]).not_after,
+                not_after=self._verdicts[group][what[0]].not_after,
             )
             for what, group, number, count in found
         )

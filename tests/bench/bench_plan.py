@@ -1,6 +1,7 @@
 """Plans for a fleet from the state: `updoser plan --no-refresh`, beside the floor of reading the rows.
 
-20 components, 100 groups; 200 distinct profiles, and 20,000. Each case runs RUNS times in a process of its own; what is
+20 components, 100 groups; 200 distinct profiles, and 20,000; and 200 with a schedule that gives each client a minute of
+its own in this hour, so that about half of them are due. Each case runs RUNS times in a process of its own; what is
 printed are medians. The floor is Python's sqlite3 reading name, group and profile of every client and counting them by
 the last two: what any planner must do at least.
 """
@@ -13,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 
@@ -104,10 +105,14 @@ def main():
     largest = parser.parse_args().largest
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
-        for profiles in (200, 20_000):
+        for profiles, schedule in ((200, ""), (200, ", scheduled"), (20_000, "")):
             walls = {}
             for clients in (largest // 10, largest):
-                folder = make_fleet(Path(temporary) / f"{clients}-{profiles}", clients, profiles)
+                folder = make_fleet(Path(temporary) / f"{clients}-{profiles}{schedule[2:]}", clients, profiles)
+                if schedule:
+                    at = (datetime.now(UTC) - timedelta(minutes=30)).strftime("%H:%M")
+                    with (folder / "updoser.yaml").open("a", encoding="utf-8") as file:
+                        file.write(f'auto_update: {{schedule: {{every: day, at: "{at}", spread: 1h}}}}\n')
                 command = [
                     sys.executable,
                     "-m",
@@ -124,7 +129,7 @@ def main():
                 rows.append(
                     (
                         f"{clients:,}".replace(",", " "),
-                        f"{profiles:,}".replace(",", " "),
+                        f"{profiles:,}".replace(",", " ") + schedule,
                         f"{cost.wall:.2f} s",
                         f"{cost.memory:.0f} MiB",
                         growth,
