@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from reconciler.assembly import Desk
-    from reconciler.commands import PlanOptions
     from reconciler.observe.observed import Sight
     from reconciler.planner.thresholds import Condition
+    from reconciler.planning import PlanOptions
 
 CommandT = TypeVar("CommandT", bound="Callable[..., Any]")
 
@@ -72,6 +72,13 @@ plan_options = together(
     click.option("--target", "targets", multiple=True, metavar="COMPONENT", help="Only this component; repeatable."),
     click.option("--adopt", is_flag=True, help="Take over clients of a controller whose state was lost."),
     click.option("--force-update", "forced", is_flag=True, help="Now, whatever triggers updates; windows still hold."),
+    click.option(
+        "--expedite",
+        "expedited",
+        multiple=True,
+        metavar="COMPONENT",
+        help="It waits for no soak and no window; checks and waves stay. Repeatable.",
+    ),
     DIFF,
     SIGN,
     click.option(
@@ -114,7 +121,7 @@ def sight_of(options: dict[str, Any], **more: bool) -> Sight:
 
 def planning_of(options: dict[str, Any], sight: Sight) -> PlanOptions:
     """Take the options of commands that plan."""
-    from reconciler.commands import PlanOptions
+    from reconciler.planning import PlanOptions
 
     return PlanOptions(
         sight=sight,
@@ -124,6 +131,7 @@ def planning_of(options: dict[str, Any], sight: Sight) -> PlanOptions:
         sign=options["sign"],
         detailed=options["detailed"],
         forced=options["forced"],
+        expedited=options["expedited"],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
 import os
 import tempfile
@@ -57,6 +58,14 @@ def utc_now() -> datetime:
 def new_id(now: datetime) -> str:
     """Make an id for a plan or a run: sorts by time, `20261124T120000-1f2e3d4c`."""
     return f"{now:%Y%m%dT%H%M%S}-{os.urandom(4).hex()}"
+
+
+def user_name() -> str:
+    """Give who runs this, for the history: the user that sudo was called by, or the one of the process."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 def read_spec(desk: Desk) -> Loaded:

@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from reconciler.rollouts import Which
+
 EXIT_CODES = """\b
 Exit codes:
     0  done, or nothing to do
     1  error
     2  due changes or drift present (only with --detailed-exitcode)
-    3  some clients failed
+    3  some clients failed, or a gate halted a rollout
     4  more clients unreachable than tolerated, none failed
     5  refused: stale plan, lock held, other controller, inventory shrank
    64  bad usage
@@ -156,6 +158,9 @@ def plan(context: click.Context, /, no_exec: bool, **options: Any) -> int:
 @click.option("--auto-approve", "approved", is_flag=True, help="Don't ask.")
 @click.option("--confirm-adopted", is_flag=True, help="Let upgrades go to clients that were taken over.")
 @click.option(
+    "--wait", is_flag=True, help="Stay until all rollouts are done or halted, and take each step when it is due."
+)
+@click.option(
     "--max-unreachable", type=Share(), default=0.0, show_default="0%", help="Share of clients that may not answer."
 )
 @click.pass_context
@@ -177,6 +182,7 @@ def apply(context: click.Context, /, plan_file: Path | None, check: bool, **opti
         approved=options["approved"],
         confirm_adopted=options["confirm_adopted"],
         max_unreachable=options["max_unreachable"],
+        wait=options["wait"],
     )
     return commands.apply(desk, order)
 
@@ -266,6 +272,105 @@ def release_add(
     from reconciler import commands
 
     return commands.release_add(context.obj, component, version, files, commands.ReleaseOptions(**options))
+
+
+@cli.group()
+def rollout() -> None:
+    """Steer the way of releases through the fleet."""
+
+
+_WHICH = together(
+    click.argument("component"),
+    click.option("--version", default="", help="Of this version, where several are on their way."),
+    click.option("--group", default="", help="Of this group, where each has its own."),
+    click.option("--as", "who", default="", metavar="NAME", help="Who does it, for the history. Left out: the user."),
+)
+
+
+def _which(options: dict[str, Any]) -> Which:
+    from reconciler.rollouts import Which
+
+    return Which(*(options.pop(name, "") for name in ("component", "version", "group", "who", "reason")))
+
+
+@rollout.command("list")
+@spec_options
+@click.option("--all", "every", is_flag=True, help="Also those that are over.")
+@click.pass_context
+def rollout_list(context: click.Context, /, every: bool, **options: Any) -> int:
+    """List rollouts, and where they are."""
+    from reconciler import rollouts
+
+    return rollouts.show(desk_of(context, options), every=every)
+
+
+@rollout.command("approve")
+@_WHICH
+@together(FILE, VARIABLES)
+@click.pass_context
+def rollout_approve(context: click.Context, /, **options: Any) -> int:
+    """Let the next wave of a rollout open."""
+    from reconciler import rollouts
+
+    which = _which(options)
+    return rollouts.approve(desk_of(context, options), which)
+
+
+@rollout.command("pause")
+@_WHICH
+@click.option("--reason", default="", help="Why; it stands in every plan.")
+@together(FILE, VARIABLES)
+@click.pass_context
+def rollout_pause(context: click.Context, /, **options: Any) -> int:
+    """Keep a rollout where it is."""
+    from reconciler import rollouts
+
+    which = _which(options)
+    return rollouts.pause(desk_of(context, options), which)
+
+
+@rollout.command("resume")
+@_WHICH
+@click.option("--reason", default="", help="Why.")
+@together(FILE, VARIABLES)
+@click.pass_context
+def rollout_resume(context: click.Context, /, **options: Any) -> int:
+    """Let a rollout go on that was paused, halted or aborted."""
+    from reconciler import rollouts
+
+    which = _which(options)
+    return rollouts.resume(desk_of(context, options), which)
+
+
+@rollout.command("abort")
+@_WHICH
+@click.option("--reason", default="", help="Why; it stands in every plan.")
+@click.option("--undo", is_flag=True, help="Clients that have the version go back to the one before.")
+@together(FILE, VARIABLES)
+@click.pass_context
+def rollout_abort(context: click.Context, /, undo: bool, **options: Any) -> int:
+    """End a rollout: its version goes to nobody any more."""
+    from reconciler import rollouts
+
+    which = _which(options)
+    return rollouts.abort(desk_of(context, options), which, undo=undo)
+
+
+@cli.command()
+@click.argument("component")
+@click.option("--to", default="", metavar="VERSION", help="Pin this version. Left out: block the one that is in force.")
+@click.option("--reason", default="", help="Why, for the block.")
+@click.option("--limit", default="", metavar="PATTERN", help="Show the plan for these clients only.")
+@click.option("--auto-approve", "approved", is_flag=True, help="Don't ask.")
+@spec_options
+@click.pass_context
+def rollback(context: click.Context, /, **options: Any) -> int:
+    """Take a component back: propose the edit of the file, write it, and plan it."""
+    from reconciler import rollouts
+
+    names = ("component", "to", "reason", "limit", "approved")
+    order = rollouts.RollbackOptions(**{name: options.pop(name) for name in names})
+    return rollouts.rollback(desk_of(context, options), order)
 
 
 @cli.group()

@@ -8,11 +8,11 @@ Each function gives the exit code that its command ends with; errors own theirs.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.assembly import at_work, list_program, new_id, read_spec
+from reconciler.assembly import at_work, list_program, read_spec, user_name
 from reconciler.client.session import client_script as script_of_clients
 from reconciler.errors import InterruptedRunError, OutcomeError, UsageError
 from reconciler.execute.accept import accept_plan
@@ -23,9 +23,11 @@ from reconciler.execute.releases import add_release
 from reconciler.model.delta import NOT_SMALLER
 from reconciler.observe.doctor import examine
 from reconciler.observe.observed import Sight, known_reports, observe, refresh_lists
-from reconciler.planner.planner import Wanted, make_plan
+from reconciler.observe.settings import view_settings
+from reconciler.planner.planner import Wanted
 from reconciler.planner.status import Allowance, make_status, source_statuses
 from reconciler.planner.thresholds import breaches
+from reconciler.planning import Following, PlanOptions, new_plan, plan_of
 from reconciler.plugin_loader import KINDS, available
 from reconciler.present.document import (
     checks_document,
@@ -38,6 +40,7 @@ from reconciler.present.document import (
 )
 from reconciler.present.reading import read_plan
 from reconciler.present.render import render, render_plan, render_status
+from reconciler.present.settings_text import files_text
 from reconciler.present.terminal import is_interactive
 from reconciler.present.text import checks_text, history_text, plugins_text, report_text, run_text, valid_text
 from reconciler.spec.changes import spec_changes
@@ -59,30 +62,19 @@ CHANGES_DUE = 2
 
 
 @dataclass(frozen=True, slots=True)
-class PlanOptions:
-    """How to plan and how to show it.
-
-    `targets` are component ids; `sign` is the file of a key for plan files; `forced` passes over what triggers updates.
-    """
-
-    sight: Sight
-    targets: tuple[str, ...] = ()
-    names: bool = False
-    out: Path | None = None
-    sign: Path | None = None
-    detailed: bool = False
-    forced: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class ApplyOptions:
-    """How to carry out: `file` is a plan file; `max_unreachable` the share of clients that may not answer."""
+    """How to carry out.
+
+    `file` is a plan file; `max_unreachable` the share of clients that may not answer. With `wait` the run stays until
+    its rollouts are done or halted.
+    """
 
     planning: PlanOptions
     file: Path | None = None
     approved: bool = False
     confirm_adopted: bool = False
     max_unreachable: float = 0.0
+    wait: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +90,7 @@ class StatusOptions:
 def plan(desk: Desk, options: PlanOptions) -> int:
     """Show what an apply would do, and write it down for that apply when asked."""
     with at_work(desk) as work:
-        made = _make_plan(work, options)
+        made = new_plan(work, options)
         document = plan_document(made)
         if options.out is not None:
             sha256 = write_plan_file(options.out, document, read_key(options.sign) if options.sign else None)
@@ -106,6 +98,8 @@ def plan(desk: Desk, options: PlanOptions) -> int:
         desk.terminal.result(render_plan(document, desk.form, names=options.names))
         if options.names and desk.form == "text":
             desk.terminal.result(_spec_changes(work))
+        if options.names and desk.form != "json":
+            desk.terminal.result(_file_changes(made, work, options, desk.form))
         _check_absent(work, options.sight)
     return CHANGES_DUE if options.detailed and (made.drift or not made.empty) else 0
 
@@ -113,19 +107,24 @@ def plan(desk: Desk, options: PlanOptions) -> int:
 def apply(desk: Desk, options: ApplyOptions) -> int:
     """Carry a plan out: one from a file, or a new one once it is approved."""
     with at_work(desk) as work, work.state.lock("apply"):
-        made = _accepted_plan(work, options.file, options.planning) if options.file else _new_plan(work, options)
+        made = _accepted_plan(work, options.file, options.planning) if options.file else _fresh_plan(work, options)
         if made is None:
             desk.terminal.note("This plan was carried out already; there is nothing left to do.")
             return 0
         show = desk.terminal.result if desk.form == "text" else desk.terminal.note
         show(render_plan(plan_document(made), "text", names=options.planning.names))
+        if options.planning.names:
+            show(_file_changes(made, work, options.planning, "text"))
         if work.means.stop.is_set():
             raise InterruptedRunError("interrupted; nothing was changed")
         if not made.empty and not options.file and not _approve(desk, options):
             raise OutcomeError("apply cancelled; nothing was changed")
-        report = run_plan(made, work, forks=options.planning.sight.forks)
+        following = Following(made, work, options.planning, wait=options.wait)
+        forks = options.planning.sight.forks
+        report = run_plan(made, work, forks=forks, following=following, remarks=_remarks(options.planning))
         if desk.form != "text" or not made.empty or report.failed or report.unreachable:
-            desk.terminal.result(render(report_document(report), desk.form, report_text))
+            blank = "\n" if desk.form == "text" else ""
+            desk.terminal.result(blank + render(report_document(report), desk.form, report_text))
         error = verdict_error(report, max_unreachable=options.max_unreachable)
         if error is not None:
             raise error
@@ -142,42 +141,28 @@ def _check_absent(work: Workspace, sight: Sight) -> None:
 
 
 def _accepted_plan(work: Workspace, file: Path, options: PlanOptions) -> Plan | None:
-    made = accept_plan(file, work, options.sign)
-    if made is not None and options.sight.refresh:
+    """Give the plan of a file, or the step of its rollouts that is due now; None when it was carried out."""
+    accepted = accept_plan(file, work, options.sign)
+    if accepted is None:
+        return None
+    made, begun = accepted
+    if begun and made.rollouts:
+        return replace(Following(made, work, options).step(), plan_id=made.plan_id)
+    if options.sight.refresh:
         refresh_lists(work, options.sight)
     return made
 
 
-def _new_plan(work: Workspace, options: ApplyOptions) -> Plan:
+def _remarks(options: PlanOptions) -> list[str]:
+    return [f"{name} is expedited by {user_name()}: it waits for no soak and no window" for name in options.expedited]
+
+
+def _fresh_plan(work: Workspace, options: ApplyOptions) -> Plan:
     if options.confirm_adopted:
         work.state.confirm_adopted()
-    made = _make_plan(work, options.planning)
+    made = new_plan(work, options.planning)
     work.state.record_plan(made.plan_id, "", made.basis.serial, made.created)
     return made
-
-
-def _make_plan(work: Workspace, options: PlanOptions) -> Plan:
-    unknown = [target for target in options.targets if target not in work.spec.components]
-    if unknown:
-        known = ", ".join(work.spec.components) or "none"
-        raise UsageError(f"--target {unknown[0]}: no managed component has this id", hint=f"managed are: {known}")
-    components = {
-        name: wanted for name, wanted in work.spec.components.items() if not options.targets or name in options.targets
-    }
-    partial = bool(options.targets or options.sight.limit)
-    wanted = Wanted(
-        components,
-        work.spec.groups,
-        partial,
-        work.spec.duplication,
-        work.spec.repository,
-        work.spec.policies,
-        forced=options.forced,
-        limited=bool(options.sight.limit),
-    )
-    observed = observe(work, options.sight)
-    now = work.means.clock()
-    return make_plan(wanted, observed, plan_id=new_id(now), now=now)
 
 
 def _approve(desk: Desk, options: ApplyOptions) -> bool:
@@ -198,10 +183,19 @@ def _spec_changes(work: Workspace) -> str:
     return "\n".join([*head, *(f"  {change}" for change in changes)]) + "\n" if changes else ""
 
 
+def _file_changes(made: Plan, work: Workspace, options: PlanOptions, form: str) -> str:
+    """Show what will change in files of settings."""
+    sight = options.sight
+    if not made.settings:
+        return ""
+    views, more = view_settings(made, work, contact=sight.refresh and sight.contact, forks=sight.forks)
+    return render((views, more), form, files_text)
+
+
 def status(desk: Desk, options: StatusOptions) -> int:
     """Show how far the fleet is; a condition that is met makes the command fail."""
     with at_work(desk) as work:
-        observed = observe(work, options.sight)
+        observed = observe(work, replace(options.sight, settings=False))
         wanted = Wanted(work.spec.components, work.spec.groups)
         now = work.means.clock()
         made = make_status(
@@ -211,6 +205,10 @@ def status(desk: Desk, options: StatusOptions) -> int:
             as_of=work.state.last_observed(),
             sources=source_statuses(work.spec.sources, work.state.source_reports(), now),
             traffic=work.state.traffic(),
+        )
+        plan = plan_of(work, PlanOptions(options.sight), observed)
+        made = replace(
+            made, rollouts=tuple(step for step in plan.rollouts if step.before), quarantined=work.state.quarantined(now)
         )
     desk.terminal.result(render_status(status_document(made), desk.form))
     met = breaches(options.fail_on, made.components)

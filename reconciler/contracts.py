@@ -7,13 +7,13 @@ defaults filled in, relative paths untouched (they start from `context.base`) an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, runtime_checkable
 
 from reconciler.errors import NetworkError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
     from logging import Logger
@@ -43,14 +43,17 @@ class Completed:
 class Pipe(Protocol):
     """A way to run one command on a client with a byte stream as its standard input."""
 
-    def run(self, command: str, stdin: Iterable[bytes], *, timeout: float) -> Completed:
+    def run(self, command: str, stdin: Iterable[bytes], *, timeout: float, patience: float = 0.0) -> Completed:
         """Run `command` with the client's login shell, feed it `stdin`, and read its output while writing.
+
+        `patience` are seconds for checks and hooks, on top of `timeout` and of the pipe's own limit for a command; it
+        is left out where there are none. A limit on silence stays: a client says every ten seconds that it waits.
 
         A command that ends before it has read everything isn't an error of the pipe. Output beyond 1 MiB (stderr:
         64 KiB) is read and dropped.
 
         Raises:
-            TransportError: the connection broke or `timeout` seconds passed.
+            TransportError: the connection broke, or `timeout` and `patience` passed.
         """
 
 
@@ -179,6 +182,44 @@ class Inventory(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a check on the server is about. Empty texts are what it isn't about.
+
+    `folder` holds the release's files under their names, for a staged check. `vars` are those of the client.
+    """
+
+    component: str
+    version: str
+    folder: str = ""
+    client: str = ""
+    address: str = ""
+    vars: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found: good or not, and a line about it."""
+
+    good: bool
+    message: str = ""
+
+
+@runtime_checkable
+class Check(Protocol):
+    """Says whether a version is good: before or after clients switch to it, or between two waves of a rollout."""
+
+    def on_client(self) -> tuple[str, int]:
+        """Give what a client runs for it: a text for sh, and the exit status that means good.
+
+        Raises:
+            PluginError: this check is for the server only.
+        """
+
+    def on_server(self, subject: Subject, *, timeout: float, stop: Event) -> Finding:
+        """Find out here, within `timeout` seconds. A check that can't be carried out isn't good."""
+
+
 class Session(Protocol):
     """One connection to one client."""
 
@@ -199,6 +240,17 @@ class Session(Protocol):
         Raises:
             OtherControllerError: the client answers to another lineage or a higher epoch; it touched nothing.
             ClientError, ProtocolError, TransportError: as for `facts`; the client finished or undid the step it was in.
+        """
+
+    def read(self, install_root: str, paths: Sequence[str]) -> dict[str, bytes | None]:
+        """Read at most 50 files with the rights of this session: the first 64 KiB of each, by their absolute paths.
+
+        None where there is no plain file. Links are followed only where `install` made them: another one could lead to
+        what not everybody may see.
+
+        Raises:
+            ClientError: a path isn't absolute and plain, or there are too many; or as for `facts`.
+            ProtocolError, TransportError: as for `facts`.
         """
 
 

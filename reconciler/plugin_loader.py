@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from reconciler.contracts import Context, PluginModule
 
-KINDS = ("source", "transport", "inventory", "codec", "executor")
+KINDS = ("source", "transport", "inventory", "codec", "executor", "check")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 

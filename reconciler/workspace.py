@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from socket import socket
 
-    from reconciler.contracts import Codec, Executor, Inventory, Session, Source, Transport
+    from reconciler.contracts import Check, Codec, Executor, Inventory, Session, Source, Transport
     from reconciler.model.delta import CodecTraits
     from reconciler.model.events import Emit
     from reconciler.model.network import Proxy
@@ -84,6 +85,10 @@ class Plugins:
         names = dict.fromkeys((*self._spec.duplication.codecs, PACKER))
         return {name: self.codec(name).traits for name in names}
 
+    def check(self, config: PluginConfig) -> Check:
+        """Give a check; equal ones are the same."""
+        return cast("Check", self._make(config, json.dumps([config.name, config.options], sort_keys=True, default=str)))
+
     @property
     def executor(self) -> Executor:
         """What spreads work over clients."""
@@ -99,7 +104,8 @@ class Plugins:
             return self._made[key]
 
     def _context(self, config: PluginConfig, owner: str) -> Context:
-        work = (self._means.work or self._spec.server.store / "work") / config.kind / (owner or config.name)
+        place = config.name if config.kind == "check" else owner or config.name
+        work = (self._means.work or self._spec.server.store / "work") / config.kind / place
         try:
             work.mkdir(parents=True, exist_ok=True)
         except OSError as error:

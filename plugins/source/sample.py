@@ -8,6 +8,9 @@ every machine, and nothing is kept:
 * The files look like the real ones: a pattern is lines of text of which 2 % change with each release and some are
   added; the others are binary, in blocks of which one in eight changes. A second file never changes.
 * Versions are of the component's scheme; pattern numbers rise by 2, as the real ones do, and roll over.
+* Where `clamav` says so, there is a small database for ClamAV beside it, which finds the EICAR test file. Where `bad`
+  says so, the files of one release end in their middle, as after a broken upload: all digests are right, and the
+  release is of no use.
 """
 
 from __future__ import annotations
@@ -39,6 +42,9 @@ BLOCK = 4096
 BINARY_FACTOR = 4
 NOTICE = "NOTICE.txt"
 _NOTICE = b"An example made by updoser. It detects nothing.\n"
+CLAMAV = "eicar.hdb"
+_EICAR = "44d88612fea8a8f36de82e1278abb02f:68"
+"""MD5 and size of the EICAR test file, the form of ClamAV's .hdb files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,26 @@ OPTIONS: Mapping[str, Any] = {
             "maximum": 20_000,
             "default": 200,
             "description": "About the size of a pattern in KiB; the other kinds are four times as large.",
+        },
+        "clamav": {
+            "type": "array",
+            "items": {"type": "string", "description": "A component.", "examples": ["virus-pattern"]},
+            "default": [],
+            "description": "Components whose releases have a database for ClamAV, too, that finds the EICAR test file.",
+            "examples": [["virus-pattern"]],
+        },
+        "bad": {
+            "type": "object",
+            "default": {},
+            "description": "Components of which one release is bad: that of a day, whose files end in the middle.",
+            "additionalProperties": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 100_000,
+                "description": "The day of the bad release.",
+                "examples": [3],
+            },
+            "examples": [{"virus-pattern": 3}],
         },
     },
     "additionalProperties": False,
@@ -136,6 +162,8 @@ class Sample:
         self._history: int = options.get("history", 3)
         self._seed: str = options.get("seed", "updoser")
         self._size: int = options.get("size", 200) * 1024
+        self._clamav: frozenset[str] = frozenset(options.get("clamav", ()))
+        self._bad: Mapping[str, int] = options.get("bad", {})
 
     def releases(self, components: Mapping[str, Component]) -> SourceReport:
         """List the releases of the day and of the days before it.
@@ -206,7 +234,12 @@ class Sample:
             content = _text(key, number, self._size)
         else:
             content = _binary(key, number, self._size * BINARY_FACTOR)
-        return {f"{line.component}.{line.kind.suffix}": content, NOTICE: _NOTICE}
+        files = {f"{line.component}.{line.kind.suffix}": content}
+        if line.component in self._clamav:
+            files[CLAMAV] = f"{_EICAR}:Eicar-Example-{number}\n".encode()
+        if line.component in self._bad and number == line.number(self._bad[line.component]):
+            files = {name: whole[: len(whole) // 2] for name, whole in files.items()}
+        return {**files, NOTICE: _NOTICE}
 
 
 def _text(key: str, number: int, size: int) -> bytes:

@@ -32,13 +32,13 @@ class SshPipe:
         self._idle = idle
         self._total = total
 
-    def run(self, command: str, stdin: Iterable[bytes], *, timeout: float) -> Completed:
+    def run(self, command: str, stdin: Iterable[bytes], *, timeout: float, patience: float = 0.0) -> Completed:
         """Run `command` with the login shell; see `contracts.Pipe`."""
         channel = None
         try:
             channel = self._transport.open_session(window_size=WINDOW, timeout=self._idle)
             channel.exec_command(command)
-            return _Talk(channel, iter(stdin), self._idle, min(timeout, self._total)).run()
+            return _Talk(channel, iter(stdin), self._idle, min(timeout, self._total) + patience).run()
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise TransportError(f"the connection broke: {str(error) or 'the client hung up'}") from error
         finally:

@@ -62,7 +62,7 @@ _ENVIRONMENT = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR")
 class LocalPipe:
     """Runs a command in a process group of its own, and reads while it writes."""
 
-    def run(self, command: str, stdin: Iterable[bytes], *, timeout: float) -> Completed:
+    def run(self, command: str, stdin: Iterable[bytes], *, timeout: float, patience: float = 0.0) -> Completed:
         """Run `command` with /bin/sh; see `contracts.Pipe`."""
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         try:
@@ -80,7 +80,7 @@ class LocalPipe:
         try:
             with process:
                 try:
-                    return _talk(process, iter(stdin), time.monotonic() + timeout)
+                    return _talk(process, iter(stdin), time.monotonic() + timeout + patience)
                 except BaseException:
                     os.killpg(process.pid, signal.SIGKILL)
                     raise

@@ -1,15 +1,17 @@
 """What the client script answers, read as bytes from a stranger: nothing is believed that doesn't fit.
 
-    updoser 1 facts | outcomes | error
+    updoser 1 facts | outcomes | content | error
     … lines …
     end
 
-A login shell may print before the first line; what follows `end` is ignored. Texts lose their control characters.
+A login shell may print before the first line, and a client whose checks take long prints `updoser waits` there; what
+follows `end` is ignored. Texts lose their control characters.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import ClientError, OtherControllerError, ProtocolError
@@ -22,18 +24,20 @@ if TYPE_CHECKING:
     from reconciler.contracts import Completed
     from reconciler.model.client import Step
 
-_FIRST = re.compile(rb"^updoser (\d{1,3}) (facts|outcomes|error)$", re.MULTILINE)
+_FIRST = re.compile(rb"^updoser (\d{1,3}) (facts|outcomes|content|error)$", re.MULTILINE)
 _TOKEN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _NUMBER = re.compile(r"\d{1,18}")
 _UPTIME = re.compile(r"\d{1,12}(\.\d{1,6})?")
 _FACTS = {
     *("platform", "free", "memory", "began", "tool", "selinux", "apparmor", "user", "controller", "installed"),
-    "unmanaged",
+    *("unmanaged", "kept"),
 }
 NO_SCRIPT = 96
 """The exit status where the copy of the script that was to be run isn't there, or is another one."""
 _MAX_TEXT = 1000
 _MAX_LISTED = 100
+MAX_CONTENT = 64 * 1024
+"""Bytes of a file that a client shows."""
 _KIB = 1024
 _TICKS = 100.0
 """Clock ticks in a second as /proc shows times, on every Linux that runs on hardware of today."""
@@ -79,6 +83,7 @@ class _FactsReader:
         self._user = 0
         self._controller = ("", 0)
         self._installed: list[Installed] = []
+        self._kept: dict[str, set[tuple[str, str]]] = {}
         self._tools: set[str] = set()
         self._unmanaged: set[str] = set()
 
@@ -139,6 +144,16 @@ class _FactsReader:
         self._installed.append(entry)
         return not known
 
+    def _take_kept(self, rest: str) -> bool:
+        """Read another version of a component that was named before."""
+        component, _, version_and_digest = rest.partition(" ")
+        version, _, digest = version_and_digest.partition(" ")
+        if not VERSION_NAME.fullmatch(version) or not SHA256.fullmatch(digest):
+            return False
+        kept = self._kept.setdefault(component, set())
+        kept.add((version, digest))
+        return len(kept) <= _MAX_LISTED and any(component == entry.component for entry in self._installed)
+
     def _take_unmanaged(self, rest: str) -> bool:
         self._unmanaged.add(_clean(rest))
         return len(self._unmanaged) <= _MAX_LISTED
@@ -147,9 +162,12 @@ class _FactsReader:
         if not self._platform:
             raise ProtocolError("the client names no platform")
         lineage, epoch = self._controller
+        installed = [
+            replace(entry, kept=tuple(sorted(self._kept.get(entry.component, ())))) for entry in self._installed
+        ]
         profile = Profile(
             platform=self._platform,
-            installed=tuple(sorted(self._installed)),
+            installed=tuple(sorted(installed)),
             tools=tuple(sorted(self._tools)),
             lineage=lineage,
             epoch=epoch,
@@ -172,6 +190,38 @@ def read_outcomes(done: Completed, steps: Sequence[Step]) -> tuple[Outcome, ...]
     if [outcome.component for outcome in found] != [step.component for step in steps]:
         raise ProtocolError("the client answers for other components than it was asked")
     return tuple(found)
+
+
+def read_content(done: Completed, paths: Sequence[str]) -> dict[str, bytes | None]:
+    """Read the answer to a request for files: the content of the first of them, as many as went into one answer.
+
+    Raises:
+        ClientError: the client says that it can't.
+        ProtocolError: the answer is malformed or cut short.
+    """
+    found: list[bytearray | None] = []
+    for line in _lines(done, "content"):
+        if line.startswith(" "):
+            content = found[-1] if found else None
+            if content is None or len(content) >= MAX_CONTENT:
+                raise ProtocolError("the client's answer has bytes that nobody asked for")
+            content += _hexadecimal(line)
+        elif line == f"file {len(found) + 1}":
+            found.append(bytearray())
+        elif line == f"none {len(found) + 1}":
+            found.append(None)
+        else:
+            raise ProtocolError(f"the client's answer has a malformed line: {_clean(line)!r}")
+    if len(found) > len(paths) or not found:
+        raise ProtocolError("the client's answer is not about the files that were asked for")
+    return {path: None if content is None else bytes(content) for path, content in zip(paths, found, strict=False)}
+
+
+def _hexadecimal(line: str) -> bytes:
+    try:
+        return bytes.fromhex(line)
+    except ValueError:
+        raise ProtocolError(f"the client's answer has a malformed line: {_clean(line)!r}") from None
 
 
 def _lines(done: Completed, kind: str) -> Iterator[str]:

@@ -2,25 +2,43 @@
 
 The grammar stands at the head of the script. Everything in a header is checked here too, before it is sent: what a
 client would refuse should never leave the server.
+
+    root, keep, controller   as ever; `purpose stage` or `purpose check` where nothing is to be switched
+    var NAME VALUE           a variable of the client, for commands
+    step …                   then its files, targets, and commands; `private` where only the owner may read:
+    check PHASE EXPECT TIMEOUT RETRIES INTERVAL NAME
+    hook KIND TIMEOUT ON_FAILURE
+    sh LINE                  a line of the text of the check or hook before it
 """
 
 from __future__ import annotations
 
+import math
+import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.errors import ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from reconciler.model.client import DeployRequest, InstallTarget, Step
+    from reconciler.model.client import ClientCheck, DeployRequest, Hook, InstallTarget, Step
     from reconciler.model.release import ReleaseFile
 
 PROTOCOL = 1
 CLOSING = b"go\n"
 CHUNK = 256 * 1024
+MAX_PATHS = 50
+MAX_COMMAND = 64 * 1024
+"""Bytes of a command's text: it becomes one argument, and Linux takes 128 KiB in one."""
+MAX_NAME = 200
+MAX_VALUE = 32 * 1024
+_GRACE = 5.0
+"""Seconds that a client may need to end a command whose time is up, and to look at what it said."""
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_NO_NAME = re.compile(r"[^A-Z0-9_]")
 
 
 def facts_request(install_root: str, *, verify: bool) -> bytes:
@@ -31,6 +49,51 @@ def facts_request(install_root: str, *, verify: bool) -> bytes:
     return _framed("facts", lines)
 
 
+def read_request(install_root: str, paths: Sequence[str]) -> bytes:
+    """Give the request that reads files.
+
+    Raises:
+        ClientError: a path isn't absolute, or there are too many.
+    """
+    if len(paths) > MAX_PATHS:
+        raise ClientError(f"no more than {MAX_PATHS} files are read at once")
+    for path in paths:
+        if not path.startswith("/") or _CONTROL.search(path) or {"", ".", ".."} & set(path[1:].split("/")):
+            raise ClientError(f"no path that can be read on a client: {path!r}")
+    return _framed("read", [f"root {install_root}", *(f"path {path}" for path in paths)])
+
+
+def variables(values: Mapping[str, str]) -> dict[str, str]:
+    """Give the `vars` of a client as commands get them, without the `UPDOSER_VAR_` before each name.
+
+    What a line of a header can't hold is left out: values with control characters, or of more than 32 KiB.
+    """
+    found: dict[str, str] = {}
+    for name, value in sorted(values.items()):
+        short = _NO_NAME.sub("_", name.upper())
+        if short and len(short) <= 128 and len(value.encode()) <= MAX_VALUE and not _CONTROL.search(value):
+            found.setdefault(short, value)
+    return found
+
+
+def payload(request: DeployRequest) -> Iterator[ReleaseFile]:
+    """Give what is sent with a request, in the order in which it is sent."""
+    if request.purpose != "check":
+        for step in request.steps:
+            yield from step.payload
+
+
+def patience(request: DeployRequest) -> float:
+    """Give the seconds that the commands of a request may take, all in all."""
+    total = 0.0
+    for step in request.steps:
+        for check in step.checks:
+            total += (check.timeout + _GRACE) * (check.retries + 1) + check.interval * check.retries
+        for hook, runs in ((step.hooks.before, 1), (step.hooks.after, 2), (step.hooks.always, 1)):
+            total += (hook.timeout + _GRACE) * runs if hook is not None else 0.0
+    return total
+
+
 def deploy_request(
     request: DeployRequest, content: Callable[[str], AbstractContextManager[BinaryIO]]
 ) -> Iterator[bytes]:
@@ -38,20 +101,24 @@ def deploy_request(
 
     Raises:
         StoreError: content can't be read.
-        ClientError: content is shorter than its release says; the client then refuses the rest.
+        ClientError: content is shorter than its release says; the client then refuses the rest. Or a command can't
+            be sent as it is.
     """
     lines = [
         f"root {request.install_root}",
         f"keep {request.keep}",
         f"controller {request.lineage} {request.epoch}",
     ]
+    if request.purpose != "switch":
+        lines.append(f"purpose {request.purpose}")
+    if any(step.checks or any(_hooks(step)) for step in request.steps):
+        lines += [f"var {name} {value}" for name, value in variables(request.vars).items()]
     for step in request.steps:
-        lines += _step_lines(step)
+        lines += _step_lines(step, request.purpose)
     yield _framed("deploy", lines)
-    for step in request.steps:
-        for part in step.payload:
-            with content(part.sha256) as stream:
-                yield from _exactly(stream, part.size, part.name)
+    for part in payload(request):
+        with content(part.sha256) as stream:
+            yield from _exactly(stream, part.size, part.name)
     yield CLOSING
 
 
@@ -74,13 +141,23 @@ def _framed(operation: str, lines: Iterable[str]) -> bytes:
     return f"updoser {PROTOCOL} {operation} {len(header)}\n".encode() + header
 
 
-def _step_lines(step: Step) -> Iterator[str]:
+def _step_lines(step: Step, purpose: str) -> Iterator[str]:
     yield (
         f"step {step.component} {step.from_version or '-'} {step.from_digest or '-'} "
         f"{step.to_version} {step.to_digest} {step.layout.fingerprint}"
     )
+    if step.private:
+        yield "private"
+    yield from _command_lines(step, purpose)
+    if purpose == "check":
+        return
     for file in step.files:
         yield from _file_lines(step, file)
+    if purpose == "switch":
+        yield from _layout_lines(step)
+
+
+def _layout_lines(step: Step) -> Iterator[str]:
     names = [file.name for file in step.files]
     for target in step.layout.targets:
         yield from _target_lines(target, names, step.layout.selinux)
@@ -91,10 +168,54 @@ def _step_lines(step: Step) -> Iterator[str]:
             yield f"watch {folder}"
 
 
+def _command_lines(step: Step, purpose: str) -> Iterator[str]:
+    """Give the checks that a purpose has use for, and the hooks where something is to be switched."""
+    for check in step.checks:
+        if purpose == "switch" or (check.phase == "staged") == (purpose == "stage"):
+            yield from _check_lines(check)
+    if purpose != "switch":
+        return
+    for kind, hook in zip(("before", "after", "always"), _hooks(step), strict=True):
+        if hook is not None:
+            yield f"hook {kind} {_seconds(hook.timeout, least=1)} {hook.on_failure}"
+            yield from _text_lines(hook.run, f"the hook `{kind}`")
+
+
+def _hooks(step: Step) -> tuple[Hook | None, Hook | None, Hook | None]:
+    return step.hooks.before, step.hooks.after, step.hooks.always
+
+
+def _check_lines(check: ClientCheck) -> Iterator[str]:
+    if not check.name or len(check.name.encode()) > MAX_NAME or _CONTROL.search(check.name):
+        raise ClientError(f"no name for a check: {check.name!r}")
+    yield (
+        f"check {check.phase} {check.expect} {_seconds(check.timeout, least=1)} {check.retries} "
+        f"{_seconds(check.interval, least=0)} {check.name}"
+    )
+    yield from _text_lines(check.run, f"the check {check.name!r}")
+
+
+def _text_lines(text: str, what: str) -> Iterator[str]:
+    lines = text.split("\n")
+    if not text.strip() or len(text.encode()) > MAX_COMMAND:
+        raise ClientError(f"{what} has no command, or one of more than {MAX_COMMAND // 1024} KiB")
+    if any(map(_CONTROL.search, lines)):
+        raise ClientError(f"the command of {what} holds a control character")
+    for line in lines:
+        yield f"sh {line}"
+
+
+def _seconds(value: float, *, least: int) -> int:
+    """Give whole seconds: a client's `sleep` may know no others."""
+    return min(max(math.ceil(value), least), 10**8)
+
+
 def _file_lines(step: Step, file: ReleaseFile) -> Iterator[str]:
     """Give the line of a file, and ahead of it what it is made of."""
     how, base, patched = "sent", step.kept.get(file.name, ""), step.patched.get(file.name)
-    if base:
+    if step.held:
+        how, base = "held", ""
+    elif base:
         how, base = "kept", base if base != file.name else ""
     elif patched is not None:
         how, base = "patched", patched.base

@@ -16,12 +16,12 @@ from importlib.resources import files
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
 
-from reconciler.client.protocol import NO_SCRIPT, lacks_script, read_facts, read_outcomes
-from reconciler.client.requests import deploy_request, facts_request, joined
+from reconciler.client.protocol import NO_SCRIPT, lacks_script, read_content, read_facts, read_outcomes
+from reconciler.client.requests import deploy_request, facts_request, joined, patience, payload, read_request
 from reconciler.model.client import DeployReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from reconciler.contracts import Become, Completed, Pipe
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 FACTS_TIMEOUT = 120.0
 DEPLOY_TIMEOUT = 3600.0
-"""Seconds for one exec as a whole; the pipe has shorter ones for silence."""
+"""Seconds for one exec as a whole, without the checks and hooks in it; the pipe has shorter ones for silence. A client
+that runs a check says every ten seconds that it is there, so that silence still means that something is wrong."""
 
 
 @cache
@@ -90,25 +91,45 @@ class ShellSession:
         """Carry out a request in one exec; see `contracts.Session`."""
         done = self._deploy(request, content)
         outcomes = read_outcomes(done, request.steps)
-        self._kept = self._kept or any(outcome.status == "changed" for outcome in outcomes)
-        sent = sum(file.size for step in request.steps for file in step.payload)
-        return DeployReport(outcomes, sent)
+        self._kept = self._kept or any(outcome.status in {"changed", "staged"} for outcome in outcomes)
+        return DeployReport(outcomes, sum(part.size for part in payload(request)))
+
+    def read(self, install_root: str, paths: Sequence[str]) -> dict[str, bytes | None]:
+        """Read small files, in as many round trips as their sizes ask for; see `contracts.Session`."""
+        found: dict[str, bytes | None] = {}
+        asked = tuple(dict.fromkeys(paths))
+        while len(found) < len(asked):
+            rest = asked[len(found) :]
+            found |= read_content(self._read(install_root, read_request(install_root, rest)), rest)
+        return found
+
+    def _read(self, install_root: str, request: bytes) -> Completed:
+        if self._fixed:
+            return self._run(self._fixed, [request], self._facts_timeout)
+        done = self._run(self._short(install_root), [request], self._facts_timeout)
+        self._kept = not lacks_script(done)
+        if self._kept:
+            return done
+        script = client_script()
+        return self._run(self._long(script), [script, request], self._facts_timeout)
 
     def _deploy(self, request: DeployRequest, content: Callable[[str], AbstractContextManager[BinaryIO]]) -> Completed:
-        pieces = deploy_request(request, content)
+        pieces, more = deploy_request(request, content), patience(request)
         if self._fixed:
-            return self._run(self._fixed, pieces, self._deploy_timeout)
+            return self._run(self._fixed, pieces, self._deploy_timeout, more)
         if self._kept:
-            done = self._run(self._short(request.install_root), pieces, self._deploy_timeout)
+            done = self._run(self._short(request.install_root), pieces, self._deploy_timeout, more)
             if not lacks_script(done):
                 return done
             self._kept = False
             pieces = deploy_request(request, content)
         script = client_script()
-        return self._run(self._long(script), chain([script], pieces), self._deploy_timeout)
+        return self._run(self._long(script), chain([script], pieces), self._deploy_timeout, more)
 
-    def _run(self, command: str, stdin: Iterable[bytes], timeout: float) -> Completed:
-        return self._pipe.run(command, joined(stdin), timeout=timeout)
+    def _run(self, command: str, stdin: Iterable[bytes], timeout: float, more: float = 0.0) -> Completed:
+        if not more:
+            return self._pipe.run(command, joined(stdin), timeout=timeout)
+        return self._pipe.run(command, joined(stdin), timeout=timeout, patience=more)
 
     def _long(self, script: bytes) -> str:
         """Give the command that reads a script of that length and runs it: when it is whole, as its last line says."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _AGAIN = "make a new plan"
 
 
-def accept_plan(path: Path, work: Workspace, key_file: Path | None) -> Plan | None:
-    """Read the plan that is to be carried out; None when that was done already.
+def accept_plan(path: Path, work: Workspace, key_file: Path | None) -> tuple[Plan, bool] | None:
+    """Read the plan that is to be carried out, and whether that was begun; None when it was done already.
 
     Raises:
         DocumentError: the file is no plan.
@@ -38,7 +38,10 @@ def accept_plan(path: Path, work: Workspace, key_file: Path | None) -> Plan | No
     _check_basis(path, plan, work)
     if record is None:
         work.state.record_plan(plan.plan_id, file.sha256, plan.basis.serial, plan.created)
-    return plan
+    begun = record is not None and record.status == "running"
+    if not begun:
+        _check_rollouts(path, plan, work)
+    return plan, begun
 
 
 def _check_origin(path: Path, file: PlanFile, record: PlanRecord | None, key_file: Path | None) -> None:
@@ -52,6 +55,16 @@ def _check_origin(path: Path, file: PlanFile, record: PlanRecord | None, key_fil
         )
     elif record.sha256 != file.sha256:
         raise StalePlanError(f"{path} is refused: it isn't what `updoser plan --out` wrote", hint=_AGAIN)
+
+
+def _check_rollouts(path: Path, plan: Plan, work: Workspace) -> None:
+    """Refuse a plan whose rollouts went on, or were halted, since it was made."""
+    known = work.state.rollouts()
+    for step in plan.rollouts:
+        record = known.get(step.record.key)
+        if (record.fingerprint if record else "") != step.before:
+            name = f"{step.record.component} {step.record.version}"
+            raise StalePlanError(f"{path} is stale: the rollout of {name} changed since it was made", hint=_AGAIN)
 
 
 def _check_basis(path: Path, plan: Plan, work: Workspace) -> None:

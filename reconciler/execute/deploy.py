@@ -7,25 +7,34 @@
 * Where the plan names a way over incrementals and the store has them, only those are sent. A client that can't apply
   one answers `unpatched` and gets the full on the same connection: at most `bytes_full` of the plan.
 * An incremental that failed on DISTRUST clients and worked on none isn't tried on others.
+* What is only sent early follows on the same connection, in a request of its own that switches nothing.
+* Files of settings are rendered when the client's turn has come, and go in the same request. One that can't be rendered
+  fails; the rest goes on.
+* A check that runs here, on the server, comes when the client has switched; when it is bad the client goes back to the
+  version that it kept.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from io import BytesIO
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.errors import UpdoserError
+from reconciler.execute.settings import NOTHING, Prepared
 from reconciler.model.client import DeployRequest, Hop, Installed, Outcome, Patched, Profile, Step
 from reconciler.model.delta import compose
+from reconciler.model.settings import is_setting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
 
     from reconciler.client.reach import Reach
     from reconciler.contracts import Session
-    from reconciler.model.client import Client, DeployReport
+    from reconciler.model.client import Client, ClientCheck, DeployReport
     from reconciler.model.delta import Chain, Incremental
     from reconciler.model.plan import Basis, Deploy
     from reconciler.model.release import Release
@@ -39,11 +48,24 @@ MOVED = "somebody else is changing it now; apply again"
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What one client is to get. `profile` is what was seen of it when it was planned."""
+    """What one client is to get, and `early` what it is sent before its time.
+
+    `profile` is what was seen of it when it was planned. `settings` are those that it had then, where they are to be
+    changed, and `prepared` what is made of that once its turn has come.
+    """
 
     client: Client
     steps: tuple[Step, ...]
     profile: Profile | None
+    early: tuple[Step, ...] = ()
+    settings: str | None = None
+    prepared: Prepared = NOTHING
+
+    @property
+    def all_steps(self) -> dict[str, Step]:
+        """All steps, by component."""
+        bad = (step for step, _outcome in self.prepared.bad)
+        return {step.component: step for step in (*self.steps, *self.early, *bad)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +85,19 @@ class Result:
 class Stepper:
     """Makes the steps of deploy changes; clients of a cohort share them."""
 
-    def __init__(self, spec: Spec, releases: Mapping[str, Release], incrementals: Iterable[Incremental] = ()) -> None:
-        """Take the releases that the store holds, by content digest, and its incrementals."""
+    def __init__(
+        self,
+        spec: Spec,
+        releases: Mapping[str, Release],
+        incrementals: Iterable[Incremental] = (),
+        checks: Callable[[str, str], tuple[ClientCheck, ...]] = lambda _group, _component: (),
+    ) -> None:
+        """Take the releases that the store holds, by content digest, its incrementals, and what clients check.
+
+        `checks` gives the checks of a component in a group.
+        """
         self._components = spec.components
+        self._checks = checks
         self._releases = releases
         self._incrementals = {
             (entry.component, entry.platform, entry.name): entry for entry in incrementals if not entry.refused
@@ -86,7 +118,11 @@ class Stepper:
             files=release.files,
             kept=self._kept(deploy, release),
             layout=self._components[deploy.component].layout,
+            checks=self._checks(deploy.group, deploy.component),
+            hooks=self._components[deploy.component].hooks,
         )
+        if deploy.held:
+            return replace(step, kept={}, held=True)
         return self._patched(step, deploy)
 
     def _kept(self, deploy: Deploy, release: Release) -> dict[str, str]:
@@ -123,8 +159,27 @@ def _hops(chain: Chain) -> Patched:
 class Deployer:
     """Carries tasks out, one client at a time; used by several threads at once."""
 
-    def __init__(self, spec: Spec, basis: Basis, reach: Reach, store: Store) -> None:
-        """Take what is the same for all clients."""
+    def __init__(
+        self,
+        spec: Spec,
+        basis: Basis,
+        reach: Reach,
+        store: Store,
+        *,
+        releases: Mapping[str, Release] | None = None,
+        prove: Callable[[Client, Step], str] = lambda _client, _step: "",
+        may: Callable[[Client, Step], bool] = lambda _client, _step: True,
+        render: Callable[[Client, str], Prepared] = lambda _client, _has: NOTHING,
+    ) -> None:
+        """Take what is the same for all clients.
+
+        `releases` are those of the store by digest; `prove` says what is bad about a client that switched, `may`
+        whether a step may still be carried out; `render` makes the settings of a client that has some, or none.
+        """
+        self._render = render
+        self._releases = releases or {}
+        self._prove = prove
+        self._may = may
         self._spec = spec
         self._basis = basis
         self._reach = reach
@@ -135,28 +190,91 @@ class Deployer:
 
     def __call__(self, task: Task) -> Result:
         """Change one client; errors are part of the result."""
-        try:
-            return self._reach.work(task.client, lambda session: self._deploy(task, session))
-        except UpdoserError as error:
-            return Result(task, error=error)
+        task = replace(
+            task,
+            steps=tuple(step for step in task.steps if self._may(task.client, step)),
+            early=tuple(step for step in task.early if self._may(task.client, step)),
+        )
+        if task.settings is not None:
+            prepared = self._render(task.client, task.settings)
+            task = replace(task, steps=(*task.steps, *prepared.steps), prepared=prepared)
+        result = Result(task)
+        if task.steps or task.early:
+            try:
+                result = self._reach.work(task.client, lambda session: self._work_on(task, session))
+            except UpdoserError as error:
+                result = Result(task, error=error)
+        bad = (outcome for _step, outcome in task.prepared.bad)
+        return replace(result, outcomes=(*task.prepared.masked(result.outcomes), *bad))
 
-    def _deploy(self, task: Task, session: Session) -> Result:
+    def _work_on(self, task: Task, session: Session) -> Result:
+        result = self._proved(self._deploy(task, session), session) if task.steps else Result(task)
+        if not task.early or result.error is not None:
+            return result
+        early = self._deploy(replace(task, steps=task.early), session, purpose="stage")
+        done = replace(result.task, early=early.task.steps)
+        return Result(
+            done,
+            (*result.outcomes, *early.outcomes),
+            result.bytes_sent + early.bytes_sent,
+            early.error,
+            result.fallbacks | early.fallbacks,
+        )
+
+    def _proved(self, result: Result, session: Session) -> Result:
+        """Run what is checked here on what changed; what is bad goes back to what the client had."""
+        steps = result.task.all_steps
+        outcomes = list(result.outcomes)
+        for at, outcome in enumerate(outcomes):
+            trouble = self._prove(result.task.client, steps[outcome.component]) if outcome.status == "changed" else ""
+            if trouble:
+                outcomes[at] = self._take_back(result.task.client, steps[outcome.component], trouble, session)
+        return replace(result, outcomes=tuple(outcomes))
+
+    def _take_back(self, client: Client, step: Step, trouble: str, session: Session) -> Outcome:
+        bad = Outcome(step.component, "failed", step.to_version, step.to_digest, trouble)
+        before = self._releases.get(step.from_digest)
+        if before is None:
+            return replace(bad, message=f"{trouble}; the version before isn't known here, so it has this one")
+        back = Step(
+            step.component,
+            step.to_version,
+            step.to_digest,
+            step.from_version,
+            step.from_digest,
+            before.files,
+            layout=step.layout,
+            held=True,
+            hooks=step.hooks,
+        )
+        try:
+            (outcome,) = self._send(Task(client, (), None), (back,), session).outcomes
+            if outcome.status == "unpatched":
+                (outcome,) = self._send(Task(client, (), None), (back.full,), session).outcomes
+        except UpdoserError as error:
+            return replace(bad, message=f"{trouble}; going back failed: {error.brief}")
+        if outcome.status != "changed":
+            return replace(bad, message=f"{trouble}; going back failed: {outcome.message or outcome.status}")
+        text = f"{trouble}; it is back at {step.from_version}"
+        return Outcome(step.component, "failed", step.from_version, step.from_digest, text)
+
+    def _deploy(self, task: Task, session: Session, purpose: str = "switch") -> Result:
         task = replace(task, steps=tuple(step.full if self._is_distrusted(step) else step for step in task.steps))
-        report = self._send(task.client, task.steps, session)
+        report = self._send(task, task.steps, session, purpose)
         again: dict[str, Step] = {}
         unpatched: set[str] = set()
         for step, outcome in zip(task.steps, report.outcomes, strict=True):
             self._learn(step, outcome)
             if outcome.status == "unpatched":
                 unpatched.add(step.component)
-                again[step.component] = replace(step, kept={}, patched={})
+                again[step.component] = replace(step, kept={}, patched={}, held=False)
             renewed = self._from_actual(step, outcome) if outcome.status == "stale" else None
             if renewed is not None:
                 again[step.component] = renewed
         if not again:
             return Result(task, tuple(map(_skipped, report.outcomes)), report.bytes_sent)
         try:
-            second = self._send(task.client, tuple(again.values()), session)
+            second = self._send(task, tuple(again.values()), session, purpose)
         except UpdoserError as error:
             known = tuple(outcome for outcome in report.outcomes if outcome.component not in again)
             return Result(task, tuple(map(_skipped, known)), report.bytes_sent, error)
@@ -176,26 +294,32 @@ class Deployer:
         if not step.patched:
             return
         with self._lock:
-            if outcome.status == "changed":
+            if outcome.status in {"changed", "staged"}:
                 self._proven.add(_way(step))
             elif outcome.status == "unpatched":
                 self._failures[_way(step)] += 1
 
-    def _send(self, client: Client, steps: tuple[Step, ...], session: Session) -> DeployReport:
-        request = DeployRequest(
-            self._basis.lineage, self._basis.epoch, client.install_root, self._spec.client_keep, steps
-        )
-        return session.deploy(request, self._store.open)
+    def _send(self, task: Task, steps: tuple[Step, ...], session: Session, purpose: str = "switch") -> DeployReport:
+        keep, client, rendered = self._spec.client_keep, task.client, task.prepared.content
+        basis = self._basis
+        request = DeployRequest(basis.lineage, basis.epoch, client.install_root, keep, steps, purpose, client.vars)
+
+        def content(sha256: str) -> AbstractContextManager[BinaryIO]:
+            return BytesIO(rendered[sha256]) if sha256 in rendered else self._store.open(sha256)
+
+        return session.deploy(request, content)
 
     def _from_actual(self, step: Step, outcome: Outcome) -> Step | None:
         """Give the step from what the client has by now; None when that isn't below the release."""
-        wanted: ComponentSpec = self._spec.components[step.component]
+        wanted: ComponentSpec | None = self._spec.components.get(step.component)
+        if wanted is None:  # settings have no order: what is wanted now is right
+            return replace(step, from_version=outcome.version, from_digest=outcome.digest)
         scheme = wanted.component.scheme
         if outcome.version and scheme.accepts(outcome.version) and scheme.accepts(step.to_version):
             same = outcome.version == step.to_version
             if not same and scheme.parse(outcome.version) > scheme.parse(step.to_version):
                 return None
-        return replace(step, from_version=outcome.version, from_digest=outcome.digest, kept={}, patched={})
+        return replace(step, from_version=outcome.version, from_digest=outcome.digest, kept={}, patched={}, held=False)
 
 
 def _way(step: Step) -> tuple[str, str, str]:
@@ -212,23 +336,47 @@ def _moved(outcome: Outcome) -> Outcome:
     return replace(outcome, message=MOVED) if outcome.status == "stale" else outcome
 
 
-def profile_after(result: Result, basis: Basis) -> Profile | None:
-    """Give what a client has after a task, from its answers; None when nothing was known of it before."""
+def profile_after(result: Result, basis: Basis, keep: int = 2) -> Profile | None:
+    """Give what a client has after a task, from its answers; None when nothing was known of it before.
+
+    `keep` is how many versions stay on a client.
+    """
     before = result.task.profile
     if before is None:
         return None
     installed = dict(before.by_component)
-    steps = {step.component: step for step in result.task.steps}
+    steps = result.task.all_steps
     for outcome in result.outcomes:
+        if is_setting(outcome.component):
+            continue
         step = steps[outcome.component]
-        if outcome.status in {"changed", "ok"}:
-            known = installed.get(step.component)
+        known = installed.get(step.component)
+        if outcome.status == "staged" and known is not None:
+            ready = {*known.kept, (step.to_version, step.to_digest)}
+            installed[step.component] = replace(known, kept=tuple(sorted(ready)))
+        elif outcome.status in {"changed", "ok"}:
             same = known is not None and known.version == step.to_version
             previous = known.previous if known and same else known.version if known else ""
             installed[step.component] = Installed(
-                step.component, step.to_version, step.to_digest, previous, step.layout.fingerprint
+                step.component,
+                step.to_version,
+                step.to_digest,
+                previous,
+                step.layout.fingerprint,
+                kept=_kept_after(known, step, keep),
             )
         elif outcome.status in {"stale", "skipped"} and outcome.version:
             installed[step.component] = Installed(step.component, outcome.version, outcome.digest)
+        elif outcome.status == "failed" and known is not None and outcome.version == known.version:
+            installed[step.component] = replace(known, digest=outcome.digest or known.digest)
     changed = tuple(sorted(installed.values()))
     return replace(before, installed=changed, lineage=basis.lineage, epoch=basis.epoch)
+
+
+def _kept_after(before: Installed | None, step: Step, keep: int) -> tuple[tuple[str, str], ...]:
+    """Give the other versions that lie on a client once it has switched; the next look tells exactly."""
+    if before is None or keep < 2:
+        return ()
+    if before.version == step.to_version:
+        return before.kept
+    return ((before.version, before.digest),) if before.digest else ()

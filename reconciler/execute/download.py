@@ -198,7 +198,7 @@ def _tell(download: Download, failure: str, work: Workspace, tally: Tally) -> No
         tally.server_failed(download.component, failure)
     note(download, work, failure, size=download.bytes)
     level = "error" if failure else "info"
-    text = f"{_label(download)}: {failure or 'held'}"
+    text = f"{_label(download)}: {failure or 'in the store'}"
     work.means.emit("download_finished", text, level=level, **_fields(download))
 
 

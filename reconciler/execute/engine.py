@@ -1,9 +1,12 @@
-"""Carries a plan out, exactly as it stands: download, merge, generate, all clients, prune, publish.
+"""Carries plans out, exactly as they stand: rollouts, download, merge, generate, all clients, prune, publish.
 
+* Rollouts are where a plan says from its beginning: what is new about them is remembered before any client changes.
+* A run carries a plan out, and then the steps that follow from it as long as there are any: the next wave, once the one
+  before it is through. What was tried in the run isn't tried again.
+* What is proved once more comes alone: when it is good, the wave opens in the step that follows.
 * Each client gets all of its changes at once.
-
 * Incrementals that no client waits for are made when all clients are done.
-* A download that fails costs its own deploys only; a client that fails costs no other client.
+* A download that fails costs its own deploys only; a client that fails costs no other client, unless its rollout halts.
 * Each outcome is in the journal before the next is waited for.
 * Once the run is stopped no new work begins; what is under way ends cleanly and is counted.
 * Changes that aren't due (`not_before`, `not_after`) are left; the times are compared with the clock, nothing more.
@@ -11,55 +14,69 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ClientError, OtherControllerError, ProtocolError, StalePlanError
-from reconciler.execute.deploy import Deployer, Stepper, Task, profile_after
+from reconciler.execute.clients import change_clients
 from reconciler.execute.download import Offers, download_all
 from reconciler.execute.duplicate import generate_all, merge_all, prune_all
 from reconciler.execute.outcome import is_complete
+from reconciler.execute.proofs import prove_all
 from reconciler.execute.publish import publish_all
+from reconciler.execute.rollouts import Breaker, move_on
 from reconciler.execute.tally import Tally
 from reconciler.model.delta import incremental_name
 from reconciler.model.report import JournalEntry
+from reconciler.model.rollout import UNDER_WAY
 from reconciler.present.document import report_document
-from reconciler.present.words import count_text
-from reconciler.storage.state import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from datetime import datetime
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from reconciler.execute.deploy import Result
-    from reconciler.model.plan import Deploy, Generate, Plan
+    from reconciler.model.plan import Change, Deploy, Finding, Generate, Plan, RolloutStep, Settings
     from reconciler.model.report import Report
     from reconciler.workspace import Workspace
 
 _ANSWERED = {error.label for error in (ClientError, ProtocolError, OtherControllerError)}
+_ON_SERVER = ("downloads", "merges", "generates", "prunes", "publishes", "proofs")
 
 
-def run_plan(plan: Plan, work: Workspace, *, forks: int) -> Report:
-    """Carry a plan out between two marks in the history; one that has no changes leaves no mark.
+def run_plan(
+    plan: Plan,
+    work: Workspace,
+    *,
+    forks: int,
+    following: Callable[[], Plan | None] = lambda: None,
+    remarks: Sequence[str] = (),
+) -> Report:
+    """Carry a plan out, and what `following` gives after it, between two marks in the history.
+
+    A plan that has no changes leaves no mark. `following` is asked for the next step after each. `remarks` are written
+    into the history.
 
     Raises:
         StalePlanError: a release of the plan can't be had any more.
         StoreError, StateError: store or state fail as a whole; all else is in the report.
     """
-    if plan.empty:
-        return carry_out(plan, work, forks=forks)
+    tally = Tally(work.spec.groups)
+    if plan.empty and not plan.moves:
+        return _carry_out_all(plan, following, work, forks, tally)
     check_releases(plan, work)
     state, emit, run_id = work.state, work.means.emit, work.means.run_id
     state.start_plan(plan.plan_id)
     state.raise_serial()
     state.begin_run(run_id, plan.plan_id, "apply", work.means.clock())
     _note_accepted(work)
+    _note_remarks(remarks, work)
     emit("run_started", f"run {run_id} carries out plan {plan.plan_id}", plan_id=plan.plan_id)
-    report = carry_out(plan, work, forks=forks)
+    report = _carry_out_all(plan, following, work, forks, tally)
     status = "interrupted" if report.interrupted else "done" if is_complete(report) else "failed"
     state.end_run(run_id, status, report_document(report), report.ended)
     if status == "done":
-        state.finish_plan(plan.plan_id)
+        if not any(step.record.status in UNDER_WAY for step in report.rollouts):
+            state.finish_plan(plan.plan_id)
         state.record_applied_spec(work.spec.digest, work.spec.effective)
     emit("run_finished", f"run {run_id}: {status}", status=status)
     return report
@@ -73,6 +90,12 @@ def _note_accepted(work: Workspace) -> None:
         JournalEntry("", "", "", "", "", "accepted", f"source {report.source}: {report.accepted}", 0, now)
         for report in accepted
     ]
+    work.state.journal(work.means.run_id, entries)
+
+
+def _note_remarks(remarks: Iterable[str], work: Workspace) -> None:
+    now = work.means.clock()
+    entries = [JournalEntry("", "", "", "", "", "remark", remark, 0, now) for remark in remarks]
     work.state.journal(work.means.run_id, entries)
 
 
@@ -99,26 +122,79 @@ def check_releases(plan: Plan, work: Workspace) -> None:
             )
 
 
-def carry_out(plan: Plan, work: Workspace, *, forks: int) -> Report:
-    """Do all that a plan says and is due, and give the report.
+def _carry_out_all(
+    plan: Plan, following: Callable[[], Plan | None], work: Workspace, forks: int, tally: Tally
+) -> Report:
+    """Do all steps, and give the report of the run."""
+    started = work.means.clock()
+    last, step = plan, _untried(plan, tally)
+    while step is not None:
+        last, before = step, tally.progress
+        carry_out(step, work, tally, forks=forks)
+        # A step in which nothing could be tried, as when its release can't be had, isn't followed by another like it.
+        if work.means.stop.is_set() or not (step.moves or step.proofs or tally.progress > before):
+            break
+        after = following()
+        last = after or last
+        step = _untried(after, tally) if after is not None else None
+    interrupted = work.means.stop.is_set()
+    _count_rest(last, tally)
+    report = tally.report(work.means.run_id, plan, started, work.means.clock(), interrupted=interrupted)
+    ended = _where_they_are(last, work)
+    return replace(report, rollouts=ended, next_step_at=last.next_step_at)
+
+
+def _untried(plan: Plan, tally: Tally) -> Plan | None:
+    """Leave out what was tried in this run; None when nothing is left."""
+
+    def fresh(changes: Iterable[Change]) -> tuple[Change, ...]:
+        return tuple(change for change in changes if tally.is_new(change))
+
+    parts: dict[str, Any] = {name: fresh(getattr(plan, name)) for name in _ON_SERVER}
+    rest = replace(plan, **parts)
+    names = (
+        (name, deploy.component, deploy.to)
+        for deploy in rest.deploys
+        if not tally.gave_up(deploy.to_digest)
+        for cohort in deploy.members
+        for name in rest.members[cohort]
+    )
+    anything = rest.moves or any(parts.values()) or not tally.began
+    return rest if anything or any(not tally.was_tried(*name) for name in names) else None
+
+
+def _where_they_are(last: Plan, work: Workspace) -> tuple[RolloutStep, ...]:
+    """Give where the rollouts of the last step are now: one may have been halted in it."""
+    known = work.state.rollouts() if last.rollouts else {}
+    found = []
+    for step in last.rollouts:
+        record = known.get(step.record.key, step.record)
+        halted = record.status == "halted" and step.record.status != "halted"
+        says = f"halted in wave {record.wave} of {len(record.cuts)}: {record.reason}" if halted else step.says
+        found.append(replace(step, record=record, says=says, next_at=None if halted else step.next_at))
+    return tuple(found)
+
+
+def carry_out(plan: Plan, work: Workspace, tally: Tally, *, forks: int) -> None:
+    """Do all that a plan says and is due.
 
     Raises:
-        StoreError, StateError: store or state fail as a whole; all else is in the report.
+        StoreError, StateError: store or state fail as a whole; all else is counted.
     """
-    started = work.means.clock()
-    tally = Tally(work.spec.groups)
+    tally.began = True
+    move_on(plan, work)
+    breaker = Breaker(plan, work)
     _count_unknown(plan, work, tally)
     offers = Offers(work.state)
     download_all(plan, offers, work, tally)
     merge_all(plan, offers, work, tally)
     now, later = _generates(plan)
     failed = generate_all(now, work, tally)
-    _deploy_all(plan, work, forks, tally)
+    prove_all(plan, work, breaker, tally, forks=forks)
+    change_clients(plan, work, breaker, tally, forks=forks)
     failed |= generate_all(later, work, tally)
     prune_all(plan, work, tally, failed)
     publish_all(plan, work, tally)
-    interrupted = work.means.stop.is_set()
-    return tally.report(work.means.run_id, plan, started, work.means.clock(), interrupted=interrupted)
 
 
 def _generates(plan: Plan) -> tuple[list[Generate], list[Generate]]:
@@ -134,126 +210,44 @@ def _generates(plan: Plan) -> tuple[list[Generate], list[Generate]]:
 
 def _count_unknown(plan: Plan, work: Workspace, tally: Tally) -> None:
     """Count clients that didn't answer when they were looked at: they too were to be brought up to date."""
-    group_of = {
-        name: (finding.group, finding.reason)
-        for finding in plan.unknown
-        for cohort in finding.members
-        for name in plan.members[cohort]
-    }
-    cut_off = {
-        name: (finding.group, finding.reason)
-        for finding in plan.unreachable
-        for cohort in finding.members
-        for name in plan.members[cohort]
-    }
-    for name, (group, reason) in cut_off.items():
+    for name, (group, reason) in _reasons(plan, plan.unreachable).items():
         tally.unreachable(name, group, reason)
+    group_of = _reasons(plan, plan.unknown)
     if not group_of:
         return
-    messages = {name: error for name, _group, _labels, _print, error, _way in work.state.rows() if name in group_of}
+    messages = {name: error for name, _group, _labels, _print, error, *_rest in work.state.rows() if name in group_of}
     for name, (group, reason) in group_of.items():
         count = tally.failed if reason in _ANSWERED else tally.unreachable
         count(name, group, messages.get(name) or reason)
 
 
-def _deploy_all(plan: Plan, work: Workspace, forks: int, tally: Tally) -> None:
-    tasks = list(_tasks(plan, work))
-    if tasks and not work.means.stop.is_set():
-        work.means.emit("deploy_started", f"changing {count_text(len(tasks), 'client')}", clients=len(tasks))
-    deployer = Deployer(work.spec, plan.basis, work.reach, work.store)
-    attempted: Counter[str] = Counter()
-    for task, result in work.plugins.executor.run(deployer, tasks, forks=forks, stop=work.means.stop):
-        outcome = tally.add(result)
-        attempted[task.client.group] += 1
-        _record(result, plan, work)
-        level = "error" if outcome in {"failed", "unreachable"} else "info"
-        work.means.emit(
-            "client_finished",
-            f"{task.client.name}: {_words(result, outcome)}",
-            level=level,
-            client=task.client.name,
-            outcome=outcome,
-        )
-    _count_rest(plan, attempted, tally)
+def _reasons(plan: Plan, findings: Iterable[Finding]) -> dict[str, tuple[str, str]]:
+    """Give group and reason by the clients that findings are about."""
+    return {
+        name: (finding.group, finding.reason)
+        for finding in findings
+        for cohort in finding.members
+        for name in plan.members[cohort]
+    }
 
 
-def _count_rest(plan: Plan, attempted: Counter[str], tally: Tally) -> None:
-    """Count the clients on which no work was done: not attempted, held, or fine as they are."""
-    planned = {cohort: deploy.group for deploy in plan.deploys for cohort in deploy.members}
-    held = {cohort: finding.group for finding in plan.held for cohort in finding.members if cohort not in planned}
-    silent_ones = (*plan.unknown, *plan.unreachable)
-    unknown = {cohort: finding.group for finding in silent_ones for cohort in finding.members}
-    to_do, skipped, silent = (_clients_by_group(plan, cohorts) for cohorts in (planned, held, unknown))
+def _count_rest(plan: Plan, tally: Tally) -> None:
+    """Count the clients on which no work was done: not attempted, left alone, or fine as they are."""
+    changes: tuple[Deploy | Settings, ...] = (*plan.deploys, *plan.settings)
+    planned = {cohort: change.group for change in changes for cohort in change.members}
+    waiting = (*plan.held, *plan.deferred)
+    left = {cohort: finding.group for finding in waiting for cohort in finding.members if cohort not in planned}
+    to_do, skipped = (_clients_by_group(plan, cohorts, tally) for cohorts in (planned, left))
+    done = tally.by_group
     for group, clients in plan.clients.items():
-        tally.count(group, "not_attempted", to_do[group] - attempted[group])
+        tally.count(group, "not_attempted", to_do[group])
         tally.count(group, "skipped", skipped[group])
-        tally.count(group, "ok", clients - to_do[group] - skipped[group] - silent[group])
+        tally.count(group, "ok", clients - to_do[group] - skipped[group] - done[group])
 
 
-def _clients_by_group(plan: Plan, cohorts: Mapping[str, str]) -> Counter[str]:
+def _clients_by_group(plan: Plan, cohorts: Mapping[str, str], tally: Tally) -> Counter[str]:
+    """Count the clients of cohorts with which nothing was done."""
     counts: Counter[str] = Counter()
     for cohort, group in cohorts.items():
-        counts[group] += len(plan.members[cohort])
+        counts[group] += sum(not tally.counted(name) for name in plan.members[cohort])
     return counts
-
-
-def _tasks(plan: Plan, work: Workspace) -> Iterator[Task]:
-    """Give a task for each client that has a due change whose release is in the store."""
-    inspection = work.store.inspect()
-    held = {release.digest: release for release in inspection.releases}
-    now = work.means.clock()
-    deploys: dict[str, list[Deploy]] = defaultdict(list)
-    for deploy in plan.deploys:
-        if deploy.to_digest in held and _is_due(deploy, now):
-            for cohort in deploy.members:
-                deploys[cohort].append(deploy)
-    if not deploys:
-        return
-    stepper = Stepper(work.spec, held, inspection.incrementals)
-    steps = {cohort: stepper.steps(tuple(changes)) for cohort, changes in deploys.items()}
-    cohort_of = {name: cohort for cohort in steps for name in plan.members[cohort]}
-    profiles = work.state.profiles()
-    seen = {name: fingerprint for name, _group, _labels, fingerprint, *_rest in work.state.rows() if name in cohort_of}
-    for client in work.state.clients(groups={deploy.group for deploy in plan.deploys}):
-        if client.name in cohort_of:
-            fingerprint = seen.get(client.name)
-            yield Task(client, steps[cohort_of[client.name]], profiles.get(fingerprint) if fingerprint else None)
-
-
-def _is_due(deploy: Deploy, now: datetime) -> bool:
-    begun = deploy.not_before is None or deploy.not_before <= now
-    return begun and (deploy.not_after is None or now < deploy.not_after)
-
-
-def _record(result: Result, plan: Plan, work: Workspace) -> None:
-    """Write down what became of a client, and what it has now."""
-    now, task = work.means.clock(), result.task
-    steps = {step.component: step for step in task.steps}
-    entries = [
-        JournalEntry(
-            client=task.client.name,
-            group=task.client.group,
-            component=outcome.component,
-            from_version=steps[outcome.component].from_version,
-            to_version=steps[outcome.component].to_version,
-            outcome=outcome.status,
-            message=outcome.message,
-            bytes=sum(file.size for file in steps[outcome.component].payload) if outcome.status == "changed" else 0,
-            at=now,
-        )
-        for outcome in result.outcomes
-    ]
-    error = result.error.brief if result.error else ""
-    if error:
-        entries.append(JournalEntry(task.client.name, task.client.group, "", "", "", "failed", error, 0, now))
-    work.state.journal(work.means.run_id, entries)
-    profile = None if error else profile_after(result, plan.basis)
-    if profile is not None or error:
-        work.state.record_observations([Observation(task.client.name, profile, None, error, now)])
-
-
-def _words(result: Result, outcome: str) -> str:
-    failures = [f"{entry.component}: {entry.message}" for entry in result.outcomes if entry.status == "failed"]
-    if result.error is not None:
-        failures.append(result.error.brief)
-    return f"{outcome.replace('_', ' ')}{': ' if failures else ''}{'; '.join(failures)}"

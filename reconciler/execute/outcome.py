@@ -27,9 +27,15 @@ def verdict_error(report: Report, *, max_unreachable: float) -> UpdoserError | N
     """
     failed, unreachable = report.total("failed"), report.total("unreachable")
     clients = sum(report.total(outcome) for outcome in RECAP)
+    halted = [step.record for step in report.rollouts if step.record.status == "halted"]
     ours = [failure.component for failure in report.failed if not failure.client]
     if report.interrupted:
         return InterruptedRunError("interrupted", hint="apply again: it goes on from here")
+    if halted:
+        names = ", ".join(f"{record.component} {record.version}" for record in halted)
+        return ClientsFailedError(
+            f"halted: {names}", hint="`updoser rollout list` says why; block the version in the file, or resume"
+        )
     if failed:
         return ClientsFailedError(
             f"{count_text(failed, 'client')} failed", hint="`--limit @failed` tries only those again"

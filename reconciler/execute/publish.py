@@ -60,7 +60,7 @@ def publish_all(plan: Plan, work: Workspace, tally: Tally) -> None:
     Raises:
         StoreError, StateError: store or state fail as a whole.
     """
-    if not plan.publishes or work.means.stop.is_set():
+    if not plan.publishes or REPOSITORY in tally.failed_here or work.means.stop.is_set():
         return
     failure = ""
     withheld: set[Key] = set()
@@ -69,7 +69,7 @@ def publish_all(plan: Plan, work: Workspace, tally: Tally) -> None:
         write_edition(edition, work)
     except UpdoserError as error:
         failure = error.brief
-        tally.server_failed("repository", failure)
+        tally.server_failed(REPOSITORY, failure)
     for change in plan.publishes:
         held_back = _key(change) in withheld
         why = failure or (WITHHELD if held_back else "")
@@ -83,6 +83,8 @@ def publish_all(plan: Plan, work: Workspace, tally: Tally) -> None:
         work.means.emit("publish_finished", f"published: {', '.join(sorted({_done(one) for one in plan.publishes}))}")
 
 
+REPOSITORY = "repository"
+"""In place of a component, where publishing as a whole failed: it isn't tried again in the run."""
 WITHHELD = "not published: clients failed with it, or it isn't held"
 
 

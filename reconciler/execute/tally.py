@@ -1,4 +1,7 @@
-"""Adds a run's results up to its report: each client once, under the worst thing that happened to it."""
+"""Adds a run's results up to its report: each client once, under the worst thing that happened to it.
+
+A run may take several steps of a rollout, one after the other; what was attempted in one isn't tried again in the next.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.execute.deploy import Result
-    from reconciler.model.plan import Plan
+    from reconciler.model.plan import Change, Plan
 
 _WORST = ("failed", "unreachable", "stale", "skipped", "changed", "ok")
 
@@ -24,9 +27,17 @@ class Tally:
     def __init__(self, groups: Iterable[str]) -> None:
         """Start from zero in these groups."""
         self._recap: dict[str, dict[str, int]] = {group: dict.fromkeys(RECAP, 0) for group in groups}
+        self._outcomes: dict[str, tuple[str, str]] = {}
+        self._tried: set[tuple[str, str, str]] = set()
+        self._changes: set[Change] = set()
+        self._given_up: set[str] = set()
+        self.began = False
+        """True once a step of the run was begun."""
         self._failed: list[Failure] = []
         self._unreachable: list[Failure] = []
         self.failed_components: set[str] = set()
+        self.failed_here: set[str] = set()
+        """What failed of the store or the repository, by component; `repository` stands for the latter."""
         self._downloaded = 0
         self._received = 0
         self._sent = 0
@@ -34,9 +45,46 @@ class Tally:
         self._not_received = 0
         self._made = Counter[str]()
 
-    def count(self, group: str, outcome: str, clients: int = 1) -> None:
-        """Count clients of a group under one outcome of RECAP."""
+    def count(self, group: str, outcome: str, clients: int) -> None:
+        """Count clients of a group, with which nothing was done, under one outcome of RECAP."""
         self._recap.setdefault(group, dict.fromkeys(RECAP, 0))[outcome] += clients
+
+    def is_new(self, change: Change) -> bool:
+        """Say whether a change of the store wasn't attempted in this run; it is from then on."""
+        known = change in self._changes
+        self._changes.add(change)
+        return not known
+
+    def give_up(self, digest: str) -> None:
+        """Remember that a release can't go to anybody in this run: the store lacks it, or a check here says no."""
+        self._given_up.add(digest)
+
+    def gave_up(self, digest: str) -> bool:
+        """Say whether a release can't go to anybody in this run."""
+        return digest in self._given_up
+
+    @property
+    def progress(self) -> int:
+        """How much was tried in this run so far; it only grows."""
+        return len(self._tried) + len(self._changes)
+
+    def was_tried(self, client: str, component: str, version: str) -> bool:
+        """Say whether a client was to get a version in this run already."""
+        return (client, component, version) in self._tried
+
+    def counted(self, client: str) -> bool:
+        """Say whether something was done with a client, or tried."""
+        return client in self._outcomes
+
+    @property
+    def by_group(self) -> Counter[str]:
+        """How many clients something was done with, by group."""
+        return Counter(group for group, _outcome in self._outcomes.values())
+
+    def _set(self, client: str, group: str, outcome: str) -> None:
+        """Count a client under an outcome, unless something worse happened to it before."""
+        _group, known = self._outcomes.get(client, (group, _WORST[-1]))
+        self._outcomes[client] = group, min(known, outcome, key=_WORST.index)
 
     def downloaded(self, received: int) -> None:
         """Count a download."""
@@ -66,33 +114,41 @@ class Tally:
 
     def server_failed(self, component: str, message: str) -> None:
         """Count a change of the store, or of the repository for other sites, that failed."""
+        self.failed_here.add(component)
         self._failed.append(Failure("", "", component, message))
 
     def unreachable(self, client: str, group: str, message: str) -> None:
         """Count a client that didn't answer when it was looked at."""
-        self.count(group, "unreachable")
+        if self.counted(client):
+            return
+        self._set(client, group, "unreachable")
         self._unreachable.append(Failure(client, group, "", message))
 
     def failed(self, client: str, group: str, message: str) -> None:
         """Count a client that answered, and wrongly."""
-        self.count(group, "failed")
+        if self.counted(client):
+            return
+        self._set(client, group, "failed")
         self._failed.append(Failure(client, group, "", message))
 
     def add(self, result: Result) -> str:
         """Count what became of one client; give the outcome that it is counted under."""
         client = result.task.client
         self._sent += result.bytes_sent
-        steps = {step.component: step for step in result.task.steps}
+        steps = result.task.all_steps
+        if not steps:
+            return "not_attempted"
+        self._tried |= {(client.name, step.component, step.to_version) for step in steps.values()}
         fulls = 0
         for outcome in result.outcomes:
             if outcome.status == "failed":
                 self.failed_components.add(outcome.component)
                 self._failed.append(Failure(client.name, client.group, outcome.component, outcome.message))
-            elif outcome.status == "changed":
+            elif outcome.status in {"changed", "staged"}:
                 fulls += sum(file.size for file in steps[outcome.component].files)
                 self._made["fallbacks"] += outcome.component in result.fallbacks
         self._saved += max(0, fulls - result.bytes_sent)
-        statuses = {outcome.status for outcome in result.outcomes}
+        statuses = {"changed" if outcome.status == "staged" else outcome.status for outcome in result.outcomes}
         if result.error is not None:
             lost = isinstance(result.error, TransportError)
             if not lost:
@@ -102,11 +158,13 @@ class Tally:
             )
             statuses.add("unreachable" if lost else "failed")
         worst = next(status for status in _WORST if status in statuses)
-        self.count(client.group, worst)
+        self._set(client.name, client.group, worst)
         return worst
 
     def report(self, run_id: str, plan: Plan, started: datetime, ended: datetime, *, interrupted: bool) -> Report:
-        """Give the report of the run."""
+        """Give the report of the run; `plan` is the first of its steps."""
+        for group, outcome in self._outcomes.values():
+            self.count(group, outcome, 1)
         return Report(
             run_id=run_id,
             plan_id=plan.plan_id,

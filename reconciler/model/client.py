@@ -53,7 +53,8 @@ class Installed:
 
     `digest` is the content digest of the files that are really there, or empty when they aren't what the client's
     manifest promises; `damage` then says what is wrong. `layout` is the fingerprint of the install targets that were
-    last carried out. `previous` is the version that `current` pointed to before, or empty.
+    last carried out. `previous` is the version that `current` pointed to before, or empty. `kept` are other versions
+    that lie there whole, each with its digest: the ones before, and one that was sent early.
     """
 
     component: str
@@ -62,6 +63,7 @@ class Installed:
     previous: str = ""
     layout: str = ""
     damage: str = ""
+    kept: tuple[tuple[str, str], ...] = ()
 
 
 _INSTALLED_FIELDS = tuple(entry.name for entry in fields(Installed))
@@ -108,6 +110,8 @@ class Profile:
     def from_json(cls, text: str, fingerprint: str = "") -> Profile:
         """Read what `to_json` gave; its fingerprint, where that is known, isn't worked out again."""
         data: dict[str, Any] = json.loads(text)
+        for entry in data["installed"]:
+            entry["kept"] = tuple((version, digest) for version, digest in entry.get("kept", ()))
         data["installed"] = tuple(Installed(**entry) for entry in data["installed"])
         data["tools"] = tuple(data["tools"])
         data["unmanaged"] = tuple(data["unmanaged"])
@@ -174,6 +178,47 @@ def _fingerprint(layout: Layout) -> str:
     return hashlib.sha256(json.dumps(asdict(layout), sort_keys=True).encode()).hexdigest()[:16]
 
 
+PHASES = ("staged", "switched")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCheck:
+    """A command that says on the client whether a version is good: before the switch (`staged`) or after (`switched`).
+
+    `run` is a text for sh; it is good when it exits with `expect`. `timeout` and `interval` are seconds; `retries` are
+    tries after the first.
+    """
+
+    name: str
+    phase: str
+    run: str
+    expect: int = 0
+    timeout: float = 60.0
+    retries: int = 0
+    interval: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A command around a switch; `run` is a text for sh, `timeout` seconds.
+
+    `on_failure`: `rollback` takes the switch back, `keep` leaves it and the outcome says so.
+    """
+
+    run: str
+    timeout: float = 60.0
+    on_failure: str = "rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What is run before a switch, after it, and at the end whatever happened."""
+
+    before: Hook | None = None
+    after: Hook | None = None
+    always: Hook | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Hop:
     """One patch on the way from a file of FROM to one of TO: its own size and digest, and the size of its result."""
@@ -199,7 +244,10 @@ class Step:
     The client carries it out only when it has `from_version` with `from_digest` (both empty: nothing of the component);
     else it answers `stale`. `files` are all files of the release TO. Those in `kept` aren't sent: the client copies
     them from the file of FROM that is named there, which must have the same digest. Of those in `patched` only the
-    patches are sent; when one can't be applied, the client answers `unpatched`.
+    patches are sent; when one can't be applied, the client answers `unpatched`. With `held` all files of TO lie on the
+    client as a version that was kept or sent early: nothing is sent, they are hashed again, and when they aren't what
+    they should be the client answers `unpatched`, too. What is `private` lies below install_root where only its owner
+    can read it.
     """
 
     component: str
@@ -211,10 +259,16 @@ class Step:
     kept: Mapping[str, str] = field(default_factory=dict)
     layout: Layout = Layout()
     patched: Mapping[str, Patched] = field(default_factory=dict)
+    held: bool = False
+    checks: tuple[ClientCheck, ...] = ()
+    hooks: Hooks = Hooks()
+    private: bool = False
 
     @property
     def payload(self) -> tuple[ReleaseFile, ...]:
         """What is sent, in the order in which it is sent: files that are neither kept nor patched, and patches."""
+        if self.held:
+            return ()
         return tuple(part for file in self.files if file.name not in self.kept for part in self._parts(file))
 
     def _parts(self, file: ReleaseFile) -> tuple[ReleaseFile, ...]:
@@ -226,21 +280,28 @@ class Step:
     @property
     def full(self) -> Step:
         """The same step without any patch: the fallback when one can't be applied."""
-        return replace(self, patched={})
+        return replace(self, patched={}, held=False)
 
 
 @dataclass(frozen=True, slots=True)
 class DeployRequest:
-    """All that one client is to change in one exchange. `keep` counts the versions that stay, the new one included."""
+    """All that one client is to change in one exchange. `keep` counts the versions that stay, the new one included.
+
+    `purpose`: `switch`; `stage`, which receives, verifies and runs staged checks, and leaves the version ready without
+    switching; or `check`, which changes nothing and runs the switched checks of the versions in force. `vars` are given
+    to checks and hooks, as `UPDOSER_VAR_` and the name in capitals.
+    """
 
     lineage: str
     epoch: int
     install_root: str
     keep: int
     steps: tuple[Step, ...]
+    purpose: str = "switch"
+    vars: Mapping[str, str] = field(default_factory=dict)
 
 
-OUTCOMES = ("changed", "ok", "stale", "unpatched", "failed")
+OUTCOMES = ("changed", "ok", "stale", "unpatched", "staged", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +310,8 @@ class Outcome:
 
     `status` is one of OUTCOMES: `changed` (TO is switched to), `ok` (it was there already), `stale` (the client has
     neither FROM nor TO: `version` and `digest` say what; nothing was touched), `unpatched` (a patch could not be
-    applied or gave other bytes: nothing was touched), `failed` (`message` says why; the client has what it had before:
-    `version` and `digest`).
+    applied or gave other bytes: nothing was touched), `staged` (TO lies ready, and passed its staged checks), `failed`
+    (`message` says why; the client has what it had before: `version` and `digest`).
     """
 
     component: str

@@ -23,6 +23,9 @@ EVENT_TYPES = (
     "deploy_started",
     "client_finished",
     "publish_finished",
+    "rollout_moved",
+    "check_finished",
+    "wait_started",
     "warning",
     "run_finished",
 )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.network import DIRECT
 from reconciler.model.release import ANY_PLATFORM
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from reconciler.model.client import Profile
+    from reconciler.model.rollout import RolloutRecord
 
-DEPLOY_REASONS = ("missing", "outdated", "pinned", "blocked", "withdrawn", "digest_mismatch", "layout_changed")
+DEPLOY_REASONS = (
+    *("missing", "outdated", "pinned", "blocked", "withdrawn", "rolled_back", "digest_mismatch", "layout_changed"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,9 @@ class Cohort:
     """Clients of one group with the same profile and the same planner-relevant overrides: the unit of the diff.
 
     `profile` is None for clients that nothing is known of; `unknown` then says why, or `unreachable`, if there is no
-    way to them. `hold` is the reason for which they are left alone. `members` are client names, sorted.
+    way to them; they don't answer since `since`. `hold` is the reason for which they are left alone. `selected` are the
+    patterns of waves that select them. `settings` says what is to be done about their settings, or nothing. `members`
+    are client names, sorted.
     """
 
     group: str
@@ -32,6 +37,9 @@ class Cohort:
     hold: str = ""
     route: str = DIRECT
     unreachable: str = ""
+    since: datetime | None = None
+    selected: frozenset[str] = frozenset()
+    settings: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +144,9 @@ class Deploy:
 
     `path` lists the incrementals in the order of their use and `fallback` what replaces them when they fail, with at
     most `bytes_full` bytes; an empty path means that the full itself is sent, and `why_full` may say why. `bytes` are
-    `estimated` while an incremental of the path isn't made yet.
+    `estimated` while an incremental of the path isn't made yet. With `held` the clients have the release as a version
+    that they kept or got early: nothing is sent. With `early` it is sent and verified, and not switched to. `wave` is
+    the open one of the release's rollout; 0: it has none.
     """
 
     component: str
@@ -154,15 +164,90 @@ class Deploy:
     path: tuple[str, ...] = ()
     fallback: str = "full"
     route: str = DIRECT
-    wave: int = 1
+    wave: int = 0
     not_before: datetime | None = None
     not_after: datetime | None = None
     downgrade: bool = False
     estimated: bool = False
     why_full: str = ""
+    held: bool = False
+    early: bool = False
 
 
-Change = Download | Merge | Generate | Deploy | Prune | Publish
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Files made from templates go to clients of a group; `reason` is one of SETTINGS_REASONS."""
+
+    group: str
+    reason: str
+    clients: int
+    members: tuple[str, ...]
+    not_after: datetime | None = None
+
+
+SETTINGS_REASONS = ("missing", "changed", "damaged")
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Something is asked before the next wave of a rollout opens; when the answer is bad, the rollout halts.
+
+    `kind`: `recheck` runs the switched checks again on the clients of all waves up to `wave`; `gate` asks the program
+    that is the `number`th (from 0) of the policy.
+    """
+
+    component: str
+    version: str
+    group: str
+    wave: int
+    kind: str
+    number: int = 0
+    clients: int = 0
+    members: tuple[str, ...] = ()
+
+
+PROOF_KINDS = ("recheck", "gate")
+
+
+@dataclass(frozen=True, slots=True)
+class WaveCounts:
+    """How far the open wave of a rollout is, in clients.
+
+    `planned` count for its gate: those that `passed`, `failed`, are `pending` or became `unreachable` since it opened.
+    `off` were off already then.
+    """
+
+    planned: int = 0
+    passed: int = 0
+    failed: int = 0
+    pending: int = 0
+    unreachable: int = 0
+    off: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutStep:
+    """Where a rollout is when the plan is carried out: `record` is what the state remembers from then on.
+
+    `new`: that differs from what it remembers now, whose fingerprint is `before`. `says` is for people; `next_at` is
+    when the next step is due, if time alone makes it so. While the wave's clients change, the rollout halts once more
+    than `max_failed` of them failed, or, at the end of each `at_once` (0: all), more than `max_fail_percentage` of
+    those attempted; what is then undone is `undo`.
+    """
+
+    record: RolloutRecord
+    new: bool
+    says: str
+    counts: WaveCounts = WaveCounts()
+    next_at: datetime | None = None
+    at_once: int = 0
+    max_failed: int | None = None
+    max_fail_percentage: float | None = None
+    undo: str = ""
+    before: str = ""
+
+
+Change = Download | Merge | Generate | Deploy | Settings | Prune | Publish | Proof
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +294,9 @@ class Plan:
     prunes: tuple[Prune, ...] = ()
     deploys: tuple[Deploy, ...] = ()
     publishes: tuple[Publish, ...] = ()
+    settings: tuple[Settings, ...] = ()
+    proofs: tuple[Proof, ...] = ()
+    rollouts: tuple[RolloutStep, ...] = ()
     drift: tuple[Finding, ...] = ()
     held: tuple[Finding, ...] = ()
     deferred: tuple[Finding, ...] = ()
@@ -229,5 +317,42 @@ class Plan:
     @property
     def empty(self) -> bool:
         """True when nothing is due: what is held, deferred or unknown doesn't count."""
-        changes = (self.downloads, self.merges, self.generates, self.deploys, self.prunes, self.publishes)
-        return not any(changes)
+        on_server = (self.downloads, self.merges, self.generates, self.prunes, self.publishes)
+        return not any((*on_server, self.deploys, self.settings, self.proofs))
+
+    @property
+    def moves(self) -> bool:
+        """True when a rollout gets further, even if nothing else is to be done."""
+        return any(step.new for step in self.rollouts)
+
+    def only(self, approved: Collection[tuple[str, str]]) -> Plan:
+        """Give the part of the plan that is about these (component, version), and what goes back from others.
+
+        Housekeeping of the store and the repository stays.
+        """
+        deploys = tuple(
+            deploy
+            for deploy in self.deploys
+            if deploy.reason == "rolled_back" or (deploy.component, deploy.to) in approved
+        )
+        goals = {(deploy.component, deploy.to) for deploy in deploys} | set(approved)
+        return replace(
+            self,
+            deploys=deploys,
+            downloads=tuple(change for change in self.downloads if (change.component, change.to) in goals),
+            merges=tuple(change for change in self.merges if (change.component, change.to) in goals),
+            generates=tuple(change for change in self.generates if (change.component, change.to) in goals),
+            settings=(),
+            proofs=tuple(proof for proof in self.proofs if (proof.component, proof.version) in approved),
+            rollouts=tuple(step for step in self.rollouts if step.record.key[:2] in approved),
+        )
+
+    @property
+    def halted(self) -> tuple[RolloutStep, ...]:
+        """The rollouts that are halted."""
+        return tuple(step for step in self.rollouts if step.record.status == "halted")
+
+    @property
+    def next_step_at(self) -> datetime | None:
+        """When the next step of a rollout is due by the time alone; None when none is."""
+        return min((step.next_at for step in self.rollouts if step.next_at is not None), default=None)

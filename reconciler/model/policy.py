@@ -1,8 +1,8 @@
-"""When releases may go out to clients: the auto-update policy in force for one group and component."""
+"""When, in which order and how far releases go out to clients: the policy in force for one group and component."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from datetime import time as clock_time
 from typing import TYPE_CHECKING
@@ -49,14 +49,103 @@ class Blackout:
     last: date
     reason: str
     zone: tzinfo = UTC
+    spares: frozenset[str] = frozenset()
+    """What goes out all the same: `expedite`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a gate lets pass. None: nothing is said here.
+
+    `min_attempted` and `max_failed` are clients; `max_fail_percentage` is of those that were attempted and
+    `max_unreachable_percentage` of those that were planned. A maximum must be exceeded.
+    """
+
+    min_attempted: int | None = None
+    max_failed: int | None = None
+    max_fail_percentage: float | None = None
+    max_unreachable_percentage: float | None = None
+
+    def over(self, other: Limits) -> Limits:
+        """Give these limits, and those of `other` where these say nothing."""
+        said = {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
+        return replace(other, **said)
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """A slice of a rollout: who is in it, and what must be between it and the next.
+
+    Exactly one of `select` (a pattern), `share` (0 to 1) and `count` says who; shares and counts are cumulative. With
+    `apart` the counted clients are of different groups as long as there are such. `soak` is how long to wait once the
+    wave is through, `at_once` how many clients change between two looks at the gate (0: all). With `approve` the wave
+    opens only when somebody approved it.
+    """
+
+    select: str = ""
+    share: float | None = None
+    count: int | None = None
+    apart: bool = False
+    soak: timedelta = timedelta()
+    at_once: int = 0
+    approve: bool = False
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A program that is asked between two waves: a check plugin with its options as canonical JSON, and seconds."""
+
+    type: str
+    options: str
+    timeout: float = 60.0
+
+
+DEFAULT_WAVES = (
+    Wave(count=3, apart=True, limits=Limits(min_attempted=1, max_failed=0)),
+    Wave(share=0.1),
+    Wave(share=1.0),
+)
+"""Without a word in the spec: up to three clients, each of another group; then 10 %, then all."""
+DEFAULT_LIMITS = Limits(max_fail_percentage=2.0, max_unreachable_percentage=15.0)
+SCOPES = ("fleet", "group")
+NEWER = ("queue", "supersede", "finish")
+ON_FAILURE = ("halt", "rollback")
+ROLLBACK_SCOPES = ("client", "wave", "all")
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How a release goes through the fleet, or (`scope: group`) through each group by itself.
+
+    `newer` says what becomes of it when a newer release comes: it is carried through first (`queue`), only its wave is
+    (`finish`), or it ends there and then (`supersede`). `on_failure` is what follows when a gate doesn't let it pass:
+    it stops (`halt`), or what has it goes back, too (`rollback`): only who failed (`client`), the failed `wave`, or
+    `all`. With `recheck` the switched checks run on all earlier waves when a soak ends. A group's own limits are in its
+    own policy; they hold for its clients.
+    """
+
+    scope: str = "fleet"
+    waves: tuple[Wave, ...] = DEFAULT_WAVES
+    limits: Limits = DEFAULT_LIMITS
+    gates: tuple[Gate, ...] = ()
+    recheck: bool = False
+    newer: str = "queue"
+    on_failure: str = "halt"
+    rollback_scope: str = "wave"
 
 
 @dataclass(frozen=True, slots=True)
 class AutoUpdate:
-    """The policy. With `enabled` off, releases are downloaded and duplicated, and no client gets them."""
+    """The policy. With `enabled` off, releases are downloaded and duplicated, and no client gets them.
+
+    With `early`, what waits for its time is sent to clients and verified there before, and only switched to in time.
+    """
 
     enabled: bool = True
     trigger: str = "download"
     schedule: Schedule | None = None
     windows: tuple[Window, ...] = ()
     blackouts: tuple[Blackout, ...] = ()
+    early: bool = False
+    rollout: Rollout = Rollout()

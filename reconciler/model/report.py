@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from reconciler.model.plan import RolloutStep
+
 RECAP = ("ok", "changed", "failed", "unreachable", "stale", "skipped", "not_attempted")
 
 
@@ -27,8 +29,8 @@ class Report:
     """The end of an apply. `recap` counts each client of a group once, under the worst thing that happened to it.
 
     `bytes_saved` counts against sending fulls, `bytes_not_received` against downloading them. `fallbacks` counts fulls
-    that were needed because an incremental failed. `next_step_at` is when the rollout's next step is due, if there is
-    one.
+    that were needed because an incremental failed. `rollouts` are those of the plan, as they are now; `next_step_at` is
+    when the next step of one is due, if there is one.
     """
 
     run_id: str
@@ -50,6 +52,7 @@ class Report:
     fallbacks: int = 0
     interrupted: bool = False
     next_step_at: datetime | None = None
+    rollouts: tuple[RolloutStep, ...] = ()
 
     def total(self, outcome: str) -> int:
         """Add one column of the recap up over all groups."""
@@ -119,8 +122,22 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A client that failed so many times in a row that it is left alone; `message` is what it said last."""
+
+    client: str
+    group: str
+    until: datetime
+    failures: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
-    """How the whole fleet stands. `as_of` is when its clients were last looked at; `traffic` is that of all runs."""
+    """How the whole fleet stands. `as_of` is when its clients were last looked at; `traffic` is that of all runs.
+
+    `rollouts` are those of a plan made now; what is over isn't shown.
+    """
 
     created: datetime
     as_of: datetime | None
@@ -130,6 +147,8 @@ class Status:
     sources: tuple[SourceStatus, ...] = ()
     traffic: Traffic = Traffic()
     withdrawn: tuple[WithdrawnStatus, ...] = ()
+    rollouts: tuple[RolloutStep, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

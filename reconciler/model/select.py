@@ -32,6 +32,12 @@ class Pattern:
     required: tuple[Callable[[str, Collection[str], Collection[str]], bool], ...] = field(repr=False)
     excluded: tuple[Callable[[str, Collection[str], Collection[str]], bool], ...] = field(repr=False)
 
+    @property
+    def by_name(self) -> bool:
+        """False when it asks for groups and labels only, so that clients alike in these are selected alike."""
+        terms = [term.strip().lstrip("&!") for term in _SPLIT.split(self.text)]
+        return not all(term == "*" or term.startswith(("label=", "group=")) for term in terms if term)
+
     def matches(self, name: str, groups: Collection[str], labels: Collection[str]) -> bool:
         """Say whether a client of that name, those groups and those labels is selected."""
         return (

@@ -6,17 +6,18 @@ Values are in force as they stand here: `extends`, `vars`, `defaults` and `"*"` 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model.client import Layout
+from reconciler.model.client import Hooks, Layout
 from reconciler.model.delta import Duplication
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import date, timedelta
+    from datetime import date
     from pathlib import Path
 
-    from reconciler.model.client import Client
+    from reconciler.model.client import Client, Hook
     from reconciler.model.network import Proxy
     from reconciler.model.policy import AutoUpdate
     from reconciler.model.release import Catalog, Component, Withdrawal
@@ -102,6 +103,54 @@ class ComponentSpec:
     min_age: timedelta | None = None
     snapshot: date | None = None
     blocked: Mapping[str, str] = field(default_factory=dict)
+    hooks: Hooks = Hooks()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSpec:
+    """What must hold of a version: before clients switch to it (`staged`) or after (`switched`).
+
+    `component` is the one that it is for; empty: all. It runs on each `client`, or here (`server`): then a staged one
+    once for each release, a switched one for each client. `plugin` is of the kind check. `timeout` and `interval` are
+    seconds; `retries` are tries after the first.
+    """
+
+    name: str
+    plugin: PluginConfig
+    component: str = ""
+    phase: str = "staged"
+    where: str = "client"
+    timeout: float = 60.0
+    retries: int = 0
+    interval: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SettingSpec:
+    """A file on clients that is made from a template (absolute here) and put at `path` (absolute there).
+
+    Empty owner, group and mode leave what the client's user and umask give. `validate` is a text for sh with `%s` for
+    the file that is to be; `hook` runs when the file changed. `secrets` are those that the template reads, by the name
+    that it has for them. `method` is one of those of InstallTarget, but for `link`.
+    """
+
+    template: Path
+    path: str
+    owner: str = ""
+    group: str = ""
+    mode: str = ""
+    validate: str = ""
+    hook: Hook | None = None
+    method: str = "rename"
+    secrets: Mapping[str, SecretRef] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Clients that failed so many times in a row are left alone for that long; 0: none ever is."""
+
+    after_failures: int = 0
+    span: timedelta = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +186,8 @@ class GroupSpec:
     proxy: Proxy | None = None
     jump: str = ""
     local: bool = False
+    checks: tuple[CheckSpec, ...] = ()
+    settings: tuple[SettingSpec, ...] = ()
 
 
 PUBLISH_WHEN = ("after_rollout", "downloaded", "manual")
@@ -178,7 +229,8 @@ class Spec:
     `path` is the file that was named, `base` the folder that relative paths start from. `digest` covers everything that
     decides what is done: the effective values after `extends`, `vars` and `-e`, without comments and layout.
     `effective` is the same as plain data, for showing and for comparing with what was applied last. `policies` has the
-    auto-update policy of each (group, component).
+    auto-update policy of each (group, component). `variables` are `vars` with those of `-e` on top, for templates of
+    settings.
     """
 
     path: Path
@@ -195,4 +247,6 @@ class Spec:
     duplication: Duplication = Duplication()
     repository: RepositorySpec | None = None
     policies: Mapping[tuple[str, str], AutoUpdate] = field(default_factory=dict)
+    quarantine: Quarantine = Quarantine()
+    variables: Mapping[str, Any] = field(default_factory=dict)
     effective: Mapping[str, Any] = field(default_factory=dict)

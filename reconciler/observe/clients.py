@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.errors import UpdoserError
+from reconciler.model.settings import split
 from reconciler.storage.state import Observation
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def look(
 
     `verify` has every file hashed. `keep` leaves connections open for a change that follows.
     """
+    began = clock()
 
     def observe(client: Client) -> Observation:
         def facts_of(session: Session) -> Facts:
@@ -40,8 +42,9 @@ def look(
         try:
             facts = reach.work(client, facts_of, keep=keep)
         except UpdoserError as error:
-            return Observation(client.name, None, None, error.brief, clock())
-        return Observation(client.name, facts.profile, facts.free, "", clock())
+            return Observation(client.name, None, None, error.brief, began)
+        profile, settings = split(facts.profile)
+        return Observation(client.name, profile, facts.free, "", clock(), settings)
 
     for _client, observation in executor.run(observe, clients, forks=forks, stop=stop):
         yield observation

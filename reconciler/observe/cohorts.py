@@ -5,24 +5,26 @@ Rows are many, situations are few: what is the same for many rows is worked out 
 * A client that did not answer when it was looked at last is in a cohort without a profile, by the kind of its error.
 * So is one whose manifest names another controller: what it has isn't ours to compare.
 * One to which there is no way isn't looked at; its cohort says why.
-* A hold applies up to and including its day, in UTC.
+* A hold applies up to and including its day, in UTC. A client in quarantine is held until that is over.
+* Clients that waves select by a pattern are in cohorts of their own, and so are those whose settings differ.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from reconciler.errors import OtherControllerError, UsageError
 from reconciler.model.network import UNREACHABLE
 from reconciler.model.plan import Cohort
 from reconciler.model.select import parse
+from reconciler.model.settings import to_do
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
-    from datetime import datetime
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from reconciler.model.client import Profile
     from reconciler.model.select import Pattern
@@ -30,10 +32,14 @@ if TYPE_CHECKING:
     from reconciler.storage.fleet import Row
     from reconciler.storage.state import Identity
 
-Situation = tuple[str, str | None, str, str, str]
-"""What clients of one cohort have in common: group, fingerprint, error, route, hold."""
 NEVER_SEEN = "not looked at yet"
 FAILED_SET = "failed"
+NOT_SELECTED: frozenset[str] = frozenset()
+
+
+Situation = tuple[str, str | None, str, str, str, float | None, frozenset[str], str]
+"""What clients of one cohort have in common: group, fingerprint, error, route, hold, failing since, patterns of waves
+that select them, what is to be done about settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,34 +67,95 @@ class Choice:
         return self.pattern is None or self.pattern.matches(name, (group,), labels)
 
 
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What tells clients in the same situation apart: holds, patterns of waves, and the settings that they should have.
+
+    `settings` has the versions that each client's settings should have (`model.settings.wish`), by its name, and
+    `group_settings` those of groups whose clients all should have the same. Who isn't in them has no settings.
+    """
+
+    holds: Sequence[Hold] = ()
+    selects: Sequence[str] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    group_settings: Mapping[str, str] = field(default_factory=dict)
+
+
 def gather_cohorts(
     rows: Iterable[Row],
     profiles: Mapping[str, Profile],
     *,
     choice: Choice,
-    holds: Iterable[Hold],
+    marks: Marks,
     identity: Identity,
     now: datetime,
-) -> list[Cohort]:
-    """Group the rows (name, group, labels, fingerprint, error, route) of a fleet; see the module's rules."""
+) -> tuple[list[Cohort], list[Cohort]]:
+    """Group the rows of a fleet; see the module's rules. Those that aren't chosen are the second list."""
     foreign = {key for key, profile in profiles.items() if is_foreign(profile, identity)}
-    active = [
-        (parse(hold.clients), _hold_text(hold)) for hold in holds if hold.until is None or now.date() <= hold.until
-    ]
-    members: dict[Situation, list[str]] = defaultdict(list)
-    if choice.pattern is None and not active:
-        for name, group, _labels, fingerprint, error, route in rows:
-            members[group, fingerprint, error, route, ""].append(name)
-    else:
-        labels_of: dict[str, tuple[str, ...]] = {}
-        for name, group, text, fingerprint, error, route in rows:
-            labels = labels_of.get(text)
-            if labels is None:
-                labels = labels_of[text] = tuple(json.loads(text))
-            if choice.takes(name, group, labels):
-                hold = next((why for pattern, why in active if pattern.matches(name, (group,), labels)), "")
-                members[group, fingerprint, error, route, hold].append(name)
-    return _cohorts(members, profiles, foreign)
+    reader = _Marker(marks, now)
+    chosen: dict[Situation, list[str]] = defaultdict(list)
+    others: dict[Situation, list[str]] = defaultdict(list)
+    stamp = now.timestamp()
+    labels_of: dict[str, tuple[str, ...]] = {}
+    selected_of: dict[tuple[str, str], frozenset[str]] = {}
+    for name, group, text, fingerprint, error, route, since, quarantined, settings in rows:
+        hold, selected, members = "", NOT_SELECTED, chosen
+        if reader.asks_selects:
+            known = selected_of.get((group, text))
+            if known is None:
+                known = reader.selected(name, group, _labels(text, labels_of))
+                if not reader.by_name:
+                    selected_of[group, text] = known
+            selected = known
+        if reader.asks_names or choice.pattern is not None:
+            labels = _labels(text, labels_of)
+            hold = reader.hold(name, group, labels)
+            if not choice.takes(name, group, labels):
+                members = others
+        if quarantined is not None and quarantined > stamp and not hold:
+            until = datetime.fromtimestamp(quarantined, UTC)
+            hold = f"quarantine until {until:%Y-%m-%dT%H:%MZ}: it failed again and again"
+        todo = reader.settings(name, group, settings) if reader.any_settings else ""
+        members[group, fingerprint, error, route, hold, since, selected, todo].append(name)
+    return _cohorts(chosen, profiles, foreign), _cohorts(others, profiles, foreign)
+
+
+def _labels(text: str, known: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Read labels; equal ones once."""
+    labels = known.get(text)
+    if labels is None:
+        labels = known[text] = tuple(json.loads(text))
+    return labels
+
+
+class _Marker:
+    """Says which marks a client has."""
+
+    def __init__(self, marks: Marks, now: datetime) -> None:
+        today = now.date()
+        held = [hold for hold in marks.holds if hold.until is None or today <= hold.until]
+        self._holds = [(parse(hold.clients), _hold_text(hold)) for hold in held]
+        self._selects = [parse(text) for text in dict.fromkeys(marks.selects)]
+        self._wanted, self._wanted_by_group = marks.settings, marks.group_settings
+        self.any_settings = bool(marks.settings or marks.group_settings)
+        self.by_name = any(pattern.by_name for pattern in self._selects)
+        """True when a pattern of a wave asks for names, so that clients alike in all else may differ."""
+        self.asks_selects = bool(self._selects)
+        self.asks_names = bool(self._holds)
+
+    def hold(self, name: str, group: str, labels: tuple[str, ...]) -> str:
+        for pattern, why in self._holds:
+            if pattern.matches(name, (group,), labels):
+                return why
+        return ""
+
+    def selected(self, name: str, group: str, labels: tuple[str, ...]) -> frozenset[str]:
+        return frozenset(pattern.text for pattern in self._selects if pattern.matches(name, (group,), labels))
+
+    def settings(self, name: str, group: str, has: str) -> str:
+        """Say what is to be done about the settings of a client, which has those that `has` tells."""
+        wanted = self._wanted_by_group.get(group) or self._wanted.get(name, "")
+        return to_do(wanted, has) if wanted else ""
 
 
 def _cohorts(
@@ -96,24 +163,38 @@ def _cohorts(
     profiles: Mapping[str, Profile],
     foreign: Collection[str],
 ) -> list[Cohort]:
-    unknown: dict[tuple[str, str], list[str]] = defaultdict(list)
-    cut_off: dict[tuple[str, str], list[str]] = defaultdict(list)
+    silent: dict[tuple[str, str, float | None, frozenset[str], str], list[str]] = defaultdict(list)
+    cut_off: dict[tuple[str, str, frozenset[str]], list[str]] = defaultdict(list)
     cohorts = []
-    for (group, fingerprint, error, route, hold), names in members.items():
+    for (group, fingerprint, error, route, hold, since, selected, settings), names in members.items():
         profile = profiles.get(fingerprint) if fingerprint else None
         if route.startswith(UNREACHABLE):
-            cut_off[group, route.removeprefix(UNREACHABLE)] += names
+            cut_off[group, route.removeprefix(UNREACHABLE), selected] += names
         elif error:
-            unknown[group, error.partition(":")[0]] += names
+            silent[group, error.partition(":")[0], since, selected, hold] += names
         elif profile is None:
-            unknown[group, NEVER_SEEN] += names
+            silent[group, NEVER_SEEN, None, selected, hold] += names
         elif fingerprint in foreign:
-            unknown[group, OtherControllerError.label] += names
+            silent[group, OtherControllerError.label, None, selected, hold] += names
         else:
-            cohorts.append(Cohort(group, tuple(sorted(names)), profile, hold=hold, route=route))
-    cohorts += [Cohort(group, tuple(sorted(names)), unreachable=why) for (group, why), names in cut_off.items()]
-    cohorts += [Cohort(group, tuple(sorted(names)), unknown=why) for (group, why), names in unknown.items()]
+            cohorts.append(
+                Cohort(
+                    group, tuple(sorted(names)), profile, hold=hold, route=route, selected=selected, settings=settings
+                )
+            )
+    cohorts += [
+        Cohort(group, tuple(sorted(names)), unreachable=why, selected=selected)
+        for (group, why, selected), names in cut_off.items()
+    ]
+    cohorts += [
+        Cohort(group, tuple(sorted(names)), unknown=why, since=_moment(since), selected=selected, hold=hold)
+        for (group, why, since, selected, hold), names in silent.items()
+    ]
     return cohorts
+
+
+def _moment(stamp: float | None) -> datetime | None:
+    return None if stamp is None else datetime.fromtimestamp(stamp, UTC)
 
 
 def is_foreign(profile: Profile, identity: Identity) -> bool:

@@ -16,12 +16,13 @@ from reconciler.model.network import DIRECT, UNREACHABLE
 from reconciler.model.plan import Basis
 from reconciler.model.release import Offer
 from reconciler.observe.clients import look
-from reconciler.observe.cohorts import FAILED_SET, Choice, gather_cohorts, is_foreign
+from reconciler.observe.cohorts import FAILED_SET, Choice, Marks, gather_cohorts, is_foreign
 from reconciler.observe.inventory import list_fleet
 from reconciler.observe.upstream import find_withdrawals, merge_incrementals, merge_offers, read_sources
 from reconciler.observe.ways import find_ways
 from reconciler.planner.planner import Observed
 from reconciler.present.words import count_text
+from reconciler.settings.book import Book
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +47,7 @@ class Sight:
     clients alone and runs no program. `limit` is a pattern, `forks` how many clients are looked at a time, `verify` has
     every file hashed. `keep` leaves connections open for a change that follows. `adopt` takes over clients of a
     controller whose state was lost, `allow_shrink` believes an inventory that lost more clients than allowed.
+    `settings` compares those of clients, too, for which templates and their secrets are read.
     """
 
     refresh: bool = True
@@ -56,6 +58,7 @@ class Sight:
     keep: bool = False
     adopt: bool = False
     allow_shrink: bool = False
+    settings: bool = True
 
 
 def observe(work: Workspace, sight: Sight) -> Observed:
@@ -66,6 +69,7 @@ def observe(work: Workspace, sight: Sight) -> Observed:
         InventoryError, InventoryShrankError: the fleet can't be listed, or the list isn't believed.
         OtherControllerError: the state is new and clients answer to another controller.
         InterruptedRunError: the user stopped it.
+        SpecError, SecretError: a template of settings, or a secret that it reads, is no good.
         StoreError, StateError: store or state can't be read or written.
     """
     choice = Choice.parse(sight.limit, work.state.last_failed() if f"@{FAILED_SET}" in sight.limit else ())
@@ -76,11 +80,12 @@ def observe(work: Workspace, sight: Sight) -> Observed:
             _look_at_clients(work, sight, choice, fleet)
     identity = _identity(work.state, adopt=sight.adopt)
     profiles = work.state.profiles()
-    cohorts = gather_cohorts(
+    selects = {wave.select for policy in work.spec.policies.values() for wave in policy.rollout.waves if wave.select}
+    cohorts, others = gather_cohorts(
         work.state.rows(),
         profiles,
         choice=choice,
-        holds=work.spec.holds,
+        marks=Marks(work.spec.holds, sorted(selects), *_wanted_settings(work, sight)),
         identity=identity,
         now=work.means.clock(),
     )
@@ -106,6 +111,9 @@ def observe(work: Workspace, sight: Sight) -> Observed:
             *trouble,
         ),
         cohorts=cohorts,
+        others=others,
+        rollouts=work.state.rollouts(),
+        failures=work.state.rollout_failures(),
         gone=gone,
         freeze=_FROZEN if identity.frozen else "",
         incrementals=inspection.incrementals,
@@ -118,6 +126,21 @@ def observe(work: Workspace, sight: Sight) -> Observed:
         first_seen=work.state.first_seen(),
         source_routes={source.name: _source_route(source) for source in sources},
     )
+
+
+def _wanted_settings(work: Workspace, sight: Sight) -> tuple[dict[str, str], dict[str, str]]:
+    """Give which settings clients should have: by client, and by group where all of it should have the same."""
+    by_client: dict[str, str] = {}
+    by_group: dict[str, str] = {}
+    if not (sight.settings and sight.contact and any(group.settings for group in work.spec.groups.values())):
+        return by_client, by_group
+    book = Book(work.spec, work.state.settings_key(), work.means.secret)
+    wishes = {group: book.wish_of_group(group) for group in book.groups}
+    by_group |= {group: wish for group, wish in wishes.items() if wish is not None}
+    apart = [group for group, wish in wishes.items() if wish is None]
+    if apart:
+        by_client |= {client.name: book.wish(client) for client in work.state.clients(apart)}
+    return by_client, by_group
 
 
 def known_reports(work: Workspace) -> list[SourceReport]:
@@ -196,6 +219,8 @@ def _left_out(work: Workspace) -> list[str]:
     programs = [name for name, group in work.spec.groups.items() if _runs_program(group)]
     lines = ["--no-exec: clients aren't contacted; what the state remembers of them is compared"]
     remote = [source.name for source in work.spec.sources if source.remote]
+    set_up = [name for name, group in work.spec.groups.items() if group.settings]
+    lines += [f"--no-exec: the settings of group {name} aren't compared" for name in set_up]
     lines += [f"--no-exec: source {name} isn't asked; what the state remembers of it is offered" for name in remote]
     return lines + [f"--no-exec: the inventory program of group {name} isn't run" for name in programs]
 

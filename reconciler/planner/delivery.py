@@ -1,10 +1,11 @@
 """How a release gets to a client: by incrementals, as a packed full, or as the full itself; and why.
 
-1. What the client has already of the release, under the same names, is never sent.
-2. The cheapest way over incrementals that the client can apply, from within `incrementals` releases, is taken when it
+1. A release that lies on the client whole, kept from before or sent early, isn't sent.
+2. What the client has already of the release, under the same names, is never sent.
+3. The cheapest way over incrementals that the client can apply, from within `incrementals` releases, is taken when it
    is clearly cheaper than the full.
-3. Otherwise the packed full, when that is clearly smaller than the full, and then the full.
-4. A client that has nothing of the component, or damaged files, gets a full. So does one that goes down.
+4. Otherwise the packed full, when that is clearly smaller than the full, and then the full.
+5. A client that has nothing of the component, or damaged files, gets a full. So does one that goes down.
 
 Example: 16.677.00 on a client with zstd, and an incremental of 412 KiB to 16.679.00 in place of 21 MiB: that. A client
 without zstd gets the packed full, for that reason.
@@ -31,12 +32,19 @@ TINY = "too small for a delta"
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What one client is sent: names of incrementals, the bytes, whether those are a guess, and why it is a full."""
+    """What one client is sent: names of incrementals, the bytes, whether those are a guess, and why it is a full.
+
+    With `held` it is nothing: the client has the release already.
+    """
 
     path: tuple[str, ...]
     bytes: int
     estimated: bool = False
     why_full: str = ""
+    held: bool = False
+
+
+KEPT = Delivery((), 0, held=True)
 
 
 class Dispatcher:
@@ -52,6 +60,8 @@ class Dispatcher:
         """Choose how the clients of a profile get the target of a difference."""
         installed, release = difference.installed, difference.target.release
         have = installed.digest if installed else ""
+        if installed is not None and have and (release.version, release.digest) in installed.kept:
+            return KEPT
         key = release.component, release.platform, have, difference.reason, profile.tools, profile.memory
         known = self._decided.get(key)
         if known is None:

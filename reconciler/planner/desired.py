@@ -9,6 +9,10 @@
   the plan says so.
 * With `min_age` a release isn't wanted before it is old enough, with `snapshot` not if it came out after that day. Both
   go by its release time or, where that isn't known, by when it was first seen here.
+* A version whose rollout was halted or aborted goes to nobody until the spec blocks it or somebody resumes it; those
+  that have it keep it, unless it is to be taken back.
+* While a release is on its way through the fleet, a newer one may have to wait for it: `target` is then asked for the
+  version of the former.
 * A client gets releases of its own platform and of `any`; of equal versions its own platform's.
 * A version that is held with one content and offered with another is never taken from the source: the plan says so, and
   what is held stays in force.
@@ -27,7 +31,7 @@ from reconciler.model.release import ANY_PLATFORM
 from reconciler.model.spec import LATEST
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from reconciler.model.release import Offer, Release, Withdrawal
@@ -56,10 +60,19 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A release that would be wanted, and why it isn't yet."""
+    """A release that would be wanted, and why it isn't: for now (`deferred`), or until somebody acts (`held`)."""
 
     target: Target
     why: str
+    kind: str = "deferred"
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """A rollout that doesn't go on: why, and whether clients that have its version are to go back."""
+
+    why: str
+    undone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +102,10 @@ class Desired:
         offers: Sequence[Offer],
         withdrawn: Mapping[str, Sequence[Withdrawal]] | None = None,
         times: Times | None = None,
+        halted: Mapping[tuple[str, str], Halt] | None = None,
     ) -> None:
+        self._halted = halted or {}
+        self._versions: dict[tuple[str, str, str], Target] = {}
         self.problems: list[str] = []
         self.refused = {
             (entry.component, entry.version): Refusal("withdrawn", f"withdrawn by source {source}: {entry.reason}")
@@ -123,13 +139,30 @@ class Desired:
         for component, spec in components.items():
             self._choose(spec, known[component])
 
-    def target(self, component: str, platform: str) -> Target | None:
-        """Give what clients of a platform should run of a component; None when nothing is wanted or known."""
+    def target(self, component: str, platform: str, version: str = "") -> Target | None:
+        """Give what clients of a platform should run of a component; None when nothing is wanted or known.
+
+        `version` is one that they should run in place of that, if there is a release of it for the platform.
+        """
+        if version:
+            places = ((component, name, version) for name in (platform, ANY_PLATFORM))
+            forced = next((self._versions[place] for place in places if place in self._versions), None)
+            if forced is not None:
+                return forced
         own = self._targets.get((component, platform))
         common = self._targets.get((component, ANY_PLATFORM))
         if own is None or common is None:
             return own or common
         return common if common.version > own.version else own
+
+    def knows(self, component: str, version: str) -> bool:
+        """Say whether there is a release of a version that clients may run."""
+        return any(place[0] == component and place[2] == version for place in self._versions)
+
+    def is_undone(self, component: str, version: str) -> bool:
+        """Say whether the rollout of a version was halted so that clients go back."""
+        halt = self._halted.get((component, version))
+        return halt is not None and halt.undone
 
     @property
     def anything_waits(self) -> bool:
@@ -163,6 +196,7 @@ class Desired:
         component = spec.component.id
         fit: dict[str, list[Target]] = {}
         turned_down: dict[str, Refusal] = {}
+        stopped: list[Target] = []
         for candidate in known:
             version = candidate.release.version
             if spec.version not in {LATEST, version}:
@@ -170,18 +204,31 @@ class Desired:
             refusal = self.refused.get((component, version))
             if refusal is not None:
                 turned_down[version] = refusal
+            elif (component, version) in self._halted:
+                stopped.append(candidate)
             else:
                 fit.setdefault(candidate.release.platform, []).append(candidate)
+                self._versions.setdefault((component, candidate.release.platform, version), candidate)
         for platform, candidates in fit.items():
             chosen = self._of_platform(spec, candidates)
             if chosen is not None:
                 self._targets[component, platform] = chosen
+        self._stop(stopped)
         best = max((target.version for target in self.targets(component)), default=None)
         for version, refusal in sorted(turned_down.items()):
             if refusal.word == "withdrawn" or best is None or spec.component.version(version) > best:
                 self.problems.append(f"{component} {version} is {refusal.text}")
-        if not fit:
+        if not fit and not stopped:
             self._nothing(spec, refused=bool(turned_down))
+
+    def _stop(self, stopped: Iterable[Target]) -> None:
+        """Remember the highest version that would be wanted if its rollout hadn't been halted."""
+        for candidate in sorted(stopped, key=lambda target: target.version):
+            place = candidate.release.component, candidate.release.platform
+            chosen = self._targets.get(place)
+            if chosen is None or chosen.version < candidate.version:
+                why = self._halted[candidate.release.component, candidate.release.version].why
+                self._waiting[place] = Waiting(candidate, why, "held")
 
     def _nothing(self, spec: ComponentSpec, *, refused: bool) -> None:
         component = spec.component.id

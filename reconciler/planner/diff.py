@@ -6,6 +6,7 @@ For each component that the clients should have, the first rule that fits:
 * the same version, other bytes or damaged files      -> `digest_mismatch`
 * the same version and bytes, other install targets   -> `layout_changed`
 * a version that is blocked or was withdrawn          -> `blocked` or `withdrawn`, up or down
+* a version whose rollout failed and is taken back    -> `rolled_back`, down; up, and to a pin, goes as any update
 * a lower version                                     -> `outdated` (`pinned` when the target is a pin)
 * a higher version, and the target is a pin           -> `pinned`, marked as a downgrade
 * a higher version                                    -> nothing: the client is ahead; a downgrade needs a pin
@@ -16,14 +17,20 @@ A version that the component's scheme can't read (the catalog changed) counts as
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from reconciler.planner.desired import Refusal, Waiting
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from reconciler.model.client import Installed, Profile
     from reconciler.model.spec import ComponentSpec
     from reconciler.planner.desired import Desired, Target
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
+_UNDONE = Refusal("rolled_back", "its rollout failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +53,19 @@ class Drift:
 
 
 def compare(
-    profile: Profile, components: Iterable[ComponentSpec], desired: Desired
+    profile: Profile, components: Iterable[ComponentSpec], desired: Desired, forced: Mapping[str, str] = NOTHING
 ) -> tuple[list[Difference], list[Drift]]:
-    """Compare a profile with what is desired of these components, in their order."""
+    """Compare a profile with what is desired of these components, in their order.
+
+    `forced` has the versions that the clients should get before what is desired.
+    """
     differences = []
     drift = [Drift("", "", f"unmanaged file {path}") for path in profile.unmanaged]
     for spec in components:
         installed = profile.by_component.get(spec.component.id)
         if installed is not None and installed.damage:
             drift.append(Drift(spec.component.id, installed.version, installed.damage))
-        target = desired.target(spec.component.id, profile.platform)
+        target = desired.target(spec.component.id, profile.platform, forced.get(spec.component.id, ""))
         if target is None:
             continue
         difference = _difference(installed, target, desired)
@@ -65,18 +75,30 @@ def compare(
 
 
 def find_waiting(
-    profile: Profile, components: Iterable[ComponentSpec], desired: Desired
-) -> Iterator[tuple[Target, str]]:
-    """Give the releases that a client lacks and would get if they were old enough, each with the reason."""
-    for spec in components if desired.anything_waits else ():
+    profile: Profile, components: Iterable[ComponentSpec], desired: Desired, forced: Mapping[str, str] = NOTHING
+) -> Iterator[Waiting]:
+    """Give the releases that a client lacks and would get if something weren't in the way."""
+    for spec in components if desired.anything_waits or forced else ():
         waiting = desired.waiting(spec.component.id, profile.platform)
+        first = forced.get(spec.component.id, "")
+        if first:
+            waiting = _queued(spec.component.id, profile.platform, desired, first) or waiting
         installed = profile.by_component.get(spec.component.id)
         if waiting is None:
             continue
         scheme, version = spec.component.scheme, waiting.target.version
-        known = installed is not None and scheme.accepts(installed.version)
-        if not (known and installed is not None and scheme.parse(installed.version) >= version):
-            yield waiting.target, waiting.why
+        if installed is not None and scheme.accepts(installed.version):
+            has = scheme.parse(installed.version)
+            if has == version or (has > version and not waiting.target.pinned):
+                continue
+        yield waiting
+
+
+def _queued(component: str, platform: str, desired: Desired, first: str) -> Waiting | None:
+    latest = desired.target(component, platform)
+    if latest is None or latest.release.version == first:
+        return None
+    return Waiting(latest, f"queued: the rollout of {first} comes first")
 
 
 def _difference(installed: Installed | None, target: Target, desired: Desired) -> Difference | None:
@@ -90,9 +112,11 @@ def _difference(installed: Installed | None, target: Target, desired: Desired) -
         return None
     scheme = target.spec.component.scheme
     refusal = desired.refused.get((installed.component, installed.version))
+    lower = scheme.accepts(installed.version) and scheme.parse(installed.version) > target.version
+    if refusal is None and lower and not target.pinned and desired.is_undone(installed.component, installed.version):
+        refusal = _UNDONE
     if refusal is not None:
-        lower = scheme.accepts(installed.version) and scheme.parse(installed.version) > target.version
         return Difference(target, installed, refusal.word, downgrade=lower)
-    if scheme.accepts(installed.version) and scheme.parse(installed.version) > target.version:
+    if lower:
         return Difference(target, installed, "pinned", downgrade=True) if target.pinned else None
     return Difference(target, installed, "pinned" if target.pinned else "outdated")

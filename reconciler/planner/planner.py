@@ -1,11 +1,12 @@
 """The one planner: desired state and observed facts in, a plan out. Nothing here looks or acts.
 
 1. Choose what each platform should run (`desired`).
-2. Compare each distinct (profile, scan method) once (`diff`); cohorts share the result, clients are only counted.
+2. Compare each distinct situation once (`comparison`, `diff`); cohorts share the result, clients are only counted.
 3. A platform that clients have and no release of a component is for is a problem, and said.
 4. Clients that nothing is known of are `unknown`, those to which there is no way `unreachable`, held clients `held`:
    never "no change".
-5. What the auto-update policy keeps back is `held` or `deferred` (`timing`); it is brought into the store all the same.
+5. What the auto-update policy keeps back is `held` or `deferred`: by its time (`timing`) or its wave (`rollout`). It is
+   brought into the store all the same.
 6. Bring what some client or group should have into the store, at the least bytes, and keep incrementals of it
    (`duplicate`); choose how each client is supplied (`delivery`).
 7. Aggregate over cohorts by (component, group, from, to, reason, way).
@@ -28,11 +29,14 @@ from reconciler.model.network import DIRECT
 from reconciler.model.plan import Plan
 from reconciler.model.policy import AutoUpdate
 from reconciler.model.release import ANY_PLATFORM
+from reconciler.planner.comparison import Comparison
 from reconciler.planner.delivery import Dispatcher, camp_of
 from reconciler.planner.desired import Desired, Times
 from reconciler.planner.duplicate import Demand, Duplicator, Supplies
 from reconciler.planner.publish import plan_publishing
+from reconciler.planner.rollout import Rollouts, forced_versions, halts
 from reconciler.planner.tally import Tally
+from reconciler.planner.timing import judge
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -43,9 +47,11 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Basis, Cohort
     from reconciler.model.release import Offer, Release, Withdrawal
     from reconciler.model.repository import Published
+    from reconciler.model.rollout import Key, RolloutRecord
     from reconciler.model.spec import ComponentSpec, GroupSpec, RepositorySpec
     from reconciler.planner.desired import Target
     from reconciler.planner.stock import OfferedIncremental
+    from reconciler.planner.timing import Verdict
 
 
 ALWAYS = AutoUpdate()
@@ -55,7 +61,8 @@ ALWAYS = AutoUpdate()
 class Wanted:
     """The part of the spec that decides: managed components and groups, and whether a target left some out.
 
-    `forced` passes over what triggers updates, `limited` says that the plan is for some clients only.
+    `forced` passes over what triggers updates, `limited` says that the plan is for some clients only. `expedited` are
+    the components that wait for no soak and no window.
     """
 
     components: Mapping[str, ComponentSpec]
@@ -66,6 +73,7 @@ class Wanted:
     policies: Mapping[tuple[str, str], AutoUpdate] = field(default_factory=dict)
     forced: bool = False
     limited: bool = False
+    expedited: frozenset[str] = frozenset()
 
     def policy(self, group: str, component: str) -> AutoUpdate:
         """Give the auto-update policy of a group for a component."""
@@ -85,7 +93,8 @@ class Observed:
     confirmed yet), or empty. `dormant` are the (component, digest) of clients that didn't answer, as last seen.
     `withdrawn` has what sources took back, by the source's name; `remembered` what they offer or offered when they were
     last read; `source_routes` the way to each. `published` is what the repository for other sites has. `first_seen`
-    says when each (component, version) was.
+    says when each (component, version) was. `others` are the clients that a limit leaves out, as last seen. `rollouts`
+    are those that the state remembers, `failures` the clients that failed in them, with their messages.
     """
 
     basis: Basis
@@ -104,22 +113,31 @@ class Observed:
     source_routes: Mapping[str, str] = field(default_factory=dict)
     first_seen: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
     published: Published | None = None
+    others: Sequence[Cohort] = ()
+    rollouts: Mapping[Key, RolloutRecord] = field(default_factory=dict)
+    failures: Mapping[Key, Mapping[str, str]] = field(default_factory=dict)
 
 
 def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime) -> Plan:
     """Decide what is to be done; see the module's rules."""
     times = Times(now, observed.first_seen)
-    desired = Desired(wanted.components, observed.held, observed.offers, observed.withdrawn, times)
+    halted = halts(observed.rollouts.values())
+    desired = Desired(wanted.components, observed.held, observed.offers, observed.withdrawn, times, halted)
+    forced = forced_versions(wanted, desired, observed.rollouts)
     platforms = {ANY_PLATFORM, *(cohort.profile.platform for cohort in observed.cohorts if cohort.profile)}
     supplies = Supplies(observed.incrementals, observed.offered, observed.codecs, wanted.duplication)
-    duplicator = Duplicator(desired, observed.held, supplies, _demand(wanted, observed, desired))
-    targets = _targets(wanted, desired, platforms)
+    duplicator = Duplicator(desired, observed.held, supplies, _demand(wanted, observed, desired, forced))
+    targets = _targets(wanted, desired, platforms, forced)
     for target in targets:
         held = desired.newest_held.get((target.release.component, target.release.platform))
         duplicator.supply(target, held.text if held else "")
-    tally = Tally(wanted, desired, Dispatcher(desired, duplicator), observed.freeze, times)
-    for cohort in sorted(observed.cohorts, key=_cohort_order):
-        tally.add(cohort)
+    comparison = Comparison(wanted, desired, Dispatcher(desired, duplicator), forced)
+    verdicts = judge_all(wanted, now)
+    ordered = replace(observed, cohorts=sorted(observed.cohorts, key=_cohort_order))
+    rollouts = Rollouts(wanted, ordered, desired, comparison, verdicts, now)
+    tally = Tally(wanted, comparison, rollouts, verdicts, observed.freeze, times)
+    for at, cohort in enumerate(ordered.cohorts):
+        tally.add(at, cohort)
     plan = Plan(
         plan_id=plan_id,
         created=now,
@@ -132,13 +150,16 @@ def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime
         generates=tuple(duplicator.generates),
         prunes=tuple(prune for target in targets for prune in duplicator.prunes(target)),
         deploys=tally.deploys(),
+        settings=tally.settings(),
+        proofs=tally.proofs(),
+        rollouts=tuple(sorted(rollouts.steps, key=lambda step: step.record.key)),
         drift=tally.findings("drift"),
         held=tally.findings("held"),
         deferred=tally.findings("deferred"),
         unknown=tally.findings("unknown"),
         unreachable=tally.findings("unreachable"),
         gone=tuple(sorted(observed.gone)),
-        problems=(*observed.problems, *desired.problems, *tally.problems()),
+        problems=(*observed.problems, *desired.problems, *comparison.problems()),
         members=tally.members,
         clients=tally.clients(),
         partial=wanted.partial,
@@ -154,7 +175,23 @@ def _cohort_order(cohort: Cohort) -> tuple[str, str, str, str, tuple[str, ...]]:
     return cohort.group, cohort.hold, cohort.unknown or cohort.unreachable, fingerprint, cohort.members[:1]
 
 
-def _demand(wanted: Wanted, observed: Observed, desired: Desired) -> Demand:
+def judge_all(wanted: Wanted, now: datetime) -> dict[str, dict[str, Verdict]]:
+    """Judge the policy of each group and component; each distinct one once."""
+    judged: dict[tuple[AutoUpdate, bool], Verdict] = {}
+    found: dict[str, dict[str, Verdict]] = {}
+    for group in wanted.groups:
+        verdicts = found[group] = {}
+        for spec in wanted.of_group(group):
+            policy, hurry = wanted.policy(group, spec.component.id), spec.component.id in wanted.expedited
+            if (policy, hurry) not in judged:
+                judged[policy, hurry] = judge(
+                    policy, now, forced=wanted.forced, limited=wanted.limited, expedited=hurry
+                )
+            verdicts[spec.component.id] = judged[policy, hurry]
+    return found
+
+
+def _demand(wanted: Wanted, observed: Observed, desired: Desired, forced: Mapping[str, Mapping[str, str]]) -> Demand:
     """Count what clients have of the components that are duplicated; each distinct profile is looked at once."""
     demand = Demand(staying=set(observed.dormant))
     duplicated = {
@@ -162,7 +199,7 @@ def _demand(wanted: Wanted, observed: Observed, desired: Desired) -> Demand:
         for group in wanted.groups
     }
     clients: dict[tuple[str, str | None], int] = defaultdict(int)
-    seen: dict[tuple[str, str | None], tuple[Profile, list[ComponentSpec]]] = {}
+    seen: dict[tuple[str, str | None], tuple[Profile, list[ComponentSpec], Mapping[str, str]]] = {}
     for cohort in observed.cohorts:
         if cohort.profile is None:
             continue
@@ -170,23 +207,31 @@ def _demand(wanted: Wanted, observed: Observed, desired: Desired) -> Demand:
             demand.staying.update((entry.component, entry.digest) for entry in cohort.profile.installed)
         key = cohort.profile.fingerprint, wanted.groups[cohort.group].scan_method
         clients[key] += len(cohort.members)
-        seen.setdefault(key, (cohort.profile, duplicated[cohort.group]))
-    for key, (profile, specs) in seen.items():
+        seen.setdefault(key, (cohort.profile, duplicated[cohort.group], forced.get(cohort.group, {})))
+    for key, (profile, specs, first) in seen.items():
         camp = camp_of(profile)
         for spec in specs:
-            target = desired.target(spec.component.id, profile.platform)
+            target = desired.target(spec.component.id, profile.platform, first.get(spec.component.id, ""))
             if target is not None:
                 installed = profile.by_component.get(spec.component.id)
                 demand.add(target.release, installed.digest if installed else "", camp, clients[key])
     return demand
 
 
-def _targets(wanted: Wanted, desired: Desired, platforms: Collection[str]) -> list[Target]:
-    """List the releases that some group should have on some platform of the fleet, each once."""
+def _targets(
+    wanted: Wanted, desired: Desired, platforms: Collection[str], forced: Mapping[str, Mapping[str, str]]
+) -> list[Target]:
+    """List the releases that some group should have on some platform of the fleet, each once.
+
+    Where all groups have to wait for the rollout of an earlier release, that one is what the store is for.
+    """
     found: dict[tuple[str, str], Target] = {}
     for spec in _reached(wanted):
+        component = spec.component.id
+        first = {forced.get(group, {}).get(component, "") for group in wanted.groups if spec in wanted.of_group(group)}
+        version = next(iter(first)) if len(first) == 1 else ""
         for platform in sorted(platforms):
-            target = desired.target(spec.component.id, platform)
+            target = desired.target(component, platform, version)
             if target is not None:
                 found.setdefault((spec.component.id, target.release.platform), target)
     return list(found.values())

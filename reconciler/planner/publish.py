@@ -4,7 +4,7 @@
 2. A version that this spec, or a source of ours, takes back is listed as withdrawn and not offered.
 3. What was published stays while the store holds it.
 4. The releases that this fleet should run are added when the policy lets them: `downloaded` as soon as the store holds
-   them; `after_rollout` when a client runs them or gets them in this plan (and then only if none fails with them);
+   them; `after_rollout` when they passed here: their rollouts are done and, where there were none, a client runs them;
    `manual` never by itself.
 5. Incrementals that the store holds to what is published are published with it.
 6. When nothing changes, signatures are renewed once half of their time is over.
@@ -100,8 +100,12 @@ def _held_after(plan: Plan, observed: Observed) -> dict[Key, str]:
 def _may_go(spec: RepositorySpec, release: Release, plan: Plan, observed: Observed) -> bool:
     if spec.publish != "after_rollout":
         return spec.publish == "downloaded"
-    if any(deploy.to_digest == release.digest for deploy in plan.deploys):
-        return True
+    name = release.component, release.version
+    rollouts = {key: record for key, record in observed.rollouts.items() if key[:2] == name}
+    rollouts |= {step.record.key: step.record for step in plan.rollouts if step.record.key[:2] == name}
+    statuses = {record.status for record in rollouts.values()} - {"superseded"}
+    if statuses:
+        return statuses == {"done"}
     return any(
         installed is not None and installed.digest == release.digest
         for cohort in observed.cohorts

@@ -1,204 +1,234 @@
 """Adds the cohorts of a fleet up to deploy changes and findings.
 
-A cohort whose clients are due at moments of their own is taken in the parts that are due alike.
+A cohort whose clients aren't all in the same situation is taken in parts: by the wave that they are in, and by whether
+they are due at moments of their own.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from reconciler.model.plan import Deploy, Finding
-from reconciler.planner.diff import compare, find_waiting
-from reconciler.planner.timing import due_test, judge
+from reconciler.model.plan import Deploy, Finding, Settings
+from reconciler.planner.comparison import what
+from reconciler.planner.rollout import is_governed
+from reconciler.planner.timing import due_test
+from reconciler.planner.walk import NOBODY
+from reconciler.planner.waves import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from reconciler.model.plan import Cohort
-    from reconciler.model.policy import AutoUpdate, Schedule
-    from reconciler.planner.delivery import Delivery, Dispatcher
-    from reconciler.planner.desired import Desired, Target, Times
-    from reconciler.planner.diff import Difference, Drift
+    from reconciler.model.plan import Cohort, Proof
+    from reconciler.model.policy import Schedule
+    from reconciler.planner.comparison import Comparison
+    from reconciler.planner.delivery import Delivery
+    from reconciler.planner.desired import Times
+    from reconciler.planner.diff import Difference
     from reconciler.planner.planner import Wanted
+    from reconciler.planner.rollout import Rollouts
     from reconciler.planner.timing import Verdict
+    from reconciler.planner.walk import Standing
+    from reconciler.planner.waves import Reach
 
     _Moment = tuple[Schedule, datetime]
-    _Compared = tuple[list[int], list[Drift], list[tuple[Target, str]]]
+    _Due = tuple[int, int, bool]
+    _Found = tuple[str, str, str, str]
+    _Entry = defaultdict[str, "_Count"]
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Tally:
-    """Adds cohorts up to changes and findings; each distinct profile is compared once, clients are only counted."""
+    """Adds cohorts up to changes and findings; clients are only counted."""
 
-    def __init__(self, wanted: Wanted, desired: Desired, dispatcher: Dispatcher, freeze: str, times: Times) -> None:
-        self._wanted = wanted
+    def __init__(
+        self,
+        wanted: Wanted,
+        comparison: Comparison,
+        rollouts: Rollouts,
+        verdicts: Mapping[str, Mapping[str, Verdict]],
+        freeze: str,
+        times: Times,
+    ) -> None:
         self._times = times
-        judged: dict[AutoUpdate, Verdict] = {}
-        self._verdicts = {
-            group: {spec.component.id: self._judge(group, spec.component.id, judged) for spec in wanted.of_group(group)}
-            for group in wanted.groups
-        }
-        # In most fleets no policy keeps anything back: then nothing is asked of single differences or clients.
-        self._free = {
-            group: all(verdict.word == "due" and verdict.schedule is None for verdict in verdicts.values())
-            for group, verdicts in self._verdicts.items()
-        }
-        self._moments: dict[tuple[str, int], _Moment | None] = {}
+        self._verdicts = verdicts
+        self._comparison = comparison
+        self._rollouts = rollouts
+        self._moments: dict[tuple[int, int], _Moment | None] = {}
+        self._standings: dict[tuple[int, int], Standing | None] = {}
         self.members: dict[str, tuple[str, ...]] = {}
         self._clients: dict[str, int] = defaultdict(int)
-        self._without: set[tuple[str, str]] = set()
-        self._components = {group: wanted.of_group(group) for group in wanted.groups}
         self._order = tuple(wanted.components)
-        self._methods = {group: spec.scan_method for group, spec in wanted.groups.items()}
-        self._desired = desired
-        self._dispatcher = dispatcher
         self._freeze = freeze
-        self._compared: dict[tuple[str, str | None, str], _Compared] = {}
-        # Differences are numbered once, by what they say: a fleet of many distinct profiles has few of them.
-        self._numbers: dict[tuple[object, ...], int] = {}
-        self._differences: list[tuple[Difference, Delivery, str]] = []
-        self._deploys: dict[str, dict[int, _Count]] = {group: defaultdict(_Count) for group in wanted.groups}
-        self._findings: dict[str, dict[tuple[str, ...], _Count]] = defaultdict(dict)
+        self._deploys: dict[_Due, _Entry] = {}
+        self._findings: dict[_Found, _Entry] = {}
+        self._settings: dict[str, _Entry] = {}
+        self._proofs: dict[int, _Entry] = {}
+        self._questions: dict[tuple[int, int], _Questions] = {}
+        self._answers: dict[tuple[object, ...], tuple[_Entry, ...]] = {}
+        self._rechecks = [
+            (at, proof, _reach_of(proof, rollouts))
+            for at, proof in enumerate(rollouts.proofs)
+            if proof.kind == "recheck"
+        ]
 
-    def add(self, cohort: Cohort) -> None:
-        """Count a cohort in; one whose clients are due at moments of their own, in the parts that are due alike."""
-        tests = {} if self._free[cohort.group] else self._tests(cohort)
-        if not tests:
-            self._add(cohort, {})
-            return
-        parts: dict[tuple[bool, ...], list[str]] = defaultdict(list)
-        ask = list(tests.values())
-        if len(ask) == 1:
-            (only,) = ask
-            for name in cohort.members:
-                parts[(only(name),)].append(name)
-        else:
-            for name in cohort.members:
-                parts[tuple(test(name) for test in ask)].append(name)
-        for answers, names in sorted(parts.items(), reverse=True):
-            self._add(replace(cohort, members=tuple(names)), dict(zip(tests, answers, strict=True)))
-
-    def _tests(self, cohort: Cohort) -> dict[_Moment, Callable[[str], bool]]:
-        """Give what tells of each client whether it is due, by schedule and by when the release was known."""
+    def add(self, at: int, cohort: Cohort) -> None:
+        """Count a cohort in, the one with this number of the lineup, in the parts that are alike."""
         if cohort.profile is None or cohort.hold or cohort.unreachable:
-            return {}
-        found = {}
-        for number in self._compare(cohort)[0]:
-            moment = self._moment(cohort.group, number)
-            if moment is not None and moment not in found:
-                found[moment] = due_test(moment[0], self._times.now, moment[1])
-        return found
+            self._add(cohort, cohort.members, (), ())
+            return
+        asked = self._ask(cohort)
+        parts: dict[tuple[bool, ...], tuple[str, ...]] = {(): cohort.members}
+        if asked.reaches:
+            parts = self._rollouts.lineup.split(at, asked.reaches)
+        for inside in sorted(parts, reverse=True):
+            if not asked.matters(inside):
+                self._add(cohort, parts[inside], inside, asked.nobody)
+                continue
+            for due, names in _split(parts[inside], asked.tests):
+                self._add(cohort, names, inside, due)
 
-    def _moment(self, group: str, number: int) -> _Moment | None:
+    def _ask(self, cohort: Cohort) -> _Questions:
+        """Give what has to be known of each client of a cohort: which reaches it is in, and which moments have come."""
+        compared = self._comparison.of(cohort)
+        key = self._rollouts.kinds[cohort.group], id(compared)
+        if key not in self._questions:
+            reaches: dict[Reach, int] = {}
+            moments: dict[_Moment, None] = {}
+            gates: set[int] = set()
+            for number in compared.numbers:
+                asked = self._reaches(cohort, number)
+                places = {reaches.setdefault(part, len(reaches)) for part in asked}
+                moment = self._moment(cohort, number)
+                if moment is not None:
+                    moments[moment] = None
+                    gates |= places or {_ALWAYS}
+            for _at, proof, part in self._rechecks:
+                if _is_proved(cohort, proof):
+                    reaches.setdefault(part, len(reaches))
+            tests = tuple(due_test(schedule, self._times.now, known) for schedule, known in moments)
+            self._questions[key] = _Questions(tuple(reaches), tuple(moments), tests, frozenset(gates))
+        return self._questions[key]
+
+    def _reaches(self, cohort: Cohort, number: int) -> tuple[Reach, ...]:
+        """Give the reaches that decide over a difference."""
+        standing = self._standing(cohort, number)
+        if standing is None:
+            return ()
+        reason = self._comparison.differences[number][0].reason
+        if reason == "rolled_back":
+            return standing.undo, standing.spare
+        return (standing.fresh if reason == "missing" else standing.open,)
+
+    def _moment(self, cohort: Cohort, number: int) -> _Moment | None:
         """Give the schedule of a difference and since when its release is known; None where no schedule decides."""
-        key = group, number
+        key = self._rollouts.kinds[cohort.group], number
         if key not in self._moments:
-            release = self._differences[number][0].target.release
-            schedule = self._verdicts[group][release.component].schedule
+            release = self._comparison.differences[number][0].target.release
+            schedule = self._verdicts[cohort.group][release.component].schedule
             known = self._times.first_seen.get((release.component, release.version), _LONG_AGO)
             self._moments[key] = (schedule, known) if schedule is not None else None
         return self._moments[key]
 
-    def _judge(self, group: str, component: str, judged: dict[AutoUpdate, Verdict]) -> Verdict:
-        """Judge each distinct policy once."""
-        policy = self._wanted.policy(group, component)
-        if policy not in judged:
-            now, wanted = self._times.now, self._wanted
-            judged[policy] = judge(policy, now, forced=wanted.forced, limited=wanted.limited)
-        return judged[policy]
+    def _standing(self, cohort: Cohort, number: int) -> Standing | None:
+        """Give what a rollout says to a difference; None where no rollout decides."""
+        key = self._rollouts.kinds[cohort.group], number
+        if key not in self._standings:
+            difference = self._comparison.differences[number][0]
+            release, installed = difference.target.release, difference.installed
+            standing = None
+            if difference.reason == "rolled_back" and installed is not None:
+                standing = self._rollouts.standing(cohort.group, release.component, installed.version) or _NOT_HERE
+            elif is_governed(difference):
+                standing = self._rollouts.standing(cohort.group, release.component, release.version)
+            self._standings[key] = standing
+        return self._standings[key]
 
-    def _add(self, cohort: Cohort, due: Mapping[_Moment, bool]) -> None:
-        cohort_id = f"c{len(self.members) + 1}"
-        self._clients[cohort.group] += len(cohort.members)
+    def _add(self, cohort: Cohort, names: tuple[str, ...], inside: tuple[bool, ...], due: tuple[bool, ...]) -> None:
+        """Count clients in that are alike in everything that decides."""
+        group, clients = cohort.group, len(names)
+        self._clients[group] += clients
+        entries = self._entries(cohort, inside, due)
+        if entries:
+            cohort_id = f"c{len(self.members) + 1}"
+            self.members[cohort_id] = names
+            for entry in entries:
+                count = entry[group]
+                count.cohorts.append(cohort_id)
+                count.clients += clients
+
+    def _entries(self, cohort: Cohort, inside: tuple[bool, ...], due: tuple[bool, ...]) -> tuple[_Entry, ...]:
+        """Give the changes and findings that clients belong to; those of alike cohorts are worked out once."""
         if cohort.unreachable:
-            used = self._find("unreachable", cohort, cohort_id, cohort.unreachable)
-        elif cohort.profile is None:
-            used = self._find("unknown", cohort, cohort_id, cohort.unknown)
-        else:
-            numbers, drift, waiting = self._compare(cohort)
-            used = bool(numbers or drift or waiting)
-            for target, why in waiting:
-                self._find("deferred", cohort, cohort_id, why, target.release.component, target.release.version)
-            for entry in drift:
-                self._find("drift", cohort, cohort_id, entry.what, entry.component, entry.version)
-            counts, clients, free = self._deploys[cohort.group], len(cohort.members), self._free[cohort.group]
-            for number in numbers if cohort.hold or self._freeze else ():
-                self._hold(number, cohort, cohort_id)
-            for number in () if cohort.hold else numbers:
-                if not self._freeze or self._differences[number][0].reason == "missing":
-                    if not free and self._waits(number, cohort, cohort_id, due):
-                        continue
-                    count = counts[number]
-                    count.cohorts.append(cohort_id)
-                    count.clients += clients
-        if used:
-            self.members[cohort_id] = cohort.members
+            return (self._finding("unreachable", cohort.unreachable),)
+        if cohort.profile is None:
+            return (self._finding("unknown", cohort.unknown),)
+        kind = self._rollouts.kinds[cohort.group]
+        key = kind, id(self._comparison.of(cohort)), cohort.hold, cohort.settings, inside, due
+        known = self._answers.get(key) if not self._rechecks else None
+        if known is None:
+            known = self._answers[key] = tuple(self._all_entries(cohort, inside, due))
+        return known
 
-    def _compare(self, cohort: Cohort) -> _Compared:
-        assert cohort.profile is not None
-        key = cohort.profile.fingerprint, self._methods[cohort.group], cohort.route
-        if key not in self._compared:
-            self._note_platform(cohort.group, cohort.profile.platform)
-            differences, drift = compare(cohort.profile, self._components[cohort.group], self._desired)
-            numbers = [
-                self._number(entry, self._dispatcher.deliver(entry, cohort.profile), cohort.route)
-                for entry in differences
-            ]
-            waiting = list(find_waiting(cohort.profile, self._components[cohort.group], self._desired))
-            self._compared[key] = numbers, drift, waiting
-        return self._compared[key]
+    def _all_entries(self, cohort: Cohort, inside: tuple[bool, ...], due: tuple[bool, ...]) -> Iterator[_Entry]:
+        compared, stopped = self._comparison.of(cohort), cohort.hold or self._freeze
+        for waiting in compared.waiting:
+            release = waiting.target.release
+            yield self._finding(waiting.kind, waiting.why, release.component, release.version)
+        for drift in compared.drift:
+            yield self._finding("drift", drift.what, drift.component, drift.version)
+        asked = self._ask(cohort) if not cohort.hold else _NOTHING
+        answers = dict(zip(asked.reaches, inside, strict=True)), dict(zip(asked.moments, due, strict=True))
+        for number in compared.numbers:
+            difference = self._comparison.differences[number][0]
+            if cohort.hold or (self._freeze and difference.reason != "missing"):
+                release = difference.target.release
+                yield self._finding("held", stopped, release.component, release.version)
+            else:
+                yield from self._admit(number, cohort, *answers)
+        if cohort.settings and stopped:
+            yield self._finding("held", stopped)
+        elif cohort.settings:
+            yield self._settings.setdefault(cohort.settings, _entry())
+        for at, proof, part in self._rechecks:
+            if answers[0].get(part) and _is_proved(cohort, proof):
+                yield self._proofs.setdefault(at, _entry())
 
-    def _note_platform(self, group: str, platform: str) -> None:
-        """Remember components of which there are releases, and none for this platform."""
-        for spec in self._components[group]:
-            component = spec.component.id
-            if self._desired.target(component, platform) is None and self._desired.targets(component):
-                self._without.add((component, platform))
+    def _finding(self, kind: str, reason: str, component: str = "", version: str = "") -> _Entry:
+        return self._findings.setdefault((kind, component, reason, version), _entry())
 
-    def _number(self, difference: Difference, delivery: Delivery, route: str) -> int:
-        key = *_what(difference), delivery.path, delivery.why_full, route
-        number = self._numbers.setdefault(key, len(self._differences))
-        if number == len(self._differences):
-            self._differences.append((difference, delivery, route))
-        return number
-
-    def _hold(self, number: int, cohort: Cohort, cohort_id: str) -> None:
-        difference, *_how = self._differences[number]
-        hold = cohort.hold or (self._freeze if difference.reason != "missing" else "")
-        if hold:
-            target = difference.target.release
-            self._find("held", cohort, cohort_id, hold, target.component, target.version)
-
-    def _waits(self, number: int, cohort: Cohort, cohort_id: str, due: Mapping[_Moment, bool]) -> bool:
-        """Say whether the policy keeps a difference back now, and note why."""
-        difference = self._differences[number][0]
+    def _admit(
+        self, number: int, cohort: Cohort, inside: Mapping[Reach, bool], due: Mapping[_Moment, bool]
+    ) -> Iterator[_Entry]:
+        """Give the change that a difference is now, or why it waits; both where it is sent early."""
+        difference, delivery, _route = self._comparison.differences[number]
         release = difference.target.release
+        standing = self._standing(cohort, number)
+        if standing is not None and difference.reason == "rolled_back":
+            if inside[standing.undo] and not inside[standing.spare]:
+                yield self._change(number, 0)
+            return
+        if standing is not None and not inside[standing.fresh if difference.reason == "missing" else standing.open]:
+            yield self._finding(standing.kind, standing.says, release.component, release.version)
+            return
+        wave = standing.wave if standing is not None else 0
         verdict = self._verdicts[cohort.group][release.component]
-        word = verdict.word
-        moment = self._moment(cohort.group, number)
+        word, moment = verdict.word, self._moment(cohort, number)
         if word == "due" and moment is not None and not due[moment]:
             word = "deferred"
-        if word != "due":
-            self._find(word, cohort, cohort_id, verdict.reason, release.component, release.version)
-        return word != "due"
+        if word == "due":
+            yield self._change(number, wave)
+            return
+        yield self._finding(word, verdict.reason, release.component, release.version)
+        is_update = difference.installed is not None and difference.installed.digest
+        if word == "deferred" and verdict.early and is_update and not delivery.held:
+            yield self._change(number, wave, early=True)
 
-    def _find(
-        self, kind: str, cohort: Cohort, cohort_id: str, reason: str, component: str = "", version: str = ""
-    ) -> bool:
-        key = cohort.group, component, reason, version
-        self._findings[kind].setdefault(key, _Count()).add(cohort_id, cohort)
-        return True
-
-    def problems(self) -> list[str]:
-        """Give sentences about platforms that some clients have and no release is for."""
-        return [
-            f"{component}: no known release is for {platform}; clients of that platform get nothing of it"
-            for component, platform in sorted(self._without)
-        ]
+    def _change(self, number: int, wave: int, *, early: bool = False) -> _Entry:
+        return self._deploys.setdefault((number, wave, early), _entry())
 
     def clients(self) -> dict[str, int]:
         """Give the number of clients that were compared, by group."""
@@ -207,34 +237,115 @@ class Tally:
     def deploys(self) -> tuple[Deploy, ...]:
         """Give the deploy changes in the order of the catalog, then by group, version and reason."""
         order = {component: at for at, component in enumerate(self._order)}
+        known = self._comparison.differences
         found = [
-            (_what(self._differences[number][0]), group, number, count)
-            for group, counts in self._deploys.items()
-            for number, count in counts.items()
+            (what(known[number][0]), group, number, wave, early, count)
+            for (number, wave, early), entry in self._deploys.items()
+            for group, count in entry.items()
         ]
-        ways = {number: (delivery.path, route) for number, (_what, delivery, route) in enumerate(self._differences)}
-        found.sort(key=lambda entry: (order[entry[0][0]], entry[1], entry[0], ways[entry[2]]))
+        ways = {number: (delivery.path, route) for number, (_what, delivery, route) in enumerate(known)}
+        found.sort(key=lambda entry: (order[entry[0][0]], entry[1], entry[0], ways[entry[2]], entry[3:5]))
         return tuple(
             replace(
-                _deploy(group, *self._differences[number], count),
-                not_after=self._verdicts[group][what[0]].not_after,
+                _deploy(group, *known[number], count),
+                not_after=None if early else self._verdicts[group][key[0]].not_after,
+                wave=wave,
+                early=early,
             )
-            for what, group, number, count in found
+            for key, group, number, wave, early, count in found
         )
+
+    def settings(self) -> tuple[Settings, ...]:
+        """Give the changes of settings, by group and reason."""
+        found = sorted((group, reason) for reason, entry in self._settings.items() for group in entry)
+        return tuple(
+            Settings(group, reason, count.clients, tuple(count.cohorts))
+            for group, reason in found
+            for count in (self._settings[reason][group],)
+        )
+
+    def proofs(self) -> tuple[Proof, ...]:
+        """Give the proofs, with the clients that they are about."""
+        found = []
+        for at, proof in enumerate(self._rollouts.proofs):
+            counts = [count for _group, count in sorted(self._proofs.get(at, {}).items())]
+            members = tuple(cohort for count in counts for cohort in count.cohorts)
+            found.append(replace(proof, clients=sum(count.clients for count in counts), members=members))
+        return tuple(found)
 
     def findings(self, kind: str) -> tuple[Finding, ...]:
         """Give the findings of a kind, ordered by group, component and reason."""
+        found = sorted((group, key) for key, entry in self._findings.items() if key[0] == kind for group in entry)
         return tuple(
-            Finding(group, count.clients, tuple(count.cohorts), reason, component, version)
-            for (group, component, reason, version), count in sorted(self._findings[kind].items())
+            Finding(group, count.clients, tuple(count.cohorts), key[2], key[1], key[3])
+            for group, key in found
+            for count in (self._findings[key][group],)
         )
 
 
-def _what(difference: Difference) -> tuple[str, ...]:
-    """Say what a difference is about; those that say the same are one change."""
-    installed, release = difference.installed, difference.target.release
-    have = (installed.version, installed.digest) if installed else ("", "")
-    return release.component, *have, release.platform, difference.reason
+class _NotHere:
+    """Stands for a rollout of another group: nothing of it goes back here."""
+
+    undo = spare = NOBODY
+
+
+_NOT_HERE: Standing = _NotHere()  # type: ignore[assignment]
+
+
+def _reach_of(proof: Proof, rollouts: Rollouts) -> Reach:
+    record = next(
+        step.record for step in rollouts.steps if step.record.key == (proof.component, proof.version, proof.group)
+    )
+    return reach(record.cuts, proof.wave)
+
+
+def _is_proved(cohort: Cohort, proof: Proof) -> bool:
+    installed = cohort.profile.by_component.get(proof.component) if cohort.profile else None
+    return installed is not None and installed.version == proof.version and proof.group in {"", cohort.group}
+
+
+def _split(
+    names: tuple[str, ...], tests: Sequence[Callable[[str], bool]]
+) -> Iterator[tuple[tuple[bool, ...], tuple[str, ...]]]:
+    """Take clients in parts that are due alike."""
+    parts: dict[tuple[bool, ...], list[str]] = defaultdict(list)
+    if len(tests) == 1:
+        (only,) = tests
+        for name in names:
+            parts[(only(name),)].append(name)
+    else:
+        for name in names:
+            parts[tuple(test(name) for test in tests)].append(name)
+    for answers, alike in sorted(parts.items(), reverse=True):
+        yield answers, tuple(alike)
+
+
+@dataclass(frozen=True, slots=True)
+class _Questions:
+    """What is asked of each client of a cohort: is it in these reaches, and have these moments come (`tests`).
+
+    `gates` are the numbers of the reaches without which no moment matters.
+    """
+
+    reaches: tuple[Reach, ...] = ()
+    moments: tuple[_Moment, ...] = ()
+    tests: tuple[Callable[[str], bool], ...] = ()
+    gates: frozenset[int] = frozenset()
+
+    def matters(self, inside: tuple[bool, ...]) -> bool:
+        """Say whether moments matter to clients that are in these of the reaches."""
+        return any(gate == _ALWAYS or inside[gate] for gate in self.gates)
+
+    @property
+    def nobody(self) -> tuple[bool, ...]:
+        """The answers where no moment matters."""
+        return (False,) * len(self.moments)
+
+
+_ALWAYS = -1
+"""In place of a reach's number: nothing but the moment decides."""
+
+_NOTHING = _Questions()
 
 
 class _Count:
@@ -246,9 +357,9 @@ class _Count:
         self.cohorts: list[str] = []
         self.clients = 0
 
-    def add(self, cohort_id: str, cohort: Cohort) -> None:
-        self.cohorts.append(cohort_id)
-        self.clients += len(cohort.members)
+
+def _entry() -> _Entry:
+    return defaultdict(_Count)
 
 
 def _deploy(group: str, difference: Difference, delivery: Delivery, route: str, count: _Count) -> Deploy:
@@ -271,4 +382,5 @@ def _deploy(group: str, difference: Difference, delivery: Delivery, route: str, 
         estimated=delivery.estimated,
         why_full=delivery.why_full,
         route=route,
+        held=delivery.held,
     )

@@ -1,9 +1,9 @@
 """Whether a client may change now, and if not, until when: from the policy, the time and the client's name alone.
 
-The first rule that fits:
+The first rule that fits; with `expedited`, rules 3 to 5 don't:
 
 1. `enabled: false`: held.
-2. On a day of a blackout: deferred until it is over.
+2. On a day of a blackout: deferred until it is over, but for what the blackout spares.
 3. Outside of all windows, where there are some: deferred until the next one opens.
 4. `trigger: manual`: held, unless the update is forced or the plan is for some clients only.
 5. `trigger: schedule`, unless forced: a client is due from its own moment of the current occurrence on, until the
@@ -21,7 +21,7 @@ one at 02:00 or 05:30 defers it.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -40,26 +40,39 @@ class Verdict:
     """What a policy says at a time. `word` is `due`, `held` or `deferred`; the others have a `reason`.
 
     `not_after` is the end of the time in which what is due may begin. With `schedule` each client is asked by itself
-    (`due_test`); `reason` then is for those that aren't due.
+    (`due_test`); `reason` then is for those that aren't due. `off`: nothing goes out at all. `early`: what is deferred
+    is sent before its time, and not switched to.
     """
 
     word: str
     reason: str = ""
     not_after: datetime | None = None
     schedule: Schedule | None = None
+    off: bool = False
+    early: bool = False
 
 
-def judge(policy: AutoUpdate, now: datetime, *, forced: bool = False, limited: bool = False) -> Verdict:
+def judge(
+    policy: AutoUpdate, now: datetime, *, forced: bool = False, limited: bool = False, expedited: bool = False
+) -> Verdict:
     """Apply the rules to what all clients of a policy have in common; see the module's docstring.
 
-    `forced` passes over triggers, `limited` says that the plan is for some clients only.
+    `forced` passes over triggers, `limited` says that the plan is for some clients only, `expedited` that somebody is
+    in a hurry.
     """
     if not policy.enabled:
-        return Verdict("held", "auto_update is off")
-    blackout = next((entry for entry in policy.blackouts if _begin(entry) <= now < _over(entry)), None)
+        return Verdict("held", "auto_update is off", off=True)
+    return replace(_judge(policy, now, forced, limited, expedited), early=policy.early)
+
+
+def _judge(policy: AutoUpdate, now: datetime, forced: bool, limited: bool, expedited: bool) -> Verdict:
+    blackouts = [entry for entry in policy.blackouts if not (expedited and "expedite" in entry.spares)]
+    blackout = next((entry for entry in blackouts if _begin(entry) <= now < _over(entry)), None)
     if blackout is not None:
         return Verdict("deferred", f"blackout until {blackout.last.isoformat()}: {blackout.reason}")
-    ends = [_begin(entry) for entry in policy.blackouts if _begin(entry) > now]
+    ends = [_begin(entry) for entry in blackouts if _begin(entry) > now]
+    if expedited:
+        return Verdict("due", not_after=min(ends, default=None))
     if policy.windows:
         spans = (span for window in policy.windows for span in _openings(window, now))
         closes = max((end for start, end in spans if start <= now < end), default=None)

@@ -4,7 +4,8 @@ The form of a plan is also the plan file. It holds identities and digests only (
 rendered settings) and is byte-identical for equal input but for `plan_id` and `created`. `schema/plan.schema.json`
 describes it; `reading.read_plan` accepts what `plan_document` gives, and nothing that it doesn't know.
 
-Times are ISO 8601 in UTC, sizes bytes. In a deploy change `bytes` counts for each client, in the summary for all.
+Times are ISO 8601 in UTC, sizes bytes. They are to the second, but for those that a rollout is remembered by: these are
+compared exactly, and to the microsecond. In a deploy change `bytes` counts for each client, in the summary for all.
 """
 
 from __future__ import annotations
@@ -14,7 +15,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.delta import incremental_name
-from reconciler.model.plan import Deploy, Download, Finding, Generate, Merge, Plan, Prune, Publish
+from reconciler.model.plan import (
+    Deploy,
+    Download,
+    Finding,
+    Generate,
+    Merge,
+    Plan,
+    Proof,
+    Prune,
+    Publish,
+    RolloutStep,
+    Settings,
+)
 from reconciler.model.report import RECAP
 
 if TYPE_CHECKING:
@@ -22,17 +35,24 @@ if TYPE_CHECKING:
 
     from reconciler.model.report import Check, ComponentStatus, JournalEntry, Report, Run, Status
     from reconciler.model.repository import RepositoryStatus, StagedRoot
+    from reconciler.model.rollout import RolloutRecord
     from reconciler.model.spec import Spec
 
 FORMAT_VERSION = "1.0"
+OVER = frozenset(["done", "superseded"])
+"""What a rollout is that a status doesn't show any more."""
 FINDINGS = ("drift", "held", "deferred", "unknown", "unreachable")
-_SERVER_ACTIONS = ("download", "merge", "generate", "prune", "publish")
-_ACTIONS = (*_SERVER_ACTIONS, "deploy", "settings")
+_ACTIONS = ("download", "merge", "generate", "prune", "publish", "proof", "deploy", "settings")
 
 
 def time_text(moment: datetime) -> str:
     """Write a time as all documents do: UTC, to the second, `2026-11-20T12:00:00Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def exact_time_text(moment: datetime) -> str:
+    """Write a time that is compared exactly: UTC, to the microsecond, `2026-11-20T12:00:00.000000Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
@@ -49,10 +69,13 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             *map(_download_entry, plan.downloads),
             *map(_server_entry, plan.merges),
             *map(_server_entry, plan.generates),
+            *map(_proof_entry, plan.proofs),
             *map(_deploy_entry, plan.deploys),
+            *map(_settings_entry, plan.settings),
             *map(_server_entry, plan.prunes),
             *map(_server_entry, plan.publishes),
         ],
+        "rollouts": [_rollout_entry(step) for step in plan.rollouts],
         **{kind: [_finding_entry(finding) for finding in getattr(plan, kind)] for kind in FINDINGS},
         "gone": list(plan.gone),
         "problems": list(plan.problems),
@@ -82,8 +105,9 @@ def _summary(plan: Plan) -> dict[str, Any]:
         "download": sum(merge.bytes for merge in plan.merges) - _merging(plan),
         "deploy": sum((deploy.bytes_full - deploy.bytes) * deploy.clients for deploy in plan.deploys),
     }
-    touched = {cohort for deploy in plan.deploys for cohort in deploy.members}
-    counts["deploy"]["clients"] = sum(len(plan.members[cohort]) for cohort in touched)
+    counts["proof"]["changes"], counts["settings"]["changes"] = len(plan.proofs), len(plan.settings)
+    for action, entries in (("proof", plan.proofs), ("deploy", plan.deploys), ("settings", plan.settings)):
+        counts[action]["clients"] = _clients(plan, entries)
     return {**counts, "saved": saved, **{kind: _clients(plan, getattr(plan, kind)) for kind in FINDINGS}}
 
 
@@ -102,8 +126,9 @@ def _merging(plan: Plan) -> int:
     )
 
 
-def _clients(plan: Plan, findings: Iterable[Finding]) -> int:
-    cohorts = {cohort for finding in findings for cohort in finding.members}
+def _clients(plan: Plan, entries: Iterable[Deploy | Settings | Proof | Finding]) -> int:
+    """Count the clients of some entries, each once."""
+    cohorts = {cohort for entry in entries for cohort in entry.members}
     return sum(len(plan.members[cohort]) for cohort in cohorts)
 
 
@@ -140,6 +165,83 @@ def _deploy_entry(change: Deploy) -> dict[str, Any]:
     }
 
 
+def _settings_entry(change: Settings) -> dict[str, Any]:
+    return {
+        "action": "settings",
+        "group": change.group,
+        "reason": change.reason,
+        "clients": change.clients,
+        "members": list(change.members),
+        "not_after": change.not_after and time_text(change.not_after),
+    }
+
+
+def _proof_entry(change: Proof) -> dict[str, Any]:
+    return {
+        "action": "proof",
+        "component": change.component,
+        "version": change.version,
+        "group": change.group or None,
+        "wave": change.wave,
+        "kind": change.kind,
+        "number": change.number,
+        "clients": change.clients,
+        "members": list(change.members),
+    }
+
+
+def _rollout_entry(step: RolloutStep) -> dict[str, Any]:
+    """Give the whole of a rollout, from which `reading.read_plan` makes the same step again."""
+    record = step.record
+    return {
+        **_standing_entry(step),
+        "reason": record.reason or None,
+        "started": exact_time_text(record.started),
+        "opened": exact_time_text(record.opened),
+        "passed": record.passed and exact_time_text(record.passed),
+        "cleared": record.cleared,
+        "first": record.first,
+        "undo": record.undo or None,
+        "at_once": step.at_once,
+        "max_failed": step.max_failed,
+        "max_fail_percentage": None if step.max_fail_percentage is None else float(step.max_fail_percentage),
+        "step_undo": step.undo or None,
+        "before": step.before or None,
+        "new": step.new,
+        "structure": record.structure,
+        "cuts": [{"select": cut.select or None, "upto": cut.upto, "names": list(cut.names)} for cut in record.cuts],
+        "sizes": list(record.sizes),
+        "approved": [
+            {"wave": entry.wave, "who": entry.who, "at": exact_time_text(entry.at)} for entry in record.approved
+        ],
+    }
+
+
+def _standing_entry(step: RolloutStep) -> dict[str, Any]:
+    """Give where a rollout is, as statuses and reports have it."""
+    record = step.record
+    return {
+        "component": record.component,
+        "version": record.version,
+        "group": record.group or None,
+        "status": record.status,
+        "wave": record.wave,
+        "waves": len(record.cuts),
+        "says": step.says,
+        "counts": asdict(step.counts),
+        "next_at": step.next_at and time_text(step.next_at),
+        "started": time_text(record.started),
+    }
+
+
+def rollouts_document(steps: Iterable[RolloutStep], over: Iterable[RolloutRecord] = ()) -> dict[str, Any]:
+    """Give the document of rollouts: where those of a plan are, and those that only the state remembers."""
+    ended = (
+        RolloutStep(record, new=False, says=": ".join(filter(None, (record.status, record.reason)))) for record in over
+    )
+    return {"format_version": FORMAT_VERSION, "rollouts": [_standing_entry(step) for step in (*steps, *ended)]}
+
+
 def _finding_entry(finding: Finding) -> dict[str, Any]:
     return {
         "group": finding.group,
@@ -164,7 +266,7 @@ def status_document(status: Status) -> dict[str, Any]:
             for group, components in status.groups.items()
         ],
         "traffic": asdict(status.traffic),
-        "rollouts": [],
+        "rollouts": [_standing_entry(step) for step in status.rollouts if step.record.status not in OVER],
         "sources": [
             {
                 "name": source.name,
@@ -176,6 +278,7 @@ def status_document(status: Status) -> dict[str, Any]:
             for source in status.sources
         ],
         "withdrawn": [asdict(entry) for entry in status.withdrawn],
+        "quarantined": [{**asdict(entry), "until": time_text(entry.until)} for entry in status.quarantined],
     }
 
 
@@ -216,6 +319,7 @@ def report_document(report: Report) -> dict[str, Any]:
         "pruned": report.pruned,
         "published": report.published,
         "fallbacks": report.fallbacks,
+        "rollouts": [_standing_entry(step) for step in report.rollouts],
         "next_step_at": report.next_step_at and time_text(report.next_step_at),
     }
 

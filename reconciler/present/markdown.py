@@ -5,32 +5,51 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from reconciler.present.plan_text import publish_rows, savings, server_rows, verdict, way_text
+from reconciler.present.plan_text import publish_rows, reason_text, savings, server_rows, verdict, way_text
+from reconciler.present.rollout_text import (
+    halted,
+    of_action,
+    proof_rows,
+    rollout_name,
+    rollout_rows,
+    settings_rows,
+    standing_rows,
+    waves_of,
+)
+from reconciler.present.text import quarantine_rest, quarantine_rows
 from reconciler.present.words import count_text, name_list, number_text, span_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from reconciler.present.rollout_text import Waves
+
 _ESCAPES = str.maketrans(
     {char: f"\\{char}" for char in "\\`*[]|~"}
     | {"<": "&lt;", ">": "&gt;", "@": "@\u200b"}  # a mention needs a word at once
 )
+_STOP = ":no_entry:"
 _FINDINGS = ("drift", "held", "deferred", "unknown", "unreachable")
 
 
 def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
     """Render a plan; `names` adds a folded list of the clients of each change."""
-    parts = [f"### {safe(verdict(document))}"]
+    parts = [f"### {safe(verdict(document))}", *_halted(document["rollouts"])]
     if document["partial"]:
         parts.append("_This plan is partial: a limit or target left something out._")
     if document["problems"]:
         parts.append("\n".join(f"- :warning: {safe(problem)}" for problem in document["problems"]))
     parts += savings(document)
     parts += _server_tables(document["changes"], ("download", "merge", "generate"))
-    deploys = [change for change in document["changes"] if change["action"] == "deploy"]
+    waves = waves_of(document)
+    parts += _rollouts(document, waves)
+    deploys = of_action(document["changes"], "deploy")
     if deploys:
         head = ("deploy", "group", "from", "to", "clients", "each", "reason")
-        parts.append(_table(head, map(_deploy_row, deploys)))
+        parts.append(_table(head, (_deploy_row(change, waves) for change in deploys)))
+    settings = of_action(document["changes"], "settings")
+    if settings:
+        parts.append(_table(("settings", "group", "reason"), (row[1:] for row in settings_rows(settings))))
     parts += _server_tables(document["changes"], ("prune",))
     published = publish_rows(document["changes"])
     if published:
@@ -46,7 +65,7 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
 
 
 def status_markdown(document: Mapping[str, Any]) -> str:
-    """Render a status as one table of the fleet's components."""
+    """Render a status: a table of the fleet's components, and ones of rollouts and quarantine if there are any."""
     head = ("component", "held", "offered", "updated", "outdated", "ahead", "unknown", "rate", "age")
     rows = (
         (
@@ -59,7 +78,38 @@ def status_markdown(document: Mapping[str, Any]) -> str:
         )
         for entry in document["components"]
     )
-    return f"### Status: {count_text(document['clients'], 'client')}\n\n{_table(head, rows)}\n"
+    parts = [f"### Status: {count_text(document['clients'], 'client')}", *_halted(document["rollouts"])]
+    parts.append(_table(head, rows))
+    if document["rollouts"]:
+        titles = ("rollout", "version", "group", "since", "where it is")
+        parts.append(_table(titles, (_flagged(row) for row in standing_rows(document["rollouts"]))))
+    if document["quarantined"]:
+        titles = ("quarantined", "group", "until", "failures", "message")
+        rest = quarantine_rest(document["quarantined"])
+        parts += [_table(titles, quarantine_rows(document["quarantined"])), *([rest] if rest else [])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _halted(rollouts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Give a list of what is halted that nobody should overlook."""
+    lines = [f"- {_STOP} {safe(says)}; {safe(todo)}" for says, todo in halted(rollouts)]
+    return ["\n".join(lines)] if lines else []
+
+
+def _rollouts(document: Mapping[str, Any], waves: Waves) -> Iterable[str]:
+    """Give the tables of rollouts and of what is asked before their next waves open."""
+    if document["rollouts"]:
+        head = ("rollout", "version", "group", "waves", "where it is")
+        yield _table(head, map(_flagged, rollout_rows(document["rollouts"])))
+    proofs = of_action(document["changes"], "proof")
+    if proofs:
+        yield _table(("prove again", "wave", "what", "clients"), (row[1:] for row in proof_rows(proofs, waves)))
+
+
+def _flagged(row: Sequence[str]) -> Sequence[str]:
+    """Put a sign in place of a rollout's mark, where it stands still and shouldn't."""
+    mark, *cells, where = row
+    return (*cells, f"{_STOP} {where}" if mark == "!" else where)
 
 
 def _server_tables(changes: Sequence[Mapping[str, Any]], actions: Iterable[str]) -> Iterable[str]:
@@ -69,9 +119,8 @@ def _server_tables(changes: Sequence[Mapping[str, Any]], actions: Iterable[str])
             yield _table((action, "from", "to", "size", "what", "reason"), (row[1:] for row in rows))
 
 
-def _deploy_row(change: Mapping[str, Any]) -> tuple[str, ...]:
-    reason = change["reason"] + (" (downgrade)" if change["downgrade"] else "")
-    clients, each = number_text(change["clients"]), way_text(change)
+def _deploy_row(change: Mapping[str, Any], waves: Waves) -> tuple[str, ...]:
+    clients, each, reason = number_text(change["clients"]), way_text(change), reason_text(change, waves)
     return change["component"], change["group"], change["from"] or "-", change["to"], clients, each, reason
 
 
@@ -84,11 +133,17 @@ def _finding_row(entry: tuple[str, Mapping[str, Any]]) -> tuple[str, ...]:
 def _members(document: Mapping[str, Any]) -> str:
     lines = ["<details><summary>Clients</summary>", ""]
     for change in document["changes"]:
-        if change["action"] == "deploy":
-            listed = sorted(name for cohort in change["members"] for name in document["members"][cohort])
-            what = f"{change['component']} {change['to']} ({change['group']}): {', '.join(listed)}"
-            lines.append(f"- {safe(what)}")
+        listed = sorted(name for cohort in change.get("members", ()) for name in document["members"][cohort])
+        if listed:
+            lines.append(f"- {safe(_what(change) + ': ' + ', '.join(listed))}")
     return "\n".join([*lines, "", "</details>"])
+
+
+def _what(change: Mapping[str, Any]) -> str:
+    """Name a change of clients."""
+    if change["action"] == "deploy":
+        return f"{change['component']} {change['to']} ({change['group']})"
+    return f"settings ({change['group']})" if change["action"] == "settings" else f"{rollout_name(change)} again"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

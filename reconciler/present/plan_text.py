@@ -4,6 +4,8 @@ The first line is the verdict, of one fixed form:
 
     Plan: 2 downloads (1.4 MiB), 3 changes on 8 of 8 clients (5.6 MiB); drift 0, held 0, deferred 0, unknown 0, ...
 
+Where settings change, `, settings on 4 clients` stands before the semicolon. Halted rollouts follow at once.
+
 An operation and its reason are two columns of one table; counts stand in the verdict. Where several groups have the
 same change they share a row, and so do incrementals that are downloaded, made or pruned for the same reason.
 """
@@ -14,10 +16,24 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.network import DIRECT
-from reconciler.present.words import count_text, name_list, number_text, page, size_text, table
+from reconciler.present.rollout_text import (
+    STOPPED,
+    halted_lines,
+    next_step,
+    of_action,
+    proof_rows,
+    rollout_rows,
+    settings_rows,
+    wave_text,
+    waves_of,
+    without_group,
+)
+from reconciler.present.words import count_text, name_list, number_text, page, size_text, table, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from reconciler.present.rollout_text import Waves
 
 _WAITING = ("drift", "held", "deferred", "unknown", "unreachable")
 _GROUPS_SHOWN = 3
@@ -26,35 +42,41 @@ _GROUPS_SHOWN = 3
 def verdict(document: Mapping[str, Any]) -> str:
     """Give the first line of a plan; see the module's docstring."""
     summary = document["summary"]
-    download, deploy = summary["download"], summary["deploy"]
+    download, deploy, changed = summary["download"], summary["deploy"], summary["settings"]
+    settings = f", settings on {count_text(changed['clients'], 'client')}" if changed["changes"] else ""
     waiting = ", ".join(f"{kind} {number_text(summary[kind])}" for kind in _WAITING)
     return (
         f"Plan: {count_text(download['changes'], 'download')} ({size_text(download['bytes'])}), "
         f"{count_text(deploy['changes'], 'change')} on {number_text(deploy['clients'])} of "
-        f"{count_text(sum(document['clients'].values()), 'client')} ({size_text(deploy['bytes'])}); {waiting}"
+        f"{count_text(sum(document['clients'].values()), 'client')} ({size_text(deploy['bytes'])}){settings}; {waiting}"
     )
 
 
 def plan_text(document: Mapping[str, Any], *, names: bool = False) -> str:
     """Render a plan; `names` lists the clients of each change."""
-    lines = [verdict(document)]
+    lines = [verdict(document), *halted_lines(document["rollouts"])]
     if document["partial"]:
         lines.append("This plan is partial: a limit or target left something out.")
     lines += savings(document)
     lines += _problems(document["problems"])
-    changes = document["changes"]
+    changes, waves = document["changes"], waves_of(document)
+    members = document["members"] if names else None
     for action, title in _SERVER_TITLES.items():
-        lines += _server(title, server_rows(change for change in changes if change["action"] == action))
-    deploys = [change for change in changes if change["action"] == "deploy"]
-    lines += _deploys(deploys, document["members"] if names else None)
-    lines += _server("Prune from the store", server_rows(change for change in changes if change["action"] == "prune"))
+        lines += _server(title, server_rows(of_action(changes, action)))
+    lines += _rollouts(document["rollouts"])
+    proofs = of_action(changes, "proof")
+    lines += _section("Prove again", proof_rows(proofs, waves), proofs, members)
+    lines += _deploys(of_action(changes, "deploy"), waves, members)
+    settings = of_action(changes, "settings")
+    lines += _section("Settings", settings_rows(settings), settings, members, right=frozenset({1}))
+    lines += _server("Prune from the store", server_rows(of_action(changes, "prune")))
     lines += _publishing(publish_rows(changes))
     for kind in _WAITING:
-        lines += _findings(kind, document[kind], document["members"] if names else None)
+        lines += _findings(kind, document[kind], members)
     if document["gone"]:
         lines += ["", f"Gone from the inventory ({len(document['gone'])}): {name_list(document['gone'], every=names)}"]
     if not document["changes"]:
-        lines += ["", "No changes. " + _quiet(document)]
+        lines += ["", _quiet(document)]
     return page(lines)
 
 
@@ -66,7 +88,17 @@ def savings(document: Mapping[str, Any]) -> list[str]:
 
 
 def _quiet(document: Mapping[str, Any]) -> str:
-    """Say what an empty plan means; what isn't known is never called fine."""
+    """Say what an empty plan means, and what goes on all the same."""
+    rollouts = document["rollouts"]
+    moving = sum(1 for entry in rollouts if entry["new"])
+    but = f", but {count_text(moving, 'rollout')} {'moves' if moving == 1 else 'move'} on" if moving else ""
+    following = next_step(rollouts)
+    then = f" Next step at {following}." if following else ""
+    return f"No changes{but}. {_meaning(document)}{then}"
+
+
+def _meaning(document: Mapping[str, Any]) -> str:
+    """Say how things stand where nothing is to be done; what isn't known is never called fine."""
     summary = document["summary"]
     if not any(document["clients"].values()):
         return "There are no clients."
@@ -74,7 +106,7 @@ def _quiet(document: Mapping[str, Any]) -> str:
         return "What is not known above may differ."
     if summary["held"] or summary["deferred"]:
         return "What differs is held or deferred."
-    if document["problems"] or summary["drift"]:
+    if document["problems"] or summary["drift"] or any(entry["status"] in STOPPED for entry in document["rollouts"]):
         return "What is known is as declared; see above what else was found."
     return "Every client has what is declared."
 
@@ -176,35 +208,62 @@ def _platform(change: Mapping[str, Any]) -> str:
     return "" if change["platform"] == "any" else f" ({change['platform']})"
 
 
-def _deploys(changes: Sequence[Mapping[str, Any]], members: Mapping[str, Sequence[str]] | None) -> list[str]:
+def _rollouts(rollouts: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not rollouts:
+        return []
+    return ["", "Rollouts", *table((f"  {row[0]}", *row[1:]) for row in without_group(rollout_rows(rollouts)))]
+
+
+def _section(
+    title: str,
+    rows: Iterable[Sequence[str]],
+    entries: Sequence[Mapping[str, Any]],
+    members: Mapping[str, Sequence[str]] | None,
+    right: frozenset[int] = frozenset(),
+) -> list[str]:
+    """Give a table with a title, and below each line its clients, where `members` are given."""
+    if not entries:
+        return []
+    lines = ["", title]
+    for line, entry in zip(table([(f"  {row[0]}", *row[1:]) for row in rows], right=right), entries, strict=True):
+        lines.append(line)
+        if members is not None:
+            lines += wrapped(name for cohort in entry["members"] for name in members[cohort])
+    return lines
+
+
+def _deploys(
+    changes: Sequence[Mapping[str, Any]],
+    waves: Waves,
+    members: Mapping[str, Sequence[str]] | None,
+) -> list[str]:
     if not changes:
         return []
     merged: dict[tuple[Any, ...], list[Mapping[str, Any]]] = defaultdict(list)
     for at, change in enumerate(changes):
-        merged[_same_change(change) if members is None else (at,)].append(change)
-    rows = [_deploy_row(alike) for alike in merged.values()]
+        merged[_same_change(change, waves) if members is None else (at,)].append(change)
+    rows = [_deploy_row(alike, waves) for alike in merged.values()]
     names = [
         [name for cohort in alike[0]["members"] for name in (members or {}).get(cohort, ())]
         for alike in merged.values()
     ]
     lines = table(rows, right=frozenset({5}))
     if members is not None:
-        lines = [text for line, listed in zip(lines, names, strict=True) for text in (line, *_wrapped(sorted(listed)))]
+        lines = [text for line, listed in zip(lines, names, strict=True) for text in (line, *wrapped(listed))]
     return ["", "Deploy to clients", *lines]
 
 
-def _same_change(change: Mapping[str, Any]) -> tuple[Any, ...]:
-    keys = ("component", "from", "from_digest", "to", "platform", "reason", "wave", "why_full", "route")
-    return *(change[key] for key in keys), tuple(change["path"])
+def _same_change(change: Mapping[str, Any], waves: Waves) -> tuple[Any, ...]:
+    keys = ("component", "from", "from_digest", "to", "platform", "reason", "why_full", "route", "held", "early")
+    return *(change[key] for key in keys), tuple(change["path"]), wave_text(change, waves)
 
 
-def _deploy_row(alike: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def _deploy_row(alike: Sequence[Mapping[str, Any]], waves: Waves) -> tuple[str, ...]:
     change = alike[0]
     groups = sorted({entry["group"] for entry in alike})
     shown = ", ".join(groups) if len(groups) <= _GROUPS_SHOWN else f"{len(groups)} groups"
     clients = sum(entry["clients"] for entry in alike)
     mark = "+" if change["from"] is None else "<" if change["downgrade"] else "~"
-    reason = change["reason"] + (", downgrade" if change["downgrade"] else "")
     return (
         f"  {mark}",
         change["component"],
@@ -214,16 +273,25 @@ def _deploy_row(alike: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
         count_text(clients, "client"),
         way_text(change),
         shown,
-        reason,
+        reason_text(change, waves),
     )
+
+
+def reason_text(change: Mapping[str, Any], waves: Waves) -> str:
+    """Say why clients get a release, and in which wave: `outdated, wave 2 of 3`."""
+    down = "downgrade" if change["downgrade"] else ""
+    return ", ".join(filter(None, (change["reason"], down, wave_text(change, waves))))
 
 
 def way_text(change: Mapping[str, Any]) -> str:
     """Say what each client of a deploy change is sent: `incremental 1 -> 2, 412.0 KiB instead of 21.0 MiB`."""
-    return _sent_text(change) + ("" if change["route"] == DIRECT else f", {change['route']}")
+    early = "sent early, switched to in time" if change["early"] else ""
+    return ", ".join(filter(None, (_sent_text(change), "" if change["route"] == DIRECT else change["route"], early)))
 
 
 def _sent_text(change: Mapping[str, Any]) -> str:
+    if change["held"]:
+        return "from what it kept, nothing sent"
     if not change["bytes"]:
         return "nothing sent"
     about = "about " if change["estimated"] else ""
@@ -250,34 +318,14 @@ _TITLES = {
 def _findings(
     kind: str, findings: Sequence[Mapping[str, Any]], members: Mapping[str, Sequence[str]] | None
 ) -> list[str]:
-    if not findings:
-        return []
-    lines = ["", _TITLES[kind]]
-    rows = [
+    rows = (
         (
-            "  ?" if kind in {"unknown", "unreachable"} else "  !" if kind == "drift" else "  =",
+            "?" if kind in {"unknown", "unreachable"} else "!" if kind == "drift" else "=",
             " ".join(filter(None, (entry["component"], entry["version"]))) or "all components",
             count_text(entry["clients"], "client"),
             entry["group"],
             entry["reason"],
         )
         for entry in findings
-    ]
-    aligned = table(rows, right=frozenset({2}))
-    for line, entry in zip(aligned, findings, strict=True):
-        lines.append(line)
-        if members is not None:
-            lines += _wrapped(sorted(name for cohort in entry["members"] for name in members[cohort]))
-    return lines
-
-
-def _wrapped(names: Sequence[str], width: int = 100) -> list[str]:
-    """Break a list of names into indented lines."""
-    lines: list[str] = []
-    line = ""
-    for name in names:
-        if line and len(line) + len(name) + 2 > width:
-            lines.append(line)
-            line = ""
-        line = f"{line}, {name}" if line else name
-    return [f"        {text}" for text in (*lines, line) if text]
+    )
+    return _section(_TITLES[kind], rows, findings, members, right=frozenset({2}))

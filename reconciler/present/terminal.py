@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-_QUIET = {"client_observed", "client_finished", "download_started"}
+_QUIET = {"client_observed", "client_finished", "download_started", "rollout_moved"}
 _SPARSE = 30.0
 """Seconds between two lines of progress where there is no bar."""
-"""Events that come once for each client, or before one that says the same: shown only when they tell of trouble."""
+"""Events that come once for each client or rollout, or before one like them: shown only when they tell of trouble."""
 _STARTS = {"look_started": "look", "deploy_started": "deploy"}
 _STEPS = {"client_observed", "client_finished"}
 

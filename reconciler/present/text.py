@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reconciler.present.rollout_text import halted_lines, report_lines, standing_table
 from reconciler.present.words import count_text, number_text, page, printable, size_text, span_text, table
 
 if TYPE_CHECKING:
@@ -11,14 +12,19 @@ if TYPE_CHECKING:
 
 
 def status_text(document: Mapping[str, Any]) -> str:
-    """Render a status: the fleet, the worst components first; of each group what isn't updated; then the sources."""
-    lines = [_status_head(document), "", *_component_table(document["components"])]
+    """Render a status: the fleet, the worst components first; of each group what isn't updated; then all else."""
+    lines = [_status_head(document), *halted_lines(document["rollouts"])]
+    lines += ["", *_component_table(document["components"])]
     if len(document["groups"]) > 1:
         for entry in document["groups"]:
             behind = [component for component in entry["components"] if component["rate"] < 1]
             fine = len(entry["components"]) - len(behind)
             lines += ["", f"Group {entry['group']}: {fine} of {count_text(fine + len(behind), 'component')} updated"]
             lines += _component_table(behind) if behind else []
+    if document["rollouts"]:
+        lines += ["", "Rollouts under way", *standing_table(document["rollouts"])]
+    if document["quarantined"]:
+        lines += ["", "Quarantined", *_quarantine(document["quarantined"])]
     traffic = document["traffic"]
     if any(traffic.values()):
         received = _moved("downloaded", traffic["received"], traffic["not_received"])
@@ -28,6 +34,35 @@ def status_text(document: Mapping[str, Any]) -> str:
     if document["sources"]:
         lines += ["", "Sources", *table(_source_row(source) for source in document["sources"])]
     return page(lines)
+
+
+def quarantine_rows(quarantined: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Give rows (client, group, until when, failures, message)."""
+    return [
+        (
+            entry["client"],
+            entry["group"],
+            f"until {entry['until']}",
+            count_text(entry["failures"], "failure"),
+            entry["message"],
+        )
+        for entry in quarantined[:_QUARANTINED_SHOWN]
+    ]
+
+
+def quarantine_rest(quarantined: Sequence[Mapping[str, Any]]) -> str:
+    """Say how many clients in quarantine aren't shown; nothing when all are."""
+    more = len(quarantined) - _QUARANTINED_SHOWN
+    return f"and {number_text(more)} more" if more > 0 else ""
+
+
+_QUARANTINED_SHOWN = 20
+
+
+def _quarantine(quarantined: Sequence[Mapping[str, Any]]) -> list[str]:
+    rest = quarantine_rest(quarantined)
+    lines = table([(f"  {row[0]}", *row[1:]) for row in quarantine_rows(quarantined)], right=frozenset({3}))
+    return [*lines, *([f"  {rest}"] if rest else [])]
 
 
 def _status_head(document: Mapping[str, Any]) -> str:
@@ -87,7 +122,7 @@ def _withdrawn_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def report_text(document: Mapping[str, Any]) -> str:
-    """Render the report of an apply: what failed and why, then a recap by group."""
+    """Render the report of an apply: what failed and why, then a recap by group, and where rollouts are."""
     lines = []
     for title, key in (("Failed", "failed"), ("Unreachable", "unreachable")):
         if document[key]:
@@ -97,6 +132,8 @@ def report_text(document: Mapping[str, Any]) -> str:
         head = ("Recap", *(name.replace("_", " ") for name in outcomes))
         rows = [(f"  {group}", *map(number_text, counts.values())) for group, counts in document["recap"].items()]
         lines += [*table([head, *rows], right=frozenset(range(1, len(head)))), ""]
+    rollouts = report_lines(document)
+    lines += [*rollouts, ""] if rollouts else []
     lines.append(_report_end(document))
     return page(lines)
 

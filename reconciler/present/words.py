@@ -66,6 +66,18 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
 
 
+def wrapped(names: Iterable[str], width: int = 100) -> list[str]:
+    """Write all names of a list, in order, as lines that stand indented below what they belong to."""
+    lines: list[str] = []
+    line = ""
+    for name in sorted(names):
+        if line and len(line) + len(name) + 2 > width:
+            lines.append(line)
+            line = ""
+        line = f"{line}, {name}" if line else name
+    return [f"        {text}" for text in (*lines, line) if text]
+
+
 def name_list(names: Sequence[str], *, every: bool = False) -> str:
     """Write the first names of a list and how many more there are; all of them when `every` is set."""
     shown = names if every else names[:_NAMES_SHOWN]

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from datetime import date
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,6 @@ from reconciler import __version__
 from reconciler.errors import PluginError, SpecError
 from reconciler.model.client import Client, InstallTarget, Layout
 from reconciler.model.delta import Duplication
-from reconciler.model.select import parse as parse_pattern
 from reconciler.model.spec import (
     LATEST,
     ComponentSpec,
@@ -22,12 +21,14 @@ from reconciler.model.spec import (
     Hold,
     InventorySpec,
     PluginConfig,
+    Quarantine,
     ServerSpec,
     SourceSpec,
     Spec,
 )
 from reconciler.plugin_loader import available
-from reconciler.spec.catalogs import load_catalogs
+from reconciler.spec.catalogs import is_version, known_component, load_catalogs
+from reconciler.spec.checks import CheckReader
 from reconciler.spec.extend import lay_over
 from reconciler.spec.options import OptionReader
 from reconciler.spec.policy import PolicyReader
@@ -35,7 +36,23 @@ from reconciler.spec.proxies import ProxyReader, url_parts, without_excerpt
 from reconciler.spec.repository import read_repository
 from reconciler.spec.secrets import is_reference, missing, reference
 from reconciler.spec.suggest import suggestion
-from reconciler.spec.tree import Map, Seq, child_map, child_seq, duration, plain, texts, value_place, written
+from reconciler.spec.tree import (
+    Map,
+    Seq,
+    child_map,
+    child_seq,
+    day_of,
+    duration,
+    maps_of,
+    pattern_of,
+    plain,
+    span_of,
+    text_of,
+    texts,
+    value_place,
+    whole_of,
+    written,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,17 +73,26 @@ class Builder:
     """Builds one Spec; what is wrong is added to `problems`, and then there is no Spec."""
 
     def __init__(
-        self, tree: Map, path: Path, problems: list[Problem], *, no_exec: bool, environ: Mapping[str, str] | None
+        self,
+        tree: Map,
+        path: Path,
+        problems: list[Problem],
+        *,
+        variables: Mapping[str, Any],
+        no_exec: bool,
+        environ: Mapping[str, str] | None,
     ) -> None:
-        """Take a tree that is checked and completed; with `environ`, missing secrets are problems."""
+        """Take a tree that is checked and completed, and `-e`; with `environ`, missing secrets are problems."""
         self._tree = tree
+        self._variables = variables
         self._path = path
+        self._no_exec = no_exec
         self._base = path.absolute().parent
         self._problems = problems
         self._environ = environ
         self._folders = () if no_exec else self._plugin_folders()
         self._options = OptionReader(self._folders, problems)
-        self._proxies = ProxyReader(tree, problems, os.environ if environ is None else environ)
+        self._proxies = ProxyReader(tree, self._base, problems, os.environ if environ is None else environ)
         self.notes: list[str] = []
         if no_exec and child_seq(tree, "plugins"):
             self.notes.append("--no-exec: plugins of folders aren't loaded")
@@ -82,12 +108,14 @@ class Builder:
         catalog = load_catalogs(child_seq(tree, "catalogs"), self._base, self._problems)
         server = self._server()
         sources = self._sources(catalog)
-        components = self._components(catalog)
-        groups = self._groups()
+        checks = CheckReader(catalog, self._base, self._options, self._problems)
+        components = self._components(catalog, checks)
+        groups = self._groups(checks)
         holds = self._holds()
         repository = read_repository(tree, catalog, self._base, self._problems, clients=bool(groups))
         self._check_codecs()
-        policies = PolicyReader(tree, self._problems).read(components, groups)
+        quarantine = self._quarantine()
+        policies = PolicyReader(tree, self._options, self._problems).read(components, groups)
         if self._environ is not None:
             self._check_secrets(tree, self._environ)
         if self._problems:
@@ -96,7 +124,7 @@ class Builder:
         return Spec(
             path=self._path,
             base=self._base,
-            digest=hashlib.sha256(json.dumps(effective, sort_keys=True, default=str).encode()).hexdigest(),
+            digest=_digest(effective, {} if self._no_exec else groups),
             server=server,
             catalog=catalog,
             sources=sources,
@@ -108,6 +136,8 @@ class Builder:
             duplication=self._duplication(),
             repository=repository,
             policies=policies,
+            quarantine=quarantine,
+            variables={**plain(child_map(tree, "vars")), **self._variables},
             effective=effective,
         )
 
@@ -187,7 +217,7 @@ class Builder:
                 self._complain(value_place(node, "name"), f"there is another source `{node['name']}` above")
             limited = child_seq(node, "components")
             for at, component in enumerate(limited):
-                self._known_component(component, catalog, value_place(limited, at))
+                known_component(str(component), catalog, value_place(limited, at), self._problems)
             config = self._options.read("source", node, _SOURCE_KEYS)
             if config is None:
                 continue
@@ -216,34 +246,29 @@ class Builder:
             self._complain(place, "`url` has a `?` or a `#` in it", "files are found below it by their path")
         return url
 
-    def _known_component(self, name: Any, catalog: Catalog, place: Place) -> bool:
-        if isinstance(name, str) and name in catalog.components:
-            return True
-        self._complain(place, f"no catalog has a component `{name}`", suggestion(str(name), catalog.components))
-        return False
-
-    def _components(self, catalog: Catalog) -> dict[str, ComponentSpec]:
+    def _components(self, catalog: Catalog, checks: CheckReader) -> dict[str, ComponentSpec]:
         nodes = child_map(self._tree, "components")
         for name in nodes:
             if name != ALL:
-                self._known_component(name, catalog, nodes.keys_at[name])
+                known_component(name, catalog, nodes.keys_at[name], self._problems)
         every = "components" not in self._tree or ALL in nodes
         common = child_map(nodes, ALL)
         found = {}
         for component in catalog.components.values():
             if every or component.id in nodes:
                 node = lay_over(common, written(child_map(nodes, component.id)))
-                found[component.id] = self._component(component, node)
+                found[component.id] = self._component(component, node, checks)
         return found
 
-    def _component(self, component: Component, node: Map) -> ComponentSpec:
+    def _component(self, component: Component, node: Map, checks: CheckReader) -> ComponentSpec:
         version, behind = str(node.get("version", LATEST)), 0
         match = _BEHIND.fullmatch(version)
         if match:
             version, behind = LATEST, int(match[1])
         elif isinstance(node.get("version"), str) and version != LATEST:
-            self._check_version(component, node, "version", "; or `latest`, `latest-1`, `latest-2`")
-        targets = tuple(InstallTarget(**plain(target)) for target in _valid(node, "install"))
+            place, more = value_place(node, "version"), "; or `latest`, `latest-1`, `latest-2`"
+            is_version(component, version, place, self._problems, more)
+        targets = tuple(map(_target, maps_of(node.get("install"))))
         layout = Layout(
             targets=targets,
             replaces=tuple(map(str, child_seq(node, "replaces"))),
@@ -261,36 +286,20 @@ class Builder:
             self._codec(node),
             behind=behind,
             min_age=duration(node.get("min_age")),
-            snapshot=self._day(node, "snapshot"),
+            snapshot=day_of(node, "snapshot", self._problems),
             blocked=self._blocked(component, node),
+            hooks=checks.hooks(node),
         )
-
-    def _check_version(self, component: Component, node: Map, key: str, more: str = "") -> bool:
-        version = node.get(key)
-        if not isinstance(version, str) or component.scheme.accepts(version):
-            return True
-        hint = f"its scheme is {component.scheme.name}, such as {component.scheme.example}{more}"
-        self._complain(value_place(node, key), f"`{version}` is no version of {component.id}", hint)
-        return False
 
     def _blocked(self, component: Component, node: Map) -> dict[str, str]:
         found: dict[str, str] = {}
-        for entry in _valid(node, "block"):
-            version = entry.get("version")
-            if isinstance(version, str) and self._check_version(component, entry, "version"):
+        for entry in maps_of(node.get("block")):
+            version, place = entry.get("version"), value_place(entry, "version")
+            if isinstance(version, str) and is_version(component, version, place, self._problems):
                 if version in found:
-                    self._complain(value_place(entry, "version"), "this version is blocked twice")
+                    self._complain(place, "this version is blocked twice")
                 found[version] = " ".join(str(entry.get("reason", "")).split())
         return found
-
-    def _day(self, node: Map, key: str) -> date | None:
-        """Read a day; what isn't one of the calendar is a problem."""
-        text = node.get(key)
-        try:
-            return date.fromisoformat(text) if isinstance(text, str) else None
-        except ValueError:
-            self._complain(value_place(node, key), f"`{text}` is no day of the calendar")
-            return None
 
     def _codec(self, node: Map) -> str:
         """Give the codec of a component; one that `duplication` doesn't have would never be used."""
@@ -323,8 +332,9 @@ class Builder:
 
     # --- groups -------------------------------------------------------------------------------------------------------
 
-    def _groups(self) -> dict[str, GroupSpec]:
+    def _groups(self, checks: CheckReader) -> dict[str, GroupSpec]:
         defaults = child_map(self._tree, "defaults")
+        of_all = checks.checks(child_seq(defaults, "checks")), checks.settings(child_seq(defaults, "settings"))
         names: dict[str, Place] = {}
         groups = child_map(self._tree, "groups")
         found = {}
@@ -334,7 +344,12 @@ class Builder:
             if not node.get("clients") and "inventory" not in node:
                 hint = "list `clients`, or name an `inventory`"
                 self._complain(groups.keys_at[name], f"the group `{name}` has no clients", hint)
-            found[name] = self._group(name, node, defaults, names)
+            group, own = self._group(name, node, defaults, names), written(node)
+            found[name] = replace(
+                group,
+                checks=checks.checks(child_seq(node, "checks")) if "checks" in own else of_all[0],
+                settings=checks.settings(child_seq(node, "settings")) if "settings" in own else of_all[1],
+            )
         return found
 
     def _group(self, name: str, node: Map, defaults: Map, names: dict[str, Place]) -> GroupSpec:
@@ -421,9 +436,7 @@ class Builder:
         if not isinstance(entry, Map):
             return None
         config = self._options.read("inventory", entry, _INVENTORY_KEYS)
-        select = entry.get("select", "")
-        if isinstance(select, str) and select:
-            self._pattern(select, value_place(entry, "select"))
+        select = pattern_of(entry, "select", self._problems)
         if config is None:
             return None
         least, shrink = entry.get("min_clients", 1), entry.get("max_shrink")
@@ -431,31 +444,39 @@ class Builder:
             shrink = float(shrink.removesuffix("%")) / 100
         return InventorySpec(
             plugin=config,
-            select=str(select),
+            select=select,
             labels_from=texts(entry, "labels_from"),
             min_clients=least if isinstance(least, int) else 1,
             max_shrink=shrink if isinstance(shrink, (int, float)) else None,
         )
 
-    def _pattern(self, text: str, place: Place) -> None:
-        try:
-            parse_pattern(text)
-        except ValueError as error:
-            self._complain(place, str(error))
-
     def _holds(self) -> tuple[Hold, ...]:
         holds = []
-        for node in _valid(self._tree, "hold"):
-            clients = node.get("clients")
-            if isinstance(clients, str):
-                self._pattern(clients, value_place(node, "clients"))
-            holds.append(Hold(str(clients), str(node.get("reason", "")), self._day(node, "until")))
+        for node in maps_of(self._tree.get("hold")):
+            clients, until = pattern_of(node, "clients", self._problems), day_of(node, "until", self._problems)
+            holds.append(Hold(clients, text_of(node, "reason"), until))
         return tuple(holds)
 
+    def _quarantine(self) -> Quarantine:
+        node = child_map(self._tree, "quarantine")
+        span = span_of(node, "for", self._problems)
+        return Quarantine(whole_of(node, "after_failures") or 0, span or Quarantine().span)
 
-def _valid(node: Map, key: str) -> list[Map]:
-    """Give the maps of a list whose keys the schema knows; the others are reported already."""
-    return [entry for entry in child_seq(node, key) if isinstance(entry, Map)]
+
+def _digest(effective: Any, groups: Mapping[str, GroupSpec]) -> str:
+    """Give the digest of all that decides: the effective values, and the templates that they name."""
+    found = hashlib.sha256(json.dumps(effective, sort_keys=True, default=str).encode())
+    for path in sorted({setting.template for group in groups.values() for setting in group.settings}):
+        try:
+            found.update(hashlib.sha256(path.read_bytes()).digest())
+        except OSError:  # who renders it says so, with the place
+            found.update(b"?")
+    return found.hexdigest()
+
+
+def _target(node: Map) -> InstallTarget:
+    keys = [field.name for field in fields(InstallTarget)]
+    return InstallTarget(**{key: text_of(node, key) for key in keys})
 
 
 def _as_text(value: Any) -> str:

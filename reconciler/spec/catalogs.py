@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.release import Catalog, Component
+from reconciler.model.settings import RESERVED, is_reserved
 from reconciler.model.version import SCHEMES
 from reconciler.plugin_loader import bundled_folder
 from reconciler.spec.reader import read
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reconciler.errors import Problem
-    from reconciler.spec.tree import Map, Seq
+    from reconciler.spec.tree import Map, Place, Seq
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -44,8 +45,11 @@ def load_catalogs(names: Seq, base: Path, problems: list[Problem]) -> Catalog:
         contents.append(plain(tree))
         entries = child_seq(tree, "components")
         for index, component in enumerate(component_list(tree)):
+            where = value_place(entries, index)
+            if is_reserved(component.id):
+                text = f"the id `{component.id}` belongs to the settings of clients"
+                problems.append(where.problem(text, f"choose one that isn't `{RESERVED}` and doesn't begin with it"))
             if component.id in components:
-                where = value_place(entries, index)
                 problems.append(where.problem(f"the component `{component.id}` stands in two places"))
             components[component.id] = component
     digest = hashlib.sha256(json.dumps(contents, sort_keys=True, default=str).encode()).hexdigest()
@@ -68,6 +72,23 @@ def read_catalog(path: Path, problems: list[Problem], name: str = "") -> Map:
     tree = read(path, problems, name, rank=1)
     check(tree, schema_of("catalog"), problems)
     return tree
+
+
+def known_component(name: str, catalog: Catalog, place: Place, problems: list[Problem]) -> Component | None:
+    """Find a component that the spec names; one that no catalog has is a problem."""
+    component = catalog.components.get(name)
+    if component is None:
+        problems.append(place.problem(f"no catalog has a component `{name}`", suggestion(name, catalog.components)))
+    return component
+
+
+def is_version(component: Component, version: str, place: Place, problems: list[Problem], more: str = "") -> bool:
+    """Say whether a version that the spec names is one of the component's scheme; else that is a problem."""
+    if component.scheme.accepts(version):
+        return True
+    hint = f"its scheme is {component.scheme.name}, such as {component.scheme.example}{more}"
+    problems.append(place.problem(f"`{version}` is no version of {component.id}", hint))
+    return False
 
 
 def component_list(tree: Map) -> Sequence[Component]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from reconciler.spec.load import Loaded
     from reconciler.spec.tree import Key, Place
 
-_INHERITED = ("scan_method", "install_root", "labels", "proxy")
+_INHERITED = ("scan_method", "install_root", "labels", "proxy", "checks", "settings")
 FORMAT_VERSION = "1.0"
 
 

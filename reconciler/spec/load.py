@@ -62,7 +62,7 @@ def load(
         problems += render_tree(tree, variables or {}, environ, no_exec=no_exec)
         check(tree, schema_of("updoser"), problems)
         secrets = environ if check_secrets and not no_exec else None
-        builder = Builder(tree, path, problems, no_exec=no_exec, environ=secrets)
+        builder = Builder(tree, path, problems, variables=variables or {}, no_exec=no_exec, environ=secrets)
         spec = builder.build()
     except SpecError as error:
         raise SpecError(_in_order(error.problems)) from None

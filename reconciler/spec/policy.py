@@ -1,24 +1,28 @@
 """Auto-update policies: what the spec says at its top, of components and of groups, laid over one another.
 
 A component may override any key, and a group any key after that: where machines are counts more than what they get.
+Only of a rollout through the whole fleet a group may override nothing but limits.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, date, time
+from dataclasses import replace
+from datetime import UTC, time
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from reconciler.model.policy import DAYS, EVERY_DAY, AutoUpdate, Blackout, Schedule, Window
 from reconciler.spec.extend import lay_over
+from reconciler.spec.rollout import RolloutReader
 from reconciler.spec.suggest import suggestion
-from reconciler.spec.tree import Map, Seq, child_map, child_seq, duration, texts, value_place, written
+from reconciler.spec.tree import Map, Seq, child_map, child_seq, day_of, duration, texts, value_place, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import timedelta, tzinfo
 
     from reconciler.errors import Problem
+    from reconciler.spec.options import OptionReader
 
 _WORDS = ("day", "week")
 
@@ -31,10 +35,11 @@ def _own(nodes: Map, name: str) -> Map:
 class PolicyReader:
     """Reads policies; equal combinations are one object, so that the planner judges them once."""
 
-    def __init__(self, tree: Map, problems: list[Problem]) -> None:
-        """Take the spec; what is wrong is added to `problems`."""
+    def __init__(self, tree: Map, options: OptionReader, problems: list[Problem]) -> None:
+        """Take the spec and what reads the options of gates; what is wrong is added to `problems`."""
         self._tree = tree
         self._problems = problems
+        self._rollouts = RolloutReader(options, problems)
 
     def read(self, components: Iterable[str], groups: Iterable[str]) -> dict[tuple[str, str], AutoUpdate]:
         """Give the policy in force for each (group, component)."""
@@ -42,14 +47,14 @@ class PolicyReader:
         found = {}
         nodes, of_groups = child_map(self._tree, "components"), child_map(self._tree, "groups")
         top = lay_over(written(child_map(self._tree, "auto_update")), _own(nodes, "*"))
-        common = self._policy(top)
+        common = self._policy(top, top)
         theirs = {group: _own(of_groups, group) for group in groups}
         for component in components:
             own = _own(nodes, component)
             node = lay_over(top, own) if own else top
-            plain = self._policy(node) if own else common
+            plain = self._policy(node, own) if own else common
             for group, over in theirs.items():
-                policy = self._policy(lay_over(node, over)) if over else plain
+                policy = self._of_group(lay_over(node, over), over, plain) if over else plain
                 found[group, component] = made.setdefault(policy, policy)
         return found
 
@@ -58,17 +63,26 @@ class PolicyReader:
         if problem not in self._problems:
             self._problems.append(problem)
 
-    def _policy(self, node: Map) -> AutoUpdate:
+    def _of_group(self, node: Map, over: Map, component: AutoUpdate) -> AutoUpdate:
+        policy = self._policy(node, over)
+        return replace(policy, rollout=self._rollouts.of_group(over, policy.rollout, component.rollout))
+
+    def _policy(self, node: Map, own: Map) -> AutoUpdate:
+        """Read a policy; `own` is the part of it that the last one to speak wrote."""
         trigger = str(node.get("trigger", "schedule" if "schedule" in node else "download"))
         schedule = self._schedule(child_map(node, "schedule")) if "schedule" in node else None
         if trigger == "schedule" and schedule is None:
             self._complain(node, "trigger", "`trigger: schedule` needs a `schedule`")
+        rollout = self._rollouts.read(node)
+        self._rollouts.check_own(own, rollout)
         return AutoUpdate(
             enabled=node.get("enabled", True) is True,
             trigger=trigger,
             schedule=schedule,
             windows=tuple(self._windows(child_seq(node, "windows"))),
             blackouts=tuple(self._blackouts(child_seq(node, "blackouts"))),
+            early=node.get("stage") == "early",
+            rollout=rollout,
         )
 
     def _schedule(self, node: Map) -> Schedule:
@@ -109,10 +123,13 @@ class PolicyReader:
         for node in nodes:
             if not isinstance(node, Map):
                 continue
-            first, last = self._day(node, "from"), self._day(node, "to")
+            first, last = day_of(node, "from", self._problems), day_of(node, "to", self._problems)
+            if first is None or last is None:
+                continue
             if last < first:
                 self._complain(node, "to", "this blackout ends before it begins")
-            yield Blackout(first, last, " ".join(str(node.get("reason", "")).split()), self._zone(node))
+            reason = " ".join(str(node.get("reason", "")).split())
+            yield Blackout(first, last, reason, self._zone(node), frozenset(texts(node, "except")))
 
     def _days(self, node: Map) -> frozenset[int]:
         return frozenset(DAYS.index(day) for day in texts(node, "days") if day in DAYS)
@@ -124,14 +141,6 @@ class PolicyReader:
         except ValueError:
             self._complain(node, key, f"`{text}` is no time of the day", 'such as "01:30"')
             return time()
-
-    def _day(self, node: Map, key: str) -> date:
-        text = node.get(key)
-        try:
-            return date.fromisoformat(text) if isinstance(text, str) else date.min
-        except ValueError:
-            self._complain(node, key, f"`{text}` is no day of the calendar")
-            return date.min
 
     def _zone(self, node: Map) -> tzinfo:
         name = node.get("timezone", "UTC")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 class ProxyReader:
     """Reads the proxies of a spec, and finds those that sources and groups name."""
 
-    def __init__(self, tree: Map, problems: list[Problem], environ: Mapping[str, str]) -> None:
-        """Read all that are defined; what is wrong is added to `problems`."""
+    def __init__(self, tree: Map, base: Path, problems: list[Problem], environ: Mapping[str, str]) -> None:
+        """Read all that are defined; what is wrong is added to `problems`. Relative paths start from `base`."""
+        self._base = base
         self._defined = child_map(tree, "proxies")
         self._problems = problems
         self._environ = environ
@@ -58,7 +60,7 @@ class ProxyReader:
         if not host or parts.path not in {"", "/"} or parts.query or parts.fragment:
             self._problems.append(place.problem("this URL names no proxy", "such as http://proxy.example:3128"))
             return None
-        username = node.get("username", "")
+        username, ca = node.get("username", ""), node.get("ca")
         if node.get("password") is not None and not username:
             self._problems.append(value_place(node, "password").problem("a password needs a `username`"))
         return Proxy(
@@ -70,7 +72,7 @@ class ProxyReader:
             password=reference(plain(node["password"])) if is_reference(node.get("password")) else None,
             families=texts(node, "families"),
             no_proxy=texts(node, "no_proxy"),
-            ca=str(node.get("ca", "")),
+            ca=str(self._base / Path(ca).expanduser()) if isinstance(ca, str) and ca else "",
         )
 
     def _from_environment(self, scheme: str, place: Place) -> Proxy | None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.release import Withdrawal
 from reconciler.model.spec import ROLES, RepositorySpec
+from reconciler.spec.catalogs import is_version, known_component
 from reconciler.spec.secrets import is_reference, reference
-from reconciler.spec.suggest import suggestion
 from reconciler.spec.tree import Map, child_map, child_seq, duration, plain, value_place
 
 if TYPE_CHECKING:
@@ -54,15 +54,9 @@ def _withdrawn(node: Map, catalog: Catalog, problems: list[Problem]) -> tuple[Wi
             isinstance(entry.get(key), str) for key in ("component", "version", "reason")
         ):
             continue
-        component = catalog.components.get(entry["component"])
-        if component is None:
-            hint = suggestion(entry["component"], catalog.components)
-            place = value_place(entry, "component")
-            problems.append(place.problem(f"no catalog has a component `{entry['component']}`", hint))
-        elif not component.scheme.accepts(entry["version"]):
-            place = value_place(entry, "version")
-            hint = f"its scheme is {component.scheme.name}, such as {component.scheme.example}"
-            problems.append(place.problem(f"`{entry['version']}` is no version of {component.id}", hint))
+        component = known_component(entry["component"], catalog, value_place(entry, "component"), problems)
+        if component is not None:
+            is_version(component, entry["version"], value_place(entry, "version"), problems)
         key = entry["component"], entry["version"]
         if key in found:
             problems.append(value_place(entry, "version").problem("this version is withdrawn twice"))

@@ -9,11 +9,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reconciler.errors import Problem
 from reconciler.model.duration import parse_duration
+from reconciler.model.select import parse as parse_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_EXCERPT = 200
+_SPAN = re.compile(r"([0-9]+[smhdw])+")
 
 Key = str | int
 
@@ -212,3 +216,62 @@ def duration(value: Any) -> timedelta | None:
         return parse_duration(value) if isinstance(value, str) else None
     except ValueError:
         return None
+
+
+# --- values that no schema can judge: what is wrong is added to `problems` ------------------------------------------
+
+
+def span_of(node: Map, key: str, problems: list[Problem]) -> timedelta | None:
+    """Read a duration that must be some time; None where there is none."""
+    value = node.get(key)
+    found = duration(value)
+    if found is not None and not found:
+        problems.append(value_place(node, key).problem(f"`{value}` is no time at all"))
+    elif found is None and isinstance(value, str) and _SPAN.fullmatch(value):
+        problems.append(value_place(node, key).problem(f"`{value}` is longer than ten years"))
+    return found or None
+
+
+def seconds_of(node: Map, key: str, default: float, problems: list[Problem]) -> float:
+    """Read a duration that must be some time, in seconds."""
+    found = span_of(node, key, problems)
+    return found.total_seconds() if found is not None else default
+
+
+def day_of(node: Map, key: str, problems: list[Problem]) -> date | None:
+    """Read a day; None where there is none, or it isn't one of the calendar."""
+    text = node.get(key)
+    try:
+        return date.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        problems.append(value_place(node, key).problem(f"`{text}` is no day of the calendar"))
+        return None
+
+
+def pattern_of(node: Map, key: str, problems: list[Problem]) -> str:
+    """Read a pattern over clients; empty where there is none."""
+    text = node.get(key)
+    if not isinstance(text, str) or not text:
+        return ""
+    try:
+        parse_pattern(text)
+    except ValueError as error:
+        problems.append(value_place(node, key).problem(str(error)))
+    return text
+
+
+def text_of(node: Map, key: str, default: str = "") -> str:
+    """Read a text; the default where there is none, or what there is was told to be malformed."""
+    value = node.get(key)
+    return value if isinstance(value, str) else default
+
+
+def whole_of(node: Map, key: str) -> int | None:
+    """Read a whole number; None where there is none, or what there is was told to be malformed."""
+    value = node.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def maps_of(node: Any) -> list[Map]:
+    """Give the maps of a list; what else stands there was told to be malformed."""
+    return [entry for entry in node if isinstance(entry, Map)] if isinstance(node, Seq) else []

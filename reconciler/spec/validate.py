@@ -4,8 +4,7 @@
 template becomes the number or truth value that is wanted there, and what YAML turned into something else where text is
 wanted is a trap with a message of its own. Then jsonschema judges, and each of its errors is translated.
 
-Two words of our own in schemas: `x-says` describes a value better than a pattern does, and `x-unsupported` marks what
-this version knows by name and can't do.
+One word of our own in schemas: `x-says` describes a value better than a pattern does.
 """
 
 from __future__ import annotations
@@ -14,15 +13,13 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from reconciler import __version__
 from reconciler.plugin_loader import schema_folder
 from reconciler.spec.suggest import listing, suggestion
 from reconciler.spec.tree import BROKEN, DEFAULT, Map, Odd, Seq, locate, replace, value_place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from jsonschema.exceptions import ValidationError
     from jsonschema.protocols import Validator
 
     from reconciler.errors import Problem
@@ -68,7 +65,7 @@ def complete(node: Any, schema: Schema, root: Schema) -> None:
         properties = schema.get("properties", {})
         for key, described in properties.items():
             part = resolve(described, root)
-            if key not in node and "default" in part and not part.get("x-unsupported"):
+            if key not in node and "default" in part:
                 node.put(key, _tree(part["default"]), DEFAULT, DEFAULT)
         for key, value in node.items():
             part = properties.get(key, schema.get("additionalProperties"))
@@ -135,10 +132,11 @@ class _Settler:
             meant = _meant(value, types)
             if meant is not None:
                 replace(container, key, meant, place)
-        elif isinstance(value, (int, float)) and not isinstance(value, bool) and types == {"string"}:
+        elif isinstance(value, bool):
+            if "string" in types and "boolean" not in types:
+                self._trap(place, value, "true or false", container, key)
+        elif isinstance(value, (int, float)) and "string" in types and not types & {"integer", "number"}:
             self._trap(place, value, f"the number {value}", container, key)
-        elif isinstance(value, bool) and types == {"string"}:
-            self._trap(place, value, "true or false", container, key)
 
     def _odd(self, value: Odd, types: set[str], container: Any, key: Key, place: Place) -> None:
         fits = {bool: "boolean", int: "integer", float: "number"}.get(type(value.value), "")
@@ -171,17 +169,9 @@ def _meant(text: str, types: set[str]) -> int | float | bool | None:
 
 
 def _judge(schema: Schema, root: Schema) -> Validator:
-    from jsonschema import Draft202012Validator, ValidationError
-    from jsonschema.validators import extend
+    from jsonschema import Draft202012Validator
 
-    def unsupported(_validator: Any, marked: Any, _instance: Any, _schema: Any) -> Iterator[ValidationError]:
-        if marked:
-            yield ValidationError("unsupported")
-
-    kind = extend(Draft202012Validator, {"x-unsupported": unsupported})  # type: ignore[no-untyped-call]
-    if schema is root:
-        return kind(schema)  # type: ignore[no-any-return]
-    return kind({**schema, "$defs": root.get("$defs", {})})  # type: ignore[no-any-return]
+    return Draft202012Validator(schema if schema is root else {**schema, "$defs": root.get("$defs", {})})
 
 
 def _translated(error: Any, tree: Map) -> list[Problem]:
@@ -193,7 +183,6 @@ def _translated(error: Any, tree: Map) -> list[Problem]:
     kind = str(error.validator)
     schema = error.schema if isinstance(error.schema, dict) else {}
     says = schema.get("x-says", "")
-    name = str(path[-1]) if path else ""
     if kind == "additionalProperties" and isinstance(error.instance, Map):
         return _unknown_keys(error.instance, schema)
     if kind == "required":
@@ -201,8 +190,6 @@ def _translated(error: Any, tree: Map) -> list[Problem]:
         if f"'{missing[0]}'" not in error.message and len(missing) > 1:
             return []  # one error for each missing key: told with the first
         return [place.problem(f"`{key}` is missing here") for key in missing]
-    if kind == "x-unsupported":
-        return [_key_place(tree, path).problem(f"`{name}` isn't supported by updoser {__version__}", "remove it")]
     if "propertyNames" in error.absolute_schema_path and isinstance(error.instance, str):
         where = place if not isinstance(locate_node(tree, path), Map) else _name_place(tree, path, error.instance)
         return [where.problem(f"`{_short(error.instance)}` can't be a key here: {says or error.message}")]
@@ -238,7 +225,7 @@ def _value_problem(kind: str, error: Any, says: str) -> tuple[str, str]:
 
 
 def _unknown_keys(node: Map, schema: Mapping[str, Any]) -> list[Problem]:
-    known = [key for key, part in schema.get("properties", {}).items() if not part.get("x-unsupported")]
+    known = list(schema.get("properties", {}))
     unknown = [key for key in node if key not in schema.get("properties", {})]
     return [
         node.keys_at.get(key, node.place).problem(f"unknown key `{_short(key)}`", _hint(key, known)) for key in unknown
@@ -247,13 +234,6 @@ def _unknown_keys(node: Map, schema: Mapping[str, Any]) -> list[Problem]:
 
 def _hint(key: str, known: list[str]) -> str:
     return suggestion(key, known) or listing(known)
-
-
-def _key_place(tree: Map, path: list[Key]) -> Place:
-    parent = locate_node(tree, path[:-1])
-    if isinstance(parent, Map) and path and isinstance(path[-1], str):
-        return parent.keys_at.get(path[-1], parent.place)
-    return locate(tree, path)
 
 
 def _name_place(tree: Map, path: list[Key], name: str) -> Place:

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from reconciler.errors import StateError
-from reconciler.storage.tables import METADATA, SCHEMA
+from reconciler.storage.tables import METADATA, ROLLOUT_FAILURES, ROLLOUTS, SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Table
     from sqlalchemy.engine import URL
 
-VERSION = 3
+VERSION = 4
 
 
 def _duplication(connection: Connection) -> None:
@@ -39,7 +39,16 @@ def _reach(connection: Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE sources ADD COLUMN cooldown_until FLOAT")
 
 
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {2: _duplication, 3: _reach}
+def _rollouts(connection: Connection) -> None:
+    """Releases go out in waves; clients that fail again and again are left alone; settings have versions."""
+    METADATA.create_all(connection, tables=[ROLLOUTS, ROLLOUT_FAILURES])
+    for column in ("failing_since FLOAT", "failures INTEGER NOT NULL DEFAULT 0", "quarantined FLOAT"):
+        connection.exec_driver_sql(f"ALTER TABLE clients ADD COLUMN {column}")
+    connection.exec_driver_sql("ALTER TABLE clients ADD COLUMN settings TEXT NOT NULL DEFAULT ''")
+    connection.exec_driver_sql("ALTER TABLE identity ADD COLUMN settings_key VARCHAR(64) NOT NULL DEFAULT ''")
+
+
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {2: _duplication, 3: _reach, 4: _rollouts}
 """What brings a schema of version N - 1 to version N, by N. A new state is made at VERSION at once."""
 _BUSY_SECONDS = 30
 

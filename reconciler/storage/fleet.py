@@ -19,20 +19,24 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-Row = tuple[str, str, str, str | None, str, str]
+Row = tuple[str, str, str, str | None, str, str, float | None, float | None, str]
 _BATCH = 10_000
 _FIELDS = tuple(field.name for field in fields(Client))
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one look at a client brought: a profile, or an error as `label: message`. `free` is in bytes."""
+    """What one look at a client brought: a profile, or an error as `label: message`. `free` is in bytes.
+
+    `settings` are those that it has (`model.settings.pack`); None: what was known of them stays.
+    """
 
     client: str
     profile: Profile | None
     free: int | None
     error: str
     at: datetime
+    settings: str | None = None
 
 
 class Fleet(Part):
@@ -99,14 +103,23 @@ class Fleet(Part):
         with self._read() as connection:
             return [_client(data) for data in connection.scalars(wanted)]
 
-    def rows(self) -> Iterator[Row]:
-        """Give (name, group, labels as JSON, fingerprint, error, route) of all clients that aren't gone, in no order.
+    def named(self, names: Collection[str]) -> list[tuple[Client, str]]:
+        """Give some clients by name, in the order of their names, each with the settings that it has."""
+        wanted = select(CLIENTS.c.data, CLIENTS.c.settings).where(CLIENTS.c.name.in_(list(names)))
+        with self._read() as connection:
+            return [(_client(data), has) for data, has in connection.execute(wanted.order_by(CLIENTS.c.name))]
 
+    def rows(self) -> Iterator[Row]:
+        """Give a tuple for each client that isn't gone, in no order.
+
+        (name, group, labels as JSON, fingerprint, error, route, failing since, in quarantine until, settings).
         Plain tuples: a million of them in about a second.
         """
         entry = CLIENTS.c
-        columns = (entry.name, entry.grp, entry.labels, entry.fingerprint, entry.error, entry.route)
-        wanted = select(*columns).where(CLIENTS.c.gone_at.is_(None))
+        situation = (entry.fingerprint, entry.error, entry.route, entry.failing_since, entry.quarantined)
+        wanted = select(entry.name, entry.grp, entry.labels, *situation, entry.settings).where(
+            CLIENTS.c.gone_at.is_(None)
+        )
         with self._read() as connection:
             text = str(wanted.compile(self._engine, compile_kwargs={"literal_binds": True}))
             cursor = connection.connection.cursor()
@@ -150,7 +163,9 @@ class Fleet(Part):
                 statement = this.values(
                     fingerprint=bindparam("print"),
                     error="",
+                    failing_since=None,
                     free=func.coalesce(bindparam("room"), CLIENTS.c.free),
+                    settings=func.coalesce(bindparam("files"), CLIENTS.c.settings),
                     seen_at=bindparam("at"),
                 )
                 connection.execute(
@@ -160,14 +175,19 @@ class Fleet(Part):
                             "client": entry.client,
                             "print": entry.profile.fingerprint if entry.profile else None,
                             "room": entry.free,
+                            "files": entry.settings,
                             "at": seconds(entry.at),
                         }
                         for entry in good
                     ],
                 )
             if bad:
-                statement = this.values(error=bindparam("why"))
-                connection.execute(statement, [{"client": entry.client, "why": entry.error} for entry in bad])
+                since = func.coalesce(CLIENTS.c.failing_since, bindparam("since"))
+                statement = this.values(error=bindparam("why"), failing_since=since)
+                connection.execute(
+                    statement,
+                    [{"client": entry.client, "why": entry.error, "since": seconds(entry.at)} for entry in bad],
+                )
 
     def last_observed(self) -> datetime | None:
         """Give when a client answered last."""

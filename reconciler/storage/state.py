@@ -1,7 +1,7 @@
 """The state: a cache with a memory, in SQLite or PostgreSQL.
 
 What clients, store and sources can tell is observed again when it is lost. What only the state knows is who it is to
-the clients (lineage and epoch), which plans were made, and what runs did.
+the clients (lineage and epoch), how far rollouts are, which plans were made, and what runs did.
 
 All methods are called from one thread. Each that writes is one transaction; each that fails raises StateError.
 """
@@ -17,6 +17,7 @@ from sqlalchemy import select
 from reconciler.storage.database import open_engine, upsert
 from reconciler.storage.fleet import Fleet, Observation
 from reconciler.storage.lock import Locks
+from reconciler.storage.rollouts import Rollouts
 from reconciler.storage.runs import PlanRecord, Runs
 from reconciler.storage.tables import IDENTITY
 from reconciler.storage.upstream import Upstream
@@ -42,7 +43,7 @@ class Identity:
     frozen: bool
 
 
-class State(Fleet, Upstream, Runs, Locks):
+class State(Fleet, Upstream, Rollouts, Runs, Locks):
     """Everything that is remembered between two commands; a context manager."""
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
@@ -86,6 +87,13 @@ class State(Fleet, Upstream, Runs, Locks):
         with self._read() as connection:
             row = connection.execute(select(IDENTITY)).one()
         return Identity(row.lineage, row.epoch, row.serial, row.frozen)
+
+    def settings_key(self) -> bytes:
+        """Give the key of the fingerprints of settings; it is made when it is first asked for."""
+        made = os.urandom(32).hex()
+        with self._write() as connection:
+            connection.execute(IDENTITY.update().where(IDENTITY.c.settings_key == "").values(settings_key=made))
+            return bytes.fromhex(connection.scalar(select(IDENTITY.c.settings_key)) or made)
 
     def is_new(self) -> bool:
         """Say whether nothing was ever applied or adopted with this state."""

@@ -8,7 +8,7 @@ METADATA = MetaData()
 
 SCHEMA = Table("schema_version", METADATA, Column("version", Integer, primary_key=True, autoincrement=False))
 
-IDENTITY = Table(  # one row; `used`: this state changed or adopted something
+IDENTITY = Table(  # one row; `used`: this state changed or adopted something; `settings_key` leaves it never
     "identity",
     METADATA,
     Column("id", Integer, primary_key=True, autoincrement=False),
@@ -17,9 +17,13 @@ IDENTITY = Table(  # one row; `used`: this state changed or adopted something
     Column("serial", Integer, nullable=False),
     Column("frozen", Boolean, nullable=False),
     Column("used", Boolean, nullable=False),
+    Column("settings_key", String(64), nullable=False, server_default=""),
 )
 
-CLIENTS = Table(  # `error` is empty when the last look went well; a client that left the inventory has `gone_at`
+# `error` is empty when the last look went well, and `failing_since` says since when it didn't; a client that left the
+# inventory has `gone_at`. `failures` counts them in a row; it is left alone until `quarantined`. For `settings` see
+# model.settings.
+CLIENTS = Table(
     "clients",
     METADATA,
     Column("name", String(253), primary_key=True),
@@ -31,6 +35,10 @@ CLIENTS = Table(  # `error` is empty when the last look went well; a client that
     Column("free", BigInteger),
     Column("route", Text, nullable=False, server_default="direct"),
     Column("seen_at", Float),
+    Column("failing_since", Float),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("quarantined", Float),
+    Column("settings", Text, nullable=False, server_default=""),
     Column("gone_at", Float),
     Index("clients_by_group", "grp", "name"),
 )
@@ -59,6 +67,37 @@ FIRST_SEEN = Table(
     Column("component", String(64), primary_key=True),
     Column("version", String(128), primary_key=True),
     Column("at", Float, nullable=False),
+)
+
+ROLLOUTS = Table(  # `grp` is empty where the whole fleet is meant; see model.rollout.RolloutRecord
+    "rollouts",
+    METADATA,
+    Column("component", String(64), primary_key=True),
+    Column("version", String(128), primary_key=True),
+    Column("grp", String(253), primary_key=True),
+    Column("status", String(16), nullable=False),
+    Column("wave", Integer, nullable=False),
+    Column("started", Float, nullable=False),
+    Column("opened", Float, nullable=False),
+    Column("passed", Float),
+    Column("cleared", Boolean, nullable=False),
+    Column("first", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("undo", String(16), nullable=False),
+    Column("structure", String(64), nullable=False),
+    Column("cuts", Text, nullable=False),
+    Column("sizes", Text, nullable=False),
+    Column("approved", Text, nullable=False),
+)
+
+ROLLOUT_FAILURES = Table(
+    "rollout_failures",
+    METADATA,
+    Column("component", String(64), primary_key=True),
+    Column("version", String(128), primary_key=True),
+    Column("grp", String(253), primary_key=True),
+    Column("client", String(253), primary_key=True),
+    Column("message", Text, nullable=False),
 )
 
 PLANS = Table(

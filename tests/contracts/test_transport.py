@@ -1,21 +1,27 @@
 """The transport suite over the real transports and the fake."""
 
+from dataclasses import replace
+
 import pytest
 
 from reconciler.client.session import shell_session
-from reconciler.model.client import Client
+from reconciler.model.client import Client, ClientCheck, DeployRequest
 from reconciler.plugins.transport.local import Local
 from reconciler.plugins.transport.ssh import Ssh
-from tests.contracts.transport_suite import TransportSuite, client_at
+from tests.contracts.transport_suite import Content, ShellCommands, TransportSuite, client_at, step
 from tests.fakes import FakeClient, FakeTransport, fake_context
 
 
 @pytest.mark.needs("zstd", "bspatch")
 class TestLocal(TransportSuite):
-    @pytest.fixture(params=["dash", pytest.param("busybox sh", marks=pytest.mark.needs("busybox"))])
+    @pytest.fixture(params=["dash", "bash", pytest.param("busybox sh", marks=pytest.mark.needs("busybox"))])
     def reached(self, request, tmp_path):
         context = fake_context(tmp_path, shell=shell_session)
         return Local({"shell": request.param}, context), client_at(tmp_path / "root")
+
+    @pytest.fixture
+    def commands(self, tmp_path):
+        return ShellCommands(tmp_path)
 
 
 @pytest.mark.needs("sshd", "ssh-keygen", "zstd", "bspatch")
@@ -27,8 +33,50 @@ class TestSsh(TransportSuite):
         transport = Ssh(ssh_fleet.options(), context)
         return transport, Client("c1", "group", address, install_root=str(tmp_path / "root"))
 
+    @pytest.fixture
+    def commands(self, tmp_path):
+        return ShellCommands(tmp_path)
+
+
+@pytest.mark.needs("sshd", "ssh-keygen")
+def test_the_time_that_checks_may_take_is_added_to_the_time_of_a_request(ssh_fleet, tmp_path):
+    context = fake_context(tmp_path, shell=shell_session, secrets={"key": ssh_fleet.key.read_text()})
+    transport = Ssh({**ssh_fleet.options(), "timeout": "3s"}, context)
+    client = Client("c1", "group", ssh_fleet.addresses[0], install_root=str(tmp_path / "root"))
+    content = Content()
+    way = step(None, content.release("rules", "1", a_txt=b"one"))
+    way = replace(way, checks=(ClientCheck("slow", "switched", "sleep 4", timeout=20),))
+    with transport.connect(client) as session:
+        request = DeployRequest("lineage", 1, client.install_root, 2, (way,))
+        assert session.deploy(request, content.open).outcomes[0].status == "changed"
+
+
+class FakeCommands:
+    """The same as ShellCommands, where the machine only pretends to run them."""
+
+    def __init__(self, machine):
+        self._machine = machine
+
+    def text(self, name):
+        return name
+
+    def fail(self, name, *versions):
+        self._machine.fails[name] = versions
+
+    def ran(self):
+        ran, self._machine.ran = self._machine.ran, []
+        return [f"{run.name} {run.component} {run.previous or '-'} {run.version or '-'}" for run in ran]
+
 
 class TestFake(TransportSuite):
     @pytest.fixture
-    def reached(self, tmp_path):
-        return FakeTransport({"c1": FakeClient(tools=("zstd", "bspatch"))}), client_at(tmp_path / "root")
+    def machine(self):
+        return FakeClient(tools=("zstd", "bspatch"))
+
+    @pytest.fixture
+    def reached(self, tmp_path, machine):
+        return FakeTransport({"c1": machine}), client_at(tmp_path / "root")
+
+    @pytest.fixture
+    def commands(self, machine):
+        return FakeCommands(machine)

@@ -7,8 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.errors import OtherControllerError
-from reconciler.model.client import Client, DeployRequest, Hop, InstallTarget, Layout, Patched, Step
+from reconciler.errors import ClientError, OtherControllerError
+from reconciler.model.client import (
+    Client,
+    ClientCheck,
+    DeployRequest,
+    Hook,
+    Hooks,
+    Hop,
+    InstallTarget,
+    Layout,
+    Patched,
+    Step,
+)
 from tests.fakes import CODECS, make_release
 
 LINEAGE = "lineage-a"
@@ -63,13 +74,38 @@ def patched(before, after, **ways):
     return replace(step(before, after), patched=made)
 
 
+class ShellCommands:
+    """Commands for checks and hooks that leave a trace in a folder, and fail for the versions that a test names."""
+
+    def __init__(self, folder):
+        self._ran, self._bad = folder / "ran", folder / "bad"
+        self._ran.touch()
+        self._bad.touch()
+
+    def text(self, name):
+        return (
+            f'echo "{name} $UPDOSER_COMPONENT ${{UPDOSER_PREVIOUS:--}} ${{UPDOSER_VERSION:--}}" >>{self._ran}\n'
+            f'echo something else\necho no good\n! grep -qx "{name} $UPDOSER_VERSION" {self._bad}'
+        )
+
+    def fail(self, name, *versions):
+        with self._bad.open("a") as bad:
+            bad.writelines(f"{name} {version}\n" for version in versions)
+
+    def ran(self):
+        """Give `NAME COMPONENT FROM TO` for each command that was run since this was last asked."""
+        ran = self._ran.read_text().splitlines()
+        self._ran.write_text("")
+        return ran
+
+
 OLD = b"".join(b"signature %07d\n" % number for number in range(0, 40_000, 2))
 NEW = OLD[:100_000] + bytes(range(256)) + OLD[100_000:]
 NEWER = NEW[:5_000] + NEW[5_100:] + b"and one at the end\n"
 
 
 class TransportSuite:
-    """Subclasses give the fixture `reached`: (transport, client)."""
+    """Subclasses give the fixtures `reached`, (transport, client), and `commands`."""
 
     @pytest.fixture
     def content(self):
@@ -79,9 +115,9 @@ class TransportSuite:
     def ask(self, reached, content):
         transport, client = reached
 
-        def deploy(*steps, lineage=LINEAGE, epoch=1, keep=2):
+        def deploy(*steps, lineage=LINEAGE, epoch=1, keep=2, **more):
             with transport.connect(client) as session:
-                request = DeployRequest(lineage, epoch, client.install_root, keep, tuple(steps))
+                request = DeployRequest(lineage, epoch, client.install_root, keep, tuple(steps), **more)
                 return session.deploy(request, content.open)
 
         return deploy
@@ -246,6 +282,273 @@ class TransportSuite:
         ask(step(None, content.release("rules", "1", a_txt=b"one")))
         ask(step(None, content.release("engine", "1", b_bin=b"two")))
         assert [entry.component for entry in look().installed] == ["engine", "rules"]
+
+    # --- versions that lie there already ----------------------------------------------------------------------------
+
+    def test_versions_that_are_kept_are_told_with_their_digests(self, ask, look, content):
+        one, two, three = (content.release("rules", n, a_txt=n.encode()) for n in "123")
+        ask(step(None, one))
+        assert look().installed[0].kept == ()
+        ask(step(one, two), keep=3)
+        ask(step(two, three), keep=3)
+        assert look().installed[0].kept == (("1", one.digest), ("2", two.digest))
+
+    def test_a_version_that_was_kept_is_switched_to_without_sending_anything(self, ask, look, content):
+        old, new = content.release("rules", "1", a_txt=OLD, b_txt=b""), content.release("rules", "2", a_txt=NEW)
+        ask(step(None, old))
+        ask(step(old, new))
+        report = ask(replace(step(new, old), held=True))
+        assert (report.outcomes[0].status, report.bytes_sent) == ("changed", 0)
+        (entry,) = look(verify=True).installed
+        assert (entry.version, entry.digest, entry.previous) == ("1", old.digest, "2")
+        assert entry.kept == (("2", new.digest),)
+        assert ask(replace(step(old, new), held=True)).outcomes[0].status == "changed"
+
+    def test_a_version_that_is_not_there_after_all_is_answered_and_can_be_sent(self, ask, look, content):
+        old, new = content.release("rules", "1", a_txt=OLD), content.release("rules", "2", a_txt=NEW)
+        ask(step(None, old))
+        outcome = ask(replace(step(old, new), held=True)).outcomes[0]
+        assert (outcome.status, outcome.version, outcome.digest) == ("unpatched", "1", old.digest)
+        assert look(verify=True).installed[0].kept == ()
+        assert ask(replace(step(old, new), held=True).full).outcomes[0].status == "changed"
+
+    def test_a_version_that_is_sent_early_lies_ready_and_what_is_in_force_stays(self, ask, look, content):
+        old, new = content.release("rules", "1", a_txt=OLD), content.release("rules", "2", a_txt=NEW)
+        ask(step(None, old))
+        before = look()
+        report = ask(step(old, new), purpose="stage")
+        outcome = report.outcomes[0]
+        assert (outcome.status, outcome.version, outcome.digest) == ("staged", "1", old.digest)
+        assert report.bytes_sent == len(NEW)
+        after = look(verify=True)
+        assert after.installed[0].kept == (("2", new.digest),)
+        assert replace(after.installed[0], kept=()) == before.installed[0]
+        assert ask(step(old, new), purpose="stage").outcomes[0].status == "staged"
+        assert look() == after
+        report = ask(replace(step(old, new), held=True))
+        assert (report.outcomes[0].status, report.bytes_sent) == ("changed", 0)
+        assert look(verify=True).installed[0].digest == new.digest
+
+    def test_a_version_that_was_sent_early_stays_until_another_one_is_switched_to(self, ask, look, content):
+        one, two, three = (content.release("rules", n, a_txt=n.encode()) for n in "123")
+        ask(step(None, one))
+        ask(step(one, two), purpose="stage")
+        ask(step(one, one, replace(Layout(), unmanaged="report"), kept={"a.txt"}))
+        ask(step(None, content.release("engine", "1", b_bin=b"engine")))
+        assert [entry.kept for entry in look().installed] == [(), (("2", two.digest),)]
+        ask(step(one, three))
+        assert look().by_component["rules"].kept == (("1", one.digest),)
+
+    def test_early_or_not_a_client_that_is_not_as_expected_says_what_it_has(self, ask, look, content):
+        one, two, three = (content.release("rules", n, a_txt=n.encode()) for n in "123")
+        assert ask(step(None, one), purpose="stage").outcomes[0].status == "staged"
+        assert look().installed == ()
+        assert ask(step(None, one)).outcomes[0].status == "changed"
+        assert ask(step(two, three), purpose="stage").outcomes[0].status == "stale"
+        assert ask(step(None, one), purpose="stage").outcomes[0].status == "ok"
+
+    # --- checks and hooks -------------------------------------------------------------------------------------------
+
+    @pytest.fixture
+    def with_commands(self, commands):
+        """Give a step with checks and hooks, by their names."""
+
+        def add(before, after, *, staged=(), switched=(), hooks=(), on_failure="rollback"):
+            named = [(name, "staged") for name in staged] + [(name, "switched") for name in switched]
+            checks = tuple(ClientCheck(name, phase, commands.text(name), interval=0) for name, phase in named)
+            made = {name.split("-")[0]: Hook(commands.text(name), on_failure=on_failure) for name in hooks}
+            return replace(step(before, after), checks=checks, hooks=Hooks(**made))
+
+        return add
+
+    @pytest.fixture
+    def three(self, content):
+        return [content.release("rules", n, a_txt=n.encode()) for n in "123"]
+
+    def test_commands_run_around_a_switch_in_their_order_and_not_where_nothing_changes(
+        self, ask, look, with_commands, commands, three
+    ):
+        ask(step(None, three[0]))
+        way = with_commands(
+            three[0], three[1], staged=["detects"], switched=["runs"], hooks=["before", "after", "always"]
+        )
+        assert ask(way).outcomes[0].status == "changed"
+        order = ["detects", "before", "after", "runs", "always"]
+        assert commands.ran() == [f"{name} rules 1 2" for name in order]
+        assert look(verify=True).installed[0].digest == three[1].digest
+        assert ask(way).outcomes[0].status == "ok"
+        assert (
+            ask(with_commands(three[0], three[2], staged=["detects"], hooks=["always"])).outcomes[0].status == "stale"
+        )
+        assert commands.ran() == []
+
+    def test_a_staged_check_that_fails_keeps_the_client_as_it_was(self, ask, look, with_commands, commands, three):
+        ask(step(None, three[0]))
+        before = look()
+        commands.fail("detects", "2")
+        way = with_commands(
+            three[0], three[1], staged=["detects"], switched=["runs"], hooks=["before", "after", "always"]
+        )
+        outcome = ask(way).outcomes[0]
+        assert (outcome.status, outcome.version, outcome.digest) == ("failed", "1", three[0].digest)
+        assert outcome.message == "check detects failed before the switch: exit 1, expected 0: no good"
+        assert commands.ran() == ["detects rules 1 2"]
+        assert look(verify=True) == before
+        assert ask(way, purpose="stage").outcomes[0].status == "failed"
+        assert look(verify=True) == before
+
+    def test_a_switched_check_that_fails_brings_its_component_back_and_no_other(
+        self, ask, look, content, with_commands, commands, three
+    ):
+        engine = content.release("engine", "1", b_bin=b"engine")
+        ask(step(None, three[0]))
+        commands.fail("runs", "2")
+        steps = (
+            with_commands(three[0], three[1], switched=["runs", "sees"], hooks=["after", "always"]),
+            with_commands(None, engine, switched=["sees"], hooks=["after"]),
+        )
+        first, second = ask(*steps).outcomes
+        assert (first.status, first.version, first.digest) == ("failed", "1", three[0].digest)
+        assert first.message == "check runs failed after the switch: exit 1, expected 0: no good; it is back at 1"
+        assert second.status == "changed"
+        assert commands.ran() == [
+            "after rules 1 2",
+            "runs rules 1 2",
+            "after rules 2 1",
+            "sees engine - 1",
+            "always rules 1 2",
+        ]
+        rules = look(verify=True).by_component["rules"]
+        assert (rules.version, rules.digest, rules.previous, rules.kept) == ("1", three[0].digest, "", ())
+
+    def test_a_first_install_whose_check_fails_is_removed(self, ask, look, with_commands, commands, three):
+        commands.fail("runs", "1")
+        outcome = ask(with_commands(None, three[0], switched=["runs"], hooks=["after"])).outcomes[0]
+        assert (outcome.status, outcome.version) == ("failed", "")
+        assert outcome.message.endswith("no good; it is removed again")
+        assert commands.ran() == ["after rules - 1", "runs rules - 1", "after rules 1 -"]
+        assert look().installed == ()
+        assert ask(step(None, three[0])).outcomes[0].status == "changed"
+
+    def test_a_version_that_lay_there_already_stays_when_its_check_fails(
+        self, ask, look, with_commands, commands, three
+    ):
+        ask(step(None, three[0]))
+        ask(step(three[0], three[1]), purpose="stage")
+        commands.fail("runs", "2")
+        way = replace(with_commands(three[0], three[1], switched=["runs"]), held=True)
+        assert ask(way).outcomes[0].status == "failed"
+        (entry,) = look(verify=True).installed
+        assert (entry.version, entry.damage, entry.kept) == ("1", "", (("2", three[1].digest),))
+
+    def test_a_check_of_another_layout_that_fails_brings_the_layout_back(
+        self, ask, look, with_commands, commands, three
+    ):
+        ask(step(None, three[0]))
+        before = look()
+        commands.fail("runs", "1")
+        way = with_commands(three[0], three[0], switched=["runs"], hooks=["before"])
+        way = replace(way, layout=Layout(unmanaged="report"), kept={"a.txt": "a.txt"})
+        assert ask(way).outcomes[0].status == "failed"
+        assert look(verify=True) == before
+
+    def test_a_damaged_version_whose_check_fails_is_replaced_and_not_believed(
+        self, ask, look, content, with_commands, commands, three
+    ):
+        ask(step(None, three[0]))
+        other = content.release("rules", "1", a_txt=b"uno")
+        commands.fail("runs", "1")
+        outcome = ask(with_commands(three[0], other, switched=["runs"], hooks=["before", "after"])).outcomes[0]
+        assert (outcome.status, outcome.version, outcome.digest) == ("failed", "1", "")
+        assert "it stays" in outcome.message
+        assert commands.ran() == ["before rules 1 1", "after rules 1 1", "runs rules 1 1"]
+        (entry,) = look().installed
+        assert (entry.version, entry.digest, entry.damage) == ("1", "", "its checks were not finished")
+        assert ask(replace(step(None, other), from_version="1")).outcomes[0].status == "changed"
+        assert look(verify=True).installed[0].digest == other.digest
+
+    def test_a_hook_that_several_components_share_runs_once(self, ask, content, with_commands, commands):
+        releases = [content.release(name, "1", a_txt=name.encode()) for name in ("engine", "rules")]
+        steps = [with_commands(None, release, hooks=["before", "after", "always"]) for release in releases]
+        steps[1] = replace(steps[1], hooks=replace(steps[1].hooks, after=Hook(commands.text("after-too"))))
+        assert [outcome.status for outcome in ask(*steps).outcomes] == ["changed", "changed"]
+        assert commands.ran() == ["before engine - 1", "after engine - 1", "after-too rules - 1", "always engine - 1"]
+
+    def test_where_the_hook_before_fails_nothing_of_its_components_is_switched(
+        self, ask, look, content, with_commands, commands, three
+    ):
+        ask(step(None, three[0]))
+        before = look()
+        commands.fail("before", "2")
+        rules = with_commands(three[0], three[1], switched=["runs"], hooks=["before", "after", "always"])
+        engine = with_commands(None, content.release("engine", "1", b_bin=b"e"), hooks=["after-too"])
+        first, second = ask(rules, engine).outcomes
+        assert (first.status, first.message) == ("failed", "hook before failed: exit 1: no good")
+        assert second.status == "changed"
+        assert commands.ran() == ["before rules 1 2", "after-too engine - 1", "always rules 1 2"]
+        assert look(verify=True).by_component["rules"] == before.by_component["rules"]
+
+    @pytest.mark.parametrize("on_failure", ["rollback", "keep"])
+    def test_a_hook_after_that_fails_takes_its_switches_back_or_is_told(
+        self, ask, look, with_commands, commands, three, on_failure
+    ):
+        ask(step(None, three[0]))
+        commands.fail("after", "2")
+        way = with_commands(three[0], three[1], switched=["runs"], hooks=["after"], on_failure=on_failure)
+        outcome = ask(way).outcomes[0]
+        (entry,) = look(verify=True).installed
+        assert entry.damage == ""
+        if on_failure == "keep":
+            assert (outcome.status, outcome.message) == ("changed", "hook after failed: exit 1: no good")
+            assert commands.ran() == ["after rules 1 2", "runs rules 1 2"]
+            assert entry.version == "2"
+        else:
+            assert outcome.status == "failed"
+            assert outcome.message == "hook after failed: exit 1: no good; it is back at 1"
+            assert commands.ran() == ["after rules 1 2", "after rules 2 1"]
+            assert entry.version == "1"
+
+    def test_a_hook_at_the_end_that_fails_is_told(self, ask, with_commands, commands, three):
+        commands.fail("always", "1")
+        outcome = ask(with_commands(None, three[0], hooks=["always"])).outcomes[0]
+        assert (outcome.status, outcome.message) == ("changed", "hook always failed: exit 1: no good")
+
+    def test_a_request_to_check_changes_nothing_and_says_what_it_found(self, ask, look, with_commands, commands, three):
+        ask(step(None, three[0]))
+        before = look()
+        way = with_commands(three[0], three[0], staged=["detects"], switched=["runs"], hooks=["before", "always"])
+        report = ask(way, purpose="check", lineage=LINEAGE, epoch=5)
+        assert ([outcome.status for outcome in report.outcomes], report.bytes_sent) == (["ok"], 0)
+        assert commands.ran() == ["runs rules 1 1"]
+        commands.fail("runs", "1")
+        outcome = ask(way, purpose="check").outcomes[0]
+        assert (outcome.status, outcome.version) == ("failed", "1")
+        assert outcome.message == "check runs failed in force: exit 1, expected 0: no good"
+        commands.ran()
+        other = with_commands(three[1], three[1], switched=["runs"])
+        assert ask(other, purpose="check").outcomes[0].status == "stale"
+        assert commands.ran() == []
+        assert look() == before
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def test_small_files_can_be_read_and_large_ones_to_a_limit(self, reached, ask, content):
+        big = bytes(range(256)) * 300
+        many = {f"n{number}": big[number:] for number in range(20)}
+        ask(step(None, content.release("rules", "1", a_txt=b"one\n\n", empty=b"", **many)))
+        transport, client = reached
+        folder = f"{client.install_root}/rules/current"
+        asked = [f"{folder}/{name}" for name in ("a.txt", "empty", "missing", *many)]
+        with transport.connect(client) as session:
+            found = session.read(client.install_root, [*asked, "/no/such/file"])
+            assert list(found) == [*asked, "/no/such/file"]
+            assert list(found.values())[:3] == [b"one\n\n", b"", None]
+            assert found["/no/such/file"] is None
+            assert [found[f"{folder}/{name}"] for name in many] == [data[:65536] for data in many.values()]
+            assert session.read(client.install_root, []) == {}
+            for paths in (["relative"], ["/a/../b"], ["/a\nb"], [f"/{number}" for number in range(51)]):
+                with pytest.raises(ClientError):
+                    session.read(client.install_root, paths)
 
 
 def layout_into(folder, **more):

@@ -296,10 +296,10 @@ class CountingPipe(LocalPipe):
         super().__init__()
         self.sent = []
 
-    def run(self, command, stdin, *, timeout):
+    def run(self, command, stdin, *, timeout, patience=0.0):
         data = b"".join(stdin)
         self.sent.append(len(command) + len(data))
-        return super().run(command, [data], timeout=timeout)
+        return super().run(command, [data], timeout=timeout, patience=patience)
 
 
 @pytest.fixture

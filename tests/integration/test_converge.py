@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from reconciler.client.reach import Reach
 from reconciler.execute.engine import run_plan
 from reconciler.execute.outcome import is_complete
-from reconciler.observe.observed import Sight, observe
-from reconciler.planner.planner import Wanted, make_plan
+from reconciler.observe.observed import Sight
+from reconciler.planning import Following, PlanOptions, new_plan
 from reconciler.spec.load import load_spec
 from reconciler.storage.state import State
 from reconciler.storage.store import Store
@@ -24,6 +24,7 @@ from reconciler.workspace import Means, Plugins, Workspace
 from tests.fakes import FakeClient, FakeSource, FakeTransport
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+OPTIONS = PlanOptions(Sight(forks=2))
 IDS = ("rules", "engine", "driver")
 
 catalogs = st.fixed_dictionaries(
@@ -79,11 +80,11 @@ def one_round(folder, spec, source, transport):
     reach = Reach(plugins.transport, means.stop)
     with State.open(spec.server.state, clock=means.clock) as state:
         work = Workspace(spec, Store(spec.server.store), state, plugins, reach, means)
-        first = plan(work, "first")
-        state.record_plan("first", "", 0, NOW)
+        first = new_plan(work, OPTIONS)
+        state.record_plan(first.plan_id, "", 0, NOW)
         work = Workspace(spec, work.store, state, plugins, reach, means)
         report = run_once(first, work)
-        second = plan(work, "second")
+        second = new_plan(work, OPTIONS)
         reach.close()
     return first, report, second
 
@@ -91,12 +92,8 @@ def one_round(folder, spec, source, transport):
 def run_once(made, work):
     run_id = f"run-{random.getrandbits(60)}"
     means = replace(work.means, run_id=run_id)
-    return run_plan(made, Workspace(work.spec, work.store, work.state, work.plugins, work.reach, means), forks=2)
-
-
-def plan(work, plan_id):
-    wanted = Wanted(work.spec.components, work.spec.groups)
-    return make_plan(wanted, observe(work, Sight(forks=2)), plan_id=plan_id, now=NOW)
+    work = Workspace(work.spec, work.store, work.state, work.plugins, work.reach, means)
+    return run_plan(made, work, forks=2, following=Following(made, work, OPTIONS))
 
 
 def check_convergence(folder, catalog, methods, timeline, transport):

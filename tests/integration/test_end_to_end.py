@@ -304,12 +304,15 @@ def test_two_controllers_cannot_drive_one_client(fleet):
     assert fleet.current("c1", "rules")["rules.txt"] == b"one\n"
 
 
+ONE_WAVE = {"rollout": {"waves": [{"share": "100%"}]}}
+
+
 def slow_fleet(tmp_path, clients=6):
     """Give a fleet whose shell takes a while, and writes down when it works."""
     shell = tmp_path / "slow-sh"
     shell.write_text(f'#!/bin/sh\necho begun >>{tmp_path}/shells\nsleep 0.7\nexec sh "$@"\n')
     shell.chmod(stat.S_IRWXU)
-    made = Fleet(tmp_path, clients)
+    made = Fleet(tmp_path, clients, auto_update=ONE_WAVE)
     made.spec["groups"]["all"]["transport"] = {"type": "local", "shell": str(shell)}
     made.write()
     made.release("rules", "1", rules_txt=b"one\n")

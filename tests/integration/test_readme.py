@@ -23,15 +23,6 @@ def test_the_plan_that_readme_shows_is_what_the_demo_prints(tmp_path):
     assert fleet.run(*command.split()).out == shown
 
 
-def test_the_demo_converges_and_ends_with_everything_updated(tmp_path):
-    fleet = demo(tmp_path)
-    assert fleet.apply("-e", "day=1").code == 0
-    assert fleet.apply("-e", "day=2").code == 0
-    again = fleet.apply("-e", "day=2")
-    assert "No changes. Every client has what is declared." in again.out
-    assert "20 of 20 components updated everywhere" in fleet.run("status", "-e", "day=2").out
-
-
 def test_the_spec_of_the_first_fleet_is_valid_but_for_the_key_that_a_reader_brings(tmp_path):
     text = re.search(r"   ```yaml\n(   version: 1\n.*?)   ```", README, flags=re.DOTALL)[1]
     (tmp_path / "updoser.yaml").write_text(re.sub(r"^   ", "", text, flags=re.MULTILINE))

@@ -18,13 +18,20 @@
     published: [rules 1, rules 1..2/zstd 900, rules 3 INC-1 withdrawn]   # COMPONENT VERSION, or as above
     renew: the timestamp expires                              # why its signatures should be renewed
     policy: {trigger: schedule, schedule: {at: "01:00", spread: 4h}}   # auto_update; a list of maps with `of: GROUP
-                                                              # COMPONENT` says it of single ones; `forced`, `limited`
+                                                              # COMPONENT` says it of single ones; `forced`, `limited`,
+                                                              # `expedited`; `rollout` as in the spec, shares in percent
+    rollouts: {rules 2: {wave: 1, opened: 2h, passed: 1h}}    # COMPONENT VERSION [GROUP]: remembered, times ago; also
+                                                              # status, reason, undo, cleared, first, approved: [WAVE];
+                                                              # cut-points are made of the case's clients
+    failures: {rules 2: [g-0-1]}                              # the clients that failed in it: GROUP-COHORT-NUMBER
     target: [rules]                                           # makes the plan partial: only these components count
     clients:                                                  # COUNT GROUP [PLATFORM]: what they have
       - 3 g: [rules 1]                                        # COMPONENT VERSION [=CONTENT] [@none]; with ! damaged
       - {2 g: unknown no connection}
       - {1 g: unreachable pure IPv6 server}
       - {1 g: {hold: INC-1, unmanaged: [/x], has: [rules 1], tools: [zstd], memory: 512, route: via bridge}}
+      - {1 g: {selected: [label=canary], settings: changed, has: [rules 1 +2]}}   # +2: rules 2 lies there, too
+      - {1 g: unknown no connection, since 3h}
     plan:
       downloads: [rules 1 -> 2 outdated]                      # COMPONENT BEFORE -> TO [PLATFORM] REASON [@source] [way]
                                                               # an incremental: COMPONENT NAME BYTES, REASON
@@ -36,6 +43,10 @@
                                                               # [via NAME]
       publishes: [rules 2 release]                            # COMPONENT VERSION KIND: REASON
       held, unknown, drift: [1 g rules 2 hold]                # CLIENTS GROUP [COMPONENT VERSION] REASON
+      rollouts: [rules 2 > wave 1 of 3 is open, 3 + 7 clients]  # COMPONENT VERSION [GROUP] MARK SAYS, SIZES; only where
+                                                              # the policy has a rollout
+      proofs: [rules 2 recheck of 3, rules 2 gate 1]
+      settings: [2 g changed]
       problems, gone: …                                       # what isn't there must be empty
     summary: {download: 1 9, deploy: 1 3 27, held: 1}         # CHANGES BYTES; CHANGES CLIENTS BYTES; clients
 
@@ -55,12 +66,25 @@ from reconciler.model.client import Installed, InstallTarget, Layout, Profile
 from reconciler.model.delta import Duplication, Incremental, Patch
 from reconciler.model.duration import parse_duration
 from reconciler.model.plan import Basis, Cohort
-from reconciler.model.policy import DAYS, AutoUpdate, Blackout, Schedule, Window
+from reconciler.model.policy import (
+    DAYS,
+    DEFAULT_LIMITS,
+    AutoUpdate,
+    Blackout,
+    Gate,
+    Limits,
+    Rollout,
+    Schedule,
+    Wave,
+    Window,
+)
 from reconciler.model.release import SCAN_METHODS, Offer, Withdrawal
 from reconciler.model.repository import Published
+from reconciler.model.rollout import Approval, RolloutRecord
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig, RepositorySpec, SecretRef
 from reconciler.planner.planner import Observed, Wanted, make_plan
 from reconciler.planner.stock import OfferedIncremental
+from reconciler.planner.waves import Lineup, structure
 from reconciler.plugins.codec.bsdiff import Bsdiff
 from reconciler.plugins.codec.gzip import Gzip
 from reconciler.plugins.codec.zstd import Zstd
@@ -72,12 +96,13 @@ CASES = [(file.stem, case) for file in FILES for case in yaml.safe_load_all(file
 KEYS = {
     *("name", "components", "groups", "held", "offers", "target", "clients", "plan", "summary", "freeze", "gone"),
     *("duplication", "incrementals", "offered", "withdrawn", "ways", "repository", "published", "renew"),
-    *("out", "seen", "policy"),
+    *("out", "seen", "policy", "rollouts", "failures"),
 }
 SERVER = ("downloads", "merges", "generates", "prunes", "publishes")
 FINDINGS = ("drift", "held", "deferred", "unknown", "unreachable")
 
 
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
 SIZES = {}
 OUT = {}
 
@@ -144,8 +169,9 @@ def installed(text, components):
         return Installed(words[0], words[1], "", damage=f"{words[0]} was changed")
     known = components.get(words[0]) or component(words[0], {})
     layout = Layout().fingerprint if "@none" in words else known.layout.fingerprint
-    plain = " ".join(word for word in words if not word.startswith("@"))
-    return Installed(words[0], words[1], release(plain).digest, layout=layout)
+    plain = " ".join(word for word in words if word[0] not in "@+")
+    kept = tuple((word[1:], release(f"{words[0]} {word[1:]}").digest) for word in words if word.startswith("+"))
+    return Installed(words[0], words[1], release(plain).digest, layout=layout, kept=kept)
 
 
 def cohort(number, entry, components):
@@ -155,9 +181,10 @@ def cohort(number, entry, components):
     if isinstance(has, str):
         word, _, reason = has.partition(" ")
         assert word in {"unknown", "unreachable"}, has
-        return Cohort(group, members, **{word: reason})
+        reason, _, since = reason.partition(", since ")
+        return Cohort(group, members, **{word: reason}, since=NOW - parse_duration(since) if since else None)
     about = has if isinstance(has, dict) else {"has": has}
-    assert set(about) <= {"has", "hold", "unmanaged", "tools", "memory", "route"}, about
+    assert set(about) <= {"has", "hold", "unmanaged", "tools", "memory", "route", "selected", "settings"}, about
     entries = tuple(sorted(installed(text, components) for text in about["has"]))
     profile = Profile(
         platform[0] if platform else "linux-x86_64",
@@ -166,7 +193,15 @@ def cohort(number, entry, components):
         unmanaged=tuple(about.get("unmanaged", ())),
         memory=about.get("memory", 0),
     )
-    return Cohort(group, members, profile, hold=about.get("hold", ""), route=about.get("route", "direct"))
+    return Cohort(
+        group,
+        members,
+        profile,
+        hold=about.get("hold", ""),
+        route=about.get("route", "direct"),
+        selected=frozenset(about.get("selected", ())),
+        settings=about.get("settings", ""),
+    )
 
 
 def withdrawal(text):
@@ -191,7 +226,9 @@ def policies(case, groups, components):
         group, _, name = entry.get("of", "* *").partition(" ")
         policy = auto_update(entry)
         found |= {(g, c): policy for g in groups for c in components if group in {g, "*"} and name in {c, "*"}}
-    return found, any(entry.get("forced") for entry in entries), any(entry.get("limited") for entry in entries)
+    words = {word: any(entry.get(word) for entry in entries) for word in ("forced", "limited")}
+    expedited = frozenset(name for entry in entries for name in entry.get("expedited", ()))
+    return found, {**words, "expedited": expedited}
 
 
 def auto_update(entry):
@@ -204,6 +241,7 @@ def auto_update(entry):
         spread = parse_duration(schedule["spread"])
         schedule = Schedule(interval, days(schedule), time.fromisoformat(schedule.get("at", "00:00")), spread)
     return AutoUpdate(
+        rollout=rollout(entry),
         enabled=entry.get("enabled", True),
         trigger=entry.get("trigger", "download"),
         schedule=schedule,
@@ -211,8 +249,74 @@ def auto_update(entry):
             Window(time.fromisoformat(part["from"]), time.fromisoformat(part["to"]), days(part))
             for part in entry.get("windows", ())
         ),
-        blackouts=tuple(Blackout(part["from"], part["to"], part["reason"]) for part in entry.get("blackouts", ())),
+        blackouts=tuple(
+            Blackout(part["from"], part["to"], part["reason"], spares=frozenset(part.get("except", ())))
+            for part in entry.get("blackouts", ())
+        ),
+        early=entry.get("stage") == "early",
     )
+
+
+def rollout(entry):
+    """Give the rollout of a policy: one wave of all, unless it says more."""
+    given = entry.get("rollout")
+    if given is None:
+        return Rollout(waves=(Wave(share=1.0, limits=Limits(min_attempted=1)),))
+    if given == "default":
+        return Rollout()
+
+    def limits(part):
+        return Limits(*(part.get(name) for name in Limits.__slots__))
+
+    waves = tuple(
+        Wave(
+            select=part.get("select", ""),
+            share=part["share"] / 100 if "share" in part else None,
+            count=part.get("count"),
+            soak=parse_duration(part.get("soak", "0s")),
+            at_once=part.get("at_once", 0),
+            approve=part.get("approve", False),
+            limits=limits(part),
+        )
+        for part in given["waves"]
+    )
+    more = {
+        name: given[name] for name in ("scope", "newer", "on_failure", "rollback_scope", "recheck") if name in given
+    }
+    gates = tuple(Gate("command", f'{{"run": "{run}"}}') for run in given.get("gates", ()))
+    return Rollout(waves=waves, limits=limits(given).over(DEFAULT_LIMITS), gates=gates, **more)
+
+
+def rollouts(case, cohorts, found):
+    """Give the rollouts that the state remembers, cut for the clients of the case."""
+    records = {}
+    for name, given in case.get("rollouts", {}).items():
+        component, version, *group = name.split()
+        policy = next(p for (g, c), p in found.items() if c == component and (not group or g == group[0]))
+        waves = policy.rollout.waves
+        among = [at for at, entry in enumerate(cohorts) if not group or entry.group == group[0]]
+        cuts, sizes = Lineup(cohorts).cut(waves, among)
+        times = {word: NOW - parse_duration(given[word]) for word in ("opened", "passed") if word in given}
+        fields = {
+            word: given[word] for word in ("status", "reason", "undo", "cleared", "first", "wave") if word in given
+        }
+        approved = tuple(Approval(wave, "alice", NOW) for wave in given.get("approved", ()))
+        opened = times.pop("opened", NOW)
+        record = RolloutRecord(
+            component, version, "".join(group), fields.pop("status", "running"), cuts, sizes,
+            structure(waves), opened, opened, approved=approved, **times, **fields,
+        )  # fmt: skip
+        records[record.key] = record
+    return records
+
+
+def failures(case, records):
+    found = {}
+    for name, clients in case.get("failures", {}).items():
+        component, version, *group = name.split()
+        found[component, version, "".join(group)] = dict.fromkeys(clients, "check detects failed")
+    assert set(found) <= set(records)
+    return found
 
 
 def published(case):
@@ -239,8 +343,16 @@ def repository(case):
     return RepositorySpec(Path("publish"), given["publish"], (key,), 1, key, {}, withdrawn)
 
 
-def shown(plan):
-    """Give a plan in the words of a case."""
+def where(step):
+    record = step.record
+    mark = ">" if step.new else "="
+    name = " ".join(filter(None, (record.component, record.version, record.group)))
+    sizes = " + ".join(map(str, record.sizes))
+    return f"{name} {mark} {step.says}, {sizes} clients"
+
+
+def shown(plan, *, waves=False):
+    """Give a plan in the words of a case; `waves` adds its rollouts."""
     findings = {
         kind: [
             " ".join(filter(None, (str(f.clients), f.group, f.component, f.version, f.reason)))
@@ -272,12 +384,20 @@ def shown(plan):
             + (f" by {' '.join(d.path)}" if d.path else "")
             + (f" full: {d.why_full}" if d.why_full else "")
             + (f" {d.route}" if d.route != "direct" else "")
+            + (" early" if d.early else "")
+            + (" held" if d.held else "")
             for d in plan.deploys
         ],
         "publishes": [
             f"{' '.join(filter(None, (p.component, p.to, p.kind)))}: {p.reason}".strip() for p in plan.publishes
         ],
         **findings,
+        "rollouts": [where(step) for step in plan.rollouts] if waves else [],
+        "proofs": [
+            f"{p.component} {p.version} {p.kind} {f'of {p.clients}' if p.kind == 'recheck' else p.number + 1}"
+            for p in plan.proofs
+        ],
+        "settings": [f"{s.clients} {s.group} {s.reason}" for s in plan.settings],
         "problems": list(plan.problems),
         "gone": list(plan.gone),
     }
@@ -308,6 +428,10 @@ def recounted(plan):
         touched = {name for change in plan.deploys for cohort in change.members for name in plan.members[cohort]}
         sent = sum(change.bytes * change.clients for change in plan.deploys)
         listed["deploy"] = f"{len(plan.deploys)} {len(touched)} {sent}"
+    for action, changes in (("settings", plan.settings), ("proof", plan.proofs)):
+        names = {name for change in changes for cohort in change.members for name in plan.members[cohort]}
+        if changes:
+            listed[action] = " ".join(map(str, (len(changes), *([len(names)] if names else []), 0)))
     for kind in FINDINGS:
         names = {name for entry in getattr(plan, kind) for cohort in entry.members for name in plan.members[cohort]}
         if names:
@@ -329,11 +453,16 @@ def test_case(case):
         name: GroupSpec(name, PluginConfig("transport", "local"), "/r", method)
         for name, method in case.get("groups", {"g": None}).items()
     }
+    policy, words = policies(case, groups, components)
+    cohorts = [cohort(at, entry, components) for at, entry in enumerate(case.get("clients", ()))]
+    records = rollouts(case, cohorts, policy)
     observed = Observed(
+        rollouts=records,
+        failures=failures(case, records),
         basis=Basis("lineage", 1, 0, "s", "c"),
         held=[release(text) for text in case.get("held", ())],
         offers=[offer(text) for text in case.get("offers", ())],
-        cohorts=[cohort(at, entry, components) for at, entry in enumerate(case.get("clients", ()))],
+        cohorts=cohorts,
         gone=case.get("gone", ()),
         freeze=case.get("freeze", ""),
         incrementals=[incremental(text) for text in case.get("incrementals", ())],
@@ -345,9 +474,8 @@ def test_case(case):
         first_seen={tuple(name.split()): at for name, at in case.get("seen", {}).items()},
     )
     managed = {name: wanted for name, wanted in components.items() if name in case.get("target", components)}
-    policy = case.get("duplication", {})
-    duplication = Duplication(**{**policy, "codecs": tuple(policy.get("codecs", Duplication().codecs))})
-    policy, forced, limited = policies(case, groups, components)
+    given = case.get("duplication", {})
+    duplication = Duplication(**{**given, "codecs": tuple(given.get("codecs", Duplication().codecs))})
     wanted = Wanted(
         managed,
         groups,
@@ -355,12 +483,13 @@ def test_case(case):
         duplication=duplication,
         repository=repository(case),
         policies=policy,
-        forced=forced,
-        limited=limited,
+        **words,
     )
-    plan = make_plan(wanted, observed, plan_id="p", now=datetime(2026, 11, 24, tzinfo=UTC))
-    assert shown(plan) == case["plan"]
+    plan = make_plan(wanted, observed, plan_id="p", now=NOW)
+    given = case.get("policy", {})
+    waves = any("rollout" in entry for entry in (given if isinstance(given, list) else [given]))
+    assert shown(plan, waves=waves) == case["plan"]
     assert summary(plan) == recounted(plan)
     assert summary(plan) == case.get("summary", recounted(plan))
     assert plan.partial == ("target" in case)
-    assert plan.empty == (not any(case["plan"].get(key) for key in (*SERVER, "deploys")))
+    assert plan.empty == (not any(case["plan"].get(key) for key in (*SERVER, "deploys", "settings", "proofs")))

@@ -1,5 +1,7 @@
 """Rows of a fleet become cohorts: each client once, with those in the same situation."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from reconciler.errors import OtherControllerError, TransportError, UsageError
 from reconciler.model.client import Installed, Profile
 from reconciler.model.spec import Hold
-from reconciler.observe.cohorts import NEVER_SEEN, Choice, gather_cohorts
+from reconciler.observe.cohorts import NEVER_SEEN, Choice, Marks, gather_cohorts
 from reconciler.storage.state import Identity
 from tests.fakes import NOW
 
@@ -18,17 +20,34 @@ EMPTY = Profile()
 PROFILES = {"ours": OURS, "foreign": FOREIGN, "empty": EMPTY}
 
 
-def row(name, group="g", labels="[]", seen="empty", error="", route="direct"):
-    return name, group, labels, seen, error, route
+LONG_AGO, JUST_NOW = NOW - timedelta(days=9), NOW - timedelta(minutes=1)
 
 
-def gather(rows, *, limit="", holds=(), failed=()):
-    choice = Choice.parse(limit, failed)
-    return gather_cohorts(rows, PROFILES, choice=choice, holds=holds, identity=MINE, now=NOW)
+def row(name, group="g", labels="[]", seen="empty", error="", route="direct", *, since=None, until=None, settings=""):
+    """Make a row as the state gives it; `since` when it fails and `until` when it is in quarantine are times."""
+    stamps = (None if moment is None else moment.timestamp() for moment in (since, until))
+    return name, group, labels, seen, error, route, *stamps, settings
+
+
+def split(rows, *, limit="", holds=(), failed=(), **marks):
+    """Give the cohorts that are chosen, and the others."""
+    choice, marked = Choice.parse(limit, failed), Marks(holds, **marks)
+    return gather_cohorts(rows, PROFILES, choice=choice, marks=marked, identity=MINE, now=NOW)
+
+
+def gather(rows, **how):
+    chosen, _others = split(rows, **how)
+    return chosen
 
 
 def names(cohorts):
     return sorted(name for cohort in cohorts for name in cohort.members)
+
+
+def situation(cohort):
+    """Give what the clients of a cohort have in common."""
+    told = cohort.unknown, cohort.hold, cohort.unreachable, cohort.since, cohort.selected, cohort.settings
+    return cohort.group, cohort.profile, cohort.route, *told
 
 
 rows = st.lists(
@@ -38,22 +57,32 @@ rows = st.lists(
         st.sampled_from([None, "lost", *PROFILES]),
         st.sampled_from(["", "", "no connection: 1", "client failed: 2"]),
         st.sampled_from(["direct", "direct", "via bridge", "unreachable: no way"]),
+        st.sampled_from([None, LONG_AGO, JUST_NOW]),
+        st.sampled_from([None, None, LONG_AGO, NOW + timedelta(hours=1)]),
+        st.sampled_from(["", "f:v1:d", "f:v2:d", "f:v1:!"]),
     ),
     max_size=12,
-).map(lambda drawn: [(f"pc-{at}", *rest) for at, rest in enumerate(drawn)])
+).map(
+    lambda drawn: [
+        row(f"pc-{at}", *rest, since=since, until=until, settings=has)
+        for at, (*rest, since, until, has) in enumerate(drawn)
+    ]
+)
 
 
 @given(rows, st.sampled_from(["", "*", "x", "!x", "g"]), st.sampled_from([(), (Hold("label=x", "why"),)]))
 @settings(max_examples=100)
-def test_each_chosen_client_is_in_one_cohort_with_its_like(drawn, limit, holds):
-    cohorts = gather(drawn, limit=limit, holds=holds)
-    chosen = Choice.parse(limit, ())
+def test_each_client_is_in_one_cohort_with_its_like_and_the_limit_says_in_which_list(drawn, limit, holds):
+    wishes = {"pc-0": "f:v1", "pc-1": "f:v2", "pc-2": "f:v1"}
+    chosen, others = split(drawn, limit=limit, holds=holds, selects=["label=x", "pc-1*"], settings=wishes)
+    choice = Choice.parse(limit, ())
     labels = {"[]": (), '["x"]': ("x",)}
-    wanted = [name for name, group, text, *_rest in drawn if chosen.takes(name, group, labels[text])]
-    assert names(cohorts) == sorted(wanted)
-    situations = [(one.group, one.profile, one.unknown, one.hold, one.route, one.unreachable) for one in cohorts]
-    assert len(situations) == len(set(situations))
-    for cohort in cohorts:
+    wanted = [name for name, group, text, *_rest in drawn if choice.takes(name, group, labels[text])]
+    assert names(chosen) == sorted(wanted)
+    assert names(others) == sorted({entry[0] for entry in drawn} - set(wanted))
+    for cohorts in (chosen, others):
+        assert len(cohorts) == len(set(map(situation, cohorts)))
+    for cohort in (*chosen, *others):
         assert list(cohort.members) == sorted(cohort.members)
         assert (cohort.profile is None) == bool(cohort.unknown or cohort.unreachable)
         assert {group for name, group, *_ in drawn if name in cohort.members} == {cohort.group}
@@ -64,7 +93,8 @@ def test_each_chosen_client_is_in_one_cohort_with_its_like(drawn, limit, holds):
 def test_the_order_of_rows_makes_no_difference(drawn, random):
     shuffled = list(drawn)
     random.shuffle(shuffled)
-    assert set(gather(shuffled)) == set(gather(drawn))
+    marks = {"selects": ["label=x"], "settings": {"pc-0": "f:v1"}}
+    assert set(gather(shuffled, **marks)) == set(gather(drawn, **marks))
 
 
 def test_an_error_counts_before_what_was_seen_earlier():
@@ -85,10 +115,11 @@ def test_what_another_controller_put_there_is_not_compared():
 
 def test_a_client_without_a_controller_may_have_files_already():
     made = Profile(installed=(Installed("rules", "1", "a" * 64),))
-    (cohort,) = gather_cohorts(
-        [row("a", seen="made")], {"made": made}, choice=Choice(), holds=(), identity=MINE, now=NOW
+    (cohort,), others = gather_cohorts(
+        [row("a", seen="made")], {"made": made}, choice=Choice(), marks=Marks(), identity=MINE, now=NOW
     )
     assert cohort.profile is made
+    assert others == []
 
 
 def test_of_several_holds_the_first_that_selects_a_client_counts():
@@ -110,3 +141,60 @@ def test_the_clients_that_failed_last_can_be_chosen():
 def test_a_limit_that_is_no_pattern_is_bad_usage(limit):
     with pytest.raises(UsageError, match="--limit: "):
         Choice.parse(limit, ())
+
+
+def test_clients_that_waves_select_are_told_apart_by_label_and_by_name():
+    fleet = [row("a", labels='["canary"]'), row("b"), row("c"), row("b2", error="no connection: x")]
+    selected = {c.members: c.selected for c in gather(fleet, selects=["label=canary", "b*"])}
+    assert selected == {
+        ("a",): frozenset(["label=canary"]),
+        ("b",): frozenset(["b*"]),
+        ("b2",): frozenset(["b*"]),
+        ("c",): frozenset(),
+    }
+
+
+def test_a_silent_client_says_since_when_so_that_a_gate_can_tell_who_became_unreachable():
+    fleet = [row("a", error="timed out: x", since=LONG_AGO), row("b", error="timed out: y", since=JUST_NOW)]
+    assert {c.members: (c.unknown, c.since) for c in gather(fleet)} == {
+        ("a",): ("timed out", LONG_AGO),
+        ("b",): ("timed out", JUST_NOW),
+    }
+
+
+def test_a_client_in_quarantine_is_held_until_that_is_over():
+    until = datetime(2026, 11, 24, 18, 30, tzinfo=UTC)
+    fleet = [row("a", until=until), row("b", until=NOW), row("c", until=LONG_AGO), row("d", until=until)]
+    assert {c.members: c.hold for c in gather(fleet, holds=(Hold("d", "INC-1"),))} == {
+        ("a",): "quarantine until 2026-11-24T18:30Z: it failed again and again",
+        ("b", "c"): "",
+        ("d",): "hold: INC-1",
+    }
+
+
+def test_clients_whose_settings_differ_say_what_is_to_be_done_about_them():
+    fleet = [row("a", settings="f:v1:d"), row("b"), row("c", settings="f:v0:d"), row("d", settings="f:v1:!")]
+    fleet.append(row("e", settings="f:v0:d"))
+    wishes = dict.fromkeys("abcd", "f:v1")
+    assert {c.members: c.settings for c in gather(fleet, settings=wishes)} == {
+        ("a", "e"): "",
+        ("b",): "missing",
+        ("c",): "changed",
+        ("d",): "damaged",
+    }
+
+
+def test_clients_of_a_group_may_all_have_one_wish():
+    fleet = [row("a", settings="f:v1:d"), row("b", settings="f:v0:d"), row("c", group="other")]
+    found = {c.members: c.settings for c in gather(fleet, group_settings={"g": "f:v1"})}
+    assert found == {("a",): "", ("b",): "changed", ("c",): ""}
+
+
+def test_what_a_limit_leaves_out_is_in_its_own_situation_too():
+    fleet = [row("a", labels='["canary"]'), row("b", error="no connection: x", since=LONG_AGO)]
+    chosen, others = split(fleet, limit="nobody", selects=["label=canary"])
+    assert chosen == []
+    assert {c.members: (c.selected, c.since) for c in others} == {
+        ("a",): (frozenset(["label=canary"]), None),
+        ("b",): (frozenset(), LONG_AGO),
+    }

@@ -217,15 +217,44 @@ def test_a_result_tells_from_what_a_client_that_moved_was_really_changed():
     assert (step.from_version, step.payload) == ("old", RELEASES["2"].files)
 
 
+def test_what_is_for_later_is_sent_on_the_same_connection_and_not_switched_to():
+    there = machine("1")
+    reach = Reach(lambda _group: FakeTransport({"pc": there}), Event())
+    result = Deployer(SPEC, BASIS, reach, Shelf())(Task(CLIENT, (), there.profile(), early=steps(change())))
+    assert [outcome.status for outcome in result.outcomes] == ["staged"]
+    assert (there.version("rules"), there.calls["connect"]) == ("1", 1)
+    (held,) = steps(change(held=True))
+    assert held.payload == ()
+    result = Deployer(SPEC, BASIS, reach, Shelf())(Task(CLIENT, (held,), there.profile()))
+    assert (there.version("rules"), result.bytes_sent) == ("2", 0)
+
+
+def test_a_version_that_should_lie_there_and_does_not_is_sent_whole_on_the_same_connection():
+    there = machine("1")
+    result = deploy(there, change(held=True))
+    assert [outcome.status for outcome in result.outcomes] == ["changed"]
+    assert there.content("rules") == CONTENT["2"]
+    assert (there.calls["connect"], there.calls["deploy"]) == (1, 2)
+    assert there.requests[1].steps[0].payload == RELEASES["2"].files
+
+
+def test_a_client_whose_steps_may_not_be_taken_any_more_is_not_even_connected_to():
+    there = machine("1")
+    reach = Reach(lambda _group: FakeTransport({"pc": there}), Event())
+    deployer = Deployer(SPEC, BASIS, reach, Shelf(), may=lambda _client, _step: False)
+    result = deployer(Task(CLIENT, steps(change()), there.profile()))
+    assert (result.outcomes, result.task.steps, there.calls["connect"]) == ((), (), 0)
+
+
 # --- what a client has afterwards -------------------------------------------------------------------------------------
 
 
-def after(status, *, version="", digest="", before=("1",), to="2"):
+def after(status, *, version="", digest="", before=("1",), to="2", keep=2):
     entries = tuple(Installed("rules", v, RELEASES[v].digest, previous="0") for v in before)
     profile = Profile("linux-x86_64", (Installed("engine", "7", "e"), *entries), ("zstd",))
     (step,) = steps(change(before[0] if before else "", to))
     task = Task(CLIENT, (step,), profile)
-    return profile_after(result_of(task, Outcome("rules", status, version, digest)), BASIS)
+    return profile_after(result_of(task, Outcome("rules", status, version, digest)), BASIS, keep)
 
 
 def result_of(task, *outcomes):
@@ -234,10 +263,22 @@ def result_of(task, *outcomes):
 
 def test_a_client_that_was_changed_has_the_release_and_remembers_the_one_before():
     profile = after("changed")
-    assert profile.by_component["rules"] == Installed("rules", "2", RELEASES["2"].digest, "1", LAYOUT.fingerprint)
+    kept = (("1", RELEASES["1"].digest),)
+    assert profile.by_component["rules"] == Installed(
+        "rules", "2", RELEASES["2"].digest, "1", LAYOUT.fingerprint, kept=kept
+    )
     assert profile.by_component["engine"] == Installed("engine", "7", "e")
     assert (profile.lineage, profile.epoch, profile.tools) == ("mine", 3, ("zstd",))
     assert list(profile.installed) == sorted(profile.installed)
+
+
+def test_what_was_sent_early_lies_ready_and_the_version_in_force_stays():
+    entry = after("staged").by_component["rules"]
+    assert (entry.version, entry.kept) == ("1", (("2", RELEASES["2"].digest),))
+
+
+def test_a_client_that_keeps_one_version_only_has_no_other_after_a_switch():
+    assert after("changed", keep=1).by_component["rules"].kept == ()
 
 
 def test_the_same_version_again_keeps_the_previous_one():

@@ -10,6 +10,7 @@ from reconciler import errors
 from reconciler.cli import EXIT_CODES, cli
 from reconciler.model.report import RECAP
 from reconciler.plugin_loader import KINDS
+from reconciler.spec.load import load
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -39,7 +40,7 @@ def documented():
     found = {}
     for row in re.findall(r"^\| `(.+?)` \| (.+) \| (.*) \|$", section("commands"), flags=re.MULTILINE):
         words = row[0].split()
-        name = " ".join(words[: 2 if words[0] in {"release", "publish"} else 1])
+        name = " ".join(words[: 2 if words[0] in {"release", "publish", "rollout"} else 1])
         found[name] = set(re.findall(r"`(--?[a-z-]+)", row[2]))
     return found
 
@@ -83,6 +84,17 @@ def test_the_recap_is_explained():
     text = README.replace("`", "")
     for word in RECAP:
         assert re.search(rf"\b{word.replace('_', ' ')}\b", text), word
+
+
+@pytest.mark.parametrize("name", re.findall(r"<!-- spec:(\w+) -->", README))
+def test_every_spec_in_readme_is_valid(name, tmp_path):
+    text = re.search(rf"<!-- spec:{name} -->\n```yaml\n(.*?)```", README, flags=re.DOTALL)[1]
+    for id_ in ("clamav", "suricata"):
+        (tmp_path / f"{id_}.catalog.yaml").write_bytes(
+            (ROOT / f"tests/unit/data/examples/{id_}.catalog.yaml").read_bytes()
+        )
+    (tmp_path / "updoser.yaml").write_text(text, encoding="utf-8")
+    load(tmp_path / "updoser.yaml", check_secrets=False)
 
 
 def test_contributing_names_every_kind_of_plugin():

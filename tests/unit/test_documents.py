@@ -4,7 +4,7 @@ import contextlib
 import json
 import random
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,13 +15,26 @@ from jsonschema import Draft202012Validator
 from reconciler.errors import DocumentError
 from reconciler.model.client import Installed, Profile
 from reconciler.model.events import EVENT_TYPES, LEVELS
-from reconciler.model.plan import DEPLOY_REASONS, Basis, Cohort
+from reconciler.model.plan import (
+    DEPLOY_REASONS,
+    PROOF_KINDS,
+    SETTINGS_REASONS,
+    Basis,
+    Cohort,
+    Deploy,
+    Plan,
+    Proof,
+    RolloutStep,
+    Settings,
+    WaveCounts,
+)
 from reconciler.model.release import ANY_PLATFORM, Offer
-from reconciler.model.report import RECAP, Failure, Report, Traffic
+from reconciler.model.report import RECAP, Failure, Quarantined, Report, Status, Traffic
+from reconciler.model.rollout import STATUSES, Approval, Cut, RolloutRecord
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig
 from reconciler.planner.planner import Observed, Wanted, make_plan
 from reconciler.planner.status import Allowance, make_status
-from reconciler.present.document import plan_document, report_document, status_document
+from reconciler.present.document import plan_document, report_document, rollouts_document, status_document
 from reconciler.present.reading import read_plan
 from reconciler.storage.planfile import read_key, read_plan_file, write_plan_file
 from tests.fakes import make_component, make_release
@@ -78,6 +91,207 @@ def test_every_plan_fits_its_schema_and_comes_back_as_it_was(drawn):
     assert read_plan(json.loads(json.dumps(document))) == plan
 
 
+# --- rollouts, proofs, settings -------------------------------------------------------------------------------------
+
+names = st.text(st.characters(codec="utf-8"), max_size=4)
+moments = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+spans = st.integers(0, 10**6)
+undos = st.sampled_from(["", "wave", "all"])
+cuts = st.builds(Cut, names, st.integers(-1, 2**32 - 1), st.lists(names, max_size=2).map(tuple))
+
+
+@st.composite
+def steps(draw, version):
+    waves = draw(st.lists(cuts, max_size=3).map(tuple))
+    record = RolloutRecord(
+        component="rules",
+        version=version,
+        group=draw(st.sampled_from(["", "g", "h"])),
+        status=draw(st.sampled_from(STATUSES)),
+        cuts=waves,
+        sizes=tuple(draw(spans) for _ in waves),
+        structure=draw(names),
+        started=draw(moments),
+        opened=draw(moments),
+        wave=draw(st.integers(0, len(waves))),
+        passed=draw(st.none() | moments),
+        cleared=draw(st.booleans()),
+        first=draw(st.booleans()),
+        reason=draw(names),
+        undo=draw(undos),
+        approved=draw(st.lists(st.builds(Approval, spans, names, moments), max_size=2).map(tuple)),
+    )
+    parts = [draw(spans) for _ in range(4)]
+    return RolloutStep(
+        record,
+        new=draw(st.booleans()),
+        says=draw(names),
+        counts=WaveCounts(sum(parts), *parts, draw(spans)),
+        next_at=draw(st.none() | moments.map(lambda moment: moment.replace(microsecond=0))),
+        at_once=draw(spans),
+        max_failed=draw(st.none() | spans),
+        max_fail_percentage=draw(st.none() | st.floats(0, 100) | st.integers(0, 100)),
+        undo=draw(undos),
+    )
+
+
+@st.composite
+def rolling_plans(draw):
+    """Plans that are consistent and have everything that a rollout brings."""
+    made = tuple(draw(steps(version)) for version in VERSIONS[: draw(st.integers(0, 3))])
+    members = {"c1": ("a",), "c2": ("b", "c")}
+    proofs = tuple(
+        Proof(*step.record.key, step.record.wave, kind, number, 3 if kind == "recheck" else 0, tuple(members)[:many])
+        for step in made
+        for kind, number, many in (("recheck", 0, 2), ("gate", draw(spans), 0))
+    )
+    changed = tuple(
+        Settings("g", draw(st.sampled_from(SETTINGS_REASONS)), len(members[cohort]), (cohort,), NOW)
+        for cohort in draw(st.sets(st.sampled_from(["c1", "c2"])))
+    )
+    deploys = tuple(
+        deploy(step.record.version, step.record.group or "g", wave=draw(st.integers(0, len(step.record.cuts))), **how)
+        for step, how in zip(made, ({"held": True, "bytes": 0}, {"early": True}, {}), strict=False)
+    )[:1]
+    return Plan(
+        "p", NOW, BASIS, deploys=deploys, settings=changed, proofs=proofs, rollouts=made, members=members,
+        clients={"g": 3},
+    )  # fmt: skip
+
+
+def deploy(to, group="g", **more):
+    fields = {"reason": "outdated", "bytes": 1, "bytes_full": 2, "platform": "any", **more}
+    return Deploy("rules", group, "0", "a" * 64, to, "b" * 64, clients=1, members=("c1",), **fields)
+
+
+@given(rolling_plans())
+@settings(max_examples=100, deadline=None)
+def test_rollouts_proofs_and_settings_fit_the_schema_and_come_back_as_they_were(plan):
+    document = plan_document(plan)
+    Draft202012Validator(schema("plan")).validate(document)
+    assert read_plan(json.loads(json.dumps(document))) == plan
+    assert json.dumps(plan_document(read_plan(document))) == json.dumps(document)
+
+
+def test_changes_stand_in_the_order_in_which_they_are_carried_out_and_are_counted():
+    document = plan_document(rolling())
+    assert [change["action"] for change in document["changes"]] == ["proof", "proof", "deploy", "settings"]
+    summary = document["summary"]
+    assert summary["proof"] == {"changes": 2, "clients": 1, "bytes": 0}
+    assert summary["settings"] == {"changes": 1, "clients": 2, "bytes": 0}
+    assert summary["deploy"] == {"changes": 1, "clients": 1, "bytes": 1}
+
+
+def rolling():
+    """A plan in which wave 1 of 2 is proved."""
+    waves = (Cut("label=canary"), Cut(upto=2**32 - 1))
+    record = RolloutRecord(
+        "rules", "2", "", "running", waves, (1, 2), "s", NOW, NOW + timedelta(microseconds=7), passed=NOW,
+        approved=(Approval(2, "anna", NOW),),
+    )  # fmt: skip
+    return Plan(
+        "p", NOW, BASIS,
+        deploys=(deploy("2", wave=1),),
+        settings=(Settings("g", "changed", 2, ("c2",)),),
+        proofs=(Proof("rules", "2", "", 1, "recheck", 0, 1, ("c1",)), Proof("rules", "2", "", 1, "gate", 1)),
+        rollouts=(RolloutStep(record, new=True, says="it is proved once more", counts=WaveCounts(1, 1)),),
+        members={"c1": ("a",), "c2": ("b", "c")},
+        clients={"g": 3},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("rollouts.0.status", "fine"),
+        ("rollouts.0.status", None),
+        ("rollouts.0.wave", 3),
+        ("rollouts.0.wave", -1),
+        ("rollouts.0.wave", True),
+        ("rollouts.0.waves", 3),
+        ("rollouts.0.sizes", [1]),
+        ("rollouts.0.sizes", [1, -2]),
+        ("rollouts.0.sizes", [1, "2"]),
+        ("rollouts.0.sizes", 3),
+        ("rollouts.0.cuts", []),
+        ("rollouts.0.cuts", ["a", "b"]),
+        ("rollouts.0.cuts.0.upto", 2**32),
+        ("rollouts.0.cuts.0.upto", -2),
+        ("rollouts.0.cuts.0.names", "pc-1"),
+        ("rollouts.0.cuts.0.select", 1),
+        ("rollouts.0.started", "2026-11-24T12:00:00Z"),
+        ("rollouts.0.opened", None),
+        ("rollouts.0.passed", "yesterday"),
+        ("rollouts.0.next_at", "2026-11-24T12:00:00.000001Z"),
+        ("rollouts.0.undo", "client"),
+        ("rollouts.0.step_undo", "everything"),
+        ("rollouts.0.max_failed", -1),
+        ("rollouts.0.max_failed", 0.5),
+        ("rollouts.0.max_fail_percentage", 101),
+        ("rollouts.0.max_fail_percentage", float("nan")),
+        ("rollouts.0.max_fail_percentage", True),
+        ("rollouts.0.max_fail_percentage", "2"),
+        ("rollouts.0.at_once", 2**63),
+        ("rollouts.0.counts", None),
+        ("rollouts.0.counts.planned", 7),
+        ("rollouts.0.counts.failed", -1),
+        ("rollouts.0.approved.0.wave", "2"),
+        ("rollouts.0.approved.0.who", "\udcff"),
+        ("rollouts.0.new", 1),
+        ("rollouts.0.cleared", None),
+        ("rollouts.0.group", "g"),
+        ("rollouts.0.version", "3"),
+        ("rollouts", []),
+        ("rollouts", None),
+        ("changes.0.kind", "guess"),
+        ("changes.0.wave", 2),
+        ("changes.0.members", ["c9"]),
+        ("changes.0.members", ["c1", "c1"]),
+        ("changes.0.clients", 2),
+        ("changes.1.number", -1),
+        ("changes.1.kind", "recheck"),
+        ("changes.2.wave", 3),
+        ("changes.2.held", True),
+        ("changes.2.early", None),
+        ("changes.3.reason", "why not"),
+        ("changes.3.clients", 3),
+        ("changes.3.members", ["c9"]),
+        ("changes.3.not_after", "later"),
+    ],
+)
+def test_nonsense_about_rollouts_proofs_and_settings_is_refused(where, value):
+    document = plan_document(rolling())
+    node = document
+    *path, last = [int(part) if part.isdigit() else part for part in where.split(".")]
+    for part in path:
+        node = node[part]
+    assert repr(node[last]) != repr(value)
+    node[last] = value
+    with pytest.raises(DocumentError):
+        read_plan(document)
+
+
+@pytest.mark.parametrize(("key", "at"), [("rollouts", 0), ("changes", 0), ("changes", 2), ("changes", 3)])
+def test_nothing_of_a_rollout_stands_in_a_plan_twice(key, at):
+    document = plan_document(rolling())
+    document[key].append(document[key][at])
+    with pytest.raises(DocumentError, match="twice"):
+        read_plan(document)
+
+
+def test_a_plan_without_rollouts_was_made_by_an_older_version_and_is_refused():
+    document = plan_document(rolling())
+    del document["rollouts"]
+    with pytest.raises(DocumentError, match="malformed"):
+        read_plan(document)
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_rollout_that_was_tampered_with_is_refused_or_read_but_never_breaks(data):
+    tamper(plan_document(rolling()), data)
+
+
 @given(cohorts, st.randoms(use_true_random=False))
 @settings(max_examples=40, deadline=None)
 def test_the_order_of_what_was_observed_makes_no_difference(drawn, shuffle: random.Random):
@@ -102,7 +316,11 @@ def test_the_numbers_of_a_summary_add_up(drawn):
 @given(st.data())
 @settings(max_examples=200, deadline=None)
 def test_a_plan_that_was_tampered_with_is_refused_or_read_but_never_breaks(data):
-    document = plan_document(plan_of([("g", "1", ""), ("h", "", ""), ("g", None, "")]))
+    tamper(plan_document(plan_of([("g", "1", ""), ("h", "", ""), ("g", None, "")])), data)
+
+
+def tamper(document, data):
+    """Put something else in place of something in a document, and read it."""
     node, key = document, None
     for _ in range(4):
         key = data.draw(st.sampled_from(sorted(node) if isinstance(node, dict) else list(range(len(node)))))
@@ -128,18 +346,59 @@ def test_another_major_version_is_refused_and_a_later_minor_is_read(version):
 
 def test_statuses_and_reports_fit_their_schemas():
     facts = observed([("g", "1", ""), ("h", None, ""), ("h", "2", "")])
+    left_alone = (Quarantined("c", "g", NOW, 3, "no"),)
     status = make_status(wanted(), facts, Allowance(NOW), as_of=None, sources=(), traffic=Traffic())
-    Draft202012Validator(schema("status")).validate(status_document(status))
+    shown = status_document(replace(status, rollouts=rolling().rollouts, quarantined=left_alone))
+    Draft202012Validator(schema("status")).validate(shown)
+    assert [entry["says"] for entry in shown["rollouts"]] == ["it is proved once more"]
+    assert shown["quarantined"][0]["until"] == "2026-11-24T12:00:00Z"
     recap = {"g": dict.fromkeys(RECAP, 1)}
     failure = Failure("c", "g", "rules", "no")
-    report = Report("r", "p", NOW, NOW, recap, failed=(failure,), unreachable=(failure,))
+    report = Report(
+        "r", "p", NOW, NOW, recap, failed=(failure,), unreachable=(failure,), next_step_at=NOW,
+        rollouts=rolling().rollouts,
+    )  # fmt: skip
     Draft202012Validator(schema("report")).validate(report_document(report))
+    assert report_document(report)["rollouts"] == shown["rollouts"]
+
+
+@pytest.mark.parametrize("status", ["done", "superseded"])
+def test_a_status_shows_no_rollout_that_is_over(status):
+    (step,) = rolling().rollouts
+    over = replace(step, record=replace(step.record, status=status))
+    assert status_document(Status(NOW, None, 0, (), {}, rollouts=(over,)))["rollouts"] == []
+    (shown,) = rollouts_document((), [replace(over.record, reason="a newer one came")])["rollouts"]
+    assert shown["says"] == f"{status}: a newer one came"
 
 
 def test_the_schema_of_plans_lists_every_reason():
     changes = schema("plan")["properties"]["changes"]["items"]["oneOf"]
     (deploy,) = (part for part in changes if part["properties"]["action"].get("const") == "deploy")
     assert tuple(deploy["properties"]["reason"]["enum"]) == DEPLOY_REASONS
+    by_action = {part["properties"]["action"]["const"]: part["properties"] for part in changes}
+    assert tuple(by_action["settings"]["reason"]["enum"]) == SETTINGS_REASONS
+    assert tuple(by_action["proof"]["kind"]["enum"]) == PROOF_KINDS
+
+
+@pytest.mark.parametrize("name", ["plan", "status", "report"])
+def test_the_schemas_of_rollouts_list_every_status_and_count(name):
+    known = schema(name)["$defs"]
+    assert tuple(known["rollout"]["properties"]["status"]["enum"]) == STATUSES
+    assert tuple(known["counts"]["properties"]) == WaveCounts.__slots__
+
+
+@pytest.mark.parametrize("name", ["plan", "status", "report", "events"])
+def test_the_examples_of_a_schema_are_right(name):
+    document = schema(name)
+    for path, part in parts(document):
+        for example in part.get("examples", ()):
+            errors = Draft202012Validator({**part, "$defs": document.get("$defs", {})}).iter_errors(example)
+            assert [error.message for error in errors] == [], path
+
+
+def test_the_example_of_a_plan_can_be_read():
+    (example,) = schema("plan")["examples"]
+    assert read_plan(example).rollouts[0].record.version == "16.679.00"
 
 
 def test_the_schema_of_events_lists_every_type_and_level():

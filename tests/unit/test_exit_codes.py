@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from reconciler import errors
 from reconciler.errors import ClientError, InterruptedRunError, Problem, SpecError, TransportError, UpdoserError
 from reconciler.execute.outcome import is_complete, verdict_error
+from reconciler.model.plan import RolloutStep
 from reconciler.model.report import RECAP, Failure, Report
+from reconciler.model.rollout import STATUSES, RolloutRecord
 from tests.fakes import NOW
 
 CLASSES = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, Exception)}
@@ -66,22 +68,30 @@ def test_a_problem_of_a_spec_points_at_its_place(problem, shown):
     assert str(problem) == shown
 
 
+def step(status):
+    """Make a rollout that is in a status at the end of a run."""
+    record = RolloutRecord("rules", "2", "", status, (), (), "", NOW, NOW, reason="INC-1")
+    return RolloutStep(record, new=True, says=status)
+
+
 counts = st.integers(0, 5)
 reports = st.builds(
-    lambda recap, downloads, interrupted: Report(
-        "r", "p", NOW, NOW, {"g": recap}, failed=(DOWNLOAD,) * downloads, interrupted=interrupted
+    lambda recap, downloads, interrupted, statuses: Report(
+        "r", "p", NOW, NOW, {"g": recap}, failed=(DOWNLOAD,) * downloads, interrupted=interrupted,
+        rollouts=tuple(map(step, statuses)),
     ),
     st.fixed_dictionaries(dict.fromkeys(RECAP, counts)), st.integers(0, 2), st.booleans(),
+    st.lists(st.sampled_from(STATUSES), max_size=2),
 )  # fmt: skip
 
 
 @given(reports, st.sampled_from([0.0, 0.25, 1.0]))
-def test_interrupted_counts_before_failed_and_failed_before_unreachable(report, tolerated):
+def test_interrupted_counts_before_failed_or_halted_and_those_before_unreachable(report, tolerated):
     recap = report.recap["g"]
     lost, clients = recap["unreachable"], sum(recap.values())
     if report.interrupted:
         code = 130
-    elif recap["failed"]:
+    elif recap["failed"] or any(step.record.status == "halted" for step in report.rollouts):
         code = 3
     elif lost > tolerated * clients:
         code = 4
@@ -89,7 +99,7 @@ def test_interrupted_counts_before_failed_and_failed_before_unreachable(report, 
         code = 1 if report.failed else 0
     error = verdict_error(report, max_unreachable=tolerated)
     assert (error.exit_code if error else 0) == code
-    assert not is_complete(report) or error is None
+    assert not is_complete(report) or error is None or any(step.record.status == "halted" for step in report.rollouts)
 
 
 @pytest.mark.parametrize(
@@ -110,3 +120,17 @@ def test_an_interruption_says_how_to_go_on():
     error = verdict_error(Report("r", "p", NOW, NOW, {}, interrupted=True), max_unreachable=0)
     assert isinstance(error, InterruptedRunError)
     assert "apply again" in error.hint
+
+
+def test_a_halted_rollout_ends_an_apply_with_3_though_no_client_failed():
+    report = Report("r", "p", NOW, NOW, {"g": {"ok": 3, "skipped": 97}}, rollouts=(step("done"), step("halted")))
+    error = verdict_error(report, max_unreachable=1.0)
+    assert error.exit_code == 3
+    assert error.message == "halted: rules 2"
+    assert "updoser rollout list" in error.hint
+
+
+@pytest.mark.parametrize("status", sorted({*STATUSES} - {"halted"}))
+def test_a_rollout_that_waits_or_is_over_ends_an_apply_well(status):
+    report = Report("r", "p", NOW, NOW, {"g": {"ok": 3, "skipped": 97}}, rollouts=(step(status),))
+    assert verdict_error(report, max_unreachable=0.0) is None

@@ -13,9 +13,19 @@ from reconciler.errors import (
     ProtocolError,
     TransportError,
 )
-from reconciler.model.client import Client, DeployRequest, Installed, InstallTarget, Layout, Step
+from reconciler.model.client import (
+    Client,
+    ClientCheck,
+    DeployRequest,
+    Hook,
+    Hooks,
+    Installed,
+    InstallTarget,
+    Layout,
+    Step,
+)
 from reconciler.model.release import content_digest
-from tests.fakes import FakeClient, FakeTransport, describe
+from tests.fakes import FakeClient, FakeTransport, Ran, describe
 
 CLIENT = Client("pc-1", "branch", install_root="/var/lib/updoser")
 OLD, NEW = {"a": b"old", "same": b"same"}, {"a": b"new", "same": b"same"}
@@ -163,6 +173,52 @@ def test_a_deploy_that_fails_leaves_what_was_there(transport, machine, fault):
     (outcome,) = deploy(transport, step("2", NEW, "1", OLD)).outcomes
     assert (outcome.status, outcome.version, outcome.digest) == ("failed", "1", digest(OLD))
     assert machine.content("rules") == OLD
+
+
+WATCHED = {
+    "checks": (ClientCheck("detects", "staged", "scan"), ClientCheck("runs", "switched", "ask", retries=1)),
+    "hooks": Hooks(after=Hook("reload")),
+}
+
+
+def test_commands_are_listed_with_what_they_were_given(transport, machine):
+    with transport.connect(CLIENT) as session:
+        request = DeployRequest("mine", 1, "/r", 2, (step("1", OLD, **WATCHED),), vars={"site": "berlin"})
+        session.deploy(request, store)
+    assert machine.ran == [
+        Ran("staged", "detects", "rules", "1", "", {"SITE": "berlin"}, OLD),
+        Ran("after", "reload", "rules", "1", "", {"SITE": "berlin"}),
+        Ran("switched", "runs", "rules", "1", "", {"SITE": "berlin"}),
+    ]
+
+
+@pytest.mark.parametrize("fails", [True, {"2"}])
+def test_a_check_fails_where_a_test_says_so_after_all_its_tries(transport, machine, fails):
+    deploy(transport, step("1", OLD))
+    machine.fails["runs"] = fails
+    (outcome,) = deploy(transport, step("2", NEW, "1", OLD, **WATCHED)).outcomes
+    assert (outcome.status, outcome.version) == ("failed", "1")
+    assert [run.name for run in machine.ran] == ["detects", "reload", "runs", "runs", "reload"]
+    assert machine.content("rules") == OLD
+
+
+def test_a_machine_that_dies_in_a_check_was_not_checked(transport, machine):
+    machine.dies_in = "runs"
+    with pytest.raises(TransportError):
+        deploy(transport, step("1", OLD, **WATCHED))
+    assert facts(transport).profile.installed[0].damage == "its checks were not finished"
+    machine.dies_in = ""
+    assert statuses(deploy(transport, step("1", OLD, "1", **WATCHED))) == ["changed"]
+    assert facts(transport).profile.installed[0].digest == digest(OLD)
+
+
+def test_files_that_a_test_put_there_can_be_read(transport, machine):
+    deploy(transport, step("1", OLD))
+    machine.files["/etc/scanner.conf"] = b"x" * 70_000
+    paths = ["/etc/scanner.conf", f"{CLIENT.install_root}/rules/current/a", "/missing"]
+    with transport.connect(CLIENT) as session:
+        found = session.read(CLIENT.install_root, paths)
+    assert found == dict(zip(paths, (b"x" * 65_536, b"old", None), strict=True))
 
 
 def test_only_one_request_changes_a_client_at_a_time(transport, machine):

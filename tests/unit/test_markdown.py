@@ -7,8 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.plan import Basis, Deploy, Download, Finding, Plan
-from reconciler.model.report import ComponentStatus, Status
+from reconciler.model.plan import (
+    Basis,
+    Deploy,
+    Download,
+    Finding,
+    Plan,
+    Proof,
+    RolloutStep,
+    Settings,
+    WaveCounts,
+)
+from reconciler.model.report import ComponentStatus, Quarantined, Status
+from reconciler.model.rollout import Cut, RolloutRecord
 from reconciler.present.document import plan_document, status_document
 from reconciler.present.markdown import block, plan_markdown, status_markdown
 from reconciler.present.render import FORMATS, json_text, render, render_plan, render_status
@@ -41,7 +52,7 @@ Saved against fulls: 1.0 KiB to deploy.
 
 | deploy | group | from | to | clients | each | reason |
 | --- | --- | --- | --- | --- | --- | --- |
-| rules | office | 1 | 2 | 2 | 1.5 KiB each | pinned (downgrade) |
+| rules | office | 1 | 2 | 2 | 1.5 KiB each | pinned, downgrade |
 
 | not changed | group | component | clients | reason |
 | --- | --- | --- | --- | --- |
@@ -80,6 +91,86 @@ def test_a_status_is_one_table():
     assert text.splitlines()[-1] == "| rules | 2 | - | 1 | 1 | 0 | 0 | 50.0 % | - |"
 
 
+def step(component="rules", group="", status="running", says="wave 1 of 2 is open: 0 of 2 done", *, new=True):
+    cuts = (Cut("label=canary"), Cut(upto=2**32 - 1))
+    record = RolloutRecord(component, "2", group, status, cuts, (2, 98), "s", NOW, NOW, reason="1 of 2 clients failed")
+    return RolloutStep(record, new, says, WaveCounts(2, pending=2, off=1))
+
+
+ROLLOUTS = """\
+### Plan: 0 downloads (0 B), 3 changes on 4 of 100 clients (4.5 KiB), settings on 2 clients; \
+drift 0, held 0, deferred 0, unknown 0, unreachable 0
+
+- :no_entry: Halted: engine 2 (plant) in wave 1 of 2: 1 of 2 clients failed (pc-1: no); \
+go on or give it up: updoser rollout resume\\|abort engine; or block 2 in the file
+
+Saved against fulls: 3.5 KiB to deploy.
+
+| rollout | version | group | waves | where it is |
+| --- | --- | --- | --- | --- |
+| rules | 2 | whole fleet | 2 + 98 clients | wave 1 of 2 is open: 0 of 2 done (1 off) |
+| engine | 2 | plant | 2 + 98 clients | :no_entry: halted in wave 1 of 2: 1 of 2 clients failed (pc-1: no) |
+
+| prove again | wave | what | clients |
+| --- | --- | --- | --- |
+| rules 2 | wave 1 of 2 | switched checks once more | 2 clients |
+| rules 2 | wave 1 of 2 | gate 1 |  |
+
+| deploy | group | from | to | clients | each | reason |
+| --- | --- | --- | --- | --- | --- | --- |
+| rules | office | 1 | 2 | 2 | 1.5 KiB each, sent early, switched to in time | outdated, wave 1 of 2 |
+| rules | office | 1 | 2 | 1 | from what it kept, nothing sent | outdated, wave 1 of 2 |
+| other | office | 1 | 2 | 1 | 1.5 KiB each | missing |
+
+| settings | group | reason |
+| --- | --- | --- |
+| 2 clients | office | changed |
+
+<details><summary>Clients</summary>
+
+- rules 2 again: pc-1, pc-2
+- rules 2 (office): pc-1, pc-2
+- rules 2 (office): pc-3
+- other 2 (office): pc-4
+- settings (office): pc-1, pc-2
+
+</details>
+"""
+
+
+def test_a_plan_with_rollouts_reads_like_this():
+    says = "halted in wave 1 of 2: 1 of 2 clients failed (pc-1: no)"
+    made = plan(
+        deploys=(
+            deploy(wave=1, early=True),
+            deploy(wave=1, held=True, bytes=0, clients=1, members=("c2",)),
+            deploy("other", reason="missing", clients=1, members=("c3",)),
+        ),
+        settings=(Settings("office", "changed", 2, ("c1",)),),
+        proofs=(Proof("rules", "2", "", 1, "recheck", 0, 2, ("c1",)), Proof("rules", "2", "", 1, "gate")),
+        rollouts=(step(), step("engine", "plant", "halted", says, new=False)),
+        members={"c1": ("pc-2", "pc-1"), "c2": ("pc-3",), "c3": ("pc-4",)},
+        clients={"office": 100},
+    )
+    assert plan_markdown(made, names=True) == ROLLOUTS
+
+
+def test_a_status_has_tables_of_rollouts_and_quarantine_where_there_are_any():
+    status = Status(
+        NOW, None, 2, (), {}, rollouts=(step(), step("engine", status="halted", says="halted in wave 1 of 2: no")),
+        quarantined=tuple(Quarantined(f"pc-{n}", "office", NOW, 3, "not | enough disk") for n in range(25)),
+    )  # fmt: skip
+    parts = status_markdown(status_document(status)).split("\n\n")
+    assert parts[1].startswith("- :no_entry: Halted: engine 2 in wave 1 of 2: no; ")
+    assert parts[3].splitlines()[2:] == [
+        "| rules | 2 | whole fleet | since 2026-11-24T12:00:00Z | wave 1 of 2 is open: 0 of 2 done (1 off) |",
+        "| engine | 2 | whole fleet | since 2026-11-24T12:00:00Z | :no_entry: halted in wave 1 of 2: no |",
+    ]
+    row = "| pc-0 | office | until 2026-11-24T12:00:00Z | 3 failures | not \\| enough disk |"
+    assert parts[4].splitlines()[2] == row
+    assert parts[5] == "and 5 more\n"
+
+
 # --- what others wrote ----------------------------------------------------------------------------------------------
 
 
@@ -88,6 +179,9 @@ def hostile(text):
     return plan(
         downloads=(Download(*[text] * 6, 1, text),),
         deploys=(deploy(text, text, reason=text),),
+        settings=(Settings(text, text, 1, ("c1",)),),
+        proofs=(Proof(text, text, text, 1, "recheck", 0, 1, ("c1",)),),
+        rollouts=(step(text, text, "halted", text),),
         drift=(finding,),
         gone=(text,),
         problems=(text,),
@@ -98,7 +192,10 @@ def hostile(text):
 
 def rendered(text):
     counted = ComponentStatus(text, text, text, 1, 1, 0, 0)
-    status = status_document(Status(NOW, None, 2, (counted,), {"g": (counted,)}))
+    stopped, left_alone = step(text, text, "halted", text), Quarantined(text, text, NOW, 3, text)
+    status = status_document(
+        Status(NOW, None, 2, (counted,), {"g": (counted,)}, rollouts=(stopped,), quarantined=(left_alone,))
+    )
     return plan_markdown(hostile(text), names=True) + status_markdown(status)
 
 

@@ -191,7 +191,7 @@ def test_a_change_without_one_of_its_keys_is_refused(key):
         read_plan(made)
 
 
-@pytest.mark.parametrize("action", ["settings", "format_disk"])
+@pytest.mark.parametrize("action", ["rollouts", "format_disk"])
 def test_an_action_that_cannot_be_carried_out_is_refused_by_name(action):
     with pytest.raises(DocumentError, match=action):
         read_plan(changed("action", action))

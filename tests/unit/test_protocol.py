@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.client.protocol import read_facts, read_outcomes
+from reconciler.client.protocol import read_content, read_facts, read_outcomes
+from reconciler.client.requests import variables
 from reconciler.contracts import Completed
 from reconciler.errors import ClientError, OtherControllerError, ProtocolError
 from reconciler.model.client import Step
@@ -23,6 +24,8 @@ selinux 0
 controller abc 3
 installed rules 1 {DIGEST} - l{" "}
 installed engine 2.0 - 1.0 - engine/2.0/x was changed
+kept rules 0.9 {DIGEST}
+kept rules 2 {DIGEST}
 unmanaged /opt/x y
 end
 """.encode()
@@ -48,6 +51,7 @@ def test_an_answer_is_read_behind_whatever_a_login_shell_prints():
     assert (facts.profile.platform, facts.profile.lineage, facts.profile.epoch) == ("linux-x86_64", "abc", 3)
     assert (facts.free, facts.seconds, facts.profile.tools) == (1024 * 1024, 2.5, ("gzip", "zstd"))
     assert facts.profile.unmanaged == ("/opt/x y",)
+    assert (engine.kept, rules.kept) == ((), (("0.9", DIGEST), ("2", DIGEST)))
 
 
 @pytest.mark.parametrize(
@@ -67,6 +71,9 @@ def test_an_answer_is_read_behind_whatever_a_login_shell_prints():
         (b"unmanaged", b"nonsense"),
         (b"began 100 3.5", b"began x y"),
         (b"selinux 0", b"selinux maybe"),
+        (b"kept rules 2", b"kept rules ../2"),
+        (b"kept rules 2", b"kept drivers 2"),
+        (b"kept rules 0.9 " + DIGEST.encode(), b"kept rules 0.9 short"),
     ],
 )
 def test_an_answer_that_no_client_gives_is_a_protocol_error(change):
@@ -84,9 +91,34 @@ def test_outcomes_are_one_for_each_step_in_order():
     good = f"updoser 1 outcomes\nrules changed 2 {DIGEST} \nend\n".encode()
     (outcome,) = read_outcomes(answer(good), STEPS)
     assert (outcome.status, outcome.version, outcome.digest) == ("changed", "2", DIGEST)
+    staged = good.replace(b"changed", b"staged")
+    assert read_outcomes(answer(b"updoser waits\nupdoser waits\n" + staged), STEPS)[0].status == "staged"
     for bad in (good.replace(b"rules", b"engine"), good.replace(b"changed", b"great"), good.replace(b"\nend", b"")):
         with pytest.raises(ProtocolError):
             read_outcomes(answer(bad), STEPS)
+
+
+def test_files_are_read_in_the_order_in_which_they_were_asked_for():
+    good = b"updoser 1 content\nfile 1\n 61 0a\n 62\nnone 2\nfile 3\nend\n"
+    paths = ["/a", "/b", "/c", "/d"]
+    assert read_content(answer(good), paths) == {"/a": b"a\nb", "/b": None, "/c": b""}
+    for bad in (
+        b"updoser 1 content\nend\n",
+        good.replace(b"none 2", b"none 3"),
+        good.replace(b"file 3", b" 61"),
+        good.replace(b" 62", b" 6x"),
+        good.replace(b"file 1\n", b""),
+        good.replace(b"file 3", b"file 3\nfile 4\nfile 5"),
+        b"updoser 1 content\nfile 1\n" + (b" 61" * 30 + b"\n") * 3000 + b"end\n",
+    ):
+        with pytest.raises(ProtocolError):
+            read_content(answer(bad), paths)
+
+
+def test_variables_get_names_that_a_shell_takes_and_what_fits_no_line_is_left_out():
+    values = {"site-name": "a b", "SITE_NAME": "upper", "tab": "a\tb", "two": "a\nb", "esc": "\x1b", "ü": "x", "": "x"}
+    assert variables(values) == {"SITE_NAME": "upper", "TAB": "a\tb", "_": "x"}
+    assert variables({"long": "x" * 40_000, "n" * 200: "x"}) == {}
 
 
 def test_refusals_of_the_client_become_our_errors_with_a_hint():
@@ -102,8 +134,10 @@ def test_refusals_of_the_client_become_our_errors_with_a_hint():
 
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_readers(data):
-    for reader in (read_facts, lambda done: read_outcomes(done, STEPS)):
-        for body in (data, b"updoser 1 facts\n" + data + b"\nend\n", b"updoser 1 outcomes\n" + data + b"\nend\n"):
+    kinds = (b"facts", b"outcomes", b"content")
+    readers = (read_facts, lambda done: read_outcomes(done, STEPS), lambda done: read_content(done, ["/a", "/b"]))
+    for reader in readers:
+        for body in (data, *(b"updoser 1 %s\n%s\nend\n" % (kind, data) for kind in kinds)):
             with contextlib.suppress(ClientError, OtherControllerError):
                 reader(answer(body))
 

@@ -123,6 +123,42 @@ def test_one_file_of_each_release_never_changes():
     assert len(notices) == 1
 
 
+def test_a_component_can_have_a_database_for_clamav_that_changes_with_each_release():
+    days = [source(day, clamav=["integer-pattern"]) for day in (1, 2)]
+    first, second = (
+        content(mine, newest(day, "integer-pattern", clamav=["integer-pattern"]), "eicar.hdb")
+        for day, mine in enumerate(days, 1)
+    )
+    assert re.fullmatch(rb"[0-9a-f]{32}:68:Eicar-Example-[0-9]+\n", first)
+    assert first != second
+    assert {file.name for file in newest(1, "integer-driver", clamav=["integer-pattern"]).files} == {
+        "integer-driver.drv",
+        "NOTICE.txt",
+    }
+
+
+def test_a_bad_release_is_cut_off_and_neither_those_around_it_nor_other_components_are():
+    options = {"clamav": ["integer-pattern"], "bad": {"integer-pattern": 3}}
+    good, spoilt = (set(releases(5, **{**options, "bad": bad})) for bad in ({}, options["bad"]))
+    (whole,), (half,) = good - spoilt, spoilt - good
+    assert half.version == whole.version == newest(3, "integer-pattern").version
+    for before, after in zip(whole.files, half.files, strict=True):
+        assert after.name == before.name
+        assert after.size == (before.size if after.name == "NOTICE.txt" else before.size // 2)
+    start = content(source(5, **options), half, "eicar.hdb")
+    assert content(source(5, clamav=["integer-pattern"]), whole, "eicar.hdb").startswith(start)
+    assert re.fullmatch(rb"[0-9a-f]+", start)
+
+
+def test_a_bad_release_is_the_same_whichever_day_it_is_asked_for_on():
+    (third,), (fifth,) = (
+        [release for release in releases(day, bad={"dotted-engine": 3}) if release.version == version]
+        for day in (3, 5)
+        for version in [newest(3, "dotted-engine").version]
+    )
+    assert third == fifth
+
+
 def test_a_release_that_an_earlier_run_listed_can_be_opened():
     for release in releases(9):
         for file in release.files:

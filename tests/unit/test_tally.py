@@ -8,7 +8,7 @@ from reconciler.errors import AuthenticationError, ClientError, ProtocolError, T
 from reconciler.execute.deploy import Result, Task
 from reconciler.execute.tally import Tally
 from reconciler.model.client import Client, Outcome, Step
-from reconciler.model.plan import Basis, Plan
+from reconciler.model.plan import Basis, Download, Plan
 from reconciler.model.report import RECAP
 from tests.fakes import NOW, describe
 
@@ -38,13 +38,56 @@ def counted(made, group="g"):
     return {name: count for name, count in made.recap[group].items() if count}
 
 
-@given(st.lists(st.lists(st.sampled_from(ANSWERS), min_size=1, max_size=3), max_size=6))
-def test_each_client_counts_once_under_the_worst(clients):
-    tally = Tally(["g"])
-    for statuses in clients:
-        assert tally.add(result(*statuses)) == min(statuses, key=ANSWERS.index)
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.lists(st.sampled_from(ANSWERS), min_size=1, max_size=3)), max_size=8)
+)
+def test_each_client_counts_once_under_the_worst_of_all_its_steps(given_):
+    tally, worst = Tally(["g"]), {}
+    for name, statuses in given_:
+        assert tally.add(result(*statuses, name=name)) == min(statuses, key=ANSWERS.index)
+        worst[name] = min(*statuses, worst.get(name, "ok"), key=ANSWERS.index)
     made = report(tally)
-    assert sum(made.total(name) for name in RECAP) == len(clients)
+    assert {name: made.total(name) for name in RECAP} == {name: [*worst.values()].count(name) for name in RECAP}
+
+
+def test_what_was_tried_in_a_step_is_known_in_the_next():
+    tally = Tally(["g"])
+    tally.add(result("failed", "ok"))
+    assert tally.was_tried("pc", "part0", "2")
+    assert tally.was_tried("pc", "part1", "2")
+    assert not tally.was_tried("pc", "part0", "3")
+    assert not tally.was_tried("other", "part0", "2")
+    assert tally.counted("pc")
+
+
+def test_a_client_whose_rollout_was_halted_before_its_turn_was_not_attempted():
+    tally = Tally(["g"])
+    assert tally.add(result()) == "not_attempted"
+    assert not tally.counted("pc")
+    assert not tally.was_tried("pc", "part0", "2")
+    assert report(tally).recap == {}
+
+
+def test_a_change_of_the_store_is_tried_once_in_a_run():
+    tally, change = Tally(["g"]), Download("rules", "1", "2", "b", "any", "drop", 5, "outdated")
+    assert tally.is_new(change)
+    assert not tally.is_new(change)
+
+
+def test_what_was_sent_before_its_time_is_a_change_that_saved_bytes_too():
+    tally = Tally(["g"])
+    assert tally.add(result("staged", kept={"big"})) == "changed"
+    made = report(tally)
+    assert (counted(made), made.bytes_saved) == ({"changed": 1}, 97)
+
+
+def test_a_client_that_was_silent_at_a_later_look_is_told_by_what_was_done_with_it():
+    tally = Tally(["g"])
+    tally.add(result("changed"))
+    tally.unreachable("pc", "g", "no connection: x")
+    tally.failed("pc", "g", "client failed: x")
+    made = report(tally)
+    assert (counted(made), made.failed, made.unreachable) == ({"changed": 1}, (), ())
 
 
 @pytest.mark.parametrize(
@@ -76,7 +119,7 @@ def test_every_component_that_failed_is_named_and_the_client_counts_once():
 def test_bytes_are_saved_only_where_something_was_sent_instead():
     tally = Tally(["g"])
     for status in ("changed", "ok", "failed", "stale"):
-        tally.add(result(status, kept={"big"}))
+        tally.add(result(status, kept={"big"}, name=status))
     made = report(tally)
     assert (made.bytes_sent, made.bytes_saved) == (40, 97)
 

@@ -6,18 +6,44 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.model.plan import Basis, Deploy, Download, Finding, Generate, Merge, Plan, Prune
-from reconciler.model.report import RECAP, Check, ComponentStatus, Failure, JournalEntry, Report, Run, SourceStatus
+from reconciler.model.plan import (
+    Basis,
+    Deploy,
+    Download,
+    Finding,
+    Generate,
+    Merge,
+    Plan,
+    Proof,
+    Prune,
+    RolloutStep,
+    Settings,
+    WaveCounts,
+)
+from reconciler.model.report import (
+    RECAP,
+    Check,
+    ComponentStatus,
+    Failure,
+    JournalEntry,
+    Quarantined,
+    Report,
+    Run,
+    SourceStatus,
+)
 from reconciler.model.report import Status as FleetStatus
+from reconciler.model.rollout import Cut, RolloutRecord
 from reconciler.present.document import (
     checks_document,
     plan_document,
     plugins_document,
     report_document,
+    rollouts_document,
     run_document,
     status_document,
 )
 from reconciler.present.plan_text import plan_text, verdict
+from reconciler.present.rollout_text import rollouts_text
 from reconciler.present.text import (
     checks_text,
     history_text,
@@ -33,7 +59,8 @@ BASIS = Basis("l", 1, 0, "s", "c")
 SIZE = r"\d+(?:\.\d)? (?:B|KiB|MiB|GiB|TiB|PiB)"
 NUMBER = r"\d{1,3}(?: \d{3})*"
 VERDICT = re.compile(
-    rf"Plan: {NUMBER} downloads? \({SIZE}\), {NUMBER} changes? on {NUMBER} of {NUMBER} clients? \({SIZE}\); "
+    rf"Plan: {NUMBER} downloads? \({SIZE}\), {NUMBER} changes? on {NUMBER} of {NUMBER} clients? \({SIZE}\)"
+    rf"(?:, settings on {NUMBER} clients?)?; "
     rf"drift {NUMBER}, held {NUMBER}, deferred {NUMBER}, unknown {NUMBER}, unreachable {NUMBER}"
 )
 HOSTILE = "x\x1b[2J\r\ny\x9b31m\u202e\u2028"
@@ -183,6 +210,148 @@ def test_a_plan_of_duplication_says_what_is_chosen_and_why():
     assert plan_text(duplicated()).partition("\n")[2] == DUPLICATED
 
 
+# --- rollouts, proofs, settings -------------------------------------------------------------------------------------
+
+SOAKS = "wave 2 of 3 soaks until 2026-11-24T16:00:00Z"
+FAILED = "1 of 3 clients failed, and max_failed is 0 (pc-1: not enough disk)"
+
+
+def step(component="rules", to="2", group="", status="running", says=SOAKS, sizes=(3, 97, 900), **more):
+    cuts = (Cut("label=canary"), Cut(upto=5), Cut(upto=2**32 - 1))[-len(sizes) :]
+    wave = more.pop("wave", 1)
+    record = RolloutRecord(component, to, group, status, cuts, sizes, "s", NOW, NOW, wave=wave, reason="why")
+    return RolloutStep(record, **{"new": True, **more}, says=says)
+
+
+def stopped(component="engine", **more):
+    return step(component, "9.1", status="halted", says=f"halted in wave 1 of 3: {FAILED}", new=False, **more)
+
+
+def rolling():
+    """A plan with all that rollouts bring."""
+    counts = WaveCounts(97, 40, 2, 54, 1, 9)
+    return plan(
+        rollouts=(
+            step(says="wave 2 of 3 is open: 43 of 97 done", counts=counts, wave=2),
+            step("driver", "5", "plant", says="wave 1 of 1 is open: 0 of 4 done", sizes=(48_212,)),
+            step("tool", "7", new=False, next_at=NOW),
+            step("scan", "3", status="paused", says="paused in wave 1 of 3: lunch", new=False),
+            stopped(),
+        ),
+        proofs=(
+            Proof("tool", "7", "", 2, "recheck", 0, 3, ("c1",)),
+            Proof("driver", "5", "plant", 1, "gate", 1),
+        ),
+        deploys=(
+            deploy(clients=3, wave=2, early=True),
+            deploy(group="plant", clients=1, cohort="c2", wave=2, early=True),
+            deploy(clients=1, cohort="c3", wave=2, bytes=0, held=True),
+            deploy("driver", "plant", before="", to="5", wave=1, cohort="c2", early=True, route="via egress"),
+        ),
+        settings=(Settings("office", "missing", 3, ("c1",)), Settings("plant", "damaged", 1, ("c2",))),
+        members={"c1": names("pc", 3), "c2": ("plc-1",), "c3": ("db",)},
+        clients={"office": 48_212},
+    )
+
+
+ROLLING = """\
+Plan: 0 downloads (0 B), 4 changes on 5 of 48 212 clients (7.5 KiB), settings on 4 clients; \
+drift 0, held 0, deferred 0, unknown 0, unreachable 0
+Halted: engine 9.1 in wave 1 of 3: 1 of 3 clients failed, and max_failed is 0 (pc-1: not enough disk)
+  go on or give it up: updoser rollout resume|abort engine; or block 9.1 in the file
+Saved against fulls: 4.5 KiB to deploy.
+
+Rollouts
+  >  rules   2    whole fleet  3 + 97 + 900 clients  wave 2 of 3 is open: 43 of 97 done (2 failed, 1 unreachable, 9 off)
+  >  driver  5    plant        48 212 clients        wave 1 of 1 is open: 0 of 4 done
+  =  tool    7    whole fleet  3 + 97 + 900 clients  wave 2 of 3 soaks until 2026-11-24T16:00:00Z
+  !  scan    3    whole fleet  3 + 97 + 900 clients  paused in wave 1 of 3: lunch
+  !  engine  9.1  whole fleet  3 + 97 + 900 clients  \
+halted in wave 1 of 3: 1 of 3 clients failed, and max_failed is 0 (pc-1: not enough disk)
+
+Prove again
+  *  tool 7            wave 2 of 3  switched checks once more  3 clients
+  *  driver 5 (plant)  wave 1 of 1  gate 2
+
+Deploy to clients
+  ~  rules   1  ->  2  4 clients  1.5 KiB each, sent early, switched to in time              office, plant  \
+outdated, wave 2 of 3
+  ~  rules   1  ->  2   1 client  from what it kept, nothing sent                            office         \
+outdated, wave 2 of 3
+  +  driver  -  ->  5   1 client  1.5 KiB each, via egress, sent early, switched to in time  plant          missing
+
+Settings
+  +  3 clients  office  missing
+  ~   1 client  plant   damaged
+"""
+
+
+def test_a_plan_with_rollouts_reads_like_this():
+    assert plan_text(rolling()) == ROLLING
+
+
+def test_with_names_proofs_and_settings_list_their_clients_too():
+    lines = plan_text(rolling(), names=True).splitlines()
+    for title in ("Prove again", "Settings"):
+        assert lines[lines.index(title) + 2] == "        pc-1, pc-2, pc-3"
+
+
+def test_where_all_rollouts_are_for_the_whole_fleet_no_group_is_named():
+    text = plan_text(plan(rollouts=(step(),)))
+    assert f"  >  rules  2  3 + 97 + 900 clients  {SOAKS}\n" in text
+    assert "whole fleet" not in text
+
+
+def test_every_halted_rollout_stands_at_the_top():
+    lines = plan_text(plan(rollouts=(stopped(), stopped("driver", group="plant"), step()))).splitlines()
+    assert lines[1] == f"Halted: engine 9.1 in wave 1 of 3: {FAILED}"
+    assert lines[3] == f"Halted: driver 9.1 (plant) in wave 1 of 3: {FAILED}"
+    assert "updoser rollout resume|abort driver" in lines[4]
+
+
+@pytest.mark.parametrize("status", ["aborted", "paused", "running", "done", "superseded"])
+def test_only_what_is_halted_stands_at_the_top(status):
+    assert "Halted" not in plan_text(plan(rollouts=(step(status=status),)))
+
+
+def test_groups_whose_rollouts_have_other_waves_stand_apart():
+    document = plan(
+        rollouts=(step(group="office"), step(group="plant", sizes=(1, 2))),
+        deploys=(deploy(wave=1), deploy(group="plant", cohort="c2", wave=1)),
+        members={"c1": ("pc",), "c2": ("plc",)},
+    )
+    rows = [line for line in plan_text(document).splitlines() if line.startswith("  ~")]
+    assert [row.rpartition(", ")[2] for row in rows] == ["wave 1 of 3", "wave 1 of 2"]
+
+
+@pytest.mark.parametrize(
+    ("rollouts", "fields", "words"),
+    [
+        (
+            (step(new=False, next_at=NOW),),
+            {},
+            ". Every client has what is declared. Next step at 2026-11-24T12:00:00Z.",
+        ),
+        (
+            (step(new=False, next_at=NOW),),
+            {"deferred": (Finding("g", 1, ("c1",), "x"),)},
+            ". What differs is held or deferred. Next step at 2026-11-24T12:00:00Z.",
+        ),
+        ((step(says="done", status="done"),), {}, ", but 1 rollout moves on. Every client has what is declared."),
+        (
+            (step(next_at=NOW), step("b")),
+            {},
+            ", but 2 rollouts move on. Every client has what is declared. Next step at 2026-11-24T12:00:00Z.",
+        ),
+        ((stopped(),), {}, ". What is known is as declared; see above what else was found."),
+        ((step(status="aborted", new=False),), {}, ". What is known is as declared; see above what else was found."),
+    ],
+)
+def test_a_plan_in_which_only_rollouts_move_or_wait_says_so(rollouts, fields, words):
+    text = plan_text(plan(members={"c1": ("pc",)}, clients={"g": 1}, rollouts=rollouts, **fields))
+    assert text.endswith(f"\nNo changes{words}\n")
+
+
 def test_with_names_each_change_lists_its_clients_and_groups_stand_apart(example):
     lines = plan_text(example, names=True).splitlines()
     at = lines.index("Deploy to clients")
@@ -217,6 +386,7 @@ def test_many_groups_and_names_are_counted_and_all_are_there_when_asked_for():
 @given(st.integers(0, 10**7), st.integers(0, 2**50), st.integers(0, 10**7), st.tuples(*[st.integers(0, 10**6)] * 5))
 def test_the_verdict_has_one_form_whatever_the_numbers(clients, size, everybody, waiting):
     document = plan(clients={"g": everybody})
+    document["summary"]["settings"] = {"changes": clients % 2, "clients": clients, "bytes": 0}
     document["summary"]["deploy"] = {"changes": clients % 3, "clients": clients, "bytes": size}
     document["summary"] |= dict(zip(("drift", "held", "deferred", "unknown", "unreachable"), waiting, strict=True))
     assert VERDICT.fullmatch(verdict(document))
@@ -275,6 +445,56 @@ Sources
     )
 
 
+STANDING = """\
+Halted: engine 9.1 in wave 1 of 3: 1 of 3 clients failed, and max_failed is 0 (pc-1: not enough disk)
+  go on or give it up: updoser rollout resume|abort engine; or block 9.1 in the file
+
+  component  held  offered  updated  outdated  ahead  unknown   rate  age  clients by version
+  rules      2     3              0         1      0        0  0.0 %    -  -
+
+Rollouts under way
+  >  rules   2    since 2026-11-24T12:00:00Z  wave 1 of 3 is open: 1 of 3 done (1 failed)
+  =  tool    7    since 2026-11-24T12:00:00Z  wave 2 of 3 soaks until 2026-11-24T16:00:00Z
+  !  engine  9.1  since 2026-11-24T12:00:00Z  \
+halted in wave 1 of 3: 1 of 3 clients failed, and max_failed is 0 (pc-1: not enough disk)
+
+Quarantined
+  pc-9   office  until 2026-11-24T12:00:00Z  3 failures  not enough disk
+  plc-1  plant   until 2026-11-24T12:00:00Z   1 failure  no
+"""
+
+
+def test_a_status_says_where_rollouts_are_and_who_is_left_alone():
+    counted = component(outdated=1)
+    rollouts = (
+        step(says="wave 1 of 3 is open: 1 of 3 done", counts=WaveCounts(3, 0, 1, 2)),
+        step("tool", "7"),
+        stopped(),
+    )
+    left_alone = (Quarantined("pc-9", "office", NOW, 3, "not enough disk"), Quarantined("plc-1", "plant", NOW, 1, "no"))
+    status = FleetStatus(NOW, NOW, 1, (counted,), {"g": (counted,)}, rollouts=rollouts, quarantined=left_alone)
+    assert status_text(status_document(status)).partition("\n")[2] == STANDING
+    many = FleetStatus(NOW, NOW, 1, (), {}, quarantined=left_alone * 20)
+    assert status_text(status_document(many)).endswith("\n  and 20 more\n")
+
+
+def test_a_list_of_rollouts_has_a_line_for_each():
+    text = rollouts_text(rollouts_document([step(), stopped()], [step("tool", "7", status="done").record]))
+    assert text.startswith("Halted: engine 9.1 in wave 1 of 3: ")
+    assert text.splitlines()[-1] == "  =  tool    7    since 2026-11-24T12:00:00Z  done: why"
+    assert rollouts_text(rollouts_document([])) == "No rollouts.\n"
+
+
+def test_a_report_says_where_rollouts_are_and_when_to_go_on():
+    report = Report("r", "p", NOW, NOW, {"g": {"ok": 1}}, rollouts=(step(), stopped()), next_step_at=NOW)
+    *_recap, first, second, todo, following, _blank, end = report_text(report_document(report)).splitlines()
+    assert first == f"rules 2: {SOAKS}"
+    assert second == f"engine 9.1: halted in wave 1 of 3: {FAILED}"
+    assert todo == "  go on or give it up: updoser rollout resume|abort engine; or block 9.1 in the file"
+    assert following == "Next step at 2026-11-24T12:00:00Z: run updoser apply then, or keep it running with --wait"
+    assert end.startswith("Apply complete: ")
+
+
 def test_of_several_groups_a_status_shows_what_is_behind():
     bad, good = component(outdated=2), component("engine", updated=2)
     status = FleetStatus(NOW, None, 4, (bad, good), {"a": (bad, good), "b": (good,)})
@@ -327,25 +547,40 @@ def test_the_doctor_says_what_mends_it():
 # --- hostile names --------------------------------------------------------------------------------------------------
 
 
+def hostile_step():
+    return step(HOSTILE, HOSTILE, HOSTILE, "halted", HOSTILE)
+
+
 def hostile_texts():
     """Give every text, rendered from documents whose every name is hostile."""
     finding = Finding(HOSTILE, 1, ("c1",), HOSTILE, HOSTILE, HOSTILE)
     changes = {"downloads": (Download(*[HOSTILE] * 6, 1, HOSTILE),), "deploys": (deploy(HOSTILE, HOSTILE, HOSTILE),)}
     made = plan(
-        **changes, drift=(finding,), unknown=(finding,), gone=(HOSTILE,), problems=(HOSTILE,),
-        members={"c1": (HOSTILE,)}, clients={HOSTILE: 1},
-    )  # fmt: skip
+        **changes,
+        settings=(Settings(HOSTILE, HOSTILE, 1, ("c1",)),),
+        proofs=(Proof(HOSTILE, HOSTILE, HOSTILE, 1, "recheck", 0, 1, ("c1",)),),
+        rollouts=(hostile_step(),),
+        drift=(finding,),
+        unknown=(finding,),
+        gone=(HOSTILE,),
+        problems=(HOSTILE,),
+        members={"c1": (HOSTILE,)},
+        clients={HOSTILE: 1},
+    )
     failure = Failure(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
     entry = JournalEntry(*[HOSTILE] * 7, 1, NOW)
     run = run_document(Run(HOSTILE, HOSTILE, HOSTILE, NOW, NOW, HOSTILE), [entry])
     counted = component(HOSTILE, outdated=1, versions={HOSTILE: 1})
     status = FleetStatus(
-        NOW, None, 1, (counted,), {HOSTILE: (counted,), "b": ()}, (SourceStatus(HOSTILE, None, HOSTILE),)
-    )
+        NOW, None, 1, (counted,), {HOSTILE: (counted,), "b": ()}, (SourceStatus(HOSTILE, None, HOSTILE),),
+        rollouts=(hostile_step(),), quarantined=(Quarantined(HOSTILE, HOSTILE, NOW, 1, HOSTILE),),
+    )  # fmt: skip
+    report = Report("r", "p", NOW, NOW, {HOSTILE: {}}, failed=(failure,), rollouts=(hostile_step(),))
     return {
         "plan": plan_text(made, names=True),
         "status": status_text(status_document(status)),
-        "report": report_text(report_document(Report("r", "p", NOW, NOW, {HOSTILE: {}}, failed=(failure,)))),
+        "rollouts": rollouts_text(rollouts_document([hostile_step()], [hostile_step().record])),
+        "report": report_text(report_document(report)),
         "run": run_text(run),
         "history": history_text([run]),
         "checks": checks_text(checks_document([Check(*[HOSTILE] * 5)])),

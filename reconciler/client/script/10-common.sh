@@ -1,9 +1,10 @@
 #!/bin/sh
-# What runs on a client: looks (facts) or changes (deploy), and answers on stdout. POSIX sh; dash, bash and busybox.
+# What runs on a client: looks (facts, read) or changes (deploy), and answers on stdout. POSIX sh; dash, bash, busybox.
 #
-# It needs sh, dd, sha256sum, mv -T, ln, readlink, sync and mkdir chmod chown cp rm ls df cat id uname; it uses stat,
-# restorecon, gzip, zstd and bspatch where they are. The controller sends it ahead of each request; a copy that root owns can be the one
-# command that sudoers allows. The first line of a request is `updoser 1 OP BYTES`, then BYTES of header lines up to
+# It needs sh, dd, sha256sum, mv -T, ln, readlink, sync and mkdir chmod chown cp rm ls df cat id uname; for checks and
+# hooks sleep, mkfifo, tail and rmdir, and od to show files; it uses stat, restorecon, gzip, zstd, bspatch and setsid
+# where they are. The controller sends it ahead of each request; a copy that root owns can be the one command that
+# sudoers allows. The first line of a request is `updoser 1 OP BYTES`, then BYTES of header lines up to
 # `end`, then the payload of all steps, then `go`. client/requests.py writes it, client/protocol.py reads the answer.
 #
 #  1 Read by length, with dd iflag=fullblock: head -c and plain dd lose bytes. Payloads of steps that aren't carried
@@ -27,6 +28,14 @@
 #    step is `unpatched`, and nothing of it is switched.
 # 12 A copy of this script stays in .updoser, so that it isn't sent again; who starts it compares its digest first.
 # 13 What is believed without hashing is a file whose mode, owner, inode, size and times are those of the manifest.
+# 14 A version that was kept or sent early (`file held`) is linked, and hashed as if it had been sent.
+# 15 Checks and hooks are data until `sh -c` gets them: their text and variables stand in the header, never in an eval.
+#    They read /dev/null, may say what they like, and are stopped with their children when their time is up. While one
+#    runs a line is printed every ten seconds, so that the controller knows that this client is alive.
+# 16 Staged checks come before the lock, on files that are hashed again afterwards. Then: `before` hooks, all switches,
+#    `after` hooks, switched checks, `always` hooks. What fails goes back at once, and its `after` hook runs once more.
+# 17 Before a switch that something is to be run after, .updoser/unchecked/COMPONENT gets the version and is synced; it
+#    goes when all of that has passed. A version in force that stands there isn't believed.
 #
 # A manifest, .updoser/manifests/COMPONENT@VERSION, has a line for itself, one for each file, target and watched folder:
 #   manifest COMPONENT VERSION DIGEST PREVIOUS LAYOUT
@@ -49,7 +58,8 @@ NL='
 '
 IFS=$NL
 STAMP='%f %u %g %i %s %y|%z|%n'
-STAGE='' LOCKED='' ASIDE='' COUNT=0 NOSTAMP='-|-|'
+STAGE='' LOCKED='' ASIDE='' BEGUN='' COUNT=0 NOSTAMP='-|-|'
+TAB='	'
 
 cleanup() {
 	if [ -n "$STAGE" ] && ! rm -rf -- "$STAGE" 2>/dev/null; then
@@ -63,6 +73,7 @@ cleanup() {
 
 # fail CODE TEXT: ends the whole request; nothing was switched.
 fail() {
+	[ -z "$BEGUN" ] || run_always
 	cleanup
 	printf 'updoser 1 error\n%s %s\nend\n' "$1" "$2" 2>/dev/null
 	exit 0
@@ -89,6 +100,16 @@ is_version() { case $1 in '' | [!A-Za-z0-9]* | *[!A-Za-z0-9._+-]* | current) ret
 is_digest() { case $1 in *[!0-9a-f]*) return 1 ;; esac; [ ${#1} -eq 64 ]; }
 is_number() { case $1 in '' | *[!0-9]* | 0?*) return 1 ;; esac; [ ${#1} -le 16 ]; }
 is_token() { case $1 in '' | *[!A-Za-z0-9._:-]*) return 1 ;; esac; [ ${#1} -le 128 ]; }
+is_variable() { case $1 in '' | *[!A-Z0-9_]*) return 1 ;; esac; [ ${#1} -le 128 ]; }
+# is_text TEXT: says whether there is no control character in it, but for tabs.
+is_text() {
+	IFS=$TAB
+	set -- $1
+	IFS=
+	set -- "$*"
+	IFS=$NL
+	case $1 in *[[:cntrl:]]*) return 1 ;; esac
+}
 is_account() { case $1 in - | [!A-Za-z0-9_]*) [ "$1" = - ] ;; *[!A-Za-z0-9_.@\\-]*) return 1 ;; esac; }
 is_name() { case $1 in '' | [-.]* | */* | *\\* | current) return 1 ;; esac; [ ${#1} -le 255 ]; }
 is_folder() {

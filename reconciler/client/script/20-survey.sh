@@ -24,7 +24,7 @@ survey() {
 	manifests='' at=0 expected_all='' paths_all=''
 	for component in $1; do
 		at=$((at + 1)) version='' wrong=''
-		eval "V_$at= D_$at= P_$at= L_$at= W_$at= T_$at= U_$at= F_$at= E_$at= G_$at= X_$at= N_$at=0 H_$at="
+		eval "V_$at= D_$at= P_$at= L_$at= W_$at= T_$at= U_$at= F_$at= E_$at= G_$at= X_$at= N_$at=0 H_$at= UC_$at="
 		if [ -L "$R/$component/current" ]; then
 			version=$(in_force "$component") || {
 				version=$(readlink "$R/$component/current")
@@ -60,9 +60,19 @@ survey() {
 			if [ -z "$wrong" ] && ! has_only "$count" "$R/$component/$version"; then
 				eval "W_$at='there are files that do not belong to it'"
 			fi
+			eval "wrong=\$W_$at"
+			if [ -z "$wrong" ] && is_unchecked "$component" "$version"; then
+				eval "W_$at='its checks were not finished' UC_$at=1"
+			fi
 		fi
 		eval "[ -z \"\$W_$at\" ] || D_$at="
 	done
+}
+
+# Rule 17. is_unchecked COMPONENT VERSION: says whether a run was ended between its switch and its last check.
+is_unchecked() {
+	[ -f "$STATE/unchecked/$1" ] || return 1
+	case $NL$(cat -- "$STATE/unchecked/$1")$NL in *"$NL$2$NL"*) ;; *) return 1 ;; esac
 }
 
 # Reads what manifests hold; they come one after the other, in the order of the components that have one.

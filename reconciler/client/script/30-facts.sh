@@ -79,16 +79,37 @@ say_installed() {
 		! is_component "$component" || components=$components$NL$component
 	done
 	survey "$components"
-	at=0 watched='' targets=''
+	at=0 watched='' targets='' current_ones=''
 	for component in $components; do
 		at=$((at + 1))
 		eval "version=\$V_$at digest=\$D_$at previous=\$P_$at layout=\$L_$at wrong=\$W_$at"
 		[ -d "$R/$component/$previous" ] || previous=''
 		[ -z "$version" ] ||
 			ANSWER="$ANSWER${NL}installed $component $version ${digest:--} ${previous:--} ${layout:--} $wrong"
+		current_ones=$current_ones$NL$component$NL$component@$version
 		eval "watched=\$watched\$U_$at targets=\$targets\$T_$at"
 	done
+	say_kept
 	say_unmanaged "$watched" "$targets"
+}
+
+# Names the other versions of what is in force, by the first lines of their manifests.
+say_kept() {
+	set +f
+	set -- "$STATE"/manifests/*@*
+	set -f
+	for manifest in "$@"; do
+		version=${manifest##*@} component=${manifest##*/}
+		component=${component%@*}
+		case $current_ones$NL in *"$NL$component@$version$NL"*) continue ;; *"$NL$component$NL"*) ;; *) continue ;; esac
+		[ -f "$manifest" ] && [ ! -L "$manifest" ] && is_version "$version" || continue
+		[ -d "$R/$component/$version" ] && [ ! -L "$R/$component/$version" ] || continue
+		IFS=' '
+		read -r word name this digest rest <"$manifest"
+		IFS=$NL
+		[ "$word $name $this" = "manifest $component $version" ] && is_digest "$digest" || continue
+		ANSWER="$ANSWER${NL}kept $component $version $digest"
+	done
 }
 
 # say_unmanaged FOLDERS TARGETS: names what is in watched folders and wasn't put there by us, the first hundred.

@@ -3,7 +3,7 @@
 
 # Reads the header into C_n X_n ("FROM FROM-DIGEST TO TO-DIGEST LAYOUT") and the lines S_n of each step. Rule 3.
 read_steps() {
-	COMPONENTS='' step=0 target='' base='' patched=''
+	COMPONENTS='' step=0 target='' base='' patched='' COMMANDS=0 VARS='' PURPOSE=switch
 	for line in $HEADER; do
 		rest=${line#* }
 		case $line in
@@ -24,18 +24,78 @@ read_steps() {
 			case $COMPONENTS$NL in *"$NL$1$NL"*) fail protocol "the component $1 twice" ;; esac
 			step=$((step + 1)) target='' base='' patched='' COMPONENTS=$COMPONENTS$NL$1
 			eval "C_$step=\$1 S_$step= FV_$step=\$2 FD_$step=\$3 TV_$step=\$4 TD_$step=\$5 TL_$step=\$6 M_$step= Q_$step="
+			eval "CS_$step= CW_$step= HB_$step= HA_$step= HZ_$step= MK_$step= WT_$step= RP_$step= PV_$step="
 			;;
 		'base '* | 'patch '* | 'file '* | 'into '* | 'name '* | 'old '* | 'watch '*)
 			check_line
 			eval "S_$step=\$S_$step\$NL\$line"
 			;;
+		private)
+			[ $step -ge 1 ] || fail protocol "no step before: $line"
+			eval "PV_$step=1"
+			;;
+		'check '* | 'hook '* | 'sh '*) check_command ;;
+		'purpose '*)
+			PURPOSE=$rest
+			case $rest in switch | stage | check) ;; *) fail protocol "malformed: $line" ;; esac
+			;;
+		'var '*)
+			is_variable "${rest%% *}" && is_text "$rest" || fail protocol "malformed: ${line%% *}"
+			VARS=$VARS$NL$rest
+			;;
 		end) ;;
 		*) fail protocol "unknown directive: ${line%% *}" ;;
 		esac
 	done
+	[ $COMMANDS -eq 0 ] || [ -n "$said" ] || fail protocol 'a command without a text'
 	COUNT=$step
 	[ -n "$ROOT" ] && [ -n "$KEEP" ] && [ -n "$LINEAGE" ] && [ $COUNT -ge 1 ] || fail protocol 'the header is incomplete'
 }
+
+# Rule 15. A command is a check or a hook, and the lines of its text: CT_n, and CN_n CX_n CL_n CR_n CI_n or CF_n.
+check_command() {
+	[ $step -ge 1 ] || fail protocol "no step before: ${line%% *}"
+	is_text "$rest" || fail protocol "malformed: ${line%% *}"
+	case $line in
+	'sh '*)
+		[ $COMMANDS -ge 1 ] || fail protocol 'a text without a command'
+		if [ -n "$said" ]; then rest=$NL$rest; fi
+		eval "CT_$COMMANDS=\$CT_$COMMANDS\$rest" said=1
+		return
+		;;
+	esac
+	[ $COMMANDS -eq 0 ] || [ -n "$said" ] || fail protocol 'a command without a text'
+	COMMANDS=$((COMMANDS + 1)) said=''
+	eval "CT_$COMMANDS="
+	IFS=' '
+	set -- $rest
+	IFS=$NL
+	case $line in
+	'check '*)
+		[ $# -ge 6 ] && is_number "$2" && is_limit "$3" && is_number "$4" && is_number "$5" ||
+			fail protocol "malformed: $line"
+		eval "CN_$COMMANDS=\${rest#* * * * * } CX_$COMMANDS=\$2 CL_$COMMANDS=\$3 CR_$COMMANDS=\$4 CI_$COMMANDS=\$5"
+		case $1 in
+		staged) eval "CS_$step=\$CS_$step\$NL\$COMMANDS" ;;
+		switched) eval "CW_$step=\$CW_$step\$NL\$COMMANDS" ;;
+		*) fail protocol "malformed: $line" ;;
+		esac
+		;;
+	'hook '*)
+		[ $# -eq 3 ] && is_limit "$2" || fail protocol "malformed: $line"
+		case $3 in rollback | keep) ;; *) fail protocol "malformed: $line" ;; esac
+		eval "CL_$COMMANDS=\$2 CF_$COMMANDS=\$3"
+		case $1 in
+		before) eval "HB_$step=\$COMMANDS" ;;
+		after) eval "HA_$step=\$COMMANDS" ;;
+		always) eval "HZ_$step=\$COMMANDS" ;;
+		*) fail protocol "malformed: $line" ;;
+		esac
+		;;
+	esac
+}
+
+is_limit() { is_number "$1" && [ "$1" -ge 1 ] && [ ${#1} -le 9 ]; }
 
 check_line() {
 	[ $step -ge 1 ] || fail protocol "no step before: $line"
@@ -53,7 +113,7 @@ check_line() {
 		;;
 	'file '*)
 		case $1:${base:-0}:${patched:+1} in
-		sent:0: | kept:?: | patched:?:1) ;;
+		sent:0: | held:0: | kept:?: | patched:?:1) ;;
 		*) fail protocol "malformed: $line" ;;
 		esac
 		is_number "$2" && is_digest "$3" && is_name "${rest#* * * }" || fail protocol "malformed: $line"
@@ -73,17 +133,27 @@ check_line() {
 	esac
 }
 
-# Sets M_n to what is to be done: ok, stale, go (all of it), layout (targets only) or failed (Q_n says why).
+# Sets M_n to what is to be done: ok, stale, go (all of it), layout (targets only) or failed (Q_n says why); where the
+# purpose is to stage also staged, where it is to check also check.
 judge() {
 	at=0
 	while [ $at -lt $COUNT ]; do
 		at=$((at + 1))
 		eval "version=\$V_$at digest=\$D_$at layout=\$L_$at from=\$FV_$at from_digest=\$FD_$at"
 		eval "to=\$TV_$at to_digest=\$TD_$at to_layout=\$TL_$at"
-		if [ "$version" = "$to" ] && [ "$digest" = "$to_digest" ] && [ "$layout" = "$to_layout" ]; then
+		[ $PURPOSE != stage ] || to_layout=$layout
+		if [ $PURPOSE = check ]; then
+			verdict=stale
+			if [ "$version" = "$to" ] && [ "$digest" = "$to_digest" ]; then verdict=check; fi
+		elif [ "$version" = "$to" ] && [ "$digest" = "$to_digest" ] && [ "$layout" = "$to_layout" ]; then
 			verdict=ok
 		elif [ "${version:--}" != "$from" ] || [ "${digest:--}" != "$from_digest" ]; then
 			verdict=stale
+		elif [ $PURPOSE = stage ] && [ "$version" = "$to" ]; then
+			fails $at "version $to is in force and damaged: it can't be sent early"
+			continue
+		elif [ $PURPOSE = stage ] && lies_ready $at; then
+			verdict=staged
 		elif [ "$version" = "$to" ] && [ "$digest" = "$to_digest" ]; then
 			verdict=layout
 		else
@@ -91,6 +161,27 @@ judge() {
 		fi
 		eval "M_$at=\$verdict"
 	done
+}
+
+# lies_ready N: says whether the version TO of a step lies there whole, as far as its manifest knows.
+lies_ready() {
+	eval "component=\$C_$1 this=\$TV_$1 digest=\$TD_$1"
+	manifest=$STATE/manifests/$component@$this paths='' stamped='' entries_due=0
+	[ -f "$manifest" ] && [ ! -L "$manifest" ] && [ ! -L "$R/$component" ] && [ ! -L "$R/$component/$this" ] &&
+		cd "$R" || return 1
+	manifest=$(cat -- "$manifest")
+	case $manifest in "manifest $component $this $digest "*"${NL}end") ;; *) return 1 ;; esac
+	for line in $manifest; do
+		case $line in 'f '*) ;; *) continue ;; esac
+		paths=$paths$NL${line#*|*|} stamped=$stamped$NL${line#? * * } entries_due=$((entries_due + 1))
+	done
+	has_only $entries_due "$R/$component/$this" || return 1
+	if [ -z "$STAT" ]; then
+		expect $1
+		[ "$(batch "$paths" sha256sum -- 2>/dev/null)" = "${expected#"$NL"}" ]
+		return
+	fi
+	[ "$(batch "$paths" stat -c "$STAMP" -- 2>/dev/null)" = "${stamped#"$NL"}" ]
 }
 
 # fails N TEXT: gives a step up, for a reason.
@@ -155,6 +246,7 @@ check_room() {
 				size=${rest#* }
 				size=${size%% *}
 				sizes="$sizes$NL$size ${rest#* * * }"
+				case $line in 'file held '*) continue ;; esac
 				[ $verdict = layout ] || need=$((need + (size + 4095) / 4096 * 4))
 				;;
 			'into '*)

@@ -46,18 +46,21 @@ take() {
 receive() {
 	TREE=$STAGE/tree
 	mkdir -- "$TREE" && cd "$TREE" || fail unwritable "$STAGE can't be written"
-	folders='' at=0
+	folders='' own_only='' at=0
 	while [ $at -lt $COUNT ]; do
 		at=$((at + 1))
-		eval "verdict=\$M_$at component=\$C_$at version=\$TV_$at"
-		[ "$verdict" != go ] || folders=$folders$NL$component/$version
+		eval "verdict=\$M_$at component=\$C_$at version=\$TV_$at private=\$PV_$at"
+		[ "$verdict" = go ] || continue
+		folders=$folders$NL$component/$version
+		[ -z "$private" ] || own_only=$own_only$NL$component
 	done
 	[ -z "$folders" ] || batch "$folders" mkdir -p -- || fail unwritable "$STAGE can't be written"
+	[ -z "$own_only" ] || batch "$own_only" chmod 700 -- || fail unwritable "$STAGE can't be written"
 	at=0
 	while [ $at -lt $COUNT ]; do
 		at=$((at + 1))
 		eval "verdict=\$M_$at lines=\$S_$at component=\$C_$at version=\$TV_$at from=\$FV_$at"
-		drained=0 copied='' base='' patches=''
+		drained=0 copied='' held='' base='' patches=''
 		for line in $lines; do
 			rest=${line#* * }
 			name=${rest#* * }
@@ -80,6 +83,7 @@ receive() {
 				fi
 				base=''
 				;;
+			'file held '*) held=$held$NL$R/$component/$version/$name ;;
 			'file patched '*)
 				[ -z "$base" ] || base=$R/$component/$from/$base
 				receive_patched $at "$component/$version/$name" "$base" "$patches"
@@ -93,9 +97,26 @@ receive() {
 			copy_into() { cp -- "$@" "$TREE/$component/$version/"; }
 			batch "$copied" copy_into 2>/dev/null || fails $at "files of $from can't be copied"
 		fi
+		[ "$verdict" != go ] || [ -z "$held" ] || take_held "$R/$component/$version" "$held" ||
+			unpatched $at "the version $version is not there, or not whole"
 	done
+	read_closing
+}
+
+# The bytes end where the header says that they do; what comes then is the word that all was meant.
+read_closing() {
 	go=$(dd bs=3 count=1 iflag=fullblock 2>/dev/null)
 	[ "$go" = go ] || fail cut 'the request was cut short'
+}
+
+# Rule 14. take_held FOLDER PATHS: brings what lies on the client already into TREE.
+take_held() {
+	[ -d "$1" ] && [ ! -L "$1" ] && [ ! -L "${1%/*}" ] || return 1
+	for path in $2; do
+		[ -f "$path" ] && [ ! -L "$path" ] || return 1
+	done
+	hold() { ln -- "$@" "$TREE/$component/$version/" 2>/dev/null || cp -- "$@" "$TREE/$component/$version/"; }
+	batch "$2" hold 2>/dev/null
 }
 
 # receive_patched N FILE BASE PATCHES: reads patches, each `CODEC BYTES RESULT`, and makes FILE with them.
@@ -192,6 +213,7 @@ verify() {
 			[ "$(batch "$paths" sha256sum -- 2>/dev/null)" != "${expected#"$NL"}" ] || continue
 			case $lines in
 			*"${NL}file patched "*) unpatched $at 'the patched file has other bytes than announced' ;;
+			*"${NL}file held "*) unpatched $at "the version $version that lies there has other bytes than announced" ;;
 			*) fails $at 'what arrived has other bytes than announced' ;;
 			esac
 		done

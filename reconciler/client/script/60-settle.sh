@@ -85,6 +85,7 @@ place_versions() {
 		[ "$verdict" = go ] || continue
 		components=$components$NL$component
 		if [ -e "$R/$component/$version" ] || [ -L "$R/$component/$version" ] || [ -L "$R/$component" ]; then all_new=''; fi
+		if [ -d "$R/$component/$version" ] && [ -f "$STATE/manifests/$component@$version" ]; then eval "WT_$at=1"; fi
 	done
 	[ -n "$components" ] || return 0
 	link_into() { cp -lR -- "$@" "$R/"; }
@@ -96,9 +97,11 @@ place_one_by_one() {
 	at=0
 	while [ $at -lt $COUNT ]; do
 		at=$((at + 1))
-		eval "verdict=\$M_$at component=\$C_$at version=\$TV_$at from=\$V_$at"
+		eval "verdict=\$M_$at component=\$C_$at version=\$TV_$at from=\$V_$at private=\$PV_$at"
 		[ "$verdict" = go ] || continue
-		if [ -L "$R/$component" ] || ! [ -d "$R/$component" ] && ! mkdir -- "$R/$component" 2>/dev/null; then
+		mode=755
+		[ -z "$private" ] || mode=700
+		if [ -L "$R/$component" ] || ! [ -d "$R/$component" ] && ! mkdir -m $mode -- "$R/$component" 2>/dev/null; then
 			fails $at "$R/$component can't be made"
 		elif [ "$from" = "$version" ]; then
 			expect $at
@@ -131,6 +134,14 @@ replace_files() {
 	done
 }
 
+# withdraw N: takes a version that is not in force away again, unless it lay there before this request.
+withdraw() {
+	eval "component=\$C_$1 version=\$TV_$1 was_there=\$WT_$1"
+	[ -z "$was_there" ] || return 0
+	rm -f -- "$STATE/manifests/$component@$version"
+	[ ! -e "$R/$component/$version" ] || clear_away "$R/$component/$version"
+}
+
 clear_away() {
 	COUNT_TRASH=$((${COUNT_TRASH:-0} + 1))
 	chmod u+rwx "$1" 2>/dev/null
@@ -142,6 +153,7 @@ write_manifest() {
 	eval "component=\$C_$1 version=\$TV_$1 digest=\$TD_$1 layout=\$TL_$1 previous=\$P_$1"
 	eval "lines=\$S_$1 stamped=\$G_$1 placed=\${I_$1:-}"
 	step_of=$1
+	[ $PURPOSE != stage ] || layout=- # its targets weren't carried out
 	text="manifest $component $version $digest ${previous:--} $layout"
 	set -- $stamped
 	files='' method='' folder=''

@@ -4,8 +4,16 @@
 # Rules 7 and 8. Moves `current` and then the targets of one step; undoes both if something fails.
 switch() {
 	eval "verdict=\$M_$1 component=\$C_$1 version=\$TV_$1 from=\$V_$1 lines=\$S_$1 before=\$T_$1"
-	UNDO='' UNDONE=0
+	eval "followed=\$CW_$1\$HA_$1"
+	UNDO='' undo_base=$UNDONE
 	link=$R/$component/current
+	if [ "$verdict" = layout ] && [ -n "$followed" ]; then
+		kept_manifest=$STATE/manifests/$component@$version
+		ln -- "$kept_manifest" "$STAGE/manifest.$1" 2>/dev/null || cp -- "$kept_manifest" "$STAGE/manifest.$1" || {
+			fails $1 "$STAGE can't be written"
+			return
+		}
+	fi
 	if [ "$verdict" = go ] && [ "$from" != "$version" ]; then
 		[ ! -d "$link" ] || [ -L "$link" ] || clear_away "$link" || { fails $1 "$link can't be replaced"; return; }
 		# Where there is nothing yet, making the link is atomic by itself.
@@ -21,22 +29,47 @@ switch() {
 		place_targets $1
 		if [ -n "$TROUBLE" ]; then
 			undo_targets
-			if [ "$from" != "$version" ]; then
-				if [ -n "$from" ] && [ "$from" != unknown ]; then
-					ln -s "$from" "$STAGE/back" && mv -fT "$STAGE/back" "$link"
-				else
-					rm -f -- "$link"
-				fi
-				rm -f -- "$STATE/manifests/$component@$version"
-				clear_away "$R/$component/$version"
-			fi
+			put_back $1
 			fails $1 "$TROUBLE"
 			return
 		fi
 		write_manifest $1
 		make_durable "$PLACED$NL$STATE/manifests/$component@$version"
 	fi
-	eval "M_$1=changed"
+	eval "M_$1=changed O_$1=\$UNDO"
+	[ -n "$followed" ] || UNDONE=$undo_base # nothing can ask for it any more
+}
+
+# put_back N: after the targets of a step went back, `current` and the manifest follow.
+put_back() {
+	eval "component=\$C_$1 version=\$TV_$1 from=\$V_$1"
+	if [ "$from" = "$version" ]; then
+		[ ! -e "$STAGE/manifest.$1" ] || mv -fT "$STAGE/manifest.$1" "$STATE/manifests/$component@$version"
+		return
+	fi
+	if [ -n "$from" ] && [ "$from" != unknown ]; then
+		ln -s "$from" "$STAGE/back" && mv -fT "$STAGE/back" "$R/$component/current"
+	else
+		rm -f -- "$R/$component/current"
+	fi
+	withdraw $1
+}
+
+# go_back N WHY: takes a switch back that was carried out whole. What was damaged before can't be had back.
+go_back() {
+	eval "component=\$C_$1 version=\$TV_$1 from=\$V_$1 UNDO=\$O_$1"
+	if [ "$from" = "$version" ] && [ ! -e "$STAGE/manifest.$1" ]; then
+		eval "D_$1="
+		fails $1 "$2; it stays, because what was there before was damaged"
+		return 1
+	fi
+	undo_targets
+	put_back $1
+	make_durable "$R/$component$NL$STATE/manifests"
+	case $from in
+	'' | unknown) fails $1 "$2; it is removed again" ;;
+	*) fails $1 "$2; it is back at $from" ;;
+	esac
 }
 
 # place_targets N: carries all targets of a step out, until TROUBLE; sets I_n to their stamps.

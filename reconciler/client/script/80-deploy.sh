@@ -3,13 +3,15 @@
 
 # Says whether anything is to be done; if not, nothing at all is written.
 is_needed() {
-	[ "$LINEAGE_HERE $EPOCH_HERE" = "$LINEAGE $EPOCH" ] || return 0
-	[ ! -L "$STATE/lock" ] || return 0 # what a run that was killed left behind
+	if [ $PURPOSE != check ]; then
+		[ "$LINEAGE_HERE $EPOCH_HERE" = "$LINEAGE $EPOCH" ] || return 0
+		[ ! -L "$STATE/lock" ] || return 0 # what a run that was killed left behind
+	fi
 	at=0
 	while [ $at -lt $COUNT ]; do
 		at=$((at + 1))
 		eval "verdict=\$M_$at"
-		case $verdict in go | layout) return 0 ;; esac
+		case $verdict in go | layout | check) return 0 ;; esac
 	done
 	return 1
 }
@@ -36,28 +38,83 @@ deploy() {
 	survey "$COMPONENTS"
 	judge
 	is_needed || answer_outcomes
+	[ $PURPOSE != check ] || check_in_force
 	check_room
 	make_places
 	receive
 	verify
+	[ $COMMANDS -eq 0 ] || run_staged_checks
 	take_lock
 	recheck
-	settle
-	at=0 switched='' SPARE='' SPARE_MANIFESTS=''
+	[ $PURPOSE = switch ] || {
+		settle
+		staged
+		answer_outcomes
+	}
+	[ $COMMANDS -eq 0 ] || mark_unchecked
+	if [ $COMMANDS -gt 0 ] && repairs; then
+		run_before ''
+		settle
+	else
+		settle
+		[ $COMMANDS -eq 0 ] || run_before settled
+	fi
+	switch_all
+	[ $COMMANDS -eq 0 ] || {
+		run_after
+		run_switched_checks
+	}
+	unmark
+	[ -z "$BEGUN" ] || run_always
+	prune_all
+	answer_outcomes
+}
+
+# Says whether files of a version in force are to be replaced, which happens as soon as versions come to their places.
+repairs() {
+	at=0
+	while [ $at -lt $COUNT ]; do
+		at=$((at + 1))
+		eval "verdict=\$M_$at version=\$TV_$at from=\$V_$at"
+		[ "$verdict" != go ] || [ "$version" != "$from" ] || return 0
+	done
+	return 1
+}
+
+# What was to be made ready is so, when it has come to its place.
+staged() {
+	at=0
 	while [ $at -lt $COUNT ]; do
 		at=$((at + 1))
 		eval "verdict=\$M_$at"
+		[ "$verdict" != go ] || eval "M_$at=staged"
+	done
+}
+
+switch_all() {
+	at=0 switched='' UNDONE=0
+	while [ $at -lt $COUNT ]; do
+		at=$((at + 1))
+		eval "verdict=\$M_$at component=\$C_$at"
 		case $verdict in go | layout) ;; *) continue ;; esac
+		[ $COMMANDS -eq 0 ] || BEGUN=1
 		switch $at
 		eval "verdict=\$M_$at component=\$C_$at"
-		[ "$verdict" = changed ] || continue
-		switched=$switched$NL$R/$component
-		prune $at
+		[ "$verdict" != changed ] || switched=$switched$NL$R/$component
 	done
 	[ -z "$switched" ] || make_durable "$switched"
+}
+
+# Removes what need not be kept; a version that was sent early stays until another one is switched to.
+prune_all() {
+	at=0 SPARE='' SPARE_MANIFESTS=''
+	while [ $at -lt $COUNT ]; do
+		at=$((at + 1))
+		eval "verdict=\$M_$at version=\$TV_$at from=\$V_$at"
+		[ "$verdict" != changed ] || [ "$version" = "$from" ] || prune $at
+	done
 	if [ -n "$SPARE" ]; then
 		batch "$SPARE" chmod u+rwx -- 2>/dev/null
 		batch "$SPARE" rm -rf -- && batch "$SPARE_MANIFESTS" rm -f --
 	fi
-	answer_outcomes
 }

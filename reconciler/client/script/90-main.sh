@@ -2,6 +2,8 @@
 
 identify
 VERIFY='' ROOT='' KEEP='' LINEAGE='' EPOCH='' ANSWER='' STAMPS='' mount_of='' room_of=''
+ALWAYS='' runs=0 SETSID=''
+! command -v setsid >/dev/null 2>&1 || SETSID=setsid
 STAT=''
 ! command -v stat >/dev/null 2>&1 || STAT=1
 IFS=' '
@@ -14,6 +16,7 @@ HEADER=$(dd bs="$length" count=1 iflag=fullblock 2>/dev/null)
 case $operation in
 facts) facts ;;
 deploy) deploy ;;
+read) read_files ;;
 *) fail protocol "unknown operation: $operation" ;;
 esac
 # end

@@ -1,0 +1,96 @@
+"""A check by a command: it is good when it exits with the status that is expected.
+
+* On a client, the client's sh runs it, with what it is about in its environment.
+* On the server it runs in the folder of the spec, with nothing to read: a text by sh, a list as a program with its
+  arguments and without a shell. It is stopped with all that it started when its time is over.
+* Both get UPDOSER_COMPONENT, UPDOSER_VERSION and UPDOSER_STAGED (the folder of the files, before a switch), and the
+  client's vars as UPDOSER_VAR_NAME; on the server UPDOSER_CLIENT and UPDOSER_ADDRESS, too. Nothing of that is ever part
+  of the command itself.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from reconciler.contracts import Finding
+
+from ._program import run_program
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from threading import Event
+
+    from reconciler.contracts import Context, Subject
+
+OPTIONS: Mapping[str, Any] = {
+    "type": "object",
+    "description": "A command that says with its exit status whether a version is good.",
+    "properties": {
+        "run": {
+            "type": ["string", "array"],
+            "items": {"type": "string", "description": "The program, or an argument.", "examples": ["bin/prom-check"]},
+            "minItems": 1,
+            "pattern": "\\S",
+            "x-says": "a command",
+            "description": "The command: a text for sh, or a program with its arguments.",
+            "examples": ['suricata -T -S "$UPDOSER_STAGED/suricata.rules"', ["bin/prom-check", "rate(drops[10m]) < 1"]],
+        },
+        "expect_exit": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 255,
+            "default": 0,
+            "description": "The exit status that means good.",
+            "examples": [0, 1],
+        },
+    },
+    "required": ["run"],
+    "additionalProperties": False,
+}
+
+
+class Command:
+    """The `Check` protocol of reconciler/contracts.py."""
+
+    def __init__(self, options: Mapping[str, Any], context: Context) -> None:
+        self._run: str | list[str] = options["run"]
+        self._expected: int = options.get("expect_exit", 0)
+        self._base = context.base
+
+    def on_client(self) -> tuple[str, int]:
+        """Give the command as a text for sh, and the exit status that means good."""
+        return self._run if isinstance(self._run, str) else shlex.join(self._run), self._expected
+
+    def on_server(self, subject: Subject, *, timeout: float, stop: Event) -> Finding:
+        """Run the command here; what hinders it is a finding, too."""
+        command = ["sh", "-c", self._run] if isinstance(self._run, str) else self._run
+        ended = run_program(command, self._base, _environment(subject), timeout=timeout, stop=stop)
+        if ended.status is None:
+            return Finding(good=False, message=_line(ended.problem, ended.said))
+        if ended.status == self._expected:
+            return Finding(good=True, message=ended.said)
+        if ended.status < 0:
+            return Finding(good=False, message=_line(f"it was ended by signal {-ended.status}", ended.said))
+        wanted = f" instead of {self._expected}" if self._expected else ""
+        return Finding(good=False, message=_line(f"it exited with {ended.status}{wanted}", ended.said))
+
+
+def _environment(subject: Subject) -> dict[str, str]:
+    found = {f"UPDOSER_VAR_{re.sub('[^A-Z0-9_]', '_', name.upper())}": value for name, value in subject.vars.items()}
+    return {
+        **found,
+        "UPDOSER_COMPONENT": subject.component,
+        "UPDOSER_VERSION": subject.version,
+        "UPDOSER_STAGED": subject.folder,
+        "UPDOSER_CLIENT": subject.client,
+        "UPDOSER_ADDRESS": subject.address,
+    }
+
+
+def _line(what: str, said: str) -> str:
+    return f"{what}: {said}" if said else what
+
+
+PLUGIN = Command

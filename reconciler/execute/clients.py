@@ -1,0 +1,222 @@
+"""Changes the clients of a plan, batch by batch, and writes down what became of each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from reconciler.execute.checks import Checks, check_releases_here
+from reconciler.execute.deploy import Deployer, Stepper, Task, profile_after
+from reconciler.execute.settings import has_after, prepare
+from reconciler.model.plan import Settings
+from reconciler.model.report import JournalEntry
+from reconciler.model.settings import is_setting
+from reconciler.present.words import count_text
+from reconciler.settings.book import Book
+from reconciler.storage.state import Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from reconciler.execute.deploy import Result
+    from reconciler.execute.rollouts import Breaker
+    from reconciler.execute.settings import Prepared
+    from reconciler.execute.tally import Tally
+    from reconciler.model.client import Client, Step
+    from reconciler.model.plan import Deploy, Plan
+    from reconciler.model.release import Release
+    from reconciler.workspace import Workspace
+
+
+def change_clients(plan: Plan, work: Workspace, breaker: Breaker, tally: Tally, *, forks: int) -> None:
+    """Change all clients that have a due change, no more at once than the open waves allow.
+
+    Raises:
+        StoreError, StateError: store or state fail as a whole.
+    """
+    if not (plan.deploys or plan.settings) or work.means.stop.is_set():
+        return
+    bad = check_releases_here(plan, work, breaker, tally)
+    inspection = work.store.inspect()
+    held = {release.digest: release for release in inspection.releases}
+    checks = Checks(work)
+    stepper = Stepper(work.spec, held, inspection.incrementals, checks.of_clients)
+    tasks = list(_tasks(plan, work, stepper, tally, held, bad))
+    if not tasks:
+        return
+    what = f"changing {count_text(len(tasks), 'client')}{_waves(plan)}"
+    work.means.emit("deploy_started", what, clients=len(tasks))
+
+    def may(client: Client, step: Step) -> bool:
+        key = breaker.key_of(step.component, step.to_version, client.group)
+        return key is None or key not in breaker.halted
+
+    def prove(client: Client, step: Step) -> str:
+        if is_setting(step.component):
+            return ""
+        return checks.of_client(client.group, step.component, step.to_version, client)
+
+    render = _renderer(plan, work)
+    deployer = Deployer(
+        work.spec, plan.basis, work.reach, work.store, releases=held, prove=prove, may=may, render=render
+    )
+    waiting = iter(tasks)
+    while batch := list(islice(waiting, breaker.batch or len(tasks))):
+        for _task, result in work.plugins.executor.run(deployer, batch, forks=forks, stop=work.means.stop):
+            _finish(result, plan, work, breaker, tally)
+        breaker.look()
+        if work.means.stop.is_set():
+            break
+
+
+def _waves(plan: Plan) -> str:
+    """Say which waves are changed, where all rollouts are in the same one."""
+    open_now = {
+        (step.record.wave, len(step.record.cuts))
+        for step in plan.rollouts
+        if step.record.status == "running" and step.record.passed is None
+    }
+    places = [f", wave {wave} of {waves}" for wave, waves in open_now if waves > 1]
+    return places[0] if len(open_now) == len(places) == 1 else ""
+
+
+def _renderer(plan: Plan, work: Workspace) -> Callable[[Client, str], Prepared]:
+    """Give what renders the settings of a client; templates and secrets are read now, by one thread.
+
+    Raises:
+        SpecError, SecretError: a template, or a secret that it reads, is no good.
+    """
+    book = Book(work.spec, work.state.settings_key(), work.means.secret)
+    for group in dict.fromkeys(change.group for change in plan.settings):
+        book.sheets(group)
+    return partial(prepare, book)
+
+
+def _tasks(
+    plan: Plan, work: Workspace, stepper: Stepper, tally: Tally, held: dict[str, Release], bad: set[str]
+) -> Iterator[Task]:
+    """Give a task for each client that has a due change whose release is in the store, or due settings."""
+    now = work.means.clock()
+    deploys: dict[str, list[Deploy]] = defaultdict(list)
+    for deploy in plan.deploys:
+        if deploy.to_digest not in held or deploy.to_digest in bad:
+            tally.give_up(deploy.to_digest)
+        elif _is_due(deploy, now):
+            for cohort in deploy.members:
+                deploys[cohort].append(deploy)
+    set_up = {cohort for change in plan.settings if _is_due(change, now) for cohort in change.members}
+    if not deploys and not set_up:
+        return
+    steps = {
+        cohort: tuple(
+            stepper.steps(tuple(change for change in changes if change.early is early)) for early in (False, True)
+        )
+        for cohort, changes in deploys.items()
+    }
+    cohort_of = {name: cohort for cohort in dict.fromkeys((*steps, *set_up)) for name in plan.members[cohort]}
+    profiles = work.state.profiles()
+    seen = {row[0]: (row[3], row[-1]) for row in work.state.rows() if row[0] in cohort_of}
+    changes: tuple[Deploy | Settings, ...] = (*plan.deploys, *plan.settings)
+    for client in work.state.clients(groups={change.group for change in changes}):
+        if client.name in cohort_of:
+            cohort = cohort_of[client.name]
+            fingerprint, has = seen.get(client.name, (None, ""))
+            due, early = (
+                tuple(step for step in part if not tally.was_tried(client.name, step.component, step.to_version))
+                for part in steps.get(cohort, ((), ()))
+            )
+            settings = has if cohort in set_up else None
+            if due or early or settings is not None:
+                profile = profiles.get(fingerprint) if fingerprint else None
+                yield Task(client, due, profile, early, settings)
+
+
+def _is_due(change: Deploy | Settings, now: datetime) -> bool:
+    begun = isinstance(change, Settings) or change.not_before is None or change.not_before <= now
+    return begun and (change.not_after is None or now < change.not_after)
+
+
+def _finish(result: Result, plan: Plan, work: Workspace, breaker: Breaker, tally: Tally) -> None:
+    """Count what became of a client, and write it down."""
+    outcome = tally.add(result)
+    if outcome == "not_attempted":
+        return
+    task = result.task
+    record(result, plan, work)
+    _tell_breaker(result, breaker)
+    quarantine = work.spec.quarantine
+    if quarantine.after_failures and outcome in {"failed", "changed", "ok"}:
+        work.state.count_outcome(task.client.name, quarantine, work.means.clock(), failed=outcome == "failed")
+    level = "error" if outcome in {"failed", "unreachable"} else "info"
+    work.means.emit(
+        "client_finished",
+        f"{task.client.name}: {words(result, outcome)}",
+        level=level,
+        client=task.client.name,
+        outcome=outcome,
+    )
+
+
+def _tell_breaker(result: Result, breaker: Breaker) -> None:
+    """Tell the rollouts how a client fared with each component; one that can't be reached didn't fail."""
+    client, steps = result.task.client, result.task.all_steps
+    answered = {outcome.component for outcome in result.outcomes}
+    for outcome in result.outcomes:
+        step = steps[outcome.component]
+        key = breaker.key_of(step.component, step.to_version, client.group)
+        if outcome.status in {"failed", "unpatched"}:
+            breaker.take(key, client.name, outcome.message or outcome.status)
+        elif outcome.status in {"changed", "ok"}:
+            breaker.take(key, client.name, "")
+    if result.error is not None and result.error.exit_code == _FAILED:
+        for step in steps.values():
+            if step.component not in answered:
+                key = breaker.key_of(step.component, step.to_version, client.group)
+                breaker.take(key, client.name, result.error.brief)
+
+
+_FAILED = 3
+"""The exit code of errors that mean that a client was reached and failed."""
+
+
+def record(result: Result, plan: Plan, work: Workspace) -> None:
+    """Write down what became of a client, and what it has now."""
+    now, task = work.means.clock(), result.task
+    steps = task.all_steps
+    entries = [
+        JournalEntry(
+            client=task.client.name,
+            group=task.client.group,
+            component=outcome.component,
+            from_version=steps[outcome.component].from_version,
+            to_version=steps[outcome.component].to_version,
+            outcome=outcome.status,
+            message=outcome.message,
+            bytes=_sent(steps[outcome.component]) if outcome.status in {"changed", "staged"} else 0,
+            at=now,
+        )
+        for outcome in result.outcomes
+    ]
+    error = result.error.brief if result.error else ""
+    if error:
+        entries.append(JournalEntry(task.client.name, task.client.group, "", "", "", "failed", error, 0, now))
+    work.state.journal(work.means.run_id, entries)
+    profile = None if error else profile_after(result, plan.basis, work.spec.client_keep)
+    if profile is not None or error:
+        settings = None if task.settings is None else has_after(task.settings, result.outcomes, steps)
+        work.state.record_observations([Observation(task.client.name, profile, None, error, now, settings)])
+
+
+def _sent(step: Step) -> int:
+    return sum(part.size for part in step.payload)
+
+
+def words(result: Result, outcome: str) -> str:
+    """Say in a line what became of a client."""
+    failures = [f"{entry.component}: {entry.message}" for entry in result.outcomes if entry.status == "failed"]
+    if result.error is not None:
+        failures.append(result.error.brief)
+    return f"{outcome.replace('_', ' ')}{': ' if failures else ''}{'; '.join(failures)}"

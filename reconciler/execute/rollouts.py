@@ -1,0 +1,139 @@
+"""Moves rollouts on as a plan says, watches their gates while clients change, and halts one that must not go on.
+
+What a plan can't know is how its clients fare. While a wave changes, its rollout halts as soon as more clients failed
+than it may have in all, and between two batches when too many of those that were attempted did.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from reconciler.model.report import JournalEntry
+from reconciler.model.rollout import UNDER_WAY
+
+if TYPE_CHECKING:
+    from reconciler.model.plan import Deploy, Plan, RolloutStep
+    from reconciler.model.rollout import Key
+    from reconciler.workspace import Workspace
+
+_LEVELS = {"halted": "error", "aborted": "warning"}
+
+
+def move_on(plan: Plan, work: Workspace) -> None:
+    """Remember where rollouts are, and what is over.
+
+    Raises:
+        StateError: the state can't be written.
+    """
+    for step in plan.rollouts:
+        if step.new:
+            work.state.record_rollout(step.record)
+            if step.record.status not in UNDER_WAY | {"halted"}:
+                work.state.forget_failures(step.record.key)
+            tell(step, step.says, work)
+
+
+def tell(step: RolloutStep, says: str, work: Workspace, status: str = "") -> None:
+    """Tell where a rollout is, and write it into the history of the run."""
+    record = step.record
+    status = status or record.status
+    where = f" ({record.group})" if record.group else ""
+    work.means.emit(
+        "rollout_moved",
+        f"{record.component} {record.version}{where}: {says}",
+        level=_LEVELS.get(status, "info"),
+        component=record.component,
+        version=record.version,
+        group=record.group,
+        status=status,
+        wave=record.wave,
+    )
+    entry = JournalEntry("", record.group, record.component, "", record.version, status, says, 0, work.means.clock())
+    work.state.journal(work.means.run_id, [entry])
+
+
+class Breaker:
+    """Counts how clients fare in the waves of a plan, and halts rollouts. Used from one thread.
+
+    `halted` are the rollouts that were halted here; other threads only look whether one is in it.
+    """
+
+    def __init__(self, plan: Plan, work: Workspace) -> None:
+        self._work = work
+        self._steps = {step.record.key: step for step in plan.rollouts if step.record.status == "running"}
+        self._failures = work.state.rollout_failures()
+        self._failed = Counter({key: step.counts.failed for key, step in self._steps.items()})
+        self._passed = Counter({key: step.counts.passed for key, step in self._steps.items()})
+        self.halted: set[Key] = set()
+
+    @property
+    def batch(self) -> int:
+        """How many clients may change between two looks at the gates; 0: all."""
+        sizes = [step.at_once for step in self._steps.values() if step.at_once and step.record.passed is None]
+        return min(sizes, default=0)
+
+    def key_of(self, component: str, version: str, group: str) -> Key | None:
+        """Give the rollout that a change of clients of a group belongs to."""
+        own, fleet = (component, version, group), (component, version, "")
+        return own if own in self._steps else fleet if fleet in self._steps else None
+
+    def is_halted(self, deploy: Deploy) -> bool:
+        """Say whether a change must not be made any more."""
+        key = self.key_of(deploy.component, deploy.to, deploy.group)
+        return key is not None and key in self.halted
+
+    def take(self, key: Key | None, client: str, message: str) -> None:
+        """Count one client that was changed (an empty message) or failed."""
+        if key is None:
+            return
+        known = client in self._failures.get(key, {})
+        if not message:
+            self._passed[key] += 1
+            if known:
+                self._failed[key] -= 1
+                self._failures[key].pop(client, None)
+                self._work.state.forget_failures(key, client)
+            return
+        self._work.state.record_failure(key, client, message)
+        self._failures.setdefault(key, {})[client] = message
+        self._failed[key] += not known
+        most = self._steps[key].max_failed
+        if most is not None and self._failed[key] > most:
+            self._breach(key, f"and at most {most} may", client, message)
+
+    def look(self) -> None:
+        """Apply the share that may fail to what was attempted so far: between two batches."""
+        for key, step in self._steps.items():
+            share, failed = step.max_fail_percentage, self._failed[key]
+            attempted = failed + self._passed[key]
+            if share is not None and failed * 100 > share * attempted:
+                client, message = next(iter(sorted(self._failures.get(key, {}).items())), ("", ""))
+                self._breach(key, f"and max_fail_percentage is {share:g}", client, message)
+
+    def _breach(self, key: Key, limit: str, client: str, message: str) -> None:
+        attempted = self._failed[key] + self._passed[key]
+        self.halt(key, f"{self._failed[key]} of {attempted} clients failed, {limit} ({client}: {message})")
+
+    def halt(self, key: Key, reason: str) -> None:
+        """Halt a rollout; once is enough."""
+        if key in self.halted:
+            return
+        self.halted.add(key)
+        step = self._steps[key]
+        reason = " ".join(reason.split())[:_MAX_REASON]
+        self._work.state.record_rollout(replace(step.record, status="halted", reason=reason, undo=step.undo))
+        tell(step, f"halted in wave {step.record.wave} of {len(step.record.cuts)}: {reason}", self._work, "halted")
+
+    def clear(self, key: Key) -> None:
+        """Remember that all that was asked at the end of a soak was good."""
+        step = self._steps[key]
+        self._work.state.record_rollout(replace(step.record, cleared=True))
+
+    def step(self, key: Key) -> RolloutStep:
+        """Give where a rollout is."""
+        return self._steps[key]
+
+
+_MAX_REASON = 1000

@@ -1,0 +1,96 @@
+"""A release's way through the fleet, as it is remembered between two applies.
+
+A client's place in a rollout follows from its name, so it is the same in every run; what is stored are the cut-points
+of the waves, worked out when the rollout started. Clients that join later fall into place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+STATUSES = ("running", "paused", "halted", "aborted", "superseded", "done")
+UNFIT = frozenset(["halted", "aborted"])
+"""What a version with such a rollout is to all clients: nothing that they could get."""
+UNDER_WAY = frozenset(["running", "paused"])
+
+Key = tuple[str, str, str]
+"""Component, version and group of a rollout; the group is empty where it goes through the whole fleet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Who is in a wave and in none before it: those that a pattern selects, those up to a position, or these names."""
+
+    select: str = ""
+    upto: int = -1
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """Somebody let a wave open."""
+
+    wave: int
+    who: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutRecord:
+    """A rollout. Waves count from 1; `wave` is the one that is open, since `opened`.
+
+    `passed` is when its gate was passed and its soak began; `cleared`: what is asked at the end of the soak was good.
+    `first`: no client had any version when it began, so nothing soaks. `reason` says why it isn't running. `undo` says
+    what goes back after a halt: nothing (empty), the clients of the open `wave`, or `all`. `structure` is the
+    fingerprint of the waves that the cut-points were made for, `sizes` how many clients each of them had then.
+    """
+
+    component: str
+    version: str
+    group: str
+    status: str
+    cuts: tuple[Cut, ...]
+    sizes: tuple[int, ...]
+    structure: str
+    started: datetime
+    opened: datetime
+    wave: int = 1
+    passed: datetime | None = None
+    cleared: bool = False
+    first: bool = False
+    reason: str = ""
+    undo: str = ""
+    approved: tuple[Approval, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        """What names it."""
+        return self.component, self.version, self.group
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal records, in every process."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
+    @property
+    def last(self) -> bool:
+        """True when the last wave is open."""
+        return self.wave >= len(self.cuts)
+
+
+def position(name: str) -> int:
+    """Give a client's place in the order of every rollout: from 0 to 2**32 - 1, spread evenly."""
+    return zlib.crc32(name.encode())
+
+
+def positions(names: Iterable[str]) -> list[int]:
+    """Give the places of many clients."""
+    crc = zlib.crc32
+    return [crc(name.encode()) for name in names]

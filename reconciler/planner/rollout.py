@@ -1,0 +1,305 @@
+"""How far each release may go now: waves, gates, soaks, and what becomes of a rollout when a newer release comes.
+
+A release that clients lack goes through the fleet (or through each group, with `scope: group`) by a rollout of its own.
+The first rule that fits says where it stands; a rule that moves it on is followed by the rules from the start:
+
+1. It starts with no wave open; cut-points are made, and made anew when the spec's waves are others now.
+2. Paused or halted it stays where it is, until somebody resumes it or the spec blocks the version.
+3. While clients of the open wave are pending, they get the release. Pending are those that lack it, answer, haven't
+   failed with it, and aren't held; those that wait for a window or their minute are. Clients that didn't answer when
+   the wave opened aren't in its gate.
+4. The gate: too many failed, or became unreachable, and the rollout halts. Too few were attempted, and it waits: an
+   empty canary is never passed over.
+5. Then the wave soaks. It needn't when the rollout is a first install, is expedited, or had nobody left to change when
+   the wave opened. Clients that have nothing at all needn't wait for the soak of the wave before theirs.
+6. At the end of the soak the switched checks are repeated on all waves so far (`recheck`), and gates are asked: proofs
+   of the plan, which halt the rollout when one is bad.
+7. The next wave opens, when somebody approved it if that is wanted. After the last the rollout is done.
+
+With `newer: queue` a newer release waits until the rollout is done, with `finish` until the open wave has passed its
+gate, with `supersede` not at all. A version that ran through a rollout here before is proven: it goes to all at once.
+So does what clients go down to from a version that is blocked.
+
+Example: virus-pattern 16.679.00, waves `label=canary` with a soak of 4h and `share: 100%`. The first plan opens wave 1
+for 3 clients; one made an hour after they have it says `soaks until …`; one made four hours after opens wave 2.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from reconciler.model.plan import Proof, RolloutStep
+from reconciler.model.rollout import UNDER_WAY, UNFIT, RolloutRecord
+from reconciler.planner.desired import Halt
+from reconciler.planner.walk import NOBODY, Standing, Walk
+from reconciler.planner.waves import Lineup, reach, structure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from reconciler.model.plan import Cohort
+    from reconciler.model.policy import Limits, Wave
+    from reconciler.model.rollout import Key
+    from reconciler.planner.comparison import Compared, Comparison
+    from reconciler.planner.desired import Desired
+    from reconciler.planner.diff import Difference
+    from reconciler.planner.planner import Observed, Wanted
+    from reconciler.planner.timing import Verdict
+
+_GOVERNED = frozenset(["missing", "outdated", "pinned", "blocked", "withdrawn"])
+
+
+def is_governed(difference: Difference) -> bool:
+    """Say whether a difference's target goes by waves.
+
+    What repairs a client doesn't, and nobody waits to go down from a version that is blocked or was withdrawn.
+    """
+    away = difference.downgrade and difference.reason in {"blocked", "withdrawn"}
+    return difference.reason in _GOVERNED and not away
+
+
+def halts(records: Iterable[RolloutRecord]) -> dict[tuple[str, str], Halt]:
+    """Give the (component, version) that go to nobody because a rollout of them was halted or aborted."""
+    return {
+        (record.component, record.version): Halt(f"{record.status}: {record.reason}", undone=bool(record.undo))
+        for record in records
+        if record.status in UNFIT
+    }
+
+
+def lane(wanted: Wanted, group: str, component: str) -> str:
+    """Give the group that rollouts of a component in a group are for: empty is the whole fleet."""
+    return group if wanted.policy(group, component).rollout.scope == "group" else ""
+
+
+def forced_versions(
+    wanted: Wanted, desired: Desired, records: Mapping[Key, RolloutRecord]
+) -> dict[str, dict[str, str]]:
+    """Give by group the versions that newer ones have to wait for, by component; see the module's rules."""
+    found: dict[str, dict[str, str]] = {}
+    under_way = [record for record in records.values() if record.status in UNDER_WAY]
+    for group in wanted.groups if under_way else ():
+        for record in under_way:
+            spec = wanted.components.get(record.component)
+            if spec is None or lane(wanted, group, record.component) != record.group:
+                continue
+            newer = wanted.policy(group, record.component).rollout.newer
+            waits = newer == "queue" or (newer == "finish" and record.passed is None)
+            latest = [target for target in desired.targets(record.component) if not target.pinned]
+            scheme = spec.component.scheme
+            if waits and latest and scheme.accepts(record.version):
+                version = scheme.parse(record.version)
+                if any(target.version > version for target in latest) and desired.knows(
+                    record.component, record.version
+                ):
+                    found.setdefault(group, {})[record.component] = record.version
+    return found
+
+
+class Rollouts:
+    """Decides over all rollouts of a plan; see the module's rules."""
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        observed: Observed,
+        desired: Desired,
+        comparison: Comparison,
+        verdicts: Mapping[str, Mapping[str, Verdict]],
+        now: datetime,
+    ) -> None:
+        """Look at the whole fleet, also at what a limit leaves out of the plan; `verdicts` by group and component."""
+        self._wanted = wanted
+        self._observed = observed
+        self._desired = desired
+        self._comparison = comparison
+        self._verdicts = verdicts
+        self.now = now
+        self.lineup = Lineup((*observed.cohorts, *observed.others))
+        self._lanes = {
+            group: {spec.component.id: lane(wanted, group, spec.component.id) for spec in wanted.of_group(group)}
+            for group in wanted.groups
+        }
+        self.kinds = self._kinds()
+        self._states: dict[tuple[int, int, Key], str] = {}
+        self._inside: dict[tuple[tuple[str, str | None], ...], tuple[int, ...]] = {}
+        self._places: dict[tuple[str, str | None], list[int]] = defaultdict(list)
+        for at, cohort in enumerate(self.lineup.cohorts):
+            self._places[cohort.group, cohort.profile.platform if cohort.profile else None].append(at)
+        self.steps: list[RolloutStep] = []
+        self.proofs: list[Proof] = []
+        self._standings: dict[Key, Standing] = {}
+        lacking = self._lacking()
+        records = observed.rollouts
+        live = {key for key, record in records.items() if record.status in UNDER_WAY | UNFIT}
+        for key in sorted({*lacking, *live}):
+            self._decide(key, records.get(key), lacking.get(key))
+
+    def standing(self, group: str, component: str, version: str) -> Standing | None:
+        """Give what the rollout of a version says for a group; None where there is none, or it is done."""
+        if not self._standings:
+            return None
+        return self._standings.get((component, version, self._lanes[group].get(component, "")))
+
+    @property
+    def idle(self) -> bool:
+        """True when no rollout decides over any client."""
+        return not self._standings
+
+    def _lacking(self) -> dict[Key, str]:
+        """Give the rollouts that some client needs, each with `missing` as long as all of those have nothing."""
+        found: dict[Key, str] = {}
+        seen: set[tuple[int, int]] = set()
+        for cohort in self.lineup.cohorts:
+            if cohort.profile is None:
+                continue
+            compared = self._comparison.of(cohort)
+            situation = self.kinds[cohort.group], id(compared)
+            if situation in seen:
+                continue
+            seen.add(situation)
+            lanes = self._lanes[cohort.group]
+            for number in compared.numbers:
+                difference = self._comparison.differences[number][0]
+                if is_governed(difference):
+                    release = difference.target.release
+                    key = release.component, release.version, lanes[release.component]
+                    found[key] = difference.reason if found.get(key, "missing") == "missing" else found[key]
+        return found
+
+    # --- one rollout --------------------------------------------------------------------------------------------------
+
+    def _decide(self, key: Key, record: RolloutRecord | None, lacking: str | None) -> None:
+        component, version, group = key
+        if component not in self._wanted.components:
+            return
+        if record is not None and record.status == "done":
+            return
+        groups = [
+            name
+            for name, lanes in self._lanes.items()
+            if lanes.get(component) == group and (name == group or not group)
+        ]
+        if groups and record is not None and record.status in UNFIT:
+            self._stopped(record)
+            return
+        among = self._among(component, version, groups) if groups else ()
+        if not among:
+            if record is not None and record.status in UNDER_WAY:
+                self._end(record, "superseded", "no client should run it any more")
+            return
+        policy = self._wanted.policy(groups[0], component).rollout
+        walk = Walk(self, key, policy, groups, among)
+        fits = record is not None and record.status in UNDER_WAY and record.structure == structure(policy.waves)
+        if record is None or not fits:
+            record = walk.start(record, first=self._is_first(component, among, lacking))
+        walk.walk(record)
+        self.steps.append(walk.step(self._observed.rollouts.get(key)))
+        self.proofs += walk.proofs
+        standing = walk.standing()
+        if standing is not None:
+            self._standings[key] = standing
+
+    def _stopped(self, record: RolloutRecord) -> None:
+        """Keep a halted rollout in sight while nothing newer takes its place, and take it back where wanted."""
+        spec = self._wanted.components[record.component]
+        if record.version in spec.blocked or not spec.component.scheme.accepts(record.version):
+            return
+        version = spec.component.version(record.version)
+        newer = any(target.version > version for target in self._desired.targets(record.component))
+        if not newer and not self._was_followed(record):
+            self.steps.append(self._halted_step(record))
+        if record.undo:
+            undo = reach(record.cuts, record.wave)
+            spare = reach(record.cuts, record.wave - 1) if record.undo == "wave" else NOBODY
+            self._standings[record.key] = Standing(undo=undo, spare=spare, wave=record.wave, kind="held")
+
+    def _was_followed(self, record: RolloutRecord) -> bool:
+        """Say whether another rollout took the place of one."""
+        others = self._observed.rollouts.values()
+        subject = record.component, record.group
+        return any((other.component, other.group) == subject and other.started > record.started for other in others)
+
+    def _halted_step(self, record: RolloutRecord) -> RolloutStep:
+        says = f"{record.status} in wave {record.wave} of {len(record.cuts)}: {record.reason}"
+        return RolloutStep(record, new=False, says=says, before=record.fingerprint)
+
+    def _end(self, record: RolloutRecord, status: str, reason: str) -> None:
+        ended = replace(record, status=status, reason=reason)
+        self.steps.append(RolloutStep(ended, new=True, says=f"{status}: {reason}", before=record.fingerprint))
+
+    def _among(self, component: str, version: str, groups: list[str]) -> tuple[int, ...]:
+        """Give the numbers of the cohorts whose clients should run a version, or may: those that are unknown."""
+        inside = frozenset(groups)
+        runs = tuple(
+            place
+            for place in self._places
+            if place[0] in inside
+            and (place[1] is None or self._comparison.version(place[0], component, place[1]) == version)
+        )
+        if runs not in self._inside:
+            self._inside[runs] = tuple(sorted(at for place in runs for at in self._places[place]))
+        return self._inside[runs]
+
+    def _kinds(self) -> dict[str, int]:
+        """Number the groups so that those in which everything is decided alike have the same number."""
+        known: dict[object, int] = {}
+        found = {}
+        for group, verdicts in self._verdicts.items():
+            lanes = self._lanes[group]
+            alike = self._wanted.groups[group].scan_method, *((name, id(verdicts[name]), lanes[name]) for name in lanes)
+            found[group] = known.setdefault(alike, len(known))
+        return found
+
+    def _is_first(self, component: str, among: Iterable[int], lacking: str | None) -> bool:
+        if lacking != "missing":
+            return False
+        profiles = (self.lineup.cohorts[at].profile for at in among)
+        return not any(profile is not None and component in profile.by_component for profile in profiles)
+
+    # --- what walks ask -----------------------------------------------------------------------------------------------
+
+    @property
+    def limited(self) -> bool:
+        """True when the plan is for some clients only: no soak is ended then."""
+        return self._wanted.limited
+
+    def expedited(self, component: str) -> bool:
+        """Say whether somebody is in a hurry with a component."""
+        return component in self._wanted.expedited
+
+    def limits(self, group: str, component: str, wave: Wave) -> Limits:
+        """Give what a gate lets pass of a group's clients."""
+        return wave.limits.over(self._wanted.policy(group, component).rollout.limits)
+
+    def failures(self, key: Key) -> Mapping[str, str]:
+        """Give the clients that failed with a version."""
+        return self._observed.failures.get(key, {})
+
+    def state(self, cohort: Cohort, key: Key) -> str:
+        """Say what the clients of a cohort are to a rollout: `passed`, `pending`, or `out` of it."""
+        compared = self._comparison.of(cohort)
+        situation = self.kinds[cohort.group], id(compared), key
+        known = self._states.get(situation)
+        if known is None:
+            known = self._states[situation] = self._state(cohort, compared, key)
+        return known
+
+    def _state(self, cohort: Cohort, compared: Compared, key: Key) -> str:
+        component, version, _group = key
+        assert cohort.profile is not None
+        for number in compared.numbers:
+            difference = self._comparison.differences[number][0]
+            release = difference.target.release
+            if release.component == component:
+                if difference.reason == "layout_changed":
+                    return "passed"
+                if difference.reason == "rolled_back":  # it goes back at once or stays: no wave waits for it
+                    return "out"
+                verdict = self._verdicts[cohort.group][component]
+                return "out" if verdict.off else "pending"
+        installed = cohort.profile.by_component.get(component)
+        return "passed" if installed is not None and installed.version == version else "out"

@@ -1,0 +1,346 @@
+"""One rollout taken as far as it may go at a time, by the rules of `planner.rollout`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from reconciler.model.plan import Proof, RolloutStep, WaveCounts
+from reconciler.model.rollout import UNDER_WAY, RolloutRecord
+from reconciler.planner.waves import Lineup, Reach, reach, structure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from reconciler.model.plan import Cohort
+    from reconciler.model.policy import Limits, Rollout, Wave
+    from reconciler.model.rollout import Key
+
+NOBODY = Reach()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a rollout lets pass in this plan.
+
+    `open` are the clients that may get the release, `fresh` those that may if they have nothing of the component;
+    `undo` those that are to go back from it but for `spare`. `kind` and `says` are for those that have to wait.
+    """
+
+    open: Reach = NOBODY
+    fresh: Reach = NOBODY
+    undo: Reach = NOBODY
+    spare: Reach = NOBODY
+    wave: int = 0
+    kind: str = "deferred"
+    says: str = ""
+
+
+class Fleet(Protocol):
+    """What a rollout asks of the fleet."""
+
+    lineup: Lineup
+
+    @property
+    def now(self) -> datetime:
+        """The time of the plan."""
+
+    @property
+    def limited(self) -> bool:
+        """True when the plan is for some clients only: nothing is proved then."""
+
+    def expedited(self, component: str) -> bool:
+        """Say whether somebody is in a hurry with a component."""
+
+    def limits(self, group: str, component: str, wave: Wave) -> Limits:
+        """Give what a gate lets pass of a group's clients."""
+
+    def failures(self, key: Key) -> Mapping[str, str]:
+        """Give the clients that failed with a version."""
+
+    def state(self, cohort: Cohort, key: Key) -> str:
+        """Say what the clients of a cohort are to a rollout: `passed`, `pending`, or `out` of it."""
+
+
+class Walk:
+    """Takes one rollout as far as it may go now."""
+
+    def __init__(self, fleet: Fleet, key: Key, policy: Rollout, groups: list[str], among: tuple[int, ...]) -> None:
+        self._all = fleet
+        self._key = key
+        self._policy = policy
+        self._groups = groups
+        self._among = among
+        self._record: RolloutRecord | None = None
+        self._says = ""
+        self._next_at: datetime | None = None
+        self._counts: dict[Limits, WaveCounts] = {}
+        self._fresh = False
+        """True once a wave was opened here: if nobody in it is pending, nothing was changed that could soak."""
+        self.proofs: list[Proof] = []
+
+    def start(self, before: RolloutRecord | None, *, first: bool) -> RolloutRecord:
+        """Give a rollout that begins: with no wave open. Approvals and a pause of one that begins anew stay."""
+        component, version, group = self._key
+        cuts, sizes = self._all.lineup.cut(self._policy.waves, self._among)
+        now = self._all.now
+        again = before is not None and before.status in UNDER_WAY
+        return RolloutRecord(
+            component=component,
+            version=version,
+            group=group,
+            status=before.status if before is not None and again else "running",
+            cuts=cuts,
+            sizes=sizes,
+            structure=structure(self._policy.waves),
+            started=now,
+            opened=now,
+            wave=0,
+            passed=now,
+            cleared=True,
+            first=first,
+            approved=before.approved if before is not None and again else (),
+        )
+
+    def walk(self, record: RolloutRecord) -> None:
+        """Follow the rules until one of them says to stay."""
+        following: RolloutRecord | None = record
+        while following is not None:
+            self._record = following
+            following = self._onward(following)
+
+    def _onward(self, record: RolloutRecord) -> RolloutRecord | None:
+        """Give the rollout after the first rule that moves it; None when it stays, and `_says` says why."""
+        if record.status == "paused":
+            self._count(record)
+            return self._stay(f"paused in wave {record.wave} of {len(record.cuts)}: {record.reason}")
+        if record.passed is None:
+            return self._through(record)
+        if record.wave:
+            resting = self._rest(record)
+            if resting is not record:
+                return resting
+        if record.last:
+            return None if record.status == "done" else replace(record, status="done", reason="")
+        return self._open(record)
+
+    def _through(self, record: RolloutRecord) -> RolloutRecord | None:
+        """Apply the gate of the open wave."""
+        self._count(record)
+        total = self._total()
+        breach = self._breach()
+        if breach:
+            policy = self._policy
+            back = policy.on_failure == "rollback" and policy.rollback_scope != "client"
+            self._record = replace(record, status="halted", reason=breach, undo=policy.rollback_scope if back else "")
+            return self._stay(f"halted in {self._place(record)}: {breach}")
+        if total.pending:
+            done = total.planned - total.pending
+            return self._stay(f"{self._place(record)} is open: {done} of {total.planned} done")
+        attempted, least = total.passed + total.failed, self._least(record)
+        if attempted < least:
+            return self._stay(f"{self._place(record)} is blocked: {self._too_few(record, attempted, least)}")
+        return replace(record, passed=self._all.now, cleared=self._fresh)
+
+    def _least(self, record: RolloutRecord) -> int:
+        """Give how many clients must have been attempted: what the wave says, or the rollout.
+
+        What the rollout says holds where another wave follows, and somebody is in this one.
+        """
+        wave = self._wave(record)
+        own = wave.limits.min_attempted
+        if own is not None or (record.wave > 1 and (record.last or not self._members(record))):
+            return own or 0
+        limits = (self._all.limits(group, self._key[0], wave) for group in self._groups)
+        return min((limit.min_attempted or 0 for limit in limits), default=0)
+
+    def _too_few(self, record: RolloutRecord, attempted: int, least: int) -> str:
+        who, off = self._wave(record).select, self._total().off
+        if who and not self._members(record):
+            return f"no client matches `{who}`"
+        reason = f"{attempted} clients could be attempted, and min_attempted is {least}"
+        return f"{reason}; {off} were off when it opened" if off else reason
+
+    def _rest(self, record: RolloutRecord) -> RolloutRecord | None:
+        """Soak, then prove; the record itself when that is over."""
+        assert record.passed is not None
+        if record.cleared:
+            return record
+        wave = self._wave(record)
+        skip = record.first or self._all.expedited(self._key[0])
+        until = record.passed + (timedelta() if skip else wave.soak)
+        if self._all.now < until:
+            self._next_at = until
+            return self._stay(f"{self._place(record)} soaks until {until:%Y-%m-%dT%H:%M:%SZ}")
+        proofs = self._proofs(record)
+        if not proofs:
+            return replace(record, cleared=True)
+        if self._all.limited:
+            return self._stay(f"{self._place(record)} has soaked; a plan for the whole fleet goes on")
+        self.proofs = proofs
+        return self._stay(f"{self._place(record)} has soaked: it is proved once more")
+
+    def _proofs(self, record: RolloutRecord) -> list[Proof]:
+        component, version, group = self._key
+        found = []
+        if self._policy.recheck:
+            found.append(Proof(component, version, group, record.wave, "recheck"))
+        if not record.last:
+            gates = range(len(self._policy.gates))
+            found += [Proof(component, version, group, record.wave, "gate", number) for number in gates]
+        return found
+
+    def _open(self, record: RolloutRecord) -> RolloutRecord | None:
+        following = self._policy.waves[record.wave]
+        number = record.wave + 1
+        if following.approve and all(entry.wave != number for entry in record.approved):
+            name = self._key[0]
+            return self._stay(f"wave {number} of {len(record.cuts)} waits for approval: updoser rollout approve {name}")
+        self._fresh = True
+        return replace(record, wave=number, opened=self._all.now, passed=None, cleared=False)
+
+    def _stay(self, says: str) -> RolloutRecord | None:
+        self._says = says
+        return None
+
+    # --- counting -----------------------------------------------------------------------------------------------------
+
+    def _wave(self, record: RolloutRecord) -> Wave:
+        return self._policy.waves[record.wave - 1]
+
+    def _place(self, record: RolloutRecord) -> str:
+        return f"wave {record.wave} of {len(record.cuts)}"
+
+    def _members(self, record: RolloutRecord) -> int:
+        upper, lower = reach(record.cuts, record.wave), reach(record.cuts, record.wave - 1)
+        return sum(size for _at, size in self._all.lineup.between(lower, upper, self._among))
+
+    def _count(self, record: RolloutRecord) -> None:
+        """Count the clients of the open wave for its gate, by the limits that hold for them."""
+        everything, failures = self._all, self._all.failures(self._key)
+        lineup, names = everything.lineup, frozenset(failures)
+        upper, lower = reach(record.cuts, record.wave), reach(record.cuts, max(record.wave - 1, 0))
+        counts: dict[Limits, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        limits = {group: everything.limits(group, self._key[0], self._wave(record)) for group in self._groups}
+        for at, size in lineup.between(lower, upper, self._among) if record.wave else ():
+            cohort = lineup.cohorts[at]
+            count = counts[limits[cohort.group]]
+            if cohort.hold:
+                continue
+            if cohort.profile is None:
+                silent = cohort.unreachable or cohort.since is None or cohort.since <= record.opened
+                count["off" if silent else "unreachable"] += size
+                continue
+            state, failed = everything.state(cohort, self._key), 0
+            if state == "pending" and names and not names.isdisjoint(cohort.members):
+                inside = set(lineup.split(at, (upper, lower)).get((True, False), ()))
+                failed = len(inside & names)
+                count["failed"] += failed
+            if state != "out":
+                count[state] += size - failed
+        self._counts = {
+            limit: WaveCounts(
+                planned=sum(count[name] for name in ("passed", "failed", "pending", "unreachable")),
+                passed=count["passed"],
+                failed=count["failed"],
+                pending=count["pending"],
+                unreachable=count["unreachable"],
+                off=count["off"],
+            )
+            for limit, count in sorted(counts.items(), key=lambda entry: repr(entry[0]))
+        }
+
+    def _total(self) -> WaveCounts:
+        counts = self._counts.values()
+        return WaveCounts(*(sum(getattr(count, name) for count in counts) for name in WaveCounts.__slots__))
+
+    def _breach(self) -> str:
+        """Say which limit is exceeded; one that can't be kept any more is, however the rest of the wave goes."""
+        for limits, count in self._counts.items():
+            attempted = count.passed + count.failed
+            base = count.planned if count.pending else attempted
+            if limits.max_failed is not None and count.failed > limits.max_failed:
+                return f"{count.failed} of {attempted} clients failed, and at most {limits.max_failed} may{self._why()}"
+            share = limits.max_fail_percentage
+            if share is not None and count.failed * 100 > share * base:
+                return (
+                    f"{count.failed} of {attempted} clients failed, and max_fail_percentage is {share:g}{self._why()}"
+                )
+            share = limits.max_unreachable_percentage
+            if share is not None and not count.pending and count.unreachable * 100 > share * count.planned:
+                return (
+                    f"{count.unreachable} of {count.planned} clients became unreachable, "
+                    f"and max_unreachable_percentage is {share:g}"
+                )
+        return ""
+
+    def _why(self) -> str:
+        """Give what the first client that failed said."""
+        failures = self._all.failures(self._key)
+        return f" ({min(failures)}: {failures[min(failures)]})" if failures else ""
+
+    # --- results ------------------------------------------------------------------------------------------------------
+
+    def step(self, before: RolloutRecord | None) -> RolloutStep:
+        """Give where the rollout stands."""
+        record, total = self._record, self._total()
+        assert record is not None
+        most, share, at_once = None, None, 0
+        if record.wave and (record.passed is None or self.proofs):
+            wave = self._wave(record)
+            (most, share), at_once = self._bounds(wave), wave.at_once
+        back = self._policy.on_failure == "rollback" and self._policy.rollback_scope != "client"
+        return RolloutStep(
+            record,
+            new=record != before,
+            before=before.fingerprint if before is not None else "",
+            says=self._says if record.status != "done" else "done",
+            counts=total,
+            next_at=self._next_at,
+            at_once=at_once,
+            max_failed=most,
+            max_fail_percentage=share,
+            undo=self._policy.rollback_scope if back else "",
+        )
+
+    def _bounds(self, wave: Wave) -> tuple[int | None, float | None]:
+        """Give how many clients may fail, and which share: more are too many, whatever groups' limits hold for them."""
+        planned = {limits: count.planned for limits, count in self._counts.items()}
+        planned = planned or {self._all.limits(group, self._key[0], wave): 0 for group in self._groups}
+        total: int | None = 0
+        for limits, clients in planned.items():
+            share = limits.max_fail_percentage
+            bounds = [limits.max_failed]
+            if share is not None and not self.proofs:
+                bounds.append(int(share * clients / 100 + 1e-9))
+            most = min((bound for bound in bounds if bound is not None), default=None)
+            total = None if most is None or total is None else total + most
+        shares = [limits.max_fail_percentage for limits in planned]
+        known = [share for share in shares if share is not None]
+        return total, max(known) if len(known) == len(shares) else None
+
+    def _is_ahead(self, record: RolloutRecord) -> bool:
+        """Say whether clients that have nothing may get the release a wave early: only the soak is in the way."""
+        return self._next_at is not None and not record.last and not self._policy.waves[record.wave].approve
+
+    def standing(self) -> Standing | None:
+        """Give what the rollout lets pass; None when it is done."""
+        record = self._record
+        assert record is not None
+        if record.status == "done":
+            return None
+        says = f"rollout: {self._says}"
+        if record.status != "running":
+            return Standing(wave=record.wave, kind="held", says=says)
+        ahead = record.wave + self._is_ahead(record)
+        waits = "approval" in self._says or "blocked" in self._says
+        return Standing(
+            open=reach(record.cuts, record.wave),
+            fresh=reach(record.cuts, min(ahead, len(record.cuts))),
+            wave=record.wave,
+            kind="held" if waits else "deferred",
+            says=says,
+        )

@@ -1,0 +1,140 @@
+"""Makes plans from what is observed, and the steps that follow from one that was approved.
+
+A plan approves a rollout. Its first step is the plan itself; what follows is planned anew from what is there by then,
+and only the part about the versions that were approved is carried out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from reconciler.assembly import new_id
+from reconciler.errors import UsageError
+from reconciler.model.rollout import UNDER_WAY
+from reconciler.observe.observed import observe
+from reconciler.planner.planner import Wanted, make_plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.model.plan import Plan
+    from reconciler.observe.observed import Sight
+    from reconciler.planner.planner import Observed
+    from reconciler.workspace import Workspace
+
+LOOK_AGAIN = timedelta(seconds=20)
+"""How often a run that waits looks whether anything became due that no time tells of: an approval, a window."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """How to plan and how to show it.
+
+    `targets` are component ids; `sign` is the file of a key for plan files; `forced` passes over what triggers updates,
+    and `expedited` are the components that wait for no soak and no window.
+    """
+
+    sight: Sight
+    targets: tuple[str, ...] = ()
+    names: bool = False
+    out: Path | None = None
+    sign: Path | None = None
+    detailed: bool = False
+    forced: bool = False
+    expedited: tuple[str, ...] = ()
+
+
+def wanted_of(work: Workspace, options: PlanOptions) -> Wanted:
+    """Give what the spec wants, as far as the options ask for it.
+
+    Raises:
+        UsageError: an option names a component that isn't managed.
+    """
+    managed = work.spec.components
+    for option, names in (("--target", options.targets), ("--expedite", options.expedited)):
+        unknown = [name for name in names if name not in managed]
+        if unknown:
+            known = ", ".join(managed) or "none"
+            raise UsageError(f"{option} {unknown[0]}: no managed component has this id", hint=f"managed are: {known}")
+    components = {name: spec for name, spec in managed.items() if not options.targets or name in options.targets}
+    return Wanted(
+        components,
+        work.spec.groups,
+        bool(options.targets or options.sight.limit),
+        work.spec.duplication,
+        work.spec.repository,
+        work.spec.policies,
+        forced=options.forced,
+        limited=bool(options.sight.limit),
+        expedited=frozenset(options.expedited),
+    )
+
+
+def new_plan(work: Workspace, options: PlanOptions) -> Plan:
+    """Look, and decide.
+
+    Raises:
+        UsageError: an option names what isn't there.
+        UpdoserError: what `observe` raises.
+    """
+    sight = replace(options.sight, settings=options.sight.settings and not options.targets)
+    return plan_of(work, options, observe(work, sight))
+
+
+def plan_of(work: Workspace, options: PlanOptions, observed: Observed) -> Plan:
+    """Decide from what was observed."""
+    now = work.means.clock()
+    return make_plan(wanted_of(work, options), observed, plan_id=new_id(now), now=now)
+
+
+class Following:
+    """Gives the steps that follow from a plan, one after the other; None when none is due."""
+
+    def __init__(self, plan: Plan, work: Workspace, options: PlanOptions, *, wait: bool = False) -> None:
+        """Take the plan that was approved; with `wait`, what comes later is waited for."""
+        self._work = work
+        self._options = options
+        self._wait = wait
+        self._approved = {(deploy.component, deploy.to) for deploy in plan.deploys}
+        self._approved |= {step.record.key[:2] for step in plan.rollouts}
+        self._goes_on = bool(plan.rollouts)
+
+    def step(self) -> Plan:
+        """Give the step that is due now, from a new look; it may be empty."""
+        return self._look(refresh=True)
+
+    def __call__(self) -> Plan | None:
+        """Give the next step: from what the run itself saw, or after a wait from a new look; the last one is empty."""
+        if not self._goes_on:
+            return None
+        step = self._look(refresh=False)
+        if not _is_due(step) and self._wait:
+            step = self._wait_for(step)
+        self._goes_on = _is_due(step)
+        return step
+
+    def _look(self, *, refresh: bool) -> Plan:
+        sight = replace(self._options.sight, refresh=refresh and self._options.sight.refresh, settings=False)
+        return new_plan(self._work, replace(self._options, sight=sight)).only(self._approved)
+
+    def _wait_for(self, step: Plan) -> Plan:
+        """Wait until something is due, nothing is under way any more, or the run is stopped."""
+        means, told = self._work.means, ""
+        while not _is_due(step) and any(entry.record.status in UNDER_WAY for entry in step.rollouts):
+            says = "; ".join(f"{entry.record.component}: {entry.says}" for entry in step.rollouts)
+            if says != told:
+                means.emit("wait_started", f"waiting: {says}", next_step_at=str(step.next_step_at or ""))
+                told = says
+            until = min(step.next_step_at or means.clock() + LOOK_AGAIN, means.clock() + LOOK_AGAIN)
+            if means.stop.wait(max((until - means.clock()).total_seconds(), 0.0)):
+                break
+            step = self._look(refresh=False)
+            if _is_due(step):
+                step = self._look(refresh=True)
+        return step
+
+
+def _is_due(plan: Plan) -> bool:
+    return plan.moves or not plan.empty

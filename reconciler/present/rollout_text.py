@@ -1,0 +1,171 @@
+"""Words about rollouts and settings, for texts and Markdown alike: rows of tables, and lines that must not be missed.
+
+A rollout's row begins with a mark: `>` it moves on, `=` it waits, `!` it is halted, aborted or paused. A halted one is
+also said at the top of everything that shows it, with what can be done:
+
+    Halted: virus-pattern 16.679.00 in wave 1 of 3: 1 of 3 clients failed, and max_failed is 0 (pc-1: not enough disk)
+      go on or give it up: updoser rollout resume|abort virus-pattern; or block 16.679.00 in the file
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reconciler.present.words import count_text, number_text, page, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    Entry = Mapping[str, Any]
+    Waves = Mapping[tuple[str, str, str | None], int]
+
+STOPPED = frozenset(["halted", "aborted", "paused"])
+WHOLE_FLEET = "whole fleet"
+_TROUBLES = ("failed", "unreachable")
+
+
+def rollout_name(entry: Entry) -> str:
+    """Name a rollout: `virus-pattern 16.679.00`, with its group where it isn't for the whole fleet."""
+    return f"{entry['component']} {entry['version']}" + (f" ({entry['group']})" if entry["group"] else "")
+
+
+def where_text(entry: Entry) -> str:
+    """Say where a rollout is, and what went wrong in its open wave so far."""
+    counts = entry["counts"]
+    troubles = [f"{number_text(counts[name])} {name}" for name in _TROUBLES if counts[name]]
+    if counts["pending"] and counts["off"]:
+        troubles.append(f"{number_text(counts['off'])} off")
+    shown = f" ({', '.join(troubles)})" if troubles and entry["status"] not in STOPPED else ""
+    return f"{entry['says']}{shown}"
+
+
+def halted(rollouts: Iterable[Entry]) -> list[tuple[str, str]]:
+    """Give for each halted rollout the line that says so, and what can be done about it."""
+    found = []
+    for entry in rollouts:
+        if entry["status"] == "halted":
+            says = f"Halted: {rollout_name(entry)} {entry['says'].removeprefix('halted ')}"
+            todo = f"go on or give it up: updoser rollout resume|abort {entry['component']}"
+            found.append((says, f"{todo}; or block {entry['version']} in the file"))
+    return found
+
+
+def halted_lines(rollouts: Iterable[Entry]) -> list[str]:
+    """Give the lines of a text that nobody should overlook."""
+    return [line for says, todo in halted(rollouts) for line in (says, f"  {todo}")]
+
+
+def next_step(rollouts: Iterable[Entry]) -> str | None:
+    """Give when the next step of some rollouts is due; None when time alone brings none."""
+    return min((entry["next_at"] for entry in rollouts if entry["next_at"]), default=None)
+
+
+def rollout_rows(rollouts: Sequence[Entry]) -> list[tuple[str, ...]]:
+    """Give rows (mark, component, version, group, waves, where it is) for the rollouts of a plan."""
+    return [
+        (_mark(entry, moves=entry["new"]), *_subject(entry), _sizes(entry), where_text(entry)) for entry in rollouts
+    ]
+
+
+def standing_rows(rollouts: Sequence[Entry]) -> list[tuple[str, ...]]:
+    """Give rows (mark, component, version, group, since when, where it is) for the rollouts of a status."""
+    return [
+        (
+            _mark(entry, moves=entry["counts"]["pending"] > 0),
+            *_subject(entry),
+            f"since {entry['started']}",
+            where_text(entry),
+        )
+        for entry in rollouts
+    ]
+
+
+def without_group(rows: Sequence[Sequence[str]], at: int = 3) -> list[Sequence[str]]:
+    """Leave the column of groups out where all rollouts are for the whole fleet."""
+    if any(row[at] != WHOLE_FLEET for row in rows):
+        return list(rows)
+    return [(*row[:at], *row[at + 1 :]) for row in rows]
+
+
+def _mark(entry: Entry, *, moves: bool) -> str:
+    return "!" if entry["status"] in STOPPED else ">" if moves else "="
+
+
+def _subject(entry: Entry) -> tuple[str, str, str]:
+    return entry["component"], entry["version"], entry["group"] or WHOLE_FLEET
+
+
+def _sizes(entry: Entry) -> str:
+    """Write the waves by their sizes: `3 + 97 + 900 clients`."""
+    *first, last = entry["sizes"] or [0]
+    return " + ".join([*map(number_text, first), count_text(last, "client")])
+
+
+def waves_of(document: Entry) -> dict[tuple[str, str, str | None], int]:
+    """Give how many waves each rollout of a plan has, by component, version and group."""
+    return {(entry["component"], entry["version"], entry["group"]): entry["waves"] for entry in document["rollouts"]}
+
+
+def wave_text(change: Entry, waves: Waves) -> str:
+    """Say in which wave clients get a release: `wave 2 of 3`; nothing where there is no more than one."""
+    component, to = change["component"], change["to"]
+    count = waves.get((component, to, change["group"])) or waves.get((component, to, None), 0)
+    return f"wave {change['wave']} of {count}" if change["wave"] and count > 1 else ""
+
+
+# --- proofs and settings ----------------------------------------------------------------------------------------------
+
+
+def of_action(changes: Iterable[Entry], action: str) -> list[Entry]:
+    """Give the changes of one kind."""
+    return [change for change in changes if change["action"] == action]
+
+
+def proof_rows(proofs: Iterable[Entry], waves: Waves) -> Iterator[tuple[str, ...]]:
+    """Give rows (mark, rollout, wave, what is asked, clients)."""
+    for entry in proofs:
+        again = entry["kind"] == "recheck"
+        count = waves.get((entry["component"], entry["version"], entry["group"]), entry["wave"])
+        yield (
+            "*",
+            rollout_name(entry),
+            f"wave {entry['wave']} of {count}",
+            "switched checks once more" if again else f"gate {entry['number'] + 1}",
+            count_text(entry["clients"], "client") if again else "",
+        )
+
+
+def settings_rows(changes: Iterable[Entry]) -> Iterator[tuple[str, ...]]:
+    """Give rows (mark, clients, group, reason)."""
+    for entry in changes:
+        mark = "+" if entry["reason"] == "missing" else "~"
+        yield mark, count_text(entry["clients"], "client"), entry["group"], entry["reason"]
+
+
+# --- reports and lists ------------------------------------------------------------------------------------------------
+
+
+def report_lines(document: Entry) -> list[str]:
+    """Say where rollouts are after an apply, and when their next step is due."""
+    lines = []
+    for entry in document["rollouts"]:
+        if entry["status"] == "done":
+            continue
+        lines.append(f"{rollout_name(entry)}: {where_text(entry)}")
+        lines += [f"  {todo}" for _says, todo in halted([entry])]
+    if document["next_step_at"]:
+        lines.append(f"Next step at {document['next_step_at']}: run updoser apply then, or keep it running with --wait")
+    return lines
+
+
+def rollouts_text(document: Entry) -> str:
+    """Render a list of rollouts."""
+    rollouts = document["rollouts"]
+    if not rollouts:
+        return "No rollouts.\n"
+    return page([*halted_lines(rollouts), *standing_table(rollouts)])
+
+
+def standing_table(rollouts: Sequence[Entry]) -> list[str]:
+    """Give the lines of a table that says where rollouts are."""
+    return table((f"  {row[0]}", *row[1:]) for row in without_group(standing_rows(rollouts)))

@@ -1,0 +1,236 @@
+"""Templates of settings: Jinja2 in a sandbox, with loops, and with bounds on time, output and everything that can grow.
+
+* Known are the variables of the file and of `-e`, and of the client `name`, `group`, `address`, `labels`,
+  `install_root`, `vars` and `proxy` (name, host, port and scheme; none where its group has no proxy); `secret.NAME` is
+  one that the setting names. What isn't there is an error (StrictUndefined).
+* There are `{% for %}`, `{% if %}`, `{% set %}`, `range()`, the filters and methods listed below. There are no macros,
+  includes, namespaces and calls of anything else: nothing that could walk out of the sandbox, or grow by itself.
+* Loops share one budget of rounds and one of time; text, lists and numbers are bounded wherever they are put together.
+* Values are data: a `{{` in a client's variable stays what it is.
+* As in Ansible, the line end behind a `{% … %}` is taken away (`trim_blocks`), and the last one of the file stays.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+OF_CLIENT = ("name", "group", "address", "labels", "install_root", "proxy", "vars")
+SECRET = "secret"  # noqa: S105  (the name of a variable)
+MAX_TEMPLATE = 256 * 1024
+MAX_OUTPUT = 1024 * 1024
+MAX_NESTING = 40
+
+_NODES = frozenset(
+    [
+        *("Template", "Output", "TemplateData", "Name", "Const", "Filter", "Test", "If", "CondExpr", "For", "Assign"),
+        *("Call", "Concat", "Compare", "Operand", "And", "Or", "Not", "Neg", "Pos"),
+        *("Add", "Sub", "Mul", "Div", "FloorDiv", "Mod", "Getattr", "Getitem", "Slice"),
+        *("List", "Tuple", "Dict", "Pair", "Keyword"),
+    ]
+)
+_WORDS = {
+    "Pow": "`**`",
+    "Macro": "macros",
+    "CallBlock": "{% call %}",
+    "FilterBlock": "{% filter %}",
+    "NSRef": "namespaces",
+    "Include": "{% include %}",
+    "Import": "{% import %}",
+    "FromImport": "{% import %}",
+    "Extends": "{% extends %}",
+    "Block": "{% block %}",
+    "AssignBlock": "{% set %} with a block",
+}
+METHODS: Mapping[type, frozenset[str]] = {
+    str: frozenset(
+        [
+            *("split", "rsplit", "splitlines", "startswith", "endswith", "strip", "lstrip", "rstrip", "lower", "upper"),
+            *("title", "capitalize", "removeprefix", "removesuffix", "partition", "rpartition", "isdigit", "find"),
+        ]
+    ),
+    dict: frozenset(["items", "keys", "values", "get"]),
+}
+TESTS = (
+    *("defined", "undefined", "number", "string", "none", "true", "false", "sequence", "mapping", "iterable"),
+    *("in", "even", "odd", "eq", "ne", "lt", "le", "gt", "ge", "==", "!=", "<", "<=", ">", ">="),
+)
+
+
+class TemplateFault(Exception):  # noqa: N818  (never leaves the room: it becomes a Problem, or a client's outcome)
+    """A template can't be compiled or rendered; `line` counts from 1, 0 where it isn't known."""
+
+    def __init__(self, message: str, line: int = 0, hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.line, self.hint = message, line, hint
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """What a template reads: variables by name, and of `vars` and `secret` which entries (None: maybe all)."""
+
+    names: frozenset[str]
+    vars: frozenset[str] | None
+    secrets: frozenset[str] | None
+
+
+class Template:
+    """A compiled template; safe to use from several threads."""
+
+    def __init__(self, text: str, name: str) -> None:
+        """Compile; `name` is what messages call it.
+
+        Raises:
+            TemplateFault: it is malformed, too large, or uses what there isn't.
+        """
+        from jinja2 import TemplateSyntaxError
+
+        from reconciler.settings.sandbox import bounded, sandbox
+
+        if len(text) > MAX_TEMPLATE:
+            raise TemplateFault(f"the template is longer than {MAX_TEMPLATE // 1024} KiB")
+        self._name = name
+        jinja = sandbox()
+        try:
+            tree = jinja.parse(text, name)
+            self._inspect(tree, 0)
+            self.uses = _uses(tree)
+            self._needed = _needed(tree)
+            compiled = jinja.compile(bounded(tree), name, name)
+        except TemplateSyntaxError as error:
+            raise TemplateFault(f"the template is malformed: {error.message}", error.lineno) from error
+        except (RecursionError, MemoryError, SyntaxError) as error:
+            raise TemplateFault("the template is nested too deeply") from error
+        self._template = jinja.template_class.from_code(jinja, compiled, jinja.globals)
+
+    def check_names(self, known: frozenset[str]) -> None:
+        """Refuse a name that no client could give a value for, unless the template itself asks whether it is there.
+
+        Raises:
+            TemplateFault: there is one.
+        """
+        from difflib import get_close_matches
+
+        for name, line in self._needed.items():
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                hint = f"did you mean `{near[0]}`?" if near else f"set it under `vars` or with -e {name}=VALUE"
+                raise TemplateFault(f"the variable `{name}` isn't defined", line, hint)
+
+    def render(self, values: Mapping[str, Any]) -> str:
+        """Render with these values.
+
+        Raises:
+            TemplateFault: a value isn't there or doesn't fit, or something is out of bounds.
+        """
+        from jinja2 import TemplateError
+
+        try:
+            return "".join(self._pieces(values))
+        except TemplateFault as fault:
+            raise TemplateFault(fault.message, fault.line or self._line_of(fault), fault.hint) from fault
+        except TemplateError as error:
+            raise TemplateFault(str(error.message or error), self._line_of(error)) from error
+        except (ArithmeticError, TypeError, ValueError, AttributeError, LookupError) as error:
+            raise TemplateFault(str(error), self._line_of(error)) from error
+        except (RecursionError, MemoryError) as error:
+            raise TemplateFault("the template is nested too deeply") from error
+
+    def _pieces(self, values: Mapping[str, Any]) -> Iterator[str]:
+        from reconciler.settings.sandbox import BUDGET, Budget
+
+        budget, size = Budget(), 0
+        for piece in self._template.generate({**values, BUDGET: budget}):
+            size += len(piece)
+            if size > MAX_OUTPUT:
+                raise TemplateFault(f"the result is longer than {MAX_OUTPUT // 1024} KiB")
+            budget.look()
+            yield piece
+
+    def _line_of(self, error: BaseException) -> int:
+        """Give the line at which rendering ended: Jinja2 puts its templates into the traceback."""
+        frames = traceback.extract_tb(error.__traceback__, limit=-50)
+        return next((frame.lineno or 0 for frame in reversed(frames) if frame.filename == self._name), 0)
+
+    def _inspect(self, node: Any, depth: int) -> None:
+        """Refuse what the module docstring doesn't list, before anything of it runs."""
+        from jinja2 import nodes
+
+        from reconciler.settings.filters import FILTERS
+
+        kind = type(node).__name__
+        line = getattr(node, "lineno", 0)
+        if kind not in _NODES or (kind == "For" and node.recursive):
+            raise TemplateFault(f"a template can't use {_WORDS.get(kind, kind.lower())}", line)
+        if depth > MAX_NESTING:
+            raise TemplateFault("the template is nested too deeply", line)
+        if kind == "Call":
+            called = node.node
+            if not (isinstance(called, nodes.Getattr) or (isinstance(called, nodes.Name) and called.name == "range")):
+                raise TemplateFault("a template can't call anything but range() and methods of values", line)
+        if kind == "Filter" and node.name not in FILTERS:
+            raise TemplateFault(f"there is no filter `{node.name}`", line, f"there is: {', '.join(FILTERS)}")
+        if kind == "Test" and node.name not in TESTS:
+            raise TemplateFault(f"there is no test `{node.name}`", line)
+        if kind == "Name" and node.ctx == "store" and (node.name in {*OF_CLIENT, SECRET} or node.name[0] == "_"):
+            raise TemplateFault(f"`{node.name}` can't be set", line)
+        for child in node.iter_child_nodes():
+            self._inspect(child, depth + 1)
+
+
+# --- what a template uses ---------------------------------------------------------------------------------------------
+
+
+def _uses(tree: Any) -> Uses:
+    from jinja2 import meta
+
+    return Uses(
+        frozenset(meta.find_undeclared_variables(tree) - {"range", "loop"}),
+        _entries(tree, "vars"),
+        _entries(tree, SECRET),
+    )
+
+
+def _entries(tree: Any, name: str) -> frozenset[str] | None:
+    """Give which entries of a map a template reads; None where it takes the map as a whole, or what it looks up."""
+    from jinja2 import nodes
+
+    found: set[str] = set()
+    named = 0
+    for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
+        if not (isinstance(node.node, nodes.Name) and node.node.name == name):
+            continue
+        if isinstance(node, nodes.Getattr) and node.attr not in METHODS[dict]:
+            found.add(node.attr)
+            named += 1
+        elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
+            found.add(node.arg.value)
+            named += 1
+    whole = sum(node.name == name for node in tree.find_all(nodes.Name)) > named
+    return None if whole else frozenset(found)
+
+
+def _needed(tree: Any) -> dict[str, int]:
+    """Give the names that must have a value, each with its first line: those that nothing asks about."""
+    from jinja2 import meta, nodes
+
+    free = meta.find_undeclared_variables(tree) - {"range", "loop"}
+    asked = {
+        node.node.name
+        for node in tree.find_all((nodes.Test, nodes.Filter))
+        if node.name in {"defined", "undefined", "default", "d"} and isinstance(node.node, nodes.Name)
+    }
+    lines: dict[str, int] = {}
+    for node in tree.find_all(nodes.Name):
+        if node.name in free - asked:
+            lines[node.name] = min(lines.get(node.name, node.lineno), node.lineno)
+    return dict(sorted(lines.items(), key=lambda entry: entry[1]))
+
+
+PLACEHOLDER = re.compile(r"""(["']?)%s\1""")
+"""What stands for the file in `validate`, with or without quotes around it."""

@@ -1,0 +1,143 @@
+"""What the state remembers of rollouts: how far each is, who failed in it, and which clients are in quarantine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, case, delete, select
+
+from reconciler.model.report import Quarantined
+from reconciler.model.rollout import Approval, Cut, RolloutRecord
+from reconciler.storage.base import Part, moment, seconds
+from reconciler.storage.database import upsert
+from reconciler.storage.tables import CLIENTS, ROLLOUT_FAILURES, ROLLOUTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sqlalchemy import Row
+
+    from reconciler.model.rollout import Key
+    from reconciler.model.spec import Quarantine
+
+_KEY = ("component", "version", "grp")
+
+
+class Rollouts(Part):
+    """Rollouts and what went wrong in them."""
+
+    def rollouts(self) -> dict[Key, RolloutRecord]:
+        """Give all rollouts, those that are over included."""
+        with self._read() as connection:
+            records = [_record(row) for row in connection.execute(select(ROLLOUTS).order_by(*_ORDER))]
+        return {record.key: record for record in records}
+
+    def record_rollout(self, record: RolloutRecord) -> None:
+        """Remember how far a rollout is."""
+        row = {
+            "component": record.component,
+            "version": record.version,
+            "grp": record.group,
+            "status": record.status,
+            "wave": record.wave,
+            "started": seconds(record.started),
+            "opened": seconds(record.opened),
+            "passed": None if record.passed is None else seconds(record.passed),
+            "cleared": record.cleared,
+            "first": record.first,
+            "reason": record.reason,
+            "undo": record.undo,
+            "structure": record.structure,
+            "cuts": json.dumps([asdict(cut) for cut in record.cuts]),
+            "sizes": json.dumps(record.sizes),
+            "approved": json.dumps([[entry.wave, entry.who, seconds(entry.at)] for entry in record.approved]),
+        }
+        with self._write() as connection:
+            upsert(connection, ROLLOUTS, [row], tuple(name for name in row if name not in _KEY))
+
+    def rollout_failures(self) -> dict[Key, dict[str, str]]:
+        """Give the clients that failed with the version of a rollout and don't have it since, with their messages."""
+        found: dict[Key, dict[str, str]] = {}
+        with self._read() as connection:
+            for row in connection.execute(select(ROLLOUT_FAILURES)):
+                found.setdefault((row.component, row.version, row.grp), {})[row.client] = row.message
+        return found
+
+    def record_failure(self, key: Key, client: str, message: str) -> None:
+        """Remember that a client failed in a rollout."""
+        row = {**dict(zip(_KEY, key, strict=True)), "client": client, "message": message}
+        with self._write() as connection:
+            upsert(connection, ROLLOUT_FAILURES, [row], ("message",))
+
+    def forget_failures(self, key: Key, client: str = "") -> None:
+        """Forget that a client, or (empty) any client, failed in a rollout."""
+        table = ROLLOUT_FAILURES.c
+        statement = delete(ROLLOUT_FAILURES).where(
+            *(table[name] == value for name, value in zip(_KEY, key, strict=True))
+        )
+        with self._write() as connection:
+            connection.execute(statement.where(table.client == client) if client else statement)
+
+    def count_outcome(self, client: str, quarantine: Quarantine, now: datetime, *, failed: bool) -> None:
+        """Count how often in a row a client failed; one that failed often enough is in quarantine from now on."""
+        column = CLIENTS.c.failures
+        values: Mapping[str, Any] = {"failures": 0, "quarantined": None}
+        if failed:
+            values = {"failures": column + 1}
+            if quarantine.after_failures:
+                until = seconds(now + quarantine.span)
+                full = column + 1 >= quarantine.after_failures
+                values = {**values, "quarantined": case((full, bindparam("until")), else_=CLIENTS.c.quarantined)}
+        statement = CLIENTS.update().where(CLIENTS.c.name == client)
+        if not failed:  # nothing is written in the most frequent case
+            statement = statement.where((column != 0) | CLIENTS.c.quarantined.is_not(None))
+        with self._write() as connection:
+            connection.execute(
+                statement.values(**values), {"until": until} if "quarantined" in values and failed else {}
+            )
+
+    def quarantined(self, now: datetime) -> tuple[Quarantined, ...]:
+        """Give the clients that are left alone because they failed again and again, by name."""
+        entry = CLIENTS.c
+        columns = (entry.name, entry.grp, entry.quarantined, entry.failures, entry.error)
+        wanted = select(*columns).where(entry.gone_at.is_(None), entry.quarantined > seconds(now)).order_by(entry.name)
+        with self._read() as connection:
+            return tuple(
+                Quarantined(name, group, until, failures, error)
+                for name, group, stamp, failures, error in connection.execute(wanted)
+                if (until := moment(stamp)) is not None
+            )
+
+
+_ORDER = (ROLLOUTS.c.component, ROLLOUTS.c.started, ROLLOUTS.c.grp)
+
+
+def _record(row: Row[Any]) -> RolloutRecord:
+    started, opened = moment(row.started), moment(row.opened)
+    assert started is not None
+    assert opened is not None
+    return RolloutRecord(
+        component=row.component,
+        version=row.version,
+        group=row.grp,
+        status=row.status,
+        cuts=tuple(Cut(cut["select"], cut["upto"], tuple(cut["names"])) for cut in json.loads(row.cuts)),
+        sizes=tuple(json.loads(row.sizes)),
+        structure=row.structure,
+        started=started,
+        opened=opened,
+        wave=row.wave,
+        passed=moment(row.passed),
+        cleared=row.cleared,
+        first=row.first,
+        reason=row.reason,
+        undo=row.undo,
+        approved=tuple(
+            Approval(wave, who, at)
+            for wave, who, stamp in json.loads(row.approved)
+            if (at := moment(stamp)) is not None
+        ),
+    )

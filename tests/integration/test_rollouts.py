@@ -1,0 +1,307 @@
+"""Releases go out in waves, through the command line, on clients that are folders: a bad one stops and goes back."""
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.fleet import Fleet
+
+GOOD = {"name": "good", "for": "rules", "phase": "staged", "where": "client"}
+GOOD["run"] = '! grep -q BAD "$UPDOSER_STAGED/rules.txt"'
+LOADED = {"name": "loaded", "for": "rules", "phase": "switched", "where": "client"}
+LOADED["run"] = 'test "$(cat "$UPDOSER_ROOT/../$UPDOSER_VAR_ME.ugly" 2>/dev/null)" != "$UPDOSER_VERSION"'
+AFTER = 'echo "after $UPDOSER_COMPONENT $UPDOSER_VERSION" >>"$UPDOSER_ROOT/../$UPDOSER_VAR_ME.log"'
+CANARY = {"select": "label=canary", "max_failed": 0}
+ALL = {"share": "100%"}
+
+
+def fleet_of(folder, *waves, checks=(GOOD, LOADED), **rollout):
+    """Give five clients, the first one a canary, all with release 1 of the rules."""
+    fleet = Fleet(folder, 5, client_keep=3)
+    for at, client in enumerate(fleet.spec["groups"]["all"]["clients"], 1):
+        client["vars"] = {"me": f"c{at}"}
+        client["labels"] = ["canary"] if at == 1 else []
+    fleet.release("rules", "1", rules_txt=b"one")
+    assert fleet.apply().code == 0
+    hooks = {"after": {"run": AFTER, "timeout": "10s"}}
+    fleet.write(
+        components={"rules": {"version": "latest", "hooks": hooks}, "engine": {"hooks": hooks}},
+        defaults={"checks": list(checks)},
+        auto_update={"rollout": {"waves": list(waves), **rollout}},
+    )
+    return fleet
+
+
+def versions(fleet):
+    """Give what is in force on each client, as one word."""
+    return " ".join((fleet.root(f"c{n}") / "rules/current").readlink().name for n in range(1, 6))
+
+
+def again(fleet, code=0):
+    """Apply once more: nothing is changed."""
+    before = fleet.listing()
+    done = fleet.apply()
+    assert done.code == code, done.err
+    assert fleet.listing() == before
+    return done
+
+
+def rollout(fleet):
+    (entry,) = fleet.run("rollout", "list", "--format", "json").json["rollouts"]
+    return entry
+
+
+def test_each_wave_waits_for_the_soak_and_the_approval_of_the_one_before(tmp_path):
+    fleet = fleet_of(tmp_path, {**CANARY, "soak": "3s"}, {"share": "60%", "approve": "manual"}, ALL)
+    fleet.release("rules", "2", rules_txt=b"two")
+    began = time.time()
+    done = fleet.apply()
+    assert (done.code, versions(fleet)) == (0, "2 1 1 1 1")
+    assert "wave 1 of 3 soaks until" in done.out
+    assert "Next step at " in done.out
+    again(fleet)
+    time.sleep(max(0, began + 5 - time.time()))
+    assert "waits for approval: updoser rollout approve rules" in again(fleet).out
+    assert fleet.run("rollout", "approve", "rules", "--as", "alice").code == 0
+    plan = fleet.run("plan", "--format", "json").json
+    assert [change["wave"] for change in plan["changes"]] == [2]
+    done = fleet.apply()
+    assert (done.code, versions(fleet)) == (0, "2 2 2 2 2"), "no soak lies between the second and the third"
+    again(fleet)
+    run = next(r for r in fleet.run("history", "--format", "json").json if r["command"] == "rollout approve rules")
+    (entry,) = fleet.run("history", run["run_id"], "--format", "json").json["entries"]
+    assert entry["message"] == "wave 2 of 3 approved by alice"
+
+
+def test_what_fails_before_the_switch_stops_at_the_canary_and_touches_nothing(tmp_path):
+    fleet = fleet_of(tmp_path, CANARY, ALL)
+    fleet.release("rules", "2", rules_txt=b"BAD")
+    before = {path: stamp for path, stamp in fleet.listing().items() if "/.updoser" not in path}
+    done = fleet.apply()
+    assert (done.code, versions(fleet)) == (3, "1 1 1 1 1")
+    assert {path: stamp for path, stamp in fleet.listing().items() if "/.updoser" not in path} == before
+    assert "check good failed before the switch" in done.out
+    done = again(fleet, code=3)
+    assert "Halted: rules 2 in wave 1 of 2: 1 of 1 clients failed" in done.out
+    assert "Halted: rules 2" in fleet.run("status").out
+    assert rollout(fleet)["status"] == "halted"
+    assert not (tmp_path / "clients/c1.log").exists()
+
+
+def test_what_fails_after_the_switch_goes_back_at_once_and_the_hook_runs_again(tmp_path):
+    fleet = fleet_of(tmp_path, CANARY, ALL)
+    (tmp_path / "clients/c1.ugly").write_text("2")
+    fleet.release("rules", "2", rules_txt=b"two")
+    done = fleet.apply()
+    assert (done.code, versions(fleet)) == (3, "1 1 1 1 1")
+    assert "check loaded failed after the switch: exit 1, expected 0; it is back at 1" in done.out
+    assert (tmp_path / "clients/c1.log").read_text() == "after rules 2\nafter rules 1\n"
+    again(fleet, code=3)
+    (tmp_path / "clients/c1.ugly").unlink()
+    assert fleet.run("rollout", "resume", "rules").code == 0
+    assert (fleet.apply().code, versions(fleet)) == (0, "2 2 2 2 2")
+    again(fleet)
+
+
+@pytest.mark.parametrize(("scope", "left"), [("client", "2 2 2 2 2"), ("wave", "2 2 1 1 1"), ("all", "1 1 1 1 1")])
+def test_what_shows_at_the_end_of_a_soak_takes_back_what_the_spec_says(tmp_path, scope, left):
+    second = {"select": "c2", "min_attempted": 0}
+    last = {**ALL, "soak": "2s", "max_fail_percentage": 10}
+    fleet = fleet_of(tmp_path, CANARY, second, last, recheck="end_of_soak", on_failure="rollback", rollback_scope=scope)
+    fleet.release("rules", "2", rules_txt=b"two")
+    assert (fleet.apply().code, versions(fleet)) == (0, "2 2 2 2 2")
+    (tmp_path / "clients/c4.ugly").write_text("2")
+    time.sleep(2)
+    done = fleet.apply()
+    assert (done.code, versions(fleet)) == (3, left)
+    assert "1 of 5 clients failed at the end of the soak (c4: check loaded failed in force" in done.out
+    assert fleet.run("history", "--format", "json").json[0]["traffic"]["sent"] == 0, "clients kept what they go back to"
+    again(fleet, code=3)
+
+
+def test_a_gate_that_says_no_halts_and_the_next_release_goes_its_way(tmp_path):
+    gate = {"type": "command", "where": "server", "run": "echo drops are high; test ! -e closed", "timeout": "10s"}
+    fleet = fleet_of(tmp_path, CANARY, ALL, gate=[gate])
+    (tmp_path / "closed").touch()
+    fleet.release("rules", "2", rules_txt=b"two")
+    done = fleet.apply()
+    assert (done.code, versions(fleet)) == (3, "2 1 1 1 1")
+    assert "gate 1 of wave 1 failed: it exited with 1: drops are high" in done.out
+    again(fleet, code=3)
+    (tmp_path / "closed").unlink()
+    fleet.release("rules", "3", rules_txt=b"three")
+    assert (fleet.apply().code, versions(fleet)) == (0, "3 3 3 3 3")
+    again(fleet)
+
+
+def test_a_plan_file_approves_the_whole_rollout(tmp_path):
+    fleet = fleet_of(tmp_path, CANARY, {**ALL, "approve": "manual"})
+    fleet.release("rules", "2", rules_txt=b"two")
+    assert fleet.run("plan", "--out", "plan.json").code == 0
+    assert (fleet.run("apply", "plan.json").code, versions(fleet)) == (0, "2 1 1 1 1")
+    fleet.release("rules", "3", rules_txt=b"three")
+    assert (fleet.run("apply", "plan.json").code, versions(fleet)) == (0, "2 1 1 1 1")
+    assert fleet.run("rollout", "approve", "rules").code == 0
+    assert (fleet.run("apply", "plan.json").code, versions(fleet)) == (0, "2 2 2 2 2")
+    done = fleet.run("apply", "plan.json")
+    assert (done.code, versions(fleet)) == (0, "2 2 2 2 2")
+    assert "nothing left to do" in done.err
+
+
+def test_a_plan_file_is_refused_once_its_rollout_was_halted(tmp_path):
+    fleet = fleet_of(tmp_path, {**CANARY, "soak": "1h"}, ALL)
+    fleet.release("rules", "2", rules_txt=b"two")
+    fleet.apply()
+    assert fleet.run("plan", "--out", "plan.json").code == 0
+    fleet.run("rollout", "abort", "rules", "--reason", "INC-1")
+    done = fleet.run("apply", "plan.json")
+    assert done.code == 5
+    assert "the rollout of rules 2 changed since it was made" in done.err
+    assert "aborted in wave 1 of 2: by " in fleet.run("plan").out
+
+
+def test_waiting_takes_all_steps_and_an_abort_can_take_them_back(tmp_path):
+    fleet = fleet_of(tmp_path, {**CANARY, "soak": "2s"}, {**ALL, "soak": "1h"})
+    fleet.release("rules", "2", rules_txt=b"two")
+    process = fleet.start("apply", "--auto-approve", "--wait")
+    for _ in range(300):
+        if versions(fleet) == "2 2 2 2 2":
+            break
+        time.sleep(0.1)
+    assert versions(fleet) == "2 2 2 2 2"
+    assert fleet.run("rollout", "abort", "rules", "--undo", "--reason", "INC-2").code == 0
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    done = fleet.apply()
+    assert versions(fleet) == "1 1 1 1 1"
+    assert "from what it kept, nothing sent" in done.out
+    again(fleet)
+
+
+def test_in_a_hurry_no_soak_is_waited_for_and_the_history_says_who(tmp_path):
+    fleet = fleet_of(tmp_path, {**CANARY, "soak": "1h"}, ALL)
+    fleet.release("rules", "2", rules_txt=b"two")
+    assert (fleet.apply("--expedite", "rules").code, versions(fleet)) == (0, "2 2 2 2 2")
+    run = fleet.run("history", "--format", "json").json[0]
+    entries = fleet.run("history", run["run_id"], "--format", "json").json["entries"]
+    assert any("rules is expedited by " in (entry["message"] or "") for entry in entries)
+    fleet.release("rules", "3", rules_txt=b"BAD")
+    assert (fleet.apply("--expedite", "rules").code, versions(fleet)) == (3, "2 2 2 2 2"), "checks are never skipped"
+
+
+def test_early_it_is_sent_and_verified_and_switched_to_in_its_window(tmp_path):
+    fleet = fleet_of(tmp_path, ALL)
+    now = datetime.now(UTC)
+    hours = {"from": f"{now + timedelta(hours=2):%H:%M}", "to": f"{now + timedelta(hours=3):%H:%M}"}
+    policy = {"stage": "early", "windows": [hours], "rollout": {"waves": [ALL]}}
+    fleet.write(auto_update=policy)
+    fleet.release("rules", "2", rules_txt=b"BAD")
+    assert (fleet.apply().code, versions(fleet)) == (3, "1 1 1 1 1"), "what is broken shows before its time"
+    fleet.release("rules", "3", rules_txt=b"three")
+    assert (fleet.apply().code, versions(fleet)) == (0, "1 1 1 1 1")
+    assert (fleet.root("c3") / "rules/3/rules.txt").read_bytes() == b"three"
+    again(fleet)
+    del policy["windows"]
+    fleet.write(auto_update=policy)
+    report = fleet.apply("--format", "json")
+    assert (report.code, versions(fleet), report.json["bytes_sent"]) == (0, "3 3 3 3 3", 0)
+    again(fleet)
+
+
+def test_a_hook_that_two_components_have_runs_once_for_each_client(tmp_path):
+    fleet = fleet_of(tmp_path, ALL)
+    fleet.release("rules", "2", rules_txt=b"two")
+    fleet.release("engine", "1.0.0", engine_bin=b"e")
+    assert fleet.apply().code == 0
+    assert len((tmp_path / "clients/c3.log").read_text().splitlines()) == 1
+    again(fleet)
+    assert len((tmp_path / "clients/c3.log").read_text().splitlines()) == 1
+
+
+def test_rolling_back_edits_the_file_and_sends_nothing(tmp_path):
+    fleet = fleet_of(tmp_path, ALL)
+    text = (tmp_path / "updoser.yaml").read_text().replace("  rules:", "  rules:   # keep this word")
+    (tmp_path / "updoser.yaml").write_text(text)
+    fleet.release("rules", "2", rules_txt=b"two")
+    fleet.apply()
+    done = fleet.run("rollback", "rules", "--reason", "INC-3", "--auto-approve")
+    assert done.code == 0
+    assert '+      - {version: "2", reason: "INC-3"}' in done.out
+    assert "5 clients  from what it kept, nothing sent" in done.out
+    assert "# keep this word" in (tmp_path / "updoser.yaml").read_text()
+    report = fleet.apply("--format", "json")
+    assert (report.code, versions(fleet), report.json["bytes_sent"]) == (0, "1 1 1 1 1", 0)
+    again(fleet)
+    (fleet.root("c2") / "rules/2").exists()
+    assert fleet.run("rollback", "rules", "--to", "9x", "--auto-approve").code == 64
+
+
+def test_what_a_client_kept_is_hashed_again_and_sent_whole_where_it_is_damaged(tmp_path):
+    fleet = fleet_of(tmp_path, ALL)
+    fleet.release("rules", "2", rules_txt=b"two")
+    fleet.apply()
+    kept = fleet.root("c2") / "rules/1/rules.txt"
+    kept.chmod(0o644)
+    kept.write_bytes(b"eno")
+    fleet.run("rollback", "rules", "--auto-approve")
+    report = fleet.apply("--format", "json")
+    assert (report.code, versions(fleet), report.json["bytes_sent"]) == (0, "1 1 1 1 1", 3)
+    assert fleet.current("c2", "rules") == {"rules.txt": b"one"}
+    again(fleet)
+
+
+def test_a_client_that_fails_again_and_again_is_left_alone(tmp_path):
+    fleet = fleet_of(tmp_path, {**ALL, "max_fail_percentage": 50}, max_fail_percentage=50)
+    fleet.write(quarantine={"after_failures": 2, "for": "1h"})
+    (tmp_path / "clients/c5.ugly").write_text("2")
+    fleet.release("rules", "2", rules_txt=b"two")
+    assert (fleet.apply().code, versions(fleet)) == (3, "2 2 2 2 1")
+    assert fleet.apply().code == 3
+    done = again(fleet)
+    assert "quarantine until" in done.out
+    status = fleet.run("status", "--format", "json").json
+    assert [(entry["client"], entry["failures"]) for entry in status["quarantined"]] == [("c5", 2)]
+
+
+def test_a_check_on_the_server_stops_a_release_before_any_client_gets_it(tmp_path):
+    check = {"name": "here", "for": "rules", "phase": "staged", "where": "server"}
+    check["run"] = 'grep -q two "$UPDOSER_STAGED/rules.txt"'
+    fleet = fleet_of(tmp_path, CANARY, ALL, checks=[check])
+    fleet.release("rules", "2", rules_txt=b"2")
+    done = fleet.apply()
+    assert (done.code, versions(fleet)) == (3, "1 1 1 1 1")
+    assert "check here failed here" in done.out
+    again(fleet, code=3)
+    fleet.release("rules", "3", rules_txt=b"two")
+    assert (fleet.apply().code, versions(fleet)) == (0, "3 3 3 3 3")
+    again(fleet)
+
+
+def test_a_check_on_the_server_after_the_switch_takes_a_client_back(tmp_path):
+    check = {"name": "seen", "for": "rules", "phase": "switched", "where": "server"}
+    check["run"] = 'test "$UPDOSER_CLIENT" != c1'
+    fleet = fleet_of(tmp_path, CANARY, ALL, checks=[check])
+    fleet.release("rules", "2", rules_txt=b"two")
+    done = fleet.apply()
+    assert (done.code, versions(fleet)) == (3, "1 1 1 1 1")
+    assert "check seen failed after the switch: it exited with 1; it is back at 1" in done.out
+    again(fleet, code=3)
+
+
+def test_wrong_words_are_told(tmp_path):
+    fleet = fleet_of(tmp_path, ALL)
+    for arguments, says in (
+        (("rollout", "approve", "nothing"), "no managed component is called nothing"),
+        (("rollout", "resume", "rules"), "rules has no such rollout: its last one, rules 1, is done"),
+        (("rollout", "approve", "engine"), "it never had one"),
+        (("plan", "--expedite", "nothing"), "--expedite nothing"),
+        (("rollback", "engine", "--auto-approve"), "no client is known to run engine"),
+        (("rollback", "nothing"), "no managed component is called nothing"),
+    ):
+        done = fleet.run(*arguments)
+        assert done.code == 64, arguments
+        assert says in done.err
+    assert json.loads(fleet.run("rollout", "list", "--all", "--format", "json").out)["rollouts"][0]["status"] == "done"

@@ -1,0 +1,243 @@
+"""A fleet in time: real planning, real gates, and clients that are names with a version and a will of their own.
+
+Nothing is waited for: the clock is set, and each `apply` sees the fleet as it is then. Releases are good, or bad in one
+of three ways:
+
+    staged    the check before the switch fails: the client keeps what it has
+    switched  the check after the switch fails: the client is back at once
+    soak      all seems well, and the switched check fails from an hour after the switch on
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from threading import Event
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from reconciler.execute.rollouts import Breaker, move_on
+from reconciler.model.client import Installed, Layout, Profile
+from reconciler.model.plan import Basis
+from reconciler.model.rollout import Key, RolloutRecord, position
+from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig
+from reconciler.observe.cohorts import Choice, Marks, gather_cohorts
+from reconciler.planner.planner import Observed, Wanted, make_plan
+from reconciler.storage.state import Identity
+from tests.fakes import make_component, make_release
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from reconciler.model.plan import Plan
+    from reconciler.model.policy import AutoUpdate
+    from reconciler.model.release import Release
+
+START = datetime(2026, 10, 1, tzinfo=UTC)
+COMPONENT = "rules"
+SPOILS_AFTER = timedelta(hours=1)
+_LAYOUT = Layout().fingerprint
+_IDENTITY = Identity("lineage", 1, 0, frozen=False)
+
+
+@dataclass
+class Machine:
+    """One client. `got` counts how often each version was switched to, `tried` the versions that it was sent."""
+
+    name: str
+    group: str
+    labels: str
+    version: str = ""
+    kept: str = ""
+    since: datetime = START
+    off_since: datetime | None = None
+    got: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    tried: set[str] = field(default_factory=set)
+
+
+class Memory:
+    """What rollouts need of the state."""
+
+    def __init__(self) -> None:
+        self.records: dict[Key, RolloutRecord] = {}
+        self.failures: dict[Key, dict[str, str]] = {}
+        self.log: list[str] = []
+
+    def rollouts(self) -> dict[Key, RolloutRecord]:
+        return dict(self.records)
+
+    def rollout_failures(self) -> dict[Key, dict[str, str]]:
+        return {key: dict(names) for key, names in self.failures.items()}
+
+    def record_rollout(self, record: RolloutRecord) -> None:
+        self.records[record.key] = record
+
+    def record_failure(self, key: Key, client: str, message: str) -> None:
+        self.failures.setdefault(key, {})[client] = message
+
+    def forget_failures(self, key: Key, client: str = "") -> None:
+        if client:
+            self.failures.get(key, {}).pop(client, None)
+        else:
+            self.failures.pop(key, None)
+
+    def journal(self, _run_id: str, entries: Iterable[object]) -> None:
+        self.log += [f"{entry.to_version}: {entry.message}" for entry in entries]  # type: ignore[attr-defined]
+
+
+class World:
+    """A fleet, its policy and its time."""
+
+    def __init__(self, clients: int, policies: dict[str, AutoUpdate], *, canaries: int = 0, off: float = 0.0) -> None:
+        """Make clients named in order, dealt to the groups of `policies`; a share of them is `off` at any time."""
+        groups = sorted(policies)
+        self.machines = [
+            Machine(f"pc-{n:05}", groups[n % len(groups)], '["canary"]' if n < canaries else "[]", version="1")
+            for n in range(clients)
+        ]
+        self.by_name = {machine.name: machine for machine in self.machines}
+        self.now = START
+        self.memory = Memory()
+        self.kinds: dict[str, str] = {}
+        self.out: dict[str, datetime] = {}
+        self.releases: dict[str, Release] = {}
+        self.blocked: dict[str, str] = {}
+        self.reached: dict[str, datetime] = {}
+        self._off = off
+        self._random = random.Random(7)
+        self._policies = {(group, COMPONENT): policy for group, policy in policies.items()}
+        self._groups = {group: GroupSpec(group, PluginConfig("transport", "local"), "/r") for group in groups}
+        self._component = make_component(COMPONENT)
+        self._profiles: dict[tuple[str, str], Profile] = {}
+        self.release("1", "good")
+        self.memory.records = {}
+
+    def release(self, version: str, kind: str) -> None:
+        """Bring a release out, now."""
+        self.releases[version] = make_release(COMPONENT, version, {"f": version.encode()}, released=self.now)
+        self.kinds[version] = kind
+        self.out[version] = self.now
+
+    def _is_off(self, machine: Machine) -> bool:
+        """Say whether a client is off: half a day at a time, another share of the fleet each."""
+        slot = int(self.now.timestamp() // 43200)
+        return position(f"{machine.name} {slot}") < self._off * 2**32
+
+    def _profile(self, machine: Machine) -> Profile:
+        key = machine.version, machine.kept
+        if key not in self._profiles:
+            kept = ((machine.kept, self.releases[machine.kept].digest),) if machine.kept else ()
+            digest = self.releases[machine.version].digest
+            entry = Installed(COMPONENT, machine.version, digest, machine.kept, _LAYOUT, kept=kept)
+            self._profiles[key] = Profile("linux-x86_64", (entry,), lineage="lineage", epoch=1)
+        return self._profiles[key]
+
+    def plan(self, *, limited: bool = False) -> Plan:
+        """Make the plan of this moment."""
+        profiles = {profile.fingerprint: profile for profile in map(self._profile, self.machines)}
+        rows = []
+        for machine in self.machines:
+            if self._is_off(machine):
+                machine.off_since = machine.off_since or self.now
+            else:
+                machine.off_since = None
+            off = machine.off_since.timestamp() if machine.off_since else None
+            error = "no connection: refused" if off else ""
+            print_ = self._profile(machine).fingerprint
+            rows.append((machine.name, machine.group, machine.labels, print_, error, "direct", off, None, ""))
+        selects = {wave.select for policy in self._policies.values() for wave in policy.rollout.waves if wave.select}
+        marks = Marks((), sorted(selects))
+        cohorts, others = gather_cohorts(rows, profiles, choice=Choice(), marks=marks, identity=_IDENTITY, now=self.now)
+        spec = ComponentSpec(self._component, blocked=dict(self.blocked))
+        observed = Observed(
+            basis=Basis("lineage", 1, 0, "s", "c"),
+            held=list(self.releases.values()),
+            cohorts=cohorts,
+            others=others,
+            rollouts=self.memory.rollouts(),
+            failures=self.memory.rollout_failures(),
+            first_seen={(COMPONENT, version): at for version, at in self.out.items()},
+        )
+        wanted = Wanted({COMPONENT: spec}, self._groups, policies=self._policies, limited=limited)
+        return make_plan(wanted, observed, plan_id="p", now=self.now)
+
+    def apply(self) -> int:
+        """Take all steps that are due at this moment; give how many clients were sent something."""
+        work = SimpleNamespace(
+            state=self.memory,
+            means=SimpleNamespace(emit=lambda *_a, **_k: None, clock=lambda: self.now, run_id="r", stop=Event()),
+        )
+        tried: set[tuple[str, str]] = set()
+        sent = 0
+        while True:
+            plan = self.plan()
+            due = [
+                (name, deploy)
+                for deploy in plan.deploys
+                for cohort in deploy.members
+                for name in plan.members[cohort]
+                if (name, deploy.to) not in tried
+            ]
+            if not (due or plan.moves or plan.proofs):
+                return sent
+            move_on(plan, work)  # type: ignore[arg-type]
+            breaker = Breaker(plan, work)  # type: ignore[arg-type]
+            self._prove(plan, breaker)
+            self._random.shuffle(due)
+            size = breaker.batch or max(len(due), 1)
+            for start in range(0, len(due), size):
+                for name, deploy in due[start : start + size]:
+                    if not breaker.is_halted(deploy):
+                        tried.add((name, deploy.to))
+                        sent += 1
+                        self._send(self.by_name[name], deploy, breaker)
+                breaker.look()
+
+    def _send(self, machine: Machine, deploy: object, breaker: Breaker) -> None:
+        version = deploy.to  # type: ignore[attr-defined]
+        key = breaker.key_of(COMPONENT, version, machine.group)
+        machine.tried.add(version)
+        kind = self.kinds[version]
+        if kind in {"staged", "switched"}:
+            breaker.take(key, machine.name, f"check failed ({kind})")
+            return
+        machine.kept, machine.version = machine.version, version
+        machine.got[version] += not deploy.downgrade  # type: ignore[attr-defined]
+        machine.since = self.now
+        self.reached[version] = self.now
+        breaker.take(key, machine.name, "")
+
+    def _prove(self, plan: Plan, breaker: Breaker) -> None:
+        for proof in plan.proofs:
+            key = proof.component, proof.version, proof.group
+            names = [name for cohort in proof.members for name in plan.members[cohort]]
+            bad = [
+                name
+                for name in names
+                if self.kinds[proof.version] == "soak" and self.now - self.by_name[name].since >= SPOILS_AFTER
+            ]
+            if bad:
+                breaker.halt(key, f"{len(bad)} of {len(names)} failed at the end of the soak")
+            else:
+                breaker.clear(key)
+
+    def members(self, version: str, waves: int, group: str = "") -> set[str]:
+        """Give the clients of the first so many waves of a version's rollout."""
+        record = self.memory.records[COMPONENT, version, group]
+        found = set()
+        for machine in self.machines:
+            for cut in record.cuts[:waves]:
+                selected = cut.select == "label=canary" and "canary" in machine.labels
+                if selected or position(machine.name) <= cut.upto or machine.name in cut.names:
+                    found.add(machine.name)
+        return found
+
+    def on(self) -> list[Machine]:
+        """Give the clients that are on now."""
+        return [machine for machine in self.machines if not self._is_off(machine)]
+
+    def with_policy(self, **changes: object) -> None:
+        """Change the policy of all groups."""
+        self._policies = {key: replace(policy, **changes) for key, policy in self._policies.items()}  # type: ignore[arg-type]

@@ -1,0 +1,150 @@
+"""What the state remembers of rollouts, who failed in them, and which clients are left alone."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reconciler.model.client import Client
+from reconciler.model.rollout import STATUSES, Approval, Cut, RolloutRecord
+from reconciler.model.spec import Quarantine
+from reconciler.storage.state import Observation, State
+from tests.fakes import NOW
+
+HOUR = timedelta(hours=1)
+KEY = ("rules", "2", "")
+THREE = Quarantine(after_failures=3, span=timedelta(hours=24))
+
+
+@pytest.fixture
+def state(tmp_path):
+    with State.open(f"sqlite:///{tmp_path}/state.db", clock=lambda: NOW) as opened:
+        opened.sync_clients("g", [Client(name, "g") for name in "abc"])
+        yield opened
+
+
+times = st.integers(0, 10**6).map(lambda seconds: NOW + timedelta(seconds=seconds))
+names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=5)
+records = st.builds(
+    RolloutRecord,
+    component=st.sampled_from(["rules", "engine"]),
+    version=st.sampled_from(["1", "2"]),
+    group=st.sampled_from(["", "g"]),
+    status=st.sampled_from(STATUSES),
+    cuts=st.lists(
+        st.builds(Cut, names, st.integers(-1, 2**32 - 1), st.lists(names, max_size=3).map(tuple)), max_size=3
+    ).map(tuple),
+    sizes=st.lists(st.integers(0, 10**6), max_size=3).map(tuple),
+    structure=names,
+    started=times,
+    opened=times,
+    wave=st.integers(0, 9),
+    passed=st.none() | times,
+    cleared=st.booleans(),
+    first=st.booleans(),
+    reason=names,
+    undo=st.sampled_from(["", "wave", "all"]),
+    approved=st.lists(st.builds(Approval, st.integers(1, 9), names, times), max_size=2).map(tuple),
+)
+
+
+@given(st.lists(records, max_size=5))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_rollout_comes_back_as_it_was_with_cuts_and_approvals_and_the_last_word_counts(tmp_path_factory, written):
+    folder = tmp_path_factory.mktemp("s")
+    with State.open(f"sqlite:///{folder}/state.db", clock=lambda: NOW) as state:
+        for record in written:
+            state.record_rollout(record)
+    with State.open(f"sqlite:///{folder}/state.db", clock=lambda: NOW) as state:
+        known = state.rollouts()
+    assert known == {record.key: record for record in written}
+    assert all(known[record.key].fingerprint == record.fingerprint for record in known.values())
+
+
+# --- failures -------------------------------------------------------------------------------------------------------
+
+
+def test_failures_are_kept_by_rollout_and_the_last_message_of_a_client_counts(state):
+    other = ("rules", "2", "g")
+    state.record_failure(KEY, "a", "no room")
+    state.record_failure(KEY, "a", "check detects failed")
+    state.record_failure(KEY, "b", "no room")
+    state.record_failure(other, "a", "of a group")
+    assert state.rollout_failures() == {
+        KEY: {"a": "check detects failed", "b": "no room"},
+        other: {"a": "of a group"},
+    }
+
+
+def test_a_client_that_has_the_version_after_all_is_forgotten_and_so_are_all_when_a_rollout_ends(state):
+    other = ("rules", "3", "")
+    for key in (KEY, other):
+        for client in "ab":
+            state.record_failure(key, client, "no room")
+    state.forget_failures(KEY, "a")
+    assert state.rollout_failures() == {KEY: {"b": "no room"}, other: {"a": "no room", "b": "no room"}}
+    state.forget_failures(other)
+    assert state.rollout_failures() == {KEY: {"b": "no room"}}
+
+
+# --- quarantine -----------------------------------------------------------------------------------------------------
+
+
+def quarantined(state, at=NOW):
+    return {entry.client: entry for entry in state.quarantined(at)}
+
+
+def fail(state, client="a", rules=THREE, at=NOW, times_=1):
+    for _ in range(times_):
+        state.count_outcome(client, rules, at, failed=True)
+
+
+def test_a_client_is_left_alone_once_it_failed_so_often_in_a_row(state):
+    fail(state, times_=2)
+    assert quarantined(state) == {}
+    fail(state)
+    (entry,) = state.quarantined(NOW)
+    assert (entry.client, entry.group, entry.until, entry.failures) == ("a", "g", NOW + timedelta(hours=24), 3)
+    assert {row[0]: row[7] for row in state.rows()} == {
+        "a": (NOW + timedelta(hours=24)).timestamp(), "b": None, "c": None,
+    }  # fmt: skip
+
+
+def test_a_success_in_between_begins_the_count_anew(state):
+    fail(state, times_=2)
+    state.count_outcome("a", THREE, NOW, failed=False)
+    fail(state, times_=2)
+    assert quarantined(state) == {}
+    fail(state)
+    assert set(quarantined(state)) == {"a"}
+
+
+def test_quarantine_is_over_by_itself_and_begins_again_with_the_next_failure(state):
+    fail(state, times_=3)
+    later = NOW + timedelta(hours=24)
+    assert set(quarantined(state, later - HOUR)) == {"a"}
+    assert quarantined(state, later) == {}
+    fail(state, at=later)
+    assert quarantined(state, later)["a"].until == later + timedelta(hours=24)
+    assert quarantined(state, later)["a"].failures == 4
+
+
+def test_a_success_ends_quarantine(state):
+    fail(state, times_=3)
+    state.count_outcome("a", THREE, NOW, failed=False)
+    assert quarantined(state) == {}
+
+
+def test_without_a_number_nobody_is_ever_left_alone(state):
+    fail(state, rules=Quarantine(), times_=9)
+    assert quarantined(state) == {}
+
+
+def test_the_list_of_quarantine_is_by_name_with_the_last_error_and_without_those_that_are_gone(state):
+    for client in "cab":
+        fail(state, client, times_=3)
+    state.record_observations([Observation("a", None, None, "client failed: no room", NOW)])
+    state.sync_clients("g", [Client(name, "g") for name in "ac"])
+    found = state.quarantined(NOW)
+    assert [(entry.client, entry.message) for entry in found] == [("a", "client failed: no room"), ("c", "")]

@@ -1,0 +1,202 @@
+"""A month in the life of a fleet: bad releases stay where they show, good ones reach everyone in time."""
+
+from collections import Counter
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reconciler.model.plan import Cohort
+from reconciler.model.policy import AutoUpdate, Limits, Rollout, Schedule, Wave
+from reconciler.planner.waves import Lineup, reach
+from tests.simulation import COMPONENT, START, World
+
+HOUR = timedelta(hours=1)
+CANARY = Wave(select="label=canary", soak=4 * HOUR, limits=Limits(min_attempted=1, max_failed=0))
+WAVES = (CANARY, Wave(share=0.1, soak=2 * HOUR), Wave(share=1.0, at_once=2000))
+MONTH = [
+    *("good", "staged", "good", "soak", "good", "good", "switched", "good", "soak", "staged", "good", "switched"),
+    *("good", "good", "soak", "good", "good", "switched", "good", "good"),
+]
+
+
+def policy(**fields):
+    waves = fields.pop("waves", WAVES)
+    return AutoUpdate(rollout=Rollout(waves=waves, recheck=True, **fields))
+
+
+@pytest.mark.parametrize("on_failure", ["halt", "rollback"])
+def test_a_month_of_ten_thousand_clients(on_failure):
+    world = World(
+        10_000, {"g": policy(on_failure=on_failure), "h": policy(on_failure=on_failure)}, canaries=30, off=0.03
+    )
+    allowed = 6 * HOUR + 6 * HOUR  # the soaks, and an apply that comes up to two hours late for each of the steps
+    versions = {START + at * timedelta(hours=36): (str(at + 2), kind) for at, kind in enumerate(MONTH)}
+    due: dict[str, datetime] = {}
+    while world.now < START + timedelta(days=30):
+        if world.now in versions:
+            version, kind = versions[world.now]
+            world.release(version, kind)
+            if kind == "good":
+                due[version] = world.now + allowed
+        world.apply()
+        for version, at in list(due.items()):
+            if world.now >= at:
+                late = [m.name for m in world.on() if int(m.version) < int(version) and m.off_since is None]
+                assert not late, (version, len(late))
+                del due[version]
+        world.now += 2 * HOUR
+    for version, kind in versions.values():
+        tried = {machine.name for machine in world.machines if version in machine.tried}
+        if kind == "good":
+            assert len(tried) > 9_600
+            assert world.memory.records[COMPONENT, version, ""].status == "done"
+        else:  # all three kinds show in the first wave
+            assert tried
+            assert tried <= world.members(version, 1)
+            assert world.memory.records[COMPONENT, version, ""].status == "halted"
+            left = [machine for machine in world.machines if machine.version == version]
+            assert not left or on_failure == "halt"
+    got = Counter(count for machine in world.machines for count in machine.got.values())
+    assert set(got) == {1}, got
+
+
+def test_what_shows_only_in_a_later_wave_stays_there():
+    world = World(2_000, {"g": policy(waves=(Wave(share=0.01), Wave(share=0.2), Wave(share=1.0)))}, off=0.0)
+    world.release("2", "good")
+    # as if only machines that are in no canary couldn't bear it
+    first = None
+    normal = world._send
+
+    def send(machine, deploy, breaker):
+        nonlocal first
+        first = first or world.members("2", 1)
+        world.kinds["2"] = "good" if machine.name in first else "switched"
+        normal(machine, deploy, breaker)
+
+    world._send = send
+    world.apply()
+    assert world.memory.records[COMPONENT, "2", ""].status == "halted"
+    tried = {machine.name for machine in world.machines if "2" in machine.tried}
+    assert tried <= world.members("2", 2)
+    assert len(tried) > len(world.members("2", 1))
+    assert len(tried) < 40, "it went on long after the limit was passed"
+
+
+def test_a_blocked_release_is_left_at_once_and_the_next_goes_its_way():
+    world = World(500, {"g": policy(on_failure="halt")}, canaries=5)
+    world.release("2", "soak")
+    for _ in range(6):
+        world.apply()
+        world.now += HOUR
+    assert {machine.version for machine in world.machines} == {"1", "2"}
+    world.blocked["2"] = "INC-1"
+    world.apply()
+    assert {machine.version for machine in world.machines} == {"1"}
+    world.release("3", "good")
+    for _ in range(9):
+        world.apply()
+        world.now += HOUR
+    assert {machine.version for machine in world.machines} == {"3"}
+
+
+shares = st.lists(st.integers(1, 99), max_size=4, unique=True).map(sorted)
+
+
+@given(
+    count=st.integers(1, 300),
+    labelled=st.integers(0, 20),
+    canary=st.booleans(),
+    apart=st.integers(0, 5),
+    cut_at=shares,
+    groups=st.integers(1, 4),
+)
+@settings(max_examples=150, deadline=None)
+def test_waves_partition_the_fleet(count, labelled, canary, apart, cut_at, groups):
+    waves = [Wave(select="label=canary")] if canary else []
+    waves += [Wave(count=apart, apart=True)] if apart else []
+    waves += [*(Wave(share=share / 100) for share in cut_at), Wave(share=1.0)]
+    names = [f"host-{n}" for n in range(count)]
+    cohorts = [
+        Cohort(f"g{g}", tuple(sorted(part)), selected=frozenset(["label=canary"] if mark else []))
+        for g in range(groups)
+        for mark in (True, False)
+        if (part := [name for n, name in enumerate(names) if n % groups == g and (n < labelled) is mark])
+    ]
+    among = tuple(range(len(cohorts)))
+    lineup = Lineup(cohorts)
+    cuts, sizes = lineup.cut(waves, among)
+    members = []
+    for wave in range(1, len(waves) + 1):
+        upper = {name for at in among for name in lineup.names(at, reach(cuts, wave))}
+        lower = {name for at in among for name in lineup.names(at, reach(cuts, wave - 1))}
+        assert lower <= upper
+        members.append(upper - lower)
+        counted = sum(lineup.count(at, reach(cuts, wave)) - lineup.count(at, reach(cuts, wave - 1)) for at in among)
+        assert counted == len(upper - lower) == sizes[wave - 1]
+    assert sum(map(len, members)) == count
+    assert set().union(*members) == set(names)
+    for wave, share in zip(reversed(waves[:-1]), reversed(range(len(waves) - 1)), strict=True):
+        if wave.share:
+            so_far = sum(map(len, members[: share + 1]))
+            before = sum(map(len, members[:share]))
+            assert so_far == max(before, -(-round(wave.share * 100) * count // 100))
+    assert Lineup(cohorts[::-1]).cut(waves, among) == (cuts, sizes)
+
+
+@given(gaps=st.lists(st.sampled_from([0, 0, 7, 25, 61, 190, 700]), min_size=12, max_size=30), seed=st.integers(0, 9))
+@settings(max_examples=8, deadline=None)
+def test_nothing_is_done_twice_or_skipped_however_applies_come(gaps, seed):
+    """Applies come late, twice, and over the end of summer time; then as often as it takes."""
+    night = Schedule(at=time(1, 30), spread=3 * HOUR, zone=ZoneInfo("Europe/Berlin"))
+    waves = (Wave(count=3, apart=True, soak=HOUR, limits=Limits(min_attempted=1)), Wave(share=0.4), Wave(share=1.0))
+    world = World(
+        40,
+        {"g": AutoUpdate(trigger="schedule", schedule=night, rollout=Rollout(waves=waves, limits=Limits()))},
+        off=0.05,
+    )
+    world.now = datetime(2026, 10, 24, 10 + seed, tzinfo=UTC)
+    for version in ("2", "3"):
+        world.release(version, "good")
+        for gap in gaps:
+            world.apply()
+            again = world.apply()
+            assert again == 0
+            world.now += timedelta(minutes=gap)
+        for _ in range(24 * 14):
+            world.apply()
+            world.now += HOUR
+        assert {machine.version for machine in world.machines} == {version}
+    assert all(count == 1 for machine in world.machines for count in machine.got.values())
+    assert all(set(machine.got) == {"2", "3"} for machine in world.machines)
+
+
+@given(st.lists(st.sampled_from(["join", "leave", "apply"]), max_size=30))
+@settings(max_examples=40, deadline=None)
+def test_those_who_join_fall_into_place(steps):
+    waves = (
+        Wave(share=0.1, soak=5 * HOUR, limits=Limits(min_attempted=0)),
+        Wave(share=0.5, soak=5 * HOUR),
+        Wave(share=1.0),
+    )
+    world = World(60, {"g": AutoUpdate(rollout=Rollout(waves=waves))})
+    world.release("2", "good")
+    world.apply()
+    first = world.members("2", 1)
+    for at, step in enumerate(steps):
+        if step == "join":
+            twin = World(1, {"g": policy()}).machines[0]
+            twin.name = f"new-{at}"
+            world.machines.append(twin)
+            world.by_name[twin.name] = twin
+        elif step == "leave" and len(world.machines) > 30:
+            world.machines.pop()
+        else:
+            world.now += HOUR
+            world.apply()
+        record = world.memory.records[COMPONENT, "2", ""]
+        inside = world.members("2", record.wave)
+        assert first & {machine.name for machine in world.machines} <= inside
+        assert all(machine.name in inside for machine in world.machines if machine.version == "2")

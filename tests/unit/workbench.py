@@ -1,0 +1,246 @@
+"""A workspace in which everything outside is fake: a source, clients, the time; store, state and checks are real."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from reconciler.client.reach import Reach
+from reconciler.execute.engine import run_plan
+from reconciler.model.client import Client
+from reconciler.model.policy import AutoUpdate, Rollout, Wave
+from reconciler.model.release import Catalog
+from reconciler.model.spec import (
+    CheckSpec,
+    ComponentSpec,
+    GroupSpec,
+    PluginConfig,
+    ServerSpec,
+    SourceSpec,
+    Spec,
+)
+from reconciler.observe.observed import Sight
+from reconciler.planning import Following, PlanOptions, new_plan
+from reconciler.storage.store import Store
+from reconciler.workspace import Means, Plugins, Workspace
+from tests.fakes import NOW, FakeClient, FakeSource, FakeTransport, make_component
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from reconciler.model.plan import Plan
+    from reconciler.model.report import JournalEntry, Report
+    from reconciler.model.rollout import Key, RolloutRecord
+    from reconciler.storage.state import State
+
+COMPONENT = "rules"
+
+
+@dataclass(frozen=True)
+class Told:
+    """An event of a run."""
+
+    type: str
+    message: str
+    fields: dict[str, Any]
+
+
+class Time(Event):
+    """Waiting that takes no time: it sets the bench's clock, and then something may happen there."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__()
+        self._bench = bench
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self.is_set():
+            self._bench.pass_(timeout or 0.0)
+        return self.is_set()
+
+
+class _Plugins(Plugins):
+    def __init__(self, bench: Bench, means: Means) -> None:
+        super().__init__(bench.spec, means)
+        self._bench = bench
+
+    def source(self, source: SourceSpec) -> Any:
+        return self._bench.source
+
+    def transport(self, group: str) -> Any:
+        return self._bench.transport
+
+
+class Bench:
+    """A fleet of fakes in groups, with the releases 1 and later of one component, and a state that remembers."""
+
+    def __init__(self, folder: Path, state: State, groups: Mapping[str, int] | Sequence[str] = ("a", "b", "c")) -> None:
+        """Make clients: by their names in the group g, or so many in each group, named g-0, g-1, …."""
+        sizes = groups if isinstance(groups, dict) else {}
+        names = {group: [f"{group}-{at}" for at in range(size)] for group, size in sizes.items()} or {"g": [*groups]}
+        self.folder = folder
+        self.state = state
+        self.now = NOW
+        self.machines = {name: FakeClient() for members in names.values() for name in members}
+        self.transport = FakeTransport(self.machines)
+        self.source = FakeSource("drop")
+        self.told: list[Told] = []
+        self.waits: list[float] = []
+        self.happens: dict[int, Any] = {}
+        self._runs = 0
+        self.stop = Time(self)
+        self.spec = Spec(
+            folder / "updoser.yaml",
+            folder,
+            "digest",
+            ServerSpec(folder / "store", "sqlite://", families=("ipv4",)),
+            Catalog({}, "catalog"),
+            (SourceSpec("drop", PluginConfig("source", "directory", {})),),
+            {COMPONENT: ComponentSpec(make_component(COMPONENT))},
+            {
+                group: GroupSpec(
+                    group,
+                    PluginConfig("transport", "local"),
+                    "/r",
+                    clients=tuple(Client(name, group, install_root=f"/r/{name}") for name in members),
+                    local=True,
+                )
+                for group, members in names.items()
+            },
+        )
+        self.release("1")
+        self.policy(waves=(Wave(share=1.0),))
+        self.apply()
+        for machine in self.machines.values():
+            machine.calls.clear()
+            machine.requests.clear()
+            machine.ran.clear()
+        self.told.clear()
+
+    # --- what is wished for -------------------------------------------------------------------------------------------
+
+    def policy(self, group: str = "", **rollout: Any) -> None:
+        """Set the rollout of all groups, or of one."""
+        made = AutoUpdate(rollout=Rollout(**rollout))
+        groups = [group] if group else list(self.spec.groups)
+        policies = {**self.spec.policies, **{(name, COMPONENT): made for name in groups}}
+        self.spec = replace(self.spec, policies=policies)
+
+    def check(self, run: str, *, phase: str = "staged", where: str = "server", name: str = "", **more: Any) -> None:
+        """Add a check by a command to all groups."""
+        check = CheckSpec(name or run, PluginConfig("check", "command", {"run": run}), "", phase, where, **more)
+        groups = {name: replace(spec, checks=(*spec.checks, check)) for name, spec in self.spec.groups.items()}
+        self.spec = replace(self.spec, groups=groups)
+
+    def component(self, **changes: Any) -> None:
+        """Change what is wanted of the component."""
+        wanted = replace(self.spec.components[COMPONENT], **changes)
+        self.spec = replace(self.spec, components={COMPONENT: wanted})
+
+    def release(self, version: str) -> None:
+        """Offer a release."""
+        self.source.add(COMPONENT, version, {"data": f"content {version}".encode(), "same": b"same"})
+
+    # --- commands -----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def work(self) -> Iterator[Workspace]:
+        """Give the workspace of a command."""
+        self._runs += 1
+        means = Means(f"run-{self._runs}", lambda: self.now, str, self._tell, self.stop, str, self.folder / "work")
+        plugins = _Plugins(self, means)
+        reach = Reach(plugins.transport, means.stop)
+        try:
+            yield Workspace(self.spec, Store(self.spec.server.store), self.state, plugins, reach, means)
+        finally:
+            reach.close()
+
+    def plan(self, **options: Any) -> Plan:
+        """Make a plan, with sight options `limit` and `refresh`, and those of planning."""
+        with self.work() as work:
+            return new_plan(work, self.options(**options))
+
+    @staticmethod
+    def options(*, limit: str = "", refresh: bool = True, **options: Any) -> PlanOptions:
+        return PlanOptions(Sight(limit=limit, refresh=refresh, forks=1), **options)
+
+    def apply(self, *, wait: bool = False, plan: Plan | None = None, **options: Any) -> Report:
+        """Carry a new plan out, or this one, and what follows from it."""
+        with self.work() as work:
+            chosen = self.options(**options)
+            made = plan or new_plan(work, chosen)
+            work.state.record_plan(made.plan_id, "", made.basis.serial, made.created)
+            return run_plan(made, work, forks=1, following=Following(made, work, chosen, wait=wait))
+
+    def step(self, **options: Any) -> Report:
+        """Carry a new plan out, and nothing that follows from it."""
+        with self.work() as work:
+            made = new_plan(work, self.options(**options))
+            work.state.record_plan(made.plan_id, "", made.basis.serial, made.created)
+            return run_plan(made, work, forks=1)
+
+    # --- what became of it --------------------------------------------------------------------------------------------
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The version that each client runs."""
+        return {name: machine.version(COMPONENT) for name, machine in self.machines.items()}
+
+    def running(self, version: str) -> set[str]:
+        """Give the clients that run a version."""
+        return {name for name, has in self.versions.items() if has == version}
+
+    @property
+    def asked(self) -> dict[str, int]:
+        """How often each client was sent a request, those that weren't left out."""
+        return {name: machine.calls["deploy"] for name, machine in self.machines.items() if machine.calls["deploy"]}
+
+    def record(self, version: str, group: str = "") -> RolloutRecord:
+        """Give the rollout of a version."""
+        return self.state.rollouts()[COMPONENT, version, group]
+
+    def failures(self, version: str, group: str = "") -> dict[str, str]:
+        """Give who failed in a rollout."""
+        return self.state.rollout_failures().get(self.key(version, group), {})
+
+    @staticmethod
+    def key(version: str, group: str = "") -> Key:
+        return COMPONENT, version, group
+
+    def journal(self) -> list[JournalEntry]:
+        """Give what the last run wrote down."""
+        return self.state.journal_of(f"run-{self._runs}")
+
+    def events(self, kind: str) -> list[str]:
+        """Give the messages of a kind of event."""
+        return [entry.message for entry in self.told if entry.type == kind]
+
+    def counts(self, report: Report) -> dict[str, int]:
+        """Give the recap of all groups, without what is zero."""
+        found: dict[str, int] = defaultdict(int)
+        for counts in report.recap.values():
+            for name, count in counts.items():
+                found[name] += count
+        return {name: count for name, count in found.items() if count}
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def later(self, span: timedelta) -> None:
+        """Let time pass between two commands."""
+        self.now += span
+
+    def pass_(self, seconds: float) -> None:
+        """Let time pass within a command; what was to happen at this wait does."""
+        self.now += timedelta(seconds=seconds)
+        self.waits.append(seconds)
+        assert len(self.waits) < 1000, "it waits for ever"
+        event = self.happens.get(len(self.waits))
+        if event is not None:
+            event()
+
+    def _tell(self, kind: str, message: str, **fields: Any) -> None:
+        self.told.append(Told(kind, message, fields))
