@@ -209,7 +209,7 @@ class Desired:
             else:
                 fit.setdefault(candidate.release.platform, []).append(candidate)
                 self._versions.setdefault((component, candidate.release.platform, version), candidate)
-        for platform, candidates in fit.items():
+        for platform, candidates in sorted(fit.items()):
             chosen = self._of_platform(spec, candidates)
             if chosen is not None:
                 self._targets[component, platform] = chosen

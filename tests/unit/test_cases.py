@@ -43,7 +43,8 @@
                                                               # [via NAME]
       publishes: [rules 2 release]                            # COMPONENT VERSION KIND: REASON
       held, unknown, drift: [1 g rules 2 hold]                # CLIENTS GROUP [COMPONENT VERSION] REASON
-      rollouts: [rules 2 > wave 1 of 3 is open, 3 + 7 clients]  # COMPONENT VERSION [GROUP] MARK SAYS, SIZES [N at once];
+      rollouts: [rules 2 > wave 1 of 3 is open, 3 + 7 clients]
+                                                              # COMPONENT VERSION [GROUP] MARK SAYS, SIZES [N at once];
                                                               # only where the policy has a rollout
       proofs: [rules 2 recheck of 3, rules 2 gate 1]
       settings: [2 g changed]

@@ -220,6 +220,15 @@ def test_gates_of_a_rollout_of_a_group_are_those_of_the_group(opened):
     assert bench.running("2") == set(bench.machines)
 
 
+def test_a_group_with_rollouts_of_its_own_does_not_lend_its_gates_to_that_of_the_fleet(opened):
+    bench = opened({"g": 2, "h": 2})
+    bench.policy("g", scope="group", waves=CANARY, gates=gates("echo own >> ran"))
+    bench.policy("h", waves=CANARY, gates=gates("echo fleet >> ran"))
+    bench.release("2")
+    bench.apply()
+    assert sorted(lines(bench)) == ["fleet", "own"]
+
+
 # --- at the end of a soak ---------------------------------------------------------------------------------------------
 
 
@@ -272,6 +281,22 @@ def test_as_many_may_be_bad_at_the_end_of_a_soak_as_in_the_wave(opened):
     bench.machines[canary[0]].fails["alive"] = True
     bench.apply()
     assert bench.record("2").status == "done"
+
+
+@pytest.mark.parametrize(("strict", "lax"), ["gh", "hg"])
+def test_what_may_be_bad_at_the_end_of_a_soak_is_added_up_over_groups_with_limits_of_their_own(opened, strict, lax):
+    bench = opened({"g": 2, "h": 2})
+    waves = (Wave(count=2, apart=True, soak=HOUR, limits=Limits(min_attempted=1)), Wave(share=1.0))
+    bench.policy(strict, waves=waves, recheck=True, limits=Limits(max_failed=0))
+    bench.policy(lax, waves=waves, recheck=True, limits=Limits(max_failed=1))
+    bench.check("systemctl is-active scanner", phase="switched", where="client", name="alive")
+    bench.release("2")
+    bench.apply()
+    bench.later(HOUR)
+    (one,) = (name for name in bench.running("2") if name.startswith(lax))
+    bench.machines[one].fails["alive"] = True
+    bench.step()
+    assert bench.record("2").cleared
 
 
 def test_who_can_not_be_reached_at_the_end_of_a_soak_says_nothing(opened):

@@ -27,10 +27,10 @@ def policy(**fields):
     return AutoUpdate(rollout=Rollout(waves=waves, recheck=True, **fields))
 
 
-@pytest.mark.parametrize("on_failure", ["halt", "rollback"])
-def test_a_month_of_ten_thousand_clients(on_failure):
+@pytest.mark.parametrize(("on_failure", "clients"), [("halt", 10_000), ("rollback", 1_500)])
+def test_a_month(on_failure, clients):
     world = World(
-        10_000, {"g": policy(on_failure=on_failure), "h": policy(on_failure=on_failure)}, canaries=30, off=0.03
+        clients, {"g": policy(on_failure=on_failure), "h": policy(on_failure=on_failure)}, canaries=30, off=0.03
     )
     allowed = 6 * HOUR + 6 * HOUR  # the soaks, and an apply that comes up to two hours late for each of the steps
     versions = {START + at * timedelta(hours=36): (str(at + 2), kind) for at, kind in enumerate(MONTH)}
@@ -51,7 +51,7 @@ def test_a_month_of_ten_thousand_clients(on_failure):
     for version, kind in versions.values():
         tried = {machine.name for machine in world.machines if version in machine.tried}
         if kind == "good":
-            assert len(tried) > 9_600
+            assert len(tried) > clients * 0.96
             assert world.memory.records[COMPONENT, version, ""].status == "done"
         else:  # all three kinds show in the first wave
             assert tried

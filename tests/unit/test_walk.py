@@ -215,21 +215,33 @@ def test_in_a_hurry_a_failed_canary_halts_all_the_same(opened):
 # --- after a halt ---------------------------------------------------------------------------------------------------
 
 
-def halted_in_wave_2(bench, **how):
-    """Bring 2 out, so that it halts in its second wave and that one goes back."""
+def halted_in_wave_2(bench, version="2", **how):
+    """Bring a release out, so that it halts in its second wave and that one goes back; give its first wave."""
     bench.policy(waves=(Wave(count=2), Wave(count=5), ALL), limits=Limits(max_failed=0), on_failure="rollback", **how)
-    bench.release("2")
+    bench.release(version)
     bench.step()
-    canary = bench.running("2")
-    write(bench, "2", wave=2, passed=None, cleared=False)
+    canary = bench.running(version)
+    write(bench, version, wave=2, passed=None, cleared=False)
     plan = bench.plan(refresh=False)
     (name, *_rest) = (name for deploy in plan.deploys for cohort in deploy.members for name in plan.members[cohort])
     fail(bench, name)
-    bench.apply()
-    fail_over = bench.machines[name].broken
-    fail_over.clear()
-    assert bench.record("2").status == "halted"
+    bench.step()
+    bench.machines[name].broken.clear()
+    assert (bench.record(version).status, len(canary)) == ("halted", 2)
     return canary
+
+
+def test_those_who_keep_a_halted_release_hold_the_rollout_of_another_one_up_no_more(opened):
+    bench = opened({"g": 9})
+    bench.policy(waves=SOAKED)
+    bench.release("2")
+    bench.step()
+    canary = halted_in_wave_2(bench, "3", newer="supersede")
+    assert bench.record("2").status == "superseded"
+    bench.apply()
+    assert bench.running("3") == canary
+    assert bench.running("2") == set(bench.machines) - canary
+    assert bench.record("2").status == "done"
 
 
 def test_after_a_wave_went_back_the_next_release_reaches_all_also_those_who_kept_the_halted_one(opened):
