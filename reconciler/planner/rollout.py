@@ -62,12 +62,17 @@ def is_governed(difference: Difference) -> bool:
 
 
 def halts(records: Iterable[RolloutRecord]) -> dict[tuple[str, str], Halt]:
-    """Give the (component, version) that go to nobody because a rollout of them was halted or aborted."""
-    return {
-        (record.component, record.version): Halt(f"{record.status}: {record.reason}", undone=bool(record.undo))
-        for record in records
-        if record.status in UNFIT
-    }
+    """Give the (component, version) that go to nobody because a rollout of them was halted or aborted.
+
+    Where several were, in groups that have rollouts of their own, the first says why, and any that is undone is.
+    """
+    found: dict[tuple[str, str], Halt] = {}
+    for record in sorted((record for record in records if record.status in UNFIT), key=lambda entry: entry.key):
+        name = record.component, record.version
+        known = found.get(name)
+        why = known.why if known else f"{record.status}: {record.reason}"
+        found[name] = Halt(why, undone=bool(record.undo) or (known is not None and known.undone))
+    return found
 
 
 def lane(wanted: Wanted, group: str, component: str) -> str:

@@ -257,6 +257,18 @@ def test_after_a_wave_went_back_the_next_release_reaches_all_also_those_who_kept
     assert bench.counts(report) == {"changed": 9}
 
 
+@pytest.mark.parametrize(("back", "stays"), ["gh", "hg"])
+def test_a_group_goes_back_though_another_one_that_was_stopped_too_does_not(opened, back, stays):
+    bench = opened({"g": 2, "h": 2})
+    bench.policy(scope="group", waves=SOAKED)
+    bench.release("2")
+    bench.apply()
+    for group, undo in ((back, "all"), (stays, "")):
+        bench.state.record_rollout(replace(bench.record("2", group), status="aborted", reason="by eva", undo=undo))
+    bench.apply()
+    assert {name[0] for name in bench.running("2")} == {stays}
+
+
 def test_what_goes_up_from_a_halted_release_goes_by_waves_like_any_other(opened):
     bench = opened({"g": 9})
     halted_in_wave_2(bench, rollback_scope="all")
