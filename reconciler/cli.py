@@ -5,6 +5,7 @@ Nothing heavy is imported before a command runs, so that `updoser --help` answer
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -53,6 +54,8 @@ Exit codes:
 
 def main() -> NoReturn:
     """Run the command line of this process, and end it with the exit code."""
+    # A fleet is millions of small objects without cycles: looking for garbage every 700 of them costs a fifth.
+    gc.set_threshold(200_000, 20, 50)
     sys.exit(run(sys.argv[1:]))
 
 
