@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.model.client import Profile
-    from reconciler.model.rollout import RolloutRecord
+    from reconciler.model.rollout import Key, RolloutRecord
 
 DEPLOY_REASONS = (
     *("missing", "outdated", "pinned", "blocked", "withdrawn", "rolled_back", "digest_mismatch", "layout_changed"),
@@ -204,6 +204,11 @@ class Proof:
     number: int = 0
     clients: int = 0
     members: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        """What names its rollout."""
+        return self.component, self.version, self.group
 
 
 PROOF_KINDS = ("recheck", "gate")

@@ -134,6 +134,12 @@ class Rollout:
     on_failure: str = "halt"
     rollback_scope: str = "wave"
 
+    @property
+    def undo(self) -> str:
+        """What goes back after a halt beside who failed: nothing (empty), the `wave`, or `all`."""
+        back = self.on_failure == "rollback" and self.rollback_scope != "client"
+        return self.rollback_scope if back else ""
+
 
 @dataclass(frozen=True, slots=True)
 class AutoUpdate:

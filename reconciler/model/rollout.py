@@ -75,6 +75,21 @@ class RolloutRecord:
         return self.component, self.version, self.group
 
     @property
+    def name(self) -> str:
+        """The rollout for people: `virus-pattern 16.679.00`, with its group where it isn't for the whole fleet."""
+        return f"{self.component} {self.version}" + (f" ({self.group})" if self.group else "")
+
+    @property
+    def place(self) -> str:
+        """The open wave for people."""
+        return f"wave {self.wave} of {len(self.cuts)}"
+
+    @property
+    def stopped(self) -> str:
+        """Where and why one that isn't running stopped."""
+        return f"{self.status} in {self.place}: {self.reason}"
+
+    @property
     def fingerprint(self) -> str:
         """Equal for equal records, in every process."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]

@@ -149,11 +149,6 @@ class Rollouts:
             return None
         return self._standings.get((component, version, self._lanes[group].get(component, "")))
 
-    @property
-    def idle(self) -> bool:
-        """True when no rollout decides over any client."""
-        return not self._standings
-
     def _lacking(self) -> dict[Key, str]:
         """Give the rollouts that some client needs, each with `missing` as long as all of those have nothing."""
         found: dict[Key, str] = {}
@@ -216,7 +211,7 @@ class Rollouts:
         version = spec.component.version(record.version)
         newer = any(target.version > version for target in self._desired.targets(record.component))
         if not newer and not self._was_followed(record):
-            self.steps.append(self._halted_step(record))
+            self.steps.append(RolloutStep(record, new=False, says=record.stopped, before=record.fingerprint))
         if record.undo:
             undo = reach(record.cuts, record.wave)
             spare = reach(record.cuts, record.wave - 1) if record.undo == "wave" else NOBODY
@@ -227,10 +222,6 @@ class Rollouts:
         others = self._observed.rollouts.values()
         subject = record.component, record.group
         return any((other.component, other.group) == subject and other.started > record.started for other in others)
-
-    def _halted_step(self, record: RolloutRecord) -> RolloutStep:
-        says = f"{record.status} in wave {record.wave} of {len(record.cuts)}: {record.reason}"
-        return RolloutStep(record, new=False, says=says, before=record.fingerprint)
 
     def _end(self, record: RolloutRecord, status: str, reason: str) -> None:
         ended = replace(record, status=status, reason=reason)

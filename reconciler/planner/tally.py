@@ -15,7 +15,7 @@ from reconciler.model.plan import Deploy, Finding, Settings
 from reconciler.planner.comparison import what
 from reconciler.planner.rollout import is_governed
 from reconciler.planner.timing import due_test
-from reconciler.planner.walk import NOBODY
+from reconciler.planner.walk import Standing
 from reconciler.planner.waves import reach
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from reconciler.planner.planner import Wanted
     from reconciler.planner.rollout import Rollouts
     from reconciler.planner.timing import Verdict
-    from reconciler.planner.walk import Standing
     from reconciler.planner.waves import Reach
 
     _Moment = tuple[Schedule, datetime]
@@ -121,7 +120,7 @@ class Tally:
         reason = self._comparison.differences[number][0].reason
         if reason == "rolled_back":
             return standing.undo, standing.spare
-        return (standing.fresh if reason == "missing" else standing.open,)
+        return (standing.admitted(reason),)
 
     def _moment(self, cohort: Cohort, number: int) -> _Moment | None:
         """Give the schedule of a difference and since when its release is known; None where no schedule decides."""
@@ -168,10 +167,9 @@ class Tally:
             return (self._finding("unknown", cohort.unknown),)
         kind = self._rollouts.kinds[cohort.group]
         key = kind, id(self._comparison.of(cohort)), cohort.hold, cohort.settings, inside, due
-        known = self._answers.get(key) if not self._rechecks else None
-        if known is None:
-            known = self._answers[key] = tuple(self._all_entries(cohort, inside, due))
-        return known
+        if key not in self._answers:
+            self._answers[key] = tuple(self._all_entries(cohort, inside, due))
+        return self._answers[key]
 
     def _all_entries(self, cohort: Cohort, inside: tuple[bool, ...], due: tuple[bool, ...]) -> Iterator[_Entry]:
         compared, stopped = self._comparison.of(cohort), cohort.hold or self._freeze
@@ -211,7 +209,7 @@ class Tally:
             if inside[standing.undo] and not inside[standing.spare]:
                 yield self._change(number, 0)
             return
-        if standing is not None and not inside[standing.fresh if difference.reason == "missing" else standing.open]:
+        if standing is not None and not inside[standing.admitted(difference.reason)]:
             yield self._finding(standing.kind, standing.says, release.component, release.version)
             return
         wave = standing.wave if standing is not None else 0
@@ -283,19 +281,12 @@ class Tally:
         )
 
 
-class _NotHere:
-    """Stands for a rollout of another group: nothing of it goes back here."""
-
-    undo = spare = NOBODY
-
-
-_NOT_HERE: Standing = _NotHere()  # type: ignore[assignment]
+_NOT_HERE = Standing()
+"""Stands for a rollout of another group: nothing of it goes back here."""
 
 
 def _reach_of(proof: Proof, rollouts: Rollouts) -> Reach:
-    record = next(
-        step.record for step in rollouts.steps if step.record.key == (proof.component, proof.version, proof.group)
-    )
+    record = next(step.record for step in rollouts.steps if step.record.key == proof.key)
     return reach(record.cuts, proof.wave)
 
 

@@ -38,6 +38,10 @@ class Standing:
     kind: str = "deferred"
     says: str = ""
 
+    def admitted(self, reason: str) -> Reach:
+        """Give the clients that may get the release, of those that differ for a reason."""
+        return self.fresh if reason == "missing" else self.open
+
 
 class Fleet(Protocol):
     """What a rollout asks of the fleet."""
@@ -76,6 +80,8 @@ class Walk:
         self._among = among
         self._record: RolloutRecord | None = None
         self._says = ""
+        self._waits = False
+        """True when somebody must act before it goes on."""
         self._next_at: datetime | None = None
         self._counts: dict[Limits, WaveCounts] = {}
         self._fresh = False
@@ -116,7 +122,7 @@ class Walk:
         """Give the rollout after the first rule that moves it; None when it stays, and `_says` says why."""
         if record.status == "paused":
             self._count(record)
-            return self._stay(f"paused in wave {record.wave} of {len(record.cuts)}: {record.reason}")
+            return self._stay(record.stopped)
         if record.passed is None:
             return self._through(record)
         if record.wave:
@@ -133,16 +139,14 @@ class Walk:
         total = self._total()
         breach = self._breach()
         if breach:
-            policy = self._policy
-            back = policy.on_failure == "rollback" and policy.rollback_scope != "client"
-            self._record = replace(record, status="halted", reason=breach, undo=policy.rollback_scope if back else "")
-            return self._stay(f"halted in {self._place(record)}: {breach}")
+            self._record = replace(record, status="halted", reason=breach, undo=self._policy.undo)
+            return self._stay(self._record.stopped)
         if total.pending:
             done = total.planned - total.pending
-            return self._stay(f"{self._place(record)} is open: {done} of {total.planned} done")
+            return self._stay(f"{record.place} is open: {done} of {total.planned} done")
         attempted, least = total.passed + total.failed, self._least(record)
         if attempted < least:
-            return self._stay(f"{self._place(record)} is blocked: {self._too_few(record, attempted, least)}")
+            return self._stay(f"{record.place} is blocked: {self._too_few(record, attempted, least)}", waits=True)
         return replace(record, passed=self._all.now, cleared=self._fresh)
 
     def _least(self, record: RolloutRecord) -> int:
@@ -174,14 +178,14 @@ class Walk:
         until = record.passed + (timedelta() if skip else wave.soak)
         if self._all.now < until:
             self._next_at = until
-            return self._stay(f"{self._place(record)} soaks until {until:%Y-%m-%dT%H:%M:%SZ}")
+            return self._stay(f"{record.place} soaks until {until:%Y-%m-%dT%H:%M:%SZ}")
         proofs = self._proofs(record)
         if not proofs:
             return replace(record, cleared=True)
         if self._all.limited:
-            return self._stay(f"{self._place(record)} has soaked; a plan for the whole fleet goes on")
+            return self._stay(f"{record.place} has soaked; a plan for the whole fleet goes on")
         self.proofs = proofs
-        return self._stay(f"{self._place(record)} has soaked: it is proved once more")
+        return self._stay(f"{record.place} has soaked: it is proved once more")
 
     def _proofs(self, record: RolloutRecord) -> list[Proof]:
         component, version, group = self._key
@@ -196,23 +200,21 @@ class Walk:
     def _open(self, record: RolloutRecord) -> RolloutRecord | None:
         following = self._policy.waves[record.wave]
         number = record.wave + 1
+        opened = replace(record, wave=number, opened=self._all.now, passed=None, cleared=False)
         if following.approve and all(entry.wave != number for entry in record.approved):
-            name = self._key[0]
-            return self._stay(f"wave {number} of {len(record.cuts)} waits for approval: updoser rollout approve {name}")
+            says = f"{opened.place} waits for approval: updoser rollout approve {record.component}"
+            return self._stay(says, waits=True)
         self._fresh = True
-        return replace(record, wave=number, opened=self._all.now, passed=None, cleared=False)
+        return opened
 
-    def _stay(self, says: str) -> RolloutRecord | None:
-        self._says = says
+    def _stay(self, says: str, *, waits: bool = False) -> RolloutRecord | None:
+        self._says, self._waits = says, waits
         return None
 
     # --- counting -----------------------------------------------------------------------------------------------------
 
     def _wave(self, record: RolloutRecord) -> Wave:
         return self._policy.waves[record.wave - 1]
-
-    def _place(self, record: RolloutRecord) -> str:
-        return f"wave {record.wave} of {len(record.cuts)}"
 
     def _members(self, record: RolloutRecord) -> int:
         upper, lower = reach(record.cuts, record.wave), reach(record.cuts, record.wave - 1)
@@ -292,7 +294,6 @@ class Walk:
         if record.wave and (record.passed is None or self.proofs):
             wave = self._wave(record)
             (most, share), at_once = self._bounds(wave), wave.at_once
-        back = self._policy.on_failure == "rollback" and self._policy.rollback_scope != "client"
         return RolloutStep(
             record,
             new=record != before,
@@ -303,7 +304,7 @@ class Walk:
             at_once=at_once,
             max_failed=most,
             max_fail_percentage=share,
-            undo=self._policy.rollback_scope if back else "",
+            undo=self._policy.undo,
         )
 
     def _bounds(self, wave: Wave) -> tuple[int | None, float | None]:
@@ -336,11 +337,10 @@ class Walk:
         if record.status != "running":
             return Standing(wave=record.wave, kind="held", says=says)
         ahead = record.wave + self._is_ahead(record)
-        waits = "approval" in self._says or "blocked" in self._says
         return Standing(
             open=reach(record.cuts, record.wave),
             fresh=reach(record.cuts, min(ahead, len(record.cuts))),
             wave=record.wave,
-            kind="held" if waits else "deferred",
+            kind="held" if self._waits else "deferred",
             says=says,
         )

@@ -99,10 +99,6 @@ class Lineup:
             known = self._between[key] = [(at, size) for at, size in sizes if size]
         return known
 
-    def names(self, at: int, part: Reach) -> tuple[str, ...]:
-        """Give the members of a cohort that are in a reach."""
-        return self.split(at, (part,)).get((True,), ())
-
     def split(self, at: int, parts: Sequence[Reach]) -> dict[tuple[bool, ...], tuple[str, ...]]:
         """Give a cohort's members by whether they are in each of some reaches."""
         cohort = self.cohorts[at]

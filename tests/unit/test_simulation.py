@@ -102,6 +102,10 @@ def test_a_blocked_release_is_left_at_once_and_the_next_goes_its_way():
     assert {machine.version for machine in world.machines} == {"3"}
 
 
+def within(lineup, at, part):
+    return lineup.split(at, (part,)).get((True,), ())
+
+
 shares = st.lists(st.integers(1, 99), max_size=4, unique=True).map(sorted)
 
 
@@ -130,8 +134,8 @@ def test_waves_partition_the_fleet(count, labelled, canary, apart, cut_at, group
     cuts, sizes = lineup.cut(waves, among)
     members = []
     for wave in range(1, len(waves) + 1):
-        upper = {name for at in among for name in lineup.names(at, reach(cuts, wave))}
-        lower = {name for at in among for name in lineup.names(at, reach(cuts, wave - 1))}
+        upper = {name for at in among for name in within(lineup, at, reach(cuts, wave))}
+        lower = {name for at in among for name in within(lineup, at, reach(cuts, wave - 1))}
         assert lower <= upper
         members.append(upper - lower)
         counted = sum(lineup.count(at, reach(cuts, wave)) - lineup.count(at, reach(cuts, wave - 1)) for at in among)
