@@ -40,6 +40,22 @@ def test_the_folder_of_plugins_is_no_package():
     assert list((ROOT / "plugins").rglob("__init__.py")) == []
 
 
+@pytest.mark.parametrize(
+    ("contract", "open_to_it"),
+    [
+        ("Bundled plugins know contracts, model and errors only", {"contracts", "model", "errors"}),
+        ("Decisions are pure", {"planner", "model", "present", "errors"}),
+    ],
+)
+def test_a_rule_of_imports_names_every_room_but_those_that_are_open(project, contract, open_to_it):
+    # import-linter forbids what a contract lists: a new room that isn't listed would be open to all.
+    rules = {rule["name"]: rule for rule in project["tool"]["importlinter"]["contracts"]}
+    rooms = {path.stem for path in (ROOT / "reconciler").iterdir() if path.suffix == ".py" or path.is_dir()}
+    rooms -= {"__init__", "__pycache__"}
+    named = {module for module in rules[contract]["forbidden_modules"] if module.startswith("reconciler.")}
+    assert named == {f"reconciler.{room}" for room in rooms - open_to_it}
+
+
 def test_the_lock_for_running_has_every_runtime_package_and_no_tool(project):
     wanted = {canonical(requirement) for requirement in project["project"]["dependencies"]}
     tools = {canonical(tool) for tool in project["dependency-groups"]["dev"] if isinstance(tool, str)}
