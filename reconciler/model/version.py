@@ -4,7 +4,8 @@ A scheme accepts one spelling of each version, so that a version's text is its i
 and equal versions are equal texts. Order is by numeric fields, never by text, file name or a part of the version:
 
 * `pattern`   roll.pattern.build: `16.679.00`. The pattern runs from 100 to 999, then the roll rises: `16.999.00` is
-  followed by `17.100.00`. Its integer form is roll * 100000 + pattern * 100 + build: 1667900.
+  followed by `17.100.00`. Whatever has that form, with three digits and two, is a version: `16.001.00`, `0.999.00`.
+  Its integer form is roll * 100000 + pattern * 100 + build: 1667900.
 * `dotted`    one to six numeric fields: `9.850.1008`, `1.1.25010.7`. A version is below its own extension: 1.0 < 1.0.0.
 * `integer`   `27811`.
 * `calver`    a date, then an optional number of that day: `2026.11.19`, `2026.11.19.2`.
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _NUMBER = r"(?:0|[1-9][0-9]{0,17})"
-_PATTERN = re.compile(r"([1-9][0-9]{0,5})\.([1-9][0-9]{2})\.([0-9]{2})")
+_PATTERN = re.compile(r"(0|[1-9][0-9]{0,5})\.([0-9]{3})\.([0-9]{2})")
 _DOTTED = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}){{0,5}}")
 _INTEGER = re.compile(_NUMBER)
 _REMEMBERED = 50_000
@@ -126,4 +127,4 @@ def pattern_from_integer(number: int) -> Version:
     """
     rest, build = divmod(number, 100)
     roll, pattern = divmod(rest, 1000)
-    return SCHEMES["pattern"].parse(f"{roll}.{pattern}.{build:02}")
+    return SCHEMES["pattern"].parse(f"{roll}.{pattern:03}.{build:02}")

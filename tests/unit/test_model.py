@@ -20,7 +20,7 @@ from tests.fakes import describe
 
 numbers = st.integers(0, 10**9)
 TEXTS = {
-    "pattern": st.builds("{}.{}.{:02}".format, st.integers(1, 999), st.integers(100, 999), st.integers(0, 99)),
+    "pattern": st.builds("{}.{:03}.{:02}".format, st.integers(0, 999_999), st.integers(0, 999), st.integers(0, 99)),
     "dotted": st.lists(numbers, min_size=1, max_size=6).map(lambda fields: ".".join(map(str, fields))),
     "integer": numbers.map(str),
     "calver": st.builds("{:%Y.%m.%d}{}".format, st.dates(), st.sampled_from(["", ".1", ".2", ".10"])).filter(
@@ -45,17 +45,34 @@ def test_after_pattern_999_the_roll_rises(roll, build):
     assert scheme.parse(f"{roll}.999.{build:02}") < scheme.parse(f"{roll + 1}.100.00")
 
 
-@given(TEXTS["pattern"])
-def test_the_integer_form_of_a_pattern_comes_back_and_keeps_the_order(text):
-    version = SCHEMES["pattern"].parse(text)
+@given(TEXTS["pattern"], TEXTS["pattern"])
+def test_the_integer_form_of_a_pattern_comes_back_and_keeps_the_order(text, other):
+    version, another = (SCHEMES["pattern"].parse(one) for one in (text, other))
     assert pattern_from_integer(pattern_to_integer(version)) == version
-    assert pattern_to_integer(SCHEMES["pattern"].parse("16.679.00")) == 1667900
+    assert (pattern_to_integer(version) < pattern_to_integer(another)) == (version < another)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("16.679.00", 1667900), ("16.001.00", 1600100), ("0.999.00", 99900), ("0.000.07", 7)]
+)
+def test_a_pattern_is_any_roll_pattern_and_build_and_has_an_integer_form(text, number):
+    assert pattern_to_integer(SCHEMES["pattern"].parse(text)) == number
+    assert pattern_from_integer(number).text == text
+
+
+@given(st.integers(-(10**12), 10**12))
+def test_a_number_is_the_integer_form_of_one_pattern_or_of_none(number):
+    try:
+        version = pattern_from_integer(number)
+    except ValueError:
+        return
+    assert pattern_to_integer(version) == number
 
 
 @pytest.mark.parametrize(
     ("scheme", "text"),
     [
-        *(("pattern", text) for text in ("16.67.00", "16.1000.00", "16.679.0", "016.679.00", "16.679")),
+        *(("pattern", text) for text in ("16.67.00", "16.1000.00", "16.679.0", "016.679.00", "16.679", "-1.999.00")),
         *(("dotted", text) for text in ("", "1.", "1..2", "01.2", "1.2.3.4.5.6.7", "1.a", "-1", "1\n", "١")),
         *(("integer", text) for text in ("", "01", "1.0", "-1", "1" * 30)),
         *(("calver", text) for text in ("2026.13.01", "2026.02.30", "26.01.01", "2026.1.1", "2026.01.01.0")),
