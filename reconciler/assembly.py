@@ -95,8 +95,9 @@ def at_work(desk: Desk) -> Iterator[Workspace]:
         if desk.no_exec:  # nothing that such a spec names is written to
             state = stack.enter_context(scratch_state(loaded.spec.server.state, utc_now))
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="updoser-")))
-        public = partial(resolve, base=loaded.spec.base, environ=os.environ)
-        means = Means(run_id, utc_now, _secrets(desk, loaded.spec), log, stop, public, folder)
+        secret = _secrets(desk, loaded.spec)
+        public = secret if desk.no_exec else partial(resolve, base=loaded.spec.base, environ=os.environ)
+        means = Means(run_id, utc_now, secret, log, stop, public, folder, confined=desk.no_exec)
         work = stack.enter_context(open_workspace(loaded.spec, means, state=state))
         yield replace(work, notes=loaded.notes)
 

@@ -3,6 +3,9 @@
 A plugin module states `OPTIONS`, a JSON Schema (2020-12) of its options, and `PLUGIN`, which the loader calls as
 `PLUGIN(options, context)`. `OPTIONS` is merged into the validation of the spec. Options arrive validated, with schema
 defaults filled in, relative paths untouched (they start from `context.base`) and secrets as `SecretRef`.
+
+It states `TRAITS` too: what the plugin does, as `Traits`, or a function that gives them for options where these decide
+it. The core goes by that and never by names. A plugin that doesn't say isn't made where a file may be from anyone.
 """
 
 from __future__ import annotations
@@ -29,6 +32,26 @@ if TYPE_CHECKING:
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a plugin does with its options.
+
+    `programs`: it starts programs on this machine, or has them started. `network`: it connects to hosts, or looks their
+    names up. A source has `url`, where it asks, and is `signed` when it proves what it says with signatures of keys
+    that its options trust. Clients of a transport are `local` when they are folders of this machine; the way to them
+    leads over the host `jump` first, and to the `port` and as the `user` where a client names none of its own.
+    """
+
+    programs: bool = False
+    network: bool = False
+    url: str = ""
+    signed: bool = False
+    local: bool = False
+    jump: str = ""
+    port: int | None = None
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +304,8 @@ class Executor(Protocol):
 
 
 class PluginModule(Protocol):
-    """The shape of a plugin module."""
+    """The shape of a plugin module; one without `TRAITS` does whatever it does."""
 
     OPTIONS: Mapping[str, Any]
+    TRAITS: Traits | Callable[[Mapping[str, Any]], Traits]
     PLUGIN: Callable[[Mapping[str, Any], Context], Any]

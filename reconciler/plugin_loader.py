@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from reconciler import plugins
+from reconciler.contracts import Traits
 from reconciler.errors import PluginError, UpdoserError
 
 if TYPE_CHECKING:
@@ -91,6 +92,24 @@ def options_schema(kind: str, name: str, folders: Sequence[Path] = ()) -> Mappin
         PluginError: there is no such plugin, or it can't be imported.
     """
     return _module(_find(kind, name, folders)).OPTIONS
+
+
+def traits(kind: str, name: str, options: Mapping[str, Any], folders: Sequence[Path] = ()) -> Traits | None:
+    """Give what a plugin does with these options; None when its module doesn't say.
+
+    Raises:
+        PluginError: there is no such plugin, it can't be imported, or its TRAITS are none.
+    """
+    plugin = _find(kind, name, folders)
+    said: Any = getattr(_module(plugin), "TRAITS", None)
+    if callable(said):
+        try:
+            said = said(options)
+        except Exception as error:
+            raise PluginError(f"the TRAITS of {plugin} broke: {_words(error)}") from error
+    if said is not None and not isinstance(said, Traits):
+        raise PluginError(f"the TRAITS of {plugin} are no reconciler.contracts.Traits")
+    return said
 
 
 def load(kind: str, name: str, options: Mapping[str, Any], context: Context, folders: Sequence[Path] = ()) -> Any:

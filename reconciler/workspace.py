@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from reconciler import plugin_loader
 from reconciler.client.reach import Reach
 from reconciler.contracts import Context
-from reconciler.errors import UpdoserError
+from reconciler.errors import PluginError, UpdoserError
 from reconciler.model.delta import PACKER
 from reconciler.model.spec import PluginConfig
 from reconciler.storage.repository import Repository
@@ -41,7 +41,8 @@ class Means:
 
     `run_id` names the run, should this become one: in the history, and in all of its events. `public` resolves a
     reference to what is no secret, and isn't masked. `work` is the folder in which plugins keep files of their own;
-    None: below the store.
+    None: below the store. A `confined` run may be of a file from anyone: it makes only plugins that say of themselves
+    that they neither run programs nor connect to hosts.
     """
 
     run_id: str
@@ -51,6 +52,7 @@ class Means:
     stop: Event
     public: Callable[[SecretRef], str]
     work: Path | None = None
+    confined: bool = False
 
 
 class Plugins:
@@ -81,9 +83,16 @@ class Plugins:
         return cast("Codec", self._make(PluginConfig("codec", name), name))
 
     def codec_traits(self) -> dict[str, CodecTraits]:
-        """Give what is known of the codecs that the spec allows, and of the one that packs files without a base."""
-        names = dict.fromkeys((*self._spec.duplication.codecs, PACKER))
-        return {name: self.codec(name).traits for name in names}
+        """Give what is known of the codecs that the spec allows, and of the one that packs files without a base.
+
+        Those that may not be made in this run are left out.
+        """
+        return {config.name: self.codec(config.name).traits for config in self.codecs if not self.refusal(config)}
+
+    @property
+    def codecs(self) -> list[PluginConfig]:
+        """The codecs that the spec allows, and the one that packs files without a base."""
+        return [PluginConfig("codec", name) for name in dict.fromkeys((*self._spec.duplication.codecs, PACKER))]
 
     def check(self, config: PluginConfig) -> Check:
         """Give a check; equal ones are the same."""
@@ -94,10 +103,26 @@ class Plugins:
         """What spreads work over clients."""
         return cast("Executor", self._make(_EXECUTOR, ""))
 
+    def refusal(self, config: PluginConfig) -> str:
+        """Say why a plugin may not be made in this run; empty when it may.
+
+        Raises:
+            PluginError: there is no such plugin, or its TRAITS are none.
+        """
+        if not self._means.confined:
+            return ""
+        does = plugin_loader.traits(config.kind, config.name, config.options, self._spec.plugin_folders)
+        if does is None:
+            return f"the {config.kind} plugin {config.name} doesn't say what it does"
+        return "it runs programs" if does.programs else "it connects to hosts" if does.network else ""
+
     def _make(self, config: PluginConfig, owner: str, proxy: Proxy | None = None) -> object:
         key = config.kind, owner
         with self._lock:
             if key not in self._made:
+                refusal = self.refusal(config)
+                if refusal:
+                    raise PluginError(f"{config.kind} {owner or config.name} isn't used: {refusal}")
                 context = replace(self._context(config, owner), proxy=proxy)
                 folders = self._spec.plugin_folders
                 self._made[key] = plugin_loader.load(config.kind, config.name, config.options, context, folders)

@@ -14,7 +14,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from reconciler.contracts import Finding
+from reconciler.contracts import Finding, Traits
 
 from ._program import run_program
 
@@ -93,4 +93,5 @@ def _line(what: str, said: str) -> str:
     return f"{what}: {said}" if said else what
 
 
+TRAITS = Traits(programs=True)
 PLUGIN = Command

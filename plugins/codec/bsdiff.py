@@ -13,6 +13,7 @@ import bz2
 import struct
 from typing import TYPE_CHECKING, Any
 
+from reconciler.contracts import Traits
 from reconciler.errors import PatchError
 from reconciler.model.delta import CodecTraits, Grade
 
@@ -153,4 +154,5 @@ class _Block:
         return piece
 
 
+TRAITS = Traits()
 PLUGIN = Bsdiff

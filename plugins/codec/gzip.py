@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Any
 
+from reconciler.contracts import Traits
 from reconciler.errors import PatchError
 from reconciler.model.delta import CodecTraits, Grade
 
@@ -84,4 +85,5 @@ class Gzip:
             raise PatchError(f"the gzip file holds {made} bytes, not {size}")
 
 
+TRAITS = Traits()
 PLUGIN = Gzip

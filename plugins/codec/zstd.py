@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from reconciler.contracts import Traits
 from reconciler.errors import PatchError
 from reconciler.model.delta import CodecTraits, Grade
 
@@ -115,4 +116,5 @@ def _prefix(old: bytes) -> Any:
     return zstd.ZstdDict(old, is_raw=True).as_prefix if len(old) >= 8 else None
 
 
+TRAITS = Traits()
 PLUGIN = Zstd

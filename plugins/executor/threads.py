@@ -14,6 +14,8 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from reconciler.contracts import Traits
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from concurrent.futures import Future
@@ -91,4 +93,5 @@ def _until_stopped(items: Iterator[ItemT], stop: Event) -> Iterator[ItemT]:
             return
 
 
+TRAITS = Traits()
 PLUGIN = Threads

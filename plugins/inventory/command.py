@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from reconciler.contracts import Traits
 from reconciler.errors import InventoryError
 from reconciler.model.client import InventoryEntry
 from reconciler.model.duration import parse_duration
@@ -160,4 +161,5 @@ def _text(value: Any) -> str | None:
     return None
 
 
+TRAITS = Traits(programs=True)
 PLUGIN = Command

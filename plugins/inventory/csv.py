@@ -12,6 +12,7 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
+from reconciler.contracts import Traits
 from reconciler.errors import InventoryError
 from reconciler.model.client import InventoryEntry
 
@@ -173,4 +174,5 @@ def _words(cell: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in cell.split(";") if word.strip())
 
 
+TRAITS = Traits()
 PLUGIN = Csv

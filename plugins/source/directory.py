@@ -27,6 +27,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from reconciler.contracts import Traits
 from reconciler.errors import SourceError
 from reconciler.model.duration import parse_duration
 from reconciler.model.incremental_json import MAX_BYTES as MAX_INCREMENTAL
@@ -307,4 +308,5 @@ def _check_sums(content: bytes, files: tuple[ReleaseFile, ...], shown: str) -> N
         raise _RefusedError(f"{shown}: not complete yet: {SUMS} lists {min(listed)!r}, which isn't there")
 
 
+TRAITS = Traits()
 PLUGIN = Directory

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from reconciler.contracts import Traits
 from reconciler.errors import SourceError
 from reconciler.model.release import ANY_PLATFORM, Release, ReleaseFile, SourceReport
 
@@ -282,4 +283,5 @@ def _draw(key: str, length: int) -> bytes:
     return hashlib.shake_128(key.encode()).digest(length)
 
 
+TRAITS = Traits()
 PLUGIN = Sample

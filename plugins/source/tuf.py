@@ -24,6 +24,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
+from reconciler.contracts import Traits
 from reconciler.errors import SourceError
 from reconciler.model.duration import parse_duration
 from reconciler.model.index import MAX_BYTES, content_path, index_path, parse_index
@@ -446,4 +447,10 @@ def _same(cause: SourceError) -> SourceError:
     return SourceError(cause.message, hint=cause.hint, cooldown_until=cause.cooldown_until)
 
 
+def _traits(options: Mapping[str, Any]) -> Traits:
+    url = str(options["url"])
+    return Traits(network=urlsplit(url).scheme != "file", url=url, signed=True)
+
+
+TRAITS = _traits
 PLUGIN = Tuf

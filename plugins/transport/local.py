@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from reconciler.contracts import Become, Completed
+from reconciler.contracts import Become, Completed, Traits
 from reconciler.errors import TransportError
 
 if TYPE_CHECKING:
@@ -161,4 +161,5 @@ class Local:
         yield self._context.shell(LocalPipe(), shell=self._shell, become=self._become)
 
 
+TRAITS = Traits(programs=True, local=True)
 PLUGIN = Local

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import paramiko
 
-from reconciler.contracts import Become
+from reconciler.contracts import Become, Traits
 from reconciler.errors import NetworkError, TransportError
 from reconciler.model.duration import parse_duration
 from reconciler.model.known_hosts import host_name
@@ -163,5 +163,11 @@ def _first(wanted: Iterable[str], available: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*chosen, *available)))
 
 
-__all__ = ["OPTIONS", "PLUGIN"]
+def _traits(options: Mapping[str, Any]) -> Traits:
+    hops = options.get("jump") or [{}]
+    return Traits(network=True, jump=hops[0].get("address", ""), port=options["port"], user=options.get("user", ""))
+
+
+__all__ = ["OPTIONS", "PLUGIN", "TRAITS"]
+TRAITS = _traits
 PLUGIN = Ssh

@@ -64,9 +64,9 @@ class ServerSpec:
 class SourceSpec:
     """A place that releases come from; `components` limits what it may serve (None: everything).
 
-    `remote` says that asking it means connecting to a host, `signed` that it proves what it says with signatures of
-    keys that the spec trusts. `absent_is_error`: a run in which it can't be read ends with an error. `may_outrank` lets
-    a source that isn't signed offer higher versions than signed ones.
+    `remote` says that asking it means connecting to a host (`host`, where it is known), `signed` that it proves what it
+    says with signatures of keys that the spec trusts. `absent_is_error`: a run in which it can't be read ends with an
+    error. `may_outrank` lets a source that isn't signed offer higher versions than signed ones.
     """
 
     name: str
@@ -75,6 +75,7 @@ class SourceSpec:
     stale_after: timedelta | None = None
     proxy: Proxy | None = None
     remote: bool = False
+    host: str = ""
     signed: bool = False
     absent_is_error: bool = False
     may_outrank: bool = False

@@ -9,7 +9,6 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from reconciler.errors import InterruptedRunError, OtherControllerError, RepositoryError, UsageError
 from reconciler.model.network import DIRECT, UNREACHABLE
@@ -44,7 +43,7 @@ class Sight:
     """How to look.
 
     `refresh` asks inventories, sources and clients; without it the state's memory must do. `contact` False leaves
-    clients alone and runs no program. `limit` is a pattern, `forks` how many clients are looked at a time, `verify` has
+    clients alone. `limit` is a pattern, `forks` how many clients are looked at a time, `verify` has
     every file hashed. `keep` leaves connections open for a change that follows. `adopt` takes over clients of a
     controller whose state was lost, `allow_shrink` believes an inventory that lost more clients than allowed.
     `settings` compares those of clients, too, for which templates and their secrets are read.
@@ -166,9 +165,8 @@ def _published(work: Workspace) -> tuple[Published | None, list[str]]:
 
 
 def _source_route(source: SourceSpec) -> str:
-    host = urlsplit(str(source.plugin.options.get("url", ""))).hostname or ""
     proxy = source.proxy
-    return f"via {proxy.name}" if proxy is not None and source.remote and proxy.is_for(host) else DIRECT
+    return f"via {proxy.name}" if proxy is not None and source.remote and proxy.is_for(source.host) else DIRECT
 
 
 def _dormant(state: State, profiles: Mapping[str, Profile], choice: Choice) -> frozenset[tuple[str, str]]:
@@ -192,13 +190,13 @@ def refresh_lists(work: Workspace, sight: Sight) -> tuple[list[Client], list[str
         StateError: the state can't be written.
     """
     listed = _sync_fleet(work, sight)
-    _ask_sources(work, sight)
+    _ask_sources(work)
     return listed
 
 
 def _sync_fleet(work: Workspace, sight: Sight) -> tuple[list[Client], list[str]]:
     state, groups = work.state, work.spec.groups
-    asked = {name: group for name, group in groups.items() if sight.contact or not _runs_program(group)}
+    asked = {name: group for name, group in groups.items() if not _inventory_refusal(work, group)}
     listed = list_fleet(
         [(group, work.plugins.inventory(group)) for group in asked.values()],
         state.known_count,
@@ -216,21 +214,30 @@ def _sync_fleet(work: Workspace, sight: Sight) -> tuple[list[Client], list[str]]
 
 def _left_out(work: Workspace) -> list[str]:
     """Say what a plan lacks that must not contact anybody."""
-    programs = [name for name, group in work.spec.groups.items() if _runs_program(group)]
+    plugins, groups = work.plugins, work.spec.groups
     lines = ["--no-exec: clients aren't contacted; what the state remembers of them is compared"]
-    remote = [source.name for source in work.spec.sources if source.remote]
-    set_up = [name for name, group in work.spec.groups.items() if group.settings]
-    lines += [f"--no-exec: the settings of group {name} aren't compared" for name in set_up]
-    lines += [f"--no-exec: source {name} isn't asked; what the state remembers of it is offered" for name in remote]
-    return lines + [f"--no-exec: the inventory program of group {name} isn't run" for name in programs]
+    lines += [f"--no-exec: the settings of group {name} aren't compared" for name in groups if groups[name].settings]
+    for source in work.spec.sources:
+        why = plugins.refusal(source.plugin)
+        if why:
+            memory = "what the state remembers of it is offered"
+            lines.append(f"--no-exec: source {source.name} isn't asked, as {why}; {memory}")
+    for group in groups.values():
+        why = _inventory_refusal(work, group)
+        if why:
+            memory = "what the state remembers of it is compared"
+            lines.append(f"--no-exec: the inventory of group {group.name} isn't asked, as {why}; {memory}")
+    refused = [(config.name, plugins.refusal(config)) for config in plugins.codecs]
+    return lines + [f"--no-exec: the codec {name} isn't used, as {why}" for name, why in refused if why]
 
 
-def _runs_program(group: GroupSpec) -> bool:
-    return group.inventory is not None and group.inventory.plugin.name == "command"
+def _inventory_refusal(work: Workspace, group: GroupSpec) -> str:
+    """Say why the inventory of a group may not be asked; empty when it may, or there is none."""
+    return work.plugins.refusal(group.inventory.plugin) if group.inventory is not None else ""
 
 
-def _ask_sources(work: Workspace, sight: Sight) -> None:
-    asked = [source for source in work.spec.sources if sight.contact or not source.remote]
+def _ask_sources(work: Workspace) -> None:
+    asked = [source for source in work.spec.sources if not work.plugins.refusal(source.plugin)]
     sources = [(source, work.plugins.source(source)) for source in asked]
     components = {name: wanted.component for name, wanted in work.spec.components.items()}
     for report in read_sources(sources, components):

@@ -221,30 +221,33 @@ class Builder:
             config = self._options.read("source", node, _SOURCE_KEYS)
             if config is None:
                 continue
-            url = self._source_url(node, str(config.options.get("url", "")))
+            does = self._options.traits(config, node)
             found[node["name"]] = SourceSpec(
                 name=node["name"],
                 plugin=config,
                 components=frozenset(map(str, limited)) if "components" in node else None,
                 stale_after=duration(node.get("stale_after")),
-                proxy=self._proxies.named(node, scheme=url.partition(":")[0]),
-                remote=url.startswith(("http://", "https://")),
-                signed="trusted_root" in config.options,
+                proxy=self._proxies.named(node, scheme=does.url.partition(":")[0]),
+                remote=does.network,
+                host=self._check_url(node, does.url),
+                signed=does.signed,
                 absent_is_error=node.get("when_absent") == "error",
                 may_outrank=node.get("may_outrank") is True,
             )
         return tuple(found.values())
 
-    def _source_url(self, node: Map, url: str) -> str:
+    def _check_url(self, node: Map, url: str) -> str:
+        """Give the host of the URL that a source asks; empty where it asks none."""
         parts = url_parts(url)
-        place = value_place(node, "url")
+        place = value_place(node, next((key for key, value in node.items() if value == url), "type"))
         if parts is None:
             self._problems.append(without_excerpt(place, "this is no URL", "such as https://updates.example/repo"))
-        elif "@" in parts.netloc:
+            return ""
+        if "@" in parts.netloc:
             self._problems.append(without_excerpt(place, "`url` has a user or a password in it"))
         elif parts.query or parts.fragment:
             self._complain(place, "`url` has a `?` or a `#` in it", "files are found below it by their path")
-        return url
+        return parts.hostname or ""
 
     def _components(self, catalog: Catalog, checks: CheckReader) -> dict[str, ComponentSpec]:
         nodes = child_map(self._tree, "components")
@@ -361,7 +364,8 @@ class Builder:
             transport.place = node.place
         config = self._options.read("transport", transport, {"type"})
         node.put("transport", transport, node.keys_at.get("transport", node.place), transport.place)
-        local = transport.get("type") == "local"
+        does = self._options.traits(config, transport)
+        local = does.local
         root = self._install_root(node if "install_root" in node else defaults, local=local, group=name, node=node)
         labels = texts(node if "labels" in written(node) else defaults, "labels")
         clients = [
@@ -370,7 +374,6 @@ class Builder:
             if isinstance(entry, Map) and isinstance(entry.get("name"), str)
         ]
         method = node.get("scan_method", defaults.get("scan_method"))
-        jump = config.options.get("jump") if config else None
         return GroupSpec(
             name=name,
             transport=config or PluginConfig("transport", ""),
@@ -381,7 +384,7 @@ class Builder:
             inventory=self._inventory(node),
             families=texts(node, "families"),
             proxy=self._proxies.named(node if "proxy" in node else defaults),
-            jump=str(jump[0].get("address", "")) if jump else "",
+            jump=does.jump,
             local=local,
         )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reconciler.contracts import Traits
 from reconciler.errors import PluginError
 from reconciler.model.spec import PluginConfig
-from reconciler.plugin_loader import available, options_schema
+from reconciler.plugin_loader import available, options_schema, traits
 from reconciler.spec.secrets import is_reference, reference
 from reconciler.spec.suggest import suggestion
 from reconciler.spec.tree import DEFAULT, Map, plain, value_place
@@ -46,6 +47,17 @@ class OptionReader:
         for key, value in options.items():
             node.put(key, value, options.keys_at.get(key, DEFAULT), options.values_at.get(key, DEFAULT))
         return PluginConfig(kind, name, _with_secrets(plain(options), schema))
+
+    def traits(self, config: PluginConfig | None, node: Map) -> Traits:
+        """Give what a plugin does with the options that were read at `node`; nothing special when it doesn't say."""
+        found = None
+        try:
+            if config is not None:
+                found = traits(config.kind, config.name, config.options, self._folders)
+        except PluginError as error:
+            if not self._problems:  # what is told already may be why
+                self._problems.append(value_place(node, "type").problem(error.message, error.hint))
+        return found or Traits()
 
     def _unknown(self, kind: str, name: str, node: Map, error: PluginError) -> None:
         place = value_place(node, "type")

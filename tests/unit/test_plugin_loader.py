@@ -10,7 +10,7 @@ from textwrap import dedent
 import pytest
 
 from reconciler import plugin_loader
-from reconciler.contracts import Context
+from reconciler.contracts import Context, Traits
 from reconciler.errors import PluginError, SourceError
 
 PLUGIN = """
@@ -259,6 +259,32 @@ def test_a_module_that_is_no_plugin_says_what_it_lacks(folder, context, text, mi
     write(folder / "source" / "odd.py", text)
     with pytest.raises(PluginError, match=missing):
         plugin_loader.load("source", "odd", {}, context, [folder])
+
+
+@pytest.mark.parametrize(
+    ("says", "found"),
+    [
+        ("", None),
+        ("TRAITS = Traits(programs=True)", Traits(programs=True)),
+        ("def TRAITS(options):\n    return Traits(url=options['at'])", Traits(url="there")),
+    ],
+)
+def test_a_plugin_says_what_it_does_once_and_for_all_or_by_its_options(folder, says, found):
+    write(folder / "source" / "acme.py", f"from reconciler.contracts import Traits\n{says}\n{PLUGIN}")
+    assert plugin_loader.traits("source", "acme", {"at": "there"}, [folder]) == found
+
+
+@pytest.mark.parametrize(
+    ("says", "why"),
+    [
+        ("TRAITS = {'programs': False}", "are no reconciler.contracts.Traits"),
+        ("def TRAITS(options):\n    return options['missing']", "broke: KeyError: 'missing'"),
+    ],
+)
+def test_what_says_it_in_another_form_is_refused(folder, says, why):
+    write(folder / "source" / "acme.py", f"{says}\n{PLUGIN}")
+    with pytest.raises(PluginError, match=why):
+        plugin_loader.traits("source", "acme", {}, [folder])
 
 
 def test_an_error_of_our_own_passes_and_a_foreign_one_becomes_a_plugin_error(folder, context):

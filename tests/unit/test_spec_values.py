@@ -115,6 +115,21 @@ def test_extending_merges_maps_replaces_lists_and_null_resets(write):
     assert [hold.reason for hold in spec.holds] == ["own"]
 
 
+def test_only_a_plugin_that_says_so_is_signed_remote_or_local_whatever_its_name_and_options(write, tmp_path):
+    module = 'OPTIONS = {"type": "object"}\ndef PLUGIN(options, context):\n    return None\n'
+    for kind in ("source", "transport"):
+        (tmp_path / "own" / kind).mkdir(parents=True, mode=0o755)
+        (tmp_path / "own" / kind / "guessed.py").write_text(module)
+        (tmp_path / "own" / kind / "guessed.py").chmod(0o644)
+    file = write(
+        "plugins: [own]\n"
+        "sources: [{name: s, type: guessed, url: 'https://updates.example', trusted_root: root.json}]\n"
+        "groups: {g: {transport: {type: guessed, jump: [{address: j}]}, install_root: /r, clients: [{name: c}]}}\n"
+    )
+    (source,), group = spec_of(file).sources, spec_of(file).groups["g"]
+    assert (source.signed, source.remote, group.local, group.jump) == (False, False, False, "")
+
+
 def test_variables_come_from_the_file_the_command_line_and_the_environment(write, tmp_path):
     file = write('vars: {site: berlin, folder: "{{ site }}-1"}\nserver: {store: "{{ folder }}"}\n')
     assert spec_of(file).server.store.name == "berlin-1"

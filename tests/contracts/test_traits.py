@@ -1,0 +1,48 @@
+"""Every bundled plugin says what it does, and does no more than it says."""
+
+import ast
+
+import pytest
+
+from reconciler.contracts import Traits
+from reconciler.plugin_loader import KINDS, available, bundled_folder, traits
+
+OPTIONS = {"tuf": {"url": "https://updates.example/repo"}, "ssh": {"port": 22}}
+PROGRAMS = {"subprocess", "pty"}
+NETWORK = {"socket", "ssl", "paramiko", "urllib3", "http"}
+BUNDLED = [found for kind in KINDS for found in available(kind)]
+
+
+def imported(path):
+    """Give the packages that a module and the helpers beside it import, wherever in them."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            found |= imported(path.with_name(f"{node.module}.py"))
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("plugin", BUNDLED, ids=lambda plugin: f"{plugin.kind}-{plugin.name}")
+def test_a_bundled_plugin_says_when_it_runs_programs_or_connects(plugin):
+    does = traits(plugin.kind, plugin.name, OPTIONS.get(plugin.name, {}))
+    assert isinstance(does, Traits)
+    packages = imported(bundled_folder() / plugin.kind / f"{plugin.name}.py")
+    assert does.programs == bool(packages & PROGRAMS)
+    assert does.network == bool(packages & NETWORK)
+
+
+@pytest.mark.parametrize(("url", "network"), [("https://updates.example/repo", True), ("file:///media/in", False)])
+def test_a_signed_repository_is_asked_over_the_network_unless_it_is_a_folder(url, network):
+    does = traits("source", "tuf", {"url": url, "trusted_root": "root.json"})
+    assert (does.network, does.signed, does.url) == (network, True, url)
+
+
+def test_a_transport_says_how_clients_are_reached_that_do_not_say_it_themselves():
+    jump = [{"address": "bastion.example"}, {"address": "192.0.2.1"}]
+    does = traits("transport", "ssh", {"port": 2222, "user": "ops", "jump": jump})
+    assert (does.local, does.jump, does.port, does.user) == (False, "bastion.example", 2222, "ops")
+    assert traits("transport", "local", {}).local
