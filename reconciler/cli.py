@@ -180,10 +180,9 @@ def apply(context: click.Context, /, plan_file: Path | None, check: bool, **opti
     if check:
         return commands.plan(desk, planning_of(options, sight_of(options)))
     order = commands.ApplyOptions(
-        planning=planning_of(options, sight_of(options, keep=True)),
+        planning=planning_of(options, sight_of(options, keep=True, confirmed=options["confirm_adopted"])),
         file=plan_file,
         approved=options["approved"],
-        confirm_adopted=options["confirm_adopted"],
         max_unreachable=options["max_unreachable"],
         wait=options["wait"],
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,8 @@ from reconciler.client.session import client_script as script_of_clients
 from reconciler.errors import InterruptedRunError, OutcomeError, UsageError
 from reconciler.execute.accept import accept_plan
 from reconciler.execute.engine import run_plan
-from reconciler.execute.incrementals import add_incremental
+from reconciler.execute.incrementals import add_with_incrementals
 from reconciler.execute.outcome import verdict_error
-from reconciler.execute.releases import add_release
 from reconciler.model.delta import NOT_SMALLER
 from reconciler.observe.doctor import examine
 from reconciler.observe.observed import Sight, known_reports, observe, refresh_lists
@@ -46,7 +46,7 @@ from reconciler.present.text import checks_text, history_text, plugins_text, rep
 from reconciler.spec.changes import spec_changes
 from reconciler.spec.effective import effective_text, explain
 from reconciler.spec.load import load
-from reconciler.spec.starter import starter, write_new
+from reconciler.spec.starter import starter, written_new
 from reconciler.storage.planfile import read_key, read_plan_file, write_plan_file
 
 if TYPE_CHECKING:
@@ -72,7 +72,6 @@ class ApplyOptions:
     planning: PlanOptions
     file: Path | None = None
     approved: bool = False
-    confirm_adopted: bool = False
     max_unreachable: float = 0.0
     wait: bool = False
 
@@ -92,16 +91,22 @@ def plan(desk: Desk, options: PlanOptions) -> int:
     with at_work(desk) as work:
         made = new_plan(work, options)
         document = plan_document(made)
-        if options.out is not None:
-            sha256 = write_plan_file(options.out, document, read_key(options.sign) if options.sign else None)
-            work.state.record_plan(made.plan_id, sha256, made.basis.serial, made.created)
-        desk.terminal.result(render_plan(document, desk.form, names=options.names))
+        shown = [render_plan(document, desk.form, names=options.names)]
         if options.names and desk.form == "text":
-            desk.terminal.result(_spec_changes(work))
+            shown.append(_spec_changes(work))
         if options.names and desk.form != "json":
-            desk.terminal.result(_file_changes(made, work, options, desk.form))
+            shown.append(_file_changes(made, work, options, desk.form))
+        if options.out is not None:
+            key = read_key(options.sign) if options.sign else None
+            write_plan_file(options.out, document, key, record=partial(_record, work, made))
+        for text in shown:
+            desk.terminal.result(text)
         _check_absent(work, options.sight)
     return CHANGES_DUE if options.detailed and (made.drift or not made.empty) else 0
+
+
+def _record(work: Workspace, made: Plan, sha256: str) -> None:
+    work.state.record_plan(made.plan_id, sha256, made.basis.serial, made.created)
 
 
 def apply(desk: Desk, options: ApplyOptions) -> int:
@@ -119,6 +124,8 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
             raise InterruptedRunError("interrupted; nothing was changed")
         if not made.empty and not options.file and not _approve(desk, options):
             raise OutcomeError("apply cancelled; nothing was changed")
+        if options.planning.sight.confirmed and not options.file:
+            work.state.confirm_adopted()
         following = Following(made, work, options.planning, wait=options.wait)
         forks = options.planning.sight.forks
         report = run_plan(made, work, forks=forks, following=following, remarks=_remarks(options.planning))
@@ -158,10 +165,8 @@ def _remarks(options: PlanOptions) -> list[str]:
 
 
 def _fresh_plan(work: Workspace, options: ApplyOptions) -> Plan:
-    if options.confirm_adopted:
-        work.state.confirm_adopted()
     made = new_plan(work, options.planning)
-    work.state.record_plan(made.plan_id, "", made.basis.serial, made.created)
+    _record(work, made, "")
     return made
 
 
@@ -274,8 +279,8 @@ def validate(desk: Desk, effective: str | None) -> int:
 def init(terminal: Terminal, file: Path, catalog: str | None, inventory: str | None) -> int:
     """Write a starter spec that is valid as it stands."""
     entries = list_program(shlex.split(inventory), Path.cwd()) if inventory else ()
-    write_new(file, starter(file=file, catalog=catalog, inventory=inventory, entries=entries))
-    load(file, check_secrets=False)
+    with written_new(file, starter(file=file, catalog=catalog, inventory=inventory, entries=entries)):
+        load(file, check_secrets=False)
     terminal.result(f"{file} is written. Edit it, then see what it would do: updoser plan -f {file}\n")
     return 0
 
@@ -294,12 +299,19 @@ class ReleaseOptions:
 def release_add(
     terminal: Terminal, component: str, version: str, files: tuple[Path, ...], options: ReleaseOptions
 ) -> int:
-    """Put a release into the folder of a `directory` source, and incrementals to it."""
-    to, platform = options.to, options.platform
-    folder = add_release(component, version, files, to, platform=platform, notes=options.notes)
+    """Put a release into the folder of a `directory` source, and incrementals to it: all of them or none."""
+    folder, incrementals = add_with_incrementals(
+        component,
+        version,
+        files,
+        options.to,
+        before=options.before,
+        codec=options.codec,
+        platform=options.platform,
+        notes=options.notes,
+    )
     terminal.result(f"{folder}\n")
-    for before in options.before:
-        made = add_incremental(component, before, version, to, codec=options.codec, platform=platform)
+    for before, made in incrementals.items():
         if made is None:
             terminal.note(f"{component} {before}..{version}: {NOT_SMALLER}; nothing is written")
         else:

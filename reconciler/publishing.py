@@ -67,7 +67,9 @@ def status(desk: Desk) -> int:
 def add(desk: Desk, component: str, version: str | None) -> int:
     """Publish a release of the store by hand, whatever the policy says of it."""
     with at_work(desk) as work, work.state.lock("publish add"):
-        write_edition(_with(work, component, version), work)
+        edition = _with(work, component, version)
+        describe(work)  # what can't be read is told before anything is written
+        write_edition(edition, work)
         document = repository_document(describe(work))
     desk.terminal.result(render(document, desk.form, repository_text))
     return 0

@@ -18,7 +18,7 @@ from reconciler.present.document import plan_document, rollouts_document
 from reconciler.present.render import render, render_plan
 from reconciler.present.rollout_text import rollouts_text
 from reconciler.present.terminal import is_interactive
-from reconciler.spec.edit import block_version, pin_version, write
+from reconciler.spec.edit import block_version, pin_version, take_back, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -86,10 +86,11 @@ def resume(desk: Desk, which: Which) -> int:
         record = _find(work, which, {"paused", "halted", "aborted"})
         now = work.means.clock()
         fresh = replace(record, status="running", reason="", undo="")
-        if record.status != "paused":
-            fresh = replace(fresh, opened=now, passed=None, cleared=False)
-            work.state.forget_failures(record.key)
-        _write(work, fresh, f"resumed {_reason(which)}", "resume")
+        with work.state.together():
+            if record.status != "paused":
+                fresh = replace(fresh, opened=now, passed=None, cleared=False)
+                work.state.forget_failures(record.key)
+            _write(work, fresh, f"resumed {_reason(which)}", "resume")
     desk.terminal.note(f"{_name(record)} goes on in wave {record.wave} of {len(record.cuts)}")
     return 0
 
@@ -147,11 +148,12 @@ def _find(work: Workspace, which: Which, statuses: Iterable[str]) -> RolloutReco
 def _write(work: Workspace, record: RolloutRecord, says: str, command: str) -> None:
     """Remember a rollout, and what was done about it in the history."""
     state, now, run_id = work.state, work.means.clock(), work.means.run_id
-    state.record_rollout(record)
-    state.begin_run(run_id, "", f"rollout {command} {record.component}", now)
     entry = JournalEntry("", record.group, record.component, "", record.version, record.status, says, 0, now)
-    state.journal(run_id, [entry])
-    state.end_run(run_id, "done", {}, work.means.clock())
+    with state.together():
+        state.record_rollout(record)
+        state.begin_run(run_id, "", f"rollout {command} {record.component}", now)
+        state.journal(run_id, [entry])
+        state.end_run(run_id, "done", {}, work.means.clock())
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,10 @@ class RollbackOptions:
 
 
 def rollback(desk: Desk, options: RollbackOptions) -> int:
-    """Propose the edit of the file that rolls a component back; once it is approved, write it and plan it."""
+    """Propose the edit of the file that rolls a component back; once it is approved, write it and plan it.
+
+    Where it can't be planned, the file stays as it was.
+    """
     with at_work(desk) as work:
         edit = _edit(work, options)
     desk.terminal.result(edit.diff() or f"{desk.file} says so already.\n")
@@ -178,9 +183,14 @@ def rollback(desk: Desk, options: RollbackOptions) -> int:
             if desk.terminal.ask(question) != "yes":
                 raise OutcomeError("rollback cancelled; nothing was written")
         write(edit)
-    with at_work(desk) as work:
-        planning = PlanOptions(Sight(limit=options.limit), targets=(options.component,))
-        made = new_plan(work, planning)
+    try:
+        with at_work(desk) as work:
+            planning = PlanOptions(Sight(limit=options.limit), targets=(options.component,))
+            made = new_plan(work, planning)
+    except BaseException:
+        take_back(edit)
+        desk.terminal.note(f"{desk.file} is as it was: this can't be planned")
+        raise
     show_it = desk.terminal.result
     show_it(render_plan(plan_document(made), desk.form, names=False))
     desk.terminal.note(f"Carry it out: updoser apply -f {desk.file} --target {options.component}")

@@ -36,11 +36,11 @@ def accept_plan(path: Path, work: Workspace, key_file: Path | None) -> tuple[Pla
     if record is not None and record.status == "superseded":
         raise StalePlanError(f"{path} is stale: a later plan was started", hint=_AGAIN)
     _check_basis(path, plan, work)
-    if record is None:
-        work.state.record_plan(plan.plan_id, file.sha256, plan.basis.serial, plan.created)
     begun = record is not None and record.status == "running"
     if not begun:
         _check_rollouts(path, plan, work)
+    if record is None:
+        work.state.record_plan(plan.plan_id, file.sha256, plan.basis.serial, plan.created)
     return plan, begun
 
 

@@ -1,14 +1,17 @@
-"""`updoser release add --incremental-from`: an incremental beside the releases of a folder, whole or not at all.
+"""`updoser release add --incremental-from`: a release and incrementals to it in a folder, all of them or none.
 
-Both releases lie in the folder already. The patches are made at the codec's highest level, as what is published is made
-once and fetched by many, applied again and compared, and put in place by one rename, with `incremental.json` beside
-them. An incremental that isn't clearly smaller than what it replaces isn't written.
+Incrementals are put in place before the release, whose rename makes all of it count at once; where that fails, they are
+taken away again. The patches are made at the codec's highest level, as what is published is made once and fetched by
+many, applied again and compared, and put in place by one rename, with `incremental.json` beside them. An incremental
+that isn't clearly smaller than what it replaces isn't written.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import ExitStack, contextmanager
+from shutil import rmtree
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +21,9 @@ from reconciler.execute.releases import (
     FACTS,
     FORMAT_VERSION,
     SUMS,
+    add_release,
+    check_words,
+    making,
     release_folder,
     rename_new,
     sync_folder,
@@ -29,7 +35,7 @@ from reconciler.model.delta import CLEARLY
 from reconciler.model.release import ANY_PLATFORM, ReleaseFile, content_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from reconciler.execute.patchwork import Draft
@@ -39,12 +45,71 @@ INCREMENTALS = "incrementals"
 INCREMENTAL = "incremental.json"
 
 
+def add_with_incrementals(
+    component: str,
+    version: str,
+    files: Sequence[Path],
+    to: Path,
+    *,
+    before: Sequence[str],
+    codec: str,
+    platform: str = ANY_PLATFORM,
+    notes: str = "",
+) -> tuple[Path, dict[str, Path | None]]:
+    """Add a release and the incrementals to it from releases that are there; give their folders, by the FROM.
+
+    None stands for an incremental that wouldn't be clearly smaller than the files that it would replace.
+
+    Raises:
+        UsageError, RefusedError, SourceError, PatchError: see `add_release` and `add_incremental`; nothing was added.
+    """
+    made: dict[str, Path | None] = {}
+    if not before:
+        return add_release(component, version, files, to, platform=platform, notes=notes), made
+    check_words(component, version, platform, notes=notes)
+    _highest_level(codec)
+    for one in before:
+        check_words(component, one, platform)
+        if one == version:
+            raise UsageError(f"{version} can't be made from itself", hint="name an earlier release")
+        _read_release(to, component, one, platform)
+
+    @contextmanager
+    def incrementals(folder: Path) -> Iterator[None]:
+        with ExitStack() as undo:
+            undo.enter_context(making(to / component / INCREMENTALS))
+            for one in dict.fromkeys(before):
+                target = _incremental_folder(to, component, one, version, platform)
+                stood = target.exists()
+                made[one] = add_incremental(component, one, version, to, codec=codec, platform=platform, at=folder)
+                if not stood:
+                    undo.callback(rmtree, target, ignore_errors=True)
+            yield
+            undo.pop_all()
+
+    path = add_release(component, version, files, to, platform=platform, notes=notes, beside=incrementals)
+    return path, made
+
+
+def _incremental_folder(to: Path, component: str, before: str, version: str, platform: str) -> Path:
+    name = f"{before}..{version}" + ("" if platform == ANY_PLATFORM else f"@{platform}")
+    return to / component / INCREMENTALS / name
+
+
 def add_incremental(
-    component: str, before: str, version: str, to: Path, *, codec: str, platform: str = ANY_PLATFORM
+    component: str,
+    before: str,
+    version: str,
+    to: Path,
+    *,
+    codec: str,
+    platform: str = ANY_PLATFORM,
+    at: Path | None = None,
 ) -> Path | None:
     """Make the incremental from the release `before` to `version` in the folder `to`, and give its folder.
 
-    None when it isn't clearly smaller than the files that it would replace.
+    `at` is a folder of the files of `version` where it isn't there yet. None when the incremental isn't clearly smaller
+    than the files that it would replace.
 
     Raises:
         UsageError: one of the releases isn't in the folder, or there is no such codec.
@@ -53,43 +118,40 @@ def add_incremental(
         PatchError: a patch can't be made.
     """
     old, old_folder = _read_release(to, component, before, platform)
-    new, new_folder = _read_release(to, component, version, platform)
+    new, new_folder = _files_in(at) if at else _read_release(to, component, version, platform)
     recipe = Recipe(codec, _highest_level(codec))
-    name = f"{before}..{version}" + ("" if platform == ANY_PLATFORM else f"@{platform}")
-    target = to / component / INCREMENTALS / name
-    with writing(target):
-        target.parent.mkdir(exist_ok=True)
-        with temporary_folder(target) as folder:
-            work = folder / ".work"
-            work.mkdir()
-            planned = draft(
-                old,
-                new,
-                recipe,
-                work,
-                old_at=lambda file: old_folder / file.name,
-                new_at=lambda file: new_folder / file.name,
-                codec_of=load_codec,
-            )
-            patches = _make(planned, folder)
-            work.rmdir()
-            if sum(patch.size for patch in patches.values()) > CLEARLY * planned.full:
-                return None
-            document = {
-                "format_version": FORMAT_VERSION,
-                "component": component,
-                "platform": platform,
-                "from": {"version": before, "digest": content_digest(old)},
-                "to": {"version": version, "digest": content_digest(new)},
-                "files": _file_entries(new, planned, patches),
-            }
-            text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-            if target.exists():
-                return _same_or_refused(target, text)
-            write_text(folder / INCREMENTAL, text)
-            sync_folder(folder)
-            rename_new(folder, target)
-            sync_folder(target.parent)
+    target = _incremental_folder(to, component, before, version, platform)
+    with writing(target), making(target.parent), temporary_folder(target) as folder:
+        work = folder / ".work"
+        work.mkdir()
+        planned = draft(
+            old,
+            new,
+            recipe,
+            work,
+            old_at=lambda file: old_folder / file.name,
+            new_at=lambda file: new_folder / file.name,
+            codec_of=load_codec,
+        )
+        patches = _make(planned, folder)
+        work.rmdir()
+        if sum(patch.size for patch in patches.values()) > CLEARLY * planned.full:
+            return None
+        document = {
+            "format_version": FORMAT_VERSION,
+            "component": component,
+            "platform": platform,
+            "from": {"version": before, "digest": content_digest(old)},
+            "to": {"version": version, "digest": content_digest(new)},
+            "files": _file_entries(new, planned, patches),
+        }
+        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        if target.exists():
+            return _same_or_refused(target, text)
+        write_text(folder / INCREMENTAL, text)
+        sync_folder(folder)
+        rename_new(folder, target)
+        sync_folder(target.parent)
     return target
 
 
@@ -108,6 +170,10 @@ def _read_release(to: Path, component: str, version: str, platform: str) -> tupl
     folder = release_folder(to, component, version, platform)
     if not folder.is_dir():
         raise UsageError(f"{folder} isn't there", hint=f"add {component} {version} first")
+    return _files_in(folder)
+
+
+def _files_in(folder: Path) -> tuple[list[ReleaseFile], Path]:
     files = []
     try:
         for path in sorted(folder.iterdir()):

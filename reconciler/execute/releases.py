@@ -3,7 +3,7 @@
 A temporary folder whose name begins with a dot, which sources pass over, gets copies of the files, `SHA256SUMS` and
 `release.yaml`; all is synced, and one rename makes it the release. `<version>@<platform>` names the folder of a release
 that isn't for every platform. What stands there already is never replaced: adding the same bytes again does nothing,
-and other bytes are refused.
+and other bytes are refused. A folder that was made for a release that wasn't added is taken away again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import shutil
 import stat
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,8 @@ from reconciler.model.release import (
 from reconciler.model.version import SCHEMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
     from typing import BinaryIO
 
@@ -51,31 +52,33 @@ def add_release(
     released: datetime | None = None,
     notes: str = "",
     checksums: bool = True,
+    beside: Callable[[Path], AbstractContextManager[None]] = lambda _folder: nullcontext(),
 ) -> Path:
     """Put files as a release into the folder `to` of a `directory` source, and give the release's folder.
 
-    `released` has a time zone. Without `checksums` no SHA256SUMS is written.
+    `released` has a time zone. Without `checksums` no SHA256SUMS is written. `beside` gets a folder of the release's
+    files, and adds what belongs to the release before that is in place; where it can't be, all is taken away again.
 
     Raises:
         UsageError: a name, version, platform or file can't be part of a release.
         RefusedError: the version stands there already, with other bytes.
         SourceError: a file can't be read, or the folder can't be written.
     """
-    _check_words(component, version, platform, released, notes)
+    check_words(component, version, platform, released, notes)
     _check_files(files)
     target = release_folder(to, component, version, platform)
-    with writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary_folder(target) as folder:
-            listing = sorted((_copy(file, folder / file.name) for file in files), key=lambda file: file.name.encode())
-            if target.exists():
-                return _same_or_refused(target, listing)
-            if checksums:
-                write_text(folder / SUMS, "".join(f"{file.sha256}  {file.name}\n" for file in listing))
-            write_text(folder / FACTS, _facts(platform, released, notes))
-            sync_folder(folder)
+    with writing(target), making(target.parent), temporary_folder(target) as folder:
+        listing = sorted((_copy(file, folder / file.name) for file in files), key=lambda file: file.name.encode())
+        if _is_there(target, listing):
+            with beside(folder):
+                return target
+        if checksums:
+            write_text(folder / SUMS, "".join(f"{file.sha256}  {file.name}\n" for file in listing))
+        write_text(folder / FACTS, _facts(platform, released, notes))
+        sync_folder(folder)
+        with beside(folder):
             rename_new(folder, target)
-            sync_folder(target.parent)
+        sync_folder(target.parent)
     return target
 
 
@@ -84,7 +87,12 @@ def release_folder(to: Path, component: str, version: str, platform: str) -> Pat
     return to / component / (version if platform == ANY_PLATFORM else f"{version}@{platform}")
 
 
-def _check_words(component: str, version: str, platform: str, released: datetime | None, notes: str) -> None:
+def check_words(component: str, version: str, platform: str, released: datetime | None = None, notes: str = "") -> None:
+    """Refuse what can't name a release, or be said of it.
+
+    Raises:
+        UsageError: the message says which word is no good.
+    """
     if not COMPONENT_ID.fullmatch(component):
         raise UsageError(f"{component!r} is no component id", hint="such as virus-pattern: a-z, 0-9, - and _")
     if not any(scheme.accepts(version) for scheme in SCHEMES.values()):
@@ -120,6 +128,20 @@ def writing(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SourceError(f"{target} can't be written: {_why(error)}") from error
+
+
+@contextmanager
+def making(folder: Path) -> Iterator[None]:
+    """Make a folder, and those above it that aren't there; when the block fails they are taken away again."""
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # somebody else put something there meanwhile
+            for one in new:
+                one.rmdir()
+        raise
 
 
 @contextmanager
@@ -165,11 +187,13 @@ def _open_source(source: Path) -> Iterator[BinaryIO]:
         yield reader
 
 
-def _same_or_refused(target: Path, listing: Sequence[ReleaseFile]) -> Path:
-    """Give a release that stands there already with the same files and bytes; refuse anything else."""
+def _is_there(target: Path, listing: Sequence[ReleaseFile]) -> bool:
+    """Say whether a release stands there already with the same files and bytes; refuse anything else."""
+    if not target.exists():
+        return False
     there = {path.name: path for path in target.iterdir() if path.name not in {FACTS, SUMS}}
     if there.keys() == {file.name for file in listing} and all(_same_bytes(there[file.name], file) for file in listing):
-        return target
+        return True
     raise RefusedError(f"{target} is there already, with other bytes", hint="changed content needs a new version")
 
 

@@ -97,6 +97,7 @@ def describe(work: Workspace) -> RepositoryStatus:
 
 
 def _step(work: Workspace) -> RepositoryStatus:
+    describe(work)  # what can't be read is told before anything is written
     spec, repository = parts_of(work)
     before = repository.root()
     if not repository.staged_root.exists():
@@ -105,8 +106,8 @@ def _step(work: Workspace) -> RepositoryStatus:
         write_root(new_root(_root_keys(work), spec.threshold, online, expires, before), repository.staged_root)
     elif not staged(repository.staged_root, before).needed:
         edition = current_edition(work)
-        repository.take_root(work.means.clock())
-        write_edition(edition, work)
+        with repository.take_root(work.means.clock()):
+            write_edition(edition, work)
     return describe(work)
 
 

@@ -43,10 +43,10 @@ class Sight:
     """How to look.
 
     `refresh` asks inventories, sources and clients; without it the state's memory must do. `contact` False leaves
-    clients alone. `limit` is a pattern, `forks` how many clients are looked at a time, `verify` has
-    every file hashed. `keep` leaves connections open for a change that follows. `adopt` takes over clients of a
-    controller whose state was lost, `allow_shrink` believes an inventory that lost more clients than allowed.
-    `settings` compares those of clients, too, for which templates and their secrets are read.
+    clients alone. `limit` is a pattern, `forks` how many clients are looked at a time, `verify` has every file hashed.
+    `keep` leaves connections open for a change that follows. `adopt` takes over clients of a controller whose state was
+    lost, and `confirmed` lets upgrades go to them; `allow_shrink` believes an inventory that lost more clients than
+    allowed. `settings` compares those of clients, too, for which templates and their secrets are read.
     """
 
     refresh: bool = True
@@ -56,6 +56,7 @@ class Sight:
     verify: bool = False
     keep: bool = False
     adopt: bool = False
+    confirmed: bool = False
     allow_shrink: bool = False
     settings: bool = True
 
@@ -114,7 +115,7 @@ def observe(work: Workspace, sight: Sight) -> Observed:
         rollouts=work.state.rollouts(),
         failures=work.state.rollout_failures(),
         gone=gone,
-        freeze=_FROZEN if identity.frozen else "",
+        freeze=_FROZEN if identity.frozen and not sight.confirmed else "",
         incrementals=inspection.incrementals,
         offered=merge_incrementals(reports, offers),
         codecs=work.plugins.codec_traits(),

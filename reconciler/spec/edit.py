@@ -22,7 +22,7 @@ import re
 import stat
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -139,6 +139,15 @@ def write(edit: Edit) -> None:
         sync_folder(real.parent)
     except OSError as error:
         raise UpdoserError(f"{edit.path} can't be written: {error.strerror}") from error
+
+
+def take_back(edit: Edit) -> None:
+    """Write what was before an edit again.
+
+    Raises:
+        RefusedError, UpdoserError: see `write`.
+    """
+    write(replace(edit, before=edit.after, after=edit.before))
 
 
 def _take_after(model: Path, number: int) -> None:

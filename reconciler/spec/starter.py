@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from reconciler.errors import SpecError, UpdoserError, UsageError
@@ -14,7 +15,7 @@ from reconciler.spec.catalogs import bundled_catalogs, catalog_path, component_l
 from reconciler.spec.suggest import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from reconciler.errors import Problem
@@ -70,8 +71,9 @@ def starter(*, file: Path, catalog: str | None, inventory: str | None, entries: 
     )
 
 
-def write_new(file: Path, text: str) -> None:
-    """Write a file that isn't there yet.
+@contextmanager
+def written_new(file: Path, text: str) -> Iterator[None]:
+    """Write a file that isn't there yet; when the block fails, it is taken away again.
 
     Raises:
         UsageError: there is one already.
@@ -83,8 +85,16 @@ def write_new(file: Path, text: str) -> None:
         raise UsageError(f"{file} is there already", hint="name another with -f, or move it away") from None
     except OSError as error:
         raise UpdoserError(f"{file} can't be written: {error.strerror}") from error
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
+    try:
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+        except OSError as error:
+            raise UpdoserError(f"{file} can't be written: {error.strerror}") from error
+        yield
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def _schema_reference(file: Path) -> str:

@@ -21,14 +21,31 @@ class Part:
         """Take an open engine."""
         self._engine = engine
         self._clock = clock
+        self._open: Connection | None = None
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make all that the block writes one transaction: all of it stays, or nothing when the block fails."""
+        with self._write() as connection:
+            before, self._open = self._open, connection
+            try:
+                yield
+            finally:
+                self._open = before
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
+        if self._open is not None:
+            yield self._open
+            return
         with mapped(self._engine.url), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
+        if self._open is not None:
+            yield self._open
+            return
         with mapped(self._engine.url), writing(self._engine) as connection:
             yield connection
 

@@ -13,9 +13,12 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import DocumentError, UpdoserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_BYTES = 1024**3
 MIN_KEY_BYTES = 32
@@ -36,8 +39,16 @@ class PlanFile:
         return hmac.compare_digest(self.signature.encode("utf-8", "replace"), _sign(self.document, key).encode())
 
 
-def write_plan_file(path: Path, document: dict[str, Any], key: bytes | None = None) -> str:
+def write_plan_file(
+    path: Path,
+    document: dict[str, Any],
+    key: bytes | None = None,
+    *,
+    record: Callable[[str], None] = lambda _sha256: None,
+) -> str:
     """Write a plan's document, signed when a key is given; give the SHA-256 of the file.
+
+    `record` gets that before the file has its name: where it fails, what stood under the name stays.
 
     Raises:
         UpdoserError: the file can't be written.
@@ -45,6 +56,7 @@ def write_plan_file(path: Path, document: dict[str, Any], key: bytes | None = No
     if key is not None:
         document = {**document, _SIGNATURE: _sign(document, key)}
     data = (json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
+    sha256 = hashlib.sha256(data).hexdigest()
     try:
         handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
         try:
@@ -52,13 +64,14 @@ def write_plan_file(path: Path, document: dict[str, Any], key: bytes | None = No
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+            record(sha256)
             Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
         raise UpdoserError(f"{path} can't be written: {error.strerror}") from error
-    return hashlib.sha256(data).hexdigest()
+    return sha256
 
 
 def read_plan_file(path: Path) -> PlanFile:

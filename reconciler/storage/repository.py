@@ -18,7 +18,7 @@ import os
 import shutil
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -182,21 +182,33 @@ class Repository:
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    def take_root(self, now: datetime) -> Root:
-        """Take the staged root into use; `write` must follow, as its keys may be others.
+    @contextmanager
+    def take_root(self, now: datetime) -> Iterator[Root]:
+        """Take the staged root into use for a block that writes what its keys sign; when that fails, it waits again.
+
+        A root that a run took which died before its end is taken once more.
 
         Raises:
             RepositoryError: there is none, or not enough keys signed it.
         """
         from reconciler.storage.signing import check_successor, read_root, write_root
 
-        metadata = read_root(self.staged_root)
-        check_successor(metadata, self.root())
-        if metadata.signed.is_expired(now):
-            raise RepositoryError(f"{self.staged_root} has expired", hint="begin again")
-        write_root(metadata, self._metadata / f"{metadata.signed.version}.root.json")
-        self.staged_root.unlink(missing_ok=True)
-        return metadata.signed
+        metadata, before = read_root(self.staged_root), self.root()
+        place = self._metadata / f"{metadata.signed.version}.root.json"
+        is_new = before != metadata.signed
+        if is_new:
+            check_successor(metadata, before)
+            if metadata.signed.is_expired(now):
+                raise RepositoryError(f"{self.staged_root} has expired", hint="begin again")
+            write_root(metadata, place)
+        try:
+            yield metadata.signed
+        except Exception:
+            if is_new:
+                place.unlink(missing_ok=True)
+            raise
+        with self._mapped():
+            self.staged_root.unlink(missing_ok=True)
 
     def write(
         self,
@@ -229,7 +241,8 @@ class Repository:
                 if not place.exists() or place.read_bytes() != content:
                     write_whole(place, content)
             self._sign(indexes, signer, expires, now.astimezone(UTC).replace(microsecond=0))
-            self._tidy()
+            with suppress(OSError):  # it is published by now; what stays is tidied away another time
+                self._tidy()
 
     def _add_content(self, file: ReleaseFile | Patch, content_at: Callable[[str], Path]) -> None:
         """Link a file of the store, or copy it where that can't be done."""

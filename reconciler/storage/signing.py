@@ -8,6 +8,7 @@ another needs enough signatures of the old keys and enough of the new ones.
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -30,7 +31,7 @@ from reconciler.model.repository import StagedRoot
 from reconciler.storage.files import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -42,23 +43,32 @@ def make_key(path: Path) -> Path:
     """Write a new private key, for its owner only, and the public one to `<path>.pub`; give that path.
 
     Raises:
-        RepositoryError: one of them is there already, or can't be written.
+        RepositoryError: one of them is there already, or can't be written; then neither is made.
     """
     public = path.with_name(f"{path.name}.pub")
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    try:
+    with ExitStack() as undo, _key_errors():
         for file, content, mode in (
             (path, private, 0o600),
             (public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), 0o644),
         ):
-            with os.fdopen(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb") as handle:
+            number = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+            undo.callback(file.unlink, missing_ok=True)  # half a pair is no use
+            with os.fdopen(number, "wb") as handle:
                 handle.write(content)
+        undo.pop_all()
+    return public
+
+
+@contextmanager
+def _key_errors() -> Iterator[None]:
+    try:
+        yield
     except FileExistsError as error:
         raise RepositoryError(f"{error.filename} is there already", hint="name another file") from error
     except OSError as error:
-        raise RepositoryError(f"{error.filename} can't be written: {error.strerror}") from error
-    return public
+        raise RepositoryError(f"{error.filename or 'the key'} can't be written: {error.strerror}") from error
 
 
 def read_private(text: str, name: str) -> CryptoSigner:

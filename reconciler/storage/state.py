@@ -3,7 +3,8 @@
 What clients, store and sources can tell is observed again when it is lost. What only the state knows is who it is to
 the clients (lineage and epoch), how far rollouts are, which plans were made, and what runs did.
 
-All methods are called from one thread. Each that writes is one transaction; each that fails raises StateError.
+All methods are called from one thread. Each that writes is one transaction, unless a block of `together` makes several
+of them one; each that fails raises StateError.
 """
 
 from __future__ import annotations

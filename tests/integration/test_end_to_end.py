@@ -277,6 +277,8 @@ def test_a_new_state_stops_at_foreign_manifests_and_adopts_only_when_told(fleet)
     assert adopted.code == 0, adopted.err
     assert "adopted: upgrades wait" in adopted.out
     assert fleet.current("c1", "rules")["rules.txt"] == b"one\n"
+    assert fleet.run("apply", "--confirm-adopted").code == 64  # nobody is there to approve
+    assert "adopted: upgrades wait" in fleet.run("plan").out
     converges(fleet, "--confirm-adopted")
     assert fleet.current("c1", "rules")["rules.txt"] == b"two\n"
 
@@ -484,6 +486,17 @@ def test_a_plan_for_files_from_anyone_runs_nothing_and_writes_no_state(fleet):
     assert not (fleet.folder / "was-run").exists()
     assert not (fleet.folder / "state.db").exists()
     assert not (fleet.folder / "store").exists()
+
+
+def test_a_release_whose_incremental_cannot_be_made_is_not_added(fleet):
+    (fleet.folder / "rules.txt").write_bytes(b"two\n")
+    order = ("release", "add", "rules", "2", "rules.txt", "--to", "upstream", "--incremental-from")
+    before = sorted((fleet.folder / "upstream").rglob("*"))
+    done = fleet.run(*order, "1", "--incremental-from", "9")
+    assert (done.code, done.out) == (64, "")
+    assert "upstream/rules/9 isn't there" in done.err
+    assert sorted((fleet.folder / "upstream").rglob("*")) == before
+    assert fleet.run(*order, "1").code == 0
 
 
 def test_nothing_that_a_user_does_wrong_shows_a_traceback(fleet):

@@ -239,6 +239,17 @@ def test_rolling_back_edits_the_file_and_sends_nothing(tmp_path):
     assert fleet.run("rollback", "rules", "--to", "9x", "--auto-approve").code == 64
 
 
+def test_a_rollback_that_cannot_be_planned_leaves_the_file_as_it_was(tmp_path):
+    fleet = fleet_of(tmp_path, ALL)
+    fleet.release("rules", "2", rules_txt=b"two")
+    fleet.apply()
+    before = (tmp_path / "updoser.yaml").read_bytes()
+    done = fleet.run("rollback", "rules", "--limit", "pc-nobody", "--auto-approve")
+    assert done.code == 64
+    assert "updoser.yaml is as it was" in done.err
+    assert (tmp_path / "updoser.yaml").read_bytes() == before
+
+
 def test_what_a_client_kept_is_hashed_again_and_sent_whole_where_it_is_damaged(tmp_path):
     fleet = fleet_of(tmp_path, ALL)
     fleet.release("rules", "2", rules_txt=b"two")

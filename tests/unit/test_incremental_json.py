@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.errors import SourceError
-from reconciler.execute.incrementals import add_incremental
+from reconciler.errors import SourceError, UsageError
+from reconciler.execute import incrementals, releases
+from reconciler.execute.incrementals import add_incremental, add_with_incrementals
 from reconciler.execute.releases import add_release
 from reconciler.model.delta import Kept
 from reconciler.model.incremental_json import parse_incremental
@@ -98,6 +99,70 @@ def test_platforms_have_folders_of_their_own(tmp_path, drop):
     assert (entry.platform, entry.name) == ("linux-x86_64", "1..2/bsdiff")
     with source(drop).open_patch(entry, entry.patches[0]) as stream:
         assert len(stream.read()) == entry.patches[0].size
+
+
+def everything(drop):
+    return sorted(str(path.relative_to(drop)) for path in drop.rglob("*"))
+
+
+def add(tmp_path, drop, *before, version="3", codec="zstd"):
+    (tmp_path / "3").mkdir(exist_ok=True)
+    (tmp_path / "3" / "lpt.3").write_bytes(NEW + OLD[:99])
+    return add_with_incrementals("rules", version, [tmp_path / "3" / "lpt.3"], drop, before=before, codec=codec)
+
+
+def test_a_release_and_the_incrementals_to_it_are_added_together(tmp_path, drop):
+    release, incrementals = add(tmp_path, drop, "1", "2", "2")
+    assert release.name == "3"
+    assert {before: folder.name for before, folder in incrementals.items()} == {"1": "1..3", "2": "2..3"}
+    report = look(drop)
+    assert report.problems == ()
+    assert {entry.name for entry in report.incrementals} == {"1..3/zstd", "2..3/zstd"}
+    assert add(tmp_path, drop, "1", "2") == (release, incrementals)
+
+
+@pytest.mark.parametrize(
+    ("before", "how", "message"),
+    [
+        (("1", "9"), {}, "rules/9 isn't there"),
+        (("1", "../1"), {}, "is a version of no scheme"),
+        (("1", "3"), {}, "can't be made from itself"),
+        (("1",), {"codec": "gzip"}, "makes no incrementals"),
+        (("1",), {"codec": "nothing"}, "there is no codec"),
+        (("1",), {"version": "../3"}, "is a version of no scheme"),
+    ],
+)
+def test_a_release_whose_incrementals_cannot_be_made_is_not_added(tmp_path, drop, before, how, message):
+    there = everything(drop)
+    with pytest.raises(UsageError, match=message):
+        add(tmp_path, drop, *before, **how)
+    assert everything(drop) == there
+
+
+@pytest.mark.parametrize(
+    ("broken", "nth"), [*(("rename_new", n) for n in (1, 2, 3)), *(("make_patches", n) for n in (1, 2))]
+)
+def test_whatever_fails_on_the_way_takes_everything_back(tmp_path, drop, monkeypatch, broken, nth):
+    # Nothing of two incrementals and a release may stay where the first, the second or the third step fails.
+    there, calls = everything(drop), []
+
+    def fails(module):
+        work = getattr(module, broken)
+
+        def step(*arguments):
+            calls.append(broken)
+            if len(calls) == nth:
+                raise OSError(28, "No space left on device")
+            return work(*arguments)
+
+        monkeypatch.setattr(module, broken, step)
+
+    for module in (incrementals, releases):
+        if hasattr(module, broken):
+            fails(module)
+    with pytest.raises(SourceError, match="no space left"):
+        add(tmp_path, drop, "1", "2")
+    assert everything(drop) == there
 
 
 HELD_BACK = {

@@ -92,6 +92,20 @@ def test_a_write_that_breaks_off_leaves_the_old_file_and_nothing_beside_it(tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["plan"]
 
 
+def test_a_plan_that_cannot_be_recorded_is_not_written(tmp_path):
+    file, recorded = tmp_path / "plan", []
+    digest = write_plan_file(file, document(), record=recorded.append)
+    assert recorded == [digest]
+
+    def fails(_sha256):
+        raise UpdoserError("the state is gone")
+
+    with pytest.raises(UpdoserError, match="the state is gone"):
+        write_plan_file(file, document(plan_id="q"), record=fails)
+    assert read_plan_file(file).sha256 == digest
+    assert [path.name for path in tmp_path.iterdir()] == ["plan"]
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"1" * 5000, b'{"a": 1} x', b"\x00"])
 def test_what_is_no_json_is_refused_with_its_path(tmp_path, content):
     (tmp_path / "plan").write_bytes(content)

@@ -45,7 +45,8 @@ class Site:
         root = new_root([read_private(ROOT_KEY, "root").public_key], 1, SIGNER.public_key, NOW + timedelta(days=99))
         write_root(root, self.repository.staged_root)
         sign_root(self.repository.staged_root, ROOT_KEY, "root")
-        self.repository.take_root(NOW)
+        with self.repository.take_root(NOW):
+            pass
 
     def release(self, version, content, component="rules"):
         release = make_release(component, version, {"a": content})
@@ -223,10 +224,42 @@ def test_a_root_wants_the_signatures_of_the_old_keys_and_of_the_new(site, tmp_pa
     write_root(replacement, place)
     assert staged(place, root).needed == 1
     sign_root(place, other, "other", root)
-    with pytest.raises(RepositoryError, match="isn't signed by enough keys"):
-        site.repository.take_root(NOW)
+    with pytest.raises(RepositoryError, match="isn't signed by enough keys"), site.repository.take_root(NOW):
+        pass
     assert sign_root(place, ROOT_KEY, "root", root).needed == 0
-    assert site.repository.take_root(NOW).version == 2
+    with site.repository.take_root(NOW) as taken:
+        assert taken.version == 2
+
+
+def test_a_root_whose_first_state_cannot_be_signed_waits_again_and_the_one_before_stays_in_use(site):
+    root, place = site.repository.root(), site.repository.staged_root
+    write_root(
+        new_root([read_private(ROOT_KEY, "r").public_key], 1, SIGNER.public_key, NOW + timedelta(days=9), root), place
+    )
+    sign_root(place, ROOT_KEY, "r", root)
+    with pytest.raises(RepositoryError, match="the disk is full"), site.repository.take_root(NOW):
+        raise RepositoryError("the disk is full")
+    assert site.repository.root() == root
+    assert staged(place, root).needed == 0
+    with site.repository.take_root(NOW):
+        pass
+    assert site.repository.root().version == 2
+    assert not place.exists()
+
+
+def test_a_root_that_a_run_took_which_died_is_taken_once_more(site):
+    root, place = site.repository.root(), site.repository.staged_root
+    write_root(
+        new_root([read_private(ROOT_KEY, "r").public_key], 1, SIGNER.public_key, NOW + timedelta(days=9), root), place
+    )
+    sign_root(place, ROOT_KEY, "r", root)
+    waiting = place.read_bytes()
+    with site.repository.take_root(NOW):
+        pass
+    place.write_bytes(waiting)
+    with site.repository.take_root(NOW) as taken:
+        assert taken.version == 2
+    assert not place.exists()
 
 
 def test_a_root_that_was_staged_long_ago_is_not_taken(site):
@@ -235,8 +268,8 @@ def test_a_root_that_was_staged_long_ago_is_not_taken(site):
         new_root([read_private(ROOT_KEY, "r").public_key], 1, SIGNER.public_key, NOW, root), site.repository.staged_root
     )
     sign_root(site.repository.staged_root, ROOT_KEY, "r", root)
-    with pytest.raises(RepositoryError, match="has expired"):
-        site.repository.take_root(NOW + timedelta(days=1))
+    with pytest.raises(RepositoryError, match="has expired"), site.repository.take_root(NOW + timedelta(days=1)):
+        pass
 
 
 def test_keys_are_for_their_owner_and_never_overwritten(tmp_path):
@@ -252,6 +285,11 @@ def test_keys_are_for_their_owner_and_never_overwritten(tmp_path):
     assert (tmp_path / "root-a").read_bytes() == before
     with pytest.raises(RepositoryError, match="can't be written"):
         make_key(tmp_path / "gone/root-a")
+    (tmp_path / "root-b.pub").write_text("of somebody")
+    with pytest.raises(RepositoryError, match="root-b.pub is there already"):
+        make_key(tmp_path / "root-b")
+    assert not (tmp_path / "root-b").exists()
+    assert (tmp_path / "root-b.pub").read_text() == "of somebody"
 
 
 def test_what_is_no_key_or_another_kind_of_key_is_told():

@@ -15,7 +15,7 @@ from reconciler.model.spec import SecretRef
 from reconciler.spec.effective import effective_text, explain
 from reconciler.spec.load import load, load_spec
 from reconciler.spec.secrets import MASK, Masker, resolve
-from reconciler.spec.starter import starter, write_new
+from reconciler.spec.starter import starter, written_new
 from reconciler.spec.variables import parse_variables
 
 LOCAL = "groups: {g: {transport: {type: local}, install_root: c, clients: [{name: a}]}}\n"
@@ -230,14 +230,22 @@ def test_secrets_are_masked_wherever_they_would_be_shown():
 
 def test_the_starter_file_is_valid_and_lists_the_catalog(tmp_path):
     file = tmp_path / "updoser.yaml"
-    write_new(file, starter(file=file, catalog=None, inventory=None, entries=()))
+    with written_new(file, starter(file=file, catalog=None, inventory=None, entries=())):
+        pass
     spec = load_spec(file, environ={}, check_secrets=False)
     assert len(spec.components) == 20
     assert "# virus-pattern:" in file.read_text()
     reference = re.search(r"\$schema=(\S+)", file.read_text())[1]
     assert (tmp_path / reference).is_file() or Path(reference).is_file()
     with pytest.raises(UsageError, match="there already"):
-        write_new(file, "")
+        written_new(file, "").__enter__()
+
+
+def test_a_starter_file_that_is_no_good_does_not_stay(tmp_path):
+    file = tmp_path / "updoser.yaml"
+    with pytest.raises(SpecError), written_new(file, "version: 2\n"):
+        load_spec(file, environ={})
+    assert not file.exists()
 
 
 def test_the_starter_file_is_filled_from_an_inventory_and_a_catalog_of_ones_own(tmp_path):
@@ -246,7 +254,8 @@ def test_the_starter_file_is_filled_from_an_inventory_and_a_catalog_of_ones_own(
     )
     entries = [InventoryEntry("a", groups=("web",)), InventoryEntry("b", groups=("web", "db"))]
     file = tmp_path / "updoser.yaml"
-    write_new(file, starter(file=file, catalog="own.yaml", inventory="list 'my hosts'", entries=entries))
+    with written_new(file, starter(file=file, catalog="own.yaml", inventory="list 'my hosts'", entries=entries)):
+        pass
     spec = load_spec(file, environ={}, check_secrets=False)
     assert list(spec.components) == ["rules"]
     assert spec.groups["fleet"].inventory.plugin.options["run"] == ["list", "my hosts"]

@@ -73,6 +73,23 @@ def test_applying_counts_and_adopting_freezes_until_it_is_confirmed(state):
     assert not state.identity().frozen
 
 
+def test_what_is_written_together_stays_as_a_whole_or_not_at_all(tmp_path, state):
+    def fails():
+        with state.together():
+            state.adopt("other", 7)
+            with state.together():
+                state.confirm_adopted()
+            assert state.identity().lineage == "other"
+            raise KeyError
+
+    pytest.raises(KeyError, fails)
+    assert (state.identity().lineage == "other", state.is_new()) == (False, True)
+    with state.together():
+        state.adopt("other", 7)
+    with open_state(tmp_path) as again:
+        assert again.identity().lineage == "other"
+
+
 # --- the fleet ------------------------------------------------------------------------------------------------------
 
 
