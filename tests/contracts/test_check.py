@@ -56,6 +56,7 @@ GOOD = {
     "text": lambda path: a_command(path, "echo fine\nexit 0"),
     "list": lambda path: program(path, "print('fine')"),
     "status": lambda path: a_command(path, "exit 3", expect_exit=3),
+    "a reader that left": lambda path: a_command(path, "(while :; do echo fine; done) | head -1"),
     "fake": lambda _path: FakeCheck(),
 }
 BAD = {

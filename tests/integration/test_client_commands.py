@@ -1,6 +1,7 @@
 """Checks and hooks on real shells: what they get, what they may do, how they end, and what a killed run leaves."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from reconciler.client.requests import deploy_request, patience
 from reconciler.client.session import ShellSession, client_script
 from reconciler.errors import ClientError
-from reconciler.model.client import ClientCheck, Hook, Hooks, Layout
+from reconciler.model.client import ClientCheck, Hook, Hooks, Layout, Outcome
 from reconciler.plugins.transport.local import LocalPipe
 from tests.machine import SHELLS, Machine, into, raw, request_bytes, step
 
@@ -117,6 +118,45 @@ def test_a_check_is_tried_again(machine):
     assert machine.deploy(update(machine, staged(run, retries=1, interval=0)))[0].status == "failed"
     assert counter.read_text() == "x\n" * 2
     assert machine.deploy(update(machine, staged(run, retries=1, interval=1)))[0].status == "changed"
+
+
+def test_a_pipe_that_nobody_reads_any_more_ends_who_writes(machine):
+    endless = "(while :; do echo x; done) | head -1; (yes && echo no) | head -1 >&2"
+    hooks = Hooks(*(Hook(f"{endless}; true {kind}", timeout=20) for kind in ("before", "after", "always")))
+    way = update(machine, staged(endless, timeout=20), switched(endless, timeout=20), hooks=hooks)
+    assert machine.deploy(way)[0] == Outcome("rules", "changed", "2", way.to_digest)
+
+
+IGNORED = "trap '' HUP INT QUIT PIPE; "
+
+
+@pytest.mark.parametrize("outside", ["", IGNORED])
+def test_commands_ignore_no_signal_whoever_ignored_one_before(machine, outside):
+    log = machine.folder / "log"
+    look = f"grep SigIgn /proc/self/status >>{log}"
+    hooks = Hooks(*(Hook(f"{look}; true {kind}") for kind in ("before", "after", "always")))
+    data = request_bytes(machine, update(machine, staged(look), switched(look), hooks=hooks))
+    start = f"{outside}exec {machine.shell} -c {shlex.quote(client_script().decode())}"
+    done = subprocess.run(["dash", "-c", start], input=data, capture_output=True, timeout=60, check=False)
+    assert b"rules changed 2 " in done.stdout
+    ignored = {int(line.split()[1], 16) for line in log.read_text().splitlines()}
+    assert len(log.read_text().splitlines()) == 5
+    assert ignored == {0}
+
+
+def test_a_daemon_that_a_hook_starts_hears_when_it_is_to_read_its_files_again_or_end(machine):
+    pid = machine.folder / "pid"
+    assert (
+        machine.deploy(update(machine, hooks=Hooks(after=Hook(f"sleep 3000 & echo $! >{pid}"))))[0].status == "changed"
+    )
+    os.kill(int(pid.read_text()), signal.SIGHUP)
+    stat = Path(f"/proc/{pid.read_text().strip()}/stat")
+    for _ in range(600):
+        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.1)
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+    pytest.fail("it ignores SIGHUP")
 
 
 # --- what a command may not do --------------------------------------------------------------------------------------

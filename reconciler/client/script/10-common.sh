@@ -2,8 +2,8 @@
 # What runs on a client: looks (facts, read) or changes (deploy), and answers on stdout. POSIX sh; dash, bash, busybox.
 #
 # It needs sh, dd, sha256sum, mv -T, ln, readlink, sync and mkdir chmod chown cp rm ls df cat id uname; for checks and
-# hooks sleep, mkfifo, tail and rmdir, and od to show files; it uses stat, restorecon, gzip, zstd, bspatch and setsid
-# where they are. The controller sends it ahead of each request; a copy that root owns can be the one command that
+# hooks sleep, mkfifo, tail and rmdir, and od to show files; it uses stat, restorecon, gzip, zstd, bspatch, setsid and
+# env --default-signal where they are. The controller sends it ahead of each request; a copy that root owns can be the one command that
 # sudoers allows. The first line of a request is `updoser 1 OP BYTES`, then BYTES of header lines up to
 # `end`, then the payload of all steps, then `go`. client/requests.py writes it, client/protocol.py reads the answer.
 #
@@ -30,8 +30,9 @@
 # 13 What is believed without hashing is a file whose mode, owner, inode, size and times are those of the manifest.
 # 14 A version that was kept or sent early (`file held`) is linked, and hashed as if it had been sent.
 # 15 Checks and hooks are data until `sh -c` gets them: their text and variables stand in the header, never in an eval.
-#    They read /dev/null, may say what they like, and are stopped with their children when their time is up. While one
-#    runs a line is printed every ten seconds, so that the controller knows that this client is alive.
+#    They read /dev/null, may say what they like, ignore no signal (rule 9 is for us, not for what they start), and are
+#    stopped with their children when their time is up. While one runs a line is printed every ten seconds, so that the
+#    controller knows that this client is alive.
 # 16 Staged checks come before the lock, on files that are hashed again afterwards. Then: `before` hooks, all switches,
 #    `after` hooks, switched checks, `always` hooks. What fails goes back at once, and its `after` hook runs once more.
 # 17 Before a switch that something is to be run after, .updoser/unchecked/COMPONENT gets the version and is synced; it

@@ -21,17 +21,21 @@ environment() {
 run_command() {
 	eval "command_text=\$CT_$1 command_limit=\$CL_$1"
 	runs=$((runs + 1)) EXITED=126 LATE='' SAID=''
+	# What was ignored when this script was started, no shell can have back.
+	[ $runs -gt 1 ] || ! env $DEFAULT_SIGNALS true 2>/dev/null || USUALLY=env$NL$DEFAULT_SIGNALS
 	place=$STAGE/run.$runs
 	mkfifo -m 600 "$place" 2>/dev/null || { SAID="$STAGE can't be written" && return; }
 	{
 		tail -c 2000 || cat >/dev/null
 		: >"$place.end"
 	} <"$place" >"$place.said" 2>/dev/null &
-	(cd / && exec $SETSID sh -c "$command_text") </dev/null >"$place" 2>&1 &
-	job=$!
-	watch_over $job "$command_limit" "$place.late" </dev/null 2>/dev/null &
+	watch_over "$place" "$command_limit" </dev/null 2>/dev/null &
 	watcher=$!
-	wait $job
+	# In the foreground: a shell has its background jobs ignore INT and QUIT for good.
+	(
+		trap - HUP INT PIPE
+		cd / && echo "$(exec sh -c 'echo $PPID')" >"$place.pid" && exec $SETSID $USUALLY sh -c "$command_text"
+	) </dev/null >"$place" 2>&1
 	EXITED=$?
 	[ -e "$place.late" ] || kill $watcher 2>/dev/null
 	wait $watcher
@@ -44,7 +48,8 @@ run_command() {
 	[ ${#SAID} -le 300 ] || SAID=$(printf '%.300s' "$SAID")
 }
 
-# watch_over PID SECONDS FILE: says every ten seconds that all is well; then makes FILE, and ends PID and its children.
+# watch_over PLACE SECONDS: says every ten seconds that all is well; then makes PLACE.late, and ends the process that
+# PLACE.pid names, and its children.
 watch_over() {
 	nap='' left=$2
 	trap '[ -z "$nap" ] || kill $nap; exit 0' TERM
@@ -58,10 +63,11 @@ watch_over() {
 		kill -0 $$ || break # whoever waited for it was killed
 		[ "$left" -le 0 ] || say_alive
 	done
+	until read -r job 2>/dev/null <"$1.pid"; do sleep 1; done
 	trap '' TERM
-	: >"$3"
-	victims=-$1
-	[ -n "$SETSID" ] || descendants $1
+	: >"$1.late"
+	victims=-$job
+	[ -n "$SETSID" ] || descendants $job
 	kill -s TERM -- $victims
 	sleep 1 >/dev/null
 	kill -s KILL -- $victims
