@@ -246,8 +246,10 @@ class Check(Protocol):
 class Session(Protocol):
     """One connection to one client."""
 
-    def facts(self, install_root: str, *, verify: bool = False) -> Facts:
+    def facts(self, install_root: str, *, verify: bool = False, tools: str = "") -> Facts:
         """Look at the client in one round trip. `verify` hashes every file; else sizes and times are believed.
+
+        `tools` has what a change asks of the client tried: for `files`, or also for the `commands` of checks and hooks.
 
         Raises:
             ClientError: the client answered that it can't (its message says why).

@@ -30,10 +30,12 @@ _NUMBER = re.compile(r"\d{1,18}")
 _UPTIME = re.compile(r"\d{1,12}(\.\d{1,6})?")
 _FACTS = {
     *("platform", "free", "memory", "began", "tool", "selinux", "apparmor", "user", "controller", "installed"),
-    *("unmanaged", "kept"),
+    *("unmanaged", "kept", "lacks"),
 }
 NO_SCRIPT = 96
 """The exit status where the copy of the script that was to be run isn't there, or is another one."""
+NO_FULLBLOCK = 95
+"""The exit status where the script can't be read, because dd doesn't read whole blocks."""
 _MAX_TEXT = 1000
 _MAX_LISTED = 100
 MAX_CONTENT = 64 * 1024
@@ -42,12 +44,14 @@ _KIB = 1024
 _TICKS = 100.0
 """Clock ticks in a second as /proc shows times, on every Linux that runs on hardware of today."""
 
+TOOLS_HINT = "install GNU coreutils or busybox there, and have the PATH of the user name them first"
 _HINTS = {
     "insecure": "install_root and the folders above it must belong to root or to the user, and nobody else may write",
     "locked": "wait for the other run; a lock whose process is gone is taken over by itself",
     "unwritable": "give the user the folder, or set `become: {method: sudo}`",
     "unreadable": "give the user the folder, or set `become: {method: sudo}`",
     "disk": "make room on the client, or lower client_keep",
+    "tools": TOOLS_HINT,
     "protocol": "if `become.command` names a copy of the client script, renew it: updoser doctor --client-script",
 }
 
@@ -86,6 +90,7 @@ class _FactsReader:
         self._kept: dict[str, set[tuple[str, str]]] = {}
         self._tools: set[str] = set()
         self._unmanaged: set[str] = set()
+        self._lacks: list[str] = []
 
     def take(self, line: str) -> None:
         word, _, rest = line.partition(" ")
@@ -158,6 +163,10 @@ class _FactsReader:
         self._unmanaged.add(_clean(rest))
         return len(self._unmanaged) <= _MAX_LISTED
 
+    def _take_lacks(self, rest: str) -> bool:
+        self._lacks.append(_clean(rest))
+        return bool(rest) and len(self._lacks) <= _MAX_LISTED
+
     def result(self) -> Facts:
         if not self._platform:
             raise ProtocolError("the client names no platform")
@@ -175,7 +184,7 @@ class _FactsReader:
             unmanaged=tuple(sorted(self._unmanaged)),
             memory=self._memory,
         )
-        return Facts(profile, self._free, self._seconds, self._user, self._apparmor)
+        return Facts(profile, self._free, self._seconds, self._user, self._apparmor, tuple(self._lacks))
 
 
 def read_outcomes(done: Completed, steps: Sequence[Step]) -> tuple[Outcome, ...]:
@@ -249,11 +258,20 @@ def _refusal(line: str) -> ClientError | OtherControllerError:
             f"the client answers to another controller (lineage {lineage[:8]}, epoch {epoch})",
             hint="two states drive this client: use the one of that controller",
         )
+    if code == "tools":
+        text = lacking(text.split(", "))
     return ClientError(text or "the client refused without a reason", hint=_HINTS.get(code, ""))
+
+
+def lacking(what: Sequence[str]) -> str:
+    """Say what the tools of a client can't do."""
+    return f"an update needs what the client's tools can't do: {', '.join(what)}"
 
 
 def _no_answer(done: Completed) -> ClientError:
     """Say why there is no answer, from the exit status and what the client's shell or sudo said."""
+    if done.status == NO_FULLBLOCK:
+        return ClientError(lacking(["dd iflag=fullblock"]), hint=TOOLS_HINT)
     said = _clean(" ".join(done.stderr.decode("utf-8", "replace").split()))
     lowered = said.lower()
     if "sudo" in lowered and ("password" in lowered or "not allowed" in lowered or "not in the sudoers" in lowered):

@@ -41,11 +41,13 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _NO_NAME = re.compile(r"[^A-Z0-9_]")
 
 
-def facts_request(install_root: str, *, verify: bool) -> bytes:
-    """Give the request that looks at a client."""
+def facts_request(install_root: str, *, verify: bool, tools: str = "") -> bytes:
+    """Give the request that looks at a client, and tries its tools for `files` or for `commands`, too."""
     lines = [f"root {install_root}"]
     if verify:
         lines.append("verify")
+    if tools:
+        lines.append(f"try {tools}")
     return _framed("facts", lines)
 
 

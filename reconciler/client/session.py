@@ -16,7 +16,7 @@ from importlib.resources import files
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
 
-from reconciler.client.protocol import NO_SCRIPT, lacks_script, read_content, read_facts, read_outcomes
+from reconciler.client.protocol import NO_FULLBLOCK, NO_SCRIPT, lacks_script, read_content, read_facts, read_outcomes
 from reconciler.client.requests import deploy_request, facts_request, joined, patience, payload, read_request
 from reconciler.model.client import DeployReport
 
@@ -73,15 +73,15 @@ class ShellSession:
         self._facts_timeout = facts_timeout
         self._deploy_timeout = deploy_timeout
 
-    def facts(self, install_root: str, *, verify: bool = False) -> Facts:
+    def facts(self, install_root: str, *, verify: bool = False, tools: str = "") -> Facts:
         """Look at the client in one round trip, two where it has no copy of the script; see `contracts.Session`."""
-        request = facts_request(install_root, verify=verify)
+        request = facts_request(install_root, verify=verify, tools=tools)
         if self._fixed:
             return read_facts(self._run(self._fixed, [request], self._facts_timeout))
         done = self._run(self._short(install_root), [request], self._facts_timeout)
         self._kept = not lacks_script(done)
         if not self._kept:
-            script = client_script("facts")
+            script = client_script("" if tools else "facts")
             done = self._run(self._long(script), [script, request], self._facts_timeout)
         return read_facts(done)
 
@@ -134,7 +134,8 @@ class ShellSession:
     def _long(self, script: bytes) -> str:
         """Give the command that reads a script of that length and runs it: when it is whole, as its last line says."""
         read = f"own=$(dd bs={len(script)} count=1 iflag=fullblock 2>/dev/null)"
-        return self._command(f'{read} && [ "${{own##*#}}" = " end" ] && eval "$own"')
+        without = f"echo|dd bs=1 count=1 iflag=fullblock >/dev/null 2>&1||exit {NO_FULLBLOCK}"
+        return self._command(f'{read};case ${{own##*#}} in " end")eval "$own";;*){without};exit 1;;esac')
 
     def _short(self, install_root: str) -> str:
         """Give the command that runs the copy of the script on the client, if its bytes are those of the script.

@@ -131,7 +131,8 @@ class Facts:
     """The answer of a client to one look: its profile and what doesn't belong into it because it always changes.
 
     `free` is the room below the install root in bytes. `seconds` is what the shell needed, without the network. `user`
-    is the number of the user who looked, `apparmor` whether the kernel enforces it.
+    is the number of the user who looked, `apparmor` whether the kernel enforces it. `lacks` names what a change asks of
+    tools and those of the client can't do, if that was tried.
     """
 
     profile: Profile
@@ -139,6 +140,7 @@ class Facts:
     seconds: float = 0.0
     user: int = 0
     apparmor: bool = False
+    lacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

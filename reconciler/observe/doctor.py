@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from reconciler.client.protocol import TOOLS_HINT, lacking
 from reconciler.errors import AuthenticationError, ClientError, HostKeyError, UpdoserError
+from reconciler.model.client import Hooks
 from reconciler.model.report import Check
 from reconciler.present.words import size_text
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from reconciler.contracts import Session
     from reconciler.model.client import Client, Facts, Layout
+    from reconciler.model.spec import Spec
     from reconciler.workspace import Workspace
 
 LOW_DISK = 256 * 1024**2
@@ -34,9 +37,11 @@ def examine(clients: Iterable[Client], work: Workspace, *, forks: int) -> Iterat
 
 def _examine(client: Client, work: Workspace) -> list[Check]:
     begun = time.monotonic()
+    commands = _runs_commands(work.spec, client.group)
 
     def look(session: Session) -> tuple[float, Facts]:
-        return time.monotonic() - begun, session.facts(client.install_root)
+        seconds = time.monotonic() - begun
+        return seconds, session.facts(client.install_root, tools="commands" if commands else "files")
 
     try:
         seconds, facts = work.reach.work(client, look)
@@ -75,7 +80,19 @@ def _shell(client: Client, facts: Facts) -> Check:
     )
 
 
+def _runs_commands(spec: Spec, group: str) -> bool:
+    """Say whether clients of a group run checks or hooks."""
+    of_group = spec.groups[group]
+    return (
+        any(check.where == "client" for check in of_group.checks)
+        or any(setting.validate or setting.hook for setting in of_group.settings)
+        or any(component.hooks != Hooks() for component in spec.components.values())
+    )
+
+
 def _tools(client: Client, facts: Facts) -> Check:
+    if facts.lacks:
+        return Check(client.name, "tools", "fail", lacking(facts.lacks), TOOLS_HINT)
     have = [tool for tool in _DELTA_TOOLS if tool in facts.profile.tools]
     if "zstd" in have:
         return Check(client.name, "tools", "ok", f"has {', '.join(have)}")

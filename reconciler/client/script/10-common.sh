@@ -22,7 +22,7 @@
 #  8 Targets follow the switch. If one fails, all of them and `current` go back.
 #  9 SIGPIPE and SIGHUP are ignored, and the answer is printed when all is done or undone.
 # 10 Only versions that have a manifest are pruned, never `current` or the previous one. In target folders only what
-#    `replaces` names, and what was put there before, is removed. facts writes nothing.
+#    `replaces` names, and what was put there before, is removed. facts writes nothing, unless it is to try the tools.
 # 11 A patch reads the version in force and writes beside it, no more than the size that its result should have; what
 #    comes between the patches of a chain goes to memory (/dev/shm), not to the disk. Where a patch can't be applied the
 #    step is `unpatched`, and nothing of it is switched.
@@ -37,6 +37,8 @@
 #    `after` hooks, switched checks, `always` hooks. What fails goes back at once, and its `after` hook runs once more.
 # 17 Before a switch that something is to be run after, .updoser/unchecked/COMPONENT gets the version and is synced; it
 #    goes when all of that has passed. A version in force that stands there isn't believed.
+# 18 What a change asks of the tools is tried before the first one, in a folder of its own: a client whose tools can't do
+#    it is refused with their names, and not half-way in its first update.
 #
 # A manifest, .updoser/manifests/COMPONENT@VERSION, has a line for itself, one for each file, target and watched folder:
 #   manifest COMPONENT VERSION DIGEST PREVIOUS LAYOUT

@@ -14,6 +14,7 @@ facts() {
 		case $line in
 		'root '*) ROOT=${line#root } && is_folder "$ROOT" || fail protocol 'install_root is no absolute folder' ;;
 		verify) VERIFY=1 ;;
+		'try files' | 'try commands') TRY=${line#try } ;;
 		end) ;;
 		*) fail protocol "unknown directive: ${line%% *}" ;;
 		esac
@@ -44,6 +45,11 @@ facts() {
 		read_controller
 		[ -z "$LINEAGE_HERE" ] || ANSWER="$ANSWER${NL}controller $LINEAGE_HERE $EPOCH_HERE"
 		say_installed
+	fi
+	if [ -n "$TRY" ]; then
+		[ $TRY = commands ] || TRY=''
+		try_tools "$TRY" || fail unwritable "no folder can be made in $STATE, /dev/shm or ${TMPDIR:-/tmp}"
+		for what in $LACKS; do ANSWER="$ANSWER${NL}lacks $what"; done
 	fi
 	answer facts
 }

@@ -24,7 +24,7 @@ run_command() {
 	# What was ignored when this script was started, no shell can have back.
 	[ $runs -gt 1 ] || ! env $DEFAULT_SIGNALS true 2>/dev/null || USUALLY=env$NL$DEFAULT_SIGNALS
 	place=$STAGE/run.$runs
-	mkfifo -m 600 "$place" 2>/dev/null || { SAID="$STAGE can't be written" && return; }
+	mkfifo -m 600 "$place" 2>/dev/null || { SAID="no fifo can be made in $STAGE" && return; }
 	{
 		tail -c 2000 || cat >/dev/null
 		: >"$place.end"

@@ -39,6 +39,7 @@ deploy() {
 	judge
 	is_needed || answer_outcomes
 	[ $PURPOSE != check ] || check_in_force
+	try_tools_once
 	check_room
 	make_places
 	receive
