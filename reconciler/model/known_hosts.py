@@ -1,8 +1,9 @@
 """OpenSSH's known_hosts, read strictly: which keys are trusted for a host, and which are revoked.
 
 A line is `[marker] names type key [comment]`. Names are separated by commas and may be globs (`*`, `?`), negated by
-`!`, written `[host]:port`, or one hash `|1|salt|hash` of them. Markers: `@revoked`, and `@cert-authority`, which isn't
-supported and is told apart from an unknown host. Lines that are none of this are passed over, as OpenSSH does.
+`!`, written `[host]:port`, or one hash `|1|salt|hash` of them. Their case doesn't matter: a hash is one of the name in
+lower case. Markers: `@revoked`, and `@cert-authority`, which isn't supported and is told apart from an unknown host.
+Lines that are none of this are passed over, as OpenSSH does.
 
 Source: sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT".
 """
@@ -15,17 +16,22 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from string import ascii_lowercase, ascii_uppercase
 
 SSH_PORT = 22
 MAX_LINES = 1_000_000
 _HASH = "|1|"
 _REVOKED = "@revoked"
 _AUTHORITY = "@cert-authority"
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 @dataclass(frozen=True, slots=True)
 class HostKey:
-    """One line: whose key it is, of which type, in base64, and in which line it stands (from 1)."""
+    """One line: whose key it is, of which type, in base64, and in which line it stands (from 1).
+
+    `names` are in lower case, but for a hash.
+    """
 
     marker: str
     names: tuple[str, ...]
@@ -35,9 +41,9 @@ class HostKey:
 
     def is_for(self, name: str) -> bool:
         """Say whether the line is about a host, named as `host_name` does."""
-        if len(self.names) == 1 and self.names[0].startswith(_HASH):
+        if self.names[0].startswith("|"):
             return _hash_matches(self.names[0], name)
-        found = False
+        name, found = name.translate(_LOWER), False
         for pattern in self.names:
             if fnmatchcase(name, _escaped(pattern.removeprefix("!"))):
                 if pattern.startswith("!"):
@@ -81,7 +87,7 @@ class KnownHosts:
 
     def lines_for(self, name: str) -> list[HostKey]:
         """Give the lines about a host."""
-        found = [*self._exact.get(name, ()), *(key for key in self._others if key.is_for(name))]
+        found = [*self._exact.get(name.translate(_LOWER), ()), *(key for key in self._others if key.is_for(name))]
         return sorted(found, key=lambda key: key.line)
 
     def types_for(self, name: str) -> list[str]:
@@ -107,7 +113,8 @@ class KnownHosts:
 
 
 def host_name(host: str, port: int) -> str:
-    """Name a host as known_hosts does: with its port in brackets when that isn't 22."""
+    """Name a host as known_hosts does: in lower case, and with its port in brackets when that isn't 22."""
+    host = host.translate(_LOWER)
     return host if port == SSH_PORT else f"[{host}]:{port}"
 
 
@@ -133,7 +140,14 @@ def _read(line: str, number: int) -> HostKey | None:
         base64.b64decode(fields[2], validate=True)
     except (binascii.Error, ValueError):
         return None
-    return HostKey(marker, tuple(filter(None, fields[0].split(","))) or ("",), fields[1], fields[2], number)
+    return HostKey(marker, _names(fields[0]), fields[1], fields[2], number)
+
+
+def _names(field: str) -> tuple[str, ...]:
+    """Split a list of names; what begins with a bar is one hash, whatever follows."""
+    if field.startswith("|"):
+        return (field,)
+    return tuple(filter(None, field.translate(_LOWER).split(","))) or ("",)
 
 
 def _escaped(pattern: str) -> str:
@@ -142,6 +156,8 @@ def _escaped(pattern: str) -> str:
 
 
 def _hash_matches(hidden: str, name: str) -> bool:
+    if not hidden.startswith(_HASH):
+        return False
     try:
         salt, digest = (base64.b64decode(part, validate=True) for part in hidden.removeprefix(_HASH).split("|"))
     except (binascii.Error, ValueError):
@@ -150,4 +166,4 @@ def _hash_matches(hidden: str, name: str) -> bool:
 
 
 def _hmac(salt: bytes, name: str) -> bytes:
-    return hmac.new(salt, name.encode(), hashlib.sha1).digest()
+    return hmac.new(salt, name.translate(_LOWER).encode(), hashlib.sha1).digest()
