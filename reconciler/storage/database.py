@@ -8,48 +8,20 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event, inspect, make_url, select
+from sqlalchemy import create_engine, event, inspect, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from reconciler.errors import StateError
-from reconciler.storage.tables import METADATA, ROLLOUT_FAILURES, ROLLOUTS, SCHEMA
+from reconciler.storage.migrations import MIGRATIONS, VERSION
+from reconciler.storage.tables import METADATA, SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, Engine, Table
     from sqlalchemy.engine import URL
 
-VERSION = 4
-
-
-def _duplication(connection: Connection) -> None:
-    """Sources have incrementals, and runs know what they moved."""
-    connection.exec_driver_sql("ALTER TABLE sources ADD COLUMN incrementals TEXT NOT NULL DEFAULT '[]'")
-    for column in ("received", "not_received", "sent", "saved"):
-        connection.exec_driver_sql(f"ALTER TABLE runs ADD COLUMN {column} BIGINT NOT NULL DEFAULT 0")
-
-
-def _reach(connection: Connection) -> None:
-    """Clients have a way to them; sources withdraw versions, may be accepted expired, and want to be left alone."""
-    connection.exec_driver_sql("ALTER TABLE clients ADD COLUMN route TEXT NOT NULL DEFAULT 'direct'")
-    connection.exec_driver_sql("ALTER TABLE sources ADD COLUMN withdrawn TEXT NOT NULL DEFAULT '[]'")
-    connection.exec_driver_sql("ALTER TABLE sources ADD COLUMN accepted TEXT NOT NULL DEFAULT ''")
-    connection.exec_driver_sql("ALTER TABLE sources ADD COLUMN cooldown_until FLOAT")
-
-
-def _rollouts(connection: Connection) -> None:
-    """Releases go out in waves; clients that fail again and again are left alone; settings have versions."""
-    METADATA.create_all(connection, tables=[ROLLOUTS, ROLLOUT_FAILURES])
-    for column in ("failing_since FLOAT", "failures INTEGER NOT NULL DEFAULT 0", "quarantined FLOAT"):
-        connection.exec_driver_sql(f"ALTER TABLE clients ADD COLUMN {column}")
-    connection.exec_driver_sql("ALTER TABLE clients ADD COLUMN settings TEXT NOT NULL DEFAULT ''")
-    connection.exec_driver_sql("ALTER TABLE identity ADD COLUMN settings_key VARCHAR(64) NOT NULL DEFAULT ''")
-
-
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {2: _duplication, 3: _reach, 4: _rollouts}
-"""What brings a schema of version N - 1 to version N, by N. A new state is made at VERSION at once."""
 _BUSY_SECONDS = 30
 
 
@@ -85,6 +57,8 @@ def mapped(url: URL) -> Iterator[None]:
         raise StateError(f"the state {place} needs the package {error.name}") from error
     except DBAPIError as error:
         raise StateError(f"the state {place}: {error.orig}", hint=_hint(str(error.orig))) from error
+    except sqlite3.Error as error:  # while it is copied
+        raise StateError(f"the backup of the state {place}: {error}", hint=_hint(str(error))) from error
     except (SQLAlchemyError, OSError) as error:
         raise StateError(f"the state {place}: {error}") from error
 
@@ -132,36 +106,51 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 
 def _migrate(engine: Engine, url: URL) -> None:
+    """Bring the schema up to date, in one transaction: of two processes that start at once, one does it."""
     with writing(engine) as connection:
+        if connection.dialect.name == "postgresql":  # where a transaction that writes doesn't keep others out
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('updoser'))"))
         tables = inspect(connection).get_table_names()
         if not tables:
             METADATA.create_all(connection)
             connection.execute(SCHEMA.insert().values(version=VERSION))
             return
-        if SCHEMA.name not in tables:
+        version = connection.scalar(select(SCHEMA.c.version)) if SCHEMA.name in tables else None
+        if not version:
             raise StateError(f"{url.database} is a database of something else", hint="name another one")
-        version = connection.scalar(select(SCHEMA.c.version)) or 0
-    if version > VERSION:
-        raise StateError(
-            f"the state was written by a later version of updoser (schema {version}, known {VERSION})",
-            hint="use that version",
-        )
-    if version < VERSION:
+        if version > VERSION:
+            raise StateError(
+                f"the state {url.database} was written by a later version of updoser"
+                f" (schema {version}, known {VERSION})",
+                hint="use that version",
+            )
+        if version == VERSION:
+            return
         _back_up(url, version)
-        with writing(engine) as connection:
-            for step in range(version + 1, VERSION + 1):
-                MIGRATIONS[step](connection)
-            connection.execute(SCHEMA.update().values(version=VERSION))
+        for step in range(version + 1, VERSION + 1):
+            for statement in MIGRATIONS[step]:
+                connection.exec_driver_sql(statement)
+        connection.execute(SCHEMA.update().values(version=VERSION))
 
 
 def _back_up(url: URL, version: int) -> None:
-    """Copy an SQLite file beside itself; other databases have backups of their own."""
-    if url.get_backend_name() == "sqlite" and url.database:
-        with (
-            closing(sqlite3.connect(url.database)) as source,
-            closing(sqlite3.connect(f"{url.database}.backup-{version}")) as target,
-        ):
+    """Copy an SQLite file beside itself; other databases have backups of their own.
+
+    The caller keeps writers out. A copy that breaks off doesn't take the place of a whole one.
+    """
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return
+    place = Path(f"{url.database}.backup-{version}")
+    half = place.with_name(f"{place.name}.part")
+    half.unlink(missing_ok=True)
+    try:
+        os.close(os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with closing(sqlite3.connect(url.database)) as source, closing(sqlite3.connect(half)) as target:
             source.backup(target)
+        half.replace(place)
+    except BaseException:
+        half.unlink(missing_ok=True)
+        raise
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], update: Sequence[str]) -> None:

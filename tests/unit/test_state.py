@@ -15,9 +15,7 @@ from sqlalchemy import text
 from reconciler.errors import LockHeldError, StateError
 from reconciler.model.client import Client, Installed, Profile
 from reconciler.model.release import SourceReport
-from reconciler.model.report import JournalEntry, Traffic
-from reconciler.model.spec import Quarantine
-from reconciler.storage import database
+from reconciler.model.report import JournalEntry
 from reconciler.storage.state import Observation, State
 from tests.fakes import make_release
 
@@ -270,117 +268,7 @@ def test_a_file_that_is_no_state_is_refused_with_its_name(tmp_path):
         open_state(other)
 
 
-def test_a_state_of_a_later_version_is_refused(tmp_path):
-    with open_state(tmp_path) as state, state._engine.begin() as connection:
-        connection.execute(text("UPDATE schema_version SET version = 99"))
-    with pytest.raises(StateError, match="later version"):
-        open_state(tmp_path)
-
-
 @pytest.mark.parametrize("url", ["nonsense", "sqlite:////proc/nothing/state.db", "nothing://x"])
 def test_a_state_that_cannot_be_opened_is_an_error_with_its_place(url):
     with pytest.raises(StateError):
         State.open(url, clock=lambda: NOW)
-
-
-YOUNGER = {  # by version: the tables and columns that a state of it doesn't have yet
-    4: (
-        ("rollouts", "rollout_failures"),
-        {"clients": ("failing_since", "failures", "quarantined", "settings"), "identity": ("settings_key",)},
-    ),
-    3: ((), {"clients": ("route",), "sources": ("withdrawn", "accepted", "cooldown_until")}),
-    2: ((), {"sources": ("incrementals",), "runs": ("received", "not_received", "sent", "saved")}),
-}
-
-
-def age(path, version):
-    """Make a state as an earlier version wrote it of this one."""
-    with sqlite3.connect(path) as connection:
-        for step in range(database.VERSION, version, -1):
-            tables, columns = YOUNGER[step]
-            for table in tables:
-                connection.execute(f"DROP TABLE {table}")
-            for table, names_ in columns.items():
-                for column in names_:
-                    connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        connection.execute("UPDATE schema_version SET version = ?", (version,))
-    connection.close()
-
-
-def schema(path):
-    """Give the columns of each table."""
-    with sqlite3.connect(path) as connection:
-        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        found = {
-            table: {
-                (name, kind, bool(needed))
-                for _at, name, kind, needed, *_ in connection.execute(f"PRAGMA table_info({table})")
-            }
-            for table in tables
-        }
-    connection.close()
-    return found
-
-
-@pytest.mark.parametrize("version", range(1, database.VERSION))
-def test_a_state_of_each_earlier_version_keeps_what_it_knows_and_learns_the_rest(tmp_path, version):
-    path = tmp_path / "state.db"
-    with open_state(tmp_path) as state:
-        identity = state.identity()
-        state.sync_clients("g", [client("a"), client("b")])
-        state.record_observations([seen("a")])
-        state.begin_run("r1", "p1", "apply", NOW)
-        state.journal("r1", [entry("a")])
-        state.end_run("r1", "done", {}, NOW)
-    newest = schema(path)
-    age(path, version)
-    assert schema(path) != newest
-    with open_state(tmp_path) as state:
-        assert state.identity() == identity
-        assert sorted(state.rows()) == [
-            ("a", "g", "[]", profile("1").fingerprint, "", "direct", None, None, ""),
-            ("b", "g", "[]", None, "", "direct", None, None, ""),
-        ]
-        assert state.journal_of("r1") == [entry("a")]
-        offer = make_release("rules", "1", {"a": b"x"})
-        state.record_source(SourceReport("s", (offer,)), NOW)
-        ((report, _when),) = state.source_reports()
-        assert (report.incrementals, report.withdrawn, report.accepted) == ((), (), "")
-        assert state.traffic() == Traffic()
-        assert state.rollouts() == {}
-        assert state.rollout_failures() == {}
-        state.count_outcome("a", Quarantine(after_failures=1), NOW, failed=True)
-        assert [entry_.client for entry_ in state.quarantined(NOW)] == ["a"]
-    assert {name: {column[:2] for column in columns} for name, columns in schema(path).items()} == {
-        name: {column[:2] for column in columns} for name, columns in newest.items()
-    }
-    assert (tmp_path / f"state.db.backup-{version}").exists()
-    with open_state(tmp_path) as state:
-        assert names(state) == ["a", "b"]
-
-
-def test_an_older_state_is_backed_up_and_migrated_and_left_alone_when_that_fails(tmp_path, monkeypatch):
-    known = database.VERSION
-    with open_state(tmp_path) as state:
-        state.sync_clients("g", [client("a")])
-    monkeypatch.setattr(database, "VERSION", known + 1)
-
-    def fail(connection):
-        connection.execute(text("ALTER TABLE clients ADD COLUMN extra TEXT"))
-        connection.execute(text("nonsense"))
-
-    monkeypatch.setattr(database, "MIGRATIONS", {known + 1: fail})
-    with pytest.raises(StateError):
-        open_state(tmp_path)
-    with sqlite3.connect(tmp_path / "state.db") as connection:
-        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(known,)]
-        assert "extra" not in str(connection.execute("SELECT sql FROM sqlite_master WHERE name = 'clients'").fetchall())
-    connection.close()
-    assert (tmp_path / f"state.db.backup-{known}").exists()
-
-    def migrate(connection):
-        connection.execute(text("ALTER TABLE clients ADD COLUMN extra TEXT"))
-
-    monkeypatch.setattr(database, "MIGRATIONS", {known + 1: migrate})
-    with open_state(tmp_path) as state:
-        assert names(state) == ["a"]

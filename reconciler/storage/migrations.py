@@ -1,0 +1,78 @@
+"""How the tables of the state came to be what they are: the steps from each version of the schema to the next.
+
+A step is frozen text. It never names what `tables` declares: that changes with every later version, and a step must
+still make the version that it made when it was new. To change the schema:
+
+1. Dump a state of the version that is in force, with rows, to tests/unit/data/states/N.sql (`sqlite3 state.db .dump`),
+   if that isn't there yet.
+2. Change `tables`; a column that is NOT NULL gets a `server_default`, for the rows that are there.
+3. Add the next number here, in SQL that SQLite and PostgreSQL both take. What stands here already stays as it is.
+
+Tests upgrade each dump, and compare what comes of it with a new state.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MIGRATIONS: Mapping[int, tuple[str, ...]] = {
+    # Sources have incrementals, and runs know what they moved.
+    2: (
+        "ALTER TABLE sources ADD COLUMN incrementals TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE runs ADD COLUMN received BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE runs ADD COLUMN not_received BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE runs ADD COLUMN sent BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE runs ADD COLUMN saved BIGINT NOT NULL DEFAULT 0",
+    ),
+    # Clients have a way to them; sources withdraw versions, may be accepted expired, and want to be left alone.
+    3: (
+        "ALTER TABLE clients ADD COLUMN route TEXT NOT NULL DEFAULT 'direct'",
+        "ALTER TABLE sources ADD COLUMN withdrawn TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE sources ADD COLUMN accepted TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE sources ADD COLUMN cooldown_until FLOAT",
+    ),
+    # Releases go out in waves; clients that fail again and again are left alone; settings have versions.
+    4: (
+        """
+        CREATE TABLE rollouts (
+            component VARCHAR(64) NOT NULL,
+            version VARCHAR(128) NOT NULL,
+            grp VARCHAR(253) NOT NULL,
+            status VARCHAR(16) NOT NULL,
+            wave INTEGER NOT NULL,
+            started FLOAT NOT NULL,
+            opened FLOAT NOT NULL,
+            passed FLOAT,
+            cleared BOOLEAN NOT NULL,
+            first BOOLEAN NOT NULL,
+            reason TEXT NOT NULL,
+            undo VARCHAR(16) NOT NULL,
+            structure VARCHAR(64) NOT NULL,
+            cuts TEXT NOT NULL,
+            sizes TEXT NOT NULL,
+            approved TEXT NOT NULL,
+            PRIMARY KEY (component, version, grp)
+        )
+        """,
+        """
+        CREATE TABLE rollout_failures (
+            component VARCHAR(64) NOT NULL,
+            version VARCHAR(128) NOT NULL,
+            grp VARCHAR(253) NOT NULL,
+            client VARCHAR(253) NOT NULL,
+            message TEXT NOT NULL,
+            PRIMARY KEY (component, version, grp, client)
+        )
+        """,
+        "ALTER TABLE clients ADD COLUMN failing_since FLOAT",
+        "ALTER TABLE clients ADD COLUMN failures INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE clients ADD COLUMN quarantined FLOAT",
+        "ALTER TABLE clients ADD COLUMN settings TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE identity ADD COLUMN settings_key VARCHAR(64) NOT NULL DEFAULT ''",
+    ),
+}
+"""What brings a schema of version N - 1 to version N, by N. A new state is made at VERSION at once, from `tables`."""
+VERSION = max(MIGRATIONS)

@@ -1,0 +1,112 @@
+BEGIN TRANSACTION;
+CREATE TABLE applied_spec (
+	id INTEGER NOT NULL,
+	digest VARCHAR(64) NOT NULL,
+	effective TEXT NOT NULL,
+	PRIMARY KEY (id)
+);
+INSERT INTO "applied_spec" VALUES(1,'dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd','{"version": 1}');
+CREATE TABLE clients (
+	name VARCHAR(253) NOT NULL,
+	grp VARCHAR(253) NOT NULL,
+	labels TEXT NOT NULL,
+	data TEXT NOT NULL,
+	fingerprint VARCHAR(64),
+	error TEXT NOT NULL,
+	free BIGINT,
+	seen_at FLOAT,
+	gone_at FLOAT,
+	PRIMARY KEY (name)
+);
+INSERT INTO "clients" VALUES('a','g','["canary"]','{"address": "192.0.2.1", "group": "g", "install_root": "", "labels": ["canary"], "name": "a", "port": null, "user": null, "vars": {"site": "k\u00f6ln"}}','78e3baef668122bab182b59ac8302eb70a7813ba57bb83e1672b46da88bbd944','',100,1795521600.0,NULL);
+INSERT INTO "clients" VALUES('b','g','[]','{"address": "", "group": "g", "install_root": "", "labels": [], "name": "b", "port": null, "user": null, "vars": {}}',NULL,'no connection: refused',NULL,NULL,NULL);
+INSERT INTO "clients" VALUES('gone','g','[]','{"address": "", "group": "g", "install_root": "", "labels": [], "name": "gone", "port": null, "user": null, "vars": {}}',NULL,'',NULL,NULL,1795521600.0);
+CREATE TABLE first_seen (
+	component VARCHAR(64) NOT NULL,
+	version VARCHAR(128) NOT NULL,
+	at FLOAT NOT NULL,
+	PRIMARY KEY (component, version)
+);
+INSERT INTO "first_seen" VALUES('rules','1',1795521600.0);
+CREATE TABLE identity (
+	id INTEGER NOT NULL,
+	lineage VARCHAR(64) NOT NULL,
+	epoch INTEGER NOT NULL,
+	serial INTEGER NOT NULL,
+	frozen BOOLEAN NOT NULL,
+	used BOOLEAN NOT NULL,
+	PRIMARY KEY (id)
+);
+INSERT INTO "identity" VALUES(1,'c0ffeec0ffeec0ffeec0ffeec0ffee12',7,1,0,1);
+CREATE TABLE journal (
+	id INTEGER NOT NULL,
+	run_id VARCHAR(64) NOT NULL,
+	client VARCHAR(253) NOT NULL,
+	grp VARCHAR(253) NOT NULL,
+	component VARCHAR(64) NOT NULL,
+	from_version VARCHAR(128) NOT NULL,
+	to_version VARCHAR(128) NOT NULL,
+	outcome VARCHAR(16) NOT NULL,
+	message TEXT NOT NULL,
+	bytes BIGINT NOT NULL,
+	at FLOAT NOT NULL,
+	PRIMARY KEY (id)
+);
+INSERT INTO "journal" VALUES(1,'r1','a','g','rules','','1','changed','',5,1795521600.0);
+CREATE TABLE lock (
+	id INTEGER NOT NULL,
+	lock_id VARCHAR(64) NOT NULL,
+	who TEXT NOT NULL,
+	holder TEXT NOT NULL,
+	command TEXT NOT NULL,
+	since FLOAT NOT NULL,
+	PRIMARY KEY (id)
+);
+CREATE TABLE plans (
+	plan_id VARCHAR(64) NOT NULL,
+	sha256 VARCHAR(64) NOT NULL,
+	serial INTEGER NOT NULL,
+	created FLOAT NOT NULL,
+	status VARCHAR(16) NOT NULL,
+	PRIMARY KEY (plan_id)
+);
+INSERT INTO "plans" VALUES('p1','0000000000000000000000000000000000000000000000000000000000000000',0,1795521600.0,'done');
+CREATE TABLE profiles (
+	fingerprint VARCHAR(64) NOT NULL,
+	data TEXT NOT NULL,
+	PRIMARY KEY (fingerprint)
+);
+INSERT INTO "profiles" VALUES('78e3baef668122bab182b59ac8302eb70a7813ba57bb83e1672b46da88bbd944','{"epoch":0,"installed":[{"component":"rules","damage":"","digest":"0000000000000000000000000000000000000000000000000000000000000000","layout":"","previous":"","version":"1"}],"lineage":"","memory":0,"platform":"linux-x86_64","selinux":false,"tools":[],"unmanaged":[]}');
+CREATE TABLE runs (
+	run_id VARCHAR(64) NOT NULL,
+	plan_id VARCHAR(64) NOT NULL,
+	command TEXT NOT NULL,
+	started FLOAT NOT NULL,
+	ended FLOAT,
+	status VARCHAR(16) NOT NULL,
+	report TEXT NOT NULL,
+	received BIGINT DEFAULT '0' NOT NULL,
+	not_received BIGINT DEFAULT '0' NOT NULL,
+	sent BIGINT DEFAULT '0' NOT NULL,
+	saved BIGINT DEFAULT '0' NOT NULL,
+	PRIMARY KEY (run_id)
+);
+INSERT INTO "runs" VALUES('r1','p1','apply',1795521600.0,1795521600.0,'done','{"recap": {"g": {"changed": 1}}}',0,0,0,0);
+CREATE TABLE schema_version (
+	version INTEGER NOT NULL,
+	PRIMARY KEY (version)
+);
+INSERT INTO "schema_version" VALUES(2);
+CREATE TABLE sources (
+	name VARCHAR(253) NOT NULL,
+	releases TEXT NOT NULL,
+	incrementals TEXT DEFAULT '[]' NOT NULL,
+	problems TEXT NOT NULL,
+	error TEXT NOT NULL,
+	last_success FLOAT,
+	PRIMARY KEY (name)
+);
+INSERT INTO "sources" VALUES('drop','[{"format_version": "1.0", "component": "rules", "version": "1", "platform": "any", "released": "2026-11-24T12:00:00+00:00", "notes": "", "files": [{"name": "rules.txt", "size": 4, "sha256": "1111111111111111111111111111111111111111111111111111111111111111"}]}]','[]','["odd"]','',1795521600.0);
+CREATE INDEX clients_by_group ON clients (grp, name);
+CREATE INDEX ix_journal_run_id ON journal (run_id);
+COMMIT;

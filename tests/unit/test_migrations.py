@@ -1,0 +1,215 @@
+"""States of earlier versions: what they know is kept, whatever happens while they are brought up to date."""
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from reconciler.errors import StateError
+from reconciler.model.client import Client, Installed, Profile
+from reconciler.model.release import SourceReport
+from reconciler.model.report import JournalEntry, Traffic
+from reconciler.model.rollout import Approval, Cut
+from reconciler.model.spec import Quarantine
+from reconciler.storage import database
+from reconciler.storage.migrations import VERSION
+from reconciler.storage.state import State
+from tests.fakes import make_release
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+ROOT = Path(__file__).parents[2]
+STATES = Path(__file__).parent / "data" / "states"
+"""States as earlier versions wrote them, dumped, by the version of their schema."""
+EARLIER = range(1, VERSION)
+OPEN = (
+    "import sys; from datetime import datetime, UTC; from reconciler.storage.state import State\n"
+    "State.open(sys.argv[1], clock=lambda: datetime.now(UTC)).close()\n"
+)
+
+
+def open_state(folder):
+    return State.open(f"sqlite:///{folder}/state.db", clock=lambda: NOW)
+
+
+def earlier(folder, version):
+    """Put a state of an earlier version into a folder."""
+    path = folder / "state.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((STATES / f"{version}.sql").read_text(encoding="utf-8"))
+    return path
+
+
+def version_of(path):
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT version FROM schema_version").fetchall()
+
+
+def schema(path):
+    """Give the columns of each table, and the indexes."""
+    with closing(sqlite3.connect(path)) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        columns = {
+            (table, name, kind, bool(needed), (default or "").strip("'"), key)
+            for table in tables
+            for _at, name, kind, needed, default, key in connection.execute(f"PRAGMA table_info({table})")
+        }
+        named = connection.execute("SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+        return columns, {re.sub(r"\s+", " ", text) for (text,) in named}
+
+
+def dump(path):
+    with closing(sqlite3.connect(path)) as connection:
+        return list(connection.iterdump())
+
+
+def run(program, path):
+    return subprocess.Popen(
+        [sys.executable, "-c", program, f"sqlite:///{path}"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("version", EARLIER)
+def test_a_state_of_each_earlier_version_keeps_what_it_knows_and_learns_the_rest(tmp_path, version):
+    path = earlier(tmp_path, version)
+    before = dump(path)
+    with open_state(tmp_path) as state:
+        identity = state.identity()
+        assert (identity.lineage, identity.epoch, identity.serial) == ("c0ffee" * 5 + "12", 7, 1)
+        assert not state.is_new()
+        assert state.clients() == [
+            Client("a", "g", address="192.0.2.1", labels=("canary",), vars={"site": "köln"}),
+            Client("b", "g"),
+        ]
+        rows = sorted(state.rows())
+        assert [row[:3] for row in rows] == [("a", "g", '["canary"]'), ("b", "g", "[]")]
+        assert [row[4:6] for row in rows] == [("", "direct"), ("no connection: refused", "direct")]
+        assert state.profiles()[rows[0][3]] == Profile("linux-x86_64", (Installed("rules", "1", "0" * 64),))
+        assert state.journal_of("r1") == [JournalEntry("a", "g", "rules", "", "1", "changed", "", 5, NOW)]
+        assert state.run("r1").status == "done"
+        assert state.plan_record("p1").status == "done"
+        assert state.applied_spec() == {"version": 1}
+        assert state.traffic() == Traffic()
+        ((report, at),) = state.source_reports()
+        assert (report.source, report.problems, at) == ("drop", ("odd",), NOW)
+        assert [release.version for release in report.releases] == ["1"]
+        assert (report.incrementals, report.withdrawn, report.accepted) == ((), (), "")
+        assert state.first_seen() == {("rules", "1"): NOW}
+        if version < 4:
+            assert (state.rollouts(), state.rollout_failures()) == ({}, {})
+    assert dump(tmp_path / f"state.db.backup-{version}") == before
+
+
+def test_rollouts_and_quarantines_of_a_state_are_kept(tmp_path):
+    earlier(tmp_path, 4)
+    with open_state(tmp_path) as state:
+        record = state.rollouts()["rules", "2", ""]
+        assert (record.status, record.reason, record.sizes) == ("halted", "1 of 1 failed", (1, 1))
+        assert record.cuts == (Cut("label=canary"), Cut("", 2**32 - 1))
+        assert record.approved == (Approval(2, "ann", NOW),)
+        assert state.rollout_failures() == {record.key: {"a": "client failed: no"}}
+        assert [entry.client for entry in state.quarantined(NOW)] == ["b"]
+        assert state.settings_key() == bytes.fromhex("ab" * 32)
+
+
+@pytest.mark.parametrize("version", EARLIER)
+def test_a_state_of_each_earlier_version_becomes_what_a_new_one_is(tmp_path, version):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        folder.mkdir()
+    earlier(old, version)
+    for folder in (old, new):
+        with open_state(folder) as state:
+            state.count_outcome("b", Quarantine(after_failures=1), NOW, failed=True)
+            offer = make_release("rules", "1", {"a": b"x"})
+            state.record_source(SourceReport("s", (offer,)), NOW + timedelta(hours=1))
+    assert schema(old / "state.db") == schema(new / "state.db")
+    assert version_of(old / "state.db") == version_of(new / "state.db") == [(VERSION,)]
+
+
+def test_a_state_of_each_earlier_version_is_at_hand_for_these_tests():
+    assert [version for version in EARLIER if not (STATES / f"{version}.sql").exists()] == []
+
+
+def test_a_migration_that_is_killed_half_way_has_changed_nothing_and_the_next_command_does_it(tmp_path):
+    path = earlier(tmp_path, 1)
+    before = dump(path)
+    kill = (
+        "import os, signal; from sqlalchemy import Engine, event\n"
+        "def kill(_connection, _cursor, statement, *_rest):\n"
+        "    if statement.startswith('ALTER TABLE clients ADD COLUMN failures'): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "event.listen(Engine, 'before_cursor_execute', kill)\n"
+    )
+    process = run(kill + OPEN, path)
+    assert process.communicate()[1] == ""
+    assert process.returncode == -signal.SIGKILL
+    assert dump(path) == before
+    with open_state(tmp_path) as state:
+        assert len(state.clients()) == 2
+    assert version_of(path) == [(VERSION,)]
+    assert dump(tmp_path / "state.db.backup-1") == before
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_of_commands_that_begin_at_once_one_makes_or_migrates_the_state_and_none_fails(tmp_path, version):
+    path = earlier(tmp_path, version) if version else tmp_path / "state.db"
+    before = dump(path) if version else []
+    processes = [run(OPEN, path) for _each in range(5)]
+    assert [process.communicate()[1] for process in processes] == [""] * 5
+    assert version_of(path) == [(VERSION,)]
+    if version:
+        assert dump(tmp_path / "state.db.backup-1") == before
+
+
+def test_a_state_is_left_as_it_was_when_a_step_fails(tmp_path, monkeypatch):
+    with open_state(tmp_path):
+        pass
+    before = dump(tmp_path / "state.db")
+    monkeypatch.setattr(database, "VERSION", VERSION + 1)
+    monkeypatch.setattr(
+        database, "MIGRATIONS", {VERSION + 1: ("ALTER TABLE clients ADD COLUMN extra TEXT", "nonsense")}
+    )
+    with pytest.raises(StateError, match="nonsense"):
+        open_state(tmp_path)
+    assert dump(tmp_path / "state.db") == before
+
+
+def test_a_state_that_cannot_be_backed_up_is_not_migrated(tmp_path):
+    path = earlier(tmp_path, 1)
+    (tmp_path / "state.db.backup-1").mkdir()
+    with pytest.raises(StateError, match="backup-1"):
+        open_state(tmp_path)
+    assert version_of(path) == [(1,)]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["state.db", "state.db.backup-1"]
+
+
+def test_a_backup_is_as_secret_as_the_state(tmp_path):
+    earlier(tmp_path, 4 if VERSION > 4 else 3)
+    umask = os.umask(0)
+    try:
+        open_state(tmp_path).close()
+    finally:
+        os.umask(umask)
+    (backup,) = tmp_path.glob("state.db.backup-*")
+    assert backup.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("version", [VERSION + 1, 99])
+def test_a_state_of_a_later_version_is_refused_with_both_versions_and_left_alone(tmp_path, version):
+    with open_state(tmp_path):
+        pass
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        connection.execute("UPDATE schema_version SET version = ?", (version,))
+        connection.commit()
+    with pytest.raises(StateError, match=rf"state\.db .*later version.* \(schema {version}, known {VERSION}\)"):
+        open_state(tmp_path)
+    assert version_of(tmp_path / "state.db") == [(version,)]
