@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -44,6 +43,8 @@ from reconciler.model.release import (
 from ._memory import Memory
 from ._release_yaml import MAX_BYTES as MAX_FACTS
 from ._release_yaml import ReleaseFacts, parse_release_facts
+from ._sums import MAX_BYTES as MAX_SUMS
+from ._sums import parse_sums
 from ._tree import Stamp, Tree, TreeError
 
 if TYPE_CHECKING:
@@ -62,10 +63,8 @@ MAX_VERSIONS = 10_000
 MAX_FILES = 10_000
 MAX_SIZE = 16 * 2**30
 """The size of a release in bytes."""
-MAX_SUMS = 4 * 2**20
 RACY = 2.0
 """Seconds in which a file could change once more without a new time; digests of younger files aren't remembered."""
-_SUMS_LINE = re.compile(r"([0-9a-f]{64}) [ *](?:\./)?(.+)")
 
 OPTIONS: Mapping[str, Any] = {
     "type": "object",
@@ -291,21 +290,24 @@ def _facts(tree: Tree, path: str) -> ReleaseFacts:
 
 
 def _check_sums(content: bytes, files: tuple[ReleaseFile, ...], shown: str) -> None:
-    """Hold a release against its SHA256SUMS, as `sha256sum` writes it: each file listed, each listed file there."""
-    listed: dict[str, str] = {}
-    for number, line in enumerate(content.decode("utf-8", "surrogateescape").rstrip("\r\n").split("\n"), 1):
-        match = _SUMS_LINE.fullmatch(line.rstrip("\r"))
-        if match is None:
-            raise _RefusedError(f"{shown}/{SUMS}: line {number} isn't a digest, two spaces and a file name")
-        if match[2] not in {SUMS, FACTS}:
-            listed[match[2]] = match[1]
+    """Hold a release against its SHA256SUMS: each file listed, each listed file there."""
+    known = {file.name: file.sha256 for file in files}
+    listed = set()
+    try:
+        for name, sha256 in parse_sums(content):
+            if name in {SUMS, FACTS}:
+                continue
+            if known.get(name, sha256) != sha256:
+                raise _RefusedError(f"{shown}: {name} isn't what {SUMS} says; it may not be whole yet")
+            listed.add(name)
+    except ValueError as error:
+        raise _RefusedError(f"{shown}/{SUMS}: {error}") from error
     for file in files:
         if file.name not in listed:
             raise _RefusedError(f"{shown}: {SUMS} doesn't list {file.name}")
-        if listed.pop(file.name) != file.sha256:
-            raise _RefusedError(f"{shown}: {file.name} isn't what {SUMS} says; it may not be whole yet")
-    if listed:
-        raise _RefusedError(f"{shown}: not complete yet: {SUMS} lists {min(listed)!r}, which isn't there")
+    missing = listed - known.keys()
+    if missing:
+        raise _RefusedError(f"{shown}: not complete yet: {SUMS} lists {min(missing)!r}, which isn't there")
 
 
 TRAITS = Traits()

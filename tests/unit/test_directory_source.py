@@ -192,8 +192,9 @@ def test_a_release_without_the_checksums_that_complete_it_is_not_there_yet(drop)
     ("sums", "words"),
     [
         (f"{'0' * 64}  all.rules\n", "all.rules isn't what SHA256SUMS says"),
-        ("", "line 1 isn't a digest"),
-        (f"{hashlib.sha256(b'alert').hexdigest()} all.rules\n", "line 1 isn't a digest"),
+        ("", "doesn't list all.rules"),
+        (f"{hashlib.sha256(b'alert').hexdigest()}all.rules\n", "SHA256SUMS: line 1 isn't a digest"),
+        (f"{'0' * 64}  all.rules\n{hashlib.sha256(b'alert').hexdigest()}  all.rules\n", "all.rules isn't what"),
         (f"{'0' * 64}  other.rules\n", "doesn't list all.rules"),
         (f"{hashlib.sha256(b'alert').hexdigest()}  all.rules\n{'0' * 64}  zz\n", "lists 'zz', which isn't there"),
     ],
@@ -202,6 +203,14 @@ def test_a_release_that_contradicts_its_checksums_is_held_back(drop, sums, words
     folder = put(drop, "rules/7", {"all.rules": b"alert"})
     (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
     assert words in only_problem(look(drop))
+
+
+@pytest.mark.parametrize("line", ["SHA256 (all.rules) = {}", "\ufeff{}  all.rules\r"], ids=["tagged", "from Windows"])
+def test_checksums_in_another_form_that_sha256sum_takes_complete_a_release(drop, line):
+    folder = put(drop, "rules/7", {"all.rules": b"alert"})
+    sums = line.format(hashlib.sha256(b"alert").hexdigest().upper())
+    (folder / "SHA256SUMS").write_bytes(f"{sums}\n".encode())
+    assert look(drop, complete_when="SHA256SUMS").releases
 
 
 @pytest.mark.parametrize("place", ["rules/7/secret", "rules/7", "rules"])
