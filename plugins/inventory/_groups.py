@@ -1,8 +1,9 @@
 """The groups of a dynamic inventory: who is in which, and which vars that gives.
 
 A group may stand below several others, and nothing forbids a circle: each group counts once for a host. Vars of groups
-nearer to the top are overridden by those further down; of groups at the same depth the later name wins. Source of the
-rules: Ansible's "Building an inventory" and "Developing dynamic inventory".
+nearer to the top are overridden by those further down; of groups at the same depth the one with the higher
+`ansible_group_priority` wins, then the later name. Source of the rules: Ansible's "Building an inventory" and
+"Developing dynamic inventory".
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 ALL = "all"
+PRIORITY = "ansible_group_priority"
 
 
 class Groups:
@@ -43,7 +45,7 @@ class Groups:
         if direct not in self._known:
             above = self._above(direct)
             merged: dict[str, Any] = {}
-            for group in sorted(above, key=lambda name: (self._depths[name], name)):
+            for group in sorted(above, key=lambda name: (self._depths[name], self._priority(name), name)):
                 merged.update(self._vars.get(group, {}))
             self._known[direct] = tuple(sorted(above)), merged
         return self._known[direct]
@@ -66,10 +68,29 @@ class Groups:
                 waiting += self._parents.get(group, ())
         return found
 
+    def _priority(self, group: str) -> int:
+        try:
+            return int(self._vars.get(group, {}).get(PRIORITY, 1))
+        except (TypeError, ValueError, OverflowError):
+            return 1
+
     def _measure(self) -> dict[str, int]:
-        """Give for each group how many groups stand above it: more for a child than for any of its parents."""
-        names = {ALL, *self._vars, *self._parents}
-        return {name: 0 if name == ALL else len(self._above([name])) for name in names}
+        """Give the length of the longest way to each group from the top; one that is in a circle counts each once."""
+        depths: dict[str, int] = {ALL: 0}
+        for name in sorted({*self._vars, *self._parents}):
+            under_way: dict[str, Iterator[str]] = {}
+            group: str | None = name
+            while group is not None:
+                waiting = under_way.setdefault(group, iter(self._parents.get(group, ())))
+                parent = next((one for one in waiting if one not in depths and one not in under_way), None)
+                if parent is None and group not in depths:
+                    known = [depths[one] for one in self._parents.get(group, ()) if one in depths]
+                    depths[group] = 1 + max(known, default=0)
+                if parent is None:
+                    under_way.pop(group)
+                    parent = next(reversed(under_way), None)
+                group = parent
+        return depths
 
 
 def _members(name: str, value: Any) -> tuple[list[str], list[str], Mapping[str, Any]]:

@@ -25,12 +25,14 @@ GRACE = 5.0
 _CHUNK = 2**16
 
 
-def run_program(command: Sequence[str], folder: Path, env: Mapping[str, str], *, timeout: float) -> bytes:
+def run_program(
+    command: Sequence[str], folder: Path, env: Mapping[str, str], *, timeout: float, limit: int | None = None
+) -> bytes:
     """Run a program without a shell and give what it printed.
 
     Raises:
         InventoryError: it can't be started, ended with another status than 0, took longer than `timeout` seconds, or
-            printed more than MAX_OUTPUT bytes.
+            printed more than `limit` bytes (left out: MAX_OUTPUT).
     """
     try:
         process = subprocess.Popen(
@@ -45,7 +47,7 @@ def run_program(command: Sequence[str], folder: Path, env: Mapping[str, str], *,
     except (OSError, ValueError) as error:
         raise InventoryError(f"the inventory program {command[0]} can't be started: {_why(error)}") from error
     try:
-        output, errors = _communicate(process, command[0], timeout)
+        output, errors = _communicate(process, command[0], timeout, MAX_OUTPUT if limit is None else limit)
     except BaseException:
         _kill(process)
         raise
@@ -59,7 +61,7 @@ def run_program(command: Sequence[str], folder: Path, env: Mapping[str, str], *,
     return output
 
 
-def _communicate(process: subprocess.Popen[bytes], name: str, timeout: float) -> tuple[bytes, bytes]:
+def _communicate(process: subprocess.Popen[bytes], name: str, timeout: float, limit: int) -> tuple[bytes, bytes]:
     """Read all that a program prints, and wait for its end."""
     deadline = time.monotonic() + timeout
     too_late = InventoryError(
@@ -82,8 +84,8 @@ def _communicate(process: subprocess.Popen[bytes], name: str, timeout: float) ->
                     output += chunk
                 else:
                     errors = (errors + chunk)[-MAX_STDERR:]
-            if len(output) > MAX_OUTPUT:
-                raise InventoryError(f"the inventory program {name} printed more than {MAX_OUTPUT} bytes")
+            if len(output) > limit:
+                raise InventoryError(f"the inventory program {name} printed more than {limit} bytes")
     try:
         process.wait(max(deadline - time.monotonic(), 0))
     except subprocess.TimeoutExpired:

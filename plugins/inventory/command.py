@@ -2,8 +2,10 @@
 
 * Groups are objects (`hosts`, `children`, `vars`) or, in the old form, plain lists of hosts. A client is in the groups
   that list it, in all groups above them, and in `all`.
-* `ansible_host`, `ansible_port` and `ansible_user` say how a client is reached; no other `ansible_*` is taken over, for
-  passwords stand there. What else is text, a number or a truth value becomes a var, as text.
+* Vars of Ansible that say which machine a client is, and as whom it is changed, are honoured or make it unfit
+  (`_ansible`); no other `ansible_*` is taken over, for passwords stand there. What else is text, a number or a truth
+  value becomes a var, as text.
+* A program whose answer has no `_meta` is asked for the vars of each host, with `--host` in place of `--list`.
 * Vars of a host win over those of its groups, and a group's over those of the groups above it. Nothing is rendered.
 * The program runs without a shell, in the folder of the spec; it is stopped with all that it started when its time is
   over or its answer too long.
@@ -12,6 +14,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 from reconciler.contracts import Traits
@@ -19,16 +22,21 @@ from reconciler.errors import InventoryError
 from reconciler.model.client import InventoryEntry
 from reconciler.model.duration import parse_duration
 
+from ._ansible import Reach, host_argument, own_vars
 from ._groups import Groups
 from ._program import run_program
+from ._ssh_options import UnfitError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from reconciler.contracts import Context
 
 META = "_meta"
 RESERVED = "ansible_"
+MAX_VARS = 2**20
+"""Bytes that a program may print about one host."""
 
 OPTIONS: Mapping[str, Any] = {
     "type": "object",
@@ -77,28 +85,66 @@ class Command:
         Raises:
             InventoryError: it can't be run, failed, took too long, or its answer isn't an inventory.
         """
-        answer = run_program(self._run, self._base, self._env, timeout=self._timeout)
-        yield from parse_inventory(answer, self._run[0])
+        deadline = time.monotonic() + self._timeout
+        program = self._run[0]
+        data = _json(run_program(self._run, self._base, self._env, timeout=self._timeout), program)
+        if META not in data:
+            data[META] = {"hostvars": self._ask_each(sorted(_groups(data, program).hosts), deadline)}
+        yield from _entries(data, program, self._base)
+
+    def _ask_each(self, hosts: Sequence[str], deadline: float) -> dict[str, Any]:
+        """Ask for the vars of each host, as Ansible does; all of that within the time of the program."""
+        program, found = self._run[0], dict[str, Any]()
+        for host in hosts:
+            command = host_argument(self._run, host)
+            if command is None:
+                raise InventoryError(
+                    f"{program}: its answer has no `_meta`, so which machine {host!r} is may stand elsewhere",
+                    hint="have it print `_meta` with `hostvars`, `{}` where hosts have no vars; or have `--list` in "
+                    "`run`, and it is asked for each host with `--host`",
+                )
+            if host.startswith("-"):
+                raise InventoryError(f"{program}: a host is called {host[:60]!r}, which `--host` can't ask for")
+            try:
+                left = deadline - time.monotonic()
+                answer = run_program(command, self._base, self._env, timeout=max(left, 0), limit=MAX_VARS)
+            except InventoryError as error:
+                if time.monotonic() < deadline:
+                    raise InventoryError(f"asked for {host!r}: {error.message}", hint=error.hint) from error
+                raise InventoryError(
+                    f"{program} has no `_meta`, and gave the vars of {len(found)} of {len(hosts)} hosts in "
+                    f"{self._timeout:.0f} s",
+                    hint="have it print `_meta` with `hostvars`, or raise `timeout` of the inventory",
+                ) from error
+            found[host] = _json(answer, f"{program} --host {host}") if answer.strip() else {}
+        return found
 
 
-def parse_inventory(answer: bytes, program: str) -> Iterator[InventoryEntry]:
-    """Read what an inventory program printed.
+def parse_inventory(answer: bytes, program: str, base: Path) -> Iterator[InventoryEntry]:
+    """Read what an inventory program printed; paths in it start from `base`.
 
     Raises:
         InventoryError: it isn't a dynamic inventory; the message names the place.
     """
-    data = _json(answer, program)
+    yield from _entries(_json(answer, program), program, base)
+
+
+def _entries(data: Mapping[str, Any], program: str, base: Path) -> Iterator[InventoryEntry]:
     hostvars = _hostvars(data, program)
-    try:
-        groups = Groups({name: value for name, value in data.items() if name != META})
-    except ValueError as error:
-        raise InventoryError(f"{program}: {error}") from error
+    groups = _groups(data, program)
     for host in sorted(groups.hosts | hostvars.keys()):
         own = hostvars.get(host, {})
         if not isinstance(own, dict):
             raise InventoryError(f"{program}: the vars of {host!r} aren't an object")
         above, inherited = groups.of(host)
-        yield _entry(host, above, {**inherited, **own}, program)
+        yield _entry(host, above, {**inherited, **own}, base)
+
+
+def _groups(data: Mapping[str, Any], program: str) -> Groups:
+    try:
+        return Groups({name: value for name, value in data.items() if name != META})
+    except ValueError as error:
+        raise InventoryError(f"{program}: {error}") from error
 
 
 def _json(answer: bytes, program: str) -> dict[str, Any]:
@@ -124,41 +170,13 @@ def _hostvars(data: Mapping[str, Any], program: str) -> Mapping[str, Any]:
     raise InventoryError(f"{program}: `_meta` isn't an object with an object `hostvars`")
 
 
-def _entry(host: str, groups: tuple[str, ...], values: Mapping[str, Any], program: str) -> InventoryEntry:
-    texts = {name: text for name, value in values.items() if (text := _text(value)) is not None}
-    port = texts.get("ansible_port") or None
-    if port is not None and not (port.isascii() and port.isdigit() and len(port) <= 5):
-        raise InventoryError(f"{program}: ansible_port of {host!r} isn't a number: {port[:40]!r}")
-    reach = {name: texts.get(name, "") for name in ("ansible_host", "ansible_user")}
-    for name, text in reach.items():
-        if "{{" in text or "{%" in text:
-            raise InventoryError(
-                f"{program}: {name} of {host!r} is a template: {text[:60]!r}",
-                hint="updoser renders no values of inventories; let the inventory give the value itself",
-            )
-    return InventoryEntry(
-        host,
-        reach["ansible_host"],
-        None if port is None else int(port),
-        reach["ansible_user"] or None,
-        (),
-        groups,
-        {name: text for name, text in texts.items() if not name.startswith(RESERVED)},
-    )
-
-
-def _text(value: Any) -> str | None:
-    """Give a scalar as text; None for what is no scalar, and for null."""
-    match value:
-        case str():
-            return value
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return str(value)
-        case {"__ansible_unsafe": str(text)}:  # how ansible-inventory marks text that must never be rendered
-            return text
-    return None
+def _entry(host: str, groups: tuple[str, ...], values: Mapping[str, Any], base: Path) -> InventoryEntry:
+    vars_ = own_vars(values, RESERVED)
+    try:
+        reach = Reach(values, base)
+    except UnfitError as error:
+        return InventoryEntry(host, groups=groups, vars=vars_, unfit=str(error))
+    return InventoryEntry(host, reach.address, reach.port, reach.user, (), groups, vars_, reach.demands)
 
 
 TRAITS = Traits(programs=True)

@@ -35,8 +35,29 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
+class Demands:
+    """What an inventory says of the way to a client that the transport of its group must have, for it has it for all.
+
+    `transport` is the name of one, `keys` are absolute paths of private keys, `jump` names the hosts on the way as
+    known_hosts does, `become` says whether root is to be become. Empty, or None: nothing is said.
+    """
+
+    transport: str = ""
+    keys: tuple[str, ...] = ()
+    jump: tuple[str, ...] = ()
+    become: bool | None = None
+
+
+ANY = Demands()
+
+
+@dataclass(frozen=True, slots=True)
 class InventoryEntry:
-    """A client as an inventory lists it, before `select` and `labels_from`; `groups` are the inventory's own."""
+    """A client as an inventory lists it, before `select` and `labels_from`; `groups` are the inventory's own.
+
+    `demands` are what its group's transport must have. `unfit` says why the client can't be reached as the inventory
+    says; it then is refused where it is selected.
+    """
 
     name: str
     address: str = ""
@@ -45,6 +66,8 @@ class InventoryEntry:
     labels: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     vars: Mapping[str, str] = field(default_factory=dict)
+    demands: Demands = ANY
+    unfit: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -173,7 +173,8 @@ class GroupSpec:
     """Machines that share transport, policy and scan method. `clients` are the ones written in the YAML itself.
 
     `families` are what its clients speak where nothing else tells. `local`: they are folders of this machine. `jump`
-    names the host that the way to them leads over first, if one does.
+    names the host that the way to them leads over first, if one does. `key_files` are the private keys that its
+    transport names as files, as absolute paths.
     """
 
     name: str
@@ -187,6 +188,7 @@ class GroupSpec:
     proxy: Proxy | None = None
     jump: str = ""
     local: bool = False
+    key_files: tuple[str, ...] = ()
     checks: tuple[CheckSpec, ...] = ()
     settings: tuple[SettingSpec, ...] = ()
 

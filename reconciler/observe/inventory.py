@@ -6,6 +6,7 @@
 * A list is believed only when it looks like a list: one that is empty, has fewer than `min_clients` or lost more than
   `max_shrink` of the clients known before is an error, never a small fleet.
 * Names, addresses and labels come from outside: they are checked here, and never rendered or run.
+* A client that is selected and can't be reached as its inventory says is an error that names it, never another machine.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from reconciler.errors import InventoryError, InventoryShrankError, UpdoserError
 from reconciler.model import select
 from reconciler.model.client import Client
+from reconciler.observe.demands import misfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from reconciler.contracts import Inventory
     from reconciler.model.client import InventoryEntry
     from reconciler.model.spec import GroupSpec, InventorySpec
+    from reconciler.observe.demands import Misfit
 
 MAX_CLIENTS = 5_000_000
 DEFAULT_MAX_SHRINK = 0.1
@@ -46,7 +49,8 @@ def list_fleet(
     """List the clients of all groups by group name; `known_count` gives how many a group had before.
 
     Raises:
-        InventoryError: an inventory can't be read or is empty, an entry is malformed, or a name stands twice.
+        InventoryError: an inventory can't be read or is empty, an entry is malformed, a client can't be reached as it
+            says, or a name stands twice.
         InventoryShrankError: a list has fewer than `min_clients`, or lost more than `max_shrink` and `allow_shrink`
             isn't set.
     """
@@ -71,7 +75,8 @@ def list_clients(group: GroupSpec, inventory: Inventory | None) -> list[Client]:
     """List the clients of one group: those of the spec, then those that its inventory lists and `select` takes.
 
     Raises:
-        InventoryError: the inventory can't be read or is empty, an entry is malformed, or a name stands twice.
+        InventoryError: the inventory can't be read or is empty, an entry is malformed, a client can't be reached as it
+            says, or a name stands twice.
         InventoryShrankError: fewer than `min_clients` are left.
     """
     clients = [
@@ -97,6 +102,7 @@ def _from_inventory(group: GroupSpec, spec: InventorySpec, inventory: Inventory)
     chosen = _chosen(group, spec)
     label_sets: dict[tuple[tuple[str, ...], ...], tuple[str, ...]] = {}
     clients = []
+    misfits: list[tuple[str, Misfit]] = []
     for entry in entries:
         _check_entry(group, entry)
         parts = (entry.labels, *(_labels_from(entry, word) for word in spec.labels_from))
@@ -105,6 +111,9 @@ def _from_inventory(group: GroupSpec, spec: InventorySpec, inventory: Inventory)
             labels = label_sets[parts] = _checked_labels(group, entry, _sorted(group.labels, *parts))
         if chosen is not None and not chosen.matches(entry.name, entry.groups, labels):
             continue
+        found = misfit(group, entry)
+        if found is not None:
+            misfits.append((entry.name, found))
         clients.append(
             Client(
                 entry.name,
@@ -116,6 +125,14 @@ def _from_inventory(group: GroupSpec, spec: InventorySpec, inventory: Inventory)
                 group.install_root,
                 entry.vars,
             )
+        )
+    if misfits:
+        (name, first), more = misfits[0], len(misfits) - 1
+        others = f" (and {more} more can't be reached as it says)" if more else ""
+        raise InventoryError(
+            f"the client {name} in the inventory of the group {group.name} can't be reached as that says: "
+            f"{first.why}{others}",
+            hint=first.hint,
         )
     return clients
 

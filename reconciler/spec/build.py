@@ -22,6 +22,7 @@ from reconciler.model.spec import (
     InventorySpec,
     PluginConfig,
     Quarantine,
+    SecretRef,
     ServerSpec,
     SourceSpec,
     Spec,
@@ -386,7 +387,13 @@ class Builder:
             proxy=self._proxies.named(node if "proxy" in node else defaults),
             jump=does.jump,
             local=local,
+            key_files=self._key_files(config),
         )
+
+    def _key_files(self, config: PluginConfig | None) -> tuple[str, ...]:
+        keys = config.options.get("keys", ()) if config else ()
+        files = (str(key.value) for key in keys if isinstance(key, SecretRef) and key.kind == "file")
+        return tuple(os.path.normpath(self._base / Path(file).expanduser()) for file in files)
 
     def _install_root(self, holder: Map, *, local: bool, group: str, node: Map) -> str:
         root = holder.get("install_root")

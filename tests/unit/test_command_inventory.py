@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import InventoryError
-from reconciler.model.client import InventoryEntry
-from reconciler.plugins.inventory import _program, command
+from reconciler.model.client import Demands, InventoryEntry
+from reconciler.plugins.inventory import _ansible, _program, command
 from tests.fakes import fake_context
 
 
 def parse(data):
-    return list(command.parse_inventory(json.dumps(data).encode(), "inv"))
+    return list(command.parse_inventory(json.dumps(data).encode(), "inv", Path("/etc/site")))
 
 
 @pytest.fixture
@@ -89,6 +89,77 @@ def test_only_scalars_become_vars_and_no_password_does():
     assert entry.address == "192.0.2.1"
 
 
+def reached(vars_):
+    (entry,) = parse({"_meta": {"hostvars": {"pc": vars_}}})
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("vars_", "demands"),
+    [
+        ({"ansible_connection": "ssh"}, Demands("ssh")),
+        ({"ansible_connection": "ansible.builtin.paramiko_ssh"}, Demands("ssh")),
+        ({"ansible_connection": "winrm"}, Demands("winrm")),
+        ({"ansible_connection": "local"}, Demands("local")),
+        ({"ansible_private_key_file": "keys/a"}, Demands(keys=("/etc/site/keys/a",))),
+        ({"ansible_private_key_file": "a", "ansible_ssh_private_key_file": "/k"}, Demands(keys=("/k",))),
+        ({"ansible_ssh_extra_args": "-i k -o IdentityFile=/k"}, Demands(keys=("/etc/site/k", "/k"))),
+        ({"ansible_ssh_common_args": "-J ops@bastion:2222,b.example"}, Demands(jump=("[bastion]:2222", "b.example"))),
+        ({"ansible_ssh_common_args": "-o ProxyJump=[2001:db8::1]:22"}, Demands(jump=("2001:db8::1",))),
+        ({"ansible_ssh_common_args": "-oProxyJump=none -J bastion"}, Demands()),
+        ({"ansible_ssh_common_args": "-o ProxyCommand='ssh -q -W %h:%p o@b'"}, Demands(jump=("b",))),
+        ({"ansible_ssh_args": "-J a", "ansible_ssh_common_args": "-J b"}, Demands(jump=("a",))),
+        ({"ansible_ssh_args": "-C -o ControlMaster=auto -o 'ControlPersist 60s' -qo LogLevel=ERROR"}, None),
+        ({"ansible_ssh_args": "-C -o ControlMaster=auto -o 'ControlPersist 60s' -q -o LogLevel=ERROR"}, Demands()),
+        ({"ansible_become": True}, Demands(become=True)),
+        ({"ansible_become": "no", "ansible_become_user": "joe"}, Demands(become=False)),
+        ({"ansible_password": "geheim", "ansible_ssh_pipelining": True, "ansible_python_interpreter": "x"}, Demands()),
+    ],
+)
+def test_what_a_transport_must_have_is_demanded_of_it(vars_, demands):
+    entry = reached(vars_)
+    assert (entry.demands if not entry.unfit else None) == demands
+
+
+@pytest.mark.parametrize(
+    ("vars_", "words"),
+    [
+        ({"ansible_port": "ssh"}, "ansible_port isn't a number: 'ssh'"),
+        ({"ansible_ssh_port": 22.5, "ansible_port": 22}, "ansible_ssh_port isn't a number"),
+        ({"ansible_host": "{{ x }}.example"}, "ansible_host is a template"),
+        ({"ansible_ssh_host": {"__ansible_unsafe": "{{ x }}"}}, "ansible_ssh_host is a template"),
+        ({"ansible_host": {"__ansible_vault": "$ANSIBLE_VAULT;1.1"}}, "ansible_host is vaulted"),
+        ({"ansible_user": {"__ansible_vault": "$ANSIBLE_VAULT;1.1"}}, "ansible_user is vaulted"),
+        ({"ansible_host": ["192.0.2.1"]}, "ansible_host is neither a text nor a number"),
+        ({"ansible_host": ""}, "ansible_host is empty"),
+        ({"ansible_connection": "{{ how }}"}, "ansible_connection is a template"),
+        ({"ansible_ssh_common_args": "-o HostName=other"}, "ansible_ssh_common_args has the option 'HostName'"),
+        ({"ansible_ssh_common_args": "-F other.conf"}, "ansible_ssh_common_args has '-F'"),
+        ({"ansible_ssh_extra_args": "-p 2222"}, "ansible_ssh_extra_args has '-p'"),
+        ({"ansible_ssh_common_args": "-o ProxyCommand='nc -x proxy %h %p'"}, "leads over 'nc -x proxy %h %p'"),
+        ({"ansible_ssh_common_args": "-o ProxyCommand='ssh -F other -W %h:%p b'"}, "can't tell the hosts of"),
+        ({"ansible_ssh_common_args": "'-J bastion"}, "isn't a line of arguments"),
+        ({"ansible_ssh_executable": "/opt/wrapper"}, "ansible_ssh_executable is '/opt/wrapper'"),
+        ({"ansible_ssh_private_key": "-----BEGIN"}, "ansible_ssh_private_key holds a private key"),
+        ({"ansible_become": True, "ansible_become_method": "su"}, "ansible_become_method is 'su'"),
+        ({"ansible_become_user": "postgres"}, "ansible_become_user is 'postgres'"),
+        ({"ansible_become": "perhaps"}, "ansible_become is neither true nor false"),
+    ],
+)
+def test_a_host_that_cannot_be_reached_as_its_vars_say_is_unfit_and_says_which_var(vars_, words):
+    entry = reached({**vars_, "site": "berlin"})
+    assert words in entry.unfit
+    assert (entry.address, entry.port, entry.user, entry.vars) == ("", None, None, {"site": "berlin"})
+
+
+def test_of_groups_at_one_depth_the_priority_counts_and_then_the_name():
+    ports = {"a": 2201, "b": 2202, "c": 2203}
+    data = {name: {"hosts": ["pc"], "vars": {"ansible_port": port}} for name, port in ports.items()}
+    assert parse(data)[0].port == 2203
+    data["a"]["vars"]["ansible_group_priority"] = 10
+    assert parse(data)[0].port == 2201
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
@@ -100,8 +171,6 @@ def test_only_scalars_become_vars_and_no_password_does():
         ({"web": {"hosts": "pc"}}, "`hosts` of the group 'web' isn't a list of names"),
         ({"web": {"children": [1]}}, "`children` of the group 'web' isn't a list of names"),
         ({"web": {"vars": []}}, "`vars` of the group 'web' isn't an object"),
-        ({"_meta": {"hostvars": {"pc": {"ansible_port": "ssh"}}}}, "ansible_port of 'pc' isn't a number: 'ssh'"),
-        ({"_meta": {"hostvars": {"pc": {"ansible_host": "{{ x }}.example"}}}}, "ansible_host of 'pc' is a template"),
     ],
 )
 def test_an_answer_of_another_form_is_an_error_that_names_the_place(data, words):
@@ -122,7 +191,7 @@ def test_an_answer_of_another_form_is_an_error_that_names_the_place(data, words)
 )
 def test_an_answer_that_is_no_json_is_an_error_that_says_where(answer, words):
     with pytest.raises(InventoryError) as caught:
-        list(command.parse_inventory(answer, "inv"))
+        list(command.parse_inventory(answer, "inv", Path("/etc/site")))
     assert words in caught.value.message
     assert "and nothing else to its standard output" in caught.value.hint
 
@@ -136,7 +205,10 @@ NAMES = st.sampled_from(["a", "b", "c", "all", "pc-1", "pc-2"])
 GROUP = st.lists(NAMES, max_size=3) | st.fixed_dictionaries(
     {}, optional={"hosts": st.lists(NAMES), "children": st.lists(NAMES), "vars": st.dictionaries(NAMES, JSON)}
 )
-VARS = st.dictionaries(st.sampled_from(["ansible_host", "ansible_port", "ansible_user", "x"]), JSON)
+SAID = JSON | st.sampled_from(
+    ["ssh", "-J a", "-o ProxyCommand='ssh -W %h:%p b'", "-o x", "'", "sudo", "yes", "{{ x }}"]
+)
+VARS = st.dictionaries(st.sampled_from([*sorted(_ansible.DECIDING), "x"]), SAID)
 INVENTORY = st.dictionaries(NAMES, GROUP | JSON, max_size=5).flatmap(
     lambda groups: st.builds(
         lambda hostvars: {**groups, "_meta": {"hostvars": hostvars}}, st.dictionaries(NAMES, VARS | JSON, max_size=3)
@@ -159,11 +231,53 @@ def test_any_json_is_clients_or_an_inventory_error(data):
 def test_the_program_runs_in_the_folder_of_the_spec_with_its_arguments_and_environment(run, tmp_path):
     program = """
 import json, os, sys
-print(json.dumps({"web": {"hosts": [sys.argv[1]], "vars": {"cwd": os.getcwd(), "mine": os.environ["MINE"]}}}))
+vars = {"cwd": os.getcwd(), "mine": os.environ["MINE"]}
+print(json.dumps({"_meta": {"hostvars": {}}, "web": {"hosts": [sys.argv[1]], "vars": vars}}))
 """
     assert run(program, "$(id)", env={"MINE": "yes"}) == [
         InventoryEntry("$(id)", groups=("all", "web"), vars={"cwd": str(tmp_path.resolve()), "mine": "yes"})
     ]
+
+
+OLD = """
+import json, sys, time
+if sys.argv[1] == "--list":
+    print(json.dumps({"web": ["pc-1", "pc-2", "pc-3"]}))
+elif sys.argv[2] == "pc-1":
+    print(json.dumps({"ansible_host": "192.0.2.1", "ansible_port": 2201}))
+elif sys.argv[2] == "pc-2":
+    print(sys.argv[3] * 10 if len(sys.argv) > 3 else "")
+"""
+
+
+def test_a_program_without_meta_is_asked_for_each_host_as_ansible_does(run):
+    assert run(OLD, "--list") == [
+        InventoryEntry("pc-1", "192.0.2.1", 2201, groups=("all", "web")),
+        InventoryEntry("pc-2", groups=("all", "web")),
+        InventoryEntry("pc-3", groups=("all", "web")),
+    ]
+
+
+def test_a_program_without_meta_that_cannot_be_asked_for_a_host_is_refused(run):
+    with pytest.raises(InventoryError, match="its answer has no `_meta`, so which machine 'pc-1' is") as caught:
+        run(f"import sys; sys.argv.append('--list')\n{OLD}")
+    assert "--host" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        (f"{OLD}\nif sys.argv[2:] == ['pc-2']: sys.exit(3)", "asked for 'pc-2': the inventory program"),
+        (f"{OLD}\nif sys.argv[2:] == ['pc-3']: print([])", "--host pc-3 printed no JSON object"),
+        (f"{OLD}\nif sys.argv[2:] == ['pc-3']: print('x' * 2**21)", "printed more than 1048576 bytes"),
+        (f"{OLD}\nif sys.argv[2:] == ['pc-3']: time.sleep(600)", "gave the vars of 2 of 3 hosts in 4 s"),
+        ('print(\'{"web": ["--list"]}\')', "a host is called '--list'"),
+    ],
+)
+def test_a_host_that_a_program_says_nothing_of_is_an_error_that_names_it(run, program, words):
+    with pytest.raises(InventoryError) as caught:
+        run(program, "--list", timeout="4s")
+    assert words in caught.value.message
 
 
 def test_a_program_that_fails_is_an_error_with_the_last_lines_that_it_said(run):
@@ -174,7 +288,8 @@ def test_a_program_that_fails_is_an_error_with_the_last_lines_that_it_said(run):
 
 
 def test_what_a_program_says_on_the_side_is_no_part_of_its_answer(run):
-    program = "import sys\nprint('warning ' * 100_000, file=sys.stderr)\nprint('{\"web\": [\"pc\"]}')"
+    answer = json.dumps({"_meta": {"hostvars": {}}, "web": ["pc"]})
+    program = f"import sys\nprint('warning ' * 100_000, file=sys.stderr)\nprint({answer!r})"
     assert [entry.name for entry in run(program)] == ["pc"]
 
 

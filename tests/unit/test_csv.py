@@ -1,5 +1,7 @@
 """A `csv` inventory reads what spreadsheets write, and names the line where it can't."""
 
+import csv as python_csv
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,13 +56,82 @@ def test_the_file_may_have_other_column_names_and_another_delimiter(entries):
     assert found == [InventoryEntry("pc-1", "192.0.2.1")]
 
 
+PCS = [InventoryEntry("pc-1", "192.0.2.1", 2222), InventoryEntry("pc-2", "192.0.2.2")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "name,address,port,,\npc-1,192.0.2.1,2222,,\n,,,,\npc-2,192.0.2.2,,,\n,,,,\n,,,,\n",
+        "\ufeffname;address;port;;\r\npc-1;192.0.2.1;2222;;\r\n;;;;\r\npc-2;192.0.2.2;;;\r\n;;;;\r\n",
+        ",,\nname,address,port\npc-1,192.0.2.1,2222,,\n , ,\npc-2,192.0.2.2,,,,\n",
+        "sep=;\r\nname;address;port\r\npc-1;192.0.2.1;2222\r\npc-2;192.0.2.2;\r\n",
+        "name\taddress\tport\npc-1\t192.0.2.1\t2222\npc-2\t192.0.2.2\t\n",
+        '"name";"address";"port"\n"pc-1";"192.0.2.1";"2222"\n"";"";""\n"pc-2";"192.0.2.2";""\n',
+    ],
+    ids=["commas", "semicolons", "rows longer than the header", "a line for Excel", "tabs", "all in quotes"],
+)
+def test_what_excel_writes_is_read_with_its_empty_rows_and_columns_and_its_separator(entries, content):
+    assert entries(content) == PCS
+
+
+def test_what_the_spec_says_of_the_separator_holds_against_what_the_file_looks_like(entries):
+    assert entries("name;note,x\npc-1;2\n", delimiter=";") == [InventoryEntry("pc-1", vars={"note_x": "2"})]
+    with pytest.raises(InventoryError, match="there is no column 'name'"):
+        entries("name;address\npc-1;192.0.2.1\n", delimiter=",")
+
+
+CELLS = st.lists(st.text(alphabet='ab,;\t"\n é', max_size=5), min_size=2, max_size=2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(CELLS, max_size=4), delimiter=st.sampled_from(",;\t"), dialect=st.sampled_from(["excel", "unix"]))
+def test_whatever_python_writes_as_csv_is_read_as_it_was_meant(rows, delimiter, dialect, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "written.csv"
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = python_csv.writer(file, dialect, delimiter=delimiter)
+        writer.writerows([["name", "a", "b"], *([f"pc-{at}", *row] for at, row in enumerate(rows))])
+        writer.writerow(["", "", ""])
+    found = csv.PLUGIN({"path": path.name}, fake_context(path.parent)).clients()
+    wanted = [{name: cell for name, cell in zip("ab", row, strict=True) if cell} for row in rows]
+    assert [entry.vars for entry in found] == wanted
+
+
+@pytest.mark.parametrize(
+    ("header", "words", "hint"),
+    [
+        ("name,ssh_port", "the column 'ssh_port' would only be a var, and reads as the port", "{port: ssh_port}"),
+        ("name,Port", "the column 'Port' would only be a var", "{port: Port}"),
+        ("name,IP Address", "reads as the address of clients", "{address: IP Address}"),
+        ("name,ansible_ssh_host", "reads as the address of clients", "{address: ansible_ssh_host}"),
+        ("name,ansible_user", "reads as the user of clients", "{user: ansible_user}"),
+        ("name,ansible_connection", "says in Ansible how a client is reached", "`transport`"),
+        ("name,ansible_ssh_common_args", "says in Ansible how a client is reached", "`transport`"),
+    ],
+)
+def test_a_column_that_says_which_machine_it_is_is_never_only_a_var(entries, header, words, hint):
+    with pytest.raises(InventoryError) as caught:
+        entries(f"{header}\npc-1,x\n")
+    assert "fleet.csv:1: " in caught.value.message
+    assert words in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_a_second_column_about_a_machine_may_be_a_var_where_another_says_how_it_is_reached(entries):
+    found = entries("name,fqdn,hostname\npc-1,pc-1.example,old\n", columns={"address": "fqdn"})
+    assert found == [InventoryEntry("pc-1", "pc-1.example", vars={"hostname": "old"})]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         ("", "fleet.csv:1: there is no header line"),
         ("address\n192.0.2.1\n", "fleet.csv:1: there is no column 'name' (there is: address)"),
         ("name,name\na,b\n", "fleet.csv:1: the column 'name' stands twice"),
-        ("name,\na,b\n", "fleet.csv:1: a column has no name"),
+        ("name,\na,\nb,c\n", "fleet.csv:3: column 2 has no name in the header"),
+        ("\nname;port\npc-1;22;x\n", "fleet.csv:3: 3 cells"),
+        ("sep=;\nname\n\npc-1;x\n", "fleet.csv:4: 2 cells"),
+        ('sep=;\nname;note\npc-1;"x\n', "fleet.csv:3: unexpected end of data"),
         ("name,a b,a-b\nx,1,2\n", "fleet.csv:1: several columns would become the var 'a_b'"),
         ("name,port\npc-1,22\npc-2\n", "fleet.csv:3: 1 cells, and the header names 2 columns"),
         ("name,port\npc-1,22,x\n", "fleet.csv:2: 3 cells"),

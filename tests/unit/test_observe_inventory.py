@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import InventoryError, InventoryShrankError
-from reconciler.model.client import Client, InventoryEntry
-from reconciler.model.spec import GroupSpec, InventorySpec, PluginConfig
+from reconciler.model.client import Client, Demands, InventoryEntry
+from reconciler.model.spec import GroupSpec, InventorySpec, PluginConfig, SecretRef
 from reconciler.observe import inventory as observed
 from reconciler.observe.inventory import list_clients, list_fleet
 from tests.fakes import FakeInventory
@@ -66,6 +66,91 @@ def test_an_entry_of_an_inventory_becomes_a_client_with_the_labels_of_group_entr
             {"site": "berlin", "x": ""},
         )
     ]
+
+
+SSH_WITH = {
+    "nothing": {},
+    "a key": {"keys": [SecretRef("file", "/keys/a")]},
+    "a jump": {"jump": [{"address": "bastion", "port": 2222}, {"address": "inner"}]},
+    "sudo": {"become": {"method": "sudo"}},
+}
+
+
+def taken(demands, options, *, transport="ssh", **fields):
+    """List a group of one client that demands something of its transport, and give what is refused."""
+    entry = InventoryEntry("pc-1", groups=("web",), demands=demands)
+    spec = PluginConfig("transport", transport, SSH_WITH[options])
+    keys = ("/keys/a",) if options == "a key" else ()
+    branch = GroupSpec("branch", spec, "/srv", inventory=InventorySpec(PLUGIN), key_files=keys, **fields)
+    try:
+        return names(list_clients(branch, FakeInventory([entry])))
+    except InventoryError as error:
+        return error.message
+
+
+@pytest.mark.parametrize(
+    ("demands", "options"),
+    [
+        (Demands("ssh"), "nothing"),
+        (Demands(keys=("/keys/a",)), "a key"),
+        (Demands(jump=("[bastion]:2222", "inner")), "a jump"),
+        (Demands(), "a jump"),
+        (Demands(become=True), "sudo"),
+        (Demands(become=False), "nothing"),
+    ],
+)
+def test_a_client_whose_inventory_demands_what_its_transport_has_is_taken(demands, options):
+    assert taken(demands, options) == ["pc-1"]
+
+
+@pytest.mark.parametrize(
+    ("demands", "options", "words"),
+    [
+        (Demands("winrm"), "nothing", "it is reached by 'winrm', and the group by ssh"),
+        (Demands("local"), "nothing", "it is reached by 'local', and the group by ssh"),
+        (Demands(keys=("/keys/b",)), "a key", "it wants the key '/keys/b', which the group's transport doesn't name"),
+        (
+            Demands(jump=("bastion", "inner")),
+            "a jump",
+            "leads over bastion, inner, and the group's over [bastion]:2222",
+        ),
+        (Demands(jump=("bastion",)), "nothing", "leads over bastion, and the group's over nothing"),
+        (Demands(become=True), "nothing", "it wants to become root, and the group's transport becomes nobody else"),
+        (Demands(become=False), "sudo", "it wants to become nobody else, and the group's transport becomes root"),
+    ],
+)
+def test_a_client_whose_inventory_demands_something_else_is_refused_by_name(demands, options, words):
+    said = taken(demands, options)
+    assert said.startswith("the client pc-1 in the inventory of the group branch can't be reached as that says: ")
+    assert words in said
+
+
+def test_what_cannot_be_reached_is_refused_where_it_is_selected_and_nowhere_else():
+    fleet = [
+        InventoryEntry("pc-1", groups=("web",)),
+        InventoryEntry("pc-2", groups=("net",), unfit="ansible_host is vaulted"),
+        InventoryEntry("pc-3", groups=("net",), demands=Demands("network_cli")),
+    ]
+    assert names(listed(fleet, select="web")) == ["pc-1"]
+    with pytest.raises(InventoryError) as caught:
+        listed(fleet)
+    assert "the client pc-2" in caught.value.message
+    assert "ansible_host is vaulted (and 1 more can't be reached as it says)" in caught.value.message
+    assert "narrow `select` of the group" in caught.value.hint
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7", "pc-1.example"])
+def test_a_machine_elsewhere_is_never_taken_for_a_folder_of_this_one(address):
+    def listed_locally(address):
+        branch = GroupSpec(
+            "here", PluginConfig("transport", "local"), "/srv", inventory=InventorySpec(PLUGIN), local=True
+        )
+        return names(list_clients(branch, FakeInventory([InventoryEntry("pc-1", address)])))
+
+    with pytest.raises(InventoryError, match=f"it is {address}, and the group's transport changes this machine"):
+        listed_locally(address)
+    for here in ("", "localhost", "127.0.0.1", "::1"):
+        assert listed_locally(here) == ["pc-1"]
 
 
 def test_select_takes_by_name_inventory_group_and_label():
