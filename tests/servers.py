@@ -10,11 +10,12 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -211,6 +212,68 @@ class Authority:
 
     def _openssl(self, *arguments: str) -> None:
         subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+class Odd:
+    """A web server over a folder whose answers a test changes: `twist(path, asked, content)` gives one in their place.
+
+    `asked` are the headers of the request, `content` is the file, or None where there is none. A twist gives status,
+    headers and body, or None for the usual answer, which knows ranges. `seen` has the path and range of each request;
+    each connection has a number, `connection`, which twists may go by.
+    """
+
+    def __init__(self, folder: Path, twist: Callable[..., tuple[int, dict[str, str], bytes] | None]) -> None:
+        self.seen: list[tuple[str, str]] = []
+        self.connection = 0
+        odd = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                odd.connection += 1
+
+            def do_GET(self) -> None:
+                odd.seen.append((self.path, self.headers.get("Range", "")))
+                place = folder / self.path.lstrip("/")
+                content = place.read_bytes() if place.is_file() else None
+                status, headers, body = twist(self.path, self.headers, content) or self.usual(content)
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                with suppress(OSError):
+                    self.wfile.write(body)
+
+            def usual(self, content: bytes | None) -> tuple[int, dict[str, str], bytes]:
+                if content is None:
+                    return 404, {}, b""
+                begin = int(self.headers.get("Range", "bytes=0-")[6:-1])
+                if not begin:
+                    return 200, {}, content
+                return part(content, begin)
+
+            def log_message(self, *_args: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_args: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def part(content: bytes, begin: int, end: int | None = None) -> tuple[int, dict[str, str], bytes]:
+    """Give the answer of a server that has a part of a file."""
+    body = content[begin:end]
+    return 206, {"Content-Range": f"bytes {begin}-{begin + len(body) - 1}/{len(content)}"}, body
 
 
 class _Listener:

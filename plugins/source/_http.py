@@ -1,9 +1,7 @@
 """Files from a web server or a folder, by their path below one URL.
 
-* A file comes as a stream. When the connection breaks in the middle it is asked for the rest (Range, and If-Range where
-  the server names a strong ETag); a server that sends everything again is read past what was had.
-* Failures are tried again with growing pauses, as long as bytes still come in between; a server that is busy is waited
-  for if it says a short time, and left alone for the time that it says, or a usual one, if not (`_cooldown`).
+* A file comes as a stream that survives cuts (`_stream`). A server that is busy is waited for if it says a short time,
+  and left alone for the time that it says, or a usual one, if not (`_cooldown`).
 * Redirects are followed, never from https to http, and credentials don't go along to another host.
 * Nothing is decoded on the way: what is stored has the length that was signed.
 """
@@ -12,10 +10,8 @@ from __future__ import annotations
 
 import io
 import os
-import random
 import socket
 import stat
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,7 +24,8 @@ from reconciler.errors import NetworkError, SecretError, SourceError, UpdoserErr
 from reconciler.model.network import ANY_FAMILY
 
 from ._cooldown import FORBIDDEN, TOO_MANY, UNAVAILABLE, Cooldown, waiting_time
-from ._pace import Floor, Limit
+from ._pace import Limit
+from ._stream import BrokenError, Download, HttpStatusError, causes, shown, words_of
 
 if TYPE_CHECKING:
     import ssl
@@ -39,16 +36,12 @@ if TYPE_CHECKING:
     from reconciler.contracts import Context
     from reconciler.model.spec import SecretRef
 
-TRIES = 5
-"""How often a file is asked for without a byte of progress in between."""
-PAUSE, LONGEST_PAUSE = 0.5, 8.0
 WAITS = timedelta(seconds=10)
 """A source that asks for a longer pause is left alone until then."""
 REDIRECTS = 5
 HEAD_LIMIT = 120.0
 """Seconds in which the head of an answer must be complete."""
 AT_ONCE = 32
-CHUNK = 2**20
 _RETRIED = frozenset({408, 425, 500, 502, 503, 504})
 
 
@@ -66,18 +59,6 @@ class HttpOptions:
     key: SecretRef | None = None
     username: SecretRef | str = ""
     password: SecretRef | None = None
-
-
-class HttpStatusError(SourceError):
-    """The server answered with another status than a file has."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class SlowError(SourceError):
-    """Bytes come too slowly to be waited for."""
 
 
 class Files(Protocol):
@@ -142,7 +123,13 @@ class HttpFiles:
 
     def open(self, path: str) -> io.RawIOBase:
         """Open a file; see `Files`."""
-        return _Download(self, urljoin(self.base, path))
+        return Download(self, urljoin(self.base, path))
+
+    def reconnect(self) -> None:
+        """Use no connection again that was open until now: another one may lead to another server of that name."""
+        with self._lock:
+            for manager in self._managers.values():
+                manager.clear()
 
     def check(self) -> None:
         """Go on unless the source is to be left alone; see `Cooldown.check`."""
@@ -154,7 +141,7 @@ class HttpFiles:
         Raises:
             SourceError: there is no way, the server doesn't want to be asked, or the way leads where it mustn't.
             HttpStatusError: the server answered otherwise.
-            _BrokenError: it is worth trying again.
+            BrokenError: it is worth trying again.
         """
         self.check()
         start = urlsplit(self.base)
@@ -170,9 +157,9 @@ class HttpFiles:
             target = urljoin(url, response.headers.get("Location", ""))
             _discard(response)
             if urlsplit(target).scheme not in ({"https"} if parts.scheme == "https" else {"http", "https"}):
-                raise SourceError(f"{_shown(url)} leads to {_shown(target)}, which isn't followed")
+                raise SourceError(f"{shown(url)} leads to {shown(target)}, which isn't followed")
             url = target
-        raise SourceError(f"{_shown(url)}: more than {REDIRECTS} redirects")
+        raise SourceError(f"{shown(url)}: more than {REDIRECTS} redirects")
 
     def _ask(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
         import urllib3
@@ -194,16 +181,16 @@ class HttpFiles:
         wait = waiting_time(response.headers.get("Retry-After"), self._context.clock())
         if status == TOO_MANY or (status == UNAVAILABLE and wait is not None):
             if wait is not None and wait <= WAITS:
-                raise _BrokenError(f"it answered HTTP {status}", wait.total_seconds())
+                raise BrokenError(f"it answered HTTP {status}", wait.total_seconds())
             self._cooldown.start(status, response.headers.get("Retry-After"))
         if status == FORBIDDEN and url.endswith("/timestamp.json"):
             self._cooldown.start(status, response.headers.get("Retry-After"))
-        message = f"{_shown(url)}: HTTP {status}{_MEANINGS.get(status, '')}"
+        message = f"{shown(url)}: HTTP {status}{_MEANINGS.get(status, '')}"
         if status == 407:
             proxy = self._context.proxy
             message = f"the proxy {proxy.name if proxy else ''} wants other credentials (HTTP 407)"
         if status in _RETRIED:
-            raise _BrokenError(message)
+            raise BrokenError(message)
         raise HttpStatusError(status, message)
 
     def _credentials(self) -> dict[str, str]:
@@ -294,136 +281,6 @@ def _as_file(text: str) -> Iterator[str | None]:
         os.close(number)
 
 
-class _BrokenError(Exception):
-    """A request or a stream broke in a way that may pass; `wait` is what the server asked for, in seconds."""
-
-    def __init__(self, message: str, wait: float | None = None) -> None:
-        super().__init__(message)
-        self.wait = wait
-
-
-class _Download(io.RawIOBase):
-    """A file on its way. It survives cuts: what was read stays read, and the rest is asked for."""
-
-    def __init__(self, files: HttpFiles, url: str) -> None:
-        self._files = files
-        self._url = url
-        self._response: urllib3.BaseHTTPResponse | None = None
-        self._position = 0
-        self._etag = ""
-        self._skip = 0
-        self._tries = 0
-        self._deadline = time.monotonic() + files.options.total
-        self._floor = Floor()
-
-    def readable(self) -> bool:
-        """Say that it can be read."""
-        return True
-
-    def seekable(self) -> bool:
-        """Say whether it can be sought in: before it is read."""
-        return self._response is None
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Begin somewhere else than at the start."""
-        if whence != os.SEEK_SET or self._response is not None:
-            raise io.UnsupportedOperation("only the place of the beginning can be chosen")
-        self._position = offset
-        return offset
-
-    def tell(self) -> int:
-        """Give the place of the next byte."""
-        return self._position
-
-    def close(self) -> None:
-        """Let go of the connection; one that still has bytes on it isn't used again."""
-        if self._response is not None:
-            self._response.close()
-            self._response = None
-        super().close()
-
-    def readinto(self, buffer: Any) -> int:
-        """Read into a buffer; see `read`."""
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def read(self, size: int = -1) -> bytes:
-        """Read some bytes, at most `size`; none at the end. Without a size: all that is left.
-
-        Raises:
-            SourceError: it can't be had, or comes too slowly.
-        """
-        if size < 0:
-            return b"".join(iter(lambda: self.read(CHUNK), b""))
-        while True:
-            try:
-                if self._response is None:
-                    self._response = self._begin()
-                return self._some(size)
-            except _BrokenError as trouble:
-                self._again(trouble)
-
-    def _some(self, size: int) -> bytes:
-        import urllib3
-
-        assert self._response is not None
-        limit = self._files.limit
-        while True:
-            try:
-                data = self._response.read1(min(size, limit.piece or size), decode_content=False)
-            except (urllib3.exceptions.HTTPError, OSError) as error:
-                raise _BrokenError(_words(error)) from error
-            limit.spend(len(data))
-            if time.monotonic() > self._deadline:
-                raise SlowError(f"{_shown(self._url)} wasn't complete after {self._files.options.total:.0f} s")
-            if self._floor.count(len(data)) and data:
-                raise SlowError(f"{_shown(self._url)} comes at less than {Floor.LEAST} bytes a second")
-            if self._skip and data:
-                passed = min(self._skip, len(data))
-                self._skip -= passed
-                data = data[passed:]
-                if not data:
-                    continue
-            if data:
-                self._tries = 0
-            self._position += len(data)
-            return data
-
-    def _begin(self) -> urllib3.BaseHTTPResponse:
-        """Ask for the file from the place where we are."""
-        headers = {"Accept-Encoding": "identity", "User-Agent": "updoser"}
-        if self._position:
-            headers["Range"] = f"bytes={self._position}-"
-            if self._etag:
-                headers["If-Range"] = self._etag
-        response = self._files.request(self._url, headers)
-        self._skip = 0
-        if response.status == 416:  # there is nothing behind what we have; who checks the length decides
-            response.close()
-            return _empty()
-        if response.status == 206:
-            if not response.headers.get("Content-Range", "").startswith(f"bytes {self._position}-"):
-                response.close()
-                raise SourceError(f"{_shown(self._url)}: the server sent another part than was asked for")
-        else:
-            self._skip = self._position
-        etag = response.headers.get("ETag", "")
-        self._etag = "" if etag.startswith("W/") else etag
-        return response
-
-    def _again(self, trouble: _BrokenError) -> None:
-        """Wait before the next try, or give up."""
-        if self._response is not None:
-            self._response.close()
-            self._response = None
-        self._tries += 1
-        if self._tries >= TRIES or time.monotonic() > self._deadline:
-            raise SourceError(f"{trouble} ({self._tries} tries)") from trouble
-        pause = min(PAUSE * 2 ** (self._tries - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311
-        time.sleep(trouble.wait if trouble.wait is not None else pause)
-
-
 def _discard(response: urllib3.BaseHTTPResponse) -> None:
     """Be done with a response: its connection can be used again when there is little left on it."""
     length = response.headers.get("Content-Length", "")
@@ -431,12 +288,6 @@ def _discard(response: urllib3.BaseHTTPResponse) -> None:
         response.drain_conn()
     else:
         response.close()
-
-
-def _empty() -> urllib3.BaseHTTPResponse:
-    import urllib3
-
-    return urllib3.HTTPResponse(body=io.BytesIO(), preload_content=False)
 
 
 def _pools(connect: Callable[[str, int, float], Any]) -> dict[str, Any]:
@@ -500,11 +351,11 @@ def _broken(error: Exception, url: str, context: Context) -> Exception:
     """Say of a failed request whether it is worth trying again."""
     import urllib3
 
-    words = _words(error)
-    for cause in _causes(error):
+    words = words_of(error)
+    for cause in causes(error):
         if isinstance(cause, UpdoserError):
             final = isinstance(cause, SecretError) or " has no " in cause.message
-            return SourceError(cause.message, hint=cause.hint) if final else _BrokenError(cause.message)
+            return SourceError(cause.message, hint=cause.hint) if final else BrokenError(cause.message)
     if isinstance(error, urllib3.exceptions.ProxyError) and "407" in words:
         name = context.proxy.name if context.proxy else ""
         return SourceError(f"the proxy {name} wants other credentials (HTTP 407)")
@@ -512,28 +363,5 @@ def _broken(error: Exception, url: str, context: Context) -> Exception:
         name = context.proxy.name if context.proxy else ""
         return SourceError(f"the proxy {name} doesn't allow {urlsplit(url).hostname} (HTTP 403)")
     if "certificate" in words.lower():
-        return SourceError(f"{_shown(url)}: its certificate isn't trusted: {words}")
-    return _BrokenError(f"{_shown(url)}: {words}")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        inner = getattr(seen, "original_error", None)
-        if isinstance(inner, BaseException):
-            yield from _causes(inner)
-        seen = seen.__cause__
-
-
-def _words(error: Exception) -> str:
-    """Say in one line what a library said, without what it says of itself."""
-    innermost = list(_causes(error))[-1]
-    text = getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__
-    return " ".join(str(text).split())
-
-
-def _shown(url: str) -> str:
-    """Give a URL as it may be shown: without what could be a secret in it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+        return SourceError(f"{shown(url)}: its certificate isn't trusted: {words}")
+    return BrokenError(f"{shown(url)}: {words}")

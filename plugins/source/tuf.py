@@ -8,7 +8,9 @@ The client of python-tuf verifies metadata and indexes, always from the `trusted
 patches are verified by whoever stores them, with the size and digest that the index has. What is kept in the work
 folder is what makes an older or a mixed repository show: a rollback is told from metadata that was seen before.
 
-A repository that fails as a whole is an error of this source; an index that fails costs its component only. Expired
+A repository that fails as a whole is an error of this source; an index that fails costs its component only. What breaks
+a promise is looked at once more from the start, on new connections, before it is believed: behind one URL there may be
+mirrors that lag behind each other, and a look that met two of them finds older or mixed states. Expired
 metadata is an error, too, unless the spec accepts it for a time: then what was verified before is offered again, and
 nothing newer.
 """
@@ -25,22 +27,22 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 from reconciler.contracts import Traits
-from reconciler.errors import SourceError
+from reconciler.errors import SourceError, StoreError
 from reconciler.model.duration import parse_duration
 from reconciler.model.index import MAX_BYTES, content_path, index_path, parse_index
 from reconciler.model.network import ANY_FAMILY, FAMILIES
 from reconciler.model.options import DURATION, SECRET
 from reconciler.model.release import SourceReport
 
-from ._http import CHUNK, HttpFiles, HttpOptions, HttpStatusError, SlowError, files_at
+from ._answer import no_file
+from ._http import HttpFiles, HttpOptions, files_at
+from ._ngclient import BrokenPromiseError, ExpiredError, fetcher, mapped, repository_error
 from ._pace import RATE_PATTERN, parse_rate
 
 if TYPE_CHECKING:
-    import io
     from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from tuf.ngclient.fetcher import FetcherInterface
     from tuf.ngclient.updater import Updater
 
     from reconciler.contracts import Context
@@ -139,10 +141,6 @@ OPTIONS: Mapping[str, Any] = {
 }
 
 
-class _ExpiredError(SourceError):
-    """The repository's signatures have expired."""
-
-
 class Tuf:
     """The `Source` protocol of reconciler/contracts.py."""
 
@@ -167,22 +165,32 @@ class Tuf:
             self._files.check()
         with self._alone():
             try:
-                updater = self._updater()
-            except _ExpiredError as error:
+                return self._look(components, last=False)
+            except BrokenPromiseError as error:
+                self._context.log.info("%s is looked at once more: %s", self._url, error.message)
+            if isinstance(self._files, HttpFiles):
+                self._files.reconnect()
+            try:
+                return self._look(components, last=True)
+            except ExpiredError as error:
                 return self._verified_before(components, error)
-            found: list[Index] = []
-            problems = []
-            for component in sorted(components):
-                try:
-                    content = self._index(updater, component)
-                    if content is not None:
-                        found.append(self._parsed(content, component))
-                        self._remember(component, content)
-                except SourceError as error:
-                    if error.cooldown_until is not None:
-                        raise
-                    problems.append(f"{component}: {error.message}")
-            return _report(self._url, found, problems)
+
+    def _look(self, components: Mapping[str, Component], *, last: bool) -> SourceReport:
+        """Verify the repository and its indexes; in the `last` look an index that fails is a problem, no error."""
+        updater = self._updater()
+        found: list[Index] = []
+        problems = []
+        for component in sorted(components):
+            try:
+                content = self._index(updater, component)
+                if content is not None:
+                    found.append(self._parsed(content, component))
+                    self._remember(component, content)
+            except SourceError as error:
+                if error.cooldown_until is not None or (isinstance(error, BrokenPromiseError) and not last):
+                    raise
+                problems.append(f"{component}: {error.message}")
+        return _report(self._url, found, problems)
 
     def open(self, release: Release, file: ReleaseFile) -> AbstractContextManager[BinaryIO]:
         """Open a file of a release by its digest.
@@ -207,6 +215,11 @@ class Tuf:
         stream = self._files.open(content_path(sha256))
         try:
             yield cast("BinaryIO", stream)
+        except StoreError as error:
+            odd = no_file(getattr(stream, "headers", {}))
+            if not odd:
+                raise
+            raise StoreError(f"{error.message}; {odd}", hint=error.hint) from error
         finally:
             stream.close()
 
@@ -224,17 +237,17 @@ class Tuf:
         metadata, targets = self._context.work / "metadata", self._context.work / "targets"
         metadata.mkdir(exist_ok=True)
         targets.mkdir(exist_ok=True)
-        with _mapped("metadata"):
+        with mapped("metadata"):
             try:
                 updater = Updater(
                     str(metadata),
                     "metadata/",
                     str(targets),
                     "targets/",
-                    fetcher=_fetcher(self._files),
+                    fetcher=fetcher(self._files, self._url),
                     bootstrap=root,
                 )
-            except _repository_error() as error:
+            except repository_error() as error:
                 raise SourceError(
                     f"{self._root_name} isn't a root that can be trusted: {error}",
                     hint="get it from the publisher again, by a way that you trust",
@@ -258,7 +271,7 @@ class Tuf:
 
     def _index(self, updater: Updater, component: str) -> bytes | None:
         """Give the verified index of a component; None where the repository has none."""
-        with _mapped("the index"):
+        with mapped("the index"):
             target = updater.get_targetinfo(index_path(component))
             if target is None:
                 return None
@@ -287,7 +300,7 @@ class Tuf:
         except OSError as error:
             self._context.log.warning("%s can't be written: %s", path, error)
 
-    def _verified_before(self, components: Mapping[str, Component], error: _ExpiredError) -> SourceReport:
+    def _verified_before(self, components: Mapping[str, Component], error: ExpiredError) -> SourceReport:
         """Give what was verified while the signatures were valid, if the spec accepts that now.
 
         Raises:
@@ -354,97 +367,6 @@ def _http_options(options: Mapping[str, Any]) -> HttpOptions:
         username=options.get("username", ""),
         password=options.get("password"),
     )
-
-
-def _repository_error() -> type[Exception]:
-    from tuf.api.exceptions import RepositoryError
-
-    return RepositoryError
-
-
-def _fetcher(files: Any) -> FetcherInterface:
-    """Give python-tuf our way to get files; its URLs are paths below the repository."""
-    from tuf.api.exceptions import DownloadError, DownloadHTTPError
-    from tuf.ngclient.fetcher import FetcherInterface
-
-    class Fetcher(FetcherInterface):
-        def _fetch(self, url: str) -> Iterator[bytes]:
-            try:
-                stream = files.open(url)
-                first = stream.read(CHUNK)
-            except HttpStatusError as error:
-                raise DownloadHTTPError(error.message, error.status) from error
-            except SourceError as error:
-                raise DownloadError(error.message) from error
-            return self._rest(stream, first)
-
-        def _rest(self, stream: io.RawIOBase, chunk: bytes | None) -> Iterator[bytes]:
-            try:
-                while chunk:
-                    yield chunk
-                    chunk = stream.read(CHUNK)
-            except SourceError as error:
-                raise DownloadError(error.message) from error
-            finally:
-                stream.close()
-
-    return Fetcher()
-
-
-@contextmanager
-def _mapped(what: str) -> Iterator[None]:
-    """Turn what python-tuf found out into a sentence of its own for each kind of attack that the specification names.
-
-    Raises:
-        SourceError: in place of its errors.
-    """
-    from tuf.api import exceptions
-
-    try:
-        yield
-    except SourceError:
-        raise
-    except exceptions.ExpiredMetadataError as error:
-        raise _ExpiredError(
-            f"its signatures have expired ({error}): nobody signs it any more, or somebody keeps it frozen",
-            hint="ask the publisher; `accept_expired` takes what was verified before for some days",
-        ) from error
-    except exceptions.DownloadError as error:
-        if isinstance(error.__cause__, SourceError):
-            raise _same(error.__cause__) from error
-        long = isinstance(error, exceptions.DownloadLengthMismatchError)
-        said = "doesn't end where it should, and was cut off" if long else "can't be had"
-        raise SourceError(f"{what} {said}: {error}") from error
-    except (exceptions.RepositoryError, ValueError) as error:
-        said, hint = _broken_rule(error)
-        raise SourceError(f"{what}{said}: {error}", hint=hint) from error
-    except OSError as error:
-        raise SourceError(f"{error.filename or 'the work folder'} can't be written: {error.strerror}") from error
-
-
-def _broken_rule(error: Exception) -> tuple[str, str]:
-    """Say which rule of the specification a repository broke, and what to do about it."""
-    from tuf.api import exceptions
-
-    if isinstance(error, exceptions.BadVersionNumberError):
-        return (
-            " is older than it was before, which is refused as a rollback",
-            "if the publisher lost his repository, he must sign later versions",
-        )
-    if isinstance(error, exceptions.UnsignedMetadataError):
-        return (
-            " isn't signed by enough of the trusted keys",
-            "if the publisher changed his keys, the old keys must have signed the new root",
-        )
-    if isinstance(error, exceptions.LengthOrHashMismatchError):
-        return " isn't what was signed: parts of different states are mixed", ""
-    return " breaks the rules of TUF", ""
-
-
-def _same(cause: SourceError) -> SourceError:
-    if isinstance(cause, SlowError):
-        return SourceError(f"{cause.message}; a source that is kept slow is refused")
-    return SourceError(cause.message, hint=cause.hint, cooldown_until=cause.cooldown_until)
 
 
 def _traits(options: Mapping[str, Any]) -> Traits:

@@ -1,5 +1,6 @@
 """A signed repository on a real web server: through proxies, over TLS and both families, with what goes wrong."""
 
+import gzip
 import hashlib
 import re
 import shutil
@@ -16,10 +17,11 @@ from reconciler.model.network import Proxy
 from reconciler.model.release import ReleaseFile
 from reconciler.model.spec import PluginConfig, SecretRef, SourceSpec
 from reconciler.observe.upstream import read_sources
-from reconciler.plugins.source import _http, _pace, tuf
+from reconciler.plugins.source import _http, _pace, _stream, tuf
 from reconciler.storage.store import Store
 from tests.fakes import fake_context, make_component
-from tests.servers import Authority, Socks4, Wire, microsocks, nginx, requests, squid
+from tests.fleet import Fleet
+from tests.servers import Authority, Odd, Socks4, Wire, microsocks, nginx, part, requests, squid
 from tests.tufrepo import Vendor
 
 pytestmark = pytest.mark.needs("nginx", "squid", "microsocks", "openssl")
@@ -40,8 +42,8 @@ def vendor(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(_http, "PAUSE", 0.01)
-    monkeypatch.setattr(_http, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(_stream, "PAUSE", 0.01)
+    monkeypatch.setattr(_stream, "LONGEST_PAUSE", 0.02)
 
 
 class Look:
@@ -135,6 +137,227 @@ def test_what_a_run_that_was_killed_had_of_a_file_is_not_asked_for_again(vendor,
 def _content(content):
     digest = hashlib.sha256(content).hexdigest()
     return f"content/{digest[:2]}/{digest}"
+
+
+OTHER = b"?" * len(BIG)
+
+
+def _answers_of_resumed_requests():
+    """Give what servers have answered to a request for the rest of a file, by what is odd about it."""
+    return {
+        "a part from before": lambda content, at: part(content, max(at - 1000, 0)),
+        "all as a part": lambda content, _at: part(content, 0),
+        "a part from behind": lambda content, at: part(content, at + 1000),
+        "the end only": lambda content, _at: part(content, len(content) - 10),
+        "a part of no place": lambda content, at: (206, {}, content[at:]),
+        "several parts": lambda content, at: (206, {"Content-Type": "multipart/byteranges; boundary=x"}, content[at:]),
+        "a part of a part": lambda content, at: part(content, at, at + 1_000_000),
+        "all, changed since": lambda content, _at: (200, {"ETag": '"new"'}, content),
+        "no such range": lambda content, at: (416, {"Content-Range": f"bytes */{at - 10}"}, b""),
+        "no range at all": lambda _content, _at: (416, {}, b""),
+        "a bad request": lambda _content, _at: (400, {}, b""),
+        "forbidden": lambda _content, _at: (403, {}, b""),
+        "a fault, each time": lambda _content, _at: (500, {}, b""),
+        "other bytes": lambda content, at: part(OTHER[: len(content)], at),
+        "a part of something smaller": lambda content, at: part(content[: at + 10], at),
+    }
+
+
+@pytest.mark.parametrize("odd", list(_answers_of_resumed_requests()))
+def test_whatever_a_server_answers_to_a_request_for_the_rest_the_file_comes_in_the_same_run(vendor, tmp_path, odd):
+    answer = _answers_of_resumed_requests()[odd]
+
+    def twist(path, asked, content):
+        at = int(asked.get("Range", "bytes=0-")[6:-1])
+        return answer(content, at) if path.startswith("/content/") and at else None
+
+    with Odd(vendor.folder, twist) as server:
+        look = Look(tmp_path, vendor, server.url)
+        leave_part(tmp_path, BIG[:2_000_000])
+        if odd in {"other bytes", "a part of something smaller"}:  # a run asks once more for what came damaged
+            with pytest.raises(StoreError, match=r"has the SHA-256|should have"):
+                look.fetch()
+        assert look.fetch() == ALL
+    assert (f"/{_content(BIG)}", "bytes=2000000-") in server.seen
+    assert list((tmp_path / "store/tmp").iterdir()) == []
+
+
+def leave_part(folder, content):
+    """Leave what a run that was killed had of the large file."""
+    parts = folder / "store/tmp"
+    parts.mkdir(parents=True, exist_ok=True)
+    (parts / f"{hashlib.sha256(BIG).hexdigest()}.part").write_bytes(content)
+
+
+def test_a_part_of_other_bytes_costs_a_second_request_and_nothing_more(vendor, tmp_path):
+    with Odd(vendor.folder, lambda *_asked: None) as server:
+        folder = tmp_path / "site"
+        folder.mkdir()
+        shutil.copy(vendor.metadata / "1.root.json", folder / "root.json")
+        source = {"name": "vendor", "type": "tuf", "url": server.url, "trusted_root": "root.json"}
+        site = Fleet(folder, clients=1, sources=[source])
+        leave_part(folder, OTHER[:2_000_000])
+        done = site.apply()
+    assert done.code == 0, done.out + done.err
+    assert site.current("c1", "rules") == {"all.rules": BIG, "small": b"x"}
+
+
+@pytest.mark.parametrize("odd", ["a part from before", "a part from behind", "a bad request", "no range at all"])
+def test_a_cut_is_got_over_whatever_the_server_then_answers(vendor, tmp_path, odd):
+    answer = _answers_of_resumed_requests()[odd]
+
+    def twist(path, asked, content):
+        at = int(asked.get("Range", "bytes=0-")[6:-1])
+        if not path.startswith("/content/") or len(content) < 1_000_000:
+            return None
+        if at:
+            return answer(content, at)
+        whole = sum(place == path and not begun for place, begun in server.seen) > 1
+        return (
+            None if whole else (200, {"Content-Length": str(len(content)), "Connection": "close"}, content[:1_500_000])
+        )
+
+    with Odd(vendor.folder, twist) as server:
+        assert Look(tmp_path, vendor, server.url).fetch() == ALL
+    assert (f"/{_content(BIG)}", "bytes=1500000-") in server.seen
+
+
+def test_a_file_that_is_there_whole_since_a_kill_is_not_fetched_again(vendor, tmp_path):
+    with Odd(vendor.folder, lambda _path, asked, content: _beyond(asked, content)) as server:
+        look = Look(tmp_path, vendor, server.url)
+        leave_part(tmp_path, BIG)
+        assert look.fetch() == ALL
+    assert [begin for path, begin in server.seen if path == f"/{_content(BIG)}"] == [f"bytes={len(BIG)}-"]
+
+
+def _beyond(asked, content):
+    at = int(asked.get("Range", "bytes=0-")[6:-1])
+    return (416, {"Content-Range": f"bytes */{len(content)}"}, b"") if at and at >= len(content) else None
+
+
+def test_a_part_from_a_folder_is_continued_where_it_is_good(vendor, tmp_path):
+    look = Look(tmp_path, vendor, vendor.folder.as_uri())
+    for had in (BIG[:2_000_000], BIG, BIG + b"?"):
+        leave_part(tmp_path, had)
+        assert look.fetch() == ALL
+    leave_part(tmp_path, OTHER[:2_000_000])
+    with pytest.raises(StoreError, match="has the SHA-256"):
+        look.fetch()
+    assert look.fetch() == ALL
+
+
+# --- what is no repository --------------------------------------------------------------------------------------------
+
+PAGE = b"<!DOCTYPE html>\n<title>Please log in</title>\x1b[2J"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (
+            (200, {"Content-Type": "text/html; charset=utf-8"}, PAGE),
+            "it is a page (Content-Type: text/html; charset=utf-8)",
+        ),
+        ((200, {}, PAGE), "it is a page, and begins with '<!DOCTYPE html>\\n<title>"),
+        ((200, {"Content-Encoding": "gzip"}, gzip.compress(b"{}")), "it is packed (Content-Encoding: gzip)"),
+        ((200, {}, gzip.compress(b"{}")), "it is packed, and begins with '\\x1f\\x8b"),
+        ((200, {}, b""), "the answer is empty"),
+        ((200, {"Content-Type": "text/plain"}, b"no backend\x1b[2J"), "it is no JSON (Content-Type: text/plain)"),
+    ],
+    ids=["a page", "a page of no type", "packed", "packed and silent", "empty", "a text"],
+)
+@pytest.mark.parametrize("path", ["/metadata/timestamp.json", "/metadata/2.root.json", "/targets/"])
+def test_what_comes_in_place_of_metadata_is_said_as_what_it_is(vendor, tmp_path, path, answer, words):
+    with Odd(vendor.folder, lambda asked, *_more: answer if asked.startswith(path) else None) as server:
+        report = Look(tmp_path, vendor, server.url).report
+    said = report.error or report.problems[0]
+    assert words in said
+    assert f"{server.url}{path}" in said
+    assert "breaks the rules" not in said
+    assert said.isprintable()
+
+
+def test_a_page_in_place_of_content_is_said_as_what_it_is(vendor, tmp_path):
+    page = 200, {"Content-Type": "text/html"}, PAGE
+    with (
+        Odd(vendor.folder, lambda asked, *_more: page if "/content/" in asked else None) as server,
+        pytest.raises(StoreError, match=r"bytes and has .*; the server called it a page \(Content-Type: text/html\)"),
+    ):
+        Look(tmp_path, vendor, server.url).fetch()
+    packed = 200, {"Content-Encoding": "gzip"}, gzip.compress(BIG)
+    with (
+        Odd(vendor.folder, lambda asked, *_more: packed if "/content/" in asked else None) as server,
+        pytest.raises(StoreError, match=r"; the server packed it \(Content-Encoding: gzip\), though it was asked"),
+    ):
+        Look(tmp_path, vendor, server.url).fetch()
+
+
+# --- mirrors that lag behind each other -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mirrors(tmp_path):
+    """Two states of a repository: what a mirror that lags behind still has, and what the vendor has."""
+    made = Vendor(tmp_path / "fresh", NOW)
+    made.add("rules", "1", {"all.rules": b"one"})
+    made.sign()
+    shutil.copytree(made.folder, tmp_path / "lagging")
+    made.add("rules", "2", {"all.rules": b"two"})
+    made.sign()
+    return made, tmp_path / "lagging"
+
+
+def test_a_mirror_that_lags_behind_is_passed_over_at_a_second_look(mirrors, tmp_path):
+    vendor, lagging = mirrors
+
+    def twist(path, *_more):
+        place = lagging / path.lstrip("/")
+        if server.connection % 2 == 0 or path.startswith("/content/"):
+            return None
+        return (200, {}, place.read_bytes()) if place.is_file() else (404, {}, b"")
+
+    with Odd(vendor.folder, twist) as server:
+        look = Look(tmp_path, vendor, server.url)
+        first = look.report
+        assert [release.version for release in first.releases] == ["1"]
+        look.source._files.reconnect()
+        assert [release.version for release in look.report.releases] == ["1", "2"]
+        look.source._files.reconnect()  # leads to the one that lags behind: older than what was seen
+        again = look.report
+    assert again.error == ""
+    assert [release.version for release in again.releases] == ["1", "2"]
+
+
+@pytest.mark.parametrize("missing", ["snapshot", "targets", "index"])
+def test_a_look_that_met_two_mirrors_in_different_states_is_made_again(mirrors, tmp_path, missing):
+    vendor, _lagging = mirrors
+    lost = []
+
+    def twist(path, *_more):
+        if missing in path.rpartition("/")[0] * (missing == "index") + path.rpartition("/")[2] and not lost:
+            lost.append(path)
+            return 404, {}, b""
+        return None
+
+    with Odd(vendor.folder, twist) as server:
+        report = Look(tmp_path, vendor, server.url).report
+    assert lost
+    assert (report.error, report.problems) == ("", ())
+    assert [release.version for release in report.releases] == ["1", "2"]
+
+
+def test_a_mirror_that_stays_behind_is_said_to_lag_and_nothing_of_it_is_taken(mirrors, tmp_path):
+    vendor, lagging = mirrors
+    with Odd(vendor.folder, lambda *_asked: None) as server:
+        assert Look(tmp_path, vendor, server.url).report.error == ""
+    with Odd(lagging, lambda *_asked: None) as server:
+        report = Look(tmp_path, vendor, server.url).report
+    assert report.releases == ()
+    assert (
+        "is older than before, at a second look too: the server lags behind, or it is refused as a rollback"
+        in report.error
+    )
+    assert sum(path == "/metadata/timestamp.json" for path, _range in server.seen) == 2
 
 
 def test_a_part_that_was_damaged_is_thrown_away_and_all_is_asked_for(vendor, tmp_path, stack):

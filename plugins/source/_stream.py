@@ -1,0 +1,239 @@
+"""A file on its way from a web server, as a stream that survives cuts.
+
+* When the connection breaks in the middle the server is asked for the rest (Range, and If-Range where it names a strong
+  ETag). One that begins before that place is read past what was had; one that gives no such part, whatever it says
+  instead, is asked for everything in the same run.
+* Failures are tried again with growing pauses, as long as bytes still come in between; the last tries ask for
+  everything.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from reconciler.errors import SourceError
+
+from ._answer import part_of
+from ._pace import Floor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import urllib3
+
+    from ._http import HttpFiles
+
+TRIES = 5
+"""How often a file is asked for without a byte of progress in between."""
+PAUSE, LONGEST_PAUSE = 0.5, 8.0
+CHUNK = 2**20
+_ABOUT_THE_FILE = frozenset({401, 404, 407, 410})
+"""What a server answers whichever part it is asked for."""
+_HEADERS = {"Accept-Encoding": "identity", "User-Agent": "updoser"}
+
+
+class HttpStatusError(SourceError):
+    """The server answered with another status than a file has."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class SlowError(SourceError):
+    """Bytes come too slowly to be waited for."""
+
+
+class BrokenError(Exception):
+    """A request or a stream broke in a way that may pass; `wait` is what the server asked for, in seconds."""
+
+    def __init__(self, message: str, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+class Download(io.RawIOBase):
+    """A file on its way. It survives cuts: what was read stays read, and the rest is asked for.
+
+    `headers` are those of the last answer.
+    """
+
+    def __init__(self, files: HttpFiles, url: str) -> None:
+        self._files = files
+        self._url = url
+        self._response: urllib3.BaseHTTPResponse | None = None
+        self._position = 0
+        self.headers: Mapping[str, str] = {}
+        self._etag = ""
+        self._size: int | None = None
+        self._whole = False
+        self._skip = 0
+        self._tries = 0
+        self._deadline = time.monotonic() + files.options.total
+        self._floor = Floor()
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say whether it can be sought in: before it is read."""
+        return self._response is None
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Begin somewhere else than at the start."""
+        if whence != os.SEEK_SET or self._response is not None:
+            raise io.UnsupportedOperation("only the place of the beginning can be chosen")
+        self._position = offset
+        return offset
+
+    def tell(self) -> int:
+        """Give the place of the next byte."""
+        return self._position
+
+    def close(self) -> None:
+        """Let go of the connection; one that still has bytes on it isn't used again."""
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+        super().close()
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer; see `read`."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def read(self, size: int = -1) -> bytes:
+        """Read some bytes, at most `size`; none at the end. Without a size: all that is left.
+
+        Raises:
+            SourceError: it can't be had, or comes too slowly.
+        """
+        if size < 0:
+            return b"".join(iter(lambda: self.read(CHUNK), b""))
+        while True:
+            try:
+                if self._response is None:
+                    self._response = self._begin()
+                return self._some(size)
+            except BrokenError as trouble:
+                self._again(trouble)
+
+    def _some(self, size: int) -> bytes:
+        import urllib3
+
+        assert self._response is not None
+        limit = self._files.limit
+        while True:
+            try:
+                data = self._response.read1(min(size, limit.piece or size), decode_content=False)
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise BrokenError(words_of(error)) from error
+            limit.spend(len(data))
+            if time.monotonic() > self._deadline:
+                raise SlowError(f"{shown(self._url)} wasn't complete after {self._files.options.total:.0f} s")
+            if self._floor.count(len(data)) and data:
+                raise SlowError(f"{shown(self._url)} comes at less than {Floor.LEAST} bytes a second")
+            if self._skip and data:
+                passed = min(self._skip, len(data))
+                self._skip -= passed
+                data = data[passed:]
+                if not data:
+                    continue
+            if data:
+                self._tries = 0
+            elif self._size is not None and self._position < self._size:
+                raise BrokenError(f"{shown(self._url)}: the server sent less than the part that was asked for")
+            self._position += len(data)
+            return data
+
+    def _begin(self) -> urllib3.BaseHTTPResponse:
+        """Ask for the file from the place where we are; for all of it, where the server doesn't give that part."""
+        response = self._rest() if self._position and not self._whole and self._tries < TRIES - 2 else None
+        if response is None:
+            response = self._all()
+        self.headers = dict(response.headers)
+        _start, self._size = part_of(self.headers)
+        etag = self.headers.get("ETag", "")
+        self._etag = "" if etag.startswith("W/") else etag
+        return response
+
+    def _rest(self) -> urllib3.BaseHTTPResponse | None:
+        """Ask for what is behind the place where we are; None where the answer is of no use for that."""
+        headers = {**_HEADERS, "Range": f"bytes={self._position}-"}
+        if self._etag:
+            headers["If-Range"] = self._etag
+        try:
+            response = self._files.request(self._url, headers)
+        except HttpStatusError as error:
+            if error.status in _ABOUT_THE_FILE:
+                raise
+            self._whole = True
+            return None
+        start, size = part_of(response.headers)
+        if response.status == 200:
+            start = 0
+        elif response.status == 416 and size == self._position:  # there is nothing behind what we have
+            response.close()
+            return _empty()
+        if start is not None and start <= self._position and response.status != 416:
+            self._skip = self._position - start
+            return response
+        response.close()
+        self._whole = True
+        return None
+
+    def _all(self) -> urllib3.BaseHTTPResponse:
+        """Ask for the whole file, to be read past what we have."""
+        response = self._files.request(self._url, dict(_HEADERS))
+        if response.status != 200 and (response.status, part_of(response.headers)[0]) != (206, 0):
+            response.close()
+            raise SourceError(f"{shown(self._url)}: the server sent another part than was asked for")
+        self._skip = self._position
+        return response
+
+    def _again(self, trouble: BrokenError) -> None:
+        """Wait before the next try, or give up."""
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+        self._tries += 1
+        if self._tries >= TRIES or time.monotonic() > self._deadline:
+            raise SourceError(f"{trouble} ({self._tries} tries)") from trouble
+        pause = min(PAUSE * 2 ** (self._tries - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311
+        time.sleep(trouble.wait if trouble.wait is not None else pause)
+
+
+def _empty() -> urllib3.BaseHTTPResponse:
+    import urllib3
+
+    return urllib3.HTTPResponse(body=io.BytesIO(), preload_content=False)
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        inner = getattr(seen, "original_error", None)
+        if isinstance(inner, BaseException):
+            yield from causes(inner)
+        seen = seen.__cause__
+
+
+def words_of(error: Exception) -> str:
+    """Say in one line what a library said, without what it says of itself."""
+    innermost = list(causes(error))[-1]
+    text = getattr(innermost, "strerror", None) or str(innermost) or type(innermost).__name__
+    return " ".join(str(text).split())
+
+
+def shown(url: str) -> str:
+    """Give a URL as it may be shown: without what could be a secret in it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
