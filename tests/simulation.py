@@ -147,7 +147,8 @@ class World:
             error = "no connection: refused" if off else ""
             print_ = self._profile(machine).fingerprint
             rows.append((machine.name, machine.group, machine.labels, print_, error, "direct", off, None, ""))
-        selects = {wave.select for policy in self._policies.values() for wave in policy.rollout.waves if wave.select}
+        waves = {wave for policy in self._policies.values() for wave in policy.rollout.waves}
+        selects = {pattern for wave in waves for pattern in (wave.select, wave.prefer) if pattern}
         marks = Marks((), sorted(selects))
         cohorts, others = gather_cohorts(rows, profiles, choice=Choice(), marks=marks, identity=_IDENTITY, now=self.now)
         spec = ComponentSpec(self._component, blocked=dict(self.blocked))

@@ -77,7 +77,8 @@ class Wave:
     """A slice of a rollout: who is in it, and what must be between it and the next.
 
     Exactly one of `select` (a pattern), `share` (0 to 1) and `count` says who; shares and counts are cumulative. With
-    `apart` the counted clients are of different groups as long as there are such. `soak` is how long to wait once the
+    `apart` the counted clients are of different groups as long as there are such. With `prefer` (a pattern) they are of
+    different groups or fewer, those first that it takes, and never all that answer. `soak` is how long to wait once the
     wave is through, `at_once` how many clients change between two looks at the gate (0: all). With `approve` the wave
     opens only when somebody approved it.
     """
@@ -86,6 +87,7 @@ class Wave:
     share: float | None = None
     count: int | None = None
     apart: bool = False
+    prefer: str = ""
     soak: timedelta = timedelta()
     at_once: int = 0
     approve: bool = False
@@ -101,12 +103,19 @@ class Gate:
     timeout: float = 60.0
 
 
+CANARY = "label=canary"
 DEFAULT_WAVES = (
-    Wave(count=3, apart=True, limits=Limits(min_attempted=1, max_failed=0)),
+    Wave(
+        count=3,
+        apart=True,
+        prefer=CANARY,
+        soak=timedelta(minutes=30),
+        limits=Limits(min_attempted=1, max_failed=0),
+    ),
     Wave(share=0.1),
     Wave(share=1.0),
 )
-"""Without a word in the spec: up to three clients, each of another group; then 10 %, then all."""
+"""Without a word in the spec: up to three clients, each of another group, and half an hour; then 10 %, then all."""
 DEFAULT_LIMITS = Limits(max_fail_percentage=2.0, max_unreachable_percentage=15.0)
 SCOPES = ("fleet", "group")
 NEWER = ("queue", "supersede", "finish")

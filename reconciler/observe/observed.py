@@ -80,7 +80,8 @@ def observe(work: Workspace, sight: Sight) -> Observed:
             _look_at_clients(work, sight, choice, fleet)
     identity = _identity(work.state, adopt=sight.adopt)
     profiles = work.state.profiles()
-    selects = {wave.select for policy in work.spec.policies.values() for wave in policy.rollout.waves if wave.select}
+    waves = {wave for policy in work.spec.policies.values() for wave in policy.rollout.waves}
+    selects = {pattern for wave in waves for pattern in (wave.select, wave.prefer) if pattern}
     cohorts, others = gather_cohorts(
         work.state.rows(),
         profiles,

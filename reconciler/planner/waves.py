@@ -5,7 +5,8 @@
 * A wave takes who its pattern selects, or clients in that order until it and the waves before it have their share or
   count, at least one. A client is in the first wave that takes it, so waves never overlap, and the last takes all.
 * The cut-points are worked out once, when a rollout starts. Who joins later falls into place by its name.
-* Clients of the canary that updoser chooses itself are of different groups, and preferably some that answer.
+* The canary that updoser chooses itself has at most one client of each group, and never all that answer. It is of those
+  labelled `canary`, unless none of them answers.
 
 Example: 1,000 clients, ten of them labelled canary; `select: label=canary`, `share: 10%`, `share: 100%` gives waves of
 10, 90 and 900.
@@ -52,7 +53,7 @@ def reach(cuts: Sequence[Cut], waves: int) -> Reach:
 
 def structure(waves: Iterable[Wave]) -> str:
     """Give the fingerprint of what decides who is in a wave: cut-points that were made for another don't fit."""
-    text = repr([(wave.select, wave.share, wave.count, wave.apart) for wave in waves])
+    text = repr([(wave.select, wave.share, wave.count, wave.apart, wave.prefer) for wave in waves])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -165,6 +166,9 @@ class Lineup:
                 wanted = min(wanted, total)
                 if wave.share is not None and wave.share >= 1:
                     made, size = Cut(upto=ALL), total - taken
+                elif wave.prefer:
+                    made = Cut(names=self._canary(wanted, wave.prefer, among))
+                    size = len(made.names)
                 elif wave.apart:
                     made = Cut(names=self._apart(wanted - taken, among, before))
                     size = len(made.names)
@@ -219,6 +223,24 @@ class Lineup:
         rest = sorted(entry for entry in others if entry not in chosen)
         chosen += rest[: count - len(chosen)]
         return tuple(sorted(name for _silent, _place, name in chosen))
+
+    def _canary(self, most: int, prefer: str, among: Sequence[int]) -> tuple[str, ...]:
+        """Choose a client of each group, up to so many and never all that answer; those first that a pattern takes."""
+        best: dict[str, tuple[bool, int, str]] = {}
+        preferred: dict[str, tuple[bool, int, str]] = {}
+        total = answering = 0
+        for at in among:
+            cohort = self.cohorts[at]
+            silent = cohort.profile is None or bool(cohort.hold)
+            total += len(cohort.members)
+            answering += 0 if silent else len(cohort.members)
+            entry = silent, *min(zip(self.positions(at), cohort.members, strict=True))
+            for chosen in (best, preferred) if prefer in cohort.selected else (best,):
+                chosen[cohort.group] = min(entry, chosen.get(cohort.group, entry))
+        # A label on a machine that is off mustn't stop updates: nobody said that the canary must be this one.
+        some = preferred if any(not silent for silent, *_rest in preferred.values()) else best
+        count = min(most, max((answering or total) - 1, 1))
+        return tuple(sorted(name for _silent, _place, name in sorted(some.values())[:count]))
 
 
 def _is_in(entry: tuple[int, str], cohort: Cohort, part: Reach) -> bool:

@@ -3,6 +3,8 @@
     updoser validate --effective groups.dmz
 
 Values that a group takes from `defaults` stand in it, with the place that wrote them; so do the defaults of the schema.
+Under `auto_update` stands the whole policy: also what components and groups take from the top of the spec, and waves
+of which nobody wrote a word.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import UsageError
+from reconciler.spec.in_force import with_policies
 from reconciler.spec.suggest import suggestion
 from reconciler.spec.tree import DEFAULT, Map, Seq, child_map, value_place, written
 
@@ -27,7 +30,7 @@ def explain(loaded: Loaded, path: str) -> dict[str, Any]:
     Raises:
         UsageError: there is nothing at the path.
     """
-    tree = _inherit(loaded.tree)
+    tree = with_policies(_inherit(loaded.tree), loaded.tree)
     node, place = tree, DEFAULT
     walked: list[str] = []
     for part in filter(None, path.split(".")):
@@ -108,7 +111,7 @@ def _name(key: Key, value: Any) -> str:
 def _origin(place: Place, loaded: Loaded) -> str:
     """Say where a value came from; one that `-e` gave is told by the template that took it."""
     if place.text is None:
-        return "default"
+        return f"default: {place.raw}" if place.raw else "default"
     names = [name for name in loaded.variables if name in place.template]
     return f"{place}, with -e {', '.join(names)}" if names else str(place)
 

@@ -27,9 +27,14 @@ if TYPE_CHECKING:
 _WORDS = ("day", "week")
 
 
-def _own(nodes: Map, name: str) -> Map:
+def own_policy(nodes: Map, name: str) -> Map:
     """Give what somebody wrote under `auto_update` of a component or group."""
     return written(child_map(child_map(nodes, name), "auto_update"))
+
+
+def top_policy(tree: Map) -> Map:
+    """Give what the spec says for all components: at its top, and of `*`."""
+    return lay_over(written(child_map(tree, "auto_update")), own_policy(child_map(tree, "components"), "*"))
 
 
 class PolicyReader:
@@ -46,11 +51,11 @@ class PolicyReader:
         made: dict[AutoUpdate, AutoUpdate] = {}
         found = {}
         nodes, of_groups = child_map(self._tree, "components"), child_map(self._tree, "groups")
-        top = lay_over(written(child_map(self._tree, "auto_update")), _own(nodes, "*"))
+        top = top_policy(self._tree)
         common = self._policy(top, top)
-        theirs = {group: _own(of_groups, group) for group in groups}
+        theirs = {group: own_policy(of_groups, group) for group in groups}
         for component in components:
-            own = _own(nodes, component)
+            own = own_policy(nodes, component)
             node = lay_over(top, own) if own else top
             plain = self._policy(node, own) if own else common
             for group, over in theirs.items():

@@ -63,6 +63,39 @@ def test_a_month(on_failure, clients):
     assert set(got) == {1}, got
 
 
+@given(
+    clients=st.integers(2, 40),
+    groups=st.integers(1, 5),
+    canaries=st.integers(0, 40),
+    scope=st.sampled_from(["fleet", "group"]),
+    kind=st.sampled_from(["good", "switched", "staged"]),
+    off=st.sampled_from([0.0, 0.3]),
+)
+@settings(max_examples=100, deadline=None)
+def test_without_a_word_no_release_ever_meets_all_clients_at_once(clients, groups, canaries, scope, kind, off):
+    groups = min(groups, clients)
+    policies = {f"g{n}": AutoUpdate(rollout=Rollout(scope=scope)) for n in range(groups)}
+    world = World(clients, policies, canaries=canaries, off=off)
+    world.release("2", kind)
+    answering = world.on()
+    world.apply()
+    tried = [machine for machine in world.machines if "2" in machine.tried]
+    lanes = ([m.group for m in answering] if scope == "group" else [""] * len(answering)) if answering else []
+    sizes = Counter(lanes)
+    assert len({machine.group for machine in tried}) == len(tried), "two of one group"
+    for lane, size in sizes.items():
+        sent = [machine for machine in tried if lane in {"", machine.group}]
+        assert len(sent) <= 3
+        assert len(sent) < size or size == 1
+        marked = [m for m in answering if lane in {"", m.group} and "canary" in m.labels]
+        assert not marked or all("canary" in machine.labels for machine in sent)
+        assert sent
+    if kind == "good":
+        world.now += HOUR / 2
+        world.apply()
+        assert {machine.version for machine in world.on()} == {"2"}
+
+
 def test_what_shows_only_in_a_later_wave_stays_there():
     world = World(2_000, {"g": policy(waves=(Wave(share=0.01), Wave(share=0.2), Wave(share=1.0)))}, off=0.0)
     world.release("2", "good")

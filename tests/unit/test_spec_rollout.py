@@ -60,6 +60,58 @@ def test_without_a_word_releases_go_by_three_waves_with_limits(read):
     assert Limits(max_fail_percentage=2, max_unreachable_percentage=15) == DEFAULT_LIMITS
 
 
+def in_force(loaded, path):
+    return {
+        entry["path"].removeprefix(f"{path}."): (entry["value"], entry["from"].split("/")[-1])
+        for entry in explain(loaded, path)["values"]
+    }
+
+
+def test_the_waves_in_force_are_shown_though_nobody_wrote_any(read):
+    loaded = read(TWO % "")
+    for path in ("auto_update", "groups.g.auto_update"):
+        shown = in_force(loaded, path)
+        assert {key: value for key, (value, _from) in shown.items()} == {
+            "enabled": True,
+            "trigger": "download",
+            "rollout.scope": "fleet",
+            "rollout.recheck": "none",
+            "rollout.newer_release": "queue",
+            "rollout.on_failure": "halt",
+            "rollout.max_fail_percentage": 2,
+            "rollout.max_unreachable_percentage": 15,
+            "rollout.waves.0.count": 3,
+            "rollout.waves.0.soak": "30m",
+            "rollout.waves.0.approve": "auto",
+            "rollout.waves.0.min_attempted": 1,
+            "rollout.waves.0.max_failed": 0,
+            "rollout.waves.1.share": "10%",
+            "rollout.waves.1.approve": "auto",
+            "rollout.waves.2.share": "100%",
+            "rollout.waves.2.approve": "auto",
+        }
+        assert all(where.startswith("default") for _value, where in shown.values())
+        assert "labelled canary first" in shown["rollout.waves.0.count"][1]
+
+
+def test_what_is_in_force_in_a_component_and_a_group_names_the_line_that_said_so(read):
+    text = f"""
+auto_update: {{rollout: {{waves: [{{count: 2}}, {ALL}], max_failed: 4}}}}
+components:
+  virus-pattern: {{auto_update: {{trigger: manual, rollout: {{on_failure: rollback}}}}}}
+  virus-scan-engine: {{auto_update: {{rollout: {{min_attempted: 2}}}}}}
+{TWO % ", auto_update: {rollout: {max_failed: 1}}"}"""
+    loaded = read(text)
+    shown = in_force(loaded, "components.virus-pattern.auto_update")
+    assert shown["trigger"] == ("manual", "updoser.yaml:5")
+    assert shown["rollout.waves.0.count"] == (2, "updoser.yaml:3")
+    assert shown["rollout.waves.0.min_attempted"] == (1, "default")
+    assert shown["rollout.rollback_scope"] == ("wave", "default")
+    assert "rollout.waves.0.min_attempted" not in in_force(loaded, "components.virus-scan-engine.auto_update")
+    assert in_force(loaded, "groups.g.auto_update")["rollout.max_failed"] == (4, "updoser.yaml:3")
+    assert in_force(loaded, "groups.h.auto_update")["rollout.max_failed"][0] == 1
+
+
 def test_a_rollout_without_waves_keeps_the_three_and_limits_that_are_not_given(rollout):
     assert rollout("{}") == Rollout()
     found = rollout("{max_fail_percentage: 7.5, max_failed: 9}")

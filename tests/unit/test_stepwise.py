@@ -37,7 +37,7 @@ def shown_waves(bench):
 
 def test_one_apply_takes_all_waves_that_are_due_and_asks_each_client_once(opened):
     bench = opened({"g": 20, "h": 20})
-    bench.policy(waves=DEFAULT_WAVES)
+    bench.policy(waves=(Wave(count=3), Wave(share=0.1), Wave(share=1.0)))
     bench.release("2")
     report = bench.apply()
     assert bench.running("2") == set(bench.machines)
@@ -66,8 +66,19 @@ def test_a_wave_that_soaks_ends_the_run_which_says_when_to_come_back(opened):
     assert bench.record("2").status == "done"
 
 
+def test_without_a_word_the_canary_has_half_an_hour_before_the_others_follow(opened):
+    bench = opened({"g": 20, "h": 20})
+    bench.policy(waves=DEFAULT_WAVES)
+    bench.release("2")
+    report = bench.apply()
+    assert sorted(name[0] for name in bench.running("2")) == ["g", "h"]
+    assert report.next_step_at == bench.now + HOUR / 2
+    bench.later(HOUR / 2)
+    assert bench.counts(bench.apply()) == {"changed": 38, "ok": 2}
+
+
 def test_a_failed_canary_ends_the_run_and_nobody_else_is_asked(opened):
-    bench = opened({"g": 10})
+    bench = opened({"g": 5, "h": 5})
     bench.policy(waves=DEFAULT_WAVES)
     bench.release("2")
     for machine in bench.machines.values():
