@@ -80,7 +80,8 @@ def test_what_is_written_together_stays_as_a_whole_or_not_at_all(tmp_path, state
             assert state.identity().lineage == "other"
             raise KeyError
 
-    pytest.raises(KeyError, fails)
+    with pytest.raises(KeyError):
+        fails()
     assert (state.identity().lineage == "other", state.is_new()) == (False, True)
     with state.together():
         state.adopt("other", 7)
