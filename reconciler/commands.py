@@ -27,7 +27,7 @@ from reconciler.observe.settings import view_settings
 from reconciler.planner.planner import Wanted
 from reconciler.planner.status import Allowance, make_status, source_statuses
 from reconciler.planner.thresholds import breaches
-from reconciler.planning import Following, PlanOptions, new_plan, plan_of
+from reconciler.planning import Following, PlanOptions, cut_moments, new_plan, plan_of
 from reconciler.plugin_loader import KINDS, available
 from reconciler.present.document import (
     checks_document,
@@ -102,7 +102,7 @@ def plan(desk: Desk, options: PlanOptions) -> int:
         for text in shown:
             desk.terminal.result(text)
         _check_absent(work, options.sight)
-    return CHANGES_DUE if options.detailed and (made.drift or not made.empty) else 0
+    return CHANGES_DUE if options.detailed and (made.drift or made.stuck or not made.empty) else 0
 
 
 def _record(work: Workspace, made: Plan, sha256: str) -> None:
@@ -112,6 +112,7 @@ def _record(work: Workspace, made: Plan, sha256: str) -> None:
 def apply(desk: Desk, options: ApplyOptions) -> int:
     """Carry a plan out: one from a file, or a new one once it is approved."""
     with at_work(desk) as work, work.state.lock("apply"):
+        cut_moments(work)
         made = _accepted_plan(work, options.file, options.planning) if options.file else _fresh_plan(work, options)
         if made is None:
             desk.terminal.note("This plan was carried out already; there is nothing left to do.")
@@ -213,7 +214,9 @@ def status(desk: Desk, options: StatusOptions) -> int:
         )
         plan = plan_of(work, PlanOptions(options.sight), observed)
         made = replace(
-            made, rollouts=tuple(step for step in plan.rollouts if step.before), quarantined=work.state.quarantined(now)
+            made,
+            rollouts=tuple(step for step in plan.rollouts if step.before),
+            quarantined=work.state.quarantined(now, work.spec.quarantine.span),
         )
     desk.terminal.result(render_status(status_document(made), desk.form))
     met = breaches(options.fail_on, made.components)

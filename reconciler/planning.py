@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from reconciler.assembly import new_id
 from reconciler.errors import UsageError
 from reconciler.model.rollout import UNDER_WAY
-from reconciler.observe.observed import observe
+from reconciler.observe.observed import ahead_text, observe
 from reconciler.planner.planner import Wanted, make_plan
 
 if TYPE_CHECKING:
@@ -89,6 +89,17 @@ def plan_of(work: Workspace, options: PlanOptions, observed: Observed) -> Plan:
     return make_plan(wanted_of(work, options), observed, plan_id=new_id(now), now=now)
 
 
+def cut_moments(work: Workspace) -> None:
+    """Make remembered moments that lie ahead of the clock what they count as, and say so.
+
+    Raises:
+        StateError: the state can't be written.
+    """
+    ahead = work.state.cut_moments(work.spec.quarantine.span)
+    if ahead:
+        work.means.emit("warning", ahead_text(ahead), level="warning")
+
+
 class Following:
     """Gives the steps that follow from a plan, one after the other; None when none is due."""
 
@@ -116,6 +127,7 @@ class Following:
         return step
 
     def _look(self, *, refresh: bool) -> Plan:
+        cut_moments(self._work)
         sight = replace(self._options.sight, refresh=refresh and self._options.sight.refresh, settings=False)
         return new_plan(self._work, replace(self._options, sight=sight)).only(self._approved)
 

@@ -5,23 +5,26 @@ What is done here is written down for the next apply, and into the history with 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.assembly import at_work, user_name
 from reconciler.errors import OutcomeError, UsageError
 from reconciler.model.report import JournalEntry
-from reconciler.model.rollout import UNDER_WAY, Approval
+from reconciler.model.rollout import UNDER_WAY, UNFIT
 from reconciler.observe.observed import Sight, observe
-from reconciler.planning import PlanOptions, new_plan, plan_of
+from reconciler.planner.succession import Succession
+from reconciler.planning import PlanOptions, new_plan, plan_of, wanted_of
 from reconciler.present.document import plan_document, rollouts_document
 from reconciler.present.render import render, render_plan
 from reconciler.present.rollout_text import rollouts_text
 from reconciler.present.terminal import is_interactive
+from reconciler.present.words import count_text
 from reconciler.spec.edit import block_version, pin_version, take_back, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from reconciler.assembly import Desk
     from reconciler.model.rollout import RolloutRecord
@@ -55,54 +58,53 @@ def show(desk: Desk, *, every: bool) -> int:
 
 
 def approve(desk: Desk, which: Which) -> int:
-    """Let the next wave of a rollout open."""
+    """Let the next wave of a rollout open; where nothing waits for that, nothing is written."""
     with at_work(desk) as work:
-        record = _find(work, which, UNDER_WAY)
-        wave = record.wave + 1
-        if wave > len(record.cuts):
-            raise UsageError(f"{_name(record)} is in its last wave", hint="there is nothing to approve")
+        record, succession = _find(work, which, UNDER_WAY, "approve")
         who = which.who or user_name()
-        if all(entry.wave != wave for entry in record.approved):
-            approval = Approval(wave, who, work.means.clock())
-            record = replace(record, approved=(*record.approved, approval))
-        _write(work, record, f"wave {wave} of {len(record.cuts)} approved by {who}", "approve")
-    desk.terminal.note(f"{_name(record)}: wave {wave} of {len(record.cuts)} may open; the next apply goes on")
+        approved, says = succession.approved(record, who)
+        if approved != record:
+            _write(
+                work, approved, f"wave {approved.approved[-1].wave} of {len(record.cuts)} approved by {who}", "approve"
+            )
+            says = f"{says}; the next apply goes on"
+        else:
+            says = f"{says}: nothing was done"
+    desk.terminal.note(f"{record.name}: {says}")
     return 0
 
 
 def pause(desk: Desk, which: Which) -> int:
     """Keep a rollout where it is."""
     with at_work(desk) as work:
-        record = _find(work, which, {"running"})
+        record, _succession = _find(work, which, {"running"}, "pause")
         paused = replace(record, status="paused", reason=_reason(which))
         _write(work, paused, f"paused {paused.reason}", "pause")
-    desk.terminal.note(f"{_name(record)} is paused in wave {record.wave} of {len(record.cuts)}")
+    desk.terminal.note(f"{record.name} is paused in {record.place}")
     return 0
 
 
 def resume(desk: Desk, which: Which) -> int:
     """Let a rollout go on that was paused, halted or aborted; the gate of its wave starts anew."""
     with at_work(desk) as work:
-        record = _find(work, which, {"paused", "halted", "aborted"})
-        now = work.means.clock()
-        fresh = replace(record, status="running", reason="", undo="")
+        record, succession = _find(work, which, {"paused", "halted", "aborted"}, "resume")
+        resumed = succession.resumed(record)
         with work.state.together():
             if record.status != "paused":
-                fresh = replace(fresh, opened=now, passed=None, cleared=False)
                 work.state.forget_failures(record.key)
-            _write(work, fresh, f"resumed {_reason(which)}", "resume")
-    desk.terminal.note(f"{_name(record)} goes on in wave {record.wave} of {len(record.cuts)}")
+            _write(work, resumed.record, f"resumed {_reason(which)}: it {resumed.says}", "resume")
+    desk.terminal.note(f"{record.name} {resumed.says}")
     return 0
 
 
 def abort(desk: Desk, which: Which, *, undo: bool) -> int:
     """End a rollout: its version goes to nobody any more; with `undo`, what has it goes back."""
     with at_work(desk) as work:
-        record = _find(work, which, {"running", "paused", "halted"})
+        record, _succession = _find(work, which, {"running", "paused", "halted"}, "abort")
         aborted = replace(record, status="aborted", reason=_reason(which), undo="all" if undo else "")
         _write(work, aborted, f"aborted {aborted.reason}", "abort")
     back = "; the next apply takes it back" if undo else ""
-    desk.terminal.note(f"{_name(record)} goes to nobody any more{back}")
+    desk.terminal.note(f"{record.name} goes to nobody any more{back}")
     return 0
 
 
@@ -110,39 +112,53 @@ def _reason(which: Which) -> str:
     return f"by {which.who or user_name()}{f': {which.reason}' if which.reason else ''}"
 
 
-def _name(record: RolloutRecord) -> str:
-    return f"{record.component} {record.version}" + (f" ({record.group})" if record.group else "")
-
-
-def _find(work: Workspace, which: Which, statuses: Iterable[str]) -> RolloutRecord:
-    """Give the one rollout that is meant: where no version is named, the last one that isn't blocked.
+def _find(work: Workspace, which: Which, statuses: Collection[str], verb: str) -> tuple[RolloutRecord, Succession]:
+    """Give the one rollout that is meant, and all that is known of them; see `planner.succession`.
 
     Raises:
-        UsageError: there is none, or one in each of several groups.
+        UsageError: there is none in one of these statuses, or one in each of several groups.
     """
     if which.component not in work.spec.components:
         known = ", ".join(work.spec.components) or "none"
         raise UsageError(f"no managed component is called {which.component}", hint=f"managed are: {known}")
-    all_of_it = [record for record in work.state.rollouts().values() if record.component == which.component]
-    found = [
+    sight = Sight(refresh=False, settings=False)
+    observed = observe(work, sight)
+    succession = Succession(wanted_of(work, PlanOptions(sight)), observed, work.means.clock())
+    return choose(succession, observed.rollouts.values(), which, statuses, verb), succession
+
+
+def choose(
+    succession: Succession, records: Iterable[RolloutRecord], which: Which, statuses: Collection[str], verb: str
+) -> RolloutRecord:
+    """Give the one rollout that is meant: one that was overtaken only where its version is named.
+
+    Raises:
+        UsageError: there is none in one of these statuses, or one in each of several groups.
+    """
+    named = [
         record
-        for record in all_of_it
-        if record.status in set(statuses)
+        for record in records
+        if record.component == which.component
         and which.version in {"", record.version}
         and which.group in {"", record.group}
     ]
-    blocked = work.spec.components[which.component].blocked
-    found = [record for record in found if record.version not in blocked] or found
-    newest = max((record.started for record in found), default=None)
-    found = [record for record in found if record.started == newest or record.version == which.version]
+    fit = [record for record in named if record.status in statuses]
+    found = fit if which.version else [record for record in fit if not succession.overtaken(record)]
     if len(found) == 1:
         return found[0]
     if found:
-        names = "; ".join(_name(record) for record in found)
+        names = "; ".join(record.name for record in found)
         raise UsageError(f"{which.component} has several: {names}", hint="say which with --version or --group")
-    last = max(all_of_it, key=lambda record: record.started, default=None)
-    state = f"its last one, {_name(last)}, is {last.status}" if last else "it never had one"
-    raise UsageError(f"{which.component} has no such rollout: {state}", hint="updoser rollout list --all")
+    last = max(named, key=lambda record: record.started, default=None)
+    state = f"its last rollout, {last.name}, is {last.status}" if last else "it never had a rollout"
+    if last and which.version:
+        state = f"{last.name} is {last.status}"
+    hint = "updoser rollout list --all"
+    if fit:
+        other = max(fit, key=lambda record: record.started)
+        why = succession.overtaken(other)
+        hint = f"{other.name} is {other.status} too, and {why}: --version {other.version} names it all the same"
+    raise UsageError(f"{which.component} has nothing to {verb}: {state}", hint=hint)
 
 
 def _write(work: Workspace, record: RolloutRecord, says: str, command: str) -> None:
@@ -174,22 +190,24 @@ def rollback(desk: Desk, options: RollbackOptions) -> int:
     """
     with at_work(desk) as work:
         edit = _edit(work, options)
-    desk.terminal.result(edit.diff() or f"{desk.file} says so already.\n")
-    if edit.before != edit.after:
+    desk.terminal.result(edit if isinstance(edit, str) else edit.diff() or f"{desk.file} says so already.\n")
+    written = None if isinstance(edit, str) or edit.before == edit.after else edit
+    if written is not None:
         if not options.approved:
             if not is_interactive():
                 raise UsageError("there is no terminal to ask on", hint="read the change, then --auto-approve")
             question = "\nWrite this?\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: "
             if desk.terminal.ask(question) != "yes":
                 raise OutcomeError("rollback cancelled; nothing was written")
-        write(edit)
+        write(written)
     try:
         with at_work(desk) as work:
             planning = PlanOptions(Sight(limit=options.limit), targets=(options.component,))
             made = new_plan(work, planning)
     except BaseException:
-        take_back(edit)
-        desk.terminal.note(f"{desk.file} is as it was: this can't be planned")
+        if written is not None:
+            take_back(written)
+            desk.terminal.note(f"{desk.file} is as it was: this can't be planned")
         raise
     show_it = desk.terminal.result
     show_it(render_plan(plan_document(made), desk.form, names=False))
@@ -197,7 +215,8 @@ def rollback(desk: Desk, options: RollbackOptions) -> int:
     return 0
 
 
-def _edit(work: Workspace, options: RollbackOptions) -> Edit:
+def _edit(work: Workspace, options: RollbackOptions) -> Edit | str:
+    """Give the edit of the file, or say why there is nothing to edit."""
     spec = work.spec.components.get(options.component)
     if spec is None:
         known = ", ".join(work.spec.components) or "none"
@@ -208,23 +227,43 @@ def _edit(work: Workspace, options: RollbackOptions) -> Edit:
             example = spec.component.scheme.example
             raise UsageError(f"{options.to!r} is no version of {options.component}", hint=f"such as {example}")
         return pin_version(path, options.component, options.to)
-    bad = _in_force(work, options.component)
+    bad, why_not = _in_force(work, options.component)
+    if why_not:
+        return f"Nothing to roll back: {why_not}. Nothing was written; --to names a version to go to.\n"
     reason = options.reason or f"rolled back by {user_name()}"
     return block_version(path, options.component, bad, reason)
 
 
-def _in_force(work: Workspace, component: str) -> str:
-    """Give the version that is to be left: that of the last rollout, or the highest that a client runs."""
+def _in_force(work: Workspace, component: str) -> tuple[str, str]:
+    """Give the version that is to be left, that of the last rollout or the highest that a client runs; or why none is.
+
+    A version that nobody runs is never left, nor is any while clients are still to leave one that was blocked before.
+    """
+    spec = work.spec.components[component]
+    scheme, running = spec.component.scheme, _running(work, component)
+    leaving = [one for one in running if one in spec.blocked]
+    if leaving:
+        count = count_text(sum(running[one] for one in leaving), "client")
+        names = ", ".join(sorted(leaving))
+        return "", f"{component} {names} is blocked already, and {count} that ran it last go back with the next apply"
     rollouts = [record for record in work.state.rollouts().values() if record.component == component]
-    blocked = work.spec.components[component].blocked
-    rollouts = [record for record in rollouts if record.version not in blocked and record.status != "superseded"]
+    rollouts = [one for one in rollouts if one.version not in spec.blocked and one.status != "superseded"]
     last = max(rollouts, key=lambda record: record.started, default=None)
-    if last is not None:
-        return last.version
-    scheme = work.spec.components[component].component.scheme
-    profiles = work.state.profiles().values()
-    found = {entry.version for profile in profiles for entry in profile.installed if entry.component == component}
-    known = sorted((one for one in found if scheme.accepts(one) and one not in blocked), key=scheme.parse)
+    if last is not None and last.version in running:
+        return last.version, ""
+    if last is not None and last.status in UNDER_WAY | UNFIT:
+        return "", f"the rollout of {last.name} is {last.status}, and no client is known to run it"
+    known = sorted((one for one in running if scheme.accepts(one)), key=scheme.parse)
     if not known:
         raise UsageError(f"no client is known to run {component}", hint="`updoser plan` looks; --to names a version")
-    return known[-1]
+    return known[-1], ""
+
+
+def _running(work: Workspace, component: str) -> Counter[str]:
+    """Count the clients by the version that they ran last; those that it made silent count most of all."""
+    profiles, running = work.state.profiles(), Counter[str]()
+    for _name, _group, _labels, fingerprint, *_rest in work.state.rows():
+        installed = profiles[fingerprint].by_component.get(component) if fingerprint in profiles else None
+        if installed is not None:
+            running[installed.version] += 1
+    return running

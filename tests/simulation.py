@@ -1,7 +1,8 @@
 """A fleet in time: real planning, real gates, and clients that are names with a version and a will of their own.
 
-Nothing is waited for: the clock is set, and each `apply` sees the fleet as it is then. Releases are good, or bad in one
-of three ways:
+Nothing is waited for: the clock is set, and each `apply` sees the fleet as it is then, or is killed after some clients.
+`gone` is how far the clock went ahead in all: it can't tell time that passes from being set forward. Releases are good,
+or bad in one of three ways:
 
     staged    the check before the switch fails: the client keeps what it has
     switched  the check after the switch fails: the client is back at once
@@ -25,6 +26,7 @@ from reconciler.model.rollout import Key, RolloutRecord, position
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig
 from reconciler.observe.cohorts import Choice, Marks, gather_cohorts
 from reconciler.planner.planner import Observed, Wanted, make_plan
+from reconciler.planner.succession import Succession
 from reconciler.storage.state import Identity
 from tests.fakes import make_component, make_release
 
@@ -52,6 +54,7 @@ class Machine:
     version: str = ""
     kept: str = ""
     since: datetime = START
+    changed: timedelta = timedelta(days=-999)
     off_since: datetime | None = None
     got: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     tried: set[str] = field(default_factory=set)
@@ -99,6 +102,7 @@ class World:
         ]
         self.by_name = {machine.name: machine for machine in self.machines}
         self.now = START
+        self.gone = timedelta()
         self.memory = Memory()
         self.kinds: dict[str, str] = {}
         self.out: dict[str, datetime] = {}
@@ -113,6 +117,11 @@ class World:
         self._profiles: dict[tuple[str, str], Profile] = {}
         self.release("1", "good")
         self.memory.records = {}
+
+    def clock(self, step: timedelta) -> None:
+        """Let time pass, or set the clock."""
+        self.now += step
+        self.gone += max(step, timedelta())
 
     def release(self, version: str, kind: str) -> None:
         """Bring a release out, now."""
@@ -136,6 +145,13 @@ class World:
 
     def plan(self, *, limited: bool = False) -> Plan:
         """Make the plan of this moment."""
+        return make_plan(*self._facts(limited=limited), plan_id="p", now=self.now)
+
+    def succession(self) -> Succession:
+        """Give what commands ask which rollout counts."""
+        return Succession(*self._facts(), self.now)
+
+    def _facts(self, *, limited: bool = False) -> tuple[Wanted, Observed]:
         profiles = {profile.fingerprint: profile for profile in map(self._profile, self.machines)}
         rows = []
         for machine in self.machines:
@@ -157,15 +173,19 @@ class World:
             held=list(self.releases.values()),
             cohorts=cohorts,
             others=others,
-            rollouts=self.memory.rollouts(),
+            rollouts={key: record.cut(self.now) for key, record in self.memory.rollouts().items()},
             failures=self.memory.rollout_failures(),
             first_seen={(COMPONENT, version): at for version, at in self.out.items()},
         )
         wanted = Wanted({COMPONENT: spec}, self._groups, policies=self._policies, limited=limited)
-        return make_plan(wanted, observed, plan_id="p", now=self.now)
+        return wanted, observed
 
-    def apply(self) -> int:
-        """Take all steps that are due at this moment; give how many clients were sent something."""
+    def apply(self, kill: int | None = None) -> int:
+        """Take all steps that are due at this moment; give how many clients were sent something.
+
+        `kill` is after how many the run dies: the last one changed, and nobody wrote that down.
+        """
+        self.memory.records = {key: record.cut(self.now) for key, record in self.memory.records.items()}
         work = SimpleNamespace(
             state=self.memory,
             means=SimpleNamespace(emit=lambda *_a, **_k: None, clock=lambda: self.now, run_id="r", stop=Event()),
@@ -193,7 +213,11 @@ class World:
                     if not breaker.is_halted(deploy):
                         tried.add((name, deploy.to))
                         sent += 1
+                        if sent == kill:
+                            breaker.take = lambda *_a: None  # type: ignore[method-assign, assignment]
                         self._send(self.by_name[name], deploy, breaker)
+                        if sent == kill:
+                            return sent
                 breaker.look()
 
     def _send(self, machine: Machine, deploy: object, breaker: Breaker) -> None:
@@ -206,7 +230,7 @@ class World:
             return
         machine.kept, machine.version = machine.version, version
         machine.got[version] += not deploy.downgrade  # type: ignore[attr-defined]
-        machine.since = self.now
+        machine.since, machine.changed = self.now, self.gone
         self.reached[version] = self.now
         breaker.take(key, machine.name, "")
 

@@ -41,11 +41,15 @@ class Cooldown:
             SourceError: it is; the error says until when, and why.
         """
         found = self._read()
-        if found is not None and found[0] > self._clock():
-            until, why = found
-            raise SourceError(
-                f"it is left alone until {until:%Y-%m-%dT%H:%M:%SZ}: it answered {why}", cooldown_until=until
-            )
+        now = self._clock()
+        if found is None or found[1] <= now:
+            return
+        since, until, why = found
+        if since > now:  # the clock was ahead when it began: it lasts as long as it was to, from now on
+            self._log.warning("the time until %s to leave the source alone was set by a clock that was ahead", until)
+            until = now + min(until - since, LONGEST)
+            self._write(now, until, why)
+        raise SourceError(f"it is left alone until {until:%Y-%m-%dT%H:%M:%SZ}: it answered {why}", cooldown_until=until)
 
     def start(self, status: int, retry_after: str | None) -> None:
         """Remember an answer that asks to be left alone.
@@ -53,28 +57,33 @@ class Cooldown:
         Raises:
             SourceError: always; see `check`.
         """
-        wait = min(waiting_time(retry_after, self._clock()) or DEFAULTS[status], LONGEST)
-        until = self._clock() + wait
-        text = json.dumps({"until": until.astimezone(UTC).isoformat(), "why": f"HTTP {status}"})
-        try:
-            temporary = self._file.with_suffix(".new")
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(self._file)
-        except OSError as error:
-            self._log.warning("%s can't be written: %s", self._file, error)
+        now = self._clock()
+        until = now + min(waiting_time(retry_after, now) or DEFAULTS[status], LONGEST)
+        self._write(now, until, f"HTTP {status}")
         raise SourceError(
             f"it is left alone until {until:%Y-%m-%dT%H:%M:%SZ}: it answered HTTP {status}", cooldown_until=until
         )
 
-    def _read(self) -> tuple[datetime, str] | None:
+    def _write(self, since: datetime, until: datetime, why: str) -> None:
+        times = {"since": since.astimezone(UTC).isoformat(), "until": until.astimezone(UTC).isoformat()}
+        try:
+            temporary = self._file.with_suffix(".new")
+            temporary.write_text(json.dumps({**times, "why": why}), encoding="utf-8")
+            temporary.replace(self._file)
+        except OSError as error:
+            self._log.warning("%s can't be written: %s", self._file, error)
+
+    def _read(self) -> tuple[datetime, datetime, str] | None:
+        """Give from when, until when and why the source is left alone; none lasts longer than LONGEST."""
         try:
             with self._file.open("rb") as stream:
                 data: Any = json.loads(stream.read(_MAX_BYTES))
             until = datetime.fromisoformat(data["until"])
-            return (until, str(data["why"])) if until.tzinfo else None
+            since = datetime.fromisoformat(data["since"]) if "since" in data else until - LONGEST
+            return (max(since, until - LONGEST), until, str(data["why"])) if until.tzinfo and since.tzinfo else None
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
             self._log.warning("%s is damaged and passed over: %s", self._file, error)
             return None
 

@@ -29,7 +29,7 @@ MAX_ENTRIES = 100_000
 
 
 class Memory:
-    """Digests by path. `save` writes what changed; nothing else touches the disk after the start."""
+    """Digests by path, and times of change that lie ahead. `save` writes what changed; nothing else does."""
 
     def __init__(self, file: Path, log: Logger) -> None:
         self._file = file
@@ -37,11 +37,12 @@ class Memory:
         self._changed = False
         self._hashed: dict[str, tuple[Stamp, str]] = {}
         self._first: dict[str, str] = {}
+        self._ahead: dict[str, float] = {}
         try:
-            self._hashed, self._first = _read(file)
+            self._hashed, self._first, self._ahead = _read(file)
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             log.warning("%s is damaged and made again: %s", file, error)
 
     def sha256(self, path: str, stamp: Stamp) -> str | None:
@@ -65,6 +66,13 @@ class Memory:
             self._changed = True
         return self._first[path]
 
+    def ahead_since(self, ctime: int, now: float) -> float:
+        """Give when a time of change (ns) that lies ahead was first seen (s since the epoch); now, if that is now."""
+        if self._ahead.get(str(ctime), now + 1) > now:
+            self._ahead[str(ctime)] = now
+            self._changed = True
+        return self._ahead[str(ctime)]
+
     def save(self) -> None:
         """Write the memory in one piece, if it changed; when that can't be done, the next look is slower."""
         if not self._changed:
@@ -73,6 +81,7 @@ class Memory:
             "format": 1,
             "hashed": {path: [*astuple(stamp), sha256] for path, (stamp, sha256) in _newest(self._hashed).items()},
             "first": _newest(self._first),
+            "ahead": _newest(self._ahead),
         }
         try:
             _write(self._file, json.dumps(data, separators=(",", ":")).encode())
@@ -85,7 +94,7 @@ def _newest(entries: dict[str, ValueT]) -> dict[str, ValueT]:
     return dict(list(entries.items())[-MAX_ENTRIES:])
 
 
-def _read(file: Path) -> tuple[dict[str, tuple[Stamp, str]], dict[str, str]]:
+def _read(file: Path) -> tuple[dict[str, tuple[Stamp, str]], dict[str, str], dict[str, float]]:
     with file.open("rb") as stream:
         raw = stream.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
@@ -94,7 +103,8 @@ def _read(file: Path) -> tuple[dict[str, tuple[Stamp, str]], dict[str, str]]:
     match data:
         case {"format": 1, "hashed": dict(hashed), "first": dict(first)}:
             files = {path: _entry(entry) for path, entry in hashed.items()}
-            return files, {path: _digest(digest) for path, digest in first.items()}
+            ahead = {ctime: float(since) for ctime, since in data.get("ahead", {}).items()}
+            return files, {path: _digest(digest) for path, digest in first.items()}, ahead
     raise ValueError("it has another form")
 
 

@@ -261,13 +261,22 @@ class Directory:
         if SUMS in stamps or not self._settle:
             return
         if min(self._age(stamp) for stamp in stamps.values()) < self._settle:
-            raise _RefusedError(f"{shown}: not settled yet: it changed less than {self._settle:.0f} s ago")
+            ahead = max(stamp.ctime for stamp in stamps.values()) / 1e9 > self._clock().timestamp()
+            why = "the clock that wrote it is ahead, and it was" if ahead else "it"
+            how = "first seen so" if ahead else "changed"
+            raise _RefusedError(f"{shown}: not settled yet: {why} {how} less than {self._settle:.0f} s ago")
 
     def _age(self, stamp: Stamp) -> float:
-        """Give the seconds since a change; a time of modification in the future was set by hand and says nothing."""
+        """Give the seconds since a change; a time of modification in the future was set by hand and says nothing.
+
+        One of change was written by a clock that was wrong, or is that of another machine: it counts from when it was
+        first seen here.
+        """
         now = self._clock().timestamp()
-        mtime = stamp.mtime / 1e9
-        return now - max(stamp.ctime / 1e9, mtime if mtime <= now else 0)
+        mtime, ctime = stamp.mtime / 1e9, stamp.ctime / 1e9
+        if ctime > now:
+            ctime = self._memory.ahead_since(stamp.ctime, now)
+        return now - max(ctime, mtime if mtime <= now else 0)
 
     def _file(self, tree: Tree, path: str, stamp: Stamp) -> ReleaseFile:
         name = path.rpartition("/")[2]

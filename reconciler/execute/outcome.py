@@ -28,6 +28,7 @@ def verdict_error(report: Report, *, max_unreachable: float) -> UpdoserError | N
     failed, unreachable = report.total("failed"), report.total("unreachable")
     clients = sum(report.total(outcome) for outcome in RECAP)
     halted = [step.record for step in report.rollouts if step.record.status == "halted"]
+    stuck = [step.record for step in report.rollouts if step.stuck]
     ours = [failure.component for failure in report.failed if not failure.client]
     if report.interrupted:
         return InterruptedRunError("interrupted", hint="apply again: it goes on from here")
@@ -43,6 +44,11 @@ def verdict_error(report: Report, *, max_unreachable: float) -> UpdoserError | N
     if unreachable and unreachable > max_unreachable * clients:
         return ClientsUnreachableError(
             f"{count_text(unreachable, 'client')} unreachable", hint="`--limit @failed` tries only those again"
+        )
+    if stuck:
+        names = ", ".join(record.name for record in stuck)
+        return ClientsFailedError(
+            f"stuck: {names}", hint="`updoser rollout list` says why; mend its waves, or abort it"
         )
     if ours:
         return OutcomeError(f"{count_text(len(ours), 'change')} on the server failed: {', '.join(sorted(set(ours)))}")

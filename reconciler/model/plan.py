@@ -237,7 +237,7 @@ class RolloutStep:
     `new`: that differs from what it remembers now, whose fingerprint is `before`. `says` is for people; `next_at` is
     when the next step is due, if time alone makes it so. While the wave's clients change, the rollout halts once more
     than `max_failed` of them failed, or, at the end of each `at_once` (0: all), more than `max_fail_percentage` of
-    those attempted; what is then undone is `undo`.
+    those attempted; what is then undone is `undo`. `stuck`: it never goes on unless somebody acts.
     """
 
     record: RolloutRecord
@@ -250,6 +250,7 @@ class RolloutStep:
     max_fail_percentage: float | None = None
     undo: str = ""
     before: str = ""
+    stuck: bool = False
 
 
 Change = Download | Merge | Generate | Deploy | Settings | Prune | Publish | Proof
@@ -356,6 +357,11 @@ class Plan:
     def halted(self) -> tuple[RolloutStep, ...]:
         """The rollouts that are halted."""
         return tuple(step for step in self.rollouts if step.record.status == "halted")
+
+    @property
+    def stuck(self) -> tuple[RolloutStep, ...]:
+        """The rollouts that never go on unless somebody acts."""
+        return tuple(step for step in self.rollouts if step.stuck)
 
     @property
     def next_step_at(self) -> datetime | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -93,6 +93,11 @@ class RolloutRecord:
     def fingerprint(self) -> str:
         """Equal for equal records, in every process."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
+    def cut(self, now: datetime) -> RolloutRecord:
+        """Give the same with no moment later than now: a clock that was ahead wrote it, and no soak ends by that."""
+        passed = None if self.passed is None else min(self.passed, now)
+        return replace(self, started=min(self.started, now), opened=min(self.opened, now), passed=passed)
 
     @property
     def last(self) -> bool:

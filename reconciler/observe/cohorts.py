@@ -7,6 +7,7 @@ Rows are many, situations are few: what is the same for many rows is worked out 
 * One to which there is no way isn't looked at; its cohort says why.
 * A hold applies up to and including its day, in UTC. A client in quarantine is held until that is over.
 * Clients that waves select by a pattern are in cohorts of their own, and so are those whose settings differ.
+* Nothing else keeps clients apart: since when one failed matters while it fails, its settings while it can be reached.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from reconciler.errors import OtherControllerError, UsageError
-from reconciler.model.network import UNREACHABLE
+from reconciler.model.network import DIRECT, UNREACHABLE
 from reconciler.model.plan import Cohort
 from reconciler.model.select import parse
 from reconciler.model.settings import to_do
+from reconciler.model.spec import Quarantine
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+    from datetime import timedelta
 
     from reconciler.model.client import Profile
     from reconciler.model.select import Pattern
@@ -72,13 +75,15 @@ class Marks:
     """What tells clients in the same situation apart: holds, patterns of waves, and the settings that they should have.
 
     `settings` has the versions that each client's settings should have (`model.settings.wish`), by its name, and
-    `group_settings` those of groups whose clients all should have the same. Who isn't in them has no settings.
+    `group_settings` those of groups whose clients all should have the same. Who isn't in them has no settings. No
+    client is left alone for longer than `quarantine` from now.
     """
 
     holds: Sequence[Hold] = ()
     selects: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     group_settings: Mapping[str, str] = field(default_factory=dict)
+    quarantine: timedelta = Quarantine().span
 
 
 def gather_cohorts(
@@ -113,11 +118,11 @@ def gather_cohorts(
             if not choice.takes(name, group, labels):
                 members = others
         if quarantined is not None and quarantined > stamp and not hold:
-            until = datetime.fromtimestamp(quarantined, UTC)
+            until = min(datetime.fromtimestamp(quarantined, UTC), now + marks.quarantine)
             hold = f"quarantine until {until:%Y-%m-%dT%H:%MZ}: it failed again and again"
         todo = reader.settings(name, group, settings) if reader.any_settings else ""
         members[group, fingerprint, error, route, hold, since, selected, todo].append(name)
-    return _cohorts(chosen, profiles, foreign), _cohorts(others, profiles, foreign)
+    return _cohorts(chosen, profiles, foreign, now), _cohorts(others, profiles, foreign, now)
 
 
 def _labels(text: str, known: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -162,39 +167,37 @@ def _cohorts(
     members: Mapping[Situation, list[str]],
     profiles: Mapping[str, Profile],
     foreign: Collection[str],
+    now: datetime,
 ) -> list[Cohort]:
-    silent: dict[tuple[str, str, float | None, frozenset[str], str], list[str]] = defaultdict(list)
-    cut_off: dict[tuple[str, str, frozenset[str]], list[str]] = defaultdict(list)
-    cohorts = []
+    """Put those together who are in the same situation once what doesn't matter in it is left out."""
+    alike: dict[Situation, list[str]] = defaultdict(list)
     for (group, fingerprint, error, route, hold, since, selected, settings), names in members.items():
-        profile = profiles.get(fingerprint) if fingerprint else None
         if route.startswith(UNREACHABLE):
-            cut_off[group, route.removeprefix(UNREACHABLE), selected] += names
+            alike[group, None, "", route, "", None, selected, ""] += names
         elif error:
-            silent[group, error.partition(":")[0], since, selected, hold] += names
-        elif profile is None:
-            silent[group, NEVER_SEEN, None, selected, hold] += names
+            failing = None if since is None else min(since, now.timestamp())
+            alike[group, None, error.partition(":")[0], "", hold, failing, selected, ""] += names
+        elif fingerprint not in profiles:
+            alike[group, None, NEVER_SEEN, "", hold, None, selected, ""] += names
         elif fingerprint in foreign:
-            silent[group, OtherControllerError.label, None, selected, hold] += names
+            alike[group, None, OtherControllerError.label, "", hold, None, selected, ""] += names
         else:
-            cohorts.append(
-                Cohort(
-                    group, tuple(sorted(names)), profile, hold=hold, route=route, selected=selected, settings=settings
-                )
-            )
-    cohorts += [
-        Cohort(group, tuple(sorted(names)), unreachable=why, selected=selected)
-        for (group, why, selected), names in cut_off.items()
+            alike[group, fingerprint, "", route, hold, None, selected, settings] += names
+    return [
+        Cohort(
+            group,
+            tuple(sorted(names)),
+            profiles[fingerprint] if fingerprint else None,
+            unknown=why,
+            hold=hold,
+            route=route if fingerprint else DIRECT,
+            unreachable="" if fingerprint else route.removeprefix(UNREACHABLE),
+            since=None if since is None else datetime.fromtimestamp(since, UTC),
+            selected=selected,
+            settings=settings,
+        )
+        for (group, fingerprint, why, route, hold, since, selected, settings), names in alike.items()
     ]
-    cohorts += [
-        Cohort(group, tuple(sorted(names)), unknown=why, since=_moment(since), selected=selected, hold=hold)
-        for (group, why, since, selected, hold), names in silent.items()
-    ]
-    return cohorts
-
-
-def _moment(stamp: float | None) -> datetime | None:
-    return None if stamp is None else datetime.fromtimestamp(stamp, UTC)
 
 
 def is_foreign(profile: Profile, identity: Identity) -> bool:

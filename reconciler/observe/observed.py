@@ -25,6 +25,7 @@ from reconciler.settings.book import Book
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from reconciler.model.client import Client, Profile
     from reconciler.model.release import SourceReport
@@ -86,7 +87,9 @@ def observe(work: Workspace, sight: Sight) -> Observed:
         work.state.rows(),
         profiles,
         choice=choice,
-        marks=Marks(work.spec.holds, sorted(selects), *_wanted_settings(work, sight)),
+        marks=Marks(
+            work.spec.holds, sorted(selects), *_wanted_settings(work, sight), quarantine=work.spec.quarantine.span
+        ),
         identity=identity,
         now=work.means.clock(),
     )
@@ -97,6 +100,7 @@ def observe(work: Workspace, sight: Sight) -> Observed:
     offers, conflicts = merge_offers(reports, sources, components)
     inspection = work.store.inspect(verify=sight.verify)
     published, trouble = _published(work)
+    ahead = work.state.moments_ahead(work.spec.quarantine.span)
     return Observed(
         basis=Basis(identity.lineage, identity.epoch, identity.serial, work.spec.digest, work.spec.catalog.digest),
         held=inspection.releases,
@@ -110,6 +114,7 @@ def observe(work: Workspace, sight: Sight) -> Observed:
             *conflicts,
             *inspection.problems,
             *trouble,
+            *([ahead_text(ahead)] if ahead else []),
         ),
         cohorts=cohorts,
         others=others,
@@ -127,6 +132,12 @@ def observe(work: Workspace, sight: Sight) -> Observed:
         first_seen=work.state.first_seen(),
         source_routes={source.name: _source_route(source) for source in sources},
     )
+
+
+def ahead_text(ahead: Mapping[str, datetime]) -> str:
+    """Say that remembered moments lie ahead of the clock; `ahead` has the latest by what they are about."""
+    latest = f"{max(ahead.values()):%Y-%m-%dT%H:%M:%SZ}"
+    return f"a clock was wrong: moments up to {latest} are remembered ({', '.join(ahead)}); they count as now"
 
 
 def _wanted_settings(work: Workspace, sight: Sight) -> tuple[dict[str, str], dict[str, str]]:

@@ -8,7 +8,7 @@
 * A version that the spec blocks, or that a trusted source withdrew, is wanted by nobody; a pin to it wants nothing, and
   the plan says so.
 * With `min_age` a release isn't wanted before it is old enough, with `snapshot` not if it came out after that day. Both
-  go by its release time or, where that isn't known, by when it was first seen here.
+  go by its release time or, where that isn't known or lies ahead, by when it was first seen here.
 * A version whose rollout was halted or aborted goes to nobody until the spec blocks it or somebody resumes it; those
   that have it keep it, unless it is to be taken back.
 * While a release is on its way through the fleet, a newer one may have to wait for it: `target` is then asked for the
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.model.release import Offer, Release, Withdrawal
+    from reconciler.model.rollout import RolloutRecord
     from reconciler.model.spec import ComponentSpec
     from reconciler.model.version import Version
 
@@ -84,7 +85,14 @@ class Times:
 
     def out_at(self, release: Release) -> datetime:
         """Give when a release came out, as far as is known; what was never seen before is out since now."""
-        return release.released or self.first_seen.get((release.component, release.version), self.now)
+        if self.says_when(release):
+            assert release.released is not None
+            return release.released
+        return min(self.first_seen.get((release.component, release.version), self.now), self.now)
+
+    def says_when(self, release: Release) -> bool:
+        """Say whether a release tells when it came out; nothing came out in the future."""
+        return release.released is not None and release.released <= self.now
 
 
 class Desired:
@@ -117,10 +125,12 @@ class Desired:
             for version, reason in spec.blocked.items()
         }
         self._times = times
+        self._schemes = {name: spec.component.scheme for name, spec in components.items()}
         self._waiting: dict[tuple[str, str], Waiting] = {}
         self.held = {release.digest: release for release in held}
         self.newest_held: dict[tuple[str, str], Version] = {}
         self.known: dict[str, set[str]] = {component: set() for component in components}
+        self._platforms: dict[tuple[str, str], set[str]] = {}
         self._targets: dict[tuple[str, str], Target] = {}
         holding = {(release.component, release.version, release.platform): release for release in held}
         known: dict[str, list[Target]] = {component: [] for component in components}
@@ -159,6 +169,26 @@ class Desired:
         """Say whether there is a release of a version that clients may run."""
         return any(place[0] == component and place[2] == version for place in self._versions)
 
+    def platforms(self, component: str) -> list[str]:
+        """Give the platforms that there are releases of a component for that clients may run."""
+        return sorted({place[1] for place in self._versions if place[0] == component})
+
+    def overtaking(self, record: RolloutRecord, others: Iterable[RolloutRecord]) -> RolloutRecord | None:
+        """Give a rollout that came after another one in its lane, of a higher version and for its platforms."""
+        scheme = self._schemes.get(record.component)
+        if scheme is None or not scheme.accepts(record.version):
+            return None
+        version = scheme.parse(record.version)
+        own = self._platforms.get((record.component, record.version), set())
+        for other in others:
+            if (other.component, other.group) != (record.component, record.group) or other.started < record.started:
+                continue
+            if scheme.accepts(other.version) and scheme.parse(other.version) > version:
+                theirs = self._platforms.get((other.component, other.version), {ANY_PLATFORM})
+                if ANY_PLATFORM in theirs or own <= theirs:
+                    return other
+        return None
+
     def is_undone(self, component: str, version: str) -> bool:
         """Say whether the rollout of a version was halted so that clients go back."""
         halt = self._halted.get((component, version))
@@ -186,6 +216,7 @@ class Desired:
             return
         version = spec.component.version(release.version)
         self.known[release.component].add(release.version)
+        self._platforms.setdefault((release.component, release.version), set()).add(release.platform)
         known[release.component].append(Target(spec, version, release, source, spec.version != LATEST))
         key = (release.component, release.platform)
         if not source and (key not in self.newest_held or self.newest_held[key] < version):
@@ -266,7 +297,10 @@ class Desired:
         """Remember the release that is wanted once all of the `young` ones are old enough, and when that is."""
         times = [(self._ripe_at(target.spec, target.release), target.release) for target in young]
         ripe, last = max(((at, release) for at, release in times if at is not None), key=lambda entry: entry[0])
-        since = "came out" if last.released is not None else "was first seen, as nothing says when it came out"
+        since = "was first seen, as nothing says when it came out"
+        if last.released is not None:
+            told = self._times is not None and self._times.says_when(last)
+            since = "came out" if told else f"was first seen, as its release time {last.released:%Y-%m-%d} lies ahead"
         why = f"min_age: not before {ripe:%Y-%m-%dT%H:%M:%SZ}, counted from when {last.version} {since}"
         self._waiting[coming.release.component, coming.release.platform] = Waiting(coming, why)
 

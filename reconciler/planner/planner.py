@@ -123,7 +123,25 @@ def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime
     times = Times(now, observed.first_seen)
     halted = halts(observed.rollouts.values())
     desired = Desired(wanted.components, observed.held, observed.offers, observed.withdrawn, times, halted)
-    forced = forced_versions(wanted, desired, observed.rollouts)
+    stuck: frozenset[Key] = frozenset()
+    while True:
+        forced = forced_versions(wanted, desired, observed.rollouts, stuck)
+        plan, found = _make(wanted, observed, desired, forced, plan_id, times)
+        if found <= stuck or not forced:
+            return plan
+        stuck |= found  # what can't go on keeps nothing newer waiting
+
+
+def _make(
+    wanted: Wanted,
+    observed: Observed,
+    desired: Desired,
+    forced: Mapping[str, Mapping[str, str]],
+    plan_id: str,
+    times: Times,
+) -> tuple[Plan, frozenset[Key]]:
+    """Decide which version goes where, and give the rollouts that are stuck with that."""
+    now = times.now
     platforms = {ANY_PLATFORM, *(cohort.profile.platform for cohort in observed.cohorts if cohort.profile)}
     supplies = Supplies(observed.incrementals, observed.offered, observed.codecs, wanted.duplication)
     duplicator = Duplicator(desired, observed.held, supplies, _demand(wanted, observed, desired, forced))
@@ -166,8 +184,9 @@ def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime
         platforms=tuple(sorted(platforms)),
     )
     if wanted.repository is None or observed.published is None or wanted.partial:
-        return plan
-    return replace(plan, publishes=plan_publishing(wanted.repository, observed.published, plan, targets, observed))
+        return plan, rollouts.stuck
+    plan = replace(plan, publishes=plan_publishing(wanted.repository, observed.published, plan, targets, observed))
+    return plan, rollouts.stuck
 
 
 def _cohort_order(cohort: Cohort) -> tuple[str, str, str, str, tuple[str, ...]]:

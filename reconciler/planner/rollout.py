@@ -10,14 +10,17 @@ The first rule that fits says where it stands; a rule that moves it on is follow
    the wave opened aren't in its gate.
 4. The gate: too many failed, or became unreachable, and the rollout halts. Too few were attempted, and it waits: an
    empty canary is never passed over.
-5. Then the wave soaks. It needn't when the rollout is a first install, is expedited, or had nobody left to change when
-   the wave opened. Clients that have nothing at all needn't wait for the soak of the wave before theirs.
+5. Then the wave soaks, also where all of it had the version before: nobody knows for how long. It needn't when the
+   rollout is a first install, is expedited, or nobody is in the wave. Clients that have nothing at all needn't wait for
+   the soak of the wave before theirs.
 6. At the end of the soak the switched checks are repeated on all waves so far (`recheck`), and gates are asked: proofs
    of the plan, which halt the rollout when one is bad.
 7. The next wave opens, when somebody approved it if that is wanted. After the last the rollout is done.
 
 With `newer: queue` a newer release waits until the rollout is done, with `finish` until the open wave has passed its
-gate, with `supersede` not at all. A version that ran through a rollout here before is proven: it goes to all at once.
+gate, with `supersede` not at all. Nor does it wait for a rollout that was overtaken (`planner.succession`), or that is
+stuck: too few clients are left that its open wave could ever be tried on. A version that ran through a rollout here
+before is proven: it goes to all at once.
 So does what clients go down to from a version that is blocked.
 
 Example: virus-pattern 16.679.00, waves `label=canary` with a soak of 4h and `share: 100%`. The first plan opens wave 1
@@ -37,7 +40,7 @@ from reconciler.planner.walk import NOBODY, Standing, Walk
 from reconciler.planner.waves import Lineup, reach, structure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from reconciler.model.plan import Cohort
@@ -81,11 +84,18 @@ def lane(wanted: Wanted, group: str, component: str) -> str:
 
 
 def forced_versions(
-    wanted: Wanted, desired: Desired, records: Mapping[Key, RolloutRecord]
+    wanted: Wanted, desired: Desired, records: Mapping[Key, RolloutRecord], stuck: Collection[Key] = ()
 ) -> dict[str, dict[str, str]]:
-    """Give by group the versions that newer ones have to wait for, by component; see the module's rules."""
+    """Give by group the versions that newer ones have to wait for, by component; see the module's rules.
+
+    `stuck` are the rollouts that can't go on: nothing waits for them, nor for one that was overtaken.
+    """
     found: dict[str, dict[str, str]] = {}
-    under_way = [record for record in records.values() if record.status in UNDER_WAY]
+    under_way = [
+        record
+        for record in records.values()
+        if record.status in UNDER_WAY and record.key not in stuck and not desired.overtaking(record, records.values())
+    ]
     for group in wanted.groups if under_way else ():
         for record in under_way:
             spec = wanted.components.get(record.component)
@@ -148,6 +158,11 @@ class Rollouts:
         if not self._standings:
             return None
         return self._standings.get((component, version, self._lanes[group].get(component, "")))
+
+    @property
+    def stuck(self) -> frozenset[Key]:
+        """The rollouts that can't go on, whatever clients do."""
+        return frozenset(step.record.key for step in self.steps if step.stuck)
 
     def _lacking(self) -> dict[Key, str]:
         """Give the rollouts that some client needs, each with `missing` as long as all of those have nothing."""
@@ -276,7 +291,7 @@ class Rollouts:
         return self._observed.failures.get(key, {})
 
     def state(self, cohort: Cohort, key: Key) -> str:
-        """Say what the clients of a cohort are to a rollout: `passed`, `pending`, or `out` of it."""
+        """Say what the clients of a cohort are to a rollout: `passed`, `pending`, `idle`, or `out` of it."""
         compared = self._comparison.of(cohort)
         situation = self.kinds[cohort.group], id(compared), key
         known = self._states.get(situation)
@@ -296,6 +311,6 @@ class Rollouts:
                 if difference.reason == "rolled_back":  # it goes back at once or stays: no wave waits for it
                     return "out"
                 verdict = self._verdicts[cohort.group][component]
-                return "out" if verdict.off else "pending"
+                return "idle" if verdict.off else "pending"
         installed = cohort.profile.by_component.get(component)
         return "passed" if installed is not None and installed.version == version else "out"

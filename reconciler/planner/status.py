@@ -153,7 +153,7 @@ class _Ruler:
             if spec is None or not spec.component.scheme.accepts(release.version):
                 continue
             self._known[release.component].append(spec.component.version(release.version))
-            if release.released:
+            if release.released and times.says_when(release):
                 self._released[release.component, release.version] = release.released
         for offer in remembered:
             spec = wanted.components.get(offer.release.component)

@@ -66,7 +66,10 @@ class Fleet(Protocol):
         """Give the clients that failed with a version."""
 
     def state(self, cohort: Cohort, key: Key) -> str:
-        """Say what the clients of a cohort are to a rollout: `passed`, `pending`, or `out` of it."""
+        """Say what the clients of a cohort are to a rollout: `passed`, `pending`, `out` of it, or `idle`.
+
+        Those are idle that lack it and get nothing at all for now.
+        """
 
 
 class Walk:
@@ -84,8 +87,10 @@ class Walk:
         """True when somebody must act before it goes on."""
         self._next_at: datetime | None = None
         self._counts: dict[Limits, WaveCounts] = {}
-        self._fresh = False
-        """True once a wave was opened here: if nobody in it is pending, nothing was changed that could soak."""
+        self._stuck = False
+        """True when somebody must act, or it never goes on."""
+        self._later = 0
+        """How many clients of the open wave aren't counted yet: they are held, or get nothing for now."""
         self.proofs: list[Proof] = []
 
     def start(self, before: RolloutRecord | None, *, first: bool) -> RolloutRecord:
@@ -146,8 +151,9 @@ class Walk:
             return self._stay(f"{record.place} is open: {done} of {total.planned} done")
         attempted, least = total.passed + total.failed, self._least(record)
         if attempted < least:
+            self._stuck = attempted + total.off + total.unreachable + self._later < least
             return self._stay(f"{record.place} is blocked: {self._too_few(record, attempted, least)}", waits=True)
-        return replace(record, passed=self._all.now, cleared=self._fresh)
+        return replace(record, passed=self._all.now, cleared=not total.planned)
 
     def _least(self, record: RolloutRecord) -> int:
         """Give how many clients must have been attempted: what the wave says, or the rollout.
@@ -204,7 +210,6 @@ class Walk:
         if following.approve and all(entry.wave != number for entry in record.approved):
             says = f"{opened.place} waits for approval: updoser rollout approve {record.component}"
             return self._stay(says, waits=True)
-        self._fresh = True
         return opened
 
     def _stay(self, says: str, *, waits: bool = False) -> RolloutRecord | None:
@@ -227,10 +232,12 @@ class Walk:
         upper, lower = reach(record.cuts, record.wave), reach(record.cuts, max(record.wave - 1, 0))
         counts: dict[Limits, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         limits = {group: everything.limits(group, self._key[0], self._wave(record)) for group in self._groups}
+        self._later = 0
         for at, size in lineup.between(lower, upper, self._among) if record.wave else ():
             cohort = lineup.cohorts[at]
             count = counts[limits[cohort.group]]
             if cohort.hold:
+                self._later += size
                 continue
             if cohort.profile is None:
                 silent = cohort.unreachable or cohort.since is None or cohort.since <= record.opened
@@ -241,7 +248,9 @@ class Walk:
                 inside = set(lineup.split(at, (upper, lower)).get((True, False), ()))
                 failed = len(inside & names)
                 count["failed"] += failed
-            if state != "out":
+            if state == "idle":
+                self._later += size
+            elif state != "out":
                 count[state] += size - failed
         self._counts = {
             limit: WaveCounts(
@@ -305,6 +314,7 @@ class Walk:
             max_failed=most,
             max_fail_percentage=share,
             undo=self._policy.undo,
+            stuck=self._stuck,
         )
 
     def _bounds(self, wave: Wave) -> tuple[int | None, float | None]:

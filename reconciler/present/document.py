@@ -228,6 +228,7 @@ def _standing_entry(step: RolloutStep) -> dict[str, Any]:
         "wave": record.wave,
         "waves": len(record.cuts),
         "says": step.says,
+        "stuck": step.stuck,
         "counts": asdict(step.counts),
         "next_at": step.next_at and time_text(step.next_at),
         "started": time_text(record.started),

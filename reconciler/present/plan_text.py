@@ -102,6 +102,8 @@ def _meaning(document: Mapping[str, Any]) -> str:
     summary = document["summary"]
     if not any(document["clients"].values()):
         return "There are no clients."
+    if any(entry.get("stuck") for entry in document["rollouts"]):
+        return "A rollout is stuck: see above."
     if summary["unknown"] or summary["unreachable"]:
         return "What is not known above may differ."
     if summary["held"] or summary["deferred"]:

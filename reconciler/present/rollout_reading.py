@@ -50,6 +50,7 @@ def read_rollout(entry: Mapping[str, Any]) -> RolloutStep:
         max_fail_percentage=fields.optional_percentage(entry, "max_fail_percentage"),
         undo=fields.one_of(entry, "step_undo", _UNDO),
         before=fields.optional(entry, "before"),
+        stuck=fields.flag({"stuck": False, **entry}, "stuck"),
     )
 
 

@@ -1,7 +1,8 @@
 """Words about rollouts and settings, for texts and Markdown alike: rows of tables, and lines that must not be missed.
 
-A rollout's row begins with a mark: `>` it moves on, `=` it waits, `!` it is halted, aborted or paused. A halted one is
-also said at the top of everything that shows it, with what can be done:
+A rollout's row begins with a mark: `>` it moves on, `=` it waits, `!` it is halted, aborted, paused or stuck. One that
+is halted, or stuck as too few clients are left that it could be tried on, is also said at the top of everything that
+shows it, with what can be done:
 
     Halted: virus-pattern 16.679.00 in wave 1 of 3: 1 of 3 clients failed, and max_failed is 0 (pc-1: not enough disk)
       go on or give it up: updoser rollout resume|abort virus-pattern; or block 16.679.00 in the file
@@ -40,13 +41,18 @@ def where_text(entry: Entry) -> str:
 
 
 def halted(rollouts: Iterable[Entry]) -> list[tuple[str, str]]:
-    """Give for each halted rollout the line that says so, and what can be done about it."""
+    """Give for each halted or stuck rollout the line that says so, and what can be done about it."""
     found = []
     for entry in rollouts:
         if entry["status"] == "halted":
             says = f"Halted: {rollout_name(entry)} {entry['says'].removeprefix('halted ')}"
             todo = f"go on or give it up: updoser rollout resume|abort {entry['component']}"
             found.append((says, f"{todo}; or block {entry['version']} in the file"))
+        elif entry.get("stuck"):
+            says = f"Stuck: {rollout_name(entry)} {entry['says']}"
+            found.append(
+                (says, f"mend its waves in the file, or give it up: updoser rollout abort {entry['component']}")
+            )
     return found
 
 
@@ -88,7 +94,7 @@ def without_group(rows: Sequence[Sequence[str]], at: int = 3) -> list[Sequence[s
 
 
 def _mark(entry: Entry, *, moves: bool) -> str:
-    return "!" if entry["status"] in STOPPED else ">" if moves else "="
+    return "!" if entry["status"] in STOPPED or entry.get("stuck") else ">" if moves else "="
 
 
 def _subject(entry: Entry) -> tuple[str, str, str]:

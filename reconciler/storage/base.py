@@ -49,6 +49,11 @@ class Part:
         with mapped(self._engine.url), writing(self._engine) as connection:
             yield connection
 
+    def _past(self, value: float | None) -> datetime | None:
+        """Read a time that was the present when it was written: one that lies ahead counts as now (`Moments`)."""
+        read = moment(value)
+        return None if read is None else min(read, self._clock())
+
 
 def seconds(moment: datetime) -> float:
     """Write a time as the tables hold it."""

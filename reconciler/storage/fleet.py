@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, func, select
 
 from reconciler.model.client import Client, Profile
 from reconciler.model.network import DIRECT, UNREACHABLE
-from reconciler.storage.base import Part, moment, seconds
+from reconciler.storage.base import Part, seconds
 from reconciler.storage.database import upsert
 from reconciler.storage.tables import CLIENTS, PROFILES
 
@@ -192,7 +192,7 @@ class Fleet(Part):
     def last_observed(self) -> datetime | None:
         """Give when a client answered last."""
         with self._read() as connection:
-            return moment(connection.scalar(select(func.max(CLIENTS.c.seen_at)).where(CLIENTS.c.gone_at.is_(None))))
+            return self._past(connection.scalar(select(func.max(CLIENTS.c.seen_at)).where(CLIENTS.c.gone_at.is_(None))))
 
     def prune_profiles(self) -> None:
         """Forget profiles that no client has any more."""

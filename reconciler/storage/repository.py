@@ -326,7 +326,7 @@ class Repository:
 
     def _drop(self, path: Path) -> None:
         with_links = path.lstat()
-        if time.time() - max(with_links.st_mtime, with_links.st_ctime) > AGE_KEPT:
+        if abs(time.time() - max(with_links.st_mtime, with_links.st_ctime)) > AGE_KEPT:  # one far ahead is old, too
             path.unlink(missing_ok=True)
 
     @contextmanager
@@ -360,6 +360,8 @@ class _State:
                 return "the root names another key"
             if metadata.signed.expires - now < expires[role] * RENEW_AT:
                 return f"the {role} expires on {metadata.signed.expires:%Y-%m-%d}"
+            if metadata.signed.expires - now > expires[role] * (1 + RENEW_AT):
+                return f"the {role} expires on {metadata.signed.expires:%Y-%m-%d}, later than it should"
         return ""
 
 

@@ -16,7 +16,7 @@ from reconciler.storage.tables import CLIENTS, ROLLOUT_FAILURES, ROLLOUTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from sqlalchemy import Row
 
@@ -32,7 +32,9 @@ class Rollouts(Part):
     def rollouts(self) -> dict[Key, RolloutRecord]:
         """Give all rollouts, those that are over included."""
         with self._read() as connection:
-            records = [_record(row) for row in connection.execute(select(ROLLOUTS).order_by(*_ORDER))]
+            rows = connection.execute(select(ROLLOUTS).order_by(*_ORDER)).all()
+        now = self._clock()
+        records = [_record(row).cut(now) for row in rows]
         return {record.key: record for record in records}
 
     def record_rollout(self, record: RolloutRecord) -> None:
@@ -99,14 +101,14 @@ class Rollouts(Part):
                 statement.values(**values), {"until": until} if "quarantined" in values and failed else {}
             )
 
-    def quarantined(self, now: datetime) -> tuple[Quarantined, ...]:
-        """Give the clients that are left alone because they failed again and again, by name."""
+    def quarantined(self, now: datetime, span: timedelta) -> tuple[Quarantined, ...]:
+        """Give the clients that are left alone because they failed again and again, by name; `span` is how long."""
         entry = CLIENTS.c
         columns = (entry.name, entry.grp, entry.quarantined, entry.failures, entry.error)
         wanted = select(*columns).where(entry.gone_at.is_(None), entry.quarantined > seconds(now)).order_by(entry.name)
         with self._read() as connection:
             return tuple(
-                Quarantined(name, group, until, failures, error)
+                Quarantined(name, group, min(until, now + span), failures, error)
                 for name, group, stamp, failures, error in connection.execute(wanted)
                 if (until := moment(stamp)) is not None
             )

@@ -396,7 +396,7 @@ class Store:
         self._tmp.mkdir(exist_ok=True)
         for left in self._tmp.iterdir():
             with suppress(FileNotFoundError):
-                if time.time() - left.stat().st_mtime > _OLD:
+                if abs(time.time() - left.stat().st_mtime) > _OLD:  # one far ahead is old, too
                     left.unlink(missing_ok=True)
 
     @contextmanager

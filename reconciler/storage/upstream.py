@@ -65,7 +65,7 @@ class Upstream(Part):
                         row.accepted,
                         moment(row.cooldown_until),
                     ),
-                    moment(row.last_success),
+                    self._past(row.last_success),
                 )
                 for row in connection.execute(select(SOURCES).order_by(SOURCES.c.name))
             ]
@@ -74,4 +74,4 @@ class Upstream(Part):
         """Give when each (component, version) was first offered."""
         with self._read() as connection:
             rows = connection.execute(select(FIRST_SEEN.c.component, FIRST_SEEN.c.version, FIRST_SEEN.c.at))
-            return {(component, version): moment(at) for component, version, at in rows}  # type: ignore[misc]
+            return {(component, version): self._past(at) for component, version, at in rows}  # type: ignore[misc]

@@ -1,7 +1,9 @@
 """Releases go out in waves, through the command line, on clients that are folders: a bad one stops and goes back."""
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -306,8 +308,8 @@ def test_wrong_words_are_told(tmp_path):
     fleet = fleet_of(tmp_path, ALL)
     for arguments, says in (
         (("rollout", "approve", "nothing"), "no managed component is called nothing"),
-        (("rollout", "resume", "rules"), "rules has no such rollout: its last one, rules 1, is done"),
-        (("rollout", "approve", "engine"), "it never had one"),
+        (("rollout", "resume", "rules"), "rules has nothing to resume: its last rollout, rules 1, is done"),
+        (("rollout", "approve", "engine"), "it never had a rollout"),
         (("plan", "--expedite", "nothing"), "--expedite nothing"),
         (("rollback", "engine", "--auto-approve"), "no client is known to run engine"),
         (("rollback", "nothing"), "no managed component is called nothing"),
@@ -316,3 +318,93 @@ def test_wrong_words_are_told(tmp_path):
         assert done.code == 64, arguments
         assert says in done.err
     assert json.loads(fleet.run("rollout", "list", "--all", "--format", "json").out)["rollouts"][0]["status"] == "done"
+
+
+def test_what_was_overtaken_is_named_by_its_version_only_and_keeps_nothing_newer_waiting(tmp_path):
+    fleet = fleet_of(tmp_path, CANARY, ALL)
+    fleet.release("rules", "2", rules_txt=b"BAD")
+    assert fleet.apply().code == 3
+    fleet.release("rules", "3", rules_txt=b"three")
+    assert (fleet.apply().code, versions(fleet)) == (0, "3 3 3 3 3")
+    for verb in ("resume", "pause", "abort", "approve"):
+        done = fleet.run("rollout", verb, "rules")
+        assert done.code == 64
+        assert f"rules has nothing to {verb}: its last rollout, rules 3, is done" in done.err
+    assert "rules 2 is halted too, and 3 came after it" in fleet.run("rollout", "resume", "rules").err
+    done = fleet.run("rollout", "resume", "rules", "--version", "2")
+    assert (done.code, "rules 2 is no longer halted, and goes to nobody: clients should have 3" in done.err) == (
+        0,
+        True,
+    )
+    fleet.release("rules", "4", rules_txt=b"four")
+    assert (fleet.apply().code, versions(fleet)) == (0, "4 4 4 4 4")
+    again(fleet)
+
+
+def test_a_pause_that_is_over_and_an_approval_that_nobody_waits_for_change_nothing(tmp_path):
+    fleet = fleet_of(tmp_path, CANARY, {"share": "60%", "soak": "1h"}, {**ALL, "approve": "manual"})
+    fleet.release("rules", "2", rules_txt=b"BAD")
+    assert fleet.apply().code == 3
+    fleet.release("rules", "3", rules_txt=b"three")
+    fleet.apply()
+    assert fleet.run("rollout", "pause", "rules").code == 0
+    assert fleet.run("rollout", "resume", "rules").code == 0
+    done = fleet.run("rollout", "resume", "rules")
+    assert (done.code, "its last rollout, rules 3, is running" in done.err) == (64, True)
+    assert "wave 3 of 3 may open" in fleet.run("rollout", "approve", "rules", "--as", "eva").err
+    runs = len(fleet.run("history", "--format", "json").json)
+    done = fleet.run("rollout", "approve", "rules")
+    assert (done.code, "wave 3 of 3 was approved by eva already: nothing was done" in done.err) == (0, True)
+    fleet.write(auto_update={"rollout": {"waves": [CANARY, {"share": "60%", "soak": "1h"}, ALL]}})
+    done = fleet.run("rollout", "approve", "rules", "--version", "3")
+    assert (done.code, "nothing was done" in done.err) == (0, True)
+    assert len(fleet.run("history", "--format", "json").json) == runs
+    assert rollout(fleet)["status"] == "running"
+
+
+def test_rolling_back_twice_blocks_one_version_until_clients_have_left_it(tmp_path):
+    fleet = fleet_of(tmp_path, ALL)
+    for version, content in (("2", b"two"), ("3", b"three")):
+        fleet.release("rules", version, rules_txt=content)
+        assert fleet.apply().code == 0
+    assert fleet.run("rollback", "rules", "--auto-approve").code == 0
+    text = (tmp_path / "updoser.yaml").read_text()
+    done = fleet.run("rollback", "rules", "--auto-approve")
+    assert (done.code, (tmp_path / "updoser.yaml").read_text()) == (0, text)
+    assert "rules 3 is blocked already, and 5 clients that ran it last go back with the next apply" in done.out
+    assert (fleet.apply().code, versions(fleet)) == (0, "2 2 2 2 2")
+    fleet.release("rules", "4", rules_txt=b"BAD")
+    assert fleet.apply().code == 3
+    text = (tmp_path / "updoser.yaml").read_text()
+    done = fleet.run("rollback", "rules", "--auto-approve")
+    assert (done.code, (tmp_path / "updoser.yaml").read_text()) == (0, text)
+    assert "the rollout of rules 4 is halted, and no client is known to run it" in done.out
+
+
+def test_a_rollout_that_nobody_is_left_to_try_on_is_loud(tmp_path):
+    fleet = fleet_of(tmp_path, {"select": "label=nobody", "min_attempted": 1}, ALL)
+    fleet.release("rules", "2", rules_txt=b"two")
+    stuck = "Stuck: rules 2 wave 1 of 2 is blocked: no client matches `label=nobody`"
+    done = fleet.apply()
+    assert (done.code, "stuck: rules 2" in done.err, versions(fleet)) == (3, True, "1 1 1 1 1")
+    done = again(fleet, code=3)
+    done = fleet.run("plan", "--detailed-exitcode")
+    assert (done.code, stuck in done.out, "A rollout is stuck: see above." in done.out) == (2, True, True)
+    assert stuck in fleet.run("status").out
+
+
+def test_a_clock_that_was_wrong_is_told_and_no_soak_lasts_longer_for_it(tmp_path):
+    fleet = fleet_of(tmp_path, {**CANARY, "soak": "2s"}, ALL)
+    fleet.release("rules", "2", rules_txt=b"two")
+    assert (fleet.apply().code, versions(fleet)) == (0, "2 1 1 1 1")
+    ahead = datetime(2037, 1, 1, tzinfo=UTC).timestamp()
+    with closing(sqlite3.connect(tmp_path / "state.db")) as state, state:
+        state.execute("UPDATE rollouts SET opened = ?, passed = ? WHERE version = '2'", (ahead, ahead))
+    says = "a clock was wrong: moments up to 2037-01-01T00:00:00Z are remembered (rollouts); they count as now"
+    for _ in range(2):
+        assert says in fleet.run("plan").out, "a plan leaves them as they are"
+    done = fleet.apply()
+    assert (done.code, says in done.err) == (0, True)
+    assert says not in fleet.run("plan").out
+    time.sleep(2)
+    assert (fleet.apply().code, versions(fleet)) == (0, "2 2 2 2 2")

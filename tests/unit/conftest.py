@@ -3,6 +3,7 @@
 import pytest
 
 from reconciler.storage.state import State
+from tests.fakes import NOW
 from tests.unit.workbench import Bench
 
 
@@ -15,10 +16,11 @@ def opened(tmp_path, monkeypatch):
     def make(groups=("a", "b", "c")):
         folder = tmp_path / str(len(benches))
         folder.mkdir()
-        state = State.open(f"sqlite:///{folder}/state.db", clock=lambda: made.now)
-        made = Bench(folder, state, groups)
-        benches.append(made)
-        return made
+        made = []
+        state = State.open(f"sqlite:///{folder}/state.db", clock=lambda: made[0].now if made else NOW)
+        made.append(Bench(folder, state, groups))
+        benches.extend(made)
+        return made[0]
 
     yield make
     for bench in benches:

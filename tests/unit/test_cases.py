@@ -44,7 +44,8 @@
       publishes: [rules 2 release]                            # COMPONENT VERSION KIND: REASON
       held, unknown, drift: [1 g rules 2 hold]                # CLIENTS GROUP [COMPONENT VERSION] REASON
       rollouts: [rules 2 > wave 1 of 3 is open, 3 + 7 clients]
-                                                              # COMPONENT VERSION [GROUP] MARK SAYS, SIZES [N at once];
+                                                              # COMPONENT VERSION [GROUP] MARK SAYS [stuck], SIZES
+                                                              # [N at once];
                                                               # only where the policy has a rollout
       proofs: [rules 2 recheck of 3, rules 2 gate 1]
       settings: [2 g changed]
@@ -350,7 +351,8 @@ def where(step):
     name = " ".join(filter(None, (record.component, record.version, record.group)))
     sizes = " + ".join(map(str, record.sizes))
     batch = f", {step.at_once} at once" if step.at_once else ""
-    return f"{name} {mark} {step.says}, {sizes} clients{batch}"
+    stuck = ", stuck" if step.stuck else ""
+    return f"{name} {mark} {step.says}{stuck}, {sizes} clients{batch}"
 
 
 def shown(plan, *, waves=False):

@@ -198,3 +198,23 @@ def test_what_a_limit_leaves_out_is_in_its_own_situation_too():
         ("a",): (frozenset(["label=canary"]), None),
         ("b",): (frozenset(), LONG_AGO),
     }
+
+
+def test_clients_that_answer_stand_together_whenever_they_failed_before():
+    fleet = [row("a", since=LONG_AGO), row("b"), row("c", since=JUST_NOW), row("d", seen=None, since=LONG_AGO)]
+    assert {c.members: (c.unknown, c.since) for c in gather(fleet)} == {
+        ("a", "b", "c"): ("", None),
+        ("d",): (NEVER_SEEN, None),
+    }
+
+
+def test_what_a_clock_that_was_ahead_wrote_of_clients_is_cut_to_now():
+    ahead = NOW + timedelta(days=4000)
+    fleet = [row("a", error="timed out: x", since=ahead), row("b", error="timed out: x", since=ahead + timedelta(1))]
+    fleet += [row("c", until=ahead)]
+    known = {c.members: (c.since, c.hold) for c in gather(fleet, quarantine=timedelta(hours=2))}
+    until = NOW + timedelta(hours=2)
+    assert known == {
+        ("a", "b"): (NOW, ""),
+        ("c",): (None, f"quarantine until {until:%Y-%m-%dT%H:%MZ}: it failed again and again"),
+    }

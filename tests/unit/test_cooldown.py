@@ -50,6 +50,18 @@ def test_each_source_remembers_its_own_time_and_nobody_waits_for_ever(tmp_path):
     Cooldown(tmp_path / "a", lambda: NOW + LONGEST, LOG).check()
 
 
+def test_a_source_is_left_alone_no_longer_than_it_asked_for_though_the_clock_was_ahead(tmp_path, caplog):
+    with pytest.raises(SourceError):
+        Cooldown(tmp_path / "a", lambda: NOW + timedelta(days=4000), LOG).start(429, "3600")
+    for minutes in (0, 59):  # what was cut is written down, or it would begin with each look
+        at = NOW + timedelta(minutes=minutes)
+        with pytest.raises(SourceError) as caught:
+            Cooldown(tmp_path / "a", lambda at=at: at, LOG).check()
+        assert caught.value.cooldown_until == NOW + timedelta(hours=1)
+    assert "set by a clock that was ahead" in caplog.text
+    Cooldown(tmp_path / "a", lambda: NOW + timedelta(hours=1), LOG).check()
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"until": 1}', '{"until": "2026-11-25T00:00:00", "why": "x"}'])
 def test_a_memory_that_is_damaged_is_passed_over(tmp_path, content):
     (tmp_path / "a").write_text(content)

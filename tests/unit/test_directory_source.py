@@ -168,6 +168,14 @@ def test_a_file_with_a_time_in_the_future_does_not_hold_a_release_back_for_ever(
     assert look(drop).releases
 
 
+def test_a_release_that_a_clock_ahead_wrote_settles_by_the_time_that_it_was_first_seen(drop):
+    put(drop, "rules/7", {"all.rules": b"alert"})
+    for hours, settled in ((0, False), (1, False), (25, True)):
+        report = look(drop, after=timedelta(days=-4000, hours=hours), settle="24h")
+        assert bool(report.releases) is settled
+        assert settled or "the clock that wrote it is ahead" in only_problem(report)
+
+
 def test_without_a_time_to_settle_a_release_is_there_at_once(drop):
     put(drop, "rules/7", {"all.rules": b"alert"})
     assert look(drop, after=timedelta(0), settle="0s").releases

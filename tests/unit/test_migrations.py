@@ -117,7 +117,7 @@ def test_rollouts_and_quarantines_of_a_state_are_kept(tmp_path):
         assert record.cuts == (Cut("label=canary"), Cut("", 2**32 - 1))
         assert record.approved == (Approval(2, "ann", NOW),)
         assert state.rollout_failures() == {record.key: {"a": "client failed: no"}}
-        assert [entry.client for entry in state.quarantined(NOW)] == ["b"]
+        assert [entry.client for entry in state.quarantined(NOW, Quarantine().span)] == ["b"]
         assert state.settings_key() == bytes.fromhex("ab" * 32)
 
 

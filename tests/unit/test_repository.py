@@ -190,6 +190,12 @@ def test_what_was_damaged_is_noticed_and_mended_and_readers_go_on(site, part):
     assert site.reads() == ["1"]
 
 
+def test_signatures_that_a_clock_ahead_made_are_renewed(site):
+    site.write(site.release("1", b"one"))
+    assert site.published(NOW - timedelta(hours=1)).renew == ""
+    assert site.published(NOW - timedelta(days=4000)).renew.endswith("later than it should")
+
+
 def test_signatures_are_renewed_when_half_of_their_time_is_over(site):
     site.write(site.release("1", b"one"))
     assert site.published(NOW + timedelta(days=4)).renew == ""

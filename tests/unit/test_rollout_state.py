@@ -7,10 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.model.client import Client
+from reconciler.model.release import SourceReport
 from reconciler.model.rollout import STATUSES, Approval, Cut, RolloutRecord
 from reconciler.model.spec import Quarantine
 from reconciler.storage.state import Observation, State
-from tests.fakes import NOW
+from tests.fakes import NOW, make_release
 
 HOUR = timedelta(hours=1)
 KEY = ("rules", "2", "")
@@ -24,7 +25,7 @@ def state(tmp_path):
         yield opened
 
 
-times = st.integers(0, 10**6).map(lambda seconds: NOW + timedelta(seconds=seconds))
+times = st.integers(0, 10**6).map(lambda seconds: NOW - timedelta(seconds=seconds))
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=5)
 records = st.builds(
     RolloutRecord,
@@ -92,7 +93,7 @@ def test_a_client_that_has_the_version_after_all_is_forgotten_and_so_are_all_whe
 
 
 def quarantined(state, at=NOW):
-    return {entry.client: entry for entry in state.quarantined(at)}
+    return {entry.client: entry for entry in state.quarantined(at, THREE.span)}
 
 
 def fail(state, client="a", rules=THREE, at=NOW, times_=1):
@@ -104,7 +105,7 @@ def test_a_client_is_left_alone_once_it_failed_so_often_in_a_row(state):
     fail(state, times_=2)
     assert quarantined(state) == {}
     fail(state)
-    (entry,) = state.quarantined(NOW)
+    (entry,) = state.quarantined(NOW, THREE.span)
     assert (entry.client, entry.group, entry.until, entry.failures) == ("a", "g", NOW + timedelta(hours=24), 3)
     assert {row[0]: row[7] for row in state.rows()} == {
         "a": (NOW + timedelta(hours=24)).timestamp(), "b": None, "c": None,
@@ -146,5 +147,34 @@ def test_the_list_of_quarantine_is_by_name_with_the_last_error_and_without_those
         fail(state, client, times_=3)
     state.record_observations([Observation("a", None, None, "client failed: no room", NOW)])
     state.sync_clients("g", [Client(name, "g") for name in "ac"])
-    found = state.quarantined(NOW)
+    found = state.quarantined(NOW, THREE.span)
     assert [(entry.client, entry.message) for entry in found] == [("a", "client failed: no room"), ("c", "")]
+
+
+# --- a clock that was ahead -----------------------------------------------------------------------------------------
+
+
+def test_moments_that_lie_ahead_count_as_now_until_an_apply_writes_that_down(tmp_path):
+    ahead = NOW + timedelta(days=4000)
+    clock = [ahead]
+    with State.open(f"sqlite:///{tmp_path}/state.db", clock=lambda: clock[0]) as state:
+        state.sync_clients("g", [Client("a", "g")])
+        state.record_observations([Observation("a", None, None, "timed out: 10 s", ahead)])
+        state.record_source(SourceReport("s", (make_release("rules", "2", {"f": b"2"}),)), ahead)
+        state.record_rollout(RolloutRecord("rules", "2", "", "running", (), (), "", ahead, ahead, 1, ahead))
+        fail(state, at=ahead, times_=3)
+
+        def remembered():
+            record, (row,), ((_report, answered),) = state.rollouts()[KEY], state.rows(), state.source_reports()
+            return record.passed, state.first_seen()["rules", "2"], answered, row[6:8]
+
+        raw = ahead.timestamp(), (ahead + THREE.span).timestamp()
+        for now in (NOW, NOW + HOUR):
+            clock[0] = now
+            assert remembered() == (now, now, now, raw)
+            assert quarantined(state, now)["a"].until == now + THREE.span
+            assert set(state.moments_ahead(THREE.span).values()) == {ahead, ahead + THREE.span}
+        state.cut_moments(THREE.span)
+        assert state.cut_moments(THREE.span) == state.moments_ahead(THREE.span) == {}
+        cut, clock[0] = clock[0], ahead
+        assert remembered() == (cut, cut, cut, (cut.timestamp(), (cut + THREE.span).timestamp()))

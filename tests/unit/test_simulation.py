@@ -1,6 +1,8 @@
 """A month in the life of a fleet: bad releases stay where they show, good ones reach everyone in time."""
 
 from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -8,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.errors import UsageError
 from reconciler.model.plan import Cohort
 from reconciler.model.policy import AutoUpdate, Limits, Rollout, Schedule, Wave
+from reconciler.model.rollout import UNDER_WAY
 from reconciler.planner.waves import Lineup, reach
+from reconciler.rollouts import Which, choose
 from tests.simulation import COMPONENT, START, World
 
 HOUR = timedelta(hours=1)
@@ -237,3 +242,76 @@ def test_those_who_join_fall_into_place(steps):
         inside = world.members("2", record.wave)
         assert first & {machine.name for machine in world.machines} <= inside
         assert all(machine.name in inside for machine in world.machines if machine.version == "2")
+
+
+def steer(world, verb, which):
+    """Do what a command does to the rollout that it finds, if it finds one."""
+    statuses = {
+        "pause": {"running"}, "resume": {"paused", "halted", "aborted"}, "approve": UNDER_WAY,
+        "abort": {"running", "paused", "halted"}, "undo": {"running", "paused", "halted"},
+    }[verb]  # fmt: skip
+    succession = world.succession()
+    records = [record.cut(world.now) for record in world.memory.records.values()]
+    with suppress(UsageError):
+        record = choose(succession, records, Which(COMPONENT, which), statuses, verb)
+        changed = {
+            "pause": lambda: replace(record, status="paused", reason="by eva"),
+            "resume": lambda: succession.resumed(record).record,
+            "approve": lambda: succession.approved(record, "eva")[0],
+            "abort": lambda: replace(record, status="aborted", reason="by eva"),
+            "undo": lambda: replace(record, status="aborted", reason="by eva", undo="all"),
+        }[verb]()
+        if verb == "resume" and record.status != "paused":
+            world.memory.forget_failures(record.key)
+        world.memory.record_rollout(changed)
+
+
+class Watched(World):
+    """Looks at each client that gets a release, whether the wave before its own has soaked."""
+
+    def _send(self, machine, deploy, breaker):
+        key = COMPONENT, deploy.to, ""
+        if deploy.wave and not deploy.downgrade and self.kinds[deploy.to] == "good":
+            waves = range(1, len(self.memory.records[key].cuts) + 1)
+            own = next(wave for wave in waves if machine.name in self.members(deploy.to, wave))
+            before = self.members(deploy.to, own - 1) - self.members(deploy.to, max(own - 2, 0))
+            assert own == 1 or before
+            for name in before:
+                one = self.by_name[name]
+                assert one.version == deploy.to, (
+                    f"{machine.name} gets {deploy.to}, and {name} of the wave before lacks it"
+                )
+                assert self.gone - one.changed >= SOAK, f"{machine.name} gets {deploy.to} too early after {name}"
+        super()._send(machine, deploy, breaker)
+
+
+SOAK = HOUR
+minutes = st.sampled_from([1, 20, 30, 61, 61, 61, -1, -30, -61, 60 * 24 * 365 * 10, -60 * 24 * 365 * 10])
+steps_ = st.one_of(
+    st.tuples(st.just("apply"), st.none() | st.integers(1, 5)),
+    st.tuples(st.just("clock"), minutes),
+    st.tuples(st.just("release"), st.sampled_from(["good", "good", "staged"])),
+    st.tuples(st.sampled_from(["pause", "resume", "resume", "approve", "abort", "undo"]), st.integers(0, 3)),
+)
+
+
+@given(st.lists(steps_, min_size=10, max_size=40), st.sampled_from(["queue", "finish", "supersede"]))
+@settings(max_examples=60, deadline=None)
+def test_no_wave_opens_before_the_one_before_has_soaked_whatever_commands_kills_and_clocks_do(steps, newer):
+    waves = (
+        Wave(count=2, soak=SOAK, limits=Limits(min_attempted=1, max_failed=0)),
+        Wave(count=5, soak=SOAK),
+        Wave(share=1.0, approve=True),
+    )
+    world = Watched(9, {"g": AutoUpdate(rollout=Rollout(waves=waves, newer=newer))})
+    world.release("2", "good")
+    for what, how in steps:
+        latest = max(map(int, world.releases))
+        if what == "apply":
+            world.apply(kill=how)
+        elif what == "clock":
+            world.clock(timedelta(minutes=how))
+        elif what == "release":
+            world.release(str(latest + 1), how)
+        else:
+            steer(world, what, str(latest + 1 - how) if how else "")
