@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import UsageError
@@ -295,15 +295,36 @@ steps_ = st.one_of(
 )
 
 
-@given(st.lists(steps_, min_size=10, max_size=40), st.sampled_from(["queue", "finish", "supersede"]))
-@settings(max_examples=60, deadline=None)
-def test_no_wave_opens_before_the_one_before_has_soaked_whatever_commands_kills_and_clocks_do(steps, newer):
+APPLY, LATER, UNDO, RESUME = ("apply", None), ("clock", 61), ("undo", 0), ("resume", 0)
+TAKEN_BACK = [APPLY, LATER, APPLY, UNDO, APPLY, RESUME, APPLY]
+OVERTAKEN = [
+    ("release", "staged"),
+    APPLY,
+    ("release", "good"),
+    APPLY,
+    RESUME,
+    ("resume", 2),
+    APPLY,
+    ("abort", 2),
+    APPLY,
+]
+
+
+@given(
+    st.lists(steps_, min_size=10, max_size=40),
+    st.sampled_from(["queue", "finish", "supersede"]),
+    st.sampled_from(["halt", "rollback"]),
+)
+@example(TAKEN_BACK, "queue", "halt")
+@example(OVERTAKEN, "queue", "halt")
+@settings(max_examples=50, deadline=None)
+def test_no_wave_opens_before_the_one_before_has_soaked_whatever_commands_kills_and_clocks_do(steps, newer, on_failure):
     waves = (
         Wave(count=2, soak=SOAK, limits=Limits(min_attempted=1, max_failed=0)),
         Wave(count=5, soak=SOAK),
         Wave(share=1.0, approve=True),
     )
-    world = Watched(9, {"g": AutoUpdate(rollout=Rollout(waves=waves, newer=newer))})
+    world = Watched(9, {"g": AutoUpdate(rollout=Rollout(waves=waves, newer=newer, on_failure=on_failure))})
     world.release("2", "good")
     for what, how in steps:
         latest = max(map(int, world.releases))
