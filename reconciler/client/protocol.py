@@ -10,6 +10,7 @@ follows `end` is ignored. Texts lose their control characters.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 _FIRST = re.compile(rb"^updoser (\d{1,3}) (facts|outcomes|content|error)$", re.MULTILINE)
 _TOKEN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _NUMBER = re.compile(r"\d{1,18}")
+_MACHINE = re.compile(r"[0-9a-fA-F-]{32,36} \d{1,20}:\d{1,20} .*")
 _UPTIME = re.compile(r"\d{1,12}(\.\d{1,6})?")
 _FACTS = {
     *("platform", "free", "memory", "began", "tool", "selinux", "apparmor", "user", "controller", "installed"),
-    *("unmanaged", "kept", "lacks"),
+    *("unmanaged", "kept", "lacks", "machine"),
 }
 NO_SCRIPT = 96
 """The exit status where the copy of the script that was to be run isn't there, or is another one."""
@@ -91,6 +93,7 @@ class _FactsReader:
         self._tools: set[str] = set()
         self._unmanaged: set[str] = set()
         self._lacks: list[str] = []
+        self._machine = ""
 
     def take(self, line: str) -> None:
         word, _, rest = line.partition(" ")
@@ -163,6 +166,11 @@ class _FactsReader:
         self._unmanaged.add(_clean(rest))
         return len(self._unmanaged) <= _MAX_LISTED
 
+    def _take_machine(self, rest: str) -> bool:
+        """Read boot, device and inode, and what of the path isn't there yet; their digest is enough to compare."""
+        self._machine = hashlib.sha256(rest.encode()).hexdigest()[:32]
+        return _MACHINE.fullmatch(rest) is not None
+
     def _take_lacks(self, rest: str) -> bool:
         self._lacks.append(_clean(rest))
         return bool(rest) and len(self._lacks) <= _MAX_LISTED
@@ -184,7 +192,7 @@ class _FactsReader:
             unmanaged=tuple(sorted(self._unmanaged)),
             memory=self._memory,
         )
-        return Facts(profile, self._free, self._seconds, self._user, self._apparmor, tuple(self._lacks))
+        return Facts(profile, self._free, self._seconds, self._user, self._apparmor, tuple(self._lacks), self._machine)
 
 
 def read_outcomes(done: Completed, steps: Sequence[Step]) -> tuple[Outcome, ...]:

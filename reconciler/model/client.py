@@ -155,7 +155,8 @@ class Facts:
 
     `free` is the room below the install root in bytes. `seconds` is what the shell needed, without the network. `user`
     is the number of the user who looked, `apparmor` whether the kernel enforces it. `lacks` names what a change asks of
-    tools and those of the client can't do, if that was tried.
+    tools and those of the client can't do, if that was tried. `machine` is equal for two clients that are one folder of
+    one machine, as long as that runs; empty: not known.
     """
 
     profile: Profile
@@ -164,6 +165,7 @@ class Facts:
     user: int = 0
     apparmor: bool = False
     lacks: tuple[str, ...] = ()
+    machine: str = ""
 
 
 @dataclass(frozen=True, slots=True)

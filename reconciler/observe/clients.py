@@ -44,7 +44,7 @@ def look(
         except UpdoserError as error:
             return Observation(client.name, None, None, error.brief, began)
         profile, settings = split(facts.profile)
-        return Observation(client.name, profile, facts.free, "", clock(), settings)
+        return Observation(client.name, profile, facts.free, "", clock(), settings, facts.machine)
 
     for _client, observation in executor.run(observe, clients, forks=forks, stop=stop):
         yield observation

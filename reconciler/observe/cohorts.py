@@ -6,6 +6,8 @@ Rows are many, situations are few: what is the same for many rows is worked out 
 * So is one whose manifest names another controller: what it has isn't ours to compare.
 * One to which there is no way isn't looked at; its cohort says why.
 * A hold applies up to and including its day, in UTC. A client in quarantine is held until that is over.
+* One machine that answers under several names is held under all of them, if its install_root is the same: what one
+  name should have would undo what the other should.
 * Clients that waves select by a pattern are in cohorts of their own, and so are those whose settings differ.
 * Nothing else keeps clients apart: since when one failed matters while it fails, its settings while it can be reached.
 """
@@ -24,6 +26,7 @@ from reconciler.model.plan import Cohort
 from reconciler.model.select import parse
 from reconciler.model.settings import to_do
 from reconciler.model.spec import Quarantine
+from reconciler.present.words import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -37,6 +40,10 @@ if TYPE_CHECKING:
 
 NEVER_SEEN = "not looked at yet"
 FAILED_SET = "failed"
+MAX_DOUBLES = 50
+"""Machines with several names that are named in one plan, and below how many names of one of them."""
+MAX_NAMES = 4
+MORE_DOUBLES = "it is the same machine as another client (one install_root): keep one of the names"
 NOT_SELECTED: frozenset[str] = frozenset()
 
 
@@ -76,7 +83,8 @@ class Marks:
 
     `settings` has the versions that each client's settings should have (`model.settings.wish`), by its name, and
     `group_settings` those of groups whose clients all should have the same. Who isn't in them has no settings. No
-    client is left alone for longer than `quarantine` from now.
+    client is left alone for longer than `quarantine` from now. `doubles` has what is wrong with clients that are a
+    machine which has another name, too.
     """
 
     holds: Sequence[Hold] = ()
@@ -84,6 +92,7 @@ class Marks:
     settings: Mapping[str, str] = field(default_factory=dict)
     group_settings: Mapping[str, str] = field(default_factory=dict)
     quarantine: timedelta = Quarantine().span
+    doubles: Mapping[str, str] = field(default_factory=dict)
 
 
 def gather_cohorts(
@@ -117,12 +126,32 @@ def gather_cohorts(
             hold = reader.hold(name, group, labels)
             if not choice.takes(name, group, labels):
                 members = others
+        if marks.doubles and not hold:
+            hold = marks.doubles.get(name, "")
         if quarantined is not None and quarantined > stamp and not hold:
             until = min(datetime.fromtimestamp(quarantined, UTC), now + marks.quarantine)
             hold = f"quarantine until {until:%Y-%m-%dT%H:%MZ}: it failed again and again"
         todo = reader.settings(name, group, settings) if reader.any_settings else ""
         members[group, fingerprint, error, route, hold, since, selected, todo].append(name)
     return _cohorts(chosen, profiles, foreign, now), _cohorts(others, profiles, foreign, now)
+
+
+def say_doubles(doubles: Sequence[Sequence[str]]) -> tuple[dict[str, str], list[str]]:
+    """Say of the names of each machine that has several what is wrong with them: by name, and as sentences.
+
+    Where whole lists overlap, the first machines are named and the others counted: each text is a situation of its own.
+    """
+    named = [_double_text(names) for names in doubles[:MAX_DOUBLES]]
+    rest = len(doubles) - len(named)
+    texts = [*named, *([MORE_DOUBLES] * rest)]
+    told = {name: text for names, text in zip(doubles, texts, strict=True) for name in names}
+    return told, [*named, *([f"{count_text(rest, 'more machine')} have several names"] if rest else [])]
+
+
+def _double_text(names: Sequence[str]) -> str:
+    others = ", ".join(names[1:MAX_NAMES])
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f"{names[0]} is the same machine as {others}{more} (one install_root): keep one of the names"
 
 
 def _labels(text: str, known: dict[str, tuple[str, ...]]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from reconciler.model.network import DIRECT, UNREACHABLE
 from reconciler.model.plan import Basis
 from reconciler.model.release import Offer
 from reconciler.observe.clients import look
-from reconciler.observe.cohorts import FAILED_SET, Choice, Marks, gather_cohorts, is_foreign
+from reconciler.observe.cohorts import FAILED_SET, Choice, Marks, gather_cohorts, is_foreign, say_doubles
 from reconciler.observe.inventory import list_fleet
 from reconciler.observe.upstream import find_withdrawals, merge_incrementals, merge_offers, read_sources
 from reconciler.observe.ways import find_ways
@@ -83,12 +83,17 @@ def observe(work: Workspace, sight: Sight) -> Observed:
     profiles = work.state.profiles()
     waves = {wave for policy in work.spec.policies.values() for wave in policy.rollout.waves}
     selects = {pattern for wave in waves for pattern in (wave.select, wave.prefer) if pattern}
+    doubles, told = say_doubles(work.state.doubles())
     cohorts, others = gather_cohorts(
         work.state.rows(),
         profiles,
         choice=choice,
         marks=Marks(
-            work.spec.holds, sorted(selects), *_wanted_settings(work, sight), quarantine=work.spec.quarantine.span
+            work.spec.holds,
+            sorted(selects),
+            *_wanted_settings(work, sight),
+            quarantine=work.spec.quarantine.span,
+            doubles=doubles,
         ),
         identity=identity,
         now=work.means.clock(),
@@ -108,6 +113,7 @@ def observe(work: Workspace, sight: Sight) -> Observed:
         problems=(
             *work.notes,
             *([] if sight.contact else _left_out(work)),
+            *told,
             *(f"source {report.source}: {report.error}" for report in reports if report.error),
             *(f"source {report.source}: {report.accepted}" for report in reports if report.accepted),
             *(f"source {report.source}: {problem}" for report in reports for problem in report.problems),

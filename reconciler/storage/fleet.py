@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -28,7 +29,8 @@ _FIELDS = tuple(field.name for field in fields(Client))
 class Observation:
     """What one look at a client brought: a profile, or an error as `label: message`. `free` is in bytes.
 
-    `settings` are those that it has (`model.settings.pack`); None: what was known of them stays.
+    `settings` are those that it has (`model.settings.pack`), `machine` is what tells that it is the same as another
+    (`model.client.Facts`); None: what was known of them stays.
     """
 
     client: str
@@ -37,6 +39,7 @@ class Observation:
     error: str
     at: datetime
     settings: str | None = None
+    machine: str | None = None
 
 
 class Fleet(Part):
@@ -85,7 +88,9 @@ class Fleet(Part):
     def _mark_gone(self, connection: object, names: Sequence[str]) -> None:
         if names:
             statement = (
-                CLIENTS.update().where(CLIENTS.c.name == bindparam("gone")).values(gone_at=seconds(self._clock()))
+                CLIENTS.update()
+                .where(CLIENTS.c.name == bindparam("gone"))
+                .values(gone_at=seconds(self._clock()), machine=None)
             )
             connection.execute(statement, [{"gone": name} for name in names])  # type: ignore[attr-defined]
 
@@ -130,6 +135,19 @@ class Fleet(Part):
             finally:
                 cursor.close()
 
+    def doubles(self) -> list[list[str]]:
+        """Give the names of each machine that answered under several, sorted."""
+        several = select(CLIENTS.c.machine).where(CLIENTS.c.machine != "").group_by(CLIENTS.c.machine)
+        there = CLIENTS.c.gone_at.is_(None) & (CLIENTS.c.error == "") & ~CLIENTS.c.route.startswith(UNREACHABLE)
+        wanted = select(CLIENTS.c.machine, CLIENTS.c.name).where(
+            CLIENTS.c.machine.in_(several.having(func.count() > 1)), there
+        )
+        names: dict[str, list[str]] = defaultdict(list)
+        with self._read() as connection:
+            for machine, name in connection.execute(wanted):
+                names[machine].append(name)
+        return sorted(sorted(same) for same in names.values() if len(same) > 1)
+
     def ways(self) -> dict[str, str]:
         """Give the way to each client that isn't reached directly, by name."""
         wanted = select(CLIENTS.c.name, CLIENTS.c.route).where(CLIENTS.c.gone_at.is_(None), CLIENTS.c.route != DIRECT)
@@ -166,6 +184,7 @@ class Fleet(Part):
                     failing_since=None,
                     free=func.coalesce(bindparam("room"), CLIENTS.c.free),
                     settings=func.coalesce(bindparam("files"), CLIENTS.c.settings),
+                    machine=func.coalesce(bindparam("same"), CLIENTS.c.machine),
                     seen_at=bindparam("at"),
                 )
                 connection.execute(
@@ -176,6 +195,7 @@ class Fleet(Part):
                             "print": entry.profile.fingerprint if entry.profile else None,
                             "room": entry.free,
                             "files": entry.settings,
+                            "same": entry.machine,
                             "at": seconds(entry.at),
                         }
                         for entry in good

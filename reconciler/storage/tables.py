@@ -22,7 +22,7 @@ IDENTITY = Table(  # one row; `used`: this state changed or adopted something; `
 
 # `error` is empty when the last look went well, and `failing_since` says since when it didn't; a client that left the
 # inventory has `gone_at`. `failures` counts them in a row; it is left alone until `quarantined`. For `settings` see
-# model.settings.
+# model.settings. `machine` is equal for names of one machine, see model.client.Facts.
 CLIENTS = Table(
     "clients",
     METADATA,
@@ -40,7 +40,9 @@ CLIENTS = Table(
     Column("quarantined", Float),
     Column("settings", Text, nullable=False, server_default=""),
     Column("gone_at", Float),
+    Column("machine", String(32)),
     Index("clients_by_group", "grp", "name"),
+    Index("clients_by_machine", "machine"),
 )
 
 PROFILES = Table(

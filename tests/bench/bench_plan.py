@@ -83,7 +83,10 @@ def make_fleet(folder, clients, profiles):
             names = [f"client-{at * size + n:07}" for n in range(size)]
             state.sync_clients(group, [Client(name, group, install_root="/nonexistent") for name in names])
             state.record_observations(
-                [Observation(name, known[(at * size + n) % profiles], 1 << 30, "", NOW) for n, name in enumerate(names)]
+                [
+                    Observation(name, known[(at * size + n) % profiles], 1 << 30, "", NOW, machine=f"{name:>032}")
+                    for n, name in enumerate(names)
+                ]
             )
     return folder
 

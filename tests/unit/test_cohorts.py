@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from reconciler.errors import OtherControllerError, TransportError, UsageError
 from reconciler.model.client import Installed, Profile
 from reconciler.model.spec import Hold
-from reconciler.observe.cohorts import NEVER_SEEN, Choice, Marks, gather_cohorts
+from reconciler.observe.cohorts import MAX_DOUBLES, NEVER_SEEN, Choice, Marks, gather_cohorts, say_doubles
 from reconciler.storage.state import Identity
 from tests.fakes import NOW
 
@@ -218,3 +218,39 @@ def test_what_a_clock_that_was_ahead_wrote_of_clients_is_cut_to_now():
         ("a", "b"): (NOW, ""),
         ("c",): (None, f"quarantine until {until:%Y-%m-%dT%H:%MZ}: it failed again and again"),
     }
+
+
+def test_one_machine_is_held_under_each_of_its_names_and_both_are_told():
+    told, sentences = say_doubles([["pc-1", "pc-2"], ["a", "b", "c", "d", "e", "f"]])
+    text = "pc-1 is the same machine as pc-2 (one install_root): keep one of the names"
+    many = "a is the same machine as b, c, d and 2 more (one install_root): keep one of the names"
+    assert (told["pc-1"], told["pc-2"], told["d"]) == (text, text, many)
+    assert sentences == [text, many]
+    found = gather([row("pc-1"), row("pc-2", "h"), row("pc-3")], doubles=told)
+    assert {(cohort.members, cohort.hold) for cohort in found} == {
+        (("pc-1",), text),
+        (("pc-2",), text),
+        (("pc-3",), ""),
+    }
+
+
+def test_a_fleet_that_is_listed_twice_is_in_few_situations_all_the_same():
+    doubles = [[f"a{n}", f"b{n}"] for n in range(1000)]
+    told, sentences = say_doubles(doubles)
+    found = gather([row(name) for pair in doubles for name in pair], doubles=told)
+    assert len(found) == MAX_DOUBLES + 1
+    assert names(found) == sorted(name for pair in doubles for name in pair)
+    assert all(cohort.hold for cohort in found)
+    assert sentences[-1] == "950 more machines have several names"
+
+
+def test_who_is_on_hold_already_stays_so_for_that_reason():
+    told, _sentences = say_doubles([["pc-1", "pc-2"]])
+    (cohort, _other) = sorted(
+        gather([row("pc-1"), row("pc-2")], holds=[Hold("pc-1", "why")], doubles=told), key=names_of
+    )
+    assert cohort.hold == "hold: why"
+
+
+def names_of(cohort):
+    return cohort.members

@@ -18,6 +18,7 @@ FACTS = f"""updoser 1 facts
 platform Linux x86_64
 began 100 3.5
 free 1024
+machine f86b8fe1-5b1f-4f4c-9c3a-0d3c1c0b2a11 65024:7 {" "}
 tool gzip
 tool zstd
 selinux 0
@@ -71,6 +72,8 @@ def test_an_answer_is_read_behind_whatever_a_login_shell_prints():
         (b"unmanaged", b"nonsense"),
         (b"began 100 3.5", b"began x y"),
         (b"selinux 0", b"selinux maybe"),
+        (b"machine f", b"machine x"),
+        (b" 65024:7 ", b" 65024 "),
         (b"kept rules 2", b"kept rules ../2"),
         (b"kept rules 2", b"kept drivers 2"),
         (b"kept rules 0.9 " + DIGEST.encode(), b"kept rules 0.9 short"),
@@ -80,6 +83,21 @@ def test_an_answer_that_no_client_gives_is_a_protocol_error(change):
     assert change[0] in FACTS
     with pytest.raises(ProtocolError):
         read_facts(answer(FACTS.replace(*change, 1)))
+
+
+def test_a_machine_is_told_by_its_boot_and_by_the_folder_and_neither_is_remembered():
+    boot, other = "f86b8fe1-5b1f-4f4c-9c3a-0d3c1c0b2a11", "0d3c1c0b-5b1f-4f4c-9c3a-f86b8fe12a11"
+
+    def machine(line):
+        return read_facts(answer(b"updoser 1 facts\nplatform Linux x86_64\n%send\n" % line)).machine
+
+    known = [f"machine {boot} 65024:7 \n".encode(), f"machine {boot} 65024:7 updoser\n".encode()]
+    cloned, container = f"machine {other} 65024:7 \n".encode(), f"machine {boot} 52:7 \n".encode()
+    found = [machine(line) for line in (*known, cloned, container)]
+    assert found == [machine(line) for line in (*known, cloned, container)]
+    assert len(set(found)) == 4
+    assert all(len(digest) == 32 and boot[:8] not in digest for digest in found)
+    assert machine(b"") == ""
 
 
 def test_texts_of_clients_cannot_move_the_cursor_or_break_a_line():

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -273,3 +274,25 @@ def test_a_file_that_is_no_state_is_refused_with_its_name(tmp_path):
 def test_a_state_that_cannot_be_opened_is_an_error_with_its_place(url):
     with pytest.raises(StateError):
         State.open(url, clock=lambda: NOW)
+
+
+def test_one_machine_with_several_names_is_known_for_as_long_as_it_answers_under_them(state):
+    def names_of(machine, *clients):
+        state.record_observations([replace(seen(name), machine=machine) for name in clients])
+
+    state.sync_clients("g", [client(name) for name in "abcdef"], {"f": "unreachable: no way"})
+    state.sync_clients("h", [client("z")])
+    assert state.doubles() == []
+    names_of("one", "b", "z", "f")
+    names_of("two", "c", "d", "e")
+    names_of("", "a")
+    assert state.doubles() == [["b", "z"], ["c", "d", "e"]]
+    state.record_observations([seen("b"), replace(seen("c"), machine="three")])
+    assert state.doubles() == [["b", "z"], ["d", "e"]]
+    state.record_observations([Observation("z", None, None, "no connection: 1", NOW)])
+    assert state.doubles() == [["d", "e"]]
+    state.record_observations([replace(seen("z"), machine="one")])
+    state.sync_clients("g", [client(name) for name in "bcd"])
+    assert state.doubles() == [["b", "z"]]
+    state.sync_clients("g", [client(name) for name in "bcde"])
+    assert state.doubles() == [["b", "z"]]

@@ -25,6 +25,7 @@ facts() {
 		ANSWER="$ANSWER${NL}began $START $now"
 	fi
 	say_room "$NEAREST"
+	say_machine
 	for tool in zstd bspatch gzip; do
 		command -v $tool >/dev/null 2>&1 || continue
 		[ $tool != zstd ] || zstd_patches || continue
@@ -72,6 +73,15 @@ say_room() {
 	set -- $room
 	IFS=$NL
 	[ $# -ge 6 ] && is_number "$4" && ANSWER="$ANSWER${NL}free $4"
+}
+
+# Tells which folder of which running system install_root is, by whatever name either goes. Containers share the boot,
+# not the folder; machines that were cloned from one image have alike folders, and each boots by itself.
+say_machine() {
+	[ "$BOOT" != unknown ] && [ -n "$STAT" ] && place=$(stat -L -c %d:%i -- "$NEAREST" 2>/dev/null) || return 0
+	rest=''
+	[ -n "$ROOT_THERE" ] || rest=${ROOT#"$NEAREST"}
+	ANSWER="$ANSWER${NL}machine $BOOT $place ${rest#/}"
 }
 
 say_installed() {
