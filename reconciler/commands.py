@@ -21,6 +21,7 @@ from reconciler.execute.engine import run_plan
 from reconciler.execute.incrementals import add_with_incrementals
 from reconciler.execute.outcome import verdict_error
 from reconciler.model.delta import NOT_SMALLER
+from reconciler.model.suggest import did_you_mean
 from reconciler.observe.doctor import examine
 from reconciler.observe.observed import Sight, known_reports, observe, refresh_lists
 from reconciler.observe.settings import view_settings
@@ -250,9 +251,12 @@ def doctor(desk: Desk, names: tuple[str, ...], forks: int) -> int:
     with at_work(desk) as work:
         clients, _gone = refresh_lists(work, Sight())
         chosen = [client for client in clients if not names or client.name in names]
-        missing = set(names) - {client.name for client in chosen}
+        missing = sorted(set(names) - {client.name for client in chosen})
         if missing:
-            raise UsageError(f"there is no client {min(missing)}", hint="`updoser plan --diff` names clients")
+            hint = did_you_mean(missing[0], (client.name for client in clients))
+            raise UsageError(
+                f"there is no client {', '.join(missing)}", hint=hint or "`updoser plan --diff` names clients"
+            )
         checks = list(examine(chosen, work, forks=forks))
     desk.terminal.result(render(checks_document(checks), desk.form, checks_text))
     failed = {check.client for check in checks if check.level == "fail"}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from reconciler.assembly import new_id
 from reconciler.errors import UsageError
 from reconciler.model.rollout import UNDER_WAY
+from reconciler.model.suggest import suggestion
 from reconciler.observe.observed import ahead_text, observe
 from reconciler.planner.planner import Wanted, make_plan
 
@@ -56,8 +57,8 @@ def wanted_of(work: Workspace, options: PlanOptions) -> Wanted:
     for option, names in (("--target", options.targets), ("--expedite", options.expedited)):
         unknown = [name for name in names if name not in managed]
         if unknown:
-            known = ", ".join(managed) or "none"
-            raise UsageError(f"{option} {unknown[0]}: no managed component has this id", hint=f"managed are: {known}")
+            hint = suggestion(unknown[0], managed, "managed are") or "no component is managed"
+            raise UsageError(f"{option} {', '.join(unknown)}: no managed component has this id", hint=hint)
     components = {name: spec for name, spec in managed.items() if not options.targets or name in options.targets}
     return Wanted(
         components,

@@ -13,6 +13,7 @@ from reconciler.assembly import at_work, user_name
 from reconciler.errors import OutcomeError, UsageError
 from reconciler.model.report import JournalEntry
 from reconciler.model.rollout import UNDER_WAY, UNFIT
+from reconciler.model.suggest import suggestion
 from reconciler.observe.observed import Sight, observe
 from reconciler.planner.succession import Succession
 from reconciler.planning import PlanOptions, new_plan, plan_of, wanted_of
@@ -121,6 +122,9 @@ def _find(work: Workspace, which: Which, statuses: Collection[str], verb: str) -
     if which.component not in work.spec.components:
         known = ", ".join(work.spec.components) or "none"
         raise UsageError(f"no managed component is called {which.component}", hint=f"managed are: {known}")
+    groups = {*work.spec.groups, *(record.group for record in work.state.rollouts().values())}
+    if which.group and which.group not in groups:
+        raise UsageError(f"there is no group {which.group}", hint=suggestion(which.group, filter(None, groups)))
     sight = Sight(refresh=False, settings=False)
     observed = observe(work, sight)
     succession = Succession(wanted_of(work, PlanOptions(sight)), observed, work.means.clock())

@@ -33,6 +33,7 @@ from reconciler.model.incremental_json import MAX_BYTES as MAX_INCREMENTAL
 from reconciler.model.incremental_json import parse_incremental
 from reconciler.model.release import (
     ANY_PLATFORM,
+    COMPONENT_ID,
     PLATFORM,
     Release,
     ReleaseFile,
@@ -59,6 +60,7 @@ FACTS = "release.yaml"
 SUMS = "SHA256SUMS"
 INCREMENTALS = "incrementals"
 INCREMENTAL = "incremental.json"
+MAX_COMPONENTS = 10_000
 MAX_VERSIONS = 10_000
 MAX_FILES = 10_000
 MAX_SIZE = 16 * 2**30
@@ -143,7 +145,13 @@ class Directory:
             except TreeError as refusal:
                 problems.append(str(refusal))
         self._memory.save()
-        return SourceReport(self._name, tuple(found), tuple(problems), incrementals=tuple(incrementals))
+        return SourceReport(
+            self._name,
+            tuple(found),
+            tuple(problems),
+            incrementals=tuple(incrementals),
+            others=_others(tree, components),
+        )
 
     def open(self, release: Release, file: ReleaseFile) -> AbstractContextManager[BinaryIO]:
         """Open one file of a release that `releases` listed, now or in an earlier run.
@@ -288,6 +296,15 @@ class Directory:
             if self._age(stamp) >= RACY:
                 self._memory.remember(path, stamp, sha256)
         return ReleaseFile(name, stamp.size, sha256)
+
+
+def _others(tree: Tree, components: Mapping[str, Component]) -> tuple[str, ...]:
+    """Give the folders that could be components and weren't asked for; who made one may have mistyped it."""
+    try:
+        folders = [name for name, is_folder in tree.subfolders(".", MAX_COMPONENTS) if is_folder]
+    except TreeError:  # it is too large to be looked through for that
+        return ()
+    return tuple(name for name in folders if COMPONENT_ID.fullmatch(name.lower()) and name not in components)
 
 
 def _facts(tree: Tree, path: str) -> ReleaseFacts:

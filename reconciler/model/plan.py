@@ -287,7 +287,8 @@ class Plan:
     """The difference between the desired state and what is there, and what will be done about it.
 
     `partial` says that a limit or target left something out. `gone` are clients that left the inventory since the last
-    look. `problems` are sentences about sources: releases held back, sources that did not answer. `members` maps the id
+    look. `problems` are sentences about sources: releases held back, sources that did not answer. `notes` are others,
+    about what is as it may be and yet worth a look: a pattern that takes nobody. `members` maps the id
     of each cohort that something refers to, to its clients; `clients` counts all clients that were compared by group.
     """
 
@@ -314,6 +315,7 @@ class Plan:
     clients: Mapping[str, int] = field(default_factory=dict)
     partial: bool = False
     platforms: tuple[str, ...] = (ANY_PLATFORM,)
+    notes: tuple[str, ...] = ()
 
     @property
     def arriving(self) -> tuple[Download | Merge, ...]:

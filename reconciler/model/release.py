@@ -147,7 +147,8 @@ class SourceReport:
 
     `problems` are sentences that name the release and its path; a bad release never hides the good ones. `accepted`
     says why a source is believed although it shouldn't be any more. `cooldown_until` is the time before which the
-    source doesn't want to be asked again.
+    source doesn't want to be asked again. `others` are names of components that the source has and wasn't asked for:
+    who keeps it may have mistyped one.
     """
 
     source: str
@@ -158,3 +159,4 @@ class SourceReport:
     withdrawn: tuple[Withdrawal, ...] = ()
     accepted: str = ""
     cooldown_until: datetime | None = None
+    others: tuple[str, ...] = ()

@@ -12,30 +12,36 @@ Source of the rules: Ansible's "Patterns: targeting hosts and groups".
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 _SPLIT = re.compile(r"[,:](?![^\[]*\])")
-_FIELDS = ("name", "group", "label")
+FIELDS = ("name", "group", "label")
+MARKS = "&!"
+
+Match = Callable[[str, Collection[str], Collection[str]], bool]
+"""Says whether a client of that name, those groups and those labels is meant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A selection of clients; made by `parse`, asked with `matches`."""
+    """A selection of clients; made by `parse`, asked with `matches`. `terms` are its parts, as they are written."""
 
     text: str
-    added: tuple[Callable[[str, Collection[str], Collection[str]], bool], ...] = field(repr=False)
-    required: tuple[Callable[[str, Collection[str], Collection[str]], bool], ...] = field(repr=False)
-    excluded: tuple[Callable[[str, Collection[str], Collection[str]], bool], ...] = field(repr=False)
+    added: tuple[Match, ...] = field(repr=False)
+    required: tuple[Match, ...] = field(repr=False)
+    excluded: tuple[Match, ...] = field(repr=False)
+    terms: tuple[tuple[str, Match], ...] = field(repr=False)
 
     @property
     def by_name(self) -> bool:
         """False when it asks for groups and labels only, so that clients alike in these are selected alike."""
-        terms = [term.strip().lstrip("&!") for term in _SPLIT.split(self.text)]
+        terms = [term.strip().lstrip(MARKS) for term in _SPLIT.split(self.text)]
         return not all(term == "*" or term.startswith(("label=", "group=")) for term in terms if term)
 
     def matches(self, name: str, groups: Collection[str], labels: Collection[str]) -> bool:
@@ -57,16 +63,17 @@ def parse(text: str, sets: Mapping[str, Collection[str]] | None = None) -> Patte
     if not any(terms):
         msg = "the pattern is empty; `*` selects all clients"
         raise ValueError(msg)
-    kinds: dict[str, list[Callable[[str, Collection[str], Collection[str]], bool]]] = {"": [], "&": [], "!": []}
+    kinds: dict[str, list[Match]] = {"": [], "&": [], "!": []}
+    found = []
     for term in filter(None, terms):
-        mark = term[0] if term[0] in "&!" else ""
-        kinds[mark].append(_term(term[len(mark) :], text, sets or {}))
-    return Pattern(text, tuple(kinds[""]), tuple(kinds["&"]), tuple(kinds["!"]))
+        mark = term[0] if term[0] in MARKS else ""
+        match = _term(term[len(mark) :], text, sets or {})
+        kinds[mark].append(match)
+        found.append((term, match))
+    return Pattern(text, tuple(kinds[""]), tuple(kinds["&"]), tuple(kinds["!"]), tuple(found))
 
 
-def _term(
-    term: str, pattern: str, sets: Mapping[str, Collection[str]]
-) -> Callable[[str, Collection[str], Collection[str]], bool]:
+def _term(term: str, pattern: str, sets: Mapping[str, Collection[str]]) -> Match:
     if not term:
         msg = f"the pattern {pattern!r} has a mark without a name"
         raise ValueError(msg)
@@ -78,7 +85,7 @@ def _term(
         members = frozenset(sets[term[1:]])
         return lambda name, _groups, _labels: name in members
     prefix, _, rest = term.partition("=")
-    wanted = prefix if rest and prefix in _FIELDS else ""
+    wanted = prefix if rest and prefix in FIELDS else ""
     match = _glob(rest if wanted else term)
 
     def matches(name: str, groups: Collection[str], labels: Collection[str]) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.model.client import Hooks, Layout
 from reconciler.model.delta import Duplication
+from reconciler.model.network import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -174,7 +175,8 @@ class GroupSpec:
 
     `families` are what its clients speak where nothing else tells. `local`: they are folders of this machine. `jump`
     names the host that the way to them leads over first, if one does. `key_files` are the private keys that its
-    transport names as files, as absolute paths.
+    transport names as files, as absolute paths. `port` and `user` are those of clients that name none of their own,
+    where the transport has any.
     """
 
     name: str
@@ -191,6 +193,17 @@ class GroupSpec:
     key_files: tuple[str, ...] = ()
     checks: tuple[CheckSpec, ...] = ()
     settings: tuple[SettingSpec, ...] = ()
+    port: int | None = None
+    user: str = ""
+
+    def place(self, client: Client) -> tuple[object, ...]:
+        """Give what tells where a client's files are: two clients of one place would be one folder."""
+        if self.local:
+            return self.transport.name, client.install_root
+        address = (client.address or client.name).rstrip(".").lower()
+        parsed = parse_address(address) if ":" in address else None
+        way = self.transport.name, self.jump, self.proxy.name if self.proxy else ""
+        return *way, str(parsed or address), client.port or self.port, client.user or self.user, client.install_root
 
 
 PUBLISH_WHEN = ("after_rollout", "downloaded", "manual")

@@ -50,12 +50,13 @@ def list_fleet(
 
     Raises:
         InventoryError: an inventory can't be read or is empty, an entry is malformed, a client can't be reached as it
-            says, or a name stands twice.
+            says, or a name or a place (an install_root on an address) stands twice.
         InventoryShrankError: a list has fewer than `min_clients`, or lost more than `max_shrink` and `allow_shrink`
             isn't set.
     """
     fleet: dict[str, list[Client]] = {}
     home: dict[str, str] = {}
+    there: dict[tuple[object, ...], str] = {}
     for group, inventory in groups:
         clients = list_clients(group, inventory)
         if group.inventory is not None and not allow_shrink:
@@ -66,6 +67,13 @@ def list_fleet(
                 raise InventoryError(
                     f"the client {client.name} is in the group {other} and in the group {group.name}",
                     hint="a client belongs to one group: narrow `select` of one of them",
+                )
+            first = there.setdefault(group.place(client), client.name)
+            if first != client.name:
+                raise InventoryError(
+                    f"the clients {first} and {client.name} are one place: the install_root {client.install_root}"
+                    + ("" if group.local else f" on {client.address}"),
+                    hint="narrow `select` so that one of them is left, or give each its own address or install_root",
                 )
         fleet[group.name] = clients
     return fleet

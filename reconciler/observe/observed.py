@@ -16,6 +16,7 @@ from reconciler.model.plan import Basis
 from reconciler.model.release import Offer
 from reconciler.observe.clients import look
 from reconciler.observe.cohorts import FAILED_SET, Choice, Marks, gather_cohorts, is_foreign, say_doubles
+from reconciler.observe.idle import check_limit, notes_of
 from reconciler.observe.inventory import list_fleet
 from reconciler.observe.upstream import find_withdrawals, merge_incrementals, merge_offers, read_sources
 from reconciler.observe.ways import find_ways
@@ -66,7 +67,7 @@ def observe(work: Workspace, sight: Sight) -> Observed:
     """Look at store, sources and clients.
 
     Raises:
-        UsageError: the limit is no pattern, or selects no client.
+        UsageError: the limit is no pattern, or it or a part of it selects no client.
         InventoryError, InventoryShrankError: the fleet can't be listed, or the list isn't believed.
         OtherControllerError: the state is new and clients answer to another controller.
         InterruptedRunError: the user stopped it.
@@ -74,11 +75,14 @@ def observe(work: Workspace, sight: Sight) -> Observed:
         StoreError, StateError: store or state can't be read or written.
     """
     choice = Choice.parse(sight.limit, work.state.last_failed() if f"@{FAILED_SET}" in sight.limit else ())
+    fleet: Sequence[Client] = ()
     gone: Sequence[str] = ()
     if sight.refresh:
         fleet, gone = refresh_lists(work, sight)
-        if sight.contact:
-            _look_at_clients(work, sight, choice, fleet)
+    if choice.pattern is not None:
+        check_limit(choice.pattern, work.state.rows())
+    if sight.refresh and sight.contact:
+        _look_at_clients(work, sight, choice, fleet)
     identity = _identity(work.state, adopt=sight.adopt)
     profiles = work.state.profiles()
     waves = {wave for policy in work.spec.policies.values() for wave in policy.rollout.waves}
@@ -122,6 +126,7 @@ def observe(work: Workspace, sight: Sight) -> Observed:
             *trouble,
             *([ahead_text(ahead)] if ahead else []),
         ),
+        notes=notes_of(_patterns(work), work.state.rows()),
         cohorts=cohorts,
         others=others,
         rollouts=work.state.rollouts(),
@@ -169,6 +174,14 @@ def known_reports(work: Workspace) -> list[SourceReport]:
     """
     known = {report.source: report for report, _last_success in work.state.source_reports()}
     return [known[source.name] for source in work.spec.sources if source.name in known]
+
+
+def _patterns(work: Workspace) -> dict[str, str]:
+    """Give the patterns of the spec that should take somebody, by where they stand."""
+    today = work.means.clock().date()
+    held = (hold.clients for hold in work.spec.holds if hold.until is None or today <= hold.until)
+    selects = (wave.select for policy in work.spec.policies.values() for wave in policy.rollout.waves if wave.select)
+    return {f"hold of {text}": text for text in held} | {f"waves that select {text}": text for text in selects}
 
 
 def _published(work: Workspace) -> tuple[Published | None, list[str]]:
@@ -259,7 +272,7 @@ def _ask_sources(work: Workspace) -> None:
     asked = [source for source in work.spec.sources if not work.plugins.refusal(source.plugin)]
     sources = [(source, work.plugins.source(source)) for source in asked]
     components = {name: wanted.component for name, wanted in work.spec.components.items()}
-    for report in read_sources(sources, components):
+    for report in read_sources(sources, components, work.spec.catalog.components):
         work.state.record_source(report, work.means.clock())
         level = "warning" if report.error else "info"
         what = report.error or count_text(len(report.releases), "release")

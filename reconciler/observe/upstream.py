@@ -10,6 +10,8 @@ out with a sentence that says so; the rest of its releases stay:
 * an incremental is of such a component, from one such version to another, with files, sizes and digests as above; where
   the source lists its TO too, it must make that release's files, and no others
 
+What it has of a component that no catalog knows is told, too: nobody would ever fetch that.
+
 A source that fails as a whole is a report with an `error`; the others are not disturbed. What it offered before isn't
 offered now: nothing could be had of it, and whoever cut it off mustn't gain by that.
 
@@ -35,10 +37,11 @@ from reconciler.model.release import (
     SourceReport,
     file_name_problem,
 )
+from reconciler.model.suggest import suggestion
 from reconciler.planner.stock import OfferedIncremental
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from reconciler.contracts import Source
     from reconciler.model.delta import Incremental
@@ -61,16 +64,19 @@ Key = tuple[str, str, str]
 
 
 def read_sources(
-    sources: Sequence[tuple[SourceSpec, Source]], components: Mapping[str, Component]
+    sources: Sequence[tuple[SourceSpec, Source]],
+    components: Mapping[str, Component],
+    catalog: Collection[str] | None = None,
 ) -> list[SourceReport]:
     """Ask all sources at once what they offer of these components (by id), and check what they say.
 
-    The reports stand in the order of the sources; their releases are sorted by component, version and platform.
+    `catalog` has the ids of all components that there are (None: it isn't known). The reports stand in the order of the
+    sources; their releases are sorted by component, version and platform.
     """
     if not sources:
         return []
     with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(sources)), thread_name_prefix="source") as pool:
-        return list(pool.map(lambda pair: _read(pair[0], pair[1], components), sources))
+        return list(pool.map(lambda pair: _read(pair[0], pair[1], components, catalog), sources))
 
 
 def find_withdrawals(reports: Iterable[SourceReport], specs: Iterable[SourceSpec]) -> dict[str, list[Withdrawal]]:
@@ -169,10 +175,15 @@ def merge_incrementals(reports: Iterable[SourceReport], offers: Iterable[Offer])
     return list(found.values())
 
 
-def _read(spec: SourceSpec, source: Source, components: Mapping[str, Component]) -> SourceReport:
+def _read(
+    spec: SourceSpec, source: Source, components: Mapping[str, Component], catalog: Collection[str] | None
+) -> SourceReport:
     wanted = {id_: component for id_, component in components.items() if spec.may_serve(id_)}
     try:
-        return _checked(spec, source.releases(wanted), components)
+        report = source.releases(wanted)
+        strange = [name for name in report.others if catalog is not None and name not in catalog]
+        told = (f"{name}: no catalog has such a component; {suggestion(name, catalog or ())}" for name in strange)
+        return _checked(spec, replace(report, problems=(*report.problems, *told)), components)
     except UpdoserError as error:
         words = _sentence(f"{error.message} ({error.hint})" if error.hint else str(error))
         return SourceReport(spec.name, error=words, cooldown_until=getattr(error, "cooldown_until", None))

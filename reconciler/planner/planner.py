@@ -20,7 +20,7 @@ one download and one deploy change that names the three cohorts.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -116,6 +116,7 @@ class Observed:
     others: Sequence[Cohort] = ()
     rollouts: Mapping[Key, RolloutRecord] = field(default_factory=dict)
     failures: Mapping[Key, Mapping[str, str]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime) -> Plan:
@@ -178,6 +179,7 @@ def _make(
         unreachable=tally.findings("unreachable"),
         gone=tuple(sorted(observed.gone)),
         problems=(*observed.problems, *desired.problems, *comparison.problems()),
+        notes=(*observed.notes, *_unmanaged(wanted, observed)),
         members=tally.members,
         clients=tally.clients(),
         partial=wanted.partial,
@@ -192,6 +194,21 @@ def _make(
 def _cohort_order(cohort: Cohort) -> tuple[str, str, str, str, tuple[str, ...]]:
     fingerprint = cohort.profile.fingerprint if cohort.profile else ""
     return cohort.group, cohort.hold, cohort.unknown or cohort.unreachable, fingerprint, cohort.members[:1]
+
+
+def _unmanaged(wanted: Wanted, observed: Observed) -> list[str]:
+    """Say which components clients have from us that the spec doesn't list any more: nothing takes them away."""
+    if wanted.partial:
+        return []
+    counts: Counter[str] = Counter()
+    for cohort in observed.cohorts:
+        for entry in cohort.profile.installed if cohort.profile else ():
+            if entry.component not in wanted.components:
+                counts[entry.component] += len(cohort.members)
+    return [
+        f"{component} isn't managed: it stays on {'1 client' if count == 1 else f'{count} clients'} as it is"
+        for component, count in sorted(counts.items())
+    ]
 
 
 def judge_all(wanted: Wanted, now: datetime) -> dict[str, dict[str, Verdict]]:

@@ -79,6 +79,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         **{kind: [_finding_entry(finding) for finding in getattr(plan, kind)] for kind in FINDINGS},
         "gone": list(plan.gone),
         "problems": list(plan.problems),
+        "notes": list(plan.notes),
         "platforms": list(plan.platforms),
         "members": {cohort: list(names) for cohort, names in plan.members.items()},
     }

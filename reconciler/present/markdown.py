@@ -39,6 +39,8 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
         parts.append("_This plan is partial: a limit or target left something out._")
     if document["problems"]:
         parts.append("\n".join(f"- :warning: {safe(problem)}" for problem in document["problems"]))
+    if document["notes"]:
+        parts.append("\n".join(f"- {safe(note)}" for note in document["notes"]))
     parts += savings(document)
     parts += _server_tables(document["changes"], ("download", "merge", "generate"))
     waves = waves_of(document)
@@ -58,7 +60,10 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
     if findings:
         parts.append(_table(("not changed", "group", "component", "clients", "reason"), map(_finding_row, findings)))
     if document["gone"]:
-        parts.append(f"Gone from the inventory: {safe(name_list(document['gone'], every=names))}")
+        parts.append(
+            f"Gone from the inventory: {safe(name_list(document['gone'], every=names))}; "
+            "what they have stays there, unmanaged"
+        )
     if names and document["members"]:
         parts.append(_members(document))
     return "\n\n".join(parts) + "\n"

@@ -59,6 +59,8 @@ def plan_text(document: Mapping[str, Any], *, names: bool = False) -> str:
         lines.append("This plan is partial: a limit or target left something out.")
     lines += savings(document)
     lines += _problems(document["problems"])
+    if document["notes"]:
+        lines += ["", "To note", *(f"  - {note}" for note in document["notes"])]
     changes, waves = document["changes"], waves_of(document)
     members = document["members"] if names else None
     for action, title in _SERVER_TITLES.items():
@@ -75,6 +77,7 @@ def plan_text(document: Mapping[str, Any], *, names: bool = False) -> str:
         lines += _findings(kind, document[kind], members)
     if document["gone"]:
         lines += ["", f"Gone from the inventory ({len(document['gone'])}): {name_list(document['gone'], every=names)}"]
+        lines.append("  What they have stays there, unmanaged.")
     if not document["changes"]:
         lines += ["", _quiet(document)]
     return page(lines)

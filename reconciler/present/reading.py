@@ -60,6 +60,7 @@ def read_plan(document: Any) -> Plan:
             rollouts=tuple(map(read_rollout, fields.entries(document, "rollouts"))),
             gone=fields.texts(document, "gone"),
             problems=fields.texts(document, "problems"),
+            notes=fields.texts(document, "notes") if "notes" in document else (),
             members={str(cohort): fields.texts(document["members"], cohort) for cohort in document["members"]},
             clients=fields.numbers(document, "clients"),
             partial=fields.flag(document, "partial"),

@@ -27,6 +27,7 @@ from reconciler.model.spec import (
     SourceSpec,
     Spec,
 )
+from reconciler.model.suggest import suggestion
 from reconciler.plugin_loader import available
 from reconciler.spec.catalogs import is_version, known_component, load_catalogs
 from reconciler.spec.checks import CheckReader
@@ -36,7 +37,6 @@ from reconciler.spec.policy import PolicyReader
 from reconciler.spec.proxies import ProxyReader, url_parts, without_excerpt
 from reconciler.spec.repository import read_repository
 from reconciler.spec.secrets import is_reference, missing, reference
-from reconciler.spec.suggest import suggestion
 from reconciler.spec.tree import (
     Map,
     Seq,
@@ -56,7 +56,7 @@ from reconciler.spec.tree import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from reconciler.errors import Problem
     from reconciler.model.release import Catalog, Component
@@ -354,7 +354,22 @@ class Builder:
                 checks=checks.checks(child_seq(node, "checks")) if "checks" in own else of_all[0],
                 settings=checks.settings(child_seq(node, "settings")) if "settings" in own else of_all[1],
             )
+        self._check_places(found.values(), names)
         return found
+
+    def _check_places(self, groups: Iterable[GroupSpec], names: Mapping[str, Place]) -> None:
+        """Refuse two clients that are one folder: what one of them is sent, the other one would take for a change."""
+        there: dict[tuple[object, ...], str] = {}
+        for group in groups:
+            for client in group.clients:
+                first = there.setdefault(group.place(client), client.name)
+                if first != client.name:
+                    self._complain(
+                        names[client.name],
+                        f"`{client.name}` and `{first}` are one place: the install_root {client.install_root}"
+                        + ("" if group.local else f" on {client.address or client.name}"),
+                        f"give each its own install_root, or remove one; `{first}` stands in {names[first]}",
+                    )
 
     def _group(self, name: str, node: Map, defaults: Map, names: dict[str, Place]) -> GroupSpec:
         over, under = child_map(node, "transport"), child_map(defaults, "transport")
@@ -386,6 +401,8 @@ class Builder:
             families=texts(node, "families"),
             proxy=self._proxies.named(node if "proxy" in node else defaults),
             jump=does.jump,
+            port=does.port,
+            user=does.user,
             local=local,
             key_files=self._key_files(config),
         )

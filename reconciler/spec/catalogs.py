@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.model.release import Catalog, Component
 from reconciler.model.settings import RESERVED, is_reserved
+from reconciler.model.suggest import suggestion
 from reconciler.model.version import SCHEMES
 from reconciler.plugin_loader import bundled_folder
 from reconciler.spec.reader import read
-from reconciler.spec.suggest import suggestion
 from reconciler.spec.tree import child_seq, plain, value_place
 from reconciler.spec.validate import check, schema_of
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from reconciler.contracts import Traits
 from reconciler.errors import PluginError
 from reconciler.model.spec import PluginConfig
+from reconciler.model.suggest import suggestion
 from reconciler.plugin_loader import available, options_schema, traits
 from reconciler.spec.secrets import is_reference, reference
-from reconciler.spec.suggest import suggestion
 from reconciler.spec.tree import DEFAULT, Map, plain, value_place
 from reconciler.spec.validate import check
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from reconciler.model.policy import DAYS, EVERY_DAY, AutoUpdate, Blackout, Schedule, Window
+from reconciler.model.suggest import suggestion
 from reconciler.spec.extend import lay_over
 from reconciler.spec.rollout import RolloutReader
-from reconciler.spec.suggest import suggestion
 from reconciler.spec.tree import Map, Seq, child_map, child_seq, day_of, duration, texts, value_place, written
 
 if TYPE_CHECKING:

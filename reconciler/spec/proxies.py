@@ -9,8 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from reconciler.model.network import FROM_ENVIRONMENT, PROXY_PORTS, Proxy, no_proxy_problem
 from reconciler.model.spec import SecretRef
+from reconciler.model.suggest import suggestion
 from reconciler.spec.secrets import is_reference, reference
-from reconciler.spec.suggest import suggestion
 from reconciler.spec.tree import Map, child_map, child_seq, plain, texts, value_place
 
 if TYPE_CHECKING:

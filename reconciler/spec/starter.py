@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from reconciler.errors import SpecError, UpdoserError, UsageError
+from reconciler.model.suggest import suggestion
 from reconciler.plugin_loader import schema_folder
 from reconciler.spec.catalogs import bundled_catalogs, catalog_path, component_list, read_catalog
-from reconciler.spec.suggest import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

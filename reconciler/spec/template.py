@@ -233,7 +233,7 @@ def _evaluate(sandbox: Any, text: str, variables: Mapping[str, Any]) -> str:
 
 
 def _undefined(message: str, variables: Mapping[str, Any]) -> tuple[str, str]:
-    from reconciler.spec.suggest import did_you_mean
+    from reconciler.model.suggest import did_you_mean
 
     match = re.search(r"'([^']*)' is undefined", message)
     if not match:

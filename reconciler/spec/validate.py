@@ -13,12 +13,12 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.suggest import listing, suggestion
 from reconciler.plugin_loader import schema_folder
-from reconciler.spec.suggest import listing, suggestion
 from reconciler.spec.tree import BROKEN, DEFAULT, Map, Odd, Seq, locate, replace, value_place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from jsonschema.protocols import Validator
 
@@ -203,11 +203,15 @@ def _value_problem(kind: str, error: Any, says: str) -> tuple[str, str]:
         words = " or ".join(_TYPE_WORDS[word] for word in types)
         if error.instance is None:
             return f"there is no value here; {says or words} is wanted", ""
-        return f"{says or words} is wanted here, not {_kind(error.instance)}", ""
-    if kind == "enum":
-        return f"`{shown}` isn't possible here", suggestion(str(error.instance), [str(word) for word in wanted])
-    if kind == "const":
-        return f"only `{wanted}` is possible here, not `{shown}`", ""
+        return f"{says or words} is wanted here, not {_kind(error.instance)}", _quotes(error.instance, types)
+    if kind in {"enum", "const"}:
+        possible = [_written(word) for word in (wanted if kind == "enum" else [wanted])]
+        if shown in possible:  # it is spelled alike, and of another type
+            hint = f"without quotes: {shown}" if isinstance(error.instance, str) else f'quote it: "{shown}"'
+            return f"{_kind(error.instance)} isn't possible here", hint
+        if kind == "enum":
+            return f"`{shown}` isn't possible here", suggestion(_written(error.instance), possible)
+        return f"only `{possible[0]}` is possible here, not `{shown}`", ""
     if says:
         return f"`{shown}` isn't {says}", ""
     sentences = {
@@ -251,9 +255,22 @@ def locate_node(tree: Any, path: list[Key]) -> Any:
 def _kind(value: Any) -> str:
     if isinstance(value, (dict, list)):
         return _TYPE_WORDS["object" if isinstance(value, dict) else "array"]
-    return f"`{_short(value)}`"
+    return f"the text `{_short(value)}`" if isinstance(value, str) else f"`{_short(value)}`"
+
+
+def _quotes(value: Any, types: Sequence[str]) -> str:
+    """Say that a text would be right without its quotes; empty when it wouldn't."""
+    meant = _meant(value, {*types} - {"string"}) if isinstance(value, str) else None
+    return f"without quotes: {value}" if meant is not None else ""
+
+
+def _written(value: Any) -> str:
+    """Give a scalar as YAML has it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "null" if value is None else str(value)
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    text = _written(value)
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"

@@ -49,7 +49,7 @@
                                                               # only where the policy has a rollout
       proofs: [rules 2 recheck of 3, rules 2 gate 1]
       settings: [2 g changed]
-      problems, gone: …                                       # what isn't there must be empty
+      problems, notes, gone: …                                       # what isn't there must be empty
     summary: {download: 1 9, deploy: 1 3 27, held: 1}         # CHANGES BYTES; CHANGES CLIENTS BYTES; clients
 
 A release has one file, named after the component, that holds CONTENT or else its version; `=a+b` makes two files of
@@ -403,6 +403,7 @@ def shown(plan, *, waves=False):
         ],
         "settings": [f"{s.clients} {s.group} {s.reason}" for s in plan.settings],
         "problems": list(plan.problems),
+        "notes": list(plan.notes),
         "gone": list(plan.gone),
     }
     return {key: value for key, value in listed.items() if value}

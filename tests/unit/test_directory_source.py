@@ -79,6 +79,14 @@ def test_components_that_nobody_asked_for_are_not_looked_at(drop):
     assert [release.component for release in look(drop).releases] == ["rules"]
 
 
+def test_what_could_be_a_component_and_was_not_asked_for_is_named(drop):
+    for folder in ("virus-patern", "Rules", ".work", "lost+found"):
+        (drop / folder).mkdir()
+    assert look(drop).others == ("Rules", "virus-patern")
+    put(drop, "rules/1", {"a": b"1"})
+    assert set(look(drop).others) == {"Rules", "virus-patern"}
+
+
 def test_release_yaml_says_platform_time_and_notes_and_is_no_part_of_the_release(drop):
     facts = "platform: linux-x86_64\nreleased: 2026-11-19T06:00:00Z\nnotes: 'Fewer false positives.'\n"
     put(drop, "rules/7", {"all.rules": b"alert"}, facts=facts)

@@ -58,7 +58,7 @@ Saved against fulls: 1.0 KiB to deploy.
 | --- | --- | --- | --- | --- |
 | unknown | office | all | 1 | no connection |
 
-Gone from the inventory: old-pc
+Gone from the inventory: old-pc; what they have stays there, unmanaged
 """
 
 

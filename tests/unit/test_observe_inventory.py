@@ -177,6 +177,16 @@ def test_clients_of_spec_and_inventory_stand_together_and_each_name_once():
         list_clients(branch, FakeInventory([InventoryEntry("pc-9")]))
 
 
+@pytest.mark.parametrize("address", ["pc-1", "PC-1."])
+def test_two_clients_of_one_address_and_install_root_are_an_error_that_names_both(address):
+    branch = group(inventory=InventorySpec(PLUGIN))
+    two = FakeInventory([InventoryEntry("pc-1"), InventoryEntry("alias", address)])
+    with pytest.raises(InventoryError, match="the clients pc-1 and alias are one place: the install_root /var"):
+        list_fleet([(branch, two)], lambda _group: 2)
+    apart = FakeInventory([InventoryEntry("pc-1"), InventoryEntry("alias", address, port=2222)])
+    assert names(list_fleet([(branch, apart)], lambda _group: 2)["branch"]) == ["pc-1", "alias"]
+
+
 def test_a_name_in_two_groups_is_an_error_that_names_both():
     twice = [(group(name, clients=(Client("pc-1", name),)), None) for name in ("branch", "plant")]
     with pytest.raises(InventoryError, match="pc-1 is in the group branch and in the group plant"):

@@ -189,3 +189,14 @@ def test_whatever_a_source_says_what_is_left_keeps_all_rules(releases):
         assert release.files
         assert all(file_name_problem(file.name) == "" and file.size >= 0 for file in release.files)
     assert all(sentence.isprintable() for sentence in report.problems)
+
+
+def test_what_a_source_has_of_a_component_that_no_catalog_knows_is_told_with_what_was_meant():
+    class Drop:
+        def releases(self, _components):
+            return SourceReport("drop", others=("virus-patern", "engine"))
+
+    spec = SourceSpec("drop", PluginConfig("source", "directory"))
+    (report,) = read_sources([(spec, Drop())], {}, {"virus-pattern", "engine"})
+    assert report.problems == ("virus-patern: no catalog has such a component; did you mean `virus-pattern`?",)
+    assert report.error == ""

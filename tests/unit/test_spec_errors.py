@@ -168,7 +168,32 @@ CASES = {
         "`x y` isn't a label",
         "",
     ),
+    "a number as text": ("client_keep: '2'", "a whole number is wanted here, not the text `2`", "without quotes: 2"),
+    "a word where a number belongs": ("client_keep: two", "a whole number is wanted here, not the text `two`", ""),
+    "a truth value as text": (
+        "duplication: {enabled: 'false'}",
+        "true or false is wanted here, not the text `false`",
+        "without quotes: false",
+    ),
     "a list where a map belongs": ("server: [a]", "a map is wanted here, not a list", ""),
+    "one folder for two clients of an address": (
+        "groups: {g: {install_root: /r, clients: [{name: a, address: H.example}, {name: b, address: h.example.}]}}",
+        "`b` and `a` are one place: the install_root /r on h.example",
+        "`a` stands in",
+    ),
+    "one folder in two groups": (
+        (
+            "groups: {g: {transport: {port: 22}, install_root: /r, clients: [{name: a}]},\n"
+            "  h: {install_root: /s, clients: [{name: b, address: A, install_root: /r, port: 22}]}}"
+        ),
+        "`b` and `a` are one place: the install_root /r on A",
+        "give each its own install_root",
+    ),
+    "one folder for two local clients": (
+        "groups: {g: {transport: {type: local}, install_root: c, clients: [{name: a}, {name: b}]}}",
+        "`b` and `a` are one place: the install_root ",
+        "",
+    ),
     "no value": ("server: {store: }", "there is no value here", ""),
     "a tag": ("server: {store: !!python/object:os.system x}", "the tag", "remove it"),
     "no such codec": ("duplication: {codecs: {zstdd: {}}}", "there is no codec `zstdd`", "did you mean `zstd`?"),
@@ -263,6 +288,27 @@ def test_a_mistake_has_a_message_a_place_and_a_hint(case, tmp_path):
     assert message in found
     assert hint in found
     assert "^" in found
+
+
+@pytest.mark.parametrize("own", ["port: 2222", "user: other", "address: 192.0.2.8", "install_root: /other"])
+def test_clients_that_differ_in_what_leads_to_their_folder_are_two(tmp_path, own):
+    more = ", ".join(dict.fromkeys(("name: b", *([] if "address" in own else ["address: 192.0.2.7"]), own)))
+    text = f"groups: {{g: {{install_root: /r, clients: [{{name: a, address: 192.0.2.7}}, {{{more}}}]}}}}\n"
+    assert problems_of(tmp_path, HEAD + text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("version: '1'\n", "the text `1` isn't possible here", "without quotes: 1"),
+        ("version: 2\n", "only `1` is possible here, not `2`", ""),
+        ("version: true\n", "only `1` is possible here, not `true`", ""),
+    ],
+)
+def test_a_number_is_told_from_the_text_that_looks_like_it(tmp_path, text, message, hint):
+    found = only_problem(tmp_path, text)
+    assert message in found
+    assert hint in found
 
 
 def test_the_caret_stands_below_what_is_wrong(tmp_path):

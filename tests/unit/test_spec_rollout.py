@@ -18,8 +18,8 @@ from reconciler.spec.effective import explain
 from reconciler.spec.load import load
 
 HEAD = "version: 1\n"
-GROUP = "{transport: {type: local}, install_root: c, clients: [{name: %s}]%s}"
-TWO = f"groups:\n  g: {GROUP % ('a', '')}\n  h: {GROUP % ('b', '%s')}\n"
+GROUP = "{transport: {type: local}, install_root: %s, clients: [{name: %s}]%s}"
+TWO = f"groups:\n  g: {GROUP % ('c', 'a', '')}\n  h: {GROUP % ('d', 'b', '%s')}\n"
 HOUR = timedelta(hours=1)
 
 

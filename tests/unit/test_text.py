@@ -123,6 +123,8 @@ Unknown (did not answer)
   ?  all components  2 clients  plant  no connection
 
 Gone from the inventory (1): old-pc
+  What they have stays there, unmanaged.
+  What they have stays there, unmanaged.
 """
 
 
