@@ -11,16 +11,16 @@ it. The core goes by that and never by names. A plugin that doesn't say isn't ma
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, runtime_checkable
 
-from reconciler.errors import NetworkError
+from reconciler.errors import NetworkError, PluginError, UpdoserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
     from logging import Logger
-    from pathlib import Path
     from socket import socket
     from threading import Event
 
@@ -118,6 +118,20 @@ def _no_dial(host: str, port: int, **_options: object) -> socket:
     raise NetworkError(f"{host}:{port} can't be reached: this context has no network")
 
 
+def path_from(base: Path, text: str, wrong: type[UpdoserError] = UpdoserError) -> Path:
+    """Give the path that a text of the spec means: `~` is a home, and what is relative starts from `base`.
+
+    Raises:
+        UpdoserError, as `wrong`: there is no such home.
+    """
+    try:
+        return base / Path(text).expanduser()
+    except RuntimeError as error:
+        user = text.partition("/")[0].removeprefix("~")
+        why = f"there is no user `{user}` here" if user else "HOME isn't set, and this user stands in no passwd"
+        raise wrong(f"`{text}` is in no home: {why}", hint="write the path in full") from error
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a plugin gets beside its options: everything that it needs from outside, and nothing else.
@@ -135,6 +149,10 @@ class Context:
     shell: ShellFactory
     dial: Dial = _no_dial
     proxy: Proxy | None = None
+
+    def path(self, text: str, wrong: type[UpdoserError] = PluginError) -> Path:
+        """Give the path that a text of the options means; see `path_from`."""
+        return path_from(self.base, text, wrong)
 
 
 @runtime_checkable

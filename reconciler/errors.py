@@ -18,7 +18,10 @@
     ├── PatchError                   1   a patch can't be made, or isn't what it should be
     ├── StateError                   1   the state can't be read or written
     ├── DocumentError                1   a document (plan file, manifest) is malformed
+    ├── LimitError                   1   this machine has no more descriptors, memory, threads or processes
+    ├── FaultError                   1   updoser did what nobody expected while it worked on one client
     ├── TransportError               4   a client can't be reached
+    │   ├── HungUpError              4   the client's server took the connection and dropped it before it greeted
     │   ├── AuthenticationError      4   the client refused every credential
     │   └── HostKeyError             4   the host key is unknown, changed or revoked
     ├── ClientError                  3   a client was reached and failed
@@ -29,10 +32,13 @@
     └── InterruptedRunError        130   interrupted; the journal is written, the lock released
 
 Foreign exceptions are mapped where a library is called, never higher: nothing but these leaves a room.
+
+A limit of this machine is never a client's fault: `own_limit` tells such an exception from all others.
 """
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -41,20 +47,28 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
+_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+
+
+def printable(text: str, but: str = "") -> str:
+    """Show as `?` what could move the cursor, add a line or end a text, but for some: for all that others wrote."""
+    return text if text.isprintable() else "".join(char if char.isprintable() or char in but else "?" for char in text)
+
+
 class UpdoserError(Exception):
     """The root of all errors that a user sees.
 
     The message says where and what; `hint` says what to do about it. `label` names the class in two words: clients that
-    fail alike are counted under it.
+    fail alike are counted under it. Whoever wrote a part of the message, nothing in it can move a cursor.
     """
 
     exit_code: ClassVar[int] = 1
     label: ClassVar[str] = "error"
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = printable(message, but="\n\t")
+        self.hint = printable(hint, but="\n\t")
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
@@ -179,11 +193,45 @@ class DocumentError(UpdoserError):
     """A document (plan file, manifest) is malformed."""
 
 
+class LimitError(UpdoserError):
+    """This machine has no more descriptors, memory, threads or processes; that says nothing about a client."""
+
+    label = "limit of this machine"
+
+
+def own_limit(error: BaseException, *, starting: bool = False) -> LimitError | None:
+    """Give the error that a foreign one means when this machine has no room for more; None when it means another thing.
+
+    `starting` a program, EAGAIN means that too; on a connection it is ordinary.
+    """
+    number = getattr(error, "errno", None)
+    threads = isinstance(error, RuntimeError) and "start new thread" in str(error)
+    if not (threads or isinstance(error, MemoryError) or number in _NO_ROOM or (starting and number == errno.EAGAIN)):
+        return None
+    words = getattr(error, "strerror", None) or str(error) or "out of memory"
+    return LimitError(
+        f"this machine has no room for more: {words[:1].lower()}{words[1:]}",
+        hint="work on fewer clients at a time with --forks, or raise what it may have (ulimit -n, ulimit -u, memory)",
+    )
+
+
+class FaultError(UpdoserError):
+    """Updoser did what nobody expected while it worked on one client; the others go on."""
+
+    label = "fault of updoser"
+
+
 class TransportError(UpdoserError):
     """A client can't be reached."""
 
     exit_code = 4
     label = "no connection"
+
+
+class HungUpError(TransportError):
+    """The client's server took the connection and dropped it before it greeted: it has too many at the moment."""
+
+    label = "hung up before it greeted"
 
 
 class AuthenticationError(TransportError):

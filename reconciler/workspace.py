@@ -6,16 +6,18 @@ import json
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from reconciler import plugin_loader
-from reconciler.client.reach import Reach
+from reconciler.client.reach import KEPT, Reach
+from reconciler.client.room import Bounded, Room
 from reconciler.contracts import Context
 from reconciler.errors import PluginError, UpdoserError
 from reconciler.model.delta import PACKER
 from reconciler.model.spec import PluginConfig
+from reconciler.present.terminal import debugging
 from reconciler.storage.repository import Repository
 from reconciler.storage.state import State
 from reconciler.storage.store import Store
@@ -62,6 +64,9 @@ class Plugins:
         """Make nothing yet."""
         self._spec = spec
         self._means = means
+        self._room = Room()
+        self.kept = self._room.kept(KEPT)
+        """How many connections may be kept open."""
         self._made: dict[tuple[str, str], object] = {}
         self._lock = Lock()
 
@@ -100,8 +105,18 @@ class Plugins:
 
     @property
     def executor(self) -> Executor:
-        """What spreads work over clients."""
-        return cast("Executor", self._make(_EXECUTOR, ""))
+        """What spreads work over clients, as many at once as this machine has room for."""
+        return self._bounded
+
+    @cached_property
+    def _bounded(self) -> Bounded:
+        most = self._room.forks(self.kept)
+
+        def tell(forks: int) -> None:
+            text = f"--forks {forks} is more than the {self._room.limit} files that may be open here have room for: "
+            self._means.emit("warning", f"{text}{most} at a time (ulimit -n raises it)", level="warning")
+
+        return Bounded(cast("Executor", self._make(_EXECUTOR, "")), most, tell)
 
     def refusal(self, config: PluginConfig) -> str:
         """Say why a plugin may not be made in this run; empty when it may.
@@ -190,7 +205,7 @@ def open_workspace(spec: Spec, means: Means, *, state: State | None = None) -> I
         SecretError: its password can't be resolved.
     """
     plugins = Plugins(spec, means)
-    reach = Reach(plugins.transport, means.stop)
+    reach = Reach(plugins.transport, means.stop, kept=plugins.kept, debug=debugging())
     with state or open_state(spec, means) as opened:
         try:
             yield Workspace(spec, Store(spec.server.store), opened, plugins, reach, means)

@@ -40,6 +40,8 @@ class Fleet:
 
     def __init__(self, folder: Path, clients: int = 3, **spec: object) -> None:
         self.folder = folder
+        self.before: list[str] = []
+        """What stands before the command: a program that runs it."""
         (folder / "catalog.yaml").write_text(yaml.safe_dump(CATALOG))
         (folder / "upstream").mkdir(exist_ok=True)
         self.spec = {
@@ -73,7 +75,7 @@ class Fleet:
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start a command."""
         return subprocess.Popen(
-            [sys.executable, "-m", "reconciler", *arguments],
+            [*self.before, sys.executable, "-m", "reconciler", *arguments],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
             stdin=subprocess.DEVNULL,

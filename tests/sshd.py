@@ -82,10 +82,12 @@ def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
 
 
 @contextmanager
-def sshd_fleet(folder: Path, count: int = 20, *, user: str = "", authorized: str = "") -> Iterator[SshFleet]:
+def sshd_fleet(
+    folder: Path, count: int = 20, *, user: str = "", authorized: str = "", settings: str = ""
+) -> Iterator[SshFleet]:
     """Run an sshd for the time of the block; `user` may log in (by default the one who runs the tests).
 
-    `authorized` are further public keys that are let in.
+    `authorized` are further public keys that are let in; `settings` are lines of its configuration that come first.
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
@@ -106,7 +108,7 @@ def sshd_fleet(folder: Path, count: int = 20, *, user: str = "", authorized: str
     fleet = SshFleet(folder, port, user, addresses, key, known_hosts, public, other_port)
     (folder / "clients").mkdir(exist_ok=True)
     _give(folder / "clients", user)
-    main = _config(allowed, list(host_keys.values()), "0.0.0.0", port) + _BEHAVIOURS
+    main = settings + _config(allowed, list(host_keys.values()), "0.0.0.0", port) + _BEHAVIOURS
     stranger = _config(allowed, [other], OTHER_KEY, other_port)
     with _daemon(folder / "main", main, "127.0.0.1", port), _daemon(folder / "other", stranger, OTHER_KEY, other_port):
         yield fleet

@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+from reconciler.errors import own_limit
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -41,6 +43,9 @@ def run_program(command: Sequence[str], folder: Path, env: Mapping[str, str], *,
     """Run a program without a shell, with nothing to read; it ends with all that it started when it must.
 
     A program that is over is over, though something that it left behind still holds its outputs.
+
+    Raises:
+        LimitError: this machine has no room for it.
     """
     if stop.is_set():
         return Ended(None, problem="it was stopped before it began")
@@ -55,6 +60,8 @@ def run_program(command: Sequence[str], folder: Path, env: Mapping[str, str], *,
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
+        if own := own_limit(error, starting=True):
+            raise own from error
         return Ended(None, problem=f"{command[0]} can't be started: {_why(error)}")
     output = bytearray()
     try:

@@ -2,6 +2,7 @@
 
 * At most `forks` items are under way, and one is taken only when there is room for it: a million never stand in a
   queue.
+* Where this machine gives no more threads, those that there are do it.
 * A run ends early when `stop` is set, when `work` or `items` raises, and when the caller closes it. Nothing new is
   begun then and what is under way is finished, so that no client is left in the middle of a change; unless the caller
   has gone, it still gets those results.
@@ -9,17 +10,19 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from reconciler.errors import own_limit
 
 from reconciler.contracts import Traits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from concurrent.futures import Future
     from threading import Event
+    from typing import Self
 
     from reconciler.contracts import Context
 
@@ -57,32 +60,80 @@ class Threads:
 def _run(
     work: Callable[[ItemT], ResultT], items: Iterator[ItemT], forks: int, stop: Event
 ) -> Iterator[tuple[ItemT, ResultT]]:
-    done: SimpleQueue[tuple[ItemT, Future[ResultT]]] = SimpleQueue()
     waiting, under_way = _until_stopped(items, stop), 0
     first_error: BaseException | None = None
-    with ThreadPoolExecutor(max_workers=forks, thread_name_prefix="updoser") as pool:
-
-        def begin(item: ItemT) -> None:
-            pool.submit(work, item).add_done_callback(lambda future: done.put((item, future)))
-
+    with _Crew(work, forks) as crew:
         while True:
             try:
-                for item in islice(waiting, forks - under_way):
-                    begin(item)
+                for item in islice(waiting, max(crew.most - under_way, 0)):
+                    crew.begin(item, under_way)
                     under_way += 1
+                    if under_way >= crew.most:
+                        break
             except Exception as error:  # noqa: BLE001 - raised below, when nothing is under way any more
-                first_error = first_error or error
+                first_error, waiting = first_error or error, iter(())
             if not under_way:
                 break
-            item, future = done.get()
+            item, result, failure = crew.done.get()
             under_way -= 1
-            failure = future.exception()
             if failure is None:
-                yield item, future.result()
+                yield item, cast("ResultT", result)
             else:
                 first_error, waiting = first_error or failure, iter(())
     if first_error is not None:
         raise first_error
+
+
+class _Crew(Generic[ItemT, ResultT]):
+    """Threads that work on items, started as they are needed; a machine that gives no more of them makes it smaller."""
+
+    def __init__(self, work: Callable[[ItemT], ResultT], most: int) -> None:
+        self.most = most
+        self.done: SimpleQueue[tuple[ItemT, ResultT | None, BaseException | None]] = SimpleQueue()
+        self._work = work
+        self._orders: SimpleQueue[ItemT | _End] = SimpleQueue()
+        self._threads: list[Thread] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Wait for what is under way."""
+        for _thread in self._threads:
+            self._orders.put(_END)
+        for thread in self._threads:
+            thread.join()
+
+    def begin(self, item: ItemT, busy: int) -> None:
+        """Have an item worked on; so many threads are `busy`.
+
+        Raises:
+            LimitError: this machine gives no thread at all.
+        """
+        if busy >= len(self._threads):
+            thread = Thread(target=self._serve, name=f"updoser_{len(self._threads)}")
+            try:
+                thread.start()
+                self._threads.append(thread)
+            except (RuntimeError, MemoryError) as error:
+                if not self._threads:
+                    raise own_limit(error) or error from error
+                self.most = len(self._threads)
+        self._orders.put(item)
+
+    def _serve(self) -> None:
+        while not isinstance(item := self._orders.get(), _End):
+            try:
+                self.done.put((item, self._work(item), None))
+            except BaseException as error:  # noqa: BLE001 - the caller raises it
+                self.done.put((item, None, error))
+
+
+class _End:
+    """The order that ends a thread."""
+
+
+_END = _End()
 
 
 def _until_stopped(items: Iterator[ItemT], stop: Event) -> Iterator[ItemT]:

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
-from reconciler.errors import InventoryError
+from reconciler.errors import InventoryError, own_limit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,6 +45,8 @@ def run_program(
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
+        if own := own_limit(error, starting=True):
+            raise own from error
         raise InventoryError(f"the inventory program {command[0]} can't be started: {_why(error)}") from error
     try:
         output, errors = _communicate(process, command[0], timeout, MAX_OUTPUT if limit is None else limit)

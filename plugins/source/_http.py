@@ -242,7 +242,7 @@ class HttpFiles:
     def _trust(self, ca: str) -> ssl.SSLContext:
         import ssl
 
-        file = str(self._context.base / Path(ca).expanduser()) if ca else None
+        file = str(self._context.path(ca, SourceError)) if ca else None
         try:
             return ssl.create_default_context(cafile=file)
         except (OSError, ssl.SSLError) as error:
@@ -255,7 +255,7 @@ class HttpFiles:
         options = self.options
         trust = self._trust(options.ca)
         if options.certificate:
-            certificate = self._context.base / Path(options.certificate).expanduser()
+            certificate = self._context.path(options.certificate, SourceError)
             try:
                 with _as_file(self._context.secret(options.key) if options.key else "") as key:
                     trust.load_cert_chain(certificate, key)

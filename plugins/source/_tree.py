@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from reconciler.errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -58,7 +60,7 @@ class Tree:
 
     def shown(self, path: str) -> str:
         """Give a path as the user would write it, and fit to be shown."""
-        return "".join(char if char.isprintable() else "?" for char in f"{self._name}/{path}")
+        return printable(f"{self._name}/{path}")
 
     def has(self, path: str) -> bool:
         """Say whether there is something at a path."""

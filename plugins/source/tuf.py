@@ -256,7 +256,7 @@ class Tuf:
         return updater
 
     def _trusted_root(self) -> bytes:
-        path = self._context.base / Path(self._root_name).expanduser()
+        path = self._context.path(self._root_name, SourceError)
         try:
             with path.open("rb") as stream:
                 content = stream.read(MAX_ROOT + 1)

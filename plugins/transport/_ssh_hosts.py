@@ -7,7 +7,7 @@ import os
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from reconciler.errors import HostKeyError
+from reconciler.errors import HostKeyError, own_limit
 from reconciler.model.known_hosts import KnownHosts, fingerprint, hashed_name
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class KnownHostsFile:
             except FileNotFoundError:
                 self._known, self._stamp = KnownHosts(""), None
             except OSError as error:
+                if own := own_limit(error):
+                    raise own from error
                 raise HostKeyError(f"{self._path} can't be read: {error.strerror}") from error
             return self._known
 
@@ -82,6 +84,8 @@ class KnownHostsFile:
                     start = "" if not data or data.endswith(b"\n") else "\n"
                     file.write(f"{start}{shown} {key.get_name()} {key.get_base64()}\n".encode())
         except OSError as error:
+            if own := own_limit(error):
+                raise own from error
             raise HostKeyError(f"the key of {name} can't be added to {self._path}: {error.strerror}") from error
         if verdict.word in {"changed", "revoked"}:
             raise HostKeyError(f"the key of {name} isn't the one in {self._path}:{verdict.line}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import paramiko
 
-from reconciler.errors import TransportError
+from reconciler.errors import TransportError, own_limit
 from reconciler.model.known_hosts import host_name
 
 if TYPE_CHECKING:
@@ -161,6 +161,8 @@ class Way:
     def _channel(self, transport: paramiko.Transport, hop: Hop, host: str, port: int) -> Tube:
         try:
             return Tube(transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=self._timeout))
-        except (paramiko.SSHException, EOFError, OSError) as error:
+        except Exception as error:  # whatever a host sends
+            if own := own_limit(error):
+                raise own from error
             words = getattr(error, "text", "") or str(error) or "it hung up"
             raise TransportError(f"jump host {hop.name} has no way to {host_name(host, port)}: {words}") from error

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import select
+import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import paramiko
 
 from reconciler.contracts import Completed
-from reconciler.errors import TransportError
+from reconciler.errors import TransportError, UpdoserError, own_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Self
 
 WINDOW = 8 * 1024 * 1024
 MAX_OUTPUT = 1024 * 1024
@@ -21,34 +22,95 @@ MAX_ERRORS = 64 * 1024
 _CHUNK = 64 * 1024
 _POLL = 0.005
 """Seconds between two looks at whether the client takes more; only when it takes nothing at the moment."""
+CLOSE_TIMEOUT = 2.0
+"""Seconds that a server may take to close the channel of a command that has ended."""
+_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
 
 
 class SshPipe:
-    """Runs commands on one connection, one channel for each."""
+    """Runs commands on one connection, one channel for each, one after the other; closes it at the end of a `with`.
 
-    def __init__(self, transport: paramiko.Transport, *, idle: float, total: float) -> None:
-        """Take an open connection; `idle` and `total` are seconds."""
-        self._transport = transport
+    A server may allow one command at a time (`MaxSessions 1`): a channel is opened when the server has closed the one
+    before. It forgets that one a little later than it says so; a refusal is therefore believed only when it stays, and
+    then there is another connection for each command.
+    """
+
+    def __init__(self, connect: Callable[[ExitStack], paramiko.Transport], *, idle: float, total: float) -> None:
+        """Take what opens a connection and leaves what closes it on a stack; `idle` and `total` are seconds."""
+        self._connect = connect
         self._idle = idle
         self._total = total
+        self._stack = ExitStack()
+        self._transport: paramiko.Transport | None = None
+        self._before: paramiko.Channel | None = None
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._transport = self._connect(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._transport, self._before = None, None
+        self._stack.close()
 
     def run(self, command: str, stdin: Iterable[bytes], *, timeout: float, patience: float = 0.0) -> Completed:
         """Run `command` with the login shell; see `contracts.Pipe`."""
-        channel = None
         try:
-            channel = self._transport.open_session(window_size=WINDOW, timeout=self._idle)
-            channel.exec_command(command)
-            return _Talk(channel, iter(stdin), self._idle, min(timeout, self._total) + patience).run()
-        except (paramiko.SSHException, EOFError, OSError) as error:
+            channel = self._channel()
+            self._before = channel
+            with _closing_on_error(channel):
+                talk = _Talk(channel, iter(stdin), self._idle, min(timeout, self._total) + patience)
+                channel.exec_command(command)
+                return talk.run()
+        except UpdoserError:
+            raise
+        except Exception as error:  # whatever a host sends
+            if own := own_limit(error):
+                raise own from error
             raise TransportError(f"the connection broke: {str(error) or 'the client hung up'}") from error
-        finally:
-            if channel is not None:
-                with suppress(paramiko.SSHException, EOFError, OSError):  # the connection may be gone already
-                    channel.close()
+
+    def _channel(self) -> paramiko.Channel:
+        before, self._before = self._before, None
+        if before is None:
+            return self._opened()
+        deadline = time.monotonic() + CLOSE_TIMEOUT
+        while not before.closed and time.monotonic() < deadline:
+            time.sleep(_POLL)
+        _close(before)
+        for pause in _PAUSES:
+            try:
+                return self._opened()
+            except paramiko.ChannelException:
+                time.sleep(pause)
+        self.__exit__()
+        self.__enter__()
+        return self._opened()
+
+    def _opened(self) -> paramiko.Channel:
+        assert self._transport is not None
+        return self._transport.open_session(window_size=WINDOW, timeout=self._idle)
+
+
+@contextmanager
+def _closing_on_error(channel: paramiko.Channel) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        _close(channel)
+        raise
+
+
+def _close(channel: paramiko.Channel) -> None:
+    with suppress(paramiko.SSHException, EOFError, OSError):  # the connection may be gone already
+        channel.close()
 
 
 class _Talk:
-    """Feeds a command and collects what it says; never waits for the one without doing the other."""
+    """Feeds a command and collects what it says; never waits for the one without doing the other.
+
+    It is woken by an event and not by a descriptor: those run out, and beyond 1023 select() takes none.
+    """
 
     def __init__(self, channel: paramiko.Channel, stdin: Iterator[bytes], idle: float, total: float) -> None:
         self._channel = channel
@@ -59,6 +121,9 @@ class _Talk:
         self._sending = True
         self._stdout = bytearray()
         self._stderr = bytearray()
+        self._news = threading.Event()
+        channel.in_buffer.set_event(self._news)
+        channel.in_stderr_buffer.set_event(self._news)
 
     def run(self) -> Completed:
         channel = self._channel
@@ -88,9 +153,9 @@ class _Talk:
         return Completed(status, bytes(self._stdout), bytes(self._stderr))
 
     def _wait(self, longest: float) -> None:
-        """Wait for output; for room to send there is no signal, so look again soon."""
-        channel = self._channel
-        select.select([channel], [], [], min(longest, _POLL if self._sending or channel.eof_received else 1.0))
+        """Wait for output, or behind its end for the exit status; for room to send there is no signal, so look soon."""
+        news = self._channel.status_event if self._channel.eof_received else self._news
+        news.wait(min(longest, _POLL if self._sending or self._channel.eof_received else 1.0))
 
     def _receive(self) -> bool:
         moved = False

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from reconciler.contracts import Become, Completed, Traits
-from reconciler.errors import TransportError
+from reconciler.errors import TransportError, own_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -76,6 +76,8 @@ class LocalPipe:
                 start_new_session=True,
             )
         except OSError as error:
+            if own := own_limit(error, starting=True):
+                raise own from error
             raise TransportError(f"no shell can be started here: {error.strerror}") from error
         try:
             with process:

@@ -3,6 +3,8 @@
 * A host key must stand in `known_hosts`. Unknown, changed and revoked keys are refused; `accept_new` appends one line.
 * Keys are tried in their order, then the password. Without either it is as with ssh: the agent's keys, then those of
   ~/.ssh. Nothing is asked.
+* A server that takes only one command at a time, or for each connection, gets no more.
+* Whatever a host says or does is that host's error; a limit of this machine is none.
 * The way leads through the group's proxy and over `jump` hosts, where there are some; each of those is checked alike.
 * Each step has its time-out: connecting and logging in, silence on the channel, the request as a whole.
 """
@@ -11,14 +13,24 @@ from __future__ import annotations
 
 import logging
 import os
+import pwd
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import paramiko
 
 from reconciler.contracts import Become, Traits
-from reconciler.errors import NetworkError, TransportError
+from reconciler.errors import (
+    AuthenticationError,
+    HostKeyError,
+    HungUpError,
+    LimitError,
+    NetworkError,
+    TransportError,
+    UpdoserError,
+    own_limit,
+    printable,
+)
 from reconciler.model.duration import parse_duration
 from reconciler.model.known_hosts import host_name
 from reconciler.model.network import ANY_FAMILY
@@ -31,6 +43,7 @@ from ._ssh_pipe import WINDOW, SshPipe
 
 if TYPE_CHECKING:
     import socket
+    import threading
     from collections.abc import Iterable, Iterator, Mapping
 
     from reconciler.contracts import Context, Session
@@ -44,6 +57,7 @@ _WEAK = {
 """What no host of the last fifteen years needs."""
 _FAST_KEX = ("curve25519-sha256@libssh.org", "curve25519-sha256")
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")
+_MAX_FAREWELL = 200
 
 
 class Ssh:
@@ -56,10 +70,10 @@ class Ssh:
         self._become = Become(become.get("method", "sudo"), become.get("command", "")) if become is not None else None
         self._connect_timeout = parse_duration(options.get("connect_timeout", "10s")).total_seconds()
         self._known_hosts = KnownHostsFile(
-            context.base / Path(options.get("known_hosts", "~/.ssh/known_hosts")).expanduser(),
+            context.path(options.get("known_hosts", "~/.ssh/known_hosts"), HostKeyError),
             accept_new=options.get("accept_new", False),
         )
-        self._credentials = Credentials(options, context.secret)
+        self._credentials = Credentials(options, context.secret, context.log)
         self._way = self._way_over(options["jump"]) if options.get("jump") else None
         self._log = context.log.getChild("paramiko")
         self._log.setLevel(logging.CRITICAL if not context.log.isEnabledFor(logging.DEBUG) else logging.DEBUG)
@@ -67,29 +81,42 @@ class Ssh:
     @contextmanager
     def connect(self, client: Client) -> Iterator[Session]:
         """Connect and log in; see `contracts.Transport`."""
+        pipe = SshPipe(
+            lambda stack: self._connect(client, stack),
+            idle=parse_duration(self._options.get("idle_timeout", "5m")).total_seconds(),
+            total=parse_duration(self._options.get("timeout", "1h")).total_seconds(),
+        )
+        with pipe:
+            yield self._context.shell(pipe, shell=self._options.get("shell", "sh"), become=self._become)
+
+    def _connect(self, client: Client, stack: ExitStack) -> paramiko.Transport:
+        """Open a connection to a client and log in; what is opened on the way is closed with the stack."""
         host, port = client.address or client.name, client.port or self._options.get("port", 22)
         user = client.user or self._user
-        with ExitStack() as stack:
-            if self._way is None:
-                proxy = self._context.proxy
-                direct = proxy is None or not proxy.is_for(host)
-                family = client.families[0] if direct and len(client.families) == 1 else ANY_FAMILY
-                connection = self._dial(host, port, family)
-            else:
-                connection = stack.enter_context(self._way.to(host, port))
-            transport = self._open(host_name(host, port), connection)
-            stack.callback(close_quietly, transport)
-            self._credentials.log_in(transport, user)
-            pipe = SshPipe(
-                transport,
-                idle=parse_duration(self._options.get("idle_timeout", "5m")).total_seconds(),
-                total=parse_duration(self._options.get("timeout", "1h")).total_seconds(),
-            )
-            yield self._context.shell(pipe, shell=self._options.get("shell", "sh"), become=self._become)
+        if self._way is None:
+            proxy = self._context.proxy
+            direct = proxy is None or not proxy.is_for(host)
+            family = client.families[0] if direct and len(client.families) == 1 else ANY_FAMILY
+            connection = self._dial(host, port, family)
+        else:
+            connection = stack.enter_context(self._way.to(host, port))
+        transport = self._open(host_name(host, port), connection)
+        stack.callback(close_quietly, transport)
+        self._credentials.log_in(transport, user)
+        return transport
 
     @property
     def _user(self) -> str:
-        return str(self._options.get("user") or os.environ.get("USER", "root"))
+        named = self._options.get("user") or os.environ.get("USER")
+        if named:
+            return str(named)
+        try:
+            return pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:
+            number = os.getuid()
+            raise AuthenticationError(
+                f"nobody knows the name of user {number}", hint="name `user` in the transport, or set USER"
+            ) from None
 
     def _dial(self, host: str, port: int, family: str = ANY_FAMILY) -> socket.socket:
         """Connect, through the group's proxy where there is one."""
@@ -104,8 +131,8 @@ class Ssh:
         hops = []
         for jump in jumps:
             own = {key: jump[key] for key in ("keys", "password") if key in jump}
-            credentials = Credentials(own, self._context.secret) if own else self._credentials
-            hops.append(Hop(jump["address"], jump.get("port", 22), jump.get("user", self._user), credentials))
+            credentials = Credentials(own, self._context.secret, self._context.log) if own else self._credentials
+            hops.append(Hop(jump["address"], jump.get("port", 22), jump.get("user") or self._user, credentials))
         return Way(hops, self._dial, self._log_in_at, self._connect_timeout)
 
     def _log_in_at(self, hop: Hop, connection: Any) -> paramiko.Transport:
@@ -129,18 +156,49 @@ class Ssh:
             _prefer(transport, known.types_for(name))
             transport.start_client(timeout=self._connect_timeout)
             self._known_hosts.check(name, transport.get_remote_server_key())
-        except (paramiko.SSHException, EOFError, OSError) as error:
+        except UpdoserError:
             close_quietly(transport)
-            raise TransportError(f"{name} speaks no SSH that we share: {str(error) or 'it hung up'}") from error
+            raise
+        except Exception as error:  # whatever a host sends
+            close_quietly(transport)
+            raise self._no_greeting(name, transport, error) from error
         except BaseException:
             close_quietly(transport)
             raise
         transport.set_keepalive(int(parse_duration(self._options.get("keep_alive", "15s")).total_seconds()))
         return transport
 
+    def _no_greeting(self, name: str, transport: _Connection, error: Exception) -> TransportError | LimitError:
+        """Say why a connection became none of SSH."""
+        cause = error.__context__ or error  # paramiko's own exception hides which it was
+        if own := own_limit(error) or own_limit(cause):
+            return own
+        if not transport.remote_version and isinstance(cause, (EOFError, ConnectionError)):
+            return HungUpError(
+                f"{name} hung up before it greeted",
+                hint="its server has too many logins under way (MaxStartups), or refuses this machine for a while "
+                "(PerSourcePenalties): work on fewer clients at a time with --forks, or raise that there",
+            )
+        if isinstance(cause, TimeoutError):
+            return TransportError(f"{name} didn't greet as SSH does within {self._connect_timeout:g} s")
+        return TransportError(f"{name} speaks no SSH that we share: {str(error) or 'it hung up'}")
+
 
 class _Connection(paramiko.Transport):
-    """Asks for no host certificates: they can't be held against known_hosts."""
+    """Asks for no host certificates (they can't be held against known_hosts), and keeps why a host ended it."""
+
+    farewell = ""
+
+    def start_client(self, event: threading.Event | None = None, timeout: float | None = None) -> None:
+        """Agree on algorithms and keys; paramiko says nothing of a host that takes too long."""
+        super().start_client(event, timeout)
+        if self.is_active() and not self.initial_kex_done:
+            raise TimeoutError
+
+    def _parse_disconnect(self, message: paramiko.Message) -> None:
+        """Keep the reason."""
+        message.get_int()
+        self.farewell = printable(message.get_binary().decode("utf-8", "replace"))[:_MAX_FAREWELL]
 
     @property
     def preferred_keys(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.errors import ClientError, OtherControllerError, ProtocolError
+from reconciler.errors import ClientError, OtherControllerError, ProtocolError, printable
 from reconciler.model.client import OUTCOMES, Facts, Installed, Outcome, Profile
 from reconciler.model.release import COMPONENT_ID, PLATFORM, SHA256, VERSION_NAME
 
@@ -331,4 +331,4 @@ def _value(text: str) -> str:
 
 def _clean(text: str) -> str:
     """Cut a text and take what could move a cursor or break a line."""
-    return "".join(char if char.isprintable() else "?" for char in text[:_MAX_TEXT])
+    return printable(text[:_MAX_TEXT])

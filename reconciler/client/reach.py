@@ -3,18 +3,34 @@
 A run looks at its clients first and changes them then. A connection costs more than either, so up to KEPT of them stay
 open in between. One that died meanwhile is noticed when it is used; the work is then done again over a new one, which
 is safe: facts change nothing, and a deploy request that was carried out already answers `ok`.
+
+* A server that hangs up before it greets has too many logins under way, which are ours as a rule: it is tried again,
+  after a pause that differs from client to client, and by one client at a time.
+* A limit of this machine is no client's: what was kept open is closed, and the work is done again a little later. It
+  ends the run when that doesn't help.
+* What nobody expected is an error of that client alone.
 """
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import random
+from contextlib import ExitStack, contextmanager
 from threading import Event, Lock
 from typing import TYPE_CHECKING, TypeVar
 
-from reconciler.errors import AuthenticationError, HostKeyError, TransportError
+from reconciler.errors import (
+    AuthenticationError,
+    FaultError,
+    HostKeyError,
+    HungUpError,
+    LimitError,
+    TransportError,
+    UpdoserError,
+    own_limit,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from reconciler.contracts import Session, Transport
     from reconciler.model.client import Client
@@ -25,15 +41,26 @@ KEPT = 128
 CONNECT_TRIES = 2
 PAUSE = 1.0
 """Seconds between two tries to connect; a stopped run doesn't wait."""
+GREETING_PAUSES = (0.5, 1, 2, 4, 4, 4)
+"""How many PAUSEs, about, before a server that hung up before it greeted is tried again."""
+ROOM_PAUSES = (1, 4, 16)
+"""How many PAUSEs before work for which this machine had no room is done again."""
 
 
 class Reach:
     """Gives each client's work a session. Safe to use from several threads, one thread at a time for one client."""
 
-    def __init__(self, transport_of: Callable[[str], Transport], stop: Event, *, kept: int = KEPT) -> None:
-        """Take `transport_of`, which gives the transport of a group by its name."""
+    def __init__(
+        self, transport_of: Callable[[str], Transport], stop: Event, *, kept: int = KEPT, debug: bool = False
+    ) -> None:
+        """Take `transport_of`, which gives the transport of a group by its name.
+
+        `debug` lets what nobody expected through, with all that it tells.
+        """
         self._transport_of = transport_of
         self._stop = stop
+        self._debug = debug
+        self._again = Lock()
         self._room = kept
         self._open: dict[str, tuple[Session, ExitStack]] = {}
         self._lock = Lock()
@@ -43,8 +70,25 @@ class Reach:
 
         Raises:
             TransportError: the client can't be reached, or the connection broke while it worked.
+            LimitError: this machine has no room for the work, and had none a while later.
+            FaultError: what nobody expected.
             UpdoserError: what `do` raises.
         """
+        for pause in ROOM_PAUSES:
+            try:
+                return self._work(client, do, keep=keep)
+            except LimitError:
+                self.close()
+                if self._stop.wait(PAUSE * pause):
+                    raise
+        return self._work(client, do, keep=keep)
+
+    def _work(self, client: Client, do: Callable[[Session], ResultT], *, keep: bool) -> ResultT:
+        with expecting(debug=self._debug):
+            return self._over_either(client, do, keep=keep)
+
+    def _over_either(self, client: Client, do: Callable[[Session], ResultT], *, keep: bool) -> ResultT:
+        """Work over the connection that was kept, or over a new one."""
         with self._lock:
             session, stack = self._open.pop(client.name, (None, None))
         if session is not None and stack is not None:
@@ -65,10 +109,25 @@ class Reach:
             stack.close()
 
     def _connect(self, client: Client, stack: ExitStack) -> Session:
+        try:
+            return self._connect_twice(client, stack)
+        except HungUpError as error:
+            last = error
+        for pause in GREETING_PAUSES:
+            if self._stop.wait(PAUSE * pause * random.uniform(0.5, 1.5)):  # noqa: S311 - nobody gains by guessing it
+                break
+            with self._again:
+                try:
+                    return self._connect_twice(client, stack)
+                except HungUpError as error:
+                    last = error
+        raise last
+
+    def _connect_twice(self, client: Client, stack: ExitStack) -> Session:
         for rest in reversed(range(CONNECT_TRIES)):
             try:
                 return stack.enter_context(self._transport_of(client.group).connect(client))
-            except (AuthenticationError, HostKeyError):
+            except (AuthenticationError, HostKeyError, HungUpError):
                 raise
             except TransportError:
                 if not rest or self._stop.wait(PAUSE):
@@ -84,3 +143,25 @@ class Reach:
                 with self._lock:
                     self._open[client.name] = session, stack.pop_all()
             return result
+
+
+@contextmanager
+def expecting(*, debug: bool = False) -> Iterator[None]:
+    """Map what nobody expected of the work on one client; `debug` lets it through.
+
+    Raises:
+        LimitError: this machine has no room for more.
+        FaultError: something else; it says what, and where it came from.
+    """
+    try:
+        yield
+    except UpdoserError:
+        raise
+    except Exception as error:
+        if own := own_limit(error):
+            raise own from error
+        if debug:
+            raise
+        raise FaultError(
+            f"{type(error).__name__}: {error}", hint="please report it, with what UPDOSER_DEBUG=1 shows"
+        ) from error

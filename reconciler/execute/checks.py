@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.contracts import Finding, Subject
-from reconciler.errors import UpdoserError
+from reconciler.errors import LimitError, UpdoserError
 from reconciler.model.client import ClientCheck
 from reconciler.model.spec import PluginConfig
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from reconciler.workspace import Workspace
 
 _CHUNK = 2**20
+ROOM_PAUSE = 1.0
+"""Seconds before a check is tried again for which this machine had no room; a stopped run doesn't wait."""
 
 
 class Checks:
@@ -59,25 +62,43 @@ class Checks:
         return ClientCheck(check.name, check.phase, run, expect, check.timeout, check.retries, check.interval)
 
     def on_server(self, check: CheckSpec, subject: Subject) -> Finding:
-        """Run a check here, and again as often as it says until it is good."""
+        """Run a check here, and again as often as it says until it is good.
+
+        Raises:
+            LimitError: this machine has no room for its program; that says nothing about what is checked.
+        """
         stop = self._work.means.stop
         found = Finding(good=False)
         for at in range(check.retries + 1):
             if at and stop.wait(check.interval):
                 break
             try:
-                found = self._work.plugins.check(check.plugin).on_server(subject, timeout=check.timeout, stop=stop)
+                found = self._ask(check, subject)
+            except LimitError:
+                raise
             except UpdoserError as error:
                 found = Finding(good=False, message=error.message)
             if found.good:
                 break
         return found
 
+    def _ask(self, check: CheckSpec, subject: Subject) -> Finding:
+        stop, deadline = self._work.means.stop, time.monotonic() + check.timeout
+        while True:
+            try:
+                return self._work.plugins.check(check.plugin).on_server(subject, timeout=check.timeout, stop=stop)
+            except LimitError:
+                if time.monotonic() > deadline or stop.wait(ROOM_PAUSE):
+                    raise
+
     def of_client(self, group: str, component: str, version: str, client: Client) -> str:
         """Run what is checked here after a client switched; give what was bad, or nothing."""
         for check in self.wanted(group, component, where="server", phase="switched"):
             subject = Subject(component, version, client=client.name, address=client.address, vars=client.vars)
-            found = self.on_server(check, subject)
+            try:
+                found = self.on_server(check, subject)
+            except LimitError as error:  # what nobody could check doesn't stay
+                found = Finding(good=False, message=error.message)
             if not found.good:
                 return f"check {check.name} failed after the switch: {found.message}"
         return ""
@@ -158,6 +179,8 @@ def ask_gate(proof: Proof, work: Workspace) -> Finding:
     config = PluginConfig("check", gate.type, json.loads(gate.options))
     try:
         return work.plugins.check(config).on_server(subject, timeout=gate.timeout, stop=work.means.stop)
+    except LimitError:
+        raise
     except UpdoserError as error:
         return Finding(good=False, message=error.message)
 

@@ -22,7 +22,8 @@ from io import BytesIO
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
-from reconciler.errors import UpdoserError
+from reconciler.client.reach import expecting
+from reconciler.errors import LimitError, UpdoserError
 from reconciler.execute.settings import NOTHING, Prepared
 from reconciler.model.client import DeployRequest, Hop, Installed, Outcome, Patched, Profile, Step
 from reconciler.model.delta import compose
@@ -189,21 +190,29 @@ class Deployer:
         self._proven: set[tuple[str, str, str]] = set()
 
     def __call__(self, task: Task) -> Result:
-        """Change one client; errors are part of the result."""
+        """Change one client; errors are part of the result.
+
+        Raises:
+            LimitError: this machine has no room for more.
+        """
         task = replace(
             task,
             steps=tuple(step for step in task.steps if self._may(task.client, step)),
             early=tuple(step for step in task.early if self._may(task.client, step)),
         )
-        if task.settings is not None:
-            prepared = self._render(task.client, task.settings)
-            task = replace(task, steps=(*task.steps, *prepared.steps), prepared=prepared)
         result = Result(task)
-        if task.steps or task.early:
-            try:
+        try:
+            if task.settings is not None:
+                with expecting():
+                    prepared = self._render(task.client, task.settings)
+                task = replace(task, steps=(*task.steps, *prepared.steps), prepared=prepared)
+                result = Result(task)
+            if task.steps or task.early:
                 result = self._reach.work(task.client, lambda session: self._work_on(task, session))
-            except UpdoserError as error:
-                result = Result(task, error=error)
+        except LimitError:
+            raise
+        except UpdoserError as error:
+            result = Result(task, error=error)
         bad = (outcome for _step, outcome in task.prepared.bad)
         return replace(result, outcomes=(*task.prepared.masked(result.outcomes), *bad))
 
@@ -275,6 +284,8 @@ class Deployer:
             return Result(task, tuple(map(_skipped, report.outcomes)), report.bytes_sent)
         try:
             second = self._send(task, tuple(again.values()), session, purpose)
+        except LimitError:
+            raise
         except UpdoserError as error:
             known = tuple(outcome for outcome in report.outcomes if outcome.component not in again)
             return Result(task, tuple(map(_skipped, known)), report.bytes_sent, error)

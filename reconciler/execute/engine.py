@@ -8,7 +8,8 @@
 * Incrementals that no client waits for are made when all clients are done.
 * A download that fails costs its own deploys only; a client that fails costs no other client, unless its rollout halts.
 * Each outcome is in the journal before the next is waited for.
-* Once the run is stopped no new work begins; what is under way ends cleanly and is counted.
+* Once the run is stopped, or this machine has no room for more, no new work begins; what is under way ends cleanly and
+  is counted.
 * Changes that aren't due (`not_before`, `not_after`) are left; the times are compared with the clock, nothing more.
 """
 
@@ -18,7 +19,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.errors import ClientError, OtherControllerError, ProtocolError, StalePlanError
+from reconciler.errors import ClientError, FaultError, LimitError, OtherControllerError, ProtocolError, StalePlanError
 from reconciler.execute.clients import change_clients
 from reconciler.execute.download import Offers, download_all
 from reconciler.execute.duplicate import generate_all, merge_all, prune_all
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from reconciler.model.report import Report
     from reconciler.workspace import Workspace
 
-_ANSWERED = {error.label for error in (ClientError, ProtocolError, OtherControllerError)}
+_ANSWERED = {error.label for error in (ClientError, ProtocolError, OtherControllerError, FaultError)}
 _ON_SERVER = ("downloads", "merges", "generates", "prunes", "publishes", "proofs")
 
 
@@ -130,7 +131,12 @@ def _carry_out_all(
     last, step = plan, _untried(plan, tally)
     while step is not None:
         last, before = step, tally.progress
-        carry_out(step, work, tally, forks=forks)
+        try:
+            carry_out(step, work, tally, forks=forks)
+        except LimitError as error:
+            tally.server_failed(error.label, error.message)
+            work.means.emit("warning", f"{error.message}; no new work begins: {error.hint}", level="error")
+            break
         # A step in which nothing could be tried, as when its release can't be had, isn't followed by another like it.
         if work.means.stop.is_set() or not (step.moves or step.proofs or tally.progress > before):
             break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.errors import UpdoserError
+from reconciler.errors import LimitError, UpdoserError
 from reconciler.execute.checks import Checks, ask_gate
 from reconciler.model.client import DeployRequest, Step
 
@@ -111,6 +111,8 @@ class _Rechecker:
         release = self._release
         try:
             trouble = self._work.reach.work(client, lambda session: self._ask(client, session))
+        except LimitError:
+            raise
         except UpdoserError as error:
             return error.brief if error.exit_code == _FAILED else None
         if trouble is None or trouble:

@@ -136,7 +136,7 @@ class Tally:
         client = result.task.client
         self._sent += result.bytes_sent
         steps = result.task.all_steps
-        if not steps:
+        if not steps and result.error is None:
             return "not_attempted"
         self._tried |= {(client.name, step.component, step.to_version) for step in steps.values()}
         fulls = 0

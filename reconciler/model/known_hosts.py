@@ -147,7 +147,7 @@ def _names(field: str) -> tuple[str, ...]:
     """Split a list of names; what begins with a bar is one hash, whatever follows."""
     if field.startswith("|"):
         return (field,)
-    return tuple(filter(None, field.translate(_LOWER).split(","))) or ("",)
+    return tuple(dict.fromkeys(filter(None, field.translate(_LOWER).split(",")))) or ("",)
 
 
 def _escaped(pattern: str) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from aiohappyeyeballs import start_connection
 
-from reconciler.errors import NetworkError
+from reconciler.errors import NetworkError, own_limit
 from reconciler.model.network import ANY_FAMILY, IPV4, IPV6, parse_address
 from reconciler.network.tunnel import open_tunnel
 
@@ -64,6 +64,7 @@ def connect(host: str, port: int, *, family: str = ANY_FAMILY, timeout: float) -
 
     Raises:
         NetworkError: it has no address of the family, or none that answers in time.
+        LimitError: this machine has no descriptor for it.
     """
     deadline = time.monotonic() + timeout
     found = _addresses(host, port, family)
@@ -72,8 +73,10 @@ def connect(host: str, port: int, *, family: str = ANY_FAMILY, timeout: float) -
         connection = _race(found, max(deadline - time.monotonic(), 0.001))
     except TimeoutError as error:
         raise NetworkError(f"{name} didn't answer within {timeout:g} s") from error
-    except OSError as error:
-        raise NetworkError(f"{name} can't be reached: {error.strerror or error}") from error
+    except (OSError, RuntimeError) as error:
+        if own := own_limit(error):
+            raise own from error
+        raise NetworkError(f"{name} can't be reached: {getattr(error, 'strerror', None) or error}") from error
     connection.settimeout(timeout)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
@@ -83,12 +86,26 @@ def _addresses(host: str, port: int, family: str) -> Sequence[AddrInfoType]:
     try:
         return socket.getaddrinfo(host.strip("[]"), port, _FAMILIES[family], socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
+        _try_room(error)
         literal = parse_address(host)
         if family != ANY_FAMILY and ((literal is not None and literal.family != family) or _has_addresses(host, port)):
             raise NetworkError(
                 f"{host} has no {_SPOKEN[family]} address", hint=f"only {_SPOKEN[family]} is allowed on this way"
             ) from error
         raise NetworkError(f"the host {host} isn't known: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _try_room(error: Exception) -> None:
+    """Tell a name that isn't known from one that couldn't be asked for: the resolver hides a lack of descriptors.
+
+    Raises:
+        LimitError: no socket can be had.
+    """
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+    except OSError as probe:
+        if own := own_limit(error) or own_limit(probe):
+            raise own from error
 
 
 _SPOKEN = {IPV4: "IPv4", IPV6: "IPv6"}

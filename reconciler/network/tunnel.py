@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import socks
 
-from reconciler.errors import NetworkError
+from reconciler.errors import NetworkError, own_limit
 from reconciler.model.network import parse_address
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def open_tunnel(
     except ssl.SSLError as error:
         raise NetworkError(f"the proxy {proxy.name} isn't trusted: {error.reason or error}") from error
     except (OSError, ValueError) as error:
+        if own := own_limit(error):
+            raise own from error
         raise NetworkError(f"{refused}: {_words(error)}") from error
 
 
@@ -85,6 +87,8 @@ def tls_context(ca: str = "") -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca or None)
     except (OSError, ssl.SSLError) as error:
+        if own := own_limit(error):
+            raise own from error
         raise NetworkError(f"the certificates in {ca} can't be used: {error.strerror or error}") from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.errors import UpdoserError
+from reconciler.errors import LimitError, UpdoserError
 from reconciler.model.settings import split
 from reconciler.storage.state import Observation
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from reconciler.client.reach import Reach
     from reconciler.contracts import Executor, Session
-    from reconciler.model.client import Client, Facts
+    from reconciler.model.client import Client
 
 
 def look(
@@ -32,19 +32,24 @@ def look(
     """Look at clients, `forks` at a time, and give what was seen as it comes.
 
     `verify` has every file hashed. `keep` leaves connections open for a change that follows.
+
+    Raises:
+        LimitError: this machine has no room for more.
     """
     began = clock()
 
     def observe(client: Client) -> Observation:
-        def facts_of(session: Session) -> Facts:
-            return session.facts(client.install_root, verify=verify)
+        def observation_of(session: Session) -> Observation:
+            facts = session.facts(client.install_root, verify=verify)
+            profile, settings = split(facts.profile)
+            return Observation(client.name, profile, facts.free, "", clock(), settings, facts.machine)
 
         try:
-            facts = reach.work(client, facts_of, keep=keep)
+            return reach.work(client, observation_of, keep=keep)
+        except LimitError:
+            raise
         except UpdoserError as error:
             return Observation(client.name, None, None, error.brief, began)
-        profile, settings = split(facts.profile)
-        return Observation(client.name, profile, facts.free, "", clock(), settings, facts.machine)
 
     for _client, observation in executor.run(observe, clients, forks=forks, stop=stop):
         yield observation

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from reconciler.client.protocol import TOOLS_HINT, lacking
-from reconciler.errors import AuthenticationError, ClientError, HostKeyError, UpdoserError
+from reconciler.errors import AuthenticationError, ClientError, HostKeyError, LimitError, UpdoserError
 from reconciler.model.client import Hooks
 from reconciler.model.report import Check
 from reconciler.present.words import size_text
@@ -45,6 +45,8 @@ def _examine(client: Client, work: Workspace) -> list[Check]:
 
     try:
         seconds, facts = work.reach.work(client, look)
+    except LimitError:
+        raise
     except UpdoserError as error:
         return [_failed(client, error)]
     layouts = [component.layout for component in work.spec.components.values() if component.layout.targets]

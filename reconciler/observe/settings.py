@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.client.protocol import MAX_CONTENT
-from reconciler.errors import UpdoserError
+from reconciler.errors import LimitError, UpdoserError
 from reconciler.model.settings import FileView
 from reconciler.settings.book import Book
 from reconciler.settings.template import TemplateFault
@@ -74,6 +74,8 @@ def _read(views: Sequence[FileView], client: Client, work: Workspace) -> list[Fi
         for start in range(0, len(paths), _AT_ONCE):
             part = paths[start : start + _AT_ONCE]
             content |= work.reach.work(client, partial(_read_from, client.install_root, part))
+    except LimitError:
+        raise
     except UpdoserError as error:
         return _unknown(views, error.brief)
     return [_with(view, content.get(view.path)) for view in views]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
+from reconciler.errors import HungUpError
 from reconciler.model.plan import Proof, RolloutStep, WaveCounts
 from reconciler.model.rollout import UNDER_WAY, RolloutRecord
 from reconciler.planner.waves import Lineup, Reach, reach, structure
@@ -240,7 +241,8 @@ class Walk:
                 self._later += size
                 continue
             if cohort.profile is None:
-                silent = cohort.unreachable or cohort.since is None or cohort.since <= record.opened
+                crowded = cohort.unknown == HungUpError.label  # by our own pace, as a rule
+                silent = cohort.unreachable or crowded or cohort.since is None or cohort.since <= record.opened
                 count["off" if silent else "unreachable"] += size
                 continue
             state, failed = everything.state(cohort, self._key), 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from reconciler.errors import printable
 from reconciler.present.plan_text import publish_rows, reason_text, savings, server_rows, verdict, way_text
 from reconciler.present.rollout_text import (
     halted,
@@ -158,8 +159,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def safe(text: str) -> str:
     """Take the power of markup from text that comes from clients, sources and inventories."""
-    shown = "".join(char if char.isprintable() else "?" for char in text)
-    return shown.translate(_ESCAPES)
+    return printable(text).translate(_ESCAPES)
 
 
 def block(text: str) -> str:

@@ -6,7 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from reconciler.present import markdown, plan_text, text, words
+from reconciler.errors import printable
+from reconciler.present import markdown, plan_text, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +26,7 @@ def json_text(document: Any) -> str:
 def spellings(shown: str) -> set[str]:
     """Give all the ways in which some text may be spelled in a result or an event: as it is, and escaped."""
     as_json = (json_text(shown).rstrip("\n"), json.dumps(shown))
-    return {shown, words.printable(shown), markdown.safe(shown), *(quoted[1:-1] for quoted in as_json)}
+    return {shown, printable(shown), markdown.safe(shown), *(quoted[1:-1] for quoted in as_json)}
 
 
 def render_plan(document: Mapping[str, Any], form: str, *, names: bool = False) -> str:

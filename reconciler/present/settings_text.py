@@ -14,8 +14,9 @@ import re
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
+from reconciler.errors import printable
 from reconciler.model.settings import HIDDEN
-from reconciler.present.words import count_text, page, printable
+from reconciler.present.words import count_text, page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

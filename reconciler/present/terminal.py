@@ -12,10 +12,9 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from reconciler.errors import UpdoserError
+from reconciler.errors import UpdoserError, printable
 from reconciler.model.events import Event
 from reconciler.present.document import time_text
-from reconciler.present.words import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

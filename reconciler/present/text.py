@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reconciler.errors import printable
 from reconciler.present.rollout_text import halted_lines, report_lines, standing_table
-from reconciler.present.words import count_text, number_text, page, printable, size_text, span_text, table
+from reconciler.present.words import count_text, number_text, page, size_text, span_text, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

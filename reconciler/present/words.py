@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from reconciler.errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -59,11 +61,6 @@ def table(rows: Iterable[Sequence[str]], *, right: frozenset[int] = frozenset())
 def page(lines: Iterable[str]) -> str:
     """Join lines to a text; what could move the cursor or add a line, wherever it came from, is shown as `?`."""
     return "".join(f"{printable(line)}\n" for line in lines)
-
-
-def printable(text: str) -> str:
-    """Show as `?` what could move the cursor or add a line."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
 
 
 def wrapped(names: Iterable[str], width: int = 100) -> list[str]:

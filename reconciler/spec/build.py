@@ -45,6 +45,7 @@ from reconciler.spec.tree import (
     day_of,
     duration,
     maps_of,
+    path_at,
     pattern_of,
     plain,
     span_of,
@@ -152,7 +153,7 @@ class Builder:
         entries = child_seq(self._tree, "plugins")
         for at, entry in enumerate(entries):
             if isinstance(entry, str):
-                folder = self._base / Path(entry).expanduser()
+                folder = path_at(value_place(entries, at), entry, self._base, self._problems)
                 try:
                     available("source", (folder,))
                     folders.append(folder)
@@ -192,7 +193,8 @@ class Builder:
             place = value_place(server, "state")
             self._complain(place, f"`{url}` is no database URL", "such as sqlite:///.updoser/state.db")
         store = server.get("store")
-        folder = self._base / Path(store if isinstance(store, str) else "").expanduser()
+        named = store if isinstance(store, str) else ""
+        folder = path_at(value_place(server, "store"), named, self._base, self._problems)
         return ServerSpec(folder, url, password, texts(server, "families"))
 
     def _check_secrets(self, node: Any, environ: Mapping[str, str]) -> None:
@@ -425,7 +427,7 @@ class Builder:
     def _absolute(self, root: str, place: Place, *, local: bool) -> str:
         """Give an install_root as clients get it: absolute, without what could lead elsewhere."""
         if local:
-            root = str(self._base / Path(root).expanduser())
+            root = str(path_at(place, root, self._base, self._problems))
         parts = root.split("/")
         if not root.startswith("/") or root == "/" or any(char < " " for char in root):
             self._complain(place, f"`{root}` is no absolute folder on a client")

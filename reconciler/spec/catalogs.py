@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reconciler.contracts import path_from
+from reconciler.errors import UpdoserError
 from reconciler.model.release import Catalog, Component
 from reconciler.model.settings import RESERVED, is_reserved
 from reconciler.model.suggest import suggestion
@@ -18,6 +19,7 @@ from reconciler.spec.validate import check, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from reconciler.errors import Problem
     from reconciler.spec.tree import Map, Place, Seq
@@ -36,7 +38,11 @@ def load_catalogs(names: Seq, base: Path, problems: list[Problem]) -> Catalog:
     contents: list[Any] = []
     for at, name in enumerate(names):
         place = value_place(names, at)
-        path = catalog_path(str(name), base)
+        try:
+            path = catalog_path(str(name), base)
+        except UpdoserError as error:
+            problems.append(place.problem(error.message, error.hint))
+            continue
         if not path.is_file():
             hint = suggestion(str(name), bundled_catalogs(), "bundled are")
             problems.append(place.problem(f"there is no catalog `{name}`", hint))
@@ -57,9 +63,13 @@ def load_catalogs(names: Seq, base: Path, problems: list[Problem]) -> Catalog:
 
 
 def catalog_path(name: str, base: Path) -> Path:
-    """Give the file of a catalog: a path when it looks like one, a bundled one otherwise."""
+    """Give the file of a catalog: a path when it looks like one, a bundled one otherwise.
+
+    Raises:
+        UpdoserError: the path begins in a home that isn't there.
+    """
     if name.endswith(_SUFFIXES) or "/" in name:
-        return base / Path(name).expanduser()
+        return path_from(base, name)
     return bundled_folder() / "catalog" / f"{name}.yaml"
 
 

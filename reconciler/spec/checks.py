@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.model.client import Hook, Hooks
 from reconciler.model.spec import CheckSpec, SettingSpec
 from reconciler.spec.catalogs import known_component
 from reconciler.spec.secrets import is_reference, reference
-from reconciler.spec.tree import child_map, maps_of, plain, seconds_of, text_of, value_place, whole_of
+from reconciler.spec.tree import child_map, maps_of, path_at, plain, seconds_of, text_of, value_place, whole_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reconciler.errors import Problem
     from reconciler.model.release import Catalog
     from reconciler.spec.options import OptionReader
@@ -97,7 +98,7 @@ class CheckReader:
 
     def _setting(self, node: Map) -> SettingSpec:
         named, path = text_of(node, "template"), text_of(node, "path")
-        template = self._base / Path(named).expanduser()
+        template = path_at(value_place(node, "template"), named, self._base, self._problems)
         if named and not template.is_file():
             self._complain(value_place(node, "template"), f"the template `{named}` isn't there", _FROM_HERE)
         if path.startswith("/") and {"", ".", ".."} & set(path.rstrip("/").split("/")[1:]):

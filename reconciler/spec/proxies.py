@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -11,10 +10,11 @@ from reconciler.model.network import FROM_ENVIRONMENT, PROXY_PORTS, Proxy, no_pr
 from reconciler.model.spec import SecretRef
 from reconciler.model.suggest import suggestion
 from reconciler.spec.secrets import is_reference, reference
-from reconciler.spec.tree import Map, child_map, child_seq, plain, texts, value_place
+from reconciler.spec.tree import Map, child_map, child_seq, path_at, plain, texts, value_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from reconciler.errors import Problem
     from reconciler.spec.tree import Place
@@ -60,7 +60,7 @@ class ProxyReader:
         if not host or parts.path not in {"", "/"} or parts.query or parts.fragment:
             self._problems.append(place.problem("this URL names no proxy", "such as http://proxy.example:3128"))
             return None
-        username, ca = node.get("username", ""), node.get("ca")
+        username = node.get("username", "")
         if node.get("password") is not None and not username:
             self._problems.append(value_place(node, "password").problem("a password needs a `username`"))
         return Proxy(
@@ -72,8 +72,14 @@ class ProxyReader:
             password=reference(plain(node["password"])) if is_reference(node.get("password")) else None,
             families=texts(node, "families"),
             no_proxy=texts(node, "no_proxy"),
-            ca=str(self._base / Path(ca).expanduser()) if isinstance(ca, str) and ca else "",
+            ca=self._ca(node),
         )
+
+    def _ca(self, node: Map) -> str:
+        ca = node.get("ca")
+        if not isinstance(ca, str) or not ca:
+            return ""
+        return str(path_at(value_place(node, "ca"), ca, self._base, self._problems))
 
     def _from_environment(self, scheme: str, place: Place) -> Proxy | None:
         """Take the proxy that the environment names for a scheme, as curl does; None where it names none."""

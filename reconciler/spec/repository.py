@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.model.release import Withdrawal
 from reconciler.model.spec import ROLES, RepositorySpec
 from reconciler.spec.catalogs import is_version, known_component
 from reconciler.spec.secrets import is_reference, reference
-from reconciler.spec.tree import Map, child_map, child_seq, duration, plain, value_place
+from reconciler.spec.tree import Map, child_map, child_seq, duration, path_at, plain, value_place
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reconciler.errors import Problem
     from reconciler.model.release import Catalog
 
@@ -37,7 +38,7 @@ def read_repository(
     if not is_reference(keys.get("online")) or not isinstance(node.get("path"), str) or None in expires.values():
         return None
     return RepositorySpec(
-        path=base / Path(node["path"]).expanduser(),
+        path=path_at(value_place(node, "path"), node["path"], base, problems),
         publish=str(node.get("publish") or ("after_rollout" if clients else "downloaded")),
         root_keys=tuple(roots),
         threshold=threshold if isinstance(threshold, int) else 1,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import stat
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from reconciler.errors import SecretError
+from reconciler.contracts import path_from
+from reconciler.errors import SecretError, UpdoserError, own_limit
 from reconciler.model.spec import SecretRef
 from reconciler.present.render import spellings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 MAX_BYTES = 64 * 1024
 TIMEOUT = 30
@@ -50,8 +51,13 @@ def missing(secret: SecretRef, base: Path, environ: Mapping[str, str]) -> str:
     """Say why a secret can't be there, without resolving it; empty when it may be. Programs are believed."""
     if secret.kind == "env" and secret.value not in environ:
         return f"the environment variable {secret.value} isn't set"
-    if secret.kind == "file" and not (base / Path(str(secret.value)).expanduser()).is_file():
-        return f"the file {secret.value} isn't there"
+    if secret.kind == "file":
+        try:
+            path = path_from(base, str(secret.value))
+        except UpdoserError as error:
+            return error.message
+        if not path.is_file():
+            return f"the file {secret.value} isn't there"
     return ""
 
 
@@ -69,13 +75,15 @@ def _from_url(secret: SecretRef, _base: Path, environ: Mapping[str, str]) -> str
 
 
 def _from_file(secret: SecretRef, base: Path, _environ: Mapping[str, str]) -> str:
-    path = base / Path(str(secret.value)).expanduser()
+    path = path_from(base, str(secret.value), SecretError)
     try:
         with path.open("rb") as file:
             if path.stat().st_mode & stat.S_IWOTH:
                 raise SecretError(f"the secret {path} can be written by everybody", hint=f"chmod 600 {path}")
             return _text(file.read(MAX_BYTES + 1), secret)
     except OSError as error:
+        if own := own_limit(error):
+            raise own from error
         raise SecretError(f"the secret {path} can't be read: {error.strerror}") from error
 
 
@@ -92,6 +100,8 @@ def _from_command(secret: SecretRef, base: Path, environ: Mapping[str, str]) -> 
             check=False,
         )
     except OSError as error:
+        if own := own_limit(error, starting=True):
+            raise own from error
         raise SecretError(f"{command[0]} can't be run for a secret: {error.strerror}") from error
     except subprocess.TimeoutExpired:
         raise SecretError(f"{command[0]} gave no secret within {TIMEOUT} s") from None

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reconciler.errors import Problem
+from reconciler.contracts import path_from
+from reconciler.errors import Problem, UpdoserError
 from reconciler.model.duration import parse_duration
 from reconciler.model.select import parse as parse_pattern
 
@@ -69,6 +70,15 @@ class Place(NamedTuple):
 
 
 DEFAULT = Place(None)
+
+
+def path_at(place: Place, text: str, base: Path, problems: list[Problem]) -> Path:
+    """Give the path that a text means; a `~` without a home is a problem."""
+    try:
+        return path_from(base, text)
+    except UpdoserError as error:
+        problems.append(place.problem(error.message, error.hint))
+        return base / text
 
 
 @dataclass(frozen=True, slots=True)

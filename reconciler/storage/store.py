@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
-from reconciler.errors import StoreError
+from reconciler.errors import StoreError, own_limit
 from reconciler.model.release import SHA256
 from reconciler.storage.files import sync_folder
 from reconciler.storage.manifest import incremental_document, read_incremental, read_release, release_document
@@ -482,5 +482,7 @@ def _mapped(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if own := own_limit(error):
+            raise own from error
         place = error.filename or root
         raise StoreError(f"the store: {place}: {error.strerror or error}") from error

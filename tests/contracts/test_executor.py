@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from reconciler.errors import LimitError
 from reconciler.plugins.executor import threads
 from tests.fakes import fake_context
 
@@ -172,6 +173,31 @@ def test_an_interrupt_in_the_caller_ends_the_run_cleanly(run):
 
 def test_no_items_are_no_results(run):
     assert list(run(str, [])) == []
+
+
+def test_a_machine_that_gives_few_threads_does_all_the_work_with_those(run, monkeypatch):
+    real, started = threading.Thread.start, []
+
+    def start(thread):
+        if len(started) == 2:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert sorted(run(str, range(50), forks=8)) == [(number, str(number)) for number in range(50)]
+    assert len(started) == 2
+
+
+def test_a_machine_that_gives_no_thread_at_all_is_told_and_nothing_is_done(run, monkeypatch):
+    def start(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    done = []
+    with pytest.raises(LimitError, match="this machine has no room for more: can't start new thread"):
+        list(run(done.append, range(3)))
+    assert not done
 
 
 def test_fewer_than_one_at_a_time_is_refused(run):

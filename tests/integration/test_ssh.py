@@ -230,7 +230,7 @@ def test_twenty_clients_are_brought_up_to_date_and_a_second_apply_changes_nothin
 
 def test_clients_that_misbehave_cost_no_other_and_are_told_apart(ssh_fleet, tmp_path):
     addresses = [*ssh_fleet.addresses[:3], HANGS, DIES, NOISY, OTHER_KEY]
-    fleet = fleet_of(ssh_fleet, tmp_path, addresses, idle_timeout="2s")
+    fleet = fleet_of(ssh_fleet, tmp_path, addresses, idle_timeout="10s")
     done = fleet.apply()
     assert done.code == 4
     assert "4 clients changed, 0 failed, 3 unreachable" in done.out

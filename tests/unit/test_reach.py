@@ -1,13 +1,23 @@
 """Reaching clients: a connection is tried once more, kept when asked, and closed whatever happens."""
 
+import errno
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Event
+from threading import Barrier, Event
 
 import pytest
 
 from reconciler.client import reach as module
-from reconciler.client.reach import CONNECT_TRIES, Reach
-from reconciler.errors import AuthenticationError, ClientError, HostKeyError, TransportError
+from reconciler.client.reach import CONNECT_TRIES, GREETING_PAUSES, Reach
+from reconciler.errors import (
+    AuthenticationError,
+    ClientError,
+    FaultError,
+    HostKeyError,
+    HungUpError,
+    LimitError,
+    TransportError,
+)
 from reconciler.model.client import Client
 
 PC = Client("pc", "g")
@@ -157,3 +167,105 @@ def test_each_group_is_reached_by_its_own_transport():
     reach.work(PC, str)
     reach.work(Client("pc", "h"), str)
     assert [line.tried for line in lines.values()] == [1, 1]
+
+
+# --- servers that hang up, machines without room, and what nobody expected --------------------------------------------
+
+
+def test_a_server_that_hangs_up_before_it_greets_is_tried_more_often_than_others():
+    line = Line(*[HungUpError("gone")] * len(GREETING_PAUSES))
+    assert reach_of(line).work(PC, str).endswith("of pc")
+    line = Line(*[HungUpError("gone")] * 20)
+    with pytest.raises(HungUpError):
+        reach_of(line).work(PC, str)
+    assert line.tried == 1 + len(GREETING_PAUSES)
+
+
+def test_a_stopped_run_does_not_wait_for_a_server_that_hung_up():
+    stop, line = Event(), Line(*[HungUpError("gone")] * 20)
+    stop.set()
+    with pytest.raises(HungUpError):
+        reach_of(line, stop=stop).work(PC, str)
+    assert line.tried == 1
+
+
+def test_clients_that_were_hung_up_on_come_again_one_at_a_time():
+    class Narrow(Line):
+        inside = most = 0
+        seen = ()
+
+        @contextmanager
+        def connect(self, client):
+            if client.name not in self.seen:
+                self.seen += (client.name,)
+                together.wait(60)
+                raise HungUpError("gone")
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            Event().wait(0.01)
+            self.inside -= 1
+            yield "session"
+
+    line = Narrow()
+    reach, together = reach_of(line), Barrier(8)
+
+    def work(number):
+        return reach.work(Client(f"pc{number}", "g"), str)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(8))) == ["session"] * 8
+    assert line.most == 1
+
+
+NO_ROOM = [
+    OSError(errno.EMFILE, "Too many open files"),
+    OSError(errno.ENFILE, "Too many open files in system"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+    MemoryError(),
+    RuntimeError("can't start new thread"),
+    LimitError("this machine has no room for more: it is full"),
+]
+
+
+@pytest.mark.parametrize("error", NO_ROOM, ids=repr)
+@pytest.mark.parametrize("where", ["connecting", "working"])
+def test_a_limit_of_this_machine_is_waited_for_and_then_told_as_what_it_is(error, where):
+    errors = [error] * 3
+    line = Line(*errors) if where == "connecting" else Line()
+
+    def do(session):
+        if where == "working" and errors:
+            raise errors.pop()
+        return session
+
+    assert reach_of(line).work(PC, do).endswith("of pc")
+    line = Line(*[error] * 20)
+    with pytest.raises(LimitError, match="this machine has no room for more"):
+        reach_of(line).work(PC, str)
+
+
+def test_where_there_is_no_room_the_connections_that_were_kept_are_closed():
+    line = Line()
+    reach = reach_of(line)
+    reach.work(Client("other", "g"), str, keep=True)
+    assert line.open == 1
+    errors = [OSError(errno.EMFILE, "Too many open files")]
+    left = []
+
+    def do(_session):
+        if errors:
+            raise errors.pop()
+        left.append(line.open)
+
+    reach.work(PC, do)
+    assert left == [1]
+
+
+@pytest.mark.parametrize("error", [KeyError("mode"), ValueError("filedescriptor out of range"), ZeroDivisionError()])
+def test_what_nobody_expected_is_an_error_of_that_client_with_its_kind(error):
+    with pytest.raises(FaultError, match=type(error).__name__) as caught:
+        reach_of(Line()).work(PC, fails(error))
+    assert caught.value.__cause__ is error
+    assert caught.value.brief.startswith("fault of updoser: ")
+    with pytest.raises(type(error)):
+        reach_of(Line(), debug=True).work(PC, fails(error))

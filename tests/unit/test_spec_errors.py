@@ -311,6 +311,31 @@ def test_a_number_is_told_from_the_text_that_looks_like_it(tmp_path, text, messa
     assert hint in found
 
 
+HOMELESS = {
+    "store": "server: {store: ~nobody-here/x}",
+    "catalog": "catalogs: [officescan, ~nobody-here/x]",
+    "plugin folder": "plugins: [~nobody-here/x]",
+    "template": (
+        "groups: {g: {transport: {type: local}, install_root: c, clients: [{name: a}], "
+        "settings: [{template: ~nobody-here/x, path: /etc/a}]}}"
+    ),
+    "local install_root": "groups: {g: {transport: {type: local}, install_root: ~nobody-here/x, clients: [{name: a}]}}",
+    "secret": (
+        "groups: {g: {transport: {type: ssh, keys: [{file: ~nobody-here/x}]}, install_root: /c, clients: [{name: a}]}}"
+    ),
+    "repository": REPOSITORY.replace("path: p", "path: ~nobody-here/x") + "}",
+    "certificates of a proxy": "proxies: {p: {url: 'https://p.example:3129', ca: ~nobody-here/x}}",
+}
+
+
+@pytest.mark.parametrize("case", HOMELESS)
+def test_a_path_in_the_home_of_somebody_who_is_not_there_is_told_with_its_place(case, tmp_path):
+    found = problems_of(tmp_path, f"{HEAD}{HOMELESS[case]}\n", environ={"A": "x"})
+    told = [problem for problem in found if "`~nobody-here/x` is in no home: there is no user `nobody-here`" in problem]
+    assert len(told) == 1, found
+    assert re.match(r"updoser\.yaml:\d+:\d+: ", told[0])
+
+
 def test_the_caret_stands_below_what_is_wrong(tmp_path):
     found = only_problem(tmp_path, HEAD + "server: {stor: x}\n")
     assert found.splitlines()[:3] == [

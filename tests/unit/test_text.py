@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.errors import printable
 from reconciler.model.plan import (
     Basis,
     Deploy,
@@ -52,7 +53,7 @@ from reconciler.present.text import (
     run_text,
     status_text,
 )
-from reconciler.present.words import count_text, name_list, number_text, printable, size_text, span_text, table
+from reconciler.present.words import count_text, name_list, number_text, size_text, span_text, table
 from tests.fakes import NOW
 
 BASIS = Basis("l", 1, 0, "s", "c")

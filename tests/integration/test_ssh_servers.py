@@ -1,0 +1,218 @@
+"""Servers that take little, hang up, or say what they like; and a controller with many descriptors, or with few."""
+
+import os
+import resource
+import socket
+import threading
+from contextlib import ExitStack, contextmanager, suppress
+
+import paramiko
+import pytest
+
+from reconciler.client import reach as reaching
+from reconciler.client.reach import Reach
+from reconciler.client.session import shell_session
+from reconciler.errors import HungUpError, TransportError
+from reconciler.model.client import Client
+from reconciler.plugins.transport.ssh import Ssh
+from tests.fakes import fake_context
+from tests.fleet import Fleet
+from tests.sshd import sshd_fleet
+
+pytestmark = pytest.mark.needs("sshd", "ssh-keygen")
+
+
+@pytest.fixture
+def transport_of(tmp_path):
+    def make(fleet, **options):
+        context = fake_context(tmp_path, shell=shell_session, secrets={"key": fleet.key.read_text()})
+        return Ssh(fleet.options(**options), context)
+
+    return make
+
+
+def fleet_of(ssh, folder, **options):
+    fleet = Fleet(folder)
+    clients = [ssh.client(address) for address in ssh.addresses]
+    fleet.spec["groups"] = {"all": {"transport": ssh.transport(**options), "clients": clients}}
+    fleet.write(defaults={"install_root": "/nonexistent"})
+    fleet.release("rules", "1", rules_txt=os.urandom(1000))
+    return fleet
+
+
+# --- servers that take little at a time -----------------------------------------------------------------------------
+
+
+def test_clients_whose_server_allows_one_command_at_a_time_are_updated(tmp_path):
+    with sshd_fleet(tmp_path / "ssh", 24, settings="MaxSessions 1\n") as ssh:
+        done = fleet_of(ssh, tmp_path).apply()
+    assert done.code == 0, done.err
+    assert "24 clients changed, 0 failed, 0 unreachable" in done.out
+
+
+def test_one_command_after_the_other_is_run_where_one_at_a_time_is_allowed(tmp_path, transport_of):
+    with (
+        sshd_fleet(tmp_path / "ssh", 1, settings="MaxSessions 1\n") as ssh,
+        transport_of(ssh).connect(Client("c", "g", ssh.addresses[0])) as session,
+    ):
+        for number in range(10):
+            done = session._pipe.run(f"cat >&2; echo {number}", [b"x" * 100_000], timeout=60)
+            assert (done.status, done.stdout.strip()) == (0, str(number).encode())
+
+
+def test_a_server_that_allows_one_command_for_a_connection_gets_another_connection(
+    ssh_fleet, transport_of, monkeypatch
+):
+    opened = []
+
+    def only_once(self, *args, **options):
+        if self in opened:
+            raise paramiko.ChannelException(4, "Resource shortage")
+        opened.append(self)
+        return real(self, *args, **options)
+
+    real = paramiko.Transport.open_session
+    monkeypatch.setattr(paramiko.Transport, "open_session", only_once)
+    with transport_of(ssh_fleet).connect(Client("c", "g", ssh_fleet.addresses[0])) as session:
+        assert [session._pipe.run("exit 3", [], timeout=60).status for _ in range(3)] == [3, 3, 3]
+    assert len(opened) == 3
+    assert not any(transport.is_active() for transport in opened)
+
+
+def test_logins_that_a_busy_server_hung_up_on_are_tried_again_until_all_are_in(tmp_path, transport_of):
+    with sshd_fleet(tmp_path / "ssh", 8, settings="MaxStartups 1:100:1\n") as ssh:
+        transport, ready, got = transport_of(ssh), threading.Barrier(8), []
+        reach = Reach(lambda _group: transport, threading.Event())
+
+        def log_in(address):
+            ready.wait(60)
+            got.append(reach.work(Client(address, "g", address), lambda session: session is not None))
+
+        threads = [threading.Thread(target=log_in, args=(address,)) for address in ssh.addresses]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert got == [True] * 8
+
+
+@contextmanager
+def server(answer):
+    """Serve on a port of its own: `answer` gets each connection in a thread, which is closed behind it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as stack:
+
+        def serve():
+            while True:
+                try:
+                    connection, _address = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    answer(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(listener.shutdown, socket.SHUT_RDWR)
+        yield listener.getsockname()[1]
+
+
+def test_a_server_that_hangs_up_before_it_greets_is_said_to_and_tried_again_a_few_times(
+    ssh_fleet, transport_of, monkeypatch
+):
+    monkeypatch.setattr(reaching, "PAUSE", 0)
+    calls = []
+    with server(calls.append) as port:
+        reach = Reach(lambda _group: transport_of(ssh_fleet), threading.Event())
+        with pytest.raises(HungUpError, match=rf"127\.0\.0\.1\]:{port} hung up before it greeted") as caught:
+            reach.work(Client("c", "g", "127.0.0.1", port=port), lambda session: session)
+    assert "MaxStartups" in caught.value.hint
+    assert caught.value.brief.startswith("hung up before it greeted: ")
+    assert len(calls) == 1 + len(reaching.GREETING_PAUSES)
+
+
+def log_in(transport, port):
+    with transport.connect(Client("c", "g", "127.0.0.1", port=port)):
+        pass
+
+
+GREETINGS = {
+    "NUL bytes": b"\0\0\0\0SSH-2.0-x\r\n",
+    "escape sequences": b"\x1b[2J\x1b]0;owned\x07 \xc2\x9b31m\r\n" * 200,
+    "no text at all": bytes(range(128, 256)) * 50 + b"\r\n",
+    "another protocol": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "a version that is too old": b"SSH-1.5-\x1b[31mold\r\n",
+    "half a version": b"SSH-\0\r\n",
+    "a packet that is none": b"SSH-2.0-x\r\n" + bytes(range(256)) * 20,
+    "a packet of a gigabyte": b"SSH-2.0-x\r\n\x40\0\0\0\x04",
+}
+
+
+@pytest.mark.parametrize("greeting", GREETINGS)
+def test_whatever_a_server_says_is_an_error_of_its_client_that_is_fit_to_be_shown(ssh_fleet, transport_of, greeting):
+    def answer(connection):
+        connection.sendall(GREETINGS[greeting])
+        connection.shutdown(socket.SHUT_WR)
+        with suppress(OSError):
+            while connection.recv(65536):
+                pass
+
+    with server(answer) as port, pytest.raises(TransportError) as caught:
+        log_in(transport_of(ssh_fleet, connect_timeout="5s"), port)
+    assert str(port) in caught.value.message
+    assert caught.value.message.isprintable()
+    assert caught.value.brief.isprintable()
+
+
+def test_a_server_that_says_nothing_is_given_up_after_its_time(ssh_fleet, transport_of):
+    over = threading.Event()
+    with server(lambda _connection: over.wait(60)) as port:
+        with pytest.raises(TransportError, match="didn't greet as SSH does within 1 s"):
+            log_in(transport_of(ssh_fleet, connect_timeout="1s"), port)
+        over.set()
+
+
+# --- descriptors ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def above_select():
+    """Use all descriptors below 1024, which is what select() can handle."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard) if hard != resource.RLIM_INFINITY else 4096, hard))
+    with ExitStack() as stack:
+        while True:
+            number = os.open(os.devnull, os.O_RDONLY)
+            stack.callback(os.close, number)
+            if number > 1024:
+                break
+        yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_descriptors_above_1023_are_as_good_as_others(ssh_fleet, transport_of, tmp_path, above_select):
+    fleet = [Client("c", "g", address) for address in ssh_fleet.addresses[:2]]
+    over = {"address": ssh_fleet.addresses[2], "port": ssh_fleet.port}
+    for client, options in ((fleet[0], {}), (fleet[1], {"jump": [over]})):
+        with transport_of(ssh_fleet, **options).connect(client) as session:
+            assert session.facts(str(tmp_path / "root")).profile.platform.startswith("linux-")
+
+
+def test_a_run_with_few_descriptors_works_on_fewer_clients_at_a_time_and_says_so(tmp_path):
+    fleet = Fleet(tmp_path, clients=16)
+    fleet.release("rules", "1", rules_txt=b"one")
+    fleet.before = ["sh", "-c", 'ulimit -n 120; exec "$@"', "sh"]
+    done = fleet.apply("--forks", "400")
+    assert done.code == 0, done.err
+    assert "16 clients changed, 0 failed, 0 unreachable" in done.out
+    assert done.err.count("--forks 400 is more than the 120 files that may be open here have room for") == 1
+
+
+def test_the_soft_limit_on_descriptors_is_raised_before_forks_are_cut(tmp_path):
+    fleet = Fleet(tmp_path, clients=16)
+    fleet.release("rules", "1", rules_txt=b"one")
+    fleet.before = ["sh", "-c", 'ulimit -Sn 120; exec "$@"', "sh"]
+    done = fleet.apply("--forks", "16")
+    assert done.code == 0, done.err
+    assert "16 clients changed, 0 failed, 0 unreachable" in done.out
+    assert "--forks" not in done.err
