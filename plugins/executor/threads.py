@@ -15,9 +15,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from reconciler.errors import own_limit
-
 from reconciler.contracts import Traits
+from reconciler.errors import own_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from reconciler.errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -51,5 +53,5 @@ def _is_page(headers: Mapping[str, str]) -> bool:
 
 
 def _stated(headers: Mapping[str, str], name: str) -> str:
-    value = "".join(char if char.isprintable() else "?" for char in headers.get(name, "").strip())
+    value = printable(headers.get(name, "").strip())
     return f" ({name}: {value[:SHOWN]})" if value else ""
