@@ -87,7 +87,7 @@ def sshd_fleet(
 ) -> Iterator[SshFleet]:
     """Run an sshd for the time of the block; `user` may log in (by default the one who runs the tests).
 
-    `authorized` are further public keys that are let in; `settings` are lines of its configuration that come first.
+    `authorized` are further public keys that are let in; `settings` are lines of its configuration that replace others.
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
@@ -108,7 +108,7 @@ def sshd_fleet(
     fleet = SshFleet(folder, port, user, addresses, key, known_hosts, public, other_port)
     (folder / "clients").mkdir(exist_ok=True)
     _give(folder / "clients", user)
-    main = settings + _config(allowed, list(host_keys.values()), "0.0.0.0", port) + _BEHAVIOURS
+    main = _config(allowed, list(host_keys.values()), "0.0.0.0", port, settings) + _BEHAVIOURS
     stranger = _config(allowed, [other], OTHER_KEY, other_port)
     with _daemon(folder / "main", main, "127.0.0.1", port), _daemon(folder / "other", stranger, OTHER_KEY, other_port):
         yield fleet
@@ -124,7 +124,7 @@ Match LocalAddress {NOISY}
 """
 
 
-def _config(allowed: Path, keys: list[Path], address: str, port: int) -> str:
+def _config(allowed: Path, keys: list[Path], address: str, port: int, settings: str = "") -> str:
     lines = [
         f"ListenAddress {address}:{port}",
         *(f"HostKey {key}" for key in keys),
@@ -142,7 +142,8 @@ def _config(allowed: Path, keys: list[Path], address: str, port: int) -> str:
         "LogLevel ERROR",
         "PidFile none",
     ]
-    return "\n".join(lines) + "\n"
+    own = {line.split()[0] for line in settings.splitlines()}
+    return "\n".join([*(line for line in lines if line.split()[0] not in own), settings])
 
 
 @contextmanager
