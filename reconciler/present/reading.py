@@ -66,7 +66,7 @@ def read_plan(document: Any) -> Plan:
             partial=fields.flag(document, "partial"),
             platforms=fields.texts(document, "platforms"),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise DocumentError(f"the plan is malformed: {error}", hint="make a new one with `updoser plan`") from error
     _check_members(plan)
     check_rollouts(plan)

@@ -5,7 +5,7 @@ import json
 import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import DocumentError, UpdoserError
@@ -182,6 +182,7 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(sorted(document())), json_values, max_size=3))
+@example({"members": [1]})
 @settings(max_examples=150, deadline=None)
 def test_no_json_in_place_of_a_key_breaks_the_reader(replaced):
     with contextlib.suppress(DocumentError):
