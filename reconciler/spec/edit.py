@@ -20,10 +20,8 @@ import json
 import os
 import re
 import stat
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from reconciler.errors import RefusedError, SpecError, UpdoserError, UsageError
@@ -31,10 +29,11 @@ from reconciler.model.spec import LATEST
 from reconciler.spec.extend import lay_over, read_extended
 from reconciler.spec.reader import MAX_BYTES, parse, scalar
 from reconciler.spec.tree import Map, Odd, Seq, child_map
-from reconciler.storage.files import sync_folder
+from reconciler.storage.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from reconciler.errors import Problem
 
@@ -122,21 +121,7 @@ def write(edit: Edit) -> None:
     if edit.before == edit.after:
         return
     try:
-        real = Path(os.path.realpath(edit.path, strict=True))
-        number, name = tempfile.mkstemp(prefix=f".{real.name[:100]}.", dir=real.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(number, "wb") as handle:
-                handle.write(edit.after.encode())
-                handle.flush()
-                _take_after(real, handle.fileno())
-                os.fsync(handle.fileno())
-            _check_unchanged(real, edit)
-            temporary.replace(real)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_folder(real.parent)
+        write_whole(edit.path, edit.after.encode(), keep=True, before=partial(_check_unchanged, edit))
     except OSError as error:
         raise UpdoserError(f"{edit.path} can't be written: {error.strerror}") from error
 
@@ -150,20 +135,8 @@ def take_back(edit: Edit) -> None:
     write(replace(edit, before=edit.after, after=edit.before))
 
 
-def _take_after(model: Path, number: int) -> None:
-    """Give an open file the owner, the mode and the extended attributes of another."""
-    status, own = model.stat(), os.fstat(number)
-    if (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):
-        os.fchown(number, status.st_uid, status.st_gid)
-    os.fchmod(number, stat.S_IMODE(status.st_mode))
-    with suppress(OSError):  # a file system without them
-        for name in os.listxattr(model):
-            with suppress(OSError):  # the label of a file is the system's to give
-                os.setxattr(number, name, os.getxattr(model, name))
-
-
-def _check_unchanged(real: Path, edit: Edit) -> None:
-    if _content(real) != edit.before.encode():
+def _check_unchanged(edit: Edit) -> None:
+    if _content(edit.path) != edit.before.encode():
         raise RefusedError(f"{edit.path} was changed after it was read", hint="run the command again")
 
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import DocumentError, UpdoserError
+from reconciler.storage.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 MAX_BYTES = 1024**3
 MIN_KEY_BYTES = 32
@@ -58,17 +57,7 @@ def write_plan_file(
     data = (json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            record(sha256)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_whole(path, data, 0o600, before=lambda: record(sha256))
     except OSError as error:
         raise UpdoserError(f"{path} can't be written: {error.strerror}") from error
     return sha256

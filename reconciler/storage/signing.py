@@ -152,7 +152,8 @@ def write_root(metadata: Metadata[Root], path: Path) -> None:
         RepositoryError: it can't be written.
     """
     try:
-        write_whole(path, metadata.to_bytes(JSONSerializer()))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, metadata.to_bytes(JSONSerializer()), keep=True)
     except OSError as error:
         raise RepositoryError(f"{error.filename or path} can't be written: {error.strerror}") from error
 
