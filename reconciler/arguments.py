@@ -94,11 +94,13 @@ def desk_of(context: click.Context, options: dict[str, Any], *, no_exec: bool = 
     """Take the options that all commands share."""
     from reconciler.assembly import Desk
 
+    form = options.get("form", "text")
+    context.obj.form = form
     return Desk(
         terminal=context.obj,
         file=options["file"],
         variables=options["variables"],
-        form=options.get("form", "text"),
+        form=form,
         events=options.get("events"),
         no_exec=no_exec,
     )

@@ -22,6 +22,7 @@ from reconciler.present.terminal import EventLog
 from reconciler.spec.load import load
 from reconciler.spec.secrets import Masker, resolve
 from reconciler.spec.variables import parse_variables
+from reconciler.storage.eventfile import event_file
 from reconciler.storage.scratch import scratch_state
 from reconciler.workspace import Means, Workspace, open_workspace
 
@@ -90,7 +91,8 @@ def at_work(desk: Desk) -> Iterator[Workspace]:
     log = EventLog(run_id, utc_now, desk.terminal, quiet=desk.form != "text")
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals(desk.terminal.note))
-        stack.enter_context(log.to(desk.events))
+        append = stack.enter_context(event_file(desk.events, desk.terminal.lose)) if desk.events else None
+        stack.enter_context(log.to(append))
         state, folder = None, None
         if desk.no_exec:  # nothing that such a spec names is written to
             state = stack.enter_context(scratch_state(loaded.spec.server.state, utc_now))

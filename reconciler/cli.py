@@ -30,6 +30,7 @@ from reconciler.arguments import (
     together,
 )
 from reconciler.errors import InterruptedRunError, UpdoserError, UsageError
+from reconciler.present.streams import take_streams
 from reconciler.present.terminal import Terminal, debugging
 
 if TYPE_CHECKING:
@@ -56,37 +57,45 @@ def main() -> NoReturn:
     """Run the command line of this process, and end it with the exit code."""
     # A fleet is millions of small objects without cycles: looking for garbage every 700 of them costs a fifth.
     gc.set_threshold(200_000, 20, 50)
-    sys.exit(run(sys.argv[1:]))
+    terminal = Terminal(streams=take_streams())
+    sys.exit(terminal.settle(run(sys.argv[1:], terminal)))
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], terminal: Terminal) -> int:
     """Run one command and give its exit code; whatever goes wrong is told on stderr, never as a traceback."""
-    terminal = Terminal()
     try:
         code = cli.main(args=list(arguments), prog_name="updoser", obj=terminal, standalone_mode=False)
     except UpdoserError as error:
         terminal.note(f"Error: {error}")
         return error.exit_code
-    except click.Abort as abort:  # click's word for Ctrl-C, and for an EOFError from anywhere
-        if isinstance(abort.__cause__, EOFError):
-            if debugging():
-                raise
-            return _fault(terminal, abort.__cause__)
-        return InterruptedRunError.exit_code
+    except (click.Abort, SystemExit) as end:
+        return _end_of_click(end, terminal)
     except click.ClickException as error:
         error.show()
         return UsageError.exit_code
     except KeyboardInterrupt:
         terminal.note("Interrupted.")
         return InterruptedRunError.exit_code
-    except BrokenPipeError:
-        terminal.close()
-        return 1
     except Exception as error:
         if debugging():
             raise
         return _fault(terminal, error)
     return int(code or 0)
+
+
+def _end_of_click(end: click.Abort | SystemExit, terminal: Terminal) -> int:
+    """Tell apart what click makes one: Ctrl-C and any EOFError; the end of a process and any broken pipe.
+
+    The process's own streams never break, so that such an error is always of something else.
+    """
+    error = end.__context__
+    if isinstance(error, (EOFError, BrokenPipeError)):
+        if debugging():
+            raise error
+        return _fault(terminal, error)
+    if isinstance(end, SystemExit):
+        raise end
+    return InterruptedRunError.exit_code
 
 
 def _fault(terminal: Terminal, error: Exception) -> int:

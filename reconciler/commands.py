@@ -228,6 +228,7 @@ def status(desk: Desk, options: StatusOptions) -> int:
 
 def show(terminal: Terminal, file: Path, form: str, *, names: bool) -> int:
     """Show a plan file."""
+    terminal.form = form
     document = plan_document(read_plan(read_plan_file(file).document))
     terminal.result(render_plan(document, form, names=names))
     return 0

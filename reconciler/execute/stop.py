@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,8 @@ def stop_on_signals(tell: Callable[[str], None]) -> Iterator[Event]:
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
-            os.write(2, b"left where it stands; the next apply goes on from there\n")
+            with suppress(OSError):  # the terminal may be gone
+                os.write(2, b"left where it stands; the next apply goes on from there\n")
             os._exit(InterruptedRunError.exit_code)
         stop.set()
         tell("interrupted: no new work begins, clients under way are finished; once more to leave at once")

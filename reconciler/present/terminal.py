@@ -1,10 +1,13 @@
 """Where commands write and ask: results on stdout, everything else on stderr, secrets in neither.
 
+No command fails because something of that can't be written. What is lost is said once, where that can be done, and
+makes an exit code that was good a bad one.
 On a terminal the progress of a run is a bar (rich); elsewhere it is plain lines, one for each thing worth a line.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -12,16 +15,17 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from reconciler.errors import UpdoserError, printable
+from reconciler.errors import printable
 from reconciler.model.events import Event
 from reconciler.present.document import time_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
-    from pathlib import Path
 
     from rich.progress import Progress, TaskID
+
+    from reconciler.present.streams import Outlet
 
 _QUIET = {"client_observed", "client_finished", "download_started", "rollout_moved"}
 _SPARSE = 30.0
@@ -31,29 +35,59 @@ _STARTS = {"look_started": "look", "deploy_started": "deploy"}
 _STEPS = {"client_observed", "client_finished"}
 
 
+_GOOD = (0, 2)
+"""Exit codes that say that all went well."""
+
+
 def is_interactive() -> bool:
     """Say whether a person can be asked."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 class Terminal:
-    """Standard output and error of a command; `mask` takes secrets out of all that is written."""
+    """Standard output and error of a command; `mask` takes secrets out of all that is written.
 
-    def __init__(self, mask: Callable[[str], str] = str) -> None:
-        """Write to the process's own streams."""
+    `form` is that of the results: what isn't asked for may stand behind a text only.
+    """
+
+    def __init__(self, mask: Callable[[str], str] = str, *, streams: tuple[Outlet, Outlet] | None = None) -> None:
+        """Write to the process's own streams; `streams` is where they lead, when they never fail."""
         self.mask = mask
+        self.form = "text"
+        self._out: Outlet | None
+        self._err: Outlet | None
+        self._out, self._err = streams or (None, None)
+        self._lost: dict[str, str] = {}
+        self._unsaid: list[str] = []
 
     def result(self, text: str) -> None:
         """Write a result to stdout."""
         _write(sys.stdout, self.mask(text))
+        if self._out is not None and self._out.trouble is not None:
+            self.lose("standard output", self._out.trouble)
 
     def note(self, text: str) -> None:
         """Write a line for people to stderr."""
         _write(sys.stderr, self.mask(text) + "\n")
 
-    def close(self) -> None:
-        """Give up on a stdout that nobody reads any more, without a complaint when the process ends."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    def lose(self, what: str, error: OSError) -> None:
+        """Take note that the rest of something can't be written; it is said at once, or at the end."""
+        if what not in self._lost:
+            self._lost[what] = f"warning: {what} can't be written: {error.strerror}; what is missing there is lost"
+            self._unsaid.append(what)
+            self.note(self._lost[what])
+            if self._err is None or self._err.trouble is None:
+                self._unsaid.remove(what)
+
+    def settle(self, code: int) -> int:
+        """End the command: say what wasn't said of what is lost, and give the exit code with that in it."""
+        if self._out is not None and self._out.trouble is not None and self._out.trouble.errno != errno.EPIPE:
+            self.lose("standard output", self._out.trouble)  # such as a help text; who left didn't want to see it all
+        if self._err is not None and self._err.trouble is not None:
+            self.lose("standard error", self._err.trouble)
+        if self._unsaid and self.form == "text":
+            _write(sys.stdout, "".join(f"{self.mask(self._lost[what])}\n" for what in self._unsaid))
+        return 1 if self._lost and code in _GOOD else code
 
     def ask(self, question: str) -> str:
         """Ask a person, who sees the question on stderr; no answer is an empty one, Ctrl-C ends the command."""
@@ -61,6 +95,8 @@ class Terminal:
         try:
             _write(sys.stderr, question)
             return sys.stdin.readline().strip()
+        except OSError:  # the terminal is gone
+            return ""
         finally:
             signal.signal(signal.SIGINT, before)
 
@@ -79,17 +115,16 @@ class EventLog:
         self._clock = clock
         self._terminal = terminal
         self._quiet = quiet
-        self._file: TextIO | None = None
+        self._append: Callable[[str], None] | None = None
         self._bar: _Bar | None = None
         self._progress_at = clock()
 
     def __call__(self, kind: str, message: str, *, level: str = "info", **fields: Any) -> None:
         """Tell an event; see `model.events.Emit`."""
         event = Event(self._clock(), self._run_id, kind, level, message, fields)
-        if self._file is not None:
+        if self._append is not None:
             entry = {"time": time_text(event.time), "run_id": event.run_id, "type": kind, "level": level}
-            self._file.write(self._terminal.mask(json.dumps({**entry, "message": message, **fields})) + "\n")
-            self._file.flush()
+            self._append(self._terminal.mask(json.dumps({**entry, "message": message, **fields})) + "\n")
         if self._bar is not None:
             self._bar.take(event)
         elif level != "info" or (not self._quiet and kind not in _QUIET and self._is_due(event)):
@@ -105,29 +140,18 @@ class EventLog:
         return True
 
     @contextmanager
-    def to(self, file: Path | None) -> Iterator[None]:
-        """Append events to a file (None: to none) and show progress while the block runs.
-
-        Raises:
-            UpdoserError: the file can't be written.
-        """
+    def to(self, append: Callable[[str], None] | None) -> Iterator[None]:
+        """Give events as lines of JSON to what appends them (None: to nobody), and show progress, for the block."""
         if sys.stderr.isatty() and not self._quiet:
             self._bar = _Bar(self._terminal)
+        self._append = append
         try:
-            if file is not None:
-                self._file = file.open("a", encoding="utf-8")
             yield
-        except OSError as error:
-            if file is None or error.filename != str(file):
-                raise
-            raise UpdoserError(f"{file} can't be written: {error.strerror}") from error
         finally:
             if self._bar is not None:
                 self._bar.close()
                 self._bar = None
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self._append = None
 
 
 def _line(event: Event) -> str:

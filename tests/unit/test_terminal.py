@@ -3,18 +3,19 @@
 import io
 import json
 import re
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from reconciler.errors import UpdoserError
 from reconciler.model.events import EVENT_TYPES
 from reconciler.model.plan import Basis, Plan
 from reconciler.present.document import plan_document
 from reconciler.present.render import FORMATS, render_plan
 from reconciler.present.terminal import EventLog, Terminal
 from reconciler.spec.secrets import MASK, Masker
+from reconciler.storage.eventfile import event_file
 from tests.fakes import NOW
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schema" / "events.schema.json").read_text(encoding="utf-8"))
@@ -24,6 +25,13 @@ ODD_SECRETS = ("plain-secret", 'quo"xyz\\back', "pässwörd", "first\nsecond", "
 
 def log_to(terminal, **options):
     return EventLog("run-1", lambda: NOW, terminal, **options)
+
+
+@contextmanager
+def appending(log, terminal, file):
+    """Append the events of a log to a file."""
+    with event_file(file, terminal.lose) as append, log.to(append):
+        yield
 
 
 def secretive(secret):
@@ -52,9 +60,10 @@ def test_a_question_is_asked_beside_the_result(capsys, monkeypatch):
 
 
 def test_each_event_is_a_line_that_fits_its_schema(tmp_path, capsys):
-    log, file = log_to(Terminal()), tmp_path / "events"
+    terminal, file = Terminal(), tmp_path / "events"
+    log = log_to(terminal)
     for _run in range(2):
-        with log.to(file):
+        with appending(log, terminal, file):
             for kind in EVENT_TYPES:
                 log(kind, "a message\nof two lines", clients=1, client="pc", words=["a"])
     written = events(file)
@@ -75,8 +84,9 @@ def test_each_event_is_a_line_that_fits_its_schema(tmp_path, capsys):
 
 
 def test_an_event_is_written_at_once(tmp_path):
-    log, file = log_to(Terminal()), tmp_path / "events"
-    with log.to(file):
+    terminal, file = Terminal(), tmp_path / "events"
+    log = log_to(terminal)
+    with appending(log, terminal, file):
         log("warning", "one")
         assert len(events(file)) == 1
 
@@ -110,23 +120,12 @@ def test_what_clients_say_cannot_move_the_cursor_or_add_a_line(capsys):
     assert capsys.readouterr().err == "12:00:00 error: pc: ?[2J??all is fine?\n"
 
 
-@pytest.mark.parametrize("name", ["", "nowhere/events"])
-def test_a_file_that_cannot_be_written_is_named(tmp_path, name):
-    with pytest.raises(UpdoserError, match="can't be written"), log_to(Terminal()).to(tmp_path / name):
-        raise AssertionError("not reached")
-
-
-def test_an_error_of_the_work_is_not_taken_for_one_of_the_file(tmp_path):
-    with pytest.raises(FileNotFoundError), log_to(Terminal()).to(tmp_path / "events"):
-        (tmp_path / "other").read_text()
-
-
 @pytest.mark.parametrize("secret", ODD_SECRETS)
 def test_a_secret_is_in_no_output_however_it_is_written_there(tmp_path, capsys, secret):
     terminal, file = secretive(secret), tmp_path / "events"
     message = f"proxy refuses {secret}, it says"
     log, document = log_to(terminal), plan_document(Plan("p", NOW, BASIS, problems=(message,)))
-    with log.to(file):
+    with appending(log, terminal, file):
         log("warning", message, level="warning", detail=message)
     for form in FORMATS:
         terminal.result(render_plan(document, form))
