@@ -53,7 +53,7 @@ def device(path, minor):
 def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path, target):
     (tmp_path / "folder").mkdir()
     real = tmp_path / target.strip("/")
-    real.write_bytes(b"old")
+    real.write_bytes(b"old and longer")
     hop, link = tmp_path / "folder" / "hop", tmp_path / "link"
     hop.symlink_to(real if target == "/there" else os.path.relpath(real, hop.parent))
     link.symlink_to("folder/hop")

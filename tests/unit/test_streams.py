@@ -5,33 +5,26 @@ import json
 import os
 import threading
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.present.streams import ESCAPE, Outlet
 
 
-@pytest.fixture
-def pipe():
-    ends = list(os.pipe())
-    yield ends
-    for number in ends:
-        os.close(number)
-
-
-def test_a_pipe_that_does_not_want_to_wait_gets_everything(pipe):
-    os.set_blocking(pipe[1], False)
+def test_a_pipe_that_does_not_want_to_wait_gets_everything():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
     content, got = os.urandom(1_000_000), bytearray()
 
     def read():
-        while len(got) < len(content):
-            got.extend(os.read(pipe[0], 4096))
+        with os.fdopen(reading, "rb") as stream:
+            got.extend(stream.read())
 
     reader = threading.Thread(target=read)
     reader.start()
-    outlet = Outlet(pipe[1])
+    outlet = Outlet(writing)
     assert outlet.write(content) == len(content)
+    os.close(writing)
     reader.join()
     assert got == content
     assert outlet.trouble is None
