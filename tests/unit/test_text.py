@@ -125,7 +125,6 @@ Unknown (did not answer)
 
 Gone from the inventory (1): old-pc
   What they have stays there, unmanaged.
-  What they have stays there, unmanaged.
 """
 
 
