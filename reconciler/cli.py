@@ -290,12 +290,12 @@ def rollout() -> None:
     """Steer the way of releases through the fleet."""
 
 
-_WHICH = together(
-    click.argument("component"),
+_OF = together(
     click.option("--version", default="", help="Of this version, where several are on their way."),
     click.option("--group", default="", help="Of this group, where each has its own."),
     click.option("--as", "who", default="", metavar="NAME", help="Who does it, for the history. Left out: the user."),
 )
+_WHICH = together(click.argument("component"), _OF)
 
 
 def _which(options: dict[str, Any]) -> Which:
@@ -341,15 +341,19 @@ def rollout_pause(context: click.Context, /, **options: Any) -> int:
 
 
 @rollout.command("resume")
-@_WHICH
+@click.argument("component", required=False, default="")
+@_OF
+@click.option("--all", "every", is_flag=True, help="All that are halted, but for those that a newer one overtook.")
 @click.option("--reason", default="", help="Why.")
 @together(FILE, VARIABLES)
 @click.pass_context
-def rollout_resume(context: click.Context, /, **options: Any) -> int:
+def rollout_resume(context: click.Context, /, every: bool, **options: Any) -> int:
     """Let a rollout go on that was paused, halted or aborted."""
     from reconciler import rollouts
 
     which = _which(options)
+    if every is bool(which.component) or (every and (which.version or which.group)):
+        raise click.UsageError("name one component, or say --all and no --version or --group")
     return rollouts.resume(desk_of(context, options), which)
 
 

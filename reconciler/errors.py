@@ -25,7 +25,8 @@
     │   ├── AuthenticationError      4   the client refused every credential
     │   └── HostKeyError             4   the host key is unknown, changed or revoked
     ├── ClientError                  3   a client was reached and failed
-    │   └── ProtocolError            3   its answer isn't what the protocol allows
+    │   ├── ProtocolError            3   its answer isn't what the protocol allows
+    │   └── BusyError                3   another process is changing it at this moment
     ├── OutcomeError                 1   how a run ended, when not well: a download failed, a threshold is passed
     │   ├── ClientsFailedError       3   some clients failed
     │   └── ClientsUnreachableError  4   more clients unreachable than tolerated, none failed
@@ -257,6 +258,12 @@ class ProtocolError(ClientError):
     """A client's answer isn't what the protocol allows."""
 
     label = "protocol error"
+
+
+class BusyError(ClientError):
+    """Another process is changing the client at this moment, maybe one that lost its controller: look again later."""
+
+    label = "client busy"
 
 
 class OutcomeError(UpdoserError):

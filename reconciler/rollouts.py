@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from reconciler.assembly import at_work, user_name
 from reconciler.errors import OutcomeError, UsageError
 from reconciler.model.report import JournalEntry
-from reconciler.model.rollout import UNDER_WAY, UNFIT
+from reconciler.model.rollout import OPEN, UNDER_WAY, UNFIT
 from reconciler.model.suggest import suggestion
 from reconciler.observe.observed import Sight, observe
 from reconciler.planner.succession import Succession
@@ -25,7 +25,7 @@ from reconciler.present.words import count_text
 from reconciler.spec.edit import block_version, pin_version, take_back, write
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from reconciler.assembly import Desk
     from reconciler.model.rollout import RolloutRecord
@@ -65,9 +65,8 @@ def approve(desk: Desk, which: Which) -> int:
         who = which.who or user_name()
         approved, says = succession.approved(record, who)
         if approved != record:
-            _write(
-                work, approved, f"wave {approved.approved[-1].wave} of {len(record.cuts)} approved by {who}", "approve"
-            )
+            text = f"wave {approved.approved[-1].wave} of {len(record.cuts)} approved by {who}"
+            _write(work, [(approved, text)], "approve")
             says = f"{says}; the next apply goes on"
         else:
             says = f"{says}: nothing was done"
@@ -78,32 +77,42 @@ def approve(desk: Desk, which: Which) -> int:
 def pause(desk: Desk, which: Which) -> int:
     """Keep a rollout where it is."""
     with at_work(desk) as work:
-        record, _succession = _find(work, which, {"running"}, "pause")
+        record, _succession = _find(work, which, {"running", "stalled"}, "pause")
         paused = replace(record, status="paused", reason=_reason(which))
-        _write(work, paused, f"paused {paused.reason}", "pause")
+        _write(work, [(paused, f"paused {paused.reason}")], "pause")
     desk.terminal.note(f"{record.name} is paused in {record.place}")
     return 0
 
 
 def resume(desk: Desk, which: Which) -> int:
-    """Let a rollout go on that was paused, halted or aborted; the gate of its wave starts anew."""
+    """Let a rollout go on that was paused, halted or aborted, or (no component) all that are halted.
+
+    The gate of its wave starts anew.
+    """
     with at_work(desk) as work:
-        record, succession = _find(work, which, {"paused", "halted", "aborted"}, "resume")
-        resumed = succession.resumed(record)
+        if which.component:
+            record, succession = _find(work, which, {"paused", "halted", "aborted"}, "resume")
+            chosen = [record]
+        else:
+            chosen, succession = _all_halted(work)
+        resumed = [succession.resumed(record) for record in chosen]
         with work.state.together():
-            if record.status != "paused":
-                work.state.forget_failures(record.key)
-            _write(work, resumed.record, f"resumed {_reason(which)}: it {resumed.says}", "resume")
-    desk.terminal.note(f"{record.name} {resumed.says}")
+            for record in chosen:
+                if record.status != "paused":
+                    work.state.forget_failures(record.key)
+            told = [(entry.record, f"resumed {_reason(which)}: it {entry.says}") for entry in resumed]
+            _write(work, told, "resume")
+    for entry in resumed:
+        desk.terminal.note(f"{entry.record.name} {entry.says}")
     return 0
 
 
 def abort(desk: Desk, which: Which, *, undo: bool) -> int:
     """End a rollout: its version goes to nobody any more; with `undo`, what has it goes back."""
     with at_work(desk) as work:
-        record, _succession = _find(work, which, {"running", "paused", "halted"}, "abort")
+        record, _succession = _find(work, which, OPEN | {"halted"}, "abort")
         aborted = replace(record, status="aborted", reason=_reason(which), undo="all" if undo else "")
-        _write(work, aborted, f"aborted {aborted.reason}", "abort")
+        _write(work, [(aborted, f"aborted {aborted.reason}")], "abort")
     back = "; the next apply takes it back" if undo else ""
     desk.terminal.note(f"{record.name} goes to nobody any more{back}")
     return 0
@@ -125,10 +134,30 @@ def _find(work: Workspace, which: Which, statuses: Collection[str], verb: str) -
     groups = {*work.spec.groups, *(record.group for record in work.state.rollouts().values())}
     if which.group and which.group not in groups:
         raise UsageError(f"there is no group {which.group}", hint=suggestion(which.group, filter(None, groups)))
+    succession, records = _known(work)
+    return choose(succession, records, which, statuses, verb), succession
+
+
+def _all_halted(work: Workspace) -> tuple[list[RolloutRecord], Succession]:
+    """Give the halted rollouts that nothing took the place of, and all that is known of them.
+
+    Raises:
+        UsageError: there are none.
+    """
+    succession, records = _known(work)
+    halted = [entry for entry in records if entry.status == "halted" and entry.component in work.spec.components]
+    found = [record for record in halted if not succession.overtaken(record)]
+    if not found:
+        why = f": {halted[-1].name} is, and {succession.overtaken(halted[-1])}" if halted else ""
+        raise UsageError(f"no rollout is halted that could go on{why}", hint="updoser rollout list --all")
+    return found, succession
+
+
+def _known(work: Workspace) -> tuple[Succession, list[RolloutRecord]]:
     sight = Sight(refresh=False, settings=False)
     observed = observe(work, sight)
     succession = Succession(wanted_of(work, PlanOptions(sight)), observed, work.means.clock())
-    return choose(succession, observed.rollouts.values(), which, statuses, verb), succession
+    return succession, list(observed.rollouts.values())
 
 
 def choose(
@@ -165,14 +194,19 @@ def choose(
     raise UsageError(f"{which.component} has nothing to {verb}: {state}", hint=hint)
 
 
-def _write(work: Workspace, record: RolloutRecord, says: str, command: str) -> None:
-    """Remember a rollout, and what was done about it in the history."""
+def _write(work: Workspace, told: Sequence[tuple[RolloutRecord, str]], command: str) -> None:
+    """Remember rollouts, and what was done about each in the history."""
     state, now, run_id = work.state, work.means.clock(), work.means.run_id
-    entry = JournalEntry("", record.group, record.component, "", record.version, record.status, says, 0, now)
+    entries = [
+        JournalEntry("", record.group, record.component, "", record.version, record.status, says, 0, now)
+        for record, says in told
+    ]
+    names = " ".join(dict.fromkeys(record.component for record, _says in told))
     with state.together():
-        state.record_rollout(record)
-        state.begin_run(run_id, "", f"rollout {command} {record.component}", now)
-        state.journal(run_id, [entry])
+        for record, _says in told:
+            state.record_rollout(record)
+        state.begin_run(run_id, "", f"rollout {command} {names}", now)
+        state.journal(run_id, entries)
         state.end_run(run_id, "done", {}, work.means.clock())
 
 

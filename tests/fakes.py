@@ -25,6 +25,7 @@ from reconciler.client.requests import payload, read_request, variables
 from reconciler.contracts import Context
 from reconciler.errors import (
     AuthenticationError,
+    BusyError,
     ClientError,
     OtherControllerError,
     PatchError,
@@ -33,7 +34,7 @@ from reconciler.errors import (
     SourceError,
     TransportError,
 )
-from reconciler.model.client import DeployReport, Facts, Installed, Outcome, Profile
+from reconciler.model.client import MACHINE, DeployReport, Facts, Installed, Outcome, Profile
 from reconciler.model.release import (
     ANY_PLATFORM,
     Component,
@@ -273,7 +274,8 @@ class FakeClient:
     """A machine as a session sees it. A test sets what goes wrong with it, and looks at `components` afterwards.
 
     `unreachable` and `refuses_login` make connecting fail, `sick` each request, `garbles` each answer. `broken` names
-    components whose deploy fails; `dies_after` counts the steps after which the connection breaks. A `gate` is waited
+    components whose deploy fails, `full` those for which the disk is full;
+    `dies_after` counts the steps after which the connection breaks. A `gate` is waited
     for before each answer, so that a test says who is slow.
     `fails` names checks, and hooks by their text, that fail: with True always, else for these versions. `dies_in` is
     one in whose midst the machine loses its power. `ran` lists all commands that were run. `files` are other files, by
@@ -295,6 +297,7 @@ class FakeClient:
         self.refuses_login = False
         self.sick = False
         self.broken: set[str] = set()
+        self.full: set[str] = set()
         self.dies_after: int | None = None
         self.garbles = False
         self.gate: Event | None = None
@@ -371,7 +374,7 @@ class FakeSession:
         machine.requests.append(request)
         self._answer(request.install_root)
         if not machine.lock.acquire(blocking=False):
-            raise ClientError(f"{self._name}: another process is changing this client now")
+            raise BusyError(f"{self._name}: another process is changing this client now")
         try:
             return self._deploy(request, content)
         finally:
@@ -557,6 +560,10 @@ class _Work:
         self._was[step.component] = there = machine.components.get(step.component)
         if step.component in machine.broken:
             self._give_up(step, "failed", "a target can't be written")
+            return
+        if step.component in machine.full:
+            self._give_up(step, "failed", "not enough disk")
+            self._outcomes[step.component] = replace(self._outcomes[step.component], fault=MACHINE)
             return
         machine.calls["changed"] += 1
         there = machine.components[step.component] = there.copy() if there else FakeComponent("")

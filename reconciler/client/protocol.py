@@ -4,8 +4,9 @@
     … lines …
     end
 
-A login shell may print before the first line, and a client whose checks take long prints `updoser waits` there; what
-follows `end` is ignored. Texts lose their control characters.
+A login shell may print before the first line, and a client that works for long prints `updoser waits` there; what
+follows `end` is ignored. Texts lose their control characters. Behind the outcomes of all steps stands for each that
+failed a line `NUMBER CODE`: `model.client.FAULTS` tells what that is about.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.errors import ClientError, OtherControllerError, ProtocolError, printable
-from reconciler.model.client import OUTCOMES, Facts, Installed, Outcome, Profile
+from reconciler.errors import BusyError, ClientError, OtherControllerError, ProtocolError, printable
+from reconciler.model.client import CONTENTION, FAULTS, OUTCOMES, RELEASE, Facts, Installed, Outcome, Profile
 from reconciler.model.release import COMPONENT_ID, PLATFORM, SHA256, VERSION_NAME
 
 if TYPE_CHECKING:
@@ -200,12 +201,20 @@ def read_outcomes(done: Completed, steps: Sequence[Step]) -> tuple[Outcome, ...]
 
     Raises:
         OtherControllerError: the client answers to another controller.
+        BusyError: another process is changing the client.
         ClientError: the client says that it can't.
         ProtocolError: the answer is malformed or cut short.
     """
-    found = [_outcome(line) for line in _lines(done, "outcomes")]
+    lines = list(_lines(done, "outcomes"))
+    found = [_outcome(line) for line in lines[: len(steps)]]
     if [outcome.component for outcome in found] != [step.component for step in steps]:
         raise ProtocolError("the client answers for other components than it was asked")
+    for line in lines[len(steps) :]:
+        number, _, code = line.partition(" ")
+        at = int(number) - 1 if _NUMBER.fullmatch(number) else -1
+        if not 0 <= at < len(found) or found[at].status != "failed" or not _TOKEN.fullmatch(code):
+            raise ProtocolError(f"the client's answer has a malformed line: {_clean(line)!r}")
+        found[at] = replace(found[at], fault=FAULTS.get(code, RELEASE))
     return tuple(found)
 
 
@@ -268,7 +277,8 @@ def _refusal(line: str) -> ClientError | OtherControllerError:
         )
     if code == "tools":
         text = lacking(text.split(", "))
-    return ClientError(text or "the client refused without a reason", hint=_HINTS.get(code, ""))
+    refusal = BusyError if FAULTS.get(code) == CONTENTION else ClientError
+    return refusal(text or "the client refused without a reason", hint=_HINTS.get(code, ""))
 
 
 def lacking(what: Sequence[str]) -> str:

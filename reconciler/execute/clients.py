@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.execute.checks import Checks, check_releases_here
 from reconciler.execute.deploy import Deployer, Stepper, Task, profile_after
 from reconciler.execute.settings import has_after, prepare
+from reconciler.model.client import MACHINE
 from reconciler.model.plan import Settings
 from reconciler.model.report import JournalEntry
 from reconciler.model.settings import is_setting
@@ -168,14 +169,14 @@ def _tell_breaker(result: Result, breaker: Breaker) -> None:
         step = steps[outcome.component]
         key = breaker.key_of(step.component, step.to_version, client.group)
         if outcome.status in {"failed", "unpatched"}:
-            breaker.take(key, client.name, outcome.message or outcome.status)
+            breaker.take(key, client.name, outcome.message or outcome.status, outcome.fault)
         elif outcome.status in {"changed", "ok"}:
             breaker.take(key, client.name, "")
-    if result.error is not None and result.error.exit_code == _FAILED:
+    if result.error is not None and result.error.exit_code == _FAILED:  # of the machine: it refused all of it
         for step in steps.values():
             if step.component not in answered:
                 key = breaker.key_of(step.component, step.to_version, client.group)
-                breaker.take(key, client.name, result.error.brief)
+                breaker.take(key, client.name, result.error.brief, MACHINE)
 
 
 _FAILED = 3
@@ -216,7 +217,8 @@ def _sent(step: Step) -> int:
 
 def words(result: Result, outcome: str) -> str:
     """Say in a line what became of a client."""
-    failures = [f"{entry.component}: {entry.message}" for entry in result.outcomes if entry.status == "failed"]
+    told = [entry for entry in result.outcomes if entry.status in {"failed", "stale"} and entry.message]
+    failures = [f"{entry.component}: {entry.message}" for entry in told]
     if result.error is not None:
         failures.append(result.error.brief)
     return f"{outcome.replace('_', ' ')}{': ' if failures else ''}{'; '.join(failures)}"

@@ -6,6 +6,8 @@
 * Files that the version FROM has too aren't sent: the client copies them. The store knows them while it holds FROM.
 * Where the plan names a way over incrementals and the store has them, only those are sent. A client that can't apply
   one answers `unpatched` and gets the full on the same connection: at most `bytes_full` of the plan.
+* A client that another process is changing now is `stale` too, and left to a later run: that may be a process of ours
+  that lost its controller, and it may bring the very release.
 * An incremental that failed on DISTRUST clients and worked on none isn't tried on others.
 * What is only sent early follows on the same connection, in a request of its own that switches nothing.
 * Files of settings are rendered when the client's turn has come, and go in the same request. One that can't be rendered
@@ -23,9 +25,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.client.reach import expecting
-from reconciler.errors import LimitError, UpdoserError
+from reconciler.errors import BusyError, LimitError, UpdoserError
 from reconciler.execute.settings import NOTHING, Prepared
-from reconciler.model.client import DeployRequest, Hop, Installed, Outcome, Patched, Profile, Step
+from reconciler.model.client import DeployReport, DeployRequest, Hop, Installed, Outcome, Patched, Profile, Step
 from reconciler.model.delta import compose
 from reconciler.model.settings import is_setting
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     from reconciler.client.reach import Reach
     from reconciler.contracts import Session
-    from reconciler.model.client import Client, ClientCheck, DeployReport
+    from reconciler.model.client import Client, ClientCheck
     from reconciler.model.delta import Chain, Incremental
     from reconciler.model.plan import Basis, Deploy
     from reconciler.model.release import Release
@@ -269,7 +271,10 @@ class Deployer:
 
     def _deploy(self, task: Task, session: Session, purpose: str = "switch") -> Result:
         task = replace(task, steps=tuple(step.full if self._is_distrusted(step) else step for step in task.steps))
-        report = self._send(task, task.steps, session, purpose)
+        try:
+            report = self._send(task, task.steps, session, purpose)
+        except BusyError as error:
+            return Result(task, _busy(task.steps, error))
         again: dict[str, Step] = {}
         unpatched: set[str] = set()
         for step, outcome in zip(task.steps, report.outcomes, strict=True):
@@ -286,6 +291,8 @@ class Deployer:
             second = self._send(task, tuple(again.values()), session, purpose)
         except LimitError:
             raise
+        except BusyError as error:
+            second = DeployReport(_busy(again.values(), error), 0)
         except UpdoserError as error:
             known = tuple(outcome for outcome in report.outcomes if outcome.component not in again)
             return Result(task, tuple(map(_skipped, known)), report.bytes_sent, error)
@@ -333,6 +340,10 @@ class Deployer:
         return replace(step, from_version=outcome.version, from_digest=outcome.digest, kept={}, patched={}, held=False)
 
 
+def _busy(steps: Iterable[Step], error: BusyError) -> tuple[Outcome, ...]:
+    return tuple(Outcome(step.component, "stale", message=error.message) for step in steps)
+
+
 def _way(step: Step) -> tuple[str, str, str]:
     return step.component, step.from_digest, step.to_digest
 
@@ -344,7 +355,7 @@ def _skipped(outcome: Outcome) -> Outcome:
 
 def _moved(outcome: Outcome) -> Outcome:
     """Say of a client that it was changed by somebody else between two requests, moments apart."""
-    return replace(outcome, message=MOVED) if outcome.status == "stale" else outcome
+    return replace(outcome, message=outcome.message or MOVED) if outcome.status == "stale" else outcome
 
 
 def profile_after(result: Result, basis: Basis, keep: int = 2) -> Profile | None:

@@ -30,7 +30,7 @@ from reconciler.execute.rollouts import Breaker, move_on
 from reconciler.execute.tally import Tally
 from reconciler.model.delta import incremental_name
 from reconciler.model.report import JournalEntry
-from reconciler.model.rollout import UNDER_WAY
+from reconciler.model.rollout import OPEN
 from reconciler.present.document import report_document
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def run_plan(
     status = "interrupted" if report.interrupted else "done" if is_complete(report) else "failed"
     state.end_run(run_id, status, report_document(report), report.ended)
     if status == "done":
-        if not any(step.record.status in UNDER_WAY for step in report.rollouts):
+        if not any(step.record.status in OPEN for step in report.rollouts):
             state.finish_plan(plan.plan_id)
         state.record_applied_spec(work.spec.digest, work.spec.effective)
     emit("run_finished", f"run {run_id}: {status}", status=status)

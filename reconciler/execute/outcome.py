@@ -29,6 +29,7 @@ def verdict_error(report: Report, *, max_unreachable: float) -> UpdoserError | N
     clients = sum(report.total(outcome) for outcome in RECAP)
     halted = [step.record for step in report.rollouts if step.record.status == "halted"]
     stuck = [step.record for step in report.rollouts if step.stuck]
+    stalled = ", ".join(step.record.name for step in report.rollouts if step.record.status == "stalled")
     ours = [failure.component for failure in report.failed if not failure.client]
     if report.interrupted:
         return InterruptedRunError("interrupted", hint="apply again: it goes on from here")
@@ -36,6 +37,11 @@ def verdict_error(report: Report, *, max_unreachable: float) -> UpdoserError | N
         names = ", ".join(f"{record.component} {record.version}" for record in halted)
         return ClientsFailedError(
             f"halted: {names}", hint="`updoser rollout list` says why; block the version in the file, or resume"
+        )
+    if stalled:
+        return ClientsFailedError(
+            f"stalled: {stalled}",
+            hint="it goes on by itself when the clients are fine that `updoser rollout list` names",
         )
     if failed:
         return ClientsFailedError(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import LimitError, UpdoserError
 from reconciler.execute.checks import Checks, ask_gate
-from reconciler.model.client import DeployRequest, Step
+from reconciler.model.client import RELEASE, DeployRequest, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,8 +113,8 @@ class _Rechecker:
             trouble = self._work.reach.work(client, lambda session: self._ask(client, session))
         except LimitError:
             raise
-        except UpdoserError as error:
-            return error.brief if error.exit_code == _FAILED else None
+        except UpdoserError:  # of the machine, or of its way: it says nothing about the release
+            return None
         if trouble is None or trouble:
             return trouble
         return self._checks.of_client(client.group, release.component, release.version, client)
@@ -141,7 +141,5 @@ class _Rechecker:
         (outcome,) = session.deploy(request, work.store.open).outcomes
         if outcome.status == "ok":
             return ""
-        return outcome.message or outcome.status if outcome.status == "failed" else None
-
-
-_FAILED = 3
+        is_bad = outcome.status == "failed" and outcome.fault == RELEASE
+        return outcome.message or outcome.status if is_bad else None

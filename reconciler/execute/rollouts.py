@@ -10,15 +10,16 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from reconciler.model.client import MACHINE, RELEASE
 from reconciler.model.report import JournalEntry
-from reconciler.model.rollout import UNDER_WAY
+from reconciler.model.rollout import OPEN
 
 if TYPE_CHECKING:
     from reconciler.model.plan import Deploy, Plan, RolloutStep
     from reconciler.model.rollout import Key
     from reconciler.workspace import Workspace
 
-_LEVELS = {"halted": "error", "aborted": "warning"}
+_LEVELS = {"halted": "error", "stalled": "error", "aborted": "warning"}
 
 
 def move_on(plan: Plan, work: Workspace) -> None:
@@ -30,7 +31,7 @@ def move_on(plan: Plan, work: Workspace) -> None:
     for step in plan.rollouts:
         if step.new:
             work.state.record_rollout(step.record)
-            if step.record.status not in UNDER_WAY | {"halted"}:
+            if step.record.status not in OPEN | {"halted"}:
                 work.state.forget_failures(step.record.key)
             tell(step, step.says, work)
 
@@ -62,8 +63,9 @@ class Breaker:
 
     def __init__(self, plan: Plan, work: Workspace) -> None:
         self._work = work
-        self._steps = {step.record.key: step for step in plan.rollouts if step.record.status == "running"}
+        self._steps = {step.record.key: step for step in plan.rollouts if step.record.status in {"running", "stalled"}}
         self._failures = work.state.rollout_failures()
+        self._troubles = work.state.rollout_failures(MACHINE)
         self._failed = Counter({key: step.counts.failed for key, step in self._steps.items()})
         self._passed = Counter({key: step.counts.passed for key, step in self._steps.items()})
         self.halted: set[Key] = set()
@@ -84,19 +86,24 @@ class Breaker:
         key = self.key_of(deploy.component, deploy.to, deploy.group)
         return key is not None and key in self.halted
 
-    def take(self, key: Key | None, client: str, message: str) -> None:
-        """Count one client that was changed (an empty message) or failed."""
+    def take(self, key: Key | None, client: str, message: str, fault: str = RELEASE) -> None:
+        """Count one client that was changed (an empty message) or failed; what is the machine's is remembered only."""
         if key is None:
             return
         known = client in self._failures.get(key, {})
+        ill = self._troubles.setdefault(key, {}).pop(client, "")
+        if known and (not message or fault == MACHINE):
+            self._failed[key] -= 1
+            self._failures[key].pop(client, None)
         if not message:
             self._passed[key] += 1
-            if known:
-                self._failed[key] -= 1
-                self._failures[key].pop(client, None)
+            if known or ill:
                 self._work.state.forget_failures(key, client)
             return
-        self._work.state.record_failure(key, client, message)
+        self._work.state.record_failure(key, client, message, fault)
+        if fault == MACHINE:
+            self._troubles[key][client] = message
+            return
         self._failures.setdefault(key, {})[client] = message
         self._failed[key] += not known
         most = self._steps[key].max_failed

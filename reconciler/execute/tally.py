@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from reconciler.errors import TransportError
+from reconciler.model.client import MACHINE
 from reconciler.model.report import RECAP, Failure, Report
 
 if TYPE_CHECKING:
@@ -122,14 +123,14 @@ class Tally:
         if self.counted(client):
             return
         self._set(client, group, "unreachable")
-        self._unreachable.append(Failure(client, group, "", message))
+        self._unreachable.append(Failure(client, group, "", message, MACHINE))
 
     def failed(self, client: str, group: str, message: str) -> None:
         """Count a client that answered, and wrongly."""
         if self.counted(client):
             return
         self._set(client, group, "failed")
-        self._failed.append(Failure(client, group, "", message))
+        self._failed.append(Failure(client, group, "", message, MACHINE))
 
     def add(self, result: Result) -> str:
         """Count what became of one client; give the outcome that it is counted under."""
@@ -143,7 +144,9 @@ class Tally:
         for outcome in result.outcomes:
             if outcome.status == "failed":
                 self.failed_components.add(outcome.component)
-                self._failed.append(Failure(client.name, client.group, outcome.component, outcome.message))
+                self._failed.append(
+                    Failure(client.name, client.group, outcome.component, outcome.message, outcome.fault)
+                )
             elif outcome.status in {"changed", "staged"}:
                 fulls += sum(file.size for file in steps[outcome.component].files)
                 self._made["fallbacks"] += outcome.component in result.fallbacks
@@ -154,7 +157,7 @@ class Tally:
             if not lost:
                 self.failed_components |= set(steps)
             (self._unreachable if lost else self._failed).append(
-                Failure(client.name, client.group, "", result.error.brief)
+                Failure(client.name, client.group, "", result.error.brief, MACHINE)
             )
             statuses.add("unreachable" if lost else "failed")
         worst = next(status for status in _WORST if status in statuses)

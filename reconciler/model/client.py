@@ -330,6 +330,24 @@ class DeployRequest:
 
 OUTCOMES = ("changed", "ok", "stale", "unpatched", "staged", "failed")
 
+RELEASE, MACHINE, CONTENTION = "release", "machine", "contention"
+FAULTS = {
+    "check": RELEASE,
+    "hook": RELEASE,
+    "bytes": RELEASE,
+    "disk": MACHINE,
+    "unwritable": MACHINE,
+    "unreadable": MACHINE,
+    "insecure": MACHINE,
+    "damaged": MACHINE,
+    "protocol": MACHINE,
+    "cut": MACHINE,
+    "tools": MACHINE,
+    "locked": CONTENTION,
+}
+"""What a failure is about, by the code that a client gives it. Only a fault of the release says something about it and
+counts against it; a lost connection, and whatever else ends a request as a whole, is one of the machine or its way."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -338,7 +356,7 @@ class Outcome:
     `status` is one of OUTCOMES: `changed` (TO is switched to), `ok` (it was there already), `stale` (the client has
     neither FROM nor TO: `version` and `digest` say what; nothing was touched), `unpatched` (a patch could not be
     applied or gave other bytes: nothing was touched), `staged` (TO lies ready, and passed its staged checks), `failed`
-    (`message` says why; the client has what it had before: `version` and `digest`).
+    (`message` says why, `fault` what that is about; the client has what it had before: `version` and `digest`).
     """
 
     component: str
@@ -346,6 +364,7 @@ class Outcome:
     version: str = ""
     digest: str = ""
     message: str = ""
+    fault: str = RELEASE
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,8 +218,8 @@ PROOF_KINDS = ("recheck", "gate")
 class WaveCounts:
     """How far the open wave of a rollout is, in clients.
 
-    `planned` count for its gate: those that `passed`, `failed`, are `pending` or became `unreachable` since it opened.
-    `off` were off already then.
+    `planned` count for its gate: those that `passed`, `failed`, are `pending`, became `unreachable` since it opened, or
+    are `hindered` by something that is wrong with them, not with the release. `off` were off already then.
     """
 
     planned: int = 0
@@ -228,6 +228,7 @@ class WaveCounts:
     pending: int = 0
     unreachable: int = 0
     off: int = 0
+    hindered: int = 0
 
 
 @dataclass(frozen=True, slots=True)

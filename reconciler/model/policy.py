@@ -58,7 +58,8 @@ class Limits:
     """What a gate lets pass. None: nothing is said here.
 
     `min_attempted` and `max_failed` are clients; `max_fail_percentage` is of those that were attempted and
-    `max_unreachable_percentage` of those that were planned. A maximum must be exceeded.
+    `max_unreachable_percentage` of those that were planned: it is for trouble of machines, of which a lost connection
+    and a full disk are both. A maximum must be exceeded.
     """
 
     min_attempted: int | None = None

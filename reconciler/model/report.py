@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from reconciler.model.client import RELEASE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
@@ -16,12 +18,16 @@ RECAP = ("ok", "changed", "failed", "unreachable", "stale", "skipped", "not_atte
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A client, or with an empty client a download, that did not end as planned, and why."""
+    """A client, or with an empty client a download, that did not end as planned, and why.
+
+    `fault` is what that is about: see `model.client.FAULTS`.
+    """
 
     client: str
     group: str
     component: str
     message: str
+    fault: str = RELEASE
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-STATUSES = ("running", "paused", "halted", "aborted", "superseded", "done")
+STATUSES = ("running", "paused", "stalled", "halted", "aborted", "superseded", "done")
 UNFIT = frozenset(["halted", "aborted"])
 """What a version with such a rollout is to all clients: nothing that they could get."""
 UNDER_WAY = frozenset(["running", "paused"])
+OPEN = UNDER_WAY | {"stalled"}
+"""What goes on some day: `stalled` is one whose clients are in trouble of their own. It goes on by itself when they are
+fine, and keeps no newer release waiting."""
 
 Key = tuple[str, str, str]
 """Component, version and group of a rollout; the group is empty where it goes through the whole fleet."""
@@ -26,11 +29,15 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Who is in a wave and in none before it: those that a pattern selects, those up to a position, or these names."""
+    """Who is in a wave and in none before it: those that a pattern selects, those up to a position, or these names.
+
+    `instead` are clients of later waves that stand in for some that are in trouble of their own.
+    """
 
     select: str = ""
     upto: int = -1
     names: tuple[str, ...] = ()
+    instead: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

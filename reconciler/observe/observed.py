@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.errors import InterruptedRunError, OtherControllerError, RepositoryError, UsageError
+from reconciler.model.client import MACHINE
 from reconciler.model.network import DIRECT, UNREACHABLE
 from reconciler.model.plan import Basis
 from reconciler.model.release import Offer
@@ -131,6 +132,7 @@ def observe(work: Workspace, sight: Sight) -> Observed:
         others=others,
         rollouts=work.state.rollouts(),
         failures=work.state.rollout_failures(),
+        troubles=work.state.rollout_failures(MACHINE),
         gone=gone,
         freeze=_FROZEN if identity.frozen and not sight.confirmed else "",
         incrementals=inspection.incrementals,

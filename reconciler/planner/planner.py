@@ -94,7 +94,8 @@ class Observed:
     `withdrawn` has what sources took back, by the source's name; `remembered` what they offer or offered when they were
     last read; `source_routes` the way to each. `published` is what the repository for other sites has. `first_seen`
     says when each (component, version) was. `others` are the clients that a limit leaves out, as last seen. `rollouts`
-    are those that the state remembers, `failures` the clients that failed in them, with their messages.
+    are those that the state remembers, `failures` the clients that failed in them, with their messages, and `troubles`
+    those that couldn't be served because of something that is wrong with them.
     """
 
     basis: Basis
@@ -116,6 +117,7 @@ class Observed:
     others: Sequence[Cohort] = ()
     rollouts: Mapping[Key, RolloutRecord] = field(default_factory=dict)
     failures: Mapping[Key, Mapping[str, str]] = field(default_factory=dict)
+    troubles: Mapping[Key, Mapping[str, str]] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
 

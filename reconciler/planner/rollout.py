@@ -8,8 +8,12 @@ The first rule that fits says where it stands; a rule that moves it on is follow
 3. While clients of the open wave are pending, they get the release. Pending are those that lack it, answer, haven't
    failed with it, and aren't held; those that wait for a window or their minute are. Clients that didn't answer when
    the wave opened aren't in its gate.
-4. The gate: too many failed, or became unreachable, and the rollout halts. Too few were attempted, and it waits: an
-   empty canary is never passed over.
+4. The gate: too many failed, and the rollout halts. Too few were attempted, and it waits: an empty canary is never
+   passed over. What is wrong with a machine (it became unreachable, its disk is full) says nothing about the release:
+   in all waves but the last, another client of its group stands in for it, the next in the order of clients that is in
+   a later wave; no more than the wave has clients, and none where nobody may be in trouble. Where too many are left for
+   whom nobody does, the rollout is stalled: they are tried in each apply, it goes on by itself when they are fine, and
+   nothing newer waits for it.
 5. Then the wave soaks, also where all of it had the version before: nobody knows for how long. It needn't when the
    rollout is a first install, is expedited, or nobody is in the wave. Clients that have nothing at all needn't wait for
    the soak of the wave before theirs.
@@ -34,7 +38,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.plan import Proof, RolloutStep
-from reconciler.model.rollout import UNDER_WAY, UNFIT, RolloutRecord
+from reconciler.model.rollout import OPEN, UNDER_WAY, UNFIT, RolloutRecord
 from reconciler.planner.desired import Halt
 from reconciler.planner.walk import NOBODY, Standing, Walk
 from reconciler.planner.waves import Lineup, reach, structure
@@ -149,7 +153,7 @@ class Rollouts:
         self._standings: dict[Key, Standing] = {}
         lacking = self._lacking()
         records = observed.rollouts
-        live = {key for key, record in records.items() if record.status in UNDER_WAY | UNFIT}
+        live = {key for key, record in records.items() if record.status in OPEN | UNFIT}
         for key in sorted({*lacking, *live}):
             self._decide(key, records.get(key), lacking.get(key))
 
@@ -203,12 +207,12 @@ class Rollouts:
             return
         among = self._among(component, version, groups) if groups else ()
         if not among:
-            if record is not None and record.status in UNDER_WAY:
+            if record is not None and record.status in OPEN:
                 self._end(record, "superseded", "no client should run it any more")
             return
         policy = self._wanted.policy(groups[0], component).rollout
         walk = Walk(self, key, policy, groups, among)
-        fits = record is not None and record.status in UNDER_WAY and record.structure == structure(policy.waves)
+        fits = record is not None and record.status in OPEN and record.structure == structure(policy.waves)
         if record is None or not fits:
             record = walk.start(record, first=self._is_first(component, among, lacking))
         walk.walk(record)
@@ -289,6 +293,10 @@ class Rollouts:
     def failures(self, key: Key) -> Mapping[str, str]:
         """Give the clients that failed with a version."""
         return self._observed.failures.get(key, {})
+
+    def troubles(self, key: Key) -> Mapping[str, str]:
+        """Give the clients that couldn't be served because of something that is wrong with them."""
+        return self._observed.troubles.get(key, {})
 
     def state(self, cohort: Cohort, key: Key) -> str:
         """Say what the clients of a cohort are to a rollout: `passed`, `pending`, `idle`, or `out` of it."""

@@ -94,7 +94,8 @@ class Succession:
     def _is_torn(self, record: RolloutRecord) -> bool:
         """Say whether clients of the waves before the open one have a lower version: they lost this one since."""
         spec, part = self._wanted.components[record.component], reach(record.cuts, record.wave - 1)
-        scheme, failed = spec.component.scheme, self._observed.failures.get(record.key, {})
+        scheme, observed = spec.component.scheme, self._observed
+        failed = {*observed.failures.get(record.key, ()), *observed.troubles.get(record.key, ())}
         lineup = Lineup((*self._observed.cohorts, *self._observed.others))
         for at, cohort in enumerate(lineup.cohorts):
             installed = cohort.profile.by_component.get(record.component) if cohort.profile else None
@@ -103,7 +104,7 @@ class Succession:
             lower = not scheme.accepts(installed.version) or scheme.parse(installed.version) < scheme.parse(
                 record.version
             )
-            if lower and set(lineup.split(at, (part,)).get((True,), ())) - failed.keys():
+            if lower and set(lineup.split(at, (part,)).get((True,), ())) - failed:
                 return True
         return False
 

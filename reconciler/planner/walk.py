@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Protocol
 
 from reconciler.errors import HungUpError
 from reconciler.model.plan import Proof, RolloutStep, WaveCounts
-from reconciler.model.rollout import UNDER_WAY, RolloutRecord
+from reconciler.model.rollout import OPEN, UNDER_WAY, RolloutRecord, position
 from reconciler.planner.waves import Lineup, Reach, reach, structure
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from reconciler.model.rollout import Key
 
 NOBODY = Reach()
+STAND_INS = 3
+"""How many clients may stand in for others in a wave that has fewer clients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,9 @@ class Fleet(Protocol):
     def failures(self, key: Key) -> Mapping[str, str]:
         """Give the clients that failed with a version."""
 
+    def troubles(self, key: Key) -> Mapping[str, str]:
+        """Give the clients that couldn't be served because of something that is wrong with them."""
+
     def state(self, cohort: Cohort, key: Key) -> str:
         """Say what the clients of a cohort are to a rollout: `passed`, `pending`, `out` of it, or `idle`.
 
@@ -92,6 +98,9 @@ class Walk:
         """True when somebody must act, or it never goes on."""
         self._later = 0
         """How many clients of the open wave aren't counted yet: they are held, or get nothing for now."""
+        self._lacking: Counter[str] = Counter()
+        """How many clients of the open wave nobody stands in for, though they need it, by group."""
+        self._instead: Counter[Limits] = Counter()
         self.proofs: list[Proof] = []
 
     def start(self, before: RolloutRecord | None, *, first: bool) -> RolloutRecord:
@@ -99,12 +108,12 @@ class Walk:
         component, version, group = self._key
         cuts, sizes = self._all.lineup.cut(self._policy.waves, self._among)
         now = self._all.now
-        again = before is not None and before.status in UNDER_WAY
+        again = before is not None and before.status in OPEN
         return RolloutRecord(
             component=component,
             version=version,
             group=group,
-            status=before.status if before is not None and again else "running",
+            status=before.status if before is not None and before.status in UNDER_WAY else "running",
             cuts=cuts,
             sizes=sizes,
             structure=structure(self._policy.waves),
@@ -142,19 +151,58 @@ class Walk:
     def _through(self, record: RolloutRecord) -> RolloutRecord | None:
         """Apply the gate of the open wave."""
         self._count(record)
-        total = self._total()
         breach = self._breach()
         if breach:
             self._record = replace(record, status="halted", reason=breach, undo=self._policy.undo)
             return self._stay(self._record.stopped)
+        others = self._stand_ins(record)
+        if others is not record:
+            return others
+        total = self._total()
+        trouble = "" if total.pending else self._trouble()
+        if trouble:
+            self._record = replace(record, status="stalled", reason=trouble)
+            return self._stay(f"{self._record.stopped}; it goes on by itself when they are fine", waits=True)
+        if record.status == "stalled":
+            return replace(record, status="running", reason="")
         if total.pending:
             done = total.planned - total.pending
             return self._stay(f"{record.place} is open: {done} of {total.planned} done")
         attempted, least = total.passed + total.failed, self._least(record)
         if attempted < least:
-            self._stuck = attempted + total.off + total.unreachable + self._later < least
+            self._stuck = attempted + total.off + total.unreachable + total.hindered + self._later < least
             return self._stay(f"{record.place} is blocked: {self._too_few(record, attempted, least)}", waits=True)
         return replace(record, passed=self._all.now, cleared=not total.planned)
+
+    def _stand_ins(self, record: RolloutRecord) -> RolloutRecord:
+        """Take other clients of their groups for those that are in trouble of their own; the record itself if none."""
+        at = record.wave - 1
+        cut, room = record.cuts[at], max(record.sizes[at], STAND_INS) - len(record.cuts[at].instead)
+        if record.last or room <= 0:
+            return record
+        found: list[str] = []
+        for group, wanted in sorted(self._lacking.items()):
+            limits = self._all.limits(group, self._key[0], self._wave(record))
+            if limits.max_unreachable_percentage == 0:
+                continue
+            found += nsmallest(wanted, self._free(record, group), key=position)
+        if not found:
+            return record
+        cut = replace(cut, instead=(*cut.instead, *found[:room]))
+        return replace(record, cuts=(*record.cuts[:at], cut, *record.cuts[at + 1 :]))
+
+    def _free(self, record: RolloutRecord, group: str) -> list[str]:
+        """Give the clients of a group that would get the release in a later wave, and could have it now."""
+        lineup, upper = self._all.lineup, reach(record.cuts, record.wave)
+        tried = {*self._all.failures(self._key), *self._all.troubles(self._key)}
+        return [
+            name
+            for at in self._among
+            if (cohort := lineup.cohorts[at]).group == group and cohort.profile is not None and not cohort.hold
+            if self._all.state(cohort, self._key) == "pending"
+            for name in lineup.split(at, (upper,)).get((False,), ())
+            if name not in tried
+        ]
 
     def _least(self, record: RolloutRecord) -> int:
         """Give how many clients must have been attempted: what the wave says, or the rollout.
@@ -228,8 +276,11 @@ class Walk:
 
     def _count(self, record: RolloutRecord) -> None:
         """Count the clients of the open wave for its gate, by the limits that hold for them."""
-        everything, failures = self._all, self._all.failures(self._key)
-        lineup, names = everything.lineup, frozenset(failures)
+        everything = self._all
+        names, ill = frozenset(everything.failures(self._key)), frozenset(everything.troubles(self._key))
+        instead = frozenset(record.cuts[record.wave - 1].instead if record.wave else ())
+        self._lacking, self._instead = Counter(), Counter()
+        lineup = everything.lineup
         upper, lower = reach(record.cuts, record.wave), reach(record.cuts, max(record.wave - 1, 0))
         counts: dict[Limits, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         limits = {group: everything.limits(group, self._key[0], self._wave(record)) for group in self._groups}
@@ -240,31 +291,45 @@ class Walk:
             if cohort.hold:
                 self._later += size
                 continue
+            inside: frozenset[str] = frozenset()
+            if not (names | ill | instead).isdisjoint(cohort.members):
+                inside = frozenset(lineup.split(at, (upper, lower)).get((True, False), ()))
+            self._note_stand_ins(cohort.group, limits[cohort.group], len(instead & inside))
             if cohort.profile is None:
                 crowded = cohort.unknown == HungUpError.label  # by our own pace, as a rule
                 silent = cohort.unreachable or crowded or cohort.since is None or cohort.since <= record.opened
-                count["off" if silent else "unreachable"] += size
+                hindered = 0 if silent else len(inside & ill)
+                count["off" if silent else "unreachable"] += size - hindered
+                count["hindered"] += hindered
+                self._lacking[cohort.group] += 0 if silent else size
                 continue
-            state, failed = everything.state(cohort, self._key), 0
-            if state == "pending" and names and not names.isdisjoint(cohort.members):
-                inside = set(lineup.split(at, (upper, lower)).get((True, False), ()))
-                failed = len(inside & names)
+            state = everything.state(cohort, self._key)
+            if state == "pending":
+                failed, hindered = len(inside & names), len(inside & ill)
                 count["failed"] += failed
+                count["hindered"] += hindered
+                self._lacking[cohort.group] += hindered
+                size -= failed + hindered  # noqa: PLW2901
             if state == "idle":
                 self._later += size
             elif state != "out":
-                count[state] += size - failed
+                count[state] += size
         self._counts = {
             limit: WaveCounts(
-                planned=sum(count[name] for name in ("passed", "failed", "pending", "unreachable")),
+                planned=sum(count[name] for name in ("passed", "failed", "pending", "unreachable", "hindered")),
                 passed=count["passed"],
                 failed=count["failed"],
                 pending=count["pending"],
                 unreachable=count["unreachable"],
                 off=count["off"],
+                hindered=count["hindered"],
             )
             for limit, count in sorted(counts.items(), key=lambda entry: repr(entry[0]))
         }
+
+    def _note_stand_ins(self, group: str, limits: Limits, clients: int) -> None:
+        self._instead[limits] += clients
+        self._lacking[group] -= clients
 
     def _total(self) -> WaveCounts:
         counts = self._counts.values()
@@ -282,17 +347,25 @@ class Walk:
                 return (
                     f"{count.failed} of {attempted} clients failed, and max_fail_percentage is {share:g}{self._why()}"
                 )
-            share = limits.max_unreachable_percentage
-            if share is not None and not count.pending and count.unreachable * 100 > share * count.planned:
-                return (
-                    f"{count.unreachable} of {count.planned} clients became unreachable, "
-                    f"and max_unreachable_percentage is {share:g}"
-                )
+        return ""
+
+    def _trouble(self) -> str:
+        """Say where too many clients are in trouble of their own, and nobody stands in for them."""
+        for limits, count in self._counts.items():
+            share, instead = limits.max_unreachable_percentage, self._instead[limits]
+            left, planned = count.unreachable + count.hindered - instead, count.planned - instead
+            if share is not None and left > 0 and left * 100 > share * planned:
+                what = "became unreachable" if not count.hindered else "can't be reached, or can't take anything now"
+                why = self._first(self._all.troubles(self._key)) if count.hindered else ""
+                return f"{left} of {planned} clients {what}, and max_unreachable_percentage is {share:g}{why}"
         return ""
 
     def _why(self) -> str:
         """Give what the first client that failed said."""
-        failures = self._all.failures(self._key)
+        return self._first(self._all.failures(self._key))
+
+    @staticmethod
+    def _first(failures: Mapping[str, str]) -> str:
         return f" ({min(failures)}: {failures[min(failures)]})" if failures else ""
 
     # --- results ------------------------------------------------------------------------------------------------------
@@ -346,6 +419,9 @@ class Walk:
         if record.status == "done":
             return None
         says = f"rollout: {self._says}"
+        if record.status == "stalled":  # who is in trouble is tried again: it may be fine by now
+            tried = reach(record.cuts, record.wave)
+            return Standing(open=tried, fresh=tried, wave=record.wave, kind="held", says=says)
         if record.status != "running":
             return Standing(wave=record.wave, kind="held", says=says)
         ahead = record.wave + self._is_ahead(record)

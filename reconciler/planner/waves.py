@@ -47,7 +47,7 @@ def reach(cuts: Sequence[Cut], waves: int) -> Reach:
     return Reach(
         frozenset(cut.select for cut in first if cut.select),
         max((cut.upto for cut in first), default=-1),
-        frozenset(name for cut in first for name in cut.names),
+        frozenset(name for cut in first for name in (*cut.names, *cut.instead)),
     )
 
 

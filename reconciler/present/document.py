@@ -210,7 +210,10 @@ def _rollout_entry(step: RolloutStep) -> dict[str, Any]:
         "before": step.before or None,
         "new": step.new,
         "structure": record.structure,
-        "cuts": [{"select": cut.select or None, "upto": cut.upto, "names": list(cut.names)} for cut in record.cuts],
+        "cuts": [
+            {"select": cut.select or None, "upto": cut.upto, "names": list(cut.names), "instead": list(cut.instead)}
+            for cut in record.cuts
+        ],
         "sizes": list(record.sizes),
         "approved": [
             {"wave": entry.wave, "who": entry.who, "at": exact_time_text(entry.at)} for entry in record.approved

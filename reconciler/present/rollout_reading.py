@@ -36,8 +36,8 @@ def read_rollout(entry: Mapping[str, Any]) -> RolloutStep:
     if fields.number(entry, "waves") != len(record.cuts) or len(record.sizes) != len(record.cuts):
         raise ValueError("a rollout has other waves than it counts")
     counted = fields.typed(entry, "counts", dict)
-    counts = WaveCounts(**{name: fields.number(counted, name) for name in WaveCounts.__slots__})
-    if counts.planned != counts.passed + counts.failed + counts.pending + counts.unreachable:
+    counts = WaveCounts(**{name: fields.number({"hindered": 0, **counted}, name) for name in WaveCounts.__slots__})
+    if counts.planned != counts.passed + counts.failed + counts.pending + counts.unreachable + counts.hindered:
         raise ValueError("the counts of a rollout don't add up")
     return RolloutStep(
         record=record,
@@ -78,7 +78,8 @@ def _read_record(entry: Mapping[str, Any]) -> RolloutRecord:
 
 def _read_cut(entry: Mapping[str, Any]) -> Cut:
     upto = fields.number(entry, "upto", least=-1, most=_LAST_POSITION)
-    return Cut(fields.optional(entry, "select"), upto, fields.texts(entry, "names"))
+    instead = fields.texts({"instead": [], **entry}, "instead")
+    return Cut(fields.optional(entry, "select"), upto, fields.texts(entry, "names"), instead)
 
 
 def _read_approval(entry: Mapping[str, Any]) -> Approval:

@@ -1,8 +1,8 @@
 """Words about rollouts and settings, for texts and Markdown alike: rows of tables, and lines that must not be missed.
 
-A rollout's row begins with a mark: `>` it moves on, `=` it waits, `!` it is halted, aborted, paused or stuck. One that
-is halted, or stuck as too few clients are left that it could be tried on, is also said at the top of everything that
-shows it, with what can be done:
+A rollout's row begins with a mark: `>` it moves on, `=` it waits, `!` it is halted, stalled, aborted, paused or stuck.
+One that is halted, or stuck as too few clients are left that it could be tried on, is also said at the top of
+everything that shows it, with what can be done:
 
     Halted: virus-pattern 16.679.00 in wave 1 of 3: 1 of 3 clients failed, and max_failed is 0 (pc-1: not enough disk)
       go on or give it up: updoser rollout resume|abort virus-pattern; or block 16.679.00 in the file
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     Entry = Mapping[str, Any]
     Waves = Mapping[tuple[str, str, str | None], int]
 
-STOPPED = frozenset(["halted", "aborted", "paused"])
+STOPPED = frozenset(["halted", "stalled", "aborted", "paused"])
 WHOLE_FLEET = "whole fleet"
-_TROUBLES = ("failed", "unreachable")
+_TROUBLES = ("failed", "unreachable", "hindered")
 
 
 def rollout_name(entry: Entry) -> str:

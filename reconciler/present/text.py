@@ -125,9 +125,14 @@ def _withdrawn_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
 def report_text(document: Mapping[str, Any]) -> str:
     """Render the report of an apply: what failed and why, then a recap by group, and where rollouts are."""
     lines = []
-    for title, key in (("Failed", "failed"), ("Unreachable", "unreachable")):
-        if document[key]:
-            lines += [f"{title}:", *(f"  {_failure(failure)}" for failure in document[key]), ""]
+    own = [failure for failure in document["failed"] if failure.get("fault") == "machine"]
+    for title, failures in (
+        ("Failed", [failure for failure in document["failed"] if failure not in own]),
+        ("Failed because of the machine, which says nothing about a release", own),
+        ("Unreachable", document["unreachable"]),
+    ):
+        if failures:
+            lines += [f"{title}:", *(f"  {_failure(failure)}" for failure in failures), ""]
     if document["recap"]:
         outcomes = list(next(iter(document["recap"].values())))
         head = ("Recap", *(name.replace("_", " ") for name in outcomes))

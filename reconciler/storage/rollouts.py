@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, case, delete, select
 
+from reconciler.model.client import RELEASE
 from reconciler.model.report import Quarantined
 from reconciler.model.rollout import Approval, Cut, RolloutRecord
 from reconciler.storage.base import Part, moment, seconds
@@ -60,19 +61,22 @@ class Rollouts(Part):
         with self._write() as connection:
             upsert(connection, ROLLOUTS, [row], tuple(name for name in row if name not in _KEY))
 
-    def rollout_failures(self) -> dict[Key, dict[str, str]]:
-        """Give the clients that failed with the version of a rollout and don't have it since, with their messages."""
+    def rollout_failures(self, fault: str = RELEASE) -> dict[Key, dict[str, str]]:
+        """Give the clients that failed with the version of a rollout and don't have it since, with their messages.
+
+        `fault` is what they failed of: see `model.client.FAULTS`.
+        """
         found: dict[Key, dict[str, str]] = {}
         with self._read() as connection:
-            for row in connection.execute(select(ROLLOUT_FAILURES)):
+            for row in connection.execute(select(ROLLOUT_FAILURES).where(ROLLOUT_FAILURES.c.fault == fault)):
                 found.setdefault((row.component, row.version, row.grp), {})[row.client] = row.message
         return found
 
-    def record_failure(self, key: Key, client: str, message: str) -> None:
-        """Remember that a client failed in a rollout."""
-        row = {**dict(zip(_KEY, key, strict=True)), "client": client, "message": message}
+    def record_failure(self, key: Key, client: str, message: str, fault: str = RELEASE) -> None:
+        """Remember that a client failed in a rollout, and what of."""
+        row = {**dict(zip(_KEY, key, strict=True)), "client": client, "message": message, "fault": fault}
         with self._write() as connection:
-            upsert(connection, ROLLOUT_FAILURES, [row], ("message",))
+            upsert(connection, ROLLOUT_FAILURES, [row], ("message", "fault"))
 
     def forget_failures(self, key: Key, client: str = "") -> None:
         """Forget that a client, or (empty) any client, failed in a rollout."""
@@ -126,7 +130,10 @@ def _record(row: Row[Any]) -> RolloutRecord:
         version=row.version,
         group=row.grp,
         status=row.status,
-        cuts=tuple(Cut(cut["select"], cut["upto"], tuple(cut["names"])) for cut in json.loads(row.cuts)),
+        cuts=tuple(
+            Cut(cut["select"], cut["upto"], tuple(cut["names"]), tuple(cut.get("instead", ())))
+            for cut in json.loads(row.cuts)
+        ),
         sizes=tuple(json.loads(row.sizes)),
         structure=row.structure,
         started=started,

@@ -92,7 +92,7 @@ ROLLOUTS = Table(  # `grp` is empty where the whole fleet is meant; see model.ro
     Column("approved", Text, nullable=False),
 )
 
-ROLLOUT_FAILURES = Table(
+ROLLOUT_FAILURES = Table(  # `fault`: see model.client.FAULTS
     "rollout_failures",
     METADATA,
     Column("component", String(64), primary_key=True),
@@ -100,6 +100,7 @@ ROLLOUT_FAILURES = Table(
     Column("grp", String(253), primary_key=True),
     Column("client", String(253), primary_key=True),
     Column("message", Text, nullable=False),
+    Column("fault", String(16), nullable=False, server_default="release"),
 )
 
 PLANS = Table(

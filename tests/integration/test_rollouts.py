@@ -304,6 +304,26 @@ def test_a_check_on_the_server_after_the_switch_takes_a_client_back(tmp_path):
     again(fleet, code=3)
 
 
+def test_all_that_is_halted_goes_on_with_one_command_and_nothing_that_was_overtaken(tmp_path):
+    flag = tmp_path / "fine"
+    check = {"name": "fine", "phase": "staged", "where": "client", "run": f"test -e {flag}"}
+    fleet = fleet_of(tmp_path, CANARY, ALL, checks=(check,))
+    for version in ("2", "3"):
+        fleet.release("rules", version, rules_txt=version.encode())
+        assert fleet.apply().code == 3
+    fleet.release("engine", "1.0", engine_txt=b"one")
+    assert fleet.apply().code == 3
+    flag.touch()
+    done = fleet.run("rollout", "resume", "--all")
+    assert (done.code, done.err.count("goes on in wave 1 of 2")) == (0, 2), done.err
+    assert "rules 2" not in done.err
+    assert fleet.apply().code == 0
+    assert versions(fleet) == "3 3 3 3 3"
+    assert fleet.run("rollout", "resume", "--all").code == 64
+    for words in ((), ("rules", "--all"), ("--all", "--version", "3")):
+        assert fleet.run("rollout", "resume", *words).code == 64
+
+
 def test_wrong_words_are_told(tmp_path):
     fleet = fleet_of(tmp_path, ALL)
     for arguments, says in (

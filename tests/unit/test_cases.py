@@ -98,7 +98,7 @@ CASES = [(file.stem, case) for file in FILES for case in yaml.safe_load_all(file
 KEYS = {
     *("name", "components", "groups", "held", "offers", "target", "clients", "plan", "summary", "freeze", "gone"),
     *("duplication", "incrementals", "offered", "withdrawn", "ways", "repository", "published", "renew"),
-    *("out", "seen", "policy", "rollouts", "failures"),
+    *("out", "seen", "policy", "rollouts", "failures", "troubles"),
 }
 SERVER = ("downloads", "merges", "generates", "prunes", "publishes")
 FINDINGS = ("drift", "held", "deferred", "unknown", "unreachable")
@@ -312,11 +312,11 @@ def rollouts(case, cohorts, found):
     return records
 
 
-def failures(case, records):
+def failures(case, records, key="failures", message="check detects failed"):
     found = {}
-    for name, clients in case.get("failures", {}).items():
+    for name, clients in case.get(key, {}).items():
         component, version, *group = name.split()
-        found[component, version, "".join(group)] = dict.fromkeys(clients, "check detects failed")
+        found[component, version, "".join(group)] = dict.fromkeys(clients, message)
     assert set(found) <= set(records)
     return found
 
@@ -464,6 +464,7 @@ def test_case(case):
     observed = Observed(
         rollouts=records,
         failures=failures(case, records),
+        troubles=failures(case, records, "troubles", "not enough disk"),
         basis=Basis("lineage", 1, 0, "s", "c"),
         held=[release(text) for text in case.get("held", ())],
         offers=[offer(text) for text in case.get("offers", ())],

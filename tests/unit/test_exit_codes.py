@@ -91,7 +91,7 @@ def test_interrupted_counts_before_failed_or_halted_and_those_before_unreachable
     lost, clients = recap["unreachable"], sum(recap.values())
     if report.interrupted:
         code = 130
-    elif recap["failed"] or any(step.record.status == "halted" for step in report.rollouts):
+    elif recap["failed"] or any(step.record.status in {"halted", "stalled"} for step in report.rollouts):
         code = 3
     elif lost > tolerated * clients:
         code = 4
@@ -99,7 +99,8 @@ def test_interrupted_counts_before_failed_or_halted_and_those_before_unreachable
         code = 1 if report.failed else 0
     error = verdict_error(report, max_unreachable=tolerated)
     assert (error.exit_code if error else 0) == code
-    assert not is_complete(report) or error is None or any(step.record.status == "halted" for step in report.rollouts)
+    stopped = any(step.record.status in {"halted", "stalled"} for step in report.rollouts)
+    assert not is_complete(report) or error is None or stopped
 
 
 @pytest.mark.parametrize(
@@ -122,15 +123,16 @@ def test_an_interruption_says_how_to_go_on():
     assert "apply again" in error.hint
 
 
-def test_a_halted_rollout_ends_an_apply_with_3_though_no_client_failed():
-    report = Report("r", "p", NOW, NOW, {"g": {"ok": 3, "skipped": 97}}, rollouts=(step("done"), step("halted")))
+@pytest.mark.parametrize("status", ["halted", "stalled"])
+def test_a_stopped_rollout_ends_an_apply_with_3_though_no_client_failed(status):
+    report = Report("r", "p", NOW, NOW, {"g": {"ok": 3, "skipped": 97}}, rollouts=(step("done"), step(status)))
     error = verdict_error(report, max_unreachable=1.0)
     assert error.exit_code == 3
-    assert error.message == "halted: rules 2"
+    assert error.message == f"{status}: rules 2"
     assert "updoser rollout list" in error.hint
 
 
-@pytest.mark.parametrize("status", sorted({*STATUSES} - {"halted"}))
+@pytest.mark.parametrize("status", sorted({*STATUSES} - {"halted", "stalled"}))
 def test_a_rollout_that_waits_or_is_over_ends_an_apply_well(status):
     report = Report("r", "p", NOW, NOW, {"g": {"ok": 3, "skipped": 97}}, rollouts=(step(status),))
     assert verdict_error(report, max_unreachable=0.0) is None

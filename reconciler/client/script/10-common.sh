@@ -39,6 +39,10 @@
 #    goes when all of that has passed. A version in force that stands there isn't believed.
 # 18 What a change asks of the tools is tried before the first one, in a folder of its own: a client whose tools can't do
 #    it is refused with their names, and not half-way in its first update.
+# 19 Who goes through many files, or large ones, says every ten seconds that it is there, whatever it is doing.
+# 20 What another process did, or is doing, is never a failure: a step whose component was changed under it is `stale`,
+#    or `ok` when there is now what was wanted. Each failure has a code that says what it is about; see
+#    `FAULTS` in model/client.py.
 #
 # A manifest, .updoser/manifests/COMPONENT@VERSION, has a line for itself, one for each file, target and watched folder:
 #   manifest COMPONENT VERSION DIGEST PREVIOUS LAYOUT
@@ -61,7 +65,7 @@ NL='
 '
 IFS=$NL
 STAMP='%f %u %g %i %s %y|%z|%n'
-STAGE='' LOCKED='' ASIDE='' BEGUN='' COUNT=0 NOSTAMP='-|-|'
+STAGE='' LOCKED='' ASIDE='' BEGUN='' TICKER='' COUNT=0 NOSTAMP='-|-|'
 TAB='	'
 
 cleanup() {
@@ -78,9 +82,47 @@ cleanup() {
 fail() {
 	[ -z "$BEGUN" ] || run_always
 	cleanup
+	hush
 	printf 'updoser 1 error\n%s %s\nend\n' "$1" "$2" 2>/dev/null
 	exit 0
 }
+
+# --- signs of life --------------------------------------------------------------------------------------------------
+
+say_alive() { printf 'updoser waits\n' 2>/dev/null; }
+
+# Rule 19. stay_alive: says every ten seconds that all is well, until the answer, or the end of this process.
+stay_alive() {
+	[ -z "$TICKER" ] || return 0
+	tick </dev/null 2>/dev/null &
+	TICKER=$!
+}
+
+# Naps are short, so that what is left of a process that was killed doesn't hold its output for long.
+tick() {
+	nap='' napped=0
+	trap '[ -z "$nap" ] || kill $nap; exit 0' TERM
+	while kill -0 $$; do
+		sleep 1 >/dev/null &
+		nap=$!
+		wait $nap || exit 0
+		nap='' napped=$((napped + 1))
+		[ $((napped % 10)) -gt 0 ] || say_alive
+	done
+}
+
+# hush: ends that, so that nothing comes between the lines of the answer.
+hush() {
+	[ -n "$TICKER" ] || return 0
+	{
+		kill $TICKER
+		wait $TICKER
+	} 2>/dev/null
+	TICKER=''
+}
+
+# is_much TEXT BYTES: says whether lines of files, or what is in these, take long to go through.
+is_much() { [ ${#1} -ge 30000 ] || [ "$2" -ge 67108864 ]; }
 
 # batch LIST COMMAND...: runs COMMAND with the lines of LIST as further arguments, some hundred at a time.
 batch() {

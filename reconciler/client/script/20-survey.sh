@@ -45,11 +45,14 @@ survey() {
 		eval "V_$at=\$version W_$at=\$wrong"
 	done
 	[ -n "$manifests" ] || return 0
-	read_manifests "$1" "$(batch "$manifests" cat --)"
+	manifests=$(batch "$manifests" cat --)
+	! is_much "$manifests" 0 || stay_alive
+	read_manifests "$1" "$manifests"
 	cd "$R" || fail unreadable "$R can't be entered"
 	actual=
 	[ -z "$STAT" ] || actual=$(batch "$paths_all" stat -c "$STAMP" -- 2>/dev/null)
 	if [ -n "$VERIFY" ] || [ "$actual" != "${expected_all#"$NL"}" ]; then intact=''; else intact=1; fi
+	[ -n "$intact" ] || ! is_much '' $weight || stay_alive # all of it may be hashed
 	at=0
 	for component in $1; do
 		at=$((at + 1))
@@ -75,9 +78,11 @@ is_unchecked() {
 	case $NL$(cat -- "$STATE/unchecked/$1")$NL in *"$NL$2$NL"*) ;; *) return 1 ;; esac
 }
 
-# Reads what manifests hold; they come one after the other, in the order of the components that have one.
+# Reads what manifests hold; they come one after the other, in the order of the components that have one. A shell copies
+# a text whenever it adds to it, so lines are gathered by the hundred.
 read_manifests() {
-	open=''
+	open='' weight=0
+	begin_lines
 	for line in $2; do
 		case $line in
 		'manifest '*)
@@ -85,6 +90,7 @@ read_manifests() {
 			IFS=' '
 			set -- "$1" $line
 			IFS=$NL
+			add_lines
 			find_component "$1" "$3"
 			eval "version=\$V_$at"
 			if [ $# -eq 7 ] && [ "$4" = "$version" ] && is_digest "$5"; then
@@ -97,20 +103,37 @@ read_manifests() {
 			fi
 			;;
 		'f '* | 'i '*)
-			rest=${line#? * * } path=${line#*|*|} entry=${line#? * }
-			eval "F_$at=\$F_$at\$NL\$path E_$at=\$E_$at\$NL\${entry%% *} X_$at=\$X_$at\$NL\$rest"
-			paths_all=$paths_all$NL$path expected_all=$expected_all$NL$rest
+			rest=${line#? * * } path=${line#*|*|} entry=${line#? * } size=${line#? }
+			paths=$paths$NL$path digests=$digests$NL${entry%% *} stamped=$stamped$NL$rest
+			size=${size%% *}
 			case $line in
-			f*) eval "N_$at=\$((N_$at + 1)) G_$at=\$G_$at\$NL\$rest" ;;
-			*) eval "T_$at=\$T_$at\$NL\$path" ;;
+			f*)
+				own_files=$own_files$NL$rest files=$((files + 1))
+				! is_number "$size" || weight=$((weight + size))
+				;;
+			*) targets=$targets$NL$path ;;
 			esac
+			gathered=$((gathered + 1))
+			[ $gathered -lt 100 ] || add_lines
 			;;
 		'w '*) eval "U_$at=\$U_$at\$NL\${line#w }" ;;
 		end) open='' ;;
 		*) eval "W_$at='its manifest is malformed'" ;;
 		esac
 	done
+	add_lines
 	[ -z "$open" ] || eval "W_$at='its manifest is cut short'"
+}
+
+begin_lines() { paths='' digests='' stamped='' own_files='' targets='' files=0 gathered=0; }
+
+# add_lines: adds the gathered lines of files to what is known of component number `at`.
+add_lines() {
+	[ $gathered -gt 0 ] || return 0
+	eval "F_$at=\$F_$at\$paths E_$at=\$E_$at\$digests X_$at=\$X_$at\$stamped G_$at=\$G_$at\$own_files"
+	eval "T_$at=\$T_$at\$targets N_$at=\$((N_$at + files))"
+	paths_all=$paths_all$paths expected_all=$expected_all$stamped
+	begin_lines
 }
 
 # find_component LIST NAME: sets `at` to the place of a component in a list.

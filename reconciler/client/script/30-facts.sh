@@ -150,6 +150,7 @@ say_unmanaged() {
 # answer KIND: prints what was found, at the end of everything.
 answer() {
 	cleanup
+	hush
 	printf 'updoser 1 %s\n%s\nend\n' "$1" "${ANSWER#"$NL"}" 2>/dev/null
 	exit 0
 }

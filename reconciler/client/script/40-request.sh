@@ -3,7 +3,7 @@
 
 # Reads the header into C_n X_n ("FROM FROM-DIGEST TO TO-DIGEST LAYOUT") and the lines S_n of each step. Rule 3.
 read_steps() {
-	COMPONENTS='' step=0 target='' base='' patched='' COMMANDS=0 VARS='' PURPOSE=switch
+	COMPONENTS='' step=0 target='' base='' patched='' COMMANDS=0 VARS='' PURPOSE=switch weight=0 gathered='' lines=0
 	for line in $HEADER; do
 		rest=${line#* }
 		case $line in
@@ -22,13 +22,15 @@ read_steps() {
 			[ "$2" = - ] || is_version "$2" || fail protocol "malformed: $line"
 			[ "$3" = - ] || is_digest "$3" || fail protocol "malformed: $line"
 			case $COMPONENTS$NL in *"$NL$1$NL"*) fail protocol "the component $1 twice" ;; esac
+			add_step_lines
 			step=$((step + 1)) target='' base='' patched='' COMPONENTS=$COMPONENTS$NL$1
 			eval "C_$step=\$1 S_$step= FV_$step=\$2 FD_$step=\$3 TV_$step=\$4 TD_$step=\$5 TL_$step=\$6 M_$step= Q_$step="
 			eval "CS_$step= CW_$step= HB_$step= HA_$step= HZ_$step= MK_$step= WT_$step= RP_$step= PV_$step="
 			;;
 		'base '* | 'patch '* | 'file '* | 'into '* | 'name '* | 'old '* | 'watch '*)
 			check_line
-			eval "S_$step=\$S_$step\$NL\$line"
+			gathered=$gathered$NL$line lines=$((lines + 1))
+			[ $lines -lt 100 ] || add_step_lines
 			;;
 		private)
 			[ $step -ge 1 ] || fail protocol "no step before: $line"
@@ -48,8 +50,16 @@ read_steps() {
 		esac
 	done
 	[ $COMMANDS -eq 0 ] || [ -n "$said" ] || fail protocol 'a command without a text'
+	add_step_lines
+	! is_much '' $weight || stay_alive
 	COUNT=$step
 	[ -n "$ROOT" ] && [ -n "$KEEP" ] && [ -n "$LINEAGE" ] && [ $COUNT -ge 1 ] || fail protocol 'the header is incomplete'
+}
+
+# add_step_lines: adds the gathered lines to those of the step; see read_manifests.
+add_step_lines() {
+	[ -z "$gathered" ] || eval "S_$step=\$S_$step\$gathered"
+	gathered='' lines=0
 }
 
 # Rule 15. A command is a check or a hook, and the lines of its text: CT_n, and CN_n CX_n CL_n CR_n CI_n or CF_n.
@@ -118,7 +128,7 @@ check_line() {
 		esac
 		is_number "$2" && is_digest "$3" && is_name "${rest#* * * }" || fail protocol "malformed: $line"
 		[ -z "$patched" ] || [ "$patched" = "$2" ] || fail protocol "malformed: $line"
-		base='' patched=''
+		base='' patched='' weight=$((weight + $2))
 		;;
 	'into '*)
 		case $1 in rename | copy | link) ;; *) fail protocol "malformed: $line" ;; esac
@@ -150,7 +160,7 @@ judge() {
 		elif [ "${version:--}" != "$from" ] || [ "${digest:--}" != "$from_digest" ]; then
 			verdict=stale
 		elif [ $PURPOSE = stage ] && [ "$version" = "$to" ]; then
-			fails $at "version $to is in force and damaged: it can't be sent early"
+			fails $at damaged "version $to is in force and damaged: it can't be sent early"
 			continue
 		elif [ $PURPOSE = stage ] && lies_ready $at; then
 			verdict=staged
@@ -184,9 +194,9 @@ lies_ready() {
 	[ "$(batch "$paths" stat -c "$STAMP" -- 2>/dev/null)" = "${stamped#"$NL"}" ]
 }
 
-# fails N TEXT: gives a step up, for a reason.
+# fails N CODE TEXT: gives a step up, for a reason.
 fails() {
-	eval "M_$1=failed Q_$1=\$2"
+	eval "M_$1=failed B_$1=\$2 Q_$1=\$3"
 }
 
 # Rule 5. Adds up what each step writes, on the file system of install_root and on those of its target folders; a
@@ -202,7 +212,7 @@ check_room() {
 			case $line in 'into '*) ;; *) continue ;; esac
 			folder=${line#into * * * * * }
 			if [ ! -d "$folder" ]; then
-				fails $at "the target folder $folder is not there"
+				fails $at unwritable "the target folder $folder is not there"
 			else
 				case $NL$folders$NL in *"$NL$folder$NL"*) ;; *) folders=$folders$NL$folder ;; esac
 			fi
@@ -251,21 +261,25 @@ check_room() {
 				;;
 			'into '*)
 				method=${rest%% *} folder=${rest#* * * * * } away=''
+				set -- $sizes
 				case "$mount_of$NL" in *"$NL$HOME_MOUNT|$folder$NL"*) ;; *) away=1 ;; esac
 				if [ -n "$away" ] && [ "$method" = rename ]; then
-					fails $at "$folder is on another file system than install_root: use \`method: copy\`"
+					fails $at unwritable "$folder is on another file system than install_root: use \`method: copy\`"
 				fi
 				room_there=0
 				for known in $room_of; do [ "${known#* }" != "$folder" ] || room_there=${known%% *}; done
 				;;
 			'name '*)
 				[ "$method" != link ] || continue
-				for known in $sizes; do
-					[ "${known#* }" = "$rest" ] || continue
-					size=$(((${known%% *} + 4095) / 4096 * 4))
-					need=$((need + size)) room_there=$((room_there - size))
+				for again in 1 2; do # names come in the order of files; if not, they are looked for from the start
+					while [ $# -gt 0 ] && [ "${1#* }" != "$rest" ]; do shift; done
+					[ $# -eq 0 ] || break
+					set -- $sizes
 				done
-				[ -z "$away" ] || [ $room_there -ge 0 ] || fails $at "not enough disk in $folder"
+				[ $# -gt 0 ] || continue
+				size=$(((${1%% *} + 4095) / 4096 * 4))
+				need=$((need + size)) room_there=$((room_there - size))
+				[ -z "$away" ] || [ $room_there -ge 0 ] || fails $at disk "not enough disk in $folder"
 				;;
 			esac
 		done
@@ -280,6 +294,6 @@ refuse_all() {
 	while [ $at -lt $COUNT ]; do
 		at=$((at + 1))
 		eval "verdict=\$M_$at"
-		case $verdict in go | layout) fails $at "$1" ;; esac
+		case $verdict in go | layout) fails $at disk "$1" ;; esac
 	done
 }

@@ -79,7 +79,7 @@ receive() {
 				if [ -z "$base" ] || [ "$base" = "$name" ]; then
 					copied=$copied$NL$R/$component/$from/$name
 				elif [ "$verdict" = go ] && ! cp -- "$R/$component/$from/$base" "$component/$version/$name" 2>/dev/null; then
-					fails $at "$base of $from can't be copied"
+					fails $at unwritable "$base of $from can't be copied"
 				fi
 				base=''
 				;;
@@ -95,7 +95,7 @@ receive() {
 		eval "verdict=\$M_$at"
 		if [ "$verdict" = go ] && [ -n "$copied" ]; then
 			copy_into() { cp -- "$@" "$TREE/$component/$version/"; }
-			batch "$copied" copy_into 2>/dev/null || fails $at "files of $from can't be copied"
+			batch "$copied" copy_into 2>/dev/null || fails $at unwritable "files of $from can't be copied"
 		fi
 		[ "$verdict" != go ] || [ -z "$held" ] || take_held "$R/$component/$version" "$held" ||
 			unpatched $at "the version $version is not there, or not whole"
@@ -214,7 +214,7 @@ verify() {
 			case $lines in
 			*"${NL}file patched "*) unpatched $at 'the patched file has other bytes than announced' ;;
 			*"${NL}file held "*) unpatched $at "the version $version that lies there has other bytes than announced" ;;
-			*) fails $at 'what arrived has other bytes than announced' ;;
+			*) fails $at bytes 'what arrived has other bytes than announced' ;;
 			esac
 		done
 	fi

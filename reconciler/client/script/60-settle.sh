@@ -1,11 +1,12 @@
 # --- settling -------------------------------------------------------------------------------------------------------
 # Versions and manifests come to their places, and to the disk, before any switch.
 
-# Under the lock: what was surveyed before the bytes came must still be so.
+# Under the lock: what was surveyed before the bytes came must still be so. Rule 20: where it isn't, another process is
+# to thank or to blame, as one whose controller is gone; it may have brought what this one was to bring.
 recheck() {
 	read_controller
 	refuse_foreign
-	at=0
+	at=0 moved=''
 	while [ $at -lt $COUNT ]; do
 		at=$((at + 1))
 		eval "verdict=\$M_$at component=\$C_$at version=\$V_$at head=\$H_$at"
@@ -15,7 +16,19 @@ recheck() {
 		first=''
 		[ -z "$head" ] || IFS= read -r first <"$STATE/manifests/$component@$version"
 		if [ "$version" != unknown ] && [ "$now" != "$version" ] || [ "$first" != "$head" ]; then
-			fails $at 'somebody else changed it meanwhile'
+			moved=$moved$NL$at
+		fi
+	done
+	[ -n "$moved" ] || return 0
+	survey "$COMPONENTS"
+	cd "$TREE" || fail unwritable "$STAGE can't be entered"
+	for at in $moved; do
+		eval "now=\$V_$at.\$D_$at layout=\$L_$at wanted=\$TV_$at.\$TD_$at to_layout=\$TL_$at"
+		[ $PURPOSE != stage ] || to_layout=$layout
+		if [ "$now.$layout" = "$wanted.$to_layout" ]; then
+			eval "M_$at=ok"
+		else
+			eval "M_$at=stale Q_$at='somebody else changed it meanwhile'"
 		fi
 	done
 }
@@ -64,7 +77,7 @@ settle() {
 			stamped=$stamped$NL${1:-$NOSTAMP$path}
 		done
 		eval "P_$at=\$previous G_$at=\$stamped"
-		write_manifest $at || fails $at "$STATE/manifests can't be written"
+		write_manifest $at || fails $at unwritable "$STATE/manifests can't be written"
 	done
 	make_durable "$durable$NL$STATE/manifests$NL$STATE"
 }
@@ -102,15 +115,15 @@ place_one_by_one() {
 		mode=755
 		[ -z "$private" ] || mode=700
 		if [ -L "$R/$component" ] || ! [ -d "$R/$component" ] && ! mkdir -m $mode -- "$R/$component" 2>/dev/null; then
-			fails $at "$R/$component can't be made"
+			fails $at unwritable "$R/$component can't be made"
 		elif [ "$from" = "$version" ]; then
 			expect $at
-			replace_files || fails $at "$R/$component/$version can't be written"
+			replace_files || fails $at unwritable "$R/$component/$version can't be written"
 		elif { [ -e "$R/$component/$version" ] || [ -L "$R/$component/$version" ]; } &&
 			! clear_away "$R/$component/$version"; then
-			fails $at "$R/$component/$version can't be replaced"
+			fails $at unwritable "$R/$component/$version can't be replaced"
 		else
-			mv -fT "$TREE/$component/$version" "$R/$component/$version" || fails $at "$R/$component can't be written"
+			mv -fT "$TREE/$component/$version" "$R/$component/$version" || fails $at unwritable "$R/$component can't be written"
 		fi
 	done
 }
@@ -154,9 +167,9 @@ write_manifest() {
 	eval "lines=\$S_$1 stamped=\$G_$1 placed=\${I_$1:-}"
 	step_of=$1
 	[ $PURPOSE != stage ] || layout=- # its targets weren't carried out
-	text="manifest $component $version $digest ${previous:--} $layout"
+	text="manifest $component $version $digest ${previous:--} $layout" watches=''
 	set -- $stamped
-	files='' method='' folder=''
+	files='' method='' folder='' installed=''
 	for line in $lines; do
 		rest=${line#* }
 		case $line in
@@ -167,18 +180,32 @@ write_manifest() {
 			if [ $# -gt 0 ] && [ "${1#*|*|}" = "${stamp#"$NOSTAMP"}" ]; then stamp=$1 && shift; fi
 			text="$text${NL}f ${sized% "${sized#* * }"} $stamp"
 			;;
-		'into '*) method=${rest%% *} folder=${rest#* * * * * } ;;
-		'name '*)
-			sized=${files#*"$NL"}
-			for line in $files; do [ "${line#* * }" != "$rest" ] || sized=${line% "$rest"}; done
-			[ "$method" != link ] || sized="${sized%% *} -"
-			stamp=$NOSTAMP$folder/$rest
-			for line in $placed; do [ "${line#*|*|}" != "$folder/$rest" ] || stamp=$line; done
-			text="$text${NL}i $sized $stamp"
+		'into '*)
+			method=${rest%% *} folder=${rest#* * * * * }
+			set -- $files
 			;;
-		'watch '*) text="$text${NL}w $rest" ;;
+		'name '*)
+			for again in 1 2; do # names come in the order of files; if not, they are looked for from the start
+				while [ $# -gt 0 ] && [ "${1#* * }" != "$rest" ]; do shift; done
+				[ $# -eq 0 ] || break
+				set -- $files
+			done
+			[ $# -gt 0 ] || continue
+			sized=${1%" $rest"}
+			[ "$method" != link ] || sized="${sized%% *} -"
+			installed="$installed$NL$sized $folder/$rest"
+			;;
+		'watch '*) watches="$watches${NL}w $rest" ;;
 		esac
 	done
+	set -- $placed
+	for line in $installed; do
+		path=${line#* * }
+		stamp=$NOSTAMP$path
+		if [ $# -gt 0 ] && [ "${1#*|*|}" = "$path" ]; then stamp=$1 && shift; fi
+		text="$text${NL}i ${line%"$path"}$stamp"
+	done
+	text=$text$watches
 	eval "from=\$V_$step_of"
 	if [ "$from" != "$version" ] && [ ! -L "$STATE/manifests/$component@$version" ]; then
 		# Nothing leads to this version yet, and one that is cut short is no manifest.

@@ -10,16 +10,16 @@ switch() {
 	if [ "$verdict" = layout ] && [ -n "$followed" ]; then
 		kept_manifest=$STATE/manifests/$component@$version
 		ln -- "$kept_manifest" "$STAGE/manifest.$1" 2>/dev/null || cp -- "$kept_manifest" "$STAGE/manifest.$1" || {
-			fails $1 "$STAGE can't be written"
+			fails $1 unwritable "$STAGE can't be written"
 			return
 		}
 	fi
 	if [ "$verdict" = go ] && [ "$from" != "$version" ]; then
-		[ ! -d "$link" ] || [ -L "$link" ] || clear_away "$link" || { fails $1 "$link can't be replaced"; return; }
+		[ ! -d "$link" ] || [ -L "$link" ] || clear_away "$link" || { fails $1 unwritable "$link can't be replaced"; return; }
 		# Where there is nothing yet, making the link is atomic by itself.
 		if [ -L "$link" ] || ! ln -s "$version" "$link" 2>/dev/null; then
 			ln -s "$version" "$STAGE/current" && mv -fT "$STAGE/current" "$link" || {
-				fails $1 "$link can't be written"
+				fails $1 unwritable "$link can't be written"
 				return
 			}
 		fi
@@ -30,7 +30,7 @@ switch() {
 		if [ -n "$TROUBLE" ]; then
 			undo_targets
 			put_back $1
-			fails $1 "$TROUBLE"
+			fails $1 unwritable "$TROUBLE"
 			return
 		fi
 		write_manifest $1
@@ -55,20 +55,20 @@ put_back() {
 	withdraw $1
 }
 
-# go_back N WHY: takes a switch back that was carried out whole. What was damaged before can't be had back.
+# go_back N CODE WHY: takes a switch back that was carried out whole. What was damaged before can't be had back.
 go_back() {
 	eval "component=\$C_$1 version=\$TV_$1 from=\$V_$1 UNDO=\$O_$1"
 	if [ "$from" = "$version" ] && [ ! -e "$STAGE/manifest.$1" ]; then
 		eval "D_$1="
-		fails $1 "$2; it stays, because what was there before was damaged"
+		fails $1 $2 "$3; it stays, because what was there before was damaged"
 		return 1
 	fi
 	undo_targets
 	put_back $1
 	make_durable "$R/$component$NL$STATE/manifests"
 	case $from in
-	'' | unknown) fails $1 "$2; it is removed again" ;;
-	*) fails $1 "$2; it is back at $from" ;;
+	'' | unknown) fails $1 $2 "$3; it is removed again" ;;
+	*) fails $1 $2 "$3; it is back at $from" ;;
 	esac
 }
 
@@ -170,7 +170,12 @@ undo_targets() {
 # Removes what `replaces` names in the target folders, and what an earlier version put there and this one doesn't.
 remove_replaced() {
 	gone='' folders=''
-	for path in $before; do
+	set -- $PLACED
+	for path in $before; do # most often they are the same, in the same order
+		if [ "${1:-}" = "$path" ]; then
+			shift
+			continue
+		fi
 		case "$PLACED$NL" in *"$NL$path$NL"*) ;; *) gone=$gone$NL$path ;; esac
 	done
 	for line in $lines; do

@@ -16,15 +16,16 @@ environment() {
 	[ -z "$4" ] || export "UPDOSER_STAGED=$4"
 }
 
-# run_command C: sets EXITED to the exit status, LATE when the time was up, SAID to the last line of its output.
+# run_command C: sets EXITED to the exit status, LATE when the time was up, SAID to the last line of its output, and
+# HINDERED where it couldn't be run at all.
 # Output goes to a tail by a fifo, for a file would grow; who inherits it and runs on as a daemon is not waited for.
 run_command() {
 	eval "command_text=\$CT_$1 command_limit=\$CL_$1"
-	runs=$((runs + 1)) EXITED=126 LATE='' SAID=''
+	runs=$((runs + 1)) EXITED=126 LATE='' SAID='' HINDERED=''
 	# What was ignored when this script was started, no shell can have back.
 	[ $runs -gt 1 ] || ! env $DEFAULT_SIGNALS true 2>/dev/null || USUALLY=env$NL$DEFAULT_SIGNALS
 	place=$STAGE/run.$runs
-	mkfifo -m 600 "$place" 2>/dev/null || { SAID="no fifo can be made in $STAGE" && return; }
+	mkfifo -m 600 "$place" 2>/dev/null || { HINDERED=1 SAID="no fifo can be made in $STAGE" && return; }
 	{
 		tail -c 2000 || cat >/dev/null
 		: >"$place.end"
@@ -73,8 +74,6 @@ watch_over() {
 	kill -s KILL -- $victims
 }
 
-say_alive() { printf 'updoser waits\n' 2>/dev/null; }
-
 # descendants PID: sets `victims` to a process and all that it started, where there is no setsid to hold them together.
 descendants() {
 	victims=$1 parents=$NL$1$NL
@@ -106,14 +105,17 @@ sleep_on() {
 	done
 }
 
-# describe_run C EXPECTED: sets WHY to what a command did that wasn't good.
+# describe_run C KIND EXPECTED: sets WHY to what a command did that wasn't good, and CODE to what that is about.
 describe_run() {
+	CODE=$2
+	[ -z "$HINDERED" ] || CODE=unwritable
+	set -- "$1" "$3"
 	eval "WHY=\"no end within \$CL_$1 s\""
 	[ -n "$LATE" ] || WHY="exit $EXITED${2:+, expected $2}"
 	[ -z "$SAID" ] || WHY="$WHY: $SAID"
 }
 
-# run_checks LIST WHEN: runs checks until one fails; WHY then says which, or is empty.
+# run_checks LIST WHEN: runs checks until one fails; WHY and CODE then say which, or WHY is empty.
 run_checks() {
 	WHY=''
 	for check in $1; do
@@ -122,7 +124,7 @@ run_checks() {
 			run_command $check
 			[ -n "$LATE" ] || [ "$EXITED" -ne "$expected" ] || break
 			[ "$tries" -gt 0 ] || {
-				describe_run $check "$expected"
+				describe_run $check check "$expected"
 				WHY="check $name failed $2: $WHY"
 				return
 			}
@@ -142,13 +144,13 @@ run_staged_checks() {
 		[ -n "$checks" ] || continue
 		environment $at "$version" "$from" "$ready"
 		run_checks "$checks" 'before the switch'
-		[ -z "$WHY" ] || { fails $at "$WHY" && continue; }
+		[ -z "$WHY" ] || { fails $at $CODE "$WHY" && continue; }
 		[ "$verdict" = go ] || continue
 		expect $at
 		set -- $paths
 		cd "$TREE" && [ "$(batch "$paths" sha256sum -- 2>/dev/null)" = "${expected#"$NL"}" ] &&
 			has_only $# "$TREE/$component/$version" ||
-			fails $at 'a check changed the files that it was to look at'
+			fails $at check 'a check changed the files that it was to look at'
 	done
 }
 
@@ -165,27 +167,27 @@ check_in_force() {
 		environment $at "$version" "$from" ''
 		run_checks "$checks" 'in force'
 		eval "M_$at=ok"
-		[ -z "$WHY" ] || fails $at "$WHY"
+		[ -z "$WHY" ] || fails $at $CODE "$WHY"
 	done
 	answer_outcomes
 }
 
 # --- hooks ----------------------------------------------------------------------------------------------------------
 
-# run_once KIND C: runs a hook, unless one with the same text ran in this round: then its result is taken. Sets WHY.
+# run_once KIND C: runs a hook, unless one with the same text ran in this round: then its result is taken. Sets WHY and CODE.
 run_once() {
 	eval "text=\$CT_$2"
 	for earlier in $ran; do
 		eval "same=\$CT_$earlier"
-		[ "$same" != "$text" ] || { eval "WHY=\$CW_OF_$earlier" && return; }
+		[ "$same" != "$text" ] || { eval "WHY=\$CW_OF_$earlier CODE=\$CB_OF_$earlier" && return; }
 	done
-	ran=$ran$NL$2 WHY=''
+	ran=$ran$NL$2 WHY='' CODE=''
 	run_command $2
 	if [ -n "$LATE" ] || [ "$EXITED" -ne 0 ]; then
-		describe_run $2 ''
+		describe_run $2 hook ''
 		WHY="hook $1 failed: $WHY"
 	fi
-	eval "CW_OF_$2=\$WHY"
+	eval "CW_OF_$2=\$WHY CB_OF_$2=\$CODE"
 }
 
 # Notes what is to be run at the end whatever happens, and says whether there is anything to switch.
@@ -214,7 +216,7 @@ run_before() {
 		environment $at "$version" "$from" ''
 		run_once before "$hook"
 		[ -n "$WHY" ] || continue
-		fails $at "$WHY"
+		fails $at $CODE "$WHY"
 		[ -z "$1" ] || [ "$version" = "$from" ] || withdraw $at
 	done
 }
@@ -229,13 +231,13 @@ run_after() {
 		environment $at "$version" "$from" ''
 		run_once after "$hook"
 		[ -n "$WHY" ] || continue
-		eval "Q_$at=\$WHY on_failure=\$CF_$hook"
+		eval "Q_$at=\$WHY B_$at=\$CODE on_failure=\$CF_$hook"
 		[ "$on_failure" = keep ] || back=$back$NL$at
 	done
 	undone=''
 	for at in $back; do
-		eval "why=\$Q_$at"
-		! go_back $at "$why" || undone=$undone$NL$at
+		eval "why=\$Q_$at code=\$B_$at"
+		! go_back $at $code "$why" || undone=$undone$NL$at
 	done
 	ran=''
 	for at in $undone; do run_again $at; done
@@ -261,7 +263,7 @@ run_switched_checks() {
 		run_checks "$checks" 'after the switch'
 		[ -n "$WHY" ] || continue
 		ran=''
-		! go_back $at "$WHY" || run_again $at
+		! go_back $at $CODE "$WHY" || run_again $at
 	done
 }
 

@@ -5,7 +5,7 @@
 is_needed() {
 	if [ $PURPOSE != check ]; then
 		[ "$LINEAGE_HERE $EPOCH_HERE" = "$LINEAGE $EPOCH" ] || return 0
-		[ ! -L "$STATE/lock" ] || return 0 # what a run that was killed left behind
+		[ ! -L "$STATE/lock" ] || alive "$(readlink "$STATE/lock")" || return 0 # what a run that was killed left behind
 	fi
 	at=0
 	while [ $at -lt $COUNT ]; do
@@ -17,13 +17,15 @@ is_needed() {
 }
 
 answer_outcomes() {
-	ANSWER='' at=0
+	ANSWER='' at=0 codes=''
 	while [ $at -lt $COUNT ]; do
 		at=$((at + 1))
 		eval "verdict=\$M_$at version=\$V_$at digest=\$D_$at why=\$Q_$at component=\$C_$at to=\$TV_$at to_digest=\$TD_$at"
 		[ "$verdict" != changed ] || version=$to digest=$to_digest
 		ANSWER="$ANSWER$NL$component $verdict ${version:--} ${digest:--} $why"
+		[ "$verdict" != failed ] || eval "codes=\"\$codes\$NL\$at \$B_$at\""
 	done
+	ANSWER=$ANSWER$codes
 	answer outcomes
 }
 
@@ -115,6 +117,7 @@ prune_all() {
 		[ "$verdict" != changed ] || [ "$version" = "$from" ] || prune $at
 	done
 	if [ -n "$SPARE" ]; then
+		stay_alive
 		batch "$SPARE" chmod u+rwx -- 2>/dev/null
 		batch "$SPARE" rm -rf -- && batch "$SPARE_MANIFESTS" rm -f --
 	fi

@@ -12,6 +12,7 @@ IFS=$NL
 [ "$word" = updoser ] && [ "$protocol" = 1 ] || fail protocol "this client speaks protocol 1, not ${protocol:-none}"
 is_number "$length" && [ "$length" -ge 1 ] && [ "$length" -le 16777216 ] || fail protocol 'the header has no length'
 HEADER=$(dd bs="$length" count=1 iflag=fullblock 2>/dev/null)
+! is_much "$HEADER" 0 || stay_alive
 if [ "${HEADER##*"$NL"}" != end ]; then
 	echo | dd bs=1 count=1 iflag=fullblock >/dev/null 2>&1 || fail tools 'dd iflag=fullblock'
 	fail cut 'the request was cut short'
