@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from reconciler.execute.rollouts import Breaker, move_on
-from reconciler.model.client import Installed, Layout, Profile
+from reconciler.model.client import MACHINE, RELEASE, Installed, Layout, Profile
 from reconciler.model.plan import Basis
 from reconciler.model.rollout import Key, RolloutRecord, position
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig
@@ -65,20 +65,23 @@ class Memory:
 
     def __init__(self) -> None:
         self.records: dict[Key, RolloutRecord] = {}
-        self.failures: dict[Key, dict[str, str]] = {}
+        self.failures: dict[Key, dict[str, tuple[str, str]]] = {}
         self.log: list[str] = []
 
     def rollouts(self) -> dict[Key, RolloutRecord]:
         return dict(self.records)
 
-    def rollout_failures(self) -> dict[Key, dict[str, str]]:
-        return {key: dict(names) for key, names in self.failures.items()}
+    def rollout_failures(self, fault: str = RELEASE) -> dict[Key, dict[str, str]]:
+        return {
+            key: {name: message for name, (message, what) in names.items() if what == fault}
+            for key, names in self.failures.items()
+        }
 
     def record_rollout(self, record: RolloutRecord) -> None:
         self.records[record.key] = record
 
-    def record_failure(self, key: Key, client: str, message: str) -> None:
-        self.failures.setdefault(key, {})[client] = message
+    def record_failure(self, key: Key, client: str, message: str, fault: str = RELEASE) -> None:
+        self.failures.setdefault(key, {})[client] = message, fault
 
     def forget_failures(self, key: Key, client: str = "") -> None:
         if client:
@@ -175,6 +178,7 @@ class World:
             others=others,
             rollouts={key: record.cut(self.now) for key, record in self.memory.rollouts().items()},
             failures=self.memory.rollout_failures(),
+            troubles=self.memory.rollout_failures(MACHINE),
             first_seen={(COMPONENT, version): at for version, at in self.out.items()},
         )
         wanted = Wanted({COMPONENT: spec}, self._groups, policies=self._policies, limited=limited)
