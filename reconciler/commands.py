@@ -23,7 +23,7 @@ from reconciler.execute.outcome import verdict_error
 from reconciler.model.delta import NOT_SMALLER
 from reconciler.model.suggest import did_you_mean
 from reconciler.observe.doctor import examine
-from reconciler.observe.observed import Sight, known_reports, observe, refresh_lists
+from reconciler.observe.observed import Sight, known_reports, observe, recall_lists, refresh_lists
 from reconciler.observe.settings import view_settings
 from reconciler.planner.planner import Wanted
 from reconciler.planner.status import Allowance, make_status, source_statuses
@@ -126,8 +126,7 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
             raise InterruptedRunError("interrupted; nothing was changed")
         if not made.empty and not options.file and not _approve(desk, options):
             raise OutcomeError("apply cancelled; nothing was changed")
-        if options.planning.sight.confirmed and not options.file:
-            work.state.confirm_adopted()
+        work.roll.confirmed = options.planning.sight.confirmed and not options.file
         following = Following(made, work, options.planning, wait=options.wait)
         forks = options.planning.sight.forks
         report = run_plan(made, work, forks=forks, following=following, remarks=_remarks(options.planning))
@@ -159,6 +158,9 @@ def _accepted_plan(work: Workspace, file: Path, options: PlanOptions) -> Plan | 
         return replace(Following(made, work, options).step(), plan_id=made.plan_id)
     if options.sight.refresh:
         refresh_lists(work, options.sight)
+    else:
+        recall_lists(work)
+        work.roll.named_in_plan = {name for members in made.members.values() for name in members}
     return made
 
 
@@ -250,7 +252,7 @@ def history(desk: Desk, run_id: str, last: int) -> int:
 def doctor(desk: Desk, names: tuple[str, ...], forks: int) -> int:
     """Examine the named clients, or all; a check that fails makes the command fail."""
     with at_work(desk) as work:
-        clients, _gone = refresh_lists(work, Sight())
+        clients = refresh_lists(work, Sight())
         chosen = [client for client in clients if not names or client.name in names]
         missing = sorted(set(names) - {client.name for client in chosen})
         if missing:

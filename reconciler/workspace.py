@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, cast
@@ -19,6 +19,7 @@ from reconciler.model.delta import PACKER
 from reconciler.model.spec import PluginConfig
 from reconciler.present.terminal import debugging
 from reconciler.storage.repository import Repository
+from reconciler.storage.roll import Roll
 from reconciler.storage.state import State
 from reconciler.storage.store import Store
 
@@ -179,7 +180,8 @@ def _shell(*args: object, **options: object) -> Session:
 class Workspace:
     """All that observing and executing need.
 
-    `means` holds what isn't of the spec; `notes` say what was left out while opening, and why.
+    `means` holds what isn't of the spec; `notes` say what was left out while opening, and why; `roll` is the fleet as
+    this command sees it.
     """
 
     spec: Spec
@@ -189,6 +191,10 @@ class Workspace:
     reach: Reach
     means: Means
     notes: tuple[str, ...] = ()
+    roll: Roll = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "roll", Roll(self.state))
 
     @property
     def repository(self) -> Repository | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import StalePlanError
@@ -35,7 +36,7 @@ def accept_plan(path: Path, work: Workspace, key_file: Path | None) -> tuple[Pla
         return None
     if record is not None and record.status == "superseded":
         raise StalePlanError(f"{path} is stale: a later plan was started", hint=_AGAIN)
-    _check_basis(path, plan, work)
+    _check_basis(path, plan, work, own=record is not None)
     begun = record is not None and record.status == "running"
     if not begun:
         _check_rollouts(path, plan, work)
@@ -67,8 +68,12 @@ def _check_rollouts(path: Path, plan: Plan, work: Workspace) -> None:
             raise StalePlanError(f"{path} is stale: the rollout of {name} changed since it was made", hint=_AGAIN)
 
 
-def _check_basis(path: Path, plan: Plan, work: Workspace) -> None:
+def _check_basis(path: Path, plan: Plan, work: Workspace, *, own: bool) -> None:
+    """Refuse a plan that was made from something else; `own` plans were made with this state."""
     identity, basis = work.state.identity(), plan.basis
+    if own and work.state.is_new() and basis.lineage != identity.lineage:  # made with --adopt, which is done now
+        identity = replace(identity, lineage=basis.lineage, epoch=basis.epoch, frozen=True)
+        work.roll.adopted = identity
     for what, planned, now in (
         ("the state's lineage", basis.lineage, identity.lineage),
         ("the state's epoch", basis.epoch, identity.epoch),

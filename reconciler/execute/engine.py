@@ -65,6 +65,7 @@ def run_plan(
     if plan.empty and not plan.moves:
         return _carry_out_all(plan, following, work, forks, tally)
     check_releases(plan, work)
+    work.roll.take_in()
     state, emit, run_id = work.state, work.means.emit, work.means.run_id
     state.start_plan(plan.plan_id)
     state.raise_serial()
@@ -188,6 +189,7 @@ def carry_out(plan: Plan, work: Workspace, tally: Tally, *, forks: int) -> None:
         StoreError, StateError: store or state fail as a whole; all else is counted.
     """
     tally.began = True
+    work.roll.take_in()
     move_on(plan, work)
     breaker = Breaker(plan, work)
     _count_unknown(plan, work, tally)

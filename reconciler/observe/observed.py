@@ -1,13 +1,14 @@
 """Everything that a plan is made from: looked at afresh, or taken from what the state remembers.
 
-What is seen is recorded first and read back from the state then, so that a fresh look and `--no-refresh` go one way.
+Facts that are seen are recorded first and read back from the state then, so that a fresh look and `--no-refresh` go one
+way. Nothing is recorded that a later run would decide by: that waits in `storage.roll` until something is carried out.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import InterruptedRunError, OtherControllerError, RepositoryError, UsageError
@@ -18,7 +19,7 @@ from reconciler.model.release import Offer
 from reconciler.observe.clients import look
 from reconciler.observe.cohorts import FAILED_SET, Choice, Marks, gather_cohorts, is_foreign, say_doubles
 from reconciler.observe.idle import check_limit, notes_of
-from reconciler.observe.inventory import list_fleet
+from reconciler.observe.inventory import list_clients, list_fleet
 from reconciler.observe.upstream import find_withdrawals, merge_incrementals, merge_offers, read_sources
 from reconciler.observe.ways import find_ways
 from reconciler.planner.planner import Observed
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from reconciler.model.release import SourceReport
     from reconciler.model.repository import Published
     from reconciler.model.spec import GroupSpec, SourceSpec
-    from reconciler.storage.state import Identity, Observation, State
+    from reconciler.storage.roll import Roll
+    from reconciler.storage.state import Identity, Observation
     from reconciler.workspace import Workspace
 
 _BATCH = 256
@@ -77,20 +79,21 @@ def observe(work: Workspace, sight: Sight) -> Observed:
     """
     choice = Choice.parse(sight.limit, work.state.last_failed() if f"@{FAILED_SET}" in sight.limit else ())
     fleet: Sequence[Client] = ()
-    gone: Sequence[str] = ()
     if sight.refresh:
-        fleet, gone = refresh_lists(work, sight)
+        fleet = refresh_lists(work, sight)
+    else:
+        recall_lists(work)
     if choice.pattern is not None:
-        check_limit(choice.pattern, work.state.rows())
+        check_limit(choice.pattern, work.roll.rows())
     if sight.refresh and sight.contact:
         _look_at_clients(work, sight, choice, fleet)
-    identity = _identity(work.state, adopt=sight.adopt)
+    identity = _identity(work, adopt=sight.adopt)
     profiles = work.state.profiles()
     waves = {wave for policy in work.spec.policies.values() for wave in policy.rollout.waves}
     selects = {pattern for wave in waves for pattern in (wave.select, wave.prefer) if pattern}
-    doubles, told = say_doubles(work.state.doubles())
+    doubles, told = say_doubles(work.roll.doubles())
     cohorts, others = gather_cohorts(
-        work.state.rows(),
+        work.roll.rows(),
         profiles,
         choice=choice,
         marks=Marks(
@@ -127,18 +130,18 @@ def observe(work: Workspace, sight: Sight) -> Observed:
             *trouble,
             *([ahead_text(ahead)] if ahead else []),
         ),
-        notes=notes_of(_patterns(work), work.state.rows()),
+        notes=notes_of(_patterns(work), work.roll.rows()),
         cohorts=cohorts,
         others=others,
         rollouts=work.state.rollouts(),
         failures=work.state.rollout_failures(),
         troubles=work.state.rollout_failures(MACHINE),
-        gone=gone,
+        gone=work.roll.gone(),
         freeze=_FROZEN if identity.frozen and not sight.confirmed else "",
         incrementals=inspection.incrementals,
         offered=merge_incrementals(reports, offers),
         codecs=work.plugins.codec_traits(),
-        dormant=_dormant(work.state, profiles, choice),
+        dormant=_dormant(work, profiles, choice),
         withdrawn=find_withdrawals(reports, sources),
         remembered=[Offer(report.source, release) for report in reports for release in report.releases],
         published=published,
@@ -164,7 +167,7 @@ def _wanted_settings(work: Workspace, sight: Sight) -> tuple[dict[str, str], dic
     by_group |= {group: wish for group, wish in wishes.items() if wish is not None}
     apart = [group for group, wish in wishes.items() if wish is None]
     if apart:
-        by_client |= {client.name: book.wish(client) for client in work.state.clients(apart)}
+        by_client |= {client.name: book.wish(client) for client in work.roll.clients(apart)}
     return by_client, by_group
 
 
@@ -203,32 +206,47 @@ def _source_route(source: SourceSpec) -> str:
     return f"via {proxy.name}" if proxy is not None and source.remote and proxy.is_for(source.host) else DIRECT
 
 
-def _dormant(state: State, profiles: Mapping[str, Profile], choice: Choice) -> frozenset[tuple[str, str]]:
+def _dormant(work: Workspace, profiles: Mapping[str, Profile], choice: Choice) -> frozenset[tuple[str, str]]:
     """Give what clients have, as last seen, that didn't answer or weren't chosen: it won't change in this run."""
-    asleep = state.silent()
-    if choice.pattern is not None:
-        asleep |= {
-            fingerprint
-            for name, group, labels, fingerprint, *_rest in state.rows()
-            if fingerprint and not choice.takes(name, group, json.loads(labels))
-        }
+    some = choice.pattern is not None
+    asleep = {
+        fingerprint
+        for name, group, labels, fingerprint, error, route, *_rest in work.roll.rows()
+        if fingerprint
+        and (error or route.startswith(UNREACHABLE) or (some and not choice.takes(name, group, json.loads(labels))))
+    }
     found = (profiles[fingerprint] for fingerprint in asleep if fingerprint in profiles)
     return frozenset((entry.component, entry.digest) for profile in found for entry in profile.installed)
 
 
-def refresh_lists(work: Workspace, sight: Sight) -> tuple[list[Client], list[str]]:
-    """Ask inventories and sources, no client; give all clients and the names of those that left since the last time.
+def refresh_lists(work: Workspace, sight: Sight) -> list[Client]:
+    """Ask inventories and sources, no client; give all clients.
 
     Raises:
         InventoryError, InventoryShrankError: the fleet can't be listed, or the list isn't believed.
         StateError: the state can't be written.
     """
-    listed = _sync_fleet(work, sight)
+    fleet = _list_fleet(work, sight)
     _ask_sources(work)
-    return listed
+    _note_releases(work)
+    return fleet
 
 
-def _sync_fleet(work: Workspace, sight: Sight) -> tuple[list[Client], list[str]]:
+def recall_lists(work: Workspace) -> None:
+    """Take the fleet from what the spec says itself and from what the state remembers; ask nobody."""
+    groups = work.spec.groups
+    written = {name: list_clients(group, None) for name, group in groups.items() if group.inventory is None}
+    work.roll.call(groups, written, work.state.ways(), asked=False)
+    _note_releases(work)
+
+
+def _note_releases(work: Workspace) -> None:
+    """Note releases that are offered, and weren't when something was carried out last."""
+    offered = {(entry.component, entry.version) for report in known_reports(work) for entry in report.releases}
+    work.roll.saw(offered - work.state.first_seen().keys(), work.means.clock())
+
+
+def _list_fleet(work: Workspace, sight: Sight) -> list[Client]:
     state, groups = work.state, work.spec.groups
     asked = {name: group for name, group in groups.items() if not _inventory_refusal(work, group)}
     listed = list_fleet(
@@ -236,14 +254,11 @@ def _sync_fleet(work: Workspace, sight: Sight) -> tuple[list[Client], list[str]]
         state.known_count,
         allow_shrink=sight.allow_shrink,
     )
-    gone = state.sync_groups(groups)
     ways = find_ways(listed, groups, work.spec.server) if sight.contact else state.ways()
-    for group, clients in listed.items():
-        gone += state.sync_clients(group, clients, ways)
-    fleet = [client for clients in listed.values() for client in clients]
-    # A client that only moved to another group is gone from the one and there in the other.
-    names = {client.name for client in fleet}
-    return fleet, sorted(name for name in gone if name not in names)
+    work.roll.call(groups, listed, ways, asked=True)
+    if sight.contact:
+        state.record_listing(listed, ways)
+    return [client for clients in listed.values() for client in clients]
 
 
 def _left_out(work: Workspace) -> list[str]:
@@ -283,7 +298,7 @@ def _ask_sources(work: Workspace) -> None:
 
 def _look_at_clients(work: Workspace, sight: Sight, choice: Choice, fleet: Sequence[Client]) -> None:
     means = work.means
-    cut_off = {name for name, way in work.state.ways().items() if way.startswith(UNREACHABLE)}
+    cut_off = {name for name, way in work.roll.ways.items() if way.startswith(UNREACHABLE)}
     chosen = [
         client
         for client in fleet
@@ -317,12 +332,13 @@ def _look_at_clients(work: Workspace, sight: Sight, choice: Choice, fleet: Seque
         raise InterruptedRunError("interrupted while looking at clients; nothing was changed")
 
 
-def _identity(state: State, *, adopt: bool) -> Identity:
+def _identity(work: Workspace, *, adopt: bool) -> Identity:
     """Give who we are to clients; refuse, or take over, what answers to somebody else while the state is new.
 
     Only a state that never changed anything can be one that was lost and made again. Later on a client of another
     controller is a matter of that client: see `gather_cohorts`.
     """
+    state, roll = work.state, work.roll
     identity = state.identity()
     if not state.is_new():
         if adopt and not identity.frozen:
@@ -333,7 +349,9 @@ def _identity(state: State, *, adopt: bool) -> Identity:
     foreign = {key: profile for key, profile in state.profiles().items() if is_foreign(profile, identity)}
     if not foreign:
         return identity
-    counts = _count_by_lineage(state, {key: profile.lineage for key, profile in foreign.items()})
+    counts = _count_by_lineage(roll, {key: profile.lineage for key, profile in foreign.items()})
+    if not counts:
+        return identity
     (lineage, clients), *_others = counts.most_common(1)
     if not adopt:
         raise OtherControllerError(
@@ -341,13 +359,13 @@ def _identity(state: State, *, adopt: bool) -> Identity:
             hint="if its state was lost, take them over with --adopt; else use that controller's state",
         )
     epoch = max(profile.epoch for profile in foreign.values() if profile.lineage == lineage)
-    state.adopt(lineage, epoch + 1)
-    return state.identity()
+    roll.adopted = replace(identity, lineage=lineage, epoch=epoch + 1, frozen=True)
+    return roll.adopted
 
 
-def _count_by_lineage(state: State, lineages: Mapping[str, str]) -> Counter[str]:
+def _count_by_lineage(roll: Roll, lineages: Mapping[str, str]) -> Counter[str]:
     counts: Counter[str] = Counter()
-    for _name, _group, _labels, fingerprint, *_rest in state.rows():
+    for _name, _group, _labels, fingerprint, *_rest in roll.rows():
         if fingerprint is not None and fingerprint in lineages:
             counts[lineages[fingerprint]] += 1
     return counts

@@ -41,7 +41,7 @@ def view_settings(plan: Plan, work: Workspace, *, contact: bool, forks: int) -> 
         names[change.group] += [name for cohort in change.members for name in plan.members[cohort]]
     shown = [name for members in names.values() for name in sorted(members)[:SHOWN]]
     book = Book(work.spec, work.state.settings_key(), work.means.secret)
-    found = {client.name: (client, has) for client, has in work.state.named(shown)}
+    found = {client.name: (client, has) for client, has in work.roll.named(shown)}
     for group in names:
         book.sheets(group)
 

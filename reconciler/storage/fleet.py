@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement
+
 Row = tuple[str, str, str, str | None, str, str, float | None, float | None, str]
+Situation = tuple[str | None, str, float | None, float | None, str]
+LISTED = 0.0
+"""In place of the time when a client left: a look listed it, and no apply took it in yet."""
 _BATCH = 10_000
 _FIELDS = tuple(field.name for field in fields(Client))
 
@@ -52,18 +57,7 @@ class Fleet(Part):
 
         `ways` has the way to those that aren't reached directly, by name (`planner.reach`).
         """
-        rows = [
-            {
-                "name": client.name,
-                "grp": group,
-                "labels": json.dumps(client.labels),
-                "data": json.dumps({name: getattr(client, name) for name in _FIELDS}, sort_keys=True),
-                "error": "",
-                "gone_at": None,
-                "route": ways.get(client.name, DIRECT),
-            }
-            for client in clients
-        ]
+        rows = [_row(client, group, ways, None) for client in clients]
         names = {client.name for client in clients}
         with self._write() as connection:
             columns = (CLIENTS.c.name, CLIENTS.c.data, CLIENTS.c.route, CLIENTS.c.gone_at)
@@ -74,8 +68,77 @@ class Fleet(Part):
                 batch = changed[start : start + _BATCH]
                 upsert(connection, CLIENTS, batch, ("grp", "labels", "data", "gone_at", "route"))
             gone = sorted(name for name, known_as in known.items() if known_as[-1] is None and name not in names)
-            self._mark_gone(connection, gone)
+            self._mark_gone(connection, [*gone, *_listed(known, names)])
         return gone
+
+    def record_listing(self, listed: Mapping[str, Sequence[Client]], ways: Mapping[str, str]) -> None:
+        """Give those that a look listed a place beside the fleet, where they are in it already nothing changes."""
+        entry = CLIENTS.c
+        with self._write() as connection:
+            wanted = select(entry.name, entry.grp, entry.data, entry.route, entry.gone_at)
+            known = {name: rest for name, *rest in connection.execute(wanted)}
+            inside = {name for name, rest in known.items() if rest[-1] is None}
+            rows = [
+                _row(client, group, ways, LISTED)
+                for group, clients in listed.items()
+                for client in clients
+                if client.name not in inside
+            ]
+            changed = [row for row in rows if known.get(row["name"]) != [row[key] for key in _PLACE]]
+            for start in range(0, len(changed), _BATCH):
+                upsert(
+                    connection, CLIENTS, changed[start : start + _BATCH], ("grp", "labels", "data", "gone_at", "route")
+                )
+            of_groups = {name: rest for name, rest in known.items() if rest[0] in listed}
+            names = {client.name for clients in listed.values() for client in clients}
+            self._mark_gone(connection, _listed(of_groups, names))
+
+    def take_in(self, group: str, names: Collection[str] = ()) -> None:
+        """Let clients that a look listed be of the fleet: these, or all of a group that has no others."""
+        entry = CLIENTS.c
+        if self._only_listed(group):
+            chosen = CLIENTS.update().where(entry.grp == group, entry.gone_at == LISTED).values(gone_at=None)
+            with self._write() as connection:
+                connection.execute(chosen)
+        elif names:
+            chosen = CLIENTS.update().where(
+                entry.grp == group, entry.gone_at == LISTED, entry.name == bindparam("taken")
+            )
+            with self._write() as connection:
+                connection.execute(chosen.values(gone_at=None), [{"taken": name} for name in names])
+
+    def _only_listed(self, group: str) -> bool:
+        """Say whether a group has no clients but those that a look listed."""
+        wanted = select(CLIENTS.c.name).where(CLIENTS.c.grp == group, CLIENTS.c.gone_at.is_(None)).limit(1)
+        with self._read() as connection:
+            return connection.scalar(wanted) is None
+
+    def _of(self, groups: Collection[str] | None) -> ColumnElement[bool]:
+        """Give what selects the clients of groups; those that were only listed stand in where there are no others."""
+        entry = CLIENTS.c
+        if groups is None:
+            return entry.gone_at.is_(None)
+        bare = [group for group in groups if self._only_listed(group)]
+        inside = entry.gone_at.is_(None) & entry.grp.in_(list(groups))
+        return inside | ((entry.gone_at == LISTED) & entry.grp.in_(bare)) if bare else inside
+
+    def members(self) -> list[tuple[str, str]]:
+        """Give name and group of each client that is of the fleet."""
+        with self._read() as connection:
+            found = connection.execute(select(CLIENTS.c.name, CLIENTS.c.grp).where(CLIENTS.c.gone_at.is_(None)))
+            return [(name, group) for name, group in found]
+
+    def situations(self) -> dict[str, Situation]:
+        """Give what was seen of each client, also of those that left: a tuple of the last columns of `rows`, by name.
+
+        (fingerprint, error, failing since, in quarantine until, settings)
+        """
+        entry = CLIENTS.c
+        wanted = select(
+            entry.name, entry.fingerprint, entry.error, entry.failing_since, entry.quarantined, entry.settings
+        )
+        with self._read() as connection:
+            return {name: tuple(rest) for name, *rest in connection.execute(wanted)}
 
     def sync_groups(self, groups: Collection[str]) -> list[str]:
         """Let go of the clients of all other groups; give their names."""
@@ -102,9 +165,7 @@ class Fleet(Part):
 
     def clients(self, groups: Collection[str] | None = None) -> list[Client]:
         """Give the clients that aren't gone, of these groups or of all, sorted by group and name."""
-        wanted = select(CLIENTS.c.data).where(CLIENTS.c.gone_at.is_(None)).order_by(CLIENTS.c.grp, CLIENTS.c.name)
-        if groups is not None:
-            wanted = wanted.where(CLIENTS.c.grp.in_(list(groups)))
+        wanted = select(CLIENTS.c.data).where(self._of(groups)).order_by(CLIENTS.c.grp, CLIENTS.c.name)
         with self._read() as connection:
             return [_client(data) for data in connection.scalars(wanted)]
 
@@ -114,17 +175,15 @@ class Fleet(Part):
         with self._read() as connection:
             return [(_client(data), has) for data, has in connection.execute(wanted.order_by(CLIENTS.c.name))]
 
-    def rows(self) -> Iterator[Row]:
-        """Give a tuple for each client that isn't gone, in no order.
+    def rows(self, groups: Collection[str] | None = None) -> Iterator[Row]:
+        """Give a tuple for each client that isn't gone, of these groups or of all, in no order.
 
         (name, group, labels as JSON, fingerprint, error, route, failing since, in quarantine until, settings).
         Plain tuples: a million of them in about a second.
         """
         entry = CLIENTS.c
         situation = (entry.fingerprint, entry.error, entry.route, entry.failing_since, entry.quarantined)
-        wanted = select(entry.name, entry.grp, entry.labels, *situation, entry.settings).where(
-            CLIENTS.c.gone_at.is_(None)
-        )
+        wanted = select(entry.name, entry.grp, entry.labels, *situation, entry.settings).where(self._of(groups))
         with self._read() as connection:
             text = str(wanted.compile(self._engine, compile_kwargs={"literal_binds": True}))
             cursor = connection.connection.cursor()
@@ -138,7 +197,7 @@ class Fleet(Part):
     def doubles(self) -> list[list[str]]:
         """Give the names of each machine that answered under several, sorted."""
         several = select(CLIENTS.c.machine).where(CLIENTS.c.machine != "").group_by(CLIENTS.c.machine)
-        there = CLIENTS.c.gone_at.is_(None) & (CLIENTS.c.error == "") & ~CLIENTS.c.route.startswith(UNREACHABLE)
+        there = _HERE & (CLIENTS.c.error == "") & ~CLIENTS.c.route.startswith(UNREACHABLE)
         wanted = select(CLIENTS.c.machine, CLIENTS.c.name).where(
             CLIENTS.c.machine.in_(several.having(func.count() > 1)), there
         )
@@ -150,20 +209,13 @@ class Fleet(Part):
 
     def ways(self) -> dict[str, str]:
         """Give the way to each client that isn't reached directly, by name."""
-        wanted = select(CLIENTS.c.name, CLIENTS.c.route).where(CLIENTS.c.gone_at.is_(None), CLIENTS.c.route != DIRECT)
+        wanted = select(CLIENTS.c.name, CLIENTS.c.route).where(_HERE, CLIENTS.c.route != DIRECT)
         with self._read() as connection:
             return dict(connection.execute(wanted).all())
 
-    def silent(self) -> set[str]:
-        """Give the fingerprints of profiles that clients had before they stopped answering, or the way was lost."""
-        lost = (CLIENTS.c.error != "") | CLIENTS.c.route.startswith(UNREACHABLE)
-        wanted = select(CLIENTS.c.fingerprint).where(CLIENTS.c.gone_at.is_(None), lost).distinct()
-        with self._read() as connection:
-            return {fingerprint for fingerprint in connection.scalars(wanted) if fingerprint}
-
     def profiles(self) -> dict[str, Profile]:
-        """Give the profiles that clients have, by fingerprint."""
-        used = select(CLIENTS.c.fingerprint).where(CLIENTS.c.gone_at.is_(None)).distinct()
+        """Give the profiles that clients have, by fingerprint; also those of clients that left and may come back."""
+        used = select(CLIENTS.c.fingerprint).distinct()
         wanted = select(PROFILES.c.fingerprint, PROFILES.c.data).where(PROFILES.c.fingerprint.in_(used))
         with self._read() as connection:
             return {key: Profile.from_json(data, key) for key, data in connection.execute(wanted)}
@@ -212,13 +264,35 @@ class Fleet(Part):
     def last_observed(self) -> datetime | None:
         """Give when a client answered last."""
         with self._read() as connection:
-            return self._past(connection.scalar(select(func.max(CLIENTS.c.seen_at)).where(CLIENTS.c.gone_at.is_(None))))
+            return self._past(connection.scalar(select(func.max(CLIENTS.c.seen_at)).where(_HERE)))
 
     def prune_profiles(self) -> None:
         """Forget profiles that no client has any more."""
         used = select(CLIENTS.c.fingerprint).where(CLIENTS.c.fingerprint.is_not(None))
         with self._write() as connection:
             connection.execute(PROFILES.delete().where(PROFILES.c.fingerprint.not_in(used)))
+
+
+_HERE = CLIENTS.c.gone_at.is_(None) | (CLIENTS.c.gone_at == LISTED)
+_PLACE = ("grp", "data", "route", "gone_at")
+
+
+def _row(client: Client, group: str, ways: Mapping[str, str], gone_at: float | None) -> dict[str, object]:
+    """Give the columns that a list of the fleet sets."""
+    return {
+        "name": client.name,
+        "grp": group,
+        "labels": json.dumps(client.labels),
+        "data": json.dumps({name: getattr(client, name) for name in _FIELDS}, sort_keys=True),
+        "error": "",
+        "gone_at": gone_at,
+        "route": ways.get(client.name, DIRECT),
+    }
+
+
+def _listed(known: Mapping[str, Sequence[object]], names: Collection[str]) -> list[str]:
+    """Give those that an earlier look listed and this one doesn't; what is known ends with the time they left."""
+    return [name for name, place in known.items() if place[-1] == LISTED and name not in names]
 
 
 def _client(data: str) -> Client:

@@ -21,8 +21,9 @@ IDENTITY = Table(  # one row; `used`: this state changed or adopted something; `
 )
 
 # `error` is empty when the last look went well, and `failing_since` says since when it didn't; a client that left the
-# inventory has `gone_at`. `failures` counts them in a row; it is left alone until `quarantined`. For `settings` see
-# model.settings. `machine` is equal for names of one machine, see model.client.Facts.
+# inventory has `gone_at`, and one that no apply took in yet has fleet.LISTED there. `failures` counts them in a row; it
+# is left alone until `quarantined`. For `settings` see model.settings. `machine` is equal for names of one machine, see
+# model.client.Facts.
 CLIENTS = Table(
     "clients",
     METADATA,

@@ -15,6 +15,7 @@ from reconciler.storage.manifest import incremental_document, read_incremental, 
 from reconciler.storage.tables import FIRST_SEEN, SOURCES
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
 
@@ -46,8 +47,11 @@ class Upstream(Part):
                 row["last_success"] = seconds(at)
                 changed += ("last_success",)
             upsert(connection, SOURCES, [row], changed)
-            seen = {(release.component, release.version) for release in report.releases}
-            rows = [{"component": component, "version": version, "at": seconds(at)} for component, version in seen]
+
+    def record_first_seen(self, releases: Collection[tuple[str, str]], at: datetime) -> None:
+        """Record when each (component, version) was offered first; what is known of one stays."""
+        rows = [{"component": component, "version": version, "at": seconds(at)} for component, version in releases]
+        with self._write() as connection:
             upsert(connection, FIRST_SEEN, rows, ())
 
     def source_reports(self) -> list[tuple[SourceReport, datetime | None]]:

@@ -1,0 +1,133 @@
+"""The fleet as one command sees it, and what of that a later run may decide by.
+
+What a look finds is of two kinds. Facts (what a client has, what a source offers) are written down as they are seen.
+The rest would make a later run decide otherwise: who belongs to the fleet, when a release was seen first, whose clients
+these are. A plan only looks, so that is kept here until something is carried out, and is taken in then.
+
+* Groups that were listed have the clients of that list; of all others the state's memory must do.
+* A client that a look listed, and no apply took in yet, is remembered beside the fleet: what was seen of it needs a
+  place. Only where a group has no other clients is it believed without a new list.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reconciler.model.network import DIRECT
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from reconciler.model.client import Client
+    from reconciler.storage.fleet import Row
+    from reconciler.storage.state import Identity, State
+
+Seen = set[tuple[str, str]]
+
+
+@dataclass
+class Roll:
+    """The fleet of one command; see the module's rules.
+
+    `groups` are those of the spec, `listed` the clients of those that were listed, by group, and `ways` the way to each
+    that isn't reached directly. `asked`: inventories were, so that who isn't listed left. `seen` are releases, as
+    (component, version), that were offered at `seen_at`; `named_in_plan` are clients that were approved with a plan
+    file, whatever a list says; `adopted` is who the state is to be, `confirmed` that it may
+    send upgrades to clients that were taken over.
+    """
+
+    state: State
+    groups: tuple[str, ...] = ()
+    listed: Mapping[str, Sequence[Client]] = field(default_factory=dict)
+    ways: Mapping[str, str] = field(default_factory=dict)
+    asked: bool = False
+    seen: Seen = field(default_factory=set)
+    seen_at: datetime | None = None
+    named_in_plan: Collection[str] = ()
+    adopted: Identity | None = None
+    confirmed: bool = False
+
+    def call(
+        self, groups: Collection[str], listed: Mapping[str, Sequence[Client]], ways: Mapping[str, str], *, asked: bool
+    ) -> None:
+        """Take a list of the fleet."""
+        self.groups, self.listed, self.ways, self.asked = tuple(groups), listed, ways, asked
+
+    def saw(self, releases: Seen, at: datetime) -> None:
+        """Take releases that are offered."""
+        self.seen, self.seen_at = releases, at
+
+    # --- asking -------------------------------------------------------------------------------------------------------
+
+    def rows(self) -> Iterator[Row]:
+        """Give a tuple for each client, as `State.rows` does."""
+        yield from self.state.rows([group for group in self.groups if group not in self.listed])
+        if not any(self.listed.values()):
+            return
+        remembered = self.state.situations()
+        texts: dict[tuple[str, ...], str] = {}
+        for group, clients in self.listed.items():
+            for client in clients:
+                text = texts.get(client.labels)
+                if text is None:
+                    text = texts[client.labels] = json.dumps(client.labels)
+                fingerprint, error, since, quarantined, settings = remembered.get(client.name, _NOTHING)
+                way = self.ways.get(client.name, DIRECT)
+                yield client.name, group, text, fingerprint, error, way, since, quarantined, settings
+
+    def clients(self, groups: Collection[str]) -> list[Client]:
+        """Give the clients of groups, sorted by group and name."""
+        found = self.state.clients([group for group in groups if group not in self.listed])
+        found += [client for group in groups for client in self.listed.get(group, ())]
+        return sorted(found, key=lambda client: (client.group, client.name))
+
+    def named(self, names: Collection[str]) -> list[tuple[Client, str]]:
+        """Give some clients by name, in the order of their names, each with the settings that it has."""
+        wanted = set(names)
+        fresh = {client.name: client for part in self.listed.values() for client in part if client.name in wanted}
+        return [(fresh.get(client.name, client), has) for client, has in self.state.named(wanted)]
+
+    def doubles(self) -> list[list[str]]:
+        """Give the names of each machine that answered under several of this fleet, sorted."""
+        several = self.state.doubles()
+        if not several:
+            return []
+        ours = {row[0] for row in self.rows()}
+        found = ([name for name in names if name in ours] for names in several)
+        return [names for names in found if len(names) > 1]
+
+    def gone(self) -> list[str]:
+        """Give the names of clients that left since something was carried out last."""
+        if not self.asked:
+            return []
+        names = {client.name for clients in self.listed.values() for client in clients}
+        kept = set(self.groups) - set(self.listed)
+        return sorted(name for name, group in self.state.members() if group not in kept and name not in names)
+
+    # --- taking in ----------------------------------------------------------------------------------------------------
+
+    def take_in(self) -> None:
+        """Remember all that for later runs; called when something is carried out."""
+        state = self.state
+        if self.adopted is not None:
+            state.adopt(self.adopted.lineage, self.adopted.epoch)
+        if self.confirmed:
+            state.confirm_adopted()
+        if self.asked:
+            state.sync_groups(self.groups)
+        for group in self.groups:
+            if group in self.listed:
+                state.sync_clients(group, self.listed[group], self.ways)
+            else:
+                state.take_in(group, self.named_in_plan)
+        if self.seen_at is not None:
+            state.record_first_seen(self.seen, self.seen_at)
+        self.adopted, self.confirmed, self.seen, self.seen_at = None, False, set(), None
+        self.named_in_plan = ()
+        self.groups, self.listed, self.ways, self.asked = (), {}, {}, False
+
+
+_NOTHING = None, "", None, None, ""
