@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 EXIT_CODES = """\b
 Exit codes:
     0  done, or nothing to do
-    1  error
-    2  due changes, drift or a stuck rollout present (only with --detailed-exitcode)
+    1  error, or something can't be as declared
+    2  due changes, drift or a stuck rollout present, or something can't be as declared (only with --detailed-exitcode)
     3  some clients failed, a gate halted a rollout, or one is stuck
     4  more clients unreachable than tolerated, none failed
     5  refused: stale plan, lock held, other controller, inventory shrank

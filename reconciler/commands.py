@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.assembly import at_work, list_program, read_spec, user_name
 from reconciler.client.session import client_script as script_of_clients
-from reconciler.errors import InterruptedRunError, OutcomeError, UsageError
+from reconciler.errors import InterruptedRunError, NotAsDeclaredError, OutcomeError, UsageError
 from reconciler.execute.accept import accept_plan
 from reconciler.execute.engine import run_plan
 from reconciler.execute.incrementals import add_with_incrementals
@@ -39,6 +39,7 @@ from reconciler.present.document import (
     status_document,
     valid_document,
 )
+from reconciler.present.plan_text import amiss
 from reconciler.present.reading import read_plan
 from reconciler.present.render import render, render_plan, render_status
 from reconciler.present.settings_text import files_text
@@ -103,7 +104,9 @@ def plan(desk: Desk, options: PlanOptions) -> int:
         for text in shown:
             desk.terminal.result(text)
         _check_absent(work, options.sight)
-    return CHANGES_DUE if options.detailed and (made.drift or made.stuck or not made.empty) else 0
+    return (
+        CHANGES_DUE if options.detailed and (made.drift or made.stuck or not made.empty or not made.as_declared) else 0
+    )
 
 
 def _record(work: Workspace, made: Plan, sha256: str) -> None:
@@ -137,7 +140,15 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
         if error is not None:
             raise error
         _check_absent(work, options.planning.sight)
+        _check_declared(made)
     return 0
+
+
+def _check_declared(made: Plan) -> None:
+    """Fail when something isn't as declared and no change can make it so; what can be done is done by then."""
+    if made.faults:
+        trouble = amiss(plan_document(made))
+        raise NotAsDeclaredError(f"not as declared: {trouble}", hint="the plan's problems say why")
 
 
 def _check_absent(work: Workspace, sight: Sight) -> None:
@@ -158,10 +169,22 @@ def _accepted_plan(work: Workspace, file: Path, options: PlanOptions) -> Plan | 
         return replace(Following(made, work, options).step(), plan_id=made.plan_id)
     if options.sight.refresh:
         refresh_lists(work, options.sight)
+        made = _read_by_now(made, work)
     else:
         recall_lists(work)
         work.roll.named_in_plan = {name for members in made.members.values() for name in members}
     return made
+
+
+def _read_by_now(made: Plan, work: Workspace) -> Plan:
+    """Take from a plan what it says of sources that could not be read when it was made, and can be now."""
+    away = {report.source for report in known_reports(work) if report.error}
+    back = tuple(f"source {name}: " for name in made.unread if name not in away)
+    return replace(
+        made,
+        unread=tuple(name for name in made.unread if name in away),
+        problems=tuple(problem for problem in made.problems if not (back and problem.startswith(back))),
+    )
 
 
 def _remarks(options: PlanOptions) -> list[str]:

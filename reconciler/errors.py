@@ -28,6 +28,7 @@
     │   ├── ProtocolError            3   its answer isn't what the protocol allows
     │   └── BusyError                3   another process is changing it at this moment
     ├── OutcomeError                 1   how a run ended, when not well: a download failed, a threshold is passed
+    │   ├── NotAsDeclaredError       1   what is declared can't be had, or a source can't be read
     │   ├── ClientsFailedError       3   some clients failed
     │   └── ClientsUnreachableError  4   more clients unreachable than tolerated, none failed
     └── InterruptedRunError        130   interrupted; the journal is written, the lock released
@@ -268,6 +269,10 @@ class BusyError(ClientError):
 
 class OutcomeError(UpdoserError):
     """How a run ended, when not well."""
+
+
+class NotAsDeclaredError(OutcomeError):
+    """What is declared can't be had, a source can't be read, or another problem is left; all else is done."""
 
 
 class ClientsFailedError(OutcomeError):

@@ -101,6 +101,10 @@ class _RefusedError(Exception):
     """A release is held back; the message is the sentence that says so."""
 
 
+class _NotYetError(_RefusedError):
+    """A release isn't whole yet, as far as can be told."""
+
+
 class Directory:
     """The `Source` protocol of reconciler/contracts.py."""
 
@@ -126,6 +130,7 @@ class Directory:
         found: list[Release] = []
         incrementals: list[Incremental] = []
         problems: list[str] = []
+        waiting: list[str] = []
         for component in (components[id_] for id_ in sorted(components)):
             try:
                 for name, is_folder in tree.subfolders(component.id, MAX_VERSIONS):
@@ -135,6 +140,7 @@ class Directory:
                         found.append(self._release(tree, component, name, is_folder=is_folder))
                     except (_RefusedError, TreeError) as refusal:
                         problems.append(str(refusal))
+                        waiting += [str(refusal)] if isinstance(refusal, _NotYetError) else []
                 for name, _is_folder in tree.subfolders(f"{component.id}/{INCREMENTALS}", MAX_VERSIONS):
                     if name.startswith("."):
                         continue
@@ -142,6 +148,7 @@ class Directory:
                         incrementals.append(self._incremental(tree, component, name))
                     except (_RefusedError, TreeError) as refusal:
                         problems.append(str(refusal))
+                        waiting += [str(refusal)] if isinstance(refusal, _NotYetError) else []
             except TreeError as refusal:
                 problems.append(str(refusal))
         self._memory.save()
@@ -151,6 +158,7 @@ class Directory:
             tuple(problems),
             incrementals=tuple(incrementals),
             others=_others(tree, components),
+            waiting=tuple(waiting),
         )
 
     def open(self, release: Release, file: ReleaseFile) -> AbstractContextManager[BinaryIO]:
@@ -211,7 +219,7 @@ class Directory:
             _check_sums(tree.read(f"{path}/{SUMS}", MAX_SUMS), files, shown)
         facts = _facts(tree, path) if FACTS in before else ReleaseFacts()
         if tree.folder(path, MAX_FILES + 2) != before:
-            raise _RefusedError(f"{shown}: not settled yet: it changed while it was read")
+            raise _NotYetError(f"{shown}: not settled yet: it changed while it was read")
         if at and facts.platform not in {None, platform}:
             raise _RefusedError(f"{shown}: {FACTS} says the platform {facts.platform}, and the folder {platform}")
         release = Release(
@@ -231,7 +239,7 @@ class Directory:
         versions, at, platform = folder.partition("@")
         before = tree.folder(path, MAX_FILES + 2)
         if INCREMENTAL not in before:
-            raise _RefusedError(f"{shown}: not complete yet: it has no {INCREMENTAL}")
+            raise _NotYetError(f"{shown}: not complete yet: it has no {INCREMENTAL}")
         try:
             found = parse_incremental(tree.read(f"{path}/{INCREMENTAL}", MAX_INCREMENTAL))
         except ValueError as error:
@@ -242,18 +250,18 @@ class Directory:
         for patch in found.patches:
             name = f"{patch.name}.{patch.codec}"
             if name not in before:
-                raise _RefusedError(f"{shown}: not complete yet: it has no {name!r}")
+                raise _NotYetError(f"{shown}: not complete yet: it has no {name!r}")
             there = self._file(tree, f"{path}/{name}", before[name])
             if (there.size, there.sha256) != (patch.size, patch.sha256):
-                raise _RefusedError(f"{shown}: {name} isn't what {INCREMENTAL} says; it may not be whole yet")
+                raise _NotYetError(f"{shown}: {name} isn't what {INCREMENTAL} says; it may not be whole yet")
         if tree.folder(path, MAX_FILES + 2) != before:
-            raise _RefusedError(f"{shown}: not settled yet: it changed while it was read")
+            raise _NotYetError(f"{shown}: not settled yet: it changed while it was read")
         return found
 
     def _file_names(self, stamps: Mapping[str, Stamp], shown: str) -> list[str]:
         """Give the names of the release's own files, sorted."""
         if self._sums_needed and SUMS not in stamps:
-            raise _RefusedError(f"{shown}: not complete yet: it has no {SUMS}")
+            raise _NotYetError(f"{shown}: not complete yet: it has no {SUMS}")
         names = [name for name in stamps if name not in {".", FACTS, SUMS}]
         if not names:
             raise _RefusedError(f"{shown}: it has no files")
@@ -272,7 +280,7 @@ class Directory:
             ahead = max(stamp.ctime for stamp in stamps.values()) / 1e9 > self._clock().timestamp()
             why = "the clock that wrote it is ahead, and it was" if ahead else "it"
             how = "first seen so" if ahead else "changed"
-            raise _RefusedError(f"{shown}: not settled yet: {why} {how} less than {self._settle:.0f} s ago")
+            raise _NotYetError(f"{shown}: not settled yet: {why} {how} less than {self._settle:.0f} s ago")
 
     def _age(self, stamp: Stamp) -> float:
         """Give the seconds since a change; a time of modification in the future was set by hand and says nothing.
@@ -292,7 +300,7 @@ class Directory:
         if sha256 is None:
             sha256 = tree.sha256(path, stamp)
             if sha256 is None:
-                raise _RefusedError(f"{tree.shown(path)}: not settled yet: it changed while it was read")
+                raise _NotYetError(f"{tree.shown(path)}: not settled yet: it changed while it was read")
             if self._age(stamp) >= RACY:
                 self._memory.remember(path, stamp, sha256)
         return ReleaseFile(name, stamp.size, sha256)
@@ -324,7 +332,7 @@ def _check_sums(content: bytes, files: tuple[ReleaseFile, ...], shown: str) -> N
             if name in {SUMS, FACTS}:
                 continue
             if known.get(name, sha256) != sha256:
-                raise _RefusedError(f"{shown}: {name} isn't what {SUMS} says; it may not be whole yet")
+                raise _NotYetError(f"{shown}: {name} isn't what {SUMS} says; it may not be whole yet")
             listed.add(name)
     except ValueError as error:
         raise _RefusedError(f"{shown}/{SUMS}: {error}") from error
@@ -333,7 +341,7 @@ def _check_sums(content: bytes, files: tuple[ReleaseFile, ...], shown: str) -> N
             raise _RefusedError(f"{shown}: {SUMS} doesn't list {file.name}")
     missing = listed - known.keys()
     if missing:
-        raise _RefusedError(f"{shown}: not complete yet: {SUMS} lists {min(missing)!r}, which isn't there")
+        raise _NotYetError(f"{shown}: not complete yet: {SUMS} lists {min(missing)!r}, which isn't there")
 
 
 TRAITS = Traits()

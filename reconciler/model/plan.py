@@ -288,9 +288,11 @@ class Plan:
     """The difference between the desired state and what is there, and what will be done about it.
 
     `partial` says that a limit or target left something out. `gone` are clients that left the inventory since the last
-    look. `problems` are sentences about sources: releases held back, sources that did not answer. `notes` are others,
-    about what is as it may be and yet worth a look: a pattern that takes nobody. `members` maps the id
-    of each cohort that something refers to, to its clients; `clients` counts all clients that were compared by group.
+    look. `problems` are sentences about sources: releases held back, sources that did not answer; `excused` are those
+    of them after which nothing needs to be done. `unmet` names what is declared and can't be had, `unread` the sources
+    that can't be read and should be; each has a sentence. `notes` are others, about what is as it may be and yet worth
+    a look: a pattern that takes nobody. `members` maps the id of each cohort that something refers to, to its clients;
+    `clients` counts all clients that were compared by group.
     """
 
     plan_id: str
@@ -312,6 +314,9 @@ class Plan:
     unreachable: tuple[Finding, ...] = ()
     gone: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    excused: tuple[str, ...] = ()
+    unmet: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     clients: Mapping[str, int] = field(default_factory=dict)
     partial: bool = False
@@ -333,6 +338,23 @@ class Plan:
     def moves(self) -> bool:
         """True when a rollout gets further, even if nothing else is to be done."""
         return any(step.new for step in self.rollouts)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """The problems for which something isn't as declared."""
+        return tuple(problem for problem in self.problems if problem not in set(self.excused))
+
+    @property
+    def blind(self) -> bool:
+        """True when nothing is known of any client, though there are some."""
+        dark = {cohort for finding in (*self.unknown, *self.unreachable) for cohort in finding.members}
+        clients = sum(self.clients.values())
+        return clients > 0 and sum(len(self.members[cohort]) for cohort in dark) >= clients
+
+    @property
+    def as_declared(self) -> bool:
+        """True when nothing is in the way of what is declared; what is held, deferred or due doesn't count."""
+        return not (self.faults or self.blind or self.halted)
 
     def only(self, approved: Collection[tuple[str, str]]) -> Plan:
         """Give the part of the plan that is about these (component, version), and what goes back from others.

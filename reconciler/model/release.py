@@ -145,7 +145,8 @@ class Withdrawal:
 class SourceReport:
     """What a source answered when it was asked: its releases and incrementals, and what it held back and why.
 
-    `problems` are sentences that name the release and its path; a bad release never hides the good ones. `accepted`
+    `problems` are sentences that name the release and its path; a bad release never hides the good ones. `waiting` are
+    those of them that are about a release which isn't whole yet: time alone will mend that. `accepted`
     says why a source is believed although it shouldn't be any more. `cooldown_until` is the time before which the
     source doesn't want to be asked again. `others` are names of components that the source has and wasn't asked for:
     who keeps it may have mistyped one.
@@ -160,3 +161,4 @@ class SourceReport:
     accepted: str = ""
     cooldown_until: datetime | None = None
     others: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()

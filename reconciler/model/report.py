@@ -69,7 +69,7 @@ class Report:
 class ComponentStatus:
     """How far a fleet or group is with one component; what a "client updates" dashboard shows.
 
-    `latest_held` is what clients are measured against: the highest version in the store, or the pin. `age` counts the
+    `latest_held` is the highest version in the store, or the pin. `age` counts the
     seconds since that version was released (first seen, where the source doesn't say), None when nothing is held.
     `versions` counts clients by the version they run, the newest first; `missing` stands for none.
     """

@@ -79,6 +79,7 @@ class SourceSpec:
     host: str = ""
     signed: bool = False
     absent_is_error: bool = False
+    may_be_absent: bool = False
     may_outrank: bool = False
 
     def may_serve(self, component: str) -> bool:

@@ -15,7 +15,6 @@ from reconciler.errors import InterruptedRunError, OtherControllerError, Reposit
 from reconciler.model.client import MACHINE
 from reconciler.model.network import DIRECT, UNREACHABLE
 from reconciler.model.plan import Basis
-from reconciler.model.release import Offer
 from reconciler.observe.clients import look
 from reconciler.observe.cohorts import FAILED_SET, Choice, Marks, gather_cohorts, is_foreign, say_doubles
 from reconciler.observe.idle import check_limit, notes_of
@@ -111,6 +110,9 @@ def observe(work: Workspace, sight: Sight) -> Observed:
     sources, components = work.spec.sources, {name: spec.component for name, spec in work.spec.components.items()}
     reports = known_reports(work)
     offers, conflicts = merge_offers(reports, sources, components)
+    remembered, _conflicts = merge_offers(reports, sources, components, away=True)
+    left_out = [*work.notes, *([] if sight.contact else _left_out(work))]
+    absent = {source.name for source in sources if source.may_be_absent or work.plugins.refusal(source.plugin)}
     inspection = work.store.inspect(verify=sight.verify)
     published, trouble = _published(work)
     ahead = work.state.moments_ahead(work.spec.quarantine.span)
@@ -119,18 +121,25 @@ def observe(work: Workspace, sight: Sight) -> Observed:
         held=inspection.releases,
         offers=offers,
         problems=(
-            *work.notes,
-            *([] if sight.contact else _left_out(work)),
+            *left_out,
             *told,
-            *(f"source {report.source}: {report.error}" for report in reports if report.error),
-            *(f"source {report.source}: {report.accepted}" for report in reports if report.accepted),
-            *(f"source {report.source}: {problem}" for report in reports for problem in report.problems),
+            *(_said(report, report.error) for report in reports if report.error),
+            *(_said(report, report.accepted) for report in reports if report.accepted),
+            *(_said(report, problem) for report in reports for problem in report.problems),
             *conflicts,
             *inspection.problems,
             *trouble,
             *([ahead_text(ahead)] if ahead else []),
         ),
         notes=notes_of(_patterns(work), work.roll.rows()),
+        excused=(
+            *left_out,
+            *(_said(report, report.error) for report in reports if report.error and report.source in absent),
+            *(_said(report, report.accepted) for report in reports if report.accepted),
+            *(_said(report, sentence) for report in reports for sentence in report.waiting),
+            *([ahead_text(ahead)] if ahead else []),
+        ),
+        unread=[report.source for report in reports if report.error and report.source not in absent],
         cohorts=cohorts,
         others=others,
         rollouts=work.state.rollouts(),
@@ -143,7 +152,7 @@ def observe(work: Workspace, sight: Sight) -> Observed:
         codecs=work.plugins.codec_traits(),
         dormant=_dormant(work, profiles, choice),
         withdrawn=find_withdrawals(reports, sources),
-        remembered=[Offer(report.source, release) for report in reports for release in report.releases],
+        remembered=remembered,
         published=published,
         first_seen=work.state.first_seen(),
         source_routes={source.name: _source_route(source) for source in sources},
@@ -187,6 +196,10 @@ def _patterns(work: Workspace) -> dict[str, str]:
     held = (hold.clients for hold in work.spec.holds if hold.until is None or today <= hold.until)
     selects = (wave.select for policy in work.spec.policies.values() for wave in policy.rollout.waves if wave.select)
     return {f"hold of {text}": text for text in held} | {f"waves that select {text}": text for text in selects}
+
+
+def _said(report: SourceReport, sentence: str) -> str:
+    return f"source {report.source}: {sentence}"
 
 
 def _published(work: Workspace) -> tuple[Published | None, list[str]]:

@@ -90,18 +90,23 @@ def find_withdrawals(reports: Iterable[SourceReport], specs: Iterable[SourceSpec
 
 
 def merge_offers(
-    reports: Sequence[SourceReport], specs: Sequence[SourceSpec] = (), components: Mapping[str, Component] | None = None
+    reports: Sequence[SourceReport],
+    specs: Sequence[SourceSpec] = (),
+    components: Mapping[str, Component] | None = None,
+    *,
+    away: bool = False,
 ) -> tuple[list[Offer], list[str]]:
     """Give each release once, from the first source that has it, and a sentence for each that is held back here.
 
     A release that two sources offer with different content is held: neither is offered. So is one that outranks signed
     sources and may not. What a single source held back stands in its report.
+    With `away`, what sources that can't be read now offered before is given, too.
     """
     guard = _Guard(reports, specs, components or {})
     problems: dict[str, None] = {}
     offers: dict[Key, list[Offer]] = {}
     for report in reports:
-        if report.error:
+        if report.error and not away:
             continue
         for release in report.releases:
             refusal = guard.refusal(report.source, release)
@@ -227,6 +232,7 @@ def _checked(spec: SourceSpec, report: SourceReport, components: Mapping[str, Co
         tuple(entry for entry in report.withdrawn if entry.component in components),
         _sentence(report.accepted),
         report.cooldown_until,
+        waiting=tuple(map(_sentence, report.waiting)),
     )
 
 

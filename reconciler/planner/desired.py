@@ -98,9 +98,10 @@ class Times:
 class Desired:
     """The targets of all managed components, asked by component and client platform.
 
-    `problems` are sentences: pins that nobody has, offers that contradict what is held. `held` gives the releases in
-    the store by content digest, `newest_held` the highest version there by (component, platform), `known` all versions
-    of a component that are held or offered, `refused` why a (component, version) is wanted by nobody.
+    `problems` are sentences: pins that nobody has, offers that contradict what is held; `excused` are those of them
+    that are as the spec wants it, and `unmet` names what can't be had. `held` gives the releases in the store by
+    content digest, `newest_held` the highest version there by (component, platform), `known` all versions of a
+    component that are held or offered, `refused` why a (component, version) is wanted by nobody.
     """
 
     def __init__(
@@ -115,6 +116,8 @@ class Desired:
         self._halted = halted or {}
         self._versions: dict[tuple[str, str, str], Target] = {}
         self.problems: list[str] = []
+        self.excused: list[str] = []
+        self.unmet: list[str] = []
         self.refused = {
             (entry.component, entry.version): Refusal("withdrawn", f"withdrawn by source {source}: {entry.reason}")
             for source, entries in (withdrawn or {}).items()
@@ -249,6 +252,7 @@ class Desired:
         for version, refusal in sorted(turned_down.items()):
             if refusal.word == "withdrawn" or best is None or spec.component.version(version) > best:
                 self.problems.append(f"{component} {version} is {refusal.text}")
+                self.excused.append(self.problems[-1])
         if not fit and not stopped:
             self._nothing(spec, refused=bool(turned_down))
 
@@ -262,12 +266,17 @@ class Desired:
                 self._waiting[place] = Waiting(candidate, why, "held")
 
     def _nothing(self, spec: ComponentSpec, *, refused: bool) -> None:
-        component = spec.component.id
         if refused:
-            self.problems.append(f"{component}: nothing else of it is known, so clients keep what they have")
+            self._miss(spec, "nothing else of it is known, so clients keep what they have")
         else:
             wanted = "any release" if spec.version == LATEST else f"the pinned version {spec.version}"
-            self.problems.append(f"{component}: no source offers {wanted} and the store doesn't hold it")
+            self._miss(spec, f"no source offers {wanted} and the store doesn't hold it")
+
+    def _miss(self, spec: ComponentSpec, why: str) -> None:
+        """Say that what is wanted of a component can't be had."""
+        component = spec.component.id
+        self.problems.append(f"{component}: {why}")
+        self.unmet.append(component if spec.version == LATEST else f"{component} {spec.version}")
 
     def _of_platform(self, spec: ComponentSpec, candidates: Sequence[Target]) -> Target | None:
         """Choose among releases of one platform, the highest first; what isn't old enough yet is remembered."""
@@ -286,12 +295,11 @@ class Desired:
         return chosen
 
     def _too_few(self, spec: ComponentSpec, ordered: Sequence[Target], out: Sequence[Target]) -> None:
-        component = spec.component.id
         if spec.snapshot is not None and not out:
-            self.problems.append(f"{component}: no release that is known was out on {spec.snapshot.isoformat()}")
+            self._miss(spec, f"no release that is known was out on {spec.snapshot.isoformat()}")
         elif ordered:
             known = f"{len(out)} are known" if len(out) != 1 else "one is known"
-            self.problems.append(f"{component}: latest-{spec.behind} wants {spec.behind + 1} releases, and {known}")
+            self._miss(spec, f"latest-{spec.behind} wants {spec.behind + 1} releases, and {known}")
 
     def _wait(self, coming: Target, young: Sequence[Target]) -> None:
         """Remember the release that is wanted once all of the `young` ones are old enough, and when that is."""

@@ -95,7 +95,8 @@ class Observed:
     last read; `source_routes` the way to each. `published` is what the repository for other sites has. `first_seen`
     says when each (component, version) was. `others` are the clients that a limit leaves out, as last seen. `rollouts`
     are those that the state remembers, `failures` the clients that failed in them, with their messages, and `troubles`
-    those that couldn't be served because of something that is wrong with them.
+    those that couldn't be served because of something that is wrong with them. `excused` are those of the `problems`
+    that are as the spec wants it, or that time mends; `unread` are sources that can't be read and should be.
     """
 
     basis: Basis
@@ -119,6 +120,8 @@ class Observed:
     failures: Mapping[Key, Mapping[str, str]] = field(default_factory=dict)
     troubles: Mapping[Key, Mapping[str, str]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    excused: Sequence[str] = ()
+    unread: Sequence[str] = ()
 
 
 def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime) -> Plan:
@@ -182,6 +185,9 @@ def _make(
         gone=tuple(sorted(observed.gone)),
         problems=(*observed.problems, *desired.problems, *comparison.problems()),
         notes=(*observed.notes, *_unmanaged(wanted, observed)),
+        excused=(*observed.excused, *desired.excused),
+        unmet=tuple(dict.fromkeys(desired.unmet)),
+        unread=tuple(observed.unread),
         members=tally.members,
         clients=tally.clients(),
         partial=wanted.partial,

@@ -1,7 +1,7 @@
 """Counts how far a fleet is: updated, outdated, ahead and unknown clients for each component and group.
 
-A client is measured against what the store holds (the highest version, or the pin); where the store holds nothing yet,
-against what is offered.
+A client is measured against what a plan wants of all that is held or offered: the highest version, or the pin. What is
+offered and can't be downloaded counts; what has to wait for its age, or is blocked, doesn't.
 
 * updated   runs that version, undamaged
 * ahead     runs a higher version: newer than the server isn't "updated"
@@ -164,7 +164,7 @@ class _Ruler:
             versions[:] = sorted(set(versions))
 
     def _target(self, component: str, platform: str) -> Target | None:
-        return self._held.target(component, platform) or self._offered.target(component, platform)
+        return self._offered.target(component, platform)
 
     def verdict(self, component: str, installed: Installed | None, platform: str) -> str:
         """Say what one profile counts as; without any known release nothing can be said: `unknown`."""

@@ -80,6 +80,9 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "gone": list(plan.gone),
         "problems": list(plan.problems),
         "notes": list(plan.notes),
+        "excused": list(plan.excused),
+        "unmet": list(plan.unmet),
+        "unread": list(plan.unread),
         "platforms": list(plan.platforms),
         "members": {cohort: list(names) for cohort, names in plan.members.items()},
     }

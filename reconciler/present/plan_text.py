@@ -4,7 +4,8 @@ The first line is the verdict, of one fixed form:
 
     Plan: 2 downloads (1.4 MiB), 3 changes on 8 of 8 clients (5.6 MiB); drift 0, held 0, deferred 0, unknown 0, ...
 
-Where settings change, `, settings on 4 clients` stands before the semicolon. Halted rollouts follow at once.
+Where settings change, `, settings on 4 clients` stands before the semicolon. Where what is declared can't be had, the
+line ends with `; not as declared: virus-pattern 16.999.00 can't be had, 2 problems`. Halted rollouts follow at once.
 
 An operation and its reason are two columns of one table; counts stand in the verdict. Where several groups have the
 same change they share a row, and so do incrementals that are downloaded, made or pruned for the same reason.
@@ -49,7 +50,29 @@ def verdict(document: Mapping[str, Any]) -> str:
         f"Plan: {count_text(download['changes'], 'download')} ({size_text(download['bytes'])}), "
         f"{count_text(deploy['changes'], 'change')} on {number_text(deploy['clients'])} of "
         f"{count_text(sum(document['clients'].values()), 'client')} ({size_text(deploy['bytes'])}){settings}; {waiting}"
+        f"{''.join(f'; not as declared: {trouble}' for trouble in [amiss(document)] if trouble)}"
+        f"{'; nothing is known of any client' if _is_blind(document) else ''}"
     )
+
+
+def amiss(document: Mapping[str, Any]) -> str:
+    """Say what isn't as declared and no change makes so; empty when all is, or will be."""
+    unmet, unread = document.get("unmet", ()), document.get("unread", ())
+    faults = sum(problem not in document.get("excused", ()) for problem in document["problems"])
+    others = faults - len(unmet) - len(unread)
+    return ", ".join(
+        [
+            *([f"{name_list(unmet)} can't be had"] if unmet else []),
+            *([f"{name_list([f'source {name}' for name in unread])} can't be read"] if unread else []),
+            *([count_text(others, "problem")] if others > 0 else []),
+        ]
+    )
+
+
+def _is_blind(document: Mapping[str, Any]) -> bool:
+    summary = document["summary"]
+    clients: int = sum(document["clients"].values())
+    return 0 < clients <= int(summary["unknown"] + summary["unreachable"])
 
 
 def plan_text(document: Mapping[str, Any], *, names: bool = False) -> str:
@@ -102,7 +125,10 @@ def _quiet(document: Mapping[str, Any]) -> str:
 
 def _meaning(document: Mapping[str, Any]) -> str:
     """Say how things stand where nothing is to be done; what isn't known is never called fine."""
-    summary = document["summary"]
+    summary, trouble = document["summary"], amiss(document)
+    if trouble:
+        unknown = " What is not known above may differ." if summary["unknown"] or summary["unreachable"] else ""
+        return f"Not as declared: {trouble}.{unknown}"
     if not any(document["clients"].values()):
         return "There are no clients."
     if any(entry.get("stuck") for entry in document["rollouts"]):

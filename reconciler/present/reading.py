@@ -60,7 +60,10 @@ def read_plan(document: Any) -> Plan:
             rollouts=tuple(map(read_rollout, fields.entries(document, "rollouts"))),
             gone=fields.texts(document, "gone"),
             problems=fields.texts(document, "problems"),
-            notes=fields.texts(document, "notes") if "notes" in document else (),
+            notes=_texts_if_any(document, "notes"),
+            excused=_texts_if_any(document, "excused"),
+            unmet=_texts_if_any(document, "unmet"),
+            unread=_texts_if_any(document, "unread"),
             members={str(cohort): fields.texts(document["members"], cohort) for cohort in document["members"]},
             clients=fields.numbers(document, "clients"),
             partial=fields.flag(document, "partial"),
@@ -71,6 +74,11 @@ def read_plan(document: Any) -> Plan:
     _check_members(plan)
     check_rollouts(plan)
     return plan
+
+
+def _texts_if_any(document: dict[str, Any], key: str) -> tuple[str, ...]:
+    """Read a list that plans of an earlier minor version don't have."""
+    return fields.texts(document, key) if key in document else ()
 
 
 def _check_format(document: Any) -> None:

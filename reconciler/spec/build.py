@@ -235,6 +235,7 @@ class Builder:
                 host=self._check_url(node, does.url),
                 signed=does.signed,
                 absent_is_error=node.get("when_absent") == "error",
+                may_be_absent=node.get("when_absent") == "hold",
                 may_outrank=node.get("may_outrank") is True,
             )
         return tuple(found.values())

@@ -40,7 +40,7 @@ class Upstream(Part):
                 return
             row["releases"] = json.dumps([release_document(release) for release in report.releases])
             row["incrementals"] = json.dumps([incremental_document(entry) for entry in report.incrementals])
-            row["problems"] = json.dumps(report.problems)
+            row["problems"] = json.dumps({"all": report.problems, "waiting": report.waiting})
             row["withdrawn"] = json.dumps([astuple(entry) for entry in report.withdrawn])
             changed = tuple(row)[1:]
             if not report.accepted:  # what is only accepted was verified at an earlier time
@@ -62,12 +62,13 @@ class Upstream(Part):
                     SourceReport(
                         row.name,
                         tuple(read_release(entry) for entry in json.loads(row.releases)),
-                        tuple(json.loads(row.problems)),
+                        _problems(row.problems)[0],
                         row.error,
                         tuple(read_incremental(entry) for entry in json.loads(row.incrementals)),
                         tuple(Withdrawal(*entry) for entry in json.loads(row.withdrawn)),
                         row.accepted,
                         moment(row.cooldown_until),
+                        waiting=_problems(row.problems)[1],
                     ),
                     self._past(row.last_success),
                 )
@@ -79,3 +80,9 @@ class Upstream(Part):
         with self._read() as connection:
             rows = connection.execute(select(FIRST_SEEN.c.component, FIRST_SEEN.c.version, FIRST_SEEN.c.at))
             return {(component, version): self._past(at) for component, version, at in rows}  # type: ignore[misc]
+
+
+def _problems(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Read what a source said was wrong, and what of that it waits for; a list is all of it, and older."""
+    found = json.loads(text)
+    return (tuple(found["all"]), tuple(found["waiting"])) if isinstance(found, dict) else (tuple(found), ())

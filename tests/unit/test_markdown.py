@@ -40,7 +40,7 @@ def plan(**fields):
 
 EXAMPLE = """\
 ### Plan: 1 download (2.0 KiB), 1 change on 2 of 3 clients (3.0 KiB); \
-drift 0, held 0, deferred 0, unknown 1, unreachable 0
+drift 0, held 0, deferred 0, unknown 1, unreachable 0; not as declared: 1 problem
 
 - :warning: source vendor: it is away
 

@@ -175,9 +175,9 @@ def test_what_a_source_offered_is_remembered_while_it_is_away(state):
     assert report.releases[0].released == NOW
     assert last_success == NOW
     assert state.first_seen() == {}, "a look alone counts for nothing"
-    for hours in (2, 3):
-        state.record_first_seen({("rules", "1")}, NOW + timedelta(hours=hours))
-    assert state.first_seen() == {("rules", "1"): NOW + timedelta(hours=2)}
+    for hours in (3, 2):
+        state.record_first_seen({("rules", "1")}, NOW - timedelta(hours=hours))
+    assert state.first_seen() == {("rules", "1"): NOW - timedelta(hours=3)}
 
 
 # --- plans and runs -------------------------------------------------------------------------------------------------

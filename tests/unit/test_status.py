@@ -11,6 +11,9 @@ from reconciler.model.report import Traffic
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig, SourceSpec
 from reconciler.planner.planner import Observed, Wanted
 from reconciler.planner.status import Allowance, make_status, source_statuses
+from reconciler.planner.thresholds import breaches, parse_conditions
+from reconciler.present.document import status_document
+from reconciler.present.text import status_text
 from tests.fakes import make_component, make_release
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -20,9 +23,9 @@ RELEASES = {
 }
 
 
-def status(clients, *, held="1234", offered="5", within=0, max_age=None, pin="latest", groups=("g",)):
+def status(clients, *, held="1234", offered="5", within=0, max_age=None, pin="latest", groups=("g",), **policy):
     wanted = Wanted(
-        {"rules": ComponentSpec(make_component("rules"), pin)},
+        {"rules": ComponentSpec(make_component("rules"), pin, **policy)},
         {name: GroupSpec(name, PluginConfig("transport", "local"), "/r") for name in groups},
     )
     cohorts = []
@@ -52,24 +55,36 @@ FLEET = [("g", "4", 5), ("g", "3", 2), ("g", "1", 1), ("g", "-", 1), ("g", "5", 
 
 
 def test_clients_are_measured_against_what_the_store_holds():
-    made = status(FLEET)
+    made = status(FLEET, offered="4")
     assert counts(made) == (5, 5, 3, 4)
     (entry,) = made.components
-    assert (entry.latest_held, entry.latest_offered) == ("4", "5")
+    assert (entry.latest_held, entry.latest_offered) == ("4", "4")
     assert entry.versions == {"5": 3, "4": 6, "3": 2, "1": 1, "missing": 1}
     assert entry.rate == pytest.approx(5 / 17)
     assert entry.age == 6 * 86400
     assert made.clients == 17
 
 
+def test_clients_without_a_newer_version_that_is_offered_are_outdated_though_the_store_lacks_it():
+    made = status([("g", "4", 5)])
+    assert counts(made) == (0, 5, 0, 0)
+    assert breaches(parse_conditions("outdated>0%"), made.components) == ["rules: outdated>0%"]
+    assert "0 of 1 component updated everywhere" in status_text(status_document(made))
+
+
+def test_a_version_that_is_offered_and_blocked_or_too_young_makes_nobody_outdated():
+    for policy in ({"blocked": {"5": "INC-1"}}, {"min_age": timedelta(days=5, hours=1)}, {"behind": 1}):
+        assert counts(status([("g", "4", 5)], **policy)) == (5, 0, 0, 0), policy
+
+
 def test_releases_behind_may_still_count_as_updated():
-    assert counts(status(FLEET, within=1)) == (7, 3, 3, 4)
-    assert counts(status(FLEET, within=3)) == (8, 2, 3, 4)
+    assert counts(status(FLEET, offered="", within=1)) == (7, 3, 3, 4)
+    assert counts(status(FLEET, offered="", within=3)) == (8, 2, 3, 4)
 
 
 def test_lacking_only_young_releases_may_still_count_as_updated():
-    assert counts(status(FLEET, max_age=timedelta(days=6, hours=1))) == (7, 3, 3, 4)
-    assert counts(status(FLEET, max_age=timedelta(days=5))) == (5, 5, 3, 4)
+    assert counts(status(FLEET, offered="", max_age=timedelta(days=6, hours=1))) == (7, 3, 3, 4)
+    assert counts(status(FLEET, offered="", max_age=timedelta(days=5))) == (5, 5, 3, 4)
 
 
 def test_a_pin_is_what_clients_are_measured_against():
@@ -85,7 +100,7 @@ def test_nothing_known_of_a_component_is_unknown():
 
 
 def test_groups_have_figures_of_their_own_and_the_worst_stand_first():
-    made = status([("g", "4", 2), ("h", "3", 2)], groups=("g", "h"))
+    made = status([("g", "5", 2), ("h", "3", 2)], groups=("g", "h"))
     assert {group: entries[0].rate for group, entries in made.groups.items()} == {"g": 1.0, "h": 0.0}
 
 

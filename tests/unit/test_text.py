@@ -63,6 +63,7 @@ VERDICT = re.compile(
     rf"Plan: {NUMBER} downloads? \({SIZE}\), {NUMBER} changes? on {NUMBER} of {NUMBER} clients? \({SIZE}\)"
     rf"(?:, settings on {NUMBER} clients?)?; "
     rf"drift {NUMBER}, held {NUMBER}, deferred {NUMBER}, unknown {NUMBER}, unreachable {NUMBER}"
+    "(?:; nothing is known of any client)?"
 )
 HOSTILE = "x\x1b[2J\r\ny\x9b31m\u202e\u2028"
 
@@ -103,7 +104,8 @@ def example():
 
 
 EXAMPLE = """\
-Plan: 1 download (2.0 KiB), 4 changes on 3 of 6 clients (9.0 KiB); drift 0, held 1, deferred 0, unknown 2, unreachable 0
+Plan: 1 download (2.0 KiB), 4 changes on 3 of 6 clients (9.0 KiB); drift 0, held 1, deferred 0, unknown 2, \
+unreachable 0; not as declared: 1 problem
 Saved against fulls: 3.0 KiB to deploy.
 
 Problems
@@ -409,7 +411,23 @@ def test_a_plan_without_changes_says_what_that_means(fields, words):
 
 @pytest.mark.parametrize("problem", ["rules: no source offers the pinned version 7", "source drop: it can't be read"])
 def test_a_plan_with_problems_never_says_that_all_is_as_declared(problem):
-    assert "Every client has what is declared" not in plan_text(plan(clients={"g": 1}, problems=(problem,)))
+    text = plan_text(plan(clients={"g": 1}, problems=(problem,)))
+    assert "as declared; " not in text
+    assert "Every client has what is declared" not in text
+    assert text.splitlines()[0].endswith("unreachable 0; not as declared: 1 problem")
+    assert text.endswith("\nNo changes. Not as declared: 1 problem.\n")
+
+
+def test_the_verdict_names_what_can_not_be_had_and_what_can_not_be_read_and_a_fleet_that_nothing_is_known_of():
+    problems = ("rules: no source offers the pinned version 7", "source drop: away", "rules 9 is blocked: INC-1")
+    fields = {"unmet": ("rules 7",), "unread": ("drop",), "excused": problems[2:], "problems": problems}
+    dark = (Finding("g", 2, ("c1",), "not looked at yet"),)
+    text = plan_text(plan(clients={"g": 2}, members={"c1": ("a", "b")}, unknown=dark, **fields))
+    says = "not as declared: rules 7 can't be had, source drop can't be read"
+    assert text.splitlines()[0].endswith(f"unknown 2, unreachable 0; {says}; nothing is known of any client")
+    assert text.endswith(f"No changes. N{says[1:]}. What is not known above may differ.\n")
+    noted = plan_text(plan(clients={"g": 2}, problems=problems[2:], excused=problems[2:]))
+    assert noted.splitlines()[0].endswith("unreachable 0"), "what is as the file wants it is no fault"
 
 
 def test_a_partial_plan_says_so():
