@@ -261,7 +261,7 @@ def doctor(context: click.Context, /, clients: tuple[str, ...], client_script: b
 
 @cli.group()
 def release() -> None:
-    """Work on the folder of a `directory` source."""
+    """Put releases into the folder of a `directory` source, and accept bytes that changed."""
 
 
 @release.command("add")
@@ -283,6 +283,23 @@ def release_add(
     from reconciler import commands
 
     return commands.release_add(context.obj, component, version, files, commands.ReleaseOptions(**options))
+
+
+@release.command("accept")
+@click.argument("component")
+@click.argument("version")
+@click.option("--platform", default="", help="Of this platform. Left out: of all that are offered.")
+@click.option("--reason", default="", help="Why; it stands in the history.")
+@click.option("--as", "who", default="", metavar="NAME", help="Who does it, for the history. Left out: the user.")
+@together(FILE, VARIABLES)
+@click.pass_context
+def release_accept(context: click.Context, /, **options: Any) -> int:
+    """Take the bytes that a source has now under a VERSION that was out with others."""
+    from reconciler import releases
+
+    names = ("component", "version", "platform", "who", "reason")
+    wanted = releases.Acceptance(**{name: options.pop(name) for name in names})
+    return releases.accept(desk_of(context, options), wanted)
 
 
 @cli.group()

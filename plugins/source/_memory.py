@@ -1,8 +1,7 @@
-"""What a source remembers of files between two looks: their digests, and the content that a release had at first.
+"""What a source remembers of files between two looks: their digests.
 
-Without it every look would read every file, and a release whose bytes were replaced would pass for the same release.
-The file is a cache: one that is damaged is made again, and what it says of a file counts only while the file's stamp
-is the one that was hashed.
+Without it every look would read every file. The file is a cache: one that is damaged is made again, and what it says of
+a file counts only while the file's stamp is the one that was hashed.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ ValueT = TypeVar("ValueT")
 
 MAX_BYTES = 64 * 2**20
 MAX_ENTRIES = 100_000
-"""Of files and of releases each; the ones used longest ago go first."""
+"""The files used longest ago go first."""
 
 
 class Memory:
@@ -36,10 +35,9 @@ class Memory:
         self._log = log
         self._changed = False
         self._hashed: dict[str, tuple[Stamp, str]] = {}
-        self._first: dict[str, str] = {}
         self._ahead: dict[str, float] = {}
         try:
-            self._hashed, self._first, self._ahead = _read(file)
+            self._hashed, self._ahead = _read(file)
         except FileNotFoundError:
             pass
         except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
@@ -59,13 +57,6 @@ class Memory:
         self._hashed[path] = stamp, sha256
         self._changed = True
 
-    def first_content(self, path: str, digest: str) -> str:
-        """Give the content digest that the release at `path` had when it was first seen; now, if that is now."""
-        if path not in self._first:
-            self._first[path] = digest
-            self._changed = True
-        return self._first[path]
-
     def ahead_since(self, ctime: int, now: float) -> float:
         """Give when a time of change (ns) that lies ahead was first seen (s since the epoch); now, if that is now."""
         if self._ahead.get(str(ctime), now + 1) > now:
@@ -80,7 +71,6 @@ class Memory:
         data = {
             "format": 1,
             "hashed": {path: [*astuple(stamp), sha256] for path, (stamp, sha256) in _newest(self._hashed).items()},
-            "first": _newest(self._first),
             "ahead": _newest(self._ahead),
         }
         try:
@@ -94,17 +84,16 @@ def _newest(entries: dict[str, ValueT]) -> dict[str, ValueT]:
     return dict(list(entries.items())[-MAX_ENTRIES:])
 
 
-def _read(file: Path) -> tuple[dict[str, tuple[Stamp, str]], dict[str, str], dict[str, float]]:
+def _read(file: Path) -> tuple[dict[str, tuple[Stamp, str]], dict[str, float]]:
     with file.open("rb") as stream:
         raw = stream.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
         raise ValueError(f"it is larger than {MAX_BYTES} bytes")
     data: Any = json.loads(raw)
     match data:
-        case {"format": 1, "hashed": dict(hashed), "first": dict(first)}:
+        case {"format": 1, "hashed": dict(hashed)}:
             files = {path: _entry(entry) for path, entry in hashed.items()}
-            ahead = {ctime: float(since) for ctime, since in data.get("ahead", {}).items()}
-            return files, {path: _digest(digest) for path, digest in first.items()}, ahead
+            return files, {ctime: float(since) for ctime, since in data.get("ahead", {}).items()}
     raise ValueError("it has another form")
 
 

@@ -8,12 +8,11 @@ Incrementals lie in `<path>/<component>/incrementals/<FROM>..<TO>/` (or `…<TO>
 `<file>.<codec>` for each file that has a delta. One is offered when all its deltas have the sizes and digests that the
 document says.
 
-What is offered is whole, settled and what it was before; all else is held back, with a sentence that names its path:
+What is offered is whole and settled; all else is held back, with a sentence that names its path:
 
 * With a `SHA256SUMS` a release is whole when that lists exactly its files and each matches. Without, it is taken to be
   whole when nothing in it changed for `settle`; `complete_when: SHA256SUMS` doesn't take it at all.
 * What changes while it is read is not settled.
-* Bytes that differ from those first seen under a version are refused: changed content needs a new version.
 * Links that lead out of the folder, folders in a release, special and unreadable files are refused.
 
 schema/release.schema.json has the form of `release.yaml`; `updoser release add` writes all this, atomically.
@@ -121,7 +120,7 @@ class Directory:
         self._memory = Memory(context.work / f"directory-{key}.json", context.log)
 
     def releases(self, components: Mapping[str, Component]) -> SourceReport:
-        """List the whole, settled and unchanged releases of these components.
+        """List the whole and settled releases of these components.
 
         Raises:
             SourceError: the folder isn't there or can't be read.
@@ -222,16 +221,9 @@ class Directory:
             raise _NotYetError(f"{shown}: not settled yet: it changed while it was read")
         if at and facts.platform not in {None, platform}:
             raise _RefusedError(f"{shown}: {FACTS} says the platform {facts.platform}, and the folder {platform}")
-        release = Release(
+        return Release(
             component.id, version, platform or facts.platform or ANY_PLATFORM, files, facts.released, facts.notes
         )
-        first = self._memory.first_content(path, release.digest)
-        if first != release.digest:
-            raise _RefusedError(
-                f"{shown}: its bytes changed since it was first seen ({first[:12]}, now {release.digest[:12]}); "
-                "changed content needs a new version"
-            )
-        return release
 
     def _incremental(self, tree: Tree, component: Component, folder: str) -> Incremental:
         path = f"{component.id}/{INCREMENTALS}/{folder}"

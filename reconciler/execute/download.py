@@ -13,6 +13,7 @@ from reconciler.execute.journal import note
 from reconciler.execute.progress import Progress, Watched
 from reconciler.model.delta import Incremental, Patch, incremental_name
 from reconciler.model.network import DIRECT
+from reconciler.model.plan import REPLACED
 from reconciler.model.release import Release, ReleaseFile
 from reconciler.present.words import size_text
 
@@ -184,7 +185,7 @@ def _finish(order: Order, work: Workspace, tally: Tally) -> None:
     if not order.failure:
         try:
             if isinstance(order.thing, Release):
-                work.store.add(order.thing)
+                _keep(order.thing, work, replace=order.download.reason == REPLACED)
             else:
                 work.store.add_incremental(order.thing)
             tally.downloaded(order.received)
@@ -258,8 +259,18 @@ def fetch(release: Release, source: Source, work: Workspace) -> int:
     label = f"{release.component} {release.version}"
     check_room(label, sum(file.size for file in lacking), work.store.free())
     fetched = sum(_bring(file, partial(source.open, release, file), work, _ignore) for file in lacking)
-    work.store.add(release)
+    _keep(release, work)
     return fetched
+
+
+def _keep(release: Release, work: Workspace, *, replace: bool = False) -> None:
+    """Have the store hold a release, and remember that this is what its version stands for.
+
+    Raises:
+        StoreError, StateError: it can't be kept.
+    """
+    work.store.add(release, replace=replace)
+    work.state.record_content((release.component, release.version, release.platform), release.digest)
 
 
 def _ignore(_size: int) -> None:

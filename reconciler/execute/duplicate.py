@@ -60,6 +60,7 @@ def merge_all(plan: Plan, offers: Offers, work: Workspace, tally: Tally) -> None
         except UpdoserError as error:
             _note(merge, work, tally, error.brief)
             continue
+        work.state.record_content((merge.component, merge.to, merge.platform), merge.to_digest)
         tally.merged(merge.bytes - received)
         _note(merge, work, tally, "")
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from reconciler.model.client import Profile
     from reconciler.model.rollout import Key, RolloutRecord
 
+REPLACED = "other bytes"
+"""The reason of a download that takes the place of what the store holds under the version."""
 DEPLOY_REASONS = (
     *("missing", "outdated", "pinned", "blocked", "withdrawn", "rolled_back", "digest_mismatch", "layout_changed"),
 )

@@ -132,6 +132,14 @@ class Offer:
     release: Release
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The content digest that a version of a component stands for on a platform, and those that it stood for before."""
+
+    digest: str
+    replaced: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Withdrawal:
     """A version that its publisher took back, with the reason: nobody should run it."""

@@ -21,16 +21,17 @@ from reconciler.observe.idle import check_limit, notes_of
 from reconciler.observe.inventory import list_clients, list_fleet
 from reconciler.observe.upstream import find_withdrawals, merge_incrementals, merge_offers, read_sources
 from reconciler.observe.ways import find_ways
+from reconciler.planner.desired import Past, changed_offers
 from reconciler.planner.planner import Observed
 from reconciler.present.words import count_text
 from reconciler.settings.book import Book
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from reconciler.model.client import Client, Profile
-    from reconciler.model.release import SourceReport
+    from reconciler.model.release import Release, SourceReport
     from reconciler.model.repository import Published
     from reconciler.model.spec import GroupSpec, SourceSpec
     from reconciler.storage.roll import Roll
@@ -114,6 +115,8 @@ def observe(work: Workspace, sight: Sight) -> Observed:
     left_out = [*work.notes, *([] if sight.contact else _left_out(work))]
     absent = {source.name for source in sources if source.may_be_absent or work.plugins.refusal(source.plugin)}
     inspection = work.store.inspect(verify=sight.verify)
+    contents = work.state.contents()
+    changed = changed_offers(offers, inspection.releases, contents)
     published, trouble = _published(work)
     ahead = work.state.moments_ahead(work.spec.quarantine.span)
     return Observed(
@@ -155,6 +158,7 @@ def observe(work: Workspace, sight: Sight) -> Observed:
         remembered=remembered,
         published=published,
         first_seen=work.state.first_seen(),
+        past=Past(contents, work.state.got(changed) | (_on_clients(profiles.values()) if changed else set())),
         source_routes={source.name: _source_route(source) for source in sources},
     )
 
@@ -163,6 +167,16 @@ def ahead_text(ahead: Mapping[str, datetime]) -> str:
     """Say that remembered moments lie ahead of the clock; `ahead` has the latest by what they are about."""
     latest = f"{max(ahead.values()):%Y-%m-%dT%H:%M:%SZ}"
     return f"a clock was wrong: moments up to {latest} are remembered ({', '.join(ahead)}); they count as now"
+
+
+def _on_clients(profiles: Iterable[Profile]) -> set[tuple[str, str]]:
+    """Give the (component, version) that clients had when they were last seen, those that are only kept included."""
+    return {
+        (entry.component, version)
+        for profile in profiles
+        for entry in profile.installed
+        for version in (entry.version, *dict(entry.kept))
+    }
 
 
 def _wanted_settings(work: Workspace, sight: Sight) -> tuple[dict[str, str], dict[str, str]]:
@@ -240,7 +254,7 @@ def refresh_lists(work: Workspace, sight: Sight) -> list[Client]:
         StateError: the state can't be written.
     """
     fleet = _list_fleet(work, sight)
-    _ask_sources(work)
+    ask_sources(work)
     _note_releases(work)
     return fleet
 
@@ -298,8 +312,14 @@ def _inventory_refusal(work: Workspace, group: GroupSpec) -> str:
     return work.plugins.refusal(group.inventory.plugin) if group.inventory is not None else ""
 
 
-def _ask_sources(work: Workspace) -> None:
+def ask_sources(work: Workspace) -> None:
+    """Ask the sources what they offer, and remember it; versions whose bytes are others now are told.
+
+    Raises:
+        StateError: the state can't be written.
+    """
     asked = [source for source in work.spec.sources if not work.plugins.refusal(source.plugin)]
+    before = {report.source: report for report in known_reports(work)}
     sources = [(source, work.plugins.source(source)) for source in asked]
     components = {name: wanted.component for name, wanted in work.spec.components.items()}
     for report in read_sources(sources, components, work.spec.catalog.components):
@@ -307,6 +327,19 @@ def _ask_sources(work: Workspace) -> None:
         level = "warning" if report.error else "info"
         what = report.error or count_text(len(report.releases), "release")
         work.means.emit("source_read", f"source {report.source}: {what}", level=level, source=report.source)
+        for release in _changed_bytes(before.get(report.source), report):
+            text = f"source {report.source}: the bytes of {release.component} {release.version} are others than before"
+            work.means.emit("warning", text, level="warning", source=report.source)
+
+
+def _changed_bytes(before: SourceReport | None, now: SourceReport) -> list[Release]:
+    """Give the releases that a source offered with other bytes when it was last read."""
+    digests = {(one.component, one.version, one.platform): one.digest for one in before.releases} if before else {}
+    return [
+        release
+        for release in now.releases
+        if digests.get((release.component, release.version, release.platform), release.digest) != release.digest
+    ]
 
 
 def _look_at_clients(work: Workspace, sight: Sight, choice: Choice, fleet: Sequence[Client]) -> None:

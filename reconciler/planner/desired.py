@@ -14,8 +14,9 @@
 * While a release is on its way through the fleet, a newer one may have to wait for it: `target` is then asked for the
   version of the former.
 * A client gets releases of its own platform and of `any`; of equal versions its own platform's.
-* A version that is held with one content and offered with another is never taken from the source: the plan says so, and
-  what is held stays in force.
+* A version that stands for one content and is offered with another: as long as nobody got the former, the latter takes
+  its place, for a file may have been seen half-written. Afterwards it is never taken from the source: the plan says
+  so, and what is held stays in force, until somebody accepts the other bytes.
 
 Example: held 16.677.00, offered 16.677.00 and 16.679.00, `version: latest` -> 16.679.00, to be downloaded; with
 `min_age: 2h`, an hour after 16.679.00 came out -> 16.677.00, and 16.679.00 waits for another hour.
@@ -31,10 +32,10 @@ from reconciler.model.release import ANY_PLATFORM
 from reconciler.model.spec import LATEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from reconciler.model.release import Offer, Release, Withdrawal
+    from reconciler.model.release import Content, Offer, Release, Withdrawal
     from reconciler.model.rollout import RolloutRecord
     from reconciler.model.spec import ComponentSpec
     from reconciler.model.version import Version
@@ -42,13 +43,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The release that clients of a platform should run. `source` is empty when the store holds it already."""
+    """The release that clients of a platform should run. `source` is empty when the store holds it already.
+
+    `replaces` is the content that the store holds under this version, where the release takes its place.
+    """
 
     spec: ComponentSpec
     version: Version
     release: Release
     source: str
     pinned: bool
+    replaces: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +100,24 @@ class Times:
         return release.released is not None and release.released <= self.now
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What is remembered of bytes: what each (component, version, platform) stands for, and what versions somebody got.
+
+    Somebody is a client that has or had the version, or another site that it was published for.
+    """
+
+    contents: Mapping[tuple[str, str, str], Content] = field(default_factory=dict)
+    got: Collection[tuple[str, str]] = frozenset()
+
+
 class Desired:
     """The targets of all managed components, asked by component and client platform.
 
     `problems` are sentences: pins that nobody has, offers that contradict what is held; `excused` are those of them
-    that are as the spec wants it, and `unmet` names what can't be had. `held` gives the releases in the store by
-    content digest, `newest_held` the highest version there by (component, platform), `known` all versions of a
-    component that are held or offered, `refused` why a (component, version) is wanted by nobody.
+    that are as the spec wants it, `unmet` names what can't be had, and `notes` are other sentences. `held` gives the
+    releases in the store by content digest, `newest_held` the highest version there by (component, platform), `known`
+    all versions of a component that are held or offered, `refused` why a (component, version) is wanted by nobody.
     """
 
     def __init__(
@@ -112,12 +128,15 @@ class Desired:
         withdrawn: Mapping[str, Sequence[Withdrawal]] | None = None,
         times: Times | None = None,
         halted: Mapping[tuple[str, str], Halt] | None = None,
+        past: Past | None = None,
     ) -> None:
+        self._past = past or Past()
         self._halted = halted or {}
         self._versions: dict[tuple[str, str, str], Target] = {}
         self.problems: list[str] = []
         self.excused: list[str] = []
         self.unmet: list[str] = []
+        self.notes: list[str] = []
         self.refused = {
             (entry.component, entry.version): Refusal("withdrawn", f"withdrawn by source {source}: {entry.reason}")
             for source, entries in (withdrawn or {}).items()
@@ -137,20 +156,40 @@ class Desired:
         self._targets: dict[tuple[str, str], Target] = {}
         holding = {(release.component, release.version, release.platform): release for release in held}
         known: dict[str, list[Target]] = {component: [] for component in components}
+        coming = [offer for offer in offers if self._is_new(offer, holding)]
+        replaced = {_key(offer.release) for offer in coming}
         for release in held:
-            self._learn(components, known, release, "")
-        for offer in offers:
-            release = offer.release
-            twin = holding.get((release.component, release.version, release.platform))
-            if twin is None:
-                self._learn(components, known, release, offer.source)
-            elif twin.digest != release.digest and release.component in components:
-                self.problems.append(
-                    f"{release.component} {release.version}: source {offer.source} now offers other bytes than the "
-                    f"store holds ({release.digest[:12]}, held {twin.digest[:12]}); the held release stays in force"
-                )
+            if _key(release) not in replaced:
+                self._learn(components, known, release, "")
+        for offer in coming:
+            twin = holding.get(_key(offer.release))
+            self._learn(components, known, offer.release, offer.source, twin.digest if twin else "")
         for component, spec in components.items():
             self._choose(spec, known[component])
+
+    def _is_new(self, offer: Offer, holding: Mapping[tuple[str, str, str], Release]) -> bool:
+        """Say whether an offer is to be known: not what is held, nor other bytes than a version stands for."""
+        release, twin = offer.release, holding.get(_key(offer.release))
+        if release.component not in self.known or (twin is not None and twin.digest == release.digest):
+            return False
+        before = _before(release, holding, self._past.contents)
+        if not before:
+            return True
+        said = f"{release.component} {release.version}: source {offer.source} now offers other bytes"
+        if (release.component, release.version) not in self._past.got:
+            self.notes.append(f"{said} than before ({release.digest[:12]}, before {before[:12]}); nobody got those")
+            return True
+        kept = "; the held release stays in force" if twin is not None else ""
+        self.problems.append(
+            f"{said} than those that are out ({release.digest[:12]}, before {before[:12]}){kept}; to take them all the "
+            f"same: updoser release accept {release.component} {release.version}"
+        )
+        return False
+
+    def is_former(self, release: Release, digest: str) -> bool:
+        """Say whether a release's version stood for a content before somebody accepted the one of the release."""
+        content = self._past.contents.get(_key(release))
+        return content is not None and content.digest == release.digest and digest in content.replaced
 
     def target(self, component: str, platform: str, version: str = "") -> Target | None:
         """Give what clients of a platform should run of a component; None when nothing is wanted or known.
@@ -212,7 +251,12 @@ class Desired:
         return [target for (known, _platform), target in self._targets.items() if known == component]
 
     def _learn(
-        self, components: Mapping[str, ComponentSpec], known: Mapping[str, list[Target]], release: Release, source: str
+        self,
+        components: Mapping[str, ComponentSpec],
+        known: Mapping[str, list[Target]],
+        release: Release,
+        source: str,
+        replaces: str = "",
     ) -> None:
         spec = components.get(release.component)
         if spec is None or not spec.component.scheme.accepts(release.version):
@@ -220,7 +264,7 @@ class Desired:
         version = spec.component.version(release.version)
         self.known[release.component].add(release.version)
         self._platforms.setdefault((release.component, release.version), set()).add(release.platform)
-        known[release.component].append(Target(spec, version, release, source, spec.version != LATEST))
+        known[release.component].append(Target(spec, version, release, source, spec.version != LATEST, replaces))
         key = (release.component, release.platform)
         if not source and (key not in self.newest_held or self.newest_held[key] < version):
             self.newest_held[key] = version
@@ -323,3 +367,32 @@ class Desired:
         if spec.snapshot is None or self._times is None:
             return True
         return self._times.out_at(release).astimezone(UTC).date() <= spec.snapshot
+
+
+def changed_offers(
+    offers: Iterable[Offer], held: Iterable[Release], contents: Mapping[tuple[str, str, str], Content]
+) -> set[tuple[str, str]]:
+    """Give the (component, version) that are offered with other bytes than they stand for."""
+    holding = {_key(release): release for release in held}
+    return {
+        (offer.release.component, offer.release.version)
+        for offer in offers
+        if _before(offer.release, holding, contents)
+    }
+
+
+def _before(
+    release: Release,
+    holding: Mapping[tuple[str, str, str], Release],
+    contents: Mapping[tuple[str, str, str], Content],
+) -> str:
+    """Give the content that a release's version stands for, where that is another one; else an empty text."""
+    twin, content = holding.get(_key(release)), contents.get(_key(release))
+    if twin is not None and twin.digest == release.digest:
+        return ""
+    before = content.digest if content is not None else twin.digest if twin is not None else ""
+    return before if before != release.digest else ""
+
+
+def _key(release: Release) -> tuple[str, str, str]:
+    return release.component, release.version, release.platform

@@ -3,6 +3,7 @@
 For each component that the clients should have, the first rule that fits:
 
 * nothing installed                                   -> `missing`
+* the same version, bytes that it stood for before    -> `outdated`
 * the same version, other bytes or damaged files      -> `digest_mismatch`
 * the same version and bytes, other install targets   -> `layout_changed`
 * a version that is blocked or was withdrawn          -> `blocked` or `withdrawn`, up or down
@@ -106,7 +107,8 @@ def _difference(installed: Installed | None, target: Target, desired: Desired) -
         return Difference(target, None, "missing")
     if installed.version == target.release.version:
         if installed.digest != target.release.digest:
-            return Difference(target, installed, "digest_mismatch")
+            former = desired.is_former(target.release, installed.digest)
+            return Difference(target, installed, "outdated" if former else "digest_mismatch")
         if installed.layout != target.spec.layout.fingerprint:
             return Difference(target, installed, "layout_changed")
         return None

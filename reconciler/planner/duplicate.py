@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.model.delta import CLEARLY, MIN_NEW, incremental_name
-from reconciler.model.plan import Download, Generate, Merge, Prune
+from reconciler.model.plan import REPLACED, Download, Generate, Merge, Prune
 from reconciler.planner.codecs import PATIENCE, Camp, Codecs
 from reconciler.planner.deltas import Edge, Graph
 from reconciler.planner.stock import Stock
@@ -132,7 +132,7 @@ class Duplicator:
         if not target.source:
             return
         way = stock.way_here(self._codecs)
-        if way is None or way.bytes > CLEARLY * release.size:
+        if target.replaces or way is None or way.bytes > CLEARLY * release.size:
             self.downloads.append(_full(target, previous))
             return
         start = stock.full(way.edges[0].start)
@@ -266,8 +266,10 @@ class Duplicator:
     def _old_incrementals(self, target: Target, stock: Stock | None) -> Iterable[Prune]:
         place = target.release.component, target.release.platform
         kept = stock.worth_keeping(self._codecs, self._demand.camps[place]) if stock else frozenset()
+        goal = target.release.digest
+        renewed = {edge.name for edge in stock.edges if edge.end == goal} if stock else set()  # others of that name go
         for incremental in stock.incrementals if stock else self._held[place]:
-            if incremental.name not in kept and not incremental.refused:
+            if incremental.name not in kept and incremental.name not in renewed and not incremental.refused:
                 yield Prune(
                     component=incremental.component,
                     previous=incremental.from_version,
@@ -290,5 +292,5 @@ def _full(target: Target, previous: str) -> Download:
         platform=release.platform,
         source=target.source,
         bytes=release.size,
-        reason="pinned" if target.pinned else "outdated" if previous else "missing",
+        reason=REPLACED if target.replaces else "pinned" if target.pinned else "outdated" if previous else "missing",
     )

@@ -29,9 +29,10 @@ from reconciler.model.network import DIRECT
 from reconciler.model.plan import Plan
 from reconciler.model.policy import AutoUpdate
 from reconciler.model.release import ANY_PLATFORM
+from reconciler.model.rollout import UNFIT
 from reconciler.planner.comparison import Comparison
 from reconciler.planner.delivery import Dispatcher, camp_of
-from reconciler.planner.desired import Desired, Times
+from reconciler.planner.desired import Desired, Past, Times, changed_offers
 from reconciler.planner.duplicate import Demand, Duplicator, Supplies
 from reconciler.planner.publish import plan_publishing
 from reconciler.planner.rollout import Rollouts, forced_versions, halts
@@ -96,7 +97,8 @@ class Observed:
     says when each (component, version) was. `others` are the clients that a limit leaves out, as last seen. `rollouts`
     are those that the state remembers, `failures` the clients that failed in them, with their messages, and `troubles`
     those that couldn't be served because of something that is wrong with them. `excused` are those of the `problems`
-    that are as the spec wants it, or that time mends; `unread` are sources that can't be read and should be.
+    that are as the spec wants it, or that time mends; `unread` are sources that can't be read and should be. `past` is
+    what is remembered of the bytes of versions.
     """
 
     basis: Basis
@@ -122,13 +124,28 @@ class Observed:
     notes: Sequence[str] = ()
     excused: Sequence[str] = ()
     unread: Sequence[str] = ()
+    past: Past = field(default_factory=Past)
+
+    def got(self) -> set[tuple[str, str]]:
+        """Give the (component, version) that clients have or had, or that are or were published, as far as is known."""
+        found = set(self.past.got)
+        for cohort in (*self.cohorts, *self.others):
+            for entry in cohort.profile.installed if cohort.profile else ():
+                found.update((entry.component, version) for version in (entry.version, *dict(entry.kept)))
+        if self.published is not None:
+            found.update((entry.component, entry.version) for entry in self.published.releases)
+            found.update((entry.component, entry.version) for entry in self.published.withdrawn)
+        return found.union(record.key[:2] for record in self.rollouts.values() if record.status in UNFIT)
 
 
 def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime) -> Plan:
     """Decide what is to be done; see the module's rules."""
     times = Times(now, observed.first_seen)
     halted = halts(observed.rollouts.values())
-    desired = Desired(wanted.components, observed.held, observed.offers, observed.withdrawn, times, halted)
+    past = observed.past
+    if changed_offers(observed.offers, observed.held, past.contents):  # else it isn't worth looking through the fleet
+        past = replace(past, got=observed.got())
+    desired = Desired(wanted.components, observed.held, observed.offers, observed.withdrawn, times, halted, past)
     stuck: frozenset[Key] = frozenset()
     while True:
         forced = forced_versions(wanted, desired, observed.rollouts, stuck)
@@ -184,7 +201,7 @@ def _make(
         unreachable=tally.findings("unreachable"),
         gone=tuple(sorted(observed.gone)),
         problems=(*observed.problems, *desired.problems, *comparison.problems()),
-        notes=(*observed.notes, *_unmanaged(wanted, observed)),
+        notes=(*observed.notes, *desired.notes, *_unmanaged(wanted, observed)),
         excused=(*observed.excused, *desired.excused),
         unmet=tuple(dict.fromkeys(desired.unmet)),
         unread=tuple(observed.unread),

@@ -73,11 +73,22 @@ MIGRATIONS: Mapping[int, tuple[str, ...]] = {
         "ALTER TABLE clients ADD COLUMN settings TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE identity ADD COLUMN settings_key VARCHAR(64) NOT NULL DEFAULT ''",
     ),
-    # Clients are known to be one machine, whatever their names are; trouble of machines is told from that of releases.
+    # Clients are known to be one machine, whatever their names are; trouble of machines is told from that of releases;
+    # which bytes a version stands for is remembered.
     5: (
         "ALTER TABLE clients ADD COLUMN machine VARCHAR(32)",
         "CREATE INDEX clients_by_machine ON clients (machine)",
         "ALTER TABLE rollout_failures ADD COLUMN fault VARCHAR(16) NOT NULL DEFAULT 'release'",
+        """
+        CREATE TABLE contents (
+            component VARCHAR(64) NOT NULL,
+            version VARCHAR(128) NOT NULL,
+            platform VARCHAR(64) NOT NULL,
+            digest VARCHAR(64) NOT NULL,
+            replaced TEXT DEFAULT '[]' NOT NULL,
+            PRIMARY KEY (component, version, platform)
+        )
+        """,
     ),
 }
 """What brings a schema of version N - 1 to version N, by N. A new state is made at VERSION at once, from `tables`."""

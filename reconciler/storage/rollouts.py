@@ -61,6 +61,12 @@ class Rollouts(Part):
         with self._write() as connection:
             upsert(connection, ROLLOUTS, [row], tuple(name for name in row if name not in _KEY))
 
+    def forget_rollouts(self, component: str, version: str) -> None:
+        """Forget all rollouts of a version, and who failed in them: it begins anew."""
+        with self._write() as connection:
+            for table in (ROLLOUTS, ROLLOUT_FAILURES):
+                connection.execute(delete(table).where(table.c.component == component, table.c.version == version))
+
     def rollout_failures(self, fault: str = RELEASE) -> dict[Key, dict[str, str]]:
         """Give the clients that failed with the version of a rollout and don't have it since, with their messages.
 

@@ -170,8 +170,10 @@ class Store:
             self._fresh[file.sha256] = _stamp(path.lstat())
         return size
 
-    def add(self, release: Release) -> None:
+    def add(self, release: Release, *, replace: bool = False) -> None:
         """Make a release one that the store holds; its content must be there.
+
+        With `replace` it takes the place of other content under the version, of which nothing is kept.
 
         Raises:
             StoreError: content is missing, or the version is held with other content.
@@ -186,16 +188,20 @@ class Store:
                     held = self._read_release(path)
                 except ValueError:
                     held = None  # damaged: this one takes its place
-                if held is not None and held.digest != release.digest:
+                if held is not None and held.digest != release.digest and not replace:
                     raise StoreError(
                         f"{release.component} {release.version} is held with other bytes "
                         f"({held.digest[:12]}, not {release.digest[:12]})",
                         hint="a version never changes; the source must publish a new one",
                     )
-                if held is not None:
+                if held is not None and held.digest == release.digest:
                     return
+            else:
+                held = None
             self._sync(release.files)
             self._write_manifest(release_document(release), path)
+            if held is not None:
+                self._drop_content(held.files)
 
     def add_incremental(self, incremental: Incremental) -> None:
         """Make an incremental one that the store holds, in place of any other of its name; its content must be there.
@@ -251,6 +257,10 @@ class Store:
         for folder in (manifest.parent, manifest.parent.parent):
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
+        self._drop_content(files)
+
+    def _drop_content(self, files: Iterable[Content]) -> None:
+        """Remove the content of files that no release and no incremental has."""
         ignored: list[str] = []
         used = {
             file.sha256

@@ -72,6 +72,16 @@ FIRST_SEEN = Table(
     Column("at", Float, nullable=False),
 )
 
+CONTENTS = Table(  # `digest` is what the version stands for since it came into the store, or was accepted
+    "contents",
+    METADATA,
+    Column("component", String(64), primary_key=True),
+    Column("version", String(128), primary_key=True),
+    Column("platform", String(64), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("replaced", Text, nullable=False, server_default="[]"),
+)
+
 ROLLOUTS = Table(  # `grp` is empty where the whole fleet is meant; see model.rollout.RolloutRecord
     "rollouts",
     METADATA,

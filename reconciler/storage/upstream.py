@@ -1,4 +1,7 @@
-"""What the state remembers of sources: what each offered when it answered last, and when a release was first seen."""
+"""What the state remembers of sources and releases.
+
+What each source offered when it answered last, when a release was first seen, and which bytes a version stands for.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,20 @@ import json
 from dataclasses import astuple
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 
-from reconciler.model.release import SourceReport, Withdrawal
+from reconciler.model.release import Content, SourceReport, Withdrawal
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.database import upsert
 from reconciler.storage.manifest import incremental_document, read_incremental, read_release, release_document
-from reconciler.storage.tables import FIRST_SEEN, SOURCES
+from reconciler.storage.tables import CONTENTS, FIRST_SEEN, JOURNAL, SOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
     from datetime import datetime
+
+_GOT = ("changed", "ok", "staged")
+"""Outcomes after which a client has the bytes of a version, or had them."""
 
 
 class Upstream(Part):
@@ -80,6 +86,44 @@ class Upstream(Part):
         with self._read() as connection:
             rows = connection.execute(select(FIRST_SEEN.c.component, FIRST_SEEN.c.version, FIRST_SEEN.c.at))
             return {(component, version): self._past(at) for component, version, at in rows}  # type: ignore[misc]
+
+    def contents(self) -> dict[tuple[str, str, str], Content]:
+        """Give which bytes each (component, version, platform) stands for, of those that were ever in the store."""
+        with self._read() as connection:
+            return {
+                (row.component, row.version, row.platform): Content(row.digest, tuple(json.loads(row.replaced)))
+                for row in connection.execute(select(CONTENTS))
+            }
+
+    def record_content(self, key: tuple[str, str, str], digest: str, before: str = "") -> None:
+        """Have a (component, version, platform) stand for a content from now on.
+
+        `before` is what it stood for where that isn't remembered; nothing is written where nothing is new.
+        """
+        names = dict(zip(("component", "version", "platform"), key, strict=True))
+        with self._write() as connection:
+            here = and_(*(CONTENTS.c[name] == value for name, value in names.items()))
+            row = connection.execute(select(CONTENTS).where(here)).first()
+            if row is not None and row.digest == digest:
+                return
+            known = [*json.loads(row.replaced), row.digest] if row is not None else [before] if before else []
+            replaced = json.dumps([one for one in dict.fromkeys(known) if one != digest])
+            upsert(connection, CONTENTS, [{**names, "digest": digest, "replaced": replaced}], ("digest", "replaced"))
+
+    def got(self, releases: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Give which (component, version) some client got at some time, or was published."""
+        entry = JOURNAL.c
+        found = set()
+        with self._read() as connection:
+            for component, version in releases:
+                given = and_(entry.client != "", entry.outcome.in_(_GOT))
+                told = and_(entry.client == "", entry.message == f"{component} {version} published")
+                wanted = select(entry.id).where(
+                    entry.component == component, entry.to_version == version, or_(given, told)
+                )
+                if connection.execute(wanted.limit(1)).first() is not None:
+                    found.add((component, version))
+        return found
 
 
 def _problems(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

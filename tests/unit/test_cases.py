@@ -6,6 +6,8 @@
                                                               # block, and `size` of each release
     out: {rules 2: 2026-11-23T22:00:00Z}                      # when releases came out; it is 2026-11-24T00:00:00Z
     seen: {rules 2: 2026-11-23T22:00:00Z}                     # when versions were first seen
+    stands: [rules 2 =b was rules 2 =a]                       # the bytes of versions, and those that they replaced
+    got: [rules 2]                                            # versions that somebody got at some time
     duplication: {incrementals: 14}                           # also enabled, keep_fulls, codecs
     groups: {g: conventional}                                 # group -> scan method, or null
     held: [rules 1]                                           # COMPONENT VERSION [PLATFORM] [=CONTENT]
@@ -80,10 +82,11 @@ from reconciler.model.policy import (
     Wave,
     Window,
 )
-from reconciler.model.release import SCAN_METHODS, Offer, Withdrawal
+from reconciler.model.release import SCAN_METHODS, Content, Offer, Withdrawal
 from reconciler.model.repository import Published
 from reconciler.model.rollout import Approval, RolloutRecord
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig, RepositorySpec, SecretRef
+from reconciler.planner.desired import Past
 from reconciler.planner.planner import Observed, Wanted, make_plan
 from reconciler.planner.stock import OfferedIncremental
 from reconciler.planner.waves import Lineup, structure
@@ -98,7 +101,7 @@ CASES = [(file.stem, case) for file in FILES for case in yaml.safe_load_all(file
 KEYS = {
     *("name", "components", "groups", "held", "offers", "target", "clients", "plan", "summary", "freeze", "gone"),
     *("duplication", "incrementals", "offered", "withdrawn", "ways", "repository", "published", "renew"),
-    *("out", "seen", "policy", "rollouts", "failures", "troubles"),
+    *("out", "seen", "policy", "rollouts", "failures", "troubles", "stands", "got"),
 }
 SERVER = ("downloads", "merges", "generates", "prunes", "publishes")
 FINDINGS = ("drift", "held", "deferred", "unknown", "unreachable")
@@ -120,6 +123,15 @@ def release(text):
     made = replace(made, released=OUT.get(f"{words[0]} {words[1]}"))
     size = SIZES.get(words[0])
     return replace(made, files=(replace(made.files[0], size=size),)) if size else made
+
+
+def past(case):
+    """Make what is remembered of bytes: `stands` has releases and, behind `was`, those that they took the place of."""
+    contents = {}
+    for text in case.get("stands", ()):
+        now, *before = map(release, text.split(" was "))
+        contents[now.component, now.version, now.platform] = Content(now.digest, tuple(one.digest for one in before))
+    return Past(contents, {tuple(name.split()) for name in case.get("got", ())})
 
 
 def incremental(text):
@@ -478,6 +490,7 @@ def test_case(case):
         source_routes=case.get("ways", {}),
         published=published(case),
         first_seen={tuple(name.split()): at for name, at in case.get("seen", {}).items()},
+        past=past(case),
     )
     managed = {name: wanted for name, wanted in components.items() if name in case.get("target", components)}
     given = case.get("duplication", {})

@@ -1,0 +1,96 @@
+"""The command of people who stand up for a release: take the bytes that a source has now under a version that is out.
+
+A version never changes by itself once somebody got it. Where its first bytes were a mistake, as with a file that was
+seen half-written, somebody says so; who, and why, stands in the history, and the version goes its way through the fleet
+anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.assembly import at_work, user_name
+from reconciler.errors import UsageError
+from reconciler.model.report import JournalEntry
+from reconciler.observe.observed import ask_sources, known_reports
+from reconciler.observe.upstream import merge_offers
+
+if TYPE_CHECKING:
+    from reconciler.assembly import Desk
+    from reconciler.model.release import Offer
+    from reconciler.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """Which version is accepted, on which platform (empty: on all that are offered), by whom and why."""
+
+    component: str
+    version: str
+    platform: str = ""
+    who: str = ""
+    reason: str = ""
+
+
+def accept(desk: Desk, wanted: Acceptance) -> int:
+    """Have a version stand for the bytes that its source offers now; the next apply brings them."""
+    with at_work(desk) as work, work.state.lock("release accept"):
+        ask_sources(work)
+        changes = _changes(work, wanted)
+        who = wanted.who or user_name()
+        why = f": {wanted.reason}" if wanted.reason else ""
+        entries = []
+        for offer, before in changes:
+            release = offer.release
+            work.state.record_content((release.component, release.version, release.platform), release.digest, before)
+            says = f"bytes of source {offer.source} accepted by {who}, {before[:12]} -> {release.digest[:12]}{why}"
+            now = work.means.clock()
+            name, version = release.component, release.version
+            entries.append(JournalEntry("", "", name, version, version, "accepted", says, release.size, now))
+        work.state.forget_rollouts(wanted.component, wanted.version)
+        run_id = work.means.run_id
+        work.state.begin_run(run_id, "", f"release accept {wanted.component}", work.means.clock())
+        work.state.journal(run_id, entries)
+        work.state.end_run(run_id, "done", {}, work.means.clock())
+    for offer, _before in changes:
+        bytes_ = f"the bytes that source {offer.source} has now ({offer.release.digest[:12]})"
+        desk.terminal.note(f"{wanted.component} {wanted.version} is accepted with {bytes_}; the next apply brings them")
+    return 0
+
+
+def _changes(work: Workspace, wanted: Acceptance) -> list[tuple[Offer, str]]:
+    """Give the offers of the version that aren't what it stands for, each with the content that it does.
+
+    Raises:
+        UsageError: the component isn't managed, or there is nothing to accept.
+    """
+    specs, name = work.spec.components, f"{wanted.component} {wanted.version}"
+    if wanted.component not in specs:
+        known = ", ".join(specs) or "none"
+        raise UsageError(f"no managed component is called {wanted.component}", hint=f"managed are: {known}")
+    components = {id_: spec.component for id_, spec in specs.items()}
+    offers, problems = merge_offers(known_reports(work), work.spec.sources, components)
+    offers = [
+        offer
+        for offer in offers
+        if (offer.release.component, offer.release.version) == (wanted.component, wanted.version)
+        and wanted.platform in {"", offer.release.platform}
+    ]
+    if not offers:
+        held = next(
+            (problem for problem in problems if problem.startswith(name)), "`updoser plan` says what is offered"
+        )
+        raise UsageError(f"no source offers {name} {wanted.platform}".rstrip(), hint=held)
+    contents = work.state.contents()
+    digests = {(held.component, held.version, held.platform): held.digest for held in work.store.inspect().releases}
+    changes = []
+    for offer in offers:
+        key = offer.release.component, offer.release.version, offer.release.platform
+        content = contents.get(key)
+        before = content.digest if content is not None else digests.get(key, "")
+        if before not in {"", offer.release.digest}:
+            changes.append((offer, before))
+    if not changes:
+        raise UsageError(f"{name} has the bytes that it had before", hint="there is nothing to accept")
+    return changes
