@@ -33,7 +33,7 @@ _MACHINE = re.compile(r"[0-9a-fA-F-]{32,36} \d{1,20}:\d{1,20} .*")
 _UPTIME = re.compile(r"\d{1,12}(\.\d{1,6})?")
 _FACTS = {
     *("platform", "free", "memory", "began", "tool", "selinux", "apparmor", "user", "controller", "installed"),
-    *("unmanaged", "kept", "lacks", "machine"),
+    *("unmanaged", "kept", "lacks", "unmade", "machine"),
 }
 NO_SCRIPT = 96
 """The exit status where the copy of the script that was to be run isn't there, or is another one."""
@@ -48,11 +48,12 @@ _TICKS = 100.0
 """Clock ticks in a second as /proc shows times, on every Linux that runs on hardware of today."""
 
 TOOLS_HINT = "install GNU coreutils or busybox there, and have the PATH of the user name them first"
+UNWRITABLE_HINT = "give the user the folder, or set `become: {method: sudo}`"
 _HINTS = {
     "insecure": "install_root and the folders above it must belong to root or to the user, and nobody else may write",
     "locked": "wait for the other run; a lock whose process is gone is taken over by itself",
-    "unwritable": "give the user the folder, or set `become: {method: sudo}`",
-    "unreadable": "give the user the folder, or set `become: {method: sudo}`",
+    "unwritable": UNWRITABLE_HINT,
+    "unreadable": UNWRITABLE_HINT,
     "disk": "make room on the client, or lower client_keep",
     "tools": TOOLS_HINT,
     "protocol": "if `become.command` names a copy of the client script, renew it: updoser doctor --client-script",
@@ -94,6 +95,7 @@ class _FactsReader:
         self._tools: set[str] = set()
         self._unmanaged: set[str] = set()
         self._lacks: list[str] = []
+        self._unmade = ""
         self._machine = ""
 
     def take(self, line: str) -> None:
@@ -176,6 +178,10 @@ class _FactsReader:
         self._lacks.append(_clean(rest))
         return bool(rest) and len(self._lacks) <= _MAX_LISTED
 
+    def _take_unmade(self, rest: str) -> bool:
+        self._unmade = _clean(rest)
+        return bool(rest)
+
     def result(self) -> Facts:
         if not self._platform:
             raise ProtocolError("the client names no platform")
@@ -193,7 +199,8 @@ class _FactsReader:
             unmanaged=tuple(sorted(self._unmanaged)),
             memory=self._memory,
         )
-        return Facts(profile, self._free, self._seconds, self._user, self._apparmor, tuple(self._lacks), self._machine)
+        seen = profile, self._free, self._seconds, self._user, self._apparmor
+        return Facts(*seen, tuple(self._lacks), self._machine, self._unmade)
 
 
 def read_outcomes(done: Completed, steps: Sequence[Step]) -> tuple[Outcome, ...]:

@@ -156,7 +156,8 @@ class Facts:
     `free` is the room below the install root in bytes. `seconds` is what the shell needed, without the network. `user`
     is the number of the user who looked, `apparmor` whether the kernel enforces it. `lacks` names what a change asks of
     tools and those of the client can't do, if that was tried. `machine` is equal for two clients that are one folder of
-    one machine, as long as that runs; empty: not known.
+    one machine, as long as that runs; empty: not known. `unmade` is what can't be made of the install root and a folder
+    in it, if that was tried.
     """
 
     profile: Profile
@@ -166,6 +167,7 @@ class Facts:
     apparmor: bool = False
     lacks: tuple[str, ...] = ()
     machine: str = ""
+    unmade: str = ""
 
 
 @dataclass(frozen=True, slots=True)

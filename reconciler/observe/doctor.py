@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from reconciler.client.protocol import TOOLS_HINT, lacking
+from reconciler.client.protocol import TOOLS_HINT, UNWRITABLE_HINT, lacking
 from reconciler.errors import AuthenticationError, ClientError, HostKeyError, LimitError, UpdoserError
 from reconciler.model.client import Hooks
 from reconciler.model.report import Check
@@ -54,7 +54,7 @@ def _examine(client: Client, work: Workspace) -> list[Check]:
         Check(client.name, "connection", "ok", f"connected in {seconds * 1000:.0f} ms"),
         _rights(client, facts),
         _shell(client, facts),
-        Check(client.name, "install_root", "ok", f"{client.install_root}, platform {facts.profile.platform}"),
+        _install_root(client, facts),
         _tools(client, facts),
         _disk(client, facts),
         _selinux(client, facts, layouts),
@@ -101,6 +101,12 @@ def _tools(client: Client, facts: Facts) -> Check:
     return Check(
         client.name, "tools", "warn", "no zstd of 1.4.5 or later: it gets packed fulls", "apt-get install zstd"
     )
+
+
+def _install_root(client: Client, facts: Facts) -> Check:
+    if facts.unmade:
+        return Check(client.name, "install_root", "fail", f"{facts.unmade} can't be made", UNWRITABLE_HINT)
+    return Check(client.name, "install_root", "ok", f"{client.install_root}, platform {facts.profile.platform}")
 
 
 def _disk(client: Client, facts: Facts) -> Check:

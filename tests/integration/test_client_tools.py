@@ -73,6 +73,13 @@ def test_good_tools_lack_nothing_and_trying_them_leaves_nothing(machine, tmp_pat
     assert [path for place in ("/dev/shm", "/tmp") for path in Path(place).glob(f"updoser.{process.pid}:*")] == []
 
 
+def test_an_install_root_that_cannot_be_made_is_told_and_what_was_made_on_the_way_goes(machine, tmp_path):
+    below = tmp_path / "a" / "b" / ("x" * 300)
+    assert machine.session.facts(str(below), tools="files").unmade == str(below)
+    assert machine.session.facts(str(tmp_path / "a" / "b"), tools="files").unmade == ""
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.needs("busybox")
 def test_the_tools_of_busybox_lack_nothing(tmp_path, monkeypatch):
     place = tmp_path / "busybox"

@@ -232,6 +232,7 @@ def test_a_plan_file_of_another_state_needs_a_signature(fleet):
 
 
 def test_a_client_that_moved_since_the_plan_gets_the_release_only_if_it_is_below(fleet):
+    fleet.write(auto_update=ONE_WAVE)
     converges(fleet)
     fleet.release("rules", "3", rules_txt=b"three\n")
     fleet.run("plan", "--out", "plan.json")
@@ -246,7 +247,7 @@ def test_a_client_that_moved_since_the_plan_gets_the_release_only_if_it_is_below
         {"name": "c2", "install_root": str(fleet.root("c2"))},
         {"name": "c3", "install_root": str(fleet.root("c3"))},
     ]
-    other.write(components={"rules": {"version": "2"}})
+    other.write(auto_update=ONE_WAVE, components={"rules": {"version": "2"}})
     assert other.apply("--limit", "c1").code == 0
     other.write(components={"rules": {"version": "4"}})
     assert other.apply("--limit", "c2").code == 0
@@ -466,6 +467,16 @@ def test_doctor_names_what_is_wrong_and_the_line_that_mends_it(fleet):
     assert done.code == 1
     assert "fix: " in done.out
     assert fleet.run("doctor", "nobody").code == 64
+
+
+def test_doctor_tells_of_an_install_root_that_an_apply_could_not_make_and_leaves_nothing(fleet):
+    fleet.spec["groups"]["all"]["clients"][0]["install_root"] = f"clients/{'x' * 300}"
+    fleet.write()
+    done = fleet.run("doctor", "--format", "json")
+    assert done.code == 1
+    found = {check["client"]: check["level"] for check in done.json["checks"] if check["what"] == "install_root"}
+    assert found == {"c1": "fail", "c2": "ok", "c3": "ok"}
+    assert not (fleet.folder / "clients").exists()
 
 
 def test_a_plan_for_files_from_anyone_runs_nothing_and_writes_no_state(fleet):

@@ -51,6 +51,8 @@ facts() {
 		[ $TRY = commands ] || TRY=''
 		try_tools "$TRY" || fail unwritable "no folder can be made in $STATE, /dev/shm or ${TMPDIR:-/tmp}"
 		for what in $LACKS; do ANSWER="$ANSWER${NL}lacks $what"; done
+		[ -n "$LACKS" ] || try_root
+		[ -z "$UNMADE" ] || ANSWER="$ANSWER${NL}unmade $UNMADE"
 	fi
 	answer facts
 }

@@ -43,6 +43,23 @@ try_tools() {
 
 lacks() { LACKS=$LACKS$NL$1; }
 
+# Makes install_root and a folder in it, as a first update does, and removes both again. Sets UNMADE to what can't be.
+try_root() {
+	UNMADE=''
+	[ -n "$ROOT_THERE" ] || mkdir -p -- "$ROOT" || UNMADE=$ROOT
+	set -- "$ROOT"
+	[ ! -d "$STATE" ] || set -- "$ROOT" "$STATE"
+	for place in "$@"; do
+		[ -n "$UNMADE" ] || { mkdir -m 700 -- "$place/stage.$ME" && rmdir -- "$place/stage.$ME"; } || UNMADE="a folder in $place"
+	done
+	made=$ROOT
+	[ -z "$ROOT_THERE" ] || made=''
+	while [ -n "$made" ] && [ "$made" != "$NEAREST" ]; do
+		[ ! -d "$made" ] || rmdir -- "$made" || break
+		made=${made%/*}
+	done
+} 2>/dev/null
+
 # A client that was never changed is refused here, with nothing written, and not somewhere in its first update.
 try_tools_once() {
 	[ -z "$LINEAGE_HERE" ] && try_tools "${COMMANDS#0}" && [ -n "$LACKS" ] || return 0

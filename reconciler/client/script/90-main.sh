@@ -1,7 +1,7 @@
 # --- main -----------------------------------------------------------------------------------------------------------
 
 identify
-VERIFY='' TRY='' ROOT='' KEEP='' LINEAGE='' EPOCH='' ANSWER='' STAMPS='' mount_of='' room_of=''
+VERIFY='' TRY='' UNMADE='' ROOT='' KEEP='' LINEAGE='' EPOCH='' ANSWER='' STAMPS='' mount_of='' room_of=''
 ALWAYS='' runs=0 SETSID='' USUALLY='' DEFAULT_SIGNALS=--default-signal=HUP,INT,QUIT,PIPE
 ! command -v setsid >/dev/null 2>&1 || SETSID=setsid
 STAT=''
