@@ -157,7 +157,7 @@ class Directory:
             tuple(problems),
             incrementals=tuple(incrementals),
             others=_others(tree, components),
-            waiting=tuple(waiting),
+            harmless=tuple(waiting),
         )
 
     def open(self, release: Release, file: ReleaseFile) -> AbstractContextManager[BinaryIO]:

@@ -153,11 +153,11 @@ class Withdrawal:
 class SourceReport:
     """What a source answered when it was asked: its releases and incrementals, and what it held back and why.
 
-    `problems` are sentences that name the release and its path; a bad release never hides the good ones. `waiting` are
-    those of them that are about a release which isn't whole yet: time alone will mend that. `accepted`
-    says why a source is believed although it shouldn't be any more. `cooldown_until` is the time before which the
-    source doesn't want to be asked again. `others` are names of components that the source has and wasn't asked for:
-    who keeps it may have mistyped one.
+    `problems` are sentences that name the release and its path; a bad release never hides the good ones. `harmless` are
+    those of them that keep nothing from being as declared: a release that isn't whole yet, a name that no catalog has.
+    `accepted` says why a source is believed although it shouldn't be any more. `cooldown_until` is the time before
+    which the source doesn't want to be asked again. `others` are names of components that the source has and wasn't
+    asked for: who keeps it may have mistyped one.
     """
 
     source: str
@@ -169,4 +169,4 @@ class SourceReport:
     accepted: str = ""
     cooldown_until: datetime | None = None
     others: tuple[str, ...] = ()
-    waiting: tuple[str, ...] = ()
+    harmless: tuple[str, ...] = ()

@@ -139,7 +139,7 @@ def observe(work: Workspace, sight: Sight) -> Observed:
             *left_out,
             *(_said(report, report.error) for report in reports if report.error and report.source in absent),
             *(_said(report, report.accepted) for report in reports if report.accepted),
-            *(_said(report, sentence) for report in reports for sentence in report.waiting),
+            *(_said(report, sentence) for report in reports for sentence in report.harmless),
             *([ahead_text(ahead)] if ahead else []),
         ),
         unread=[report.source for report in reports if report.error and report.source not in absent],

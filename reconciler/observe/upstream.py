@@ -187,8 +187,9 @@ def _read(
     try:
         report = source.releases(wanted)
         strange = [name for name in report.others if catalog is not None and name not in catalog]
-        told = (f"{name}: no catalog has such a component; {suggestion(name, catalog or ())}" for name in strange)
-        return _checked(spec, replace(report, problems=(*report.problems, *told)), components)
+        told = [f"{name}: no catalog has such a component; {suggestion(name, catalog or ())}" for name in strange]
+        report = replace(report, problems=(*report.problems, *told), harmless=(*report.harmless, *told))
+        return _checked(spec, report, components)
     except UpdoserError as error:
         words = _sentence(f"{error.message} ({error.hint})" if error.hint else str(error))
         return SourceReport(spec.name, error=words, cooldown_until=getattr(error, "cooldown_until", None))
@@ -232,7 +233,7 @@ def _checked(spec: SourceSpec, report: SourceReport, components: Mapping[str, Co
         tuple(entry for entry in report.withdrawn if entry.component in components),
         _sentence(report.accepted),
         report.cooldown_until,
-        waiting=tuple(map(_sentence, report.waiting)),
+        harmless=tuple(map(_sentence, report.harmless)),
     )
 
 

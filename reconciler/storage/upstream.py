@@ -46,7 +46,7 @@ class Upstream(Part):
                 return
             row["releases"] = json.dumps([release_document(release) for release in report.releases])
             row["incrementals"] = json.dumps([incremental_document(entry) for entry in report.incrementals])
-            row["problems"] = json.dumps({"all": report.problems, "waiting": report.waiting})
+            row["problems"] = json.dumps({"all": report.problems, "harmless": report.harmless})
             row["withdrawn"] = json.dumps([astuple(entry) for entry in report.withdrawn])
             changed = tuple(row)[1:]
             if not report.accepted:  # what is only accepted was verified at an earlier time
@@ -74,7 +74,7 @@ class Upstream(Part):
                         tuple(Withdrawal(*entry) for entry in json.loads(row.withdrawn)),
                         row.accepted,
                         moment(row.cooldown_until),
-                        waiting=_problems(row.problems)[1],
+                        harmless=_problems(row.problems)[1],
                     ),
                     self._past(row.last_success),
                 )
@@ -127,6 +127,6 @@ class Upstream(Part):
 
 
 def _problems(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Read what a source said was wrong, and what of that it waits for; a list is all of it, and older."""
+    """Read what a source said was wrong, and what of that is harmless; a list is all of it, and older."""
     found = json.loads(text)
-    return (tuple(found["all"]), tuple(found["waiting"])) if isinstance(found, dict) else (tuple(found), ())
+    return (tuple(found["all"]), tuple(found["harmless"])) if isinstance(found, dict) else (tuple(found), ())

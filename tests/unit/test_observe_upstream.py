@@ -198,5 +198,9 @@ def test_what_a_source_has_of_a_component_that_no_catalog_knows_is_told_with_wha
 
     spec = SourceSpec("drop", PluginConfig("source", "directory"))
     (report,) = read_sources([(spec, Drop())], {}, {"virus-pattern", "engine"})
-    assert report.problems == ("virus-patern: no catalog has such a component; did you mean `virus-pattern`?",)
+    assert (
+        report.problems
+        == report.harmless
+        == ("virus-patern: no catalog has such a component; did you mean `virus-pattern`?",)
+    )
     assert report.error == ""
