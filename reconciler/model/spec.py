@@ -94,7 +94,7 @@ class ComponentSpec:
     `behind` counts the releases by which `latest` is followed, `min_age` is how old a release must be, and of
     `snapshot` only what was out at the end of that day (UTC) counts. `blocked` gives the reasons by the versions that
     nobody may run. `duplicate` says whether incrementals are made of it, `codec` with which codec (empty: with the one
-    that pays).
+    that pays). `named`: the spec lists it by its name, and didn't only take all of the catalogs.
     """
 
     component: Component
@@ -107,6 +107,7 @@ class ComponentSpec:
     snapshot: date | None = None
     blocked: Mapping[str, str] = field(default_factory=dict)
     hooks: Hooks = Hooks()
+    named: bool = True
 
 
 @dataclass(frozen=True, slots=True)

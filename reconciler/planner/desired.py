@@ -315,6 +315,9 @@ class Desired:
         else:
             wanted = "any release" if spec.version == LATEST else f"the pinned version {spec.version}"
             self._miss(spec, f"no source offers {wanted} and the store doesn't hold it")
+            if spec.version == LATEST and not spec.named:  # all of a catalog are wanted, as far as there are any
+                self.excused.append(self.problems[-1])
+                self.unmet.pop()
 
     def _miss(self, spec: ComponentSpec, why: str) -> None:
         """Say that what is wanted of a component can't be had."""

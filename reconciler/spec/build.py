@@ -264,7 +264,8 @@ class Builder:
         for component in catalog.components.values():
             if every or component.id in nodes:
                 node = lay_over(common, written(child_map(nodes, component.id)))
-                found[component.id] = self._component(component, node, checks)
+                wanted = self._component(component, node, checks)
+                found[component.id] = wanted if component.id in nodes else replace(wanted, named=False)
         return found
 
     def _component(self, component: Component, node: Map, checks: CheckReader) -> ComponentSpec:

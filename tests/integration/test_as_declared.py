@@ -40,6 +40,14 @@ def test_a_component_of_which_there_is_no_release_does_not_keep_others_from_clie
     assert fleet.current("c1", "rules") == {"a": b"two"}
 
 
+def test_a_component_that_only_its_catalog_names_may_have_no_release(tmp_path):
+    fleet = Fleet(tmp_path, clients=1, auto_update=ONE_WAVE)
+    fleet.release("rules", "1", a=b"one")
+    assert fleet.apply().code == 0
+    found, plan, _done = codes(fleet)
+    assert (found, "engine: no source offers any release" in plan) == ((0, 0, 0), True)
+
+
 def test_a_source_that_can_not_be_read_unless_the_file_says_that_it_may_be_away(fleet):
     (fleet.folder / "upstream").rename(fleet.folder / "away")
     found, plan, done = codes(fleet)

@@ -157,11 +157,12 @@ def test_a_client_that_fails_stops_no_other_and_is_named(fleet):
     assert fleet.current("c2", "rules")
 
 
-def test_clients_that_leave_are_listed_as_gone_once(fleet):
+def test_clients_that_leave_are_listed_as_gone_until_an_apply_lets_them_go(fleet):
     converges(fleet)
     fleet.spec["groups"]["all"]["clients"].pop()
     fleet.write()
     assert "Gone from the inventory (1): c3" in fleet.run("plan").out
+    assert "Gone from the inventory (1): c3" in fleet.apply().out
     again = fleet.run("plan")
     assert "Gone" not in again.out
     assert "0 of 2 clients" in again.out
