@@ -97,7 +97,7 @@ def test_a_limit_of_this_machine_while_it_looks_leaves_what_is_known_as_it_was(b
 
 
 def test_a_check_that_this_machine_has_no_room_for_says_nothing_about_a_release(bench, monkeypatch):
-    bench.check("true", timeout=0.0)
+    bench.check("true", timeout=60.0)
     monkeypatch.setattr("subprocess.Popen", no_process)
     report = bench.apply()
     assert report.total("not_attempted") == 4
