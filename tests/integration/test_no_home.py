@@ -21,7 +21,7 @@ main()
 
 @pytest.fixture
 def fleet(tmp_path):
-    made = Fleet(tmp_path, clients=2)
+    made = Fleet(tmp_path, clients=2, components={"rules": {}})
     made.release("rules", "1", rules_txt=b"one")
     return made
 

@@ -35,7 +35,7 @@ def fleet_of(ssh, folder, **options):
     fleet = Fleet(folder)
     clients = [ssh.client(address) for address in ssh.addresses]
     fleet.spec["groups"] = {"all": {"transport": ssh.transport(**options), "clients": clients}}
-    fleet.write(defaults={"install_root": "/nonexistent"})
+    fleet.write(defaults={"install_root": "/nonexistent"}, components={"rules": {}})
     fleet.release("rules", "1", rules_txt=os.urandom(1000))
     return fleet
 
@@ -199,7 +199,7 @@ def test_descriptors_above_1023_are_as_good_as_others(ssh_fleet, transport_of, t
 
 
 def test_a_run_with_few_descriptors_works_on_fewer_clients_at_a_time_and_says_so(tmp_path):
-    fleet = Fleet(tmp_path, clients=16)
+    fleet = Fleet(tmp_path, clients=16, components={"rules": {}})
     fleet.release("rules", "1", rules_txt=b"one")
     fleet.before = ["sh", "-c", 'ulimit -n 120; exec "$@"', "sh"]
     done = fleet.apply("--forks", "400")
@@ -209,7 +209,7 @@ def test_a_run_with_few_descriptors_works_on_fewer_clients_at_a_time_and_says_so
 
 
 def test_the_soft_limit_on_descriptors_is_raised_before_forks_are_cut(tmp_path):
-    fleet = Fleet(tmp_path, clients=16)
+    fleet = Fleet(tmp_path, clients=16, components={"rules": {}})
     fleet.release("rules", "1", rules_txt=b"one")
     fleet.before = ["sh", "-c", 'ulimit -Sn 120; exec "$@"', "sh"]
     done = fleet.apply("--forks", "16")

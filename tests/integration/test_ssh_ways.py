@@ -127,7 +127,7 @@ def test_a_fleet_is_updated_over_a_jump_host_and_the_second_run_changes_nothing(
     clients = [ssh_fleet.client(address) for address in ssh_fleet.addresses[4:9]]
     transport = ssh_fleet.transport(jump=[jump(ssh_fleet, 1)])
     group = {"transport": transport, "install_root": "/nowhere", "clients": clients}
-    fleet = Fleet(tmp_path, groups={"far": group})
+    fleet = Fleet(tmp_path, groups={"far": group}, components={"rules": {}})
     fleet.release("rules", "1", all_rules=b"one")
     done = fleet.apply()
     assert done.code == 0, done.err
@@ -142,7 +142,7 @@ def test_a_plan_names_the_proxy_and_no_secret_is_anywhere(ssh_fleet, tmp_path, s
     clients = [ssh_fleet.client(address) for address in ssh_fleet.addresses[9:12]]
     group = {"transport": ssh_fleet.transport(), "install_root": "/nowhere", "clients": clients, "proxy": "bridge"}
     bridge = {"url": f"http://127.0.0.1:{port}", "username": "joe", "password": {"env": "WORD"}}
-    fleet = Fleet(tmp_path, groups={"far": group}, proxies={"bridge": bridge})
+    fleet = Fleet(tmp_path, groups={"far": group}, proxies={"bridge": bridge}, components={"rules": {}})
     fleet.release("rules", "1", all_rules=b"one")
     plan = fleet.run("plan", "--format", "json", "--out", "plan.json", WORD=WORD)
     assert [change["route"] for change in plan.json["changes"] if change["action"] == "deploy"] == ["via bridge"]
