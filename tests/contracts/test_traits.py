@@ -13,14 +13,15 @@ NETWORK = {"socket", "ssl", "paramiko", "urllib3", "http"}
 BUNDLED = [found for kind in KINDS for found in available(kind)]
 
 
-def imported(path):
-    """Give the packages that a module and the helpers beside it import, wherever in them."""
+def imported(path, known=()):
+    """Give the packages that a module and the helpers beside it import, wherever in them; `known` lead to it."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level:
-            found |= imported(path.with_name(f"{node.module}.py"))
+            beside = path.with_name(f"{node.module}.py")
+            found |= imported(beside, {*known, path}) if beside not in known else set()
         elif isinstance(node, ast.ImportFrom):
             found.add(node.module.partition(".")[0])
     return found

@@ -28,7 +28,7 @@ CONTENT = {version: records(version) for version in range(1, 12)}
 
 @pytest.fixture
 def fleet(tmp_path):
-    return Fleet(tmp_path, components={"rules": {"duplicate": True}, "engine": {}})
+    return Fleet(tmp_path, components={"*": {}, "rules": {"duplicate": True}})
 
 
 def release(fleet, version, *, before=(), codec="zstd"):

@@ -29,7 +29,7 @@ def fleet_of(folder, *waves, checks=(GOOD, LOADED), **rollout):
     assert fleet.apply().code == 0
     hooks = {"after": {"run": AFTER, "timeout": "10s"}}
     fleet.write(
-        components={"rules": {"version": "latest", "hooks": hooks}, "engine": {"hooks": hooks}},
+        components={"*": {"hooks": hooks}, "rules": {"version": "latest"}},
         defaults={"checks": list(checks)},
         auto_update={"rollout": {"waves": list(waves), **rollout}},
     )
@@ -186,7 +186,8 @@ def test_waiting_takes_all_steps_and_an_abort_can_take_them_back(tmp_path):
 def test_in_a_hurry_no_soak_is_waited_for_and_the_history_says_who(tmp_path):
     fleet = fleet_of(tmp_path, {**CANARY, "soak": "1h"}, ALL)
     fleet.release("rules", "2", rules_txt=b"two")
-    assert (fleet.apply("--expedite", "rules").code, versions(fleet)) == (0, "2 2 2 2 2")
+    done = fleet.apply("--expedite", "rules")
+    assert (done.code, versions(fleet)) == (0, "2 2 2 2 2"), done.err
     run = fleet.run("history", "--format", "json").json[0]
     entries = fleet.run("history", run["run_id"], "--format", "json").json["entries"]
     assert any("rules is expedited by " in (entry["message"] or "") for entry in entries)

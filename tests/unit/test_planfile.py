@@ -190,7 +190,16 @@ def test_no_json_in_place_of_a_key_breaks_the_reader(replaced):
         assert read_plan(plan_document(plan)) == plan
 
 
-@pytest.mark.parametrize("key", sorted(set(document()) - {"summary"}))
+ADDED = {"notes", "excused", "unmet", "unread"}
+"""What plans of an earlier minor version don't have."""
+
+
+def test_a_plan_of_an_earlier_minor_version_is_read():
+    older = {key: value for key, value in document().items() if key not in ADDED}
+    assert read_plan(older) == read_plan(document())
+
+
+@pytest.mark.parametrize("key", sorted(set(document()) - {"summary"} - ADDED))
 def test_a_plan_without_one_of_its_keys_is_refused(key):
     made = document()
     del made[key]

@@ -161,6 +161,7 @@ def test_moments_that_lie_ahead_count_as_now_until_an_apply_writes_that_down(tmp
         state.sync_clients("g", [Client("a", "g")])
         state.record_observations([Observation("a", None, None, "timed out: 10 s", ahead)])
         state.record_source(SourceReport("s", (make_release("rules", "2", {"f": b"2"}),)), ahead)
+        state.record_first_seen([("rules", "2")], ahead)
         state.record_rollout(RolloutRecord("rules", "2", "", "running", (), (), "", ahead, ahead, 1, ahead))
         fail(state, at=ahead, times_=3)
 

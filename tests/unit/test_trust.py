@@ -73,14 +73,14 @@ def test_only_a_signed_source_can_withdraw_and_only_what_it_may_serve():
 
 
 def test_the_state_remembers_what_a_source_withdrew_and_when_it_wants_to_be_left_alone(tmp_path):
-    with State.open(f"sqlite:///{tmp_path}/state.db", clock=lambda: NOW) as state:
+    later = datetime(2026, 11, 25, tzinfo=UTC)
+    with State.open(f"sqlite:///{tmp_path}/state.db", clock=lambda: later) as state:
         state.record_source(report("vendor", "1", withdrawn=(Withdrawal("rules", "2", "INC-1"),)), NOW)
         state.record_source(report("vendor", error="busy", cooldown_until=NOW), NOW)
         ((known, when),) = state.source_reports()
         assert (known.error, known.cooldown_until, when) == ("busy", NOW, NOW)
         assert known.withdrawn == (Withdrawal("rules", "2", "INC-1"),)
         assert [release.version for release in known.releases] == ["1"]
-        later = datetime(2026, 11, 25, tzinfo=UTC)
         state.record_source(report("vendor", "1", accepted="a strike"), later)
         ((known, when),) = state.source_reports()
         assert (known.accepted, when) == ("a strike", NOW)
