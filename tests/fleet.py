@@ -22,6 +22,10 @@ CATALOG = {
 }
 
 
+NO_SOAK = {"waves": [{"count": 3, "max_failed": 0}, {"share": "10%"}, {"share": "100%"}]}
+"""The waves of a fleet whose test says nothing about them: one apply takes them all."""
+
+
 @dataclass(frozen=True)
 class Done:
     """How a command ended."""
@@ -61,9 +65,10 @@ class Fleet:
         self.write()
 
     def write(self, **changes: object) -> None:
-        """Write the spec, with some keys changed."""
+        """Write the spec, with some keys changed; a rollout that isn't given soaks nowhere."""
         self.spec.update(changes)
-        (self.folder / "updoser.yaml").write_text(yaml.safe_dump(self.spec, sort_keys=False))
+        policy = {"rollout": NO_SOAK, **self.spec.get("auto_update", {})}
+        (self.folder / "updoser.yaml").write_text(yaml.safe_dump({**self.spec, "auto_update": policy}, sort_keys=False))
 
     def release(self, component: str, version: str, **files: bytes) -> None:
         """Put a release into the source; file names are the keys, with `_` for a dot."""
