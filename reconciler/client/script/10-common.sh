@@ -3,9 +3,9 @@
 #
 # It needs sh, dd, sha256sum, mv -T, ln, readlink, sync and mkdir chmod chown cp rm ls df cat id uname; for checks and
 # hooks sleep, mkfifo, tail and rmdir, and od to show files; it uses stat, restorecon, gzip, zstd, bspatch, setsid and
-# env --default-signal where they are. The controller sends it ahead of each request; a copy that root owns can be the one command that
-# sudoers allows. The first line of a request is `updoser 1 OP BYTES`, then BYTES of header lines up to
-# `end`, then the payload of all steps, then `go`. client/requests.py writes it, client/protocol.py reads the answer.
+# env --default-signal where they are. The controller sends it ahead of each request; a copy that root owns can be the
+# one command that sudoers allows. The first line of a request is `updoser 1 OP BYTES`, then BYTES of header lines up
+# to `end`, then the payload of all steps, then `go`. client/requests.py writes it, client/protocol.py reads the answer.
 #
 #  1 Read by length, with dd iflag=fullblock: head -c and plain dd lose bytes. Payloads of steps that aren't carried
 #    out are drained. Without the closing `go` nothing is switched.
