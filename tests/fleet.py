@@ -8,8 +8,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).parents[1]
 CATALOG = {
@@ -42,10 +46,11 @@ class Done:
 class Fleet:
     """A folder with a spec, a catalog, a source folder and clients that are folders."""
 
+    before: Sequence[str] = ()
+    """What stands before the command: a program that runs it."""
+
     def __init__(self, folder: Path, clients: int = 3, **spec: object) -> None:
         self.folder = folder
-        self.before: list[str] = []
-        """What stands before the command: a program that runs it."""
         (folder / "catalog.yaml").write_text(yaml.safe_dump(CATALOG))
         (folder / "upstream").mkdir(exist_ok=True)
         self.spec = {
