@@ -140,6 +140,7 @@ def observe(work: Workspace, sight: Sight) -> Observed:
             *(_said(report, report.error) for report in reports if report.error and report.source in absent),
             *(_said(report, report.accepted) for report in reports if report.accepted),
             *(_said(report, sentence) for report in reports for sentence in report.harmless),
+            *inspection.problems,  # what is wanted of it is fetched again, or can't be had, which is said too
             *([ahead_text(ahead)] if ahead else []),
         ),
         unread=[report.source for report in reports if report.error and report.source not in absent],
