@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Event
 
@@ -75,25 +74,17 @@ def write_spec(folder, catalog, methods, wanted):
 
 def one_round(folder, spec, source, transport):
     """Plan, apply and plan again; give both plans and the report."""
-    means = Means("run", lambda: NOW, str, lambda *_args, **_fields: None, Event(), str)
+    means = Means(f"run-{random.getrandbits(60)}", lambda: NOW, str, lambda *_args, **_fields: None, Event(), str)
     plugins = Quiet(spec, means, source, transport)
     reach = Reach(plugins.transport, means.stop)
     with State.open(spec.server.state, clock=means.clock) as state:
         work = Workspace(spec, Store(spec.server.store), state, plugins, reach, means)
         first = new_plan(work, OPTIONS)
         state.record_plan(first.plan_id, "", 0, NOW)
-        work = Workspace(spec, work.store, state, plugins, reach, means)
-        report = run_once(first, work)
+        report = run_plan(first, work, forks=2, following=Following(first, work, OPTIONS))
         second = new_plan(work, OPTIONS)
         reach.close()
     return first, report, second
-
-
-def run_once(made, work):
-    run_id = f"run-{random.getrandbits(60)}"
-    means = replace(work.means, run_id=run_id)
-    work = Workspace(work.spec, work.store, work.state, work.plugins, work.reach, means)
-    return run_plan(made, work, forks=2, following=Following(made, work, OPTIONS))
 
 
 def check_convergence(folder, catalog, methods, timeline, transport):

@@ -1,4 +1,5 @@
-"""README's fleets with signed sources, and its chain of servers, as they stand there: only hosts and ports are ours."""
+"""README's fleets with signed sources, and its chain of servers, as they stand there: only hosts, ports and waves
+are ours."""
 
 import re
 import shlex
@@ -8,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.fleet import ROOT, Fleet
+from tests.fleet import NO_SOAK, ROOT, Fleet
 from tests.servers import Authority, nginx, requests, squid
 from tests.tufrepo import Vendor
 
@@ -32,7 +34,8 @@ def site(folder, text, name="updoser.yaml"):
         shutil.copy(EXAMPLES / f"{catalog}.catalog.yaml", folder)
     for part in ("trust", "secrets", "offline"):
         (folder / part).mkdir(exist_ok=True)
-    (folder / name).write_text(text)
+    waves = "" if "auto_update:" in text else yaml.safe_dump({"auto_update": {"rollout": NO_SOAK}})
+    (folder / name).write_text(text + waves)
     fleet = Fleet.__new__(Fleet)
     object.__setattr__(fleet, "folder", folder)
     return fleet
