@@ -26,6 +26,8 @@ CATALOG = {
 }
 
 
+ONE_WAVE = {"rollout": {"waves": [{"share": "100%"}]}}
+"""A policy that keeps nothing back."""
 NO_SOAK = {"waves": [{"count": 3, "max_failed": 0}, {"share": "10%"}, {"share": "100%"}]}
 """The waves of a fleet whose test says nothing about them: one apply takes them all."""
 

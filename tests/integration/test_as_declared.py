@@ -2,9 +2,7 @@
 
 import pytest
 
-from tests.fleet import Fleet
-
-ONE_WAVE = {"rollout": {"waves": [{"share": "100%"}]}}
+from tests.fleet import ONE_WAVE, Fleet
 
 
 @pytest.fixture

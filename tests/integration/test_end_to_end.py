@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.fleet import ROOT, Fleet
+from tests.fleet import ONE_WAVE, ROOT, Fleet
 
 NOTHING = "Plan: 0 downloads (0 B), 0 changes on 0 of 3 clients (0 B)"
 
@@ -306,9 +306,6 @@ def test_two_controllers_cannot_drive_one_client(fleet):
     assert done.code == 3
     assert "c1x: other controller" in done.out
     assert fleet.current("c1", "rules")["rules.txt"] == b"one\n"
-
-
-ONE_WAVE = {"rollout": {"waves": [{"share": "100%"}]}}
 
 
 def slow_fleet(tmp_path, clients=6):

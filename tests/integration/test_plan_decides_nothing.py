@@ -6,10 +6,9 @@ import sqlite3
 
 import pytest
 
-from tests.fleet import Fleet
+from tests.fleet import ONE_WAVE, Fleet
 
 AWAY = {"transport": {"type": "ssh", "connect_timeout": "5s"}, "install_root": "/var/lib/updoser"}
-ONE_WAVE = {"rollout": {"waves": [{"share": "100%"}]}}
 
 
 def inventory(fleet, name, count, prefix="c"):
