@@ -314,13 +314,15 @@ def _pools(connect: Callable[[str, int, float], Any]) -> dict[str, Any]:
             watchdog = Timer(HEAD_LIMIT, _hang_up, (self.sock, late))
             watchdog.daemon = True
             watchdog.start()
+            response = None
             try:
                 response = super().getresponse()  # type: ignore[misc] # it stands before a connection
             finally:
                 watchdog.cancel()
-            if late.is_set():
-                response.close()
-                raise TimeoutError(f"the head of the answer wasn't complete after {HEAD_LIMIT:.0f} s")
+                if late.is_set():  # whether the read ended or broke: a byte that comes after the end resets it
+                    if response is not None:
+                        response.close()
+                    raise TimeoutError(f"the head of the answer wasn't complete after {HEAD_LIMIT:.0f} s")
             return response
 
     class Plain(Dialled, HTTPConnection):
