@@ -10,7 +10,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test check format bench lock reset clean
+.PHONY: help run test explore check format bench lock reset clean
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 help: ## show this list
@@ -22,6 +22,10 @@ run: $(VENV)/.run ## the demo: a small fleet on this machine is planned, updated
 test: $(VENV)/.dev ## all tests but the benchmarks; ARGS="-k name" are passed to pytest
 	@sh .ci/test-packages
 	$(BIN)/pytest -n auto $(ARGS)
+
+explore: $(VENV)/.dev ## the attacks of tests/attacks with other choices, and 20 times as many; ARGS as above
+	@sh .ci/test-packages
+	EXPLORE=20 $(BIN)/pytest -n auto tests/attacks $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, types, import rules, spelling
 	$(BIN)/ruff format --check .
