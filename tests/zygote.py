@@ -1,0 +1,135 @@
+"""Commands that start at once: forked from a process that has imported all packages, instead of started anew.
+
+Most of the time of a short command goes into its imports. What is forked is a process of its own, with the arguments,
+folder, environment and streams that a test gives; only the start of Python itself and the imports are left out.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import signal
+import socket
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryFile
+
+ROOT = Path(__file__).parents[1]
+HEAVY = (
+    "bcrypt",
+    "bsdiff4",
+    "cryptography.hazmat.primitives.serialization",
+    "deepdiff",
+    "jinja2.sandbox",
+    "jsonschema.validators",
+    "paramiko",
+    "reconciler.plugins",
+    "rich.console",
+    "rich.table",
+    "sqlalchemy.dialects.sqlite.pysqlite",
+    "tuf.ngclient",
+    "urllib3",
+    "yaml",
+)
+"""Packages that commands import where they use them."""
+READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ")
+"""What Python and the C library read of the environment before a line of ours runs."""
+
+
+def fits(environment):
+    """Tell whether a command with these variables can be forked."""
+    return not any(name.startswith(READ_AT_START) for name in environment)
+
+
+def run(arguments, folder, environment, timeout):
+    """Run a command to its end and give its exit code (negative for a signal), stdout and stderr."""
+    ours, theirs = socket.socketpair()
+    with ours, TemporaryFile() as out, TemporaryFile() as err:
+        with theirs:
+            request = json.dumps([arguments, str(folder), environment]).encode()
+            socket.send_fds(_zygote(), [request], [theirs.fileno(), out.fileno(), err.fileno()])
+        ours.settimeout(timeout)
+        with ours.makefile() as answer:
+            pid = int(answer.readline())
+            try:
+                code = int(answer.readline())
+            except TimeoutError:
+                os.kill(pid, signal.SIGKILL)
+                raise
+        texts = []
+        for stream in (out, err):
+            stream.seek(0)
+            texts.append(stream.read().decode())
+    return code, *texts
+
+
+@cache
+def _zygote():
+    """Start the process that forks; it ends when this one does."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.zygote", str(theirs.fileno())],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+        ).returncode = 0  # nobody waits for it
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**20)
+    return ours
+
+
+def _serve(channel):
+    """Fork for each request; come back in a process that is to run one."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        request, handles, _flags, _address = socket.recv_fds(channel, 2**20, 3)
+        if not request:
+            os._exit(0)
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            channel.close()
+            _attend(*handles)
+            return json.loads(request)
+        for handle in handles:
+            os.close(handle)
+
+
+def _attend(answer, out, err):
+    """Fork once more: the parent says how its child ended, the child comes back."""
+    pid = os.fork()
+    if pid:
+        os.write(answer, f"{pid}\n".encode())
+        _pid, status = os.waitpid(pid, 0)
+        os.write(answer, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+        os._exit(0)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    for handle in (answer, out, err):
+        os.close(handle)
+
+
+def _main():
+    import reconciler
+
+    for module in pkgutil.walk_packages(reconciler.__path__, "reconciler."):
+        if module.name != "reconciler.__main__":
+            importlib.import_module(module.name)
+    for name in HEAVY:
+        importlib.import_module(name)
+    gc.freeze()
+    with socket.socket(fileno=int(sys.argv[1])) as channel:
+        arguments, folder, environment = _serve(channel)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv[1:] = arguments
+    reconciler.cli.main()
+
+
+if __name__ == "__main__":
+    _main()
