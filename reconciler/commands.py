@@ -7,6 +7,7 @@ Each function gives the exit code that its command ends with; errors own theirs.
 
 from __future__ import annotations
 
+import os.path
 import shlex
 from dataclasses import dataclass, replace
 from functools import partial
@@ -354,7 +355,7 @@ def release_add(
 
 def plugins(desk: Desk) -> int:
     """List the plugins that there are, and where they come from."""
-    folders = read_spec(desk).spec.plugin_folders if desk.file.exists() else ()
+    folders = read_spec(desk).spec.plugin_folders if os.path.lexists(desk.file) else ()
     found = [(kind, plugin.name, plugin.origin) for kind in KINDS for plugin in available(kind, folders)]
     desk.terminal.result(render(plugins_document(found), desk.form, plugins_text))
     return 0

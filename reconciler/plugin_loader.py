@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os.path
 import re
 import stat
 import sys
@@ -196,9 +197,9 @@ def _distribution(point: EntryPoint) -> str:
 
 def _check_folder(folder: Path) -> None:
     """Refuse folders in which others can put code: missing, writable by everyone, or with a link that leads out."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 - `Path.is_dir` raises for some paths
         raise PluginError(f"the plugin folder {folder} is not there")
-    root = folder.resolve()
+    root = Path(os.path.realpath(folder))
     try:
         for path in _looked_at(root):
             if path.is_symlink() and not path.resolve().is_relative_to(root):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.assembly import at_work
+from reconciler.contracts import read_file
 from reconciler.errors import RepositoryError, UsageError
 from reconciler.execute.publish import Edition, current_edition, write_edition
 from reconciler.execute.roots import describe, rotate, set_up
 from reconciler.present.document import repository_document, staged_document
 from reconciler.present.render import render
 from reconciler.present.text import repository_text, staged_text
+from reconciler.spec.secrets import MAX_BYTES
 from reconciler.storage.signing import make_key, sign_root
 
 if TYPE_CHECKING:
@@ -39,10 +41,14 @@ def init(desk: Desk) -> int:
 
 def sign(terminal: Terminal, file: Path, key_file: Path) -> int:
     """Sign a staged root, on any machine."""
+
+    def wrong(why: str) -> RepositoryError:
+        return RepositoryError(f"the key {key_file} can't be read: {why}")
+
     try:
-        text = key_file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RepositoryError(f"the key {key_file} can't be read: {getattr(error, 'strerror', error)}") from error
+        text = read_file(key_file, MAX_BYTES, wrong)[:MAX_BYTES].decode()
+    except UnicodeDecodeError as error:
+        raise wrong(str(error)) from error
     document = staged_document(sign_root(file, text, str(key_file)))
     terminal.result(render(document, "text", staged_text))
     return 0

@@ -16,6 +16,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.client import Demands
+from reconciler.model.text import unfit
 
 from ._ssh_options import SshOptions, UnfitError
 
@@ -125,6 +126,8 @@ class Reach:
         return True if text else None
 
     def _absolute(self, file: str) -> str:
+        if trouble := unfit(file):
+            raise UnfitError(f"the path of a key has {trouble} in it")
         return os.path.normpath(self._base / os.path.expanduser(file))  # noqa: PTH111 - links stay as they are named
 
     def _text(self, name: str) -> str:

@@ -21,6 +21,7 @@ from reconciler.contracts import Traits
 from reconciler.errors import InventoryError
 from reconciler.model.client import InventoryEntry
 from reconciler.model.duration import parse_duration
+from reconciler.model.text import read_json
 
 from ._ansible import Reach, host_argument, own_vars
 from ._groups import Groups
@@ -150,12 +151,12 @@ def _groups(data: Mapping[str, Any], program: str) -> Groups:
 def _json(answer: bytes, program: str) -> dict[str, Any]:
     hint = "it must print the JSON of an Ansible dynamic inventory and nothing else to its standard output"
     try:
-        data = json.loads(answer)
+        data = read_json(answer)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise InventoryError(f"{program} printed no JSON: {error.msg} at {place}", hint=hint) from error
-    except (ValueError, RecursionError) as error:
-        raise InventoryError(f"{program} printed no JSON: {error}", hint=hint) from error
+    except ValueError as error:
+        raise InventoryError(f"{program} printed no JSON that can be used: {error}", hint=hint) from error
     if not isinstance(data, dict):
         raise InventoryError(f"{program} printed no JSON object", hint=hint)
     return data

@@ -17,7 +17,7 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
-from reconciler.contracts import Traits
+from reconciler.contracts import Traits, read_file
 from reconciler.errors import InventoryError
 from reconciler.model.client import InventoryEntry
 
@@ -81,7 +81,7 @@ class Csv:
 
     def __init__(self, options: Mapping[str, Any], context: Context) -> None:
         self._name: str = options["path"]
-        self._path: Path = context.base / self._name
+        self._path: Path = context.path(self._name, InventoryError)
         self._delimiter: str = options.get("delimiter", "")
         names: Mapping[str, str] = options.get("columns", {})
         self._meaning = {names.get(column, column): column for column in COLUMNS}
@@ -190,11 +190,9 @@ class Csv:
             )
 
     def _text(self) -> str:
-        try:
-            with self._path.open("rb") as stream:
-                content = stream.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise InventoryError(f"{self._name} can't be read: {(error.strerror or str(error)).lower()}") from error
+        content = read_file(
+            self._path, MAX_BYTES, lambda why: InventoryError(f"{self._name} can't be read: {why.lower()}")
+        )
         if len(content) > MAX_BYTES:
             raise InventoryError(f"{self._name} is larger than {MAX_BYTES} bytes")
         try:

@@ -109,7 +109,7 @@ class Directory:
 
     def __init__(self, options: Mapping[str, Any], context: Context) -> None:
         self._name: str = options["path"]
-        self._path = context.base / self._name
+        self._path = context.path(self._name, SourceError)
         self._sums_needed = options.get("complete_when") == SUMS
         self._clock = context.clock
         try:

@@ -6,12 +6,12 @@ schema/release.schema.json has its form. Each file of TO has its size and digest
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.delta import CODEC_NAME, Incremental, Kept, Patch, incremental_problem
 from reconciler.model.release import ANY_PLATFORM, SHA256, ReleaseFile, content_digest, file_name_problem
+from reconciler.model.text import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +35,8 @@ def parse_incremental(content: bytes) -> Incremental:
         ValueError: it isn't such a document; the message says what is wrong with it.
     """
     try:
-        data: Any = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        data: Any = read_json(content)
+    except ValueError as error:
         raise ValueError("it isn't JSON") from error
     head = object_of(data, "it", _HEAD, {"platform"})
     check_format(head)

@@ -10,7 +10,6 @@ Reading is strict: one thing that doesn't fit, and the whole index is refused. W
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -35,6 +34,7 @@ from reconciler.model.release import (
     Withdrawal,
     file_name_problem,
 )
+from reconciler.model.text import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -122,8 +122,8 @@ def parse_index(content: bytes, component: str) -> Index:
     if len(content) > MAX_BYTES:
         raise ValueError(f"it is larger than {MAX_BYTES} bytes")
     try:
-        data: Any = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        data: Any = read_json(content)
+    except ValueError as error:
         raise ValueError("it isn't JSON") from error
     head = object_of(
         data, "it", {"format_version", "component", "releases"}, {"incrementals", "withdrawn"}, lenient=True

@@ -17,6 +17,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from reconciler.contracts import read_file
 from reconciler.errors import Problem, SpecError
 from reconciler.model.settings import HIDDEN, setting_id, unpack, wish
 from reconciler.settings.template import MAX_TEMPLATE, OF_CLIENT, SECRET, Template, TemplateFault
@@ -174,11 +175,10 @@ class Book:
 
 def _read(setting: SettingSpec) -> str:
     try:
-        with setting.template.open("rb") as file:
-            data = file.read(MAX_TEMPLATE * 4 + 1)
+        data = read_file(
+            setting.template, MAX_TEMPLATE * 4, lambda why: TemplateFault(f"the template can't be read: {why}")
+        )
         return data.decode()
-    except OSError as error:
-        raise TemplateFault(f"the template can't be read: {error.strerror}") from error
     except UnicodeDecodeError:
         raise TemplateFault("the template isn't UTF-8 text") from None
 

@@ -7,7 +7,6 @@ import json
 import os
 import re
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler import __version__
@@ -58,6 +57,7 @@ from reconciler.spec.tree import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from reconciler.errors import Problem
     from reconciler.model.release import Catalog, Component
@@ -312,15 +312,19 @@ class Builder:
     def _codec(self, node: Map) -> str:
         """Give the codec of a component; one that `duplication` doesn't have would never be used."""
         name = node.get("codec", "")
-        codecs = self._duplication().codecs
+        codecs = tuple(self._named_codecs()) or Duplication().codecs
         if isinstance(name, str) and name and name not in codecs:
             hint = suggestion(name, codecs) or f"there is: {', '.join(codecs)}"
             self._complain(value_place(node, "codec"), f"the codec `{name}` isn't one of `duplication`", hint)
         return str(name)
 
+    def _named_codecs(self) -> dict[str, Map]:
+        codecs = child_map(child_map(self._tree, "duplication"), "codecs")
+        return {name: entry for name, entry in codecs.items() if isinstance(entry, Map)}
+
     def _duplication(self) -> Duplication:
-        node = child_map(self._tree, "duplication")
-        named = {name: entry for name, entry in child_map(node, "codecs").items() if isinstance(entry, Map)}
+        """Give what `duplication` says; a spec with problems has none."""
+        node, named = child_map(self._tree, "duplication"), self._named_codecs()
         return Duplication(
             enabled=node.get("enabled", True) is True,
             incrementals=node["incrementals"],
@@ -437,7 +441,7 @@ class Builder:
             if not local:
                 self._complain(place, f"`{root}` has `.`, `..`, or a slash too many")
             else:
-                root = str(Path(root).resolve())
+                root = os.path.realpath(root)
         return root
 
     def _client(

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from reconciler.contracts import path_from
+from reconciler.contracts import is_file, path_from
 from reconciler.errors import UpdoserError
 from reconciler.model.release import Catalog, Component
 from reconciler.model.settings import RESERVED, is_reserved
@@ -43,7 +43,7 @@ def load_catalogs(names: Seq, base: Path, problems: list[Problem]) -> Catalog:
         except UpdoserError as error:
             problems.append(place.problem(error.message, error.hint))
             continue
-        if not path.is_file():
+        if not is_file(path):
             hint = suggestion(str(name), bundled_catalogs(), "bundled are")
             problems.append(place.problem(f"there is no catalog `{name}`", hint))
             continue

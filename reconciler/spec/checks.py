@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from reconciler.contracts import is_file
 from reconciler.model.client import Hook, Hooks
 from reconciler.model.spec import CheckSpec, SettingSpec
 from reconciler.spec.catalogs import known_component
@@ -99,7 +100,7 @@ class CheckReader:
     def _setting(self, node: Map) -> SettingSpec:
         named, path = text_of(node, "template"), text_of(node, "path")
         template = path_at(value_place(node, "template"), named, self._base, self._problems)
-        if named and not template.is_file():
+        if named and not is_file(template):
             self._complain(value_place(node, "template"), f"the template `{named}` isn't there", _FROM_HERE)
         if path.startswith("/") and {"", ".", ".."} & set(path.rstrip("/").split("/")[1:]):
             self._complain(value_place(node, "path"), f"`{path}` has `.`, `..`, or a slash too many")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os.path
 from typing import TYPE_CHECKING
 
+from reconciler.contracts import is_file
 from reconciler.spec.reader import read
-from reconciler.spec.tree import Map, child_map
+from reconciler.spec.tree import Map, child_map, path_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,25 +24,25 @@ def read_extended(path: Path, problems: list[Problem]) -> Map:
         SpecError: a file can't be read, or isn't YAML.
     """
     trees: list[Map] = []
-    seen: list[Path] = []
+    seen: list[str] = []
     name, current = str(path), path
     while True:
         tree = read(current, problems, name, rank=len(trees))
         trees.append(tree)
-        seen.append(current.resolve())
+        seen.append(os.path.realpath(current))
         base = tree.get("extends")
         if not isinstance(base, str) or not base:
             break
         place = tree.values_at["extends"]
-        current = current.parent / base
+        current = path_at(place, base, current.parent, problems)
         name = str(current)
-        if current.resolve() in seen:
+        if os.path.realpath(current) in seen:
             problems.append(place.problem("this file extends itself, over the files that it names"))
             break
         if len(trees) >= MAX_FILES:
             problems.append(place.problem(f"more than {MAX_FILES} files extend one another"))
             break
-        if not current.is_file():
+        if not is_file(current):
             problems.append(place.problem(f"the file `{base}` isn't there"))
             break
     merged = trees.pop()

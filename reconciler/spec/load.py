@@ -53,7 +53,7 @@ def load(
     """
     environ = os.environ if environ is None else environ
     problems: list[Problem] = []
-    if not path.exists():
+    if not os.path.lexists(path):  # `Path.exists` raises for some
         raise SpecError(
             [Problem("the file isn't there", str(path), hint="`updoser init` writes one; -f names another")]
         )

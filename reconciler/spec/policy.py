@@ -6,6 +6,7 @@ Only of a rollout through the whole fleet a group may override nothing but limit
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, time
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.spec.options import OptionReader
 
 _WORDS = ("day", "week")
+_ZONE = re.compile(r"[\w+-]{1,40}(/[\w+-]{1,40}){0,3}", re.ASCII)
 
 
 def own_policy(nodes: Map, name: str) -> Map:
@@ -149,9 +151,13 @@ class PolicyReader:
 
     def _zone(self, node: Map) -> tzinfo:
         name = node.get("timezone", "UTC")
-        try:
-            return ZoneInfo(name) if isinstance(name, str) and name != "UTC" else UTC
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            hint = suggestion(str(name), available_timezones())
-            self._complain(node, "timezone", f"there is no time zone `{name}`", hint)
+        if not isinstance(name, str) or name == "UTC":
             return UTC
+        try:
+            if _ZONE.fullmatch(name):  # `zoneinfo` imports a package for each `/`
+                return ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            pass
+        hint = suggestion(name, available_timezones())
+        self._complain(node, "timezone", f"there is no time zone `{name}`", hint)
+        return UTC

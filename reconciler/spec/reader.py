@@ -15,7 +15,9 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from reconciler.contracts import read_file
 from reconciler.errors import Problem, SpecError
+from reconciler.model.text import unfit
 from reconciler.spec.tree import BROKEN, Map, Odd, Place, Seq, Text
 
 if TYPE_CHECKING:
@@ -102,12 +104,7 @@ def read(path: Path, problems: list[Problem], name: str = "", rank: int = 0) -> 
         SpecError: the file can't be read, is too large, or isn't UTF-8 or YAML; carries `problems` too.
     """
     name = name or str(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise SpecError([*problems, Problem(f"can't be read: {reason}", name)]) from error
+    data = read_file(path, MAX_BYTES, lambda why: SpecError([*problems, Problem(f"can't be read: {why}", name)]))
     return parse(data, problems, name, path.absolute().parent, rank)
 
 
@@ -285,6 +282,9 @@ class _Builder:
                 place = self._place(event, event.value)
         else:
             self._tag(event, place)
+        if isinstance(value, str) and (trouble := unfit(value)):
+            self._complain(place, f"this text has {trouble} in it")
+            value = BROKEN
         if event.anchor:
             self._anchors[event.anchor] = (value, 1)
         self._add(value, place)

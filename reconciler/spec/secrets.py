@@ -7,7 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from reconciler.contracts import path_from
+from reconciler.contracts import is_file, path_from, why_not
 from reconciler.errors import SecretError, UpdoserError, own_limit
 from reconciler.model.spec import SecretRef
 from reconciler.present.render import spellings
@@ -56,7 +56,7 @@ def missing(secret: SecretRef, base: Path, environ: Mapping[str, str]) -> str:
             path = path_from(base, str(secret.value))
         except UpdoserError as error:
             return error.message
-        if not path.is_file():
+        if not is_file(path):
             return f"the file {secret.value} isn't there"
     return ""
 
@@ -99,10 +99,10 @@ def _from_command(secret: SecretRef, base: Path, environ: Mapping[str, str]) -> 
             timeout=TIMEOUT,
             check=False,
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:
         if own := own_limit(error, starting=True):
             raise own from error
-        raise SecretError(f"{command[0]} can't be run for a secret: {error.strerror}") from error
+        raise SecretError(f"{command[0]} can't be run for a secret: {why_not(error)}") from error
     except subprocess.TimeoutExpired:
         raise SecretError(f"{command[0]} gave no secret within {TIMEOUT} s") from None
     if done.returncode:

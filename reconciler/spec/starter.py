@@ -9,6 +9,7 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from reconciler.contracts import is_file
 from reconciler.errors import SpecError, UpdoserError, UsageError
 from reconciler.model.suggest import suggestion
 from reconciler.plugin_loader import schema_folder
@@ -106,7 +107,7 @@ def _schema_reference(file: Path) -> str:
 
 def _components(catalog: str, base: Path) -> list[str]:
     path = catalog_path(catalog, base)
-    if not path.is_file():
+    if not is_file(path):
         raise UsageError(f"there is no catalog {catalog}", hint=suggestion(catalog, bundled_catalogs(), "bundled are"))
     problems: list[Problem] = []
     components = component_list(read_catalog(path, problems))

@@ -2,7 +2,8 @@
 
 `settle` comes first: it walks tree and schema together and decides what scalars mean at their place. A rendered
 template becomes the number or truth value that is wanted there, and what YAML turned into something else where text is
-wanted is a trap with a message of its own. Then jsonschema judges, and each of its errors is translated.
+wanted is a trap with a message of its own. Then jsonschema judges, and each of its errors is translated. What it found
+wrong is `BROKEN` from then on: whoever looks further meets values that the schema allows, and nothing else.
 
 One word of our own in schemas: `x-says` describes a value better than a pattern does.
 """
@@ -53,8 +54,11 @@ def check(tree: Map, schema: Schema, problems: list[Problem], root: Schema = Non
     """
     whole = root if root is not None else schema
     _Settler(whole, problems).settle(tree, schema, tree, ())
-    for error in _judge(schema, whole).iter_errors(tree):
+    errors = list(_judge(schema, whole).iter_errors(tree))
+    for error in errors:
         problems += _translated(error, tree)
+    for error in errors:
+        _break(error, tree)
     complete(tree, schema, whole)
 
 
@@ -226,6 +230,20 @@ def _value_problem(kind: str, error: Any, says: str) -> tuple[str, str]:
         "pattern": f"`{shown}` isn't possible here",
     }
     return sentences.get(kind, error.message[:200]), ""
+
+
+_OF_WHAT_IS_INSIDE = frozenset(
+    ["required", "additionalProperties", "minItems", "minProperties", "maxProperties", "uniqueItems"]
+)
+
+
+def _break(error: Any, tree: Map) -> None:
+    """Put `BROKEN` in the place of a value that can't be what it is; a map or list of the right kind stays."""
+    path = list(error.absolute_path)
+    if path and str(error.validator) not in _OF_WHAT_IS_INSIDE and "propertyNames" not in error.absolute_schema_path:
+        holder = locate_node(tree, path[:-1])
+        if isinstance(holder, (Map, Seq)):
+            replace(holder, path[-1], BROKEN, value_place(holder, path[-1]))
 
 
 def _unknown_keys(node: Map, schema: Mapping[str, Any]) -> list[Problem]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SpecError, UsageError
+from reconciler.model.text import unfit
 from reconciler.spec.template import NAME
 from reconciler.spec.tree import Odd
 
@@ -30,6 +31,8 @@ def parse_variables(items: Sequence[str]) -> dict[str, Any]:
         name, equals, value = item.partition("=")
         if not equals or not NAME.fullmatch(name):
             raise UsageError(f"-e {item}: not of the form NAME=VALUE or @FILE")
+        if trouble := unfit(value):
+            raise UsageError(f"-e {name}: its value has {trouble} in it", hint="give it as UTF-8")
         variables[name] = value
     return variables
 

@@ -33,7 +33,7 @@ def open_engine(url: str, password: str | None = None) -> Engine:
     """
     try:
         target = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise StateError(f"server.state: {url!r} is no database URL") from error
     if password is not None:
         target = target.set(password=password)

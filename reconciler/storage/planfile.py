@@ -12,7 +12,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from reconciler.contracts import read_file
 from reconciler.errors import DocumentError, UpdoserError
+from reconciler.model.text import read_json
 from reconciler.storage.files import write_whole
 
 if TYPE_CHECKING:
@@ -70,16 +72,12 @@ def read_plan_file(path: Path) -> PlanFile:
         DocumentError: it can't be read, is too large, or isn't JSON.
     """
     hint = "plan files are written by `updoser plan --out FILE`"
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise DocumentError(f"{path} can't be read: {error.strerror}", hint=hint) from error
+    data = read_file(path, MAX_BYTES, lambda why: DocumentError(f"{path} can't be read: {why}", hint=hint))
     if len(data) > MAX_BYTES:
         raise DocumentError(f"{path} is larger than {MAX_BYTES} bytes", hint=hint)
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        document = read_json(data)
+    except ValueError as error:
         raise DocumentError(f"{path} is no plan file: {error}", hint=hint) from error
     signature = document.pop(_SIGNATURE, "") if isinstance(document, dict) else ""
     return PlanFile(document, hashlib.sha256(data).hexdigest(), signature if isinstance(signature, str) else "")
@@ -91,11 +89,8 @@ def read_key(path: Path) -> bytes:
     Raises:
         UpdoserError: it can't be read, or is too short or too long to be one.
     """
-    try:
-        with path.open("rb") as file:
-            key = file.read(MAX_KEY_BYTES + 1).rstrip(b"\r\n")
-    except OSError as error:
-        raise UpdoserError(f"the key {path} can't be read: {error.strerror}") from error
+    data = read_file(path, MAX_KEY_BYTES, lambda why: UpdoserError(f"the key {path} can't be read: {why}"))
+    key = data.rstrip(b"\r\n")
     if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
         raise UpdoserError(
             f"the key {path} has {len(key)} bytes; it needs at least {MIN_KEY_BYTES}",

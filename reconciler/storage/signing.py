@@ -26,6 +26,7 @@ from tuf.api.metadata import Metadata, Root
 from tuf.api.serialization import DeserializationError
 from tuf.api.serialization.json import JSONSerializer
 
+from reconciler.contracts import read_file
 from reconciler.errors import RepositoryError
 from reconciler.model.repository import StagedRoot
 from reconciler.storage.files import write_whole
@@ -132,12 +133,9 @@ def read_root(path: Path) -> Metadata[Root]:
     Raises:
         RepositoryError: it isn't one, or can't be read.
     """
+    content = read_file(path, MAX_ROOT, lambda why: RepositoryError(f"{path} can't be read: {why}"))
     try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_ROOT + 1)
         metadata = Metadata.from_bytes(content[:MAX_ROOT])
-    except OSError as error:
-        raise RepositoryError(f"{path} can't be read: {error.strerror}") from error
     except DeserializationError as error:
         raise RepositoryError(f"{path} is no root of a repository") from error
     if not isinstance(metadata.signed, Root):

@@ -185,6 +185,7 @@ def test_an_answer_of_another_form_is_an_error_that_names_the_place(data, words)
         (b"", "line 1, column 1"),
         (b'{"web":\n  [}', "line 2, column 4"),
         (b'{"a": "\xff"}', "printed no JSON"),
+        (b'{"a": {"vars": {"x": "\\ud800"}}}', "half a character"),
         (b"[" * 100_000, "printed no JSON"),
         (b'{"a": ' + b"1" * 10_000 + b"}", "printed no JSON"),
     ],

@@ -62,10 +62,16 @@ def test_a_signature_covers_every_value_and_not_the_spelling(tmp_path):
         assert not read_plan_file(file).is_signed_by(KEY), key
 
 
-@pytest.mark.parametrize("signature", ["", "ä", "\ud800", 7, None, [], "0" * 64])
+@pytest.mark.parametrize("signature", ["", "ä", 7, None, [], "0" * 64])
 def test_a_signature_that_is_none_vouches_for_nothing(tmp_path, signature):
     (tmp_path / "plan").write_text(json.dumps(document(signature=signature)))
     assert not read_plan_file(tmp_path / "plan").is_signed_by(KEY)
+
+
+def test_a_plan_with_half_a_character_in_it_is_refused(tmp_path):
+    (tmp_path / "plan").write_text(json.dumps(document(signature="\ud800")))
+    with pytest.raises(DocumentError, match="half a character"):
+        read_plan_file(tmp_path / "plan")
 
 
 def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path):

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.errors import SpecError
+from reconciler.errors import SpecError, UsageError
 from reconciler.spec.load import load
+from reconciler.spec.variables import parse_variables
 
 DATA = Path(__file__).parent / "data/examples"
 HEAD = "version: 1\n"
@@ -334,6 +335,67 @@ def test_a_path_in_the_home_of_somebody_who_is_not_there_is_told_with_its_place(
     told = [problem for problem in found if "`~nobody-here/x` is in no home: there is no user `nobody-here`" in problem]
     assert len(told) == 1, found
     assert re.match(r"updoser\.yaml:\d+:\d+: ", told[0])
+
+
+NOT_PATHS = {
+    "a name that is too long": ("./" + "a" * 300, "File name too long"),
+    "a circle of links": ("loop/x", "Too many levels of symbolic links"),
+}
+
+
+@pytest.mark.parametrize("where", HOMELESS)
+@pytest.mark.parametrize("case", NOT_PATHS)
+def test_a_path_at_which_nothing_can_be_is_told_with_its_place(case, where, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    path, why = NOT_PATHS[case]
+    found = problems_of(tmp_path, f"{HEAD}{HOMELESS[where].replace('~nobody-here/x', path)}\n", environ={"A": "x"})
+    told = [problem for problem in found if "is no path" in problem and why in problem]
+    assert len(told) == 1, found
+    assert re.match(r"updoser\.yaml:\d+:\d+: ", told[0])
+
+
+AFTER_A_MISTAKE = {
+    "a map that is a number": ("duplication: 1\nclient_keep: none", ["2", "3"]),
+    "a way that leads nowhere": (
+        "groups: {g: {transport: {type: ssh, jump: [x]}, install_root: /c, clients: [{name: a}]}}\nclient_keep: none",
+        ["2", "3"],
+    ),
+    "a key without a file": (
+        "groups: {g: {transport: {type: ssh, keys: [{file: }]}, install_root: /c, clients: [{name: a}]}}\nhold: 1",
+        ["2", "3"],
+    ),
+    "a share that is none": (
+        (
+            "groups: {g: {transport: {type: ssh}, install_root: /c, inventory: {type: csv, path: x, max_shrink: x5%}}}"
+            "\nhold: [{clients: '@', reason: x}]"
+        ),
+        ["2", "3"],
+    ),
+    "a catalog's scheme that is a list": ("catalogs: [own.yaml]\nclient_keep: none", ["3", "4", "4"]),
+}
+
+
+@pytest.mark.parametrize("case", AFTER_A_MISTAKE)
+def test_what_stands_behind_a_mistake_is_judged_too(case, tmp_path):
+    (tmp_path / "own.yaml").write_text(
+        "version: 1\nname: own\ncomponents:\n  - {id: x, name: x, kind: pattern, version_scheme: [dotted]}\n"
+    )
+    text, lines = AFTER_A_MISTAKE[case]
+    found = problems_of(tmp_path, f"{HEAD}{text}\n")
+    assert sorted(problem.split(":")[1] for problem in found) == lines, found
+
+
+@pytest.mark.parametrize("name", ["x/" * 3000 + "x", "Europe", "../../etc/passwd", "tzdata.zi", "x.y"])
+def test_a_name_that_no_time_zone_can_have_is_told(name, tmp_path):
+    text = f'auto_update: {{windows: [{{from: "01:00", to: "02:00", timezone: "{name}"}}]}}'
+    assert "there is no time zone" in only_problem(tmp_path, f"{HEAD}{text}\n")
+
+
+def test_text_that_nothing_can_hold_is_refused_where_it_stands(tmp_path):
+    found = only_problem(tmp_path, HEAD + 'vars: {x: "a\\0b"}\n')
+    assert found.startswith("updoser.yaml:2:11: this text has a NUL character in it")
+    with pytest.raises(UsageError, match="half a character"):
+        parse_variables(["x=a\udcffb"])
 
 
 def test_the_caret_stands_below_what_is_wrong(tmp_path):

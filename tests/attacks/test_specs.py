@@ -1,0 +1,17 @@
+"""Whatever a spec is made into, `validate` takes it or says what is wrong and where."""
+
+from tests.attacks.draw import rounds
+from tests.attacks.specs import Shelf
+
+
+def test_a_spoiled_spec_is_valid_or_each_of_its_problems_has_a_place(tmp_path, draw):
+    shelf = Shelf(tmp_path)
+    refused = 0
+    for _ in range(rounds(750)):
+        name, content = shelf.spoil(draw)
+        error = shelf.judge(name, content)
+        if error is not None:
+            refused += 1
+            assert error.problems, (name, content)
+            assert all(problem.file and problem.message for problem in error.problems), (name, content, error)
+    assert refused
