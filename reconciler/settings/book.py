@@ -77,7 +77,8 @@ class Sheet:
 
     def trouble(self, fault: TemplateFault) -> str:
         """Say where and why the template can't be rendered."""
-        return f"{self.spec.template.name}{f':{fault.line}' if fault.line else ''}: {fault.message}"
+        place = ":".join(str(part) for part in (self.spec.template.name, fault.line, fault.column) if part)
+        return f"{place}: {fault.message}"
 
 
 class Book:
@@ -146,7 +147,7 @@ class Book:
         except TemplateFault as fault:
             lines = text.split("\n")
             excerpt = lines[fault.line - 1] if 0 < fault.line <= len(lines) else ""
-            problems.append(Problem(fault.message, shown, fault.line, excerpt=excerpt, hint=fault.hint))
+            problems.append(Problem(fault.message, shown, fault.line, fault.column, excerpt, fault.hint))
             return None
         uses = template.uses
         shared = {name: value for name, value in self._spec.variables.items() if name in uses.names}

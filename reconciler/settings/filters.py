@@ -1,12 +1,18 @@
-"""What templates of settings can call, every part of it bounded: filters, operators and range()."""
+"""What templates of settings can call, every part of it bounded: filters, operators and range().
+
+A value weighs what it would take to write it out: each character, and ENTRY for each entry of a list or map, at every
+place where it stands. A list that holds another one twice weighs twice as much, though both are one object.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import shlex
+from collections.abc import ItemsView, KeysView, ValuesView
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Undefined
+from jinja2 import StrictUndefined, Undefined
 
 from reconciler.settings.template import TemplateFault
 
@@ -16,7 +22,9 @@ if TYPE_CHECKING:
 MAX_VALUE = 256 * 1024
 MAX_ROUNDS = 100_000
 MAX_NUMBER = 10**15
-
+ENTRY = 16
+_SCALARS = (int, float, type(None), range)
+_LISTS = (list, tuple, KeysView, ValuesView, ItemsView)
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "+": lambda left, right: left + right,
@@ -37,7 +45,8 @@ def operate(operator: str, left: Any, right: Any) -> Any:
     if operator in OPERATORS and is_small(left) and is_small(right):
         return OPERATORS[operator](left, right)
     if operator == "+" and type(left) is type(right) and isinstance(left, (str, list, tuple)):
-        if len(left) + len(right) > MAX_VALUE:
+        each = 1 if isinstance(left, str) else ENTRY
+        if (len(left) + len(right)) * each > MAX_VALUE:
             raise _too_long()
         return left + right
     raise TemplateFault(f"`{operator}` takes two small numbers", hint="join text with `~`")
@@ -46,6 +55,40 @@ def operate(operator: str, left: Any, right: Any) -> Any:
 def is_small(value: Any) -> bool:
     """Say whether it is a number with which nothing gets out of hand."""
     return isinstance(value, (int, float)) and abs(value) < MAX_NUMBER
+
+
+def weigh(value: Any) -> int:
+    """Give what a value weighs.
+
+    Raises:
+        TemplateFault: it is more than any value may, or has something in it that is no data.
+    """
+    if isinstance(value, str):
+        return len(_sized(value))
+    weight, waiting = 0, [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            weight += len(one)
+        elif isinstance(one, _SCALARS):
+            weight += ENTRY
+        elif isinstance(one, (dict, *_LISTS)):
+            weight += ENTRY * (1 + len(one))
+            if weight <= MAX_VALUE:
+                waiting += one
+                waiting += one.values() if isinstance(one, dict) else ()
+        elif isinstance(one, Undefined):
+            str(one)  # raises: it is strict
+        else:
+            raise TemplateFault(f"a {type(one).__name__} is no value", hint="a method is called: `vars.items()`")
+        if weight > MAX_VALUE:
+            raise _too_long()
+    return weight
+
+
+def written(value: Any) -> str:
+    """Give a value as it comes to stand in the file."""
+    return value if isinstance(value, str) else _text(value)
 
 
 def _sized(text: str) -> str:
@@ -69,6 +112,8 @@ def _text(value: Any) -> str:
         return str(value)  # raises: it is strict
     if isinstance(value, int) and not is_small(value):
         raise TemplateFault("a number is too large")
+    if not isinstance(value, str):
+        weigh(value)
     return str(value) if isinstance(value, str) else _sized(str(value))
 
 
@@ -100,16 +145,21 @@ def _default(value: Any, fallback: Any = "", empty_too: Any = False) -> Any:
 
 def _whole(value: Any, fallback: Any = 0) -> Any:
     try:
-        return int(float(value)) if isinstance(value, float) else int(_text(value)[:16])
+        return int(value) if isinstance(value, float) else int(_text(value)[:16])
     except ValueError:
         return fallback
+    except OverflowError:
+        raise TemplateFault("a number is too large") from None
 
 
 def _float(value: Any, fallback: Any = 0.0) -> Any:
     try:
-        return float(_text(value)[:32])
+        number = float(_text(value)[:32])
     except ValueError:
         return fallback
+    if not math.isfinite(number):
+        raise TemplateFault(f"`{number}` is no number to work with")
+    return number
 
 
 def _indent(value: Any, width: Any = 4, first: Any = False) -> str:
@@ -124,7 +174,16 @@ def _indent(value: Any, width: Any = 4, first: Any = False) -> str:
 def _json(value: Any, indent: Any = None) -> str:
     if isinstance(value, Undefined):
         str(value)
-    return _sized(json.dumps(value, indent=min(int(indent), 16) if indent else None, ensure_ascii=False))
+    weigh(value)
+    pieces, size = [], 0
+    for piece in json.JSONEncoder(indent=min(int(indent), 16) if indent else None, ensure_ascii=False).iterencode(
+        value
+    ):
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_VALUE:
+            raise _too_long()
+    return "".join(pieces)
 
 
 def _quote(value: Any) -> str:
@@ -133,6 +192,15 @@ def _quote(value: Any) -> str:
 
 def _unique(values: Any) -> list[Any]:
     return list(dict.fromkeys(values))
+
+
+def _first(values: Any) -> Any:
+    return next(iter(values), StrictUndefined("what is empty has no first entry"))
+
+
+def _last(values: Any) -> Any:
+    entries = list(values)
+    return entries[-1] if entries else StrictUndefined("what is empty has no last entry")
 
 
 def _list(values: Any) -> list[Any]:
@@ -146,12 +214,12 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "d": _default,
     "default": _default,
     "dictsort": lambda value: sorted(value.items()),
-    "first": lambda value: next(iter(value)),
+    "first": _first,
     "float": _float,
     "indent": _indent,
     "int": _whole,
     "join": join,
-    "last": lambda value: list(value)[-1],
+    "last": _last,
     "length": len,
     "list": _list,
     "lower": lambda value: _text(value).lower(),

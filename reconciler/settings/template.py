@@ -5,7 +5,8 @@
   one that the setting names. What isn't there is an error (StrictUndefined).
 * There are `{% for %}`, `{% if %}`, `{% set %}`, `range()`, the filters and methods listed below. There are no macros,
   includes, namespaces and calls of anything else: nothing that could walk out of the sandbox, or grow by itself.
-* Loops share one budget of rounds and one of time; text, lists and numbers are bounded wherever they are put together.
+* Loops share one budget of rounds and one of time; text, lists and numbers are bounded wherever they are put together,
+  each for itself and all together: `sandbox.bounded` has every expression weighed that can give more than it takes.
 * Values are data: a `{{` in a client's variable stays what it is.
 * As in Ansible, the line end behind a `{% … %}` is taken away (`trim_blocks`), and the last one of the file stays.
 """
@@ -14,11 +15,12 @@ from __future__ import annotations
 
 import re
 import traceback
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 OF_CLIENT = ("name", "group", "address", "labels", "install_root", "proxy", "vars")
 SECRET = "secret"  # noqa: S105  (the name of a variable)
@@ -26,6 +28,7 @@ MAX_TEMPLATE = 256 * 1024
 MAX_OUTPUT = 1024 * 1024
 MAX_NESTING = 40
 
+_BEGINNINGS = frozenset(["variable_begin", "block_begin"])
 _NODES = frozenset(
     [
         *("Template", "Output", "TemplateData", "Name", "Const", "Filter", "Test", "If", "CondExpr", "For", "Assign"),
@@ -63,11 +66,15 @@ TESTS = (
 
 
 class TemplateFault(Exception):  # noqa: N818  (never leaves the room: it becomes a Problem, or a client's outcome)
-    """A template can't be compiled or rendered; `line` counts from 1, 0 where it isn't known."""
+    """A template can't be compiled or rendered; `line` and `column` count from 1, 0 where they aren't known."""
 
-    def __init__(self, message: str, line: int = 0, hint: str = "") -> None:
+    def __init__(self, message: str, line: int = 0, hint: str = "", column: int = 0) -> None:
         super().__init__(message)
-        self.message, self.line, self.hint = message, line, hint
+        self.message, self.line, self.hint, self.column = message, line, hint, column
+
+    def at(self, place: tuple[int, int]) -> TemplateFault:
+        """Give the same fault with its line and column."""
+        return TemplateFault(self.message, place[0], self.hint, place[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,40 @@ class Uses:
     names: frozenset[str]
     vars: frozenset[str] | None
     secrets: frozenset[str] | None
+
+
+class Tags:
+    """A template with a line of its own for what each `{{` and `{%` begins: by its line, each is found again.
+
+    Jinja2 knows lines only. A line end behind the beginning of a tag changes nothing in what comes of it.
+    """
+
+    def __init__(self, lex: Callable[[str], Iterable[tuple[int, str, str]]], source: str) -> None:
+        """Take Jinja2's `lex`, which finds the tags."""
+        source = source.replace("\r\n", "\n").replace("\r", "\n")
+        self._places = [
+            (0, 1, 1)
+        ]  # each line of `text` that a tag begins anew, and where that tag stands in the source
+        parts: list[str] = []
+        done = at = line = start = 0
+        for _line, kind, token in lex(source):
+            begin = source.find(token, at)  # what `{%-` takes away is between two tokens
+            at = begin + len(token)
+            if kind in _BEGINNINGS:
+                line += source.count("\n", start, begin)
+                start = begin
+                self._places.append((line + len(self._places) + 1, line + 1, begin - source.rfind("\n", 0, begin)))
+                parts.append(source[done:at])
+                done = at
+        self.text = "\n".join([*parts, source[done:]])
+
+    def place(self, line: int) -> tuple[int, int]:
+        """Give the line and column of the source for a line of `text`: those of the tag, or of a line within it."""
+        if line <= 0:
+            return 0, 0
+        found = bisect_right(self._places, (line, 10**9, 0)) - 1
+        first, there, column = self._places[found]
+        return (there, column) if line == first or not found else (line - found, 1)
 
 
 class Template:
@@ -97,15 +138,22 @@ class Template:
         self._name = name
         jinja = sandbox()
         try:
-            tree = jinja.parse(text, name)
+            self._tags = Tags(jinja.lex, text)
+            tree = jinja.parse(self._tags.text, name)
             self._inspect(tree, 0)
             self.uses = _uses(tree)
             self._needed = _needed(tree)
             compiled = jinja.compile(bounded(tree), name, name)
+        except TemplateFault as fault:
+            raise fault.at(self._tags.place(fault.line)) from fault
         except TemplateSyntaxError as error:
-            raise TemplateFault(f"the template is malformed: {error.message}", error.lineno) from error
+            tags: Tags | None = getattr(self, "_tags", None)
+            place = tags.place(error.lineno) if tags else (error.lineno, 0)
+            raise TemplateFault(f"the template is malformed: {error.message}").at(place) from error
         except (RecursionError, MemoryError, SyntaxError) as error:
             raise TemplateFault("the template is nested too deeply") from error
+        except Exception as error:  # a number of 5,000 digits, say
+            raise TemplateFault(f"the template is malformed: {error}") from error
         self._template = jinja.template_class.from_code(jinja, compiled, jinja.globals)
 
     def check_names(self, known: frozenset[str]) -> None:
@@ -120,7 +168,7 @@ class Template:
             if name not in known:
                 near = get_close_matches(name, known, n=1)
                 hint = f"did you mean `{near[0]}`?" if near else f"set it under `vars` or with -e {name}=VALUE"
-                raise TemplateFault(f"the variable `{name}` isn't defined", line, hint)
+                raise TemplateFault(f"the variable `{name}` isn't defined", hint=hint).at(self._tags.place(line))
 
     def render(self, values: Mapping[str, Any]) -> str:
         """Render with these values.
@@ -131,15 +179,17 @@ class Template:
         from jinja2 import TemplateError
 
         try:
-            return "".join(self._pieces(values))
+            return "".join(self._pieces(values)).encode().decode()
+        except UnicodeEncodeError as error:
+            raise TemplateFault("the result has half a character in it") from error
         except TemplateFault as fault:
-            raise TemplateFault(fault.message, fault.line or self._line_of(fault), fault.hint) from fault
+            raise fault.at(self._place_of(fault)) from fault
         except TemplateError as error:
-            raise TemplateFault(str(error.message or error), self._line_of(error)) from error
-        except (ArithmeticError, TypeError, ValueError, AttributeError, LookupError) as error:
-            raise TemplateFault(str(error), self._line_of(error)) from error
+            raise TemplateFault(str(error.message or error)).at(self._place_of(error)) from error
         except (RecursionError, MemoryError) as error:
             raise TemplateFault("the template is nested too deeply") from error
+        except Exception as error:  # whatever Python says of a value, it is said of this client's
+            raise TemplateFault(str(error) or type(error).__name__).at(self._place_of(error)) from error
 
     def _pieces(self, values: Mapping[str, Any]) -> Iterator[str]:
         from reconciler.settings.sandbox import BUDGET, Budget
@@ -152,10 +202,12 @@ class Template:
             budget.look()
             yield piece
 
-    def _line_of(self, error: BaseException) -> int:
-        """Give the line at which rendering ended: Jinja2 puts its templates into the traceback."""
+    def _place_of(self, error: BaseException) -> tuple[int, int]:
+        """Give where the tag stands at which rendering ended: Jinja2 puts its templates into the traceback."""
         frames = traceback.extract_tb(error.__traceback__, limit=-50)
-        return next((frame.lineno or 0 for frame in reversed(frames) if frame.filename == self._name), 0)
+        return self._tags.place(
+            next((frame.lineno or 0 for frame in reversed(frames) if frame.filename == self._name), 0)
+        )
 
     def _inspect(self, node: Any, depth: int) -> None:
         """Refuse what the module docstring doesn't list, before anything of it runs."""
@@ -167,7 +219,7 @@ class Template:
         line = getattr(node, "lineno", 0)
         if kind not in _NODES or (kind == "For" and node.recursive):
             raise TemplateFault(f"a template can't use {_WORDS.get(kind, kind.lower())}", line)
-        if depth > MAX_NESTING:
+        if depth > MAX_NESTING or (kind == "Compare" and len(node.ops) > MAX_NESTING):
             raise TemplateFault("the template is nested too deeply", line)
         if kind == "Call":
             called = node.node

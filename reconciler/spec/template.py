@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.text import unfit
 from reconciler.spec.tree import BROKEN, Map, Odd, replace, scalars, value_place
 
 if TYPE_CHECKING:
@@ -132,6 +133,8 @@ class Renderer:
         if not isinstance(name, str) or not name.startswith(ENV_PREFIX):
             raise TemplateFault(f"env() reads only variables that begin with {ENV_PREFIX}")
         if name in self._environ:
+            if trouble := unfit(self._environ[name]):
+                raise TemplateFault(f"the environment variable {name} has {trouble} in it")
             return _bounded(self._environ[name], MAX_VARIABLE)
         if default is None:
             raise TemplateFault(f"the environment variable {name} isn't set", f"set it, or env('{name}', 'default')")
@@ -201,7 +204,7 @@ def _environment(env: Callable[..., str]) -> Any:
     sandbox = Sandbox(undefined=StrictUndefined, comment_start_string="\0#", comment_end_string="#\0", cache_size=0)
     sandbox.keep_trailing_newline = True
     sandbox.globals = {"env": env}
-    sandbox.filters = dict(_FILTERS)
+    sandbox.filters = {**_FILTERS, "_joined": _join}
     sandbox.tests = {name: sandbox.tests[name] for name in ("defined", "undefined", "number", "string")}
     sandbox.updoser_nodes = nodes  # type: ignore[attr-defined]
     return sandbox
@@ -209,27 +212,40 @@ def _environment(env: Callable[..., str]) -> Any:
 
 def _evaluate(sandbox: Any, text: str, variables: Mapping[str, Any]) -> str:
     """Parse, look at every node, run, and cut at the limit. Foreign errors are mapped here."""
-    from jinja2 import TemplateError, TemplateSyntaxError, UndefinedError
+    from jinja2 import TemplateSyntaxError, UndefinedError
 
     try:
         tree = sandbox.parse(text)
         _inspect(sandbox.updoser_nodes, tree, 0)
-        pieces: list[str] = []
-        size = 0
-        for piece in sandbox.from_string(tree).generate(variables):
-            pieces.append(piece)
-            size += len(piece)
-            if size > MAX_OUTPUT:
-                raise TemplateFault(f"the value is longer than {MAX_OUTPUT} characters")
+        text = _join(sandbox.from_string(_bounded_joins(tree)).generate(variables))
     except UndefinedError as error:
         raise TemplateFault(*_undefined(str(error.message), variables)) from error
     except TemplateSyntaxError as error:
         raise TemplateFault(f"the template is malformed: {error.message}") from error
-    except (TemplateError, ArithmeticError, TypeError, ValueError) as error:
-        raise TemplateFault(f"the template can't be rendered: {error}") from error
     except (RecursionError, MemoryError, SyntaxError) as error:
         raise TemplateFault("the template is nested too deeply") from error
-    return "".join(pieces)
+    except TemplateFault:
+        raise
+    except Exception as error:  # Jinja2's own, and whatever Python says of a value
+        raise TemplateFault(f"the template can't be rendered: {str(error) or type(error).__name__}") from error
+    if trouble := unfit(text):
+        raise TemplateFault(f"the value has {trouble} in it")
+    return text
+
+
+def _bounded_joins(tree: Any) -> Any:
+    """Rewrite `~`, so that what it makes is bounded like all else."""
+    from jinja2 import nodes
+    from jinja2.visitor import NodeTransformer
+
+    class Joins(NodeTransformer):
+        def visit_Concat(self, node: Any) -> Any:  # noqa: N802  (Jinja2's name)
+            self.generic_visit(node)
+            return nodes.Filter(nodes.List(node.nodes), "_joined", [], [], None, None, lineno=node.lineno)
+
+    made = Joins().visit(tree)
+    made.set_environment(tree.environment)
+    return made
 
 
 def _undefined(message: str, variables: Mapping[str, Any]) -> tuple[str, str]:
@@ -244,7 +260,7 @@ def _undefined(message: str, variables: Mapping[str, Any]) -> tuple[str, str]:
     )
 
 
-def _inspect(nodes: Any, node: Any, depth: int) -> None:
+def _inspect(nodes: Any, node: Any, depth: int, *, called: bool = False) -> None:
     """Refuse what the module docstring doesn't list, before anything of it runs."""
     kind = type(node).__name__
     if kind not in _STATEMENTS:
@@ -253,10 +269,12 @@ def _inspect(nodes: Any, node: Any, depth: int) -> None:
         raise TemplateFault("the template is nested too deeply")
     if kind == "Call" and not (isinstance(node.node, nodes.Name) and node.node.name == "env"):
         raise TemplateFault("a template can't call anything but env()", _AVAILABLE)
+    if kind == "Name" and node.name == "env" and not called:
+        raise TemplateFault("env is called: env('NAME')", _AVAILABLE)
     if kind == "Filter" and node.name not in _FILTERS:
         raise TemplateFault(f"there is no filter `{node.name}`", _AVAILABLE)
     for child in node.iter_child_nodes():
-        _inspect(nodes, child, depth + 1)
+        _inspect(nodes, child, depth + 1, called=kind == "Call" and child is node.node)
 
 
 _WORD = {
@@ -278,7 +296,20 @@ def _replace(value: Any, old: Any, new: Any) -> str:
     text, old, new = str(value), str(old), str(new)
     if not old:
         raise TemplateFault("replace() needs something to look for")
-    return _bounded(text if text.count(old) * len(new) > MAX_OUTPUT * 2 else text.replace(old, new))
+    if len(text) + text.count(old) * (len(new) - len(old)) > MAX_OUTPUT:
+        raise TemplateFault(f"the value is longer than {MAX_OUTPUT} characters")
+    return text.replace(old, new)
+
+
+def _join(values: Any) -> str:
+    parts: list[str] = []
+    size = 0
+    for value in values:
+        parts.append(str(value))  # a name without a value raises: it is strict
+        size += len(parts[-1])
+        if size > MAX_OUTPUT:
+            raise TemplateFault(f"the value is longer than {MAX_OUTPUT} characters")
+    return "".join(parts)
 
 
 def _default(value: Any, fallback: Any = "") -> Any:

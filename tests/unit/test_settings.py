@@ -105,7 +105,49 @@ def test_values_are_data():
         ("{% for a in range(90000) %}0123456789012{% endfor %}", 0, "longer than 1024 KiB"),
         ("{% set a = 'xxxxxxxxxxxxxxxx' %}" + "{% set a = a ~ a %}" * 40, 1, "longer than 256 KiB"),
         ("{% set a = 'xxxxxxxxxxxxxxxx' %}" + "{% set a = a + a %}" * 40, 1, "longer than 256 KiB"),
-        ("{{ (range(90000) | join) | replace('1', 'xxxxxxxxxxxxxxx') }}", 1, "longer than 256 KiB"),
+        (
+            "{{ (range(9000) | join) | replace('1', '" + "x" * 90 + "') }}",
+            1,
+            "256 KiB",
+        ),
+        ("{% set a = ['x'] %}" + "{% set a = [a, a] %}" * 38 + "{{ a }}", 1, "longer than 256 KiB"),
+        (
+            "{% set a = {'x': 1} %}" + "{% set a = {'l': a, 'r': a} %}" * 38 + "{{ a | tojson }}",
+            1,
+            "longer than 256 KiB",
+        ),
+        (
+            "{% set a = ('x',) %}" + "{% set a = (a, a) %}" * 38 + "{{ [a] | unique | length }}",
+            1,
+            "longer than 256 KiB",
+        ),
+        ("{% set a = ['x'] %}" + "{% set a = a + a %}" * 38, 1, "longer than 256 KiB"),
+        (
+            "{% set a = [1] %}" + "{% set a = [a] %}" * 400 + "{% set a = [a] + range(9000)|list %}{{ a|tojson(16) }}",
+            1,
+            "256 KiB",
+        ),
+        (
+            "{% set a = 'x' %}"
+            + "{% set a = a ~ a %}" * 17
+            + "{% for i in range(2000) %}{% set b = a | upper %}{% endfor %}",
+            1,
+            "it builds more than 16 MiB",
+        ),
+        (
+            "{% set a = 'a' %}" + "{% set a = a ~ a %}" * 17 + "{{ a.rsplit('ab' ~ a) | length }}",
+            1,
+            "at most 1024 characters",
+        ),
+        ("\n{{ vars.items }}", 2, "no value"),
+        ("\n{{ vars.items ~ '' }}", 2, "no value"),
+        ("\n{{ [range] | join }}", 2, "no value"),
+        ("\n{% for a in labels %}{{ loop }}{% endfor %}", 2, "no value"),
+        ("\n{{ [nope] }}", 2, "'nope' is undefined"),
+        ("\n{{ 'inf' | float | int }}", 2, "`inf` is no number"),
+        ("\n{{ [] | first }}", 2, "no first entry"),
+        ("\n{{ '\\ud800' }}", 0, "half a character"),
+        ("\n{{ " + "9" * 5000 + " }}", 0, "malformed"),
         ("{{ 'x' ~ [[[[[[[[[[" + "[" * 60 + "]" * 70 + " }}", 1, "nested too deeply"),
         ("x" * 300_000, 0, "the template is longer"),
     ],
@@ -115,6 +157,22 @@ def test_what_templates_can_not_do(text, line, says):
         rendered(text, name="pc-1", labels=["eu"], vars={})
     assert says in caught.value.message
     assert caught.value.line == line
+
+
+def test_what_a_client_lacks_is_told_with_line_and_column(book):
+    made = book("a\n\nroles: {{ name }} {%- if true %} {{ labels | first }}{% endif %}.\n")
+    (sheet,) = made.sheets("g")
+    with pytest.raises(TemplateFault) as caught:
+        sheet.render(replace(CLIENT, labels=()))
+    assert sheet.trouble(caught.value) == "t.j2:3:34: what is empty has no first entry"
+    assert sheet.render(CLIENT) == "a\n\nroles: pc-1 eu.\n"
+
+
+def test_a_place_is_found_behind_what_a_tag_takes_away():
+    text = "{% raw %}{{ x }}{% endraw %}\r\n  {#- y\n#}\n\n  {%- set a = 1\n  + nope -%}\n\n é {{ a }}"
+    with pytest.raises(TemplateFault) as caught:
+        rendered(text)
+    assert (caught.value.line, caught.value.column) == (5, 3)
 
 
 def test_a_template_that_takes_too_long_is_given_up(monkeypatch):
@@ -209,10 +267,10 @@ def test_only_secrets_that_are_read_are_resolved(tmp_path):
 @pytest.mark.parametrize(
     ("text", "keys", "says"),
     [
-        ("x\n{{ siet }}", {"variables": {"site": 1}}, "t.j2:2: the variable `siet` isn't defined"),
+        ("x\n{{ siet }}", {"variables": {"site": 1}}, "t.j2:2:1: the variable `siet` isn't defined"),
         ("{{ secret.pv }}", {"secrets": {"pw": PW}}, "names no secret `pv`"),
         ("{{ name }}", {"variables": {"name": "x"}}, "`name` is of the client here"),
-        ("{% if %}", {}, "t.j2:1: the template is malformed"),
+        ("{% if %}", {}, "t.j2:1:1: the template is malformed"),
     ],
 )
 def test_a_template_that_is_no_good_is_told_with_its_place(book, text, keys, says):
@@ -321,7 +379,7 @@ def test_a_file_that_can_not_be_rendered_costs_no_other_file(tmp_path):
     found = prepare(Book(Fake(tmp_path, settings), KEY, str), CLIENT, "")
     assert [step.component for step in found.steps] == [setting_id("/etc/b")]
     ((_step, outcome),) = found.bad
-    assert (outcome.status, outcome.message) == ("failed", "/etc/a: a:2: 'dict object' has no attribute 'nope'")
+    assert (outcome.status, outcome.message) == ("failed", "/etc/a: a:2:1: 'dict object' has no attribute 'nope'")
 
 
 def test_what_a_client_has_after_a_run_is_what_it_answered(book):

@@ -132,6 +132,22 @@ CASES = {
     "env without prefix": ("server: {store: \"{{ env('HOME') }}\"}", "UPDOSER_VAR_", ""),
     "unset env": ("server: {store: \"{{ env('UPDOSER_VAR_X') }}\"}", "UPDOSER_VAR_X isn't set", ""),
     "a template that would take for ever": ("server: {store: \"{{ 'a' * 10**9 }}\"}", "template", ""),
+    "a template that shows a function": ('server: {store: "{{ env }}"}', "env is called", ""),
+    "a template that replaces more than there is room for": (
+        "vars: {x: '" + "a" * 4000 + "'}\nserver: {store: \"{{ x|replace('a', 'bbbbbbbbbbbbbbbbbbbb') }}\"}",
+        "longer than 65536 characters",
+        "",
+    ),
+    "a template that joins too much": (
+        "vars: {x: '" + "a" * 4000 + "'}\nserver: {store: \"{{ (" + "x ~ " * 20 + 'x)|length }}"}',
+        "longer than 65536 characters",
+        "",
+    ),
+    "a template that makes half a character": (
+        "server: {store: \"{{ '\\\\ud800' }}\"}",
+        "the value has half a character",
+        "",
+    ),
     "a template that looks behind": ("server: {store: \"{{ ''.__class__ }}\"}", "attributes", ""),
     "two sources of one name": (
         "sources: [{name: s, type: sample, day: 1}, {name: s, type: sample, day: 2}]",
