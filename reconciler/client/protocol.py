@@ -17,7 +17,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import BusyError, ClientError, OtherControllerError, ProtocolError, printable
-from reconciler.model.client import CONTENTION, FAULTS, OUTCOMES, RELEASE, Facts, Installed, Outcome, Profile
+from reconciler.model.client import (
+    CONTENTION,
+    FAULTS,
+    MAX_INSTALLED,
+    OUTCOMES,
+    RELEASE,
+    Facts,
+    Installed,
+    Outcome,
+    Profile,
+)
 from reconciler.model.release import COMPONENT_ID, PLATFORM, SHA256, VERSION_NAME
 
 if TYPE_CHECKING:
@@ -28,19 +38,22 @@ if TYPE_CHECKING:
 
 _FIRST = re.compile(rb"^updoser (\d{1,3}) (facts|outcomes|content|error)$", re.MULTILINE)
 _TOKEN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_NUMBER = re.compile(r"\d{1,18}")
-_MACHINE = re.compile(r"[0-9a-fA-F-]{32,36} \d{1,20}:\d{1,20} .*")
-_UPTIME = re.compile(r"\d{1,12}(\.\d{1,6})?")
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_MACHINE = re.compile(r"[0-9a-fA-F-]{32,36} [0-9]{1,20}:[0-9]{1,20} .*")
+_UPTIME = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?")
 _FACTS = {
     *("platform", "free", "memory", "began", "tool", "selinux", "apparmor", "user", "controller", "installed"),
     *("unmanaged", "kept", "lacks", "unmade", "machine"),
 }
+_LAST = {"unmanaged", "lacks", "unmade"}
+"""What is said at the end: behind names that others gave to files nothing is believed of what is installed."""
 NO_SCRIPT = 96
 """The exit status where the copy of the script that was to be run isn't there, or is another one."""
 NO_FULLBLOCK = 95
 """The exit status where the script can't be read, because dd doesn't read whole blocks."""
 _MAX_TEXT = 1000
-_MAX_LISTED = 100
+MAX_LISTED = 100
+"""How many tools, unmanaged files or kept versions a client names."""
 MAX_CONTENT = 64 * 1024
 """Bytes of a file that a client shows."""
 _KIB = 1024
@@ -90,7 +103,7 @@ class _FactsReader:
         self._apparmor = False
         self._user = 0
         self._controller = ("", 0)
-        self._installed: list[Installed] = []
+        self._installed: dict[str, Installed] = {}
         self._kept: dict[str, set[tuple[str, str]]] = {}
         self._tools: set[str] = set()
         self._unmanaged: set[str] = set()
@@ -100,7 +113,7 @@ class _FactsReader:
 
     def take(self, line: str) -> None:
         word, _, rest = line.partition(" ")
-        reader = getattr(self, f"_take_{word}", None) if word in _FACTS else None
+        reader = getattr(self, f"_take_{word}", None) if word in (_LAST if self._unmanaged else _FACTS) else None
         if reader is None or not reader(rest):
             raise ProtocolError(f"the client's answer has a line that no client writes: {_clean(line)!r}")
 
@@ -128,7 +141,7 @@ class _FactsReader:
 
     def _take_tool(self, rest: str) -> bool:
         self._tools.add(rest)
-        return _TOKEN.fullmatch(rest) is not None and len(self._tools) < _MAX_LISTED
+        return _TOKEN.fullmatch(rest) is not None and len(self._tools) < MAX_LISTED
 
     def _take_selinux(self, rest: str) -> bool:
         self._selinux = rest == "1"
@@ -151,9 +164,9 @@ class _FactsReader:
 
     def _take_installed(self, rest: str) -> bool:
         entry = _installed(rest)
-        known = any(entry.component == other.component for other in self._installed)
-        self._installed.append(entry)
-        return not known
+        known = len(self._installed)
+        self._installed[entry.component] = entry
+        return known < len(self._installed) <= MAX_INSTALLED
 
     def _take_kept(self, rest: str) -> bool:
         """Read another version of a component that was named before."""
@@ -163,11 +176,11 @@ class _FactsReader:
             return False
         kept = self._kept.setdefault(component, set())
         kept.add((version, digest))
-        return len(kept) <= _MAX_LISTED and any(component == entry.component for entry in self._installed)
+        return len(kept) <= MAX_LISTED and component in self._installed
 
     def _take_unmanaged(self, rest: str) -> bool:
         self._unmanaged.add(_clean(rest))
-        return len(self._unmanaged) <= _MAX_LISTED
+        return len(self._unmanaged) <= MAX_LISTED
 
     def _take_machine(self, rest: str) -> bool:
         """Read boot, device and inode, and what of the path isn't there yet; their digest is enough to compare."""
@@ -176,7 +189,7 @@ class _FactsReader:
 
     def _take_lacks(self, rest: str) -> bool:
         self._lacks.append(_clean(rest))
-        return bool(rest) and len(self._lacks) <= _MAX_LISTED
+        return bool(rest) and len(self._lacks) <= MAX_LISTED
 
     def _take_unmade(self, rest: str) -> bool:
         self._unmade = _clean(rest)
@@ -187,7 +200,8 @@ class _FactsReader:
             raise ProtocolError("the client names no platform")
         lineage, epoch = self._controller
         installed = [
-            replace(entry, kept=tuple(sorted(self._kept.get(entry.component, ())))) for entry in self._installed
+            replace(entry, kept=tuple(sorted(self._kept.get(entry.component, ()))))
+            for entry in self._installed.values()
         ]
         profile = Profile(
             platform=self._platform,
@@ -236,9 +250,11 @@ def read_content(done: Completed, paths: Sequence[str]) -> dict[str, bytes | Non
     for line in _lines(done, "content"):
         if line.startswith(" "):
             content = found[-1] if found else None
-            if content is None or len(content) >= MAX_CONTENT:
+            if content is None:
                 raise ProtocolError("the client's answer has bytes that nobody asked for")
             content += _hexadecimal(line)
+            if len(content) > MAX_CONTENT:
+                raise ProtocolError(f"the client shows more than {MAX_CONTENT // _KIB} KiB of a file")
         elif line == f"file {len(found) + 1}":
             found.append(bytearray())
         elif line == f"none {len(found) + 1}":

@@ -49,6 +49,10 @@ class Demands:
 
 
 ANY = Demands()
+MAX_INSTALLED = 10_000
+"""How many components a client may say that it has."""
+MAX_EPOCH = 10**9
+"""The highest epoch that is believed: who takes clients over needs room above what they say."""
 
 
 @dataclass(frozen=True, slots=True)

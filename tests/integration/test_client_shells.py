@@ -214,6 +214,19 @@ def test_what_is_replaced_goes_in_the_switch_and_unmanaged_files_are_named(machi
     assert machine.facts().unmanaged == (f"{target}/mine",)
 
 
+def test_a_name_with_a_line_end_is_neither_believed_nor_two_other_files(machine):
+    target = machine.folder / "daemon"
+    target.mkdir()
+    lie = f"x\ninstalled engine 99.9.9 {'a' * 64} - - "
+    for name in (lie, "kept\nand.old", "kept"):
+        (target / name).write_text("mine")
+    machine.install("rules", "1", {"a": b"one"}, Layout((into(target),), ("*.old",), "report"))
+    profile = machine.facts()
+    assert list(profile.by_component) == ["rules"]
+    assert set(profile.unmanaged) == {f"{target}/kept", f"{target}/? (its name has control characters)"}
+    assert (target / "kept").exists()
+
+
 def test_a_switch_that_fails_half_way_is_undone_in_all_targets(machine):
     good, bad = machine.folder / "good", machine.folder / "bad"
     good.mkdir()

@@ -1,16 +1,17 @@
 """What a client answers is read as bytes from a stranger."""
 
 import contextlib
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.client.protocol import read_content, read_facts, read_outcomes
+from reconciler.client.protocol import MAX_CONTENT, read_content, read_facts, read_outcomes
 from reconciler.client.requests import variables
 from reconciler.contracts import Completed
 from reconciler.errors import ClientError, OtherControllerError, ProtocolError
-from reconciler.model.client import Step
+from reconciler.model.client import MAX_INSTALLED, Step
 from tests.fakes import make_release
 
 DIGEST = "a" * 64
@@ -83,6 +84,61 @@ def test_an_answer_that_no_client_gives_is_a_protocol_error(change):
     assert change[0] in FACTS
     with pytest.raises(ProtocolError):
         read_facts(answer(FACTS.replace(*change, 1)))
+
+
+def facts_with(lines):
+    return answer(f"updoser 1 facts\nplatform Linux x86_64\n{''.join(lines)}end\n".encode())
+
+
+def installed_lines(count):
+    return [f"installed c{at} 1 {DIGEST} - - \n" for at in range(count)]
+
+
+def test_nothing_is_believed_of_what_is_installed_behind_the_names_of_files():
+    read_facts(facts_with(["unmanaged /x\n", "unmanaged /y\n", "lacks cp\n", "unmade /z\n"]))
+    for line in (f"installed engine 9 {DIGEST} - - \n", f"kept c0 2 {DIGEST}\n", "controller x 3\n", "free 1\n"):
+        with pytest.raises(ProtocolError):
+            read_facts(facts_with([*installed_lines(1), "unmanaged /x\n", line]))
+
+
+def test_no_client_has_more_components_than_there_can_be():
+    assert len(read_facts(facts_with(installed_lines(MAX_INSTALLED))).profile.installed) == MAX_INSTALLED
+    with pytest.raises(ProtocolError):
+        read_facts(facts_with(installed_lines(MAX_INSTALLED + 1)))
+
+
+def test_an_answer_of_twice_the_length_takes_no_more_than_twice_the_steps_to_read():
+    def steps(count):
+        taken = 0
+
+        def note(*_event):
+            nonlocal taken
+            taken += 1
+
+        lines = installed_lines(count)
+        data = facts_with(
+            [*lines, *(line.replace("installed", "kept").replace(" 1 ", " 2 ")[:-6] + "\n" for line in lines)]
+        )
+        before = sys.getprofile()
+        sys.setprofile(note)
+        try:
+            read_facts(data)
+        finally:
+            sys.setprofile(before)
+        return taken
+
+    steps(1)
+    assert steps(800) < 2.2 * steps(400)
+
+
+def test_a_client_shows_no_more_of_a_file_than_was_asked_for():
+    line = " 78" * 16 + "\n"
+    good = f"updoser 1 content\nfile 1\n{line * (MAX_CONTENT // 16)}end\n"
+    assert read_content(answer(good.encode()), ["/a"]) == {"/a": b"x" * MAX_CONTENT}
+    with pytest.raises(ProtocolError):
+        read_content(answer(good.replace("end\n", " 78\nend\n").encode()), ["/a"])
+    with pytest.raises(ProtocolError):
+        read_content(answer(f"updoser 1 content\nfile 1\n {'78' * (MAX_CONTENT + 1)}\nend\n".encode()), ["/a"])
 
 
 def test_a_machine_is_told_by_its_boot_and_by_the_folder_and_neither_is_remembered():

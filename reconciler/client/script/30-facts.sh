@@ -119,6 +119,7 @@ say_kept() {
 	for manifest in "$@"; do
 		version=${manifest##*@} component=${manifest##*/}
 		component=${component%@*}
+		is_component "$component" || continue
 		case $current_ones$NL in *"$NL$component@$version$NL"*) continue ;; *"$NL$component$NL"*) ;; *) continue ;; esac
 		[ -f "$manifest" ] && [ ! -L "$manifest" ] && is_version "$version" || continue
 		[ -d "$R/$component/$version" ] && [ ! -L "$R/$component/$version" ] || continue
@@ -130,7 +131,8 @@ say_kept() {
 	done
 }
 
-# say_unmanaged FOLDERS TARGETS: names what is in watched folders and wasn't put there by us, the first hundred.
+# say_unmanaged FOLDERS TARGETS: names what is in watched folders and wasn't put there by us, the first hundred. Whoever
+# chose a name chose its characters: one that isn't text could be read as lines of ours.
 say_unmanaged() {
 	shown=0 looked=$NL targets=$2
 	for folder in $1; do
@@ -144,6 +146,7 @@ say_unmanaged() {
 			case $targets$NL in *"$NL$entry$NL"*) continue ;; esac
 			shown=$((shown + 1))
 			[ $shown -le 100 ] || return 0
+			is_text "$entry" || entry="$folder/? (its name has control characters)"
 			ANSWER="$ANSWER${NL}unmanaged $entry"
 		done
 	done

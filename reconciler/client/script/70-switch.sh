@@ -190,6 +190,7 @@ remove_replaced() {
 			for path in "$@"; do
 				# shellcheck disable=SC2254 # it is a pattern
 				case ${path##*/} in $pattern) ;; *) continue ;; esac
+				is_text "$path" || continue # its lines would be other files
 				case "$PLACED$NL" in *"$NL$path$NL"*) continue ;; esac
 				if [ -f "$path" ] || [ -L "$path" ]; then gone=$gone$NL$path; fi
 			done
