@@ -14,6 +14,7 @@ import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, runtime_checkable
 
 from reconciler.errors import NetworkError, PluginError, UpdoserError, own_limit
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from logging import Logger
     from socket import socket
-    from threading import Event
 
     from reconciler.model.client import Client, DeployReport, DeployRequest, Facts, InventoryEntry
     from reconciler.model.delta import CodecTraits, Incremental, Patch
@@ -76,12 +76,14 @@ class Pipe(Protocol):
         """Run `command` with the client's login shell, feed it `stdin`, and read its output while writing.
 
         `patience` are seconds for checks and hooks, on top of `timeout` and of the pipe's own limit for a command; it
-        is left out where there are none. A limit on silence stays: a client says every ten seconds that it waits.
+        is left out where there are none. A limit on silence stays: a client says every five seconds that it waits. Once
+        the context's `stop` is set, a client that is silent is given up within ten seconds.
 
         A command that ends before it has read everything isn't an error of the pipe. Output beyond 1 MiB (stderr:
         64 KiB) is read and dropped.
 
         Raises:
+            ProtocolError: the command prints without end.
             TransportError: the connection broke, or `timeout` and `patience` passed.
         """
 
@@ -178,7 +180,8 @@ class Context:
 
     `base` is the folder that relative paths start from, `work` a folder for the plugin's own files (it exists), `clock`
     gives the time in UTC, `secret` resolves a reference to its value or raises SecretError. `dial` opens connections;
-    `proxy` is the one that the spec names for this source or group.
+    `proxy` is the one that the spec names for this source or group. `stop` is set when the run is to end: what may be
+    waited for in vain isn't waited for any longer then.
     """
 
     base: Path
@@ -189,6 +192,7 @@ class Context:
     shell: ShellFactory
     dial: Dial = _no_dial
     proxy: Proxy | None = None
+    stop: Event = field(default_factory=Event)
 
     def path(self, text: str, wrong: type[UpdoserError] = PluginError) -> Path:
         """Give the path that a text of the options means; see `path_from`."""

@@ -11,6 +11,7 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from reconciler import plugin_loader
+from reconciler.client.guard import GuardedTransport
 from reconciler.client.reach import KEPT, Reach
 from reconciler.client.room import Bounded, Room
 from reconciler.contracts import Context
@@ -159,6 +160,7 @@ class Plugins:
             log=logging.getLogger(f"updoser.{config.kind}.{config.name}"),
             shell=_shell,
             dial=partial(_dial, self._means.secret),
+            stop=self._means.stop,
         )
 
 
@@ -211,7 +213,12 @@ def open_workspace(spec: Spec, means: Means, *, state: State | None = None) -> I
         SecretError: its password can't be resolved.
     """
     plugins = Plugins(spec, means)
-    reach = Reach(plugins.transport, means.stop, kept=plugins.kept, debug=debugging())
+    debug = debugging()
+
+    def transport_of(group: str) -> GuardedTransport:
+        return GuardedTransport(plugins.transport(group), debug=debug)
+
+    reach = Reach(transport_of, means.stop, kept=plugins.kept, debug=debug)
     with state or open_state(spec, means) as opened:
         try:
             yield Workspace(spec, Store(spec.server.store), opened, plugins, reach, means)

@@ -43,6 +43,7 @@ PAUSE = 1.0
 """Seconds between two tries to connect; a stopped run doesn't wait."""
 GREETING_PAUSES = (0.5, 1, 2, 4, 4, 4)
 """How many PAUSEs, about, before a server that hung up before it greeted is tried again."""
+_MAX_TEXT = 1000
 ROOM_PAUSES = (1, 4, 16)
 """How many PAUSEs before work for which this machine had no room is done again."""
 
@@ -157,11 +158,18 @@ def expecting(*, debug: bool = False) -> Iterator[None]:
         yield
     except UpdoserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         if own := own_limit(error):
             raise own from error
         if debug:
             raise
-        raise FaultError(
-            f"{type(error).__name__}: {error}", hint="please report it, with what UPDOSER_DEBUG=1 shows"
-        ) from error
+        raise FaultError(_told(error), hint="please report it, with what UPDOSER_DEBUG=1 shows") from error
+
+
+def _told(error: BaseException) -> str:
+    """Give the kind of an error and what it says, if it can say it."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - the error of an error
+        text = ""
+    return f"{type(error).__name__}: {text[:_MAX_TEXT]}"

@@ -222,7 +222,12 @@ class Deployer:
         result = self._proved(self._deploy(task, session), session) if task.steps else Result(task)
         if not task.early or result.error is not None:
             return result
-        early = self._deploy(replace(task, steps=task.early), session, purpose="stage")
+        try:
+            early = self._deploy(replace(task, steps=task.early), session, purpose="stage")
+        except LimitError:
+            raise
+        except UpdoserError as error:  # what was switched before stays so
+            return replace(result, error=error)
         done = replace(result.task, early=early.task.steps)
         return Result(
             done,

@@ -7,7 +7,8 @@
 * Each client gets all of its changes at once.
 * Incrementals that no client waits for are made when all clients are done.
 * A download that fails costs its own deploys only; a client that fails costs no other client, unless its rollout halts.
-* Each outcome is in the journal before the next is waited for.
+* Each outcome is in the journal before the next is waited for, and a run that is broken off is in the history with
+  what it had done.
 * Once the run is stopped, or this machine has no room for more, no new work begins; what is under way ends cleanly and
   is counted.
 * Changes that aren't due (`not_before`, `not_after`) are left; the times are compared with the clock, nothing more.
@@ -16,10 +17,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.errors import ClientError, FaultError, LimitError, OtherControllerError, ProtocolError, StalePlanError
+from reconciler.errors import (
+    ClientError,
+    FaultError,
+    LimitError,
+    OtherControllerError,
+    ProtocolError,
+    StalePlanError,
+    UpdoserError,
+)
 from reconciler.execute.clients import change_clients
 from reconciler.execute.download import Offers, download_all
 from reconciler.execute.duplicate import generate_all, merge_all, prune_all
@@ -73,7 +83,15 @@ def run_plan(
     _note_accepted(work)
     _note_remarks(remarks, work)
     emit("run_started", f"run {run_id} carries out plan {plan.plan_id}", plan_id=plan.plan_id)
-    report = _carry_out_all(plan, following, work, forks, tally)
+    started = work.means.clock()
+    try:
+        report = _carry_out_all(plan, following, work, forks, tally)
+    except BaseException:
+        with suppress(UpdoserError):  # the state may be what is broken
+            ended = work.means.clock()
+            so_far = tally.report(run_id, plan, started, ended, interrupted=work.means.stop.is_set())
+            state.end_run(run_id, "failed", report_document(so_far), ended)
+        raise
     status = "interrupted" if report.interrupted else "done" if is_complete(report) else "failed"
     state.end_run(run_id, status, report_document(report), report.ended)
     if status == "done":

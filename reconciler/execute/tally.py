@@ -160,7 +160,7 @@ class Tally:
                 Failure(client.name, client.group, "", result.error.brief, MACHINE)
             )
             statuses.add("unreachable" if lost else "failed")
-        worst = next(status for status in _WORST if status in statuses)
+        worst = next((status for status in _WORST if status in statuses), "failed")
         self._set(client.name, client.group, worst)
         return worst
 

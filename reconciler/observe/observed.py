@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import InterruptedRunError, OtherControllerError, RepositoryError, UsageError
-from reconciler.model.client import MACHINE
+from reconciler.model.client import MACHINE, MAX_EPOCH
 from reconciler.model.network import DIRECT, UNREACHABLE
 from reconciler.model.plan import Basis
 from reconciler.observe.clients import look
@@ -406,7 +406,7 @@ def _identity(work: Workspace, *, adopt: bool) -> Identity:
             hint="if its state was lost, take them over with --adopt; else use that controller's state",
         )
     epoch = max(profile.epoch for profile in foreign.values() if profile.lineage == lineage)
-    roll.adopted = replace(identity, lineage=lineage, epoch=epoch + 1, frozen=True)
+    roll.adopted = replace(identity, lineage=lineage, epoch=min(epoch + 1, MAX_EPOCH), frozen=True)
     return roll.adopted
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from reconciler.client.guard import GuardedTransport
 from reconciler.client.reach import Reach
 from reconciler.execute.engine import run_plan
 from reconciler.model.client import Client
@@ -153,7 +154,7 @@ class Bench:
         self._runs += 1
         means = Means(f"run-{self._runs}", lambda: self.now, str, self._tell, self.stop, str, self.folder / "work")
         plugins = _Plugins(self, means)
-        reach = Reach(plugins.transport, means.stop)
+        reach = Reach(lambda group: GuardedTransport(plugins.transport(group)), means.stop)
         try:
             yield Workspace(self.spec, Store(self.spec.server.store), self.state, plugins, reach, means)
         finally:
