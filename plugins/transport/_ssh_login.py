@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from reconciler.model.spec import SecretRef
 
+_AGENT_TIMEOUT = 8.0
+"""Seconds for an answer of the agent; it may ask its user."""
 _IDENTITIES = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 
@@ -109,7 +111,7 @@ class Credentials:
 
     def _agent_attempts(self, transport: paramiko.Transport, user: str) -> Iterator[tuple[str, Callable[[], object]]]:
         try:
-            agent = paramiko.Agent()
+            agent = _Agent()
         except Exception as error:  # whatever listens there
             if own := own_limit(error):
                 raise own from error
@@ -160,6 +162,14 @@ class Credentials:
                 self._unusable[f"the key ~/.ssh/{name} can't be read: {error}"] = ""
             except SecretError as error:
                 self._unusable[error.message] = error.hint
+
+
+class _Agent(paramiko.Agent):
+    """The agent, which isn't waited for without end."""
+
+    def _connect(self, connection: Any) -> None:
+        connection.settimeout(_AGENT_TIMEOUT)
+        super()._connect(connection)  # type: ignore[misc] # its types don't know it
 
 
 class _AgentKey(paramiko.PKey):

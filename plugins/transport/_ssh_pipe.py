@@ -12,18 +12,22 @@ import paramiko
 from reconciler.contracts import Completed
 from reconciler.errors import TransportError, UpdoserError, own_limit
 
+from ._printed import GRACE, Printed
+from ._ssh_wire import WINDOW
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Self
 
-WINDOW = 8 * 1024 * 1024
-MAX_OUTPUT = 1024 * 1024
-MAX_ERRORS = 64 * 1024
+    from ._ssh_wire import Connection, Wire
+
 _CHUNK = 64 * 1024
 _POLL = 0.005
 """Seconds between two looks at whether the client takes more; only when it takes nothing at the moment."""
 CLOSE_TIMEOUT = 2.0
 """Seconds that a server may take to close the channel of a command that has ended."""
+_LATER = 5.0
+"""Seconds after which a client is silent for the connection too, should its silence not be noticed here."""
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
 
 
@@ -35,13 +39,13 @@ class SshPipe:
     then there is another connection for each command.
     """
 
-    def __init__(self, connect: Callable[[ExitStack], paramiko.Transport], *, idle: float, total: float) -> None:
+    def __init__(self, connect: Callable[[ExitStack], Connection], *, idle: float, total: float) -> None:
         """Take what opens a connection and leaves what closes it on a stack; `idle` and `total` are seconds."""
         self._connect = connect
         self._idle = idle
         self._total = total
         self._stack = ExitStack()
-        self._transport: paramiko.Transport | None = None
+        self._transport: Connection | None = None
         self._before: paramiko.Channel | None = None
 
     def __enter__(self) -> Self:
@@ -56,21 +60,33 @@ class SshPipe:
 
     def run(self, command: str, stdin: Iterable[bytes], *, timeout: float, patience: float = 0.0) -> Completed:
         """Run `command` with the login shell; see `contracts.Pipe`."""
+        assert self._transport is not None
+        self._transport.wire.expect(self._idle)
         try:
-            channel = self._channel()
+            channel, wire = self._channel()
             self._before = channel
-            with _closing_on_error(channel):
-                talk = _Talk(channel, iter(stdin), self._idle, min(timeout, self._total) + patience)
+            with _closing_on_error(channel, wire):
+                talk = _Talk(channel, wire, iter(stdin), self._idle, min(timeout, self._total) + patience)
                 channel.exec_command(command)
+                wire.expect(self._idle + _LATER, GRACE)
                 return talk.run()
-        except UpdoserError:
-            raise
+        except UpdoserError as error:
+            raise self._trouble or error from error.__cause__
         except Exception as error:  # whatever a host sends
+            if self._trouble is not None:
+                raise self._trouble from error
             if own := own_limit(error):
                 raise own from error
             raise TransportError(f"the connection broke: {str(error) or 'the client hung up'}") from error
+        finally:
+            if self._transport is not None:
+                self._transport.wire.rest()
 
-    def _channel(self) -> paramiko.Channel:
+    @property
+    def _trouble(self) -> TransportError | None:
+        return self._transport.wire.trouble if self._transport is not None else None
+
+    def _channel(self) -> tuple[paramiko.Channel, Wire]:
         before, self._before = self._before, None
         if before is None:
             return self._opened()
@@ -87,16 +103,19 @@ class SshPipe:
         self.__enter__()
         return self._opened()
 
-    def _opened(self) -> paramiko.Channel:
+    def _opened(self) -> tuple[paramiko.Channel, Wire]:
         assert self._transport is not None
-        return self._transport.open_session(window_size=WINDOW, timeout=self._idle)
+        wire = self._transport.wire
+        wire.expect(self._idle)
+        return self._transport.open_session(window_size=WINDOW, timeout=self._idle), wire
 
 
 @contextmanager
-def _closing_on_error(channel: paramiko.Channel) -> Iterator[None]:
+def _closing_on_error(channel: paramiko.Channel, wire: Wire) -> Iterator[None]:
     try:
         yield
     except BaseException:
+        wire.expect(CLOSE_TIMEOUT)
         _close(channel)
         raise
 
@@ -112,15 +131,17 @@ class _Talk:
     It is woken by an event and not by a descriptor: those run out, and beyond 1023 select() takes none.
     """
 
-    def __init__(self, channel: paramiko.Channel, stdin: Iterator[bytes], idle: float, total: float) -> None:
+    def __init__(
+        self, channel: paramiko.Channel, wire: Wire, stdin: Iterator[bytes], idle: float, total: float
+    ) -> None:
         self._channel = channel
+        self._wire = wire
         self._stdin = stdin
         self._idle = idle
         self._deadline = time.monotonic() + total
         self._waiting = memoryview(b"")
         self._sending = True
-        self._stdout = bytearray()
-        self._stderr = bytearray()
+        self._printed = Printed()
         self._news = threading.Event()
         channel.in_buffer.set_event(self._news)
         channel.in_stderr_buffer.set_event(self._news)
@@ -132,8 +153,11 @@ class _Talk:
         while True:
             moved = self._receive() or self._send()
             now = time.monotonic()
+            if now > self._deadline:
+                raise TransportError("the client took too long")
             if moved:
                 last = now
+                self._wire.moved()
             elif channel.eof_received and channel.exit_status_ready():
                 if not self._receive():
                     break
@@ -143,14 +167,12 @@ class _Talk:
                 raise TransportError("the connection broke: the client hung up in the middle of its work")
             elif now - last > self._idle:
                 raise TransportError(f"the client was silent for {self._idle:.0f} s")
-            elif now > self._deadline:
-                raise TransportError("the client took too long")
             else:
                 self._wait(min(self._idle - (now - last), self._deadline - now))
         status = channel.recv_exit_status()
         if status < 0:
             raise TransportError("the connection broke: the client's command was killed, or the client hung up")
-        return Completed(status, bytes(self._stdout), bytes(self._stderr))
+        return Completed(status, self._printed.stdout, self._printed.stderr)
 
     def _wait(self, longest: float) -> None:
         """Wait for output, or behind its end for the exit status; for room to send there is no signal, so look soon."""
@@ -160,12 +182,10 @@ class _Talk:
     def _receive(self) -> bool:
         moved = False
         while self._channel.recv_ready():
-            chunk = self._channel.recv(_CHUNK)
-            self._stdout += chunk[: MAX_OUTPUT - len(self._stdout)]
+            self._printed.take(self._channel.recv(_CHUNK))
             moved = True
         while self._channel.recv_stderr_ready():
-            chunk = self._channel.recv_stderr(_CHUNK)
-            self._stderr += chunk[: MAX_ERRORS - len(self._stderr)]
+            self._printed.take(self._channel.recv_stderr(_CHUNK), error=True)
             moved = True
         return moved
 

@@ -7,11 +7,14 @@ import selectors
 import signal
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from reconciler.contracts import Become, Completed, Traits
 from reconciler.errors import TransportError, own_limit
+
+from ._printed import GRACE, Printed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -53,14 +56,23 @@ OPTIONS: Mapping[str, Any] = {
     "additionalProperties": False,
 }
 
-MAX_OUTPUT = 1024 * 1024
-MAX_ERRORS = 64 * 1024
 _CHUNK = 64 * 1024
+_LOOK = 1.0
+"""Seconds between two looks at whether the run is to end."""
+_FAREWELL = 2.0
+"""Seconds for a process that was stopped to be gone; one of another user can't be stopped, and isn't waited for."""
 _ENVIRONMENT = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR")
+
+
+_TOO_LONG = "the client's script took too long and was stopped"
 
 
 class LocalPipe:
     """Runs a command in a process group of its own, and reads while it writes."""
+
+    def __init__(self, stop: Event | None = None) -> None:
+        """Take what is set when the run is to end."""
+        self._stop = stop or Event()
 
     def run(self, command: str, stdin: Iterable[bytes], *, timeout: float, patience: float = 0.0) -> Completed:
         """Run `command` with /bin/sh; see `contracts.Pipe`."""
@@ -80,34 +92,63 @@ class LocalPipe:
                 raise own from error
             raise TransportError(f"no shell can be started here: {error.strerror}") from error
         try:
-            with process:
-                try:
-                    return _talk(process, iter(stdin), time.monotonic() + timeout + patience)
-                except BaseException:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    raise
-        except ProcessLookupError:
-            raise TransportError("the shell was gone before it could be stopped") from None
+            return _talk(process, iter(stdin), _Patience(timeout + patience, self._stop))
+        except BaseException:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+        finally:
+            _leave(process)
 
 
-def _talk(process: subprocess.Popen[bytes], stdin: Iterator[bytes], deadline: float) -> Completed:
+def _leave(process: subprocess.Popen[bytes]) -> None:
+    """Close the pipes, and wait a little for a process that ended or was stopped."""
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        with suppress(OSError):  # what nobody reads any more can't be written
+            if pipe is not None:
+                pipe.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_FAREWELL)
+
+
+class _Patience:
+    """How long a process is waited for: so many seconds, or until it is silent once the run is to end."""
+
+    def __init__(self, seconds: float, stop: Event) -> None:
+        self._deadline = time.monotonic() + seconds
+        self._stop = stop
+        self._moved = time.monotonic()
+        self._stopped = 0.0
+
+    @property
+    def left(self) -> float:
+        return max(self._deadline - time.monotonic(), 0.0)
+
+    def look(self, *, moved: bool) -> None:
+        now = time.monotonic()
+        if moved:
+            self._moved = now
+        if self._stop.is_set():
+            self._stopped = self._stopped or now
+            if now - max(self._moved, self._stopped) > GRACE:
+                raise TransportError("the client's script was silent when the run was interrupted, and was stopped")
+        if now > self._deadline:
+            raise TransportError(_TOO_LONG)
+
+
+def _talk(process: subprocess.Popen[bytes], stdin: Iterator[bytes], patience: _Patience) -> Completed:
     """Feed a process and collect what it says, until both of its outputs end."""
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
-    outputs = {process.stdout: (bytearray(), MAX_OUTPUT), process.stderr: (bytearray(), MAX_ERRORS)}
-    waiting: memoryview = memoryview(b"")
+    printed, waiting = Printed(), memoryview(b"")
     with selectors.DefaultSelector() as selector:
-        for pipe in (process.stdin, *outputs):
+        for pipe in (process.stdin, process.stdout, process.stderr):
             os.set_blocking(pipe.fileno(), False)
-        selector.register(process.stdin, selectors.EVENT_WRITE)
-        for pipe in outputs:
-            selector.register(pipe, selectors.EVENT_READ)
+            selector.register(pipe, selectors.EVENT_WRITE if pipe is process.stdin else selectors.EVENT_READ)
         while len(selector.get_map()):
-            left = deadline - time.monotonic()
-            ready = selector.select(left) if left > 0 else []
-            if not ready:
-                raise TransportError("the client's script took too long and was stopped")
+            ready = selector.select(min(patience.left, _LOOK))
+            patience.look(moved=bool(ready))
             for key, _events in ready:
                 if key.fileobj is process.stdin:
                     waiting = _write(process, waiting, stdin)
@@ -115,13 +156,15 @@ def _talk(process: subprocess.Popen[bytes], stdin: Iterator[bytes], deadline: fl
                         selector.unregister(process.stdin)
                         process.stdin.close()
                     continue
-                found, limit = outputs[key.fileobj]  # type: ignore[index]
                 chunk = os.read(key.fd, _CHUNK)
-                found += chunk[: limit - len(found)]
+                printed.take(chunk, error=key.fileobj is process.stderr)
                 if not chunk:
                     selector.unregister(key.fileobj)
-    stdout, stderr = (bytes(found) for found, _limit in outputs.values())
-    return Completed(process.wait(max(1.0, deadline - time.monotonic())), stdout, stderr)
+    try:
+        status = process.wait(max(1.0, patience.left))
+    except subprocess.TimeoutExpired:
+        raise TransportError(_TOO_LONG) from None
+    return Completed(status, printed.stdout, printed.stderr)
 
 
 def _write(process: subprocess.Popen[bytes], waiting: memoryview, stdin: Iterator[bytes]) -> memoryview:
@@ -160,7 +203,7 @@ class Local:
     def connect(self, client: Client) -> Iterator[Session]:
         """Give a session; every client is this machine."""
         del client
-        yield self._context.shell(LocalPipe(), shell=self._shell, become=self._become)
+        yield self._context.shell(LocalPipe(self._context.stop), shell=self._shell, become=self._become)
 
 
 TRAITS = Traits(programs=True, local=True)

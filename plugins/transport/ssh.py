@@ -17,8 +17,6 @@ import pwd
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-import paramiko
-
 from reconciler.contracts import Become, Traits
 from reconciler.errors import (
     AuthenticationError,
@@ -29,7 +27,6 @@ from reconciler.errors import (
     TransportError,
     UpdoserError,
     own_limit,
-    printable,
 )
 from reconciler.model.duration import parse_duration
 from reconciler.model.known_hosts import host_name
@@ -39,25 +36,25 @@ from ._ssh_hosts import KnownHostsFile
 from ._ssh_jump import Hop, Way, close_quietly
 from ._ssh_login import Credentials
 from ._ssh_options import OPTIONS
-from ._ssh_pipe import WINDOW, SshPipe
+from ._ssh_pipe import SshPipe
+from ._ssh_wire import Connection
 
 if TYPE_CHECKING:
     import socket
-    import threading
     from collections.abc import Iterable, Iterator, Mapping
+
+    import paramiko
 
     from reconciler.contracts import Context, Session
     from reconciler.model.client import Client
 
 _FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes256-ctr")
-_WEAK = {
-    "ciphers": ["aes192-ctr", "aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc"],
-    "macs": ["hmac-md5", "hmac-sha1-96", "hmac-md5-96"],
-}
-"""What no host of the last fifteen years needs."""
 _FAST_KEX = ("curve25519-sha256@libssh.org", "curve25519-sha256")
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")
-_MAX_FAREWELL = 200
+_LATER = 1.0
+"""Seconds after a time-out in which paramiko should have noticed it by itself, and says better what it was."""
+_LOGINS = 6
+"""How many times the time-out logging in may take: so many keys are tried, as a rule."""
 
 
 class Ssh:
@@ -89,7 +86,7 @@ class Ssh:
         with pipe:
             yield self._context.shell(pipe, shell=self._options.get("shell", "sh"), become=self._become)
 
-    def _connect(self, client: Client, stack: ExitStack) -> paramiko.Transport:
+    def _connect(self, client: Client, stack: ExitStack) -> Connection:
         """Open a connection to a client and log in; what is opened on the way is closed with the stack."""
         host, port = client.address or client.name, client.port or self._options.get("port", 22)
         user = client.user or self._user
@@ -102,8 +99,16 @@ class Ssh:
             connection = stack.enter_context(self._way.to(host, port))
         transport = self._open(host_name(host, port), connection)
         stack.callback(close_quietly, transport)
-        self._credentials.log_in(transport, user)
+        self._log_in(transport, self._credentials, user)
         return transport
+
+    def _log_in(self, transport: Connection, credentials: Credentials, user: str) -> None:
+        transport.wire.expect(self._connect_timeout * _LOGINS)
+        try:
+            credentials.log_in(transport, user)
+        except TransportError as error:
+            raise transport.wire.trouble or error from error.__cause__
+        transport.wire.rest()
 
     @property
     def _user(self) -> str:
@@ -135,20 +140,22 @@ class Ssh:
             hops.append(Hop(jump["address"], jump.get("port", 22), jump.get("user") or self._user, credentials))
         return Way(hops, self._dial, self._log_in_at, self._connect_timeout)
 
-    def _log_in_at(self, hop: Hop, connection: Any) -> paramiko.Transport:
+    def _log_in_at(self, hop: Hop, connection: Any) -> Connection:
         """Make an SSH connection to a jump host of one that is open."""
         transport = self._open(hop.name, connection)
         try:
-            hop.credentials.log_in(transport, hop.user)
+            self._log_in(transport, hop.credentials, hop.user)
         except BaseException:
             close_quietly(transport)
             raise
+        transport.wire.carry()
         return transport
 
-    def _open(self, name: str, connection: Any) -> paramiko.Transport:
+    def _open(self, name: str, connection: Any) -> Connection:
         """Agree on algorithms, and check the host's key."""
         known = self._known_hosts.read()
-        transport = _Connection(connection, default_window_size=WINDOW, disabled_algorithms=_WEAK)
+        transport = Connection(connection, self._context.stop)
+        transport.wire.expect(self._connect_timeout + _LATER)
         try:
             transport.set_log_channel(self._log.name)
             transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = self._connect_timeout
@@ -168,8 +175,10 @@ class Ssh:
         transport.set_keepalive(int(parse_duration(self._options.get("keep_alive", "15s")).total_seconds()))
         return transport
 
-    def _no_greeting(self, name: str, transport: _Connection, error: Exception) -> TransportError | LimitError:
+    def _no_greeting(self, name: str, transport: Connection, error: Exception) -> TransportError | LimitError:
         """Say why a connection became none of SSH."""
+        if transport.wire.trouble is not None:
+            return transport.wire.trouble
         cause = error.__context__ or error  # paramiko's own exception hides which it was
         if own := own_limit(error) or own_limit(cause):
             return own
@@ -182,28 +191,6 @@ class Ssh:
         if isinstance(cause, TimeoutError):
             return TransportError(f"{name} didn't greet as SSH does within {self._connect_timeout:g} s")
         return TransportError(f"{name} speaks no SSH that we share: {str(error) or 'it hung up'}")
-
-
-class _Connection(paramiko.Transport):
-    """Asks for no host certificates (they can't be held against known_hosts), and keeps why a host ended it."""
-
-    farewell = ""
-
-    def start_client(self, event: threading.Event | None = None, timeout: float | None = None) -> None:
-        """Agree on algorithms and keys; paramiko says nothing of a host that takes too long."""
-        super().start_client(event, timeout)
-        if self.is_active() and not self.initial_kex_done:
-            raise TimeoutError
-
-    def _parse_disconnect(self, message: paramiko.Message) -> None:
-        """Keep the reason."""
-        message.get_int()
-        self.farewell = printable(message.get_binary().decode("utf-8", "replace"))[:_MAX_FAREWELL]
-
-    @property
-    def preferred_keys(self) -> tuple[str, ...]:
-        """The kinds of host keys that are asked for."""
-        return tuple(kind for kind in super().preferred_keys if "-cert-" not in kind)
 
 
 def _prefer(transport: paramiko.Transport, known_types: list[str]) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FACTS_TIMEOUT = 120.0
 DEPLOY_TIMEOUT = 3600.0
 """Seconds for one exec as a whole, without the checks and hooks in it; the pipe has shorter ones for silence. A client
-that runs a check says every ten seconds that it is there, so that silence still means that something is wrong."""
+that runs a check says every five seconds that it is there, so that silence still means that something is wrong."""
 
 
 @cache

@@ -218,7 +218,7 @@ def test_a_check_that_changes_the_files_it_looks_at_fails(machine):
 
 def test_while_a_command_runs_the_client_says_that_it_is_there(dash, tmp_path):
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/sleep").write_text("#!/bin/sh\n[ $1 != 10 ] || exec /bin/sleep 0.1\nexec /bin/sleep $1\n")
+    (tmp_path / "bin/sleep").write_text("#!/bin/sh\n[ $1 != 5 ] || exec /bin/sleep 0.1\nexec /bin/sleep $1\n")
     (tmp_path / "bin/sleep").chmod(0o755)
     script = f"PATH={tmp_path}/bin:$PATH\n{client_script().decode()}"
     data = request_bytes(dash, update(dash, switched("/bin/sleep 2; exit 1", timeout=6000, retries=1, interval=21)))

@@ -31,7 +31,7 @@
 # 14 A version that was kept or sent early (`file held`) is linked, and hashed as if it had been sent.
 # 15 Checks and hooks are data until `sh -c` gets them: their text and variables stand in the header, never in an eval.
 #    They read /dev/null, may say what they like, ignore no signal (rule 9 is for us, not for what they start), and are
-#    stopped with their children when their time is up. While one runs a line is printed every ten seconds, so that the
+#    stopped with their children when their time is up. While one runs a line is printed every five seconds, so that the
 #    controller knows that this client is alive.
 # 16 Staged checks come before the lock, on files that are hashed again afterwards. Then: `before` hooks, all switches,
 #    `after` hooks, switched checks, `always` hooks. What fails goes back at once, and its `after` hook runs once more.
@@ -39,7 +39,7 @@
 #    goes when all of that has passed. A version in force that stands there isn't believed.
 # 18 What a change asks of the tools is tried before the first one, in a folder of its own: a client whose tools can't do
 #    it is refused with their names, and not half-way in its first update.
-# 19 Who goes through many files, or large ones, says every ten seconds that it is there, whatever it is doing.
+# 19 Who goes through many files, or large ones, says every five seconds that it is there, whatever it is doing.
 # 20 What another process did, or is doing, is never a failure: a step whose component was changed under it is `stale`,
 #    or `ok` when there is now what was wanted. Each failure has a code that says what it is about; see
 #    `FAULTS` in model/client.py.
@@ -91,7 +91,7 @@ fail() {
 
 say_alive() { printf 'updoser waits\n' 2>/dev/null; }
 
-# Rule 19. stay_alive: says every ten seconds that all is well, until the answer, or the end of this process.
+# Rule 19. stay_alive: says every five seconds that all is well, until the answer, or the end of this process.
 stay_alive() {
 	[ -z "$TICKER" ] || return 0
 	tick </dev/null 2>/dev/null &
@@ -107,7 +107,7 @@ tick() {
 		nap=$!
 		wait $nap || exit 0
 		nap='' napped=$((napped + 1))
-		[ $((napped % 10)) -gt 0 ] || say_alive
+		[ $((napped % 5)) -gt 0 ] || say_alive
 	done
 }
 

@@ -49,14 +49,14 @@ run_command() {
 	[ ${#SAID} -le 300 ] || SAID=$(printf '%.300s' "$SAID")
 }
 
-# watch_over PLACE SECONDS: says every ten seconds that all is well; then makes PLACE.late, and ends the process that
+# watch_over PLACE SECONDS: says every five seconds that all is well; then makes PLACE.late, and ends the process that
 # PLACE.pid names, and its children.
 watch_over() {
 	nap='' left=$2
 	trap '[ -z "$nap" ] || kill $nap; exit 0' TERM
 	while [ "$left" -gt 0 ]; do
-		pause=10
-		[ "$left" -ge 10 ] || pause=$left
+		pause=5
+		[ "$left" -ge 5 ] || pause=$left
 		sleep $pause >/dev/null &
 		nap=$!
 		wait $nap
@@ -97,8 +97,8 @@ descendants() {
 sleep_on() {
 	left=$1
 	while [ "$left" -gt 0 ]; do
-		pause=10
-		[ "$left" -ge 10 ] || pause=$left
+		pause=5
+		[ "$left" -ge 5 ] || pause=$left
 		sleep $pause
 		left=$((left - pause))
 		say_alive

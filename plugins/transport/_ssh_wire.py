@@ -1,0 +1,174 @@
+"""An SSH connection that ends by itself: no host is waited for without end, and none may send without end.
+
+paramiko waits without an end in some places, as for the answer to `exec` or for a host to take what is sent, and
+believes each length that it is told. Whatever it waits for, its own thread looks at the socket ten times a second.
+There the clock is read and bytes are counted, and a connection that ends there wakes everybody who waits.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import paramiko
+from paramiko.compress import ZlibCompressor
+from paramiko.packet import Packetizer
+
+from reconciler.errors import TransportError, printable
+
+from ._printed import GRACE, MAX_PRINTED
+
+if TYPE_CHECKING:
+    import threading
+
+WINDOW = 2 * 1024 * 1024
+"""Bytes of output that may be on their way to us; what a client answers is smaller."""
+MAX_RECEIVED = MAX_PRINTED + 2 * WINDOW
+"""Bytes that a host may send for one command, and a quarter of what it is sent on top: it confirms that."""
+MAX_PACKET = 256 * 1024
+"""Bytes of one packet, as OpenSSH has it; a header may claim 4 GiB."""
+STUCK = 60.0
+"""Seconds in which a host must take something of what it is sent."""
+_MAX_FAREWELL = 200
+_WEAK = {
+    "ciphers": ["aes192-ctr", "aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc"],
+    "macs": ["hmac-md5", "hmac-sha1-96", "hmac-md5-96"],
+}
+"""What no host of the last fifteen years needs."""
+
+
+class Wire:
+    """The socket of a connection, for paramiko; `trouble` says why it ended, if it did so by itself."""
+
+    def __init__(self, socket: Any, stop: threading.Event) -> None:
+        """Take something like a socket, and what is set when the run is to end."""
+        self._socket = socket
+        self._stop = stop
+        self._closed = False  # paramiko looks at it
+        self._patience = self._after_stop = math.inf
+        self._room: float = MAX_RECEIVED
+        self._since = self._stopped = self._stuck = 0.0
+        self.trouble: TransportError | None = None
+
+    def expect(self, patience: float, after_stop: float = 0.0) -> None:
+        """Wait for the host from now on, `patience` seconds at a time; only `after_stop` once the run is to end."""
+        self.moved()
+        self._room = MAX_RECEIVED
+        self._patience, self._after_stop = patience, after_stop
+
+    def moved(self) -> None:
+        """Note that the host does something."""
+        self._since = time.monotonic()
+
+    def rest(self) -> None:
+        """Expect nothing until further notice; what still comes is counted."""
+        self._patience = self._after_stop = math.inf
+
+    def carry(self) -> None:
+        """Let other connections come over this one, which look after themselves."""
+        self.rest()
+        self._room = math.inf
+
+    def send(self, data: bytes) -> int:
+        """Send some of the data, as a socket does."""
+        self._look()
+        try:
+            sent = int(self._socket.send(data))
+        except TimeoutError:
+            now = time.monotonic()
+            self._stuck = self._stuck or now
+            if now - self._stuck > (GRACE if self._stop.is_set() else STUCK):
+                self._end(f"the host took nothing for {now - self._stuck:.0f} s")
+            raise
+        self._stuck = 0.0
+        self._room += sent / 4
+        return sent
+
+    def recv(self, size: int) -> bytes:
+        """Receive some data."""
+        self._look()
+        data = bytes(self._socket.recv(size))
+        self._room -= len(data)
+        if self._room < 0:
+            self._end("the host sends without end")
+        return data
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if self._stop.is_set():
+            self._stopped = self._stopped or now
+            if now - max(self._since, self._stopped) > self._after_stop:
+                self._end("the host was silent when the run was interrupted")
+        if now - self._since > self._patience:
+            self._end(f"the host was silent for {self._patience:.0f} s")
+
+    def _end(self, why: str) -> None:
+        self.trouble = self.trouble or TransportError(why)
+        raise EOFError
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Set how long sending and receiving may wait."""
+        self._socket.settimeout(seconds)
+
+    def close(self) -> None:
+        """Close it."""
+        self._closed = True
+        self._socket.close()
+
+
+class _Packets(Packetizer):
+    """Reads no packet that no host sends."""
+
+    def read_all(self, n: int, check_rekey: bool = False) -> bytes:
+        """Read so many bytes."""
+        if n > MAX_PACKET:
+            raise paramiko.SSHException(f"it announces a packet of {n} bytes")
+        return bytes(super().read_all(n, check_rekey))
+
+
+class _Inflater:
+    """Unpacks what a host packed, and no packet to more than MAX_PACKET: a few bytes can stand for gigabytes."""
+
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj()
+
+    def __call__(self, data: bytes) -> bytes:
+        unpacked = self._stream.decompress(data, MAX_PACKET)
+        if self._stream.unconsumed_tail:
+            raise paramiko.SSHException("it sends a packet that has no end once it is unpacked")
+        return unpacked
+
+
+class Connection(paramiko.Transport):
+    """Asks for no host certificates (they can't be held against known_hosts), and keeps why a host ended it."""
+
+    _compression_info = {  # noqa: RUF012 - paramiko's own
+        "zlib@openssh.com": (ZlibCompressor, _Inflater),
+        "zlib": (ZlibCompressor, _Inflater),
+        "none": (None, None),
+    }
+    farewell = ""
+
+    def __init__(self, socket: Any, stop: threading.Event) -> None:
+        """Take something like a socket, and what is set when the run is to end."""
+        self.wire = Wire(socket, stop)
+        wire: Any = self.wire
+        super().__init__(wire, default_window_size=WINDOW, disabled_algorithms=_WEAK, packetizer_class=_Packets)
+
+    def start_client(self, event: threading.Event | None = None, timeout: float | None = None) -> None:
+        """Agree on algorithms and keys; paramiko says nothing of a host that takes too long."""
+        super().start_client(event, timeout)
+        if self.is_active() and not self.initial_kex_done:
+            raise TimeoutError
+
+    def _parse_disconnect(self, message: paramiko.Message) -> None:
+        """Keep the reason."""
+        message.get_int()
+        self.farewell = printable(message.get_binary().decode("utf-8", "replace"))[:_MAX_FAREWELL]
+
+    @property
+    def preferred_keys(self) -> tuple[str, ...]:
+        """The kinds of host keys that are asked for."""
+        return tuple(kind for kind in super().preferred_keys if "-cert-" not in kind)
