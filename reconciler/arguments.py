@@ -176,10 +176,12 @@ class Share(click.ParamType):  # type: ignore[type-arg] # click's stubs made it 
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read the value, or fail with what is wrong with it."""
+        from reconciler.model.share import of_percent
+
         if isinstance(value, float):
             return value
         try:
-            share = float(str(value).removesuffix("%")) / 100
+            share = of_percent(str(value).removesuffix("%"))
         except ValueError:
             share = -1
         if not 0 <= share <= 1:

@@ -12,6 +12,7 @@ from reconciler.errors import (
     UpdoserError,
 )
 from reconciler.model.report import RECAP
+from reconciler.model.share import exact
 from reconciler.present.words import count_text
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def verdict_error(report: Report, *, max_unreachable: float) -> UpdoserError | N
         return ClientsFailedError(
             f"{count_text(failed, 'client')} failed", hint="`--limit @failed` tries only those again"
         )
-    if unreachable and unreachable > max_unreachable * clients:
+    if unreachable > exact(max_unreachable) * clients:
         return ClientsUnreachableError(
             f"{count_text(unreachable, 'client')} unreachable", hint="`--limit @failed` tries only those again"
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from reconciler.errors import LimitError, UpdoserError
 from reconciler.execute.checks import Checks, ask_gate
 from reconciler.model.client import RELEASE, DeployRequest, Step
+from reconciler.model.share import exceeds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,7 +83,7 @@ def _recheck(
     step = breaker.step(key)
     share, most = step.max_fail_percentage, step.max_failed
     too_many = (most is not None and len(failed) > most) or (
-        share is not None and len(failed) * 100 > share * (good + len(failed))
+        share is not None and exceeds(len(failed), good + len(failed), share)
     )
     if not failed or not too_many:
         return ""

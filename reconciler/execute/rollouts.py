@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.client import MACHINE, RELEASE
 from reconciler.model.report import JournalEntry
 from reconciler.model.rollout import OPEN
+from reconciler.model.share import exceeds
 
 if TYPE_CHECKING:
     from reconciler.model.plan import Deploy, Plan, RolloutStep
@@ -115,7 +116,7 @@ class Breaker:
         for key, step in self._steps.items():
             share, failed = step.max_fail_percentage, self._failed[key]
             attempted = failed + self._passed[key]
-            if share is not None and failed * 100 > share * attempted:
+            if share is not None and exceeds(failed, attempted, share):
                 client, message = next(iter(sorted(self._failures.get(key, {}).items())), ("", ""))
                 self._breach(key, f"and max_fail_percentage is {share:g}", client, message)
 

@@ -20,8 +20,8 @@ MIDNIGHT = clock_time()
 class Schedule:
     """Times at which clients get what is new, each client at a moment of its own within `spread` of them.
 
-    With `interval` they come that far apart, counted from midnight in UTC; without, at `at` of the `days` (0 is Monday)
-    in `zone`.
+    With `interval` they come that far apart, counted from 1970-01-01 in UTC; without, at `at` of the `days` (0 is
+    Monday) in `zone`.
     """
 
     interval: timedelta | None = None

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from reconciler.errors import InventoryError, InventoryShrankError, UpdoserError
 from reconciler.model import select
 from reconciler.model.client import Client
+from reconciler.model.share import exact
 from reconciler.observe.demands import misfit
 
 if TYPE_CHECKING:
@@ -248,4 +249,4 @@ def _check_shrink(group: GroupSpec, spec: InventorySpec, known: int, count: int)
 
 def _share(count: int, share: float) -> int:
     """Give a share in whole clients: 29 % of 100 are 29, whatever binary fractions make of it."""
-    return int(count * share + 1e-9)
+    return int(exact(share) * count)

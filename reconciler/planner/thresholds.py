@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from reconciler.model.duration import parse_duration
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from reconciler.model.report import ComponentStatus
 
 _CONDITION = re.compile(r"\s*(age|updated|outdated|ahead|unknown)\s*([<>])\s*(\S+)\s*")
-_NUMBER = re.compile(r"(\d+(?:\.\d+)?)(%?)")
+_NUMBER = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(%?)")
 EXAMPLE = "age>48h,outdated>5%"
 
 
@@ -30,7 +31,7 @@ class Condition:
     text: str
     measure: str
     above: bool
-    limit: float
+    limit: float | Fraction
     share: bool = False
 
     def met_by(self, status: ComponentStatus) -> bool:
@@ -38,11 +39,10 @@ class Condition:
         if self.measure == "age":
             if status.age is None:
                 return False
-            value: float = status.age
+            value: float | Fraction = status.age
         else:
-            value = getattr(status, self.measure)
-            if self.share:
-                value = value / status.clients if status.clients else 0.0
+            count: int = getattr(status, self.measure)
+            value = count if not self.share else Fraction(count, status.clients) if status.clients else 0
         return value > self.limit if self.above else value < self.limit
 
 
@@ -66,7 +66,7 @@ def _parse(text: str) -> Condition:
     if not number:
         raise ValueError(f"{limit!r} in {text.strip()!r} is neither a number nor a share (such as 5%)")
     share = bool(number[2])
-    return Condition(text.strip(), measure, sign == ">", float(number[1]) / (100 if share else 1), share)
+    return Condition(text.strip(), measure, sign == ">", Fraction(number[1]) / (100 if share else 1), share)
 
 
 def breaches(conditions: Iterable[Condition], components: Iterable[ComponentStatus]) -> list[str]:

@@ -11,8 +11,13 @@ The first rule that fits; with `expedited`, rules 3 to 5 don't:
    those off at once whose moment is past, and a client that was offline catches up in the same hours.
 6. Otherwise it is due.
 
-A client's moment is drawn from its name and the day of the occurrence: the same in every run, another one each day. A
-time of day that a clock change leaves out is moved by as much as the clock; one that comes twice counts once.
+A client's moment is drawn from its name and the day of the occurrence: the same in every run, another one each day.
+Occurrences of an interval are so far apart, counted from the epoch (1970-01-01 in UTC): an interval that doesn't divide
+a day doesn't begin anew at midnight, where moments of two occurrences would meet.
+
+Clock changes: a schedule's time that one leaves out is moved by as much as the clock. Windows and blackouts go by what
+the clock on the wall shows: one that begins or ends at a time that is left out does so at the change, and a window that
+lies wholly in the hour that is left out doesn't open on that day. What comes twice counts once, the first time.
 
 Example: every day at 01:00 with a spread of 4h in Europe/Berlin. Client pc-1 draws 02:17 today. A plan at 03:00 has it,
 one at 02:00 or 05:30 defers it.
@@ -29,10 +34,16 @@ from reconciler.model.policy import EVERY_DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import date, time, tzinfo
 
     from reconciler.model.policy import AutoUpdate, Blackout, Schedule, Window
 
 _DAY = timedelta(days=1)
+_SECOND = timedelta(seconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EVER = datetime.max.replace(tzinfo=UTC)
+_AHEAD = 15
+"""Days in which any window opens: once a week, and a clock change may leave it out once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +117,7 @@ def due_test(schedule: Schedule, now: datetime, known_at: datetime) -> Callable[
     assert start is not None
     minutes = max(int(schedule.spread.total_seconds() // 60), 1)
     passed = (now - start).total_seconds() / 60
-    known = (known_at - start).total_seconds() / 60
+    known = (min(known_at, now) - start).total_seconds() / 60
     day = start.date().isoformat()
     crc = zlib.crc32
     if schedule.interval is None:
@@ -127,8 +138,7 @@ def due_test(schedule: Schedule, now: datetime, known_at: datetime) -> Callable[
 def _occurrence(schedule: Schedule, now: datetime) -> datetime | None:
     """Give the start of the last occurrence up to now; None where there was none in the last days."""
     if schedule.interval is not None:
-        midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        return midnight + (now - midnight) // schedule.interval * schedule.interval
+        return _EPOCH + (now - _EPOCH) // schedule.interval * schedule.interval
     starts = (start for start in _starts(schedule, now, -8) if start <= now)
     return max(starts, default=None)
 
@@ -153,24 +163,44 @@ def _openings(window: Window, now: datetime, ahead: int = 1) -> Iterator[tuple[d
         day = today + offset * _DAY
         if day.weekday() in (window.days or EVERY_DAY):
             last = day if window.end > window.start else day + _DAY
-            yield (
-                datetime.combine(day, window.start, window.zone).astimezone(UTC),
-                datetime.combine(last, window.end, window.zone).astimezone(UTC),
-            )
+            start, end = _shows(day, window.start, window.zone), _shows(last, window.end, window.zone)
+            if start < end:
+                yield start, end
 
 
 def _next_opening(windows: tuple[Window, ...], now: datetime) -> str:
-    found = [(start, window) for window in windows for start, _end in _openings(window, now, ahead=8) if start > now]
+    found = [(start, window) for window in windows for start, _end in _openings(window, now, _AHEAD) if start > now]
     start, window = min(found, key=lambda entry: entry[0])
     return f"{start.astimezone(window.zone):%Y-%m-%d %H:%M} {window.zone}"
 
 
 def _begin(blackout: Blackout) -> datetime:
-    return datetime.combine(blackout.first, datetime.min.time(), blackout.zone).astimezone(UTC)
+    return _shows(blackout.first, datetime.min.time(), blackout.zone)
 
 
 def _over(blackout: Blackout) -> datetime:
-    return datetime.combine(blackout.last + _DAY, datetime.min.time(), blackout.zone).astimezone(UTC)
+    if blackout.last == _EVER.date():
+        return _EVER
+    return _shows(blackout.last + _DAY, datetime.min.time(), blackout.zone)
+
+
+def _shows(day: date, clock: time, zone: tzinfo) -> datetime:
+    """Give when the clock on the wall first shows a time or, where a clock change leaves that out, a later one."""
+    wanted = datetime.combine(day, clock)
+    try:
+        late = wanted.replace(tzinfo=zone).astimezone(UTC)
+    except OverflowError:  # at an end of the calendar
+        return wanted.replace(tzinfo=UTC)
+    if late.astimezone(zone).replace(tzinfo=None) == wanted:
+        return late
+    early = wanted.replace(tzinfo=zone, fold=1).astimezone(UTC)  # by the clock after the change: still before it
+    while late - early > _SECOND:
+        middle = early + (late - early) // _SECOND // 2 * _SECOND
+        if middle.astimezone(zone).replace(tzinfo=None) < wanted:
+            early = middle
+        else:
+            late = middle
+    return late
 
 
 def _shown(moment: datetime, schedule: Schedule) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from reconciler.errors import HungUpError
 from reconciler.model.plan import Proof, RolloutStep, WaveCounts
 from reconciler.model.rollout import OPEN, UNDER_WAY, RolloutRecord, position
+from reconciler.model.share import exact, exceeds
 from reconciler.planner.waves import Lineup, Reach, reach, structure
 
 if TYPE_CHECKING:
@@ -343,7 +344,7 @@ class Walk:
             if limits.max_failed is not None and count.failed > limits.max_failed:
                 return f"{count.failed} of {attempted} clients failed, and at most {limits.max_failed} may{self._why()}"
             share = limits.max_fail_percentage
-            if share is not None and count.failed * 100 > share * base:
+            if share is not None and exceeds(count.failed, base, share):
                 return (
                     f"{count.failed} of {attempted} clients failed, and max_fail_percentage is {share:g}{self._why()}"
                 )
@@ -354,7 +355,7 @@ class Walk:
         for limits, count in self._counts.items():
             share, instead = limits.max_unreachable_percentage, self._instead[limits]
             left, planned = count.unreachable + count.hindered - instead, count.planned - instead
-            if share is not None and left > 0 and left * 100 > share * planned:
+            if share is not None and left > 0 and exceeds(left, planned, share):
                 what = "became unreachable" if not count.hindered else "can't be reached, or can't take anything now"
                 why = self._first(self._all.troubles(self._key)) if count.hindered else ""
                 return f"{left} of {planned} clients {what}, and max_unreachable_percentage is {share:g}{why}"
@@ -401,7 +402,7 @@ class Walk:
             share = limits.max_fail_percentage
             bounds = [limits.max_failed]
             if share is not None and not self.proofs:
-                bounds.append(int(share * clients / 100 + 1e-9))
+                bounds.append(int(exact(share) * clients / 100))
             most = min((bound for bound in bounds if bound is not None), default=None)
             total = None if most is None or total is None else total + most
         shares = [limits.max_fail_percentage for limits in planned]

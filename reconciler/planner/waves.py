@@ -22,6 +22,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from reconciler.model.rollout import Cut, position, positions
+from reconciler.model.share import exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -162,7 +163,7 @@ class Lineup:
                 made = Cut(select=wave.select)
                 size = sum(len(self.cohorts[at].members) - self.count(at, before) for at in fresh)
             else:
-                wanted = wave.count if wave.count is not None else max(ceil((wave.share or 0) * total - 1e-9), 1)
+                wanted = wave.count if wave.count is not None else max(ceil(exact(wave.share or 0) * total), 1)
                 wanted = min(wanted, total)
                 if wave.share is not None and wave.share >= 1:
                     made, size = Cut(upto=ALL), total - taken

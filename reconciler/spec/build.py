@@ -13,6 +13,7 @@ from reconciler import __version__
 from reconciler.errors import PluginError, SpecError
 from reconciler.model.client import Client, InstallTarget, Layout
 from reconciler.model.delta import Duplication
+from reconciler.model.share import of_percent
 from reconciler.model.spec import (
     LATEST,
     ComponentSpec,
@@ -476,7 +477,7 @@ class Builder:
             return None
         least, shrink = entry.get("min_clients", 1), entry.get("max_shrink")
         if isinstance(shrink, str) and shrink.endswith("%"):
-            shrink = float(shrink.removesuffix("%")) / 100
+            shrink = of_percent(shrink.removesuffix("%"))
         return InventorySpec(
             plugin=config,
             select=select,

@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reconciler.model.policy import DEFAULT_LIMITS, DEFAULT_WAVES, Gate, Limits, Rollout, Wave
+from reconciler.model.share import of_percent
 from reconciler.spec.tree import (
     Map,
     Seq,
@@ -132,7 +133,7 @@ class RolloutReader:
             self._complain(node, "share", "a wave of `0%` lets nobody in")
         return Wave(
             select=pattern_of(node, "select", self._problems),
-            share=None if share is None else share / 100,
+            share=None if share is None else of_percent(share),
             count=count,
             apart=count is not None,
             soak=span_of(node, "soak", self._problems) or timedelta(),

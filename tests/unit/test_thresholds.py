@@ -30,6 +30,11 @@ def test_shares_are_of_all_clients_that_should_have_the_component(measure):
     assert not met(f"{measure}>70%", component)
 
 
+def test_a_share_is_compared_as_it_is_written():
+    assert not met("outdated>2.3%,outdated<2.3%", status(outdated=69, updated=2931))
+    assert met("outdated>2.3%", status(outdated=70, updated=2930))
+
+
 def test_an_age_that_is_not_known_and_a_component_without_clients_pass_no_limit():
     assert not met("age>1s,age<99d,outdated>0%", status())
     assert met("updated<1%", status())
@@ -43,7 +48,18 @@ def test_what_is_passed_is_named_with_its_component_in_the_words_of_the_user():
 
 @pytest.mark.parametrize(
     "text",
-    ["outdated>", ">5", "outdated>=5", "outdated>-1", "age>5%", "age>ten", "rate<1", "outdated>5%%", "a\nage>1s"],
+    [
+        "outdated>",
+        ">5",
+        "outdated>=5",
+        "outdated>-1",
+        "age>5%",
+        "age>ten",
+        "rate<1",
+        "outdated>5%%",
+        "outdated>1" + 400 * "0",
+        "a\nage>1s",
+    ],
 )
 def test_what_is_no_condition_is_refused_and_quoted(text):
     with pytest.raises(ValueError, match="condition|number|duration"):

@@ -140,6 +140,22 @@ def test_a_window_opens_and_closes_in_its_own_zone(now, word):
     assert verdict.word == word
 
 
+@pytest.mark.parametrize(
+    ("window", "now", "word"),
+    [
+        (Window(time(2, 30), time(6), zone=BERLIN), "00:59", "deferred"),  # UTC; 02:00 is left out at 01:00
+        (Window(time(2, 30), time(6), zone=BERLIN), "01:00", "due"),
+        (Window(time(0), time(2, 30), zone=BERLIN), "00:59", "due"),
+        (Window(time(0), time(2, 30), zone=BERLIN), "01:00", "deferred"),
+        (Window(time(2, 10), time(2, 50), zone=BERLIN), "01:10", "deferred"),
+    ],
+)
+def test_a_window_goes_by_the_clock_on_the_wall_when_an_hour_is_left_out(window, now, word):
+    moment = datetime.fromisoformat(f"2026-03-29T{now}:00+00:00")
+    verdict = judge(AutoUpdate(windows=(window,)), moment)
+    assert verdict.word == word
+
+
 def test_what_is_due_says_until_when_it_may_begin():
     now = datetime(2026, 11, 23, 22, tzinfo=UTC)
     assert judge(AutoUpdate(windows=WINDOWS), now).not_after == datetime(2026, 11, 24, 3, tzinfo=UTC)

@@ -1,0 +1,37 @@
+"""Shares are compared as they are written, whatever binary fractions make of them."""
+
+from fractions import Fraction
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reconciler.model.policy import Limits, Wave
+from reconciler.model.share import exact, exceeds, of_percent
+
+
+@given(st.integers(0, 5000), st.integers(0, 5000), st.integers(0, 10000))
+@settings(max_examples=100, deadline=None)
+def test_a_part_exceeds_a_percentage_when_it_does_in_whole_numbers(part, whole, hundredths):
+    assert exceeds(part, whole, hundredths / 100) == (part * 10_000 > hundredths * whole)
+    assert exact(of_percent(f"{hundredths / 100}")) == Fraction(hundredths, 10_000)
+
+
+def test_what_is_just_the_share_that_may_fail_halts_no_rollout_and_one_more_does(opened):
+    bench = opened({"g": 3000})
+    bench.policy(waves=(Wave(share=1.0),), limits=Limits(max_fail_percentage=2.3))
+    bench.release("2")
+    for at in range(69):
+        bench.state.record_failure(bench.key("2"), f"g-{at}", "no room")
+    (step,) = bench.plan().rollouts
+    assert (step.counts.failed, step.max_failed, step.record.status) == (69, 69, "running")
+    bench.state.record_failure(bench.key("2"), "g-69", "no room")
+    (step,) = bench.plan().rollouts
+    assert step.record.status == "halted"
+
+
+def test_a_wave_has_as_many_clients_as_its_share_says(opened):
+    bench = opened({"g": 1000})
+    bench.policy(waves=(Wave(share=of_percent("14.3")), Wave(share=1.0)))
+    bench.release("2")
+    (step,) = bench.plan().rollouts
+    assert step.record.sizes == (143, 857)
