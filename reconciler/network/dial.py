@@ -5,6 +5,7 @@ spoken on it is the caller's business.
 
 * A host with addresses of both families is tried on both, a little apart, and the first that answers stays (RFC 8305).
 * A proxy is reached in the same way; then the tunnel is asked for (`tunnel`).
+* A name that no resolver answers for takes no longer than a host that doesn't answer.
 * `family` restricts which addresses are used, of the host or, behind a proxy, of the proxy.
 """
 
@@ -13,7 +14,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from typing import TYPE_CHECKING
+from concurrent.futures import Future
+from threading import Thread
+from typing import TYPE_CHECKING, TypeVar
 
 from aiohappyeyeballs import start_connection
 
@@ -29,8 +32,11 @@ if TYPE_CHECKING:
     from reconciler.model.network import Proxy
     from reconciler.model.spec import SecretRef
 
+AnswerT = TypeVar("AnswerT")
 STAGGER = 0.25
 """Seconds after which the next address is tried beside the one that doesn't answer; RFC 8305 recommends 0.25."""
+LOOKUP = 10.0
+"""Seconds in which a name is found out, where nothing else says how long that may take."""
 _FAMILIES = {ANY_FAMILY: socket.AF_UNSPEC, IPV4: socket.AF_INET, IPV6: socket.AF_INET6}
 
 
@@ -67,7 +73,7 @@ def connect(host: str, port: int, *, family: str = ANY_FAMILY, timeout: float) -
         LimitError: this machine has no descriptor for it.
     """
     deadline = time.monotonic() + timeout
-    found = _addresses(host, port, family)
+    found = _in_time(host, timeout, lambda: _addresses(host, port, family))
     name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         connection = _race(found, max(deadline - time.monotonic(), 0.001))
@@ -80,6 +86,33 @@ def connect(host: str, port: int, *, family: str = ANY_FAMILY, timeout: float) -
     connection.settimeout(timeout)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
+
+
+def _in_time(host: str, timeout: float, ask: Callable[[], AnswerT]) -> AnswerT:
+    """Ask about a name in a thread of its own: a resolver may take minutes, and can't be interrupted.
+
+    Raises:
+        NetworkError: it takes too long.
+        LimitError: this machine has no thread for it.
+    """
+    if parse_address(host) is not None:
+        return ask()
+    answer: Future[AnswerT] = Future()
+
+    def answer_it() -> None:
+        try:
+            answer.set_result(ask())
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            answer.set_exception(error)
+
+    try:
+        Thread(target=answer_it, name="updoser_lookup", daemon=True).start()
+    except (RuntimeError, MemoryError) as error:
+        raise own_limit(error) or error from error
+    try:
+        return answer.result(timeout)
+    except TimeoutError as error:
+        raise NetworkError(f"the host {host} wasn't found out within {timeout:g} s: no resolver answers") from error
 
 
 def _addresses(host: str, port: int, family: str) -> Sequence[AddrInfoType]:
@@ -139,13 +172,13 @@ def _race(found: Sequence[AddrInfoType], timeout: float) -> socket.socket:
 
 
 def host_families(host: str) -> tuple[str, ...]:
-    """Give the families of a host's addresses; empty when it isn't known here."""
+    """Give the families of a host's addresses; empty when it isn't known here, or nobody answers for it."""
     literal = parse_address(host)
     if literal is not None:
         return (literal.family,)
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
+        found = _in_time(host, LOOKUP, lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
+    except (OSError, UnicodeError, NetworkError):
         return ()
     spoken = {entry[0] for entry in found}
     return tuple(name for name, number in _FAMILIES.items() if number in spoken)

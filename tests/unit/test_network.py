@@ -1,5 +1,7 @@
 """Addresses, proxies, and how the server gets to a client: decided from families alone."""
 
+from threading import Event
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from reconciler.errors import NetworkError
 from reconciler.model.client import Client
 from reconciler.model.network import Address, Proxy, no_proxy_problem, parse_address
 from reconciler.model.spec import GroupSpec, PluginConfig, ServerSpec
+from reconciler.network import dial
 from reconciler.network.dial import connect, host_families, own_families
 from reconciler.observe.ways import find_ways
 from reconciler.planner.reach import Relay, route
@@ -189,3 +192,20 @@ def test_a_host_that_is_not_known_is_told():
         connect("nowhere.invalid", 80, timeout=5)
     with pytest.raises(NetworkError, match=r"192\.0\.2\.1 has no IPv6 address"):
         connect("192.0.2.1", 80, family="ipv6", timeout=5)
+
+
+def test_a_name_that_no_resolver_answers_for_is_not_waited_for_without_end(monkeypatch):
+    done = Event()
+
+    def never(*_arguments, **_options):
+        done.wait()
+        raise OSError
+
+    monkeypatch.setattr(dial.socket, "getaddrinfo", never)
+    try:
+        with pytest.raises(NetworkError, match="no resolver answers"):
+            connect("pc-1.example", 22, timeout=0.1)
+        monkeypatch.setattr(dial, "LOOKUP", 0.1)
+        assert host_families("pc-1.example") == ()
+    finally:
+        done.set()
