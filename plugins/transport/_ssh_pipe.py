@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import paramiko
 
 from reconciler.contracts import Completed
-from reconciler.errors import TransportError, UpdoserError, own_limit
+from reconciler.errors import ProtocolError, TransportError, UpdoserError, own_limit
 
 from ._printed import GRACE, Printed
 from ._ssh_wire import WINDOW
@@ -83,8 +83,12 @@ class SshPipe:
                 self._transport.wire.rest()
 
     @property
-    def _trouble(self) -> TransportError | None:
-        return self._transport.wire.trouble if self._transport is not None else None
+    def _trouble(self) -> UpdoserError | None:
+        """Why the connection ended, if it did so by itself; who answers without end was reached, and fails."""
+        wire = self._transport.wire if self._transport is not None else None
+        if wire is None or wire.trouble is None:
+            return None
+        return ProtocolError(wire.trouble.message) if wire.flooded else wire.trouble
 
     def _channel(self) -> tuple[paramiko.Channel, Wire]:
         before, self._before = self._before, None

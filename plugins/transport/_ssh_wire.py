@@ -40,7 +40,10 @@ _WEAK = {
 
 
 class Wire:
-    """The socket of a connection, for paramiko; `trouble` says why it ended, if it did so by itself."""
+    """The socket of a connection, for paramiko.
+
+    `trouble` says why it ended, if it did so by itself; `flooded`, that more was sent than may be.
+    """
 
     def __init__(self, socket: Any, stop: threading.Event) -> None:
         """Take something like a socket, and what is set when the run is to end."""
@@ -51,6 +54,7 @@ class Wire:
         self._room: float = MAX_RECEIVED
         self._since = self._stopped = self._stuck = 0.0
         self.trouble: TransportError | None = None
+        self.flooded = False
 
     def expect(self, patience: float, after_stop: float = 0.0) -> None:
         """Wait for the host from now on, `patience` seconds at a time; only `after_stop` once the run is to end."""
@@ -92,6 +96,7 @@ class Wire:
         data = bytes(self._socket.recv(size))
         self._room -= len(data)
         if self._room < 0:
+            self.flooded = self.trouble is None
             self._end("the host sends without end")
         return data
 

@@ -118,6 +118,8 @@ class Reach:
             if self._stop.wait(PAUSE * pause * random.uniform(0.5, 1.5)):  # noqa: S311 - nobody gains by guessing it
                 break
             with self._again:
+                if self._stop.is_set():
+                    break
                 try:
                     return self._connect_twice(client, stack)
                 except HungUpError as error:
