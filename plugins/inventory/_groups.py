@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 ALL = "all"
+MAX_TOGETHER = 2_000_000
+MAX_EACH = 100
+"""Groups that all hosts may be in together, those above included: some millions, and as many more as hosts grow.
+
+Where each host has its own place in a long chain of groups, what they are in is as much as both multiplied.
+"""
 PRIORITY = "ansible_group_priority"
 
 
@@ -32,7 +38,10 @@ class Groups:
         self._known: dict[tuple[str, ...], tuple[tuple[str, ...], Mapping[str, Any]]] = {}
         for name in sorted(groups):
             self._add(name, groups[name])
-        self._depths = self._measure()
+        depths = self._measure()
+        order = sorted(depths, key=lambda name: (depths[name], self._priority(name), name))
+        self._ranks = {name: rank for rank, name in enumerate(order) if self._vars.get(name)}
+        self._left = MAX_TOGETHER + MAX_EACH * len(self._direct)
 
     @property
     def hosts(self) -> set[str]:
@@ -40,13 +49,20 @@ class Groups:
         return set(self._direct)
 
     def of(self, host: str) -> tuple[tuple[str, ...], Mapping[str, Any]]:
-        """Give the groups that a host is in, sorted, and the vars that they give it; worked out once per situation."""
+        """Give the groups that a host is in, sorted, and the vars that they give it; worked out once per situation.
+
+        Raises:
+            ValueError: all hosts together are in more groups than can be worked out.
+        """
         direct = tuple(self._direct.get(host, ()))
         if direct not in self._known:
             above = self._above(direct)
+            self._left -= len(above)
+            if self._left < 0:
+                raise ValueError("the groups are too many: each host of a long chain of groups is in all above it")
             merged: dict[str, Any] = {}
-            for group in sorted(above, key=lambda name: (self._depths[name], self._priority(name), name)):
-                merged.update(self._vars.get(group, {}))
+            for group in sorted((name for name in above if name in self._ranks), key=self._ranks.__getitem__):
+                merged.update(self._vars[group])
             self._known[direct] = tuple(sorted(above)), merged
         return self._known[direct]
 

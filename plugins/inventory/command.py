@@ -137,7 +137,10 @@ def _entries(data: Mapping[str, Any], program: str, base: Path) -> Iterator[Inve
         own = hostvars.get(host, {})
         if not isinstance(own, dict):
             raise InventoryError(f"{program}: the vars of {host!r} aren't an object")
-        above, inherited = groups.of(host)
+        try:
+            above, inherited = groups.of(host)
+        except ValueError as error:
+            raise InventoryError(f"{program}: {host!r}: {error}") from error
         yield _entry(host, above, {**inherited, **own}, base)
 
 

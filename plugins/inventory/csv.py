@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from reconciler.contracts import Traits, read_file
@@ -151,8 +152,8 @@ class Csv:
     def _places(self, header: Sequence[str], line: int) -> tuple[dict[str, int], list[tuple[str, int]]]:
         """Give where each known column stands, and the vars that the others become."""
         titles = [title.strip() for title in header]
-        for title in titles:
-            if title and titles.count(title) > 1:
+        for title, count in Counter(titles).items():
+            if title and count > 1:
                 raise InventoryError(f"{self._name}:{line}: the column {title!r} stands twice")
         places = {self._meaning[title]: place for place, title in enumerate(titles) if title in self._meaning}
         missing = [title for title, column in self._meaning.items() if column not in places and _needed(title, column)]
@@ -166,8 +167,7 @@ class Csv:
             for place, title in enumerate(titles)
             if title and title not in self._meaning
         ]
-        vars_ = [var for var, _ in others]
-        twins = [var for var in vars_ if vars_.count(var) > 1]
+        twins = [var for var, count in Counter(var for var, _ in others).items() if count > 1]
         if twins:
             raise InventoryError(f"{self._name}:{line}: several columns would become the var {twins[0]!r}; rename one")
         for var, place in others:

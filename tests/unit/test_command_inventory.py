@@ -72,6 +72,22 @@ def test_groups_in_a_circle_do_no_harm():
     assert parse(data) == [InventoryEntry("pc", groups=("a", "all", "b"), vars={"x": "1"})]
 
 
+def chain(size, hosts):
+    groups = {f"g{at}": {"children": [f"g{at + 1}"], "vars": {"at": at}} for at in range(size)}
+    for at in hosts:
+        groups[f"g{at}"]["hosts"] = [f"pc-{at}"]
+    return {**groups, "_meta": {"hostvars": {}}}
+
+
+def test_a_chain_of_groups_may_be_long_and_not_many_times_as_long(monkeypatch):
+    (deepest,) = parse(chain(3000, [2999]))
+    assert len(deepest.groups) == 3001
+    assert deepest.vars == {"at": "2999"}
+    monkeypatch.setattr("reconciler.plugins.inventory._groups.MAX_TOGETHER", 1000)
+    with pytest.raises(InventoryError, match="the groups are too many"):
+        parse(chain(3000, range(3000)))
+
+
 def test_only_scalars_become_vars_and_no_password_does():
     values = {
         "text": "a",

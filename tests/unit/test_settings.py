@@ -9,6 +9,8 @@ from threading import Event
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reconciler.client.reach import Reach
 from reconciler.errors import SecretError, SpecError
@@ -19,6 +21,7 @@ from reconciler.model.network import Proxy
 from reconciler.model.plan import Basis
 from reconciler.model.settings import FileView, is_reserved, pack, setting_id, split, to_do, unpack, wish
 from reconciler.model.spec import GroupSpec, PluginConfig, SecretRef, SettingSpec
+from reconciler.present.line_diff import changes
 from reconciler.present.settings_text import files_text
 from reconciler.settings.book import Book
 from reconciler.settings.template import Template, TemplateFault
@@ -442,6 +445,7 @@ def shown(before, after, shadow=None, path="/etc/x", **keys):
         ("password: alt-geheim\n", "x: 1\n", None),
         ('"api_key" : "alt-geheim"\n', "x\n", None),
         ("DbPassword alt-geheim\n", "x\n", None),
+        ("password: alt-geheim token: x\n", "x\n", None),
         ("neu-geheim\n", "neu-geheim\nneu-geheim\n", f"{HIDE}\n"),
         ("k: alt-geheim\n", "k: neu-geheim\n", f"k: {HIDE.upper()}\n"),
     ],
@@ -467,9 +471,54 @@ def test_what_could_move_the_cursor_is_not_shown():
     assert "\x1b" not in shown("a\x1b[2J\n", "b\n")
 
 
-@pytest.mark.parametrize("text", ["a: &x [1]\nb: *x\n", "a: [", "{{", "\t"])
+@pytest.mark.parametrize(
+    "text", ["a: &x [1]\nb: *x\n", "a: [", "{{", "\t", f"a: 0x{'f' * 9000}", "[" * 9000, f"a: [{'1,' * 900}]"]
+)
 def test_data_that_can_not_be_read_has_its_diff_only(text):
     assert "@@" in shown(text, "a: 1\n", path="/etc/x.yaml")
+
+
+FLOODS = {
+    "the same line again and again": ("/etc/x", "a\n" * 30_000, "a\nb\na\n" * 10_000),
+    "few lines in any order": ("/etc/x", "a\nb\nc\nb\n" * 8_000, "c\na\nb\na\nb\n" * 6_000),
+    "a word and blanks": ("/etc/x", f"password{' ' * 65_000}\n", "x\n"),
+    "a word again and again": ("/etc/x", "password" * 8_000, "x\n"),
+    "brackets": ("/etc/x.yaml", "[" * 65_000, "a: 1\n"),
+    "a list of lists": ("/etc/x.yaml", "[a," * 20_000, "a: 1\n"),
+    "numbers": ("/etc/x.json", f"[{'1,' * 30_000}1]", f"[{'1,2,' * 20_000}1]"),
+    "an option and blanks": ("/etc/x.ini", f"[a]\nk{' ' * 65_000}b\n", "[a]\nk=1\n"),
+}
+"""64 KiB of a client over which a run would sit for minutes or hours, if any step took more than its share."""
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_what_a_client_made_up_is_compared_in_a_moment(flood):
+    path, before, after = FLOODS[flood]
+    text = shown(before, after, path=path)
+    assert "@@" in text
+    assert max(map(len, text.splitlines())) <= 520
+
+
+@given(st.lists(st.sampled_from("abcdefgh"), max_size=30), st.lists(st.sampled_from("abcdefgh"), max_size=30))
+@settings(max_examples=150, deadline=None)
+@pytest.mark.parametrize("work", [0, 500, 10**9])
+def test_a_diff_leads_from_one_text_to_the_other_however_little_was_compared(work, before, after):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reconciler.present.line_diff.MAX_WORK", work)
+        made = []
+        for group in changes(before, after, 1000):
+            for kind, i1, i2, j1, j2 in group:
+                assert kind != "equal" or before[i1:i2] == after[j1:j2]
+                made += before[i1:i2] if kind == "equal" else after[j1:j2]
+    assert made == (after if before != after else [])
+
+
+def test_lines_that_stand_once_are_found_again_in_a_long_text(monkeypatch):
+    monkeypatch.setattr("reconciler.present.line_diff.MAX_WORK", 1000)
+    before = [f"{at}" if at % 7 else "" for at in range(2000)]
+    after = [*before[:500], "new", *before[510:1500], *before[1500:]]
+    found = [code for group in changes(before, after, 0) for code in group if code[0] != "equal"]
+    assert found == [("replace", 500, 510, 500, 501)]
 
 
 def test_a_long_diff_is_cut():
