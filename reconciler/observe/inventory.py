@@ -20,6 +20,7 @@ from reconciler.errors import InventoryError, InventoryShrankError, UpdoserError
 from reconciler.model import select
 from reconciler.model.client import Client
 from reconciler.model.share import exact
+from reconciler.model.text import unfit
 from reconciler.observe.demands import misfit
 
 if TYPE_CHECKING:
@@ -196,6 +197,8 @@ def _check_entry(group: GroupSpec, entry: InventoryEntry) -> None:
         problem = f"has the port {entry.port}; ports go from 1 to 65535"
     elif entry.user is not None and not (_USER.fullmatch(entry.user) and entry.user.isprintable()):
         problem = f"has a user that can't be one: {entry.user!r}"
+    elif trouble := next(filter(None, map(unfit, entry.vars.values())), ""):
+        problem = f"has a var with {trouble} in it"
     if problem:
         raise InventoryError(f"the client {entry.name[:300]!r} in the inventory of the group {group.name} {problem}")
 

@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler import __version__
+from reconciler.contracts import read_file
 from reconciler.errors import PluginError, SpecError
 from reconciler.model.client import Client, InstallTarget, Layout
 from reconciler.model.delta import Duplication
@@ -29,6 +30,7 @@ from reconciler.model.spec import (
 )
 from reconciler.model.suggest import suggestion
 from reconciler.plugin_loader import available
+from reconciler.settings.template import MAX_TEMPLATE
 from reconciler.spec.catalogs import is_version, known_component, load_catalogs
 from reconciler.spec.checks import CheckReader
 from reconciler.spec.extend import lay_over
@@ -504,7 +506,7 @@ def _digest(effective: Any, groups: Mapping[str, GroupSpec]) -> str:
     found = hashlib.sha256(json.dumps(effective, sort_keys=True, default=str).encode())
     for path in sorted({setting.template for group in groups.values() for setting in group.settings}):
         try:
-            found.update(hashlib.sha256(path.read_bytes()).digest())
+            found.update(hashlib.sha256(read_file(path, MAX_TEMPLATE * 4, OSError)).digest())
         except OSError:  # who renders it says so, with the place
             found.update(b"?")
     return found.hexdigest()

@@ -8,6 +8,9 @@ import yaml
 
 from reconciler.assembly import Desk, read_spec
 from reconciler.errors import SpecError
+from reconciler.present.document import valid_document
+from reconciler.present.text import valid_text
+from reconciler.spec.effective import effective_text, explain
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "tests/unit/data/examples"
@@ -204,7 +207,9 @@ class Shelf:
         """Read the fleet as `updoser validate` does, with that file in it; give what it has to say (None: nothing)."""
         (self.folder / name).write_bytes(content)
         try:
-            read_spec(Desk(None, self.folder / READ_BY.get(name, name)))
+            loaded = read_spec(Desk(None, self.folder / READ_BY.get(name, name)))
+            assert valid_text(valid_document(loaded.spec))
+            assert effective_text(explain(loaded, ""))
         except SpecError as error:
             return error
         finally:

@@ -198,6 +198,7 @@ def test_a_name_in_two_groups_is_an_error_that_names_both():
     [
         (InventoryEntry(""), "name"),
         (InventoryEntry("a b"), "name"),
+        (InventoryEntry("pc", vars={"a": "x", "b": "\ud800"}), "a var with half a character"),
         (InventoryEntry("a,b"), "name"),
         (InventoryEntry("!a"), "name"),
         (InventoryEntry("@failed"), "name"),
