@@ -7,7 +7,7 @@ from tests.attacks.specs import Shelf
 def test_a_spoiled_spec_is_valid_or_each_of_its_problems_has_a_place(tmp_path, draw):
     shelf = Shelf(tmp_path)
     refused = 0
-    for _ in range(rounds(750)):
+    for _ in range(rounds(600)):
         name, content = shelf.spoil(draw)
         error = shelf.judge(name, content)
         if error is not None:
