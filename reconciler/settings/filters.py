@@ -63,6 +63,8 @@ def weigh(value: Any) -> int:
     Raises:
         TemplateFault: it is more than any value may, or has something in it that is no data.
     """
+    if isinstance(value, _SCALARS):
+        return 0
     if isinstance(value, str):
         return len(_sized(value))
     weight, waiting = 0, [value]
@@ -176,9 +178,8 @@ def _json(value: Any, indent: Any = None) -> str:
         str(value)
     weigh(value)
     pieces, size = [], 0
-    for piece in json.JSONEncoder(indent=min(int(indent), 16) if indent else None, ensure_ascii=False).iterencode(
-        value
-    ):
+    encoder = json.JSONEncoder(indent=min(int(indent), 16) if indent else None, ensure_ascii=False)
+    for piece in encoder.iterencode(value):
         pieces.append(piece)
         size += len(piece)
         if size > MAX_VALUE:

@@ -90,7 +90,8 @@ class _Bounds(NodeTransformer):
     def generic_visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
         """Weigh what every expression gives that can give more than it takes, and look at the clock with each."""
         super().generic_visit(node, *args, **kwargs)
-        if not isinstance(node, _BUILDING) or getattr(node, "ctx", "load") != "load":
+        taken = isinstance(node, nodes.Getitem) and not isinstance(node.arg, nodes.Slice)
+        if not isinstance(node, _BUILDING) or getattr(node, "ctx", "load") != "load" or taken:
             return node
         return nodes.Filter(node, "_weighed", [], [], None, None, lineno=node.lineno)
 

@@ -95,18 +95,18 @@ class Tags:
     def __init__(self, lex: Callable[[str], Iterable[tuple[int, str, str]]], source: str) -> None:
         """Take Jinja2's `lex`, which finds the tags."""
         source = source.replace("\r\n", "\n").replace("\r", "\n")
-        self._places = [
-            (0, 1, 1)
-        ]  # each line of `text` that a tag begins anew, and where that tag stands in the source
+        # Each line of `text` that a tag begins anew, and the line and column of that tag in the source.
+        self._places = [(0, 1, 1)]
         parts: list[str] = []
-        done = at = line = start = 0
+        done = at = line = row = 0
         for _line, kind, token in lex(source):
             begin = source.find(token, at)  # what `{%-` takes away is between two tokens
             at = begin + len(token)
             if kind in _BEGINNINGS:
-                line += source.count("\n", start, begin)
-                start = begin
-                self._places.append((line + len(self._places) + 1, line + 1, begin - source.rfind("\n", 0, begin)))
+                ends = source.count("\n", done, begin)
+                line += ends
+                row = source.rindex("\n", done, begin) + 1 if ends else row
+                self._places.append((line + len(self._places) + 1, line + 1, begin - row + 1))
                 parts.append(source[done:at])
                 done = at
         self.text = "\n".join([*parts, source[done:]])
@@ -117,7 +117,7 @@ class Tags:
             return 0, 0
         found = bisect_right(self._places, (line, 10**9, 0)) - 1
         first, there, column = self._places[found]
-        return (there, column) if line == first or not found else (line - found, 1)
+        return (there, column) if line == first else (line - found, 1)
 
 
 class Template:

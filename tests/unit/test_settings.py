@@ -171,6 +171,29 @@ def test_what_a_client_lacks_is_told_with_line_and_column(book):
     assert sheet.render(CLIENT) == "a\n\nroles: pc-1 eu.\n"
 
 
+PARTS = (
+    "a",
+    "\n",
+    " ",
+    "\r\n",
+    "é",
+    "{{ name }}",
+    "{{- name -}}",
+    "{{ name |\n upper }}",
+    "{# c\n #}",
+    "{% raw %}{{ x }}{% endraw %}",
+)
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=12), st.lists(st.sampled_from(PARTS), max_size=3))
+@settings(max_examples=60, deadline=None)
+def test_the_place_of_a_fault_is_that_of_its_tag(before, after):
+    start = "".join(before).replace("\r\n", "\n")
+    with pytest.raises(TemplateFault, match="zero") as caught:
+        rendered("".join([*before, "{{ 1 // 0 }}", *after]), name="n")
+    assert (caught.value.line, caught.value.column) == (start.count("\n") + 1, len(start) - start.rfind("\n"))
+
+
 def test_a_place_is_found_behind_what_a_tag_takes_away():
     text = "{% raw %}{{ x }}{% endraw %}\r\n  {#- y\n#}\n\n  {%- set a = 1\n  + nope -%}\n\n é {{ a }}"
     with pytest.raises(TemplateFault) as caught:
