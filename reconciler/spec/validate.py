@@ -57,7 +57,7 @@ def check(tree: Map, schema: Schema, problems: list[Problem], root: Schema = Non
     errors = list(_judge(schema, whole).iter_errors(tree))
     for error in errors:
         problems += _translated(error, tree)
-    for error in errors:
+    for error in sorted(errors, key=lambda error: -len(error.absolute_path)):  # what is inside before what holds it
         _break(error, tree)
     complete(tree, schema, whole)
 
