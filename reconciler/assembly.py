@@ -98,7 +98,7 @@ def at_work(desk: Desk) -> Iterator[Workspace]:
             state = stack.enter_context(scratch_state(loaded.spec.server.state, utc_now))
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="updoser-")))
         secret = _secrets(desk, loaded.spec)
-        public = secret if desk.no_exec else partial(resolve, base=loaded.spec.base, environ=os.environ)
+        public = secret if desk.no_exec else _quietly(loaded.spec)
         means = Means(run_id, utc_now, secret, log, stop, public, folder, confined=desk.no_exec)
         work = stack.enter_context(open_workspace(loaded.spec, means, state=state))
         yield replace(work, notes=loaded.notes)
@@ -112,11 +112,16 @@ def _secrets(desk: Desk, spec: Spec) -> Callable[[SecretRef], str]:
     def secret(reference: SecretRef) -> str:
         if desk.no_exec:
             raise SecretError(f"{reference} isn't resolved with --no-exec")
-        value = resolve(reference, spec.base, os.environ)
+        value = resolve(reference, spec.base, os.environ, spec.public(os.environ))
         masker.add(value)
         return value
 
     return secret
+
+
+def _quietly(spec: Spec) -> Callable[[SecretRef], str]:
+    """Give what resolves secrets that needn't be masked: public halves of keys are shown."""
+    return partial(resolve, base=spec.base, environ=os.environ, public=spec.public(os.environ))
 
 
 def list_program(command: Sequence[str], folder: Path) -> list[InventoryEntry]:

@@ -18,6 +18,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, runtime_checkable
 
 from reconciler.errors import NetworkError, PluginError, UpdoserError, own_limit
+from reconciler.model.spec import SecretRef
 from reconciler.model.text import unfit
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from reconciler.model.delta import CodecTraits, Incremental, Patch
     from reconciler.model.network import Proxy
     from reconciler.model.release import Component, Release, ReleaseFile, SourceReport
-    from reconciler.model.spec import SecretRef
 
 MAX_SHOWN = 60
 _NEVER = {errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
@@ -181,7 +181,8 @@ class Context:
     `base` is the folder that relative paths start from, `work` a folder for the plugin's own files (it exists), `clock`
     gives the time in UTC, `secret` resolves a reference to its value or raises SecretError. `dial` opens connections;
     `proxy` is the one that the spec names for this source or group. `stop` is set when the run is to end: what may be
-    waited for in vain isn't waited for any longer then.
+    waited for in vain isn't waited for any longer then. `environ` has no variable that holds a secret of the spec: see
+    `environment`.
     """
 
     base: Path
@@ -193,6 +194,15 @@ class Context:
     dial: Dial = _no_dial
     proxy: Proxy | None = None
     stop: Event = field(default_factory=Event)
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def environment(self, names: Sequence[str] = ()) -> dict[str, str]:
+        """Give the environment of a program that a plugin starts; of secrets it has those of these variables only.
+
+        Raises:
+            SecretError: one of them isn't set.
+        """
+        return {**self.environ, **{name: self.secret(SecretRef("env", name)) for name in names}}
 
     def path(self, text: str, wrong: type[UpdoserError] = PluginError) -> Path:
         """Give the path that a text of the options means; see `path_from`."""

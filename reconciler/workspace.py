@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -161,6 +162,7 @@ class Plugins:
             shell=_shell,
             dial=partial(_dial, self._means.secret),
             stop=self._means.stop,
+            environ=self._spec.public(os.environ),
         )
 
 

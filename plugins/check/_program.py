@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from reconciler.errors import own_limit
+from reconciler.errors import own_limit, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def run_program(command: Sequence[str], folder: Path, env: Mapping[str, str], *,
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env={**os.environ, **env},
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -116,7 +116,7 @@ def _pipe(process: subprocess.Popen[bytes]) -> IO[bytes]:
 
 def _last_line(output: bytearray) -> str:
     lines = [line.strip() for line in output.decode("utf-8", "replace").splitlines() if line.strip()]
-    return "".join(char if char.isprintable() else " " for char in lines[-1][:MAX_SHOWN]).strip() if lines else ""
+    return printable(lines[-1][:MAX_SHOWN]) if lines else ""
 
 
 def _why(error: OSError | ValueError) -> str:

@@ -3,6 +3,8 @@
 * On a client, the client's sh runs it, with what it is about in its environment.
 * On the server it runs in the folder of the spec, with nothing to read: a text by sh, a list as a program with its
   arguments and without a shell. It is stopped with all that it started when its time is over.
+* What runs here gets the environment of updoser without the variables that hold secrets of the spec, but for those that
+  `pass_env` names.
 * Both get UPDOSER_COMPONENT, UPDOSER_VERSION and UPDOSER_STAGED (the folder of the files, before a switch), and the
   client's vars as UPDOSER_VAR_NAME; on the server UPDOSER_CLIENT and UPDOSER_ADDRESS, too. Nothing of that is ever part
   of the command itself.
@@ -15,6 +17,8 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from reconciler.contracts import Finding, Traits
+from reconciler.errors import SecretError
+from reconciler.model.options import PASS_ENV
 
 from ._program import run_program
 
@@ -45,6 +49,7 @@ OPTIONS: Mapping[str, Any] = {
             "description": "The exit status that means good.",
             "examples": [0, 1],
         },
+        "pass_env": PASS_ENV,
     },
     "required": ["run"],
     "additionalProperties": False,
@@ -57,7 +62,8 @@ class Command:
     def __init__(self, options: Mapping[str, Any], context: Context) -> None:
         self._run: str | list[str] = options["run"]
         self._expected: int = options.get("expect_exit", 0)
-        self._base = context.base
+        self._pass: list[str] = options.get("pass_env", [])
+        self._context = context
 
     def on_client(self) -> tuple[str, int]:
         """Give the command as a text for sh, and the exit status that means good."""
@@ -66,7 +72,11 @@ class Command:
     def on_server(self, subject: Subject, *, timeout: float, stop: Event) -> Finding:
         """Run the command here; what hinders it is a finding, too."""
         command = ["sh", "-c", self._run] if isinstance(self._run, str) else self._run
-        ended = run_program(command, self._base, _environment(subject), timeout=timeout, stop=stop)
+        try:
+            env = {**self._context.environment(self._pass), **_environment(subject)}
+        except SecretError as error:
+            return Finding(good=False, message=error.message)
+        ended = run_program(command, self._context.base, env, timeout=timeout, stop=stop)
         if ended.status is None:
             return Finding(good=False, message=_line(ended.problem, ended.said))
         if ended.status == self._expected:

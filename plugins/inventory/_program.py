@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
-from reconciler.errors import InventoryError, own_limit
+from reconciler.errors import InventoryError, own_limit, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def run_program(
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env={**os.environ, **env},
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -110,7 +110,7 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
 def _last_lines(errors: bytes) -> str:
     lines = [line.strip() for line in errors.decode("utf-8", "replace").splitlines() if line.strip()]
     shown = "; ".join(lines[-SHOWN_LINES:]) or "it said nothing on its standard error"
-    return "".join(char if char.isprintable() else " " for char in shown)[:2000]
+    return printable(shown[:2000])
 
 
 def _why(error: OSError | ValueError) -> str:

@@ -8,7 +8,8 @@
 * A program whose answer has no `_meta` is asked for the vars of each host, with `--host` in place of `--list`.
 * Vars of a host win over those of its groups, and a group's over those of the groups above it. Nothing is rendered.
 * The program runs without a shell, in the folder of the spec; it is stopped with all that it started when its time is
-  over or its answer too long.
+  over or its answer too long. Of the environment it gets no variable that holds a secret of the spec, but for those
+  that `pass_env` names.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from reconciler.contracts import Traits
 from reconciler.errors import InventoryError
 from reconciler.model.client import InventoryEntry
 from reconciler.model.duration import parse_duration
+from reconciler.model.options import PASS_ENV
 from reconciler.model.text import read_json
 
 from ._ansible import Reach, host_argument, own_vars
@@ -62,6 +64,7 @@ OPTIONS: Mapping[str, Any] = {
             "description": "Variables that are added to the environment that updoser runs in. No place for secrets.",
             "examples": [{"ANSIBLE_CONFIG": "ansible.cfg"}],
         },
+        "pass_env": PASS_ENV,
     },
     "required": ["run"],
     "additionalProperties": False,
@@ -74,6 +77,8 @@ class Command:
     def __init__(self, options: Mapping[str, Any], context: Context) -> None:
         self._run: tuple[str, ...] = tuple(options["run"])
         self._env: Mapping[str, str] = options.get("env", {})
+        self._pass: Sequence[str] = options.get("pass_env", ())
+        self._context = context
         self._base = context.base
         try:
             self._timeout = parse_duration(options.get("timeout", "60s")).total_seconds()
@@ -85,15 +90,17 @@ class Command:
 
         Raises:
             InventoryError: it can't be run, failed, took too long, or its answer isn't an inventory.
+            SecretError: a variable of `pass_env` isn't set.
         """
         deadline = time.monotonic() + self._timeout
         program = self._run[0]
-        data = _json(run_program(self._run, self._base, self._env, timeout=self._timeout), program)
+        env = {**self._context.environment(self._pass), **self._env}
+        data = _json(run_program(self._run, self._base, env, timeout=self._timeout), program)
         if META not in data:
-            data[META] = {"hostvars": self._ask_each(sorted(_groups(data, program).hosts), deadline)}
+            data[META] = {"hostvars": self._ask_each(sorted(_groups(data, program).hosts), env, deadline)}
         yield from _entries(data, program, self._base)
 
-    def _ask_each(self, hosts: Sequence[str], deadline: float) -> dict[str, Any]:
+    def _ask_each(self, hosts: Sequence[str], env: Mapping[str, str], deadline: float) -> dict[str, Any]:
         """Ask for the vars of each host, as Ansible does; all of that within the time of the program."""
         program, found = self._run[0], dict[str, Any]()
         for host in hosts:
@@ -108,7 +115,7 @@ class Command:
                 raise InventoryError(f"{program}: a host is called {host[:60]!r}, which `--host` can't ask for")
             try:
                 left = deadline - time.monotonic()
-                answer = run_program(command, self._base, self._env, timeout=max(left, 0), limit=MAX_VARS)
+                answer = run_program(command, self._base, env, timeout=max(left, 0), limit=MAX_VARS)
             except InventoryError as error:
                 if time.monotonic() < deadline:
                     raise InventoryError(f"asked for {host!r}: {error.message}", hint=error.hint) from error

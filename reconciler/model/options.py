@@ -26,6 +26,13 @@ SECRET: Mapping[str, Any] = {
         },
     },
 }
+PASS_ENV: Mapping[str, Any] = {
+    "type": "array",
+    "items": {"type": "string", "minLength": 1, "description": "A variable's name.", "examples": ["NETBOX_TOKEN"]},
+    "description": "Variables of the environment that hold secrets, which the program gets all the same: others that "
+    "the file names as `{env: …}` are taken out. On the server only.",
+    "examples": [["NETBOX_TOKEN"]],
+}
 DURATION: Mapping[str, Any] = {
     "type": "string",
     "pattern": "^([0-9]+[smhdw])+$",

@@ -248,7 +248,7 @@ class Spec:
     decides what is done: the effective values after `extends`, `vars` and `-e`, without comments and layout.
     `effective` is the same as plain data, for showing and for comparing with what was applied last. `policies` has the
     auto-update policy of each (group, component). `variables` are `vars` with those of `-e` on top, for templates of
-    settings.
+    settings. `secret_variables` are those of the environment that hold secrets: no program gets them.
     """
 
     path: Path
@@ -268,3 +268,8 @@ class Spec:
     quarantine: Quarantine = Quarantine()
     variables: Mapping[str, Any] = field(default_factory=dict)
     effective: Mapping[str, Any] = field(default_factory=dict)
+    secret_variables: frozenset[str] = frozenset()
+
+    def public(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Give what programs may get of an environment: without the variables that hold secrets."""
+        return {name: value for name, value in environ.items() if name not in self.secret_variables}

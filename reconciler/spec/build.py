@@ -38,7 +38,7 @@ from reconciler.spec.options import OptionReader
 from reconciler.spec.policy import PolicyReader
 from reconciler.spec.proxies import ProxyReader, url_parts, without_excerpt
 from reconciler.spec.repository import read_repository
-from reconciler.spec.secrets import is_reference, missing, reference
+from reconciler.spec.secrets import is_reference, missing, reference, variables_of
 from reconciler.spec.tree import (
     Map,
     Seq,
@@ -144,6 +144,7 @@ class Builder:
             quarantine=quarantine,
             variables={**plain(child_map(tree, "vars")), **self._variables},
             effective=effective,
+            secret_variables=frozenset(variables_of(effective)),
         )
 
     def _complain(self, place: Place, message: str, hint: str = "") -> None:

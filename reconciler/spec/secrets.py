@@ -13,7 +13,7 @@ from reconciler.model.spec import SecretRef
 from reconciler.present.render import spellings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 MAX_BYTES = 64 * 1024
@@ -34,14 +34,26 @@ def reference(value: Mapping[str, Any]) -> SecretRef:
     return SecretRef(kind, where if isinstance(where, str) else tuple(where))
 
 
-def resolve(secret: SecretRef, base: Path, environ: Mapping[str, str]) -> str:
+def variables_of(value: Any) -> Iterator[str]:
+    """Give the variables of the environment that references in plain data name."""
+    if is_reference(value):
+        if isinstance(value.get("env"), str):
+            yield value["env"]
+        return
+    for entry in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from variables_of(entry)
+
+
+def resolve(secret: SecretRef, base: Path, environ: Mapping[str, str], public: Mapping[str, str] | None = None) -> str:
     """Give a secret; one line end behind it doesn't count. Relative paths start from `base`.
+
+    A program that prints it gets the environment `public`, when that is given.
 
     Raises:
         SecretError: it isn't there, is empty, too large, or lies where everybody can write it.
     """
     read = {"env": _from_environment, "file": _from_file, "command": _from_command, "url": _from_url}[secret.kind]
-    value = read(secret, base, environ)
+    value = read(secret, base, environ if secret.kind != "command" or public is None else public)
     if not value:
         raise SecretError(f"the secret {secret} is empty")
     return value
