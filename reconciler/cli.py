@@ -6,6 +6,8 @@ Nothing heavy is imported before a command runs, so that `updoser --help` answer
 from __future__ import annotations
 
 import gc
+import io
+import logging
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -31,7 +33,7 @@ from reconciler.arguments import (
 )
 from reconciler.errors import InterruptedRunError, UpdoserError, UsageError
 from reconciler.present.streams import take_streams
-from reconciler.present.terminal import Terminal, debugging
+from reconciler.present.terminal import Log, Terminal, debugging
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +60,7 @@ def main() -> NoReturn:
     # A fleet is millions of small objects without cycles: looking for garbage every 700 of them costs a fifth.
     gc.set_threshold(200_000, 20, 50)
     terminal = Terminal(streams=take_streams())
+    logging.getLogger().addHandler(Log(terminal))
     sys.exit(terminal.settle(run(sys.argv[1:], terminal)))
 
 
@@ -71,7 +74,9 @@ def run(arguments: Sequence[str], terminal: Terminal) -> int:
     except (click.Abort, SystemExit) as end:
         return _end_of_click(end, terminal)
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        terminal.note(said.getvalue().rstrip("\n"))
         return UsageError.exit_code
     except KeyboardInterrupt:
         terminal.note("Interrupted.")

@@ -26,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.errors import SourceError, UpdoserError
+from reconciler.errors import SourceError, UpdoserError, printable
 from reconciler.model.delta import incremental_problem
 from reconciler.model.release import (
     PLATFORM,
@@ -325,5 +325,4 @@ def _shown(release: Release) -> str:
 
 def _sentence(text: str) -> str:
     """Make what a source said fit to be shown: one line, nothing that a terminal would act on, not endless."""
-    shown = "".join(char if char.isprintable() else " " for char in text[:MAX_SENTENCE])
-    return " ".join(shown.split())
+    return printable(" ".join(text[:MAX_SENTENCE].split()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import signal
 import sys
@@ -67,8 +68,11 @@ class Terminal:
             self.lose("standard output", self._out.trouble)
 
     def note(self, text: str) -> None:
-        """Write a line for people to stderr."""
-        _write(sys.stderr, self.mask(text) + "\n")
+        """Write a line for people to stderr: all that isn't progress goes through here, whoever wrote parts of it."""
+        _write(sys.stderr, self._shown(text) + "\n")
+
+    def _shown(self, text: str) -> str:
+        return printable(self.mask(text), but="\n\t")
 
     def lose(self, what: str, error: OSError) -> None:
         """Take note that the rest of something can't be written; it is said at once, or at the end."""
@@ -93,7 +97,7 @@ class Terminal:
         """Ask a person, who sees the question on stderr; no answer is an empty one, Ctrl-C ends the command."""
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            _write(sys.stderr, question)
+            _write(sys.stderr, self._shown(question))
             return sys.stdin.readline().strip()
         except OSError:  # the terminal is gone
             return ""
@@ -104,6 +108,18 @@ class Terminal:
 def _write(stream: TextIO, text: str) -> None:
     stream.write(text)
     stream.flush()
+
+
+class Log(logging.Handler):
+    """Shows what libraries and plugins log, as all other notes: without secrets, and without what moves a cursor."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        super().__init__(logging.WARNING)
+        self._terminal = terminal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        self._terminal.note(self.format(record))
 
 
 class EventLog:
@@ -188,7 +204,7 @@ class _Bar:
 
         self._trouble = 0
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[trouble]}"),
@@ -196,7 +212,7 @@ class _Bar:
             console=Console(file=sys.stderr),
             transient=True,
         )
-        self._task = self._progress.add_task(message, total=total, trouble="")
+        self._task = self._progress.add_task(printable(message), total=total, trouble="")
         self._progress.start()
 
     def _bytes(self, event: Event) -> None:

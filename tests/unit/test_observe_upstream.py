@@ -112,7 +112,7 @@ def test_a_release_that_is_listed_twice_counts_once_and_with_two_contents_not_at
 
 def test_what_a_source_says_is_fit_to_be_shown_and_not_endless():
     report = read(problems=("\x1b[2J bad\nthing", "x" * 10_000, *("more" for _number in range(1000))))
-    assert report.problems[0] == "[2J bad thing"
+    assert report.problems[0] == "?[2J bad thing"
     assert len(report.problems[1]) == upstream.MAX_SENTENCE
     assert len(report.problems) == upstream.MAX_PROBLEMS + 1
     assert report.problems[-1] == "and 802 problems more"
