@@ -81,11 +81,12 @@ def pack(has: Mapping[str, Have]) -> str:
 
 
 def unpack(text: str) -> dict[str, Have]:
-    """Read what `pack` wrote."""
+    """Read what `pack` wrote; what it can't have written counts as nothing that is known."""
     found = {}
     for entry in text.split():
-        id_, version, digest = entry.split(":")
-        found[id_] = version, "" if digest == _DAMAGED else digest
+        id_, version, digest = (*entry.split(":"), "", "")[:3]
+        if digest:
+            found[id_] = version, "" if digest == _DAMAGED else digest
     return found
 
 

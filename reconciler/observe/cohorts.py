@@ -14,7 +14,6 @@ Rows are many, situations are few: what is the same for many rows is worked out 
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from reconciler.model.select import parse
 from reconciler.model.settings import to_do
 from reconciler.model.spec import Quarantine
 from reconciler.present.words import count_text
+from reconciler.storage.fleet import labels_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -158,7 +158,7 @@ def _labels(text: str, known: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
     """Read labels; equal ones once."""
     labels = known.get(text)
     if labels is None:
-        labels = known[text] = tuple(json.loads(text))
+        labels = known[text] = labels_of(text)
     return labels
 
 

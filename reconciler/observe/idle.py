@@ -8,12 +8,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from reconciler.errors import UsageError
 from reconciler.model.select import FIELDS, MARKS, parse
 from reconciler.model.suggest import did_you_mean
+from reconciler.storage.fleet import labels_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -61,7 +61,7 @@ def _named(rows: Iterable[Row]) -> Iterator[Named]:
     known: dict[str, tuple[str, ...]] = {}
     for name, group, text, *_rest in rows:
         if text not in known:
-            known[text] = tuple(json.loads(text))
+            known[text] = labels_of(text)
         yield name, (group,), known[text]
 
 

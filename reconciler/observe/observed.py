@@ -6,7 +6,6 @@ way. Nothing is recorded that a later run would decide by: that waits in `storag
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from reconciler.planner.desired import Past, changed_offers
 from reconciler.planner.planner import Observed
 from reconciler.present.words import count_text
 from reconciler.settings.book import Book
+from reconciler.storage.fleet import labels_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -241,7 +241,7 @@ def _dormant(work: Workspace, profiles: Mapping[str, Profile], choice: Choice) -
         fingerprint
         for name, group, labels, fingerprint, error, route, *_rest in work.roll.rows()
         if fingerprint
-        and (error or route.startswith(UNREACHABLE) or (some and not choice.takes(name, group, json.loads(labels))))
+        and (error or route.startswith(UNREACHABLE) or (some and not choice.takes(name, group, labels_of(labels))))
     }
     found = (profiles[fingerprint] for fingerprint in asleep if fingerprint in profiles)
     return frozenset((entry.component, entry.digest) for profile in found for entry in profile.installed)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from reconciler.storage.cells import sound
 from reconciler.storage.database import mapped, writing
 
 if TYPE_CHECKING:
@@ -35,10 +36,13 @@ class Part:
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
+        """Give a connection that reads; all that is made from what it gives is made inside of the block."""
+        place = self._engine.url.render_as_string(hide_password=True)
         if self._open is not None:
-            yield self._open
+            with sound(place):
+                yield self._open
             return
-        with mapped(self._engine.url), self._engine.connect() as connection:
+        with mapped(self._engine.url), sound(place), self._engine.connect() as connection:
             yield connection
 
     @contextmanager

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from reconciler.errors import StateError
+from reconciler.storage.cells import sound
 from reconciler.storage.migrations import MIGRATIONS, VERSION
 from reconciler.storage.tables import METADATA, SCHEMA
 
@@ -40,7 +41,8 @@ def open_engine(url: str, password: str | None = None) -> Engine:
     with mapped(target):
         engine = _sqlite_engine(target) if target.get_backend_name() == "sqlite" else create_engine(target)
         try:
-            _migrate(engine, target)
+            with sound(target.database):
+                _migrate(engine, target)
         except BaseException:
             engine.dispose()
             raise

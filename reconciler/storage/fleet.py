@@ -8,11 +8,12 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, select, text
 
 from reconciler.model.client import Client, Profile
 from reconciler.model.network import DIRECT, UNREACHABLE
 from reconciler.storage.base import Part, seconds
+from reconciler.storage.cells import LATEST, checked, sound
 from reconciler.storage.database import upsert
 from reconciler.storage.tables import CLIENTS, PROFILES
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Connection
 
 Row = tuple[str, str, str, str | None, str, str, float | None, float | None, str]
 Situation = tuple[str | None, str, float | None, float | None, str]
@@ -185,14 +186,28 @@ class Fleet(Part):
         situation = (entry.fingerprint, entry.error, entry.route, entry.failing_since, entry.quarantined)
         wanted = select(entry.name, entry.grp, entry.labels, *situation, entry.settings).where(self._of(groups))
         with self._read() as connection:
-            text = str(wanted.compile(self._engine, compile_kwargs={"literal_binds": True}))
+            self._check_rows(connection)
+            query = str(wanted.compile(self._engine, compile_kwargs={"literal_binds": True}))
             cursor = connection.connection.cursor()
             try:
-                cursor.execute(text)
+                cursor.execute(query)
                 while batch := cursor.fetchmany(_BATCH):
                     yield from batch
             finally:
                 cursor.close()
+
+    def _check_rows(self, connection: Connection) -> None:
+        """Look whether the cells of `rows` are such as they should be: there are too many for any check in Python."""
+        if connection.dialect.name != "sqlite":
+            return
+        texts = ("name", "grp", "labels", "error", "route", "settings")
+        bad = [f"typeof({name}) <> 'text'" for name in texts]
+        bad += ["typeof(fingerprint) NOT IN ('text', 'null')"]
+        for name in ("failing_since", "quarantined"):
+            bad += [f"typeof({name}) NOT IN ('real', 'integer', 'null')", f"{name} NOT BETWEEN 0 AND {LATEST:.0f}"]
+        found = connection.execute(select(CLIENTS.c.grp).where(text(" OR ".join(bad))).limit(1)).all()
+        if found:
+            raise ValueError("a client's row has a cell of another kind")
 
     def doubles(self) -> list[list[str]]:
         """Give the names of each machine that answered under several, sorted."""
@@ -218,7 +233,7 @@ class Fleet(Part):
         used = select(CLIENTS.c.fingerprint).distinct()
         wanted = select(PROFILES.c.fingerprint, PROFILES.c.data).where(PROFILES.c.fingerprint.in_(used))
         with self._read() as connection:
-            return {key: Profile.from_json(data, key) for key, data in connection.execute(wanted)}
+            return {key: checked(Profile.from_json(data, key)) for key, data in connection.execute(wanted)}
 
     def record_observations(self, observations: Sequence[Observation]) -> None:
         """Record looks; one that failed keeps the profile that was seen before, and its error."""
@@ -297,4 +312,17 @@ def _listed(known: Mapping[str, Sequence[object]], names: Collection[str]) -> li
 
 def _client(data: str) -> Client:
     values = json.loads(data)
-    return Client(**{**values, **{key: tuple(values.get(key, ())) for key in ("labels", "families")}})
+    return checked(Client(**{**values, **{key: tuple(values.get(key, ())) for key in ("labels", "families")}}))
+
+
+def labels_of(text: str) -> tuple[str, ...]:
+    """Read the labels of a row.
+
+    Raises:
+        StateError: they are damaged.
+    """
+    with sound("of a client's labels"):
+        labels = tuple(json.loads(text))
+        if not all(isinstance(label, str) for label in labels):
+            raise ValueError(text)
+        return labels

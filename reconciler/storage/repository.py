@@ -146,6 +146,8 @@ class Repository:
             )
             number = snapshot.signed.meta["targets.json"].version
             targets: Metadata[Targets] = Metadata.from_bytes((self._metadata / f"{number}.targets.json").read_bytes())
+            if not all(file.hashes["sha256"] for file in targets.signed.targets.values()):
+                raise ValueError("a target has no digest")
             return _State(timestamp, snapshot, targets)
         except (OSError, TufError, KeyError, AttributeError) as error:
             raise ValueError(str(getattr(error, "strerror", None) or error)) from error

@@ -10,8 +10,9 @@ from sqlalchemy import bindparam, case, delete, select
 
 from reconciler.model.client import RELEASE
 from reconciler.model.report import Quarantined
-from reconciler.model.rollout import Approval, Cut, RolloutRecord
+from reconciler.model.rollout import STATUSES, Approval, Cut, RolloutRecord
 from reconciler.storage.base import Part, moment, seconds
+from reconciler.storage.cells import checked
 from reconciler.storage.database import upsert
 from reconciler.storage.tables import CLIENTS, ROLLOUT_FAILURES, ROLLOUTS
 
@@ -34,9 +35,9 @@ class Rollouts(Part):
         """Give all rollouts, those that are over included."""
         with self._read() as connection:
             rows = connection.execute(select(ROLLOUTS).order_by(*_ORDER)).all()
-        now = self._clock()
-        records = [_record(row).cut(now) for row in rows]
-        return {record.key: record for record in records}
+            now = self._clock()
+            records = [_record(row).cut(now) for row in rows]
+            return {record.key: record for record in records}
 
     def record_rollout(self, record: RolloutRecord) -> None:
         """Remember how far a rollout is."""
@@ -131,7 +132,7 @@ def _record(row: Row[Any]) -> RolloutRecord:
     started, opened = moment(row.started), moment(row.opened)
     assert started is not None
     assert opened is not None
-    return RolloutRecord(
+    record = RolloutRecord(
         component=row.component,
         version=row.version,
         group=row.grp,
@@ -156,3 +157,8 @@ def _record(row: Row[Any]) -> RolloutRecord:
             if (at := moment(stamp)) is not None
         ),
     )
+    waves = len(record.cuts)
+    fits = record.wave >= 0 and (not waves or (record.wave <= waves and len(record.sizes) == waves))
+    if record.status not in STATUSES or not fits:
+        raise ValueError(f"the rollout of {record.component} {record.version} is {record.status} in wave {record.wave}")
+    return checked(record)

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from reconciler.model.report import JournalEntry, Run, Traffic
 from reconciler.storage.base import Part, moment, seconds
+from reconciler.storage.cells import checked
 from reconciler.storage.database import upsert
 from reconciler.storage.lock import is_gone
 from reconciler.storage.tables import APPLIED, JOURNAL, LOCK, PLANS, RUNS
@@ -54,11 +55,11 @@ class Runs(Part):
         """Give what is known of a plan."""
         with self._read() as connection:
             row = connection.execute(select(PLANS).where(PLANS.c.plan_id == plan_id)).first()
-        if row is None:
-            return None
-        created = moment(row.created)
-        assert created is not None
-        return PlanRecord(row.plan_id, row.sha256, row.serial, created, row.status)
+            if row is None:
+                return None
+            created = moment(row.created)
+            assert created is not None
+            return checked(PlanRecord(row.plan_id, row.sha256, row.serial, created, row.status))
 
     def start_plan(self, plan_id: str) -> None:
         """Mark a plan as running; all others that aren't done are superseded by it."""
@@ -111,47 +112,49 @@ class Runs(Part):
         with self._read() as connection:
             busy = _is_held(connection)
             rows = connection.execute(select(RUNS).order_by(RUNS.c.started.desc()).limit(limit)).all()
-        return [_run(row, busy=busy and at == 0) for at, row in enumerate(rows)]
+            return [_run(row, busy=busy and at == 0) for at, row in enumerate(rows)]
 
     def traffic(self) -> Traffic:
         """Add up what all runs received, sent and saved."""
         sums = [func.coalesce(func.sum(RUNS.c[column]), 0) for column in _TRAFFIC]
         with self._read() as connection:
             row = connection.execute(select(*sums)).one()
-        return Traffic(**{column: int(value) for column, value in zip(_TRAFFIC, row, strict=True)})
+            return Traffic(**{column: int(value) for column, value in zip(_TRAFFIC, row, strict=True)})
 
     def run(self, run_id: str) -> Run | None:
         """Give one run."""
         with self._read() as connection:
             busy = _is_held(connection)
             row = connection.execute(select(RUNS).where(RUNS.c.run_id == run_id)).first()
-        return None if row is None else _run(row, busy=busy)
+            return None if row is None else _run(row, busy=busy)
 
     def journal_of(self, run_id: str) -> list[JournalEntry]:
         """Give the outcomes of a run, in the order in which they came."""
         with self._read() as connection:
             rows = connection.execute(select(JOURNAL).where(JOURNAL.c.run_id == run_id).order_by(JOURNAL.c.id)).all()
-        return [
-            JournalEntry(
-                client=row.client,
-                group=row.grp,
-                component=row.component,
-                from_version=row.from_version,
-                to_version=row.to_version,
-                outcome=row.outcome,
-                message=row.message,
-                bytes=row.bytes,
-                at=moment(row.at),  # type: ignore[arg-type]
-            )
-            for row in rows
-        ]
+            return [
+                checked(
+                    JournalEntry(
+                        client=row.client,
+                        group=row.grp,
+                        component=row.component,
+                        from_version=row.from_version,
+                        to_version=row.to_version,
+                        outcome=row.outcome,
+                        message=row.message,
+                        bytes=row.bytes,
+                        at=moment(row.at),  # type: ignore[arg-type]
+                    )
+                )
+                for row in rows
+            ]
 
     def last_failed(self) -> frozenset[str]:
         """Give the clients that failed or were unreachable in the last run that ended."""
         newest = select(RUNS.c.report).where(RUNS.c.ended.is_not(None)).order_by(RUNS.c.started.desc()).limit(1)
         with self._read() as connection:
             report = json.loads(connection.scalar(newest) or "{}")
-        return frozenset(entry["client"] for key in _BAD for entry in report.get(key, ()) if entry["client"])
+            return frozenset(str(entry["client"]) for key in _BAD for entry in report.get(key, ()) if entry["client"])
 
     def record_applied_spec(self, digest: str, effective: Mapping[str, Any]) -> None:
         """Remember the spec that was applied."""
@@ -163,7 +166,7 @@ class Runs(Part):
         """Give the effective values of the spec that was applied last."""
         with self._read() as connection:
             text = connection.scalar(select(APPLIED.c.effective))
-        return None if text is None else dict(json.loads(text))
+            return None if text is None else dict(json.loads(text))
 
 
 def _is_held(connection: Connection) -> bool:
@@ -178,4 +181,13 @@ def _run(row: Row[Any], *, busy: bool) -> Run:
     status = "broken off" if row.status == "running" and not busy else row.status
     recap = json.loads(row.report).get("recap", {}) if row.report else {}
     traffic = Traffic(row.received, row.not_received, row.sent, row.saved)
-    return Run(row.run_id, row.plan_id, row.command, started, moment(row.ended), status, recap, traffic)
+    if not isinstance(recap, dict) or not all(map(_are_counts, recap.values())):
+        raise ValueError(f"the recap of {row.run_id} is {recap!r:.60}")
+    run = Run(row.run_id, row.plan_id, row.command, started, moment(row.ended), status, recap, checked(traffic))
+    if not all(isinstance(text, str) for text in (run.run_id, run.plan_id, run.command, run.status)):
+        raise ValueError("a run has no name")
+    return run
+
+
+def _are_counts(found: object) -> bool:
+    return isinstance(found, dict) and all(type(count) is int for count in found.values())

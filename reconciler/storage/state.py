@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from reconciler.storage.cells import checked, sound
 from reconciler.storage.database import open_engine, upsert
 from reconciler.storage.fleet import Fleet, Observation
 from reconciler.storage.lock import Locks
@@ -88,14 +89,15 @@ class State(Fleet, Upstream, Rollouts, Runs, Moments, Locks):
         """Give who this state is to clients."""
         with self._read() as connection:
             row = connection.execute(select(IDENTITY)).one()
-        return Identity(row.lineage, row.epoch, row.serial, row.frozen)
+            return checked(Identity(row.lineage, row.epoch, row.serial, row.frozen))
 
     def settings_key(self) -> bytes:
         """Give the key of the fingerprints of settings; it is made when it is first asked for."""
         made = os.urandom(32).hex()
         with self._write() as connection:
             connection.execute(IDENTITY.update().where(IDENTITY.c.settings_key == "").values(settings_key=made))
-            return bytes.fromhex(connection.scalar(select(IDENTITY.c.settings_key)) or made)
+            with sound(self._engine.url.render_as_string(hide_password=True)):
+                return bytes.fromhex(connection.scalar(select(IDENTITY.c.settings_key)) or made)
 
     def is_new(self) -> bool:
         """Say whether nothing was ever applied or adopted with this state."""

@@ -320,7 +320,7 @@ class Store:
         try:
             data = json.loads((self.root / "stamps.json").read_bytes())
             known = {str(key): (int(size), int(mtime), int(inode)) for key, (size, mtime, inode) in data.items()}
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             known = {}
         return {**known, **self._fresh}
 
@@ -484,7 +484,10 @@ def _document(path: Path) -> Any:
         data = file.read(MAX_MANIFEST + 1)
     if len(data) > MAX_MANIFEST:
         raise ValueError(f"it is larger than {MAX_MANIFEST} bytes")
-    return json.loads(data)
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 @contextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
+import sqlalchemy
+from sqlalchemy import Column, Index, MetaData, Table
+
+from reconciler.storage.cells import BigInteger, Boolean, Float, Integer, String, Text
 
 METADATA = MetaData()
 
@@ -143,7 +146,7 @@ RUNS = Table(
 JOURNAL = Table(
     "journal",
     METADATA,
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("id", BigInteger().with_variant(sqlalchemy.Integer, "sqlite"), primary_key=True),
     Column("run_id", String(64), nullable=False, index=True),
     Column("client", String(253), nullable=False),
     Column("grp", String(253), nullable=False),

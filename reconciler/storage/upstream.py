@@ -13,6 +13,7 @@ from sqlalchemy import and_, or_, select
 
 from reconciler.model.release import Content, SourceReport, Withdrawal
 from reconciler.storage.base import Part, moment, seconds
+from reconciler.storage.cells import checked, sound
 from reconciler.storage.database import upsert
 from reconciler.storage.manifest import incremental_document, read_incremental, read_release, release_document
 from reconciler.storage.tables import CONTENTS, FIRST_SEEN, JOURNAL, SOURCES
@@ -71,7 +72,7 @@ class Upstream(Part):
                         _problems(row.problems)[0],
                         row.error,
                         tuple(read_incremental(entry) for entry in json.loads(row.incrementals)),
-                        tuple(Withdrawal(*entry) for entry in json.loads(row.withdrawn)),
+                        tuple(checked(Withdrawal(*entry)) for entry in json.loads(row.withdrawn)),
                         row.accepted,
                         moment(row.cooldown_until),
                         harmless=_problems(row.problems)[1],
@@ -91,7 +92,9 @@ class Upstream(Part):
         """Give which bytes each (component, version, platform) stands for, of those that were ever in the store."""
         with self._read() as connection:
             return {
-                (row.component, row.version, row.platform): Content(row.digest, tuple(json.loads(row.replaced)))
+                (row.component, row.version, row.platform): checked(
+                    Content(row.digest, tuple(json.loads(row.replaced)))
+                )
                 for row in connection.execute(select(CONTENTS))
             }
 
@@ -106,7 +109,8 @@ class Upstream(Part):
             row = connection.execute(select(CONTENTS).where(here)).first()
             if row is not None and row.digest == digest:
                 return
-            known = [*json.loads(row.replaced), row.digest] if row is not None else [before] if before else []
+            with sound(self._engine.url.render_as_string(hide_password=True)):
+                known = [*json.loads(row.replaced), row.digest] if row is not None else [before] if before else []
             replaced = json.dumps([one for one in dict.fromkeys(known) if one != digest])
             upsert(connection, CONTENTS, [{**names, "digest": digest, "replaced": replaced}], ("digest", "replaced"))
 
@@ -129,4 +133,6 @@ class Upstream(Part):
 def _problems(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Read what a source said was wrong, and what of that is harmless; a list is all of it, and older."""
     found = json.loads(text)
-    return (tuple(found["all"]), tuple(found["harmless"])) if isinstance(found, dict) else (tuple(found), ())
+    both = (found["all"], found["harmless"]) if isinstance(found, dict) else (found, [])
+    told, harmless = (tuple(map(str, part)) for part in both)
+    return told, harmless

@@ -1,5 +1,6 @@
 """What the state remembers of rollouts, who failed in them, and which clients are left alone."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -47,7 +48,12 @@ records = st.builds(
     reason=names,
     undo=st.sampled_from(["", "wave", "all"]),
     approved=st.lists(st.builds(Approval, st.integers(1, 9), names, times), max_size=2).map(tuple),
-)
+).map(lambda record: replace(record, wave=min(record.wave, len(record.cuts)), sizes=sized(record)))
+
+
+def sized(record):
+    """Give each wave a size."""
+    return (*record.sizes, 0, 0, 0)[: len(record.cuts)]
 
 
 @given(st.lists(records, max_size=5))

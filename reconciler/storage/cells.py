@@ -1,0 +1,183 @@
+"""What a cell of the state may hold: SQLite keeps anything in any column, and a disk may flip bits.
+
+* Columns have types that check what was read (`tables`): a text, a number, a time that a calendar has.
+* What is made from cells is checked by the types that its fields say (`checked`).
+* Whatever goes wrong while cells are made into something (`sound`) is damage of the state, never a fault.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import sqlalchemy
+
+from reconciler.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
+DAMAGED = "it is damaged: put a backup in its place, or move it away and use --adopt"
+LATEST = 253_402_214_400.0
+"""Seconds: the last day of the calendar."""
+MAX_NUMBER = 2**63 - 1
+_ODD = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, AssertionError)
+
+
+@contextmanager
+def sound(place: object) -> Iterator[None]:
+    """Turn whatever goes wrong while cells are read into StateError."""
+    try:
+        yield
+    except _ODD as error:
+        what = f"{type(error).__name__}: {error}"
+        raise StateError(
+            f"the state {place} holds what updoser didn't write there ({what[:200]})", hint=DAMAGED
+        ) from error
+
+
+def odd(value: object) -> StateError:
+    """Give the error that a cell means which can't be."""
+    return StateError(f"the state holds {repr(value)[:60]} where that can't be", hint=DAMAGED)
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+class _Checked:
+    """What all types of columns share."""
+
+    def result_processor(self, dialect: Any, coltype: Any) -> Callable[[Any], Any]:
+        """Give what makes a value of a cell."""
+        made = super().result_processor(dialect, coltype)  # type: ignore[misc]
+        fits = self.fits
+
+        def process(value: Any) -> Any:
+            if value is None:
+                return None
+            if not fits(value):
+                raise odd(value)
+            return made(value) if made else value
+
+        return process
+
+    @staticmethod
+    def fits(value: Any) -> bool:
+        """Say whether a cell may hold a value."""
+        return isinstance(value, str)
+
+
+class String(_Checked, sqlalchemy.String):
+    """A short text."""
+
+    cache_ok = True
+
+
+class Text(_Checked, sqlalchemy.Text):
+    """A text."""
+
+    cache_ok = True
+
+
+class Float(_Checked, sqlalchemy.Float):  # type: ignore[type-arg]
+    """A time, in seconds."""
+
+    cache_ok = True
+
+    @staticmethod
+    def fits(value: Any) -> bool:
+        """Say whether a calendar has it."""
+        return isinstance(value, (int, float)) and 0 <= value <= LATEST
+
+
+class Integer(_Checked, sqlalchemy.Integer):
+    """A count."""
+
+    cache_ok = True
+
+    @staticmethod
+    def fits(value: Any) -> bool:
+        """Say whether it is a whole number."""
+        return isinstance(value, int)
+
+
+class BigInteger(_Checked, sqlalchemy.BigInteger):
+    """A count of bytes."""
+
+    cache_ok = True
+
+    @staticmethod
+    def fits(value: Any) -> bool:
+        """Say whether it is a whole number."""
+        return isinstance(value, int)
+
+
+class Boolean(_Checked, sqlalchemy.Boolean):
+    """Yes or no."""
+
+    cache_ok = True
+
+    @staticmethod
+    def fits(value: Any) -> bool:
+        """Say whether it is one of both."""
+        return value in (0, 1)
+
+
+# --- what is made from cells ------------------------------------------------------------------------------------------
+
+
+def checked(made: T) -> T:
+    """Give an object of a dataclass, once each of its fields is of the type that it says.
+
+    Raises:
+        ValueError: one isn't.
+    """
+    for field in fields(made):  # type: ignore[arg-type]
+        value = getattr(made, field.name)
+        if not _FITS.get(str(field.type), _is_nested)(value):
+            raise ValueError(f"{field.name} is {repr(value)[:60]}")
+    return made
+
+
+def _is_text(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    value.encode()  # a lone surrogate can't be written anywhere
+    return True
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MAX_NUMBER
+
+
+def _all(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, tuple) and all(map(fits, value))
+
+
+def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or fits(value)
+
+
+def _is_nested(value: object) -> bool:
+    entries = value if isinstance(value, tuple) else (value,)
+    return all(is_dataclass(checked(entry)) for entry in entries)
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "str": _is_text,
+    "int": lambda value: type(value) is int and abs(value) <= MAX_NUMBER,
+    "bool": lambda value: isinstance(value, bool),
+    "str | None": _or_none(_is_text),
+    "int | None": _or_none(_is_number),
+    "datetime": lambda value: isinstance(value, datetime),
+    "datetime | None": _or_none(lambda value: isinstance(value, datetime)),
+    "tuple[str, ...]": _all(_is_text),
+    "tuple[int, ...]": _all(_is_number),
+    "tuple[tuple[str, str], ...]": _all(
+        lambda pair: isinstance(pair, tuple) and len(pair) == 2 and all(map(_is_text, pair))
+    ),
+    "Mapping[str, str]": lambda value: isinstance(value, dict) and all(map(_is_text, [*value, *value.values()])),
+}
