@@ -38,6 +38,8 @@ _MAGIC = b"openssh-key-v1\0"
 _LOCKED = "it is locked"
 _WRONG = "its passphrase is wrong"
 _TAG = 16
+MAX_ROUNDS = 2_000
+"""Of bcrypt: half a minute or so; ssh-keygen makes 24, and a damaged key may say four thousand million."""
 _CLASSES: dict[type, type[paramiko.PKey]] = {
     RSAPrivateKey: paramiko.RSAKey,
     EllipticCurvePrivateKey: paramiko.ECDSAKey,
@@ -145,6 +147,8 @@ def _field(data: bytes) -> bytes:
 def _unlocked(cipher: bytes, options: bytes, locked: bytes, tag: bytes, words: bytes) -> bytes:
     salt, rest = _fields(options, 1)
     (rounds,) = struct.unpack(">I", rest)
+    if rounds > MAX_ROUNDS:
+        raise _UnusableError(f"its lock wants {rounds} rounds, and {MAX_ROUNDS} are the most")
     key_size, iv_size, decrypt = _CIPHERS[cipher]
     seed = bcrypt.kdf(words, salt, key_size + iv_size, rounds, ignore_few_rounds=True)
     try:
