@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from reconciler.errors import StoreError, own_limit
 from reconciler.model.release import SHA256
+from reconciler.model.text import read_json
 from reconciler.storage.files import sync_folder
 from reconciler.storage.manifest import incremental_document, read_incremental, read_release, release_document
 
@@ -484,10 +485,7 @@ def _document(path: Path) -> Any:
         data = file.read(MAX_MANIFEST + 1)
     if len(data) > MAX_MANIFEST:
         raise ValueError(f"it is larger than {MAX_MANIFEST} bytes")
-    try:
-        return json.loads(data)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    return read_json(data)
 
 
 @contextmanager
