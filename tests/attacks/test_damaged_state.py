@@ -116,7 +116,7 @@ def put(path, table, column, value):
 
 def test_an_odd_cell_is_damage_of_the_state_and_no_fault(fleet, ran, draw, whole):
     cells = columns(whole / "state.db")
-    for _ in range(rounds(60)):
+    for _ in range(rounds(40)):
         (table, column), value = draw.choice(cells), draw.choice(ODD)
         fleet(lambda path, cell=(table, column, value): put(path, *cell))
         command = draw.choice(COMMANDS)
@@ -132,7 +132,7 @@ def test_flipped_bits_are_damage_of_the_state_and_no_fault(fleet, ran, draw):
             data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
         path.write_bytes(data)
 
-    for _ in range(rounds(40)):
+    for _ in range(rounds(25)):
         fleet(flip)
         command = draw.choice(COMMANDS)
         _code, said = ran(command)
@@ -142,6 +142,6 @@ def test_flipped_bits_are_damage_of_the_state_and_no_fault(fleet, ran, draw):
 def test_damage_is_told_with_a_way_out(fleet, ran):
     for table, column, value in (("rollouts", "cuts", "["), ("profiles", "data", "x"), ("clients", "error", b"x")):
         fleet(lambda path, cell=(table, column, value): put(path, *cell))
-        code, said = ran(["plan"])
-        assert code == 1
+        code, said = ran(["plan", "--no-refresh"])
+        assert code == 1, (table, column)
         assert "put a backup in its place, or move it away and use --adopt" in said
