@@ -11,6 +11,7 @@ import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -80,7 +81,7 @@ def read_private(text: str, name: str) -> CryptoSigner:
     """
     try:
         key = load_pem_private_key(text.encode() + b"\n", None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise RepositoryError(f"{name} is no private key in PEM without a passphrase", hint=_MAKE) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise RepositoryError(f"{name} is no ed25519 key", hint=_MAKE)
@@ -95,7 +96,7 @@ def read_public(text: str, name: str) -> SSlibKey:
     """
     try:
         key = load_pem_public_key(text.encode() + b"\n")
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise RepositoryError(f"{name} is no public key in PEM", hint=_MAKE) from error
     if not isinstance(key, Ed25519PublicKey):
         raise RepositoryError(f"{name} is no ed25519 key", hint=_MAKE)

@@ -1,5 +1,6 @@
 """No reader of what others wrote raises anything but its errors, whatever it reads, nor needs long for it."""
 
+import base64
 import shutil
 import time
 from datetime import UTC, datetime
@@ -8,6 +9,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from reconciler.errors import RepositoryError
+from reconciler.storage.signing import read_private, read_public
 from tests.attacks.draw import rounds
 from tests.attacks.readers import NAMES, mutated, readers
 from tests.tufrepo import Vendor
@@ -59,6 +62,21 @@ def test_every_reader_takes_one_of_its_inputs_as_it_is(all_readers):
             except reader.errors:
                 continue
         assert taken or name == "cooldowns", name
+
+
+@pytest.mark.parametrize("at", [3, -1])
+def test_a_key_of_a_kind_that_nobody_knows_is_no_key_of_a_repository(at):
+    key = ec.generate_private_key(ec.SECP256R1())
+    curve = bytes.fromhex("2a8648ce3d030107")
+    other = bytearray(curve)
+    other[at] ^= 1
+    der = serialization.Encoding.DER
+    private = key.private_bytes(der, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    public = key.public_key().public_bytes(der, serialization.PublicFormat.SubjectPublicKeyInfo)
+    for read, kind, data in ((read_private, "PRIVATE", private), (read_public, "PUBLIC", public)):
+        body = base64.encodebytes(data.replace(curve, bytes(other))).decode()
+        with pytest.raises(RepositoryError):
+            read(f"-----BEGIN {kind} KEY-----\n{body}-----END {kind} KEY-----\n", "key")
 
 
 @pytest.mark.parametrize("name", NAMES)
