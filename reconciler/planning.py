@@ -20,7 +20,7 @@ from reconciler.planner.planner import Wanted, make_plan
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.model.plan import Plan
+    from reconciler.model.plan import Plan, RolloutStep
     from reconciler.observe.observed import Sight
     from reconciler.planner.planner import Observed
     from reconciler.workspace import Workspace
@@ -135,7 +135,7 @@ class Following:
     def _wait_for(self, step: Plan) -> Plan:
         """Wait until something is due, nothing is under way any more, or the run is stopped."""
         means, told = self._work.means, ""
-        while not _is_due(step) and any(entry.record.status in UNDER_WAY for entry in step.rollouts):
+        while not _is_due(step) and any(map(_goes_on, step.rollouts)):
             says = "; ".join(f"{entry.record.component}: {entry.says}" for entry in step.rollouts)
             if says != told:
                 means.emit("wait_started", f"waiting: {says}", next_step_at=str(step.next_step_at or ""))
@@ -147,6 +147,11 @@ class Following:
             if _is_due(step):
                 step = self._look(refresh=True)
         return step
+
+
+def _goes_on(step: RolloutStep) -> bool:
+    """Say whether a rollout may go on while it is waited for; clients that are off aren't waited for."""
+    return step.record.status in UNDER_WAY and not (step.record.passed is None and step.counts.asleep)
 
 
 def _is_due(plan: Plan) -> bool:

@@ -23,7 +23,7 @@ from reconciler.execute.rollouts import Breaker, move_on
 from reconciler.model.client import MACHINE, RELEASE, Installed, Layout, Profile
 from reconciler.model.plan import Basis
 from reconciler.model.rollout import Key, RolloutRecord, position
-from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig
+from reconciler.model.spec import LATEST, ComponentSpec, GroupSpec, PluginConfig
 from reconciler.observe.cohorts import Choice, Marks, gather_cohorts
 from reconciler.planner.planner import Observed, Wanted, make_plan
 from reconciler.planner.succession import Succession
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Plan
     from reconciler.model.policy import AutoUpdate
     from reconciler.model.release import Release
+    from reconciler.storage.fleet import Row
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 COMPONENT = "rules"
@@ -112,6 +113,10 @@ class World:
         self.releases: dict[str, Release] = {}
         self.blocked: dict[str, str] = {}
         self.reached: dict[str, datetime] = {}
+        self.off: set[str] = set()
+        self.limit = ""
+        self.wanted = LATEST
+        self._seen: dict[str, Row] = {}
         self._off = off
         self._random = random.Random(7)
         self._policies = {(group, COMPONENT): policy for group, policy in policies.items()}
@@ -132,8 +137,14 @@ class World:
         self.kinds[version] = kind
         self.out[version] = self.now
 
+    def lose_state(self) -> None:
+        """Begin with a new state, which knows no client and no rollout."""
+        self.memory, self._seen = Memory(), {}
+
     def _is_off(self, machine: Machine) -> bool:
-        """Say whether a client is off: half a day at a time, another share of the fleet each."""
+        """Say whether a client is off: as a test wants, or half a day at a time, another share of the fleet each."""
+        if machine.name in self.off:
+            return True
         slot = int(self.now.timestamp() // 43200)
         return position(f"{machine.name} {slot}") < self._off * 2**32
 
@@ -148,16 +159,17 @@ class World:
 
     def plan(self, *, limited: bool = False) -> Plan:
         """Make the plan of this moment."""
-        return make_plan(*self._facts(limited=limited), plan_id="p", now=self.now)
+        return make_plan(*self._facts(limited=limited or bool(self.limit)), plan_id="p", now=self.now)
 
     def succession(self) -> Succession:
         """Give what commands ask which rollout counts."""
         return Succession(*self._facts(), self.now)
 
     def _facts(self, *, limited: bool = False) -> tuple[Wanted, Observed]:
-        profiles = {profile.fingerprint: profile for profile in map(self._profile, self.machines)}
-        rows = []
+        choice = Choice.parse(self.limit, ())
         for machine in self.machines:
+            if not choice.takes(machine.name, machine.group, ()):
+                continue
             if self._is_off(machine):
                 machine.off_since = machine.off_since or self.now
             else:
@@ -165,12 +177,18 @@ class World:
             off = machine.off_since.timestamp() if machine.off_since else None
             error = "no connection: refused" if off else ""
             print_ = self._profile(machine).fingerprint
-            rows.append((machine.name, machine.group, machine.labels, print_, error, "direct", off, None, ""))
+            seen = machine.name, machine.group, machine.labels, print_, error, "direct", off, None, ""
+            self._seen[machine.name] = seen
+        rows = [
+            self._seen.get(one.name, (one.name, one.group, one.labels, None, "", "direct", None, None, ""))
+            for one in self.machines
+        ]
+        profiles = {profile.fingerprint: profile for profile in self._profiles.values()}
         waves = {wave for policy in self._policies.values() for wave in policy.rollout.waves}
         selects = {pattern for wave in waves for pattern in (wave.select, wave.prefer) if pattern}
         marks = Marks((), sorted(selects))
-        cohorts, others = gather_cohorts(rows, profiles, choice=Choice(), marks=marks, identity=_IDENTITY, now=self.now)
-        spec = ComponentSpec(self._component, blocked=dict(self.blocked))
+        cohorts, others = gather_cohorts(rows, profiles, choice=choice, marks=marks, identity=_IDENTITY, now=self.now)
+        spec = ComponentSpec(self._component, self.wanted, blocked=dict(self.blocked))
         observed = Observed(
             basis=Basis("lineage", 1, 0, "s", "c"),
             held=list(self.releases.values()),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from reconciler.model.client import Profile
     from reconciler.model.rollout import Key, RolloutRecord
 
+NEVER_SEEN = "not looked at yet"
+"""Why nothing is known of a client that no look was at: it may be on, and lack everything."""
 REPLACED = "other bytes"
 """The reason of a download that takes the place of what the store holds under the version."""
 DEPLOY_REASONS = (
@@ -221,7 +223,8 @@ class WaveCounts:
     """How far the open wave of a rollout is, in clients.
 
     `planned` count for its gate: those that `passed`, `failed`, are `pending`, became `unreachable` since it opened, or
-    are `hindered` by something that is wrong with them, not with the release. `off` were off already then.
+    are `hindered` by something that is wrong with them, not with the release. `off` were off already then, and at the
+    `unknown` nobody looked yet.
     """
 
     planned: int = 0
@@ -231,6 +234,13 @@ class WaveCounts:
     unreachable: int = 0
     off: int = 0
     hindered: int = 0
+    unknown: int = 0
+
+    @property
+    def asleep(self) -> bool:
+        """True when there are clients, and none that could be tried."""
+        tried = self.passed + self.failed + self.pending + self.unknown
+        return not tried and self.off + self.unreachable + self.hindered > 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from datetime import UTC, timedelta
 from datetime import time as clock_time
 from typing import TYPE_CHECKING
 
+from reconciler.model.share import exact
+
 if TYPE_CHECKING:
     from datetime import date, tzinfo
 
@@ -96,6 +98,18 @@ class Wave:
 
 
 @dataclass(frozen=True, slots=True)
+class CatchUp:
+    """How many clients may come to a version at once whose rollout is done: so many, or a `share` (0 to 1) of all."""
+
+    clients: int = 3
+    share: float = 0.05
+
+    def of(self, clients: int) -> int:
+        """Give how many of these may; the larger of both counts."""
+        return max(self.clients, int(exact(self.share) * clients))
+
+
+@dataclass(frozen=True, slots=True)
 class Gate:
     """A program that is asked between two waves: a check plugin with its options as canonical JSON, and seconds."""
 
@@ -132,7 +146,7 @@ class Rollout:
     (`finish`), or it ends there and then (`supersede`). `on_failure` is what follows when a gate doesn't let it pass:
     it stops (`halt`), or what has it goes back, too (`rollback`): only who failed (`client`), the failed `wave`, or
     `all`. With `recheck` the switched checks run on all earlier waves when a soak ends. A group's own limits are in its
-    own policy; they hold for its clients.
+    own policy; they hold for its clients. More clients than `catch_up` that come late go by waves of their own.
     """
 
     scope: str = "fleet"
@@ -143,6 +157,7 @@ class Rollout:
     newer: str = "queue"
     on_failure: str = "halt"
     rollback_scope: str = "wave"
+    catch_up: CatchUp = CatchUp()
 
     @property
     def undo(self) -> str:

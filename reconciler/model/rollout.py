@@ -57,6 +57,8 @@ class RolloutRecord:
     `first`: no client had any version when it began, so nothing soaks. `reason` says why it isn't running. `undo` says
     what goes back after a halt: nothing (empty), the clients of the open `wave`, or `all`. `structure` is the
     fingerprint of the waves that the cut-points were made for, `sizes` how many clients each of them had then.
+    `catches_up`: it was done once, and goes through those who came late; `had` says then how many clients of the open
+    wave had the version when that opened, by group: they say nothing about the others.
     """
 
     component: str
@@ -75,6 +77,8 @@ class RolloutRecord:
     reason: str = ""
     undo: str = ""
     approved: tuple[Approval, ...] = ()
+    catches_up: bool = False
+    had: tuple[tuple[str, int], ...] = ()
 
     @property
     def key(self) -> Key:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import OtherControllerError, UsageError
 from reconciler.model.network import DIRECT, UNREACHABLE
-from reconciler.model.plan import Cohort
+from reconciler.model.plan import NEVER_SEEN, Cohort
 from reconciler.model.select import parse
 from reconciler.model.settings import to_do
 from reconciler.model.spec import Quarantine
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from reconciler.storage.fleet import Row
     from reconciler.storage.state import Identity
 
-NEVER_SEEN = "not looked at yet"
 FAILED_SET = "failed"
 MAX_DOUBLES = 50
 """Machines with several names that are named in one plan, and below how many names of one of them."""

@@ -7,13 +7,14 @@ The first rule that fits says where it stands; a rule that moves it on is follow
 2. Paused or halted it stays where it is, until somebody resumes it or the spec blocks the version.
 3. While clients of the open wave are pending, they get the release. Pending are those that lack it, answer, haven't
    failed with it, and aren't held; those that wait for a window or their minute are. Clients that didn't answer when
-   the wave opened aren't in its gate.
+   the wave opened aren't in its gate; those at which nobody looked yet keep it open.
 4. The gate: too many failed, and the rollout halts. Too few were attempted, and it waits: an empty canary is never
    passed over. What is wrong with a machine (it became unreachable, its disk is full) says nothing about the release:
    in all waves but the last, another client of its group stands in for it, the next in the order of clients that is in
    a later wave; no more than the wave has clients, and none where nobody may be in trouble. Where too many are left for
    whom nobody does, the rollout is stalled: they are tried in each apply, it goes on by itself when they are fine, and
-   nothing newer waits for it.
+   nothing newer waits for it. A wave of which nobody could be tried shows nothing and is never passed either: others
+   stand in for clients that were off, and where there are none it waits for them, and nothing newer waits for it.
 5. Then the wave soaks, also where all of it had the version before: nobody knows for how long. It needn't when the
    rollout is a first install, is expedited, or nobody is in the wave. Clients that have nothing at all needn't wait for
    the soak of the wave before theirs.
@@ -24,8 +25,9 @@ The first rule that fits says where it stands; a rule that moves it on is follow
 With `newer: queue` a newer release waits until the rollout is done, with `finish` until the open wave has passed its
 gate, with `supersede` not at all. Nor does it wait for a rollout that was overtaken (`planner.succession`), or that is
 stuck: too few clients are left that its open wave could ever be tried on. A version that ran through a rollout here
-before is proven: it goes to all at once.
-So does what clients go down to from a version that is blocked.
+before is proven on those who were there: it goes at once to who comes late (was off, is new), as long as they are few
+(`max_catch_up`). More of them go by waves and gates of their own, in which the others don't count. What clients go
+down to goes to all at once, if it is proven or they come from a version that is blocked.
 
 Example: virus-pattern 16.679.00, waves `label=canary` with a soak of 4h and `share: 100%`. The first plan opens wave 1
 for 3 clients; one made an hour after they have it says `soaks until …`; one made four hours after opens wave 2.
@@ -151,22 +153,32 @@ class Rollouts:
         self.steps: list[RolloutStep] = []
         self.proofs: list[Proof] = []
         self._standings: dict[Key, Standing] = {}
+        self._asleep: set[Key] = set()
         lacking = self._lacking()
         records = observed.rollouts
         live = {key for key, record in records.items() if record.status in OPEN | UNFIT}
         for key in sorted({*lacking, *live}):
             self._decide(key, records.get(key), lacking.get(key))
 
-    def standing(self, group: str, component: str, version: str) -> Standing | None:
-        """Give what the rollout of a version says for a group; None where there is none, or it is done."""
-        if not self._standings:
+    def standing(self, group: str, component: str, version: str, *, downgrade: bool = False) -> Standing | None:
+        """Give what the rollout of a version says for a group; None where there is none, or it is done.
+
+        Nor is there one for a `downgrade` while the version's rollout is for late clients only.
+        """
+        key = component, version, self._lanes[group].get(component, "")
+        if not self._standings or (downgrade and self._is_proven(key)):
             return None
-        return self._standings.get((component, version, self._lanes[group].get(component, "")))
+        return self._standings.get(key)
 
     @property
     def stuck(self) -> frozenset[Key]:
-        """The rollouts that can't go on, whatever clients do."""
-        return frozenset(step.record.key for step in self.steps if step.stuck)
+        """The rollouts that can't go on, whatever clients that answer do."""
+        return frozenset(step.record.key for step in self.steps if step.stuck).union(self._asleep)
+
+    def _is_proven(self, key: Key) -> bool:
+        """Say whether a version ran through a rollout here before, also where late clients are on their way to it."""
+        record = self._observed.rollouts.get(key)
+        return record is not None and (record.status == "done" or record.catches_up)
 
     def _lacking(self) -> dict[Key, str]:
         """Give the rollouts that some client needs, each with `missing` as long as all of those have nothing."""
@@ -195,8 +207,6 @@ class Rollouts:
         component, version, group = key
         if component not in self._wanted.components:
             return
-        if record is not None and record.status == "done":
-            return
         groups = [
             name
             for name, lanes in self._lanes.items()
@@ -211,16 +221,33 @@ class Rollouts:
                 self._end(record, "superseded", "no client should run it any more")
             return
         policy = self._wanted.policy(groups[0], component).rollout
+        late = self._late(key, among) if self._is_proven(key) else None
+        if late is not None and record is not None and record.status == "done":
+            total = sum(len(self.lineup.cohorts[at].members) for at in among)
+            if sum(len(self.lineup.cohorts[at].members) for at in late) <= policy.catch_up.of(total):
+                return
         walk = Walk(self, key, policy, groups, among)
         fits = record is not None and record.status in OPEN and record.structure == structure(policy.waves)
         if record is None or not fits:
-            record = walk.start(record, first=self._is_first(component, among, lacking))
+            first = lacking == "missing" if late is not None else self._is_first(component, among, lacking)
+            record = walk.start(record, first=first, late=late)
         walk.walk(record)
+        if walk.asleep:
+            self._asleep.add(key)
         self.steps.append(walk.step(self._observed.rollouts.get(key)))
         self.proofs += walk.proofs
         standing = walk.standing()
         if standing is not None:
             self._standings[key] = standing
+
+    def _late(self, key: Key, among: tuple[int, ...]) -> tuple[int, ...]:
+        """Give the numbers of the cohorts whose clients lack a version that is proven, and could get it."""
+        return tuple(
+            at
+            for at in among
+            if (cohort := self.lineup.cohorts[at]).profile is not None and not cohort.hold
+            if self.state(cohort, key) == "pending"
+        )
 
     def _stopped(self, record: RolloutRecord) -> None:
         """Keep a halted rollout in sight while nothing newer takes its place, and take it back where wanted."""
@@ -316,7 +343,8 @@ class Rollouts:
             if release.component == component:
                 if difference.reason == "layout_changed":
                     return "passed"
-                if difference.reason == "rolled_back":  # it goes back at once or stays: no wave waits for it
+                down = difference.downgrade and self._is_proven(key)
+                if difference.reason == "rolled_back" or down:  # at once or not at all: no wave waits for it
                     return "out"
                 verdict = self._verdicts[cohort.group][component]
                 return "idle" if verdict.off else "pending"

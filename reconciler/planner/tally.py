@@ -142,7 +142,9 @@ class Tally:
             if difference.reason == "rolled_back" and installed is not None:
                 standing = self._rollouts.standing(cohort.group, release.component, installed.version) or _NOT_HERE
             elif is_governed(difference):
-                standing = self._rollouts.standing(cohort.group, release.component, release.version)
+                standing = self._rollouts.standing(
+                    cohort.group, release.component, release.version, downgrade=difference.downgrade
+                )
             self._standings[key] = standing
         return self._standings[key]
 

@@ -9,7 +9,7 @@ from heapq import nsmallest
 from typing import TYPE_CHECKING, Protocol
 
 from reconciler.errors import HungUpError
-from reconciler.model.plan import Proof, RolloutStep, WaveCounts
+from reconciler.model.plan import NEVER_SEEN, Proof, RolloutStep, WaveCounts
 from reconciler.model.rollout import OPEN, UNDER_WAY, RolloutRecord, position
 from reconciler.model.share import exact, exceeds
 from reconciler.planner.waves import Lineup, Reach, reach, structure
@@ -97,17 +97,26 @@ class Walk:
         self._counts: dict[Limits, WaveCounts] = {}
         self._stuck = False
         """True when somebody must act, or it never goes on."""
+        self.asleep = False
+        """True when nobody of the open wave could be tried: nothing newer need wait until somebody can."""
+        self._had = 0
+        """How many clients of the open wave had the version before, where only late ones count."""
         self._later = 0
         """How many clients of the open wave aren't counted yet: they are held, or get nothing for now."""
         self._lacking: Counter[str] = Counter()
         """How many clients of the open wave nobody stands in for, though they need it, by group."""
+        self._off: Counter[str] = Counter()
+        """How many clients of the open wave were off when it opened, by group."""
         self._instead: Counter[Limits] = Counter()
         self.proofs: list[Proof] = []
 
-    def start(self, before: RolloutRecord | None, *, first: bool) -> RolloutRecord:
-        """Give a rollout that begins: with no wave open. Approvals and a pause of one that begins anew stay."""
+    def start(self, before: RolloutRecord | None, *, first: bool, late: tuple[int, ...] | None = None) -> RolloutRecord:
+        """Give a rollout that begins: with no wave open. Approvals and a pause of one that begins anew stay.
+
+        `late` are the cohorts that come to a version whose rollout was done: its waves are made of them.
+        """
         component, version, group = self._key
-        cuts, sizes = self._all.lineup.cut(self._policy.waves, self._among)
+        cuts, sizes = self._all.lineup.cut(self._policy.waves, self._among if late is None else late)
         now = self._all.now
         again = before is not None and before.status in OPEN
         return RolloutRecord(
@@ -125,6 +134,7 @@ class Walk:
             cleared=True,
             first=first,
             approved=before.approved if before is not None and again else (),
+            catches_up=late is not None,
         )
 
     def walk(self, record: RolloutRecord) -> None:
@@ -154,12 +164,14 @@ class Walk:
         self._count(record)
         breach = self._breach()
         if breach:
-            self._record = replace(record, status="halted", reason=breach, undo=self._policy.undo)
+            self._record = replace(record, status="halted", reason=breach, undo=self._undo(record))
             return self._stay(self._record.stopped)
-        others = self._stand_ins(record)
+        total = self._total()
+        attempted, least = total.passed + total.failed + self._had, self._least(record)
+        nobody = total.asleep and not self._had and not least
+        others = self._stand_ins(record, self._lacking + self._off if nobody else self._lacking)
         if others is not record:
             return others
-        total = self._total()
         trouble = "" if total.pending else self._trouble()
         if trouble:
             self._record = replace(record, status="stalled", reason=trouble)
@@ -169,20 +181,30 @@ class Walk:
         if total.pending:
             done = total.planned - total.pending
             return self._stay(f"{record.place} is open: {done} of {total.planned} done")
-        attempted, least = total.passed + total.failed, self._least(record)
+        if total.unknown:
+            says = f"{record.place} is open: at {total.unknown} of its clients nobody looked yet"
+            return self._stay(f"{says}; a plan for the whole fleet goes on")
         if attempted < least:
             self._stuck = attempted + total.off + total.unreachable + total.hindered + self._later < least
             return self._stay(f"{record.place} is blocked: {self._too_few(record, attempted, least)}", waits=True)
+        if nobody:
+            self.asleep = True
+            left = total.planned + total.off
+            return self._stay(f"{record.place} waits for its clients: none of {left} could be tried so far")
         return replace(record, passed=self._all.now, cleared=not total.planned)
 
-    def _stand_ins(self, record: RolloutRecord) -> RolloutRecord:
+    def _undo(self, record: RolloutRecord) -> str:
+        """Give what goes back after a halt: of late ones only who failed, as others had the version before them."""
+        return "" if record.catches_up else self._policy.undo
+
+    def _stand_ins(self, record: RolloutRecord, lacking: Counter[str]) -> RolloutRecord:
         """Take other clients of their groups for those that are in trouble of their own; the record itself if none."""
         at = record.wave - 1
         cut, room = record.cuts[at], max(record.sizes[at], STAND_INS) - len(record.cuts[at].instead)
         if record.last or room <= 0:
             return record
         found: list[str] = []
-        for group, wanted in sorted(self._lacking.items()):
+        for group, wanted in sorted(lacking.items()):
             limits = self._all.limits(group, self._key[0], self._wave(record))
             if limits.max_unreachable_percentage == 0:
                 continue
@@ -257,6 +279,7 @@ class Walk:
         following = self._policy.waves[record.wave]
         number = record.wave + 1
         opened = replace(record, wave=number, opened=self._all.now, passed=None, cleared=False)
+        opened = replace(opened, had=self._having(opened) if record.catches_up else ())
         if following.approve and all(entry.wave != number for entry in record.approved):
             says = f"{opened.place} waits for approval: updoser rollout approve {record.component}"
             return self._stay(says, waits=True)
@@ -275,12 +298,23 @@ class Walk:
         upper, lower = reach(record.cuts, record.wave), reach(record.cuts, record.wave - 1)
         return sum(size for _at, size in self._all.lineup.between(lower, upper, self._among))
 
+    def _having(self, record: RolloutRecord) -> tuple[tuple[str, int], ...]:
+        """Count the clients of the open wave that have the version already, by group."""
+        lineup, found = self._all.lineup, Counter[str]()
+        upper, lower = reach(record.cuts, record.wave), reach(record.cuts, record.wave - 1)
+        for at, size in lineup.between(lower, upper, self._among):
+            cohort = lineup.cohorts[at]
+            if cohort.profile is not None and not cohort.hold and self._all.state(cohort, self._key) == "passed":
+                found[cohort.group] += size
+        return tuple(sorted(found.items()))
+
     def _count(self, record: RolloutRecord) -> None:
         """Count the clients of the open wave for its gate, by the limits that hold for them."""
         everything = self._all
         names, ill = frozenset(everything.failures(self._key)), frozenset(everything.troubles(self._key))
         instead = frozenset(record.cuts[record.wave - 1].instead if record.wave else ())
-        self._lacking, self._instead = Counter(), Counter()
+        self._lacking, self._instead, self._off = Counter(), Counter(), Counter()
+        had = Counter(dict(record.had))
         lineup = everything.lineup
         upper, lower = reach(record.cuts, record.wave), reach(record.cuts, max(record.wave - 1, 0))
         counts: dict[Limits, dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -296,6 +330,9 @@ class Walk:
             if not (names | ill | instead).isdisjoint(cohort.members):
                 inside = frozenset(lineup.split(at, (upper, lower)).get((True, False), ()))
             self._note_stand_ins(cohort.group, limits[cohort.group], len(instead & inside))
+            if cohort.unknown == NEVER_SEEN:
+                count["unknown"] += size
+                continue
             if cohort.profile is None:
                 crowded = cohort.unknown == HungUpError.label  # by our own pace, as a rule
                 silent = cohort.unreachable or crowded or cohort.since is None or cohort.since <= record.opened
@@ -303,6 +340,7 @@ class Walk:
                 count["off" if silent else "unreachable"] += size - hindered
                 count["hindered"] += hindered
                 self._lacking[cohort.group] += 0 if silent else size
+                self._off[cohort.group] += size if silent else 0
                 continue
             state = everything.state(cohort, self._key)
             if state == "pending":
@@ -311,6 +349,10 @@ class Walk:
                 count["hindered"] += hindered
                 self._lacking[cohort.group] += hindered
                 size -= failed + hindered  # noqa: PLW2901
+            if state == "passed":
+                before = min(had[cohort.group], size)
+                had[cohort.group] -= before
+                size -= before  # noqa: PLW2901
             if state == "idle":
                 self._later += size
             elif state != "out":
@@ -324,9 +366,11 @@ class Walk:
                 unreachable=count["unreachable"],
                 off=count["off"],
                 hindered=count["hindered"],
+                unknown=count["unknown"],
             )
             for limit, count in sorted(counts.items(), key=lambda entry: repr(entry[0]))
         }
+        self._had = sum(dict(record.had).values()) - had.total()
 
     def _note_stand_ins(self, group: str, limits: Limits, clients: int) -> None:
         self._instead[limits] += clients
@@ -389,7 +433,7 @@ class Walk:
             at_once=at_once,
             max_failed=most,
             max_fail_percentage=share,
-            undo=self._policy.undo,
+            undo=self._undo(record),
             stuck=self._stuck,
         )
 

@@ -205,6 +205,8 @@ def _rollout_entry(step: RolloutStep) -> dict[str, Any]:
         "passed": record.passed and exact_time_text(record.passed),
         "cleared": record.cleared,
         "first": record.first,
+        "catches_up": record.catches_up,
+        "had": dict(record.had),
         "undo": record.undo or None,
         "at_once": step.at_once,
         "max_failed": step.max_failed,

@@ -36,7 +36,8 @@ def read_rollout(entry: Mapping[str, Any]) -> RolloutStep:
     if fields.number(entry, "waves") != len(record.cuts) or len(record.sizes) != len(record.cuts):
         raise ValueError("a rollout has other waves than it counts")
     counted = fields.typed(entry, "counts", dict)
-    counts = WaveCounts(**{name: fields.number({"hindered": 0, **counted}, name) for name in WaveCounts.__slots__})
+    later = {"hindered": 0, "unknown": 0}
+    counts = WaveCounts(**{name: fields.number({**later, **counted}, name) for name in WaveCounts.__slots__})
     if counts.planned != counts.passed + counts.failed + counts.pending + counts.unreachable + counts.hindered:
         raise ValueError("the counts of a rollout don't add up")
     return RolloutStep(
@@ -73,6 +74,8 @@ def _read_record(entry: Mapping[str, Any]) -> RolloutRecord:
         reason=fields.optional(entry, "reason"),
         undo=fields.one_of(entry, "undo", _UNDO),
         approved=tuple(map(_read_approval, fields.entries(entry, "approved"))),
+        catches_up=fields.flag({"catches_up": False, **entry}, "catches_up"),
+        had=tuple(sorted(fields.numbers({"had": {}, **entry}, "had").items())),
     )
 
 

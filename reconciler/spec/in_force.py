@@ -57,8 +57,11 @@ def _whole_rollout(node: Map) -> Map:
         "newer_release": default.newer,
         "on_failure": on_failure,
         **back,
+        "max_catch_up": f"{default.catch_up.share * 100:g}%",
     }
     rollout = _filled(node, {**words, **_limits(DEFAULT_LIMITS)})
+    if "max_catch_up" not in node:
+        rollout.values_at["max_catch_up"] = DEFAULT._replace(raw=f"or {default.catch_up.clients}, if that is more")
     own = "min_attempted" in node
     waves = Seq(rollout.place)
     written = child_seq(node, "waves")

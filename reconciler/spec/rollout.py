@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from reconciler.model.policy import DEFAULT_LIMITS, DEFAULT_WAVES, Gate, Limits, Rollout, Wave
+from reconciler.model.policy import DEFAULT_LIMITS, DEFAULT_WAVES, CatchUp, Gate, Limits, Rollout, Wave
 from reconciler.model.share import of_percent
 from reconciler.spec.tree import (
     Map,
@@ -67,6 +67,7 @@ class RolloutReader:
             newer=text_of(node, "newer_release", default.newer),
             on_failure=text_of(node, "on_failure", default.on_failure),
             rollback_scope=text_of(node, "rollback_scope", default.rollback_scope),
+            catch_up=_catch_up(node),
         )
 
     def check_own(self, own: Map, rollout: Rollout) -> None:
@@ -198,6 +199,15 @@ def _one(node: Map) -> bool:
 
 def _takes_all(wave: Wave) -> bool:
     return wave.select.strip() == EVERYBODY or (wave.share is not None and wave.share >= 1)
+
+
+def _catch_up(node: Map) -> CatchUp:
+    """Read how many clients may come late at once: a number of them, or a text such as "5%"."""
+    clients = whole_of(node, "max_catch_up")
+    if clients is not None:
+        return CatchUp(clients, 0.0)
+    share = _percent(node.get("max_catch_up"))
+    return CatchUp() if share is None else CatchUp(0, of_percent(share))
 
 
 def _percent(value: Any) -> float | None:

@@ -169,6 +169,7 @@ def _is_nested(value: object) -> bool:
 _FITS: dict[str, Callable[[Any], bool]] = {
     "str": _is_text,
     "int": lambda value: type(value) is int and abs(value) <= MAX_NUMBER,
+    "tuple[tuple[str, int], ...]": lambda value: all(_is_text(name) and _is_number(count) for name, count in value),
     "bool": lambda value: isinstance(value, bool),
     "str | None": _or_none(_is_text),
     "int | None": _or_none(_is_number),

@@ -90,6 +90,11 @@ MIGRATIONS: Mapping[int, tuple[str, ...]] = {
         )
         """,
     ),
+    # A version that is proven goes by waves to many who come late.
+    6: (
+        "ALTER TABLE rollouts ADD COLUMN catches_up BOOLEAN NOT NULL DEFAULT '0'",
+        "ALTER TABLE rollouts ADD COLUMN had TEXT NOT NULL DEFAULT '{}'",
+    ),
 }
 """What brings a schema of version N - 1 to version N, by N. A new state is made at VERSION at once, from `tables`."""
 VERSION = max(MIGRATIONS)

@@ -52,6 +52,8 @@ class Rollouts(Part):
             "passed": None if record.passed is None else seconds(record.passed),
             "cleared": record.cleared,
             "first": record.first,
+            "catches_up": record.catches_up,
+            "had": json.dumps(dict(record.had)),
             "reason": record.reason,
             "undo": record.undo,
             "structure": record.structure,
@@ -156,6 +158,8 @@ def _record(row: Row[Any]) -> RolloutRecord:
             for wave, who, stamp in json.loads(row.approved)
             if (at := moment(stamp)) is not None
         ),
+        catches_up=row.catches_up,
+        had=tuple(sorted(json.loads(row.had).items())),
     )
     waves = len(record.cuts)
     fits = record.wave >= 0 and (not waves or (record.wave <= waves and len(record.sizes) == waves))

@@ -104,6 +104,8 @@ ROLLOUTS = Table(  # `grp` is empty where the whole fleet is meant; see model.ro
     Column("cuts", Text, nullable=False),
     Column("sizes", Text, nullable=False),
     Column("approved", Text, nullable=False),
+    Column("catches_up", Boolean, nullable=False, server_default="0"),
+    Column("had", Text, nullable=False, server_default="{}"),
 )
 
 ROLLOUT_FAILURES = Table(  # `fault`: see model.client.FAULTS

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from reconciler.errors import OtherControllerError, TransportError, UsageError
 from reconciler.model.client import Installed, Profile
+from reconciler.model.plan import NEVER_SEEN
 from reconciler.model.spec import Hold
-from reconciler.observe.cohorts import MAX_DOUBLES, NEVER_SEEN, Choice, Marks, gather_cohorts, say_doubles
+from reconciler.observe.cohorts import MAX_DOUBLES, Choice, Marks, gather_cohorts, say_doubles
 from reconciler.storage.state import Identity
 from tests.fakes import NOW
 

@@ -120,6 +120,8 @@ def steps(draw, version):
         reason=draw(names),
         undo=draw(undos),
         approved=draw(st.lists(st.builds(Approval, spans, names, moments), max_size=2).map(tuple)),
+        catches_up=draw(st.booleans()),
+        had=draw(st.dictionaries(names, spans, max_size=2).map(lambda counts: tuple(sorted(counts.items())))),
     )
     parts = [draw(spans) for _ in range(4)]
     return RolloutStep(

@@ -8,10 +8,10 @@ import pytest
 from reconciler import errors
 from reconciler.execute.outcome import verdict_error
 from reconciler.model.client import Profile
-from reconciler.model.plan import Basis, Finding, Plan
+from reconciler.model.plan import NEVER_SEEN, Basis, Finding, Plan
 from reconciler.model.report import RECAP, Failure, Report
 from reconciler.model.spec import Hold
-from reconciler.observe.cohorts import NEVER_SEEN, Choice, Marks, gather_cohorts
+from reconciler.observe.cohorts import Choice, Marks, gather_cohorts
 from reconciler.present.document import plan_document, report_document
 from reconciler.present.markdown import block
 from reconciler.present.plan_text import plan_text

@@ -48,6 +48,8 @@ records = st.builds(
     reason=names,
     undo=st.sampled_from(["", "wave", "all"]),
     approved=st.lists(st.builds(Approval, st.integers(1, 9), names, times), max_size=2).map(tuple),
+    catches_up=st.booleans(),
+    had=st.dictionaries(names, st.integers(1, 10**6), max_size=2).map(lambda counts: tuple(sorted(counts.items()))),
 ).map(lambda record: replace(record, wave=min(record.wave, len(record.cuts)), sizes=sized(record)))
 
 

@@ -336,3 +336,71 @@ def test_no_wave_opens_before_the_one_before_has_soaked_whatever_commands_kills_
             world.release(str(latest + 1), how)
         else:
             steer(world, what, str(latest + 1 - how) if how else "")
+
+
+class Picky(World):
+    """Its releases are good on the machines of `old`, and bad on all others; `burnt` got one in this apply."""
+
+    old = frozenset()
+    burnt = frozenset()
+
+    def _send(self, machine, deploy, breaker):
+        good = machine.name in self.old
+        self.kinds[deploy.to] = "good" if good else "switched"
+        self.burnt |= frozenset() if good else {machine.name}
+        super()._send(machine, deploy, breaker)
+
+
+NAMES = [f"pc-{n:05}" for n in range(12)]
+some = st.sets(st.sampled_from(NAMES), max_size=11)
+FEW = 3
+COMES_BACK = [("off", set(NAMES[1:])), ("apply", ""), ("clock", 61), ("apply", ""), ("off", set()), ("apply", "")]
+HALF_IS_OFF = [("off", set(NAMES[7:])), ("apply", ""), ("clock", 61), ("apply", ""), ("off", set()), ("apply", "")]
+NEW_STATE = [("off", set()), ("lose", None), ("apply", NAMES[0]), ("clock", 61), ("apply", NAMES[0]), ("apply", "")]
+
+
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("off"), some),
+            st.tuples(st.just("apply"), st.sampled_from(["", "", NAMES[0], ",".join(NAMES[:4])])),
+            st.tuples(st.just("clock"), st.sampled_from([1, 61, 60 * 24])),
+            st.tuples(st.just("lose"), st.none()),
+        ),
+        min_size=6,
+        max_size=24,
+    ),
+    old=some,
+)
+@example(COMES_BACK, {NAMES[0]})
+@example(NEW_STATE, {NAMES[0]})
+@example(HALF_IS_OFF, set(NAMES[:7]))
+@settings(max_examples=60, deadline=None)
+def test_a_release_that_late_clients_can_not_bear_never_meets_many_of_them_at_once(steps, old):
+    canary = Wave(count=1, apart=True, soak=HOUR, limits=Limits(min_attempted=1, max_failed=0))
+    waves = (canary, Wave(share=0.1), Wave(share=1.0))
+    world = Picky(12, {"g": AutoUpdate(rollout=Rollout(waves=waves))})
+    world.old = frozenset(old)
+    world.release("2", "good")
+    for what, how in steps:
+        if what == "off":
+            world.off = how
+        elif what == "clock":
+            world.clock(timedelta(minutes=how))
+        elif what == "lose":
+            world.lose_state()
+        else:
+            world.burnt, world.limit = frozenset(), how
+            world.apply()
+            assert len(world.burnt) <= FEW
+    world.off, world.limit, world.old = set(), "", frozenset(NAMES)
+    for _ in range(3):  # a wave that nobody could be tried in, one that soaks, and the rest
+        for record in world.memory.records.values():
+            if record.status == "halted":
+                world.memory.forget_failures(record.key)
+                world.memory.record_rollout(world.succession().resumed(record).record)
+        for _each in range(3):
+            world.clock(HOUR)
+            world.apply()
+    assert {machine.version for machine in world.machines} == {"2"}
+    assert world.memory.records[COMPONENT, "2", ""].status == "done"

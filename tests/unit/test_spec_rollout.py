@@ -78,6 +78,7 @@ def test_the_waves_in_force_are_shown_though_nobody_wrote_any(read):
             "rollout.recheck": "none",
             "rollout.newer_release": "queue",
             "rollout.on_failure": "halt",
+            "rollout.max_catch_up": "5%",
             "rollout.max_fail_percentage": 2,
             "rollout.max_unreachable_percentage": 15,
             "rollout.waves.0.count": 3,
@@ -152,6 +153,10 @@ def test_everything_else_that_can_be_said_of_a_rollout(rollout):
         scope="group", recheck=True, newer="supersede", on_failure="rollback", rollback_scope="all"
     )
     assert not rollout("{recheck: none}").recheck
+    assert rollout("{max_catch_up: 20}").catch_up.of(1_000_000) == 20
+    assert rollout("{max_catch_up: 0}").catch_up.of(1_000_000) == 0
+    assert rollout("{max_catch_up: '0.5%'}").catch_up.of(1_000) == 5
+    assert [rollout("{}").catch_up.of(clients) for clients in (1, 60, 99, 100)] == [3, 3, 4, 5]
 
 
 def test_a_gate_is_a_check_with_its_options_in_one_spelling(rollout):
@@ -246,6 +251,8 @@ ROLLOUTS = {
     "too much of a percentage": ("{max_fail_percentage: 101}", "`101` isn't a percentage: a number from 0 to 100", ""),
     "a percentage of a text": ("{max_fail_percentage: few}", "`few` isn't a percentage", ""),
     "a percentage that is too much": ("{max_fail_percentage: '100.5%'}", "`100.5%` isn't a percentage", ""),
+    "a part of a late client": ("{max_catch_up: 2.5}", "not `2.5`", ""),
+    "late clients in words": ("{max_catch_up: few}", "`few` isn't a number of clients, or a percentage", ""),
     "a negative number": ("{max_failed: -1}", "-1 is too small", ""),
     "an unknown scope": ("{scope: flet}", "`flet` isn't possible here", "did you mean `fleet`?"),
     "an unknown recheck": ("{recheck: end_of_sok}", "isn't possible here", "did you mean `end_of_soak`?"),

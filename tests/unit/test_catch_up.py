@@ -1,0 +1,216 @@
+"""Clients that come late to a release: they were off, are new, or nobody looked at them yet."""
+
+from datetime import timedelta
+
+import pytest
+
+from reconciler.model.policy import AutoUpdate, CatchUp, Limits, Rollout, Wave
+from tests.simulation import COMPONENT, World
+
+HOUR = timedelta(hours=1)
+WAVES = (
+    Wave(count=1, apart=True, soak=HOUR, limits=Limits(min_attempted=1, max_failed=0)),
+    Wave(share=0.1),
+    Wave(share=1.0),
+)
+ANY = Limits(max_fail_percentage=100.0, max_unreachable_percentage=100.0)
+
+
+def fleet(clients, *, waves=WAVES, groups=1, **rollout):
+    made = World(clients, {f"g{n}": AutoUpdate(rollout=Rollout(waves=waves, **rollout)) for n in range(groups)})
+    made.release("2", "good")
+    return made
+
+
+def names(world, first, last=None):
+    return {machine.name for machine in world.machines[first:last]}
+
+
+def running(world, version="2"):
+    return {machine.name for machine in world.machines if machine.version == version}
+
+
+def record(world, version="2"):
+    return world.memory.records[COMPONENT, version, ""]
+
+
+def apply(world, hours=0, *, off=None, limit=""):
+    world.off = world.off if off is None else off
+    world.limit = limit
+    world.clock(hours * HOUR)
+    world.apply()
+
+
+def says(world, version="2"):
+    return next(step.says for step in world.plan().rollouts if step.record.version == version)
+
+
+def done_without(off, clients=100, **rollout):
+    """Give a fleet whose rollout is done while some were off."""
+    world = fleet(clients, **rollout)
+    apply(world, off=names(world, clients - off))
+    apply(world, 1)
+    assert record(world).status == "done"
+    return world
+
+
+# --- nobody looked --------------------------------------------------------------------------------------------------
+
+
+def test_a_rollout_that_began_with_a_limit_on_a_new_state_goes_to_the_others_by_its_waves():
+    world = fleet(11)
+    world.lose_state()
+    apply(world, limit="pc-00000")
+    apply(world, 1, limit="pc-00000")
+    assert running(world) == {"pc-00000"}
+    assert says(world) == (
+        "wave 2 of 3 is open: at 1 of its clients nobody looked yet; a plan for the whole fleet goes on"
+    )
+    world.kinds["2"] = "switched"
+    apply(world, 1)
+    assert (record(world).status, running(world)) == ("halted", {"pc-00000"})
+    assert len([machine for machine in world.machines if "2" in machine.tried]) == 2
+
+
+def test_who_is_off_at_the_first_look_keeps_no_wave_open():
+    world = fleet(11)
+    world.lose_state()
+    apply(world, limit="pc-00000")
+    apply(world, 1, off={"pc-00010"})
+    assert running(world) == names(world, 0, 10)
+    assert record(world).status == "done"
+
+
+# --- nobody could be tried ------------------------------------------------------------------------------------------
+
+
+def test_a_rollout_whose_others_are_all_off_waits_for_them_and_goes_on_by_its_gates():
+    world = fleet(6)
+    apply(world, off=names(world, 1))
+    apply(world, 1)
+    assert (record(world).status, says(world)) == (
+        "running",
+        "wave 3 of 3 waits for its clients: none of 5 could be tried so far",
+    )
+    world.kinds["2"] = "switched"
+    apply(world, 1, off=set())
+    assert (record(world).status, running(world)) == ("halted", {"pc-00000"})
+    assert len([machine for machine in world.machines if "2" in machine.tried]) == 2
+
+
+def test_nothing_newer_waits_for_clients_that_are_off():
+    world = fleet(6)
+    apply(world, off=names(world, 1))
+    apply(world, 1)
+    world.release("3", "good")
+    apply(world, 1)
+    assert running(world, "3") == {"pc-00000"}
+    for _each in range(3):
+        apply(world, 1, off=set())
+    assert running(world, "3") == names(world, 0)
+    assert record(world).status == "superseded"
+
+
+def test_where_all_of_a_wave_are_off_others_of_their_group_stand_in():
+    world = fleet(40, groups=2)
+    apply(world)
+    later = sorted(world.members("2", 2) - world.members("2", 1))
+    world.kinds["2"] = "staged"
+    apply(world, 1, off=set(later))
+    tried = {machine.name for machine in world.machines if "2" in machine.tried} - world.members("2", 1)
+    assert (record(world).status, record(world).wave, len(tried)) == ("halted", 2, 1)
+    assert len(record(world).cuts[1].instead) == len(later)
+    assert not tried & set(later)
+
+
+@pytest.mark.parametrize("limits", [Limits(), ANY])
+def test_a_wave_of_which_one_client_answers_is_passed_without_the_others(limits):
+    world = fleet(6, limits=limits)
+    apply(world, off=names(world, 2))
+    apply(world, 1)
+    assert (record(world).status, running(world)) == ("done", names(world, 0, 2))
+
+
+# --- the rollout is done --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("off", "limit", "at_once"),
+    [(5, CatchUp(), True), (6, CatchUp(), False), (1, CatchUp(0, 0.0), False), (30, CatchUp(30, 0.0), True)],
+)
+def test_more_late_clients_than_may_go_at_once_go_by_waves(off, limit, at_once):
+    world = done_without(off, catch_up=limit)
+    apply(world, 1, off=set())
+    assert len(running(world)) == (100 if at_once else 100 - off + 1)
+    for _each in range(3):
+        apply(world, 1)
+    assert running(world) == names(world, 0)
+    assert record(world).status == "done"
+
+
+def test_of_a_small_fleet_three_may_come_late_at_once():
+    for late in (3, 4):
+        world = done_without(late, 8)
+        apply(world, 1, off=set())
+        assert len(running(world)) == (8 if late == 3 else 5)
+
+
+@pytest.mark.parametrize("kind", ["switched", "staged"])
+def test_a_release_that_late_clients_can_not_bear_stops_at_the_first_of_them(kind):
+    world = done_without(40)
+    world.kinds["2"] = kind
+    apply(world, 1, off=set())
+    late = [machine.name for machine in world.machines[60:] if "2" in machine.tried]
+    assert (len(late), record(world).status) == (1, "halted")
+    assert running(world) == names(world, 0, 60), "who had it keeps it"
+
+
+def test_who_had_the_version_counts_in_no_gate_of_those_who_come_late():
+    waves = (Wave(share=0.5, limits=Limits(min_attempted=1, max_fail_percentage=20.0)), Wave(share=1.0))
+    world = done_without(10, waves=waves)
+    normal, bad = world._send, []
+
+    def send(machine, deploy, breaker):
+        bad.append(machine.name)
+        world.kinds["2"] = "staged" if len(bad) <= 2 else "good"
+        normal(machine, deploy, breaker)
+
+    world._send = send
+    apply(world, 1, off=set())
+    assert record(world).status == "halted", "2 of 5 are more than a fifth; with all that had it they are few"
+
+
+@pytest.mark.parametrize("scope", ["wave", "all"])
+def test_nothing_goes_back_that_was_there_before_the_late_ones(scope):
+    world = done_without(40, on_failure="rollback", rollback_scope=scope)
+    apply(world, 1, off=set())
+    fine = running(world)
+    world.kinds["2"] = "switched"
+    for _each in range(2):
+        apply(world, 1)
+    assert (record(world).status, record(world).wave) == ("halted", 2)
+    assert running(world) == fine > names(world, 0, 60)
+
+
+def test_what_clients_go_down_to_is_there_at_once_while_late_ones_go_by_waves():
+    world = fleet(100)
+    apply(world)
+    apply(world, 1)
+    world.release("3", "good")
+    for at, machine in enumerate(world.machines[20:]):
+        machine.version = "3" if at < 40 else "1"
+    world.wanted = "2"
+    apply(world, 1)
+    assert running(world) >= names(world, 0, 60)
+    assert len(running(world)) == 61
+
+
+def test_a_release_waits_for_late_clients_of_the_one_before_like_for_any_others():
+    world = done_without(40)
+    apply(world, 1, off=set())
+    world.release("3", "good")
+    apply(world)
+    assert running(world, "3") == set()
+    for _each in range(4):
+        apply(world, 1)
+    assert running(world, "3") == names(world, 0)
