@@ -29,7 +29,7 @@ from reconciler.observe.settings import view_settings
 from reconciler.planner.planner import Wanted
 from reconciler.planner.status import Allowance, make_status, source_statuses
 from reconciler.planner.thresholds import breaches
-from reconciler.planning import Following, PlanOptions, cut_moments, new_plan, plan_of
+from reconciler.planning import Following, PlanOptions, Turns, cut_moments, new_plan, plan_of
 from reconciler.plugin_loader import KINDS, available
 from reconciler.present.document import (
     checks_document,
@@ -133,7 +133,9 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
         work.roll.confirmed = options.planning.sight.confirmed and not options.file
         following = Following(made, work, options.planning, wait=options.wait)
         forks = options.planning.sight.forks
-        report = run_plan(made, work, forks=forks, following=following, remarks=_remarks(options.planning))
+        turns = Turns(work, desk.file, lambda: read_spec(desk).spec.holds)
+        remarks = _remarks(options.planning)
+        report = run_plan(made, work, forks=forks, following=following, remarks=remarks, turns=turns)
         if desk.form != "text" or not made.empty or report.failed or report.unreachable:
             blank = "\n" if desk.form == "text" else ""
             desk.terminal.result(blank + render(report_document(report), desk.form, report_text))

@@ -8,23 +8,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from reconciler.assembly import new_id
-from reconciler.errors import UsageError
+from reconciler.errors import UpdoserError, UsageError
 from reconciler.model.rollout import UNDER_WAY
 from reconciler.model.suggest import suggestion
 from reconciler.observe.observed import ahead_text, observe
 from reconciler.planner.planner import Wanted, make_plan
+from reconciler.planner.turns import turned_away
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from reconciler.model.plan import Plan, RolloutStep
+    from reconciler.model.client import Client
+    from reconciler.model.plan import Deploy, Plan, RolloutStep, Settings
+    from reconciler.model.rollout import Key, RolloutRecord
+    from reconciler.model.spec import Hold
     from reconciler.observe.observed import Sight
     from reconciler.planner.planner import Observed
     from reconciler.workspace import Workspace
 
+LOOK_AT_TURNS = 1.0
+"""Seconds between two looks at what people may have stopped, while clients change."""
 LOOK_AGAIN = timedelta(seconds=20)
 """How often a run that waits looks whether anything became due that no time tells of: an approval, a window."""
 
@@ -147,6 +155,52 @@ class Following:
             if _is_due(step):
                 step = self._look(refresh=True)
         return step
+
+
+class Turns:
+    """Says at each client's turn whether it may still begin, by what holds then: the `Turns` of `execute.clients`."""
+
+    def __init__(self, work: Workspace, file: Path, read_holds: Callable[[], Iterable[Hold]]) -> None:
+        """Take the spec's file, and what gives the holds that stand in it by now."""
+        self._work = work
+        self._file = file
+        self._read_holds = read_holds
+        self._stamp = _stamp(file)
+        self._holds: Iterable[Hold] = work.spec.holds
+        self._stopped: Mapping[Key, RolloutRecord] = {}
+        self._looked = 0.0
+
+    def look(self) -> None:
+        """Read what is steered by people, at most every LOOK_AT_TURNS seconds.
+
+        Raises:
+            StateError: the state can't be read.
+        """
+        if self._looked and monotonic() - self._looked < LOOK_AT_TURNS:
+            return
+        self._stopped = self._work.state.stopped()
+        stamp = _stamp(self._file)
+        if stamp != self._stamp:
+            self._stamp = stamp
+            try:
+                self._holds = self._read_holds()
+            except UpdoserError as error:
+                says = f"{self._file} changed and can't be read, so holds stay as they were: {error.message}"
+                self._work.means.emit("warning", says, level="warning")
+        self._looked = monotonic()
+
+    def turned_away(self, client: Client, change: Deploy | Settings) -> str:
+        """Say why a client must not begin with a change any more; empty where it may."""
+        return turned_away(client, change, self._work.means.clock(), self._stopped, self._holds)
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    """Give what changes when a file does."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _goes_on(step: RolloutStep) -> bool:

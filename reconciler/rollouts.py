@@ -80,7 +80,8 @@ def pause(desk: Desk, which: Which) -> int:
         record, _succession = _find(work, which, {"running", "stalled"}, "pause")
         paused = replace(record, status="paused", reason=_reason(which))
         _write(work, [(paused, f"paused {paused.reason}")], "pause")
-    desk.terminal.note(f"{record.name} is paused in {record.place}")
+        running = _said_of_run(work)
+    desk.terminal.note(f"{record.name} is paused in {record.place}{running}")
     return 0
 
 
@@ -113,9 +114,16 @@ def abort(desk: Desk, which: Which, *, undo: bool) -> int:
         record, _succession = _find(work, which, OPEN | {"halted"}, "abort")
         aborted = replace(record, status="aborted", reason=_reason(which), undo="all" if undo else "")
         _write(work, [(aborted, f"aborted {aborted.reason}")], "abort")
-    back = "; the next apply takes it back" if undo else ""
-    desk.terminal.note(f"{record.name} goes to nobody any more{back}")
+        running = _said_of_run(work)
+    back = "; the next apply takes it back" if undo and not running else "; it takes it back then" if undo else ""
+    desk.terminal.note(f"{record.name} goes to nobody any more{running}{back}")
     return 0
+
+
+def _said_of_run(work: Workspace) -> str:
+    """Say what becomes of a run that is under way, if there is one."""
+    busy = work.state.busy()
+    return f"; {busy} runs, and begins no further client with it: those under way are finished" if busy else ""
 
 
 def _reason(which: Which) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
@@ -77,6 +78,10 @@ class Memory:
             key: {name: message for name, (message, what) in names.items() if what == fault}
             for key, names in self.failures.items()
         }
+
+    @staticmethod
+    def together() -> nullcontext[None]:
+        return nullcontext()
 
     def record_rollout(self, record: RolloutRecord) -> None:
         self.records[record.key] = record

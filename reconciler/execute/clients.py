@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from dataclasses import replace
 from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from reconciler.execute.checks import Checks, check_releases_here
 from reconciler.execute.deploy import Deployer, Stepper, Task, profile_after
 from reconciler.execute.settings import has_after, prepare
 from reconciler.model.client import MACHINE
-from reconciler.model.plan import Settings
+from reconciler.model.plan import Deploy, Settings
 from reconciler.model.report import JournalEntry
 from reconciler.model.settings import is_setting
 from reconciler.present.words import count_text
@@ -19,7 +19,7 @@ from reconciler.settings.book import Book
 from reconciler.storage.state import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from reconciler.execute.deploy import Result
@@ -27,13 +27,31 @@ if TYPE_CHECKING:
     from reconciler.execute.settings import Prepared
     from reconciler.execute.tally import Tally
     from reconciler.model.client import Client, Step
-    from reconciler.model.plan import Deploy, Plan
+    from reconciler.model.plan import Plan
     from reconciler.model.release import Release
     from reconciler.workspace import Workspace
 
 
-def change_clients(plan: Plan, work: Workspace, breaker: Breaker, tally: Tally, *, forks: int) -> None:
+class Turns(Protocol):
+    """What is asked at the turn of each client; `planning.Turns` has what was planned, and what holds by now."""
+
+    def look(self) -> None:
+        """See what changed meanwhile. Called from the thread that uses the state, for each client.
+
+        Raises:
+            StateError: the state can't be read.
+        """
+
+    def turned_away(self, client: Client, change: Deploy | Settings) -> str:
+        """Say why a client must not begin with a change any more; empty where it may. Called from any thread."""
+
+
+def change_clients(
+    plan: Plan, work: Workspace, breaker: Breaker, tally: Tally, *, forks: int, turns: Turns | None = None
+) -> None:
     """Change all clients that have a due change, no more at once than the open waves allow.
+
+    `turns` says who may not be changed any more when its turn has come.
 
     Raises:
         StoreError, StateError: store or state fail as a whole.
@@ -51,9 +69,7 @@ def change_clients(plan: Plan, work: Workspace, breaker: Breaker, tally: Tally, 
     what = f"changing {count_text(len(tasks), 'client')}{_waves(plan)}"
     work.means.emit("deploy_started", what, clients=len(tasks))
 
-    def may(client: Client, step: Step) -> bool:
-        key = breaker.key_of(step.component, step.to_version, client.group)
-        return key is None or key not in breaker.halted
+    gate = _Gate(breaker, turns)
 
     def prove(client: Client, step: Step) -> str:
         if is_setting(step.component):
@@ -62,15 +78,77 @@ def change_clients(plan: Plan, work: Workspace, breaker: Breaker, tally: Tally, 
 
     render = _renderer(plan, work)
     deployer = Deployer(
-        work.spec, plan.basis, work.reach, work.store, releases=held, prove=prove, may=may, render=render
+        work.spec, plan.basis, work.reach, work.store, releases=held, prove=prove, turn=gate.turn, render=render
     )
-    waiting = iter(tasks)
-    while batch := list(islice(waiting, breaker.batch or len(tasks))):
-        for _task, result in work.plugins.executor.run(deployer, batch, forks=forks, stop=work.means.stop):
-            _finish(result, plan, work, breaker, tally)
-        breaker.look()
-        if work.means.stop.is_set():
-            break
+    size = breaker.batch or len(tasks)
+    try:
+        for start in range(0, len(tasks), size):
+            batch = gate.one_by_one(tasks[start : start + size])
+            for _task, result in work.plugins.executor.run(deployer, batch, forks=forks, stop=work.means.stop):
+                _finish(result, plan, work, breaker, tally)
+            breaker.look()
+            if work.means.stop.is_set():
+                break
+    finally:
+        _write_held(gate.held, work, tally)
+
+
+class _Gate:
+    """Lets clients begin, one by one; `held` are the changes that it turned away, by client and component, and why."""
+
+    def __init__(self, breaker: Breaker, turns: Turns | None) -> None:
+        self._breaker = breaker
+        self._turns = turns
+        self.held: dict[tuple[str, str], tuple[Client, Step | None, str]] = {}
+
+    def one_by_one(self, tasks: Iterable[Task]) -> Iterator[Task]:
+        """Give tasks as they are asked for, which is when there is room for one more."""
+        for task in tasks:
+            if self._turns is not None:
+                self._turns.look()
+            yield task
+
+    def turn(self, task: Task) -> Task:
+        """Give what of a task may still be done."""
+        set_up = task.settings is None or self._may_set(task)
+        steps = tuple(
+            step for step in task.steps if self._may(task, step) and (set_up or not is_setting(step.component))
+        )
+        early = tuple(step for step in task.early if self._may(task, step))
+        return replace(task, steps=steps, early=early, settings=task.settings if set_up else None)
+
+    def _may(self, task: Task, step: Step) -> bool:
+        key = self._breaker.key_of(step.component, step.to_version, task.client.group)
+        if key is not None and key in self._breaker.halted:
+            return False
+        mine = (change for change in task.changes if isinstance(change, Deploy) and change.component == step.component)
+        return self._ask(task.client, step, next(mine, None))
+
+    def _may_set(self, task: Task) -> bool:
+        return self._ask(task.client, None, next((one for one in task.changes if isinstance(one, Settings)), None))
+
+    def _ask(self, client: Client, step: Step | None, change: Deploy | Settings | None) -> bool:
+        if self._turns is None or change is None:
+            return True
+        why = self._turns.turned_away(client, change)
+        if why:
+            self.held[client.name, step.component if step else ""] = client, step, why
+        return not why
+
+
+def _write_held(held: Mapping[tuple[str, str], tuple[Client, Step | None, str]], work: Workspace, tally: Tally) -> None:
+    """Count the clients that were turned away, write them down and say why."""
+    now = work.means.clock()
+    counts: Counter[tuple[str, str]] = Counter()
+    entries = []
+    for client, step, why in held.values():
+        component, before, to = (step.component, step.from_version, step.to_version) if step else ("", "", "")
+        tally.held(client.name, client.group, component, to, why)
+        counts[f"{component} {to}" if step else "settings", why] += 1
+        entries.append(JournalEntry(client.name, client.group, component, before, to, "held", why, 0, now))
+    work.state.journal(work.means.run_id, entries)
+    for (what, why), clients in sorted(counts.items()):
+        work.means.emit("warning", f"{what}: {count_text(clients, 'client')} held: {why}", level="warning")
 
 
 def _waves(plan: Plan) -> str:
@@ -108,7 +186,8 @@ def _tasks(
         elif _is_due(deploy, now):
             for cohort in deploy.members:
                 deploys[cohort].append(deploy)
-    set_up = {cohort for change in plan.settings if _is_due(change, now) for cohort in change.members}
+    settings_of = {cohort: change for change in plan.settings if _is_due(change, now) for cohort in change.members}
+    set_up = settings_of.keys()
     if not deploys and not set_up:
         return
     steps = {
@@ -116,6 +195,9 @@ def _tasks(
             stepper.steps(tuple(change for change in changes if change.early is early)) for early in (False, True)
         )
         for cohort, changes in deploys.items()
+    }
+    every: dict[str, tuple[Deploy | Settings, ...]] = {
+        cohort: (*deploys[cohort], *([settings_of[cohort]] if cohort in set_up else [])) for cohort in {*steps, *set_up}
     }
     cohort_of = {name: cohort for cohort in dict.fromkeys((*steps, *set_up)) for name in plan.members[cohort]}
     profiles = work.state.profiles()
@@ -132,7 +214,7 @@ def _tasks(
             settings = has if cohort in set_up else None
             if due or early or settings is not None:
                 profile = profiles.get(fingerprint) if fingerprint else None
-                yield Task(client, due, profile, early, settings)
+                yield Task(client, due, profile, early, settings, changes=every[cohort])
 
 
 def _is_due(change: Deploy | Settings, now: datetime) -> bool:

@@ -12,6 +12,7 @@
 * What is only sent early follows on the same connection, in a request of its own that switches nothing.
 * Files of settings are rendered when the client's turn has come, and go in the same request. One that can't be rendered
   fails; the rest goes on.
+* What may not be done any more when a client's turn has come, and again when it is connected to, is left.
 * A check that runs here, on the server, comes when the client has switched; when it is bad the client goes back to the
   version that it kept.
 """
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from reconciler.contracts import Session
     from reconciler.model.client import Client, ClientCheck
     from reconciler.model.delta import Chain, Incremental
-    from reconciler.model.plan import Basis, Deploy
+    from reconciler.model.plan import Basis, Deploy, Settings
     from reconciler.model.release import Release
     from reconciler.model.spec import ComponentSpec, Spec
     from reconciler.storage.store import Store
@@ -54,7 +55,7 @@ class Task:
     """What one client is to get, and `early` what it is sent before its time.
 
     `profile` is what was seen of it when it was planned. `settings` are those that it had then, where they are to be
-    changed, and `prepared` what is made of that once its turn has come.
+    changed, and `prepared` what is made of that once its turn has come. `changes` are those of the plan that it is of.
     """
 
     client: Client
@@ -63,6 +64,7 @@ class Task:
     early: tuple[Step, ...] = ()
     settings: str | None = None
     prepared: Prepared = NOTHING
+    changes: tuple[Deploy | Settings, ...] = ()
 
     @property
     def all_steps(self) -> dict[str, Step]:
@@ -171,18 +173,18 @@ class Deployer:
         *,
         releases: Mapping[str, Release] | None = None,
         prove: Callable[[Client, Step], str] = lambda _client, _step: "",
-        may: Callable[[Client, Step], bool] = lambda _client, _step: True,
+        turn: Callable[[Task], Task] = lambda task: task,
         render: Callable[[Client, str], Prepared] = lambda _client, _has: NOTHING,
     ) -> None:
         """Take what is the same for all clients.
 
-        `releases` are those of the store by digest; `prove` says what is bad about a client that switched, `may`
-        whether a step may still be carried out; `render` makes the settings of a client that has some, or none.
+        `releases` are those of the store by digest; `prove` says what is bad about a client that switched, `turn` gives
+        what of a task may still be done; `render` makes the settings of a client that has some, or none.
         """
         self._render = render
         self._releases = releases or {}
         self._prove = prove
-        self._may = may
+        self._turn = turn
         self._spec = spec
         self._basis = basis
         self._reach = reach
@@ -197,11 +199,7 @@ class Deployer:
         Raises:
             LimitError: this machine has no room for more.
         """
-        task = replace(
-            task,
-            steps=tuple(step for step in task.steps if self._may(task.client, step)),
-            early=tuple(step for step in task.early if self._may(task.client, step)),
-        )
+        task = self._turn(task)
         result = Result(task)
         try:
             if task.settings is not None:
@@ -219,6 +217,7 @@ class Deployer:
         return replace(result, outcomes=(*task.prepared.masked(result.outcomes), *bad))
 
     def _work_on(self, task: Task, session: Session) -> Result:
+        task = self._turn(task)  # a connection may have taken long
         result = self._proved(self._deploy(task, session), session) if task.steps else Result(task)
         if not task.early or result.error is not None:
             return result

@@ -12,6 +12,7 @@
 * Once the run is stopped, or this machine has no room for more, no new work begins; what is under way ends cleanly and
   is counted.
 * Changes that aren't due (`not_before`, `not_after`) are left; the times are compared with the clock, nothing more.
+  At each client's turn it is asked once more whether it may begin (`Turns`); who may not is held, and said.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from reconciler.present.document import report_document
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from reconciler.execute.clients import Turns
     from reconciler.model.plan import Change, Deploy, Finding, Generate, Plan, RolloutStep, Settings
     from reconciler.model.report import Report
     from reconciler.workspace import Workspace
@@ -61,11 +63,12 @@ def run_plan(
     forks: int,
     following: Callable[[], Plan | None] = lambda: None,
     remarks: Sequence[str] = (),
+    turns: Turns | None = None,
 ) -> Report:
     """Carry a plan out, and what `following` gives after it, between two marks in the history.
 
-    A plan that has no changes leaves no mark. `following` is asked for the next step after each. `remarks` are written
-    into the history.
+    A plan that has no changes leaves no mark. `following` is asked for the next step after each, `turns` at the turn of
+    each client. `remarks` are written into the history.
 
     Raises:
         StalePlanError: a release of the plan can't be had any more.
@@ -73,7 +76,7 @@ def run_plan(
     """
     tally = Tally(work.spec.groups)
     if plan.empty and not plan.moves:
-        return _carry_out_all(plan, following, work, forks, tally)
+        return _carry_out_all(plan, following, work, forks, tally, turns)
     check_releases(plan, work)
     work.roll.take_in()
     state, emit, run_id = work.state, work.means.emit, work.means.run_id
@@ -85,7 +88,7 @@ def run_plan(
     emit("run_started", f"run {run_id} carries out plan {plan.plan_id}", plan_id=plan.plan_id)
     started = work.means.clock()
     try:
-        report = _carry_out_all(plan, following, work, forks, tally)
+        report = _carry_out_all(plan, following, work, forks, tally, turns)
     except BaseException:
         with suppress(UpdoserError):  # the state may be what is broken
             ended = work.means.clock()
@@ -95,7 +98,7 @@ def run_plan(
     status = "interrupted" if report.interrupted else "done" if is_complete(report) else "failed"
     state.end_run(run_id, status, report_document(report), report.ended)
     if status == "done":
-        if not any(step.record.status in OPEN for step in report.rollouts):
+        if not report.held and not any(step.record.status in OPEN for step in report.rollouts):
             state.finish_plan(plan.plan_id)
         state.record_applied_spec(work.spec.digest, work.spec.effective)
     emit("run_finished", f"run {run_id}: {status}", status=status)
@@ -143,7 +146,12 @@ def check_releases(plan: Plan, work: Workspace) -> None:
 
 
 def _carry_out_all(
-    plan: Plan, following: Callable[[], Plan | None], work: Workspace, forks: int, tally: Tally
+    plan: Plan,
+    following: Callable[[], Plan | None],
+    work: Workspace,
+    forks: int,
+    tally: Tally,
+    turns: Turns | None,
 ) -> Report:
     """Do all steps, and give the report of the run."""
     started = work.means.clock()
@@ -151,7 +159,7 @@ def _carry_out_all(
     while step is not None:
         last, before = step, tally.progress
         try:
-            carry_out(step, work, tally, forks=forks)
+            carry_out(step, work, tally, forks=forks, turns=turns)
         except LimitError as error:
             tally.server_failed(error.label, error.message)
             work.means.emit("warning", f"{error.message}; no new work begins: {error.hint}", level="error")
@@ -200,7 +208,7 @@ def _where_they_are(last: Plan, work: Workspace) -> tuple[RolloutStep, ...]:
     return tuple(found)
 
 
-def carry_out(plan: Plan, work: Workspace, tally: Tally, *, forks: int) -> None:
+def carry_out(plan: Plan, work: Workspace, tally: Tally, *, forks: int, turns: Turns | None = None) -> None:
     """Do all that a plan says and is due.
 
     Raises:
@@ -208,8 +216,7 @@ def carry_out(plan: Plan, work: Workspace, tally: Tally, *, forks: int) -> None:
     """
     tally.began = True
     work.roll.take_in()
-    move_on(plan, work)
-    breaker = Breaker(plan, work)
+    breaker = Breaker(plan, work, stopped=move_on(plan, work))
     _count_unknown(plan, work, tally)
     offers = Offers(work.state)
     download_all(plan, offers, work, tally)
@@ -217,7 +224,7 @@ def carry_out(plan: Plan, work: Workspace, tally: Tally, *, forks: int) -> None:
     now, later = _generates(plan)
     failed = generate_all(now, work, tally)
     prove_all(plan, work, breaker, tally, forks=forks)
-    change_clients(plan, work, breaker, tally, forks=forks)
+    change_clients(plan, work, breaker, tally, forks=forks, turns=turns)
     failed |= generate_all(later, work, tally)
     prune_all(plan, work, tally, failed)
     publish_all(plan, work, tally)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reconciler.model.client import MACHINE, RELEASE
 from reconciler.model.report import JournalEntry
@@ -16,6 +16,8 @@ from reconciler.model.rollout import OPEN
 from reconciler.model.share import exceeds
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from reconciler.model.plan import Deploy, Plan, RolloutStep
     from reconciler.model.rollout import Key
     from reconciler.workspace import Workspace
@@ -23,18 +25,28 @@ if TYPE_CHECKING:
 _LEVELS = {"halted": "error", "stalled": "error", "aborted": "warning"}
 
 
-def move_on(plan: Plan, work: Workspace) -> None:
+def move_on(plan: Plan, work: Workspace) -> frozenset[Key]:
     """Remember where rollouts are, and what is over.
+
+    Gives those that somebody steered since the plan was made: they stay as they are, and nothing is done for them.
 
     Raises:
         StateError: the state can't be written.
     """
+    steered = set()
     for step in plan.rollouts:
+        with work.state.together():
+            known = work.state.rollouts().get(step.record.key)
+            if (known.fingerprint if known else "") != step.before:
+                steered.add(step.record.key)
+                continue
+            if step.new:
+                work.state.record_rollout(step.record)
+                if step.record.status not in OPEN | {"halted"}:
+                    work.state.forget_failures(step.record.key)
         if step.new:
-            work.state.record_rollout(step.record)
-            if step.record.status not in OPEN | {"halted"}:
-                work.state.forget_failures(step.record.key)
             tell(step, step.says, work)
+    return frozenset(steered)
 
 
 def tell(step: RolloutStep, says: str, work: Workspace, status: str = "") -> None:
@@ -62,14 +74,15 @@ class Breaker:
     `halted` are the rollouts that were halted here; other threads only look whether one is in it.
     """
 
-    def __init__(self, plan: Plan, work: Workspace) -> None:
+    def __init__(self, plan: Plan, work: Workspace, stopped: Collection[Key] = ()) -> None:
+        """Take the plan that is carried out; `stopped` are rollouts of it that go no further here."""
         self._work = work
         self._steps = {step.record.key: step for step in plan.rollouts if step.record.status in {"running", "stalled"}}
         self._failures = work.state.rollout_failures()
         self._troubles = work.state.rollout_failures(MACHINE)
         self._failed = Counter({key: step.counts.failed for key, step in self._steps.items()})
         self._passed = Counter({key: step.counts.passed for key, step in self._steps.items()})
-        self.halted: set[Key] = set()
+        self.halted: set[Key] = set(stopped)
 
     @property
     def batch(self) -> int:
@@ -131,13 +144,23 @@ class Breaker:
         self.halted.add(key)
         step = self._steps[key]
         reason = " ".join(reason.split())[:_MAX_REASON]
-        self._work.state.record_rollout(replace(step.record, status="halted", reason=reason, undo=step.undo))
+        if not self._write(key, status="halted", reason=reason, undo=step.undo):
+            return
         tell(step, f"halted in wave {step.record.wave} of {len(step.record.cuts)}: {reason}", self._work, "halted")
 
     def clear(self, key: Key) -> None:
         """Remember that all that was asked at the end of a soak was good."""
-        step = self._steps[key]
-        self._work.state.record_rollout(replace(step.record, cleared=True))
+        self._write(key, cleared=True)
+
+    def _write(self, key: Key, **changes: Any) -> bool:
+        """Write down what became of a rollout, unless somebody stopped it meanwhile: that word stands."""
+        state = self._work.state
+        with state.together():
+            known = state.rollouts().get(key, self._steps[key].record)
+            if known.status not in OPEN - {"paused"}:
+                return False
+            state.record_rollout(replace(known, **changes))
+        return True
 
     def step(self, key: Key) -> RolloutStep:
         """Give where a rollout is."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import TransportError
 from reconciler.model.client import MACHINE
-from reconciler.model.report import RECAP, Failure, Report
+from reconciler.model.report import RECAP, Failure, Held, Report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +45,7 @@ class Tally:
         self._saved = 0
         self._not_received = 0
         self._made = Counter[str]()
+        self._held: Counter[tuple[str, str, str, str]] = Counter()
 
     def count(self, group: str, outcome: str, clients: int) -> None:
         """Count clients of a group, with which nothing was done, under one outcome of RECAP."""
@@ -118,6 +119,12 @@ class Tally:
         self.failed_here.add(component)
         self._failed.append(Failure("", "", component, message))
 
+    def held(self, client: str, group: str, component: str, version: str, reason: str) -> None:
+        """Count a client that was turned away from a change (of settings: no component) when its turn had come."""
+        self._tried.add((client, component, version))
+        self._held[group, component, version, reason] += 1
+        self._set(client, group, "skipped")
+
     def unreachable(self, client: str, group: str, message: str) -> None:
         """Count a client that didn't answer when it was looked at."""
         if self.counted(client):
@@ -187,4 +194,5 @@ class Tally:
             published=self._made["published"],
             fallbacks=self._made["fallbacks"],
             interrupted=interrupted,
+            held=tuple(Held(*what, clients) for what, clients in sorted(self._held.items())),
         )

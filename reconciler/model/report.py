@@ -31,12 +31,26 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Clients of a group that weren't changed as planned, because something came between: `reason` says what.
+
+    `component` and `version` are empty where it is about settings.
+    """
+
+    group: str
+    component: str
+    version: str
+    reason: str
+    clients: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The end of an apply. `recap` counts each client of a group once, under the worst thing that happened to it.
 
     `bytes_saved` counts against sending fulls, `bytes_not_received` against downloading them. `fallbacks` counts fulls
     that were needed because an incremental failed. `rollouts` are those of the plan, as they are now; `next_step_at` is
-    when the next step of one is due, if there is one.
+    when the next step of one is due, if there is one. `held` are changes that weren't begun.
     """
 
     run_id: str
@@ -59,6 +73,7 @@ class Report:
     interrupted: bool = False
     next_step_at: datetime | None = None
     rollouts: tuple[RolloutStep, ...] = ()
+    held: tuple[Held, ...] = ()
 
     def total(self, outcome: str) -> int:
         """Add one column of the recap up over all groups."""
@@ -172,7 +187,8 @@ class Check:
 class JournalEntry:
     """One outcome, written down as it happens; an empty client stands for the store.
 
-    `outcome` is one of the outcomes of a step, or `failed` for a client as a whole (then without a component).
+    `outcome` is one of the outcomes of a step, `held` where that wasn't begun, or `failed` for a client as a whole
+    (then without a component).
     """
 
     client: str

@@ -239,6 +239,16 @@ class Hold:
     reason: str
     until: date | None = None
 
+    def applies(self, day: date) -> bool:
+        """Say whether it is in force on a day."""
+        return self.until is None or day <= self.until
+
+    @property
+    def text(self) -> str:
+        """The hold as the reason for which a client is left alone."""
+        until = f" until {self.until.isoformat()}" if self.until else ""
+        return f"hold{until}: {self.reason}"
+
 
 @dataclass(frozen=True, slots=True)
 class Spec:

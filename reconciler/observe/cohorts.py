@@ -166,8 +166,8 @@ class _Marker:
 
     def __init__(self, marks: Marks, now: datetime) -> None:
         today = now.date()
-        held = [hold for hold in marks.holds if hold.until is None or today <= hold.until]
-        self._holds = [(parse(hold.clients), _hold_text(hold)) for hold in held]
+        held = [hold for hold in marks.holds if hold.applies(today)]
+        self._holds = [(parse(hold.clients), hold.text) for hold in held]
         self._selects = [parse(text) for text in dict.fromkeys(marks.selects)]
         self._wanted, self._wanted_by_group = marks.settings, marks.group_settings
         self.any_settings = bool(marks.settings or marks.group_settings)
@@ -233,8 +233,3 @@ def is_foreign(profile: Profile, identity: Identity) -> bool:
     if not profile.lineage:
         return False
     return profile.lineage != identity.lineage or profile.epoch > identity.epoch
-
-
-def _hold_text(hold: Hold) -> str:
-    until = f" until {hold.until.isoformat()}" if hold.until else ""
-    return f"hold{until}: {hold.reason}"

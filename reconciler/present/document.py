@@ -320,6 +320,7 @@ def report_document(report: Report) -> dict[str, Any]:
         "recap": {group: {name: counts.get(name, 0) for name in RECAP} for group, counts in report.recap.items()},
         "failed": [asdict(failure) for failure in report.failed],
         "unreachable": [asdict(failure) for failure in report.unreachable],
+        "held": [asdict(entry) for entry in report.held],
         "bytes_received": report.bytes_received,
         "bytes_sent": report.bytes_sent,
         "bytes_saved": report.bytes_saved,

@@ -133,6 +133,8 @@ def report_text(document: Mapping[str, Any]) -> str:
     ):
         if failures:
             lines += [f"{title}:", *(f"  {_failure(failure)}" for failure in failures), ""]
+    if document["held"]:
+        lines += ["Held when their turn came:", *map(_held, document["held"]), ""]
     if document["recap"]:
         outcomes = list(next(iter(document["recap"].values())))
         head = ("Recap", *(name.replace("_", " ") for name in outcomes))
@@ -142,6 +144,11 @@ def report_text(document: Mapping[str, Any]) -> str:
     lines += [*rollouts, ""] if rollouts else []
     lines.append(_report_end(document))
     return page(lines)
+
+
+def _held(entry: Mapping[str, Any]) -> str:
+    what = f"{entry['component']} {entry['version']}" if entry["component"] else "settings"
+    return f"  {what}, {count_text(entry['clients'], 'client')} of {entry['group']}: {entry['reason']}"
 
 
 def _failure(failure: Mapping[str, Any]) -> str:

@@ -59,6 +59,12 @@ class Locks(Part):
             with self._write() as connection:
                 connection.execute(LOCK.delete().where(LOCK.c.lock_id == lock_id))
 
+    def busy(self) -> str:
+        """Say who changes the fleet now, with which command; empty where nobody does, as far as can be known."""
+        with self._read() as connection:
+            held = connection.execute(select(LOCK)).first()
+        return "" if held is None or is_gone(held.holder) else f"`updoser {held.command}` of {held.who}"
+
     def unlock(self, lock_id: str) -> None:
         """Take a lock away.
 

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, case, delete, select
 
 from reconciler.model.client import RELEASE
 from reconciler.model.report import Quarantined
-from reconciler.model.rollout import STATUSES, Approval, Cut, RolloutRecord
+from reconciler.model.rollout import STATUSES, UNFIT, Approval, Cut, RolloutRecord
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.cells import checked
 from reconciler.storage.database import upsert
@@ -37,6 +37,13 @@ class Rollouts(Part):
             rows = connection.execute(select(ROLLOUTS).order_by(*_ORDER)).all()
             now = self._clock()
             records = [_record(row).cut(now) for row in rows]
+            return {record.key: record for record in records}
+
+    def stopped(self) -> dict[Key, RolloutRecord]:
+        """Give the rollouts that were paused, halted or aborted; they are few, so this costs little."""
+        chosen = select(ROLLOUTS).where(ROLLOUTS.c.status.in_([*UNFIT, "paused"]))
+        with self._read() as connection:
+            records = map(_record, connection.execute(chosen).all())
             return {record.key: record for record in records}
 
     def record_rollout(self, record: RolloutRecord) -> None:

@@ -430,3 +430,36 @@ def test_a_clock_that_was_wrong_is_told_and_no_soak_lasts_longer_for_it(tmp_path
     assert says not in fleet.run("plan").out
     time.sleep(2)
     assert (fleet.apply().code, versions(fleet)) == (0, "2 2 2 2 2")
+
+
+WAITS = {"name": "waits", "for": "rules", "phase": "staged", "where": "client", "timeout": "2m"}
+WAITS["run"] = 'touch "$UPDOSER_ROOT/../begun"; until test -e "$UPDOSER_ROOT/../go"; do sleep 0.1; done'
+
+
+@pytest.mark.parametrize("verb", ["abort", "pause", "hold"])
+def test_what_is_said_to_a_rollout_holds_for_the_apply_that_runs(tmp_path, verb):
+    fleet = fleet_of(tmp_path, ALL, checks=(WAITS,))
+    fleet.release("rules", "2", rules_txt=b"two")
+    clients, said = fleet.folder / "clients", "hold: INC-1"
+    apply = fleet.start("apply", "--auto-approve", "--forks", "1")
+    try:
+        give_up = time.monotonic() + 100
+        while not (clients / "begun").exists():
+            assert time.monotonic() < give_up
+            assert apply.poll() is None, apply.communicate()
+            time.sleep(0.05)
+        if verb == "hold":
+            fleet.write(hold=[{"clients": "all", "reason": "INC-1"}])
+        else:
+            done = fleet.run("rollout", verb, "rules", "--as", "eva")
+            assert done.code == 0
+            assert "`updoser apply` of " in done.err
+            assert "begins no further client with it: those under way are finished" in done.err
+            said = f"rollout: {verb.removesuffix('e')}ed in wave 1 of 1: by eva"
+        time.sleep(1.1)  # what was seen a moment ago isn't looked at again at once
+    finally:
+        (clients / "go").touch()
+        out, err = apply.communicate(timeout=120)
+    assert apply.returncode == 0, err
+    assert sorted(versions(fleet).split()) == ["1", "1", "1", "1", "2"]
+    assert f"rules 2, 4 clients of all: {said}" in out

@@ -1,6 +1,7 @@
 """From planned changes to what clients are sent, and from their answers to what became of them."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from threading import Event
@@ -241,7 +242,7 @@ def test_a_version_that_should_lie_there_and_does_not_is_sent_whole_on_the_same_
 def test_a_client_whose_steps_may_not_be_taken_any_more_is_not_even_connected_to():
     there = machine("1")
     reach = Reach(lambda _group: FakeTransport({"pc": there}), Event())
-    deployer = Deployer(SPEC, BASIS, reach, Shelf(), may=lambda _client, _step: False)
+    deployer = Deployer(SPEC, BASIS, reach, Shelf(), turn=lambda task: replace(task, steps=(), early=()))
     result = deployer(Task(CLIENT, steps(change()), there.profile()))
     assert (result.outcomes, result.task.steps, there.calls["connect"]) == ((), (), 0)
 

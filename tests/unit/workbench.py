@@ -25,7 +25,7 @@ from reconciler.model.spec import (
     Spec,
 )
 from reconciler.observe.observed import Sight
-from reconciler.planning import Following, PlanOptions, new_plan
+from reconciler.planning import Following, PlanOptions, Turns, new_plan
 from reconciler.storage.store import Store
 from reconciler.workspace import Means, Plugins, Workspace
 from tests.fakes import NOW, FakeClient, FakeSource, FakeTransport, make_component
@@ -175,7 +175,8 @@ class Bench:
             chosen = self.options(**options)
             made = plan or new_plan(work, chosen)
             work.state.record_plan(made.plan_id, "", made.basis.serial, made.created)
-            return run_plan(made, work, forks=1, following=Following(made, work, chosen, wait=wait))
+            turns = Turns(work, self.spec.path, lambda: self.spec.holds)
+            return run_plan(made, work, forks=1, following=Following(made, work, chosen, wait=wait), turns=turns)
 
     def step(self, **options: Any) -> Report:
         """Carry a new plan out, and nothing that follows from it."""
