@@ -491,13 +491,14 @@ def plugins(context: click.Context, /, **options: Any) -> int:
 
 @cli.command()
 @click.argument("lock_id")
+@click.option("--force", is_flag=True, help="Also when the run that holds it is alive.")
 @together(FILE, VARIABLES)
 @click.pass_context
-def unlock(context: click.Context, /, lock_id: str, **options: Any) -> int:
+def unlock(context: click.Context, /, lock_id: str, *, force: bool, **options: Any) -> int:
     """Take away the lock of a run that is gone.
 
     The command that was refused names LOCK_ID.
     """
     from reconciler import commands
 
-    return commands.unlock(desk_of(context, options), lock_id)
+    return commands.unlock(desk_of(context, options), lock_id, force=force)

@@ -363,9 +363,9 @@ def plugins(desk: Desk) -> int:
     return 0
 
 
-def unlock(desk: Desk, lock_id: str) -> int:
-    """Take away the lock of a run that is gone."""
+def unlock(desk: Desk, lock_id: str, *, force: bool) -> int:
+    """Take away the lock of a run that is gone, or with `force` of any."""
     with at_work(desk) as work:
-        work.state.unlock(lock_id)
+        work.state.unlock(lock_id, force=force)
     desk.terminal.note(f"unlocked: {lock_id}")
     return 0

@@ -1,4 +1,4 @@
-"""Carries plans out, exactly as they stand: rollouts, download, merge, generate, all clients, prune, publish.
+"""Carries plans out, exactly as they stand: rollouts, claims, download, merge, generate, all clients, prune, publish.
 
 * Rollouts are where a plan says from its beginning: what is new about them is remembered before any client changes.
 * A run carries a plan out, and then the steps that follow from it as long as there are any: the next wave, once the one
@@ -31,6 +31,7 @@ from reconciler.errors import (
     StalePlanError,
     UpdoserError,
 )
+from reconciler.execute.claims import claim_all
 from reconciler.execute.clients import change_clients
 from reconciler.execute.download import Offers, download_all
 from reconciler.execute.duplicate import generate_all, merge_all, prune_all
@@ -218,6 +219,7 @@ def carry_out(plan: Plan, work: Workspace, tally: Tally, *, forks: int, turns: T
     work.roll.take_in()
     breaker = Breaker(plan, work, stopped=move_on(plan, work))
     _count_unknown(plan, work, tally)
+    claim_all(plan, work, tally, forks=forks)
     offers = Offers(work.state)
     download_all(plan, offers, work, tally)
     merge_all(plan, offers, work, tally)

@@ -303,8 +303,9 @@ class Plan:
     look. `problems` are sentences about sources: releases held back, sources that did not answer; `excused` are those
     of them after which nothing needs to be done. `unmet` names what is declared and can't be had, `unread` the sources
     that can't be read and should be; each has a sentence. `notes` are others, about what is as it may be and yet worth
-    a look: a pattern that takes nobody. `members` maps the id of each cohort that something refers to, to its clients;
-    `clients` counts all clients that were compared by group.
+    a look: a pattern that takes nobody. `claims` are clients that know an earlier epoch of this controller: they are
+    told of the later one, so that who has the earlier state is refused. `members` maps the id of each cohort that
+    something refers to, to its clients; `clients` counts all clients that were compared by group.
     """
 
     plan_id: str
@@ -334,6 +335,7 @@ class Plan:
     partial: bool = False
     platforms: tuple[str, ...] = (ANY_PLATFORM,)
     notes: tuple[str, ...] = ()
+    claims: tuple[Finding, ...] = ()
 
     @property
     def arriving(self) -> tuple[Download | Merge, ...]:
@@ -344,7 +346,7 @@ class Plan:
     def empty(self) -> bool:
         """True when nothing is due: what is held, deferred or unknown doesn't count."""
         on_server = (self.downloads, self.merges, self.generates, self.prunes, self.publishes)
-        return not any((*on_server, self.deploys, self.settings, self.proofs))
+        return not any((*on_server, self.deploys, self.settings, self.proofs, self.claims))
 
     @property
     def moves(self) -> bool:
@@ -386,6 +388,7 @@ class Plan:
             merges=tuple(change for change in self.merges if (change.component, change.to) in goals),
             generates=tuple(change for change in self.generates if (change.component, change.to) in goals),
             settings=(),
+            claims=(),
             proofs=tuple(proof for proof in self.proofs if (proof.component, proof.version) in approved),
             rollouts=tuple(step for step in self.rollouts if step.record.key[:2] in approved),
         )

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.client import Profile
     from reconciler.model.delta import CodecTraits, Incremental
-    from reconciler.model.plan import Basis, Cohort
+    from reconciler.model.plan import Basis, Cohort, Finding
     from reconciler.model.release import Offer, Release, Withdrawal
     from reconciler.model.repository import Published
     from reconciler.model.rollout import Key, RolloutRecord
@@ -176,7 +176,7 @@ def _make(
     verdicts = judge_all(wanted, now)
     ordered = replace(observed, cohorts=sorted(observed.cohorts, key=_cohort_order))
     rollouts = Rollouts(wanted, ordered, desired, comparison, verdicts, now)
-    tally = Tally(wanted, comparison, rollouts, verdicts, observed.freeze, times)
+    tally = Tally(wanted, comparison, rollouts, verdicts, observed.freeze, times, observed.basis)
     for at, cohort in enumerate(ordered.cohorts):
         tally.add(at, cohort)
     plan = Plan(
@@ -201,7 +201,8 @@ def _make(
         unreachable=tally.findings("unreachable"),
         gone=tuple(sorted(observed.gone)),
         problems=(*observed.problems, *desired.problems, *comparison.problems()),
-        notes=(*observed.notes, *desired.notes, *_unmanaged(wanted, observed)),
+        notes=(*observed.notes, *desired.notes, *_unmanaged(wanted, observed), *_claimed(tally.findings("claims"))),
+        claims=tally.findings("claims"),
         excused=(*observed.excused, *desired.excused),
         unmet=tuple(dict.fromkeys(desired.unmet)),
         unread=tuple(observed.unread),
@@ -219,6 +220,15 @@ def _make(
 def _cohort_order(cohort: Cohort) -> tuple[str, str, str, str, tuple[str, ...]]:
     fingerprint = cohort.profile.fingerprint if cohort.profile else ""
     return cohort.group, cohort.hold, cohort.unknown or cohort.unreachable, fingerprint, cohort.members[:1]
+
+
+def _claimed(claims: Sequence[Finding]) -> list[str]:
+    """Say that clients are told who their controller is."""
+    clients = sum(finding.clients for finding in claims)
+    if not clients:
+        return []
+    are = "1 client is" if clients == 1 else f"{clients} clients are"
+    return [f"{are} told that this state is their controller now; who has an earlier one is refused from then on"]
 
 
 def _unmanaged(wanted: Wanted, observed: Observed) -> list[str]:

@@ -21,7 +21,7 @@ from reconciler.planner.waves import reach
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from reconciler.model.plan import Cohort, Proof
+    from reconciler.model.plan import Basis, Cohort, Proof
     from reconciler.model.policy import Schedule
     from reconciler.planner.comparison import Comparison
     from reconciler.planner.delivery import Delivery
@@ -51,8 +51,10 @@ class Tally:
         verdicts: Mapping[str, Mapping[str, Verdict]],
         freeze: str,
         times: Times,
+        basis: Basis,
     ) -> None:
         self._times = times
+        self._basis = basis
         self._verdicts = verdicts
         self._comparison = comparison
         self._rollouts = rollouts
@@ -168,13 +170,17 @@ class Tally:
         if cohort.profile is None:
             return (self._finding("unknown", cohort.unknown),)
         kind = self._rollouts.kinds[cohort.group]
-        key = kind, id(self._comparison.of(cohort)), cohort.hold, cohort.settings, inside, due
+        known_as = cohort.profile.lineage, cohort.profile.epoch
+        key = kind, id(self._comparison.of(cohort)), cohort.hold, cohort.settings, known_as, inside, due
         if key not in self._answers:
             self._answers[key] = tuple(self._all_entries(cohort, inside, due))
         return self._answers[key]
 
     def _all_entries(self, cohort: Cohort, inside: tuple[bool, ...], due: tuple[bool, ...]) -> Iterator[_Entry]:
         compared, stopped = self._comparison.of(cohort), cohort.hold or self._freeze
+        assert cohort.profile is not None
+        if cohort.profile.lineage == self._basis.lineage and cohort.profile.epoch < self._basis.epoch:
+            yield self._finding("claims", f"it knows epoch {cohort.profile.epoch}")
         for waiting in compared.waiting:
             release = waiting.target.release
             yield self._finding(waiting.kind, waiting.why, release.component, release.version)

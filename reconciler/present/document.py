@@ -77,6 +77,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         ],
         "rollouts": [_rollout_entry(step) for step in plan.rollouts],
         **{kind: [_finding_entry(finding) for finding in getattr(plan, kind)] for kind in FINDINGS},
+        **({"claims": [_finding_entry(finding) for finding in plan.claims]} if plan.claims else {}),
         "gone": list(plan.gone),
         "problems": list(plan.problems),
         "notes": list(plan.notes),

@@ -58,6 +58,7 @@ def read_plan(document: Any) -> Plan:
             },
             **{kind: tuple(map(_read_finding, fields.entries(document, kind))) for kind in FINDINGS},  # type: ignore[arg-type]
             rollouts=tuple(map(read_rollout, fields.entries(document, "rollouts"))),
+            claims=tuple(map(_read_finding, fields.entries({"claims": [], **document}, "claims"))),
             gone=fields.texts(document, "gone"),
             problems=fields.texts(document, "problems"),
             notes=_texts_if_any(document, "notes"),
@@ -94,7 +95,7 @@ def _check_format(document: Any) -> None:
 
 def _check_members(plan: Plan) -> None:
     """Refuse a plan that refers to cohorts it doesn't have, counts wrongly, or names clients or changes twice."""
-    findings = [finding for kind in FINDINGS for finding in getattr(plan, kind)]
+    findings = [finding for kind in (*FINDINGS, "claims") for finding in getattr(plan, kind)]
     for entry in (*plan.deploys, *plan.settings, *plan.proofs, *findings):
         if any(cohort not in plan.members for cohort in entry.members):
             raise DocumentError("the plan refers to clients that it doesn't list")

@@ -26,8 +26,11 @@ class Part:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Make all that the block writes one transaction: all of it stays, or nothing when the block fails."""
-        with self._write() as connection:
+        """Make all that the block writes one transaction: all of it stays, or nothing when the block fails.
+
+        It lasts: a power cut takes nothing of it back.
+        """
+        with self._write(lasts=True) as connection:
             before, self._open = self._open, connection
             try:
                 yield
@@ -46,11 +49,12 @@ class Part:
             yield connection
 
     @contextmanager
-    def _write(self) -> Iterator[Connection]:
+    def _write(self, *, lasts: bool = False) -> Iterator[Connection]:
+        """Give a transaction that writes; `lasts` where somebody is told that it was done."""
         if self._open is not None:
             yield self._open
             return
-        with mapped(self._engine.url), writing(self._engine) as connection:
+        with mapped(self._engine.url), writing(self._engine, lasts=lasts) as connection:
             yield connection
 
     def _past(self, value: float | None) -> datetime | None:

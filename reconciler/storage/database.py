@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from reconciler.errors import StateError
 from reconciler.storage.cells import sound
+from reconciler.storage.files import sync_folder
 from reconciler.storage.migrations import MIGRATIONS, VERSION
 from reconciler.storage.tables import METADATA, SCHEMA
 
@@ -87,29 +88,35 @@ def _sqlite_engine(url: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def _settings(connection: sqlite3.Connection, _record: object) -> None:
         # With WAL, NORMAL loses at most the last commits when the power fails, never the database; what clients have
-        # is observed again then.
+        # is observed again then. What somebody is told was done is on the disk first: see `writing`.
         connection.isolation_level = None  # transactions begin below, also around changes of the schema
         for setting in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-65536"):
             connection.execute(f"PRAGMA {setting}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("writes", False)
+        options = connection.get_execution_options()
+        writes = options.get("writes", False)
+        if writes:
+            connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options.get('lasts') else 'NORMAL'}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """Give a connection in a transaction that holds the right to write from its start: it can't fail half-way."""
-    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+def writing(engine: Engine, *, lasts: bool = False) -> Iterator[Connection]:
+    """Give a connection in a transaction that holds the right to write from its start: it can't fail half-way.
+
+    What is written, and all that was written before it, survives a power cut where it `lasts`.
+    """
+    with engine.connect().execution_options(writes=True, lasts=lasts) as connection, connection.begin():
         yield connection
 
 
 def _migrate(engine: Engine, url: URL) -> None:
     """Bring the schema up to date, in one transaction: of two processes that start at once, one does it."""
-    with writing(engine) as connection:
+    with writing(engine, lasts=True) as connection:
         if connection.dialect.name == "postgresql":  # where a transaction that writes doesn't keep others out
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('updoser'))"))
         tables = inspect(connection).get_table_names()
@@ -149,7 +156,10 @@ def _back_up(url: URL, version: int) -> None:
         os.close(os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with closing(sqlite3.connect(url.database)) as source, closing(sqlite3.connect(half)) as target:
             source.backup(target)
+        with half.open("rb") as copied:
+            os.fsync(copied.fileno())
         half.replace(place)
+        sync_folder(place.parent)
     except BaseException:
         half.unlink(missing_ok=True)
         raise

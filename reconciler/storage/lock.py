@@ -65,13 +65,20 @@ class Locks(Part):
             held = connection.execute(select(LOCK)).first()
         return "" if held is None or is_gone(held.holder) else f"`updoser {held.command}` of {held.who}"
 
-    def unlock(self, lock_id: str) -> None:
-        """Take a lock away.
+    def unlock(self, lock_id: str, *, force: bool = False) -> None:
+        """Take a lock away; that of a run that is known to live only with `force`.
 
         Raises:
             StateError: no lock has this id.
+            LockHeldError: its run is alive.
         """
-        with self._write() as connection:
+        with self._write(lasts=True) as connection:
+            held = connection.execute(select(LOCK).where(LOCK.c.lock_id == lock_id)).first()
+            if held is not None and is_alive(held.holder) and not force:
+                raise LockHeldError(
+                    f"the run that holds {lock_id} is alive: `updoser {held.command}` of {held.who}",
+                    hint="wait for it, or end it; with --force two runs may change the same clients at once",
+                )
             if not connection.execute(LOCK.delete().where(LOCK.c.lock_id == lock_id)).rowcount:
                 held = connection.execute(select(LOCK)).first()
                 hint = f"the lock that is held is {held.lock_id}" if held else "nothing is locked"
@@ -102,6 +109,12 @@ def _started(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return "-"
+
+
+def is_alive(holder: str) -> bool:
+    """Say whether the process that a lock names is seen to run here."""
+    machine, pid, started = holder.rsplit(" ", 2)
+    return machine == _machine() and started != "-" and pid.isdigit() and _holder(int(pid)) == holder
 
 
 def is_gone(holder: str) -> bool:

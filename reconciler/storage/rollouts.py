@@ -68,12 +68,12 @@ class Rollouts(Part):
             "sizes": json.dumps(record.sizes),
             "approved": json.dumps([[entry.wave, entry.who, seconds(entry.at)] for entry in record.approved]),
         }
-        with self._write() as connection:
+        with self._write(lasts=True) as connection:
             upsert(connection, ROLLOUTS, [row], tuple(name for name in row if name not in _KEY))
 
     def forget_rollouts(self, component: str, version: str) -> None:
         """Forget all rollouts of a version, and who failed in them: it begins anew."""
-        with self._write() as connection:
+        with self._write(lasts=True) as connection:
             for table in (ROLLOUTS, ROLLOUT_FAILURES):
                 connection.execute(delete(table).where(table.c.component == component, table.c.version == version))
 

@@ -48,7 +48,7 @@ class Runs(Part):
     def record_plan(self, plan_id: str, sha256: str, serial: int, created: datetime) -> None:
         """Write down that a plan was made."""
         row = {"plan_id": plan_id, "sha256": sha256, "serial": serial, "created": seconds(created), "status": "new"}
-        with self._write() as connection:
+        with self._write(lasts=True) as connection:
             upsert(connection, PLANS, [row], ())
 
     def plan_record(self, plan_id: str) -> PlanRecord | None:
@@ -63,20 +63,20 @@ class Runs(Part):
 
     def start_plan(self, plan_id: str) -> None:
         """Mark a plan as running; all others that aren't done are superseded by it."""
-        with self._write() as connection:
+        with self._write(lasts=True) as connection:
             open_plans = PLANS.update().where(PLANS.c.status.in_(("new", "running")), PLANS.c.plan_id != plan_id)
             connection.execute(open_plans.values(status="superseded"))
             connection.execute(PLANS.update().where(PLANS.c.plan_id == plan_id).values(status="running"))
 
     def finish_plan(self, plan_id: str) -> None:
         """Mark a plan as done."""
-        with self._write() as connection:
+        with self._write(lasts=True) as connection:
             connection.execute(PLANS.update().where(PLANS.c.plan_id == plan_id).values(status="done"))
 
     def begin_run(self, run_id: str, plan_id: str, command: str, started: datetime) -> None:
         """Write down that a run began."""
         row = {"run_id": run_id, "plan_id": plan_id, "command": command, "started": seconds(started)}
-        with self._write() as connection:
+        with self._write(lasts=True) as connection:
             connection.execute(RUNS.insert().values(**row, status="running", report=""))
 
     def journal(self, run_id: str, entries: Sequence[JournalEntry]) -> None:
@@ -104,7 +104,7 @@ class Runs(Part):
         """Write down how a run ended; `report` is its document."""
         traffic = {column: int(report.get(key, 0)) for column, key in _TRAFFIC.items()}
         changes = {"status": status, "report": json.dumps(report), "ended": seconds(ended), **traffic}
-        with self._write() as connection:
+        with self._write(lasts=True) as connection:
             connection.execute(RUNS.update().where(RUNS.c.run_id == run_id).values(**changes))
 
     def runs(self, limit: int) -> list[Run]:

@@ -56,7 +56,7 @@ class State(Fleet, Upstream, Rollouts, Runs, Moments, Locks):
         with self._read() as connection:
             known = connection.scalar(select(IDENTITY.c.id))
         if known is None:
-            with self._write() as connection:
+            with self._write(lasts=True) as connection:
                 upsert(connection, IDENTITY, [row], ())
 
     @classmethod
@@ -94,7 +94,7 @@ class State(Fleet, Upstream, Rollouts, Runs, Moments, Locks):
     def settings_key(self) -> bytes:
         """Give the key of the fingerprints of settings; it is made when it is first asked for."""
         made = os.urandom(32).hex()
-        with self._write() as connection:
+        with self._write(lasts=True) as connection:
             connection.execute(IDENTITY.update().where(IDENTITY.c.settings_key == "").values(settings_key=made))
             with sound(self._engine.url.render_as_string(hide_password=True)):
                 return bytes.fromhex(connection.scalar(select(IDENTITY.c.settings_key)) or made)
@@ -106,16 +106,16 @@ class State(Fleet, Upstream, Rollouts, Runs, Moments, Locks):
 
     def adopt(self, lineage: str, epoch: int) -> None:
         """Take over the clients of a controller that is gone; frozen until `confirm_adopted`."""
-        with self._write() as connection:
+        with self._write(lasts=True) as connection:
             connection.execute(IDENTITY.update().values(lineage=lineage, epoch=epoch, frozen=True, used=True))
 
     def confirm_adopted(self) -> None:
         """Let upgrades go to clients that were taken over."""
-        with self._write() as connection:
+        with self._write(lasts=True) as connection:
             connection.execute(IDENTITY.update().values(frozen=False))
 
     def raise_serial(self) -> int:
         """Count an apply that starts; gives the new serial."""
-        with self._write() as connection:
+        with self._write(lasts=True) as connection:
             connection.execute(IDENTITY.update().values(serial=IDENTITY.c.serial + 1, used=True))
             return int(connection.scalar(select(IDENTITY.c.serial)) or 0)

@@ -104,7 +104,7 @@ class Upstream(Part):
         `before` is what it stood for where that isn't remembered; nothing is written where nothing is new.
         """
         names = dict(zip(("component", "version", "platform"), key, strict=True))
-        with self._write() as connection:
+        with self._write(lasts=True) as connection:
             here = and_(*(CONTENTS.c[name] == value for name, value in names.items()))
             row = connection.execute(select(CONTENTS).where(here)).first()
             if row is not None and row.digest == digest:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from jsonschema import Draft202012Validator
 
+from reconciler.storage.state import State
 from tests.fleet import ONE_WAVE, ROOT, Fleet
 
 NOTHING = "Plan: 0 downloads (0 B), 0 changes on 0 of 3 clients (0 B)"
@@ -288,10 +289,51 @@ def test_a_new_state_stops_at_foreign_manifests_and_adopts_only_when_told(fleet)
 def test_what_clients_have_already_is_adopted_and_not_sent_again(fleet):
     converges(fleet)
     forget(fleet)
-    before = fleet.listing()
+    before = listing_of_versions(fleet)
     done = fleet.apply("--adopt")
     assert "0 changes on 0 of 3 clients" in done.out
-    assert fleet.listing() == before
+    assert listing_of_versions(fleet) == before
+
+
+def listing_of_versions(fleet):
+    """Give everything on clients but what updoser keeps for itself."""
+    return {path: what for path, what in fleet.listing().items() if "/rules/" in path or "/engine/" in path}
+
+
+def test_the_controller_before_is_refused_by_every_client_once_they_were_adopted(fleet):
+    converges(fleet)
+    fleet.release("rules", "2", rules_txt=b"two\n")
+    assert fleet.run("plan").code == 0
+    old = {path: path.read_bytes() for path in fleet.folder.glob("state.db*")}
+    forget(fleet)
+    assert "3 clients are told that this state is their controller now" in fleet.run("plan", "--adopt").out
+    off = fleet.root("c3").rename(fleet.folder / "away")
+    fleet.root("c3").write_text("no folder")
+    assert fleet.apply("--adopt").code != 0
+    fleet.root("c3").unlink()
+    off.rename(fleet.root("c3"))
+    assert fleet.apply().code == 0, "who was off is told when it is back"
+    assert "told that this state" not in fleet.run("plan").out
+    forget(fleet)
+    for path, content in old.items():
+        path.write_bytes(content)
+    for option in ("--no-refresh", "--refresh"):
+        refused = fleet.apply(option)
+        assert refused.code != 0
+        assert "other controller" in refused.out + refused.err
+        assert [fleet.current(f"c{n}", "rules")["rules.txt"] for n in (1, 2, 3)] == [b"one\n"] * 3
+
+
+def test_the_lock_of_a_run_that_is_alive_is_taken_away_with_force_only(tmp_path):
+    fleet = Fleet(tmp_path, clients=1)
+    url = f"sqlite:///{tmp_path}/state.db"
+    with State.open(url, clock=lambda: datetime.now(UTC)) as state, state.lock("apply") as lock:
+        refused = fleet.run("unlock", lock)
+        assert refused.code == 5
+        assert "is alive: `updoser apply` of " in refused.err
+        assert "--force" in refused.err
+        assert fleet.run("unlock", lock, "--force").code == 0
+        assert state.busy() == ""
 
 
 def test_two_controllers_cannot_drive_one_client(fleet):

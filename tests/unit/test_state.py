@@ -11,16 +11,19 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from reconciler.errors import LockHeldError, StateError
 from reconciler.model.client import Client, Installed, Profile
 from reconciler.model.release import SourceReport
 from reconciler.model.report import JournalEntry
+from reconciler.model.rollout import RolloutRecord
 from reconciler.storage.state import Observation, State
 from tests.fakes import make_release
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+NORMAL, FULL = 1, 2
+"""What SQLite calls it when a commit may be lost with the power, and when it may not."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -299,3 +302,28 @@ def test_one_machine_with_several_names_is_known_for_as_long_as_it_answers_under
     assert state.doubles() == [["b", "z"]]
     state.sync_clients("g", [client(name) for name in "bcde"])
     assert state.doubles() == [["b", "z"]]
+
+
+def test_what_somebody_is_told_was_done_is_on_the_disk_by_then_and_what_is_seen_again_is_not_waited_for(state):
+    levels = []
+
+    @event.listens_for(state._engine, "commit")
+    def see(connection):
+        levels.append(connection.exec_driver_sql("PRAGMA synchronous").scalar())
+
+    record = RolloutRecord("rules", "2", "", "halted", (), (), "", NOW, NOW, reason="1 of 1 failed")
+    waits = {
+        "a halt": lambda: state.record_rollout(record),
+        "a plan file": lambda: state.record_plan("p", "0" * 64, 1, NOW),
+        "the end of a run": lambda: (state.begin_run("r", "p", "apply", NOW), state.end_run("r", "done", {}, NOW)),
+        "an adoption": lambda: state.adopt("lineage", 2),
+        "who we are": lambda: State(state._engine, lambda: NOW).settings_key(),
+    }
+    for what, do in waits.items():
+        do()
+        assert levels[-1] == FULL, what
+    state.journal("r", [JournalEntry("a", "g", "rules", "", "1", "changed", "", 5, NOW)])
+    assert levels[-1] == NORMAL
+    with state.together():
+        state.journal("r", [JournalEntry("", "g", "rules", "", "1", "aborted", "by eva", 0, NOW)])
+    assert levels[-1] == FULL

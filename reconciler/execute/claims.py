@@ -1,0 +1,74 @@
+"""Tells clients of a later epoch of their controller, so that they refuse whoever still has the earlier state.
+
+The request is one that changes nothing: it names what the client has already, to be made ready and not switched to. A
+client that has something else by now answers `stale`, and knows the epoch all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from reconciler.errors import LimitError, StoreError, TransportError, UpdoserError
+from reconciler.model.client import DeployRequest, Step
+from reconciler.present.words import count_text
+from reconciler.storage.state import Observation
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from typing import BinaryIO
+
+    from reconciler.execute.tally import Tally
+    from reconciler.model.client import Client, Profile
+    from reconciler.model.plan import Basis, Plan
+    from reconciler.workspace import Workspace
+
+_NO_DIGEST = "0" * 64
+
+
+def claim_all(plan: Plan, work: Workspace, tally: Tally, *, forks: int) -> None:
+    """Tell all clients that a plan claims, before anything else is done with any.
+
+    Raises:
+        StateError: the state can't be read or written.
+        LimitError: this machine has no room for more.
+    """
+    names = {name for claim in plan.claims for cohort in claim.members for name in plan.members[cohort]}
+    if not names or work.means.stop.is_set():
+        return
+    profiles = work.state.profiles()
+    seen = {row[0]: profiles[row[3]] for row in work.state.rows() if row[0] in names and row[3] in profiles}
+    clients = [one for one in work.state.clients({claim.group for claim in plan.claims}) if one.name in seen]
+    work.means.emit("deploy_started", f"taking over {count_text(len(clients), 'client')}", clients=len(clients))
+
+    def claim(client: Client) -> UpdoserError | None:
+        request = _request(client, seen[client.name], plan.basis, next(iter(work.spec.components), "none"))
+        try:
+            work.reach.work(client, lambda session: session.deploy(request, _nothing), keep=True)
+        except LimitError:
+            raise
+        except UpdoserError as error:
+            return error
+        return None
+
+    for client, error in work.plugins.executor.run(claim, clients, forks=forks, stop=work.means.stop):
+        now = work.means.clock()
+        if error is None:
+            profile = replace(seen[client.name], lineage=plan.basis.lineage, epoch=plan.basis.epoch)
+            work.state.record_observations([Observation(client.name, profile, None, "", now)])
+            continue
+        count = tally.unreachable if isinstance(error, TransportError) else tally.failed
+        count(client.name, client.group, f"it isn't taken over: {error.brief}")
+        work.means.emit("warning", f"{client.name}: it isn't taken over: {error.brief}", level="warning")
+
+
+def _request(client: Client, profile: Profile, basis: Basis, component: str) -> DeployRequest:
+    whole = next((entry for entry in profile.installed if entry.digest), None)
+    has = (whole.component, whole.version, whole.digest) if whole else (component, "0", _NO_DIGEST)
+    component, version, digest = has
+    step = Step(component, version, digest, version, digest, files=(), held=True)
+    return DeployRequest(basis.lineage, basis.epoch, client.install_root, 1, (step,), "stage", {})
+
+
+def _nothing(_sha256: str) -> AbstractContextManager[BinaryIO]:
+    raise StoreError("a request that changes nothing has no content")
