@@ -113,7 +113,8 @@ class Walk:
     def start(self, before: RolloutRecord | None, *, first: bool, late: tuple[int, ...] | None = None) -> RolloutRecord:
         """Give a rollout that begins: with no wave open. Approvals and a pause of one that begins anew stay.
 
-        `late` are the cohorts that come to a version whose rollout was done: its waves are made of them.
+        `late` are the cohorts that come to a version whose rollout was done: its waves are made of them, and it keeps
+        its place among other rollouts.
         """
         component, version, group = self._key
         cuts, sizes = self._all.lineup.cut(self._policy.waves, self._among if late is None else late)
@@ -127,7 +128,7 @@ class Walk:
             cuts=cuts,
             sizes=sizes,
             structure=structure(self._policy.waves),
-            started=now,
+            started=before.started if before is not None and late is not None else now,
             opened=now,
             wave=0,
             passed=now,

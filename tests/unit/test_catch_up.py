@@ -214,3 +214,16 @@ def test_a_release_waits_for_late_clients_of_the_one_before_like_for_any_others(
     for _each in range(4):
         apply(world, 1)
     assert running(world, "3") == names(world, 0)
+
+
+def test_a_halted_release_stays_in_sight_while_late_clients_get_the_one_before():
+    world = done_without(40)
+    world.release("3", "staged")
+    apply(world)
+    assert record(world, "3").status == "halted"
+    apply(world, 1, off=set())
+    shown = {step.record.version: step.record.status for step in world.plan().rollouts}
+    assert shown == {"2": "running", "3": "halted"}
+    for _each in range(3):
+        apply(world, 1)
+    assert running(world) == names(world, 0)
