@@ -7,7 +7,7 @@ The first rule that fits says where it stands; a rule that moves it on is follow
 2. Paused or halted it stays where it is, until somebody resumes it or the spec blocks the version.
 3. While clients of the open wave are pending, they get the release. Pending are those that lack it, answer, haven't
    failed with it, and aren't held; those that wait for a window or their minute are. Clients that didn't answer when
-   the wave opened aren't in its gate; those at which nobody looked yet keep it open.
+   the wave opened aren't in its gate; those at which nobody looked yet keep it open, and nothing newer waits for that.
 4. The gate: too many failed, and the rollout halts. Too few were attempted, and it waits: an empty canary is never
    passed over. What is wrong with a machine (it became unreachable, its disk is full) says nothing about the release:
    in all waves but the last, another client of its group stands in for it, the next in the order of clients that is in

@@ -98,7 +98,7 @@ class Walk:
         self._stuck = False
         """True when somebody must act, or it never goes on."""
         self.asleep = False
-        """True when nobody of the open wave could be tried: nothing newer need wait until somebody can."""
+        """True when it waits for clients that nobody could try, or look at: nothing newer need wait for those."""
         self._had = 0
         """How many clients of the open wave had the version before, where only late ones count."""
         self._later = 0
@@ -183,6 +183,7 @@ class Walk:
             done = total.planned - total.pending
             return self._stay(f"{record.place} is open: {done} of {total.planned} done")
         if total.unknown:
+            self.asleep = True
             says = f"{record.place} is open: at {total.unknown} of its clients nobody looked yet"
             return self._stay(f"{says}; a plan for the whole fleet goes on")
         if attempted < least:
