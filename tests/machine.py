@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import subprocess
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +15,11 @@ from reconciler.model.client import DeployRequest, Hop, InstallTarget, Layout, P
 from reconciler.plugins.transport.local import LocalPipe
 from tests.fakes import CODECS, make_release
 
-SHELLS = ["dash", "bash", pytest.param("busybox sh", marks=pytest.mark.needs("busybox"))]
+SHELLS = [
+    *("dash", "bash"),
+    pytest.param("busybox sh", marks=pytest.mark.needs("busybox")),
+    pytest.param("mksh", marks=pytest.mark.needs("mksh")),
+]
 
 
 class Machine:
@@ -78,6 +83,21 @@ class Machine:
         return sorted(
             p.name for p in (self.root / ".updoser").iterdir() if p.name not in {"controller", "manifests", "script"}
         )
+
+
+def rot(root, component, version, name):
+    """Change the bytes of a file as a dying disk does: nothing that its folder tells of it changes."""
+    path = root / component / version / name
+    data = path.read_bytes()
+    path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    manifest = root / ".updoser/manifests" / f"{component}@{version}"
+    short = f"{component}/{version}/{name}"
+    look = ["stat", "-c", "%f %u %g %i %s %y|%z|%n", "--", short]
+    zone = {**os.environ, "TZ": "UTC0", "LC_ALL": "C"}
+    stamp = subprocess.run(look, cwd=root, env=zone, check=True, capture_output=True, text=True).stdout.strip()
+    lines = manifest.read_text().splitlines()
+    told = [f"{' '.join(line.split(' ')[:3])} {stamp}" if line.endswith(f"|{short}") else line for line in lines]
+    manifest.write_text("\n".join([*told, ""]))
 
 
 def step(before, after, layout=None, kept=()):

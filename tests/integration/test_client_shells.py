@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from reconciler.contracts import Become
 from reconciler.errors import ClientError, ProtocolError
 from reconciler.model.client import Layout
 from reconciler.plugins.transport.local import LocalPipe
-from tests.machine import SHELLS, Machine, into, raw, request_bytes, step
+from tests.machine import SHELLS, Machine, into, raw, request_bytes, rot, step
 
 ODD_NAMES = [
     "lpt$vpn.679",
@@ -141,6 +142,47 @@ def test_a_change_that_keeps_size_and_times_is_noticed_when_everything_is_hashed
     file.parent.chmod(0o555)
     os.utime(file, ns=(info.st_atime_ns, info.st_mtime_ns))
     assert "was changed" in dash.facts(verify=True).installed[0].damage
+
+
+def test_what_only_a_hash_can_tell_is_mended_by_who_saw_it(machine):
+    release = machine.install("rules", "1", {"a": b"one", "b": b"two"})
+    newer = machine.release("rules", "2", {"a": b"new", "b": b"two"})
+    for wanted in (release, newer):
+        rot(machine.root, "rules", "1", "a")
+        assert not machine.facts().installed[0].damage
+        (entry,) = machine.facts(verify=True).installed
+        assert "was changed" in entry.damage
+        assert machine.deploy(step(entry, wanted))[0].status == "changed"
+        assert not machine.facts(verify=True).installed[0].damage
+    assert machine.current("rules") == {"a": b"new", "b": b"two"}
+
+
+def test_a_file_that_rotted_is_not_kept_and_is_no_fault_of_the_next_release(machine):
+    old = machine.install("rules", "1", {"a": b"one", "same": b"same"})
+    rot(machine.root, "rules", "1", "same")
+    way = step(old, machine.release("rules", "2", {"a": b"two", "same": b"same"}), kept={"same"})
+    (outcome,) = machine.deploy(way)
+    assert (outcome.status, outcome.message) == (
+        "unpatched",
+        "the version 1 that lies there has other bytes than announced",
+    )
+    assert machine.deploy(replace(way, kept={}))[0].status == "changed"
+    assert machine.current("rules") == {"a": b"two", "same": b"same"}
+
+
+@pytest.mark.parametrize("name", ["controller", "script", "manifests/rules@1"])
+def test_an_empty_file_of_ours_is_none(machine, name):
+    machine.install("rules", "1", {"a": b"one"})
+    file = machine.root / ".updoser" / name
+    whole = file.read_bytes()
+    file.write_bytes(b"")
+    (entry,) = machine.facts().installed
+    assert entry.damage == ("its manifest is missing" if "@" in name else "")
+    release = machine.release("rules", "1", {"a": b"one"})
+    assert machine.deploy(step(entry, release))[0].status == ("changed" if "@" in name else "ok")
+    if name != "script":
+        assert file.read_bytes()[:60] == whole[:60]
+    assert not machine.facts(verify=True).installed[0].damage
 
 
 def test_a_manifest_that_is_gone_or_cut_short_is_damage_not_a_crash(machine):
@@ -454,6 +496,24 @@ def test_killed_at_any_moment_the_client_has_one_whole_version_and_the_next_requ
             assert not machine.facts(verify=True).installed[0].damage
             assert machine.leftovers() == []
     assert calls > 15
+
+
+def test_a_version_that_was_never_finished_goes_with_the_next_update(machine):
+    trap = machine.folder / "chmod"
+    trap.write_text('#!/bin/sh\ncase "$*" in a-w*|*" a-w "*) kill -9 $TRAP_PID ;; esac\nexec /bin/chmod "$@"\n')
+    trap.chmod(0o755)
+    (machine.root / "rules/mine").mkdir(parents=True)
+    old = machine.install("rules", "1", {"a": b"one"})
+    script = f"TRAP_PID=$$ PATH={machine.folder}:$PATH; export TRAP_PID PATH\n{client_script().decode()}"
+    for other in ("rules", "engine"):
+        have = old if other == "rules" else None
+        data = request_bytes(machine, step(have, machine.release(other, "2", {"a": b"two"})))
+        subprocess.run([*machine.shell.split(), "-c", script], input=data, check=False, timeout=60)
+        assert (machine.root / other / "2").exists()
+    assert machine.deploy(step(old, machine.release("rules", "3", {"a": b"three"})))[0].status == "changed"
+    assert {path.name for path in (machine.root / "rules").iterdir()} == {"1", "3", "current", "mine"}
+    assert {path.name for path in machine.root.iterdir()} == {".updoser", "rules"}
+    assert machine.leftovers() == []
 
 
 def test_a_client_that_another_run_changes_now_is_left_alone_and_a_dead_run_is_not_waited_for(machine):

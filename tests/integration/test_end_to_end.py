@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 
 from reconciler.storage.state import State
 from tests.fleet import ONE_WAVE, ROOT, Fleet
+from tests.machine import rot
 
 NOTHING = "Plan: 0 downloads (0 B), 0 changes on 0 of 3 clients (0 B)"
 
@@ -33,6 +34,17 @@ def converges(fleet, *arguments):
     assert NOTHING in second.out
     assert fleet.listing() == before
     return first
+
+
+def test_what_rotted_on_a_client_is_mended_where_every_file_is_hashed(fleet):
+    assert fleet.apply().code == 0
+    rot(fleet.root("c1"), "rules", "1", "rules.txt")
+    assert fleet.run("plan", "--detailed-exitcode").code == 0
+    assert fleet.run("plan", "--verify", "--detailed-exitcode").code == 2
+    mended = fleet.apply("--verify")
+    assert mended.code == 0, mended.out + mended.err
+    assert fleet.current("c1", "rules") == {"extra.txt": b"same\n", "rules.txt": b"one\n"}
+    assert fleet.run("plan", "--verify", "--detailed-exitcode").code == 0
 
 
 def test_a_first_apply_brings_every_client_to_the_latest_and_a_second_changes_nothing(fleet):

@@ -43,6 +43,11 @@
 # 20 What another process did, or is doing, is never a failure: a step whose component was changed under it is `stale`,
 #    or `ok` when there is now what was wanted. Each failure has a code that says what it is about; see
 #    `FAULTS` in model/client.py.
+# 21 Power may be cut at any moment: what gets a name that counts is on the disk before its rename, and its folder
+#    after; one sync for all of a phase. Nothing of ours is written in place. An empty file of ours is no file; an empty
+#    manifest says that its version is being brought to its place, and who finds it later removes both.
+# 22 Target folders, and those above, are where nobody but root and us can put another one, or aren't used; we go there
+#    and use names, not paths.
 #
 # A manifest, .updoser/manifests/COMPONENT@VERSION, has a line for itself, one for each file, target and watched folder:
 #   manifest COMPONENT VERSION DIGEST PREVIOUS LAYOUT

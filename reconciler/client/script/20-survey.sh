@@ -19,7 +19,7 @@ in_force() {
 }
 
 # survey COMPONENTS: sets V_n D_n P_n L_n W_n for the nth of them: version, digest, previous, layout and what is wrong
-# (W_n); also T_n, the target paths of its manifest, and U_n, the folders that are watched.
+# (W_n); also T_n, the target paths of its manifest, and U_n, the folders that are watched. What is DOUBTED is hashed.
 survey() {
 	manifests='' at=0 expected_all='' paths_all=''
 	for component in $1; do
@@ -36,7 +36,7 @@ survey() {
 		fi
 		manifest=$STATE/manifests/$component@$version
 		if [ -n "$version" ] && [ -z "$wrong" ]; then
-			if [ -f "$manifest" ] && [ ! -L "$manifest" ]; then
+			if [ -f "$manifest" ] && [ -s "$manifest" ] && [ ! -L "$manifest" ]; then
 				manifests=$manifests$NL$manifest
 			else
 				wrong='its manifest is missing'
@@ -52,13 +52,16 @@ survey() {
 	actual=
 	[ -z "$STAT" ] || actual=$(batch "$paths_all" stat -c "$STAMP" -- 2>/dev/null)
 	if [ -n "$VERIFY" ] || [ "$actual" != "${expected_all#"$NL"}" ]; then intact=''; else intact=1; fi
-	[ -n "$intact" ] || ! is_much '' $weight || stay_alive # all of it may be hashed
+	[ -n "$intact" ] && [ -z "$DOUBTED" ] || ! is_much '' $weight || stay_alive # all of it may be hashed
 	at=0
 	for component in $1; do
 		at=$((at + 1))
 		eval "version=\$V_$at wrong=\$W_$at count=\$N_$at"
 		if [ -n "$version" ] && [ -z "$wrong" ]; then
-			[ -n "$intact" ] || looks_intact $at || examine $at
+			case $DOUBTED$NL in
+			*"$NL$component$NL"*) examine $at ;;
+			*) [ -n "$intact" ] || looks_intact $at || examine $at ;;
+			esac
 			eval "wrong=\$W_$at"
 			if [ -z "$wrong" ] && ! has_only "$count" "$R/$component/$version"; then
 				eval "W_$at='there are files that do not belong to it'"
@@ -103,7 +106,7 @@ read_manifests() {
 			fi
 			;;
 		'f '* | 'i '*)
-			rest=${line#? * * } path=${line#*|*|} entry=${line#? * } size=${line#? }
+			rest=${line#? * * } path=${line#*\|*\|} entry=${line#? * } size=${line#? }
 			paths=$paths$NL$path digests=$digests$NL${entry%% *} stamped=$stamped$NL$rest
 			size=${size%% *}
 			case $line in

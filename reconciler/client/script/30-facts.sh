@@ -6,6 +6,8 @@ read_controller() {
 	IFS=' '
 	read -r LINEAGE_HERE EPOCH_HERE rest <"$STATE/controller"
 	IFS=$NL
+	# Rule 21: a power cut can leave it empty.
+	[ -n "$LINEAGE_HERE" ] || { EPOCH_HERE=0 && return; }
 	is_token "$LINEAGE_HERE" && is_number "$EPOCH_HERE" || fail damaged "$STATE/controller is malformed"
 }
 

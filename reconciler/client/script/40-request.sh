@@ -3,7 +3,8 @@
 
 # Reads the header into C_n X_n ("FROM FROM-DIGEST TO TO-DIGEST LAYOUT") and the lines S_n of each step. Rule 3.
 read_steps() {
-	COMPONENTS='' step=0 target='' base='' patched='' COMMANDS=0 VARS='' PURPOSE=switch weight=0 gathered='' lines=0
+	COMPONENTS='' DOUBTED='' COMMANDS=0 VARS='' PURPOSE=switch
+	step=0 target='' base='' patched='' weight=0 gathered='' lines=0
 	for line in $HEADER; do
 		rest=${line#* }
 		case $line in
@@ -24,6 +25,8 @@ read_steps() {
 			case $COMPONENTS$NL in *"$NL$1$NL"*) fail protocol "the component $1 twice" ;; esac
 			add_step_lines
 			step=$((step + 1)) target='' base='' patched='' COMPONENTS=$COMPONENTS$NL$1
+			# Who asked for this saw damage: only hashes tell whether it is there.
+			[ "$2" = - ] || [ "$3" != - ] || DOUBTED=$DOUBTED$NL$1
 			eval "C_$step=\$1 S_$step= FV_$step=\$2 FD_$step=\$3 TV_$step=\$4 TD_$step=\$5 TL_$step=\$6 M_$step= Q_$step="
 			eval "CS_$step= CW_$step= HB_$step= HA_$step= HZ_$step= MK_$step= WT_$step= RP_$step= PV_$step="
 			;;
@@ -177,13 +180,13 @@ judge() {
 lies_ready() {
 	eval "component=\$C_$1 this=\$TV_$1 digest=\$TD_$1"
 	manifest=$STATE/manifests/$component@$this paths='' stamped='' entries_due=0
-	[ -f "$manifest" ] && [ ! -L "$manifest" ] && [ ! -L "$R/$component" ] && [ ! -L "$R/$component/$this" ] &&
+	[ -s "$manifest" ] && [ ! -L "$manifest" ] && [ ! -L "$R/$component" ] && [ ! -L "$R/$component/$this" ] &&
 		cd "$R" || return 1
 	manifest=$(cat -- "$manifest")
 	case $manifest in "manifest $component $this $digest "*"${NL}end") ;; *) return 1 ;; esac
 	for line in $manifest; do
 		case $line in 'f '*) ;; *) continue ;; esac
-		paths=$paths$NL${line#*|*|} stamped=$stamped$NL${line#? * * } entries_due=$((entries_due + 1))
+		paths=$paths$NL${line#*\|*\|} stamped=$stamped$NL${line#? * * } entries_due=$((entries_due + 1))
 	done
 	has_only $entries_due "$R/$component/$this" || return 1
 	if [ -z "$STAT" ]; then

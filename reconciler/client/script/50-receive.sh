@@ -1,9 +1,13 @@
 # --- receiving ------------------------------------------------------------------------------------------------------
 # Bytes come in: to a folder of our own, hashed before anything is believed.
 
-# Makes install_root and .updoser, and sweeps up after runs that are gone.
+# Makes install_root and .updoser, and sweeps up after runs that are gone. FRESH is what a power cut could take again.
 make_places() {
 	if [ -z "$ROOT_THERE" ]; then
+		FRESH=$NL$NEAREST made=$ROOT
+		while [ -n "$made" ] && [ "$made" != "$NEAREST" ]; do
+			FRESH=$FRESH$NL$made made=${made%/*}
+		done
 		mkdir -p -- "$ROOT" 2>/dev/null || fail unwritable "$ROOT can't be made"
 		check_root
 		[ -n "$ROOT_THERE" ] || fail unwritable "$ROOT can't be made"
@@ -207,13 +211,14 @@ verify() {
 		at=0
 		while [ $at -lt $COUNT ]; do
 			at=$((at + 1))
-			eval "verdict=\$M_$at"
+			eval "verdict=\$M_$at from=\$V_$at"
 			[ "$verdict" = go ] || continue
 			expect $at
 			[ "$(batch "$paths" sha256sum -- 2>/dev/null)" != "${expected#"$NL"}" ] || continue
 			case $lines in
 			*"${NL}file patched "*) unpatched $at 'the patched file has other bytes than announced' ;;
 			*"${NL}file held "*) unpatched $at "the version $version that lies there has other bytes than announced" ;;
+			*"${NL}file kept "*) unpatched $at "the version $from that lies there has other bytes than announced" ;;
 			*) fails $at bytes 'what arrived has other bytes than announced' ;;
 			esac
 		done

@@ -39,15 +39,16 @@ refuse_foreign() {
 	[ "$EPOCH_HERE" -le "$EPOCH" ] || fail controller "$LINEAGE_HERE $EPOCH_HERE"
 }
 
-# Rule 7. Brings versions and manifests to their places, and all to the disk, before any switch.
+# Rule 7. Brings versions and manifests to their places, and all to the disk, before any switch. One sync is for all.
 settle() {
 	if [ "$LINEAGE_HERE $EPOCH_HERE" != "$LINEAGE $EPOCH" ]; then
-		printf '%s %s\n' "$LINEAGE" "$EPOCH" >"$STAGE/controller" && mv -fT "$STAGE/controller" "$STATE/controller" ||
-			fail unwritable "$STATE can't be written"
+		printf '%s %s\n' "$LINEAGE" "$EPOCH" >"$STAGE/controller" || fail unwritable "$STATE can't be written"
+		due "$STAGE/controller" "$STATE/controller"
 	fi
 	keep_script
+	sweep_unfinished
 	place_versions
-	files='' fixed='' durable='' at=0
+	files='' fixed='' durable=$FRESH$NL$R$NL$STATE$NL$STATE/manifests at=0
 	while [ $at -lt $COUNT ]; do
 		at=$((at + 1))
 		eval "verdict=\$M_$at component=\$C_$at"
@@ -57,11 +58,10 @@ settle() {
 		durable=$durable$NL$R/$component/$version$NL$R/$component$NL$STATE/manifests/$component@$version
 		for path in $paths; do durable=$durable$NL$R/$path; done
 	done
-	[ -n "$files" ] || return 0
 	cd "$R" || fail unwritable "$R can't be entered"
-	batch "$files$fixed" chmod a-w -- # read-only from now on
+	[ -z "$files" ] || batch "$files$fixed" chmod a-w -- # read-only from now on
 	STAMPS=''
-	[ -z "$STAT" ] || STAMPS=$(batch "$files" stat -c "$STAMP" --)
+	[ -z "$STAT" ] || [ -z "$files" ] || STAMPS=$(batch "$files" stat -c "$STAMP" --)
 	set -- $STAMPS
 	at=0
 	while [ $at -lt $COUNT ]; do
@@ -73,20 +73,38 @@ settle() {
 		[ "$previous" != unknown ] || previous=''
 		stamped=''
 		for path in $paths; do
-			while [ $# -gt 0 ] && [ "${1#*|*|}" != "$path" ]; do shift; done
+			while [ $# -gt 0 ] && [ "${1#*\|*\|}" != "$path" ]; do shift; done
 			stamped=$stamped$NL${1:-$NOSTAMP$path}
 		done
 		eval "P_$at=\$previous G_$at=\$stamped"
 		write_manifest $at || fails $at unwritable "$STATE/manifests can't be written"
 	done
-	make_durable "$durable$NL$STATE/manifests$NL$STATE"
+	[ $PURPOSE != switch ] || make_ready
+	commit "$durable" || fail unwritable "$STATE can't be written"
 }
 
 # Rule 12. The script is in `own` when it was sent, or read from here.
 keep_script() {
 	[ -n "${own:-}" ] || return 0
 	if [ -f "$STATE/script" ] && [ "$(cat "$STATE/script" 2>/dev/null)" = "$own" ]; then return 0; fi
-	printf '%s\n' "$own" >"$STAGE/script" 2>/dev/null && mv -fT "$STAGE/script" "$STATE/script"
+	printf '%s\n' "$own" >"$STAGE/script" 2>/dev/null && due "$STAGE/script" "$STATE/script"
+}
+
+# Rule 21. Removes versions that a run which was killed began to bring to their places: their manifests are empty.
+sweep_unfinished() {
+	set +f
+	set -- "$STATE"/manifests/*@*
+	set -f
+	for manifest in "$@"; do
+		[ -f "$manifest" ] && [ ! -s "$manifest" ] && [ ! -L "$manifest" ] || continue
+		version=${manifest##*@} component=${manifest##*/}
+		component=${component%@*}
+		is_component "$component" && is_version "$version" && [ ! -L "$R/$component" ] || continue
+		[ "$(in_force "$component")" != "$version" ] || continue
+		[ ! -e "$R/$component/$version" ] || clear_away "$R/$component/$version" || continue
+		rm -f -- "$manifest"
+		rmdir -- "$R/$component" 2>/dev/null
+	done
 }
 
 # Brings what was received to its folders: all at once by hard links where every version is new, else one by one.
@@ -96,9 +114,10 @@ place_versions() {
 		at=$((at + 1))
 		eval "verdict=\$M_$at component=\$C_$at version=\$TV_$at"
 		[ "$verdict" = go ] || continue
-		components=$components$NL$component
+		components=$components$NL$component manifest=$STATE/manifests/$component@$version
 		if [ -e "$R/$component/$version" ] || [ -L "$R/$component/$version" ] || [ -L "$R/$component" ]; then all_new=''; fi
-		if [ -d "$R/$component/$version" ] && [ -f "$STATE/manifests/$component@$version" ]; then eval "WT_$at=1"; fi
+		if [ -d "$R/$component/$version" ] && [ -s "$manifest" ]; then eval "WT_$at=1"; fi
+		[ -e "$manifest" ] || [ -L "$manifest" ] || true >"$manifest" || fail unwritable "$STATE/manifests can't be written"
 	done
 	[ -n "$components" ] || return 0
 	link_into() { cp -lR -- "$@" "$R/"; }
@@ -133,6 +152,9 @@ replace_files() {
 	folder=$R/$component/$version
 	[ -d "$folder" ] || mkdir -- "$folder" || return 1
 	chmod u+rwx "$folder" || return 1
+	came=''
+	for path in $paths; do came=$came$NL$TREE/$path; done
+	make_durable "$came"
 	for path in $paths; do
 		[ ! -d "$R/$path" ] || [ -L "$R/$path" ] || clear_away "$R/$path" || return 1
 		mv -fT "$TREE/$path" "$R/$path" || return 1
@@ -151,8 +173,8 @@ replace_files() {
 withdraw() {
 	eval "component=\$C_$1 version=\$TV_$1 was_there=\$WT_$1"
 	[ -z "$was_there" ] || return 0
-	rm -f -- "$STATE/manifests/$component@$version"
 	[ ! -e "$R/$component/$version" ] || clear_away "$R/$component/$version"
+	rm -f -- "$STATE/manifests/$component@$version"
 }
 
 clear_away() {
@@ -177,7 +199,7 @@ write_manifest() {
 			sized=${rest#* }
 			files="$files$NL${sized% "${sized#* * }"} ${sized#* * }"
 			stamp=$NOSTAMP$component/$version/${sized#* * }
-			if [ $# -gt 0 ] && [ "${1#*|*|}" = "${stamp#"$NOSTAMP"}" ]; then stamp=$1 && shift; fi
+			if [ $# -gt 0 ] && [ "${1#*\|*\|}" = "${stamp#"$NOSTAMP"}" ]; then stamp=$1 && shift; fi
 			text="$text${NL}f ${sized% "${sized#* * }"} $stamp"
 			;;
 		'into '*)
@@ -202,19 +224,43 @@ write_manifest() {
 	for line in $installed; do
 		path=${line#* * }
 		stamp=$NOSTAMP$path
-		if [ $# -gt 0 ] && [ "${1#*|*|}" = "$path" ]; then stamp=$1 && shift; fi
+		if [ $# -gt 0 ] && [ "${1#*\|*\|}" = "$path" ]; then stamp=$1 && shift; fi
 		text="$text${NL}i ${line%"$path"}$stamp"
 	done
 	text=$text$watches
-	eval "from=\$V_$step_of"
-	if [ "$from" != "$version" ] && [ ! -L "$STATE/manifests/$component@$version" ]; then
+	manifest=$STATE/manifests/$component@$version
+	if [ ! -s "$manifest" ] && [ ! -L "$manifest" ]; then
 		# Nothing leads to this version yet, and one that is cut short is no manifest.
-		printf '%s\nend\n' "$text" >"$STATE/manifests/$component@$version"
+		printf '%s\nend\n' "$text" >"$manifest"
 	else
-		printf '%s\nend\n' "$text" >"$STAGE/manifest" && mv -fT "$STAGE/manifest" "$STATE/manifests/$component@$version"
+		printf '%s\nend\n' "$text" >"$STAGE/due.$step_of" && due "$STAGE/due.$step_of" "$manifest"
 	fi
 }
 
 make_durable() {
 	batch "$1" sync -- 2>/dev/null || sync
+}
+
+# due FILE NAME: notes what is to get a name that counts, by a rename, as soon as its bytes are on the disk.
+due() { DUE=$DUE$NL$1$NL$2; }
+
+# Rule 21. commit PATHS: brings files and folders to the disk, then renames what is DUE, and brings the folders of that
+# to the disk, too.
+commit() {
+	paths=$1 folders='' commit_status=0
+	set -- $DUE
+	while [ $# -gt 0 ]; do
+		paths=$paths$NL$1
+		shift 2
+	done
+	make_durable "$paths"
+	set -- $DUE
+	DUE=''
+	while [ $# -gt 0 ]; do
+		mv -fT "$1" "$2" || commit_status=1
+		case $folders$NL in *"$NL${2%/*}$NL"*) ;; *) folders=$folders$NL${2%/*} ;; esac
+		shift 2
+	done
+	[ -z "$folders" ] || make_durable "$folders"
+	return $commit_status
 }

@@ -27,6 +27,7 @@ switch() {
 	if [ "$verdict" = layout ] || [ -n "$before" ] || case $lines in *"${NL}into "*) ;; *) false ;; esac; then
 		TROUBLE=''
 		place_targets $1
+		TOUCHED=$TOUCHED$FOLDERS
 		if [ -n "$TROUBLE" ]; then
 			undo_targets
 			put_back $1
@@ -34,7 +35,7 @@ switch() {
 			return
 		fi
 		write_manifest $1
-		make_durable "$PLACED$NL$STATE/manifests/$component@$version"
+		WRITTEN=$WRITTEN$PLACED
 	fi
 	eval "M_$1=changed O_$1=\$UNDO"
 	[ -n "$followed" ] || UNDONE=$undo_base # nothing can ask for it any more
@@ -65,31 +66,104 @@ go_back() {
 	fi
 	undo_targets
 	put_back $1
-	make_durable "$R/$component$NL$STATE/manifests"
+	make_durable "$R/$component$NL$STATE/manifests$TOUCHED"
 	case $from in
 	'' | unknown) fails $1 $2 "$3; it is removed again" ;;
 	*) fails $1 $2 "$3; it is back at $from" ;;
 	esac
 }
 
-# place_targets N: carries all targets of a step out, until TROUBLE; sets I_n to their stamps.
+# read_target LINE: sets what the line of a target says.
+read_target() {
+	folder=${1#into * * * * * }
+	IFS=' '
+	set -- $1
+	IFS=$NL
+	method=$2 owner=$3 group=$4 mode=$5 label=$6
+}
+
+# Rule 22. enter FOLDER: goes to a target folder for good: names are relative from then on, and whoever puts something
+# else in its place doesn't lead us there. Nobody but root and us may be able to do that at all; the folder itself can be
+# another's, if we write no further into files that are there. Sets TROUBLE.
+enter() {
+	[ "$1" != "${entered:-}" ] || return 0
+	entered=''
+	cd -P "$1" 2>/dev/null || { TROUBLE="the target folder $1 can't be entered" && return 1; }
+	is_settled "$1" || { TROUBLE=$INSECURE && return 1; }
+	entered=$1
+}
+
+# is_settled PATH: says whether only root and we decide where a path leads, over all links on its way.
+is_settled() {
+	ancestors "$1"
+	on_the_way=$ANCESTORS
+	if ! check_owners "$ANCESTORS" "$1"; then
+		[ "$method" != copy ] || return 1
+		ancestors "${1%/*}"
+		check_owners "$ANCESTORS" "${1%/*}" || return 1
+	fi
+	for link in $on_the_way; do
+		[ -L "$link" ] && leads=$(readlink "$link") || continue
+		case $leads in /*) ;; *) leads=${link%/*}/$leads ;; esac
+		(
+			[ "$link" = "$1" ] || method=copy # what is passed through must be ours
+			is_settled "$leads"
+		) || { INSECURE="$link leads to where others can write" && return 1; }
+	done
+}
+
+# Makes the files of all targets ready in STAGE, so that they come to the disk with all the rest. A step whose files
+# can't be had, or whose folders aren't as they should be, isn't switched.
+make_ready() {
+	at=0
+	while [ $at -lt $COUNT ]; do
+		at=$((at + 1))
+		eval "verdict=\$M_$at component=\$C_$at version=\$TV_$at from=\$V_$at lines=\$S_$at"
+		case $verdict in go | layout) ;; *) continue ;; esac
+		TROUBLE='' entered='' made=0
+		for line in $lines; do
+			rest=${line#* }
+			case $line in
+			'into '*)
+				read_target "$line"
+				enter "$folder" || break
+				;;
+			'name '*)
+				[ "$method" != link ] || continue
+				made=$((made + 1))
+				make_one "$STAGE/ready.$at.$made" || break
+				durable=$durable$NL$STAGE/ready.$at.$made
+				;;
+			esac
+		done
+		[ -n "$TROUBLE" ] || continue
+		fails $at unwritable "$TROUBLE"
+		[ "$version" = "$from" ] || withdraw $at
+	done
+}
+
+make_one() {
+	cp -- "$R/$component/$version/$rest" "$1" 2>/dev/null && chmod u+w "$1" || {
+		TROUBLE="$STAGE can't be written"
+		return 1
+	}
+	dress "$1" 0644
+}
+
+# place_targets N: carries all targets of a step out, until TROUBLE; sets I_n to their stamps, and FOLDERS to where.
 place_targets() {
-	PLACED='' labels='' method='' folder='' at_file=0
+	PLACED='' FOLDERS='' labels='' method='' folder='' entered='' made=0
 	for line in $lines; do
 		rest=${line#* }
 		case $line in
 		'into '*)
-			IFS=' '
-			set -- "$1" $rest
-			IFS=$NL
-			method=$2 owner=$3 group=$4 mode=$5 label=$6 folder=${rest#* * * * * }
-			if [ "$method" = copy ]; then
-				ancestors "$folder"
-				check_owners "$folder" "$folder" || { TROUBLE="method copy: $INSECURE" && return; }
-			fi
+			read_target "$line"
+			enter "$folder" || return
+			FOLDERS=$FOLDERS$NL$folder
 			;;
 		'name '*)
-			place_one "$folder/$rest" || return
+			[ "$method" = link ] || made=$((made + 1))
+			place_one "$rest" "$STAGE/ready.$1.$made" || return
 			PLACED=$PLACED$NL$folder/$rest
 			[ "$label" != restore ] || [ "$method" = link ] || labels=$labels$NL$folder/$rest
 			;;
@@ -102,29 +176,20 @@ place_targets() {
 	eval "I_$1=\$placed"
 }
 
-# place_one PATH: makes one target ready in STAGE and puts it in its place.
+# place_one NAME READY: puts one target in its place, in the folder that was entered.
 place_one() {
-	ready=$STAGE/ready
-	rm -f -- "$ready"
-	if [ -d "$1" ] && [ ! -L "$1" ]; then TROUBLE="$1 is a folder" && return 1; fi
-	if [ "$method" = link ]; then
-		remember "$1" || return 1
-		ln -s "$R/$component/current/${1##*/}" "$ready" && mv -fT "$ready" "$1" 2>/dev/null && return 0
-		TROUBLE="$1 can't be written" && return 1
-	fi
-	cp -- "$R/$component/$version/${1##*/}" "$ready" && chmod u+w "$ready" || {
-		TROUBLE="$STAGE can't be written"
-		return 1
-	}
-	dress "$ready" 0644 || return 1
+	if [ -d "./$1" ] && [ ! -L "./$1" ]; then TROUBLE="$folder/$1 is a folder" && return 1; fi
 	remember "$1" || return 1
-	if [ "$method" = copy ] && [ -e "$1" ]; then
-		if [ -L "$1" ] || [ ! -f "$1" ]; then TROUBLE="$1 is no plain file" && return 1; fi
-		cat -- "$ready" 2>/dev/null >"$1" && dress "$1" '' && return 0
+	if [ "$method" = link ]; then
+		ln -s "$R/$component/current/$1" "$STAGE/link" && mv -fT "$STAGE/link" "./$1" 2>/dev/null && return 0
+		rm -f -- "$STAGE/link"
+	elif [ "$method" = copy ] && [ -e "./$1" ]; then
+		if [ -L "./$1" ] || [ ! -f "./$1" ]; then TROUBLE="$folder/$1 is no plain file" && return 1; fi
+		cat -- "$2" 2>/dev/null >"./$1" && dress "./$1" '' && return 0
 	else
-		mv -fT "$ready" "$1" 2>/dev/null && return 0
+		mv -fT "$2" "./$1" 2>/dev/null && return 0
 	fi
-	TROUBLE=${TROUBLE:-"$1 can't be written"}
+	TROUBLE=${TROUBLE:-"$folder/$1 can't be written"}
 	return 1
 }
 
@@ -141,35 +206,46 @@ dress() {
 	[ -z "$2" ] || chmod "$2" "$1" 2>/dev/null || { TROUBLE="no mode $2 can be given to $1" && return 1; }
 }
 
-# remember PATH: keeps what is at a path, so that it can be put back. A hard link will do unless it is written into.
+# remember NAME: keeps what is in the folder that was entered, so that it can be put back. A hard link will do unless it
+# is written into.
 remember() {
 	UNDONE=$((UNDONE + 1))
-	if [ -e "$1" ] || [ -L "$1" ]; then
-		if [ "$method" = copy ] || ! ln -- "$1" "$STAGE/undo.$UNDONE" 2>/dev/null; then
-			cp -a -- "$1" "$STAGE/undo.$UNDONE" 2>/dev/null || { TROUBLE="$1 can't be kept for an undo" && return 1; }
+	if [ -e "./$1" ] || [ -L "./$1" ]; then
+		if [ "$method" = copy ] || ! ln -- "./$1" "$STAGE/undo.$UNDONE" 2>/dev/null; then
+			cp -a -- "./$1" "$STAGE/undo.$UNDONE" 2>/dev/null || {
+				TROUBLE="$entered/$1 can't be kept for an undo"
+				return 1
+			}
 		fi
-		UNDO="$UNDO$NL$method $UNDONE $1"
+		UNDO="$UNDO$NL$method $UNDONE $entered/$1"
 	else
-		UNDO="$UNDO${NL}none $UNDONE $1"
+		UNDO="$UNDO${NL}none $UNDONE $entered/$1"
 	fi
 }
 
+# Puts back what was remembered, and adds what a power cut could take of that to TOUCHED.
 undo_targets() {
+	entered=''
 	for line in $UNDO; do
-		path=${line#* * } number=${line#* }
-		number=${number%% *}
-		case $line in
-		none*) rm -f -- "$path" ;;
-		copy*) if [ -f "$path" ]; then cat -- "$STAGE/undo.$number" >"$path"; else mv -fT "$STAGE/undo.$number" "$path"; fi ;;
+		was_at=${line#* * } number=${line#* } method=${line%% *}
+		number=${number%% *} name=./${was_at##*/}
+		enter "${was_at%/*}" || continue
+		TOUCHED=$TOUCHED$NL$entered
+		case $method in
+		none) rm -f -- "$name" ;;
+		copy)
+			if [ -f "$name" ]; then cat -- "$STAGE/undo.$number" >"$name"; else mv -fT "$STAGE/undo.$number" "$name"; fi
+			TOUCHED=$TOUCHED$NL$was_at
+			;;
 		# rename(2) does nothing when both names are one file, and then the undo's name stays: it goes with STAGE
-		*) mv -fT "$STAGE/undo.$number" "$path" 2>/dev/null ;;
+		*) mv -fT "$STAGE/undo.$number" "$name" 2>/dev/null ;;
 		esac
 	done
 }
 
 # Removes what `replaces` names in the target folders, and what an earlier version put there and this one doesn't.
 remove_replaced() {
-	gone='' folders=''
+	gone='' folders='' method=rename
 	set -- $PLACED
 	for path in $before; do # most often they are the same, in the same order
 		if [ "${1:-}" = "$path" ]; then
@@ -184,22 +260,26 @@ remove_replaced() {
 	for line in $lines; do
 		case $line in 'old '*) pattern=${line#old } ;; *) continue ;; esac
 		for folder in $folders; do
+			enter "$folder" || return 1
 			set +f
-			set -- "$folder"/* "$folder"/.[!.]*
+			set -- ./* ./.[!.]*
 			set -f
-			for path in "$@"; do
+			for name in "$@"; do
 				# shellcheck disable=SC2254 # it is a pattern
-				case ${path##*/} in $pattern) ;; *) continue ;; esac
-				is_text "$path" || continue # its lines would be other files
-				case "$PLACED$NL" in *"$NL$path$NL"*) continue ;; esac
-				if [ -f "$path" ] || [ -L "$path" ]; then gone=$gone$NL$path; fi
+				case ${name#./} in $pattern) ;; *) continue ;; esac
+				is_text "$name" || continue # its lines would be other files
+				case "$PLACED$NL" in *"$NL$folder/${name#./}$NL"*) continue ;; esac
+				if [ -f "$name" ] || [ -L "$name" ]; then gone=$gone$NL$folder/${name#./}; fi
 			done
 		done
 	done
-	method=rename
-	for path in $gone; do
-		[ -f "$path" ] || [ -L "$path" ] || continue
-		remember "$path" && rm -f -- "$path" || { TROUBLE=${TROUBLE:-"$path can't be removed"} && return 1; }
+	for old in $gone; do
+		name=${old##*/}
+		# A folder of an earlier version may be gone, or be nowhere to remove things by now.
+		enter "${old%/*}" || { TROUBLE='' && continue; }
+		[ -f "./$name" ] || [ -L "./$name" ] || continue
+		FOLDERS=$FOLDERS$NL$entered
+		remember "$name" && rm -f -- "./$name" || { TROUBLE=${TROUBLE:-"$old can't be removed"} && return 1; }
 	done
 }
 

@@ -33,14 +33,23 @@ run_command() {
 	watch_over "$place" "$command_limit" </dev/null 2>/dev/null &
 	watcher=$!
 	# In the foreground: a shell has its background jobs ignore INT and QUIT for good.
-	(
-		trap - HUP INT PIPE
-		cd / && echo "$(exec sh -c 'echo $PPID')" >"$place.pid" && exec $SETSID $USUALLY sh -c "$command_text"
-	) </dev/null >"$place" 2>&1
-	EXITED=$?
-	[ -e "$place.late" ] || kill $watcher 2>/dev/null
+	for attempt in 1 2 3; do
+		(
+			trap - HUP INT PIPE
+			cd / && echo "$(exec sh -c 'echo $PPID')" >"$place.pid" && exec $SETSID $USUALLY sh -c "$command_text"
+		) </dev/null >"$place" 2>&1
+		EXITED=$?
+		[ ! -e "$place.pid" ] || break # a signal can cut the opening of a fifo short (mksh)
+	done
+	let_go "$place"
+	# Who was late is decided here: a watcher that is killed may run on for a while (mksh).
+	if [ -e "$place.late" ]; then
+		LATE=1
+	else
+		true >"$place.over"
+		kill $watcher 2>/dev/null
+	fi
 	wait $watcher
-	[ ! -e "$place.late" ] || LATE=1
 	for pause in 0.02 0.05 0.1 0.3 0.5 1; do
 		[ ! -e "$place.end" ] || break
 		sleep $pause 2>/dev/null || sleep 1
@@ -64,8 +73,15 @@ watch_over() {
 		kill -0 $$ || break # whoever waited for it was killed
 		[ "$left" -le 0 ] || say_alive
 	done
-	until read -r job 2>/dev/null <"$1.pid"; do sleep 1; done
+	until read -r job 2>/dev/null <"$1.pid"; do
+		kill -0 $$ && [ -p "$1" ] || {
+			let_go "$1"
+			exit 0
+		}
+		sleep 1
+	done
 	trap '' TERM
+	[ ! -e "$1.over" ] || exit 0
 	: >"$1.late"
 	victims=-$job
 	[ -n "$SETSID" ] || descendants $job
@@ -73,6 +89,9 @@ watch_over() {
 	sleep 1 >/dev/null
 	kill -s KILL -- $victims
 }
+
+# let_go FIFO: ends the waiting of a reader that nobody came to write to.
+let_go() { [ ! -p "$1" ] || true <>"$1"; }
 
 # descendants PID: sets `victims` to a process and all that it started, where there is no setsid to hold them together.
 descendants() {
@@ -312,11 +331,12 @@ unmark() {
 		esac
 		[ -e "$STATE/unchecked/$component" ] || continue
 		if [ -n "$was" ]; then
-			printf '%s\n' "$version" >"$STATE/unchecked/$component"
+			printf '%s\n' "$version" >"$STAGE/due.mark.$at" && due "$STAGE/due.mark.$at" "$STATE/unchecked/$component"
 		else
 			passed=$passed$NL$STATE/unchecked/$component
 		fi
 	done
+	[ -z "$DUE" ] || commit ''
 	[ -z "$passed" ] || batch "$passed" rm -f --
 	rmdir -- "$STATE/unchecked" 2>/dev/null
 }

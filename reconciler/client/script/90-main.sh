@@ -1,8 +1,8 @@
 # --- main -----------------------------------------------------------------------------------------------------------
 
 identify
-VERIFY='' TRY='' UNMADE='' ROOT='' KEEP='' LINEAGE='' EPOCH='' ANSWER='' STAMPS='' mount_of='' room_of=''
-ALWAYS='' runs=0 SETSID='' USUALLY='' DEFAULT_SIGNALS=--default-signal=HUP,INT,QUIT,PIPE
+VERIFY='' DOUBTED='' TRY='' UNMADE='' ROOT='' KEEP='' LINEAGE='' EPOCH='' ANSWER='' STAMPS='' mount_of='' room_of=''
+FRESH='' DUE='' ALWAYS='' runs=0 SETSID='' USUALLY='' DEFAULT_SIGNALS=--default-signal=HUP,INT,QUIT,PIPE
 ! command -v setsid >/dev/null 2>&1 || SETSID=setsid
 STAT=''
 ! command -v stat >/dev/null 2>&1 || STAT=1

@@ -1,0 +1,104 @@
+"""Runs that are killed at any moment, and the states that this, or a power cut, can leave on a client."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+from reconciler.client.session import client_script
+from tests.machine import request_bytes
+
+
+def run_and_kill(machine, seconds, *steps):
+    """Send a request to the script, and kill it with all that it started when the time is up."""
+    process = subprocess.Popen(
+        [*machine.shell.split(), "-c", client_script().decode()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    with process:
+        process.stdin.write(request_bytes(machine, *steps))
+        process.stdin.close()
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def time_of(change):
+    """Give the seconds that something takes."""
+    began = time.monotonic()
+    change()
+    return time.monotonic() - began
+
+
+def _empty(name):
+    def half(machine, _draw):
+        for path in (machine.root / ".updoser").glob(name):
+            path.write_bytes(b"")
+
+    return half
+
+
+def _cut_short(machine, draw):
+    for path in (machine.root / ".updoser/manifests").iterdir():
+        whole = path.read_bytes()
+        path.write_bytes(whole[: draw.randrange(len(whole))])
+
+
+def _gone(name):
+    def half(machine, _draw):
+        for path in machine.root.glob(name):
+            path.parent.chmod(0o755)
+            path.unlink()
+
+    return half
+
+
+def _begun(machine, draw):
+    """Leave a version that was being brought to its place."""
+    (machine.root / "rules/begun").mkdir()
+    if draw.random() < 0.5:
+        (machine.root / "rules/begun/a").write_bytes(b"half")
+    (machine.root / ".updoser/manifests/rules@begun").touch()
+
+
+def _staging(machine, draw):
+    folder = machine.root / f".updoser/stage.{draw.choice([999_999, 1])}:no-boot:5"
+    (folder / "tree/rules/2").mkdir(parents=True)
+    (folder / "tree/rules").chmod(0o555)
+
+
+def _locked(machine, draw):
+    for name in draw.choice((["lock"], ["lock", "claim.1:no-boot:5"])):
+        (machine.root / ".updoser" / name).symlink_to("1:no-boot:5")
+
+
+def _unchecked(machine, draw):
+    (machine.root / ".updoser/unchecked").mkdir()
+    (machine.root / ".updoser/unchecked/rules").write_text(draw.choice(["", "1\n", "2\n"]))
+
+
+def _torn(machine, _draw):
+    for path in (machine.folder / "daemon").iterdir():
+        path.write_bytes(b"")
+
+
+def _without_state(machine, _draw):
+    shutil.rmtree(machine.root / ".updoser")
+
+
+HALVES = (
+    _empty("controller"), _empty("script"), _empty("manifests/*"), _cut_short, _gone(".updoser/controller"),
+    _gone(".updoser/manifests/*"), _gone("rules/current"), _begun, _staging, _locked, _unchecked, _torn,
+)  # fmt: skip
+
+
+def half_state(machine, draw):
+    """Bring a client into a state that somebody who was killed, or a power cut, can leave behind."""
+    if draw.random() < 0.05:
+        _without_state(machine, draw)
+        return
+    for half in draw.sample(HALVES, draw.randint(1, 3)):
+        half(machine, draw)
