@@ -16,7 +16,7 @@ from reconciler.client.session import ShellSession, client_script
 from reconciler.errors import ClientError
 from reconciler.model.client import ClientCheck, Hook, Hooks, Layout, Outcome
 from reconciler.plugins.transport.local import LocalPipe
-from tests.machine import SHELLS, Machine, into, raw, request_bytes, step
+from tests.machine import MORE_SHELLS, SHELLS, Machine, into, raw, request_bytes, step
 
 
 @pytest.fixture(params=SHELLS)
@@ -158,6 +158,13 @@ def test_a_daemon_that_a_hook_starts_hears_when_it_is_to_read_its_files_again_or
         time.sleep(0.1)
     os.kill(int(pid.read_text()), signal.SIGKILL)
     pytest.fail("it ignores SIGHUP")
+
+
+@pytest.mark.parametrize("shell", MORE_SHELLS)
+def test_a_command_that_ended_at_once_is_not_late(tmp_path, shell):
+    machine = Machine(tmp_path, shell)
+    checks = [staged("true", timeout=60) for _each in range(20)]
+    assert machine.deploy(update(machine, *checks))[0].status == "changed"
 
 
 # --- what a command may not do --------------------------------------------------------------------------------------

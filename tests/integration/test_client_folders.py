@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 
 from reconciler.model.client import MACHINE, Hook, Hooks, Layout
-from tests.machine import SHELLS, Machine, into, step
+from tests.machine import MORE_SHELLS, Machine, into, step
 
 SOMEBODY = 12345
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can give folders away")
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=MORE_SHELLS)
 def machine(request, tmp_path):
     return Machine(tmp_path, request.param)
 

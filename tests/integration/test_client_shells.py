@@ -14,7 +14,7 @@ from reconciler.contracts import Become
 from reconciler.errors import ClientError, ProtocolError
 from reconciler.model.client import Layout
 from reconciler.plugins.transport.local import LocalPipe
-from tests.machine import SHELLS, Machine, into, raw, request_bytes, rot, step
+from tests.machine import MORE_SHELLS, SHELLS, Machine, into, raw, request_bytes, rot, step
 
 ODD_NAMES = [
     "lpt$vpn.679",
@@ -35,7 +35,7 @@ ODD_NAMES = [
 ]
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=MORE_SHELLS)
 def machine(request, tmp_path):
     return Machine(tmp_path, request.param)
 
