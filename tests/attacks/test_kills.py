@@ -6,6 +6,8 @@ import signal
 import time
 from dataclasses import replace
 
+import pytest
+
 from reconciler.model.client import ClientCheck, Layout
 from tests.attacks.draw import rounds
 from tests.attacks.kills import half_state, run_and_kill, time_of
@@ -18,6 +20,9 @@ FILES = {
     "3": {"a": b"three"},
 }
 SHELLS = ("dash", "bash", "busybox sh", "mksh")
+EACH = 10
+"""Clients in one part of a test: an exploration does more parts, not longer ones."""
+in_parts = pytest.mark.parametrize("part", range(rounds(1)))
 
 
 def installed(folder, draw):
@@ -49,8 +54,9 @@ def converges(machine, releases, layout):
     assert [path.name for path in (machine.root / ".updoser/manifests").iterdir()] == ["rules@3"]
 
 
-def test_an_update_that_is_killed_at_any_moment_leaves_one_whole_version_and_the_next_goes_on(tmp_path, draw):
-    for number in range(rounds(10)):
+@in_parts
+def test_an_update_that_is_killed_at_any_moment_leaves_one_whole_version_and_the_next_goes_on(tmp_path, draw, part):
+    for number in range(EACH):
         machine, releases, layout = installed(tmp_path / str(number), draw)
         way = step(releases["1"], releases["2"], layout, kept={"same"})
         if draw.random() < 0.5:
@@ -61,8 +67,9 @@ def test_an_update_that_is_killed_at_any_moment_leaves_one_whole_version_and_the
         shutil.rmtree(machine.folder)
 
 
-def test_whatever_a_killed_run_or_a_power_cut_left_half_done_the_next_update_arrives(tmp_path, draw):
-    for number in range(rounds(10)):
+@in_parts
+def test_whatever_a_killed_run_or_a_power_cut_left_half_done_the_next_update_arrives(tmp_path, draw, part):
+    for number in range(EACH):
         machine, releases, layout = installed(tmp_path / str(number), draw)
         half_state(machine, draw)
         converges(machine, releases, layout)

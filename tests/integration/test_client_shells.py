@@ -189,7 +189,7 @@ def test_a_manifest_that_is_gone_or_cut_short_is_damage_not_a_crash(machine):
     release = machine.install("rules", "1", {"a": b"one"})
     manifest = machine.root / ".updoser/manifests/rules@1"
     whole = manifest.read_text()
-    for text in ("", whole[: len(whole) // 2], "manifest rules 1\n", "garbage\n\n\nend\n"):
+    for text in ("", whole[: len(whole) // 2], "manifest ", "manifest rules 1\n", "garbage\n\n\nend\n"):
         manifest.write_text(text)
         (entry,) = machine.facts().installed
         assert entry.damage

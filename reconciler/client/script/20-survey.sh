@@ -56,7 +56,8 @@ survey() {
 	at=0
 	for component in $1; do
 		at=$((at + 1))
-		eval "version=\$V_$at wrong=\$W_$at count=\$N_$at"
+		eval "version=\$V_$at wrong=\$W_$at count=\$N_$at head=\$H_$at"
+		[ -z "$version" ] || [ -n "$wrong$head" ] || eval "wrong='its manifest is malformed' W_$at=\$wrong"
 		if [ -n "$version" ] && [ -z "$wrong" ]; then
 			case $DOUBTED$NL in
 			*"$NL$component$NL"*) examine $at ;;
@@ -84,7 +85,7 @@ is_unchecked() {
 # Reads what manifests hold; they come one after the other, in the order of the components that have one. A shell copies
 # a text whenever it adds to it, so lines are gathered by the hundred.
 read_manifests() {
-	open='' weight=0
+	open='' weight=0 at=0
 	begin_lines
 	for line in $2; do
 		case $line in
@@ -139,14 +140,14 @@ add_lines() {
 	begin_lines
 }
 
-# find_component LIST NAME: sets `at` to the place of a component in a list.
+# find_component LIST NAME: sets `at` to the place of a component in a list; to 0, nobody's, where it isn't there.
 find_component() {
 	at=0
 	for candidate in $1; do
 		at=$((at + 1))
 		[ "$candidate" != "$2" ] || return 0
 	done
-	fail damaged "a manifest names the component $2, whose it isn't"
+	at=0
 }
 
 # looks_intact N: says whether all files of one component have the stamps of its manifest.

@@ -112,8 +112,11 @@ place_versions() {
 	components='' all_new=1 at=0
 	while [ $at -lt $COUNT ]; do
 		at=$((at + 1))
-		eval "verdict=\$M_$at component=\$C_$at version=\$TV_$at"
+		eval "verdict=\$M_$at component=\$C_$at version=\$TV_$at from=\$V_$at"
 		[ "$verdict" = go ] || continue
+		# What was in force and has none can't be believed any more: it goes once this version has its place.
+		manifest=$STATE/manifests/$component@$from
+		case $from in "" | unknown) ;; *) [ -e "$manifest" ] || true >"$manifest" ;; esac
 		components=$components$NL$component manifest=$STATE/manifests/$component@$version
 		if [ -e "$R/$component/$version" ] || [ -L "$R/$component/$version" ] || [ -L "$R/$component" ]; then all_new=''; fi
 		if [ -d "$R/$component/$version" ] && [ -s "$manifest" ]; then eval "WT_$at=1"; fi
