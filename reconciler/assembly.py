@@ -18,6 +18,7 @@ from reconciler.client.session import shell_session
 from reconciler.contracts import Context
 from reconciler.errors import SecretError
 from reconciler.execute.stop import stop_on_signals
+from reconciler.guards import guarded
 from reconciler.present.terminal import EventLog
 from reconciler.spec.load import load
 from reconciler.spec.secrets import Masker, resolve
@@ -132,7 +133,9 @@ def list_program(command: Sequence[str], folder: Path) -> list[InventoryEntry]:
     """
     with tempfile.TemporaryDirectory(prefix="updoser-") as work:
         context = Context(folder, Path(work), utc_now, _no_secret, logging.getLogger("updoser"), shell_session)
-        inventory = plugin_loader.load("inventory", "command", {"run": list(command)}, context)
+        inventory = guarded(
+            "inventory", "command", plugin_loader.load("inventory", "command", {"run": list(command)}, context)
+        )
         return list(inventory.clients())
 
 

@@ -33,7 +33,9 @@
     │   └── ClientsUnreachableError  4   more clients unreachable than tolerated, none failed
     └── InterruptedRunError        130   interrupted; the journal is written, the lock released
 
-Foreign exceptions are mapped where a library is called, never higher: nothing but these leaves a room.
+Foreign exceptions are mapped where a library is called, never higher: nothing but these leaves a room. What nobody
+expected is mapped by `guards`, where a plugin is called and where the work on one part begins: one source, release or
+file never ends the work on the others.
 
 A limit of this machine is never a client's fault: `own_limit` tells such an exception from all others.
 """
@@ -218,9 +220,21 @@ def own_limit(error: BaseException, *, starting: bool = False) -> LimitError | N
 
 
 class FaultError(UpdoserError):
-    """Updoser did what nobody expected while it worked on one client; the others go on."""
+    """Updoser did what nobody expected while it worked on one part, such as a client; the others go on."""
 
     label = "fault of updoser"
+
+
+_MAX_WORDS = 500
+
+
+def words_of(error: BaseException) -> str:
+    """Say what an exception is, in bounded words, whoever wrote its class."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - its own `__str__` is broken, too
+        text = "it can't say why"
+    return f"{type(error).__name__}{': ' if text else ''}{text}"[:_MAX_WORDS]
 
 
 class TransportError(UpdoserError):

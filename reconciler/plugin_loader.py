@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from reconciler import plugins
 from reconciler.contracts import Traits
-from reconciler.errors import PluginError, UpdoserError
+from reconciler.errors import PluginError
+from reconciler.guards import blaming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -104,10 +105,8 @@ def traits(kind: str, name: str, options: Mapping[str, Any], folders: Sequence[P
     plugin = _find(kind, name, folders)
     said: Any = getattr(_module(plugin), "TRAITS", None)
     if callable(said):
-        try:
+        with blaming(f"the TRAITS of {plugin} broke", PluginError):
             said = said(options)
-        except Exception as error:
-            raise PluginError(f"the TRAITS of {plugin} broke: {_words(error)}") from error
     if said is not None and not isinstance(said, Traits):
         raise PluginError(f"the TRAITS of {plugin} are no reconciler.contracts.Traits")
     return said
@@ -122,12 +121,8 @@ def load(kind: str, name: str, options: Mapping[str, Any], context: Context, fol
     """
     plugin = _find(kind, name, folders)
     module = _module(plugin)
-    try:
+    with blaming(f"{plugin} can't be set up", PluginError):
         return module.PLUGIN(options, context)
-    except UpdoserError:
-        raise
-    except Exception as error:
-        raise PluginError(f"{plugin} can't be set up: {_words(error)}") from error
 
 
 def _find(kind: str, name: str, folders: Sequence[Path]) -> Found:
@@ -143,10 +138,8 @@ def _find(kind: str, name: str, folders: Sequence[Path]) -> Found:
 
 
 def _module(plugin: Found) -> PluginModule:
-    try:
+    with blaming(f"{plugin} can't be imported", PluginError):
         module = importlib.import_module(plugin.module) if plugin.file is None else _import_file(plugin)
-    except Exception as error:
-        raise PluginError(f"{plugin} can't be imported: {_words(error)}") from error
     if not isinstance(getattr(module, "OPTIONS", None), Mapping):
         raise PluginError(f"{plugin} has no OPTIONS", hint="OPTIONS is a JSON Schema of the plugin's options")
     if not callable(getattr(module, "PLUGIN", None)):
@@ -222,7 +215,3 @@ def _looked_at(root: Path) -> Iterator[Path]:
     for kind in KINDS:
         yield root / kind
         yield from (root / kind).rglob("*")
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -17,6 +17,7 @@ from reconciler.client.reach import KEPT, Reach
 from reconciler.client.room import Bounded, Room
 from reconciler.contracts import Context
 from reconciler.errors import PluginError, UpdoserError
+from reconciler.guards import guarded
 from reconciler.model.delta import PACKER
 from reconciler.model.spec import PluginConfig
 from reconciler.present.terminal import debugging
@@ -143,7 +144,8 @@ class Plugins:
                     raise PluginError(f"{config.kind} {owner or config.name} isn't used: {refusal}")
                 context = replace(self._context(config, owner), proxy=proxy)
                 folders = self._spec.plugin_folders
-                self._made[key] = plugin_loader.load(config.kind, config.name, config.options, context, folders)
+                made = plugin_loader.load(config.kind, config.name, config.options, context, folders)
+                self._made[key] = guarded(config.kind, config.name, made)
             return self._made[key]
 
     def _context(self, config: PluginConfig, owner: str) -> Context:

@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SourceError
+from reconciler.model.text import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +78,7 @@ class Cooldown:
         """Give from when, until when and why the source is left alone; none lasts longer than LONGEST."""
         try:
             with self._file.open("rb") as stream:
-                data: Any = json.loads(stream.read(_MAX_BYTES))
+                data: Any = read_json(stream.read(_MAX_BYTES))
             until = datetime.fromisoformat(data["until"])
             since = datetime.fromisoformat(data["since"]) if "since" in data else until - LONGEST
             return (max(since, until - LONGEST), until, str(data["why"])) if until.tzinfo and since.tzinfo else None
@@ -96,5 +97,5 @@ def waiting_time(retry_after: str | None, now: datetime) -> timedelta | None:
     try:
         when = parsedate_to_datetime(text)
         return max((when if when.tzinfo else when.replace(tzinfo=UTC)) - now, timedelta())
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None

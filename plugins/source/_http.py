@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import io
 import os
-import socket
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from threading import Event, Lock, Timer
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urljoin, urlsplit
 
-from reconciler.errors import NetworkError, SecretError, SourceError, UpdoserError
+from reconciler.errors import NetworkError, SecretError, SourceError, UpdoserError, printable
 from reconciler.model.network import ANY_FAMILY
 
 from ._cooldown import FORBIDDEN, TOO_MANY, UNAVAILABLE, Cooldown, waiting_time
 from ._pace import Limit
 from ._stream import BrokenError, Download, HttpStatusError, causes, shown, words_of
+from ._timed import Timed
 
 if TYPE_CHECKING:
     import ssl
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 WAITS = timedelta(seconds=10)
 """A source that asks for a longer pause is left alone until then."""
 REDIRECTS = 5
-HEAD_LIMIT = 120.0
-"""Seconds in which the head of an answer must be complete."""
 AT_ONCE = 32
 _RETRIED = frozenset({408, 425, 500, 502, 503, 504})
 
@@ -154,8 +152,9 @@ class HttpFiles:
             response = self._ask(url, headers)
             if response.status not in {301, 302, 303, 307, 308}:
                 return self._judged(response, url)
-            target = urljoin(url, response.headers.get("Location", ""))
+            location = response.headers.get("Location", "")
             _discard(response)
+            target = _target(url, location)
             if urlsplit(target).scheme not in ({"https"} if parts.scheme == "https" else {"http", "https"}):
                 raise SourceError(f"{shown(url)} leads to {shown(target)}, which isn't followed")
             url = target
@@ -171,6 +170,10 @@ class HttpFiles:
             )
         except urllib3.exceptions.HTTPError as error:
             raise _broken(error, url, self._context) from error
+        except UpdoserError:
+            raise
+        except Exception as error:  # whatever a server sends
+            raise SourceError(f"{shown(url)}: {type(error).__name__}: {words_of(error)}") from error
 
     def _judged(self, response: urllib3.BaseHTTPResponse, url: str) -> urllib3.BaseHTTPResponse:
         """Give a response that has the file, or part of it; say what else it is."""
@@ -281,10 +284,26 @@ def _as_file(text: str) -> Iterator[str | None]:
         os.close(number)
 
 
+def _target(url: str, location: str) -> str:
+    """Give where a redirect leads.
+
+    Raises:
+        SourceError: to no address.
+    """
+    try:
+        target = urljoin(url, location)
+        parts = urlsplit(target)
+        if parts.port is None or parts.hostname:
+            return target
+    except ValueError:
+        pass
+    raise SourceError(f"{shown(url)} leads to what is no address: {printable(location[:80])!r}")
+
+
 def _discard(response: urllib3.BaseHTTPResponse) -> None:
     """Be done with a response: its connection can be used again when there is little left on it."""
-    length = response.headers.get("Content-Length", "")
-    if length.isdecimal() and int(length) < 2**16:
+    left = response.length_remaining  # None where it isn't known, whatever `Content-Length` says
+    if left is not None and left < 2**16:
         response.drain_conn()
     else:
         response.close()
@@ -300,30 +319,13 @@ def _pools(connect: Callable[[str, int, float], Any]) -> dict[str, Any]:
         host: str
         port: int
         timeout: Any
-        sock: Any
+        response_class: Any = Timed
 
         def _new_conn(self) -> Any:
             try:
                 return connect(self.host, self.port, self.timeout or 10.0)
             except (NetworkError, SecretError) as error:
                 raise NewConnectionError(self, error.message) from error  # type: ignore[arg-type]
-
-        def getresponse(self) -> Any:
-            """Hang up on a head that trickles: each byte of it comes in time, and its end never does."""
-            late = Event()
-            watchdog = Timer(HEAD_LIMIT, _hang_up, (self.sock, late))
-            watchdog.daemon = True
-            watchdog.start()
-            response = None
-            try:
-                response = super().getresponse()  # type: ignore[misc] # it stands before a connection
-            finally:
-                watchdog.cancel()
-                if late.is_set():  # whether the read ended or broke: a byte that comes after the end resets it
-                    if response is not None:
-                        response.close()
-                    raise TimeoutError(f"the head of the answer wasn't complete after {HEAD_LIMIT:.0f} s")
-            return response
 
     class Plain(Dialled, HTTPConnection):
         pass
@@ -338,12 +340,6 @@ def _pools(connect: Callable[[str, int, float], Any]) -> dict[str, Any]:
         ConnectionCls = Secure
 
     return {"http": PlainPool, "https": SecurePool}
-
-
-def _hang_up(connection: socket.socket, late: Event) -> None:
-    late.set()
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
 
 
 _MEANINGS = {401: ", it wants other credentials", 403: ", not allowed", 404: ", not there", 410: ", gone"}

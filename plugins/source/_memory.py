@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reconciler.model.release import SHA256
+from reconciler.model.text import read_json
 
 from ._tree import Stamp
 
@@ -40,7 +41,7 @@ class Memory:
             self._hashed, self._ahead = _read(file)
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             log.warning("%s is damaged and made again: %s", file, error)
 
     def sha256(self, path: str, stamp: Stamp) -> str | None:
@@ -89,7 +90,7 @@ def _read(file: Path) -> tuple[dict[str, tuple[Stamp, str]], dict[str, float]]:
         raw = stream.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
         raise ValueError(f"it is larger than {MAX_BYTES} bytes")
-    data: Any = json.loads(raw)
+    data: Any = read_json(raw)
     match data:
         case {"format": 1, "hashed": dict(hashed)}:
             files = {path: _entry(entry) for path, entry in hashed.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from reconciler.errors import SourceError
+from reconciler.errors import SourceError, UpdoserError, words_of
 
 from ._answer import no_json
 from ._stream import CHUNK, HttpStatusError, SlowError
@@ -88,6 +88,8 @@ def mapped(what: str) -> Iterator[None]:
     except exceptions.DownloadError as error:
         if isinstance(error.__cause__, SourceError):
             raise _same(error.__cause__) from error
+        if isinstance(error.__cause__, UpdoserError):
+            raise error.__cause__ from error
         long = isinstance(error, exceptions.DownloadLengthMismatchError)
         said = "doesn't end where it should, and was cut off" if long else "can't be had"
         raise SourceError(f"{what} {said}: {error}") from error
@@ -96,6 +98,10 @@ def mapped(what: str) -> Iterator[None]:
         raise BrokenPromiseError(f"{what}{said}: {error}", hint=hint) from error
     except OSError as error:
         raise SourceError(f"{error.filename or 'the work folder'} can't be written: {error.strerror}") from error
+    except UpdoserError:
+        raise
+    except Exception as error:  # what a repository has can be of any form, and python-tuf doesn't expect all of them
+        raise BrokenPromiseError(f"{what} breaks the rules of TUF: {words_of(error)}") from error
 
 
 def _broken_rule(error: Exception) -> tuple[str, str]:

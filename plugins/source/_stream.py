@@ -32,6 +32,7 @@ TRIES = 5
 """How often a file is asked for without a byte of progress in between."""
 PAUSE, LONGEST_PAUSE = 0.5, 8.0
 CHUNK = 2**20
+_SHOWN = 300
 _ABOUT_THE_FILE = frozenset({401, 404, 407, 410})
 """What a server answers whichever part it is asked for."""
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "updoser"}
@@ -126,14 +127,12 @@ class Download(io.RawIOBase):
                 self._again(trouble)
 
     def _some(self, size: int) -> bytes:
-        import urllib3
-
         assert self._response is not None
         limit = self._files.limit
         while True:
             try:
                 data = self._response.read1(min(size, limit.piece or size), decode_content=False)
-            except (urllib3.exceptions.HTTPError, OSError) as error:
+            except Exception as error:  # whatever a server sends
                 raise BrokenError(words_of(error)) from error
             limit.spend(len(data))
             if time.monotonic() > self._deadline:
@@ -235,5 +234,8 @@ def words_of(error: Exception) -> str:
 
 def shown(url: str) -> str:
     """Give a URL as it may be shown: without what could be a secret in it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    try:
+        parts = urlsplit(url)
+        return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"[:_SHOWN]
+    except ValueError:
+        return "an address that is none"

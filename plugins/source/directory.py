@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from reconciler.contracts import Traits
-from reconciler.errors import SourceError
+from reconciler.errors import SourceError, UpdoserError, words_of
 from reconciler.model.duration import parse_duration
 from reconciler.model.incremental_json import MAX_BYTES as MAX_INCREMENTAL
 from reconciler.model.incremental_json import parse_incremental
@@ -135,19 +135,13 @@ class Directory:
                 for name, is_folder in tree.subfolders(component.id, MAX_VERSIONS):
                     if name.startswith(".") or name == INCREMENTALS:
                         continue
-                    try:
+                    with _held_back(f"{component.id}/{name}", tree, problems, waiting):
                         found.append(self._release(tree, component, name, is_folder=is_folder))
-                    except (_RefusedError, TreeError) as refusal:
-                        problems.append(str(refusal))
-                        waiting += [str(refusal)] if isinstance(refusal, _NotYetError) else []
                 for name, _is_folder in tree.subfolders(f"{component.id}/{INCREMENTALS}", MAX_VERSIONS):
                     if name.startswith("."):
                         continue
-                    try:
+                    with _held_back(f"{component.id}/{INCREMENTALS}/{name}", tree, problems, waiting):
                         incrementals.append(self._incremental(tree, component, name))
-                    except (_RefusedError, TreeError) as refusal:
-                        problems.append(str(refusal))
-                        waiting += [str(refusal)] if isinstance(refusal, _NotYetError) else []
             except TreeError as refusal:
                 problems.append(str(refusal))
         self._memory.save()
@@ -296,6 +290,20 @@ class Directory:
             if self._age(stamp) >= RACY:
                 self._memory.remember(path, stamp, sha256)
         return ReleaseFile(name, stamp.size, sha256)
+
+
+@contextmanager
+def _held_back(path: str, tree: Tree, problems: list[str], waiting: list[str]) -> Iterator[None]:
+    """Go on with the next release after one that is refused, for a reason that is known here or another one."""
+    try:
+        yield
+    except (_RefusedError, TreeError) as refusal:
+        problems.append(str(refusal))
+        waiting += [str(refusal)] if isinstance(refusal, _NotYetError) else []
+    except UpdoserError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever lies there
+        problems.append(f"{tree.shown(path)}: {words_of(error)}")
 
 
 def _others(tree: Tree, components: Mapping[str, Component]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 from reconciler.contracts import Traits
-from reconciler.errors import SourceError, StoreError
+from reconciler.errors import SourceError, StoreError, words_of
 from reconciler.model.duration import parse_duration
 from reconciler.model.index import MAX_BYTES, content_path, index_path, parse_index
 from reconciler.model.network import ANY_FAMILY, FAMILIES
@@ -285,6 +285,8 @@ class Tuf:
             return parse_index(content, component)
         except ValueError as error:
             raise SourceError(f"its index is signed, and refused all the same: {error}") from error
+        except Exception as error:  # whatever a publisher signs
+            raise SourceError(f"its index is signed, and refused all the same: {words_of(error)}") from error
 
     # --- what was verified before -------------------------------------------------------------------------------------
 

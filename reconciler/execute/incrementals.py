@@ -33,6 +33,7 @@ from reconciler.execute.releases import (
 )
 from reconciler.model.delta import CLEARLY
 from reconciler.model.release import ANY_PLATFORM, ReleaseFile, content_digest
+from reconciler.model.text import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -218,7 +219,7 @@ def _file_entries(files: Sequence[ReleaseFile], planned: Draft, patches: Mapping
 def _same_or_refused(target: Path, text: str) -> Path:
     """Give an incremental that stands there already between the same releases; refuse anything else."""
     try:
-        there, mine = json.loads((target / INCREMENTAL).read_text(encoding="utf-8")), json.loads(text)
+        there, mine = read_json((target / INCREMENTAL).read_bytes()), json.loads(text)
         if all(there[key] == mine[key] for key in ("component", "platform", "from", "to")):
             return target
     except (OSError, ValueError, KeyError, TypeError):

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, NoReturn, cast
 
 from reconciler import plugin_loader
 from reconciler.contracts import Context
-from reconciler.errors import PatchError, SecretError, UpdoserError
+from reconciler.errors import PatchError, SecretError, UpdoserError, words_of
+from reconciler.guards import guarded
 from reconciler.model.delta import MIN_NEW, MIN_OLD, PACKER, Kept, Patch
 from reconciler.model.pairing import pair_files
 
@@ -184,6 +185,8 @@ def _result(future: Future[Made], job: Job) -> Made:
         return future.result()
     except BrokenProcessPool:
         return Made(job, error=KILLED)
+    except Exception as error:  # noqa: BLE001 - what came back can't be read, say
+        return Made(job, error=words_of(error))
 
 
 def _make(job: Job, folders: tuple[Path, ...]) -> Made:
@@ -198,12 +201,10 @@ def _make(job: Job, folders: tuple[Path, ...]) -> Made:
             return Made(job, error="applied again, it gives other bytes")
         job.patch.write_bytes(patch)
         return Made(job, len(patch), hashlib.sha256(patch).hexdigest())
-    except UpdoserError as error:
-        return Made(job, error=error.message)
-    except (OSError, MemoryError) as error:
-        return Made(job, error=f"{error.strerror or error}" if isinstance(error, OSError) else "not enough memory")
-    except Exception as error:  # noqa: BLE001 - a codec of others may raise anything; one patch must not stop the rest
-        return Made(job, error=f"the codec broke: {type(error).__name__}: {error}")
+    except OSError as error:
+        return Made(job, error=f"{error.strerror or error}")
+    except Exception as error:  # noqa: BLE001 - one patch must not stop the rest
+        return Made(job, error=error.message if isinstance(error, UpdoserError) else words_of(error))
 
 
 def prove(codec: Codec, old: bytes, patch: bytes, size: int) -> str:
@@ -226,7 +227,7 @@ def load_codec(name: str, folders: Sequence[Path] = ()) -> Codec:
     """
     here = Path()
     context = Context(here, here, lambda: datetime.now(UTC), _no_secret, logging.getLogger("updoser.codec"), _no_shell)
-    return cast("Codec", plugin_loader.load("codec", name, {}, context, tuple(folders)))
+    return cast("Codec", guarded("codec", name, plugin_loader.load("codec", name, {}, context, tuple(folders))))
 
 
 def _no_secret(reference: SecretRef) -> NoReturn:

@@ -26,6 +26,7 @@ from reconciler.model.release import (
     PLATFORM,
     ReleaseFile,
     file_name_problem,
+    release_time_problem,
 )
 from reconciler.model.version import SCHEMES
 
@@ -100,8 +101,9 @@ def check_words(component: str, version: str, platform: str, released: datetime 
         raise UsageError(f"{version!r} is a version of no scheme", hint=f"versions look like {examples}")
     if not PLATFORM.fullmatch(platform):
         raise UsageError(f"{platform!r} is no platform", hint="`any`, or os-arch such as linux-x86_64")
-    if released is not None and released.tzinfo is None:
-        raise UsageError(f"the release time {released} has no time zone")
+    problem = release_time_problem(released) if released is not None else ""
+    if problem:
+        raise UsageError(f"the release time {released} {problem}")
     if len(notes) > MAX_NOTES or any(not (char.isprintable() or char in "\n\t") for char in notes):
         raise UsageError(f"the notes have control characters, or are longer than {MAX_NOTES} characters")
 

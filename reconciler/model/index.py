@@ -10,7 +10,7 @@ Reading is strict: one thing that doesn't fit, and the whole index is refused. W
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +33,13 @@ from reconciler.model.release import (
     ReleaseFile,
     Withdrawal,
     file_name_problem,
+    release_time,
 )
 from reconciler.model.text import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
 FORMAT_VERSION = "1.0"
 FORMAT_MINOR = 0
@@ -228,12 +230,9 @@ def _released(data: Mapping[str, Any], version: str) -> datetime | None:
     if "released" not in data:
         return None
     try:
-        time = datetime.fromisoformat(text_of(data, "released"))
-    except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        raise ValueError(f"{version}: released isn't a time with a zone, such as 2026-11-19T06:00:00Z")
-    return time
+        return release_time(text_of(data, "released"))
+    except ValueError as error:
+        raise ValueError(f"{version}: released: {error}") from error
 
 
 def _platform(data: Mapping[str, Any]) -> str:

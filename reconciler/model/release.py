@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ from reconciler.model.version import SCHEMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime
 
     from reconciler.model.delta import Incremental
     from reconciler.model.version import Version, VersionScheme
@@ -27,7 +27,34 @@ VERSION_NAME = re.compile(r"(?!current$)[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 """What a version of any scheme must look like to name a folder."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_FILE_NAME = 255
+FIRST_YEAR, LAST_YEAR = 1970, 2999
+"""Of release times."""
 _RESERVED_NAMES = frozenset({"current"})
+
+
+def release_time(text: str) -> datetime:
+    """Read when a release came out, as its source says it.
+
+    Raises:
+        ValueError: it is no time with a zone, or one that no release can have.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r:.80} isn't a time such as 2026-11-19T06:00:00Z") from error
+    problem = release_time_problem(time)
+    if problem:
+        raise ValueError(f"{text!r:.80} {problem}")
+    return time
+
+
+def release_time_problem(time: datetime) -> str:
+    """Say why no release can have come out at a time; empty when one can. Ages and zones are reckoned from it."""
+    if time.tzinfo is None:
+        return "has no time zone; write it as 2026-11-19T06:00:00Z"
+    if not FIRST_YEAR <= time.year <= LAST_YEAR:
+        return f"isn't of the years {FIRST_YEAR} to {LAST_YEAR}"
+    return ""
 
 
 def file_name_problem(name: str) -> str:

@@ -1,16 +1,18 @@
 """Asks a proxy for a tunnel: HTTP CONNECT (also over TLS), SOCKS 5 and SOCKS 4.
 
 The answer to CONNECT is read byte by byte: a host that speaks first (SSH does) may have sent its greeting right behind
-it, and a buffer would swallow that; http.client and PySocks do.
+it, and a buffer would swallow that; http.client and PySocks do. An answer has until the deadline as a whole: a time-out
+would begin anew with each byte.
 """
 
 from __future__ import annotations
 
 import base64
+import re
 import socket
 import ssl
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import socks
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.model.spec import SecretRef
 
 MAX_ANSWER = 64 * 1024
+_STATUS = re.compile("[0-9]{3}")
 _REFUSALS = {
     403: "it doesn't allow that destination",
     407: "it wants other credentials",
@@ -55,9 +58,9 @@ def open_tunnel(
         if proxy.scheme in {"http", "https"}:
             if proxy.scheme == "https":
                 connection = tls_context(proxy.ca).wrap_socket(connection, server_hostname=proxy.host)
-            _connect(connection, host, port, name, password)
+            _connect(connection, host, port, name, password, deadline)
             return connection
-        return _socks(connection, proxy, host, port, name, password)
+        return _socks(connection, proxy, host, port, name, password, deadline)
     except TimeoutError as error:
         raise NetworkError(f"{refused}: it didn't answer in time") from error
     except ssl.SSLError as error:
@@ -92,12 +95,14 @@ def tls_context(ca: str = "") -> ssl.SSLContext:
         raise NetworkError(f"the certificates in {ca} can't be used: {error.strerror or error}") from error
 
 
-def _connect(connection: socket.socket, host: str, port: int, name: str, password: str) -> None:
+def _connect(connection: socket.socket, host: str, port: int, name: str, password: str, deadline: float) -> None:
     """Ask for a tunnel (RFC 9110, 9.3.6).
 
     Raises:
         ValueError: the proxy refused, or its answer isn't HTTP.
+        TimeoutError: its answer isn't complete at the deadline.
     """
+    before = connection.gettimeout()
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     if name:
@@ -105,16 +110,30 @@ def _connect(connection: socket.socket, host: str, port: int, name: str, passwor
     connection.sendall("\r\n".join([*lines, "", ""]).encode())
     answer = bytearray()
     while not answer.endswith(b"\r\n\r\n"):
+        _wait_until(deadline, connection)
         byte = connection.recv(1)
         if not byte or len(answer) > MAX_ANSWER:
             raise ValueError("it hung up" if not byte else "its answer has no end")
         answer += byte
+    connection.settimeout(before)
     words = answer.split(b"\r\n", 1)[0].decode("latin-1").split(None, 2)
-    if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdigit():
+    if len(words) < 2 or not words[0].startswith("HTTP/") or not _STATUS.fullmatch(words[1]):
         raise ValueError("it doesn't speak HTTP")
     status = int(words[1])
     if not 200 <= status < 300:
         raise ValueError(f"{_REFUSALS.get(status, 'it refused')} (HTTP {status})")
+
+
+def _wait_until(deadline: float, connection: socket.socket) -> None:
+    """Have the next read wait until then at most.
+
+    Raises:
+        TimeoutError: it is past.
+    """
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    connection.settimeout(left)
 
 
 _SOCKS = {"socks5": socks.SOCKS5, "socks5h": socks.SOCKS5, "socks4": socks.SOCKS4}
@@ -123,13 +142,21 @@ _SOCKS = {"socks5": socks.SOCKS5, "socks5h": socks.SOCKS5, "socks4": socks.SOCKS
 class _Negotiation(socks.socksocket):  # type: ignore[misc] # it has no types
     """PySocks on a connection that is there already: its negotiation, without its way to connect."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
         super().__init__(connection.family, connection.type, connection.proto, connection.detach())
+        self._deadline = deadline
+
+    def recv_into(self, *args: Any, **options: Any) -> int:
+        """Read until the deadline; all that the proxy says is read so."""
+        _wait_until(self._deadline, self)
+        return int(super().recv_into(*args, **options))
 
 
-def _socks(connection: socket.socket, proxy: Proxy, host: str, port: int, name: str, password: str) -> socket.socket:
+def _socks(
+    connection: socket.socket, proxy: Proxy, host: str, port: int, name: str, password: str, deadline: float
+) -> socket.socket:
     timeout = connection.gettimeout()
-    negotiation = _Negotiation(connection)
+    negotiation = _Negotiation(connection, deadline)
     negotiation.settimeout(timeout)
     negotiation.set_proxy(_SOCKS[proxy.scheme], proxy.host, proxy.port, proxy.resolves, name or None, password or None)
     literal = parse_address(host)

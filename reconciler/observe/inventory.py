@@ -16,7 +16,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from reconciler.errors import InventoryError, InventoryShrankError, UpdoserError
+from reconciler.errors import InventoryError, InventoryShrankError
+from reconciler.guards import blaming
 from reconciler.model import select
 from reconciler.model.client import Client
 from reconciler.model.share import exact
@@ -148,14 +149,8 @@ def _from_inventory(group: GroupSpec, spec: InventorySpec, inventory: Inventory)
 
 
 def _entries(group: GroupSpec, inventory: Inventory) -> list[InventoryEntry]:
-    try:
+    with blaming(f"the inventory of the group {group.name} broke", InventoryError):
         entries = list(islice(inventory.clients(), MAX_CLIENTS + 1))
-    except UpdoserError:
-        raise
-    except Exception as error:
-        raise InventoryError(
-            f"the inventory of the group {group.name} broke: {type(error).__name__}: {error}"
-        ) from error
     if not entries:
         raise InventoryError(
             f"the inventory of the group {group.name} lists no clients",

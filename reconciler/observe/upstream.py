@@ -24,9 +24,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from reconciler.errors import SourceError, UpdoserError, printable
+from reconciler.guards import blaming
 from reconciler.model.delta import incremental_problem
 from reconciler.model.release import (
     PLATFORM,
@@ -36,6 +38,7 @@ from reconciler.model.release import (
     ReleaseFile,
     SourceReport,
     file_name_problem,
+    release_time_problem,
 )
 from reconciler.model.suggest import suggestion
 from reconciler.planner.stock import OfferedIncremental
@@ -185,16 +188,26 @@ def _read(
 ) -> SourceReport:
     wanted = {id_: component for id_, component in components.items() if spec.may_serve(id_)}
     try:
-        report = source.releases(wanted)
-        strange = [name for name in report.others if catalog is not None and name not in catalog]
-        told = [f"{name}: no catalog has such a component; {suggestion(name, catalog or ())}" for name in strange]
-        report = replace(report, problems=(*report.problems, *told), harmless=(*report.harmless, *told))
-        return _checked(spec, report, components)
+        with blaming("the source broke", SourceError):
+            return _told(spec, source.releases(wanted), components, catalog)
     except UpdoserError as error:
         words = _sentence(f"{error.message} ({error.hint})" if error.hint else str(error))
-        return SourceReport(spec.name, error=words, cooldown_until=getattr(error, "cooldown_until", None))
-    except Exception as error:  # noqa: BLE001 - a plugin of others may raise anything; one source must not stop the rest
-        return SourceReport(spec.name, error=_sentence(f"the source broke: {type(error).__name__}: {error}"))
+        return SourceReport(spec.name, error=words, cooldown_until=_cooldown(getattr(error, "cooldown_until", None)))
+
+
+def _cooldown(until: object) -> datetime | None:
+    """Take a time at which a source may be asked again, if it is one that can be reckoned with."""
+    return until if isinstance(until, datetime) and not release_time_problem(until) else None
+
+
+def _told(
+    spec: SourceSpec, report: SourceReport, components: Mapping[str, Component], catalog: Collection[str] | None
+) -> SourceReport:
+    """Check a report, and add what it tells of components that no catalog has."""
+    strange = [name for name in report.others if catalog is not None and name not in catalog][:MAX_PROBLEMS]
+    told = [f"{name}: no catalog has such a component; {suggestion(name, catalog or ())}" for name in strange]
+    report = replace(report, problems=(*report.problems, *told), harmless=(*report.harmless, *told))
+    return _checked(spec, report, components)
 
 
 def _checked(spec: SourceSpec, report: SourceReport, components: Mapping[str, Component]) -> SourceReport:
@@ -232,7 +245,7 @@ def _checked(spec: SourceSpec, report: SourceReport, components: Mapping[str, Co
         incrementals,
         tuple(entry for entry in report.withdrawn if entry.component in components),
         _sentence(report.accepted),
-        report.cooldown_until,
+        _cooldown(report.cooldown_until),
         harmless=tuple(map(_sentence, report.harmless)),
     )
 
@@ -298,8 +311,9 @@ def _release_problem(spec: SourceSpec, release: Release, components: Mapping[str
         return "a file name stands in it twice"
     if len(release.notes) > MAX_NOTES:
         return f"its notes are longer than {MAX_NOTES} characters"
-    if release.released is not None and release.released.tzinfo is None:
-        return "its release time has no time zone"
+    problem = release_time_problem(release.released) if release.released is not None else ""
+    if problem:
+        return f"its release time {problem}"
     return next(filter(None, map(_file_problem, release.files)), "")
 
 

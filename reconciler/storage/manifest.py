@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.delta import Incremental, Kept, Patch, incremental_problem
@@ -14,6 +14,7 @@ from reconciler.model.release import (
     Release,
     ReleaseFile,
     file_name_problem,
+    release_time,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def read_release(document: Mapping[str, Any]) -> Release:
             version=document["version"],
             platform=document["platform"],
             files=tuple(ReleaseFile(file["name"], file["size"], file["sha256"]) for file in document["files"]),
-            released=datetime.fromisoformat(released) if released else None,
+            released=release_time(released) if released else None,
             notes=str(document["notes"]),
         )
         _check(release)

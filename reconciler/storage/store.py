@@ -319,9 +319,9 @@ class Store:
     def _read_stamps(self) -> dict[str, Stamp]:
         """Read the stamps, and those of what was written since; without them everything is hashed again."""
         try:
-            data = json.loads((self.root / "stamps.json").read_bytes())
+            data = read_json((self.root / "stamps.json").read_bytes())
             known = {str(key): (int(size), int(mtime), int(inode)) for key, (size, mtime, inode) in data.items()}
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        except (OSError, ValueError, TypeError, AttributeError, OverflowError):
             known = {}
         return {**known, **self._fresh}
 

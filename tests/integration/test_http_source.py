@@ -17,7 +17,7 @@ from reconciler.model.network import Proxy
 from reconciler.model.release import ReleaseFile
 from reconciler.model.spec import PluginConfig, SecretRef, SourceSpec
 from reconciler.observe.upstream import read_sources
-from reconciler.plugins.source import _http, _pace, _stream, tuf
+from reconciler.plugins.source import _pace, _stream, _timed, tuf
 from reconciler.storage.store import Store
 from tests.fakes import fake_context, make_component
 from tests.fleet import Fleet
@@ -382,7 +382,7 @@ def test_bytes_that_trickle_are_given_up(vendor, tmp_path, stack, monkeypatch):
 
 
 def test_a_head_that_trickles_is_given_up(vendor, tmp_path, monkeypatch):
-    monkeypatch.setattr(_http, "HEAD_LIMIT", 0.5)
+    monkeypatch.setattr(_timed, "LIMIT", 0.5)
     done = Event()
 
     def trickle(listener):

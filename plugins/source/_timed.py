@@ -1,0 +1,83 @@
+"""An answer of a web server whose every part comes in time, or not at all.
+
+A time-out of a socket begins anew with each byte, and what stands around a file has no end that is known: the head, the
+answer of a proxy, the sizes of chunks and the lines behind the last one. All that is read at a stretch has LIMIT
+seconds together. What a file may take as a whole, and how slowly its own bytes may come, is `_stream`'s business.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from contextlib import suppress
+from http.client import HTTPResponse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import socket
+
+LIMIT = 120.0
+"""Seconds for the head of an answer, and for each piece that is read of the rest."""
+
+
+class Timed(HTTPResponse):
+    """The answer to a request, or of a proxy to the wish for a tunnel."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self._wire = _Wire(self.fp.detach(), sock)
+        self._wire.begin("the head of the answer wasn't complete")
+        self.fp = io.BufferedReader(self._wire)
+
+    def read(self, amt: int | None = None) -> bytes:
+        """Read at most `amt` bytes; see `http.client`."""
+        self._wire.begin(_PIECE)
+        return super().read(amt)
+
+    def read1(self, n: int = -1) -> bytes:
+        """Read what one look at the wire gives; see `http.client`."""
+        self._wire.begin(_PIECE)
+        return super().read1(n)
+
+
+_PIECE = "the next piece of the answer wasn't there"
+
+
+class _Wire(io.RawIOBase):
+    """The bytes of a connection, until the time for what is read at the moment is over."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._patience = sock.gettimeout()
+        self._until = 0.0
+        self._late = ""
+
+    def begin(self, late: str) -> None:
+        """Give what is read now its time; `late` says what wasn't so when that is over."""
+        self._until = time.monotonic() + LIMIT
+        self._late = late
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"{self._late} after {LIMIT:.0f} s")
+        patience = self._patience
+        ends_first = patience is None or left < patience
+        self._sock.settimeout(left if ends_first else patience)
+        try:
+            return self._raw.readinto(buffer)
+        except TimeoutError:
+            if ends_first:
+                raise TimeoutError(f"{self._late} after {LIMIT:.0f} s") from None
+            raise
+        finally:
+            with suppress(OSError):  # it is closed already
+                self._sock.settimeout(patience)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()

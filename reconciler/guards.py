@@ -1,0 +1,239 @@
+"""The boundary of each part: whatever is raised in it becomes an error of ours, which says what broke.
+
+`blaming` is the one way to that. It stands where the work on one part begins, such as a source, release, file or key,
+so that the work on the others goes on; and around every call of a plugin, by what `guarded` puts in its place. A plugin
+is called by many and can be anybody's: who calls it needs to expect the errors of its contract only.
+
+What a caller of a plugin raises itself, in the block that reads a stream or in the work that an executor spreads,
+passes as it is. So does what ends the process.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+
+from reconciler.errors import (
+    FaultError,
+    InventoryError,
+    PatchError,
+    PluginError,
+    SourceError,
+    UpdoserError,
+    own_limit,
+    words_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from threading import Event
+    from types import TracebackType
+
+    from reconciler.contracts import Check, Codec, Executor, Finding, Inventory, Source, Subject
+    from reconciler.model.client import InventoryEntry
+    from reconciler.model.delta import CodecTraits, Incremental, Patch
+    from reconciler.model.release import Component, Release, ReleaseFile, SourceReport
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+_LOG = logging.getLogger("updoser")
+
+
+@contextmanager
+def blaming(what: str, wrong: type[UpdoserError] = FaultError) -> Iterator[None]:
+    """Map whatever the block raises to an error that begins with `what`; errors of ours pass as they are.
+
+    Where it came from is logged for those who look for it.
+
+    Raises:
+        LimitError: this machine has no room for more.
+        UpdoserError, as `wrong`: anything else.
+    """
+    try:
+        yield
+    except UpdoserError:
+        raise
+    except Exception as error:
+        _LOG.debug("%s", what, exc_info=error)
+        if own := own_limit(error):
+            raise own from error
+        hint = "please report it, with what UPDOSER_DEBUG=1 shows" if wrong is FaultError else ""
+        raise wrong(f"{what}: {words_of(error)}", hint=hint) from error
+
+
+def guarded(kind: str, name: str, plugin: Any) -> Any:
+    """Give what stands in place of a plugin of a kind; transports stay, as `client.reach` guards all that they do."""
+    guard = _GUARDS.get(kind)
+    return plugin if guard is None else guard(plugin, f"the {kind} plugin {name} broke")
+
+
+class _Source:
+    """A source that raises SourceError, whatever it is by itself."""
+
+    def __init__(self, source: Source, what: str) -> None:
+        self._source = source
+        self._blaming = partial(blaming, what, SourceError)
+
+    def releases(self, components: Mapping[str, Component]) -> SourceReport:
+        with self._blaming():
+            return self._source.releases(components)
+
+    def open(self, release: Release, file: ReleaseFile) -> AbstractContextManager[BinaryIO]:
+        return _Opened(lambda: self._source.open(release, file), self._blaming)
+
+    def open_patch(self, incremental: Incremental, patch: Patch) -> AbstractContextManager[BinaryIO]:
+        return _Opened(lambda: self._source.open_patch(incremental, patch), self._blaming)
+
+
+class _Opened:
+    """A stream that a source opens: its ways in and out are guarded, and all that is read."""
+
+    def __init__(
+        self,
+        make: Callable[[], AbstractContextManager[BinaryIO]],
+        guard: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._make = make
+        self._guard = guard
+
+    def __enter__(self) -> BinaryIO:
+        with self._guard():
+            self._inner = self._make()
+            return cast("BinaryIO", _Stream(self._inner.__enter__(), self._guard))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._guard():
+            try:
+                self._inner.__exit__(kind, error, trace)
+            except Exception as raised:
+                if raised is not error:
+                    raise
+
+
+class _Stream:
+    """The part of a stream that the store reads."""
+
+    def __init__(self, stream: BinaryIO, guard: Callable[[], AbstractContextManager[None]]) -> None:
+        self._stream = stream
+        self._guard = guard
+
+    def read(self, size: int = -1, /) -> bytes:
+        with self._guard():
+            data = self._stream.read(size)
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"it read a {type(data).__name__} in place of bytes")
+            return data
+
+    def seekable(self) -> bool:
+        with self._guard():
+            return self._stream.seekable()
+
+    def seek(self, offset: int, /) -> int:
+        with self._guard():
+            return self._stream.seek(offset)
+
+
+class _Inventory:
+    """An inventory that raises InventoryError."""
+
+    def __init__(self, inventory: Inventory, what: str) -> None:
+        self._inventory = inventory
+        self._what = what
+
+    def clients(self) -> Iterator[InventoryEntry]:
+        with blaming(self._what, InventoryError):
+            yield from self._inventory.clients()
+
+
+class _Codec:
+    """A codec that raises PatchError."""
+
+    def __init__(self, codec: Codec, what: str) -> None:
+        self._codec = codec
+        self._blaming = partial(blaming, what, PatchError)
+
+    @property
+    def traits(self) -> CodecTraits:
+        with self._blaming():
+            return self._codec.traits
+
+    def make(self, old: bytes, new: bytes, *, level: int, window: int = 0) -> bytes:
+        with self._blaming():
+            return self._codec.make(old, new, level=level, window=window)
+
+    def check(self, patch: bytes, size: int) -> None:
+        with self._blaming():
+            self._codec.check(patch, size)
+
+    def apply(self, old: bytes, patch: bytes, size: int) -> Iterator[bytes]:
+        with self._blaming():
+            yield from self._codec.apply(old, patch, size)
+
+
+class _Check:
+    """A check that raises PluginError."""
+
+    def __init__(self, check: Check, what: str) -> None:
+        self._check = check
+        self._blaming = partial(blaming, what, PluginError)
+
+    def on_client(self) -> tuple[str, int]:
+        with self._blaming():
+            run, expect = self._check.on_client()
+            return run, expect
+
+    def on_server(self, subject: Subject, *, timeout: float, stop: Event) -> Finding:
+        with self._blaming():
+            return self._check.on_server(subject, timeout=timeout, stop=stop)
+
+
+class _Executor:
+    """An executor that raises PluginError; what the work or the items raise is theirs."""
+
+    def __init__(self, executor: Executor, what: str) -> None:
+        self._executor = executor
+        self._what = what
+
+    def run(
+        self, work: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, forks: int, stop: Event
+    ) -> Iterator[tuple[ItemT, ResultT]]:
+        theirs: list[BaseException] = []
+
+        def watched(item: ItemT) -> ResultT:
+            try:
+                return work(item)
+            except BaseException as error:
+                theirs.append(error)
+                raise
+
+        def given() -> Iterator[ItemT]:
+            try:
+                yield from items
+            except BaseException as error:
+                theirs.append(error)
+                raise
+
+        own: Exception | None = None
+        with blaming(self._what, PluginError):
+            try:
+                yield from self._executor.run(watched, given(), forks=forks, stop=stop)
+            except Exception as error:
+                if not any(error is one for one in theirs):
+                    raise
+                own = error
+        if own is not None:
+            raise own
+
+
+_GUARDS: Mapping[str, Callable[[Any, str], Any]] = {
+    "source": _Source,
+    "inventory": _Inventory,
+    "codec": _Codec,
+    "check": _Check,
+    "executor": _Executor,
+}
