@@ -61,6 +61,8 @@ def main() -> NoReturn:
     gc.set_threshold(200_000, 20, 50)
     terminal = Terminal(streams=take_streams())
     logging.getLogger().addHandler(Log(terminal))
+    if debugging():  # what nobody expected is logged with where it came from
+        logging.getLogger("updoser").setLevel(logging.DEBUG)
     sys.exit(terminal.settle(run(sys.argv[1:], terminal)))
 
 

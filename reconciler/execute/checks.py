@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from reconciler.contracts import Finding, Subject
 from reconciler.errors import LimitError, UpdoserError
+from reconciler.guards import blaming
 from reconciler.model.client import ClientCheck
 from reconciler.model.spec import PluginConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from reconciler.execute.rollouts import Breaker
     from reconciler.execute.tally import Tally
@@ -105,14 +106,15 @@ class Checks:
         return ""
 
 
-def check_releases_here(plan: Plan, work: Workspace, breaker: Breaker, tally: Tally) -> set[str]:
-    """Run the checks of releases that are to run here, once for each; give the digests of releases that are bad.
+def check_releases_here(
+    plan: Plan, held: Mapping[str, Release], work: Workspace, breaker: Breaker, tally: Tally
+) -> set[str]:
+    """Run the checks of releases that are to run here, once for each; give the digests of releases that nobody gets.
 
-    Raises:
-        StoreError: a release can't be read.
+    Those are releases that are bad, and others that couldn't be checked, which says nothing about them. `held` are
+    releases of the store, by digest.
     """
     checks, bad = Checks(work), set[str]()
-    held = {release.digest: release for release in work.store.inspect().releases}
     for digest, deploys in _by_release(plan.deploys).items():
         if digest not in held:
             continue
@@ -121,7 +123,15 @@ def check_releases_here(plan: Plan, work: Workspace, breaker: Breaker, tally: Ta
             for deploy in deploys
             for check in checks.wanted(deploy.group, deploy.component, where="server", phase="staged")
         }
-        trouble = _first_trouble(wanted.values(), held[digest], checks, work) if wanted else ""
+        try:
+            with blaming(f"checking {held[digest].component} {held[digest].version}"):
+                trouble = _first_trouble(wanted.values(), held[digest], checks, work) if wanted else ""
+        except LimitError:
+            raise
+        except UpdoserError as error:
+            bad.add(digest)
+            tally.server_failed(held[digest].component, error.brief)
+            continue
         if trouble:
             bad.add(digest)
             _condemn(deploys, trouble, breaker, tally)

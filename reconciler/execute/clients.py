@@ -7,9 +7,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from reconciler.errors import LimitError, UpdoserError
 from reconciler.execute.checks import Checks, check_releases_here
 from reconciler.execute.deploy import Deployer, Stepper, Task, profile_after
+from reconciler.execute.mend import mend_releases, sound_incrementals
 from reconciler.execute.settings import has_after, prepare
+from reconciler.guards import blaming
 from reconciler.model.client import MACHINE
 from reconciler.model.plan import Deploy, Settings
 from reconciler.model.report import JournalEntry
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.execute.deploy import Result
+    from reconciler.execute.download import Offers
     from reconciler.execute.rollouts import Breaker
     from reconciler.execute.settings import Prepared
     from reconciler.execute.tally import Tally
@@ -47,7 +51,14 @@ class Turns(Protocol):
 
 
 def change_clients(
-    plan: Plan, work: Workspace, breaker: Breaker, tally: Tally, *, forks: int, turns: Turns | None = None
+    plan: Plan,
+    offers: Offers,
+    work: Workspace,
+    breaker: Breaker,
+    tally: Tally,
+    *,
+    forks: int,
+    turns: Turns | None = None,
 ) -> None:
     """Change all clients that have a due change, no more at once than the open waves allow.
 
@@ -58,11 +69,16 @@ def change_clients(
     """
     if not (plan.deploys or plan.settings) or work.means.stop.is_set():
         return
-    bad = check_releases_here(plan, work, breaker, tally)
     inspection = work.store.inspect()
     held = {release.digest: release for release in inspection.releases}
+    now = work.means.clock()
+    due = [deploy for deploy in plan.deploys if _is_due(deploy, now)]
+    bad = mend_releases(due, held, offers, work, tally)
+    sound = {digest: release for digest, release in held.items() if digest not in bad}
+    bad |= check_releases_here(plan, sound, work, breaker, tally)
     checks = Checks(work)
-    stepper = Stepper(work.spec, held, inspection.incrementals, checks.of_clients)
+    incrementals = sound_incrementals(due, inspection.incrementals, work)
+    stepper = Stepper(work.spec, held, incrementals, checks.of_clients)
     tasks = list(_tasks(plan, work, stepper, tally, held, bad))
     if not tasks:
         return
@@ -190,12 +206,7 @@ def _tasks(
     set_up = settings_of.keys()
     if not deploys and not set_up:
         return
-    steps = {
-        cohort: tuple(
-            stepper.steps(tuple(change for change in changes if change.early is early)) for early in (False, True)
-        )
-        for cohort, changes in deploys.items()
-    }
+    steps = _steps(deploys, stepper, tally)
     every: dict[str, tuple[Deploy | Settings, ...]] = {
         cohort: (*deploys[cohort], *([settings_of[cohort]] if cohort in set_up else [])) for cohort in {*steps, *set_up}
     }
@@ -215,6 +226,26 @@ def _tasks(
             if due or early or settings is not None:
                 profile = profiles.get(fingerprint) if fingerprint else None
                 yield Task(client, due, profile, early, settings, changes=every[cohort])
+
+
+def _steps(
+    deploys: Mapping[str, list[Deploy]], stepper: Stepper, tally: Tally
+) -> dict[str, tuple[tuple[Step, ...], ...]]:
+    """Give the steps by cohort: those for now, and those that are sent early. What can't be made is told."""
+    steps: dict[str, tuple[tuple[Step, ...], ...]] = {}
+    told: set[str] = set()
+    for cohort, changes in deploys.items():
+        parts = [tuple(change for change in changes if change.early is early) for early in (False, True)]
+        try:
+            with blaming("making the steps of clients"):
+                steps[cohort] = tuple(map(stepper.steps, parts))
+        except LimitError:
+            raise
+        except UpdoserError as error:
+            if error.brief not in told:
+                tally.server_failed(changes[0].component, error.brief)
+            told.add(error.brief)
+    return steps
 
 
 def _is_due(change: Deploy | Settings, now: datetime) -> bool:

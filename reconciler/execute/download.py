@@ -8,9 +8,10 @@ from functools import cached_property, partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from reconciler.errors import InterruptedRunError, StalePlanError, StoreError, UpdoserError
+from reconciler.errors import InterruptedRunError, RepositoryError, StalePlanError, StoreError, UpdoserError
 from reconciler.execute.journal import note
 from reconciler.execute.progress import Progress, Watched
+from reconciler.guards import blaming
 from reconciler.model.delta import Incremental, Patch, incremental_name
 from reconciler.model.network import DIRECT
 from reconciler.model.plan import REPLACED
@@ -127,15 +128,16 @@ def _orders(downloads: Iterable[Download], offers: Offers, work: Workspace, tall
         where = download.source if download.route == DIRECT else f"{download.source} {download.route}"
         work.means.emit("download_started", f"{_label(download)} from {where}", **_fields(download))
         try:
-            thing: Release | Incremental | None = (
-                offers.release(download) if download.kind == "full" else offers.incremental(download)
-            )
-            if thing is None or download.source not in sources:
-                raise StalePlanError(f"source {download.source} doesn't offer the planned bytes any more")
-            parts = _lacking(thing, work.store)
-            needed = sum(part.size for part in parts)
-            check_room(_label(download), needed, free)
-            order = Order(download, thing, work.plugins.source(sources[download.source]), parts)
+            with blaming(f"beginning with {_label(download)}"):
+                thing: Release | Incremental | None = (
+                    offers.release(download) if download.kind == "full" else offers.incremental(download)
+                )
+                if thing is None or download.source not in sources:
+                    raise StalePlanError(f"source {download.source} doesn't offer the planned bytes any more")
+                parts = _lacking(thing, work.store)
+                needed = sum(part.size for part in parts)
+                check_room(_label(download), needed, free)
+                order = Order(download, thing, work.plugins.source(sources[download.source]), parts)
         except UpdoserError as error:
             _tell(download, error.brief, work, tally)
         else:
@@ -159,7 +161,8 @@ def _get(order: Order, part: Part, work: Workspace, progress: Progress) -> int:
     """
     if order.failure:
         return 0
-    return _bring(part, partial(order.open, part), work, progress.add)
+    with blaming(f"downloading {order.label}"):
+        return _bring(part, partial(order.open, part), work, progress.add)
 
 
 def _bring(
@@ -184,10 +187,11 @@ def _finish(order: Order, work: Workspace, tally: Tally) -> None:
         return
     if not order.failure:
         try:
-            if isinstance(order.thing, Release):
-                _keep(order.thing, work, replace=order.download.reason == REPLACED)
-            else:
-                work.store.add_incremental(order.thing)
+            with blaming(f"keeping {order.label}"):
+                if isinstance(order.thing, Release):
+                    _keep(order.thing, work, replace=order.download.reason == REPLACED)
+                else:
+                    work.store.add_incremental(order.thing)
             tally.downloaded(order.received)
         except UpdoserError as error:
             order.failure = error.brief
@@ -239,6 +243,11 @@ class Offers:
         key = change.source, change.component, change.platform, change.to, change.to_digest
         return self._releases.get(key)
 
+    def sources_of(self, release: Release) -> set[str]:
+        """Give the sources that offer a release with the same bytes."""
+        wanted = release.component, release.platform, release.version, release.digest
+        return {source for source, *key in self._releases if tuple(key) == wanted}
+
     def incremental(self, download: Download) -> Incremental | None:
         """Give the incremental that a download means, if its source still offers it."""
         name = incremental_name(download.previous, download.to, download.kind)
@@ -266,11 +275,18 @@ def fetch(release: Release, source: Source, work: Workspace) -> int:
 def _keep(release: Release, work: Workspace, *, replace: bool = False) -> None:
     """Have the store hold a release, and remember that this is what its version stands for.
 
+    What came in place of content that was damaged takes that place in the repository, too.
+
     Raises:
         StoreError, StateError: it can't be kept.
     """
     work.store.add(release, replace=replace)
     work.state.record_content((release.component, release.version, release.platform), release.digest)
+    if work.repository is not None:
+        try:
+            work.repository.mend(release.files, work.store.path)
+        except RepositoryError as error:
+            work.means.emit("warning", error.message, level="warning", component=release.component)
 
 
 def _ignore(_size: int) -> None:

@@ -20,6 +20,7 @@ from reconciler.errors import PatchError, StalePlanError, StoreError, UpdoserErr
 from reconciler.execute.download import fetch
 from reconciler.execute.journal import note
 from reconciler.execute.patchwork import Draft, Job, Made, Recipe, draft, make_patches
+from reconciler.guards import blaming
 from reconciler.model.delta import CLEARLY, NOT_SMALLER, Incremental, Patch, compose, incremental_name
 from reconciler.present.words import count_text, size_text
 
@@ -50,10 +51,11 @@ def merge_all(plan: Plan, offers: Offers, work: Workspace, tally: Tally) -> None
             return
         label = f"{merge.component} {merge.to}"
         try:
-            received = _merge(merge, offers, work)
-        except (PatchError, StoreError, ValueError) as error:
-            why = error.message if isinstance(error, UpdoserError) else str(error)
-            work.means.emit("warning", f"{label}: the merge failed, the full is downloaded: {why}", level="warning")
+            with blaming(f"merging {label}", PatchError):
+                received = _merge(merge, offers, work)
+        except (PatchError, StoreError) as error:
+            text = f"{label}: the merge failed, the full is downloaded: {error.message}"
+            work.means.emit("warning", text, level="warning")
             _discard(merge, work)
             _fall_back(merge, offers, work, tally)
             continue
@@ -124,7 +126,8 @@ def _fall_back(merge: Merge, offers: Offers, work: Workspace, tally: Tally) -> N
         source = next((source for source in work.spec.sources if source.name == merge.source), None)
         if goal is None or source is None:
             raise StalePlanError(f"source {merge.source or '(none)'} doesn't offer the full")
-        tally.downloaded(fetch(goal, work.plugins.source(source), work))
+        with blaming(f"fetching from {source.name}"):
+            tally.downloaded(fetch(goal, work.plugins.source(source), work))
         tally.fell_back()
     except UpdoserError as error:
         _note(merge, work, tally, error.brief)
@@ -207,17 +210,22 @@ def _prepare(orders: Sequence[Generate], work: Workspace, folder: Path) -> tuple
             makings.append(_Making(order, NOTHING, failure=f"the store doesn't hold {order.previous}"))
             continue
         place = folder / str(number)
-        place.mkdir()
-        making = draft(
-            before.files if before else (),
-            goal.files,
-            Recipe(order.codec, order.level, work.spec.duplication.windows.get(order.codec, 0)),
-            place,
-            old_at=lambda file: work.store.path(file.sha256),
-            new_at=lambda file: work.store.path(file.sha256),
-            codec_of=work.plugins.codec,
-        )
-        makings.append(_Making(order, making))
+        try:
+            with blaming(f"preparing {order.component} {order.to}"):
+                place.mkdir()
+                making = draft(
+                    before.files if before else (),
+                    goal.files,
+                    Recipe(order.codec, order.level, work.spec.duplication.windows.get(order.codec, 0)),
+                    place,
+                    old_at=lambda file: work.store.path(file.sha256),
+                    new_at=lambda file: work.store.path(file.sha256),
+                    codec_of=work.plugins.codec,
+                )
+        except UpdoserError as error:
+            makings.append(_Making(order, NOTHING, failure=error.message))
+        else:
+            makings.append(_Making(order, making))
     return makings, [job for making in makings for job in making.draft.jobs]
 
 
@@ -238,13 +246,13 @@ def _finish(making: _Making, work: Workspace, tally: Tally, failed: set[str]) ->
         try:
             if not refused:
                 for patch, path in making.patches:
-                    with path.open("rb") as stream:
+                    with blaming(f"keeping a patch of {order.component} {order.to}"), path.open("rb") as stream:
                         work.store.put(patch, stream)
             work.store.add_incremental(_incremental(making, refused))
             tally.generated()
             done = refused or f"{done}, {size_text(size)}"
-        except (UpdoserError, OSError) as error:
-            failure = error.message if isinstance(error, UpdoserError) else f"{error.strerror}"
+        except UpdoserError as error:
+            failure = error.message
     if failure:
         failed.add(order.component)
         tally.server_failed(order.component, f"no incremental from {order.previous or 'nothing'}: {failure}")
@@ -317,15 +325,16 @@ def _prune(
     work: Workspace,
 ) -> str:
     try:
-        if prune.kind == "full":
-            release = fulls.get((prune.component, prune.platform, prune.to_digest))
-            if release is not None:
-                work.store.remove(release)
-        else:
-            name = incremental_name(prune.previous, prune.to, prune.kind)
-            entry = incrementals.get((prune.component, prune.platform, name))
-            if entry is not None:
-                work.store.remove_incremental(entry)
-    except StoreError as error:
+        with blaming(f"pruning {prune.component}"):
+            if prune.kind == "full":
+                release = fulls.get((prune.component, prune.platform, prune.to_digest))
+                if release is not None:
+                    work.store.remove(release)
+            else:
+                name = incremental_name(prune.previous, prune.to, prune.kind)
+                entry = incrementals.get((prune.component, prune.platform, name))
+                if entry is not None:
+                    work.store.remove_incremental(entry)
+    except UpdoserError as error:
         return error.brief
     return ""

@@ -9,8 +9,8 @@
 * A download that fails costs its own deploys only; a client that fails costs no other client, unless its rollout halts.
 * Each outcome is in the journal before the next is waited for, and a run that is broken off is in the history with
   what it had done.
-* Once the run is stopped, or this machine has no room for more, no new work begins; what is under way ends cleanly and
-  is counted.
+* Once the run is stopped, this machine has no room for more, or what spreads the work broke, no new work begins; what
+  is under way ends cleanly and is counted.
 * Changes that aren't due (`not_before`, `not_after`) are left; the times are compared with the clock, nothing more.
   At each client's turn it is asked once more whether it may begin (`Turns`); who may not is held, and said.
 """
@@ -27,6 +27,7 @@ from reconciler.errors import (
     FaultError,
     LimitError,
     OtherControllerError,
+    PluginError,
     ProtocolError,
     StalePlanError,
     UpdoserError,
@@ -161,9 +162,10 @@ def _carry_out_all(
         last, before = step, tally.progress
         try:
             carry_out(step, work, tally, forks=forks, turns=turns)
-        except LimitError as error:
+        except (LimitError, PluginError) as error:
             tally.server_failed(error.label, error.message)
-            work.means.emit("warning", f"{error.message}; no new work begins: {error.hint}", level="error")
+            rest = f": {error.hint}" if error.hint else ""
+            work.means.emit("warning", f"{error.message}; no new work begins{rest}", level="error")
             break
         # A step in which nothing could be tried, as when its release can't be had, isn't followed by another like it.
         if work.means.stop.is_set() or not (step.moves or step.proofs or tally.progress > before):
@@ -226,7 +228,7 @@ def carry_out(plan: Plan, work: Workspace, tally: Tally, *, forks: int, turns: T
     now, later = _generates(plan)
     failed = generate_all(now, work, tally)
     prove_all(plan, work, breaker, tally, forks=forks)
-    change_clients(plan, work, breaker, tally, forks=forks, turns=turns)
+    change_clients(plan, offers, work, breaker, tally, forks=forks, turns=turns)
     failed |= generate_all(later, work, tally)
     prune_all(plan, work, tally, failed)
     publish_all(plan, work, tally)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.errors import LimitError, UpdoserError
+from reconciler.errors import LimitError, PluginError, UpdoserError
 from reconciler.execute.checks import Checks, ask_gate
 from reconciler.model.client import RELEASE, DeployRequest, Step
 from reconciler.model.share import exceeds
@@ -34,7 +34,10 @@ def prove_all(plan: Plan, work: Workspace, breaker: Breaker, tally: Tally, *, fo
         key = proof.component, proof.version, proof.group
         if key in breaker.halted or work.means.stop.is_set():
             continue
-        trouble = _gate(proof, work) if proof.kind == "gate" else _recheck(proof, plan, work, breaker, held, forks)
+        try:
+            trouble = _gate(proof, work) if proof.kind == "gate" else _recheck(proof, plan, work, breaker, held, forks)
+        except PluginError as error:  # what can't be checked isn't good
+            trouble = error.brief
         if trouble:
             breaker.halt(key, trouble)
             tally.server_failed(proof.component, trouble)

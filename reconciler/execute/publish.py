@@ -9,8 +9,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.errors import UpdoserError, UsageError
+from reconciler.errors import RepositoryError, UpdoserError, UsageError
 from reconciler.execute.journal import note
+from reconciler.guards import blaming
 from reconciler.model.index import index_document
 from reconciler.model.release import Withdrawal
 from reconciler.storage.signing import read_private
@@ -65,8 +66,9 @@ def publish_all(plan: Plan, work: Workspace, tally: Tally) -> None:
     failure = ""
     withheld: set[Key] = set()
     try:
-        edition, withheld = _edition(plan, work, tally)
-        write_edition(edition, work)
+        with blaming("publishing", RepositoryError):
+            edition, withheld = _edition(plan, work, tally)
+            write_edition(edition, work)
     except UpdoserError as error:
         failure = error.brief
         tally.server_failed(REPOSITORY, failure)

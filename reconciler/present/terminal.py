@@ -114,7 +114,7 @@ class Log(logging.Handler):
     """Shows what libraries and plugins log, as all other notes: without secrets, and without what moves a cursor."""
 
     def __init__(self, terminal: Terminal) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.DEBUG if debugging() else logging.WARNING)
         self._terminal = terminal
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -248,9 +248,28 @@ class Repository:
 
     def _add_content(self, file: ReleaseFile | Patch, content_at: Callable[[str], Path]) -> None:
         """Link a file of the store, or copy it where that can't be done."""
+        if not self._has(file.sha256, file.size):
+            self._put_content(file, content_at)
+
+    def mend(self, contents: Iterable[ReleaseFile], content_at: Callable[[str], Path]) -> None:
+        """Publish content of the store anew where what was published has rotted: it does with what it links to.
+
+        Raises:
+            RepositoryError: it can't be read or written.
+            StoreError: the store's own is damaged.
+        """
+        with self._mapped():
+            for file in contents:
+                place = self.path / content_path(file.sha256)
+                if not place.is_file() or place.samefile(content_at(file.sha256)):
+                    continue
+                with place.open("rb") as published:
+                    is_sound = hashlib.file_digest(published, "sha256").hexdigest() == file.sha256
+                if not is_sound:
+                    self._put_content(file, content_at)
+
+    def _put_content(self, file: ReleaseFile | Patch, content_at: Callable[[str], Path]) -> None:
         place = self.path / content_path(file.sha256)
-        if self._has(file.sha256, file.size):
-            return
         place.parent.mkdir(exist_ok=True)
         number, name = tempfile.mkstemp(prefix=".new-", dir=place.parent)
         os.close(number)

@@ -11,6 +11,8 @@
 * A release or incremental counts while all of its content is there as it was written: size, mtime and inode are
   compared, and what differs is hashed again; `verify` hashes everything. What is damaged isn't held: the next plan
   fetches or makes it again.
+* What is taken out again is hashed once by each process before it is believed: size, mtime and inode don't show bits
+  that turned over. Content that isn't what its name says is an error, and isn't held any more.
 * Two processes can write at once: they write the same bytes to the same name. Removing holds a lock against adding.
 * A killed writer leaves a file in `tmp`, nothing else; the next writer removes those that are older than a day. Of a
   large file that is the part which came, and whoever asks for it next goes on from there.
@@ -28,6 +30,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from reconciler.errors import StoreError, own_limit
@@ -90,7 +93,8 @@ class Store:
         self._incrementals = root / "incrementals"
         self._tmp = root / "tmp"
         self._is_ready = False
-        self._fresh: dict[str, Stamp] = {}  # hashed while they were written, and not in `stamps.json` yet
+        self._fresh: dict[str, Stamp] = {}  # hashed by this process, and not in `stamps.json` yet
+        self._hashing = Lock()
 
     def inspect(self, *, verify: bool = False) -> Inspection:
         """List the releases and incrementals that are whole; `verify` hashes every file.
@@ -196,6 +200,7 @@ class Store:
                         hint="a version never changes; the source must publish a new one",
                     )
                 if held is not None and held.digest == release.digest:
+                    self._sync(release.files)  # some of it may have come again
                     return
             else:
                 held = None
@@ -231,18 +236,29 @@ class Store:
         """Open content by its digest.
 
         Raises:
-            StoreError: it isn't there.
+            StoreError: it isn't there, or is damaged.
         """
-        with _mapped(self.root), self._path(sha256).open("rb") as file:
+        with _mapped(self.root), self._sound(sha256).open("rb") as file:
             yield file
 
     def path(self, sha256: str) -> Path:
         """Give the place of content by its digest, for whoever reads it in another process.
 
         Raises:
-            StoreError: it is no digest.
+            StoreError: it is no digest, or its content isn't there or is damaged.
         """
-        return self._path(sha256)
+        with _mapped(self.root):
+            return self._sound(sha256)
+
+    def check(self, files: Iterable[Content]) -> None:
+        """Hash the content of files that this process didn't hash yet.
+
+        Raises:
+            StoreError: one isn't there, or is damaged.
+        """
+        with _mapped(self.root):
+            for file in files:
+                self._sound(file.sha256)
 
     def remove(self, release: Release) -> None:
         """Let go of a release, and of content that no other release has.
@@ -293,6 +309,32 @@ class Store:
             raise StoreError(f"{sha256!r} is no SHA-256")
         return self._content / sha256[:2] / sha256
 
+    def _sound(self, sha256: str) -> Path:
+        """Give the place of content that is what its name says; what isn't counts as damaged from then on."""
+        path = self._path(sha256)
+        with self._hashing:
+            stamp = _stamp(path.lstat())
+            if self._fresh.get(sha256) == stamp:
+                return path
+            try:
+                with path.open("rb") as content:
+                    is_sound = hashlib.file_digest(content, "sha256").hexdigest() == sha256
+            except OSError:
+                self._forget(sha256)
+                raise
+            if not is_sound:
+                self._forget(sha256)
+                raise StoreError(f"{path} has other bytes than its name says")
+            self._fresh[sha256] = stamp
+            return path
+
+    def _forget(self, sha256: str) -> None:
+        """Have content hashed again whenever somebody looks at it."""
+        self._fresh.pop(sha256, None)
+        stamps = self._read_stamps()
+        if stamps.pop(sha256, None) is not None:
+            self._write_stamps(stamps)
+
     def _health(self, file: Content, stamps: dict[str, Stamp], health: dict[str, str], *, verify: bool) -> str:
         """Say what is wrong with the content of a file; empty when nothing is. `health` remembers what was said."""
         if file.sha256 not in health:
@@ -312,6 +354,7 @@ class Store:
             with path.open("rb") as content:
                 if hashlib.file_digest(content, "sha256").hexdigest() != file.sha256:
                     stamps.pop(file.sha256, None)
+                    self._fresh.pop(file.sha256, None)
                     return f"{path} has other bytes than its name says"
             stamps[file.sha256] = stamp
         return ""

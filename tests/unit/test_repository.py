@@ -316,3 +316,20 @@ def test_what_is_no_root_is_told(tmp_path, content):
         sign_root(tmp_path / "root.json", ROOT_KEY, "x")
     with pytest.raises(RepositoryError, match="can't be read"):
         sign_root(tmp_path / "gone.json", ROOT_KEY, "x")
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_published_content_that_rotted_is_replaced_when_the_store_has_it_again(site, linked):
+    release = site.release("1", b"one")
+    sha256 = release.files[0].sha256
+    place = site.repository.path / content_path(sha256)
+    site.write(release)
+    if not linked:
+        place.unlink()
+        place.write_bytes(b"one")
+    with place.open("r+b") as rotten:
+        rotten.write(b"0ne")
+    (site.contents / sha256).unlink()
+    (site.contents / sha256).write_bytes(b"one")
+    site.repository.mend(release.files, lambda sha256: site.contents / sha256)
+    assert place.read_bytes() == b"one"
