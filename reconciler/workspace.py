@@ -94,9 +94,16 @@ class Plugins:
     def codec_traits(self) -> dict[str, CodecTraits]:
         """Give what is known of the codecs that the spec allows, and of the one that packs files without a base.
 
-        Those that may not be made in this run are left out.
+        Those that may not be made in this run are left out, and so are those that break, which is said.
         """
-        return {config.name: self.codec(config.name).traits for config in self.codecs if not self.refusal(config)}
+        found = {}
+        for config in self.codecs:
+            try:
+                if not self.refusal(config):
+                    found[config.name] = self.codec(config.name).traits
+            except UpdoserError as error:
+                self._means.emit("warning", f"the codec {config.name} isn't used: {error.message}", level="warning")
+        return found
 
     @property
     def codecs(self) -> list[PluginConfig]:

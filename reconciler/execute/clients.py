@@ -228,24 +228,29 @@ def _tasks(
                 yield Task(client, due, profile, early, settings, changes=every[cohort])
 
 
-def _steps(
-    deploys: Mapping[str, list[Deploy]], stepper: Stepper, tally: Tally
-) -> dict[str, tuple[tuple[Step, ...], ...]]:
-    """Give the steps by cohort: those for now, and those that are sent early. What can't be made is told."""
-    steps: dict[str, tuple[tuple[Step, ...], ...]] = {}
+def _steps(deploys: Mapping[str, list[Deploy]], stepper: Stepper, tally: Tally) -> dict[str, list[tuple[Step, ...]]]:
+    """Give the steps by cohort: those for now, and those that are sent early. One that can't be made is told."""
     told: set[str] = set()
-    for cohort, changes in deploys.items():
-        parts = [tuple(change for change in changes if change.early is early) for early in (False, True)]
+
+    def made(change: Deploy) -> tuple[Step, ...]:
         try:
-            with blaming("making the steps of clients"):
-                steps[cohort] = tuple(map(stepper.steps, parts))
+            with blaming(f"making the step to {change.component} {change.to}"):
+                return stepper.steps((change,))
         except LimitError:
             raise
         except UpdoserError as error:
             if error.brief not in told:
-                tally.server_failed(changes[0].component, error.brief)
+                tally.server_failed(change.component, error.brief)
             told.add(error.brief)
-    return steps
+            return ()
+
+    return {
+        cohort: [
+            tuple(step for change in changes if change.early is early for step in made(change))
+            for early in (False, True)
+        ]
+        for cohort, changes in deploys.items()
+    }
 
 
 def _is_due(change: Deploy | Settings, now: datetime) -> bool:

@@ -153,12 +153,16 @@ class Bench:
         """Give the workspace of a command."""
         self._runs += 1
         means = Means(f"run-{self._runs}", lambda: self.now, str, self._tell, self.stop, str, self.folder / "work")
-        plugins = _Plugins(self, means)
+        plugins = self.plugins(means)
         reach = Reach(lambda group: GuardedTransport(plugins.transport(group)), means.stop)
         try:
             yield Workspace(self.spec, Store(self.spec.server.store), self.state, plugins, reach, means)
         finally:
             reach.close()
+
+    def plugins(self, means: Means) -> Plugins:
+        """Give the plugins of a command."""
+        return _Plugins(self, means)
 
     def plan(self, **options: Any) -> Plan:
         """Make a plan, with sight options `limit` and `refresh`, and those of planning."""
