@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import stat
 from contextlib import contextmanager
@@ -218,6 +219,7 @@ class HttpFiles:
     def _make_manager(self, *, proxied: bool) -> urllib3.PoolManager:
         import urllib3
 
+        logging.getLogger("urllib3").setLevel(logging.CRITICAL)  # it warns of odd heads with a traceback, on stderr
         options, proxy = self.options, self._context.proxy
         common: dict[str, Any] = {"num_pools": 8, "maxsize": AT_ONCE, "ssl_context": self._tls()}
         tunnelled = proxied and proxy is not None and proxy.scheme.startswith("socks")

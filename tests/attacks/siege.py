@@ -76,6 +76,19 @@ class Siege(Bench):
         )
         self.release("2")
 
+    def surround(self, hostile: dict[str, Any]) -> None:
+        """Have sources instead of `other`, each of which serves the component of its own name."""
+        (honest, _other) = self.spec.sources
+        self.sources = {"drop": self.source, **{name: guarded("source", name, one) for name, one in hostile.items()}}
+        self.spec = replace(
+            self.spec,
+            sources=(*(replace(honest, name=name, components=(name,)) for name in hostile), honest),
+            components={
+                COMPONENT: self.spec.components[COMPONENT],
+                **{name: ComponentSpec(make_component(name, "engine")) for name in hostile},
+            },
+        )
+
     def plugins(self, means: Means) -> Plugins:
         """Give the plugins of a command; at first there is the honest source only."""
         self.sources = self.sources or {"drop": self.source}
