@@ -65,7 +65,7 @@ def blaming(what: str, wrong: type[UpdoserError] = FaultError) -> Iterator[None]
 
 
 def guarded(kind: str, name: str, plugin: Any) -> Any:
-    """Give what stands in place of a plugin of a kind; transports stay, as `client.reach` guards all that they do."""
+    """Give what stands in place of a plugin of a kind; transports have `client.guard`."""
     guard = _GUARDS.get(kind)
     return plugin if guard is None else guard(plugin, f"the {kind} plugin {name} broke")
 

@@ -27,6 +27,7 @@ from reconciler.errors import (
     TransportError,
     UpdoserError,
     own_limit,
+    words_of,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ PAUSE = 1.0
 """Seconds between two tries to connect; a stopped run doesn't wait."""
 GREETING_PAUSES = (0.5, 1, 2, 4, 4, 4)
 """How many PAUSEs, about, before a server that hung up before it greeted is tried again."""
-_MAX_TEXT = 1000
 ROOM_PAUSES = (1, 4, 16)
 """How many PAUSEs before work for which this machine had no room is done again."""
 
@@ -165,13 +165,4 @@ def expecting(*, debug: bool = False) -> Iterator[None]:
             raise own from error
         if debug:
             raise
-        raise FaultError(_told(error), hint="please report it, with what UPDOSER_DEBUG=1 shows") from error
-
-
-def _told(error: BaseException) -> str:
-    """Give the kind of an error and what it says, if it can say it."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - the error of an error
-        text = ""
-    return f"{type(error).__name__}: {text[:_MAX_TEXT]}"
+        raise FaultError(words_of(error), hint="please report it, with what UPDOSER_DEBUG=1 shows") from error
