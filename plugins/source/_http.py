@@ -294,8 +294,7 @@ def _target(url: str, location: str) -> str:
     """
     try:
         target = urljoin(url, location)
-        parts = urlsplit(target)
-        if parts.port is None or parts.hostname:
+        if urlsplit(target).port != 0:  # a port that is none is a ValueError, too
             return target
     except ValueError:
         pass
