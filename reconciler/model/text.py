@@ -12,7 +12,7 @@ from typing import Any
 
 _HALF = re.compile("[\ud800-\udfff]")
 _UNFIT = re.compile("[\0\ud800-\udfff]")
-_MAYBE = (b"\\ud", b"\\uD", b"\xed")
+_MAYBE = (b"\\ud", b"\\uD")
 """What stands in each JSON with half a character in it."""
 
 
@@ -25,13 +25,14 @@ def unfit(text: str) -> str:
 
 
 def read_json(data: bytes) -> Any:
-    """Read JSON that others wrote.
+    """Read JSON that others wrote, in UTF-8 (RFC 8259), with or without a byte order mark.
 
     Raises:
-        ValueError: it isn't JSON (then a JSONDecodeError), is nested too deeply, or has half a character in a text.
+        ValueError: it isn't JSON (then a JSONDecodeError) or no UTF-8, is nested too deeply, or has half a character in
+            a text.
     """
     try:
-        found = json.loads(data)
+        found = json.loads(data.decode("utf-8-sig"))
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if any(mark in data for mark in _MAYBE):

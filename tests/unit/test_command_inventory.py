@@ -202,6 +202,7 @@ def test_an_answer_of_another_form_is_an_error_that_names_the_place(data, words)
         (b'{"web":\n  [}', "line 2, column 4"),
         (b'{"a": "\xff"}', "printed no JSON"),
         (b'{"a": {"vars": {"x": "\\ud800"}}}', "half a character"),
+        ('{"a": {"vars": {"x": "\\ud800"}}}'.encode("utf-16"), "printed no JSON"),
         (b"[" * 100_000, "printed no JSON"),
         (b'{"a": ' + b"1" * 10_000 + b"}", "printed no JSON"),
     ],
