@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.plan import Cohort
     from reconciler.planner.delivery import Delivery, Dispatcher
-    from reconciler.planner.desired import Desired, Waiting
+    from reconciler.planner.desired import Desired, First, Waiting
     from reconciler.planner.diff import Difference, Drift
     from reconciler.planner.planner import Wanted
 
@@ -30,7 +30,11 @@ class Comparison:
     """Compares cohorts. Differences are numbered by what they say: many distinct profiles have few of them."""
 
     def __init__(
-        self, wanted: Wanted, desired: Desired, dispatcher: Dispatcher, forced: Mapping[str, Mapping[str, str]]
+        self,
+        wanted: Wanted,
+        desired: Desired,
+        dispatcher: Dispatcher,
+        forced: Mapping[str, Mapping[str, tuple[First, ...]]],
     ) -> None:
         """Take `forced`: by group, the versions that its clients should get before what is desired."""
         self._desired = desired
@@ -64,7 +68,7 @@ class Comparison:
 
     def version(self, group: str, component: str, platform: str) -> str:
         """Give the version that clients of a group and platform should run; empty when there is none."""
-        target = self._desired.target(component, platform, self._forced.get(group, NOTHING).get(component, ""))
+        target = self._desired.target(component, platform, self._forced.get(group, NOTHING).get(component, ()))
         return target.release.version if target else ""
 
     def problems(self) -> list[str]:

@@ -32,7 +32,7 @@ from reconciler.model.release import ANY_PLATFORM
 from reconciler.model.spec import LATEST
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from reconciler.model.release import Content, Offer, Release, Withdrawal
@@ -71,6 +71,14 @@ class Waiting:
     target: Target
     why: str
     kind: str = "deferred"
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """A version whose rollout comes first, and the platforms of clients that go by a later one already."""
+
+    version: str
+    passed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,16 +199,17 @@ class Desired:
         content = self._past.contents.get(_key(release))
         return content is not None and content.digest == release.digest and digest in content.replaced
 
-    def target(self, component: str, platform: str, version: str = "") -> Target | None:
+    def target(self, component: str, platform: str, first: Sequence[First] = ()) -> Target | None:
         """Give what clients of a platform should run of a component; None when nothing is wanted or known.
 
-        `version` is one that they should run in place of that, if there is a release of it for the platform.
+        `first` has versions that they should run in place of that: the first one that there is a release of for the
+        platform, unless its clients go by a later one already.
         """
-        if version:
-            places = ((component, name, version) for name in (platform, ANY_PLATFORM))
-            forced = next((self._versions[place] for place in places if place in self._versions), None)
-            if forced is not None:
-                return forced
+        for ahead in first:
+            places = ((component, name, ahead.version) for name in (platform, ANY_PLATFORM))
+            found = next((self._versions[place] for place in places if place in self._versions), None)
+            if found is not None and platform not in ahead.passed:
+                return found
         own = self._targets.get((component, platform))
         common = self._targets.get((component, ANY_PLATFORM))
         if own is None or common is None:
@@ -217,19 +226,30 @@ class Desired:
 
     def overtaking(self, record: RolloutRecord, others: Iterable[RolloutRecord]) -> RolloutRecord | None:
         """Give a rollout that came after another one in its lane, of a higher version and for its platforms."""
+        own = self._platforms.get((record.component, record.version), set())
+        for other, theirs in self._later(record, others):
+            if ANY_PLATFORM in theirs or own <= theirs:
+                return other
+        return None
+
+    def first(self, record: RolloutRecord, others: Iterable[RolloutRecord]) -> First:
+        """Give the version of a rollout that comes first, except on platforms that one after it is for."""
+        passed = (theirs for _other, theirs in self._later(record, others))
+        return First(record.version, frozenset[str]().union(*passed))
+
+    def _later(
+        self, record: RolloutRecord, others: Iterable[RolloutRecord]
+    ) -> Iterator[tuple[RolloutRecord, set[str]]]:
+        """Give the rollouts that came after one in its lane, of higher versions, with the platforms they are for."""
         scheme = self._schemes.get(record.component)
         if scheme is None or not scheme.accepts(record.version):
-            return None
+            return
         version = scheme.parse(record.version)
-        own = self._platforms.get((record.component, record.version), set())
         for other in others:
             if (other.component, other.group) != (record.component, record.group) or other.started < record.started:
                 continue
             if scheme.accepts(other.version) and scheme.parse(other.version) > version:
-                theirs = self._platforms.get((other.component, other.version), {ANY_PLATFORM})
-                if ANY_PLATFORM in theirs or own <= theirs:
-                    return other
-        return None
+                yield other, self._platforms.get((other.component, other.version), {ANY_PLATFORM})
 
     def is_undone(self, component: str, version: str) -> bool:
         """Say whether the rollout of a version was halted so that clients go back."""

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from reconciler.model.client import Installed, Profile
     from reconciler.model.spec import ComponentSpec
-    from reconciler.planner.desired import Desired, Target
+    from reconciler.planner.desired import Desired, First, Target
 
-NOTHING: Mapping[str, str] = MappingProxyType({})
+NOTHING: Mapping[str, tuple[First, ...]] = MappingProxyType({})
 _UNDONE = Refusal("rolled_back", "its rollout failed")
 
 
@@ -54,11 +54,14 @@ class Drift:
 
 
 def compare(
-    profile: Profile, components: Iterable[ComponentSpec], desired: Desired, forced: Mapping[str, str] = NOTHING
+    profile: Profile,
+    components: Iterable[ComponentSpec],
+    desired: Desired,
+    forced: Mapping[str, tuple[First, ...]] = NOTHING,
 ) -> tuple[list[Difference], list[Drift]]:
     """Compare a profile with what is desired of these components, in their order.
 
-    `forced` has the versions that the clients should get before what is desired.
+    `forced` has the versions that the clients should get before what is desired, by component.
     """
     differences = []
     drift = [Drift("", "", f"unmanaged file {path}") for path in profile.unmanaged]
@@ -66,7 +69,7 @@ def compare(
         installed = profile.by_component.get(spec.component.id)
         if installed is not None and installed.damage:
             drift.append(Drift(spec.component.id, installed.version, installed.damage))
-        target = desired.target(spec.component.id, profile.platform, forced.get(spec.component.id, ""))
+        target = desired.target(spec.component.id, profile.platform, forced.get(spec.component.id, ()))
         if target is None:
             continue
         difference = _difference(installed, target, desired)
@@ -76,12 +79,15 @@ def compare(
 
 
 def find_waiting(
-    profile: Profile, components: Iterable[ComponentSpec], desired: Desired, forced: Mapping[str, str] = NOTHING
+    profile: Profile,
+    components: Iterable[ComponentSpec],
+    desired: Desired,
+    forced: Mapping[str, tuple[First, ...]] = NOTHING,
 ) -> Iterator[Waiting]:
     """Give the releases that a client lacks and would get if something weren't in the way."""
     for spec in components if desired.anything_waits or forced else ():
         waiting = desired.waiting(spec.component.id, profile.platform)
-        first = forced.get(spec.component.id, "")
+        first = forced.get(spec.component.id, ())
         if first:
             waiting = _queued(spec.component.id, profile.platform, desired, first) or waiting
         installed = profile.by_component.get(spec.component.id)
@@ -95,11 +101,11 @@ def find_waiting(
         yield waiting
 
 
-def _queued(component: str, platform: str, desired: Desired, first: str) -> Waiting | None:
-    latest = desired.target(component, platform)
-    if latest is None or latest.release.version == first:
+def _queued(component: str, platform: str, desired: Desired, first: tuple[First, ...]) -> Waiting | None:
+    latest, before = desired.target(component, platform), desired.target(component, platform, first)
+    if latest is None or before is None or latest.release.version == before.release.version:
         return None
-    return Waiting(latest, f"queued: the rollout of {first} comes first")
+    return Waiting(latest, f"queued: the rollout of {before.release.version} comes first")
 
 
 def _difference(installed: Installed | None, target: Target, desired: Desired) -> Difference | None:

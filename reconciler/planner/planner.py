@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from reconciler.model.repository import Published
     from reconciler.model.rollout import Key, RolloutRecord
     from reconciler.model.spec import ComponentSpec, GroupSpec, RepositorySpec
-    from reconciler.planner.desired import Target
+    from reconciler.planner.desired import First, Target
     from reconciler.planner.stock import OfferedIncremental
     from reconciler.planner.timing import Verdict
 
@@ -159,7 +159,7 @@ def _make(
     wanted: Wanted,
     observed: Observed,
     desired: Desired,
-    forced: Mapping[str, Mapping[str, str]],
+    forced: Mapping[str, Mapping[str, tuple[First, ...]]],
     plan_id: str,
     times: Times,
 ) -> tuple[Plan, frozenset[Key]]:
@@ -262,7 +262,9 @@ def judge_all(wanted: Wanted, now: datetime) -> dict[str, dict[str, Verdict]]:
     return found
 
 
-def _demand(wanted: Wanted, observed: Observed, desired: Desired, forced: Mapping[str, Mapping[str, str]]) -> Demand:
+def _demand(
+    wanted: Wanted, observed: Observed, desired: Desired, forced: Mapping[str, Mapping[str, tuple[First, ...]]]
+) -> Demand:
     """Count what clients have of the components that are duplicated; each distinct profile is looked at once."""
     demand = Demand(staying=set(observed.dormant))
     duplicated = {
@@ -270,7 +272,7 @@ def _demand(wanted: Wanted, observed: Observed, desired: Desired, forced: Mappin
         for group in wanted.groups
     }
     clients: dict[tuple[str, str | None], int] = defaultdict(int)
-    seen: dict[tuple[str, str | None], tuple[Profile, list[ComponentSpec], Mapping[str, str]]] = {}
+    seen: dict[tuple[str, str | None], tuple[Profile, list[ComponentSpec], Mapping[str, tuple[First, ...]]]] = {}
     for cohort in observed.cohorts:
         if cohort.profile is None:
             continue
@@ -282,7 +284,7 @@ def _demand(wanted: Wanted, observed: Observed, desired: Desired, forced: Mappin
     for key, (profile, specs, first) in seen.items():
         camp = camp_of(profile)
         for spec in specs:
-            target = desired.target(spec.component.id, profile.platform, first.get(spec.component.id, ""))
+            target = desired.target(spec.component.id, profile.platform, first.get(spec.component.id, ()))
             if target is not None:
                 installed = profile.by_component.get(spec.component.id)
                 demand.add(target.release, installed.digest if installed else "", camp, clients[key])
@@ -290,7 +292,7 @@ def _demand(wanted: Wanted, observed: Observed, desired: Desired, forced: Mappin
 
 
 def _targets(
-    wanted: Wanted, desired: Desired, platforms: Collection[str], forced: Mapping[str, Mapping[str, str]]
+    wanted: Wanted, desired: Desired, platforms: Collection[str], forced: Mapping[str, Mapping[str, tuple[First, ...]]]
 ) -> list[Target]:
     """List the releases that some group should have on some platform of the fleet, each once.
 
@@ -299,10 +301,10 @@ def _targets(
     found: dict[tuple[str, str], Target] = {}
     for spec in _reached(wanted):
         component = spec.component.id
-        first = {forced.get(group, {}).get(component, "") for group in wanted.groups if spec in wanted.of_group(group)}
-        version = next(iter(first)) if len(first) == 1 else ""
+        first = {forced.get(group, {}).get(component, ()) for group in wanted.groups if spec in wanted.of_group(group)}
+        ahead = next(iter(first)) if len(first) == 1 else ()
         for platform in sorted(platforms):
-            target = desired.target(component, platform, version)
+            target = desired.target(component, platform, ahead)
             if target is not None:
                 found.setdefault((spec.component.id, target.release.platform), target)
     return list(found.values())

@@ -23,11 +23,11 @@ The first rule that fits says where it stands; a rule that moves it on is follow
 7. The next wave opens, when somebody approved it if that is wanted. After the last the rollout is done.
 
 With `newer: queue` a newer release waits until the rollout is done, with `finish` until the open wave has passed its
-gate, with `supersede` not at all. Nor does it wait for a rollout that was overtaken (`planner.succession`), or that is
-stuck: too few clients are left that its open wave could ever be tried on. A version that ran through a rollout here
-before is proven on those who were there: it goes at once to who comes late (was off, is new), as long as they are few
-(`max_catch_up`). More of them go by waves and gates of their own, in which the others don't count. What clients go
-down to goes to all at once, if it is proven or they come from a version that is blocked.
+gate, with `supersede` not at all. Nor does it wait for a rollout that was overtaken (`planner.succession`), be it for
+its own platform only, or that is stuck: too few clients are left that its open wave could ever be tried on. A version
+that ran through a rollout here before is proven on those who were there: it goes at once to who comes late (was off, is
+new), as long as they are few (`max_catch_up`). More of them go by waves and gates of their own, in which the others
+don't count. What clients go down to goes to all at once, if it is proven or they come from a version that is blocked.
 
 Example: virus-pattern 16.679.00, waves `label=canary` with a soak of 4h and `share: 100%`. The first plan opens wave 1
 for 3 clients; one made an hour after they have it says `soaks until …`; one made four hours after opens wave 2.
@@ -37,6 +37,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.model.plan import Proof, RolloutStep
@@ -52,8 +53,9 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Cohort
     from reconciler.model.policy import Limits, Wave
     from reconciler.model.rollout import Key
+    from reconciler.model.version import Version, VersionScheme
     from reconciler.planner.comparison import Compared, Comparison
-    from reconciler.planner.desired import Desired
+    from reconciler.planner.desired import Desired, First
     from reconciler.planner.diff import Difference
     from reconciler.planner.planner import Observed, Wanted
     from reconciler.planner.timing import Verdict
@@ -91,12 +93,13 @@ def lane(wanted: Wanted, group: str, component: str) -> str:
 
 def forced_versions(
     wanted: Wanted, desired: Desired, records: Mapping[Key, RolloutRecord], stuck: Collection[Key] = ()
-) -> dict[str, dict[str, str]]:
+) -> dict[str, dict[str, tuple[First, ...]]]:
     """Give by group the versions that newer ones have to wait for, by component; see the module's rules.
 
-    `stuck` are the rollouts that can't go on: nothing waits for them, nor for one that was overtaken.
+    Of several, each for other platforms, the highest comes first: nobody goes down to one. `stuck` are the rollouts
+    that can't go on: nothing waits for them, nor for one that was overtaken.
     """
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, dict[str, tuple[First, ...]]] = {}
     under_way = [
         record
         for record in records.values()
@@ -116,8 +119,15 @@ def forced_versions(
                 if any(target.version > version for target in latest) and desired.knows(
                     record.component, record.version
                 ):
-                    found.setdefault(group, {})[record.component] = record.version
+                    ahead = found.setdefault(group, {})
+                    firsts = (*ahead.get(record.component, ()), desired.first(record, records.values()))
+                    order = partial(_version, scheme)
+                    ahead[record.component] = tuple(sorted(firsts, key=order, reverse=True))
     return found
+
+
+def _version(scheme: VersionScheme, first: First) -> Version:
+    return scheme.parse(first.version)
 
 
 class Rollouts:

@@ -67,7 +67,7 @@ class Succession:
             if any(spec.component.id == component for spec in self._wanted.of_group(group)):
                 if lane(self._wanted, group, component) != record.group or record.group not in {"", group}:
                     continue
-                first = self._forced.get(group, {}).get(component, "")
+                first = self._forced.get(group, {}).get(component, ())
                 targets += [desired.target(component, place, first) for place in desired.platforms(component)]
         found = [target for target in targets if target is not None]
         if any(target.release.version == version for target in found):

@@ -323,11 +323,17 @@ def carried_out(situation, plan):
 def carried_into_store(situation, plan):
     """Give the situation once the store has all that a plan brings, makes and lets go of."""
     fetched = {(change.component, change.to_digest, change.platform) for change in plan.arriving}
-    held = situation.held + [
+    arrived = [
         offer.release
         for offer in situation.offers
         if (offer.release.component, offer.release.digest, offer.release.platform) in fetched
     ]
+    of_versions = {(release.component, release.version, release.platform) for release in arrived}
+    held = [
+        release
+        for release in situation.held
+        if (release.component, release.version, release.platform) not in of_versions  # other bytes than nobody got
+    ] + arrived
     names = {(c.component, c.platform, f"{c.previous}..{c.to}/{c.kind}") for c in plan.downloads}
     taken = [entry.incremental for entry in situation.offered if key(entry.incremental) in names]
     assert len(taken) == sum(1 for change in plan.downloads if change.kind != "full")
