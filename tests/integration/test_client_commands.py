@@ -201,7 +201,7 @@ def test_a_command_that_starts_a_daemon_is_not_waited_for_and_the_daemon_lives(m
 
 
 def test_what_a_hostile_command_says_does_no_harm(machine, monkeypatch):
-    monkeypatch.setattr("reconciler.plugins.transport.local.MAX_OUTPUT", 100_000)
+    monkeypatch.setattr("reconciler.plugins.transport._printed.MAX_OUTPUT", 100_000)
     forged = "updoser 1 outcomes\\nrules changed 2 - \\nend\\n"
     flood = "head -c 30000000 /dev/zero | tr '\\0' x; echo; yes nonsense | head -n 200000"
     run = f"{flood}; printf '{forged}'; printf '\\033[2J\\r\\000\\377last\\007'; exit 1"

@@ -180,7 +180,7 @@ def test_a_file_that_can_not_be_rendered_fails_and_the_rest_goes_on(tmp_path):
     fleet.write()
     done = fleet.apply()
     assert done.code == 3
-    assert "agent.conf.j2:1: 'dict object' has no attribute 'odd'" in done.out
+    assert "agent.conf.j2:1:1: 'dict object' has no attribute 'odd'" in done.out
     assert fleet.file.read_text() == "here\n"
     assert fleet.current("c1", "rules") == fleet.current("c2", "rules") == {"data": b"one"}
     assert changes(fleet) == [("all", "missing", 1)]
@@ -190,7 +190,7 @@ def test_a_template_that_can_not_be_compiled_fails_the_plan_with_its_place(fleet
     (fleet.folder / "agent.conf.j2").write_text("fine\n{{ nime }}\n")
     done = fleet.run("plan")
     assert (done.code, done.out) == (65, "")
-    assert "agent.conf.j2:2: the variable `nime` isn't defined" in done.err
+    assert "agent.conf.j2:2:1: the variable `nime` isn't defined" in done.err
     assert "did you mean `name`?" in done.err
 
 
