@@ -224,7 +224,8 @@ class Builder:
                 self._complain(value_place(node, "name"), f"there is another source `{node['name']}` above")
             limited = child_seq(node, "components")
             for at, component in enumerate(limited):
-                known_component(str(component), catalog, value_place(limited, at), self._problems)
+                if isinstance(component, str):
+                    known_component(component, catalog, value_place(limited, at), self._problems)
             config = self._options.read("source", node, _SOURCE_KEYS)
             if config is None:
                 continue

@@ -37,17 +37,19 @@ def load_catalogs(names: Seq, base: Path, problems: list[Problem]) -> Catalog:
     components: dict[str, Component] = {}
     contents: list[Any] = []
     for at, name in enumerate(names):
+        if not isinstance(name, str):  # said already
+            continue
         place = value_place(names, at)
         try:
-            path = catalog_path(str(name), base)
+            path = catalog_path(name, base)
         except UpdoserError as error:
             problems.append(place.problem(error.message, error.hint))
             continue
         if not is_file(path):
-            hint = suggestion(str(name), bundled_catalogs(), "bundled are")
+            hint = suggestion(name, bundled_catalogs(), "bundled are")
             problems.append(place.problem(f"there is no catalog `{name}`", hint))
             continue
-        tree = read_catalog(path, problems, str(name) if path.parent != bundled_folder() / "catalog" else "")
+        tree = read_catalog(path, problems, name if path.parent != bundled_folder() / "catalog" else "")
         contents.append(plain(tree))
         entries = child_seq(tree, "components")
         for index, component in enumerate(component_list(tree)):

@@ -94,7 +94,7 @@ class PolicyReader:
 
     def _schedule(self, node: Map) -> Schedule:
         every = str(node.get("every", "day"))
-        spread = duration(node.get("spread"))
+        spread, zone = duration(node.get("spread")), self._zone(node)
         interval: timedelta | None = None if every in _WORDS else duration(every)
         if interval is not None:
             if interval.total_seconds() < 60 or interval.days >= 1:
@@ -115,7 +115,7 @@ class PolicyReader:
             days=days or EVERY_DAY,
             at=self._time(node, "at"),
             spread=spread if spread is not None else default.spread,
-            zone=self._zone(node),
+            zone=zone,
         )
 
     def _windows(self, nodes: Seq) -> Iterable[Window]:

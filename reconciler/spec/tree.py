@@ -89,6 +89,10 @@ class Odd:
     value: int | float | bool | None
     becomes: str
 
+    def __repr__(self) -> str:
+        """Give what was written: it is shown where a list or map around it is."""
+        return self.raw or "…"
+
 
 BROKEN = Odd("", None, "")
 """Stands where a value can't be used and the reason is already reported."""

@@ -1,7 +1,12 @@
 """Whatever a spec is made into, `validate` takes it or says what is wrong and where."""
 
+import re
+
 from tests.attacks.draw import rounds
 from tests.attacks.specs import Shelf
+
+OURS = re.compile(r"\b(Odd|Map|Seq|Text|PosixPath)\(| object at 0x")
+"""Words of Python for what stands in a file."""
 
 
 def test_a_spoiled_spec_is_valid_or_each_of_its_problems_has_a_place(tmp_path, draw):
@@ -14,4 +19,5 @@ def test_a_spoiled_spec_is_valid_or_each_of_its_problems_has_a_place(tmp_path, d
             refused += 1
             assert error.problems, (name, content)
             assert all(problem.file and problem.message for problem in error.problems), (name, content, error)
+            assert not any(OURS.search(problem.message) for problem in error.problems), (name, content, error)
     assert refused

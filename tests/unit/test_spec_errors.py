@@ -403,8 +403,16 @@ def test_what_stands_behind_a_mistake_is_judged_too(case, tmp_path):
 
 @pytest.mark.parametrize("name", ["x/" * 3000 + "x", "Europe", "../../etc/passwd", "tzdata.zi", "x.y"])
 def test_a_name_that_no_time_zone_can_have_is_told(name, tmp_path):
-    text = f'auto_update: {{windows: [{{from: "01:00", to: "02:00", timezone: "{name}"}}]}}'
-    assert "there is no time zone" in only_problem(tmp_path, f"{HEAD}{text}\n")
+    for text in (
+        f'auto_update: {{windows: [{{from: "01:00", to: "02:00", timezone: "{name}"}}]}}',
+        f'auto_update: {{trigger: schedule, schedule: {{every: 7h, timezone: "{name}"}}}}',
+    ):
+        assert "there is no time zone" in only_problem(tmp_path, f"{HEAD}{text}\n")
+
+
+def test_a_mistake_is_told_once_and_in_words_of_the_file(tmp_path):
+    found = only_problem(tmp_path, HEAD + 'catalogs: ["{% set x = 1 %}"]\n')
+    assert "a template can't use {% set %}" in found
 
 
 def test_text_that_nothing_can_hold_is_refused_where_it_stands(tmp_path):
