@@ -6,6 +6,7 @@ folder, environment and streams that a test gives; only the start of Python itse
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -79,6 +80,7 @@ def _zygote():
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
         ).returncode = 0  # nobody waits for it
+    atexit.register(ours.close)
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**20)
     return ours
 

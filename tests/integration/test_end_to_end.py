@@ -382,11 +382,19 @@ def wait_for(process, text):
 
 
 def test_an_interrupted_apply_finishes_what_is_under_way_and_releases_the_lock(tmp_path):
-    fleet = slow_fleet(tmp_path)
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    waits = {"name": "waits", "for": "rules", "phase": "staged", "where": "client", "timeout": "2m"}
+    waits["run"] = f"echo begun >>{begun}; until test -e {go}; do sleep 0.1; done"
+    fleet = Fleet(tmp_path, 6, auto_update=ONE_WAVE, defaults={"checks": [waits]})
+    fleet.release("rules", "1", rules_txt=b"one\n")
     process = fleet.start("apply", "--auto-approve", "--forks", "2")
     wait_for(process, "changing 6 clients")
-    time.sleep(0.2)
+    while not begun.exists() or begun.read_text().count("begun") < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
+    wait_for(process, "nterrupt")
+    go.touch()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Apply interrupted: 2 clients changed" in out
@@ -400,9 +408,11 @@ def test_an_interrupted_apply_finishes_what_is_under_way_and_releases_the_lock(t
 
 def test_a_second_apply_is_refused_while_one_runs_and_names_it(tmp_path):
     fleet = slow_fleet(tmp_path, clients=2)
+    (tmp_path / "slow-sh").write_text(f'#!/bin/sh\nuntil test -e {tmp_path}/go; do sleep 0.1; done\nexec sh "$@"\n')
     process = fleet.start("apply", "--auto-approve")
     wait_for(process, "looking at 2 clients")
     refused = fleet.apply()
+    (tmp_path / "go").touch()
     assert refused.code == 5
     assert "updoser unlock" in refused.err
     process.communicate(timeout=60)
@@ -413,7 +423,7 @@ def test_a_killed_apply_leaves_whole_clients_and_the_next_goes_on(tmp_path):
     fleet = slow_fleet(tmp_path, clients=4)
     process = fleet.start("apply", "--auto-approve", "--forks", "1")
     wait_for(process, "changing 4 clients")
-    time.sleep(1.2)
+    time.sleep(0.5)
     process.kill()
     process.communicate(timeout=60)
     for name in ("c1", "c2", "c3", "c4"):
