@@ -31,7 +31,7 @@ from reconciler.arguments import (
     spec_options,
     together,
 )
-from reconciler.errors import InterruptedRunError, UpdoserError, UsageError
+from reconciler.errors import REPORT_IT, InterruptedRunError, UpdoserError, UsageError
 from reconciler.present.streams import take_streams
 from reconciler.present.terminal import Log, Terminal, debugging
 
@@ -107,10 +107,7 @@ def _end_of_click(end: click.Abort | SystemExit, terminal: Terminal) -> int:
 
 def _fault(terminal: Terminal, error: Exception) -> int:
     """Tell an error that nobody expected."""
-    terminal.note(
-        f"Error: this is a fault of updoser: {type(error).__name__}: {error}\n"
-        "  please report it, with what UPDOSER_DEBUG=1 shows"
-    )
+    terminal.note(f"Error: this is a fault of updoser: {type(error).__name__}: {error}\n  {REPORT_IT}")
     return 1
 
 

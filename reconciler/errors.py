@@ -219,6 +219,10 @@ def own_limit(error: BaseException, *, starting: bool = False) -> LimitError | N
     )
 
 
+REPORT_IT = "please report it, with what UPDOSER_DEBUG=1 shows"
+"""What to do about a fault."""
+
+
 class FaultError(UpdoserError):
     """Updoser did what nobody expected while it worked on one part, such as a client; the others go on."""
 

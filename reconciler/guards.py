@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from reconciler.errors import (
+    REPORT_IT,
     FaultError,
     InventoryError,
     PatchError,
@@ -60,7 +61,7 @@ def blaming(what: str, wrong: type[UpdoserError] = FaultError) -> Iterator[None]
         _LOG.debug("%s", what, exc_info=error)
         if own := own_limit(error):
             raise own from error
-        hint = "please report it, with what UPDOSER_DEBUG=1 shows" if wrong is FaultError else ""
+        hint = REPORT_IT if wrong is FaultError else ""
         raise wrong(f"{what}: {words_of(error)}", hint=hint) from error
 
 

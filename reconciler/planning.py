@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from reconciler.assembly import new_id
 from reconciler.errors import UpdoserError, UsageError
 from reconciler.model.rollout import UNDER_WAY
+from reconciler.model.select import parse
 from reconciler.model.suggest import suggestion
 from reconciler.observe.observed import ahead_text, observe
 from reconciler.planner.planner import Wanted, make_plan
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from reconciler.model.client import Client
     from reconciler.model.plan import Deploy, Plan, RolloutStep, Settings
     from reconciler.model.rollout import Key, RolloutRecord
+    from reconciler.model.select import Pattern
     from reconciler.model.spec import Hold
     from reconciler.observe.observed import Sight
     from reconciler.planner.planner import Observed
@@ -166,7 +168,7 @@ class Turns:
         self._file = file
         self._read_holds = read_holds
         self._stamp = _stamp(file)
-        self._holds: Iterable[Hold] = work.spec.holds
+        self._holds = _with_patterns(work.spec.holds)
         self._stopped: Mapping[Key, RolloutRecord] = {}
         self._looked = 0.0
 
@@ -183,7 +185,7 @@ class Turns:
         if stamp != self._stamp:
             self._stamp = stamp
             try:
-                self._holds = self._read_holds()
+                self._holds = _with_patterns(self._read_holds())
             except UpdoserError as error:
                 says = f"{self._file} changed and can't be read, so holds stay as they were: {error.message}"
                 self._work.means.emit("warning", says, level="warning")
@@ -192,6 +194,10 @@ class Turns:
     def turned_away(self, client: Client, change: Deploy | Settings) -> str:
         """Say why a client must not begin with a change any more; empty where it may."""
         return turned_away(client, change, self._work.means.clock(), self._stopped, self._holds)
+
+
+def _with_patterns(holds: Iterable[Hold]) -> list[tuple[Pattern, Hold]]:
+    return [(parse(hold.clients), hold) for hold in holds]
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:

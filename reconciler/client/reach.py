@@ -19,6 +19,7 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.errors import (
+    REPORT_IT,
     AuthenticationError,
     FaultError,
     HostKeyError,
@@ -165,4 +166,4 @@ def expecting(*, debug: bool = False) -> Iterator[None]:
             raise own from error
         if debug:
             raise
-        raise FaultError(words_of(error), hint="please report it, with what UPDOSER_DEBUG=1 shows") from error
+        raise FaultError(words_of(error), hint=REPORT_IT) from error

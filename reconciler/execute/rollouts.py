@@ -33,19 +33,19 @@ def move_on(plan: Plan, work: Workspace) -> frozenset[Key]:
     Raises:
         StateError: the state can't be written.
     """
-    steered = set()
-    for step in plan.rollouts:
-        with work.state.together():
-            known = work.state.rollouts().get(step.record.key)
-            if (known.fingerprint if known else "") != step.before:
-                steered.add(step.record.key)
-                continue
-            if step.new:
-                work.state.record_rollout(step.record)
-                if step.record.status not in OPEN | {"halted"}:
-                    work.state.forget_failures(step.record.key)
-        if step.new:
-            tell(step, step.says, work)
+    if not plan.rollouts:
+        return frozenset()
+    with work.state.together():
+        known = work.state.rollouts()
+        now = {key: record.fingerprint for key, record in known.items()}
+        steered = {step.record.key for step in plan.rollouts if now.get(step.record.key, "") != step.before}
+        moved = [step for step in plan.rollouts if step.new and step.record.key not in steered]
+        for step in moved:
+            work.state.record_rollout(step.record)
+            if step.record.status not in OPEN | {"halted"}:
+                work.state.forget_failures(step.record.key)
+    for step in moved:
+        tell(step, step.says, work)
     return frozenset(steered)
 
 

@@ -77,7 +77,7 @@ class Waiting:
 class First:
     """A version whose rollout comes first, and the platforms of clients that go by a later one already."""
 
-    version: str
+    version: Version
     passed: frozenset[str] = frozenset()
 
 
@@ -206,7 +206,7 @@ class Desired:
         platform, unless its clients go by a later one already.
         """
         for ahead in first:
-            places = ((component, name, ahead.version) for name in (platform, ANY_PLATFORM))
+            places = ((component, name, ahead.version.text) for name in (platform, ANY_PLATFORM))
             found = next((self._versions[place] for place in places if place in self._versions), None)
             if found is not None and platform not in ahead.passed:
                 return found
@@ -235,7 +235,7 @@ class Desired:
     def first(self, record: RolloutRecord, others: Iterable[RolloutRecord]) -> First:
         """Give the version of a rollout that comes first, except on platforms that one after it is for."""
         passed = (theirs for _other, theirs in self._later(record, others))
-        return First(record.version, frozenset[str]().union(*passed))
+        return First(self._schemes[record.component].parse(record.version), frozenset[str]().union(*passed))
 
     def _later(
         self, record: RolloutRecord, others: Iterable[RolloutRecord]

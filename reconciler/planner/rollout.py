@@ -37,7 +37,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from reconciler.model.plan import Proof, RolloutStep
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Cohort
     from reconciler.model.policy import Limits, Wave
     from reconciler.model.rollout import Key
-    from reconciler.model.version import Version, VersionScheme
     from reconciler.planner.comparison import Compared, Comparison
     from reconciler.planner.desired import Desired, First
     from reconciler.planner.diff import Difference
@@ -121,13 +120,8 @@ def forced_versions(
                 ):
                     ahead = found.setdefault(group, {})
                     firsts = (*ahead.get(record.component, ()), desired.first(record, records.values()))
-                    order = partial(_version, scheme)
-                    ahead[record.component] = tuple(sorted(firsts, key=order, reverse=True))
+                    ahead[record.component] = tuple(sorted(firsts, key=attrgetter("version"), reverse=True))
     return found
-
-
-def _version(scheme: VersionScheme, first: First) -> Version:
-    return scheme.parse(first.version)
 
 
 class Rollouts:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.plan import Deploy
 from reconciler.model.rollout import UNFIT
-from reconciler.model.select import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from reconciler.model.client import Client
     from reconciler.model.plan import Settings
     from reconciler.model.rollout import Key, RolloutRecord
+    from reconciler.model.select import Pattern
     from reconciler.model.spec import Hold
 
 STOPPED = UNFIT | {"paused"}
@@ -35,11 +35,14 @@ def turned_away(
     change: Deploy | Settings,
     now: datetime,
     records: Mapping[Key, RolloutRecord],
-    holds: Iterable[Hold] = (),
+    holds: Iterable[tuple[Pattern, Hold]] = (),
 ) -> str:
-    """Say why a client must not begin with a change any more; empty where it may. `records` are those that stopped."""
-    for hold in holds:
-        if hold.applies(now.date()) and parse(hold.clients).matches(client.name, (client.group,), client.labels):
+    """Say why a client must not begin with a change any more; empty where it may.
+
+    `records` are the rollouts that stopped; `holds` come with the pattern of their clients.
+    """
+    for pattern, hold in holds:
+        if hold.applies(now.date()) and pattern.matches(client.name, (client.group,), client.labels):
             return hold.text
     begins = change.not_before if isinstance(change, Deploy) else None
     if begins is not None and now < begins:

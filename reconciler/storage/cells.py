@@ -93,26 +93,25 @@ class Float(_Checked, sqlalchemy.Float):  # type: ignore[type-arg]
         return isinstance(value, (int, float)) and 0 <= value <= LATEST
 
 
-class Integer(_Checked, sqlalchemy.Integer):
+class _Whole(_Checked):
+    """What columns of counts share."""
+
+    @staticmethod
+    def fits(value: Any) -> bool:
+        """Say whether it is a whole number."""
+        return isinstance(value, int)
+
+
+class Integer(_Whole, sqlalchemy.Integer):
     """A count."""
 
     cache_ok = True
 
-    @staticmethod
-    def fits(value: Any) -> bool:
-        """Say whether it is a whole number."""
-        return isinstance(value, int)
 
-
-class BigInteger(_Checked, sqlalchemy.BigInteger):
+class BigInteger(_Whole, sqlalchemy.BigInteger):
     """A count of bytes."""
 
     cache_ok = True
-
-    @staticmethod
-    def fits(value: Any) -> bool:
-        """Say whether it is a whole number."""
-        return isinstance(value, int)
 
 
 class Boolean(_Checked, sqlalchemy.Boolean):

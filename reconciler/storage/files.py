@@ -12,6 +12,7 @@ What is refused is an OSError as well, whose `strerror` says why.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import stat
@@ -75,6 +76,16 @@ def open_to_append(path: Path) -> int:
     if isinstance(place, int) or not _is_file(place):
         return _open_special(place, blocks=False)
     return os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+
+
+def is_sound(path: Path, sha256: str) -> bool:
+    """Say whether the bytes of a file are those of a digest.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest() == sha256
 
 
 def sync_folder(folder: Path) -> None:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import RepositoryError
 from reconciler.model.index import CONTENT, FOLDER, content_path, index_path, parse_index
 from reconciler.model.repository import Published, RoleStatus
-from reconciler.storage.files import sync_folder, write_whole
+from reconciler.storage.files import is_sound, sync_folder, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -263,9 +263,7 @@ class Repository:
                 place = self.path / content_path(file.sha256)
                 if not place.is_file() or place.samefile(content_at(file.sha256)):
                     continue
-                with place.open("rb") as published:
-                    is_sound = hashlib.file_digest(published, "sha256").hexdigest() == file.sha256
-                if not is_sound:
+                if not is_sound(place, file.sha256):
                     self._put_content(file, content_at)
 
     def _put_content(self, file: ReleaseFile | Patch, content_at: Callable[[str], Path]) -> None:

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 from reconciler.errors import StoreError, own_limit
 from reconciler.model.release import SHA256
 from reconciler.model.text import read_json
-from reconciler.storage.files import sync_folder
+from reconciler.storage.files import is_sound, sync_folder
 from reconciler.storage.manifest import incremental_document, read_incremental, read_release, release_document
 
 if TYPE_CHECKING:
@@ -317,12 +317,11 @@ class Store:
             if self._fresh.get(sha256) == stamp:
                 return path
             try:
-                with path.open("rb") as content:
-                    is_sound = hashlib.file_digest(content, "sha256").hexdigest() == sha256
+                sound = is_sound(path, sha256)
             except OSError:
                 self._forget(sha256)
                 raise
-            if not is_sound:
+            if not sound:
                 self._forget(sha256)
                 raise StoreError(f"{path} has other bytes than its name says")
             self._fresh[sha256] = stamp
@@ -351,11 +350,10 @@ class Store:
         if found.st_size != file.size:
             return f"{path} has {found.st_size} bytes, not {file.size}"
         if verify or stamps.get(file.sha256) != stamp:
-            with path.open("rb") as content:
-                if hashlib.file_digest(content, "sha256").hexdigest() != file.sha256:
-                    stamps.pop(file.sha256, None)
-                    self._fresh.pop(file.sha256, None)
-                    return f"{path} has other bytes than its name says"
+            if not is_sound(path, file.sha256):
+                stamps.pop(file.sha256, None)
+                self._fresh.pop(file.sha256, None)
+                return f"{path} has other bytes than its name says"
             stamps[file.sha256] = stamp
         return ""
 
