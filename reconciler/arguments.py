@@ -144,7 +144,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg] # click's stubs made 
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         """Read the value, or fail with what is wrong with it."""
-        from reconciler.model.duration import parse_duration
+        from reconciler.formats.duration import parse_duration
 
         try:
             return parse_duration(value)

@@ -21,8 +21,8 @@ from reconciler.execute.accept import accept_plan
 from reconciler.execute.engine import run_plan
 from reconciler.execute.incrementals import add_with_incrementals
 from reconciler.execute.outcome import verdict_error
+from reconciler.hints import did_you_mean
 from reconciler.model.delta import NOT_SMALLER
-from reconciler.model.suggest import did_you_mean
 from reconciler.observe.doctor import examine
 from reconciler.observe.observed import Sight, known_reports, observe, recall_lists, refresh_lists
 from reconciler.observe.settings import view_settings

@@ -18,8 +18,8 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, runtime_checkable
 
 from reconciler.errors import NetworkError, PluginError, UpdoserError, own_limit
+from reconciler.formats.text import unfit
 from reconciler.model.spec import SecretRef
-from reconciler.model.text import unfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

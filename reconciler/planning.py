@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from reconciler.assembly import new_id
 from reconciler.errors import UpdoserError, UsageError
+from reconciler.formats.select import parse
+from reconciler.hints import suggestion
 from reconciler.model.rollout import UNDER_WAY
-from reconciler.model.select import parse
-from reconciler.model.suggest import suggestion
 from reconciler.observe.observed import ahead_text, observe
 from reconciler.planner.planner import Wanted, make_plan
 from reconciler.planner.turns import turned_away
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    from reconciler.formats.select import Pattern
     from reconciler.model.client import Client
     from reconciler.model.plan import Deploy, Plan, RolloutStep, Settings
     from reconciler.model.rollout import Key, RolloutRecord
-    from reconciler.model.select import Pattern
     from reconciler.model.spec import Hold
     from reconciler.observe.observed import Sight
     from reconciler.planner.planner import Observed

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from reconciler.assembly import at_work, user_name
 from reconciler.errors import OutcomeError, UsageError
+from reconciler.hints import suggestion
 from reconciler.model.report import JournalEntry
 from reconciler.model.rollout import OPEN, UNDER_WAY, UNFIT
-from reconciler.model.suggest import suggestion
 from reconciler.observe.observed import Sight, observe
 from reconciler.planner.succession import Succession
 from reconciler.planning import PlanOptions, new_plan, plan_of, wanted_of

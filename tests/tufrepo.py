@@ -20,7 +20,7 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
-from reconciler.model.index import content_path, index_document, index_path
+from reconciler.formats.index import content_path, index_document, index_path
 from tests.fakes import make_release
 
 if TYPE_CHECKING:

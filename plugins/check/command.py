@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.contracts import Finding, Traits
 from reconciler.errors import SecretError
-from reconciler.model.options import PASS_ENV
+from reconciler.formats.option_schemas import PASS_ENV
 
 from ._program import run_program
 

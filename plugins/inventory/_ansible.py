@@ -15,8 +15,8 @@ import os
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from reconciler.formats.text import unfit
 from reconciler.model.client import Demands
-from reconciler.model.text import unfit
 
 from ._ssh_options import SshOptions, UnfitError
 

@@ -11,7 +11,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from reconciler.model.known_hosts import SSH_PORT, host_name
+from reconciler.formats.known_hosts import SSH_PORT, host_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

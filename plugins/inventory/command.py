@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.contracts import Traits
 from reconciler.errors import InventoryError
+from reconciler.formats.duration import parse_duration
+from reconciler.formats.option_schemas import PASS_ENV
+from reconciler.formats.text import read_json
 from reconciler.model.client import InventoryEntry
-from reconciler.model.duration import parse_duration
-from reconciler.model.options import PASS_ENV
-from reconciler.model.text import read_json
 
 from ._ansible import Reach, host_argument, own_vars
 from ._groups import Groups

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SourceError
-from reconciler.model.text import read_json
+from reconciler.formats.text import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

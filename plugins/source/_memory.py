@@ -13,8 +13,8 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from reconciler.formats.text import read_json
 from reconciler.model.release import SHA256
-from reconciler.model.text import read_json
 
 from ._tree import Stamp
 

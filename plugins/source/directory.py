@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from reconciler.contracts import Traits
 from reconciler.errors import SourceError, UpdoserError, words_of
-from reconciler.model.duration import parse_duration
-from reconciler.model.incremental_json import MAX_BYTES as MAX_INCREMENTAL
-from reconciler.model.incremental_json import parse_incremental
+from reconciler.formats.duration import parse_duration
+from reconciler.formats.incremental_json import MAX_BYTES as MAX_INCREMENTAL
+from reconciler.formats.incremental_json import parse_incremental
 from reconciler.model.release import (
     ANY_PLATFORM,
     COMPONENT_ID,

@@ -1,7 +1,7 @@
 """Releases from a signed repository, as The Update Framework has it (https://theupdateframework.github.io).
 
     <url>/metadata/      root, timestamp, snapshot, targets and delegated roles, as the specification says
-    <url>/targets/       index/<component>.json: what there is of a component (reconciler/model/index.py)
+    <url>/targets/       index/<component>.json: what there is of a component (reconciler/formats/index.py)
     <url>/content/       the bytes of files and patches, by their SHA-256
 
 The client of python-tuf verifies metadata and indexes, always from the `trusted_root` that the spec names; files and
@@ -28,10 +28,10 @@ from urllib.parse import urlsplit
 
 from reconciler.contracts import Traits
 from reconciler.errors import SourceError, StoreError, words_of
-from reconciler.model.duration import parse_duration
-from reconciler.model.index import MAX_BYTES, content_path, index_path, parse_index
+from reconciler.formats.duration import parse_duration
+from reconciler.formats.index import MAX_BYTES, content_path, index_path, parse_index
+from reconciler.formats.option_schemas import DURATION, SECRET
 from reconciler.model.network import ANY_FAMILY, FAMILIES
-from reconciler.model.options import DURATION, SECRET
 from reconciler.model.release import SourceReport
 
 from ._answer import no_file
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from tuf.ngclient.updater import Updater
 
     from reconciler.contracts import Context
+    from reconciler.formats.index import Index
     from reconciler.model.delta import Incremental, Patch
-    from reconciler.model.index import Index
     from reconciler.model.release import Component, Release, ReleaseFile
 
 MAX_ROOT = 512_000

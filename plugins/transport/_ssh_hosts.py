@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from reconciler.errors import HostKeyError, own_limit
-from reconciler.model.known_hosts import KnownHosts, fingerprint, hashed_name
+from reconciler.formats.known_hosts import KnownHosts, fingerprint, hashed_name
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import paramiko
 
 from reconciler.errors import TransportError, own_limit
-from reconciler.model.known_hosts import host_name
+from reconciler.formats.known_hosts import host_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import paramiko
 
 from reconciler.errors import AuthenticationError, SecretError, TransportError, own_limit
-from reconciler.model.known_hosts import fingerprint
+from reconciler.formats.known_hosts import fingerprint
 
 from ._ssh_keys import parse_key
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model.options import DURATION, SECRET
+from reconciler.formats.option_schemas import DURATION, SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

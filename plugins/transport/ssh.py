@@ -28,8 +28,8 @@ from reconciler.errors import (
     UpdoserError,
     own_limit,
 )
-from reconciler.model.duration import parse_duration
-from reconciler.model.known_hosts import host_name
+from reconciler.formats.duration import parse_duration
+from reconciler.formats.known_hosts import host_name
 from reconciler.model.network import ANY_FAMILY
 
 from ._ssh_hosts import KnownHostsFile

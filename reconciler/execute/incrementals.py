@@ -31,9 +31,9 @@ from reconciler.execute.releases import (
     write_text,
     writing,
 )
+from reconciler.formats.text import read_json
 from reconciler.model.delta import CLEARLY
 from reconciler.model.release import ANY_PLATFORM, ReleaseFile, content_digest
-from reconciler.model.text import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, NoReturn, cast
 from reconciler import plugin_loader
 from reconciler.contracts import Context
 from reconciler.errors import PatchError, SecretError, UpdoserError, words_of
+from reconciler.execute.pairing import pair_files
 from reconciler.guards import guarded
 from reconciler.model.delta import MIN_NEW, MIN_OLD, PACKER, Kept, Patch
-from reconciler.model.pairing import pair_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import RepositoryError, UpdoserError, UsageError
 from reconciler.execute.journal import note
+from reconciler.formats.index import index_document
 from reconciler.guards import blaming
-from reconciler.model.index import index_document
 from reconciler.model.release import Withdrawal
 from reconciler.storage.signing import read_private
 

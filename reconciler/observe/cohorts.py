@@ -20,9 +20,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from reconciler.errors import OtherControllerError, UsageError
+from reconciler.formats.select import parse
 from reconciler.model.network import DIRECT, UNREACHABLE
 from reconciler.model.plan import NEVER_SEEN, Cohort
-from reconciler.model.select import parse
 from reconciler.model.settings import to_do
 from reconciler.model.spec import Quarantine
 from reconciler.present.words import count_text
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import timedelta
 
+    from reconciler.formats.select import Pattern
     from reconciler.model.client import Profile
-    from reconciler.model.select import Pattern
     from reconciler.model.spec import Hold
     from reconciler.storage.fleet import Row
     from reconciler.storage.state import Identity

@@ -10,7 +10,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.model.known_hosts import SSH_PORT, host_name
+from reconciler.formats.known_hosts import SSH_PORT, host_name
 
 if TYPE_CHECKING:
     from reconciler.model.client import InventoryEntry

@@ -11,14 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.errors import UsageError
-from reconciler.model.select import FIELDS, MARKS, parse
-from reconciler.model.suggest import did_you_mean
+from reconciler.formats.select import FIELDS, MARKS, parse
+from reconciler.hints import did_you_mean
 from reconciler.storage.fleet import labels_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from reconciler.model.select import Pattern
+    from reconciler.formats.select import Pattern
     from reconciler.storage.fleet import Row
 
 Named = tuple[str, tuple[str, ...], tuple[str, ...]]

@@ -17,11 +17,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from reconciler.errors import InventoryError, InventoryShrankError
+from reconciler.formats import select
+from reconciler.formats.text import unfit
 from reconciler.guards import blaming
-from reconciler.model import select
 from reconciler.model.client import Client
 from reconciler.model.share import exact
-from reconciler.model.text import unfit
 from reconciler.observe.demands import misfit
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import SourceError, UpdoserError, printable
 from reconciler.guards import blaming
+from reconciler.hints import suggestion
 from reconciler.model.delta import incremental_problem
 from reconciler.model.release import (
     PLATFORM,
@@ -40,7 +41,6 @@ from reconciler.model.release import (
     file_name_problem,
     release_time_problem,
 )
-from reconciler.model.suggest import suggestion
 from reconciler.planner.stock import OfferedIncremental
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from reconciler.model.duration import parse_duration
+from reconciler.formats.duration import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from reconciler.formats.select import Pattern
     from reconciler.model.client import Client
     from reconciler.model.plan import Settings
     from reconciler.model.rollout import Key, RolloutRecord
-    from reconciler.model.select import Pattern
     from reconciler.model.spec import Hold
 
 STOPPED = UNFIT | {"paused"}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler import __version__
 from reconciler.contracts import read_file
 from reconciler.errors import PluginError, SpecError
+from reconciler.hints import suggestion
 from reconciler.model.client import Client, InstallTarget, Layout
 from reconciler.model.delta import Duplication
 from reconciler.model.share import of_percent
@@ -28,7 +29,6 @@ from reconciler.model.spec import (
     SourceSpec,
     Spec,
 )
-from reconciler.model.suggest import suggestion
 from reconciler.plugin_loader import available
 from reconciler.settings.template import MAX_TEMPLATE
 from reconciler.spec.catalogs import is_version, known_component, load_catalogs

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.contracts import is_file, path_from
 from reconciler.errors import UpdoserError
+from reconciler.hints import suggestion
 from reconciler.model.release import Catalog, Component
 from reconciler.model.settings import RESERVED, is_reserved
-from reconciler.model.suggest import suggestion
 from reconciler.model.version import SCHEMES
 from reconciler.plugin_loader import bundled_folder
 from reconciler.spec.reader import read

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import UsageError
-from reconciler.model.suggest import suggestion
+from reconciler.hints import suggestion
 from reconciler.spec.in_force import with_policies
 from reconciler.spec.tree import DEFAULT, Map, Seq, child_map, value_place, written
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.contracts import Traits
 from reconciler.errors import PluginError
+from reconciler.hints import suggestion
 from reconciler.model.spec import PluginConfig
-from reconciler.model.suggest import suggestion
 from reconciler.plugin_loader import available, options_schema, traits
 from reconciler.spec.secrets import is_reference, reference
 from reconciler.spec.tree import DEFAULT, Map, plain, value_place

@@ -12,8 +12,8 @@ from datetime import UTC, time
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
+from reconciler.hints import suggestion
 from reconciler.model.policy import DAYS, EVERY_DAY, AutoUpdate, Blackout, Schedule, Window
-from reconciler.model.suggest import suggestion
 from reconciler.spec.extend import lay_over
 from reconciler.spec.rollout import RolloutReader
 from reconciler.spec.tree import Map, Seq, child_map, child_seq, day_of, duration, texts, value_place, written

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.contracts import is_file
 from reconciler.errors import SpecError, UpdoserError, UsageError
-from reconciler.model.suggest import suggestion
+from reconciler.hints import suggestion
 from reconciler.plugin_loader import schema_folder
 from reconciler.spec.catalogs import bundled_catalogs, catalog_path, component_list, read_catalog
 

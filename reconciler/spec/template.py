@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model.text import unfit
+from reconciler.formats.text import unfit
 from reconciler.spec.tree import BROKEN, Map, Odd, replace, scalars, value_place
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def _bounded_joins(tree: Any) -> Any:
 
 
 def _undefined(message: str, variables: Mapping[str, Any]) -> tuple[str, str]:
-    from reconciler.model.suggest import did_you_mean
+    from reconciler.hints import did_you_mean
 
     match = re.search(r"'([^']*)' is undefined", message)
     if not match:

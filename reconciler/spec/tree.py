@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reconciler.contracts import path_from
 from reconciler.errors import Problem, UpdoserError
-from reconciler.model.duration import parse_duration
-from reconciler.model.select import parse as parse_pattern
+from reconciler.formats.duration import parse_duration
+from reconciler.formats.select import parse as parse_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

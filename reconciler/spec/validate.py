@@ -14,7 +14,7 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model.suggest import listing, suggestion
+from reconciler.hints import listing, suggestion
 from reconciler.plugin_loader import schema_folder
 from reconciler.spec.tree import BROKEN, DEFAULT, Map, Odd, Seq, locate, replace, value_place
 

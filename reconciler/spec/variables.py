@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SpecError, UsageError
-from reconciler.model.text import unfit
+from reconciler.formats.text import unfit
 from reconciler.spec.template import NAME
 from reconciler.spec.tree import Odd
 

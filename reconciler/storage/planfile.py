@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.contracts import read_file
 from reconciler.errors import DocumentError, UpdoserError
-from reconciler.model.text import read_json
+from reconciler.formats.text import read_json
 from reconciler.storage.files import write_whole
 
 if TYPE_CHECKING:

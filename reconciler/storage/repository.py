@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import RepositoryError
-from reconciler.model.index import CONTENT, FOLDER, content_path, index_path, parse_index
+from reconciler.formats.index import CONTENT, FOLDER, content_path, index_path, parse_index
 from reconciler.model.repository import Published, RoleStatus
 from reconciler.storage.files import is_sound, sync_folder, write_whole
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
     from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
+    from reconciler.formats.index import Index
     from reconciler.model.delta import Patch
-    from reconciler.model.index import Index
     from reconciler.model.release import ReleaseFile
 
 STATES_KEPT = 5

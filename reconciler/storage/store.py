@@ -34,8 +34,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from reconciler.errors import StoreError, own_limit
+from reconciler.formats.text import read_json
 from reconciler.model.release import SHA256
-from reconciler.model.text import read_json
 from reconciler.storage.files import is_sound, sync_folder
 from reconciler.storage.manifest import incremental_document, read_incremental, read_release, release_document
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 from reconciler.client.protocol import read_content, read_facts, read_outcomes
 from reconciler.contracts import Completed
 from reconciler.errors import UpdoserError
+from reconciler.formats.duration import parse_duration
+from reconciler.formats.incremental_json import parse_incremental
+from reconciler.formats.index import index_document, parse_index
+from reconciler.formats.known_hosts import KnownHosts
+from reconciler.formats.select import parse as parse_pattern
 from reconciler.model.client import Installed, Profile, Step
 from reconciler.model.delta import Incremental, Kept, Patch
-from reconciler.model.duration import parse_duration
-from reconciler.model.incremental_json import parse_incremental
-from reconciler.model.index import index_document, parse_index
-from reconciler.model.known_hosts import KnownHosts
 from reconciler.model.network import parse_address
-from reconciler.model.select import parse as parse_pattern
 from reconciler.model.settings import to_do, unpack
 from reconciler.model.version import SCHEMES
 from reconciler.planner.thresholds import parse_conditions

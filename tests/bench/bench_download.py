@@ -25,8 +25,8 @@ sys.path.insert(0, str(ROOT))
 
 import yaml
 
+from reconciler.formats.index import content_path
 from reconciler.model.delta import Incremental, Patch
-from reconciler.model.index import content_path
 from reconciler.model.release import Release, ReleaseFile
 from reconciler.plugins.source import tuf
 from tests.fakes import fake_context, make_component

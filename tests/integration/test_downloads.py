@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from reconciler.model.index import content_path
+from reconciler.formats.index import content_path
 from tests.fleet import Fleet
 from tests.servers import nginx, requests
 from tests.tufrepo import Vendor

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from reconciler.client.session import shell_session
 from reconciler.errors import HostKeyError
+from reconciler.formats.known_hosts import KnownHosts, hashed_name, host_name
 from reconciler.model.client import Client
-from reconciler.model.known_hosts import KnownHosts, hashed_name, host_name
 from reconciler.plugins.transport.ssh import Ssh
 from tests.fakes import fake_context
 

@@ -12,7 +12,7 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 
 from reconciler.errors import SourceError
-from reconciler.model.index import content_path
+from reconciler.formats.index import content_path
 from reconciler.model.release import Withdrawal
 from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import read_sources

@@ -66,9 +66,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from reconciler.formats.duration import parse_duration
 from reconciler.model.client import Installed, InstallTarget, Layout, Profile
 from reconciler.model.delta import Duplication, Incremental, Patch
-from reconciler.model.duration import parse_duration
 from reconciler.model.plan import Basis, Cohort
 from reconciler.model.policy import (
     DAYS,

@@ -43,8 +43,8 @@ def test_the_folder_of_plugins_is_no_package():
 @pytest.mark.parametrize(
     ("contract", "open_to_it"),
     [
-        ("Bundled plugins know contracts, model and errors only", {"contracts", "model", "errors"}),
-        ("Decisions are pure", {"planner", "model", "present", "errors"}),
+        ("Bundled plugins know contracts, formats, model and errors only", {"contracts", "formats", "model", "errors"}),
+        ("Decisions are pure", {"planner", "formats", "model", "present", "hints", "errors"}),
     ],
 )
 def test_a_rule_of_imports_names_every_room_but_those_that_are_open(project, contract, open_to_it):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import UsageError
-from reconciler.model.select import parse
+from reconciler.formats.select import parse
 from reconciler.observe.idle import check_limit, notes_of
 
 

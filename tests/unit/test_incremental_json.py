@@ -14,8 +14,8 @@ from reconciler.errors import SourceError, UsageError
 from reconciler.execute import incrementals, releases
 from reconciler.execute.incrementals import add_incremental, add_with_incrementals
 from reconciler.execute.releases import add_release
+from reconciler.formats.incremental_json import parse_incremental
 from reconciler.model.delta import Kept
-from reconciler.model.incremental_json import parse_incremental
 from reconciler.plugin_loader import schema_folder
 from reconciler.plugins.source import directory
 from tests.fakes import CODECS, fake_context, make_component

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from reconciler.formats.index import index_document, parse_index
 from reconciler.model.delta import Incremental, Kept, Patch
-from reconciler.model.index import index_document, parse_index
 from reconciler.model.release import Withdrawal
 from reconciler.plugin_loader import schema_folder
 from tests.fakes import make_release

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.duration import parse_duration
-from reconciler.model.known_hosts import KnownHosts, hashed_name
+from reconciler.formats.duration import parse_duration
+from reconciler.formats.known_hosts import KnownHosts, hashed_name
+from reconciler.formats.select import parse
 from reconciler.model.release import content_digest, file_name_problem
 from reconciler.model.report import ComponentStatus
-from reconciler.model.select import parse
 from reconciler.model.version import SCHEMES, pattern_from_integer, pattern_to_integer
 from reconciler.planner.thresholds import breaches, parse_conditions
 from reconciler.spec.catalogs import catalog_path, component_list, read_catalog

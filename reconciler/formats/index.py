@@ -14,8 +14,7 @@ from datetime import UTC
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model.delta import Incremental, Kept, Patch, incremental_problem
-from reconciler.model.incremental_json import (
+from reconciler.formats.incremental_json import (
     check_format,
     digest_of,
     main_codec,
@@ -24,6 +23,8 @@ from reconciler.model.incremental_json import (
     size_of,
     text_of,
 )
+from reconciler.formats.text import read_json
+from reconciler.model.delta import Incremental, Kept, Patch, incremental_problem
 from reconciler.model.release import (
     ANY_PLATFORM,
     COMPONENT_ID,
@@ -35,7 +36,6 @@ from reconciler.model.release import (
     file_name_problem,
     release_time,
 )
-from reconciler.model.text import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from reconciler.formats.text import read_json
 from reconciler.model.delta import CODEC_NAME, Incremental, Kept, Patch, incremental_problem
 from reconciler.model.release import ANY_PLATFORM, SHA256, ReleaseFile, content_digest, file_name_problem
-from reconciler.model.text import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
