@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from reconciler.model.client import InventoryEntry
-    from reconciler.model.spec import SecretRef, Spec
+    from reconciler.model.secret import SecretRef
+    from reconciler.model.spec import Spec
     from reconciler.present.terminal import Terminal
     from reconciler.spec.load import Loaded
 

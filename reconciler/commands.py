@@ -26,7 +26,7 @@ from reconciler.model.delta import NOT_SMALLER
 from reconciler.observe.doctor import examine
 from reconciler.observe.observed import Sight, known_reports, observe, recall_lists, refresh_lists
 from reconciler.observe.settings import view_settings
-from reconciler.planner.planner import Wanted
+from reconciler.planner.inputs import Wanted
 from reconciler.planner.status import Allowance, make_status, source_statuses
 from reconciler.planner.thresholds import breaches
 from reconciler.planning import Following, PlanOptions, Turns, cut_moments, new_plan, plan_of

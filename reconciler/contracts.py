@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, runtime_chec
 
 from reconciler.errors import NetworkError, PluginError, UpdoserError, own_limit
 from reconciler.formats.text import unfit
-from reconciler.model.spec import SecretRef
+from reconciler.model.secret import SecretRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from logging import Logger
     from socket import socket
 
-    from reconciler.model.client import Client, DeployReport, DeployRequest, Facts, InventoryEntry
+    from reconciler.model.client import Client, Facts, InventoryEntry
     from reconciler.model.delta import CodecTraits, Incremental, Patch
+    from reconciler.model.deploy import DeployReport, DeployRequest
     from reconciler.model.network import Proxy
-    from reconciler.model.release import Component, Release, ReleaseFile, SourceReport
+    from reconciler.model.offer import SourceReport
+    from reconciler.model.release import Component, Release, ReleaseFile
 
 MAX_SHOWN = 60
 _NEVER = {errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}

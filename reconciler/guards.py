@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from reconciler.contracts import Check, Codec, Executor, Finding, Inventory, Source, Subject
     from reconciler.model.client import InventoryEntry
     from reconciler.model.delta import CodecTraits, Incremental, Patch
-    from reconciler.model.release import Component, Release, ReleaseFile, SourceReport
+    from reconciler.model.offer import SourceReport
+    from reconciler.model.release import Component, Release, ReleaseFile
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")

@@ -17,7 +17,8 @@ from reconciler.formats.select import parse
 from reconciler.hints import suggestion
 from reconciler.model.rollout import UNDER_WAY
 from reconciler.observe.observed import ahead_text, observe
-from reconciler.planner.planner import Wanted, make_plan
+from reconciler.planner.inputs import Wanted
+from reconciler.planner.planner import make_plan
 from reconciler.planner.turns import turned_away
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from reconciler.model.rollout import Key, RolloutRecord
     from reconciler.model.spec import Hold
     from reconciler.observe.observed import Sight
-    from reconciler.planner.planner import Observed
+    from reconciler.planner.inputs import Observed
     from reconciler.workspace import Workspace
 
 LOOK_AT_TURNS = 1.0

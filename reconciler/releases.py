@@ -18,7 +18,7 @@ from reconciler.observe.upstream import merge_offers
 
 if TYPE_CHECKING:
     from reconciler.assembly import Desk
-    from reconciler.model.release import Offer
+    from reconciler.model.offer import Offer
     from reconciler.workspace import Workspace
 
 

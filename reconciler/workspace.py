@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from reconciler.model.delta import CodecTraits
     from reconciler.model.events import Emit
     from reconciler.model.network import Proxy
-    from reconciler.model.spec import GroupSpec, SecretRef, SourceSpec, Spec
+    from reconciler.model.secret import SecretRef
+    from reconciler.model.spec import GroupSpec, SourceSpec, Spec
 
 _EXECUTOR = PluginConfig("executor", "threads")
 

@@ -34,15 +34,10 @@ from reconciler.errors import (
     SourceError,
     TransportError,
 )
-from reconciler.model.client import MACHINE, DeployReport, Facts, Installed, Outcome, Profile
-from reconciler.model.release import (
-    ANY_PLATFORM,
-    Component,
-    Release,
-    ReleaseFile,
-    SourceReport,
-    content_digest,
-)
+from reconciler.model.client import Facts, Installed, Profile
+from reconciler.model.deploy import MACHINE, DeployReport, Outcome
+from reconciler.model.offer import SourceReport
+from reconciler.model.release import ANY_PLATFORM, Component, Release, ReleaseFile, content_digest
 from reconciler.model.version import SCHEMES
 from reconciler.network.dial import Dialer
 from reconciler.plugins.codec.bsdiff import Bsdiff
@@ -57,10 +52,11 @@ if TYPE_CHECKING:
 
     from reconciler.contracts import Codec, ShellFactory
     from reconciler.errors import InventoryError
-    from reconciler.model.client import Client, ClientCheck, DeployRequest, Hook, InventoryEntry, Step
+    from reconciler.model.client import Client, InventoryEntry
     from reconciler.model.delta import Incremental, Patch
+    from reconciler.model.deploy import ClientCheck, DeployRequest, Hook, Step
     from reconciler.model.network import Proxy
-    from reconciler.model.spec import SecretRef
+    from reconciler.model.secret import SecretRef
 
 _CONTEXT = cast("Context", None)  # codecs need nothing from outside
 CODECS: dict[str, Codec] = {"zstd": Zstd({}, _CONTEXT), "bsdiff": Bsdiff({}, _CONTEXT), "gzip": Gzip({}, _CONTEXT)}

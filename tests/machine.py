@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.client.requests import deploy_request
 from reconciler.client.session import ShellSession, client_script
-from reconciler.model.client import DeployRequest, Hop, InstallTarget, Layout, Patched, Step
+from reconciler.model.deploy import DeployRequest, Hop, InstallTarget, Layout, Patched, Step
 from reconciler.plugins.transport.local import LocalPipe
 from tests.fakes import CODECS, make_release
 

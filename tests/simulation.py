@@ -21,12 +21,14 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from reconciler.execute.rollouts import Breaker, move_on
-from reconciler.model.client import MACHINE, RELEASE, Installed, Layout, Profile
+from reconciler.model.client import Installed, Profile
+from reconciler.model.deploy import MACHINE, RELEASE, Layout
 from reconciler.model.plan import Basis
 from reconciler.model.rollout import Key, RolloutRecord, position
 from reconciler.model.spec import LATEST, ComponentSpec, GroupSpec, PluginConfig
 from reconciler.observe.cohorts import Choice, Marks, gather_cohorts
-from reconciler.planner.planner import Observed, Wanted, make_plan
+from reconciler.planner.inputs import Observed, Wanted
+from reconciler.planner.planner import make_plan
 from reconciler.planner.succession import Succession
 from reconciler.storage.state import Identity
 from tests.fakes import make_component, make_release

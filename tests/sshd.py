@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.model.spec import SecretRef
+from reconciler.model.secret import SecretRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import urllib3
 
     from reconciler.contracts import Context
-    from reconciler.model.spec import SecretRef
+    from reconciler.model.secret import SecretRef
 
 WAITS = timedelta(seconds=10)
 """A source that asks for a longer pause is left alone until then."""

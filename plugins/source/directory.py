@@ -30,15 +30,8 @@ from reconciler.errors import SourceError, UpdoserError, words_of
 from reconciler.formats.duration import parse_duration
 from reconciler.formats.incremental_json import MAX_BYTES as MAX_INCREMENTAL
 from reconciler.formats.incremental_json import parse_incremental
-from reconciler.model.release import (
-    ANY_PLATFORM,
-    COMPONENT_ID,
-    PLATFORM,
-    Release,
-    ReleaseFile,
-    SourceReport,
-    file_name_problem,
-)
+from reconciler.model.offer import SourceReport
+from reconciler.model.release import ANY_PLATFORM, COMPONENT_ID, PLATFORM, Release, ReleaseFile, file_name_problem
 
 from ._memory import Memory
 from ._release_yaml import MAX_BYTES as MAX_FACTS

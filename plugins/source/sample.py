@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from reconciler.contracts import Traits
 from reconciler.errors import SourceError
-from reconciler.model.release import ANY_PLATFORM, Release, ReleaseFile, SourceReport
+from reconciler.model.offer import SourceReport
+from reconciler.model.release import ANY_PLATFORM, Release, ReleaseFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

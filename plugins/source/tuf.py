@@ -32,7 +32,7 @@ from reconciler.formats.duration import parse_duration
 from reconciler.formats.index import MAX_BYTES, content_path, index_path, parse_index
 from reconciler.formats.option_schemas import DURATION, SECRET
 from reconciler.model.network import ANY_FAMILY, FAMILIES
-from reconciler.model.release import SourceReport
+from reconciler.model.offer import SourceReport
 
 from ._answer import no_file
 from ._http import HttpFiles, HttpOptions, files_at

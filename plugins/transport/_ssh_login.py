@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from logging import Logger
 
-    from reconciler.model.spec import SecretRef
+    from reconciler.model.secret import SecretRef
 
 _AGENT_TIMEOUT = 8.0
 """Seconds for an answer of the agent; it may ask its user."""

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from reconciler.client.protocol import MAX_CONTENT, MAX_LISTED
 from reconciler.client.reach import expecting
 from reconciler.errors import ProtocolError
-from reconciler.model.client import CONTENTION, MACHINE, MAX_EPOCH, MAX_INSTALLED, RELEASE
+from reconciler.model.client import MAX_EPOCH, MAX_INSTALLED
+from reconciler.model.deploy import CONTENTION, MACHINE, RELEASE
 from reconciler.model.release import COMPONENT_ID, PLATFORM, SHA256, VERSION_NAME
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from reconciler.contracts import Session, Transport
-    from reconciler.model.client import Client, DeployReport, DeployRequest, Facts, Installed, Outcome, Step
+    from reconciler.model.client import Client, Facts, Installed
+    from reconciler.model.deploy import DeployReport, DeployRequest, Outcome, Step
 
 _MAX_TEXT = 1000
 _MAX_SHORT = 128

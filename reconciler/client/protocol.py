@@ -17,24 +17,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import BusyError, ClientError, OtherControllerError, ProtocolError, printable
-from reconciler.model.client import (
-    CONTENTION,
-    FAULTS,
-    MAX_INSTALLED,
-    OUTCOMES,
-    RELEASE,
-    Facts,
-    Installed,
-    Outcome,
-    Profile,
-)
+from reconciler.model.client import MAX_INSTALLED, Facts, Installed, Profile
+from reconciler.model.deploy import CONTENTION, FAULTS, OUTCOMES, RELEASE, Outcome
 from reconciler.model.release import COMPONENT_ID, PLATFORM, SHA256, VERSION_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from reconciler.contracts import Completed
-    from reconciler.model.client import Step
+    from reconciler.model.deploy import Step
 
 _FIRST = re.compile(rb"^updoser (\d{1,3}) (facts|outcomes|content|error)$", re.MULTILINE)
 _TOKEN = re.compile(r"[A-Za-z0-9._:-]{1,128}")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from reconciler.model.client import ClientCheck, DeployRequest, Hook, InstallTarget, Step
+    from reconciler.model.deploy import ClientCheck, DeployRequest, Hook, InstallTarget, Step
     from reconciler.model.release import ReleaseFile
 
 PROTOCOL = 1

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.client.protocol import NO_FULLBLOCK, NO_SCRIPT, lacks_script, read_content, read_facts, read_outcomes
 from reconciler.client.requests import deploy_request, facts_request, joined, patience, payload, read_request
-from reconciler.model.client import DeployReport
+from reconciler.model.deploy import DeployReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from reconciler.contracts import Become, Completed, Pipe
-    from reconciler.model.client import DeployRequest, Facts
+    from reconciler.model.client import Facts
+    from reconciler.model.deploy import DeployRequest
 
 FACTS_TIMEOUT = 120.0
 DEPLOY_TIMEOUT = 3600.0

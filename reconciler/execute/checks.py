@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from reconciler.contracts import Finding, Subject
 from reconciler.errors import LimitError, UpdoserError
 from reconciler.guards import blaming
-from reconciler.model.client import ClientCheck
+from reconciler.model.deploy import ClientCheck
 from reconciler.model.spec import PluginConfig
 
 if TYPE_CHECKING:

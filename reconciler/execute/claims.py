@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import LimitError, StoreError, TransportError, UpdoserError
-from reconciler.model.client import DeployRequest, Step
+from reconciler.model.deploy import DeployRequest, Step
 from reconciler.present.words import count_text
 from reconciler.storage.state import Observation
 

@@ -13,7 +13,7 @@ from reconciler.execute.deploy import Deployer, Stepper, Task, profile_after
 from reconciler.execute.mend import mend_releases, sound_incrementals
 from reconciler.execute.settings import has_after, prepare
 from reconciler.guards import blaming
-from reconciler.model.client import MACHINE
+from reconciler.model.deploy import MACHINE
 from reconciler.model.plan import Deploy, Settings
 from reconciler.model.report import JournalEntry
 from reconciler.model.settings import is_setting
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from reconciler.execute.rollouts import Breaker
     from reconciler.execute.settings import Prepared
     from reconciler.execute.tally import Tally
-    from reconciler.model.client import Client, Step
+    from reconciler.model.client import Client
+    from reconciler.model.deploy import Step
     from reconciler.model.plan import Plan
     from reconciler.model.release import Release
     from reconciler.workspace import Workspace

@@ -28,8 +28,9 @@ from typing import TYPE_CHECKING, BinaryIO
 from reconciler.client.reach import expecting
 from reconciler.errors import BusyError, LimitError, UpdoserError
 from reconciler.execute.settings import NOTHING, Prepared
-from reconciler.model.client import DeployReport, DeployRequest, Hop, Installed, Outcome, Patched, Profile, Step
+from reconciler.model.client import Installed, Profile
 from reconciler.model.delta import compose
+from reconciler.model.deploy import DeployReport, DeployRequest, Hop, Outcome, Patched, Step
 from reconciler.model.settings import is_setting
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
 
     from reconciler.client.reach import Reach
     from reconciler.contracts import Session
-    from reconciler.model.client import Client, ClientCheck
+    from reconciler.model.client import Client
     from reconciler.model.delta import Chain, Incremental
+    from reconciler.model.deploy import ClientCheck
     from reconciler.model.plan import Basis, Deploy, Settings
     from reconciler.model.release import Release
     from reconciler.model.spec import ComponentSpec, Spec

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from reconciler.contracts import Source
     from reconciler.execute.tally import Tally
+    from reconciler.model.offer import SourceReport
     from reconciler.model.plan import Download, Merge, Plan
-    from reconciler.model.release import SourceReport
     from reconciler.storage.state import State
     from reconciler.storage.store import Store
     from reconciler.workspace import Workspace

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from reconciler.contracts import Codec, Session
     from reconciler.model.release import ReleaseFile
-    from reconciler.model.spec import SecretRef
+    from reconciler.model.secret import SecretRef
 
 INLINE = 4 * 2**20
 """Bytes of new files up to which no process is started."""

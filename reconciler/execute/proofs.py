@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import LimitError, PluginError, UpdoserError
 from reconciler.execute.checks import Checks, ask_gate
-from reconciler.model.client import RELEASE, DeployRequest, Step
+from reconciler.model.deploy import RELEASE, DeployRequest, Step
 from reconciler.model.share import exceeds
 
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from reconciler.contracts import Session
     from reconciler.execute.rollouts import Breaker
     from reconciler.execute.tally import Tally
-    from reconciler.model.client import Client, ClientCheck
+    from reconciler.model.client import Client
+    from reconciler.model.deploy import ClientCheck
     from reconciler.model.plan import Plan, Proof
     from reconciler.model.release import Release
     from reconciler.workspace import Workspace

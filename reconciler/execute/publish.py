@@ -13,7 +13,7 @@ from reconciler.errors import RepositoryError, UpdoserError, UsageError
 from reconciler.execute.journal import note
 from reconciler.formats.index import index_document
 from reconciler.guards import blaming
-from reconciler.model.release import Withdrawal
+from reconciler.model.offer import Withdrawal
 from reconciler.storage.signing import read_private
 
 if TYPE_CHECKING:

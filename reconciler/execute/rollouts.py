@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model.client import MACHINE, RELEASE
+from reconciler.model.deploy import MACHINE, RELEASE
 from reconciler.model.report import JournalEntry
 from reconciler.model.rollout import OPEN
 from reconciler.model.share import exceeds

@@ -10,7 +10,7 @@ import shlex
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from reconciler.model.client import ClientCheck, Hooks, InstallTarget, Layout, Outcome, Step
+from reconciler.model.deploy import ClientCheck, Hooks, InstallTarget, Layout, Outcome, Step
 from reconciler.model.release import ReleaseFile, content_digest
 from reconciler.model.settings import is_setting, pack, unpack
 from reconciler.settings.template import PLACEHOLDER, TemplateFault

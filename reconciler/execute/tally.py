@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from reconciler.errors import TransportError
-from reconciler.model.client import MACHINE
+from reconciler.model.deploy import MACHINE
 from reconciler.model.report import RECAP, Failure, Held, Report
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ from reconciler.formats.incremental_json import (
 )
 from reconciler.formats.text import read_json
 from reconciler.model.delta import Incremental, Kept, Patch, incremental_problem
+from reconciler.model.offer import Withdrawal
 from reconciler.model.release import (
     ANY_PLATFORM,
     COMPONENT_ID,
@@ -32,7 +33,6 @@ from reconciler.model.release import (
     VERSION_NAME,
     Release,
     ReleaseFile,
-    Withdrawal,
     file_name_problem,
     release_time,
 )

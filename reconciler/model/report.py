@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reconciler.model.client import RELEASE
+from reconciler.model.deploy import RELEASE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.model.delta import Incremental
-    from reconciler.model.release import Release, Withdrawal
+    from reconciler.model.offer import Withdrawal
+    from reconciler.model.release import Release
 
 
 @dataclass(frozen=True, slots=True)

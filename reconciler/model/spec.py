@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model.client import Hooks, Layout
 from reconciler.model.delta import Duplication
+from reconciler.model.deploy import Hooks, Layout
 from reconciler.model.network import parse_address
 
 if TYPE_CHECKING:
@@ -18,25 +18,15 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
-    from reconciler.model.client import Client, Hook
+    from reconciler.model.client import Client
+    from reconciler.model.deploy import Hook
     from reconciler.model.network import Proxy
+    from reconciler.model.offer import Withdrawal
     from reconciler.model.policy import AutoUpdate
-    from reconciler.model.release import Catalog, Component, Withdrawal
+    from reconciler.model.release import Catalog, Component
+    from reconciler.model.secret import SecretRef
 
 LATEST = "latest"
-
-
-@dataclass(frozen=True, slots=True)
-class SecretRef:
-    """Where a secret is, never what it is: an environment variable, a file, or the output of a program."""
-
-    kind: str
-    """`env`, `file` or `command`; `url`: the part of a URL in the environment that `value` names."""
-    value: str | tuple[str, ...]
-
-    def __str__(self) -> str:
-        shown = self.value if isinstance(self.value, str) else " ".join(self.value)
-        return f"{{{self.kind}: {shown}}}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from aiohappyeyeballs import AddrInfoType
 
     from reconciler.model.network import Proxy
-    from reconciler.model.spec import SecretRef
+    from reconciler.model.secret import SecretRef
 
 AnswerT = TypeVar("AnswerT")
 STAGGER = 0.25

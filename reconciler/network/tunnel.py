@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from reconciler.model.network import Proxy
-    from reconciler.model.spec import SecretRef
+    from reconciler.model.secret import SecretRef
 
 MAX_ANSWER = 64 * 1024
 _STATUS = re.compile("[0-9]{3}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.client.protocol import TOOLS_HINT, UNWRITABLE_HINT, lacking
 from reconciler.errors import AuthenticationError, ClientError, HostKeyError, LimitError, UpdoserError
-from reconciler.model.client import Hooks
+from reconciler.model.deploy import Hooks
 from reconciler.model.report import Check
 from reconciler.present.words import size_text
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from reconciler.contracts import Session
-    from reconciler.model.client import Client, Facts, Layout
+    from reconciler.model.client import Client, Facts
+    from reconciler.model.deploy import Layout
     from reconciler.model.spec import Spec
     from reconciler.workspace import Workspace
 

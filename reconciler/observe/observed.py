@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import InterruptedRunError, OtherControllerError, RepositoryError, UsageError
-from reconciler.model.client import MACHINE, MAX_EPOCH
+from reconciler.model.client import MAX_EPOCH
+from reconciler.model.deploy import MACHINE
 from reconciler.model.network import DIRECT, UNREACHABLE
 from reconciler.model.plan import Basis
 from reconciler.observe.clients import look
@@ -21,7 +22,7 @@ from reconciler.observe.inventory import list_clients, list_fleet
 from reconciler.observe.upstream import find_withdrawals, merge_incrementals, merge_offers, read_sources
 from reconciler.observe.ways import find_ways
 from reconciler.planner.desired import Past, changed_offers
-from reconciler.planner.planner import Observed
+from reconciler.planner.inputs import Observed
 from reconciler.present.words import count_text
 from reconciler.settings.book import Book
 from reconciler.storage.fleet import labels_of
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.model.client import Client, Profile
-    from reconciler.model.release import Release, SourceReport
+    from reconciler.model.offer import SourceReport
+    from reconciler.model.release import Release
     from reconciler.model.repository import Published
     from reconciler.model.spec import GroupSpec, SourceSpec
     from reconciler.storage.roll import Roll

@@ -31,24 +31,16 @@ from reconciler.errors import SourceError, UpdoserError, printable
 from reconciler.guards import blaming
 from reconciler.hints import suggestion
 from reconciler.model.delta import incremental_problem
-from reconciler.model.release import (
-    PLATFORM,
-    SHA256,
-    Offer,
-    Release,
-    ReleaseFile,
-    SourceReport,
-    file_name_problem,
-    release_time_problem,
-)
-from reconciler.planner.stock import OfferedIncremental
+from reconciler.model.offer import Offer, OfferedIncremental, SourceReport
+from reconciler.model.release import PLATFORM, SHA256, Release, ReleaseFile, file_name_problem, release_time_problem
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from reconciler.contracts import Source
     from reconciler.model.delta import Incremental
-    from reconciler.model.release import Component, Withdrawal
+    from reconciler.model.offer import Withdrawal
+    from reconciler.model.release import Component
     from reconciler.model.spec import SourceSpec
     from reconciler.model.version import Version
 

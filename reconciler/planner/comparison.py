@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from reconciler.planner.delivery import Delivery, Dispatcher
     from reconciler.planner.desired import Desired, First, Waiting
     from reconciler.planner.diff import Difference, Drift
-    from reconciler.planner.planner import Wanted
+    from reconciler.planner.inputs import Wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from reconciler.model.release import Content, Offer, Release, Withdrawal
+    from reconciler.model.offer import Offer, Withdrawal
+    from reconciler.model.release import Content, Release
     from reconciler.model.rollout import RolloutRecord
     from reconciler.model.spec import ComponentSpec
     from reconciler.model.version import Version

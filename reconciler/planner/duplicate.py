@@ -37,10 +37,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from reconciler.model.delta import CodecTraits, Duplication, Incremental
+    from reconciler.model.offer import OfferedIncremental
     from reconciler.model.release import Release
     from reconciler.planner.codecs import Choice
     from reconciler.planner.desired import Desired, Target
-    from reconciler.planner.stock import OfferedIncremental, Place
+    from reconciler.planner.stock import Place
 
 
 def _nested() -> dict[str, Counter[Camp]]:

@@ -21,18 +21,15 @@ one download and one deploy change that names the three cohorts.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.model.delta import Duplication
 from reconciler.model.network import DIRECT
 from reconciler.model.plan import Plan
-from reconciler.model.policy import AutoUpdate
 from reconciler.model.release import ANY_PLATFORM
-from reconciler.model.rollout import UNFIT
 from reconciler.planner.comparison import Comparison
 from reconciler.planner.delivery import Dispatcher, camp_of
-from reconciler.planner.desired import Desired, Past, Times, changed_offers
+from reconciler.planner.desired import Desired, Times, changed_offers
 from reconciler.planner.duplicate import Demand, Duplicator, Supplies
 from reconciler.planner.publish import plan_publishing
 from reconciler.planner.rollout import Rollouts, forced_versions, halts
@@ -44,98 +41,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.model.client import Profile
-    from reconciler.model.delta import CodecTraits, Incremental
-    from reconciler.model.plan import Basis, Cohort, Finding
-    from reconciler.model.release import Offer, Release, Withdrawal
-    from reconciler.model.repository import Published
-    from reconciler.model.rollout import Key, RolloutRecord
-    from reconciler.model.spec import ComponentSpec, GroupSpec, RepositorySpec
+    from reconciler.model.plan import Cohort, Finding
+    from reconciler.model.policy import AutoUpdate
+    from reconciler.model.rollout import Key
+    from reconciler.model.spec import ComponentSpec
     from reconciler.planner.desired import First, Target
-    from reconciler.planner.stock import OfferedIncremental
+    from reconciler.planner.inputs import Observed, Wanted
     from reconciler.planner.timing import Verdict
-
-
-ALWAYS = AutoUpdate()
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The part of the spec that decides: managed components and groups, and whether a target left some out.
-
-    `forced` passes over what triggers updates, `limited` says that the plan is for some clients only. `expedited` are
-    the components that wait for no soak and no window.
-    """
-
-    components: Mapping[str, ComponentSpec]
-    groups: Mapping[str, GroupSpec]
-    partial: bool = False
-    duplication: Duplication = Duplication()
-    repository: RepositorySpec | None = None
-    policies: Mapping[tuple[str, str], AutoUpdate] = field(default_factory=dict)
-    forced: bool = False
-    limited: bool = False
-    expedited: frozenset[str] = frozenset()
-
-    def policy(self, group: str, component: str) -> AutoUpdate:
-        """Give the auto-update policy of a group for a component."""
-        return self.policies.get((group, component), ALWAYS)
-
-    def of_group(self, group: str) -> tuple[ComponentSpec, ...]:
-        """Give the components that clients of a group get, in catalog order."""
-        method = self.groups[group].scan_method
-        return tuple(spec for spec in self.components.values() if spec.component.for_scan_method(method))
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """All facts that a plan is made from.
-
-    `freeze` is a reason for which nothing but first installs may be sent (a state that was taken over and isn't
-    confirmed yet), or empty. `dormant` are the (component, digest) of clients that didn't answer, as last seen.
-    `withdrawn` has what sources took back, by the source's name; `remembered` what they offer or offered when they were
-    last read; `source_routes` the way to each. `published` is what the repository for other sites has. `first_seen`
-    says when each (component, version) was. `others` are the clients that a limit leaves out, as last seen. `rollouts`
-    are those that the state remembers, `failures` the clients that failed in them, with their messages, and `troubles`
-    those that couldn't be served because of something that is wrong with them. `excused` are those of the `problems`
-    that are as the spec wants it, or that time mends; `unread` are sources that can't be read and should be. `past` is
-    what is remembered of the bytes of versions.
-    """
-
-    basis: Basis
-    held: Sequence[Release] = ()
-    offers: Sequence[Offer] = ()
-    problems: Sequence[str] = ()
-    cohorts: Sequence[Cohort] = ()
-    gone: Sequence[str] = ()
-    freeze: str = ""
-    incrementals: Sequence[Incremental] = ()
-    offered: Sequence[OfferedIncremental] = ()
-    codecs: Mapping[str, CodecTraits] = field(default_factory=dict)
-    dormant: frozenset[tuple[str, str]] = frozenset()
-    withdrawn: Mapping[str, Sequence[Withdrawal]] = field(default_factory=dict)
-    remembered: Sequence[Offer] = ()
-    source_routes: Mapping[str, str] = field(default_factory=dict)
-    first_seen: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
-    published: Published | None = None
-    others: Sequence[Cohort] = ()
-    rollouts: Mapping[Key, RolloutRecord] = field(default_factory=dict)
-    failures: Mapping[Key, Mapping[str, str]] = field(default_factory=dict)
-    troubles: Mapping[Key, Mapping[str, str]] = field(default_factory=dict)
-    notes: Sequence[str] = ()
-    excused: Sequence[str] = ()
-    unread: Sequence[str] = ()
-    past: Past = field(default_factory=Past)
-
-    def got(self) -> set[tuple[str, str]]:
-        """Give the (component, version) that clients have or had, or that are or were published, as far as is known."""
-        found = set(self.past.got)
-        for cohort in (*self.cohorts, *self.others):
-            for entry in cohort.profile.installed if cohort.profile else ():
-                found.update((entry.component, version) for version in (entry.version, *dict(entry.kept)))
-        if self.published is not None:
-            found.update((entry.component, entry.version) for entry in self.published.releases)
-            found.update((entry.component, entry.version) for entry in self.published.withdrawn)
-        return found.union(record.key[:2] for record in self.rollouts.values() if record.status in UNFIT)
 
 
 def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime) -> Plan:

@@ -20,17 +20,18 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.delta import incremental_name
 from reconciler.model.plan import Publish
-from reconciler.model.release import ANY_PLATFORM, Withdrawal
+from reconciler.model.release import ANY_PLATFORM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from reconciler.model.offer import Withdrawal
     from reconciler.model.plan import Download, Generate, Plan
     from reconciler.model.release import Release
     from reconciler.model.repository import Published
     from reconciler.model.spec import RepositorySpec
     from reconciler.planner.desired import Target
-    from reconciler.planner.planner import Observed
+    from reconciler.planner.inputs import Observed
 
 Key = tuple[str, str, str]
 

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from reconciler.planner.comparison import Compared, Comparison
     from reconciler.planner.desired import Desired, First
     from reconciler.planner.diff import Difference
-    from reconciler.planner.planner import Observed, Wanted
+    from reconciler.planner.inputs import Observed, Wanted
     from reconciler.planner.timing import Verdict
 
 _GOVERNED = frozenset(["missing", "outdated", "pinned", "blocked", "withdrawn"])

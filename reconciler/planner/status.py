@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from reconciler.model.client import Installed
+    from reconciler.model.offer import SourceReport
     from reconciler.model.plan import Cohort
-    from reconciler.model.release import SourceReport
     from reconciler.model.spec import ComponentSpec, SourceSpec
     from reconciler.model.version import Version
     from reconciler.planner.desired import Target
-    from reconciler.planner.planner import Observed, Wanted
+    from reconciler.planner.inputs import Observed, Wanted
 
 
 @dataclass(frozen=True, slots=True)

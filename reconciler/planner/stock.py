@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.model.plan import Download
@@ -12,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from reconciler.model.delta import Duplication, Incremental
+    from reconciler.model.offer import OfferedIncremental
     from reconciler.model.release import Release
     from reconciler.planner.codecs import Camp, Choice, Codecs
     from reconciler.planner.deltas import Way
@@ -21,14 +21,6 @@ LEAST = 2048
 """Bytes that an incremental has even where little changed; an estimate shouldn't promise less."""
 Place = tuple[str, str]
 """A component and a platform of releases."""
-
-
-@dataclass(frozen=True, slots=True)
-class OfferedIncremental:
-    """An incremental that a source can serve."""
-
-    source: str
-    incremental: Incremental
 
 
 class Stock:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.model.rollout import RolloutRecord
-    from reconciler.planner.planner import Observed, Wanted
+    from reconciler.planner.inputs import Observed, Wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from reconciler.planner.delivery import Delivery
     from reconciler.planner.desired import Times
     from reconciler.planner.diff import Difference
-    from reconciler.planner.planner import Wanted
+    from reconciler.planner.inputs import Wanted
     from reconciler.planner.rollout import Rollouts
     from reconciler.planner.timing import Verdict
     from reconciler.planner.waves import Reach

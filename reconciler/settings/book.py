@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from reconciler.model.client import Client
     from reconciler.model.network import Proxy
-    from reconciler.model.spec import GroupSpec, SecretRef, SettingSpec, Spec
+    from reconciler.model.secret import SecretRef
+    from reconciler.model.spec import GroupSpec, SettingSpec, Spec
 
 OF_GROUP = ("group", "proxy")
 _OWN = frozenset(OF_CLIENT) - {*OF_GROUP}

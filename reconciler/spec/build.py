@@ -13,8 +13,10 @@ from reconciler import __version__
 from reconciler.contracts import read_file
 from reconciler.errors import PluginError, SpecError
 from reconciler.hints import suggestion
-from reconciler.model.client import Client, InstallTarget, Layout
+from reconciler.model.client import Client
 from reconciler.model.delta import Duplication
+from reconciler.model.deploy import InstallTarget, Layout
+from reconciler.model.secret import SecretRef
 from reconciler.model.share import of_percent
 from reconciler.model.spec import (
     LATEST,
@@ -24,7 +26,6 @@ from reconciler.model.spec import (
     InventorySpec,
     PluginConfig,
     Quarantine,
-    SecretRef,
     ServerSpec,
     SourceSpec,
     Spec,

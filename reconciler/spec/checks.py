@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from reconciler.contracts import is_file
-from reconciler.model.client import Hook, Hooks
+from reconciler.model.deploy import Hook, Hooks
 from reconciler.model.spec import CheckSpec, SettingSpec
 from reconciler.spec.catalogs import known_component
 from reconciler.spec.secrets import is_reference, reference

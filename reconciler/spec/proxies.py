@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from reconciler.hints import suggestion
 from reconciler.model.network import FROM_ENVIRONMENT, PROXY_PORTS, Proxy, no_proxy_problem
-from reconciler.model.spec import SecretRef
+from reconciler.model.secret import SecretRef
 from reconciler.spec.secrets import is_reference, reference
 from reconciler.spec.tree import Map, child_map, child_seq, path_at, plain, texts, value_place
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.model.release import Withdrawal
+from reconciler.model.offer import Withdrawal
 from reconciler.model.spec import ROLES, RepositorySpec
 from reconciler.spec.catalogs import is_version, known_component
 from reconciler.spec.secrets import is_reference, reference

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from reconciler.contracts import is_file, path_from, why_not
 from reconciler.errors import SecretError, UpdoserError, own_limit
-from reconciler.model.spec import SecretRef
+from reconciler.model.secret import SecretRef
 from reconciler.present.render import spellings
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, case, delete, select
 
-from reconciler.model.client import RELEASE
+from reconciler.model.deploy import RELEASE
 from reconciler.model.report import Quarantined
 from reconciler.model.rollout import STATUSES, UNFIT, Approval, Cut, RolloutRecord
 from reconciler.storage.base import Part, moment, seconds

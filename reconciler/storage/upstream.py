@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, or_, select
 
-from reconciler.model.release import Content, SourceReport, Withdrawal
+from reconciler.model.offer import SourceReport, Withdrawal
+from reconciler.model.release import Content
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.cells import checked, sound
 from reconciler.storage.database import upsert

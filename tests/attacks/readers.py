@@ -21,8 +21,9 @@ from reconciler.formats.incremental_json import parse_incremental
 from reconciler.formats.index import index_document, parse_index
 from reconciler.formats.known_hosts import KnownHosts
 from reconciler.formats.select import parse as parse_pattern
-from reconciler.model.client import Installed, Profile, Step
+from reconciler.model.client import Installed, Profile
 from reconciler.model.delta import Incremental, Kept, Patch
+from reconciler.model.deploy import Step
 from reconciler.model.network import parse_address
 from reconciler.model.settings import to_do, unpack
 from reconciler.model.version import SCHEMES

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from reconciler.model.release import SourceReport
+    from reconciler.model.offer import SourceReport
     from reconciler.model.spec import GroupSpec
     from reconciler.workspace import Means
 

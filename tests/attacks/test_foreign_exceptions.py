@@ -16,7 +16,7 @@ from reconciler.contracts import Finding, Subject
 from reconciler.errors import FaultError, InventoryError, PatchError, PluginError, SourceError, UpdoserError
 from reconciler.guards import blaming, guarded
 from reconciler.model.client import InventoryEntry
-from reconciler.model.release import SourceReport
+from reconciler.model.offer import SourceReport
 from reconciler.model.spec import CheckSpec, GroupSpec, InventorySpec, PluginConfig
 from reconciler.observe.inventory import list_clients
 from reconciler.plugins.executor.threads import Threads

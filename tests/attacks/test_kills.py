@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.model.client import ClientCheck, Layout
+from reconciler.model.deploy import ClientCheck, Layout
 from tests.attacks.draw import rounds
 from tests.attacks.kills import half_state, run_and_kill, time_of
 from tests.fleet import Fleet

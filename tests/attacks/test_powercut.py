@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.model.client import Layout
+from reconciler.model.deploy import Layout
 from tests.attacks.draw import rounds
 from tests.attacks.powercut import Disk
 from tests.machine import Machine, into, step

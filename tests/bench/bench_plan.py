@@ -22,7 +22,8 @@ from measure import ROOT, median, run, table
 
 sys.path.insert(0, str(ROOT))
 
-from reconciler.model.client import Client, Installed, Layout, Profile
+from reconciler.model.client import Client, Installed, Profile
+from reconciler.model.deploy import Layout
 from reconciler.model.release import Release, ReleaseFile
 from reconciler.spec.load import load_spec
 from reconciler.storage.state import Observation, State

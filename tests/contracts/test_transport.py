@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from reconciler.client.session import shell_session
-from reconciler.model.client import Client, ClientCheck, DeployRequest
+from reconciler.model.client import Client
+from reconciler.model.deploy import ClientCheck, DeployRequest
 from reconciler.plugins.transport.local import Local
 from reconciler.plugins.transport.ssh import Ssh
 from tests.contracts.transport_suite import Content, ShellCommands, TransportSuite, client_at, step

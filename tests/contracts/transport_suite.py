@@ -8,18 +8,8 @@ from dataclasses import replace
 import pytest
 
 from reconciler.errors import ClientError, OtherControllerError
-from reconciler.model.client import (
-    Client,
-    ClientCheck,
-    DeployRequest,
-    Hook,
-    Hooks,
-    Hop,
-    InstallTarget,
-    Layout,
-    Patched,
-    Step,
-)
+from reconciler.model.client import Client
+from reconciler.model.deploy import ClientCheck, DeployRequest, Hook, Hooks, Hop, InstallTarget, Layout, Patched, Step
 from tests.fakes import CODECS, make_release
 
 LINEAGE = "lineage-a"

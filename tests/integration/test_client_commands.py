@@ -14,7 +14,7 @@ import pytest
 from reconciler.client.requests import deploy_request, patience
 from reconciler.client.session import ShellSession, client_script
 from reconciler.errors import ClientError
-from reconciler.model.client import ClientCheck, Hook, Hooks, Layout, Outcome
+from reconciler.model.deploy import ClientCheck, Hook, Hooks, Layout, Outcome
 from reconciler.plugins.transport.local import LocalPipe
 from tests.machine import MORE_SHELLS, SHELLS, Machine, into, raw, request_bytes, step
 

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.client.session import client_script
 from reconciler.errors import BusyError
-from reconciler.model.client import MACHINE, RELEASE, ClientCheck, Layout
+from reconciler.model.deploy import MACHINE, RELEASE, ClientCheck, Layout
 from tests.fleet import Fleet
 from tests.machine import SHELLS, Machine, into, request_bytes, step
 

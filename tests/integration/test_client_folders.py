@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.model.client import MACHINE, Hook, Hooks, Layout
+from reconciler.model.deploy import MACHINE, Hook, Hooks, Layout
 from tests.machine import MORE_SHELLS, Machine, into, step
 
 SOMEBODY = 12345

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.client.session import ShellSession, client_script
-from reconciler.model.client import Layout
+from reconciler.model.deploy import Layout
 from reconciler.plugins.transport.local import LocalPipe
 from tests.machine import SHELLS, Machine, into, patched, raw, request_bytes, step
 

@@ -12,7 +12,7 @@ import pytest
 from reconciler.client.session import ShellSession, client_script
 from reconciler.contracts import Become
 from reconciler.errors import ClientError, ProtocolError
-from reconciler.model.client import Layout
+from reconciler.model.deploy import Layout
 from reconciler.plugins.transport.local import LocalPipe
 from tests.machine import MORE_SHELLS, SHELLS, Machine, into, raw, request_bytes, rot, step
 

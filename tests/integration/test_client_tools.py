@@ -10,7 +10,7 @@ import pytest
 from reconciler.client.requests import facts_request
 from reconciler.client.session import client_script
 from reconciler.errors import ClientError
-from reconciler.model.client import Hook, Hooks
+from reconciler.model.deploy import Hook, Hooks
 from tests.fleet import Fleet
 from tests.machine import SHELLS, Machine, step
 

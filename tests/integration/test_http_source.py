@@ -15,7 +15,8 @@ import pytest
 from reconciler.errors import SourceError, StoreError
 from reconciler.model.network import Proxy
 from reconciler.model.release import ReleaseFile
-from reconciler.model.spec import PluginConfig, SecretRef, SourceSpec
+from reconciler.model.secret import SecretRef
+from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import read_sources
 from reconciler.plugins.source import _pace, _stream, _timed, tuf
 from reconciler.storage.store import Store

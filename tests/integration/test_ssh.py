@@ -14,7 +14,7 @@ from reconciler.client.session import shell_session
 from reconciler.errors import AuthenticationError, HostKeyError, SecretError, TransportError
 from reconciler.formats.known_hosts import hashed_name, host_name
 from reconciler.model.client import Client
-from reconciler.model.spec import SecretRef
+from reconciler.model.secret import SecretRef
 from reconciler.plugins.transport.ssh import Ssh
 from tests.fakes import fake_context
 from tests.fleet import Fleet

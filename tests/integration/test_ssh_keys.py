@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reconciler.client.session import shell_session
 from reconciler.errors import AuthenticationError, SecretError
 from reconciler.model.client import Client
-from reconciler.model.spec import SecretRef
+from reconciler.model.secret import SecretRef
 from reconciler.plugins.transport._ssh_keys import parse_key
 from reconciler.plugins.transport.ssh import Ssh
 from tests.fakes import fake_context

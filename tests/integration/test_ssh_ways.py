@@ -8,7 +8,7 @@ from reconciler.client.session import shell_session
 from reconciler.errors import AuthenticationError, HostKeyError, TransportError
 from reconciler.model.client import Client
 from reconciler.model.network import Proxy
-from reconciler.model.spec import SecretRef
+from reconciler.model.secret import SecretRef
 from reconciler.plugins.transport import ssh
 from tests.fakes import fake_context
 from tests.fleet import Fleet

@@ -13,7 +13,7 @@ from securesystemslib.signer import CryptoSigner
 
 from reconciler.errors import SourceError
 from reconciler.formats.index import content_path
-from reconciler.model.release import Withdrawal
+from reconciler.model.offer import Withdrawal
 from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import read_sources
 from reconciler.plugins.source import tuf

@@ -67,8 +67,10 @@ import pytest
 import yaml
 
 from reconciler.formats.duration import parse_duration
-from reconciler.model.client import Installed, InstallTarget, Layout, Profile
+from reconciler.model.client import Installed, Profile
 from reconciler.model.delta import Duplication, Incremental, Patch
+from reconciler.model.deploy import InstallTarget, Layout
+from reconciler.model.offer import Offer, OfferedIncremental, Withdrawal
 from reconciler.model.plan import Basis, Cohort
 from reconciler.model.policy import (
     DAYS,
@@ -82,13 +84,14 @@ from reconciler.model.policy import (
     Wave,
     Window,
 )
-from reconciler.model.release import SCAN_METHODS, Content, Offer, Withdrawal
+from reconciler.model.release import SCAN_METHODS, Content
 from reconciler.model.repository import Published
 from reconciler.model.rollout import Approval, RolloutRecord
-from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig, RepositorySpec, SecretRef
+from reconciler.model.secret import SecretRef
+from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig, RepositorySpec
 from reconciler.planner.desired import Past
-from reconciler.planner.planner import Observed, Wanted, make_plan
-from reconciler.planner.stock import OfferedIncremental
+from reconciler.planner.inputs import Observed, Wanted
+from reconciler.planner.planner import make_plan
 from reconciler.planner.waves import Lineup, structure
 from reconciler.plugins.codec.bsdiff import Bsdiff
 from reconciler.plugins.codec.gzip import Gzip

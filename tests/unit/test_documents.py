@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from reconciler.errors import DocumentError
 from reconciler.model.client import Installed, Profile
 from reconciler.model.events import EVENT_TYPES, LEVELS
+from reconciler.model.offer import Offer
 from reconciler.model.plan import (
     DEPLOY_REASONS,
     PROOF_KINDS,
@@ -28,11 +29,12 @@ from reconciler.model.plan import (
     Settings,
     WaveCounts,
 )
-from reconciler.model.release import ANY_PLATFORM, Offer
+from reconciler.model.release import ANY_PLATFORM
 from reconciler.model.report import RECAP, Failure, Quarantined, Report, Status, Traffic
 from reconciler.model.rollout import STATUSES, Approval, Cut, RolloutRecord
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig
-from reconciler.planner.planner import Observed, Wanted, make_plan
+from reconciler.planner.inputs import Observed, Wanted
+from reconciler.planner.planner import make_plan
 from reconciler.planner.status import Allowance, make_status
 from reconciler.present.document import plan_document, report_document, rollouts_document, status_document
 from reconciler.present.reading import read_plan

@@ -13,17 +13,8 @@ from reconciler.errors import (
     ProtocolError,
     TransportError,
 )
-from reconciler.model.client import (
-    Client,
-    ClientCheck,
-    DeployRequest,
-    Hook,
-    Hooks,
-    Installed,
-    InstallTarget,
-    Layout,
-    Step,
-)
+from reconciler.model.client import Client, Installed
+from reconciler.model.deploy import ClientCheck, DeployRequest, Hook, Hooks, InstallTarget, Layout, Step
 from reconciler.model.release import content_digest
 from tests.fakes import FakeClient, FakeTransport, Ran, describe
 

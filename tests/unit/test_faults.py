@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from reconciler.errors import BusyError
 from reconciler.execute.deploy import Result, Task
 from reconciler.execute.tally import Tally
-from reconciler.model.client import FAULTS, MACHINE, RELEASE, Client, Outcome, Step
+from reconciler.model.client import Client
+from reconciler.model.deploy import FAULTS, MACHINE, RELEASE, Outcome, Step
 from reconciler.model.plan import Basis, Plan
 from reconciler.model.policy import DEFAULT_LIMITS, Limits, Wave
 from reconciler.present.document import report_document

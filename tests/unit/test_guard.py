@@ -7,20 +7,8 @@ import pytest
 
 from reconciler.client.guard import GuardedTransport
 from reconciler.errors import ProtocolError
-from reconciler.model.client import (
-    MAX_EPOCH,
-    MAX_INSTALLED,
-    Client,
-    DeployReport,
-    DeployRequest,
-    Facts,
-    Hop,
-    Installed,
-    Outcome,
-    Patched,
-    Profile,
-    Step,
-)
+from reconciler.model.client import MAX_EPOCH, MAX_INSTALLED, Client, Facts, Installed, Profile
+from reconciler.model.deploy import DeployReport, DeployRequest, Hop, Outcome, Patched, Step
 from reconciler.storage.state import Observation
 from tests.fakes import NOW, make_release
 

@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from reconciler.formats.index import index_document, parse_index
 from reconciler.model.delta import Incremental, Kept, Patch
-from reconciler.model.release import Withdrawal
+from reconciler.model.offer import Withdrawal
 from reconciler.plugin_loader import schema_folder
 from tests.fakes import make_release
 

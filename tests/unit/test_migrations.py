@@ -14,7 +14,7 @@ import pytest
 
 from reconciler.errors import StateError
 from reconciler.model.client import Client, Installed, Profile
-from reconciler.model.release import SourceReport
+from reconciler.model.offer import SourceReport
 from reconciler.model.report import JournalEntry, Traffic
 from reconciler.model.rollout import Approval, Cut
 from reconciler.model.spec import Quarantine

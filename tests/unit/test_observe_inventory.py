@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from reconciler.errors import InventoryError, InventoryShrankError
 from reconciler.model.client import Client, Demands, InventoryEntry
-from reconciler.model.spec import GroupSpec, InventorySpec, PluginConfig, SecretRef
+from reconciler.model.secret import SecretRef
+from reconciler.model.spec import GroupSpec, InventorySpec, PluginConfig
 from reconciler.observe import inventory as observed
 from reconciler.observe.inventory import list_clients, list_fleet
 from tests.fakes import FakeInventory

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import SourceError
-from reconciler.model.release import Offer, Release, ReleaseFile, SourceReport, file_name_problem
+from reconciler.model.offer import Offer, SourceReport
+from reconciler.model.release import Release, ReleaseFile, file_name_problem
 from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe import upstream
 from reconciler.observe.upstream import merge_offers, read_sources

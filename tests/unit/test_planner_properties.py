@@ -9,16 +9,17 @@ from itertools import pairwise, product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.model.client import Installed, InstallTarget, Layout, Profile
+from reconciler.model.client import Installed, Profile
 from reconciler.model.delta import Duplication, Incremental, Kept, Patch
+from reconciler.model.deploy import InstallTarget, Layout
+from reconciler.model.offer import Offer, OfferedIncremental, Withdrawal
 from reconciler.model.plan import Basis, Cohort
 from reconciler.model.policy import AutoUpdate, Gate, Limits, Rollout, Wave
-from reconciler.model.release import Offer, Withdrawal
 from reconciler.model.rollout import STATUSES, UNDER_WAY, UNFIT, Approval, RolloutRecord, position
 from reconciler.model.spec import LATEST, ComponentSpec, GroupSpec, Hold, PluginConfig
 from reconciler.observe.cohorts import Choice, Marks, gather_cohorts
-from reconciler.planner.planner import Observed, Wanted, make_plan
-from reconciler.planner.stock import OfferedIncremental
+from reconciler.planner.inputs import Observed, Wanted
+from reconciler.planner.planner import make_plan
 from reconciler.planner.waves import Lineup, structure
 from reconciler.present.document import plan_document
 from reconciler.storage.state import Identity

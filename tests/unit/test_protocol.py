@@ -11,7 +11,8 @@ from reconciler.client.protocol import MAX_CONTENT, read_content, read_facts, re
 from reconciler.client.requests import variables
 from reconciler.contracts import Completed
 from reconciler.errors import ClientError, OtherControllerError, ProtocolError
-from reconciler.model.client import MAX_INSTALLED, Step
+from reconciler.model.client import MAX_INSTALLED
+from reconciler.model.deploy import Step
 from tests.fakes import make_release
 
 DIGEST = "a" * 64

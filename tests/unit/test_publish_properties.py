@@ -9,15 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.model.client import Installed, Layout, Profile
+from reconciler.model.client import Installed, Profile
 from reconciler.model.delta import Incremental, Patch
+from reconciler.model.deploy import Layout
+from reconciler.model.offer import Offer, Withdrawal
 from reconciler.model.plan import Basis, Cohort
 from reconciler.model.policy import AutoUpdate, Limits, Rollout, Wave
-from reconciler.model.release import Offer, Withdrawal
 from reconciler.model.repository import Published
 from reconciler.model.rollout import Cut, RolloutRecord
-from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig, RepositorySpec, SecretRef
-from reconciler.planner.planner import Observed, Wanted, make_plan
+from reconciler.model.secret import SecretRef
+from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig, RepositorySpec
+from reconciler.planner.inputs import Observed, Wanted
+from reconciler.planner.planner import make_plan
 from tests.fakes import CODECS, make_component, make_release
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from reconciler.errors import RepositoryError, SourceError
 from reconciler.execute.publish import _bytes
 from reconciler.formats.index import content_path, index_document
-from reconciler.model.release import Withdrawal
+from reconciler.model.offer import Withdrawal
 from reconciler.plugins.source import tuf
 from reconciler.storage import repository as room
 from reconciler.storage.repository import Repository

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.model.client import Client
-from reconciler.model.release import SourceReport
+from reconciler.model.offer import SourceReport
 from reconciler.model.rollout import STATUSES, Approval, Cut, RolloutRecord
 from reconciler.model.spec import Quarantine
 from reconciler.storage.state import Observation, State

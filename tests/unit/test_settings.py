@@ -16,11 +16,13 @@ from reconciler.client.reach import Reach
 from reconciler.errors import SecretError, SpecError
 from reconciler.execute.deploy import Deployer, Task
 from reconciler.execute.settings import Prepared, has_after, prepare
-from reconciler.model.client import Client, Hook, Installed, Outcome, Profile
+from reconciler.model.client import Client, Installed, Profile
+from reconciler.model.deploy import Hook, Outcome
 from reconciler.model.network import Proxy
 from reconciler.model.plan import Basis
+from reconciler.model.secret import SecretRef
 from reconciler.model.settings import FileView, is_reserved, pack, setting_id, split, to_do, unpack, wish
-from reconciler.model.spec import GroupSpec, PluginConfig, SecretRef, SettingSpec
+from reconciler.model.spec import GroupSpec, PluginConfig, SettingSpec
 from reconciler.present.line_diff import changes
 from reconciler.present.settings_text import files_text
 from reconciler.settings.book import Book

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import SpecError
-from reconciler.model.client import Hook, Hooks
+from reconciler.model.deploy import Hook, Hooks
 from reconciler.model.policy import DEFAULT_LIMITS, DEFAULT_WAVES, AutoUpdate, Gate, Limits, Rollout, Wave
-from reconciler.model.spec import CheckSpec, PluginConfig, Quarantine, SecretRef, SettingSpec
+from reconciler.model.secret import SecretRef
+from reconciler.model.spec import CheckSpec, PluginConfig, Quarantine, SettingSpec
 from reconciler.spec.effective import explain
 from reconciler.spec.load import load
 

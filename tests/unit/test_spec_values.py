@@ -11,7 +11,7 @@ import pytest
 from reconciler.errors import SecretError, SpecError, UsageError
 from reconciler.model.client import InventoryEntry
 from reconciler.model.delta import Duplication
-from reconciler.model.spec import SecretRef
+from reconciler.model.secret import SecretRef
 from reconciler.spec.effective import effective_text, explain
 from reconciler.spec.load import load, load_spec
 from reconciler.spec.secrets import MASK, Masker, resolve

@@ -15,7 +15,7 @@ from sqlalchemy import event, text
 
 from reconciler.errors import LockHeldError, StateError
 from reconciler.model.client import Client, Installed, Profile
-from reconciler.model.release import SourceReport
+from reconciler.model.offer import SourceReport
 from reconciler.model.report import JournalEntry
 from reconciler.model.rollout import RolloutRecord
 from reconciler.storage.state import Observation, State

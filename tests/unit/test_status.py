@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from reconciler.model.client import Installed, Profile
+from reconciler.model.offer import Offer, SourceReport
 from reconciler.model.plan import Basis, Cohort
-from reconciler.model.release import Offer, SourceReport
 from reconciler.model.report import Traffic
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig, SourceSpec
-from reconciler.planner.planner import Observed, Wanted
+from reconciler.planner.inputs import Observed, Wanted
 from reconciler.planner.status import Allowance, make_status, source_statuses
 from reconciler.planner.thresholds import breaches, parse_conditions
 from reconciler.present.document import status_document

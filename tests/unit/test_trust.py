@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from reconciler.model.release import SourceReport, Withdrawal
+from reconciler.model.offer import SourceReport, Withdrawal
 from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import find_withdrawals, merge_incrementals, merge_offers
 from reconciler.storage.state import State

@@ -1,0 +1,224 @@
+"""What is asked of a client in one exchange, and what it answers: layouts, checks, hooks, steps, outcomes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from reconciler.model.release import ReleaseFile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class InstallTarget:
+    """Where files of a release must end up, beside `<install_root>/<component>/current`.
+
+    `files` is a glob over the release's file names, `to` an absolute folder that exists. Methods: `rename` writes
+    beside and renames over; `copy` writes into the existing file (for daemons that hold its inode); `link` makes a
+    symbolic link to `current/<file>`. Empty owner, group and mode leave what the script's umask and user give.
+    """
+
+    files: str
+    to: str
+    method: str = "rename"
+    owner: str = ""
+    group: str = ""
+    mode: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Everything beside the content that a switch of one component carries out."""
+
+    targets: tuple[InstallTarget, ...] = ()
+    replaces: tuple[str, ...] = ()
+    unmanaged: str = "keep"
+    selinux: str = "none"
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal layouts, in every process; a client remembers it in its manifest."""
+        return _fingerprint(self)
+
+
+@lru_cache(maxsize=10_000)
+def _fingerprint(layout: Layout) -> str:
+    return hashlib.sha256(json.dumps(asdict(layout), sort_keys=True).encode()).hexdigest()[:16]
+
+
+PHASES = ("staged", "switched")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCheck:
+    """A command that says on the client whether a version is good: before the switch (`staged`) or after (`switched`).
+
+    `run` is a text for sh; it is good when it exits with `expect`. `timeout` and `interval` are seconds; `retries` are
+    tries after the first.
+    """
+
+    name: str
+    phase: str
+    run: str
+    expect: int = 0
+    timeout: float = 60.0
+    retries: int = 0
+    interval: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A command around a switch; `run` is a text for sh, `timeout` seconds.
+
+    `on_failure`: `rollback` takes the switch back, `keep` leaves it and the outcome says so.
+    """
+
+    run: str
+    timeout: float = 60.0
+    on_failure: str = "rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What is run before a switch, after it, and at the end whatever happened."""
+
+    before: Hook | None = None
+    after: Hook | None = None
+    always: Hook | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One patch on the way from a file of FROM to one of TO: its own size and digest, and the size of its result."""
+
+    codec: str
+    size: int
+    sha256: str
+    result: int
+
+
+@dataclass(frozen=True, slots=True)
+class Patched:
+    """How a client makes a file: `hops` one after the other, from the file `base` of FROM (empty: from nothing)."""
+
+    base: str
+    hops: tuple[Hop, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One component of a deploy request.
+
+    The client carries it out only when it has `from_version` with `from_digest` (both empty: nothing of the component);
+    else it answers `stale`. `files` are all files of the release TO. Those in `kept` aren't sent: the client copies
+    them from the file of FROM that is named there, which must have the same digest. Of those in `patched` only the
+    patches are sent; when one can't be applied, the client answers `unpatched`. With `held` all files of TO lie on the
+    client as a version that was kept or sent early: nothing is sent, they are hashed again, and when they aren't what
+    they should be the client answers `unpatched`, too. What is `private` lies below install_root where only its owner
+    can read it.
+    """
+
+    component: str
+    from_version: str
+    from_digest: str
+    to_version: str
+    to_digest: str
+    files: tuple[ReleaseFile, ...]
+    kept: Mapping[str, str] = field(default_factory=dict)
+    layout: Layout = Layout()
+    patched: Mapping[str, Patched] = field(default_factory=dict)
+    held: bool = False
+    checks: tuple[ClientCheck, ...] = ()
+    hooks: Hooks = Hooks()
+    private: bool = False
+
+    @property
+    def payload(self) -> tuple[ReleaseFile, ...]:
+        """What is sent, in the order in which it is sent: files that are neither kept nor patched, and patches."""
+        if self.held:
+            return ()
+        return tuple(part for file in self.files if file.name not in self.kept for part in self._parts(file))
+
+    def _parts(self, file: ReleaseFile) -> tuple[ReleaseFile, ...]:
+        patched = self.patched.get(file.name)
+        if patched is None:
+            return (file,)
+        return tuple(ReleaseFile(file.name, hop.size, hop.sha256) for hop in patched.hops)
+
+    @property
+    def full(self) -> Step:
+        """The same step without any patch: the fallback when one can't be applied."""
+        return replace(self, patched={}, held=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DeployRequest:
+    """All that one client is to change in one exchange. `keep` counts the versions that stay, the new one included.
+
+    `purpose`: `switch`; `stage`, which receives, verifies and runs staged checks, and leaves the version ready without
+    switching; or `check`, which changes nothing and runs the switched checks of the versions in force. `vars` are given
+    to checks and hooks, as `UPDOSER_VAR_` and the name in capitals.
+    """
+
+    lineage: str
+    epoch: int
+    install_root: str
+    keep: int
+    steps: tuple[Step, ...]
+    purpose: str = "switch"
+    vars: Mapping[str, str] = field(default_factory=dict)
+
+
+OUTCOMES = ("changed", "ok", "stale", "unpatched", "staged", "failed")
+
+
+RELEASE, MACHINE, CONTENTION = "release", "machine", "contention"
+
+
+FAULTS = {
+    "check": RELEASE,
+    "hook": RELEASE,
+    "bytes": RELEASE,
+    "disk": MACHINE,
+    "unwritable": MACHINE,
+    "unreadable": MACHINE,
+    "insecure": MACHINE,
+    "damaged": MACHINE,
+    "protocol": MACHINE,
+    "cut": MACHINE,
+    "tools": MACHINE,
+    "locked": CONTENTION,
+}
+"""What a failure is about, by the code that a client gives it. Only a fault of the release says something about it and
+counts against it; a lost connection, and whatever else ends a request as a whole, is one of the machine or its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one step.
+
+    `status` is one of OUTCOMES: `changed` (TO is switched to), `ok` (it was there already), `stale` (the client has
+    neither FROM nor TO: `version` and `digest` say what; nothing was touched), `unpatched` (a patch could not be
+    applied or gave other bytes: nothing was touched), `staged` (TO lies ready, and passed its staged checks), `failed`
+    (`message` says why, `fault` what that is about; the client has what it had before: `version` and `digest`).
+    """
+
+    component: str
+    status: str
+    version: str = ""
+    digest: str = ""
+    message: str = ""
+    fault: str = RELEASE
+
+
+@dataclass(frozen=True, slots=True)
+class DeployReport:
+    """The outcomes of a request, one for each step and in its order, and the payload bytes that were sent."""
+
+    outcomes: tuple[Outcome, ...]
+    bytes_sent: int

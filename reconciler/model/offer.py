@@ -1,0 +1,60 @@
+"""What sources offer, and what publishers took back, as they say it: nothing of it is believed yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from reconciler.model.delta import Incremental
+    from reconciler.model.release import Release
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A release that a source can serve."""
+
+    source: str
+    release: Release
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Withdrawal:
+    """A version that its publisher took back, with the reason: nobody should run it."""
+
+    component: str
+    version: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """What a source answered when it was asked: its releases and incrementals, and what it held back and why.
+
+    `problems` are sentences that name the release and its path; a bad release never hides the good ones. `harmless` are
+    those of them that keep nothing from being as declared: a release that isn't whole yet, a name that no catalog has.
+    `accepted` says why a source is believed although it shouldn't be any more. `cooldown_until` is the time before
+    which the source doesn't want to be asked again. `others` are names of components that the source has and wasn't
+    asked for: who keeps it may have mistyped one.
+    """
+
+    source: str
+    releases: tuple[Release, ...] = ()
+    problems: tuple[str, ...] = ()
+    error: str = ""
+    incrementals: tuple[Incremental, ...] = ()
+    withdrawn: tuple[Withdrawal, ...] = ()
+    accepted: str = ""
+    cooldown_until: datetime | None = None
+    others: tuple[str, ...] = ()
+    harmless: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedIncremental:
+    """An incremental that a source can serve."""
+
+    source: str
+    incremental: Incremental
