@@ -5,19 +5,20 @@ from __future__ import annotations
 import getpass
 import logging
 import os
+import signal
 import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 from reconciler import plugin_loader
 from reconciler.client.session import shell_session
 from reconciler.contracts import Context
-from reconciler.errors import SecretError
-from reconciler.execute.stop import stop_on_signals
+from reconciler.errors import InterruptedRunError, SecretError
 from reconciler.guards import guarded
 from reconciler.present.terminal import EventLog
 from reconciler.spec.load import load
@@ -29,12 +30,16 @@ from reconciler.workspace import Means, Workspace, open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
 
     from reconciler.model.client import InventoryEntry
     from reconciler.model.secret import SecretRef
     from reconciler.model.spec import Spec
     from reconciler.present.terminal import Terminal
     from reconciler.spec.load import Loaded
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,32 @@ def at_work(desk: Desk) -> Iterator[Workspace]:
         means = Means(run_id, utc_now, secret, log, stop, public, folder, confined=desk.no_exec)
         work = stack.enter_context(open_workspace(loaded.spec, means, state=state))
         yield replace(work, notes=loaded.notes)
+
+
+@contextmanager
+def stop_on_signals(tell: Callable[[str], None]) -> Iterator[Event]:
+    """Give an event that SIGINT, SIGTERM or SIGHUP sets, for the time of the block.
+
+    On the second signal the process ends at once with 130. Nothing is lost by that: stores and states are written
+    atomically, the lock of a process that is gone is taken over, and clients finish or undo on their own.
+    """
+    stop = Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            with suppress(OSError):  # the terminal may be gone
+                os.write(2, b"left where it stands; the next apply goes on from there\n")
+            os._exit(InterruptedRunError.exit_code)
+        stop.set()
+        tell("interrupted: no new work begins, clients under way are finished; once more to leave at once")
+
+    heard = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # as under nohup
+    before = {number: signal.signal(number, handle) for number in heard}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _secrets(desk: Desk, spec: Spec) -> Callable[[SecretRef], str]:

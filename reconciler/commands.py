@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.assembly import at_work, list_program, read_spec, user_name
+from reconciler.authoring.incrementals import add_with_incrementals
 from reconciler.client.session import client_script as script_of_clients
 from reconciler.errors import InterruptedRunError, NotAsDeclaredError, OutcomeError, UsageError
 from reconciler.execute.accept import accept_plan
 from reconciler.execute.engine import run_plan
-from reconciler.execute.incrementals import add_with_incrementals
 from reconciler.execute.outcome import verdict_error
 from reconciler.hints import did_you_mean
 from reconciler.model.delta import NOT_SMALLER

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from reconciler.assembly import at_work
 from reconciler.contracts import read_file
 from reconciler.errors import RepositoryError, UsageError
-from reconciler.execute.publish import Edition, current_edition, write_edition
-from reconciler.execute.roots import describe, rotate, set_up
 from reconciler.present.document import repository_document, staged_document
 from reconciler.present.render import render
 from reconciler.present.text import repository_text, staged_text
+from reconciler.repository.ceremony import describe, rotate, set_up
+from reconciler.repository.edition import Edition, current_edition, write_edition
+from reconciler.repository.signing import make_key, sign_root
 from reconciler.spec.secrets import MAX_BYTES
-from reconciler.storage.signing import make_key, sign_root
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,7 +21,6 @@ from reconciler.guards import guarded
 from reconciler.model.delta import PACKER
 from reconciler.model.spec import PluginConfig
 from reconciler.present.terminal import debugging
-from reconciler.storage.repository import Repository
 from reconciler.storage.roll import Roll
 from reconciler.storage.state import State
 from reconciler.storage.store import Store
@@ -209,11 +208,6 @@ class Workspace:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "roll", Roll(self.state))
-
-    @property
-    def repository(self) -> Repository | None:
-        """The repository for other sites; None where the spec has none."""
-        return Repository(self.spec.repository.path) if self.spec.repository else None
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from reconciler.model.plan import Deploy, Settings
 from reconciler.model.report import JournalEntry
 from reconciler.model.settings import is_setting
 from reconciler.present.words import count_text
-from reconciler.settings.book import Book
 from reconciler.storage.state import Observation
+from reconciler.templates.book import Book
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

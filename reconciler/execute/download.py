@@ -17,6 +17,7 @@ from reconciler.model.network import DIRECT
 from reconciler.model.plan import REPLACED
 from reconciler.model.release import Release, ReleaseFile
 from reconciler.present.words import size_text
+from reconciler.repository.edition import folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -282,9 +283,10 @@ def _keep(release: Release, work: Workspace, *, replace: bool = False) -> None:
     """
     work.store.add(release, replace=replace)
     work.state.record_content((release.component, release.version, release.platform), release.digest)
-    if work.repository is not None:
+    repository = folder_of(work)
+    if repository is not None:
         try:
-            work.repository.mend(release.files, work.store.path)
+            repository.mend(release.files, work.store.path)
         except RepositoryError as error:
             work.means.emit("warning", error.message, level="warning", component=release.component)
 

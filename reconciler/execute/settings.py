@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from reconciler.model.deploy import ClientCheck, Hooks, InstallTarget, Layout, Outcome, Step
 from reconciler.model.release import ReleaseFile, content_digest
 from reconciler.model.settings import is_setting, pack, unpack
-from reconciler.settings.template import PLACEHOLDER, TemplateFault
+from reconciler.templates.settings_file import PLACEHOLDER, TemplateFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from reconciler.model.client import Client
     from reconciler.model.settings import Have
-    from reconciler.settings.book import Book, Sheet
+    from reconciler.templates.book import Book, Sheet
 
 _MAX_NAME = 150
 _MIN_HIDDEN = 4

@@ -30,6 +30,9 @@ FIRST_YEAR, LAST_YEAR = 1970, 2999
 """Of release times."""
 _RESERVED_NAMES = frozenset({"current"})
 
+ReleaseKey = tuple[str, str, str]
+"""What names a release: its component, version and platform."""
+
 
 def release_time(text: str) -> datetime:
     """Read when a release came out, as its source says it.

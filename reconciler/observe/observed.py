@@ -24,8 +24,9 @@ from reconciler.observe.ways import find_ways
 from reconciler.planner.desired import Past, changed_offers
 from reconciler.planner.inputs import Observed
 from reconciler.present.words import count_text
-from reconciler.settings.book import Book
+from reconciler.repository.edition import folder_of
 from reconciler.storage.fleet import labels_of
+from reconciler.templates.book import Book
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -221,7 +222,7 @@ def _said(report: SourceReport, sentence: str) -> str:
 
 def _published(work: Workspace) -> tuple[Published | None, list[str]]:
     """Look at the repository for other sites; sentences say what keeps it from being published."""
-    spec, repository = work.spec.repository, work.repository
+    spec, repository = work.spec.repository, folder_of(work)
     if spec is None or repository is None:
         return None, []
     try:

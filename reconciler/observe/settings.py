@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from reconciler.client.protocol import MAX_CONTENT
 from reconciler.errors import LimitError, UpdoserError
 from reconciler.model.settings import FileView
-from reconciler.settings.book import Book
-from reconciler.settings.template import TemplateFault
+from reconciler.templates.book import Book
+from reconciler.templates.settings_file import TemplateFault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from reconciler.contracts import Session
     from reconciler.model.client import Client
     from reconciler.model.plan import Plan
-    from reconciler.settings.book import Sheet
+    from reconciler.templates.book import Sheet
     from reconciler.workspace import Workspace
 
 SHOWN = 3

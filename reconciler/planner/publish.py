@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.delta import incremental_name
 from reconciler.model.plan import Publish
-from reconciler.model.release import ANY_PLATFORM
+from reconciler.model.release import ANY_PLATFORM, ReleaseKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from reconciler.model.spec import RepositorySpec
     from reconciler.planner.desired import Target
     from reconciler.planner.inputs import Observed
-
-Key = tuple[str, str, str]
 
 
 def plan_publishing(
@@ -84,11 +82,11 @@ def withdrawals(spec: RepositorySpec, observed: Observed) -> frozenset[Withdrawa
     return frozenset((*spec.withdrawn, *passed_on.values()))
 
 
-def _key(release: Release) -> Key:
+def _key(release: Release) -> ReleaseKey:
     return release.component, release.version, release.platform
 
 
-def _held_after(plan: Plan, observed: Observed) -> dict[Key, str]:
+def _held_after(plan: Plan, observed: Observed) -> dict[ReleaseKey, str]:
     """Give the content digests of the releases that the store holds when the plan is carried out."""
     held = {_key(release): release.digest for release in observed.held}
     held |= {(change.component, change.to, change.platform): change.to_digest for change in plan.arriving}

@@ -31,7 +31,6 @@ from reconciler.model.spec import (
     Spec,
 )
 from reconciler.plugin_loader import available
-from reconciler.settings.template import MAX_TEMPLATE
 from reconciler.spec.catalogs import is_version, known_component, load_catalogs
 from reconciler.spec.checks import CheckReader
 from reconciler.spec.extend import lay_over
@@ -58,6 +57,7 @@ from reconciler.spec.tree import (
     whole_of,
     written,
 )
+from reconciler.templates.settings_file import MAX_TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import Problem, SpecError
 from reconciler.spec.build import Builder
 from reconciler.spec.extend import read_extended
-from reconciler.spec.template import render_tree
+from reconciler.spec.render import render_tree
 from reconciler.spec.validate import check, schema_of
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SpecError, UsageError
 from reconciler.formats.text import unfit
-from reconciler.spec.template import NAME
 from reconciler.spec.tree import Odd
+from reconciler.templates.spec_text import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -36,11 +36,11 @@ from reconciler.plugins.source._release_yaml import parse_release_facts
 from reconciler.plugins.source._sums import parse_sums
 from reconciler.plugins.transport._ssh_keys import parse_key
 from reconciler.present.reading import read_plan
+from reconciler.repository.signing import read_private, read_public, read_root
 from reconciler.spec.reader import parse as parse_yaml
 from reconciler.storage.cells import checked
 from reconciler.storage.manifest import incremental_document, read_incremental, read_release, release_document
 from reconciler.storage.planfile import read_plan_file
-from reconciler.storage.signing import read_private, read_public, read_root
 from reconciler.storage.store import _document as manifest_of
 from tests.fakes import make_release
 

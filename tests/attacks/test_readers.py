@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from reconciler.errors import RepositoryError
-from reconciler.storage.signing import read_private, read_public
+from reconciler.repository.signing import read_private, read_public
 from tests.attacks.draw import rounds
 from tests.attacks.readers import NAMES, mutated, readers
 from tests.tufrepo import Vendor

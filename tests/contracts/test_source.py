@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from jsonschema import Draft202012Validator
 
+from reconciler.authoring.incrementals import add_incremental
+from reconciler.authoring.releases import add_release
 from reconciler.contracts import Source
 from reconciler.errors import SourceError
-from reconciler.execute.incrementals import add_incremental
-from reconciler.execute.releases import add_release
 from reconciler.model.delta import Incremental, Patch
 from reconciler.model.release import ReleaseFile
 from reconciler.model.spec import PluginConfig, SourceSpec

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import RepositoryError, UpdoserError
+from reconciler.repository.signing import make_key
 from reconciler.spec.edit import Edit, write
 from reconciler.storage.files import open_to_append, write_whole
 from reconciler.storage.planfile import write_plan_file
-from reconciler.storage.signing import make_key
 
 ROOT = Path(__file__).parents[2]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may do that")

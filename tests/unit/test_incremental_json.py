@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.authoring import incrementals, releases
+from reconciler.authoring.incrementals import add_incremental, add_with_incrementals
+from reconciler.authoring.releases import add_release
 from reconciler.errors import SourceError, UsageError
-from reconciler.execute import incrementals, releases
-from reconciler.execute.incrementals import add_incremental, add_with_incrementals
-from reconciler.execute.releases import add_release
 from reconciler.formats.incremental_json import parse_incremental
 from reconciler.model.delta import Kept
 from reconciler.plugin_loader import schema_folder

@@ -12,9 +12,9 @@ import jsonschema
 import pytest
 import yaml
 
+from reconciler.authoring import releases
+from reconciler.authoring.releases import add_release
 from reconciler.errors import RefusedError, SourceError, UsageError
-from reconciler.execute import releases
-from reconciler.execute.releases import add_release
 from reconciler.plugin_loader import schema_folder
 from reconciler.plugins.source import _release_yaml, directory
 from tests.fakes import describe, fake_context, make_component

@@ -12,13 +12,13 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from reconciler.errors import RepositoryError, SourceError
-from reconciler.execute.publish import _bytes
 from reconciler.formats.index import content_path, index_document
 from reconciler.model.offer import Withdrawal
 from reconciler.plugins.source import tuf
-from reconciler.storage import repository as room
-from reconciler.storage.repository import Repository
-from reconciler.storage.signing import make_key, new_root, read_private, read_public, sign_root, staged, write_root
+from reconciler.repository import folder as room
+from reconciler.repository.edition import _bytes
+from reconciler.repository.folder import Repository
+from reconciler.repository.signing import make_key, new_root, read_private, read_public, sign_root, staged, write_root
 from tests.fakes import fake_context, make_component, make_release
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -25,8 +25,8 @@ from reconciler.model.settings import FileView, is_reserved, pack, setting_id, s
 from reconciler.model.spec import GroupSpec, PluginConfig, SettingSpec
 from reconciler.present.line_diff import changes
 from reconciler.present.settings_text import files_text
-from reconciler.settings.book import Book
-from reconciler.settings.template import Template, TemplateFault
+from reconciler.templates.book import Book
+from reconciler.templates.settings_file import Template, TemplateFault
 from tests.fakes import FakeClient, FakeTransport
 
 KEY = b"k" * 32
@@ -204,7 +204,7 @@ def test_a_place_is_found_behind_what_a_tag_takes_away():
 
 
 def test_a_template_that_takes_too_long_is_given_up(monkeypatch):
-    monkeypatch.setattr("reconciler.settings.sandbox.MAX_SECONDS", 0.0)
+    monkeypatch.setattr("reconciler.templates.sandbox.MAX_SECONDS", 0.0)
     with pytest.raises(TemplateFault, match="took longer"):
         rendered("{% for a in range(5000) %}{% set b = range(1000) | list %}{% endfor %}")
 

@@ -69,7 +69,7 @@ class Repository:
         Raises:
             RepositoryError: it can't be read.
         """
-        from reconciler.storage.signing import read_root
+        from reconciler.repository.signing import read_root
 
         newest = max(self._versions("root"), default=0)
         return read_root(self._metadata / f"{newest}.root.json").signed if newest else None
@@ -193,7 +193,7 @@ class Repository:
         Raises:
             RepositoryError: there is none, or not enough keys signed it.
         """
-        from reconciler.storage.signing import check_successor, read_root, write_root
+        from reconciler.repository.signing import check_successor, read_root, write_root
 
         metadata, before = read_root(self.staged_root), self.root()
         place = self._metadata / f"{metadata.signed.version}.root.json"

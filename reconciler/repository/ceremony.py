@@ -7,9 +7,9 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 from reconciler.errors import RepositoryError
-from reconciler.execute.publish import current_edition, online_signer, parts_of, write_edition
 from reconciler.model.repository import RepositoryStatus
-from reconciler.storage.signing import new_root, read_public, says_the_same, staged, write_root
+from reconciler.repository.edition import current_edition, online_signer, parts_of, write_edition
+from reconciler.repository.signing import new_root, read_public, says_the_same, staged, write_root
 
 if TYPE_CHECKING:
     from securesystemslib.signer import SSlibKey

@@ -15,9 +15,7 @@ from shutil import rmtree
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from reconciler.errors import PatchError, PluginError, RefusedError, SourceError, UsageError
-from reconciler.execute.patchwork import Recipe, draft, load_codec, make_patches
-from reconciler.execute.releases import (
+from reconciler.authoring.releases import (
     FACTS,
     FORMAT_VERSION,
     SUMS,
@@ -31,6 +29,8 @@ from reconciler.execute.releases import (
     write_text,
     writing,
 )
+from reconciler.errors import PatchError, PluginError, RefusedError, SourceError, UsageError
+from reconciler.execute.patchwork import Recipe, draft, load_codec, make_patches
 from reconciler.formats.text import read_json
 from reconciler.model.delta import CLEARLY
 from reconciler.model.release import ANY_PLATFORM, ReleaseFile, content_digest

@@ -131,7 +131,7 @@ class Template:
         """
         from jinja2 import TemplateSyntaxError
 
-        from reconciler.settings.sandbox import bounded, sandbox
+        from reconciler.templates.sandbox import bounded, sandbox
 
         if len(text) > MAX_TEMPLATE:
             raise TemplateFault(f"the template is longer than {MAX_TEMPLATE // 1024} KiB")
@@ -192,7 +192,7 @@ class Template:
             raise TemplateFault(str(error) or type(error).__name__).at(self._place_of(error)) from error
 
     def _pieces(self, values: Mapping[str, Any]) -> Iterator[str]:
-        from reconciler.settings.sandbox import BUDGET, Budget
+        from reconciler.templates.sandbox import BUDGET, Budget
 
         budget, size = Budget(), 0
         for piece in self._template.generate({**values, BUDGET: budget}):
@@ -213,7 +213,7 @@ class Template:
         """Refuse what the module docstring doesn't list, before anything of it runs."""
         from jinja2 import nodes
 
-        from reconciler.settings.filters import FILTERS
+        from reconciler.templates.filters import FILTERS
 
         kind = type(node).__name__
         line = getattr(node, "lineno", 0)

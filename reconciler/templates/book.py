@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.contracts import read_file
 from reconciler.errors import Problem, SpecError
 from reconciler.model.settings import HIDDEN, setting_id, unpack, wish
-from reconciler.settings.template import MAX_TEMPLATE, OF_CLIENT, SECRET, Template, TemplateFault
+from reconciler.templates.settings_file import MAX_TEMPLATE, OF_CLIENT, SECRET, Template, TemplateFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

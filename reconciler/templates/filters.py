@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import StrictUndefined, Undefined
 
-from reconciler.settings.template import TemplateFault
+from reconciler.templates.settings_file import TemplateFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable

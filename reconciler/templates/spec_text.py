@@ -16,12 +16,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from reconciler.formats.text import unfit
-from reconciler.spec.tree import BROKEN, Map, Odd, replace, scalars, value_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from reconciler.errors import Problem
 
 ENV_PREFIX = "UPDOSER_VAR_"
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -32,7 +30,7 @@ MAX_DISTINCT = 2000
 MAX_NUMBER = 10**15
 MAX_NESTING = 40
 
-_MARK = re.compile(r"\{\{|\{%")
+MARK = re.compile(r"\{\{|\{%")
 _SIMPLE = re.compile(r"\{\{[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*\}\}")
 _WORDS = frozenset({"true", "false", "none", "True", "False", "None", "env"})
 _STATEMENTS = frozenset(
@@ -102,7 +100,7 @@ class Renderer:
         Raises:
             TemplateFault: it isn't a template, uses what isn't there, or is out of bounds.
         """
-        if not _MARK.search(text):
+        if not MARK.search(text):
             return text
         if text not in self._rendered:
             self._rendered[text] = self._quick(text) or self._slow(text)
@@ -112,7 +110,7 @@ class Renderer:
         """Put variables in where a text has nothing but `{{ name }}`: most do, and a fleet may have many."""
         parts = _SIMPLE.split(text)
         known = self.variables
-        if any(name not in known or name in _WORDS for name in parts[1::2]) or any(map(_MARK.search, parts[::2])):
+        if any(name not in known or name in _WORDS for name in parts[1::2]) or any(map(MARK.search, parts[::2])):
             return None
         if any("}}" in part or "%}" in part for part in parts[::2]):
             return None
@@ -139,42 +137,6 @@ class Renderer:
         if default is None:
             raise TemplateFault(f"the environment variable {name} isn't set", f"set it, or env('{name}', 'default')")
         return str(default)
-
-
-def render_tree(root: Map, given: Mapping[str, Any], environ: Mapping[str, str], *, no_exec: bool) -> list[Problem]:
-    """Render all text of the merged tree in place, `vars` first; give what is wrong with it."""
-    problems: list[Problem] = []
-    renderer = Renderer(given, environ, no_exec=no_exec)
-    variables = root.get("vars")
-    if isinstance(variables, Map):
-        for name, value in list(variables.items()):
-            if name in given:
-                continue
-            _render_one(renderer, variables, name, value, problems)
-            rendered = variables[name]
-            if isinstance(rendered, str) and len(rendered) > MAX_VARIABLE:
-                problems.append(value_place(variables, name).problem(f"the variable is longer than {MAX_VARIABLE}"))
-            elif isinstance(rendered, (str, int, float)) or rendered is None:
-                renderer.define(name, rendered)
-            elif isinstance(rendered, Odd):
-                renderer.define(name, rendered.raw)
-    for container, key, value, path in scalars(root):
-        if path[0] != "vars":
-            _render_one(renderer, container, key, value, problems)
-    return problems
-
-
-def _render_one(renderer: Renderer, container: Any, key: str | int, value: Any, problems: list[Problem]) -> None:
-    if not isinstance(value, str) or not _MARK.search(value):
-        return
-    place = value_place(container, key)
-    try:
-        text = renderer.render(value)
-    except TemplateFault as fault:
-        problems.append(place.problem(fault.message, fault.hint))
-        replace(container, key, BROKEN, place)
-    else:
-        replace(container, key, text, place._replace(template=value))
 
 
 def _bounded(text: str, limit: int = MAX_OUTPUT) -> str:

@@ -11,8 +11,8 @@ from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from reconciler.settings.filters import FILTERS, MAX_ROUNDS, OPERATORS, bounded_range, join, operate, weigh, written
-from reconciler.settings.template import METHODS, TESTS, TemplateFault
+from reconciler.templates.filters import FILTERS, MAX_ROUNDS, OPERATORS, bounded_range, join, operate, weigh, written
+from reconciler.templates.settings_file import METHODS, TESTS, TemplateFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,1 @@
+"""Writing releases for others to take: no part of carrying out a plan."""
