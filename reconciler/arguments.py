@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from reconciler.assembly import Desk
+    from reconciler.commands.plan import ShowOptions
     from reconciler.observe.observed import Sight
     from reconciler.planner.thresholds import Condition
     from reconciler.planning import PlanOptions
@@ -128,12 +129,17 @@ def planning_of(options: dict[str, Any], sight: Sight) -> PlanOptions:
     return PlanOptions(
         sight=sight,
         targets=options["targets"],
-        names=options["names"],
-        out=options.get("out"),
-        sign=options["sign"],
-        detailed=options["detailed"],
         forced=options["forced"],
         expedited=options["expedited"],
+    )
+
+
+def showing_of(options: dict[str, Any]) -> ShowOptions:
+    """Take the options that say how a plan is shown."""
+    from reconciler.commands.plan import ShowOptions
+
+    return ShowOptions(
+        names=options["names"], out=options.get("out"), sign=options["sign"], detailed=options["detailed"]
     )
 
 

@@ -1,4 +1,4 @@
-"""The command line: arguments become one call of `commands`, whose result is the exit code.
+"""The command line: arguments become one call of a module of `commands`, whose result is the exit code.
 
 Nothing heavy is imported before a command runs, so that `updoser --help` answers at once.
 """
@@ -27,6 +27,7 @@ from reconciler.arguments import (
     look_options,
     plan_options,
     planning_of,
+    showing_of,
     sight_of,
     spec_options,
     together,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from reconciler.rollouts import Which
+    from reconciler.commands.rollout import Which
 
 EXIT_CODES = """\b
 Exit codes:
@@ -129,9 +130,9 @@ def cli() -> None:
 @click.pass_context
 def init(context: click.Context, /, file: Path, catalog: str | None, inventory: str | None) -> int:
     """Write a commented starter file that validates."""
-    from reconciler import commands
+    from reconciler.commands import setup as command
 
-    return commands.init(context.obj, file, catalog, inventory)
+    return command.init(context.obj, file, catalog, inventory)
 
 
 @cli.command()
@@ -141,9 +142,9 @@ def init(context: click.Context, /, file: Path, catalog: str | None, inventory: 
 @click.pass_context
 def validate(context: click.Context, /, effective: str | None, no_exec: bool, **options: Any) -> int:
     """Check the file, and tell every problem at once."""
-    from reconciler import commands
+    from reconciler.commands import setup as command
 
-    return commands.validate(desk_of(context, options, no_exec=no_exec), effective)
+    return command.validate(desk_of(context, options, no_exec=no_exec), effective)
 
 
 @cli.command()
@@ -157,12 +158,12 @@ def validate(context: click.Context, /, effective: str | None, no_exec: bool, **
 @click.pass_context
 def plan(context: click.Context, /, no_exec: bool, **options: Any) -> int:
     """Show what an apply would change, and change nothing."""
-    from reconciler import commands
+    from reconciler.commands import plan as command
 
     if no_exec and options["out"]:
         raise UsageError("--no-exec: such a plan isn't made from the fleet, so it can't be written for an apply")
     desk = desk_of(context, options, no_exec=no_exec)
-    return commands.plan(desk, planning_of(options, sight_of(options, contact=not no_exec)))
+    return command.plan(desk, planning_of(options, sight_of(options, contact=not no_exec)), showing_of(options))
 
 
 @cli.command()
@@ -185,21 +186,25 @@ def apply(context: click.Context, /, plan_file: Path | None, check: bool, **opti
 
     With PLAN_FILE, carry out exactly that plan.
     """
-    from reconciler import commands
+    from reconciler.commands import apply as command
 
     desk = desk_of(context, options)
     if plan_file is not None and (options["limit"] or options["targets"] or check):
         raise UsageError("a plan file is carried out as it is: give --limit, --target and --check to `updoser plan`")
     if check:
-        return commands.plan(desk, planning_of(options, sight_of(options)))
-    order = commands.ApplyOptions(
+        from reconciler.commands.plan import plan as show_plan
+
+        return show_plan(desk, planning_of(options, sight_of(options)), showing_of(options))
+    order = command.ApplyOptions(
         planning=planning_of(options, sight_of(options, keep=True, confirmed=options["confirm_adopted"])),
         file=plan_file,
+        sign=options["sign"],
+        names=options["names"],
         approved=options["approved"],
         max_unreachable=options["max_unreachable"],
         wait=options["wait"],
     )
-    return commands.apply(desk, order)
+    return command.apply(desk, order)
 
 
 @cli.command()
@@ -208,9 +213,9 @@ def apply(context: click.Context, /, plan_file: Path | None, check: bool, **opti
 @click.pass_context
 def show(context: click.Context, /, plan_file: Path, form: str, names: bool) -> int:
     """Show a plan file."""
-    from reconciler import commands
+    from reconciler.commands import plan as command
 
-    return commands.show(context.obj, plan_file, form, names=names)
+    return command.show(context.obj, plan_file, form, names=names)
 
 
 @cli.command()
@@ -230,10 +235,10 @@ def show(context: click.Context, /, plan_file: Path, form: str, names: bool) -> 
 @click.pass_context
 def status(context: click.Context, /, **options: Any) -> int:
     """Show how far the fleet is, by component and group."""
-    from reconciler import commands
+    from reconciler.commands import status as command
 
-    order = commands.StatusOptions(sight_of(options), options["within"], options["max_age"], options["fail_on"])
-    return commands.status(desk_of(context, options), order)
+    order = command.StatusOptions(sight_of(options), options["within"], options["max_age"], options["fail_on"])
+    return command.status(desk_of(context, options), order)
 
 
 @cli.command()
@@ -243,9 +248,9 @@ def status(context: click.Context, /, **options: Any) -> int:
 @click.pass_context
 def history(context: click.Context, /, run_id: str, last: int, **options: Any) -> int:
     """Show the last runs, or what one run did."""
-    from reconciler import commands
+    from reconciler.commands import history as command
 
-    return commands.history(desk_of(context, options), run_id, last)
+    return command.history(desk_of(context, options), run_id, last)
 
 
 @cli.command()
@@ -256,11 +261,11 @@ def history(context: click.Context, /, run_id: str, last: int, **options: Any) -
 @click.pass_context
 def doctor(context: click.Context, /, clients: tuple[str, ...], client_script: bool, forks: int, **options: Any) -> int:
     """Check the way to clients, and say what fixes it."""
-    from reconciler import commands
+    from reconciler.commands import doctor as command
 
     if client_script:
-        return commands.client_script(context.obj)
-    return commands.doctor(desk_of(context, options), clients, forks)
+        return command.client_script(context.obj)
+    return command.doctor(desk_of(context, options), clients, forks)
 
 
 @cli.group()
@@ -284,9 +289,9 @@ def release_add(
     context: click.Context, /, component: str, version: str, files: tuple[Path, ...], **options: Any
 ) -> int:
     """Put a release of COMPONENT into a folder, whole or not at all."""
-    from reconciler import commands
+    from reconciler.commands import release as command
 
-    return commands.release_add(context.obj, component, version, files, commands.ReleaseOptions(**options))
+    return command.add(context.obj, component, version, files, command.ReleaseOptions(**options))
 
 
 @release.command("accept")
@@ -299,11 +304,11 @@ def release_add(
 @click.pass_context
 def release_accept(context: click.Context, /, **options: Any) -> int:
     """Take the bytes that a source has now under a VERSION that was out with others."""
-    from reconciler import releases
+    from reconciler.commands import release as command
 
     names = ("component", "version", "platform", "who", "reason")
-    wanted = releases.Acceptance(**{name: options.pop(name) for name in names})
-    return releases.accept(desk_of(context, options), wanted)
+    wanted = command.Acceptance(**{name: options.pop(name) for name in names})
+    return command.accept(desk_of(context, options), wanted)
 
 
 @cli.group()
@@ -320,7 +325,7 @@ _WHICH = together(click.argument("component"), _OF)
 
 
 def _which(options: dict[str, Any]) -> Which:
-    from reconciler.rollouts import Which
+    from reconciler.commands.rollout import Which
 
     return Which(*(options.pop(name, "") for name in ("component", "version", "group", "who", "reason")))
 
@@ -331,9 +336,9 @@ def _which(options: dict[str, Any]) -> Which:
 @click.pass_context
 def rollout_list(context: click.Context, /, every: bool, **options: Any) -> int:
     """List rollouts, and where they are."""
-    from reconciler import rollouts
+    from reconciler.commands import rollout as command
 
-    return rollouts.show(desk_of(context, options), every=every)
+    return command.show(desk_of(context, options), every=every)
 
 
 @rollout.command("approve")
@@ -342,10 +347,10 @@ def rollout_list(context: click.Context, /, every: bool, **options: Any) -> int:
 @click.pass_context
 def rollout_approve(context: click.Context, /, **options: Any) -> int:
     """Let the next wave of a rollout open."""
-    from reconciler import rollouts
+    from reconciler.commands import rollout as command
 
     which = _which(options)
-    return rollouts.approve(desk_of(context, options), which)
+    return command.approve(desk_of(context, options), which)
 
 
 @rollout.command("pause")
@@ -355,10 +360,10 @@ def rollout_approve(context: click.Context, /, **options: Any) -> int:
 @click.pass_context
 def rollout_pause(context: click.Context, /, **options: Any) -> int:
     """Keep a rollout where it is."""
-    from reconciler import rollouts
+    from reconciler.commands import rollout as command
 
     which = _which(options)
-    return rollouts.pause(desk_of(context, options), which)
+    return command.pause(desk_of(context, options), which)
 
 
 @rollout.command("resume")
@@ -370,12 +375,12 @@ def rollout_pause(context: click.Context, /, **options: Any) -> int:
 @click.pass_context
 def rollout_resume(context: click.Context, /, every: bool, **options: Any) -> int:
     """Let a rollout go on that was paused, halted or aborted."""
-    from reconciler import rollouts
+    from reconciler.commands import rollout as command
 
     which = _which(options)
     if every is bool(which.component) or (every and (which.version or which.group)):
         raise click.UsageError("name one component, or say --all and no --version or --group")
-    return rollouts.resume(desk_of(context, options), which)
+    return command.resume(desk_of(context, options), which)
 
 
 @rollout.command("abort")
@@ -386,10 +391,10 @@ def rollout_resume(context: click.Context, /, every: bool, **options: Any) -> in
 @click.pass_context
 def rollout_abort(context: click.Context, /, undo: bool, **options: Any) -> int:
     """End a rollout: its version goes to nobody any more."""
-    from reconciler import rollouts
+    from reconciler.commands import rollout as command
 
     which = _which(options)
-    return rollouts.abort(desk_of(context, options), which, undo=undo)
+    return command.abort(desk_of(context, options), which, undo=undo)
 
 
 @cli.command()
@@ -402,11 +407,11 @@ def rollout_abort(context: click.Context, /, undo: bool, **options: Any) -> int:
 @click.pass_context
 def rollback(context: click.Context, /, **options: Any) -> int:
     """Take a component back: propose the edit of the file, write it, and plan it."""
-    from reconciler import rollouts
+    from reconciler.commands import rollback as command
 
     names = ("component", "to", "reason", "limit", "approved")
-    order = rollouts.RollbackOptions(**{name: options.pop(name) for name in names})
-    return rollouts.rollback(desk_of(context, options), order)
+    order = command.RollbackOptions(**{name: options.pop(name) for name in names})
+    return command.rollback(desk_of(context, options), order)
 
 
 @cli.group()
@@ -419,9 +424,9 @@ def publish() -> None:
 @click.pass_context
 def publish_key(context: click.Context, /, key_file: Path) -> int:
     """Make a key pair: KEY_FILE, for its owner only, and KEY_FILE.pub."""
-    from reconciler import publishing
+    from reconciler.commands import publish as command
 
-    return publishing.key(context.obj, key_file)
+    return command.key(context.obj, key_file)
 
 
 @publish.command("init")
@@ -429,9 +434,9 @@ def publish_key(context: click.Context, /, key_file: Path) -> int:
 @click.pass_context
 def publish_init(context: click.Context, /, **options: Any) -> int:
     """Make the repository's root, or take it into use once enough keys signed it."""
-    from reconciler import publishing
+    from reconciler.commands import publish as command
 
-    return publishing.init(desk_of(context, options))
+    return command.init(desk_of(context, options))
 
 
 @publish.command("sign")
@@ -440,9 +445,9 @@ def publish_init(context: click.Context, /, **options: Any) -> int:
 @click.pass_context
 def publish_sign(context: click.Context, /, root_file: Path, key_file: Path) -> int:
     """Sign a root that waits for it. Needs no spec: carry ROOT_FILE to where the key is."""
-    from reconciler import publishing
+    from reconciler.commands import publish as command
 
-    return publishing.sign(context.obj, root_file, key_file)
+    return command.sign(context.obj, root_file, key_file)
 
 
 @publish.command("rotate")
@@ -451,9 +456,9 @@ def publish_sign(context: click.Context, /, root_file: Path, key_file: Path) -> 
 @click.pass_context
 def publish_rotate(context: click.Context, /, force: bool, **options: Any) -> int:
     """Make the next root, with the keys of the spec, or take it into use once enough keys signed it."""
-    from reconciler import publishing
+    from reconciler.commands import publish as command
 
-    return publishing.turn(desk_of(context, options), force=force)
+    return command.turn(desk_of(context, options), force=force)
 
 
 @publish.command("add")
@@ -463,9 +468,9 @@ def publish_rotate(context: click.Context, /, force: bool, **options: Any) -> in
 @click.pass_context
 def publish_add(context: click.Context, /, component: str, version: str | None, **options: Any) -> int:
     """Publish a release that the store holds, the highest if VERSION is left out."""
-    from reconciler import publishing
+    from reconciler.commands import publish as command
 
-    return publishing.add(desk_of(context, options), component, version)
+    return command.add(desk_of(context, options), component, version)
 
 
 @publish.command("status")
@@ -473,9 +478,9 @@ def publish_add(context: click.Context, /, component: str, version: str | None, 
 @click.pass_context
 def publish_status(context: click.Context, /, **options: Any) -> int:
     """Show what is published, by whose signatures, and for how long."""
-    from reconciler import publishing
+    from reconciler.commands import publish as command
 
-    return publishing.status(desk_of(context, options))
+    return command.status(desk_of(context, options))
 
 
 @cli.command()
@@ -483,9 +488,9 @@ def publish_status(context: click.Context, /, **options: Any) -> int:
 @click.pass_context
 def plugins(context: click.Context, /, **options: Any) -> int:
     """List the plugins that there are."""
-    from reconciler import commands
+    from reconciler.commands import setup as command
 
-    return commands.plugins(desk_of(context, options))
+    return command.plugins(desk_of(context, options))
 
 
 @cli.command()
@@ -498,6 +503,6 @@ def unlock(context: click.Context, /, lock_id: str, *, force: bool, **options: A
 
     The command that was refused names LOCK_ID.
     """
-    from reconciler import commands
+    from reconciler.commands import setup as command
 
-    return commands.unlock(desk_of(context, options), lock_id, force=force)
+    return command.unlock(desk_of(context, options), lock_id, force=force)

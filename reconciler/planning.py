@@ -42,18 +42,14 @@ LOOK_AGAIN = timedelta(seconds=20)
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """How to plan and how to show it.
+    """What to plan.
 
-    `targets` are component ids; `sign` is the file of a key for plan files; `forced` passes over what triggers updates,
-    and `expedited` are the components that wait for no soak and no window.
+    `targets` are component ids; `forced` passes over what triggers updates, and `expedited` are the components that
+    wait for no soak and no window.
     """
 
     sight: Sight
     targets: tuple[str, ...] = ()
-    names: bool = False
-    out: Path | None = None
-    sign: Path | None = None
-    detailed: bool = False
     forced: bool = False
     expedited: tuple[str, ...] = ()
 

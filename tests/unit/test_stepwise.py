@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from reconciler.commands.accept import accept_plan
 from reconciler.errors import StalePlanError
-from reconciler.execute.accept import accept_plan
 from reconciler.execute.outcome import verdict_error
 from reconciler.model.policy import DEFAULT_WAVES, Limits, Wave
 from reconciler.model.rollout import Approval

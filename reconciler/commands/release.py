@@ -1,4 +1,4 @@
-"""The command of people who stand up for a release: take the bytes that a source has now under a version that is out.
+"""Puts releases into the folder of a source, and takes the bytes that a source has now under a version that is out.
 
 A version never changes by itself once somebody got it. Where its first bytes were a mistake, as with a file that was
 seen half-written, somebody says so; who, and why, stands in the history, and the version goes its way through the fleet
@@ -11,14 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.assembly import at_work, user_name
+from reconciler.authoring.incrementals import add_with_incrementals
 from reconciler.errors import UsageError
+from reconciler.model.delta import NOT_SMALLER
 from reconciler.model.report import JournalEntry
 from reconciler.observe.observed import ask_sources, known_reports
 from reconciler.observe.upstream import merge_offers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reconciler.assembly import Desk
     from reconciler.model.offer import Offer
+    from reconciler.present.terminal import Terminal
     from reconciler.workspace import Workspace
 
 
@@ -94,3 +99,35 @@ def _changes(work: Workspace, wanted: Acceptance) -> list[tuple[Offer, str]]:
     if not changes:
         raise UsageError(f"{name} has the bytes that it had before", hint="there is nothing to accept")
     return changes
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseOptions:
+    """Where a release goes, what is said of it, and from which versions incrementals to it are made."""
+
+    to: Path
+    platform: str
+    notes: str
+    before: tuple[str, ...]
+    codec: str
+
+
+def add(terminal: Terminal, component: str, version: str, files: tuple[Path, ...], options: ReleaseOptions) -> int:
+    """Put a release into the folder of a `directory` source, and incrementals to it: all of them or none."""
+    folder, incrementals = add_with_incrementals(
+        component,
+        version,
+        files,
+        options.to,
+        before=options.before,
+        codec=options.codec,
+        platform=options.platform,
+        notes=options.notes,
+    )
+    terminal.result(f"{folder}\n")
+    for before, made in incrementals.items():
+        if made is None:
+            terminal.note(f"{component} {before}..{version}: {NOT_SMALLER}; nothing is written")
+        else:
+            terminal.result(f"{made}\n")
+    return 0

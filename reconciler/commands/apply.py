@@ -1,0 +1,133 @@
+"""Carries a plan out: the one of a file, or a new one once it is approved; then the steps that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from reconciler.assembly import Desk, at_work, read_spec, user_name
+from reconciler.commands.accept import accept_plan
+from reconciler.commands.plan import check_absent, file_changes, record_plan
+from reconciler.errors import InterruptedRunError, NotAsDeclaredError, OutcomeError, UsageError
+from reconciler.execute.engine import run_plan
+from reconciler.execute.outcome import verdict_error
+from reconciler.observe.observed import known_reports, recall_lists, refresh_lists
+from reconciler.planning import Following, PlanOptions, Turns, cut_moments, new_plan
+from reconciler.present.document import plan_document, report_document
+from reconciler.present.plan_text import amiss
+from reconciler.present.render import render, render_plan
+from reconciler.present.terminal import is_interactive
+from reconciler.present.text import report_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.model.plan import Plan
+    from reconciler.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyOptions:
+    """How to carry out.
+
+    `file` is a plan file, and `sign` the file of the key that vouches for it; `max_unreachable` the share of clients
+    that may not answer. With `names` the clients of each change are shown. With `wait` the run stays until its rollouts
+    are done or halted.
+    """
+
+    planning: PlanOptions
+    file: Path | None = None
+    sign: Path | None = None
+    names: bool = False
+    approved: bool = False
+    max_unreachable: float = 0.0
+    wait: bool = False
+
+
+def apply(desk: Desk, options: ApplyOptions) -> int:
+    """Carry a plan out: one from a file, or a new one once it is approved."""
+    with at_work(desk) as work, work.state.lock("apply"):
+        cut_moments(work)
+        made = _accepted_plan(work, options.file, options) if options.file else _fresh_plan(work, options)
+        if made is None:
+            desk.terminal.note("This plan was carried out already; there is nothing left to do.")
+            return 0
+        show = desk.terminal.result if desk.form == "text" else desk.terminal.note
+        show(render_plan(plan_document(made), "text", names=options.names))
+        if options.names:
+            show(file_changes(made, work, options.planning.sight, "text"))
+        if work.means.stop.is_set():
+            raise InterruptedRunError("interrupted; nothing was changed")
+        if not made.empty and not options.file and not _approve(desk, options):
+            raise OutcomeError("apply cancelled; nothing was changed")
+        work.roll.confirmed = options.planning.sight.confirmed and not options.file
+        following = Following(made, work, options.planning, wait=options.wait)
+        forks = options.planning.sight.forks
+        turns = Turns(work, desk.file, lambda: read_spec(desk).spec.holds)
+        remarks = _remarks(options.planning)
+        report = run_plan(made, work, forks=forks, following=following, remarks=remarks, turns=turns)
+        if desk.form != "text" or not made.empty or report.failed or report.unreachable:
+            blank = "\n" if desk.form == "text" else ""
+            desk.terminal.result(blank + render(report_document(report), desk.form, report_text))
+        error = verdict_error(report, max_unreachable=options.max_unreachable)
+        if error is not None:
+            raise error
+        check_absent(work, options.planning.sight)
+        _check_declared(made)
+    return 0
+
+
+def _check_declared(made: Plan) -> None:
+    """Fail when something isn't as declared and no change can make it so; what can be done is done by then."""
+    if made.faults:
+        trouble = amiss(plan_document(made))
+        raise NotAsDeclaredError(f"not as declared: {trouble}", hint="the plan's problems say why")
+
+
+def _accepted_plan(work: Workspace, file: Path, options: ApplyOptions) -> Plan | None:
+    """Give the plan of a file, or the step of its rollouts that is due now; None when it was carried out."""
+    accepted = accept_plan(file, work, options.sign)
+    if accepted is None:
+        return None
+    made, begun = accepted
+    planning = options.planning
+    if begun and made.rollouts:
+        return replace(Following(made, work, planning).step(), plan_id=made.plan_id)
+    if planning.sight.refresh:
+        refresh_lists(work, planning.sight)
+        made = _read_by_now(made, work)
+    else:
+        recall_lists(work)
+        work.roll.named_in_plan = {name for members in made.members.values() for name in members}
+    return made
+
+
+def _read_by_now(made: Plan, work: Workspace) -> Plan:
+    """Take from a plan what it says of sources that could not be read when it was made, and can be now."""
+    away = {report.source for report in known_reports(work) if report.error}
+    back = tuple(f"source {name}: " for name in made.unread if name not in away)
+    return replace(
+        made,
+        unread=tuple(name for name in made.unread if name in away),
+        problems=tuple(problem for problem in made.problems if not (back and problem.startswith(back))),
+    )
+
+
+def _remarks(options: PlanOptions) -> list[str]:
+    return [f"{name} is expedited by {user_name()}: it waits for no soak and no window" for name in options.expedited]
+
+
+def _fresh_plan(work: Workspace, options: ApplyOptions) -> Plan:
+    made = new_plan(work, options.planning)
+    record_plan(work, made, "")
+    return made
+
+
+def _approve(desk: Desk, options: ApplyOptions) -> bool:
+    """Ask before anything changes, as Terraform does."""
+    if options.approved:
+        return True
+    if not is_interactive():
+        raise UsageError("there is no terminal to ask on", hint="review with `updoser plan`, then --auto-approve")
+    question = "\nCarry this plan out?\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: "
+    return desk.terminal.ask(question) == "yes"

@@ -1,0 +1,103 @@
+"""Shows what an apply would do, and writes it down; shows what was written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from reconciler.assembly import at_work
+from reconciler.errors import OutcomeError
+from reconciler.observe.observed import Sight, known_reports
+from reconciler.observe.settings import view_settings
+from reconciler.planning import PlanOptions, new_plan
+from reconciler.present.document import (
+    plan_document,
+)
+from reconciler.present.reading import read_plan
+from reconciler.present.render import render, render_plan
+from reconciler.present.settings_text import files_text
+from reconciler.spec.changes import spec_changes
+from reconciler.storage.planfile import read_key, read_plan_file, write_plan_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.assembly import Desk
+    from reconciler.model.plan import Plan
+    from reconciler.present.terminal import Terminal
+    from reconciler.workspace import Workspace
+
+CHANGES_DUE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ShowOptions:
+    """How to show a plan.
+
+    `names` lists the clients of each change, and what changes in files; `out` is where the plan is written, signed with
+    the key of the file `sign`; `detailed` tells changes and drift by the exit code.
+    """
+
+    names: bool = False
+    out: Path | None = None
+    sign: Path | None = None
+    detailed: bool = False
+
+
+def plan(desk: Desk, options: PlanOptions, showing: ShowOptions) -> int:
+    """Show what an apply would do, and write it down for that apply when asked."""
+    with at_work(desk) as work:
+        made = new_plan(work, options)
+        document = plan_document(made)
+        shown = [render_plan(document, desk.form, names=showing.names)]
+        if showing.names and desk.form == "text":
+            shown.append(_spec_changes(work))
+        if showing.names and desk.form != "json":
+            shown.append(file_changes(made, work, options.sight, desk.form))
+        if showing.out is not None:
+            key = read_key(showing.sign) if showing.sign else None
+            write_plan_file(showing.out, document, key, record=partial(record_plan, work, made))
+        for text in shown:
+            desk.terminal.result(text)
+        check_absent(work, options.sight)
+    return (
+        CHANGES_DUE if showing.detailed and (made.drift or made.stuck or not made.empty or not made.as_declared) else 0
+    )
+
+
+def record_plan(work: Workspace, made: Plan, sha256: str) -> None:
+    """Remember a plan, and the digest of its file, so that an apply of it can be told from others."""
+    work.state.record_plan(made.plan_id, sha256, made.basis.serial, made.created)
+
+
+def check_absent(work: Workspace, sight: Sight) -> None:
+    """Fail when a source couldn't be read that the spec wants to be there; all else is done by then."""
+    strict = {source.name for source in work.spec.sources if source.absent_is_error} if sight.refresh else set()
+    absent = [report.source for report in known_reports(work) if report.error and report.source in strict]
+    if absent:
+        raise OutcomeError(f"can't be read, and `when_absent` says `error`: {', '.join(absent)}")
+
+
+def _spec_changes(work: Workspace) -> str:
+    """Say what changed in the spec since the last apply, which a plan's changes may come from."""
+    before = work.state.applied_spec()
+    changes = spec_changes(before, work.spec.effective) if before is not None else []
+    head = ["", "Changed in the spec since the last complete apply"]
+    return "\n".join([*head, *(f"  {change}" for change in changes)]) + "\n" if changes else ""
+
+
+def file_changes(made: Plan, work: Workspace, sight: Sight, form: str) -> str:
+    """Show what will change in files of settings."""
+    if not made.settings:
+        return ""
+    views, more = view_settings(made, work, contact=sight.refresh and sight.contact, forks=sight.forks)
+    return render((views, more), form, files_text)
+
+
+def show(terminal: Terminal, file: Path, form: str, *, names: bool) -> int:
+    """Show a plan file."""
+    terminal.form = form
+    document = plan_document(read_plan(read_plan_file(file).document))
+    terminal.result(render_plan(document, form, names=names))
+    return 0

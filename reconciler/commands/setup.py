@@ -1,0 +1,57 @@
+"""Starts and checks a spec, lists what there is to use, and takes away a lock that was left."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.assembly import Desk, at_work, list_program, read_spec
+from reconciler.plugin_loader import KINDS, available
+from reconciler.present.document import plugins_document, valid_document
+from reconciler.present.render import render
+from reconciler.present.text import plugins_text, valid_text
+from reconciler.spec.effective import effective_text, explain
+from reconciler.spec.load import load
+from reconciler.spec.starter import starter, written_new
+
+if TYPE_CHECKING:
+    from reconciler.present.terminal import Terminal
+
+
+def validate(desk: Desk, effective: str | None) -> int:
+    """Check the spec; with `effective`, show what is in force at a path, and where each value comes from."""
+    loaded = read_spec(desk)
+    for note in loaded.notes:
+        desk.terminal.note(note)
+    if effective is not None:
+        desk.terminal.result(render(explain(loaded, effective), desk.form, effective_text))
+    else:
+        desk.terminal.result(render(valid_document(loaded.spec), desk.form, valid_text))
+    return 0
+
+
+def init(terminal: Terminal, file: Path, catalog: str | None, inventory: str | None) -> int:
+    """Write a starter spec that is valid as it stands."""
+    entries = list_program(shlex.split(inventory), Path.cwd()) if inventory else ()
+    with written_new(file, starter(file=file, catalog=catalog, inventory=inventory, entries=entries)):
+        load(file, check_secrets=False)
+    terminal.result(f"{file} is written. Edit it, then see what it would do: updoser plan -f {file}\n")
+    return 0
+
+
+def plugins(desk: Desk) -> int:
+    """List the plugins that there are, and where they come from."""
+    folders = read_spec(desk).spec.plugin_folders if os.path.lexists(desk.file) else ()
+    found = [(kind, plugin.name, plugin.origin) for kind in KINDS for plugin in available(kind, folders)]
+    desk.terminal.result(render(plugins_document(found), desk.form, plugins_text))
+    return 0
+
+
+def unlock(desk: Desk, lock_id: str, *, force: bool) -> int:
+    """Take away the lock of a run that is gone, or with `force` of any."""
+    with at_work(desk) as work:
+        work.state.unlock(lock_id, force=force)
+    desk.terminal.note(f"unlocked: {lock_id}")
+    return 0
