@@ -21,9 +21,9 @@ from reconciler.contracts import Context
 from reconciler.errors import InterruptedRunError, SecretError
 from reconciler.guards import guarded
 from reconciler.present.terminal import EventLog
-from reconciler.spec.load import load
-from reconciler.spec.secrets import Masker, resolve
-from reconciler.spec.variables import parse_variables
+from reconciler.specfile.load import load
+from reconciler.specfile.secrets import Masker, resolve
+from reconciler.specfile.variables import parse_variables
 from reconciler.storage.eventfile import event_file
 from reconciler.storage.scratch import scratch_state
 from reconciler.workspace import Means, Workspace, open_workspace
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from reconciler.model.secret import SecretRef
     from reconciler.model.spec import Spec
     from reconciler.present.terminal import Terminal
-    from reconciler.spec.load import Loaded
+    from reconciler.specfile.load import Loaded
 
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -17,7 +17,7 @@ from reconciler.present.document import (
 from reconciler.present.reading import read_plan
 from reconciler.present.render import render, render_plan
 from reconciler.present.settings_text import files_text
-from reconciler.spec.changes import spec_changes
+from reconciler.specfile.changes import spec_changes
 from reconciler.storage.planfile import read_key, read_plan_file, write_plan_file
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from reconciler.present.text import repository_text, staged_text
 from reconciler.repository.ceremony import describe, rotate, set_up
 from reconciler.repository.edition import Edition, current_edition, write_edition
 from reconciler.repository.signing import make_key, sign_root
-from reconciler.spec.secrets import MAX_BYTES
+from reconciler.specfile.secrets import MAX_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path

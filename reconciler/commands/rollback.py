@@ -15,7 +15,7 @@ from reconciler.present.document import plan_document
 from reconciler.present.render import render_plan
 from reconciler.present.terminal import is_interactive
 from reconciler.present.words import count_text
-from reconciler.spec.edit import Edit, block_version, pin_version, take_back, write
+from reconciler.specfile.edit import Edit, block_version, pin_version, take_back, write
 
 if TYPE_CHECKING:
     from reconciler.workspace import Workspace

@@ -12,9 +12,9 @@ from reconciler.plugin_loader import KINDS, available
 from reconciler.present.document import plugins_document, valid_document
 from reconciler.present.render import render
 from reconciler.present.text import plugins_text, valid_text
-from reconciler.spec.effective import effective_text, explain
-from reconciler.spec.load import load
-from reconciler.spec.starter import starter, written_new
+from reconciler.specfile.effective import effective_text, explain
+from reconciler.specfile.load import load
+from reconciler.specfile.starter import starter, written_new
 
 if TYPE_CHECKING:
     from reconciler.present.terminal import Terminal

@@ -37,7 +37,7 @@ from reconciler.plugins.source._sums import parse_sums
 from reconciler.plugins.transport._ssh_keys import parse_key
 from reconciler.present.reading import read_plan
 from reconciler.repository.signing import read_private, read_public, read_root
-from reconciler.spec.reader import parse as parse_yaml
+from reconciler.specfile.reader import parse as parse_yaml
 from reconciler.storage.cells import checked
 from reconciler.storage.manifest import incremental_document, read_incremental, read_release, release_document
 from reconciler.storage.planfile import read_plan_file

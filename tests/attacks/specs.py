@@ -10,7 +10,7 @@ from reconciler.assembly import Desk, read_spec
 from reconciler.errors import SpecError
 from reconciler.present.document import valid_document
 from reconciler.present.text import valid_text
-from reconciler.spec.effective import effective_text, explain
+from reconciler.specfile.effective import effective_text, explain
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "tests/unit/data/examples"

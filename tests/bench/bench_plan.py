@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 from reconciler.model.client import Client, Installed, Profile
 from reconciler.model.deploy import Layout
 from reconciler.model.release import Release, ReleaseFile
-from reconciler.spec.load import load_spec
+from reconciler.specfile.load import load_spec
 from reconciler.storage.state import Observation, State
 from reconciler.storage.store import Store
 

@@ -16,7 +16,7 @@ from reconciler.execute.engine import run_plan
 from reconciler.execute.outcome import is_complete
 from reconciler.observe.observed import Sight
 from reconciler.planning import Following, PlanOptions, new_plan
-from reconciler.spec.load import load_spec
+from reconciler.specfile.load import load_spec
 from reconciler.storage.state import State
 from reconciler.storage.store import Store
 from reconciler.workspace import Means, Plugins, Workspace

@@ -10,7 +10,7 @@ from reconciler import errors
 from reconciler.cli import EXIT_CODES, cli
 from reconciler.model.report import RECAP
 from reconciler.plugin_loader import KINDS
-from reconciler.spec.load import load
+from reconciler.specfile.load import load
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

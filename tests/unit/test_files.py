@@ -13,7 +13,7 @@ import pytest
 
 from reconciler.errors import RepositoryError, UpdoserError
 from reconciler.repository.signing import make_key
-from reconciler.spec.edit import Edit, write
+from reconciler.specfile.edit import Edit, write
 from reconciler.storage.files import open_to_append, write_whole
 from reconciler.storage.planfile import write_plan_file
 

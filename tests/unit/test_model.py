@@ -13,7 +13,7 @@ from reconciler.model.release import content_digest, file_name_problem
 from reconciler.model.report import ComponentStatus
 from reconciler.model.version import SCHEMES, pattern_from_integer, pattern_to_integer
 from reconciler.planner.thresholds import breaches, parse_conditions
-from reconciler.spec.catalogs import catalog_path, component_list, read_catalog
+from reconciler.specfile.catalogs import catalog_path, component_list, read_catalog
 from tests.fakes import describe
 
 # --- versions -------------------------------------------------------------------------------------------------------

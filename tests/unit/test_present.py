@@ -18,7 +18,7 @@ from reconciler.present.plan_text import plan_text
 from reconciler.present.render import render_plan
 from reconciler.present.text import report_text
 from reconciler.present.words import size_text, span_text
-from reconciler.spec.changes import spec_changes
+from reconciler.specfile.changes import spec_changes
 from reconciler.storage.state import Identity
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import RefusedError, SpecError, UpdoserError, UsageError
-from reconciler.spec.edit import Edit, block_version, pin_version, write
-from reconciler.spec.load import load_spec
+from reconciler.specfile.edit import Edit, block_version, pin_version, write
+from reconciler.specfile.load import load_spec
 
 ID = "virus-pattern"
 VERSION = "16.677.00"

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import SpecError, UsageError
-from reconciler.spec.load import load
-from reconciler.spec.variables import parse_variables
+from reconciler.specfile.load import load
+from reconciler.specfile.variables import parse_variables
 
 DATA = Path(__file__).parent / "data/examples"
 HEAD = "version: 1\n"

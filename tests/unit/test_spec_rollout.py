@@ -15,8 +15,8 @@ from reconciler.model.deploy import Hook, Hooks
 from reconciler.model.policy import DEFAULT_LIMITS, DEFAULT_WAVES, AutoUpdate, Gate, Limits, Rollout, Wave
 from reconciler.model.secret import SecretRef
 from reconciler.model.spec import CheckSpec, PluginConfig, Quarantine, SettingSpec
-from reconciler.spec.effective import explain
-from reconciler.spec.load import load
+from reconciler.specfile.effective import explain
+from reconciler.specfile.load import load
 
 HEAD = "version: 1\n"
 GROUP = "{transport: {type: local}, install_root: %s, clients: [{name: %s}]%s}"

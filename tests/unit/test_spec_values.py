@@ -12,11 +12,11 @@ from reconciler.errors import SecretError, SpecError, UsageError
 from reconciler.model.client import InventoryEntry
 from reconciler.model.delta import Duplication
 from reconciler.model.secret import SecretRef
-from reconciler.spec.effective import effective_text, explain
-from reconciler.spec.load import load, load_spec
-from reconciler.spec.secrets import MASK, Masker, resolve
-from reconciler.spec.starter import starter, written_new
-from reconciler.spec.variables import parse_variables
+from reconciler.specfile.effective import effective_text, explain
+from reconciler.specfile.load import load, load_spec
+from reconciler.specfile.secrets import MASK, Masker, resolve
+from reconciler.specfile.starter import starter, written_new
+from reconciler.specfile.variables import parse_variables
 
 LOCAL = "groups: {g: {transport: {type: local}, install_root: c, clients: [{name: a}]}}\n"
 

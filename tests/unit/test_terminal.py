@@ -14,7 +14,7 @@ from reconciler.model.plan import Basis, Plan
 from reconciler.present.document import plan_document
 from reconciler.present.render import FORMATS, render_plan
 from reconciler.present.terminal import EventLog, Terminal
-from reconciler.spec.secrets import MASK, Masker
+from reconciler.specfile.secrets import MASK, Masker
 from reconciler.storage.eventfile import event_file
 from tests.fakes import NOW
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.offer import Withdrawal
 from reconciler.model.spec import ROLES, RepositorySpec
-from reconciler.spec.catalogs import is_version, known_component
-from reconciler.spec.secrets import is_reference, reference
-from reconciler.spec.tree import Map, child_map, child_seq, duration, path_at, plain, value_place
+from reconciler.specfile.catalogs import is_version, known_component
+from reconciler.specfile.secrets import is_reference, reference
+from reconciler.specfile.tree import Map, child_map, child_seq, duration, path_at, plain, value_place
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from reconciler.contracts import is_file
 from reconciler.model.deploy import Hook, Hooks
 from reconciler.model.spec import CheckSpec, SettingSpec
-from reconciler.spec.catalogs import known_component
-from reconciler.spec.secrets import is_reference, reference
-from reconciler.spec.tree import child_map, maps_of, path_at, plain, seconds_of, text_of, value_place, whole_of
+from reconciler.specfile.catalogs import known_component
+from reconciler.specfile.secrets import is_reference, reference
+from reconciler.specfile.tree import child_map, maps_of, path_at, plain, seconds_of, text_of, value_place, whole_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.errors import Problem
     from reconciler.model.release import Catalog
-    from reconciler.spec.options import OptionReader
-    from reconciler.spec.tree import Map, Place, Seq
+    from reconciler.specfile.options import OptionReader
+    from reconciler.specfile.tree import Map, Place, Seq
 
 _CHECK_KEYS = frozenset(["name", "type", "for", "phase", "where", "timeout", "retries", "interval"])
 

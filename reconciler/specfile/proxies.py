@@ -9,15 +9,15 @@ from urllib.parse import SplitResult, urlsplit
 from reconciler.hints import suggestion
 from reconciler.model.network import FROM_ENVIRONMENT, PROXY_PORTS, Proxy, no_proxy_problem
 from reconciler.model.secret import SecretRef
-from reconciler.spec.secrets import is_reference, reference
-from reconciler.spec.tree import Map, child_map, child_seq, path_at, plain, texts, value_place
+from reconciler.specfile.secrets import is_reference, reference
+from reconciler.specfile.tree import Map, child_map, child_seq, path_at, plain, texts, value_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from reconciler.errors import Problem
-    from reconciler.spec.tree import Place
+    from reconciler.specfile.tree import Place
 
 
 class ProxyReader:

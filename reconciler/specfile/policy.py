@@ -14,16 +14,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from reconciler.hints import suggestion
 from reconciler.model.policy import DAYS, EVERY_DAY, AutoUpdate, Blackout, Schedule, Window
-from reconciler.spec.extend import lay_over
-from reconciler.spec.rollout import RolloutReader
-from reconciler.spec.tree import Map, Seq, child_map, child_seq, day_of, duration, texts, value_place, written
+from reconciler.specfile.extend import lay_over
+from reconciler.specfile.rollout import RolloutReader
+from reconciler.specfile.tree import Map, Seq, child_map, child_seq, day_of, duration, texts, value_place, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import timedelta, tzinfo
 
     from reconciler.errors import Problem
-    from reconciler.spec.options import OptionReader
+    from reconciler.specfile.options import OptionReader
 
 _WORDS = ("day", "week")
 _ZONE = re.compile(r"[\w+-]{1,40}(/[\w+-]{1,40}){0,3}", re.ASCII)

@@ -16,32 +16,28 @@ from __future__ import annotations
 
 import difflib
 import errno
-import json
 import os
 import re
 import stat
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from reconciler.errors import RefusedError, SpecError, UpdoserError, UsageError
 from reconciler.model.spec import LATEST
-from reconciler.spec.extend import lay_over, read_extended
-from reconciler.spec.reader import MAX_BYTES, parse, scalar
-from reconciler.spec.tree import Map, Odd, Seq, child_map
+from reconciler.specfile.extend import lay_over, read_extended
+from reconciler.specfile.reader import MAX_BYTES, parse
+from reconciler.specfile.tree import Map, Odd, Seq, child_map
+from reconciler.specfile.yamltext import BREAK, Node, block_lines, compose, key_text, line_end, one_line, quoted
 from reconciler.storage.files import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from reconciler.errors import Problem
 
-_BREAK = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
 _COLON = re.compile(r"[ \t]*:")
 _PROPERTIES = re.compile(r"(?:[&!]\S*(?:\s+|\Z))*")
-_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _MARK = re.compile(r"\{\{|\{%")
 _BOM = "\ufeff"
 
@@ -62,7 +58,7 @@ class Edit:
 
 
 def _lines(text: str) -> list[str]:
-    lines = _BREAK.split(text)
+    lines = BREAK.split(text)
     return lines if lines[-1] else lines[:-1]
 
 
@@ -175,7 +171,7 @@ class _File:
             if problems:
                 raise SpecError(problems)
         self.merged = self.laid(self.own)
-        found = _BREAK.search(self.text)
+        found = BREAK.search(self.text)
         self.newline = found[0] if found and found[0] in {"\r\n", "\r"} else "\n"
 
     def read(self, data: bytes) -> Map:
@@ -288,7 +284,7 @@ def _edit(file: _File, component: str, key: str, value: Any) -> Edit:
 
 def _refuse(place: object, reason: str, change: _Change) -> NoReturn:
     (key, value), *_ = change.steps()
-    byhand = "\n".join(f"    {line}" for line in _block_lines(key, value, 0, 2))
+    byhand = "\n".join(f"    {line}" for line in block_lines(key, value, 0, 2))
     raise UpdoserError(f"{place} can't be edited safely: {reason}", hint=f"edit it by hand, so that it says:\n{byhand}")
 
 
@@ -314,93 +310,12 @@ def _difference(one: Any, other: Any) -> tuple[str, ...] | None:
     return None if one == other else ()
 
 
-# --- from text to text ----------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Node:
-    """A value in the text, from `start` to the `end` of its content; keys and values of a map stand in `children`.
-
-    `kind` is map, list, scalar or alias; `value` the text of a scalar, None for null. Only the root and what is under
-    `components` has children.
-    """
-
-    kind: str
-    start: int
-    end: int
-    column: int
-    flow: bool = False
-    style: str = ""
-    value: str | None = None
-    kept: bool = False
-    children: list[_Node] = field(default_factory=list)
-
-    def pairs(self) -> Iterator[tuple[_Node, _Node]]:
-        return zip(self.children[::2], self.children[1::2], strict=True)
-
-
-def _compose(text: str) -> _Node | None:
-    """Find where the values stand; a text that the reader took is YAML. None for an empty file."""
-    import yaml
-
-    root: _Node | None = None
-    stack: list[_Node] = []
-    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-        name = type(event).__name__
-        if name in {"MappingEndEvent", "SequenceEndEvent"}:
-            node = stack.pop()
-            if node.flow:  # the end of another is told below the comments that follow it
-                node.end = _end(event)
-        elif name in _KINDS:
-            node = _node(event, _KINDS[name], text)
-            root = root or node
-            if stack and stack[-1].kept:
-                stack[-1].children.append(node)
-        else:
-            continue
-        if stack:
-            stack[-1].end = node.end
-        if name in {"MappingStartEvent", "SequenceStartEvent"}:
-            node.kept = not stack or (stack[-1].kept and (len(stack) > 1 or _last_key(stack[-1]) == "components"))
-            stack.append(node)
-    return root
-
-
-_KINDS = {"MappingStartEvent": "map", "SequenceStartEvent": "list", "ScalarEvent": "scalar", "AliasEvent": "alias"}
-
-
-def _last_key(node: _Node) -> str | None:
-    """Give the key whose value came last."""
-    return node.children[-2].value if len(node.children) % 2 == 0 else None
-
-
-def _end(event: Any) -> int:
-    return int(event.end_mark.index)
-
-
-def _node(event: Any, kind: str, text: str) -> _Node:
-    mark = event.start_mark
-    node = _Node(kind, mark.index, _end(event), mark.column, flow=bool(getattr(event, "flow_style", False)))
-    if kind == "scalar":
-        node.style = event.style or ""
-        null = not node.style and event.tag is None and scalar(event.value) is None
-        node.value = None if null else event.value
-        if node.style in {"|", ">"} and "+" not in text[node.start : _line_end(text, node.start)]:
-            node.end = len(text[: node.end].rstrip())  # the parser counts blank lines to it
-    return node
-
-
-def _line_end(text: str, at: int) -> int:
-    found = _BREAK.search(text, at)
-    return found.start() if found else len(text)
-
-
 class _Splicer:
     """Carries a change into the text of a file."""
 
     def __init__(self, file: _File, change: _Change) -> None:
         self._file, self._change, self._text = file, change, file.text
-        self._root = _compose(file.text)
+        self._root = compose(file.text)
         self._step = self._indentation()
 
     def text(self) -> str:
@@ -424,8 +339,8 @@ class _Splicer:
             tree = child_map(tree, key)
         return self._append(node) if self._change.key == "block" else self._replace(node)
 
-    def _refuse(self, node: _Node, reason: str) -> NoReturn:
-        line = len(_BREAK.findall(self._text, 0, node.start)) + 1
+    def _refuse(self, node: Node, reason: str) -> NoReturn:
+        line = len(BREAK.findall(self._text, 0, node.start)) + 1
         _refuse(f"{self._file.path}:{line}", reason, self._change)
 
     def _put(self, at: int, new: str, until: int | None = None) -> str:
@@ -442,52 +357,52 @@ class _Splicer:
 
     def _new_file(self) -> str:
         (key, value), *_ = self._change.steps()
-        lines = _block_lines(key, value, 0, self._step)
-        start = self._file.newline if self._text and not _BREAK.match(self._text[-1]) else ""
+        lines = block_lines(key, value, 0, self._step)
+        start = self._file.newline if self._text and not BREAK.match(self._text[-1]) else ""
         return self._text + start + "".join(line + self._file.newline for line in lines)
 
-    def _add(self, node: _Node, key: str, value: Any) -> str:
+    def _add(self, node: Node, key: str, value: Any) -> str:
         """Add a key behind the last one of a map."""
         if node.flow:
-            return self._add_in_flow(node, "{", f"{_key(key)}: {_flow(value)}")
-        lines = _block_lines(key, value, node.children[0].column, self._step)
+            return self._add_in_flow(node, "{", f"{key_text(key)}: {one_line(value)}")
+        lines = block_lines(key, value, node.children[0].column, self._step)
         spaced = node is self._root and re.search(r"(?:\r\n|\n|\r)(?:\r\n|\n|\r)", self._text)
         return self._add_lines(node.end, ["", *lines] if spaced else lines)
 
-    def _append(self, node: _Node) -> str:
+    def _append(self, node: Node) -> str:
         """Add the last entry of the new list to the old one."""
-        new = _flow(self._change.value[-1])
+        new = one_line(self._change.value[-1])
         if node.flow:
             return self._add_in_flow(node, "[", new)
         dash = len(self._text[: node.children[0].start].rstrip()) - 1 if self._text[node.start] != "-" else node.start
-        begin = max((match.end() for match in _BREAK.finditer(self._text, 0, dash)), default=0)
+        begin = max((match.end() for match in BREAK.finditer(self._text, 0, dash)), default=0)
         if self._text[dash] != "-" or self._text[begin:dash].strip(" "):
             self._refuse(node, "the list is written in an uncommon way")
         return self._add_lines(node.end, [f"{self._text[begin:dash]}- {new}"])
 
-    def _replace(self, node: _Node) -> str:
+    def _replace(self, node: Node) -> str:
         if node.kind != "scalar" or node.style in {"|", ">"}:
             self._refuse(node, f"`{self._change.key}` isn't written in one line")
-        return self._put(self._bare(node), _quoted(self._change.value), node.end)
+        return self._put(self._bare(node), quoted(self._change.value), node.end)
 
-    def _bare(self, node: _Node) -> int:
+    def _bare(self, node: Node) -> int:
         """Find where a scalar begins behind its anchor."""
         found = _PROPERTIES.match(self._text, node.start, node.end)
         return found.end() if found else node.start
 
-    def _fill(self, name: _Node, node: _Node, value: Any, *, flow: bool) -> str:
+    def _fill(self, name: Node, node: Node, value: Any, *, flow: bool) -> str:
         """Put a value where nothing stands, or null."""
         if node.start < node.end:
             start = self._bare(node)
-            return self._put(start, _flow(value) if start < node.end else f" {_flow(value)}", node.end)
+            return self._put(start, one_line(value) if start < node.end else f" {one_line(value)}", node.end)
         colon = _COLON.match(self._text, name.end)
         at = colon.end() if colon else name.end
-        lines = _block_lines("", value, name.column, self._step)[1:]
+        lines = block_lines("", value, name.column, self._step)[1:]
         if lines and colon and not flow:
             return self._add_lines(at, lines)
-        return self._put(at, f"{' ' if colon else ': '}{_flow(value)}")
+        return self._put(at, f"{' ' if colon else ': '}{one_line(value)}")
 
-    def _add_in_flow(self, node: _Node, bracket: str, new: str) -> str:
+    def _add_in_flow(self, node: Node, bracket: str, new: str) -> str:
         if node.children:
             return self._put(node.children[-1].end, f", {new}")
         at = self._text.index(bracket, node.start) + 1
@@ -495,38 +410,6 @@ class _Splicer:
 
     def _add_lines(self, end: int, lines: list[str]) -> str:
         """Add lines below the one in which content ends."""
-        if end and _BREAK.match(self._text[end - 1]):  # a text that keeps its blank lines ends below them
+        if end and BREAK.match(self._text[end - 1]):  # a text that keeps its blank lines ends below them
             return self._put(end, "".join(line + self._file.newline for line in lines))
-        return self._put(_line_end(self._text, end), "".join(self._file.newline + line for line in lines))
-
-
-def _block_lines(key: str, value: Any, column: int, step: int) -> list[str]:
-    """Write a key with its value in lines; a map of single values in one."""
-    indent = " " * column
-    if isinstance(value, dict) and any(isinstance(entry, (dict, list)) for entry in value.values()):
-        below = [_block_lines(name, entry, column + step, step) for name, entry in value.items()]
-        return [f"{indent}{_key(key)}:", *(line for lines in below for line in lines)]
-    if isinstance(value, list):
-        return [f"{indent}{_key(key)}:", *(f"{indent}{' ' * step}- {_flow(entry)}" for entry in value)]
-    return [f"{indent}{_key(key)}: {_flow(value)}"]
-
-
-def _flow(value: Any) -> str:
-    """Write a value in one line."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(key)}: {_flow(entry)}" for key, entry in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
-    if isinstance(value, str):
-        return value if value == LATEST else _quoted(value)
-    return value.raw if isinstance(value, Odd) else json.dumps(value)
-
-
-def _key(name: str) -> str:
-    return name if _PLAIN_KEY.fullmatch(name) and scalar(name) == name else _quoted(name)
-
-
-def _quoted(text: str) -> str:
-    """Write a text in double quotes, in one line; the escapes of JSON are those of YAML."""
-    text = json.dumps(text, ensure_ascii=False)
-    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+        return self._put(line_end(self._text, end), "".join(self._file.newline + line for line in lines))

@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.policy import DEFAULT_LIMITS, DEFAULT_WAVES, AutoUpdate, Limits, Rollout, Wave
-from reconciler.spec.extend import lay_over
-from reconciler.spec.policy import own_policy, top_policy
-from reconciler.spec.tree import DEFAULT, Map, Seq, child_map, child_seq
+from reconciler.specfile.extend import lay_over
+from reconciler.specfile.policy import own_policy, top_policy
+from reconciler.specfile.tree import DEFAULT, Map, Seq, child_map, child_seq
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reconciler.spec.tree import Place
+    from reconciler.specfile.tree import Place
 
 _HOLDERS = ("components", "groups")
 _CHOSEN = "at most one of each group, those labelled canary first, and never all that answer"

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import Problem, SpecError
-from reconciler.spec.build import Builder
-from reconciler.spec.extend import read_extended
-from reconciler.spec.render import render_tree
-from reconciler.spec.validate import check, schema_of
+from reconciler.specfile.build import Builder
+from reconciler.specfile.extend import read_extended
+from reconciler.specfile.render import render_tree
+from reconciler.specfile.validate import check, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from reconciler.model.spec import Spec
-    from reconciler.spec.tree import Map
+    from reconciler.specfile.tree import Map
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reconciler.spec.tree import BROKEN, Map, Odd, replace, scalars, value_place
+from reconciler.specfile.tree import BROKEN, Map, Odd, replace, scalars, value_place
 from reconciler.templates.spec_text import MARK, MAX_VARIABLE, Renderer, TemplateFault
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SpecError, UsageError
 from reconciler.formats.text import unfit
-from reconciler.spec.tree import Odd
+from reconciler.specfile.tree import Odd
 from reconciler.templates.spec_text import NAME
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def parse_variables(items: Sequence[str]) -> dict[str, Any]:
 
 
 def _from_file(path: Path) -> dict[str, Any]:
-    from reconciler.spec.reader import read
+    from reconciler.specfile.reader import read
 
     problems: list[Problem] = []
     tree = read(path, problems)

@@ -13,16 +13,16 @@ from reconciler.model.release import Catalog, Component
 from reconciler.model.settings import RESERVED, is_reserved
 from reconciler.model.version import SCHEMES
 from reconciler.plugin_loader import bundled_folder
-from reconciler.spec.reader import read
-from reconciler.spec.tree import child_seq, plain, value_place
-from reconciler.spec.validate import check, schema_of
+from reconciler.specfile.reader import read
+from reconciler.specfile.tree import child_seq, plain, value_place
+from reconciler.specfile.validate import check, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from reconciler.errors import Problem
-    from reconciler.spec.tree import Map, Place, Seq
+    from reconciler.specfile.tree import Map, Place, Seq
 
 _SUFFIXES = (".yaml", ".yml")
 

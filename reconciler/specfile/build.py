@@ -31,15 +31,15 @@ from reconciler.model.spec import (
     Spec,
 )
 from reconciler.plugin_loader import available
-from reconciler.spec.catalogs import is_version, known_component, load_catalogs
-from reconciler.spec.checks import CheckReader
-from reconciler.spec.extend import lay_over
-from reconciler.spec.options import OptionReader
-from reconciler.spec.policy import PolicyReader
-from reconciler.spec.proxies import ProxyReader, url_parts, without_excerpt
-from reconciler.spec.repository import read_repository
-from reconciler.spec.secrets import is_reference, missing, reference, variables_of
-from reconciler.spec.tree import (
+from reconciler.specfile.catalogs import is_version, known_component, load_catalogs
+from reconciler.specfile.checks import CheckReader
+from reconciler.specfile.extend import lay_over
+from reconciler.specfile.options import OptionReader
+from reconciler.specfile.policy import PolicyReader
+from reconciler.specfile.proxies import ProxyReader, url_parts, without_excerpt
+from reconciler.specfile.repository import read_repository
+from reconciler.specfile.secrets import is_reference, missing, reference, variables_of
+from reconciler.specfile.tree import (
     Map,
     Seq,
     child_map,
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
     from reconciler.errors import Problem
     from reconciler.model.release import Catalog, Component
-    from reconciler.spec.tree import Place
+    from reconciler.specfile.tree import Place
 
 ALL = "*"
 _SOURCE_KEYS = frozenset(["name", "type", "components", "stale_after", "proxy", "when_absent", "may_outrank"])

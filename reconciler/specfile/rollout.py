@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from reconciler.model.policy import DEFAULT_LIMITS, DEFAULT_WAVES, CatchUp, Gate, Limits, Rollout, Wave
 from reconciler.model.share import of_percent
-from reconciler.spec.tree import (
+from reconciler.specfile.tree import (
     Map,
     Seq,
     child_map,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from reconciler.errors import Problem
-    from reconciler.spec.options import OptionReader
+    from reconciler.specfile.options import OptionReader
 
 LIMITS = ("min_attempted", "max_failed", "max_fail_percentage", "max_unreachable_percentage")
 EVERYBODY = "*"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.contracts import read_file
 from reconciler.errors import Problem, SpecError
 from reconciler.formats.text import unfit
-from reconciler.spec.tree import BROKEN, Map, Odd, Place, Seq, Text
+from reconciler.specfile.tree import BROKEN, Map, Odd, Place, Seq, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

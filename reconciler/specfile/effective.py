@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import UsageError
 from reconciler.hints import suggestion
-from reconciler.spec.in_force import with_policies
-from reconciler.spec.tree import DEFAULT, Map, Seq, child_map, value_place, written
+from reconciler.specfile.in_force import with_policies
+from reconciler.specfile.tree import DEFAULT, Map, Seq, child_map, value_place, written
 
 if TYPE_CHECKING:
-    from reconciler.spec.load import Loaded
-    from reconciler.spec.tree import Key, Place
+    from reconciler.specfile.load import Loaded
+    from reconciler.specfile.tree import Key, Place
 
 _INHERITED = ("scan_method", "install_root", "labels", "proxy", "checks", "settings")
 FORMAT_VERSION = "1.0"

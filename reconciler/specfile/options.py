@@ -9,9 +9,9 @@ from reconciler.errors import PluginError
 from reconciler.hints import suggestion
 from reconciler.model.spec import PluginConfig
 from reconciler.plugin_loader import available, options_schema, traits
-from reconciler.spec.secrets import is_reference, reference
-from reconciler.spec.tree import DEFAULT, Map, plain, value_place
-from reconciler.spec.validate import check
+from reconciler.specfile.secrets import is_reference, reference
+from reconciler.specfile.tree import DEFAULT, Map, plain, value_place
+from reconciler.specfile.validate import check
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

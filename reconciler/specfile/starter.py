@@ -13,7 +13,7 @@ from reconciler.contracts import is_file
 from reconciler.errors import SpecError, UpdoserError, UsageError
 from reconciler.hints import suggestion
 from reconciler.plugin_loader import schema_folder
-from reconciler.spec.catalogs import bundled_catalogs, catalog_path, component_list, read_catalog
+from reconciler.specfile.catalogs import bundled_catalogs, catalog_path, component_list, read_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,8 +6,8 @@ import os.path
 from typing import TYPE_CHECKING
 
 from reconciler.contracts import is_file
-from reconciler.spec.reader import read
-from reconciler.spec.tree import Map, child_map, path_at
+from reconciler.specfile.reader import read
+from reconciler.specfile.tree import Map, child_map, path_at
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.hints import listing, suggestion
 from reconciler.plugin_loader import schema_folder
-from reconciler.spec.tree import BROKEN, DEFAULT, Map, Odd, Seq, locate, replace, value_place
+from reconciler.specfile.tree import BROKEN, DEFAULT, Map, Odd, Seq, locate, replace, value_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
     from reconciler.errors import Problem
-    from reconciler.spec.tree import Key, Place
+    from reconciler.specfile.tree import Key, Place
 
 Schema = Any
 _TYPE_WORDS = {
