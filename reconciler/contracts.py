@@ -295,7 +295,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What a check found: good or not, and a line about it."""
 
     good: bool
@@ -313,7 +313,7 @@ class Check(Protocol):
             PluginError: this check is for the server only.
         """
 
-    def on_server(self, subject: Subject, *, timeout: float, stop: Event) -> Finding:
+    def on_server(self, subject: Subject, *, timeout: float, stop: Event) -> CheckResult:
         """Find out here, within `timeout` seconds. A check that can't be carried out isn't good."""
 
 

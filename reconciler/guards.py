@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from threading import Event
     from types import TracebackType
 
-    from reconciler.contracts import Check, Codec, Executor, Finding, Inventory, Source, Subject
+    from reconciler.contracts import Check, CheckResult, Codec, Executor, Inventory, Source, Subject
     from reconciler.model.client import InventoryEntry
     from reconciler.model.delta import CodecTraits, Incremental, Patch
     from reconciler.model.offer import SourceReport
@@ -189,7 +189,7 @@ class _Check:
             run, expect = self._check.on_client()
             return run, expect
 
-    def on_server(self, subject: Subject, *, timeout: float, stop: Event) -> Finding:
+    def on_server(self, subject: Subject, *, timeout: float, stop: Event) -> CheckResult:
         with self._blaming():
             return self._check.on_server(subject, timeout=timeout, stop=stop)
 

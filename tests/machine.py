@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.client.requests import deploy_request
 from reconciler.client.session import ShellSession, client_script
-from reconciler.model.deploy import DeployRequest, Hop, InstallTarget, Layout, Patched, Step
+from reconciler.model.deploy import DeployRequest, InstallTarget, Layout, Patched, PatchHop, Step
 from reconciler.plugins.transport.local import LocalPipe
 from tests.fakes import CODECS, make_release
 
@@ -41,7 +41,7 @@ class Machine:
             patch = CODECS[codec].make(old, new, level=9)
         digest = hashlib.sha256(patch).hexdigest()
         self.content[digest] = patch
-        return Hop(codec, len(patch), digest, len(new))
+        return PatchHop(codec, len(patch), digest, len(new))
 
     @contextmanager
     def open(self, sha256):

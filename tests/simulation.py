@@ -26,7 +26,7 @@ from reconciler.model.deploy import MACHINE, RELEASE, Layout
 from reconciler.model.plan import Basis
 from reconciler.model.rollout import Key, RolloutRecord, position
 from reconciler.model.spec import LATEST, ComponentSpec, GroupSpec, PluginConfig
-from reconciler.observe.cohorts import Choice, Marks, gather_cohorts
+from reconciler.observe.cohorts import Marks, Selection, gather_cohorts
 from reconciler.planner.inputs import Observed, Wanted
 from reconciler.planner.planner import make_plan
 from reconciler.planner.succession import Succession
@@ -173,7 +173,7 @@ class World:
         return Succession(*self._facts(), self.now)
 
     def _facts(self, *, limited: bool = False) -> tuple[Wanted, Observed]:
-        choice = Choice.parse(self.limit, ())
+        choice = Selection.parse(self.limit, ())
         for machine in self.machines:
             if not choice.takes(machine.name, machine.group, ()):
                 continue

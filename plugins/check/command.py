@@ -16,7 +16,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from reconciler.contracts import Finding, Traits
+from reconciler.contracts import CheckResult, Traits
 from reconciler.errors import SecretError
 from reconciler.formats.option_schemas import PASS_ENV
 
@@ -56,7 +56,7 @@ OPTIONS: Mapping[str, Any] = {
 }
 
 
-class Command:
+class CommandCheck:
     """The `Check` protocol of reconciler/contracts.py."""
 
     def __init__(self, options: Mapping[str, Any], context: Context) -> None:
@@ -69,22 +69,22 @@ class Command:
         """Give the command as a text for sh, and the exit status that means good."""
         return self._run if isinstance(self._run, str) else shlex.join(self._run), self._expected
 
-    def on_server(self, subject: Subject, *, timeout: float, stop: Event) -> Finding:
+    def on_server(self, subject: Subject, *, timeout: float, stop: Event) -> CheckResult:
         """Run the command here; what hinders it is a finding, too."""
         command = ["sh", "-c", self._run] if isinstance(self._run, str) else self._run
         try:
             env = {**self._context.environment(self._pass), **_environment(subject)}
         except SecretError as error:
-            return Finding(good=False, message=error.message)
+            return CheckResult(good=False, message=error.message)
         ended = run_program(command, self._context.base, env, timeout=timeout, stop=stop)
         if ended.status is None:
-            return Finding(good=False, message=_line(ended.problem, ended.said))
+            return CheckResult(good=False, message=_line(ended.problem, ended.said))
         if ended.status == self._expected:
-            return Finding(good=True, message=ended.said)
+            return CheckResult(good=True, message=ended.said)
         if ended.status < 0:
-            return Finding(good=False, message=_line(f"it was ended by signal {-ended.status}", ended.said))
+            return CheckResult(good=False, message=_line(f"it was ended by signal {-ended.status}", ended.said))
         wanted = f" instead of {self._expected}" if self._expected else ""
-        return Finding(good=False, message=_line(f"it exited with {ended.status}{wanted}", ended.said))
+        return CheckResult(good=False, message=_line(f"it exited with {ended.status}{wanted}", ended.said))
 
 
 def _environment(subject: Subject) -> dict[str, str]:
@@ -104,4 +104,4 @@ def _line(what: str, said: str) -> str:
 
 
 TRAITS = Traits(programs=True)
-PLUGIN = Command
+PLUGIN = CommandCheck

@@ -47,7 +47,7 @@ _TRANSPORTS = {"smart": "ssh", "paramiko": "ssh", "paramiko_ssh": "ssh"}
 _TRUE, _FALSE = frozenset(["true", "yes", "on", "1", "y", "t"]), frozenset(["false", "no", "off", "0", "n", "f", ""])
 
 
-class Reach:
+class HostAccess:
     """How a host is reached by its vars: `address`, `port`, `user` and `demands`.
 
     Raises:

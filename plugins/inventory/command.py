@@ -25,7 +25,7 @@ from reconciler.formats.option_schemas import PASS_ENV
 from reconciler.formats.text import read_json
 from reconciler.model.client import InventoryEntry
 
-from ._ansible import Reach, host_argument, own_vars
+from ._ansible import HostAccess, host_argument, own_vars
 from ._groups import Groups
 from ._program import run_program
 from ._ssh_options import UnfitError
@@ -71,7 +71,7 @@ OPTIONS: Mapping[str, Any] = {
 }
 
 
-class Command:
+class CommandInventory:
     """The `Inventory` protocol of reconciler/contracts.py."""
 
     def __init__(self, options: Mapping[str, Any], context: Context) -> None:
@@ -184,11 +184,11 @@ def _hostvars(data: Mapping[str, Any], program: str) -> Mapping[str, Any]:
 def _entry(host: str, groups: tuple[str, ...], values: Mapping[str, Any], base: Path) -> InventoryEntry:
     vars_ = own_vars(values, RESERVED)
     try:
-        reach = Reach(values, base)
+        reach = HostAccess(values, base)
     except UnfitError as error:
         return InventoryEntry(host, groups=groups, vars=vars_, unfit=str(error))
     return InventoryEntry(host, reach.address, reach.port, reach.user, (), groups, vars_, reach.demands)
 
 
 TRAITS = Traits(programs=True)
-PLUGIN = Command
+PLUGIN = CommandInventory

@@ -25,7 +25,7 @@ from reconciler.model.network import ANY_FAMILY
 
 from ._cooldown import FORBIDDEN, TOO_MANY, UNAVAILABLE, Cooldown, waiting_time
 from ._pace import Limit
-from ._stream import BrokenError, Download, HttpStatusError, causes, shown, words_of
+from ._stream import BrokenError, DownloadStream, HttpStatusError, causes, shown, words_of
 from ._timed import Timed
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class HttpFiles:
 
     def open(self, path: str) -> io.RawIOBase:
         """Open a file; see `Files`."""
-        return Download(self, urljoin(self.base, path))
+        return DownloadStream(self, urljoin(self.base, path))
 
     def reconnect(self) -> None:
         """Use no connection again that was open until now: another one may lead to another server of that name."""

@@ -58,7 +58,7 @@ class BrokenError(Exception):
         self.wait = wait
 
 
-class Download(io.RawIOBase):
+class DownloadStream(io.RawIOBase):
     """A file on its way. It survives cuts: what was read stays read, and the rest is asked for.
 
     `headers` are those of the last answer.

@@ -65,7 +65,7 @@ class Tube:
                 self._channel.close()
 
 
-class Hop:
+class JumpHost:
     """A host on the way: its options, and the credentials for it."""
 
     def __init__(self, address: str, port: int, user: str, credentials: Any) -> None:
@@ -80,14 +80,14 @@ class Hop:
         return host_name(self.address, self.port)
 
 
-class Way:
+class JumpPath:
     """The way over jump hosts. Safe to use from several threads."""
 
     def __init__(
         self,
-        hops: Sequence[Hop],
+        hops: Sequence[JumpHost],
         dial: Callable[[str, int], Socket],
-        log_in: Callable[[Hop, Socket], paramiko.Transport],
+        log_in: Callable[[JumpHost, Socket], paramiko.Transport],
         timeout: float,
     ) -> None:
         """Take the hosts in order; `dial` opens a connection to the first, `log_in` makes an SSH connection of one."""
@@ -146,7 +146,7 @@ class Way:
         return self._last
 
     def _connect(self) -> paramiko.Transport:
-        before: tuple[paramiko.Transport, Hop] | None = None
+        before: tuple[paramiko.Transport, JumpHost] | None = None
         for hop in self._hops:
             try:
                 socket = self._channel(*before, hop.address, hop.port) if before else self._dial(hop.address, hop.port)
@@ -158,7 +158,7 @@ class Way:
         assert before is not None
         return before[0]
 
-    def _channel(self, transport: paramiko.Transport, hop: Hop, host: str, port: int) -> Tube:
+    def _channel(self, transport: paramiko.Transport, hop: JumpHost, host: str, port: int) -> Tube:
         try:
             return Tube(transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=self._timeout))
         except Exception as error:  # whatever a host sends

@@ -33,7 +33,7 @@ from reconciler.formats.known_hosts import host_name
 from reconciler.model.network import ANY_FAMILY
 
 from ._ssh_hosts import KnownHostsFile
-from ._ssh_jump import Hop, Way, close_quietly
+from ._ssh_jump import JumpHost, JumpPath, close_quietly
 from ._ssh_login import Credentials
 from ._ssh_options import OPTIONS
 from ._ssh_pipe import SshPipe
@@ -132,15 +132,15 @@ class Ssh:
         except NetworkError as error:
             raise TransportError(error.message, hint=error.hint) from error
 
-    def _way_over(self, jumps: Iterable[Mapping[str, Any]]) -> Way:
+    def _way_over(self, jumps: Iterable[Mapping[str, Any]]) -> JumpPath:
         hops = []
         for jump in jumps:
             own = {key: jump[key] for key in ("keys", "password") if key in jump}
             credentials = Credentials(own, self._context.secret, self._context.log) if own else self._credentials
-            hops.append(Hop(jump["address"], jump.get("port", 22), jump.get("user") or self._user, credentials))
-        return Way(hops, self._dial, self._log_in_at, self._connect_timeout)
+            hops.append(JumpHost(jump["address"], jump.get("port", 22), jump.get("user") or self._user, credentials))
+        return JumpPath(hops, self._dial, self._log_in_at, self._connect_timeout)
 
-    def _log_in_at(self, hop: Hop, connection: Any) -> Connection:
+    def _log_in_at(self, hop: JumpHost, connection: Any) -> Connection:
         """Make an SSH connection to a jump host of one that is open."""
         transport = self._open(hop.name, connection)
         try:

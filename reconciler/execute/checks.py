@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.contracts import Finding, Subject
+from reconciler.contracts import CheckResult, Subject
 from reconciler.errors import LimitError, UpdoserError
 from reconciler.guards import blaming
 from reconciler.model.deploy import ClientCheck
@@ -61,14 +61,14 @@ class Checks:
         run, expect = self._work.plugins.check(check.plugin).on_client()
         return ClientCheck(check.name, check.phase, run, expect, check.timeout, check.retries, check.interval)
 
-    def on_server(self, check: CheckSpec, subject: Subject) -> Finding:
+    def on_server(self, check: CheckSpec, subject: Subject) -> CheckResult:
         """Run a check here, and again as often as it says until it is good.
 
         Raises:
             LimitError: this machine has no room for its program; that says nothing about what is checked.
         """
         stop = self._work.means.stop
-        found = Finding(good=False)
+        found = CheckResult(good=False)
         for at in range(check.retries + 1):
             if at and stop.wait(check.interval):
                 break
@@ -77,12 +77,12 @@ class Checks:
             except LimitError:
                 raise
             except UpdoserError as error:
-                found = Finding(good=False, message=error.message)
+                found = CheckResult(good=False, message=error.message)
             if found.good:
                 break
         return found
 
-    def _ask(self, check: CheckSpec, subject: Subject) -> Finding:
+    def _ask(self, check: CheckSpec, subject: Subject) -> CheckResult:
         """Ask as soon as there is room for the program: it is waited for as long as the check may take."""
         stop, ask = self._work.means.stop, self._work.plugins.check(check.plugin).on_server
         for _ in range(int(check.timeout / ROOM_PAUSE)):
@@ -100,7 +100,7 @@ class Checks:
             try:
                 found = self.on_server(check, subject)
             except LimitError as error:  # what nobody could check doesn't stay
-                found = Finding(good=False, message=error.message)
+                found = CheckResult(good=False, message=error.message)
             if not found.good:
                 return f"check {check.name} failed after the switch: {found.message}"
         return ""
@@ -183,7 +183,7 @@ def _condemn(deploys: Iterable[Deploy], trouble: str, breaker: Breaker, tally: T
     tally.server_failed(next(iter(deploys)).component, trouble)
 
 
-def ask_gate(proof: Proof, work: Workspace) -> Finding:
+def ask_gate(proof: Proof, work: Workspace) -> CheckResult:
     """Ask a program whether a rollout may go on."""
     gate = _gate(proof, work)
     subject = Subject(proof.component, proof.version)
@@ -193,7 +193,7 @@ def ask_gate(proof: Proof, work: Workspace) -> Finding:
     except LimitError:
         raise
     except UpdoserError as error:
-        return Finding(good=False, message=error.message)
+        return CheckResult(good=False, message=error.message)
 
 
 def _gate(proof: Proof, work: Workspace) -> Gate:

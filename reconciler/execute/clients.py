@@ -88,14 +88,21 @@ def change_clients(
 
     gate = _Gate(breaker, turns)
 
-    def prove(client: Client, step: Step) -> str:
+    def check_here(client: Client, step: Step) -> str:
         if is_setting(step.component):
             return ""
         return checks.of_client(client.group, step.component, step.to_version, client)
 
     render = _renderer(plan, work)
     deployer = Deployer(
-        work.spec, plan.basis, work.reach, work.store, releases=held, prove=prove, turn=gate.turn, render=render
+        work.spec,
+        plan.basis,
+        work.reach,
+        work.store,
+        releases=held,
+        check_here=check_here,
+        turn=gate.turn,
+        render=render,
     )
     size = breaker.batch or len(tasks)
     try:

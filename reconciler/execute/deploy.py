@@ -30,7 +30,7 @@ from reconciler.errors import BusyError, LimitError, UpdoserError
 from reconciler.execute.settings import NOTHING, Prepared
 from reconciler.model.client import Installed, Profile
 from reconciler.model.delta import compose
-from reconciler.model.deploy import DeployReport, DeployRequest, Hop, Outcome, Patched, Step
+from reconciler.model.deploy import DeployReport, DeployRequest, Outcome, Patched, PatchHop, Step
 from reconciler.model.settings import is_setting
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Stepper:
 
 
 def _hops(chain: Chain) -> Patched:
-    hops = tuple(Hop(patch.codec, patch.size, patch.sha256, patch.result) for patch in chain.patches)
+    hops = tuple(PatchHop(patch.codec, patch.size, patch.sha256, patch.result) for patch in chain.patches)
     return Patched(chain.base, hops)
 
 
@@ -174,18 +174,18 @@ class Deployer:
         store: Store,
         *,
         releases: Mapping[str, Release] | None = None,
-        prove: Callable[[Client, Step], str] = lambda _client, _step: "",
+        check_here: Callable[[Client, Step], str] = lambda _client, _step: "",
         turn: Callable[[Task], Task] = lambda task: task,
         render: Callable[[Client, str], Prepared] = lambda _client, _has: NOTHING,
     ) -> None:
         """Take what is the same for all clients.
 
-        `releases` are those of the store by digest; `prove` says what is bad about a client that switched, `turn` gives
-        what of a task may still be done; `render` makes the settings of a client that has some, or none.
+        `releases` are those of the store by digest; `check_here` says what is bad about a client that switched, `turn`
+        gives what of a task may still be done; `render` makes the settings of a client that has some, or none.
         """
         self._render = render
         self._releases = releases or {}
-        self._prove = prove
+        self._check_here = check_here
         self._turn = turn
         self._spec = spec
         self._basis = basis
@@ -193,7 +193,7 @@ class Deployer:
         self._store = store
         self._lock = Lock()
         self._failures: Counter[tuple[str, str, str]] = Counter()
-        self._proven: set[tuple[str, str, str]] = set()
+        self._worked: set[tuple[str, str, str]] = set()
 
     def __call__(self, task: Task) -> Result:
         """Change one client; errors are part of the result.
@@ -220,7 +220,7 @@ class Deployer:
 
     def _work_on(self, task: Task, session: Session) -> Result:
         task = self._turn(task)  # a connection may have taken long
-        result = self._proved(self._deploy(task, session), session) if task.steps else Result(task)
+        result = self._checked_here(self._deploy(task, session), session) if task.steps else Result(task)
         if not task.early or result.error is not None:
             return result
         try:
@@ -238,12 +238,14 @@ class Deployer:
             result.fallbacks | early.fallbacks,
         )
 
-    def _proved(self, result: Result, session: Session) -> Result:
+    def _checked_here(self, result: Result, session: Session) -> Result:
         """Run what is checked here on what changed; what is bad goes back to what the client had."""
         steps = result.task.all_steps
         outcomes = list(result.outcomes)
         for at, outcome in enumerate(outcomes):
-            trouble = self._prove(result.task.client, steps[outcome.component]) if outcome.status == "changed" else ""
+            trouble = (
+                self._check_here(result.task.client, steps[outcome.component]) if outcome.status == "changed" else ""
+            )
             if trouble:
                 outcomes[at] = self._take_back(result.task.client, steps[outcome.component], trouble, session)
         return replace(result, outcomes=tuple(outcomes))
@@ -311,7 +313,7 @@ class Deployer:
     def _is_distrusted(self, step: Step) -> bool:
         with self._lock:
             way = _way(step)
-            return bool(step.patched) and way not in self._proven and self._failures[way] >= DISTRUST
+            return bool(step.patched) and way not in self._worked and self._failures[way] >= DISTRUST
 
     def _learn(self, step: Step, outcome: Outcome) -> None:
         """Remember how incrementals fare; one that worked once is trusted from then on."""
@@ -319,7 +321,7 @@ class Deployer:
             return
         with self._lock:
             if outcome.status in {"changed", "staged"}:
-                self._proven.add(_way(step))
+                self._worked.add(_way(step))
             elif outcome.status == "unpatched":
                 self._failures[_way(step)] += 1
 

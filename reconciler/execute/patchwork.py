@@ -190,14 +190,14 @@ def _result(future: Future[Made], job: Job) -> Made:
 
 
 def _make(job: Job, folders: tuple[Path, ...]) -> Made:
-    """Make one patch and prove it; what goes wrong is part of the result."""
+    """Make one patch and apply it; what goes wrong is part of the result."""
     try:
         recipe = job.recipe
         codec = load_codec(recipe.codec, folders)
         old = job.old.read_bytes() if job.old else b""
         new = job.new.read_bytes()
         patch = codec.make(old, new, level=recipe.level, window=recipe.window)
-        if prove(codec, old, patch, len(new)) != job.new_sha256:
+        if digest_of_patched(codec, old, patch, len(new)) != job.new_sha256:
             return Made(job, error="applied again, it gives other bytes")
         job.patch.write_bytes(patch)
         return Made(job, len(patch), hashlib.sha256(patch).hexdigest())
@@ -207,7 +207,7 @@ def _make(job: Job, folders: tuple[Path, ...]) -> Made:
         return Made(job, error=error.message if isinstance(error, UpdoserError) else words_of(error))
 
 
-def prove(codec: Codec, old: bytes, patch: bytes, size: int) -> str:
+def digest_of_patched(codec: Codec, old: bytes, patch: bytes, size: int) -> str:
     """Apply a patch and give the SHA-256 of what it makes.
 
     Raises:

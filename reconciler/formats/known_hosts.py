@@ -53,7 +53,7 @@ class HostKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class KeyTrust:
     """What is known of a key: `trusted`, `unknown`, `changed`, `revoked`, `authority` (only a CA is known)."""
 
     word: str
@@ -94,22 +94,22 @@ class KnownHosts:
         """Give the types of the keys that are trusted for a host, in file order: what to ask it for."""
         return list(dict.fromkeys(key.type for key in self.lines_for(name) if not key.marker))
 
-    def judge(self, name: str, key_type: str, key: str) -> Verdict:
+    def judge(self, name: str, key_type: str, key: str) -> KeyTrust:
         """Say what is known of the key that a host showed, in base64."""
         lines = self.lines_for(name)
         for line in self._revoked:
             if line.key == key and line.is_for(name):
-                return Verdict("revoked", line.line)
+                return KeyTrust("revoked", line.line)
         for line in lines:
             if not line.marker and (line.type, line.key) == (key_type, key):
-                return Verdict("trusted", line.line)
+                return KeyTrust("trusted", line.line)
         for line in lines:
             if not line.marker:
-                return Verdict("changed", line.line)
+                return KeyTrust("changed", line.line)
         for line in lines:
             if line.marker == _AUTHORITY:
-                return Verdict("authority", line.line)
-        return Verdict("unknown")
+                return KeyTrust("authority", line.line)
+        return KeyTrust("unknown")
 
 
 def host_name(host: str, port: int) -> str:

@@ -93,7 +93,7 @@ class Hooks:
 
 
 @dataclass(frozen=True, slots=True)
-class Hop:
+class PatchHop:
     """One patch on the way from a file of FROM to one of TO: its own size and digest, and the size of its result."""
 
     codec: str
@@ -107,7 +107,7 @@ class Patched:
     """How a client makes a file: `hops` one after the other, from the file `base` of FROM (empty: from nothing)."""
 
     base: str
-    hops: tuple[Hop, ...]
+    hops: tuple[PatchHop, ...]
 
 
 @dataclass(frozen=True, slots=True)

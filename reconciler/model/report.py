@@ -173,7 +173,7 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Diagnosis:
     """One thing that the doctor looked at: `level` is `ok`, `warn` or `fail`; `fix` is the line that mends it."""
 
     client: str

@@ -52,13 +52,13 @@ that select them, what is to be done about settings."""
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Selection:
     """Which clients a command is about: all, or those that `--limit` selects."""
 
     pattern: Pattern | None = None
 
     @classmethod
-    def parse(cls, limit: str, failed: Collection[str]) -> Choice:
+    def parse(cls, limit: str, failed: Collection[str]) -> Selection:
         """Read `--limit`; `failed` are the clients behind `@failed`.
 
         Raises:
@@ -98,7 +98,7 @@ def gather_cohorts(
     rows: Iterable[Row],
     profiles: Mapping[str, Profile],
     *,
-    choice: Choice,
+    choice: Selection,
     marks: Marks,
     identity: Identity,
     now: datetime,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reconciler.client.protocol import TOOLS_HINT, UNWRITABLE_HINT, lacking
 from reconciler.errors import AuthenticationError, ClientError, HostKeyError, LimitError, UpdoserError
 from reconciler.model.deploy import Hooks
-from reconciler.model.report import Check
+from reconciler.model.report import Diagnosis
 from reconciler.present.words import size_text
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ SLOW_SHELL = 0.3
 _DELTA_TOOLS = ("zstd", "bspatch")
 
 
-def examine(clients: Iterable[Client], work: Workspace, *, forks: int) -> Iterator[Check]:
+def examine(clients: Iterable[Client], work: Workspace, *, forks: int) -> Iterator[Diagnosis]:
     """Look at each client and give what was found, client by client in their order."""
     listed = list(clients)
     executor = work.plugins.executor
@@ -36,7 +36,7 @@ def examine(clients: Iterable[Client], work: Workspace, *, forks: int) -> Iterat
         yield from checks.get(client.name, ())
 
 
-def _examine(client: Client, work: Workspace) -> list[Check]:
+def _examine(client: Client, work: Workspace) -> list[Diagnosis]:
     begun = time.monotonic()
     commands = _runs_commands(work.spec, client.group)
 
@@ -52,7 +52,7 @@ def _examine(client: Client, work: Workspace) -> list[Check]:
         return [_failed(client, error)]
     layouts = [component.layout for component in work.spec.components.values() if component.layout.targets]
     return [
-        Check(client.name, "connection", "ok", f"connected in {seconds * 1000:.0f} ms"),
+        Diagnosis(client.name, "connection", "ok", f"connected in {seconds * 1000:.0f} ms"),
         _rights(client, facts),
         _shell(client, facts),
         _install_root(client, facts),
@@ -63,22 +63,22 @@ def _examine(client: Client, work: Workspace) -> list[Check]:
     ]
 
 
-def _rights(client: Client, facts: Facts) -> Check:
+def _rights(client: Client, facts: Facts) -> Diagnosis:
     who = "root" if facts.user == 0 else f"user {facts.user}"
-    return Check(client.name, "become", "ok", f"works as {who}")
+    return Diagnosis(client.name, "become", "ok", f"works as {who}")
 
 
-def _failed(client: Client, error: UpdoserError) -> Check:
+def _failed(client: Client, error: UpdoserError) -> Diagnosis:
     stages = ((AuthenticationError, "authentication"), (HostKeyError, "host key"), (ClientError, "client"))
     stage = next((stage for kind, stage in stages if isinstance(error, kind)), "connection")
-    return Check(client.name, stage, "fail", " ".join(error.message.split()), " ".join(error.hint.split()))
+    return Diagnosis(client.name, stage, "fail", " ".join(error.message.split()), " ".join(error.hint.split()))
 
 
-def _shell(client: Client, facts: Facts) -> Check:
+def _shell(client: Client, facts: Facts) -> Diagnosis:
     took = f"the client's shell took {facts.seconds * 1000:.0f} ms"
     if facts.seconds <= SLOW_SHELL:
-        return Check(client.name, "shell", "ok", took)
-    return Check(
+        return Diagnosis(client.name, "shell", "ok", took)
+    return Diagnosis(
         client.name, "shell", "warn", took, "shorten what the login shell reads (~/.bashrc, ~/.profile) for this user"
     )
 
@@ -93,44 +93,44 @@ def _runs_commands(spec: Spec, group: str) -> bool:
     )
 
 
-def _tools(client: Client, facts: Facts) -> Check:
+def _tools(client: Client, facts: Facts) -> Diagnosis:
     if facts.lacks:
-        return Check(client.name, "tools", "fail", lacking(facts.lacks), TOOLS_HINT)
+        return Diagnosis(client.name, "tools", "fail", lacking(facts.lacks), TOOLS_HINT)
     have = [tool for tool in _DELTA_TOOLS if tool in facts.profile.tools]
     if "zstd" in have:
-        return Check(client.name, "tools", "ok", f"has {', '.join(have)}")
-    return Check(
+        return Diagnosis(client.name, "tools", "ok", f"has {', '.join(have)}")
+    return Diagnosis(
         client.name, "tools", "warn", "no zstd of 1.4.5 or later: it gets packed fulls", "apt-get install zstd"
     )
 
 
-def _install_root(client: Client, facts: Facts) -> Check:
+def _install_root(client: Client, facts: Facts) -> Diagnosis:
     if facts.unmade:
-        return Check(client.name, "install_root", "fail", f"{facts.unmade} can't be made", UNWRITABLE_HINT)
-    return Check(client.name, "install_root", "ok", f"{client.install_root}, platform {facts.profile.platform}")
+        return Diagnosis(client.name, "install_root", "fail", f"{facts.unmade} can't be made", UNWRITABLE_HINT)
+    return Diagnosis(client.name, "install_root", "ok", f"{client.install_root}, platform {facts.profile.platform}")
 
 
-def _disk(client: Client, facts: Facts) -> Check:
+def _disk(client: Client, facts: Facts) -> Diagnosis:
     level = "ok" if facts.free >= LOW_DISK else "warn"
     fix = "" if level == "ok" else f"make room below {client.install_root}, or lower client_keep"
-    return Check(client.name, "disk", level, f"{size_text(facts.free)} free", fix)
+    return Diagnosis(client.name, "disk", level, f"{size_text(facts.free)} free", fix)
 
 
-def _selinux(client: Client, facts: Facts, layouts: Iterable[Layout]) -> Check:
+def _selinux(client: Client, facts: Facts, layouts: Iterable[Layout]) -> Diagnosis:
     if not facts.profile.selinux:
-        return Check(client.name, "SELinux", "ok", "not enforcing")
+        return Diagnosis(client.name, "SELinux", "ok", "not enforcing")
     if any(layout.selinux == "none" for layout in layouts):
         finding = "enforcing, and files are installed in other folders without their label"
-        return Check(client.name, "SELinux", "warn", finding, "set `selinux: restore` for the component")
-    return Check(client.name, "SELinux", "ok", "enforcing; installed files get the label of their folder")
+        return Diagnosis(client.name, "SELinux", "warn", finding, "set `selinux: restore` for the component")
+    return Diagnosis(client.name, "SELinux", "ok", "enforcing; installed files get the label of their folder")
 
 
-def _apparmor(client: Client, facts: Facts, layouts: Iterable[Layout]) -> Check:
+def _apparmor(client: Client, facts: Facts, layouts: Iterable[Layout]) -> Diagnosis:
     if not facts.apparmor:
-        return Check(client.name, "AppArmor", "ok", "not enforcing")
+        return Diagnosis(client.name, "AppArmor", "ok", "not enforcing")
     folders = sorted({target.to for layout in layouts for target in layout.targets if target.method == "link"})
     if folders:
         finding = f"enforcing, and {', '.join(folders)} gets links to {client.install_root}"
         fix = f"let the daemon's profile read {client.install_root}/**, or install with `method: rename`"
-        return Check(client.name, "AppArmor", "warn", finding, fix)
-    return Check(client.name, "AppArmor", "ok", "enforcing; installed files are plain files in their folder")
+        return Diagnosis(client.name, "AppArmor", "warn", finding, fix)
+    return Diagnosis(client.name, "AppArmor", "ok", "enforcing; installed files are plain files in their folder")

@@ -16,7 +16,7 @@ from reconciler.model.deploy import MACHINE
 from reconciler.model.network import DIRECT, UNREACHABLE
 from reconciler.model.plan import Basis
 from reconciler.observe.clients import look
-from reconciler.observe.cohorts import FAILED_SET, Choice, Marks, gather_cohorts, is_foreign, say_doubles
+from reconciler.observe.cohorts import FAILED_SET, Marks, Selection, gather_cohorts, is_foreign, say_doubles
 from reconciler.observe.idle import check_limit, notes_of
 from reconciler.observe.inventory import list_clients, list_fleet
 from reconciler.observe.upstream import find_withdrawals, merge_incrementals, merge_offers, read_sources
@@ -80,7 +80,7 @@ def observe(work: Workspace, sight: Sight) -> Observed:
         SpecError, SecretError: a template of settings, or a secret that it reads, is no good.
         StoreError, StateError: store or state can't be read or written.
     """
-    choice = Choice.parse(sight.limit, work.state.last_failed() if f"@{FAILED_SET}" in sight.limit else ())
+    choice = Selection.parse(sight.limit, work.state.last_failed() if f"@{FAILED_SET}" in sight.limit else ())
     fleet: Sequence[Client] = ()
     if sight.refresh:
         fleet = refresh_lists(work, sight)
@@ -237,7 +237,7 @@ def _source_route(source: SourceSpec) -> str:
     return f"via {proxy.name}" if proxy is not None and source.remote and proxy.is_for(source.host) else DIRECT
 
 
-def _dormant(work: Workspace, profiles: Mapping[str, Profile], choice: Choice) -> frozenset[tuple[str, str]]:
+def _dormant(work: Workspace, profiles: Mapping[str, Profile], choice: Selection) -> frozenset[tuple[str, str]]:
     """Give what clients have, as last seen, that didn't answer or weren't chosen: it won't change in this run."""
     some = choice.pattern is not None
     asleep = {
@@ -346,7 +346,7 @@ def _changed_bytes(before: SourceReport | None, now: SourceReport) -> list[Relea
     ]
 
 
-def _look_at_clients(work: Workspace, sight: Sight, choice: Choice, fleet: Sequence[Client]) -> None:
+def _look_at_clients(work: Workspace, sight: Sight, choice: Selection, fleet: Sequence[Client]) -> None:
     means = work.means
     cut_off = {name for name, way in work.roll.ways.items() if way.startswith(UNREACHABLE)}
     chosen = [

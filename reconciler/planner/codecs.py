@@ -41,7 +41,7 @@ class Camp:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class CodecChoice:
     """A codec at a level, what making takes in CPU seconds, and the size as a share of the full."""
 
     codec: str
@@ -83,7 +83,7 @@ class Codecs:
         """Give a camp that can apply everything: where no client is known, nothing is ruled out."""
         return Camp(frozenset(traits.tool for traits in self._traits.values()))
 
-    def best(self, release: Release, kind: str, camp: Camp, clients: int, only: str = "") -> Choice | None:
+    def best(self, release: Release, kind: str, camp: Camp, clients: int, only: str = "") -> CodecChoice | None:
         """Choose what makes an incremental to a release for so many clients of a camp; None when nothing can."""
         size, largest = release.size, max(file.size for file in release.files)
         choices = [
@@ -95,10 +95,10 @@ class Codecs:
         ]
         return min(choices, key=lambda choice: _price(choice, size, clients), default=None)
 
-    def packed(self, release: Release, kind: str, clients: int) -> Choice | None:
+    def packed(self, release: Release, kind: str, clients: int) -> CodecChoice | None:
         """Choose how to pack a full for so many clients; None when sending it as it is costs less."""
         size, largest = release.size, max(file.size for file in release.files)
-        choices: list[Choice] = [
+        choices: list[CodecChoice] = [
             choice
             for traits in self._allowed
             if not traits.based and largest <= traits.max_size
@@ -114,19 +114,19 @@ class Codecs:
             return False
         return not camp.memory or traits.applying(largest, largest) <= camp.memory * _MIB * MEMORY_SHARE
 
-    def _choices(self, traits: CodecTraits, kind: str, size: int) -> Iterable[Choice]:
+    def _choices(self, traits: CodecTraits, kind: str, size: int) -> Iterable[CodecChoice]:
         grades = traits.grades_for(kind)
         level = self._policy.levels.get(traits.name)
         if level is not None and grades:
             grades = (_nearest(grades, level),)
         for grade in grades:
             seconds = grade.pace * size / _MIB
-            yield Choice(traits.name, grade.level if level is None else level, seconds, grade.ratio)
+            yield CodecChoice(traits.name, grade.level if level is None else level, seconds, grade.ratio)
 
 
 def _nearest(grades: Iterable[Grade], level: int) -> Grade:
     return min(grades, key=lambda grade: abs(grade.level - level))
 
 
-def _price(choice: Choice, size: int, clients: int) -> float:
+def _price(choice: CodecChoice, size: int, clients: int) -> float:
     return choice.seconds + choice.ratio * size * max(clients, 1) / UPLINK

@@ -36,7 +36,7 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class DeltaPath:
     """Edges that follow each other, and what they cost together."""
 
     edges: tuple[Edge, ...]
@@ -65,7 +65,7 @@ class Graph:
         for edge in edges:
             self._from[edge.start].append(edge)
 
-    def cheapest(self, starts: Collection[str], goal: str, usable: Callable[[Edge], bool]) -> Way | None:
+    def cheapest(self, starts: Collection[str], goal: str, usable: Callable[[Edge], bool]) -> DeltaPath | None:
         """Give the cheapest way from one of the starts over usable edges; None when there is no way of a step or more.
 
         Dijkstra's algorithm; bytes are never negative.
@@ -78,7 +78,7 @@ class Graph:
         while queue:
             cost, steps, names, node, edges = heapq.heappop(queue)
             if node == goal:
-                return Way(edges)
+                return DeltaPath(edges)
             if node in done:
                 continue
             done.add(node)

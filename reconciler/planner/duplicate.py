@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from reconciler.model.delta import CodecTraits, Duplication, Incremental
     from reconciler.model.offer import OfferedIncremental
     from reconciler.model.release import Release
-    from reconciler.planner.codecs import Choice
+    from reconciler.planner.codecs import CodecChoice
     from reconciler.planner.desired import Desired, Target
     from reconciler.planner.stock import Place
 
@@ -169,9 +169,9 @@ class Duplicator:
                 else:
                     self._make(stock, choice, full.version, full.digest, "duplicate")
 
-    def _choices(self, stock: Stock, digest: str) -> Iterable[Choice]:
+    def _choices(self, stock: Stock, digest: str) -> Iterable[CodecChoice]:
         """Choose codecs so that all clients that have a full, or would have it, can take an incremental from it."""
-        target, found = stock.target, dict[str, "Choice"]()
+        target, found = stock.target, dict[str, "CodecChoice"]()
         for camp, clients in self._camps(stock, digest):
             if stock.serves(self._codecs, camp, digest):
                 continue
@@ -192,7 +192,7 @@ class Duplicator:
         tools = frozenset(tool for camp in everywhere for tool in camp.tools)
         return [(Camp(tools) if everywhere else self._codecs.all_tools(), 1)]
 
-    def _make(self, stock: Stock, choice: Choice, version: str, digest: str, reason: str) -> None:
+    def _make(self, stock: Stock, choice: CodecChoice, version: str, digest: str, reason: str) -> None:
         release = stock.target.release
         expected = stock.expected(choice, version)
         self.generates.append(

@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING
 from reconciler.model.network import DIRECT
 from reconciler.model.plan import Plan
 from reconciler.model.release import ANY_PLATFORM
+from reconciler.planner.aggregate import Aggregate
 from reconciler.planner.comparison import Comparison
 from reconciler.planner.delivery import Dispatcher, camp_of
 from reconciler.planner.desired import Desired, Times, changed_offers
 from reconciler.planner.duplicate import Demand, Duplicator, Supplies
 from reconciler.planner.publish import plan_publishing
 from reconciler.planner.rollout import Rollouts, forced_versions, halts
-from reconciler.planner.tally import Tally
 from reconciler.planner.timing import judge
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _make(
     verdicts = judge_all(wanted, now)
     ordered = replace(observed, cohorts=sorted(observed.cohorts, key=_cohort_order))
     rollouts = Rollouts(wanted, ordered, desired, comparison, verdicts, now)
-    tally = Tally(wanted, comparison, rollouts, verdicts, observed.freeze, times, observed.basis)
+    tally = Aggregate(wanted, comparison, rollouts, verdicts, observed.freeze, times, observed.basis)
     for at, cohort in enumerate(ordered.cohorts):
         tally.add(at, cohort)
     plan = Plan(

@@ -44,7 +44,7 @@ from reconciler.model.plan import Proof, RolloutStep
 from reconciler.model.rollout import OPEN, UNDER_WAY, UNFIT, RolloutRecord
 from reconciler.planner.desired import Halt
 from reconciler.planner.walk import NOBODY, Standing, Walk
-from reconciler.planner.waves import Lineup, reach, structure
+from reconciler.planner.waves import Lineup, first_waves, structure
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -263,8 +263,8 @@ class Rollouts:
         if not newer and not self._was_followed(record):
             self.steps.append(RolloutStep(record, new=False, says=record.stopped, before=record.fingerprint))
         if record.undo:
-            undo = reach(record.cuts, record.wave)
-            spare = reach(record.cuts, record.wave - 1) if record.undo == "wave" else NOBODY
+            undo = first_waves(record.cuts, record.wave)
+            spare = first_waves(record.cuts, record.wave - 1) if record.undo == "wave" else NOBODY
             self._standings[record.key] = Standing(undo=undo, spare=spare, wave=record.wave, kind="held")
 
     def _was_followed(self, record: RolloutRecord) -> bool:

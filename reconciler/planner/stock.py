@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from reconciler.model.delta import Duplication, Incremental
     from reconciler.model.offer import OfferedIncremental
     from reconciler.model.release import Release
-    from reconciler.planner.codecs import Camp, Choice, Codecs
-    from reconciler.planner.deltas import Way
+    from reconciler.planner.codecs import Camp, CodecChoice, Codecs
+    from reconciler.planner.deltas import DeltaPath
     from reconciler.planner.desired import Target
 
 LEAST = 2048
@@ -74,7 +74,7 @@ class Stock:
         found = [full for full in self.fulls if full.digest != self.target.release.digest and self.near(full.version)]
         return sorted(found, key=lambda full: scheme.parse(full.version), reverse=True)
 
-    def way_here(self, codecs: Codecs) -> Way | None:
+    def way_here(self, codecs: Codecs) -> DeltaPath | None:
         """Give the cheapest way for the store itself: what it holds costs nothing."""
         starts = {full.digest for full in self.fulls if self.near(full.version)}
         free = [Edge(edge.name, edge.start, edge.end, 0, edge.codecs) for edge in self.edges]
@@ -165,7 +165,7 @@ class Stock:
             )
         return frozenset(kept)
 
-    def expected(self, choice: Choice, version: str) -> int:
+    def expected(self, choice: CodecChoice, version: str) -> int:
         """Estimate the size of an incremental: as the last ones of its codec, or as the codec's kind tells."""
         size = self.target.release.size
         steps = self.ladder.distance(version, self.target.release.version) or 1

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.rollout import UNFIT, Approval
 from reconciler.planner.desired import Desired, Times
 from reconciler.planner.rollout import forced_versions, halts, lane
-from reconciler.planner.waves import Lineup, reach, structure
+from reconciler.planner.waves import Lineup, first_waves, structure
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -93,7 +93,7 @@ class Succession:
 
     def _is_torn(self, record: RolloutRecord) -> bool:
         """Say whether clients of the waves before the open one have a lower version: they lost this one since."""
-        spec, part = self._wanted.components[record.component], reach(record.cuts, record.wave - 1)
+        spec, part = self._wanted.components[record.component], first_waves(record.cuts, record.wave - 1)
         scheme, observed = spec.component.scheme, self._observed
         failed = {*observed.failures.get(record.key, ()), *observed.troubles.get(record.key, ())}
         lineup = Lineup((*self._observed.cohorts, *self._observed.others))

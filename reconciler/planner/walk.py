@@ -12,7 +12,7 @@ from reconciler.errors import HungUpError
 from reconciler.model.plan import NEVER_SEEN, Proof, RolloutStep, WaveCounts
 from reconciler.model.rollout import OPEN, UNDER_WAY, RolloutRecord, position
 from reconciler.model.share import exact, exceeds
-from reconciler.planner.waves import Lineup, Reach, reach, structure
+from reconciler.planner.waves import FirstWaves, Lineup, first_waves, structure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from reconciler.model.policy import Limits, Rollout, Wave
     from reconciler.model.rollout import Key
 
-NOBODY = Reach()
+NOBODY = FirstWaves()
 STAND_INS = 3
 """How many clients may stand in for others in a wave that has fewer clients."""
 
@@ -35,20 +35,20 @@ class Standing:
     `undo` those that are to go back from it but for `spare`. `kind` and `says` are for those that have to wait.
     """
 
-    open: Reach = NOBODY
-    fresh: Reach = NOBODY
-    undo: Reach = NOBODY
-    spare: Reach = NOBODY
+    open: FirstWaves = NOBODY
+    fresh: FirstWaves = NOBODY
+    undo: FirstWaves = NOBODY
+    spare: FirstWaves = NOBODY
     wave: int = 0
     kind: str = "deferred"
     says: str = ""
 
-    def admitted(self, reason: str) -> Reach:
+    def admitted(self, reason: str) -> FirstWaves:
         """Give the clients that may get the release, of those that differ for a reason."""
         return self.fresh if reason == "missing" else self.open
 
 
-class Fleet(Protocol):
+class FleetView(Protocol):
     """What a rollout asks of the fleet."""
 
     lineup: Lineup
@@ -83,7 +83,7 @@ class Fleet(Protocol):
 class Walk:
     """Takes one rollout as far as it may go now."""
 
-    def __init__(self, fleet: Fleet, key: Key, policy: Rollout, groups: list[str], among: tuple[int, ...]) -> None:
+    def __init__(self, fleet: FleetView, key: Key, policy: Rollout, groups: list[str], among: tuple[int, ...]) -> None:
         self._all = fleet
         self._key = key
         self._policy = policy
@@ -218,7 +218,7 @@ class Walk:
 
     def _free(self, record: RolloutRecord, group: str) -> list[str]:
         """Give the clients of a group that would get the release in a later wave, and could have it now."""
-        lineup, upper = self._all.lineup, reach(record.cuts, record.wave)
+        lineup, upper = self._all.lineup, first_waves(record.cuts, record.wave)
         tried = {*self._all.failures(self._key), *self._all.troubles(self._key)}
         return [
             name
@@ -297,13 +297,13 @@ class Walk:
         return self._policy.waves[record.wave - 1]
 
     def _members(self, record: RolloutRecord) -> int:
-        upper, lower = reach(record.cuts, record.wave), reach(record.cuts, record.wave - 1)
+        upper, lower = first_waves(record.cuts, record.wave), first_waves(record.cuts, record.wave - 1)
         return sum(size for _at, size in self._all.lineup.between(lower, upper, self._among))
 
     def _having(self, record: RolloutRecord) -> tuple[tuple[str, int], ...]:
         """Count the clients of the open wave that have the version already, by group."""
         lineup, found = self._all.lineup, Counter[str]()
-        upper, lower = reach(record.cuts, record.wave), reach(record.cuts, record.wave - 1)
+        upper, lower = first_waves(record.cuts, record.wave), first_waves(record.cuts, record.wave - 1)
         for at, size in lineup.between(lower, upper, self._among):
             cohort = lineup.cohorts[at]
             if cohort.profile is not None and not cohort.hold and self._all.state(cohort, self._key) == "passed":
@@ -318,7 +318,7 @@ class Walk:
         self._lacking, self._instead, self._off = Counter(), Counter(), Counter()
         had = Counter(dict(record.had))
         lineup = everything.lineup
-        upper, lower = reach(record.cuts, record.wave), reach(record.cuts, max(record.wave - 1, 0))
+        upper, lower = first_waves(record.cuts, record.wave), first_waves(record.cuts, max(record.wave - 1, 0))
         counts: dict[Limits, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         limits = {group: everything.limits(group, self._key[0], self._wave(record)) for group in self._groups}
         self._later = 0
@@ -467,14 +467,14 @@ class Walk:
             return None
         says = f"rollout: {self._says}"
         if record.status == "stalled":  # who is in trouble is tried again: it may be fine by now
-            tried = reach(record.cuts, record.wave)
+            tried = first_waves(record.cuts, record.wave)
             return Standing(open=tried, fresh=tried, wave=record.wave, kind="held", says=says)
         if record.status != "running":
             return Standing(wave=record.wave, kind="held", says=says)
         ahead = record.wave + self._is_ahead(record)
         return Standing(
-            open=reach(record.cuts, record.wave),
-            fresh=reach(record.cuts, min(ahead, len(record.cuts))),
+            open=first_waves(record.cuts, record.wave),
+            fresh=first_waves(record.cuts, min(ahead, len(record.cuts))),
             wave=record.wave,
             kind="held" if self._waits else "deferred",
             says=says,

@@ -34,7 +34,7 @@ ALL = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class FirstWaves:
     """The clients of some first waves of a rollout, together."""
 
     selects: frozenset[str] = frozenset()
@@ -42,10 +42,10 @@ class Reach:
     names: frozenset[str] = frozenset()
 
 
-def reach(cuts: Sequence[Cut], waves: int) -> Reach:
+def first_waves(cuts: Sequence[Cut], waves: int) -> FirstWaves:
     """Give the clients of the first so many waves."""
     first = cuts[:waves]
-    return Reach(
+    return FirstWaves(
         frozenset(cut.select for cut in first if cut.select),
         max((cut.upto for cut in first), default=-1),
         frozenset(name for cut in first for name in (*cut.names, *cut.instead)),
@@ -65,8 +65,8 @@ class Lineup:
         """Take all cohorts; nothing is worked out before it is asked for."""
         self.cohorts = cohorts
         self._positions: dict[int, list[int]] = {}
-        self._between: dict[tuple[Reach, Reach, tuple[int, ...]], list[tuple[int, int]]] = {}
-        self._counts: dict[tuple[Reach, int], int] = {}
+        self._between: dict[tuple[FirstWaves, FirstWaves, tuple[int, ...]], list[tuple[int, int]]] = {}
+        self._counts: dict[tuple[FirstWaves, int], int] = {}
         self._cuts: dict[tuple[str, tuple[int, ...]], tuple[tuple[Cut, ...], tuple[int, ...]]] = {}
         self._sorted: dict[tuple[tuple[int, ...], frozenset[str]], list[int]] = {}
 
@@ -77,8 +77,8 @@ class Lineup:
             known = self._positions[at] = positions(self.cohorts[at].members)
         return known
 
-    def count(self, at: int, part: Reach) -> int:
-        """Count the members of a cohort that are in a reach."""
+    def count(self, at: int, part: FirstWaves) -> int:
+        """Count the members of a cohort that are in some first waves."""
         cohort = self.cohorts[at]
         if part.upto >= ALL or not part.selects.isdisjoint(cohort.selected):
             return len(cohort.members)
@@ -92,8 +92,8 @@ class Lineup:
             self._counts[key] = known
         return known
 
-    def between(self, lower: Reach, upper: Reach, among: tuple[int, ...]) -> list[tuple[int, int]]:
-        """Give the cohorts that have members in one reach and not in another within it, and how many."""
+    def between(self, lower: FirstWaves, upper: FirstWaves, among: tuple[int, ...]) -> list[tuple[int, int]]:
+        """Give the cohorts that have members in some first waves and not in fewer of them, and how many."""
         key = lower, upper, among
         known = self._between.get(key)
         if known is None:
@@ -101,7 +101,7 @@ class Lineup:
             known = self._between[key] = [(at, size) for at, size in sizes if size]
         return known
 
-    def split(self, at: int, parts: Sequence[Reach]) -> dict[tuple[bool, ...], tuple[str, ...]]:
+    def split(self, at: int, parts: Sequence[FirstWaves]) -> dict[tuple[bool, ...], tuple[str, ...]]:
         """Give a cohort's members by whether they are in each of some reaches."""
         cohort = self.cohorts[at]
         fixed = [part.upto >= ALL or not part.selects.isdisjoint(cohort.selected) for part in parts]
@@ -132,7 +132,7 @@ class Lineup:
         return {answer: tuple(names) for answer, names in found.items() if names}
 
     def _move_named(
-        self, found: dict[tuple[bool, ...], list[str]], parts: Sequence[Reach], members: tuple[str, ...]
+        self, found: dict[tuple[bool, ...], list[str]], parts: Sequence[FirstWaves], members: tuple[str, ...]
     ) -> None:
         """Take clients that waves name to the part where they belong."""
         special = frozenset(name for part in parts for name in part.names)
@@ -157,7 +157,7 @@ class Lineup:
         cuts: list[Cut] = []
         sizes: list[int] = []
         for number, wave in enumerate(waves):
-            taken, before = sum(sizes), reach(cuts, number)
+            taken, before = sum(sizes), first_waves(cuts, number)
             if wave.select:
                 fresh = [at for at in among if wave.select in self.cohorts[at].selected]
                 made = Cut(select=wave.select)
@@ -179,7 +179,7 @@ class Lineup:
             sizes.append(size)
         return tuple(cuts), tuple(sizes)
 
-    def _upto(self, count: int, among: Sequence[int], before: Reach) -> tuple[Cut, int]:
+    def _upto(self, count: int, among: Sequence[int], before: FirstWaves) -> tuple[Cut, int]:
         """Give the cut that takes so many more clients than those that the waves before have."""
         if count <= 0:
             return Cut(upto=before.upto), 0
@@ -201,7 +201,7 @@ class Lineup:
             return Cut(upto=before.upto), 0
         return Cut(upto=places[end - 1]), end - start - passed
 
-    def _apart(self, count: int, among: Sequence[int], before: Reach) -> tuple[str, ...]:
+    def _apart(self, count: int, among: Sequence[int], before: FirstWaves) -> tuple[str, ...]:
         """Choose clients of different groups, those first that answer and aren't held."""
         best: dict[str, tuple[bool, int, str]] = {}
         others: list[tuple[bool, int, str]] = []
@@ -210,7 +210,7 @@ class Lineup:
             silent = cohort.profile is None or bool(cohort.hold)
             free = zip(self.positions(at), cohort.members, strict=True)
             nearest = nsmallest(
-                count, free if before == Reach() else (e for e in free if not _is_in(e, cohort, before))
+                count, free if before == FirstWaves() else (e for e in free if not _is_in(e, cohort, before))
             )
             for place, name in nearest:
                 entry = silent, place, name
@@ -244,6 +244,6 @@ class Lineup:
         return tuple(sorted(name for _silent, _place, name in sorted(some.values())[:count]))
 
 
-def _is_in(entry: tuple[int, str], cohort: Cohort, part: Reach) -> bool:
+def _is_in(entry: tuple[int, str], cohort: Cohort, part: FirstWaves) -> bool:
     place, name = entry
     return not part.selects.isdisjoint(cohort.selected) or place <= part.upto or name in part.names

@@ -33,7 +33,7 @@ from reconciler.model.report import RECAP
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from reconciler.model.report import Check, ComponentStatus, JournalEntry, Report, Run, Status
+    from reconciler.model.report import ComponentStatus, Diagnosis, JournalEntry, Report, Run, Status
     from reconciler.model.repository import RepositoryStatus, StagedRoot
     from reconciler.model.rollout import RolloutRecord
     from reconciler.model.spec import Spec
@@ -401,7 +401,7 @@ def staged_document(staged: StagedRoot) -> dict[str, Any]:
     return {**asdict(staged), "signed": list(staged.signed), "missing": list(staged.missing)}
 
 
-def checks_document(checks: Iterable[Check]) -> dict[str, Any]:
+def checks_document(checks: Iterable[Diagnosis]) -> dict[str, Any]:
     """Give the document of the doctor's findings."""
     return {"format_version": FORMAT_VERSION, "checks": [asdict(check) for check in checks]}
 

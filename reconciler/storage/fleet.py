@@ -48,7 +48,7 @@ class Observation:
     machine: str | None = None
 
 
-class Fleet(Part):
+class FleetRecords(Part):
     """Clients, profiles and observations."""
 
     def sync_clients(

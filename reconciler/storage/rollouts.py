@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _KEY = ("component", "version", "grp")
 
 
-class Rollouts(Part):
+class RolloutRecords(Part):
     """Rollouts and what went wrong in them."""
 
     def rollouts(self) -> dict[Key, RolloutRecord]:

@@ -17,10 +17,10 @@ from sqlalchemy import select
 
 from reconciler.storage.cells import checked, sound
 from reconciler.storage.database import open_engine, upsert
-from reconciler.storage.fleet import Fleet, Observation
+from reconciler.storage.fleet import FleetRecords, Observation
 from reconciler.storage.lock import Locks
 from reconciler.storage.moments import Moments
-from reconciler.storage.rollouts import Rollouts
+from reconciler.storage.rollouts import RolloutRecords
 from reconciler.storage.runs import PlanRecord, Runs
 from reconciler.storage.tables import IDENTITY
 from reconciler.storage.upstream import Upstream
@@ -46,7 +46,7 @@ class Identity:
     frozen: bool
 
 
-class State(Fleet, Upstream, Rollouts, Runs, Moments, Locks):
+class State(FleetRecords, Upstream, RolloutRecords, Runs, Moments, Locks):
     """Everything that is remembered between two commands; a context manager."""
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:

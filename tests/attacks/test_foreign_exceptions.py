@@ -12,7 +12,7 @@ from threading import Event
 
 import pytest
 
-from reconciler.contracts import Finding, Subject
+from reconciler.contracts import CheckResult, Subject
 from reconciler.errors import FaultError, InventoryError, PatchError, PluginError, SourceError, UpdoserError
 from reconciler.guards import blaming, guarded
 from reconciler.model.client import InventoryEntry
@@ -140,7 +140,7 @@ class Plain:
         return "true", 0
 
     def on_server(self, _subject, **_options):
-        return Finding(good=True)
+        return CheckResult(good=True)
 
     def run(self, work, items, **_options):
         return ((item, work(item)) for item in items)

@@ -12,7 +12,7 @@ from threading import Event
 import pytest
 from jsonschema import Draft202012Validator
 
-from reconciler.contracts import Check, Finding, Subject
+from reconciler.contracts import Check, CheckResult, Subject
 from reconciler.plugins.check import _program, command
 from tests.fakes import fake_context
 
@@ -34,10 +34,10 @@ class FakeCheck:
     def on_server(self, subject, *, timeout, stop):
         self.asked.append(subject)
         if stop.wait(min(self.delay, timeout)):
-            return Finding(good=False, message="it was stopped")
+            return CheckResult(good=False, message="it was stopped")
         if self.delay > timeout:
-            return Finding(good=False, message=f"it wasn't done after {timeout:g} s")
-        return Finding(self.good, "as the test says")
+            return CheckResult(good=False, message=f"it wasn't done after {timeout:g} s")
+        return CheckResult(self.good, "as the test says")
 
 
 def a_command(tmp_path, run, **options):
@@ -119,7 +119,7 @@ def test_a_check_ends_when_it_is_to_stop(kind, tmp_path):
 def test_the_command_gets_what_it_is_about_in_its_environment_and_nothing_to_read(tmp_path):
     shown = " ".join(f'"$UPDOSER_{name}"' for name in NAMES)
     finding = ask(a_command(tmp_path, f"cat; pwd; printf '%s|' {shown}"))
-    assert finding == Finding(good=True, message="rules|3|/staged/rules/3|pc-1|192.0.2.1|berlin|x|")
+    assert finding == CheckResult(good=True, message="rules|3|/staged/rules/3|pc-1|192.0.2.1|berlin|x|")
     assert ask(a_command(tmp_path, "pwd")).message == str(tmp_path)
     assert ask(a_command(tmp_path, 'test "$UPDOSER_CLIENT" = ""'), subject=Subject("rules", "3")).good
 
@@ -130,7 +130,7 @@ def test_the_command_does_not_read_what_updoser_is_given_to_read(tmp_path):
     before = os.dup(0)
     os.dup2(ours, 0)
     try:
-        assert ask(a_command(tmp_path, "head -n 1")) == Finding(good=True)
+        assert ask(a_command(tmp_path, "head -n 1")) == CheckResult(good=True)
     finally:
         os.dup2(before, 0)
         for descriptor in (ours, theirs, before):
@@ -154,7 +154,7 @@ def test_a_program_of_the_folder_of_the_spec_is_found_by_its_relative_path(tmp_p
 
 def test_the_last_line_is_shown_without_control_characters(tmp_path):
     finding = ask(a_command(tmp_path, r"echo first; printf 'a\033[31mb\n\n'; exit 7", expect_exit=1))
-    assert finding == Finding(good=False, message="it exited with 7 instead of 1: a?[31mb")
+    assert finding == CheckResult(good=False, message="it exited with 7 instead of 1: a?[31mb")
 
 
 def test_of_what_is_printed_only_the_end_is_kept(tmp_path, monkeypatch):
@@ -177,7 +177,7 @@ def test_what_a_command_started_ends_with_it_when_its_time_is_over(tmp_path):
 def test_a_command_that_leaves_something_running_is_over_when_it_is(tmp_path):
     finding = ask(a_command(tmp_path, "echo $$ > group; sleep 60 & echo fine"), timeout=30)
     os.killpg(int((tmp_path / "group").read_text()), 9)
-    assert finding == Finding(good=True, message="fine")
+    assert finding == CheckResult(good=True, message="fine")
 
 
 def test_a_stop_from_before_lets_nothing_begin(tmp_path):

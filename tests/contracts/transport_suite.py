@@ -9,7 +9,17 @@ import pytest
 
 from reconciler.errors import ClientError, OtherControllerError
 from reconciler.model.client import Client
-from reconciler.model.deploy import ClientCheck, DeployRequest, Hook, Hooks, Hop, InstallTarget, Layout, Patched, Step
+from reconciler.model.deploy import (
+    ClientCheck,
+    DeployRequest,
+    Hook,
+    Hooks,
+    InstallTarget,
+    Layout,
+    Patched,
+    PatchHop,
+    Step,
+)
 from tests.fakes import CODECS, make_release
 
 LINEAGE = "lineage-a"
@@ -36,7 +46,7 @@ class Content:
             patch = patch[:at] + bytes([patch[at] ^ 1]) + patch[at + 1 :]
         digest = hashlib.sha256(patch).hexdigest()
         self._known[digest] = patch
-        return Hop(codec, len(patch), digest, len(new))
+        return PatchHop(codec, len(patch), digest, len(new))
 
     @contextmanager
     def open(self, sha256):

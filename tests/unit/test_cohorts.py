@@ -10,7 +10,7 @@ from reconciler.errors import OtherControllerError, TransportError, UsageError
 from reconciler.model.client import Installed, Profile
 from reconciler.model.plan import NEVER_SEEN
 from reconciler.model.spec import Hold
-from reconciler.observe.cohorts import MAX_DOUBLES, Choice, Marks, gather_cohorts, say_doubles
+from reconciler.observe.cohorts import MAX_DOUBLES, Marks, Selection, gather_cohorts, say_doubles
 from reconciler.storage.state import Identity
 from tests.fakes import NOW
 
@@ -32,7 +32,7 @@ def row(name, group="g", labels="[]", seen="empty", error="", route="direct", *,
 
 def split(rows, *, limit="", holds=(), failed=(), **marks):
     """Give the cohorts that are chosen, and the others."""
-    choice, marked = Choice.parse(limit, failed), Marks(holds, **marks)
+    choice, marked = Selection.parse(limit, failed), Marks(holds, **marks)
     return gather_cohorts(rows, PROFILES, choice=choice, marks=marked, identity=MINE, now=NOW)
 
 
@@ -76,7 +76,7 @@ rows = st.lists(
 def test_each_client_is_in_one_cohort_with_its_like_and_the_limit_says_in_which_list(drawn, limit, holds):
     wishes = {"pc-0": "f:v1", "pc-1": "f:v2", "pc-2": "f:v1"}
     chosen, others = split(drawn, limit=limit, holds=holds, selects=["label=x", "pc-1*"], settings=wishes)
-    choice = Choice.parse(limit, ())
+    choice = Selection.parse(limit, ())
     labels = {"[]": (), '["x"]': ("x",)}
     wanted = [name for name, group, text, *_rest in drawn if choice.takes(name, group, labels[text])]
     assert names(chosen) == sorted(wanted)
@@ -117,7 +117,7 @@ def test_what_another_controller_put_there_is_not_compared():
 def test_a_client_without_a_controller_may_have_files_already():
     made = Profile(installed=(Installed("rules", "1", "a" * 64),))
     (cohort,), others = gather_cohorts(
-        [row("a", seen="made")], {"made": made}, choice=Choice(), marks=Marks(), identity=MINE, now=NOW
+        [row("a", seen="made")], {"made": made}, choice=Selection(), marks=Marks(), identity=MINE, now=NOW
     )
     assert cohort.profile is made
     assert others == []
@@ -141,7 +141,7 @@ def test_the_clients_that_failed_last_can_be_chosen():
 @pytest.mark.parametrize("limit", [",", "a:!", "@nobody"])
 def test_a_limit_that_is_no_pattern_is_bad_usage(limit):
     with pytest.raises(UsageError, match="--limit: "):
-        Choice.parse(limit, ())
+        Selection.parse(limit, ())
 
 
 def test_clients_that_waves_select_are_told_apart_by_label_and_by_name():

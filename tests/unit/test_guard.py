@@ -8,13 +8,13 @@ import pytest
 from reconciler.client.guard import GuardedTransport
 from reconciler.errors import ProtocolError
 from reconciler.model.client import MAX_EPOCH, MAX_INSTALLED, Client, Facts, Installed, Profile
-from reconciler.model.deploy import DeployReport, DeployRequest, Hop, Outcome, Patched, Step
+from reconciler.model.deploy import DeployReport, DeployRequest, Outcome, Patched, PatchHop, Step
 from reconciler.storage.state import Observation
 from tests.fakes import NOW, make_release
 
 RELEASE = make_release("rules", "2", {"a": b"x"})
 STEP = Step("rules", "1", "a" * 64, "2", RELEASE.digest, RELEASE.files)
-PATCHED = replace(STEP, patched={"a": Patched("a", (Hop("zstd", 1, "b" * 64, 1),))})
+PATCHED = replace(STEP, patched={"a": Patched("a", (PatchHop("zstd", 1, "b" * 64, 1),))})
 PROFILE = Profile(
     "linux-x86_64", (Installed("rules", "1", "a" * 64, kept=(("2", "b" * 64),)),), ("zstd",), "lineage", 3
 )

@@ -17,7 +17,7 @@ from reconciler.model.plan import Basis, Cohort
 from reconciler.model.policy import AutoUpdate, Gate, Limits, Rollout, Wave
 from reconciler.model.rollout import STATUSES, UNDER_WAY, UNFIT, Approval, RolloutRecord, position
 from reconciler.model.spec import LATEST, ComponentSpec, GroupSpec, Hold, PluginConfig
-from reconciler.observe.cohorts import Choice, Marks, gather_cohorts
+from reconciler.observe.cohorts import Marks, Selection, gather_cohorts
 from reconciler.planner.inputs import Observed, Wanted
 from reconciler.planner.planner import make_plan
 from reconciler.planner.waves import Lineup, structure
@@ -110,7 +110,7 @@ class Situation:
 
     def gather(self):
         """Give the cohorts that are chosen, and the others."""
-        marks, choice = Marks(self.holds, [CANARY]), Choice.parse(self.limit, ())
+        marks, choice = Marks(self.holds, [CANARY]), Selection.parse(self.limit, ())
         return gather_cohorts(self.rows, self.seen, choice=choice, marks=marks, identity=IDENTITY, now=self.now)
 
     def plan(self, *, freeze="", cohorts=None):
@@ -440,7 +440,7 @@ def test_a_client_gets_each_component_at_most_once_and_every_number_adds_up(situ
     findings = (*plan.held, *plan.unknown, *plan.drift, *plan.unreachable, *plan.deferred)
     for entry in (*plan.deploys, *findings):
         assert entry.clients == len(members(plan, entry)) > 0
-    choice = Choice.parse(situation.limit, ())
+    choice = Selection.parse(situation.limit, ())
     rows = [row for row in situation.rows if choice.takes(row[0], row[1], json.loads(row[2]))]
     assert sum(plan.clients.values()) == len(rows)
     unknown = {name for finding in plan.unknown for name in members(plan, finding)}

@@ -11,7 +11,7 @@ from reconciler.model.client import Profile
 from reconciler.model.plan import NEVER_SEEN, Basis, Finding, Plan
 from reconciler.model.report import RECAP, Failure, Report
 from reconciler.model.spec import Hold
-from reconciler.observe.cohorts import Choice, Marks, gather_cohorts
+from reconciler.observe.cohorts import Marks, Selection, gather_cohorts
 from reconciler.present.document import plan_document, report_document
 from reconciler.present.markdown import block
 from reconciler.present.plan_text import plan_text
@@ -100,7 +100,7 @@ def test_when_several_things_hold_the_worst_decides(made, tolerated, code):
 
 def gather(rows, profiles=None, limit="", holds=()):
     identity = Identity("mine", 2, 0, frozen=False)
-    choice = Choice.parse(limit, ())
+    choice = Selection.parse(limit, ())
     whole = [(*row, None, None, "") for row in rows]  # failing since, in quarantine until, settings
     marks = Marks(holds)
     found, _others = gather_cohorts(whole, profiles or {}, choice=choice, marks=marks, identity=identity, now=NOW)

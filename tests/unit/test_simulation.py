@@ -15,7 +15,7 @@ from reconciler.errors import UsageError
 from reconciler.model.plan import Cohort
 from reconciler.model.policy import AutoUpdate, Limits, Rollout, Schedule, Wave
 from reconciler.model.rollout import UNDER_WAY
-from reconciler.planner.waves import Lineup, reach
+from reconciler.planner.waves import Lineup, first_waves
 from tests.simulation import COMPONENT, START, World
 
 HOUR = timedelta(hours=1)
@@ -172,11 +172,13 @@ def test_waves_partition_the_fleet(count, labelled, canary, apart, cut_at, group
     cuts, sizes = lineup.cut(waves, among)
     members = []
     for wave in range(1, len(waves) + 1):
-        upper = {name for at in among for name in within(lineup, at, reach(cuts, wave))}
-        lower = {name for at in among for name in within(lineup, at, reach(cuts, wave - 1))}
+        upper = {name for at in among for name in within(lineup, at, first_waves(cuts, wave))}
+        lower = {name for at in among for name in within(lineup, at, first_waves(cuts, wave - 1))}
         assert lower <= upper
         members.append(upper - lower)
-        counted = sum(lineup.count(at, reach(cuts, wave)) - lineup.count(at, reach(cuts, wave - 1)) for at in among)
+        counted = sum(
+            lineup.count(at, first_waves(cuts, wave)) - lineup.count(at, first_waves(cuts, wave - 1)) for at in among
+        )
         assert counted == len(upper - lower) == sizes[wave - 1]
     assert sum(map(len, members)) == count
     assert set().union(*members) == set(names)

@@ -23,8 +23,8 @@ from reconciler.model.plan import (
 )
 from reconciler.model.report import (
     RECAP,
-    Check,
     ComponentStatus,
+    Diagnosis,
     Failure,
     JournalEntry,
     Quarantined,
@@ -555,7 +555,7 @@ def test_a_history_has_a_line_for_each_run_and_each_outcome():
 
 
 def test_the_doctor_says_what_mends_it():
-    checks = [Check("pc-1", "disk", "fail", "full", "make room"), Check("pc-1", "shell", "ok", "dash")]
+    checks = [Diagnosis("pc-1", "disk", "fail", "full", "make room"), Diagnosis("pc-1", "shell", "ok", "dash")]
     assert checks_text(checks_document(checks)).splitlines() == [
         "pc-1  disk   fail  full",
         "    fix: make room",
@@ -603,7 +603,7 @@ def hostile_texts():
         "report": report_text(report_document(report)),
         "run": run_text(run),
         "history": history_text([run]),
-        "checks": checks_text(checks_document([Check(*[HOSTILE] * 5)])),
+        "checks": checks_text(checks_document([Diagnosis(*[HOSTILE] * 5)])),
         "plugins": plugins_text(plugins_document([(HOSTILE, HOSTILE, HOSTILE)])),
     }
 

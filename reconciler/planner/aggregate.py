@@ -16,7 +16,7 @@ from reconciler.planner.comparison import what
 from reconciler.planner.rollout import is_governed
 from reconciler.planner.timing import due_test
 from reconciler.planner.walk import Standing
-from reconciler.planner.waves import reach
+from reconciler.planner.waves import first_waves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from reconciler.planner.inputs import Wanted
     from reconciler.planner.rollout import Rollouts
     from reconciler.planner.timing import Verdict
-    from reconciler.planner.waves import Reach
+    from reconciler.planner.waves import FirstWaves
 
     _Moment = tuple[Schedule, datetime]
     _Due = tuple[int, int, bool]
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
-class Tally:
+class Aggregate:
     """Adds cohorts up to changes and findings; clients are only counted."""
 
     def __init__(
@@ -71,7 +71,7 @@ class Tally:
         self._questions: dict[tuple[int, int], _Questions] = {}
         self._answers: dict[tuple[object, ...], tuple[_Entry, ...]] = {}
         self._rechecks = [
-            (at, proof, _reach_of(proof, rollouts))
+            (at, proof, _waves_of(proof, rollouts))
             for at, proof in enumerate(rollouts.proofs)
             if proof.kind == "recheck"
         ]
@@ -97,11 +97,11 @@ class Tally:
         compared = self._comparison.of(cohort)
         key = self._rollouts.kinds[cohort.group], id(compared)
         if key not in self._questions:
-            reaches: dict[Reach, int] = {}
+            reaches: dict[FirstWaves, int] = {}
             moments: dict[_Moment, None] = {}
             gates: set[int] = set()
             for number in compared.numbers:
-                asked = self._reaches(cohort, number)
+                asked = self._parts(cohort, number)
                 places = {reaches.setdefault(part, len(reaches)) for part in asked}
                 moment = self._moment(cohort, number)
                 if moment is not None:
@@ -114,7 +114,7 @@ class Tally:
             self._questions[key] = _Questions(tuple(reaches), tuple(moments), tests, frozenset(gates))
         return self._questions[key]
 
-    def _reaches(self, cohort: Cohort, number: int) -> tuple[Reach, ...]:
+    def _parts(self, cohort: Cohort, number: int) -> tuple[FirstWaves, ...]:
         """Give the reaches that decide over a difference."""
         standing = self._standing(cohort, number)
         if standing is None:
@@ -207,7 +207,7 @@ class Tally:
         return self._findings.setdefault((kind, component, reason, version), _entry())
 
     def _admit(
-        self, number: int, cohort: Cohort, inside: Mapping[Reach, bool], due: Mapping[_Moment, bool]
+        self, number: int, cohort: Cohort, inside: Mapping[FirstWaves, bool], due: Mapping[_Moment, bool]
     ) -> Iterator[_Entry]:
         """Give the change that a difference is now, or why it waits; both where it is sent early."""
         difference, delivery, _route = self._comparison.differences[number]
@@ -293,9 +293,9 @@ _NOT_HERE = Standing()
 """Stands for a rollout of another group: nothing of it goes back here."""
 
 
-def _reach_of(proof: Proof, rollouts: Rollouts) -> Reach:
+def _waves_of(proof: Proof, rollouts: Rollouts) -> FirstWaves:
     record = next(step.record for step in rollouts.steps if step.record.key == proof.key)
-    return reach(record.cuts, proof.wave)
+    return first_waves(record.cuts, proof.wave)
 
 
 def _is_proved(cohort: Cohort, proof: Proof) -> bool:
@@ -326,7 +326,7 @@ class _Questions:
     `gates` are the numbers of the reaches without which no moment matters.
     """
 
-    reaches: tuple[Reach, ...] = ()
+    reaches: tuple[FirstWaves, ...] = ()
     moments: tuple[_Moment, ...] = ()
     tests: tuple[Callable[[str], bool], ...] = ()
     gates: frozenset[int] = frozenset()
@@ -342,7 +342,7 @@ class _Questions:
 
 
 _ALWAYS = -1
-"""In place of a reach's number: nothing but the moment decides."""
+"""In place of the number of such waves: nothing but the moment decides."""
 
 _NOTHING = _Questions()
 
