@@ -206,5 +206,9 @@ class Local:
         yield self._context.shell(LocalPipe(self._context.stop), shell=self._shell, become=self._become)
 
 
-TRAITS = Traits(programs=True, local=True)
+def _traits(options: Mapping[str, Any]) -> Traits:
+    return Traits(programs=True, local=True, become="become" in options)
+
+
+TRAITS = _traits
 PLUGIN = Local

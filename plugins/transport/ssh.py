@@ -209,8 +209,16 @@ def _first(wanted: Iterable[str], available: Iterable[str]) -> tuple[str, ...]:
 
 
 def _traits(options: Mapping[str, Any]) -> Traits:
-    hops = options.get("jump") or [{}]
-    return Traits(network=True, jump=hops[0].get("address", ""), port=options["port"], user=options.get("user", ""))
+    hops = options.get("jump", ())
+    return Traits(
+        network=True,
+        jump=hops[0]["address"] if hops else "",
+        hops=tuple(host_name(hop["address"], hop["port"]) for hop in hops),
+        port=options["port"],
+        user=options.get("user", ""),
+        keys=tuple(str(key.value) for key in options.get("keys", ()) if key.kind == "file"),
+        become="become" in options,
+    )
 
 
 __all__ = ["OPTIONS", "PLUGIN", "TRAITS"]

@@ -166,9 +166,10 @@ class GroupSpec:
     """Machines that share transport, policy and scan method. `clients` are the ones written in the YAML itself.
 
     `families` are what its clients speak where nothing else tells. `local`: they are folders of this machine. `jump`
-    names the host that the way to them leads over first, if one does. `key_files` are the private keys that its
-    transport names as files, as absolute paths. `port` and `user` are those of clients that name none of their own,
-    where the transport has any.
+    names the host that the way to them leads over first, if one does, and `hops` all of them as known_hosts does.
+    `key_files` are the private keys that its transport names as files, as absolute paths. `port` and `user` are those
+    of clients that name none of their own, where the transport has any. `become`: it becomes root on clients (None: it
+    doesn't say).
     """
 
     name: str
@@ -187,6 +188,8 @@ class GroupSpec:
     settings: tuple[SettingSpec, ...] = ()
     port: int | None = None
     user: str = ""
+    hops: tuple[str, ...] = ()
+    become: bool | None = None
 
     def place(self, client: Client) -> tuple[object, ...]:
         """Give what tells where a client's files are: two clients of one place would be one folder."""

@@ -10,8 +10,6 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.formats.known_hosts import SSH_PORT, host_name
-
 if TYPE_CHECKING:
     from reconciler.model.client import InventoryEntry
     from reconciler.model.spec import GroupSpec
@@ -25,12 +23,13 @@ class Misfit:
     hint: str
 
 
+_BECOMES = {True: "becomes root", False: "becomes nobody else", None: "doesn't say whom it becomes"}
 _ELSEWHERE = "narrow `select` of the group, or give such clients a group of their own"
 
 
 def misfit(group: GroupSpec, entry: InventoryEntry) -> Misfit | None:
     """Say why a group can't take a client that it selects; None when it can."""
-    demands, options = entry.demands, group.transport.options
+    demands = entry.demands
     if entry.unfit:
         return Misfit(entry.unfit, f"correct the inventory, or {_ELSEWHERE}")
     if demands.transport and demands.transport != group.transport.name:
@@ -44,13 +43,13 @@ def misfit(group: GroupSpec, entry: InventoryEntry) -> Misfit | None:
         if lacking:
             why = f"it wants the key {lacking[0]!r}, which the group's transport doesn't name"
             return Misfit(why, f"add `{{file: {lacking[0]}}}` to `keys` of the transport, or {_ELSEWHERE}")
-        over = tuple(host_name(str(hop["address"]), hop.get("port", SSH_PORT)) for hop in options.get("jump", ()))
-        if demands.jump and demands.jump != over:
-            why = f"the way to it leads over {_listed(demands.jump)}, and the group's over {_listed(over) or 'nothing'}"
+        if demands.jump and demands.jump != group.hops:
+            over = _listed(group.hops) or "nothing"
+            why = f"the way to it leads over {_listed(demands.jump)}, and the group's over {over}"
             return Misfit(why, f"say `jump: [{{address: …}}]` in the transport, or {_ELSEWHERE}")
-    if demands.become is not None and demands.become != (options.get("become") is not None):
-        wants, has = ("root", "nobody else") if demands.become else ("nobody else", "root")
-        why = f"it wants to become {wants}, and the group's transport becomes {has}"
+    if demands.become is not None and demands.become != group.become:
+        wants = "root" if demands.become else "nobody else"
+        why = f"it wants to become {wants}, and the group's transport {_BECOMES[group.become]}"
         return Misfit(why, f"correct `become` of the transport, or {_ELSEWHERE}")
     return None
 

@@ -418,13 +418,13 @@ class Builder:
             port=does.port,
             user=does.user,
             local=local,
-            key_files=self._key_files(config),
+            key_files=tuple(map(self._key_file, does.keys)),
+            hops=does.hops,
+            become=does.become,
         )
 
-    def _key_files(self, config: PluginConfig | None) -> tuple[str, ...]:
-        keys = config.options.get("keys", ()) if config else ()
-        files = (str(key.value) for key in keys if isinstance(key, SecretRef) and key.kind == "file")
-        return tuple(os.path.normpath(self._base / os.path.expanduser(file)) for file in files)  # noqa: PTH111 - a home that is missing was told
+    def _key_file(self, file: str) -> str:
+        return os.path.normpath(self._base / os.path.expanduser(file))  # noqa: PTH111 - a home that is missing was told
 
     def _install_root(self, holder: Map, *, local: bool, group: str, node: Map) -> str:
         root = holder.get("install_root")

@@ -5,6 +5,7 @@ import ast
 import pytest
 
 from reconciler.contracts import Traits
+from reconciler.model.secret import SecretRef
 from reconciler.plugin_loader import KINDS, available, bundled_folder, traits
 
 OPTIONS = {"tuf": {"url": "https://updates.example/repo"}, "ssh": {"port": 22}}
@@ -43,7 +44,19 @@ def test_a_signed_repository_is_asked_over_the_network_unless_it_is_a_folder(url
 
 
 def test_a_transport_says_how_clients_are_reached_that_do_not_say_it_themselves():
-    jump = [{"address": "bastion.example"}, {"address": "192.0.2.1"}]
+    jump = [{"address": "bastion.example", "port": 22}, {"address": "192.0.2.1", "port": 2222}]
     does = traits("transport", "ssh", {"port": 2222, "user": "ops", "jump": jump})
     assert (does.local, does.jump, does.port, does.user) == (False, "bastion.example", 2222, "ops")
+    assert does.hops == ("bastion.example", "[192.0.2.1]:2222")
     assert traits("transport", "local", {}).local
+
+
+@pytest.mark.parametrize("name", ["ssh", "local"])
+def test_a_transport_says_whether_it_becomes_root(name):
+    assert traits("transport", name, {"port": 22}).become is False
+    assert traits("transport", name, {"port": 22, "become": {"method": "sudo"}}).become is True
+
+
+def test_a_transport_says_which_files_of_keys_it_has():
+    keys = [SecretRef("file", "keys/a"), SecretRef("env", "KEY"), SecretRef("file", "~/b")]
+    assert traits("transport", "ssh", {"port": 22, "keys": keys}).keys == ("keys/a", "~/b")

@@ -1,5 +1,6 @@
 """Rules of the house that no linter checks."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
+from reconciler.plugin_loader import KINDS, available
 
 ROOT = Path(__file__).parents[2]
 LOCKS = [ROOT / "requirements.lock", *sorted((ROOT / ".ci").glob("*.lock"))]
@@ -84,3 +87,55 @@ def test_a_lock_has_hashes_and_names_no_host(lock):
     assert not re.search(r"^--", text, flags=re.MULTILINE)
     for entry in re.split(r"\n(?=\S)", text):
         assert entry.startswith("#") or "--hash=sha256:" in entry
+
+
+NAMED = {
+    ("zstd", "delta"): "the codecs of `duplication`, where a spec names none",
+    ("bsdiff", "delta"): "the same",
+    ("gzip", "delta"): "the same; and what packs files that nothing is patched with",
+    ("ssh", "build"): "the transport of a group that names none",
+    ("threads", "workspace"): "the executor, as long as a spec can't name one",
+    ("command", "assembly"): "the inventory of a program that the command line names, for which there is no spec yet",
+    ("zstd", "cli"): "the default of an option of the command line",
+    ("zstd", "doctor"): "a program on clients",
+}
+"""Where the core has a bundled plugin's name, and why. It goes by what plugins declare, so a name decides nothing."""
+WORDS = {"command"}
+"""Names that are words of their own, too: they count beside a plugin's kind, and where they are held against a name."""
+
+
+def strings(tree):
+    """Give the texts of a module that could name a plugin."""
+    texts = {node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    telling = set()
+    for node in ast.walk(tree):
+        held = [part for part in ast.walk(node) if part in texts] if isinstance(node, ast.Compare) else []
+        if isinstance(node, ast.Call) and any(part in texts and part.value in KINDS for part in node.args):
+            telling.update(node.args)
+        elif held and any(getattr(part, "attr", "") == "name" for part in ast.walk(node)):
+            telling.update(held)
+    return {text.value for text in texts if text.value not in WORDS or text in telling}
+
+
+def core():
+    """Give all modules of the core: bundled plugins lie elsewhere."""
+    for path in sorted((ROOT / "reconciler").rglob("*.py")):
+        yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_the_core_names_no_plugin_but_those_that_are_used_where_nobody_names_one():
+    names = {found.name for kind in KINDS for found in available(kind) if found.origin == "bundled"}
+    found = {(name, path.stem) for path, tree in core() for name in strings(tree) & names}
+    assert found == NAMED.keys()
+
+
+def test_the_core_reads_no_option_of_a_plugin():
+    read = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path, tree in core()
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Subscript, ast.Attribute))
+        and isinstance(node.value, ast.Attribute)
+        and node.value.attr == "options"
+    ]
+    assert read == []

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from reconciler.errors import InventoryError, InventoryShrankError
 from reconciler.model.client import Client, Demands, InventoryEntry
-from reconciler.model.secret import SecretRef
 from reconciler.model.spec import GroupSpec, InventorySpec, PluginConfig
 from reconciler.observe import inventory as observed
 from reconciler.observe.inventory import list_clients, list_fleet
@@ -70,19 +69,19 @@ def test_an_entry_of_an_inventory_becomes_a_client_with_the_labels_of_group_entr
 
 
 SSH_WITH = {
-    "nothing": {},
-    "a key": {"keys": [SecretRef("file", "/keys/a")]},
-    "a jump": {"jump": [{"address": "bastion", "port": 2222}, {"address": "inner"}]},
-    "sudo": {"become": {"method": "sudo"}},
+    "nothing": {"become": False},
+    "a key": {"become": False, "key_files": ("/keys/a",)},
+    "a jump": {"become": False, "hops": ("[bastion]:2222", "inner")},
+    "sudo": {"become": True},
+    "no word of it": {},
 }
 
 
-def taken(demands, options, *, transport="ssh", **fields):
+def taken(demands, does, *, transport="ssh", **fields):
     """List a group of one client that demands something of its transport, and give what is refused."""
     entry = InventoryEntry("pc-1", groups=("web",), demands=demands)
-    spec = PluginConfig("transport", transport, SSH_WITH[options])
-    keys = ("/keys/a",) if options == "a key" else ()
-    branch = GroupSpec("branch", spec, "/srv", inventory=InventorySpec(PLUGIN), key_files=keys, **fields)
+    spec = PluginConfig("transport", transport)
+    branch = GroupSpec("branch", spec, "/srv", inventory=InventorySpec(PLUGIN), **SSH_WITH[does], **fields)
     try:
         return names(list_clients(branch, FakeInventory([entry])))
     except InventoryError as error:
@@ -90,7 +89,7 @@ def taken(demands, options, *, transport="ssh", **fields):
 
 
 @pytest.mark.parametrize(
-    ("demands", "options"),
+    ("demands", "does"),
     [
         (Demands("ssh"), "nothing"),
         (Demands(keys=("/keys/a",)), "a key"),
@@ -100,12 +99,12 @@ def taken(demands, options, *, transport="ssh", **fields):
         (Demands(become=False), "nothing"),
     ],
 )
-def test_a_client_whose_inventory_demands_what_its_transport_has_is_taken(demands, options):
-    assert taken(demands, options) == ["pc-1"]
+def test_a_client_whose_inventory_demands_what_its_transport_has_is_taken(demands, does):
+    assert taken(demands, does) == ["pc-1"]
 
 
 @pytest.mark.parametrize(
-    ("demands", "options", "words"),
+    ("demands", "does", "words"),
     [
         (Demands("winrm"), "nothing", "it is reached by 'winrm', and the group by ssh"),
         (Demands("local"), "nothing", "it is reached by 'local', and the group by ssh"),
@@ -118,10 +117,12 @@ def test_a_client_whose_inventory_demands_what_its_transport_has_is_taken(demand
         (Demands(jump=("bastion",)), "nothing", "leads over bastion, and the group's over nothing"),
         (Demands(become=True), "nothing", "it wants to become root, and the group's transport becomes nobody else"),
         (Demands(become=False), "sudo", "it wants to become nobody else, and the group's transport becomes root"),
+        (Demands(become=True), "no word of it", "to become root, and the group's transport doesn't say whom"),
+        (Demands(become=False), "no word of it", "to become nobody else, and the group's transport doesn't say whom"),
     ],
 )
-def test_a_client_whose_inventory_demands_something_else_is_refused_by_name(demands, options, words):
-    said = taken(demands, options)
+def test_a_client_whose_inventory_demands_something_else_is_refused_by_name(demands, does, words):
+    said = taken(demands, does)
     assert said.startswith("the client pc-1 in the inventory of the group branch can't be reached as that says: ")
     assert words in said
 
