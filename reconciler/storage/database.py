@@ -16,7 +16,7 @@ from reconciler.errors import StateError
 from reconciler.storage.cells import sound
 from reconciler.storage.files import sync_folder
 from reconciler.storage.migrations import MIGRATIONS, VERSION
-from reconciler.storage.tables import METADATA, SCHEMA
+from reconciler.storage.tables import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -120,26 +120,29 @@ def _migrate(engine: Engine, url: URL) -> None:
         if connection.dialect.name == "postgresql":  # where a transaction that writes doesn't keep others out
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('updoser'))"))
         tables = inspect(connection).get_table_names()
-        if not tables:
-            METADATA.create_all(connection)
-            connection.execute(SCHEMA.insert().values(version=VERSION))
-            return
-        version = connection.scalar(select(SCHEMA.c.version)) if SCHEMA.name in tables else None
-        if not version:
+        version = _version(connection, url) if SCHEMA.name in tables else 0
+        if tables and not version:
             raise StateError(f"{url.database} is a database of something else", hint="name another one")
-        if version > VERSION:
-            raise StateError(
-                f"the state {url.database} was written by a later version of updoser"
-                f" (schema {version}, known {VERSION})",
-                hint="use that version",
-            )
         if version == VERSION:
             return
-        _back_up(url, version)
+        if version:
+            _back_up(url, version)
         for step in range(version + 1, VERSION + 1):
             for statement in MIGRATIONS[step]:
-                connection.exec_driver_sql(statement)
-        connection.execute(SCHEMA.update().values(version=VERSION))
+                literal = statement if isinstance(statement, str) else statement.of(connection.dialect.name)
+                connection.exec_driver_sql(literal)
+        connection.execute(SCHEMA.update() if version else SCHEMA.insert(), {"version": VERSION})
+
+
+def _version(connection: Connection, url: URL) -> int:
+    """Read which version a schema has; 0: none."""
+    version: int = connection.scalar(select(SCHEMA.c.version)) or 0
+    if version > VERSION:
+        raise StateError(
+            f"the state {url.database} was written by a later version of updoser (schema {version}, known {VERSION})",
+            hint="use that version",
+        )
+    return version
 
 
 def _back_up(url: URL, version: int) -> None:

@@ -1,24 +1,176 @@
 """How the tables of the state came to be what they are: the steps from each version of the schema to the next.
 
 A step is frozen text. It never names what `tables` declares: that changes with every later version, and a step must
-still make the version that it made when it was new. To change the schema:
+still make the version that it made when it was new. A new state takes all steps, so there is one way to what is in
+force, and `tables` is only how it is read. To change the schema:
 
 1. Dump a state of the version that is in force, with rows, to tests/unit/data/states/N.sql (`sqlite3 state.db .dump`),
    if that isn't there yet.
 2. Change `tables`; a column that is NOT NULL gets a `server_default`, for the rows that are there.
-3. Add the next number here, in SQL that SQLite and PostgreSQL both take. What stands here already stays as it is.
+3. Add the next number here, in SQL that SQLite and PostgreSQL both take, or in the words of each (`ByDialect`). What
+   stands here already stays as it is.
+4. Say in tests/unit/test_migrations.py what the rows that are there get.
 
-Tests upgrade each dump, and compare what comes of it with a new state.
+Tests take each dump to each later version, cell by cell, and compare what comes of it with the next dump, with a new
+state and with `tables`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MIGRATIONS: Mapping[int, tuple[str, ...]] = {
+
+class ByDialect(NamedTuple):
+    """One statement in the words of each database."""
+
+    sqlite: str
+    postgresql: str
+
+    def of(self, dialect: str) -> str:
+        """Give it in the words of one."""
+        return self.postgresql if dialect == "postgresql" else self.sqlite
+
+
+MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {
+    # What the state began as.
+    1: (
+        """
+        CREATE TABLE schema_version (
+            version INTEGER NOT NULL,
+            PRIMARY KEY (version)
+        )
+        """,
+        """
+        CREATE TABLE identity (
+            id INTEGER NOT NULL,
+            lineage VARCHAR(64) NOT NULL,
+            epoch INTEGER NOT NULL,
+            serial INTEGER NOT NULL,
+            frozen BOOLEAN NOT NULL,
+            used BOOLEAN NOT NULL,
+            PRIMARY KEY (id)
+        )
+        """,
+        """
+        CREATE TABLE clients (
+            name VARCHAR(253) NOT NULL,
+            grp VARCHAR(253) NOT NULL,
+            labels TEXT NOT NULL,
+            data TEXT NOT NULL,
+            fingerprint VARCHAR(64),
+            error TEXT NOT NULL,
+            free BIGINT,
+            seen_at FLOAT,
+            gone_at FLOAT,
+            PRIMARY KEY (name)
+        )
+        """,
+        "CREATE INDEX clients_by_group ON clients (grp, name)",
+        """
+        CREATE TABLE profiles (
+            fingerprint VARCHAR(64) NOT NULL,
+            data TEXT NOT NULL,
+            PRIMARY KEY (fingerprint)
+        )
+        """,
+        """
+        CREATE TABLE sources (
+            name VARCHAR(253) NOT NULL,
+            releases TEXT NOT NULL,
+            problems TEXT NOT NULL,
+            error TEXT NOT NULL,
+            last_success FLOAT,
+            PRIMARY KEY (name)
+        )
+        """,
+        """
+        CREATE TABLE first_seen (
+            component VARCHAR(64) NOT NULL,
+            version VARCHAR(128) NOT NULL,
+            at FLOAT NOT NULL,
+            PRIMARY KEY (component, version)
+        )
+        """,
+        """
+        CREATE TABLE plans (
+            plan_id VARCHAR(64) NOT NULL,
+            sha256 VARCHAR(64) NOT NULL,
+            serial INTEGER NOT NULL,
+            created FLOAT NOT NULL,
+            status VARCHAR(16) NOT NULL,
+            PRIMARY KEY (plan_id)
+        )
+        """,
+        """
+        CREATE TABLE runs (
+            run_id VARCHAR(64) NOT NULL,
+            plan_id VARCHAR(64) NOT NULL,
+            command TEXT NOT NULL,
+            started FLOAT NOT NULL,
+            ended FLOAT,
+            status VARCHAR(16) NOT NULL,
+            report TEXT NOT NULL,
+            PRIMARY KEY (run_id)
+        )
+        """,
+        ByDialect(
+            sqlite="""
+            CREATE TABLE journal (
+                id INTEGER NOT NULL,
+                run_id VARCHAR(64) NOT NULL,
+                client VARCHAR(253) NOT NULL,
+                grp VARCHAR(253) NOT NULL,
+                component VARCHAR(64) NOT NULL,
+                from_version VARCHAR(128) NOT NULL,
+                to_version VARCHAR(128) NOT NULL,
+                outcome VARCHAR(16) NOT NULL,
+                message TEXT NOT NULL,
+                bytes BIGINT NOT NULL,
+                at FLOAT NOT NULL,
+                PRIMARY KEY (id)
+            )
+            """,
+            postgresql="""
+            CREATE TABLE journal (
+                id BIGSERIAL NOT NULL,
+                run_id VARCHAR(64) NOT NULL,
+                client VARCHAR(253) NOT NULL,
+                grp VARCHAR(253) NOT NULL,
+                component VARCHAR(64) NOT NULL,
+                from_version VARCHAR(128) NOT NULL,
+                to_version VARCHAR(128) NOT NULL,
+                outcome VARCHAR(16) NOT NULL,
+                message TEXT NOT NULL,
+                bytes BIGINT NOT NULL,
+                at FLOAT NOT NULL,
+                PRIMARY KEY (id)
+            )
+            """,
+        ),
+        "CREATE INDEX ix_journal_run_id ON journal (run_id)",
+        """
+        CREATE TABLE applied_spec (
+            id INTEGER NOT NULL,
+            digest VARCHAR(64) NOT NULL,
+            effective TEXT NOT NULL,
+            PRIMARY KEY (id)
+        )
+        """,
+        """
+        CREATE TABLE lock (
+            id INTEGER NOT NULL,
+            lock_id VARCHAR(64) NOT NULL,
+            who TEXT NOT NULL,
+            holder TEXT NOT NULL,
+            command TEXT NOT NULL,
+            since FLOAT NOT NULL,
+            PRIMARY KEY (id)
+        )
+        """,
+    ),
     # Sources have incrementals, and runs know what they moved.
     2: (
         "ALTER TABLE sources ADD COLUMN incrementals TEXT NOT NULL DEFAULT '[]'",
@@ -96,5 +248,5 @@ MIGRATIONS: Mapping[int, tuple[str, ...]] = {
         "ALTER TABLE rollouts ADD COLUMN had TEXT NOT NULL DEFAULT '{}'",
     ),
 }
-"""What brings a schema of version N - 1 to version N, by N. A new state is made at VERSION at once, from `tables`."""
+"""What brings a schema of version N - 1 to version N, by N; version 0 is an empty database."""
 VERSION = max(MIGRATIONS)

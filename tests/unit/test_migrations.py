@@ -11,6 +11,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from reconciler.errors import StateError
 from reconciler.model.client import Client, Installed, Profile
@@ -19,8 +22,9 @@ from reconciler.model.report import JournalEntry, Traffic
 from reconciler.model.rollout import Approval, Cut
 from reconciler.model.spec import Quarantine
 from reconciler.storage import database
-from reconciler.storage.migrations import VERSION
+from reconciler.storage.migrations import MIGRATIONS, VERSION
 from reconciler.storage.state import State
+from reconciler.storage.tables import METADATA
 from tests.fakes import make_release
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -28,6 +32,21 @@ ROOT = Path(__file__).parents[2]
 STATES = Path(__file__).parent / "data" / "states"
 """States as earlier versions wrote them, dumped, by the version of their schema."""
 EARLIER = range(1, VERSION)
+GAINED = {
+    2: {"sources": {"incrementals": "[]"}, "runs": dict.fromkeys(("received", "not_received", "sent", "saved"), 0)},
+    3: {
+        "clients": {"route": "direct"},
+        "sources": {"withdrawn": "[]", "accepted": "", "cooldown_until": None},
+    },
+    4: {
+        "clients": {"failing_since": None, "failures": 0, "quarantined": None, "settings": ""},
+        "identity": {"settings_key": ""},
+    },
+    5: {"clients": {"machine": None}, "rollout_failures": {"fault": "release"}},
+    6: {"rollouts": {"catches_up": 0, "had": "{}"}},
+}
+"""What a step puts into the rows that are there, by its version."""
+ODD = {"INTEGER": 2**31 - 1, "BIGINT": 2**63 - 1, "FLOAT": 1795521600.25, "BOOLEAN": 1}
 OPEN = (
     "import sys; from datetime import datetime, UTC; from reconciler.storage.state import State\n"
     "State.open(sys.argv[1], clock=lambda: datetime.now(UTC)).close()\n"
@@ -44,6 +63,51 @@ def earlier(folder, version):
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript((STATES / f"{version}.sql").read_text(encoding="utf-8"))
     return path
+
+
+def fill(path):
+    """Put rows into each table that hold odd values, or none where there may be none."""
+    with closing(sqlite3.connect(path)) as connection:
+        for table in cells(path):
+            columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
+            odd = [ODD.get(kind, f"{name}: 'ö\n\U0001f600\"") for _at, name, kind, *_rest in columns]
+            bare = [ODD.get(kind, "") if needed else None for _at, _name, kind, needed, *_rest in columns]
+            for row in (odd, [2 if value == 2**31 - 1 else value for value in bare]):
+                marks = ", ".join("?" for _value in row)
+                connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", row)
+        connection.commit()
+
+
+def cells(path):
+    """Give the rows of each table but that of the version, by column, in the order in which they were written."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        named = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'schema_version'")
+        return {
+            table: [dict(row) for row in connection.execute(f"SELECT * FROM {table} ORDER BY rowid")]
+            for (table,) in named.fetchall()
+        }
+
+
+def migrate(folder, version, monkeypatch):
+    """Bring the state in a folder to a version, as the updoser did for which that was the newest."""
+    monkeypatch.setattr(database, "VERSION", version)
+    database.open_engine(f"sqlite:///{folder}/state.db").dispose()
+
+
+def declared(statements):
+    """Give what statements declare: the columns of each table, each a set of words, the keys and the indexes."""
+    found = set()
+    for statement in statements:
+        words = " ".join(statement.replace("DEFAULT '0'", "DEFAULT 0").split())
+        if added := re.fullmatch(r"ALTER TABLE (\w+) ADD COLUMN (.*)", words):
+            found.add((added[1], frozenset(added[2].split())))
+        elif made := re.fullmatch(r"CREATE TABLE (\w+) \((.*)\)", words):
+            parts = re.split(r", (?![^(]*\))", made[2])
+            found |= {(made[1], frozenset(part.split())) for part in parts}
+        else:
+            found.add(words)
+    return found
 
 
 def version_of(path):
@@ -134,6 +198,52 @@ def test_a_state_of_each_earlier_version_becomes_what_a_new_one_is(tmp_path, ver
             state.record_source(SourceReport("s", (offer,)), NOW + timedelta(hours=1))
     assert schema(old / "state.db") == schema(new / "state.db")
     assert version_of(old / "state.db") == version_of(new / "state.db") == [(VERSION,)]
+
+
+@pytest.mark.parametrize("version", EARLIER)
+def test_no_step_changes_a_cell_that_is_there_and_new_columns_get_what_the_step_says(tmp_path, monkeypatch, version):
+    path = earlier(tmp_path, version)
+    fill(path)
+    expected = cells(path)
+    assert [table for table, rows in expected.items() if len(rows) < 2] == []
+    for step in range(version + 1, VERSION + 1):
+        migrate(tmp_path, step, monkeypatch)
+        found = cells(path)
+        made = found.keys() - expected.keys()
+        expected |= dict.fromkeys(made, [])
+        for table, values in GAINED[step].items():
+            expected[table] = [row | values for row in expected[table]]
+        assert found == expected
+        assert version_of(path) == [(step,)]
+
+
+@pytest.mark.parametrize("version", EARLIER)
+def test_each_step_makes_the_tables_that_its_version_had(tmp_path, monkeypatch, version):
+    before, there = tmp_path / "before", tmp_path / "there"
+    for folder in (before, there):
+        folder.mkdir()
+    if version > 1:
+        earlier(before, version - 1)
+    migrate(before, version, monkeypatch)
+    assert schema(before / "state.db") == schema(earlier(there, version))
+
+
+def test_the_tables_are_read_as_what_the_steps_make_of_them(tmp_path):
+    open_state(tmp_path).close()
+    engine = create_engine(f"sqlite:///{tmp_path}/as-read.db")
+    METADATA.create_all(engine)
+    engine.dispose()
+    assert schema(tmp_path / "state.db") == schema(tmp_path / "as-read.db")
+
+
+def test_the_steps_say_to_postgresql_what_the_tables_are_read_as():
+    dialect = postgresql.dialect()
+    tables = METADATA.sorted_tables
+    read = [*map(CreateTable, tables), *(CreateIndex(index) for table in tables for index in table.indexes)]
+    steps = [
+        step if isinstance(step, str) else step.of("postgresql") for steps in MIGRATIONS.values() for step in steps
+    ]
+    assert declared(steps) == declared([str(statement.compile(dialect=dialect)) for statement in read])
 
 
 def test_a_state_of_each_earlier_version_is_at_hand_for_these_tests():
