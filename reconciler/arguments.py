@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
 
-    from reconciler.assembly import Desk
     from reconciler.commands.plan import ShowOptions
+    from reconciler.desk import Desk
     from reconciler.observe.observed import Sight
     from reconciler.planner.thresholds import Condition
     from reconciler.planning import PlanOptions
@@ -93,7 +93,7 @@ plan_options = together(
 
 def desk_of(context: click.Context, options: dict[str, Any], *, no_exec: bool = False) -> Desk:
     """Take the options that all commands share."""
-    from reconciler.assembly import Desk
+    from reconciler.desk import Desk
 
     form = options.get("form", "text")
     context.obj.form = form

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
 import signal
 import tempfile
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,12 +17,11 @@ from typing import TYPE_CHECKING
 from reconciler import plugin_loader
 from reconciler.client.session import shell_session
 from reconciler.contracts import Context
+from reconciler.desk import Desk, read_spec
 from reconciler.errors import InterruptedRunError, SecretError
 from reconciler.guards import guarded
 from reconciler.present.terminal import EventLog
-from reconciler.specfile.load import load
 from reconciler.specfile.secrets import Masker, resolve
-from reconciler.specfile.variables import parse_variables
 from reconciler.storage.eventfile import event_file
 from reconciler.storage.scratch import scratch_state
 from reconciler.workspace import Means, Workspace, open_workspace
@@ -35,27 +33,9 @@ if TYPE_CHECKING:
     from reconciler.model.client import InventoryEntry
     from reconciler.model.secret import SecretRef
     from reconciler.model.spec import Spec
-    from reconciler.present.terminal import Terminal
-    from reconciler.specfile.load import Loaded
 
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What all commands share: the spec's file, `-e` variables, and where and in which format to answer.
-
-    `no_exec` runs nothing that the spec names, resolves no secret and reaches no client. `events` is a file that gets
-    the run's events as JSON lines.
-    """
-
-    terminal: Terminal
-    file: Path
-    variables: tuple[str, ...] = ()
-    form: str = "text"
-    events: Path | None = None
-    no_exec: bool = False
 
 
 def utc_now() -> datetime:
@@ -66,24 +46,6 @@ def utc_now() -> datetime:
 def new_id(now: datetime) -> str:
     """Make an id for a plan or a run: sorts by time, `20261124T120000-1f2e3d4c`."""
     return f"{now:%Y%m%dT%H%M%S}-{os.urandom(4).hex()}"
-
-
-def user_name() -> str:
-    """Give who runs this, for the history: the user that sudo was called by, or the one of the process."""
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
-
-
-def read_spec(desk: Desk) -> Loaded:
-    """Read the spec that a desk names.
-
-    Raises:
-        SpecError: it is invalid; all problems are told at once.
-        UsageError: a `-e` is malformed.
-    """
-    return load(desk.file, variables=parse_variables(desk.variables), no_exec=desk.no_exec)
 
 
 @contextmanager

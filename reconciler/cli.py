@@ -213,7 +213,7 @@ def apply(context: click.Context, /, plan_file: Path | None, check: bool, **opti
 @click.pass_context
 def show(context: click.Context, /, plan_file: Path, form: str, names: bool) -> int:
     """Show a plan file."""
-    from reconciler.commands import plan as command
+    from reconciler.commands import show as command
 
     return command.show(context.obj, plan_file, form, names=names)
 
@@ -503,6 +503,6 @@ def unlock(context: click.Context, /, lock_id: str, *, force: bool, **options: A
 
     The command that was refused names LOCK_ID.
     """
-    from reconciler.commands import setup as command
+    from reconciler.commands import unlock as command
 
     return command.unlock(desk_of(context, options), lock_id, force=force)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.assembly import Desk, at_work, read_spec, user_name
+from reconciler.assembly import at_work
 from reconciler.commands.accept import accept_plan
 from reconciler.commands.plan import check_absent, file_changes, record_plan
+from reconciler.desk import Desk, read_spec, user_name
 from reconciler.errors import InterruptedRunError, NotAsDeclaredError, OutcomeError, UsageError
 from reconciler.execute.engine import run_plan
 from reconciler.execute.outcome import verdict_error

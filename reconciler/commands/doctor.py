@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.assembly import Desk, at_work
+from reconciler.assembly import at_work
 from reconciler.client.session import client_script as script_of_clients
 from reconciler.errors import OutcomeError, UsageError
 from reconciler.hints import did_you_mean
@@ -15,6 +15,7 @@ from reconciler.present.render import render
 from reconciler.present.text import checks_text
 
 if TYPE_CHECKING:
+    from reconciler.desk import Desk
     from reconciler.present.terminal import Terminal
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from reconciler.assembly import Desk, at_work
+from typing import TYPE_CHECKING
+
+from reconciler.assembly import at_work
 from reconciler.errors import UsageError
 from reconciler.present.document import run_document
 from reconciler.present.render import render
 from reconciler.present.text import history_text, run_text
+
+if TYPE_CHECKING:
+    from reconciler.desk import Desk
 
 
 def history(desk: Desk, run_id: str, last: int) -> int:

@@ -14,18 +14,16 @@ from reconciler.planning import PlanOptions, new_plan
 from reconciler.present.document import (
     plan_document,
 )
-from reconciler.present.reading import read_plan
 from reconciler.present.render import render, render_plan
 from reconciler.present.settings_text import files_text
 from reconciler.specfile.changes import spec_changes
-from reconciler.storage.planfile import read_key, read_plan_file, write_plan_file
+from reconciler.storage.planfile import read_key, write_plan_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.assembly import Desk
+    from reconciler.desk import Desk
     from reconciler.model.plan import Plan
-    from reconciler.present.terminal import Terminal
     from reconciler.workspace import Workspace
 
 CHANGES_DUE = 2
@@ -93,11 +91,3 @@ def file_changes(made: Plan, work: Workspace, sight: Sight, form: str) -> str:
         return ""
     views, more = view_settings(made, work, contact=sight.refresh and sight.contact, forks=sight.forks)
     return render((views, more), form, files_text)
-
-
-def show(terminal: Terminal, file: Path, form: str, *, names: bool) -> int:
-    """Show a plan file."""
-    terminal.form = form
-    document = plan_document(read_plan(read_plan_file(file).document))
-    terminal.result(render_plan(document, form, names=names))
-    return 0

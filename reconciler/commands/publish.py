@@ -18,7 +18,7 @@ from reconciler.specfile.secrets import MAX_BYTES
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.assembly import Desk
+    from reconciler.desk import Desk
     from reconciler.present.terminal import Terminal
     from reconciler.workspace import Workspace
 

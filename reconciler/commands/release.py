@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.assembly import at_work, user_name
+from reconciler.assembly import at_work
 from reconciler.authoring.incrementals import add_with_incrementals
+from reconciler.desk import user_name
 from reconciler.errors import UsageError
 from reconciler.model.delta import NOT_SMALLER
 from reconciler.model.report import JournalEntry
@@ -21,7 +22,7 @@ from reconciler.observe.upstream import merge_offers
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from reconciler.assembly import Desk
+    from reconciler.desk import Desk
     from reconciler.model.offer import Offer
     from reconciler.present.terminal import Terminal
     from reconciler.workspace import Workspace

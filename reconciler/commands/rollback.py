@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.assembly import Desk, at_work, user_name
+from reconciler.assembly import at_work
+from reconciler.desk import Desk, user_name
 from reconciler.errors import OutcomeError, UsageError
 from reconciler.model.rollout import UNDER_WAY, UNFIT
 from reconciler.observe.observed import Sight

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.assembly import at_work, user_name
+from reconciler.assembly import at_work
+from reconciler.desk import user_name
 from reconciler.errors import UsageError
 from reconciler.hints import suggestion
 from reconciler.model.report import JournalEntry
@@ -23,7 +24,7 @@ from reconciler.present.rollout_text import rollouts_text
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from reconciler.assembly import Desk
+    from reconciler.desk import Desk
     from reconciler.model.rollout import RolloutRecord
     from reconciler.workspace import Workspace
 

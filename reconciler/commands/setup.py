@@ -1,4 +1,4 @@
-"""Starts and checks a spec, lists what there is to use, and takes away a lock that was left."""
+"""Starts a spec, checks it, and lists what there is to use in it: nothing that it names is opened."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.assembly import Desk, at_work, list_program, read_spec
+from reconciler.desk import Desk, read_spec
 from reconciler.plugin_loader import KINDS, available
 from reconciler.present.document import plugins_document, valid_document
 from reconciler.present.render import render
@@ -17,6 +17,9 @@ from reconciler.specfile.load import load
 from reconciler.specfile.starter import starter, written_new
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from reconciler.model.client import InventoryEntry
     from reconciler.present.terminal import Terminal
 
 
@@ -34,7 +37,11 @@ def validate(desk: Desk, effective: str | None) -> int:
 
 def init(terminal: Terminal, file: Path, catalog: str | None, inventory: str | None) -> int:
     """Write a starter spec that is valid as it stands."""
-    entries = list_program(shlex.split(inventory), Path.cwd()) if inventory else ()
+    entries: Sequence[InventoryEntry] = ()
+    if inventory:
+        from reconciler.assembly import list_program
+
+        entries = list_program(shlex.split(inventory), Path.cwd())
     with written_new(file, starter(file=file, catalog=catalog, inventory=inventory, entries=entries)):
         load(file, check_secrets=False)
     terminal.result(f"{file} is written. Edit it, then see what it would do: updoser plan -f {file}\n")
@@ -46,12 +53,4 @@ def plugins(desk: Desk) -> int:
     folders = read_spec(desk).spec.plugin_folders if os.path.lexists(desk.file) else ()
     found = [(kind, plugin.name, plugin.origin) for kind in KINDS for plugin in available(kind, folders)]
     desk.terminal.result(render(plugins_document(found), desk.form, plugins_text))
-    return 0
-
-
-def unlock(desk: Desk, lock_id: str, *, force: bool) -> int:
-    """Take away the lock of a run that is gone, or with `force` of any."""
-    with at_work(desk) as work:
-        work.state.unlock(lock_id, force=force)
-    desk.terminal.note(f"unlocked: {lock_id}")
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.assembly import Desk, at_work
+from reconciler.assembly import at_work
 from reconciler.errors import OutcomeError
 from reconciler.observe.observed import Sight, observe
 from reconciler.planner.inputs import Wanted
@@ -17,6 +17,8 @@ from reconciler.present.render import render_status
 
 if TYPE_CHECKING:
     from datetime import timedelta
+
+    from reconciler.desk import Desk
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from concurrent.futures import Future
-from threading import Thread
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from aiohappyeyeballs import start_connection
 
 from reconciler.errors import NetworkError, own_limit
 from reconciler.model.network import ANY_FAMILY, IPV4, IPV6, parse_address
+from reconciler.network.lookup import SOCKET_FAMILIES, in_time
 from reconciler.network.tunnel import open_tunnel
 
 if TYPE_CHECKING:
@@ -32,12 +31,8 @@ if TYPE_CHECKING:
     from reconciler.model.network import Proxy
     from reconciler.model.secret import SecretRef
 
-AnswerT = TypeVar("AnswerT")
 STAGGER = 0.25
 """Seconds after which the next address is tried beside the one that doesn't answer; RFC 8305 recommends 0.25."""
-LOOKUP = 10.0
-"""Seconds in which a name is found out, where nothing else says how long that may take."""
-_FAMILIES = {ANY_FAMILY: socket.AF_UNSPEC, IPV4: socket.AF_INET, IPV6: socket.AF_INET6}
 
 
 class Dialer:
@@ -73,7 +68,7 @@ def connect(host: str, port: int, *, family: str = ANY_FAMILY, timeout: float) -
         LimitError: this machine has no descriptor for it.
     """
     deadline = time.monotonic() + timeout
-    found = _in_time(host, timeout, lambda: _addresses(host, port, family))
+    found = in_time(host, timeout, lambda: _addresses(host, port, family))
     name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         connection = _race(found, max(deadline - time.monotonic(), 0.001))
@@ -88,36 +83,9 @@ def connect(host: str, port: int, *, family: str = ANY_FAMILY, timeout: float) -
     return connection
 
 
-def _in_time(host: str, timeout: float, ask: Callable[[], AnswerT]) -> AnswerT:
-    """Ask about a name in a thread of its own: a resolver may take minutes, and can't be interrupted.
-
-    Raises:
-        NetworkError: it takes too long.
-        LimitError: this machine has no thread for it.
-    """
-    if parse_address(host) is not None:
-        return ask()
-    answer: Future[AnswerT] = Future()
-
-    def answer_it() -> None:
-        try:
-            answer.set_result(ask())
-        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
-            answer.set_exception(error)
-
-    try:
-        Thread(target=answer_it, name="updoser_lookup", daemon=True).start()
-    except (RuntimeError, MemoryError) as error:
-        raise own_limit(error) or error from error
-    try:
-        return answer.result(timeout)
-    except TimeoutError as error:
-        raise NetworkError(f"the host {host} wasn't found out within {timeout:g} s: no resolver answers") from error
-
-
 def _addresses(host: str, port: int, family: str) -> Sequence[AddrInfoType]:
     try:
-        return socket.getaddrinfo(host.strip("[]"), port, _FAMILIES[family], socket.SOCK_STREAM)
+        return socket.getaddrinfo(host.strip("[]"), port, SOCKET_FAMILIES[family], socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         _try_room(error)
         literal = parse_address(host)
@@ -169,31 +137,3 @@ def _race(found: Sequence[AddrInfoType], timeout: float) -> socket.socket:
             return await start_connection(found, happy_eyeballs_delay=STAGGER, interleave=1)
 
     return asyncio.run(race())
-
-
-def host_families(host: str) -> tuple[str, ...]:
-    """Give the families of a host's addresses; empty when it isn't known here, or nobody answers for it."""
-    literal = parse_address(host)
-    if literal is not None:
-        return (literal.family,)
-    try:
-        found = _in_time(host, LOOKUP, lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
-    except (OSError, UnicodeError, NetworkError):
-        return ()
-    spoken = {entry[0] for entry in found}
-    return tuple(name for name, number in _FAMILIES.items() if number in spoken)
-
-
-def own_families() -> tuple[str, ...]:
-    """Find out which families this machine speaks beyond itself: those with a route to the outside; sends nothing."""
-    probes = {IPV4: (socket.AF_INET, "192.0.2.1"), IPV6: (socket.AF_INET6, "2001:db8::1")}
-    return tuple(name for name, (family, address) in probes.items() if _has_route(family, address))
-
-
-def _has_route(family: int, address: str) -> bool:
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((address, 9))
-    except OSError:
-        return False
-    return True

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from reconciler.model.network import DIRECT, FAMILIES, parse_address
-from reconciler.network.dial import host_families, own_families
+from reconciler.network.lookup import host_families, own_families
 from reconciler.planner.reach import Relay, route
 
 if TYPE_CHECKING:

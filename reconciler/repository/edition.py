@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from reconciler.errors import UsageError
 from reconciler.formats.index import index_document
 from reconciler.repository.folder import Repository
-from reconciler.repository.signing import read_private
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
@@ -107,6 +106,8 @@ def online_signer(work: Workspace) -> CryptoSigner:
     Raises:
         SecretError, RepositoryError: it can't be read, or is no key.
     """
+    from reconciler.repository.signing import read_private
+
     spec, _repository = parts_of(work)
     reference = spec.online_key
     return read_private(work.means.secret(reference), f"keys.online {reference}")

@@ -16,7 +16,6 @@ from reconciler.hints import suggestion
 from reconciler.model.client import Client
 from reconciler.model.delta import Duplication
 from reconciler.model.deploy import InstallTarget, Layout
-from reconciler.model.secret import SecretRef
 from reconciler.model.share import of_percent
 from reconciler.model.spec import (
     LATEST,

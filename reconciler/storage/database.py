@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, Engine, Table
+    from sqlalchemy.dialects import postgresql, sqlite
     from sqlalchemy.engine import URL
 
 _BUSY_SECONDS = 30
@@ -168,12 +169,22 @@ def _back_up(url: URL, version: int) -> None:
         raise
 
 
+def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """Begin an insert that can say what is done where the key is there; a dialect is imported where it is spoken."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as insert_there
+
+        return insert_there(table)
+    from sqlalchemy.dialects.sqlite import insert
+
+    return insert(table)
+
+
 def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], update: Sequence[str]) -> None:
     """Insert rows, or set the columns in `update` where the key is there already (none: leave it as it is)."""
     if not rows:
         return
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table)
+    statement = _insert(connection, table)
     keys = [column.name for column in table.primary_key.columns]
     changes = {name: statement.excluded[name] for name in update}
     if changes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from reconciler.assembly import Desk, read_spec
+from reconciler.desk import Desk, read_spec
 from reconciler.errors import SpecError
 from reconciler.present.document import valid_document
 from reconciler.present.text import valid_text

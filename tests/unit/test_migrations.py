@@ -210,7 +210,7 @@ def test_no_step_changes_a_cell_that_is_there_and_new_columns_get_what_the_step_
         migrate(tmp_path, step, monkeypatch)
         found = cells(path)
         made = found.keys() - expected.keys()
-        expected |= dict.fromkeys(made, [])
+        expected |= {table: [] for table in made}
         for table, values in GAINED[step].items():
             expected[table] = [row | values for row in expected[table]]
         assert found == expected

@@ -11,7 +11,8 @@ from reconciler.model.client import Client
 from reconciler.model.network import Address, Proxy, no_proxy_problem, parse_address
 from reconciler.model.spec import GroupSpec, PluginConfig, ServerSpec
 from reconciler.network import dial
-from reconciler.network.dial import connect, host_families, own_families
+from reconciler.network.dial import connect
+from reconciler.network.lookup import host_families, own_families
 from reconciler.observe.ways import find_ways
 from reconciler.planner.reach import Relay, route
 

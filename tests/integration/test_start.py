@@ -1,0 +1,80 @@
+"""A command imports what it uses: what it doesn't, would make each call wait."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LOCAL = ROOT / "updoser.yaml"
+COUNT = """
+import sys
+from reconciler.cli import main
+try:
+    main()
+finally:
+    print("imported:", *sorted(sys.modules), file=sys.stderr)
+"""
+HEAVY = frozenset(
+    [
+        *(
+            "aiohappyeyeballs",
+            "asyncio",
+            "bcrypt",
+            "bsdiff4",
+            "cryptography",
+            "deepdiff",
+            "importlib.metadata",
+            "jinja2",
+        ),
+        *("jsonschema", "paramiko", "rich", "securesystemslib", "socks", "sqlalchemy", "tuf", "urllib3", "yaml"),
+    ]
+)
+SPEC = {"importlib.metadata", "jsonschema", "yaml"}
+"""What a spec is read with: schemas, YAML, and what finds the plugins of other packages."""
+STATE = {"asyncio", "sqlalchemy"}
+"""What a state is read with; SQLAlchemy brings asyncio along."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fleet")
+    shutil.copy(LOCAL, folder)
+    imported(folder, "plan", "--out", "plan.json")
+    return folder
+
+
+def imported(folder, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    return set(done.stderr.rpartition("imported: ")[2].split())
+
+
+@pytest.mark.parametrize(
+    ("command", "may", "most"),
+    [
+        ("--version", set(), 190),
+        ("show plan.json", set(), 240),
+        ("validate", SPEC, 420),
+        ("plugins", SPEC, 420),
+        ("history", SPEC | STATE, 600),
+        ("plan --no-refresh", SPEC | STATE, 680),
+        ("status --no-refresh", SPEC | STATE, 680),
+        ("plan", SPEC | STATE, 680),
+    ],
+)
+def test_a_command_imports_no_more_than_it_uses(folder, command, may, most):
+    found = imported(folder, *command.split())
+    assert found & HEAVY <= may
+    assert len(found) <= most
