@@ -19,14 +19,18 @@ from typing import TYPE_CHECKING, Any
 from reconciler.contracts import CheckResult, Traits
 from reconciler.errors import SecretError
 from reconciler.formats.option_schemas import PASS_ENV
-
-from ._program import run_program
+from reconciler.programs import MAX_TAIL, Ending, last_lines, watch_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from threading import Event
 
     from reconciler.contracts import Context, Subject
+    from reconciler.programs import Ended
+
+MAX_OUTPUT = MAX_TAIL
+MAX_SHOWN = 500
+"""Characters of the last line that a command said."""
 
 OPTIONS: Mapping[str, Any] = {
     "type": "object",
@@ -76,15 +80,27 @@ class CommandCheck:
             env = {**self._context.environment(self._pass), **_environment(subject)}
         except SecretError as error:
             return CheckResult(good=False, message=error.message)
-        ended = run_program(command, self._context.base, env, timeout=timeout, stop=stop)
-        if ended.status is None:
-            return CheckResult(good=False, message=_line(ended.problem, ended.said))
+        if stop.is_set():
+            return CheckResult(good=False, message="it was stopped before it began")
+        ended = watch_program(command, self._context.base, env, timeout=timeout, stop=stop, tail=MAX_OUTPUT)
+        said = last_lines(ended.output, longest=MAX_SHOWN)
+        problem = self._problem(ended, command[0], timeout)
+        return CheckResult(good=not problem, message=": ".join(filter(None, (problem, said))))
+
+    def _problem(self, ended: Ended, program: str, timeout: float) -> str:
+        """Say what is wrong with how a command ended; empty when that is what was expected."""
+        match ended.ending:
+            case Ending.NOT_STARTED:
+                return f"{program} can't be started: {ended.why.lower()}"
+            case Ending.STOPPED:
+                return "it was stopped before it was done"
+            case Ending.LATE:
+                return f"it wasn't done after {timeout:g} s and was stopped"
         if ended.status == self._expected:
-            return CheckResult(good=True, message=ended.said)
+            return ""
         if ended.status < 0:
-            return CheckResult(good=False, message=_line(f"it was ended by signal {-ended.status}", ended.said))
-        wanted = f" instead of {self._expected}" if self._expected else ""
-        return CheckResult(good=False, message=_line(f"it exited with {ended.status}{wanted}", ended.said))
+            return f"it was ended by signal {-ended.status}"
+        return f"it exited with {ended.status}" + (f" instead of {self._expected}" if self._expected else "")
 
 
 def _environment(subject: Subject) -> dict[str, str]:
@@ -97,10 +113,6 @@ def _environment(subject: Subject) -> dict[str, str]:
         "UPDOSER_CLIENT": subject.client,
         "UPDOSER_ADDRESS": subject.address,
     }
-
-
-def _line(what: str, said: str) -> str:
-    return f"{what}: {said}" if said else what
 
 
 TRAITS = Traits(programs=True)

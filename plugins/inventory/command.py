@@ -24,10 +24,10 @@ from reconciler.formats.duration import parse_duration
 from reconciler.formats.option_schemas import PASS_ENV
 from reconciler.formats.text import read_json
 from reconciler.model.client import InventoryEntry
+from reconciler.programs import Ending, last_lines, read_program
 
 from ._ansible import HostAccess, host_argument, own_vars
 from ._groups import Groups
-from ._program import run_program
 from ._ssh_options import UnfitError
 
 if TYPE_CHECKING:
@@ -38,8 +38,12 @@ if TYPE_CHECKING:
 
 META = "_meta"
 RESERVED = "ansible_"
+MAX_OUTPUT = 512 * 2**20
+"""Bytes; a million hosts with a few vars each."""
 MAX_VARS = 2**20
 """Bytes that a program may print about one host."""
+SHOWN_LINES, MAX_SHOWN = 5, 2000
+"""Lines, and characters in all, that are shown of what a program said that failed."""
 
 OPTIONS: Mapping[str, Any] = {
     "type": "object",
@@ -95,7 +99,7 @@ class CommandInventory:
         deadline = time.monotonic() + self._timeout
         program = self._run[0]
         env = {**self._context.environment(self._pass), **self._env}
-        data = _json(run_program(self._run, self._base, env, timeout=self._timeout), program)
+        data = _json(self._printed(self._run, env, self._timeout, MAX_OUTPUT), program)
         if META not in data:
             data[META] = {"hostvars": self._ask_each(sorted(_groups(data, program).hosts), env, deadline)}
         yield from _entries(data, program, self._base)
@@ -115,7 +119,7 @@ class CommandInventory:
                 raise InventoryError(f"{program}: a host is called {host[:60]!r}, which `--host` can't ask for")
             try:
                 left = deadline - time.monotonic()
-                answer = run_program(command, self._base, env, timeout=max(left, 0), limit=MAX_VARS)
+                answer = self._printed(command, env, max(left, 0), MAX_VARS)
             except InventoryError as error:
                 if time.monotonic() < deadline:
                     raise InventoryError(f"asked for {host!r}: {error.message}", hint=error.hint) from error
@@ -126,6 +130,30 @@ class CommandInventory:
                 ) from error
             found[host] = _json(answer, f"{program} --host {host}") if answer.strip() else {}
         return found
+
+    def _printed(self, command: Sequence[str], env: Mapping[str, str], timeout: float, limit: int) -> bytes:
+        """Give what a program printed.
+
+        Raises:
+            InventoryError: it can't be started, ended with another status than 0, took longer than `timeout` seconds,
+                or printed more than `limit` bytes.
+        """
+        ended = read_program(command, self._base, env, timeout=timeout, limit=limit)
+        name = f"the inventory program {command[0]}"
+        match ended.ending:
+            case Ending.NOT_STARTED:
+                raise InventoryError(f"{name} can't be started: {ended.why.lower()}")
+            case Ending.LATE:
+                raise InventoryError(
+                    f"{name} wasn't done after {timeout:.0f} s and was stopped",
+                    hint="raise `timeout` of the inventory if it needs longer",
+                )
+            case Ending.ENDLESS:
+                raise InventoryError(f"{name} printed more than {limit} bytes")
+        if ended.status:
+            hint = last_lines(ended.errors, SHOWN_LINES, MAX_SHOWN) or "it said nothing on its standard error"
+            raise InventoryError(f"{name} ended with status {ended.status}", hint=hint)
+        return ended.output
 
 
 def parse_inventory(answer: bytes, program: str, base: Path) -> Iterator[InventoryEntry]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import selectors
-import signal
 import subprocess
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from reconciler.contracts import Become, Completed, Traits
-from reconciler.errors import TransportError, own_limit
+from reconciler.errors import TransportError
+from reconciler.programs import StartError, started
 
 from ._printed import GRACE, Printed
 
@@ -77,38 +77,12 @@ class LocalPipe:
     def run(self, command: str, stdin: Iterable[bytes], *, timeout: float, patience: float = 0.0) -> Completed:
         """Run `command` with /bin/sh; see `contracts.Pipe`."""
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        shell = ["/bin/sh", "-c", command]
         try:
-            process = subprocess.Popen(
-                ["/bin/sh", "-c", command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=environment,
-                cwd="/",
-                start_new_session=True,
-            )
-        except OSError as error:
-            if own := own_limit(error, starting=True):
-                raise own from error
-            raise TransportError(f"no shell can be started here: {error.strerror}") from error
-        try:
-            return _talk(process, iter(stdin), _Patience(timeout + patience, self._stop))
-        except BaseException:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            raise
-        finally:
-            _leave(process)
-
-
-def _leave(process: subprocess.Popen[bytes]) -> None:
-    """Close the pipes, and wait a little for a process that ended or was stopped."""
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        with suppress(OSError):  # what nobody reads any more can't be written
-            if pipe is not None:
-                pipe.close()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(_FAREWELL)
+            with started(shell, "/", environment, stdin=subprocess.PIPE, grace=_FAREWELL) as process:
+                return _talk(process, iter(stdin), _Patience(timeout + patience, self._stop))
+        except StartError as error:
+            raise TransportError(f"no shell can be started here: {error}") from error
 
 
 class _Patience:

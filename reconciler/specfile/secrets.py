@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import stat
-import subprocess
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from reconciler.contracts import is_file, path_from, why_not
+from reconciler.contracts import is_file, path_from
 from reconciler.errors import SecretError, UpdoserError, own_limit
 from reconciler.model.secret import SecretRef
 from reconciler.present.render import spellings
+from reconciler.programs import Ending, read_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -101,25 +101,16 @@ def _from_file(secret: SecretRef, base: Path, _environ: Mapping[str, str]) -> st
 
 def _from_command(secret: SecretRef, base: Path, environ: Mapping[str, str]) -> str:
     command = [secret.value] if isinstance(secret.value, str) else list(secret.value)
-    try:
-        done = subprocess.run(
-            command,
-            cwd=base,
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
-    except (OSError, ValueError) as error:
-        if own := own_limit(error, starting=True):
-            raise own from error
-        raise SecretError(f"{command[0]} can't be run for a secret: {why_not(error)}") from error
-    except subprocess.TimeoutExpired:
-        raise SecretError(f"{command[0]} gave no secret within {TIMEOUT} s") from None
-    if done.returncode:
-        raise SecretError(f"{command[0]} gave no secret: exit status {done.returncode}")
-    return _text(done.stdout, secret)
+    # Its user may have to say a word on the terminal, which a group of its own couldn't read from.
+    ended = read_program(command, base, environ, timeout=TIMEOUT, limit=MAX_BYTES, own_group=False)
+    match ended.ending:
+        case Ending.NOT_STARTED:
+            raise SecretError(f"{command[0]} can't be run for a secret: {ended.why}")
+        case Ending.LATE:
+            raise SecretError(f"{command[0]} gave no secret within {TIMEOUT} s")
+    if ended.status:
+        raise SecretError(f"{command[0]} gave no secret: exit status {ended.status}")
+    return _text(ended.output, secret)  # also of one that prints without end: it is too large
 
 
 def _text(data: bytes, secret: SecretRef) -> str:

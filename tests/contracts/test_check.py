@@ -13,7 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from reconciler.contracts import Check, CheckResult, Subject
-from reconciler.plugins.check import _program, command
+from reconciler.plugins.check import command
 from tests.fakes import fake_context
 
 SUBJECT = Subject("rules", "3", "/staged/rules/3", "pc-1", "192.0.2.1", {"site": "berlin", "a.b-c": "x"})
@@ -158,10 +158,10 @@ def test_the_last_line_is_shown_without_control_characters(tmp_path):
 
 
 def test_of_what_is_printed_only_the_end_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(_program, "MAX_OUTPUT", 1000)
+    monkeypatch.setattr(command, "MAX_OUTPUT", 1000)
     assert ask(program(tmp_path, "print('x' * 300_000); print('end')")).message == "end"
-    assert len(ask(program(tmp_path, "print('x' * 300_000)")).message) == _program.MAX_SHOWN
-    monkeypatch.setattr(_program, "MAX_OUTPUT", 10)
+    assert len(ask(program(tmp_path, "print('x' * 300_000)")).message) == command.MAX_SHOWN
+    monkeypatch.setattr(command, "MAX_OUTPUT", 10)
     assert ask(a_command(tmp_path, "printf abcdefghijklmnopqrst")).message == "klmnopqrst"
 
 

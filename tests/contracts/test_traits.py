@@ -9,7 +9,7 @@ from reconciler.model.secret import SecretRef
 from reconciler.plugin_loader import KINDS, available, bundled_folder, traits
 
 OPTIONS = {"tuf": {"url": "https://updates.example/repo"}, "ssh": {"port": 22}}
-PROGRAMS = {"subprocess", "pty"}
+PROGRAMS = {"subprocess", "pty", "reconciler.programs"}
 NETWORK = {"socket", "ssl", "paramiko", "urllib3", "http"}
 BUNDLED = [found for kind in KINDS for found in available(kind)]
 
@@ -24,7 +24,7 @@ def imported(path, known=()):
             beside = path.with_name(f"{node.module}.py")
             found |= imported(beside, {*known, path}) if beside not in known else set()
         elif isinstance(node, ast.ImportFrom):
-            found.add(node.module.partition(".")[0])
+            found |= {node.module, node.module.partition(".")[0]}
     return found
 
 

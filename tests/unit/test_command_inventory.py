@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.errors import InventoryError
 from reconciler.model.client import Demands, InventoryEntry
-from reconciler.plugins.inventory import _ansible, _program, command
+from reconciler.plugins.inventory import _ansible, command
 from tests.fakes import fake_context
 
 
@@ -350,7 +350,7 @@ def test_a_program_that_goes_on_after_its_time_is_stopped_whatever_it_does(run, 
 
 
 def test_a_program_that_prints_without_end_is_stopped(run, monkeypatch):
-    monkeypatch.setattr(_program, "MAX_OUTPUT", 100_000)
+    monkeypatch.setattr(command, "MAX_OUTPUT", 100_000)
     with pytest.raises(InventoryError, match="printed more than 100000 bytes"):
         run("while True: print('x' * 1000)")
 

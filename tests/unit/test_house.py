@@ -35,7 +35,10 @@ def test_the_folder_of_plugins_is_no_package():
 @pytest.mark.parametrize(
     ("contract", "open_to_it"),
     [
-        ("Bundled plugins know contracts, formats, model and errors only", {"contracts", "formats", "model", "errors"}),
+        (
+            "Bundled plugins know contracts, programs, formats, model and errors only",
+            {"contracts", "programs", "formats", "model", "errors"},
+        ),
         ("Decisions are pure", {"planner", "formats", "model", "present", "hints", "errors"}),
     ],
 )
@@ -128,3 +131,15 @@ def test_the_core_reads_no_option_of_a_plugin():
         and node.value.attr == "options"
     ]
     assert read == []
+
+
+def test_programs_are_started_in_one_place():
+    modules = [*core(), *((path, ast.parse(path.read_text(encoding="utf-8"))) for path in ROOT.glob("plugins/**/*.py"))]
+    starting = {
+        path.relative_to(ROOT).as_posix()
+        for path, tree in modules
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in {"os.system", "os.popen", "subprocess.run", "subprocess.Popen", "pty.spawn"}
+    }
+    assert starting == {"reconciler/programs.py"}

@@ -12,6 +12,7 @@ from reconciler.errors import SecretError, SpecError, UsageError
 from reconciler.model.client import InventoryEntry
 from reconciler.model.delta import Duplication
 from reconciler.model.secret import SecretRef
+from reconciler.specfile import secrets
 from reconciler.specfile.effective import effective_text, explain
 from reconciler.specfile.load import load, load_spec
 from reconciler.specfile.secrets import MASK, Masker, resolve
@@ -216,6 +217,19 @@ def test_a_secret_that_cannot_be_had_is_told_without_telling_it(tmp_path):
         with pytest.raises(SecretError) as caught:
             resolve(secret, tmp_path, {})
         assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("program", "within", "words"),
+    [
+        ("while True: print('hidden' * 1000)", 30, "is larger than 65536 bytes"),
+        ("import time; print('hidden', flush=True); time.sleep(600)", 1, "gave no secret within 1 s"),
+    ],
+)
+def test_a_program_that_does_not_end_with_a_secret_is_ended(tmp_path, monkeypatch, program, within, words):
+    monkeypatch.setattr(secrets, "TIMEOUT", within)
+    with pytest.raises(SecretError, match=words):
+        resolve(SecretRef("command", (sys.executable, "-c", program)), tmp_path, {})
 
 
 def test_secrets_are_masked_wherever_they_would_be_shown():
