@@ -1,8 +1,9 @@
 """What every kind of plugin promises. Implementations live in `plugins/`; the core imports only this.
 
 A plugin module states `OPTIONS`, a JSON Schema (2020-12) of its options, and `PLUGIN`, which the loader calls as
-`PLUGIN(options, context)`. `OPTIONS` is merged into the validation of the spec. Options arrive validated, with schema
-defaults filled in, relative paths untouched (they start from `context.base`) and secrets as `SecretRef`.
+`PLUGIN(options, context)`. `OPTIONS` is merged into the validation of the spec. Options arrive validated, relative
+paths untouched (they start from `context.base`) and secrets as `SecretRef`. What has a `default` in `OPTIONS`, at
+whatever depth, is always there, for `TRAITS` too: a plugin states it nowhere else.
 
 It states `TRAITS` too: what the plugin does, as `Traits`, or a function that gives them for options where these decide
 it. The core goes by that and never by names. A plugin that doesn't say isn't made where a file may be from anyone.

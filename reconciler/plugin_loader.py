@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 from reconciler import plugins
 from reconciler.contracts import Traits
 from reconciler.errors import PluginError
+from reconciler.formats.defaults import completed
 from reconciler.guards import blaming
 
 if TYPE_CHECKING:
@@ -103,17 +104,18 @@ def traits(kind: str, name: str, options: Mapping[str, Any], folders: Sequence[P
         PluginError: there is no such plugin, it can't be imported, or its TRAITS are none.
     """
     plugin = _find(kind, name, folders)
-    said: Any = getattr(_module(plugin), "TRAITS", None)
+    module = _module(plugin)
+    said: Any = getattr(module, "TRAITS", None)
     if callable(said):
         with blaming(f"the TRAITS of {plugin} broke", PluginError):
-            said = said(options)
+            said = said(completed(options, module.OPTIONS))
     if said is not None and not isinstance(said, Traits):
         raise PluginError(f"the TRAITS of {plugin} are no reconciler.contracts.Traits")
     return said
 
 
 def load(kind: str, name: str, options: Mapping[str, Any], context: Context, folders: Sequence[Path] = ()) -> Any:
-    """Make an instance of a plugin.
+    """Make an instance of a plugin; it gets the options with the defaults of its OPTIONS.
 
     Raises:
         PluginError: there is no such plugin, it can't be imported, its module lacks OPTIONS or PLUGIN, or it broke.
@@ -122,7 +124,7 @@ def load(kind: str, name: str, options: Mapping[str, Any], context: Context, fol
     plugin = _find(kind, name, folders)
     module = _module(plugin)
     with blaming(f"{plugin} can't be set up", PluginError):
-        return module.PLUGIN(options, context)
+        return module.PLUGIN(completed(options, module.OPTIONS), context)
 
 
 def _find(kind: str, name: str, folders: Sequence[Path]) -> Found:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Lock
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from reconciler.client.protocol import MAX_CONTENT
 from reconciler.client.requests import payload, read_request, variables
@@ -34,6 +34,7 @@ from reconciler.errors import (
     SourceError,
     TransportError,
 )
+from reconciler.formats.defaults import completed
 from reconciler.model.client import Facts, Installed, Profile
 from reconciler.model.deploy import MACHINE, DeployReport, Outcome
 from reconciler.model.offer import SourceReport
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
     from threading import Event
+    from types import ModuleType
 
     from reconciler.contracts import Codec, ShellFactory
     from reconciler.errors import InventoryError
@@ -61,6 +63,11 @@ if TYPE_CHECKING:
 _CONTEXT = cast("Context", None)  # codecs need nothing from outside
 CODECS: dict[str, Codec] = {"zstd": Zstd({}, _CONTEXT), "bsdiff": Bsdiff({}, _CONTEXT), "gzip": Gzip({}, _CONTEXT)}
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def make_plugin(plugin: ModuleType, options: Mapping[str, Any], context: Context | None = None) -> Any:
+    """Make a plugin of its module as the loader does: with the defaults of its options."""
+    return plugin.PLUGIN(completed(options, plugin.OPTIONS), context)
 
 
 def fake_context(

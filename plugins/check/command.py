@@ -65,7 +65,7 @@ class CommandCheck:
 
     def __init__(self, options: Mapping[str, Any], context: Context) -> None:
         self._run: str | list[str] = options["run"]
-        self._expected: int = options.get("expect_exit", 0)
+        self._expected: int = options["expect_exit"]
         self._pass: list[str] = options.get("pass_env", [])
         self._context = context
 

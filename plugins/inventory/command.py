@@ -85,7 +85,7 @@ class CommandInventory:
         self._context = context
         self._base = context.base
         try:
-            self._timeout = parse_duration(options.get("timeout", "60s")).total_seconds()
+            self._timeout = parse_duration(options["timeout"]).total_seconds()
         except ValueError as error:
             raise InventoryError(f"timeout of the inventory program {self._run[0]}: {error}") from error
 

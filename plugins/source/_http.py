@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urljoin, urlsplit
 
 from reconciler.errors import NetworkError, SecretError, SourceError, UpdoserError, printable
-from reconciler.model.network import ANY_FAMILY
 
 from ._cooldown import FORBIDDEN, TOO_MANY, UNAVAILABLE, Cooldown, waiting_time
 from ._pace import Limit
@@ -48,11 +47,11 @@ _RETRIED = frozenset({408, 425, 500, 502, 503, 504})
 class HttpOptions:
     """How a server is spoken with. Times are seconds; `total` is for one file. Paths start from the spec's folder."""
 
-    family: str = ANY_FAMILY
+    family: str
+    connect: float
+    read: float
+    total: float
     limit: float = 0.0
-    connect: float = 10.0
-    read: float = 30.0
-    total: float = 6 * 3600.0
     ca: str = ""
     certificate: str = ""
     key: SecretRef | None = None

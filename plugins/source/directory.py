@@ -103,10 +103,10 @@ class Directory:
     def __init__(self, options: Mapping[str, Any], context: Context) -> None:
         self._name: str = options["path"]
         self._path = context.path(self._name, SourceError)
-        self._sums_needed = options.get("complete_when") == SUMS
+        self._sums_needed = options["complete_when"] == SUMS
         self._clock = context.clock
         try:
-            self._settle = parse_duration(options.get("settle", "10s")).total_seconds()
+            self._settle = parse_duration(options["settle"]).total_seconds()
         except ValueError as error:
             raise SourceError(f"settle of the folder {self._name}: {error}") from error
         key = hashlib.sha256(os.fsencode(self._path.absolute())).hexdigest()[:16]

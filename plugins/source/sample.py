@@ -160,12 +160,12 @@ class Sample:
 
     def __init__(self, options: Mapping[str, Any], context: Context) -> None:
         del context
-        self._day: int = options.get("day", 1)
-        self._history: int = options.get("history", 3)
-        self._seed: str = options.get("seed", "updoser")
-        self._size: int = options.get("size", 200) * 1024
-        self._clamav: frozenset[str] = frozenset(options.get("clamav", ()))
-        self._bad: Mapping[str, int] = options.get("bad", {})
+        self._day: int = options["day"]
+        self._history: int = options["history"]
+        self._seed: str = options["seed"]
+        self._size: int = options["size"] * 1024
+        self._clamav: frozenset[str] = frozenset(options["clamav"])
+        self._bad: Mapping[str, int] = options["bad"]
 
     def releases(self, components: Mapping[str, Component]) -> SourceReport:
         """List the releases of the day and of the days before it.

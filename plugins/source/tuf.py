@@ -354,15 +354,15 @@ def _report(name: str, found: list[Index], problems: list[str], accepted: str = 
 
 
 def _http_options(options: Mapping[str, Any]) -> HttpOptions:
-    def seconds(key: str, default: str) -> float:
-        return parse_duration(options.get(key, default)).total_seconds()
+    def seconds(key: str) -> float:
+        return parse_duration(options[key]).total_seconds()
 
     return HttpOptions(
-        family=options.get("family", ANY_FAMILY),
+        family=options["family"],
         limit=parse_rate(options["limit"]) if "limit" in options else 0.0,
-        connect=seconds("connect_timeout", "10s"),
-        read=seconds("read_timeout", "30s"),
-        total=seconds("timeout", "6h"),
+        connect=seconds("connect_timeout"),
+        read=seconds("read_timeout"),
+        total=seconds("timeout"),
         ca=options.get("ca", ""),
         certificate=options.get("certificate", ""),
         key=options.get("key"),

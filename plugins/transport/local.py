@@ -169,8 +169,8 @@ class Local:
 
     def __init__(self, options: Mapping[str, Any], context: Context) -> None:
         become = options.get("become")
-        self._shell = options.get("shell", "sh")
-        self._become = Become(become.get("method", "sudo"), become.get("command", "")) if become is not None else None
+        self._shell = options["shell"]
+        self._become = Become(become["method"], become["command"]) if become is not None else None
         self._context = context
 
     @contextmanager

@@ -64,11 +64,11 @@ class Ssh:
         self._options = options
         self._context = context
         become = options.get("become")
-        self._become = Become(become.get("method", "sudo"), become.get("command", "")) if become is not None else None
-        self._connect_timeout = parse_duration(options.get("connect_timeout", "10s")).total_seconds()
+        self._become = Become(become["method"], become["command"]) if become is not None else None
+        self._connect_timeout = parse_duration(options["connect_timeout"]).total_seconds()
         self._known_hosts = KnownHostsFile(
-            context.path(options.get("known_hosts", "~/.ssh/known_hosts"), HostKeyError),
-            accept_new=options.get("accept_new", False),
+            context.path(options["known_hosts"], HostKeyError),
+            accept_new=options["accept_new"],
         )
         self._credentials = Credentials(options, context.secret, context.log)
         self._way = self._way_over(options["jump"]) if options.get("jump") else None
@@ -80,15 +80,15 @@ class Ssh:
         """Connect and log in; see `contracts.Transport`."""
         pipe = SshPipe(
             lambda stack: self._connect(client, stack),
-            idle=parse_duration(self._options.get("idle_timeout", "5m")).total_seconds(),
-            total=parse_duration(self._options.get("timeout", "1h")).total_seconds(),
+            idle=parse_duration(self._options["idle_timeout"]).total_seconds(),
+            total=parse_duration(self._options["timeout"]).total_seconds(),
         )
         with pipe:
-            yield self._context.shell(pipe, shell=self._options.get("shell", "sh"), become=self._become)
+            yield self._context.shell(pipe, shell=self._options["shell"], become=self._become)
 
     def _connect(self, client: Client, stack: ExitStack) -> Connection:
         """Open a connection to a client and log in; what is opened on the way is closed with the stack."""
-        host, port = client.address or client.name, client.port or self._options.get("port", 22)
+        host, port = client.address or client.name, client.port or self._options["port"]
         user = client.user or self._user
         if self._way is None:
             proxy = self._context.proxy
@@ -137,7 +137,7 @@ class Ssh:
         for jump in jumps:
             own = {key: jump[key] for key in ("keys", "password") if key in jump}
             credentials = Credentials(own, self._context.secret, self._context.log) if own else self._credentials
-            hops.append(JumpHost(jump["address"], jump.get("port", 22), jump.get("user") or self._user, credentials))
+            hops.append(JumpHost(jump["address"], jump["port"], jump.get("user") or self._user, credentials))
         return JumpPath(hops, self._dial, self._log_in_at, self._connect_timeout)
 
     def _log_in_at(self, hop: JumpHost, connection: Any) -> Connection:
@@ -159,7 +159,7 @@ class Ssh:
         try:
             transport.set_log_channel(self._log.name)
             transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = self._connect_timeout
-            transport.use_compression(self._options.get("compression", False))
+            transport.use_compression(self._options["compression"])
             _prefer(transport, known.types_for(name))
             transport.start_client(timeout=self._connect_timeout)
             self._known_hosts.check(name, transport.get_remote_server_key())
@@ -172,7 +172,7 @@ class Ssh:
         except BaseException:
             close_quietly(transport)
             raise
-        transport.set_keepalive(int(parse_duration(self._options.get("keep_alive", "15s")).total_seconds()))
+        transport.set_keepalive(int(parse_duration(self._options["keep_alive"]).total_seconds()))
         return transport
 
     def _no_greeting(self, name: str, transport: Connection, error: Exception) -> TransportError | LimitError:

@@ -14,6 +14,7 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from reconciler.formats.defaults import complete, resolve
 from reconciler.hints import listing, suggestion
 from reconciler.plugin_loader import schema_folder
 from reconciler.specfile.tree import BROKEN, DEFAULT, Map, Odd, Seq, locate, replace, value_place
@@ -59,36 +60,12 @@ def check(tree: Map, schema: Schema, problems: list[Problem], root: Schema = Non
         problems += _translated(error, tree)
     for error in sorted(errors, key=lambda error: -len(error.absolute_path)):  # what is inside before what holds it
         _break(error, tree)
-    complete(tree, schema, whole)
+    complete(tree, schema, whole, _put)
 
 
-def complete(node: Any, schema: Schema, root: Schema) -> None:
-    """Fill in the defaults that the schema states for keys that aren't there."""
-    schema = resolve(schema, root)
-    if isinstance(node, Map):
-        properties = schema.get("properties", {})
-        for key, described in properties.items():
-            part = resolve(described, root)
-            if key not in node and "default" in part:
-                node.put(key, _tree(part["default"]), DEFAULT, DEFAULT)
-        for key, value in node.items():
-            part = properties.get(key, schema.get("additionalProperties"))
-            if isinstance(part, dict) and isinstance(value, (Map, Seq)):
-                complete(value, part, root)
-    elif isinstance(node, Seq) and isinstance(schema.get("items"), dict):
-        for value in node:
-            if isinstance(value, (Map, Seq)):
-                complete(value, schema["items"], root)
-
-
-def resolve(schema: Schema, root: Schema) -> Mapping[str, Any]:
-    """Follow `$ref`s into the whole schema."""
-    while isinstance(schema, dict) and "$ref" in schema:
-        target = root
-        for part in schema["$ref"].removeprefix("#/").split("/"):
-            target = target[part]
-        schema = target
-    return schema if isinstance(schema, dict) else {}
+def _put(node: Map, key: str, value: Any) -> None:
+    """Set a key to what the schema says of it."""
+    node.put(key, _tree(value), DEFAULT, DEFAULT)
 
 
 def _tree(value: Any) -> Any:

@@ -14,7 +14,7 @@ from reconciler.network.dial import Dialer
 from reconciler.plugins.source import _pace, _stream, _timed, directory, tuf
 from tests.attacks.hostile_source import FOLDER, HTTP, PROXY, SIGNED, SOCKS, Server, web
 from tests.attacks.siege import siege
-from tests.fakes import NOW, fake_context
+from tests.fakes import NOW, fake_context, make_plugin
 from tests.tufrepo import Vendor
 
 SHORT = 3.0
@@ -77,7 +77,7 @@ def reading(folder, vendor, url, *, proxy=None):
     """Give a signed source as a run has it."""
     shutil.copy(vendor.metadata / "1.root.json", folder / "root.json")
     times = {"connect_timeout": f"{SHORT:.0f}s", "read_timeout": f"{SHORT:.0f}s", "timeout": f"{2 * SHORT:.0f}s"}
-    return tuf.PLUGIN({"url": url, "trusted_root": "root.json", **times}, fake_context(folder, proxy=proxy))
+    return make_plugin(tuf, {"url": url, "trusted_root": "root.json", **times}, fake_context(folder, proxy=proxy))
 
 
 def words_of(kinds):
@@ -147,7 +147,7 @@ def test_odd_folders_cost_their_own_releases_only(besieged, tmp_path):
             place.mkdir(parents=True)
             (place / "data").write_bytes(version.encode())
         change(place)
-        hostile[name] = directory.PLUGIN({"path": "drop", "settle": "0s"}, fake_context(tmp_path / name))
+        hostile[name] = make_plugin(directory, {"path": "drop", "settle": "0s"}, fake_context(tmp_path / name))
     attack(besieged, hostile, words_of(kinds))
     for name in kinds:
         assert "1" in {release.version for release in besieged.report_of(name).releases}, f"{name}: others are offered"

@@ -29,7 +29,7 @@ from reconciler.formats.index import content_path
 from reconciler.model.delta import Incremental, Patch
 from reconciler.model.release import Release, ReleaseFile
 from reconciler.plugins.source import tuf
-from tests.fakes import fake_context, make_component
+from tests.fakes import fake_context, make_component, make_plugin
 from tests.servers import nginx
 from tests.tufrepo import Vendor
 
@@ -179,8 +179,8 @@ def metadata(folder):
             shutil.rmtree(folder / "work", ignore_errors=True)
             for found in times.values():
                 begun = time.perf_counter()
-                source = tuf.PLUGIN(
-                    {"url": url, "trusted_root": "root.json"}, fake_context(folder, now=datetime.now(UTC))
+                source = make_plugin(
+                    tuf, {"url": url, "trusted_root": "root.json"}, fake_context(folder, now=datetime.now(UTC))
                 )
                 report = source.releases(components)
                 found.append(time.perf_counter() - begun)

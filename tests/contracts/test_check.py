@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 from reconciler.contracts import Check, CheckResult, Subject
 from reconciler.plugins.check import command
-from tests.fakes import fake_context
+from tests.fakes import fake_context, make_plugin
 
 SUBJECT = Subject("rules", "3", "/staged/rules/3", "pc-1", "192.0.2.1", {"site": "berlin", "a.b-c": "x"})
 NAMES = ("COMPONENT", "VERSION", "STAGED", "CLIENT", "ADDRESS", "VAR_SITE", "VAR_A_B_C")
@@ -41,7 +41,7 @@ class FakeCheck:
 
 
 def a_command(tmp_path, run, **options):
-    return command.PLUGIN({"run": run, "expect_exit": 0, **options}, fake_context(tmp_path))
+    return make_plugin(command, {"run": run, "expect_exit": 0, **options}, fake_context(tmp_path))
 
 
 def program(tmp_path, code, **options):
@@ -66,7 +66,7 @@ BAD = {
     "signal": lambda path: a_command(path, "kill -9 $$"),
     "no program": lambda path: a_command(path, ["no-such-program"]),
     "no command": lambda path: a_command(path, "no-such-program"),
-    "no folder": lambda path: command.PLUGIN({"run": "exit 0"}, fake_context(path)),
+    "no folder": lambda path: make_plugin(command, {"run": "exit 0"}, fake_context(path)),
     "fake": lambda _path: FakeCheck(good=False),
 }
 SLOW = {

@@ -10,7 +10,7 @@ from reconciler.contracts import Inventory
 from reconciler.errors import InventoryError
 from reconciler.model.client import InventoryEntry
 from reconciler.plugins.inventory import command, csv
-from tests.fakes import FakeInventory, fake_context
+from tests.fakes import FakeInventory, fake_context, make_plugin
 
 EXPECTED = [
     InventoryEntry("pc-1", "192.0.2.1", 2222, "admin", (), ("all", "web"), {"site": "berlin"}),
@@ -34,7 +34,7 @@ def a_command(tmp_path):
         "pc-2": {"ansible_host": "2001:db8::2"},
     }
     answer = json.dumps({"_meta": {"hostvars": hostvars}, "web": ["pc-1"]})
-    return command.PLUGIN({"run": [sys.executable, "-c", f"print({answer!r})"]}, fake_context(tmp_path))
+    return make_plugin(command, {"run": [sys.executable, "-c", f"print({answer!r})"]}, fake_context(tmp_path))
 
 
 def a_fake(_tmp_path):
@@ -46,7 +46,7 @@ def a_missing_csv(tmp_path):
 
 
 def a_failing_command(tmp_path):
-    return command.PLUGIN({"run": ["false"]}, fake_context(tmp_path))
+    return make_plugin(command, {"run": ["false"]}, fake_context(tmp_path))
 
 
 def a_failing_fake(_tmp_path):

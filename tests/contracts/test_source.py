@@ -16,7 +16,7 @@ from reconciler.model.release import ReleaseFile
 from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import read_sources
 from reconciler.plugins.source import directory, sample, tuf
-from tests.fakes import CODECS, FakeSource, describe, fake_context, make_component, make_release
+from tests.fakes import CODECS, FakeSource, describe, fake_context, make_component, make_plugin, make_release
 from tests.tufrepo import Vendor
 
 NOW = datetime.now(UTC)
@@ -40,11 +40,11 @@ def a_directory(tmp_path):
     add_release("rules", "11", [build / "all.rules"], tmp_path / "drop")
     add_incremental("rules", "10", "11", tmp_path / "drop", codec="zstd")
     context = fake_context(tmp_path, now=datetime.now(UTC) + timedelta(hours=1))
-    return directory.PLUGIN({"path": "drop"}, context)
+    return make_plugin(directory, {"path": "drop"}, context)
 
 
 def a_sample(tmp_path):
-    return sample.PLUGIN({"day": 9, "size": 16}, fake_context(tmp_path))
+    return make_plugin(sample, {"day": 9, "size": 16}, fake_context(tmp_path))
 
 
 def a_tuf(tmp_path):
@@ -63,7 +63,7 @@ def a_tuf(tmp_path):
         vendor.set_index("rules", vendor.document("rules", incrementals=[entry]))
         vendor.sign()
         shutil.copy(vendor.metadata / "1.root.json", tmp_path / "root.json")
-    return tuf.PLUGIN({"url": folder.as_uri(), "trusted_root": "root.json"}, fake_context(tmp_path, now=NOW))
+    return make_plugin(tuf, {"url": folder.as_uri(), "trusted_root": "root.json"}, fake_context(tmp_path, now=NOW))
 
 
 def a_fake(_tmp_path):

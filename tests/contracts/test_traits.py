@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.contracts import Traits
 from reconciler.model.secret import SecretRef
-from reconciler.plugin_loader import KINDS, available, bundled_folder, traits
+from reconciler.plugin_loader import KINDS, available, bundled_folder, options_schema, traits
 
 OPTIONS = {"tuf": {"url": "https://updates.example/repo"}, "ssh": {"port": 22}}
 PROGRAMS = {"subprocess", "pty", "reconciler.programs"}
@@ -35,6 +35,22 @@ def test_a_bundled_plugin_says_when_it_runs_programs_or_connects(plugin):
     packages = imported(bundled_folder() / plugin.kind / f"{plugin.name}.py")
     assert does.programs == bool(packages & PROGRAMS)
     assert does.network == bool(packages & NETWORK)
+
+
+def defaults(schema):
+    """Give the options that have a default, at whatever depth."""
+    for name, option in schema.get("properties", {}).items():
+        yield from [name] if "default" in option else []
+        yield from defaults(option)
+    yield from defaults(schema.get("items", {})) if isinstance(schema.get("items"), dict) else ()
+
+
+@pytest.mark.parametrize("plugin", BUNDLED, ids=lambda plugin: f"{plugin.kind}-{plugin.name}")
+def test_a_bundled_plugin_states_a_default_once(plugin):
+    names = set(defaults(options_schema(plugin.kind, plugin.name)))
+    tree = ast.parse((bundled_folder() / plugin.kind / f"{plugin.name}.py").read_text(encoding="utf-8"))
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "get")
+    assert [ast.unparse(call) for call in calls if call.args and getattr(call.args[0], "value", "") in names] == []
 
 
 @pytest.mark.parametrize(("url", "network"), [("https://updates.example/repo", True), ("file:///media/in", False)])

@@ -7,10 +7,9 @@ import pytest
 from reconciler.client.session import shell_session
 from reconciler.model.client import Client
 from reconciler.model.deploy import ClientCheck, DeployRequest
-from reconciler.plugins.transport.local import Local
-from reconciler.plugins.transport.ssh import Ssh
+from reconciler.plugins.transport import local, ssh
 from tests.contracts.transport_suite import Content, ShellCommands, TransportSuite, client_at, step
-from tests.fakes import FakeClient, FakeTransport, fake_context
+from tests.fakes import FakeClient, FakeTransport, fake_context, make_plugin
 
 
 @pytest.mark.needs("zstd", "bspatch")
@@ -18,7 +17,7 @@ class TestLocal(TransportSuite):
     @pytest.fixture(params=["dash", "bash", pytest.param("busybox sh", marks=pytest.mark.needs("busybox"))])
     def reached(self, request, tmp_path):
         context = fake_context(tmp_path, shell=shell_session)
-        return Local({"shell": request.param}, context), client_at(tmp_path / "root")
+        return make_plugin(local, {"shell": request.param}, context), client_at(tmp_path / "root")
 
     @pytest.fixture
     def commands(self, tmp_path):
@@ -31,7 +30,7 @@ class TestSsh(TransportSuite):
     def reached(self, ssh_fleet, tmp_path):
         address = ssh_fleet.addresses[0]
         context = fake_context(tmp_path, shell=shell_session, secrets={"key": ssh_fleet.key.read_text()})
-        transport = Ssh(ssh_fleet.options(), context)
+        transport = make_plugin(ssh, ssh_fleet.options(), context)
         return transport, Client("c1", "group", address, install_root=str(tmp_path / "root"))
 
     @pytest.fixture
@@ -42,7 +41,7 @@ class TestSsh(TransportSuite):
 @pytest.mark.needs("sshd", "ssh-keygen")
 def test_the_time_that_checks_may_take_is_added_to_the_time_of_a_request(ssh_fleet, tmp_path):
     context = fake_context(tmp_path, shell=shell_session, secrets={"key": ssh_fleet.key.read_text()})
-    transport = Ssh({**ssh_fleet.options(), "timeout": "3s"}, context)
+    transport = make_plugin(ssh, {**ssh_fleet.options(), "timeout": "3s"}, context)
     client = Client("c1", "group", ssh_fleet.addresses[0], install_root=str(tmp_path / "root"))
     content = Content()
     way = step(None, content.release("rules", "1", a_txt=b"one"))

@@ -12,7 +12,7 @@ from reconciler.model.client import Client
 from reconciler.model.spec import GroupSpec, InventorySpec, PluginConfig
 from reconciler.observe.inventory import list_clients
 from reconciler.plugins.inventory import command
-from tests.fakes import fake_context
+from tests.fakes import fake_context, make_plugin
 
 PROGRAM = Path(sys.executable).parent / "ansible-inventory"
 
@@ -48,7 +48,7 @@ pytestmark = pytest.mark.needs("ansible-inventory")
 def list_with(folder, arguments, **spec):
     """List the clients of a group whose inventory is ansible's."""
     options = {"run": [str(PROGRAM), *arguments], "env": {"ANSIBLE_LOCAL_TEMP": str(folder / "tmp")}}
-    inventory = command.PLUGIN({**options, "timeout": "120s"}, fake_context(folder))
+    inventory = make_plugin(command, {**options, "timeout": "120s"}, fake_context(folder))
     group = GroupSpec(
         "branch",
         PluginConfig("transport", "ssh"),
@@ -159,7 +159,7 @@ def test_each_host_is_the_machine_port_user_and_key_that_ansible_asks_ssh_for(tm
     for arguments in (["--list"], ["--list", "--export"]):
         options = {"run": [str(PROGRAM), "-i", "hosts.ini", *arguments], "timeout": "120s"}
         options["env"] = {"ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp")}
-        entries = list(command.PLUGIN(options, fake_context(tmp_path)).clients())
+        entries = list(make_plugin(command, options, fake_context(tmp_path)).clients())
         assert {entry.unfit for entry in entries} == {""}
         assert {
             (

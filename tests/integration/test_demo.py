@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from reconciler.plugins.source import sample
-from tests.fakes import make_component
+from tests.fakes import make_component, make_plugin
 from tests.fleet import Fleet
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +81,7 @@ def test_the_check_before_the_switch_tells_bad_from_good_with_and_without_clamav
     written = yaml.safe_load(SPEC.read_text())
     options = {key: value for key, value in written["sources"][0].items() if key not in {"name", "type", "day"}}
     check = next(entry for entry in written["defaults"]["checks"] if entry["name"] == "detects")
-    source = sample.PLUGIN({**options, "day": day, "history": 0}, None)
+    source = make_plugin(sample, {**options, "day": day, "history": 0}, None)
     (release,) = source.releases({"virus-pattern": make_component("virus-pattern")}).releases
     for file in release.files:
         with source.open(release, file) as stream:

@@ -20,7 +20,7 @@ from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import read_sources
 from reconciler.plugins.source import _pace, _stream, _timed, tuf
 from reconciler.storage.store import Store
-from tests.fakes import fake_context, make_component
+from tests.fakes import fake_context, make_component, make_plugin
 from tests.fleet import Fleet
 from tests.servers import Authority, Odd, Socks4, Wire, microsocks, nginx, part, requests, squid
 from tests.tufrepo import Vendor
@@ -53,7 +53,7 @@ class Look:
     def __init__(self, folder, vendor, url, *, proxy=None, now=NOW, **options):
         shutil.copy(vendor.metadata / "1.root.json", folder / "root.json")
         context = fake_context(folder, now=now, secrets=SECRETS, proxy=proxy)
-        self.source = tuf.PLUGIN({"url": url, "trusted_root": "root.json", **options}, context)
+        self.source = make_plugin(tuf, {"url": url, "trusted_root": "root.json", **options}, context)
         self.store = Store(folder / "store")
 
     @property

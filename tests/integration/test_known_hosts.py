@@ -11,8 +11,8 @@ from reconciler.client.session import shell_session
 from reconciler.errors import HostKeyError
 from reconciler.formats.known_hosts import KnownHosts, hashed_name, host_name
 from reconciler.model.client import Client
-from reconciler.plugins.transport.ssh import Ssh
-from tests.fakes import fake_context
+from reconciler.plugins.transport import ssh
+from tests.fakes import fake_context, make_plugin
 
 pytestmark = pytest.mark.needs("sshd", "ssh-keygen", "ssh-keyscan")
 
@@ -71,7 +71,9 @@ def log_in(ssh_fleet, tmp_path):
 
     def connect(name, file, **options):
         context = fake_context(tmp_path, shell=shell_session, secrets={"key": ssh_fleet.key.read_text()})
-        with Ssh(ssh_fleet.options(known_hosts=str(file), **options), context).connect(Client("c", "g", name)):
+        with make_plugin(ssh, ssh_fleet.options(known_hosts=str(file), **options), context).connect(
+            Client("c", "g", name)
+        ):
             pass
 
     return connect

@@ -15,8 +15,8 @@ from reconciler.errors import AuthenticationError, HostKeyError, SecretError, Tr
 from reconciler.formats.known_hosts import hashed_name, host_name
 from reconciler.model.client import Client
 from reconciler.model.secret import SecretRef
-from reconciler.plugins.transport.ssh import Ssh
-from tests.fakes import fake_context
+from reconciler.plugins.transport import ssh
+from tests.fakes import fake_context, make_plugin
 from tests.fleet import Fleet
 from tests.sshd import DIES, HANGS, NOISY, OTHER_KEY, make_key, sshd_fleet, sudo_user
 
@@ -31,7 +31,7 @@ def transport(ssh_fleet, tmp_path):
         secrets = {"key": ssh_fleet.key.read_text()}
         secrets.update({path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()})
         context = fake_context(tmp_path, shell=shell_session, secrets=secrets)
-        return Ssh(ssh_fleet.options(**options), context)
+        return make_plugin(ssh, ssh_fleet.options(**options), context)
 
     return make
 
@@ -80,10 +80,13 @@ def test_locked_keys_of_other_kinds_open_with_their_passphrase(tmp_path, kind):
         context = fake_context(tmp_path, shell=shell_session, secrets=secrets)
         client = Client("c", "g", fleet.addresses[0])
         keys = [SecretRef("env", "locked")]
-        with Ssh(fleet.options(keys=keys, passphrase=SecretRef("env", "words")), context).connect(client):
+        with make_plugin(ssh, fleet.options(keys=keys, passphrase=SecretRef("env", "words")), context).connect(client):
             pass
         for options in ({}, {"passphrase": SecretRef("env", "bad")}):
-            with pytest.raises(SecretError), Ssh(fleet.options(keys=keys, **options), context).connect(client):
+            with (
+                pytest.raises(SecretError),
+                make_plugin(ssh, fleet.options(keys=keys, **options), context).connect(client),
+            ):
                 pass
 
 

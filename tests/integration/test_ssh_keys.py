@@ -14,9 +14,9 @@ from reconciler.client.session import shell_session
 from reconciler.errors import AuthenticationError, SecretError
 from reconciler.model.client import Client
 from reconciler.model.secret import SecretRef
+from reconciler.plugins.transport import ssh
 from reconciler.plugins.transport._ssh_keys import parse_key
-from reconciler.plugins.transport.ssh import Ssh
-from tests.fakes import fake_context
+from tests.fakes import fake_context, make_plugin
 from tests.sshd import make_key, sshd_fleet
 
 pytestmark = pytest.mark.needs("sshd", "ssh-keygen", "ssh-agent", "ssh-add")
@@ -98,7 +98,7 @@ def log_in(tmp_path):
         secrets["key"] = fleet.key.read_text()
         context = fake_context(tmp_path, shell=shell_session, secrets=secrets)
         options = {key: value for key, value in fleet.options(**options).items() if value is not None}
-        with Ssh(options, context).connect(Client("c", "g", fleet.addresses[0])):
+        with make_plugin(ssh, options, context).connect(Client("c", "g", fleet.addresses[0])):
             pass
 
     return enter

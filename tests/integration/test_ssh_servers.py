@@ -14,8 +14,8 @@ from reconciler.client.reach import Reach
 from reconciler.client.session import shell_session
 from reconciler.errors import HungUpError, TransportError
 from reconciler.model.client import Client
-from reconciler.plugins.transport.ssh import Ssh
-from tests.fakes import fake_context
+from reconciler.plugins.transport import ssh
+from tests.fakes import fake_context, make_plugin
 from tests.fleet import Fleet
 from tests.sshd import sshd_fleet
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.needs("sshd", "ssh-keygen")
 def transport_of(tmp_path):
     def make(fleet, **options):
         context = fake_context(tmp_path, shell=shell_session, secrets={"key": fleet.key.read_text()})
-        return Ssh(fleet.options(**options), context)
+        return make_plugin(ssh, fleet.options(**options), context)
 
     return make
 

@@ -10,7 +10,7 @@ from reconciler.model.client import Client
 from reconciler.model.network import Proxy
 from reconciler.model.secret import SecretRef
 from reconciler.plugins.transport import ssh
-from tests.fakes import fake_context
+from tests.fakes import fake_context, make_plugin
 from tests.fleet import Fleet
 from tests.servers import Socks4, free_port, logged, microsocks, squid
 from tests.sshd import OTHER_KEY, make_key
@@ -26,7 +26,7 @@ def look(ssh_fleet, tmp_path):
     def facts(at=0, *, proxy=None, address="", **options):
         secrets = {"key": ssh_fleet.key.read_text(), "word": WORD, **options.pop("secrets", {})}
         context = fake_context(tmp_path, secrets=secrets, shell=shell_session, proxy=proxy)
-        transport = ssh.PLUGIN(ssh_fleet.options(**options), context)
+        transport = make_plugin(ssh, ssh_fleet.options(**options), context)
         host = address or ssh_fleet.addresses[at]
         client = Client("c", "g", host, port=ssh_fleet.other_port if host == OTHER_KEY else None)
         with transport.connect(client) as session:

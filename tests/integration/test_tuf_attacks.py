@@ -17,7 +17,7 @@ from reconciler.model.offer import Withdrawal
 from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import read_sources
 from reconciler.plugins.source import tuf
-from tests.fakes import fake_context, make_component
+from tests.fakes import fake_context, make_component, make_plugin
 from tests.fleet import Fleet
 from tests.tufrepo import Vendor
 
@@ -43,7 +43,7 @@ def look(tmp_path):
 
     def report(components=COMPONENTS, now=NOW, **options):
         given = {"url": (tmp_path / "repo").as_uri(), "trusted_root": "root.json", **options}
-        source = tuf.PLUGIN(given, fake_context(tmp_path, now=now))
+        source = make_plugin(tuf, given, fake_context(tmp_path, now=now))
         spec = SourceSpec("vendor", PluginConfig("source", "tuf"), signed=True)
         (answer,) = read_sources([(spec, source)], components)
         return answer
@@ -68,7 +68,9 @@ def test_what_is_signed_is_offered_and_its_bytes_are_there(vendor, look, tmp_pat
     report = look()
     assert (report.error, report.problems) == ("", ())
     assert versions(report) == [("engine", "1.0"), ("rules", "1")]
-    source = tuf.PLUGIN({"url": vendor.folder.as_uri(), "trusted_root": "root.json"}, fake_context(tmp_path, now=NOW))
+    source = make_plugin(
+        tuf, {"url": vendor.folder.as_uri(), "trusted_root": "root.json"}, fake_context(tmp_path, now=NOW)
+    )
     (release,) = (entry for entry in report.releases if entry.component == "rules")
     with source.open(release, release.files[0]) as stream:
         assert stream.read() == b"one" * 100
@@ -288,7 +290,9 @@ def test_content_that_was_swapped_is_not_noticed_by_the_source_but_by_the_store(
     (release,) = (entry for entry in report.releases if entry.component == "rules")
     place = vendor.folder / content_path(release.files[0].sha256)
     place.write_bytes(b"evi" * 100)
-    source = tuf.PLUGIN({"url": vendor.folder.as_uri(), "trusted_root": "root.json"}, fake_context(tmp_path, now=NOW))
+    source = make_plugin(
+        tuf, {"url": vendor.folder.as_uri(), "trusted_root": "root.json"}, fake_context(tmp_path, now=NOW)
+    )
     with source.open(release, release.files[0]) as stream, pytest.raises(StoreError, match="has the SHA-256"):
         Store(tmp_path / "store").put(release.files[0], stream)
 
@@ -389,7 +393,7 @@ def test_a_proxy_to_a_folder_is_refused(vendor, tmp_path):
 
     context = fake_context(tmp_path, now=NOW, proxy=Proxy("p", "http", "127.0.0.1", 1))
     with pytest.raises(SourceError, match="isn't reached through a proxy"):
-        tuf.PLUGIN({"url": vendor.folder.as_uri(), "trusted_root": "root.json"}, context)
+        make_plugin(tuf, {"url": vendor.folder.as_uri(), "trusted_root": "root.json"}, context)
 
 
 def test_a_later_minor_version_of_the_index_may_have_more_keys(vendor, look):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reconciler.errors import InventoryError
 from reconciler.model.client import Demands, InventoryEntry
 from reconciler.plugins.inventory import _ansible, command
-from tests.fakes import fake_context
+from tests.fakes import fake_context, make_plugin
 
 
 def parse(data):
@@ -26,7 +26,7 @@ def run(tmp_path):
     def run(program, *arguments, **options):
         (tmp_path / "inv.py").write_text(program, encoding="utf-8")
         line = [sys.executable, "inv.py", *arguments]
-        return list(command.PLUGIN({"run": line, **options}, fake_context(tmp_path)).clients())
+        return list(make_plugin(command, {"run": line, **options}, fake_context(tmp_path)).clients())
 
     return run
 
@@ -312,7 +312,7 @@ def test_what_a_program_says_on_the_side_is_no_part_of_its_answer(run):
 
 
 def test_a_program_that_is_not_there_is_an_error_that_names_it(tmp_path):
-    inventory = command.PLUGIN({"run": ["./gone"]}, fake_context(tmp_path))
+    inventory = make_plugin(command, {"run": ["./gone"]}, fake_context(tmp_path))
     with pytest.raises(InventoryError, match=r"\./gone can't be started: no such file"):
         list(inventory.clients())
 

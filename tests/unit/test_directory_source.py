@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from reconciler.errors import SourceError
 from reconciler.model.release import file_name_problem
 from reconciler.plugins.source import _release_yaml, _tree, directory
-from tests.fakes import describe, fake_context, make_component
+from tests.fakes import describe, fake_context, make_component, make_plugin
 
 PATTERN = make_component("virus-pattern", scheme="pattern")
 RULES = make_component("rules", scheme="integer")
@@ -47,7 +47,7 @@ def put(drop, place, files, *, sums=False, facts=None):
 def source(drop, *, after=timedelta(hours=1), **options):
     """Make a source that looks some time from now, when all that a test wrote has settled."""
     context = fake_context(drop.parent, now=datetime.now(UTC) + after)
-    return directory.PLUGIN({"path": "drop", **options}, context)
+    return make_plugin(directory, {"path": "drop", **options}, context)
 
 
 def look(drop, **options):

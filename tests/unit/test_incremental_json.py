@@ -18,7 +18,7 @@ from reconciler.formats.incremental_json import parse_incremental
 from reconciler.model.delta import Kept
 from reconciler.plugin_loader import schema_folder
 from reconciler.plugins.source import directory
-from tests.fakes import CODECS, fake_context, make_component
+from tests.fakes import CODECS, fake_context, make_component, make_plugin
 
 RULES = make_component("rules", scheme="integer")
 OLD = b"".join(b"signature %05d\n" % number for number in range(2000))
@@ -47,7 +47,7 @@ def made(drop):
 
 def source(drop):
     context = fake_context(drop.parent, now=datetime.now(UTC) + timedelta(hours=1))
-    return directory.PLUGIN({"path": "drop"}, context)
+    return make_plugin(directory, {"path": "drop"}, context)
 
 
 def look(drop):

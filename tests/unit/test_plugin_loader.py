@@ -274,6 +274,43 @@ def test_a_plugin_says_what_it_does_once_and_for_all_or_by_its_options(folder, s
     assert plugin_loader.traits("source", "acme", {"at": "there"}, [folder]) == found
 
 
+def test_what_nobody_wrote_has_its_default_for_a_plugin_and_for_what_says_what_it_does(folder, context):
+    write(
+        folder / "source" / "shelf.py",
+        """
+        from reconciler.contracts import Traits
+
+        PART = {"properties": {"name": {"type": "string"}, "depth": {"type": "integer", "default": 2}}}
+        OPTIONS = {"$defs": {"part": PART}, "properties": {
+            "at": {"type": "string", "default": "here"},
+            "tags": {"type": "array", "default": []},
+            "part": {"$ref": "#/$defs/part"},
+            "parts": {"type": "array", "items": PART},
+            "whole": {**PART, "default": {}},
+            "left": {"type": "string"},
+        }}
+
+        def TRAITS(options):
+            return Traits(url=options["at"])
+
+        def PLUGIN(options, context):
+            options["tags"].append("kept to itself")
+            return options
+        """,
+    )
+    given = {"part": {"name": "a"}, "parts": [{"depth": 1}, {}]}
+    for _again in range(2):
+        assert plugin_loader.load("source", "shelf", given, context, [folder]) == {
+            "at": "here",
+            "tags": ["kept to itself"],
+            "part": {"name": "a", "depth": 2},
+            "parts": [{"depth": 1}, {"depth": 2}],
+            "whole": {"depth": 2},
+        }
+    assert given == {"part": {"name": "a"}, "parts": [{"depth": 1}, {}]}
+    assert plugin_loader.traits("source", "shelf", {}, [folder]) == Traits(url="here")
+
+
 @pytest.mark.parametrize(
     ("says", "why"),
     [

@@ -17,7 +17,7 @@ from reconciler.authoring.releases import add_release
 from reconciler.errors import RefusedError, SourceError, UsageError
 from reconciler.plugin_loader import schema_folder
 from reconciler.plugins.source import _release_yaml, directory
-from tests.fakes import describe, fake_context, make_component
+from tests.fakes import describe, fake_context, make_component, make_plugin
 
 RULES = make_component("rules", scheme="integer")
 
@@ -39,7 +39,7 @@ def drop(tmp_path):
 def look(drop):
     """See what the source offers, at once."""
     context = fake_context(drop.parent, now=datetime.now(UTC))
-    return directory.PLUGIN({"path": "drop", "settle": "1h"}, context).releases({"rules": RULES})
+    return make_plugin(directory, {"path": "drop", "settle": "1h"}, context).releases({"rules": RULES})
 
 
 def everything(drop):

@@ -19,7 +19,7 @@ from reconciler.repository import folder as room
 from reconciler.repository.edition import _bytes
 from reconciler.repository.folder import Repository
 from reconciler.repository.signing import make_key, new_root, read_private, read_public, sign_root, staged, write_root
-from tests.fakes import fake_context, make_component, make_release
+from tests.fakes import fake_context, make_component, make_plugin, make_release
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 EXPIRES = {role: timedelta(days=10) for role in ("root", "targets", "snapshot", "timestamp")}
@@ -78,7 +78,7 @@ class Site:
         place.mkdir(exist_ok=True)
         shutil.copy(self.repository.path / "metadata/1.root.json", place / "root.json")
         options = {"url": self.repository.path.as_uri(), "trusted_root": "root.json"}
-        source = tuf.PLUGIN(options, fake_context(place, now=NOW))
+        source = make_plugin(tuf, options, fake_context(place, now=NOW))
         report = source.releases({"rules": make_component("rules")})
         assert report.problems == ()
         for release in report.releases:

@@ -12,7 +12,7 @@ from reconciler.errors import SourceError
 from reconciler.model.release import KINDS, Component
 from reconciler.model.version import SCHEMES, VersionScheme
 from reconciler.plugins.source import sample
-from tests.fakes import make_component
+from tests.fakes import make_component, make_plugin
 
 CATALOG = {
     component.id: component
@@ -21,7 +21,7 @@ CATALOG = {
 
 
 def source(day, **options):
-    return sample.PLUGIN({"day": day, "size": 16, **options}, None)
+    return make_plugin(sample, {"day": day, "size": 16, **options}, None)
 
 
 def releases(day, **options):
