@@ -126,7 +126,7 @@ class Dial(Protocol):
         `family` is `ipv4`, `ipv6` or `any`; behind a proxy it restricts how the proxy is reached.
 
         Raises:
-            NetworkError: there is no way, or nobody answers.
+            NetworkError: there is no way, or nobody answers; NoAddressError, where the host has none of that family.
             SecretError: the proxy's credentials can't be resolved.
         """
 

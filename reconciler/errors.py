@@ -11,6 +11,7 @@
     ├── PluginError                  1   a plugin can't be found, loaded or configured
     ├── SecretError                  1   a secret reference can't be resolved
     ├── NetworkError                 1   a connection can't be made, or broke
+    │   └── NoAddressError           1   the host has no address of a family that is allowed
     ├── SourceError                  1   a source can't be read or broke its promise
     ├── RepositoryError              1   what is published can't be read, signed or written
     ├── InventoryError               1   an inventory can't be read
@@ -160,6 +161,10 @@ class SecretError(UpdoserError):
 
 class NetworkError(UpdoserError):
     """A connection can't be made, or broke."""
+
+
+class NoAddressError(NetworkError):
+    """A host has no address of the families that are allowed: asking again won't help."""
 
 
 class SourceError(UpdoserError):

@@ -9,54 +9,30 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 import stat
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urljoin, urlsplit
 
-from reconciler.errors import NetworkError, SecretError, SourceError, UpdoserError, printable
+from reconciler.errors import SourceError, UpdoserError, printable
 
+from ._connections import Connections, HttpOptions, trouble_of
 from ._cooldown import FORBIDDEN, TOO_MANY, UNAVAILABLE, Cooldown, waiting_time
 from ._pace import Limit
-from ._stream import BrokenError, DownloadStream, HttpStatusError, causes, shown, words_of
-from ._timed import Timed
+from ._stream import BrokenError, DownloadStream, HttpStatusError, shown, words_of
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Iterator
-
     import urllib3
 
     from reconciler.contracts import Context
-    from reconciler.model.secret import SecretRef
 
 WAITS = timedelta(seconds=10)
 """A source that asks for a longer pause is left alone until then."""
 REDIRECTS = 5
 AT_ONCE = 32
 _RETRIED = frozenset({408, 425, 500, 502, 503, 504})
-
-
-@dataclass(frozen=True, slots=True)
-class HttpOptions:
-    """How a server is spoken with. Times are seconds; `total` is for one file. Paths start from the spec's folder."""
-
-    family: str
-    connect: float
-    read: float
-    total: float
-    limit: float = 0.0
-    ca: str = ""
-    certificate: str = ""
-    key: SecretRef | None = None
-    username: SecretRef | str = ""
-    password: SecretRef | None = None
 
 
 class Files(Protocol):
@@ -116,8 +92,7 @@ class HttpFiles:
         self.limit = Limit(options.limit)
         self._context = context
         self._cooldown = cooldown
-        self._lock = Lock()
-        self._managers: dict[bool, urllib3.PoolManager] = {}
+        self._connections = Connections(options, context)
 
     def open(self, path: str) -> io.RawIOBase:
         """Open a file; see `Files`."""
@@ -125,9 +100,7 @@ class HttpFiles:
 
     def reconnect(self) -> None:
         """Use no connection again that was open until now: another one may lead to another server of that name."""
-        with self._lock:
-            for manager in self._managers.values():
-                manager.clear()
+        self._connections.renew()
 
     def check(self) -> None:
         """Go on unless the source is to be left alone; see `Cooldown.check`."""
@@ -165,11 +138,11 @@ class HttpFiles:
 
         timeout = urllib3.Timeout(connect=self.options.connect, read=self.options.read)
         try:
-            return self._manager(url).urlopen(
+            return self._connections.to(url).urlopen(
                 "GET", url, headers=headers, retries=False, redirect=False, preload_content=False, timeout=timeout
             )
         except urllib3.exceptions.HTTPError as error:
-            raise _broken(error, url, self._context) from error
+            raise trouble_of(error, url, self._context.proxy) from error
         except UpdoserError:
             raise
         except Exception as error:  # whatever a server sends
@@ -206,84 +179,6 @@ class HttpFiles:
         password = secret(options.password) if options.password is not None else ""
         return {"Authorization": urllib3.make_headers(basic_auth=f"{name}:{password}")["authorization"]}
 
-    def _manager(self, url: str) -> urllib3.PoolManager:
-        """Give the connections for a URL: those through the proxy, or the direct ones where that isn't for it."""
-        proxy = self._context.proxy
-        proxied = proxy is not None and proxy.is_for(urlsplit(url).hostname or "")
-        with self._lock:
-            if proxied not in self._managers:
-                self._managers[proxied] = self._make_manager(proxied=proxied)
-            return self._managers[proxied]
-
-    def _make_manager(self, *, proxied: bool) -> urllib3.PoolManager:
-        import urllib3
-
-        logging.getLogger("urllib3").setLevel(logging.CRITICAL)  # it warns of odd heads with a traceback, on stderr
-        options, proxy = self.options, self._context.proxy
-        common: dict[str, Any] = {"num_pools": 8, "maxsize": AT_ONCE, "ssl_context": self._tls()}
-        tunnelled = proxied and proxy is not None and proxy.scheme.startswith("socks")
-        dial = self._context.dial
-
-        def connect(host: str, port: int, timeout: float) -> Any:
-            return dial(host, port, proxy=proxy if tunnelled else None, family=options.family, timeout=timeout)
-
-        if proxied and proxy is not None and not tunnelled:
-            secret = self._context.secret
-            name = proxy.username if isinstance(proxy.username, str) else secret(proxy.username)
-            password = secret(proxy.password) if proxy.password is not None else ""
-            host = f"[{proxy.host}]" if ":" in proxy.host else proxy.host
-            manager: urllib3.PoolManager = urllib3.ProxyManager(
-                f"{proxy.scheme}://{host}:{proxy.port}",
-                proxy_headers=urllib3.make_headers(proxy_basic_auth=f"{name}:{password}") if name else None,
-                proxy_ssl_context=self._trust(proxy.ca) if proxy.scheme == "https" else None,
-                **common,
-            )
-        else:
-            manager = urllib3.PoolManager(**common)
-        manager.pool_classes_by_scheme = _pools(connect)
-        return manager
-
-    def _trust(self, ca: str) -> ssl.SSLContext:
-        import ssl
-
-        file = str(self._context.path(ca, SourceError)) if ca else None
-        try:
-            return ssl.create_default_context(cafile=file)
-        except (OSError, ssl.SSLError) as error:
-            raise SourceError(f"the certificates in {ca} can't be used: {error.strerror or error}") from error
-
-    def _tls(self) -> ssl.SSLContext:
-        """Give what the server is checked with, and what we show it."""
-        import ssl
-
-        options = self.options
-        trust = self._trust(options.ca)
-        if options.certificate:
-            certificate = self._context.path(options.certificate, SourceError)
-            try:
-                with _as_file(self._context.secret(options.key) if options.key else "") as key:
-                    trust.load_cert_chain(certificate, key)
-            except (OSError, ssl.SSLError) as error:
-                raise SourceError(
-                    f"the client certificate {options.certificate} can't be used: {error.strerror or error}",
-                    hint="`certificate` and `key` are PEM files that belong together",
-                ) from error
-        return trust
-
-
-@contextmanager
-def _as_file(text: str) -> Iterator[str | None]:
-    """Give a secret a name that OpenSSL can open, without a file on any disk."""
-    if not text:
-        yield None
-        return
-    number = os.memfd_create("key")
-    try:
-        os.write(number, text.encode() + b"\n")
-        yield f"/proc/self/fd/{number}"
-    finally:
-        os.close(number)
-
 
 def _target(url: str, location: str) -> str:
     """Give where a redirect leads.
@@ -309,57 +204,4 @@ def _discard(response: urllib3.BaseHTTPResponse) -> None:
         response.close()
 
 
-def _pools(connect: Callable[[str, int, float], Any]) -> dict[str, Any]:
-    """Give urllib3's pools with connections that are opened by `connect`."""
-    from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-    from urllib3.connection import HTTPConnection, HTTPSConnection
-    from urllib3.exceptions import NewConnectionError
-
-    class Dialled:
-        host: str
-        port: int
-        timeout: Any
-        response_class: Any = Timed
-
-        def _new_conn(self) -> Any:
-            try:
-                return connect(self.host, self.port, self.timeout or 10.0)
-            except (NetworkError, SecretError) as error:
-                raise NewConnectionError(self, error.message) from error  # type: ignore[arg-type]
-
-    class Plain(Dialled, HTTPConnection):
-        pass
-
-    class Secure(Dialled, HTTPSConnection):
-        pass
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    return {"http": PlainPool, "https": SecurePool}
-
-
 _MEANINGS = {401: ", it wants other credentials", 403: ", not allowed", 404: ", not there", 410: ", gone"}
-
-
-def _broken(error: Exception, url: str, context: Context) -> Exception:
-    """Say of a failed request whether it is worth trying again."""
-    import urllib3
-
-    words = words_of(error)
-    for cause in causes(error):
-        if isinstance(cause, UpdoserError):
-            final = isinstance(cause, SecretError) or " has no " in cause.message
-            return SourceError(cause.message, hint=cause.hint) if final else BrokenError(cause.message)
-    if isinstance(error, urllib3.exceptions.ProxyError) and "407" in words:
-        name = context.proxy.name if context.proxy else ""
-        return SourceError(f"the proxy {name} wants other credentials (HTTP 407)")
-    if isinstance(error, urllib3.exceptions.ProxyError) and "403" in words:
-        name = context.proxy.name if context.proxy else ""
-        return SourceError(f"the proxy {name} doesn't allow {urlsplit(url).hostname} (HTTP 403)")
-    if "certificate" in words.lower():
-        return SourceError(f"{shown(url)}: its certificate isn't trusted: {words}")
-    return BrokenError(f"{shown(url)}: {words}")

@@ -21,13 +21,20 @@ LIMIT = 120.0
 
 
 class Timed(HTTPResponse):
-    """The answer to a request, or of a proxy to the wish for a tunnel."""
+    """The answer to a request, or of a proxy to the wish for a tunnel; `status_read` is what its first line says."""
+
+    status_read: int | None = None
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
         self._wire = _Wire(self.fp.detach(), sock)
         self._wire.begin("the head of the answer wasn't complete")
         self.fp = io.BufferedReader(self._wire)
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Read the first line; nothing else tells the status of a proxy that refuses a tunnel."""
+        version, self.status_read, reason = super()._read_status()  # type: ignore[misc] # its types don't know it
+        return version, self.status_read, reason
 
     def read(self, amt: int | None = None) -> bytes:
         """Read at most `amt` bytes; see `http.client`."""

@@ -35,7 +35,8 @@ from reconciler.model.network import ANY_FAMILY, FAMILIES
 from reconciler.model.offer import SourceReport
 
 from ._answer import no_file
-from ._http import HttpFiles, HttpOptions, files_at
+from ._connections import HttpOptions
+from ._http import HttpFiles, files_at
 from ._ngclient import BrokenPromiseError, ExpiredError, fetcher, mapped, repository_error
 from ._pace import RATE_PATTERN, parse_rate
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from aiohappyeyeballs import start_connection
 
-from reconciler.errors import NetworkError, own_limit
+from reconciler.errors import NetworkError, NoAddressError, own_limit
 from reconciler.model.network import ANY_FAMILY, IPV4, IPV6, parse_address
 from reconciler.network.lookup import SOCKET_FAMILIES, in_time
 from reconciler.network.tunnel import open_tunnel
@@ -52,7 +52,8 @@ class Dialer:
         try:
             connection = connect(proxy.host, proxy.port, family=family, timeout=timeout)
         except NetworkError as error:
-            raise NetworkError(f"the proxy {proxy.name} can't be reached: {error.message}", hint=error.hint) from error
+            said = f"the proxy {proxy.name} can't be reached: {error.message}"
+            raise type(error)(said, hint=error.hint) from error
         try:
             return open_tunnel(connection, proxy, host, port, secret=self._secret, deadline=deadline)
         except BaseException:
@@ -64,7 +65,8 @@ def connect(host: str, port: int, *, family: str = ANY_FAMILY, timeout: float) -
     """Connect to a host directly; the socket has a time-out of `timeout` seconds.
 
     Raises:
-        NetworkError: it has no address of the family, or none that answers in time.
+        NoAddressError: it has no address of the family.
+        NetworkError: it has none that answers in time.
         LimitError: this machine has no descriptor for it.
     """
     deadline = time.monotonic() + timeout
@@ -90,7 +92,7 @@ def _addresses(host: str, port: int, family: str) -> Sequence[AddrInfoType]:
         _try_room(error)
         literal = parse_address(host)
         if family != ANY_FAMILY and ((literal is not None and literal.family != family) or _has_addresses(host, port)):
-            raise NetworkError(
+            raise NoAddressError(
                 f"{host} has no {_SPOKEN[family]} address", hint=f"only {_SPOKEN[family]} is allowed on this way"
             ) from error
         raise NetworkError(f"the host {host} isn't known: {getattr(error, 'strerror', None) or error}") from error
