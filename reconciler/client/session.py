@@ -10,6 +10,7 @@ run instead, and only the request is sent.
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 from functools import cache
 from importlib.resources import files
@@ -34,9 +35,18 @@ DEPLOY_TIMEOUT = 3600.0
 that runs a check says every five seconds that it is there, so that silence still means that something is wrong."""
 
 
+_COMMENT = re.compile(rb"^[ \t]*#(?!!| end$).*\n", re.MULTILINE)
+"""A line that is a comment; not the first line, nor the last one, by which a script is known to be whole."""
+
+
 @cache
 def client_script(operation: str = "") -> bytes:
-    """Give the script that runs on clients, or the part of it that one operation needs."""
+    """Give the script as clients get it, or the part of it that one operation needs: without lines of comments."""
+    return _COMMENT.sub(b"", commented_script(operation))
+
+
+def commented_script(operation: str = "") -> bytes:
+    """Give the same for who reads it: with its rules, its variables and all other comments."""
     folder = files("reconciler.client").joinpath("script")
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sh"))
     return b"\n".join(folder.joinpath(name).read_bytes() for name in names if _is_needed(name, operation))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.assembly import at_work
-from reconciler.client.session import client_script as script_of_clients
+from reconciler.client.session import commented_script
 from reconciler.errors import OutcomeError, UsageError
 from reconciler.hints import did_you_mean
 from reconciler.observe.doctor import examine
@@ -40,5 +40,5 @@ def doctor(desk: Desk, names: tuple[str, ...], forks: int) -> int:
 
 def client_script(terminal: Terminal) -> int:
     """Print the script that runs on clients."""
-    terminal.result(script_of_clients().decode())
+    terminal.result(commented_script().decode())
     return 0
