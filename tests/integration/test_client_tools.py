@@ -111,6 +111,13 @@ def test_a_tool_that_can_not_what_an_update_needs_is_named_and_nothing_is_writte
     assert not machine.root.exists()
 
 
+def test_a_shell_that_has_no_local_variables_is_refused_before_it_looks(tmp_path):
+    script = b"local() { :; }\n" + client_script()
+    request = facts_request(str(tmp_path / "root"), verify=False)
+    done = subprocess.run(["bash", "-c", script], input=request, capture_output=True, timeout=60, check=False)
+    assert done.stdout == b"updoser 1 error\ntools local variables in sh\nend\n"
+
+
 def test_a_client_that_can_run_no_checks_is_refused_those_only(machine, worsen):
     worsen("mkfifo -m")
     way = step(None, machine.release("rules", "1", {"a": b"one"}))

@@ -1,7 +1,8 @@
 # --- what is there --------------------------------------------------------------------------------------------------
 
-# has_only COUNT FOLDER: says whether a folder has exactly so many entries.
+# has_only NUMBER FOLDER: says whether a folder has exactly so many entries.
 has_only() {
+	local entries expected entry
 	set +f
 	set -- "$1" "$2" "$2"/* "$2"/.[!.]* "$2"/..?*
 	set -f
@@ -15,23 +16,25 @@ has_only() {
 
 # in_force COMPONENT: prints the version that `current` leads to; fails when it leads nowhere, or elsewhere.
 in_force() {
-	cd -P "$R/$1/current" 2>/dev/null && [ "${PWD%/*}" = "$R/$1" ] && printf %s "${PWD##*/}"
+	cd -P "$ROOT/$1/current" 2>/dev/null && [ "${PWD%/*}" = "$ROOT/$1" ] && printf %s "${PWD##*/}"
 }
 
-# survey COMPONENTS: sets V_n D_n P_n L_n W_n for the nth of them: version, digest, previous, layout and what is wrong
-# (W_n); also T_n, the target paths of its manifest, and U_n, the folders that are watched. What is DOUBTED is hashed.
+# survey COMPONENTS: sets what the table says of the nth of them. What is DOUBTED is hashed.
 survey() {
-	manifests='' at=0 expected_all='' paths_all=''
+	local number component version wrong manifest manifests actual intact count head
+	manifests='' number=0 ALL_STAMPS='' ALL_PATHS=''
 	for component in $1; do
-		at=$((at + 1)) version='' wrong=''
-		eval "V_$at= D_$at= P_$at= L_$at= W_$at= T_$at= U_$at= F_$at= E_$at= G_$at= X_$at= N_$at=0 H_$at= UC_$at="
-		if [ -L "$R/$component/current" ]; then
+		number=$((number + 1)) version='' wrong=''
+		eval "VERSION_$number= DIGEST_$number= PREVIOUS_$number= LAYOUT_$number= DAMAGE_$number= HEAD_$number="
+		eval "PATHS_$number= HASHES_$number= STAMPS_$number= FILE_STAMPS_$number= FILE_COUNT_$number=0"
+		eval "TARGETS_$number= WATCHED_$number= WAS_UNCHECKED_$number="
+		if [ -L "$ROOT/$component/current" ]; then
 			version=$(in_force "$component") || {
-				version=$(readlink "$R/$component/current")
+				version=$(readlink "$ROOT/$component/current")
 				wrong='current leads to no version'
 			}
 			is_version "$version" || version=unknown wrong='current leads to no version'
-		elif [ -e "$R/$component/current" ]; then
+		elif [ -e "$ROOT/$component/current" ]; then
 			version=unknown wrong='current is no link'
 		fi
 		manifest=$STATE/manifests/$component@$version
@@ -42,37 +45,37 @@ survey() {
 				wrong='its manifest is missing'
 			fi
 		fi
-		eval "V_$at=\$version W_$at=\$wrong"
+		eval "VERSION_$number=\$version DAMAGE_$number=\$wrong"
 	done
 	[ -n "$manifests" ] || return 0
 	manifests=$(batch "$manifests" cat --)
 	! is_much "$manifests" 0 || stay_alive
 	read_manifests "$1" "$manifests"
-	cd "$R" || fail unreadable "$R can't be entered"
+	cd "$ROOT" || refuse unreadable "$ROOT can't be entered"
 	actual=
-	[ -z "$STAT" ] || actual=$(batch "$paths_all" stat -c "$STAMP" -- 2>/dev/null)
-	if [ -n "$VERIFY" ] || [ "$actual" != "${expected_all#"$NL"}" ]; then intact=''; else intact=1; fi
-	[ -n "$intact" ] && [ -z "$DOUBTED" ] || ! is_much '' $weight || stay_alive # all of it may be hashed
-	at=0
+	[ -z "$HAS_STAT" ] || actual=$(batch "$ALL_PATHS" stat -c "$STAMP_FORMAT" -- 2>/dev/null)
+	if [ -n "$VERIFY" ] || [ "$actual" != "${ALL_STAMPS#"$NL"}" ]; then intact=''; else intact=1; fi
+	[ -n "$intact" ] && [ -z "$DOUBTED" ] || ! is_much '' $WEIGHT || stay_alive # all of it may be hashed
+	number=0
 	for component in $1; do
-		at=$((at + 1))
-		eval "version=\$V_$at wrong=\$W_$at count=\$N_$at head=\$H_$at"
-		[ -z "$version" ] || [ -n "$wrong$head" ] || eval "wrong='its manifest is malformed' W_$at=\$wrong"
+		number=$((number + 1))
+		eval "version=\$VERSION_$number wrong=\$DAMAGE_$number count=\$FILE_COUNT_$number head=\$HEAD_$number"
+		[ -z "$version" ] || [ -n "$wrong$head" ] || eval "wrong='its manifest is malformed' DAMAGE_$number=\$wrong"
 		if [ -n "$version" ] && [ -z "$wrong" ]; then
 			case $DOUBTED$NL in
-			*"$NL$component$NL"*) examine $at ;;
-			*) [ -n "$intact" ] || looks_intact $at || examine $at ;;
+			*"$NL$component$NL"*) examine $number "$component" ;;
+			*) [ -n "$intact" ] || looks_intact $number || examine $number "$component" ;;
 			esac
-			eval "wrong=\$W_$at"
-			if [ -z "$wrong" ] && ! has_only "$count" "$R/$component/$version"; then
-				eval "W_$at='there are files that do not belong to it'"
+			eval "wrong=\$DAMAGE_$number"
+			if [ -z "$wrong" ] && ! has_only "$count" "$ROOT/$component/$version"; then
+				eval "DAMAGE_$number='there are files that do not belong to it'"
 			fi
-			eval "wrong=\$W_$at"
+			eval "wrong=\$DAMAGE_$number"
 			if [ -z "$wrong" ] && is_unchecked "$component" "$version"; then
-				eval "W_$at='its checks were not finished' UC_$at=1"
+				eval "DAMAGE_$number='its checks were not finished' WAS_UNCHECKED_$number=1"
 			fi
 		fi
-		eval "[ -z \"\$W_$at\" ] || D_$at="
+		eval "[ -z \"\$DAMAGE_$number\" ] || DIGEST_$number="
 	done
 }
 
@@ -85,106 +88,113 @@ is_unchecked() {
 # Reads what manifests hold; they come one after the other, in the order of the components that have one. A shell copies
 # a text whenever it adds to it, so lines are gathered by the hundred.
 read_manifests() {
-	open='' weight=0 at=0
+	local open line number version rest path entry size
+	open='' number=0 WEIGHT=0
 	begin_lines
 	for line in $2; do
 		case $line in
 		'manifest '*)
-			[ -z "$open" ] || eval "W_$at='its manifest is cut short'"
+			[ -z "$open" ] || eval "DAMAGE_$number='its manifest is cut short'"
 			IFS=' '
 			set -- "$1" $line
 			IFS=$NL
-			add_lines
+			add_lines $number
 			find_component "$1" "$3"
-			eval "version=\$V_$at"
+			number=$FOUND_AT
+			eval "version=\$VERSION_$number"
 			if [ $# -eq 7 ] && [ "$4" = "$version" ] && is_digest "$5"; then
 				open=1
-				[ "$6" = - ] || eval "P_$at=\$6"
-				[ "$7" = - ] || eval "L_$at=\$7"
-				eval "D_$at=\$5 H_$at=\$line"
+				[ "$6" = - ] || eval "PREVIOUS_$number=\$6"
+				[ "$7" = - ] || eval "LAYOUT_$number=\$7"
+				eval "DIGEST_$number=\$5 HEAD_$number=\$line"
 			else
-				eval "W_$at='its manifest is malformed'"
+				eval "DAMAGE_$number='its manifest is malformed'"
 			fi
 			;;
 		'f '* | 'i '*)
 			rest=${line#? * * } path=${line#*\|*\|} entry=${line#? * } size=${line#? }
-			paths=$paths$NL$path digests=$digests$NL${entry%% *} stamped=$stamped$NL$rest
-			size=${size%% *}
+			size=${size%% *} GATHERED_HASHES=$GATHERED_HASHES$NL${entry%% *}
+			GATHERED_PATHS=$GATHERED_PATHS$NL$path GATHERED_STAMPS=$GATHERED_STAMPS$NL$rest
 			case $line in
 			f*)
-				own_files=$own_files$NL$rest files=$((files + 1))
-				! is_number "$size" || weight=$((weight + size))
+				GATHERED_FILE_STAMPS=$GATHERED_FILE_STAMPS$NL$rest GATHERED_FILE_COUNT=$((GATHERED_FILE_COUNT + 1))
+				! is_number "$size" || WEIGHT=$((WEIGHT + size))
 				;;
-			*) targets=$targets$NL$path ;;
+			*) GATHERED_TARGETS=$GATHERED_TARGETS$NL$path ;;
 			esac
-			gathered=$((gathered + 1))
-			[ $gathered -lt 100 ] || add_lines
+			GATHERED_COUNT=$((GATHERED_COUNT + 1))
+			[ $GATHERED_COUNT -lt 100 ] || add_lines $number
 			;;
-		'w '*) eval "U_$at=\$U_$at\$NL\${line#w }" ;;
+		'w '*) eval "WATCHED_$number=\$WATCHED_$number\$NL\${line#w }" ;;
 		end) open='' ;;
-		*) eval "W_$at='its manifest is malformed'" ;;
+		*) eval "DAMAGE_$number='its manifest is malformed'" ;;
 		esac
 	done
-	add_lines
-	[ -z "$open" ] || eval "W_$at='its manifest is cut short'"
+	add_lines $number
+	[ -z "$open" ] || eval "DAMAGE_$number='its manifest is cut short'"
 }
 
-begin_lines() { paths='' digests='' stamped='' own_files='' targets='' files=0 gathered=0; }
+begin_lines() {
+	GATHERED_PATHS='' GATHERED_HASHES='' GATHERED_STAMPS='' GATHERED_FILE_STAMPS='' GATHERED_TARGETS=''
+	GATHERED_FILE_COUNT=0 GATHERED_COUNT=0
+}
 
-# add_lines: adds the gathered lines of files to what is known of component number `at`.
+# add_lines N: adds the gathered lines of files to what is known of the nth component.
 add_lines() {
-	[ $gathered -gt 0 ] || return 0
-	eval "F_$at=\$F_$at\$paths E_$at=\$E_$at\$digests X_$at=\$X_$at\$stamped G_$at=\$G_$at\$own_files"
-	eval "T_$at=\$T_$at\$targets N_$at=\$((N_$at + files))"
-	paths_all=$paths_all$paths expected_all=$expected_all$stamped
+	[ $GATHERED_COUNT -gt 0 ] || return 0
+	eval "PATHS_$1=\$PATHS_$1\$GATHERED_PATHS HASHES_$1=\$HASHES_$1\$GATHERED_HASHES"
+	eval "STAMPS_$1=\$STAMPS_$1\$GATHERED_STAMPS FILE_STAMPS_$1=\$FILE_STAMPS_$1\$GATHERED_FILE_STAMPS"
+	eval "TARGETS_$1=\$TARGETS_$1\$GATHERED_TARGETS FILE_COUNT_$1=\$((FILE_COUNT_$1 + GATHERED_FILE_COUNT))"
+	ALL_PATHS=$ALL_PATHS$GATHERED_PATHS ALL_STAMPS=$ALL_STAMPS$GATHERED_STAMPS
 	begin_lines
 }
 
-# find_component LIST NAME: sets `at` to the place of a component in a list; to 0, nobody's, where it isn't there.
+# find_component LIST NAME: sets FOUND_AT to the place of a component in a list; to 0, nobody's, where it isn't there.
 find_component() {
-	at=0
+	local candidate
+	FOUND_AT=0
 	for candidate in $1; do
-		at=$((at + 1))
+		FOUND_AT=$((FOUND_AT + 1))
 		[ "$candidate" != "$2" ] || return 0
 	done
-	at=0
+	FOUND_AT=0
 }
 
 # looks_intact N: says whether all files of one component have the stamps of its manifest.
 looks_intact() {
-	[ -z "$VERIFY" ] && [ -n "$STAT" ] || return 1
-	eval "files=\$F_$1 expected=\$X_$1"
-	[ "$(batch "$files" stat -c "$STAMP" -- 2>/dev/null)" = "${expected#"$NL"}" ]
+	local paths expected
+	[ -z "$VERIFY" ] && [ -n "$HAS_STAT" ] || return 1
+	eval "paths=\$PATHS_$1 expected=\$STAMPS_$1"
+	[ "$(batch "$paths" stat -c "$STAMP_FORMAT" -- 2>/dev/null)" = "${expected#"$NL"}" ]
 }
 
-# examine N: hashes the files of one component, and sets W_n to the first thing that is wrong.
+# examine N COMPONENT: hashes the files of one component, and sets DAMAGE_n to the first thing that is wrong.
 examine() {
-	eval "files=\$F_$1 digests=\$E_$1"
-	expected='' present='' trouble=''
-	set -- "$1" $digests
-	for path in $files; do
-		digest=$2
-		examined=$1
-		shift 2
-		set -- "$examined" "$@"
-		if [ "$digest" = - ]; then
-			[ -L "$path" ] || { trouble="$path is missing"; break; }
-			[ "$(readlink "$path")" = "$R/$component/current/${path##*/}" ] || { trouble="$path leads elsewhere"; break; }
+	local number component paths hashes path hash expected present actual line wrong
+	number=$1 component=$2 expected='' present='' wrong=''
+	eval "paths=\$PATHS_$1 hashes=\$HASHES_$1"
+	set -- $hashes
+	for path in $paths; do
+		hash=$1
+		shift
+		if [ "$hash" = - ]; then
+			[ -L "$path" ] || { wrong="$path is missing"; break; }
+			[ "$(readlink "$path")" = "$ROOT/$component/current/${path##*/}" ] || { wrong="$path leads elsewhere"; break; }
 			continue
 		fi
-		if [ -L "$path" ] || [ ! -f "$path" ]; then trouble="$path is missing" && break; fi
-		expected="$expected$NL$digest  $path" present=$present$NL$path
+		if [ -L "$path" ] || [ ! -f "$path" ]; then wrong="$path is missing" && break; fi
+		expected="$expected$NL$hash  $path" present=$present$NL$path
 	done
-	if [ -z "$trouble" ] && [ -n "$present" ]; then
+	if [ -z "$wrong" ] && [ -n "$present" ]; then
 		actual=$(batch "$present" sha256sum -- 2>/dev/null)
 		if [ "$actual" != "${expected#"$NL"}" ]; then
 			for line in $expected; do
 				case $NL$actual$NL in
 				*"$NL$line$NL"*) ;;
-				*) trouble="${line#*  } was changed" && break ;;
+				*) wrong="${line#*  } was changed" && break ;;
 				esac
 			done
 		fi
 	fi
-	[ -z "$trouble" ] || eval "W_$1=\$trouble"
+	[ -z "$wrong" ] || eval "DAMAGE_$number=\$wrong"
 }

@@ -1,6 +1,7 @@
 # --- facts ----------------------------------------------------------------------------------------------------------
 
 read_controller() {
+	local rest
 	LINEAGE_HERE='' EPOCH_HERE=0
 	[ -f "$STATE/controller" ] && [ ! -L "$STATE/controller" ] || return 0
 	IFS=' '
@@ -8,23 +9,27 @@ read_controller() {
 	IFS=$NL
 	# Rule 21: a power cut can leave it empty.
 	[ -n "$LINEAGE_HERE" ] || { EPOCH_HERE=0 && return; }
-	is_token "$LINEAGE_HERE" && is_number "$EPOCH_HERE" || fail damaged "$STATE/controller is malformed"
+	is_token "$LINEAGE_HERE" && is_number "$EPOCH_HERE" || refuse damaged "$STATE/controller is malformed"
 }
 
 facts() {
+	local line now rest tool word enforcing what
 	for line in $HEADER; do
 		case $line in
-		'root '*) ROOT=${line#root } && is_folder "$ROOT" || fail protocol 'install_root is no absolute folder' ;;
+		'root '*)
+			INSTALL_ROOT=${line#root }
+			is_folder "$INSTALL_ROOT" || refuse protocol 'install_root is no absolute folder'
+			;;
 		verify) VERIFY=1 ;;
 		'try files' | 'try commands') TRY=${line#try } ;;
 		end) ;;
-		*) fail protocol "unknown directive: ${line%% *}" ;;
+		*) refuse protocol "unknown directive: ${line%% *}" ;;
 		esac
 	done
 	check_root
 	ANSWER="platform $(uname -s -m)"
-	if [ -n "$START" ] && [ -r /proc/uptime ] && IFS=' ' read -r now rest </proc/uptime; then
-		ANSWER="$ANSWER${NL}began $START $now"
+	if [ -n "$START_TIME" ] && [ -r /proc/uptime ] && IFS=' ' read -r now rest </proc/uptime; then
+		ANSWER="$ANSWER${NL}began $START_TIME $now"
 	fi
 	say_room "$NEAREST"
 	say_machine
@@ -43,7 +48,7 @@ facts() {
 	enforcing=''
 	[ ! -r /sys/module/apparmor/parameters/enabled ] || read -r enforcing </sys/module/apparmor/parameters/enabled
 	[ "$enforcing" != Y ] || ANSWER="$ANSWER${NL}apparmor 1"
-	ANSWER="$ANSWER${NL}user $ROOT_UID"
+	ANSWER="$ANSWER${NL}user $OWN_UID"
 	if [ -n "$ROOT_THERE" ]; then
 		read_controller
 		[ -z "$LINEAGE_HERE" ] || ANSWER="$ANSWER${NL}controller $LINEAGE_HERE $EPOCH_HERE"
@@ -51,7 +56,7 @@ facts() {
 	fi
 	if [ -n "$TRY" ]; then
 		[ $TRY = commands ] || TRY=''
-		try_tools "$TRY" || fail unwritable "no folder can be made in $STATE, /dev/shm or ${TMPDIR:-/tmp}"
+		try_tools "$TRY" || refuse unwritable "no folder can be made in $STATE, /dev/shm or ${TMPDIR:-/tmp}"
 		for what in $LACKS; do ANSWER="$ANSWER${NL}lacks $what"; done
 		[ -n "$LACKS" ] || try_root
 		[ -z "$UNMADE" ] || ANSWER="$ANSWER${NL}unmade $UNMADE"
@@ -61,6 +66,7 @@ facts() {
 
 # zstd_patches: says whether zstd is new enough, 1.4.5, to take an old file as prefix.
 zstd_patches() {
+	local release
 	release=$(zstd -V 2>/dev/null </dev/null)
 	release=${release#* v}
 	IFS=.
@@ -71,6 +77,7 @@ zstd_patches() {
 }
 
 say_room() {
+	local room
 	room=$(df -Pk "$1" 2>/dev/null)
 	room=${room##*"$NL"}
 	IFS=' '
@@ -82,16 +89,18 @@ say_room() {
 # Tells which folder of which running system install_root is, by whatever name either goes. Containers share the boot,
 # not the folder; machines that were cloned from one image have alike folders, and each boots by itself.
 say_machine() {
-	[ "$BOOT" != unknown ] && [ -n "$STAT" ] && place=$(stat -L -c %d:%i -- "$NEAREST" 2>/dev/null) || return 0
+	local place rest
+	[ "$BOOT" != unknown ] && [ -n "$HAS_STAT" ] && place=$(stat -L -c %d:%i -- "$NEAREST" 2>/dev/null) || return 0
 	rest=''
-	[ -n "$ROOT_THERE" ] || rest=${ROOT#"$NEAREST"}
+	[ -n "$ROOT_THERE" ] || rest=${INSTALL_ROOT#"$NEAREST"}
 	ANSWER="$ANSWER${NL}machine $BOOT $place ${rest#/}"
 }
 
 say_installed() {
+	local components path component number watched targets named version digest previous layout damage
 	components=''
 	set +f
-	set -- "$R"/*/current
+	set -- "$ROOT"/*/current
 	set -f
 	for path in "$@"; do
 		path=${path%/current} component=''
@@ -99,22 +108,26 @@ say_installed() {
 		! is_component "$component" || components=$components$NL$component
 	done
 	survey "$components"
-	at=0 watched='' targets='' current_ones=''
+	number=0 watched='' targets='' named=''
 	for component in $components; do
-		at=$((at + 1))
-		eval "version=\$V_$at digest=\$D_$at previous=\$P_$at layout=\$L_$at wrong=\$W_$at"
-		[ -d "$R/$component/$previous" ] || previous=''
+		number=$((number + 1))
+		eval "version=\$VERSION_$number digest=\$DIGEST_$number previous=\$PREVIOUS_$number"
+		eval "layout=\$LAYOUT_$number damage=\$DAMAGE_$number"
+		[ -d "$ROOT/$component/$previous" ] || previous=''
 		[ -z "$version" ] ||
-			ANSWER="$ANSWER${NL}installed $component $version ${digest:--} ${previous:--} ${layout:--} $wrong"
-		current_ones=$current_ones$NL$component$NL$component@$version
-		eval "watched=\$watched\$U_$at targets=\$targets\$T_$at"
+			ANSWER="$ANSWER${NL}installed $component $version ${digest:--} ${previous:--} ${layout:--} $damage"
+		named=$named$NL$component$NL$component@$version
+		eval "watched=\$watched\$WATCHED_$number targets=\$targets\$TARGETS_$number"
 	done
-	say_kept
+	say_kept "$named"
 	say_unmanaged "$watched" "$targets"
 }
 
-# Names the other versions of what is in force, by the first lines of their manifests.
+# say_kept NAMED: names the other versions of what is in force, by the first lines of their manifests. NAMED has a line
+# for each component, and one for its version in force.
 say_kept() {
+	local named manifest version component word name this digest rest
+	named=$1
 	set +f
 	set -- "$STATE"/manifests/*@*
 	set -f
@@ -122,9 +135,9 @@ say_kept() {
 		version=${manifest##*@} component=${manifest##*/}
 		component=${component%@*}
 		is_component "$component" || continue
-		case $current_ones$NL in *"$NL$component@$version$NL"*) continue ;; *"$NL$component$NL"*) ;; *) continue ;; esac
+		case $named$NL in *"$NL$component@$version$NL"*) continue ;; *"$NL$component$NL"*) ;; *) continue ;; esac
 		[ -f "$manifest" ] && [ ! -L "$manifest" ] && is_version "$version" || continue
-		[ -d "$R/$component/$version" ] && [ ! -L "$R/$component/$version" ] || continue
+		[ -d "$ROOT/$component/$version" ] && [ ! -L "$ROOT/$component/$version" ] || continue
 		IFS=' '
 		read -r word name this digest rest <"$manifest"
 		IFS=$NL
@@ -136,6 +149,7 @@ say_kept() {
 # say_unmanaged FOLDERS TARGETS: names what is in watched folders and wasn't put there by us, the first hundred. Whoever
 # chose a name chose its characters: one that isn't text could be read as lines of ours.
 say_unmanaged() {
+	local shown looked targets folder entry
 	shown=0 looked=$NL targets=$2
 	for folder in $1; do
 		case $looked in *"$NL$folder$NL"*) continue ;; esac

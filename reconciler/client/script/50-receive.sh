@@ -3,23 +3,24 @@
 
 # Makes install_root and .updoser, and sweeps up after runs that are gone. FRESH is what a power cut could take again.
 make_places() {
+	local made left
 	if [ -z "$ROOT_THERE" ]; then
-		FRESH=$NL$NEAREST made=$ROOT
+		FRESH=$NL$NEAREST made=$INSTALL_ROOT
 		while [ -n "$made" ] && [ "$made" != "$NEAREST" ]; do
 			FRESH=$FRESH$NL$made made=${made%/*}
 		done
-		mkdir -p -- "$ROOT" 2>/dev/null || fail unwritable "$ROOT can't be made"
+		mkdir -p -- "$INSTALL_ROOT" 2>/dev/null || refuse unwritable "$INSTALL_ROOT can't be made"
 		check_root
-		[ -n "$ROOT_THERE" ] || fail unwritable "$ROOT can't be made"
+		[ -n "$ROOT_THERE" ] || refuse unwritable "$INSTALL_ROOT can't be made"
 	fi
-	[ -d "$STATE" ] || mkdir -m 700 -- "$STATE" 2>/dev/null || fail unwritable "$STATE can't be made"
+	[ -d "$STATE" ] || mkdir -m 700 -- "$STATE" 2>/dev/null || refuse unwritable "$STATE can't be made"
 	[ -d "$STATE/manifests" ] || mkdir -m 700 -- "$STATE/manifests" 2>/dev/null ||
-		fail unwritable "$STATE/manifests can't be made"
+		refuse unwritable "$STATE/manifests can't be made"
 	set +f
 	set -- "$STATE"/stage.*
 	set -f
 	for left in "$@"; do
-		if [ -d "$left" ] && ! alive "${left##*/stage.}"; then
+		if [ -d "$left" ] && ! is_alive "${left##*/stage.}"; then
 			chmod -R u+rwx "$left" 2>/dev/null
 			rm -rf -- "$left"
 		fi
@@ -28,10 +29,10 @@ make_places() {
 	set -- /dev/shm/updoser.*
 	set -f
 	for left in "$@"; do
-		if [ -d "$left" ] && ! alive "${left##*/updoser.}"; then rm -rf -- "$left" 2>/dev/null; fi
+		if [ -d "$left" ] && ! is_alive "${left##*/updoser.}"; then rm -rf -- "$left" 2>/dev/null; fi
 	done
-	STAGE=$STATE/stage.$ME
-	mkdir -m 700 -- "$STAGE" 2>/dev/null || { STAGE='' && fail unwritable "$STATE can't be written"; }
+	STAGE=$STATE/stage.$OWN_ID
+	mkdir -m 700 -- "$STAGE" 2>/dev/null || { STAGE='' && refuse unwritable "$STATE can't be written"; }
 }
 
 # take SIZE FILE: reads so many bytes of the payload into a file.
@@ -48,23 +49,26 @@ take() {
 
 # Rule 1. Reads all payloads; files land in TREE under the paths that they will have below install_root.
 receive() {
+	local folders own_only step verdict component version private lines line from
+	local copied held base patches rest name size
 	TREE=$STAGE/tree
-	mkdir -- "$TREE" && cd "$TREE" || fail unwritable "$STAGE can't be written"
-	folders='' own_only='' at=0
-	while [ $at -lt $COUNT ]; do
-		at=$((at + 1))
-		eval "verdict=\$M_$at component=\$C_$at version=\$TV_$at private=\$PV_$at"
+	mkdir -- "$TREE" && cd "$TREE" || refuse unwritable "$STAGE can't be written"
+	folders='' own_only='' step=0
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step component=\$COMPONENT_$step version=\$TO_VERSION_$step private=\$PRIVATE_$step"
 		[ "$verdict" = go ] || continue
 		folders=$folders$NL$component/$version
 		[ -z "$private" ] || own_only=$own_only$NL$component
 	done
-	[ -z "$folders" ] || batch "$folders" mkdir -p -- || fail unwritable "$STAGE can't be written"
-	[ -z "$own_only" ] || batch "$own_only" chmod 700 -- || fail unwritable "$STAGE can't be written"
-	at=0
-	while [ $at -lt $COUNT ]; do
-		at=$((at + 1))
-		eval "verdict=\$M_$at lines=\$S_$at component=\$C_$at version=\$TV_$at from=\$FV_$at"
-		drained=0 copied='' held='' base='' patches=''
+	[ -z "$folders" ] || batch "$folders" mkdir -p -- || refuse unwritable "$STAGE can't be written"
+	[ -z "$own_only" ] || batch "$own_only" chmod 700 -- || refuse unwritable "$STAGE can't be written"
+	step=0
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step lines=\$LINES_$step component=\$COMPONENT_$step"
+		eval "version=\$TO_VERSION_$step from=\$FROM_VERSION_$step"
+		DRAINED=0 copied='' held='' base='' patches=''
 		for line in $lines; do
 			rest=${line#* * }
 			name=${rest#* * }
@@ -74,84 +78,95 @@ receive() {
 			'file sent '*)
 				size=${rest%% *}
 				if [ "$verdict" = go ]; then
-					take "$size" "$component/$version/$name" || fail disk "$STAGE can't be written: no room?"
+					take "$size" "$component/$version/$name" || refuse disk "$STAGE can't be written: no room?"
 				else
-					drained=$((drained + size))
+					DRAINED=$((DRAINED + size))
 				fi
 				;;
 			'file kept '*)
 				if [ -z "$base" ] || [ "$base" = "$name" ]; then
-					copied=$copied$NL$R/$component/$from/$name
-				elif [ "$verdict" = go ] && ! cp -- "$R/$component/$from/$base" "$component/$version/$name" 2>/dev/null; then
-					fails $at unwritable "$base of $from can't be copied"
+					copied=$copied$NL$ROOT/$component/$from/$name
+				elif [ "$verdict" = go ] && ! cp -- "$ROOT/$component/$from/$base" "$component/$version/$name" 2>/dev/null; then
+					fail_step $step unwritable "$base of $from can't be copied"
 				fi
 				base=''
 				;;
-			'file held '*) held=$held$NL$R/$component/$version/$name ;;
+			'file held '*) held=$held$NL$ROOT/$component/$version/$name ;;
 			'file patched '*)
-				[ -z "$base" ] || base=$R/$component/$from/$base
-				receive_patched $at "$component/$version/$name" "$base" "$patches"
+				[ -z "$base" ] || base=$ROOT/$component/$from/$base
+				receive_patched $step "$component/$version/$name" "$base" "$patches" "$verdict" || verdict=unpatched
 				base='' patches=''
 				;;
 			esac
 		done
-		[ $drained -eq 0 ] || take $drained /dev/null
-		eval "verdict=\$M_$at"
+		[ $DRAINED -eq 0 ] || take $DRAINED /dev/null
+		eval "verdict=\$VERDICT_$step"
 		if [ "$verdict" = go ] && [ -n "$copied" ]; then
 			copy_into() { cp -- "$@" "$TREE/$component/$version/"; }
-			batch "$copied" copy_into 2>/dev/null || fails $at unwritable "files of $from can't be copied"
+			batch "$copied" copy_into 2>/dev/null || fail_step $step unwritable "files of $from can't be copied"
 		fi
-		[ "$verdict" != go ] || [ -z "$held" ] || take_held "$R/$component/$version" "$held" ||
-			unpatched $at "the version $version is not there, or not whole"
+		[ "$verdict" != go ] || [ -z "$held" ] || take_held "$component/$version" "$held" ||
+			mark_unpatched $step "the version $version is not there, or not whole"
 	done
 	read_closing
 }
 
 # The bytes end where the header says that they do; what comes then is the word that all was meant.
 read_closing() {
-	go=$(dd bs=3 count=1 iflag=fullblock 2>/dev/null)
-	[ "$go" = go ] || fail cut 'the request was cut short'
+	local closing
+	closing=$(dd bs=3 count=1 iflag=fullblock 2>/dev/null)
+	[ "$closing" = go ] || refuse cut 'the request was cut short'
 }
 
-# Rule 14. take_held FOLDER PATHS: brings what lies on the client already into TREE.
+# Rule 14. take_held FOLDER PATHS: brings what lies on the client already into TREE; FOLDER is COMPONENT/VERSION.
 take_held() {
-	[ -d "$1" ] && [ ! -L "$1" ] && [ ! -L "${1%/*}" ] || return 1
+	local folder path
+	folder=$1
+	[ -d "$ROOT/$folder" ] && [ ! -L "$ROOT/$folder" ] && [ ! -L "$ROOT/${folder%/*}" ] || return 1
 	for path in $2; do
 		[ -f "$path" ] && [ ! -L "$path" ] || return 1
 	done
-	hold() { ln -- "$@" "$TREE/$component/$version/" 2>/dev/null || cp -- "$@" "$TREE/$component/$version/"; }
+	hold() { ln -- "$@" "$TREE/$folder/" 2>/dev/null || cp -- "$@" "$TREE/$folder/"; }
 	batch "$2" hold 2>/dev/null
 }
 
-# receive_patched N FILE BASE PATCHES: reads patches, each `CODEC BYTES RESULT`, and makes FILE with them.
+# receive_patched N FILE BASE PATCHES VERDICT: reads patches, each `CODEC BYTES RESULT`, and makes FILE with them. It
+# fails where the step is `unpatched`, now or before.
 receive_patched() {
-	now=$3
+	local verdict now patch size result made
+	now=$3 verdict=$5
 	for patch in $4; do
-		patch_size=${patch#* } result=${patch##* }
-		patch_size=${patch_size%% *}
+		size=${patch#* } result=${patch##* }
+		size=${size%% *}
 		# What isn't carried out is drained in its turn: here the bytes of a step may be of use, one by one.
 		if [ "$verdict" != go ]; then
-			drained=$((drained + patch_size))
+			DRAINED=$((DRAINED + size))
 			continue
 		fi
-		take "$patch_size" "$STAGE/patch" || fail disk "$STAGE can't be written: no room?"
+		take "$size" "$STAGE/patch" || refuse disk "$STAGE can't be written: no room?"
 		made=$TREE/$2
-		[ "$patch" = "${4##*"$NL"}" ] || next_aside "$result" || { unpatched $1 "$TROUBLE"; continue; }
+		if [ "$patch" != "${4##*"$NL"}" ]; then
+			next_aside "$result" || { mark_unpatched $1 "$TROUBLE" && verdict=unpatched && continue; }
+			made=$ASIDE_FILE
+		fi
 		TROUBLE="the ${patch%% *} patch can't be applied"
-		apply_patch "${patch%% *}" "$now" "$made" "$result" || unpatched $1 "$TROUBLE"
+		apply_patch "${patch%% *}" "$now" "$made" "$result" || { mark_unpatched $1 "$TROUBLE" && verdict=unpatched; }
 		case $now in /dev/shm/*) rm -f -- "$now" ;; esac
 		now=$made
 	done
 	rm -f -- "$STAGE/patch"
+	[ "$verdict" != unpatched ]
 }
 
-# next_aside BYTES: sets `made` to a place in memory for what lies between two patches, if there is room for two of it.
+# next_aside BYTES: sets ASIDE_FILE to a place in memory for what lies between two patches, if there is room for two of
+# it.
 next_aside() {
+	local room
 	TROUBLE="a chain of patches needs /dev/shm"
 	[ -d /dev/shm ] && [ -w /dev/shm ] || return 1
 	if [ -z "$ASIDE" ]; then
-		mkdir -m 700 -- "/dev/shm/updoser.$ME" 2>/dev/null || return 1
-		ASIDE=/dev/shm/updoser.$ME
+		mkdir -m 700 -- "/dev/shm/updoser.$OWN_ID" 2>/dev/null || return 1
+		ASIDE=/dev/shm/updoser.$OWN_ID
 	fi
 	room=$(df -Pk /dev/shm 2>/dev/null)
 	IFS=' '
@@ -159,11 +174,12 @@ next_aside() {
 	IFS=$NL
 	TROUBLE="a chain of patches needs more room in /dev/shm"
 	[ $# -ge 7 ] && is_number "$5" && [ $(($1 / 512)) -lt "$5" ] || return 1
-	aside=$((${aside:-0} + 1)) made=$ASIDE/$aside
+	ASIDE_COUNT=$((ASIDE_COUNT + 1)) ASIDE_FILE=$ASIDE/$ASIDE_COUNT
 }
 
 # apply_patch CODEC OLD NEW BYTES: makes NEW from $STAGE/patch, and from OLD if it isn't empty; never more than BYTES.
 apply_patch() {
+	local block
 	case $1 in
 	zstd)
 		has_tool zstd || return 1
@@ -190,49 +206,50 @@ apply_patch() {
 
 has_tool() { command -v "$1" >/dev/null 2>&1 || { TROUBLE="the client has no $1" && return 1; }; }
 
-# unpatched N TEXT: gives a step up that the controller can repeat without patches.
-unpatched() {
-	verdict=unpatched
-	eval "M_$1=unpatched Q_$1=\$2"
+# mark_unpatched N TEXT: gives a step up that the controller can repeat without patches.
+mark_unpatched() {
+	eval "VERDICT_$1=unpatched REASON_$1=\$2"
 }
 
 # Hashes all that was received at once; on a difference, each step by itself.
 verify() {
-	at=0 all='' files=''
-	while [ $at -lt $COUNT ]; do
-		at=$((at + 1))
-		eval "verdict=\$M_$at"
+	local step all files verdict from version lines
+	step=0 all='' files=''
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step"
 		[ "$verdict" = go ] || continue
-		expect $at
-		all=$all$expected files=$files$paths
+		expect $step
+		all=$all$EXPECTED_SUMS files=$files$EXPECTED_PATHS
 	done
 	[ -n "$files" ] || return 0
 	if [ "$(batch "$files" sha256sum -- 2>/dev/null)" != "${all#"$NL"}" ]; then
-		at=0
-		while [ $at -lt $COUNT ]; do
-			at=$((at + 1))
-			eval "verdict=\$M_$at from=\$V_$at"
+		step=0
+		while [ $step -lt $STEP_COUNT ]; do
+			step=$((step + 1))
+			eval "verdict=\$VERDICT_$step from=\$VERSION_$step version=\$TO_VERSION_$step lines=\$LINES_$step"
 			[ "$verdict" = go ] || continue
-			expect $at
-			[ "$(batch "$paths" sha256sum -- 2>/dev/null)" != "${expected#"$NL"}" ] || continue
+			expect $step
+			[ "$(batch "$EXPECTED_PATHS" sha256sum -- 2>/dev/null)" != "${EXPECTED_SUMS#"$NL"}" ] || continue
 			case $lines in
-			*"${NL}file patched "*) unpatched $at 'the patched file has other bytes than announced' ;;
-			*"${NL}file held "*) unpatched $at "the version $version that lies there has other bytes than announced" ;;
-			*"${NL}file kept "*) unpatched $at "the version $from that lies there has other bytes than announced" ;;
-			*) fails $at bytes 'what arrived has other bytes than announced' ;;
+			*"${NL}file patched "*) mark_unpatched $step 'the patched file has other bytes than announced' ;;
+			*"${NL}file held "*) mark_unpatched $step "the version $version that lies there has other bytes than announced" ;;
+			*"${NL}file kept "*) mark_unpatched $step "the version $from that lies there has other bytes than announced" ;;
+			*) fail_step $step bytes 'what arrived has other bytes than announced' ;;
 			esac
 		done
 	fi
 }
 
-# expect N: sets `expected` to the sha256sum lines of a step and `paths` to its files.
+# expect N: sets EXPECTED_SUMS to the sha256sum lines of a step and EXPECTED_PATHS to its files.
 expect() {
-	eval "lines=\$S_$1 component=\$C_$1 version=\$TV_$1"
-	expected='' paths=''
+	local component version lines line digest path
+	eval "lines=\$LINES_$1 component=\$COMPONENT_$1 version=\$TO_VERSION_$1"
+	EXPECTED_SUMS='' EXPECTED_PATHS=''
 	for line in $lines; do
 		case $line in 'file '*) ;; *) continue ;; esac
 		digest=${line#file * * }
 		path=$component/$version/${digest#* }
-		expected="$expected$NL${digest%% *}  $path" paths=$paths$NL$path
+		EXPECTED_SUMS="$EXPECTED_SUMS$NL${digest%% *}  $path" EXPECTED_PATHS=$EXPECTED_PATHS$NL$path
 	done
 }

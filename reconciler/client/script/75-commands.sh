@@ -3,40 +3,42 @@
 
 # environment N VERSION PREVIOUS FOLDER: what the commands that follow get to know of a step.
 environment() {
+	local variable
 	if [ -n "$VARS" ]; then
 		for variable in $VARS; do export "UPDOSER_VAR_${variable%% *}=${variable#* }"; done
 		VARS=''
 	fi
 	unset UPDOSER_STAGED
-	eval "UPDOSER_COMPONENT=\$C_$1"
-	UPDOSER_VERSION=$2 UPDOSER_PREVIOUS=$3 UPDOSER_ROOT=$ROOT
+	eval "UPDOSER_COMPONENT=\$COMPONENT_$1"
+	UPDOSER_VERSION=$2 UPDOSER_PREVIOUS=$3 UPDOSER_ROOT=$INSTALL_ROOT
 	[ "$UPDOSER_PREVIOUS" != - ] || UPDOSER_PREVIOUS=''
 	[ "$UPDOSER_VERSION" != - ] || UPDOSER_VERSION=''
 	export UPDOSER_COMPONENT UPDOSER_VERSION UPDOSER_PREVIOUS UPDOSER_ROOT
 	[ -z "$4" ] || export "UPDOSER_STAGED=$4"
 }
 
-# run_command C: sets EXITED to the exit status, LATE when the time was up, SAID to the last line of its output, and
-# HINDERED where it couldn't be run at all.
+# run_command C: runs the command of that number; sets EXITED to the exit status, LATE when the time was up, SAID to the
+# last line of its output, and HINDERED where it couldn't be run at all.
 # Output goes to a tail by a fifo, for a file would grow; who inherits it and runs on as a daemon is not waited for.
 run_command() {
-	eval "command_text=\$CT_$1 command_limit=\$CL_$1"
-	runs=$((runs + 1)) EXITED=126 LATE='' SAID='' HINDERED=''
+	local place text limit watcher attempt pause said
+	eval "text=\$COMMAND_TEXT_$1 limit=\$COMMAND_LIMIT_$1"
+	RUN_COUNT=$((RUN_COUNT + 1)) EXITED=126 LATE='' SAID='' HINDERED=''
 	# What was ignored when this script was started, no shell can have back.
-	[ $runs -gt 1 ] || ! env $DEFAULT_SIGNALS true 2>/dev/null || USUALLY=env$NL$DEFAULT_SIGNALS
-	place=$STAGE/run.$runs
+	[ $RUN_COUNT -gt 1 ] || ! env $DEFAULT_SIGNALS true 2>/dev/null || RESET_SIGNALS=env$NL$DEFAULT_SIGNALS
+	place=$STAGE/run.$RUN_COUNT
 	mkfifo -m 600 "$place" 2>/dev/null || { HINDERED=1 SAID="no fifo can be made in $STAGE" && return; }
 	{
 		tail -c 2000 || cat >/dev/null
 		: >"$place.end"
 	} <"$place" >"$place.said" 2>/dev/null &
-	watch_over "$place" "$command_limit" </dev/null 2>/dev/null &
+	watch_over "$place" "$limit" </dev/null 2>/dev/null &
 	watcher=$!
 	# In the foreground: a shell has its background jobs ignore INT and QUIT for good.
 	for attempt in 1 2 3; do
 		(
 			trap - HUP INT PIPE
-			cd / && echo "$(exec sh -c 'echo $PPID')" >"$place.pid" && exec $SETSID $USUALLY sh -c "$command_text"
+			cd / && echo "$(exec sh -c 'echo $PPID')" >"$place.pid" && exec $SETSID $RESET_SIGNALS sh -c "$text"
 		) </dev/null >"$place" 2>&1
 		EXITED=$?
 		[ ! -e "$place.pid" ] || break # a signal can cut the opening of a fifo short (mksh)
@@ -61,15 +63,16 @@ run_command() {
 # watch_over PLACE SECONDS: says every five seconds that all is well; then makes PLACE.late, and ends the process that
 # PLACE.pid names, and its children.
 watch_over() {
-	nap='' left=$2
-	trap '[ -z "$nap" ] || kill $nap; exit 0' TERM
+	local left pause job
+	NAP='' left=$2
+	trap '[ -z "$NAP" ] || kill $NAP; exit 0' TERM
 	while [ "$left" -gt 0 ]; do
 		pause=5
 		[ "$left" -ge 5 ] || pause=$left
 		sleep $pause >/dev/null &
-		nap=$!
-		wait $nap
-		nap='' left=$((left - pause))
+		NAP=$!
+		wait $NAP
+		NAP='' left=$((left - pause))
 		kill -0 $$ || break # whoever waited for it was killed
 		[ "$left" -le 0 ] || say_alive
 	done
@@ -83,19 +86,20 @@ watch_over() {
 	trap '' TERM
 	[ ! -e "$1.over" ] || exit 0
 	: >"$1.late"
-	victims=-$job
+	VICTIMS=-$job
 	[ -n "$SETSID" ] || descendants $job
-	kill -s TERM -- $victims
+	kill -s TERM -- $VICTIMS
 	sleep 1 >/dev/null
-	kill -s KILL -- $victims
+	kill -s KILL -- $VICTIMS
 }
 
 # let_go FIFO: ends the waiting of a reader that nobody came to write to.
 let_go() { [ ! -p "$1" ] || true <>"$1"; }
 
-# descendants PID: sets `victims` to a process and all that it started, where there is no setsid to hold them together.
+# descendants PID: sets VICTIMS to a process and all that it started, where there is no setsid to hold them together.
 descendants() {
-	victims=$1 parents=$NL$1$NL
+	local parents found process stat_line
+	VICTIMS=$1 parents=$NL$1$NL
 	while [ -n "$parents" ]; do
 		found=''
 		set +f
@@ -108,12 +112,13 @@ descendants() {
 			IFS=$NL
 			case $parents in *"$NL${2:-0}$NL"*) found=$found$NL${process#/proc/} ;; esac
 		done
-		victims=$victims$found parents=${found:+$found$NL}
+		VICTIMS=$VICTIMS$found parents=${found:+$found$NL}
 	done
 }
 
 # Sleeps for so many seconds, and says that all is well meanwhile.
 sleep_on() {
+	local left pause
 	left=$1
 	while [ "$left" -gt 0 ]; do
 		pause=5
@@ -129,16 +134,18 @@ describe_run() {
 	CODE=$2
 	[ -z "$HINDERED" ] || CODE=unwritable
 	set -- "$1" "$3"
-	eval "WHY=\"no end within \$CL_$1 s\""
+	eval "WHY=\"no end within \$COMMAND_LIMIT_$1 s\""
 	[ -n "$LATE" ] || WHY="exit $EXITED${2:+, expected $2}"
 	[ -z "$SAID" ] || WHY="$WHY: $SAID"
 }
 
 # run_checks LIST WHEN: runs checks until one fails; WHY and CODE then say which, or WHY is empty.
 run_checks() {
+	local check expected tries interval name
 	WHY=''
 	for check in $1; do
-		eval "expected=\$CX_$check tries=\$CR_$check interval=\$CI_$check name=\$CN_$check"
+		eval "expected=\$CHECK_EXPECTS_$check tries=\$CHECK_RETRIES_$check"
+		eval "interval=\$CHECK_INTERVAL_$check name=\$CHECK_NAME_$check"
 		while :; do
 			run_command $check
 			[ -n "$LATE" ] || [ "$EXITED" -ne "$expected" ] || break
@@ -155,145 +162,156 @@ run_checks() {
 
 # Rule 16. Files are looked at again when a check is through with them.
 run_staged_checks() {
-	at=0
-	while [ $at -lt $COUNT ]; do
-		at=$((at + 1))
-		eval "verdict=\$M_$at checks=\$CS_$at component=\$C_$at version=\$TV_$at from=\$FV_$at"
-		case $verdict in go) ready=$TREE/$component/$version ;; layout) ready=$R/$component/$version ;; *) continue ;; esac
+	local step verdict checks component version from ready
+	step=0
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step checks=\$STAGED_CHECKS_$step component=\$COMPONENT_$step"
+		eval "version=\$TO_VERSION_$step from=\$FROM_VERSION_$step"
+		case $verdict in go) ready=$TREE/$component/$version ;; layout) ready=$ROOT/$component/$version ;; *) continue ;; esac
 		[ -n "$checks" ] || continue
-		environment $at "$version" "$from" "$ready"
+		environment $step "$version" "$from" "$ready"
 		run_checks "$checks" 'before the switch'
-		[ -z "$WHY" ] || { fails $at $CODE "$WHY" && continue; }
+		[ -z "$WHY" ] || { fail_step $step $CODE "$WHY" && continue; }
 		[ "$verdict" = go ] || continue
-		expect $at
-		set -- $paths
-		cd "$TREE" && [ "$(batch "$paths" sha256sum -- 2>/dev/null)" = "${expected#"$NL"}" ] &&
+		expect $step
+		set -- $EXPECTED_PATHS
+		cd "$TREE" && [ "$(batch "$EXPECTED_PATHS" sha256sum -- 2>/dev/null)" = "${EXPECTED_SUMS#"$NL"}" ] &&
 			has_only $# "$TREE/$component/$version" ||
-			fails $at check 'a check changed the files that it was to look at'
+			fail_step $step check 'a check changed the files that it was to look at'
 	done
 }
 
 # Carries out a request that only asks for checks of what is in force.
-check_in_force() {
+run_checks_in_force() {
+	local step verdict checks version from
 	[ ! -L "$STATE/lock" ] || refuse_live_lock
 	make_places
 	read_closing
-	at=0
-	while [ $at -lt $COUNT ]; do
-		at=$((at + 1))
-		eval "verdict=\$M_$at checks=\$CW_$at version=\$TV_$at from=\$FV_$at"
+	step=0
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step checks=\$SWITCHED_CHECKS_$step version=\$TO_VERSION_$step from=\$FROM_VERSION_$step"
 		[ "$verdict" = check ] || continue
-		environment $at "$version" "$from" ''
+		environment $step "$version" "$from" ''
 		run_checks "$checks" 'in force'
-		eval "M_$at=ok"
-		[ -z "$WHY" ] || fails $at $CODE "$WHY"
+		eval "VERDICT_$step=ok"
+		[ -z "$WHY" ] || fail_step $step $CODE "$WHY"
 	done
 	answer_outcomes
 }
 
 # --- hooks ----------------------------------------------------------------------------------------------------------
 
-# run_once KIND C: runs a hook, unless one with the same text ran in this round: then its result is taken. Sets WHY and CODE.
+# run_once KIND C: runs a hook, unless one with the same text RAN in this round: then its result is taken. Sets WHY and
+# CODE.
 run_once() {
-	eval "text=\$CT_$2"
-	for earlier in $ran; do
-		eval "same=\$CT_$earlier"
-		[ "$same" != "$text" ] || { eval "WHY=\$CW_OF_$earlier CODE=\$CB_OF_$earlier" && return; }
+	local text earlier same
+	eval "text=\$COMMAND_TEXT_$2"
+	for earlier in $RAN; do
+		eval "same=\$COMMAND_TEXT_$earlier"
+		[ "$same" != "$text" ] || { eval "WHY=\$RESULT_WHY_$earlier CODE=\$RESULT_CODE_$earlier" && return; }
 	done
-	ran=$ran$NL$2 WHY='' CODE=''
+	RAN=$RAN$NL$2 WHY='' CODE=''
 	run_command $2
 	if [ -n "$LATE" ] || [ "$EXITED" -ne 0 ]; then
 		describe_run $2 hook ''
 		WHY="hook $1 failed: $WHY"
 	fi
-	eval "CW_OF_$2=\$WHY CB_OF_$2=\$CODE"
+	eval "RESULT_WHY_$2=\$WHY RESULT_CODE_$2=\$CODE"
 }
 
-# Notes what is to be run at the end whatever happens, and says whether there is anything to switch.
-begin() {
-	at=0 ALWAYS='' begun=''
-	while [ $at -lt $COUNT ]; do
-		at=$((at + 1))
-		eval "verdict=\$M_$at hook=\$HZ_$at"
+# Notes what is ALWAYS to be run at the end, whatever happens, and says whether there is anything to switch.
+note_always_hooks() {
+	local step verdict hook begun
+	step=0 ALWAYS='' begun=''
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step hook=\$ALWAYS_HOOK_$step"
 		case $verdict in go | layout) ;; *) continue ;; esac
 		begun=1
-		[ -z "$hook" ] || ALWAYS=$ALWAYS$NL$at
+		[ -z "$hook" ] || ALWAYS=$ALWAYS$NL$step
 	done
 	[ -n "$begun" ]
 }
 
 # run_before SETTLED: runs the `before` hooks; what can't go on because of one is withdrawn if it was settled already.
 run_before() {
-	begin || return 0
-	at=0 ran=''
-	while [ $at -lt $COUNT ]; do
-		at=$((at + 1))
-		eval "verdict=\$M_$at hook=\$HB_$at version=\$TV_$at from=\$FV_$at"
+	local step verdict hook version from
+	note_always_hooks || return 0
+	step=0 RAN=''
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step hook=\$BEFORE_HOOK_$step version=\$TO_VERSION_$step from=\$FROM_VERSION_$step"
 		case $verdict in go | layout) ;; *) continue ;; esac
 		[ -n "$hook" ] || continue
 		BEGUN=1
-		environment $at "$version" "$from" ''
+		environment $step "$version" "$from" ''
 		run_once before "$hook"
 		[ -n "$WHY" ] || continue
-		fails $at $CODE "$WHY"
-		[ -z "$1" ] || [ "$version" = "$from" ] || withdraw $at
+		fail_step $step $CODE "$WHY"
+		[ -z "$1" ] || [ "$version" = "$from" ] || withdraw $step
 	done
 }
 
 # Runs the `after` hooks of what was switched; the switches that they don't approve of are taken back.
 run_after() {
-	at=0 ran='' back=''
-	while [ $at -lt $COUNT ]; do
-		at=$((at + 1))
-		eval "verdict=\$M_$at hook=\$HA_$at version=\$TV_$at from=\$FV_$at"
+	local step verdict hook version from back on_failure went_back why code
+	step=0 RAN='' back=''
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step hook=\$AFTER_HOOK_$step version=\$TO_VERSION_$step from=\$FROM_VERSION_$step"
 		[ "$verdict" = changed ] && [ -n "$hook" ] || continue
-		environment $at "$version" "$from" ''
+		environment $step "$version" "$from" ''
 		run_once after "$hook"
 		[ -n "$WHY" ] || continue
-		eval "Q_$at=\$WHY B_$at=\$CODE on_failure=\$CF_$hook"
-		[ "$on_failure" = keep ] || back=$back$NL$at
+		eval "REASON_$step=\$WHY FAULT_$step=\$CODE on_failure=\$ON_FAILURE_$hook"
+		[ "$on_failure" = keep ] || back=$back$NL$step
 	done
-	undone=''
-	for at in $back; do
-		eval "why=\$Q_$at code=\$B_$at"
-		! go_back $at $code "$why" || undone=$undone$NL$at
+	went_back=''
+	for step in $back; do
+		eval "why=\$REASON_$step code=\$FAULT_$step"
+		! go_back $step $code "$why" || went_back=$went_back$NL$step
 	done
-	ran=''
-	for at in $undone; do run_again $at; done
+	RAN=''
+	for step in $went_back; do run_again $step; done
 }
 
 # run_again N: runs the `after` hook of a step that went back: what it loads now is what was there before.
 run_again() {
-	eval "hook=\$HA_$1 version=\$TV_$1 from=\$FV_$1"
+	local hook version from
+	eval "hook=\$AFTER_HOOK_$1 version=\$TO_VERSION_$1 from=\$FROM_VERSION_$1"
 	[ -n "$hook" ] || return 0
 	environment $1 "$from" "$version" ''
 	run_once after "$hook"
-	[ -z "$WHY" ] || eval "Q_$1=\"\$Q_$1; once back, \$WHY\""
+	[ -z "$WHY" ] || eval "REASON_$1=\"\$REASON_$1; once back, \$WHY\""
 }
 
 # Runs the switched checks, one component after the other.
 run_switched_checks() {
-	at=0
-	while [ $at -lt $COUNT ]; do
-		at=$((at + 1))
-		eval "verdict=\$M_$at checks=\$CW_$at version=\$TV_$at from=\$FV_$at"
+	local step verdict checks version from
+	step=0
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step checks=\$SWITCHED_CHECKS_$step version=\$TO_VERSION_$step from=\$FROM_VERSION_$step"
 		[ "$verdict" = changed ] && [ -n "$checks" ] || continue
-		environment $at "$version" "$from" ''
+		environment $step "$version" "$from" ''
 		run_checks "$checks" 'after the switch'
 		[ -n "$WHY" ] || continue
-		ran=''
-		! go_back $at $CODE "$WHY" || run_again $at
+		RAN=''
+		! go_back $step $CODE "$WHY" || run_again $step
 	done
 }
 
 # Runs the `always` hooks, at the end of whatever happened since something was begun.
 run_always() {
-	BEGUN='' ran=''
-	for at in $ALWAYS; do
-		eval "hook=\$HZ_$at version=\$TV_$at from=\$FV_$at"
-		environment $at "$version" "$from" ''
+	local step hook version from
+	BEGUN='' RAN=''
+	for step in $ALWAYS; do
+		eval "hook=\$ALWAYS_HOOK_$step version=\$TO_VERSION_$step from=\$FROM_VERSION_$step"
+		environment $step "$version" "$from" ''
 		run_once always "$hook"
-		[ -z "$WHY" ] || eval "Q_$at=\"\${Q_$at:+\$Q_$at; }\$WHY\""
+		[ -z "$WHY" ] || eval "REASON_$step=\"\${REASON_$step:+\$REASON_$step; }\$WHY\""
 	done
 }
 
@@ -301,17 +319,19 @@ run_always() {
 
 # Rule 17. Marks the versions that something is to be run after.
 mark_unchecked() {
-	at=0 marks=''
-	while [ $at -lt $COUNT ]; do
-		at=$((at + 1))
-		eval "verdict=\$M_$at component=\$C_$at version=\$TV_$at from=\$V_$at followed=\$CW_$at\$HA_$at"
+	local step verdict component version from followed marks
+	step=0 marks=''
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step component=\$COMPONENT_$step version=\$TO_VERSION_$step from=\$VERSION_$step"
+		eval "followed=\$SWITCHED_CHECKS_$step\$AFTER_HOOK_$step"
 		case $verdict in go | layout) ;; *) continue ;; esac
 		[ -n "$followed" ] || continue
 		[ -d "$STATE/unchecked" ] || mkdir -m 700 -- "$STATE/unchecked" 2>/dev/null ||
-			fail unwritable "$STATE/unchecked can't be made"
-		printf '%s\n' "$version" >>"$STATE/unchecked/$component" || fail unwritable "$STATE/unchecked can't be written"
-		eval "MK_$at=1"
-		[ "$verdict $version" != "go $from" ] || eval "RP_$at=1" # what is replaced in its place can't go back
+			refuse unwritable "$STATE/unchecked can't be made"
+		printf '%s\n' "$version" >>"$STATE/unchecked/$component" || refuse unwritable "$STATE/unchecked can't be written"
+		eval "MARKED_$step=1"
+		[ "$verdict $version" != "go $from" ] || eval "IN_PLACE_$step=1" # what is replaced in its place can't go back
 		marks=$marks$NL$STATE/unchecked/$component
 	done
 	[ -z "$marks" ] || make_durable "$marks$NL$STATE/unchecked$NL$STATE"
@@ -319,11 +339,13 @@ mark_unchecked() {
 
 # Takes the marks of what has passed, and of what went back; that may have one of its own.
 unmark() {
+	local step verdict component version marked was stays passed
 	[ -d "$STATE/unchecked" ] || return 0
-	at=0 passed=''
-	while [ $at -lt $COUNT ]; do
-		at=$((at + 1))
-		eval "verdict=\$M_$at component=\$C_$at version=\$V_$at marked=\$MK_$at was=\$UC_$at stays=\$RP_$at"
+	step=0 passed=''
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step component=\$COMPONENT_$step version=\$VERSION_$step"
+		eval "marked=\$MARKED_$step was=\$WAS_UNCHECKED_$step stays=\$IN_PLACE_$step"
 		case $verdict:$marked:$stays in
 		changed:*) was='' ;;
 		failed:1:) ;;
@@ -331,7 +353,8 @@ unmark() {
 		esac
 		[ -e "$STATE/unchecked/$component" ] || continue
 		if [ -n "$was" ]; then
-			printf '%s\n' "$version" >"$STAGE/due.mark.$at" && due "$STAGE/due.mark.$at" "$STATE/unchecked/$component"
+			printf '%s\n' "$version" >"$STAGE/due.mark.$step" &&
+				rename_later "$STAGE/due.mark.$step" "$STATE/unchecked/$component"
 		else
 			passed=$passed$NL$STATE/unchecked/$component
 		fi

@@ -3,27 +3,30 @@
 
 # Says whether anything is to be done; if not, nothing at all is written.
 is_needed() {
+	local step verdict
 	if [ $PURPOSE != check ]; then
 		[ "$LINEAGE_HERE $EPOCH_HERE" = "$LINEAGE $EPOCH" ] || return 0
-		[ ! -L "$STATE/lock" ] || alive "$(readlink "$STATE/lock")" || return 0 # what a run that was killed left behind
+		[ ! -L "$STATE/lock" ] || is_alive "$(readlink "$STATE/lock")" || return 0 # what a run that was killed left behind
 	fi
-	at=0
-	while [ $at -lt $COUNT ]; do
-		at=$((at + 1))
-		eval "verdict=\$M_$at"
+	step=0
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step"
 		case $verdict in go | layout | check) return 0 ;; esac
 	done
 	return 1
 }
 
 answer_outcomes() {
-	ANSWER='' at=0 codes=''
-	while [ $at -lt $COUNT ]; do
-		at=$((at + 1))
-		eval "verdict=\$M_$at version=\$V_$at digest=\$D_$at why=\$Q_$at component=\$C_$at to=\$TV_$at to_digest=\$TD_$at"
+	local step codes verdict version digest why component to to_digest
+	ANSWER='' step=0 codes=''
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step version=\$VERSION_$step digest=\$DIGEST_$step why=\$REASON_$step"
+		eval "component=\$COMPONENT_$step to=\$TO_VERSION_$step to_digest=\$TO_DIGEST_$step"
 		[ "$verdict" != changed ] || version=$to digest=$to_digest
 		ANSWER="$ANSWER$NL$component $verdict ${version:--} ${digest:--} $why"
-		[ "$verdict" != failed ] || eval "codes=\"\$codes\$NL\$at \$B_$at\""
+		[ "$verdict" != failed ] || eval "codes=\"\$codes\$NL\$step \$FAULT_$step\""
 	done
 	ANSWER=$ANSWER$codes
 	answer outcomes
@@ -40,30 +43,30 @@ deploy() {
 	survey "$COMPONENTS"
 	judge
 	is_needed || answer_outcomes
-	[ $PURPOSE != check ] || check_in_force
+	[ $PURPOSE != check ] || run_checks_in_force
 	try_tools_once
 	check_room
 	make_places
 	receive
 	verify
-	[ $COMMANDS -eq 0 ] || run_staged_checks
+	[ $COMMAND_COUNT -eq 0 ] || run_staged_checks
 	take_lock
 	recheck
 	[ $PURPOSE = switch ] || {
 		settle
-		staged
+		mark_staged
 		answer_outcomes
 	}
-	[ $COMMANDS -eq 0 ] || mark_unchecked
-	if [ $COMMANDS -gt 0 ] && repairs; then
+	[ $COMMAND_COUNT -eq 0 ] || mark_unchecked
+	if [ $COMMAND_COUNT -gt 0 ] && repairs; then
 		run_before ''
 		settle
 	else
 		settle
-		[ $COMMANDS -eq 0 ] || run_before settled
+		[ $COMMAND_COUNT -eq 0 ] || run_before settled
 	fi
 	switch_all
-	[ $COMMANDS -eq 0 ] || {
+	[ $COMMAND_COUNT -eq 0 ] || {
 		run_after
 		run_switched_checks
 	}
@@ -75,35 +78,37 @@ deploy() {
 
 # Says whether files of a version in force are to be replaced, which happens as soon as versions come to their places.
 repairs() {
-	at=0
-	while [ $at -lt $COUNT ]; do
-		at=$((at + 1))
-		eval "verdict=\$M_$at version=\$TV_$at from=\$V_$at"
+	local step verdict version from
+	step=0
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step version=\$TO_VERSION_$step from=\$VERSION_$step"
 		[ "$verdict" != go ] || [ "$version" != "$from" ] || return 0
 	done
 	return 1
 }
 
 # What was to be made ready is so, when it has come to its place.
-staged() {
-	at=0
-	while [ $at -lt $COUNT ]; do
-		at=$((at + 1))
-		eval "verdict=\$M_$at"
-		[ "$verdict" != go ] || eval "M_$at=staged"
+mark_staged() {
+	local step verdict
+	step=0
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step"
+		[ "$verdict" != go ] || eval "VERDICT_$step=staged"
 	done
 }
 
 switch_all() {
-	at=0 UNDONE=0 WRITTEN='' TOUCHED=''
-	while [ $at -lt $COUNT ]; do
-		at=$((at + 1))
-		eval "verdict=\$M_$at component=\$C_$at"
+	local step verdict component
+	step=0 UNDO_COUNT=0 WRITTEN='' TOUCHED=''
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step component=\$COMPONENT_$step"
 		case $verdict in go | layout) ;; *) continue ;; esac
-		[ $COMMANDS -eq 0 ] || BEGUN=1
-		switch $at
-		eval "component=\$C_$at"
-		TOUCHED=$TOUCHED$NL$R/$component
+		[ $COMMAND_COUNT -eq 0 ] || BEGUN=1
+		switch $step
+		TOUCHED=$TOUCHED$NL$ROOT/$component
 	done
 	# A manifest that can't be replaced any more will do: it has its files hashed.
 	[ -z "$TOUCHED" ] || commit "$WRITTEN$TOUCHED"
@@ -111,11 +116,12 @@ switch_all() {
 
 # Removes what need not be kept; a version that was sent early stays until another one is switched to.
 prune_all() {
-	at=0 SPARE='' SPARE_MANIFESTS=''
-	while [ $at -lt $COUNT ]; do
-		at=$((at + 1))
-		eval "verdict=\$M_$at version=\$TV_$at from=\$V_$at"
-		[ "$verdict" != changed ] || [ "$version" = "$from" ] || prune $at
+	local step verdict version from
+	step=0 SPARE='' SPARE_MANIFESTS=''
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step version=\$TO_VERSION_$step from=\$VERSION_$step"
+		[ "$verdict" != changed ] || [ "$version" = "$from" ] || prune $step
 	done
 	if [ -n "$SPARE" ]; then
 		stay_alive
