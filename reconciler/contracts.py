@@ -16,7 +16,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, TypeVar, runtime_checkable
 
 from reconciler.errors import NetworkError, PluginError, UpdoserError, own_limit
 from reconciler.formats.text import unfit
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from reconciler.model.client import Client, Facts, InventoryEntry
     from reconciler.model.delta import CodecTraits, Incremental, Patch
     from reconciler.model.deploy import DeployReport, DeployRequest
-    from reconciler.model.network import Proxy
+    from reconciler.model.network import Family, Proxy
     from reconciler.model.offer import SourceReport
     from reconciler.model.release import Component, Release, ReleaseFile
 
@@ -104,7 +104,7 @@ class Become:
     `command` names the one fixed wrapper that sudoers allows, a copy of the client script; empty: `sudo sh`.
     """
 
-    method: str = "sudo"
+    method: Literal["sudo"] = "sudo"
     command: str = ""
 
 
@@ -119,7 +119,7 @@ class Dial(Protocol):
     """Opens TCP connections."""
 
     def __call__(
-        self, host: str, port: int, *, proxy: Proxy | None = None, family: str = "any", timeout: float = 10.0
+        self, host: str, port: int, *, proxy: Proxy | None = None, family: Family = "any", timeout: float = 10.0
     ) -> socket:
         """Connect to a host, through `proxy` unless that isn't for it; all of that within `timeout` seconds.
 
@@ -324,10 +324,14 @@ class Check(Protocol):
         """Find out here, within `timeout` seconds. A check that can't be carried out isn't good."""
 
 
+ToolsTried = Literal["", "files", "commands"]
+"""What is tried of a client's tools: nothing, what changes of files need, or also what checks and hooks do."""
+
+
 class Session(Protocol):
     """One connection to one client."""
 
-    def facts(self, install_root: str, *, verify: bool = False, tools: str = "") -> Facts:
+    def facts(self, install_root: str, *, verify: bool = False, tools: ToolsTried = "") -> Facts:
         """Look at the client in one round trip. `verify` hashes every file; else sizes and times are believed.
 
         `tools` has what a change asks of the client tried: for `files`, or also for the `commands` of checks and hooks.
@@ -389,6 +393,14 @@ class Executor(Protocol):
 class PluginModule(Protocol):
     """The shape of a plugin module; one without `TRAITS` does whatever it does."""
 
-    OPTIONS: Mapping[str, Any]
-    TRAITS: Traits | Callable[[Mapping[str, Any]], Traits]
-    PLUGIN: Callable[[Mapping[str, Any], Context], Any]
+    @property
+    def OPTIONS(self) -> Mapping[str, Any]:  # noqa: N802 - a constant of the module
+        """The JSON Schema of its options."""
+
+    @property
+    def TRAITS(self) -> Traits | Callable[[Mapping[str, Any]], Traits]:  # noqa: N802 - the same
+        """What it does, or gives that for options."""
+
+    @property
+    def PLUGIN(self) -> Callable[[Mapping[str, Any], Context], Any]:  # noqa: N802 - the same
+        """What makes an instance."""

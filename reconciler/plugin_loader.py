@@ -18,13 +18,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from reconciler import plugins
 from reconciler.contracts import Traits
 from reconciler.errors import PluginError
 from reconciler.formats.defaults import completed
 from reconciler.guards import blaming
+from reconciler.model.spec import PluginKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from reconciler.contracts import Context, PluginModule
 
-KINDS = ("source", "transport", "inventory", "codec", "executor", "check")
+KINDS: tuple[PluginKind, ...] = get_args(PluginKind)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from reconciler.contracts import Context
+    from reconciler.model.release import ComponentKind
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -36,8 +37,8 @@ OPTIONS: Mapping[str, Any] = {
 MIN_WINDOW = 10
 MAX_WINDOW = 31
 CHUNK = 2**20
-_PATTERNS = frozenset({"pattern"})
-_BINARIES = frozenset({"engine", "driver", "service"})
+_PATTERNS: frozenset[ComponentKind] = frozenset({"pattern"})
+_BINARIES: frozenset[ComponentKind] = frozenset({"engine", "driver", "service"})
 
 
 class Zstd:

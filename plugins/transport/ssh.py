@@ -30,7 +30,7 @@ from reconciler.errors import (
 )
 from reconciler.formats.duration import parse_duration
 from reconciler.formats.known_hosts import host_name
-from reconciler.model.network import ANY_FAMILY
+from reconciler.model.network import ANY_FAMILY, FAMILIES
 
 from ._ssh_hosts import KnownHostsFile
 from ._ssh_jump import JumpHost, JumpPath, close_quietly
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from reconciler.contracts import Context, Session
     from reconciler.model.client import Client
+    from reconciler.model.network import Family
 
 _FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes256-ctr")
 _FAST_KEX = ("curve25519-sha256@libssh.org", "curve25519-sha256")
@@ -93,7 +94,8 @@ class Ssh:
         if self._way is None:
             proxy = self._context.proxy
             direct = proxy is None or not proxy.is_for(host)
-            family = client.families[0] if direct and len(client.families) == 1 else ANY_FAMILY
+            only = client.families if direct else ()
+            family: Family = next((one for one in FAMILIES if only == (one,)), ANY_FAMILY)
             connection = self._dial(host, port, family)
         else:
             connection = stack.enter_context(self._way.to(host, port))
@@ -123,7 +125,7 @@ class Ssh:
                 f"nobody knows the name of user {number}", hint="name `user` in the transport, or set USER"
             ) from None
 
-    def _dial(self, host: str, port: int, family: str = ANY_FAMILY) -> socket.socket:
+    def _dial(self, host: str, port: int, family: Family = ANY_FAMILY) -> socket.socket:
         """Connect, through the group's proxy where there is one."""
         try:
             return self._context.dial(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from reconciler.contracts import Session, Transport
+    from reconciler.contracts import Session, ToolsTried, Transport
     from reconciler.model.client import Client, Facts, Installed
     from reconciler.model.deploy import DeployReport, DeployRequest, Outcome, Step
 
@@ -70,7 +70,7 @@ class GuardedSession:
         self._session = session
         self._debug = debug
 
-    def facts(self, install_root: str, *, verify: bool = False, tools: str = "") -> Facts:
+    def facts(self, install_root: str, *, verify: bool = False, tools: ToolsTried = "") -> Facts:
         """Look at the client; see `contracts.Session`."""
         with expecting(debug=self._debug):
             facts = self._session.facts(install_root, verify=verify, tools=tools)

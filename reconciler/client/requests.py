@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from reconciler.contracts import ToolsTried
     from reconciler.model.deploy import ClientCheck, DeployRequest, Hook, InstallTarget, Step
     from reconciler.model.release import ReleaseFile
 
@@ -41,7 +42,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _NO_NAME = re.compile(r"[^A-Z0-9_]")
 
 
-def facts_request(install_root: str, *, verify: bool, tools: str = "") -> bytes:
+def facts_request(install_root: str, *, verify: bool, tools: ToolsTried = "") -> bytes:
     """Give the request that looks at a client, and tries its tools for `files` or for `commands`, too."""
     lines = [f"root {install_root}"]
     if verify:

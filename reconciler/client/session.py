@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
-    from reconciler.contracts import Become, Completed, Pipe
+    from reconciler.contracts import Become, Completed, Pipe, ToolsTried
     from reconciler.model.client import Facts
     from reconciler.model.deploy import DeployRequest
 
@@ -84,7 +84,7 @@ class ShellSession:
         self._facts_timeout = facts_timeout
         self._deploy_timeout = deploy_timeout
 
-    def facts(self, install_root: str, *, verify: bool = False, tools: str = "") -> Facts:
+    def facts(self, install_root: str, *, verify: bool = False, tools: ToolsTried = "") -> Facts:
         """Look at the client in one round trip, two where it has no copy of the script; see `contracts.Session`."""
         request = facts_request(install_root, verify=verify, tools=tools)
         if self._fixed:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from reconciler.contracts import Session
     from reconciler.model.client import Client
     from reconciler.model.delta import Chain, Incremental
-    from reconciler.model.deploy import ClientCheck
+    from reconciler.model.deploy import ClientCheck, Purpose
     from reconciler.model.plan import Basis, Deploy, Settings
     from reconciler.model.release import Release
     from reconciler.model.spec import ComponentSpec, Spec
@@ -277,7 +277,7 @@ class Deployer:
         text = f"{trouble}; it is back at {step.from_version}"
         return Outcome(step.component, "failed", step.from_version, step.from_digest, text)
 
-    def _deploy(self, task: Task, session: Session, purpose: str = "switch") -> Result:
+    def _deploy(self, task: Task, session: Session, purpose: Purpose = "switch") -> Result:
         task = replace(task, steps=tuple(step.full if self._is_distrusted(step) else step for step in task.steps))
         try:
             report = self._send(task, task.steps, session, purpose)
@@ -325,7 +325,7 @@ class Deployer:
             elif outcome.status == "unpatched":
                 self._failures[_way(step)] += 1
 
-    def _send(self, task: Task, steps: tuple[Step, ...], session: Session, purpose: str = "switch") -> DeployReport:
+    def _send(self, task: Task, steps: tuple[Step, ...], session: Session, purpose: Purpose = "switch") -> DeployReport:
         keep, client, rendered = self._spec.client_keep, task.client, task.prepared.content
         basis = self._basis
         request = DeployRequest(basis.lineage, basis.epoch, client.install_root, keep, steps, purpose, client.vars)

@@ -158,7 +158,9 @@ class Tally:
                 fulls += sum(file.size for file in steps[outcome.component].files)
                 self._made["fallbacks"] += outcome.component in result.fallbacks
         self._saved += max(0, fulls - result.bytes_sent)
-        statuses = {"changed" if outcome.status == "staged" else outcome.status for outcome in result.outcomes}
+        statuses: set[str] = {
+            "changed" if outcome.status == "staged" else outcome.status for outcome in result.outcomes
+        }
         if result.error is not None:
             lost = isinstance(result.error, TransportError)
             if not lost:

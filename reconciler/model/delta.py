@@ -16,6 +16,8 @@ from reconciler.model.release import COMPONENT_ID, PLATFORM, SHA256, VERSION_NAM
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from reconciler.model.release import ComponentKind
+
 MIN_NEW = 512
 """Files below this size in bytes go whole: the head of a patch would be as large."""
 MIN_OLD = 8
@@ -142,7 +144,7 @@ class Grade:
     """
 
     level: int
-    kinds: frozenset[str]
+    kinds: frozenset[ComponentKind]
     ratio: float
     pace: float
 
@@ -170,7 +172,7 @@ class CodecTraits:
         """Give the bytes of memory that applying a patch takes."""
         return int(self.memory + self.memory_old * old + self.memory_new * new)
 
-    def grades_for(self, kind: str) -> tuple[Grade, ...]:
+    def grades_for(self, kind: ComponentKind) -> tuple[Grade, ...]:
         """Give the grades that are worth trying for a kind of component, the fastest first."""
         return tuple(grade for grade in self.grades if kind in grade.kinds)
 

@@ -6,12 +6,15 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from reconciler.model.release import ReleaseFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+InstallMethod = Literal["rename", "copy", "link"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +28,14 @@ class InstallTarget:
 
     files: str
     to: str
-    method: str = "rename"
+    method: InstallMethod = "rename"
     owner: str = ""
     group: str = ""
     mode: str = ""
+
+
+Unmanaged = Literal["keep", "report"]
+SelinuxLabels = Literal["none", "restore"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +44,8 @@ class Layout:
 
     targets: tuple[InstallTarget, ...] = ()
     replaces: tuple[str, ...] = ()
-    unmanaged: str = "keep"
-    selinux: str = "none"
+    unmanaged: Unmanaged = "keep"
+    selinux: SelinuxLabels = "none"
 
     @property
     def fingerprint(self) -> str:
@@ -51,7 +58,8 @@ def _fingerprint(layout: Layout) -> str:
     return hashlib.sha256(json.dumps(asdict(layout), sort_keys=True).encode()).hexdigest()[:16]
 
 
-PHASES = ("staged", "switched")
+CheckPhase = Literal["staged", "switched"]
+PHASES: tuple[CheckPhase, ...] = get_args(CheckPhase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +71,15 @@ class ClientCheck:
     """
 
     name: str
-    phase: str
+    phase: CheckPhase
     run: str
     expect: int = 0
     timeout: float = 60.0
     retries: int = 0
     interval: float = 5.0
+
+
+OnHookFailure = Literal["rollback", "keep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,7 @@ class Hook:
 
     run: str
     timeout: float = 60.0
-    on_failure: str = "rollback"
+    on_failure: OnHookFailure = "rollback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +167,9 @@ class Step:
         return replace(self, patched={}, held=False)
 
 
+Purpose = Literal["switch", "stage", "check"]
+
+
 @dataclass(frozen=True, slots=True)
 class DeployRequest:
     """All that one client is to change in one exchange. `keep` counts the versions that stay, the new one included.
@@ -170,17 +184,20 @@ class DeployRequest:
     install_root: str
     keep: int
     steps: tuple[Step, ...]
-    purpose: str = "switch"
+    purpose: Purpose = "switch"
     vars: Mapping[str, str] = field(default_factory=dict)
 
 
-OUTCOMES = ("changed", "ok", "stale", "unpatched", "staged", "failed")
+ClientStatus = Literal["changed", "ok", "stale", "unpatched", "staged", "failed"]
+OUTCOMES: tuple[ClientStatus, ...] = get_args(ClientStatus)
+OutcomeStatus = Literal[ClientStatus, "skipped"]
+Fault = Literal["release", "machine", "contention"]
+RELEASE: Final = "release"
+MACHINE: Final = "machine"
+CONTENTION: Final = "contention"
 
 
-RELEASE, MACHINE, CONTENTION = "release", "machine", "contention"
-
-
-FAULTS = {
+FAULTS: Mapping[str, Fault] = {
     "check": RELEASE,
     "hook": RELEASE,
     "bytes": RELEASE,
@@ -205,15 +222,16 @@ class Outcome:
     `status` is one of OUTCOMES: `changed` (TO is switched to), `ok` (it was there already), `stale` (the client has
     neither FROM nor TO: `version` and `digest` say what; nothing was touched), `unpatched` (a patch could not be
     applied or gave other bytes: nothing was touched), `staged` (TO lies ready, and passed its staged checks), `failed`
-    (`message` says why, `fault` what that is about; the client has what it had before: `version` and `digest`).
+    (`message` says why, `fault` what that is about; the client has what it had before: `version` and `digest`). A run
+    that leaves a stale client as it is says `skipped`; no client does.
     """
 
     component: str
-    status: str
+    status: OutcomeStatus
     version: str = ""
     digest: str = ""
     message: str = ""
-    fault: str = RELEASE
+    fault: Fault = RELEASE
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from reconciler.model.secret import SecretRef
 
-IPV4, IPV6 = "ipv4", "ipv6"
-FAMILIES = (IPV4, IPV6)
-ANY_FAMILY = "any"
+Family = Literal["ipv4", "ipv6", "any"]
+IPV4: Final = "ipv4"
+IPV6: Final = "ipv6"
+ANY_FAMILY: Final = "any"
+FAMILIES: tuple[Family, ...] = (IPV4, IPV6)
 PROXY_PORTS = {"http": 3128, "https": 3129, "socks5": 1080, "socks5h": 1080, "socks4": 1080}
 """The schemes of proxies, and the port of each where a URL names none."""
 DIRECT = "direct"

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from reconciler.model.version import SCHEMES
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from reconciler.model.version import Version, VersionScheme
 
-KINDS = ("pattern", "engine", "driver", "service")
+ComponentKind = Literal["pattern", "engine", "driver", "service"]
+KINDS: tuple[ComponentKind, ...] = get_args(ComponentKind)
 SCAN_METHODS = ("conventional", "smart")
 ANY_PLATFORM = "any"
 
@@ -86,7 +87,7 @@ class Component:
 
     id: str
     name: str
-    kind: str
+    kind: ComponentKind
     scan_methods: frozenset[str] = frozenset(SCAN_METHODS)
     duplicate: bool = False
     scheme: VersionScheme = SCHEMES["dotted"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
 class SecretRef:
     """Where a secret is, never what it is: an environment variable, a file, or the output of a program."""
 
-    kind: str
+    kind: Literal["env", "file", "command", "url"]
     """`env`, `file` or `command`; `url`: the part of a URL in the environment that `value` names."""
     value: str | tuple[str, ...]
 

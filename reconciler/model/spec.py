@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from reconciler.model.delta import Duplication
 from reconciler.model.deploy import Hooks, Layout
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.client import Client
-    from reconciler.model.deploy import Hook
+    from reconciler.model.deploy import CheckPhase, Hook
     from reconciler.model.network import Proxy
     from reconciler.model.offer import Withdrawal
     from reconciler.model.policy import AutoUpdate
@@ -29,11 +29,14 @@ if TYPE_CHECKING:
 LATEST = "latest"
 
 
+PluginKind = Literal["source", "transport", "inventory", "codec", "executor", "check"]
+
+
 @dataclass(frozen=True, slots=True)
 class PluginConfig:
     """A plugin by kind and name, with its options as plain data in which secrets are SecretRef."""
 
-    kind: str
+    kind: PluginKind
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -100,6 +103,9 @@ class ComponentSpec:
     named: bool = True
 
 
+CheckPlace = Literal["client", "server"]
+
+
 @dataclass(frozen=True, slots=True)
 class CheckSpec:
     """What must hold of a version: before clients switch to it (`staged`) or after (`switched`).
@@ -112,11 +118,14 @@ class CheckSpec:
     name: str
     plugin: PluginConfig
     component: str = ""
-    phase: str = "staged"
-    where: str = "client"
+    phase: CheckPhase = "staged"
+    where: CheckPlace = "client"
     timeout: float = 60.0
     retries: int = 0
     interval: float = 5.0
+
+
+SettingMethod = Literal["rename", "copy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +144,7 @@ class SettingSpec:
     mode: str = ""
     validate: str = ""
     hook: Hook | None = None
-    method: str = "rename"
+    method: SettingMethod = "rename"
     secrets: Mapping[str, SecretRef] = field(default_factory=dict)
 
 

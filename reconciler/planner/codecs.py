@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from reconciler.model.delta import CodecTraits, Duplication, Grade
-    from reconciler.model.release import Release
+    from reconciler.model.release import ComponentKind, Release
 
 UPLINK = 2**20
 """Bytes a second: the server's line to its clients. It is a thin one: bytes matter more than CPU seconds."""
@@ -83,7 +83,9 @@ class Codecs:
         """Give a camp that can apply everything: where no client is known, nothing is ruled out."""
         return Camp(frozenset(traits.tool for traits in self._traits.values()))
 
-    def best(self, release: Release, kind: str, camp: Camp, clients: int, only: str = "") -> CodecChoice | None:
+    def best(
+        self, release: Release, kind: ComponentKind, camp: Camp, clients: int, only: str = ""
+    ) -> CodecChoice | None:
         """Choose what makes an incremental to a release for so many clients of a camp; None when nothing can."""
         size, largest = release.size, max(file.size for file in release.files)
         choices = [
@@ -95,7 +97,7 @@ class Codecs:
         ]
         return min(choices, key=lambda choice: _price(choice, size, clients), default=None)
 
-    def packed(self, release: Release, kind: str, clients: int) -> CodecChoice | None:
+    def packed(self, release: Release, kind: ComponentKind, clients: int) -> CodecChoice | None:
         """Choose how to pack a full for so many clients; None when sending it as it is costs less."""
         size, largest = release.size, max(file.size for file in release.files)
         choices: list[CodecChoice] = [
@@ -114,7 +116,7 @@ class Codecs:
             return False
         return not camp.memory or traits.applying(largest, largest) <= camp.memory * _MIB * MEMORY_SHARE
 
-    def _choices(self, traits: CodecTraits, kind: str, size: int) -> Iterable[CodecChoice]:
+    def _choices(self, traits: CodecTraits, kind: ComponentKind, size: int) -> Iterable[CodecChoice]:
         grades = traits.grades_for(kind)
         level = self._policy.levels.get(traits.name)
         if level is not None and grades:

@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, get_args
 
 from reconciler import __version__
 from reconciler.contracts import read_file
@@ -15,7 +15,7 @@ from reconciler.errors import PluginError, SpecError
 from reconciler.hints import suggestion
 from reconciler.model.client import Client
 from reconciler.model.delta import Duplication
-from reconciler.model.deploy import InstallTarget, Layout
+from reconciler.model.deploy import InstallMethod, InstallTarget, Layout, SelinuxLabels, Unmanaged
 from reconciler.model.share import of_percent
 from reconciler.model.spec import (
     LATEST,
@@ -54,6 +54,7 @@ from reconciler.specfile.tree import (
     texts,
     value_place,
     whole_of,
+    word_of,
     written,
 )
 from reconciler.templates.settings_file import MAX_TEMPLATE
@@ -67,6 +68,9 @@ if TYPE_CHECKING:
     from reconciler.specfile.tree import Place
 
 ALL = "*"
+METHODS: tuple[InstallMethod, ...] = get_args(InstallMethod)
+UNMANAGED: tuple[Unmanaged, ...] = get_args(Unmanaged)
+SELINUX: tuple[SelinuxLabels, ...] = get_args(SelinuxLabels)
 _SOURCE_KEYS = frozenset(["name", "type", "components", "stale_after", "proxy", "when_absent", "may_outrank"])
 _INVENTORY_KEYS = frozenset(["type", "select", "labels_from", "min_clients", "max_shrink"])
 _BEHIND = re.compile(r"latest-([12])")
@@ -285,8 +289,8 @@ class Builder:
         layout = Layout(
             targets=targets,
             replaces=tuple(map(str, child_seq(node, "replaces"))),
-            unmanaged=str(node.get("unmanaged", "keep")),
-            selinux=str(node.get("selinux", "none")),
+            unmanaged=word_of(node, "unmanaged", UNMANAGED),
+            selinux=word_of(node, "selinux", SELINUX),
         )
         if layout.replaces and not targets:
             self._complain(value_place(node, "replaces"), "`replaces` needs `install`: it removes from its folders")
@@ -515,8 +519,8 @@ def _digest(effective: Any, groups: Mapping[str, GroupSpec]) -> str:
 
 
 def _target(node: Map) -> InstallTarget:
-    keys = [field.name for field in fields(InstallTarget)]
-    return InstallTarget(**{key: text_of(node, key) for key in keys})
+    texts_of = {key: text_of(node, key) for key in ("files", "to", "owner", "group", "mode")}
+    return InstallTarget(method=word_of(node, "method", METHODS), **texts_of)
 
 
 def _as_text(value: Any) -> str:

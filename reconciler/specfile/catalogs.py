@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from reconciler.contracts import is_file, path_from
 from reconciler.errors import UpdoserError
 from reconciler.hints import suggestion
-from reconciler.model.release import Catalog, Component
+from reconciler.model.release import KINDS, Catalog, Component
 from reconciler.model.settings import RESERVED, is_reserved
 from reconciler.model.version import SCHEMES
 from reconciler.plugin_loader import bundled_folder
 from reconciler.specfile.reader import read
-from reconciler.specfile.tree import child_seq, plain, value_place
+from reconciler.specfile.tree import child_seq, plain, value_place, word_of
 from reconciler.specfile.validate import check, schema_of
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def component_list(tree: Map) -> Sequence[Component]:
                 Component(
                     id=values["id"],
                     name=str(values.get("name", values["id"])),
-                    kind=str(values.get("kind", "")),
+                    kind=word_of(entry, "kind", KINDS),
                     scan_methods=frozenset(map(str, values.get("scan_methods", ()))),
                     duplicate=values.get("duplicate") is True,
                     scheme=SCHEMES[values["version_scheme"]],

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from reconciler.contracts import is_file
-from reconciler.model.deploy import Hook, Hooks
-from reconciler.model.spec import CheckSpec, SettingSpec
+from reconciler.model.deploy import PHASES, Hook, Hooks, OnHookFailure
+from reconciler.model.spec import CheckPlace, CheckSpec, SettingMethod, SettingSpec
 from reconciler.specfile.catalogs import known_component
 from reconciler.specfile.secrets import is_reference, reference
-from reconciler.specfile.tree import child_map, maps_of, path_at, plain, seconds_of, text_of, value_place, whole_of
+from reconciler.specfile.tree import (
+    child_map,
+    maps_of,
+    path_at,
+    plain,
+    seconds_of,
+    text_of,
+    value_place,
+    whole_of,
+    word_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +30,9 @@ if TYPE_CHECKING:
     from reconciler.specfile.options import OptionReader
     from reconciler.specfile.tree import Map, Place, Seq
 
+PLACES: tuple[CheckPlace, ...] = get_args(CheckPlace)
+ON_FAILURE: tuple[OnHookFailure, ...] = get_args(OnHookFailure)
+METHODS: tuple[SettingMethod, ...] = get_args(SettingMethod)
 _CHECK_KEYS = frozenset(["name", "type", "for", "phase", "where", "timeout", "retries", "interval"])
 
 
@@ -63,8 +76,8 @@ class CheckReader:
             name=name,
             plugin=config,
             component=component,
-            phase=text_of(node, "phase", "staged"),
-            where=text_of(node, "where", "client"),
+            phase=word_of(node, "phase", PHASES),
+            where=word_of(node, "where", PLACES),
             timeout=timeout,
             retries=whole_of(node, "retries") or 0,
             interval=interval,
@@ -83,7 +96,7 @@ class CheckReader:
         if not run:
             return None
         timeout = seconds_of(node, "timeout", 60.0, self._problems)
-        return Hook(run, timeout, text_of(node, "on_failure", "rollback"))
+        return Hook(run, timeout, word_of(node, "on_failure", ON_FAILURE))
 
     # --- settings -----------------------------------------------------------------------------------------------------
 
@@ -116,7 +129,7 @@ class CheckReader:
             mode=text_of(node, "mode") or (PRIVATE if secrets else ""),
             validate=text_of(node, "validate"),
             hook=self._hook(node, "hook"),
-            method=text_of(node, "method", "rename"),
+            method=word_of(node, "method", METHODS),
             secrets=secrets,
         )
 

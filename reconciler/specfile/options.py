@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.contracts import Traits
 from reconciler.errors import PluginError
 from reconciler.hints import suggestion
-from reconciler.model.spec import PluginConfig
+from reconciler.model.spec import PluginConfig, PluginKind
 from reconciler.plugin_loader import available, options_schema, traits
 from reconciler.specfile.secrets import is_reference, reference
 from reconciler.specfile.tree import DEFAULT, Map, plain, value_place
@@ -28,7 +28,7 @@ class OptionReader:
         self._folders = folders
         self._problems = problems
 
-    def read(self, kind: str, node: Map, reserved: Collection[str]) -> PluginConfig | None:
+    def read(self, kind: PluginKind, node: Map, reserved: Collection[str]) -> PluginConfig | None:
         """Give the plugin that `type` names with the options beside it; None when that can't be."""
         name = node.get("type")
         if not isinstance(name, str):

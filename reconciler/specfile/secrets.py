@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from reconciler.contracts import is_file, path_from
@@ -20,7 +20,7 @@ MAX_BYTES = 64 * 1024
 TIMEOUT = 30
 MASK = "********"
 _MIN_MASKED = 4
-_KINDS = ("env", "file", "command")
+_KINDS: tuple[Literal["env", "file", "command"], ...] = ("env", "file", "command")
 
 
 def is_reference(value: Any) -> bool:
@@ -30,7 +30,8 @@ def is_reference(value: Any) -> bool:
 
 def reference(value: Mapping[str, Any]) -> SecretRef:
     """Make a reference from plain data for which `is_reference` holds."""
-    ((kind, where),) = value.items()
+    kind = next(kind for kind in _KINDS if kind in value)
+    where = value[kind]
     return SecretRef(kind, where if isinstance(where, str) else tuple(where))
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from reconciler.contracts import path_from
 from reconciler.errors import Problem, UpdoserError
@@ -28,6 +28,7 @@ MAX_EXCERPT = 200
 _SPAN = re.compile(r"([0-9]+[smhdw])+")
 
 Key = str | int
+WordT = TypeVar("WordT", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +279,12 @@ def text_of(node: Map, key: str, default: str = "") -> str:
     """Read a text; the default where there is none, or what there is was told to be malformed."""
     value = node.get(key)
     return value if isinstance(value, str) else default
+
+
+def word_of(node: Map, key: str, words: tuple[WordT, ...]) -> WordT:
+    """Read one of some words; the first where there is none, or what there is was told to be malformed."""
+    value = node.get(key)
+    return next((word for word in words if word == value), words[0])
 
 
 def whole_of(node: Map, key: str) -> int | None:

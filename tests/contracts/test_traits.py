@@ -1,6 +1,7 @@
 """Every bundled plugin says what it does, and does no more than it says."""
 
 import ast
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from reconciler.contracts import Traits
 from reconciler.model.secret import SecretRef
 from reconciler.plugin_loader import KINDS, available, bundled_folder, options_schema, traits
 
+ROOT = Path(__file__).parents[2]
 OPTIONS = {"tuf": {"url": "https://updates.example/repo"}, "ssh": {"port": 22}}
 PROGRAMS = {"subprocess", "pty", "reconciler.programs"}
 NETWORK = {"socket", "ssl", "paramiko", "urllib3", "http"}
@@ -76,3 +78,10 @@ def test_a_transport_says_whether_it_becomes_root(name):
 def test_a_transport_says_which_files_of_keys_it_has():
     keys = [SecretRef("file", "keys/a"), SecretRef("env", "KEY"), SecretRef("file", "~/b")]
     assert traits("transport", "ssh", {"port": 22, "keys": keys}).keys == ("keys/a", "~/b")
+
+
+def test_every_bundled_plugin_is_held_against_its_protocol_by_the_type_checker():
+    tree = ast.parse((ROOT / "tests/typing/contracts.py").read_text(encoding="utf-8"))
+    imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    held = {(node.module, alias.name) for node in imports for alias in node.names}
+    assert {(f"plugins.{found.kind}", found.name) for found in BUNDLED if found.origin == "bundled"} <= held

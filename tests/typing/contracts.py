@@ -1,0 +1,74 @@
+"""What holds a Protocol of reconciler/contracts.py, for mypy: each bundled plugin, and each fake of one.
+
+Nothing of this is run. A plugin that another kind of argument or answer is added to fails `make check` here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    # The checkout's own name of the bundled plugins: mypy doesn't follow the `__path__` of reconciler.plugins.
+    from plugins.check import command as check_command  # noqa: TID251 - see above
+    from plugins.codec import bsdiff, gzip, zstd  # noqa: TID251
+    from plugins.executor import threads  # noqa: TID251
+    from plugins.inventory import command, csv  # noqa: TID251
+    from plugins.source import directory, sample, tuf  # noqa: TID251
+    from plugins.transport import local, ssh  # noqa: TID251
+    from reconciler.contracts import (
+        Check,
+        Codec,
+        Context,
+        Executor,
+        Inventory,
+        Pipe,
+        PluginModule,
+        Session,
+        Source,
+        Transport,
+    )
+    from tests.fakes import FakeClient, FakeInventory, FakeSession, FakeSource, FakeTransport
+
+    def bundled(options: Mapping[str, Any], context: Context) -> None:
+        sources: list[Source] = [
+            directory.Directory(options, context),
+            sample.Sample(options, context),
+            tuf.Tuf(options, context),
+        ]
+        transports: list[Transport] = [local.Local(options, context), ssh.Ssh(options, context)]
+        inventories: list[Inventory] = [command.CommandInventory(options, context), csv.Csv(options, context)]
+        codecs: list[Codec] = [
+            bsdiff.Bsdiff(options, context),
+            gzip.Gzip(options, context),
+            zstd.Zstd(options, context),
+        ]
+        checks: list[Check] = [check_command.CommandCheck(options, context)]
+        executors: list[Executor] = [threads.Threads(options, context)]
+        pipes: list[Pipe] = [local.LocalPipe(context.stop)]
+        del sources, transports, inventories, codecs, checks, executors, pipes
+
+    def modules() -> None:
+        found: list[PluginModule] = [
+            check_command,
+            bsdiff,
+            gzip,
+            zstd,
+            threads,
+            command,
+            csv,
+            directory,
+            sample,
+            tuf,
+            local,
+            ssh,
+        ]
+        del found
+
+    def fakes() -> None:
+        sources: list[Source] = [FakeSource()]
+        inventories: list[Inventory] = [FakeInventory()]
+        transports: list[Transport] = [FakeTransport({})]
+        sessions: list[Session] = [FakeSession("pc-1", FakeClient())]
+        del sources, inventories, transports, sessions
