@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.formats.select import Pattern
+    from reconciler.model.change import Deploy, Settings
     from reconciler.model.client import Client
-    from reconciler.model.plan import Deploy, Plan, RolloutStep, Settings
+    from reconciler.model.plan import Plan, RolloutStep
     from reconciler.model.rollout import Key, RolloutRecord
     from reconciler.model.spec import Hold
     from reconciler.observe.observed import Sight

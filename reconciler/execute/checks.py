@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from reconciler.execute.rollouts import Breaker
     from reconciler.execute.tally import Tally
+    from reconciler.model.change import Deploy, Proof
     from reconciler.model.client import Client
-    from reconciler.model.plan import Deploy, Plan, Proof
+    from reconciler.model.plan import Plan
     from reconciler.model.policy import Gate
     from reconciler.model.release import Release
     from reconciler.model.spec import CheckSpec

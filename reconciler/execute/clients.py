@@ -13,8 +13,8 @@ from reconciler.execute.deploy import Deployer, Stepper, Task, profile_after
 from reconciler.execute.mend import mend_releases, sound_incrementals
 from reconciler.execute.settings import has_after, prepare
 from reconciler.guards import blaming
+from reconciler.model.change import Deploy, Settings
 from reconciler.model.deploy import MACHINE
-from reconciler.model.plan import Deploy, Settings
 from reconciler.model.report import JournalEntry
 from reconciler.model.settings import is_setting
 from reconciler.present.words import count_text

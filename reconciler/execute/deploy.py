@@ -39,10 +39,11 @@ if TYPE_CHECKING:
 
     from reconciler.client.reach import Reach
     from reconciler.contracts import Session
+    from reconciler.model.change import Deploy, Settings
     from reconciler.model.client import Client
     from reconciler.model.delta import Chain, Incremental
     from reconciler.model.deploy import ClientCheck, Purpose
-    from reconciler.model.plan import Basis, Deploy, Settings
+    from reconciler.model.plan import Basis
     from reconciler.model.release import Release
     from reconciler.model.spec import ComponentSpec, Spec
     from reconciler.storage.store import Store

@@ -12,9 +12,9 @@ from reconciler.errors import InterruptedRunError, RepositoryError, StalePlanErr
 from reconciler.execute.journal import note
 from reconciler.execute.progress import Progress, Watched
 from reconciler.guards import blaming
+from reconciler.model.change import REPLACED
 from reconciler.model.delta import Incremental, Patch, incremental_name
 from reconciler.model.network import DIRECT
-from reconciler.model.plan import REPLACED
 from reconciler.model.release import Release, ReleaseFile
 from reconciler.present.words import size_text
 from reconciler.repository.edition import folder_of
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
     from reconciler.contracts import Source
     from reconciler.execute.tally import Tally
+    from reconciler.model.change import Download, Merge
     from reconciler.model.offer import SourceReport
-    from reconciler.model.plan import Download, Merge, Plan
+    from reconciler.model.plan import Plan
     from reconciler.storage.state import State
     from reconciler.storage.store import Store
     from reconciler.workspace import Workspace

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     from reconciler.execute.download import Offers
     from reconciler.execute.tally import Tally
+    from reconciler.model.change import Generate, Merge, Prune
     from reconciler.model.delta import Chain
-    from reconciler.model.plan import Generate, Merge, Plan, Prune
+    from reconciler.model.plan import Plan
     from reconciler.model.release import Release, ReleaseFile
     from reconciler.workspace import Workspace
 

@@ -41,6 +41,7 @@ from reconciler.execute.proofs import prove_all
 from reconciler.execute.publish import publish_all
 from reconciler.execute.rollouts import Breaker, move_on
 from reconciler.execute.tally import Tally
+from reconciler.model.change import KINDS, ClientChange
 from reconciler.model.delta import incremental_name
 from reconciler.model.report import JournalEntry
 from reconciler.model.rollout import OPEN
@@ -50,12 +51,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from reconciler.execute.clients import Turns
-    from reconciler.model.plan import Change, Deploy, Finding, Generate, Plan, RolloutStep, Settings
+    from reconciler.model.change import Change, Generate
+    from reconciler.model.plan import Finding, Plan, RolloutStep
     from reconciler.model.report import Report
     from reconciler.workspace import Workspace
 
 _ANSWERED = {error.label for error in (ClientError, ProtocolError, OtherControllerError, FaultError)}
-_ON_SERVER = ("downloads", "merges", "generates", "prunes", "publishes", "proofs")
 
 
 def run_plan(
@@ -186,7 +187,7 @@ def _untried(plan: Plan, tally: Tally) -> Plan | None:
     def fresh(changes: Iterable[Change]) -> tuple[Change, ...]:
         return tuple(change for change in changes if tally.is_new(change))
 
-    parts: dict[str, Any] = {name: fresh(getattr(plan, name)) for name in _ON_SERVER}
+    parts: dict[str, Any] = {kind.place: fresh(plan.of(kind)) for kind in KINDS if not issubclass(kind, ClientChange)}
     rest = replace(plan, **parts)
     names = (
         (name, deploy.component, deploy.to)
@@ -270,8 +271,7 @@ def _reasons(plan: Plan, findings: Iterable[Finding]) -> dict[str, tuple[str, st
 
 def _count_rest(plan: Plan, tally: Tally) -> None:
     """Count the clients on which no work was done: not attempted, left alone, or fine as they are."""
-    changes: tuple[Deploy | Settings, ...] = (*plan.deploys, *plan.settings)
-    planned = {cohort: change.group for change in changes for cohort in change.members}
+    planned = {cohort: change.group for change in plan.for_clients for cohort in change.members}
     waiting = (*plan.held, *plan.deferred)
     left = {cohort: finding.group for finding in waiting for cohort in finding.members if cohort not in planned}
     to_do, skipped = (_clients_by_group(plan, cohorts, tally) for cohorts in (planned, left))

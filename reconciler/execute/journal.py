@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.report import JournalEntry
 
 if TYPE_CHECKING:
-    from reconciler.model.plan import Download, Generate, Merge, Prune, Publish
+    from reconciler.model.change import Download, Generate, Merge, Prune, Publish
     from reconciler.workspace import Workspace
 
 

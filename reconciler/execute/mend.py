@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from reconciler.execute.download import Offers
     from reconciler.execute.tally import Tally
+    from reconciler.model.change import Deploy
     from reconciler.model.delta import Incremental
-    from reconciler.model.plan import Deploy
     from reconciler.model.release import Release
     from reconciler.workspace import Workspace
 

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from reconciler.contracts import Session
     from reconciler.execute.rollouts import Breaker
     from reconciler.execute.tally import Tally
+    from reconciler.model.change import Proof
     from reconciler.model.client import Client
     from reconciler.model.deploy import ClientCheck
-    from reconciler.model.plan import Plan, Proof
+    from reconciler.model.plan import Plan
     from reconciler.model.release import Release
     from reconciler.workspace import Workspace
 

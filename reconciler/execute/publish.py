@@ -15,7 +15,8 @@ from reconciler.repository.edition import Edition, held_releases, parts_of, writ
 
 if TYPE_CHECKING:
     from reconciler.execute.tally import Tally
-    from reconciler.model.plan import Plan, Publish
+    from reconciler.model.change import Publish
+    from reconciler.model.plan import Plan
     from reconciler.model.release import ReleaseKey
     from reconciler.workspace import Workspace
 

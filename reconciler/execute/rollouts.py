@@ -18,7 +18,8 @@ from reconciler.model.share import exceeds
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from reconciler.model.plan import Deploy, Plan, RolloutStep
+    from reconciler.model.change import Deploy
+    from reconciler.model.plan import Plan, RolloutStep
     from reconciler.model.rollout import Key
     from reconciler.workspace import Workspace
 

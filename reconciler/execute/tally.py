@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.execute.deploy import Result
-    from reconciler.model.plan import Change, Plan
+    from reconciler.model.change import Change
+    from reconciler.model.plan import Plan
 
 _WORST = ("failed", "unreachable", "stale", "skipped", "changed", "ok")
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - the forms of documents ask for the types of fields
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import datetime  # noqa: TC003 - the same
 
 from reconciler.model.deploy import RELEASE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    from reconciler.model.plan import RolloutStep
+from reconciler.model.plan import RolloutStep  # noqa: TC001 - the same
 
 RECAP = ("ok", "changed", "failed", "unreachable", "stale", "skipped", "not_attempted")
 
@@ -61,6 +57,7 @@ class Report:
     downloaded: int = 0
     failed: tuple[Failure, ...] = ()
     unreachable: tuple[Failure, ...] = ()
+    held: tuple[Held, ...] = ()
     bytes_received: int = 0
     bytes_sent: int = 0
     bytes_saved: int = 0
@@ -71,9 +68,8 @@ class Report:
     published: int = 0
     fallbacks: int = 0
     interrupted: bool = False
-    next_step_at: datetime | None = None
     rollouts: tuple[RolloutStep, ...] = ()
-    held: tuple[Held, ...] = ()
+    next_step_at: datetime | None = None
 
     def total(self, outcome: str) -> int:
         """Add one column of the recap up over all groups."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import zlib
 from dataclasses import dataclass, replace
+from datetime import datetime  # noqa: TC003 - the forms of documents ask for the types of fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
 
 STATUSES = ("running", "paused", "stalled", "halted", "aborted", "superseded", "done")
 UNFIT = frozenset(["halted", "aborted"])

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from reconciler.model.plan import Deploy, Finding, Settings
+from reconciler.model.change import Deploy, Settings
+from reconciler.model.plan import Finding
 from reconciler.planner.comparison import what
 from reconciler.planner.rollout import is_governed
 from reconciler.planner.timing import due_test
@@ -21,7 +22,8 @@ from reconciler.planner.waves import first_waves
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from reconciler.model.plan import Basis, Cohort, Proof
+    from reconciler.model.change import Proof
+    from reconciler.model.plan import Basis, Cohort
     from reconciler.model.policy import Schedule
     from reconciler.planner.comparison import Comparison
     from reconciler.planner.delivery import Delivery

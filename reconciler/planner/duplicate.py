@@ -27,8 +27,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from reconciler.model.change import REPLACED, Download, Generate, Merge, Prune
 from reconciler.model.delta import CLEARLY, MIN_NEW, incremental_name
-from reconciler.model.plan import REPLACED, Download, Generate, Merge, Prune
 from reconciler.planner.codecs import PATIENCE, Camp, Codecs
 from reconciler.planner.deltas import Edge, Graph
 from reconciler.planner.stock import Stock

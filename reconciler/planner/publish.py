@@ -18,15 +18,16 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from reconciler.model.change import Publish
 from reconciler.model.delta import incremental_name
-from reconciler.model.plan import Publish
 from reconciler.model.release import ANY_PLATFORM, ReleaseKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from reconciler.model.change import Download, Generate
     from reconciler.model.offer import Withdrawal
-    from reconciler.model.plan import Download, Generate, Plan
+    from reconciler.model.plan import Plan
     from reconciler.model.release import Release
     from reconciler.model.repository import Published
     from reconciler.model.spec import RepositorySpec

@@ -40,7 +40,7 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from reconciler.model.plan import Proof, RolloutStep
+from reconciler.model.plan import RolloutStep
 from reconciler.model.rollout import OPEN, UNDER_WAY, UNFIT, RolloutRecord
 from reconciler.planner.desired import Halt
 from reconciler.planner.walk import NOBODY, Standing, Walk
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
+    from reconciler.model.change import Proof
     from reconciler.model.plan import Cohort
     from reconciler.model.policy import Limits, Wave
     from reconciler.model.rollout import Key

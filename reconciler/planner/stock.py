@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.model.plan import Download
+from reconciler.model.change import Download
 from reconciler.planner.deltas import Edge, Graph, Ladder
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.model.plan import Deploy
+from reconciler.model.change import Deploy
 from reconciler.model.rollout import UNFIT
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.formats.select import Pattern
+    from reconciler.model.change import Settings
     from reconciler.model.client import Client
-    from reconciler.model.plan import Settings
     from reconciler.model.rollout import Key, RolloutRecord
     from reconciler.model.spec import Hold
 

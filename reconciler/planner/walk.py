@@ -9,7 +9,8 @@ from heapq import nsmallest
 from typing import TYPE_CHECKING, Protocol
 
 from reconciler.errors import HungUpError
-from reconciler.model.plan import NEVER_SEEN, Proof, RolloutStep, WaveCounts
+from reconciler.model.change import Proof
+from reconciler.model.plan import NEVER_SEEN, RolloutStep, WaveCounts
 from reconciler.model.rollout import OPEN, UNDER_WAY, RolloutRecord, position
 from reconciler.model.share import exact, exceeds
 from reconciler.planner.waves import FirstWaves, Lineup, first_waves, structure

@@ -6,31 +6,21 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import printable
-from reconciler.present.plan_text import publish_rows, reason_text, savings, server_rows, verdict, way_text
-from reconciler.present.rollout_text import (
-    halted,
-    of_action,
-    proof_rows,
-    rollout_name,
-    rollout_rows,
-    settings_rows,
-    standing_rows,
-    waves_of,
-)
+from reconciler.model.plan import FINDINGS
+from reconciler.present.kinds import BY_ACTION, FIRST_OF_CLIENTS, TABLE
+from reconciler.present.plan_text import savings, verdict
+from reconciler.present.rollout_text import halted, rollout_rows, standing_rows, waves_of
 from reconciler.present.text import quarantine_rest, quarantine_rows
 from reconciler.present.words import count_text, name_list, number_text, span_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from reconciler.present.rollout_text import Waves
-
 _ESCAPES = str.maketrans(
     {char: f"\\{char}" for char in "\\`*[]|~"}
     | {"<": "&lt;", ">": "&gt;", "@": "@\u200b"}  # a mention needs a word at once
 )
 _STOP = ":no_entry:"
-_FINDINGS = ("drift", "held", "deferred", "unknown", "unreachable")
 
 
 def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
@@ -43,21 +33,15 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
     if document["notes"]:
         parts.append("\n".join(f"- {safe(note)}" for note in document["notes"]))
     parts += savings(document)
-    parts += _server_tables(document["changes"], ("download", "merge", "generate"))
     waves = waves_of(document)
-    parts += _rollouts(document, waves)
-    deploys = of_action(document["changes"], "deploy")
-    if deploys:
-        head = ("deploy", "group", "from", "to", "clients", "each", "reason")
-        parts.append(_table(head, (_deploy_row(change, waves) for change in deploys)))
-    settings = of_action(document["changes"], "settings")
-    if settings:
-        parts.append(_table(("settings", "group", "reason"), (row[1:] for row in settings_rows(settings))))
-    parts += _server_tables(document["changes"], ("prune",))
-    published = publish_rows(document["changes"])
-    if published:
-        parts.append(_table(("publish", "version", "size", "what", "reason"), (row[1:] for row in published)))
-    findings = [(kind, finding) for kind in _FINDINGS for finding in document[kind]]
+    for kind in TABLE:
+        if kind is FIRST_OF_CLIENTS and document["rollouts"]:
+            head = ("rollout", "version", "group", "waves", "where it is")
+            parts.append(_table(head, map(_flagged, rollout_rows(document["rollouts"]))))
+        changes = kind.of(document)
+        if changes:
+            parts.append(_table(kind.head, kind.table(changes, waves)))
+    findings = [(kind, finding) for kind in FINDINGS for finding in document[kind]]
     if findings:
         parts.append(_table(("not changed", "group", "component", "clients", "reason"), map(_finding_row, findings)))
     if document["gone"]:
@@ -102,32 +86,10 @@ def _halted(rollouts: Sequence[Mapping[str, Any]]) -> list[str]:
     return ["\n".join(lines)] if lines else []
 
 
-def _rollouts(document: Mapping[str, Any], waves: Waves) -> Iterable[str]:
-    """Give the tables of rollouts and of what is asked before their next waves open."""
-    if document["rollouts"]:
-        head = ("rollout", "version", "group", "waves", "where it is")
-        yield _table(head, map(_flagged, rollout_rows(document["rollouts"])))
-    proofs = of_action(document["changes"], "proof")
-    if proofs:
-        yield _table(("prove again", "wave", "what", "clients"), (row[1:] for row in proof_rows(proofs, waves)))
-
-
 def _flagged(row: Sequence[str]) -> Sequence[str]:
     """Put a sign in place of a rollout's mark, where it stands still and shouldn't."""
     mark, *cells, where = row
     return (*cells, f"{_STOP} {where}" if mark == "!" else where)
-
-
-def _server_tables(changes: Sequence[Mapping[str, Any]], actions: Iterable[str]) -> Iterable[str]:
-    for action in actions:
-        rows = server_rows(change for change in changes if change["action"] == action)
-        if rows:
-            yield _table((action, "from", "to", "size", "what", "reason"), (row[1:] for row in rows))
-
-
-def _deploy_row(change: Mapping[str, Any], waves: Waves) -> tuple[str, ...]:
-    clients, each, reason = number_text(change["clients"]), way_text(change), reason_text(change, waves)
-    return change["component"], change["group"], change["from"] or "-", change["to"], clients, each, reason
 
 
 def _finding_row(entry: tuple[str, Mapping[str, Any]]) -> tuple[str, ...]:
@@ -141,15 +103,9 @@ def _members(document: Mapping[str, Any]) -> str:
     for change in document["changes"]:
         listed = sorted(name for cohort in change.get("members", ()) for name in document["members"][cohort])
         if listed:
-            lines.append(f"- {safe(_what(change) + ': ' + ', '.join(listed))}")
+            name = BY_ACTION[change["action"]].name(change)
+            lines.append(f"- {safe(name + ': ' + ', '.join(listed))}")
     return "\n".join([*lines, "", "</details>"])
-
-
-def _what(change: Mapping[str, Any]) -> str:
-    """Name a change of clients."""
-    if change["action"] == "deploy":
-        return f"{change['component']} {change['to']} ({change['group']})"
-    return f"settings ({change['group']})" if change["action"] == "settings" else f"{rollout_name(change)} again"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

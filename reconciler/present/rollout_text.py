@@ -1,4 +1,4 @@
-"""Words about rollouts and settings, for texts and Markdown alike: rows of tables, and lines that must not be missed.
+"""Words about rollouts, for texts and Markdown alike: rows of tables, and lines that must not be missed.
 
 A rollout's row begins with a mark: `>` it moves on, `=` it waits, `!` it is halted, stalled, aborted, paused or stuck.
 One that is halted, or stuck as too few clients are left that it could be tried on, is also said at the top of
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.present.words import count_text, number_text, page, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     Entry = Mapping[str, Any]
     Waves = Mapping[tuple[str, str, str | None], int]
@@ -117,35 +117,6 @@ def wave_text(change: Entry, waves: Waves) -> str:
     component, to = change["component"], change["to"]
     count = waves.get((component, to, change["group"])) or waves.get((component, to, None), 0)
     return f"wave {change['wave']} of {count}" if change["wave"] and count > 1 else ""
-
-
-# --- proofs and settings ----------------------------------------------------------------------------------------------
-
-
-def of_action(changes: Iterable[Entry], action: str) -> list[Entry]:
-    """Give the changes of one kind."""
-    return [change for change in changes if change["action"] == action]
-
-
-def proof_rows(proofs: Iterable[Entry], waves: Waves) -> Iterator[tuple[str, ...]]:
-    """Give rows (mark, rollout, wave, what is asked, clients)."""
-    for entry in proofs:
-        again = entry["kind"] == "recheck"
-        count = waves.get((entry["component"], entry["version"], entry["group"]), entry["wave"])
-        yield (
-            "*",
-            rollout_name(entry),
-            f"wave {entry['wave']} of {count}",
-            "switched checks once more" if again else f"gate {entry['number'] + 1}",
-            count_text(entry["clients"], "client") if again else "",
-        )
-
-
-def settings_rows(changes: Iterable[Entry]) -> Iterator[tuple[str, ...]]:
-    """Give rows (mark, clients, group, reason)."""
-    for entry in changes:
-        mark = "+" if entry["reason"] == "missing" else "~"
-        yield mark, count_text(entry["clients"], "client"), entry["group"], entry["reason"]
 
 
 # --- reports and lists ------------------------------------------------------------------------------------------------

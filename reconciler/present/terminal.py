@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from reconciler.errors import printable
 from reconciler.model.events import Event
-from reconciler.present.document import time_text
+from reconciler.present.fields import time_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

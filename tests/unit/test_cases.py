@@ -67,11 +67,12 @@ import pytest
 import yaml
 
 from reconciler.formats.duration import parse_duration
+from reconciler.model.change import KINDS
 from reconciler.model.client import Installed, Profile
 from reconciler.model.delta import Duplication, Incremental, Patch
 from reconciler.model.deploy import InstallTarget, Layout
 from reconciler.model.offer import Offer, OfferedIncremental, Withdrawal
-from reconciler.model.plan import Basis, Cohort
+from reconciler.model.plan import FINDINGS, Basis, Cohort
 from reconciler.model.policy import (
     DAYS,
     DEFAULT_LIMITS,
@@ -97,6 +98,7 @@ from reconciler.plugins.codec.bsdiff import Bsdiff
 from reconciler.plugins.codec.gzip import Gzip
 from reconciler.plugins.codec.zstd import Zstd
 from reconciler.present.document import plan_document
+from reconciler.present.kinds import TABLE
 from tests.fakes import make_component, make_release
 
 FILES = sorted((Path(__file__).parents[1] / "cases").glob("*.yaml"))
@@ -106,8 +108,6 @@ KEYS = {
     *("duplication", "incrementals", "offered", "withdrawn", "ways", "repository", "published", "renew"),
     *("out", "seen", "policy", "rollouts", "failures", "troubles", "stands", "got"),
 }
-SERVER = ("downloads", "merges", "generates", "prunes", "publishes")
-FINDINGS = ("drift", "held", "deferred", "unknown", "unreachable")
 
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -371,7 +371,7 @@ def where(step):
 
 
 def shown(plan, *, waves=False):
-    """Give a plan in the words of a case; `waves` adds its rollouts."""
+    """Give a plan in the words of a case, or of its rows for a kind that has none here; `waves` adds its rollouts."""
     findings = {
         kind: [
             " ".join(filter(None, (str(f.clients), f.group, f.component, f.version, f.reason)))
@@ -421,7 +421,12 @@ def shown(plan, *, waves=False):
         "notes": list(plan.notes),
         "gone": list(plan.gone),
     }
-    return {key: value for key, value in listed.items() if value}
+    rows = {
+        kind.change.place: [" ".join(row.cells[1:]) for row in kind.rows(kind.of(plan_document(plan)), {}, True)]
+        for kind in TABLE
+        if kind.change.place not in listed
+    }
+    return {key: value for key, value in (listed | rows).items() if value}
 
 
 def summary(plan):
@@ -439,24 +444,21 @@ def summary(plan):
 def recounted(plan):
     """Give the same from the plan's changes and members alone."""
     listed = {}
-    for key in SERVER:
-        changes = getattr(plan, key)
+    for kind in KINDS:
+        changes = plan.of(kind)
+        names = {name for change in changes for cohort in cohorts_of(change) for name in plan.members[cohort]}
+        sent = sum(getattr(change, "bytes", 0) * getattr(change, "clients", 1) for change in changes)
         if changes:
-            action = "publish" if key == "publishes" else key.removesuffix("s")
-            listed[action] = f"{len(changes)} {sum(change.bytes for change in changes)}"
-    if plan.deploys:
-        touched = {name for change in plan.deploys for cohort in change.members for name in plan.members[cohort]}
-        sent = sum(change.bytes * change.clients for change in plan.deploys)
-        listed["deploy"] = f"{len(plan.deploys)} {len(touched)} {sent}"
-    for action, changes in (("settings", plan.settings), ("proof", plan.proofs)):
-        names = {name for change in changes for cohort in change.members for name in plan.members[cohort]}
-        if changes:
-            listed[action] = " ".join(map(str, (len(changes), *([len(names)] if names else []), 0)))
+            listed[kind.action] = " ".join(map(str, (len(changes), *([len(names)] if names else []), sent)))
     for kind in FINDINGS:
         names = {name for entry in getattr(plan, kind) for cohort in entry.members for name in plan.members[cohort]}
         if names:
             listed[kind] = len(names)
     return listed
+
+
+def cohorts_of(change):
+    return getattr(change, "members", ())
 
 
 @pytest.mark.parametrize(
@@ -514,4 +516,4 @@ def test_case(case):
     assert summary(plan) == recounted(plan)
     assert summary(plan) == case.get("summary", recounted(plan))
     assert plan.partial == ("target" in case)
-    assert plan.empty == (not any(case["plan"].get(key) for key in (*SERVER, "deploys", "settings", "proofs")))
+    assert plan.empty == (not any(case["plan"].get(kind.place) for kind in KINDS))

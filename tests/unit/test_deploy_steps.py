@@ -12,10 +12,11 @@ from reconciler.client.reach import Reach
 from reconciler.errors import TransportError
 from reconciler.execute.deploy import DISTRUST, MOVED, SKIPPED, Deployer, Result, Stepper, Task, profile_after
 from reconciler.execute.tally import Tally
+from reconciler.model.change import Deploy
 from reconciler.model.client import Client, Installed, Profile
 from reconciler.model.delta import Incremental, Kept, Patch
 from reconciler.model.deploy import InstallTarget, Layout, Outcome
-from reconciler.model.plan import Basis, Deploy, Plan
+from reconciler.model.plan import Basis, Plan
 from reconciler.model.release import Catalog
 from reconciler.model.spec import ComponentSpec, ServerSpec, Spec
 from tests.fakes import (

@@ -13,22 +13,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from reconciler.errors import DocumentError
+from reconciler.model.change import DEPLOY_REASONS, PROOF_KINDS, SETTINGS_REASONS, Deploy, Proof, Settings
 from reconciler.model.client import Installed, Profile
 from reconciler.model.events import EVENT_TYPES, LEVELS
 from reconciler.model.offer import Offer
-from reconciler.model.plan import (
-    DEPLOY_REASONS,
-    PROOF_KINDS,
-    SETTINGS_REASONS,
-    Basis,
-    Cohort,
-    Deploy,
-    Plan,
-    Proof,
-    RolloutStep,
-    Settings,
-    WaveCounts,
-)
+from reconciler.model.plan import Basis, Cohort, Plan, RolloutStep, WaveCounts
 from reconciler.model.release import ANY_PLATFORM
 from reconciler.model.report import RECAP, Failure, Quarantined, Report, Status, Traffic
 from reconciler.model.rollout import STATUSES, Approval, Cut, RolloutRecord

@@ -7,17 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.plan import (
-    Basis,
-    Deploy,
-    Download,
-    Finding,
-    Plan,
-    Proof,
-    RolloutStep,
-    Settings,
-    WaveCounts,
-)
+from reconciler.model.change import Deploy, Download, Proof, Settings
+from reconciler.model.plan import Basis, Finding, Plan, RolloutStep, WaveCounts
 from reconciler.model.report import ComponentStatus, Quarantined, Status
 from reconciler.model.rollout import Cut, RolloutRecord
 from reconciler.present.document import plan_document, status_document

@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import DocumentError, UpdoserError
-from reconciler.model.plan import Basis, Deploy, Plan
+from reconciler.model.change import Deploy
+from reconciler.model.plan import Basis, Plan
 from reconciler.present.document import plan_document
 from reconciler.present.reading import read_plan
 from reconciler.present.render import FORMATS, render_plan

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from reconciler.errors import AuthenticationError, ClientError, ProtocolError, TransportError
 from reconciler.execute.deploy import Result, Task
 from reconciler.execute.tally import Tally
+from reconciler.model.change import Download
 from reconciler.model.client import Client
 from reconciler.model.deploy import Outcome, Step
-from reconciler.model.plan import Basis, Download, Plan
+from reconciler.model.plan import Basis, Plan
 from reconciler.model.report import RECAP
 from tests.fakes import NOW, describe
 

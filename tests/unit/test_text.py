@@ -7,20 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import printable
-from reconciler.model.plan import (
-    Basis,
-    Deploy,
-    Download,
-    Finding,
-    Generate,
-    Merge,
-    Plan,
-    Proof,
-    Prune,
-    RolloutStep,
-    Settings,
-    WaveCounts,
-)
+from reconciler.model.change import Deploy, Download, Generate, Merge, Proof, Prune, Settings
+from reconciler.model.plan import Basis, Finding, Plan, RolloutStep, WaveCounts
 from reconciler.model.report import (
     RECAP,
     ComponentStatus,

@@ -1,0 +1,362 @@
+"""All that documents, texts and Markdown know of each kind of change, in one table.
+
+An entry says the kind's form in JSON, what one change may not say, and how changes of the kind are shown: under which
+title, and in which rows. A row begins with a mark: `+` comes, `-` goes, `~` changes, `<` goes back, `*` is asked. Where
+several groups have the same change they share a row, and so do incrementals that are downloaded, made or pruned for the
+same reason. In Markdown the rows are the same without their marks, unless an entry gives others.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from reconciler.model.change import (
+    KINDS,
+    PROOF_KINDS,
+    PUBLISH_KINDS,
+    SETTINGS_REASONS,
+    Deploy,
+    Download,
+    FleetChange,
+    Generate,
+    Merge,
+    Proof,
+    Prune,
+    Publish,
+    Settings,
+)
+from reconciler.model.network import DIRECT
+from reconciler.model.release import ANY_PLATFORM
+from reconciler.present.forms import As, Form
+from reconciler.present.rollout_text import rollout_name, wave_text
+from reconciler.present.words import count_text, number_text, size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from reconciler.model.change import Change
+    from reconciler.present.rollout_text import Entry, Waves
+
+_VERSIONS_SHOWN = 3
+_GROUPS_SHOWN = 3
+
+
+class Row(NamedTuple):
+    """A row of a text, and the changes that share it."""
+
+    cells: tuple[str, ...]
+    changes: Sequence[Entry]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What is known of a kind of change.
+
+    `rows` gives the rows of its changes in a text; each change has one of its own if they stand `apart`. With `arrow`
+    one stands between the third cell and the fourth. `right` are the columns aligned to the right. `head` are the
+    titles of the columns in Markdown; `markdown` gives the rows there, where they aren't those of the text. `name` is
+    what one change is called above its clients. `clause` is what the first line of a plan says before the number of
+    its clients; empty: nothing.
+    """
+
+    change: type[Change]
+    form: Form[Any]
+    title: str
+    rows: Callable[[Sequence[Entry], Waves, bool], Iterable[Row]]
+    right: frozenset[int]
+    head: tuple[str, ...]
+    markdown: Callable[[Sequence[Entry], Waves], Iterable[Sequence[str]]] | None = None
+    name: Callable[[Entry], str] = lambda change: str(change["action"])
+    clause: str = ""
+    arrow: bool = False
+
+    @property
+    def action(self) -> str:
+        """What names the kind in documents."""
+        return self.change.action
+
+    def write(self, change: Change) -> dict[str, Any]:
+        """Give the entry of a change."""
+        return {"action": self.action, **self.form.write(change)}
+
+    def of(self, document: Entry) -> list[Entry]:
+        """Give the changes of this kind in a plan's document."""
+        return [change for change in document["changes"] if change["action"] == self.action]
+
+    def table(self, changes: Sequence[Entry], waves: Waves) -> list[Sequence[str]]:
+        """Give the rows of a Markdown table."""
+        if self.markdown is not None:
+            return list(self.markdown(changes, waves))
+        return [row.cells[1:] for row in self.rows(changes, waves, False)]
+
+    def line(self, row: Row) -> tuple[str, ...]:
+        """Give the cells of a row of a text."""
+        mark, component, before, *rest = row.cells
+        return (f"  {mark}", component, before, *(["->"] if self.arrow else []), *rest)
+
+
+_FROM = As("from", null=True)
+
+
+def _platform(change: Entry) -> str:
+    return "" if change["platform"] == ANY_PLATFORM else f" ({change['platform']})"
+
+
+# --- the store --------------------------------------------------------------------------------------------------------
+
+
+def _store(
+    mark: str, what: Callable[[Entry, int], str], size: Callable[[int], str] = size_text
+) -> Callable[[Sequence[Entry], Waves, bool], list[Row]]:
+    """Give what makes rows (mark, component, from, to, bytes, what, reason); incrementals share them."""
+
+    def rows(changes: Sequence[Entry], _waves: Waves, _apart: bool) -> list[Row]:
+        alike: dict[tuple[Any, ...], list[Entry]] = defaultdict(list)
+        for at, change in enumerate(changes):
+            incremental = "codec" in change or change.get("kind", "full") != "full"
+            keys = ("component", "to", "platform", "kind", "codec", "source", "reason")
+            alike[-1 if incremental else at, *(change.get(key) for key in keys)].append(change)
+        return [row(shared) for shared in alike.values()]
+
+    def row(alike: Sequence[Entry]) -> Row:
+        change = alike[0]
+        starts = [entry["from"] or "-" for entry in alike]
+        more = len(starts) - _VERSIONS_SHOWN
+        before = ", ".join(starts[:_VERSIONS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        to, moved = change["to"] + _platform(change), size(sum(entry["bytes"] for entry in alike))
+        return Row((mark, change["component"], before, to, moved, what(change, len(alike)), change["reason"]), alike)
+
+    return rows
+
+
+def _held(change: Entry, count: int) -> str:
+    """Say what is held: a full, or how many incrementals of which codec."""
+    codec = change["codec"] if "codec" in change else change["kind"]
+    packed = codec != "full" and change["from"] is None
+    what = "full" if codec == "full" else f"full packed with {codec}" if packed else f"{codec} incremental"
+    return what if count == 1 else f"{count} {what}s"
+
+
+def _fetched(change: Entry, count: int) -> str:
+    route = "" if change["route"] == DIRECT else f" {change['route']}"
+    return f"{_held(change, count)} from {change['source']}{route}"
+
+
+def _merged(change: Entry, _count: int) -> str:
+    full = f"{size_text(change['bytes'])} from {change['source']}" if change["source"] else "nothing"
+    return f"by {count_text(len(change['path']), 'incremental')}; if that fails, the full: {full}"
+
+
+# --- the repository for other sites -----------------------------------------------------------------------------------
+
+_PUBLISH_MARKS = {
+    "release": "+",
+    "incrementals": "~",
+    "withdraw": "-",
+    "restore": "+",
+    "let go": "-",
+    "signatures": "~",
+}
+
+
+def _published(changes: Sequence[Entry], _waves: Waves, _apart: bool) -> Iterator[Row]:
+    """Give rows (mark, component, version, bytes, what, reason)."""
+    for change in changes:
+        cells = (
+            _PUBLISH_MARKS[change["kind"]],
+            change["component"] or "all components",
+            (change["to"] or "-") + _platform(change),
+            size_text(change["bytes"]) if change["bytes"] else "",
+            change["kind"],
+            change["reason"],
+        )
+        yield Row(cells, [change])
+
+
+# --- clients ----------------------------------------------------------------------------------------------------------
+
+
+def _check_deploy(deploy: Deploy) -> None:
+    if deploy.held and (deploy.early or deploy.bytes or deploy.path):
+        raise ValueError("a release that clients hold isn't sent to them")
+
+
+def _deploys(changes: Sequence[Entry], waves: Waves, apart: bool) -> list[Row]:
+    """Give rows (mark, component, from, to, clients, what is sent, groups, reason)."""
+    keys = ("component", "from", "from_digest", "to", "platform", "reason", "why_full", "route", "held", "early")
+    alike: dict[tuple[Any, ...], list[Entry]] = defaultdict(list)
+    for at, change in enumerate(changes):
+        same = (*(change[key] for key in keys), tuple(change["path"]), wave_text(change, waves))
+        alike[(at,) if apart else same].append(change)
+    return [_deploy_row(shared, waves) for shared in alike.values()]
+
+
+def _deploy_row(alike: Sequence[Entry], waves: Waves) -> Row:
+    change = alike[0]
+    groups = sorted({entry["group"] for entry in alike})
+    cells = (
+        "+" if change["from"] is None else "<" if change["downgrade"] else "~",
+        change["component"],
+        change["from"] or "-",
+        change["to"] + _platform(change),
+        count_text(sum(entry["clients"] for entry in alike), "client"),
+        _way_text(change),
+        ", ".join(groups) if len(groups) <= _GROUPS_SHOWN else f"{len(groups)} groups",
+        _reason_text(change, waves),
+    )
+    return Row(cells, alike)
+
+
+def _deploy_cells(changes: Sequence[Entry], waves: Waves) -> Iterator[tuple[str, ...]]:
+    for change in changes:
+        clients, each, reason = number_text(change["clients"]), _way_text(change), _reason_text(change, waves)
+        yield change["component"], change["group"], change["from"] or "-", change["to"], clients, each, reason
+
+
+def _reason_text(change: Entry, waves: Waves) -> str:
+    """Say why clients get a release, and in which wave: `outdated, wave 2 of 3`."""
+    down = "downgrade" if change["downgrade"] else ""
+    return ", ".join(filter(None, (change["reason"], down, wave_text(change, waves))))
+
+
+def _way_text(change: Entry) -> str:
+    """Say what each client of a deploy change is sent: `incremental 1 -> 2, 412.0 KiB instead of 21.0 MiB`."""
+    early = "sent early, switched to in time" if change["early"] else ""
+    return ", ".join(filter(None, (_sent_text(change), "" if change["route"] == DIRECT else change["route"], early)))
+
+
+def _sent_text(change: Entry) -> str:
+    if change["held"]:
+        return "from what it kept, nothing sent"
+    if not change["bytes"]:
+        return "nothing sent"
+    about = "about " if change["estimated"] else ""
+    size, why = f"{about}{size_text(change['bytes'])}", f" ({change['why_full']})" if change["why_full"] else ""
+    instead = f"{size} instead of {size_text(change['bytes_full'])}"
+    steps = [name.rpartition("/")[0].partition("..") for name in change["path"]]
+    if not steps:
+        return f"full: {change['why_full']}, {size}" if why else f"{size} each"
+    if not steps[0][0]:
+        return f"packed full, {instead}{why}"
+    versions = [steps[0][0], *(after for _before, _dots, after in steps)]
+    return f"incremental{'s' if len(steps) > 1 else ''} {' -> '.join(versions)}, {instead}"
+
+
+def _settings(changes: Sequence[Entry], _waves: Waves, _apart: bool) -> Iterator[Row]:
+    """Give rows (mark, clients, group, reason)."""
+    for change in changes:
+        mark = "+" if change["reason"] == "missing" else "~"
+        yield Row((mark, count_text(change["clients"], "client"), change["group"], change["reason"]), [change])
+
+
+# --- questions --------------------------------------------------------------------------------------------------------
+
+
+def _check_proof(proof: Proof) -> None:
+    if proof.number and proof.kind != "gate":
+        raise ValueError("number is out of bounds")
+
+
+def _proofs(changes: Sequence[Entry], waves: Waves, _apart: bool) -> Iterator[Row]:
+    """Give rows (mark, rollout, wave, what is asked, clients)."""
+    for change in changes:
+        again = change["kind"] == "recheck"
+        count = waves.get((change["component"], change["version"], change["group"]), change["wave"])
+        cells = (
+            "*",
+            rollout_name(change),
+            f"wave {change['wave']} of {count}",
+            "switched checks once more" if again else f"gate {change['number'] + 1}",
+            count_text(change["clients"], "client") if again else "",
+        )
+        yield Row(cells, [change])
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+_STORE_HEAD = ("from", "to", "size", "what", "reason")
+
+_TABLE = (
+    Kind(
+        change=Download,
+        form=Form(Download, previous=_FROM),
+        title="Download to the store",
+        rows=_store("+", _fetched),
+        right=frozenset({5}),
+        arrow=True,
+        head=("download", *_STORE_HEAD),
+    ),
+    Kind(
+        change=Merge,
+        form=Form(Merge, previous=As("from")),
+        title="Merge in the store",
+        rows=_store("+", _merged, lambda _bytes: ""),
+        right=frozenset({5}),
+        arrow=True,
+        head=("merge", *_STORE_HEAD),
+    ),
+    Kind(
+        change=Generate,
+        form=Form(Generate, previous=_FROM),
+        title="Make incrementals in the store",
+        rows=_store("+", _held, lambda size: f"about {size_text(size)}"),
+        right=frozenset({5}),
+        arrow=True,
+        head=("generate", *_STORE_HEAD),
+    ),
+    Kind(
+        change=Proof,
+        form=Form(Proof, check=_check_proof, group=As(null=True), kind=As(known=PROOF_KINDS)),
+        title="Prove again",
+        rows=_proofs,
+        right=frozenset(),
+        head=("prove again", "wave", "what", "clients"),
+        name=lambda change: f"{rollout_name(change)} again",
+    ),
+    Kind(
+        change=Deploy,
+        form=Form(Deploy, check=_check_deploy, from_version=_FROM, from_digest=As(null=True)),
+        title="Deploy to clients",
+        rows=_deploys,
+        right=frozenset({5}),
+        arrow=True,
+        head=("deploy", "group", "from", "to", "clients", "each", "reason"),
+        markdown=_deploy_cells,
+        name=lambda change: f"{change['component']} {change['to']} ({change['group']})",
+    ),
+    Kind(
+        change=Settings,
+        form=Form(Settings, reason=As(known=SETTINGS_REASONS)),
+        title="Settings",
+        rows=_settings,
+        right=frozenset({1}),
+        head=("settings", "group", "reason"),
+        name=lambda change: f"settings ({change['group']})",
+        clause="settings on",
+    ),
+    Kind(
+        change=Prune,
+        form=Form(Prune, previous=_FROM),
+        title="Prune from the store",
+        rows=_store("-", _held),
+        right=frozenset({5}),
+        arrow=True,
+        head=("prune", *_STORE_HEAD),
+    ),
+    Kind(
+        change=Publish,
+        form=Form(Publish, previous=_FROM, kind=As(known=PUBLISH_KINDS)),
+        title="Publish for other sites",
+        rows=_published,
+        right=frozenset({3}),
+        head=("publish", "version", "size", "what", "reason"),
+    ),
+)
+BY_CHANGE: Mapping[type[Change], Kind] = {kind.change: kind for kind in _TABLE}
+TABLE: tuple[Kind, ...] = tuple(BY_CHANGE[change] for change in KINDS)
+"""All kinds, in the order in which they are carried out and shown."""
+BY_ACTION: Mapping[str, Kind] = {kind.action: kind for kind in TABLE}
+FIRST_OF_CLIENTS = next(kind for kind in TABLE if issubclass(kind.change, FleetChange))
+"""Rollouts are shown before what is done with clients."""
