@@ -20,7 +20,8 @@ class PLUGIN:
 """,
     "source": """
 from reconciler.contracts import Traits
-from reconciler.model.release import Release, ReleaseFile, SourceReport
+from reconciler.model.offer import SourceReport
+from reconciler.model.release import Release, ReleaseFile
 OPTIONS = {{"type": "object", "properties": {{"url": {{"type": "string"}}, "trusted_root": {{"type": "string"}}}}}}
 {traits}
 class PLUGIN:
