@@ -12,9 +12,8 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from reconciler.assembly import new_id
-from reconciler.errors import UpdoserError, UsageError
+from reconciler.errors import UpdoserError
 from reconciler.formats.select import parse
-from reconciler.hints import suggestion
 from reconciler.model.rollout import UNDER_WAY
 from reconciler.observe.observed import ahead_text, observe
 from reconciler.planner.inputs import Wanted
@@ -61,12 +60,9 @@ def wanted_of(work: Workspace, options: PlanOptions) -> Wanted:
     Raises:
         UsageError: an option names a component that isn't managed.
     """
+    work.managed(*options.targets, option="--target")
+    work.managed(*options.expedited, option="--expedite")
     managed = work.spec.components
-    for option, names in (("--target", options.targets), ("--expedite", options.expedited)):
-        unknown = [name for name in names if name not in managed]
-        if unknown:
-            hint = suggestion(unknown[0], managed, "managed are") or "no component is managed"
-            raise UsageError(f"{option} {', '.join(unknown)}: no managed component has this id", hint=hint)
     components = {name: spec for name, spec in managed.items() if not options.targets or name in options.targets}
     return Wanted(
         components,

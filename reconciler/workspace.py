@@ -16,8 +16,9 @@ from reconciler.client.guard import GuardedTransport
 from reconciler.client.reach import KEPT, Reach
 from reconciler.client.room import Bounded, Room
 from reconciler.contracts import Context
-from reconciler.errors import PluginError, UpdoserError
+from reconciler.errors import PluginError, UpdoserError, UsageError
 from reconciler.guards import guarded
+from reconciler.hints import suggestion
 from reconciler.model.delta import PACKER
 from reconciler.model.spec import PluginConfig
 from reconciler.present.terminal import debugging
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from reconciler.model.events import Emit
     from reconciler.model.network import Proxy
     from reconciler.model.secret import SecretRef
-    from reconciler.model.spec import GroupSpec, SourceSpec, Spec
+    from reconciler.model.spec import ComponentSpec, GroupSpec, SourceSpec, Spec
 
 _EXECUTOR = PluginConfig("executor", "threads")
 
@@ -208,6 +209,21 @@ class Workspace:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "roll", Roll(self.state))
+
+    def managed(self, *names: str, option: str = "") -> list[ComponentSpec]:
+        """Give what the spec wants of some components; `option` is the one that names them, if one does.
+
+        Raises:
+            UsageError: the spec doesn't manage one of them.
+        """
+        components = self.spec.components
+        unknown = [name for name in names if name not in components]
+        if unknown:
+            listed = ", ".join(unknown)
+            hint = suggestion(unknown[0], components, "managed are") or "no component is managed"
+            where = f"{option} {listed}: " if option else ""
+            raise UsageError(f"{where}no managed component is called {listed}", hint=hint)
+        return [components[name] for name in names]
 
 
 @contextmanager

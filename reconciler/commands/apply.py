@@ -9,7 +9,7 @@ from reconciler.assembly import at_work
 from reconciler.commands.accept import accept_plan
 from reconciler.commands.plan import check_absent, file_changes, record_plan
 from reconciler.desk import Desk, read_spec, user_name
-from reconciler.errors import InterruptedRunError, NotAsDeclaredError, OutcomeError, UsageError
+from reconciler.errors import InterruptedRunError, NotAsDeclaredError, OutcomeError
 from reconciler.execute.engine import run_plan
 from reconciler.execute.outcome import verdict_error
 from reconciler.observe.observed import known_reports, recall_lists, refresh_lists
@@ -17,7 +17,6 @@ from reconciler.planning import Following, PlanOptions, Turns, cut_moments, new_
 from reconciler.present.document import plan_document, report_document
 from reconciler.present.plan_text import amiss
 from reconciler.present.render import render, render_plan
-from reconciler.present.terminal import is_interactive
 from reconciler.present.text import report_text
 
 if TYPE_CHECKING:
@@ -59,7 +58,8 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
             show(file_changes(made, work, options.planning.sight, "text"))
         if work.means.stop.is_set():
             raise InterruptedRunError("interrupted; nothing was changed")
-        if not made.empty and not options.file and not _approve(desk, options):
+        asks = not (made.empty or options.file or options.approved)
+        if asks and not desk.terminal.approves("Carry this plan out?", "review with `updoser plan`"):
             raise OutcomeError("apply cancelled; nothing was changed")
         work.roll.confirmed = options.planning.sight.confirmed and not options.file
         following = Following(made, work, options.planning, wait=options.wait)
@@ -122,13 +122,3 @@ def _fresh_plan(work: Workspace, options: ApplyOptions) -> Plan:
     made = new_plan(work, options.planning)
     record_plan(work, made, "")
     return made
-
-
-def _approve(desk: Desk, options: ApplyOptions) -> bool:
-    """Ask before anything changes, as Terraform does."""
-    if options.approved:
-        return True
-    if not is_interactive():
-        raise UsageError("there is no terminal to ask on", hint="review with `updoser plan`, then --auto-approve")
-    question = "\nCarry this plan out?\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: "
-    return desk.terminal.ask(question) == "yes"

@@ -83,9 +83,7 @@ def add(desk: Desk, component: str, version: str | None) -> int:
 
 def _with(work: Workspace, component: str, version: str | None) -> Edition:
     """Give what is published now, and all platforms of one version more; the highest that is held, if none is named."""
-    wanted = work.spec.components.get(component)
-    if wanted is None:
-        raise UsageError(f"no managed component has the id {component}", hint=f"managed are: {_list(work)}")
+    (wanted,) = work.managed(component)
     held = [release for release in work.store.inspect().releases if release.component == component]
     if version is None and held:
         version = max((release.version for release in held), key=wanted.component.version)
@@ -103,7 +101,3 @@ def _with(work: Workspace, component: str, version: str | None) -> Edition:
         )
     releases = {(entry.component, entry.version, entry.platform): entry for entry in (*now.releases, *chosen)}
     return Edition(tuple(releases.values()), now.withdrawn)
-
-
-def _list(work: Workspace) -> str:
-    return ", ".join(work.spec.components) or "none"

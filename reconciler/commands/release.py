@@ -72,9 +72,7 @@ def _changes(work: Workspace, wanted: Acceptance) -> list[tuple[Offer, str]]:
         UsageError: the component isn't managed, or there is nothing to accept.
     """
     specs, name = work.spec.components, f"{wanted.component} {wanted.version}"
-    if wanted.component not in specs:
-        known = ", ".join(specs) or "none"
-        raise UsageError(f"no managed component is called {wanted.component}", hint=f"managed are: {known}")
+    work.managed(wanted.component)
     components = {id_: spec.component for id_, spec in specs.items()}
     offers, problems = merge_offers(known_reports(work), work.spec.sources, components)
     offers = [

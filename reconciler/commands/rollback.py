@@ -14,7 +14,6 @@ from reconciler.observe.observed import Sight
 from reconciler.planning import PlanOptions, new_plan
 from reconciler.present.document import plan_document
 from reconciler.present.render import render_plan
-from reconciler.present.terminal import is_interactive
 from reconciler.present.words import count_text
 from reconciler.specfile.edit import Edit, block_version, pin_version, take_back, write
 
@@ -43,12 +42,8 @@ def rollback(desk: Desk, options: RollbackOptions) -> int:
     desk.terminal.result(edit if isinstance(edit, str) else edit.diff() or f"{desk.file} says so already.\n")
     written = None if isinstance(edit, str) or edit.before == edit.after else edit
     if written is not None:
-        if not options.approved:
-            if not is_interactive():
-                raise UsageError("there is no terminal to ask on", hint="read the change, then --auto-approve")
-            question = "\nWrite this?\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: "
-            if desk.terminal.ask(question) != "yes":
-                raise OutcomeError("rollback cancelled; nothing was written")
+        if not (options.approved or desk.terminal.approves("Write this?", "read the change")):
+            raise OutcomeError("rollback cancelled; nothing was written")
         write(written)
     try:
         with at_work(desk) as work:
@@ -67,10 +62,7 @@ def rollback(desk: Desk, options: RollbackOptions) -> int:
 
 def _edit(work: Workspace, options: RollbackOptions) -> Edit | str:
     """Give the edit of the file, or say why there is nothing to edit."""
-    spec = work.spec.components.get(options.component)
-    if spec is None:
-        known = ", ".join(work.spec.components) or "none"
-        raise UsageError(f"no managed component is called {options.component}", hint=f"managed are: {known}")
+    (spec,) = work.managed(options.component)
     path = work.spec.path
     if options.to:
         if not spec.component.scheme.accepts(options.to):

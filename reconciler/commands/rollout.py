@@ -132,9 +132,7 @@ def _find(work: Workspace, which: Which, statuses: Collection[str], verb: str) -
     Raises:
         UsageError: there is none in one of these statuses, or one in each of several groups.
     """
-    if which.component not in work.spec.components:
-        known = ", ".join(work.spec.components) or "none"
-        raise UsageError(f"no managed component is called {which.component}", hint=f"managed are: {known}")
+    work.managed(which.component)
     groups = {*work.spec.groups, *(record.group for record in work.state.rollouts().values())}
     if which.group and which.group not in groups:
         raise UsageError(f"there is no group {which.group}", hint=suggestion(which.group, filter(None, groups)))

@@ -16,7 +16,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from reconciler.errors import printable
+from reconciler.errors import UsageError, printable
 from reconciler.model.events import Event
 from reconciler.present.fields import time_text
 
@@ -92,6 +92,16 @@ class Terminal:
         if self._unsaid and self.form == "text":
             _write(sys.stdout, "".join(f"{self.mask(self._lost[what])}\n" for what in self._unsaid))
         return 1 if self._lost and code in _GOOD else code
+
+    def approves(self, question: str, first: str) -> bool:
+        """Ask a person for a `yes`, as Terraform does; `first` is what to do where nobody can be asked.
+
+        Raises:
+            UsageError: nobody can.
+        """
+        if not is_interactive():
+            raise UsageError("there is no terminal to ask on", hint=f"{first}, then --auto-approve")
+        return self.ask(f"\n{question}\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: ") == "yes"
 
     def ask(self, question: str) -> str:
         """Ask a person, who sees the question on stderr; no answer is an empty one, Ctrl-C ends the command."""

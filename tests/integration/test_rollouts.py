@@ -332,6 +332,7 @@ def test_wrong_words_are_told(tmp_path):
         (("rollout", "resume", "rules"), "rules has nothing to resume: its last rollout, rules 1, is done"),
         (("rollout", "approve", "engine"), "it never had a rollout"),
         (("plan", "--expedite", "nothing"), "--expedite nothing"),
+        (("plan", "--target", "rule"), "--target rule: no managed component is called rule\n  did you mean `rules`?"),
         (("rollback", "engine", "--auto-approve"), "no client is known to run engine"),
         (("rollback", "nothing"), "no managed component is called nothing"),
     ):
