@@ -3,6 +3,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+EXPLORE := 20
 PIP := pip --disable-pip-version-check -qq install
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
@@ -23,9 +24,9 @@ test: $(VENV)/.dev ## all tests but the benchmarks; ARGS="-k name" are passed to
 	@sh .ci/test-packages
 	$(BIN)/pytest -n auto $(ARGS)
 
-explore: $(VENV)/.dev ## the attacks of tests/attacks with other choices, and 20 times as many; ARGS as above
+explore: $(VENV)/.dev ## properties and attacks with random choices, EXPLORE=20 times as many; ARGS as above
 	@sh .ci/test-packages
-	EXPLORE=20 $(BIN)/pytest -n auto tests/attacks $(ARGS)
+	EXPLORE=$(EXPLORE) $(BIN)/pytest -n auto -m "hypothesis or explore" $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, types, import rules, spelling
 	$(BIN)/ruff format --check .

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.draw import draw_more, draw_properties
 from tests.sshd import sshd_fleet
 
 # Programs of Debian's sbin, and of the environment that the tests run in, are found wherever the tests are started.
@@ -19,11 +20,23 @@ os.environ["PATH"] = f"{os.environ.get('PATH', '')}:{Path(sys.executable).parent
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+draw_properties()
+
 
 def pytest_configure(config):
     config.addinivalue_line(
         "markers", "needs(*programs): skipped where a program is missing; with CI=true that is a failure"
     )
+    config.addinivalue_line("markers", "explore: does more, and at random, with `make explore`")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "attacks" in item.path.parts:
+            item.add_marker("explore")
+    for test in {item.function for item in items}:
+        draw_more(test)
 
 
 def pytest_runtest_setup(item):

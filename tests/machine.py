@@ -6,6 +6,7 @@ import os
 import subprocess
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -13,6 +14,7 @@ from reconciler.client.requests import deploy_request
 from reconciler.client.session import ShellSession, client_script
 from reconciler.model.deploy import DeployRequest, InstallTarget, Layout, Patched, PatchHop, Step
 from reconciler.plugins.transport.local import LocalPipe
+from tests.draw import spread
 from tests.fakes import CODECS, make_release
 
 SHELLS = ["dash", "bash", pytest.param("busybox sh", marks=pytest.mark.needs("busybox"))]
@@ -81,6 +83,19 @@ class Machine:
         return sorted(
             p.name for p in (self.root / ".updoser").iterdir() if p.name not in {"controller", "manifests", "script"}
         )
+
+
+def kill_at_any_moment(killed, count, few, ways=("",)):
+    """Kill runs at calls of their tools, `few` in each way, evenly spread over all calls that a whole run makes.
+
+    `killed(at, way)` has a run killed at that call, which the file `count` counts down to, and says whether it was.
+    """
+    never = 10_000
+    assert not killed(never, ways[0])
+    calls = never - int(count.read_text())
+    kills = [killed(at, way) for at, way in spread(product(range(1, calls + 1), ways), few * len(ways))]
+    assert sum(kills) > len(kills) / 2, "not each call counts: some are made at once, and a pipe may be read in parts"
+    return calls
 
 
 def rot(root, component, version, name):

@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from tests.waiting import until
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -27,15 +29,18 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 def wait_for(host: str, port: int, process: subprocess.Popen | None = None, log: Path | None = None) -> None:
     """Wait until somebody listens."""
-    deadline = time.monotonic() + 30
-    while True:
+
+    def listens() -> bool:
         with suppress(OSError):
             socket.create_connection((host, port), 1).close()
-            return
-        if time.monotonic() > deadline or (process is not None and process.poll() is not None):
-            said = log.read_text() if log is not None and log.exists() else ""
-            raise RuntimeError(f"nobody listens on {host}:{port}: {said}")
-        time.sleep(0.03)
+            return True
+        return False
+
+    try:
+        until(listens, process)
+    except AssertionError:
+        said = log.read_text() if log is not None and log.exists() else ""
+        raise RuntimeError(f"nobody listens on {host}:{port}: {said}") from None
 
 
 def program(name: str) -> str:
@@ -108,13 +113,8 @@ def requests(folder: Path) -> list[str]:
 
 
 def logged(folder: Path, words: str) -> bool:
-    """Say whether a line with these words is written down; squid does so only when a tunnel is closed."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if any(words in line for line in requests(folder)):
-            return True
-        time.sleep(0.05)
-    return False
+    """Wait until a line with these words is written down, and say so; squid does it only when a tunnel is closed."""
+    return until(lambda: any(words in line for line in requests(folder)))
 
 
 @contextmanager

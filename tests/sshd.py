@@ -12,15 +12,14 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.model.secret import SecretRef
+from tests.servers import free_port, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +96,7 @@ def sshd_fleet(
     other = make_key(folder / "host_other")
     allowed = folder / "authorized_keys"
     allowed.write_text(Path(f"{key}.pub").read_text() + authorized)
-    port, other_port = _free_port(), _free_port()
+    port, other_port = free_port(), free_port()
     user = user or pwd.getpwuid(os.getuid()).pw_name
     public = {kind: Path(f"{path}.pub").read_text().split()[1] for kind, path in host_keys.items()}
     known_hosts = folder / "known_hosts"
@@ -159,15 +158,7 @@ def _daemon(folder: Path, config: str, address: str, port: int) -> Iterator[None
         [program, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log, stdin=subprocess.DEVNULL
     )
     try:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection((address, port), 1).close()
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError((folder / "log").read_text()) from None
-                time.sleep(0.05)
+        wait_for(address, port, process, folder / "log")
         yield
     finally:
         process.terminate()
@@ -179,12 +170,6 @@ def _give(folder: Path, user: str) -> None:
     entry = pwd.getpwnam(user)
     if os.getuid() == 0 and entry.pw_uid != 0:
         os.chown(folder, entry.pw_uid, entry.pw_gid)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

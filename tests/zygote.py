@@ -1,7 +1,8 @@
 """Commands that start at once: forked from a process that has imported all packages, instead of started anew.
 
-Most of the time of a short command goes into its imports. What is forked is a process of its own, with the arguments,
-folder, environment and streams that a test gives; only the start of Python itself and the imports are left out.
+Most of the time of a short command goes into its imports, and into taking them apart again. What is forked is a process
+of its own, with the arguments, folder, environment and streams that a test gives; left out are the start of Python
+itself, the imports, and the end of the modules.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -40,6 +42,7 @@ HEAVY = (
 """Packages that commands import where they use them."""
 READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ")
 """What Python and the C library read of the environment before a line of ours runs."""
+ENCODINGS = ("ascii", "idna", "utf_8_sig")
 
 
 def fits(environment):
@@ -115,14 +118,23 @@ def _attend(answer, out, err):
         os.close(handle)
 
 
-def _main():
+def _import_all():
     import reconciler
+    from reconciler.plugin_loader import available
 
     for module in pkgutil.walk_packages(reconciler.__path__, "reconciler."):
         if module.name != "reconciler.__main__":
             importlib.import_module(module.name)
-    for name in HEAVY:
+    for name in (*HEAVY, *(f"encodings.{name}" for name in ENCODINGS)):
         importlib.import_module(name)
+    for kind in Path(reconciler.plugins.__path__[0]).iterdir():
+        for module in pkgutil.iter_modules([str(kind)], f"reconciler.plugins.{kind.name}."):
+            importlib.import_module(module.name)
+    available("source", ())  # reads once what is installed
+
+
+def _main():
+    _import_all()
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as channel:
         arguments, folder, environment = _serve(channel)
@@ -130,7 +142,18 @@ def _main():
     os.environ.clear()
     os.environ.update(environment)
     sys.argv[1:] = arguments
-    reconciler.cli.main()
+    from reconciler import cli
+
+    try:
+        cli.main()
+    except SystemExit as end:
+        if not isinstance(end.code, int):
+            raise
+        threading._shutdown()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.attacks.draw import draw_of
+from tests.draw import draw_of
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.cli import run
 from reconciler.present.terminal import Terminal
-from tests.attacks.draw import rounds
+from tests.draw import rounds
 from tests.fleet import Fleet
 
 ODD = (

@@ -20,8 +20,8 @@ from reconciler.model.offer import SourceReport
 from reconciler.model.spec import CheckSpec, GroupSpec, InventorySpec, PluginConfig
 from reconciler.observe.inventory import list_clients
 from reconciler.plugins.executor.threads import Threads
-from tests.attacks.draw import rounds
 from tests.attacks.siege import OTHER, siege
+from tests.draw import rounds
 from tests.fakes import CODECS, make_release
 from tests.unit.workbench import COMPONENT
 

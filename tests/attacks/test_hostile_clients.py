@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from tests.attacks.draw import MORE
 from tests.attacks.hostile_client import CHANGED, FAILED, KINDS, STALE, UNREACHABLE, hostile_clients
+from tests.draw import MORE
 from tests.fleet import Fleet
 
 HONEST = ("honest-1", "honest-2")

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from reconciler.model.deploy import ClientCheck, Layout
-from tests.attacks.draw import rounds
 from tests.attacks.kills import half_state, run_and_kill, time_of
+from tests.draw import rounds
 from tests.fleet import Fleet
 from tests.machine import Machine, into, step
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from reconciler.model.deploy import Layout
-from tests.attacks.draw import rounds
 from tests.attacks.powercut import Disk
+from tests.draw import rounds
 from tests.machine import Machine, into, step
 
 FILES = {

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from reconciler.errors import RepositoryError
 from reconciler.repository.signing import read_private, read_public
-from tests.attacks.draw import rounds
 from tests.attacks.readers import NAMES, mutated, readers
+from tests.draw import rounds
 from tests.tufrepo import Vendor
 
 FEW = 200

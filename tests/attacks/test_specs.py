@@ -2,8 +2,8 @@
 
 import re
 
-from tests.attacks.draw import rounds
 from tests.attacks.specs import Shelf
+from tests.draw import rounds
 
 OURS = re.compile(r"\b(Odd|Map|Seq|Text|PosixPath)\(| object at 0x")
 """Words of Python for what stands in a file."""

@@ -6,7 +6,6 @@ import pytest
 
 from reconciler.model.policy import AutoUpdate, Blackout, Schedule, Window
 from reconciler.planner.timing import due_test, judge
-from tests.attacks.draw import rounds
 from tests.attacks.timing_model import (
     DAY,
     MINUTE,
@@ -18,6 +17,7 @@ from tests.attacks.timing_model import (
     is_due,
     may_change,
 )
+from tests.draw import rounds
 
 NAMES = [f"pc-{number}" for number in range(8)]
 MOMENTS = 60

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -15,6 +14,7 @@ from jsonschema import Draft202012Validator
 from reconciler.contracts import Check, CheckResult, Subject
 from reconciler.plugins.check import command
 from tests.fakes import fake_context, make_plugin
+from tests.waiting import until
 
 SUBJECT = Subject("rules", "3", "/staged/rules/3", "pc-1", "192.0.2.1", {"site": "berlin", "a.b-c": "x"})
 NAMES = ("COMPONENT", "VERSION", "STAGED", "CLIENT", "ADDRESS", "VAR_SITE", "VAR_A_B_C")
@@ -168,10 +168,7 @@ def test_of_what_is_printed_only_the_end_is_kept(tmp_path, monkeypatch):
 def test_what_a_command_started_ends_with_it_when_its_time_is_over(tmp_path):
     ask(a_command(tmp_path, "sleep 61 & echo $! > child; wait"), timeout=0.5)
     child = int((tmp_path / "child").read_text())
-    deadline = time.monotonic() + 10
-    while alive(child):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: not alive(child))
 
 
 def test_a_command_that_leaves_something_running_is_over_when_it_is(tmp_path):

@@ -2,7 +2,6 @@
 
 import subprocess
 import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -12,6 +11,7 @@ from reconciler.errors import BusyError
 from reconciler.model.deploy import MACHINE, RELEASE, ClientCheck, Layout
 from tests.fleet import Fleet
 from tests.machine import SHELLS, Machine, into, request_bytes, step
+from tests.waiting import until
 
 MANY = 450
 """Files: more than goes into one call of a tool."""
@@ -20,14 +20,6 @@ MANY = 450
 @pytest.fixture(params=SHELLS)
 def machine(request, tmp_path):
     return Machine(tmp_path, request.param)
-
-
-def until(is_so):
-    for _ in range(1200):
-        if is_so():
-            return
-        time.sleep(0.1)
-    raise AssertionError("it never came to that")
 
 
 class Slow:

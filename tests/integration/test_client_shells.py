@@ -14,7 +14,7 @@ from reconciler.contracts import Become
 from reconciler.errors import ClientError, ProtocolError
 from reconciler.model.deploy import Layout
 from reconciler.plugins.transport.local import LocalPipe
-from tests.machine import MORE_SHELLS, SHELLS, Machine, into, raw, request_bytes, rot, step
+from tests.machine import MORE_SHELLS, SHELLS, Machine, into, kill_at_any_moment, raw, request_bytes, rot, step
 
 ODD_NAMES = [
     "lpt$vpn.679",
@@ -451,8 +451,9 @@ def test_a_header_with_anything_odd_is_refused_whole(dash, line):
 KILLERS = ["dd", "mkdir", "cp", "sha256sum", "chmod", "mv", "ln", "sync", "rm", "stat", "readlink", "df", "ls"]
 
 
+@pytest.mark.explore
 def test_killed_at_any_moment_the_client_has_one_whole_version_and_the_next_request_goes_on(tmp_path):
-    """Each tool that the script calls is a trap in turn: at its n-th call the script is killed, before or after it."""
+    """Each tool that the script calls is a trap: at its n-th call the script is killed, before or after it."""
     traps = tmp_path / "traps"
     traps.mkdir()
     for name in KILLERS:
@@ -468,34 +469,33 @@ def test_killed_at_any_moment_the_client_has_one_whole_version_and_the_next_requ
     layout = Layout((into(target),), ("*.old",))
     machine = Machine(tmp_path)
     versions = {"1": {"a": b"one", "same": b"s"}, "2": {"a": b"two", "same": b"s", "c": b"new"}}
-    calls, ended = 0, False
-    while not ended:
-        calls += 1
-        for after in ("", "1"):
-            shutil.rmtree(machine.root, ignore_errors=True)
-            old = machine.install("rules", "1", versions["1"], layout)
-            new = machine.release("rules", "2", versions["2"])
-            (tmp_path / "count").write_text(f"{calls}\n")
-            script = f"TRAP_PID=$$ PATH={traps}:$PATH; export TRAP_PID PATH\n{client_script().decode()}"
-            environment = {"PATH": os.environ["PATH"], "TRAP_AFTER": after}
-            done = subprocess.run(
-                ["dash", "-c", script],
-                input=request_bytes(machine, step(old, new, layout, kept={"same"})),
-                capture_output=True,
-                env=environment,
-                check=False,
-                timeout=60,
-            )
-            ended = done.returncode == 0
-            assert machine.current("rules") in versions.values(), (calls, after)
-            (entry,) = machine.facts(verify=True).installed
-            (outcome,) = machine.deploy(step(entry, new, layout))
-            assert outcome.status in {"changed", "ok"}, (calls, after, outcome)
-            assert machine.current("rules") == versions["2"]
-            assert {path.name for path in target.iterdir()} == {"a", "same", "c"}
-            assert not machine.facts(verify=True).installed[0].damage
-            assert machine.leftovers() == []
-    assert calls > 15
+
+    def killed(at, after):
+        shutil.rmtree(machine.root, ignore_errors=True)
+        old = machine.install("rules", "1", versions["1"], layout)
+        new = machine.release("rules", "2", versions["2"])
+        (tmp_path / "count").write_text(f"{at}\n")
+        script = f"TRAP_PID=$$ PATH={traps}:$PATH; export TRAP_PID PATH\n{client_script().decode()}"
+        environment = {"PATH": os.environ["PATH"], "TRAP_AFTER": after}
+        done = subprocess.run(
+            ["dash", "-c", script],
+            input=request_bytes(machine, step(old, new, layout, kept={"same"})),
+            capture_output=True,
+            env=environment,
+            check=False,
+            timeout=60,
+        )
+        assert machine.current("rules") in versions.values(), (at, after)
+        (entry,) = machine.facts(verify=True).installed
+        (outcome,) = machine.deploy(step(entry, new, layout))
+        assert outcome.status in {"changed", "ok"}, (at, after, outcome)
+        assert machine.current("rules") == versions["2"]
+        assert {path.name for path in target.iterdir()} == {"a", "same", "c"}
+        assert not machine.facts(verify=True).installed[0].damage
+        assert machine.leftovers() == []
+        return done.returncode != 0
+
+    assert kill_at_any_moment(killed, tmp_path / "count", 8, ("", "1")) > 15
 
 
 def test_a_version_that_was_never_finished_goes_with_the_next_update(machine):

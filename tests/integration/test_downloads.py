@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import signal
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +12,7 @@ from reconciler.formats.index import content_path
 from tests.fleet import Fleet
 from tests.servers import nginx, requests
 from tests.tufrepo import Vendor
+from tests.waiting import until
 
 pytestmark = pytest.mark.needs("nginx")
 BIG = bytes(range(256)) * 4096 * 24  # 24 MiB
@@ -68,10 +68,7 @@ def test_a_run_that_was_stopped_is_continued_where_it_was(vendor, tmp_path, stac
     fleet = fleet_of(vendor, tmp_path / "site", url, limit="4MiB/s")
     process = fleet.start("apply", "--auto-approve")
     part = fleet.folder / "store/tmp"
-    deadline = time.monotonic() + 60
-    while not any(path.stat().st_size > 4 * 2**20 for path in part.glob("*.part")):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: any(path.stat().st_size > 4 * 2**20 for path in part.glob("*.part")), process)
     process.send_signal(how)
     _out, err = process.communicate(timeout=60)
     assert "Traceback" not in err

@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 import stat
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +12,7 @@ from jsonschema import Draft202012Validator
 from reconciler.storage.state import State
 from tests.fleet import ONE_WAVE, ROOT, Fleet
 from tests.machine import rot
+from tests.waiting import until
 
 NOTHING = "Plan: 0 downloads (0 B), 0 changes on 0 of 3 clients (0 B)"
 
@@ -365,7 +365,7 @@ def test_two_controllers_cannot_drive_one_client(fleet):
 def slow_fleet(tmp_path, clients=6):
     """Give a fleet whose shell takes a while, and writes down when it works."""
     shell = tmp_path / "slow-sh"
-    shell.write_text(f'#!/bin/sh\necho begun >>{tmp_path}/shells\nsleep 0.7\nexec sh "$@"\n')
+    shell.write_text(f'#!/bin/sh\necho begun >>{tmp_path}/shells\nsleep 0.2\nexec sh "$@"\n')
     shell.chmod(stat.S_IRWXU)
     made = Fleet(tmp_path, clients, auto_update=ONE_WAVE)
     made.spec["groups"]["all"]["transport"] = {"type": "local", "shell": str(shell)}
@@ -389,9 +389,7 @@ def test_an_interrupted_apply_finishes_what_is_under_way_and_releases_the_lock(t
     fleet.release("rules", "1", rules_txt=b"one\n")
     process = fleet.start("apply", "--auto-approve", "--forks", "2")
     wait_for(process, "changing 6 clients")
-    while not begun.exists() or begun.read_text().count("begun") < 2:
-        assert process.poll() is None
-        time.sleep(0.05)
+    until(lambda: begun.exists() and begun.read_text().count("begun") == 2, process)
     process.send_signal(signal.SIGINT)
     wait_for(process, "nterrupt")
     go.touch()
@@ -423,7 +421,8 @@ def test_a_killed_apply_leaves_whole_clients_and_the_next_goes_on(tmp_path):
     fleet = slow_fleet(tmp_path, clients=4)
     process = fleet.start("apply", "--auto-approve", "--forks", "1")
     wait_for(process, "changing 4 clients")
-    time.sleep(0.5)
+    looks_and_one_change = 5
+    until(lambda: (tmp_path / "shells").read_text().count("begun") > looks_and_one_change, process)
     process.kill()
     process.communicate(timeout=60)
     for name in ("c1", "c2", "c3", "c4"):

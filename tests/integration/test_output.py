@@ -6,7 +6,6 @@ import pty
 import stat
 import subprocess
 import sys
-import time
 from contextlib import suppress
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from reconciler.storage.state import State
 from tests.fakes import NOW
 from tests.fleet import ROOT, Fleet
+from tests.waiting import until
 
 NAME = "rechner-grün-☃-𝄞"
 SAID = "warning: {} can't be written: {}; what is missing there is lost"
@@ -58,7 +58,10 @@ def start(fleet, *arguments, out=subprocess.PIPE, err=subprocess.PIPE, **environ
 
 
 def run(fleet, *arguments, **options):
-    """Run a command to its end; give its exit code and what it wrote."""
+    """Run a command to its end; give its exit code and what it wrote. It starts anew where its streams are odd."""
+    if not options:
+        done = fleet.run(*arguments)
+        return done.code, done.out, done.err
     process = start(fleet, *arguments, **options)
     out, err = (text.decode() if text is not None else "" for text in process.communicate(timeout=300))
     for text in (out, err):
@@ -178,13 +181,6 @@ def test_events_for_a_fifo_that_nobody_reads_are_lost_and_the_run_goes_on(fleet)
     assert_done(fleet)
 
 
-def wait_for(path):
-    deadline = time.monotonic() + 240
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} never came"
-        time.sleep(0.02)
-
-
 @pytest.fixture
 def held(fleet):
     """Give a fleet whose client, in the midst of its update, makes `here` and waits for `go`."""
@@ -198,7 +194,7 @@ def test_a_reader_of_events_that_dies_costs_the_events_that_follow_only(held):
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     process = start(held, "apply", "--auto-approve", "--events", "fifo")
-    wait_for(held.folder / "here")
+    until((held.folder / "here").exists, process)
     seen = [json.loads(line)["type"] for line in os.read(reader, 65536).splitlines()]
     os.close(reader)
     (held.folder / "go").touch()
@@ -230,7 +226,7 @@ def test_a_terminal_that_goes_away_ends_a_run_as_ctrl_c_does(held):
         stderr=slave,
     )
     os.close(slave)
-    wait_for(held.folder / "here")
+    until((held.folder / "here").exists, process)
     os.close(master)
     (held.folder / "go").touch()
     assert process.wait(300) == 130
@@ -246,7 +242,7 @@ def test_a_plan_can_be_handed_on_without_a_file(fleet, way):
     if way == "fifo":
         os.mkfifo(out)
         reader = os.open(out, os.O_RDONLY | os.O_NONBLOCK)
-    code, shown, err = run(fleet, "plan", "--out", way)
+    code, shown, err = run(fleet, "plan", "--out", way, out=subprocess.PIPE)
     assert code == 0, err
     if way == "fifo":
         document = os.read(reader, 65536).decode()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.fleet import Fleet
+from tests.waiting import until
 
 GOOD = {"name": "good", "for": "rules", "phase": "staged", "where": "client"}
 GOOD["run"] = '! grep -q BAD "$UPDOSER_STAGED/rules.txt"'
@@ -168,11 +169,7 @@ def test_waiting_takes_all_steps_and_an_abort_can_take_them_back(tmp_path):
     fleet = fleet_of(tmp_path, {**CANARY, "soak": "2s"}, {**ALL, "soak": "1h"})
     fleet.release("rules", "2", rules_txt=b"two")
     process = fleet.start("apply", "--auto-approve", "--wait")
-    for _ in range(300):
-        if versions(fleet) == "2 2 2 2 2":
-            break
-        time.sleep(0.1)
-    assert versions(fleet) == "2 2 2 2 2"
+    until(lambda: versions(fleet) == "2 2 2 2 2", process)
     assert fleet.run("rollout", "abort", "rules", "--undo", "--reason", "INC-2").code == 0
     process.terminate()
     process.communicate(timeout=30)
@@ -444,11 +441,7 @@ def test_what_is_said_to_a_rollout_holds_for_the_apply_that_runs(tmp_path, verb)
     clients, said = fleet.folder / "clients", "hold: INC-1"
     apply = fleet.start("apply", "--auto-approve", "--forks", "1")
     try:
-        give_up = time.monotonic() + 100
-        while not (clients / "begun").exists():
-            assert time.monotonic() < give_up
-            assert apply.poll() is None, apply.communicate()
-            time.sleep(0.05)
+        until((clients / "begun").exists, apply)
         if verb == "hold":
             fleet.write(hold=[{"clients": "all", "reason": "INC-1"}])
         else:

@@ -1,0 +1,42 @@
+"""What tests draw: the same in each run of the suite; other things, and more of them, with `make explore`."""
+
+import os
+from random import Random, SystemRandom
+
+from hypothesis import settings
+
+MORE = int(os.environ.get("EXPLORE", "0"))
+"""How many times as many rounds an exploration does; 0 in a run of the suite."""
+
+
+def rounds(few):
+    """Give the number of rounds: `few` in a run of the suite, more in an exploration."""
+    return few * (MORE or 1)
+
+
+def spread(cases, few):
+    """Give `few` of the cases, evenly spread from the first to the last; in an exploration, all of them."""
+    cases = list(cases)
+    if MORE or len(cases) <= few:
+        return cases
+    return [cases[round(number * (len(cases) - 1) / (few - 1))] for number in range(few)]
+
+
+def draw_of(name):
+    """Give the random choices of a test, and the seed that draws them again (EXPLORE_SEED)."""
+    seed = os.environ.get("EXPLORE_SEED") or (str(SystemRandom().randrange(10**9)) if MORE else "0")
+    return Random(f"{name} {seed}"), seed
+
+
+def draw_properties():
+    """Choose how hypothesis draws the examples of properties, before any of them is read."""
+    settings.register_profile("suite", derandomize=True, deadline=None)
+    settings.register_profile("explore", derandomize=False, deadline=None, print_blob=True)
+    settings.load_profile("explore" if MORE else "suite")
+
+
+def draw_more(test):
+    """Have an exploration draw more examples of a property than it asks for."""
+    key = "_hypothesis_internal_use_settings"  # hypothesis has no other way to change what a decorator said
+    if MORE and (asked := getattr(test, key, None)) is not None:
+        setattr(test, key, settings(asked, max_examples=rounds(asked.max_examples)))
