@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.draw import draw_more, draw_properties
+from tests.draw import draw_more, draw_properties, shell_of, shells_left_out
 from tests.sshd import sshd_fleet
 
 # Programs of Debian's sbin, and of the environment that the tests run in, are found wherever the tests are started.
@@ -22,21 +22,34 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 draw_properties()
 
+# updoser waits for the disk at each step, and tests make it take thousands. Where memory has room, and programs may be
+# run there, nobody waits.
+MEMORY, ROOM = Path("/dev/shm"), 4 * 2**30
+if MEMORY.is_dir():
+    _room = os.statvfs(MEMORY)
+    if _room.f_bavail * _room.f_frsize >= ROOM and not _room.f_flag & os.ST_NOEXEC:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
 
 def pytest_configure(config):
     config.addinivalue_line(
         "markers", "needs(*programs): skipped where a program is missing; with CI=true that is a failure"
     )
     config.addinivalue_line("markers", "explore: does more, and at random, with `make explore`")
+    config.addinivalue_line("markers", "each_shell: runs on each shell in the suite too, and not only on a sample")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config, items):
     for item in items:
-        if "attacks" in item.path.parts:
+        if "attacks" in item.path.parts or shell_of(item):
             item.add_marker("explore")
     for test in {item.function for item in items}:
         draw_more(test)
+    yield
+    left_out = shells_left_out(items)
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_runtest_setup(item):

@@ -1,7 +1,9 @@
 """What tests draw: the same in each run of the suite; other things, and more of them, with `make explore`."""
 
 import os
+from collections import defaultdict
 from random import Random, SystemRandom
+from zlib import crc32
 
 from hypothesis import settings
 
@@ -40,3 +42,26 @@ def draw_more(test):
     key = "_hypothesis_internal_use_settings"  # hypothesis has no other way to change what a decorator said
     if MORE and (asked := getattr(test, key, None)) is not None:
         setattr(test, key, settings(asked, max_examples=rounds(asked.max_examples)))
+
+
+def shell_of(item):
+    """Give the shell of a test that runs on each, and "" for other tests."""
+    return item.callspec.params.get("machine", "") if hasattr(item, "callspec") else ""
+
+
+def shells_left_out(items):
+    """Give what a run of the suite leaves out of the tests that run on each shell: it takes busybox, and one other.
+
+    Those other than busybox have the same tools, and take turns. What shells do differently is marked `each_shell`,
+    and the contract of transports is held on each of them.
+    """
+    tests = defaultdict(dict)
+    for item in items:
+        if not MORE and shell_of(item) not in {"", "busybox sh"} and not item.get_closest_marker("each_shell"):
+            rest = {name: value for name, value in item.callspec.params.items() if name != "machine"}
+            tests[f"{item.path.name} {item.originalname} {sorted(rest.items())}"][shell_of(item)] = item
+    left_out = set()
+    for name, on in tests.items():
+        chosen = sorted(on)[crc32(name.encode()) % len(on)]
+        left_out.update(item for shell, item in on.items() if shell != chosen)
+    return left_out

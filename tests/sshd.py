@@ -74,8 +74,9 @@ class SshFleet:
 
 
 def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
-    """Make a key pair."""
-    command = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-f", str(path), "-C", "test"]
+    """Make a key pair, of a size that is made at once."""
+    size = ["-b", "2048"] if kind == "rsa" else []
+    command = ["ssh-keygen", "-q", "-t", kind, *size, "-N", passphrase, "-f", str(path), "-C", "test"]
     subprocess.run(command, check=True, capture_output=True)
     return path
 

@@ -72,6 +72,28 @@ def run(arguments, folder, environment, timeout):
     return code, *texts
 
 
+STANDS_IN = f"""#!{sys.executable} -IS
+import json, os, socket, sys
+with socket.socket(fileno=int(os.environ["ZYGOTE"])) as channel:
+    ours, theirs = socket.socketpair()
+    request = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+    socket.send_fds(channel, [request], [theirs.fileno(), 1, 2])
+    theirs.close()
+    answer = ours.makefile().read().split()
+sys.exit(int(answer[1]))
+"""
+
+
+def stand_in(folder):
+    """Put an `updoser` into a folder that is forked likewise; give what a script needs of `Popen` to run it."""
+    program = folder / "updoser"
+    program.write_text(STANDS_IN)
+    program.chmod(0o755)
+    channel = _zygote().fileno()
+    path = f"{folder}:{os.environ['PATH']}"
+    return {"env": {**os.environ, "PATH": path, "ZYGOTE": str(channel)}, "pass_fds": [channel]}
+
+
 @cache
 def _zygote():
     """Start the process that forks; it ends when this one does."""

@@ -100,6 +100,7 @@ def test_the_payload_can_not_be_read_by_a_command(machine):
     assert log.read_bytes() == b""
 
 
+@pytest.mark.each_shell
 @pytest.mark.parametrize("status", [0, 1, 3, 124, 126, 127, 137, 143, 255])
 def test_the_exit_status_is_exact(machine, status):
     assert machine.deploy(update(machine, switched(f"exit {status}", expect=status)))[0].status == "changed"
@@ -120,6 +121,7 @@ def test_a_check_is_tried_again(machine):
     assert machine.deploy(update(machine, staged(run, retries=1, interval=1)))[0].status == "changed"
 
 
+@pytest.mark.each_shell
 def test_a_pipe_that_nobody_reads_any_more_ends_who_writes(machine):
     endless = "(while :; do echo x; done) | head -1; (yes && echo no) | head -1 >&2"
     hooks = Hooks(*(Hook(f"{endless}; true {kind}", timeout=20) for kind in ("before", "after", "always")))
@@ -130,6 +132,7 @@ def test_a_pipe_that_nobody_reads_any_more_ends_who_writes(machine):
 IGNORED = "trap '' HUP INT QUIT PIPE; "
 
 
+@pytest.mark.each_shell
 @pytest.mark.parametrize("outside", ["", IGNORED])
 def test_commands_ignore_no_signal_whoever_ignored_one_before(machine, outside):
     log = machine.folder / "log"
@@ -145,6 +148,7 @@ def test_commands_ignore_no_signal_whoever_ignored_one_before(machine, outside):
     assert {signals & named for signals in ignored} == {0}
 
 
+@pytest.mark.each_shell
 def test_a_daemon_that_a_hook_starts_hears_when_it_is_to_read_its_files_again_or_end(machine):
     pid = machine.folder / "pid"
     assert (
@@ -165,6 +169,7 @@ def test_a_command_that_ended_at_once_is_not_late(tmp_path, shell):
 # --- what a command may not do --------------------------------------------------------------------------------------
 
 
+@pytest.mark.each_shell
 @pytest.mark.parametrize("tools", [(), ("setsid",)])
 def test_a_command_that_hangs_is_stopped_with_its_children(machine, tools, monkeypatch):
     script = without(machine, monkeypatch, *tools) if tools else client_script()
@@ -181,6 +186,7 @@ def test_a_command_that_hangs_is_stopped_with_its_children(machine, tools, monke
         assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
+@pytest.mark.each_shell
 def test_a_command_that_starts_a_daemon_is_not_waited_for_and_the_daemon_lives(machine):
     mark, end = machine.folder / "mark", machine.folder / "end"
     daemon = f"while ! test -e {end}; do sleep 0.1; done; echo chatter; echo alive >{mark}.new; mv {mark}.new {mark}"
@@ -538,6 +544,7 @@ def test_killed_at_any_moment_no_version_is_believed_that_was_not_checked(tmp_pa
         ["var A x\x01"],
     ],
 )
+@pytest.mark.each_shell
 def test_a_header_with_odd_commands_is_refused_whole(machine, lines):
     head = ["root " + str(machine.root), "keep 2", "controller a 1", f"step good - - 1 {'0' * 64} l"]
     header = "\n".join([*head, *lines, "end", ""]).encode()

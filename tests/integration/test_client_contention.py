@@ -115,7 +115,7 @@ def test_who_goes_through_many_files_says_that_it_is_there_and_then_says_all_els
     tools, target = machine.folder / "bin", machine.folder / "daemon"
     tools.mkdir()
     target.mkdir()
-    (tools / "sleep").write_text("#!/bin/sh\nexec /bin/sleep 0.02\n")
+    (tools / "sleep").write_text("#!/bin/sh\nexec /bin/sleep 0.1\n")
     (tools / "sleep").chmod(0o755)
     layout = Layout((into(target),))
     files = {f"rule-{at:04}.with-a-name-that-is-rather-long.yar": b"%d" % at for at in range(MANY)}

@@ -48,6 +48,7 @@ def dash(tmp_path):
 # --- content --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.each_shell
 def test_odd_names_empty_and_large_files_arrive_as_they_are(machine):
     files = {name: name.encode() for name in ODD_NAMES}
     files["empty"] = b""
@@ -59,6 +60,7 @@ def test_odd_names_empty_and_large_files_arrive_as_they_are(machine):
     assert machine.leftovers() == []
 
 
+@pytest.mark.each_shell
 def test_hundreds_of_files_arrive(machine):
     files = {f"file-{n:03}": b"%d" % n for n in range(450)}
     machine.install("rules", "1", files)
@@ -398,6 +400,7 @@ def test_a_root_of_another_user_is_refused(dash):
 # --- cut off and killed ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.each_shell
 def test_a_request_that_is_cut_short_anywhere_changes_nothing(machine):
     old = machine.install("rules", "1", {"a": b"one", "b": b"x" * 300})
     data = request_bytes(machine, step(old, machine.release("rules", "2", {"a": b"two", "b": b"y" * 300})))

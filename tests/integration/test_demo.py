@@ -1,15 +1,15 @@
 """`make run`: .ci/demo on the updoser.yaml of the checkout, run once, once more, and after one that was interrupted."""
 
-import os
+import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from reconciler.plugins.source import sample
+from tests import zygote
 from tests.fakes import make_component, make_plugin
 from tests.fleet import Fleet
 
@@ -26,11 +26,12 @@ def fleet(tmp_path):
 
 def demo(fleet):
     """Run the demo, and give what it printed under each of its headings, by the heading's first word or two."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    tools = fleet.folder / "tools"
+    tools.mkdir(exist_ok=True)
     done = subprocess.run(
         ["sh", str(ROOT / ".ci/demo")],
         cwd=fleet.folder,
-        env={**os.environ, "PATH": path},
+        **zygote.stand_in(tools),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -47,7 +48,7 @@ def everything(fleet):
     return {str(path): (path.lstat().st_mtime_ns, path.lstat().st_ino) for path in paths}
 
 
-def test_a_good_day_a_bad_day_and_a_good_day_again_and_the_second_run_changes_nothing(fleet):
+def test_a_good_day_a_bad_day_and_a_good_day_again(fleet):
     _first, _plan, _second, bad, why, fixed, status = demo(fleet)
     assert "8 clients changed, 0 failed" in _first
     assert "  pc-1 virus-pattern: check detects failed before the switch: exit " in bad
@@ -60,19 +61,21 @@ def test_a_good_day_a_bad_day_and_a_good_day_again_and_the_second_run_changes_no
     assert "8 clients changed, 0 failed, 0 unreachable" in fixed
     assert "20 of 20 components updated everywhere" in status
 
+
+def test_the_demo_ends_well_after_one_that_ended_on_the_bad_day_and_once_more_changes_nothing(fleet):
+    spec = fleet.folder / "updoser.yaml"
+    spec.write_text(re.sub(r"\n +- {name: (pc-[34]|branch-[234]),.*", "", spec.read_text()))  # fewer will do
+    assert fleet.apply("-e", "day=3").code == 3
+    first, *_others, status = demo(fleet)
+    assert "Halted: virus-pattern 15.787.00" in first
+    assert "20 of 20 components updated everywhere" in status
+
     before = everything(fleet)
     *again, none, _fixed, status = demo(fleet)
     assert all("No changes. Every client has what is declared." in part for part in (*again, _fixed))
     assert "No rollouts." in none
     assert "20 of 20 components updated everywhere" in status
     assert everything(fleet) == before
-
-
-def test_the_demo_ends_well_after_one_that_ended_on_the_bad_day(fleet):
-    assert fleet.apply("-e", "day=3").code == 3
-    first, *_others, status = demo(fleet)
-    assert "Halted: virus-pattern 15.787.00" in first
-    assert "20 of 20 components updated everywhere" in status
 
 
 @pytest.mark.parametrize("scanner", [False, pytest.param(True, marks=pytest.mark.needs("clamscan"))])

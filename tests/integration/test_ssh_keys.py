@@ -18,6 +18,7 @@ from reconciler.plugins.transport import ssh
 from reconciler.plugins.transport._ssh_keys import parse_key
 from tests.fakes import fake_context, make_plugin
 from tests.sshd import make_key, sshd_fleet
+from tests.waiting import until
 
 pytestmark = pytest.mark.needs("sshd", "ssh-keygen", "ssh-agent", "ssh-add")
 
@@ -32,7 +33,8 @@ LOCKS = [
 
 
 def keygen(path, kind="ed25519", *more, words=WORDS):
-    command = ["ssh-keygen", "-q", "-t", kind, "-N", words, "-a", "2", "-f", str(path), *more]
+    size = ["-b", "2048"] if kind == "rsa" else []
+    command = ["ssh-keygen", "-q", "-t", kind, *size, "-N", words, "-a", "2", "-f", str(path), *more]
     subprocess.run(command, check=True, capture_output=True)
     return path
 
@@ -147,8 +149,7 @@ def agent(folder, *paths):
     socket = folder / "agent"
     process = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
     try:
-        while not socket.exists():
-            assert process.poll() is None
+        until(socket.exists, process)
         run = partial(subprocess.run, check=True, capture_output=True, env={**os.environ, "SSH_AUTH_SOCK": str(socket)})
         for path in paths:
             run(["ssh-add", "-q", str(path)])
