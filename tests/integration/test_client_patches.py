@@ -6,6 +6,7 @@ import os
 import shutil
 import struct
 import subprocess
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -66,6 +67,15 @@ def test_what_lies_between_two_patches_is_in_memory_and_gone_afterwards(machine)
     assert machine.deploy(patched(old, new, "a", "a", *hops))[0].status == "changed"
     assert machine.current("rules") == {"a": NEWER}
     assert left_in_memory() == []
+
+
+@pytest.mark.skipif(not SHM.is_dir(), reason="needs /dev/shm")
+def test_a_client_that_is_in_memory_itself_keeps_its_files_when_a_patch_fails(stack):
+    machine = Machine(Path(stack.enter_context(tempfile.TemporaryDirectory(dir=SHM))))
+    old, new = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "2", {"a": NEW})
+    bad = machine.hop("bsdiff", OLD, NEW, b"no patch")
+    assert machine.deploy(patched(old, new, "a", "a", bad))[0].status == "unpatched"
+    assert machine.current("rules") == {"a": OLD}
 
 
 @pytest.mark.skipif(not SHM.is_dir(), reason="needs /dev/shm")

@@ -151,7 +151,7 @@ receive_patched() {
 		fi
 		TROUBLE="the ${patch%% *} patch can't be applied"
 		apply_patch "${patch%% *}" "$now" "$made" "$result" || { mark_unpatched $1 "$TROUBLE" && verdict=unpatched; }
-		case $now in /dev/shm/*) rm -f -- "$now" ;; esac
+		[ -z "$ASIDE" ] || case $now in "$ASIDE"/*) rm -f -- "$now" ;; esac
 		now=$made
 	done
 	rm -f -- "$STAGE/patch"
