@@ -68,7 +68,16 @@ def at_work(desk: Desk) -> Iterator[Workspace]:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="updoser-")))
         secret = _secrets(desk, loaded.spec)
         public = secret if desk.no_exec else _quietly(loaded.spec)
-        means = Means(run_id, utc_now, secret, log, stop, public, folder, confined=desk.no_exec)
+        means = Means(
+            run_id=run_id,
+            clock=utc_now,
+            secret=secret,
+            emit=log,
+            stop=stop,
+            public=public,
+            work=folder,
+            confined=desk.no_exec,
+        )
         work = stack.enter_context(open_workspace(loaded.spec, means, state=state))
         yield replace(work, notes=loaded.notes)
 
@@ -126,7 +135,14 @@ def list_program(command: Sequence[str], folder: Path) -> list[InventoryEntry]:
         InventoryError: it can't be run, or what it prints isn't Ansible's inventory JSON.
     """
     with tempfile.TemporaryDirectory(prefix="updoser-") as work:
-        context = Context(folder, Path(work), utc_now, _no_secret, logging.getLogger("updoser"), shell_session)
+        context = Context(
+            base=folder,
+            work=Path(work),
+            clock=utc_now,
+            secret=_no_secret,
+            log=logging.getLogger("updoser"),
+            shell=shell_session,
+        )
         inventory = guarded(
             "inventory", "command", plugin_loader.load("inventory", "command", {"run": list(command)}, context)
         )

@@ -183,7 +183,7 @@ def why_not(error: OSError | ValueError) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What a plugin gets beside its options: everything that it needs from outside, and nothing else.
 

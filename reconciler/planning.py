@@ -65,12 +65,12 @@ def wanted_of(work: Workspace, options: PlanOptions) -> Wanted:
     managed = work.spec.components
     components = {name: spec for name, spec in managed.items() if not options.targets or name in options.targets}
     return Wanted(
-        components,
-        work.spec.groups,
-        bool(options.targets or options.sight.limit),
-        work.spec.duplication,
-        work.spec.repository,
-        work.spec.policies,
+        components=components,
+        groups=work.spec.groups,
+        partial=bool(options.targets or options.sight.limit),
+        duplication=work.spec.duplication,
+        repository=work.spec.repository,
+        policies=work.spec.policies,
         forced=options.forced,
         limited=bool(options.sight.limit),
         expedited=frozenset(options.expedited),

@@ -83,7 +83,13 @@ def available(kind: str, folders: Sequence[Path] = ()) -> list[Found]:
     for folder in folders:
         _check_folder(folder)
         found += [
-            Found(kind, path.stem, f"folder {folder}", f"updoser_plugins.{kind}.{path.stem}", path.resolve())
+            Found(
+                kind=kind,
+                name=path.stem,
+                origin=f"folder {folder}",
+                module=f"updoser_plugins.{kind}.{path.stem}",
+                file=path.resolve(),
+            )
             for path in _plugin_files(folder / kind)
         ]
     return found

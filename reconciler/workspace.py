@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _EXECUTOR = PluginConfig("executor", "threads")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
     """What comes from outside of the spec: the time, secrets, a way to stop, and who is told what happens.
 
@@ -190,7 +190,7 @@ def _shell(*args: object, **options: object) -> Session:
     return shell_session(*args, **options)  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
     """All that observing and executing need.
 
@@ -243,7 +243,9 @@ def open_workspace(spec: Spec, means: Means, *, state: State | None = None) -> I
     reach = Reach(transport_of, means.stop, kept=plugins.kept, debug=debug)
     with state or open_state(spec, means) as opened:
         try:
-            yield Workspace(spec, Store(spec.server.store), opened, plugins, reach, means)
+            yield Workspace(
+                spec=spec, store=Store(spec.server.store), state=opened, plugins=plugins, reach=reach, means=means
+            )
         finally:
             reach.close()
 

@@ -161,7 +161,7 @@ class FakeSource:
             raise self.error
         offered = tuple(release for release in self._releases if release.component in components)
         incrementals = tuple(entry for entry in self._incrementals if entry.component in components)
-        return SourceReport(self.name, offered, self.problems, incrementals=incrementals)
+        return SourceReport(self.name, offered, problems=self.problems, incrementals=incrementals)
 
     @contextmanager
     def open_patch(self, incremental: Incremental, patch: Patch) -> Iterator[BinaryIO]:
@@ -248,12 +248,18 @@ class FakeComponent:
         seen = sorted(name for name, hidden in self.damaged.items() if verify or not hidden)
         if seen:
             damage = f"{seen[0]} changed"
-            return Installed(id_, self.current, "", self.previous, self.layout, damage, self.kept())
+            return Installed(
+                id_, self.current, "", previous=self.previous, layout=self.layout, damage=damage, kept=self.kept()
+            )
         if self.current in self.unchecked:
             damage = "its checks were not finished"
-            return Installed(id_, self.current, "", self.previous, self.layout, damage, self.kept())
+            return Installed(
+                id_, self.current, "", previous=self.previous, layout=self.layout, damage=damage, kept=self.kept()
+            )
         digest = content_digest(self.promised[self.current])
-        return Installed(id_, self.current, digest, self.previous, self.layout, "", self.kept())
+        return Installed(
+            id_, self.current, digest, previous=self.previous, layout=self.layout, damage="", kept=self.kept()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +338,9 @@ class FakeClient:
         """Give what a look at the client tells."""
         present = [(id_, there) for id_, there in sorted(self.components.items()) if there.current]
         installed = tuple(there.installed(id_, verify=verify) for id_, there in present)
-        return Profile(self.platform, installed, self.tools, self.lineage, self.epoch, memory=self.memory)
+        return Profile(
+            self.platform, installed, tools=self.tools, lineage=self.lineage, epoch=self.epoch, memory=self.memory
+        )
 
 
 class FakeTransport:

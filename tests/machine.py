@@ -50,7 +50,7 @@ class Machine:
         yield io.BytesIO(self.content[sha256])
 
     def request(self, *steps, lineage="lineage", epoch=1, keep=2):
-        return DeployRequest(lineage, epoch, str(self.root), keep, steps)
+        return DeployRequest(lineage=lineage, epoch=epoch, install_root=str(self.root), keep=keep, steps=steps)
 
     def deploy(self, *steps, **more):
         return self.session.deploy(self.request(*steps, **more), self.open).outcomes
@@ -115,14 +115,14 @@ def rot(root, component, version, name):
 
 def step(before, after, layout=None, kept=()):
     return Step(
-        after.component,
-        before.version if before else "",
-        before.digest if before else "",
-        after.version,
-        after.digest,
-        after.files,
-        {name: name for name in kept},
-        layout or Layout(),
+        component=after.component,
+        from_version=before.version if before else "",
+        from_digest=before.digest if before else "",
+        to_version=after.version,
+        to_digest=after.digest,
+        files=after.files,
+        kept={name: name for name in kept},
+        layout=layout or Layout(),
     )
 
 

@@ -30,6 +30,7 @@ from reconciler.observe.cohorts import Marks, Selection, gather_cohorts
 from reconciler.planner.inputs import Observed, Wanted
 from reconciler.planner.planner import make_plan
 from reconciler.planner.succession import Succession
+from reconciler.storage.fleet import ClientRow
 from reconciler.storage.state import Identity
 from tests.fakes import make_component, make_release
 
@@ -39,13 +40,27 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Plan
     from reconciler.model.policy import AutoUpdate
     from reconciler.model.release import Release
-    from reconciler.storage.fleet import Row
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 COMPONENT = "rules"
 SPOILS_AFTER = timedelta(hours=1)
 _LAYOUT = Layout().fingerprint
 _IDENTITY = Identity("lineage", 1, 0, frozen=False)
+
+
+def _row(machine: Machine, seen: str | None = None, error: str = "", since: float | None = None) -> ClientRow:
+    """Give a client as the state remembers it; `since` when it fails, in seconds."""
+    return ClientRow(
+        name=machine.name,
+        group=machine.group,
+        labels=machine.labels,
+        fingerprint=seen,
+        error=error,
+        route="direct",
+        failing_since=since,
+        quarantined=None,
+        settings="",
+    )
 
 
 @dataclass
@@ -123,7 +138,7 @@ class World:
         self.off: set[str] = set()
         self.limit = ""
         self.wanted = LATEST
-        self._seen: dict[str, Row] = {}
+        self._seen: dict[str, ClientRow] = {}
         self._off = off
         self._random = random.Random(7)
         self._policies = {(group, COMPONENT): policy for group, policy in policies.items()}
@@ -160,7 +175,7 @@ class World:
         if key not in self._profiles:
             kept = ((machine.kept, self.releases[machine.kept].digest),) if machine.kept else ()
             digest = self.releases[machine.version].digest
-            entry = Installed(COMPONENT, machine.version, digest, machine.kept, _LAYOUT, kept=kept)
+            entry = Installed(COMPONENT, machine.version, digest, previous=machine.kept, layout=_LAYOUT, kept=kept)
             self._profiles[key] = Profile("linux-x86_64", (entry,), lineage="lineage", epoch=1)
         return self._profiles[key]
 
@@ -184,12 +199,8 @@ class World:
             off = machine.off_since.timestamp() if machine.off_since else None
             error = "no connection: refused" if off else ""
             print_ = self._profile(machine).fingerprint
-            seen = machine.name, machine.group, machine.labels, print_, error, "direct", off, None, ""
-            self._seen[machine.name] = seen
-        rows = [
-            self._seen.get(one.name, (one.name, one.group, one.labels, None, "", "direct", None, None, ""))
-            for one in self.machines
-        ]
+            self._seen[machine.name] = _row(machine, print_, error, off)
+        rows = [self._seen.get(one.name, _row(one)) for one in self.machines]
         profiles = {profile.fingerprint: profile for profile in self._profiles.values()}
         waves = {wave for policy in self._policies.values() for wave in policy.rollout.waves}
         selects = {pattern for wave in waves for pattern in (wave.select, wave.prefer) if pattern}

@@ -215,7 +215,16 @@ def _entry(host: str, groups: tuple[str, ...], values: Mapping[str, Any], base: 
         reach = HostAccess(values, base)
     except UnfitError as error:
         return InventoryEntry(host, groups=groups, vars=vars_, unfit=str(error))
-    return InventoryEntry(host, reach.address, reach.port, reach.user, (), groups, vars_, reach.demands)
+    return InventoryEntry(
+        host,
+        reach.address,
+        port=reach.port,
+        user=reach.user,
+        labels=(),
+        groups=groups,
+        vars=vars_,
+        demands=reach.demands,
+    )
 
 
 TRAITS = Traits(programs=True)

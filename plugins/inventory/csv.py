@@ -142,11 +142,11 @@ class Csv:
         return InventoryEntry(
             name,
             cell("address"),
-            int(port) if port else None,
-            cell("user") or None,
-            _words(cell("labels")),
-            _words(cell("groups")),
-            {var: row[place] for var, place in others if row[place]},
+            port=int(port) if port else None,
+            user=cell("user") or None,
+            labels=_words(cell("labels")),
+            groups=_words(cell("groups")),
+            vars={var: row[place] for var, place in others if row[place]},
         )
 
     def _places(self, header: Sequence[str], line: int) -> tuple[dict[str, int], list[tuple[str, int]]]:

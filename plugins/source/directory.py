@@ -141,7 +141,7 @@ class Directory:
         return SourceReport(
             self._name,
             tuple(found),
-            tuple(problems),
+            problems=tuple(problems),
             incrementals=tuple(incrementals),
             others=_others(tree, components),
             harmless=tuple(waiting),
@@ -209,7 +209,12 @@ class Directory:
         if at and facts.platform not in {None, platform}:
             raise _RefusedError(f"{shown}: {FACTS} says the platform {facts.platform}, and the folder {platform}")
         return Release(
-            component.id, version, platform or facts.platform or ANY_PLATFORM, files, facts.released, facts.notes
+            component=component.id,
+            version=version,
+            platform=platform or facts.platform or ANY_PLATFORM,
+            files=files,
+            released=facts.released,
+            notes=facts.notes,
         )
 
     def _incremental(self, tree: Tree, component: Component, folder: str) -> Incremental:

@@ -189,7 +189,16 @@ class Sample:
                     for name, content in sorted(self._files(line, number).items())
                 )
                 version, released = write(line, number), line.released(number)
-                found.append(Release(id_, version, ANY_PLATFORM, files, released, "An example."))
+                found.append(
+                    Release(
+                        component=id_,
+                        version=version,
+                        platform=ANY_PLATFORM,
+                        files=files,
+                        released=released,
+                        notes="An example.",
+                    )
+                )
         return SourceReport("sample", tuple(found))
 
     @contextmanager

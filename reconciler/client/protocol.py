@@ -204,8 +204,16 @@ class _FactsReader:
             unmanaged=tuple(sorted(self._unmanaged)),
             memory=self._memory,
         )
-        seen = profile, self._free, self._seconds, self._user, self._apparmor
-        return Facts(*seen, tuple(self._lacks), self._machine, self._unmade)
+        return Facts(
+            profile=profile,
+            free=self._free,
+            seconds=self._seconds,
+            user=self._user,
+            apparmor=self._apparmor,
+            lacks=tuple(self._lacks),
+            machine=self._machine,
+            unmade=self._unmade,
+        )
 
 
 def read_outcomes(done: Completed, steps: Sequence[Step]) -> tuple[Outcome, ...]:
@@ -332,7 +340,9 @@ def _installed(rest: str) -> Installed:
         and (digest != "-" or damage)
     ):
         raise ProtocolError(f"the client's answer has a malformed line: {_clean(rest)!r}")
-    return Installed(component, version, _value(digest), _value(previous), _value(layout), _clean(damage))
+    return Installed(
+        component, version, _value(digest), previous=_value(previous), layout=_value(layout), damage=_clean(damage)
+    )
 
 
 def _outcome(line: str) -> Outcome:
@@ -346,7 +356,9 @@ def _outcome(line: str) -> Outcome:
     ):
         raise ProtocolError(f"the client's answer has a malformed line: {_clean(line)!r}")
     message = _clean(fields[4]) if len(fields) == 5 else ""
-    return Outcome(fields[0], fields[1], _value(fields[2]), _value(fields[3]), message)
+    return Outcome(
+        component=fields[0], status=fields[1], version=_value(fields[2]), digest=_value(fields[3]), message=message
+    )
 
 
 def _value(text: str) -> str:

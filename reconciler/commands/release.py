@@ -53,7 +53,19 @@ def accept(desk: Desk, wanted: Acceptance) -> int:
             says = f"bytes of source {offer.source} accepted by {who}, {before[:12]} -> {release.digest[:12]}{why}"
             now = work.means.clock()
             name, version = release.component, release.version
-            entries.append(JournalEntry("", "", name, version, version, "accepted", says, release.size, now))
+            entries.append(
+                JournalEntry(
+                    client="",
+                    group="",
+                    component=name,
+                    from_version=version,
+                    to_version=version,
+                    outcome="accepted",
+                    message=says,
+                    bytes=release.size,
+                    at=now,
+                )
+            )
         work.state.forget_rollouts(wanted.component, wanted.version)
         run_id = work.means.run_id
         work.state.begin_run(run_id, "", f"release accept {wanted.component}", work.means.clock())

@@ -104,8 +104,9 @@ def _in_force(work: Workspace, component: str) -> tuple[str, str]:
 def _running(work: Workspace, component: str) -> Counter[str]:
     """Count the clients by the version that they ran last; those that it made silent count most of all."""
     profiles, running = work.state.profiles(), Counter[str]()
-    for _name, _group, _labels, fingerprint, *_rest in work.state.rows(work.spec.groups):
-        installed = profiles[fingerprint].by_component.get(component) if fingerprint in profiles else None
+    for row in work.state.rows(work.spec.groups):
+        profile = profiles.get(row.fingerprint or "")
+        installed = profile.by_component.get(component) if profile is not None else None
         if installed is not None:
             running[installed.version] += 1
     return running

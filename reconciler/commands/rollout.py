@@ -200,7 +200,17 @@ def _write(work: Workspace, told: Sequence[tuple[RolloutRecord, str]], command: 
     """Remember rollouts, and what was done about each in the history."""
     state, now, run_id = work.state, work.means.clock(), work.means.run_id
     entries = [
-        JournalEntry("", record.group, record.component, "", record.version, record.status, says, 0, now)
+        JournalEntry(
+            client="",
+            group=record.group,
+            component=record.component,
+            from_version="",
+            to_version=record.version,
+            outcome=record.status,
+            message=says,
+            bytes=0,
+            at=now,
+        )
         for record, says in told
     ]
     names = " ".join(dict.fromkeys(record.component for record, _says in told))

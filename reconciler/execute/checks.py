@@ -60,7 +60,15 @@ class Checks:
 
     def _of_client(self, check: CheckSpec) -> ClientCheck:
         run, expect = self._work.plugins.check(check.plugin).on_client()
-        return ClientCheck(check.name, check.phase, run, expect, check.timeout, check.retries, check.interval)
+        return ClientCheck(
+            check.name,
+            check.phase,
+            run,
+            expect=expect,
+            timeout=check.timeout,
+            retries=check.retries,
+            interval=check.interval,
+        )
 
     def on_server(self, check: CheckSpec, subject: Subject) -> CheckResult:
         """Run a check here, and again as often as it says until it is good.

@@ -37,7 +37,11 @@ def claim_all(plan: Plan, work: Workspace, tally: Tally, *, forks: int) -> None:
     if not names or work.means.stop.is_set():
         return
     profiles = work.state.profiles()
-    seen = {row[0]: profiles[row[3]] for row in work.state.rows() if row[0] in names and row[3] in profiles}
+    seen = {
+        row.name: profiles[row.fingerprint]
+        for row in work.state.rows()
+        if row.name in names and row.fingerprint in profiles
+    }
     clients = [one for one in work.state.clients({claim.group for claim in plan.claims}) if one.name in seen]
     work.means.emit("deploy_started", f"taking over {count_text(len(clients), 'client')}", clients=len(clients))
 
@@ -55,7 +59,9 @@ def claim_all(plan: Plan, work: Workspace, tally: Tally, *, forks: int) -> None:
         now = work.means.clock()
         if error is None:
             profile = replace(seen[client.name], lineage=plan.basis.lineage, epoch=plan.basis.epoch)
-            work.state.record_observations([Observation(client.name, profile, None, "", now)])
+            work.state.record_observations(
+                [Observation(client=client.name, profile=profile, free=None, error="", at=now)]
+            )
             continue
         count = tally.unreachable if isinstance(error, TransportError) else tally.failed
         count(client.name, client.group, f"it isn't taken over: {error.brief}")
@@ -66,8 +72,24 @@ def _request(client: Client, profile: Profile, basis: Basis, component: str) -> 
     whole = next((entry for entry in profile.installed if entry.digest), None)
     has = (whole.component, whole.version, whole.digest) if whole else (component, "0", _NO_DIGEST)
     component, version, digest = has
-    step = Step(component, version, digest, version, digest, files=(), held=True)
-    return DeployRequest(basis.lineage, basis.epoch, client.install_root, 1, (step,), "stage", {})
+    step = Step(
+        component=component,
+        from_version=version,
+        from_digest=digest,
+        to_version=version,
+        to_digest=digest,
+        files=(),
+        held=True,
+    )
+    return DeployRequest(
+        lineage=basis.lineage,
+        epoch=basis.epoch,
+        install_root=client.install_root,
+        keep=1,
+        steps=(step,),
+        purpose="stage",
+        vars={},
+    )
 
 
 def _nothing(_sha256: str) -> AbstractContextManager[BinaryIO]:

@@ -169,7 +169,19 @@ def _write_held(held: Mapping[tuple[str, str], tuple[Client, Step | None, str]],
         component, before, to = (step.component, step.from_version, step.to_version) if step else ("", "", "")
         tally.held(client.name, client.group, component, to, why)
         counts[f"{component} {to}" if step else "settings", why] += 1
-        entries.append(JournalEntry(client.name, client.group, component, before, to, "held", why, 0, now))
+        entries.append(
+            JournalEntry(
+                client=client.name,
+                group=client.group,
+                component=component,
+                from_version=before,
+                to_version=to,
+                outcome="held",
+                message=why,
+                bytes=0,
+                at=now,
+            )
+        )
     work.state.journal(work.means.run_id, entries)
     for (what, why), clients in sorted(counts.items()):
         work.means.emit("warning", f"{what}: {count_text(clients, 'client')} held: {why}", level="warning")
@@ -220,7 +232,7 @@ def _tasks(
     }
     cohort_of = {name: cohort for cohort in dict.fromkeys((*steps, *set_up)) for name in plan.members[cohort]}
     profiles = work.state.profiles()
-    seen = {row[0]: (row[3], row[-1]) for row in work.state.rows() if row[0] in cohort_of}
+    seen = {row.name: (row.fingerprint, row.settings) for row in work.state.rows() if row.name in cohort_of}
     changes: tuple[Deploy | Settings, ...] = (*plan.deploys, *plan.settings)
     for client in work.state.clients(groups={change.group for change in changes}):
         if client.name in cohort_of:
@@ -233,7 +245,7 @@ def _tasks(
             settings = has if cohort in set_up else None
             if due or early or settings is not None:
                 profile = profiles.get(fingerprint) if fingerprint else None
-                yield Task(client, due, profile, early, settings, changes=every[cohort])
+                yield Task(client, due, profile, early=early, settings=settings, changes=every[cohort])
 
 
 def _steps(deploys: Mapping[str, list[Deploy]], stepper: Stepper, tally: Tally) -> dict[str, list[tuple[Step, ...]]]:
@@ -329,12 +341,26 @@ def record(result: Result, plan: Plan, work: Workspace) -> None:
     ]
     error = result.error.brief if result.error else ""
     if error:
-        entries.append(JournalEntry(task.client.name, task.client.group, "", "", "", "failed", error, 0, now))
+        entries.append(
+            JournalEntry(
+                client=task.client.name,
+                group=task.client.group,
+                component="",
+                from_version="",
+                to_version="",
+                outcome="failed",
+                message=error,
+                bytes=0,
+                at=now,
+            )
+        )
     work.state.journal(work.means.run_id, entries)
     profile = None if error else profile_after(result, plan.basis, work.spec.client_keep)
     if profile is not None or error:
         settings = None if task.settings is None else has_after(task.settings, result.outcomes, steps)
-        work.state.record_observations([Observation(task.client.name, profile, None, error, now, settings)])
+        work.state.record_observations(
+            [Observation(client=task.client.name, profile=profile, free=None, error=error, at=now, settings=settings)]
+        )
 
 
 def _sent(step: Step) -> int:

@@ -20,7 +20,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from io import BytesIO
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
@@ -64,6 +64,7 @@ class Task:
     client: Client
     steps: tuple[Step, ...]
     profile: Profile | None
+    _: KW_ONLY
     early: tuple[Step, ...] = ()
     settings: str | None = None
     prepared: Prepared = NOTHING
@@ -232,11 +233,11 @@ class Deployer:
             return replace(result, error=error)
         done = replace(result.task, early=early.task.steps)
         return Result(
-            done,
-            (*result.outcomes, *early.outcomes),
-            result.bytes_sent + early.bytes_sent,
-            early.error,
-            result.fallbacks | early.fallbacks,
+            task=done,
+            outcomes=(*result.outcomes, *early.outcomes),
+            bytes_sent=result.bytes_sent + early.bytes_sent,
+            error=early.error,
+            fallbacks=result.fallbacks | early.fallbacks,
         )
 
     def _checked_here(self, result: Result, session: Session) -> Result:
@@ -252,17 +253,19 @@ class Deployer:
         return replace(result, outcomes=tuple(outcomes))
 
     def _take_back(self, client: Client, step: Step, trouble: str, session: Session) -> Outcome:
-        bad = Outcome(step.component, "failed", step.to_version, step.to_digest, trouble)
+        bad = Outcome(
+            component=step.component, status="failed", version=step.to_version, digest=step.to_digest, message=trouble
+        )
         before = self._releases.get(step.from_digest)
         if before is None:
             return replace(bad, message=f"{trouble}; the version before isn't known here, so it has this one")
         back = Step(
-            step.component,
-            step.to_version,
-            step.to_digest,
-            step.from_version,
-            step.from_digest,
-            before.files,
+            component=step.component,
+            from_version=step.to_version,
+            from_digest=step.to_digest,
+            to_version=step.from_version,
+            to_digest=step.from_digest,
+            files=before.files,
             layout=step.layout,
             held=True,
             hooks=step.hooks,
@@ -276,7 +279,9 @@ class Deployer:
         if outcome.status != "changed":
             return replace(bad, message=f"{trouble}; going back failed: {outcome.message or outcome.status}")
         text = f"{trouble}; it is back at {step.from_version}"
-        return Outcome(step.component, "failed", step.from_version, step.from_digest, text)
+        return Outcome(
+            component=step.component, status="failed", version=step.from_version, digest=step.from_digest, message=text
+        )
 
     def _deploy(self, task: Task, session: Session, purpose: Purpose = "switch") -> Result:
         task = replace(task, steps=tuple(step.full if self._is_distrusted(step) else step for step in task.steps))
@@ -329,7 +334,15 @@ class Deployer:
     def _send(self, task: Task, steps: tuple[Step, ...], session: Session, purpose: Purpose = "switch") -> DeployReport:
         keep, client, rendered = self._spec.client_keep, task.client, task.prepared.content
         basis = self._basis
-        request = DeployRequest(basis.lineage, basis.epoch, client.install_root, keep, steps, purpose, client.vars)
+        request = DeployRequest(
+            lineage=basis.lineage,
+            epoch=basis.epoch,
+            install_root=client.install_root,
+            keep=keep,
+            steps=steps,
+            purpose=purpose,
+            vars=client.vars,
+        )
 
         def content(sha256: str) -> AbstractContextManager[BinaryIO]:
             return BytesIO(rendered[sha256]) if sha256 in rendered else self._store.open(sha256)
@@ -392,8 +405,8 @@ def profile_after(result: Result, basis: Basis, keep: int = 2) -> Profile | None
                 step.component,
                 step.to_version,
                 step.to_digest,
-                previous,
-                step.layout.fingerprint,
+                previous=previous,
+                layout=step.layout.fingerprint,
                 kept=_kept_after(known, step, keep),
             )
         elif outcome.status in {"stale", "skipped"} and outcome.version:

@@ -113,7 +113,17 @@ def _note_accepted(work: Workspace) -> None:
     now = work.means.clock()
     accepted = [report for report, _last_success in work.state.source_reports() if report.accepted]
     entries = [
-        JournalEntry("", "", "", "", "", "accepted", f"source {report.source}: {report.accepted}", 0, now)
+        JournalEntry(
+            client="",
+            group="",
+            component="",
+            from_version="",
+            to_version="",
+            outcome="accepted",
+            message=f"source {report.source}: {report.accepted}",
+            bytes=0,
+            at=now,
+        )
         for report in accepted
     ]
     work.state.journal(work.means.run_id, entries)
@@ -121,7 +131,20 @@ def _note_accepted(work: Workspace) -> None:
 
 def _note_remarks(remarks: Iterable[str], work: Workspace) -> None:
     now = work.means.clock()
-    entries = [JournalEntry("", "", "", "", "", "remark", remark, 0, now) for remark in remarks]
+    entries = [
+        JournalEntry(
+            client="",
+            group="",
+            component="",
+            from_version="",
+            to_version="",
+            outcome="remark",
+            message=remark,
+            bytes=0,
+            at=now,
+        )
+        for remark in remarks
+    ]
     work.state.journal(work.means.run_id, entries)
 
 
@@ -253,7 +276,7 @@ def _count_unknown(plan: Plan, work: Workspace, tally: Tally) -> None:
     group_of = _reasons(plan, plan.unknown)
     if not group_of:
         return
-    messages = {name: error for name, _group, _labels, _print, error, *_rest in work.state.rows() if name in group_of}
+    messages = {row.name: row.error for row in work.state.rows() if row.name in group_of}
     for name, (group, reason) in group_of.items():
         count = tally.failed if reason in _ANSWERED else tally.unreachable
         count(name, group, messages.get(name) or reason)

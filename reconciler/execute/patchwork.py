@@ -95,7 +95,9 @@ class Draft:
     def patch(self, made: Made) -> Patch:
         """Give the patch that a finished job made."""
         file, base = self.files[made.job.patch]
-        return Patch(file.name, made.size, made.sha256, made.job.recipe.codec, base, file.size)
+        return Patch(
+            name=file.name, size=made.size, sha256=made.sha256, codec=made.job.recipe.codec, base=base, result=file.size
+        )
 
 
 def draft(
@@ -128,7 +130,7 @@ def draft(
         making = codec_of(used.codec).traits.making
         memory = int(making * (file.size + (base.size if base else 0))) + 2**26
         start = old_at(base) if base else None
-        jobs.append(Job(used, start, new_at(file), file.sha256, patch, memory))
+        jobs.append(Job(recipe=used, old=start, new=new_at(file), new_sha256=file.sha256, patch=patch, memory=memory))
     return Draft(kept, tuple(jobs), files, sum(file.size for file in changed))
 
 
@@ -226,7 +228,14 @@ def load_codec(name: str, folders: Sequence[Path] = ()) -> Codec:
         PluginError: there is none of that name.
     """
     here = Path()
-    context = Context(here, here, lambda: datetime.now(UTC), _no_secret, logging.getLogger("updoser.codec"), _no_shell)
+    context = Context(
+        base=here,
+        work=here,
+        clock=lambda: datetime.now(UTC),
+        secret=_no_secret,
+        log=logging.getLogger("updoser.codec"),
+        shell=_no_shell,
+    )
     return cast("Codec", guarded("codec", name, plugin_loader.load("codec", name, {}, context, tuple(folders))))
 
 

@@ -132,18 +132,26 @@ class _Rechecker:
             return ""
         layout = work.spec.components[release.component].layout
         step = Step(
-            release.component,
-            release.version,
-            release.digest,
-            release.version,
-            release.digest,
-            release.files,
+            component=release.component,
+            from_version=release.version,
+            from_digest=release.digest,
+            to_version=release.version,
+            to_digest=release.digest,
+            files=release.files,
             layout=layout,
             held=True,
             checks=checks,
         )
         basis, keep = self._basis, work.spec.client_keep
-        request = DeployRequest(basis.lineage, basis.epoch, client.install_root, keep, (step,), "check", client.vars)
+        request = DeployRequest(
+            lineage=basis.lineage,
+            epoch=basis.epoch,
+            install_root=client.install_root,
+            keep=keep,
+            steps=(step,),
+            purpose="check",
+            vars=client.vars,
+        )
         (outcome,) = session.deploy(request, work.store.open).outcomes
         if outcome.status == "ok":
             return ""

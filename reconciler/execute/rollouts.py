@@ -65,7 +65,17 @@ def tell(step: RolloutStep, says: str, work: Workspace, status: str = "") -> Non
         status=status,
         wave=record.wave,
     )
-    entry = JournalEntry("", record.group, record.component, "", record.version, status, says, 0, work.means.clock())
+    entry = JournalEntry(
+        client="",
+        group=record.group,
+        component=record.component,
+        from_version="",
+        to_version=record.version,
+        outcome=status,
+        message=says,
+        bytes=0,
+        at=work.means.clock(),
+    )
     work.state.journal(work.means.run_id, [entry])
 
 

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.deploy import ClientCheck, Hooks, InstallTarget, Layout, Outcome, Step
 from reconciler.model.release import ReleaseFile, content_digest
-from reconciler.model.settings import is_setting, pack, unpack
+from reconciler.model.settings import Have, is_setting, pack, unpack
 from reconciler.templates.settings_file import PLACEHOLDER, TemplateFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from reconciler.model.client import Client
-    from reconciler.model.settings import Have
     from reconciler.templates.book import Book, Sheet
 
 _MAX_NAME = 150
 _MIN_HIDDEN = 4
 _MASK = "********"
+_NOTHING = Have("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,21 @@ def prepare(book: Book, client: Client, has: str) -> Prepared:
     content: dict[str, bytes] = {}
     bad: list[tuple[Step, Outcome]] = []
     for sheet, version in due:
-        before = there.get(sheet.id, ("", ""))
+        before = there.get(sheet.id, _NOTHING)
         try:
             made = sheet.render(client).encode()
         except (TemplateFault, UnicodeEncodeError) as error:
             fault = error if isinstance(error, TemplateFault) else TemplateFault("the result isn't text")
-            step = Step(sheet.id, *before, version, "", ())
-            bad.append((step, Outcome(sheet.id, "failed", *before, f"{sheet.spec.path}: {sheet.trouble(fault)}")))
+            step = Step(
+                component=sheet.id,
+                from_version=before.version,
+                from_digest=before.digest,
+                to_version=version,
+                to_digest="",
+                files=(),
+            )
+            told = f"{sheet.spec.path}: {sheet.trouble(fault)}"
+            bad.append((step, Outcome(sheet.id, "failed", before.version, before.digest, message=told)))
             continue
         file = ReleaseFile(_name(sheet), len(made), hashlib.sha256(made).hexdigest())
         content[file.sha256] = made
@@ -80,11 +88,13 @@ def _name(sheet: Sheet) -> str:
 def _step(sheet: Sheet, before: Have, version: str, file: ReleaseFile) -> Step:
     setting = sheet.spec
     folder = setting.path.rpartition("/")[0]
-    target = InstallTarget("*", folder, setting.method, setting.owner, setting.group, setting.mode)
+    target = InstallTarget(
+        files="*", to=folder, method=setting.method, owner=setting.owner, group=setting.group, mode=setting.mode
+    )
     return Step(
         component=sheet.id,
-        from_version=before[0],
-        from_digest=before[1],
+        from_version=before.version,
+        from_digest=before.digest,
         to_version=version,
         to_digest=content_digest([file]),
         files=(file,),
@@ -123,9 +133,9 @@ def has_after(has: str, outcomes: Iterable[Outcome], steps: Mapping[str, Step]) 
             continue
         step = steps[outcome.component]
         if outcome.status in {"changed", "ok"}:
-            now[step.component] = step.to_version, step.to_digest
+            now[step.component] = Have(step.to_version, step.to_digest)
         elif outcome.version:
-            now[step.component] = outcome.version, outcome.digest
+            now[step.component] = Have(outcome.version, outcome.digest)
         else:
             now.pop(step.component, None)
     return pack(now)

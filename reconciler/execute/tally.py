@@ -131,14 +131,14 @@ class Tally:
         if self.counted(client):
             return
         self._set(client, group, "unreachable")
-        self._unreachable.append(Failure(client, group, "", message, MACHINE))
+        self._unreachable.append(Failure(client=client, group=group, component="", message=message, fault=MACHINE))
 
     def failed(self, client: str, group: str, message: str) -> None:
         """Count a client that answered, and wrongly."""
         if self.counted(client):
             return
         self._set(client, group, "failed")
-        self._failed.append(Failure(client, group, "", message, MACHINE))
+        self._failed.append(Failure(client=client, group=group, component="", message=message, fault=MACHINE))
 
     def add(self, result: Result) -> str:
         """Count what became of one client; give the outcome that it is counted under."""
@@ -153,7 +153,13 @@ class Tally:
             if outcome.status == "failed":
                 self.failed_components.add(outcome.component)
                 self._failed.append(
-                    Failure(client.name, client.group, outcome.component, outcome.message, outcome.fault)
+                    Failure(
+                        client=client.name,
+                        group=client.group,
+                        component=outcome.component,
+                        message=outcome.message,
+                        fault=outcome.fault,
+                    )
                 )
             elif outcome.status in {"changed", "staged"}:
                 fulls += sum(file.size for file in steps[outcome.component].files)
@@ -167,7 +173,7 @@ class Tally:
             if not lost:
                 self.failed_components |= set(steps)
             (self._unreachable if lost else self._failed).append(
-                Failure(client.name, client.group, "", result.error.brief, MACHINE)
+                Failure(client=client.name, group=client.group, component="", message=result.error.brief, fault=MACHINE)
             )
             statuses.add("unreachable" if lost else "failed")
         worst = next((status for status in _WORST if status in statuses), "failed")

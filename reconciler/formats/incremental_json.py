@@ -110,7 +110,7 @@ def patch_of(data: Any, name: str, base: str, result: int) -> Patch:
     codec = text_of(delta, "codec")
     if not CODEC_NAME.fullmatch(codec):
         raise ValueError(f"{codec!r} is no codec")
-    return Patch(name, size_of(delta), digest_of(delta), codec, base, result)
+    return Patch(name=name, size=size_of(delta), sha256=digest_of(delta), codec=codec, base=base, result=result)
 
 
 def object_of(

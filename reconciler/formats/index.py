@@ -166,7 +166,14 @@ class _Reader:
         notes = text_of(data, "notes") if "notes" in data else ""
         if len(notes) > MAX_NOTES:
             raise ValueError(f"{version} has notes of more than {MAX_NOTES} characters")
-        return Release(self._component, version, _platform(data), files, _released(data, version), notes)
+        return Release(
+            component=self._component,
+            version=version,
+            platform=_platform(data),
+            files=files,
+            released=_released(data, version),
+            notes=notes,
+        )
 
     def _file(self, entry: Any, version: str) -> ReleaseFile:
         data = self._take(entry, "a file", {"name", "size", "sha256"})

@@ -140,7 +140,7 @@ def _read(line: str, number: int) -> HostKey | None:
         base64.b64decode(fields[2], validate=True)
     except (binascii.Error, ValueError):
         return None
-    return HostKey(marker, _names(fields[0]), fields[1], fields[2], number)
+    return HostKey(marker=marker, names=_names(fields[0]), type=fields[1], key=fields[2], line=number)
 
 
 def _names(field: str) -> tuple[str, ...]:

@@ -70,7 +70,9 @@ def parse(text: str, sets: Mapping[str, Collection[str]] | None = None) -> Patte
         match = _term(term[len(mark) :], text, sets or {})
         kinds[mark].append(match)
         found.append((term, match))
-    return Pattern(text, tuple(kinds[""]), tuple(kinds["&"]), tuple(kinds["!"]), tuple(found))
+    return Pattern(
+        text=text, added=tuple(kinds[""]), required=tuple(kinds["&"]), excluded=tuple(kinds["!"]), terms=tuple(found)
+    )
 
 
 def _term(term: str, pattern: str, sets: Mapping[str, Collection[str]]) -> Match:

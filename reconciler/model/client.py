@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ class Client:
     name: str
     group: str
     address: str = ""
+    _: KW_ONLY
     port: int | None = None
     user: str | None = None
     labels: tuple[str, ...] = ()
@@ -65,6 +66,7 @@ class InventoryEntry:
 
     name: str
     address: str = ""
+    _: KW_ONLY
     port: int | None = None
     user: str | None = None
     labels: tuple[str, ...] = ()
@@ -87,6 +89,7 @@ class Installed:
     component: str
     version: str
     digest: str
+    _: KW_ONLY
     previous: str = ""
     layout: str = ""
     damage: str = ""
@@ -107,6 +110,7 @@ class Profile:
 
     platform: str = ANY_PLATFORM
     installed: tuple[Installed, ...] = ()
+    _: KW_ONLY
     tools: tuple[str, ...] = ()
     lineage: str = ""
     epoch: int = 0

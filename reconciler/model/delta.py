@@ -8,7 +8,7 @@ incremental from nothing is a full that was packed.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.model.release import COMPONENT_ID, PLATFORM, SHA256, VERSION_NAME, file_name_problem
@@ -54,7 +54,7 @@ class Kept:
     base: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Incremental:
     """What makes release TO of release FROM; both are named by version and content digest.
 
@@ -159,6 +159,7 @@ class CodecTraits:
     """
 
     name: str
+    _: KW_ONLY
     tool: str
     based: bool
     grades: tuple[Grade, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
@@ -73,6 +73,7 @@ class ClientCheck:
     name: str
     phase: CheckPhase
     run: str
+    _: KW_ONLY
     expect: int = 0
     timeout: float = 60.0
     retries: int = 0
@@ -121,7 +122,7 @@ class Patched:
     hops: tuple[PatchHop, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One component of a deploy request.
 
@@ -170,7 +171,7 @@ class Step:
 Purpose = Literal["switch", "stage", "check"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeployRequest:
     """All that one client is to change in one exchange. `keep` counts the versions that stay, the new one included.
 

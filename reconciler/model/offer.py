@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class SourceReport:
 
     source: str
     releases: tuple[Release, ...] = ()
+    _: KW_ONLY
     problems: tuple[str, ...] = ()
     error: str = ""
     incrementals: tuple[Incremental, ...] = ()

@@ -75,7 +75,7 @@ class Limits:
         return replace(other, **said)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wave:
     """A slice of a rollout: who is in it, and what must be between it and the next.
 
@@ -138,7 +138,7 @@ ON_FAILURE = ("halt", "rollback")
 ROLLBACK_SCOPES = ("client", "wave", "all")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
     """How a release goes through the fleet, or (`scope: group`) through each group by itself.
 
@@ -166,7 +166,7 @@ class Rollout:
         return self.rollback_scope if back else ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AutoUpdate:
     """The policy. With `enabled` off, releases are downloaded and duplicated, and no client gets them.
 

@@ -179,7 +179,7 @@ class Diagnosis:
     fix: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
     """One outcome, written down as it happens; an empty client stands for the store.
 
@@ -198,7 +198,7 @@ class JournalEntry:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """A run in the history. `status`: running, done, failed, interrupted, or broken off when its process died."""
 

@@ -49,7 +49,7 @@ class Approval:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutRecord:
     """A rollout. Waves count from 1; `wave` is the one that is open, since `opened`.
 

@@ -11,7 +11,7 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,12 +24,16 @@ _DAMAGED = "!"
 _NO_WORD = re.compile(r"[^a-z0-9]+")
 _MAX_WORD = 40
 
-Have = tuple[str, str]
-"""The version of a setting on a client, and its content digest: empty where it was changed by somebody else."""
-
 
 HIDDEN = "updosermaskedvalue"
 """What stands in `FileView.shadow` for a secret: a word that YAML, JSON and INI read as text."""
+
+
+class Have(NamedTuple):
+    """A setting on a client; its content digest is empty where it was changed by somebody else."""
+
+    version: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,14 @@ def split(profile: Profile) -> tuple[Profile, str]:
     if not found:
         return profile, ""
     rest = tuple(entry for entry in profile.installed if not is_setting(entry.component))
-    return replace(profile, installed=rest), pack({entry.component: (entry.version, entry.digest) for entry in found})
+    return replace(profile, installed=rest), pack(
+        {entry.component: Have(entry.version, entry.digest) for entry in found}
+    )
 
 
 def pack(has: Mapping[str, Have]) -> str:
     """Write down which settings a client has."""
-    return " ".join(f"{id_}:{version}:{digest or _DAMAGED}" for id_, (version, digest) in sorted(has.items()))
+    return " ".join(f"{id_}:{have.version}:{have.digest or _DAMAGED}" for id_, have in sorted(has.items()))
 
 
 def unpack(text: str) -> dict[str, Have]:
@@ -86,7 +92,7 @@ def unpack(text: str) -> dict[str, Have]:
     for entry in text.split():
         id_, version, digest = (*entry.split(":"), "", "")[:3]
         if digest:
-            found[id_] = version, "" if digest == _DAMAGED else digest
+            found[id_] = Have(version, "" if digest == _DAMAGED else digest)
     return found
 
 
@@ -109,8 +115,8 @@ def to_do(wanted: str, has: str) -> str:
         id_, _, version = entry.partition(":")
         now = there.get(id_)
         none = none and now is None
-        damaged = damaged or (now is not None and not now[1])
-        due = due or now is None or now[0] != version
+        damaged = damaged or (now is not None and not now.digest)
+        due = due or now is None or now.version != version
     if damaged:
         return "damaged"
     return "" if not due else "missing" if none else "changed"

@@ -5,7 +5,7 @@ Values are in force as they stand here: `extends`, `vars`, `defaults` and `"*"` 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -92,6 +92,7 @@ class ComponentSpec:
 
     component: Component
     version: str = LATEST
+    _: KW_ONLY
     layout: Layout = Layout()
     duplicate: bool = False
     codec: str = ""

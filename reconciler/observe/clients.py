@@ -42,14 +42,22 @@ def look(
         def observation_of(session: Session) -> Observation:
             facts = session.facts(client.install_root, verify=verify)
             profile, settings = split(facts.profile)
-            return Observation(client.name, profile, facts.free, "", clock(), settings, facts.machine)
+            return Observation(
+                client=client.name,
+                profile=profile,
+                free=facts.free,
+                error="",
+                at=clock(),
+                settings=settings,
+                machine=facts.machine,
+            )
 
         try:
             return reach.work(client, observation_of, keep=keep)
         except LimitError:
             raise
         except UpdoserError as error:
-            return Observation(client.name, None, None, error.brief, began)
+            return Observation(client=client.name, profile=None, free=None, error=error.brief, at=began)
 
     for _client, observation in executor.run(observe, clients, forks=forks, stop=stop):
         yield observation

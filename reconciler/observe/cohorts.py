@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from reconciler.formats.select import Pattern
     from reconciler.model.client import Profile
     from reconciler.model.spec import Hold
-    from reconciler.storage.fleet import Row
+    from reconciler.storage.fleet import ClientRow
     from reconciler.storage.state import Identity
 
 FAILED_SET = "failed"
@@ -95,7 +95,7 @@ class Marks:
 
 
 def gather_cohorts(
-    rows: Iterable[Row],
+    rows: Iterable[ClientRow],
     profiles: Mapping[str, Profile],
     *,
     choice: Selection,
@@ -111,7 +111,8 @@ def gather_cohorts(
     stamp = now.timestamp()
     labels_of: dict[str, tuple[str, ...]] = {}
     selected_of: dict[tuple[str, str], frozenset[str]] = {}
-    for name, group, text, fingerprint, error, route, since, quarantined, settings in rows:
+    for row in rows:
+        name, group, text = row.name, row.group, row.labels
         hold, selected, members = "", NOT_SELECTED, chosen
         if reader.asks_selects:
             known = selected_of.get((group, text))
@@ -127,11 +128,11 @@ def gather_cohorts(
                 members = others
         if marks.doubles and not hold:
             hold = marks.doubles.get(name, "")
-        if quarantined is not None and quarantined > stamp and not hold:
-            until = min(datetime.fromtimestamp(quarantined, UTC), now + marks.quarantine)
+        if row.quarantined is not None and row.quarantined > stamp and not hold:
+            until = min(datetime.fromtimestamp(row.quarantined, UTC), now + marks.quarantine)
             hold = f"quarantine until {until:%Y-%m-%dT%H:%MZ}: it failed again and again"
-        todo = reader.settings(name, group, settings) if reader.any_settings else ""
-        members[group, fingerprint, error, route, hold, since, selected, todo].append(name)
+        todo = reader.settings(name, group, row.settings) if reader.any_settings else ""
+        members[group, row.fingerprint, row.error, row.route, hold, row.failing_since, selected, todo].append(name)
     return _cohorts(chosen, profiles, foreign, now), _cohorts(others, profiles, foreign, now)
 
 

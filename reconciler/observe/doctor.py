@@ -71,7 +71,13 @@ def _rights(client: Client, facts: Facts) -> Diagnosis:
 def _failed(client: Client, error: UpdoserError) -> Diagnosis:
     stages = ((AuthenticationError, "authentication"), (HostKeyError, "host key"), (ClientError, "client"))
     stage = next((stage for kind, stage in stages if isinstance(error, kind)), "connection")
-    return Diagnosis(client.name, stage, "fail", " ".join(error.message.split()), " ".join(error.hint.split()))
+    return Diagnosis(
+        client=client.name,
+        what=stage,
+        level="fail",
+        finding=" ".join(error.message.split()),
+        fix=" ".join(error.hint.split()),
+    )
 
 
 def _shell(client: Client, facts: Facts) -> Diagnosis:
@@ -79,7 +85,11 @@ def _shell(client: Client, facts: Facts) -> Diagnosis:
     if facts.seconds <= SLOW_SHELL:
         return Diagnosis(client.name, "shell", "ok", took)
     return Diagnosis(
-        client.name, "shell", "warn", took, "shorten what the login shell reads (~/.bashrc, ~/.profile) for this user"
+        client=client.name,
+        what="shell",
+        level="warn",
+        finding=took,
+        fix="shorten what the login shell reads (~/.bashrc, ~/.profile) for this user",
     )
 
 
@@ -95,25 +105,35 @@ def _runs_commands(spec: Spec, group: str) -> bool:
 
 def _tools(client: Client, facts: Facts) -> Diagnosis:
     if facts.lacks:
-        return Diagnosis(client.name, "tools", "fail", lacking(facts.lacks), TOOLS_HINT)
+        return Diagnosis(client=client.name, what="tools", level="fail", finding=lacking(facts.lacks), fix=TOOLS_HINT)
     have = [tool for tool in _DELTA_TOOLS if tool in facts.profile.tools]
     if "zstd" in have:
         return Diagnosis(client.name, "tools", "ok", f"has {', '.join(have)}")
     return Diagnosis(
-        client.name, "tools", "warn", "no zstd of 1.4.5 or later: it gets packed fulls", "apt-get install zstd"
+        client=client.name,
+        what="tools",
+        level="warn",
+        finding="no zstd of 1.4.5 or later: it gets packed fulls",
+        fix="apt-get install zstd",
     )
 
 
 def _install_root(client: Client, facts: Facts) -> Diagnosis:
     if facts.unmade:
-        return Diagnosis(client.name, "install_root", "fail", f"{facts.unmade} can't be made", UNWRITABLE_HINT)
+        return Diagnosis(
+            client=client.name,
+            what="install_root",
+            level="fail",
+            finding=f"{facts.unmade} can't be made",
+            fix=UNWRITABLE_HINT,
+        )
     return Diagnosis(client.name, "install_root", "ok", f"{client.install_root}, platform {facts.profile.platform}")
 
 
 def _disk(client: Client, facts: Facts) -> Diagnosis:
     level = "ok" if facts.free >= LOW_DISK else "warn"
     fix = "" if level == "ok" else f"make room below {client.install_root}, or lower client_keep"
-    return Diagnosis(client.name, "disk", level, f"{size_text(facts.free)} free", fix)
+    return Diagnosis(client=client.name, what="disk", level=level, finding=f"{size_text(facts.free)} free", fix=fix)
 
 
 def _selinux(client: Client, facts: Facts, layouts: Iterable[Layout]) -> Diagnosis:
@@ -121,7 +141,13 @@ def _selinux(client: Client, facts: Facts, layouts: Iterable[Layout]) -> Diagnos
         return Diagnosis(client.name, "SELinux", "ok", "not enforcing")
     if any(layout.selinux == "none" for layout in layouts):
         finding = "enforcing, and files are installed in other folders without their label"
-        return Diagnosis(client.name, "SELinux", "warn", finding, "set `selinux: restore` for the component")
+        return Diagnosis(
+            client=client.name,
+            what="SELinux",
+            level="warn",
+            finding=finding,
+            fix="set `selinux: restore` for the component",
+        )
     return Diagnosis(client.name, "SELinux", "ok", "enforcing; installed files get the label of their folder")
 
 
@@ -132,5 +158,5 @@ def _apparmor(client: Client, facts: Facts, layouts: Iterable[Layout]) -> Diagno
     if folders:
         finding = f"enforcing, and {', '.join(folders)} gets links to {client.install_root}"
         fix = f"let the daemon's profile read {client.install_root}/**, or install with `method: rename`"
-        return Diagnosis(client.name, "AppArmor", "warn", finding, fix)
+        return Diagnosis(client=client.name, what="AppArmor", level="warn", finding=finding, fix=fix)
     return Diagnosis(client.name, "AppArmor", "ok", "enforcing; installed files are plain files in their folder")

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from reconciler.formats.select import Pattern
-    from reconciler.storage.fleet import Row
+    from reconciler.storage.fleet import ClientRow
 
 Named = tuple[str, tuple[str, ...], tuple[str, ...]]
 """What a pattern asks of a client: its name, its groups, its labels."""
 
 
-def check_limit(pattern: Pattern, rows: Iterable[Row]) -> None:
+def check_limit(pattern: Pattern, rows: Iterable[ClientRow]) -> None:
     """Refuse a limit of which a term takes no client.
 
     Raises:
@@ -43,7 +43,7 @@ def check_limit(pattern: Pattern, rows: Iterable[Row]) -> None:
         )
 
 
-def notes_of(patterns: Mapping[str, str], rows: Iterable[Row]) -> list[str]:
+def notes_of(patterns: Mapping[str, str], rows: Iterable[ClientRow]) -> list[str]:
     """Give a sentence for each term of the spec's patterns that takes no client; they stand by where they are from."""
     if not patterns:
         return []
@@ -57,12 +57,12 @@ def notes_of(patterns: Mapping[str, str], rows: Iterable[Row]) -> list[str]:
     return notes
 
 
-def _named(rows: Iterable[Row]) -> Iterator[Named]:
+def _named(rows: Iterable[ClientRow]) -> Iterator[Named]:
     known: dict[str, tuple[str, ...]] = {}
-    for name, group, text, *_rest in rows:
-        if text not in known:
-            known[text] = labels_of(text)
-        yield name, (group,), known[text]
+    for row in rows:
+        if row.labels not in known:
+            known[row.labels] = labels_of(row.labels)
+        yield row.name, (row.group,), known[row.labels]
 
 
 def _idle(patterns: Mapping[str, Pattern], fleet: Iterable[Named]) -> list[tuple[str, str]]:

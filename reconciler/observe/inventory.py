@@ -130,11 +130,11 @@ def _from_inventory(group: GroupSpec, spec: InventorySpec, inventory: Inventory)
                 entry.name,
                 group.name,
                 entry.address or entry.name,
-                entry.port,
-                entry.user,
-                labels,
-                group.install_root,
-                entry.vars,
+                port=entry.port,
+                user=entry.user,
+                labels=labels,
+                install_root=group.install_root,
+                vars=entry.vars,
             )
         )
     if misfits:

@@ -123,7 +123,13 @@ def observe(work: Workspace, sight: Sight) -> Observed:
     published, trouble = _published(work)
     ahead = work.state.moments_ahead(work.spec.quarantine.span)
     return Observed(
-        basis=Basis(identity.lineage, identity.epoch, identity.serial, work.spec.digest, work.spec.catalog.digest),
+        basis=Basis(
+            lineage=identity.lineage,
+            epoch=identity.epoch,
+            serial=identity.serial,
+            spec_digest=work.spec.digest,
+            catalog_digest=work.spec.catalog.digest,
+        ),
         held=inspection.releases,
         offers=offers,
         problems=(
@@ -241,10 +247,14 @@ def _dormant(work: Workspace, profiles: Mapping[str, Profile], choice: Selection
     """Give what clients have, as last seen, that didn't answer or weren't chosen: it won't change in this run."""
     some = choice.pattern is not None
     asleep = {
-        fingerprint
-        for name, group, labels, fingerprint, error, route, *_rest in work.roll.rows()
-        if fingerprint
-        and (error or route.startswith(UNREACHABLE) or (some and not choice.takes(name, group, labels_of(labels))))
+        row.fingerprint
+        for row in work.roll.rows()
+        if row.fingerprint
+        and (
+            row.error
+            or row.route.startswith(UNREACHABLE)
+            or (some and not choice.takes(row.name, row.group, labels_of(row.labels)))
+        )
     }
     found = (profiles[fingerprint] for fingerprint in asleep if fingerprint in profiles)
     return frozenset((entry.component, entry.digest) for profile in found for entry in profile.installed)
@@ -415,7 +425,7 @@ def _identity(work: Workspace, *, adopt: bool) -> Identity:
 
 def _count_by_lineage(roll: Roll, lineages: Mapping[str, str]) -> Counter[str]:
     counts: Counter[str] = Counter()
-    for _name, _group, _labels, fingerprint, *_rest in roll.rows():
-        if fingerprint is not None and fingerprint in lineages:
-            counts[lineages[fingerprint]] += 1
+    for row in roll.rows():
+        if row.fingerprint is not None and row.fingerprint in lineages:
+            counts[lineages[row.fingerprint]] += 1
     return counts

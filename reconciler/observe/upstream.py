@@ -232,12 +232,12 @@ def _checked(spec: SourceSpec, report: SourceReport, components: Mapping[str, Co
     return SourceReport(
         spec.name,
         tuple(releases),
-        tuple(problems),
-        _sentence(report.error),
-        incrementals,
-        tuple(entry for entry in report.withdrawn if entry.component in components),
-        _sentence(report.accepted),
-        _cooldown(report.cooldown_until),
+        problems=tuple(problems),
+        error=_sentence(report.error),
+        incrementals=incrementals,
+        withdrawn=tuple(entry for entry in report.withdrawn if entry.component in components),
+        accepted=_sentence(report.accepted),
+        cooldown_until=_cooldown(report.cooldown_until),
         harmless=tuple(map(_sentence, report.harmless)),
     )
 

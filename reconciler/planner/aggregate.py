@@ -285,7 +285,14 @@ class Aggregate:
         """Give the findings of a kind, ordered by group, component and reason."""
         found = sorted((group, key) for key, entry in self._findings.items() if key[0] == kind for group in entry)
         return tuple(
-            Finding(group, count.clients, tuple(count.cohorts), key[2], key[1], key[3])
+            Finding(
+                group=group,
+                clients=count.clients,
+                members=tuple(count.cohorts),
+                reason=key[2],
+                component=key[1],
+                version=key[3],
+            )
             for group, key in found
             for count in (self._findings[key][group],)
         )

@@ -285,7 +285,16 @@ class Desired:
         version = spec.component.version(release.version)
         self.known[release.component].add(release.version)
         self._platforms.setdefault((release.component, release.version), set()).add(release.platform)
-        known[release.component].append(Target(spec, version, release, source, spec.version != LATEST, replaces))
+        known[release.component].append(
+            Target(
+                spec=spec,
+                version=version,
+                release=release,
+                source=source,
+                pinned=spec.version != LATEST,
+                replaces=replaces,
+            )
+        )
         key = (release.component, release.platform)
         if not source and (key not in self.newest_held or self.newest_held[key] < version):
             self.newest_held[key] = version

@@ -210,7 +210,16 @@ class Duplicator:
             )
         )
         name = incremental_name(version, release.version, choice.codec)
-        stock.edges.append(Edge(name, digest, release.digest, expected, frozenset({choice.codec}), estimated=True))
+        stock.edges.append(
+            Edge(
+                name=name,
+                start=digest,
+                end=release.digest,
+                bytes=expected,
+                codecs=frozenset({choice.codec}),
+                estimated=True,
+            )
+        )
 
     def _download_rest(self, stock: Stock) -> None:
         """Take what a source has and nothing here can be made of: one incremental for each version."""

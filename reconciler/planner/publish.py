@@ -67,7 +67,18 @@ def plan_publishing(
     changes += _withdraw(withdrawn, published)
     changes += _incrementals([*kept.values(), *added], {change.component for change in changes}, plan, observed)
     if not changes and published.renew:
-        changes.append(Publish("", "", "", "", ANY_PLATFORM, "signatures", 0, published.renew))
+        changes.append(
+            Publish(
+                component="",
+                previous="",
+                to="",
+                to_digest="",
+                platform=ANY_PLATFORM,
+                kind="signatures",
+                bytes=0,
+                reason=published.renew,
+            )
+        )
     return tuple(sorted(changes, key=lambda change: (change.component, change.to, change.platform, change.kind)))
 
 
@@ -119,7 +130,16 @@ def _reason(spec: RepositorySpec) -> str:
 
 
 def _entry(release: Release, kind: str, size: int, reason: str) -> Publish:
-    return Publish(release.component, "", release.version, release.digest, release.platform, kind, size, reason)
+    return Publish(
+        component=release.component,
+        previous="",
+        to=release.version,
+        to_digest=release.digest,
+        platform=release.platform,
+        kind=kind,
+        bytes=size,
+        reason=reason,
+    )
 
 
 def _withdraw(withdrawn: Iterable[Withdrawal], published: Published) -> list[Publish]:
@@ -131,7 +151,19 @@ def _withdraw(withdrawn: Iterable[Withdrawal], published: Published) -> list[Pub
         for entry in listed - wanted
         if (entry.component, entry.version) not in versions
     ]
-    return [Publish(entry.component, "", entry.version, "", ANY_PLATFORM, kind, 0, why) for entry, kind, why in changes]
+    return [
+        Publish(
+            component=entry.component,
+            previous="",
+            to=entry.version,
+            to_digest="",
+            platform=ANY_PLATFORM,
+            kind=kind,
+            bytes=0,
+            reason=why,
+        )
+        for entry, kind, why in changes
+    ]
 
 
 def _incrementals(releases: Iterable[Release], touched: set[str], plan: Plan, observed: Observed) -> list[Publish]:
@@ -157,14 +189,14 @@ def _incrementals(releases: Iterable[Release], touched: set[str], plan: Plan, ob
         listed[entry.component].add((entry.platform, entry.name))
     return [
         Publish(
-            component,
-            "",
-            "",
-            "",
-            ANY_PLATFORM,
-            "incrementals",
-            sum(size for key, size in wanted[component].items() if key not in listed[component]),
-            "as the store has them",
+            component=component,
+            previous="",
+            to="",
+            to_digest="",
+            platform=ANY_PLATFORM,
+            kind="incrementals",
+            bytes=sum(size for key, size in wanted[component].items() if key not in listed[component]),
+            reason="as the store has them",
         )
         for component in sorted({*wanted, *listed})
         if component not in touched and set(wanted[component]) != listed[component]

@@ -57,7 +57,14 @@ def make_status(
     components, groups = count_fleet(wanted, observed, allowance)
     clients = sum(len(cohort.members) for cohort in observed.cohorts)
     return Status(
-        allowance.now, as_of, clients, components, groups, sources, traffic, withdrawn_statuses(wanted, observed)
+        created=allowance.now,
+        as_of=as_of,
+        clients=clients,
+        components=components,
+        groups=groups,
+        sources=sources,
+        traffic=traffic,
+        withdrawn=withdrawn_statuses(wanted, observed),
     )
 
 
@@ -68,7 +75,13 @@ def withdrawn_statuses(wanted: Wanted, observed: Observed) -> tuple[WithdrawnSta
         for installed in cohort.profile.installed if cohort.profile else ():
             running[installed.component, installed.version] += len(cohort.members)
     return tuple(
-        WithdrawnStatus(entry.component, entry.version, entry.reason, source, running[entry.component, entry.version])
+        WithdrawnStatus(
+            component=entry.component,
+            version=entry.version,
+            reason=entry.reason,
+            source=source,
+            clients=running[entry.component, entry.version],
+        )
         for source, entries in observed.withdrawn.items()
         for entry in sorted(entries)
         if entry.component in wanted.components
@@ -87,7 +100,15 @@ def source_statuses(
         stale = limit is not None and (last_success is None or now - last_success > limit)
         trouble = (report.error or report.accepted) if report else ""
         until = report.cooldown_until if report else None
-        found.append(SourceStatus(source.name, last_success, trouble, stale, until if until and until > now else None))
+        found.append(
+            SourceStatus(
+                name=source.name,
+                last_success=last_success,
+                error=trouble,
+                stale=stale,
+                cooldown_until=until if until and until > now else None,
+            )
+        )
     return tuple(found)
 
 

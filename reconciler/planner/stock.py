@@ -77,7 +77,9 @@ class Stock:
     def way_here(self, codecs: Codecs) -> DeltaPath | None:
         """Give the cheapest way for the store itself: what it holds costs nothing."""
         starts = {full.digest for full in self.fulls if self.near(full.version)}
-        free = [Edge(edge.name, edge.start, edge.end, 0, edge.codecs) for edge in self.edges]
+        free = [
+            Edge(name=edge.name, start=edge.start, end=edge.end, bytes=0, codecs=edge.codecs) for edge in self.edges
+        ]
         offers = [_edge(entry.incremental) for entry in self._offers.values()]
         usable = (edge for edge in (*free, *offers) if edge.start and codecs.knows(edge.codecs))
         return Graph(usable).cheapest(starts, self.target.release.digest, lambda _edge: True)
@@ -175,4 +177,10 @@ class Stock:
 
 
 def _edge(incremental: Incremental) -> Edge:
-    return Edge(incremental.name, incremental.from_digest, incremental.to_digest, incremental.size, incremental.codecs)
+    return Edge(
+        name=incremental.name,
+        start=incremental.from_digest,
+        end=incremental.to_digest,
+        bytes=incremental.size,
+        codecs=incremental.codecs,
+    )

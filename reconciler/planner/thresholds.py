@@ -66,7 +66,13 @@ def _parse(text: str) -> Condition:
     if not number:
         raise ValueError(f"{limit!r} in {text.strip()!r} is neither a number nor a share (such as 5%)")
     share = bool(number[2])
-    return Condition(text.strip(), measure, sign == ">", Fraction(number[1]) / (100 if share else 1), share)
+    return Condition(
+        text=text.strip(),
+        measure=measure,
+        above=sign == ">",
+        limit=Fraction(number[1]) / (100 if share else 1),
+        share=share,
+    )
 
 
 def breaches(conditions: Iterable[Condition], components: Iterable[ComponentStatus]) -> list[str]:

@@ -272,10 +272,13 @@ class Walk:
         component, version, group = self._key
         found = []
         if self._policy.recheck:
-            found.append(Proof(component, version, group, record.wave, "recheck"))
+            found.append(Proof(component=component, version=version, group=group, wave=record.wave, kind="recheck"))
         if not record.last:
             gates = range(len(self._policy.gates))
-            found += [Proof(component, version, group, record.wave, "gate", number) for number in gates]
+            found += [
+                Proof(component=component, version=version, group=group, wave=record.wave, kind="gate", number=number)
+                for number in gates
+            ]
         return found
 
     def _open(self, record: RolloutRecord) -> RolloutRecord | None:

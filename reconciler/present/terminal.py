@@ -147,7 +147,7 @@ class EventLog:
 
     def __call__(self, kind: str, message: str, *, level: str = "info", **fields: Any) -> None:
         """Tell an event; see `model.events.Emit`."""
-        event = Event(self._clock(), self._run_id, kind, level, message, fields)
+        event = Event(time=self._clock(), run_id=self._run_id, type=kind, level=level, message=message, fields=fields)
         if self._append is not None:
             entry = {"time": time_text(event.time), "run_id": event.run_id, "type": kind, "level": level}
             self._append(self._terminal.mask(json.dumps({**entry, "message": message, **fields})) + "\n")

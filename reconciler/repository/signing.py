@@ -191,7 +191,13 @@ def staged(path: Path, before: Root | None = None) -> StagedRoot:
             signed |= set(verdict.signed)
             missing |= set(verdict.unsigned)
             needed = max(needed, verdict.missing)
-    return StagedRoot(str(path), metadata.signed.version, tuple(sorted(signed)), tuple(sorted(missing)), needed)
+    return StagedRoot(
+        path=str(path),
+        version=metadata.signed.version,
+        signed=tuple(sorted(signed)),
+        missing=tuple(sorted(missing)),
+        needed=needed,
+    )
 
 
 def check_successor(metadata: Metadata[Root], before: Root | None) -> None:

@@ -298,9 +298,9 @@ class Builder:
         return ComponentSpec(
             component,
             version,
-            layout,
-            duplicate is True,
-            self._codec(node),
+            layout=layout,
+            duplicate=duplicate is True,
+            codec=self._codec(node),
             behind=behind,
             min_age=duration(node.get("min_age")),
             snapshot=day_of(node, "snapshot", self._problems),

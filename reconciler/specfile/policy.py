@@ -136,7 +136,9 @@ class PolicyReader:
             if last < first:
                 self._complain(node, "to", "this blackout ends before it begins")
             reason = " ".join(str(node.get("reason", "")).split())
-            yield Blackout(first, last, reason, self._zone(node), frozenset(texts(node, "except")))
+            yield Blackout(
+                first=first, last=last, reason=reason, zone=self._zone(node), spares=frozenset(texts(node, "except"))
+            )
 
     def _days(self, node: Map) -> frozenset[int]:
         return frozenset(DAYS.index(day) for day in texts(node, "days") if day in DAYS)

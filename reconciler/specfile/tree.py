@@ -59,7 +59,9 @@ class Place(NamedTuple):
             shown = self.text.lines[self.line - 1]
         if len(shown) > MAX_EXCERPT:
             shown = shown[:MAX_EXCERPT] + " …" if self.column <= MAX_EXCERPT else ""
-        return Problem(message, self.text.name, self.line, self.column, shown, hint)
+        return Problem(
+            message=message, file=self.text.name, line=self.line, column=self.column, excerpt=shown, hint=hint
+        )
 
     def __str__(self) -> str:
         return f"{self.text.name}:{self.line}" if self.text else "default"

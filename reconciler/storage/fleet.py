@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import dataclass, fields
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, func, select, text
 
@@ -18,20 +19,54 @@ from reconciler.storage.database import upsert
 from reconciler.storage.tables import CLIENTS, PROFILES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection
 
-Row = tuple[str, str, str, str | None, str, str, float | None, float | None, str]
-Situation = tuple[str | None, str, float | None, float | None, str]
 LISTED = 0.0
 """In place of the time when a client left: a look listed it, and no apply took it in yet."""
 _BATCH = 10_000
 _FIELDS = tuple(field.name for field in fields(Client))
 
 
-@dataclass(frozen=True, slots=True)
+class ClientRow(NamedTuple):
+    """What is remembered of a client, as its cells have it: `labels` are JSON, times are seconds since the epoch.
+
+    It is in quarantine until `quarantined`; for `settings` see `model.settings`.
+    """
+
+    name: str
+    group: str
+    labels: str
+    fingerprint: str | None
+    error: str
+    route: str
+    failing_since: float | None
+    quarantined: float | None
+    settings: str
+
+
+class Seen(NamedTuple):
+    """What was seen of a client, also of one that left; the fields are those of `ClientRow`."""
+
+    fingerprint: str | None
+    error: str
+    failing_since: float | None
+    quarantined: float | None
+    settings: str
+
+
+class _Place(NamedTuple):
+    """Where a client stands in the fleet, as its cells have it."""
+
+    group: str
+    data: str
+    route: str
+    gone_at: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What one look at a client brought: a profile, or an error as `label: message`. `free` is in bytes.
 
@@ -61,36 +96,32 @@ class FleetRecords(Part):
         rows = [_row(client, group, ways, None) for client in clients]
         names = {client.name for client in clients}
         with self._write() as connection:
-            columns = (CLIENTS.c.name, CLIENTS.c.data, CLIENTS.c.route, CLIENTS.c.gone_at)
-            of_group = select(*columns).where(CLIENTS.c.grp == group)
-            known = {name: (data, route, gone) for name, data, route, gone in connection.execute(of_group)}
-            changed = [row for row in rows if known.get(row["name"]) != (row["data"], row["route"], None)]
+            known = _places(connection, CLIENTS.c.grp == group)
+            changed = [row for row in rows if known.get(row["name"]) != _place(row)]
             for start in range(0, len(changed), _BATCH):
                 batch = changed[start : start + _BATCH]
                 upsert(connection, CLIENTS, batch, ("grp", "labels", "data", "gone_at", "route"))
-            gone = sorted(name for name, known_as in known.items() if known_as[-1] is None and name not in names)
+            gone = sorted(name for name, place in known.items() if place.gone_at is None and name not in names)
             self._mark_gone(connection, [*gone, *_listed(known, names)])
         return gone
 
     def record_listing(self, listed: Mapping[str, Sequence[Client]], ways: Mapping[str, str]) -> None:
         """Give those that a look listed a place beside the fleet, where they are in it already nothing changes."""
-        entry = CLIENTS.c
         with self._write() as connection:
-            wanted = select(entry.name, entry.grp, entry.data, entry.route, entry.gone_at)
-            known = {name: rest for name, *rest in connection.execute(wanted)}
-            inside = {name for name, rest in known.items() if rest[-1] is None}
+            known = _places(connection)
+            inside = {name for name, place in known.items() if place.gone_at is None}
             rows = [
                 _row(client, group, ways, LISTED)
                 for group, clients in listed.items()
                 for client in clients
                 if client.name not in inside
             ]
-            changed = [row for row in rows if known.get(row["name"]) != [row[key] for key in _PLACE]]
+            changed = [row for row in rows if known.get(row["name"]) != _place(row)]
             for start in range(0, len(changed), _BATCH):
                 upsert(
                     connection, CLIENTS, changed[start : start + _BATCH], ("grp", "labels", "data", "gone_at", "route")
                 )
-            of_groups = {name: rest for name, rest in known.items() if rest[0] in listed}
+            of_groups = {name: place for name, place in known.items() if place.group in listed}
             names = {client.name for clients in listed.values() for client in clients}
             self._mark_gone(connection, _listed(of_groups, names))
 
@@ -129,17 +160,11 @@ class FleetRecords(Part):
             found = connection.execute(select(CLIENTS.c.name, CLIENTS.c.grp).where(CLIENTS.c.gone_at.is_(None)))
             return [(name, group) for name, group in found]
 
-    def situations(self) -> dict[str, Situation]:
-        """Give what was seen of each client, also of those that left: a tuple of the last columns of `rows`, by name.
-
-        (fingerprint, error, failing since, in quarantine until, settings)
-        """
-        entry = CLIENTS.c
-        wanted = select(
-            entry.name, entry.fingerprint, entry.error, entry.failing_since, entry.quarantined, entry.settings
-        )
+    def seen(self) -> dict[str, Seen]:
+        """Give what was seen of each client, also of those that left, by name."""
+        wanted = select(CLIENTS.c.name, *(CLIENTS.c[name] for name in Seen._fields))
         with self._read() as connection:
-            return {name: tuple(rest) for name, *rest in connection.execute(wanted)}
+            return {name: Seen._make(rest) for name, *rest in connection.execute(wanted)}
 
     def sync_groups(self, groups: Collection[str]) -> list[str]:
         """Let go of the clients of all other groups; give their names."""
@@ -176,15 +201,10 @@ class FleetRecords(Part):
         with self._read() as connection:
             return [(_client(data), has) for data, has in connection.execute(wanted.order_by(CLIENTS.c.name))]
 
-    def rows(self, groups: Collection[str] | None = None) -> Iterator[Row]:
-        """Give a tuple for each client that isn't gone, of these groups or of all, in no order.
-
-        (name, group, labels as JSON, fingerprint, error, route, failing since, in quarantine until, settings).
-        Plain tuples: a million of them in about a second.
-        """
-        entry = CLIENTS.c
-        situation = (entry.fingerprint, entry.error, entry.route, entry.failing_since, entry.quarantined)
-        wanted = select(entry.name, entry.grp, entry.labels, *situation, entry.settings).where(self._of(groups))
+    def rows(self, groups: Collection[str] | None = None) -> Iterator[ClientRow]:
+        """Give a row for each client that isn't gone, of these groups or of all, in no order: a million in a second."""
+        columns = (CLIENTS.c[_COLUMNS.get(name, name)] for name in ClientRow._fields)
+        wanted = select(*columns).where(self._of(groups))
         with self._read() as connection:
             self._check_rows(connection)
             query = str(wanted.compile(self._engine, compile_kwargs={"literal_binds": True}))
@@ -192,7 +212,7 @@ class FleetRecords(Part):
             try:
                 cursor.execute(query)
                 while batch := cursor.fetchmany(_BATCH):
-                    yield from batch
+                    yield from map(_AS_ROW, batch)
             finally:
                 cursor.close()
 
@@ -200,11 +220,11 @@ class FleetRecords(Part):
         """Look whether the cells of `rows` are such as they should be: there are too many for any check in Python."""
         if connection.dialect.name != "sqlite":
             return
+        # Numbers sort before all texts, and blobs after them: comparing costs half of what asking for the type does.
         texts = ("name", "grp", "labels", "error", "route", "settings")
-        bad = [f"typeof({name}) <> 'text'" for name in texts]
-        bad += ["typeof(fingerprint) NOT IN ('text', 'null')"]
-        for name in ("failing_since", "quarantined"):
-            bad += [f"typeof({name}) NOT IN ('real', 'integer', 'null')", f"{name} NOT BETWEEN 0 AND {LATEST:.0f}"]
+        bad = [f"{name} < '' OR {name} >= x''" for name in (*texts, "fingerprint")]
+        bad += [f"{name} IS NULL" for name in texts]
+        bad += [f"{name} NOT BETWEEN 0 AND {LATEST:.0f}" for name in ("failing_since", "quarantined")]
         found = connection.execute(select(CLIENTS.c.grp).where(text(" OR ".join(bad))).limit(1)).all()
         if found:
             raise ValueError("a client's row has a cell of another kind")
@@ -289,10 +309,25 @@ class FleetRecords(Part):
 
 
 _HERE = CLIENTS.c.gone_at.is_(None) | (CLIENTS.c.gone_at == LISTED)
-_PLACE = ("grp", "data", "route", "gone_at")
+_COLUMNS = {"group": "grp"}
+"""Fields whose columns are called otherwise."""
+_AS_ROW: Callable[[Sequence[object]], ClientRow] = partial(tuple.__new__, ClientRow)
+"""What `ClientRow._make` does, without its check of how many cells there are: for a million rows."""
 
 
-def _row(client: Client, group: str, ways: Mapping[str, str], gone_at: float | None) -> dict[str, object]:
+def _places(connection: Connection, *which: ColumnElement[bool]) -> dict[str, _Place]:
+    """Give where clients stand, those that left included, by name."""
+    columns = (CLIENTS.c[_COLUMNS.get(name, name)] for name in _Place._fields)
+    found = connection.execute(select(CLIENTS.c.name, *columns).where(*which))
+    return {name: _Place._make(rest) for name, *rest in found}
+
+
+def _place(row: Mapping[str, Any]) -> _Place:
+    """Give where `_row` puts a client."""
+    return _Place(row["grp"], row["data"], row["route"], row["gone_at"])
+
+
+def _row(client: Client, group: str, ways: Mapping[str, str], gone_at: float | None) -> dict[str, Any]:
     """Give the columns that a list of the fleet sets."""
     return {
         "name": client.name,
@@ -305,9 +340,9 @@ def _row(client: Client, group: str, ways: Mapping[str, str], gone_at: float | N
     }
 
 
-def _listed(known: Mapping[str, Sequence[object]], names: Collection[str]) -> list[str]:
-    """Give those that an earlier look listed and this one doesn't; what is known ends with the time they left."""
-    return [name for name, place in known.items() if place[-1] == LISTED and name not in names]
+def _listed(known: Mapping[str, _Place], names: Collection[str]) -> list[str]:
+    """Give those that an earlier look listed and this one doesn't."""
+    return [name for name, place in known.items() if place.gone_at == LISTED and name not in names]
 
 
 def _client(data: str) -> Client:

@@ -118,7 +118,14 @@ def read_incremental(document: Mapping[str, Any]) -> Incremental:
             to_digest=document["to"]["digest"],
             codec=document["codec"],
             patches=tuple(
-                Patch(entry["name"], entry["size"], entry["sha256"], entry["codec"], entry["base"], entry["result"])
+                Patch(
+                    name=entry["name"],
+                    size=entry["size"],
+                    sha256=entry["sha256"],
+                    codec=entry["codec"],
+                    base=entry["base"],
+                    result=entry["result"],
+                )
                 for entry in document["patches"]
             ),
             kept=tuple(Kept(entry["name"], entry["base"]) for entry in document["kept"]),

@@ -16,16 +16,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reconciler.model.network import DIRECT
+from reconciler.storage.fleet import ClientRow, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from reconciler.model.client import Client
-    from reconciler.storage.fleet import Row
     from reconciler.storage.state import Identity, State
 
-Seen = set[tuple[str, str]]
+Releases = set[tuple[str, str]]
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Roll:
     listed: Mapping[str, Sequence[Client]] = field(default_factory=dict)
     ways: Mapping[str, str] = field(default_factory=dict)
     asked: bool = False
-    seen: Seen = field(default_factory=set)
+    seen: Releases = field(default_factory=set)
     seen_at: datetime | None = None
     named_in_plan: Collection[str] = ()
     adopted: Identity | None = None
@@ -56,27 +56,36 @@ class Roll:
         """Take a list of the fleet."""
         self.groups, self.listed, self.ways, self.asked = tuple(groups), listed, ways, asked
 
-    def saw(self, releases: Seen, at: datetime) -> None:
+    def saw(self, releases: Releases, at: datetime) -> None:
         """Take releases that are offered."""
         self.seen, self.seen_at = releases, at
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
-    def rows(self) -> Iterator[Row]:
-        """Give a tuple for each client, as `State.rows` does."""
+    def rows(self) -> Iterator[ClientRow]:
+        """Give a row for each client, as `State.rows` does."""
         yield from self.state.rows([group for group in self.groups if group not in self.listed])
         if not any(self.listed.values()):
             return
-        remembered = self.state.situations()
+        remembered = self.state.seen()
         texts: dict[tuple[str, ...], str] = {}
         for group, clients in self.listed.items():
             for client in clients:
                 text = texts.get(client.labels)
                 if text is None:
                     text = texts[client.labels] = json.dumps(client.labels)
-                fingerprint, error, since, quarantined, settings = remembered.get(client.name, _NOTHING)
-                way = self.ways.get(client.name, DIRECT)
-                yield client.name, group, text, fingerprint, error, way, since, quarantined, settings
+                seen = remembered.get(client.name, _NOTHING)
+                yield ClientRow(
+                    name=client.name,
+                    group=group,
+                    labels=text,
+                    fingerprint=seen.fingerprint,
+                    error=seen.error,
+                    route=self.ways.get(client.name, DIRECT),
+                    failing_since=seen.failing_since,
+                    quarantined=seen.quarantined,
+                    settings=seen.settings,
+                )
 
     def clients(self, groups: Collection[str]) -> list[Client]:
         """Give the clients of groups, sorted by group and name."""
@@ -95,7 +104,7 @@ class Roll:
         several = self.state.doubles()
         if not several:
             return []
-        ours = {row[0] for row in self.rows()}
+        ours = {row.name for row in self.rows()}
         found = ([name for name in names if name in ours] for names in several)
         return [names for names in found if len(names) > 1]
 
@@ -130,4 +139,4 @@ class Roll:
         self.groups, self.listed, self.ways, self.asked = (), {}, {}, False
 
 
-_NOTHING = None, "", None, None, ""
+_NOTHING = Seen(fingerprint=None, error="", failing_since=None, quarantined=None, settings="")

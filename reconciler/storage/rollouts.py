@@ -128,7 +128,7 @@ class RolloutRecords(Part):
         wanted = select(*columns).where(entry.gone_at.is_(None), entry.quarantined > seconds(now)).order_by(entry.name)
         with self._read() as connection:
             return tuple(
-                Quarantined(name, group, min(until, now + span), failures, error)
+                Quarantined(client=name, group=group, until=min(until, now + span), failures=failures, message=error)
                 for name, group, stamp, failures, error in connection.execute(wanted)
                 if (until := moment(stamp)) is not None
             )

@@ -59,7 +59,11 @@ class Runs(Part):
                 return None
             created = moment(row.created)
             assert created is not None
-            return checked(PlanRecord(row.plan_id, row.sha256, row.serial, created, row.status))
+            return checked(
+                PlanRecord(
+                    plan_id=row.plan_id, sha256=row.sha256, serial=row.serial, created=created, status=row.status
+                )
+            )
 
     def start_plan(self, plan_id: str) -> None:
         """Mark a plan as running; all others that aren't done are superseded by it."""
@@ -183,7 +187,16 @@ def _run(row: Row[Any], *, busy: bool) -> Run:
     traffic = Traffic(row.received, row.not_received, row.sent, row.saved)
     if not isinstance(recap, dict) or not all(map(_are_counts, recap.values())):
         raise ValueError(f"the recap of {row.run_id} is {recap!r:.60}")
-    run = Run(row.run_id, row.plan_id, row.command, started, moment(row.ended), status, recap, checked(traffic))
+    run = Run(
+        run_id=row.run_id,
+        plan_id=row.plan_id,
+        command=row.command,
+        started=started,
+        ended=moment(row.ended),
+        status=status,
+        recap=recap,
+        traffic=checked(traffic),
+    )
     if not all(isinstance(text, str) for text in (run.run_id, run.plan_id, run.command, run.status)):
         raise ValueError("a run has no name")
     return run

@@ -6,7 +6,6 @@ What each source offered when it answered last, when a release was first seen, a
 from __future__ import annotations
 
 import json
-from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, or_, select
@@ -49,7 +48,7 @@ class Upstream(Part):
             row["releases"] = json.dumps([release_document(release) for release in report.releases])
             row["incrementals"] = json.dumps([incremental_document(entry) for entry in report.incrementals])
             row["problems"] = json.dumps({"all": report.problems, "harmless": report.harmless})
-            row["withdrawn"] = json.dumps([astuple(entry) for entry in report.withdrawn])
+            row["withdrawn"] = json.dumps([_withdrawal_row(entry) for entry in report.withdrawn])
             changed = tuple(row)[1:]
             if not report.accepted:  # what is only accepted was verified at an earlier time
                 row["last_success"] = seconds(at)
@@ -70,12 +69,12 @@ class Upstream(Part):
                     SourceReport(
                         row.name,
                         tuple(read_release(entry) for entry in json.loads(row.releases)),
-                        _problems(row.problems)[0],
-                        row.error,
-                        tuple(read_incremental(entry) for entry in json.loads(row.incrementals)),
-                        tuple(checked(Withdrawal(*entry)) for entry in json.loads(row.withdrawn)),
-                        row.accepted,
-                        moment(row.cooldown_until),
+                        problems=_problems(row.problems)[0],
+                        error=row.error,
+                        incrementals=tuple(read_incremental(entry) for entry in json.loads(row.incrementals)),
+                        withdrawn=tuple(map(_withdrawal, json.loads(row.withdrawn))),
+                        accepted=row.accepted,
+                        cooldown_until=moment(row.cooldown_until),
                         harmless=_problems(row.problems)[1],
                     ),
                     self._past(row.last_success),
@@ -129,6 +128,15 @@ class Upstream(Part):
                 if connection.execute(wanted.limit(1)).first() is not None:
                     found.add((component, version))
         return found
+
+
+def _withdrawal_row(entry: Withdrawal) -> list[str]:
+    return [entry.component, entry.version, entry.reason]
+
+
+def _withdrawal(row: list[str]) -> Withdrawal:
+    component, version, reason = row
+    return checked(Withdrawal(component, version, reason))
 
 
 def _problems(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -35,7 +35,7 @@ _OWN = frozenset(OF_CLIENT) - {*OF_GROUP}
 _DIGITS = 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
     """One file of a group's settings: its template compiled, and what is the same for all clients of the group.
 
@@ -148,7 +148,16 @@ class Book:
         except TemplateFault as fault:
             lines = text.split("\n")
             excerpt = lines[fault.line - 1] if 0 < fault.line <= len(lines) else ""
-            problems.append(Problem(fault.message, shown, fault.line, fault.column, excerpt, fault.hint))
+            problems.append(
+                Problem(
+                    message=fault.message,
+                    file=shown,
+                    line=fault.line,
+                    column=fault.column,
+                    excerpt=excerpt,
+                    hint=fault.hint,
+                )
+            )
             return None
         uses = template.uses
         shared = {name: value for name, value in self._spec.variables.items() if name in uses.names}
@@ -160,7 +169,16 @@ class Book:
         hook = (setting.hook.run, setting.hook.timeout, setting.hook.on_failure) if setting.hook else None
         base = hmac.new(self._key, _canonical([text, put, hook, shared, secrets]), "sha256")
         own = tuple(sorted(uses.names & _OWN))
-        return Sheet(setting_id(setting.path), setting, template, shared, secrets, own, uses.vars, base)
+        return Sheet(
+            id=setting_id(setting.path),
+            spec=setting,
+            template=template,
+            shared=shared,
+            secrets=secrets,
+            own=own,
+            entries=uses.vars,
+            base=base,
+        )
 
     def _check(self, template: Template, setting: SettingSpec) -> None:
         """Refuse names that nobody gives a value for, or two do."""

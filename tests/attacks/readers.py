@@ -63,7 +63,16 @@ INCREMENTAL = Incremental(
     patches=(Patch("all.rules", 10, DIGEST, "zstd", OTHER, 100),),
     kept=(Kept("more", OTHER),),
 )
-STEPS = (Step("rules", "", "", "2", RELEASE.digest, RELEASE.files),)
+STEPS = (
+    Step(
+        component="rules",
+        from_version="",
+        from_digest="",
+        to_version="2",
+        to_digest=RELEASE.digest,
+        files=RELEASE.files,
+    ),
+)
 FACTS = f"""updoser 1 facts
 platform Linux x86_64
 began 100 3.5
@@ -188,7 +197,11 @@ def readers(folder: Path) -> dict[str, Reader]:
         return parse_yaml(data, [], "updoser.yaml", folder)
 
     keys = tuple(path.read_bytes() for path in sorted(folder.glob("key*")))
-    profile = Profile("linux-x86_64", (Installed("rules", "1", DIGEST, "0.9", "l", "", (("0.9", DIGEST),)),), ("zstd",))
+    profile = Profile(
+        "linux-x86_64",
+        (Installed("rules", "1", DIGEST, previous="0.9", layout="l", damage="", kept=(("0.9", DIGEST),)),),
+        tools=("zstd",),
+    )
     inventory = {
         "all": {"hosts": ["a"], "children": ["web"], "vars": {"x": 1, "ansible_port": 22}},
         "web": ["b", "c"],

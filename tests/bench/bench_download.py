@@ -201,7 +201,14 @@ def _incremental(before, after):
     (file,) = after.files
     patch = Patch(file.name, 20_000, digest, "zstd", file.name, file.size)
     return Incremental(
-        after.component, "any", before.version, before.digest, after.version, after.digest, "zstd", (patch,)
+        component=after.component,
+        platform="any",
+        from_version=before.version,
+        from_digest=before.digest,
+        to_version=after.version,
+        to_digest=after.digest,
+        codec="zstd",
+        patches=(patch,),
     )
 
 

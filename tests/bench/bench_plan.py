@@ -85,7 +85,14 @@ def make_fleet(folder, clients, profiles):
             state.sync_clients(group, [Client(name, group, install_root="/nonexistent") for name in names])
             state.record_observations(
                 [
-                    Observation(name, known[(at * size + n) % profiles], 1 << 30, "", NOW, machine=f"{name:>032}")
+                    Observation(
+                        client=name,
+                        profile=known[(at * size + n) % profiles],
+                        free=1 << 30,
+                        error="",
+                        at=NOW,
+                        machine=f"{name:>032}",
+                    )
                     for n, name in enumerate(names)
                 ]
             )

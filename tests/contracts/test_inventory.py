@@ -13,8 +13,10 @@ from reconciler.plugins.inventory import command, csv
 from tests.fakes import FakeInventory, fake_context, make_plugin
 
 EXPECTED = [
-    InventoryEntry("pc-1", "192.0.2.1", 2222, "admin", (), ("all", "web"), {"site": "berlin"}),
-    InventoryEntry("pc-2", "2001:db8::2", None, None, (), ("all",), {}),
+    InventoryEntry(
+        "pc-1", "192.0.2.1", port=2222, user="admin", labels=(), groups=("all", "web"), vars={"site": "berlin"}
+    ),
+    InventoryEntry("pc-2", "2001:db8::2", port=None, user=None, labels=(), groups=("all",), vars={}),
 ]
 
 

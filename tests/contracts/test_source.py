@@ -59,7 +59,16 @@ def a_tuf(tmp_path):
         digest = vendor.put(patch)
         made = Patch("all.rules", len(patch), digest, "zstd", "all.rules", len(LATER))
         before = make_release("rules", "10", FILES).digest
-        entry = Incremental("rules", "any", "10", before, "11", later.digest, "zstd", (made,))
+        entry = Incremental(
+            component="rules",
+            platform="any",
+            from_version="10",
+            from_digest=before,
+            to_version="11",
+            to_digest=later.digest,
+            codec="zstd",
+            patches=(made,),
+        )
         vendor.set_index("rules", vendor.document("rules", incrementals=[entry]))
         vendor.sign()
         shutil.copy(vendor.metadata / "1.root.json", tmp_path / "root.json")
@@ -77,7 +86,17 @@ def a_fake(_tmp_path):
     made = Patch(described.name, described.size, described.sha256, "zstd", "all.rules", len(LATER))
     before = make_release("rules", "10", FILES)
     source.add_incremental(
-        Incremental("rules", "any", "10", before.digest, "11", later.digest, "zstd", (made,)), {"all.rules": patch}
+        Incremental(
+            component="rules",
+            platform="any",
+            from_version="10",
+            from_digest=before.digest,
+            to_version="11",
+            to_digest=later.digest,
+            codec="zstd",
+            patches=(made,),
+        ),
+        {"all.rules": patch},
     )
     return source
 
@@ -143,7 +162,16 @@ def test_every_patch_that_it_lists_opens_is_what_was_promised_and_makes_the_rele
 
 def test_a_patch_that_it_does_not_have_is_a_source_error(source):
     gone = Patch("gone", 1, "0" * 64, "zstd")
-    entry = Incremental("rules", "any", "1", "0" * 64, "2", "1" * 64, "zstd", (gone,))
+    entry = Incremental(
+        component="rules",
+        platform="any",
+        from_version="1",
+        from_digest="0" * 64,
+        to_version="2",
+        to_digest="1" * 64,
+        codec="zstd",
+        patches=(gone,),
+    )
     with pytest.raises(SourceError), source.open_patch(entry, gone):
         pass
 

@@ -47,7 +47,7 @@ def test_the_time_that_checks_may_take_is_added_to_the_time_of_a_request(ssh_fle
     way = step(None, content.release("rules", "1", a_txt=b"one"))
     way = replace(way, checks=(ClientCheck("slow", "switched", "sleep 4", timeout=20),))
     with transport.connect(client) as session:
-        request = DeployRequest("lineage", 1, client.install_root, 2, (way,))
+        request = DeployRequest(lineage="lineage", epoch=1, install_root=client.install_root, keep=2, steps=(way,))
         assert session.deploy(request, content.open).outcomes[0].status == "changed"
 
 

@@ -56,14 +56,14 @@ class Content:
 def step(before, after, layout=None, kept=()):
     """Give the step from one release (None: nothing) to another."""
     return Step(
-        after.component,
-        before.version if before else "",
-        before.digest if before else "",
-        after.version,
-        after.digest,
-        after.files,
-        {name: name for name in kept},
-        layout or Layout(),
+        component=after.component,
+        from_version=before.version if before else "",
+        from_digest=before.digest if before else "",
+        to_version=after.version,
+        to_digest=after.digest,
+        files=after.files,
+        kept={name: name for name in kept},
+        layout=layout or Layout(),
     )
 
 
@@ -117,7 +117,14 @@ class TransportSuite:
 
         def deploy(*steps, lineage=LINEAGE, epoch=1, keep=2, **more):
             with transport.connect(client) as session:
-                request = DeployRequest(lineage, epoch, client.install_root, keep, tuple(steps), **more)
+                request = DeployRequest(
+                    lineage=lineage,
+                    epoch=epoch,
+                    install_root=client.install_root,
+                    keep=keep,
+                    steps=tuple(steps),
+                    **more,
+                )
                 return session.deploy(request, content.open)
 
         return deploy

@@ -70,11 +70,11 @@ def test_hosts_addresses_users_groups_and_vars_of_an_ini_inventory_arrive(tmp_pa
         "web-4.example",
         "branch",
         "192.0.2.4",
-        2222,
-        None,
-        ("all", "berlin", "web"),
-        "/var/lib/updoser",
-        {"site": "berlin", "tier": "front", "raw": "{{ site }}"},
+        port=2222,
+        user=None,
+        labels=("all", "berlin", "web"),
+        install_root="/var/lib/updoser",
+        vars={"site": "berlin", "tier": "front", "raw": "{{ site }}"},
     )
     assert clients["web-1.example"].user == "deploy"
     assert clients["web-1.example"].vars["rack"] == "7"

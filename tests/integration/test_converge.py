@@ -74,11 +74,20 @@ def write_spec(folder, catalog, methods, wanted):
 
 def one_round(folder, spec, source, transport):
     """Plan, apply and plan again; give both plans and the report."""
-    means = Means(f"run-{random.getrandbits(60)}", lambda: NOW, str, lambda *_args, **_fields: None, Event(), str)
+    means = Means(
+        run_id=f"run-{random.getrandbits(60)}",
+        clock=lambda: NOW,
+        secret=str,
+        emit=lambda *_args, **_fields: None,
+        stop=Event(),
+        public=str,
+    )
     plugins = Quiet(spec, means, source, transport)
     reach = Reach(plugins.transport, means.stop)
     with State.open(spec.server.state, clock=means.clock) as state:
-        work = Workspace(spec, Store(spec.server.store), state, plugins, reach, means)
+        work = Workspace(
+            spec=spec, store=Store(spec.server.store), state=state, plugins=plugins, reach=reach, means=means
+        )
         first = new_plan(work, OPTIONS)
         state.record_plan(first.plan_id, "", 0, NOW)
         report = run_plan(first, work, forks=2, following=Following(first, work, OPTIONS))

@@ -18,6 +18,7 @@ from reconciler.observe.cohorts import Marks, Selection, gather_cohorts
 from reconciler.planner.inputs import Observed, Wanted
 from reconciler.planner.planner import make_plan
 from reconciler.planner.waves import Lineup, structure
+from reconciler.storage.fleet import ClientRow
 from reconciler.storage.state import Identity
 from tests.fakes import CODECS, NOW, make_component, make_release
 
@@ -56,9 +57,9 @@ installed = st.builds(
         what[0],
         release.version,
         "" if what[1] else release.digest,
-        "",
-        what[2].fingerprint,
-        "x" if what[1] else "",
+        previous="",
+        layout=what[2].fingerprint,
+        damage="x" if what[1] else "",
         kept=((kept.version, kept.digest),) if kept and kept.version != release.version else (),
     ),
     any_of(IDS, (False, False, True), (Layout(), LAYOUT)), releases,
@@ -66,7 +67,8 @@ installed = st.builds(
 )  # fmt: skip
 profiles = st.builds(
     lambda entries, machine: Profile(
-        machine[0], tuple(sorted({entry.component: entry for entry in entries}.values())), machine[1], memory=machine[2]
+        machine[0], tuple(sorted({entry.component: entry for entry in entries}.values())),
+        tools=machine[1], memory=machine[2],
     ),
     st.lists(installed, max_size=3),
     any_of(PLATFORMS, ((), ("zstd",), ("bspatch",), ("bspatch", "zstd")), (0, 16, 2048)),
@@ -94,7 +96,19 @@ WAYS = list(
     )
 )  # fmt: skip
 rollouts = st.builds(
-    lambda way, waves, limits: Rollout(way[0], waves, limits, *way[1:]), st.sampled_from(WAYS), waves, limits
+    lambda way, waves, limits: Rollout(
+        scope=way[0],
+        waves=waves,
+        limits=limits,
+        gates=way[1],
+        recheck=way[2],
+        newer=way[3],
+        on_failure=way[4],
+        rollback_scope=way[5],
+    ),
+    st.sampled_from(WAYS),
+    waves,
+    limits,
 )
 components = st.tuples(
     any_of(
@@ -192,7 +206,7 @@ def wanteds(draw, *, in_waves):
         specs[name] = ComponentSpec(
             component,
             version,
-            layout,
+            layout=layout,
             duplicate=duplicate,
             behind=behind,
             blocked={blocked: "bad"} if blocked else {},
@@ -211,7 +225,7 @@ def wanteds(draw, *, in_waves):
                 own = draw(rollouts) if rollout.scope == "group" else rollout
                 on, own_limits = draw(enabled)
                 own = replace(own, scope=rollout.scope, limits=own_limits or own.limits)
-                policies[group, name] = AutoUpdate(on, rollout=own)
+                policies[group, name] = AutoUpdate(enabled=on, rollout=own)
         hurried = specs.keys() & {draw(expedited)}
     return Wanted(specs, groups, duplication=draw(duplications), policies=policies, expedited=frozenset(hurried))
 
@@ -233,7 +247,7 @@ def situations(draw, *, in_waves=True):
     seen = {profile.fingerprint: profile for profile in draw(few_profiles)}
     groups, prints, names = sorted(wanted.groups), sorted(seen), sorted(wanted.components)
     rows = [
-        (
+        ClientRow(
             f"pc-{at}", chosen(groups, group), labels if in_waves else "[]", chosen(prints, print_), error, route,
             since.timestamp() if error else None, None, "",
         )
@@ -284,15 +298,15 @@ def records_of(draw, situation):
             among = [at for at, cohort in enumerate(cohorts) if group in {"", cohort.group}]
             cuts, sizes = Lineup(cohorts).cut(planned, among)
             record = RolloutRecord(
-                name,
-                version,
-                group,
-                status,
-                cuts,
-                sizes,
-                structure(planned),
-                YESTERDAY,
-                changed,
+                component=name,
+                version=version,
+                group=group,
+                status=status,
+                cuts=cuts,
+                sizes=sizes,
+                structure=structure(planned),
+                started=YESTERDAY,
+                opened=changed,
                 wave=len(cuts) if status == "done" else wave % len(cuts) + 1,
                 passed=passed,
                 cleared=passed is not None and cleared,
@@ -308,9 +322,17 @@ def records_of(draw, situation):
 def incremental(before, after, codec="zstd", size=700):
     """Make an incremental, as if it were there."""
     patch = Patch("data", size, "0" * 64, codec, "data" if before else "", after.files[0].size)
-    start = (before.version, before.digest) if before else ("", "")
-    kept = (Kept("same", "same"),) if before else ()
-    return Incremental(after.component, after.platform, *start, after.version, after.digest, codec, (patch,), kept)
+    return Incremental(
+        component=after.component,
+        platform=after.platform,
+        from_version=before.version if before else "",
+        from_digest=before.digest if before else "",
+        to_version=after.version,
+        to_digest=after.digest,
+        codec=codec,
+        patches=(patch,),
+        kept=(Kept("same", "same"),) if before else (),
+    )
 
 
 def members(plan, entry):

@@ -147,7 +147,15 @@ def incremental(text):
     start = release(f"{id_} {before}").digest if before else ""
     patch = Patch(id_, int(size), "0" * 64, codec, id_ if before else "", goal.size)
     return Incremental(
-        id_, goal.platform, before, start, after, goal.digest, codec, (patch,), refused=" ".join(refused)
+        component=id_,
+        platform=goal.platform,
+        from_version=before,
+        from_digest=start,
+        to_version=after,
+        to_digest=goal.digest,
+        codec=codec,
+        patches=(patch,),
+        refused=" ".join(refused),
     )
 
 
@@ -170,9 +178,9 @@ def component(name, options):
     return ComponentSpec(
         made,
         version,
-        layout,
-        duplicate,
-        options.get("codec", ""),
+        layout=layout,
+        duplicate=duplicate,
+        codec=options.get("codec", ""),
         behind=options.get("behind", 0),
         min_age=min_age,
         snapshot=options.get("snapshot"),
@@ -206,7 +214,7 @@ def cohort(number, entry, components):
     profile = Profile(
         platform[0] if platform else "linux-x86_64",
         entries,
-        tuple(about.get("tools", ())),
+        tools=tuple(about.get("tools", ())),
         unmanaged=tuple(about.get("unmanaged", ())),
         memory=about.get("memory", 0),
     )
@@ -320,8 +328,9 @@ def rollouts(case, cohorts, found):
         approved = tuple(Approval(wave, "alice", NOW) for wave in given.get("approved", ()))
         opened = times.pop("opened", NOW)
         record = RolloutRecord(
-            component, version, "".join(group), fields.pop("status", "running"), cuts, sizes,
-            structure(waves), opened, opened, approved=approved, **times, **fields,
+            component=component, version=version, group="".join(group),
+            status=fields.pop("status", "running"), cuts=cuts, sizes=sizes,
+            structure=structure(waves), started=opened, opened=opened, approved=approved, **times, **fields,
         )  # fmt: skip
         records[record.key] = record
     return records

@@ -11,6 +11,7 @@ from reconciler.model.client import Installed, Profile
 from reconciler.model.plan import NEVER_SEEN
 from reconciler.model.spec import Hold
 from reconciler.observe.cohorts import MAX_DOUBLES, Marks, Selection, gather_cohorts, say_doubles
+from reconciler.storage.fleet import ClientRow
 from reconciler.storage.state import Identity
 from tests.fakes import NOW
 
@@ -27,7 +28,7 @@ LONG_AGO, JUST_NOW = NOW - timedelta(days=9), NOW - timedelta(minutes=1)
 def row(name, group="g", labels="[]", seen="empty", error="", route="direct", *, since=None, until=None, settings=""):
     """Make a row as the state gives it; `since` when it fails and `until` when it is in quarantine are times."""
     stamps = (None if moment is None else moment.timestamp() for moment in (since, until))
-    return name, group, labels, seen, error, route, *stamps, settings
+    return ClientRow(name, group, labels, seen, error, route, *stamps, settings)
 
 
 def split(rows, *, limit="", holds=(), failed=(), **marks):

@@ -43,7 +43,15 @@ def test_hosts_groups_and_vars_become_clients():
     }
     assert parse(data) == [
         InventoryEntry("alone", groups=("all",)),
-        InventoryEntry("web-1", "192.0.2.1", 2222, "admin", (), ("all", "web"), {"tier": "front", "rack": "7"}),
+        InventoryEntry(
+            "web-1",
+            "192.0.2.1",
+            port=2222,
+            user="admin",
+            labels=(),
+            groups=("all", "web"),
+            vars={"tier": "front", "rack": "7"},
+        ),
         InventoryEntry("web-2", groups=("all", "web"), vars={"tier": "front"}),
     ]
 
@@ -270,7 +278,7 @@ elif sys.argv[2] == "pc-2":
 
 def test_a_program_without_meta_is_asked_for_each_host_as_ansible_does(run):
     assert run(OLD, "--list") == [
-        InventoryEntry("pc-1", "192.0.2.1", 2201, groups=("all", "web")),
+        InventoryEntry("pc-1", "192.0.2.1", port=2201, groups=("all", "web")),
         InventoryEntry("pc-2", groups=("all", "web")),
         InventoryEntry("pc-3", groups=("all", "web")),
     ]

@@ -32,11 +32,11 @@ def test_known_columns_have_their_meaning_and_others_become_vars(entries):
         InventoryEntry(
             "pc-1",
             "192.0.2.1",
-            2222,
-            "admin",
-            ("eu", "canary"),
-            ("web", "db"),
-            {"site": "berlin", "Rack_No_": "7"},
+            port=2222,
+            user="admin",
+            labels=("eu", "canary"),
+            groups=("web", "db"),
+            vars={"site": "berlin", "Rack_No_": "7"},
         ),
         InventoryEntry("pc-2", vars={"site": "paris"}),
     ]
@@ -56,7 +56,7 @@ def test_the_file_may_have_other_column_names_and_another_delimiter(entries):
     assert found == [InventoryEntry("pc-1", "192.0.2.1")]
 
 
-PCS = [InventoryEntry("pc-1", "192.0.2.1", 2222), InventoryEntry("pc-2", "192.0.2.2")]
+PCS = [InventoryEntry("pc-1", "192.0.2.1", port=2222), InventoryEntry("pc-2", "192.0.2.2")]
 
 
 @pytest.mark.parametrize(

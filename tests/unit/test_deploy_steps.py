@@ -254,7 +254,7 @@ def test_a_client_whose_steps_may_not_be_taken_any_more_is_not_even_connected_to
 
 def after(status, *, version="", digest="", before=("1",), to="2", keep=2):
     entries = tuple(Installed("rules", v, RELEASES[v].digest, previous="0") for v in before)
-    profile = Profile("linux-x86_64", (Installed("engine", "7", "e"), *entries), ("zstd",))
+    profile = Profile("linux-x86_64", (Installed("engine", "7", "e"), *entries), tools=("zstd",))
     (step,) = steps(change(before[0] if before else "", to))
     task = Task(CLIENT, (step,), profile)
     return profile_after(result_of(task, Outcome("rules", status, version, digest)), BASIS, keep)
@@ -268,7 +268,7 @@ def test_a_client_that_was_changed_has_the_release_and_remembers_the_one_before(
     profile = after("changed")
     kept = (("1", RELEASES["1"].digest),)
     assert profile.by_component["rules"] == Installed(
-        "rules", "2", RELEASES["2"].digest, "1", LAYOUT.fingerprint, kept=kept
+        "rules", "2", RELEASES["2"].digest, previous="1", layout=LAYOUT.fingerprint, kept=kept
     )
     assert profile.by_component["engine"] == Installed("engine", "7", "e")
     assert (profile.lineage, profile.epoch, profile.tools) == ("mine", 3, ("zstd",))
@@ -337,7 +337,17 @@ class Server:
             small = describe("same", packed)
             self.content[small.sha256] = packed
             patches = (made, Patch("same", small.size, small.sha256, "gzip", "", 1))
-        entry = Incremental("rules", "any", before, start, to, LARGE[to].digest, codec, patches, kept)
+        entry = Incremental(
+            component="rules",
+            platform="any",
+            from_version=before,
+            from_digest=start,
+            to_version=to,
+            to_digest=LARGE[to].digest,
+            codec=codec,
+            patches=patches,
+            kept=kept,
+        )
         self.incrementals.append(entry)
         return entry.name
 

@@ -179,7 +179,8 @@ def rolling():
     """A plan in which wave 1 of 2 is proved."""
     waves = (Cut("label=canary"), Cut(upto=2**32 - 1))
     record = RolloutRecord(
-        "rules", "2", "", "running", waves, (1, 2), "s", NOW, NOW + timedelta(microseconds=7), passed=NOW,
+        component="rules", version="2", group="", status="running", cuts=waves, sizes=(1, 2),
+        structure="s", started=NOW, opened=NOW + timedelta(microseconds=7), passed=NOW,
         approved=(Approval(2, "anna", NOW),),
     )  # fmt: skip
     return Plan(

@@ -70,7 +70,18 @@ def test_a_problem_of_a_spec_points_at_its_place(problem, shown):
 
 def step(status):
     """Make a rollout that is in a status at the end of a run."""
-    record = RolloutRecord("rules", "2", "", status, (), (), "", NOW, NOW, reason="INC-1")
+    record = RolloutRecord(
+        component="rules",
+        version="2",
+        group="",
+        status=status,
+        cuts=(),
+        sizes=(),
+        structure="",
+        started=NOW,
+        opened=NOW,
+        reason="INC-1",
+    )
     return RolloutStep(record, new=True, says=status)
 
 

@@ -45,12 +45,22 @@ def digest(files):
 
 def step(to, files, come_from="", was=None, **fields):
     described = tuple(sorted(describe(name, content) for name, content in files.items()))
-    return Step("rules", come_from, digest(was) if was else "", to, digest(files), described, **fields)
+    return Step(
+        component="rules",
+        from_version=come_from,
+        from_digest=digest(was) if was else "",
+        to_version=to,
+        to_digest=digest(files),
+        files=described,
+        **fields,
+    )
 
 
 def deploy(transport, *steps, keep=2, lineage="mine", epoch=1):
     with transport.connect(CLIENT) as session:
-        return session.deploy(DeployRequest(lineage, epoch, CLIENT.install_root, keep, steps), store)
+        return session.deploy(
+            DeployRequest(lineage=lineage, epoch=epoch, install_root=CLIENT.install_root, keep=keep, steps=steps), store
+        )
 
 
 def facts(transport, **options):
@@ -68,7 +78,7 @@ def test_a_client_has_afterwards_what_was_deployed(transport, machine):
     assert report.bytes_sent == 7
     assert machine.content("rules") == OLD
     profile = facts(transport).profile
-    assert profile.installed == (Installed("rules", "1", digest(OLD), "", Layout().fingerprint),)
+    assert profile.installed == (Installed("rules", "1", digest(OLD), previous="", layout=Layout().fingerprint),)
     assert (profile.lineage, profile.epoch) == ("mine", 1)
 
 
@@ -174,7 +184,14 @@ WATCHED = {
 
 def test_commands_are_listed_with_what_they_were_given(transport, machine):
     with transport.connect(CLIENT) as session:
-        request = DeployRequest("mine", 1, "/r", 2, (step("1", OLD, **WATCHED),), vars={"site": "berlin"})
+        request = DeployRequest(
+            lineage="mine",
+            epoch=1,
+            install_root="/r",
+            keep=2,
+            steps=(step("1", OLD, **WATCHED),),
+            vars={"site": "berlin"},
+        )
         session.deploy(request, store)
     assert machine.ran == [
         Ran("staged", "detects", "rules", "1", "", {"SITE": "berlin"}, OLD),

@@ -186,7 +186,10 @@ def test_whatever_is_wrong_with_machines_no_release_halts_and_when_they_are_fine
 
 
 def test_a_report_says_apart_what_is_the_machines():
-    steps = tuple(Step(name, "1", "a", "2", "b", ()) for name in ("engine", "rules"))
+    steps = tuple(
+        Step(component=name, from_version="1", from_digest="a", to_version="2", to_digest="b", files=())
+        for name in ("engine", "rules")
+    )
     outcomes = (
         Outcome("engine", "failed", "1", "a", "check detects failed"),
         Outcome("rules", "failed", "1", "a", "not enough disk", fault=MACHINE),

@@ -13,10 +13,21 @@ from reconciler.storage.state import Observation
 from tests.fakes import NOW, make_release
 
 RELEASE = make_release("rules", "2", {"a": b"x"})
-STEP = Step("rules", "1", "a" * 64, "2", RELEASE.digest, RELEASE.files)
+STEP = Step(
+    component="rules",
+    from_version="1",
+    from_digest="a" * 64,
+    to_version="2",
+    to_digest=RELEASE.digest,
+    files=RELEASE.files,
+)
 PATCHED = replace(STEP, patched={"a": Patched("a", (PatchHop("zstd", 1, "b" * 64, 1),))})
 PROFILE = Profile(
-    "linux-x86_64", (Installed("rules", "1", "a" * 64, kept=(("2", "b" * 64),)),), ("zstd",), "lineage", 3
+    "linux-x86_64",
+    (Installed("rules", "1", "a" * 64, kept=(("2", "b" * 64),)),),
+    tools=("zstd",),
+    lineage="lineage",
+    epoch=3,
 )
 FACTS = Facts(PROFILE, 2**40, 0.5)
 
@@ -85,12 +96,12 @@ def test_the_most_that_a_client_can_say_of_itself_can_be_remembered(opened):
     profile = replace(PROFILE, epoch=MAX_EPOCH, memory=2**40)
     facts = ask(replace(FACTS, profile=profile, free=2**63 - 1), "facts", "/r")
     bench = opened()
-    bench.state.record_observations([Observation("a", facts.profile, facts.free, "", NOW)])
+    bench.state.record_observations([Observation(client="a", profile=facts.profile, free=facts.free, error="", at=NOW)])
     assert bench.state.profiles()[profile.fingerprint] == profile
 
 
 def request(*steps, purpose="switch"):
-    return DeployRequest("lineage", 1, "/r", 2, steps, purpose)
+    return DeployRequest(lineage="lineage", epoch=1, install_root="/r", keep=2, steps=steps, purpose=purpose)
 
 
 def outcome(status, version="2", digest=RELEASE.digest, **fields):

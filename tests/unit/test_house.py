@@ -28,6 +28,28 @@ def pinned(lock):
     return set(re.findall(r"^([a-z0-9-]+)==", lock.read_text(encoding="utf-8"), flags=re.MULTILINE))
 
 
+def test_no_record_is_made_of_more_than_four_values_by_their_order():
+    files = [path for folder in ("reconciler", "plugins") for path in (ROOT / folder).rglob("*.py")]
+    nodes = [(path, node) for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    records = {
+        node.name
+        for _path, node in nodes
+        if isinstance(node, ast.ClassDef)
+        and any("dataclass" in ast.unparse(part) or "NamedTuple" in ast.unparse(part) for part in _made_of(node))
+    }
+    assert len(records) > 100
+    wide = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node.func)}"
+        for path, node in nodes
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in records and len(node.args) > 4
+    ]
+    assert wide == []
+
+
+def _made_of(node):
+    return *node.decorator_list, *node.bases
+
+
 def test_the_folder_of_plugins_is_no_package():
     assert list((ROOT / "plugins").rglob("__init__.py")) == []
 

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from reconciler.errors import UsageError
 from reconciler.formats.select import parse
 from reconciler.observe.idle import check_limit, notes_of
+from reconciler.storage.fleet import ClientRow
 
 
 def row(name, group="branch", *labels):
-    return (name, group, json.dumps(labels), None, "", "direct", None, None, "")
+    return ClientRow(name, group, json.dumps(labels), None, "", "direct", None, None, "")
 
 
 FLEET = [row("pc-1", "branch", "eu", "canary"), row("pc-2", "branch", "eu"), row("db-1", "dmz")]

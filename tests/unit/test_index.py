@@ -41,7 +41,17 @@ def indexes(draw):
             codec = min(
                 {patch.codec for patch in patches}, default="kept", key=lambda name: (_count(patches, name), name)
             )
-            entry = Incremental("rules", goal.platform, "0", "b" * 64, goal.version, goal.digest, codec, patches, kept)
+            entry = Incremental(
+                component="rules",
+                platform=goal.platform,
+                from_version="0",
+                from_digest="b" * 64,
+                to_version=goal.version,
+                to_digest=goal.digest,
+                codec=codec,
+                patches=patches,
+                kept=kept,
+            )
             incrementals[entry.platform, entry.name] = entry
     versions = {release.version for release in releases}
     taken_back = draw(st.lists(st.integers(1, 9).map(str).filter(lambda version: version not in versions), unique=True))

@@ -84,7 +84,18 @@ def test_a_status_is_one_table():
 
 def step(component="rules", group="", status="running", says="wave 1 of 2 is open: 0 of 2 done", *, new=True):
     cuts = (Cut("label=canary"), Cut(upto=2**32 - 1))
-    record = RolloutRecord(component, "2", group, status, cuts, (2, 98), "s", NOW, NOW, reason="1 of 2 clients failed")
+    record = RolloutRecord(
+        component=component,
+        version="2",
+        group=group,
+        status=status,
+        cuts=cuts,
+        sizes=(2, 98),
+        structure="s",
+        started=NOW,
+        opened=NOW,
+        reason="1 of 2 clients failed",
+    )
     return RolloutStep(record, new, says, WaveCounts(2, pending=2, off=1))
 
 

@@ -158,7 +158,19 @@ def test_a_state_of_each_earlier_version_keeps_what_it_knows_and_learns_the_rest
         assert [row[:3] for row in rows] == [("a", "g", '["canary"]'), ("b", "g", "[]")]
         assert [row[4:6] for row in rows] == [("", "direct"), ("no connection: refused", "direct")]
         assert state.profiles()[rows[0][3]] == Profile("linux-x86_64", (Installed("rules", "1", "0" * 64),))
-        assert state.journal_of("r1") == [JournalEntry("a", "g", "rules", "", "1", "changed", "", 5, NOW)]
+        assert state.journal_of("r1") == [
+            JournalEntry(
+                client="a",
+                group="g",
+                component="rules",
+                from_version="",
+                to_version="1",
+                outcome="changed",
+                message="",
+                bytes=5,
+                at=NOW,
+            )
+        ]
         assert state.run("r1").status == "done"
         assert state.plan_record("p1").status == "done"
         assert state.applied_spec() == {"version": 1}

@@ -47,23 +47,48 @@ def test_clients_of_the_spec_get_what_their_group_says_and_keep_what_they_say_th
         Client("pc-2", "branch", port=2222, user="admin", install_root="/srv", vars={"site": "berlin"}),
     )
     assert list_clients(group(clients=clients, labels=("eu",)), None) == [
-        Client("pc-1", "branch", "192.0.2.11", None, None, ("canary", "eu"), "/var/lib/updoser"),
-        Client("pc-2", "branch", "pc-2", 2222, "admin", ("eu",), "/srv", {"site": "berlin"}),
+        Client(
+            "pc-1",
+            "branch",
+            "192.0.2.11",
+            port=None,
+            user=None,
+            labels=("canary", "eu"),
+            install_root="/var/lib/updoser",
+        ),
+        Client(
+            "pc-2",
+            "branch",
+            "pc-2",
+            port=2222,
+            user="admin",
+            labels=("eu",),
+            install_root="/srv",
+            vars={"site": "berlin"},
+        ),
     ]
 
 
 def test_an_entry_of_an_inventory_becomes_a_client_with_the_labels_of_group_entry_groups_and_vars():
-    entry = InventoryEntry("pc-1", "192.0.2.1", 22, "admin", ("canary",), ("all", "web"), {"site": "berlin", "x": ""})
+    entry = InventoryEntry(
+        "pc-1",
+        "192.0.2.1",
+        port=22,
+        user="admin",
+        labels=("canary",),
+        groups=("all", "web"),
+        vars={"site": "berlin", "x": ""},
+    )
     assert listed([entry], labels=("eu",), labels_from=("groups", "site", "x", "gone")) == [
         Client(
             "pc-1",
             "branch",
             "192.0.2.1",
-            22,
-            "admin",
-            ("all", "berlin", "canary", "eu", "web"),
-            "/var/lib/updoser",
-            {"site": "berlin", "x": ""},
+            port=22,
+            user="admin",
+            labels=("all", "berlin", "canary", "eu", "web"),
+            install_root="/var/lib/updoser",
+            vars={"site": "berlin", "x": ""},
         )
     ]
 

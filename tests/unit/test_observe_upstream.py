@@ -31,7 +31,7 @@ def read(*releases, problems=(), components=None):
 
     class Saying:
         def releases(self, _components):
-            return SourceReport("", releases, problems)
+            return SourceReport("", releases, problems=problems)
 
     (report,) = read_sources([(spec(components=components), Saying())], COMPONENTS)
     return report

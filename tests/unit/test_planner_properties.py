@@ -52,14 +52,12 @@ def carried_out(situation, plan):
             there = (before.version, before.digest) if before else ("", "")
             assert there == (change.from_version, change.from_digest)
             entries[change.component] = Installed(
-                change.component, change.to, change.to_digest, change.from_version, layout
+                change.component, change.to, change.to_digest, previous=change.from_version, layout=layout
             )
             now[name] = replace(now[name], installed=tuple(sorted(entries.values())))
             for group in ("", change.group):
                 failures.get((change.component, change.to, group), {}).pop(name, None)
-    rows = [
-        (name, group, labels, now[name].fingerprint, *rest) for name, group, labels, _print, *rest in situation.rows
-    ]
+    rows = [row._replace(fingerprint=now[row.name].fingerprint) for row in situation.rows]
     seen = {profile.fingerprint: profile for profile in now.values()}
     return replace(held, rows=rows, seen=seen, records=records, failures=failures)
 

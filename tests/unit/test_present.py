@@ -19,6 +19,7 @@ from reconciler.present.render import render_plan
 from reconciler.present.text import report_text
 from reconciler.present.words import size_text, span_text
 from reconciler.specfile.changes import spec_changes
+from reconciler.storage.fleet import ClientRow
 from reconciler.storage.state import Identity
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -101,7 +102,7 @@ def test_when_several_things_hold_the_worst_decides(made, tolerated, code):
 def gather(rows, profiles=None, limit="", holds=()):
     identity = Identity("mine", 2, 0, frozen=False)
     choice = Selection.parse(limit, ())
-    whole = [(*row, None, None, "") for row in rows]  # failing since, in quarantine until, settings
+    whole = [ClientRow(*row, None, None, "") for row in rows]  # failing since, in quarantine until, settings
     marks = Marks(holds)
     found, _others = gather_cohorts(whole, profiles or {}, choice=choice, marks=marks, identity=identity, now=NOW)
     return {(c.group, c.members, c.unknown, c.hold) for c in found}

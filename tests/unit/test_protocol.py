@@ -33,7 +33,16 @@ unmanaged /opt/x y
 end
 """.encode()
 RELEASE = make_release("rules", "2", {"a": b"x"})
-STEPS = (Step("rules", "", "", "2", RELEASE.digest, RELEASE.files),)
+STEPS = (
+    Step(
+        component="rules",
+        from_version="",
+        from_digest="",
+        to_version="2",
+        to_digest=RELEASE.digest,
+        files=RELEASE.files,
+    ),
+)
 
 
 def answer(data, status=0, stderr=b""):

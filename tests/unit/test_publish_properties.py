@@ -37,8 +37,16 @@ def release(component, version):
 
 def incremental(before, after, codec="zstd"):
     patch = Patch("data", 700, "0" * 64, codec, "data" if before else "", after.size)
-    start = (before.version, before.digest) if before else ("", "")
-    return Incremental(after.component, "any", *start, after.version, after.digest, codec, (patch,))
+    return Incremental(
+        component=after.component,
+        platform="any",
+        from_version=before.version if before else "",
+        from_digest=before.digest if before else "",
+        to_version=after.version,
+        to_digest=after.digest,
+        codec=codec,
+        patches=(patch,),
+    )
 
 
 @st.composite
@@ -120,7 +128,11 @@ def carried_out(site, plan):
             for name in plan.members[cohort]:
                 entries = {**after[name].by_component}
                 entries[change.component] = Installed(
-                    change.component, change.to, change.to_digest, change.from_version, Layout().fingerprint
+                    change.component,
+                    change.to,
+                    change.to_digest,
+                    previous=change.from_version,
+                    layout=Layout().fingerprint,
                 )
                 after[name] = replace(after[name], installed=tuple(sorted(entries.values())))
     taken = {(entry.component, entry.version): entry for entry in published.withdrawn}
@@ -203,7 +215,17 @@ def test_without_a_root_nothing_is_published(site):
 
 
 def rollout_of(status, group):
-    return RolloutRecord("rules", "2", group, status, (Cut(upto=0),), (1,), "", NOW, NOW)
+    return RolloutRecord(
+        component="rules",
+        version="2",
+        group=group,
+        status=status,
+        cuts=(Cut(upto=0),),
+        sizes=(1,),
+        structure="",
+        started=NOW,
+        opened=NOW,
+    )
 
 
 @pytest.mark.parametrize("others", [["done"], ["done", "superseded"], ["superseded"]])

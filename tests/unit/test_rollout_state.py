@@ -153,7 +153,9 @@ def test_without_a_number_nobody_is_ever_left_alone(state):
 def test_the_list_of_quarantine_is_by_name_with_the_last_error_and_without_those_that_are_gone(state):
     for client in "cab":
         fail(state, client, times_=3)
-    state.record_observations([Observation("a", None, None, "client failed: no room", NOW)])
+    state.record_observations(
+        [Observation(client="a", profile=None, free=None, error="client failed: no room", at=NOW)]
+    )
     state.sync_clients("g", [Client(name, "g") for name in "ac"])
     found = state.quarantined(NOW, THREE.span)
     assert [(entry.client, entry.message) for entry in found] == [("a", "client failed: no room"), ("c", "")]
@@ -167,10 +169,24 @@ def test_moments_that_lie_ahead_count_as_now_until_an_apply_writes_that_down(tmp
     clock = [ahead]
     with State.open(f"sqlite:///{tmp_path}/state.db", clock=lambda: clock[0]) as state:
         state.sync_clients("g", [Client("a", "g")])
-        state.record_observations([Observation("a", None, None, "timed out: 10 s", ahead)])
+        state.record_observations([Observation(client="a", profile=None, free=None, error="timed out: 10 s", at=ahead)])
         state.record_source(SourceReport("s", (make_release("rules", "2", {"f": b"2"}),)), ahead)
         state.record_first_seen([("rules", "2")], ahead)
-        state.record_rollout(RolloutRecord("rules", "2", "", "running", (), (), "", ahead, ahead, 1, ahead))
+        state.record_rollout(
+            RolloutRecord(
+                component="rules",
+                version="2",
+                group="",
+                status="running",
+                cuts=(),
+                sizes=(),
+                structure="",
+                started=ahead,
+                opened=ahead,
+                wave=1,
+                passed=ahead,
+            )
+        )
         fail(state, at=ahead, times_=3)
 
         def remembered():

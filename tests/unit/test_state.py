@@ -46,7 +46,7 @@ def profile(version):
 
 
 def seen(name, version="1", **fields):
-    return Observation(name, profile(version), 100, "", fields.get("at", NOW))
+    return Observation(client=name, profile=profile(version), free=100, error="", at=fields.get("at", NOW))
 
 
 def names(state):
@@ -126,7 +126,9 @@ def test_a_client_that_moves_to_another_group_is_in_that_one_only(state):
 def test_a_failed_look_keeps_the_profile_and_says_why(state):
     state.sync_clients("g", [client("a")])
     state.record_observations([seen("a")])
-    state.record_observations([Observation("a", None, None, "no connection: refused", NOW)])
+    state.record_observations(
+        [Observation(client="a", profile=None, free=None, error="no connection: refused", at=NOW)]
+    )
     (row,) = state.rows()
     assert row[3:6] == (profile("1").fingerprint, "no connection: refused", "direct")
     state.record_observations([seen("a", "2")])
@@ -146,11 +148,15 @@ def test_a_client_fails_since_the_first_look_that_failed_and_until_one_goes_well
     assert failing_since(state) == {"a": None, "b": None}
     first = NOW + timedelta(hours=1)
     for hours, error in ((1, "no connection: refused"), (2, "timed out: 10 s")):
-        state.record_observations([Observation("a", None, None, error, NOW + timedelta(hours=hours))])
+        state.record_observations(
+            [Observation(client="a", profile=None, free=None, error=error, at=NOW + timedelta(hours=hours))]
+        )
     assert failing_since(state) == {"a": first.timestamp(), "b": None}
     state.record_observations([seen("a")])
     assert failing_since(state) == {"a": None, "b": None}
-    state.record_observations([Observation("a", None, None, "timed out: 10 s", NOW + timedelta(hours=9))])
+    state.record_observations(
+        [Observation(client="a", profile=None, free=None, error="timed out: 10 s", at=NOW + timedelta(hours=9))]
+    )
     assert failing_since(state)["a"] == (NOW + timedelta(hours=9)).timestamp()
 
 
@@ -171,10 +177,10 @@ def test_whatever_an_inventory_lists_each_departure_is_told_once(tmp_path_factor
 
 def test_what_a_source_offered_is_remembered_while_it_is_away(state):
     release = make_release("rules", "1", {"a": b"one"}, released=NOW, notes="n")
-    state.record_source(SourceReport("drop", (release,), ("odd",)), NOW)
+    state.record_source(SourceReport("drop", (release,), problems=("odd",)), NOW)
     state.record_source(SourceReport("drop", error="no route"), NOW + timedelta(hours=1))
     ((report, last_success),) = state.source_reports()
-    assert report == SourceReport("drop", (release,), ("odd",), "no route")
+    assert report == SourceReport("drop", (release,), problems=("odd",), error="no route")
     assert report.releases[0].released == NOW
     assert last_success == NOW
     assert state.first_seen() == {}, "a look alone counts for nothing"
@@ -197,7 +203,17 @@ def test_starting_a_plan_supersedes_every_other_that_is_not_done(state):
 
 
 def entry(name, outcome="changed"):
-    return JournalEntry(name, "g", "rules", "1", "2", outcome, "", 5, NOW)
+    return JournalEntry(
+        client=name,
+        group="g",
+        component="rules",
+        from_version="1",
+        to_version="2",
+        outcome=outcome,
+        message="",
+        bytes=5,
+        at=NOW,
+    )
 
 
 def test_runs_are_told_newest_first_with_what_they_did(state):
@@ -295,7 +311,7 @@ def test_one_machine_with_several_names_is_known_for_as_long_as_it_answers_under
     assert state.doubles() == [["b", "z"], ["c", "d", "e"]]
     state.record_observations([seen("b"), replace(seen("c"), machine="three")])
     assert state.doubles() == [["b", "z"], ["d", "e"]]
-    state.record_observations([Observation("z", None, None, "no connection: 1", NOW)])
+    state.record_observations([Observation(client="z", profile=None, free=None, error="no connection: 1", at=NOW)])
     assert state.doubles() == [["d", "e"]]
     state.record_observations([replace(seen("z"), machine="one")])
     state.sync_clients("g", [client(name) for name in "bcd"])
@@ -311,7 +327,18 @@ def test_what_somebody_is_told_was_done_is_on_the_disk_by_then_and_what_is_seen_
     def see(connection):
         levels.append(connection.exec_driver_sql("PRAGMA synchronous").scalar())
 
-    record = RolloutRecord("rules", "2", "", "halted", (), (), "", NOW, NOW, reason="1 of 1 failed")
+    record = RolloutRecord(
+        component="rules",
+        version="2",
+        group="",
+        status="halted",
+        cuts=(),
+        sizes=(),
+        structure="",
+        started=NOW,
+        opened=NOW,
+        reason="1 of 1 failed",
+    )
     waits = {
         "a halt": lambda: state.record_rollout(record),
         "a plan file": lambda: state.record_plan("p", "0" * 64, 1, NOW),
@@ -322,8 +349,38 @@ def test_what_somebody_is_told_was_done_is_on_the_disk_by_then_and_what_is_seen_
     for what, do in waits.items():
         do()
         assert levels[-1] == FULL, what
-    state.journal("r", [JournalEntry("a", "g", "rules", "", "1", "changed", "", 5, NOW)])
+    state.journal(
+        "r",
+        [
+            JournalEntry(
+                client="a",
+                group="g",
+                component="rules",
+                from_version="",
+                to_version="1",
+                outcome="changed",
+                message="",
+                bytes=5,
+                at=NOW,
+            )
+        ],
+    )
     assert levels[-1] == NORMAL
     with state.together():
-        state.journal("r", [JournalEntry("", "g", "rules", "", "1", "aborted", "by eva", 0, NOW)])
+        state.journal(
+            "r",
+            [
+                JournalEntry(
+                    client="",
+                    group="g",
+                    component="rules",
+                    from_version="",
+                    to_version="1",
+                    outcome="aborted",
+                    message="by eva",
+                    bytes=0,
+                    at=NOW,
+                )
+            ],
+        )
     assert levels[-1] == FULL

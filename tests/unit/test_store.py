@@ -234,7 +234,18 @@ def incremental(store, before="1", to="2", content=b"patch", **more):
     described = describe("a", content)
     patch = Patch("a", described.size, described.sha256, "zstd", "a", 3)
     store.put(patch, io.BytesIO(content))
-    entry = Incremental("rules", "any", before, "1" * 64, to, "2" * 64, "zstd", (patch,), (Kept("b", "b"),), **more)
+    entry = Incremental(
+        component="rules",
+        platform="any",
+        from_version=before,
+        from_digest="1" * 64,
+        to_version=to,
+        to_digest="2" * 64,
+        codec="zstd",
+        patches=(patch,),
+        kept=(Kept("b", "b"),),
+        **more,
+    )
     store.add_incremental(entry)
     return entry
 
@@ -260,7 +271,16 @@ def test_content_that_another_incremental_has_too_stays(tmp_path):
 def test_why_an_incremental_was_given_up_is_remembered(tmp_path):
     store = Store(tmp_path / "store")
     store.add_incremental(
-        Incremental("rules", "any", "1", "1" * 64, "2", "2" * 64, "zstd", refused="delta not smaller")
+        Incremental(
+            component="rules",
+            platform="any",
+            from_version="1",
+            from_digest="1" * 64,
+            to_version="2",
+            to_digest="2" * 64,
+            codec="zstd",
+            refused="delta not smaller",
+        )
     )
     assert [entry.refused for entry in store.inspect().incrementals] == ["delta not smaller"]
 
@@ -283,7 +303,18 @@ def test_an_incremental_without_its_patches_is_refused(tmp_path):
     store = Store(tmp_path / "store")
     patch = Patch("a", 3, "0" * 64, "zstd", "a", 3)
     with pytest.raises(StoreError, match="lacks the patch of 'a'"):
-        store.add_incremental(Incremental("rules", "any", "1", "1" * 64, "2", "2" * 64, "zstd", (patch,)))
+        store.add_incremental(
+            Incremental(
+                component="rules",
+                platform="any",
+                from_version="1",
+                from_digest="1" * 64,
+                to_version="2",
+                to_digest="2" * 64,
+                codec="zstd",
+                patches=(patch,),
+            )
+        )
 
 
 @given(st.binary(max_size=200))

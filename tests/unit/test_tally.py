@@ -23,7 +23,15 @@ ANSWERS = ("failed", "stale", "skipped", "changed", "ok")
 def result(*statuses, error=None, kept=(), name="pc", group="g"):
     """Make the result of a client with a step for each status."""
     steps = tuple(
-        Step(f"part{at}", "1", "a", "2", "b", FILES, {name: name for name in kept})
+        Step(
+            component=f"part{at}",
+            from_version="1",
+            from_digest="a",
+            to_version="2",
+            to_digest="b",
+            files=FILES,
+            kept={name: name for name in kept},
+        )
         for at, _status in enumerate(statuses)
     )
     outcomes = tuple(

@@ -211,7 +211,19 @@ FAILED = "1 of 3 clients failed, and max_failed is 0 (pc-1: not enough disk)"
 def step(component="rules", to="2", group="", status="running", says=SOAKS, sizes=(3, 97, 900), **more):
     cuts = (Cut("label=canary"), Cut(upto=5), Cut(upto=2**32 - 1))[-len(sizes) :]
     wave = more.pop("wave", 1)
-    record = RolloutRecord(component, to, group, status, cuts, sizes, "s", NOW, NOW, wave=wave, reason="why")
+    record = RolloutRecord(
+        component=component,
+        version=to,
+        group=group,
+        status=status,
+        cuts=cuts,
+        sizes=sizes,
+        structure="s",
+        started=NOW,
+        opened=NOW,
+        wave=wave,
+        reason="why",
+    )
     return RolloutStep(record, **{"new": True, **more}, says=says)
 
 
@@ -534,8 +546,26 @@ Apply complete: 2 clients changed, 1 failed, 0 unreachable; 2.0 KiB downloaded, 
 
 
 def test_a_history_has_a_line_for_each_run_and_each_outcome():
-    run = Run("r1", "", "apply", NOW, None, "running", {"g": dict.fromkeys(RECAP, 1234)})
-    entry = JournalEntry("", "", "rules", "", "2", "changed", "", 5, NOW)
+    run = Run(
+        run_id="r1",
+        plan_id="",
+        command="apply",
+        started=NOW,
+        ended=None,
+        status="running",
+        recap={"g": dict.fromkeys(RECAP, 1234)},
+    )
+    entry = JournalEntry(
+        client="",
+        group="",
+        component="rules",
+        from_version="",
+        to_version="2",
+        outcome="changed",
+        message="",
+        bytes=5,
+        at=NOW,
+    )
     assert "1 234" in history_text([run_document(run)])
     assert "store" in run_text(run_document(run, [entry]))
     assert "nothing was changed" in run_text(run_document(run, []))
@@ -576,8 +606,11 @@ def hostile_texts():
         clients={HOSTILE: 1},
     )
     failure = Failure(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
-    entry = JournalEntry(*[HOSTILE] * 7, 1, NOW)
-    run = run_document(Run(HOSTILE, HOSTILE, HOSTILE, NOW, NOW, HOSTILE), [entry])
+    texts = ("client", "group", "component", "from_version", "to_version", "outcome", "message")
+    entry = JournalEntry(**dict.fromkeys(texts, HOSTILE), bytes=1, at=NOW)
+    run = run_document(
+        Run(run_id=HOSTILE, plan_id=HOSTILE, command=HOSTILE, started=NOW, ended=NOW, status=HOSTILE), [entry]
+    )
     counted = component(HOSTILE, outdated=1, versions={HOSTILE: 1})
     status = FleetStatus(
         NOW, None, 1, (counted,), {HOSTILE: (counted,), "b": ()}, (SourceStatus(HOSTILE, None, HOSTILE),),

@@ -152,11 +152,26 @@ class Bench:
     def work(self) -> Iterator[Workspace]:
         """Give the workspace of a command."""
         self._runs += 1
-        means = Means(f"run-{self._runs}", lambda: self.now, str, self._tell, self.stop, str, self.folder / "work")
+        means = Means(
+            run_id=f"run-{self._runs}",
+            clock=lambda: self.now,
+            secret=str,
+            emit=self._tell,
+            stop=self.stop,
+            public=str,
+            work=self.folder / "work",
+        )
         plugins = self.plugins(means)
         reach = Reach(lambda group: GuardedTransport(plugins.transport(group)), means.stop)
         try:
-            yield Workspace(self.spec, Store(self.spec.server.store), self.state, plugins, reach, means)
+            yield Workspace(
+                spec=self.spec,
+                store=Store(self.spec.server.store),
+                state=self.state,
+                plugins=plugins,
+                reach=reach,
+                means=means,
+            )
         finally:
             reach.close()
 
