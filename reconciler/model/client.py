@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import KW_ONLY, dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.fingerprint import parts
 from reconciler.model.release import ANY_PLATFORM
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ class Installed:
     kept: tuple[tuple[str, str], ...] = ()
 
 
-_INSTALLED_FIELDS = tuple(entry.name for entry in fields(Installed))
+_INSTALLED = ("component", "version", "digest", "previous", "layout", "damage", "kept")
+_PROFILE = ("platform", "installed", "tools", "lineage", "epoch", "selinux", "unmanaged", "memory")
 
 
 @dataclass(frozen=True)
@@ -125,16 +127,8 @@ class Profile:
 
     def to_json(self) -> str:
         """Give the canonical JSON form, from which `from_json` makes an equal profile."""
-        data = {
-            "platform": self.platform,
-            "installed": [{name: getattr(entry, name) for name in _INSTALLED_FIELDS} for entry in self.installed],
-            "tools": self.tools,
-            "lineage": self.lineage,
-            "epoch": self.epoch,
-            "selinux": self.selinux,
-            "unmanaged": self.unmanaged,
-            "memory": self.memory,
-        }
+        data = parts(self, _PROFILE)
+        data["installed"] = [parts(entry, _INSTALLED) for entry in self.installed]
         return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
     @classmethod

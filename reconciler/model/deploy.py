@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
+from reconciler.model.fingerprint import parts
 from reconciler.model.release import ReleaseFile
 
 if TYPE_CHECKING:
@@ -53,9 +54,15 @@ class Layout:
         return _fingerprint(self)
 
 
+_TARGET = ("files", "to", "method", "owner", "group", "mode")
+_LAYOUT = ("targets", "replaces", "unmanaged", "selinux")
+
+
 @lru_cache(maxsize=10_000)
 def _fingerprint(layout: Layout) -> str:
-    return hashlib.sha256(json.dumps(asdict(layout), sort_keys=True).encode()).hexdigest()[:16]
+    data = parts(layout, _LAYOUT)
+    data["targets"] = [parts(target, _TARGET) for target in layout.targets]
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
 CheckPhase = Literal["staged", "switched"]

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime  # noqa: TC003 - the forms of documents ask for the types of fields
 from typing import TYPE_CHECKING
 
+from reconciler.model.fingerprint import in_turn, parts, spelled
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -103,7 +105,10 @@ class RolloutRecord:
     @property
     def fingerprint(self) -> str:
         """Equal for equal records, in every process."""
-        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+        data = parts(self, _RECORD)
+        data["cuts"] = in_turn(spelled("Cut", parts(cut, _CUT)) for cut in self.cuts)
+        data["approved"] = in_turn(spelled("Approval", parts(entry, _APPROVAL)) for entry in self.approved)
+        return hashlib.sha256(spelled("RolloutRecord", data).encode()).hexdigest()[:16]
 
     def cut(self, now: datetime) -> RolloutRecord:
         """Give the same with no moment later than now: a clock that was ahead wrote it, and no soak ends by that."""
@@ -114,6 +119,14 @@ class RolloutRecord:
     def last(self) -> bool:
         """True when the last wave is open."""
         return self.wave >= len(self.cuts)
+
+
+_CUT = ("select", "upto", "names", "instead")
+_APPROVAL = ("wave", "who", "at")
+_RECORD = (
+    *("component", "version", "group", "status", "cuts", "sizes", "structure", "started", "opened", "wave", "passed"),
+    *("cleared", "first", "reason", "undo", "approved", "catches_up", "had"),
+)
 
 
 def position(name: str) -> int:
