@@ -41,7 +41,7 @@ VARIABLES = click.option(
     "-e", "--extra-var", "variables", multiple=True, metavar="NAME=VALUE", help="Set a variable; @FILE reads a map."
 )
 FORMAT = click.option(
-    "--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="Form of the result."
+    "--format", "form", type=click.Choice(tuple(FORMATS)), default="text", show_default=True, help="Form of the result."
 )
 DIFF = click.option("--diff", "names", is_flag=True, help="Name the clients of each change; show changes of the spec.")
 SIGN = click.option("--sign", type=PATH, metavar="KEYFILE", help="Sign the plan file, or demand that signature.")

@@ -20,6 +20,7 @@ from reconciler.contracts import Context
 from reconciler.desk import Desk, read_spec
 from reconciler.errors import InterruptedRunError, SecretError
 from reconciler.guards import guarded
+from reconciler.present.render import FORMATS
 from reconciler.present.terminal import EventLog
 from reconciler.specfile.secrets import Masker, resolve
 from reconciler.storage.eventfile import event_file
@@ -57,7 +58,7 @@ def at_work(desk: Desk) -> Iterator[Workspace]:
     """
     loaded = read_spec(desk)
     run_id = new_id(utc_now())
-    log = EventLog(run_id, utc_now, desk.terminal, quiet=desk.form != "text")
+    log = EventLog(run_id, utc_now, desk.terminal, quiet=not FORMATS[desk.form].talks)
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals(desk.terminal.note))
         append = stack.enter_context(event_file(desk.events, desk.terminal.lose)) if desk.events else None

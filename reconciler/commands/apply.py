@@ -16,8 +16,8 @@ from reconciler.observe.observed import known_reports, recall_lists, refresh_lis
 from reconciler.planning import Following, PlanOptions, Turns, cut_moments, new_plan
 from reconciler.present.document import plan_document, report_document
 from reconciler.present.plan_text import amiss
-from reconciler.present.render import render, render_plan
-from reconciler.present.text import report_text
+from reconciler.present.render import FORMATS, render
+from reconciler.present.views import PLAN, REPORT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,8 +52,9 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
         if made is None:
             desk.terminal.note("This plan was carried out already; there is nothing left to do.")
             return 0
-        show = desk.terminal.result if desk.form == "text" else desk.terminal.note
-        show(render_plan(plan_document(made), "text", names=options.names))
+        talks = FORMATS[desk.form].talks
+        show = desk.terminal.result if talks else desk.terminal.note
+        show(render(plan_document(made), "text", PLAN, names=options.names))
         if options.names:
             show(file_changes(made, work, options.planning.sight, "text"))
         if work.means.stop.is_set():
@@ -67,9 +68,9 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
         turns = Turns(work, desk.file, lambda: read_spec(desk).spec.holds)
         remarks = _remarks(options.planning)
         report = run_plan(made, work, forks=forks, following=following, remarks=remarks, turns=turns)
-        if desk.form != "text" or not made.empty or report.failed or report.unreachable:
-            blank = "\n" if desk.form == "text" else ""
-            desk.terminal.result(blank + render(report_document(report), desk.form, report_text))
+        if not talks or not made.empty or report.failed or report.unreachable:
+            blank = "\n" if talks else ""
+            desk.terminal.result(blank + render(report_document(report), desk.form, REPORT))
         error = verdict_error(report, max_unreachable=options.max_unreachable)
         if error is not None:
             raise error

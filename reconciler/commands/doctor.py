@@ -12,7 +12,7 @@ from reconciler.observe.doctor import examine
 from reconciler.observe.observed import Sight, refresh_lists
 from reconciler.present.document import checks_document
 from reconciler.present.render import render
-from reconciler.present.text import checks_text
+from reconciler.present.views import CHECKS
 
 if TYPE_CHECKING:
     from reconciler.desk import Desk
@@ -31,7 +31,7 @@ def doctor(desk: Desk, names: tuple[str, ...], forks: int) -> int:
                 f"there is no client {', '.join(missing)}", hint=hint or "`updoser plan --diff` names clients"
             )
         checks = list(examine(chosen, work, forks=forks))
-    desk.terminal.result(render(checks_document(checks), desk.form, checks_text))
+    desk.terminal.result(render(checks_document(checks), desk.form, CHECKS))
     failed = {check.client for check in checks if check.level == "fail"}
     if failed:
         raise OutcomeError(f"clients in trouble: {len(failed)} of {len(chosen)}")

@@ -14,8 +14,9 @@ from reconciler.planning import PlanOptions, new_plan
 from reconciler.present.document import (
     plan_document,
 )
-from reconciler.present.render import render, render_plan
+from reconciler.present.render import FORMATS, View, render
 from reconciler.present.settings_text import files_text
+from reconciler.present.views import PLAN
 from reconciler.specfile.changes import spec_changes
 from reconciler.storage.planfile import read_key, write_plan_file
 
@@ -48,10 +49,10 @@ def plan(desk: Desk, options: PlanOptions, showing: ShowOptions) -> int:
     with at_work(desk) as work:
         made = new_plan(work, options)
         document = plan_document(made)
-        shown = [render_plan(document, desk.form, names=showing.names)]
-        if showing.names and desk.form == "text":
+        shown = [render(document, desk.form, PLAN, names=showing.names)]
+        if showing.names and FORMATS[desk.form].talks:
             shown.append(_spec_changes(work))
-        if showing.names and desk.form != "json":
+        if showing.names and not FORMATS[desk.form].single:
             shown.append(file_changes(made, work, options.sight, desk.form))
         if showing.out is not None:
             key = read_key(showing.sign) if showing.sign else None
@@ -90,4 +91,4 @@ def file_changes(made: Plan, work: Workspace, sight: Sight, form: str) -> str:
     if not made.settings:
         return ""
     views, more = view_settings(made, work, contact=sight.refresh and sight.contact, forks=sight.forks)
-    return render((views, more), form, files_text)
+    return render((views, more), form, View(files_text))

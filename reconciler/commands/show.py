@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.present.document import plan_document
 from reconciler.present.reading import read_plan
-from reconciler.present.render import render_plan
+from reconciler.present.render import render
+from reconciler.present.views import PLAN
 from reconciler.storage.planfile import read_plan_file
 
 if TYPE_CHECKING:
@@ -19,5 +20,5 @@ def show(terminal: Terminal, file: Path, form: str, *, names: bool) -> int:
     """Show a plan file."""
     terminal.form = form
     document = plan_document(read_plan(read_plan_file(file).document))
-    terminal.result(render_plan(document, form, names=names))
+    terminal.result(render(document, form, PLAN, names=names))
     return 0

@@ -1,18 +1,33 @@
-"""A document in the format that the user asked for: text and Markdown are rendered from the same document as JSON."""
+"""A document in the format that the user asked for: text and Markdown are rendered from the same document as JSON.
+
+A format is an entry of FORMATS, which renders any view; a view says how a document looks to people.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import printable
-from reconciler.present import markdown, plan_text, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-FORMATS = ("text", "json", "markdown")
+Render = Callable[..., str]
+"""Gives a document as text; keywords say how."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a document is shown. Without a Markdown of its own, its text stands in a block there."""
+
+    text: Render
+    markdown: Render | None = None
+
+
 _CONTROL = re.compile(r"[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
 """What isn't shown, moves the cursor, turns the direction of writing, or can't be written as UTF-8."""
 
@@ -25,30 +40,46 @@ def json_text(document: Any) -> str:
 
 def spellings(shown: str) -> set[str]:
     """Give all the ways in which some text may be spelled in a result or an event: as it is, and escaped."""
+    from reconciler.present.markdown import safe
+
     as_json = (json_text(shown).rstrip("\n"), json.dumps(shown))
-    return {shown, printable(shown), markdown.safe(shown), *(quoted[1:-1] for quoted in as_json)}
+    return {shown, printable(shown), safe(shown), *(quoted[1:-1] for quoted in as_json)}
 
 
-def render_plan(document: Mapping[str, Any], form: str, *, names: bool = False) -> str:
-    """Render a plan; `names` lists the clients of each change."""
-    if form == "json":
-        return json_text(document)
-    if form == "markdown":
-        return markdown.plan_markdown(document, names=names)
-    return plan_text.plan_text(document, names=names)
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format of results: `render` gives a document by its view.
+
+    With `talks` a result is part of what is said on a terminal, and more is said around it. With `single` it is one
+    document, behind which nothing may stand.
+    """
+
+    render: Callable[[View, Any, Mapping[str, Any]], str]
+    talks: bool = False
+    single: bool = False
 
 
-def render_status(document: Mapping[str, Any], form: str) -> str:
-    """Render a status."""
-    if form == "json":
-        return json_text(document)
-    if form == "markdown":
-        return markdown.status_markdown(document)
-    return text.status_text(document)
+def _text(view: View, document: Any, how: Mapping[str, Any]) -> str:
+    return view.text(document, **how)
 
 
-def render(document: Any, form: str, as_text: Callable[[Any], str]) -> str:
-    """Render a document that has no Markdown of its own: its text stands in a block there."""
-    if form == "json":
-        return json_text(document)
-    return markdown.block(as_text(document)) if form == "markdown" else as_text(document)
+def _json(_view: View, document: Any, _how: Mapping[str, Any]) -> str:
+    return json_text(document)
+
+
+def _markdown(view: View, document: Any, how: Mapping[str, Any]) -> str:
+    from reconciler.present.markdown import block
+
+    return view.markdown(document, **how) if view.markdown else block(view.text(document, **how))
+
+
+FORMATS: Mapping[str, Format] = {
+    "text": Format(_text, talks=True),
+    "json": Format(_json, single=True),
+    "markdown": Format(_markdown),
+}
+
+
+def render(document: Any, form: str, view: View, **how: Any) -> str:
+    """Render a document; what is said of `how` goes to the view."""
+    return FORMATS[form].render(view, document, how)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from reconciler.errors import UsageError, printable
 from reconciler.model.events import Event
 from reconciler.present.fields import time_text
+from reconciler.present.render import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +90,7 @@ class Terminal:
             self.lose("standard output", self._out.trouble)  # such as a help text; who left didn't want to see it all
         if self._err is not None and self._err.trouble is not None:
             self.lose("standard error", self._err.trouble)
-        if self._unsaid and self.form == "text":
+        if self._unsaid and FORMATS[self.form].talks:
             _write(sys.stdout, "".join(f"{self.mask(self._lost[what])}\n" for what in self._unsaid))
         return 1 if self._lost and code in _GOOD else code
 

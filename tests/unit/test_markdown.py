@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import escape
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,8 @@ from reconciler.model.report import ComponentStatus, Quarantined, Status
 from reconciler.model.rollout import Cut, RolloutRecord
 from reconciler.present.document import plan_document, status_document
 from reconciler.present.markdown import block, plan_markdown, status_markdown
-from reconciler.present.render import FORMATS, json_text, render, render_plan, render_status
+from reconciler.present.render import FORMATS, Format, View, json_text, render
+from reconciler.present.views import PLAN, STATUS
 from tests.fakes import NOW
 
 BASIS = Basis("l", 1, 0, "s", "c")
@@ -270,19 +272,29 @@ def test_nothing_closes_a_fence_from_inside(text):
 
 
 def test_every_format_is_made_from_the_same_document(example):
-    texts = {form: render_plan(example, form) for form in FORMATS}
+    texts = {form: render(example, form, PLAN) for form in FORMATS}
     assert texts["text"].splitlines()[0] == texts["markdown"].splitlines()[0].removeprefix("### ")
     assert texts["json"] == json_text(example)
     status = status_document(Status(NOW, None, 0, (), {}))
-    assert render_status(status, "json") == json_text(status)
-    assert render_status(status, "markdown").startswith("### Status")
-    assert render_status(status, "text").startswith("Status: ")
+    assert render(status, "json", STATUS) == json_text(status)
+    assert render(status, "markdown", STATUS).startswith("### Status")
+    assert render(status, "text", STATUS).startswith("Status: ")
 
 
 def test_what_has_no_markdown_of_its_own_stands_in_a_fence():
-    assert render({"a": 1}, "markdown", lambda _document: "```\n") == "````\n```\n````\n"
-    assert render({"a": "grün"}, "json", str) == '{\n  "a": "grün"\n}\n'
-    assert render({"a": 1}, "text", lambda _document: "as text") == "as text"
+    assert render({"a": 1}, "markdown", View(lambda _document: "```\n")) == "````\n```\n````\n"
+    assert render({"a": "grün"}, "json", View(str)) == '{\n  "a": "grün"\n}\n'
+    assert render({"a": 1}, "text", View(lambda _document: "as text")) == "as text"
+
+
+def test_another_format_is_one_entry_that_shows_any_view(monkeypatch):
+    def as_html(view, document, how):
+        return f"<pre>{escape(view.text(document, **how))}</pre>"
+
+    monkeypatch.setitem(FORMATS, "html", Format(as_html))
+    example = plan(problems=("a <b> & c",))
+    assert "<pre>Plan: " in render(example, "html", PLAN, names=True)
+    assert "a &lt;b&gt; &amp; c" in render(example, "html", PLAN)
 
 
 @pytest.mark.parametrize("char", ["\x7f", "\x9b", "\u202e", "\u2028", "\udcff"])

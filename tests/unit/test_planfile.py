@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from reconciler.errors import DocumentError, UpdoserError
 from reconciler.model.change import Deploy
 from reconciler.model.plan import Basis, Plan
+from reconciler.present import views
 from reconciler.present.document import plan_document
 from reconciler.present.reading import read_plan
-from reconciler.present.render import FORMATS, render_plan
+from reconciler.present.render import FORMATS, render
 from reconciler.storage.planfile import read_key, read_plan_file, write_plan_file
 from tests.fakes import NOW
 
@@ -163,7 +164,7 @@ def test_a_plan_with_odd_values_is_refused_or_can_be_shown(odd):
     except DocumentError:
         return
     for form in FORMATS:
-        shown = render_plan(plan_document(plan), form, names=True).encode()
+        shown = render(plan_document(plan), form, views.PLAN, names=True).encode()
         assert b"\xc2\x9b" not in shown
 
 

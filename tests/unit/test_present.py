@@ -15,8 +15,9 @@ from reconciler.observe.cohorts import Marks, Selection, gather_cohorts
 from reconciler.present.document import plan_document, report_document
 from reconciler.present.markdown import block
 from reconciler.present.plan_text import plan_text
-from reconciler.present.render import render_plan
+from reconciler.present.render import render
 from reconciler.present.text import report_text
+from reconciler.present.views import PLAN
 from reconciler.present.words import size_text, span_text
 from reconciler.specfile.changes import spec_changes
 from reconciler.storage.fleet import ClientRow
@@ -39,7 +40,7 @@ def test_hostile_names_cannot_move_the_cursor_or_add_a_line():
 
 
 def test_hostile_names_are_no_markup_and_mention_nobody():
-    text = render_plan(plan_document(hostile_plan()), "markdown", names=True)
+    text = render(plan_document(hostile_plan()), "markdown", PLAN, names=True)
     assert "<script>" not in text
     assert "@everyone" not in text
     assert not re.search(r"(?<!\\)\[c\]\(d\)", text)

@@ -12,8 +12,9 @@ from jsonschema import Draft202012Validator
 from reconciler.model.events import EVENT_TYPES
 from reconciler.model.plan import Basis, Plan
 from reconciler.present.document import plan_document
-from reconciler.present.render import FORMATS, render_plan
+from reconciler.present.render import FORMATS, render
 from reconciler.present.terminal import EventLog, Terminal
+from reconciler.present.views import PLAN
 from reconciler.specfile.secrets import MASK, Masker
 from reconciler.storage.eventfile import event_file
 from tests.fakes import NOW
@@ -128,7 +129,7 @@ def test_a_secret_is_in_no_output_however_it_is_written_there(tmp_path, capsys, 
     with appending(log, terminal, file):
         log("warning", message, level="warning", detail=message)
     for form in FORMATS:
-        terminal.result(render_plan(document, form))
+        terminal.result(render(document, form, PLAN))
     shown = capsys.readouterr()
     for text in (shown.out, shown.err, file.read_text(encoding="utf-8")):
         assert "proxy refuses" in text

@@ -1,0 +1,31 @@
+"""The views of all documents that commands show: each has a text, and some have a Markdown of their own."""
+
+from __future__ import annotations
+
+from reconciler.present.markdown import plan_markdown, status_markdown
+from reconciler.present.plan_text import plan_text
+from reconciler.present.render import View
+from reconciler.present.rollout_text import rollouts_text
+from reconciler.present.text import (
+    checks_text,
+    history_text,
+    plugins_text,
+    report_text,
+    repository_text,
+    run_text,
+    staged_text,
+    status_text,
+    valid_text,
+)
+
+PLAN = View(plan_text, plan_markdown)
+STATUS = View(status_text, status_markdown)
+REPORT = View(report_text)
+HISTORY = View(history_text)
+RUN = View(run_text)
+ROLLOUTS = View(rollouts_text)
+REPOSITORY = View(repository_text)
+STAGED = View(staged_text)
+CHECKS = View(checks_text)
+VALID = View(valid_text)
+PLUGINS = View(plugins_text)
