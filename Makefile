@@ -4,6 +4,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 EXPLORE := 20
+# One more than there are cores: some wait for a disk, a server or a moment. Who is done takes over from who isn't.
+PARALLEL = -n $$(($$(nproc) + 1)) --dist worksteal
 PIP := pip --disable-pip-version-check -qq install
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock"
@@ -22,11 +24,11 @@ run: $(VENV)/.run ## the demo: a small fleet on this machine is planned, updated
 
 test: $(VENV)/.dev ## all tests but the benchmarks; ARGS="-k name" are passed to pytest
 	@sh .ci/test-packages
-	$(BIN)/pytest -n auto $(ARGS)
+	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 explore: $(VENV)/.dev ## properties and attacks with random choices, EXPLORE=20 times as many; ARGS as above
 	@sh .ci/test-packages
-	EXPLORE=$(EXPLORE) $(BIN)/pytest -n auto -m "hypothesis or explore" $(ARGS)
+	EXPLORE=$(EXPLORE) $(BIN)/pytest $(PARALLEL) -m "hypothesis or explore" $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, types, import rules, spelling
 	$(BIN)/ruff format --check .

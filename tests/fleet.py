@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from tests import zygote
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,10 +103,10 @@ class Fleet:
         """Run a command to its end."""
         if self.before or not zygote.fits(environment):
             process = self.start(*arguments, **environment)
-            out, err = process.communicate(timeout=120)
+            out, err = process.communicate(timeout=PATIENCE)
             code = process.returncode
         else:
-            code, out, err = zygote.run(arguments, self.folder, {**os.environ, **environment}, timeout=120)
+            code, out, err = zygote.run(arguments, self.folder, {**os.environ, **environment}, timeout=PATIENCE)
         assert "Traceback" not in err, err
         return Done(code, out, err)
 

@@ -16,6 +16,7 @@ from reconciler.model.deploy import DeployRequest, InstallTarget, Layout, Patche
 from reconciler.plugins.transport.local import LocalPipe
 from tests.draw import spread
 from tests.fakes import CODECS, make_release
+from tests.waiting import PATIENCE
 
 SHELLS = ["dash", "bash", pytest.param("busybox sh", marks=pytest.mark.needs("busybox"))]
 MORE_SHELLS = [*SHELLS, pytest.param("mksh", marks=pytest.mark.needs("mksh"))]
@@ -139,7 +140,7 @@ def raw(machine, data):
     """Run the script on some bytes of a request."""
     command = machine.shell.split()
     return subprocess.run(
-        [*command, "-c", client_script().decode()], input=data, capture_output=True, timeout=60, check=False
+        [*command, "-c", client_script().decode()], input=data, capture_output=True, timeout=PATIENCE, check=False
     )
 
 

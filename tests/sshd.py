@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.secret import SecretRef
 from tests.servers import free_port, wait_for
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,7 +164,7 @@ def _daemon(folder: Path, config: str, address: str, port: int) -> Iterator[None
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE)
         log.close()
 
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import paramiko
 from paramiko.common import cMSG_CHANNEL_DATA
 
+from tests.waiting import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -379,7 +381,7 @@ class Hostile:
 
     def wait_for(self, kind: str) -> None:
         """Wait until somebody got to where a client is hostile."""
-        assert self._seen.setdefault(kind, threading.Event()).wait(60), f"nobody came to {kind}"
+        assert self._seen.setdefault(kind, threading.Event()).wait(PATIENCE), f"nobody came to {kind}"
 
     def listen(self, kinds: Iterator[str]) -> None:
         """Open a port for SSH, and one for each kind that speaks none."""

@@ -8,6 +8,7 @@ import pytest
 from tests.attacks.hostile_client import CHANGED, FAILED, KINDS, STALE, UNREACHABLE, hostile_clients
 from tests.draw import MORE
 from tests.fleet import Fleet
+from tests.waiting import PATIENCE
 
 HONEST = ("honest-1", "honest-2")
 QUICK = {"connect_timeout": "5s", "idle_timeout": "5s", "timeout": "15s"}
@@ -86,6 +87,6 @@ def test_a_run_that_waits_for_a_silent_client_can_be_interrupted(tmp_path, kind)
         process = fleet.start("apply", "--auto-approve")
         hostile.wait_for(kind)
         process.send_signal(signal.SIGINT)
-        _out, err = process.communicate(timeout=60)
+        _out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 130, err
         assert "Traceback" not in err

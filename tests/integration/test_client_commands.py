@@ -16,7 +16,7 @@ from reconciler.errors import ClientError
 from reconciler.model.deploy import ClientCheck, Hook, Hooks, Layout, Outcome
 from reconciler.plugins.transport.local import LocalPipe
 from tests.machine import MORE_SHELLS, SHELLS, Machine, into, kill_at_any_moment, raw, request_bytes, step
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture(params=SHELLS)
@@ -140,7 +140,7 @@ def test_commands_ignore_no_signal_whoever_ignored_one_before(machine, outside):
     hooks = Hooks(*(Hook(f"{look}; true {kind}") for kind in ("before", "after", "always")))
     data = request_bytes(machine, update(machine, staged(look), switched(look), hooks=hooks))
     start = f"{outside}exec {machine.shell} -c {shlex.quote(client_script().decode())}"
-    done = subprocess.run(["dash", "-c", start], input=data, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(["dash", "-c", start], input=data, capture_output=True, timeout=PATIENCE, check=False)
     assert b"rules changed 2 " in done.stdout
     ignored = {int(line.split()[1], 16) for line in log.read_text().splitlines()}
     assert len(log.read_text().splitlines()) == 5
@@ -177,7 +177,7 @@ def test_a_command_that_hangs_is_stopped_with_its_children(machine, tools, monke
     run = f"trap '' TERM; sleep 3000 & echo $! >>{pids}; echo $$ >>{pids}; echo hm; wait; sleep 3000"
     data = request_bytes(machine, update(machine, switched(run, timeout=1)))
     done = subprocess.run(
-        [*machine.shell.split(), "-c", script.decode()], input=data, capture_output=True, timeout=60, check=False
+        [*machine.shell.split(), "-c", script.decode()], input=data, capture_output=True, timeout=PATIENCE, check=False
     )
     assert b"check runs failed after the switch: no end within 1 s: hm; it is back at 1" in done.stdout
     assert machine.current("rules")["a"] == b"one"
@@ -227,7 +227,7 @@ def test_while_a_command_runs_the_client_says_that_it_is_there(dash, tmp_path):
     (tmp_path / "bin/sleep").chmod(0o755)
     script = f"PATH={tmp_path}/bin:$PATH\n{client_script().decode()}"
     data = request_bytes(dash, update(dash, switched("/bin/sleep 2; exit 1", timeout=6000, retries=1, interval=21)))
-    done = subprocess.run(["dash", "-c", script], input=data, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(["dash", "-c", script], input=data, capture_output=True, check=False, timeout=PATIENCE)
     assert done.stdout.startswith(b"updoser waits\nupdoser waits\n")
     assert b"\nupdoser 1 outcomes\nrules failed 1 " in done.stdout
     assert done.stdout.count(b"updoser waits") > 12
@@ -503,7 +503,11 @@ def test_killed_at_any_moment_no_version_is_believed_that_was_not_checked(tmp_pa
         (tmp_path / "count").write_text(f"{at}\n")
         script = f"TRAP_PID=$$ PATH={traps}:$PATH; export TRAP_PID PATH\n{client_script().decode()}"
         done = subprocess.run(
-            ["dash", "-c", script], input=request_bytes(machine, way), capture_output=True, check=False, timeout=60
+            ["dash", "-c", script],
+            input=request_bytes(machine, way),
+            capture_output=True,
+            check=False,
+            timeout=PATIENCE,
         )
         (entry,) = machine.facts(verify=True).installed
         if entry.version == "2" and entry.digest:

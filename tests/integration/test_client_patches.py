@@ -16,6 +16,7 @@ from reconciler.client.session import ShellSession, client_script
 from reconciler.model.deploy import Layout
 from reconciler.plugins.transport.local import LocalPipe
 from tests.machine import SHELLS, Machine, into, kill_at_any_moment, patched, raw, request_bytes, step
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.needs("zstd", "bspatch")
 
@@ -283,7 +284,11 @@ def test_killed_at_any_moment_a_patched_client_has_one_whole_version(tmp_path):
         (tmp_path / "count").write_text(f"{at}\n")
         script = f"TRAP_PID=$$ PATH={traps}:$PATH; export TRAP_PID PATH\n{client_script().decode()}"
         done = subprocess.run(
-            ["dash", "-c", script], input=request_bytes(machine, way), capture_output=True, check=False, timeout=60
+            ["dash", "-c", script],
+            input=request_bytes(machine, way),
+            capture_output=True,
+            check=False,
+            timeout=PATIENCE,
         )
         assert machine.current("rules") in (first, second), at
         (entry,) = machine.facts(verify=True).installed

@@ -15,6 +15,7 @@ from reconciler.errors import ClientError, ProtocolError
 from reconciler.model.deploy import Layout
 from reconciler.plugins.transport.local import LocalPipe
 from tests.machine import MORE_SHELLS, SHELLS, Machine, into, kill_at_any_moment, raw, request_bytes, rot, step
+from tests.waiting import PATIENCE
 
 ODD_NAMES = [
     "lpt$vpn.679",
@@ -486,7 +487,7 @@ def test_killed_at_any_moment_the_client_has_one_whole_version_and_the_next_requ
             capture_output=True,
             env=environment,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
         )
         assert machine.current("rules") in versions.values(), (at, after)
         (entry,) = machine.facts(verify=True).installed
@@ -511,7 +512,7 @@ def test_a_version_that_was_never_finished_goes_with_the_next_update(machine):
     for other in ("rules", "engine"):
         have = old if other == "rules" else None
         data = request_bytes(machine, step(have, machine.release(other, "2", {"a": b"two"})))
-        subprocess.run([*machine.shell.split(), "-c", script], input=data, check=False, timeout=60)
+        subprocess.run([*machine.shell.split(), "-c", script], input=data, check=False, timeout=PATIENCE)
         assert (machine.root / other / "2").exists()
     assert machine.deploy(step(old, machine.release("rules", "3", {"a": b"three"})))[0].status == "changed"
     assert {path.name for path in (machine.root / "rules").iterdir()} == {"1", "3", "current", "mine"}

@@ -13,6 +13,7 @@ from reconciler.errors import ClientError
 from reconciler.model.deploy import Hook, Hooks
 from tests.fleet import Fleet
 from tests.machine import SHELLS, Machine, step
+from tests.waiting import PATIENCE
 
 WORSE = {
     "mv -T": "case $1 in *T*) exit 1 ;; esac",
@@ -114,7 +115,7 @@ def test_a_tool_that_can_not_what_an_update_needs_is_named_and_nothing_is_writte
 def test_a_shell_that_has_no_local_variables_is_refused_before_it_looks(tmp_path):
     script = b"local() { :; }\n" + client_script()
     request = facts_request(str(tmp_path / "root"), verify=False)
-    done = subprocess.run(["bash", "-c", script], input=request, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(["bash", "-c", script], input=request, capture_output=True, timeout=PATIENCE, check=False)
     assert done.stdout == b"updoser 1 error\ntools local variables in sh\nend\n"
 
 

@@ -12,7 +12,7 @@ from reconciler.formats.index import content_path
 from tests.fleet import Fleet
 from tests.servers import nginx, requests
 from tests.tufrepo import Vendor
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.needs("nginx")
 BIG = bytes(range(256)) * 4096 * 24  # 24 MiB
@@ -70,7 +70,7 @@ def test_a_run_that_was_stopped_is_continued_where_it_was(vendor, tmp_path, stac
     part = fleet.folder / "store/tmp"
     until(lambda: any(path.stat().st_size > 4 * 2**20 for path in part.glob("*.part")), process)
     process.send_signal(how)
-    _out, err = process.communicate(timeout=60)
+    _out, err = process.communicate(timeout=PATIENCE)
     assert "Traceback" not in err
     assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
     assert [path.name for path in part.iterdir()] == [f"{_digest(vendor)}.part"]

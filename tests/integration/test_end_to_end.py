@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from reconciler.storage.state import State
 from tests.fleet import ONE_WAVE, ROOT, Fleet
 from tests.machine import rot
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 NOTHING = "Plan: 0 downloads (0 B), 0 changes on 0 of 3 clients (0 B)"
 
@@ -393,7 +393,7 @@ def test_an_interrupted_apply_finishes_what_is_under_way_and_releases_the_lock(t
     process.send_signal(signal.SIGINT)
     wait_for(process, "nterrupt")
     go.touch()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     assert "Apply interrupted: 2 clients changed" in out
     changed = [name for name in ("c1", "c2", "c3", "c4", "c5", "c6") if fleet.current(name, "rules")]
@@ -413,7 +413,7 @@ def test_a_second_apply_is_refused_while_one_runs_and_names_it(tmp_path):
     (tmp_path / "go").touch()
     assert refused.code == 5
     assert "updoser unlock" in refused.err
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
 
 
@@ -424,7 +424,7 @@ def test_a_killed_apply_leaves_whole_clients_and_the_next_goes_on(tmp_path):
     looks_and_one_change = 5
     until(lambda: (tmp_path / "shells").read_text().count("begun") > looks_and_one_change, process)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     for name in ("c1", "c2", "c3", "c4"):
         assert fleet.current(name, "rules") in ({}, {"rules.txt": b"one\n"})
     assert "broken off" in fleet.run("history").out

@@ -18,6 +18,7 @@ from tests.fleet import CATALOG, ROOT
 from tests.servers import program
 from tests.sshd import make_key
 from tests.tufrepo import Vendor
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.needs("ip", "sshd", "nginx", "microsocks")
 SERVER, PROXY, FAR = "s", "p", "f"
@@ -74,7 +75,7 @@ class Net:
             yield
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(PATIENCE)
 
 
 @pytest.fixture(params=["ipv6", "ipv4"])

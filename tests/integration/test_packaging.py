@@ -1,6 +1,8 @@
 """The wheel, built from the sdist, holds what the checkout holds and works from there."""
 
+import fcntl
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -29,14 +31,22 @@ def tracked():
 @pytest.fixture(scope="module")
 def built(tracked, tmp_path_factory):
     """A folder with an sdist, and a wheel made from that sdist, of a clean copy of the checkout."""
-    tree = tmp_path_factory.mktemp("tree")
-    for name in tracked:
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        copy2(ROOT / name, tree / name)
-    dist = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(dist), str(tree)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
-    assert done.returncode == 0, done.stdout + done.stderr
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    dist = shared / "dist"
+    with (shared / "dist.lock").open("w") as lock:  # one worker builds for all
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not dist.is_dir():
+            tree = tmp_path_factory.mktemp("tree")
+            for name in tracked:
+                (tree / name).parent.mkdir(parents=True, exist_ok=True)
+                copy2(ROOT / name, tree / name)
+            made = tmp_path_factory.mktemp("made")
+            command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(made), str(tree)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+            assert done.returncode == 0, done.stdout + done.stderr
+            made.rename(dist)
     return dist
 
 

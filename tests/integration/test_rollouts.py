@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.fleet import Fleet
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 GOOD = {"name": "good", "for": "rules", "phase": "staged", "where": "client"}
 GOOD["run"] = '! grep -q BAD "$UPDOSER_STAGED/rules.txt"'
@@ -177,7 +177,7 @@ def test_waiting_takes_all_steps_and_an_abort_can_take_them_back(tmp_path):
     until(lambda: versions(fleet) == "2 2 2 2 2", process)
     assert fleet.run("rollout", "abort", "rules", "--undo", "--reason", "INC-2").code == 0
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     done = fleet.apply()
     assert versions(fleet) == "1 1 1 1 1"
@@ -458,7 +458,7 @@ def test_what_is_said_to_a_rollout_holds_for_the_apply_that_runs(tmp_path, verb)
         time.sleep(1.1)  # what was seen a moment ago isn't looked at again at once
     finally:
         (clients / "go").touch()
-        out, err = apply.communicate(timeout=120)
+        out, err = apply.communicate(timeout=PATIENCE)
     assert apply.returncode == 0, err
     assert sorted(versions(fleet).split()) == ["1", "1", "1", "1", "2"]
     assert f"rules 2, 4 clients of all: {said}" in out

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from tests.fleet import ROOT, Fleet
+from tests.waiting import PATIENCE
 
 CTRL_C = "\x03"
 
@@ -31,7 +32,7 @@ def talk(fleet, *arguments, answer):
         cwd=fleet.folder, env=environment, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
     )  # fmt: skip
     os.close(slave)
-    shown, asked, deadline = "", False, time.monotonic() + 60
+    shown, asked, deadline = "", False, time.monotonic() + PATIENCE
     try:
         while time.monotonic() < deadline:
             if not select.select([master], [], [], 1)[0]:
@@ -44,7 +45,7 @@ def talk(fleet, *arguments, answer):
             if "Enter a value: " in shown and not asked:
                 asked = True
                 process.send_signal(signal.SIGINT) if answer == CTRL_C else os.write(master, answer.encode())
-        return process.wait(30), shown
+        return process.wait(PATIENCE), shown
     finally:
         os.close(master)
         process.kill()

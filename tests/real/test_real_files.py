@@ -56,7 +56,6 @@ def offer_incremental(fleet, version, before):
     assert added.code == 0, added.err
 
 
-@pytest.mark.xdist_group("real")
 def test_real_releases_arrive_byte_by_byte_by_incrementals(ssh_fleet, tmp_path):
     engines = fetch(ENGINE, ENGINES, "bin/esbuild")
     patterns = fetch(PATTERN, PATTERNS, "data.json")
