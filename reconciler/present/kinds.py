@@ -93,8 +93,8 @@ class Kind:
 
     def line(self, row: Row) -> tuple[str, ...]:
         """Give the cells of a row of a text."""
-        mark, component, before, *rest = row.cells
-        return (f"  {mark}", component, before, *(["->"] if self.arrow else []), *rest)
+        cells = (f"  {row.cells[0]}", *row.cells[1:])
+        return (*cells[:3], "->", *cells[3:]) if self.arrow else cells
 
 
 _FROM = As("from", null=True)
