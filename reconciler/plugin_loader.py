@@ -45,7 +45,7 @@ class Found:
     `module` is the import name. `file` is set for plugins of the spec's folders, which are loaded by path.
     """
 
-    kind: str
+    kind: PluginKind
     name: str
     origin: str
     module: str = field(repr=False)
@@ -65,7 +65,7 @@ def schema_folder() -> Path:
     return bundled_folder().parent / "schema"
 
 
-def available(kind: str, folders: Sequence[Path] = ()) -> list[Found]:
+def available(kind: PluginKind, folders: Sequence[Path] = ()) -> list[Found]:
     """List the plugins of a kind without importing any, the bundled ones first.
 
     Raises:
@@ -95,7 +95,7 @@ def available(kind: str, folders: Sequence[Path] = ()) -> list[Found]:
     return found
 
 
-def options_schema(kind: str, name: str, folders: Sequence[Path] = ()) -> Mapping[str, Any]:
+def options_schema(kind: PluginKind, name: str, folders: Sequence[Path] = ()) -> Mapping[str, Any]:
     """Give the JSON Schema of a plugin's options.
 
     Raises:
@@ -104,7 +104,7 @@ def options_schema(kind: str, name: str, folders: Sequence[Path] = ()) -> Mappin
     return _module(_find(kind, name, folders)).OPTIONS
 
 
-def traits(kind: str, name: str, options: Mapping[str, Any], folders: Sequence[Path] = ()) -> Traits | None:
+def traits(kind: PluginKind, name: str, options: Mapping[str, Any], folders: Sequence[Path] = ()) -> Traits | None:
     """Give what a plugin does with these options; None when its module doesn't say.
 
     Raises:
@@ -121,7 +121,9 @@ def traits(kind: str, name: str, options: Mapping[str, Any], folders: Sequence[P
     return said
 
 
-def load(kind: str, name: str, options: Mapping[str, Any], context: Context, folders: Sequence[Path] = ()) -> Any:
+def load(
+    kind: PluginKind, name: str, options: Mapping[str, Any], context: Context, folders: Sequence[Path] = ()
+) -> Any:
     """Make an instance of a plugin; it gets the options with the defaults of its OPTIONS.
 
     Raises:
@@ -134,7 +136,7 @@ def load(kind: str, name: str, options: Mapping[str, Any], context: Context, fol
         return module.PLUGIN(completed(options, module.OPTIONS), context)
 
 
-def _find(kind: str, name: str, folders: Sequence[Path]) -> Found:
+def _find(kind: PluginKind, name: str, folders: Sequence[Path]) -> Found:
     candidates = available(kind, folders)
     found = [plugin for plugin in candidates if plugin.name == name]
     if not found:
@@ -178,7 +180,7 @@ def _plugin_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.py") if _NAME.fullmatch(path.stem))
 
 
-def _entry_points(kind: str) -> list[EntryPoint]:
+def _entry_points(kind: PluginKind) -> list[EntryPoint]:
     found = _installed_entry_points(tuple(sys.path)).select(group=f"updoser.{kind}")
     points = (point for point in found if _NAME.fullmatch(point.name))
     return sorted(points, key=lambda point: (point.name, _distribution(point)))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from reconciler.contracts import Session, ToolsTried, Transport
     from reconciler.model.client import Client, Facts, Installed
-    from reconciler.model.deploy import DeployReport, DeployRequest, Outcome, Step
+    from reconciler.model.deploy import DeployReport, DeployRequest, Outcome, Purpose, Step
 
 _MAX_TEXT = 1000
 _MAX_SHORT = 128
@@ -183,7 +183,7 @@ def _wrong_report(report: DeployReport, request: DeployRequest) -> Iterator[str]
         yield from _wrong_outcome(step, outcome, request.purpose)
 
 
-def _wrong_outcome(step: Step, outcome: Outcome, purpose: str) -> Iterator[str]:
+def _wrong_outcome(step: Step, outcome: Outcome, purpose: Purpose) -> Iterator[str]:
     possible = _POSSIBLE[purpose] | ({"unpatched"} if step.patched or step.held else set())
     if outcome.status not in possible:
         yield f"{step.component} is {outcome.status!r}, which was not asked for"

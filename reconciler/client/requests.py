@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from reconciler.contracts import ToolsTried
-    from reconciler.model.deploy import ClientCheck, DeployRequest, Hook, InstallTarget, Step
+    from reconciler.model.deploy import ClientCheck, DeployRequest, Hook, InstallTarget, Purpose, SelinuxLabels, Step
     from reconciler.model.release import ReleaseFile
 
 PROTOCOL = 1
@@ -144,7 +144,7 @@ def _framed(operation: str, lines: Iterable[str]) -> bytes:
     return f"updoser {PROTOCOL} {operation} {len(header)}\n".encode() + header
 
 
-def _step_lines(step: Step, purpose: str) -> Iterator[str]:
+def _step_lines(step: Step, purpose: Purpose) -> Iterator[str]:
     yield (
         f"step {step.component} {step.from_version or '-'} {step.from_digest or '-'} "
         f"{step.to_version} {step.to_digest} {step.layout.fingerprint}"
@@ -171,7 +171,7 @@ def _layout_lines(step: Step) -> Iterator[str]:
             yield f"watch {folder}"
 
 
-def _command_lines(step: Step, purpose: str) -> Iterator[str]:
+def _command_lines(step: Step, purpose: Purpose) -> Iterator[str]:
     """Give the checks that a purpose has use for, and the hooks where something is to be switched."""
     for check in step.checks:
         if purpose == "switch" or (check.phase == "staged") == (purpose == "stage"):
@@ -230,7 +230,7 @@ def _file_lines(step: Step, file: ReleaseFile) -> Iterator[str]:
     yield f"file {how} {file.size} {file.sha256} {file.name}"
 
 
-def _target_lines(target: InstallTarget, names: Iterable[str], selinux: str) -> Iterator[str]:
+def _target_lines(target: InstallTarget, names: Iterable[str], selinux: SelinuxLabels) -> Iterator[str]:
     yield (
         f"into {target.method} {target.owner or '-'} {target.group or '-'} {target.mode or '-'} {selinux} {target.to}"
     )

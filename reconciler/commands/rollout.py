@@ -13,7 +13,7 @@ from reconciler.desk import user_name
 from reconciler.errors import UsageError
 from reconciler.hints import suggestion
 from reconciler.model.report import JournalEntry
-from reconciler.model.rollout import OPEN, UNDER_WAY
+from reconciler.model.rollout import AT_WORK, STOPPED, UNDER_WAY, UNSETTLED
 from reconciler.observe.observed import Sight, observe
 from reconciler.planner.succession import Succession
 from reconciler.planning import PlanOptions, plan_of, wanted_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from reconciler.desk import Desk
-    from reconciler.model.rollout import RolloutRecord
+    from reconciler.model.rollout import RolloutRecord, RolloutStatus
     from reconciler.workspace import Workspace
 
 
@@ -73,7 +73,7 @@ def approve(desk: Desk, which: Which) -> int:
 def pause(desk: Desk, which: Which) -> int:
     """Keep a rollout where it is."""
     with at_work(desk) as work:
-        record, _succession = _find(work, which, {"running", "stalled"}, "pause")
+        record, _succession = _find(work, which, AT_WORK, "pause")
         paused = replace(record, status="paused", reason=_reason(which))
         _write(work, [(paused, f"paused {paused.reason}")], "pause")
         running = _said_of_run(work)
@@ -88,7 +88,7 @@ def resume(desk: Desk, which: Which) -> int:
     """
     with at_work(desk) as work:
         if which.component:
-            record, succession = _find(work, which, {"paused", "halted", "aborted"}, "resume")
+            record, succession = _find(work, which, STOPPED, "resume")
             chosen = [record]
         else:
             chosen, succession = _all_halted(work)
@@ -107,7 +107,7 @@ def resume(desk: Desk, which: Which) -> int:
 def abort(desk: Desk, which: Which, *, undo: bool) -> int:
     """End a rollout: its version goes to nobody any more; with `undo`, what has it goes back."""
     with at_work(desk) as work:
-        record, _succession = _find(work, which, OPEN | {"halted"}, "abort")
+        record, _succession = _find(work, which, UNSETTLED, "abort")
         aborted = replace(record, status="aborted", reason=_reason(which), undo="all" if undo else "")
         _write(work, [(aborted, f"aborted {aborted.reason}")], "abort")
         running = _said_of_run(work)
@@ -126,7 +126,9 @@ def _reason(which: Which) -> str:
     return f"by {which.who or user_name()}{f': {which.reason}' if which.reason else ''}"
 
 
-def _find(work: Workspace, which: Which, statuses: Collection[str], verb: str) -> tuple[RolloutRecord, Succession]:
+def _find(
+    work: Workspace, which: Which, statuses: Collection[RolloutStatus], verb: str
+) -> tuple[RolloutRecord, Succession]:
     """Give the one rollout that is meant, and all that is known of them; see `planner.succession`.
 
     Raises:
@@ -163,7 +165,11 @@ def _known(work: Workspace) -> tuple[Succession, list[RolloutRecord]]:
 
 
 def choose(
-    succession: Succession, records: Iterable[RolloutRecord], which: Which, statuses: Collection[str], verb: str
+    succession: Succession,
+    records: Iterable[RolloutRecord],
+    which: Which,
+    statuses: Collection[RolloutStatus],
+    verb: str,
 ) -> RolloutRecord:
     """Give the one rollout that is meant: one that was overtaken only where its version is named.
 

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from reconciler.execute.tally import Tally
     from reconciler.model.change import Deploy, Proof
     from reconciler.model.client import Client
+    from reconciler.model.deploy import CheckPhase
+    from reconciler.model.events import Level
     from reconciler.model.plan import Plan
     from reconciler.model.policy import Gate
     from reconciler.model.release import Release
-    from reconciler.model.spec import CheckSpec
+    from reconciler.model.spec import CheckPlace, CheckSpec
     from reconciler.workspace import Workspace
 
 _CHUNK = 2**20
@@ -38,7 +40,7 @@ class Checks:
     def __init__(self, work: Workspace) -> None:
         self._work = work
 
-    def wanted(self, group: str, component: str, *, where: str, phase: str) -> list[CheckSpec]:
+    def wanted(self, group: str, component: str, *, where: CheckPlace, phase: CheckPhase) -> list[CheckSpec]:
         """Give the checks that hold for a component of a group."""
         return [
             check
@@ -159,7 +161,7 @@ def _first_trouble(wanted: Iterable[CheckSpec], release: Release, checks: Checks
     with _laid_out(release, work) as folder:
         for check in wanted:
             found = checks.on_server(check, Subject(release.component, release.version, folder=str(folder)))
-            level = "info" if found.good else "error"
+            level: Level = "info" if found.good else "error"
             what = "passed" if found.good else f"failed: {found.message}"
             text = f"{release.component} {release.version}: check {check.name} {what}"
             work.means.emit("check_finished", text, level=level, component=release.component, check=check.name)

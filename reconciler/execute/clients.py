@@ -14,8 +14,8 @@ from reconciler.execute.mend import mend_releases, sound_incrementals
 from reconciler.execute.settings import has_after, prepare
 from reconciler.guards import blaming
 from reconciler.model.change import Deploy, Settings
-from reconciler.model.deploy import MACHINE
-from reconciler.model.report import JournalEntry
+from reconciler.model.deploy import MACHINE, SENT, WELL
+from reconciler.model.report import LOST, JournalEntry
 from reconciler.model.settings import is_setting
 from reconciler.present.words import count_text
 from reconciler.storage.state import Observation
@@ -31,10 +31,16 @@ if TYPE_CHECKING:
     from reconciler.execute.settings import Prepared
     from reconciler.execute.tally import Tally
     from reconciler.model.client import Client
-    from reconciler.model.deploy import Step
+    from reconciler.model.deploy import OutcomeStatus, Step
+    from reconciler.model.events import Level
     from reconciler.model.plan import Plan
     from reconciler.model.release import Release
+    from reconciler.model.report import ClientOutcome
     from reconciler.workspace import Workspace
+
+
+_BAD: frozenset[OutcomeStatus] = frozenset(["failed", "unpatched"])
+_TOLD: frozenset[OutcomeStatus] = frozenset(["failed", "stale"])
 
 
 class Turns(Protocol):
@@ -287,9 +293,9 @@ def _finish(result: Result, plan: Plan, work: Workspace, breaker: Breaker, tally
     record(result, plan, work)
     _tell_breaker(result, breaker)
     quarantine = work.spec.quarantine
-    if quarantine.after_failures and outcome in {"failed", "changed", "ok"}:
+    if quarantine.after_failures and (outcome == "failed" or outcome in WELL):
         work.state.count_outcome(task.client.name, quarantine, work.means.clock(), failed=outcome == "failed")
-    level = "error" if outcome in {"failed", "unreachable"} else "info"
+    level: Level = "error" if outcome in LOST else "info"
     work.means.emit(
         "client_finished",
         f"{task.client.name}: {words(result, outcome)}",
@@ -306,9 +312,9 @@ def _tell_breaker(result: Result, breaker: Breaker) -> None:
     for outcome in result.outcomes:
         step = steps[outcome.component]
         key = breaker.key_of(step.component, step.to_version, client.group)
-        if outcome.status in {"failed", "unpatched"}:
+        if outcome.status in _BAD:
             breaker.take(key, client.name, outcome.message or outcome.status, outcome.fault)
-        elif outcome.status in {"changed", "ok"}:
+        elif outcome.status in WELL:
             breaker.take(key, client.name, "")
     if result.error is not None and result.error.exit_code == _FAILED:  # of the machine: it refused all of it
         for step in steps.values():
@@ -334,7 +340,7 @@ def record(result: Result, plan: Plan, work: Workspace) -> None:
             to_version=steps[outcome.component].to_version,
             outcome=outcome.status,
             message=outcome.message,
-            bytes=_sent(steps[outcome.component]) if outcome.status in {"changed", "staged"} else 0,
+            bytes=_sent(steps[outcome.component]) if outcome.status in SENT else 0,
             at=now,
         )
         for outcome in result.outcomes
@@ -367,9 +373,9 @@ def _sent(step: Step) -> int:
     return sum(part.size for part in step.payload)
 
 
-def words(result: Result, outcome: str) -> str:
+def words(result: Result, outcome: ClientOutcome) -> str:
     """Say in a line what became of a client."""
-    told = [entry for entry in result.outcomes if entry.status in {"failed", "stale"} and entry.message]
+    told = [entry for entry in result.outcomes if entry.status in _TOLD and entry.message]
     failures = [f"{entry.component}: {entry.message}" for entry in told]
     if result.error is not None:
         failures.append(result.error.brief)

@@ -30,7 +30,7 @@ from reconciler.errors import BusyError, LimitError, UpdoserError
 from reconciler.execute.settings import NOTHING, Prepared
 from reconciler.model.client import Installed, Profile
 from reconciler.model.delta import compose
-from reconciler.model.deploy import DeployReport, DeployRequest, Outcome, Patched, PatchHop, Step
+from reconciler.model.deploy import MISSED, SENT, WELL, DeployReport, DeployRequest, Outcome, Patched, PatchHop, Step
 from reconciler.model.settings import is_setting
 
 if TYPE_CHECKING:
@@ -326,7 +326,7 @@ class Deployer:
         if not step.patched:
             return
         with self._lock:
-            if outcome.status in {"changed", "staged"}:
+            if outcome.status in SENT:
                 self._worked.add(_way(step))
             elif outcome.status == "unpatched":
                 self._failures[_way(step)] += 1
@@ -398,7 +398,7 @@ def profile_after(result: Result, basis: Basis, keep: int = 2) -> Profile | None
         if outcome.status == "staged" and known is not None:
             ready = {*known.kept, (step.to_version, step.to_digest)}
             installed[step.component] = replace(known, kept=tuple(sorted(ready)))
-        elif outcome.status in {"changed", "ok"}:
+        elif outcome.status in WELL:
             same = known is not None and known.version == step.to_version
             previous = known.previous if known and same else known.version if known else ""
             installed[step.component] = Installed(
@@ -409,7 +409,7 @@ def profile_after(result: Result, basis: Basis, keep: int = 2) -> Profile | None
                 layout=step.layout.fingerprint,
                 kept=_kept_after(known, step, keep),
             )
-        elif outcome.status in {"stale", "skipped"} and outcome.version:
+        elif outcome.status in MISSED and outcome.version:
             installed[step.component] = Installed(step.component, outcome.version, outcome.digest)
         elif outcome.status == "failed" and known is not None and outcome.version == known.version:
             installed[step.component] = replace(known, digest=outcome.digest or known.digest)

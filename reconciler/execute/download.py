@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.contracts import Source
     from reconciler.execute.tally import Tally
     from reconciler.model.change import Download, Merge
+    from reconciler.model.events import Level
     from reconciler.model.offer import SourceReport
     from reconciler.model.plan import Plan
     from reconciler.storage.state import State
@@ -204,7 +205,7 @@ def _tell(download: Download, failure: str, work: Workspace, tally: Tally) -> No
     if failure:
         tally.server_failed(download.component, failure)
     note(download, work, failure, size=download.bytes)
-    level = "error" if failure else "info"
+    level: Level = "error" if failure else "info"
     text = f"{_label(download)}: {failure or 'in the store'}"
     work.means.emit("download_finished", text, level=level, **_fields(download))
 

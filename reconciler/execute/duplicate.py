@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from reconciler.execute.tally import Tally
     from reconciler.model.change import Generate, Merge, Prune
     from reconciler.model.delta import Chain
+    from reconciler.model.events import Level
     from reconciler.model.plan import Plan
     from reconciler.model.release import Release, ReleaseFile
     from reconciler.workspace import Workspace
@@ -141,7 +142,7 @@ def _note(merge: Merge, work: Workspace, tally: Tally, failure: str, done: str =
         tally.server_failed(merge.component, failure)
     note(merge, work, failure, done=done)
     what = failure or done
-    level = "error" if failure else "info"
+    level: Level = "error" if failure else "info"
     work.means.emit("merge_finished", f"{merge.component} {merge.to}: {what}", level=level, component=merge.component)
 
 
@@ -258,7 +259,7 @@ def _finish(making: _Making, work: Workspace, tally: Tally, failed: set[str]) ->
         failed.add(order.component)
         tally.server_failed(order.component, f"no incremental from {order.previous or 'nothing'}: {failure}")
     note(order, work, failure, done=done, size=size)
-    level = "error" if failure else "info"
+    level: Level = "error" if failure else "info"
     label = f"{order.component} {order.previous}{' -> ' if order.previous else ''}{order.to}"
     work.means.emit("generate_finished", f"{label}: {failure or done}", level=level, component=order.component)
 

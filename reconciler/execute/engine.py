@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from reconciler.execute.clients import Turns
     from reconciler.model.change import Change, Generate
     from reconciler.model.plan import Finding, Plan, RolloutStep
-    from reconciler.model.report import Report
+    from reconciler.model.report import Report, RunStatus
     from reconciler.workspace import Workspace
 
 _ANSWERED = {error.label for error in (ClientError, ProtocolError, OtherControllerError, FaultError)}
@@ -98,7 +98,7 @@ def run_plan(
             so_far = tally.report(run_id, plan, started, ended, interrupted=work.means.stop.is_set())
             state.end_run(run_id, "failed", report_document(so_far), ended)
         raise
-    status = "interrupted" if report.interrupted else "done" if is_complete(report) else "failed"
+    status: RunStatus = "interrupted" if report.interrupted else "done" if is_complete(report) else "failed"
     state.end_run(run_id, status, report_document(report), report.ended)
     if status == "done":
         if not report.held and not any(step.record.status in OPEN for step in report.rollouts):

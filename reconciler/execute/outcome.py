@@ -16,7 +16,7 @@ from reconciler.model.share import exact
 from reconciler.present.words import count_text
 
 if TYPE_CHECKING:
-    from reconciler.model.report import Report
+    from reconciler.model.report import ClientOutcome, Report
 
 
 def verdict_error(report: Report, *, max_unreachable: float) -> UpdoserError | None:
@@ -64,5 +64,7 @@ def verdict_error(report: Report, *, max_unreachable: float) -> UpdoserError | N
 
 def is_complete(report: Report) -> bool:
     """Say whether nothing of the plan is left to do."""
-    left = ("failed", "unreachable", "not_attempted", "stale")
-    return not report.interrupted and not report.failed and not any(report.total(outcome) for outcome in left)
+    return not report.interrupted and not report.failed and not any(report.total(outcome) for outcome in _LEFT)
+
+
+_LEFT: tuple[ClientOutcome, ...] = ("failed", "unreachable", "not_attempted", "stale")

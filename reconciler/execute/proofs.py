@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reconciler.model.change import Proof
     from reconciler.model.client import Client
     from reconciler.model.deploy import ClientCheck
+    from reconciler.model.events import Level
     from reconciler.model.plan import Plan
     from reconciler.model.release import Release
     from reconciler.workspace import Workspace
@@ -50,7 +51,7 @@ def prove_all(plan: Plan, work: Workspace, breaker: Breaker, tally: Tally, *, fo
 
 def _gate(proof: Proof, work: Workspace) -> str:
     found = ask_gate(proof, work)
-    level = "info" if found.good else "error"
+    level: Level = "info" if found.good else "error"
     name = f"gate {proof.number + 1}"
     text = f"{proof.component} {proof.version}: {name} {'passed' if found.good else f'failed: {found.message}'}"
     work.means.emit("check_finished", text, level=level, component=proof.component, check=name)
@@ -83,7 +84,7 @@ def _recheck(
             failed.append((client.name, trouble))
             work.state.record_failure(key, client.name, trouble)
         what = trouble or "is good"
-        level = "error" if trouble else "info"
+        level: Level = "error" if trouble else "info"
         work.means.emit("check_finished", f"{client.name}: {proof.component} {what}", level=level, client=client.name)
     step = breaker.step(key)
     share, most = step.max_fail_percentage, step.max_failed

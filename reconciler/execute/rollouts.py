@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.model.deploy import MACHINE, RELEASE
 from reconciler.model.report import JournalEntry
-from reconciler.model.rollout import OPEN
+from reconciler.model.rollout import AT_WORK, OPEN, UNSETTLED
 from reconciler.model.share import exceeds
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from reconciler.model.change import Deploy
+    from reconciler.model.deploy import Fault
+    from reconciler.model.events import Level
     from reconciler.model.plan import Plan, RolloutStep
-    from reconciler.model.rollout import Key
+    from reconciler.model.rollout import Key, RolloutStatus
     from reconciler.workspace import Workspace
 
-_LEVELS = {"halted": "error", "stalled": "error", "aborted": "warning"}
+_LEVELS: dict[RolloutStatus, Level] = {"halted": "error", "stalled": "error", "aborted": "warning"}
 
 
 def move_on(plan: Plan, work: Workspace) -> frozenset[Key]:
@@ -43,14 +45,14 @@ def move_on(plan: Plan, work: Workspace) -> frozenset[Key]:
         moved = [step for step in plan.rollouts if step.new and step.record.key not in steered]
         for step in moved:
             work.state.record_rollout(step.record)
-            if step.record.status not in OPEN | {"halted"}:
+            if step.record.status not in UNSETTLED:
                 work.state.forget_failures(step.record.key)
     for step in moved:
         tell(step, step.says, work)
     return frozenset(steered)
 
 
-def tell(step: RolloutStep, says: str, work: Workspace, status: str = "") -> None:
+def tell(step: RolloutStep, says: str, work: Workspace, status: RolloutStatus | None = None) -> None:
     """Tell where a rollout is, and write it into the history of the run."""
     record = step.record
     status = status or record.status
@@ -88,7 +90,7 @@ class Breaker:
     def __init__(self, plan: Plan, work: Workspace, stopped: Collection[Key] = ()) -> None:
         """Take the plan that is carried out; `stopped` are rollouts of it that go no further here."""
         self._work = work
-        self._steps = {step.record.key: step for step in plan.rollouts if step.record.status in {"running", "stalled"}}
+        self._steps = {step.record.key: step for step in plan.rollouts if step.record.status in AT_WORK}
         self._failures = work.state.rollout_failures()
         self._troubles = work.state.rollout_failures(MACHINE)
         self._failed = Counter({key: step.counts.failed for key, step in self._steps.items()})
@@ -111,7 +113,7 @@ class Breaker:
         key = self.key_of(deploy.component, deploy.to, deploy.group)
         return key is not None and key in self.halted
 
-    def take(self, key: Key | None, client: str, message: str, fault: str = RELEASE) -> None:
+    def take(self, key: Key | None, client: str, message: str, fault: Fault = RELEASE) -> None:
         """Count one client that was changed (an empty message) or failed; what is the machine's is remembered only."""
         if key is None:
             return

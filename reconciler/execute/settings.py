@@ -10,7 +10,7 @@ import shlex
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from reconciler.model.deploy import ClientCheck, Hooks, InstallTarget, Layout, Outcome, Step
+from reconciler.model.deploy import WELL, ClientCheck, Hooks, InstallTarget, Layout, Outcome, Step
 from reconciler.model.release import ReleaseFile, content_digest
 from reconciler.model.settings import Have, is_setting, pack, unpack
 from reconciler.templates.settings_file import PLACEHOLDER, TemplateFault
@@ -132,7 +132,7 @@ def has_after(has: str, outcomes: Iterable[Outcome], steps: Mapping[str, Step]) 
         if not is_setting(outcome.component):
             continue
         step = steps[outcome.component]
-        if outcome.status in {"changed", "ok"}:
+        if outcome.status in WELL:
             now[step.component] = Have(step.to_version, step.to_digest)
         elif outcome.version:
             now[step.component] = Have(outcome.version, outcome.digest)

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from reconciler.errors import TransportError
-from reconciler.model.deploy import MACHINE
+from reconciler.model.deploy import MACHINE, SENT
 from reconciler.model.report import RECAP, Failure, Held, Report
 
 if TYPE_CHECKING:
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from reconciler.execute.deploy import Result
     from reconciler.model.change import Change
     from reconciler.model.plan import Plan
+    from reconciler.model.report import ClientOutcome
 
-_WORST = ("failed", "unreachable", "stale", "skipped", "changed", "ok")
+_WORST: tuple[ClientOutcome, ...] = ("failed", "unreachable", "stale", "skipped", "changed", "ok")
 
 
 class Tally:
@@ -28,8 +29,8 @@ class Tally:
 
     def __init__(self, groups: Iterable[str]) -> None:
         """Start from zero in these groups."""
-        self._recap: dict[str, dict[str, int]] = {group: dict.fromkeys(RECAP, 0) for group in groups}
-        self._outcomes: dict[str, tuple[str, str]] = {}
+        self._recap: dict[str, dict[ClientOutcome, int]] = {group: dict.fromkeys(RECAP, 0) for group in groups}
+        self._outcomes: dict[str, tuple[str, ClientOutcome]] = {}
         self._tried: set[tuple[str, str, str]] = set()
         self._changes: set[Change] = set()
         self._given_up: set[str] = set()
@@ -48,7 +49,7 @@ class Tally:
         self._made = Counter[str]()
         self._held: Counter[tuple[str, str, str, str]] = Counter()
 
-    def count(self, group: str, outcome: str, clients: int) -> None:
+    def count(self, group: str, outcome: ClientOutcome, clients: int) -> None:
         """Count clients of a group, with which nothing was done, under one outcome of RECAP."""
         self._recap.setdefault(group, dict.fromkeys(RECAP, 0))[outcome] += clients
 
@@ -84,7 +85,7 @@ class Tally:
         """How many clients something was done with, by group."""
         return Counter(group for group, _outcome in self._outcomes.values())
 
-    def _set(self, client: str, group: str, outcome: str) -> None:
+    def _set(self, client: str, group: str, outcome: ClientOutcome) -> None:
         """Count a client under an outcome, unless something worse happened to it before."""
         _group, known = self._outcomes.get(client, (group, _WORST[-1]))
         self._outcomes[client] = group, min(known, outcome, key=_WORST.index)
@@ -140,7 +141,7 @@ class Tally:
         self._set(client, group, "failed")
         self._failed.append(Failure(client=client, group=group, component="", message=message, fault=MACHINE))
 
-    def add(self, result: Result) -> str:
+    def add(self, result: Result) -> ClientOutcome:
         """Count what became of one client; give the outcome that it is counted under."""
         client = result.task.client
         self._sent += result.bytes_sent
@@ -161,7 +162,7 @@ class Tally:
                         fault=outcome.fault,
                     )
                 )
-            elif outcome.status in {"changed", "staged"}:
+            elif outcome.status in SENT:
                 fulls += sum(file.size for file in steps[outcome.component].files)
                 self._made["fallbacks"] += outcome.component in result.fallbacks
         self._saved += max(0, fulls - result.bytes_sent)
@@ -176,7 +177,7 @@ class Tally:
                 Failure(client=client.name, group=client.group, component="", message=result.error.brief, fault=MACHINE)
             )
             statuses.add("unreachable" if lost else "failed")
-        worst = next((status for status in _WORST if status in statuses), "failed")
+        worst = next((outcome for outcome in _WORST if outcome in statuses), _WORST[0])
         self._set(client.name, client.group, worst)
         return worst
 

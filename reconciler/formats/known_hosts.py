@@ -17,6 +17,7 @@ import hmac
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from string import ascii_lowercase, ascii_uppercase
+from typing import Literal
 
 SSH_PORT = 22
 MAX_LINES = 1_000_000
@@ -52,11 +53,14 @@ class HostKey:
         return found
 
 
+Trust = Literal["trusted", "unknown", "changed", "revoked", "authority"]
+
+
 @dataclass(frozen=True, slots=True)
 class KeyTrust:
     """What is known of a key: `trusted`, `unknown`, `changed`, `revoked`, `authority` (only a CA is known)."""
 
-    word: str
+    word: Trust
     line: int = 0
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - the forms of documents ask for the types of fields
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, get_args
 
 from reconciler.model.network import DIRECT
 
@@ -20,9 +20,16 @@ if TYPE_CHECKING:
 
 REPLACED = "other bytes"
 """The reason of a download that takes the place of what the store holds under the version."""
-DEPLOY_REASONS = (
-    *("missing", "outdated", "pinned", "blocked", "withdrawn", "rolled_back", "digest_mismatch", "layout_changed"),
-)
+DeployReason = Literal[
+    "missing", "outdated", "pinned", "blocked", "withdrawn", "rolled_back", "digest_mismatch", "layout_changed"
+]
+DEPLOY_REASONS: tuple[DeployReason, ...] = get_args(DeployReason)
+SettingsReason = Literal["missing", "changed", "damaged"]
+SETTINGS_REASONS: tuple[SettingsReason, ...] = get_args(SettingsReason)
+PublishKind = Literal["release", "incrementals", "withdraw", "restore", "let go", "signatures"]
+PUBLISH_KINDS: tuple[PublishKind, ...] = get_args(PublishKind)
+ProofKind = Literal["recheck", "gate"]
+PROOF_KINDS: tuple[ProofKind, ...] = get_args(ProofKind)
 
 
 class Change:
@@ -169,9 +176,6 @@ class Prune(StoreChange):
     reason: str
 
 
-PUBLISH_KINDS = ("release", "incrementals", "withdraw", "restore", "let go", "signatures")
-
-
 @dataclass(frozen=True, slots=True)
 class Publish(StoreChange):
     """The repository for other sites changes, once all else is done.
@@ -189,7 +193,7 @@ class Publish(StoreChange):
     to: str
     to_digest: str
     platform: str
-    kind: str
+    kind: PublishKind
     bytes: int
     reason: str
 
@@ -214,7 +218,7 @@ class Deploy(ClientChange):
     to: str
     to_digest: str
     platform: str
-    reason: str
+    reason: DeployReason
     clients: int
     members: tuple[str, ...]
     bytes: int
@@ -254,13 +258,10 @@ class Settings(ClientChange):
     action: ClassVar = "settings"
     place: ClassVar = "settings"
     group: str
-    reason: str
+    reason: SettingsReason
     clients: int
     members: tuple[str, ...]
     not_after: datetime | None = None
-
-
-SETTINGS_REASONS = ("missing", "changed", "damaged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +278,7 @@ class Proof(FleetChange):
     version: str
     group: str
     wave: int
-    kind: str
+    kind: ProofKind
     number: int = 0
     clients: int = 0
     members: tuple[str, ...] = ()
@@ -291,9 +292,6 @@ class Proof(FleetChange):
     def about(self) -> Subject | None:
         """The component and version for which it is done."""
         return self.component, self.version
-
-
-PROOF_KINDS = ("recheck", "gate")
 
 
 _Kind = TypeVar("_Kind", bound=Change)

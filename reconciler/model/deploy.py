@@ -199,6 +199,12 @@ class DeployRequest:
 ClientStatus = Literal["changed", "ok", "stale", "unpatched", "staged", "failed"]
 OUTCOMES: tuple[ClientStatus, ...] = get_args(ClientStatus)
 OutcomeStatus = Literal[ClientStatus, "skipped"]
+WELL: frozenset[OutcomeStatus] = frozenset(["changed", "ok"])
+"""Of a client that has TO."""
+SENT: frozenset[OutcomeStatus] = frozenset(["changed", "staged"])
+"""Of a client that received what is new to it."""
+MISSED: frozenset[OutcomeStatus] = frozenset(["stale", "skipped"])
+"""Of a client that had neither FROM nor TO."""
 Fault = Literal["release", "machine", "contention"]
 RELEASE: Final = "release"
 MACHINE: Final = "machine"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,8 @@ EVENT_TYPES = (
     "warning",
     "run_finished",
 )
-LEVELS = ("info", "warning", "error")
+Level = Literal["info", "warning", "error"]
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Event:
     time: datetime
     run_id: str
     type: str
-    level: str
+    level: Level
     message: str
     fields: Mapping[str, Any] = field(default_factory=dict)
 
@@ -47,5 +48,5 @@ class Event:
 class Emit(Protocol):
     """Takes what happens, from one thread; the run's id and the time are added on the way."""
 
-    def __call__(self, kind: str, message: str, *, level: str = "info", **fields: Any) -> None:
+    def __call__(self, kind: str, message: str, *, level: Level = "info", **fields: Any) -> None:
         """Tell an event of one of EVENT_TYPES, at one of LEVELS."""

@@ -14,6 +14,7 @@ IPV4: Final = "ipv4"
 IPV6: Final = "ipv6"
 ANY_FAMILY: Final = "any"
 FAMILIES: tuple[Family, ...] = (IPV4, IPV6)
+AddressScope = Literal["global", "loopback", "link"]
 PROXY_PORTS = {"http": 3128, "https": 3129, "socks5": 1080, "socks5h": 1080, "socks4": 1080}
 """The schemes of proxies, and the port of each where a URL names none."""
 DIRECT = "direct"
@@ -30,8 +31,8 @@ class Address:
     `zone` names the interface of a link-local address, if it says.
     """
 
-    family: str
-    scope: str = "global"
+    family: Family
+    scope: AddressScope = "global"
     zone: str = ""
 
 
@@ -44,7 +45,7 @@ def parse_address(text: str) -> Address | None:
     zone = getattr(address, "scope_id", None) or ""
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
-    scope = "loopback" if address.is_loopback else "link" if address.is_link_local else "global"
+    scope: AddressScope = "loopback" if address.is_loopback else "link" if address.is_link_local else "global"
     return Address(IPV4 if address.version == 4 else IPV6, scope, zone)
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping  # noqa: TC003 - the forms of documents ask for the types of fields
 from dataclasses import dataclass, field, replace
 from datetime import datetime  # noqa: TC003 - the same
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from reconciler.model.change import KINDS, Change, Changes, StoreChange
 from reconciler.model.network import DIRECT
 from reconciler.model.release import ANY_PLATFORM
-from reconciler.model.rollout import RolloutRecord  # noqa: TC001 - the same
+from reconciler.model.rollout import RolloutRecord, Undo  # noqa: TC001 - the same
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from reconciler.model.change import Subject
+    from reconciler.model.change import SettingsReason, Subject
     from reconciler.model.client import Profile
 
 NEVER_SEEN = "not looked at yet"
@@ -41,7 +41,7 @@ class Cohort:
     unreachable: str = ""
     since: datetime | None = None
     selected: frozenset[str] = frozenset()
-    settings: str = ""
+    settings: SettingsReason | Literal[""] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class RolloutStep:
     at_once: int = 0
     max_failed: int | None = None
     max_fail_percentage: float | None = None
-    undo: str = ""
+    undo: Undo = ""
     before: str = ""
     stuck: bool = False
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from datetime import time as clock_time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from reconciler.model.share import exact
 
 if TYPE_CHECKING:
     from datetime import date, tzinfo
 
+    from reconciler.model.rollout import Undo
+
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 EVERY_DAY = frozenset(range(7))
-TRIGGERS = ("download", "schedule", "manual")
+Trigger = Literal["download", "schedule", "manual"]
+TRIGGERS: tuple[Trigger, ...] = get_args(Trigger)
 MIDNIGHT = clock_time()
 
 
@@ -132,10 +135,14 @@ DEFAULT_WAVES = (
 )
 """Without a word in the spec: up to three clients, each of another group, and half an hour; then 10 %, then all."""
 DEFAULT_LIMITS = Limits(max_fail_percentage=2.0, max_unreachable_percentage=15.0)
-SCOPES = ("fleet", "group")
-NEWER = ("queue", "supersede", "finish")
-ON_FAILURE = ("halt", "rollback")
-ROLLBACK_SCOPES = ("client", "wave", "all")
+Scope = Literal["fleet", "group"]
+Newer = Literal["queue", "supersede", "finish"]
+AfterBreach = Literal["halt", "rollback"]
+RollbackScope = Literal["client", "wave", "all"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+NEWER: tuple[Newer, ...] = get_args(Newer)
+ON_FAILURE: tuple[AfterBreach, ...] = get_args(AfterBreach)
+ROLLBACK_SCOPES: tuple[RollbackScope, ...] = get_args(RollbackScope)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,21 +156,22 @@ class Rollout:
     own policy; they hold for its clients. More clients than `catch_up` that come late go by waves of their own.
     """
 
-    scope: str = "fleet"
+    scope: Scope = "fleet"
     waves: tuple[Wave, ...] = DEFAULT_WAVES
     limits: Limits = DEFAULT_LIMITS
     gates: tuple[Gate, ...] = ()
     recheck: bool = False
-    newer: str = "queue"
-    on_failure: str = "halt"
-    rollback_scope: str = "wave"
+    newer: Newer = "queue"
+    on_failure: AfterBreach = "halt"
+    rollback_scope: RollbackScope = "wave"
     catch_up: CatchUp = CatchUp()
 
     @property
-    def undo(self) -> str:
+    def undo(self) -> Undo:
         """What goes back after a halt beside who failed: nothing (empty), the `wave`, or `all`."""
-        back = self.on_failure == "rollback" and self.rollback_scope != "client"
-        return self.rollback_scope if back else ""
+        if self.on_failure != "rollback" or self.rollback_scope == "client":
+            return ""
+        return self.rollback_scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +182,7 @@ class AutoUpdate:
     """
 
     enabled: bool = True
-    trigger: str = "download"
+    trigger: Trigger = "download"
     schedule: Schedule | None = None
     windows: tuple[Window, ...] = ()
     blackouts: tuple[Blackout, ...] = ()

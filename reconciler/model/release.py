@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 ComponentKind = Literal["pattern", "engine", "driver", "service"]
 KINDS: tuple[ComponentKind, ...] = get_args(ComponentKind)
-SCAN_METHODS = ("conventional", "smart")
+ScanMethod = Literal["conventional", "smart"]
+SCAN_METHODS: tuple[ScanMethod, ...] = get_args(ScanMethod)
 ANY_PLATFORM = "any"
 
 COMPONENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -96,7 +97,7 @@ class Component:
         """Read a version of this component; ValueError when it isn't one."""
         return self.scheme.parse(text)
 
-    def for_scan_method(self, method: str | None) -> bool:
+    def for_scan_method(self, method: ScanMethod | None) -> bool:
         """Say whether clients of a scan method get this component; without a method they get all."""
         return method is None or method in self.scan_methods
 

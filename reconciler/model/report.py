@@ -5,25 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping  # noqa: TC003 - the forms of documents ask for the types of fields
 from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 - the same
+from typing import Literal, get_args
 
-from reconciler.model.deploy import RELEASE
+from reconciler.model.deploy import RELEASE, Fault, OutcomeStatus
 from reconciler.model.plan import RolloutStep  # noqa: TC001 - the same
+from reconciler.model.rollout import RolloutStatus
 
-RECAP = ("ok", "changed", "failed", "unreachable", "stale", "skipped", "not_attempted")
+ClientOutcome = Literal["ok", "changed", "failed", "unreachable", "stale", "skipped", "not_attempted"]
+RECAP: tuple[ClientOutcome, ...] = get_args(ClientOutcome)
+LOST: frozenset[ClientOutcome] = frozenset(["failed", "unreachable"])
+RunStatus = Literal["running", "done", "failed", "interrupted", "broken off"]
+PlanStatus = Literal["new", "running", "done", "superseded"]
+DoctorLevel = Literal["ok", "warn", "fail"]
+JournalOutcome = Literal[OutcomeStatus, "held", "accepted", "remark", RolloutStatus]
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A client, or with an empty client a download, that did not end as planned, and why.
 
-    `fault` is what that is about: see `model.client.FAULTS`.
+    `fault` is what that is about: see `model.deploy.FAULTS`.
     """
 
     client: str
     group: str
     component: str
     message: str
-    fault: str = RELEASE
+    fault: Fault = RELEASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,7 @@ class Report:
     plan_id: str
     started: datetime
     ended: datetime
-    recap: Mapping[str, Mapping[str, int]]
+    recap: Mapping[str, Mapping[ClientOutcome, int]]
     downloaded: int = 0
     failed: tuple[Failure, ...] = ()
     unreachable: tuple[Failure, ...] = ()
@@ -71,7 +79,7 @@ class Report:
     rollouts: tuple[RolloutStep, ...] = ()
     next_step_at: datetime | None = None
 
-    def total(self, outcome: str) -> int:
+    def total(self, outcome: ClientOutcome) -> int:
         """Add one column of the recap up over all groups."""
         return sum(counts.get(outcome, 0) for counts in self.recap.values())
 
@@ -174,7 +182,7 @@ class Diagnosis:
 
     client: str
     what: str
-    level: str
+    level: DoctorLevel
     finding: str
     fix: str = ""
 
@@ -192,7 +200,7 @@ class JournalEntry:
     component: str
     from_version: str
     to_version: str
-    outcome: str
+    outcome: JournalOutcome
     message: str
     bytes: int
     at: datetime
@@ -207,6 +215,6 @@ class Run:
     command: str
     started: datetime
     ended: datetime | None
-    status: str
+    status: RunStatus
     recap: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     traffic: Traffic = Traffic()

@@ -10,20 +10,31 @@ import hashlib
 import zlib
 from dataclasses import dataclass, replace
 from datetime import datetime  # noqa: TC003 - the forms of documents ask for the types of fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from reconciler.model.fingerprint import in_turn, parts, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-STATUSES = ("running", "paused", "stalled", "halted", "aborted", "superseded", "done")
-UNFIT = frozenset(["halted", "aborted"])
+RolloutStatus = Literal["running", "paused", "stalled", "halted", "aborted", "superseded", "done"]
+STATUSES: tuple[RolloutStatus, ...] = get_args(RolloutStatus)
+UNFIT: frozenset[RolloutStatus] = frozenset(["halted", "aborted"])
 """What a version with such a rollout is to all clients: nothing that they could get."""
-UNDER_WAY = frozenset(["running", "paused"])
-OPEN = UNDER_WAY | {"stalled"}
+UNDER_WAY: frozenset[RolloutStatus] = frozenset(["running", "paused"])
+AT_WORK: frozenset[RolloutStatus] = frozenset(["running", "stalled"])
+"""What clients are changed for now."""
+OPEN = UNDER_WAY | AT_WORK
 """What goes on some day: `stalled` is one whose clients are in trouble of their own. It goes on by itself when they are
 fine, and keeps no newer release waiting."""
+STOPPED: frozenset[RolloutStatus] = frozenset(["paused", "halted", "aborted"])
+"""What goes on only when somebody resumes it."""
+UNSETTLED: frozenset[RolloutStatus] = OPEN.union(STOPPED - {"aborted"})
+"""What may go on or be given up."""
+
+Undo = Literal["", "wave", "all"]
+UNDOS: tuple[Undo, ...] = get_args(Undo)
+"""What goes back after a halt, beside who failed."""
 
 Key = tuple[str, str, str]
 """Component, version and group of a rollout; the group is empty where it goes through the whole fleet."""
@@ -66,7 +77,7 @@ class RolloutRecord:
     component: str
     version: str
     group: str
-    status: str
+    status: RolloutStatus
     cuts: tuple[Cut, ...]
     sizes: tuple[int, ...]
     structure: str
@@ -77,7 +88,7 @@ class RolloutRecord:
     cleared: bool = False
     first: bool = False
     reason: str = ""
-    undo: str = ""
+    undo: Undo = ""
     approved: tuple[Approval, ...] = ()
     catches_up: bool = False
     had: tuple[tuple[str, int], ...] = ()

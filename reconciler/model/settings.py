@@ -11,12 +11,14 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.model.change import SettingsReason
     from reconciler.model.client import Profile
+
 
 RESERVED = "settings"
 _PREFIX = f"{RESERVED}-"
@@ -102,7 +104,7 @@ def wish(versions: Mapping[str, str]) -> str:
 
 
 @lru_cache(maxsize=10_000)
-def to_do(wanted: str, has: str) -> str:
+def to_do(wanted: str, has: str) -> SettingsReason | Literal[""]:
     """Say what is to be done about a client's settings: one of SETTINGS_REASONS, or nothing.
 
     What a client has beside what is wanted is left alone. `missing` means that it has none of them.

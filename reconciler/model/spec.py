@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from reconciler.model.delta import Duplication
 from reconciler.model.deploy import Hooks, Layout
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from reconciler.model.network import Proxy
     from reconciler.model.offer import Withdrawal
     from reconciler.model.policy import AutoUpdate
-    from reconciler.model.release import Catalog, Component
+    from reconciler.model.release import Catalog, Component, ScanMethod
     from reconciler.model.secret import SecretRef
 
 LATEST = "latest"
@@ -185,7 +185,7 @@ class GroupSpec:
     name: str
     transport: PluginConfig
     install_root: str
-    scan_method: str | None = None
+    scan_method: ScanMethod | None = None
     labels: tuple[str, ...] = ()
     clients: tuple[Client, ...] = ()
     inventory: InventorySpec | None = None
@@ -211,7 +211,8 @@ class GroupSpec:
         return *way, str(parsed or address), client.port or self.port, client.user or self.user, client.install_root
 
 
-PUBLISH_WHEN = ("after_rollout", "downloaded", "manual")
+PublishWhen = Literal["after_rollout", "downloaded", "manual"]
+PUBLISH_WHEN: tuple[PublishWhen, ...] = get_args(PublishWhen)
 ROLES = ("root", "targets", "snapshot", "timestamp")
 """The roles of a signed repository (TUF)."""
 
@@ -226,7 +227,7 @@ class RepositorySpec:
     """
 
     path: Path
-    publish: str
+    publish: PublishWhen
     root_keys: tuple[SecretRef, ...]
     threshold: int
     online_key: SecretRef

@@ -111,7 +111,7 @@ def _try_room(error: Exception) -> None:
             raise own from error
 
 
-_SPOKEN = {IPV4: "IPv4", IPV6: "IPv6"}
+_SPOKEN: dict[str, str] = {IPV4: "IPv4", IPV6: "IPv6"}
 
 
 def _has_addresses(host: str, port: int) -> bool:

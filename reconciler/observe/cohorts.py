@@ -17,10 +17,11 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from reconciler.errors import OtherControllerError, UsageError
 from reconciler.formats.select import parse
+from reconciler.model.change import SettingsReason
 from reconciler.model.network import DIRECT, UNREACHABLE
 from reconciler.model.plan import NEVER_SEEN, Cohort
 from reconciler.model.settings import to_do
@@ -46,7 +47,8 @@ MORE_DOUBLES = "it is the same machine as another client (one install_root): kee
 NOT_SELECTED: frozenset[str] = frozenset()
 
 
-Situation = tuple[str, str | None, str, str, str, float | None, frozenset[str], str]
+Todo = SettingsReason | Literal[""]
+Situation = tuple[str, str | None, str, str, str, float | None, frozenset[str], Todo]
 """What clients of one cohort have in common: group, fingerprint, error, route, hold, failing since, patterns of waves
 that select them, what is to be done about settings."""
 
@@ -131,7 +133,7 @@ def gather_cohorts(
         if row.quarantined is not None and row.quarantined > stamp and not hold:
             until = min(datetime.fromtimestamp(row.quarantined, UTC), now + marks.quarantine)
             hold = f"quarantine until {until:%Y-%m-%dT%H:%MZ}: it failed again and again"
-        todo = reader.settings(name, group, row.settings) if reader.any_settings else ""
+        todo: Todo = reader.settings(name, group, row.settings) if reader.any_settings else ""
         members[group, row.fingerprint, row.error, row.route, hold, row.failing_since, selected, todo].append(name)
     return _cohorts(chosen, profiles, foreign, now), _cohorts(others, profiles, foreign, now)
 
@@ -186,7 +188,7 @@ class _Marker:
     def selected(self, name: str, group: str, labels: tuple[str, ...]) -> frozenset[str]:
         return frozenset(pattern.text for pattern in self._selects if pattern.matches(name, (group,), labels))
 
-    def settings(self, name: str, group: str, has: str) -> str:
+    def settings(self, name: str, group: str, has: str) -> Todo:
         """Say what is to be done about the settings of a client, which has those that `has` tells."""
         wanted = self._wanted_by_group.get(group) or self._wanted.get(name, "")
         return to_do(wanted, has) if wanted else ""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reconciler.contracts import Session
     from reconciler.model.client import Client, Facts
     from reconciler.model.deploy import Layout
+    from reconciler.model.report import DoctorLevel
     from reconciler.model.spec import Spec
     from reconciler.workspace import Workspace
 
@@ -131,7 +132,7 @@ def _install_root(client: Client, facts: Facts) -> Diagnosis:
 
 
 def _disk(client: Client, facts: Facts) -> Diagnosis:
-    level = "ok" if facts.free >= LOW_DISK else "warn"
+    level: DoctorLevel = "ok" if facts.free >= LOW_DISK else "warn"
     fix = "" if level == "ok" else f"make room below {client.install_root}, or lower client_keep"
     return Diagnosis(client=client.name, what="disk", level=level, finding=f"{size_text(facts.free)} free", fix=fix)
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.model.client import Client, Profile
+    from reconciler.model.events import Level
     from reconciler.model.offer import SourceReport
     from reconciler.model.release import Release
     from reconciler.model.repository import Published
@@ -338,7 +339,7 @@ def ask_sources(work: Workspace) -> None:
     components = {name: wanted.component for name, wanted in work.spec.components.items()}
     for report in read_sources(sources, components, work.spec.catalog.components):
         work.state.record_source(report, work.means.clock())
-        level = "warning" if report.error else "info"
+        level: Level = "warning" if report.error else "info"
         what = report.error or count_text(len(report.releases), "release")
         work.means.emit("source_read", f"source {report.source}: {what}", level=level, source=report.source)
         for release in _changed_bytes(before.get(report.source), report):
@@ -379,7 +380,7 @@ def _look_at_clients(work: Workspace, sight: Sight, choice: Selection, fleet: Se
             verify=sight.verify,
             keep=sight.keep,
         ):
-            level = "warning" if seen.error else "info"
+            level: Level = "warning" if seen.error else "info"
             means.emit("client_observed", f"{seen.client}: {seen.error or 'seen'}", level=level, client=seen.client)
             batch.append(seen)
             if len(batch) >= _BATCH:

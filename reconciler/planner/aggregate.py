@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from reconciler.model.change import Deploy, Settings
 from reconciler.model.plan import Finding
@@ -22,7 +22,7 @@ from reconciler.planner.waves import first_waves
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from reconciler.model.change import Proof
+    from reconciler.model.change import Proof, SettingsReason
     from reconciler.model.plan import Basis, Cohort
     from reconciler.model.policy import Schedule
     from reconciler.planner.comparison import Comparison
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     _Moment = tuple[Schedule, datetime]
     _Due = tuple[int, int, bool]
-    _Found = tuple[str, str, str, str]
+    FindingKind = Literal["drift", "held", "deferred", "unknown", "unreachable", "claims"]
+    _Found = tuple[FindingKind, str, str, str]
     _Entry = defaultdict[str, "_Count"]
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -68,7 +69,7 @@ class Aggregate:
         self._freeze = freeze
         self._deploys: dict[_Due, _Entry] = {}
         self._findings: dict[_Found, _Entry] = {}
-        self._settings: dict[str, _Entry] = {}
+        self._settings: dict[SettingsReason, _Entry] = {}
         self._proofs: dict[int, _Entry] = {}
         self._questions: dict[tuple[int, int], _Questions] = {}
         self._answers: dict[tuple[object, ...], tuple[_Entry, ...]] = {}
@@ -205,7 +206,7 @@ class Aggregate:
             if answers[0].get(part) and _is_proved(cohort, proof):
                 yield self._proofs.setdefault(at, _entry())
 
-    def _finding(self, kind: str, reason: str, component: str = "", version: str = "") -> _Entry:
+    def _finding(self, kind: FindingKind, reason: str, component: str = "", version: str = "") -> _Entry:
         return self._findings.setdefault((kind, component, reason, version), _entry())
 
     def _admit(
@@ -281,7 +282,7 @@ class Aggregate:
             found.append(replace(proof, clients=sum(count.clients for count in counts), members=members))
         return tuple(found)
 
-    def findings(self, kind: str) -> tuple[Finding, ...]:
+    def findings(self, kind: FindingKind) -> tuple[Finding, ...]:
         """Give the findings of a kind, ordered by group, component and reason."""
         found = sorted((group, key) for key, entry in self._findings.items() if key[0] == kind for group in entry)
         return tuple(

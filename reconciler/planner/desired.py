@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from reconciler.model.release import ANY_PLATFORM
 from reconciler.model.spec import LATEST
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from reconciler.model.change import DeployReason
     from reconciler.model.offer import Offer, Withdrawal
     from reconciler.model.release import Content, Release
     from reconciler.model.rollout import RolloutRecord
@@ -61,8 +62,12 @@ class Target:
 class Refusal:
     """Why a version is wanted by nobody: a word for the reason of changes, and a text for people."""
 
-    word: str
+    word: DeployReason
     text: str
+
+
+Waits = Literal["held", "deferred"]
+"""How something waits: until somebody acts, or for now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ class Waiting:
 
     target: Target
     why: str
-    kind: str = "deferred"
+    kind: Waits = "deferred"
 
 
 @dataclass(frozen=True, slots=True)

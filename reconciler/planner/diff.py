@@ -26,6 +26,7 @@ from reconciler.planner.desired import Refusal, Waiting
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from reconciler.model.change import DeployReason
     from reconciler.model.client import Installed, Profile
     from reconciler.model.spec import ComponentSpec
     from reconciler.planner.desired import Desired, First, Target
@@ -40,7 +41,7 @@ class Difference:
 
     target: Target
     installed: Installed | None
-    reason: str
+    reason: DeployReason
     downgrade: bool = False
 
 

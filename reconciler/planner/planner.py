@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from reconciler.model.client import Profile
     from reconciler.model.plan import Cohort, Finding
     from reconciler.model.policy import AutoUpdate
+    from reconciler.model.release import ScanMethod
     from reconciler.model.rollout import Key
     from reconciler.model.spec import ComponentSpec
     from reconciler.planner.desired import First, Target
@@ -183,8 +184,8 @@ def _demand(
         group: [spec for spec in wanted.of_group(group) if spec.duplicate and wanted.duplication.enabled]
         for group in wanted.groups
     }
-    clients: dict[tuple[str, str | None], int] = defaultdict(int)
-    seen: dict[tuple[str, str | None], tuple[Profile, list[ComponentSpec], Mapping[str, tuple[First, ...]]]] = {}
+    clients: dict[tuple[str, ScanMethod | None], int] = defaultdict(int)
+    seen: dict[tuple[str, ScanMethod | None], tuple[Profile, list[ComponentSpec], Mapping[str, tuple[First, ...]]]] = {}
     for cohort in observed.cohorts:
         if cohort.profile is None:
             continue

@@ -25,7 +25,7 @@ from reconciler.model.release import ANY_PLATFORM, ReleaseKey
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from reconciler.model.change import Download, Generate
+    from reconciler.model.change import Download, Generate, PublishKind
     from reconciler.model.offer import Withdrawal
     from reconciler.model.plan import Plan
     from reconciler.model.release import Release
@@ -129,7 +129,7 @@ def _reason(spec: RepositorySpec) -> str:
     return "downloaded" if spec.publish == "downloaded" else "passed here"
 
 
-def _entry(release: Release, kind: str, size: int, reason: str) -> Publish:
+def _entry(release: Release, kind: PublishKind, size: int, reason: str) -> Publish:
     return Publish(
         component=release.component,
         previous="",
@@ -145,7 +145,9 @@ def _entry(release: Release, kind: str, size: int, reason: str) -> Publish:
 def _withdraw(withdrawn: Iterable[Withdrawal], published: Published) -> list[Publish]:
     wanted, listed = set(withdrawn), set(published.withdrawn)
     versions = {(entry.component, entry.version) for entry in wanted}
-    changes = [(entry, "withdraw", entry.reason) for entry in wanted - listed]
+    changes: list[tuple[Withdrawal, PublishKind, str]] = [
+        (entry, "withdraw", entry.reason) for entry in wanted - listed
+    ]
     changes += [
         (entry, "restore", "not withdrawn any more")
         for entry in listed - wanted

@@ -50,15 +50,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
-    from reconciler.model.change import Proof
+    from reconciler.model.change import DeployReason, Proof
     from reconciler.model.plan import Cohort
     from reconciler.model.policy import Limits, Wave
-    from reconciler.model.rollout import Key
+    from reconciler.model.rollout import Key, RolloutStatus
     from reconciler.planner.comparison import Compared, Comparison
     from reconciler.planner.desired import Desired, First
     from reconciler.planner.diff import Difference
     from reconciler.planner.inputs import Observed, Wanted
     from reconciler.planner.timing import Verdict
+    from reconciler.planner.walk import Part
 
 _GOVERNED = frozenset(["missing", "outdated", "pinned", "blocked", "withdrawn"])
 
@@ -150,7 +151,7 @@ class Rollouts:
             for group in wanted.groups
         }
         self.kinds = self._kinds()
-        self._states: dict[tuple[int, int, Key], str] = {}
+        self._states: dict[tuple[int, int, Key], Part] = {}
         self._inside: dict[tuple[tuple[str, str | None], ...], tuple[int, ...]] = {}
         self._places: dict[tuple[str, str | None], list[int]] = defaultdict(list)
         for at, cohort in enumerate(self.lineup.cohorts):
@@ -185,9 +186,9 @@ class Rollouts:
         record = self._observed.rollouts.get(key)
         return record is not None and (record.status == "done" or record.catches_up)
 
-    def _lacking(self) -> dict[Key, str]:
+    def _lacking(self) -> dict[Key, DeployReason]:
         """Give the rollouts that some client needs, each with `missing` as long as all of those have nothing."""
-        found: dict[Key, str] = {}
+        found: dict[Key, DeployReason] = {}
         seen: set[tuple[int, int]] = set()
         for cohort in self.lineup.cohorts:
             if cohort.profile is None:
@@ -208,7 +209,7 @@ class Rollouts:
 
     # --- one rollout --------------------------------------------------------------------------------------------------
 
-    def _decide(self, key: Key, record: RolloutRecord | None, lacking: str | None) -> None:
+    def _decide(self, key: Key, record: RolloutRecord | None, lacking: DeployReason | None) -> None:
         component, version, group = key
         if component not in self._wanted.components:
             return
@@ -274,7 +275,7 @@ class Rollouts:
         subject = record.component, record.group
         return any((other.component, other.group) == subject and other.started > record.started for other in others)
 
-    def _end(self, record: RolloutRecord, status: str, reason: str) -> None:
+    def _end(self, record: RolloutRecord, status: RolloutStatus, reason: str) -> None:
         ended = replace(record, status=status, reason=reason)
         self.steps.append(RolloutStep(ended, new=True, says=f"{status}: {reason}", before=record.fingerprint))
 
@@ -301,7 +302,7 @@ class Rollouts:
             found[group] = known.setdefault(alike, len(known))
         return found
 
-    def _is_first(self, component: str, among: Iterable[int], lacking: str | None) -> bool:
+    def _is_first(self, component: str, among: Iterable[int], lacking: DeployReason | None) -> bool:
         if lacking != "missing":
             return False
         profiles = (self.lineup.cohorts[at].profile for at in among)
@@ -330,7 +331,7 @@ class Rollouts:
         """Give the clients that couldn't be served because of something that is wrong with them."""
         return self._observed.troubles.get(key, {})
 
-    def state(self, cohort: Cohort, key: Key) -> str:
+    def state(self, cohort: Cohort, key: Key) -> Part:
         """Say what the clients of a cohort are to a rollout: `passed`, `pending`, `idle`, or `out` of it."""
         compared = self._comparison.of(cohort)
         situation = self.kinds[cohort.group], id(compared), key
@@ -339,7 +340,7 @@ class Rollouts:
             known = self._states[situation] = self._state(cohort, compared, key)
         return known
 
-    def _state(self, cohort: Cohort, compared: Compared, key: Key) -> str:
+    def _state(self, cohort: Cohort, compared: Compared, key: Key) -> Part:
         component, version, _group = key
         assert cohort.profile is not None
         for number in compared.numbers:

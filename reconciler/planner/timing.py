@@ -28,7 +28,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from reconciler.model.policy import EVERY_DAY
 
@@ -55,7 +55,7 @@ class Verdict:
     is sent before its time, and not switched to.
     """
 
-    word: str
+    word: Literal["due", "held", "deferred"]
     reason: str = ""
     not_after: datetime | None = None
     schedule: Schedule | None = None

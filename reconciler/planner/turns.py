@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.model.change import Deploy
-from reconciler.model.rollout import UNFIT
+from reconciler.model.rollout import STOPPED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from reconciler.model.client import Client
     from reconciler.model.rollout import Key, RolloutRecord
     from reconciler.model.spec import Hold
-
-STOPPED = UNFIT | {"paused"}
 
 
 def turned_away(

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from heapq import nsmallest
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from reconciler.errors import HungUpError
 from reconciler.model.change import Proof
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from reconciler.model.change import DeployReason
     from reconciler.model.plan import Cohort
     from reconciler.model.policy import Limits, Rollout, Wave
-    from reconciler.model.rollout import Key
+    from reconciler.model.rollout import Key, Undo
+    from reconciler.planner.desired import Waits
 
 NOBODY = FirstWaves()
 STAND_INS = 3
@@ -41,12 +43,15 @@ class Standing:
     undo: FirstWaves = NOBODY
     spare: FirstWaves = NOBODY
     wave: int = 0
-    kind: str = "deferred"
+    kind: Waits = "deferred"
     says: str = ""
 
-    def admitted(self, reason: str) -> FirstWaves:
+    def admitted(self, reason: DeployReason) -> FirstWaves:
         """Give the clients that may get the release, of those that differ for a reason."""
         return self.fresh if reason == "missing" else self.open
+
+
+Part = Literal["passed", "pending", "out", "idle"]
 
 
 class FleetView(Protocol):
@@ -74,7 +79,7 @@ class FleetView(Protocol):
     def troubles(self, key: Key) -> Mapping[str, str]:
         """Give the clients that couldn't be served because of something that is wrong with them."""
 
-    def state(self, cohort: Cohort, key: Key) -> str:
+    def state(self, cohort: Cohort, key: Key) -> Part:
         """Say what the clients of a cohort are to a rollout: `passed`, `pending`, `out` of it, or `idle`.
 
         Those are idle that lack it and get nothing at all for now.
@@ -196,7 +201,7 @@ class Walk:
             return self._stay(f"{record.place} waits for its clients: none of {left} could be tried so far")
         return replace(record, passed=self._all.now, cleared=not total.planned)
 
-    def _undo(self, record: RolloutRecord) -> str:
+    def _undo(self, record: RolloutRecord) -> Undo:
         """Give what goes back after a halt: of late ones only who failed, as others had the version before them."""
         return "" if record.catches_up else self._policy.undo
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 MAX_NUMBER = 2**63 - 1
+
+WordT = TypeVar("WordT", bound=str)
 
 
 def typed(value: Any, key: str, kind: type) -> Any:
@@ -39,12 +41,12 @@ def optional(value: Any, key: str) -> str:
     return "" if value is None else text(value, key)
 
 
-def one_of(value: Any, key: str, known: Collection[str]) -> str:
+def one_of(value: Any, key: str, known: Collection[WordT]) -> WordT:
     """Take a text that must be one of those known; null is an empty one."""
     found = optional(value, key)
     if found not in known:
         raise ValueError(f"{key} is {found!r:.40}, which isn't known")
-    return found
+    return cast("WordT", found)
 
 
 def texts(values: Any, key: str) -> tuple[str, ...]:

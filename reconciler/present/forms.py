@@ -1,7 +1,8 @@
 """What a class is in a document: declared once by its fields, and written and read by that.
 
-A field stands under its own name, in the order of the class, as its type says: a text, a whole number, a flag, a time
-to the second; tuples are lists, mappings are maps, None is null. `As` says where a field differs:
+A field stands under its own name, in the order of the class, as its type says: a text, one of the words of a Literal, a
+whole number, a flag, a time to the second; tuples are lists, mappings are maps, None is null. `As` says where a field
+differs:
 
     Form(Download, previous=As("from", null=True))
 
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
 from functools import cached_property, partial
-from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from reconciler.present import fields as values
 
@@ -33,15 +34,14 @@ class Way(NamedTuple):
 class As:
     """Where a field differs from what its type says.
 
-    `key` is what it stands under. With `null` it is null where the text is empty. `known` are the words that it may be.
-    With `exact` a time is to the microsecond. With `later` it may be missing, as documents of an earlier minor version
-    don't have it. `of` is the form of what it holds, once or in a tuple; with `inline` the keys of that stand among
-    those of the whole. `way` is how it is taken and written, whatever its type.
+    `key` is what it stands under. With `null` it is null where the text is empty. With `exact` a time is to the
+    microsecond. With `later` it may be missing, as documents of an earlier minor version don't have it. `of` is the
+    form of what it holds, once or in a tuple; with `inline` the keys of that stand among those of the whole. `way` is
+    how it is taken and written, whatever its type.
     """
 
     key: str = ""
     null: bool = False
-    known: tuple[str, ...] = ()
     exact: bool = False
     later: bool = False
     of: Form[Any] | Way | None = None
@@ -158,8 +158,8 @@ def _way(hint: Any, field: As) -> Way:
     """Give the way of a field by its type, and by what it differs in."""
     if field.way is not None:
         return field.way
-    if field.known:
-        return Way(partial(values.one_of, known=field.known), _null if field.null else None)
+    if get_origin(hint) is Literal:
+        return Way(partial(values.one_of, known=get_args(hint)), _null if field.null else None)
     if field.null:
         return Way(values.optional, _null)
     return _typed_way(hint, field)

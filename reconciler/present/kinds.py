@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reconciler.model.change import (
     KINDS,
-    PROOF_KINDS,
-    PUBLISH_KINDS,
-    SETTINGS_REASONS,
     Deploy,
     Download,
     FleetChange,
@@ -308,7 +305,7 @@ _TABLE = (
     ),
     Kind(
         change=Proof,
-        form=Form(Proof, check=_check_proof, group=As(null=True), kind=As(known=PROOF_KINDS)),
+        form=Form(Proof, check=_check_proof, group=As(null=True)),
         title="Prove again",
         rows=_proofs,
         right=frozenset(),
@@ -328,7 +325,7 @@ _TABLE = (
     ),
     Kind(
         change=Settings,
-        form=Form(Settings, reason=As(known=SETTINGS_REASONS)),
+        form=Form(Settings),
         title="Settings",
         rows=_settings,
         right=frozenset({1}),
@@ -347,7 +344,7 @@ _TABLE = (
     ),
     Kind(
         change=Publish,
-        form=Form(Publish, previous=_FROM, kind=As(known=PUBLISH_KINDS)),
+        form=Form(Publish, previous=_FROM),
         title="Publish for other sites",
         rows=_published,
         right=frozenset({3}),

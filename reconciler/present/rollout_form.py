@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import DocumentError
 from reconciler.model.plan import RolloutStep, WaveCounts
-from reconciler.model.policy import ROLLBACK_SCOPES
-from reconciler.model.rollout import STATUSES, Approval, Cut, RolloutRecord
+from reconciler.model.rollout import Approval, Cut, RolloutRecord
 from reconciler.present import fields
 from reconciler.present.forms import As, Form, Way
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Plan
 
 _LAST_POSITION = 2**32 - 1
-_UNDO = ("", *(scope for scope in ROLLBACK_SCOPES if scope != "client"))
-"""What may go back after a halt; of clients that failed nothing does, they have what they had."""
 _STANDING = (
     *("component", "version", "group", "status", "wave", "waves", "says", "stuck", "counts", "next_at", "started"),
 )
@@ -59,7 +56,6 @@ _RECORD = Form(
     RolloutRecord,
     check=_check_record,
     group=As(null=True),
-    status=As(known=STATUSES),
     cuts=As(
         of=Form(
             Cut,
@@ -72,7 +68,7 @@ _RECORD = Form(
     opened=As(exact=True),
     passed=As(exact=True),
     reason=As(null=True),
-    undo=As(null=True, known=_UNDO),
+    undo=As(null=True),
     approved=As(of=Form(Approval, at=As(exact=True))),
     catches_up=As(later=True),
     had=As(later=True, way=Way(_numbers, dict)),
@@ -82,7 +78,7 @@ _STEP = Form(
     record=As(of=_RECORD, inline=True),
     counts=As(of=Form(WaveCounts, check=_check_counts, hindered=As(later=True), unknown=As(later=True))),
     max_fail_percentage=As(way=Way(_percentage, lambda share: None if share is None else float(share))),
-    undo=As("step_undo", null=True, known=_UNDO),
+    undo=As("step_undo", null=True),
     before=As(null=True),
     stuck=As(later=True),
 )

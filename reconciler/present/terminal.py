@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
+    from reconciler.model.events import Level
     from reconciler.present.streams import Outlet
 
 _QUIET = {"client_observed", "client_finished", "download_started", "rollout_moved"}
@@ -146,7 +147,7 @@ class EventLog:
         self._bar: _Bar | None = None
         self._progress_at = clock()
 
-    def __call__(self, kind: str, message: str, *, level: str = "info", **fields: Any) -> None:
+    def __call__(self, kind: str, message: str, *, level: Level = "info", **fields: Any) -> None:
         """Tell an event; see `model.events.Emit`."""
         event = Event(time=self._clock(), run_id=self._run_id, type=kind, level=level, message=message, fields=fields)
         if self._append is not None:

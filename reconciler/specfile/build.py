@@ -7,7 +7,7 @@ import json
 import os
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from reconciler import __version__
 from reconciler.contracts import read_file
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.errors import Problem
-    from reconciler.model.release import Catalog, Component
+    from reconciler.model.release import Catalog, Component, ScanMethod
     from reconciler.specfile.tree import Place
 
 ALL = "*"
@@ -411,7 +411,7 @@ class Builder:
             name=name,
             transport=config or PluginConfig("transport", ""),
             install_root=root,
-            scan_method=method if isinstance(method, str) else None,
+            scan_method=cast("ScanMethod", method) if isinstance(method, str) else None,
             labels=labels,
             clients=tuple(clients),
             inventory=self._inventory(node),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.errors import Problem
+    from reconciler.model.spec import PluginKind
 
 
 class OptionReader:
@@ -59,7 +60,7 @@ class OptionReader:
                 self._problems.append(value_place(node, "type").problem(error.message, error.hint))
         return found or Traits()
 
-    def _unknown(self, kind: str, name: str, node: Map, error: PluginError) -> None:
+    def _unknown(self, kind: PluginKind, name: str, node: Map, error: PluginError) -> None:
         place = value_place(node, "type")
         try:
             known = [plugin.name for plugin in available(kind, self._folders)]

@@ -13,10 +13,21 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from reconciler.hints import suggestion
-from reconciler.model.policy import DAYS, EVERY_DAY, AutoUpdate, Blackout, Schedule, Window
+from reconciler.model.policy import DAYS, EVERY_DAY, TRIGGERS, AutoUpdate, Blackout, Schedule, Window
 from reconciler.specfile.extend import lay_over
 from reconciler.specfile.rollout import RolloutReader
-from reconciler.specfile.tree import Map, Seq, child_map, child_seq, day_of, duration, texts, value_place, written
+from reconciler.specfile.tree import (
+    Map,
+    Seq,
+    child_map,
+    child_seq,
+    day_of,
+    duration,
+    texts,
+    value_place,
+    word_of,
+    written,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,7 +87,7 @@ class PolicyReader:
 
     def _policy(self, node: Map, own: Map) -> AutoUpdate:
         """Read a policy; `own` is the part of it that the last one to speak wrote."""
-        trigger = str(node.get("trigger", "schedule" if "schedule" in node else "download"))
+        trigger = word_of(node, "trigger", TRIGGERS, "schedule" if "schedule" in node else "download")
         schedule = self._schedule(child_map(node, "schedule")) if "schedule" in node else None
         if trigger == "schedule" and schedule is None:
             self._complain(node, "trigger", "`trigger: schedule` needs a `schedule`")

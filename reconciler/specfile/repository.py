@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.model.offer import Withdrawal
-from reconciler.model.spec import ROLES, RepositorySpec
+from reconciler.model.spec import PUBLISH_WHEN, ROLES, RepositorySpec
 from reconciler.specfile.catalogs import is_version, known_component
 from reconciler.specfile.secrets import is_reference, reference
-from reconciler.specfile.tree import Map, child_map, child_seq, duration, path_at, plain, value_place
+from reconciler.specfile.tree import Map, child_map, child_seq, duration, path_at, plain, value_place, word_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def read_repository(
         return None
     return RepositorySpec(
         path=path_at(value_place(node, "path"), node["path"], base, problems),
-        publish=str(node.get("publish") or ("after_rollout" if clients else "downloaded")),
+        publish=word_of(node, "publish", PUBLISH_WHEN, "after_rollout" if clients else "downloaded"),
         root_keys=tuple(roots),
         threshold=threshold if isinstance(threshold, int) else 1,
         online_key=reference(plain(keys["online"])),

@@ -15,7 +15,19 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from reconciler.model.policy import DEFAULT_LIMITS, DEFAULT_WAVES, CatchUp, Gate, Limits, Rollout, Wave
+from reconciler.model.policy import (
+    DEFAULT_LIMITS,
+    DEFAULT_WAVES,
+    NEWER,
+    ON_FAILURE,
+    ROLLBACK_SCOPES,
+    SCOPES,
+    CatchUp,
+    Gate,
+    Limits,
+    Rollout,
+    Wave,
+)
 from reconciler.model.share import of_percent
 from reconciler.specfile.tree import (
     Map,
@@ -26,9 +38,9 @@ from reconciler.specfile.tree import (
     pattern_of,
     seconds_of,
     span_of,
-    text_of,
     value_place,
     whole_of,
+    word_of,
 )
 
 if TYPE_CHECKING:
@@ -59,14 +71,14 @@ class RolloutReader:
         limits = self._limits(node)
         default = Rollout()
         return Rollout(
-            scope=text_of(node, "scope", default.scope),
+            scope=word_of(node, "scope", SCOPES, default.scope),
             waves=_attempted(self._once(child_seq(node, "waves"), self._waves) or DEFAULT_WAVES, limits),
             limits=limits.over(DEFAULT_LIMITS),
             gates=self._once(child_seq(node, "gate"), self._gates),
             recheck=node.get("recheck") == "end_of_soak",
-            newer=text_of(node, "newer_release", default.newer),
-            on_failure=text_of(node, "on_failure", default.on_failure),
-            rollback_scope=text_of(node, "rollback_scope", default.rollback_scope),
+            newer=word_of(node, "newer_release", NEWER, default.newer),
+            on_failure=word_of(node, "on_failure", ON_FAILURE, default.on_failure),
+            rollback_scope=word_of(node, "rollback_scope", ROLLBACK_SCOPES, default.rollback_scope),
             catch_up=_catch_up(node),
         )
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+
 MAX_BYTES = 64 * 1024
 TIMEOUT = 30
 MASK = "********"

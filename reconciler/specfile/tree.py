@@ -283,10 +283,10 @@ def text_of(node: Map, key: str, default: str = "") -> str:
     return value if isinstance(value, str) else default
 
 
-def word_of(node: Map, key: str, words: tuple[WordT, ...]) -> WordT:
-    """Read one of some words; the first where there is none, or what there is was told to be malformed."""
+def word_of(node: Map, key: str, words: tuple[WordT, ...], default: WordT | None = None) -> WordT:
+    """Read one of some words; the default, or the first, where there is none or it was told to be malformed."""
     value = node.get(key)
-    return next((word for word in words if word == value), words[0])
+    return next((word for word in words if word == value), default or words[0])
 
 
 def whole_of(node: Map, key: str) -> int | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
 
+    from reconciler.model.deploy import Fault
     from reconciler.model.rollout import Key
     from reconciler.model.spec import Quarantine
 
@@ -77,7 +78,7 @@ class RolloutRecords(Part):
             for table in (ROLLOUTS, ROLLOUT_FAILURES):
                 connection.execute(delete(table).where(table.c.component == component, table.c.version == version))
 
-    def rollout_failures(self, fault: str = RELEASE) -> dict[Key, dict[str, str]]:
+    def rollout_failures(self, fault: Fault = RELEASE) -> dict[Key, dict[str, str]]:
         """Give the clients that failed with the version of a rollout and don't have it since, with their messages.
 
         `fault` is what they failed of: see `model.client.FAULTS`.
@@ -88,7 +89,7 @@ class RolloutRecords(Part):
                 found.setdefault((row.component, row.version, row.grp), {})[row.client] = row.message
         return found
 
-    def record_failure(self, key: Key, client: str, message: str, fault: str = RELEASE) -> None:
+    def record_failure(self, key: Key, client: str, message: str, fault: Fault = RELEASE) -> None:
         """Remember that a client failed in a rollout, and what of."""
         row = {**dict(zip(_KEY, key, strict=True)), "client": client, "message": message, "fault": fault}
         with self._write() as connection:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from reconciler.model.report import JournalEntry, Run, Traffic
+from reconciler.model.report import LOST, JournalEntry, Run, Traffic
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.cells import checked
 from reconciler.storage.database import upsert
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-_BAD = ("failed", "unreachable")
+    from reconciler.model.report import PlanStatus, RunStatus
+
 _TRAFFIC = {
     "received": "bytes_received",
     "not_received": "bytes_not_received",
@@ -39,7 +40,7 @@ class PlanRecord:
     sha256: str
     serial: int
     created: datetime
-    status: str
+    status: PlanStatus
 
 
 class Runs(Part):
@@ -104,7 +105,7 @@ class Runs(Part):
             with self._write() as connection:
                 connection.execute(JOURNAL.insert(), rows)
 
-    def end_run(self, run_id: str, status: str, report: Mapping[str, Any], ended: datetime) -> None:
+    def end_run(self, run_id: str, status: RunStatus, report: Mapping[str, Any], ended: datetime) -> None:
         """Write down how a run ended; `report` is its document."""
         traffic = {column: int(report.get(key, 0)) for column, key in _TRAFFIC.items()}
         changes = {"status": status, "report": json.dumps(report), "ended": seconds(ended), **traffic}
@@ -158,7 +159,9 @@ class Runs(Part):
         newest = select(RUNS.c.report).where(RUNS.c.ended.is_not(None)).order_by(RUNS.c.started.desc()).limit(1)
         with self._read() as connection:
             report = json.loads(connection.scalar(newest) or "{}")
-            return frozenset(str(entry["client"]) for key in _BAD for entry in report.get(key, ()) if entry["client"])
+            return frozenset(
+                str(entry["client"]) for key in sorted(LOST) for entry in report.get(key, ()) if entry["client"]
+            )
 
     def record_applied_spec(self, digest: str, effective: Mapping[str, Any]) -> None:
         """Remember the spec that was applied."""
@@ -182,7 +185,7 @@ def _is_held(connection: Connection) -> bool:
 def _run(row: Row[Any], *, busy: bool) -> Run:
     started = moment(row.started)
     assert started is not None
-    status = "broken off" if row.status == "running" and not busy else row.status
+    status: RunStatus = "broken off" if row.status == "running" and not busy else row.status
     recap = json.loads(row.report).get("recap", {}) if row.report else {}
     traffic = Traffic(row.received, row.not_received, row.sent, row.saved)
     if not isinstance(recap, dict) or not all(map(_are_counts, recap.values())):

@@ -1,0 +1,67 @@
+"""The words that decide are types, and the schemas know the same ones."""
+
+import json
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from reconciler.model.change import DeployReason, ProofKind, PublishKind, SettingsReason
+from reconciler.model.deploy import CheckPhase, Fault, InstallMethod, OnHookFailure, SelinuxLabels, Unmanaged
+from reconciler.model.network import Family
+from reconciler.model.policy import AfterBreach, Newer, RollbackScope, Scope, Trigger
+from reconciler.model.release import ComponentKind, ScanMethod
+from reconciler.model.rollout import RolloutStatus, Undo
+from reconciler.model.spec import CheckPlace, PublishWhen
+
+SCHEMAS = Path(__file__).parents[2] / "schema"
+COMPONENT, CHECK, HOOKS, POLICY = "$defs/component", "$defs/check", "$defs/component/properties/hooks", "$defs/rollout"
+WORDS = {
+    "catalog:properties/components/items/properties/kind": ComponentKind,
+    "catalog:properties/components/items/properties/scan_methods/items": ScanMethod,
+    "plan:changes/proof/kind": ProofKind,
+    "plan:changes/deploy/reason": DeployReason,
+    "plan:changes/settings/reason": SettingsReason,
+    "plan:changes/publish/kind": PublishKind,
+    "plan:$defs/rollout/properties/status": RolloutStatus,
+    "plan:$defs/rollout/properties/undo": Undo,
+    "plan:$defs/rollout/properties/step_undo": Undo,
+    "report:$defs/rollout/properties/status": RolloutStatus,
+    "status:$defs/rollout/properties/status": RolloutStatus,
+    "updoser:properties/repository/properties/publish": PublishWhen,
+    "updoser:$defs/scan_method": ScanMethod,
+    "updoser:$defs/install/properties/method": InstallMethod,
+    "updoser:$defs/families/items": Family,
+    "updoser:$defs/auto_update/properties/trigger": Trigger,
+    f"updoser:{COMPONENT}/properties/unmanaged": Unmanaged,
+    f"updoser:{COMPONENT}/properties/selinux": SelinuxLabels,
+    f"updoser:{HOOKS}/properties/after/properties/on_failure": OnHookFailure,
+    f"updoser:{POLICY}/properties/scope": Scope,
+    f"updoser:{POLICY}/properties/newer_release": Newer,
+    f"updoser:{POLICY}/properties/on_failure": AfterBreach,
+    f"updoser:{POLICY}/properties/rollback_scope": RollbackScope,
+    f"updoser:{CHECK}/properties/phase": CheckPhase,
+    f"updoser:{CHECK}/properties/where": CheckPlace,
+}
+
+
+def listed(place):
+    name, _, path = place.partition(":")
+    found = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
+    if path.startswith("changes/"):
+        _, action, key = path.split("/")
+        kinds = found["properties"]["changes"]["items"]["oneOf"]
+        (found,) = (kind for kind in kinds if kind["properties"]["action"]["const"] == action)
+        path = f"properties/{key}"
+    for part in path.split("/"):
+        found = found[part]
+    return {word or "" for word in found["enum"]}
+
+
+@pytest.mark.parametrize("place", WORDS)
+def test_a_schema_lists_the_words_that_the_code_knows(place):
+    assert listed(place) == {*get_args(WORDS[place])}
+
+
+def test_a_failure_in_a_report_is_of_the_release_or_of_the_machine():
+    assert listed("report:$defs/failure/properties/fault") == {*get_args(Fault)} - {"contention"}
