@@ -84,6 +84,11 @@ class UpdoserError(Exception):
         return f"{self.label}: {' '.join(self.message.split())}"
 
 
+def label_of(brief: str) -> str:
+    """Give the label of an error that was recorded in brief. States hold labels, so none is ever worded otherwise."""
+    return brief.partition(":")[0]
+
+
 class UsageError(UpdoserError):
     """The command line asks for what can't be."""
 

@@ -12,6 +12,7 @@ from reconciler.desk import Desk, read_spec, user_name
 from reconciler.errors import InterruptedRunError, NotAsDeclaredError, OutcomeError
 from reconciler.execute.engine import run_plan
 from reconciler.execute.outcome import verdict_error
+from reconciler.model.offer import is_about_source
 from reconciler.observe.observed import known_reports, recall_lists, refresh_lists
 from reconciler.planning import Following, PlanOptions, Turns, cut_moments, new_plan
 from reconciler.present.document import plan_document, report_document
@@ -107,11 +108,11 @@ def _accepted_plan(work: Workspace, file: Path, options: ApplyOptions) -> Plan |
 def _read_by_now(made: Plan, work: Workspace) -> Plan:
     """Take from a plan what it says of sources that could not be read when it was made, and can be now."""
     away = {report.source for report in known_reports(work) if report.error}
-    back = tuple(f"source {name}: " for name in made.unread if name not in away)
+    back = [name for name in made.unread if name not in away]
     return replace(
         made,
         unread=tuple(name for name in made.unread if name in away),
-        problems=tuple(problem for problem in made.problems if not (back and problem.startswith(back))),
+        problems=tuple(one for one in made.problems if not any(is_about_source(one, name) for name in back)),
     )
 
 

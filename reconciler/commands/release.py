@@ -86,7 +86,7 @@ def _changes(work: Workspace, wanted: Acceptance) -> list[tuple[Offer, str]]:
     specs, name = work.spec.components, f"{wanted.component} {wanted.version}"
     work.managed(wanted.component)
     components = {id_: spec.component for id_, spec in specs.items()}
-    offers, problems = merge_offers(known_reports(work), work.spec.sources, components)
+    offers, held_back = merge_offers(known_reports(work), work.spec.sources, components)
     offers = [
         offer
         for offer in offers
@@ -94,10 +94,10 @@ def _changes(work: Workspace, wanted: Acceptance) -> list[tuple[Offer, str]]:
         and wanted.platform in {"", offer.release.platform}
     ]
     if not offers:
-        held = next(
-            (problem for problem in problems if problem.startswith(name)), "`updoser plan` says what is offered"
-        )
-        raise UsageError(f"no source offers {name} {wanted.platform}".rstrip(), hint=held)
+        asked = wanted.component, wanted.version
+        why = (entry.says for entry in held_back if (entry.component, entry.version) == asked)
+        hint = next(why, "`updoser plan` says what is offered")
+        raise UsageError(f"no source offers {name} {wanted.platform}".rstrip(), hint=hint)
     contents = work.state.contents()
     digests = {(held.component, held.version, held.platform): held.digest for held in work.store.inspect().releases}
     changes = []

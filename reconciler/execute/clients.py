@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from reconciler.errors import LimitError, UpdoserError
+from reconciler.errors import ClientError, LimitError, UpdoserError
 from reconciler.execute.checks import Checks, check_releases_here
 from reconciler.execute.deploy import Deployer, Stepper, Task, profile_after
 from reconciler.execute.mend import mend_releases, sound_incrementals
@@ -316,15 +316,11 @@ def _tell_breaker(result: Result, breaker: Breaker) -> None:
             breaker.take(key, client.name, outcome.message or outcome.status, outcome.fault)
         elif outcome.status in WELL:
             breaker.take(key, client.name, "")
-    if result.error is not None and result.error.exit_code == _FAILED:  # of the machine: it refused all of it
+    if isinstance(result.error, ClientError):  # of the machine: it refused all of it
         for step in steps.values():
             if step.component not in answered:
                 key = breaker.key_of(step.component, step.to_version, client.group)
                 breaker.take(key, client.name, result.error.brief, MACHINE)
-
-
-_FAILED = 3
-"""The exit code of errors that mean that a client was reached and failed."""
 
 
 def record(result: Result, plan: Plan, work: Workspace) -> None:

@@ -230,8 +230,8 @@ def _where_they_are(last: Plan, work: Workspace) -> tuple[RolloutStep, ...]:
     for step in last.rollouts:
         record = known.get(step.record.key, step.record)
         halted = record.status == "halted" and step.record.status != "halted"
-        says = f"halted in wave {record.wave} of {len(record.cuts)}: {record.reason}" if halted else step.says
-        found.append(replace(step, record=record, says=says, next_at=None if halted else step.next_at))
+        says, next_at = (record.stopped, None) if halted else (step.says, step.next_at)
+        found.append(replace(step, record=record, says=says, next_at=next_at))
     return tuple(found)
 
 

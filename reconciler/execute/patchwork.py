@@ -71,12 +71,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A patch that was made: the job, its size and digest; or why it wasn't."""
+    """A patch that was made: the job, its size and digest; or why it wasn't, and whether its process was `killed`."""
 
     job: Job
     size: int = 0
     sha256: str = ""
     error: str = ""
+    killed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +160,13 @@ def _in_processes(jobs: Sequence[Job], folders: tuple[Path, ...], stop: Event) -
                 except BrokenProcessPool:
                     lost.append(job)
         whole = not lost
-        yield from (Made(job, error=KILLED) for job in lost)
+        yield from (Made(job, error=_KILLED, killed=True) for job in lost)
         last = time.monotonic()
         while begun and not stop.is_set():
             done, _pending = wait(begun, timeout=_POLL, return_when=FIRST_COMPLETED)
             for future in done:
                 made = _result(future, begun.pop(future))
-                whole = whole and made.error != KILLED
+                whole = whole and not made.killed
                 yield made
                 last = time.monotonic()
             if time.monotonic() - last > SILENCE:
@@ -179,14 +180,14 @@ def _in_processes(jobs: Sequence[Job], folders: tuple[Path, ...], stop: Event) -
                 process.terminate()
 
 
-KILLED = "the process that made it was killed, by the system for want of memory perhaps"
+_KILLED = "the process that made it was killed, by the system for want of memory perhaps"
 
 
 def _result(future: Future[Made], job: Job) -> Made:
     try:
         return future.result()
     except BrokenProcessPool:
-        return Made(job, error=KILLED)
+        return Made(job, error=_KILLED, killed=True)
     except Exception as error:  # noqa: BLE001 - what came back can't be read, say
         return Made(job, error=words_of(error))
 

@@ -11,6 +11,7 @@ from reconciler.errors import RepositoryError, UpdoserError
 from reconciler.execute.journal import note
 from reconciler.guards import blaming
 from reconciler.model.offer import Withdrawal
+from reconciler.model.report import published_text
 from reconciler.repository.edition import Edition, held_releases, parts_of, write_edition
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ WITHHELD = "not published: clients failed with it, or it isn't held"
 def _done(change: Publish) -> str:
     about = " ".join(filter(None, (change.component, change.to)))
     return {
-        "release": f"{about} published",
+        "release": published_text(change.component, change.to),
         "incrementals": f"incrementals of {about} published",
         "withdraw": f"{about} withdrawn",
         "restore": f"{about} not withdrawn any more",

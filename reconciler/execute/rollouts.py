@@ -52,19 +52,18 @@ def move_on(plan: Plan, work: Workspace) -> frozenset[Key]:
     return frozenset(steered)
 
 
-def tell(step: RolloutStep, says: str, work: Workspace, status: RolloutStatus | None = None) -> None:
+def tell(step: RolloutStep, says: str, work: Workspace) -> None:
     """Tell where a rollout is, and write it into the history of the run."""
     record = step.record
-    status = status or record.status
     where = f" ({record.group})" if record.group else ""
     work.means.emit(
         "rollout_moved",
         f"{record.component} {record.version}{where}: {says}",
-        level=_LEVELS.get(status, "info"),
+        level=_LEVELS.get(record.status, "info"),
         component=record.component,
         version=record.version,
         group=record.group,
-        status=status,
+        status=record.status,
         wave=record.wave,
     )
     entry = JournalEntry(
@@ -73,7 +72,7 @@ def tell(step: RolloutStep, says: str, work: Workspace, status: RolloutStatus | 
         component=record.component,
         from_version="",
         to_version=record.version,
-        outcome=status,
+        outcome=record.status,
         message=says,
         bytes=0,
         at=work.means.clock(),
@@ -159,7 +158,8 @@ class Breaker:
         reason = " ".join(reason.split())[:_MAX_REASON]
         if not self._write(key, status="halted", reason=reason, undo=step.undo):
             return
-        tell(step, f"halted in wave {step.record.wave} of {len(step.record.cuts)}: {reason}", self._work, "halted")
+        halted = replace(step.record, status="halted", reason=reason)
+        tell(replace(step, record=halted), halted.stopped, self._work)
 
     def clear(self, key: Key) -> None:
         """Remember that all that was asked at the end of a soak was good."""

@@ -24,6 +24,11 @@ FROM_ENVIRONMENT = "environment"
 """What `proxy:` says to use the proxies of the process's environment."""
 
 
+def why_unreachable(route: str) -> str:
+    """Give the reason that stands in place of a route; empty where it is one."""
+    return route.removeprefix(UNREACHABLE) if route.startswith(UNREACHABLE) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """A literal address: its family, and how far it reaches: `global`, `loopback`, or `link` (only on one segment).

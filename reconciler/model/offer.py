@@ -20,6 +20,25 @@ class Offer:
     release: Release
 
 
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A release that sources offer and that isn't taken from them: `says` tells which it is, and why."""
+
+    component: str
+    version: str
+    says: str
+
+
+def about_source(name: str, says: str) -> str:
+    """Give a sentence about a source as plans have it among others; `is_about_source` knows it again."""
+    return f"source {name}: {says}"
+
+
+def is_about_source(sentence: str, name: str) -> bool:
+    """Say whether a sentence of a plan is about a source: plan files keep sentences only."""
+    return sentence.startswith(about_source(name, ""))
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Withdrawal:
     """A version that its publisher took back, with the reason: nobody should run it."""

@@ -187,6 +187,11 @@ class Diagnosis:
     fix: str = ""
 
 
+def published_text(component: str, version: str) -> str:
+    """Give the message by which the journal knows a release that was published; earlier runs wrote it, so it stays."""
+    return f"{component} {version} published"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
     """One outcome, written down as it happens; an empty client stands for the store.

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from reconciler.errors import OtherControllerError, UsageError
+from reconciler.errors import OtherControllerError, UsageError, label_of
 from reconciler.formats.select import parse
 from reconciler.model.change import SettingsReason
-from reconciler.model.network import DIRECT, UNREACHABLE
+from reconciler.model.network import DIRECT, why_unreachable
 from reconciler.model.plan import NEVER_SEEN, Cohort
 from reconciler.model.settings import to_do
 from reconciler.model.spec import Quarantine
@@ -203,11 +203,11 @@ def _cohorts(
     """Put those together who are in the same situation once what doesn't matter in it is left out."""
     alike: dict[Situation, list[str]] = defaultdict(list)
     for (group, fingerprint, error, route, hold, since, selected, settings), names in members.items():
-        if route.startswith(UNREACHABLE):
+        if why_unreachable(route):
             alike[group, None, "", route, "", None, selected, ""] += names
         elif error:
             failing = None if since is None else min(since, now.timestamp())
-            alike[group, None, error.partition(":")[0], "", hold, failing, selected, ""] += names
+            alike[group, None, label_of(error), "", hold, failing, selected, ""] += names
         elif fingerprint not in profiles:
             alike[group, None, NEVER_SEEN, "", hold, None, selected, ""] += names
         elif fingerprint in foreign:
@@ -222,7 +222,7 @@ def _cohorts(
             unknown=why,
             hold=hold,
             route=route if fingerprint else DIRECT,
-            unreachable="" if fingerprint else route.removeprefix(UNREACHABLE),
+            unreachable=why_unreachable(route),
             since=None if since is None else datetime.fromtimestamp(since, UTC),
             selected=selected,
             settings=settings,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from reconciler.errors import InterruptedRunError, OtherControllerError, RepositoryError, UsageError
 from reconciler.model.client import MAX_EPOCH
 from reconciler.model.deploy import MACHINE
-from reconciler.model.network import DIRECT, UNREACHABLE
+from reconciler.model.network import DIRECT, why_unreachable
+from reconciler.model.offer import about_source
 from reconciler.model.plan import Basis
 from reconciler.observe.clients import look
 from reconciler.observe.cohorts import FAILED_SET, Marks, Selection, gather_cohorts, is_foreign, say_doubles
@@ -139,7 +140,7 @@ def observe(work: Workspace, sight: Sight) -> Observed:
             *(_said(report, report.error) for report in reports if report.error),
             *(_said(report, report.accepted) for report in reports if report.accepted),
             *(_said(report, problem) for report in reports for problem in report.problems),
-            *conflicts,
+            *(entry.says for entry in conflicts),
             *inspection.problems,
             *trouble,
             *([ahead_text(ahead)] if ahead else []),
@@ -224,7 +225,7 @@ def _patterns(work: Workspace) -> dict[str, str]:
 
 
 def _said(report: SourceReport, sentence: str) -> str:
-    return f"source {report.source}: {sentence}"
+    return about_source(report.source, sentence)
 
 
 def _published(work: Workspace) -> tuple[Published | None, list[str]]:
@@ -253,7 +254,7 @@ def _dormant(work: Workspace, profiles: Mapping[str, Profile], choice: Selection
         if row.fingerprint
         and (
             row.error
-            or row.route.startswith(UNREACHABLE)
+            or why_unreachable(row.route)
             or (some and not choice.takes(row.name, row.group, labels_of(row.labels)))
         )
     }
@@ -359,7 +360,7 @@ def _changed_bytes(before: SourceReport | None, now: SourceReport) -> list[Relea
 
 def _look_at_clients(work: Workspace, sight: Sight, choice: Selection, fleet: Sequence[Client]) -> None:
     means = work.means
-    cut_off = {name for name, way in work.roll.ways.items() if way.startswith(UNREACHABLE)}
+    cut_off = {name for name, way in work.roll.ways.items() if why_unreachable(way)}
     chosen = [
         client
         for client in fleet

@@ -31,7 +31,7 @@ from reconciler.errors import SourceError, UpdoserError, printable
 from reconciler.guards import blaming
 from reconciler.hints import suggestion
 from reconciler.model.delta import incremental_problem
-from reconciler.model.offer import Offer, OfferedIncremental, SourceReport
+from reconciler.model.offer import HeldBack, Offer, OfferedIncremental, SourceReport
 from reconciler.model.release import PLATFORM, SHA256, Release, ReleaseFile, file_name_problem, release_time_problem
 
 if TYPE_CHECKING:
@@ -90,15 +90,15 @@ def merge_offers(
     components: Mapping[str, Component] | None = None,
     *,
     away: bool = False,
-) -> tuple[list[Offer], list[str]]:
-    """Give each release once, from the first source that has it, and a sentence for each that is held back here.
+) -> tuple[list[Offer], list[HeldBack]]:
+    """Give each release once, from the first source that has it, and each that is held back here, with the reason.
 
     A release that two sources offer with different content is held: neither is offered. So is one that outranks signed
     sources and may not. What a single source held back stands in its report.
     With `away`, what sources that can't be read now offered before is given, too.
     """
     guard = _Guard(reports, specs, components or {})
-    problems: dict[str, None] = {}
+    held: dict[HeldBack, None] = {}
     offers: dict[Key, list[Offer]] = {}
     for report in reports:
         if report.error and not away:
@@ -106,7 +106,7 @@ def merge_offers(
         for release in report.releases:
             refusal = guard.refusal(report.source, release)
             if refusal:
-                problems[refusal] = None
+                held[HeldBack(release.component, release.version, refusal)] = None
             else:
                 offers.setdefault(_key(release), []).append(Offer(report.source, release))
     agreed = []
@@ -115,8 +115,10 @@ def merge_offers(
             agreed.append(rivals[0])
         else:
             said = " and ".join(f"{offer.source} ({offer.release.digest[:12]})" for offer in rivals)
-            problems[f"{_shown(rivals[0].release)} is held: the content differs between the sources {said}"] = None
-    return agreed, list(problems)
+            release = rivals[0].release
+            says = f"{_shown(release)} is held: the content differs between the sources {said}"
+            held[HeldBack(release.component, release.version, says)] = None
+    return agreed, list(held)
 
 
 class _Guard:

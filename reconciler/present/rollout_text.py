@@ -45,7 +45,8 @@ def halted(rollouts: Iterable[Entry]) -> list[tuple[str, str]]:
     found = []
     for entry in rollouts:
         if entry["status"] == "halted":
-            says = f"Halted: {rollout_name(entry)} {entry['says'].removeprefix('halted ')}"
+            where = entry["says"].removeprefix(f"{entry['status']} ")
+            says = f"Halted: {rollout_name(entry)} {where}"
             todo = f"go on or give it up: updoser rollout resume|abort {entry['component']}"
             found.append((says, f"{todo}; or block {entry['version']} in the file"))
         elif entry.get("stuck"):

@@ -12,6 +12,7 @@ from sqlalchemy import and_, or_, select
 
 from reconciler.model.offer import SourceReport, Withdrawal
 from reconciler.model.release import Content
+from reconciler.model.report import published_text
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.cells import checked, sound
 from reconciler.storage.database import upsert
@@ -121,7 +122,7 @@ class Upstream(Part):
         with self._read() as connection:
             for component, version in releases:
                 given = and_(entry.client != "", entry.outcome.in_(_GOT))
-                told = and_(entry.client == "", entry.message == f"{component} {version} published")
+                told = and_(entry.client == "", entry.message == published_text(component, version))
                 wanted = select(entry.id).where(
                     entry.component == component, entry.to_version == version, or_(given, told)
                 )

@@ -55,6 +55,26 @@ def test_errors_that_clients_are_counted_under_can_be_told_apart():
     assert not any(":" in label for label in labels)
 
 
+@pytest.mark.parametrize("name", sorted(CLASSES.keys() - {"SpecError"}))
+def test_the_label_of_an_error_is_found_in_what_was_recorded_of_it(name):
+    assert errors.label_of(CLASSES[name]("rules: it broke: no").brief) == CLASSES[name].label
+
+
+def test_labels_that_decide_what_became_of_a_client_are_those_of_earlier_states():
+    assert {name: kind.label for name, kind in CLASSES.items() if kind.label != UpdoserError.label} == {
+        "AuthenticationError": "authentication failed",
+        "BusyError": "client busy",
+        "ClientError": "client failed",
+        "FaultError": "fault of updoser",
+        "HostKeyError": "host key not trusted",
+        "HungUpError": "hung up before it greeted",
+        "LimitError": "limit of this machine",
+        "OtherControllerError": "other controller",
+        "ProtocolError": "protocol error",
+        "TransportError": "no connection",
+    }
+
+
 @pytest.mark.parametrize(
     ("problem", "shown"),
     [

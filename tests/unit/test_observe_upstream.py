@@ -165,7 +165,7 @@ def test_a_release_that_sources_disagree_about_is_held_and_the_sources_are_named
     offers, problems = merge_offers([SourceReport("a", (rules(), rules("8"))), SourceReport("b", (other,))])
     assert offers == [Offer("a", rules("8"))]
     said = f"a ({rules().digest[:12]}) and b ({other.digest[:12]})"
-    assert problems == [f"rules 7 is held: the content differs between the sources {said}"]
+    assert [entry.says for entry in problems] == [f"rules 7 is held: the content differs between the sources {said}"]
 
 
 def test_releases_of_one_version_for_several_platforms_are_no_disagreement():

@@ -22,7 +22,7 @@ def report(name, *versions, error="", **more):
 
 def offered(reports, specs):
     offers, problems = merge_offers(reports, specs, COMPONENTS)
-    return sorted((offer.source, offer.release.version) for offer in offers), problems
+    return sorted((offer.source, offer.release.version) for offer in offers), [entry.says for entry in problems]
 
 
 VENDOR, DROP = source("vendor", signed=True), source("drop")

@@ -5,14 +5,21 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reconciler.model.change import DeployReason, ProofKind, PublishKind, SettingsReason
 from reconciler.model.deploy import CheckPhase, Fault, InstallMethod, OnHookFailure, SelinuxLabels, Unmanaged
-from reconciler.model.network import Family
+from reconciler.model.offer import about_source, is_about_source
+from reconciler.model.plan import RolloutStep
 from reconciler.model.policy import AfterBreach, Newer, RollbackScope, Scope, Trigger
 from reconciler.model.release import ComponentKind, ScanMethod
-from reconciler.model.rollout import RolloutStatus, Undo
-from reconciler.model.spec import CheckPlace, PublishWhen
+from reconciler.model.report import published_text
+from reconciler.model.rollout import STATUSES, RolloutRecord, RolloutStatus, Undo
+from reconciler.model.spec import CheckPlace, PublishWhen, SettingMethod
+from reconciler.present.document import rollouts_document
+from reconciler.present.rollout_text import halted
+from tests.fakes import NOW
 
 SCHEMAS = Path(__file__).parents[2] / "schema"
 COMPONENT, CHECK, HOOKS, POLICY = "$defs/component", "$defs/check", "$defs/component/properties/hooks", "$defs/rollout"
@@ -31,7 +38,7 @@ WORDS = {
     "updoser:properties/repository/properties/publish": PublishWhen,
     "updoser:$defs/scan_method": ScanMethod,
     "updoser:$defs/install/properties/method": InstallMethod,
-    "updoser:$defs/families/items": Family,
+    "updoser:$defs/setting/properties/method": SettingMethod,
     "updoser:$defs/auto_update/properties/trigger": Trigger,
     f"updoser:{COMPONENT}/properties/unmanaged": Unmanaged,
     f"updoser:{COMPONENT}/properties/selinux": SelinuxLabels,
@@ -65,3 +72,23 @@ def test_a_schema_lists_the_words_that_the_code_knows(place):
 
 def test_a_failure_in_a_report_is_of_the_release_or_of_the_machine():
     assert listed("report:$defs/failure/properties/fault") == {*get_args(Fault)} - {"contention"}
+
+
+NAMES = st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True)
+
+
+@given(NAMES, NAMES, st.text())
+def test_a_sentence_about_a_source_is_about_no_other(name, other, says):
+    assert is_about_source(about_source(name, says), other) == (name == other)
+
+
+def test_a_release_counts_as_published_that_an_earlier_version_wrote_down_as_such():
+    assert published_text("rules", "7") == "rules 7 published"
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_only_a_halted_rollout_is_told_as_halted_and_its_status_is_said_once(status):
+    record = RolloutRecord("rules", "7", "", status, (), (), "", NOW, NOW, reason="1 of 1 clients failed")
+    (entry,) = rollouts_document([RolloutStep(record, new=False, says=record.stopped)])["rollouts"]
+    shown = [says for says, _todo in halted([entry])]
+    assert shown == (["Halted: rules 7 in wave 1 of 0: 1 of 1 clients failed"] if status == "halted" else [])
