@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from reconciler.assembly import new_id
 from reconciler.errors import UpdoserError
 from reconciler.formats.select import parse
+from reconciler.model.events import Trouble, WaitStarted
 from reconciler.model.rollout import UNDER_WAY
 from reconciler.observe.observed import ahead_text, observe
 from reconciler.planner.inputs import Wanted
@@ -102,7 +103,7 @@ def cut_moments(work: Workspace) -> None:
     """
     ahead = work.state.cut_moments(work.spec.quarantine.span)
     if ahead:
-        work.means.emit("warning", ahead_text(ahead), level="warning")
+        work.means.emit(Trouble(ahead_text(ahead)))
 
 
 class Following:
@@ -142,7 +143,7 @@ class Following:
         while not _is_due(step) and any(map(_goes_on, step.rollouts)):
             says = "; ".join(f"{entry.record.component}: {entry.says}" for entry in step.rollouts)
             if says != told:
-                means.emit("wait_started", f"waiting: {says}", next_step_at=str(step.next_step_at or ""))
+                means.emit(WaitStarted(f"waiting: {says}", next_step_at=str(step.next_step_at or "")))
                 told = says
             until = min(step.next_step_at or means.clock() + LOOK_AGAIN, means.clock() + LOOK_AGAIN)
             if means.stop.wait(max((until - means.clock()).total_seconds(), 0.0)):
@@ -182,7 +183,7 @@ class Turns:
                 self._holds = _with_patterns(self._read_holds())
             except UpdoserError as error:
                 says = f"{self._file} changed and can't be read, so holds stay as they were: {error.message}"
-                self._work.means.emit("warning", says, level="warning")
+                self._work.means.emit(Trouble(says))
         self._looked = monotonic()
 
     def turned_away(self, client: Client, change: Deploy | Settings) -> str:

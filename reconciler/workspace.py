@@ -20,6 +20,7 @@ from reconciler.errors import PluginError, UpdoserError, UsageError
 from reconciler.guards import guarded
 from reconciler.hints import suggestion
 from reconciler.model.delta import PACKER
+from reconciler.model.events import Trouble
 from reconciler.model.spec import PluginConfig
 from reconciler.present.terminal import debugging
 from reconciler.storage.roll import Roll
@@ -103,7 +104,7 @@ class Plugins:
                 if not self.refusal(config):
                     found[config.name] = self.codec(config.name).traits
             except UpdoserError as error:
-                self._means.emit("warning", f"the codec {config.name} isn't used: {error.message}", level="warning")
+                self._means.emit(Trouble(f"the codec {config.name} isn't used: {error.message}"))
         return found
 
     @property
@@ -126,7 +127,7 @@ class Plugins:
 
         def tell(forks: int) -> None:
             text = f"--forks {forks} is more than the {self._room.limit} files that may be open here have room for: "
-            self._means.emit("warning", f"{text}{most} at a time (ulimit -n raises it)", level="warning")
+            self._means.emit(Trouble(f"{text}{most} at a time (ulimit -n raises it)"))
 
         return Bounded(cast("Executor", self._make(_EXECUTOR, "")), most, tell)
 

@@ -12,6 +12,7 @@ from reconciler.contracts import CheckResult, Subject
 from reconciler.errors import LimitError, UpdoserError
 from reconciler.guards import blaming
 from reconciler.model.deploy import ClientCheck
+from reconciler.model.events import CheckFinished
 from reconciler.model.spec import PluginConfig
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def _first_trouble(wanted: Iterable[CheckSpec], release: Release, checks: Checks
             level: Level = "info" if found.good else "error"
             what = "passed" if found.good else f"failed: {found.message}"
             text = f"{release.component} {release.version}: check {check.name} {what}"
-            work.means.emit("check_finished", text, level=level, component=release.component, check=check.name)
+            work.means.emit(CheckFinished(text, level=level, component=release.component, check=check.name))
             if not found.good:
                 return f"check {check.name} failed here: {found.message}"
     return ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import LimitError, StoreError, TransportError, UpdoserError
 from reconciler.model.deploy import DeployRequest, Step
+from reconciler.model.events import DeployStarted, Trouble
 from reconciler.present.words import count_text
 from reconciler.storage.state import Observation
 
@@ -43,7 +44,7 @@ def claim_all(plan: Plan, work: Workspace, tally: Tally, *, forks: int) -> None:
         if row.name in names and row.fingerprint in profiles
     }
     clients = [one for one in work.state.clients({claim.group for claim in plan.claims}) if one.name in seen]
-    work.means.emit("deploy_started", f"taking over {count_text(len(clients), 'client')}", clients=len(clients))
+    work.means.emit(DeployStarted(f"taking over {count_text(len(clients), 'client')}", clients=len(clients)))
 
     def claim(client: Client) -> UpdoserError | None:
         request = _request(client, seen[client.name], plan.basis, next(iter(work.spec.components), "none"))
@@ -65,7 +66,7 @@ def claim_all(plan: Plan, work: Workspace, tally: Tally, *, forks: int) -> None:
             continue
         count = tally.unreachable if isinstance(error, TransportError) else tally.failed
         count(client.name, client.group, f"it isn't taken over: {error.brief}")
-        work.means.emit("warning", f"{client.name}: it isn't taken over: {error.brief}", level="warning")
+        work.means.emit(Trouble(f"{client.name}: it isn't taken over: {error.brief}"))
 
 
 def _request(client: Client, profile: Profile, basis: Basis, component: str) -> DeployRequest:

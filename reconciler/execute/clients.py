@@ -15,6 +15,7 @@ from reconciler.execute.settings import has_after, prepare
 from reconciler.guards import blaming
 from reconciler.model.change import Deploy, Settings
 from reconciler.model.deploy import MACHINE, SENT, WELL
+from reconciler.model.events import ClientFinished, DeployStarted, Trouble
 from reconciler.model.report import LOST, JournalEntry
 from reconciler.model.settings import is_setting
 from reconciler.present.words import count_text
@@ -90,7 +91,7 @@ def change_clients(
     if not tasks:
         return
     what = f"changing {count_text(len(tasks), 'client')}{_waves(plan)}"
-    work.means.emit("deploy_started", what, clients=len(tasks))
+    work.means.emit(DeployStarted(what, clients=len(tasks)))
 
     gate = _Gate(breaker, turns)
 
@@ -190,7 +191,7 @@ def _write_held(held: Mapping[tuple[str, str], tuple[Client, Step | None, str]],
         )
     work.state.journal(work.means.run_id, entries)
     for (what, why), clients in sorted(counts.items()):
-        work.means.emit("warning", f"{what}: {count_text(clients, 'client')} held: {why}", level="warning")
+        work.means.emit(Trouble(f"{what}: {count_text(clients, 'client')} held: {why}"))
 
 
 def _waves(plan: Plan) -> str:
@@ -297,11 +298,12 @@ def _finish(result: Result, plan: Plan, work: Workspace, breaker: Breaker, tally
         work.state.count_outcome(task.client.name, quarantine, work.means.clock(), failed=outcome == "failed")
     level: Level = "error" if outcome in LOST else "info"
     work.means.emit(
-        "client_finished",
-        f"{task.client.name}: {words(result, outcome)}",
-        level=level,
-        client=task.client.name,
-        outcome=outcome,
+        ClientFinished(
+            f"{task.client.name}: {words(result, outcome)}",
+            level=level,
+            client=task.client.name,
+            outcome=outcome,
+        )
     )
 
 

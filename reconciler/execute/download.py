@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property, partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.errors import InterruptedRunError, RepositoryError, StalePlanError, StoreError, UpdoserError
 from reconciler.execute.journal import note
@@ -14,6 +14,7 @@ from reconciler.execute.progress import Progress, Watched
 from reconciler.guards import blaming
 from reconciler.model.change import REPLACED
 from reconciler.model.delta import Incremental, Patch, incremental_name
+from reconciler.model.events import DownloadFinished, DownloadStarted, Trouble
 from reconciler.model.network import DIRECT
 from reconciler.model.release import Release, ReleaseFile
 from reconciler.present.words import size_text
@@ -117,10 +118,6 @@ def _label(download: Download) -> str:
     return f"{download.component} {version}"
 
 
-def _fields(download: Download) -> dict[str, Any]:
-    return {"component": download.component, "version": download.to, "bytes": download.bytes}
-
-
 def _orders(downloads: Iterable[Download], offers: Offers, work: Workspace, tally: Tally) -> Iterator[Order]:
     """Give the downloads that can be begun; for the others it is written down why not."""
     sources = {source.name: source for source in work.spec.sources}
@@ -129,7 +126,14 @@ def _orders(downloads: Iterable[Download], offers: Offers, work: Workspace, tall
         if work.means.stop.is_set():
             return
         where = download.source if download.route == DIRECT else f"{download.source} {download.route}"
-        work.means.emit("download_started", f"{_label(download)} from {where}", **_fields(download))
+        work.means.emit(
+            DownloadStarted(
+                f"{_label(download)} from {where}",
+                component=download.component,
+                version=download.to,
+                bytes=download.bytes,
+            )
+        )
         try:
             with blaming(f"beginning with {_label(download)}"):
                 thing: Release | Incremental | None = (
@@ -207,7 +211,9 @@ def _tell(download: Download, failure: str, work: Workspace, tally: Tally) -> No
     note(download, work, failure, size=download.bytes)
     level: Level = "error" if failure else "info"
     text = f"{_label(download)}: {failure or 'in the store'}"
-    work.means.emit("download_finished", text, level=level, **_fields(download))
+    work.means.emit(
+        DownloadFinished(text, level=level, component=download.component, version=download.to, bytes=download.bytes)
+    )
 
 
 class Offers:
@@ -290,7 +296,7 @@ def _keep(release: Release, work: Workspace, *, replace: bool = False) -> None:
         try:
             repository.mend(release.files, work.store.path)
         except RepositoryError as error:
-            work.means.emit("warning", error.message, level="warning", component=release.component)
+            work.means.emit(Trouble(error.message, component=release.component))
 
 
 def _ignore(_size: int) -> None:

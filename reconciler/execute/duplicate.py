@@ -22,6 +22,7 @@ from reconciler.execute.journal import note
 from reconciler.execute.patchwork import Draft, Job, Made, Recipe, draft, make_patches
 from reconciler.guards import blaming
 from reconciler.model.delta import CLEARLY, NOT_SMALLER, Incremental, Patch, compose, incremental_name
+from reconciler.model.events import GenerateFinished, GenerateStarted, MergeFinished, Trouble
 from reconciler.present.words import count_text, size_text
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def merge_all(plan: Plan, offers: Offers, work: Workspace, tally: Tally) -> None
                 received = _merge(merge, offers, work)
         except (PatchError, StoreError) as error:
             text = f"{label}: the merge failed, the full is downloaded: {error.message}"
-            work.means.emit("warning", text, level="warning")
+            work.means.emit(Trouble(text))
             _discard(merge, work)
             _fall_back(merge, offers, work, tally)
             continue
@@ -143,7 +144,7 @@ def _note(merge: Merge, work: Workspace, tally: Tally, failure: str, done: str =
     note(merge, work, failure, done=done)
     what = failure or done
     level: Level = "error" if failure else "info"
-    work.means.emit("merge_finished", f"{merge.component} {merge.to}: {what}", level=level, component=merge.component)
+    work.means.emit(MergeFinished(f"{merge.component} {merge.to}: {what}", level=level, component=merge.component))
 
 
 # --- making incrementals ----------------------------------------------------------------------------------------------
@@ -171,7 +172,7 @@ def generate_all(orders: Sequence[Generate], work: Workspace, tally: Tally) -> s
     """
     if not orders or work.means.stop.is_set():
         return set()
-    work.means.emit("generate_started", f"making {count_text(len(orders), 'incremental')}", incrementals=len(orders))
+    work.means.emit(GenerateStarted(f"making {count_text(len(orders), 'incremental')}", incrementals=len(orders)))
     failed: set[str] = set()
     with tempfile.TemporaryDirectory(dir=_work_folder(work), prefix=_PREFIX) as folder:
         makings, jobs = _prepare(orders, work, Path(folder))
@@ -261,7 +262,7 @@ def _finish(making: _Making, work: Workspace, tally: Tally, failed: set[str]) ->
     note(order, work, failure, done=done, size=size)
     level: Level = "error" if failure else "info"
     label = f"{order.component} {order.previous}{' -> ' if order.previous else ''}{order.to}"
-    work.means.emit("generate_finished", f"{label}: {failure or done}", level=level, component=order.component)
+    work.means.emit(GenerateFinished(f"{label}: {failure or done}", level=level, component=order.component))
 
 
 def _incremental(making: _Making, refused: str) -> Incremental:

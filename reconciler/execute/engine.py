@@ -43,6 +43,7 @@ from reconciler.execute.rollouts import Breaker, move_on
 from reconciler.execute.tally import Tally
 from reconciler.model.change import KINDS, ClientChange
 from reconciler.model.delta import incremental_name
+from reconciler.model.events import RunFinished, RunStarted, Trouble
 from reconciler.model.report import JournalEntry
 from reconciler.model.rollout import OPEN
 from reconciler.present.document import report_document
@@ -88,7 +89,7 @@ def run_plan(
     state.begin_run(run_id, plan.plan_id, "apply", work.means.clock())
     _note_accepted(work)
     _note_remarks(remarks, work)
-    emit("run_started", f"run {run_id} carries out plan {plan.plan_id}", plan_id=plan.plan_id)
+    emit(RunStarted(f"run {run_id} carries out plan {plan.plan_id}", plan_id=plan.plan_id))
     started = work.means.clock()
     try:
         report = _carry_out_all(plan, following, work, forks, tally, turns)
@@ -104,7 +105,7 @@ def run_plan(
         if not report.held and not any(step.record.status in OPEN for step in report.rollouts):
             state.finish_plan(plan.plan_id)
         state.record_applied_spec(work.spec.digest, work.spec.effective)
-    emit("run_finished", f"run {run_id}: {status}", status=status)
+    emit(RunFinished(f"run {run_id}: {status}", status=status))
     return report
 
 
@@ -189,7 +190,7 @@ def _carry_out_all(
         except (LimitError, PluginError) as error:
             tally.server_failed(error.label, error.message)
             rest = f": {error.hint}" if error.hint else ""
-            work.means.emit("warning", f"{error.message}; no new work begins{rest}", level="error")
+            work.means.emit(Trouble(f"{error.message}; no new work begins{rest}", level="error"))
             break
         # A step in which nothing could be tried, as when its release can't be had, isn't followed by another like it.
         if work.means.stop.is_set() or not (step.moves or step.proofs or tally.progress > before):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from reconciler.errors import InterruptedRunError, LimitError, SourceError, StoreError, UpdoserError
 from reconciler.execute.download import fetch
 from reconciler.guards import blaming
+from reconciler.model.events import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -48,7 +49,7 @@ def sound_incrementals(
                 work.store.check(entry.patches)
             except StoreError as error:
                 text = f"{entry.component} {entry.name}: clients get the full: {error.message}"
-                work.means.emit("warning", text, level="warning", component=entry.component)
+                work.means.emit(Trouble(text, component=entry.component))
                 continue
         sound.append(entry)
     return sound
@@ -63,7 +64,7 @@ def _is_sound(release: Release, offers: Offers, work: Workspace, tally: Tally) -
     else:
         return True
     label = f"{release.component} {release.version}"
-    work.means.emit("warning", f"{label}: fetching it again: {damage}", level="warning", component=release.component)
+    work.means.emit(Trouble(f"{label}: fetching it again: {damage}", component=release.component))
     why = "no source offers these bytes"
     for spec in work.spec.sources:
         if spec.name not in offers.sources_of(release):
@@ -78,5 +79,5 @@ def _is_sound(release: Release, offers: Offers, work: Workspace, tally: Tally) -
         else:
             return True
     tally.server_failed(release.component, f"{label} isn't sent: {damage}; {why}")
-    work.means.emit("warning", f"{label}: isn't sent: {damage}; {why}", level="error", component=release.component)
+    work.means.emit(Trouble(f"{label}: isn't sent: {damage}; {why}", level="error", component=release.component))
     return False

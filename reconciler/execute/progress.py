@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.errors import InterruptedRunError
+from reconciler.model.events import DownloadProgress
 from reconciler.present.words import size_text, span_text
 
 if TYPE_CHECKING:
@@ -54,12 +55,13 @@ class Progress:
         left = (self._total - done) / rate if rate else None
         text = f"downloaded {size_text(done)} of {size_text(self._total)}, {size_text(rate)}/s"
         self._means.emit(
-            "download_progress",
-            text + (f", {span_text(left)} left" if left else ""),
-            bytes=done,
-            total=self._total,
-            rate=round(rate),
-            seconds_left=None if left is None else round(left),
+            DownloadProgress(
+                text + (f", {span_text(left)} left" if left else ""),
+                bytes=done,
+                total=self._total,
+                rate=round(rate),
+                seconds_left=None if left is None else round(left),
+            )
         )
 
 

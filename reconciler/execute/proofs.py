@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from reconciler.errors import LimitError, PluginError, UpdoserError
 from reconciler.execute.checks import Checks, ask_gate
 from reconciler.model.deploy import RELEASE, DeployRequest, Step
+from reconciler.model.events import CheckFinished
 from reconciler.model.share import exceeds
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def _gate(proof: Proof, work: Workspace) -> str:
     level: Level = "info" if found.good else "error"
     name = f"gate {proof.number + 1}"
     text = f"{proof.component} {proof.version}: {name} {'passed' if found.good else f'failed: {found.message}'}"
-    work.means.emit("check_finished", text, level=level, component=proof.component, check=name)
+    work.means.emit(CheckFinished(text, level=level, component=proof.component, check=name))
     return "" if found.good else f"{name} of wave {proof.wave} failed: {found.message}"
 
 
@@ -85,7 +86,7 @@ def _recheck(
             work.state.record_failure(key, client.name, trouble)
         what = trouble or "is good"
         level: Level = "error" if trouble else "info"
-        work.means.emit("check_finished", f"{client.name}: {proof.component} {what}", level=level, client=client.name)
+        work.means.emit(CheckFinished(f"{client.name}: {proof.component} {what}", level=level, client=client.name))
     step = breaker.step(key)
     share, most = step.max_fail_percentage, step.max_failed
     too_many = (most is not None and len(failed) > most) or (

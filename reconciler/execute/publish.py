@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.errors import RepositoryError, UpdoserError
 from reconciler.execute.journal import note
 from reconciler.guards import blaming
+from reconciler.model.events import PublishFinished
 from reconciler.model.offer import Withdrawal
 from reconciler.model.report import published_text
 from reconciler.repository.edition import Edition, held_releases, parts_of, write_edition
@@ -47,9 +48,9 @@ def publish_all(plan: Plan, work: Workspace, tally: Tally) -> None:
             tally.published()
     if failure or withheld:
         text = failure or f"{WITHHELD}: {', '.join(sorted(f'{key[0]} {key[1]}' for key in withheld))}"
-        work.means.emit("publish_finished", f"publish: {text}", level="error" if failure else "warning")
+        work.means.emit(PublishFinished(f"publish: {text}", level="error" if failure else "warning"))
     else:
-        work.means.emit("publish_finished", f"published: {', '.join(sorted({_done(one) for one in plan.publishes}))}")
+        work.means.emit(PublishFinished(f"published: {', '.join(sorted({_done(one) for one in plan.publishes}))}"))
 
 
 REPOSITORY = "repository"

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.deploy import MACHINE, RELEASE
+from reconciler.model.events import RolloutMoved
 from reconciler.model.report import JournalEntry
 from reconciler.model.rollout import AT_WORK, OPEN, UNSETTLED
 from reconciler.model.share import exceeds
@@ -57,14 +58,15 @@ def tell(step: RolloutStep, says: str, work: Workspace) -> None:
     record = step.record
     where = f" ({record.group})" if record.group else ""
     work.means.emit(
-        "rollout_moved",
-        f"{record.component} {record.version}{where}: {says}",
-        level=_LEVELS.get(record.status, "info"),
-        component=record.component,
-        version=record.version,
-        group=record.group,
-        status=record.status,
-        wave=record.wave,
+        RolloutMoved(
+            f"{record.component} {record.version}{where}: {says}",
+            level=_LEVELS.get(record.status, "info"),
+            component=record.component,
+            version=record.version,
+            group=record.group,
+            status=record.status,
+            wave=record.wave,
+        )
     )
     entry = JournalEntry(
         client="",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from reconciler.errors import InterruptedRunError, OtherControllerError, RepositoryError, UsageError
 from reconciler.model.client import MAX_EPOCH
 from reconciler.model.deploy import MACHINE
+from reconciler.model.events import ClientObserved, LookStarted, SourceRead, Trouble
 from reconciler.model.network import DIRECT, why_unreachable
 from reconciler.model.offer import about_source
 from reconciler.model.plan import Basis
@@ -342,10 +343,10 @@ def ask_sources(work: Workspace) -> None:
         work.state.record_source(report, work.means.clock())
         level: Level = "warning" if report.error else "info"
         what = report.error or count_text(len(report.releases), "release")
-        work.means.emit("source_read", f"source {report.source}: {what}", level=level, source=report.source)
+        work.means.emit(SourceRead(f"source {report.source}: {what}", level=level, source=report.source))
         for release in _changed_bytes(before.get(report.source), report):
             text = f"source {report.source}: the bytes of {release.component} {release.version} are others than before"
-            work.means.emit("warning", text, level="warning", source=report.source)
+            work.means.emit(Trouble(text, source=report.source))
 
 
 def _changed_bytes(before: SourceReport | None, now: SourceReport) -> list[Release]:
@@ -368,7 +369,7 @@ def _look_at_clients(work: Workspace, sight: Sight, choice: Selection, fleet: Se
     ]
     if not chosen:
         return
-    means.emit("look_started", f"looking at {count_text(len(chosen), 'client')}", clients=len(chosen))
+    means.emit(LookStarted(f"looking at {count_text(len(chosen), 'client')}", clients=len(chosen)))
     batch: list[Observation] = []
     try:
         for seen in look(
@@ -382,7 +383,7 @@ def _look_at_clients(work: Workspace, sight: Sight, choice: Selection, fleet: Se
             keep=sight.keep,
         ):
             level: Level = "warning" if seen.error else "info"
-            means.emit("client_observed", f"{seen.client}: {seen.error or 'seen'}", level=level, client=seen.client)
+            means.emit(ClientObserved(f"{seen.client}: {seen.error or 'seen'}", level=level, client=seen.client))
             batch.append(seen)
             if len(batch) >= _BATCH:
                 work.state.record_observations(batch)

@@ -14,10 +14,18 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from reconciler.errors import UsageError, printable
-from reconciler.model.events import Event
+from reconciler.model.events import (
+    ClientFinished,
+    ClientObserved,
+    DeployStarted,
+    DownloadProgress,
+    DownloadStarted,
+    LookStarted,
+    RolloutMoved,
+)
 from reconciler.present.fields import time_text
 from reconciler.present.render import FORMATS
 
@@ -27,15 +35,13 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-    from reconciler.model.events import Level
+    from reconciler.model.events import Event
     from reconciler.present.streams import Outlet
 
-_QUIET = {"client_observed", "client_finished", "download_started", "rollout_moved"}
+_QUIET = (ClientObserved, ClientFinished, DownloadStarted, RolloutMoved)
+"""Events that come once for each client or rollout, or before one like them: shown only when they tell of trouble."""
 _SPARSE = 30.0
 """Seconds between two lines of progress where there is no bar."""
-"""Events that come once for each client or rollout, or before one like them: shown only when they tell of trouble."""
-_STARTS = {"look_started": "look", "deploy_started": "deploy"}
-_STEPS = {"client_observed", "client_finished"}
 
 
 _GOOD = (0, 2)
@@ -147,24 +153,27 @@ class EventLog:
         self._bar: _Bar | None = None
         self._progress_at = clock()
 
-    def __call__(self, kind: str, message: str, *, level: Level = "info", **fields: Any) -> None:
+    def __call__(self, event: Event, /) -> None:
         """Tell an event; see `model.events.Emit`."""
-        event = Event(time=self._clock(), run_id=self._run_id, type=kind, level=level, message=message, fields=fields)
+        now = self._clock()
         if self._append is not None:
-            entry = {"time": time_text(event.time), "run_id": event.run_id, "type": kind, "level": level}
-            self._append(self._terminal.mask(json.dumps({**entry, "message": message, **fields})) + "\n")
+            self._append(self._terminal.mask(json.dumps(self._entry(event, now))) + "\n")
         if self._bar is not None:
-            self._bar.take(event)
-        elif level != "info" or (not self._quiet and kind not in _QUIET and self._is_due(event)):
-            self._terminal.note(_line(event))
+            self._bar.take(event, now)
+        elif event.level != "info" or (not self._quiet and not isinstance(event, _QUIET) and self._is_due(event, now)):
+            self._terminal.note(_line(event, now))
 
-    def _is_due(self, event: Event) -> bool:
+    def _entry(self, event: Event, now: datetime) -> dict[str, object]:
+        head = {"time": time_text(now), "run_id": self._run_id, "type": event.type, "level": event.level}
+        return {**head, "message": event.message, **event.particulars}
+
+    def _is_due(self, event: Event, now: datetime) -> bool:
         """Say whether an event is worth a line: one of progress is now and then."""
-        if event.type != "download_progress":
+        if not isinstance(event, DownloadProgress):
             return True
-        if (event.time - self._progress_at).total_seconds() < _SPARSE:
+        if (now - self._progress_at).total_seconds() < _SPARSE:
             return False
-        self._progress_at = event.time
+        self._progress_at = now
         return True
 
     @contextmanager
@@ -182,9 +191,9 @@ class EventLog:
             self._append = None
 
 
-def _line(event: Event) -> str:
+def _line(event: Event, now: datetime) -> str:
     mark = {"warning": "warning: ", "error": "error: "}.get(event.level, "")
-    return f"{event.time:%H:%M:%S} {mark}{printable(event.message)}"
+    return f"{now:%H:%M:%S} {mark}{printable(event.message)}"
 
 
 class _Bar:
@@ -196,19 +205,19 @@ class _Bar:
         self._task: TaskID | None = None
         self._trouble = 0
 
-    def take(self, event: Event) -> None:
-        if event.type in _STARTS:
+    def take(self, event: Event, now: datetime) -> None:
+        if isinstance(event, (LookStarted, DeployStarted)):
             self.close()
-            if event.fields["clients"]:
-                self._start(event.message, int(event.fields["clients"]))
-        elif event.type in _STEPS:
-            self._step(event)
-        elif event.type == "download_progress":
+            if event.clients:
+                self._start(event.message, event.clients)
+        elif isinstance(event, (ClientObserved, ClientFinished)):
+            self._step(event, now)
+        elif isinstance(event, DownloadProgress):
             self._bytes(event)
         elif self._progress is not None:
-            self._progress.console.print(self._terminal.mask(_line(event)), markup=False, highlight=False)
+            self._progress.console.print(self._terminal.mask(_line(event, now)), markup=False, highlight=False)
         else:
-            self._terminal.note(_line(event))
+            self._terminal.note(_line(event, now))
 
     def _start(self, message: str, total: int) -> None:
         from rich.console import Console
@@ -227,11 +236,11 @@ class _Bar:
         self._task = self._progress.add_task(printable(message), total=total, trouble="")
         self._progress.start()
 
-    def _bytes(self, event: Event) -> None:
+    def _bytes(self, event: DownloadProgress) -> None:
         if self._progress is None:
-            self._start_bytes(int(event.fields["total"]))
+            self._start_bytes(event.total)
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=int(event.fields["bytes"]))
+            self._progress.update(self._task, completed=event.bytes)
             if self._progress.finished:
                 self.close()
 
@@ -258,12 +267,12 @@ class _Bar:
         self._task = self._progress.add_task("downloading", total=total)
         self._progress.start()
 
-    def _step(self, event: Event) -> None:
+    def _step(self, event: Event, now: datetime) -> None:
         if self._progress is None or self._task is None:
             return
         if event.level != "info":
             self._trouble += 1
-            self._progress.console.print(self._terminal.mask(_line(event)), markup=False, highlight=False)
+            self._progress.console.print(self._terminal.mask(_line(event, now)), markup=False, highlight=False)
         self._progress.update(self._task, advance=1, trouble=f"{self._trouble} in trouble" if self._trouble else "")
         if self._progress.finished:
             self.close()

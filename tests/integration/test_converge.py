@@ -78,7 +78,7 @@ def one_round(folder, spec, source, transport):
         run_id=f"run-{random.getrandbits(60)}",
         clock=lambda: NOW,
         secret=str,
-        emit=lambda *_args, **_fields: None,
+        emit=lambda _event: None,
         stop=Event(),
         public=str,
     )

@@ -4,12 +4,25 @@ import io
 import json
 import re
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from reconciler.model.events import EVENT_TYPES
+from reconciler.model.events import (
+    EVENT_TYPES,
+    EVENTS,
+    ClientFinished,
+    ClientObserved,
+    DownloadProgress,
+    Event,
+    LookStarted,
+    RolloutMoved,
+    RunFinished,
+    RunStarted,
+    Trouble,
+)
 from reconciler.model.plan import Basis, Plan
 from reconciler.present.document import plan_document
 from reconciler.present.render import FORMATS, render
@@ -33,6 +46,12 @@ def appending(log, terminal, file):
     """Append the events of a log to a file."""
     with event_file(file, terminal.lose) as append, log.to(append):
         yield
+
+
+def sample(kind, message):
+    """Make an event of a class, with something in each of its fields."""
+    own = [field for field in fields(kind) if field.name not in {field.name for field in fields(Event)}]
+    return kind(message, **{field.name: 1 if "int" in field.type else "a" for field in own})
 
 
 def secretive(secret):
@@ -65,41 +84,59 @@ def test_each_event_is_a_line_that_fits_its_schema(tmp_path, capsys):
     log = log_to(terminal)
     for _run in range(2):
         with appending(log, terminal, file):
-            for kind in EVENT_TYPES:
-                log(kind, "a message\nof two lines", clients=1, client="pc", words=["a"])
+            for kind in EVENTS:
+                log(sample(kind, "a message\nof two lines"))
     written = events(file)
     assert [entry["type"] for entry in written] == [*EVENT_TYPES] * 2
     for entry in written:
-        Draft202012Validator(SCHEMA).validate(entry)
-    assert written[0] == {
+        Draft202012Validator({**SCHEMA, "additionalProperties": False}).validate(entry)
+    assert written[EVENTS.index(ClientFinished)] == {
         "time": "2026-11-24T12:00:00Z",
         "run_id": "run-1",
-        "type": EVENT_TYPES[0],
+        "type": "client_finished",
         "level": "info",
         "message": "a message\nof two lines",
-        "clients": 1,
-        "client": "pc",
-        "words": ["a"],
+        "client": "a",
+        "outcome": "a",
     }
     assert capsys.readouterr().out == ""
+
+
+def test_a_line_has_what_is_particular_to_its_type_in_order_and_leaves_out_what_isn_t_said(tmp_path):
+    terminal, file = Terminal(), tmp_path / "events"
+    log = log_to(terminal)
+    with appending(log, terminal, file):
+        log(Trouble("odd", component="rules"))
+        log(Trouble("broken", level="error"))
+        log(DownloadProgress("begun", bytes=0, total=9, rate=0, seconds_left=None))
+        log(RolloutMoved("on", component="rules", version="7", group="", status="running", wave=1))
+    head = '{"time": "2026-11-24T12:00:00Z", "run_id": "run-1", "type": '
+    assert file.read_text(encoding="utf-8").splitlines() == [
+        head + '"warning", "level": "warning", "message": "odd", "component": "rules"}',
+        head + '"warning", "level": "error", "message": "broken"}',
+        head + '"download_progress", "level": "info", "message": "begun", '
+        '"bytes": 0, "total": 9, "rate": 0, "seconds_left": null}',
+        head + '"rollout_moved", "level": "info", "message": "on", '
+        '"component": "rules", "version": "7", "group": "", "status": "running", "wave": 1}',
+    ]
 
 
 def test_an_event_is_written_at_once(tmp_path):
     terminal, file = Terminal(), tmp_path / "events"
     log = log_to(terminal)
     with appending(log, terminal, file):
-        log("warning", "one")
+        log(Trouble("one"))
         assert len(events(file)) == 1
 
 
 def test_progress_is_plain_lines_without_what_comes_for_every_client(capsys):
     log = log_to(Terminal())
     with log.to(None):
-        log("look_started", "looking at 2 clients", clients=2)
-        log("client_observed", "a: seen", client="a")
-        log("client_observed", "b: no connection", level="warning", client="b")
-        log("client_finished", "a: failed", level="error", client="a")
-        log("run_finished", "run-1: done")
+        log(LookStarted("looking at 2 clients", clients=2))
+        log(ClientObserved("a: seen", client="a"))
+        log(ClientObserved("b: no connection", level="warning", client="b"))
+        log(ClientFinished("a: failed", level="error", client="a", outcome="failed"))
+        log(RunFinished("run-1: done", status="done"))
     assert capsys.readouterr().err.splitlines() == [
         "12:00:00 looking at 2 clients",
         "12:00:00 warning: b: no connection",
@@ -111,13 +148,14 @@ def test_progress_is_plain_lines_without_what_comes_for_every_client(capsys):
 def test_quiet_tells_of_trouble_only(capsys):
     log = log_to(Terminal(), quiet=True)
     with log.to(None):
-        log("run_started", "begun")
-        log("warning", "odd", level="warning")
+        log(RunStarted("begun", plan_id="p"))
+        log(Trouble("odd"))
     assert capsys.readouterr().err == "12:00:00 warning: odd\n"
 
 
 def test_what_clients_say_cannot_move_the_cursor_or_add_a_line(capsys):
-    log_to(Terminal())("client_finished", "pc: \x1b[2J\r\nall is fine\x9b", level="error", client="pc")
+    message = "pc: \x1b[2J\r\nall is fine\x9b"
+    log_to(Terminal())(ClientFinished(message, level="error", client="pc", outcome="failed"))
     assert capsys.readouterr().err == "12:00:00 error: pc: ?[2J??all is fine?\n"
 
 
@@ -127,7 +165,7 @@ def test_a_secret_is_in_no_output_however_it_is_written_there(tmp_path, capsys, 
     message = f"proxy refuses {secret}, it says"
     log, document = log_to(terminal), plan_document(Plan("p", NOW, BASIS, problems=(message,)))
     with appending(log, terminal, file):
-        log("warning", message, level="warning", detail=message)
+        log(Trouble(message, source=message))
     for form in FORMATS:
         terminal.result(render(document, form, PLAN))
     shown = capsys.readouterr()
@@ -136,4 +174,4 @@ def test_a_secret_is_in_no_output_however_it_is_written_there(tmp_path, capsys, 
         assert not [part for part in re.findall(r"\w{3,}", secret) if part in text]
     (event,) = events(file)
     assert MASK in event["message"]
-    assert MASK in event["detail"]
+    assert MASK in event["source"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -34,21 +34,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from reconciler.model import events
     from reconciler.model.plan import Plan
     from reconciler.model.report import JournalEntry, Report
     from reconciler.model.rollout import Key, RolloutRecord
     from reconciler.storage.state import State
 
 COMPONENT = "rules"
-
-
-@dataclass(frozen=True)
-class Told:
-    """An event of a run."""
-
-    type: str
-    message: str
-    fields: dict[str, Any]
 
 
 class Time(Event):
@@ -89,7 +81,7 @@ class Bench:
         self.machines = {name: FakeClient() for members in names.values() for name in members}
         self.transport = FakeTransport(self.machines)
         self.source = FakeSource("drop")
-        self.told: list[Told] = []
+        self.told: list[events.Event] = []
         self.waits: list[float] = []
         self.happens: dict[int, Any] = {}
         self._runs = 0
@@ -263,5 +255,5 @@ class Bench:
         if event is not None:
             event()
 
-    def _tell(self, kind: str, message: str, **fields: Any) -> None:
-        self.told.append(Told(kind, message, fields))
+    def _tell(self, event: events.Event) -> None:
+        self.told.append(event)
