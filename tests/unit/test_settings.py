@@ -21,7 +21,7 @@ from reconciler.model.deploy import Hook, Outcome
 from reconciler.model.network import Proxy
 from reconciler.model.plan import Basis
 from reconciler.model.secret import SecretRef
-from reconciler.model.settings import FileView, is_reserved, pack, setting_id, split, to_do, unpack, wish
+from reconciler.model.settings import FileView, Have, is_reserved, pack, setting_id, split, to_do, unpack, wish
 from reconciler.model.spec import GroupSpec, PluginConfig, SettingSpec
 from reconciler.present.line_diff import changes
 from reconciler.present.settings_text import files_text
@@ -393,9 +393,9 @@ def test_only_files_that_differ_are_sent_and_all_where_none_does(tmp_path):
         settings.append(SettingSpec(tmp_path / name, f"/etc/{name}"))
     book = Book(Fake(tmp_path, settings), KEY, str)
     a, b = book.versions(CLIENT).items()
-    both = {a[0]: (a[1], "d"), b[0]: (b[1], "d")}
-    assert [step.component for step in prepare(book, CLIENT, pack({**both, a[0]: ("old", "d")})).steps] == [a[0]]
-    assert [step.component for step in prepare(book, CLIENT, pack({**both, b[0]: (b[1], "")})).steps] == [b[0]]
+    both = {a[0]: Have(a[1], "d"), b[0]: Have(b[1], "d")}
+    assert [step.component for step in prepare(book, CLIENT, pack({**both, a[0]: Have("old", "d")})).steps] == [a[0]]
+    assert [step.component for step in prepare(book, CLIENT, pack({**both, b[0]: Have(b[1], "")})).steps] == [b[0]]
     assert len(prepare(book, CLIENT, pack(both)).steps) == 2
     assert to_do(wish(dict([a, b])), pack(both)) == ""
 
