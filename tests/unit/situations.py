@@ -28,7 +28,7 @@ METHODS = ("smart", "conventional")
 HOUR = timedelta(hours=1)
 YESTERDAY = NOW - timedelta(days=1)
 SEEN = {(name, "1"): YESTERDAY for name in IDS}
-ROUTES = ["direct", "direct", "via bridge", "unreachable: no way"]
+ROUTES = ["direct", "direct", "direct", "direct", "via bridge", "unreachable: no way"]
 IDENTITY = Identity("mine", 1, 0, frozen=False)
 BASIS = Basis("mine", 1, 0, "s", "c")
 LAYOUT = Layout((InstallTarget("*", "/opt/scanner"),))
@@ -46,11 +46,13 @@ def any_of(*fields):
 VERSIONS = ("1", "2", "3", "4")
 PLACES = range(12)
 """Draws one of a list that has one to four entries."""
-RELEASES = [
+ONCE = [
     make_release(component, version, {"data": f"{version}{platform}{odd}".encode() * 5000, "same": b"same"}, platform)
-    for odd, component, version, platform in product(("", "odd"), IDS, VERSIONS, ("any", *PLATFORMS))
+    for odd, platform, component, version in product(("", "odd"), ("any", *PLATFORMS), IDS, VERSIONS)
 ]
-RELEASES = [*RELEASES[: len(RELEASES) // 2], *RELEASES]  # one in three is odd
+SOUND, FOR_ALL = ONCE[: len(ONCE) // 2], ONCE[: len(IDS) * len(VERSIONS)]
+RELEASES = [*FOR_ALL, *FOR_ALL, *SOUND, *ONCE]
+"""Most are for all platforms, and few have other bytes than their version stands for."""
 releases = st.sampled_from(RELEASES)
 installed = st.builds(
     lambda what, release, kept: Installed(
@@ -62,7 +64,7 @@ installed = st.builds(
         damage="x" if what[1] else "",
         kept=((kept.version, kept.digest),) if kept and kept.version != release.version else (),
     ),
-    any_of(IDS, (False, False, True), (Layout(), LAYOUT)), releases,
+    any_of(IDS, (False, False, False, False, True), (Layout(), LAYOUT)), releases,
     st.sampled_from([*[None] * len(RELEASES), *RELEASES]),
 )  # fmt: skip
 profiles = st.builds(
@@ -70,7 +72,7 @@ profiles = st.builds(
         machine[0], tuple(sorted({entry.component: entry for entry in entries}.values())),
         tools=machine[1], memory=machine[2],
     ),
-    st.lists(installed, max_size=3),
+    st.lists(installed, max_size=5),
     any_of(PLATFORMS, ((), ("zstd",), ("bspatch",), ("bspatch", "zstd")), (0, 16, 2048)),
 )  # fmt: skip
 SOME, PERCENTS = (None, None, None, 0, 1, 2), (None, 0.0, 40.0, 100.0)
@@ -113,9 +115,9 @@ rollouts = st.builds(
 components = st.tuples(
     any_of(
         [frozenset({"smart"}), frozenset({"conventional"}), frozenset(METHODS)],
-        [*[LATEST] * len(VERSIONS), *VERSIONS], [Layout(), LAYOUT],
+        [*[LATEST] * 12, *VERSIONS], [Layout(), LAYOUT],
     ),
-    any_of([False, True], (0, 0, 1, 2), [*[""] * len(VERSIONS), *VERSIONS], (None, None, HOUR)),
+    any_of([False, True], (0, 0, 0, 0, 1, 2), [*[""] * 12, *VERSIONS], (None, None, None, None, HOUR)),
 )  # fmt: skip
 some_ids, some_groups = (
     st.sampled_from([some for size in (1, 2, 3) for some in permutations(names, size)]) for names in (IDS, "abc")
@@ -128,26 +130,27 @@ enabled = any_of((True, True, True, False), [*[None] * len(LIMITS), *LIMITS])
 expedited = st.sampled_from([None, None, None, *IDS])
 clients = st.lists(
     any_of(
-        ("", "", "", "no connection: 1"), (YESTERDAY, HALF_AN_HOUR_AGO), ("[]", "[]", '["canary"]'), ROUTES,
+        ("", "", "", "", "", "no connection: 1"), (YESTERDAY, HALF_AN_HOUR_AGO), ("[]", "[]", '["canary"]'), ROUTES,
         range(3 * 2), PLACES,
     ),
-    max_size=8,
+    min_size=1,
+    max_size=12,
 )  # fmt: skip
-few_releases = st.lists(releases, max_size=4)
+few_releases = st.lists(releases, max_size=5)
 few_profiles = st.lists(profiles, min_size=1, max_size=4)
 some_limit = st.sampled_from(["", "", "", "a", "!pc-0"])
-known = st.integers(0, 2**12 - 1)
-"""Which of the incrementals are there; twelve pairs of eight releases fit at most."""
+known = st.integers(0, 2**15 - 1)
+"""Which of the incrementals are there; ten releases have at most fifteen pairs that fit."""
 withdrawals = st.lists(any_of(range(3 * 2), VERSIONS), max_size=2)
-some_versions = st.lists(any_of(range(3 * 2), VERSIONS), max_size=3)
+some_versions = st.lists(any_of(range(3 * 2), (0, 0, 0, 1, 2, 3), (False, False, False, True)), max_size=3)
 standings = st.tuples(
     any_of(
-        (False, False, False, True), ("running", "running", *STATUSES), (None, HALF_AN_HOUR_AGO),
+        (False, False, False, True), ("running", "running", "running", *STATUSES), (None, HALF_AN_HOUR_AGO),
         (YESTERDAY, AN_HOUR_AGO), PLACES,
     ),
     any_of((False, True), (False, True), ("", "wave", "all"), [(), (1,), (2,), (3,), (1, 2), (2, 3)]),
 )  # fmt: skip
-failed = st.lists(st.sampled_from(range(840)), max_size=2)  # 840 can be parted among any number of rows
+failed = st.lists(st.sampled_from(range(27720)), max_size=2)  # a multiple of all numbers of clients
 
 
 @dataclass(frozen=True)
@@ -289,7 +292,13 @@ def records_of(draw, situation):
     selected, others = situation.gather()
     cohorts, wanted, records = [*selected, *others], situation.wanted, {}
     names = sorted(wanted.components)
-    for name, version in dict.fromkeys((chosen(names, at), version) for at, version in draw(some_versions)):
+    there = [*situation.held, *(offer.release for offer in situation.offers)]
+    places = []
+    for at, number, gone in draw(some_versions):
+        name = chosen(names, at)
+        versions = sorted({release.version for release in there if release.component == name}, reverse=True)
+        places.append((name, chosen(VERSIONS if gone or not versions else versions, number)))
+    for name, version in dict.fromkeys(places):
         by_group = wanted.policy(next(iter(wanted.groups)), name).rollout.scope == "group"
         for group in wanted.groups if by_group else [""]:
             policy = wanted.policy(group or next(iter(wanted.groups)), name).rollout

@@ -198,7 +198,7 @@ def test_a_client_gets_each_component_at_most_once_and_every_number_adds_up(situ
 
 
 @given(situations())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_nobody_gets_a_release_before_the_wave_that_it_is_in(situation):
     plan = situation.plan()
     labelled = {row[0] for row in situation.rows if "canary" in row[2]}
@@ -245,7 +245,7 @@ def test_what_was_halted_goes_to_nobody_and_back_only_from_whom_it_is_taken(situ
 
 
 @given(situations())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_nothing_goes_down_but_by_a_pin_a_block_or_a_withdrawal_and_nothing_to_what_is_refused(situation):
     wanted = situation.wanted
     undone = {key_[:2] for key_, record in situation.records.items() if record.undo}
