@@ -140,6 +140,7 @@ class World:
         self.wanted = LATEST
         self._seen: dict[str, ClientRow] = {}
         self._off = off
+        self._lots: tuple[int, dict[str, bool]] = 0, {}
         self._random = random.Random(7)
         self._policies = {(group, COMPONENT): policy for group, policy in policies.items()}
         self._groups = {group: GroupSpec(group, PluginConfig("transport", "local"), "/r") for group in groups}
@@ -165,10 +166,15 @@ class World:
 
     def _is_off(self, machine: Machine) -> bool:
         """Say whether a client is off: as a test wants, or half a day at a time, another share of the fleet each."""
-        if machine.name in self.off:
-            return True
+        if machine.name in self.off or not self._off:
+            return machine.name in self.off
         slot = int(self.now.timestamp() // 43200)
-        return position(f"{machine.name} {slot}") < self._off * 2**32
+        if self._lots[0] != slot:
+            self._lots = slot, {}
+        drawn = self._lots[1]
+        if machine.name not in drawn:
+            drawn[machine.name] = position(f"{machine.name} {slot}") < self._off * 2**32
+        return drawn[machine.name]
 
     def _profile(self, machine: Machine) -> Profile:
         key = machine.version, machine.kept
@@ -254,7 +260,7 @@ class World:
                         tried.add((name, deploy.to))
                         sent += 1
                         if sent == kill:
-                            breaker.take = lambda *_a: None  # type: ignore[method-assign, assignment]
+                            breaker.take = lambda *_a: None  # type: ignore[method-assign]
                         self._send(self.by_name[name], deploy, breaker)
                         if sent == kill:
                             return sent

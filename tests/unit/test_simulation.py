@@ -16,6 +16,7 @@ from reconciler.model.plan import Cohort
 from reconciler.model.policy import AutoUpdate, Limits, Rollout, Schedule, Wave
 from reconciler.model.rollout import UNDER_WAY
 from reconciler.planner.waves import Lineup, first_waves
+from tests.draw import rounds
 from tests.simulation import COMPONENT, START, World
 
 HOUR = timedelta(hours=1)
@@ -32,8 +33,10 @@ def policy(**fields):
     return AutoUpdate(rollout=Rollout(waves=waves, recheck=True, **fields))
 
 
-@pytest.mark.parametrize(("on_failure", "clients"), [("halt", 10_000), ("rollback", 1_500)])
-def test_a_month(on_failure, clients):
+@pytest.mark.explore
+@pytest.mark.parametrize("on_failure", ["halt", "rollback"])
+def test_a_month(on_failure):
+    clients = rounds(1_000)
     world = World(
         clients, {"g": policy(on_failure=on_failure), "h": policy(on_failure=on_failure)}, canaries=30, off=0.03
     )
@@ -191,7 +194,7 @@ def test_waves_partition_the_fleet(count, labelled, canary, apart, cut_at, group
 
 
 @given(gaps=st.lists(st.sampled_from([0, 0, 7, 25, 61, 190, 700]), min_size=12, max_size=30), seed=st.integers(0, 9))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_nothing_is_done_twice_or_skipped_however_applies_come(gaps, seed):
     """Applies come late, twice, and over the end of summer time; then as often as it takes."""
     night = Schedule(at=time(1, 30), spread=3 * HOUR, zone=ZoneInfo("Europe/Berlin"))

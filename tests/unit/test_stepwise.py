@@ -16,11 +16,12 @@ from reconciler.present.document import plan_document
 from reconciler.storage.planfile import write_plan_file
 from tests.unit.workbench import COMPONENT, Bench
 
-HOUR = timedelta(hours=1)
+HALF_AN_HOUR = timedelta(minutes=30)
+SOAK = 15 * LOOK_AGAIN
 GLANCE = LOOK_AGAIN.total_seconds()
 ANY = Limits(max_fail_percentage=100.0, max_unreachable_percentage=100.0)
 THREE = (Wave(count=1), Wave(count=3), Wave(share=1.0))
-SOAKED = (Wave(count=1, soak=HOUR), Wave(share=1.0))
+SOAKED = (Wave(count=1, soak=SOAK), Wave(share=1.0))
 
 
 def code(report):
@@ -57,9 +58,9 @@ def test_a_wave_that_soaks_ends_the_run_which_says_when_to_come_back(opened):
     bench.release("2")
     report = bench.apply()
     assert len(bench.running("2")) == 1
-    assert report.next_step_at == bench.now + HOUR
+    assert report.next_step_at == bench.now + SOAK
     assert bench.counts(report) == {"changed": 1, "skipped": 3}
-    bench.later(HOUR - timedelta(seconds=1))
+    bench.later(SOAK - timedelta(seconds=1))
     assert bench.counts(bench.apply()) == {"ok": 1, "skipped": 3}
     bench.later(timedelta(seconds=1))
     assert bench.counts(bench.apply()) == {"changed": 3, "ok": 1}
@@ -72,8 +73,8 @@ def test_without_a_word_the_canary_has_half_an_hour_before_the_others_follow(ope
     bench.release("2")
     report = bench.apply()
     assert sorted(name[0] for name in bench.running("2")) == ["g", "h"]
-    assert report.next_step_at == bench.now + HOUR / 2
-    bench.later(HOUR / 2)
+    assert report.next_step_at == bench.now + HALF_AN_HOUR
+    bench.later(HALF_AN_HOUR)
     assert bench.counts(bench.apply()) == {"changed": 38, "ok": 2}
 
 
@@ -138,7 +139,7 @@ def test_the_store_and_the_history_see_one_run(opened):
     bench.policy(waves=THREE)
     bench.release("2")
     serial = bench.state.identity().serial
-    bench.later(HOUR)
+    bench.later(SOAK)
     report = bench.apply()
     assert bench.state.identity().serial == serial + 1
     assert report.downloaded == 1
@@ -231,10 +232,10 @@ def test_with_wait_a_run_stays_until_the_rollout_is_done(opened):
     began = bench.now
     report = bench.apply(wait=True)
     assert bench.running("2") == set(bench.machines)
-    assert bench.now == began + HOUR
+    assert bench.now == began + SOAK
     assert set(bench.waits) == {GLANCE}, "it looks again and again"
     assert bench.events("wait_started") == [
-        f"waiting: rules: wave 1 of 2 soaks until {began + HOUR:%Y-%m-%dT%H:%M:%SZ}"
+        f"waiting: rules: wave 1 of 2 soaks until {began + SOAK:%Y-%m-%dT%H:%M:%SZ}"
     ]
     assert (bench.counts(report), code(report)) == ({"changed": 4}, 0)
 
@@ -366,7 +367,7 @@ def test_a_plan_file_whose_rollout_went_on_since_is_refused(opened):
 def test_a_plan_file_whose_rollout_was_stopped_since_is_refused(opened, status):
     bench = waiting(opened)
     bench.apply()
-    bench.later(HOUR)
+    bench.later(SOAK)
     file = File(bench)
     assert file.plan.deploys
     bench.state.record_rollout(replace(bench.record("2"), status=status, reason="by eva"))
@@ -389,7 +390,7 @@ def test_a_begun_plan_file_takes_the_step_that_is_due_and_is_done_once(opened):
     assert file.accept()[1], "it is begun"
     assert bench.counts(file.apply())["skipped"] == 3
     assert len(bench.running("2")) == 1
-    bench.later(HOUR)
+    bench.later(SOAK)
     bench.release("3")
     file.apply()
     assert bench.running("2") == set(bench.machines), "3 wasn't in the plan that was approved"
@@ -401,6 +402,6 @@ def test_a_begun_plan_file_is_refused_once_another_plan_was_started(opened):
     bench = waiting(opened)
     file = File(bench)
     file.apply()
-    bench.later(HOUR)
+    bench.later(SOAK)
     bench.apply()
     refused(file, "a later plan was started")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from reconciler.client.guard import GuardedTransport
 from reconciler.client.reach import Reach
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from reconciler.storage.state import State
 
 COMPONENT = "rules"
+Groups: TypeAlias = "Mapping[str, int] | Sequence[str]"
 
 
 class Time(Event):
@@ -71,8 +72,11 @@ class _Plugins(Plugins):
 class Bench:
     """A fleet of fakes in groups, with the releases 1 and later of one component, and a state that remembers."""
 
-    def __init__(self, folder: Path, state: State, groups: Mapping[str, int] | Sequence[str] = ("a", "b", "c")) -> None:
-        """Make clients: by their names in the group g, or so many in each group, named g-0, g-1, …."""
+    def __init__(self, folder: Path, state: State, groups: Groups = ("a", "b", "c"), like: Bench | None = None) -> None:
+        """Make clients: by their names in the group g, or so many in each group, named g-0, g-1, ….
+
+        All have release 1. With `like`, folder and state are a copy of those of a bench that did nothing since.
+        """
         sizes = groups if isinstance(groups, dict) else {}
         names = {group: [f"{group}-{at}" for at in range(size)] for group, size in sizes.items()} or {"g": [*groups]}
         self.folder = folder
@@ -107,12 +111,23 @@ class Bench:
         )
         self.release("1")
         self.policy(waves=(Wave(share=1.0),))
-        self.apply()
+        if like is None:
+            self.apply()
+        else:
+            self._take_over(like)
         for machine in self.machines.values():
             machine.calls.clear()
             machine.requests.clear()
             machine.ran.clear()
         self.told.clear()
+
+    def _take_over(self, like: Bench) -> None:
+        self._runs = like._runs
+        self.source.calls.update(like.source.calls)
+        for name, machine in self.machines.items():
+            its = like.machines[name]
+            machine.lineage, machine.epoch = its.lineage, its.epoch
+            machine.components = {id_: there.copy() for id_, there in its.components.items()}
 
     # --- what is wished for -------------------------------------------------------------------------------------------
 
