@@ -1,5 +1,7 @@
 """What all tests share: programs that a test needs, and what happens where they are missing."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import signal
@@ -7,11 +9,15 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.draw import draw_more, draw_properties, shell_of, shells_left_out
-from tests.sshd import sshd_fleet
+from tests.sshd import SshFleet, sshd_fleet
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
 
 # Programs of Debian's sbin, and of the environment that the tests run in, are found wherever the tests are started.
 os.environ["PATH"] = f"{os.environ.get('PATH', '')}:{Path(sys.executable).parent}:/usr/sbin:/sbin"
@@ -31,7 +37,7 @@ if MEMORY.is_dir():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
-def pytest_configure(config):
+def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "needs(*programs): skipped where a program is missing; with CI=true that is a failure"
     )
@@ -40,11 +46,11 @@ def pytest_configure(config):
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(config, items):
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
     for item in items:
         if "attacks" in item.path.parts or shell_of(item):
             item.add_marker("explore")
-    for test in {item.function for item in items}:
+    for test in {item.function for item in items if isinstance(item, pytest.Function)}:
         draw_more(test)
     yield
     left_out = shells_left_out(items)
@@ -52,7 +58,7 @@ def pytest_collection_modifyitems(config, items):
     items[:] = [item for item in items if item not in left_out]
 
 
-def pytest_runtest_setup(item):
+def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("needs"):
         missing = [program for program in marker.args if shutil.which(program) is None]
         if missing:
@@ -63,7 +69,7 @@ def pytest_runtest_setup(item):
 
 
 @pytest.fixture(scope="session")
-def ssh_fleet(tmp_path_factory):
+def ssh_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshFleet]:
     """A fleet of 20 clients over one real sshd, for the whole session of a worker."""
     if shutil.which("sshd") is None:
         pytest.skip("needs sshd: see .ci/debian-packages.txt")
@@ -72,14 +78,14 @@ def ssh_fleet(tmp_path_factory):
 
 
 @pytest.fixture
-def stack():
+def stack() -> Iterator[ExitStack]:
     """Give what closes, at the end of the test, all that is put on it."""
     with ExitStack() as opened:
         yield opened
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Give a file system of 2 MiB."""
     place = tmp_path / "small"
     place.mkdir()

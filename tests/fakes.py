@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from reconciler.errors import InventoryError
     from reconciler.model.client import Client, InventoryEntry
     from reconciler.model.delta import Incremental, Patch
-    from reconciler.model.deploy import ClientCheck, DeployRequest, Hook, Step
+    from reconciler.model.deploy import ClientCheck, DeployRequest, Hook, OutcomeStatus, Step
     from reconciler.model.network import Proxy
     from reconciler.model.secret import SecretRef
 
@@ -468,6 +468,7 @@ class _Work:
         """Say what is to become of a step, with what the client has of the component now."""
         now, purpose = self._now(step), self._request.purpose
         layout = now.layout if purpose == "stage" else step.layout.fingerprint
+        status: OutcomeStatus
         message = ""
         if purpose == "check":
             status = "changed" if (now.version, now.digest) == (step.to_version, step.to_digest) else "stale"
@@ -515,7 +516,7 @@ class _Work:
             if full:
                 self._give_up(step, "failed", "not enough disk")
             elif _digest(files) != step.to_digest:
-                status = "unpatched" if step.patched else "failed"
+                status: OutcomeStatus = "unpatched" if step.patched else "failed"
                 self._give_up(step, status, "the files have other bytes than announced")
         return made
 
@@ -536,7 +537,7 @@ class _Work:
             content = b"".join(codec.apply(content, self._sent[hop.sha256], hop.result))
         return content
 
-    def _give_up(self, step: Step, status: str, message: str) -> None:
+    def _give_up(self, step: Step, status: OutcomeStatus, message: str) -> None:
         now = self._now(step)
         self._outcomes[step.component] = Outcome(step.component, status, now.version, now.digest, message)
 

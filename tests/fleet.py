@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -44,7 +44,7 @@ class Done:
     err: str
 
     @property
-    def json(self):
+    def json(self) -> Any:
         return json.loads(self.out)
 
 
@@ -58,7 +58,7 @@ class Fleet:
         self.folder = folder
         (folder / "catalog.yaml").write_text(yaml.safe_dump(CATALOG))
         (folder / "upstream").mkdir(exist_ok=True)
-        self.spec = {
+        self.spec: dict[str, Any] = {
             "version": 1,
             "catalogs": ["catalog.yaml"],
             "server": {"store": "store", "state": "sqlite:///state.db"},

@@ -1,5 +1,7 @@
 """A client in a folder, driven by the real script on real shells."""
 
+from __future__ import annotations
+
 import hashlib
 import io
 import os
@@ -7,6 +9,7 @@ import subprocess
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pytest
 
@@ -18,6 +21,14 @@ from tests.draw import spread
 from tests.fakes import CODECS, make_release
 from tests.waiting import PATIENCE
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from reconciler.model.client import Installed, Profile
+    from reconciler.model.deploy import InstallMethod, Outcome
+    from reconciler.model.release import Release
+
 SHELLS = ["dash", "bash", pytest.param("busybox sh", marks=pytest.mark.needs("busybox"))]
 MORE_SHELLS = [*SHELLS, pytest.param("mksh", marks=pytest.mark.needs("mksh"))]
 """With one that has no `printf` of its own, and so can't write manifests of more than 128 KiB."""
@@ -26,19 +37,19 @@ MORE_SHELLS = [*SHELLS, pytest.param("mksh", marks=pytest.mark.needs("mksh"))]
 class Machine:
     """A client in a folder, and releases to bring to it."""
 
-    def __init__(self, folder, shell="dash"):
+    def __init__(self, folder: Path, shell: str = "dash") -> None:
         self.root = folder / "root"
         self.folder = folder
         self.shell = shell
         self.session = ShellSession(LocalPipe(), shell=shell)
-        self.content = {}
+        self.content: dict[str, bytes] = {}
 
-    def release(self, component, version, files):
+    def release(self, component: str, version: str, files: Mapping[str, bytes]) -> Release:
         for data in files.values():
             self.content[hashlib.sha256(data).hexdigest()] = data
         return make_release(component, version, files)
 
-    def hop(self, codec, old, new, patch=None):
+    def hop(self, codec: str, old: bytes, new: bytes, patch: bytes | None = None) -> PatchHop:
         """Make a patch; another one can stand in for it."""
         if patch is None:
             patch = CODECS[codec].make(old, new, level=9)
@@ -47,19 +58,21 @@ class Machine:
         return PatchHop(codec, len(patch), digest, len(new))
 
     @contextmanager
-    def open(self, sha256):
+    def open(self, sha256: str) -> Iterator[BinaryIO]:
         yield io.BytesIO(self.content[sha256])
 
-    def request(self, *steps, lineage="lineage", epoch=1, keep=2):
+    def request(self, *steps: Step, lineage: str = "lineage", epoch: int = 1, keep: int = 2) -> DeployRequest:
         return DeployRequest(lineage=lineage, epoch=epoch, install_root=str(self.root), keep=keep, steps=steps)
 
-    def deploy(self, *steps, **more):
+    def deploy(self, *steps: Step, **more: Any) -> tuple[Outcome, ...]:
         return self.session.deploy(self.request(*steps, **more), self.open).outcomes
 
-    def facts(self, **more):
+    def facts(self, **more: Any) -> Profile:
         return self.session.facts(str(self.root), **more).profile
 
-    def install(self, component, version, files, layout=None):
+    def install(
+        self, component: str, version: str, files: Mapping[str, bytes], layout: Layout | None = None
+    ) -> Release:
         """Bring a release to the client from whatever it has."""
         have = self.facts().by_component.get(component)
         release = self.release(component, version, files)
@@ -67,26 +80,26 @@ class Machine:
         assert outcome.status == "changed", outcome
         return release
 
-    def current(self, component):
+    def current(self, component: str) -> dict[str, bytes]:
         folder = self.root / component / "current"
         return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
 
-    def listing(self):
+    def listing(self) -> dict[str, tuple[int, ...]]:
         """Give everything below the root, and all that would show that something touched it."""
-        found = {}
+        found: dict[str, tuple[int, ...]] = {}
         for path in [self.root, *self.root.rglob("*")]:
             info = path.lstat()
             found[str(path)] = (info.st_ino, info.st_mode, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
         return found
 
-    def leftovers(self):
+    def leftovers(self) -> list[str]:
         """Give what should not be in .updoser between two runs."""
         return sorted(
             p.name for p in (self.root / ".updoser").iterdir() if p.name not in {"controller", "manifests", "script"}
         )
 
 
-def kill_at_any_moment(killed, count, few, ways=("",)):
+def kill_at_any_moment(killed: Callable[[int, str], bool], count: Path, few: int, ways: Sequence[str] = ("",)) -> int:
     """Kill runs at calls of their tools, `few` in each way, evenly spread over all calls that a whole run makes.
 
     `killed(at, way)` has a run killed at that call, which the file `count` counts down to, and says whether it was.
@@ -99,7 +112,7 @@ def kill_at_any_moment(killed, count, few, ways=("",)):
     return calls
 
 
-def rot(root, component, version, name):
+def rot(root: Path, component: str, version: str, name: str) -> None:
     """Change the bytes of a file as a dying disk does: nothing that its folder tells of it changes."""
     path = root / component / version / name
     data = path.read_bytes()
@@ -114,7 +127,9 @@ def rot(root, component, version, name):
     manifest.write_text("\n".join([*told, ""]))
 
 
-def step(before, after, layout=None, kept=()):
+def step(
+    before: Release | Installed | None, after: Release, layout: Layout | None = None, kept: Iterable[str] = ()
+) -> Step:
     return Step(
         component=after.component,
         from_version=before.version if before else "",
@@ -127,16 +142,16 @@ def step(before, after, layout=None, kept=()):
     )
 
 
-def patched(before, after, name, base, *hops, **more):
+def patched(before: Release | Installed, after: Release, name: str, base: str, *hops: PatchHop, **more: Any) -> Step:
     """Give the step that makes one file by patches."""
     return replace(step(before, after, **more), patched={name: Patched(base, hops)})
 
 
-def into(folder, method="rename", files="*", **more):
+def into(folder: Path | str, method: InstallMethod = "rename", files: str = "*", **more: Any) -> InstallTarget:
     return InstallTarget(files, str(folder), method, **more)
 
 
-def raw(machine, data):
+def raw(machine: Machine, data: bytes) -> subprocess.CompletedProcess[bytes]:
     """Run the script on some bytes of a request."""
     command = machine.shell.split()
     return subprocess.run(
@@ -144,5 +159,5 @@ def raw(machine, data):
     )
 
 
-def request_bytes(machine, *steps):
+def request_bytes(machine: Machine, *steps: Step) -> bytes:
     return b"".join(deploy_request(machine.request(*steps), machine.open))

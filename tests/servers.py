@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tests.waiting import until
 
@@ -27,7 +27,7 @@ def free_port(host: str = "127.0.0.1") -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(host: str, port: int, process: subprocess.Popen | None = None, log: Path | None = None) -> None:
+def wait_for(host: str, port: int, process: subprocess.Popen[Any] | None = None, log: Path | None = None) -> None:
     """Wait until somebody listens."""
 
     def listens() -> bool:

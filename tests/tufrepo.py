@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import (
@@ -24,7 +24,14 @@ from reconciler.formats.index import content_path, index_document, index_path
 from tests.fakes import make_release
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
+
+    from securesystemslib.signer import Key
+
+    from reconciler.model.delta import Incremental
+    from reconciler.model.offer import Withdrawal
+    from reconciler.model.release import Release
 
 ROLES = ("root", "targets", "snapshot", "timestamp")
 
@@ -43,7 +50,7 @@ class Vendor:
         self.delegate = delegate
         self.delegated: dict[str, CryptoSigner] = {}
         self.indexes: dict[str, bytes] = {}
-        self.releases: dict[str, list] = {}
+        self.releases: dict[str, list[Release]] = {}
         self.metadata.mkdir(parents=True)
         self.sign_root()
 
@@ -53,7 +60,7 @@ class Vendor:
 
     # --- what is offered ----------------------------------------------------------------------------------------------
 
-    def add(self, component: str, version: str, files: dict[str, bytes], **fields: object):
+    def add(self, component: str, version: str, files: Mapping[str, bytes], **fields: Any) -> Release:
         """Add a release; it counts once it is signed."""
         release = make_release(component, version, files, **fields)
         for content in files.values():
@@ -69,10 +76,12 @@ class Vendor:
         place.write_bytes(content)
         return digest
 
-    def document(self, component: str, incrementals=(), withdrawn=()) -> dict:
+    def document(
+        self, component: str, incrementals: Iterable[Incremental] = (), withdrawn: Iterable[Withdrawal] = ()
+    ) -> dict[str, Any]:
         return index_document(component, self.releases.get(component, ()), incrementals, withdrawn)
 
-    def set_index(self, component: str, document: dict | bytes) -> None:
+    def set_index(self, component: str, document: dict[str, Any] | bytes) -> None:
         self.indexes[component] = document if isinstance(document, bytes) else json.dumps(document).encode()
 
     # --- signing ------------------------------------------------------------------------------------------------------
@@ -88,7 +97,7 @@ class Vendor:
         self.sign_snapshot()
         self.sign_timestamp()
 
-    def sign_root(self, *, before: list[CryptoSigner] = ()) -> None:
+    def sign_root(self, *, before: Sequence[CryptoSigner] = ()) -> None:
         """Sign the next root with the keys as they are now, and with those `before`."""
         root = Root(self._next("root"), expires=self._until("root"), consistent_snapshot=True)
         for role, signers in self.keys.items():
@@ -118,7 +127,7 @@ class Vendor:
             metadata = Metadata(part)
             metadata.sign(signer)
             self._write(metadata, f"{targets.version}.{name}.json")
-        keys = {signer.public_key.keyid: signer.public_key for signer in self.delegated.values()}
+        keys: dict[str, Key] = {signer.public_key.keyid: signer.public_key for signer in self.delegated.values()}
         targets.delegations = Delegations(keys, roles)
 
     def rename_role(self, component: str, name: str) -> None:
@@ -147,13 +156,13 @@ class Vendor:
         timestamp = Timestamp(self._next("timestamp"), expires=self._until("timestamp"), snapshot_meta=meta)
         self._sign(timestamp, "timestamp.json", "timestamp")
 
-    def _sign(self, signed, name: str, role: str) -> None:
-        metadata = Metadata(signed)
+    def _sign(self, signed: Root | Targets | Snapshot | Timestamp, name: str, role: str) -> None:
+        metadata: Metadata[Any] = Metadata(signed)
         for signer in self.keys[role]:
             metadata.sign(signer, append=True)
         self._write(metadata, name)
 
-    def _write(self, metadata: Metadata, name: str) -> None:
+    def _write(self, metadata: Metadata[Any], name: str) -> None:
         (self.metadata / name).write_bytes(metadata.to_bytes())
 
     def _next(self, role: str) -> int:

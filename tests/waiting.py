@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import subprocess
@@ -16,7 +16,7 @@ PAUSE = 0.02
 T = TypeVar("T")
 
 
-def until(is_so: Callable[[], T], process: subprocess.Popen | None = None, *, patience: float = PATIENCE) -> T:
+def until(is_so: Callable[[], T], process: subprocess.Popen[Any] | None = None, *, patience: float = PATIENCE) -> T:
     """Wait until something is so, and give what `is_so` said then; a process that is to bring it about must live.
 
     Raises:

@@ -21,6 +21,10 @@ import threading
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 ROOT = Path(__file__).parents[1]
 HEAVY = (
@@ -45,12 +49,12 @@ READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ")
 ENCODINGS = ("ascii", "idna", "utf_8_sig")
 
 
-def fits(environment):
+def fits(environment: Iterable[str]) -> bool:
     """Tell whether a command with these variables can be forked."""
     return not any(name.startswith(READ_AT_START) for name in environment)
 
 
-def run(arguments, folder, environment, timeout):
+def run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float) -> tuple[int, str, str]:
     """Run a command to its end and give its exit code (negative for a signal), stdout and stderr."""
     ours, theirs = socket.socketpair()
     with ours, TemporaryFile() as out, TemporaryFile() as err:
@@ -65,11 +69,9 @@ def run(arguments, folder, environment, timeout):
             except TimeoutError:
                 os.kill(pid, signal.SIGKILL)
                 raise
-        texts = []
-        for stream in (out, err):
-            stream.seek(0)
-            texts.append(stream.read().decode())
-    return code, *texts
+        out.seek(0)
+        err.seek(0)
+        return code, out.read().decode(), err.read().decode()
 
 
 STANDS_IN = f"""#!{sys.executable} -IS
@@ -84,7 +86,7 @@ sys.exit(int(answer[1]))
 """
 
 
-def stand_in(folder):
+def stand_in(folder: Path) -> dict[str, Any]:
     """Put an `updoser` into a folder that is forked likewise; give what a script needs of `Popen` to run it."""
     program = folder / "updoser"
     program.write_text(STANDS_IN)
@@ -95,7 +97,7 @@ def stand_in(folder):
 
 
 @cache
-def _zygote():
+def _zygote() -> socket.socket:
     """Start the process that forks; it ends when this one does."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
@@ -110,7 +112,7 @@ def _zygote():
     return ours
 
 
-def _serve(channel):
+def _serve(channel: socket.socket) -> Any:
     """Fork for each request; come back in a process that is to run one."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
@@ -126,7 +128,7 @@ def _serve(channel):
             os.close(handle)
 
 
-def _attend(answer, out, err):
+def _attend(answer: int, out: int, err: int) -> None:
     """Fork once more: the parent says how its child ended, the child comes back."""
     pid = os.fork()
     if pid:
@@ -140,7 +142,7 @@ def _attend(answer, out, err):
         os.close(handle)
 
 
-def _import_all():
+def _import_all() -> None:
     import reconciler
     from reconciler.plugin_loader import available
 
@@ -155,7 +157,7 @@ def _import_all():
     available("source", ())  # reads once what is installed
 
 
-def _main():
+def _main() -> None:
     _import_all()
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as channel:
@@ -171,7 +173,7 @@ def _main():
     except SystemExit as end:
         if not isinstance(end.code, int):
             raise
-        threading._shutdown()
+        threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
