@@ -13,12 +13,13 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, cast
 
 from reconciler.errors import (
     REPORT_IT,
     FaultError,
     InventoryError,
+    LimitError,
     PatchError,
     PluginError,
     SourceError,
@@ -64,6 +65,40 @@ def blaming(what: str, wrong: type[UpdoserError] = FaultError) -> Iterator[None]
             raise own from error
         hint = REPORT_IT if wrong is FaultError else ""
         raise wrong(f"{what}: {words_of(error)}", hint=hint) from error
+
+
+class Caught:
+    """Takes an error of ours out of the work on one part, so that the work on the others goes on.
+
+        with Caught() as caught:
+            ...
+        if caught.error is not None:
+            ...
+
+    A limit of this machine is no part's error: it passes, and so does what isn't ours.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.error: UpdoserError | None = None
+
+    def __enter__(self) -> Self:
+        """Begin the work."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        """End the work: take its error, if it has one that isn't to pass."""
+        if not isinstance(error, UpdoserError) or isinstance(error, LimitError):
+            return False
+        self.error = error
+        return True
+
+    @property
+    def brief(self) -> str:
+        """The error in one line; empty where there is none."""
+        return "" if self.error is None else self.error.brief
 
 
 def guarded(kind: str, name: str, plugin: Any) -> Any:

@@ -153,6 +153,9 @@ class Reach:
 def expecting(*, debug: bool = False) -> Iterator[None]:
     """Map what nobody expected of the work on one client; `debug` lets it through.
 
+    It isn't `guards.blaming`: work on a client is plain calls in a thread of a pool, so even SystemExit and
+    GeneratorExit are that client's. There they end the process, or a stream that nobody reads any more, and must pass.
+
     Raises:
         LimitError: this machine has no room for more.
         FaultError: something else; it says what, and where it came from.

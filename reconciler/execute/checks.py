@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.contracts import CheckResult, Subject
 from reconciler.errors import LimitError, UpdoserError
-from reconciler.guards import blaming
+from reconciler.guards import Caught, blaming
 from reconciler.model.deploy import ClientCheck
 from reconciler.model.events import CheckFinished
 from reconciler.model.spec import PluginConfig
@@ -84,12 +84,10 @@ class Checks:
         for at in range(check.retries + 1):
             if at and stop.wait(check.interval):
                 break
-            try:
+            with Caught() as caught:
                 found = self._ask(check, subject)
-            except LimitError:
-                raise
-            except UpdoserError as error:
-                found = CheckResult(good=False, message=error.message)
+            if caught.error is not None:
+                found = CheckResult(good=False, message=caught.error.message)
             if found.good:
                 break
         return found
@@ -135,14 +133,11 @@ def check_releases_here(
             for deploy in deploys
             for check in checks.wanted(deploy.group, deploy.component, where="server", phase="staged")
         }
-        try:
-            with blaming(f"checking {held[digest].component} {held[digest].version}"):
-                trouble = _first_trouble(wanted.values(), held[digest], checks, work) if wanted else ""
-        except LimitError:
-            raise
-        except UpdoserError as error:
+        with Caught() as caught, blaming(f"checking {held[digest].component} {held[digest].version}"):
+            trouble = _first_trouble(wanted.values(), held[digest], checks, work) if wanted else ""
+        if caught.error is not None:
             bad.add(digest)
-            tally.server_failed(held[digest].component, error.brief)
+            tally.server_failed(held[digest].component, caught.brief)
             continue
         if trouble:
             bad.add(digest)
@@ -200,12 +195,10 @@ def ask_gate(proof: Proof, work: Workspace) -> CheckResult:
     gate = _gate(proof, work)
     subject = Subject(proof.component, proof.version)
     config = PluginConfig("check", gate.type, json.loads(gate.options))
-    try:
-        return work.plugins.check(config).on_server(subject, timeout=gate.timeout, stop=work.means.stop)
-    except LimitError:
-        raise
-    except UpdoserError as error:
-        return CheckResult(good=False, message=error.message)
+    found = CheckResult(good=False)
+    with Caught() as caught:
+        found = work.plugins.check(config).on_server(subject, timeout=gate.timeout, stop=work.means.stop)
+    return found if caught.error is None else CheckResult(good=False, message=caught.error.message)
 
 
 def _gate(proof: Proof, work: Workspace) -> Gate:

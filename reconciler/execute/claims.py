@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.errors import LimitError, StoreError, TransportError, UpdoserError
+from reconciler.errors import StoreError, TransportError, UpdoserError
+from reconciler.guards import Caught
 from reconciler.model.deploy import DeployRequest, Step
 from reconciler.model.events import DeployStarted, Trouble
 from reconciler.present.words import count_text
@@ -48,13 +49,9 @@ def claim_all(plan: Plan, work: Workspace, tally: Tally, *, forks: int) -> None:
 
     def claim(client: Client) -> UpdoserError | None:
         request = _request(client, seen[client.name], plan.basis, next(iter(work.spec.components), "none"))
-        try:
+        with Caught() as caught:
             work.reach.work(client, lambda session: session.deploy(request, _nothing), keep=True)
-        except LimitError:
-            raise
-        except UpdoserError as error:
-            return error
-        return None
+        return caught.error
 
     for client, error in work.plugins.executor.run(claim, clients, forks=forks, stop=work.means.stop):
         now = work.means.clock()

@@ -7,12 +7,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from reconciler.errors import ClientError, LimitError, UpdoserError
+from reconciler.errors import ClientError
 from reconciler.execute.checks import Checks, check_releases_here
 from reconciler.execute.deploy import Deployer, Stepper, Task, profile_after
 from reconciler.execute.mend import mend_releases, sound_incrementals
 from reconciler.execute.settings import has_after, prepare
-from reconciler.guards import blaming
+from reconciler.guards import Caught, blaming
 from reconciler.model.change import Deploy, Settings
 from reconciler.model.deploy import MACHINE, SENT, WELL
 from reconciler.model.events import ClientFinished, DeployStarted, Trouble
@@ -260,16 +260,12 @@ def _steps(deploys: Mapping[str, list[Deploy]], stepper: Stepper, tally: Tally) 
     told: set[str] = set()
 
     def made(change: Deploy) -> tuple[Step, ...]:
-        try:
-            with blaming(f"making the step to {change.component} {change.to}"):
-                return stepper.steps((change,))
-        except LimitError:
-            raise
-        except UpdoserError as error:
-            if error.brief not in told:
-                tally.server_failed(change.component, error.brief)
-            told.add(error.brief)
-            return ()
+        with Caught() as caught, blaming(f"making the step to {change.component} {change.to}"):
+            return stepper.steps((change,))
+        if caught.brief not in told:
+            tally.server_failed(change.component, caught.brief)
+        told.add(caught.brief)
+        return ()
 
     return {
         cohort: [

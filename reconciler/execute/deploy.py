@@ -26,8 +26,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.client.reach import expecting
-from reconciler.errors import BusyError, LimitError, UpdoserError
+from reconciler.errors import BusyError, UpdoserError
 from reconciler.execute.settings import NOTHING, Prepared
+from reconciler.guards import Caught
 from reconciler.model.client import Installed, Profile
 from reconciler.model.delta import compose
 from reconciler.model.deploy import MISSED, SENT, WELL, DeployReport, DeployRequest, Outcome, Patched, PatchHop, Step
@@ -205,7 +206,7 @@ class Deployer:
         """
         task = self._turn(task)
         result = Result(task)
-        try:
+        with Caught() as caught:
             if task.settings is not None:
                 with expecting():
                     prepared = self._render(task.client, task.settings)
@@ -213,10 +214,8 @@ class Deployer:
                 result = Result(task)
             if task.steps or task.early:
                 result = self._reach.work(task.client, lambda session: self._work_on(task, session))
-        except LimitError:
-            raise
-        except UpdoserError as error:
-            result = Result(task, error=error)
+        if caught.error is not None:
+            result = Result(task, error=caught.error)
         bad = (outcome for _step, outcome in task.prepared.bad)
         return replace(result, outcomes=(*task.prepared.masked(result.outcomes), *bad))
 
@@ -225,12 +224,10 @@ class Deployer:
         result = self._checked_here(self._deploy(task, session), session) if task.steps else Result(task)
         if not task.early or result.error is not None:
             return result
-        try:
+        with Caught() as caught:
             early = self._deploy(replace(task, steps=task.early), session, purpose="stage")
-        except LimitError:
-            raise
-        except UpdoserError as error:  # what was switched before stays so
-            return replace(result, error=error)
+        if caught.error is not None:  # what was switched before stays so
+            return replace(result, error=caught.error)
         done = replace(result.task, early=early.task.steps)
         return Result(
             task=done,
@@ -301,15 +298,13 @@ class Deployer:
                 again[step.component] = renewed
         if not again:
             return Result(task, tuple(map(_skipped, report.outcomes)), report.bytes_sent)
-        try:
+        with Caught() as caught:
             second = self._send(task, tuple(again.values()), session, purpose)
-        except LimitError:
-            raise
-        except BusyError as error:
-            second = DeployReport(_busy(again.values(), error), 0)
-        except UpdoserError as error:
+        if isinstance(caught.error, BusyError):
+            second = DeployReport(_busy(again.values(), caught.error), 0)
+        elif caught.error is not None:
             known = tuple(outcome for outcome in report.outcomes if outcome.component not in again)
-            return Result(task, tuple(map(_skipped, known)), report.bytes_sent, error)
+            return Result(task, tuple(map(_skipped, known)), report.bytes_sent, caught.error)
         done = replace(task, steps=tuple(again.get(step.component, step) for step in task.steps))
         later = {outcome.component: _moved(outcome) for outcome in second.outcomes}
         outcomes = tuple(later.get(outcome.component) or _skipped(outcome) for outcome in report.outcomes)

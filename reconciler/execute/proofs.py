@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.errors import LimitError, PluginError, UpdoserError
+from reconciler.errors import PluginError
 from reconciler.execute.checks import Checks, ask_gate
+from reconciler.guards import Caught
 from reconciler.model.deploy import RELEASE, DeployRequest, Step
 from reconciler.model.events import CheckFinished
 from reconciler.model.share import exceeds
@@ -117,11 +118,9 @@ class _Rechecker:
 
     def __call__(self, client: Client) -> str | None:
         release = self._release
-        try:
+        with Caught() as caught:
             trouble = self._work.reach.work(client, lambda session: self._ask(client, session))
-        except LimitError:
-            raise
-        except UpdoserError:  # of the machine, or of its way: it says nothing about the release
+        if caught.error is not None:  # of the machine, or of its way: it says nothing about the release
             return None
         if trouble is None or trouble:
             return trouble

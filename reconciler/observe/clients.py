@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.errors import LimitError, UpdoserError
+from reconciler.guards import Caught
 from reconciler.model.settings import split
 from reconciler.storage.state import Observation
 
@@ -52,12 +52,9 @@ def look(
                 machine=facts.machine,
             )
 
-        try:
+        with Caught() as caught:
             return reach.work(client, observation_of, keep=keep)
-        except LimitError:
-            raise
-        except UpdoserError as error:
-            return Observation(client=client.name, profile=None, free=None, error=error.brief, at=began)
+        return Observation(client=client.name, profile=None, free=None, error=caught.brief, at=began)
 
     for _client, observation in executor.run(observe, clients, forks=forks, stop=stop):
         yield observation

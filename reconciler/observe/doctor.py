@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from reconciler.client.protocol import TOOLS_HINT, UNWRITABLE_HINT, lacking
-from reconciler.errors import AuthenticationError, ClientError, HostKeyError, LimitError, UpdoserError
+from reconciler.errors import AuthenticationError, ClientError, HostKeyError, UpdoserError
+from reconciler.guards import Caught
 from reconciler.model.deploy import Hooks
 from reconciler.model.report import Diagnosis
 from reconciler.present.words import size_text
@@ -45,12 +46,10 @@ def _examine(client: Client, work: Workspace) -> list[Diagnosis]:
         seconds = time.monotonic() - begun
         return seconds, session.facts(client.install_root, tools="commands" if commands else "files")
 
-    try:
+    with Caught() as caught:
         seconds, facts = work.reach.work(client, look)
-    except LimitError:
-        raise
-    except UpdoserError as error:
-        return [_failed(client, error)]
+    if caught.error is not None:
+        return [_failed(client, caught.error)]
     layouts = [component.layout for component in work.spec.components.values() if component.layout.targets]
     return [
         Diagnosis(client.name, "connection", "ok", f"connected in {seconds * 1000:.0f} ms"),

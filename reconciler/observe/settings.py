@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.client.protocol import MAX_CONTENT
-from reconciler.errors import LimitError, UpdoserError
+from reconciler.guards import Caught
 from reconciler.model.settings import FileView
 from reconciler.templates.book import Book
 from reconciler.templates.settings_file import TemplateFault
@@ -70,14 +70,12 @@ def _view(sheet: Sheet, client: Client) -> FileView:
 def _read(views: Sequence[FileView], client: Client, work: Workspace) -> list[FileView]:
     paths = [view.path for view in views]
     content: dict[str, bytes | None] = {}
-    try:
+    with Caught() as caught:
         for start in range(0, len(paths), _AT_ONCE):
             part = paths[start : start + _AT_ONCE]
             content |= work.reach.work(client, partial(_read_from, client.install_root, part))
-    except LimitError:
-        raise
-    except UpdoserError as error:
-        return _unknown(views, error.brief)
+    if caught.error is not None:
+        return _unknown(views, caught.brief)
     return [_with(view, content.get(view.path)) for view in views]
 
 
