@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SourceError
+from reconciler.files import write_whole
 from reconciler.formats.text import read_json
 
 if TYPE_CHECKING:
@@ -68,9 +69,7 @@ class Cooldown:
     def _write(self, since: datetime, until: datetime, why: str) -> None:
         times = {"since": since.astimezone(UTC).isoformat(), "until": until.astimezone(UTC).isoformat()}
         try:
-            temporary = self._file.with_suffix(".new")
-            temporary.write_text(json.dumps({**times, "why": why}), encoding="utf-8")
-            temporary.replace(self._file)
+            write_whole(self._file, json.dumps({**times, "why": why}).encode())
         except OSError as error:
             self._log.warning("%s can't be written: %s", self._file, error)
 

@@ -7,12 +7,10 @@ a file counts only while the file's stamp is the one that was hashed.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import astuple
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from reconciler.files import write_whole
 from reconciler.formats.text import read_json
 from reconciler.model.release import SHA256
 
@@ -20,6 +18,7 @@ from ._tree import Stamp
 
 if TYPE_CHECKING:
     from logging import Logger
+    from pathlib import Path
 
 ValueT = TypeVar("ValueT")
 
@@ -75,7 +74,7 @@ class Memory:
             "ahead": _newest(self._ahead),
         }
         try:
-            _write(self._file, json.dumps(data, separators=(",", ":")).encode())
+            write_whole(self._file, json.dumps(data, separators=(",", ":")).encode(), mode=0o600)
             self._changed = False
         except OSError as error:
             self._log.warning("%s can't be written: %s", self._file, error)
@@ -108,17 +107,3 @@ def _digest(value: Any) -> str:
     if not isinstance(value, str) or not SHA256.fullmatch(value):
         raise ValueError("it has something else in place of a digest")
     return value
-
-
-def _write(file: Path, content: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 
 from reconciler.contracts import Traits
 from reconciler.errors import SourceError, StoreError, words_of
+from reconciler.files import write_whole
 from reconciler.formats.duration import parse_duration
 from reconciler.formats.index import MAX_BYTES, content_path, index_path, parse_index
 from reconciler.formats.option_schemas import DURATION, SECRET
@@ -297,9 +298,7 @@ class Tuf:
             if path.is_file() and path.read_bytes() == content:
                 return
             self._verified.mkdir(exist_ok=True)
-            temporary = path.with_suffix(".new")
-            temporary.write_bytes(content)
-            temporary.replace(path)
+            write_whole(path, content)
         except OSError as error:
             self._context.log.warning("%s can't be written: %s", path, error)
 

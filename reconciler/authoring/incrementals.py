@@ -24,13 +24,13 @@ from reconciler.authoring.releases import (
     making,
     release_folder,
     rename_new,
-    sync_folder,
     temporary_folder,
     write_text,
     writing,
 )
 from reconciler.errors import PatchError, PluginError, RefusedError, SourceError, UsageError
 from reconciler.execute.patchwork import Recipe, draft, load_codec, make_patches
+from reconciler.files import sync_folder
 from reconciler.formats.text import read_json
 from reconciler.model.delta import CLEARLY
 from reconciler.model.release import ANY_PLATFORM, ReleaseFile, content_digest

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.errors import RefusedError, SourceError, UsageError
+from reconciler.files import sync_folder
 from reconciler.model.release import (
     ANY_PLATFORM,
     COMPONENT_ID,
@@ -234,15 +235,6 @@ def rename_new(folder: Path, target: Path) -> None:
         if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
             raise RefusedError(f"{target} was added by somebody else meanwhile", hint="look at what it is") from error
         raise
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's entries to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _why(error: OSError) -> str:

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import RepositoryError
+from reconciler.files import is_sound, sync_folder, write_whole
 from reconciler.formats.index import CONTENT, FOLDER, content_path, index_path, parse_index
 from reconciler.model.repository import Published, RoleStatus
-from reconciler.storage.files import is_sound, sync_folder, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

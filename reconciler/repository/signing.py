@@ -29,8 +29,8 @@ from tuf.api.serialization.json import JSONSerializer
 
 from reconciler.contracts import read_file
 from reconciler.errors import RepositoryError
+from reconciler.files import write_whole
 from reconciler.model.repository import StagedRoot
-from reconciler.storage.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -24,12 +24,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from reconciler.errors import RefusedError, SpecError, UpdoserError, UsageError
+from reconciler.files import write_whole
 from reconciler.model.spec import LATEST
 from reconciler.specfile.extend import lay_over, read_extended
 from reconciler.specfile.reader import MAX_BYTES, parse
 from reconciler.specfile.tree import Map, Odd, Seq, child_map
 from reconciler.specfile.yamltext import BREAK, Node, block_lines, compose, key_text, line_end, one_line, quoted
-from reconciler.storage.files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from reconciler.errors import StateError
+from reconciler.files import sync_folder
 from reconciler.storage.cells import sound
-from reconciler.storage.files import sync_folder
 from reconciler.storage.migrations import MIGRATIONS, VERSION
 from reconciler.storage.tables import SCHEMA
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from reconciler.errors import UpdoserError
-from reconciler.storage.files import open_to_append
+from reconciler.files import open_to_append
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.contracts import read_file
 from reconciler.errors import DocumentError, UpdoserError
+from reconciler.files import write_whole
 from reconciler.formats.text import read_json
-from reconciler.storage.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -34,9 +34,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from reconciler.errors import StoreError, own_limit
+from reconciler.files import is_sound, sync_folder
 from reconciler.formats.text import read_json
 from reconciler.model.release import SHA256
-from reconciler.storage.files import is_sound, sync_folder
 from reconciler.storage.manifest import incremental_document, read_incremental, read_release, release_document
 
 if TYPE_CHECKING:

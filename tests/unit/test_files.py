@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import RepositoryError, UpdoserError
+from reconciler.files import open_to_append, write_whole
 from reconciler.repository.signing import make_key
 from reconciler.specfile.edit import Edit, write
-from reconciler.storage.files import open_to_append, write_whole
 from reconciler.storage.planfile import write_plan_file
 
 ROOT = Path(__file__).parents[2]
@@ -167,7 +167,7 @@ def test_folders_and_sockets_are_refused_by_what_they_are(tmp_path):
 
 
 PROGRAM = (
-    "import sys; from pathlib import Path; from reconciler.storage.files import write_whole\n"
+    "import sys; from pathlib import Path; from reconciler.files import write_whole\n"
     "print('before', flush=True); write_whole(Path(sys.argv[1]), b'content\\n'); print('after')"
 )
 

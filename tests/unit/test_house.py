@@ -58,8 +58,8 @@ def test_the_folder_of_plugins_is_no_package():
     ("contract", "open_to_it"),
     [
         (
-            "Bundled plugins know contracts, programs, formats, model and errors only",
-            {"contracts", "programs", "formats", "model", "errors"},
+            "Bundled plugins know contracts, programs, files, formats, model and errors only",
+            {"contracts", "programs", "files", "formats", "model", "errors"},
         ),
         ("Decisions are pure", {"planner", "formats", "model", "present", "hints", "errors"}),
     ],
