@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,13 +29,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 draw_properties()
 
-# updoser waits for the disk at each step, and tests make it take thousands. Where memory has room, and programs may be
-# run there, nobody waits.
 MEMORY, ROOM = Path("/dev/shm"), 4 * 2**30
-if MEMORY.is_dir():
-    _room = os.statvfs(MEMORY)
-    if _room.f_bavail * _room.f_frsize >= ROOM and not _room.f_flag & os.ST_NOEXEC:
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def _use_memory() -> None:
+    """Have the folders of tests in memory, where it has room and programs may be run there.
+
+    updoser waits for the disk at each step, and tests make it take thousands.
+    """
+    if not MEMORY.is_dir() or "TMPDIR" in os.environ:
+        return
+    disk = os.statvfs(MEMORY)
+    if disk.f_bavail * disk.f_frsize >= ROOM and not disk.f_flag & os.ST_NOEXEC:
+        tempfile.tempdir = str(MEMORY)
+
+
+_use_memory()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -116,7 +116,7 @@ def put(path, table, column, value):
 
 def test_an_odd_cell_is_damage_of_the_state_and_no_fault(fleet, ran, draw, whole):
     cells = columns(whole / "state.db")
-    for _ in range(rounds(40)):
+    for _ in range(rounds(24)):
         (table, column), value = draw.choice(cells), draw.choice(ODD)
         fleet(lambda path, cell=(table, column, value): put(path, *cell))
         command = draw.choice(COMMANDS)
@@ -132,7 +132,7 @@ def test_flipped_bits_are_damage_of_the_state_and_no_fault(fleet, ran, draw):
             data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
         path.write_bytes(data)
 
-    for _ in range(rounds(25)):
+    for _ in range(rounds(15)):
         fleet(flip)
         command = draw.choice(COMMANDS)
         _code, said = ran(command)

@@ -20,7 +20,7 @@ FILES = {
     "3": {"a": b"three"},
 }
 SHELLS = ("dash", "bash", "busybox sh", "mksh")
-EACH = 10
+EACH = 6
 """Clients in one part of a test: an exploration does more parts, not longer ones."""
 in_parts = pytest.mark.parametrize("part", range(rounds(1)))
 

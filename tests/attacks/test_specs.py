@@ -12,7 +12,7 @@ OURS = re.compile(r"\b(Odd|Map|Seq|Text|PosixPath)\(| object at 0x")
 def test_a_spoiled_spec_is_valid_or_each_of_its_problems_has_a_place(tmp_path, draw):
     shelf = Shelf(tmp_path)
     refused = 0
-    for _ in range(rounds(600)):
+    for _ in range(rounds(300)):
         name, content = shelf.spoil(draw)
         error = shelf.judge(name, content)
         if error is not None:

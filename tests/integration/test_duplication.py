@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -10,6 +9,7 @@ import time
 
 import pytest
 
+from tests.draw import draw_of, rounds
 from tests.fleet import Fleet
 
 pytestmark = pytest.mark.needs("zstd", "bspatch")
@@ -213,11 +213,12 @@ def _is_stored(fleet, version):
     return any(digest in str(path).replace("/", "") for path in stored(fleet))
 
 
+@pytest.mark.explore
 def test_an_apply_that_is_killed_at_any_moment_loses_nothing(fleet):
     release(fleet, 1)
     applied(fleet)
-    chance = random.Random(7)
-    for version in range(2, 7):
+    chance, seed = draw_of("killed")
+    for version in range(2, min(2 + rounds(3), max(CONTENT))):
         release(fleet, version, before=[version - 1])
         process = fleet.start("apply", "--auto-approve")
         time.sleep(chance.uniform(0.2, 1.2))
@@ -225,7 +226,7 @@ def test_an_apply_that_is_killed_at_any_moment_loses_nothing(fleet):
         process.communicate()
         for client in ("c1", "c2", "c3"):
             there = fleet.current(client, "rules")
-            assert any(there.get(f"lpt.{n}") == CONTENT[n] for n in range(1, version + 1))
+            assert any(there.get(f"lpt.{n}") == CONTENT[n] for n in range(1, version + 1)), f"EXPLORE_SEED={seed}"
         assert fleet.apply().code == 0
         assert "No changes" in fleet.apply().out
         assert runs_version(fleet, version)

@@ -18,10 +18,11 @@ CACHE = ROOT / ".cache" / "real"
 ENGINE = "@esbuild/linux-x64"
 PATTERN = "@mdn/browser-compat-data"
 ENGINES = [*(f"0.27.{n}" for n in range(2, 8)), *(f"0.28.{n}" for n in range(3))][: 9 if MORE else 2]
-PATTERNS = [*(f"8.0.{n}" for n in range(5, 15)), *(f"8.1.{n}" for n in range(8))][: 18 if MORE else 3]
+PATTERNS = [*(f"8.0.{n}" for n in range(5, 15)), *(f"8.1.{n}" for n in range(8))][: 18 if MORE else 2]
+VENDORS = {"engine": (ENGINE, ENGINES, "bin/esbuild"), "pattern": (PATTERN, PATTERNS, "data.json")}
 CLIENTS = 3 if MORE else 2
-MERGED = len(PATTERNS) - 1
-"""The release, by its number, that the vendor offers as an incremental too."""
+MERGED = "pattern", 11
+"""The release, by its component and number, that the vendor offers as an incremental too: in an exploration."""
 
 
 def fetch(package, versions, member):
@@ -49,19 +50,13 @@ def fetch(package, versions, member):
     return found
 
 
-def offer_incremental(fleet, version, before):
-    """Have the vendor offer an incremental of the pattern."""
-    files = [str(CACHE / PATTERN.replace("/", "-") / version), "--to", "upstream", "--incremental-from", before]
-    added = fleet.run("release", "add", "pattern", version, *files)
-    assert added.code == 0, added.err
-
-
-def test_real_releases_arrive_byte_by_byte_by_incrementals(ssh_fleet, tmp_path):
-    engines = fetch(ENGINE, ENGINES, "bin/esbuild")
-    patterns = fetch(PATTERN, PATTERNS, "data.json")
+@pytest.mark.parametrize("component", VENDORS)
+def test_real_releases_arrive_byte_by_byte_by_incrementals(ssh_fleet, tmp_path, component):
+    due = fetch(*VENDORS[component])
+    versions = list(due)
     fleet = Fleet(tmp_path)
     addresses = ssh_fleet.addresses[-CLIENTS:]
-    roots = {address: f"{ssh_fleet.install_root(address)}-real" for address in addresses}
+    roots = {address: f"{ssh_fleet.install_root(address)}-real-{component}" for address in addresses}
     fleet.spec["defaults"] = {"install_root": "/nonexistent"}
     fleet.spec["groups"] = {
         "all": {
@@ -75,27 +70,22 @@ def test_real_releases_arrive_byte_by_byte_by_incrementals(ssh_fleet, tmp_path):
         "  - {id: pattern, name: Pattern, kind: pattern, version_scheme: dotted, duplicate: true}\n"
     )
     fleet.write()
-    for at in range(max(len(ENGINES), len(PATTERNS))):
-        due = {"engine": engines, "pattern": patterns}
-        now = {component: list(paths.items())[min(at, len(paths) - 1)] for component, paths in due.items()}
-        for component, (version, path) in now.items():
-            added = fleet.run("release", "add", component, version, str(path), "--to", "upstream")
+    for at, (version, path) in enumerate(due.items()):
+        merged = (component, at) == MERGED
+        for offer in ((), ("--incremental-from", versions[at - 1])) if merged else ((),):
+            added = fleet.run("release", "add", component, version, str(path), "--to", "upstream", *offer)
             assert added.code == 0, added.err
-        if at == MERGED:
-            offer_incremental(fleet, now["pattern"][0], PATTERNS[at - 1])
         done = fleet.apply("--format", "json")
         assert done.code == 0, done.err
         assert done.json["recap"]["all"]["changed"] == CLIENTS
         assert done.json["fallbacks"] == 0
-        assert done.json["merged"] == (at == MERGED)
-        fulls = CLIENTS * sum(path.stat().st_size for component, (_, path) in now.items() if at < len(due[component]))
-        assert done.json["bytes_sent"] < fulls * (0.5 if at == 0 else 0.15)
+        assert done.json["merged"] == merged
+        assert done.json["bytes_sent"] < CLIENTS * path.stat().st_size * (0.5 if at == 0 else 0.15)
         for root in roots.values():
-            for component, (version, path) in now.items():
-                assert (Path(root) / component / "current").readlink() == Path(version)
-                assert (Path(root) / component / "current" / path.name).read_bytes() == path.read_bytes()
+            assert (Path(root) / component / "current").readlink() == Path(version)
+            assert (Path(root) / component / "current" / path.name).read_bytes() == path.read_bytes()
     again = fleet.apply("--verify")
     assert again.code == 0
     assert f"0 changes on 0 of {CLIENTS} clients" in again.out
-    left = sorted(path.name for path in (Path(roots[addresses[0]]) / "pattern").iterdir())
-    assert left == [PATTERNS[-2], PATTERNS[-1], "current"]
+    left = sorted(path.name for path in (Path(roots[addresses[0]]) / component).iterdir())
+    assert left == [*versions[-2:], "current"]
