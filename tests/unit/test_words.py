@@ -88,7 +88,18 @@ def test_a_release_counts_as_published_that_an_earlier_version_wrote_down_as_suc
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_only_a_halted_rollout_is_told_as_halted_and_its_status_is_said_once(status):
-    record = RolloutRecord("rules", "7", "", status, (), (), "", NOW, NOW, reason="1 of 1 clients failed")
+    record = RolloutRecord(
+        component="rules",
+        version="7",
+        group="",
+        status=status,
+        cuts=(),
+        sizes=(),
+        structure="",
+        started=NOW,
+        opened=NOW,
+        reason="1 of 1 clients failed",
+    )
     (entry,) = rollouts_document([RolloutStep(record, new=False, says=record.stopped)])["rollouts"]
     shown = [says for says, _todo in halted([entry])]
     assert shown == (["Halted: rules 7 in wave 1 of 0: 1 of 1 clients failed"] if status == "halted" else [])
