@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from reconciler.model.deploy import WELL, ClientCheck, Hooks, InstallTarget, Layout, Outcome, Step
 from reconciler.model.release import ReleaseFile, content_digest
 from reconciler.model.settings import Have, is_setting, pack, unpack
-from reconciler.templates.settings_file import PLACEHOLDER, TemplateFault
+from reconciler.templates.fault import TemplateFault
+from reconciler.templates.settings_file import PLACEHOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -11,7 +11,7 @@ from reconciler.client.protocol import MAX_CONTENT
 from reconciler.guards import Caught
 from reconciler.model.settings import FileView
 from reconciler.templates.book import Book
-from reconciler.templates.settings_file import TemplateFault
+from reconciler.templates.fault import TemplateFault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -57,7 +57,7 @@ from reconciler.specfile.tree import (
     word_of,
     written,
 )
-from reconciler.templates.settings_file import MAX_TEMPLATE
+from reconciler.templates.profile import SETTINGS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -512,7 +512,7 @@ def _digest(effective: Any, groups: Mapping[str, GroupSpec]) -> str:
     found = hashlib.sha256(json.dumps(effective, sort_keys=True, default=str).encode())
     for path in sorted({setting.template for group in groups.values() for setting in group.settings}):
         try:
-            found.update(hashlib.sha256(read_file(path, MAX_TEMPLATE * 4, OSError)).digest())
+            found.update(hashlib.sha256(read_file(path, SETTINGS_FILE.limits.template * 4, OSError)).digest())
         except OSError:  # who renders it says so, with the place
             found.update(b"?")
     return found.hexdigest()

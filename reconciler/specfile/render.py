@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.specfile.tree import BROKEN, Map, Odd, replace, scalars, value_place
-from reconciler.templates.spec_text import MARK, MAX_VARIABLE, Renderer, TemplateFault
+from reconciler.templates.fault import TemplateFault
+from reconciler.templates.spec_text import MARK, MAX_VARIABLE, Renderer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

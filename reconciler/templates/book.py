@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 from reconciler.contracts import read_file
 from reconciler.errors import Problem, SpecError
 from reconciler.model.settings import HIDDEN, setting_id, unpack, wish
-from reconciler.templates.settings_file import MAX_TEMPLATE, OF_CLIENT, SECRET, Template, TemplateFault
+from reconciler.templates.fault import TemplateFault
+from reconciler.templates.profile import OF_CLIENT, SECRET, SETTINGS_FILE
+from reconciler.templates.settings_file import Template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -185,18 +187,20 @@ class Book:
         variables, uses = self._spec.variables, template.uses
         clash = sorted(uses.names & {*OF_CLIENT, SECRET} & variables.keys())
         if clash:
-            raise TemplateFault(f"`{clash[0]}` is of the client here, and `vars` has one, too", hint="rename that one")
+            raise TemplateFault(f"`{clash[0]}` is of the client here, and `vars` has one, too", "rename that one")
         template.check_names(frozenset([*variables, *OF_CLIENT, SECRET]))
         unknown = sorted((uses.secrets or frozenset()) - setting.secrets.keys())
         if unknown:
             known = ", ".join(setting.secrets) or "none"
-            raise TemplateFault(f"the setting names no secret `{unknown[0]}`", hint=f"`secrets` has: {known}")
+            raise TemplateFault(f"the setting names no secret `{unknown[0]}`", f"`secrets` has: {known}")
 
 
 def _read(setting: SettingSpec) -> str:
     try:
         data = read_file(
-            setting.template, MAX_TEMPLATE * 4, lambda why: TemplateFault(f"the template can't be read: {why}")
+            setting.template,
+            SETTINGS_FILE.limits.template * 4,
+            lambda why: TemplateFault(f"the template can't be read: {why}"),
         )
         return data.decode()
     except UnicodeDecodeError:

@@ -3,10 +3,11 @@
 * Known are the variables of the file and of `-e`, and of the client `name`, `group`, `address`, `labels`,
   `install_root`, `vars` and `proxy` (name, host, port and scheme; none where its group has no proxy); `secret.NAME` is
   one that the setting names. What isn't there is an error (StrictUndefined).
-* There are `{% for %}`, `{% if %}`, `{% set %}`, `range()`, the filters and methods listed below. There are no macros,
-  includes, namespaces and calls of anything else: nothing that could walk out of the sandbox, or grow by itself.
+* There are `{% for %}`, `{% if %}`, `{% set %}`, `range()`, and the filters and methods of the profile. There are no
+  macros, includes, namespaces and calls of anything else: nothing that could walk out of the sandbox, or grow by
+  itself.
 * Loops share one budget of rounds and one of time; text, lists and numbers are bounded wherever they are put together,
-  each for itself and all together: `sandbox.bounded` has every expression weighed that can give more than it takes.
+  each for itself and all together: the sandbox has every expression weighed that can give more than it takes.
 * Values are data: a `{{` in a client's variable stays what it is.
 * As in Ansible, the line end behind a `{% … %}` is taken away (`trim_blocks`), and the last one of the file stays.
 """
@@ -17,64 +18,19 @@ import re
 import traceback
 from bisect import bisect_right
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+from reconciler.templates.fault import TemplateFault
+from reconciler.templates.profile import SECRET, SETTINGS_FILE
 
-OF_CLIENT = ("name", "group", "address", "labels", "install_root", "proxy", "vars")
-SECRET = "secret"  # noqa: S105  (the name of a variable)
-MAX_TEMPLATE = 256 * 1024
-MAX_OUTPUT = 1024 * 1024
-MAX_NESTING = 40
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from reconciler.templates.sandbox import Sandbox
 
 _BEGINNINGS = frozenset(["variable_begin", "block_begin"])
-_NODES = frozenset(
-    [
-        *("Template", "Output", "TemplateData", "Name", "Const", "Filter", "Test", "If", "CondExpr", "For", "Assign"),
-        *("Call", "Concat", "Compare", "Operand", "And", "Or", "Not", "Neg", "Pos"),
-        *("Add", "Sub", "Mul", "Div", "FloorDiv", "Mod", "Getattr", "Getitem", "Slice"),
-        *("List", "Tuple", "Dict", "Pair", "Keyword"),
-    ]
-)
-_WORDS = {
-    "Pow": "`**`",
-    "Macro": "macros",
-    "CallBlock": "{% call %}",
-    "FilterBlock": "{% filter %}",
-    "NSRef": "namespaces",
-    "Include": "{% include %}",
-    "Import": "{% import %}",
-    "FromImport": "{% import %}",
-    "Extends": "{% extends %}",
-    "Block": "{% block %}",
-    "AssignBlock": "{% set %} with a block",
-}
-METHODS: Mapping[type, frozenset[str]] = {
-    str: frozenset(
-        [
-            *("split", "rsplit", "splitlines", "startswith", "endswith", "strip", "lstrip", "rstrip", "lower", "upper"),
-            *("title", "capitalize", "removeprefix", "removesuffix", "partition", "rpartition", "isdigit", "find"),
-        ]
-    ),
-    dict: frozenset(["items", "keys", "values", "get"]),
-}
-TESTS = (
-    *("defined", "undefined", "number", "string", "none", "true", "false", "sequence", "mapping", "iterable"),
-    *("in", "even", "odd", "eq", "ne", "lt", "le", "gt", "ge", "==", "!=", "<", "<=", ">", ">="),
-)
-
-
-class TemplateFault(Exception):  # noqa: N818  (never leaves the room: it becomes a Problem, or a client's outcome)
-    """A template can't be compiled or rendered; `line` and `column` count from 1, 0 where they aren't known."""
-
-    def __init__(self, message: str, line: int = 0, hint: str = "", column: int = 0) -> None:
-        super().__init__(message)
-        self.message, self.line, self.hint, self.column = message, line, hint, column
-
-    def at(self, place: tuple[int, int]) -> TemplateFault:
-        """Give the same fault with its line and column."""
-        return TemplateFault(self.message, place[0], self.hint, place[1])
+_LIMITS = SETTINGS_FILE.limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,32 +85,21 @@ class Template:
         Raises:
             TemplateFault: it is malformed, too large, or uses what there isn't.
         """
-        from jinja2 import TemplateSyntaxError
+        from reconciler.templates.sandbox import fault_of
 
-        from reconciler.templates.sandbox import bounded, sandbox
-
-        if len(text) > MAX_TEMPLATE:
-            raise TemplateFault(f"the template is longer than {MAX_TEMPLATE // 1024} KiB")
+        if len(text) > _LIMITS.template:
+            raise TemplateFault(_LIMITS.long_template)
         self._name = name
-        jinja = sandbox()
+        self._sandbox = _sandbox()
+        self._tags: Tags | None = None
         try:
-            self._tags = Tags(jinja.lex, text)
-            tree = jinja.parse(self._tags.text, name)
-            self._inspect(tree, 0)
+            self._tags = Tags(self._sandbox.lex, text)
+            tree = self._sandbox.inspected(self._tags.text, name)
             self.uses = _uses(tree)
             self._needed = _needed(tree)
-            compiled = jinja.compile(bounded(tree), name, name)
-        except TemplateFault as fault:
-            raise fault.at(self._tags.place(fault.line)) from fault
-        except TemplateSyntaxError as error:
-            tags: Tags | None = getattr(self, "_tags", None)
-            place = tags.place(error.lineno) if tags else (error.lineno, 0)
-            raise TemplateFault(f"the template is malformed: {error.message}").at(place) from error
-        except (RecursionError, MemoryError, SyntaxError) as error:
-            raise TemplateFault("the template is nested too deeply") from error
+            self._program = self._sandbox.compiled(tree, name)
         except Exception as error:  # a number of 5,000 digits, say
-            raise TemplateFault(f"the template is malformed: {error}") from error
-        self._template = jinja.template_class.from_code(jinja, compiled, jinja.globals)
+            raise fault_of(error, "the template is malformed: ", self._place_in_text) from error
 
     def check_names(self, known: frozenset[str]) -> None:
         """Refuse a name that no client could give a value for, unless the template itself asks whether it is there.
@@ -168,7 +113,7 @@ class Template:
             if name not in known:
                 near = get_close_matches(name, known, n=1)
                 hint = f"did you mean `{near[0]}`?" if near else f"set it under `vars` or with -e {name}=VALUE"
-                raise TemplateFault(f"the variable `{name}` isn't defined", hint=hint).at(self._tags.place(line))
+                raise TemplateFault(f"the variable `{name}` isn't defined", hint).at(self._place(line))
 
     def render(self, values: Mapping[str, Any]) -> str:
         """Render with these values.
@@ -176,63 +121,35 @@ class Template:
         Raises:
             TemplateFault: a value isn't there or doesn't fit, or something is out of bounds.
         """
-        from jinja2 import TemplateError
+        from reconciler.templates.sandbox import fault_of
 
         try:
-            return "".join(self._pieces(values)).encode().decode()
+            return self._sandbox.render(self._program, values).encode().decode()
         except UnicodeEncodeError as error:
             raise TemplateFault("the result has half a character in it") from error
-        except TemplateFault as fault:
-            raise fault.at(self._place_of(fault)) from fault
-        except TemplateError as error:
-            raise TemplateFault(str(error.message or error)).at(self._place_of(error)) from error
-        except (RecursionError, MemoryError) as error:
-            raise TemplateFault("the template is nested too deeply") from error
         except Exception as error:  # whatever Python says of a value, it is said of this client's
-            raise TemplateFault(str(error) or type(error).__name__).at(self._place_of(error)) from error
+            raise fault_of(error, place=self._place_in_traceback) from error
 
-    def _pieces(self, values: Mapping[str, Any]) -> Iterator[str]:
-        from reconciler.templates.sandbox import BUDGET, Budget
+    def _place(self, line: int) -> tuple[int, int]:
+        return self._tags.place(line) if self._tags else (line, 0)
 
-        budget, size = Budget(), 0
-        for piece in self._template.generate({**values, BUDGET: budget}):
-            size += len(piece)
-            if size > MAX_OUTPUT:
-                raise TemplateFault(f"the result is longer than {MAX_OUTPUT // 1024} KiB")
-            budget.look()
-            yield piece
+    def _place_in_text(self, error: Exception) -> tuple[int, int]:
+        """Give where the tag stands that can't be compiled."""
+        return self._place(getattr(error, "line", 0) or getattr(error, "lineno", 0))
 
-    def _place_of(self, error: BaseException) -> tuple[int, int]:
+    def _place_in_traceback(self, error: Exception) -> tuple[int, int]:
         """Give where the tag stands at which rendering ended: Jinja2 puts its templates into the traceback."""
         frames = traceback.extract_tb(error.__traceback__, limit=-50)
-        return self._tags.place(
-            next((frame.lineno or 0 for frame in reversed(frames) if frame.filename == self._name), 0)
-        )
+        return self._place(next((frame.lineno or 0 for frame in reversed(frames) if frame.filename == self._name), 0))
 
-    def _inspect(self, node: Any, depth: int) -> None:
-        """Refuse what the module docstring doesn't list, before anything of it runs."""
-        from jinja2 import nodes
 
-        from reconciler.templates.filters import FILTERS
+@cache
+def _sandbox() -> Sandbox:
+    """Give the sandbox that all templates share."""
+    from reconciler.templates.sandbox import Sandbox
+    from reconciler.templates.settings_filters import FILTERS, bounded_range
 
-        kind = type(node).__name__
-        line = getattr(node, "lineno", 0)
-        if kind not in _NODES or (kind == "For" and node.recursive):
-            raise TemplateFault(f"a template can't use {_WORDS.get(kind, kind.lower())}", line)
-        if depth > MAX_NESTING or (kind == "Compare" and len(node.ops) > MAX_NESTING):
-            raise TemplateFault("the template is nested too deeply", line)
-        if kind == "Call":
-            called = node.node
-            if not (isinstance(called, nodes.Getattr) or (isinstance(called, nodes.Name) and called.name == "range")):
-                raise TemplateFault("a template can't call anything but range() and methods of values", line)
-        if kind == "Filter" and node.name not in FILTERS:
-            raise TemplateFault(f"there is no filter `{node.name}`", line, f"there is: {', '.join(FILTERS)}")
-        if kind == "Test" and node.name not in TESTS:
-            raise TemplateFault(f"there is no test `{node.name}`", line)
-        if kind == "Name" and node.ctx == "store" and (node.name in {*OF_CLIENT, SECRET} or node.name[0] == "_"):
-            raise TemplateFault(f"`{node.name}` can't be set", line)
-        for child in node.iter_child_nodes():
-            self._inspect(child, depth + 1)
+    return Sandbox(SETTINGS_FILE, FILTERS, {"range": bounded_range})
 
 
 # --- what a template uses ---------------------------------------------------------------------------------------------
@@ -257,7 +174,7 @@ def _entries(tree: Any, name: str) -> frozenset[str] | None:
     for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
         if not (isinstance(node.node, nodes.Name) and node.node.name == name):
             continue
-        if isinstance(node, nodes.Getattr) and node.attr not in METHODS[dict]:
+        if isinstance(node, nodes.Getattr) and node.attr not in SETTINGS_FILE.methods[dict]:
             found.add(node.attr)
             named += 1
         elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):

@@ -26,7 +26,11 @@ from reconciler.model.spec import GroupSpec, PluginConfig, SettingSpec
 from reconciler.present.line_diff import changes
 from reconciler.present.settings_text import files_text
 from reconciler.templates.book import Book
-from reconciler.templates.settings_file import Template, TemplateFault
+from reconciler.templates.fault import TemplateFault
+from reconciler.templates.profile import SETTINGS_FILE
+from reconciler.templates.sandbox import Sandbox
+from reconciler.templates.settings_file import Template
+from reconciler.templates.settings_filters import FILTERS, bounded_range
 from tests.fakes import FakeClient, FakeTransport
 
 KEY = b"k" * 32
@@ -102,6 +106,7 @@ def test_values_are_data():
         ("{{ lipsum() }}", 1, "can't call"),
         ("{% include 'x' %}", 1, "{% include %}"),
         ("{% macro f() %}{% endmacro %}", 1, "macros"),
+        ("\n{% autoescape true %}x{% endautoescape %}", 2, "{% autoescape %}"),
         ("\n{% set vars = 1 %}", 2, "`vars` can't be set"),
         ("{{ name | frob }}", 1, "no filter `frob`"),
         ("\n{{ 1 / 0 }}", 2, "division by zero"),
@@ -204,7 +209,9 @@ def test_a_place_is_found_behind_what_a_tag_takes_away():
 
 
 def test_a_template_that_takes_too_long_is_given_up(monkeypatch):
-    monkeypatch.setattr("reconciler.templates.sandbox.MAX_SECONDS", 0.0)
+    hurried = replace(SETTINGS_FILE, spending=replace(SETTINGS_FILE.spending, seconds=0.0))
+    sandbox = Sandbox(hurried, FILTERS, {"range": bounded_range})
+    monkeypatch.setattr("reconciler.templates.settings_file._sandbox", lambda: sandbox)
     with pytest.raises(TemplateFault, match="took longer"):
         rendered("{% for a in range(5000) %}{% set b = range(1000) | list %}{% endfor %}")
 
