@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Lock
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 from reconciler.client.protocol import MAX_CONTENT
 from reconciler.client.requests import payload, read_request, variables
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
-    from threading import Event
     from types import ModuleType
 
     from reconciler.contracts import Codec, ShellFactory
@@ -279,6 +278,13 @@ class Ran:
     staged: Mapping[str, bytes] | None = None
 
 
+class Waits(Protocol):
+    """What a client waits for: an Event, as a rule."""
+
+    def wait(self) -> object:
+        """Come back when the client may answer."""
+
+
 class FakeClient:
     """A machine as a session sees it. A test sets what goes wrong with it, and looks at `components` afterwards.
 
@@ -309,7 +315,7 @@ class FakeClient:
         self.full: set[str] = set()
         self.dies_after: int | None = None
         self.garbles = False
-        self.gate: Event | None = None
+        self.gate: Waits | None = None
         self.calls: Counter[str] = Counter()
         self.requests: list[DeployRequest] = []
         self.lock = Lock()

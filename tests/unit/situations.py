@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import permutations, product
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from reconciler.model.deploy import InstallTarget, Layout
 from reconciler.model.offer import Offer, OfferedIncremental, Withdrawal
 from reconciler.model.plan import Basis
 from reconciler.model.policy import AutoUpdate, Gate, Limits, Rollout, Wave
-from reconciler.model.rollout import STATUSES, UNDER_WAY, UNFIT, Approval, RolloutRecord
+from reconciler.model.rollout import STATUSES, UNDER_WAY, UNFIT, Approval, Key, RolloutRecord
 from reconciler.model.spec import LATEST, ComponentSpec, GroupSpec, Hold, PluginConfig
 from reconciler.observe.cohorts import Marks, Selection, gather_cohorts
 from reconciler.planner.inputs import Observed, Wanted
@@ -38,7 +39,7 @@ CANARY = "label=canary"
 HALF_AN_HOUR_AGO, AN_HOUR_AGO = NOW - HOUR / 2, NOW - HOUR
 
 
-def any_of(*fields):
+def any_of(*fields: range | list[Any] | tuple[Any, ...]) -> Any:
     """Draw one of each at once: what hypothesis draws costs far more than to plan it. What stands first is simplest."""
     return st.sampled_from(list(product(*fields)))
 
@@ -79,7 +80,7 @@ SOME, PERCENTS = (None, None, None, 0, 1, 2), (None, 0.0, 40.0, 100.0)
 LIMITS = [Limits(*fields) for fields in product(SOME, SOME, PERCENTS, PERCENTS)]
 limits = st.sampled_from(LIMITS)
 no_limits = st.sampled_from([*[None] * len(LIMITS), *LIMITS])
-WHO = ({"select": CANARY}, {"share": 0.3}, {"share": 0.6}, {"count": 1}, {"count": 3})
+WHO: tuple[dict[str, Any], ...] = ({"select": CANARY}, {"share": 0.3}, {"share": 0.6}, {"count": 1}, {"count": 3})
 waves = st.lists(
     st.builds(
         lambda wave, own: replace(wave, limits=own or Limits()),
@@ -158,25 +159,25 @@ class Situation:
     """A spec's wishes, and a fleet as the state's rows and profiles, with what is held, offered and under way."""
 
     wanted: Wanted
-    rows: list
-    seen: dict
-    holds: tuple
-    held: list
-    offers: list
-    incrementals: list
-    offered: list
-    withdrawn: dict
-    records: dict = field(default_factory=dict)
-    failures: dict = field(default_factory=dict)
+    rows: list[Any]
+    seen: dict[str, Any]
+    holds: tuple[Hold, ...]
+    held: list[Any]
+    offers: list[Any]
+    incrementals: list[Any]
+    offered: list[Any]
+    withdrawn: dict[str, Any]
+    records: dict[Key, RolloutRecord] = field(default_factory=dict)
+    failures: dict[Key, dict[str, str]] = field(default_factory=dict)
     limit: str = ""
     now: datetime = NOW
 
-    def gather(self):
+    def gather(self) -> Any:
         """Give the cohorts that are chosen, and the others."""
         marks, choice = Marks(self.holds, [CANARY]), Selection.parse(self.limit, ())
         return gather_cohorts(self.rows, self.seen, choice=choice, marks=marks, identity=IDENTITY, now=self.now)
 
-    def plan(self, *, freeze="", cohorts=None):
+    def plan(self, *, freeze: str = "", cohorts: Any = None) -> Any:
         chosen, others = cohorts or self.gather()
         facts = Observed(
             BASIS,
@@ -200,7 +201,7 @@ class Situation:
 
 
 @st.composite
-def wanteds(draw, *, in_waves):
+def wanteds(draw: Any, *, in_waves: Any) -> Any:
     """Give what a spec wants: components, pinned or not, for some scan methods; one to three groups; policies."""
     specs = {}
     for name in draw(some_ids):
@@ -219,7 +220,7 @@ def wanteds(draw, *, in_waves):
         name: GroupSpec(name, PluginConfig("transport", "local"), "/r", draw(methods)) for name in draw(some_groups)
     }
     policies = dict.fromkeys(product(groups, specs), AT_ONCE)
-    hurried = frozenset()
+    hurried: frozenset[str] = frozenset()
     if in_waves:
         policies = {}
         for name in specs:
@@ -229,22 +230,22 @@ def wanteds(draw, *, in_waves):
                 on, own_limits = draw(enabled)
                 own = replace(own, scope=rollout.scope, limits=own_limits or own.limits)
                 policies[group, name] = AutoUpdate(enabled=on, rollout=own)
-        hurried = specs.keys() & {draw(expedited)}
-    return Wanted(specs, groups, duplication=draw(duplications), policies=policies, expedited=frozenset(hurried))
+        hurried = frozenset(specs.keys() & {draw(expedited)})
+    return Wanted(specs, groups, duplication=draw(duplications), policies=policies, expedited=hurried)
 
 
-def unique(listed):
+def unique(listed: Any) -> Any:
     """Give each release once, as the store and the merged offers of sources do."""
     return list({(entry.component, entry.version, entry.platform): entry for entry in listed}.values())
 
 
-def chosen(listed, at):
+def chosen(listed: Any, at: Any) -> Any:
     """Give one of a list that is drawn by a number."""
     return listed[at % len(listed)]
 
 
 @st.composite
-def situations(draw, *, in_waves=True):
+def situations(draw: Any, *, in_waves: bool = True) -> Any:
     """Give a situation; without `in_waves` all policies have one wave, and nothing is under way."""
     wanted = draw(wanteds(in_waves=in_waves))
     seen = {profile.fingerprint: profile for profile in draw(few_profiles)}
@@ -287,7 +288,7 @@ def situations(draw, *, in_waves=True):
 
 
 @st.composite
-def records_of(draw, situation):
+def records_of(draw: Any, situation: Situation) -> Any:
     """Give rollouts that the state might remember: of some versions, in some wave, in some status."""
     selected, others = situation.gather()
     cohorts, wanted, records = [*selected, *others], situation.wanted, {}
@@ -328,7 +329,7 @@ def records_of(draw, situation):
     return records
 
 
-def incremental(before, after, codec="zstd", size=700):
+def incremental(before: Any, after: Any, codec: str = "zstd", size: int = 700) -> Any:
     """Make an incremental, as if it were there."""
     patch = Patch("data", size, "0" * 64, codec, "data" if before else "", after.files[0].size)
     return Incremental(
@@ -344,5 +345,5 @@ def incremental(before, after, codec="zstd", size=700):
     )
 
 
-def members(plan, entry):
+def members(plan: Any, entry: Any) -> Any:
     return [name for cohort in entry.members for name in plan.members[cohort]]

@@ -1,24 +1,25 @@
 """While a wave changes: too many failures halt it at once, or between two batches, and what failed is remembered."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from reconciler.execute.rollouts import Breaker, move_on
 from reconciler.model.policy import Limits, Wave
 from tests.fakes import NOW
-from tests.unit.workbench import COMPONENT
+from tests.unit.workbench import COMPONENT, Bench, Opened
 
 WAVE = Wave(share=1.0)
 TEN = {"g": 10}
 
 
 @pytest.fixture
-def bench(opened):
+def bench(opened: Opened) -> Bench:
     return opened(TEN)
 
 
-def breaker_of(bench, **rollout):
+def breaker_of(bench: Bench, **rollout: Any) -> Breaker:
     """Open a wave of all ten clients, and give what watches it."""
     bench.policy(**{"waves": (WAVE,), "limits": Limits(), **rollout})
     bench.release("2")
@@ -29,7 +30,7 @@ def breaker_of(bench, **rollout):
         return Breaker(plan, work)
 
 
-def test_a_rollout_halts_with_the_first_failure_more_than_it_may_have_and_says_who_and_why(bench):
+def test_a_rollout_halts_with_the_first_failure_more_than_it_may_have_and_says_who_and_why(bench: Bench) -> None:
     breaker, key = breaker_of(bench, limits=Limits(max_failed=1)), bench.key("2")
     breaker.take(key, "g-0", "")
     breaker.take(key, "g-1", "no room")
@@ -42,14 +43,14 @@ def test_a_rollout_halts_with_the_first_failure_more_than_it_may_have_and_says_w
     assert bench.failures("2") == {"g-1": "no room", "g-2": "no room\n  at all"}
 
 
-def test_failures_of_earlier_runs_count(bench):
+def test_failures_of_earlier_runs_count(bench: Bench) -> None:
     bench.state.record_failure(bench.key("2"), "g-0", "no room")
     breaker = breaker_of(bench, limits=Limits(max_failed=1))
     breaker.take(bench.key("2"), "g-1", "no room")
     assert bench.record("2").status == "halted"
 
 
-def test_a_client_that_failed_and_passes_later_counts_no_more(bench):
+def test_a_client_that_failed_and_passes_later_counts_no_more(bench: Bench) -> None:
     bench.state.record_failure(bench.key("2"), "g-0", "no room")
     breaker, key = breaker_of(bench, limits=Limits(max_failed=1)), bench.key("2")
     breaker.take(key, "g-0", "")
@@ -58,7 +59,7 @@ def test_a_client_that_failed_and_passes_later_counts_no_more(bench):
     assert breaker.halted == set()
 
 
-def test_a_client_that_fails_twice_counts_once(bench):
+def test_a_client_that_fails_twice_counts_once(bench: Bench) -> None:
     breaker, key = breaker_of(bench, limits=Limits(max_failed=1)), bench.key("2")
     breaker.take(key, "g-0", "no room")
     breaker.take(key, "g-0", "still no room")
@@ -66,7 +67,7 @@ def test_a_client_that_fails_twice_counts_once(bench):
     assert bench.failures("2") == {"g-0": "still no room"}
 
 
-def test_a_share_of_the_whole_wave_is_a_number_that_is_not_exceeded(bench):
+def test_a_share_of_the_whole_wave_is_a_number_that_is_not_exceeded(bench: Bench) -> None:
     breaker, key = breaker_of(bench, limits=Limits(max_fail_percentage=25.0)), bench.key("2")
     for name in ("g-0", "g-1"):  # 25 % of ten are two
         breaker.take(key, name, "no room")
@@ -75,7 +76,7 @@ def test_a_share_of_the_whole_wave_is_a_number_that_is_not_exceeded(bench):
     assert breaker.halted == {key}
 
 
-def test_between_batches_the_share_is_of_those_that_were_attempted(bench):
+def test_between_batches_the_share_is_of_those_that_were_attempted(bench: Bench) -> None:
     breaker, key = breaker_of(bench, limits=Limits(max_fail_percentage=25.0)), bench.key("2")
     for at in range(3):
         breaker.take(key, f"g-{at}", "")
@@ -87,7 +88,7 @@ def test_between_batches_the_share_is_of_those_that_were_attempted(bench):
     assert bench.record("2").reason == "2 of 5 clients failed, and max_fail_percentage is 25 (g-3: no room)"
 
 
-def test_a_halt_is_told_once_and_says_what_goes_back(bench):
+def test_a_halt_is_told_once_and_says_what_goes_back(bench: Bench) -> None:
     breaker, key = breaker_of(bench, on_failure="rollback", rollback_scope="all"), bench.key("2")
     bench.told.clear()
     breaker.halt(key, "INC-1")
@@ -105,20 +106,20 @@ def test_a_halt_is_told_once_and_says_what_goes_back(bench):
         ({"on_failure": "rollback", "rollback_scope": "all"}, "all"),
     ],
 )
-def test_what_is_undone_after_a_halt_is_what_the_policy_says(bench, rollout, undo):
+def test_what_is_undone_after_a_halt_is_what_the_policy_says(bench: Bench, rollout: dict[str, str], undo: str) -> None:
     breaker = breaker_of(bench, **rollout)
     breaker.halt(bench.key("2"), "INC-1")
     assert bench.record("2").undo == undo
 
 
-def test_a_reason_without_end_is_cut_and_stays_on_a_line(bench):
+def test_a_reason_without_end_is_cut_and_stays_on_a_line(bench: Bench) -> None:
     breaker = breaker_of(bench)
     breaker.halt(bench.key("2"), "x\n" * 5000)
     assert "\n" not in bench.record("2").reason
     assert len(bench.record("2").reason) == 1000
 
 
-def test_what_no_rollout_decides_over_halts_nothing(bench):
+def test_what_no_rollout_decides_over_halts_nothing(bench: Bench) -> None:
     breaker = breaker_of(bench, limits=Limits(max_failed=0))
     assert breaker.key_of(COMPONENT, "1", "g") is None
     assert breaker.key_of("engine", "2", "g") is None
@@ -127,7 +128,7 @@ def test_what_no_rollout_decides_over_halts_nothing(bench):
     assert breaker.key_of(COMPONENT, "2", "g") == bench.key("2")
 
 
-def test_the_smallest_batch_of_the_waves_that_change_now_holds(opened):
+def test_the_smallest_batch_of_the_waves_that_change_now_holds(opened: Opened) -> None:
     bench = opened({"g": 2, "h": 2})
     for group, at_once in (("g", 7), ("h", 3)):
         bench.policy(group, scope="group", waves=(replace(WAVE, at_once=at_once),))
@@ -143,7 +144,7 @@ def test_the_smallest_batch_of_the_waves_that_change_now_holds(opened):
         assert Breaker(replace(plan, rollouts=()), work).batch == 0
 
 
-def test_what_is_over_forgets_who_failed_and_what_is_halted_does_not(bench):
+def test_what_is_over_forgets_who_failed_and_what_is_halted_does_not(bench: Bench) -> None:
     breaker = breaker_of(bench)
     breaker.take(bench.key("2"), "g-0", "no room")
     breaker.halt(bench.key("2"), "INC-1")
@@ -158,7 +159,7 @@ def test_what_is_over_forgets_who_failed_and_what_is_halted_does_not(bench):
     assert bench.record("2").status == "done"
 
 
-def test_what_a_plan_says_is_not_new_is_not_written(bench):
+def test_what_a_plan_says_is_not_new_is_not_written(bench: Bench) -> None:
     breaker_of(bench)
     (step,) = bench.plan().rollouts
     with bench.work() as work:

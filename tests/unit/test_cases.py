@@ -62,6 +62,7 @@ summary must be is worked out from its changes; a case that states `summary` say
 from dataclasses import replace
 from datetime import UTC, datetime, time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -72,7 +73,7 @@ from reconciler.model.client import Installed, Profile
 from reconciler.model.delta import Duplication, Incremental, Patch
 from reconciler.model.deploy import InstallTarget, Layout
 from reconciler.model.offer import Offer, OfferedIncremental, Withdrawal
-from reconciler.model.plan import FINDINGS, Basis, Cohort
+from reconciler.model.plan import FINDINGS, Basis, Cohort, Plan, RolloutStep
 from reconciler.model.policy import (
     DAYS,
     DEFAULT_LIMITS,
@@ -85,7 +86,7 @@ from reconciler.model.policy import (
     Wave,
     Window,
 )
-from reconciler.model.release import SCAN_METHODS, Content
+from reconciler.model.release import SCAN_METHODS, Content, Release
 from reconciler.model.repository import Published
 from reconciler.model.rollout import Approval, RolloutRecord
 from reconciler.model.secret import SecretRef
@@ -111,11 +112,11 @@ KEYS = {
 
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
-SIZES = {}
-OUT = {}
+SIZES: dict[str, Any] = {}
+OUT: dict[str, Any] = {}
 
 
-def release(text):
+def release(text: str) -> Release:
     """Make a release; a component that has a size gives it to the only file of each."""
     words = text.split()
     content = next((word[1:] for word in words if word.startswith("=")), words[1]).split("+")
@@ -128,7 +129,7 @@ def release(text):
     return replace(made, files=(replace(made.files[0], size=size),)) if size else made
 
 
-def past(case):
+def past(case: dict[str, Any]) -> Past:
     """Make what is remembered of bytes: `stands` has releases and, behind `was`, those that they took the place of."""
     contents = {}
     for text in case.get("stands", ()):
@@ -137,7 +138,7 @@ def past(case):
     return Past(contents, {tuple(name.split()) for name in case.get("got", ())})
 
 
-def incremental(text):
+def incremental(text: str) -> Incremental:
     """Make an incremental of one patch; what follows its size says why it was refused."""
     plain, _, _source = text.partition(" @")
     id_, name, size, *refused = plain.split(None, 3)
@@ -159,16 +160,16 @@ def incremental(text):
     )
 
 
-def offered(text):
+def offered(text: str) -> OfferedIncremental:
     return OfferedIncremental(text.partition(" @")[2] or "drop", incremental(text))
 
 
-def offer(text):
+def offer(text: str) -> Offer:
     source = next((word[1:] for word in text.split() if word.startswith("@")), "drop")
     return Offer(source, release(text))
 
 
-def component(name, options):
+def component(name: str, options: dict[str, Any]) -> ComponentSpec:
     options = options or {}
     methods = frozenset(options.get("scan_methods", SCAN_METHODS))
     made = make_component(name, options.get("kind", "pattern"), options.get("scheme", "integer"), scan_methods=methods)
@@ -188,7 +189,7 @@ def component(name, options):
     )
 
 
-def installed(text, components):
+def installed(text: str, components: dict[str, ComponentSpec]) -> Installed:
     words = text.lstrip("!").split()
     if text.startswith("!"):
         return Installed(words[0], words[1], "", damage=f"{words[0]} was changed")
@@ -199,7 +200,7 @@ def installed(text, components):
     return Installed(words[0], words[1], release(plain).digest, layout=layout, kept=kept)
 
 
-def cohort(number, entry, components):
+def cohort(number: Any, entry: Any, components: Any) -> Cohort:
     ((head, has),) = entry.items()
     count, group, *platform = head.split()
     members = tuple(f"{group}-{number}-{n}" for n in range(int(count)))
@@ -207,7 +208,7 @@ def cohort(number, entry, components):
         word, _, reason = has.partition(" ")
         assert word in {"unknown", "unreachable"}, has
         reason, _, since = reason.partition(", since ")
-        return Cohort(group, members, **{word: reason}, since=NOW - parse_duration(since) if since else None)
+        return Cohort(group, members, **{word: reason}, since=NOW - parse_duration(since) if since else None)  # type: ignore[arg-type]
     about = has if isinstance(has, dict) else {"has": has}
     assert set(about) <= {"has", "hold", "unmanaged", "tools", "memory", "route", "selected", "settings"}, about
     entries = tuple(sorted(installed(text, components) for text in about["has"]))
@@ -229,35 +230,37 @@ def cohort(number, entry, components):
     )
 
 
-def withdrawal(text):
+def withdrawal(text: str) -> Withdrawal:
     component, version, reason = text.partition(" @")[0].split(None, 2)
     return Withdrawal(component, version, reason)
 
 
-def withdrawals(texts):
+def withdrawals(texts: list[str] | tuple[Any, ...]) -> dict[str, list[Withdrawal]]:
     """Give what sources took back, by source."""
-    found = {}
+    found: dict[str, Any] = {}
     for text in texts:
         found.setdefault(text.partition(" @")[2] or "vendor", []).append(withdrawal(text))
     return found
 
 
-def policies(case, groups, components):
+def policies(
+    case: dict[str, Any], groups: dict[str, GroupSpec], components: dict[str, ComponentSpec]
+) -> tuple[dict[tuple[str, ...], AutoUpdate], dict[str, bool | frozenset[str]]]:
     """Give the policy of each group and component."""
     given = case.get("policy", {})
     entries = given if isinstance(given, list) else [given]
-    found = {}
+    found: dict[str, Any] = {}
     for entry in entries:
         group, _, name = entry.get("of", "* *").partition(" ")
         policy = auto_update(entry)
         found |= {(g, c): policy for g in groups for c in components if group in {g, "*"} and name in {c, "*"}}
     words = {word: any(entry.get(word) for entry in entries) for word in ("forced", "limited")}
     expedited = frozenset(name for entry in entries for name in entry.get("expedited", ()))
-    return found, {**words, "expedited": expedited}
+    return found, {**words, "expedited": expedited}  # type: ignore[return-value]
 
 
-def auto_update(entry):
-    def days(part):
+def auto_update(entry: dict[str, Any]) -> AutoUpdate:
+    def days(part: dict[str, Any]) -> frozenset[int]:
         return frozenset(DAYS.index(day) for day in part.get("days", DAYS))
 
     schedule = entry.get("schedule")
@@ -282,7 +285,7 @@ def auto_update(entry):
     )
 
 
-def rollout(entry):
+def rollout(entry: dict[str, Any]) -> Rollout:
     """Give the rollout of a policy: one wave of all, unless it says more."""
     given = entry.get("rollout")
     if given is None:
@@ -290,7 +293,7 @@ def rollout(entry):
     if given == "default":
         return Rollout()
 
-    def limits(part):
+    def limits(part: dict[str, Any]) -> Limits:
         return Limits(*(part.get(name) for name in Limits.__slots__))
 
     waves = tuple(
@@ -312,7 +315,7 @@ def rollout(entry):
     return Rollout(waves=waves, limits=limits(given).over(DEFAULT_LIMITS), gates=gates, **more)
 
 
-def rollouts(case, cohorts, found):
+def rollouts(case: Any, cohorts: Any, found: Any) -> Any:
     """Give the rollouts that the state remembers, cut for the clients of the case."""
     records = {}
     for name, given in case.get("rollouts", {}).items():
@@ -330,13 +333,18 @@ def rollouts(case, cohorts, found):
         record = RolloutRecord(
             component=component, version=version, group="".join(group),
             status=fields.pop("status", "running"), cuts=cuts, sizes=sizes,
-            structure=structure(waves), started=opened, opened=opened, approved=approved, **times, **fields,
+            structure=structure(waves), started=opened, opened=opened, approved=approved, **times, **fields,  # type: ignore[arg-type]
         )  # fmt: skip
         records[record.key] = record
     return records
 
 
-def failures(case, records, key="failures", message="check detects failed"):
+def failures(
+    case: Any,
+    records: Any,
+    key: Any = "failures",
+    message: Any = "check detects failed",
+) -> Any:
     found = {}
     for name, clients in case.get(key, {}).items():
         component, version, *group = name.split()
@@ -345,7 +353,7 @@ def failures(case, records, key="failures", message="check detects failed"):
     return found
 
 
-def published(case):
+def published(case: dict[str, Any]) -> Published | None:
     """Give what the repository has; None where there is none."""
     if "repository" not in case:
         return None
@@ -359,7 +367,7 @@ def published(case):
     )
 
 
-def repository(case):
+def repository(case: dict[str, Any]) -> RepositorySpec | None:
     """Give what the spec says of the repository."""
     if "repository" not in case:
         return None
@@ -369,7 +377,7 @@ def repository(case):
     return RepositorySpec(Path("publish"), given["publish"], (key,), 1, key, {}, withdrawn)
 
 
-def where(step):
+def where(step: RolloutStep) -> str:
     record = step.record
     mark = ">" if step.new else "="
     name = " ".join(filter(None, (record.component, record.version, record.group)))
@@ -379,7 +387,7 @@ def where(step):
     return f"{name} {mark} {step.says}{stuck}, {sizes} clients{batch}"
 
 
-def shown(plan, *, waves=False):
+def shown(plan: Plan, *, waves: bool = False) -> dict[str, list[str]]:
     """Give a plan in the words of a case, or of its rows for a kind that has none here; `waves` adds its rollouts."""
     findings = {
         kind: [
@@ -438,7 +446,7 @@ def shown(plan, *, waves=False):
     return {key: value for key, value in (listed | rows).items() if value}
 
 
-def summary(plan):
+def summary(plan: Plan) -> dict[str, Any]:
     """Give a plan's summary in the words of a case, from its document; actions without changes are left out."""
     numbers = plan_document(plan)["summary"]
     counts = {action: numbers[action] for action in numbers if action not in {*FINDINGS, "saved"}}
@@ -450,7 +458,7 @@ def summary(plan):
     return listed | {kind: numbers[kind] for kind in FINDINGS if numbers[kind]}
 
 
-def recounted(plan):
+def recounted(plan: Any) -> dict[str, Any]:
     """Give the same from the plan's changes and members alone."""
     listed = {}
     for kind in KINDS:
@@ -459,21 +467,21 @@ def recounted(plan):
         sent = sum(getattr(change, "bytes", 0) * getattr(change, "clients", 1) for change in changes)
         if changes:
             listed[kind.action] = " ".join(map(str, (len(changes), *([len(names)] if names else []), sent)))
-    for kind in FINDINGS:
-        names = {name for entry in getattr(plan, kind) for cohort in entry.members for name in plan.members[cohort]}
+    for kind in FINDINGS:  # type: ignore[assignment]
+        names = {name for entry in getattr(plan, kind) for cohort in entry.members for name in plan.members[cohort]}  # type: ignore[call-overload]
         if names:
-            listed[kind] = len(names)
+            listed[kind] = len(names)  # type: ignore[assignment]
     return listed
 
 
-def cohorts_of(change):
+def cohorts_of(change: Any) -> tuple[str, ...]:
     return getattr(change, "members", ())
 
 
 @pytest.mark.parametrize(
     "case", [case for _file, case in CASES], ids=[f"{file}: {case['name']}" for file, case in CASES]
 )
-def test_case(case):
+def test_case(case: Any) -> None:
     assert set(case) <= KEYS, set(case) - KEYS
     SIZES.clear()
     SIZES.update({id_: options["size"] for id_, options in case["components"].items() if options and "size" in options})
@@ -515,8 +523,8 @@ def test_case(case):
         partial="target" in case,
         duplication=duplication,
         repository=repository(case),
-        policies=policy,
-        **words,
+        policies=policy,  # type: ignore[arg-type]
+        **words,  # type: ignore[arg-type]
     )
     plan = make_plan(wanted, observed, plan_id="p", now=NOW)
     given = case.get("policy", {})

@@ -6,20 +6,21 @@ from reconciler.execute.outcome import verdict_error
 from reconciler.model.spec import Hold
 from reconciler.present.document import plan_document
 from reconciler.present.reading import read_plan
+from tests.unit.workbench import Bench, Opened
 
 
-def adopted(bench):
+def adopted(bench: Bench) -> int:
     """Have the state be a later epoch of who it was, as one that took its clients over."""
     before = bench.state.identity()
     bench.state.adopt(before.lineage, before.epoch + 1)
     return before.epoch + 1
 
 
-def epochs(bench):
+def epochs(bench: Bench) -> dict[str, int]:
     return {name: machine.epoch for name, machine in bench.machines.items()}
 
 
-def test_each_client_is_told_once_though_nothing_else_is_due_and_those_that_are_held_are_too(opened):
+def test_each_client_is_told_once_though_nothing_else_is_due_and_those_that_are_held_are_too(opened: Opened) -> None:
     bench = opened({"g": 3})
     bench.spec = replace(bench.spec, holds=(Hold("g-1", "INC-7"),))
     epoch = adopted(bench)
@@ -33,7 +34,7 @@ def test_each_client_is_told_once_though_nothing_else_is_due_and_those_that_are_
     assert bench.plan().empty
 
 
-def test_who_can_not_be_told_is_counted_and_told_when_it_is_back(opened):
+def test_who_can_not_be_told_is_counted_and_told_when_it_is_back(opened: Opened) -> None:
     bench = opened({"g": 3})
     epoch = adopted(bench)
     plan = bench.plan()

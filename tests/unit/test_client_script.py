@@ -19,7 +19,7 @@ LOCAL = re.compile(r"^\s+local (.*)$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
-def functions():
+def functions() -> dict[str, str]:
     """Give the code of each function by its name; `main` is what stands in none."""
     text = NOTES.sub("", "".join(part.read_text() for part in sorted(FOLDER.glob("*.sh"))))
     found = {match["name"]: match["body"] for match in FUNCTION.finditer(text)}
@@ -27,24 +27,26 @@ def functions():
 
 
 @pytest.fixture(scope="module")
-def table():
+def table() -> dict[str, list[str]]:
     """Give who sets a variable, by its name."""
     rows = ROW.finditer((FOLDER / "00-head.sh").read_text())
     return {name: row["setters"].split(", ") for row in rows for name in row["names"].split(", ")}
 
 
-def assigned(code):
+def assigned(code: str) -> set[str]:
     """Give the variables that get a value; NAME_n stands for one that has a number in its name."""
     code = OPERANDS.sub("", code)
     taken = {name for names in TAKEN.findall(code) for name in names.split()}
     return taken | {name + ("_n" if number else "") for name, number in ASSIGNED.findall(code)}
 
 
-def local(code):
+def local(code: str) -> set[str]:
     return {name for names in LOCAL.findall(code) for name in names.split()}
 
 
-def test_a_variable_of_the_client_script_is_local_or_stands_in_the_table(functions, table):
+def test_a_variable_of_the_client_script_is_local_or_stands_in_the_table(
+    functions: dict[str, str], table: dict[str, list[str]]
+) -> None:
     for name, code in functions.items():
         if name != "main":
             shared = (assigned(code) | set(SMALL.findall(code))) - local(code) - {"IFS"}
@@ -52,14 +54,14 @@ def test_a_variable_of_the_client_script_is_local_or_stands_in_the_table(functio
             assert local(code) & set(table) == set(), name
 
 
-def test_a_local_variable_of_the_client_script_is_declared_before_it_gets_a_value(functions):
+def test_a_local_variable_of_the_client_script_is_declared_before_it_gets_a_value(functions: dict[str, str]) -> None:
     # dash splits `local a=$b` into words, and `local a=$(b)` hides whether b failed.
     for name, code in functions.items():
         assert "=" not in "".join(LOCAL.findall(code)), name
         assert local(code) <= assigned(code), name
 
 
-def test_the_table_of_variables_is_true(functions, table):
+def test_the_table_of_variables_is_true(functions: dict[str, str], table: dict[str, list[str]]) -> None:
     for variable, setters in table.items():
         if variable == "own":
             continue  # comes with the command that starts the script
@@ -69,11 +71,11 @@ def test_the_table_of_variables_is_true(functions, table):
         assert any(re.search(rf"(?:\$\{{?#?|\(\(|export [^\n]*){text}", code) for code in functions.values()), variable
 
 
-def test_no_two_functions_of_the_client_script_differ_by_an_s_at_the_end(functions):
+def test_no_two_functions_of_the_client_script_differ_by_an_s_at_the_end(functions: dict[str, str]) -> None:
     assert [name for name in functions if f"{name}s" in functions] == []
 
 
-def test_a_client_gets_the_script_without_comments_and_a_reader_with_its_rules():
+def test_a_client_gets_the_script_without_comments_and_a_reader_with_its_rules() -> None:
     sent, read = (script.decode().splitlines() for script in (client_script(), commented_script()))
     assert [line for line in sent if line.lstrip().startswith("#")] == ["#!/bin/sh", "# end"]
     assert [line for line in read if not line.lstrip().startswith("#")] == [line for line in sent if line[:1] != "#"]

@@ -3,7 +3,9 @@
 import json
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,15 +17,15 @@ from reconciler.plugins.inventory import _ansible, command
 from tests.fakes import fake_context, make_plugin
 
 
-def parse(data):
+def parse(data: dict[str, Any] | list[dict[str, float] | str]) -> list[InventoryEntry] | None:
     return list(command.parse_inventory(json.dumps(data).encode(), "inv", Path("/etc/site")))
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path: Path) -> Callable[..., Any]:
     """Run a Python program as the inventory."""
 
-    def run(program, *arguments, **options):
+    def run(program: str, *arguments: str, **options: dict[str, str] | str) -> list[InventoryEntry] | None:
         (tmp_path / "inv.py").write_text(program, encoding="utf-8")
         line = [sys.executable, "inv.py", *arguments]
         return list(make_plugin(command, {"run": line, **options}, fake_context(tmp_path)).clients())
@@ -31,7 +33,7 @@ def run(tmp_path):
     return run
 
 
-def test_hosts_groups_and_vars_become_clients():
+def test_hosts_groups_and_vars_become_clients() -> None:
     data = {
         "_meta": {
             "hostvars": {
@@ -56,16 +58,16 @@ def test_hosts_groups_and_vars_become_clients():
     ]
 
 
-def test_a_group_in_the_old_form_is_a_list_of_hosts():
+def test_a_group_in_the_old_form_is_a_list_of_hosts() -> None:
     assert parse({"web": ["b", "a"]}) == [InventoryEntry(name, groups=("all", "web")) for name in "ab"]
 
 
-def test_a_host_is_in_all_groups_above_its_own():
+def test_a_host_is_in_all_groups_above_its_own() -> None:
     data = {"eu": {"children": ["de"]}, "de": {"children": ["berlin"]}, "berlin": ["pc"], "us": ["other"]}
     assert [entry.groups for entry in parse(data)] == [("all", "us"), ("all", "berlin", "de", "eu")]
 
 
-def test_vars_further_down_win():
+def test_vars_further_down_win() -> None:
     data = {
         "all": {"vars": {"a": "all", "b": "all", "c": "all", "d": "all"}},
         "zone": {"children": ["site"], "vars": {"b": "zone", "c": "zone", "d": "zone"}},
@@ -75,20 +77,20 @@ def test_vars_further_down_win():
     assert parse(data)[0].vars == {"a": "all", "b": "zone", "c": "site", "d": "host"}
 
 
-def test_groups_in_a_circle_do_no_harm():
+def test_groups_in_a_circle_do_no_harm() -> None:
     data = {"a": {"children": ["b"], "hosts": ["pc"]}, "b": {"children": ["a", "b"], "vars": {"x": "1"}}}
     assert parse(data) == [InventoryEntry("pc", groups=("a", "all", "b"), vars={"x": "1"})]
 
 
-def chain(size, hosts):
+def chain(size: Any, hosts: Any) -> dict[str, dict[str, dict[str, int] | list[str]]]:
     groups = {f"g{at}": {"children": [f"g{at + 1}"], "vars": {"at": at}} for at in range(size)}
     for at in hosts:
         groups[f"g{at}"]["hosts"] = [f"pc-{at}"]
-    return {**groups, "_meta": {"hostvars": {}}}
+    return {**groups, "_meta": {"hostvars": {}}}  # type: ignore[dict-item]
 
 
-def test_a_chain_of_groups_may_be_long_and_not_many_times_as_long(monkeypatch):
-    (deepest,) = parse(chain(3000, [2999]))
+def test_a_chain_of_groups_may_be_long_and_not_many_times_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    (deepest,) = parse(chain(3000, [2999]))  # type: ignore[misc]
     assert len(deepest.groups) == 3001
     assert deepest.vars == {"at": "2999"}
     monkeypatch.setattr("reconciler.plugins.inventory._groups.MAX_TOGETHER", 1000)
@@ -96,7 +98,7 @@ def test_a_chain_of_groups_may_be_long_and_not_many_times_as_long(monkeypatch):
         parse(chain(3000, range(3000)))
 
 
-def test_only_scalars_become_vars_and_no_password_does():
+def test_only_scalars_become_vars_and_no_password_does() -> None:
     values = {
         "text": "a",
         "number": 1.5,
@@ -108,13 +110,13 @@ def test_only_scalars_become_vars_and_no_password_does():
         "ansible_password": "geheim",
         "ansible_host": {"__ansible_unsafe": "192.0.2.1"},
     }
-    (entry,) = parse({"_meta": {"hostvars": {"pc": values}}})
+    (entry,) = parse({"_meta": {"hostvars": {"pc": values}}})  # type: ignore[misc]
     assert entry.vars == {"text": "a", "number": "1.5", "truth": "true", "unsafe": "{{ raw }}"}
     assert entry.address == "192.0.2.1"
 
 
-def reached(vars_):
-    (entry,) = parse({"_meta": {"hostvars": {"pc": vars_}}})
+def reached(vars_: Any) -> InventoryEntry:
+    (entry,) = parse({"_meta": {"hostvars": {"pc": vars_}}})  # type: ignore[misc]
     return entry
 
 
@@ -140,7 +142,7 @@ def reached(vars_):
         ({"ansible_password": "geheim", "ansible_ssh_pipelining": True, "ansible_python_interpreter": "x"}, Demands()),
     ],
 )
-def test_what_a_transport_must_have_is_demanded_of_it(vars_, demands):
+def test_what_a_transport_must_have_is_demanded_of_it(vars_: dict[str, Any], demands: Demands | None) -> None:
     entry = reached(vars_)
     assert (entry.demands if not entry.unfit else None) == demands
 
@@ -170,13 +172,15 @@ def test_what_a_transport_must_have_is_demanded_of_it(vars_, demands):
         ({"ansible_become": "perhaps"}, "ansible_become is neither true nor false"),
     ],
 )
-def test_a_host_that_cannot_be_reached_as_its_vars_say_is_unfit_and_says_which_var(vars_, words):
+def test_a_host_that_cannot_be_reached_as_its_vars_say_is_unfit_and_says_which_var(
+    vars_: dict[str, Any], words: str
+) -> None:
     entry = reached({**vars_, "site": "berlin"})
     assert words in entry.unfit
     assert (entry.address, entry.port, entry.user, entry.vars) == ("", None, None, {"site": "berlin"})
 
 
-def test_of_groups_at_one_depth_the_priority_counts_and_then_the_name():
+def test_of_groups_at_one_depth_the_priority_counts_and_then_the_name() -> None:
     ports = {"a": 2201, "b": 2202, "c": 2203}
     data = {name: {"hosts": ["pc"], "vars": {"ansible_port": port}} for name, port in ports.items()}
     assert parse(data)[0].port == 2203
@@ -197,7 +201,9 @@ def test_of_groups_at_one_depth_the_priority_counts_and_then_the_name():
         ({"web": {"vars": []}}, "`vars` of the group 'web' isn't an object"),
     ],
 )
-def test_an_answer_of_another_form_is_an_error_that_names_the_place(data, words):
+def test_an_answer_of_another_form_is_an_error_that_names_the_place(
+    data: dict[str, Any] | list[Any], words: str
+) -> None:
     with pytest.raises(InventoryError) as caught:
         parse(data)
     assert words in caught.value.message
@@ -215,7 +221,7 @@ def test_an_answer_of_another_form_is_an_error_that_names_the_place(data, words)
         (b'{"a": ' + b"1" * 10_000 + b"}", "printed no JSON"),
     ],
 )
-def test_an_answer_that_is_no_json_is_an_error_that_says_where(answer, words):
+def test_an_answer_that_is_no_json_is_an_error_that_says_where(answer: bytes, words: str) -> None:
     with pytest.raises(InventoryError) as caught:
         list(command.parse_inventory(answer, "inv", Path("/etc/site")))
     assert words in caught.value.message
@@ -244,17 +250,19 @@ INVENTORY = st.dictionaries(NAMES, GROUP | JSON, max_size=5).flatmap(
 
 @settings(max_examples=200, deadline=None)
 @given(data=INVENTORY | JSON)
-def test_any_json_is_clients_or_an_inventory_error(data):
+def test_any_json_is_clients_or_an_inventory_error(data: Any) -> None:
     try:
         entries = parse(data)
     except InventoryError:
         return
-    assert len({entry.name for entry in entries}) == len(entries)
+    assert len({entry.name for entry in entries}) == len(entries)  # type: ignore[arg-type]
     assert all("all" in entry.groups for entry in entries)
     assert all(isinstance(value, str) for entry in entries for value in entry.vars.values())
 
 
-def test_the_program_runs_in_the_folder_of_the_spec_with_its_arguments_and_environment(run, tmp_path):
+def test_the_program_runs_in_the_folder_of_the_spec_with_its_arguments_and_environment(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
     program = """
 import json, os, sys
 vars = {"cwd": os.getcwd(), "mine": os.environ["MINE"]}
@@ -276,7 +284,7 @@ elif sys.argv[2] == "pc-2":
 """
 
 
-def test_a_program_without_meta_is_asked_for_each_host_as_ansible_does(run):
+def test_a_program_without_meta_is_asked_for_each_host_as_ansible_does(run: Callable[..., Any]) -> None:
     assert run(OLD, "--list") == [
         InventoryEntry("pc-1", "192.0.2.1", port=2201, groups=("all", "web")),
         InventoryEntry("pc-2", groups=("all", "web")),
@@ -284,7 +292,7 @@ def test_a_program_without_meta_is_asked_for_each_host_as_ansible_does(run):
     ]
 
 
-def test_a_program_without_meta_that_cannot_be_asked_for_a_host_is_refused(run):
+def test_a_program_without_meta_that_cannot_be_asked_for_a_host_is_refused(run: Callable[..., Any]) -> None:
     with pytest.raises(InventoryError, match="its answer has no `_meta`, so which machine 'pc-1' is") as caught:
         run(f"import sys; sys.argv.append('--list')\n{OLD}")
     assert "--host" in caught.value.hint
@@ -300,32 +308,36 @@ def test_a_program_without_meta_that_cannot_be_asked_for_a_host_is_refused(run):
         ('print(\'{"web": ["--list"]}\')', "a host is called '--list'"),
     ],
 )
-def test_a_host_that_a_program_says_nothing_of_is_an_error_that_names_it(run, program, words):
+def test_a_host_that_a_program_says_nothing_of_is_an_error_that_names_it(
+    run: Callable[..., Any], program: str, words: str
+) -> None:
     with pytest.raises(InventoryError) as caught:
         run(program, "--list", timeout="4s")
     assert words in caught.value.message
 
 
-def test_a_program_that_fails_is_an_error_with_the_last_lines_that_it_said(run):
+def test_a_program_that_fails_is_an_error_with_the_last_lines_that_it_said(run: Callable[..., Any]) -> None:
     program = "import sys\nfor n in range(9): print('line', n, file=sys.stderr)\nprint('{}')\nsys.exit(3)"
     with pytest.raises(InventoryError, match="ended with status 3") as caught:
         run(program)
     assert caught.value.hint == "line 4; line 5; line 6; line 7; line 8"
 
 
-def test_what_a_program_says_on_the_side_is_no_part_of_its_answer(run):
+def test_what_a_program_says_on_the_side_is_no_part_of_its_answer(run: Callable[..., Any]) -> None:
     answer = json.dumps({"_meta": {"hostvars": {}}, "web": ["pc"]})
     program = f"import sys\nprint('warning ' * 100_000, file=sys.stderr)\nprint({answer!r})"
     assert [entry.name for entry in run(program)] == ["pc"]
 
 
-def test_a_program_that_is_not_there_is_an_error_that_names_it(tmp_path):
+def test_a_program_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
     inventory = make_plugin(command, {"run": ["./gone"]}, fake_context(tmp_path))
     with pytest.raises(InventoryError, match=r"\./gone can't be started: no such file"):
         list(inventory.clients())
 
 
-def test_a_program_that_takes_too_long_is_stopped_with_all_that_it_started(run, tmp_path):
+def test_a_program_that_takes_too_long_is_stopped_with_all_that_it_started(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
     program = """
 import os, subprocess, sys, time
 child = subprocess.Popen(["sleep", "600"])
@@ -352,17 +364,19 @@ time.sleep(600)
     ],
     ids=["closes its outputs", "never ends to warn"],
 )
-def test_a_program_that_goes_on_after_its_time_is_stopped_whatever_it_does(run, program):
+def test_a_program_that_goes_on_after_its_time_is_stopped_whatever_it_does(
+    run: Callable[..., Any], program: str
+) -> None:
     with pytest.raises(InventoryError, match="wasn't done after 1 s"):
         run(program, timeout="1s")
 
 
-def test_a_program_that_prints_without_end_is_stopped(run, monkeypatch):
+def test_a_program_that_prints_without_end_is_stopped(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "MAX_OUTPUT", 100_000)
     with pytest.raises(InventoryError, match="printed more than 100000 bytes"):
         run("while True: print('x' * 1000)")
 
 
-def test_a_malformed_time_out_is_an_error_that_names_it(run):
+def test_a_malformed_time_out_is_an_error_that_names_it(run: Callable[..., Any]) -> None:
     with pytest.raises(InventoryError, match="timeout"):
         run("", timeout="soon")

@@ -2,7 +2,10 @@
 
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,18 +21,18 @@ EGRESS = Proxy("egress", "http", "proxy.example", 3128)
 
 
 @pytest.fixture
-def ask(tmp_path, monkeypatch):
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Ask for a file through what opens connections; give what is said in the end, and how often one was opened."""
     monkeypatch.setattr(_stream, "PAUSE", 0.0)
 
-    def asked(dial, *, proxy=None):
+    def asked(dial: Any, *, proxy: Any = None) -> tuple[str, int]:
         opened = []
 
-        def counted(host, port, **_options):
+        def counted(host: str, port: int, **_options: int | str | None) -> Any:
             opened.append((host, port))
             return dial()
 
-        context = replace(fake_context(tmp_path, proxy=proxy), dial=counted)
+        context = replace(fake_context(tmp_path, proxy=proxy), dial=counted)  # type: ignore[arg-type]
         files = files_at("https://updates.example/repo", OPTIONS, context)
         with pytest.raises(SourceError) as caught, files.open("file") as stream:
             stream.read(1)
@@ -46,8 +49,10 @@ def ask(tmp_path, monkeypatch):
         (SecretError("the variable X isn't set"), 1),
     ],
 )
-def test_a_connection_is_tried_again_where_time_may_help_whatever_the_words_are(ask, error, times):
-    def fail():
+def test_a_connection_is_tried_again_where_time_may_help_whatever_the_words_are(
+    ask: Callable[..., Any], error: NetworkError | NoAddressError | SecretError, times: int
+) -> None:
+    def fail() -> None:
         raise error
 
     said, opened = ask(fail)
@@ -64,11 +69,13 @@ def test_a_connection_is_tried_again_where_time_may_help_whatever_the_words_are(
         ("503 ask 403 times", "503 ask 403 times", _stream.TRIES),
     ],
 )
-def test_what_a_proxy_refuses_is_told_by_its_status_and_not_by_its_words(ask, answer, words, times):
-    def dial():
+def test_what_a_proxy_refuses_is_told_by_its_status_and_not_by_its_words(
+    ask: Callable[..., Any], answer: str, words: str, times: int
+) -> None:
+    def dial() -> Any:
         ours, theirs = socket.socketpair()
 
-        def serve():
+        def serve() -> None:
             with theirs:
                 asked = b""
                 while not asked.endswith(b"\r\n\r\n"):

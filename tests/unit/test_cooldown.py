@@ -2,6 +2,7 @@
 
 import logging
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -29,17 +30,17 @@ LOG = logging.getLogger("tests")
         ("9" * 30, None),
     ],
 )
-def test_retry_after_is_seconds_or_a_date(text, span):
+def test_retry_after_is_seconds_or_a_date(text: str | None, span: timedelta | None) -> None:
     assert waiting_time(text, NOW) == span
 
 
 @given(st.text(max_size=30))
-def test_no_header_breaks_the_reader(text):
+def test_no_header_breaks_the_reader(text: str) -> None:
     span = waiting_time(text, NOW)
     assert span is None or span >= timedelta()
 
 
-def test_each_source_remembers_its_own_time_and_nobody_waits_for_ever(tmp_path):
+def test_each_source_remembers_its_own_time_and_nobody_waits_for_ever(tmp_path: Path) -> None:
     one, other = (Cooldown(tmp_path / name, lambda: NOW, LOG) for name in "ab")
     with pytest.raises(SourceError) as caught:
         one.start(429, "999999999")
@@ -50,7 +51,9 @@ def test_each_source_remembers_its_own_time_and_nobody_waits_for_ever(tmp_path):
     Cooldown(tmp_path / "a", lambda: NOW + LONGEST, LOG).check()
 
 
-def test_a_source_is_left_alone_no_longer_than_it_asked_for_though_the_clock_was_ahead(tmp_path, caplog):
+def test_a_source_is_left_alone_no_longer_than_it_asked_for_though_the_clock_was_ahead(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(SourceError):
         Cooldown(tmp_path / "a", lambda: NOW + timedelta(days=4000), LOG).start(429, "3600")
     for minutes in (0, 59):  # what was cut is written down, or it would begin with each look
@@ -63,7 +66,7 @@ def test_a_source_is_left_alone_no_longer_than_it_asked_for_though_the_clock_was
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"until": 1}', '{"until": "2026-11-25T00:00:00", "why": "x"}'])
-def test_a_memory_that_is_damaged_is_passed_over(tmp_path, content):
+def test_a_memory_that_is_damaged_is_passed_over(tmp_path: Path, content: str) -> None:
     (tmp_path / "a").write_text(content)
     Cooldown(tmp_path / "a", lambda: NOW, LOG).check()
 
@@ -72,7 +75,7 @@ def test_a_memory_that_is_damaged_is_passed_over(tmp_path, content):
     ("text", "rate"),
     [("10MiB/s", 10 * 2**20), ("500 kB/s", None), ("500 KB/s", 500_000), ("1.5GB/s", 1.5e9), ("7B/s", 7)],
 )
-def test_a_rate_is_bytes_a_second(text, rate):
+def test_a_rate_is_bytes_a_second(text: str, rate: float | None) -> None:
     if rate is None:
         with pytest.raises(ValueError, match="isn't a rate"):
             parse_rate(text)
@@ -80,7 +83,7 @@ def test_a_rate_is_bytes_a_second(text, rate):
         assert parse_rate(text) == rate
 
 
-def test_bytes_that_trickle_are_noticed_after_a_while(monkeypatch):
+def test_bytes_that_trickle_are_noticed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("reconciler.plugins.source._pace.time.monotonic", lambda: now[0])
     floor = Floor()

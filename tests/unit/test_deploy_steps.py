@@ -1,10 +1,12 @@
 """From planned changes to what clients are sent, and from their answers to what became of them."""
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from reconciler.execute.tally import Tally
 from reconciler.model.change import Deploy
 from reconciler.model.client import Client, Installed, Profile
 from reconciler.model.delta import Incremental, Kept, Patch
-from reconciler.model.deploy import InstallTarget, Layout, Outcome
+from reconciler.model.deploy import DeployReport, DeployRequest, InstallTarget, Layout, Outcome, Step
 from reconciler.model.plan import Basis, Plan
 from reconciler.model.release import Catalog
 from reconciler.model.spec import ComponentSpec, ServerSpec, Spec
@@ -24,6 +26,7 @@ from tests.fakes import (
     NOW,
     FakeClient,
     FakeComponent,
+    FakeSession,
     FakeTransport,
     describe,
     make_component,
@@ -48,7 +51,7 @@ SPEC = Spec(
 
 
 @pytest.fixture(autouse=True)
-def no_pause(monkeypatch):
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reconciler.client.reach.PAUSE", 0)
 
 
@@ -57,22 +60,22 @@ class Shelf:
 
     @staticmethod
     @contextmanager
-    def open(sha256):
+    def open(sha256: str) -> Iterator[BytesIO]:
         yield BytesIO(EVERYTHING[sha256])
 
 
-def change(before="1", to="2", **more):
+def change(before: Any = "1", to: Any = "2", **more: Any) -> Deploy:
     digest = RELEASES[before].digest if before else ""
     fields = {"platform": "any", "reason": "outdated", "clients": 1, "members": ("c1",), "bytes": 1, **more}
     fields.setdefault("from_digest", digest)
     return Deploy("rules", "g", before, to=to, to_digest=RELEASES[to].digest, bytes_full=2, **fields)
 
 
-def steps(*changes, held="123"):
+def steps(*changes: Deploy, held: str = "123") -> tuple[Step, ...]:
     return Stepper(SPEC, {RELEASES[version].digest: RELEASES[version] for version in held}).steps(changes)
 
 
-def machine(version=""):
+def machine(version: str = "") -> FakeClient:
     """Make a client that has a version of the rules."""
     made = FakeClient()
     if version:
@@ -82,40 +85,40 @@ def machine(version=""):
     return made
 
 
-def deploy(there, *planned, between=None):
+def deploy(there: Any, *planned: Any, between: Any = None) -> Result:
     """Carry changes out on a client; `between` is called before its second request."""
 
     class Transport(FakeTransport):
         @contextmanager
-        def connect(self, client):
+        def connect(self, client: Any) -> Iterator[FakeSession]:
             with super().connect(client) as session:
                 first, calls = session.deploy, []
 
-                def twice(request, content):
+                def twice(request: DeployRequest, content: Callable[..., Any]) -> DeployReport | None:
                     calls.append(request)
                     if between and len(calls) == 2:
                         between()
                     return first(request, content)
 
-                session.deploy = twice
+                session.deploy = twice  # type: ignore[assignment, method-assign]
                 yield session
 
     task = Task(CLIENT, steps(*planned), there.profile())
     reach = Reach(lambda _group: Transport({"pc": there}), Event())
-    return Deployer(SPEC, BASIS, reach, Shelf())(task)
+    return Deployer(SPEC, BASIS, reach, Shelf())(task)  # type: ignore[arg-type]
 
 
 # --- steps ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_step_says_what_must_be_there_what_comes_and_where_it_goes():
+def test_a_step_says_what_must_be_there_what_comes_and_where_it_goes() -> None:
     (step,) = steps(change())
     assert (step.from_version, step.from_digest) == ("1", RELEASES["1"].digest)
     assert (step.to_version, step.to_digest, step.files) == ("2", RELEASES["2"].digest, RELEASES["2"].files)
     assert step.layout == LAYOUT
 
 
-def test_files_that_the_client_has_are_not_sent():
+def test_files_that_the_client_has_are_not_sent() -> None:
     assert [file.name for file in steps(change())[0].payload] == ["data"]
 
 
@@ -124,18 +127,18 @@ def test_files_that_the_client_has_are_not_sent():
     [change(before=""), change(from_digest=""), change(before="old")],
     ids=["nothing there", "damaged", "a version that the store doesn't hold"],
 )
-def test_everything_is_sent_where_nothing_on_the_client_can_be_believed(planned):
+def test_everything_is_sent_where_nothing_on_the_client_can_be_believed(planned: Deploy) -> None:
     assert steps(planned)[0].payload == RELEASES["2"].files
 
 
-def test_another_layout_sends_nothing():
+def test_another_layout_sends_nothing() -> None:
     assert steps(change("2", "2", reason="layout_changed"))[0].payload == ()
 
 
 # --- deploying ------------------------------------------------------------------------------------------------------
 
 
-def test_a_client_that_is_as_planned_gets_its_changes_in_one_request():
+def test_a_client_that_is_as_planned_gets_its_changes_in_one_request() -> None:
     there = machine("1")
     result = deploy(there, change())
     assert [outcome.status for outcome in result.outcomes] == ["changed"]
@@ -147,7 +150,7 @@ def test_a_client_that_is_as_planned_gets_its_changes_in_one_request():
 
 
 @pytest.mark.parametrize("now", ["", "old"])
-def test_a_client_that_moved_below_the_release_gets_all_of_it(now):
+def test_a_client_that_moved_below_the_release_gets_all_of_it(now: str) -> None:
     there = machine(now)
     result = deploy(there, change())
     assert [outcome.status for outcome in result.outcomes] == ["changed"]
@@ -156,7 +159,7 @@ def test_a_client_that_moved_below_the_release_gets_all_of_it(now):
     assert there.requests[1].steps[0].kept == {}
 
 
-def test_a_client_that_moved_above_the_release_is_left_alone():
+def test_a_client_that_moved_above_the_release_is_left_alone() -> None:
     there = machine("3")
     result = deploy(there, change())
     assert [(outcome.status, outcome.message, outcome.version) for outcome in result.outcomes] == [
@@ -166,22 +169,22 @@ def test_a_client_that_moved_above_the_release_is_left_alone():
     assert there.calls["deploy"] == 1
 
 
-def test_a_client_that_has_the_release_already_is_fine():
+def test_a_client_that_has_the_release_already_is_fine() -> None:
     result = deploy(machine("2"), change())
     assert [outcome.status for outcome in result.outcomes] == ["ok"]
 
 
-def test_a_client_with_other_bytes_of_the_release_gets_the_right_ones():
+def test_a_client_with_other_bytes_of_the_release_gets_the_right_ones() -> None:
     there = machine("2")
     there.components["rules"].promised["2"] = RELEASES["old"].files
     assert [outcome.status for outcome in deploy(there, change()).outcomes] == ["changed"]
     assert there.profile().by_component["rules"].digest == RELEASES["2"].digest
 
 
-def test_a_client_that_somebody_else_changes_at_the_same_time_is_stale():
+def test_a_client_that_somebody_else_changes_at_the_same_time_is_stale() -> None:
     there = machine("")
 
-    def meddle():
+    def meddle() -> None:
         there.components = machine("1").components
 
     result = deploy(there, change("3", "2"), between=meddle)
@@ -189,10 +192,10 @@ def test_a_client_that_somebody_else_changes_at_the_same_time_is_stale():
     assert there.version("rules") == "1"
 
 
-def test_a_connection_that_breaks_before_the_second_request_keeps_what_was_answered():
+def test_a_connection_that_breaks_before_the_second_request_keeps_what_was_answered() -> None:
     there = machine("old")
 
-    def cut():
+    def cut() -> None:
         there.unreachable = True
 
     result = deploy(there, change(), between=cut)
@@ -201,38 +204,38 @@ def test_a_connection_that_breaks_before_the_second_request_keeps_what_was_answe
     assert result.bytes_sent == len(CONTENT["2"]["data"])
 
 
-def test_an_error_of_a_client_is_its_result_and_no_exception():
+def test_an_error_of_a_client_is_its_result_and_no_exception() -> None:
     there = machine("1")
     there.unreachable = True
     result = deploy(there, change())
     assert (result.outcomes, type(result.error)) == ((), TransportError)
 
 
-def test_a_client_that_got_everything_after_all_saved_no_bytes():
+def test_a_client_that_got_everything_after_all_saved_no_bytes() -> None:
     result = deploy(machine("old"), change())
     tally = Tally(["g"])
     tally.add(result)
     assert tally.report("r", PLAN, NOW, NOW, interrupted=False).bytes_saved == 0
 
 
-def test_a_result_tells_from_what_a_client_that_moved_was_really_changed():
+def test_a_result_tells_from_what_a_client_that_moved_was_really_changed() -> None:
     (step,) = deploy(machine("old"), change()).task.steps
     assert (step.from_version, step.payload) == ("old", RELEASES["2"].files)
 
 
-def test_what_is_for_later_is_sent_on_the_same_connection_and_not_switched_to():
+def test_what_is_for_later_is_sent_on_the_same_connection_and_not_switched_to() -> None:
     there = machine("1")
     reach = Reach(lambda _group: FakeTransport({"pc": there}), Event())
-    result = Deployer(SPEC, BASIS, reach, Shelf())(Task(CLIENT, (), there.profile(), early=steps(change())))
+    result = Deployer(SPEC, BASIS, reach, Shelf())(Task(CLIENT, (), there.profile(), early=steps(change())))  # type: ignore[arg-type]
     assert [outcome.status for outcome in result.outcomes] == ["staged"]
     assert (there.version("rules"), there.calls["connect"]) == ("1", 1)
     (held,) = steps(change(held=True))
     assert held.payload == ()
-    result = Deployer(SPEC, BASIS, reach, Shelf())(Task(CLIENT, (held,), there.profile()))
+    result = Deployer(SPEC, BASIS, reach, Shelf())(Task(CLIENT, (held,), there.profile()))  # type: ignore[arg-type]
     assert (there.version("rules"), result.bytes_sent) == ("2", 0)
 
 
-def test_a_version_that_should_lie_there_and_does_not_is_sent_whole_on_the_same_connection():
+def test_a_version_that_should_lie_there_and_does_not_is_sent_whole_on_the_same_connection() -> None:
     there = machine("1")
     result = deploy(there, change(held=True))
     assert [outcome.status for outcome in result.outcomes] == ["changed"]
@@ -241,10 +244,10 @@ def test_a_version_that_should_lie_there_and_does_not_is_sent_whole_on_the_same_
     assert there.requests[1].steps[0].payload == RELEASES["2"].files
 
 
-def test_a_client_whose_steps_may_not_be_taken_any_more_is_not_even_connected_to():
+def test_a_client_whose_steps_may_not_be_taken_any_more_is_not_even_connected_to() -> None:
     there = machine("1")
     reach = Reach(lambda _group: FakeTransport({"pc": there}), Event())
-    deployer = Deployer(SPEC, BASIS, reach, Shelf(), turn=lambda task: replace(task, steps=(), early=()))
+    deployer = Deployer(SPEC, BASIS, reach, Shelf(), turn=lambda task: replace(task, steps=(), early=()))  # type: ignore[arg-type]
     result = deployer(Task(CLIENT, steps(change()), there.profile()))
     assert (result.outcomes, result.task.steps, there.calls["connect"]) == ((), (), 0)
 
@@ -252,7 +255,9 @@ def test_a_client_whose_steps_may_not_be_taken_any_more_is_not_even_connected_to
 # --- what a client has afterwards -------------------------------------------------------------------------------------
 
 
-def after(status, *, version="", digest="", before=("1",), to="2", keep=2):
+def after(
+    status: Any, *, version: Any = "", digest: Any = "", before: Any = ("1",), to: Any = "2", keep: Any = 2
+) -> Any:
     entries = tuple(Installed("rules", v, RELEASES[v].digest, previous="0") for v in before)
     profile = Profile("linux-x86_64", (Installed("engine", "7", "e"), *entries), tools=("zstd",))
     (step,) = steps(change(before[0] if before else "", to))
@@ -260,11 +265,11 @@ def after(status, *, version="", digest="", before=("1",), to="2", keep=2):
     return profile_after(result_of(task, Outcome("rules", status, version, digest)), BASIS, keep)
 
 
-def result_of(task, *outcomes):
+def result_of(task: Task, *outcomes: Outcome) -> Result:
     return Result(task, outcomes)
 
 
-def test_a_client_that_was_changed_has_the_release_and_remembers_the_one_before():
+def test_a_client_that_was_changed_has_the_release_and_remembers_the_one_before() -> None:
     profile = after("changed")
     kept = (("1", RELEASES["1"].digest),)
     assert profile.by_component["rules"] == Installed(
@@ -275,33 +280,33 @@ def test_a_client_that_was_changed_has_the_release_and_remembers_the_one_before(
     assert list(profile.installed) == sorted(profile.installed)
 
 
-def test_what_was_sent_early_lies_ready_and_the_version_in_force_stays():
+def test_what_was_sent_early_lies_ready_and_the_version_in_force_stays() -> None:
     entry = after("staged").by_component["rules"]
     assert (entry.version, entry.kept) == ("1", (("2", RELEASES["2"].digest),))
 
 
-def test_a_client_that_keeps_one_version_only_has_no_other_after_a_switch():
+def test_a_client_that_keeps_one_version_only_has_no_other_after_a_switch() -> None:
     assert after("changed", keep=1).by_component["rules"].kept == ()
 
 
-def test_the_same_version_again_keeps_the_previous_one():
+def test_the_same_version_again_keeps_the_previous_one() -> None:
     assert after("changed", before=("2",), to="2").by_component["rules"].previous == "0"
 
 
-def test_a_first_install_has_no_previous_version():
+def test_a_first_install_has_no_previous_version() -> None:
     assert after("changed", before=()).by_component["rules"].previous == ""
 
 
 @pytest.mark.parametrize("status", ["stale", "skipped"])
-def test_a_client_that_was_left_alone_has_what_it_answered(status):
+def test_a_client_that_was_left_alone_has_what_it_answered(status: str) -> None:
     assert after(status, version="3", digest="d").by_component["rules"] == Installed("rules", "3", "d")
 
 
-def test_a_client_that_failed_has_what_it_had():
+def test_a_client_that_failed_has_what_it_had() -> None:
     assert after("failed", version="1").by_component["rules"].version == "1"
 
 
-def test_of_a_client_that_was_never_seen_nothing_is_known_afterwards():
+def test_of_a_client_that_was_never_seen_nothing_is_known_afterwards() -> None:
     task = Task(CLIENT, steps(change()), None)
     assert profile_after(result_of(task, Outcome("rules", "changed", "2", "d")), BASIS) is None
 
@@ -316,13 +321,13 @@ LARGE = {version: make_release("rules", version, {"data": BIG[version], "same": 
 class Server:
     """Releases and incrementals of a store, and clients that get them."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.content = {
             describe(name, data).sha256: data for v in BIG for name, data in (("data", BIG[v]), ("same", b"s"))
         }
-        self.incrementals = []
+        self.incrementals: list[Any] = []
 
-    def incremental(self, before, to, codec="zstd", *, broken=False):
+    def incremental(self, before: Any, to: Any, codec: Any = "zstd", *, broken: Any = False) -> str:
         """Make an incremental; a broken one is for another old file."""
         old = (BIG[before][::-1] if broken else BIG[before]) if before else b""
         patch = CODECS[codec].make(old, BIG[to], level=9)
@@ -336,7 +341,7 @@ class Server:
             packed = CODECS["gzip"].make(b"", b"s", level=6)
             small = describe("same", packed)
             self.content[small.sha256] = packed
-            patches = (made, Patch("same", small.size, small.sha256, "gzip", "", 1))
+            patches = (made, Patch("same", small.size, small.sha256, "gzip", "", 1))  # type: ignore[assignment]
         entry = Incremental(
             component="rules",
             platform="any",
@@ -352,10 +357,10 @@ class Server:
         return entry.name
 
     @contextmanager
-    def open(self, sha256):
+    def open(self, sha256: Any) -> Iterator[Any]:
         yield BytesIO(self.content[sha256])
 
-    def client(self, version, **more):
+    def client(self, version: Any, **more: Any) -> FakeClient:
         made = FakeClient(**more)
         if version:
             files = {"data": BIG[version], "same": b"s"}
@@ -364,28 +369,28 @@ class Server:
             )
         return made
 
-    def change(self, before, to, *path):
+    def change(self, before: Any, to: Any, *path: Any) -> Any:
         start = LARGE[before].digest if before else ""
         return Deploy(
             "rules", "g", before, start, to, LARGE[to].digest, "any", "outdated", 1, ("c1",), 1, 2, path=tuple(path)
         )
 
-    def deployer(self, *clients):
+    def deployer(self, *clients: Any) -> Deployer:
         transport = FakeTransport({f"pc-{at}": there for at, there in enumerate(clients)})
         reach = Reach(lambda _group: transport, Event())
-        return Deployer(SPEC, BASIS, reach, self)
+        return Deployer(SPEC, BASIS, reach, self)  # type: ignore[arg-type]
 
-    def tasks(self, planned, *clients, held="123"):
+    def tasks(self, planned: Deploy, *clients: FakeClient, held: str = "123") -> Iterator[Task]:
         stepper = Stepper(SPEC, {LARGE[v].digest: LARGE[v] for v in held}, self.incrementals)
         for at, there in enumerate(clients):
             yield Task(Client(f"pc-{at}", "g", install_root="/r"), stepper.steps((planned,)), there.profile())
 
-    def deploy(self, planned, *clients, held="123"):
+    def deploy(self, planned: Any, *clients: Any, held: str = "123") -> Any:
         deployer = self.deployer(*clients)
         return [deployer(task) for task in self.tasks(planned, *clients, held=held)]
 
 
-def test_a_client_gets_the_patch_and_nothing_else():
+def test_a_client_gets_the_patch_and_nothing_else() -> None:
     server = Server()
     there = server.client("1", tools=("zstd",))
     name = server.incremental("1", "2")
@@ -396,7 +401,7 @@ def test_a_client_gets_the_patch_and_nothing_else():
     assert result.fallbacks == frozenset()
 
 
-def test_a_way_over_two_incrementals_goes_in_one_request():
+def test_a_way_over_two_incrementals_goes_in_one_request() -> None:
     server = Server()
     there = server.client("1", tools=("zstd", "bspatch"))
     names = server.incremental("1", "2", "bsdiff"), server.incremental("2", "3")
@@ -406,7 +411,7 @@ def test_a_way_over_two_incrementals_goes_in_one_request():
     assert result.bytes_sent == sum(entry.size for entry in server.incrementals)
 
 
-def test_a_packed_full_serves_a_client_that_has_nothing_or_something():
+def test_a_packed_full_serves_a_client_that_has_nothing_or_something() -> None:
     server = Server()
     name = server.incremental("", "2", "gzip")
     for version in ("", "1"):
@@ -416,7 +421,7 @@ def test_a_packed_full_serves_a_client_that_has_nothing_or_something():
         assert there.content("rules") == {"data": BIG["2"], "same": b"s"}
 
 
-def test_a_patch_that_fails_is_answered_with_the_full_on_the_same_connection():
+def test_a_patch_that_fails_is_answered_with_the_full_on_the_same_connection() -> None:
     server = Server()
     there = server.client("1", tools=("zstd",))
     name = server.incremental("1", "2", broken=True)
@@ -428,7 +433,7 @@ def test_a_patch_that_fails_is_answered_with_the_full_on_the_same_connection():
     assert result.bytes_sent <= server.incrementals[0].size + LARGE["2"].size
 
 
-def test_a_client_without_the_tool_after_all_gets_the_full_too():
+def test_a_client_without_the_tool_after_all_gets_the_full_too() -> None:
     server = Server()
     there = server.client("1")
     (result,) = server.deploy(server.change("1", "2", server.incremental("1", "2")), there)
@@ -436,7 +441,7 @@ def test_a_client_without_the_tool_after_all_gets_the_full_too():
     assert result.fallbacks == {"rules"}
 
 
-def test_an_incremental_that_fails_everywhere_is_not_tried_on_the_whole_fleet():
+def test_an_incremental_that_fails_everywhere_is_not_tried_on_the_whole_fleet() -> None:
     server = Server()
     fleet = [server.client("1", tools=("zstd",)) for _ in range(DISTRUST + 2)]
     name = server.incremental("1", "2", broken=True)
@@ -446,7 +451,7 @@ def test_an_incremental_that_fails_everywhere_is_not_tried_on_the_whole_fleet():
     assert [bool(result.fallbacks) for result in results] == [True] * DISTRUST + [False] * 2
 
 
-def test_an_incremental_that_worked_once_stays_trusted():
+def test_an_incremental_that_worked_once_stays_trusted() -> None:
     server = Server()
     fleet = [server.client("1", tools=("zstd",)), *(server.client("1") for _ in range(DISTRUST + 1))]
     fleet.append(server.client("1", tools=("zstd",)))
@@ -454,7 +459,7 @@ def test_an_incremental_that_worked_once_stays_trusted():
     assert fleet[-1].calls["deploy"] == 1
 
 
-def test_a_stale_client_below_the_release_gets_the_full():
+def test_a_stale_client_below_the_release_gets_the_full() -> None:
     server = Server()
     there = server.client("2", tools=("zstd",))
     (result,) = server.deploy(server.change("1", "3", server.incremental("1", "3")), there)
@@ -463,13 +468,13 @@ def test_a_stale_client_below_the_release_gets_the_full():
 
 
 @pytest.mark.parametrize("way", ["gone", "for another release", "broken off"])
-def test_where_the_planned_way_is_not_there_the_full_is_sent(way):
+def test_where_the_planned_way_is_not_there_the_full_is_sent(way: Any) -> None:
     server = Server()
     there = server.client("1", tools=("zstd",))
     if way == "for another release":
         path = (server.incremental("2", "3"),)
     elif way == "broken off":
-        path = (server.incremental("1", "2"), "2..3/zstd")
+        path = (server.incremental("1", "2"), "2..3/zstd")  # type: ignore[assignment]
     else:
         path = ("1..3/zstd",)
     (result,) = server.deploy(server.change("1", "3", *path), there)
@@ -477,7 +482,7 @@ def test_where_the_planned_way_is_not_there_the_full_is_sent(way):
     assert result.bytes_sent == len(BIG["3"])  # `same` is kept
 
 
-def test_a_fallback_is_counted_in_the_recap_and_what_it_cost_is_not_saved():
+def test_a_fallback_is_counted_in_the_recap_and_what_it_cost_is_not_saved() -> None:
     server = Server()
     good, bad = server.client("1", tools=("zstd",)), server.client("1")
     results = server.deploy(server.change("1", "2", server.incremental("1", "2")), good, bad)

@@ -5,9 +5,11 @@ import json
 import os
 import socket
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from reconciler.errors import SourceError
 from reconciler.model.release import file_name_problem
 from reconciler.plugins.source import _release_yaml, _tree, directory
+from reconciler.plugins.source.directory import Directory
 from tests.fakes import describe, fake_context, make_component, make_plugin
 
 PATTERN = make_component("virus-pattern", scheme="pattern")
@@ -24,13 +27,13 @@ COMPONENTS = {component.id: component for component in (PATTERN, RULES)}
 
 
 @pytest.fixture
-def drop(tmp_path):
+def drop(tmp_path: Path) -> Path:
     folder = tmp_path / "drop"
     folder.mkdir()
     return folder
 
 
-def put(drop, place, files, *, sums=False, facts=None):
+def put(drop: Path, place: str, files: dict[str, bytes], *, sums: bool = False, facts: str | None = None) -> Path:
     """Lay a release down as a vendor's script would."""
     folder = drop / place
     folder.mkdir(parents=True)
@@ -44,23 +47,23 @@ def put(drop, place, files, *, sums=False, facts=None):
     return folder
 
 
-def source(drop, *, after=timedelta(hours=1), **options):
+def source(drop: Path, *, after: timedelta = timedelta(hours=1), **options: Any) -> Directory | None:
     """Make a source that looks some time from now, when all that a test wrote has settled."""
     context = fake_context(drop.parent, now=datetime.now(UTC) + after)
     return make_plugin(directory, {"path": "drop", **options}, context)
 
 
-def look(drop, **options):
+def look(drop: Path, **options: Any) -> Any:
     return source(drop, **options).releases(COMPONENTS)
 
 
-def only_problem(report):
+def only_problem(report: Any) -> Any:
     assert report.releases == ()
     assert len(report.problems) == 1
     return report.problems[0]
 
 
-def test_each_folder_of_a_version_is_a_release_with_its_files(drop):
+def test_each_folder_of_a_version_is_a_release_with_its_files(drop: Path) -> None:
     files = {"lpt$vpn.679": b"pattern", "notes é.txt": b""}
     put(drop, "virus-pattern/16.679.00", files)
     put(drop, "rules/7", {"all.rules": b"alert"})
@@ -73,13 +76,13 @@ def test_each_folder_of_a_version_is_a_release_with_its_files(drop):
     assert report.releases[1].files == tuple(describe(name, content) for name, content in sorted(files.items()))
 
 
-def test_components_that_nobody_asked_for_are_not_looked_at(drop):
+def test_components_that_nobody_asked_for_are_not_looked_at(drop: Path) -> None:
     put(drop, "rules/7", {"all.rules": b"alert"})
     put(drop, "other/not-a-version", {"x": b""})
     assert [release.component for release in look(drop).releases] == ["rules"]
 
 
-def test_what_could_be_a_component_and_was_not_asked_for_is_named(drop):
+def test_what_could_be_a_component_and_was_not_asked_for_is_named(drop: Path) -> None:
     for folder in ("virus-patern", "Rules", ".work", "lost+found"):
         (drop / folder).mkdir()
     assert look(drop).others == ("Rules", "virus-patern")
@@ -87,7 +90,7 @@ def test_what_could_be_a_component_and_was_not_asked_for_is_named(drop):
     assert set(look(drop).others) == {"Rules", "virus-patern"}
 
 
-def test_release_yaml_says_platform_time_and_notes_and_is_no_part_of_the_release(drop):
+def test_release_yaml_says_platform_time_and_notes_and_is_no_part_of_the_release(drop: Path) -> None:
     facts = "platform: linux-x86_64\nreleased: 2026-11-19T06:00:00Z\nnotes: 'Fewer false positives.'\n"
     put(drop, "rules/7", {"all.rules": b"alert"}, facts=facts)
     (release,) = look(drop).releases
@@ -96,7 +99,7 @@ def test_release_yaml_says_platform_time_and_notes_and_is_no_part_of_the_release
     assert [file.name for file in release.files] == ["all.rules"]
 
 
-def test_one_version_for_several_platforms_stands_in_folders_named_after_them(drop):
+def test_one_version_for_several_platforms_stands_in_folders_named_after_them(drop: Path) -> None:
     put(drop, "rules/7@linux-x86_64", {"engine": b"x86"})
     put(drop, "rules/7@linux-aarch64", {"engine": b"arm"}, facts="platform: linux-aarch64\n")
     mine = source(drop)
@@ -116,7 +119,9 @@ def test_one_version_for_several_platforms_stands_in_folders_named_after_them(dr
         ("rules/07", None, "not a version of the scheme integer"),
     ],
 )
-def test_a_folder_whose_name_is_not_what_it_should_be_is_held_back(drop, place, facts, words):
+def test_a_folder_whose_name_is_not_what_it_should_be_is_held_back(
+    drop: Path, place: str, facts: str | None, words: str
+) -> None:
     put(drop, place, {"all.rules": b"alert"}, facts=facts)
     problem = only_problem(look(drop))
     assert problem.startswith(f"drop/{place}: ")
@@ -150,7 +155,7 @@ def test_a_folder_whose_name_is_not_what_it_should_be_is_held_back(drop, place, 
         (f"notes: {'x' * 70_000}\n", "larger than"),
     ],
 )
-def test_a_release_yaml_that_cannot_be_believed_holds_the_release_back(drop, facts, words):
+def test_a_release_yaml_that_cannot_be_believed_holds_the_release_back(drop: Path, facts: str, words: str) -> None:
     put(drop, "rules/7", {"all.rules": b"alert"}, facts=facts)
     problem = only_problem(look(drop))
     assert problem.startswith("drop/rules/7/release.yaml: ")
@@ -162,7 +167,7 @@ def test_a_release_yaml_that_cannot_be_believed_holds_the_release_back(drop, fac
     content=st.binary(max_size=200)
     | st.text(alphabet="abnotesplfrm: \n'\"[]{}&*!-#|>%@,0.\t", max_size=80).map(str.encode)
 )
-def test_any_bytes_are_a_release_yaml_or_refused(content):
+def test_any_bytes_are_a_release_yaml_or_refused(content: bytes) -> None:
     try:
         facts = _release_yaml.parse_release_facts(content)
     except ValueError:
@@ -170,19 +175,19 @@ def test_any_bytes_are_a_release_yaml_or_refused(content):
     assert len(facts.notes) <= _release_yaml.MAX_NOTES
 
 
-def test_a_release_that_is_still_being_copied_is_offered_once_it_settled(drop):
+def test_a_release_that_is_still_being_copied_is_offered_once_it_settled(drop: Path) -> None:
     put(drop, "rules/7", {"all.rules": b"alert"})
     assert "drop/rules/7: not settled yet" in only_problem(look(drop, after=timedelta(0), settle="1m"))
     assert look(drop, after=timedelta(minutes=2), settle="1m").releases
 
 
-def test_a_file_with_a_time_in_the_future_does_not_hold_a_release_back_for_ever(drop):
+def test_a_file_with_a_time_in_the_future_does_not_hold_a_release_back_for_ever(drop: Path) -> None:
     folder = put(drop, "rules/7", {"all.rules": b"alert"})
     os.utime(folder / "all.rules", (2**33, 2**33))
     assert look(drop).releases
 
 
-def test_a_release_that_a_clock_ahead_wrote_settles_by_the_time_that_it_was_first_seen(drop):
+def test_a_release_that_a_clock_ahead_wrote_settles_by_the_time_that_it_was_first_seen(drop: Path) -> None:
     put(drop, "rules/7", {"all.rules": b"alert"})
     for hours, settled in ((0, False), (1, False), (25, True)):
         report = look(drop, after=timedelta(days=-4000, hours=hours), settle="24h")
@@ -190,18 +195,18 @@ def test_a_release_that_a_clock_ahead_wrote_settles_by_the_time_that_it_was_firs
         assert settled or "the clock that wrote it is ahead" in only_problem(report)
 
 
-def test_without_a_time_to_settle_a_release_is_there_at_once(drop):
+def test_without_a_time_to_settle_a_release_is_there_at_once(drop: Path) -> None:
     put(drop, "rules/7", {"all.rules": b"alert"})
     assert look(drop, after=timedelta(0), settle="0s").releases
 
 
-def test_a_release_with_checksums_that_match_needs_no_time_to_settle(drop):
+def test_a_release_with_checksums_that_match_needs_no_time_to_settle(drop: Path) -> None:
     put(drop, "rules/7", {"all.rules": b"alert"}, sums=True)
     (release,) = look(drop, after=timedelta(0), settle="1h").releases
     assert [file.name for file in release.files] == ["all.rules"]
 
 
-def test_a_release_without_the_checksums_that_complete_it_is_not_there_yet(drop):
+def test_a_release_without_the_checksums_that_complete_it_is_not_there_yet(drop: Path) -> None:
     folder = put(drop, "rules/7", {"all.rules": b"alert"})
     problem = only_problem(look(drop, complete_when="SHA256SUMS"))
     assert problem == "drop/rules/7: not complete yet: it has no SHA256SUMS"
@@ -221,14 +226,14 @@ def test_a_release_without_the_checksums_that_complete_it_is_not_there_yet(drop)
         (f"{hashlib.sha256(b'alert').hexdigest()}  all.rules\n{'0' * 64}  zz\n", "lists 'zz', which isn't there"),
     ],
 )
-def test_a_release_that_contradicts_its_checksums_is_held_back(drop, sums, words):
+def test_a_release_that_contradicts_its_checksums_is_held_back(drop: Path, sums: str, words: str) -> None:
     folder = put(drop, "rules/7", {"all.rules": b"alert"})
     (folder / "SHA256SUMS").write_text(sums, encoding="utf-8")
     assert words in only_problem(look(drop))
 
 
 @pytest.mark.parametrize("line", ["SHA256 (all.rules) = {}", "\ufeff{}  all.rules\r"], ids=["tagged", "from Windows"])
-def test_checksums_in_another_form_that_sha256sum_takes_complete_a_release(drop, line):
+def test_checksums_in_another_form_that_sha256sum_takes_complete_a_release(drop: Path, line: str) -> None:
     folder = put(drop, "rules/7", {"all.rules": b"alert"})
     sums = line.format(hashlib.sha256(b"alert").hexdigest().upper())
     (folder / "SHA256SUMS").write_bytes(f"{sums}\n".encode())
@@ -236,7 +241,7 @@ def test_checksums_in_another_form_that_sha256sum_takes_complete_a_release(drop,
 
 
 @pytest.mark.parametrize("place", ["rules/7/secret", "rules/7", "rules"])
-def test_a_link_that_leads_out_of_the_folder_is_refused(drop, tmp_path, place):
+def test_a_link_that_leads_out_of_the_folder_is_refused(drop: Path, tmp_path: Path, place: str) -> None:
     outside = tmp_path / "outside"
     put(outside, "7", {"secret": b"secret"})
     link = drop / place
@@ -245,7 +250,7 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(drop, tmp_path, place):
     assert f"drop/{place}: it is a link that leads out of drop" in only_problem(look(drop))
 
 
-def test_links_within_the_folder_are_followed(drop):
+def test_links_within_the_folder_are_followed(drop: Path) -> None:
     put(drop, "shared", {"all.rules": b"alert"})
     folder = put(drop, "rules/7", {})
     (folder / "all.rules").symlink_to("../../shared/all.rules")
@@ -257,7 +262,7 @@ def test_links_within_the_folder_are_followed(drop):
         assert stream.read() == b"alert"
 
 
-def test_a_link_in_a_circle_or_to_nothing_is_refused(drop):
+def test_a_link_in_a_circle_or_to_nothing_is_refused(drop: Path) -> None:
     for version, target in (("7", "a"), ("8", "gone")):
         (put(drop, f"rules/{version}", {}) / "a").symlink_to(target)
     report = look(drop)
@@ -265,7 +270,7 @@ def test_a_link_in_a_circle_or_to_nothing_is_refused(drop):
     assert [problem.partition(": ")[0] for problem in report.problems] == ["drop/rules/7/a", "drop/rules/8/a"]
 
 
-def test_special_files_and_folders_are_refused_and_nobody_waits_for_them(drop):
+def test_special_files_and_folders_are_refused_and_nobody_waits_for_them(drop: Any) -> None:
     os.mkfifo(put(drop, "rules/7", {}) / "pipe")
     put(drop, "rules/8/folder", {"a": b""})
     with socket.socket(socket.AF_UNIX) as listener:
@@ -285,7 +290,7 @@ def test_special_files_and_folders_are_refused_and_nobody_waits_for_them(drop):
 
 
 @contextmanager
-def ordinary_user():
+def ordinary_user() -> Iterator[None]:
     """Act as somebody who isn't root: root can read everything."""
     if os.geteuid():
         yield
@@ -297,7 +302,7 @@ def ordinary_user():
         os.seteuid(0)
 
 
-def test_an_unreadable_file_or_folder_is_named():
+def test_an_unreadable_file_or_folder_is_named() -> None:
     with tempfile.TemporaryDirectory() as base:
         Path(base).chmod(0o777)
         drop = Path(base) / "drop"
@@ -314,14 +319,14 @@ def test_an_unreadable_file_or_folder_is_named():
 
 
 @pytest.mark.parametrize("name", ["-rf", ".hidden", "a\nb", "back\\slash", "current", b"\xff", "x\x1b[2J"])
-def test_a_file_name_that_must_not_reach_a_client_holds_the_release_back(drop, name):
+def test_a_file_name_that_must_not_reach_a_client_holds_the_release_back(drop: Path, name: bytes | str) -> None:
     (put(drop, "rules/7", {"all.rules": b"alert"}) / os.fsdecode(name)).touch()
     problem = only_problem(look(drop))
     assert problem.startswith("drop/rules/7: ")
     assert problem.isprintable()
 
 
-def test_a_release_without_files_and_a_file_in_place_of_a_folder_are_refused(drop):
+def test_a_release_without_files_and_a_file_in_place_of_a_folder_are_refused(drop: Path) -> None:
     put(drop, "rules/7", {}, facts="notes: nothing in it\n")
     put(drop, "virus-pattern", {"lpt$vpn.679": b"pattern"})
     assert look(drop).problems == (
@@ -330,7 +335,9 @@ def test_a_release_without_files_and_a_file_in_place_of_a_folder_are_refused(dro
     )
 
 
-def test_a_release_with_more_files_or_bytes_than_a_release_may_have_is_refused(drop, monkeypatch):
+def test_a_release_with_more_files_or_bytes_than_a_release_may_have_is_refused(
+    drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put(drop, "rules/7", {str(number): b"" for number in range(1, 6)})
     put(drop, "rules/8", {"big": b"x" * 101})
     monkeypatch.setattr(directory, "MAX_FILES", 2)
@@ -342,13 +349,13 @@ def test_a_release_with_more_files_or_bytes_than_a_release_may_have_is_refused(d
     )
 
 
-def test_work_in_progress_is_passed_over(drop):
+def test_work_in_progress_is_passed_over(drop: Path) -> None:
     put(drop, "rules/.7.upload", {"all.rules": b"al"})
     put(drop, "rules/incrementals/.6..7.upload", {"all.rules.zstd": b"delta"})
     assert look(drop) == directory.SourceReport("drop")
 
 
-def test_a_bad_release_never_hides_the_good_ones(drop):
+def test_a_bad_release_never_hides_the_good_ones(drop: Path) -> None:
     put(drop, "rules/7", {"all.rules": b"alert"})
     put(drop, "rules/8", {"-rf": b""})
     put(drop, "rules/9", {"all.rules": b"alert again"})
@@ -357,14 +364,14 @@ def test_a_bad_release_never_hides_the_good_ones(drop):
     assert len(report.problems) == 1
 
 
-def test_what_is_offered_is_what_is_there_now(drop):
+def test_what_is_offered_is_what_is_there_now(drop: Path) -> None:
     folder = put(drop, "rules/7", {"all.rules": b"aler"})
     assert look(drop).releases[0].files == (describe("all.rules", b"aler"),)
     (folder / "all.rules").write_bytes(b"alert")
     assert look(drop).releases[0].files == (describe("all.rules", b"alert"),)
 
 
-def test_bytes_that_change_behind_an_equal_size_and_time_are_noticed(drop):
+def test_bytes_that_change_behind_an_equal_size_and_time_are_noticed(drop: Path) -> None:
     file = put(drop, "rules/7", {"all.rules": b"alert"}) / "all.rules"
     before = file.stat()
     assert look(drop).releases
@@ -373,28 +380,30 @@ def test_bytes_that_change_behind_an_equal_size_and_time_are_noticed(drop):
     assert look(drop).releases[0].files == (describe("all.rules", b"other"),)
 
 
-def test_files_that_did_not_change_are_not_read_again(drop, monkeypatch):
+def test_files_that_did_not_change_are_not_read_again(drop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(drop, "rules/7", {"all.rules": b"alert"})
     first = look(drop)
     monkeypatch.setattr(_tree.Tree, "sha256", lambda *_: pytest.fail("the file was read again"))
     assert look(drop) == first
 
 
-def test_the_digest_of_a_file_that_changed_a_moment_ago_is_not_remembered(drop, monkeypatch):
+def test_the_digest_of_a_file_that_changed_a_moment_ago_is_not_remembered(
+    drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put(drop, "rules/7", {"all.rules": b"alert"})
     first = look(drop, after=timedelta(0), settle="0s")
     reads = []
     read = _tree.Tree.sha256
-    monkeypatch.setattr(_tree.Tree, "sha256", lambda *args: reads.append(args) or read(*args))
+    monkeypatch.setattr(_tree.Tree, "sha256", lambda *args: reads.append(args) or read(*args))  # type: ignore[func-returns-value, redundant-expr]
     assert look(drop) == first
     assert len(reads) == 1
 
 
-def test_a_release_that_changes_while_it_is_read_is_not_settled(drop, monkeypatch):
+def test_a_release_that_changes_while_it_is_read_is_not_settled(drop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = put(drop, "rules/7", {"a": b"alert"})
     read = _tree.Tree.sha256
 
-    def read_while_more_comes(*args):
+    def read_while_more_comes(*args: Any) -> Any:
         digest = read(*args)
         (folder / "b").write_bytes(b"more")
         return digest
@@ -403,7 +412,7 @@ def test_a_release_that_changes_while_it_is_read_is_not_settled(drop, monkeypatc
     assert only_problem(look(drop)) == "drop/rules/7: not settled yet: it changed while it was read"
 
 
-def test_a_file_that_grew_since_it_was_listed_is_not_settled(drop):
+def test_a_file_that_grew_since_it_was_listed_is_not_settled(drop: Path) -> None:
     (put(drop, "rules/7", {"a": b"alert"}))
     tree = _tree.Tree(drop, "drop")
     stamp = tree.folder("rules/7", 10)["a"]
@@ -426,7 +435,7 @@ def test_a_file_that_grew_since_it_was_listed_is_not_settled(drop):
         b"[" * 100_000,
     ],
 )
-def test_a_damaged_memory_is_made_again(drop, content):
+def test_a_damaged_memory_is_made_again(drop: Path, content: bytes) -> None:
     put(drop, "rules/7", {"all.rules": b"alert"})
     first = look(drop)
     (memory,) = (drop.parent / "work").iterdir()
@@ -436,7 +445,7 @@ def test_a_damaged_memory_is_made_again(drop, content):
     assert json.loads(memory.read_bytes()) == good
 
 
-def test_a_memory_that_cannot_be_written_only_costs_time(drop, caplog):
+def test_a_memory_that_cannot_be_written_only_costs_time(drop: Path, caplog: pytest.LogCaptureFixture) -> None:
     put(drop, "rules/7", {"all.rules": b"alert"})
     mine = source(drop)
     (drop.parent / "work").rmdir()
@@ -445,19 +454,19 @@ def test_a_memory_that_cannot_be_written_only_costs_time(drop, caplog):
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_bytes(b"")], ids=["missing", "file"])
-def test_a_source_whose_folder_is_no_folder_is_an_error_that_names_it(tmp_path, make):
+def test_a_source_whose_folder_is_no_folder_is_an_error_that_names_it(tmp_path: Path, make: Callable[..., Any]) -> None:
     make(tmp_path / "drop")
     with pytest.raises(SourceError, match="drop"):
         look(tmp_path / "drop")
 
 
-def test_a_malformed_time_to_settle_is_an_error_that_names_it(drop):
+def test_a_malformed_time_to_settle_is_an_error_that_names_it(drop: Path) -> None:
     with pytest.raises(SourceError, match="settle"):
         source(drop, settle="soon")
 
 
 @pytest.mark.parametrize("swapped", ["rules/7/all.rules", "rules/7"])
-def test_what_is_swapped_for_a_link_after_it_was_listed_is_not_opened(drop, tmp_path, swapped):
+def test_what_is_swapped_for_a_link_after_it_was_listed_is_not_opened(drop: Path, tmp_path: Path, swapped: str) -> None:
     put(drop, "rules/7", {"all.rules": b"alert"})
     outside = put(tmp_path, "outside", {"all.rules": b"secret"})
     mine = source(drop)
@@ -496,7 +505,7 @@ NODES = st.recursive(
 )
 
 
-def plant(path, node):
+def plant(path: Path, node: tuple[Any, ...]) -> None:
     kind, value = node
     if kind == "file":
         path.write_bytes(value)
@@ -512,7 +521,7 @@ def plant(path, node):
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tree=st.dictionaries(st.sampled_from(["rules", "virus-pattern", "other"]), NODES, max_size=3))
-def test_whatever_lies_in_the_folder_only_what_is_whole_is_offered(tree):
+def test_whatever_lies_in_the_folder_only_what_is_whole_is_offered(tree: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as base:
         drop = Path(base) / "drop"
         plant(drop, ("folder", tree))

@@ -3,13 +3,16 @@
 import contextlib
 import json
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.strategies import DataObject
 from jsonschema import Draft202012Validator
 
 from reconciler.errors import DocumentError
@@ -37,16 +40,16 @@ VERSIONS = ("1", "2", "3")
 RELEASES = {version: make_release("rules", version, {"a": version.encode()}) for version in VERSIONS}
 
 
-def schema(name):
+def schema(name: Any) -> Any:
     return json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
 
 
-def wanted(version="latest"):
+def wanted(version: str = "latest") -> Wanted:
     group = {name: GroupSpec(name, PluginConfig("transport", "local"), "/r") for name in ("g", "h")}
     return Wanted({"rules": ComponentSpec(make_component("rules"), version)}, group)
 
 
-def profile(version):
+def profile(version: str) -> Profile:
     release = RELEASES[version]
     layout = ComponentSpec(make_component("rules")).layout.fingerprint
     return Profile("linux-x86_64", (Installed("rules", version, release.digest, layout=layout),))
@@ -58,7 +61,7 @@ cohorts = st.lists(
 )
 
 
-def observed(drawn):
+def observed(drawn: list[Any]) -> Observed:
     made = []
     for at, (group, version, hold) in enumerate(drawn):
         members = tuple(f"{group}-{at}-{n}" for n in range(1 + at % 3))
@@ -69,13 +72,13 @@ def observed(drawn):
     return Observed(BASIS, (RELEASES["1"],), (Offer("drop", RELEASES["2"]),), ("odd",), made, ("gone",))
 
 
-def plan_of(drawn, **more):
+def plan_of(drawn: list[Any], **more: Any) -> Plan:
     return make_plan(wanted(**more), observed(drawn), plan_id="p", now=NOW)
 
 
 @given(cohorts)
 @settings(max_examples=60, deadline=None)
-def test_every_plan_fits_its_schema_and_comes_back_as_it_was(drawn):
+def test_every_plan_fits_its_schema_and_comes_back_as_it_was(drawn: list[Any]) -> None:
     plan = plan_of(drawn)
     document = plan_document(plan)
     Draft202012Validator(schema("plan")).validate(document)
@@ -92,7 +95,7 @@ cuts = st.builds(Cut, names, st.integers(-1, 2**32 - 1), st.lists(names, max_siz
 
 
 @st.composite
-def steps(draw, version):
+def steps(draw: Any, version: Any) -> RolloutStep:
     waves = draw(st.lists(cuts, max_size=3).map(tuple))
     record = RolloutRecord(
         component="rules",
@@ -119,7 +122,7 @@ def steps(draw, version):
         record,
         new=draw(st.booleans()),
         says=draw(names),
-        counts=WaveCounts(sum(parts), *parts, draw(spans)),
+        counts=WaveCounts(sum(parts), *parts, draw(spans)),  # type: ignore[call-arg]
         next_at=draw(st.none() | moments.map(lambda moment: moment.replace(microsecond=0))),
         at_once=draw(spans),
         max_failed=draw(st.none() | spans),
@@ -129,12 +132,12 @@ def steps(draw, version):
 
 
 @st.composite
-def rolling_plans(draw):
+def rolling_plans(draw: Any) -> Plan:
     """Plans that are consistent and have everything that a rollout brings."""
     made = tuple(draw(steps(version)) for version in VERSIONS[: draw(st.integers(0, 3))])
     members = {"c1": ("a",), "c2": ("b", "c")}
     proofs = tuple(
-        Proof(*step.record.key, step.record.wave, kind, number, 3 if kind == "recheck" else 0, tuple(members)[:many])
+        Proof(*step.record.key, step.record.wave, kind, number, 3 if kind == "recheck" else 0, tuple(members)[:many])  # type: ignore[call-arg]
         for step in made
         for kind, number, many in (("recheck", 0, 2), ("gate", draw(spans), 0))
     )
@@ -143,7 +146,7 @@ def rolling_plans(draw):
         for cohort in draw(st.sets(st.sampled_from(["c1", "c2"])))
     )
     deploys = tuple(
-        deploy(step.record.version, step.record.group or "g", wave=draw(st.integers(0, len(step.record.cuts))), **how)
+        deploy(step.record.version, step.record.group or "g", wave=draw(st.integers(0, len(step.record.cuts))), **how)  # type: ignore[arg-type]
         for step, how in zip(made, ({"held": True, "bytes": 0}, {"early": True}, {}), strict=False)
     )[:1]
     return Plan(
@@ -152,21 +155,21 @@ def rolling_plans(draw):
     )  # fmt: skip
 
 
-def deploy(to, group="g", **more):
+def deploy(to: Any, group: Any = "g", **more: Any) -> Deploy:
     fields = {"reason": "outdated", "bytes": 1, "bytes_full": 2, "platform": "any", **more}
     return Deploy("rules", group, "0", "a" * 64, to, "b" * 64, clients=1, members=("c1",), **fields)
 
 
 @given(rolling_plans())
 @settings(max_examples=100, deadline=None)
-def test_rollouts_proofs_and_settings_fit_the_schema_and_come_back_as_they_were(plan):
+def test_rollouts_proofs_and_settings_fit_the_schema_and_come_back_as_they_were(plan: Plan) -> None:
     document = plan_document(plan)
     Draft202012Validator(schema("plan")).validate(document)
     assert read_plan(json.loads(json.dumps(document))) == plan
     assert json.dumps(plan_document(read_plan(document))) == json.dumps(document)
 
 
-def test_changes_stand_in_the_order_in_which_they_are_carried_out_and_are_counted():
+def test_changes_stand_in_the_order_in_which_they_are_carried_out_and_are_counted() -> None:
     document = plan_document(rolling())
     assert [change["action"] for change in document["changes"]] == ["proof", "proof", "deploy", "settings"]
     summary = document["summary"]
@@ -175,7 +178,7 @@ def test_changes_stand_in_the_order_in_which_they_are_carried_out_and_are_counte
     assert summary["deploy"] == {"changes": 1, "clients": 1, "bytes": 1}
 
 
-def rolling():
+def rolling() -> Plan:
     """A plan in which wave 1 of 2 is proved."""
     waves = (Cut("label=canary"), Cut(upto=2**32 - 1))
     record = RolloutRecord(
@@ -253,7 +256,7 @@ def rolling():
         ("changes.3.not_after", "later"),
     ],
 )
-def test_nonsense_about_rollouts_proofs_and_settings_is_refused(where, value):
+def test_nonsense_about_rollouts_proofs_and_settings_is_refused(where: str, value: Any) -> None:
     document = plan_document(rolling())
     node = document
     *path, last = [int(part) if part.isdigit() else part for part in where.split(".")]
@@ -266,14 +269,14 @@ def test_nonsense_about_rollouts_proofs_and_settings_is_refused(where, value):
 
 
 @pytest.mark.parametrize(("key", "at"), [("rollouts", 0), ("changes", 0), ("changes", 2), ("changes", 3)])
-def test_nothing_of_a_rollout_stands_in_a_plan_twice(key, at):
+def test_nothing_of_a_rollout_stands_in_a_plan_twice(key: str, at: int) -> None:
     document = plan_document(rolling())
     document[key].append(document[key][at])
     with pytest.raises(DocumentError, match="twice"):
         read_plan(document)
 
 
-def test_a_plan_without_rollouts_was_made_by_an_older_version_and_is_refused():
+def test_a_plan_without_rollouts_was_made_by_an_older_version_and_is_refused() -> None:
     document = plan_document(rolling())
     del document["rollouts"]
     with pytest.raises(DocumentError, match="malformed"):
@@ -282,13 +285,13 @@ def test_a_plan_without_rollouts_was_made_by_an_older_version_and_is_refused():
 
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_a_rollout_that_was_tampered_with_is_refused_or_read_but_never_breaks(data):
+def test_a_rollout_that_was_tampered_with_is_refused_or_read_but_never_breaks(data: DataObject) -> None:
     tamper(plan_document(rolling()), data)
 
 
 @given(cohorts, st.randoms(use_true_random=False))
 @settings(max_examples=40, deadline=None)
-def test_the_order_of_what_was_observed_makes_no_difference(drawn, shuffle: random.Random):
+def test_the_order_of_what_was_observed_makes_no_difference(drawn: list[Any], shuffle: random.Random) -> None:
     facts = observed(drawn)
     shuffled = list(facts.cohorts)
     shuffle.shuffle(shuffled)
@@ -298,7 +301,7 @@ def test_the_order_of_what_was_observed_makes_no_difference(drawn, shuffle: rand
 
 @given(cohorts)
 @settings(max_examples=40, deadline=None)
-def test_the_numbers_of_a_summary_add_up(drawn):
+def test_the_numbers_of_a_summary_add_up(drawn: list[Any]) -> None:
     document = plan_document(plan_of(drawn))
     deploys = [change for change in document["changes"] if change["action"] == "deploy"]
     touched = {name for change in deploys for cohort in change["members"] for name in document["members"][cohort]}
@@ -309,11 +312,11 @@ def test_the_numbers_of_a_summary_add_up(drawn):
 
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_a_plan_that_was_tampered_with_is_refused_or_read_but_never_breaks(data):
+def test_a_plan_that_was_tampered_with_is_refused_or_read_but_never_breaks(data: DataObject) -> None:
     tamper(plan_document(plan_of([("g", "1", ""), ("h", "", ""), ("g", None, "")])), data)
 
 
-def tamper(document, data):
+def tamper(document: Any, data: Any) -> None:
     """Put something else in place of something in a document, and read it."""
     node, key = document, None
     for _ in range(4):
@@ -331,14 +334,14 @@ def tamper(document, data):
 
 
 @pytest.mark.parametrize("version", ["2.0", "0.9", "", "x"])
-def test_another_major_version_is_refused_and_a_later_minor_is_read(version):
+def test_another_major_version_is_refused_and_a_later_minor_is_read(version: str) -> None:
     document = plan_document(plan_of([]))
     with pytest.raises(DocumentError, match="format"):
         read_plan({**document, "format_version": version})
     assert read_plan({**document, "format_version": "1.7", "new": 1}).plan_id == "p"
 
 
-def test_statuses_and_reports_fit_their_schemas():
+def test_statuses_and_reports_fit_their_schemas() -> None:
     facts = observed([("g", "1", ""), ("h", None, ""), ("h", "2", "")])
     left_alone = (Quarantined("c", "g", NOW, 3, "no"),)
     status = make_status(wanted(), facts, Allowance(NOW), as_of=None, sources=(), traffic=Traffic())
@@ -357,7 +360,7 @@ def test_statuses_and_reports_fit_their_schemas():
 
 
 @pytest.mark.parametrize("status", ["done", "superseded"])
-def test_a_status_shows_no_rollout_that_is_over(status):
+def test_a_status_shows_no_rollout_that_is_over(status: Any) -> None:
     (step,) = rolling().rollouts
     over = replace(step, record=replace(step.record, status=status))
     assert status_document(Status(NOW, None, 0, (), {}, rollouts=(over,)))["rollouts"] == []
@@ -365,7 +368,7 @@ def test_a_status_shows_no_rollout_that_is_over(status):
     assert shown["says"] == f"{status}: a newer one came"
 
 
-def test_the_schema_of_plans_lists_every_reason():
+def test_the_schema_of_plans_lists_every_reason() -> None:
     changes = schema("plan")["properties"]["changes"]["items"]["oneOf"]
     (deploy,) = (part for part in changes if part["properties"]["action"].get("const") == "deploy")
     assert tuple(deploy["properties"]["reason"]["enum"]) == DEPLOY_REASONS
@@ -375,14 +378,14 @@ def test_the_schema_of_plans_lists_every_reason():
 
 
 @pytest.mark.parametrize("name", ["plan", "status", "report"])
-def test_the_schemas_of_rollouts_list_every_status_and_count(name):
+def test_the_schemas_of_rollouts_list_every_status_and_count(name: str) -> None:
     known = schema(name)["$defs"]
     assert tuple(known["rollout"]["properties"]["status"]["enum"]) == STATUSES
     assert tuple(known["counts"]["properties"]) == WaveCounts.__slots__
 
 
 @pytest.mark.parametrize("name", ["plan", "status", "report", "events"])
-def test_the_examples_of_a_schema_are_right(name):
+def test_the_examples_of_a_schema_are_right(name: str) -> None:
     document = schema(name)
     for path, part in parts(document):
         for example in part.get("examples", ()):
@@ -390,18 +393,18 @@ def test_the_examples_of_a_schema_are_right(name):
             assert [error.message for error in errors] == [], path
 
 
-def test_the_example_of_a_plan_can_be_read():
+def test_the_example_of_a_plan_can_be_read() -> None:
     (example,) = schema("plan")["examples"]
     assert read_plan(example).rollouts[0].record.version == "16.679.00"
 
 
-def test_the_schema_of_events_lists_every_type_and_level():
+def test_the_schema_of_events_lists_every_type_and_level() -> None:
     properties = schema("events")["properties"]
     assert tuple(properties["type"]["enum"]) == EVENT_TYPES
     assert tuple(properties["level"]["enum"]) == LEVELS
 
 
-def parts(node, path=()):
+def parts(node: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Give every schema in a schema."""
     yield path, node
     for key in ("properties", "$defs"):
@@ -415,7 +418,7 @@ def parts(node, path=()):
 
 
 @pytest.mark.parametrize("name", sorted(path.name.split(".")[0] for path in SCHEMAS.glob("*.json")))
-def test_every_key_of_a_schema_is_described_with_an_example(name):
+def test_every_key_of_a_schema_is_described_with_an_example(name: str) -> None:
     document = schema(name)
     Draft202012Validator.check_schema(document)
     for path, part in parts(document):
@@ -424,7 +427,7 @@ def test_every_key_of_a_schema_is_described_with_an_example(name):
             assert name == "release" or part.get("examples") or not path, path
 
 
-def test_every_option_of_a_spec_that_has_a_default_states_it():
+def test_every_option_of_a_spec_that_has_a_default_states_it() -> None:
     document = schema("updoser")
     without = [
         ".".join(path)
@@ -438,7 +441,7 @@ def test_every_option_of_a_spec_that_has_a_default_states_it():
 # --- plan files -----------------------------------------------------------------------------------------------------
 
 
-def test_a_plan_file_is_written_whole_and_signed(tmp_path):
+def test_a_plan_file_is_written_whole_and_signed(tmp_path: Path) -> None:
     document = plan_document(plan_of([("g", "1", "")]))
     key = b"k" * 32
     file = tmp_path / "plan.json"
@@ -455,18 +458,18 @@ def test_a_plan_file_is_written_whole_and_signed(tmp_path):
 
 @given(st.binary(max_size=200))
 @settings(max_examples=60, deadline=None)
-def test_no_bytes_break_the_reader_of_plan_files(tmp_path_factory, data):
+def test_no_bytes_break_the_reader_of_plan_files(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     file = tmp_path_factory.mktemp("p") / "plan.json"
     file.write_bytes(data)
     with pytest.raises(DocumentError):
         read_plan(read_plan_file(file).document)
 
 
-def test_a_short_key_is_refused_with_the_line_that_makes_one(tmp_path):
+def test_a_short_key_is_refused_with_the_line_that_makes_one(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("short")
     with pytest.raises(Exception, match="openssl rand"):
         read_key(tmp_path / "key")
 
 
-def test_releases_of_any_platform_are_the_default():
+def test_releases_of_any_platform_are_the_default() -> None:
     assert RELEASES["1"].platform == ANY_PLATFORM

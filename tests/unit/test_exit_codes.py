@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,31 +16,34 @@ from reconciler.model.report import RECAP, Failure, Report
 from reconciler.model.rollout import STATUSES, RolloutRecord
 from tests.fakes import NOW
 
-CLASSES = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, Exception)}
+CLASSES: dict[str, Any] = {
+    name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, Exception)
+}
 ENDS_BADLY = {1, 3, 4, 5, 64, 65, 130}
 """The codes of the design, but for 0 (done) and 2 (changes are due), which are no errors."""
 DOWNLOAD = Failure("", "", "rules", "no")
 
 
-def drawn():
+def drawn() -> dict[str, tuple[str, int]]:
     """Give the tree that the docstring draws: name -> (parent, code)."""
-    tree, path = {}, []
+    tree: dict[str, tuple[str, int]] = {}
+    path: list[str] = []
     for indent, name, code in re.findall(r"^ {4}([│├└─ ]*)(\w+Error) +(\d+) ", errors.__doc__, flags=re.MULTILINE):
         path[len(indent) // 4 :] = [name]
         tree[name] = (path[-2] if len(path) > 1 else "Exception", int(code))
     return tree
 
 
-def test_classes_and_codes_are_those_of_the_drawn_tree():
+def test_classes_and_codes_are_those_of_the_drawn_tree() -> None:
     assert drawn() == {name: (kind.__bases__[0].__name__, kind.exit_code) for name, kind in CLASSES.items()}
 
 
-def test_errors_end_with_the_codes_of_the_design_and_use_all_of_them():
+def test_errors_end_with_the_codes_of_the_design_and_use_all_of_them() -> None:
     assert {kind.exit_code for kind in CLASSES.values()} == ENDS_BADLY
 
 
 @pytest.mark.parametrize("name", sorted(CLASSES))
-def test_every_error_shows_its_message_and_what_to_do(name):
+def test_every_error_shows_its_message_and_what_to_do(name: Any) -> None:
     kind = CLASSES[name]
     made = kind([Problem("a message", hint="do it")]) if kind is SpecError else kind("a message", hint="do it")
     assert str(made) == "a message\n  do it"
@@ -47,7 +51,7 @@ def test_every_error_shows_its_message_and_what_to_do(name):
     assert made.brief.startswith(f"{kind.label}: a message")
 
 
-def test_errors_that_clients_are_counted_under_can_be_told_apart():
+def test_errors_that_clients_are_counted_under_can_be_told_apart() -> None:
     per_client = [kind for kind in CLASSES.values() if issubclass(kind, (TransportError, ClientError))]
     labels = [kind.label for kind in (*per_client, errors.OtherControllerError)]
     assert len(set(labels)) == len(labels)
@@ -56,11 +60,11 @@ def test_errors_that_clients_are_counted_under_can_be_told_apart():
 
 
 @pytest.mark.parametrize("name", sorted(CLASSES.keys() - {"SpecError"}))
-def test_the_label_of_an_error_is_found_in_what_was_recorded_of_it(name):
+def test_the_label_of_an_error_is_found_in_what_was_recorded_of_it(name: Any) -> None:
     assert errors.label_of(CLASSES[name]("rules: it broke: no").brief) == CLASSES[name].label
 
 
-def test_labels_that_decide_what_became_of_a_client_are_those_of_earlier_states():
+def test_labels_that_decide_what_became_of_a_client_are_those_of_earlier_states() -> None:
     assert {name: kind.label for name, kind in CLASSES.items() if kind.label != UpdoserError.label} == {
         "AuthenticationError": "authentication failed",
         "BusyError": "client busy",
@@ -84,11 +88,11 @@ def test_labels_that_decide_what_became_of_a_client_are_those_of_earlier_states(
         (Problem("odd", "a.yaml"), "a.yaml: odd"),
     ],
 )
-def test_a_problem_of_a_spec_points_at_its_place(problem, shown):
+def test_a_problem_of_a_spec_points_at_its_place(problem: Problem, shown: str) -> None:
     assert str(problem) == shown
 
 
-def step(status):
+def step(status: Any) -> RolloutStep:
     """Make a rollout that is in a status at the end of a run."""
     record = RolloutRecord(
         component="rules",
@@ -117,7 +121,9 @@ reports = st.builds(
 
 
 @given(reports, st.sampled_from([0.0, 0.25, 1.0]))
-def test_interrupted_counts_before_failed_or_halted_and_those_before_unreachable(report, tolerated):
+def test_interrupted_counts_before_failed_or_halted_and_those_before_unreachable(
+    report: Report, tolerated: float
+) -> None:
     recap = report.recap["g"]
     lost, clients = recap["unreachable"], sum(recap.values())
     if report.interrupted:
@@ -144,18 +150,18 @@ def test_interrupted_counts_before_failed_or_halted_and_those_before_unreachable
         ({}, {"failed": (DOWNLOAD,)}, False),
     ],
 )
-def test_a_run_is_complete_when_nothing_of_its_plan_is_left(counts, more, complete):
+def test_a_run_is_complete_when_nothing_of_its_plan_is_left(counts: Any, more: Any, complete: Any) -> None:
     assert is_complete(Report("r", "p", NOW, NOW, {"g": {"ok": 1, **counts}}, **more)) == complete
 
 
-def test_an_interruption_says_how_to_go_on():
+def test_an_interruption_says_how_to_go_on() -> None:
     error = verdict_error(Report("r", "p", NOW, NOW, {}, interrupted=True), max_unreachable=0)
     assert isinstance(error, InterruptedRunError)
     assert "apply again" in error.hint
 
 
 @pytest.mark.parametrize("status", ["halted", "stalled"])
-def test_a_stopped_rollout_ends_an_apply_with_3_though_no_client_failed(status):
+def test_a_stopped_rollout_ends_an_apply_with_3_though_no_client_failed(status: str) -> None:
     report = Report("r", "p", NOW, NOW, {"g": {"ok": 3, "skipped": 97}}, rollouts=(step("done"), step(status)))
     error = verdict_error(report, max_unreachable=1.0)
     assert error.exit_code == 3
@@ -164,6 +170,6 @@ def test_a_stopped_rollout_ends_an_apply_with_3_though_no_client_failed(status):
 
 
 @pytest.mark.parametrize("status", sorted({*STATUSES} - {"halted", "stalled"}))
-def test_a_rollout_that_waits_or_is_over_ends_an_apply_well(status):
+def test_a_rollout_that_waits_or_is_over_ends_an_apply_well(status: Any) -> None:
     report = Report("r", "p", NOW, NOW, {"g": {"ok": 3, "skipped": 97}}, rollouts=(step(status),))
     assert verdict_error(report, max_unreachable=0.0) is None

@@ -1,8 +1,10 @@
 """The fakes behave as what they stand for, faults included: tests that use them would lie otherwise."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
+from typing import Any
 
 import pytest
 
@@ -13,8 +15,8 @@ from reconciler.errors import (
     ProtocolError,
     TransportError,
 )
-from reconciler.model.client import Client, Installed
-from reconciler.model.deploy import ClientCheck, DeployRequest, Hook, Hooks, InstallTarget, Layout, Step
+from reconciler.model.client import Client, Facts, Installed
+from reconciler.model.deploy import ClientCheck, DeployReport, DeployRequest, Hook, Hooks, InstallTarget, Layout, Step
 from reconciler.model.release import content_digest
 from tests.fakes import FakeClient, FakeTransport, Ran, describe
 
@@ -24,26 +26,26 @@ LAYOUT = Layout((InstallTarget("*", "/opt"),))
 
 
 @pytest.fixture
-def machine():
+def machine() -> FakeClient:
     return FakeClient()
 
 
 @pytest.fixture
-def transport(machine):
+def transport(machine: FakeClient) -> FakeTransport:
     return FakeTransport({"pc-1": machine})
 
 
 @contextmanager
-def store(sha256):
+def store(sha256: str) -> Iterator[BytesIO]:
     contents = {describe("", content).sha256: content for content in (b"old", b"new", b"same", b"newer")}
     yield BytesIO(contents[sha256])
 
 
-def digest(files):
+def digest(files: dict[str, bytes]) -> str:
     return content_digest(describe(name, content) for name, content in files.items())
 
 
-def step(to, files, come_from="", was=None, **fields):
+def step(to: str, files: dict[str, bytes], come_from: Any = "", was: Any = None, **fields: Any) -> Step:
     described = tuple(sorted(describe(name, content) for name, content in files.items()))
     return Step(
         component="rules",
@@ -56,23 +58,25 @@ def step(to, files, come_from="", was=None, **fields):
     )
 
 
-def deploy(transport, *steps, keep=2, lineage="mine", epoch=1):
+def deploy(
+    transport: FakeTransport, *steps: Step, keep: int = 2, lineage: str = "mine", epoch: int = 1
+) -> DeployReport | None:
     with transport.connect(CLIENT) as session:
         return session.deploy(
             DeployRequest(lineage=lineage, epoch=epoch, install_root=CLIENT.install_root, keep=keep, steps=steps), store
         )
 
 
-def facts(transport, **options):
+def facts(transport: FakeTransport, **options: Any) -> Facts:
     with transport.connect(CLIENT) as session:
         return session.facts(CLIENT.install_root, **options)
 
 
-def statuses(report):
+def statuses(report: Any) -> list[str]:
     return [outcome.status for outcome in report.outcomes]
 
 
-def test_a_client_has_afterwards_what_was_deployed(transport, machine):
+def test_a_client_has_afterwards_what_was_deployed(transport: FakeTransport, machine: FakeClient) -> None:
     report = deploy(transport, step("1", OLD))
     assert statuses(report) == ["changed"]
     assert report.bytes_sent == 7
@@ -82,7 +86,9 @@ def test_a_client_has_afterwards_what_was_deployed(transport, machine):
     assert (profile.lineage, profile.epoch) == ("mine", 1)
 
 
-def test_files_that_are_kept_are_not_sent_and_the_version_before_stays(transport, machine):
+def test_files_that_are_kept_are_not_sent_and_the_version_before_stays(
+    transport: FakeTransport, machine: FakeClient
+) -> None:
     deploy(transport, step("1", OLD))
     report = deploy(transport, step("2", NEW, "1", OLD, kept={"same": "same"}))
     assert (statuses(report), report.bytes_sent) == (["changed"], 3)
@@ -90,27 +96,29 @@ def test_files_that_are_kept_are_not_sent_and_the_version_before_stays(transport
     assert facts(transport).profile.installed[0].previous == "1"
 
 
-def test_deploying_again_changes_nothing(transport, machine):
+def test_deploying_again_changes_nothing(transport: FakeTransport, machine: FakeClient) -> None:
     deploy(transport, step("1", OLD))
     assert statuses(deploy(transport, step("1", OLD))) == ["ok"]
     assert machine.calls["changed"] == 1
 
 
-def test_another_layout_of_what_is_there_is_carried_out(transport):
+def test_another_layout_of_what_is_there_is_carried_out(transport: FakeTransport) -> None:
     deploy(transport, step("1", OLD))
     again = step("1", OLD, "1", OLD, kept={name: name for name in OLD}, layout=LAYOUT)
     assert statuses(deploy(transport, again)) == ["changed"]
     assert facts(transport).profile.installed[0].layout == LAYOUT.fingerprint
 
 
-def test_a_client_that_is_not_as_expected_is_stale_and_says_what_it_has(transport, machine):
+def test_a_client_that_is_not_as_expected_is_stale_and_says_what_it_has(
+    transport: FakeTransport, machine: FakeClient
+) -> None:
     deploy(transport, step("1", OLD))
     (outcome,) = deploy(transport, step("3", {"a": b"newer"}, "2", NEW)).outcomes
     assert (outcome.status, outcome.version, outcome.digest) == ("stale", "1", digest(OLD))
     assert machine.version("rules") == "1"
 
 
-def test_damage_is_seen_and_replaced_as_a_whole(transport, machine):
+def test_damage_is_seen_and_replaced_as_a_whole(transport: FakeTransport, machine: FakeClient) -> None:
     deploy(transport, step("1", OLD))
     machine.damage("rules", "a", b"evil")
     assert facts(transport).profile.installed[0].digest == ""
@@ -118,14 +126,14 @@ def test_damage_is_seen_and_replaced_as_a_whole(transport, machine):
     assert machine.content("rules") == OLD
 
 
-def test_hidden_damage_is_seen_only_when_files_are_hashed(transport, machine):
+def test_hidden_damage_is_seen_only_when_files_are_hashed(transport: FakeTransport, machine: FakeClient) -> None:
     deploy(transport, step("1", OLD))
     machine.damage("rules", "a", b"sly", hidden=True)
     assert facts(transport).profile.installed[0].digest
     assert facts(transport, verify=True).profile.installed[0].damage == "a changed"
 
 
-def test_as_many_versions_stay_as_are_to_be_kept(transport, machine):
+def test_as_many_versions_stay_as_are_to_be_kept(transport: FakeTransport, machine: FakeClient) -> None:
     deploy(transport, step("1", OLD))
     deploy(transport, step("2", NEW, "1", OLD))
     deploy(transport, step("3", {"a": b"newer"}, "2", NEW))
@@ -133,7 +141,9 @@ def test_as_many_versions_stay_as_are_to_be_kept(transport, machine):
 
 
 @pytest.mark.parametrize(("lineage", "epoch"), [("other", 1), ("mine", 0)])
-def test_another_controller_is_refused_and_nothing_is_touched(transport, machine, lineage, epoch):
+def test_another_controller_is_refused_and_nothing_is_touched(
+    transport: FakeTransport, machine: FakeClient, lineage: str, epoch: int
+) -> None:
     deploy(transport, step("1", OLD))
     with pytest.raises(OtherControllerError):
         deploy(transport, step("2", NEW, "1", OLD), lineage=lineage, epoch=epoch)
@@ -150,7 +160,9 @@ def test_another_controller_is_refused_and_nothing_is_touched(transport, machine
         ({"dies_after": 0}, TransportError),
     ],
 )
-def test_faults_are_the_errors_of_the_contract(transport, machine, fault, error):
+def test_faults_are_the_errors_of_the_contract(
+    transport: FakeTransport, machine: FakeClient, fault: dict[str, Any], error: type[Any]
+) -> None:
     for name, value in fault.items():
         setattr(machine, name, value)
     with pytest.raises(error):
@@ -158,7 +170,9 @@ def test_faults_are_the_errors_of_the_contract(transport, machine, fault, error)
     assert machine.components == {}
 
 
-def test_a_connection_that_breaks_in_the_middle_leaves_whole_versions(transport, machine):
+def test_a_connection_that_breaks_in_the_middle_leaves_whole_versions(
+    transport: FakeTransport, machine: FakeClient
+) -> None:
     machine.dies_after = 1
     with pytest.raises(TransportError):
         deploy(transport, step("1", OLD), replace(step("1", NEW), component="other"))
@@ -167,7 +181,9 @@ def test_a_connection_that_breaks_in_the_middle_leaves_whole_versions(transport,
 
 
 @pytest.mark.parametrize("fault", [{"broken": {"rules"}}, {"free": 1}])
-def test_a_deploy_that_fails_leaves_what_was_there(transport, machine, fault):
+def test_a_deploy_that_fails_leaves_what_was_there(
+    transport: FakeTransport, machine: FakeClient, fault: dict[str, Any]
+) -> None:
     deploy(transport, step("1", OLD))
     for name, value in fault.items():
         setattr(machine, name, value)
@@ -182,7 +198,7 @@ WATCHED = {
 }
 
 
-def test_commands_are_listed_with_what_they_were_given(transport, machine):
+def test_commands_are_listed_with_what_they_were_given(transport: FakeTransport, machine: FakeClient) -> None:
     with transport.connect(CLIENT) as session:
         request = DeployRequest(
             lineage="mine",
@@ -201,7 +217,9 @@ def test_commands_are_listed_with_what_they_were_given(transport, machine):
 
 
 @pytest.mark.parametrize("fails", [True, {"2"}])
-def test_a_check_fails_where_a_test_says_so_after_all_its_tries(transport, machine, fails):
+def test_a_check_fails_where_a_test_says_so_after_all_its_tries(
+    transport: FakeTransport, machine: FakeClient, fails: bool | set[str]
+) -> None:
     deploy(transport, step("1", OLD))
     machine.fails["runs"] = fails
     (outcome,) = deploy(transport, step("2", NEW, "1", OLD, **WATCHED)).outcomes
@@ -210,7 +228,7 @@ def test_a_check_fails_where_a_test_says_so_after_all_its_tries(transport, machi
     assert machine.content("rules") == OLD
 
 
-def test_a_machine_that_dies_in_a_check_was_not_checked(transport, machine):
+def test_a_machine_that_dies_in_a_check_was_not_checked(transport: FakeTransport, machine: FakeClient) -> None:
     machine.dies_in = "runs"
     with pytest.raises(TransportError):
         deploy(transport, step("1", OLD, **WATCHED))
@@ -220,7 +238,7 @@ def test_a_machine_that_dies_in_a_check_was_not_checked(transport, machine):
     assert facts(transport).profile.installed[0].digest == digest(OLD)
 
 
-def test_files_that_a_test_put_there_can_be_read(transport, machine):
+def test_files_that_a_test_put_there_can_be_read(transport: FakeTransport, machine: FakeClient) -> None:
     deploy(transport, step("1", OLD))
     machine.files["/etc/scanner.conf"] = b"x" * 70_000
     paths = ["/etc/scanner.conf", f"{CLIENT.install_root}/rules/current/a", "/missing"]
@@ -229,11 +247,11 @@ def test_files_that_a_test_put_there_can_be_read(transport, machine):
     assert found == dict(zip(paths, (b"x" * 65_536, b"old", None), strict=True))
 
 
-def test_only_one_request_changes_a_client_at_a_time(transport, machine):
+def test_only_one_request_changes_a_client_at_a_time(transport: FakeTransport, machine: FakeClient) -> None:
     with machine.lock, pytest.raises(ClientError, match="another process"):
         deploy(transport, step("1", OLD))
 
 
-def test_a_client_that_nobody_knows_can_not_be_reached(transport):
+def test_a_client_that_nobody_knows_can_not_be_reached(transport: FakeTransport) -> None:
     with pytest.raises(TransportError), transport.connect(replace(CLIENT, name="pc-9")):
         pass

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,10 +15,11 @@ from reconciler.model.client import Client
 from reconciler.model.deploy import FAULTS, MACHINE, RELEASE, Outcome, Step
 from reconciler.model.plan import Basis, Plan
 from reconciler.model.policy import DEFAULT_LIMITS, Limits, Wave
+from reconciler.model.report import Report
 from reconciler.present.document import report_document
 from reconciler.present.text import report_text
-from tests.fakes import NOW
-from tests.unit.workbench import COMPONENT
+from tests.fakes import NOW, FakeClient
+from tests.unit.workbench import COMPONENT, Bench, Opened
 
 HOUR = timedelta(hours=1)
 ALL = Wave(share=1.0)
@@ -30,18 +32,26 @@ HURTS = {
 }
 
 
-def heal(machine):
+def heal(machine: FakeClient) -> None:
     machine.full.clear()
     machine.sick = machine.unreachable = False
 
 
-def canaries(bench):
+def canaries(bench: Bench) -> list[str]:
     """Give who is in the first wave of the next plan."""
     plan = bench.plan()
     return sorted(name for deploy in plan.deploys for cohort in deploy.members for name in plan.members[cohort])
 
 
-def troubled(opened, groups, hurt, *, waves=CANARY, hit=1, **rollout):
+def troubled(
+    opened: Any,
+    groups: Any,
+    hurt: Any,
+    *,
+    waves: Any = CANARY,
+    hit: Any = 1,
+    **rollout: Any,
+) -> tuple[Bench, list[str], Report]:
     """Apply a release while the first canaries of a fleet are in trouble; give the bench, all canaries, the report."""
     bench = opened(groups)
     bench.policy(waves=waves, **rollout)
@@ -50,12 +60,12 @@ def troubled(opened, groups, hurt, *, waves=CANARY, hit=1, **rollout):
     plan = bench.plan()
     bench.later(HOUR)
     for name in first[:hit]:
-        HURTS[hurt](bench.machines[name])
+        HURTS[hurt](bench.machines[name])  # type: ignore[no-untyped-call]
     return bench, first, bench.apply(plan=plan)
 
 
 @pytest.mark.parametrize("hurt", HURTS)
-def test_another_client_of_the_group_stands_in_for_a_canary_that_is_in_trouble(opened, hurt):
+def test_another_client_of_the_group_stands_in_for_a_canary_that_is_in_trouble(opened: Opened, hurt: str) -> None:
     bench, (bad, good), _report = troubled(opened, {"g": 4, "h": 4}, hurt, limits=DEFAULT_LIMITS)
     (other,) = bench.record("2").cuts[0].instead
     assert other[0] == bad[0], "it is of the same group"
@@ -68,14 +78,14 @@ def test_another_client_of_the_group_stands_in_for_a_canary_that_is_in_trouble(o
 
 
 @pytest.mark.parametrize("hurt", HURTS)
-def test_where_nobody_can_stand_in_it_stalls_goes_back_nowhere_and_goes_on_by_itself(opened, hurt):
+def test_where_nobody_can_stand_in_it_stalls_goes_back_nowhere_and_goes_on_by_itself(opened: Opened, hurt: Any) -> None:
     groups = {"g": 1, "h": 3}
     bench = opened(groups)
     bench.policy(waves=(replace(CANARY[0], count=None, select="g"), ALL), on_failure="rollback", rollback_scope="all")
     bench.release("2")
     plan = bench.plan()
     bench.later(HOUR)
-    HURTS[hurt](bench.machines["g-0"])
+    HURTS[hurt](bench.machines["g-0"])  # type: ignore[no-untyped-call]
     bench.apply(plan=plan)
     record = bench.record("2")
     assert (record.status, record.undo, record.cuts[0].instead) == ("stalled", "", ())
@@ -87,11 +97,11 @@ def test_where_nobody_can_stand_in_it_stalls_goes_back_nowhere_and_goes_on_by_it
     assert (bench.running("2"), bench.record("2").status) == (set(bench.machines), "done")
 
 
-def test_a_stalled_rollout_keeps_nothing_newer_waiting(opened):
+def test_a_stalled_rollout_keeps_nothing_newer_waiting(opened: Opened) -> None:
     bench = opened({"g": 1, "h": 3})
     bench.policy(waves=(replace(CANARY[0], count=None, select="g"), ALL))
     bench.release("2")
-    HURTS["its disk is full"](bench.machines["g-0"])
+    HURTS["its disk is full"](bench.machines["g-0"])  # type: ignore[no-untyped-call]
     bench.apply()
     assert bench.record("2").status == "stalled"
     heal(bench.machines["g-0"])
@@ -101,13 +111,13 @@ def test_a_stalled_rollout_keeps_nothing_newer_waiting(opened):
     assert bench.record("2").status == "superseded"
 
 
-def test_where_nobody_may_be_in_trouble_nobody_stands_in(opened):
+def test_where_nobody_may_be_in_trouble_nobody_stands_in(opened: Opened) -> None:
     limits = Limits(max_unreachable_percentage=0.0)
     bench, _first, _report = troubled(opened, {"g": 6}, "its disk is full", limits=limits)
     assert (bench.record("2").status, bench.record("2").cuts[0].instead) == ("stalled", ())
 
 
-def test_a_failed_check_still_halts_with_the_first_canary_beside_one_in_trouble(opened):
+def test_a_failed_check_still_halts_with_the_first_canary_beside_one_in_trouble(opened: Opened) -> None:
     bench = opened({"g": 6})
     bench.policy(waves=CANARY)
     bench.release("2")
@@ -120,7 +130,7 @@ def test_a_failed_check_still_halts_with_the_first_canary_beside_one_in_trouble(
     assert record.reason.startswith("1 of 1 clients failed, and at most 0 may")
 
 
-def test_what_is_wrong_with_every_machine_is_tried_on_a_few_only(opened):
+def test_what_is_wrong_with_every_machine_is_tried_on_a_few_only(opened: Opened) -> None:
     bench = opened({"g": 40})
     bench.policy(waves=(Wave(count=1, limits=STRICT), ALL))
     bench.release("2")
@@ -131,7 +141,7 @@ def test_what_is_wrong_with_every_machine_is_tried_on_a_few_only(opened):
     assert bench.record("2").status == "stalled"
 
 
-def test_a_client_that_is_busy_is_stale_and_counts_nowhere(opened):
+def test_a_client_that_is_busy_is_stale_and_counts_nowhere(opened: Opened) -> None:
     bench = opened({"g": 4})
     bench.policy(waves=CANARY)
     bench.release("2")
@@ -145,7 +155,7 @@ def test_a_client_that_is_busy_is_stale_and_counts_nowhere(opened):
     assert bench.running("2") == set(bench.machines)
 
 
-def test_a_proof_that_meets_trouble_of_a_machine_halts_nothing(opened):
+def test_a_proof_that_meets_trouble_of_a_machine_halts_nothing(opened: Opened) -> None:
     bench = opened({"g": 4})
     bench.policy(waves=(replace(CANARY[0], soak=HOUR), ALL), recheck=True)
     bench.check("true", phase="switched", where="client")
@@ -162,7 +172,9 @@ def test_a_proof_that_meets_trouble_of_a_machine_halts_nothing(opened):
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_whatever_is_wrong_with_machines_no_release_halts_and_when_they_are_fine_all_have_it(opened, data):
+def test_whatever_is_wrong_with_machines_no_release_halts_and_when_they_are_fine_all_have_it(
+    opened: Opened, data: Any
+) -> None:
     groups = data.draw(st.dictionaries(st.sampled_from("ghi"), st.integers(1, 4), min_size=1))
     bench = opened(groups)
     count = data.draw(st.integers(1, 3))
@@ -172,7 +184,7 @@ def test_whatever_is_wrong_with_machines_no_release_halts_and_when_they_are_fine
     plan = bench.plan()
     bench.later(HOUR)
     for name, how in hurt.items():
-        HURTS[how](bench.machines[name])
+        HURTS[how](bench.machines[name])  # type: ignore[no-untyped-call]
     bench.apply(plan=plan)
     bench.apply()
     assert bench.record("2").status in {"running", "stalled", "done"}
@@ -185,7 +197,7 @@ def test_whatever_is_wrong_with_machines_no_release_halts_and_when_they_are_fine
     assert bench.running("2") == set(bench.machines)
 
 
-def test_a_report_says_apart_what_is_the_machines():
+def test_a_report_says_apart_what_is_the_machines() -> None:
     steps = tuple(
         Step(component=name, from_version="1", from_digest="a", to_version="2", to_digest="b", files=())
         for name in ("engine", "rules")
@@ -204,6 +216,6 @@ def test_a_report_says_apart_what_is_the_machines():
     assert "which says nothing about a release:\n  pc-3 rules: not enough disk\n" in text
 
 
-def test_only_checks_hooks_and_wrong_bytes_are_of_the_release():
+def test_only_checks_hooks_and_wrong_bytes_are_of_the_release() -> None:
     assert {code for code, fault in FAULTS.items() if fault == RELEASE} == {"check", "hook", "bytes"}
     assert BusyError("x").exit_code == 3

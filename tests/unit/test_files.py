@@ -8,6 +8,7 @@ import sys
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,22 +22,22 @@ ROOT = Path(__file__).parents[2]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may do that")
 
 
-def kind(path):
+def kind(path: Path) -> int:
     return stat.S_IFMT(path.lstat().st_mode)
 
 
-def names(folder):
+def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.fixture
-def fifo(tmp_path):
+def fifo(tmp_path: Path) -> Path:
     path = tmp_path / "fifo"
     os.mkfifo(path)
     return path
 
 
-def device(path, minor):
+def device(path: Path, minor: int) -> Path:
     """Make a device of its own that is like /dev/null (3) or /dev/full (7)."""
     os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, minor))
     try:
@@ -50,7 +51,7 @@ def device(path, minor):
 
 
 @pytest.mark.parametrize("target", ["there", "folder/there", "/there"])
-def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path, target):
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path, target: str) -> None:
     (tmp_path / "folder").mkdir()
     real = tmp_path / target.strip("/")
     real.write_bytes(b"old and longer")
@@ -63,7 +64,7 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path, target):
     assert not [name for name in names(tmp_path) + names(hop.parent) if name.startswith(".")]
 
 
-def test_a_link_to_what_is_not_there_yet_gets_its_file(tmp_path):
+def test_a_link_to_what_is_not_there_yet_gets_its_file(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     link = tmp_path / "link"
     link.symlink_to("folder/plan")
@@ -73,7 +74,7 @@ def test_a_link_to_what_is_not_there_yet_gets_its_file(tmp_path):
 
 
 @pytest.mark.parametrize("target", ["link", "nowhere/file"])
-def test_a_link_that_leads_nowhere_is_refused(tmp_path, target):
+def test_a_link_that_leads_nowhere_is_refused(tmp_path: Path, target: str) -> None:
     link = tmp_path / "link"
     link.symlink_to(target)
     with pytest.raises(UpdoserError, match="link can't be written: (Too many levels|No such file)"):
@@ -83,7 +84,7 @@ def test_a_link_that_leads_nowhere_is_refused(tmp_path, target):
 
 
 @as_root
-def test_the_link_of_somebody_else_where_all_may_write_leads_to_nothing(tmp_path):
+def test_the_link_of_somebody_else_where_all_may_write_leads_to_nothing(tmp_path: Path) -> None:
     shared, precious = tmp_path / "tmp", tmp_path / "precious"
     shared.mkdir()
     shared.chmod(0o1777)
@@ -100,7 +101,7 @@ def test_the_link_of_somebody_else_where_all_may_write_leads_to_nothing(tmp_path
 # --- what is no file ------------------------------------------------------------------------------------------------
 
 
-def test_a_fifo_hands_on_what_is_written_and_stays_a_fifo(fifo):
+def test_a_fifo_hands_on_what_is_written_and_stays_a_fifo(fifo: Path) -> None:
     got = []
     reader = threading.Thread(target=lambda: got.append(fifo.read_bytes()))
     reader.start()
@@ -117,7 +118,7 @@ def test_a_fifo_hands_on_what_is_written_and_stays_a_fifo(fifo):
     assert names(fifo.parent) == ["fifo"]
 
 
-def test_a_fifo_that_nobody_reads_is_refused_at_once_and_stays(fifo):
+def test_a_fifo_that_nobody_reads_is_refused_at_once_and_stays(fifo: Path) -> None:
     with pytest.raises(UpdoserError, match="fifo can't be written: nobody reads from it"):
         write_plan_file(fifo, {})
     with pytest.raises(OSError, match="nobody reads from it"):
@@ -127,7 +128,7 @@ def test_a_fifo_that_nobody_reads_is_refused_at_once_and_stays(fifo):
 
 @as_root
 @pytest.mark.parametrize("linked", [False, True])
-def test_a_device_is_written_into_and_stays_a_device(tmp_path, linked):
+def test_a_device_is_written_into_and_stays_a_device(tmp_path: Path, linked: bool) -> None:
     null = device(tmp_path / "null", 3)
     path = tmp_path / "link" if linked else null
     if linked:
@@ -138,21 +139,21 @@ def test_a_device_is_written_into_and_stays_a_device(tmp_path, linked):
     assert names(tmp_path) == (["link", "null"] if linked else ["null"])
 
 
-def umask():
+def umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
 
 @as_root
-def test_a_device_that_is_full_is_told(tmp_path):
+def test_a_device_that_is_full_is_told(tmp_path: Path) -> None:
     full = device(tmp_path / "full", 7)
     with pytest.raises(UpdoserError, match="full can't be written: No space left"):
         write_plan_file(full, {"a": 1})
     assert kind(full) == stat.S_IFCHR
 
 
-def test_folders_and_sockets_are_refused_by_what_they_are(tmp_path):
+def test_folders_and_sockets_are_refused_by_what_they_are(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with closing(socket.socket(socket.AF_UNIX)) as listening:
         listening.bind(str(tmp_path / "socket"))
@@ -174,21 +175,21 @@ PROGRAM = (
 
 @pytest.mark.parametrize("path", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/proc/thread-self/fd/1", "link"])
 @pytest.mark.parametrize("to", ["pipe", "file", "socket"])
-def test_a_way_to_standard_output_writes_there_wherever_that_leads(tmp_path, path, to):
+def test_a_way_to_standard_output_writes_there_wherever_that_leads(tmp_path: Path, path: Any, to: Any) -> None:
     if path == "link":
         (tmp_path / "link").symlink_to("/dev/stdout")
     command = [sys.executable, "-c", PROGRAM, path]
     options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
     if to == "pipe":
-        out = subprocess.run(command, stdout=subprocess.PIPE, check=True, **options).stdout
+        out = subprocess.run(command, stdout=subprocess.PIPE, check=True, **options).stdout  # type: ignore[call-overload]
     elif to == "file":
         with (tmp_path / "out").open("wb") as file:
-            subprocess.run(command, stdout=file, check=True, **options)
+            subprocess.run(command, stdout=file, check=True, **options)  # type: ignore[call-overload]
         out = (tmp_path / "out").read_bytes()
     else:
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            subprocess.run(command, stdout=theirs, check=True, **options)
+            subprocess.run(command, stdout=theirs, check=True, **options)  # type: ignore[call-overload]
             out = ours.recv(100)
     assert out == b"before\ncontent\nafter\n"
 
@@ -197,7 +198,7 @@ def test_a_way_to_standard_output_writes_there_wherever_that_leads(tmp_path, pat
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_a_file_that_is_replaced_passes_on_its_mode_and_owner_where_that_is_wanted(tmp_path, keep):
+def test_a_file_that_is_replaced_passes_on_its_mode_and_owner_where_that_is_wanted(tmp_path: Path, keep: bool) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
     path.chmod(0o640)
@@ -213,10 +214,10 @@ def test_a_file_that_is_replaced_passes_on_its_mode_and_owner_where_that_is_want
         assert (stat.S_IMODE(after.st_mode), after.st_uid) == (0o600, os.geteuid())
 
 
-def test_what_stood_there_stays_when_the_last_step_before_says_so(tmp_path):
+def test_what_stood_there_stays_when_the_last_step_before_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"old")
 
-    def refuse():
+    def refuse() -> None:
         raise UpdoserError("no")
 
     with pytest.raises(UpdoserError, match="no"):
@@ -225,7 +226,7 @@ def test_what_stood_there_stays_when_the_last_step_before_says_so(tmp_path):
     assert names(tmp_path) == ["file"]
 
 
-def test_an_edit_never_goes_into_what_took_the_place_of_the_file(fifo):
+def test_an_edit_never_goes_into_what_took_the_place_of_the_file(fifo: Path) -> None:
     edit = Edit(fifo, "version: 1\n", "version: 2\n")
     with pytest.raises(UpdoserError, match="it isn't a regular file"):
         write(edit)
@@ -233,7 +234,7 @@ def test_an_edit_never_goes_into_what_took_the_place_of_the_file(fifo):
 
 
 @pytest.mark.parametrize("there", ["fifo", "link", "nowhere", "full"])
-def test_a_key_takes_the_place_of_nothing(tmp_path, fifo, there):
+def test_a_key_takes_the_place_of_nothing(tmp_path: Path, fifo: Path, there: str) -> None:
     path = tmp_path / there
     if there in {"link", "nowhere"}:
         path.symlink_to("file" if there == "link" else "missing")

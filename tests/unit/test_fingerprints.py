@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -22,7 +24,7 @@ from reconciler.templates.book import Book
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 TARGET = InstallTarget("*.dat", "/opt/av", "copy", "root", "av", "0640")
-LAYOUT = Layout((TARGET,), ("old.dat",), "remove", "restorecon")
+LAYOUT = Layout((TARGET,), ("old.dat",), "remove", "restorecon")  # type: ignore[arg-type]
 INSTALLED = Installed("rules", "2", "0" * 64, previous="1", layout="abc", kept=(("1", "1" * 64),))
 PROFILE = Profile(
     "linux-x86_64",
@@ -85,25 +87,25 @@ LISTS = [
     ],
     ids=["empty profile", "profile", "empty layout", "layout", "new rollout", "halted rollout"],
 )
-def test_what_was_remembered_of_a_record_still_is_its_fingerprint(record, golden):
+def test_what_was_remembered_of_a_record_still_is_its_fingerprint(record: Any, golden: str) -> None:
     assert record.fingerprint == golden
 
 
-def test_what_was_remembered_of_waves_still_is_their_structure():
+def test_what_was_remembered_of_waves_still_is_their_structure() -> None:
     waves = Wave(select="label=canary"), Wave(share=0.5, prefer="x"), Wave(count=3, apart=True)
     assert structure(waves) == "b9b7b575a516a8fb"
     assert structure([replace(wave, soak=timedelta(1), at_once=2, approve=True) for wave in waves]) == structure(waves)
 
 
-def test_what_was_remembered_of_files_still_is_their_content_digest():
+def test_what_was_remembered_of_files_still_is_their_content_digest() -> None:
     files = [ReleaseFile("b", 1, "1" * 64), ReleaseFile("a", 2, "0" * 64)]
     assert content_digest(files) == "c9d26cfbe2513e38dbeaba173f44b57e81f821c2702bf7a3ba2fe30531c91e58"
 
 
 @pytest.mark.parametrize(("record", "first"), LISTS, ids=lambda value: type(value).__name__)
-def test_a_field_that_is_new_is_in_no_fingerprint_until_it_says_something(record, first):
+def test_a_field_that_is_new_is_in_no_fingerprint_until_it_says_something(record: Any, first: Any) -> None:
     @dataclass(frozen=True, slots=True, kw_only=True)
-    class Later(type(record)):
+    class Later(type(record)):  # type: ignore[misc]
         novelty: tuple[str, ...] = ()
         option: str = "as before"
         seen: list[str] = field(default_factory=list)
@@ -115,7 +117,7 @@ def test_a_field_that_is_new_is_in_no_fingerprint_until_it_says_something(record
     assert parts(Later(**of_today, option="another"), first) == of_today | {"option": "another"}
 
 
-def test_what_was_remembered_of_a_setting_still_is_its_version(tmp_path):
+def test_what_was_remembered_of_a_setting_still_is_its_version(tmp_path: Path) -> None:
     (tmp_path / "t.j2").write_text("{{ site }} {{ name }} {{ vars.role }} {{ secret.pw }} {{ proxy.host }}\n")
     setting = SettingSpec(
         tmp_path / "t.j2",
@@ -131,6 +133,6 @@ def test_what_was_remembered_of_a_setting_still_is_its_version(tmp_path):
     proxy = Proxy("edge", "http", "192.0.2.7", 3128, username="u", password=SecretRef("file", "pw"))
     group = GroupSpec("g", PluginConfig("transport", "local"), "/r", proxy=proxy, settings=(setting,))
     spec = SimpleNamespace(base=tmp_path, variables={"site": "köln", "unused": 1}, groups={"g": group})
-    book = Book(spec, b"k" * 32, lambda _reference: "geheim")
+    book = Book(spec, b"k" * 32, lambda _reference: "geheim")  # type: ignore[arg-type]
     made = book.versions(Client("pc-1", "g", vars={"role": "db", "unused": "x"}))
     assert made == {setting_id("/etc/agent.conf"): "eede5c161c32cfec"}

@@ -1,7 +1,9 @@
 """What a client says is held against what can be, whoever wrote its transport."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from reconciler.model.client import MAX_EPOCH, MAX_INSTALLED, Client, Facts, Ins
 from reconciler.model.deploy import DeployReport, DeployRequest, Outcome, Patched, PatchHop, Step
 from reconciler.storage.state import Observation
 from tests.fakes import NOW, make_release
+from tests.unit.workbench import Opened
 
 RELEASE = make_release("rules", "2", {"a": b"x"})
 STEP = Step(
@@ -35,25 +38,25 @@ FACTS = Facts(PROFILE, 2**40, 0.5)
 class Says:
     """A transport and a session of one client, which says what a test gives."""
 
-    def __init__(self, said):
+    def __init__(self, said: str) -> None:
         self.said = said
 
     @contextmanager
-    def connect(self, _client):
+    def connect(self, _client: Any) -> Iterator[Any]:
         yield self
 
-    def facts(self, *_arguments, **_options):
+    def facts(self, *_arguments: Any, **_options: Any) -> Any:
         return self.said
 
     deploy = read = facts
 
 
-def ask(said, what, *arguments):
+def ask(said: Any, what: Any, *arguments: Any) -> Any:
     with GuardedTransport(Says(said)).connect(Client("pc", "g")) as session:
         return getattr(session, what)(*arguments)
 
 
-def entry(**fields):
+def entry(**fields: Any) -> dict[str, tuple[Installed, ...]]:
     return {"installed": (replace(PROFILE.installed[0], **fields),)}
 
 
@@ -85,14 +88,14 @@ def entry(**fields):
         entry(kept=tuple((str(at), "b" * 64) for at in range(1000))),
     ],
 )
-def test_what_a_client_cannot_be_is_that_clients_failure(change):
+def test_what_a_client_cannot_be_is_that_clients_failure(change: Any) -> None:
     fields = set(Facts.__slots__) - {"profile"}
     said = replace(FACTS, **change) if set(change) <= fields else replace(FACTS, profile=replace(PROFILE, **change))
     with pytest.raises(ProtocolError):
         ask(said, "facts", "/r")
 
 
-def test_the_most_that_a_client_can_say_of_itself_can_be_remembered(opened):
+def test_the_most_that_a_client_can_say_of_itself_can_be_remembered(opened: Opened) -> None:
     profile = replace(PROFILE, epoch=MAX_EPOCH, memory=2**40)
     facts = ask(replace(FACTS, profile=profile, free=2**63 - 1), "facts", "/r")
     bench = opened()
@@ -100,11 +103,11 @@ def test_the_most_that_a_client_can_say_of_itself_can_be_remembered(opened):
     assert bench.state.profiles()[profile.fingerprint] == profile
 
 
-def request(*steps, purpose="switch"):
+def request(*steps: Any, purpose: Any = "switch") -> DeployRequest:
     return DeployRequest(lineage="lineage", epoch=1, install_root="/r", keep=2, steps=steps, purpose=purpose)
 
 
-def outcome(status, version="2", digest=RELEASE.digest, **fields):
+def outcome(status: Any, version: Any = "2", digest: Any = RELEASE.digest, **fields: Any) -> Outcome:
     return Outcome("rules", status, version, digest, **fields)
 
 
@@ -130,13 +133,13 @@ def outcome(status, version="2", digest=RELEASE.digest, **fields):
         (request(STEP, purpose="check"), [outcome("unpatched")]),
     ],
 )
-def test_an_outcome_that_was_not_asked_for_is_that_clients_failure(asked, said):
+def test_an_outcome_that_was_not_asked_for_is_that_clients_failure(asked: Any, said: Any) -> None:
     with pytest.raises(ProtocolError):
         ask(DeployReport(tuple(said), 0), "deploy", asked, None)
 
 
 @pytest.mark.parametrize("sent", [-1, 2, 10**30])
-def test_a_client_gets_no_more_bytes_than_there_are(sent):
+def test_a_client_gets_no_more_bytes_than_there_are(sent: Any) -> None:
     with pytest.raises(ProtocolError):
         ask(DeployReport((outcome("changed"),), sent), "deploy", request(STEP), None)
 
@@ -154,12 +157,12 @@ def test_a_client_gets_no_more_bytes_than_there_are(sent):
         (request(STEP, purpose="check"), outcome("ok")),
     ],
 )
-def test_whatever_can_become_of_a_step_is_believed(asked, said):
+def test_whatever_can_become_of_a_step_is_believed(asked: Any, said: Any) -> None:
     report = DeployReport((said,), 0)
     assert ask(report, "deploy", asked, None) == report
 
 
-def test_a_client_shows_the_files_that_were_asked_for_and_no_others():
+def test_a_client_shows_the_files_that_were_asked_for_and_no_others() -> None:
     assert ask({"/a": b"x", "/etc/shadow": b"y"}, "read", "/r", ["/a", "/b"]) == {"/a": b"x", "/b": None}
     with pytest.raises(ProtocolError):
         ask({"/a": b"x" * 100_000}, "read", "/r", ["/a"])

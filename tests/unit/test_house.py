@@ -3,7 +3,10 @@
 import ast
 import re
 import tomllib
+from ast import Module
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,21 +17,23 @@ LOCKS = [ROOT / "requirements.lock", *sorted((ROOT / ".ci").glob("*.lock"))]
 
 
 @pytest.fixture(scope="module")
-def project():
+def project() -> dict[
+    str, dict[str, Any] | dict[str, list[dict[str, str] | str] | list[str]] | dict[str, list[str] | str]
+]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-def canonical(requirement):
+def canonical(requirement: Any) -> str:
     """Give the package name of a requirement as the lock files write it."""
     name = re.match(r"[A-Za-z0-9._-]+", requirement)[0]
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def pinned(lock):
+def pinned(lock: Path) -> set[str]:
     return set(re.findall(r"^([a-z0-9-]+)==", lock.read_text(encoding="utf-8"), flags=re.MULTILINE))
 
 
-def test_no_record_is_made_of_more_than_four_values_by_their_order():
+def test_no_record_is_made_of_more_than_four_values_by_their_order() -> None:
     files = [path for folder in ("reconciler", "plugins") for path in (ROOT / folder).rglob("*.py")]
     nodes = [(path, node) for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     records = {
@@ -46,11 +51,11 @@ def test_no_record_is_made_of_more_than_four_values_by_their_order():
     assert wide == []
 
 
-def _made_of(node):
+def _made_of(node: Any) -> Any:
     return *node.decorator_list, *node.bases
 
 
-def test_the_folder_of_plugins_is_no_package():
+def test_the_folder_of_plugins_is_no_package() -> None:
     assert list((ROOT / "plugins").rglob("__init__.py")) == []
 
 
@@ -64,7 +69,11 @@ def test_the_folder_of_plugins_is_no_package():
         ("Decisions are pure", {"planner", "formats", "model", "present", "hints", "errors"}),
     ],
 )
-def test_a_rule_of_imports_names_every_room_but_those_that_are_open(project, contract, open_to_it):
+def test_a_rule_of_imports_names_every_room_but_those_that_are_open(
+    project: Any,
+    contract: Any,
+    open_to_it: Any,
+) -> None:
     # import-linter forbids what a contract lists: a new room that isn't listed would be open to all.
     rules = {rule["name"]: rule for rule in project["tool"]["importlinter"]["contracts"]}
     rooms = {path.stem for path in (ROOT / "reconciler").iterdir() if path.suffix == ".py" or path.is_dir()}
@@ -73,7 +82,9 @@ def test_a_rule_of_imports_names_every_room_but_those_that_are_open(project, con
     assert named == {f"reconciler.{room}" for room in rooms - open_to_it}
 
 
-def test_the_lock_for_running_has_every_runtime_package_and_no_tool(project):
+def test_the_lock_for_running_has_every_runtime_package_and_no_tool(
+    project: dict[str, dict[str, Any] | dict[str, list[dict[str, str] | str] | list[str]] | dict[str, list[str] | str]],
+) -> None:
     wanted = {canonical(requirement) for requirement in project["project"]["dependencies"]}
     tools = {canonical(tool) for tool in project["dependency-groups"]["dev"] if isinstance(tool, str)}
     assert wanted <= pinned(ROOT / "requirements.lock")
@@ -81,12 +92,15 @@ def test_the_lock_for_running_has_every_runtime_package_and_no_tool(project):
 
 
 @pytest.mark.parametrize("group", ["build", "dev", "bench"])
-def test_every_group_has_a_lock_with_all_of_its_packages(project, group):
+def test_every_group_has_a_lock_with_all_of_its_packages(
+    project: dict[str, dict[str, Any] | dict[str, list[dict[str, str] | str] | list[str]] | dict[str, list[str] | str]],
+    group: str,
+) -> None:
     wanted = {canonical(item) for item in project["dependency-groups"][group] if isinstance(item, str)}
     assert wanted <= pinned(ROOT / ".ci" / f"{group}.lock")
 
 
-def test_what_runs_is_what_was_tested():
+def test_what_runs_is_what_was_tested() -> None:
     lines = {
         lock: set(re.findall(r"^\S+==\S+", (ROOT / lock).read_text(encoding="utf-8"), flags=re.MULTILINE))
         for lock in ("requirements.lock", ".ci/build.lock", ".ci/dev.lock")
@@ -95,7 +109,7 @@ def test_what_runs_is_what_was_tested():
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
-def test_a_lock_has_hashes_and_names_no_host(lock):
+def test_a_lock_has_hashes_and_names_no_host(lock: Path) -> None:
     text = lock.read_text(encoding="utf-8")
     assert "://" not in text
     assert not re.search(r"^--", text, flags=re.MULTILINE)
@@ -118,7 +132,7 @@ WORDS = {"command"}
 """Names that are words of their own, too: they count beside a plugin's kind, and where they are held against a name."""
 
 
-def strings(tree):
+def strings(tree: Any) -> set[str]:
     """Give the texts of a module that could name a plugin."""
     texts = {node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     telling = set()
@@ -128,22 +142,22 @@ def strings(tree):
             telling.update(node.args)
         elif held and any(getattr(part, "attr", "") == "name" for part in ast.walk(node)):
             telling.update(held)
-    return {text.value for text in texts if text.value not in WORDS or text in telling}
+    return {text.value for text in texts if text.value not in WORDS or text in telling}  # type: ignore[misc]
 
 
-def core():
+def core() -> Iterator[tuple[Path, Module]]:
     """Give all modules of the core: bundled plugins lie elsewhere."""
     for path in sorted((ROOT / "reconciler").rglob("*.py")):
         yield path, ast.parse(path.read_text(encoding="utf-8"))
 
 
-def test_the_core_names_no_plugin_but_those_that_are_used_where_nobody_names_one():
+def test_the_core_names_no_plugin_but_those_that_are_used_where_nobody_names_one() -> None:
     names = {found.name for kind in KINDS for found in available(kind) if found.origin == "bundled"}
     found = {(name, path.stem) for path, tree in core() for name in strings(tree) & names}
     assert found == NAMED.keys()
 
 
-def test_the_core_reads_no_option_of_a_plugin():
+def test_the_core_reads_no_option_of_a_plugin() -> None:
     read = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path, tree in core()
@@ -155,7 +169,7 @@ def test_the_core_reads_no_option_of_a_plugin():
     assert read == []
 
 
-def test_programs_are_started_in_one_place():
+def test_programs_are_started_in_one_place() -> None:
     modules = [*core(), *((path, ast.parse(path.read_text(encoding="utf-8"))) for path in ROOT.glob("plugins/**/*.py"))]
     starting = {
         path.relative_to(ROOT).as_posix()

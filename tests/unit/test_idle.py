@@ -1,6 +1,7 @@
 """Patterns that take nobody are an error on the command line, and told where the spec has them."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from reconciler.observe.idle import check_limit, notes_of
 from reconciler.storage.fleet import ClientRow
 
 
-def row(name, group="branch", *labels):
+def row(name: Any, group: Any = "branch", *labels: Any) -> Any:
     return ClientRow(name, group, json.dumps(labels), None, "", "direct", None, None, "")
 
 
@@ -31,7 +32,7 @@ FLEET = [row("pc-1", "branch", "eu", "canary"), row("pc-2", "branch", "eu"), row
         ("@failed", "`@failed` takes no client", ""),
     ],
 )
-def test_each_part_of_a_limit_that_takes_nobody_is_an_error_with_its_name(limit, named, hint):
+def test_each_part_of_a_limit_that_takes_nobody_is_an_error_with_its_name(limit: Any, named: Any, hint: Any) -> None:
     with pytest.raises(UsageError) as raised:
         check_limit(parse(limit, {"failed": ()}), FLEET)
     assert named in str(raised.value)
@@ -39,12 +40,12 @@ def test_each_part_of_a_limit_that_takes_nobody_is_an_error_with_its_name(limit,
 
 
 @pytest.mark.parametrize("limit", ["*", "pc-1,db-*", "branch:&canary:!pc-2", "label=eu", "group=dmz", "!db-1"])
-def test_a_limit_of_which_each_part_takes_somebody_is_good(limit):
+def test_a_limit_of_which_each_part_takes_somebody_is_good(limit: Any) -> None:
     check_limit(parse(limit), FLEET)
 
 
 @given(st.lists(st.sampled_from(["pc-1", "pc-2", "db-1", "eu", "dmz", "x", "&y", "!z", "&eu", "!pc-*"]), min_size=1))
-def test_a_limit_is_refused_exactly_when_one_of_its_parts_takes_nobody(terms):
+def test_a_limit_is_refused_exactly_when_one_of_its_parts_takes_nobody(terms: Any) -> None:
     try:
         check_limit(parse(",".join(terms)), FLEET)
         refused = False
@@ -53,7 +54,7 @@ def test_a_limit_is_refused_exactly_when_one_of_its_parts_takes_nobody(terms):
     assert refused == bool({"x", "&y", "!z"} & set(terms))
 
 
-def test_a_pattern_of_the_spec_that_takes_nobody_is_told_and_one_that_stands_guard_is_not():
+def test_a_pattern_of_the_spec_that_takes_nobody_is_told_and_one_that_stands_guard_is_not() -> None:
     patterns = {"hold of db-1,db-18,!pc-7": "db-1,db-18,!pc-7", "waves that select label=canary": "label=canary"}
     assert notes_of(patterns, FLEET) == ["hold of db-1,db-18,!pc-7: `db-18` takes no client; did you mean `db-1`?"]
     assert notes_of({}, FLEET) == []

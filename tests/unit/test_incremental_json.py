@@ -4,11 +4,14 @@ import hashlib
 import json
 import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.strategies import DataObject
 
 from reconciler.authoring import incrementals, releases
 from reconciler.authoring.incrementals import add_incremental, add_with_incrementals
@@ -30,7 +33,7 @@ FILES = {
 
 
 @pytest.fixture
-def drop(tmp_path):
+def drop(tmp_path: Path) -> Any:
     for version, files in FILES.items():
         folder = tmp_path / version
         folder.mkdir()
@@ -41,20 +44,20 @@ def drop(tmp_path):
 
 
 @pytest.fixture
-def made(drop):
+def made(drop: Any) -> Any:
     return add_incremental("rules", "1", "2", drop, codec="zstd")
 
 
-def source(drop):
+def source(drop: Any) -> Any:
     context = fake_context(drop.parent, now=datetime.now(UTC) + timedelta(hours=1))
     return make_plugin(directory, {"path": "drop"}, context)
 
 
-def look(drop):
+def look(drop: Any) -> Any:
     return source(drop).releases({"rules": RULES})
 
 
-def change(folder, path, value):
+def change(folder: Path, path: Any, value: Any) -> None:
     """Change the document at a path of keys; a value of None removes the key."""
     document = json.loads((folder / "incremental.json").read_text())
     node = document
@@ -67,7 +70,7 @@ def change(folder, path, value):
     (folder / "incremental.json").write_text(json.dumps(document))
 
 
-def test_what_is_added_is_offered_and_each_file_comes_from_where_it_should(drop, made):
+def test_what_is_added_is_offered_and_each_file_comes_from_where_it_should(drop: Any, made: Any) -> None:
     report = look(drop)
     assert report.problems == ()
     (entry,) = report.incrementals
@@ -83,13 +86,13 @@ def test_what_is_added_is_offered_and_each_file_comes_from_where_it_should(drop,
     assert made.name == "1..2"
 
 
-def test_the_document_fits_the_schema(made):
+def test_the_document_fits_the_schema(made: Any) -> None:
     document = json.loads((made / "incremental.json").read_text())
     schema = json.loads((schema_folder() / "release.schema.json").read_text())
     jsonschema.Draft202012Validator(schema).validate(document)
 
 
-def test_platforms_have_folders_of_their_own(tmp_path, drop):
+def test_platforms_have_folders_of_their_own(tmp_path: Path, drop: Any) -> None:
     for version in ("1", "2"):
         files = list((tmp_path / version).iterdir())
         add_release("rules", version, files, drop, platform="linux-x86_64")
@@ -101,17 +104,17 @@ def test_platforms_have_folders_of_their_own(tmp_path, drop):
         assert len(stream.read()) == entry.patches[0].size
 
 
-def everything(drop):
+def everything(drop: Any) -> Any:
     return sorted(str(path.relative_to(drop)) for path in drop.rglob("*"))
 
 
-def add(tmp_path, drop, *before, version="3", codec="zstd"):
+def add(tmp_path: Path, drop: Any, *before: Any, version: str = "3", codec: str = "zstd") -> Any:
     (tmp_path / "3").mkdir(exist_ok=True)
     (tmp_path / "3" / "lpt.3").write_bytes(NEW + OLD[:99])
     return add_with_incrementals("rules", version, [tmp_path / "3" / "lpt.3"], drop, before=before, codec=codec)
 
 
-def test_a_release_and_the_incrementals_to_it_are_added_together(tmp_path, drop):
+def test_a_release_and_the_incrementals_to_it_are_added_together(tmp_path: Path, drop: Any) -> None:
     release, incrementals = add(tmp_path, drop, "1", "2", "2")
     assert release.name == "3"
     assert {before: folder.name for before, folder in incrementals.items()} == {"1": "1..3", "2": "2..3"}
@@ -132,7 +135,9 @@ def test_a_release_and_the_incrementals_to_it_are_added_together(tmp_path, drop)
         (("1",), {"version": "../3"}, "is a version of no scheme"),
     ],
 )
-def test_a_release_whose_incrementals_cannot_be_made_is_not_added(tmp_path, drop, before, how, message):
+def test_a_release_whose_incrementals_cannot_be_made_is_not_added(
+    tmp_path: Path, drop: Any, before: tuple[str, ...], how: Any, message: str
+) -> None:
     there = everything(drop)
     with pytest.raises(UsageError, match=message):
         add(tmp_path, drop, *before, **how)
@@ -142,14 +147,16 @@ def test_a_release_whose_incrementals_cannot_be_made_is_not_added(tmp_path, drop
 @pytest.mark.parametrize(
     ("broken", "nth"), [*(("rename_new", n) for n in (1, 2, 3)), *(("make_patches", n) for n in (1, 2))]
 )
-def test_whatever_fails_on_the_way_takes_everything_back(tmp_path, drop, monkeypatch, broken, nth):
+def test_whatever_fails_on_the_way_takes_everything_back(
+    tmp_path: Path, drop: Any, monkeypatch: pytest.MonkeyPatch, broken: Any, nth: Any
+) -> None:
     # Nothing of two incrementals and a release may stay where the first, the second or the third step fails.
     there, calls = everything(drop), []
 
-    def fails(module):
+    def fails(module: Any) -> None:
         work = getattr(module, broken)
 
-        def step(*arguments):
+        def step(*arguments: Any) -> Any:
             calls.append(broken)
             if len(calls) == nth:
                 raise OSError(28, "No space left on device")
@@ -189,9 +196,9 @@ HELD_BACK = {
 
 
 @pytest.mark.parametrize("case", HELD_BACK)
-def test_what_is_not_whole_or_not_right_is_held_back_with_a_sentence(drop, made, case):
+def test_what_is_not_whole_or_not_right_is_held_back_with_a_sentence(drop: Any, made: Any, case: Any) -> None:
     damage, words = HELD_BACK[case]
-    damage(made)
+    damage(made)  # type: ignore[no-untyped-call]
     report = look(drop)
     if words:
         assert report.incrementals == ()
@@ -201,13 +208,13 @@ def test_what_is_not_whole_or_not_right_is_held_back_with_a_sentence(drop, made,
     assert {release.version for release in report.releases} == {"1", "2"}
 
 
-def test_a_patch_that_is_a_link_out_of_the_folder_is_refused(drop, made):
+def test_a_patch_that_is_a_link_out_of_the_folder_is_refused(drop: Any, made: Any) -> None:
     (made / "lpt.2.zstd").unlink()
     (made / "lpt.2.zstd").symlink_to("/etc/passwd")
     assert "leads out" in look(drop).problems[0]
 
 
-def test_a_patch_that_went_away_meanwhile_is_a_source_error(drop, made):
+def test_a_patch_that_went_away_meanwhile_is_a_source_error(drop: Any, made: Any) -> None:
     (entry,) = look(drop).incrementals
     (made / "lpt.2.zstd").unlink()
     with pytest.raises(SourceError), source(drop).open_patch(entry, entry.patches[0]):
@@ -216,7 +223,7 @@ def test_a_patch_that_went_away_meanwhile_is_a_source_error(drop, made):
 
 @given(st.binary(max_size=300))
 @settings(max_examples=100, deadline=None)
-def test_no_bytes_break_the_reader(content):
+def test_no_bytes_break_the_reader(content: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - whatever is wrong
         parse_incremental(content)
 
@@ -236,7 +243,7 @@ anything = st.recursive(
 
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_no_change_of_a_document_breaks_the_reader(data):
+def test_no_change_of_a_document_breaks_the_reader(data: DataObject) -> None:
     document = json.loads(json.dumps(SEED))
     node = document
     for _ in range(4):
@@ -249,7 +256,7 @@ def test_no_change_of_a_document_breaks_the_reader(data):
         parse_incremental(json.dumps(document).encode())
 
 
-def test_a_killed_writer_leaves_nothing_that_is_offered(drop):
+def test_a_killed_writer_leaves_nothing_that_is_offered(drop: Any) -> None:
     folder = drop / "rules/incrementals/.1..2.abc"
     folder.mkdir(parents=True)
     (folder / "lpt.2.zstd").write_bytes(os.urandom(10))

@@ -1,10 +1,13 @@
 """The index of a component: what is written is read again, and what doesn't match is refused."""
 
 import json
+from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.strategies import DataObject
 from jsonschema import Draft202012Validator
 
 from reconciler.formats.index import index_document, parse_index
@@ -21,7 +24,7 @@ PLATFORMS = st.sampled_from(["any", "linux-x86_64"])
 
 
 @st.composite
-def indexes(draw):
+def indexes(draw: Any) -> Any:
     """Give what one component has."""
     found = {}
     for version, platform, files in draw(st.lists(st.tuples(st.integers(1, 5).map(str), PLATFORMS, FILES), max_size=5)):
@@ -58,21 +61,21 @@ def indexes(draw):
     return releases, list(incrementals.values()), [Withdrawal("rules", version, "INC-1") for version in taken_back]
 
 
-def _count(patches, codec):
+def _count(patches: Any, codec: Any) -> Any:
     return -sum(patch.size for patch in patches if patch.codec == codec)
 
 
-def written(releases, incrementals=(), withdrawn=()):
+def written(releases: Any, incrementals: Any = (), withdrawn: Any = ()) -> Any:
     return index_document("rules", releases, incrementals, withdrawn)
 
 
-def read(document):
+def read(document: Any) -> Any:
     return parse_index(json.dumps(document).encode(), "rules")
 
 
 @given(indexes())
 @settings(max_examples=150, deadline=None)
-def test_what_is_written_is_read_again_and_matches_the_schema(index):
+def test_what_is_written_is_read_again_and_matches_the_schema(index: Any) -> None:
     document = written(*index)
     JUDGE.validate(document)
     releases, incrementals, withdrawn = read(document)
@@ -84,21 +87,21 @@ def test_what_is_written_is_read_again_and_matches_the_schema(index):
 
 @given(indexes(), st.randoms(use_true_random=False))
 @settings(max_examples=40, deadline=None)
-def test_the_order_makes_no_difference_to_a_byte(index, random):
+def test_the_order_makes_no_difference_to_a_byte(index: Any, random: Random) -> None:
     shuffled = [random.sample(part, len(part)) for part in index]
     assert json.dumps(written(*shuffled)) == json.dumps(written(*index))
 
 
 @given(st.binary(max_size=300))
 @settings(max_examples=150, deadline=None)
-def test_no_bytes_break_the_reader(content):
+def test_no_bytes_break_the_reader(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         parse_index(content, "rules")
 
 
 @given(indexes(), st.data())
 @settings(max_examples=150, deadline=None)
-def test_no_change_of_a_document_breaks_the_reader_or_gets_past_the_schema(index, data):
+def test_no_change_of_a_document_breaks_the_reader_or_gets_past_the_schema(index: Any, data: DataObject) -> None:
     text = json.dumps(written(*index))
     at = data.draw(st.integers(0, len(text) - 1))
     inserted = data.draw(st.text(alphabet='{}[]:,"-./\\0aA1', max_size=4))
@@ -160,9 +163,9 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_is_told(case):
+def test_what_is_wrong_is_told(case: Any) -> None:
     change, message = WRONG[case]
     document = written([RELEASE])
-    change(document)
+    change(document)  # type: ignore[no-untyped-call]
     with pytest.raises(ValueError, match=message):
         read(document)

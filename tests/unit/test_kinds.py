@@ -4,6 +4,7 @@ import inspect
 import json
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -24,13 +25,13 @@ BY_ACTION = {part["properties"]["action"]["const"]: part for part in SCHEMA["pro
 CLASSES = {
     found
     for _name, found in inspect.getmembers(changes, inspect.isclass)
-    if issubclass(found, Change) and is_dataclass(found)
+    if issubclass(found, Change) and is_dataclass(found)  # type: ignore[redundant-expr]
 }
 each_kind = pytest.mark.parametrize("kind", sorted(CLASSES, key=str), ids=lambda kind: kind.__name__)
 
 
 @each_kind
-def test_a_kind_of_change_stands_in_every_place_that_knows_of_kinds(kind):
+def test_a_kind_of_change_stands_in_every_place_that_knows_of_kinds(kind: Any) -> None:
     counts = SCHEMA["properties"]["summary"]
     places = {
         "KINDS of model/change.py": kind in KINDS,
@@ -43,25 +44,25 @@ def test_a_kind_of_change_stands_in_every_place_that_knows_of_kinds(kind):
     assert [place for place, there in places.items() if not there] == []
 
 
-def test_no_other_kinds_are_known():
+def test_no_other_kinds_are_known() -> None:
     assert set(KINDS) == set(BY_CHANGE) == CLASSES
-    assert set(BY_ACTION) == {kind.action for kind in CLASSES}
+    assert set(BY_ACTION) == {kind.action for kind in CLASSES}  # type: ignore[attr-defined]
     assert len({kind.action for kind in KINDS}) == len({kind.place for kind in KINDS}) == len(KINDS)
 
 
-def example(kind):
+def example(kind: Any) -> Any:
     """Give the example of the schema, and a plan that does nothing else."""
     (entry,) = BY_ACTION[kind.action]["examples"]
     change = BY_CHANGE[kind].form.read(entry)
     members = dict.fromkeys(entry.get("members", ()), ())
     for number in range(entry.get("clients", 0)):
-        members[entry["members"][0]] += (f"pc-{number}",)
+        members[entry["members"][0]] += (f"pc-{number}",)  # type: ignore[assignment]
     more = {kind.place: (change,), "members": members, "clients": {"office": 9}}
-    return entry, Plan("p", NOW, Basis("l", 1, 0, "a" * 64, "b" * 64), **more)
+    return entry, Plan("p", NOW, Basis("l", 1, 0, "a" * 64, "b" * 64), **more)  # type: ignore[arg-type]
 
 
 @each_kind
-def test_a_change_is_written_as_its_schema_says_and_counted(kind):
+def test_a_change_is_written_as_its_schema_says_and_counted(kind: Any) -> None:
     entry, plan = example(kind)
     document = plan_document(plan)
     assert document["changes"] == [entry]
@@ -75,7 +76,7 @@ def test_a_change_is_written_as_its_schema_says_and_counted(kind):
 
 
 @each_kind
-def test_a_change_has_all_the_keys_of_its_schema_and_each_must_be_there(kind):
+def test_a_change_has_all_the_keys_of_its_schema_and_each_must_be_there(kind: Any) -> None:
     entry, plan = example(kind)
     assert set(entry) == set(BY_ACTION[kind.action]["required"]) == set(BY_ACTION[kind.action]["properties"])
     for key in set(entry) - {"action"}:
@@ -87,7 +88,7 @@ def test_a_change_has_all_the_keys_of_its_schema_and_each_must_be_there(kind):
 
 @each_kind
 @pytest.mark.parametrize("value", [None, True, 7.5, [1], {"a": 1}], ids=repr)
-def test_a_value_of_another_type_is_refused_by_the_name_of_its_key(kind, value):
+def test_a_value_of_another_type_is_refused_by_the_name_of_its_key(kind: Any, value: Any) -> None:
     entry, plan = example(kind)
     for key, part in BY_ACTION[kind.action]["properties"].items():
         if not Draft202012Validator(part).is_valid(value):
@@ -98,7 +99,7 @@ def test_a_value_of_another_type_is_refused_by_the_name_of_its_key(kind, value):
 
 
 @each_kind
-def test_a_change_is_shown_below_its_title_and_in_a_row_of_its_table(kind):
+def test_a_change_is_shown_below_its_title_and_in_a_row_of_its_table(kind: Any) -> None:
     entry, plan = example(kind)
     view, document = BY_CHANGE[kind], plan_document(plan)
     text = plan_text(document, names=True).split("\n")
@@ -110,5 +111,5 @@ def test_a_change_is_shown_below_its_title_and_in_a_row_of_its_table(kind):
     assert head.count("|") + 1 == row.count("|") - 1 == len(view.head)
 
 
-def test_the_table_stands_in_the_order_in_which_changes_are_carried_out():
+def test_the_table_stands_in_the_order_in_which_changes_are_carried_out() -> None:
     assert tuple(kind.change for kind in TABLE) == KINDS

@@ -3,6 +3,7 @@
 import json
 import re
 from html import escape
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,12 +23,12 @@ BASIS = Basis("l", 1, 0, "s", "c")
 HOSTILE = "x|y\n# head `a` <img src=x> <!-- @everyone *b* [c](d) \x1b[2J ~~z~~ \\"
 
 
-def deploy(component="rules", group="office", **more):
+def deploy(component: str = "rules", group: str = "office", **more: Any) -> Any:
     fields = {"reason": "outdated", "clients": 2, "members": ("c1",), "bytes": 1536, "bytes_full": 2048, **more}
     return Deploy(component, group, "1", "a" * 64, "2", "b" * 64, "any", **fields)
 
 
-def plan(**fields):
+def plan(**fields: Any) -> Any:
     return plan_document(Plan("p", NOW, BASIS, **fields))
 
 
@@ -56,7 +57,7 @@ Gone from the inventory: old-pc; what they have stays there, unmanaged
 
 
 @pytest.fixture
-def example():
+def example() -> Any:
     return plan(
         downloads=(Download("rules", "", "2", "b" * 64, "any", "drop", 2048, "missing"),),
         deploys=(deploy(reason="pinned", downgrade=True),),
@@ -68,23 +69,30 @@ def example():
     )
 
 
-def test_a_plan_reads_like_this(example):
+def test_a_plan_reads_like_this(example: Any) -> None:
     assert plan_markdown(example) == EXAMPLE
 
 
-def test_names_are_folded_below(example):
+def test_names_are_folded_below(example: Any) -> None:
     folded = plan_markdown(example, names=True).removeprefix(EXAMPLE)
     assert folded == "\n<details><summary>Clients</summary>\n\n- rules 2 (office): pc-1, pc-2\n\n</details>\n"
 
 
-def test_a_status_is_one_table():
+def test_a_status_is_one_table() -> None:
     counted = ComponentStatus("rules", "2", "", 1, 1, 0, 0, age=None)
     text = status_markdown(status_document(Status(NOW, None, 2, (counted,), {"g": (counted,)})))
     assert text.splitlines()[0] == "### Status: 2 clients"
     assert text.splitlines()[-1] == "| rules | 2 | - | 1 | 1 | 0 | 0 | 50.0 % | - |"
 
 
-def step(component="rules", group="", status="running", says="wave 1 of 2 is open: 0 of 2 done", *, new=True):
+def step(
+    component: Any = "rules",
+    group: Any = "",
+    status: Any = "running",
+    says: Any = "wave 1 of 2 is open: 0 of 2 done",
+    *,
+    new: Any = True,
+) -> Any:
     cuts = (Cut("label=canary"), Cut(upto=2**32 - 1))
     record = RolloutRecord(
         component=component,
@@ -142,7 +150,7 @@ Saved against fulls: 3.5 KiB to deploy.
 """
 
 
-def test_a_plan_with_rollouts_reads_like_this():
+def test_a_plan_with_rollouts_reads_like_this() -> None:
     says = "halted in wave 1 of 2: 1 of 2 clients failed (pc-1: no)"
     made = plan(
         deploys=(
@@ -159,7 +167,7 @@ def test_a_plan_with_rollouts_reads_like_this():
     assert plan_markdown(made, names=True) == ROLLOUTS
 
 
-def test_a_status_has_tables_of_rollouts_and_quarantine_where_there_are_any():
+def test_a_status_has_tables_of_rollouts_and_quarantine_where_there_are_any() -> None:
     status = Status(
         NOW, None, 2, (), {}, rollouts=(step(), step("engine", status="halted", says="halted in wave 1 of 2: no")),
         quarantined=tuple(Quarantined(f"pc-{n}", "office", NOW, 3, "not | enough disk") for n in range(25)),
@@ -178,10 +186,10 @@ def test_a_status_has_tables_of_rollouts_and_quarantine_where_there_are_any():
 # --- what others wrote ----------------------------------------------------------------------------------------------
 
 
-def hostile(text):
+def hostile(text: Any) -> Any:
     finding = Finding(text, 1, ("c1",), text, text, text)
     return plan(
-        downloads=(Download(*[text] * 6, 1, text),),
+        downloads=(Download(*[text] * 6, 1, text),),  # type: ignore[call-arg]
         deploys=(deploy(text, text, reason=text),),
         settings=(Settings(text, text, 1, ("c1",)),),
         proofs=(Proof(text, text, text, 1, "recheck", 0, 1, ("c1",)),),
@@ -194,7 +202,7 @@ def hostile(text):
     )
 
 
-def rendered(text):
+def rendered(text: str) -> Any:
     counted = ComponentStatus(text, text, text, 1, 1, 0, 0)
     stopped, left_alone = step(text, text, "halted", text), Quarantined(text, text, NOW, 3, text)
     status = status_document(
@@ -203,12 +211,12 @@ def rendered(text):
     return plan_markdown(hostile(text), names=True) + status_markdown(status)
 
 
-def unescaped(char, text):
+def unescaped(char: Any, text: str) -> Any:
     """Find a character that no backslash takes the power of."""
     return re.findall(rf"(?<!\\)(?:\\\\)*{re.escape(char)}", text)
 
 
-def own_lines(text):
+def own_lines(text: str) -> Any:
     """Give the kinds of lines that a document consists of, by their beginning."""
     starts = (
         "### ",
@@ -222,7 +230,7 @@ def own_lines(text):
     return [line for line in text.splitlines() if line and not line.startswith(starts)]
 
 
-def test_hostile_names_add_no_line_and_break_no_table():
+def test_hostile_names_add_no_line_and_break_no_table() -> None:
     text = rendered(HOSTILE)
     assert own_lines(text) == []
     assert text.count("### ") == 2
@@ -232,17 +240,17 @@ def test_hostile_names_add_no_line_and_break_no_table():
 
 
 @pytest.mark.parametrize("char", ["`", "*", "[", "]"])
-def test_hostile_names_are_no_markup(char):
+def test_hostile_names_are_no_markup(char: str) -> None:
     assert not unescaped(char, rendered(HOSTILE))
 
 
-def test_hostile_names_are_no_html():
+def test_hostile_names_are_no_html() -> None:
     text = rendered(HOSTILE)
     own = text.replace("<details><summary>Clients</summary>", "").replace("</details>", "")
     assert not unescaped("<", own)
 
 
-def test_hostile_names_mention_nobody():
+def test_hostile_names_mention_nobody() -> None:
     # Forges look for mentions in what the Markdown became: an entity or a backslash doesn't stop them, a gap does.
     text = rendered("@everyone and a@b")
     assert "everyone" in text
@@ -250,7 +258,7 @@ def test_hostile_names_mention_nobody():
 
 
 @given(st.text(max_size=12))
-def test_no_name_adds_a_line_or_a_column(name):
+def test_no_name_adds_a_line_or_a_column(name: str) -> None:
     text = rendered(name)
     assert own_lines(text) == []
     assert all(line.replace("\u200b", "").isprintable() for line in text.split("\n"))
@@ -260,7 +268,7 @@ def test_no_name_adds_a_line_or_a_column(name):
 
 
 @given(st.text(alphabet="`~a\n", max_size=20))
-def test_nothing_closes_a_fence_from_inside(text):
+def test_nothing_closes_a_fence_from_inside(text: str) -> None:
     lines = block(text).split("\n")
     fence = lines[0]
     assert re.fullmatch(r"`{3,}", fence)
@@ -271,7 +279,7 @@ def test_nothing_closes_a_fence_from_inside(text):
 # --- formats --------------------------------------------------------------------------------------------------------
 
 
-def test_every_format_is_made_from_the_same_document(example):
+def test_every_format_is_made_from_the_same_document(example: Any) -> None:
     texts = {form: render(example, form, PLAN) for form in FORMATS}
     assert texts["text"].splitlines()[0] == texts["markdown"].splitlines()[0].removeprefix("### ")
     assert texts["json"] == json_text(example)
@@ -281,14 +289,14 @@ def test_every_format_is_made_from_the_same_document(example):
     assert render(status, "text", STATUS).startswith("Status: ")
 
 
-def test_what_has_no_markdown_of_its_own_stands_in_a_fence():
+def test_what_has_no_markdown_of_its_own_stands_in_a_fence() -> None:
     assert render({"a": 1}, "markdown", View(lambda _document: "```\n")) == "````\n```\n````\n"
     assert render({"a": "grün"}, "json", View(str)) == '{\n  "a": "grün"\n}\n'
     assert render({"a": 1}, "text", View(lambda _document: "as text")) == "as text"
 
 
-def test_another_format_is_one_entry_that_shows_any_view(monkeypatch):
-    def as_html(view, document, how):
+def test_another_format_is_one_entry_that_shows_any_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    def as_html(view: Any, document: Any, how: Any) -> Any:
         return f"<pre>{escape(view.text(document, **how))}</pre>"
 
     monkeypatch.setitem(FORMATS, "html", Format(as_html))
@@ -298,7 +306,7 @@ def test_another_format_is_one_entry_that_shows_any_view(monkeypatch):
 
 
 @pytest.mark.parametrize("char", ["\x7f", "\x9b", "\u202e", "\u2028", "\udcff"])
-def test_json_on_a_terminal_moves_no_cursor_and_comes_back_as_it_was(char):
+def test_json_on_a_terminal_moves_no_cursor_and_comes_back_as_it_was(char: str) -> None:
     text = json_text({"a": char})
     assert char not in text
     assert text.encode()

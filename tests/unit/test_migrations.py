@@ -9,6 +9,7 @@ import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine
@@ -53,11 +54,11 @@ OPEN = (
 )
 
 
-def open_state(folder):
+def open_state(folder: Path) -> Any:
     return State.open(f"sqlite:///{folder}/state.db", clock=lambda: NOW)
 
 
-def earlier(folder, version):
+def earlier(folder: Path, version: Any) -> Any:
     """Put a state of an earlier version into a folder."""
     path = folder / "state.db"
     with closing(sqlite3.connect(path)) as connection:
@@ -65,7 +66,7 @@ def earlier(folder, version):
     return path
 
 
-def fill(path):
+def fill(path: Any) -> None:
     """Put rows into each table that hold odd values, or none where there may be none."""
     with closing(sqlite3.connect(path)) as connection:
         for table in cells(path):
@@ -78,7 +79,7 @@ def fill(path):
         connection.commit()
 
 
-def cells(path):
+def cells(path: Any) -> Any:
     """Give the rows of each table but that of the version, by column, in the order in which they were written."""
     with closing(sqlite3.connect(path)) as connection:
         connection.row_factory = sqlite3.Row
@@ -89,13 +90,13 @@ def cells(path):
         }
 
 
-def migrate(folder, version, monkeypatch):
+def migrate(folder: Path, version: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bring the state in a folder to a version, as the updoser did for which that was the newest."""
     monkeypatch.setattr(database, "VERSION", version)
     database.open_engine(f"sqlite:///{folder}/state.db").dispose()
 
 
-def declared(statements):
+def declared(statements: Any) -> Any:
     """Give what statements declare: the columns of each table, each a set of words, the keys and the indexes."""
     found = set()
     for statement in statements:
@@ -106,16 +107,16 @@ def declared(statements):
             parts = re.split(r", (?![^(]*\))", made[2])
             found |= {(made[1], frozenset(part.split())) for part in parts}
         else:
-            found.add(words)
+            found.add(words)  # type: ignore[arg-type]
     return found
 
 
-def version_of(path):
+def version_of(path: Any) -> Any:
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute("SELECT version FROM schema_version").fetchall()
 
 
-def schema(path):
+def schema(path: Any) -> Any:
     """Give the columns of each table, and the indexes."""
     with closing(sqlite3.connect(path)) as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
@@ -128,12 +129,12 @@ def schema(path):
         return columns, {re.sub(r"\s+", " ", text) for (text,) in named}
 
 
-def dump(path):
+def dump(path: Any) -> Any:
     with closing(sqlite3.connect(path)) as connection:
         return list(connection.iterdump())
 
 
-def run(program, path):
+def run(program: Any, path: Any) -> Any:
     return subprocess.Popen(
         [sys.executable, "-c", program, f"sqlite:///{path}"],
         cwd=ROOT,
@@ -143,7 +144,7 @@ def run(program, path):
 
 
 @pytest.mark.parametrize("version", EARLIER)
-def test_a_state_of_each_earlier_version_keeps_what_it_knows_and_learns_the_rest(tmp_path, version):
+def test_a_state_of_each_earlier_version_keeps_what_it_knows_and_learns_the_rest(tmp_path: Path, version: str) -> None:
     path = earlier(tmp_path, version)
     before = dump(path)
     with open_state(tmp_path) as state:
@@ -185,7 +186,7 @@ def test_a_state_of_each_earlier_version_keeps_what_it_knows_and_learns_the_rest
     assert dump(tmp_path / f"state.db.backup-{version}") == before
 
 
-def test_rollouts_and_quarantines_of_a_state_are_kept(tmp_path):
+def test_rollouts_and_quarantines_of_a_state_are_kept(tmp_path: Path) -> None:
     earlier(tmp_path, 4)
     with open_state(tmp_path) as state:
         record = state.rollouts()["rules", "2", ""]
@@ -198,7 +199,7 @@ def test_rollouts_and_quarantines_of_a_state_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("version", EARLIER)
-def test_a_state_of_each_earlier_version_becomes_what_a_new_one_is(tmp_path, version):
+def test_a_state_of_each_earlier_version_becomes_what_a_new_one_is(tmp_path: Path, version: str) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     for folder in (old, new):
         folder.mkdir()
@@ -213,7 +214,9 @@ def test_a_state_of_each_earlier_version_becomes_what_a_new_one_is(tmp_path, ver
 
 
 @pytest.mark.parametrize("version", EARLIER)
-def test_no_step_changes_a_cell_that_is_there_and_new_columns_get_what_the_step_says(tmp_path, monkeypatch, version):
+def test_no_step_changes_a_cell_that_is_there_and_new_columns_get_what_the_step_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: Any
+) -> None:
     path = earlier(tmp_path, version)
     fill(path)
     expected = cells(path)
@@ -223,14 +226,16 @@ def test_no_step_changes_a_cell_that_is_there_and_new_columns_get_what_the_step_
         found = cells(path)
         made = found.keys() - expected.keys()
         expected |= {table: [] for table in made}
-        for table, values in GAINED[step].items():
+        for table, values in GAINED[step].items():  # type: ignore[attr-defined]
             expected[table] = [row | values for row in expected[table]]
         assert found == expected
         assert version_of(path) == [(step,)]
 
 
 @pytest.mark.parametrize("version", EARLIER)
-def test_each_step_makes_the_tables_that_its_version_had(tmp_path, monkeypatch, version):
+def test_each_step_makes_the_tables_that_its_version_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
     before, there = tmp_path / "before", tmp_path / "there"
     for folder in (before, there):
         folder.mkdir()
@@ -240,7 +245,7 @@ def test_each_step_makes_the_tables_that_its_version_had(tmp_path, monkeypatch, 
     assert schema(before / "state.db") == schema(earlier(there, version))
 
 
-def test_the_tables_are_read_as_what_the_steps_make_of_them(tmp_path):
+def test_the_tables_are_read_as_what_the_steps_make_of_them(tmp_path: Path) -> None:
     open_state(tmp_path).close()
     engine = create_engine(f"sqlite:///{tmp_path}/as-read.db")
     METADATA.create_all(engine)
@@ -248,21 +253,21 @@ def test_the_tables_are_read_as_what_the_steps_make_of_them(tmp_path):
     assert schema(tmp_path / "state.db") == schema(tmp_path / "as-read.db")
 
 
-def test_the_steps_say_to_postgresql_what_the_tables_are_read_as():
-    dialect = postgresql.dialect()
+def test_the_steps_say_to_postgresql_what_the_tables_are_read_as() -> None:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     tables = METADATA.sorted_tables
     read = [*map(CreateTable, tables), *(CreateIndex(index) for table in tables for index in table.indexes)]
     steps = [
         step if isinstance(step, str) else step.of("postgresql") for steps in MIGRATIONS.values() for step in steps
     ]
-    assert declared(steps) == declared([str(statement.compile(dialect=dialect)) for statement in read])
+    assert declared(steps) == declared([str(statement.compile(dialect=dialect)) for statement in read])  # type: ignore[attr-defined]
 
 
-def test_a_state_of_each_earlier_version_is_at_hand_for_these_tests():
+def test_a_state_of_each_earlier_version_is_at_hand_for_these_tests() -> None:
     assert [version for version in EARLIER if not (STATES / f"{version}.sql").exists()] == []
 
 
-def test_a_migration_that_is_killed_half_way_has_changed_nothing_and_the_next_command_does_it(tmp_path):
+def test_a_migration_that_is_killed_half_way_has_changed_nothing_and_the_next_command_does_it(tmp_path: Path) -> None:
     path = earlier(tmp_path, 1)
     before = dump(path)
     kill = (
@@ -282,7 +287,9 @@ def test_a_migration_that_is_killed_half_way_has_changed_nothing_and_the_next_co
 
 
 @pytest.mark.parametrize("version", [0, 1])
-def test_of_commands_that_begin_at_once_one_makes_or_migrates_the_state_and_none_fails(tmp_path, version):
+def test_of_commands_that_begin_at_once_one_makes_or_migrates_the_state_and_none_fails(
+    tmp_path: Path, version: int
+) -> None:
     path = earlier(tmp_path, version) if version else tmp_path / "state.db"
     before = dump(path) if version else []
     processes = [run(OPEN, path) for _each in range(5)]
@@ -292,7 +299,7 @@ def test_of_commands_that_begin_at_once_one_makes_or_migrates_the_state_and_none
         assert dump(tmp_path / "state.db.backup-1") == before
 
 
-def test_a_state_is_left_as_it_was_when_a_step_fails(tmp_path, monkeypatch):
+def test_a_state_is_left_as_it_was_when_a_step_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_state(tmp_path):
         pass
     before = dump(tmp_path / "state.db")
@@ -305,7 +312,7 @@ def test_a_state_is_left_as_it_was_when_a_step_fails(tmp_path, monkeypatch):
     assert dump(tmp_path / "state.db") == before
 
 
-def test_a_state_that_cannot_be_backed_up_is_not_migrated(tmp_path):
+def test_a_state_that_cannot_be_backed_up_is_not_migrated(tmp_path: Path) -> None:
     path = earlier(tmp_path, 1)
     (tmp_path / "state.db.backup-1").mkdir()
     with pytest.raises(StateError, match="backup-1"):
@@ -314,7 +321,7 @@ def test_a_state_that_cannot_be_backed_up_is_not_migrated(tmp_path):
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["state.db", "state.db.backup-1"]
 
 
-def test_a_backup_is_as_secret_as_the_state(tmp_path):
+def test_a_backup_is_as_secret_as_the_state(tmp_path: Path) -> None:
     earlier(tmp_path, 4 if VERSION > 4 else 3)
     umask = os.umask(0)
     try:
@@ -326,7 +333,7 @@ def test_a_backup_is_as_secret_as_the_state(tmp_path):
 
 
 @pytest.mark.parametrize("version", [VERSION + 1, 99])
-def test_a_state_of_a_later_version_is_refused_with_both_versions_and_left_alone(tmp_path, version):
+def test_a_state_of_a_later_version_is_refused_with_both_versions_and_left_alone(tmp_path: Path, version: str) -> None:
     with open_state(tmp_path):
         pass
     with closing(sqlite3.connect(tmp_path / "state.db")) as connection:

@@ -1,10 +1,13 @@
 """Versions, patterns that select, durations, known_hosts, thresholds, and the bundled catalog."""
 
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.strategies import DataObject
 
 from reconciler.formats.duration import parse_duration
 from reconciler.formats.known_hosts import KnownHosts, hashed_name
@@ -31,7 +34,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("name", TEXTS)
 @given(data=st.data())
-def test_versions_of_a_scheme_are_in_one_total_order_and_keep_their_spelling(name, data):
+def test_versions_of_a_scheme_are_in_one_total_order_and_keep_their_spelling(name: str, data: DataObject) -> None:
     a, b, c = (SCHEMES[name].parse(data.draw(TEXTS[name])) for _ in range(3))
     assert str(SCHEMES[name].parse(a.text)) == a.text
     assert (a < b) + (b < a) + (a == b) == 1
@@ -40,13 +43,13 @@ def test_versions_of_a_scheme_are_in_one_total_order_and_keep_their_spelling(nam
 
 
 @given(roll=st.integers(1, 999), build=st.integers(0, 99))
-def test_after_pattern_999_the_roll_rises(roll, build):
+def test_after_pattern_999_the_roll_rises(roll: int, build: int) -> None:
     scheme = SCHEMES["pattern"]
     assert scheme.parse(f"{roll}.999.{build:02}") < scheme.parse(f"{roll + 1}.100.00")
 
 
 @given(TEXTS["pattern"], TEXTS["pattern"])
-def test_the_integer_form_of_a_pattern_comes_back_and_keeps_the_order(text, other):
+def test_the_integer_form_of_a_pattern_comes_back_and_keeps_the_order(text: str, other: Any) -> None:
     version, another = (SCHEMES["pattern"].parse(one) for one in (text, other))
     assert pattern_from_integer(pattern_to_integer(version)) == version
     assert (pattern_to_integer(version) < pattern_to_integer(another)) == (version < another)
@@ -55,13 +58,13 @@ def test_the_integer_form_of_a_pattern_comes_back_and_keeps_the_order(text, othe
 @pytest.mark.parametrize(
     ("text", "number"), [("16.679.00", 1667900), ("16.001.00", 1600100), ("0.999.00", 99900), ("0.000.07", 7)]
 )
-def test_a_pattern_is_any_roll_pattern_and_build_and_has_an_integer_form(text, number):
+def test_a_pattern_is_any_roll_pattern_and_build_and_has_an_integer_form(text: str, number: int) -> None:
     assert pattern_to_integer(SCHEMES["pattern"].parse(text)) == number
     assert pattern_from_integer(number).text == text
 
 
 @given(st.integers(-(10**12), 10**12))
-def test_a_number_is_the_integer_form_of_one_pattern_or_of_none(number):
+def test_a_number_is_the_integer_form_of_one_pattern_or_of_none(number: int) -> None:
     try:
         version = pattern_from_integer(number)
     except ValueError:
@@ -78,7 +81,7 @@ def test_a_number_is_the_integer_form_of_one_pattern_or_of_none(number):
         *(("calver", text) for text in ("2026.13.01", "2026.02.30", "26.01.01", "2026.1.1", "2026.01.01.0")),
     ],
 )
-def test_what_is_no_version_is_refused_with_an_example(scheme, text):
+def test_what_is_no_version_is_refused_with_an_example(scheme: Any, text: str) -> None:
     assert not SCHEMES[scheme].accepts(text)
     with pytest.raises(ValueError, match="such as"):
         SCHEMES[scheme].parse(text)
@@ -115,7 +118,7 @@ FLEET = {
         ("pc-[12]", "pc-1 pc-2"),
     ],
 )
-def test_a_pattern_selects_what_ansible_users_expect(pattern, names):
+def test_a_pattern_selects_what_ansible_users_expect(pattern: str, names: str) -> None:
     selection = parse(pattern, {"failed": {"pc-2"}})
     assert [
         name for name, (groups, labels) in FLEET.items() if selection.matches(name, groups, labels)
@@ -123,13 +126,13 @@ def test_a_pattern_selects_what_ansible_users_expect(pattern, names):
 
 
 @pytest.mark.parametrize("pattern", ["", " ", ":", "a:&", "!", "@nobody"])
-def test_a_pattern_that_says_nothing_is_refused(pattern):
+def test_a_pattern_that_says_nothing_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match="pattern"):
         parse(pattern, {"failed": set()})
 
 
 @given(st.text(max_size=30))
-def test_no_pattern_breaks_the_reader(pattern):
+def test_no_pattern_breaks_the_reader(pattern: str) -> None:
     try:
         parse(pattern).matches("a", ("b",), ("c",))
     except ValueError as error:
@@ -140,14 +143,14 @@ def test_no_pattern_breaks_the_reader(pattern):
 
 
 @given(days=st.integers(0, 999), hours=st.integers(0, 999), minutes=st.integers(0, 999), seconds=st.integers(0, 999))
-def test_a_duration_is_the_sum_of_its_parts(days, hours, minutes, seconds):
+def test_a_duration_is_the_sum_of_its_parts(days: int, hours: int, minutes: int, seconds: int) -> None:
     span = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     assert parse_duration(f"{days}d{hours}h{minutes}m{seconds}s") == span
     assert parse_duration("2w") == timedelta(days=14)
 
 
 @pytest.mark.parametrize("text", ["", "5", "5 m", "m", "-5m", "1.5h", "99999w", "5x"])
-def test_what_is_no_duration_is_refused(text):
+def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="duration|ten years"):
         parse_duration(text)
 
@@ -156,16 +159,16 @@ def test_what_is_no_duration_is_refused(text):
 
 
 @pytest.mark.parametrize("name", ["", "..", ".a", "-a", "a/b", "a\\b", "a\nb", "current", "x" * 256, "\x7f", "a\udc80"])
-def test_names_that_could_lead_elsewhere_are_refused(name):
+def test_names_that_could_lead_elsewhere_are_refused(name: str) -> None:
     assert file_name_problem(name)
 
 
 @pytest.mark.parametrize("name", ["lpt$vpn.679", "a b", "*", "'", '"', "grün", "$(id)", "currents"])
-def test_odd_names_are_allowed(name):
+def test_odd_names_are_allowed(name: str) -> None:
     assert not file_name_problem(name)
 
 
-def test_the_digest_of_a_release_is_that_of_its_sums_listing():
+def test_the_digest_of_a_release_is_that_of_its_sums_listing() -> None:
     files = [describe("b", b"2"), describe("a", b"1")]
     assert content_digest(files) == content_digest(reversed(files))
     assert content_digest(files) != content_digest([describe("a", b"2"), describe("b", b"1")])
@@ -194,12 +197,12 @@ KEY, OTHER = "AAAA", "BBBB"
         ("|1|nonsense ssh-ed25519 AAAA", "unknown"),
     ],
 )
-def test_known_hosts_judges_a_key(text, word):
+def test_known_hosts_judges_a_key(text: str, word: str) -> None:
     assert KnownHosts(text).judge("h", "ssh-ed25519", KEY).word == word
 
 
 @given(st.text(max_size=200))
-def test_no_text_breaks_known_hosts(text):
+def test_no_text_breaks_known_hosts(text: str) -> None:
     assert KnownHosts(text).judge("h", "ssh-ed25519", KEY).word in {
         "unknown",
         "trusted",
@@ -212,7 +215,7 @@ def test_no_text_breaks_known_hosts(text):
 # --- thresholds -----------------------------------------------------------------------------------------------------
 
 
-def test_conditions_hold_for_numbers_shares_and_ages():
+def test_conditions_hold_for_numbers_shares_and_ages() -> None:
     status = ComponentStatus("rules", "2", "2", updated=90, outdated=6, ahead=0, unknown=4, age=3 * 86400)
     for text, met in {
         "outdated>5": True,
@@ -228,7 +231,7 @@ def test_conditions_hold_for_numbers_shares_and_ages():
 
 
 @pytest.mark.parametrize("text", ["", "age", "age>5", "nothing>5", "outdated>x", "outdated=5", "a>1,,b>2"])
-def test_a_condition_that_says_nothing_is_refused(text):
+def test_a_condition_that_says_nothing_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="condition|duration|number"):
         parse_conditions(text)
 
@@ -236,8 +239,8 @@ def test_a_condition_that_says_nothing_is_refused(text):
 # --- the bundled catalog --------------------------------------------------------------------------------------------
 
 
-def test_the_catalog_has_the_twenty_components_and_three_differ_by_scan_method(tmp_path):
-    problems = []
+def test_the_catalog_has_the_twenty_components_and_three_differ_by_scan_method(tmp_path: Path) -> None:
+    problems: list[Any] = []
     components = {
         entry.id: entry for entry in component_list(read_catalog(catalog_path("officescan", tmp_path), problems))
     }

@@ -1,6 +1,7 @@
 """The fleet: what clients come of a spec and its inventories, and which lists are not believed."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,30 +19,30 @@ PLUGIN = PluginConfig("inventory", "fake")
 TEXT = st.text(max_size=4)
 
 
-def group(name="branch", *, inventory=None, **fields):
+def group(name: str = "branch", *, inventory: Any = None, **fields: Any) -> Any:
     return GroupSpec(name, TRANSPORT, "/var/lib/updoser", inventory=inventory, **fields)
 
 
-def listed(entries, *, labels=(), **spec):
+def listed(entries: Any, *, labels: Any = (), **spec: Any) -> Any:
     """List the clients of one group from inventory entries."""
     branch = group(labels=labels, inventory=InventorySpec(PLUGIN, **spec))
     return list_clients(branch, FakeInventory(entries))
 
 
-def entries(count, **fields):
+def entries(count: Any, **fields: Any) -> Any:
     return [InventoryEntry(f"pc-{number}", **fields) for number in range(count)]
 
 
-def fleet_of(count, known, *, allow_shrink=False, **spec):
+def fleet_of(count: Any, known: Any, *, allow_shrink: bool = False, **spec: Any) -> Any:
     branch = group(inventory=InventorySpec(PLUGIN, **spec))
     return list_fleet([(branch, FakeInventory(entries(count)))], lambda _name: known, allow_shrink=allow_shrink)
 
 
-def names(clients):
+def names(clients: Any) -> Any:
     return [client.name for client in clients]
 
 
-def test_clients_of_the_spec_get_what_their_group_says_and_keep_what_they_say_themselves():
+def test_clients_of_the_spec_get_what_their_group_says_and_keep_what_they_say_themselves() -> None:
     clients = (
         Client("pc-1", "branch", "192.0.2.11", labels=("canary",)),
         Client("pc-2", "branch", port=2222, user="admin", install_root="/srv", vars={"site": "berlin"}),
@@ -69,7 +70,7 @@ def test_clients_of_the_spec_get_what_their_group_says_and_keep_what_they_say_th
     ]
 
 
-def test_an_entry_of_an_inventory_becomes_a_client_with_the_labels_of_group_entry_groups_and_vars():
+def test_an_entry_of_an_inventory_becomes_a_client_with_the_labels_of_group_entry_groups_and_vars() -> None:
     entry = InventoryEntry(
         "pc-1",
         "192.0.2.1",
@@ -102,11 +103,11 @@ SSH_WITH = {
 }
 
 
-def taken(demands, does, *, transport="ssh", **fields):
+def taken(demands: Any, does: Any, *, transport: Any = "ssh", **fields: Any) -> Any:
     """List a group of one client that demands something of its transport, and give what is refused."""
     entry = InventoryEntry("pc-1", groups=("web",), demands=demands)
     spec = PluginConfig("transport", transport)
-    branch = GroupSpec("branch", spec, "/srv", inventory=InventorySpec(PLUGIN), **SSH_WITH[does], **fields)
+    branch = GroupSpec("branch", spec, "/srv", inventory=InventorySpec(PLUGIN), **SSH_WITH[does], **fields)  # type: ignore[arg-type]
     try:
         return names(list_clients(branch, FakeInventory([entry])))
     except InventoryError as error:
@@ -124,7 +125,7 @@ def taken(demands, does, *, transport="ssh", **fields):
         (Demands(become=False), "nothing"),
     ],
 )
-def test_a_client_whose_inventory_demands_what_its_transport_has_is_taken(demands, does):
+def test_a_client_whose_inventory_demands_what_its_transport_has_is_taken(demands: Any, does: str) -> None:
     assert taken(demands, does) == ["pc-1"]
 
 
@@ -146,13 +147,15 @@ def test_a_client_whose_inventory_demands_what_its_transport_has_is_taken(demand
         (Demands(become=False), "no word of it", "to become nobody else, and the group's transport doesn't say whom"),
     ],
 )
-def test_a_client_whose_inventory_demands_something_else_is_refused_by_name(demands, does, words):
+def test_a_client_whose_inventory_demands_something_else_is_refused_by_name(
+    demands: Any, does: str, words: str
+) -> None:
     said = taken(demands, does)
     assert said.startswith("the client pc-1 in the inventory of the group branch can't be reached as that says: ")
     assert words in said
 
 
-def test_what_cannot_be_reached_is_refused_where_it_is_selected_and_nowhere_else():
+def test_what_cannot_be_reached_is_refused_where_it_is_selected_and_nowhere_else() -> None:
     fleet = [
         InventoryEntry("pc-1", groups=("web",)),
         InventoryEntry("pc-2", groups=("net",), unfit="ansible_host is vaulted"),
@@ -167,8 +170,8 @@ def test_what_cannot_be_reached_is_refused_where_it_is_selected_and_nowhere_else
 
 
 @pytest.mark.parametrize("address", ["192.0.2.7", "pc-1.example"])
-def test_a_machine_elsewhere_is_never_taken_for_a_folder_of_this_one(address):
-    def listed_locally(address):
+def test_a_machine_elsewhere_is_never_taken_for_a_folder_of_this_one(address: str) -> None:
+    def listed_locally(address: Any) -> Any:
         branch = GroupSpec(
             "here", PluginConfig("transport", "local"), "/srv", inventory=InventorySpec(PLUGIN), local=True
         )
@@ -180,7 +183,7 @@ def test_a_machine_elsewhere_is_never_taken_for_a_folder_of_this_one(address):
         assert listed_locally(here) == ["pc-1"]
 
 
-def test_select_takes_by_name_inventory_group_and_label():
+def test_select_takes_by_name_inventory_group_and_label() -> None:
     fleet = [
         InventoryEntry("pc-1", groups=("branch", "prod")),
         InventoryEntry("pc-2", groups=("branch", "prod", "decom")),
@@ -192,12 +195,12 @@ def test_select_takes_by_name_inventory_group_and_label():
     assert names(chosen) == ["pc-1", "pc-4", "pc-5"]
 
 
-def test_a_select_that_is_no_pattern_is_an_error_that_names_the_group():
+def test_a_select_that_is_no_pattern_is_an_error_that_names_the_group() -> None:
     with pytest.raises(InventoryError, match="select of the group branch"):
         listed(entries(1), select="!")
 
 
-def test_clients_of_spec_and_inventory_stand_together_and_each_name_once():
+def test_clients_of_spec_and_inventory_stand_together_and_each_name_once() -> None:
     branch = group(clients=(Client("pc-9", "branch"),), inventory=InventorySpec(PLUGIN))
     assert names(list_clients(branch, FakeInventory(entries(2)))) == ["pc-9", "pc-0", "pc-1"]
     with pytest.raises(InventoryError, match="the client pc-9 stands twice in the group branch"):
@@ -205,7 +208,7 @@ def test_clients_of_spec_and_inventory_stand_together_and_each_name_once():
 
 
 @pytest.mark.parametrize("address", ["pc-1", "PC-1."])
-def test_two_clients_of_one_address_and_install_root_are_an_error_that_names_both(address):
+def test_two_clients_of_one_address_and_install_root_are_an_error_that_names_both(address: str) -> None:
     branch = group(inventory=InventorySpec(PLUGIN))
     two = FakeInventory([InventoryEntry("pc-1"), InventoryEntry("alias", address)])
     with pytest.raises(InventoryError, match="the clients pc-1 and alias are one place: the install_root /var"):
@@ -214,7 +217,7 @@ def test_two_clients_of_one_address_and_install_root_are_an_error_that_names_bot
     assert names(list_fleet([(branch, apart)], lambda _group: 2)["branch"]) == ["pc-1", "alias"]
 
 
-def test_a_name_in_two_groups_is_an_error_that_names_both():
+def test_a_name_in_two_groups_is_an_error_that_names_both() -> None:
     twice = [(group(name, clients=(Client("pc-1", name),)), None) for name in ("branch", "plant")]
     with pytest.raises(InventoryError, match="pc-1 is in the group branch and in the group plant"):
         list_fleet(twice, lambda _name: 0)
@@ -245,7 +248,7 @@ def test_a_name_in_two_groups_is_an_error_that_names_both():
         (InventoryEntry("a", groups=("",)), "label"),
     ],
 )
-def test_what_can_not_be_a_client_is_an_error_that_names_it_and_is_fit_to_be_shown(entry, words):
+def test_what_can_not_be_a_client_is_an_error_that_names_it_and_is_fit_to_be_shown(entry: Any, words: str) -> None:
     with pytest.raises(InventoryError) as caught:
         listed([entry], labels_from=("groups",))
     assert words in caught.value.message
@@ -254,19 +257,19 @@ def test_what_can_not_be_a_client_is_an_error_that_names_it_and_is_fit_to_be_sho
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1", "fe80::1%eth0", "::1", "host-1.example.", "a_b"])
-def test_host_names_and_addresses_of_both_families_are_addresses(address):
+def test_host_names_and_addresses_of_both_families_are_addresses(address: str) -> None:
     assert listed([InventoryEntry("a", address)])[0].address == address
 
 
-def test_an_inventory_that_lists_nothing_is_an_error_and_not_an_empty_fleet():
+def test_an_inventory_that_lists_nothing_is_an_error_and_not_an_empty_fleet() -> None:
     with pytest.raises(InventoryError, match="the inventory of the group branch lists no clients"):
         listed([], min_clients=0)
 
 
-def test_an_inventory_that_breaks_is_an_error_that_names_the_group():
+def test_an_inventory_that_breaks_is_an_error_that_names_the_group() -> None:
     branch = group(inventory=InventorySpec(PLUGIN))
     fake = FakeInventory()
-    fake.error = LookupError("no such key")
+    fake.error = LookupError("no such key")  # type: ignore[assignment]
     with pytest.raises(InventoryError, match="the inventory of the group branch broke: LookupError: no such key"):
         list_clients(branch, fake)
     fake.error = InventoryError("fleet.csv:3: it isn't UTF-8")
@@ -274,20 +277,20 @@ def test_an_inventory_that_breaks_is_an_error_that_names_the_group():
         list_clients(branch, fake)
 
 
-def test_an_inventory_without_end_is_an_error(monkeypatch):
+def test_an_inventory_without_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(observed, "MAX_CLIENTS", 10)
     with pytest.raises(InventoryError, match="more than 10 clients"):
         listed(entries(11))
 
 
-def test_fewer_clients_than_min_clients_are_refused_with_the_counts():
+def test_fewer_clients_than_min_clients_are_refused_with_the_counts() -> None:
     with pytest.raises(InventoryShrankError) as caught:
         listed(entries(5), min_clients=6)
     assert caught.value.exit_code == 5
     assert "has 5 clients from its inventory, and min_clients is 6" in caught.value.message
 
 
-def test_a_select_that_takes_nobody_is_refused_and_says_so():
+def test_a_select_that_takes_nobody_is_refused_and_says_so() -> None:
     with pytest.raises(InventoryShrankError, match="selects 0 of them"):
         listed(entries(5), select="srv-*")
 
@@ -310,7 +313,9 @@ def test_a_select_that_takes_nobody_is_refused_and_says_so():
         (5, 500, 0, True),
     ],
 )
-def test_a_list_may_lose_max_shrink_of_the_clients_known_before_and_no_more(known, now, limit, believed):
+def test_a_list_may_lose_max_shrink_of_the_clients_known_before_and_no_more(
+    known: int, now: int, limit: float | None, believed: bool
+) -> None:
     if believed:
         assert len(fleet_of(now, known, max_shrink=limit)["branch"]) == now
         return
@@ -320,16 +325,16 @@ def test_a_list_may_lose_max_shrink_of_the_clients_known_before_and_no_more(know
     assert "--allow-shrink" in caught.value.hint
 
 
-def test_a_list_that_shrank_is_believed_when_the_operator_says_so():
+def test_a_list_that_shrank_is_believed_when_the_operator_says_so() -> None:
     assert len(fleet_of(1, 100, max_shrink=0, allow_shrink=True)["branch"]) == 1
 
 
-def test_allowing_a_list_to_shrink_does_not_make_min_clients_go_away():
+def test_allowing_a_list_to_shrink_does_not_make_min_clients_go_away() -> None:
     with pytest.raises(InventoryShrankError, match="min_clients is 2"):
         fleet_of(1, 100, min_clients=2, allow_shrink=True)
 
 
-def test_clients_that_were_taken_out_of_the_spec_itself_are_no_shrinking_inventory():
+def test_clients_that_were_taken_out_of_the_spec_itself_are_no_shrinking_inventory() -> None:
     branch = group(clients=(Client("pc-1", "branch"),))
     assert names(list_fleet([(branch, None)], lambda _name: 100)["branch"]) == ["pc-1"]
 
@@ -337,7 +342,7 @@ def test_clients_that_were_taken_out_of_the_spec_itself_are_no_shrinking_invento
 @given(
     st.lists(st.builds(InventoryEntry, st.text(max_size=4), st.text(max_size=6), groups=st.tuples(st.text(max_size=3))))
 )
-def test_any_entries_are_clients_of_unique_printable_names_or_an_error(fleet):
+def test_any_entries_are_clients_of_unique_printable_names_or_an_error(fleet: Any) -> None:
     try:
         clients = listed(fleet, labels_from=("groups",))
     except InventoryError:

@@ -3,6 +3,7 @@
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,26 +23,26 @@ COMPONENTS = {"rules": RULES, "engine": ENGINE}
 GOOD = ReleaseFile("all.rules", 5, "a" * 64)
 
 
-def spec(name="vendor", components=None):
+def spec(name: str = "vendor", components: Any = None) -> Any:
     return SourceSpec(name, PluginConfig("source", "fake"), components)
 
 
-def read(*releases, problems=(), components=None):
+def read(*releases: Any, problems: Any = (), components: Any = None) -> Any:
     """Read one source that says this."""
 
     class Saying:
-        def releases(self, _components):
+        def releases(self, _components: Any) -> Any:
             return SourceReport("", releases, problems=problems)
 
-    (report,) = read_sources([(spec(components=components), Saying())], COMPONENTS)
+    (report,) = read_sources([(spec(components=components), Saying())], COMPONENTS)  # type: ignore[list-item]
     return report
 
 
-def rules(version="7", **fields):
+def rules(version: Any = "7", **fields: Any) -> Release:
     return Release("rules", version, **{"platform": "any", "files": (GOOD,), **fields})
 
 
-def test_releases_come_sorted_by_component_version_and_platform_whatever_the_source_says_first():
+def test_releases_come_sorted_by_component_version_and_platform_whatever_the_source_says_first() -> None:
     report = read(
         rules("10"),
         rules("9", platform="linux-x86_64"),
@@ -59,12 +60,12 @@ def test_releases_come_sorted_by_component_version_and_platform_whatever_the_sou
     ]
 
 
-def test_files_come_sorted_by_name_so_that_equal_releases_are_equal():
+def test_files_come_sorted_by_name_so_that_equal_releases_are_equal() -> None:
     files = (ReleaseFile("b", 0, "b" * 64), ReleaseFile("a", 0, "a" * 64))
     assert read(rules(files=files)).releases[0].files == files[::-1]
 
 
-def test_only_components_that_the_source_may_serve_are_asked_for():
+def test_only_components_that_the_source_may_serve_are_asked_for() -> None:
     source = FakeSource()
     source.add("rules", "7", {"a": b""})
     source.add("engine", "1.0", {"a": b""})
@@ -95,7 +96,7 @@ def test_only_components_that_the_source_may_serve_are_asked_for():
         (rules(released=datetime(2026, 1, 1)), "no time zone"),  # noqa: DTZ001 - the mistake that is meant
     ],
 )
-def test_a_release_that_breaks_a_rule_is_left_out_and_the_others_stay(release, words):
+def test_a_release_that_breaks_a_rule_is_left_out_and_the_others_stay(release: Any, words: str) -> None:
     report = read(release, rules("8"), components=frozenset({"rules"}))
     assert [good.version for good in report.releases] == ["8"]
     (problem,) = report.problems
@@ -103,7 +104,7 @@ def test_a_release_that_breaks_a_rule_is_left_out_and_the_others_stay(release, w
     assert problem.isprintable()
 
 
-def test_a_release_that_is_listed_twice_counts_once_and_with_two_contents_not_at_all():
+def test_a_release_that_is_listed_twice_counts_once_and_with_two_contents_not_at_all() -> None:
     twin = rules(released=datetime(2026, 1, 1, tzinfo=UTC))
     assert read(rules(), twin).releases == (rules(),)
     report = read(rules(), rules(files=(replace(GOOD, size=6),)), rules("8"))
@@ -111,7 +112,7 @@ def test_a_release_that_is_listed_twice_counts_once_and_with_two_contents_not_at
     assert report.problems == ("rules 7: it is listed twice, with different content",)
 
 
-def test_what_a_source_says_is_fit_to_be_shown_and_not_endless():
+def test_what_a_source_says_is_fit_to_be_shown_and_not_endless() -> None:
     report = read(problems=("\x1b[2J bad\nthing", "x" * 10_000, *("more" for _number in range(1000))))
     assert report.problems[0] == "?[2J bad thing"
     assert len(report.problems[1]) == upstream.MAX_SENTENCE
@@ -119,12 +120,12 @@ def test_what_a_source_says_is_fit_to_be_shown_and_not_endless():
     assert report.problems[-1] == "and 802 problems more"
 
 
-def test_a_source_with_too_many_releases_is_an_error_of_that_source(monkeypatch):
+def test_a_source_with_too_many_releases_is_an_error_of_that_source(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upstream, "MAX_RELEASES", 2)
     assert "lists 3 releases" in read(rules("1"), rules("2"), rules("3")).error
 
 
-def test_a_source_that_fails_does_not_disturb_the_others_and_the_order_stays():
+def test_a_source_that_fails_does_not_disturb_the_others_and_the_order_stays() -> None:
     good, sad, broken = FakeSource(), FakeSource(), FakeSource()
     good.add("rules", "7", {"a": b""})
     sad.error = SourceError("the folder drop is not there", hint="make it")
@@ -138,29 +139,29 @@ def test_a_source_that_fails_does_not_disturb_the_others_and_the_order_stays():
     assert len(reports[2].releases) == 1
 
 
-def test_sources_are_asked_at_the_same_time():
+def test_sources_are_asked_at_the_same_time() -> None:
     together = threading.Barrier(3)
 
     class Waiting:
-        def releases(self, _components):
+        def releases(self, _components: Any) -> Any:
             together.wait(30)
             return SourceReport("")
 
-    reports = read_sources([(spec(str(number)), Waiting()) for number in range(3)], COMPONENTS)
+    reports = read_sources([(spec(str(number)), Waiting()) for number in range(3)], COMPONENTS)  # type: ignore[misc]
     assert [report.error for report in reports] == ["", "", ""]
 
 
-def test_no_sources_are_no_reports():
+def test_no_sources_are_no_reports() -> None:
     assert read_sources([], COMPONENTS) == []
 
 
-def test_of_equal_offers_the_first_source_wins():
+def test_of_equal_offers_the_first_source_wins() -> None:
     offers, problems = merge_offers([SourceReport("a", (rules(),)), SourceReport("b", (rules(), rules("8")))])
     assert offers == [Offer("a", rules()), Offer("b", rules("8"))]
     assert problems == []
 
 
-def test_a_release_that_sources_disagree_about_is_held_and_the_sources_are_named():
+def test_a_release_that_sources_disagree_about_is_held_and_the_sources_are_named() -> None:
     other = rules(files=(replace(GOOD, sha256="b" * 64),))
     offers, problems = merge_offers([SourceReport("a", (rules(), rules("8"))), SourceReport("b", (other,))])
     assert offers == [Offer("a", rules("8"))]
@@ -168,7 +169,7 @@ def test_a_release_that_sources_disagree_about_is_held_and_the_sources_are_named
     assert [entry.says for entry in problems] == [f"rules 7 is held: the content differs between the sources {said}"]
 
 
-def test_releases_of_one_version_for_several_platforms_are_no_disagreement():
+def test_releases_of_one_version_for_several_platforms_are_no_disagreement() -> None:
     x86 = rules(platform="linux-x86_64", files=(replace(GOOD, sha256="b" * 64),))
     offers, problems = merge_offers([SourceReport("a", (rules(),)), SourceReport("b", (x86,))])
     assert len(offers) == 2
@@ -182,7 +183,7 @@ RELEASES = st.builds(Release, IDS, VERSIONS | TEXT, TEXT | st.just("any"), FILES
 
 
 @given(st.lists(RELEASES | st.just(rules()), max_size=5))
-def test_whatever_a_source_says_what_is_left_keeps_all_rules(releases):
+def test_whatever_a_source_says_what_is_left_keeps_all_rules(releases: Any) -> None:
     report = read(*releases)
     assert report.error == ""
     for release in report.releases:
@@ -192,13 +193,13 @@ def test_whatever_a_source_says_what_is_left_keeps_all_rules(releases):
     assert all(sentence.isprintable() for sentence in report.problems)
 
 
-def test_what_a_source_has_of_a_component_that_no_catalog_knows_is_told_with_what_was_meant():
+def test_what_a_source_has_of_a_component_that_no_catalog_knows_is_told_with_what_was_meant() -> None:
     class Drop:
-        def releases(self, _components):
+        def releases(self, _components: Any) -> Any:
             return SourceReport("drop", others=("virus-patern", "engine"))
 
     spec = SourceSpec("drop", PluginConfig("source", "directory"))
-    (report,) = read_sources([(spec, Drop())], {}, {"virus-pattern", "engine"})
+    (report,) = read_sources([(spec, Drop())], {}, {"virus-pattern", "engine"})  # type: ignore[list-item]
     assert (
         report.problems
         == report.harmless

@@ -7,6 +7,7 @@ import time
 from multiprocessing import active_children
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -22,10 +23,10 @@ ZSTD = Recipe("zstd", 3)
 
 
 @pytest.fixture
-def job(tmp_path):
+def job(tmp_path: Path) -> Any:
     """Give what makes a job from contents."""
 
-    def job(name, old, new, recipe=ZSTD, **more):
+    def job(name: str, old: Any, new: Any, recipe: Any = ZSTD, **more: Any) -> Any:
         paths = [tmp_path / f"{name}.{part}" for part in ("old", "new", "patch")]
         paths[0].write_bytes(old)
         paths[1].write_bytes(new)
@@ -36,11 +37,11 @@ def job(tmp_path):
 
 
 @pytest.fixture
-def in_processes(monkeypatch):
+def in_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patchwork, "INLINE", 0)
 
 
-def test_little_work_and_much_work_give_the_same(job, monkeypatch):
+def test_little_work_and_much_work_give_the_same(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     old = os.urandom(5000)
     jobs = [job(str(n), old, old[: n * 100] + b"more" + old[n * 100 :]) for n in range(5)]
     here = sorted((made.job.patch.name, made.size, made.sha256) for made in make_patches(jobs, (), Event()))
@@ -53,7 +54,7 @@ def test_little_work_and_much_work_give_the_same(job, monkeypatch):
 
 
 @pytest.mark.parametrize("inline", [0, 2**22])
-def test_one_that_fails_is_told_and_the_others_are_made(job, monkeypatch, inline):
+def test_one_that_fails_is_told_and_the_others_are_made(job: Any, monkeypatch: pytest.MonkeyPatch, inline: Any) -> None:
     monkeypatch.setattr(patchwork, "INLINE", inline)
     good = job("good", b"old" * 500, b"new" * 500)
     gone = job("gone", b"old" * 500, b"new" * 500)
@@ -67,7 +68,7 @@ def test_one_that_fails_is_told_and_the_others_are_made(job, monkeypatch, inline
     assert "nonsense" in made["none.patch"].error
 
 
-def _is_working(pid):
+def _is_working(pid: Any) -> Any:
     """Say whether a process has used more than half a second of CPU: starting takes less."""
     try:
         used = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -77,14 +78,14 @@ def _is_working(pid):
 
 
 @pytest.mark.usefixtures("in_processes")
-def test_a_worker_that_is_killed_is_told_as_an_error(job):
+def test_a_worker_that_is_killed_is_told_as_an_error(job: Any) -> None:
     jobs = [job(str(n), os.urandom(3_000_000), os.urandom(3_000_000), Recipe("bsdiff", 1)) for n in range(3)]
 
-    def kill():
+    def kill() -> None:
         while not any(_is_working(child.pid) for child in active_children()):
             time.sleep(0.05)
         for child in active_children():
-            os.kill(child.pid, signal.SIGKILL)
+            os.kill(child.pid, signal.SIGKILL)  # type: ignore[arg-type]
 
     killer = Thread(target=kill)
     killer.start()
@@ -95,7 +96,7 @@ def test_a_worker_that_is_killed_is_told_as_an_error(job):
 
 
 @pytest.mark.usefixtures("in_processes")
-def test_once_it_is_stopped_nothing_more_comes_and_no_process_stays(job):
+def test_once_it_is_stopped_nothing_more_comes_and_no_process_stays(job: Any) -> None:
     stop = Event()
     stop.set()
     jobs = [job(str(n), os.urandom(1000), os.urandom(1000)) for n in range(3)]
@@ -108,7 +109,7 @@ releases = st.dictionaries(names, st.binary(max_size=4) | st.sampled_from([b"s" 
 
 @given(releases, releases.filter(bool))
 @settings(max_examples=80, deadline=None)
-def test_a_draft_covers_every_file_once_and_keeps_what_is_the_same(before, after):
+def test_a_draft_covers_every_file_once_and_keeps_what_is_the_same(before: Any, after: Any) -> None:
     old, new = ([describe(name, content) for name, content in files.items()] for files in (before, after))
     made = draft(
         old, new, ZSTD, Path("/w"), old_at=lambda f: Path("old") / f.name, new_at=lambda f: Path("new") / f.name,
@@ -126,8 +127,8 @@ def test_a_draft_covers_every_file_once_and_keeps_what_is_the_same(before, after
     assert made.full == sum(len(after[file.name]) for file, _base in made.files.values())
 
 
-def test_files_are_paired_by_bytes_then_name_then_shape_then_as_the_only_ones():
-    def pairs(before, after):
+def test_files_are_paired_by_bytes_then_name_then_shape_then_as_the_only_ones() -> None:
+    def pairs(before: Any, after: Any) -> Any:
         old, new = ([describe(name, content) for name, content in files.items()] for files in (before, after))
         return pair_files(old, new)
 

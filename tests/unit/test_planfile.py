@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -23,17 +25,17 @@ CHANGE = Deploy("rules", "g", "1", "a" * 64, "2", "b" * 64, "any", "outdated", 1
 PLAN = Plan("p", NOW, Basis("l", 1, 0, "s", "c"), deploys=(CHANGE,), members={"c1": ("grün",)}, clients={"g": 1})
 
 
-def document(**changes):
+def document(**changes: Any) -> dict[str, int | str]:
     return {**plan_document(PLAN), **changes}
 
 
-def changed(key, value):
+def changed(key: str, value: Any) -> dict[str, int | str]:
     made = document()
     made["changes"][0][key] = value
     return made
 
 
-def test_a_written_plan_comes_back_with_its_digest(tmp_path):
+def test_a_written_plan_comes_back_with_its_digest(tmp_path: Path) -> None:
     file = tmp_path / "plan"
     digest = write_plan_file(file, document())
     again = read_plan_file(file)
@@ -42,18 +44,18 @@ def test_a_written_plan_comes_back_with_its_digest(tmp_path):
     assert not again.is_signed_by(KEY)
 
 
-def test_equal_plans_are_equal_files(tmp_path):
+def test_equal_plans_are_equal_files(tmp_path: Path) -> None:
     for signed in (None, KEY):
         digests = {write_plan_file(tmp_path / name, document(), signed) for name in ("a", "b")}
         assert len(digests) == 1
 
 
-def test_only_the_owner_may_read_what_drives_a_fleet(tmp_path):
+def test_only_the_owner_may_read_what_drives_a_fleet(tmp_path: Path) -> None:
     write_plan_file(tmp_path / "plan", document())
     assert (tmp_path / "plan").stat().st_mode & 0o077 == 0
 
 
-def test_a_signature_covers_every_value_and_not_the_spelling(tmp_path):
+def test_a_signature_covers_every_value_and_not_the_spelling(tmp_path: Path) -> None:
     file = tmp_path / "plan"
     write_plan_file(file, document(), KEY)
     content = json.loads(file.read_text())
@@ -65,18 +67,18 @@ def test_a_signature_covers_every_value_and_not_the_spelling(tmp_path):
 
 
 @pytest.mark.parametrize("signature", ["", "ä", 7, None, [], "0" * 64])
-def test_a_signature_that_is_none_vouches_for_nothing(tmp_path, signature):
+def test_a_signature_that_is_none_vouches_for_nothing(tmp_path: Path, signature: Any) -> None:
     (tmp_path / "plan").write_text(json.dumps(document(signature=signature)))
     assert not read_plan_file(tmp_path / "plan").is_signed_by(KEY)
 
 
-def test_a_plan_with_half_a_character_in_it_is_refused(tmp_path):
+def test_a_plan_with_half_a_character_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "plan").write_text(json.dumps(document(signature="\ud800")))
     with pytest.raises(DocumentError, match="half a character"):
         read_plan_file(tmp_path / "plan")
 
 
-def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path):
+def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "plan").mkdir()
     (tmp_path / "plan" / "kept").touch()
     with pytest.raises(UpdoserError, match="can't be written"):
@@ -86,11 +88,13 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["plan"]
 
 
-def test_a_write_that_breaks_off_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch):
+def test_a_write_that_breaks_off_leaves_the_old_file_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "plan"
     digest = write_plan_file(file, document())
 
-    def full(_handle):
+    def full(_handle: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
@@ -100,12 +104,12 @@ def test_a_write_that_breaks_off_leaves_the_old_file_and_nothing_beside_it(tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["plan"]
 
 
-def test_a_plan_that_cannot_be_recorded_is_not_written(tmp_path):
-    file, recorded = tmp_path / "plan", []
+def test_a_plan_that_cannot_be_recorded_is_not_written(tmp_path: Path) -> None:
+    file, recorded = tmp_path / "plan", []  # type: ignore[var-annotated]
     digest = write_plan_file(file, document(), record=recorded.append)
     assert recorded == [digest]
 
-    def fails(_sha256):
+    def fails(_sha256: Any) -> None:
         raise UpdoserError("the state is gone")
 
     with pytest.raises(UpdoserError, match="the state is gone"):
@@ -115,7 +119,7 @@ def test_a_plan_that_cannot_be_recorded_is_not_written(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"1" * 5000, b'{"a": 1} x', b"\x00"])
-def test_what_is_no_json_is_refused_with_its_path(tmp_path, content):
+def test_what_is_no_json_is_refused_with_its_path(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "plan").write_bytes(content)
     with pytest.raises(DocumentError, match="plan is no plan file") as caught:
         read_plan_file(tmp_path / "plan")
@@ -123,19 +127,19 @@ def test_what_is_no_json_is_refused_with_its_path(tmp_path, content):
 
 
 @pytest.mark.parametrize("name", ["nothing", "."])
-def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(DocumentError, match="can't be read"):
         read_plan_file(tmp_path / name)
 
 
 @pytest.mark.parametrize(("content", "key"), [(b"x" * 32 + b"\r\n", b"x" * 32), (b"x" * 65536, b"x" * 65536)])
-def test_a_key_is_read_without_its_line_end(tmp_path, content, key):
+def test_a_key_is_read_without_its_line_end(tmp_path: Path, content: bytes, key: bytes) -> None:
     (tmp_path / "key").write_bytes(content)
     assert read_key(tmp_path / "key") == key
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 31, b"x" * 31 + b"\n\n\n", b"x" * 65537])
-def test_what_is_too_short_or_too_long_is_no_key(tmp_path, content):
+def test_what_is_too_short_or_too_long_is_no_key(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "key").write_bytes(content)
     with pytest.raises(UpdoserError, match="bytes"):
         read_key(tmp_path / "key")
@@ -158,7 +162,7 @@ def test_what_is_too_short_or_too_long_is_no_key(tmp_path, content):
     ],
     ids=lambda odd: next(iter({key for key in odd if odd[key] != document()[key]})),
 )
-def test_a_plan_with_odd_values_is_refused_or_can_be_shown(odd):
+def test_a_plan_with_odd_values_is_refused_or_can_be_shown(odd: Any) -> None:
     try:
         plan = read_plan(json.loads(json.dumps(odd)))
     except DocumentError:
@@ -168,16 +172,16 @@ def test_a_plan_with_odd_values_is_refused_or_can_be_shown(odd):
         assert b"\xc2\x9b" not in shown
 
 
-def test_a_change_that_names_a_cohort_twice_is_refused():
+def test_a_change_that_names_a_cohort_twice_is_refused() -> None:
     made = changed("members", ["c1", "c1"])
     made["changes"][0]["clients"] = 2
     with pytest.raises(DocumentError, match="twice"):
         read_plan(made)
 
 
-def test_two_changes_of_one_component_for_one_client_are_refused():
+def test_two_changes_of_one_component_for_one_client_are_refused() -> None:
     made = document()
-    made["changes"] = [*made["changes"], {**made["changes"][0], "to": "3", "to_digest": "c" * 64}]
+    made["changes"] = [*made["changes"], {**made["changes"][0], "to": "3", "to_digest": "c" * 64}]  # type: ignore[assignment, dict-item, misc]
     with pytest.raises(DocumentError, match="twice"):
         read_plan(made)
 
@@ -192,7 +196,7 @@ json_values = st.recursive(
 @given(st.dictionaries(st.sampled_from(sorted(document())), json_values, max_size=3))
 @example({"members": [1]})
 @settings(max_examples=150, deadline=None)
-def test_no_json_in_place_of_a_key_breaks_the_reader(replaced):
+def test_no_json_in_place_of_a_key_breaks_the_reader(replaced: Any) -> None:
     with contextlib.suppress(DocumentError):
         plan = read_plan({**document(), **replaced})
         assert read_plan(plan_document(plan)) == plan
@@ -202,13 +206,13 @@ ADDED = {"notes", "excused", "unmet", "unread"}
 """What plans of an earlier minor version don't have."""
 
 
-def test_a_plan_of_an_earlier_minor_version_is_read():
+def test_a_plan_of_an_earlier_minor_version_is_read() -> None:
     older = {key: value for key, value in document().items() if key not in ADDED}
     assert read_plan(older) == read_plan(document())
 
 
 @pytest.mark.parametrize("key", sorted(set(document()) - {"summary"} - ADDED))
-def test_a_plan_without_one_of_its_keys_is_refused(key):
+def test_a_plan_without_one_of_its_keys_is_refused(key: Any) -> None:
     made = document()
     del made[key]
     with pytest.raises(DocumentError, match=key):
@@ -216,7 +220,7 @@ def test_a_plan_without_one_of_its_keys_is_refused(key):
 
 
 @pytest.mark.parametrize("key", sorted(set(document()["changes"][0]) - {"action"}))
-def test_a_change_without_one_of_its_keys_is_refused(key):
+def test_a_change_without_one_of_its_keys_is_refused(key: Any) -> None:
     made = document()
     del made["changes"][0][key]
     with pytest.raises(DocumentError, match=key):
@@ -224,6 +228,6 @@ def test_a_change_without_one_of_its_keys_is_refused(key):
 
 
 @pytest.mark.parametrize("action", ["rollouts", "format_disk"])
-def test_an_action_that_cannot_be_carried_out_is_refused_by_name(action):
+def test_an_action_that_cannot_be_carried_out_is_refused_by_name(action: str) -> None:
     with pytest.raises(DocumentError, match=action):
         read_plan(changed("action", action))

@@ -4,6 +4,8 @@ import json
 import re
 from dataclasses import replace
 from itertools import pairwise
+from random import Random
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,25 +15,25 @@ from reconciler.model.plan import Cohort
 from reconciler.model.rollout import UNDER_WAY, UNFIT, position
 from reconciler.observe.cohorts import Selection
 from reconciler.present.document import plan_document
-from tests.unit.situations import AT_ONCE, incremental, members, situations
+from tests.unit.situations import AT_ONCE, Situation, incremental, members, situations
 
 GOVERNED = {"missing", "outdated", "pinned", "blocked", "withdrawn"}
 STOPPED = r"halted|aborted|paused|blocked|waits for approval|hold|min_age|auto_update is off|waits for its clients"
 """Why a client needn't have what it should have, however long one waits."""
 
 
-def key(entry):
+def key(entry: Any) -> Any:
     return entry.component, entry.platform, entry.name
 
 
-def full_key(prune):
+def full_key(prune: Any) -> Any:
     return prune.component, prune.to_digest, prune.platform
 
 
 # --- carrying out ---------------------------------------------------------------------------------------------------
 
 
-def carried_out(situation, plan):
+def carried_out(situation: Situation, plan: Any) -> Any:
     """Give the situation after a plan was carried out without a fault; what is made gets sizes that weren't guessed."""
     held = carried_into_store(situation, plan)
     now = {row[0]: situation.seen[row[3]] for row in situation.rows}
@@ -62,7 +64,7 @@ def carried_out(situation, plan):
     return replace(held, rows=rows, seen=seen, records=records, failures=failures)
 
 
-def carried_into_store(situation, plan):
+def carried_into_store(situation: Situation, plan: Any) -> Any:
     """Give the situation once the store has all that a plan brings, makes and lets go of."""
     fetched = {(change.component, change.to_digest, change.platform) for change in plan.arriving}
     arrived = [
@@ -103,7 +105,7 @@ def carried_into_store(situation, plan):
     return replace(situation, held=held, incrementals=list(known.values()))
 
 
-def converged(situation):
+def converged(situation: Situation) -> Any:
     """Take all steps, and let time pass where only that is waited for; give the end and the plan there."""
     for _ in range(80):
         plan = situation.plan()
@@ -119,7 +121,7 @@ def converged(situation):
 
 @given(situations(in_waves=False))
 @settings(max_examples=60, deadline=None)
-def test_after_a_plan_was_carried_out_nothing_is_left_to_do(situation):
+def test_after_a_plan_was_carried_out_nothing_is_left_to_do(situation: Situation) -> None:
     first = situation.plan()
     after = carried_out(situation, first)
     assert after.plan().empty
@@ -130,7 +132,7 @@ def test_after_a_plan_was_carried_out_nothing_is_left_to_do(situation):
 
 @given(situations())
 @settings(max_examples=80, deadline=None)
-def test_in_the_end_everyone_who_answers_has_it_or_is_told_what_stopped_it(situation):
+def test_in_the_end_everyone_who_answers_has_it_or_is_told_what_stopped_it(situation: Situation) -> None:
     whole = replace(situation, limit="")
     end, last = converged(whole)
     wanted = replace(end.wanted, policies=dict.fromkeys(end.wanted.policies, AT_ONCE))
@@ -157,8 +159,8 @@ def test_in_the_end_everyone_who_answers_has_it_or_is_told_what_stopped_it(situa
 
 @given(situations(), st.randoms(use_true_random=False))
 @settings(max_examples=50, deadline=None)
-def test_the_order_of_what_is_known_makes_no_difference_to_a_byte(situation, random):
-    def mixed(known):
+def test_the_order_of_what_is_known_makes_no_difference_to_a_byte(situation: Situation, random: Random) -> None:
+    def mixed(known: Any) -> Any:
         listed = list(known.items() if isinstance(known, dict) else known)
         random.shuffle(listed)
         return dict(listed) if isinstance(known, dict) else listed
@@ -174,7 +176,7 @@ def test_the_order_of_what_is_known_makes_no_difference_to_a_byte(situation, ran
 
 @given(situations(), st.sampled_from(["", "adopted"]))
 @settings(max_examples=60, deadline=None)
-def test_a_client_gets_each_component_at_most_once_and_every_number_adds_up(situation, freeze):
+def test_a_client_gets_each_component_at_most_once_and_every_number_adds_up(situation: Situation, freeze: str) -> None:
     plan = situation.plan(freeze=freeze)
     given_ = [(name, change.component) for change in plan.deploys for name in members(plan, change)]
     assert len(given_) == len(set(given_))
@@ -199,12 +201,12 @@ def test_a_client_gets_each_component_at_most_once_and_every_number_adds_up(situ
 
 @given(situations())
 @settings(max_examples=150, deadline=None)
-def test_nobody_gets_a_release_before_the_wave_that_it_is_in(situation):
+def test_nobody_gets_a_release_before_the_wave_that_it_is_in(situation: Situation) -> None:
     plan = situation.plan()
     labelled = {row[0] for row in situation.rows if "canary" in row[2]}
     steps = {step.record.key: step.record for step in plan.rollouts}
 
-    def wave_of(name, record):
+    def wave_of(name: str, record: Any) -> Any:
         """Give the first wave that takes a client; 99 where none does."""
         for wave, cut in enumerate(record.cuts, 1):
             if (cut.select and name in labelled) or position(name) <= cut.upto or name in cut.names:
@@ -230,7 +232,7 @@ def test_nobody_gets_a_release_before_the_wave_that_it_is_in(situation):
 
 @given(situations())
 @settings(max_examples=80, deadline=None)
-def test_what_was_halted_goes_to_nobody_and_back_only_from_whom_it_is_taken(situation):
+def test_what_was_halted_goes_to_nobody_and_back_only_from_whom_it_is_taken(situation: Situation) -> None:
     plan = situation.plan()
     stopped = {key_[:2] for key_, record in situation.records.items() if record.status in UNFIT}
     undone = {key_[:2] for key_, record in situation.records.items() if record.status in UNFIT and record.undo}
@@ -246,7 +248,9 @@ def test_what_was_halted_goes_to_nobody_and_back_only_from_whom_it_is_taken(situ
 
 @given(situations())
 @settings(max_examples=60, deadline=None)
-def test_nothing_goes_down_but_by_a_pin_a_block_or_a_withdrawal_and_nothing_to_what_is_refused(situation):
+def test_nothing_goes_down_but_by_a_pin_a_block_or_a_withdrawal_and_nothing_to_what_is_refused(
+    situation: Situation,
+) -> None:
     wanted = situation.wanted
     undone = {key_[:2] for key_, record in situation.records.items() if record.undo}
     for change in situation.plan().deploys:
@@ -262,7 +266,7 @@ def test_nothing_goes_down_but_by_a_pin_a_block_or_a_withdrawal_and_nothing_to_w
 
 @given(situations())
 @settings(max_examples=50, deadline=None)
-def test_each_deploy_sends_what_is_held_or_downloaded_first_and_fits_the_client(situation):
+def test_each_deploy_sends_what_is_held_or_downloaded_first_and_fits_the_client(situation: Situation) -> None:
     plan = situation.plan()
     there = {release.digest for release in situation.held} | {change.to_digest for change in plan.arriving}
     made = {
@@ -285,7 +289,7 @@ def test_each_deploy_sends_what_is_held_or_downloaded_first_and_fits_the_client(
 
 @given(situations())
 @settings(max_examples=30, deadline=None)
-def test_while_upgrades_are_frozen_only_first_installs_go_out(situation):
+def test_while_upgrades_are_frozen_only_first_installs_go_out(situation: Situation) -> None:
     frozen, free = situation.plan(freeze="adopted"), situation.plan()
     assert {change.reason for change in frozen.deploys} <= {"missing"}
     assert [c for c in frozen.deploys if c.reason == "missing"] == [c for c in free.deploys if c.reason == "missing"]
@@ -294,16 +298,16 @@ def test_while_upgrades_are_frozen_only_first_installs_go_out(situation):
 
 @given(situations())
 @settings(max_examples=40, deadline=None)
-def test_splitting_a_cohort_changes_no_change(situation):
+def test_splitting_a_cohort_changes_no_change(situation: Situation) -> None:
     whole = situation.gather()
     split = tuple([replace(cohort, members=(name,)) for cohort in part for name in cohort.members] for part in whole)
 
-    def numbers(cohorts: tuple[list[Cohort], ...]):
+    def numbers(cohorts: tuple[list[Cohort], ...]) -> Any:
         made = situation.plan(cohorts=cohorts)
         return [(*_plain(change), sorted(members(made, change))) for change in made.deploys], made.rollouts
 
     assert numbers(split) == numbers(whole)
 
 
-def _plain(change):
+def _plain(change: Any) -> Any:
     return change.component, change.group, change.from_version, change.to_digest, change.reason, change.clients

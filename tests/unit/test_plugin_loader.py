@@ -3,9 +3,11 @@
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -25,7 +27,7 @@ class PLUGIN:
 
 
 @pytest.fixture(autouse=True)
-def forget_folder_plugins():
+def forget_folder_plugins() -> Iterator[Any]:
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:
@@ -34,7 +36,7 @@ def forget_folder_plugins():
 
 
 @pytest.fixture
-def context(tmp_path):
+def context(tmp_path: Path) -> Any:
     return Context(
         base=tmp_path,
         work=tmp_path,
@@ -46,7 +48,7 @@ def context(tmp_path):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Any:
     """A plugin folder as an operator would lay it out, with one source in it."""
     path = tmp_path / "own"
     write(path / "source" / "acme.py", PLUGIN)
@@ -54,7 +56,7 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def bundled(tmp_path, monkeypatch):
+def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Bundled plugins of the test's own: two sources, and a helper that is none."""
     path = tmp_path / "bundled"
     write(path / "source" / "alpha.py", PLUGIN)
@@ -65,7 +67,7 @@ def bundled(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def installed(tmp_path, monkeypatch):
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A distribution `acme-updoser` on the import path, whose entry point is the source `cloud`."""
     site = tmp_path / "site"
     write(site / "acme_cloud.py", PLUGIN)
@@ -83,11 +85,11 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def names(kind, folders=()):
+def names(kind: Any, folders: Any = ()) -> Any:
     return [(found.name, found.origin) for found in plugin_loader.available(kind, folders)]
 
 
-def test_every_bundled_plugin_is_listed_by_kind_and_loads():
+def test_every_bundled_plugin_is_listed_by_kind_and_loads() -> None:
     for kind in plugin_loader.KINDS:
         files = sorted(path.stem for path in (plugin_loader.bundled_folder() / kind).glob("[a-z]*.py"))
         assert [name for name, origin in names(kind) if origin == "bundled"] == files
@@ -95,7 +97,9 @@ def test_every_bundled_plugin_is_listed_by_kind_and_loads():
             assert plugin_loader.options_schema(kind, name)["type"] == "object"
 
 
-def test_the_list_goes_from_bundled_over_installed_to_the_folders_of_the_spec(bundled, installed, folder):
+def test_the_list_goes_from_bundled_over_installed_to_the_folders_of_the_spec(
+    bundled: Any, installed: Any, folder: Path
+) -> None:
     assert names("source", [folder]) == [
         ("alpha", "bundled"),
         ("beta", "bundled"),
@@ -104,68 +108,68 @@ def test_the_list_goes_from_bundled_over_installed_to_the_folders_of_the_spec(bu
     ]
 
 
-def test_names_that_are_no_plugin_names_are_not_listed(bundled, installed, folder):
+def test_names_that_are_no_plugin_names_are_not_listed(bundled: Any, installed: Any, folder: Path) -> None:
     write(folder / "source" / "_helper.py", "raise RuntimeError")
     write(folder / "source" / "With-Dash.py", "raise RuntimeError")
     write(installed / "entry_points.txt", "[updoser.source]\ncloud = acme_cloud\nNot-A-Name = acme_cloud\n")
     assert [name for name, _ in names("source", [folder])] == ["alpha", "beta", "cloud", "acme"]
 
 
-def test_an_unknown_name_is_answered_with_the_names_that_there_are(bundled, folder):
+def test_an_unknown_name_is_answered_with_the_names_that_there_are(bundled: Any, folder: Path) -> None:
     with pytest.raises(PluginError, match="no source plugin named 'alphaa'") as caught:
         plugin_loader.options_schema("source", "alphaa", [folder])
     assert caught.value.hint == "there is: acme, alpha, beta"
 
 
-def test_an_unknown_kind_is_answered_with_the_kinds_that_there_are():
+def test_an_unknown_kind_is_answered_with_the_kinds_that_there_are() -> None:
     with pytest.raises(PluginError, match="no plugin kind 'sauce'") as caught:
-        plugin_loader.available("sauce")
+        plugin_loader.available("sauce")  # type: ignore[arg-type]
     assert "source" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["../source/alpha", "alpha.py", "", "_shared", "os.path"])
-def test_a_name_can_not_lead_anywhere_else(bundled, name, context):
+def test_a_name_can_not_lead_anywhere_else(bundled: Any, name: str, context: Any) -> None:
     with pytest.raises(PluginError, match="there is no source plugin named"):
         plugin_loader.load("source", name, {}, context)
 
 
-def test_a_folder_can_not_shadow_a_bundled_plugin(bundled, folder):
+def test_a_folder_can_not_shadow_a_bundled_plugin(bundled: Any, folder: Path) -> None:
     write(folder / "source" / "alpha.py", "raise RuntimeError('imported')")
     with pytest.raises(PluginError, match="'alpha' stands in bundled and folder") as caught:
         plugin_loader.options_schema("source", "alpha", [folder])
     assert "rename or remove" in caught.value.hint
 
 
-def test_an_installed_package_can_not_shadow_a_bundled_plugin(bundled, installed):
+def test_an_installed_package_can_not_shadow_a_bundled_plugin(bundled: Any, installed: Any) -> None:
     write(installed / "entry_points.txt", "[updoser.source]\nalpha = acme_cloud\n")
     with pytest.raises(PluginError, match="'alpha' stands in bundled and entry point of acme-updoser"):
         plugin_loader.options_schema("source", "alpha")
 
 
-def test_a_plugin_of_a_folder_is_loaded_with_its_options_and_the_context(folder, context):
+def test_a_plugin_of_a_folder_is_loaded_with_its_options_and_the_context(folder: Path, context: Any) -> None:
     source = plugin_loader.load("source", "acme", {"path": "upstream"}, context, [folder])
     assert source.options == {"path": "upstream"}
     assert source.base == context.base
 
 
-def test_a_plugin_of_an_installed_package_is_loaded(installed, context):
+def test_a_plugin_of_an_installed_package_is_loaded(installed: Any, context: Any) -> None:
     assert plugin_loader.load("source", "cloud", {"day": 1}, context).options == {"day": 1}
 
 
-def test_a_plugin_of_a_folder_is_imported_once(folder, context):
+def test_a_plugin_of_a_folder_is_imported_once(folder: Path, context: Any) -> None:
     first = plugin_loader.load("source", "acme", {}, context, [folder])
     second = plugin_loader.load("source", "acme", {}, context, [folder])
     assert type(first) is type(second)
 
 
-def test_plugins_of_one_name_in_different_folders_are_not_mixed_up(folder, tmp_path, context):
+def test_plugins_of_one_name_in_different_folders_are_not_mixed_up(folder: Path, tmp_path: Path, context: Any) -> None:
     other = tmp_path / "other"
     write(other / "source" / "acme.py", "OPTIONS = {}\ndef PLUGIN(options, context):\n    return 'other'\n")
     plugin_loader.load("source", "acme", {}, context, [folder])
     assert plugin_loader.load("source", "acme", {}, context, [other]) == "other"
 
 
-def test_a_plugin_may_define_dataclasses_with_postponed_annotations(folder, context):
+def test_a_plugin_may_define_dataclasses_with_postponed_annotations(folder: Path, context: Any) -> None:
     write(
         folder / "source" / "typed.py",
         """
@@ -183,13 +187,13 @@ def test_a_plugin_may_define_dataclasses_with_postponed_annotations(folder, cont
     assert plugin_loader.load("source", "typed", {"a": 1}, context, [folder]).options == {"a": 1}
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match=r"missing is not there"):
         plugin_loader.available("source", [tmp_path / "missing"])
 
 
 @pytest.mark.parametrize("place", [".", "source", "source/acme.py", "source/__pycache__"])
-def test_what_everyone_can_write_is_refused_with_the_command_that_mends_it(folder, place):
+def test_what_everyone_can_write_is_refused_with_the_command_that_mends_it(folder: Path, place: str) -> None:
     path = folder / place
     if not path.exists():
         path.mkdir()
@@ -199,7 +203,7 @@ def test_what_everyone_can_write_is_refused_with_the_command_that_mends_it(folde
     assert caught.value.hint == f"chmod o-w {path}"
 
 
-def test_a_folder_that_everyone_can_replace_is_refused(tmp_path):
+def test_a_folder_that_everyone_can_replace_is_refused(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     write(shared / "own" / "source" / "acme.py", PLUGIN)
     shared.chmod(0o777)
@@ -210,7 +214,7 @@ def test_a_folder_that_everyone_can_replace_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["source/linked.py", "transport"])
-def test_a_link_that_leads_out_of_the_folder_is_refused(folder, tmp_path, place):
+def test_a_link_that_leads_out_of_the_folder_is_refused(folder: Path, tmp_path: Path, place: str) -> None:
     outside = tmp_path / "outside"
     write(outside / "elsewhere.py", PLUGIN)
     (folder / place).symlink_to(outside / "elsewhere.py" if place.endswith(".py") else outside)
@@ -218,7 +222,7 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(folder, tmp_path, place)
         plugin_loader.available("source", [folder])
 
 
-def test_a_link_inside_the_folder_is_followed(folder):
+def test_a_link_inside_the_folder_is_followed(folder: Path) -> None:
     (folder / "source" / "alias.py").symlink_to("acme.py")
     assert ("alias", f"folder {folder}") in names("source", [folder])
 
@@ -231,7 +235,7 @@ def test_a_link_inside_the_folder_is_followed(folder):
         ("{}['key']", "KeyError: 'key'"),
     ],
 )
-def test_a_plugin_that_can_not_be_imported_is_named_with_the_reason(folder, text, words):
+def test_a_plugin_that_can_not_be_imported_is_named_with_the_reason(folder: Path, text: str, words: str) -> None:
     write(folder / "source" / "broken.py", text)
     with pytest.raises(PluginError, match="can't be imported") as caught:
         plugin_loader.options_schema("source", "broken", [folder])
@@ -239,7 +243,7 @@ def test_a_plugin_that_can_not_be_imported_is_named_with_the_reason(folder, text
     assert words in str(caught.value)
 
 
-def test_a_plugin_that_was_mended_is_imported_again(folder):
+def test_a_plugin_that_was_mended_is_imported_again(folder: Path) -> None:
     path = write(folder / "source" / "mended.py", "raise RuntimeError('not yet')")
     with pytest.raises(PluginError, match="not yet"):
         plugin_loader.options_schema("source", "mended", [folder])
@@ -255,7 +259,7 @@ def test_a_plugin_that_was_mended_is_imported_again(folder):
         ("OPTIONS = {}\nPLUGIN = 'not callable'\n", "has no PLUGIN"),
     ],
 )
-def test_a_module_that_is_no_plugin_says_what_it_lacks(folder, context, text, missing):
+def test_a_module_that_is_no_plugin_says_what_it_lacks(folder: Path, context: Any, text: str, missing: str) -> None:
     write(folder / "source" / "odd.py", text)
     with pytest.raises(PluginError, match=missing):
         plugin_loader.load("source", "odd", {}, context, [folder])
@@ -269,12 +273,14 @@ def test_a_module_that_is_no_plugin_says_what_it_lacks(folder, context, text, mi
         ("def TRAITS(options):\n    return Traits(url=options['at'])", Traits(url="there")),
     ],
 )
-def test_a_plugin_says_what_it_does_once_and_for_all_or_by_its_options(folder, says, found):
+def test_a_plugin_says_what_it_does_once_and_for_all_or_by_its_options(folder: Path, says: str, found: Any) -> None:
     write(folder / "source" / "acme.py", f"from reconciler.contracts import Traits\n{says}\n{PLUGIN}")
     assert plugin_loader.traits("source", "acme", {"at": "there"}, [folder]) == found
 
 
-def test_what_nobody_wrote_has_its_default_for_a_plugin_and_for_what_says_what_it_does(folder, context):
+def test_what_nobody_wrote_has_its_default_for_a_plugin_and_for_what_says_what_it_does(
+    folder: Path, context: Any
+) -> None:
     write(
         folder / "source" / "shelf.py",
         """
@@ -318,13 +324,13 @@ def test_what_nobody_wrote_has_its_default_for_a_plugin_and_for_what_says_what_i
         ("def TRAITS(options):\n    return options['missing']", "broke: KeyError: 'missing'"),
     ],
 )
-def test_what_says_it_in_another_form_is_refused(folder, says, why):
+def test_what_says_it_in_another_form_is_refused(folder: Path, says: str, why: str) -> None:
     write(folder / "source" / "acme.py", f"{says}\n{PLUGIN}")
     with pytest.raises(PluginError, match=why):
         plugin_loader.traits("source", "acme", {}, [folder])
 
 
-def test_an_error_of_our_own_passes_and_a_foreign_one_becomes_a_plugin_error(folder, context):
+def test_an_error_of_our_own_passes_and_a_foreign_one_becomes_a_plugin_error(folder: Path, context: Any) -> None:
     write(
         folder / "source" / "picky.py",
         """
@@ -344,7 +350,7 @@ def test_an_error_of_our_own_passes_and_a_foreign_one_becomes_a_plugin_error(fol
         plugin_loader.load("source", "picky", {"own": False}, context, [folder])
 
 
-def test_listing_imports_no_plugin_and_looking_one_up_imports_one(tmp_path):
+def test_listing_imports_no_plugin_and_looking_one_up_imports_one(tmp_path: Path) -> None:
     own = tmp_path / "own"
     for name in ("first", "second"):
         write(own / "source" / f"{name}.py", PLUGIN)

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -27,19 +28,19 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOSTILE = "x\x1b[2J\r\n| `a` <script> @everyone *b* [c](d)"
 
 
-def hostile_plan():
+def hostile_plan() -> Any:
     finding = Finding(HOSTILE, 1, ("c1",), HOSTILE, "rules", HOSTILE)
     findings = {"unknown": (finding,), "drift": (finding,), "gone": (HOSTILE,), "problems": (HOSTILE,)}
-    return Plan("p", NOW, Basis("l", 1, 0, "s", "c"), members={"c1": (HOSTILE,)}, clients={HOSTILE: 1}, **findings)
+    return Plan("p", NOW, Basis("l", 1, 0, "s", "c"), members={"c1": (HOSTILE,)}, clients={HOSTILE: 1}, **findings)  # type: ignore[arg-type]
 
 
-def test_hostile_names_cannot_move_the_cursor_or_add_a_line():
+def test_hostile_names_cannot_move_the_cursor_or_add_a_line() -> None:
     text = plan_text(plan_document(hostile_plan()), names=True)
     assert "\x1b" not in text
     assert "\r" not in text
 
 
-def test_hostile_names_are_no_markup_and_mention_nobody():
+def test_hostile_names_are_no_markup_and_mention_nobody() -> None:
     text = render(plan_document(hostile_plan()), "markdown", PLAN, names=True)
     assert "<script>" not in text
     assert "@everyone" not in text
@@ -50,14 +51,14 @@ def test_hostile_names_are_no_markup_and_mention_nobody():
     assert fenced.startswith("````\n")
 
 
-def test_the_verdict_has_one_form_and_an_unknown_client_is_never_fine():
+def test_the_verdict_has_one_form_and_an_unknown_client_is_never_fine() -> None:
     text = plan_text(plan_document(hostile_plan()))
     assert re.match(r"Plan: \d+ downloads? \([^)]+\), \d+ changes? on \d+ of \d+ clients? \([^)]+\); drift \d+, ", text)
     assert "Every client has what is declared" not in text
     assert "What is not known above may differ" in text
 
 
-def test_sizes_and_spans_are_written_as_people_read_them():
+def test_sizes_and_spans_are_written_as_people_read_them() -> None:
     assert [size_text(size) for size in (0, 1023, 1024, 21_493_610)] == ["0 B", "1023 B", "1.0 KiB", "20.5 MiB"]
     assert [span_text(span) for span in (None, 1, 7200, 86400 * 3)] == ["-", "1 s", "2 h", "3 d"]
 
@@ -65,16 +66,16 @@ def test_sizes_and_spans_are_written_as_people_read_them():
 # --- exit codes -----------------------------------------------------------------------------------------------------
 
 
-def test_the_tree_of_errors_is_the_one_in_its_docstring():
+def test_the_tree_of_errors_is_the_one_in_its_docstring() -> None:
     drawn = {name: int(code) for name, code in re.findall(r"(\w+Error) +(\d+) ", errors.__doc__)}
     classes = {
         name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)
     }
-    assert {name: kind.exit_code for name, kind in classes.items()} == drawn
+    assert {name: kind.exit_code for name, kind in classes.items()} == drawn  # type: ignore[attr-defined]
 
 
-def report(**counts):
-    recap = {"g": {**dict.fromkeys(RECAP, 0), "ok": 10, **counts}}
+def report(**counts: Any) -> Report:
+    recap = {"g": {**dict.fromkeys(RECAP, 0), "ok": 10, **counts}}  # type: ignore[misc]
     return Report("r", "p", NOW, NOW, recap)
 
 
@@ -91,7 +92,7 @@ def report(**counts):
         (Report("r", "p", NOW, NOW, {"g": {"failed": 1}}, interrupted=True), 0, 130),
     ],
 )
-def test_when_several_things_hold_the_worst_decides(made, tolerated, code):
+def test_when_several_things_hold_the_worst_decides(made: Any, tolerated: float, code: int) -> None:
     error = verdict_error(made, max_unreachable=tolerated)
     assert (error.exit_code if error else 0) == code
     assert report_text(report_document(made))
@@ -100,16 +101,16 @@ def test_when_several_things_hold_the_worst_decides(made, tolerated, code):
 # --- cohorts --------------------------------------------------------------------------------------------------------
 
 
-def gather(rows, profiles=None, limit="", holds=()):
+def gather(rows: Any, profiles: Any = None, limit: Any = "", holds: Any = ()) -> Any:
     identity = Identity("mine", 2, 0, frozen=False)
     choice = Selection.parse(limit, ())
-    whole = [ClientRow(*row, None, None, "") for row in rows]  # failing since, in quarantine until, settings
+    whole = [ClientRow(*row, None, None, "") for row in rows]  # type: ignore[call-arg]  # failing since, in quarantine until, settings
     marks = Marks(holds)
     found, _others = gather_cohorts(whole, profiles or {}, choice=choice, marks=marks, identity=identity, now=NOW)
     return {(c.group, c.members, c.unknown, c.hold) for c in found}
 
 
-def test_clients_in_the_same_situation_are_one_cohort():
+def test_clients_in_the_same_situation_are_one_cohort() -> None:
     rows = [
         ("b", "g", "[]", "f", "", "direct"),
         ("a", "g", "[]", "f", "", "direct"),
@@ -118,7 +119,7 @@ def test_clients_in_the_same_situation_are_one_cohort():
     assert gather(rows, {"f": Profile()}) == {("g", ("a", "b"), "", ""), ("h", ("c",), "", "")}
 
 
-def test_clients_that_did_not_answer_are_grouped_by_why():
+def test_clients_that_did_not_answer_are_grouped_by_why() -> None:
     rows = [
         ("a", "g", "[]", "f", "no connection: 1", "direct"),
         ("b", "g", "[]", None, "no connection: 2", "direct"),
@@ -131,14 +132,14 @@ def test_clients_that_did_not_answer_are_grouped_by_why():
     ("lineage", "epoch", "foreign"),
     [("", 0, False), ("mine", 1, False), ("mine", 2, False), ("mine", 3, True), ("x", 1, True)],
 )
-def test_a_client_of_another_controller_is_unknown(lineage, epoch, foreign):
+def test_a_client_of_another_controller_is_unknown(lineage: str, epoch: int, foreign: bool) -> None:
     ((_group, _members, unknown, _hold),) = gather(
         [("a", "g", "[]", "f", "", "direct")], {"f": Profile(lineage=lineage, epoch=epoch)}
     )
     assert unknown == ("other controller" if foreign else "")
 
 
-def test_a_hold_lasts_through_its_day_and_limits_look_at_labels():
+def test_a_hold_lasts_through_its_day_and_limits_look_at_labels() -> None:
     rows = [("a", "g", '["x"]', "f", "", "direct"), ("b", "g", "[]", "f", "", "direct")]
     held = (Hold("label=x", "why", NOW.date()),)
     assert ("g", ("a",), "", "hold until 2026-11-24: why") in gather(rows, {"f": Profile()}, holds=held)
@@ -150,7 +151,7 @@ def test_a_hold_lasts_through_its_day_and_limits_look_at_labels():
 # --- what changed in the spec ---------------------------------------------------------------------------------------
 
 
-def test_changes_of_the_spec_are_named_by_their_path():
+def test_changes_of_the_spec_are_named_by_their_path() -> None:
     before = {"a": 1, "groups": {"g": {"clients": [{"name": "x", "port": 1}, {"name": "y"}]}}, "same": {"deep": [1]}}
     after = {"groups": {"g": {"clients": [{"name": "x", "port": 2}, {"name": "z"}]}}, "same": {"deep": [1]}, "b": 2}
     assert spec_changes(before, after) == [

@@ -1,14 +1,16 @@
 """Checks that run here, gates, and what is checked once more at the end of a soak: nothing bad gets further."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from reconciler.execute.outcome import verdict_error
 from reconciler.model.policy import Gate, Limits, Wave
-from tests.unit.workbench import Bench
+from tests.unit.workbench import Bench, Opened
 
 HOUR = timedelta(hours=1)
 CANARY = (Wave(count=1, limits=Limits(min_attempted=1)), Wave(share=1.0))
@@ -25,7 +27,7 @@ def lines(bench: Bench, name: str = "ran") -> list[str]:
 # --- before anything is sent ------------------------------------------------------------------------------------------
 
 
-def test_a_staged_check_here_runs_once_for_a_release_and_sees_its_files(opened):
+def test_a_staged_check_here_runs_once_for_a_release_and_sees_its_files(opened: Opened) -> None:
     bench = opened({"g": 3, "h": 3})
     bench.policy(waves=CANARY)
     bench.check('echo "$UPDOSER_VERSION $(cat "$UPDOSER_STAGED/data")" >> ran')
@@ -38,7 +40,7 @@ def test_a_staged_check_here_runs_once_for_a_release_and_sees_its_files(opened):
     assert set(lines(bench)) == {"2 content 2"}
 
 
-def test_a_release_that_is_bad_here_halts_and_is_sent_to_nobody(opened):
+def test_a_release_that_is_bad_here_halts_and_is_sent_to_nobody(opened: Opened) -> None:
     bench = opened({"g": 3})
     bench.policy(waves=CANARY)
     bench.check("echo false positives; exit 1", name="scan")
@@ -56,7 +58,7 @@ def test_a_release_that_is_bad_here_halts_and_is_sent_to_nobody(opened):
     assert verdict_error(report, max_unreachable=1.0).exit_code == 3
 
 
-def test_the_first_bad_check_of_several_is_enough(opened):
+def test_the_first_bad_check_of_several_is_enough(opened: Opened) -> None:
     bench = opened(["a"])
     for name, run in (("one", "echo one >> ran"), ("two", "echo two >> ran; false"), ("three", "echo three >> ran")):
         bench.check(run, name=name)
@@ -66,7 +68,7 @@ def test_the_first_bad_check_of_several_is_enough(opened):
     assert "check two failed here" in bench.record("2").reason
 
 
-def test_a_check_is_tried_again_as_often_as_it_says(opened):
+def test_a_check_is_tried_again_as_often_as_it_says(opened: Opened) -> None:
     bench = opened(["a"])
     bench.check("echo x >> ran; test $(wc -l < ran) = 3", retries=5, interval=7.0)
     bench.release("2")
@@ -75,7 +77,7 @@ def test_a_check_is_tried_again_as_often_as_it_says(opened):
     assert bench.waits == [7.0, 7.0]
 
 
-def test_a_check_that_can_not_be_run_is_bad(opened):
+def test_a_check_that_can_not_be_run_is_bad(opened: Opened) -> None:
     bench = opened(["a"])
     bench.check("unused", name="odd")
     group = bench.spec.groups["g"]
@@ -86,7 +88,7 @@ def test_a_check_that_can_not_be_run_is_bad(opened):
     assert (bench.asked, bench.record("2").status) == ({}, "halted")
 
 
-def test_a_release_that_is_bad_here_and_has_no_rollout_keeps_no_run_from_ending(opened):
+def test_a_release_that_is_bad_here_and_has_no_rollout_keeps_no_run_from_ending(opened: Opened) -> None:
     bench = opened({"g": 4, "h": 2})
     bench.policy("g", scope="group", waves=SOAKED)
     bench.policy("h", scope="group", waves=CANARY)
@@ -101,7 +103,7 @@ def test_a_release_that_is_bad_here_and_has_no_rollout_keeps_no_run_from_ending(
     assert bench.counts(report) == {"ok": 3, "not_attempted": 1, "skipped": 2}
 
 
-def test_what_goes_back_is_not_checked_before(opened):
+def test_what_goes_back_is_not_checked_before(opened: Opened) -> None:
     bench = opened({"g": 3})
     bench.policy(waves=SOAKED, on_failure="rollback", rollback_scope="all")
     bench.release("2")
@@ -116,7 +118,9 @@ def test_what_goes_back_is_not_checked_before(opened):
 # --- once a client switched -------------------------------------------------------------------------------------------
 
 
-def test_a_client_that_is_bad_here_after_the_switch_goes_back_to_what_it_kept_and_nothing_is_sent_for_it(opened):
+def test_a_client_that_is_bad_here_after_the_switch_goes_back_to_what_it_kept_and_nothing_is_sent_for_it(
+    opened: Opened,
+) -> None:
     bench = opened(["a", "b"])
     bench.check('test "$UPDOSER_CLIENT" != a', phase="switched", name="beats")
     bench.policy(waves=(Wave(share=1.0),), limits=ANY)
@@ -133,7 +137,7 @@ def test_a_client_that_is_bad_here_after_the_switch_goes_back_to_what_it_kept_an
     assert bench.state.profiles()[kept["a"]].by_component["rules"].version == "1"
 
 
-def test_a_client_that_kept_nothing_gets_the_version_before_whole(opened):
+def test_a_client_that_kept_nothing_gets_the_version_before_whole(opened: Opened) -> None:
     bench = opened(["a"])
     bench.spec = replace(bench.spec, client_keep=1)
     bench.check("false", phase="switched")
@@ -145,18 +149,18 @@ def test_a_client_that_kept_nothing_gets_the_version_before_whole(opened):
     assert whole.payload == whole.files
 
 
-def test_a_client_that_can_not_go_back_says_so_and_counts_as_failed(opened):
+def test_a_client_that_can_not_go_back_says_so_and_counts_as_failed(opened: Opened) -> None:
     bench = opened(["a"])
     bench.check("false", phase="switched", name="beats")
     bench.release("2")
     machine, connect = bench.machines["a"], bench.transport.connect
 
     @contextmanager
-    def full_after_the_switch(client):
+    def full_after_the_switch(client: Any) -> Iterator[Any]:
         with connect(client) as session:
             deploy = session.deploy
 
-            def watched(request, content):
+            def watched(request: Any, content: Any) -> Any:
                 machine.broken = {"rules"} if request.steps[0].to_version == "1" else set()
                 return deploy(request, content)
 
@@ -172,7 +176,7 @@ def test_a_client_that_can_not_go_back_says_so_and_counts_as_failed(opened):
     assert bench.plan().rollouts[0].record.status == "halted", "the next look finds what it really has"
 
 
-def test_a_first_install_that_is_bad_here_stays_and_says_why(opened):
+def test_a_first_install_that_is_bad_here_stays_and_says_why(opened: Opened) -> None:
     bench = opened(["a", "b"])
     bench.machines["a"].components.clear()
     bench.check("false", phase="switched", name="beats")
@@ -185,11 +189,11 @@ def test_a_first_install_that_is_bad_here_stays_and_says_why(opened):
 # --- gates ------------------------------------------------------------------------------------------------------------
 
 
-def gates(*runs):
+def gates(*runs: Any) -> Any:
     return tuple(Gate("command", f'{{"run": "{run}"}}', 60.0) for run in runs)
 
 
-def test_a_gate_is_asked_between_two_waves_and_lets_the_next_one_open(opened):
+def test_a_gate_is_asked_between_two_waves_and_lets_the_next_one_open(opened: Opened) -> None:
     bench = opened({"g": 3})
     bench.policy(waves=CANARY, gates=gates("echo $UPDOSER_COMPONENT $UPDOSER_VERSION >> ran"))
     bench.release("2")
@@ -199,7 +203,7 @@ def test_a_gate_is_asked_between_two_waves_and_lets_the_next_one_open(opened):
 
 
 @pytest.mark.parametrize("bad", ["echo dropping packets; exit 3", "exec nowhere-to-be-found"])
-def test_a_gate_that_is_not_good_halts_and_the_other_waves_get_nothing(opened, bad):
+def test_a_gate_that_is_not_good_halts_and_the_other_waves_get_nothing(opened: Opened, bad: str) -> None:
     bench = opened({"g": 3})
     bench.policy(waves=CANARY, gates=gates("true", bad))
     bench.release("2")
@@ -210,7 +214,7 @@ def test_a_gate_that_is_not_good_halts_and_the_other_waves_get_nothing(opened, b
     assert verdict_error(report, max_unreachable=1.0).exit_code == 3
 
 
-def test_gates_of_a_rollout_of_a_group_are_those_of_the_group(opened):
+def test_gates_of_a_rollout_of_a_group_are_those_of_the_group(opened: Opened) -> None:
     bench = opened({"g": 2, "h": 2})
     for group in "gh":
         bench.policy(group, scope="group", waves=CANARY, gates=gates(f"echo {group} >> ran"))
@@ -220,7 +224,7 @@ def test_gates_of_a_rollout_of_a_group_are_those_of_the_group(opened):
     assert bench.running("2") == set(bench.machines)
 
 
-def test_a_group_with_rollouts_of_its_own_does_not_lend_its_gates_to_that_of_the_fleet(opened):
+def test_a_group_with_rollouts_of_its_own_does_not_lend_its_gates_to_that_of_the_fleet(opened: Opened) -> None:
     bench = opened({"g": 2, "h": 2})
     bench.policy("g", scope="group", waves=CANARY, gates=gates("echo own >> ran"))
     bench.policy("h", waves=CANARY, gates=gates("echo fleet >> ran"))
@@ -232,7 +236,7 @@ def test_a_group_with_rollouts_of_its_own_does_not_lend_its_gates_to_that_of_the
 # --- at the end of a soak ---------------------------------------------------------------------------------------------
 
 
-def soaked(opened, **rollout):
+def soaked(opened: Opened, **rollout: Any) -> Any:
     """Give a bench whose canary of two has soaked, with a check that clients run."""
     bench = opened({"g": 6})
     bench.policy(waves=SOAKED, recheck=True, **rollout)
@@ -245,7 +249,7 @@ def soaked(opened, **rollout):
     return bench, sorted(bench.running("2"))
 
 
-def test_at_the_end_of_a_soak_the_canary_is_checked_again_and_nobody_else(opened):
+def test_at_the_end_of_a_soak_the_canary_is_checked_again_and_nobody_else(opened: Opened) -> None:
     bench, canary = soaked(opened)
     for name in canary:
         bench.machines[name].calls.clear()
@@ -262,7 +266,7 @@ def test_at_the_end_of_a_soak_the_canary_is_checked_again_and_nobody_else(opened
     assert bench.running("2") == set(bench.machines)
 
 
-def test_a_canary_that_went_bad_while_it_soaked_halts_the_rollout(opened):
+def test_a_canary_that_went_bad_while_it_soaked_halts_the_rollout(opened: Opened) -> None:
     bench, canary = soaked(opened, on_failure="rollback")
     bench.machines[canary[0]].fails["alive"] = True
     report = bench.apply()
@@ -276,7 +280,7 @@ def test_a_canary_that_went_bad_while_it_soaked_halts_the_rollout(opened):
     assert bench.running("1") == set(bench.machines), "the canary goes back"
 
 
-def test_as_many_may_be_bad_at_the_end_of_a_soak_as_in_the_wave(opened):
+def test_as_many_may_be_bad_at_the_end_of_a_soak_as_in_the_wave(opened: Opened) -> None:
     bench, canary = soaked(opened, limits=Limits(max_failed=1))
     bench.machines[canary[0]].fails["alive"] = True
     bench.apply()
@@ -284,7 +288,9 @@ def test_as_many_may_be_bad_at_the_end_of_a_soak_as_in_the_wave(opened):
 
 
 @pytest.mark.parametrize(("strict", "lax"), ["gh", "hg"])
-def test_what_may_be_bad_at_the_end_of_a_soak_is_added_up_over_groups_with_limits_of_their_own(opened, strict, lax):
+def test_what_may_be_bad_at_the_end_of_a_soak_is_added_up_over_groups_with_limits_of_their_own(
+    opened: Opened, strict: Any, lax: Any
+) -> None:
     bench = opened({"g": 2, "h": 2})
     waves = (Wave(count=2, apart=True, soak=HOUR, limits=Limits(min_attempted=1)), Wave(share=1.0))
     bench.policy(strict, waves=waves, recheck=True, limits=Limits(max_failed=0))
@@ -299,7 +305,7 @@ def test_what_may_be_bad_at_the_end_of_a_soak_is_added_up_over_groups_with_limit
     assert bench.record("2").cleared
 
 
-def test_who_can_not_be_reached_at_the_end_of_a_soak_says_nothing(opened):
+def test_who_can_not_be_reached_at_the_end_of_a_soak_says_nothing(opened: Opened) -> None:
     bench, canary = soaked(opened)
     plan = bench.plan()
     bench.machines[canary[0]].unreachable = True
@@ -308,7 +314,7 @@ def test_who_can_not_be_reached_at_the_end_of_a_soak_says_nothing(opened):
     assert len(bench.running("2")) == 6
 
 
-def test_a_run_that_is_stopped_while_it_proves_opens_nothing(opened):
+def test_a_run_that_is_stopped_while_it_proves_opens_nothing(opened: Opened) -> None:
     bench, canary = soaked(opened)
     plan = bench.plan()
     bench.stop.set()

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -45,11 +46,11 @@ STEPS = (
 )
 
 
-def answer(data, status=0, stderr=b""):
+def answer(data: Any, status: int = 0, stderr: bytes = b"") -> Any:
     return Completed(status, data, stderr)
 
 
-def test_an_answer_is_read_behind_whatever_a_login_shell_prints():
+def test_an_answer_is_read_behind_whatever_a_login_shell_prints() -> None:
     facts = read_facts(answer(b"Welcome!\nupdoser is great\n" + FACTS + b"bye\n"))
     engine, rules = facts.profile.installed
     assert (rules.component, rules.version, rules.digest, rules.previous, rules.layout) == (
@@ -90,38 +91,38 @@ def test_an_answer_is_read_behind_whatever_a_login_shell_prints():
         (b"kept rules 0.9 " + DIGEST.encode(), b"kept rules 0.9 short"),
     ],
 )
-def test_an_answer_that_no_client_gives_is_a_protocol_error(change):
+def test_an_answer_that_no_client_gives_is_a_protocol_error(change: Any) -> None:
     assert change[0] in FACTS
     with pytest.raises(ProtocolError):
-        read_facts(answer(FACTS.replace(*change, 1)))
+        read_facts(answer(FACTS.replace(*change, 1)))  # type: ignore[call-arg]
 
 
-def facts_with(lines):
+def facts_with(lines: Any) -> Any:
     return answer(f"updoser 1 facts\nplatform Linux x86_64\n{''.join(lines)}end\n".encode())
 
 
-def installed_lines(count):
+def installed_lines(count: Any) -> Any:
     return [f"installed c{at} 1 {DIGEST} - - \n" for at in range(count)]
 
 
-def test_nothing_is_believed_of_what_is_installed_behind_the_names_of_files():
+def test_nothing_is_believed_of_what_is_installed_behind_the_names_of_files() -> None:
     read_facts(facts_with(["unmanaged /x\n", "unmanaged /y\n", "lacks cp\n", "unmade /z\n"]))
     for line in (f"installed engine 9 {DIGEST} - - \n", f"kept c0 2 {DIGEST}\n", "controller x 3\n", "free 1\n"):
         with pytest.raises(ProtocolError):
             read_facts(facts_with([*installed_lines(1), "unmanaged /x\n", line]))
 
 
-def test_no_client_has_more_components_than_there_can_be():
+def test_no_client_has_more_components_than_there_can_be() -> None:
     assert len(read_facts(facts_with(installed_lines(MAX_INSTALLED))).profile.installed) == MAX_INSTALLED
     with pytest.raises(ProtocolError):
         read_facts(facts_with(installed_lines(MAX_INSTALLED + 1)))
 
 
-def test_an_answer_of_twice_the_length_takes_no_more_than_twice_the_steps_to_read():
-    def steps(count):
+def test_an_answer_of_twice_the_length_takes_no_more_than_twice_the_steps_to_read() -> None:
+    def steps(count: Any) -> Any:
         taken = 0
 
-        def note(*_event):
+        def note(*_event: Any) -> None:
             nonlocal taken
             taken += 1
 
@@ -141,7 +142,7 @@ def test_an_answer_of_twice_the_length_takes_no_more_than_twice_the_steps_to_rea
     assert steps(800) < 2.2 * steps(400)
 
 
-def test_a_client_shows_no_more_of_a_file_than_was_asked_for():
+def test_a_client_shows_no_more_of_a_file_than_was_asked_for() -> None:
     line = " 78" * 16 + "\n"
     good = f"updoser 1 content\nfile 1\n{line * (MAX_CONTENT // 16)}end\n"
     assert read_content(answer(good.encode()), ["/a"]) == {"/a": b"x" * MAX_CONTENT}
@@ -151,10 +152,10 @@ def test_a_client_shows_no_more_of_a_file_than_was_asked_for():
         read_content(answer(f"updoser 1 content\nfile 1\n {'78' * (MAX_CONTENT + 1)}\nend\n".encode()), ["/a"])
 
 
-def test_a_machine_is_told_by_its_boot_and_by_the_folder_and_neither_is_remembered():
+def test_a_machine_is_told_by_its_boot_and_by_the_folder_and_neither_is_remembered() -> None:
     boot, other = "f86b8fe1-5b1f-4f4c-9c3a-0d3c1c0b2a11", "0d3c1c0b-5b1f-4f4c-9c3a-f86b8fe12a11"
 
-    def machine(line):
+    def machine(line: Any) -> Any:
         return read_facts(answer(b"updoser 1 facts\nplatform Linux x86_64\n%send\n" % line)).machine
 
     known = [f"machine {boot} 65024:7 \n".encode(), f"machine {boot} 65024:7 updoser\n".encode()]
@@ -166,12 +167,12 @@ def test_a_machine_is_told_by_its_boot_and_by_the_folder_and_neither_is_remember
     assert machine(b"") == ""
 
 
-def test_texts_of_clients_cannot_move_the_cursor_or_break_a_line():
+def test_texts_of_clients_cannot_move_the_cursor_or_break_a_line() -> None:
     facts = read_facts(answer(FACTS.replace(b"was changed", b"\x1b[2J\r\x07 gone")))
     assert facts.profile.installed[0].damage.isprintable()
 
 
-def test_outcomes_are_one_for_each_step_in_order():
+def test_outcomes_are_one_for_each_step_in_order() -> None:
     good = f"updoser 1 outcomes\nrules changed 2 {DIGEST} \nend\n".encode()
     (outcome,) = read_outcomes(answer(good), STEPS)
     assert (outcome.status, outcome.version, outcome.digest) == ("changed", "2", DIGEST)
@@ -182,7 +183,7 @@ def test_outcomes_are_one_for_each_step_in_order():
             read_outcomes(answer(bad), STEPS)
 
 
-def test_files_are_read_in_the_order_in_which_they_were_asked_for():
+def test_files_are_read_in_the_order_in_which_they_were_asked_for() -> None:
     good = b"updoser 1 content\nfile 1\n 61 0a\n 62\nnone 2\nfile 3\nend\n"
     paths = ["/a", "/b", "/c", "/d"]
     assert read_content(answer(good), paths) == {"/a": b"a\nb", "/b": None, "/c": b""}
@@ -199,13 +200,13 @@ def test_files_are_read_in_the_order_in_which_they_were_asked_for():
             read_content(answer(bad), paths)
 
 
-def test_variables_get_names_that_a_shell_takes_and_what_fits_no_line_is_left_out():
+def test_variables_get_names_that_a_shell_takes_and_what_fits_no_line_is_left_out() -> None:
     values = {"site-name": "a b", "SITE_NAME": "upper", "tab": "a\tb", "two": "a\nb", "esc": "\x1b", "ü": "x", "": "x"}
     assert variables(values) == {"SITE_NAME": "upper", "TAB": "a\tb", "_": "x"}
     assert variables({"long": "x" * 40_000, "n" * 200: "x"}) == {}
 
 
-def test_refusals_of_the_client_become_our_errors_with_a_hint():
+def test_refusals_of_the_client_become_our_errors_with_a_hint() -> None:
     with pytest.raises(OtherControllerError, match="lineage abcdefgh, epoch 4"):
         read_facts(answer(b"updoser 1 error\ncontroller abcdefghijk 4\nend\n"))
     with pytest.raises(ClientError) as caught:
@@ -217,7 +218,7 @@ def test_refusals_of_the_client_become_our_errors_with_a_hint():
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_break_the_readers(data):
+def test_no_bytes_break_the_readers(data: bytes) -> None:
     kinds = (b"facts", b"outcomes", b"content")
     readers = (read_facts, lambda done: read_outcomes(done, STEPS), lambda done: read_content(done, ["/a", "/b"]))
     for reader in readers:
@@ -227,6 +228,6 @@ def test_no_bytes_break_the_readers(data):
 
 
 @given(st.integers(0, len(FACTS) - 1), st.binary(max_size=4))
-def test_no_change_of_a_real_answer_breaks_the_reader(at, inserted):
+def test_no_change_of_a_real_answer_breaks_the_reader(at: int, inserted: bytes) -> None:
     with contextlib.suppress(ClientError, OtherControllerError):
         read_facts(answer(FACTS[:at] + inserted + FACTS[at + 2 :]))

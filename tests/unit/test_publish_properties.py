@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -31,11 +32,11 @@ IN_WAVES = Rollout(waves=(Wave(count=1, apart=True, limits=Limits(min_attempted=
 TRAITS = {name: codec.traits for name, codec in CODECS.items()}
 
 
-def release(component, version):
+def release(component: str, version: str) -> Any:
     return make_release(component, version, {"data": f"{component} {version}".encode() * 100})
 
 
-def incremental(before, after, codec="zstd"):
+def incremental(before: Any, after: Any, codec: str = "zstd") -> Any:
     patch = Patch("data", 700, "0" * 64, codec, "data" if before else "", after.size)
     return Incremental(
         component=after.component,
@@ -50,26 +51,26 @@ def incremental(before, after, codec="zstd"):
 
 
 @st.composite
-def sites(draw):
+def sites(draw: Any) -> Any:
     """Give wishes, and what there is; no rollout has begun yet."""
     names = ["rules", "engine"]
     components = {name: ComponentSpec(make_component(name), duplicate=draw(st.booleans())) for name in names}
     both = st.tuples(st.sampled_from(names), VERSIONS)
 
-    def some(size=4):
+    def some(size: int = 4) -> Any:
         return draw(st.lists(both, max_size=size, unique=True))
 
     held = [release(*entry) for entry in some()]
     offers = [Offer("drop", release(*entry)) for entry in some()]
     published = [release(*entry) for entry in some()]
-    own = tuple(Withdrawal(*entry, "INC-1") for entry in some(2))
-    passed_on = {"hq": [Withdrawal(*entry, "INC-2") for entry in some(2)]}
-    listed = tuple(Withdrawal(*entry, draw(st.sampled_from(["INC-1", "INC-2"]))) for entry in some(2))
+    own = tuple(Withdrawal(*entry, "INC-1") for entry in some(2))  # type: ignore[call-arg]
+    passed_on = {"hq": [Withdrawal(*entry, "INC-2") for entry in some(2)]}  # type: ignore[call-arg]
+    listed = tuple(Withdrawal(*entry, draw(st.sampled_from(["INC-1", "INC-2"]))) for entry in some(2))  # type: ignore[call-arg]
     taken = {(entry.component, entry.version) for entry in listed}
     clients = []
     for at, entries in enumerate(draw(st.lists(st.lists(both, max_size=2, unique_by=lambda one: one[0]), max_size=3))):
         installed = tuple(
-            sorted(Installed(*entry, release(*entry).digest, layout=Layout().fingerprint) for entry in entries)
+            sorted(Installed(*entry, release(*entry).digest, layout=Layout().fingerprint) for entry in entries)  # type: ignore[call-arg]
         )
         clients.append((f"c{at}", Profile("linux-x86_64", installed)))
     policy = draw(st.sampled_from(["after_rollout", "downloaded", "manual"]))
@@ -88,7 +89,7 @@ def sites(draw):
     return wanted, held, offers, incrementals, passed_on, clients, before, {}
 
 
-def plan_of(site):
+def plan_of(site: Any) -> Any:
     wanted, held, offers, incrementals, passed_on, clients, published, rollouts = site
     cohorts = [Cohort("g", (name,), profile) for name, profile in clients]
     observed = Observed(
@@ -105,7 +106,7 @@ def plan_of(site):
     return make_plan(wanted, observed, plan_id="p", now=NOW)
 
 
-def carried_out(site, plan):
+def carried_out(site: Any, plan: Any) -> Any:
     """Give the site after a plan was carried out without a fault."""
     wanted, held, offers, incrementals, passed_on, clients, published, rollouts = site
     known = {(r.component, r.version, r.digest): r for r in (*held, *(offer.release for offer in offers))}
@@ -155,7 +156,7 @@ def carried_out(site, plan):
     return wanted, held, offers, incrementals, passed_on, list(after.items()), published, rollouts
 
 
-def applied(site):
+def applied(site: Any) -> Any:
     """Give the site after an apply, which takes all steps that are due, and the plans of them."""
     plans = [plan_of(site)]
     while not plans[-1].empty or plans[-1].moves:
@@ -167,7 +168,7 @@ def applied(site):
 
 @given(sites())
 @settings(max_examples=200, deadline=None)
-def test_after_an_apply_nothing_is_left_to_publish_and_nothing_was_published_twice(site):
+def test_after_an_apply_nothing_is_left_to_publish_and_nothing_was_published_twice(site: Any) -> None:
     after, plans = applied(site)
     assert plan_of(after).publishes == ()
     changes = [(change.kind, change.component, change.to) for plan in plans for change in plan.publishes]
@@ -177,7 +178,7 @@ def test_after_an_apply_nothing_is_left_to_publish_and_nothing_was_published_twi
 
 @given(sites())
 @settings(max_examples=150, deadline=None)
-def test_what_is_offered_is_held_not_taken_back_and_was_let_through(site):
+def test_what_is_offered_is_held_not_taken_back_and_was_let_through(site: Any) -> None:
     wanted, held, offers, _incrementals, passed_on, _clients, before, _rollouts = site
     after, _plans = applied(site)
     published = after[6]
@@ -196,7 +197,7 @@ def test_what_is_offered_is_held_not_taken_back_and_was_let_through(site):
 
 @given(sites())
 @settings(max_examples=150, deadline=None)
-def test_after_rollout_publishes_nothing_that_some_client_still_has_to_go_up_to(site):
+def test_after_rollout_publishes_nothing_that_some_client_still_has_to_go_up_to(site: Any) -> None:
     wanted = replace(site[0], repository=replace(site[0].repository, publish="after_rollout"))
     site, steps = (wanted, *site[1:]), 0
     while not (plan := plan_of(site)).empty or plan.moves:
@@ -210,11 +211,11 @@ def test_after_rollout_publishes_nothing_that_some_client_still_has_to_go_up_to(
 
 @given(sites())
 @settings(max_examples=60, deadline=None)
-def test_without_a_root_nothing_is_published(site):
+def test_without_a_root_nothing_is_published(site: Any) -> None:
     assert plan_of((*site[:6], Published(), {})).publishes == ()
 
 
-def rollout_of(status, group):
+def rollout_of(status: Any, group: str) -> Any:
     return RolloutRecord(
         component="rules",
         version="2",
@@ -229,7 +230,7 @@ def rollout_of(status, group):
 
 
 @pytest.mark.parametrize("others", [["done"], ["done", "superseded"], ["superseded"]])
-def test_a_rollout_that_another_took_the_place_of_keeps_nothing_from_being_published(others):
+def test_a_rollout_that_another_took_the_place_of_keeps_nothing_from_being_published(others: list[str]) -> None:
     """As when the spec made one rollout for each group out of that of the fleet, while it was under way."""
     two = release("rules", "2")
     components = {"rules": ComponentSpec(make_component("rules"))}
@@ -238,7 +239,7 @@ def test_a_rollout_that_another_took_the_place_of_keeps_nothing_from_being_publi
     has = Profile("linux-x86_64", (Installed("rules", "2", two.digest, layout=Layout().fingerprint),))
     records = [rollout_of(status, group) for status, group in zip(others, ["g", ""], strict=False)]
     known = {record.key: record for record in records}
-    site = Wanted(components, groups, repository=spec), [two], [], [], {}, [("c0", has)], Published(True), known
+    site = Wanted(components, groups, repository=spec), [two], [], [], {}, [("c0", has)], Published(True), known  # type: ignore[var-annotated]
     assert [(change.kind, change.to) for change in plan_of(site).publishes] == [("release", "2")]
     for status in ("halted", "aborted"):
         other = rollout_of(status, "h")

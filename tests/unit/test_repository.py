@@ -4,7 +4,9 @@ import os
 import shutil
 import stat
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -25,7 +27,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 EXPIRES = {role: timedelta(days=10) for role in ("root", "targets", "snapshot", "timestamp")}
 
 
-def key():
+def key() -> str:
     private = Ed25519PrivateKey.generate()
     return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
@@ -37,7 +39,7 @@ SIGNER = read_private(ONLINE, "online")
 class Site:
     """A repository with a store of contents beside it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.contents = folder / "store"
         self.contents.mkdir()
@@ -48,12 +50,12 @@ class Site:
         with self.repository.take_root(NOW):
             pass
 
-    def release(self, version, content, component="rules"):
+    def release(self, version: str, content: Any, component: str = "rules") -> Any:
         release = make_release(component, version, {"a": content})
         (self.contents / release.files[0].sha256).write_bytes(content)
         return release
 
-    def write(self, *releases, withdrawn=(), now=NOW, signer=SIGNER):
+    def write(self, *releases: Any, withdrawn: Any = (), now: Any = NOW, signer: Any = SIGNER) -> None:
         components = {release.component for release in releases} | {entry.component for entry in withdrawn}
         indexes = {
             component: _bytes(
@@ -69,10 +71,10 @@ class Site:
         files = [file for release in releases for file in release.files]
         self.repository.write(indexes, files, lambda sha256: self.contents / sha256, signer, EXPIRES, now)
 
-    def published(self, now=NOW):
+    def published(self, now: Any = NOW) -> Any:
         return self.repository.published(now, EXPIRES)
 
-    def reads(self):
+    def reads(self) -> Any:
         """Read it as another server does; give the versions."""
         place = self.folder / "reader"
         place.mkdir(exist_ok=True)
@@ -89,11 +91,11 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path):
+def site(tmp_path: Path) -> Any:
     return Site(tmp_path)
 
 
-def test_what_is_written_is_published_and_read_by_others(site):
+def test_what_is_written_is_published_and_read_by_others(site: Any) -> None:
     assert site.published().ready
     assert site.published().renew == "nothing is signed yet"
     one = site.release("1", b"one")
@@ -106,12 +108,12 @@ def test_what_is_written_is_published_and_read_by_others(site):
     assert [role.version for role in site.repository.roles()][:3] == [1, 1, 1]
 
 
-def test_whoever_reads_while_it_is_written_sees_one_state_or_the_next(site):
+def test_whoever_reads_while_it_is_written_sees_one_state_or_the_next(site: Any) -> None:
     """Each state has one release of a length of its own; a reader finds one that is whole, whenever it comes."""
     site.write(site.release("1", b"1"))
     stop, trouble, seen = Event(), [], set()
 
-    def read():
+    def read() -> None:
         while not stop.is_set():
             try:
                 seen.update(site.reads())
@@ -129,19 +131,19 @@ def test_whoever_reads_while_it_is_written_sees_one_state_or_the_next(site):
     assert len(seen) > 3
 
 
-def test_a_web_server_can_read_all_of_it(site):
+def test_a_web_server_can_read_all_of_it(site: Any) -> None:
     site.write(site.release("1", b"one"))
     for path in site.repository.path.rglob("*"):
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode & 0o444 == 0o444, path
 
 
-def test_a_run_that_dies_leaves_what_was_published(site, monkeypatch):
+def test_a_run_that_dies_leaves_what_was_published(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = site.release("1", b"one"), site.release("2", b"two")
     site.write(one)
     known = Repository._write
 
-    def dies(self, metadata, name, signer):
+    def dies(self: Any, metadata: Any, name: str, signer: Any) -> None:
         if name == "timestamp.json":
             raise KeyboardInterrupt
         known(self, metadata, name, signer)
@@ -155,7 +157,7 @@ def test_a_run_that_dies_leaves_what_was_published(site, monkeypatch):
     assert site.reads() == ["1", "2"]
 
 
-def test_a_disk_that_is_full_leaves_what_was_published(site, small_disk, tmp_path):
+def test_a_disk_that_is_full_leaves_what_was_published(site: Any, small_disk: Any, tmp_path: Path) -> None:
     site.repository = Repository(small_disk / "publish")
     shutil.copytree(tmp_path / "publish", small_disk / "publish")
     one, large = site.release("1", b"one"), site.release("2", os.urandom(4 * 2**20))
@@ -167,7 +169,7 @@ def test_a_disk_that_is_full_leaves_what_was_published(site, small_disk, tmp_pat
 
 
 @pytest.mark.parametrize("part", ["content", "index", "targets", "snapshot", "timestamp", "no timestamp"])
-def test_what_was_damaged_is_noticed_and_mended_and_readers_go_on(site, part):
+def test_what_was_damaged_is_noticed_and_mended_and_readers_go_on(site: Any, part: str) -> None:
     one = site.release("1", b"one")
     site.write(one)
     assert site.reads() == ["1"]
@@ -190,19 +192,19 @@ def test_what_was_damaged_is_noticed_and_mended_and_readers_go_on(site, part):
     assert site.reads() == ["1"]
 
 
-def test_signatures_that_a_clock_ahead_made_are_renewed(site):
+def test_signatures_that_a_clock_ahead_made_are_renewed(site: Any) -> None:
     site.write(site.release("1", b"one"))
     assert site.published(NOW - timedelta(hours=1)).renew == ""
     assert site.published(NOW - timedelta(days=4000)).renew.endswith("later than it should")
 
 
-def test_signatures_are_renewed_when_half_of_their_time_is_over(site):
+def test_signatures_are_renewed_when_half_of_their_time_is_over(site: Any) -> None:
     site.write(site.release("1", b"one"))
     assert site.published(NOW + timedelta(days=4)).renew == ""
     assert site.published(NOW + timedelta(days=6)).renew.startswith("the timestamp expires on")
 
 
-def test_what_nothing_names_any_more_goes_when_it_is_old_enough(site, monkeypatch):
+def test_what_nothing_names_any_more_goes_when_it_is_old_enough(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(room.STATES_KEPT + 2):
         site.write(site.release(str(number), f"{number}".encode()))
     contents = site.repository.path / "content"
@@ -214,13 +216,13 @@ def test_what_nothing_names_any_more_goes_when_it_is_old_enough(site, monkeypatc
     assert site.reads() == ["last"]
 
 
-def test_a_key_that_the_root_does_not_know_signs_nothing(site):
+def test_a_key_that_the_root_does_not_know_signs_nothing(site: Any) -> None:
     with pytest.raises(RepositoryError, match="doesn't know the online key") as caught:
         site.write(site.release("1", b"one"), signer=read_private(key(), "other"))
     assert "publish rotate" in caught.value.hint
 
 
-def test_a_root_wants_the_signatures_of_the_old_keys_and_of_the_new(site, tmp_path):
+def test_a_root_wants_the_signatures_of_the_old_keys_and_of_the_new(site: Any, tmp_path: Path) -> None:
     other = key()
     root = site.repository.root()
     replacement = new_root(
@@ -237,7 +239,7 @@ def test_a_root_wants_the_signatures_of_the_old_keys_and_of_the_new(site, tmp_pa
         assert taken.version == 2
 
 
-def test_a_root_whose_first_state_cannot_be_signed_waits_again_and_the_one_before_stays_in_use(site):
+def test_a_root_whose_first_state_cannot_be_signed_waits_again_and_the_one_before_stays_in_use(site: Any) -> None:
     root, place = site.repository.root(), site.repository.staged_root
     write_root(
         new_root([read_private(ROOT_KEY, "r").public_key], 1, SIGNER.public_key, NOW + timedelta(days=9), root), place
@@ -253,7 +255,7 @@ def test_a_root_whose_first_state_cannot_be_signed_waits_again_and_the_one_befor
     assert not place.exists()
 
 
-def test_a_root_that_a_run_took_which_died_is_taken_once_more(site):
+def test_a_root_that_a_run_took_which_died_is_taken_once_more(site: Any) -> None:
     root, place = site.repository.root(), site.repository.staged_root
     write_root(
         new_root([read_private(ROOT_KEY, "r").public_key], 1, SIGNER.public_key, NOW + timedelta(days=9), root), place
@@ -268,7 +270,7 @@ def test_a_root_that_a_run_took_which_died_is_taken_once_more(site):
     assert not place.exists()
 
 
-def test_a_root_that_was_staged_long_ago_is_not_taken(site):
+def test_a_root_that_was_staged_long_ago_is_not_taken(site: Any) -> None:
     root = site.repository.root()
     write_root(
         new_root([read_private(ROOT_KEY, "r").public_key], 1, SIGNER.public_key, NOW, root), site.repository.staged_root
@@ -278,7 +280,7 @@ def test_a_root_that_was_staged_long_ago_is_not_taken(site):
         pass
 
 
-def test_keys_are_for_their_owner_and_never_overwritten(tmp_path):
+def test_keys_are_for_their_owner_and_never_overwritten(tmp_path: Path) -> None:
     public = make_key(tmp_path / "root-a")
     assert stat.S_IMODE((tmp_path / "root-a").stat().st_mode) == 0o600
     assert (
@@ -298,7 +300,7 @@ def test_keys_are_for_their_owner_and_never_overwritten(tmp_path):
     assert (tmp_path / "root-b.pub").read_text() == "of somebody"
 
 
-def test_what_is_no_key_or_another_kind_of_key_is_told():
+def test_what_is_no_key_or_another_kind_of_key_is_told() -> None:
     rsa = generate_private_key(65537, 2048)
     private = rsa.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     public = rsa.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
@@ -310,7 +312,7 @@ def test_what_is_no_key_or_another_kind_of_key_is_told():
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"signed": {"_type": "timestamp"}}'])
-def test_what_is_no_root_is_told(tmp_path, content):
+def test_what_is_no_root_is_told(tmp_path: Path, content: str) -> None:
     (tmp_path / "root.json").write_text(content)
     with pytest.raises(RepositoryError, match="is no root of a repository"):
         sign_root(tmp_path / "root.json", ROOT_KEY, "x")
@@ -319,7 +321,7 @@ def test_what_is_no_root_is_told(tmp_path, content):
 
 
 @pytest.mark.parametrize("linked", [True, False])
-def test_published_content_that_rotted_is_replaced_when_the_store_has_it_again(site, linked):
+def test_published_content_that_rotted_is_replaced_when_the_store_has_it_again(site: Any, linked: bool) -> None:
     release = site.release("1", b"one")
     sha256 = release.files[0].sha256
     place = site.repository.path / content_path(sha256)

@@ -1,7 +1,10 @@
 """What the state remembers of rollouts, who failed in them, and which clients are left alone."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,7 +23,7 @@ THREE = Quarantine(after_failures=3, span=timedelta(hours=24))
 
 
 @pytest.fixture
-def state(tmp_path):
+def state(tmp_path: Path) -> Iterator[Any]:
     with State.open(f"sqlite:///{tmp_path}/state.db", clock=lambda: NOW) as opened:
         opened.sync_clients("g", [Client(name, "g") for name in "abc"])
         yield opened
@@ -53,14 +56,16 @@ records = st.builds(
 ).map(lambda record: replace(record, wave=min(record.wave, len(record.cuts)), sizes=sized(record)))
 
 
-def sized(record):
+def sized(record: Any) -> Any:
     """Give each wave a size."""
     return (*record.sizes, 0, 0, 0)[: len(record.cuts)]
 
 
 @given(st.lists(records, max_size=5))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_rollout_comes_back_as_it_was_with_cuts_and_approvals_and_the_last_word_counts(tmp_path_factory, written):
+def test_a_rollout_comes_back_as_it_was_with_cuts_and_approvals_and_the_last_word_counts(
+    tmp_path_factory: pytest.TempPathFactory, written: Any
+) -> None:
     folder = tmp_path_factory.mktemp("s")
     with State.open(f"sqlite:///{folder}/state.db", clock=lambda: NOW) as state:
         for record in written:
@@ -74,7 +79,7 @@ def test_a_rollout_comes_back_as_it_was_with_cuts_and_approvals_and_the_last_wor
 # --- failures -------------------------------------------------------------------------------------------------------
 
 
-def test_failures_are_kept_by_rollout_and_the_last_message_of_a_client_counts(state):
+def test_failures_are_kept_by_rollout_and_the_last_message_of_a_client_counts(state: Any) -> None:
     other = ("rules", "2", "g")
     state.record_failure(KEY, "a", "no room")
     state.record_failure(KEY, "a", "check detects failed")
@@ -86,7 +91,7 @@ def test_failures_are_kept_by_rollout_and_the_last_message_of_a_client_counts(st
     }
 
 
-def test_a_client_that_has_the_version_after_all_is_forgotten_and_so_are_all_when_a_rollout_ends(state):
+def test_a_client_that_has_the_version_after_all_is_forgotten_and_so_are_all_when_a_rollout_ends(state: Any) -> None:
     other = ("rules", "3", "")
     for key in (KEY, other):
         for client in "ab":
@@ -100,16 +105,16 @@ def test_a_client_that_has_the_version_after_all_is_forgotten_and_so_are_all_whe
 # --- quarantine -----------------------------------------------------------------------------------------------------
 
 
-def quarantined(state, at=NOW):
+def quarantined(state: Any, at: Any = NOW) -> Any:
     return {entry.client: entry for entry in state.quarantined(at, THREE.span)}
 
 
-def fail(state, client="a", rules=THREE, at=NOW, times_=1):
+def fail(state: Any, client: str = "a", rules: Any = THREE, at: Any = NOW, times_: int = 1) -> None:
     for _ in range(times_):
         state.count_outcome(client, rules, at, failed=True)
 
 
-def test_a_client_is_left_alone_once_it_failed_so_often_in_a_row(state):
+def test_a_client_is_left_alone_once_it_failed_so_often_in_a_row(state: Any) -> None:
     fail(state, times_=2)
     assert quarantined(state) == {}
     fail(state)
@@ -120,7 +125,7 @@ def test_a_client_is_left_alone_once_it_failed_so_often_in_a_row(state):
     }  # fmt: skip
 
 
-def test_a_success_in_between_begins_the_count_anew(state):
+def test_a_success_in_between_begins_the_count_anew(state: Any) -> None:
     fail(state, times_=2)
     state.count_outcome("a", THREE, NOW, failed=False)
     fail(state, times_=2)
@@ -129,7 +134,7 @@ def test_a_success_in_between_begins_the_count_anew(state):
     assert set(quarantined(state)) == {"a"}
 
 
-def test_quarantine_is_over_by_itself_and_begins_again_with_the_next_failure(state):
+def test_quarantine_is_over_by_itself_and_begins_again_with_the_next_failure(state: Any) -> None:
     fail(state, times_=3)
     later = NOW + timedelta(hours=24)
     assert set(quarantined(state, later - HOUR)) == {"a"}
@@ -139,18 +144,18 @@ def test_quarantine_is_over_by_itself_and_begins_again_with_the_next_failure(sta
     assert quarantined(state, later)["a"].failures == 4
 
 
-def test_a_success_ends_quarantine(state):
+def test_a_success_ends_quarantine(state: Any) -> None:
     fail(state, times_=3)
     state.count_outcome("a", THREE, NOW, failed=False)
     assert quarantined(state) == {}
 
 
-def test_without_a_number_nobody_is_ever_left_alone(state):
+def test_without_a_number_nobody_is_ever_left_alone(state: Any) -> None:
     fail(state, rules=Quarantine(), times_=9)
     assert quarantined(state) == {}
 
 
-def test_the_list_of_quarantine_is_by_name_with_the_last_error_and_without_those_that_are_gone(state):
+def test_the_list_of_quarantine_is_by_name_with_the_last_error_and_without_those_that_are_gone(state: Any) -> None:
     for client in "cab":
         fail(state, client, times_=3)
     state.record_observations(
@@ -164,7 +169,7 @@ def test_the_list_of_quarantine_is_by_name_with_the_last_error_and_without_those
 # --- a clock that was ahead -----------------------------------------------------------------------------------------
 
 
-def test_moments_that_lie_ahead_count_as_now_until_an_apply_writes_that_down(tmp_path):
+def test_moments_that_lie_ahead_count_as_now_until_an_apply_writes_that_down(tmp_path: Path) -> None:
     ahead = NOW + timedelta(days=4000)
     clock = [ahead]
     with State.open(f"sqlite:///{tmp_path}/state.db", clock=lambda: clock[0]) as state:
@@ -189,7 +194,7 @@ def test_moments_that_lie_ahead_count_as_now_until_an_apply_writes_that_down(tmp
         )
         fail(state, at=ahead, times_=3)
 
-        def remembered():
+        def remembered() -> Any:
             record, (row,), ((_report, answered),) = state.rollouts()[KEY], state.rows(), state.source_reports()
             return record.passed, state.first_seen()["rules", "2"], answered, row[6:8]
 

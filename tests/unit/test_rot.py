@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from typing import Any
 
 import pytest
 
@@ -10,10 +11,10 @@ from reconciler.model.client import Client
 from reconciler.model.policy import Wave
 from reconciler.storage.store import Store
 from tests.fakes import FakeClient, describe
-from tests.unit.workbench import COMPONENT
+from tests.unit.workbench import COMPONENT, Bench, Opened
 
 
-def rot(path):
+def rot(path: Any) -> None:
     """Turn a bit over as a disk does: size, times and inode stay as they were."""
     before = path.stat()
     with path.open("r+b") as file:
@@ -23,16 +24,16 @@ def rot(path):
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def place(bench, content):
+def place(bench: Bench, content: Any) -> Any:
     return bench.folder / "store/content" / content.sha256[:2] / content.sha256
 
 
-def rotten(bench, version):
+def rotten(bench: Bench, version: str) -> None:
     """Let a file of a release rot."""
     rot(place(bench, describe("data", f"content {version}".encode())))
 
 
-def join(bench, *names):
+def join(bench: Bench, *names: Any) -> None:
     """Let new clients appear."""
     (group,) = bench.spec.groups.values()
     for name in names:
@@ -42,7 +43,7 @@ def join(bench, *names):
         )
 
 
-def test_a_new_client_gets_a_release_that_rotted_in_the_store_since_it_is_fetched_again(opened):
+def test_a_new_client_gets_a_release_that_rotted_in_the_store_since_it_is_fetched_again(opened: Opened) -> None:
     bench = opened(["a"])
     rotten(bench, "1")
     join(bench, "new")
@@ -53,7 +54,7 @@ def test_a_new_client_gets_a_release_that_rotted_in_the_store_since_it_is_fetche
     assert bench.failures("1") == {}
 
 
-def test_where_nobody_offers_what_rotted_its_clients_stay_and_none_is_blamed(opened):
+def test_where_nobody_offers_what_rotted_its_clients_stay_and_none_is_blamed(opened: Opened) -> None:
     bench = opened(["a"])
     bench.policy(waves=(Wave(share=1.0),), on_failure="rollback")
     rotten(bench, "1")
@@ -73,7 +74,7 @@ def test_where_nobody_offers_what_rotted_its_clients_stay_and_none_is_blamed(ope
     assert bench.versions["new"] == "1"
 
 
-def test_what_rotted_is_fetched_by_the_next_plan_without_a_word_from_anybody(opened):
+def test_what_rotted_is_fetched_by_the_next_plan_without_a_word_from_anybody(opened: Opened) -> None:
     bench = opened(["a"])
     rotten(bench, "1")
     join(bench, "new")
@@ -85,7 +86,7 @@ def test_what_rotted_is_fetched_by_the_next_plan_without_a_word_from_anybody(ope
 
 
 @pytest.fixture
-def patching(opened):
+def patching(opened: Opened) -> Any:
     """Give a bench whose store has a patch for one client that was away when it was made, and that patch."""
     bench = opened(["a", "late"])
     bench.component(duplicate=True)
@@ -101,7 +102,7 @@ def patching(opened):
     return bench, entry.patches[0]
 
 
-def test_a_patch_that_rotted_is_not_sent_and_clients_get_the_full(patching):
+def test_a_patch_that_rotted_is_not_sent_and_clients_get_the_full(patching: Any) -> None:
     bench, patch = patching
     rot(place(bench, patch))
     report = bench.apply()
@@ -111,14 +112,14 @@ def test_a_patch_that_rotted_is_not_sent_and_clients_get_the_full(patching):
     assert any("clients get the full" in message for message in bench.events("warning"))
 
 
-def test_a_patch_that_is_whole_is_sent(patching):
+def test_a_patch_that_is_whole_is_sent(patching: Any) -> None:
     bench, _patch = patching
     bench.apply()
     (step,) = bench.machines["late"].requests[-1].steps
     assert set(step.patched) == {"data"}
 
 
-def test_nothing_is_made_of_a_release_that_rotted(patching):
+def test_nothing_is_made_of_a_release_that_rotted(patching: Any) -> None:
     bench, _patch = patching
     rot(place(bench, describe("data", hashlib.shake_128(b"2").digest(200_000))))
     bench.source.add(COMPONENT, "4", {"data": hashlib.shake_128(b"2").digest(200_000) + b"4"})
@@ -128,13 +129,13 @@ def test_nothing_is_made_of_a_release_that_rotted(patching):
     assert not [one for one in Store(bench.folder / "store").inspect().incrementals if one.name.startswith("2..4")]
 
 
-def opened_content(store, sha256):
+def opened_content(store: Any, sha256: Any) -> Any:
     with store.open(sha256) as stream:
         return stream.read()
 
 
 @pytest.mark.parametrize("take", ["open", "path", "check"])
-def test_what_rotted_cannot_be_taken_out_of_the_store_and_is_not_held_any_more(opened, take):
+def test_what_rotted_cannot_be_taken_out_of_the_store_and_is_not_held_any_more(opened: Opened, take: Any) -> None:
     bench = opened(["a"])
     rotten(bench, "1")
     store = Store(bench.folder / "store")
@@ -146,14 +147,14 @@ def test_what_rotted_cannot_be_taken_out_of_the_store_and_is_not_held_any_more(o
         "check": lambda: store.check(release.files),
     }
     with pytest.raises(StoreError, match="other bytes than its name says"):
-        ways[take]()
+        ways[take]()  # type: ignore[no-untyped-call]
     found = store.inspect()
     assert found.releases == ()
     assert "is damaged" in found.problems[0]
     assert store.lacking(release) == (data,)
 
 
-def test_the_content_of_the_store_is_hashed_once_by_a_process(opened, monkeypatch):
+def test_the_content_of_the_store_is_hashed_once_by_a_process(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = opened(["a"])
     store = Store(bench.folder / "store")
     (release,) = store.inspect().releases

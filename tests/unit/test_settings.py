@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from threading import Event
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -33,6 +34,9 @@ from reconciler.templates.settings_file import Template
 from reconciler.templates.settings_filters import FILTERS, bounded_range
 from tests.fakes import FakeClient, FakeTransport
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 KEY = b"k" * 32
 CLIENT = Client("pc-1", "g", "192.0.2.1", labels=("eu", "canary"), install_root="/r", vars={"role": "db", "other": "x"})
 PW = SecretRef("file", "pw")
@@ -42,25 +46,27 @@ HIDE = "updosermaskedvalue"
 class Fake:
     """As much of a Spec as a Book reads."""
 
-    def __init__(self, base, settings, variables=None, **group):
+    def __init__(self, base: Any, settings: Any, variables: Any = None, **group: Any) -> None:
         transport = PluginConfig("transport", "local")
         self.base, self.variables = base, variables or {}
         self.groups = {"g": GroupSpec("g", transport, "/r", settings=tuple(settings), **group)}
 
 
 @pytest.fixture
-def book(tmp_path):
+def book(tmp_path: Path) -> Any:
     """Make a book of one file."""
 
-    def make(text, *, key=KEY, secret="geheim", variables=None, proxy=None, **keys):
+    def make(
+        text: Any, *, key: Any = KEY, secret: Any = "geheim", variables: Any = None, proxy: Any = None, **keys: Any
+    ) -> Any:
         (tmp_path / "t.j2").write_text(text)
         setting = replace(SettingSpec(tmp_path / "t.j2", "/etc/agent.conf"), **keys)
-        return Book(Fake(tmp_path, [setting], variables, proxy=proxy), key, lambda _reference: secret)
+        return Book(Fake(tmp_path, [setting], variables, proxy=proxy), key, lambda _reference: secret)  # type: ignore[arg-type]
 
     return make
 
 
-def rendered(text, **values):
+def rendered(text: str, **values: Any) -> Any:
     return Template(text, "t.j2").render(values)
 
 
@@ -83,12 +89,12 @@ def rendered(text, **values):
         ("no newline", "no newline"),
     ],
 )
-def test_what_templates_can_do(text, result):
+def test_what_templates_can_do(text: str, result: str) -> None:
     values = {"name": "pc-1", "labels": ["eu", "canary"], "vars": {"role": "db", "other": "x"}}
     assert rendered(text, **values) == result
 
 
-def test_values_are_data():
+def test_values_are_data() -> None:
     assert rendered("{{ name }}", name="{{ 7 * 7 }} {% endfor %}") == "{{ 7 * 7 }} {% endfor %}"
 
 
@@ -162,14 +168,14 @@ def test_values_are_data():
         ("x" * 300_000, 0, "the template is longer"),
     ],
 )
-def test_what_templates_can_not_do(text, line, says):
+def test_what_templates_can_not_do(text: str, line: int, says: str) -> None:
     with pytest.raises(TemplateFault) as caught:
         rendered(text, name="pc-1", labels=["eu"], vars={})
     assert says in caught.value.message
     assert caught.value.line == line
 
 
-def test_what_a_client_lacks_is_told_with_line_and_column(book):
+def test_what_a_client_lacks_is_told_with_line_and_column(book: Any) -> None:
     made = book("a\n\nroles: {{ name }} {%- if true %} {{ labels | first }}{% endif %}.\n")
     (sheet,) = made.sheets("g")
     with pytest.raises(TemplateFault) as caught:
@@ -194,22 +200,22 @@ PARTS = (
 
 @given(st.lists(st.sampled_from(PARTS), max_size=12), st.lists(st.sampled_from(PARTS), max_size=3))
 @settings(max_examples=60, deadline=None)
-def test_the_place_of_a_fault_is_that_of_its_tag(before, after):
+def test_the_place_of_a_fault_is_that_of_its_tag(before: Any, after: Any) -> None:
     start = "".join(before).replace("\r\n", "\n")
     with pytest.raises(TemplateFault, match="zero") as caught:
         rendered("".join([*before, "{{ 1 // 0 }}", *after]), name="n")
     assert (caught.value.line, caught.value.column) == (start.count("\n") + 1, len(start) - start.rfind("\n"))
 
 
-def test_a_place_is_found_behind_what_a_tag_takes_away():
+def test_a_place_is_found_behind_what_a_tag_takes_away() -> None:
     text = "{% raw %}{{ x }}{% endraw %}\r\n  {#- y\n#}\n\n  {%- set a = 1\n  + nope -%}\n\n é {{ a }}"
     with pytest.raises(TemplateFault) as caught:
         rendered(text)
     assert (caught.value.line, caught.value.column) == (5, 3)
 
 
-def test_a_template_that_takes_too_long_is_given_up(monkeypatch):
-    hurried = replace(SETTINGS_FILE, spending=replace(SETTINGS_FILE.spending, seconds=0.0))
+def test_a_template_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    hurried = replace(SETTINGS_FILE, spending=replace(SETTINGS_FILE.spending, seconds=0.0))  # type: ignore[type-var]
     sandbox = Sandbox(hurried, FILTERS, {"range": bounded_range})
     monkeypatch.setattr("reconciler.templates.settings_file._sandbox", lambda: sandbox)
     with pytest.raises(TemplateFault, match="took longer"):
@@ -223,12 +229,12 @@ PLAIN = {"variables": {"site": "b", "more": 1}, "secrets": {"pw": PW}}
 HOOK = Hook("reload")
 
 
-def version(book, client=CLIENT):
+def version(book: Any, client: Any = CLIENT) -> Any:
     (found,) = book.versions(client).values()
     return found
 
 
-def test_the_same_inputs_give_the_same_version_in_every_book(book):
+def test_the_same_inputs_give_the_same_version_in_every_book(book: Any) -> None:
     first = version(book(TEXT, **PLAIN))
     assert first == version(book(TEXT, **PLAIN)) == version(book(TEXT, **PLAIN), replace(CLIENT, name="pc-2"))
     assert len(first) == 16
@@ -252,7 +258,7 @@ def test_the_same_inputs_give_the_same_version_in_every_book(book):
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_each_input_makes_another_version(book, change):
+def test_each_input_makes_another_version(book: Any, change: Any) -> None:
     plain = version(book(TEXT, **PLAIN))
     hooked = version(book(TEXT, **PLAIN, hook=HOOK))
     other = version(book(change.get("text", TEXT), **{**PLAIN, **{k: v for k, v in change.items() if k != "text"}}))
@@ -270,32 +276,32 @@ def test_each_input_makes_another_version(book, change):
         ({"install_root": "/other"}, False),
     ],
 )
-def test_only_what_the_template_reads_of_a_client_matters(book, change, matters):
+def test_only_what_the_template_reads_of_a_client_matters(book: Any, change: Any, matters: bool) -> None:
     made = book(TEXT, **PLAIN)
     assert (version(made) != version(made, replace(CLIENT, **change))) is matters
 
 
-def test_a_variable_that_is_not_read_makes_no_new_version(book):
+def test_a_variable_that_is_not_read_makes_no_new_version(book: Any) -> None:
     other = {**PLAIN, "variables": {"site": "b", "more": 2}}
     assert version(book(TEXT, **PLAIN)) == version(book(TEXT, **other))
 
 
-def test_where_vars_are_taken_as_a_whole_each_of_them_matters(book):
+def test_where_vars_are_taken_as_a_whole_each_of_them_matters(book: Any) -> None:
     made = book("{{ vars | tojson }}")
     assert version(made) != version(made, replace(CLIENT, vars={**CLIENT.vars, "other": "y"}))
 
 
-def test_a_group_has_one_version_where_nothing_of_a_client_is_read(book):
+def test_a_group_has_one_version_where_nothing_of_a_client_is_read(book: Any) -> None:
     made = book("{{ site }} {{ group }}", variables={"site": "b"})
     assert made.wish_of_group("g") == made.wish(CLIENT) == made.wish(replace(CLIENT, name="pc-2"))
     assert book("{{ name }}").wish_of_group("g") is None
 
 
-def test_only_secrets_that_are_read_are_resolved(tmp_path):
+def test_only_secrets_that_are_read_are_resolved(tmp_path: Path) -> None:
     (tmp_path / "t.j2").write_text("{{ secret.a }}")
     setting = SettingSpec(tmp_path / "t.j2", "/etc/x", secrets={"a": PW, "b": SecretRef("file", "not read")})
     asked = []
-    Book(Fake(tmp_path, [setting]), KEY, lambda ref: asked.append(ref) or "s").sheets("g")
+    Book(Fake(tmp_path, [setting]), KEY, lambda ref: asked.append(ref) or "s").sheets("g")  # type: ignore[arg-type, func-returns-value, redundant-expr]
     assert asked == [PW]
 
 
@@ -308,17 +314,17 @@ def test_only_secrets_that_are_read_are_resolved(tmp_path):
         ("{% if %}", {}, "t.j2:1:1: the template is malformed"),
     ],
 )
-def test_a_template_that_is_no_good_is_told_with_its_place(book, text, keys, says):
+def test_a_template_that_is_no_good_is_told_with_its_place(book: Any, text: str, keys: Any, says: str) -> None:
     with pytest.raises(SpecError) as caught:
         book(text, **keys).sheets("g")
     assert says in str(caught.value)
 
 
-def test_a_template_may_ask_whether_a_variable_is_there(book):
+def test_a_template_may_ask_whether_a_variable_is_there(book: Any) -> None:
     assert book("{{ maybe | default('no') }}{% if more is defined %}{{ more }}{% endif %}").sheets("g")
 
 
-def test_a_template_that_is_gone_or_no_text_is_told(book, tmp_path):
+def test_a_template_that_is_gone_or_no_text_is_told(book: Any, tmp_path: Path) -> None:
     made = book("x")
     (tmp_path / "t.j2").unlink()
     with pytest.raises(SpecError, match="can't be read"):
@@ -328,20 +334,20 @@ def test_a_template_that_is_gone_or_no_text_is_told(book, tmp_path):
         made.sheets("g")
 
 
-def test_a_template_knows_the_proxy_and_never_its_password(book):
+def test_a_template_knows_the_proxy_and_never_its_password(book: Any) -> None:
     proxy = Proxy("p", "http", "proxy.example", 3128, "user", SecretRef("env", "PW"))
     made = book("{% if proxy %}{{ proxy | tojson }}{% endif %}", proxy=proxy).sheets("g")[0]
     assert made.render(CLIENT) == '{"name": "p", "host": "proxy.example", "port": 3128, "scheme": "http"}'
     assert book("{% if proxy %}x{% endif %}").sheets("g")[0].render(CLIENT) == ""
 
 
-def test_a_secret_that_is_not_there_ends_the_plan(tmp_path):
-    def missing(_reference):
+def test_a_secret_that_is_not_there_ends_the_plan(tmp_path: Path) -> None:
+    def missing(_reference: Any) -> None:
         raise SecretError("it isn't there")
 
     (tmp_path / "t.j2").write_text("{{ secret.pw }}")
     with pytest.raises(SecretError):
-        Book(Fake(tmp_path, [SettingSpec(tmp_path / "t.j2", "/etc/x", secrets={"pw": PW})]), KEY, missing).sheets("g")
+        Book(Fake(tmp_path, [SettingSpec(tmp_path / "t.j2", "/etc/x", secrets={"pw": PW})]), KEY, missing).sheets("g")  # type: ignore[arg-type]
 
 
 # --- what clients have ------------------------------------------------------------------------------------------------
@@ -361,11 +367,11 @@ def test_a_secret_that_is_not_there_ends_the_plan(tmp_path):
         ("a:1", "a:1:d b:1:!", ""),
     ],
 )
-def test_what_is_to_be_done_about_the_settings_of_a_client(wanted, has, todo):
+def test_what_is_to_be_done_about_the_settings_of_a_client(wanted: str, has: str, todo: str) -> None:
     assert to_do(wanted, has) == todo
 
 
-def test_settings_leave_the_profile_so_that_profiles_stay_few():
+def test_settings_leave_the_profile_so_that_profiles_stay_few() -> None:
     settings = [Installed(setting_id("/etc/a"), "v1", "d"), Installed(setting_id("/etc/b"), "v2", "", damage="changed")]
     rules = Installed("rules", "1", "e")
     profile, has = split(Profile(installed=(rules, *settings)))
@@ -374,7 +380,7 @@ def test_settings_leave_the_profile_so_that_profiles_stay_few():
     assert split(profile) == (profile, "")
 
 
-def test_ids_are_readable_and_differ_by_path():
+def test_ids_are_readable_and_differ_by_path() -> None:
     assert setting_id("/etc/clamav/clamd.conf").startswith("settings-clamd-conf-")
     assert setting_id("/a/x.conf") != setting_id("/b/x.conf")
     assert all(map(is_reserved, ("settings", "settings-x")))
@@ -382,7 +388,7 @@ def test_ids_are_readable_and_differ_by_path():
     assert len(setting_id("/etc/" + "x" * 255)) <= 64
 
 
-def test_a_step_carries_what_the_setting_says(book):
+def test_a_step_carries_what_the_setting_says(book: Any) -> None:
     made = book("x {{ name }}", validate='check "%s"', mode="0640", owner="root", hook=HOOK, method="copy")
     ((step,), content) = (found := prepare(made, CLIENT, "")).steps, found.content
     (target,), (check,) = step.layout.targets, step.checks
@@ -393,12 +399,12 @@ def test_a_step_carries_what_the_setting_says(book):
     assert step.private
 
 
-def test_only_files_that_differ_are_sent_and_all_where_none_does(tmp_path):
+def test_only_files_that_differ_are_sent_and_all_where_none_does(tmp_path: Path) -> None:
     settings = []
     for name in ("a", "b"):
         (tmp_path / name).write_text(name)
         settings.append(SettingSpec(tmp_path / name, f"/etc/{name}"))
-    book = Book(Fake(tmp_path, settings), KEY, str)
+    book = Book(Fake(tmp_path, settings), KEY, str)  # type: ignore[arg-type]
     a, b = book.versions(CLIENT).items()
     both = {a[0]: Have(a[1], "d"), b[0]: Have(b[1], "d")}
     assert [step.component for step in prepare(book, CLIENT, pack({**both, a[0]: Have("old", "d")})).steps] == [a[0]]
@@ -407,17 +413,17 @@ def test_only_files_that_differ_are_sent_and_all_where_none_does(tmp_path):
     assert to_do(wish(dict([a, b])), pack(both)) == ""
 
 
-def test_a_file_that_can_not_be_rendered_costs_no_other_file(tmp_path):
+def test_a_file_that_can_not_be_rendered_costs_no_other_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x\n{{ vars.nope }}")
     (tmp_path / "b").write_text("fine")
     settings = [SettingSpec(tmp_path / name, f"/etc/{name}") for name in ("a", "b")]
-    found = prepare(Book(Fake(tmp_path, settings), KEY, str), CLIENT, "")
+    found = prepare(Book(Fake(tmp_path, settings), KEY, str), CLIENT, "")  # type: ignore[arg-type]
     assert [step.component for step in found.steps] == [setting_id("/etc/b")]
     ((_step, outcome),) = found.bad
     assert (outcome.status, outcome.message) == ("failed", "/etc/a: a:2:1: 'dict object' has no attribute 'nope'")
 
 
-def test_what_a_client_has_after_a_run_is_what_it_answered(book):
+def test_what_a_client_has_after_a_run_is_what_it_answered(book: Any) -> None:
     has = "settings-gone:1:d settings-kept:2:d settings-stale:3:d"
     (step,) = prepare(book("x"), CLIENT, has).steps
     outcomes = [
@@ -433,26 +439,26 @@ def test_what_a_client_has_after_a_run_is_what_it_answered(book):
     assert unpack(after) == {**new, "settings-kept": ("2", "d"), "settings-stale": ("4", "")}
 
 
-def test_secrets_are_taken_out_of_what_clients_say(book):
+def test_secrets_are_taken_out_of_what_clients_say(book: Any) -> None:
     prepared = prepare(book("{{ secret.pw }}", secrets={"pw": PW}, secret="one-line\nsecond-line"), CLIENT, "")
     (outcome,) = prepared.masked([Outcome("s", "failed", message="it says second-line and one-line")])
     assert outcome.message == "it says ******** and ********"
     assert Prepared().masked([outcome]) == (outcome,)
 
 
-def test_a_file_is_rendered_without_its_secrets_too(book):
+def test_a_file_is_rendered_without_its_secrets_too(book: Any) -> None:
     (sheet,) = book("a={{ secret.pw }}\n", secrets={"pw": PW}, secret="one\ntwo").sheets("g")
     assert sheet.render(CLIENT) == "a=one\ntwo\n"
     assert sheet.render(CLIENT, masked=True) == f"a={HIDE}\n{HIDE}\n"
 
 
-def test_a_client_that_moved_since_the_plan_gets_the_file_all_the_same(book):
+def test_a_client_that_moved_since_the_plan_gets_the_file_all_the_same(book: Any) -> None:
     machine = FakeClient()
     reach = Reach(lambda _group: FakeTransport({"pc-1": machine}), Event())
     spec, basis = SimpleNamespace(client_keep=2, components={}), Basis("l", 1, 0, "", "")
     for text in ("old", "new"):
         render = partial(prepare, book(text))
-        result = Deployer(spec, basis, reach, None, render=render)(Task(CLIENT, (), Profile(), settings=""))
+        result = Deployer(spec, basis, reach, None, render=render)(Task(CLIENT, (), Profile(), settings=""))  # type: ignore[arg-type]
         assert [outcome.status for outcome in result.outcomes] == ["changed"]
         assert machine.content(setting_id("/etc/agent.conf")) == {"agent.conf": text.encode()}
 
@@ -460,7 +466,7 @@ def test_a_client_that_moved_since_the_plan_gets_the_file_all_the_same(book):
 # --- differences ------------------------------------------------------------------------------------------------------
 
 
-def shown(before, after, shadow=None, path="/etc/x", **keys):
+def shown(before: Any, after: Any, shadow: Any = None, path: str = "/etc/x", **keys: Any) -> Any:
     view = FileView("pc-1", "g", path, before, after, after if shadow is None else shadow, **keys)
     return files_text(([view], {}))
 
@@ -483,30 +489,32 @@ def shown(before, after, shadow=None, path="/etc/x", **keys):
     ],
 )
 @pytest.mark.parametrize("path", ["/etc/x", "/etc/x.yaml", "/etc/x.ini"])
-def test_no_secret_is_shown_neither_the_new_one_nor_the_one_before(before, after, shadow, path):
+def test_no_secret_is_shown_neither_the_new_one_nor_the_one_before(
+    before: str, after: str, shadow: str | None, path: str
+) -> None:
     text = shown(before, after, shadow, path)
     assert "alt-geheim" not in text
     assert "neu-geheim" not in text
     assert "updosermasked" not in text.lower()
 
 
-def test_ordinary_lines_beside_a_secret_are_shown():
+def test_ordinary_lines_beside_a_secret_are_shown() -> None:
     text = shown("key=s\nx=1\n", "key=s\nx=2\n", f"key={HIDE}\nx=2\n")
     assert [line.strip() for line in text.splitlines()[4:]] == ["@@ -1,2 +1,2 @@", "key=********", "-x=1", "+x=2"]
 
 
-def test_a_file_that_is_not_there_yet_is_new_as_a_whole():
+def test_a_file_that_is_not_there_yet_is_new_as_a_whole() -> None:
     assert "    +a\n    +b\n" in shown(None, "a\nb\n")
 
 
-def test_what_could_move_the_cursor_is_not_shown():
+def test_what_could_move_the_cursor_is_not_shown() -> None:
     assert "\x1b" not in shown("a\x1b[2J\n", "b\n")
 
 
 @pytest.mark.parametrize(
     "text", ["a: &x [1]\nb: *x\n", "a: [", "{{", "\t", f"a: 0x{'f' * 9000}", "[" * 9000, f"a: [{'1,' * 900}]"]
 )
-def test_data_that_can_not_be_read_has_its_diff_only(text):
+def test_data_that_can_not_be_read_has_its_diff_only(text: str) -> None:
     assert "@@" in shown(text, "a: 1\n", path="/etc/x.yaml")
 
 
@@ -524,7 +532,7 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("flood", FLOODS)
-def test_what_a_client_made_up_is_compared_in_a_moment(flood):
+def test_what_a_client_made_up_is_compared_in_a_moment(flood: Any) -> None:
     path, before, after = FLOODS[flood]
     text = shown(before, after, path=path)
     assert "@@" in text
@@ -534,7 +542,9 @@ def test_what_a_client_made_up_is_compared_in_a_moment(flood):
 @given(st.lists(st.sampled_from("abcdefgh"), max_size=30), st.lists(st.sampled_from("abcdefgh"), max_size=30))
 @settings(max_examples=150, deadline=None)
 @pytest.mark.parametrize("work", [0, 500, 10**9])
-def test_a_diff_leads_from_one_text_to_the_other_however_little_was_compared(work, before, after):
+def test_a_diff_leads_from_one_text_to_the_other_however_little_was_compared(
+    work: Any, before: Any, after: Any
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("reconciler.present.line_diff.MAX_WORK", work)
         made = []
@@ -545,7 +555,7 @@ def test_a_diff_leads_from_one_text_to_the_other_however_little_was_compared(wor
     assert made == (after if before != after else [])
 
 
-def test_lines_that_stand_once_are_found_again_in_a_long_text(monkeypatch):
+def test_lines_that_stand_once_are_found_again_in_a_long_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reconciler.present.line_diff.MAX_WORK", 1000)
     before = [f"{at}" if at % 7 else "" for at in range(2000)]
     after = [*before[:500], "new", *before[510:1500], *before[1500:]]
@@ -553,17 +563,17 @@ def test_lines_that_stand_once_are_found_again_in_a_long_text(monkeypatch):
     assert found == [("replace", 500, 510, 500, 501)]
 
 
-def test_a_long_diff_is_cut():
+def test_a_long_diff_is_cut() -> None:
     assert "… and 801 lines more" in shown(None, "x\n" * 1000)
 
 
-def test_the_key_of_the_state_stays_and_is_secret_enough(tmp_path):
+def test_the_key_of_the_state_stays_and_is_secret_enough(tmp_path: Path) -> None:
     from reconciler.storage.state import State
 
     url = f"sqlite:///{tmp_path / 'state.db'}"
     keys = []
     for _again in range(2):
-        with State.open(url, clock=lambda: None) as state:
+        with State.open(url, clock=lambda: None) as state:  # type: ignore[arg-type, return-value]
             keys += [state.settings_key(), state.settings_key()]
     assert len(set(keys)) == 1
     assert len(keys[0]) == 32

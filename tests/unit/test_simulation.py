@@ -4,6 +4,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -28,14 +29,14 @@ MONTH = [
 ]
 
 
-def policy(**fields):
+def policy(**fields: Any) -> Any:
     waves = fields.pop("waves", WAVES)
     return AutoUpdate(rollout=Rollout(waves=waves, recheck=True, **fields))
 
 
 @pytest.mark.explore
 @pytest.mark.parametrize("on_failure", ["halt", "rollback"])
-def test_a_month(on_failure):
+def test_a_month(on_failure: str) -> None:
     clients = rounds(1_000)
     world = World(
         clients, {"g": policy(on_failure=on_failure), "h": policy(on_failure=on_failure)}, canaries=30, off=0.03
@@ -80,7 +81,9 @@ def test_a_month(on_failure):
     off=st.sampled_from([0.0, 0.3]),
 )
 @settings(max_examples=100, deadline=None)
-def test_without_a_word_no_release_ever_meets_all_clients_at_once(clients, groups, canaries, scope, kind, off):
+def test_without_a_word_no_release_ever_meets_all_clients_at_once(
+    clients: Any, groups: Any, canaries: Any, scope: Any, kind: Any, off: Any
+) -> None:
     groups = min(groups, clients)
     policies = {f"g{n}": AutoUpdate(rollout=Rollout(scope=scope)) for n in range(groups)}
     world = World(clients, policies, canaries=canaries, off=off)
@@ -104,20 +107,20 @@ def test_without_a_word_no_release_ever_meets_all_clients_at_once(clients, group
         assert {machine.version for machine in world.on()} == {"2"}
 
 
-def test_what_shows_only_in_a_later_wave_stays_there():
+def test_what_shows_only_in_a_later_wave_stays_there() -> None:
     world = World(2_000, {"g": policy(waves=(Wave(share=0.01), Wave(share=0.2), Wave(share=1.0)))}, off=0.0)
     world.release("2", "good")
     # as if only machines that are in no canary couldn't bear it
     first = None
     normal = world._send
 
-    def send(machine, deploy, breaker):
+    def send(machine: Any, deploy: Any, breaker: Any) -> None:
         nonlocal first
-        first = first or world.members("2", 1)
+        first = first or world.members("2", 1)  # type: ignore[redundant-expr]
         world.kinds["2"] = "good" if machine.name in first else "switched"
         normal(machine, deploy, breaker)
 
-    world._send = send
+    world._send = send  # type: ignore[method-assign]
     world.apply()
     assert world.memory.records[COMPONENT, "2", ""].status == "halted"
     tried = {machine.name for machine in world.machines if "2" in machine.tried}
@@ -126,7 +129,7 @@ def test_what_shows_only_in_a_later_wave_stays_there():
     assert len(tried) < 40, "it went on long after the limit was passed"
 
 
-def test_a_blocked_release_is_left_at_once_and_the_next_goes_its_way():
+def test_a_blocked_release_is_left_at_once_and_the_next_goes_its_way() -> None:
     world = World(500, {"g": policy(on_failure="halt")}, canaries=5)
     world.release("2", "soak")
     for _ in range(6):
@@ -143,7 +146,7 @@ def test_a_blocked_release_is_left_at_once_and_the_next_goes_its_way():
     assert {machine.version for machine in world.machines} == {"3"}
 
 
-def within(lineup, at, part):
+def within(lineup: Any, at: Any, part: Any) -> Any:
     return lineup.split(at, (part,)).get((True,), ())
 
 
@@ -159,7 +162,9 @@ shares = st.lists(st.integers(1, 99), max_size=4, unique=True).map(sorted)
     groups=st.integers(1, 4),
 )
 @settings(max_examples=150, deadline=None)
-def test_waves_partition_the_fleet(count, labelled, canary, apart, cut_at, groups):
+def test_waves_partition_the_fleet(
+    count: Any, labelled: Any, canary: Any, apart: Any, cut_at: Any, groups: Any
+) -> None:
     waves = [Wave(select="label=canary")] if canary else []
     waves += [Wave(count=apart, apart=True)] if apart else []
     waves += [*(Wave(share=share / 100) for share in cut_at), Wave(share=1.0)]
@@ -185,17 +190,17 @@ def test_waves_partition_the_fleet(count, labelled, canary, apart, cut_at, group
         assert counted == len(upper - lower) == sizes[wave - 1]
     assert sum(map(len, members)) == count
     assert set().union(*members) == set(names)
-    for wave, share in zip(reversed(waves[:-1]), reversed(range(len(waves) - 1)), strict=True):
-        if wave.share:
+    for wave, share in zip(reversed(waves[:-1]), reversed(range(len(waves) - 1)), strict=True):  # type: ignore[assignment]
+        if wave.share:  # type: ignore[attr-defined]
             so_far = sum(map(len, members[: share + 1]))
             before = sum(map(len, members[:share]))
-            assert so_far == max(before, -(-round(wave.share * 100) * count // 100))
+            assert so_far == max(before, -(-round(wave.share * 100) * count // 100))  # type: ignore[attr-defined]
     assert Lineup(cohorts[::-1]).cut(waves, among) == (cuts, sizes)
 
 
 @given(gaps=st.lists(st.sampled_from([0, 0, 7, 25, 61, 190, 700]), min_size=12, max_size=30), seed=st.integers(0, 9))
 @settings(max_examples=4, deadline=None)
-def test_nothing_is_done_twice_or_skipped_however_applies_come(gaps, seed):
+def test_nothing_is_done_twice_or_skipped_however_applies_come(gaps: Any, seed: int) -> None:
     """Applies come late, twice, and over the end of summer time; then as often as it takes."""
     night = Schedule(at=time(1, 30), spread=3 * HOUR, zone=ZoneInfo("Europe/Berlin"))
     waves = (Wave(count=3, apart=True, soak=HOUR, limits=Limits(min_attempted=1)), Wave(share=0.4), Wave(share=1.0))
@@ -222,7 +227,7 @@ def test_nothing_is_done_twice_or_skipped_however_applies_come(gaps, seed):
 
 @given(st.lists(st.sampled_from(["join", "leave", "apply"]), max_size=30))
 @settings(max_examples=40, deadline=None)
-def test_those_who_join_fall_into_place(steps):
+def test_those_who_join_fall_into_place(steps: Any) -> None:
     waves = (
         Wave(share=0.1, soak=5 * HOUR, limits=Limits(min_attempted=0)),
         Wave(share=0.5, soak=5 * HOUR),
@@ -249,7 +254,7 @@ def test_those_who_join_fall_into_place(steps):
         assert all(machine.name in inside for machine in world.machines if machine.version == "2")
 
 
-def steer(world, verb, which):
+def steer(world: Any, verb: Any, which: Any) -> None:
     """Do what a command does to the rollout that it finds, if it finds one."""
     statuses = {
         "pause": {"running"}, "resume": {"paused", "halted", "aborted"}, "approve": UNDER_WAY,
@@ -258,8 +263,8 @@ def steer(world, verb, which):
     succession = world.succession()
     records = [record.cut(world.now) for record in world.memory.records.values()]
     with suppress(UsageError):
-        record = choose(succession, records, Which(COMPONENT, which), statuses, verb)
-        changed = {
+        record = choose(succession, records, Which(COMPONENT, which), statuses, verb)  # type: ignore[arg-type]
+        changed = {  # type: ignore[no-untyped-call]
             "pause": lambda: replace(record, status="paused", reason="by eva"),
             "resume": lambda: succession.resumed(record).record,
             "approve": lambda: succession.approved(record, "eva")[0],
@@ -274,7 +279,7 @@ def steer(world, verb, which):
 class Watched(World):
     """Looks at each client that gets a release, whether the wave before its own has soaked."""
 
-    def _send(self, machine, deploy, breaker):
+    def _send(self, machine: Any, deploy: Any, breaker: Any) -> None:
         key = COMPONENT, deploy.to, ""
         if deploy.wave and not deploy.downgrade and self.kinds[deploy.to] == "good":
             waves = range(1, len(self.memory.records[key].cuts) + 1)
@@ -323,7 +328,9 @@ OVERTAKEN = [
 @example(TAKEN_BACK, "queue", "halt")
 @example(OVERTAKEN, "queue", "halt")
 @settings(max_examples=50, deadline=None)
-def test_no_wave_opens_before_the_one_before_has_soaked_whatever_commands_kills_and_clocks_do(steps, newer, on_failure):
+def test_no_wave_opens_before_the_one_before_has_soaked_whatever_commands_kills_and_clocks_do(
+    steps: Any, newer: Any, on_failure: Any
+) -> None:
     waves = (
         Wave(count=2, soak=SOAK, limits=Limits(min_attempted=1, max_failed=0)),
         Wave(count=5, soak=SOAK),
@@ -346,10 +353,10 @@ def test_no_wave_opens_before_the_one_before_has_soaked_whatever_commands_kills_
 class Picky(World):
     """Its releases are good on the machines of `old`, and bad on all others; `burnt` got one in this apply."""
 
-    old = frozenset()
-    burnt = frozenset()
+    old: frozenset[str] = frozenset()
+    burnt: frozenset[str] = frozenset()
 
-    def _send(self, machine, deploy, breaker):
+    def _send(self, machine: Any, deploy: Any, breaker: Any) -> None:
         good = machine.name in self.old
         self.kinds[deploy.to] = "good" if good else "switched"
         self.burnt |= frozenset() if good else {machine.name}
@@ -361,7 +368,7 @@ some = st.sets(st.sampled_from(NAMES), max_size=11)
 FEW = 3
 COMES_BACK = [("off", set(NAMES[1:])), ("apply", ""), ("clock", 61), ("apply", ""), ("off", set()), ("apply", "")]
 HALF_IS_OFF = [("off", set(NAMES[7:])), ("apply", ""), ("clock", 61), ("apply", ""), ("off", set()), ("apply", "")]
-NEW_STATE = [("off", set()), ("lose", None), ("apply", NAMES[0]), ("clock", 61), ("apply", NAMES[0]), ("apply", "")]
+NEW_STATE = [("off", set()), ("lose", None), ("apply", NAMES[0]), ("clock", 61), ("apply", NAMES[0]), ("apply", "")]  # type: ignore[var-annotated]
 
 
 @given(
@@ -381,7 +388,7 @@ NEW_STATE = [("off", set()), ("lose", None), ("apply", NAMES[0]), ("clock", 61),
 @example(NEW_STATE, {NAMES[0]})
 @example(HALF_IS_OFF, set(NAMES[:7]))
 @settings(max_examples=60, deadline=None)
-def test_a_release_that_late_clients_can_not_bear_never_meets_many_of_them_at_once(steps, old):
+def test_a_release_that_late_clients_can_not_bear_never_meets_many_of_them_at_once(steps: Any, old: Any) -> None:
     canary = Wave(count=1, apart=True, soak=HOUR, limits=Limits(min_attempted=1, max_failed=0))
     waves = (canary, Wave(share=0.1), Wave(share=1.0))
     world = Picky(12, {"g": AutoUpdate(rollout=Rollout(waves=waves))})

@@ -5,6 +5,8 @@ import stat
 import textwrap
 from itertools import takewhile
 from operator import eq
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -22,24 +24,24 @@ OLD = '{version: "16.675.00", reason: "old"}'
 
 
 @pytest.fixture
-def file(tmp_path):
+def file(tmp_path: Path) -> Any:
     return tmp_path / "updoser.yaml"
 
 
-def put(file, text):
+def put(file: Any, text: str) -> Any:
     file.write_bytes(text.encode())
     return file
 
 
-def block(file, version=VERSION, reason="slow"):
+def block(file: Any, version: Any = VERSION, reason: str = "slow") -> Any:
     return block_version(file, ID, version, reason)
 
 
-def pin(file, version=VERSION):
+def pin(file: Any, version: Any = VERSION) -> Any:
     return pin_version(file, ID, version)
 
 
-def dedent(text):
+def dedent(text: str) -> str:
     return textwrap.dedent(text).removeprefix("\n").replace("ENTRY", ENTRY).replace("OLD", OLD)
 
 
@@ -418,7 +420,7 @@ PINS = {
 
 
 @pytest.mark.parametrize("case", BLOCKS)
-def test_a_block_is_written_into(file, case):
+def test_a_block_is_written_into(file: Any, case: Any) -> None:
     before, after = map(dedent, BLOCKS[case])
     edit = block(put(file, before))
     assert edit == Edit(file, before, after)
@@ -426,7 +428,7 @@ def test_a_block_is_written_into(file, case):
 
 
 @pytest.mark.parametrize("case", PINS)
-def test_a_pin_is_written_into(file, case):
+def test_a_pin_is_written_into(file: Any, case: Any) -> None:
     before, after = map(dedent, PINS[case])
     edit = pin(put(file, before))
     assert edit == Edit(file, before, after)
@@ -446,18 +448,18 @@ def test_a_pin_is_written_into(file, case):
     ],
 )
 @pytest.mark.parametrize("text", ["components: {virus-pattern: {}}\n", "components:\n  virus-pattern:\n"])
-def test_any_reason_is_written_in_one_line(file, text, reason):
+def test_any_reason_is_written_in_one_line(file: Any, text: str, reason: str) -> None:
     edit = block(put(file, text), reason=reason)
     assert yaml.safe_load(edit.after)["components"][ID]["block"] == [{"version": VERSION, "reason": reason}]
     assert len(edit.after.splitlines()) in {1, 4}
 
 
-def test_names_that_yaml_would_read_as_something_else_are_quoted(file):
+def test_names_that_yaml_would_read_as_something_else_are_quoted(file: Any) -> None:
     edit = pin_version(put(file, "version: 1\n"), "on", "1e3")
     assert '\n  "on": {version: "1e3"}\n' in edit.after
 
 
-def test_what_comes_out_is_a_spec_that_manages_what_it_managed(file):
+def test_what_comes_out_is_a_spec_that_manages_what_it_managed(file: Any) -> None:
     text = "version: 1\ngroups: {g: {transport: {type: local}, install_root: c, clients: [{name: a}]}}\n"
     before = load_spec(put(file, text), environ={}).components
     write(block(file))
@@ -469,7 +471,9 @@ def test_what_comes_out_is_a_spec_that_manages_what_it_managed(file):
     assert load_spec(file, environ={}).components[ID].version == "16.675.00"
 
 
-def test_the_diff_names_the_file_as_the_user_did_and_shows_no_line_ends(file, monkeypatch):
+def test_the_diff_names_the_file_as_the_user_did_and_shows_no_line_ends(
+    file: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(file.parent)
     put(file, "\ufeffcomponents:\r\n  virus-pattern: {}  # c")
     edit = pin(file.relative_to(file.parent))
@@ -497,13 +501,13 @@ def test_the_diff_names_the_file_as_the_user_did_and_shows_no_line_ends(file, mo
         'components: {"*": {version: "16.677.00"}, virus-pattern: {block: []}}\n',
     ],
 )
-def test_a_pinned_version_is_not_blocked(file, text):
+def test_a_pinned_version_is_not_blocked(file: Any, text: str) -> None:
     with pytest.raises(UsageError, match="is pinned to 16.677.00") as caught:
         block(put(file, text))
     assert "--to" in caught.value.hint
 
 
-def test_a_number_without_quotes_is_the_version_that_is_written(file):
+def test_a_number_without_quotes_is_the_version_that_is_written(file: Any) -> None:
     with pytest.raises(UsageError, match="is pinned to 9.10"):
         block(put(file, "components: {virus-pattern: {version: 9.10}}\n"), "9.10")
 
@@ -516,7 +520,7 @@ def test_a_number_without_quotes_is_the_version_that_is_written(file):
         'components: {"*": {block: [ENTRY]}}\n',
     ],
 )
-def test_a_blocked_version_is_not_pinned(file, text):
+def test_a_blocked_version_is_not_pinned(file: Any, text: str) -> None:
     with pytest.raises(UsageError, match="is blocked") as caught:
         pin(put(file, dedent(text)))
     assert "components.virus-pattern.block" in caught.value.hint
@@ -524,7 +528,7 @@ def test_a_blocked_version_is_not_pinned(file, text):
 
 @pytest.mark.parametrize("text", ["components: {}\n", "components:\n  other: {}\n"])
 @pytest.mark.parametrize("edit", [block, pin])
-def test_what_is_not_managed_does_not_become_so(file, text, edit):
+def test_what_is_not_managed_does_not_become_so(file: Any, text: str, edit: Any) -> None:
     with pytest.raises(UsageError, match="isn't managed"):
         edit(put(file, text))
 
@@ -541,7 +545,7 @@ def test_what_is_not_managed_does_not_become_so(file, text, edit):
         (ID, "1", "\udc80"),
     ],
 )
-def test_words_that_would_mean_something_else_are_refused(file, words):
+def test_words_that_would_mean_something_else_are_refused(file: Any, words: str) -> None:
     with pytest.raises(UsageError):
         block_version(put(file, "version: 1\n"), *words)
 
@@ -579,7 +583,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("edit", [block, pin])
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_can_not_be_edited_safely_is_refused(file, case, edit):
+def test_what_can_not_be_edited_safely_is_refused(file: Any, case: Any, edit: Any) -> None:
     text, message = REFUSED[case]
     with pytest.raises(UpdoserError, match=message) as caught:
         edit(put(file, text))
@@ -602,12 +606,12 @@ def test_what_can_not_be_edited_safely_is_refused(file, case, edit):
         (pin, "components:\n  virus-pattern: {version: [1]}\n", "isn't written in one line"),
     ],
 )  # fmt: skip
-def test_a_value_that_stands_elsewhere_or_strangely_is_refused(file, edit, text, message):
+def test_a_value_that_stands_elsewhere_or_strangely_is_refused(file: Any, edit: Any, text: str, message: str) -> None:
     with pytest.raises(UpdoserError, match=message):
         edit(put(file, dedent(text)))
 
 
-def test_a_refusal_shows_what_to_write_by_hand(file):
+def test_a_refusal_shows_what_to_write_by_hand(file: Any) -> None:
     text = dedent("components:\n  x: {block: &b [OLD]}\n  virus-pattern: {block: *b}\n")
     with pytest.raises(UpdoserError) as caught:
         block(put(file, text))
@@ -668,7 +672,7 @@ EXTENDED = {
 
 
 @pytest.mark.parametrize("case", EXTENDED)
-def test_a_block_over_a_base_is_written_into_the_named_file(file, case):
+def test_a_block_over_a_base_is_written_into_the_named_file(file: Any, case: Any) -> None:
     base, before, after = map(dedent, EXTENDED[case])
     put(file.with_name("base.yaml"), base)
     edit = block(put(file, before))
@@ -676,7 +680,7 @@ def test_a_block_over_a_base_is_written_into_the_named_file(file, case):
     assert block(put(file, after)).after == after
 
 
-def test_a_pin_here_wins_over_that_of_the_base(file):
+def test_a_pin_here_wins_over_that_of_the_base(file: Any) -> None:
     put(
         file.with_name("base.yaml"),
         'components: {virus-pattern: {version: "1", block: [{version: "2", reason: "x"}]}}\n',
@@ -693,14 +697,14 @@ def test_a_pin_here_wins_over_that_of_the_base(file):
     "text", ["components: {virus-pattern: null}\n", "components: {virus-pattern: }\n", "components:\n"]
 )
 @pytest.mark.parametrize("edit", [block, pin])
-def test_what_null_has_reset_does_not_come_back(file, text, edit):
+def test_what_null_has_reset_does_not_come_back(file: Any, text: str, edit: Any) -> None:
     put(file.with_name("base.yaml"), 'components: {"*": {}, virus-pattern: {min_age: 2h}}\n')
     with pytest.raises(UpdoserError, match="`components.* (wouldn't come out as meant|would change, too)"):
         edit(put(file, "extends: base.yaml\n" + text))
 
 
 @pytest.mark.parametrize("base", ["nowhere.yaml", "updoser.yaml", "bad.yaml"])
-def test_a_base_that_can_not_be_read_is_told(file, base):
+def test_a_base_that_can_not_be_read_is_told(file: Any, base: str) -> None:
     put(file.with_name("bad.yaml"), "a: {\n")
     with pytest.raises(SpecError, match=base):
         block(put(file, f"extends: {base}\n"))
@@ -709,11 +713,11 @@ def test_a_base_that_can_not_be_read_is_told(file, base):
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
-def names(folder):
+def names(folder: Path) -> Any:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_writing_keeps_mode_and_owner_and_the_byte_order_mark(file):
+def test_writing_keeps_mode_and_owner_and_the_byte_order_mark(file: Any) -> None:
     put(file, "\ufeffcomponents: {virus-pattern: {}}\r\n").chmod(0o640)
     if os.geteuid() == 0:
         os.chown(file, 1234, 4321)
@@ -727,12 +731,12 @@ def test_writing_keeps_mode_and_owner_and_the_byte_order_mark(file):
     assert names(file.parent) == [file.name]
 
 
-def test_writing_keeps_extended_attributes(file, monkeypatch):
+def test_writing_keeps_extended_attributes(file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     given = {}
     monkeypatch.setattr(os, "listxattr", lambda path: ["security.x", "user.x"] if path == file else [])
     monkeypatch.setattr(os, "getxattr", lambda path, name: b"value of " + name.encode())
 
-    def setxattr(number, name, value):
+    def setxattr(number: Any, name: str, value: Any) -> None:
         if name.startswith("security."):
             raise PermissionError
         given[name] = value
@@ -742,7 +746,7 @@ def test_writing_keeps_extended_attributes(file, monkeypatch):
     assert given == {"user.x": b"value of user.x"}
 
 
-def test_writing_goes_through_a_symbolic_link_to_the_real_file(file, tmp_path):
+def test_writing_goes_through_a_symbolic_link_to_the_real_file(file: Any, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     real = put(tmp_path / "real/spec.yaml", "extends: base.yaml\n")
     put(
@@ -756,14 +760,14 @@ def test_writing_goes_through_a_symbolic_link_to_the_real_file(file, tmp_path):
     assert names(real.parent) == ["spec.yaml"]
 
 
-def test_writing_nothing_touches_nothing(file):
+def test_writing_nothing_touches_nothing(file: Any) -> None:
     put(file, "version: 1\n")
     before = file.stat()
     write(Edit(file, "version: 1\n", "version: 1\n"))
     assert file.stat() == before
 
 
-def test_a_file_that_was_changed_since_is_left_alone(file):
+def test_a_file_that_was_changed_since_is_left_alone(file: Any) -> None:
     edit = block(put(file, "version: 1\n"))
     put(file, "version: 1\r\n")
     with pytest.raises(RefusedError, match=f"{file} was changed after it was read"):
@@ -772,7 +776,7 @@ def test_a_file_that_was_changed_since_is_left_alone(file):
     assert names(file.parent) == [file.name]
 
 
-def test_a_file_that_is_gone_is_told(file):
+def test_a_file_that_is_gone_is_told(file: Any) -> None:
     edit = block(put(file, "version: 1\n"))
     file.unlink()
     with pytest.raises(UpdoserError, match=f"{file} can't be written: No such file"):
@@ -781,8 +785,10 @@ def test_a_file_that_is_gone_is_told(file):
 
 
 @pytest.mark.parametrize("call", ["mkstemp", "fsync", "fchown", "fchmod", "replace"])
-def test_a_failure_on_the_way_leaves_the_old_file_and_nothing_beside_it(file, monkeypatch, call):
-    def fail(*_arguments, **_options):
+def test_a_failure_on_the_way_leaves_the_old_file_and_nothing_beside_it(
+    file: Any, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def fail(*_arguments: Any, **_options: Any) -> None:
         raise OSError(28, "No space left on device")
 
     edit = block(put(file, "version: 1\n"))
@@ -797,7 +803,7 @@ def test_a_failure_on_the_way_leaves_the_old_file_and_nothing_beside_it(file, mo
     assert names(file.parent) == [file.name]
 
 
-def test_what_can_not_be_read_is_told(file, tmp_path):
+def test_what_can_not_be_read_is_told(file: Any, tmp_path: Path) -> None:
     with pytest.raises(UpdoserError, match=f"{file} can't be read: No such file"):
         block(file)
     with pytest.raises(UpdoserError, match="can't be read: it isn't a regular file"):
@@ -835,14 +841,14 @@ specs = st.fixed_dictionaries(
 class Writer:
     """Writes data in YAML, each time in another style."""
 
-    def __init__(self, draw, *, nulls):
+    def __init__(self, draw: Any, *, nulls: Any) -> None:
         self.draw, self.nulls = draw, nulls
         self.indent = draw(st.sampled_from([2, 2, 3, 4]))
 
-    def some(self, *choices):
+    def some(self, *choices: Any) -> Any:
         return self.draw(st.sampled_from(choices))
 
-    def text(self, data):
+    def text(self, data: Any) -> Any:
         lines = []
         if self.some(0, 0, 1):
             lines.append("---" + self.comment())
@@ -856,19 +862,19 @@ class Writer:
         end = newline if any(line.endswith(("|", "|+")) for line in lines) else self.some("", newline)
         return self.some("", "", "\ufeff") + newline.join(lines) + end
 
-    def comment(self):
+    def comment(self) -> Any:
         return self.some(*COMMENTS)
 
-    def between(self, column):
+    def between(self, column: Any) -> Any:
         return self.some([], [], [""], [" " * column + "# c"], ["", "# 🦠"])
 
-    def scalar(self, text, *, key=False):
+    def scalar(self, text: str, *, key: bool = False) -> Any:
         plain = text.replace("-", "").isalpha() and text != "on"
         if not key and text.endswith("\n"):
             return yaml.dump(text, default_style='"').strip()
         return self.some(*([text] if plain else []), f'"{text}"', f"'{text}'")
 
-    def flow(self, value):
+    def flow(self, value: Any) -> Any:
         if not value and self.nulls and isinstance(value, dict):
             return self.some("{}", "{ }", "null", "~")
         if isinstance(value, str):
@@ -879,13 +885,13 @@ class Writer:
             return "{" + space + self.some(", ", " ,", ",\n       ").join(inner) + comma + space + "}"
         return "[" + space + ", ".join(map(self.flow, value)) + comma + space + "]"
 
-    def map(self, data, column):
+    def map(self, data: Any, column: Any) -> Any:
         lines = []
         for key, value in data.items():
             lines += self.between(column) + self.pair(" " * column + self.scalar(key, key=True) + ":", value, column)
         return lines
 
-    def pair(self, head, value, column):
+    def pair(self, head: Any, value: Any, column: Any) -> Any:
         if not value and self.nulls and isinstance(value, dict) and self.some(0, 1):
             return [head + self.comment()]
         if isinstance(value, str) and value.endswith("\n") and self.some(0, 1):
@@ -910,7 +916,7 @@ class Writer:
 
 
 @st.composite
-def written_specs(draw):
+def written_specs(draw: Any) -> Any:
     """Give the text of a base, empty when there is none, and that of a spec over it."""
     base, spec = draw(st.one_of(st.none(), specs)), draw(specs)
     if base is None:
@@ -918,19 +924,19 @@ def written_specs(draw):
     return Writer(draw, nulls=False).text(base), Writer(draw, nulls=False).text({"extends": "base.yaml", **spec})
 
 
-def load(text):
+def load(text: str) -> Any:
     """Read YAML with libyaml, as updoser does: PyYAML's own scanner takes no tab before a comment."""
     return yaml.load(text.removeprefix("\ufeff"), Loader=yaml.CSafeLoader) or {}
 
 
-def lay(base, over):
+def lay(base: Any, over: Any) -> Any:
     """Say in the test's own words what `extends` and the star mean."""
     if not isinstance(base, dict) or not isinstance(over, dict):
         return over
     return {key: lay(base.get(key), over[key]) if key in over else base[key] for key in [*base, *over]}
 
 
-def is_one_splice(before, after):
+def is_one_splice(before: Any, after: Any) -> Any:
     """Say whether all lines but one are still there, in order."""
     before, after = before.split("\n"), after.split("\n")
     start = len(list(takewhile(bool, map(eq, before, after))))
@@ -940,7 +946,7 @@ def is_one_splice(before, after):
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(written=written_specs(), version=versions, edit=st.sampled_from([block, pin]))
-def test_an_edit_changes_what_was_asked_and_one_line_at_most(file, written, version, edit):
+def test_an_edit_changes_what_was_asked_and_one_line_at_most(file: Any, written: Any, version: Any, edit: Any) -> None:
     base, text = written
     put(file.with_name("base.yaml"), base)
     put(file, text)

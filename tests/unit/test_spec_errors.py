@@ -3,10 +3,12 @@
 import contextlib
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.strategies import DataObject
 
 from reconciler.errors import SpecError, UsageError
 from reconciler.specfile.load import load
@@ -18,7 +20,7 @@ REPOSITORY = "repository: {path: p, keys: {root: [{env: A}], online: {env: A}}"
 GROUP = "groups: {g: {transport: {type: local}, install_root: c, clients: [{name: a}]}}\n"
 
 
-def problems_of(folder, text, **options):
+def problems_of(folder: Path, text: str, **options: Any) -> Any:
     file = folder / "updoser.yaml"
     file.write_text(text, encoding="utf-8")
     options = {"environ": {}, **options}
@@ -29,7 +31,7 @@ def problems_of(folder, text, **options):
     return []
 
 
-def only_problem(folder, text, **options):
+def only_problem(folder: Path, text: str, **options: Any) -> Any:
     found = problems_of(folder, text, **options)
     assert len(found) == 1, found
     return found[0]
@@ -298,7 +300,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_mistake_has_a_message_a_place_and_a_hint(case, tmp_path):
+def test_a_mistake_has_a_message_a_place_and_a_hint(case: Any, tmp_path: Path) -> None:
     text, message, hint = CASES[case]
     found = only_problem(tmp_path, f"{HEAD}{text}\n", environ={"A": "x", "HOME": "/"})
     assert re.match(r"updoser\.yaml:\d+:\d+: ", found), found
@@ -308,7 +310,7 @@ def test_a_mistake_has_a_message_a_place_and_a_hint(case, tmp_path):
 
 
 @pytest.mark.parametrize("own", ["port: 2222", "user: other", "address: 192.0.2.8", "install_root: /other"])
-def test_clients_that_differ_in_what_leads_to_their_folder_are_two(tmp_path, own):
+def test_clients_that_differ_in_what_leads_to_their_folder_are_two(tmp_path: Path, own: str) -> None:
     more = ", ".join(dict.fromkeys(("name: b", *([] if "address" in own else ["address: 192.0.2.7"]), own)))
     text = f"groups: {{g: {{install_root: /r, clients: [{{name: a, address: 192.0.2.7}}, {{{more}}}]}}}}\n"
     assert problems_of(tmp_path, HEAD + text) == []
@@ -322,7 +324,7 @@ def test_clients_that_differ_in_what_leads_to_their_folder_are_two(tmp_path, own
         ("version: true\n", "only `1` is possible here, not `true`", ""),
     ],
 )
-def test_a_number_is_told_from_the_text_that_looks_like_it(tmp_path, text, message, hint):
+def test_a_number_is_told_from_the_text_that_looks_like_it(tmp_path: Path, text: str, message: str, hint: str) -> None:
     found = only_problem(tmp_path, text)
     assert message in found
     assert hint in found
@@ -346,7 +348,7 @@ HOMELESS = {
 
 
 @pytest.mark.parametrize("case", HOMELESS)
-def test_a_path_in_the_home_of_somebody_who_is_not_there_is_told_with_its_place(case, tmp_path):
+def test_a_path_in_the_home_of_somebody_who_is_not_there_is_told_with_its_place(case: Any, tmp_path: Path) -> None:
     found = problems_of(tmp_path, f"{HEAD}{HOMELESS[case]}\n", environ={"A": "x"})
     told = [problem for problem in found if "`~nobody-here/x` is in no home: there is no user `nobody-here`" in problem]
     assert len(told) == 1, found
@@ -361,7 +363,7 @@ NOT_PATHS = {
 
 @pytest.mark.parametrize("where", HOMELESS)
 @pytest.mark.parametrize("case", NOT_PATHS)
-def test_a_path_at_which_nothing_can_be_is_told_with_its_place(case, where, tmp_path):
+def test_a_path_at_which_nothing_can_be_is_told_with_its_place(case: Any, where: Any, tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     path, why = NOT_PATHS[case]
     found = problems_of(tmp_path, f"{HEAD}{HOMELESS[where].replace('~nobody-here/x', path)}\n", environ={"A": "x"})
@@ -392,7 +394,7 @@ AFTER_A_MISTAKE = {
 
 
 @pytest.mark.parametrize("case", AFTER_A_MISTAKE)
-def test_what_stands_behind_a_mistake_is_judged_too(case, tmp_path):
+def test_what_stands_behind_a_mistake_is_judged_too(case: Any, tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(
         "version: 1\nname: own\ncomponents:\n  - {id: x, name: x, kind: pattern, version_scheme: [dotted]}\n"
     )
@@ -402,7 +404,7 @@ def test_what_stands_behind_a_mistake_is_judged_too(case, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x/" * 3000 + "x", "Europe", "../../etc/passwd", "tzdata.zi", "x.y"])
-def test_a_name_that_no_time_zone_can_have_is_told(name, tmp_path):
+def test_a_name_that_no_time_zone_can_have_is_told(name: str, tmp_path: Path) -> None:
     for text in (
         f'auto_update: {{windows: [{{from: "01:00", to: "02:00", timezone: "{name}"}}]}}',
         f'auto_update: {{trigger: schedule, schedule: {{every: 7h, timezone: "{name}"}}}}',
@@ -410,19 +412,19 @@ def test_a_name_that_no_time_zone_can_have_is_told(name, tmp_path):
         assert "there is no time zone" in only_problem(tmp_path, f"{HEAD}{text}\n")
 
 
-def test_a_mistake_is_told_once_and_in_words_of_the_file(tmp_path):
+def test_a_mistake_is_told_once_and_in_words_of_the_file(tmp_path: Path) -> None:
     found = only_problem(tmp_path, HEAD + 'catalogs: ["{% set x = 1 %}"]\n')
     assert "a template can't use {% set %}" in found
 
 
-def test_text_that_nothing_can_hold_is_refused_where_it_stands(tmp_path):
+def test_text_that_nothing_can_hold_is_refused_where_it_stands(tmp_path: Path) -> None:
     found = only_problem(tmp_path, HEAD + 'vars: {x: "a\\0b"}\n')
     assert found.startswith("updoser.yaml:2:11: this text has a NUL character in it")
     with pytest.raises(UsageError, match="half a character"):
         parse_variables(["x=a\udcffb"])
 
 
-def test_the_caret_stands_below_what_is_wrong(tmp_path):
+def test_the_caret_stands_below_what_is_wrong(tmp_path: Path) -> None:
     found = only_problem(tmp_path, HEAD + "server: {stor: x}\n")
     assert found.splitlines()[:3] == [
         "updoser.yaml:2:10: unknown key `stor`",
@@ -431,7 +433,7 @@ def test_the_caret_stands_below_what_is_wrong(tmp_path):
     ]
 
 
-def test_all_mistakes_are_told_at_once_in_file_order(tmp_path):
+def test_all_mistakes_are_told_at_once_in_file_order(tmp_path: Path) -> None:
     text = HEAD + "hold: [{clients: a}]\nclient_keep: none\nserver: {stor: x}\ncomponents: {x: {version: 9.10}}\n"
     found = problems_of(tmp_path, text)
     assert [line.split(":")[1] for line in found] == ["2", "3", "4", "5", "5"]
@@ -444,31 +446,31 @@ def test_all_mistakes_are_told_at_once_in_file_order(tmp_path):
         "sources: [{name: v, type: tuf, trusted_root: r, url: 'https://joe:hunter2secret@u.example/repo'}]",
     ],
 )
-def test_a_password_in_a_url_is_refused_and_not_shown(text, tmp_path):
+def test_a_password_in_a_url_is_refused_and_not_shown(text: str, tmp_path: Path) -> None:
     found = only_problem(tmp_path, f"{HEAD}{text}\n")
     assert "has a user or a password in it" in found
     assert "hunter2secret" not in found
     assert "`password" in found
 
 
-def test_aliases_that_explode_are_refused(tmp_path):
+def test_aliases_that_explode_are_refused(tmp_path: Path) -> None:
     bomb = "vars:\n  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
     bomb += "".join(f"  a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
     assert "aliases expand to more than" in only_problem(tmp_path, HEAD + bomb)
 
 
-def test_what_a_file_extends_is_named_where_a_mistake_stands_in_it(tmp_path):
+def test_what_a_file_extends_is_named_where_a_mistake_stands_in_it(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text("version: 1\nserver: {stor: x}\n")
     found = only_problem(tmp_path, HEAD + "extends: base.yaml\n")
     assert found.startswith("base.yaml:2:10: unknown key `stor`")
 
 
-def test_files_that_extend_one_another_in_a_circle_are_refused(tmp_path):
+def test_files_that_extend_one_another_in_a_circle_are_refused(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text("version: 1\nextends: updoser.yaml\n")
     assert "extends itself" in only_problem(tmp_path, HEAD + "extends: base.yaml\n")
 
 
-def test_a_mistake_in_a_catalog_of_ones_own_has_its_place_there(tmp_path):
+def test_a_mistake_in_a_catalog_of_ones_own_has_its_place_there(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(
         "version: 1\nname: own\ncomponents:\n  - {id: X, name: x, kind: pattern, version_scheme: dotted}\n"
     )
@@ -480,14 +482,14 @@ EXAMPLES = ("clamav-fleet.yaml", "suricata-canary.yaml", "airgap-hq.yaml", "airg
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_example_fleets_are_valid(name):
+def test_the_example_fleets_are_valid(name: str) -> None:
     spec = load(DATA / name, environ={}, check_secrets=False).spec
     assert spec.policies.keys() == {(group, component) for group in spec.groups for component in spec.components}
 
 
 @given(st.binary(max_size=400))
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_no_bytes_break_the_reader(tmp_path, data):
+def test_no_bytes_break_the_reader(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "updoser.yaml"
     file.write_bytes(data)
     with pytest.raises(SpecError):
@@ -500,7 +502,7 @@ OTHERS = sorted(path for path in DATA.rglob("*") if path.is_file() and path.name
 
 @given(st.sampled_from(SEEDS), st.data())
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_no_change_of_a_real_file_breaks_the_reader(tmp_path, text, data):
+def test_no_change_of_a_real_file_breaks_the_reader(tmp_path: Path, text: str, data: DataObject) -> None:
     at = data.draw(st.integers(0, len(text) - 1))
     length = data.draw(st.integers(0, 8))
     inserted = data.draw(st.text(alphabet="{}[]:,#&*!|>'\"%@`\n\t -?ax01", max_size=6))

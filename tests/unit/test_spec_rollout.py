@@ -5,6 +5,7 @@ import json
 import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,8 +26,8 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def read(tmp_path):
-    def read(text, **options):
+def read(tmp_path: Path) -> Any:
+    def read(text: str, **options: Any) -> Any:
         (tmp_path / "t.j2").write_text("x = {{ y }}\n")
         (tmp_path / "updoser.yaml").write_text(HEAD + text, encoding="utf-8")
         return load(tmp_path / "updoser.yaml", **{"environ": {}, **options})
@@ -35,8 +36,8 @@ def read(tmp_path):
 
 
 @pytest.fixture
-def rollout(read):
-    def rollout(text, more=""):
+def rollout(read: Any) -> Any:
+    def rollout(text: str, more: str = "") -> Any:
         spec = read(f"auto_update: {{rollout: {text}}}\n{TWO % more}").spec
         assert spec.policies["g", "virus-pattern"].rollout == spec.policies["g", "virus-scan-engine"].rollout
         return spec.policies["g", "virus-pattern"].rollout
@@ -44,7 +45,7 @@ def rollout(read):
     return rollout
 
 
-def waves(*written):
+def waves(*written: str) -> str:
     return f"{{waves: [{', '.join(written)}]}}"
 
 
@@ -53,7 +54,7 @@ ALL = '{share: "100%"}'
 # --- rollouts -------------------------------------------------------------------------------------------------------
 
 
-def test_without_a_word_releases_go_by_three_waves_with_limits(read):
+def test_without_a_word_releases_go_by_three_waves_with_limits(read: Any) -> None:
     policy = read(TWO % "").spec.policies["g", "virus-pattern"]
     assert policy == AutoUpdate()
     assert policy.rollout == Rollout(waves=DEFAULT_WAVES, limits=DEFAULT_LIMITS)
@@ -61,14 +62,14 @@ def test_without_a_word_releases_go_by_three_waves_with_limits(read):
     assert Limits(max_fail_percentage=2, max_unreachable_percentage=15) == DEFAULT_LIMITS
 
 
-def in_force(loaded, path):
+def in_force(loaded: Any, path: Any) -> Any:
     return {
         entry["path"].removeprefix(f"{path}."): (entry["value"], entry["from"].split("/")[-1])
         for entry in explain(loaded, path)["values"]
     }
 
 
-def test_the_waves_in_force_are_shown_though_nobody_wrote_any(read):
+def test_the_waves_in_force_are_shown_though_nobody_wrote_any(read: Any) -> None:
     loaded = read(TWO % "")
     for path in ("auto_update", "groups.g.auto_update"):
         shown = in_force(loaded, path)
@@ -96,7 +97,7 @@ def test_the_waves_in_force_are_shown_though_nobody_wrote_any(read):
         assert "labelled canary first" in shown["rollout.waves.0.count"][1]
 
 
-def test_what_is_in_force_in_a_component_and_a_group_names_the_line_that_said_so(read):
+def test_what_is_in_force_in_a_component_and_a_group_names_the_line_that_said_so(read: Any) -> None:
     text = f"""
 auto_update: {{rollout: {{waves: [{{count: 2}}, {ALL}], max_failed: 4}}}}
 components:
@@ -114,7 +115,7 @@ components:
     assert in_force(loaded, "groups.h.auto_update")["rollout.max_failed"][0] == 1
 
 
-def test_a_rollout_without_waves_keeps_the_three_and_limits_that_are_not_given(rollout):
+def test_a_rollout_without_waves_keeps_the_three_and_limits_that_are_not_given(rollout: Any) -> None:
     assert rollout("{}") == Rollout()
     found = rollout("{max_fail_percentage: 7.5, max_failed: 9}")
     assert found == Rollout(limits=Limits(None, 9, 7.5, 15.0))
@@ -123,7 +124,7 @@ def test_a_rollout_without_waves_keeps_the_three_and_limits_that_are_not_given(r
     assert [wave.limits.min_attempted for wave in found.waves] == [None, None, None]
 
 
-def test_everything_that_can_be_said_of_waves(rollout):
+def test_everything_that_can_be_said_of_waves(rollout: Any) -> None:
     found = rollout(
         waves(
             "{select: 'label=canary', soak: 4h, max_failed: 0, min_attempted: 3}",
@@ -140,15 +141,15 @@ def test_everything_that_can_be_said_of_waves(rollout):
     )
 
 
-def test_the_first_wave_and_those_that_select_need_a_client_that_was_tried(rollout):
+def test_the_first_wave_and_those_that_select_need_a_client_that_was_tried(rollout: Any) -> None:
     least = lambda found: [wave.limits.min_attempted for wave in found.waves]  # noqa: E731
-    assert least(rollout(waves("{share: 1%}", "{select: x}", "{share: 10%}", ALL))) == [1, 1, None, None]
-    assert least(rollout(waves("{share: 1%, min_attempted: 0}", "{select: '*'}"))) == [0, 1]
+    assert least(rollout(waves("{share: 1%}", "{select: x}", "{share: 10%}", ALL))) == [1, 1, None, None]  # type: ignore[no-untyped-call]
+    assert least(rollout(waves("{share: 1%, min_attempted: 0}", "{select: '*'}"))) == [0, 1]  # type: ignore[no-untyped-call]
     text = f"{{min_attempted: 5, waves: [{{select: x, min_attempted: 2}}, {{select: y}}, {ALL}]}}"
-    assert least(rollout(text)) == [2, None, None]
+    assert least(rollout(text)) == [2, None, None]  # type: ignore[no-untyped-call]
 
 
-def test_everything_else_that_can_be_said_of_a_rollout(rollout):
+def test_everything_else_that_can_be_said_of_a_rollout(rollout: Any) -> None:
     text = "{scope: group, recheck: end_of_soak, newer_release: supersede, on_failure: rollback, rollback_scope: all}"
     assert rollout(text) == Rollout(
         scope="group", recheck=True, newer="supersede", on_failure="rollback", rollback_scope="all"
@@ -160,7 +161,7 @@ def test_everything_else_that_can_be_said_of_a_rollout(rollout):
     assert [rollout("{}").catch_up.of(clients) for clients in (1, 60, 99, 100)] == [3, 3, 4, 5]
 
 
-def test_a_gate_is_a_check_with_its_options_in_one_spelling(rollout):
+def test_a_gate_is_a_check_with_its_options_in_one_spelling(rollout: Any) -> None:
     text = "{gate: [{run: [bin/ask, 'x < 1'], timeout: 2m}, {type: command, where: server, expect_exit: 3, run: y}]}"
     assert rollout(text).gates == (
         Gate("command", '{"expect_exit":0,"run":["bin/ask","x < 1"]}', 120.0),
@@ -168,7 +169,7 @@ def test_a_gate_is_a_check_with_its_options_in_one_spelling(rollout):
     )
 
 
-def test_policies_can_be_kept_in_sets_and_equal_ones_are_one_object(read):
+def test_policies_can_be_kept_in_sets_and_equal_ones_are_one_object(read: Any) -> None:
     text = (
         "auto_update: {stage: early, rollout: {gate: [{run: x}], waves: [{share: 10%, soak: 1h}, {share: '100%'}]}}\n"
     )
@@ -177,14 +178,14 @@ def test_policies_can_be_kept_in_sets_and_equal_ones_are_one_object(read):
     assert len({id(policy) for policy in found.values()}) == len(set(found.values())) == 2
 
 
-def test_files_may_go_out_early_and_blackouts_may_spare_what_is_expedited(read):
+def test_files_may_go_out_early_and_blackouts_may_spare_what_is_expedited(read: Any) -> None:
     text = "auto_update: {blackouts: [{from: '2026-12-18', to: '2026-12-19', reason: x, except: [expedite]}]%s}\n"
     policy = read(text % ", stage: early" + TWO % "").spec.policies["g", "virus-pattern"]
     assert (policy.early, policy.blackouts[0].spares) == (True, {"expedite"})
     assert not read(text % ", stage: window" + TWO % "").spec.policies["g", "virus-pattern"].early
 
 
-def test_components_lay_their_rollout_over_that_of_all_key_by_key(read):
+def test_components_lay_their_rollout_over_that_of_all_key_by_key(read: Any) -> None:
     text = f"""
 auto_update: {{rollout: {{on_failure: rollback, waves: [{{share: 5%}}, {ALL}]}}}}
 components:
@@ -198,7 +199,7 @@ components:
     assert (rollout.limits.max_failed, rollout.on_failure) == (4, "rollback")
 
 
-def test_in_a_fleet_a_group_may_have_limits_of_its_own_and_nothing_else(read):
+def test_in_a_fleet_a_group_may_have_limits_of_its_own_and_nothing_else(read: Any) -> None:
     text = f"auto_update: {{rollout: {{max_failed: 4, min_attempted: 2, waves: [{{share: 5%}}, {ALL}]}}}}\n"
     found = read(text + TWO % ", auto_update: {rollout: {scope: fleet, max_unreachable_percentage: 30}}").spec.policies
     ours, theirs = found["g", "virus-pattern"].rollout, found["h", "virus-pattern"].rollout
@@ -209,7 +210,7 @@ def test_in_a_fleet_a_group_may_have_limits_of_its_own_and_nothing_else(read):
     assert (theirs.scope, theirs.on_failure, len(theirs.waves)) == ("group", "rollback", 1)
 
 
-def test_a_group_needs_not_repeat_that_rollouts_go_by_group(read):
+def test_a_group_needs_not_repeat_that_rollouts_go_by_group(read: Any) -> None:
     text = "auto_update: {rollout: {scope: group}}\n"
     found = read(text + TWO % ", auto_update: {rollout: {waves: [{share: '100%'}]}}").spec.policies
     assert [len(found[group, "virus-pattern"].rollout.waves) for group in "gh"] == [3, 1]
@@ -279,7 +280,7 @@ ROLLOUTS = {
 }
 
 
-def only_problem(read, text, **options):
+def only_problem(read: Any, text: str, **options: Any) -> Any:
     with pytest.raises(SpecError) as caught:
         read(text, **options)
     found = [str(problem) for problem in caught.value.problems]
@@ -290,7 +291,7 @@ def only_problem(read, text, **options):
 
 
 @pytest.mark.parametrize("case", ROLLOUTS)
-def test_a_mistake_in_a_rollout_has_a_message_a_place_and_a_hint(case, read):
+def test_a_mistake_in_a_rollout_has_a_message_a_place_and_a_hint(case: Any, read: Any) -> None:
     text, message, hint = ROLLOUTS[case]
     found = only_problem(read, f"auto_update: {{rollout: {text}}}\n{TWO % ', auto_update: {enabled: true}'}")
     assert message in found
@@ -306,13 +307,15 @@ def test_a_mistake_in_a_rollout_has_a_message_a_place_and_a_hint(case, read):
         ("{scope: group}", "{scope: fleet}", "scope"),
     ],
 )
-def test_a_group_that_would_go_its_own_way_through_a_fleet_is_told_what_it_needs(top, own, key, read):
+def test_a_group_that_would_go_its_own_way_through_a_fleet_is_told_what_it_needs(
+    top: str, own: str, key: str, read: Any
+) -> None:
     found = only_problem(read, f"auto_update: {{rollout: {top}}}\n" + TWO % f", auto_update: {{rollout: {own}}}")
     assert f"`{key}` of a group needs `scope: group`" in found
     assert "the same for all groups, but for limits" in found
 
 
-def test_a_component_that_only_halts_may_leave_the_scope_of_a_rollback_above_it_alone(read):
+def test_a_component_that_only_halts_may_leave_the_scope_of_a_rollback_above_it_alone(read: Any) -> None:
     text = "auto_update: {rollout: {on_failure: rollback, rollback_scope: all}}\n"
     text += "components: {virus-pattern: {auto_update: {rollout: {on_failure: halt}}}}\n"
     assert read(text + TWO % "").spec.policies["g", "virus-pattern"].rollout.on_failure == "halt"
@@ -333,7 +336,7 @@ rollouts = st.dictionaries(st.sampled_from(KEYS), values, max_size=5) | st.fixed
 
 @given(rollouts, rollouts)
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_no_rollout_breaks_the_reader_and_what_it_takes_ends_with_all(tmp_path, top, own):
+def test_no_rollout_breaks_the_reader_and_what_it_takes_ends_with_all(tmp_path: Path, top: Any, own: Any) -> None:
     group = {"transport": {"type": "local"}, "install_root": "c", "clients": [{"name": "a"}]}
     spec = {"version": 1, "auto_update": {"rollout": top}, "groups": {"g": {**group, "auto_update": {"rollout": own}}}}
     file = tmp_path / "updoser.yaml"
@@ -350,7 +353,7 @@ def test_no_rollout_breaks_the_reader_and_what_it_takes_ends_with_all(tmp_path, 
 CHECK = "{name: detects, run: scan}"
 
 
-def test_everything_that_can_be_said_of_a_check(read):
+def test_everything_that_can_be_said_of_a_check(read: Any) -> None:
     text = """
 defaults:
   checks:
@@ -374,7 +377,7 @@ defaults:
     assert long == CheckSpec("long", plugin, "virus-pattern", "switched", "server", 120.0, 5, 20.0)
 
 
-def test_the_checks_and_settings_of_a_group_replace_those_of_all(read):
+def test_the_checks_and_settings_of_a_group_replace_those_of_all(read: Any) -> None:
     text = f"defaults: {{checks: [{CHECK}], settings: [{{template: t.j2, path: /etc/a}}]}}\n"
     loaded = read(text + TWO % ", checks: [], settings: [{template: t.j2, path: /etc/b}]")
     g, h = loaded.spec.groups["g"], loaded.spec.groups["h"]
@@ -384,7 +387,7 @@ def test_the_checks_and_settings_of_a_group_replace_those_of_all(read):
     assert "groups.g.checks.detects.run" in shown
 
 
-def test_hooks_have_their_times_and_merge_with_those_of_all(read):
+def test_hooks_have_their_times_and_merge_with_those_of_all(read: Any) -> None:
     text = """
 components:
   "*": {hooks: {before: {run: b}, after: {run: all, timeout: 5m}}}
@@ -396,7 +399,7 @@ components:
     assert components["virus-scan-engine"].hooks == Hooks(Hook("b"), Hook("all", 300.0))
 
 
-def test_everything_that_can_be_said_of_a_setting(read, tmp_path):
+def test_everything_that_can_be_said_of_a_setting(read: Any, tmp_path: Path) -> None:
     text = (
         ", settings: [{template: t.j2, path: /etc/x/agent.conf, owner: root, group: agent, mode: '0640',"
         " validate: 'agent -t %s', hook: {run: reload, timeout: 2m}}, {template: t.j2, path: /etc/y}]"
@@ -406,7 +409,7 @@ def test_everything_that_can_be_said_of_a_setting(read, tmp_path):
     assert read(TWO % text).spec.groups["h"].settings == (first, SettingSpec(tmp_path / "t.j2", "/etc/y"))
 
 
-def test_a_setting_with_secrets_is_for_its_owner_alone_unless_the_file_says_more(read):
+def test_a_setting_with_secrets_is_for_its_owner_alone_unless_the_file_says_more(read: Any) -> None:
     text = ", settings: [{template: t.j2, path: /etc/y, secrets: {pw: {env: PW}}%s}]"
     (setting,) = read(TWO % (text % ", method: copy"), environ={"PW": "x"}).spec.groups["h"].settings
     assert (setting.mode, setting.method, setting.secrets) == ("0600", "copy", {"pw": SecretRef("env", "PW")})
@@ -414,7 +417,7 @@ def test_a_setting_with_secrets_is_for_its_owner_alone_unless_the_file_says_more
     assert (setting.mode, setting.method) == ("0640", "rename")
 
 
-def test_a_template_is_part_of_what_a_plan_is_made_from(read, tmp_path):
+def test_a_template_is_part_of_what_a_plan_is_made_from(read: Any, tmp_path: Path) -> None:
     text = TWO % ", settings: [{template: t.j2, path: /etc/y}]"
     before = read(text).spec.digest
     assert read(text).spec.digest == before
@@ -425,20 +428,20 @@ def test_a_template_is_part_of_what_a_plan_is_made_from(read, tmp_path):
     assert load(loaded.spec.path, environ={}).spec.digest != before
 
 
-def test_templates_of_settings_see_the_variables_of_the_file_and_of_the_command_line(read):
+def test_templates_of_settings_see_the_variables_of_the_file_and_of_the_command_line(read: Any) -> None:
     text = "vars: {site: berlin, port: 1, twice: '{{ site }}-{{ site }}'}\n"
     assert read(text).spec.variables == {"site": "berlin", "port": 1, "twice": "berlin-berlin"}
     found = read(text, variables={"site": "paris", "more": "x"}).spec.variables
     assert found == {"site": "paris", "port": 1, "twice": "paris-paris", "more": "x"}
 
 
-def test_clients_that_fail_again_and_again_are_left_alone_where_the_file_says_so(read):
+def test_clients_that_fail_again_and_again_are_left_alone_where_the_file_says_so(read: Any) -> None:
     assert read("").spec.quarantine == Quarantine(0)
     assert read("quarantine: {after_failures: 3}").spec.quarantine == Quarantine(3, timedelta(hours=24))
     assert read("quarantine: {after_failures: 2, for: 2d}").spec.quarantine == Quarantine(2, timedelta(days=2))
 
 
-def test_the_certificates_of_a_proxy_start_from_the_folder_of_the_spec(read, tmp_path):
+def test_the_certificates_of_a_proxy_start_from_the_folder_of_the_spec(read: Any, tmp_path: Path) -> None:
     text = "proxies: {p: {url: 'https://p.example:1', ca: ca.pem}, q: {url: 'http://p:1'}}\n"
     text += TWO % ", proxy: %s"
     assert read(text % "p").spec.groups["h"].proxy.ca == str(tmp_path / "ca.pem")
@@ -574,15 +577,17 @@ SURROUNDINGS = {
 
 @pytest.mark.parametrize("case", SURROUNDINGS)
 @pytest.mark.parametrize("no_exec", [False, True])
-def test_a_mistake_in_what_surrounds_a_switch_has_a_message_a_place_and_a_hint(case, no_exec, read):
+def test_a_mistake_in_what_surrounds_a_switch_has_a_message_a_place_and_a_hint(
+    case: Any, no_exec: bool, read: Any
+) -> None:
     text, message, hint = SURROUNDINGS[case]
     found = only_problem(read, f"{text}\n{TWO % ''}", no_exec=no_exec)
     assert message in found
     assert hint in found
 
 
-def test_a_template_is_looked_for_and_never_read(read, tmp_path, monkeypatch):
-    def refuse(*_args, **_options):
+def test_a_template_is_looked_for_and_never_read(read: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: Any, **_options: Any) -> None:
         raise AssertionError("a template was read")
 
     monkeypatch.setattr(Path, "read_bytes", refuse)

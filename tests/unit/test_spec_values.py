@@ -5,6 +5,7 @@ import re
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,28 +24,28 @@ LOCAL = "groups: {g: {transport: {type: local}, install_root: c, clients: [{name
 
 
 @pytest.fixture
-def write(tmp_path):
-    def write(text, name="updoser.yaml"):
+def write(tmp_path: Path) -> Any:
+    def write(text: str, name: str = "updoser.yaml") -> Any:
         (tmp_path / name).write_text(f"version: 1\n{text}", encoding="utf-8")
         return tmp_path / name
 
     return write
 
 
-def spec_of(path, **options):
+def spec_of(path: Any, **options: Any) -> Any:
     return load_spec(path, environ={}, **options)
 
 
 # --- defaults and groups --------------------------------------------------------------------------------------------
 
 
-def test_without_components_everything_is_managed_at_latest(write):
+def test_without_components_everything_is_managed_at_latest(write: Any) -> None:
     spec = spec_of(write(LOCAL))
     assert len(spec.components) == 20
     assert {wanted.version for wanted in spec.components.values()} == {"latest"}
 
 
-def test_only_what_is_listed_is_managed_and_the_star_stands_for_all(write):
+def test_only_what_is_listed_is_managed_and_the_star_stands_for_all(write: Any) -> None:
     spec = spec_of(write("components: {virus-pattern: {}}\n"))
     assert list(spec.components) == ["virus-pattern"]
     spec = spec_of(write('components: {"*": {selinux: restore}, virus-pattern: {version: "16.679.00"}}\n'))
@@ -53,7 +54,7 @@ def test_only_what_is_listed_is_managed_and_the_star_stands_for_all(write):
     assert spec.components["virus-pattern"].layout.selinux == "restore"
 
 
-def test_components_are_duplicated_where_the_catalog_or_the_file_says_so(write):
+def test_components_are_duplicated_where_the_catalog_or_the_file_says_so(write: Any) -> None:
     spec = spec_of(write(LOCAL))
     assert sum(wanted.duplicate for wanted in spec.components.values()) == 6
     assert spec.duplication == Duplication(enabled=True, incrementals=14, keep_fulls=7)
@@ -70,7 +71,7 @@ components: {"*": {}, virus-pattern: {duplicate: false}, virus-scan-engine: {dup
     assert (policy.levels, policy.windows) == ({"zstd": 12}, {"zstd": 27})
 
 
-def test_a_group_takes_the_defaults_and_lays_its_own_over_them(write):
+def test_a_group_takes_the_defaults_and_lays_its_own_over_them(write: Any) -> None:
     text = """
 defaults: {install_root: /r, transport: {type: ssh, user: u, port: 23}, labels: [d]}
 groups:
@@ -87,7 +88,7 @@ groups:
     assert spec.groups["l"].install_root == str(spec.base / "there")
 
 
-def test_options_of_plugins_get_their_defaults_and_secrets_stay_references(write, tmp_path):
+def test_options_of_plugins_get_their_defaults_and_secrets_stay_references(write: Any, tmp_path: Path) -> None:
     (tmp_path / "k").write_text("x")
     text = "groups: {g: {transport: {type: ssh, keys: [{file: k}]}, install_root: /r, clients: [{name: a}]}}\n"
     options = spec_of(write(text)).groups["g"].transport.options
@@ -95,7 +96,7 @@ def test_options_of_plugins_get_their_defaults_and_secrets_stay_references(write
     assert options["keys"] == [SecretRef("file", "k")]
 
 
-def test_paths_start_from_the_folder_of_the_spec(write, tmp_path):
+def test_paths_start_from_the_folder_of_the_spec(write: Any, tmp_path: Path) -> None:
     spec = spec_of(write("server: {store: s, state: 'sqlite:///d/state.db'}\n"))
     assert spec.server.store == tmp_path / "s"
     assert spec.server.state == f"sqlite:///{tmp_path}/d/state.db"
@@ -104,7 +105,7 @@ def test_paths_start_from_the_folder_of_the_spec(write, tmp_path):
 # --- extends and variables ------------------------------------------------------------------------------------------
 
 
-def test_extending_merges_maps_replaces_lists_and_null_resets(write):
+def test_extending_merges_maps_replaces_lists_and_null_resets(write: Any) -> None:
     write("client_keep: 5\nserver: {store: s}\nhold: [{clients: a, reason: base}]\nplugins: []\n", "base.yaml")
     text = (
         "extends: base.yaml\nclient_keep: null\nserver: {state: 'sqlite:///x.db'}\nhold: [{clients: b, reason: own}]\n"
@@ -116,7 +117,9 @@ def test_extending_merges_maps_replaces_lists_and_null_resets(write):
     assert [hold.reason for hold in spec.holds] == ["own"]
 
 
-def test_only_a_plugin_that_says_so_is_signed_remote_or_local_whatever_its_name_and_options(write, tmp_path):
+def test_only_a_plugin_that_says_so_is_signed_remote_or_local_whatever_its_name_and_options(
+    write: Any, tmp_path: Path
+) -> None:
     module = 'OPTIONS = {"type": "object"}\ndef PLUGIN(options, context):\n    return None\n'
     for kind in ("source", "transport"):
         (tmp_path / "own" / kind).mkdir(parents=True, mode=0o755)
@@ -131,7 +134,7 @@ def test_only_a_plugin_that_says_so_is_signed_remote_or_local_whatever_its_name_
     assert (source.signed, source.remote, group.local, group.jump) == (False, False, False, "")
 
 
-def test_variables_come_from_the_file_the_command_line_and_the_environment(write, tmp_path):
+def test_variables_come_from_the_file_the_command_line_and_the_environment(write: Any, tmp_path: Path) -> None:
     file = write('vars: {site: berlin, folder: "{{ site }}-1"}\nserver: {store: "{{ folder }}"}\n')
     assert spec_of(file).server.store.name == "berlin-1"
     assert spec_of(file, variables={"site": "paris"}).server.store.name == "paris-1"
@@ -143,7 +146,7 @@ def test_variables_come_from_the_file_the_command_line_and_the_environment(write
         load_spec(file, environ={"UPDOSER_VAR_X": "there"}, no_exec=True)
 
 
-def test_a_template_becomes_the_number_that_is_meant(write):
+def test_a_template_becomes_the_number_that_is_meant(write: Any) -> None:
     spec = spec_of(write('client_keep: "{{ 1 + 2 }}"\n'))
     assert spec.client_keep == 3
     with pytest.raises(SpecError, match="whole number"):
@@ -151,12 +154,12 @@ def test_a_template_becomes_the_number_that_is_meant(write):
 
 
 @pytest.mark.parametrize("item", ["x", "=y", "1a=b", "@missing.yaml"])
-def test_a_malformed_variable_is_told(item):
+def test_a_malformed_variable_is_told(item: str) -> None:
     with pytest.raises((UsageError, SpecError)):
         parse_variables([item])
 
 
-def test_the_digest_covers_what_decides_and_not_how_it_is_written(write):
+def test_the_digest_covers_what_decides_and_not_how_it_is_written(write: Any) -> None:
     digest = spec_of(write("server: {store: s}   # comment\n")).digest
     assert spec_of(write("server:\n  store: 's'\n")).digest == digest
     assert spec_of(write("vars: {x: s}\nserver: {store: '{{ x }}'}\n")).digest != digest
@@ -166,7 +169,7 @@ def test_the_digest_covers_what_decides_and_not_how_it_is_written(write):
 # --- what is in force -----------------------------------------------------------------------------------------------
 
 
-def test_each_value_in_force_is_told_with_the_line_that_set_it(write, tmp_path):
+def test_each_value_in_force_is_told_with_the_line_that_set_it(write: Any, tmp_path: Path) -> None:
     write("defaults: {install_root: /base}\n", "base.yaml")
     file = write(
         "extends: base.yaml\nvars: {u: root}\ngroups:\n  dmz:\n"
@@ -191,7 +194,7 @@ def test_each_value_in_force_is_told_with_the_line_that_set_it(write, tmp_path):
 # --- secrets --------------------------------------------------------------------------------------------------------
 
 
-def test_secrets_come_from_the_environment_a_file_or_a_program(tmp_path):
+def test_secrets_come_from_the_environment_a_file_or_a_program(tmp_path: Path) -> None:
     (tmp_path / "s").write_text("from file\n")
     assert resolve(SecretRef("env", "X"), tmp_path, {"X": "from env"}) == "from env"
     assert resolve(SecretRef("file", "s"), tmp_path, {}) == "from file"
@@ -199,7 +202,7 @@ def test_secrets_come_from_the_environment_a_file_or_a_program(tmp_path):
     assert resolve(program, tmp_path, {}) == "from program"
 
 
-def test_a_secret_that_cannot_be_had_is_told_without_telling_it(tmp_path):
+def test_a_secret_that_cannot_be_had_is_told_without_telling_it(tmp_path: Path) -> None:
     (tmp_path / "open").write_text("hidden")
     (tmp_path / "open").chmod(0o666)
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
@@ -226,13 +229,15 @@ def test_a_secret_that_cannot_be_had_is_told_without_telling_it(tmp_path):
         ("import time; print('hidden', flush=True); time.sleep(600)", 1, "gave no secret within 1 s"),
     ],
 )
-def test_a_program_that_does_not_end_with_a_secret_is_ended(tmp_path, monkeypatch, program, within, words):
+def test_a_program_that_does_not_end_with_a_secret_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, within: int, words: str
+) -> None:
     monkeypatch.setattr(secrets, "TIMEOUT", within)
     with pytest.raises(SecretError, match=words):
         resolve(SecretRef("command", (sys.executable, "-c", program)), tmp_path, {})
 
 
-def test_secrets_are_masked_wherever_they_would_be_shown():
+def test_secrets_are_masked_wherever_they_would_be_shown() -> None:
     masker = Masker()
     masker.add("geheim-geheim")
     masker.add("ab")
@@ -242,7 +247,7 @@ def test_secrets_are_masked_wherever_they_would_be_shown():
 # --- the starter file -----------------------------------------------------------------------------------------------
 
 
-def test_the_starter_file_is_valid_and_lists_the_catalog(tmp_path):
+def test_the_starter_file_is_valid_and_lists_the_catalog(tmp_path: Path) -> None:
     file = tmp_path / "updoser.yaml"
     with written_new(file, starter(file=file, catalog=None, inventory=None, entries=())):
         pass
@@ -255,14 +260,14 @@ def test_the_starter_file_is_valid_and_lists_the_catalog(tmp_path):
         written_new(file, "").__enter__()
 
 
-def test_a_starter_file_that_is_no_good_does_not_stay(tmp_path):
+def test_a_starter_file_that_is_no_good_does_not_stay(tmp_path: Path) -> None:
     file = tmp_path / "updoser.yaml"
     with pytest.raises(SpecError), written_new(file, "version: 2\n"):
         load_spec(file, environ={})
     assert not file.exists()
 
 
-def test_the_starter_file_is_filled_from_an_inventory_and_a_catalog_of_ones_own(tmp_path):
+def test_the_starter_file_is_filled_from_an_inventory_and_a_catalog_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(
         "version: 1\nname: own\ncomponents: [{id: rules, name: Rules, kind: pattern, version_scheme: integer}]\n"
     )
@@ -278,7 +283,7 @@ def test_the_starter_file_is_filled_from_an_inventory_and_a_catalog_of_ones_own(
         starter(file=file, catalog="nothing", inventory=None, entries=())
 
 
-def test_the_spec_of_the_demo_is_valid(tmp_path):
+def test_the_spec_of_the_demo_is_valid(tmp_path: Path) -> None:
     spec = load_spec(Path(__file__).parents[2] / "updoser.yaml", environ={})
     assert [len(group.clients) for group in spec.groups.values()] == [4, 4]
     assert {group.scan_method for group in spec.groups.values()} == {"conventional", "smart"}

@@ -4,9 +4,11 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,36 +29,36 @@ NORMAL, FULL = 1, 2
 ROOT = Path(__file__).parents[2]
 
 
-def open_state(folder, **options):
+def open_state(folder: Path, **options: Any) -> Any:
     return State.open(f"sqlite:///{folder}/state.db", clock=lambda: NOW, **options)
 
 
 @pytest.fixture
-def state(tmp_path):
+def state(tmp_path: Path) -> Iterator[Any]:
     with open_state(tmp_path) as opened:
         yield opened
 
 
-def client(name, group="g", **fields):
+def client(name: str, group: str = "g", **fields: Any) -> Any:
     return Client(name, group, **fields)
 
 
-def profile(version):
+def profile(version: str) -> Any:
     return Profile(platform="linux-x86_64", installed=(Installed("rules", version, "0" * 64),))
 
 
-def seen(name, version="1", **fields):
+def seen(name: str, version: str = "1", **fields: Any) -> Any:
     return Observation(client=name, profile=profile(version), free=100, error="", at=fields.get("at", NOW))
 
 
-def names(state):
+def names(state: Any) -> Any:
     return [row[0] for row in state.rows()]
 
 
 # --- who it is ------------------------------------------------------------------------------------------------------
 
 
-def test_a_new_state_has_an_identity_that_stays(tmp_path):
+def test_a_new_state_has_an_identity_that_stays(tmp_path: Path) -> None:
     with open_state(tmp_path) as state:
         first = state.identity()
         assert (first.epoch, first.serial, first.frozen) == (1, 0, False)
@@ -66,7 +68,7 @@ def test_a_new_state_has_an_identity_that_stays(tmp_path):
     assert (tmp_path / "state.db").stat().st_mode & 0o077 == 0
 
 
-def test_applying_counts_and_adopting_freezes_until_it_is_confirmed(state):
+def test_applying_counts_and_adopting_freezes_until_it_is_confirmed(state: Any) -> None:
     assert state.raise_serial() == 1
     assert not state.is_new()
     state.adopt("other", 7)
@@ -75,8 +77,8 @@ def test_applying_counts_and_adopting_freezes_until_it_is_confirmed(state):
     assert not state.identity().frozen
 
 
-def test_what_is_written_together_stays_as_a_whole_or_not_at_all(tmp_path, state):
-    def fails():
+def test_what_is_written_together_stays_as_a_whole_or_not_at_all(tmp_path: Path, state: Any) -> None:
+    def fails() -> None:
         with state.together():
             state.adopt("other", 7)
             with state.together():
@@ -96,7 +98,7 @@ def test_what_is_written_together_stays_as_a_whole_or_not_at_all(tmp_path, state
 # --- the fleet ------------------------------------------------------------------------------------------------------
 
 
-def test_clients_come_back_as_they_were_listed(state):
+def test_clients_come_back_as_they_were_listed(state: Any) -> None:
     listed = [client("b", address="192.0.2.1", port=2222, user="u", labels=("x",), install_root="/r", vars={"k": "v"})]
     listed.append(client("a"))
     assert state.sync_clients("g", listed) == []
@@ -104,7 +106,7 @@ def test_clients_come_back_as_they_were_listed(state):
     assert state.known_count("g") == 2
 
 
-def test_a_client_that_leaves_is_gone_once_and_may_come_back(state):
+def test_a_client_that_leaves_is_gone_once_and_may_come_back(state: Any) -> None:
     state.sync_clients("g", [client("a"), client("b")])
     state.record_observations([seen("a"), seen("b")])
     assert state.sync_clients("g", [client("a")]) == ["b"]
@@ -116,14 +118,14 @@ def test_a_client_that_leaves_is_gone_once_and_may_come_back(state):
     assert state.sync_groups(["other"]) == []
 
 
-def test_a_client_that_moves_to_another_group_is_in_that_one_only(state):
+def test_a_client_that_moves_to_another_group_is_in_that_one_only(state: Any) -> None:
     state.sync_clients("g", [client("a")])
     state.sync_clients("h", [client("a", "h")])
     assert state.sync_clients("g", []) == []
     assert [row[:2] for row in state.rows()] == [("a", "h")]
 
 
-def test_a_failed_look_keeps_the_profile_and_says_why(state):
+def test_a_failed_look_keeps_the_profile_and_says_why(state: Any) -> None:
     state.sync_clients("g", [client("a")])
     state.record_observations([seen("a")])
     state.record_observations(
@@ -138,11 +140,11 @@ def test_a_failed_look_keeps_the_profile_and_says_why(state):
     assert state.last_observed() == NOW
 
 
-def failing_since(state):
+def failing_since(state: Any) -> Any:
     return {row[0]: row[6] for row in state.rows()}
 
 
-def test_a_client_fails_since_the_first_look_that_failed_and_until_one_goes_well(state):
+def test_a_client_fails_since_the_first_look_that_failed_and_until_one_goes_well(state: Any) -> None:
     state.sync_clients("g", [client("a"), client("b")])
     state.record_observations([seen("a"), seen("b")])
     assert failing_since(state) == {"a": None, "b": None}
@@ -162,9 +164,11 @@ def test_a_client_fails_since_the_first_look_that_failed_and_until_one_goes_well
 
 @given(st.lists(st.lists(st.sampled_from("abcdef"), unique=True), max_size=6))
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_whatever_an_inventory_lists_each_departure_is_told_once(tmp_path_factory, listings):
+def test_whatever_an_inventory_lists_each_departure_is_told_once(
+    tmp_path_factory: pytest.TempPathFactory, listings: Any
+) -> None:
     with open_state(tmp_path_factory.mktemp("s")) as state:
-        alive = set()
+        alive: set[Any] = set()
         for listing in listings:
             gone = state.sync_clients("g", [client(name) for name in listing])
             assert gone == sorted(alive - set(listing))
@@ -175,7 +179,7 @@ def test_whatever_an_inventory_lists_each_departure_is_told_once(tmp_path_factor
 # --- sources --------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_source_offered_is_remembered_while_it_is_away(state):
+def test_what_a_source_offered_is_remembered_while_it_is_away(state: Any) -> None:
     release = make_release("rules", "1", {"a": b"one"}, released=NOW, notes="n")
     state.record_source(SourceReport("drop", (release,), problems=("odd",)), NOW)
     state.record_source(SourceReport("drop", error="no route"), NOW + timedelta(hours=1))
@@ -192,7 +196,7 @@ def test_what_a_source_offered_is_remembered_while_it_is_away(state):
 # --- plans and runs -------------------------------------------------------------------------------------------------
 
 
-def test_starting_a_plan_supersedes_every_other_that_is_not_done(state):
+def test_starting_a_plan_supersedes_every_other_that_is_not_done(state: Any) -> None:
     for plan in ("a", "b", "c"):
         state.record_plan(plan, "0" * 64, 0, NOW)
     state.start_plan("a")
@@ -202,7 +206,7 @@ def test_starting_a_plan_supersedes_every_other_that_is_not_done(state):
     assert state.plan_record("missing") is None
 
 
-def entry(name, outcome="changed"):
+def entry(name: Any, outcome: Any = "changed") -> Any:
     return JournalEntry(
         client=name,
         group="g",
@@ -216,7 +220,7 @@ def entry(name, outcome="changed"):
     )
 
 
-def test_runs_are_told_newest_first_with_what_they_did(state):
+def test_runs_are_told_newest_first_with_what_they_did(state: Any) -> None:
     state.begin_run("r1", "p1", "apply", NOW)
     state.journal("r1", [entry("a"), entry("b", "failed")])
     state.end_run("r1", "failed", {"recap": {"g": {"failed": 1}}, "failed": [{"client": "b"}]}, NOW)
@@ -228,7 +232,7 @@ def test_runs_are_told_newest_first_with_what_they_did(state):
         assert state.run("r2").status == "running"
 
 
-def test_the_spec_that_was_applied_is_remembered(state):
+def test_the_spec_that_was_applied_is_remembered(state: Any) -> None:
     assert state.applied_spec() is None
     state.record_applied_spec("d", {"a": [1]})
     state.record_applied_spec("e", {"a": [2]})
@@ -238,7 +242,7 @@ def test_the_spec_that_was_applied_is_remembered(state):
 # --- the lock -------------------------------------------------------------------------------------------------------
 
 
-def test_one_at_a_time_and_the_refused_one_is_told_who_and_how(state):
+def test_one_at_a_time_and_the_refused_one_is_told_who_and_how(state: Any) -> None:
     with state.lock("apply") as lock_id:
         with pytest.raises(LockHeldError) as caught, state.lock("apply"):
             pass
@@ -249,7 +253,7 @@ def test_one_at_a_time_and_the_refused_one_is_told_who_and_how(state):
         pass
 
 
-def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path):
+def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path: Path) -> None:
     program = (
         "import os,sys; from datetime import datetime, UTC; from reconciler.storage.state import State\n"
         "state = State.open(sys.argv[1], clock=lambda: datetime.now(UTC))\n"
@@ -260,7 +264,7 @@ def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path):
         pass
 
 
-def test_a_lock_of_another_machine_is_kept_until_a_person_takes_it_away(state):
+def test_a_lock_of_another_machine_is_kept_until_a_person_takes_it_away(state: Any) -> None:
     with state.lock("apply"):
         pass
     with state._engine.begin() as connection:
@@ -279,7 +283,7 @@ def test_a_lock_of_another_machine_is_kept_until_a_person_takes_it_away(state):
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_that_is_no_state_is_refused_with_its_name(tmp_path):
+def test_a_file_that_is_no_state_is_refused_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_bytes(b"not a database at all, but long enough to be looked at" * 30)
     with pytest.raises(StateError, match=r"state\.db"):
         open_state(tmp_path)
@@ -293,13 +297,13 @@ def test_a_file_that_is_no_state_is_refused_with_its_name(tmp_path):
 
 
 @pytest.mark.parametrize("url", ["nonsense", "sqlite:////proc/nothing/state.db", "nothing://x"])
-def test_a_state_that_cannot_be_opened_is_an_error_with_its_place(url):
+def test_a_state_that_cannot_be_opened_is_an_error_with_its_place(url: str) -> None:
     with pytest.raises(StateError):
         State.open(url, clock=lambda: NOW)
 
 
-def test_one_machine_with_several_names_is_known_for_as_long_as_it_answers_under_them(state):
-    def names_of(machine, *clients):
+def test_one_machine_with_several_names_is_known_for_as_long_as_it_answers_under_them(state: Any) -> None:
+    def names_of(machine: Any, *clients: Any) -> None:
         state.record_observations([replace(seen(name), machine=machine) for name in clients])
 
     state.sync_clients("g", [client(name) for name in "abcdef"], {"f": "unreachable: no way"})
@@ -320,11 +324,13 @@ def test_one_machine_with_several_names_is_known_for_as_long_as_it_answers_under
     assert state.doubles() == [["b", "z"]]
 
 
-def test_what_somebody_is_told_was_done_is_on_the_disk_by_then_and_what_is_seen_again_is_not_waited_for(state):
+def test_what_somebody_is_told_was_done_is_on_the_disk_by_then_and_what_is_seen_again_is_not_waited_for(
+    state: Any,
+) -> None:
     levels = []
 
     @event.listens_for(state._engine, "commit")
-    def see(connection):
+    def see(connection: Any) -> None:
         levels.append(connection.exec_driver_sql("PRAGMA synchronous").scalar())
 
     record = RolloutRecord(
@@ -347,7 +353,7 @@ def test_what_somebody_is_told_was_done_is_on_the_disk_by_then_and_what_is_seen_
         "who we are": lambda: State(state._engine, lambda: NOW).settings_key(),
     }
     for what, do in waits.items():
-        do()
+        do()  # type: ignore[no-untyped-call]
         assert levels[-1] == FULL, what
     state.journal(
         "r",

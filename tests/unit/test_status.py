@@ -1,6 +1,7 @@
 """What counts as updated: the figures of a status."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,17 @@ RELEASES = {
 }
 
 
-def status(clients, *, held="1234", offered="5", within=0, max_age=None, pin="latest", groups=("g",), **policy):
+def status(
+    clients: Any,
+    *,
+    held: str = "1234",
+    offered: str = "5",
+    within: int = 0,
+    max_age: Any = None,
+    pin: str = "latest",
+    groups: Any = ("g",),
+    **policy: Any,
+) -> Any:
     wanted = Wanted(
         {"rules": ComponentSpec(make_component("rules"), pin, **policy)},
         {name: GroupSpec(name, PluginConfig("transport", "local"), "/r") for name in groups},
@@ -46,7 +57,7 @@ def status(clients, *, held="1234", offered="5", within=0, max_age=None, pin="la
     return make_status(wanted, observed, Allowance(NOW, within, max_age), as_of=None, sources=(), traffic=Traffic())
 
 
-def counts(made):
+def counts(made: Any) -> Any:
     (entry,) = made.components
     return entry.updated, entry.outdated, entry.ahead, entry.unknown
 
@@ -54,7 +65,7 @@ def counts(made):
 FLEET = [("g", "4", 5), ("g", "3", 2), ("g", "1", 1), ("g", "-", 1), ("g", "5", 3), ("g", "4!", 1), ("g", "?", 4)]
 
 
-def test_clients_are_measured_against_what_the_store_holds():
+def test_clients_are_measured_against_what_the_store_holds() -> None:
     made = status(FLEET, offered="4")
     assert counts(made) == (5, 5, 3, 4)
     (entry,) = made.components
@@ -65,47 +76,47 @@ def test_clients_are_measured_against_what_the_store_holds():
     assert made.clients == 17
 
 
-def test_clients_without_a_newer_version_that_is_offered_are_outdated_though_the_store_lacks_it():
+def test_clients_without_a_newer_version_that_is_offered_are_outdated_though_the_store_lacks_it() -> None:
     made = status([("g", "4", 5)])
     assert counts(made) == (0, 5, 0, 0)
     assert breaches(parse_conditions("outdated>0%"), made.components) == ["rules: outdated>0%"]
     assert "0 of 1 component updated everywhere" in status_text(status_document(made))
 
 
-def test_a_version_that_is_offered_and_blocked_or_too_young_makes_nobody_outdated():
+def test_a_version_that_is_offered_and_blocked_or_too_young_makes_nobody_outdated() -> None:
     for policy in ({"blocked": {"5": "INC-1"}}, {"min_age": timedelta(days=5, hours=1)}, {"behind": 1}):
         assert counts(status([("g", "4", 5)], **policy)) == (5, 0, 0, 0), policy
 
 
-def test_releases_behind_may_still_count_as_updated():
+def test_releases_behind_may_still_count_as_updated() -> None:
     assert counts(status(FLEET, offered="", within=1)) == (7, 3, 3, 4)
     assert counts(status(FLEET, offered="", within=3)) == (8, 2, 3, 4)
 
 
-def test_lacking_only_young_releases_may_still_count_as_updated():
+def test_lacking_only_young_releases_may_still_count_as_updated() -> None:
     assert counts(status(FLEET, offered="", max_age=timedelta(days=6, hours=1))) == (7, 3, 3, 4)
     assert counts(status(FLEET, offered="", max_age=timedelta(days=5))) == (5, 5, 3, 4)
 
 
-def test_a_pin_is_what_clients_are_measured_against():
+def test_a_pin_is_what_clients_are_measured_against() -> None:
     assert counts(status(FLEET, pin="3")) == (2, 3, 8, 4)
 
 
-def test_while_nothing_is_held_what_is_offered_is_the_measure():
+def test_while_nothing_is_held_what_is_offered_is_the_measure() -> None:
     assert counts(status([("g", "5", 2), ("g", "4", 1)], held="")) == (2, 1, 0, 0)
 
 
-def test_nothing_known_of_a_component_is_unknown():
+def test_nothing_known_of_a_component_is_unknown() -> None:
     assert counts(status([("g", "1", 2)], held="", offered="")) == (0, 0, 0, 2)
 
 
-def test_groups_have_figures_of_their_own_and_the_worst_stand_first():
+def test_groups_have_figures_of_their_own_and_the_worst_stand_first() -> None:
     made = status([("g", "5", 2), ("h", "3", 2)], groups=("g", "h"))
     assert {group: entries[0].rate for group, entries in made.groups.items()} == {"g": 1.0, "h": 0.0}
 
 
 @pytest.mark.parametrize(("ago", "stale"), [(None, True), (5, False), (11, True)])
-def test_a_source_that_is_silent_for_too_long_is_stale(ago, stale):
+def test_a_source_that_is_silent_for_too_long_is_stale(ago: int | None, stale: bool) -> None:
     source = SourceSpec("s", PluginConfig("source", "directory"), stale_after=timedelta(hours=10))
     last = NOW - timedelta(hours=ago) if ago else None
     (made,) = source_statuses([source], [(SourceReport("s", error="away"), last)], NOW)

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from reconciler.model.rollout import Approval
 from reconciler.planning import LOOK_AGAIN, Following
 from reconciler.present.document import plan_document
 from reconciler.storage.planfile import write_plan_file
-from tests.unit.workbench import COMPONENT, Bench
+from tests.unit.workbench import COMPONENT, Bench, Opened
 
 HALF_AN_HOUR = timedelta(minutes=30)
 SOAK = 15 * LOOK_AGAIN
@@ -24,19 +25,19 @@ THREE = (Wave(count=1), Wave(count=3), Wave(share=1.0))
 SOAKED = (Wave(count=1, soak=SOAK), Wave(share=1.0))
 
 
-def code(report):
+def code(report: Any) -> Any:
     error = verdict_error(report, max_unreachable=0.0)
     return error.exit_code if error else 0
 
 
-def shown_waves(bench):
+def shown_waves(bench: Bench) -> Any:
     return [message.removeprefix("changing ") for message in bench.events("deploy_started")]
 
 
 # --- wave after wave ------------------------------------------------------------------------------------------------
 
 
-def test_one_apply_takes_all_waves_that_are_due_and_asks_each_client_once(opened):
+def test_one_apply_takes_all_waves_that_are_due_and_asks_each_client_once(opened: Opened) -> None:
     bench = opened({"g": 20, "h": 20})
     bench.policy(waves=(Wave(count=3), Wave(share=0.1), Wave(share=1.0)))
     bench.release("2")
@@ -52,7 +53,7 @@ def test_one_apply_takes_all_waves_that_are_due_and_asks_each_client_once(opened
     assert (again.rollouts, bench.counts(again)) == ((), {"ok": 40})
 
 
-def test_a_wave_that_soaks_ends_the_run_which_says_when_to_come_back(opened):
+def test_a_wave_that_soaks_ends_the_run_which_says_when_to_come_back(opened: Opened) -> None:
     bench = opened({"g": 4})
     bench.policy(waves=SOAKED)
     bench.release("2")
@@ -67,7 +68,7 @@ def test_a_wave_that_soaks_ends_the_run_which_says_when_to_come_back(opened):
     assert bench.record("2").status == "done"
 
 
-def test_without_a_word_the_canary_has_half_an_hour_before_the_others_follow(opened):
+def test_without_a_word_the_canary_has_half_an_hour_before_the_others_follow(opened: Opened) -> None:
     bench = opened({"g": 20, "h": 20})
     bench.policy(waves=DEFAULT_WAVES)
     bench.release("2")
@@ -78,7 +79,7 @@ def test_without_a_word_the_canary_has_half_an_hour_before_the_others_follow(ope
     assert bench.counts(bench.apply()) == {"changed": 38, "ok": 2}
 
 
-def test_a_failed_canary_ends_the_run_and_nobody_else_is_asked(opened):
+def test_a_failed_canary_ends_the_run_and_nobody_else_is_asked(opened: Opened) -> None:
     bench = opened({"g": 5, "h": 5})
     bench.policy(waves=DEFAULT_WAVES)
     bench.release("2")
@@ -93,7 +94,7 @@ def test_a_failed_canary_ends_the_run_and_nobody_else_is_asked(opened):
     assert bench.counts(report)["failed"] == 1
 
 
-def test_a_client_that_failed_is_not_tried_again_in_the_run_and_counts_once(opened):
+def test_a_client_that_failed_is_not_tried_again_in_the_run_and_counts_once(opened: Opened) -> None:
     bench = opened({"g": 8})
     bench.policy(waves=THREE, limits=ANY)
     bench.release("2")
@@ -109,7 +110,7 @@ def test_a_client_that_failed_is_not_tried_again_in_the_run_and_counts_once(open
     assert bench.counts(bench.apply()) == {"changed": 1, "ok": 7}
 
 
-def test_a_client_that_is_off_counts_once_however_many_steps_there_are(opened):
+def test_a_client_that_is_off_counts_once_however_many_steps_there_are(opened: Opened) -> None:
     bench = opened({"g": 8})
     bench.machines["g-3"].unreachable = True
     bench.policy(waves=THREE, limits=ANY)
@@ -120,7 +121,7 @@ def test_a_client_that_is_off_counts_once_however_many_steps_there_are(opened):
     assert code(report) == 4
 
 
-def test_a_release_that_can_not_be_downloaded_ends_the_run_and_goes_out_with_the_next(opened):
+def test_a_release_that_can_not_be_downloaded_ends_the_run_and_goes_out_with_the_next(opened: Opened) -> None:
     bench = opened({"g": 4})
     bench.policy(waves=THREE)
     bench.release("2")
@@ -134,7 +135,7 @@ def test_a_release_that_can_not_be_downloaded_ends_the_run_and_goes_out_with_the
     assert bench.running("2") == set(bench.machines)
 
 
-def test_the_store_and_the_history_see_one_run(opened):
+def test_the_store_and_the_history_see_one_run(opened: Opened) -> None:
     bench = opened({"g": 8})
     bench.policy(waves=THREE)
     bench.release("2")
@@ -149,7 +150,7 @@ def test_the_store_and_the_history_see_one_run(opened):
     assert (outcomes[True, "changed"], outcomes[False, "done"]) == (8, 1)
 
 
-def test_a_run_that_is_stopped_finishes_no_further_wave(opened):
+def test_a_run_that_is_stopped_finishes_no_further_wave(opened: Opened) -> None:
     bench = opened({"g": 8})
     bench.policy(waves=THREE)
     bench.release("2")
@@ -158,7 +159,7 @@ def test_a_run_that_is_stopped_finishes_no_further_wave(opened):
     machine = bench.machines[first]
 
     class Stops:
-        def wait(self):
+        def wait(self) -> None:
             bench.stop.set()
 
     machine.gate = Stops()
@@ -172,7 +173,7 @@ def test_a_run_that_is_stopped_finishes_no_further_wave(opened):
 # --- batches --------------------------------------------------------------------------------------------------------
 
 
-def test_between_two_batches_the_share_of_failures_is_looked_at(opened):
+def test_between_two_batches_the_share_of_failures_is_looked_at(opened: Opened) -> None:
     bench = opened({"g": 9})
     bench.policy(waves=(Wave(share=1.0, at_once=3),), limits=Limits(max_fail_percentage=50.0))
     bench.release("2")
@@ -183,7 +184,7 @@ def test_between_two_batches_the_share_of_failures_is_looked_at(opened):
     assert bench.record("2").reason.startswith("3 of 3 clients failed, and max_fail_percentage is 50 (")
 
 
-def test_good_batches_follow_one_another_until_all_are_through(opened):
+def test_good_batches_follow_one_another_until_all_are_through(opened: Opened) -> None:
     bench = opened({"g": 9})
     bench.policy(waves=(Wave(share=1.0, at_once=2),))
     bench.release("2")
@@ -191,22 +192,22 @@ def test_good_batches_follow_one_another_until_all_are_through(opened):
     with bench.work() as work:
         normal = work.plugins.executor.run
 
-    def run(do, items, **how):
+    def run(do: Any, items: Any, **how: Any) -> Any:
         items = list(items)
         if items and hasattr(items[0], "steps"):
             batches.append(len(items))
         return normal(do, items, **how)
 
-    type(work.plugins.executor).run, kept = staticmethod(run), type(work.plugins.executor).run
+    type(work.plugins.executor).run, kept = staticmethod(run), type(work.plugins.executor).run  # type: ignore[assignment, method-assign]
     try:
         bench.apply()
     finally:
-        type(work.plugins.executor).run = kept
+        type(work.plugins.executor).run = kept  # type: ignore[method-assign]
     assert batches == [2, 2, 2, 2, 1]
     assert bench.running("2") == set(bench.machines)
 
 
-def test_within_a_batch_a_halt_spares_all_that_were_not_begun(opened):
+def test_within_a_batch_a_halt_spares_all_that_were_not_begun(opened: Opened) -> None:
     bench = opened({"g": 9})
     bench.policy(waves=(Wave(share=1.0),), limits=Limits(max_failed=1))
     bench.release("2")
@@ -220,14 +221,14 @@ def test_within_a_batch_a_halt_spares_all_that_were_not_begun(opened):
 # --- only what was approved, and waiting ----------------------------------------------------------------------------
 
 
-def waiting(opened, **rollout):
+def waiting(opened: Opened, **rollout: Any) -> Any:
     bench = opened({"g": 4})
     bench.policy(**{"waves": SOAKED, **rollout})
     bench.release("2")
     return bench
 
 
-def test_with_wait_a_run_stays_until_the_rollout_is_done(opened):
+def test_with_wait_a_run_stays_until_the_rollout_is_done(opened: Opened) -> None:
     bench = waiting(opened)
     began = bench.now
     report = bench.apply(wait=True)
@@ -240,14 +241,14 @@ def test_with_wait_a_run_stays_until_the_rollout_is_done(opened):
     assert (bench.counts(report), code(report)) == ({"changed": 4}, 0)
 
 
-def test_without_wait_it_does_not_wait(opened):
+def test_without_wait_it_does_not_wait(opened: Opened) -> None:
     bench = waiting(opened)
     bench.apply()
     assert bench.waits == []
     assert len(bench.running("2")) == 1
 
 
-def test_a_run_that_waits_ends_when_it_is_stopped(opened):
+def test_a_run_that_waits_ends_when_it_is_stopped(opened: Opened) -> None:
     bench = waiting(opened)
     bench.happens[5] = bench.stop.set
     report = bench.apply(wait=True)
@@ -257,7 +258,7 @@ def test_a_run_that_waits_ends_when_it_is_stopped(opened):
 
 
 @pytest.mark.parametrize(("status", "ends_with"), [("halted", 3), ("aborted", 0)])
-def test_a_run_that_waits_ends_when_somebody_stops_the_rollout(opened, status, ends_with):
+def test_a_run_that_waits_ends_when_somebody_stops_the_rollout(opened: Opened, status: str, ends_with: int) -> None:
     bench = waiting(opened)
     bench.happens[5] = lambda: bench.state.record_rollout(replace(bench.record("2"), status=status, reason="by eva"))
     report = bench.apply(wait=True)
@@ -265,10 +266,10 @@ def test_a_run_that_waits_ends_when_somebody_stops_the_rollout(opened, status, e
     assert (code(report), len(bench.running("2"))) == (ends_with, 1)
 
 
-def test_a_run_that_waits_for_an_approval_goes_on_once_it_is_there(opened):
+def test_a_run_that_waits_for_an_approval_goes_on_once_it_is_there(opened: Opened) -> None:
     bench = waiting(opened, waves=(Wave(count=1), Wave(share=1.0, approve=True)))
 
-    def approve():
+    def approve() -> None:
         bench.state.record_rollout(replace(bench.record("2"), approved=(Approval(2, "eva", bench.now),)))
 
     bench.happens[3] = approve
@@ -277,14 +278,14 @@ def test_a_run_that_waits_for_an_approval_goes_on_once_it_is_there(opened):
     assert bench.running("2") == set(bench.machines)
 
 
-def test_a_run_that_waits_sees_the_clients_as_they_are_then(opened):
+def test_a_run_that_waits_sees_the_clients_as_they_are_then(opened: Opened) -> None:
     bench = waiting(opened)
     plan = bench.plan()
     (canary,) = plan.members[plan.deploys[0].members[0]]
     late, lost = sorted(set(bench.machines) - {canary})[:2]
     bench.machines[late].unreachable = True
 
-    def exchange():
+    def exchange() -> None:
         bench.machines[late].unreachable, bench.machines[lost].unreachable = False, True
 
     bench.happens[5] = exchange
@@ -293,7 +294,7 @@ def test_a_run_that_waits_sees_the_clients_as_they_are_then(opened):
     assert {failure.client for failure in report.unreachable} >= {lost}
 
 
-def test_what_comes_out_while_a_run_waits_was_not_approved_and_waits_for_the_next(opened):
+def test_what_comes_out_while_a_run_waits_was_not_approved_and_waits_for_the_next(opened: Opened) -> None:
     bench = waiting(opened)
     bench.happens[5] = lambda: bench.release("3")
     bench.apply(wait=True)
@@ -303,10 +304,10 @@ def test_what_comes_out_while_a_run_waits_was_not_approved_and_waits_for_the_nex
     assert bench.running("3") == set(bench.machines)
 
 
-def test_a_release_that_supersedes_the_approved_one_ends_the_run_and_is_not_sent(opened):
+def test_a_release_that_supersedes_the_approved_one_ends_the_run_and_is_not_sent(opened: Opened) -> None:
     bench = waiting(opened, newer="supersede")
 
-    def known_at_once():
+    def known_at_once() -> None:
         bench.release("3")
         bench.plan()
 
@@ -332,11 +333,11 @@ class File:
         bench.state.record_plan(plan.plan_id, sha256, plan.basis.serial, plan.created)
         self.plan = plan
 
-    def accept(self):
+    def accept(self) -> Any:
         with self.bench.work() as work:
             return accept_plan(self.path, work, None)
 
-    def apply(self):
+    def apply(self) -> Any:
         """Do what `apply FILE` does; None when there is nothing left to do."""
         accepted = self.accept()
         if accepted is None:
@@ -349,13 +350,13 @@ class File:
         return self.bench.apply(plan=plan)
 
 
-def refused(file, why):
+def refused(file: Any, why: str) -> None:
     with pytest.raises(StalePlanError, match=why) as caught:
         file.accept()
     assert caught.value.exit_code == 5
 
 
-def test_a_plan_file_whose_rollout_went_on_since_is_refused(opened):
+def test_a_plan_file_whose_rollout_went_on_since_is_refused(opened: Opened) -> None:
     bench = waiting(opened)
     file = File(bench)
     bench.apply()
@@ -364,7 +365,7 @@ def test_a_plan_file_whose_rollout_went_on_since_is_refused(opened):
 
 
 @pytest.mark.parametrize("status", ["halted", "paused", "aborted"])
-def test_a_plan_file_whose_rollout_was_stopped_since_is_refused(opened, status):
+def test_a_plan_file_whose_rollout_was_stopped_since_is_refused(opened: Opened, status: str) -> None:
     bench = waiting(opened)
     bench.apply()
     bench.later(SOAK)
@@ -374,7 +375,7 @@ def test_a_plan_file_whose_rollout_was_stopped_since_is_refused(opened, status):
     refused(file, "the rollout of rules 2 changed")
 
 
-def test_a_plan_file_that_was_approved_before_an_approval_came_is_refused(opened):
+def test_a_plan_file_that_was_approved_before_an_approval_came_is_refused(opened: Opened) -> None:
     bench = waiting(opened, waves=(Wave(count=1), Wave(share=1.0, approve=True)))
     bench.apply()
     file = File(bench)
@@ -382,7 +383,7 @@ def test_a_plan_file_that_was_approved_before_an_approval_came_is_refused(opened
     refused(file, "the rollout of rules 2 changed")
 
 
-def test_a_begun_plan_file_takes_the_step_that_is_due_and_is_done_once(opened):
+def test_a_begun_plan_file_takes_the_step_that_is_due_and_is_done_once(opened: Opened) -> None:
     bench = waiting(opened)
     file = File(bench)
     file.apply()
@@ -398,7 +399,7 @@ def test_a_begun_plan_file_takes_the_step_that_is_due_and_is_done_once(opened):
     assert bench.running("3") == set()
 
 
-def test_a_begun_plan_file_is_refused_once_another_plan_was_started(opened):
+def test_a_begun_plan_file_is_refused_once_another_plan_was_started(opened: Opened) -> None:
     bench = waiting(opened)
     file = File(bench)
     file.apply()

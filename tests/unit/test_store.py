@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,28 +23,28 @@ from tests.fakes import describe, make_release
 ROOT = Path(__file__).parents[2]
 
 
-def put_all(store, release, files):
+def put_all(store: Any, release: Any, files: Any) -> None:
     for file in store.lacking(release):
         store.put(file, io.BytesIO(files[file.name]))
     store.add(release)
 
 
-def content_files(store):
+def content_files(store: Any) -> Any:
     return sorted(path for path in (store.root / "content").rglob("*") if path.is_file())
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path: Path) -> Any:
     return Store(tmp_path / "store")
 
 
-def test_a_store_that_was_never_written_to_is_empty_and_stays_untouched(store):
+def test_a_store_that_was_never_written_to_is_empty_and_stays_untouched(store: Any) -> None:
     assert store.inspect().releases == ()
     assert store.free() > 0
     assert not store.root.exists()
 
 
-def test_a_release_comes_back_as_it_went_in(store):
+def test_a_release_comes_back_as_it_went_in(store: Any) -> None:
     files = {"lpt$vpn.679": b"one", "b": b""}
     release = make_release("rules", "1", files, notes="first")
     put_all(store, release, files)
@@ -54,14 +55,14 @@ def test_a_release_comes_back_as_it_went_in(store):
             assert stream.read() == files[file.name]
 
 
-def test_equal_content_is_kept_once_and_not_fetched_again(store):
+def test_equal_content_is_kept_once_and_not_fetched_again(store: Any) -> None:
     put_all(store, make_release("rules", "1", {"a": b"same", "b": b"same"}), {"a": b"same", "b": b"same"})
     assert len(content_files(store)) == 1
     assert store.lacking(make_release("engine", "9", {"c": b"same"})) == ()
 
 
 @pytest.mark.parametrize("data", [b"twp", b"tw", b"two+", b""])
-def test_content_that_is_not_what_was_announced_is_refused_and_leaves_nothing(store, data):
+def test_content_that_is_not_what_was_announced_is_refused_and_leaves_nothing(store: Any, data: bytes) -> None:
     (file,) = make_release("rules", "1", {"a": b"two"}).files
     with pytest.raises(StoreError):
         store.put(file, io.BytesIO(data))
@@ -69,9 +70,9 @@ def test_content_that_is_not_what_was_announced_is_refused_and_leaves_nothing(st
     assert list((store.root / "tmp").iterdir()) == []
 
 
-def test_no_more_is_read_than_was_announced(store):
+def test_no_more_is_read_than_was_announced(store: Any) -> None:
     class Endless(io.RawIOBase):
-        def read(self, size=-1):
+        def read(self, size: int = -1) -> Any:
             assert size >= 0
             return b"x" * size
 
@@ -79,12 +80,12 @@ def test_no_more_is_read_than_was_announced(store):
         store.put(ReleaseFile("a", 5, hashlib.sha256(b"xxxxx").hexdigest()), Endless())
 
 
-def test_a_release_whose_content_is_missing_is_not_added(store):
+def test_a_release_whose_content_is_missing_is_not_added(store: Any) -> None:
     with pytest.raises(StoreError, match="lacks"):
         store.add(make_release("rules", "1", {"a": b"one"}))
 
 
-def test_a_version_never_changes_its_bytes(store):
+def test_a_version_never_changes_its_bytes(store: Any) -> None:
     put_all(store, make_release("rules", "1", {"a": b"one"}), {"a": b"one"})
     other = make_release("rules", "1", {"a": b"uno"})
     store.put(other.files[0], io.BytesIO(b"uno"))
@@ -94,7 +95,7 @@ def test_a_version_never_changes_its_bytes(store):
 
 @pytest.mark.parametrize("verify", [False, True])
 @pytest.mark.parametrize("damage", ["gone", "shorter", "changed", "a folder"])
-def test_damage_is_noticed_named_and_mended_by_fetching_again(store, damage, verify):
+def test_damage_is_noticed_named_and_mended_by_fetching_again(store: Any, damage: str, verify: bool) -> None:
     release = make_release("rules", "1", {"a": b"one", "b": b"two"})
     put_all(store, release, {"a": b"one", "b": b"two"})
     store.inspect()
@@ -116,7 +117,7 @@ def test_damage_is_noticed_named_and_mended_by_fetching_again(store, damage, ver
         assert store.inspect(verify=True).releases == (release,)
 
 
-def test_a_change_that_keeps_size_and_time_is_noticed_when_everything_is_hashed(store):
+def test_a_change_that_keeps_size_and_time_is_noticed_when_everything_is_hashed(store: Any) -> None:
     release = make_release("rules", "1", {"a": b"one"})
     put_all(store, release, {"a": b"one"})
     store.inspect()
@@ -129,7 +130,7 @@ def test_a_change_that_keeps_size_and_time_is_noticed_when_everything_is_hashed(
     assert store.inspect(verify=True).releases == ()
 
 
-def test_removing_a_release_keeps_what_others_share(store):
+def test_removing_a_release_keeps_what_others_share(store: Any) -> None:
     one, two = make_release("rules", "1", {"a": b"x", "b": b"y"}), make_release("rules", "2", {"a": b"x", "b": b"z"})
     put_all(store, one, {"a": b"x", "b": b"y"})
     put_all(store, two, {"a": b"x", "b": b"z"})
@@ -140,7 +141,7 @@ def test_removing_a_release_keeps_what_others_share(store):
 
 @given(st.binary(max_size=300) | st.recursive(st.none() | st.integers() | st.text(max_size=5), st.lists, max_leaves=5))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_a_malformed_manifest_is_a_problem_that_hides_no_other_release(store, data):
+def test_a_malformed_manifest_is_a_problem_that_hides_no_other_release(store: Any, data: Any) -> None:
     good = make_release("rules", "1", {"a": b"one"})
     put_all(store, good, {"a": b"one"})
     bad = store.root / "releases/engine/1/any.json"
@@ -151,7 +152,7 @@ def test_a_malformed_manifest_is_a_problem_that_hides_no_other_release(store, da
     assert any(str(bad) in problem for problem in inspection.problems)
 
 
-def test_a_manifest_cannot_lead_out_of_the_store(store):
+def test_a_manifest_cannot_lead_out_of_the_store(store: Any) -> None:
     put_all(store, make_release("rules", "1", {"a": b"one"}), {"a": b"one"})
     manifest = store.root / "releases/rules/1/any.json"
     document = json.loads(manifest.read_text())
@@ -164,7 +165,7 @@ def test_a_manifest_cannot_lead_out_of_the_store(store):
         assert store.inspect().releases == ()
 
 
-def test_two_processes_can_bring_the_same_release_at_once(store):
+def test_two_processes_can_bring_the_same_release_at_once(store: Any) -> None:
     program = (
         "import io,sys; from pathlib import Path\n"
         "from reconciler.storage.store import Store; from tests.fakes import make_release\n"
@@ -183,7 +184,7 @@ def test_two_processes_can_bring_the_same_release_at_once(store):
     assert list((store.root / "tmp").iterdir()) == []
 
 
-def test_a_killed_writer_leaves_nothing_that_counts(store):
+def test_a_killed_writer_leaves_nothing_that_counts(store: Any) -> None:
     program = (
         "import os,sys; from pathlib import Path\n"
         "from reconciler.storage.store import Store; from tests.fakes import make_release\n"
@@ -201,7 +202,7 @@ def test_a_killed_writer_leaves_nothing_that_counts(store):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may mount")
-def test_a_full_disk_leaves_nothing_half_written(tmp_path):
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     place = tmp_path / "small"
     place.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "none", place], check=False).returncode:
@@ -218,7 +219,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path):
         subprocess.run(["umount", "-l", place], check=True)
 
 
-def test_releases_for_two_platforms_stand_side_by_side(store):
+def test_releases_for_two_platforms_stand_side_by_side(store: Any) -> None:
     files = {"a": b"one"}
     for platform in ("any", "linux-x86_64"):
         put_all(store, make_release("rules", "1", files, platform), files)
@@ -229,7 +230,7 @@ def test_releases_for_two_platforms_stand_side_by_side(store):
 # --- incrementals ---------------------------------------------------------------------------------------------------
 
 
-def incremental(store, before="1", to="2", content=b"patch", **more):
+def incremental(store: Any, before: str = "1", to: str = "2", content: bytes = b"patch", **more: Any) -> Any:
     """Put an incremental into a store."""
     described = describe("a", content)
     patch = Patch("a", described.size, described.sha256, "zstd", "a", 3)
@@ -250,7 +251,7 @@ def incremental(store, before="1", to="2", content=b"patch", **more):
     return entry
 
 
-def test_an_incremental_is_held_as_it_was_added_and_goes_with_its_content(tmp_path):
+def test_an_incremental_is_held_as_it_was_added_and_goes_with_its_content(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     entry = incremental(store)
     assert store.inspect().incrementals == (entry,)
@@ -261,14 +262,14 @@ def test_an_incremental_is_held_as_it_was_added_and_goes_with_its_content(tmp_pa
     assert not store.has(entry.patches[0])
 
 
-def test_content_that_another_incremental_has_too_stays(tmp_path):
+def test_content_that_another_incremental_has_too_stays(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     first, second = incremental(store), incremental(store, before="0")
     store.remove_incremental(first)
     assert store.inspect(verify=True).incrementals == (second,)
 
 
-def test_why_an_incremental_was_given_up_is_remembered(tmp_path):
+def test_why_an_incremental_was_given_up_is_remembered(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     store.add_incremental(
         Incremental(
@@ -286,7 +287,7 @@ def test_why_an_incremental_was_given_up_is_remembered(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["gone", "changed", "cut short"])
-def test_an_incremental_that_lost_its_content_is_not_offered_and_is_no_problem(tmp_path, how):
+def test_an_incremental_that_lost_its_content_is_not_offered_and_is_no_problem(tmp_path: Path, how: str) -> None:
     store = Store(tmp_path / "store")
     entry = incremental(store)
     path = store.path(entry.patches[0].sha256)
@@ -299,7 +300,7 @@ def test_an_incremental_that_lost_its_content_is_not_offered_and_is_no_problem(t
     assert (seen.incrementals, seen.problems, seen.broken) == ((), (), (entry,))
 
 
-def test_an_incremental_without_its_patches_is_refused(tmp_path):
+def test_an_incremental_without_its_patches_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     patch = Patch("a", 3, "0" * 64, "zstd", "a", 3)
     with pytest.raises(StoreError, match="lacks the patch of 'a'"):
@@ -319,7 +320,7 @@ def test_an_incremental_without_its_patches_is_refused(tmp_path):
 
 @given(st.binary(max_size=200))
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_bytes_in_place_of_an_incremental_break_the_store(tmp_path, content):
+def test_no_bytes_in_place_of_an_incremental_break_the_store(tmp_path: Path, content: bytes) -> None:
     store = Store(tmp_path / "store")
     incremental(store)
     (path,) = (tmp_path / "store/incrementals").rglob("*.json")
@@ -331,57 +332,59 @@ def test_no_bytes_in_place_of_an_incremental_break_the_store(tmp_path, content):
 class Breaks:
     """A stream that gives some bytes, and breaks then."""
 
-    def __init__(self, content):
+    def __init__(self, content: Any) -> None:
         self._content = content
 
-    def read(self, size):
+    def read(self, size: Any) -> Any:
         if not self._content:
             raise TransportError("the connection broke")
         part, self._content = self._content[:size], self._content[size:]
         return part
 
-    def seekable(self):
+    def seekable(self) -> Any:
         return False
 
 
-def test_of_a_large_file_what_came_stays_and_of_a_small_one_nothing(tmp_path):
+def test_of_a_large_file_what_came_stays_and_of_a_small_one_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     large, small = b"x" * (PART_MIN + 1), b"x" * (PART_MIN - 1)
     for content in (small, large):
         with pytest.raises(TransportError):
-            store.put(describe("a", content + b"more"), Breaks(content))
+            store.put(describe("a", content + b"more"), Breaks(content))  # type: ignore[arg-type]
     assert [path.stat().st_size for path in (tmp_path / "tmp").iterdir()] == [len(large)]
     whole = describe("a", large + b"more")
     assert store.put(whole, io.BytesIO(large + b"more")) == len(large) + 4
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_a_stream_that_cannot_be_sought_in_begins_anew(tmp_path):
+def test_a_stream_that_cannot_be_sought_in_begins_anew(tmp_path: Path) -> None:
     store = Store(tmp_path)
     content = b"y" * (2 * PART_MIN)
     (tmp_path / "tmp").mkdir()
     (tmp_path / f"tmp/{describe('a', content).sha256}.part").write_bytes(b"?" * PART_MIN)
 
     class Once(io.BytesIO):
-        def seekable(self):
+        def seekable(self) -> Any:
             return False
 
     assert store.put(describe("a", content), Once(content)) == len(content)
 
 
-def test_two_processes_that_take_one_file_at_the_same_moment_spoil_nothing(tmp_path, monkeypatch):
+def test_two_processes_that_take_one_file_at_the_same_moment_spoil_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, two = Store(tmp_path), Store(tmp_path)
     content = b"z" * (2 * PART_MIN)
     file = describe("a", content)
     known = fcntl.flock
 
-    def late(handle, how):
+    def late(handle: Any, how: Any) -> None:
         monkeypatch.setattr(fcntl, "flock", known)
         one.put(file, io.BytesIO(content))  # the other is done between our opening the part and our lock on it
         known(handle, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
     with pytest.raises(TransportError):
-        two.put(file, Breaks(content[:PART_MIN]))
+        two.put(file, Breaks(content[:PART_MIN]))  # type: ignore[arg-type]
     with one.open(file.sha256) as stream:
         assert stream.read() == content

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import threading
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,12 +12,12 @@ from hypothesis import strategies as st
 from reconciler.present.streams import ESCAPE, Outlet
 
 
-def test_a_pipe_that_does_not_want_to_wait_gets_everything():
+def test_a_pipe_that_does_not_want_to_wait_gets_everything() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     content, got = os.urandom(1_000_000), bytearray()
 
-    def read():
+    def read() -> None:
         with os.fdopen(reading, "rb") as stream:
             got.extend(stream.read())
 
@@ -30,7 +31,7 @@ def test_a_pipe_that_does_not_want_to_wait_gets_everything():
     assert outlet.trouble is None
 
 
-def test_after_the_first_error_nothing_more_is_written(tmp_path):
+def test_after_the_first_error_nothing_more_is_written(tmp_path: Path) -> None:
     with (tmp_path / "out").open("w+b") as file, open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123 # a device
         number = os.dup(full.fileno())
         outlet = Outlet(number)
@@ -42,7 +43,7 @@ def test_after_the_first_error_nothing_more_is_written(tmp_path):
         assert file.read() == b""
 
 
-def test_a_closed_stream_that_nothing_was_for_is_no_trouble():
+def test_a_closed_stream_that_nothing_was_for_is_no_trouble() -> None:
     outlet = Outlet(1, closed=True)
     assert outlet.write(b"") == 0
     assert outlet.trouble is None
@@ -52,7 +53,7 @@ def test_a_closed_stream_that_nothing_was_for_is_no_trouble():
 
 
 @given(st.text(st.characters()))
-def test_no_text_is_too_odd_for_an_encoding_and_json_reads_it_back(text):
+def test_no_text_is_too_odd_for_an_encoding_and_json_reads_it_back(text: str) -> None:
     for encoding in ("ascii", "utf-8", "latin-1"):
         raw = io.BytesIO()
         with io.TextIOWrapper(raw, encoding, ESCAPE, newline="", write_through=True) as stream:

@@ -3,6 +3,8 @@
 import hashlib
 import shutil
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +16,7 @@ DIGEST = hashlib.sha256(b"alert").hexdigest()
 OTHER = hashlib.sha256(b"other").hexdigest()
 
 
-def parsed(*lines, end="\n"):
+def parsed(*lines: Any, end: str = "\n") -> Any:
     return list(parse_sums(end.join(lines).encode() + end.encode()))
 
 
@@ -37,7 +39,7 @@ def parsed(*lines, end="\n"):
     ],
 )
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_each_form_that_sha256sum_takes_gives_name_and_digest(lines, names, end):
+def test_each_form_that_sha256sum_takes_gives_name_and_digest(lines: list[str], names: list[str], end: str) -> None:
     assert parsed(*lines, end=end) == [(name, DIGEST) for name in names]
 
 
@@ -53,12 +55,12 @@ def test_each_form_that_sha256sum_takes_gives_name_and_digest(lines, names, end)
         "-----BEGIN PGP SIGNED MESSAGE-----",
     ],
 )
-def test_a_line_that_may_be_half_of_one_is_refused_by_its_number(line):
+def test_a_line_that_may_be_half_of_one_is_refused_by_its_number(line: str) -> None:
     with pytest.raises(ValueError, match="line 2 isn't a digest and a file name"):
         parsed(f"{DIGEST}  first", line)
 
 
-def test_the_two_forms_without_a_tag_are_not_mixed_as_names_could_hide_in_that():
+def test_the_two_forms_without_a_tag_are_not_mixed_as_names_could_hide_in_that() -> None:
     with pytest.raises(ValueError, match="line 2"):
         parsed(f"{DIGEST}  first", f"{DIGEST} second")
 
@@ -73,18 +75,20 @@ NAME = st.text(alphabet="ab .*()=\\\n#é-", min_size=1, max_size=8).filter(lambd
     form=st.sampled_from([(), ("--tag",), ("--binary",), ("--text",)]),
     upper=st.booleans(),
 )
-def test_what_sha256sum_writes_and_accepts_is_read_as_it_was_meant(names, form, upper, tmp_path):
+def test_what_sha256sum_writes_and_accepts_is_read_as_it_was_meant(
+    names: Any, form: Any, upper: Any, tmp_path: Path
+) -> None:
     folder = tmp_path / "files"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for name in names:
         (folder / name).write_bytes(b"alert")
     program = shutil.which("sha256sum")
-    written = subprocess.run([program, *form, "--", *names], cwd=folder, capture_output=True, check=True).stdout
+    written = subprocess.run([program, *form, "--", *names], cwd=folder, capture_output=True, check=True).stdout  # type: ignore[list-item]
     if upper:
         written = written.replace(DIGEST.encode(), DIGEST.upper().encode())
     (tmp_path / "sums").write_bytes(written)
-    said = subprocess.run([program, "-c", "--strict", "../sums"], cwd=folder, capture_output=True, check=False)
+    said = subprocess.run([program, "-c", "--strict", "../sums"], cwd=folder, capture_output=True, check=False)  # type: ignore[list-item]
     assert said.returncode == 0, said.stderr
     assert sorted(parse_sums(written)) == sorted((name, DIGEST) for name in names)
 
@@ -99,11 +103,11 @@ LINE = st.tuples(
 @pytest.mark.needs("sha256sum")
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=st.lists(LINE, min_size=1, max_size=3))
-def test_a_list_that_sha256sum_takes_without_a_warning_is_never_refused(lines, tmp_path):
+def test_a_list_that_sha256sum_takes_without_a_warning_is_never_refused(lines: Any, tmp_path: Path) -> None:
     for name in ("a", "b", " a", " b"):
         (tmp_path / name).write_bytes(b"alert")
     content = "".join(f"{line}\n" for line in lines).encode()
     command = [shutil.which("sha256sum"), "-c", "--strict", "-"]
-    said = subprocess.run(command, cwd=tmp_path, input=content, capture_output=True, check=False)
+    said = subprocess.run(command, cwd=tmp_path, input=content, capture_output=True, check=False)  # type: ignore[arg-type]
     if said.returncode == 0:
         assert {digest for _name, digest in parse_sums(content)} == {DIGEST}

@@ -1,5 +1,7 @@
 """The end of a run in numbers: each client once, under the worst that happened to it."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ ANSWERS = ("failed", "stale", "skipped", "changed", "ok")
 """What a client can answer, the worst first."""
 
 
-def result(*statuses, error=None, kept=(), name="pc", group="g"):
+def result(*statuses: Any, error: Any = None, kept: Any = (), name: str = "pc", group: str = "g") -> Any:
     """Make the result of a client with a step for each status."""
     steps = tuple(
         Step(
@@ -40,19 +42,19 @@ def result(*statuses, error=None, kept=(), name="pc", group="g"):
     return Result(Task(Client(name, group), steps, None), outcomes, 10 * len(steps), error)
 
 
-def report(tally, **more):
+def report(tally: Any, **more: Any) -> Any:
     return tally.report("r", PLAN, NOW, NOW, **{"interrupted": False, **more})
 
 
-def counted(made, group="g"):
+def counted(made: Any, group: str = "g") -> Any:
     return {name: count for name, count in made.recap[group].items() if count}
 
 
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.lists(st.sampled_from(ANSWERS), min_size=1, max_size=3)), max_size=8)
 )
-def test_each_client_counts_once_under_the_worst_of_all_its_steps(given_):
-    tally, worst = Tally(["g"]), {}
+def test_each_client_counts_once_under_the_worst_of_all_its_steps(given_: Any) -> None:
+    tally, worst = Tally(["g"]), {}  # type: ignore[var-annotated]
     for name, statuses in given_:
         assert tally.add(result(*statuses, name=name)) == min(statuses, key=ANSWERS.index)
         worst[name] = min(*statuses, worst.get(name, "ok"), key=ANSWERS.index)
@@ -60,7 +62,7 @@ def test_each_client_counts_once_under_the_worst_of_all_its_steps(given_):
     assert {name: made.total(name) for name in RECAP} == {name: [*worst.values()].count(name) for name in RECAP}
 
 
-def test_what_was_tried_in_a_step_is_known_in_the_next():
+def test_what_was_tried_in_a_step_is_known_in_the_next() -> None:
     tally = Tally(["g"])
     tally.add(result("failed", "ok"))
     assert tally.was_tried("pc", "part0", "2")
@@ -70,7 +72,7 @@ def test_what_was_tried_in_a_step_is_known_in_the_next():
     assert tally.counted("pc")
 
 
-def test_a_client_whose_rollout_was_halted_before_its_turn_was_not_attempted():
+def test_a_client_whose_rollout_was_halted_before_its_turn_was_not_attempted() -> None:
     tally = Tally(["g"])
     assert tally.add(result()) == "not_attempted"
     assert not tally.counted("pc")
@@ -78,20 +80,20 @@ def test_a_client_whose_rollout_was_halted_before_its_turn_was_not_attempted():
     assert report(tally).recap == {}
 
 
-def test_a_change_of_the_store_is_tried_once_in_a_run():
+def test_a_change_of_the_store_is_tried_once_in_a_run() -> None:
     tally, change = Tally(["g"]), Download("rules", "1", "2", "b", "any", "drop", 5, "outdated")
     assert tally.is_new(change)
     assert not tally.is_new(change)
 
 
-def test_what_was_sent_before_its_time_is_a_change_that_saved_bytes_too():
+def test_what_was_sent_before_its_time_is_a_change_that_saved_bytes_too() -> None:
     tally = Tally(["g"])
     assert tally.add(result("staged", kept={"big"})) == "changed"
     made = report(tally)
     assert (counted(made), made.bytes_saved) == ({"changed": 1}, 97)
 
 
-def test_a_client_that_was_silent_at_a_later_look_is_told_by_what_was_done_with_it():
+def test_a_client_that_was_silent_at_a_later_look_is_told_by_what_was_done_with_it() -> None:
     tally = Tally(["g"])
     tally.add(result("changed"))
     tally.unreachable("pc", "g", "no connection: x")
@@ -109,7 +111,7 @@ def test_a_client_that_was_silent_at_a_later_look_is_told_by_what_was_done_with_
         (ProtocolError("no"), "failed"),
     ],
 )
-def test_an_error_counts_as_what_it_says_of_the_client(error, outcome):
+def test_an_error_counts_as_what_it_says_of_the_client(error: Any, outcome: str) -> None:
     tally = Tally(["g"])
     assert tally.add(result("changed", error=error)) == outcome
     made = report(tally)
@@ -118,7 +120,7 @@ def test_an_error_counts_as_what_it_says_of_the_client(error, outcome):
     assert counted(made) == {outcome: 1}
 
 
-def test_every_component_that_failed_is_named_and_the_client_counts_once():
+def test_every_component_that_failed_is_named_and_the_client_counts_once() -> None:
     tally = Tally(["g"])
     tally.add(result("failed", "changed", "failed"))
     made = report(tally)
@@ -126,7 +128,7 @@ def test_every_component_that_failed_is_named_and_the_client_counts_once():
     assert counted(made) == {"failed": 1}
 
 
-def test_bytes_are_saved_only_where_something_was_sent_instead():
+def test_bytes_are_saved_only_where_something_was_sent_instead() -> None:
     tally = Tally(["g"])
     for status in ("changed", "ok", "failed", "stale"):
         tally.add(result(status, kept={"big"}, name=status))
@@ -134,7 +136,7 @@ def test_bytes_are_saved_only_where_something_was_sent_instead():
     assert (made.bytes_sent, made.bytes_saved) == (40, 97)
 
 
-def test_downloads_and_silent_clients_are_counted_too():
+def test_downloads_and_silent_clients_are_counted_too() -> None:
     tally = Tally(["g"])
     tally.downloaded(5)
     tally.downloaded(6)
@@ -148,7 +150,7 @@ def test_downloads_and_silent_clients_are_counted_too():
     assert (counted(made), counted(made, "h")) == ({"unreachable": 1}, {"failed": 1})
 
 
-def test_groups_in_which_nothing_happened_are_left_out_and_the_run_is_named():
+def test_groups_in_which_nothing_happened_are_left_out_and_the_run_is_named() -> None:
     tally = Tally(["g", "quiet"])
     tally.count("g", "ok", 3)
     tally.count("quiet", "ok", 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,26 +22,26 @@ TESTS = ("defined", "undefined", "number", "string", "even", "sequence", "sameas
 ATTRIBUTES = ("role", "split", "items", "values", "get", "__class__", "__init__", "append", "format", "join", "nope")
 
 
-class Environ(dict):
+class Environ(dict[str, Any]):
     """An environment that knows whether somebody looked."""
 
     looked = False
 
-    def __contains__(self, name):
+    def __contains__(self, name: Any) -> Any:
         """Say whether a variable is set."""
         self.looked = True
         return super().__contains__(name)
 
 
-def among(*texts):
+def among(*texts: Any) -> Any:
     return st.sampled_from(texts)
 
 
-def made(form, *parts):
+def made(form: Any, *parts: Any) -> Any:
     return st.tuples(*parts).map(lambda found: form % found)
 
 
-def tame(inner):
+def tame(inner: Any) -> Any:
     """Give what every profile can render, whatever values are in it."""
     return st.one_of(
         made("(%s ~ %s)", inner, inner),
@@ -70,7 +72,7 @@ ALIEN = st.one_of(
 """What the profile of the spec refuses; that of files of settings can do much of it."""
 
 
-def wild(inner):
+def wild(inner: Any) -> Any:
     """Give what any profile may refuse, or fail at."""
     return st.one_of(
         tame(inner),
@@ -100,7 +102,7 @@ WILD = st.recursive(
 )
 
 
-def statements(expression):
+def statements(expression: Any) -> Any:
     """Give statements that the profile of the spec hasn't got."""
     return st.one_of(
         made("{%% for x in %s %%}{{ x }}{{ %s }}{%% endfor %%}", expression, expression),
@@ -115,20 +117,20 @@ def statements(expression):
     )
 
 
-def tags(expression):
+def tags(expression: Any) -> Any:
     """Give the tags that both profiles have."""
     return made("{{ %s }}", expression) | made("{%%- if %s %%}{{ 1 }}{%% endif %%}", expression)
 
 
-def pieces(expression):
+def pieces(expression: Any) -> Any:
     return among("text", " \n", " ", "é", "{% raw %}{{ x }}{% endraw %}") | tags(expression)
 
 
-def texts(piece):
+def texts(piece: Any) -> Any:
     return st.lists(piece, max_size=3).map("".join)
 
 
-def outcome(render):
+def outcome(render: Any) -> Any:
     """Give what is rendered, or the fault; anything else that is raised goes through."""
     try:
         return render()
@@ -138,7 +140,7 @@ def outcome(render):
 
 @given(texts(pieces(TAME)))
 @settings(max_examples=100, deadline=None)
-def test_what_both_profiles_list_is_rendered_by_both_alike(text):
+def test_what_both_profiles_list_is_rendered_by_both_alike(text: str) -> None:
     assert Renderer(VALUES, {}).render(text) == Template(text, "t.j2").render(VALUES)
 
 
@@ -147,7 +149,7 @@ def test_what_both_profiles_list_is_rendered_by_both_alike(text):
     st.one_of(statements(TAME), tags(ALIEN), tags(made("(%s ~ %s)", TAME, ALIEN)), tags(made("(not %s)", ALIEN))),
 )
 @settings(max_examples=200, deadline=None)
-def test_what_the_profile_of_the_spec_does_not_list_is_refused_before_anything_runs(before, alien):
+def test_what_the_profile_of_the_spec_does_not_list_is_refused_before_anything_runs(before: Any, alien: Any) -> None:
     environ = Environ(ENVIRON)
     found = outcome(lambda: Renderer(VALUES, environ).render(f"{{{{ env('UPDOSER_VAR_X') }}}}{before}{alien}"))
     assert isinstance(found, TemplateFault)
@@ -156,7 +158,7 @@ def test_what_the_profile_of_the_spec_does_not_list_is_refused_before_anything_r
 
 @given(texts(st.one_of(pieces(WILD), statements(WILD))))
 @settings(max_examples=200, deadline=None)
-def test_whatever_stands_in_a_template_it_is_rendered_or_refused_with_its_place(text):
+def test_whatever_stands_in_a_template_it_is_rendered_or_refused_with_its_place(text: str) -> None:
     of_spec = outcome(lambda: Renderer(VALUES, ENVIRON).render(text))
     of_file = outcome(lambda: Template(text, "t.j2").render({**VALUES, **OF_FILES}))
     for found, profile in ((of_spec, SPEC_TEXT), (of_file, SETTINGS_FILE)):
@@ -168,6 +170,6 @@ def test_whatever_stands_in_a_template_it_is_rendered_or_refused_with_its_place(
 
 
 @pytest.mark.parametrize("text", ["{{ self }}", "{{ self ~ 'x' }}", "{{ self() }}"])
-def test_what_jinja2_calls_self_is_no_variable(text):
+def test_what_jinja2_calls_self_is_no_variable(text: str) -> None:
     with pytest.raises(TemplateFault, match=r"can't use `self`|anything but env"):
         Renderer({}, {}).render(text)

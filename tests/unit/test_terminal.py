@@ -3,9 +3,11 @@
 import io
 import json
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -37,41 +39,43 @@ BASIS = Basis("l", 1, 0, "s", "c")
 ODD_SECRETS = ("plain-secret", 'quo"xyz\\back', "pässwörd", "first\nsecond", "tab\tchar\x7f", "star*pipe|@mark<>")
 
 
-def log_to(terminal, **options):
+def log_to(terminal: Any, **options: Any) -> Any:
     return EventLog("run-1", lambda: NOW, terminal, **options)
 
 
 @contextmanager
-def appending(log, terminal, file):
+def appending(log: Any, terminal: Any, file: Any) -> Iterator[Any]:
     """Append the events of a log to a file."""
     with event_file(file, terminal.lose) as append, log.to(append):
         yield
 
 
-def sample(kind, message):
+def sample(kind: Any, message: Any) -> Any:
     """Make an event of a class, with something in each of its fields."""
     own = [field for field in fields(kind) if field.name not in {field.name for field in fields(Event)}]
     return kind(message, **{field.name: 1 if "int" in field.type else "a" for field in own})
 
 
-def secretive(secret):
+def secretive(secret: Any) -> Any:
     masker = Masker()
     masker.add(secret)
     return Terminal(masker.mask)
 
 
-def events(file):
+def events(file: Any) -> Any:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
-def test_results_and_everything_else_go_separate_ways(capsys):
+def test_results_and_everything_else_go_separate_ways(capsys: pytest.CaptureFixture[str]) -> None:
     terminal = Terminal()
     terminal.result("result\n")
     terminal.note("note")
     assert capsys.readouterr() == ("result\n", "note\n")
 
 
-def test_a_question_is_asked_beside_the_result(capsys, monkeypatch):
+def test_a_question_is_asked_beside_the_result(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("  yes \nmore\n"))
     assert Terminal().ask("sure? ") == "yes"
     assert Terminal().ask("sure? ") == "more"
@@ -79,7 +83,7 @@ def test_a_question_is_asked_beside_the_result(capsys, monkeypatch):
     assert capsys.readouterr() == ("", "sure? " * 3)
 
 
-def test_each_event_is_a_line_that_fits_its_schema(tmp_path, capsys):
+def test_each_event_is_a_line_that_fits_its_schema(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     terminal, file = Terminal(), tmp_path / "events"
     log = log_to(terminal)
     for _run in range(2):
@@ -102,7 +106,7 @@ def test_each_event_is_a_line_that_fits_its_schema(tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_a_line_has_what_is_particular_to_its_type_in_order_and_leaves_out_what_isn_t_said(tmp_path):
+def test_a_line_has_what_is_particular_to_its_type_in_order_and_leaves_out_what_isn_t_said(tmp_path: Path) -> None:
     terminal, file = Terminal(), tmp_path / "events"
     log = log_to(terminal)
     with appending(log, terminal, file):
@@ -121,7 +125,7 @@ def test_a_line_has_what_is_particular_to_its_type_in_order_and_leaves_out_what_
     ]
 
 
-def test_an_event_is_written_at_once(tmp_path):
+def test_an_event_is_written_at_once(tmp_path: Path) -> None:
     terminal, file = Terminal(), tmp_path / "events"
     log = log_to(terminal)
     with appending(log, terminal, file):
@@ -129,7 +133,7 @@ def test_an_event_is_written_at_once(tmp_path):
         assert len(events(file)) == 1
 
 
-def test_progress_is_plain_lines_without_what_comes_for_every_client(capsys):
+def test_progress_is_plain_lines_without_what_comes_for_every_client(capsys: pytest.CaptureFixture[str]) -> None:
     log = log_to(Terminal())
     with log.to(None):
         log(LookStarted("looking at 2 clients", clients=2))
@@ -145,7 +149,7 @@ def test_progress_is_plain_lines_without_what_comes_for_every_client(capsys):
     ]
 
 
-def test_quiet_tells_of_trouble_only(capsys):
+def test_quiet_tells_of_trouble_only(capsys: pytest.CaptureFixture[str]) -> None:
     log = log_to(Terminal(), quiet=True)
     with log.to(None):
         log(RunStarted("begun", plan_id="p"))
@@ -153,14 +157,16 @@ def test_quiet_tells_of_trouble_only(capsys):
     assert capsys.readouterr().err == "12:00:00 warning: odd\n"
 
 
-def test_what_clients_say_cannot_move_the_cursor_or_add_a_line(capsys):
+def test_what_clients_say_cannot_move_the_cursor_or_add_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     message = "pc: \x1b[2J\r\nall is fine\x9b"
     log_to(Terminal())(ClientFinished(message, level="error", client="pc", outcome="failed"))
     assert capsys.readouterr().err == "12:00:00 error: pc: ?[2J??all is fine?\n"
 
 
 @pytest.mark.parametrize("secret", ODD_SECRETS)
-def test_a_secret_is_in_no_output_however_it_is_written_there(tmp_path, capsys, secret):
+def test_a_secret_is_in_no_output_however_it_is_written_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], secret: Any
+) -> None:
     terminal, file = secretive(secret), tmp_path / "events"
     message = f"proxy refuses {secret}, it says"
     log, document = log_to(terminal), plan_document(Plan("p", NOW, BASIS, problems=(message,)))

@@ -1,6 +1,7 @@
 """What people read in a terminal: the fixed form of the verdict, aligned columns, and honest words."""
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -56,23 +57,31 @@ VERDICT = re.compile(
 HOSTILE = "x\x1b[2J\r\ny\x9b31m\u202e\u2028"
 
 
-def deploy(component="rules", group="office", before="1", to="2", clients=1, cohort="c1", **more):
+def deploy(
+    component: str = "rules",
+    group: str = "office",
+    before: str = "1",
+    to: str = "2",
+    clients: Any = 1,
+    cohort: str = "c1",
+    **more: Any,
+) -> Deploy:
     digest = "a" * 64 if before else ""
     fields = {"reason": "outdated" if before else "missing", "bytes": 1536, "bytes_full": 2048, **more}
     fields.setdefault("platform", "any")
     return Deploy(component, group, before, digest, to, "b" * 64, clients=clients, members=(cohort,), **fields)
 
 
-def plan(**fields):
+def plan(**fields: Any) -> dict[str, int | str]:
     return plan_document(Plan("p", NOW, BASIS, **fields))
 
 
-def names(prefix, count):
+def names(prefix: Any, count: Any) -> Any:
     return tuple(f"{prefix}-{n}" for n in range(1, count + 1))
 
 
 @pytest.fixture
-def example():
+def example() -> Any:
     """A plan with a bit of everything."""
     return plan(
         downloads=(Download("rules", "1", "2", "b" * 64, "any", "drop", 2048, "outdated"),),
@@ -118,7 +127,7 @@ Gone from the inventory (1): old-pc
 """
 
 
-def test_a_plan_reads_like_this(example):
+def test_a_plan_reads_like_this(example: Any) -> None:
     assert plan_text(example) == EXAMPLE
 
 
@@ -149,17 +158,17 @@ Prune from the store
 """
 
 
-def duplicated():
+def duplicated() -> Any:
     """A plan with all that duplication does."""
 
-    def incremental(before, size, reason):
+    def incremental(before: Any, size: Any, reason: str) -> Any:
         return Download("rules", before, "175", "b" * 64, "any", "drop", size, reason, kind="zstd")
 
-    def generate(before, codec, level, size, reason):
+    def generate(before: Any, codec: Any, level: Any, size: Any, reason: str) -> Any:
         start = "a" * 64 if before else ""
         return Generate("rules", before, start, "175", "b" * 64, "any", codec, level, size, reason)
 
-    def prune(before, to, kind, size, reason):
+    def prune(before: Any, to: Any, kind: str, size: Any, reason: str) -> Any:
         return Prune("rules", before, to, "b" * 64, "any", kind, size, reason)
 
     full = Download("engine", "", "9.1", "b" * 64, "linux-x86_64", "drop", 11_400_000, "missing")
@@ -182,23 +191,23 @@ def duplicated():
             *(prune(before, "171", "zstd", 3000, "on no way") for before in ("169", "167", "165", "163", "161")),
         ),
         deploys=(
-            deploy(before="171", clients=3, bytes=1002, path=path, **old),
+            deploy(before="171", clients=3, bytes=1002, path=path, **old),  # type: ignore[arg-type]
             deploy(
                 before="169", clients=2, cohort="c2", bytes=3000, estimated=True,
-                path=("169..173/zstd", "173..175/zstd"), **old,
+                path=("169..173/zstd", "173..175/zstd"), **old,  # type: ignore[arg-type]
             ),
             deploy(
                 before="101", cohort="c3", bytes=7_000_000, estimated=True,
-                path=("..175/gzip",), why_full="35 releases behind", **old,
+                path=("..175/gzip",), why_full="35 releases behind", **old,  # type: ignore[arg-type]
             ),
-            deploy(before="165", cohort="c4", bytes=20_000_000, why_full="delta not smaller", **old),
+            deploy(before="165", cohort="c4", bytes=20_000_000, why_full="delta not smaller", **old),  # type: ignore[arg-type]
         ),
         members={"c1": names("pc", 3), "c2": names("plc", 2), "c3": ("old",), "c4": ("odd",)},
         clients={"eu": 7},
     )  # fmt: skip
 
 
-def test_a_plan_of_duplication_says_what_is_chosen_and_why():
+def test_a_plan_of_duplication_says_what_is_chosen_and_why() -> None:
     assert plan_text(duplicated()).partition("\n")[2] == DUPLICATED
 
 
@@ -208,7 +217,15 @@ SOAKS = "wave 2 of 3 soaks until 2026-11-24T16:00:00Z"
 FAILED = "1 of 3 clients failed, and max_failed is 0 (pc-1: not enough disk)"
 
 
-def step(component="rules", to="2", group="", status="running", says=SOAKS, sizes=(3, 97, 900), **more):
+def step(
+    component: Any = "rules",
+    to: Any = "2",
+    group: Any = "",
+    status: Any = "running",
+    says: Any = SOAKS,
+    sizes: Any = (3, 97, 900),
+    **more: Any,
+) -> RolloutStep:
     cuts = (Cut("label=canary"), Cut(upto=5), Cut(upto=2**32 - 1))[-len(sizes) :]
     wave = more.pop("wave", 1)
     record = RolloutRecord(
@@ -227,11 +244,11 @@ def step(component="rules", to="2", group="", status="running", says=SOAKS, size
     return RolloutStep(record, **{"new": True, **more}, says=says)
 
 
-def stopped(component="engine", **more):
+def stopped(component: str = "engine", **more: Any) -> RolloutStep:
     return step(component, "9.1", status="halted", says=f"halted in wave 1 of 3: {FAILED}", new=False, **more)
 
 
-def rolling():
+def rolling() -> Any:
     """A plan with all that rollouts bring."""
     counts = WaveCounts(97, 40, 2, 54, 1, 9)
     return plan(
@@ -290,23 +307,23 @@ Settings
 """
 
 
-def test_a_plan_with_rollouts_reads_like_this():
+def test_a_plan_with_rollouts_reads_like_this() -> None:
     assert plan_text(rolling()) == ROLLING
 
 
-def test_with_names_proofs_and_settings_list_their_clients_too():
+def test_with_names_proofs_and_settings_list_their_clients_too() -> None:
     lines = plan_text(rolling(), names=True).splitlines()
     for title in ("Prove again", "Settings"):
         assert lines[lines.index(title) + 2] == "        pc-1, pc-2, pc-3"
 
 
-def test_where_all_rollouts_are_for_the_whole_fleet_no_group_is_named():
+def test_where_all_rollouts_are_for_the_whole_fleet_no_group_is_named() -> None:
     text = plan_text(plan(rollouts=(step(),)))
     assert f"  >  rules  2  3 + 97 + 900 clients  {SOAKS}\n" in text
     assert "whole fleet" not in text
 
 
-def test_every_halted_rollout_stands_at_the_top():
+def test_every_halted_rollout_stands_at_the_top() -> None:
     lines = plan_text(plan(rollouts=(stopped(), stopped("driver", group="plant"), step()))).splitlines()
     assert lines[1] == f"Halted: engine 9.1 in wave 1 of 3: {FAILED}"
     assert lines[3] == f"Halted: driver 9.1 (plant) in wave 1 of 3: {FAILED}"
@@ -314,11 +331,11 @@ def test_every_halted_rollout_stands_at_the_top():
 
 
 @pytest.mark.parametrize("status", ["aborted", "paused", "running", "done", "superseded"])
-def test_only_what_is_halted_stands_at_the_top(status):
+def test_only_what_is_halted_stands_at_the_top(status: str) -> None:
     assert "Halted" not in plan_text(plan(rollouts=(step(status=status),)))
 
 
-def test_groups_whose_rollouts_have_other_waves_stand_apart():
+def test_groups_whose_rollouts_have_other_waves_stand_apart() -> None:
     document = plan(
         rollouts=(step(group="office"), step(group="plant", sizes=(1, 2))),
         deploys=(deploy(wave=1), deploy(group="plant", cohort="c2", wave=1)),
@@ -351,12 +368,12 @@ def test_groups_whose_rollouts_have_other_waves_stand_apart():
         ((step(status="aborted", new=False),), {}, ". What is known is as declared; see above what else was found."),
     ],
 )
-def test_a_plan_in_which_only_rollouts_move_or_wait_says_so(rollouts, fields, words):
+def test_a_plan_in_which_only_rollouts_move_or_wait_says_so(rollouts: Any, fields: Any, words: str) -> None:
     text = plan_text(plan(members={"c1": ("pc",)}, clients={"g": 1}, rollouts=rollouts, **fields))
     assert text.endswith(f"\nNo changes{words}\n")
 
 
-def test_with_names_each_change_lists_its_clients_and_groups_stand_apart(example):
+def test_with_names_each_change_lists_its_clients_and_groups_stand_apart(example: Any) -> None:
     lines = plan_text(example, names=True).splitlines()
     at = lines.index("Deploy to clients")
     assert [line.split()[0] for line in lines[at + 1 : at + 9]] == [
@@ -372,7 +389,7 @@ def test_with_names_each_change_lists_its_clients_and_groups_stand_apart(example
     assert "        lost-1, lost-2" in lines
 
 
-def test_many_groups_and_names_are_counted_and_all_are_there_when_asked_for():
+def test_many_groups_and_names_are_counted_and_all_are_there_when_asked_for() -> None:
     groups = [f"g{n}" for n in range(5)]
     document = plan(
         deploys=tuple(deploy(group=group, cohort=f"c{at}") for at, group in enumerate(groups)),
@@ -388,7 +405,7 @@ def test_many_groups_and_names_are_counted_and_all_are_there_when_asked_for():
 
 
 @given(st.integers(0, 10**7), st.integers(0, 2**50), st.integers(0, 10**7), st.tuples(*[st.integers(0, 10**6)] * 5))
-def test_the_verdict_has_one_form_whatever_the_numbers(clients, size, everybody, waiting):
+def test_the_verdict_has_one_form_whatever_the_numbers(clients: int, size: int, everybody: int, waiting: Any) -> None:
     document = plan(clients={"g": everybody})
     document["summary"]["settings"] = {"changes": clients % 2, "clients": clients, "bytes": 0}
     document["summary"]["deploy"] = {"changes": clients % 3, "clients": clients, "bytes": size}
@@ -405,12 +422,12 @@ def test_the_verdict_has_one_form_whatever_the_numbers(clients, size, everybody,
         ({"clients": {"g": 1}, "held": (Finding("g", 1, ("c1",), "x"),)}, "What differs is held or deferred."),
     ],
 )
-def test_a_plan_without_changes_says_what_that_means(fields, words):
+def test_a_plan_without_changes_says_what_that_means(fields: Any, words: str) -> None:
     assert plan_text(plan(members={"c1": ("pc",)}, **fields)).endswith(f"\nNo changes. {words}\n")
 
 
 @pytest.mark.parametrize("problem", ["rules: no source offers the pinned version 7", "source drop: it can't be read"])
-def test_a_plan_with_problems_never_says_that_all_is_as_declared(problem):
+def test_a_plan_with_problems_never_says_that_all_is_as_declared(problem: str) -> None:
     text = plan_text(plan(clients={"g": 1}, problems=(problem,)))
     assert "as declared; " not in text
     assert "Every client has what is declared" not in text
@@ -418,7 +435,7 @@ def test_a_plan_with_problems_never_says_that_all_is_as_declared(problem):
     assert text.endswith("\nNo changes. Not as declared: 1 problem.\n")
 
 
-def test_the_verdict_names_what_can_not_be_had_and_what_can_not_be_read_and_a_fleet_that_nothing_is_known_of():
+def test_the_verdict_names_what_can_not_be_had_and_what_can_not_be_read_and_a_fleet_that_nothing_is_known_of() -> None:
     problems = ("rules: no source offers the pinned version 7", "source drop: away", "rules 9 is blocked: INC-1")
     fields = {"unmet": ("rules 7",), "unread": ("drop",), "excused": problems[2:], "problems": problems}
     dark = (Finding("g", 2, ("c1",), "not looked at yet"),)
@@ -430,21 +447,21 @@ def test_the_verdict_names_what_can_not_be_had_and_what_can_not_be_read_and_a_fl
     assert noted.splitlines()[0].endswith("unreachable 0"), "what is as the file wants it is no fault"
 
 
-def test_a_partial_plan_says_so():
+def test_a_partial_plan_says_so() -> None:
     assert "partial" in plan_text(plan(partial=True))
     assert "partial" not in plan_text(plan())
 
 
-def test_a_change_that_only_moves_files_sends_nothing():
+def test_a_change_that_only_moves_files_sends_nothing() -> None:
     document = plan(deploys=(deploy(to="1", reason="layout_changed", bytes=0),), members={"c1": ("pc",)})
     assert "nothing sent" in plan_text(document)
 
 
-def component(id_="rules", **counts):
+def component(id_: Any = "rules", **counts: Any) -> ComponentStatus:
     return ComponentStatus(id_, "2", "3", **{**dict.fromkeys(("updated", "outdated", "ahead", "unknown"), 0), **counts})
 
 
-def test_a_status_reads_like_this():
+def test_a_status_reads_like_this() -> None:
     bad = component(updated=1, outdated=1, versions={"2": 1, "1": 1}, age=7200)
     good = ComponentStatus("engine", "9.1", "", 2, 0, 0, 0, {"9.1": 2})
     sources = (SourceStatus("drop", NOW), SourceStatus("vendor", None, "it can't be reached", stale=True))
@@ -484,7 +501,7 @@ Quarantined
 """
 
 
-def test_a_status_says_where_rollouts_are_and_who_is_left_alone():
+def test_a_status_says_where_rollouts_are_and_who_is_left_alone() -> None:
     counted = component(outdated=1)
     rollouts = (
         step(says="wave 1 of 3 is open: 1 of 3 done", counts=WaveCounts(3, 0, 1, 2)),
@@ -498,14 +515,14 @@ def test_a_status_says_where_rollouts_are_and_who_is_left_alone():
     assert status_text(status_document(many)).endswith("\n  and 20 more\n")
 
 
-def test_a_list_of_rollouts_has_a_line_for_each():
+def test_a_list_of_rollouts_has_a_line_for_each() -> None:
     text = rollouts_text(rollouts_document([step(), stopped()], [step("tool", "7", status="done").record]))
     assert text.startswith("Halted: engine 9.1 in wave 1 of 3: ")
     assert text.splitlines()[-1] == "  =  tool    7    since 2026-11-24T12:00:00Z  done: why"
     assert rollouts_text(rollouts_document([])) == "No rollouts.\n"
 
 
-def test_a_report_says_where_rollouts_are_and_when_to_go_on():
+def test_a_report_says_where_rollouts_are_and_when_to_go_on() -> None:
     report = Report("r", "p", NOW, NOW, {"g": {"ok": 1}}, rollouts=(step(), stopped()), next_step_at=NOW)
     *_recap, first, second, todo, following, _blank, end = report_text(report_document(report)).splitlines()
     assert first == f"rules 2: {SOAKS}"
@@ -515,7 +532,7 @@ def test_a_report_says_where_rollouts_are_and_when_to_go_on():
     assert end.startswith("Apply complete: ")
 
 
-def test_of_several_groups_a_status_shows_what_is_behind():
+def test_of_several_groups_a_status_shows_what_is_behind() -> None:
     bad, good = component(outdated=2), component("engine", updated=2)
     status = FleetStatus(NOW, None, 4, (bad, good), {"a": (bad, good), "b": (good,)})
     text = status_text(status_document(status))
@@ -524,7 +541,7 @@ def test_of_several_groups_a_status_shows_what_is_behind():
     assert text.rstrip().endswith("Group b: 1 of 1 component updated")
 
 
-def test_a_report_reads_like_this():
+def test_a_report_reads_like_this() -> None:
     report = Report(
         "r", "p", NOW, NOW, {"g": {"ok": 1, "changed": 2, "failed": 1}}, downloaded=1,
         failed=(Failure("pc-1", "g", "rules", "not enough disk"), Failure("", "", "engine", "it is damaged")),
@@ -545,7 +562,7 @@ Apply complete: 2 clients changed, 1 failed, 0 unreachable; 2.0 KiB downloaded, 
     )
 
 
-def test_a_history_has_a_line_for_each_run_and_each_outcome():
+def test_a_history_has_a_line_for_each_run_and_each_outcome() -> None:
     run = Run(
         run_id="r1",
         plan_id="",
@@ -572,7 +589,7 @@ def test_a_history_has_a_line_for_each_run_and_each_outcome():
     assert history_text([]) == "No runs yet.\n"
 
 
-def test_the_doctor_says_what_mends_it():
+def test_the_doctor_says_what_mends_it() -> None:
     checks = [Diagnosis("pc-1", "disk", "fail", "full", "make room"), Diagnosis("pc-1", "shell", "ok", "dash")]
     assert checks_text(checks_document(checks)).splitlines() == [
         "pc-1  disk   fail  full",
@@ -585,17 +602,17 @@ def test_the_doctor_says_what_mends_it():
 # --- hostile names --------------------------------------------------------------------------------------------------
 
 
-def hostile_step():
+def hostile_step() -> RolloutStep:
     return step(HOSTILE, HOSTILE, HOSTILE, "halted", HOSTILE)
 
 
-def hostile_texts():
+def hostile_texts() -> dict[str, str]:
     """Give every text, rendered from documents whose every name is hostile."""
     finding = Finding(HOSTILE, 1, ("c1",), HOSTILE, HOSTILE, HOSTILE)
-    changes = {"downloads": (Download(*[HOSTILE] * 6, 1, HOSTILE),), "deploys": (deploy(HOSTILE, HOSTILE, HOSTILE),)}
+    changes = {"downloads": (Download(*[HOSTILE] * 6, 1, HOSTILE),), "deploys": (deploy(HOSTILE, HOSTILE, HOSTILE),)}  # type: ignore[arg-type, call-arg]
     made = plan(
         **changes,
-        settings=(Settings(HOSTILE, HOSTILE, 1, ("c1",)),),
+        settings=(Settings(HOSTILE, HOSTILE, 1, ("c1",)),),  # type: ignore[arg-type]
         proofs=(Proof(HOSTILE, HOSTILE, HOSTILE, 1, "recheck", 0, 1, ("c1",)),),
         rollouts=(hostile_step(),),
         drift=(finding,),
@@ -607,9 +624,10 @@ def hostile_texts():
     )
     failure = Failure(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
     texts = ("client", "group", "component", "from_version", "to_version", "outcome", "message")
-    entry = JournalEntry(**dict.fromkeys(texts, HOSTILE), bytes=1, at=NOW)
+    entry = JournalEntry(**dict.fromkeys(texts, HOSTILE), bytes=1, at=NOW)  # type: ignore[arg-type]
     run = run_document(
-        Run(run_id=HOSTILE, plan_id=HOSTILE, command=HOSTILE, started=NOW, ended=NOW, status=HOSTILE), [entry]
+        Run(run_id=HOSTILE, plan_id=HOSTILE, command=HOSTILE, started=NOW, ended=NOW, status=HOSTILE),  # type: ignore[arg-type]
+        [entry],
     )
     counted = component(HOSTILE, outdated=1, versions={HOSTILE: 1})
     status = FleetStatus(
@@ -624,13 +642,13 @@ def hostile_texts():
         "report": report_text(report_document(report)),
         "run": run_text(run),
         "history": history_text([run]),
-        "checks": checks_text(checks_document([Diagnosis(*[HOSTILE] * 5)])),
+        "checks": checks_text(checks_document([Diagnosis(*[HOSTILE] * 5)])),  # type: ignore[arg-type]
         "plugins": plugins_text(plugins_document([(HOSTILE, HOSTILE, HOSTILE)])),
     }
 
 
 @pytest.mark.parametrize("name", sorted(hostile_texts()))
-def test_a_hostile_name_cannot_move_the_cursor_turn_the_text_or_add_a_line(name):
+def test_a_hostile_name_cannot_move_the_cursor_turn_the_text_or_add_a_line(name: str) -> None:
     text = hostile_texts()[name]
     assert "x?[2J??y?31m??" in text
     assert all(line.isprintable() for line in text.split("\n"))
@@ -639,7 +657,7 @@ def test_a_hostile_name_cannot_move_the_cursor_turn_the_text_or_add_a_line(name)
 
 @given(st.lists(st.lists(st.text(max_size=6), min_size=3, max_size=3), min_size=1, max_size=4))
 @settings(max_examples=60)
-def test_a_table_has_one_line_for_each_row_and_aligned_columns(rows):
+def test_a_table_has_one_line_for_each_row_and_aligned_columns(rows: Any) -> None:
     lines = table(rows, right=frozenset({1}))
     assert len(lines) == len(rows)
     starts = [max(len(printable(row[0])) for row in rows) + 2] * len(rows)
@@ -656,7 +674,7 @@ def test_a_table_has_one_line_for_each_row_and_aligned_columns(rows):
     ("size", "text"),
     [(0, "0 B"), (716, "716 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (2**20, "1.0 MiB"), (2**60, "1024.0 PiB")],
 )
-def test_sizes(size, text):
+def test_sizes(size: Any, text: str) -> None:
     assert size_text(size) == text
 
 
@@ -664,12 +682,12 @@ def test_sizes(size, text):
     ("seconds", "text"),
     [(None, "-"), (0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2 h"), (12 * 86400, "12 d")],
 )
-def test_spans(seconds, text):
+def test_spans(seconds: int | None, text: str) -> None:
     assert span_text(seconds) == text
 
 
 @given(st.integers(0, 10**12))
-def test_numbers_keep_their_digits_and_stand_in_groups_of_three(number):
+def test_numbers_keep_their_digits_and_stand_in_groups_of_three(number: int) -> None:
     text = number_text(number)
     assert int(text.replace(" ", "")) == number
     assert all(len(group) == 3 for group in text.split(" ")[1:])

@@ -1,6 +1,7 @@
 """When clients may change: at their own moment, in windows, not in blackouts; through clock changes and late runs."""
 
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,11 +16,11 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 NAMES = [f"pc-{n}" for n in range(200)]
 
 
-def scheduled(schedule, **more):
+def scheduled(schedule: Any, **more: Any) -> Any:
     return AutoUpdate(trigger="schedule", schedule=schedule, **more)
 
 
-def due(policy, now, names=NAMES, known_at=LONG_AGO):
+def due(policy: Any, now: Any, names: Any = NAMES, known_at: Any = LONG_AGO) -> Any:
     """Give the clients that are due at a time."""
     verdict = judge(policy, now)
     if verdict.word != "due":
@@ -49,7 +50,9 @@ intervals = st.builds(
 
 @given(st.one_of(daily, intervals), moments)
 @settings(max_examples=200, deadline=None)
-def test_asked_twice_the_answer_is_the_same_and_who_is_due_stays_due_until_the_hours_are_over(schedule, now):
+def test_asked_twice_the_answer_is_the_same_and_who_is_due_stays_due_until_the_hours_are_over(
+    schedule: Any, now: datetime
+) -> None:
     policy = scheduled(schedule)
     first = due(policy, now)
     assert first == due(policy, now)
@@ -61,10 +64,10 @@ def test_asked_twice_the_answer_is_the_same_and_who_is_due_stays_due_until_the_h
 
 @given(daily, moments)
 @settings(max_examples=100, deadline=None)
-def test_over_a_week_every_client_has_its_hours_however_late_the_runs_come(schedule, start):
+def test_over_a_week_every_client_has_its_hours_however_late_the_runs_come(schedule: Any, start: datetime) -> None:
     policy = scheduled(schedule)
     pause = min(schedule.spread, timedelta(hours=1)) / 2
-    now, seen = start, set()
+    now, seen = start, set()  # type: ignore[var-annotated]
     while now < start + timedelta(days=9) and len(seen) < 20:
         verdict = judge(policy, now)
         # A run in the last minute of the hours has all clients that are on.
@@ -74,7 +77,7 @@ def test_over_a_week_every_client_has_its_hours_however_late_the_runs_come(sched
     assert seen == set(NAMES[:20])
 
 
-def test_no_stampede_clients_are_spread_over_the_hours_and_otherwise_the_next_day():
+def test_no_stampede_clients_are_spread_over_the_hours_and_otherwise_the_next_day() -> None:
     policy = scheduled(Schedule(at=time(1), spread=timedelta(hours=4)))
     at = datetime(2026, 11, 24, 1, tzinfo=UTC)
     counts = [len(due(policy, at + timedelta(minutes=minutes))) for minutes in (0, 60, 120, 180, 239)]
@@ -87,7 +90,7 @@ def test_no_stampede_clients_are_spread_over_the_hours_and_otherwise_the_next_da
     assert due(policy, at + timedelta(hours=4)) == set()
 
 
-def test_a_release_that_comes_in_the_middle_of_the_hours_sets_off_only_those_whose_moment_is_still_to_come():
+def test_a_release_that_comes_in_the_middle_of_the_hours_sets_off_only_those_whose_moment_is_still_to_come() -> None:
     policy = scheduled(Schedule(at=time(1), spread=timedelta(hours=4)))
     noon = datetime(2026, 11, 24, 3, tzinfo=UTC)
     before = due(policy, noon)
@@ -99,7 +102,7 @@ def test_a_release_that_comes_in_the_middle_of_the_hours_sets_off_only_those_who
 
 
 @pytest.mark.parametrize("day", [date(2026, 3, 29), date(2026, 10, 25), date(2026, 2, 28), date(2026, 12, 31)])
-def test_on_days_of_clock_changes_and_at_the_ends_of_months_each_client_is_due_once(day):
+def test_on_days_of_clock_changes_and_at_the_ends_of_months_each_client_is_due_once(day: date) -> None:
     policy = scheduled(Schedule(at=time(2, 30), spread=timedelta(hours=1), zone=BERLIN))
     begin = datetime.combine(day, time(), BERLIN).astimezone(UTC)
     spans = []
@@ -112,7 +115,7 @@ def test_on_days_of_clock_changes_and_at_the_ends_of_months_each_client_is_due_o
     assert due(policy, spans[-1]) == set(NAMES)
 
 
-def test_in_an_interval_whoever_missed_its_moment_is_due_until_the_next():
+def test_in_an_interval_whoever_missed_its_moment_is_due_until_the_next() -> None:
     policy = scheduled(Schedule(timedelta(hours=4), spread=timedelta(hours=4)))
     for minutes in range(0, 24 * 60, 37):
         assert due(policy, datetime(2026, 11, 24, tzinfo=UTC) + timedelta(minutes=minutes)) == set(NAMES)
@@ -135,7 +138,7 @@ WINDOWS = (Window(time(22), time(4), frozenset({0}), BERLIN), Window(time(12), t
         ("2026-11-25T12:00:00", "deferred"),
     ],
 )
-def test_a_window_opens_and_closes_in_its_own_zone(now, word):
+def test_a_window_opens_and_closes_in_its_own_zone(now: str, word: str) -> None:
     verdict = judge(AutoUpdate(windows=WINDOWS), datetime.fromisoformat(now).replace(tzinfo=UTC))
     assert verdict.word == word
 
@@ -150,13 +153,13 @@ def test_a_window_opens_and_closes_in_its_own_zone(now, word):
         (Window(time(2, 10), time(2, 50), zone=BERLIN), "01:10", "deferred"),
     ],
 )
-def test_a_window_goes_by_the_clock_on_the_wall_when_an_hour_is_left_out(window, now, word):
+def test_a_window_goes_by_the_clock_on_the_wall_when_an_hour_is_left_out(window: Any, now: str, word: str) -> None:
     moment = datetime.fromisoformat(f"2026-03-29T{now}:00+00:00")
     verdict = judge(AutoUpdate(windows=(window,)), moment)
     assert verdict.word == word
 
 
-def test_what_is_due_says_until_when_it_may_begin():
+def test_what_is_due_says_until_when_it_may_begin() -> None:
     now = datetime(2026, 11, 23, 22, tzinfo=UTC)
     assert judge(AutoUpdate(windows=WINDOWS), now).not_after == datetime(2026, 11, 24, 3, tzinfo=UTC)
     blackout = Blackout(date(2026, 11, 24), date(2026, 11, 25), "freeze", BERLIN)
@@ -168,7 +171,7 @@ def test_what_is_due_says_until_when_it_may_begin():
 
 @given(moments, st.booleans(), st.booleans())
 @settings(max_examples=100, deadline=None)
-def test_a_verdict_that_is_not_due_has_a_reason(now, forced, limited):
+def test_a_verdict_that_is_not_due_has_a_reason(now: datetime, forced: bool, limited: bool) -> None:
     for policy in (
         AutoUpdate(enabled=False),
         AutoUpdate(trigger="manual"),

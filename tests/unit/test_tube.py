@@ -1,6 +1,7 @@
 """A channel as the socket of another connection: nothing is sent on it once it is closed, whichever thread is late."""
 
 from threading import Barrier, Thread
+from typing import Any
 
 import pytest
 
@@ -10,23 +11,23 @@ from reconciler.plugins.transport._ssh_jump import Tube
 class Channel:
     """Writes down what is sent and when it is closed."""
 
-    def __init__(self):
-        self.said = []
+    def __init__(self) -> None:
+        self.said: list[Any] = []
 
-    def send(self, data):
+    def send(self, data: Any) -> Any:
         self.said.append(data)
         return len(data)
 
-    def close(self):
+    def close(self) -> None:
         self.said.append("closed")
 
 
-def test_nothing_is_sent_after_it_is_closed_and_it_is_closed_once():
+def test_nothing_is_sent_after_it_is_closed_and_it_is_closed_once() -> None:
     for _ in range(50):
         channel, start = Channel(), Barrier(4)
         tube = Tube(channel)
 
-        def send(tube=tube, start=start):
+        def send(tube: Any = tube, start: Any = start) -> None:
             start.wait()
             for _ in range(20):
                 try:
@@ -34,7 +35,7 @@ def test_nothing_is_sent_after_it_is_closed_and_it_is_closed_once():
                 except EOFError:
                     return
 
-        def close(tube=tube, start=start):
+        def close(tube: Any = tube, start: Any = start) -> None:
             start.wait()
             tube.close()
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from reconciler.model.policy import AutoUpdate, Blackout, Limits, Rollout, Wave,
 from reconciler.model.rollout import Approval
 from reconciler.model.spec import Hold
 from reconciler.planning import Following, Turns
-from tests.unit.workbench import COMPONENT
+from tests.unit.workbench import COMPONENT, Bench, Opened
 
 MINUTE = timedelta(minutes=1)
 ALL = (Wave(share=1.0),)
@@ -21,7 +22,7 @@ THREE = (Wave(count=1, apart=True), Wave(count=4), Wave(share=1.0))
 
 
 @pytest.fixture
-def bench(opened, monkeypatch):
+def bench(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(planning, "LOOK_AT_TURNS", 0.0)
     made = opened({"g": 8})
     made.policy(waves=ALL)
@@ -29,13 +30,13 @@ def bench(opened, monkeypatch):
     return made
 
 
-def after(bench, clients, happens):
+def after(bench: Bench, clients: Any, happens: Any) -> None:
     """Have something happen while the last of so many clients is changed, after all were looked at."""
     begun = []
     clients += len(bench.machines)
 
     class Counts:
-        def wait(self):
+        def wait(self) -> None:
             begun.append(1)
             if len(begun) == clients:
                 happens()
@@ -44,7 +45,7 @@ def after(bench, clients, happens):
         machine.gate = Counts()
 
 
-def write(bench, **changes):
+def write(bench: Bench, **changes: Any) -> None:
     bench.state.record_rollout(replace(bench.record("2"), **changes))
 
 
@@ -56,7 +57,7 @@ STEERED = {
 
 
 @pytest.mark.parametrize("word", STEERED)
-def test_a_run_begins_no_further_client_once_its_rollout_is_stopped_and_says_why(bench, word):
+def test_a_run_begins_no_further_client_once_its_rollout_is_stopped_and_says_why(bench: Bench, word: str) -> None:
     changes, why = STEERED[word]
     after(bench, 3, lambda: write(bench, **changes))
     report = bench.apply()
@@ -73,7 +74,9 @@ def test_a_run_begins_no_further_client_once_its_rollout_is_stopped_and_says_why
 
 
 @pytest.mark.parametrize("word", ["paused", "aborted"])
-def test_a_check_that_fails_or_a_proof_that_comes_after_an_abort_or_a_pause_does_not_undo_it(bench, word):
+def test_a_check_that_fails_or_a_proof_that_comes_after_an_abort_or_a_pause_does_not_undo_it(
+    bench: Bench, word: str
+) -> None:
     bench.policy(waves=ALL, limits=Limits(max_failed=0))
     for machine in bench.machines.values():
         machine.broken.add(COMPONENT)
@@ -83,7 +86,7 @@ def test_a_check_that_fails_or_a_proof_that_comes_after_an_abort_or_a_pause_does
     assert bench.running("2") == set()
 
 
-def test_what_was_said_between_plan_and_yes_stands_and_nothing_is_sent(bench):
+def test_what_was_said_between_plan_and_yes_stands_and_nothing_is_sent(bench: Bench) -> None:
     bench.policy(waves=THREE)
     bench.step()
     plan = bench.plan()
@@ -94,7 +97,7 @@ def test_what_was_said_between_plan_and_yes_stands_and_nothing_is_sent(bench):
     assert len(bench.running("2")) == 1
 
 
-def test_an_approval_that_comes_between_plan_and_yes_is_kept(bench):
+def test_an_approval_that_comes_between_plan_and_yes_is_kept(bench: Bench) -> None:
     bench.policy(waves=(*THREE[:2], replace(THREE[2], approve=True)))
     bench.step()
     plan = bench.plan()
@@ -103,12 +106,12 @@ def test_an_approval_that_comes_between_plan_and_yes_is_kept(bench):
     assert bench.running("2") == set(bench.machines)
 
 
-def open_until(bench, end):
+def open_until(bench: Bench, end: Any) -> None:
     policy = AutoUpdate(windows=(Window(clock_time(0), end.time(), zone=UTC),), rollout=Rollout(waves=ALL))
     bench.spec = replace(bench.spec, policies={("g", COMPONENT): policy})
 
 
-def test_a_window_that_closes_lets_no_further_client_begin_and_the_next_plan_says_the_same(bench):
+def test_a_window_that_closes_lets_no_further_client_begin_and_the_next_plan_says_the_same(bench: Bench) -> None:
     end = bench.now + 2 * MINUTE
     open_until(bench, end)
     after(bench, 3, lambda: setattr(bench, "now", end))
@@ -121,7 +124,7 @@ def test_a_window_that_closes_lets_no_further_client_begin_and_the_next_plan_say
     assert (plan.deploys, sum(finding.clients for finding in plan.deferred)) == ((), 5)
 
 
-def test_a_blackout_that_begins_lets_no_further_client_begin(bench):
+def test_a_blackout_that_begins_lets_no_further_client_begin(bench: Bench) -> None:
     begins = datetime.combine(bench.now.date() + timedelta(days=1), clock_time(), UTC)
     policy = AutoUpdate(blackouts=(Blackout(begins.date(), begins.date(), "fair"),), rollout=Rollout(waves=ALL))
     bench.spec = replace(bench.spec, policies={("g", COMPONENT): policy})
@@ -130,7 +133,7 @@ def test_a_blackout_that_begins_lets_no_further_client_begin(bench):
     assert len(bench.running("2")) == 2
 
 
-def test_a_plan_that_was_not_finished_because_its_time_was_over_is_not_done(bench):
+def test_a_plan_that_was_not_finished_because_its_time_was_over_is_not_done(bench: Bench) -> None:
     end = bench.now + 2 * MINUTE
     open_until(bench, end)
     after(bench, 3, lambda: setattr(bench, "now", end))
@@ -138,13 +141,13 @@ def test_a_plan_that_was_not_finished_because_its_time_was_over_is_not_done(benc
     assert bench.state.plan_record(report.plan_id).status == "running"
 
 
-def hold_in(bench, path, text):
+def hold_in(bench: Bench, path: Any, text: str) -> None:
     path.write_text(text)
     holds = (Hold("g", "INC-7", date(2099, 1, 1)),) if "hold" in text else ()
     bench.spec = replace(bench.spec, holds=holds)
 
 
-def test_a_hold_that_is_written_into_the_file_holds_for_who_was_not_begun(bench):
+def test_a_hold_that_is_written_into_the_file_holds_for_who_was_not_begun(bench: Bench) -> None:
     path = bench.spec.path
     path.write_text("version: 1\n")
     planned = bench.spec
@@ -158,10 +161,10 @@ def test_a_hold_that_is_written_into_the_file_holds_for_who_was_not_begun(bench)
     assert [(held.reason, held.clients) for held in report.held] == [("hold until 2099-01-01: INC-7", 5)]
 
 
-def test_a_run_looks_seldom_however_many_clients_it_has(bench, monkeypatch):
+def test_a_run_looks_seldom_however_many_clients_it_has(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "LOOK_AT_TURNS", 3600.0)
     looks = []
     normal = type(bench.state).stopped
-    monkeypatch.setattr(type(bench.state), "stopped", lambda state: looks.append(1) or normal(state))
+    monkeypatch.setattr(type(bench.state), "stopped", lambda state: looks.append(1) or normal(state))  # type: ignore[func-returns-value, redundant-expr]
     bench.apply()
     assert (bench.running("2"), len(looks)) == (set(bench.machines), 1)

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from reconciler.model.policy import Gate, Limits, Wave
 from reconciler.model.rollout import Approval
-from tests.unit.workbench import COMPONENT
+from tests.unit.workbench import COMPONENT, Bench, Opened
 
 HOUR = timedelta(hours=1)
 ALL = Wave(share=1.0)
@@ -15,16 +16,16 @@ APPROVED = (Wave(count=1), replace(ALL, approve=True))
 SOAKED = (Wave(count=1, soak=HOUR), ALL)
 
 
-def says(plan):
+def says(plan: Any) -> Any:
     return [step.says for step in plan.rollouts]
 
 
-def write(bench, version, **changes):
+def write(bench: Bench, version: str, **changes: Any) -> None:
     """Do to a rollout what a command does."""
     bench.state.record_rollout(replace(bench.record(version), **changes))
 
 
-def fail(bench, *names):
+def fail(bench: Bench, *names: Any) -> None:
     for name in names:
         bench.machines[name].broken.add(COMPONENT)
 
@@ -32,7 +33,7 @@ def fail(bench, *names):
 # --- the spec's waves change ----------------------------------------------------------------------------------------
 
 
-def test_other_waves_in_the_spec_begin_anew_and_keep_what_was_approved(opened):
+def test_other_waves_in_the_spec_begin_anew_and_keep_what_was_approved(opened: Opened) -> None:
     bench = opened({"g": 9})
     bench.policy(waves=APPROVED)
     bench.release("2")
@@ -48,7 +49,7 @@ def test_other_waves_in_the_spec_begin_anew_and_keep_what_was_approved(opened):
     assert bench.running("2") == set(bench.machines), "nobody was asked again"
 
 
-def test_other_waves_in_the_spec_do_not_end_a_pause(opened):
+def test_other_waves_in_the_spec_do_not_end_a_pause(opened: Opened) -> None:
     bench = opened({"g": 9})
     bench.policy(waves=SOAKED)
     bench.release("2")
@@ -62,7 +63,7 @@ def test_other_waves_in_the_spec_do_not_end_a_pause(opened):
     assert bench.running("2") == set(bench.machines)
 
 
-def test_another_soak_or_limit_in_the_spec_goes_on_where_it_was(opened):
+def test_another_soak_or_limit_in_the_spec_goes_on_where_it_was(opened: Opened) -> None:
     bench = opened({"g": 9})
     bench.policy(waves=SOAKED)
     bench.release("2")
@@ -74,7 +75,7 @@ def test_another_soak_or_limit_in_the_spec_goes_on_where_it_was(opened):
     assert says(plan) == ["wave 1 of 2 soaks until 2026-11-24T14:00:00Z"]
 
 
-def test_a_rollout_of_the_fleet_ends_when_each_group_gets_its_own(opened):
+def test_a_rollout_of_the_fleet_ends_when_each_group_gets_its_own(opened: Opened) -> None:
     bench = opened({"g": 3, "h": 3})
     bench.policy(waves=SOAKED)
     bench.release("2")
@@ -92,7 +93,7 @@ def test_a_rollout_of_the_fleet_ends_when_each_group_gets_its_own(opened):
 
 
 @pytest.mark.parametrize(("strict", "lax"), ["gh", "hg"])
-def test_a_groups_own_limits_hold_for_its_clients_only(opened, strict, lax):
+def test_a_groups_own_limits_hold_for_its_clients_only(opened: Opened, strict: Any, lax: Any) -> None:
     bench = opened({"g": 4, "h": 4})
     bench.policy(lax, waves=(ALL,), limits=Limits(max_failed=3))
     bench.policy(strict, waves=(ALL,), limits=Limits(max_failed=0))
@@ -110,7 +111,7 @@ def test_a_groups_own_limits_hold_for_its_clients_only(opened, strict, lax):
     assert "clients failed, and at most 0 may" in bench.record("3").reason
 
 
-def test_limits_of_groups_are_added_up_while_the_wave_runs(opened):
+def test_limits_of_groups_are_added_up_while_the_wave_runs(opened: Opened) -> None:
     bench = opened({"g": 4, "h": 4})
     bench.policy("g", waves=(ALL,), limits=Limits(max_failed=1))
     bench.policy("h", waves=(ALL,), limits=Limits(max_failed=2))
@@ -121,7 +122,7 @@ def test_limits_of_groups_are_added_up_while_the_wave_runs(opened):
     assert bench.record("2").status == "halted"
 
 
-def test_a_least_number_of_attempts_for_all_waves_holds_in_each(opened):
+def test_a_least_number_of_attempts_for_all_waves_holds_in_each(opened: Opened) -> None:
     bench = opened({"g": 4})
     bench.policy(waves=(Wave(count=1), ALL), limits=Limits(min_attempted=2))
     bench.release("2")
@@ -131,7 +132,9 @@ def test_a_least_number_of_attempts_for_all_waves_holds_in_each(opened):
     assert told == "wave 1 of 2 is blocked: 1 clients could be attempted, and min_attempted is 2"
 
 
-def test_clients_that_were_off_before_the_wave_opened_stop_nothing_and_those_that_vanish_in_it_do(opened):
+def test_clients_that_were_off_before_the_wave_opened_stop_nothing_and_those_that_vanish_in_it_do(
+    opened: Opened,
+) -> None:
     bench = opened({"g": 4})
     bench.policy(waves=(ALL,), limits=Limits(max_unreachable_percentage=0.0))
     bench.machines["g-0"].unreachable = True
@@ -153,7 +156,7 @@ def test_clients_that_were_off_before_the_wave_opened_stop_nothing_and_those_tha
 # --- some clients only ----------------------------------------------------------------------------------------------
 
 
-def test_a_plan_for_some_clients_proves_nothing(opened):
+def test_a_plan_for_some_clients_proves_nothing(opened: Opened) -> None:
     bench = opened({"g": 4})
     bench.policy(waves=SOAKED, recheck=True, gates=(Gate("command", '{"run": "touch asked"}'),))
     bench.release("2")
@@ -171,7 +174,7 @@ def test_a_plan_for_some_clients_proves_nothing(opened):
     assert bench.running("2") == set(bench.machines)
 
 
-def test_a_plan_for_some_clients_waits_for_the_waves_of_the_others(opened):
+def test_a_plan_for_some_clients_waits_for_the_waves_of_the_others(opened: Opened) -> None:
     bench = opened({"g": 4})
     bench.policy(waves=SOAKED)
     bench.release("2")
@@ -190,7 +193,7 @@ def test_a_plan_for_some_clients_waits_for_the_waves_of_the_others(opened):
 # --- in a hurry -----------------------------------------------------------------------------------------------------
 
 
-def test_in_a_hurry_no_soak_is_waited_for_but_gates_and_approvals_are(opened):
+def test_in_a_hurry_no_soak_is_waited_for_but_gates_and_approvals_are(opened: Opened) -> None:
     bench = opened({"g": 6})
     gate = Gate("command", '{"run": "touch asked"}')
     bench.policy(
@@ -203,7 +206,7 @@ def test_in_a_hurry_no_soak_is_waited_for_but_gates_and_approvals_are(opened):
     assert says(bench.plan(expedited=(COMPONENT,))) == ["wave 3 of 3 waits for approval: updoser rollout approve rules"]
 
 
-def test_in_a_hurry_a_failed_canary_halts_all_the_same(opened):
+def test_in_a_hurry_a_failed_canary_halts_all_the_same(opened: Opened) -> None:
     bench = opened({"g": 6})
     bench.policy(waves=(Wave(count=1, soak=9 * HOUR, limits=Limits(max_failed=0)), ALL))
     bench.release("2")
@@ -215,7 +218,7 @@ def test_in_a_hurry_a_failed_canary_halts_all_the_same(opened):
 # --- after a halt ---------------------------------------------------------------------------------------------------
 
 
-def halted_in_wave_2(bench, version="2", **how):
+def halted_in_wave_2(bench: Bench, version: str = "2", **how: Any) -> Any:
     """Bring a release out, so that it halts in its second wave and that one goes back; give its first wave."""
     bench.policy(waves=(Wave(count=2), Wave(count=5), ALL), limits=Limits(max_failed=0), on_failure="rollback", **how)
     bench.release(version)
@@ -231,7 +234,7 @@ def halted_in_wave_2(bench, version="2", **how):
     return canary
 
 
-def test_those_who_keep_a_halted_release_hold_the_rollout_of_another_one_up_no_more(opened):
+def test_those_who_keep_a_halted_release_hold_the_rollout_of_another_one_up_no_more(opened: Opened) -> None:
     bench = opened({"g": 9})
     bench.policy(waves=SOAKED)
     bench.release("2")
@@ -244,7 +247,7 @@ def test_those_who_keep_a_halted_release_hold_the_rollout_of_another_one_up_no_m
     assert bench.record("2").status == "done"
 
 
-def test_after_a_wave_went_back_the_next_release_reaches_all_also_those_who_kept_the_halted_one(opened):
+def test_after_a_wave_went_back_the_next_release_reaches_all_also_those_who_kept_the_halted_one(opened: Opened) -> None:
     bench = opened({"g": 9})
     canary = halted_in_wave_2(bench)
     assert bench.running("2") == canary
@@ -258,18 +261,20 @@ def test_after_a_wave_went_back_the_next_release_reaches_all_also_those_who_kept
 
 
 @pytest.mark.parametrize(("back", "stays"), ["gh", "hg"])
-def test_a_group_goes_back_though_another_one_that_was_stopped_too_does_not(opened, back, stays):
+def test_a_group_goes_back_though_another_one_that_was_stopped_too_does_not(
+    opened: Opened, back: Any, stays: Any
+) -> None:
     bench = opened({"g": 2, "h": 2})
     bench.policy(scope="group", waves=SOAKED)
     bench.release("2")
     bench.apply()
     for group, undo in ((back, "all"), (stays, "")):
-        bench.state.record_rollout(replace(bench.record("2", group), status="aborted", reason="by eva", undo=undo))
+        bench.state.record_rollout(replace(bench.record("2", group), status="aborted", reason="by eva", undo=undo))  # type: ignore[arg-type]
     bench.apply()
     assert {name[0] for name in bench.running("2")} == {stays}
 
 
-def test_what_goes_up_from_a_halted_release_goes_by_waves_like_any_other(opened):
+def test_what_goes_up_from_a_halted_release_goes_by_waves_like_any_other(opened: Opened) -> None:
     bench = opened({"g": 9})
     halted_in_wave_2(bench, rollback_scope="all")
     bench.apply()
@@ -283,7 +288,7 @@ def test_what_goes_up_from_a_halted_release_goes_by_waves_like_any_other(opened)
     assert (len(bench.running("3")), len(bench.running("2"))) == (2, 7)
 
 
-def test_a_pin_to_a_halted_version_is_told_to_those_who_would_get_it(opened):
+def test_a_pin_to_a_halted_version_is_told_to_those_who_would_get_it(opened: Opened) -> None:
     bench = opened({"g": 3})
     bench.policy(waves=(ALL,))
     bench.release("3")
@@ -299,7 +304,7 @@ def test_a_pin_to_a_halted_version_is_told_to_those_who_would_get_it(opened):
     assert [(found.clients, found.version, found.reason) for found in plan.held] == [(3, "2", "aborted: by eva")]
 
 
-def test_a_pin_takes_clients_off_a_halted_version_even_those_who_were_spared(opened):
+def test_a_pin_takes_clients_off_a_halted_version_even_those_who_were_spared(opened: Opened) -> None:
     bench = opened({"g": 9})
     canary = halted_in_wave_2(bench)
     assert bench.running("2") == canary

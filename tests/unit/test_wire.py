@@ -3,6 +3,7 @@
 import zlib
 from contextlib import suppress
 from threading import Event
+from typing import Any
 
 import paramiko
 import pytest
@@ -21,32 +22,32 @@ class Line:
 
     stuck = closed = False
 
-    def send(self, data):
+    def send(self, data: Any) -> Any:
         if self.stuck:
             raise TimeoutError
         return len(data)
 
-    def recv(self, size):
+    def recv(self, size: Any) -> Any:
         return bytes(size)
 
-    def settimeout(self, seconds):
+    def settimeout(self, seconds: Any) -> None:
         pass
 
-    def close(self):
+    def close(self) -> None:
         self.closed = True
 
 
 @pytest.fixture
-def stop():
+def stop() -> Any:
     return Event()
 
 
 @pytest.fixture
-def wire(stop):
+def wire(stop: Any) -> Any:
     return Wire(Line(), stop)
 
 
-def ends(wire, do):
+def ends(wire: Any, do: Any) -> Any:
     """Do something until the connection ends; give why it did."""
     for _ in range(100_000):
         try:
@@ -56,12 +57,12 @@ def ends(wire, do):
     raise AssertionError("it goes on")
 
 
-def test_a_host_that_is_silent_for_longer_than_was_said_is_left(wire):
+def test_a_host_that_is_silent_for_longer_than_was_said_is_left(wire: Any) -> None:
     wire.expect(0)
     assert "silent for 0 s" in ends(wire, lambda: wire.recv(1))
 
 
-def test_a_host_is_waited_for_as_long_as_it_moves_or_nothing_is_expected_of_it(wire, stop):
+def test_a_host_is_waited_for_as_long_as_it_moves_or_nothing_is_expected_of_it(wire: Any, stop: Any) -> None:
     wire.expect(60, after_stop=60)
     stop.set()
     wire.recv(1)
@@ -73,18 +74,18 @@ def test_a_host_is_waited_for_as_long_as_it_moves_or_nothing_is_expected_of_it(w
     assert wire.trouble is None
 
 
-def test_once_the_run_is_to_end_a_host_is_left_that_nothing_is_lost_with(wire, stop):
+def test_once_the_run_is_to_end_a_host_is_left_that_nothing_is_lost_with(wire: Any, stop: Any) -> None:
     wire.expect(3600)
     wire.recv(1)
     stop.set()
     assert "interrupted" in ends(wire, lambda: wire.send(b"x"))
 
 
-def test_a_host_that_takes_nothing_is_left(wire, stop, monkeypatch):
+def test_a_host_that_takes_nothing_is_left(wire: Any, stop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STUCK", 0)
     wire._socket.stuck = True
 
-    def send():
+    def send() -> None:
         with suppress(TimeoutError):
             wire.send(b"x")
 
@@ -95,7 +96,7 @@ def test_a_host_that_takes_nothing_is_left(wire, stop, monkeypatch):
     assert "took nothing" in ends(wire, send)
 
 
-def test_a_host_may_send_so_much_for_a_command_and_more_only_for_what_it_is_sent(wire):
+def test_a_host_may_send_so_much_for_a_command_and_more_only_for_what_it_is_sent(wire: Any) -> None:
     for _ in range(3):
         wire.expect(60)
         for _ in range(MAX_RECEIVED // CHUNK):
@@ -111,21 +112,21 @@ def test_a_host_may_send_so_much_for_a_command_and_more_only_for_what_it_is_sent
     assert "without end" in ends(wire, lambda: wire.recv(CHUNK))
 
 
-def test_no_packet_is_believed_that_no_host_sends(stop):
+def test_no_packet_is_believed_that_no_host_sends(stop: Any) -> None:
     connection = Connection(Line(), stop)
     assert len(connection.packetizer.read_all(MAX_PACKET)) == MAX_PACKET
     with pytest.raises(paramiko.SSHException, match="4294967280"):
         connection.packetizer.read_all(0xFFFFFFF0)
 
 
-def test_a_packed_packet_unpacks_to_no_more_than_a_packet():
+def test_a_packed_packet_unpacks_to_no_more_than_a_packet() -> None:
     _pack, unpack = Connection._compression_info["zlib"]
     assert unpack()(zlib.compress(b"x" * 1000)) == b"x" * 1000
     with pytest.raises(paramiko.SSHException, match="no end"):
         unpack()(zlib.compress(bytes(100 * MAX_PACKET)))
 
 
-def test_the_beginning_of_what_a_client_prints_is_kept_and_too_much_is_its_failure():
+def test_the_beginning_of_what_a_client_prints_is_kept_and_too_much_is_its_failure() -> None:
     printed = Printed()
     for _ in range(MAX_PRINTED // CHUNK // 2):
         printed.take(b"o" * CHUNK)
@@ -135,18 +136,20 @@ def test_the_beginning_of_what_a_client_prints_is_kept_and_too_much_is_its_failu
         printed.take(b"x")
 
 
-def test_a_local_script_that_prints_without_end_is_stopped():
+def test_a_local_script_that_prints_without_end_is_stopped() -> None:
     with pytest.raises(ProtocolError, match="without end"):
         local.LocalPipe().run("exec yes", [], timeout=3600)
 
 
-def test_a_local_script_that_is_silent_when_the_run_is_interrupted_is_stopped(stop, monkeypatch):
+def test_a_local_script_that_is_silent_when_the_run_is_interrupted_is_stopped(
+    stop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(local, "GRACE", 0.1)
     stop.set()
     with pytest.raises(TransportError, match="interrupted"):
         local.LocalPipe(stop).run("exec sleep 3600", [], timeout=3600)
 
 
-def test_a_local_script_that_closes_its_outputs_and_runs_on_is_stopped_in_its_time():
+def test_a_local_script_that_closes_its_outputs_and_runs_on_is_stopped_in_its_time() -> None:
     with pytest.raises(TransportError, match="too long"):
         local.LocalPipe().run("exec >&- 2>&-; sleep 3600", [], timeout=0.5)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -52,7 +52,7 @@ WORDS = {
 }
 
 
-def listed(place):
+def listed(place: Any) -> Any:
     name, _, path = place.partition(":")
     found = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
     if path.startswith("changes/"):
@@ -66,11 +66,11 @@ def listed(place):
 
 
 @pytest.mark.parametrize("place", WORDS)
-def test_a_schema_lists_the_words_that_the_code_knows(place):
+def test_a_schema_lists_the_words_that_the_code_knows(place: Any) -> None:
     assert listed(place) == {*get_args(WORDS[place])}
 
 
-def test_a_failure_in_a_report_is_of_the_release_or_of_the_machine():
+def test_a_failure_in_a_report_is_of_the_release_or_of_the_machine() -> None:
     assert listed("report:$defs/failure/properties/fault") == {*get_args(Fault)} - {"contention"}
 
 
@@ -78,16 +78,16 @@ NAMES = st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True)
 
 
 @given(NAMES, NAMES, st.text())
-def test_a_sentence_about_a_source_is_about_no_other(name, other, says):
+def test_a_sentence_about_a_source_is_about_no_other(name: str, other: Any, says: str) -> None:
     assert is_about_source(about_source(name, says), other) == (name == other)
 
 
-def test_a_release_counts_as_published_that_an_earlier_version_wrote_down_as_such():
+def test_a_release_counts_as_published_that_an_earlier_version_wrote_down_as_such() -> None:
     assert published_text("rules", "7") == "rules 7 published"
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_only_a_halted_rollout_is_told_as_halted_and_its_status_is_said_once(status):
+def test_only_a_halted_rollout_is_told_as_halted_and_its_status_is_said_once(status: Any) -> None:
     record = RolloutRecord(
         component="rules",
         version="7",

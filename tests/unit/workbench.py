@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from threading import Event
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from reconciler.client.guard import GuardedTransport
 from reconciler.client.reach import Reach
@@ -42,6 +42,12 @@ if TYPE_CHECKING:
 
 COMPONENT = "rules"
 Groups: TypeAlias = "Mapping[str, int] | Sequence[str]"
+
+
+class Opened(Protocol):
+    """What makes benches for a test."""
+
+    def __call__(self, groups: Groups = ...) -> Bench: ...
 
 
 class Time(Event):
@@ -83,7 +89,7 @@ class Bench:
         self.state = state
         self.now = NOW
         self.machines = {name: FakeClient() for members in names.values() for name in members}
-        self.transport = FakeTransport(self.machines)
+        self.transport: Any = FakeTransport(self.machines)
         self.source = FakeSource("drop")
         self.told: list[events.Event] = []
         self.waits: list[float] = []
@@ -138,7 +144,7 @@ class Bench:
         policies = {**self.spec.policies, **{(name, COMPONENT): made for name in groups}}
         self.spec = replace(self.spec, policies=policies)
 
-    def check(self, run: str, *, phase: str = "staged", where: str = "server", name: str = "", **more: Any) -> None:
+    def check(self, run: Any, *, phase: Any = "staged", where: Any = "server", name: Any = "", **more: Any) -> None:
         """Add a check by a command to all groups."""
         check = CheckSpec(name or run, PluginConfig("check", "command", {"run": run}), "", phase, where, **more)
         groups = {name: replace(spec, checks=(*spec.checks, check)) for name, spec in self.spec.groups.items()}
@@ -270,5 +276,5 @@ class Bench:
         if event is not None:
             event()
 
-    def _tell(self, event: events.Event) -> None:
+    def _tell(self, event: Any) -> None:
         self.told.append(event)
