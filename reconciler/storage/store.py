@@ -14,44 +14,38 @@
 * What is taken out again is hashed once by each process before it is believed: size, mtime and inode don't show bits
   that turned over. Content that isn't what its name says is an error, and isn't held any more.
 * Two processes can write at once: they write the same bytes to the same name. Removing holds a lock against adding.
-* A killed writer leaves a file in `tmp`, nothing else; the next writer removes those that are older than a day. Of a
-  large file that is the part which came, and whoever asks for it next goes on from there.
+* A killed writer leaves a file in `tmp`, nothing else.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
-import tempfile
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from reconciler.errors import StoreError, own_limit
 from reconciler.files import is_sound, sync_folder
 from reconciler.formats.text import read_json
 from reconciler.model.release import SHA256
+from reconciler.storage.arrivals import CHUNK, Arrivals, continued, settle
 from reconciler.storage.manifest import incremental_document, read_incremental, read_release, release_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from reconciler.model.delta import Incremental, Patch
     from reconciler.model.release import Release, ReleaseFile
+    from reconciler.storage.arrivals import Readable
 
     Content = ReleaseFile | Patch
 
 MAX_MANIFEST = 16 * 1024 * 1024
-CHUNK = 1024 * 1024
-PART_MIN = 1024 * 1024
-"""Of a smaller file it isn't worth keeping a part."""
-_OLD = 24 * 3600
 Stamp = tuple[int, int, int]
 EntryT = TypeVar("EntryT")
 
@@ -69,19 +63,6 @@ class Inspection:
     broken: tuple[Incremental, ...] = ()
 
 
-class Readable(Protocol):
-    """A stream that content is taken from."""
-
-    def read(self, size: int, /) -> bytes:
-        """Read some bytes, at most `size`; none at the end."""
-
-    def seekable(self) -> bool:
-        """Say whether `seek` works before anything is read."""
-
-    def seek(self, offset: int, /) -> int:
-        """Go on from another place."""
-
-
 class Store:
     """Releases below a folder; nothing is touched before something is written."""
 
@@ -91,8 +72,7 @@ class Store:
         self._content = root / "content"
         self._releases = root / "releases"
         self._incrementals = root / "incrementals"
-        self._tmp = root / "tmp"
-        self._is_ready = False
+        self._arrivals = Arrivals(root)
         self._fresh: dict[str, Stamp] = {}  # hashed by this process, and not in `stamps.json` yet
         self._hashing = Lock()
 
@@ -159,8 +139,8 @@ class Store:
         Raises:
             StoreError: it isn't what `file` says, or can't be written.
         """
-        with _mapped(self.root), self._arriving(file) as (handle, temporary):
-            digest, size = _continued(handle, file, stream)
+        with _mapped(self.root), self._arrivals.content(file) as (handle, temporary):
+            digest, size = continued(handle, file, stream)
             while size <= file.size and (chunk := stream.read(min(CHUNK, file.size + 1 - size))):
                 size += len(chunk)
                 digest.update(chunk)
@@ -171,7 +151,7 @@ class Store:
             if digest.hexdigest() != file.sha256:
                 raise StoreError(f"{file.name!r} has the SHA-256 {digest.hexdigest()}, not {file.sha256}")
             path = self._path(file.sha256)
-            self._settle(handle, temporary, path, sync=False)
+            settle(handle, temporary, path, sync=False)
             self._fresh[file.sha256] = _stamp(path.lstat())
         return size
 
@@ -368,9 +348,9 @@ class Store:
 
     def _write_stamps(self, stamps: dict[str, Stamp]) -> None:
         try:
-            with self._temporary() as (handle, temporary):
+            with self._arrivals.temporary() as (handle, temporary):
                 handle.write(json.dumps(stamps).encode())
-                self._settle(handle, temporary, self.root / "stamps.json")
+                settle(handle, temporary, self.root / "stamps.json")
         except OSError:
             return  # a store that can't be written can be read all the same
 
@@ -405,75 +385,12 @@ class Store:
                 problems.append(f"store: {path} can't be used: {error}")
 
     def _write_manifest(self, document: Mapping[str, Any], path: Path) -> None:
-        with self._temporary() as (handle, temporary):
+        with self._arrivals.temporary() as (handle, temporary):
             handle.write(json.dumps(document, indent=1).encode())
-            self._settle(handle, temporary, path)
+            settle(handle, temporary, path)
         sync_folder(path.parent)
 
     # --- writing ------------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _arriving(self, file: Content) -> Iterator[tuple[BinaryIO, Path]]:
-        """Give the file that content is written to: the part that is there already, unless another process has it.
-
-        What isn't settled is gone afterwards, but for a large part whose stream broke.
-        """
-        if file.size < PART_MIN:
-            with self._temporary() as pair:
-                yield pair
-            return
-        self._clear_old()
-        part = self._tmp / f"{file.sha256}.part"
-        with part.open("a+b") as handle:
-            if not _is_mine(handle, part):
-                with self._temporary() as pair:
-                    yield pair
-                return
-            try:
-                yield handle, part
-            except StoreError:
-                part.unlink(missing_ok=True)
-                raise
-            except BaseException:
-                if handle.tell() < PART_MIN:
-                    part.unlink(missing_ok=True)
-                raise
-
-    def _clear_old(self) -> None:
-        """Make the folder of files on their way, once, and take away what was left there long ago."""
-        if self._is_ready and self._tmp.is_dir():
-            return
-        self._is_ready = True
-        self.root.mkdir(parents=True, exist_ok=True)
-        self._tmp.mkdir(exist_ok=True)
-        for left in self._tmp.iterdir():
-            with suppress(FileNotFoundError):
-                if abs(time.time() - left.stat().st_mtime) > _OLD:  # one far ahead is old, too
-                    left.unlink(missing_ok=True)
-
-    @contextmanager
-    def _temporary(self) -> Iterator[tuple[BinaryIO, Path]]:
-        """Give a file to write; it is gone afterwards unless it was settled."""
-        self._clear_old()
-        number, name = tempfile.mkstemp(dir=self._tmp)
-        temporary = Path(name)
-        try:
-            with os.fdopen(number, "wb") as handle:
-                yield handle, temporary
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    def _settle(self, handle: BinaryIO, temporary: Path, path: Path, *, sync: bool = True) -> None:
-        """Bring a written file to its name and, with `sync`, to the disk."""
-        handle.flush()
-        if sync:
-            os.fsync(handle.fileno())
-        temporary.chmod(0o644)
-        try:
-            temporary.replace(path)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.replace(path)
 
     def _sync(self, files: Iterable[Content]) -> None:
         """Bring content to the disk before a manifest says that it is held; all at once is faster than one by one."""
@@ -491,30 +408,6 @@ class Store:
         with (self.root / "lock").open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-
-def _continued(handle: BinaryIO, file: Content, stream: Readable) -> tuple[Any, int]:
-    """Hash what is there of a file, and have the stream go on behind it; from nothing where that can't be done."""
-    digest = hashlib.sha256()
-    had = handle.seek(0, os.SEEK_END)
-    if had and had <= file.size and stream.seekable():
-        handle.seek(0)
-        while chunk := handle.read(CHUNK):
-            digest.update(chunk)
-        stream.seek(had)
-        return digest, had
-    handle.seek(0)
-    handle.truncate()
-    return digest, 0
-
-
-def _is_mine(handle: BinaryIO, part: Path) -> bool:
-    """Take a part for this process; not one that another is writing, or has just brought to its name."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.fstat(handle.fileno()).st_ino == part.stat().st_ino
-    except OSError:
-        return False
 
 
 def _stamp(found: os.stat_result) -> Stamp:

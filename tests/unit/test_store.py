@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from reconciler.errors import StoreError, TransportError
 from reconciler.model.delta import Incremental, Kept, Patch
 from reconciler.model.release import Release, ReleaseFile
-from reconciler.storage.store import PART_MIN, Store
+from reconciler.storage.arrivals import PART_MIN
+from reconciler.storage.store import Store
 from tests.fakes import describe, make_release
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,142 @@
+"""Files on their way into the store: written below `tmp`, and brought to their name when they are whole.
+
+A killed writer leaves a file there, nothing else; the next writer removes those that are older than a day. Of a large
+file that is the part which came, and whoever asks for it next goes on from there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+from reconciler.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.model.delta import Patch
+    from reconciler.model.release import ReleaseFile
+
+    Content = ReleaseFile | Patch
+
+CHUNK = 1024 * 1024
+PART_MIN = 1024 * 1024
+"""Of a smaller file it isn't worth keeping a part."""
+_OLD = 24 * 3600
+
+
+class Readable(Protocol):
+    """A stream that content is taken from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Read some bytes, at most `size`; none at the end."""
+
+    def seekable(self) -> bool:
+        """Say whether `seek` works before anything is read."""
+
+    def seek(self, offset: int, /) -> int:
+        """Go on from another place."""
+
+
+class Arrivals:
+    """The files on their way into one store; nothing is touched before the first is written."""
+
+    def __init__(self, root: Path) -> None:
+        """Take the folder of the store."""
+        self._root = root
+        self._tmp = root / "tmp"
+        self._is_ready = False
+
+    @contextmanager
+    def content(self, file: Content) -> Iterator[tuple[BinaryIO, Path]]:
+        """Give the file that content is written to: the part that is there already, unless another process has it.
+
+        What isn't settled is gone afterwards, but for a large part whose stream broke.
+        """
+        if file.size < PART_MIN:
+            with self.temporary() as pair:
+                yield pair
+            return
+        self._clear_old()
+        part = self._tmp / f"{file.sha256}.part"
+        with part.open("a+b") as handle:
+            if not _is_mine(handle, part):
+                with self.temporary() as pair:
+                    yield pair
+                return
+            try:
+                yield handle, part
+            except StoreError:
+                part.unlink(missing_ok=True)
+                raise
+            except BaseException:
+                if handle.tell() < PART_MIN:
+                    part.unlink(missing_ok=True)
+                raise
+
+    @contextmanager
+    def temporary(self) -> Iterator[tuple[BinaryIO, Path]]:
+        """Give a file to write; it is gone afterwards unless it was settled."""
+        self._clear_old()
+        number, name = tempfile.mkstemp(dir=self._tmp)
+        temporary = Path(name)
+        try:
+            with os.fdopen(number, "wb") as handle:
+                yield handle, temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _clear_old(self) -> None:
+        """Make the folder of files on their way, once, and take away what was left there long ago."""
+        if self._is_ready and self._tmp.is_dir():
+            return
+        self._is_ready = True
+        self._root.mkdir(parents=True, exist_ok=True)
+        self._tmp.mkdir(exist_ok=True)
+        for left in self._tmp.iterdir():
+            with suppress(FileNotFoundError):
+                if abs(time.time() - left.stat().st_mtime) > _OLD:  # one far ahead is old, too
+                    left.unlink(missing_ok=True)
+
+
+def settle(handle: BinaryIO, temporary: Path, path: Path, *, sync: bool = True) -> None:
+    """Bring a written file to its name and, with `sync`, to the disk."""
+    handle.flush()
+    if sync:
+        os.fsync(handle.fileno())
+    temporary.chmod(0o644)
+    try:
+        temporary.replace(path)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.replace(path)
+
+
+def continued(handle: BinaryIO, file: Content, stream: Readable) -> tuple[Any, int]:
+    """Hash what is there of a file, and have the stream go on behind it; from nothing where that can't be done."""
+    digest = hashlib.sha256()
+    had = handle.seek(0, os.SEEK_END)
+    if had and had <= file.size and stream.seekable():
+        handle.seek(0)
+        while chunk := handle.read(CHUNK):
+            digest.update(chunk)
+        stream.seek(had)
+        return digest, had
+    handle.seek(0)
+    handle.truncate()
+    return digest, 0
+
+
+def _is_mine(handle: BinaryIO, part: Path) -> bool:
+    """Take a part for this process; not one that another is writing, or has just brought to its name."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.fstat(handle.fileno()).st_ino == part.stat().st_ino
+    except OSError:
+        return False
