@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from zlib import crc32
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,8 +41,9 @@ def draw_of(name: str) -> tuple[Random, str]:
 
 def draw_properties() -> None:
     """Choose how hypothesis draws the examples of properties, before any of them is read."""
-    settings.register_profile("suite", derandomize=True, deadline=None)
-    settings.register_profile("explore", derandomize=False, deadline=None, print_blob=True)
+    busy = (HealthCheck.too_slow,)  # what a machine with other work to do is
+    settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=busy)
+    settings.register_profile("explore", deadline=None, suppress_health_check=busy, print_blob=True)
     settings.load_profile("explore" if MORE else "suite")
 
 
