@@ -41,9 +41,10 @@ def draw_of(name: str) -> tuple[Random, str]:
 
 def draw_properties() -> None:
     """Choose how hypothesis draws the examples of properties, before any of them is read."""
-    busy = (HealthCheck.too_slow,)  # what a machine with other work to do is
-    settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=busy)
-    settings.register_profile("explore", deadline=None, suppress_health_check=busy, print_blob=True)
+    # A machine with other work to do is slow; and a folder that examples share is one that commands share.
+    fine = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
+    settings.register_profile("suite", derandomize=True, deadline=None, suppress_health_check=fine)
+    settings.register_profile("explore", deadline=None, suppress_health_check=fine, print_blob=True)
     settings.load_profile("explore" if MORE else "suite")
 
 

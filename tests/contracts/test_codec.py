@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.contracts import Codec
@@ -15,7 +15,7 @@ from tests.fakes import CODECS
 BASED = [name for name, codec in CODECS.items() if codec.traits.based]
 lines = st.lists(st.sampled_from([b"alert\n", b"block all\n", b"\0\0\0\0", bytes(range(256))]), max_size=30)
 contents = st.binary(max_size=3000) | lines.map(b"".join)
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=60, deadline=None)
 
 
 def applied(name, old, patch, size):

@@ -8,7 +8,7 @@ from threading import Event
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.client.reach import Reach
@@ -110,7 +110,7 @@ def check_convergence(folder, catalog, methods, timeline, transport):
 
 
 @given(catalogs, fleets, days)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_on_fakes(tmp_path_factory, catalog, methods, timeline):
     folder = tmp_path_factory.mktemp("fleet")
     clients = {f"c{at}-{n}": FakeClient() for at in range(3) for n in range(2)}
@@ -118,7 +118,7 @@ def test_on_fakes(tmp_path_factory, catalog, methods, timeline):
 
 
 @given(catalogs, fleets, days)
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_on_real_shells(tmp_path_factory, catalog, methods, timeline):
     check_convergence(tmp_path_factory.mktemp("fleet"), catalog, methods, timeline, None)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import SourceError
@@ -519,7 +519,7 @@ def plant(path: Path, node: tuple[Any, ...]) -> None:
             plant(path / name, child)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None)
 @given(tree=st.dictionaries(st.sampled_from(["rules", "virus-pattern", "other"]), NODES, max_size=3))
 def test_whatever_lies_in_the_folder_only_what_is_whole_is_offered(tree: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as base:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import BusyError
@@ -170,7 +170,7 @@ def test_a_proof_that_meets_trouble_of_a_machine_halts_nothing(opened: Opened) -
     assert bench.record("2").status != "halted"
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_whatever_is_wrong_with_machines_no_release_halts_and_when_they_are_fine_all_have_it(
     opened: Opened, data: Any

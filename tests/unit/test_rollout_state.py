@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.model.client import Client
@@ -62,7 +62,7 @@ def sized(record: Any) -> Any:
 
 
 @given(st.lists(records, max_size=5))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None)
 def test_a_rollout_comes_back_as_it_was_with_cuts_and_approvals_and_the_last_word_counts(
     tmp_path_factory: pytest.TempPathFactory, written: Any
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import RefusedError, SpecError, UpdoserError, UsageError
@@ -944,7 +944,7 @@ def is_one_splice(before: Any, after: Any) -> Any:
     return len(before) - start - end <= 1
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, deadline=None)
 @given(written=written_specs(), version=versions, edit=st.sampled_from([block, pin]))
 def test_an_edit_changes_what_was_asked_and_one_line_at_most(file: Any, written: Any, version: Any, edit: Any) -> None:
     base, text = written

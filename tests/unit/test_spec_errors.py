@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
@@ -488,7 +488,7 @@ def test_the_example_fleets_are_valid(name: str) -> None:
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_no_bytes_break_the_reader(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "updoser.yaml"
     file.write_bytes(data)
@@ -501,7 +501,7 @@ OTHERS = sorted(path for path in DATA.rglob("*") if path.is_file() and path.name
 
 
 @given(st.sampled_from(SEEDS), st.data())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_change_of_a_real_file_breaks_the_reader(tmp_path: Path, text: str, data: DataObject) -> None:
     at = data.draw(st.integers(0, len(text) - 1))
     length = data.draw(st.integers(0, 8))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import SpecError
@@ -335,7 +335,7 @@ rollouts = st.dictionaries(st.sampled_from(KEYS), values, max_size=5) | st.fixed
 
 
 @given(rollouts, rollouts)
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_no_rollout_breaks_the_reader_and_what_it_takes_ends_with_all(tmp_path: Path, top: Any, own: Any) -> None:
     group = {"transport": {"type": "local"}, "install_root": "c", "clients": [{"name": "a"}]}
     spec = {"version": 1, "auto_update": {"rollout": top}, "groups": {"g": {**group, "auto_update": {"rollout": own}}}}

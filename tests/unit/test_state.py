@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, text
 
@@ -163,7 +163,7 @@ def test_a_client_fails_since_the_first_look_that_failed_and_until_one_goes_well
 
 
 @given(st.lists(st.lists(st.sampled_from("abcdef"), unique=True), max_size=6))
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_whatever_an_inventory_lists_each_departure_is_told_once(
     tmp_path_factory: pytest.TempPathFactory, listings: Any
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import StoreError, TransportError
@@ -141,7 +141,7 @@ def test_removing_a_release_keeps_what_others_share(store: Any) -> None:
 
 
 @given(st.binary(max_size=300) | st.recursive(st.none() | st.integers() | st.text(max_size=5), st.lists, max_leaves=5))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_malformed_manifest_is_a_problem_that_hides_no_other_release(store: Any, data: Any) -> None:
     good = make_release("rules", "1", {"a": b"one"})
     put_all(store, good, {"a": b"one"})
@@ -320,7 +320,7 @@ def test_an_incremental_without_its_patches_is_refused(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None)
 def test_no_bytes_in_place_of_an_incremental_break_the_store(tmp_path: Path, content: bytes) -> None:
     store = Store(tmp_path / "store")
     incremental(store)

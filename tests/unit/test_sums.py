@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.plugins.source._sums import parse_sums
@@ -69,7 +69,7 @@ NAME = st.text(alphabet="ab .*()=\\\n#é-", min_size=1, max_size=8).filter(lambd
 
 
 @pytest.mark.needs("sha256sum")
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None)
 @given(
     names=st.lists(NAME, min_size=1, max_size=4, unique=True),
     form=st.sampled_from([(), ("--tag",), ("--binary",), ("--text",)]),
@@ -101,7 +101,7 @@ LINE = st.tuples(
 
 
 @pytest.mark.needs("sha256sum")
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None)
 @given(lines=st.lists(LINE, min_size=1, max_size=3))
 def test_a_list_that_sha256sum_takes_without_a_warning_is_never_refused(lines: Any, tmp_path: Path) -> None:
     for name in ("a", "b", " a", " b"):
