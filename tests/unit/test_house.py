@@ -121,7 +121,7 @@ NAMED = {
     ("zstd", "delta"): "the codecs of `duplication`, where a spec names none",
     ("bsdiff", "delta"): "the same",
     ("gzip", "delta"): "the same; and what packs files that nothing is patched with",
-    ("ssh", "build"): "the transport of a group that names none",
+    ("ssh", "groups"): "the transport of a group that names none",
     ("threads", "workspace"): "the executor, as long as a spec can't name one",
     ("command", "assembly"): "the inventory of a program that the command line names, for which there is no spec yet",
     ("zstd", "cli"): "the default of an option of the command line",
