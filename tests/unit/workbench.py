@@ -134,6 +134,7 @@ class Bench:
             its = like.machines[name]
             machine.lineage, machine.epoch = its.lineage, its.epoch
             machine.components = {id_: there.copy() for id_, there in its.components.items()}
+        Store(self.folder / "store").inspect()  # believes its files by their stamps, as the other does
 
     # --- what is wished for -------------------------------------------------------------------------------------------
 
