@@ -8,7 +8,7 @@ from reconciler.errors import ClientError, TransportError, UpdoserError
 from reconciler.execute import engine
 from reconciler.model.policy import Limits, Wave
 from tests.fakes import FakeTransport
-from tests.unit.conftest import opened  # noqa: F401 - a fixture
+from tests.unit.conftest import first_benches, opened  # noqa: F401 - fixtures
 
 
 class UnspeakableError(Exception):

@@ -11,7 +11,7 @@ from reconciler.errors import NetworkError
 from reconciler.model.client import Client
 from reconciler.model.network import Address, Proxy, no_proxy_problem, parse_address
 from reconciler.model.spec import GroupSpec, PluginConfig, ServerSpec
-from reconciler.network import dial
+from reconciler.network import dial, lookup
 from reconciler.network.dial import connect
 from reconciler.network.lookup import host_families, own_families
 from reconciler.observe.ways import find_ways
@@ -209,7 +209,7 @@ def test_a_name_that_no_resolver_answers_for_is_not_waited_for_without_end(monke
     try:
         with pytest.raises(NetworkError, match="no resolver answers"):
             connect("pc-1.example", 22, timeout=0.1)
-        monkeypatch.setattr(dial, "LOOKUP", 0.1)
+        monkeypatch.setattr(lookup, "LOOKUP", 0.1)
         assert host_families("pc-1.example") == ()
     finally:
         done.set()
