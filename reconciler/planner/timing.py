@@ -139,18 +139,17 @@ def _occurrence(schedule: Schedule, now: datetime) -> datetime | None:
     """Give the start of the last occurrence up to now; None where there was none in the last days."""
     if schedule.interval is not None:
         return _EPOCH + (now - _EPOCH) // schedule.interval * schedule.interval
-    starts = (start for start in _starts(schedule, now, -8) if start <= now)
-    return max(starts, default=None)
+    return next((start for start in _starts(schedule, now, range(1, -9, -1)) if start <= now), None)
 
 
 def _next_occurrence(schedule: Schedule, now: datetime) -> datetime:
-    return min(start for start in _starts(schedule, now, 8) if start > now)
+    return next(start for start in _starts(schedule, now, range(-1, 9)) if start > now)
 
 
-def _starts(schedule: Schedule, now: datetime, days: int) -> Iterator[datetime]:
-    """Give the starts of occurrences from today on, as many days ahead, or back when negative."""
+def _starts(schedule: Schedule, now: datetime, days: range) -> Iterator[datetime]:
+    """Give the starts of occurrences on these days, counted from today, in their order."""
     today = now.astimezone(schedule.zone).date()
-    for offset in range(min(days, -1), max(days, 1) + 1):
+    for offset in days:
         day = today + offset * _DAY
         if day.weekday() in schedule.days:
             yield datetime.combine(day, schedule.at, schedule.zone).astimezone(UTC)

@@ -63,7 +63,7 @@ def test_asked_twice_the_answer_is_the_same_and_who_is_due_stays_due_until_the_h
 
 
 @given(daily, moments)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_over_a_week_every_client_has_its_hours_however_late_the_runs_come(schedule: Any, start: datetime) -> None:
     policy = scheduled(schedule)
     pause = min(schedule.spread, timedelta(hours=1)) / 2
