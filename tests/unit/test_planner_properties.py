@@ -224,7 +224,7 @@ def test_nobody_gets_a_release_before_the_wave_that_it_is_in(situation: Situatio
         assert record is not None, change
         if record.status == "done":
             continue
-        assert record.status == "running"
+        assert record.status in {"running", "stalled"}, "who is in trouble is tried again"
         ahead = change.reason == "missing" and record.passed is not None and record.wave
         for name in members(plan, change):
             assert wave_of(name, record) <= record.wave + bool(ahead), (change, name)
