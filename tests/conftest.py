@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 # Programs of Debian's sbin, and of the environment that the tests run in, are found wherever the tests are started.
 os.environ["PATH"] = f"{os.environ.get('PATH', '')}:{Path(sys.executable).parent}:/usr/sbin:/sbin"
 
-# A shell has what it starts in the background ignore Ctrl-C, and so would all that is started here.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell has what it starts in the background ignore Ctrl-C, nohup that a terminal goes; so would all that starts here.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 draw_properties()
 

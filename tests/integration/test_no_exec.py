@@ -38,7 +38,9 @@ OPTIONS = {{"type": "object"}}
 class PLUGIN:
     def __init__(self, options, context):
         (context.base / "codec-made").touch()
-    traits = CodecTraits("own", "own", True, (), 1, 1.0, 1.0, 1.0, 1)
+    traits = CodecTraits(
+        "own", tool="own", based=True, grades=(), memory=1, memory_old=1.0, memory_new=1.0, making=1.0, max_size=1
+    )
 """,
 }
 
