@@ -9,7 +9,7 @@ import pytest
 from click.core import Command, Group
 
 from reconciler import errors
-from reconciler.cli import EXIT_CODES, cli
+from reconciler.cli.root import EXIT_CODES, cli
 from reconciler.model.report import RECAP
 from reconciler.plugin_loader import KINDS
 from reconciler.specfile.load import load

@@ -1,4 +1,4 @@
-"""Options that several commands have, and values with a form of their own."""
+"""Options that several commands have, declared once, and what is made of them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from reconciler.present.render import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import timedelta
 
     from reconciler.commands.plan import ShowOptions
     from reconciler.desk import Desk
     from reconciler.observe.observed import Sight
-    from reconciler.planner.thresholds import Condition
     from reconciler.planning import PlanOptions
 
 CommandT = TypeVar("CommandT", bound="Callable[..., Any]")
@@ -141,55 +139,3 @@ def showing_of(options: dict[str, Any]) -> ShowOptions:
     return ShowOptions(
         names=options["names"], out=options.get("out"), sign=options["sign"], detailed=options["detailed"]
     )
-
-
-class Duration(click.ParamType):  # type: ignore[type-arg] # click's stubs made it generic in 8.4
-    """A time span such as `36h`."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Read the value, or fail with what is wrong with it."""
-        from reconciler.formats.duration import parse_duration
-
-        try:
-            return parse_duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class Conditions(click.ParamType):  # type: ignore[type-arg] # click's stubs made it generic in 8.4
-    """Conditions such as `age>48h,outdated>5%`."""
-
-    name = "conditions"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Condition, ...]:
-        """Read the value, or fail with what is wrong with it."""
-        from reconciler.planner.thresholds import parse_conditions
-
-        if not isinstance(value, str):
-            return value  # type: ignore[no-any-return] # the default
-        try:
-            return parse_conditions(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class Share(click.ParamType):  # type: ignore[type-arg] # click's stubs made it generic in 8.4
-    """A share in percent, such as `5%`."""
-
-    name = "percent"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read the value, or fail with what is wrong with it."""
-        from reconciler.model.share import of_percent
-
-        if isinstance(value, float):
-            return value
-        try:
-            share = of_percent(str(value).removesuffix("%"))
-        except ValueError:
-            share = -1
-        if not 0 <= share <= 1:
-            self.fail(f"{value!r} is no share such as 5%", param, ctx)
-        return share

@@ -1,0 +1,76 @@
+"""Look at the fleet and at what runs did, and take away what is in the way of the next one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from reconciler.cli.options import FILE, VARIABLES, desk_of, look_options, sight_of, spec_options, together
+from reconciler.cli.root import cli
+from reconciler.cli.values import Conditions, Duration
+
+
+@cli.command()
+@spec_options
+@look_options(refresh=False)
+@click.option(
+    "--within",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Releases behind that still count as updated.",
+)
+@click.option("--max-age", type=Duration(), help="Count as updated what lacks only releases younger than this.")
+@click.option(
+    "--fail-on", type=Conditions(), default=(), metavar="CONDITIONS", help="Exit with 1 when met: age>48h,outdated>5%."
+)
+@click.pass_context
+def status(context: click.Context, /, **options: Any) -> int:
+    """Show how far the fleet is, by component and group."""
+    from reconciler.commands import status as command
+
+    order = command.StatusOptions(sight_of(options), options["within"], options["max_age"], options["fail_on"])
+    return command.status(desk_of(context, options), order)
+
+
+@cli.command()
+@click.argument("run_id", required=False, default="")
+@spec_options
+@click.option("-n", "--last", type=click.IntRange(1), default=20, show_default=True, help="How many runs.")
+@click.pass_context
+def history(context: click.Context, /, run_id: str, last: int, **options: Any) -> int:
+    """Show the last runs, or what one run did."""
+    from reconciler.commands import history as command
+
+    return command.history(desk_of(context, options), run_id, last)
+
+
+@cli.command()
+@click.argument("clients", nargs=-1)
+@spec_options
+@click.option("--client-script", is_flag=True, help="Print the script that runs on clients, for use with sudoers.")
+@click.option("--forks", type=click.IntRange(1, 1024), default=4, show_default=True, help="Clients at a time.")
+@click.pass_context
+def doctor(context: click.Context, /, clients: tuple[str, ...], client_script: bool, forks: int, **options: Any) -> int:
+    """Check the way to clients, and say what fixes it."""
+    from reconciler.commands import doctor as command
+
+    if client_script:
+        return command.client_script(context.obj)
+    return command.doctor(desk_of(context, options), clients, forks)
+
+
+@cli.command()
+@click.argument("lock_id")
+@click.option("--force", is_flag=True, help="Also when the run that holds it is alive.")
+@together(FILE, VARIABLES)
+@click.pass_context
+def unlock(context: click.Context, /, lock_id: str, *, force: bool, **options: Any) -> int:
+    """Take away the lock of a run that is gone.
+
+    The command that was refused names LOCK_ID.
+    """
+    from reconciler.commands import unlock as command
+
+    return command.unlock(desk_of(context, options), lock_id, force=force)

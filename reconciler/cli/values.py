@@ -1,0 +1,64 @@
+"""Values of arguments that have a form of their own, such as `36h` and `5%`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from reconciler.planner.thresholds import Condition
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg] # click's stubs made it generic in 8.4
+    """A time span such as `36h`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Read the value, or fail with what is wrong with it."""
+        from reconciler.formats.duration import parse_duration
+
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Conditions(click.ParamType):  # type: ignore[type-arg] # click's stubs made it generic in 8.4
+    """Conditions such as `age>48h,outdated>5%`."""
+
+    name = "conditions"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Condition, ...]:
+        """Read the value, or fail with what is wrong with it."""
+        from reconciler.planner.thresholds import parse_conditions
+
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return] # the default
+        try:
+            return parse_conditions(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Share(click.ParamType):  # type: ignore[type-arg] # click's stubs made it generic in 8.4
+    """A share in percent, such as `5%`."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the value, or fail with what is wrong with it."""
+        from reconciler.model.share import of_percent
+
+        if isinstance(value, float):
+            return value
+        try:
+            share = of_percent(str(value).removesuffix("%"))
+        except ValueError:
+            share = -1
+        if not 0 <= share <= 1:
+            self.fail(f"{value!r} is no share such as 5%", param, ctx)
+        return share
