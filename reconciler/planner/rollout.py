@@ -57,9 +57,9 @@ if TYPE_CHECKING:
     from reconciler.planner.comparison import Compared, Comparison
     from reconciler.planner.desired import Desired, First
     from reconciler.planner.diff import Difference
+    from reconciler.planner.gate import Part
     from reconciler.planner.inputs import Observed, Wanted
     from reconciler.planner.timing import Verdict
-    from reconciler.planner.walk import Part
 
 _GOVERNED = frozenset(["missing", "outdated", "pinned", "blocked", "withdrawn"])
 

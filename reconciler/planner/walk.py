@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from heapq import nsmallest
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING
 
-from reconciler.errors import HungUpError
 from reconciler.model.change import Proof
-from reconciler.model.plan import NEVER_SEEN, RolloutStep, WaveCounts
+from reconciler.model.plan import RolloutStep
 from reconciler.model.rollout import OPEN, UNDER_WAY, RolloutRecord, position
-from reconciler.model.share import exact, exceeds
-from reconciler.planner.waves import FirstWaves, Lineup, first_waves, structure
+from reconciler.planner.gate import Gate, Tally
+from reconciler.planner.waves import FirstWaves, first_waves, structure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections import Counter
     from datetime import datetime
 
     from reconciler.model.change import DeployReason
-    from reconciler.model.plan import Cohort
-    from reconciler.model.policy import Limits, Rollout, Wave
+    from reconciler.model.policy import Rollout
     from reconciler.model.rollout import Key, Undo
     from reconciler.planner.desired import Waits
+    from reconciler.planner.gate import FleetView
 
 NOBODY = FirstWaves()
 STAND_INS = 3
@@ -51,41 +49,6 @@ class Standing:
         return self.fresh if reason == "missing" else self.open
 
 
-Part = Literal["passed", "pending", "out", "idle"]
-
-
-class FleetView(Protocol):
-    """What a rollout asks of the fleet."""
-
-    lineup: Lineup
-
-    @property
-    def now(self) -> datetime:
-        """The time of the plan."""
-
-    @property
-    def limited(self) -> bool:
-        """True when the plan is for some clients only: nothing is proved then."""
-
-    def expedited(self, component: str) -> bool:
-        """Say whether somebody is in a hurry with a component."""
-
-    def limits(self, group: str, component: str, wave: Wave) -> Limits:
-        """Give what a gate lets pass of a group's clients."""
-
-    def failures(self, key: Key) -> Mapping[str, str]:
-        """Give the clients that failed with a version."""
-
-    def troubles(self, key: Key) -> Mapping[str, str]:
-        """Give the clients that couldn't be served because of something that is wrong with them."""
-
-    def state(self, cohort: Cohort, key: Key) -> Part:
-        """Say what the clients of a cohort are to a rollout: `passed`, `pending`, `out` of it, or `idle`.
-
-        Those are idle that lack it and get nothing at all for now.
-        """
-
-
 class Walk:
     """Takes one rollout as far as it may go now."""
 
@@ -93,27 +56,18 @@ class Walk:
         self._all = fleet
         self._key = key
         self._policy = policy
-        self._groups = groups
         self._among = among
+        self._gate = Gate(fleet, key, policy, groups, among)
         self._record: RolloutRecord | None = None
         self._says = ""
         self._waits = False
         """True when somebody must act before it goes on."""
         self._next_at: datetime | None = None
-        self._counts: dict[Limits, WaveCounts] = {}
+        self._tally = Tally()
         self._stuck = False
         """True when somebody must act, or it never goes on."""
         self.asleep = False
         """True when it waits for clients that nobody could try, or look at: nothing newer need wait for those."""
-        self._had = 0
-        """How many clients of the open wave had the version before, where only late ones count."""
-        self._later = 0
-        """How many clients of the open wave aren't counted yet: they are held, or get nothing for now."""
-        self._lacking: Counter[str] = Counter()
-        """How many clients of the open wave nobody stands in for, though they need it, by group."""
-        self._off: Counter[str] = Counter()
-        """How many clients of the open wave were off when it opened, by group."""
-        self._instead: Counter[Limits] = Counter()
         self.proofs: list[Proof] = []
 
     def start(self, before: RolloutRecord | None, *, first: bool, late: tuple[int, ...] | None = None) -> RolloutRecord:
@@ -154,7 +108,7 @@ class Walk:
     def _onward(self, record: RolloutRecord) -> RolloutRecord | None:
         """Give the rollout after the first rule that moves it; None when it stays, and `_says` says why."""
         if record.status == "paused":
-            self._count(record)
+            self._tally = self._gate.count(record)
             return self._stay(record.stopped)
         if record.passed is None:
             return self._through(record)
@@ -168,18 +122,18 @@ class Walk:
 
     def _through(self, record: RolloutRecord) -> RolloutRecord | None:
         """Apply the gate of the open wave."""
-        self._count(record)
-        breach = self._breach()
+        tally = self._tally = self._gate.count(record)
+        breach = self._gate.breach(tally)
         if breach:
             self._record = replace(record, status="halted", reason=breach, undo=self._undo(record))
             return self._stay(self._record.stopped)
-        total = self._total()
-        attempted, least = total.passed + total.failed + self._had, self._least(record)
-        nobody = total.asleep and not self._had and not least
-        others = self._stand_ins(record, self._lacking + self._off if nobody else self._lacking)
+        total = tally.total()
+        attempted, least = total.passed + total.failed + tally.had, self._gate.least(record)
+        nobody = total.asleep and not tally.had and not least
+        others = self._stand_ins(record, tally.lacking + tally.off if nobody else tally.lacking)
         if others is not record:
             return others
-        trouble = "" if total.pending else self._trouble()
+        trouble = "" if total.pending else self._gate.trouble(tally)
         if trouble:
             self._record = replace(record, status="stalled", reason=trouble)
             return self._stay(f"{self._record.stopped}; it goes on by itself when they are fine", waits=True)
@@ -193,7 +147,7 @@ class Walk:
             says = f"{record.place} is open: at {total.unknown} of its clients nobody looked yet"
             return self._stay(f"{says}; a plan for the whole fleet goes on")
         if attempted < least:
-            self._stuck = attempted + total.off + total.unreachable + total.hindered + self._later < least
+            self._stuck = attempted + total.off + total.unreachable + total.hindered + tally.later < least
             return self._stay(f"{record.place} is blocked: {self._too_few(record, attempted, least)}", waits=True)
         if nobody:
             self.asleep = True
@@ -213,7 +167,7 @@ class Walk:
             return record
         found: list[str] = []
         for group, wanted in sorted(lacking.items()):
-            limits = self._all.limits(group, self._key[0], self._wave(record))
+            limits = self._gate.limits(group, record)
             if limits.max_unreachable_percentage == 0:
                 continue
             found += nsmallest(wanted, self._free(record, group), key=position)
@@ -235,21 +189,9 @@ class Walk:
             if name not in tried
         ]
 
-    def _least(self, record: RolloutRecord) -> int:
-        """Give how many clients must have been attempted: what the wave says, or the rollout.
-
-        What the rollout says holds where another wave follows, and somebody is in this one.
-        """
-        wave = self._wave(record)
-        own = wave.limits.min_attempted
-        if own is not None or (record.wave > 1 and (record.last or not self._members(record))):
-            return own or 0
-        limits = (self._all.limits(group, self._key[0], wave) for group in self._groups)
-        return min((limit.min_attempted or 0 for limit in limits), default=0)
-
     def _too_few(self, record: RolloutRecord, attempted: int, least: int) -> str:
-        who, off = self._wave(record).select, self._total().off
-        if who and not self._members(record):
+        who, off = self._gate.wave(record).select, self._tally.total().off
+        if who and not self._gate.members(record):
             return f"no client matches `{who}`"
         reason = f"{attempted} clients could be attempted, and min_attempted is {least}"
         return f"{reason}; {off} were off when it opened" if off else reason
@@ -259,7 +201,7 @@ class Walk:
         assert record.passed is not None
         if record.cleared:
             return record
-        wave = self._wave(record)
+        wave = self._gate.wave(record)
         skip = record.first or self._all.expedited(self._key[0])
         until = record.passed + (timedelta() if skip else wave.soak)
         if self._all.now < until:
@@ -290,7 +232,7 @@ class Walk:
         following = self._policy.waves[record.wave]
         number = record.wave + 1
         opened = replace(record, wave=number, opened=self._all.now, passed=None, cleared=False)
-        opened = replace(opened, had=self._having(opened) if record.catches_up else ())
+        opened = replace(opened, had=self._gate.having(opened) if record.catches_up else ())
         if following.approve and all(entry.wave != number for entry in record.approved):
             says = f"{opened.place} waits for approval: updoser rollout approve {record.component}"
             return self._stay(says, waits=True)
@@ -300,140 +242,16 @@ class Walk:
         self._says, self._waits = says, waits
         return None
 
-    # --- counting -----------------------------------------------------------------------------------------------------
-
-    def _wave(self, record: RolloutRecord) -> Wave:
-        return self._policy.waves[record.wave - 1]
-
-    def _members(self, record: RolloutRecord) -> int:
-        upper, lower = first_waves(record.cuts, record.wave), first_waves(record.cuts, record.wave - 1)
-        return sum(size for _at, size in self._all.lineup.between(lower, upper, self._among))
-
-    def _having(self, record: RolloutRecord) -> tuple[tuple[str, int], ...]:
-        """Count the clients of the open wave that have the version already, by group."""
-        lineup, found = self._all.lineup, Counter[str]()
-        upper, lower = first_waves(record.cuts, record.wave), first_waves(record.cuts, record.wave - 1)
-        for at, size in lineup.between(lower, upper, self._among):
-            cohort = lineup.cohorts[at]
-            if cohort.profile is not None and not cohort.hold and self._all.state(cohort, self._key) == "passed":
-                found[cohort.group] += size
-        return tuple(sorted(found.items()))
-
-    def _count(self, record: RolloutRecord) -> None:
-        """Count the clients of the open wave for its gate, by the limits that hold for them."""
-        everything = self._all
-        names, ill = frozenset(everything.failures(self._key)), frozenset(everything.troubles(self._key))
-        instead = frozenset(record.cuts[record.wave - 1].instead if record.wave else ())
-        self._lacking, self._instead, self._off = Counter(), Counter(), Counter()
-        had = Counter(dict(record.had))
-        lineup = everything.lineup
-        upper, lower = first_waves(record.cuts, record.wave), first_waves(record.cuts, max(record.wave - 1, 0))
-        counts: dict[Limits, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-        limits = {group: everything.limits(group, self._key[0], self._wave(record)) for group in self._groups}
-        self._later = 0
-        for at, size in lineup.between(lower, upper, self._among) if record.wave else ():
-            cohort = lineup.cohorts[at]
-            count = counts[limits[cohort.group]]
-            if cohort.hold:
-                self._later += size
-                continue
-            inside: frozenset[str] = frozenset()
-            if not (names | ill | instead).isdisjoint(cohort.members):
-                inside = frozenset(lineup.split(at, (upper, lower)).get((True, False), ()))
-            self._note_stand_ins(cohort.group, limits[cohort.group], len(instead & inside))
-            if cohort.unknown == NEVER_SEEN:
-                count["unknown"] += size
-                continue
-            if cohort.profile is None:
-                crowded = cohort.unknown == HungUpError.label  # by our own pace, as a rule
-                silent = cohort.unreachable or crowded or cohort.since is None or cohort.since <= record.opened
-                hindered = 0 if silent else len(inside & ill)
-                count["off" if silent else "unreachable"] += size - hindered
-                count["hindered"] += hindered
-                self._lacking[cohort.group] += 0 if silent else size
-                self._off[cohort.group] += size if silent else 0
-                continue
-            state = everything.state(cohort, self._key)
-            if state == "pending":
-                failed, hindered = len(inside & names), len(inside & ill)
-                count["failed"] += failed
-                count["hindered"] += hindered
-                self._lacking[cohort.group] += hindered
-                size -= failed + hindered  # noqa: PLW2901
-            if state == "passed":
-                before = min(had[cohort.group], size)
-                had[cohort.group] -= before
-                size -= before  # noqa: PLW2901
-            if state == "idle":
-                self._later += size
-            elif state != "out":
-                count[state] += size
-        self._counts = {
-            limit: WaveCounts(
-                planned=sum(count[name] for name in ("passed", "failed", "pending", "unreachable", "hindered")),
-                passed=count["passed"],
-                failed=count["failed"],
-                pending=count["pending"],
-                unreachable=count["unreachable"],
-                off=count["off"],
-                hindered=count["hindered"],
-                unknown=count["unknown"],
-            )
-            for limit, count in sorted(counts.items(), key=lambda entry: repr(entry[0]))
-        }
-        self._had = sum(dict(record.had).values()) - had.total()
-
-    def _note_stand_ins(self, group: str, limits: Limits, clients: int) -> None:
-        self._instead[limits] += clients
-        self._lacking[group] -= clients
-
-    def _total(self) -> WaveCounts:
-        counts = self._counts.values()
-        return WaveCounts(*(sum(getattr(count, name) for count in counts) for name in WaveCounts.__slots__))
-
-    def _breach(self) -> str:
-        """Say which limit is exceeded; one that can't be kept any more is, however the rest of the wave goes."""
-        for limits, count in self._counts.items():
-            attempted = count.passed + count.failed
-            base = count.planned if count.pending else attempted
-            if limits.max_failed is not None and count.failed > limits.max_failed:
-                return f"{count.failed} of {attempted} clients failed, and at most {limits.max_failed} may{self._why()}"
-            share = limits.max_fail_percentage
-            if share is not None and exceeds(count.failed, base, share):
-                return (
-                    f"{count.failed} of {attempted} clients failed, and max_fail_percentage is {share:g}{self._why()}"
-                )
-        return ""
-
-    def _trouble(self) -> str:
-        """Say where too many clients are in trouble of their own, and nobody stands in for them."""
-        for limits, count in self._counts.items():
-            share, instead = limits.max_unreachable_percentage, self._instead[limits]
-            left, planned = count.unreachable + count.hindered - instead, count.planned - instead
-            if share is not None and left > 0 and exceeds(left, planned, share):
-                what = "became unreachable" if not count.hindered else "can't be reached, or can't take anything now"
-                why = self._first(self._all.troubles(self._key)) if count.hindered else ""
-                return f"{left} of {planned} clients {what}, and max_unreachable_percentage is {share:g}{why}"
-        return ""
-
-    def _why(self) -> str:
-        """Give what the first client that failed said."""
-        return self._first(self._all.failures(self._key))
-
-    @staticmethod
-    def _first(failures: Mapping[str, str]) -> str:
-        return f" ({min(failures)}: {failures[min(failures)]})" if failures else ""
-
     # --- results ------------------------------------------------------------------------------------------------------
 
     def step(self, before: RolloutRecord | None) -> RolloutStep:
         """Give where the rollout stands."""
-        record, total = self._record, self._total()
+        record, total = self._record, self._tally.total()
         assert record is not None
         most, share, at_once = None, None, 0
         if record.wave and (record.passed is None or self.proofs):
-            wave = self._wave(record)
-            (most, share), at_once = self._bounds(wave), wave.at_once
+            most, share = self._gate.bounds(record, self._tally, proving=bool(self.proofs))
+            at_once = self._gate.wave(record).at_once
         return RolloutStep(
             record,
             new=record != before,
@@ -447,22 +265,6 @@ class Walk:
             undo=self._undo(record),
             stuck=self._stuck,
         )
-
-    def _bounds(self, wave: Wave) -> tuple[int | None, float | None]:
-        """Give how many clients may fail, and which share: more are too many, whatever groups' limits hold for them."""
-        planned = {limits: count.planned for limits, count in self._counts.items()}
-        planned = planned or {self._all.limits(group, self._key[0], wave): 0 for group in self._groups}
-        total: int | None = 0
-        for limits, clients in planned.items():
-            share = limits.max_fail_percentage
-            bounds = [limits.max_failed]
-            if share is not None and not self.proofs:
-                bounds.append(int(exact(share) * clients / 100))
-            most = min((bound for bound in bounds if bound is not None), default=None)
-            total = None if most is None or total is None else total + most
-        shares = [limits.max_fail_percentage for limits in planned]
-        known = [share for share in shares if share is not None]
-        return total, max(known) if len(known) == len(shares) else None
 
     def _is_ahead(self, record: RolloutRecord) -> bool:
         """Say whether clients that have nothing may get the release a wave early: only the soak is in the way."""
