@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from reconciler.model.client import Client, Facts, InventoryEntry
     from reconciler.model.delta import CodecTraits, Incremental, Patch
     from reconciler.model.deploy import DeployReport, DeployRequest
-    from reconciler.model.network import Family, Proxy
+    from reconciler.model.network import AnyFamily, Proxy
     from reconciler.model.offer import SourceReport
     from reconciler.model.release import Component, Release, ReleaseFile
 
@@ -119,7 +119,7 @@ class Dial(Protocol):
     """Opens TCP connections."""
 
     def __call__(
-        self, host: str, port: int, *, proxy: Proxy | None = None, family: Family = "any", timeout: float = 10.0
+        self, host: str, port: int, *, proxy: Proxy | None = None, family: AnyFamily = "any", timeout: float = 10.0
     ) -> socket:
         """Connect to a host, through `proxy` unless that isn't for it; all of that within `timeout` seconds.
 

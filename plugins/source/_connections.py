@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import urllib3
 
     from reconciler.contracts import Context
-    from reconciler.model.network import Family, Proxy
+    from reconciler.model.network import AnyFamily, Proxy
     from reconciler.model.secret import SecretRef
 
 AT_ONCE = 32
@@ -36,7 +36,7 @@ AT_ONCE = 32
 class HttpOptions:
     """How a server is spoken with. Times are seconds; `total` is for one file. Paths start from the spec's folder."""
 
-    family: Family
+    family: AnyFamily
     connect: float
     read: float
     total: float

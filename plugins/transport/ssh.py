@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from reconciler.contracts import Context, Session
     from reconciler.model.client import Client
-    from reconciler.model.network import Family
+    from reconciler.model.network import AnyFamily
 
 _FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes256-ctr")
 _FAST_KEX = ("curve25519-sha256@libssh.org", "curve25519-sha256")
@@ -95,7 +95,7 @@ class Ssh:
             proxy = self._context.proxy
             direct = proxy is None or not proxy.is_for(host)
             only = client.families if direct else ()
-            family: Family = next((one for one in FAMILIES if only == (one,)), ANY_FAMILY)
+            family: AnyFamily = next((one for one in FAMILIES if only == (one,)), ANY_FAMILY)
             connection = self._dial(host, port, family)
         else:
             connection = stack.enter_context(self._way.to(host, port))
@@ -125,7 +125,7 @@ class Ssh:
                 f"nobody knows the name of user {number}", hint="name `user` in the transport, or set USER"
             ) from None
 
-    def _dial(self, host: str, port: int, family: Family = ANY_FAMILY) -> socket.socket:
+    def _dial(self, host: str, port: int, family: AnyFamily = ANY_FAMILY) -> socket.socket:
         """Connect, through the group's proxy where there is one."""
         try:
             return self._context.dial(

@@ -14,6 +14,8 @@ from reconciler.model.release import ANY_PLATFORM
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.model.network import Family
+
 
 @dataclass(frozen=True, slots=True)
 class Client:
@@ -33,7 +35,7 @@ class Client:
     labels: tuple[str, ...] = ()
     install_root: str = ""
     vars: Mapping[str, str] = field(default_factory=dict)
-    families: tuple[str, ...] = ()
+    families: tuple[Family, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from reconciler.model.secret import SecretRef
 
-Family = Literal["ipv4", "ipv6", "any"]
+Family = Literal["ipv4", "ipv6"]
+AnyFamily = Literal[Family, "any"]
+"""What a connection may be restricted to."""
 IPV4: Final = "ipv4"
 IPV6: Final = "ipv6"
 ANY_FAMILY: Final = "any"
@@ -68,7 +70,7 @@ class Proxy:
     port: int
     username: SecretRef | str = ""
     password: SecretRef | None = None
-    families: tuple[str, ...] = ()
+    families: tuple[Family, ...] = ()
     no_proxy: tuple[str, ...] = ()
     ca: str = ""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.client import Client
     from reconciler.model.deploy import CheckPhase, Hook
-    from reconciler.model.network import Proxy
+    from reconciler.model.network import Family, Proxy
     from reconciler.model.offer import Withdrawal
     from reconciler.model.policy import AutoUpdate
     from reconciler.model.release import Catalog, Component, ScanMethod
@@ -51,7 +51,7 @@ class ServerSpec:
     store: Path
     state: str
     state_password: SecretRef | None = None
-    families: tuple[str, ...] = ()
+    families: tuple[Family, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ class GroupSpec:
     labels: tuple[str, ...] = ()
     clients: tuple[Client, ...] = ()
     inventory: InventorySpec | None = None
-    families: tuple[str, ...] = ()
+    families: tuple[Family, ...] = ()
     proxy: Proxy | None = None
     jump: str = ""
     local: bool = False

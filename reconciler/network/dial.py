@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from aiohappyeyeballs import AddrInfoType
 
-    from reconciler.model.network import Family, Proxy
+    from reconciler.model.network import AnyFamily, Proxy
     from reconciler.model.secret import SecretRef
 
 STAGGER = 0.25
@@ -43,7 +43,7 @@ class Dialer:
         self._secret = secret
 
     def __call__(
-        self, host: str, port: int, *, proxy: Proxy | None = None, family: Family = ANY_FAMILY, timeout: float = 10.0
+        self, host: str, port: int, *, proxy: Proxy | None = None, family: AnyFamily = ANY_FAMILY, timeout: float = 10.0
     ) -> socket.socket:
         """Connect; see `contracts.Dial`."""
         if proxy is None or not proxy.is_for(host):
@@ -61,7 +61,7 @@ class Dialer:
             raise
 
 
-def connect(host: str, port: int, *, family: Family = ANY_FAMILY, timeout: float) -> socket.socket:
+def connect(host: str, port: int, *, family: AnyFamily = ANY_FAMILY, timeout: float) -> socket.socket:
     """Connect to a host directly; the socket has a time-out of `timeout` seconds.
 
     Raises:
@@ -85,7 +85,7 @@ def connect(host: str, port: int, *, family: Family = ANY_FAMILY, timeout: float
     return connection
 
 
-def _addresses(host: str, port: int, family: Family) -> Sequence[AddrInfoType]:
+def _addresses(host: str, port: int, family: AnyFamily) -> Sequence[AddrInfoType]:
     try:
         return socket.getaddrinfo(host.strip("[]"), port, SOCKET_FAMILIES[family], socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

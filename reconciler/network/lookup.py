@@ -8,15 +8,17 @@ from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.errors import NetworkError, own_limit
-from reconciler.model.network import ANY_FAMILY, IPV4, IPV6, parse_address
+from reconciler.model.network import ANY_FAMILY, FAMILIES, IPV4, IPV6, parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from reconciler.model.network import AnyFamily, Family
 
 AnswerT = TypeVar("AnswerT")
 LOOKUP = 10.0
 """Seconds in which a name is found out, where nothing else says how long that may take."""
-SOCKET_FAMILIES = {ANY_FAMILY: socket.AF_UNSPEC, IPV4: socket.AF_INET, IPV6: socket.AF_INET6}
+SOCKET_FAMILIES: Mapping[AnyFamily, int] = {ANY_FAMILY: socket.AF_UNSPEC, IPV4: socket.AF_INET, IPV6: socket.AF_INET6}
 
 
 def in_time(host: str, timeout: float, ask: Callable[[], AnswerT]) -> AnswerT:
@@ -46,7 +48,7 @@ def in_time(host: str, timeout: float, ask: Callable[[], AnswerT]) -> AnswerT:
         raise NetworkError(f"the host {host} wasn't found out within {timeout:g} s: no resolver answers") from error
 
 
-def host_families(host: str) -> tuple[str, ...]:
+def host_families(host: str) -> tuple[Family, ...]:
     """Give the families of a host's addresses; empty when it isn't known here, or nobody answers for it."""
     literal = parse_address(host)
     if literal is not None:
@@ -56,12 +58,15 @@ def host_families(host: str) -> tuple[str, ...]:
     except (OSError, UnicodeError, NetworkError):
         return ()
     spoken = {entry[0] for entry in found}
-    return tuple(name for name, number in SOCKET_FAMILIES.items() if number in spoken)
+    return tuple(family for family in FAMILIES if SOCKET_FAMILIES[family] in spoken)
 
 
-def own_families() -> tuple[str, ...]:
+def own_families() -> tuple[Family, ...]:
     """Find out which families this machine speaks beyond itself: those with a route to the outside; sends nothing."""
-    probes = {IPV4: (socket.AF_INET, "192.0.2.1"), IPV6: (socket.AF_INET6, "2001:db8::1")}
+    probes: dict[Family, tuple[int, str]] = {
+        IPV4: (socket.AF_INET, "192.0.2.1"),
+        IPV6: (socket.AF_INET6, "2001:db8::1"),
+    }
     return tuple(name for name, (family, address) in probes.items() if _has_route(family, address))
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from reconciler.model.client import Client
-    from reconciler.model.network import Address
+    from reconciler.model.network import Address, Family
     from reconciler.model.spec import GroupSpec, ServerSpec
 
 LOOKUPS = 64
@@ -30,8 +30,8 @@ def find_ways(
     groups: Mapping[str, GroupSpec],
     server: ServerSpec,
     *,
-    look_up: Callable[[str], tuple[str, ...]] = host_families,
-    own: Callable[[], tuple[str, ...]] = own_families,
+    look_up: Callable[[str], tuple[Family, ...]] = host_families,
+    own: Callable[[], tuple[Family, ...]] = own_families,
 ) -> dict[str, str]:
     """Give the way to each client by its name (`planner.reach.route`); those that are `direct` are left out."""
     spoken = server.families or own()
@@ -46,13 +46,15 @@ def find_ways(
 class _Group:
     """Judges the clients of a group; equal addresses once."""
 
-    def __init__(self, group: GroupSpec, server: tuple[str, ...], look_up: Callable[[str], tuple[str, ...]]) -> None:
+    def __init__(
+        self, group: GroupSpec, server: tuple[Family, ...], look_up: Callable[[str], tuple[Family, ...]]
+    ) -> None:
         self._group = group
         self._server = server
         self._look_up = look_up
         self._relay = self._find_relay()
         self._decides = self._relay is not None or len(set(server)) < len(FAMILIES)
-        self._known: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._known: dict[tuple[str, tuple[Family, ...]], str] = {}
 
     def ways(self, clients: Iterable[Client]) -> dict[str, str]:
         clients = list(clients)
@@ -67,12 +69,12 @@ class _Group:
                 found[client.name] = way
         return found
 
-    def _way(self, client: Client, families: Mapping[str, tuple[str, ...]]) -> str:
+    def _way(self, client: Client, families: Mapping[str, tuple[Family, ...]]) -> str:
         address = _literal(client.address)
         spoken = client.families or ((address.family,) if address else families.get(client.address, ()))
         return route(self._server, spoken, address=address, relay=self._relay_to(client.address))
 
-    def _families(self, clients: Iterable[Client]) -> dict[str, tuple[str, ...]]:
+    def _families(self, clients: Iterable[Client]) -> dict[str, tuple[Family, ...]]:
         """Look up the host names whose families decide and aren't declared."""
         if not self._decides:
             return {}
@@ -97,7 +99,7 @@ class _Group:
         return None if bypassed else self._relay
 
 
-def _look_up_all(names: Iterable[str], look_up: Callable[[str], tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+def _look_up_all(names: Iterable[str], look_up: Callable[[str], tuple[Family, ...]]) -> dict[str, tuple[Family, ...]]:
     """Look names up, for PATIENCE seconds altogether: where names aren't answered, connecting tells."""
     pool = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="lookup")
     try:

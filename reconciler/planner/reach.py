@@ -23,7 +23,7 @@ from reconciler.model.network import DIRECT, FAMILIES, IPV4, UNREACHABLE
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from reconciler.model.network import Address
+    from reconciler.model.network import Address, Family
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class Relay:
     """
 
     name: str
-    entry: tuple[str, ...] = ()
-    outward: tuple[str, ...] = ()
+    entry: tuple[Family, ...] = ()
+    outward: tuple[Family, ...] = ()
 
 
 def route(
-    server: Collection[str],
-    families: Collection[str],
+    server: Collection[Family],
+    families: Collection[Family],
     *,
     address: Address | None = None,
     relay: Relay | None = None,
@@ -67,7 +67,7 @@ def route(
     return f"via {relay.name}"
 
 
-def _on_segment(server: Collection[str], address: Address, relay: Relay | None) -> str:
+def _on_segment(server: Collection[Family], address: Address, relay: Relay | None) -> str:
     if relay is not None:
         return f"{UNREACHABLE}a link-local address doesn't work across segments, not via {relay.name} either"
     if not address.zone and address.family != IPV4:
@@ -75,14 +75,14 @@ def _on_segment(server: Collection[str], address: Address, relay: Relay | None) 
     return DIRECT if _share(server, (address.family,)) else f"{UNREACHABLE}the server doesn't speak its family"
 
 
-def _share(one: Collection[str], other: Collection[str]) -> bool:
+def _share(one: Collection[Family], other: Collection[Family]) -> bool:
     return not one or not other or bool(set(one) & set(other))
 
 
-def _pure(families: Collection[str], who: str) -> str:
+def _pure(families: Collection[Family], who: str) -> str:
     return f"pure {_listed(families)} {who}" if len(set(families)) == 1 else f"{who} that speaks {_listed(families)}"
 
 
-def _listed(families: Collection[str]) -> str:
+def _listed(families: Collection[Family]) -> str:
     spoken = {"ipv4": "IPv4", "ipv6": "IPv6"}
     return " and ".join(spoken[family] for family in FAMILIES if family in families) or "nothing"

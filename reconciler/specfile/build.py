@@ -42,13 +42,13 @@ from reconciler.specfile.tree import (
     child_seq,
     day_of,
     duration,
+    families,
     maps_of,
     path_at,
     pattern_of,
     plain,
     span_of,
     text_of,
-    texts,
     value_place,
     whole_of,
     word_of,
@@ -199,7 +199,7 @@ class Builder:
         store = server.get("store")
         named = store if isinstance(store, str) else ""
         folder = path_at(value_place(server, "store"), named, self._base, self._problems)
-        return ServerSpec(folder, url, password, texts(server, "families"))
+        return ServerSpec(folder, url, password, families(server))
 
     def _check_secrets(self, node: Any, environ: Mapping[str, str]) -> None:
         pairs = node.items() if isinstance(node, Map) else enumerate(node) if isinstance(node, Seq) else ()

@@ -10,7 +10,17 @@ from reconciler.model.client import Client
 from reconciler.model.share import of_percent
 from reconciler.model.spec import GroupSpec, InventorySpec, PluginConfig
 from reconciler.specfile.extend import lay_over
-from reconciler.specfile.tree import Map, child_map, child_seq, path_at, pattern_of, texts, value_place, written
+from reconciler.specfile.tree import (
+    Map,
+    child_map,
+    child_seq,
+    families,
+    path_at,
+    pattern_of,
+    texts,
+    value_place,
+    written,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -102,7 +112,7 @@ class GroupReader:
             labels=labels,
             clients=tuple(clients),
             inventory=self._inventory(node),
-            families=texts(node, "families"),
+            families=families(node),
             proxy=self._proxies.named(node if "proxy" in node else defaults),
             jump=does.jump,
             port=does.port,
@@ -159,7 +169,7 @@ class GroupReader:
             labels=tuple(dict.fromkeys((*labels, *texts(node, "labels")))),
             install_root=own_root,
             vars={key: _as_text(value) for key, value in child_map(node, "vars").items()},
-            families=texts(node, "families"),
+            families=families(node),
         )
 
     def _inventory(self, node: Map) -> InventorySpec | None:

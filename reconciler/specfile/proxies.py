@@ -10,7 +10,7 @@ from reconciler.hints import suggestion
 from reconciler.model.network import FROM_ENVIRONMENT, PROXY_PORTS, Proxy, no_proxy_problem
 from reconciler.model.secret import SecretRef
 from reconciler.specfile.secrets import is_reference, reference
-from reconciler.specfile.tree import Map, child_map, child_seq, path_at, plain, texts, value_place
+from reconciler.specfile.tree import Map, child_map, child_seq, families, path_at, plain, texts, value_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +70,7 @@ class ProxyReader:
             port=port,
             username=reference(plain(username)) if is_reference(username) else str(username),
             password=reference(plain(node["password"])) if is_reference(node.get("password")) else None,
-            families=texts(node, "families"),
+            families=families(node),
             no_proxy=texts(node, "no_proxy"),
             ca=self._ca(node),
         )

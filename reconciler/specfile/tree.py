@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from reconciler.contracts import path_from
 from reconciler.errors import Problem, UpdoserError
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import timedelta
     from pathlib import Path
+
+    from reconciler.model.network import Family
 
 MAX_EXCERPT = 200
 _SPAN = re.compile(r"([0-9]+[smhdw])+")
@@ -225,6 +227,11 @@ def child_seq(node: Any, key: str) -> Seq:
 def texts(node: Any, key: str) -> tuple[str, ...]:
     """Give the texts of the list at a key; what else stands there was told to be malformed."""
     return tuple(value for value in child_seq(node, key) if isinstance(value, str))
+
+
+def families(node: Any) -> tuple[Family, ...]:
+    """Give the address families of the list at `families`; what else stands there was told to be malformed."""
+    return cast("tuple[Family, ...]", texts(node, "families"))
 
 
 def duration(value: Any) -> timedelta | None:

@@ -176,7 +176,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "int | None": _or_none(_is_number),
     "datetime": lambda value: isinstance(value, datetime),
     "datetime | None": _or_none(lambda value: isinstance(value, datetime)),
-    "tuple[str, ...]": _all(_is_text),
+    **dict.fromkeys(("tuple[str, ...]", "tuple[Family, ...]"), _all(_is_text)),
     "tuple[int, ...]": _all(_is_number),
     "tuple[tuple[str, str], ...]": _all(
         lambda pair: isinstance(pair, tuple) and len(pair) == 2 and all(map(_is_text, pair))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reconciler.errors import NetworkError
 from reconciler.model.client import Client
-from reconciler.model.network import Address, Proxy, no_proxy_problem, parse_address
+from reconciler.model.network import Address, Family, Proxy, no_proxy_problem, parse_address
 from reconciler.model.spec import GroupSpec, PluginConfig, ServerSpec
 from reconciler.network import dial, lookup
 from reconciler.network.dial import connect
@@ -17,7 +17,9 @@ from reconciler.network.lookup import host_families, own_families
 from reconciler.observe.ways import find_ways
 from reconciler.planner.reach import Relay, route
 
-V4, V6, BOTH = ("ipv4",), ("ipv6",), ("ipv4", "ipv6")
+V4: tuple[Family, ...] = ("ipv4",)
+V6: tuple[Family, ...] = ("ipv6",)
+BOTH = (*V4, *V6)
 
 
 @pytest.mark.parametrize(

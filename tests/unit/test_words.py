@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from reconciler.model.change import DeployReason, ProofKind, PublishKind, SettingsReason
 from reconciler.model.deploy import CheckPhase, Fault, InstallMethod, OnHookFailure, SelinuxLabels, Unmanaged
+from reconciler.model.network import Family
 from reconciler.model.offer import about_source, is_about_source
 from reconciler.model.plan import RolloutStep
 from reconciler.model.policy import AfterBreach, Newer, RollbackScope, Scope, Trigger
@@ -35,6 +36,7 @@ WORDS = {
     "plan:$defs/rollout/properties/step_undo": Undo,
     "report:$defs/rollout/properties/status": RolloutStatus,
     "status:$defs/rollout/properties/status": RolloutStatus,
+    "updoser:$defs/families/items": Family,
     "updoser:properties/repository/properties/publish": PublishWhen,
     "updoser:$defs/scan_method": ScanMethod,
     "updoser:$defs/install/properties/method": InstallMethod,
