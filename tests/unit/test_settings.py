@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from dataclasses import replace
 from functools import partial
@@ -92,6 +93,63 @@ def rendered(text: str, **values: Any) -> Any:
 def test_what_templates_can_do(text: str, result: str) -> None:
     values = {"name": "pc-1", "labels": ["eu", "canary"], "vars": {"role": "db", "other": "x"}}
     assert rendered(text, **values) == result
+
+
+FILTERED = {
+    "abs": ("{{ -3 | abs }}", "3"),
+    "capitalize": ("{{ 'eU' | capitalize }}", "Eu"),
+    "count": ("{{ labels | count }}", "2"),
+    "d": ("{{ nope | d('-') }}", "-"),
+    "default": ("{{ '' | default('-', true) }}", "-"),
+    "dictsort": ("{% for k, v in vars | dictsort %}{{ k }}={{ v }};{% endfor %}", "other=x;role=db;"),
+    "first": ("{{ labels | first }}", "eu"),
+    "float": ("{{ '1.5' | float + 1 }} {{ 'x' | float }} {{ 'x' | float(2) }}", "2.5 0.0 2"),
+    "indent": (r"{{ 'a\n\nb' | indent(2) }};{{ 'a\nb' | indent('> ', true) }}", "a\n\n  b;> a\n> b"),
+    "int": ("{{ '7' | int }} {{ 7.9 | int }} {{ 'x' | int }} {{ 'x' | int(3) }}", "7 7 0 3"),
+    "join": ("{{ labels | join(', ') }}", "eu, canary"),
+    "last": ("{{ labels | last }}", "canary"),
+    "length": ("{{ name | length }}", "4"),
+    "list": ("{{ 'ab' | list }}", "['a', 'b']"),
+    "lower": ("{{ 'EU' | lower }}", "eu"),
+    "max": ("{{ [2, 3, 1] | max }}", "3"),
+    "min": ("{{ [2, 3, 1] | min }}", "1"),
+    "quote": ("{{ \"it's\" | quote }}", """'it'"'"'s'"""),
+    "replace": ("{{ name | replace('-', '_') }}", "pc_1"),
+    "round": ("{{ 2.345 | round(1) }} {{ 7 | round }}", "2.3 7"),
+    "sort": ("{{ labels | sort }}", "['canary', 'eu']"),
+    "string": ("{{ (7 | string) ~ 1 }}", "71"),
+    "sum": ("{{ [1, 2] | sum }}", "3"),
+    "title": ("{{ 'in eu' | title }}", "In Eu"),
+    "to_json": ("{{ vars | to_json }}", '{"role": "db", "other": "x"}'),
+    "tojson": ("{{ [1] | tojson(1) }}", "[\n 1\n]"),
+    "trim": ("{{ '  eu ' | trim }}.", "eu."),
+    "unique": ("{{ [1, 2, 1] | unique }}", "[1, 2]"),
+    "upper": ("{{ name | upper }}", "PC-1"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(FILTERS))
+def test_every_filter_does_what_its_name_says(name: str) -> None:
+    text, result = FILTERED[name]
+    values = {"name": "pc-1", "labels": ["eu", "canary"], "vars": {"role": "db", "other": "x"}}
+    assert rendered(text, **values) == result
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{{ range('3') | list }}", "range() takes whole numbers"),
+        ("{{ range(1000000) | list }}", "range() gives more than"),
+        ("{{ name | replace('', 'x') }}", "replace() needs something to look for"),
+        ("{{ 'nan' | float }}", "`nan` is no number to work with"),
+        ("{{ [] | first }}", "what is empty has no first entry"),
+        ("{{ [] | last }}", "what is empty has no last entry"),
+        ("{{ nope | tojson }}", "'nope' is undefined"),
+    ],
+)
+def test_a_filter_says_what_it_can_not_take(text: str, says: str) -> None:
+    with pytest.raises(TemplateFault, match=re.escape(says)):
+        rendered(text, name="pc-1")
 
 
 def test_values_are_data() -> None:
