@@ -11,10 +11,10 @@ import logging
 import socket
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import paramiko
-from paramiko.common import cMSG_CHANNEL_DATA
+from paramiko.common import AUTH_SUCCESSFUL, OPEN_SUCCEEDED, cMSG_CHANNEL_DATA
 
 from tests.waiting import PATIENCE
 
@@ -35,10 +35,14 @@ _LOOKS: dict[str, Callable[[Play], None]] = {}
 _DEPLOYS: dict[str, Callable[[Play], None]] = {}
 
 
-def raw(becomes: str) -> Any:
+Raw: TypeAlias = "Callable[[socket.socket, threading.Event], None]"
+Answer: TypeAlias = "Callable[[Play], None]"
+
+
+def raw(becomes: str) -> Callable[[Raw], Raw]:
     """Take a function as a kind that speaks no SSH, or hardly."""
 
-    def note(function: Any) -> Any:
+    def note(function: Raw) -> Raw:
         name = function.__name__.replace("_", "-")
         KINDS[name], RAW[name] = becomes, function
         return function
@@ -46,10 +50,10 @@ def raw(becomes: str) -> Any:
     return note
 
 
-def look(becomes: str, table: Any = _LOOKS) -> Any:
+def look(becomes: str, table: dict[str, Callable[[Play], None]] = _LOOKS) -> Callable[[Answer], Answer]:
     """Take a function as a kind that answers whatever it is asked."""
 
-    def note(function: Any) -> Any:
+    def note(function: Answer) -> Answer:
         name = function.__name__.replace("_", "-")
         KINDS[name], table[name] = becomes, function
         return function
@@ -57,7 +61,7 @@ def look(becomes: str, table: Any = _LOOKS) -> Any:
     return note
 
 
-def deploy(becomes: str) -> Any:
+def deploy(becomes: str) -> Callable[[Answer], Answer]:
     """Take a function as a kind that answers a look as others do, and then this."""
     return look(becomes, _DEPLOYS)
 
@@ -196,7 +200,7 @@ def prints_more_than_anybody_takes(play: Play) -> None:
     message.add_int(play.channel.remote_chanid)
     message.add_string(b"x" * 30_000)
     while not play.done.is_set():
-        play.channel.get_transport()._send_user_message(message)
+        play.channel.get_transport()._send_user_message(message)  # type: ignore[attr-defined]
 
 
 @look(UNREACHABLE)
@@ -337,12 +341,12 @@ class _Server(paramiko.ServerInterface):
         del password
         self._kind = username
         self._holds("auth")
-        return paramiko.AUTH_SUCCESSFUL
+        return AUTH_SUCCESSFUL
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         del kind, chanid
         self._holds("session")
-        return paramiko.OPEN_SUCCEEDED
+        return OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         del command

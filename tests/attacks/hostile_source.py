@@ -105,12 +105,19 @@ def web(folder: Path, at: str, behave: Callable[[Wire, bytes], None]) -> Callabl
 
 
 def says(data: bytes) -> Callable[[Wire, bytes], None]:
-    return lambda wire, _content: wire.send(data) and None
+    def serve(wire: Wire, _content: bytes) -> None:
+        wire.send(data)
+
+    return serve
 
 
 def sends(head: bytes, change: Callable[[bytes], bytes] = bytes) -> Callable[[Wire, bytes], None]:
     """Answer with a head, and the content after a change."""
-    return lambda wire, content: wire.send(OK + head + b"\r\n" + change(content)) and None
+
+    def serve(wire: Wire, content: bytes) -> None:
+        wire.send(OK + head + b"\r\n" + change(content))
+
+    return serve
 
 
 def floods(head: bytes, piece: bytes = PIECE) -> Callable[[Wire, bytes], None]:
@@ -335,6 +342,10 @@ def _to_itself(place: Path) -> None:
     place.symlink_to(place)
 
 
+def _nonsense_next(vendor: Vendor) -> None:
+    (vendor.metadata / "2.root.json").write_bytes(b'{"signed":' + b"[" * 60_000)
+
+
 def _metadata(name: str, content: bytes) -> Callable[[Vendor], None]:
     def change(vendor: Vendor) -> None:
         for place in vendor.metadata.glob(name):
@@ -401,7 +412,7 @@ SIGNED: dict[str, tuple[Callable[[Vendor], None], str | None]] = {
     "targets of 60,000 brackets": (_metadata("*.targets.json", b'{"signed":' + b"[" * 60_000), "."),
     "a snapshot of nothing": (_metadata("*.snapshot.json", b""), "."),
     "a root that comes next and is nonsense": (
-        lambda vendor: (vendor.metadata / "2.root.json").write_bytes(b'{"signed":' + b"[" * 60_000) and None,
+        _nonsense_next,
         ".",
     ),
     "a timestamp that is a pipe": (_in_place("timestamp.json", os.mkfifo), "no file"),
@@ -421,8 +432,15 @@ SIGNED: dict[str, tuple[Callable[[Vendor], None], str | None]] = {
 # --- folders ----------------------------------------------------------------------------------------------------------
 
 
+def _a_file(place: Path) -> None:
+    place.write_bytes(b"x")
+
+
 def _beside(name: str, content: bytes) -> Callable[[Path], None]:
-    return lambda release: (release / name).write_bytes(content) and None
+    def make(release: Path) -> None:
+        (release / name).write_bytes(content)
+
+    return make
 
 
 def _made(name: str, make: Callable[[Path], None]) -> Callable[[Path], None]:
@@ -515,7 +533,7 @@ FOLDER: dict[str, tuple[Callable[[Path], None], str | None]] = {
     "a link to itself": (_made("data", _to_itself), "links"),
     "a link to nothing": (_made("data", _to("gone")), "no such file"),
     "a file of 17 GiB": (_made("data", _sparse), "more than"),
-    "a file in place of a version": (_instead(lambda place: place.write_bytes(b"x") and None), "a file stands where"),
+    "a file in place of a version": (_instead(_a_file), "a file stands where"),
     "a link in place of a version": (_instead(_to("/etc")), "leads out"),
     "a link to itself in place of a version": (_instead(_to_itself), "links"),
     "a pipe in place of a version": (_instead(os.mkfifo), "a file stands where"),

@@ -5,27 +5,33 @@ disk: whatever is only in memory isn't in it. A copy counts only if nothing was 
 mounted where the disk was, which has its journal replayed, and is judged there.
 """
 
+from __future__ import annotations
+
 import os
 import subprocess
 import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from random import Random
 SIZES = {"ext4": 32, "xfs": 300}
 """MiB that a file system has at the least."""
 
 
-def _run(*command):
+def _run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
 class Disk:
     """A file system of its own, mounted on a folder."""
 
-    def __init__(self, folder, kind):
+    def __init__(self, folder: Path, kind: str) -> None:
         self.place = folder / "disk"
         self.place.mkdir()
         self._folder = folder
@@ -37,7 +43,7 @@ class Disk:
         assert made.returncode == 0, made.stderr
 
     @contextmanager
-    def mounted(self, image=None):
+    def mounted(self, image: Path | None = None) -> Iterator[Path]:
         """Mount the disk, or a copy of it."""
         found = _run("losetup", "--find", "--show", image or self._image) if not os.getuid() else None
         if found is None or found.returncode:
@@ -53,9 +59,9 @@ class Disk:
         finally:
             _run("losetup", "--detach", device)
 
-    def copies(self, change, wanted, draw):
+    def copies(self, change: Callable[[], object], wanted: int, draw: Random) -> list[Path]:
         """Carry a change out; give up to `wanted` copies of the disk, the last of them from when it is done."""
-        taken = []
+        taken: list[Path] = []
         with self.mounted() as written:
             changing = threading.Thread(target=change)
             changing.start()
@@ -67,7 +73,7 @@ class Disk:
                 pass
         return taken + last
 
-    def _copy(self, written):
+    def _copy(self, written: Path) -> list[Path]:
         """Give a copy, or none where something was written meanwhile."""
         before = written.read_text().split()
         self._number += 1

@@ -69,8 +69,8 @@ class Siege(Bench):
         self.spec = replace(
             self.spec,
             sources=(
-                SourceSpec("drop", directory, components=(COMPONENT,)),
-                SourceSpec("other", directory, components=(OTHER,)),
+                SourceSpec("drop", directory, components=frozenset({COMPONENT})),
+                SourceSpec("other", directory, components=frozenset({OTHER})),
             ),
             components={**self.spec.components, OTHER: ComponentSpec(make_component(OTHER, "engine"))},
         )
@@ -82,7 +82,7 @@ class Siege(Bench):
         self.sources = {"drop": self.source, **{name: guarded("source", name, one) for name, one in hostile.items()}}
         self.spec = replace(
             self.spec,
-            sources=(*(replace(honest, name=name, components=(name,)) for name in hostile), honest),
+            sources=(*(replace(honest, name=name, components=frozenset({name})) for name in hostile), honest),
             components={
                 COMPONENT: self.spec.components[COMPONENT],
                 **{name: ComponentSpec(make_component(name, "engine")) for name in hostile},

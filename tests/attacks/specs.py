@@ -1,8 +1,11 @@
 """Specs that somebody spoiled: the example fleets with values of other kinds in them, odd scalars, and broken bytes."""
 
+from __future__ import annotations
+
 import shutil
 from copy import deepcopy
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -12,6 +15,9 @@ from reconciler.present.document import valid_document
 from reconciler.present.text import valid_text
 from reconciler.specfile.effective import effective_text, explain
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from random import Random
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "tests/unit/data/examples"
 FLEETS = ("clamav-fleet.yaml", "suricata-canary.yaml", "airgap-hq.yaml", "airgap-site.yaml", "updoser.yaml")
@@ -188,7 +194,7 @@ NUMBERS = (0, 1, -1, 2, 3, 2**31, 2**63, -(2**63), 10**18 - 1, 0.5, 1e-9, 1e308,
 class Shelf:
     """The example fleets in a folder, with links that lead in a circle and a folder beside them."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.folder = folder / "fleets"
         shutil.copytree(EXAMPLES, self.folder)
         shutil.copy(ROOT / "updoser.yaml", self.folder)
@@ -196,18 +202,18 @@ class Shelf:
         self.contents = {name: (self.folder / name).read_bytes() for name in SPOILED}
         self._trees = {name: yaml.safe_load(content) for name, content in self.contents.items()}
 
-    def spoil(self, draw):
+    def spoil(self, draw: Random) -> tuple[str, bytes]:
         """Give the name of a file and what somebody made of it."""
         name = draw.choice(SPOILED)
         if draw.random() < 0.25:
             return name, _bytes(self.contents[name], draw)
         return name, _structure(self._trees[name], draw)
 
-    def judge(self, name, content):
+    def judge(self, name: str, content: bytes) -> SpecError | None:
         """Read the fleet as `updoser validate` does, with that file in it; give what it has to say (None: nothing)."""
         (self.folder / name).write_bytes(content)
         try:
-            loaded = read_spec(Desk(None, self.folder / READ_BY.get(name, name)))
+            loaded = read_spec(Desk(None, self.folder / READ_BY.get(name, name)))  # type: ignore[arg-type]
             assert valid_text(valid_document(loaded.spec))
             assert effective_text(explain(loaded, ""))
         except SpecError as error:
@@ -220,7 +226,7 @@ class Shelf:
 # --- other bytes ------------------------------------------------------------------------------------------------------
 
 
-def _bytes(content, draw):
+def _bytes(content: bytes, draw: Random) -> bytes:
     data = bytearray(content)
     for _ in range(draw.choice((1, 1, 2, 5, 30))):
         at, size = draw.randrange(len(data) or 1), draw.choice((1, 1, 2, 8, 60))
@@ -243,8 +249,9 @@ def _bytes(content, draw):
 # --- other values -----------------------------------------------------------------------------------------------------
 
 
-def _structure(tree, draw):
-    tree, raw = deepcopy(tree), []
+def _structure(tree: Any, draw: Random) -> bytes:
+    tree = deepcopy(tree)
+    raw: list[str] = []
     for _ in range(draw.choice((1, 1, 1, 2, 3, 8))):
         _change(tree, draw, raw)
     text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=draw.random() < 0.5)
@@ -253,7 +260,7 @@ def _structure(tree, draw):
     return text.encode("utf-8", "surrogatepass")
 
 
-def _change(tree, draw, raw):
+def _change(tree: Any, draw: Random, raw: list[str]) -> None:
     places = list(_places(tree))
     if not places:
         return
@@ -278,7 +285,7 @@ def _change(tree, draw, raw):
             holder[key] = text[:at] + draw.choice(TEXTS)[:200] + text[at + draw.randrange(3) :]
 
 
-def _value(draw, raw):
+def _value(draw: Random, raw: list[str]) -> Any:
     match draw.randrange(6):
         case 0:
             return draw.choice(NUMBERS)
@@ -293,7 +300,7 @@ def _value(draw, raw):
             return draw.choice(TEXTS)
 
 
-def _places(tree):
+def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
     waiting = [tree]
     while waiting:
         node = waiting.pop()
@@ -303,5 +310,5 @@ def _places(tree):
                 waiting.append(value)
 
 
-def _holds(node, holder):
+def _holds(node: Any, holder: Any) -> bool:
     return node is holder or (isinstance(node, (dict, list)) and any(other is holder for other, _key in _places(node)))

@@ -1,7 +1,10 @@
 """What others wrote moves no cursor and turns no line around, whichever error, warning or question it stands in."""
 
+from __future__ import annotations
+
 import io
 import logging
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -9,15 +12,17 @@ import yaml
 from reconciler.cli import run
 from reconciler.present.terminal import Log, Terminal
 
+if TYPE_CHECKING:
+    from pathlib import Path
 HOSTILE = "x\x1b[2J\x07\x9b31m\u202eb\u2028\u200f\udcff"
-SPEC = {
+SPEC: dict[str, Any] = {
     "version": 1,
     "catalogs": ["officescan"],
     "sources": [{"name": "drop", "type": "directory", "path": "upstream"}],
     "components": {"virus-pattern": {}},
     "groups": {"g": {"transport": {"type": "local"}, "install_root": "clients", "clients": [{"name": "c1"}]}},
 }
-IN_SPECS = {
+IN_SPECS: dict[str, dict[str, Any]] = {
     "a key": {HOSTILE: 1},
     "a value": {"components": {"virus-pattern": {"version": HOSTILE}}},
     "a component": {"components": {HOSTILE: {}}},
@@ -54,24 +59,26 @@ ARGUMENTS = {
 }
 
 
-def hidden(text):
+def hidden(text: str) -> set[str]:
     """Give the characters of a text that move a cursor, or hide."""
     return {char for char in text if not (char.isprintable() or char in "\n\t")}
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "upstream").mkdir()
     return tmp_path
 
 
-def write(folder, **changes):
+def write(folder: Path, **changes: Any) -> None:
     (folder / "updoser.yaml").write_text(yaml.safe_dump({**SPEC, **changes}))
 
 
 @pytest.mark.parametrize("what", IN_SPECS)
-def test_what_a_spec_says_moves_no_cursor_in_an_error(what, folder, capsys):
+def test_what_a_spec_says_moves_no_cursor_in_an_error(
+    what: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(folder, **IN_SPECS[what])
     code = run(["validate"], Terminal())
     shown = capsys.readouterr()
@@ -80,7 +87,9 @@ def test_what_a_spec_says_moves_no_cursor_in_an_error(what, folder, capsys):
 
 
 @pytest.mark.parametrize("what", ARGUMENTS)
-def test_what_a_command_line_says_moves_no_cursor_in_an_error(what, folder, capsys):
+def test_what_a_command_line_says_moves_no_cursor_in_an_error(
+    what: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(folder)
     code = run(ARGUMENTS[what], Terminal())
     shown = capsys.readouterr()
@@ -89,7 +98,9 @@ def test_what_a_command_line_says_moves_no_cursor_in_an_error(what, folder, caps
     assert not hidden(shown.err + shown.out), shown
 
 
-def test_notes_warnings_and_questions_move_no_cursor(capsys, monkeypatch):
+def test_notes_warnings_and_questions_move_no_cursor(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     terminal = Terminal()
     terminal.mask = lambda text: text.replace("secret", "***")
     terminal.note(f"{HOSTILE} secret")

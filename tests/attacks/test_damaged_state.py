@@ -1,8 +1,12 @@
 """A state that is damaged, bit by bit or cell by cell, is an error that says so and what to do, never a fault."""
 
+from __future__ import annotations
+
 import shutil
 import sqlite3
 from contextlib import closing, suppress
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +15,10 @@ from reconciler.present.terminal import Terminal
 from tests.draw import rounds
 from tests.fleet import Fleet
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from random import Random
 ODD = (
     None,
     "",
@@ -51,7 +59,7 @@ FAULT = "fault of updoser"
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a fleet with some history: a release that all have, and a newer one under way."""
     folder = tmp_path_factory.mktemp("whole")
     clients = [{"name": f"c{n}", "install_root": f"clients/c{n}", "labels": ["x"]} for n in range(1, 5)]
@@ -65,14 +73,14 @@ def whole(tmp_path_factory):
 
 
 @pytest.fixture
-def fleet(whole, tmp_path, monkeypatch):
+def fleet(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Path], None]], None]:
     """Give a copy, and what runs a command in it."""
     folder = tmp_path / "copy"
     shutil.copytree(whole, folder, symlinks=True)
     monkeypatch.chdir(folder)
     state = whole / "state.db"
 
-    def damage(change):
+    def damage(change: Callable[[Path], None]) -> None:
         for left in folder.glob("state.db*"):
             left.unlink()
         shutil.copy(state, folder / "state.db")
@@ -82,10 +90,10 @@ def fleet(whole, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def ran(capsys):
+def ran(capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], tuple[int, str]]:
     """Run a command; give its exit code and what it said."""
 
-    def do(command):
+    def do(command: list[str]) -> tuple[int, str]:
         code = run(list(command), Terminal())
         shown = capsys.readouterr()
         return code, shown.out + shown.err
@@ -93,14 +101,14 @@ def ran(capsys):
     return do
 
 
-def columns(path):
+def columns(path: Path) -> list[tuple[str, str]]:
     """Give each column of each table."""
     with closing(sqlite3.connect(path)) as database:
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return [(table, row[1]) for table in tables for row in database.execute(f"PRAGMA table_info({table})")]
 
 
-def put(path, table, column, value):
+def put(path: Path, table: str, column: str, value: object) -> None:
     """Put a value into a cell of each row, whatever the table's constraints say of it."""
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("PRAGMA writable_schema = ON")
@@ -114,19 +122,26 @@ def put(path, table, column, value):
                 database.execute(f"UPDATE OR IGNORE {table} SET {column} = ?", (value,))
 
 
-def test_an_odd_cell_is_damage_of_the_state_and_no_fault(fleet, ran, draw, whole):
+def test_an_odd_cell_is_damage_of_the_state_and_no_fault(
+    fleet: Callable[[Callable[[Path], None]], None],
+    ran: Callable[[list[str]], tuple[int, str]],
+    draw: Random,
+    whole: Path,
+) -> None:
     cells = columns(whole / "state.db")
     for _ in range(rounds(24)):
         (table, column), value = draw.choice(cells), draw.choice(ODD)
-        fleet(lambda path, cell=(table, column, value): put(path, *cell))
+        fleet(partial(put, table=table, column=column, value=value))
         command = draw.choice(COMMANDS)
         _code, said = ran(command)
         assert FAULT not in said, (table, column, value, command, said[-1000:])
         assert "Traceback" not in said
 
 
-def test_flipped_bits_are_damage_of_the_state_and_no_fault(fleet, ran, draw):
-    def flip(path):
+def test_flipped_bits_are_damage_of_the_state_and_no_fault(
+    fleet: Callable[[Callable[[Path], None]], None], ran: Callable[[list[str]], tuple[int, str]], draw: Random
+) -> None:
+    def flip(path: Path) -> None:
         data = bytearray(path.read_bytes())
         for _ in range(draw.choice((1, 10, 300))):
             data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
@@ -139,9 +154,11 @@ def test_flipped_bits_are_damage_of_the_state_and_no_fault(fleet, ran, draw):
         assert FAULT not in said, (command, said[-1000:])
 
 
-def test_damage_is_told_with_a_way_out(fleet, ran):
+def test_damage_is_told_with_a_way_out(
+    fleet: Callable[[Callable[[Path], None]], None], ran: Callable[[list[str]], tuple[int, str]]
+) -> None:
     for table, column, value in (("rollouts", "cuts", "["), ("profiles", "data", "x"), ("clients", "error", b"x")):
-        fleet(lambda path, cell=(table, column, value): put(path, *cell))
+        fleet(partial(put, table=table, column=column, value=value))
         code, said = ran(["plan", "--no-refresh"])
         assert code == 1, (table, column)
         assert "put a backup in its place, or move it away and use --adopt" in said

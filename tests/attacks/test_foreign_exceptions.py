@@ -3,12 +3,15 @@
 Transports have `test_foreign_transports`.
 """
 
+from __future__ import annotations
+
 import errno
 import io
 import logging
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import Event
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import pytest
 
@@ -25,19 +28,27 @@ from tests.draw import rounds
 from tests.fakes import CODECS, make_release
 from tests.unit.workbench import COMPONENT
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+    from random import Random
+
+    from tests.attacks.siege import Siege
+
 
 class OddError(Exception):
     """One that can't even say what it is."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         raise RuntimeError("no words")
 
 
-def _unicode():
+def _unicode() -> UnicodeDecodeError:
     return UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
 
 
-RAISED = {
+RAISED: dict[str, Callable[[], BaseException]] = {
     "ValueError": lambda: ValueError("no value"),
     "OverflowError": lambda: OverflowError("int too large to convert to C int"),
     "RecursionError": lambda: RecursionError("maximum recursion depth exceeded"),
@@ -60,17 +71,24 @@ RAISED = {
     "endless words": lambda: ValueError("word " * 10**6),
 }
 """What a plugin may raise; what this machine has no room for is no plugin's."""
-ROOM = {"MemoryError": MemoryError, "no descriptors": lambda: OSError(errno.EMFILE, "Too many open files")}
+ROOM: dict[str, Callable[[], BaseException]] = {
+    "MemoryError": MemoryError,
+    "no descriptors": lambda: OSError(errno.EMFILE, "Too many open files"),
+}
+
+Sieges: TypeAlias = "Callable[[], Iterator[tuple[str, Callable[[], BaseException], Siege]]]"
 
 
 class Evil:
     """A plugin as it is, but for one method, which raises; `calls` has each time that it did."""
 
-    def __init__(self, plugin, method, make, calls=None):
+    def __init__(
+        self, plugin: Any, method: str, make: Callable[[], BaseException], calls: list[str] | None = None
+    ) -> None:
         self._plugin, self._method, self._make = plugin, method, make
-        self.calls = [] if calls is None else calls
+        self.calls: list[str] = [] if calls is None else calls
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         if name != self._method.partition(":")[0]:
             return getattr(self._plugin, name)
         if name == "traits":
@@ -79,12 +97,12 @@ class Evil:
             return self._opened
         return self._raise
 
-    def _raise(self, *_args, **_options):
+    def _raise(self, *_args: object, **_options: object) -> None:
         self.calls.append(self._method)
         raise self._make()
 
     @contextmanager
-    def _opened(self, *args):
+    def _opened(self, *args: Any) -> Iterator[Any]:
         """Open, and raise on the way in, at a read, or on the way out."""
         name, _colon, where = self._method.partition(":")
         with getattr(self._plugin, name)(*args) as stream:
@@ -96,11 +114,11 @@ class Evil:
 
 
 @pytest.fixture
-def sieges(tmp_path, monkeypatch, draw):
+def sieges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draw: Random) -> Sieges:
     """Give what may be raised, each with a siege: a few in a run of the suite, all in an exploration."""
     monkeypatch.setattr("reconciler.client.reach.PAUSE", 0)
 
-    def each():
+    def each() -> Iterator[tuple[str, Callable[[], BaseException], Siege]]:
         for name in draw.sample(sorted(RAISED), min(rounds(2), len(RAISED))):
             with siege(tmp_path / name) as besieged:
                 yield name, RAISED[name], besieged
@@ -118,47 +136,47 @@ class Plain:
 
     traits = CODECS["gzip"].traits
 
-    def releases(self, _components):
+    def releases(self, _components: object) -> SourceReport:
         return SourceReport("plain")
 
-    def open(self, *_what):
+    def open(self, *_what: object) -> io.BytesIO:
         return io.BytesIO(b"x")
 
-    def open_patch(self, *_what):
+    def open_patch(self, *_what: object) -> io.BytesIO:
         return io.BytesIO(b"x")
 
-    def make(self, *_args, **_options):
+    def make(self, *_args: object, **_options: object) -> bytes:
         return b""
 
-    def apply(self, *_args):
+    def apply(self, *_args: object) -> Iterator[bytes]:
         yield b""
 
-    def clients(self):
+    def clients(self) -> Iterator[InventoryEntry]:
         yield InventoryEntry("pc-1")
 
-    def on_client(self):
+    def on_client(self) -> tuple[str, int]:
         return "true", 0
 
-    def on_server(self, _subject, **_options):
+    def on_server(self, _subject: object, **_options: object) -> CheckResult:
         return CheckResult(good=True)
 
-    def run(self, work, items, **_options):
+    def run(self, work: Callable[[Any], Any], items: Sequence[Any], **_options: object) -> Iterator[tuple[Any, Any]]:
         return ((item, work(item)) for item in items)
 
-    def check(self, *_args):
+    def check(self, *_args: object) -> None:
         return None
 
 
-def drained(opened):
+def drained(opened: AbstractContextManager[Any]) -> None:
     with opened as stream:
         while stream.read(10):
             pass
 
 
-CALLS = {
+CALLS: dict[tuple[str, str], Callable[[Any], object]] = {
     ("source", "releases"): lambda source: source.releases({}),
     **{
-        ("source", f"{way}{where}"): lambda source, way=way: drained(getattr(source, way)(RELEASE, RELEASE.files[0]))
+        ("source", f"{way}{where}"): lambda source, way=way: drained(getattr(source, way)(RELEASE, RELEASE.files[0]))  # type: ignore[misc]
         for way in ("open", "open_patch")
         for where in ("", ":enter", ":read", ":exit")
     },
@@ -181,7 +199,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("kind", "method"), CALLS)
-def test_a_plugin_raises_nothing_but_the_errors_of_its_contract(kind, method):
+def test_a_plugin_raises_nothing_but_the_errors_of_its_contract(kind: str, method: str) -> None:
     for name, make in {**RAISED, **ROOM}.items():
         plugin = guarded(kind, "evil", Evil(Plain(), method, make))
         with pytest.raises(UpdoserError) as caught:
@@ -194,24 +212,25 @@ def test_a_plugin_raises_nothing_but_the_errors_of_its_contract(kind, method):
 
 
 @pytest.mark.parametrize(("kind", "method"), CALLS)
-def test_what_ends_the_process_passes(kind, method):
-    for make in (KeyboardInterrupt, SystemExit):
+def test_what_ends_the_process_passes(kind: str, method: str) -> None:
+    ends: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit)
+    for make in ends:
         with pytest.raises(make):
             CALLS[kind, method](guarded(kind, "evil", Evil(Plain(), method, make)))
 
 
 @pytest.mark.parametrize(("kind", "method"), CALLS)
-def test_a_plugin_that_works_works_as_without_a_guard(kind, method):
+def test_a_plugin_that_works_works_as_without_a_guard(kind: str, method: str) -> None:
     CALLS[kind, method](guarded(kind, "plain", Plain()))
 
 
-def test_what_the_reader_of_a_stream_raises_is_not_the_sources():
+def test_what_the_reader_of_a_stream_raises_is_not_the_sources() -> None:
     with pytest.raises(ZeroDivisionError), guarded("source", "plain", Plain()).open(RELEASE, RELEASE.files[0]):
         raise ZeroDivisionError
 
 
-def test_what_work_or_items_raise_is_not_the_executors():
-    def items():
+def test_what_work_or_items_raise_is_not_the_executors() -> None:
+    def items() -> Iterator[int]:
         yield 1
         raise ZeroDivisionError
 
@@ -221,7 +240,7 @@ def test_what_work_or_items_raise_is_not_the_executors():
             list(executor.run(work, given, forks=1, stop=Event()))
 
 
-def test_where_a_fault_came_from_is_in_the_log(caplog):
+def test_where_a_fault_came_from_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "updoser")
     with pytest.raises(FaultError, match="counting sheep: ZeroDivisionError"), blaming("counting sheep"):
         raise ZeroDivisionError
@@ -233,7 +252,7 @@ def test_where_a_fault_came_from_is_in_the_log(caplog):
 
 
 @pytest.mark.parametrize("method", ["releases", "open", "open:enter", "open:read", "open:exit"])
-def test_a_source_that_breaks_costs_its_own_releases_only(sieges, method):
+def test_a_source_that_breaks_costs_its_own_releases_only(sieges: Sieges, method: str) -> None:
     for name, make, besieged in sieges():
         besieged.other.add(OTHER, "1", {"data": b"x"})
         besieged.sources["other"] = evil = Evil(besieged.other, method, make)
@@ -247,7 +266,7 @@ def test_a_source_that_breaks_costs_its_own_releases_only(sieges, method):
 
 
 @pytest.mark.parametrize("method", ["traits", "make", "apply"])
-def test_a_codec_that_breaks_costs_its_patches_only(sieges, method):
+def test_a_codec_that_breaks_costs_its_patches_only(sieges: Sieges, method: str) -> None:
     for name, make, besieged in sieges():
         besieged.component(duplicate=True)
         for at in (2, 3):
@@ -263,7 +282,9 @@ def test_a_codec_that_breaks_costs_its_patches_only(sieges, method):
     ("method", "where", "phase"),
     [("on_client", "client", "staged"), ("on_server", "server", "staged"), ("on_server", "server", "switched")],
 )
-def test_a_check_that_breaks_is_not_passed_and_costs_its_component_only(sieges, method, where, phase):
+def test_a_check_that_breaks_is_not_passed_and_costs_its_component_only(
+    sieges: Sieges, method: str, where: Literal["client", "server"], phase: Literal["staged", "switched"]
+) -> None:
     for name, make, besieged in sieges():
         besieged.other.add(OTHER, "1", {"data": b"x"})
         evil = Evil(Plain(), method, make)
@@ -278,7 +299,7 @@ def test_a_check_that_breaks_is_not_passed_and_costs_its_component_only(sieges, 
         assert phase == "switched" or not any(machine.version(OTHER) for machine in besieged.machines.values()), name
 
 
-def test_an_executor_that_breaks_ends_the_run_with_a_report_and_a_plan_with_an_error(sieges):
+def test_an_executor_that_breaks_ends_the_run_with_a_report_and_a_plan_with_an_error(sieges: Sieges) -> None:
     for name, make, besieged in sieges():
         plan = besieged.plan()
         besieged.executor = guarded("executor", "threads", Evil(Plain(), "run", make))
@@ -288,7 +309,7 @@ def test_an_executor_that_breaks_ends_the_run_with_a_report_and_a_plan_with_an_e
             besieged.plan()
 
 
-def test_an_inventory_that_breaks_is_an_error_that_names_it():
+def test_an_inventory_that_breaks_is_an_error_that_names_it() -> None:
     spec = InventorySpec(PluginConfig("inventory", "csv", {}))
     group = GroupSpec("g", PluginConfig("transport", "local"), "/r", inventory=spec)
     for make in RAISED.values():

@@ -1,6 +1,9 @@
 """Whatever a transport raises for one client, at whichever of its methods, is that client's trouble."""
 
+from __future__ import annotations
+
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,11 +13,19 @@ from reconciler.model.policy import Limits, Wave
 from tests.fakes import FakeTransport
 from tests.unit.conftest import first_benches, opened  # noqa: F401 - fixtures
 
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from typing import Self
+
+    from reconciler.model.client import Client
+    from tests.fakes import FakeClient, FakeSession
+    from tests.unit.workbench import Opened
+
 
 class UnspeakableError(Exception):
     """An exception that can't even say what it is."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         raise RuntimeError("not even this")
 
 
@@ -35,26 +46,26 @@ ERRORS = [
 class Bad:
     """The session of the client in trouble, and what opens it; it raises at one place."""
 
-    def __init__(self, session, error, place):
-        self._session, self._error, self._place = session, error, place
+    def __init__(self, session: AbstractContextManager[FakeSession], error: BaseException, place: str) -> None:
+        self._opens, self._error, self._place = session, error, place
 
-    def _at(self, place):
+    def _at(self, place: str) -> None:
         if self._place == place:
             raise self._error
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._at("enter")
-        self._session = self._session.__enter__()
+        self._session = self._opens.__enter__()
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self._at("exit")
 
-    def facts(self, *arguments, **options):
+    def facts(self, *arguments: Any, **options: Any) -> Any:
         self._at("facts")
         return self._session.facts(*arguments, **options)
 
-    def deploy(self, *arguments, **options):
+    def deploy(self, *arguments: Any, **options: Any) -> Any:
         self._at("deploy")
         return self._session.deploy(*arguments, **options)
 
@@ -62,11 +73,11 @@ class Bad:
 class BadTransport(FakeTransport):
     """Reaches clients as it should, but for those for which there is an error."""
 
-    def __init__(self, clients, errors, place):
+    def __init__(self, clients: dict[str, FakeClient], errors: dict[str, BaseException], place: str) -> None:
         super().__init__(clients)
         self._errors, self._place = errors, place
 
-    def connect(self, client):
+    def connect(self, client: Client) -> Any:
         good, error = super().connect(client), self._errors.get(client.name)
         if error is None:
             return good
@@ -76,7 +87,7 @@ class BadTransport(FakeTransport):
 
 
 @pytest.mark.parametrize("place", ["connect", "enter", "facts", "deploy", "exit"])
-def test_whatever_a_transport_raises_costs_one_client_and_is_in_the_history(opened, place):  # noqa: F811
+def test_whatever_a_transport_raises_costs_one_client_and_is_in_the_history(opened: Opened, place: str) -> None:  # noqa: F811
     errors = {f"bad-{at}": error for at, error in enumerate(ERRORS)}
     honest = {"a", "c"}
     bench = opened(["a", *errors, "c"])
@@ -99,12 +110,15 @@ def test_whatever_a_transport_raises_costs_one_client_and_is_in_the_history(open
     assert bench.state.last_failed() == errors.keys()
 
 
-def test_a_run_that_is_broken_off_is_in_the_history_with_what_it_had_done(opened, monkeypatch):  # noqa: F811
+def test_a_run_that_is_broken_off_is_in_the_history_with_what_it_had_done(
+    opened: Opened,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     bench = opened()
     bench.later(timedelta(hours=1))
     bench.release("2")
 
-    def breaks(*_arguments):
+    def breaks(*_arguments: object) -> None:
         raise RuntimeError("nobody expected this")
 
     monkeypatch.setattr(engine, "prune_all", breaks)

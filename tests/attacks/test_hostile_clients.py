@@ -1,7 +1,10 @@
 """Clients that hang, lie and flood, each beside honest ones: nobody else is hurt, the run ends and tells the truth."""
 
+from __future__ import annotations
+
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -9,6 +12,13 @@ from tests.attacks.hostile_client import CHANGED, FAILED, KINDS, STALE, UNREACHA
 from tests.draw import MORE
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.attacks.hostile_client import Hostile
+    from tests.fleet import Done
 
 HONEST = ("honest-1", "honest-2")
 QUICK = {"connect_timeout": "5s", "idle_timeout": "5s", "timeout": "15s"}
@@ -23,7 +33,7 @@ ALONE = 100
 """MiB that an apply takes at most when all are honest."""
 
 
-def fleet_with(folder, hostile, kinds, **options):
+def fleet_with(folder: Path, hostile: Hostile, kinds: Iterator[str] | list[str], **options: str) -> Fleet:
     """Make a fleet of two honest clients and some hostile ones, all of which an apply takes at once."""
     fleet = Fleet(folder)
     (folder / "known_hosts").write_text(hostile.known_hosts)
@@ -44,7 +54,7 @@ def fleet_with(folder, hostile, kinds, **options):
     return fleet
 
 
-def judge(fleet, done, kinds):
+def judge(fleet: Fleet, done: Done, kinds: Iterator[str] | list[str]) -> None:
     """Hold what a run says, and what it remembers, against what each client is known to do."""
     report = done.json
     for name in HONEST:
@@ -63,14 +73,16 @@ def judge(fleet, done, kinds):
 
 
 @pytest.mark.parametrize("kinds", [[kind] for kind in KINDS] if MORE else [list(KINDS)], ids=lambda kinds: kinds[0])
-def test_whatever_a_client_does_is_that_clients_trouble_and_the_run_tells_the_truth(tmp_path, kinds):
+def test_whatever_a_client_does_is_that_clients_trouble_and_the_run_tells_the_truth(
+    tmp_path: Path, kinds: Iterator[str]
+) -> None:
     assert len(KINDS) >= 28
     with hostile_clients(kinds) as hostile:
         fleet = fleet_with(tmp_path, hostile, kinds, **QUICK)
         judge(fleet, fleet.apply("--format", "json", "--forks", "100"), kinds)
 
 
-def test_clients_that_send_without_end_take_less_than_64_mib_of_memory_together(tmp_path):
+def test_clients_that_send_without_end_take_less_than_64_mib_of_memory_together(tmp_path: Path) -> None:
     with hostile_clients(FLOODS) as hostile:
         fleet = fleet_with(tmp_path, hostile, FLOODS, **QUICK)
         fleet.before = (sys.executable, "-c", PEAK)
@@ -81,7 +93,7 @@ def test_clients_that_send_without_end_take_less_than_64_mib_of_memory_together(
 
 
 @pytest.mark.parametrize("kind", ["never-answers-exec", "never-answers-the-login", "is-silent"])
-def test_a_run_that_waits_for_a_silent_client_can_be_interrupted(tmp_path, kind):
+def test_a_run_that_waits_for_a_silent_client_can_be_interrupted(tmp_path: Path, kind: str) -> None:
     with hostile_clients([kind]) as hostile:
         fleet = fleet_with(tmp_path, hostile, [kind], connect_timeout="1h", idle_timeout="1h", timeout="1h")
         process = fleet.start("apply", "--auto-approve")

@@ -1,10 +1,14 @@
 """Many sources are hostile, one isn't: who else is hurt, does the run end, and what are users told of each."""
 
+from __future__ import annotations
+
 import logging
 import re
 import resource
 import shutil
 from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -17,6 +21,13 @@ from tests.attacks.siege import siege
 from tests.fakes import NOW, fake_context, make_plugin
 from tests.tufrepo import Vendor
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from tests.attacks.hostile_source import Wire
+    from tests.attacks.siege import Siege
+
 SHORT = 3.0
 """Seconds that stand for the limits of time of one answer; that of a file is twice as long."""
 GROWTH = 256 * 2**20
@@ -24,7 +35,7 @@ GROWTH = 256 * 2**20
 
 
 @pytest.fixture(autouse=True)
-def short_limits(monkeypatch):
+def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reconciler.client.reach.PAUSE", 0)
     monkeypatch.setattr(_stream, "TRIES", 1)
     monkeypatch.setattr(_timed, "LIMIT", SHORT)
@@ -32,12 +43,19 @@ def short_limits(monkeypatch):
 
 
 @pytest.fixture
-def besieged(tmp_path):
+def besieged(tmp_path: Path) -> Iterator[Siege]:
     with siege(tmp_path / "siege") as made:
         yield made
 
 
-def attack(besieged, hostile, words):
+Kind = TypeVar("Kind")
+
+
+def _behave_after_head(behave: Callable[[Wire, bytes], None], wire: Wire) -> None:
+    behave(wire, wire.head())
+
+
+def attack(besieged: Siege, hostile: dict[str, Any], words: Mapping[str, str | None]) -> None:
     """Let one run meet all hostile sources and the honest one, and look at what became of it, and what was told.
 
     Both have the source or what is expected to be told of it, by the name of the source.
@@ -61,31 +79,33 @@ def attack(besieged, hostile, words):
     assert grown < GROWTH
 
 
-def table(kinds):
+def table(kinds: Mapping[str, Kind]) -> dict[str, Kind]:
     """Give names that components can have, and what belongs to each; they say what is odd."""
     return {re.sub(r"[^a-z0-9]+", "-", name.lower())[:60].strip("-"): kind for name, kind in kinds.items()}
 
 
-def vendor_of(folder, component):
+def vendor_of(folder: Path, component: str) -> Vendor:
     made = Vendor(folder / "repo", NOW)
     made.add(component, "1", {"data": component.encode()})
     made.sign()
     return made
 
 
-def reading(folder, vendor, url, *, proxy=None):
+def reading(folder: Path, vendor: Vendor, url: str, *, proxy: Proxy | None = None) -> Any:
     """Give a signed source as a run has it."""
     shutil.copy(vendor.metadata / "1.root.json", folder / "root.json")
     times = {"connect_timeout": f"{SHORT:.0f}s", "read_timeout": f"{SHORT:.0f}s", "timeout": f"{2 * SHORT:.0f}s"}
     return make_plugin(tuf, {"url": url, "trusted_root": "root.json", **times}, fake_context(folder, proxy=proxy))
 
 
-def words_of(kinds):
+def words_of(kinds: Mapping[str, tuple[object, str | None]]) -> dict[str, str | None]:
     return {name: words for name, (_behave, words) in kinds.items()}
 
 
 @pytest.mark.parametrize("at", ["timestamp.json", "content/"])
-def test_hostile_web_servers_hurt_nobody_else(besieged, tmp_path, caplog, at):
+def test_hostile_web_servers_hurt_nobody_else(
+    besieged: Siege, tmp_path: Path, caplog: pytest.LogCaptureFixture, at: str
+) -> None:
     kinds = table(HTTP)
     hostile = {}
     with ExitStack() as servers:
@@ -98,20 +118,20 @@ def test_hostile_web_servers_hurt_nobody_else(besieged, tmp_path, caplog, at):
     assert shown == [], "libraries warn of odd heads with a traceback, and that would go to stderr"
 
 
-def test_hostile_proxies_hurt_nobody_else(besieged, tmp_path):
+def test_hostile_proxies_hurt_nobody_else(besieged: Siege, tmp_path: Path) -> None:
     kinds = table(PROXY)
     hostile = {}
     with ExitStack() as servers:
         for name, (behave, _words) in kinds.items():
             vendor = vendor_of(tmp_path / name, name)
-            server = servers.enter_context(Server(lambda wire, behave=behave: behave(wire, wire.head())))
+            server = servers.enter_context(Server(partial(_behave_after_head, behave)))
             proxy = Proxy("evil", "http", "127.0.0.1", server.port)
             hostile[name] = reading(tmp_path / name, vendor, "https://updates.example/repo", proxy=proxy)
         attack(besieged, hostile, words_of(kinds))
 
 
 @pytest.mark.parametrize("name", PROXY.keys() - {"a tunnel to bytes that aren't TLS"})
-def test_a_hostile_proxy_keeps_no_connection_waiting(name):
+def test_a_hostile_proxy_keeps_no_connection_waiting(name: str) -> None:
     behave, _words = PROXY[name]
     with Server(lambda wire: behave(wire, wire.head())) as server:
         proxy = Proxy("evil", "http", "127.0.0.1", server.port)
@@ -120,7 +140,7 @@ def test_a_hostile_proxy_keeps_no_connection_waiting(name):
 
 
 @pytest.mark.parametrize("name", SOCKS)
-def test_a_hostile_socks_proxy_keeps_no_connection_waiting(name):
+def test_a_hostile_socks_proxy_keeps_no_connection_waiting(name: str) -> None:
     behave, words = SOCKS[name]
     with Server(lambda wire: behave(wire, b"")) as server:
         proxy = Proxy("evil", "socks5h", "127.0.0.1", server.port)
@@ -128,7 +148,7 @@ def test_a_hostile_socks_proxy_keeps_no_connection_waiting(name):
             Dialer(str)("client.example", 22, proxy=proxy, timeout=1)
 
 
-def test_repositories_with_odd_content_hurt_nobody_else(besieged, tmp_path):
+def test_repositories_with_odd_content_hurt_nobody_else(besieged: Siege, tmp_path: Path) -> None:
     kinds = table(SIGNED)
     hostile = {}
     for name, (change, _words) in kinds.items():
@@ -138,7 +158,7 @@ def test_repositories_with_odd_content_hurt_nobody_else(besieged, tmp_path):
     attack(besieged, hostile, words_of(kinds))
 
 
-def test_odd_folders_cost_their_own_releases_only(besieged, tmp_path):
+def test_odd_folders_cost_their_own_releases_only(besieged: Siege, tmp_path: Path) -> None:
     kinds = table(FOLDER)
     hostile = {}
     for name, (change, _words) in kinds.items():

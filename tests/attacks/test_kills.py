@@ -1,10 +1,13 @@
 """Whoever is killed, on a client or on the server: what is in force is whole, and the next run goes on."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import signal
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +16,12 @@ from tests.attacks.kills import half_state, run_and_kill, time_of
 from tests.draw import rounds
 from tests.fleet import Fleet
 from tests.machine import Machine, into, step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from random import Random
+
+    from reconciler.model.release import Release
 
 FILES = {
     "1": {"a": b"one", "same": b"s" * 5000},
@@ -25,7 +34,7 @@ EACH = 6
 in_parts = pytest.mark.parametrize("part", range(rounds(1)))
 
 
-def installed(folder, draw):
+def installed(folder: Path, draw: Random) -> tuple[Machine, dict[str, Release], Layout]:
     """Give a client with version 1 and a target folder, its releases, and the way to each of them."""
     shell = draw.choice([shell for shell in SHELLS if shutil.which(shell.split()[0])])
     machine = Machine(folder, shell)
@@ -37,7 +46,7 @@ def installed(folder, draw):
     return machine, releases, layout
 
 
-def converges(machine, releases, layout):
+def converges(machine: Machine, releases: dict[str, Release], layout: Layout) -> None:
     """Hold what was left against what must be: it is whole, the next update arrives, and nothing else stays."""
     assert machine.current("rules") in (*FILES.values(), {})
     for version in "23":
@@ -55,7 +64,9 @@ def converges(machine, releases, layout):
 
 
 @in_parts
-def test_an_update_that_is_killed_at_any_moment_leaves_one_whole_version_and_the_next_goes_on(tmp_path, draw, part):
+def test_an_update_that_is_killed_at_any_moment_leaves_one_whole_version_and_the_next_goes_on(
+    tmp_path: Path, draw: Random, part: int
+) -> None:
     for number in range(EACH):
         machine, releases, layout = installed(tmp_path / str(number), draw)
         way = step(releases["1"], releases["2"], layout, kept={"same"})
@@ -68,7 +79,9 @@ def test_an_update_that_is_killed_at_any_moment_leaves_one_whole_version_and_the
 
 
 @in_parts
-def test_whatever_a_killed_run_or_a_power_cut_left_half_done_the_next_update_arrives(tmp_path, draw, part):
+def test_whatever_a_killed_run_or_a_power_cut_left_half_done_the_next_update_arrives(
+    tmp_path: Path, draw: Random, part: int
+) -> None:
     for number in range(EACH):
         machine, releases, layout = installed(tmp_path / str(number), draw)
         half_state(machine, draw)
@@ -76,7 +89,9 @@ def test_whatever_a_killed_run_or_a_power_cut_left_half_done_the_next_update_arr
         shutil.rmtree(machine.folder)
 
 
-def test_a_controller_that_is_killed_at_any_moment_is_followed_by_one_that_ends_its_work(tmp_path, draw):
+def test_a_controller_that_is_killed_at_any_moment_is_followed_by_one_that_ends_its_work(
+    tmp_path: Path, draw: Random
+) -> None:
     fleet = Fleet(tmp_path, 2)
     fleet.release("rules", "1", a=b"1", same=b"same")
     took = time_of(fleet.apply)

@@ -1,6 +1,9 @@
 """The power is cut in the middle of an update: what is found when the client is up again."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -9,13 +12,19 @@ from tests.attacks.powercut import Disk
 from tests.draw import rounds
 from tests.machine import Machine, into, step
 
+if TYPE_CHECKING:
+    from pathlib import Path
+    from random import Random
+
+    from reconciler.model.release import Release
+
 FILES = {
     "1": {"a": b"one" * 500, "same": b"s" * 5000},
     "2": {"a": b"two" * 700, "same": b"s" * 5000, "new": b"n" * 20_000},
 }
 
 
-def judge(machine, target, wanted, layout):
+def judge(machine: Machine, target: Path, wanted: Release, layout: Layout) -> None:
     """Hold what the power cut left against what must be: the version in force and its targets are whole, always."""
     found = machine.current("rules")
     assert found in (*FILES.values(), {}), sorted(found)
@@ -35,7 +44,9 @@ def judge(machine, target, wanted, layout):
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=pytest.mark.needs(f"mkfs.{kind}")) for kind in ("ext4", "xfs")]
 )
-def test_a_client_whose_power_is_cut_has_one_whole_version_and_comes_back_by_itself(tmp_path, kind, draw):
+def test_a_client_whose_power_is_cut_has_one_whole_version_and_comes_back_by_itself(
+    tmp_path: Path, kind: str, draw: Random
+) -> None:
     left, number = rounds(6), 0
     while left > 0:
         folder = tmp_path / str(number)
@@ -46,7 +57,13 @@ def test_a_client_whose_power_is_cut_has_one_whole_version_and_comes_back_by_its
         layout = Layout((into(target),), ("*.old",))
         one, two = (machine.release("rules", version, FILES[version]) for version in "12")
 
-        def change(machine=machine, target=target, layout=layout, one=one, two=two):
+        def change(
+            machine: Machine = machine,
+            target: Path = target,
+            layout: Layout = layout,
+            one: Release = one,
+            two: Release = two,
+        ) -> None:
             target.mkdir()
             (target / "x.old").write_bytes(b"old")
             machine.deploy(step(None, one, layout))

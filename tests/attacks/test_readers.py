@@ -1,9 +1,12 @@
 """No reader of what others wrote raises anything but its errors, whatever it reads, nor needs long for it."""
 
+from __future__ import annotations
+
 import base64
 import shutil
 import time
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -15,13 +18,19 @@ from tests.attacks.readers import NAMES, mutated, readers
 from tests.draw import rounds
 from tests.tufrepo import Vendor
 
+if TYPE_CHECKING:
+    from pathlib import Path
+    from random import Random
+
+    from tests.attacks.readers import Reader
+
 FEW = 200
 LONG = 20.0
 """CPU seconds for one input: a thousand times what any needs."""
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder with the keys and metadata that readers start from."""
     folder = tmp_path_factory.mktemp("readers")
     vendor = Vendor(folder / "web", datetime.now(UTC))
@@ -31,7 +40,7 @@ def inputs(tmp_path_factory):
     pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
     openssh, pkcs8 = serialization.PrivateFormat.OpenSSH, serialization.PrivateFormat.PKCS8
     locked = openssh.encryption_builder().kdf_rounds(1).build(b"words")
-    made = (
+    made: tuple[ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, ...] = (
         ed25519.Ed25519PrivateKey.generate(),
         ec.generate_private_key(ec.SECP256R1()),
         rsa.generate_private_key(65537, 1024),
@@ -46,11 +55,11 @@ def inputs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def all_readers(inputs):
+def all_readers(inputs: Path) -> dict[str, Reader]:
     return readers(inputs)
 
 
-def test_every_reader_takes_one_of_its_inputs_as_it_is(all_readers):
+def test_every_reader_takes_one_of_its_inputs_as_it_is(all_readers: dict[str, Reader]) -> None:
     assert set(all_readers) == set(NAMES)
     for name, reader in all_readers.items():
         assert reader.samples, name
@@ -65,7 +74,7 @@ def test_every_reader_takes_one_of_its_inputs_as_it_is(all_readers):
 
 
 @pytest.mark.parametrize("at", [3, -1])
-def test_a_key_of_a_kind_that_nobody_knows_is_no_key_of_a_repository(at):
+def test_a_key_of_a_kind_that_nobody_knows_is_no_key_of_a_repository(at: int) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     curve = bytes.fromhex("2a8648ce3d030107")
     other = bytearray(curve)
@@ -80,7 +89,9 @@ def test_a_key_of_a_kind_that_nobody_knows_is_no_key_of_a_repository(at):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_whatever_is_read_is_a_value_or_an_error_and_soon(name, all_readers, draw):
+def test_whatever_is_read_is_a_value_or_an_error_and_soon(
+    name: str, all_readers: dict[str, Reader], draw: Random
+) -> None:
     reader = all_readers[name]
     for _ in range(rounds(FEW)):
         data = mutated(reader.samples, draw)

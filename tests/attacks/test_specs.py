@@ -1,15 +1,22 @@
 """Whatever a spec is made into, `validate` takes it or says what is wrong and where."""
 
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING
 
 from tests.attacks.specs import Shelf
 from tests.draw import rounds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from random import Random
 
 OURS = re.compile(r"\b(Odd|Map|Seq|Text|PosixPath)\(| object at 0x")
 """Words of Python for what stands in a file."""
 
 
-def test_a_spoiled_spec_is_valid_or_each_of_its_problems_has_a_place(tmp_path, draw):
+def test_a_spoiled_spec_is_valid_or_each_of_its_problems_has_a_place(tmp_path: Path, draw: Random) -> None:
     shelf = Shelf(tmp_path)
     refused = 0
     for _ in range(rounds(300)):

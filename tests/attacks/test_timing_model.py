@@ -1,6 +1,9 @@
 """The policy's timing against a model of it that goes minute by minute: clock changes, odd intervals, odd dates."""
 
+from __future__ import annotations
+
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,26 +22,30 @@ from tests.attacks.timing_model import (
 )
 from tests.draw import rounds
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from random import Random
 NAMES = [f"pc-{number}" for number in range(8)]
 MOMENTS = 60
 
 
-def moment_of(draw, middle):
+def moment_of(draw: Random, middle: datetime) -> datetime:
     return middle + draw.choice((draw.randrange(-300, 300), draw.randrange(-2880, 2880))) * MINUTE + second_of(draw)
 
 
-def second_of(draw):
+def second_of(draw: Random) -> timedelta:
     return timedelta(seconds=draw.choice((0, draw.randrange(60))))
 
 
-def windows_of(draw, middle):
+def windows_of(draw: Random, middle: datetime) -> Iterator[Window]:
     for zone in draw.sample(ZONES, draw.randrange(3)):
         start, end = (clock_of(draw, zone, draw.choice(changes(zone))) for _ in range(2))
         if start != end:
             yield Window(start, end, days_of(draw), zone)
 
 
-def blackouts_of(draw, middle):
+def blackouts_of(draw: Random, middle: datetime) -> Iterator[Blackout]:
     if draw.random() < 0.4:
         first = (middle + draw.randrange(-2, 3) * DAY).date()
         last = draw.choice((first + draw.randrange(3) * DAY, date.max, date.max - DAY))
@@ -48,7 +55,7 @@ def blackouts_of(draw, middle):
         )
 
 
-def test_windows_and_blackouts_open_and_close_by_the_clock_on_the_wall(draw):
+def test_windows_and_blackouts_open_and_close_by_the_clock_on_the_wall(draw: Random) -> None:
     for _ in range(rounds(25)):
         middle = draw.choice(changes(draw.choice(ZONES)))
         policy = AutoUpdate(windows=tuple(windows_of(draw, middle)), blackouts=tuple(blackouts_of(draw, middle)))
@@ -59,7 +66,7 @@ def test_windows_and_blackouts_open_and_close_by_the_clock_on_the_wall(draw):
                 assert verdict.word == "due" or verdict.reason
 
 
-def test_what_a_plan_says_is_due_until_some_time_may_begin_in_every_minute_up_to_it(draw):
+def test_what_a_plan_says_is_due_until_some_time_may_begin_in_every_minute_up_to_it(draw: Random) -> None:
     for _ in range(rounds(8)):
         middle = draw.choice(changes(draw.choice(ZONES)))
         policy = AutoUpdate(windows=tuple(windows_of(draw, middle)), blackouts=tuple(blackouts_of(draw, middle)))
@@ -72,7 +79,7 @@ def test_what_a_plan_says_is_due_until_some_time_may_begin_in_every_minute_up_to
 
 
 @pytest.mark.parametrize("kind", ["daily", "interval"])
-def test_each_client_is_due_at_its_own_moments_and_never_before(draw, kind):
+def test_each_client_is_due_at_its_own_moments_and_never_before(draw: Random, kind: str) -> None:
     for _ in range(rounds(25)):
         zone = draw.choice(ZONES)
         middle = draw.choice(changes(zone))

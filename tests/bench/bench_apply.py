@@ -10,6 +10,8 @@ The clients are addresses of one sshd on this machine, so server and clients sha
 All use the same number of workers and a folder of their own. updoser runs a second time with nothing to do.
 """
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import hashlib
@@ -23,6 +25,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import paramiko
 import yaml
@@ -32,13 +35,16 @@ sys.path.insert(0, str(ROOT))
 
 from tests.sshd import sshd_fleet, sudo_user
 
+if TYPE_CHECKING:
+    from tests.sshd import SshFleet
+
 COMPONENTS = [f"component-{number:02}" for number in range(20)]
 SIZE = 50_000
 FORKS = 16
 ANSIBLE_CLIENTS = 20
 
 
-def write_releases(folder):
+def write_releases(folder: Path) -> dict[str, Path]:
     """Make a release of each component; give its file by component."""
     files = {}
     for name in COMPONENTS:
@@ -49,7 +55,7 @@ def write_releases(folder):
     return files
 
 
-def floor(fleet, files):
+def floor(fleet: SshFleet, files: dict[str, Path]) -> float:
     """Do the least that could be called a verified deployment; give its wall clock time."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -63,7 +69,7 @@ def floor(fleet, files):
     payload = archive.getvalue()
     key = paramiko.Ed25519Key.from_private_key_file(str(fleet.key))
 
-    def deploy(address):
+    def deploy(address: str) -> None:
         root = f"{fleet.install_root(address)}-floor"
         with paramiko.SSHClient() as client:
             client.load_host_keys(str(fleet.known_hosts))
@@ -84,7 +90,7 @@ def floor(fleet, files):
     return time.perf_counter() - begun
 
 
-def updoser(fleet, folder, clients, name):
+def updoser(fleet: SshFleet, folder: Path, clients: int, name: str) -> tuple[float, float]:
     """Apply a spec of its own twice; give both wall clock times."""
     components = [{"id": id_, "name": id_, "kind": "pattern", "version_scheme": "dotted"} for id_ in COMPONENTS]
     (folder / "catalog.yaml").write_text(yaml.safe_dump({"version": 1, "name": "bench", "components": components}))
@@ -105,7 +111,7 @@ def updoser(fleet, folder, clients, name):
     return run(command, cwd=ROOT).wall, run(command, cwd=ROOT).wall
 
 
-def pyinfra(fleet, folder, files):
+def pyinfra(fleet: SshFleet, folder: Path, files: dict[str, Path]) -> float | None:
     """Put every file with pyinfra; give the wall clock time, or None where it isn't installed."""
     program = ROOT / ".venv-bench" / "bin" / "pyinfra"
     if not program.exists():
@@ -126,7 +132,7 @@ def pyinfra(fleet, folder, files):
     return run([program, "-y", "--parallel", str(FORKS), "inventory.py", "deploy.py"], cwd=folder).wall
 
 
-def ansible(fleet, folder, files):
+def ansible(fleet: SshFleet, folder: Path, files: dict[str, Path]) -> float | None:
     """Copy every file with ansible-core to ANSIBLE_CLIENTS; give the wall clock time, or None without ansible."""
     program = Path(sys.executable).parent / "ansible-playbook"
     if not program.exists():
@@ -152,7 +158,7 @@ def ansible(fleet, folder, files):
     return run([program, "-i", "hosts.ini", "play.yaml"], cwd=folder, env=environment).wall
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--runs", type=int, default=3, help="of floor and updoser; the medians are shown")
@@ -177,9 +183,9 @@ def main():
             "updoser, nothing to change": (options.clients, statistics.median(nothings)),
         }
         if not options.quick:
-            others = {"pyinfra": (options.clients, pyinfra(fleet, folder, files))}
+            others: dict[str, tuple[int, float | None]] = {"pyinfra": (options.clients, pyinfra(fleet, folder, files))}
             others["ansible-core"] = (min(ANSIBLE_CLIENTS, options.clients), ansible(fleet, folder, files))
-            rates.update({name: value for name, value in others.items() if value[1] is not None})
+            rates.update({name: (count, wall) for name, (count, wall) in others.items() if wall is not None})
         own = options.clients / rates["updoser, fresh apply"][1]
         rows = [
             (name, str(count), f"{seconds:.1f} s", f"{count / seconds:.2f}", f"{own / (count / seconds):.1f}")

@@ -9,6 +9,8 @@ sshd: connecting, keys, logging in, looking, sending and answering. The floor is
     pyinfra    `files.put` of the file, on some of the clients
 """
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import os
@@ -22,6 +24,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import yaml
 from measure import ROOT, run, table
@@ -30,6 +33,11 @@ sys.path.insert(0, str(ROOT))
 
 from tests.real.test_real_files import PATTERN, PATTERNS, fetch
 from tests.sshd import sshd_fleet, sudo_user
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.sshd import SshFleet
 
 FORKS = 16
 OTHERS = 5
@@ -41,7 +49,7 @@ CLIENT_COST = 4096
 class Relay:
     """Passes connections on to sshd at the address that was called, and counts bytes."""
 
-    def __init__(self, port):
+    def __init__(self, port: int) -> None:
         self._to = port
         self._listener = socket.create_server(("0.0.0.0", 0), backlog=512)
         self.port = self._listener.getsockname()[1]
@@ -49,13 +57,13 @@ class Relay:
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def _accept(self):
+    def _accept(self) -> None:
         while True:
             with contextlib.suppress(OSError):
                 near, _address = self._listener.accept()
                 threading.Thread(target=self._pass_on, args=(near,), daemon=True).start()
 
-    def _pass_on(self, near):
+    def _pass_on(self, near: socket.socket) -> None:
         far = socket.create_connection((near.getsockname()[0], self._to))
         with near, far, selectors.DefaultSelector() as selector:
             selector.register(near, selectors.EVENT_READ, far)
@@ -64,7 +72,7 @@ class Relay:
                 for key, _events in selector.select():
                     data = b""
                     with contextlib.suppress(OSError):
-                        data = key.fileobj.recv(2**18)
+                        data = cast("socket.socket", key.fileobj).recv(2**18)
                     with self._lock:
                         self.bytes += len(data)
                     try:
@@ -76,7 +84,7 @@ class Relay:
                         pass
                     selector.unregister(key.fileobj)
 
-    def taken(self, work):
+    def taken(self, work: Callable[[], object]) -> tuple[int, float]:
         """Give the bytes that passed while some work was done, and its seconds."""
         before, begun = self.bytes, time.perf_counter()
         work()
@@ -85,14 +93,14 @@ class Relay:
         return self.bytes - before, seconds
 
 
-def behind(fleet, relay):
+def behind(fleet: SshFleet, relay: Relay) -> SshFleet:
     """Give the fleet as it is reached through the relay."""
     known = fleet.folder / "known_hosts_relay"
     known.write_text(re.sub(rf"\]:{fleet.port} ", f"]:{relay.port} ", fleet.known_hosts.read_text()))
     return replace(fleet, port=relay.port, known_hosts=known)
 
 
-def spec(fleet, folder):
+def spec(fleet: SshFleet, folder: Path) -> Path:
     """Write the spec of a fleet with one pattern."""
     component = {"id": "pattern", "name": "Pattern", "kind": "pattern", "version_scheme": "dotted", "duplicate": True}
     (folder / "catalog.yaml").write_text(yaml.safe_dump({"version": 1, "name": "bench", "components": [component]}))
@@ -113,7 +121,7 @@ def spec(fleet, folder):
     return file
 
 
-def release(folder, path):
+def release(folder: Path, path: Path) -> None:
     """Put a release into the source folder; the file has the same name in all of them."""
     place = folder / "upstream" / "pattern" / path.name
     place.mkdir(parents=True)
@@ -122,7 +130,7 @@ def release(folder, path):
     ).write_bytes(path.read_bytes())
 
 
-def old_copies(fleet, path, name):
+def old_copies(fleet: SshFleet, path: Path, name: str) -> dict[str, Path]:
     """Put the old file on some clients, for a tool; give their addresses and files."""
     found = {}
     for address in fleet.addresses[:OTHERS]:
@@ -134,8 +142,8 @@ def old_copies(fleet, path, name):
     return found
 
 
-def rsync(fleet, old, new):
-    def work():
+def rsync(fleet: SshFleet, old: Path, new: Path) -> Callable[[], object]:
+    def work() -> None:
         for address, place in old_copies_.items():
             shell = f"ssh -p {fleet.port} -i {fleet.key} -o UserKnownHostsFile={fleet.known_hosts}"
             run(["rsync", "-zI", "-e", shell, str(new), f"{fleet.user}@{address}:{place}"])
@@ -144,7 +152,7 @@ def rsync(fleet, old, new):
     return work
 
 
-def ansible(fleet, folder, old, new):
+def ansible(fleet: SshFleet, folder: Path, old: Path, new: Path) -> Callable[[], object]:
     program = Path(sys.executable).parent / "ansible-playbook"
     places = old_copies(fleet, old, "ansible")
     (folder / "hosts.ini").write_text(
@@ -164,7 +172,7 @@ def ansible(fleet, folder, old, new):
     return lambda: run([program, "-i", "hosts.ini", "play.yaml"], cwd=folder, env=environment)
 
 
-def pyinfra(fleet, folder, old, new):
+def pyinfra(fleet: SshFleet, folder: Path, old: Path, new: Path) -> Callable[[], object]:
     data = {
         "ssh_user": fleet.user,
         "ssh_port": fleet.port,
@@ -182,7 +190,7 @@ def pyinfra(fleet, folder, old, new):
     return lambda: run([program, "-y", "inventory.py", "deploy.py"], cwd=folder)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--quick", action="store_true", help="without the other tools")

@@ -9,6 +9,8 @@ The pattern is @mdn/browser-compat-data 8.1.6 -> 8.1.7 (20.5 MB), the engine @es
 and 5,000 come with each version. Every incremental is applied and compared.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import os
@@ -21,6 +23,7 @@ import tempfile
 import time
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING, TypeAlias
 
 from measure import ROOT, median, run, table
 
@@ -33,6 +36,12 @@ from reconciler.planner.codecs import UPLINK, Camp, Codecs
 from tests.fakes import make_release
 from tests.real.test_real_files import ENGINE, ENGINES, PATTERN, PATTERNS, fetch
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from reconciler.model.release import ComponentKind
+Tool: TypeAlias = "Callable[[object, object, object], list[object]]"
+"""Gives the command that makes a patch of an old and a new file."""
 TARGETS = 14
 SYNTHETIC = 5_000_000
 MIB = 2**20
@@ -42,13 +51,13 @@ PARTS = ("sizes", "choice", "pattern", "synthetic")
 # --- in processes of their own, so that what they cost can be measured ------------------------------------------------
 
 
-def make_one(codec, level, old, new, patch):
+def make_one(codec: str, level: str, old: str, new: str, patch: str) -> None:
     """Make one patch."""
     made = load_codec(codec).make(Path(old).read_bytes(), Path(new).read_bytes(), level=int(level))
     Path(patch).write_bytes(made)
 
 
-def make_many(codec, level, folder, *files):
+def make_many(codec: str, level: str, folder: str, *files: str) -> None:
     """Make patches from all files but the last to the last, as the server does; print what it cost."""
     import hashlib
 
@@ -74,15 +83,15 @@ def make_many(codec, level, folder, *files):
 # --- measuring --------------------------------------------------------------------------------------------------------
 
 
-def ours(codec, level):
+def ours(codec: str, level: int) -> Tool:
     return lambda old, new, patch: [sys.executable, __file__, "--make", codec, str(level), old, new, patch]
 
 
-def bsdiff4(old, new, patch):
+def bsdiff4(old: object, new: object, patch: object) -> list[object]:
     return [sys.executable, "-c", f"import bsdiff4; bsdiff4.file_diff({str(old)!r}, {str(new)!r}, {str(patch)!r})"]
 
 
-TOOLS = {
+TOOLS: dict[str, Tool] = {
     "updoser, zstd 9": ours("zstd", 9),
     "updoser, zstd 12": ours("zstd", 12),
     "updoser, zstd 19": ours("zstd", 19),
@@ -100,14 +109,14 @@ TOOLS = {
     "xdelta3 -9": lambda old, new, patch: ["xdelta3", "-9", "-f", "-e", "-B", "2147483648", "-s", old, new, patch],
     "bsdiff4": bsdiff4,
 }
-APPLY = {
+APPLY: dict[str, Callable[[str, str, str], list[str]]] = {
     "zstd": lambda old, patch, new: ["zstd", "-dqf", "--long=31", f"--patch-from={old}", patch, "-o", new],
     "bsdiff": lambda old, patch, new: ["bspatch", old, new, patch],
     "xdelta3": lambda old, patch, new: ["xdelta3", "-f", "-d", "-B", "2147483648", "-s", old, patch, new],
 }
 
 
-def check(name, old, new, patch):
+def check(name: str, old: Path, new: Path, patch: Path) -> None:
     """Apply a patch with the tool of clients and compare."""
     tool = "xdelta3" if "xdelta3" in name else "bsdiff" if "bsdiff" in name else "zstd"
     made = Path(f"{patch}.made")
@@ -116,7 +125,7 @@ def check(name, old, new, patch):
     made.unlink()
 
 
-def sizes(what, old, new, folder, runs):
+def sizes(what: str, old: Path, new: Path, folder: Path, runs: int) -> None:
     """Show one incremental by each tool."""
     size = new.stat().st_size
     idle = median([run([sys.executable, "-c", "import reconciler.execute.patchwork"]) for _ in range(3)]).cpu
@@ -133,9 +142,10 @@ def sizes(what, old, new, folder, runs):
     table(("one incremental", "bytes", "of the full", "CPU", "peak memory"), rows)
 
 
-def watch_memory(command):
+def watch_memory(command: list[str]) -> tuple[str, float]:
     """Run a command and give what it printed, and the most memory that it and its children had together, in MiB."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
     most = 0
     while process.poll() is None:
         most = max(most, _memory(process.pid))
@@ -147,7 +157,7 @@ def watch_memory(command):
     return out, most / MIB
 
 
-def _memory(root):
+def _memory(root: int) -> int:
     """Add up the memory of a process and all below it; pages that they share count once for each."""
     parents, held = {}, {}
     for entry in Path("/proc").iterdir():
@@ -166,10 +176,10 @@ def _memory(root):
     return total
 
 
-def calls(command, olds, new, folder, at_once=1):
+def calls(command: Tool, olds: list[Path], new: Path, folder: Path, at_once: int = 1) -> float:
     """Call a tool for each old file, so many at once; give the wall clock time."""
     todo = [list(map(str, command(old, new, folder / old.name))) for old in olds]
-    begun, running = time.perf_counter(), []
+    begun, running = time.perf_counter(), list[subprocess.Popen[bytes]]()
     while todo or running:
         while todo and len(running) < at_once:
             running.append(subprocess.Popen(todo.pop(0)))
@@ -177,7 +187,7 @@ def calls(command, olds, new, folder, at_once=1):
     return time.perf_counter() - begun
 
 
-def incrementals(what, files, folder, runs, bsdiff_calls):
+def incrementals(what: str, files: list[Path], folder: Path, runs: int, bsdiff_calls: int) -> None:
     """Show the time to make 14 incrementals to the last of some files."""
     *olds, new = files
     folder.mkdir(exist_ok=True)
@@ -204,7 +214,7 @@ def incrementals(what, files, folder, runs, bsdiff_calls):
     table(("made by", "time", "updoser's share of it", "bytes", "CPU", "peak memory, all processes"), rows)
 
 
-def choice(files):
+def choice(files: dict[ComponentKind, Path]) -> None:
     """Show what the planner chooses by the number of clients, from what it assumes of codecs."""
     names = ("zstd", "bsdiff", "gzip")
     codecs = Codecs({name: load_codec(name).traits for name in names}, Duplication())
@@ -216,6 +226,7 @@ def choice(files):
         for tools in (("bspatch", "zstd"), ("zstd",)):
             for clients in (1, 100, 10_000):
                 best = codecs.best(release, kind, Camp(frozenset(tools)), clients)
+                assert best
                 sent = best.ratio * size
                 rows.append(
                     (
@@ -227,7 +238,7 @@ def choice(files):
     table(("kind", "clients have", "clients", "chosen", "CPU once", "each", "all are sent in"), rows)
 
 
-def synthetic(folder, versions):
+def synthetic(folder: Path, versions: int) -> list[Path]:
     """Write versions of a pattern of sorted records."""
     chance = random.Random(1)
     records = [chance.randbytes(32) for _ in range(SYNTHETIC)]
@@ -244,7 +255,7 @@ def synthetic(folder, versions):
     return paths
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3, help="of what is quick; the medians are shown")
     parser.add_argument("--part", choices=PARTS, action="append", help="only this part; may be repeated")
@@ -261,8 +272,8 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if "sizes" in parts:
-            sizes("Pattern, @mdn/browser-compat-data 8.1.6 -> 8.1.7", *patterns[-2:], folder, options.runs)
-            sizes("Engine, @esbuild/linux-x64 0.28.1 -> 0.28.2", *engines[-2:], folder, options.runs)
+            sizes("Pattern, @mdn/browser-compat-data 8.1.6 -> 8.1.7", patterns[-2], patterns[-1], folder, options.runs)
+            sizes("Engine, @esbuild/linux-x64 0.28.1 -> 0.28.2", engines[-2], engines[-1], folder, options.runs)
         if "choice" in parts:
             choice({"pattern": patterns[-1], "engine": engines[-1]})
         if "pattern" in parts:

@@ -9,6 +9,8 @@ Each is run RUNS times, after one run that isn't counted; medians are printed. W
 its store is in its time.
 """
 
+from __future__ import annotations
+
 import argparse
 import hashlib
 import shutil
@@ -18,8 +20,9 @@ import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from measure import ROOT, median, run, table
+from measure import ROOT, Cost, median, run, table
 
 sys.path.insert(0, str(ROOT))
 
@@ -33,12 +36,15 @@ from tests.fakes import fake_context, make_component, make_plugin
 from tests.servers import nginx
 from tests.tufrepo import Vendor
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 RUNS = 3
 UPDOSER = [sys.executable, "-m", "reconciler"]
 COMPONENTS, RELEASES, INCREMENTALS = 20, 40, 15
 
 
-def spec(folder, url):
+def spec(folder: Path, url: str) -> None:
     """Write a spec that only downloads."""
     made = {
         "version": 1,
@@ -55,7 +61,7 @@ def spec(folder, url):
     (folder / "updoser.yaml").write_text(yaml.safe_dump(made))
 
 
-def measured(folder, command, *, fresh):
+def measured(folder: Path, command: list[str], *, fresh: Sequence[str]) -> Cost:
     """Run a command some times, each time with a clean slate; give the medians."""
     costs = []
     for _ in range(RUNS + 1):
@@ -70,7 +76,7 @@ def measured(folder, command, *, fresh):
 FRESH = ("store", "state.db", "state.db-wal", "state.db-shm")
 
 
-def one_file(folder, size):
+def one_file(folder: Path, size: int) -> None:
     """Download one file of `size` bytes."""
     web = folder / "web"
     vendor = Vendor(web, datetime.now(UTC))
@@ -101,7 +107,7 @@ def one_file(folder, size):
     table(("tool", "time", "MiB/s", "of curl's rate", "CPU", "memory"), rows)
 
 
-def row(cost, size, peer):
+def row(cost: Cost, size: int, peer: Cost) -> tuple[str, str, str, str, str]:
     """Give the figures of a download."""
     rate = size / 2**20 / cost.wall
     return (
@@ -113,7 +119,7 @@ def row(cost, size, peer):
     )
 
 
-def offer(vendor, files):
+def offer(vendor: Vendor, files: list[ReleaseFile]) -> None:
     """Sign a release of files whose content lies there already."""
     release = Release("data", "1", "any", tuple(sorted(files)))
     vendor.releases["data"] = [release]
@@ -121,7 +127,7 @@ def offer(vendor, files):
     vendor.sign()
 
 
-def small_files(folder, count, size=10_000):
+def small_files(folder: Path, count: int, size: int = 10_000) -> None:
     """Download many small files."""
     web = folder / "web"
     vendor = Vendor(web, datetime.now(UTC))
@@ -154,7 +160,7 @@ def small_files(folder, count, size=10_000):
     table(("tool", "time", "files/s", "CPU", "memory"), rows)
 
 
-def metadata(folder):
+def metadata(folder: Path) -> None:
     """Read a large repository: all of it new, and nothing new."""
     vendor = Vendor(folder / "web", datetime.now(UTC))
     components = {}
@@ -173,7 +179,7 @@ def metadata(folder):
     vendor.sign()
     shutil.copy(vendor.metadata / "1.root.json", folder / "root.json")
     size = sum(len(content) for content in vendor.indexes.values())
-    times = {"all of it is new": [], "nothing is new": []}
+    times: dict[str, list[float]] = {"all of it is new": [], "nothing is new": []}
     with nginx(folder / "nginx", folder / "web") as url:
         for _ in range(RUNS + 1):
             shutil.rmtree(folder / "work", ignore_errors=True)
@@ -191,12 +197,12 @@ def metadata(folder):
     table(("what changed", "time"), [(what, f"{sorted(found[1:])[RUNS // 2]:.2f} s") for what, found in times.items()])
 
 
-def _release(name, version):
+def _release(name: str, version: int) -> Release:
     digest = hashlib.sha256(f"{name} {version}".encode()).hexdigest()
     return Release(name, str(version), "any", (ReleaseFile(f"{name}.dat", 20_000_000, digest),))
 
 
-def _incremental(before, after):
+def _incremental(before: Release, after: Release) -> Incremental:
     digest = hashlib.sha256(f"{before.version}..{after.version}".encode()).hexdigest()
     (file,) = after.files
     patch = Patch(file.name, 20_000, digest, "zstd", file.name, file.size)
@@ -212,7 +218,7 @@ def _incremental(before, after):
     )
 
 
-def main():
+def main() -> None:
     """Run all three."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=1024, help="MiB of the large file")

@@ -6,6 +6,8 @@ printed are medians. The floor is Python's sqlite3 reading name, group and profi
 the last two: what any planner must do at least.
 """
 
+from __future__ import annotations
+
 import argparse
 import hashlib
 import sqlite3
@@ -17,6 +19,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from measure import ROOT, median, run, table
 
@@ -29,6 +32,10 @@ from reconciler.specfile.load import load_spec
 from reconciler.storage.state import Observation, State
 from reconciler.storage.store import Store
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.model.release import Component
 RUNS = 3
 GROUPS = 100
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -41,10 +48,10 @@ groups:
 """ + "".join(f"  g{n:02}: {{inventory: {{type: csv, path: none.csv}}}}\n" for n in range(GROUPS))
 
 
-def make_releases(folder, components):
+def make_releases(folder: Path, components: list[Component]) -> dict[str, list[Release]]:
     """Put an old and a new release of each component into the store; give them by component."""
     store = Store(folder / "store")
-    found = {}
+    found: dict[str, list[Release]] = {}
     for component in components:
         versions = ("16.677.00", "16.679.00") if component.scheme.name == "pattern" else ("9.850.1008", "9.850.1010")
         for version in versions:
@@ -57,7 +64,7 @@ def make_releases(folder, components):
     return found
 
 
-def make_profiles(releases, count):
+def make_profiles(releases: dict[str, list[Release]], count: int) -> Iterator[Profile]:
     """Make distinct profiles: bit n of a profile's number says whether component n is old or new."""
     layout = Layout().fingerprint
     pairs = sorted(releases.items())
@@ -70,7 +77,7 @@ def make_profiles(releases, count):
         )
 
 
-def make_fleet(folder, clients, profiles):
+def make_fleet(folder: Path, clients: int, profiles: int) -> Path:
     """Write a spec, a store and a state in which every client was looked at."""
     folder.mkdir()
     (folder / "updoser.yaml").write_text(SPEC, encoding="utf-8")
@@ -99,7 +106,7 @@ def make_fleet(folder, clients, profiles):
     return folder
 
 
-def floor(folder):
+def floor(folder: Path) -> float:
     """Measure the floor, in seconds."""
     begun = time.perf_counter()
     with closing(sqlite3.connect(folder / "state.db")) as database:
@@ -110,7 +117,7 @@ def floor(folder):
     return time.perf_counter() - begun
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--largest", type=int, default=1_000_000)
     largest = parser.parse_args().largest

@@ -1,8 +1,11 @@
 """What every codec promises, and that clients' tools and codecs here read each other's patches."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -12,22 +15,27 @@ from reconciler.contracts import Codec
 from reconciler.errors import PatchError
 from tests.fakes import CODECS
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hypothesis.strategies._internal.core import DataObject
+
 BASED = [name for name, codec in CODECS.items() if codec.traits.based]
 lines = st.lists(st.sampled_from([b"alert\n", b"block all\n", b"\0\0\0\0", bytes(range(256))]), max_size=30)
 contents = st.binary(max_size=3000) | lines.map(b"".join)
 quick = settings(max_examples=60, deadline=None)
 
 
-def applied(name, old, patch, size):
+def applied(name: str, old: bytes, patch: bytes, size: int) -> bytes:
     return b"".join(CODECS[name].apply(old, patch, size))
 
 
-def levels(name):
+def levels(name: str) -> list[int]:
     return sorted({grade.level for grade in CODECS[name].traits.grades})
 
 
 @pytest.mark.parametrize("name", CODECS)
-def test_it_is_a_codec_that_says_what_it_needs(name):
+def test_it_is_a_codec_that_says_what_it_needs(name: str) -> None:
     codec = CODECS[name]
     assert isinstance(codec, Codec)
     assert (codec.traits.name, bool(codec.traits.tool)) == (name, True)
@@ -39,7 +47,7 @@ def test_it_is_a_codec_that_says_what_it_needs(name):
 @pytest.mark.parametrize("name", CODECS)
 @given(old=contents, new=contents)
 @quick
-def test_every_pair_of_files_comes_back_byte_by_byte(name, old, new):
+def test_every_pair_of_files_comes_back_byte_by_byte(name: str, old: bytes, new: bytes) -> None:
     for level in levels(name)[:1]:
         patch = CODECS[name].make(old, new, level=level)
         CODECS[name].check(patch, len(new))
@@ -47,7 +55,7 @@ def test_every_pair_of_files_comes_back_byte_by_byte(name, old, new):
 
 
 @pytest.mark.parametrize("name", CODECS)
-def test_every_level_and_window_gives_a_patch_that_comes_back(name):
+def test_every_level_and_window_gives_a_patch_that_comes_back(name: str) -> None:
     old, new = os.urandom(50_000), os.urandom(1000)
     new = old[:20_000] + new + old[20_500:]
     for level in levels(name):
@@ -56,7 +64,7 @@ def test_every_level_and_window_gives_a_patch_that_comes_back(name):
 
 
 @pytest.mark.parametrize("name", BASED)
-def test_a_small_change_in_content_that_does_not_shrink_is_a_small_patch(name):
+def test_a_small_change_in_content_that_does_not_shrink_is_a_small_patch(name: str) -> None:
     old = os.urandom(200_000)
     new = old[:100_000] + b"a few bytes more" + old[100_000:]
     assert len(CODECS[name].make(old, new, level=levels(name)[0])) < 2_000
@@ -73,7 +81,7 @@ TOOLS = {
 @pytest.mark.parametrize("name", CODECS)
 @given(old=contents.filter(lambda content: len(content) >= 8), new=contents.filter(bool))
 @settings(quick, max_examples=25)
-def test_the_tool_of_clients_applies_what_is_made_here(name, old, new, tmp_path):
+def test_the_tool_of_clients_applies_what_is_made_here(name: str, old: bytes, new: bytes, tmp_path: Path) -> None:
     (tmp_path / "old").write_bytes(old)
     (tmp_path / "patch").write_bytes(CODECS[name].make(old, new, level=levels(name)[0]))
     subprocess.run(TOOLS[name], cwd=tmp_path, check=True, capture_output=True, timeout=60)
@@ -91,7 +99,7 @@ MAKERS = {
 @pytest.mark.parametrize("name", CODECS)
 @given(old=contents.filter(lambda content: len(content) >= 8), new=contents.filter(bool))
 @settings(quick, max_examples=25)
-def test_what_the_tools_of_vendors_make_is_applied_here(name, old, new, tmp_path):
+def test_what_the_tools_of_vendors_make_is_applied_here(name: str, old: bytes, new: bytes, tmp_path: Path) -> None:
     (tmp_path / "old").write_bytes(old)
     (tmp_path / "new").write_bytes(new)
     subprocess.run(MAKERS[name], cwd=tmp_path, check=True, capture_output=True, timeout=60)
@@ -101,7 +109,7 @@ def test_what_the_tools_of_vendors_make_is_applied_here(name, old, new, tmp_path
 @pytest.mark.parametrize("name", CODECS)
 @given(patch=st.binary(max_size=300), size=st.integers(0, 2000))
 @settings(quick, max_examples=120)
-def test_bytes_that_are_no_patch_are_refused(name, patch, size):
+def test_bytes_that_are_no_patch_are_refused(name: str, patch: bytes, size: int) -> None:
     with pytest.raises(PatchError):
         applied(name, b"old content", patch, size)
 
@@ -109,7 +117,9 @@ def test_bytes_that_are_no_patch_are_refused(name, patch, size):
 @pytest.mark.parametrize("name", CODECS)
 @given(old=contents, new=contents.filter(bool), data=st.data())
 @settings(quick, max_examples=80)
-def test_a_damaged_patch_is_refused_or_makes_no_more_than_was_promised(name, old, new, data):
+def test_a_damaged_patch_is_refused_or_makes_no_more_than_was_promised(
+    name: str, old: bytes, new: bytes, data: DataObject
+) -> None:
     patch = bytearray(CODECS[name].make(old, new, level=levels(name)[0]))
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(patch) - 1))
@@ -124,7 +134,7 @@ def test_a_damaged_patch_is_refused_or_makes_no_more_than_was_promised(name, old
 
 
 @pytest.mark.parametrize("name", CODECS)
-def test_a_patch_for_another_size_is_refused_by_its_head_and_when_it_is_applied(name):
+def test_a_patch_for_another_size_is_refused_by_its_head_and_when_it_is_applied(name: str) -> None:
     old, new = b"one two three" * 100, b"one two four" * 100
     patch = CODECS[name].make(old, new, level=levels(name)[0])
     for size in (0, len(new) - 1, len(new) + 1):
@@ -135,7 +145,7 @@ def test_a_patch_for_another_size_is_refused_by_its_head_and_when_it_is_applied(
 
 
 @pytest.mark.parametrize("name", BASED)
-def test_a_patch_does_not_fit_another_old_file(name):
+def test_a_patch_does_not_fit_another_old_file(name: str) -> None:
     old, other = os.urandom(5000), os.urandom(5000)
     new = old + b"more"
     patch = CODECS[name].make(old, new, level=levels(name)[0])

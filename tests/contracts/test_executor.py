@@ -1,7 +1,10 @@
 """What an executor promises: every item once, never more than `forks` at a time, and a clean end however it ends."""
 
+from __future__ import annotations
+
 import threading
 from itertools import chain, count, islice, repeat
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from hypothesis import given, settings
@@ -12,38 +15,52 @@ from reconciler.errors import LimitError
 from reconciler.plugins.executor import threads
 from tests.fakes import fake_context
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
+    from types import ModuleType
+
+    from _pytest.nodes import Item
+
+
 PATIENCE = 30
 """Seconds after which a test that waits has failed."""
 
 
+Run: TypeAlias = "Callable[..., Generator[tuple[Any, Any]]]"
+
+
 @pytest.fixture(params=[threads], ids=["threads"])
-def executor(request, tmp_path):
+def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     return request.param.PLUGIN({}, fake_context(tmp_path))
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left_running():
+def nothing_is_left_running() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     assert set(threading.enumerate()) <= before
 
 
 @pytest.fixture
-def stop():
+def stop() -> threading.Event:
     return threading.Event()
 
 
 @pytest.fixture
-def run(executor, stop):
+def run(executor: Any, stop: threading.Event) -> Run:
     return lambda work, items, forks=4: executor.run(work, items, forks=forks, stop=stop)
 
 
 @settings(deadline=None, max_examples=50)
 @given(items=st.lists(st.integers(), max_size=60), forks=st.integers(1, 8), stop_after=st.none() | st.integers(0, 60))
-def test_every_item_has_its_result_once_and_a_stopped_run_gives_those_that_were_begun(items, forks, stop_after):
-    executor, stop, begun = threads.PLUGIN({}, None), threading.Event(), []
+def test_every_item_has_its_result_once_and_a_stopped_run_gives_those_that_were_begun(
+    items: list[int], forks: int, stop_after: int | None
+) -> None:
+    executor, stop = threads.PLUGIN({}, None), threading.Event()
+    begun: list[int] = []
 
-    def work(item):
+    def work(item: int) -> int:
         begun.append(item)
         if len(begun) == stop_after:
             stop.set()
@@ -59,10 +76,10 @@ def test_every_item_has_its_result_once_and_a_stopped_run_gives_those_that_were_
         assert len(begun) < stop_after + forks if stop_after else not begun
 
 
-def test_as_many_as_forks_are_under_way_at_a_time_and_no_more(run):
+def test_as_many_as_forks_are_under_way_at_a_time_and_no_more(run: Run) -> None:
     together, most, lock, now = threading.Barrier(3), 0, threading.Lock(), 0
 
-    def work(item):
+    def work(item: Item) -> Item:
         nonlocal most, now
         with lock:
             now += 1
@@ -76,7 +93,7 @@ def test_as_many_as_forks_are_under_way_at_a_time_and_no_more(run):
     assert most == 3
 
 
-def test_results_come_while_others_are_still_under_way(run):
+def test_results_come_while_others_are_still_under_way(run: Run) -> None:
     slow = threading.Event()
     results = run(lambda item: item != "slow" or slow.wait(PATIENCE), ["slow", "quick"], forks=2)
     assert next(results) == ("quick", True)
@@ -84,24 +101,29 @@ def test_results_come_while_others_are_still_under_way(run):
     assert next(results) == ("slow", True)
 
 
-def test_items_are_taken_only_when_there_is_room_for_them(run):
-    taken = []
-    endless = (taken.append(number) or number for number in count())
+def test_items_are_taken_only_when_there_is_room_for_them(run: Run) -> None:
+    taken: list[int] = []
+
+    def noted(number: int) -> int:
+        taken.append(number)
+        return number
+
+    endless = map(noted, count())
     results = run(lambda item: item, endless, forks=4)
     assert len(list(islice(results, 100))) == 100
     assert len(taken) <= 104
     results.close()
 
 
-def test_a_stopped_run_begins_nothing_and_gives_what_was_under_way(run, stop):
+def test_a_stopped_run_begins_nothing_and_gives_what_was_under_way(run: Run, stop: threading.Event) -> None:
     started, go = threading.Barrier(3), threading.Event()
 
-    def work(item):
+    def work(item: Item) -> Item:
         started.wait(PATIENCE)
         assert go.wait(PATIENCE)
         return item
 
-    def release():
+    def release() -> None:
         started.wait(PATIENCE)
         stop.set()
         go.set()
@@ -112,10 +134,11 @@ def test_a_stopped_run_begins_nothing_and_gives_what_was_under_way(run, stop):
     helper.join()
 
 
-def test_what_work_raises_ends_the_run_after_what_was_under_way(run):
-    both, begun = threading.Barrier(2), []
+def test_what_work_raises_ends_the_run_after_what_was_under_way(run: Run) -> None:
+    both = threading.Barrier(2)
+    begun: list[str] = []
 
-    def work(item):
+    def work(item: str) -> str:
         begun.append(item)
         if item in {"bad", "good"}:
             both.wait(PATIENCE)
@@ -123,28 +146,29 @@ def test_what_work_raises_ends_the_run_after_what_was_under_way(run):
             raise LookupError(item)
         return item
 
-    given = []
+    given: list[tuple[str, str]] = []
     with pytest.raises(LookupError, match="bad"):
         given.extend(run(work, chain(["bad", "good"], repeat("more")), forks=2))
     assert sorted(begun) == sorted(["bad", *(item for item, _result in given)])
     assert ("good", "good") in given
 
 
-def test_what_the_items_raise_ends_the_run_after_what_was_under_way(run):
-    def items():
+def test_what_the_items_raise_ends_the_run_after_what_was_under_way(run: Run) -> None:
+    def items() -> Iterator[int]:
         yield 1
         raise LookupError("no more")
 
-    given = []
+    given: list[tuple[object, object]] = []
     with pytest.raises(LookupError, match="no more"):
         given.extend(run(str, items()))
     assert given == [(1, "1")]
 
 
-def test_a_caller_that_goes_waits_for_what_is_under_way(run):
-    started, finished = threading.Barrier(2), []
+def test_a_caller_that_goes_waits_for_what_is_under_way(run: Run) -> None:
+    started = threading.Barrier(2)
+    finished: list[int] = []
 
-    def work(item):
+    def work(item: int) -> int:
         if item:
             started.wait(PATIENCE)
             finished.append(item)
@@ -159,11 +183,15 @@ def test_a_caller_that_goes_waits_for_what_is_under_way(run):
     assert finished == [1]
 
 
-def test_an_interrupt_in_the_caller_ends_the_run_cleanly(run):
-    begun = []
+def test_an_interrupt_in_the_caller_ends_the_run_cleanly(run: Run) -> None:
+    begun: list[int] = []
 
-    def consume():
-        for _item, _result in run(lambda item: begun.append(item) or item, count(), forks=2):
+    def work(item: int) -> int:
+        begun.append(item)
+        return item
+
+    def consume() -> None:
+        for _item, _result in run(work, count(), forks=2):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -171,14 +199,17 @@ def test_an_interrupt_in_the_caller_ends_the_run_cleanly(run):
     assert len(begun) <= 4
 
 
-def test_no_items_are_no_results(run):
+def test_no_items_are_no_results(run: Run) -> None:
     assert list(run(str, [])) == []
 
 
-def test_a_machine_that_gives_few_threads_does_all_the_work_with_those(run, monkeypatch):
-    real, started = threading.Thread.start, []
+def test_a_machine_that_gives_few_threads_does_all_the_work_with_those(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = threading.Thread.start
+    started: list[threading.Thread] = []
 
-    def start(thread):
+    def start(thread: threading.Thread) -> None:
         if len(started) == 2:
             raise RuntimeError("can't start new thread")
         started.append(thread)
@@ -189,24 +220,26 @@ def test_a_machine_that_gives_few_threads_does_all_the_work_with_those(run, monk
     assert len(started) == 2
 
 
-def test_a_machine_that_gives_no_thread_at_all_is_told_and_nothing_is_done(run, monkeypatch):
-    def start(_thread):
+def test_a_machine_that_gives_no_thread_at_all_is_told_and_nothing_is_done(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    done = []
+    done: list[int] = []
     with pytest.raises(LimitError, match="this machine has no room for more: can't start new thread"):
         list(run(done.append, range(3)))
     assert not done
 
 
-def test_fewer_than_one_at_a_time_is_refused(run):
+def test_fewer_than_one_at_a_time_is_refused(run: Run) -> None:
     with pytest.raises(ValueError, match="forks"):
         run(str, [1], forks=0)
 
 
 @pytest.mark.parametrize("plugin", [threads], ids=lambda plugin: plugin.__name__)
-def test_its_options_are_a_schema_that_describes_every_one_of_them(plugin):
+def test_its_options_are_a_schema_that_describes_every_one_of_them(plugin: ModuleType) -> None:
     Draft202012Validator.check_schema(plugin.OPTIONS)
     assert plugin.OPTIONS["additionalProperties"] is False
     assert all(option["description"] for option in (plugin.OPTIONS, *plugin.OPTIONS["properties"].values()))

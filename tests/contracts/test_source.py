@@ -1,8 +1,11 @@
 """What every source promises, whatever it reads from."""
 
+from __future__ import annotations
+
 import hashlib
 import shutil
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -19,6 +22,10 @@ from reconciler.plugins.source import directory, sample, tuf
 from tests.fakes import CODECS, FakeSource, describe, fake_context, make_component, make_plugin, make_release
 from tests.tufrepo import Vendor
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import ModuleType
 NOW = datetime.now(UTC)
 RULES = make_component("rules", scheme="integer")
 ENGINE = make_component("engine", "engine", "dotted")
@@ -28,7 +35,7 @@ LATER = b"alert" * 200 + b"and more"
 VERSIONS = {"rules": ("7", "10"), "engine": ("1.0",)}
 
 
-def a_directory(tmp_path):
+def a_directory(tmp_path: Path) -> Any:
     build = tmp_path / "build"
     build.mkdir(exist_ok=True)
     for name, content in FILES.items():
@@ -43,11 +50,11 @@ def a_directory(tmp_path):
     return make_plugin(directory, {"path": "drop"}, context)
 
 
-def a_sample(tmp_path):
+def a_sample(tmp_path: Path) -> Any:
     return make_plugin(sample, {"day": 9, "size": 16}, fake_context(tmp_path))
 
 
-def a_tuf(tmp_path):
+def a_tuf(tmp_path: Path) -> Any:
     folder = tmp_path / "repo"
     if not folder.exists():
         vendor = Vendor(folder, NOW)
@@ -75,7 +82,7 @@ def a_tuf(tmp_path):
     return make_plugin(tuf, {"url": folder.as_uri(), "trusted_root": "root.json"}, fake_context(tmp_path, now=NOW))
 
 
-def a_fake(_tmp_path):
+def a_fake(_tmp_path: Path) -> FakeSource:
     source = FakeSource()
     for component, versions in VERSIONS.items():
         for version in versions:
@@ -102,26 +109,26 @@ def a_fake(_tmp_path):
 
 
 @pytest.fixture(params=[a_directory, a_sample, a_tuf, a_fake], ids=["directory", "sample", "tuf", "fake"])
-def make(request, tmp_path):
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     return lambda: request.param(tmp_path)
 
 
 @pytest.fixture
-def source(make):
+def source(make: Callable[[], Source]) -> Source:
     return make()
 
 
-def test_it_is_a_source(source):
+def test_it_is_a_source(source: Source) -> None:
     assert isinstance(source, Source)
 
 
-def test_it_lists_releases_of_the_components_that_it_is_asked_for_and_no_others(source):
+def test_it_lists_releases_of_the_components_that_it_is_asked_for_and_no_others(source: Source) -> None:
     assert {release.component for release in source.releases(COMPONENTS).releases} == {"engine", "rules"}
     assert {release.component for release in source.releases({"rules": RULES}).releases} == {"rules"}
     assert source.releases({}).releases == ()
 
 
-def test_what_it_lists_passes_every_check(source):
+def test_what_it_lists_passes_every_check(source: Source) -> None:
     spec = SourceSpec("vendor", PluginConfig("source", "any"))
     listed = source.releases(COMPONENTS)
     (report,) = read_sources([(spec, source)], COMPONENTS)
@@ -130,11 +137,11 @@ def test_what_it_lists_passes_every_check(source):
     assert set(report.incrementals) == set(listed.incrementals)
 
 
-def test_looking_twice_shows_the_same(source):
+def test_looking_twice_shows_the_same(source: Source) -> None:
     assert source.releases(COMPONENTS) == source.releases(COMPONENTS)
 
 
-def test_every_file_that_it_lists_opens_and_is_what_was_promised(source):
+def test_every_file_that_it_lists_opens_and_is_what_was_promised(source: Source) -> None:
     for release in source.releases(COMPONENTS).releases:
         for file in release.files:
             with source.open(release, file) as stream:
@@ -142,13 +149,15 @@ def test_every_file_that_it_lists_opens_and_is_what_was_promised(source):
             assert ReleaseFile(file.name, len(content), hashlib.sha256(content).hexdigest()) == file
 
 
-def test_what_an_earlier_run_listed_opens_without_being_listed_again(source, make):
+def test_what_an_earlier_run_listed_opens_without_being_listed_again(
+    source: Source, make: Callable[[], Source]
+) -> None:
     (release, *_others) = source.releases(COMPONENTS).releases
     with make().open(release, release.files[0]) as stream:
         assert len(stream.read()) == release.files[0].size
 
 
-def test_every_patch_that_it_lists_opens_is_what_was_promised_and_makes_the_release(source):
+def test_every_patch_that_it_lists_opens_is_what_was_promised_and_makes_the_release(source: Source) -> None:
     report = source.releases(COMPONENTS)
     files = {release.digest: {file.name: file for file in release.files} for release in report.releases}
     for entry in report.incrementals:
@@ -160,7 +169,7 @@ def test_every_patch_that_it_lists_opens_is_what_was_promised_and_makes_the_rele
             assert hashlib.sha256(made).hexdigest() == files[entry.to_digest][patch.name].sha256
 
 
-def test_a_patch_that_it_does_not_have_is_a_source_error(source):
+def test_a_patch_that_it_does_not_have_is_a_source_error(source: Source) -> None:
     gone = Patch("gone", 1, "0" * 64, "zstd")
     entry = Incremental(
         component="rules",
@@ -176,14 +185,14 @@ def test_a_patch_that_it_does_not_have_is_a_source_error(source):
         pass
 
 
-def test_a_file_that_it_does_not_have_is_a_source_error(source):
+def test_a_file_that_it_does_not_have_is_a_source_error(source: Source) -> None:
     (release, *_others) = source.releases(COMPONENTS).releases
     with pytest.raises(SourceError), source.open(release, ReleaseFile("gone", 0, "0" * 64)):
         pass
 
 
 @pytest.mark.parametrize("plugin", [directory, sample, tuf], ids=lambda plugin: plugin.__name__)
-def test_its_options_are_a_schema_that_describes_every_one_of_them(plugin):
+def test_its_options_are_a_schema_that_describes_every_one_of_them(plugin: ModuleType) -> None:
     Draft202012Validator.check_schema(plugin.OPTIONS)
     assert plugin.OPTIONS["additionalProperties"] is False
     assert all(option["description"] for option in (plugin.OPTIONS, *plugin.OPTIONS["properties"].values()))

@@ -1,7 +1,10 @@
 """Every bundled plugin says what it does, and does no more than it says."""
 
+from __future__ import annotations
+
 import ast
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -9,14 +12,19 @@ from reconciler.contracts import Traits
 from reconciler.model.secret import SecretRef
 from reconciler.plugin_loader import KINDS, available, bundled_folder, options_schema, traits
 
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from reconciler.plugin_loader import Found
+
 ROOT = Path(__file__).parents[2]
-OPTIONS = {"tuf": {"url": "https://updates.example/repo"}, "ssh": {"port": 22}}
+OPTIONS: dict[str, dict[str, Any]] = {"tuf": {"url": "https://updates.example/repo"}, "ssh": {"port": 22}}
 PROGRAMS = {"subprocess", "pty", "reconciler.programs"}
 NETWORK = {"socket", "ssl", "paramiko", "urllib3", "http"}
 BUNDLED = [found for kind in KINDS for found in available(kind)]
 
 
-def imported(path, known=()):
+def imported(path: Path, known: Collection[Path] = ()) -> set[str]:
     """Give the packages that a module and the helpers beside it import, wherever in them; `known` lead to it."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -26,12 +34,13 @@ def imported(path, known=()):
             beside = path.with_name(f"{node.module}.py")
             found |= imported(beside, {*known, path}) if beside not in known else set()
         elif isinstance(node, ast.ImportFrom):
+            assert node.module
             found |= {node.module, node.module.partition(".")[0]}
     return found
 
 
 @pytest.mark.parametrize("plugin", BUNDLED, ids=lambda plugin: f"{plugin.kind}-{plugin.name}")
-def test_a_bundled_plugin_says_when_it_runs_programs_or_connects(plugin):
+def test_a_bundled_plugin_says_when_it_runs_programs_or_connects(plugin: Found) -> None:
     does = traits(plugin.kind, plugin.name, OPTIONS.get(plugin.name, {}))
     assert isinstance(does, Traits)
     packages = imported(bundled_folder() / plugin.kind / f"{plugin.name}.py")
@@ -39,7 +48,7 @@ def test_a_bundled_plugin_says_when_it_runs_programs_or_connects(plugin):
     assert does.network == bool(packages & NETWORK)
 
 
-def defaults(schema):
+def defaults(schema: Mapping[str, Any]) -> Iterator[str]:
     """Give the options that have a default, at whatever depth."""
     for name, option in schema.get("properties", {}).items():
         yield from [name] if "default" in option else []
@@ -48,7 +57,7 @@ def defaults(schema):
 
 
 @pytest.mark.parametrize("plugin", BUNDLED, ids=lambda plugin: f"{plugin.kind}-{plugin.name}")
-def test_a_bundled_plugin_states_a_default_once(plugin):
+def test_a_bundled_plugin_states_a_default_once(plugin: Found) -> None:
     names = set(defaults(options_schema(plugin.kind, plugin.name)))
     tree = ast.parse((bundled_folder() / plugin.kind / f"{plugin.name}.py").read_text(encoding="utf-8"))
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "get")
@@ -56,31 +65,39 @@ def test_a_bundled_plugin_states_a_default_once(plugin):
 
 
 @pytest.mark.parametrize(("url", "network"), [("https://updates.example/repo", True), ("file:///media/in", False)])
-def test_a_signed_repository_is_asked_over_the_network_unless_it_is_a_folder(url, network):
+def test_a_signed_repository_is_asked_over_the_network_unless_it_is_a_folder(url: str, network: bool) -> None:
     does = traits("source", "tuf", {"url": url, "trusted_root": "root.json"})
+    assert does
     assert (does.network, does.signed, does.url) == (network, True, url)
 
 
-def test_a_transport_says_how_clients_are_reached_that_do_not_say_it_themselves():
+def test_a_transport_says_how_clients_are_reached_that_do_not_say_it_themselves() -> None:
     jump = [{"address": "bastion.example", "port": 22}, {"address": "192.0.2.1", "port": 2222}]
     does = traits("transport", "ssh", {"port": 2222, "user": "ops", "jump": jump})
+    assert does
     assert (does.local, does.jump, does.port, does.user) == (False, "bastion.example", 2222, "ops")
     assert does.hops == ("bastion.example", "[192.0.2.1]:2222")
-    assert traits("transport", "local", {}).local
+    local = traits("transport", "local", {})
+    assert local
+    assert local.local
 
 
 @pytest.mark.parametrize("name", ["ssh", "local"])
-def test_a_transport_says_whether_it_becomes_root(name):
-    assert traits("transport", name, {"port": 22}).become is False
-    assert traits("transport", name, {"port": 22, "become": {"method": "sudo"}}).become is True
+def test_a_transport_says_whether_it_becomes_root(name: str) -> None:
+    plain, becoming = (traits("transport", name, {"port": 22, **more}) for more in ({}, {"become": {"method": "sudo"}}))
+    assert plain
+    assert becoming
+    assert (plain.become, becoming.become) == (False, True)
 
 
-def test_a_transport_says_which_files_of_keys_it_has():
+def test_a_transport_says_which_files_of_keys_it_has() -> None:
     keys = [SecretRef("file", "keys/a"), SecretRef("env", "KEY"), SecretRef("file", "~/b")]
-    assert traits("transport", "ssh", {"port": 22, "keys": keys}).keys == ("keys/a", "~/b")
+    does = traits("transport", "ssh", {"port": 22, "keys": keys})
+    assert does
+    assert does.keys == ("keys/a", "~/b")
 
 
-def test_every_bundled_plugin_is_held_against_its_protocol_by_the_type_checker():
+def test_every_bundled_plugin_is_held_against_its_protocol_by_the_type_checker() -> None:
     tree = ast.parse((ROOT / "tests/typing/contracts.py").read_text(encoding="utf-8"))
     imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
     held = {(node.module, alias.name) for node in imports for alias in node.names}

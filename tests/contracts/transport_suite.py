@@ -1,9 +1,12 @@
 """What every transport and its sessions promise; tests/contracts/test_transport.py runs this over each of them."""
 
+from __future__ import annotations
+
 import hashlib
 import io
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pytest
 
@@ -22,23 +25,32 @@ from reconciler.model.deploy import (
 )
 from tests.fakes import CODECS, make_release
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+    from pathlib import Path
+
+    from reconciler.contracts import Transport
+    from reconciler.model.client import Profile
+    from reconciler.model.deploy import DeployReport
+    from reconciler.model.release import Release
+
 LINEAGE = "lineage-a"
 
 
 class Content:
     """The content of releases by digest, as the store gives it."""
 
-    def __init__(self):
-        self._known = {}
+    def __init__(self) -> None:
+        self._known: dict[str, bytes] = {}
 
-    def release(self, component, version, **files):
+    def release(self, component: str, version: str, **files: bytes) -> Release:
         """Make a release; file names are the keys, with `_` for a dot."""
         named = {name.replace("_", "."): data for name, data in files.items()}
         for data in named.values():
             self._known[hashlib.sha256(data).hexdigest()] = data
         return make_release(component, version, named)
 
-    def hop(self, codec, old, new, *, damage=False):
+    def hop(self, codec: str, old: bytes, new: bytes, *, damage: bool = False) -> PatchHop:
         """Make a patch; `damage` turns a bit over, and the patch keeps its size."""
         patch = CODECS[codec].make(old, new, level=6)
         if damage:
@@ -49,11 +61,11 @@ class Content:
         return PatchHop(codec, len(patch), digest, len(new))
 
     @contextmanager
-    def open(self, sha256):
+    def open(self, sha256: str) -> Iterator[io.BytesIO]:
         yield io.BytesIO(self._known[sha256])
 
 
-def step(before, after, layout=None, kept=()):
+def step(before: Release | None, after: Release, layout: Layout | None = None, kept: Collection[str] = ()) -> Step:
     """Give the step from one release (None: nothing) to another."""
     return Step(
         component=after.component,
@@ -67,32 +79,31 @@ def step(before, after, layout=None, kept=()):
     )
 
 
-def patched(before, after, **ways):
+def patched(before: Release | None, after: Release, **ways: tuple[str, *tuple[PatchHop, ...]]) -> Step:
     """Give the step whose files are made by patches: NAME=(base, hop, …), with `_` for a dot."""
-    made = {name.replace("_", "."): Patched(base, hops) for name, (base, *hops) in ways.items()}
-    made = {name: replace(way, hops=tuple(way.hops)) for name, way in made.items()}
+    made = {name.replace("_", "."): Patched(base, tuple(hops)) for name, (base, *hops) in ways.items()}
     return replace(step(before, after), patched=made)
 
 
 class ShellCommands:
     """Commands for checks and hooks that leave a trace in a folder, and fail for the versions that a test names."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self._ran, self._bad = folder / "ran", folder / "bad"
         self._ran.touch()
         self._bad.touch()
 
-    def text(self, name):
+    def text(self, name: str) -> str:
         return (
             f'echo "{name} $UPDOSER_COMPONENT ${{UPDOSER_PREVIOUS:--}} ${{UPDOSER_VERSION:--}}" >>{self._ran}\n'
             f'echo something else\necho no good\n! grep -qx "{name} $UPDOSER_VERSION" {self._bad}'
         )
 
-    def fail(self, name, *versions):
+    def fail(self, name: str, *versions: dict[str, dict[str, bytes]]) -> None:
         with self._bad.open("a") as bad:
             bad.writelines(f"{name} {version}\n" for version in versions)
 
-    def ran(self):
+    def ran(self) -> list[str]:
         """Give `NAME COMPONENT FROM TO` for each command that was run since this was last asked."""
         ran = self._ran.read_text().splitlines()
         self._ran.write_text("")
@@ -104,18 +115,26 @@ NEW = OLD[:100_000] + bytes(range(256)) + OLD[100_000:]
 NEWER = NEW[:5_000] + NEW[5_100:] + b"and one at the end\n"
 
 
+class Commands(Protocol):
+    """Commands for checks and hooks: `text` names one, `fail` has it fail, `ran` gives what was run since."""
+
+    def text(self, name: str) -> str: ...
+    def fail(self, name: str, *versions: str) -> None: ...
+    def ran(self) -> list[str]: ...
+
+
 class TransportSuite:
     """Subclasses give the fixtures `reached`, (transport, client), and `commands`."""
 
     @pytest.fixture
-    def content(self):
+    def content(self) -> Content:
         return Content()
 
     @pytest.fixture
-    def ask(self, reached, content):
+    def ask(self, reached: tuple[Transport, Client], content: Content) -> Callable[..., DeployReport]:
         transport, client = reached
 
-        def deploy(*steps, lineage=LINEAGE, epoch=1, keep=2, **more):
+        def deploy(*steps: Step, lineage: str = LINEAGE, epoch: int = 1, keep: int = 2, **more: Any) -> DeployReport:
             with transport.connect(client) as session:
                 request = DeployRequest(
                     lineage=lineage,
@@ -130,20 +149,22 @@ class TransportSuite:
         return deploy
 
     @pytest.fixture
-    def look(self, reached):
+    def look(self, reached: tuple[Transport, Client]) -> Callable[..., Profile]:
         transport, client = reached
 
-        def facts(*, verify=False):
+        def facts(*, verify: bool = False) -> Profile:
             with transport.connect(client) as session:
                 return session.facts(client.install_root, verify=verify).profile
 
         return facts
 
-    def test_a_new_client_has_nothing_and_answers_to_nobody(self, look):
+    def test_a_new_client_has_nothing_and_answers_to_nobody(self, look: Callable[..., Profile]) -> None:
         profile = look()
         assert (profile.installed, profile.lineage, profile.epoch) == ((), "", 0)
 
-    def test_a_first_install_is_seen_with_its_digest_and_controller(self, ask, look, content):
+    def test_a_first_install_is_seen_with_its_digest_and_controller(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         release = content.release("rules", "1", a_txt=b"one", b_txt=b"")
         report = ask(step(None, release))
         assert [outcome.status for outcome in report.outcomes] == ["changed"]
@@ -155,14 +176,18 @@ class TransportSuite:
         assert (profile.lineage, profile.epoch) == (LINEAGE, 1)
         assert look(verify=True) == profile
 
-    def test_the_same_request_again_answers_ok(self, ask, look, content):
+    def test_the_same_request_again_answers_ok(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         request = step(None, content.release("rules", "1", a_txt=b"one"))
         ask(request)
         before = look()
         assert [outcome.status for outcome in ask(request).outcomes] == ["ok"]
         assert look() == before
 
-    def test_an_update_keeps_the_version_before_as_previous(self, ask, look, content):
+    def test_an_update_keeps_the_version_before_as_previous(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         old = content.release("rules", "1", a_txt=b"one", b_txt=b"same")
         new = content.release("rules", "2", a_txt=b"two", b_txt=b"same")
         ask(step(None, old))
@@ -171,7 +196,9 @@ class TransportSuite:
         (entry,) = look(verify=True).installed
         assert (entry.version, entry.digest, entry.previous) == ("2", new.digest, "1")
 
-    def test_a_client_that_is_not_as_expected_is_stale_and_says_what_it_has(self, ask, look, content):
+    def test_a_client_that_is_not_as_expected_is_stale_and_says_what_it_has(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         first, second, third = (content.release("rules", n, a_txt=n.encode()) for n in "123")
         ask(step(None, second))
         before = look()
@@ -181,27 +208,33 @@ class TransportSuite:
         assert (outcome.status, outcome.version) == ("stale", "2")
         assert look() == before
 
-    def test_a_stale_component_costs_no_other(self, ask, content):
+    def test_a_stale_component_costs_no_other(self, ask: Callable[..., DeployReport], content: Content) -> None:
         rules = content.release("rules", "1", a_txt=b"r" * 5000)
         engine = content.release("engine", "1", b_bin=b"e" * 5000)
         ask(step(None, content.release("rules", "7", a_txt=b"seven")))
         assert [o.status for o in ask(step(None, rules), step(None, engine)).outcomes] == ["stale", "changed"]
 
-    def test_a_downgrade_is_an_update_like_any_other(self, ask, look, content):
+    def test_a_downgrade_is_an_update_like_any_other(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         old, new = content.release("rules", "1", a_txt=b"one"), content.release("rules", "2", a_txt=b"two")
         ask(step(None, old))
         ask(step(old, new))
         assert ask(step(new, old)).outcomes[0].status == "changed"
         assert look(verify=True).installed[0].digest == old.digest
 
-    def test_a_damaged_version_is_replaced_whole(self, ask, look, content):
+    def test_a_damaged_version_is_replaced_whole(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         release = content.release("rules", "1", a_txt=b"one")
         ask(step(None, release))
         other = content.release("rules", "1", a_txt=b"uno", b_txt=b"due")
         assert ask(step(release, other)).outcomes[0].status == "changed"
         assert look(verify=True).installed[0].digest == other.digest
 
-    def test_another_lineage_is_refused_and_changes_nothing(self, ask, look, content):
+    def test_another_lineage_is_refused_and_changes_nothing(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         release = content.release("rules", "1", a_txt=b"one")
         ask(step(None, release))
         before = look()
@@ -209,7 +242,9 @@ class TransportSuite:
             ask(step(release, content.release("rules", "2", a_txt=b"two")), lineage="lineage-b")
         assert look() == before
 
-    def test_a_lower_epoch_is_refused_and_a_higher_one_is_remembered(self, ask, look, content):
+    def test_a_lower_epoch_is_refused_and_a_higher_one_is_remembered(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         release = content.release("rules", "1", a_txt=b"one")
         ask(step(None, release), epoch=2)
         with pytest.raises(OtherControllerError):
@@ -217,7 +252,9 @@ class TransportSuite:
         ask(step(None, release), epoch=3)
         assert look().epoch == 3
 
-    def test_another_layout_is_carried_out_without_sending_anything(self, ask, look, content):
+    def test_another_layout_is_carried_out_without_sending_anything(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         release = content.release("rules", "1", a_txt=b"one")
         ask(step(None, release))
         layout = replace(Layout(), unmanaged="report")
@@ -226,7 +263,9 @@ class TransportSuite:
         assert look().installed[0].layout == layout.fingerprint
 
     @pytest.mark.parametrize("codec", [codec for codec in CODECS if CODECS[codec].traits.based])
-    def test_a_patch_turns_the_version_in_force_into_the_next(self, ask, look, content, codec):
+    def test_a_patch_turns_the_version_in_force_into_the_next(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content, codec: str
+    ) -> None:
         old, new = content.release("rules", "1", a_txt=OLD), content.release("rules", "2", a_txt=NEW)
         ask(step(None, old))
         hop = content.hop(codec, OLD, NEW)
@@ -235,20 +274,26 @@ class TransportSuite:
         (entry,) = look(verify=True).installed
         assert (entry.version, entry.digest, entry.previous) == ("2", new.digest, "1")
 
-    def test_a_packed_full_needs_nothing_on_the_client(self, ask, look, content):
+    def test_a_packed_full_needs_nothing_on_the_client(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         new = content.release("rules", "2", a_txt=NEW)
         hop = content.hop("gzip", b"", NEW)
         assert ask(patched(None, new, a_txt=("", hop))).outcomes[0].status == "changed"
         assert look(verify=True).installed[0].digest == new.digest
 
-    def test_patches_that_follow_one_another_are_applied_in_turn(self, ask, look, content):
+    def test_patches_that_follow_one_another_are_applied_in_turn(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         old, new = content.release("rules", "1", a_txt=OLD), content.release("rules", "3", a_txt=NEWER)
         ask(step(None, old))
         hops = content.hop("zstd", OLD, NEW), content.hop("bsdiff", NEW, NEWER)
         assert ask(patched(old, new, a_txt=("a.txt", *hops))).outcomes[0].status == "changed"
         assert look(verify=True).installed[0].digest == new.digest
 
-    def test_files_are_patched_kept_and_sent_side_by_side_also_under_other_names(self, ask, look, content):
+    def test_files_are_patched_kept_and_sent_side_by_side_also_under_other_names(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         old = content.release("rules", "1", lpt_167=OLD, same=b"same" * 500, was=b"moved" * 500)
         new = content.release("rules", "2", lpt_169=NEW, same=b"same" * 500, now=b"moved" * 500, added=b"new" * 300)
         ask(step(None, old))
@@ -259,7 +304,9 @@ class TransportSuite:
         assert look(verify=True).installed[0].digest == new.digest
 
     @pytest.mark.parametrize("codec", list(CODECS))
-    def test_a_damaged_patch_is_answered_and_nothing_was_touched(self, ask, look, content, codec):
+    def test_a_damaged_patch_is_answered_and_nothing_was_touched(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content, codec: str
+    ) -> None:
         old, new = content.release("rules", "1", a_txt=OLD), content.release("rules", "2", a_txt=NEW)
         other = content.release("engine", "1", b_bin=b"engine" * 1000)
         ask(step(None, old))
@@ -272,27 +319,35 @@ class TransportSuite:
         assert (entries["rules"].version, entries["rules"].digest) == ("1", old.digest)
         assert ask(patched(old, new, a_txt=(base, hop)).full).outcomes[0].status == "changed"
 
-    def test_a_patch_of_a_codec_that_the_client_does_not_know_is_answered_too(self, ask, content):
+    def test_a_patch_of_a_codec_that_the_client_does_not_know_is_answered_too(
+        self, ask: Callable[..., DeployReport], content: Content
+    ) -> None:
         old, new = content.release("rules", "1", a_txt=OLD), content.release("rules", "2", a_txt=NEW)
         ask(step(None, old))
         hop = replace(content.hop("zstd", OLD, NEW), codec="rdiff")
         assert ask(patched(old, new, a_txt=("a.txt", hop))).outcomes[0].status == "unpatched"
 
-    def test_the_patches_of_a_stale_component_are_passed_over(self, ask, look, content):
+    def test_the_patches_of_a_stale_component_are_passed_over(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         old, new = content.release("rules", "1", a_txt=OLD), content.release("rules", "2", a_txt=NEW)
         engine = content.release("engine", "1", b_bin=b"engine" * 1000)
         ask(step(None, content.release("rules", "7", a_txt=b"seven")))
         way = patched(old, new, a_txt=("a.txt", content.hop("zstd", OLD, NEW)))
         assert [o.status for o in ask(way, step(None, engine)).outcomes] == ["stale", "changed"]
 
-    def test_a_client_that_has_another_component_too_keeps_it(self, ask, look, content):
+    def test_a_client_that_has_another_component_too_keeps_it(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         ask(step(None, content.release("rules", "1", a_txt=b"one")))
         ask(step(None, content.release("engine", "1", b_bin=b"two")))
         assert [entry.component for entry in look().installed] == ["engine", "rules"]
 
     # --- versions that lie there already ----------------------------------------------------------------------------
 
-    def test_versions_that_are_kept_are_told_with_their_digests(self, ask, look, content):
+    def test_versions_that_are_kept_are_told_with_their_digests(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         one, two, three = (content.release("rules", n, a_txt=n.encode()) for n in "123")
         ask(step(None, one))
         assert look().installed[0].kept == ()
@@ -300,7 +355,9 @@ class TransportSuite:
         ask(step(two, three), keep=3)
         assert look().installed[0].kept == (("1", one.digest), ("2", two.digest))
 
-    def test_a_version_that_was_kept_is_switched_to_without_sending_anything(self, ask, look, content):
+    def test_a_version_that_was_kept_is_switched_to_without_sending_anything(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         old, new = content.release("rules", "1", a_txt=OLD, b_txt=b""), content.release("rules", "2", a_txt=NEW)
         ask(step(None, old))
         ask(step(old, new))
@@ -311,7 +368,9 @@ class TransportSuite:
         assert entry.kept == (("2", new.digest),)
         assert ask(replace(step(old, new), held=True)).outcomes[0].status == "changed"
 
-    def test_a_version_that_is_not_there_after_all_is_answered_and_can_be_sent(self, ask, look, content):
+    def test_a_version_that_is_not_there_after_all_is_answered_and_can_be_sent(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         old, new = content.release("rules", "1", a_txt=OLD), content.release("rules", "2", a_txt=NEW)
         ask(step(None, old))
         outcome = ask(replace(step(old, new), held=True)).outcomes[0]
@@ -319,7 +378,9 @@ class TransportSuite:
         assert look(verify=True).installed[0].kept == ()
         assert ask(replace(step(old, new), held=True).full).outcomes[0].status == "changed"
 
-    def test_a_version_that_is_sent_early_lies_ready_and_what_is_in_force_stays(self, ask, look, content):
+    def test_a_version_that_is_sent_early_lies_ready_and_what_is_in_force_stays(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         old, new = content.release("rules", "1", a_txt=OLD), content.release("rules", "2", a_txt=NEW)
         ask(step(None, old))
         before = look()
@@ -336,7 +397,9 @@ class TransportSuite:
         assert (report.outcomes[0].status, report.bytes_sent) == ("changed", 0)
         assert look(verify=True).installed[0].digest == new.digest
 
-    def test_a_version_that_was_sent_early_stays_until_another_one_is_switched_to(self, ask, look, content):
+    def test_a_version_that_was_sent_early_stays_until_another_one_is_switched_to(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         one, two, three = (content.release("rules", n, a_txt=n.encode()) for n in "123")
         ask(step(None, one))
         ask(step(one, two), purpose="stage")
@@ -346,7 +409,9 @@ class TransportSuite:
         ask(step(one, three))
         assert look().by_component["rules"].kept == (("1", one.digest),)
 
-    def test_early_or_not_a_client_that_is_not_as_expected_says_what_it_has(self, ask, look, content):
+    def test_early_or_not_a_client_that_is_not_as_expected_says_what_it_has(
+        self, ask: Callable[..., DeployReport], look: Callable[..., Profile], content: Content
+    ) -> None:
         one, two, three = (content.release("rules", n, a_txt=n.encode()) for n in "123")
         assert ask(step(None, one), purpose="stage").outcomes[0].status == "staged"
         assert look().installed == ()
@@ -357,11 +422,20 @@ class TransportSuite:
     # --- checks and hooks -------------------------------------------------------------------------------------------
 
     @pytest.fixture
-    def with_commands(self, commands):
+    def with_commands(self, commands: Commands) -> Callable[..., Step]:
         """Give a step with checks and hooks, by their names."""
 
-        def add(before, after, *, staged=(), switched=(), hooks=(), on_failure="rollback"):
-            named = [(name, "staged") for name in staged] + [(name, "switched") for name in switched]
+        def add(
+            before: Release | None,
+            after: Release,
+            *,
+            staged: Collection[str] = (),
+            switched: Collection[str] = (),
+            hooks: Collection[str] = (),
+            on_failure: Literal["rollback", "keep"] = "rollback",
+        ) -> Step:
+            named: list[tuple[str, Literal["staged", "switched"]]] = [(name, "staged") for name in staged]
+            named += [(name, "switched") for name in switched]
             checks = tuple(ClientCheck(name, phase, commands.text(name), interval=0) for name, phase in named)
             made = {name.split("-")[0]: Hook(commands.text(name), on_failure=on_failure) for name in hooks}
             return replace(step(before, after), checks=checks, hooks=Hooks(**made))
@@ -369,12 +443,17 @@ class TransportSuite:
         return add
 
     @pytest.fixture
-    def three(self, content):
+    def three(self, content: Content) -> list[Release]:
         return [content.release("rules", n, a_txt=n.encode()) for n in "123"]
 
     def test_commands_run_around_a_switch_in_their_order_and_not_where_nothing_changes(
-        self, ask, look, with_commands, commands, three
-    ):
+        self,
+        ask: Callable[..., DeployReport],
+        look: Callable[..., Profile],
+        with_commands: Callable[..., Step],
+        commands: Commands,
+        three: list[Release],
+    ) -> None:
         ask(step(None, three[0]))
         way = with_commands(
             three[0], three[1], staged=["detects"], switched=["runs"], hooks=["before", "after", "always"]
@@ -389,7 +468,14 @@ class TransportSuite:
         )
         assert commands.ran() == []
 
-    def test_a_staged_check_that_fails_keeps_the_client_as_it_was(self, ask, look, with_commands, commands, three):
+    def test_a_staged_check_that_fails_keeps_the_client_as_it_was(
+        self,
+        ask: Callable[..., DeployReport],
+        look: Callable[..., Profile],
+        with_commands: Callable[..., Step],
+        commands: Commands,
+        three: list[Release],
+    ) -> None:
         ask(step(None, three[0]))
         before = look()
         commands.fail("detects", "2")
@@ -405,8 +491,14 @@ class TransportSuite:
         assert look(verify=True) == before
 
     def test_a_switched_check_that_fails_brings_its_component_back_and_no_other(
-        self, ask, look, content, with_commands, commands, three
-    ):
+        self,
+        ask: Callable[..., DeployReport],
+        look: Callable[..., Profile],
+        content: Content,
+        with_commands: Callable[..., Step],
+        commands: Commands,
+        three: list[Release],
+    ) -> None:
         engine = content.release("engine", "1", b_bin=b"engine")
         ask(step(None, three[0]))
         commands.fail("runs", "2")
@@ -428,7 +520,14 @@ class TransportSuite:
         rules = look(verify=True).by_component["rules"]
         assert (rules.version, rules.digest, rules.previous, rules.kept) == ("1", three[0].digest, "", ())
 
-    def test_a_first_install_whose_check_fails_is_removed(self, ask, look, with_commands, commands, three):
+    def test_a_first_install_whose_check_fails_is_removed(
+        self,
+        ask: Callable[..., DeployReport],
+        look: Callable[..., Profile],
+        with_commands: Callable[..., Step],
+        commands: Commands,
+        three: list[Release],
+    ) -> None:
         commands.fail("runs", "1")
         outcome = ask(with_commands(None, three[0], switched=["runs"], hooks=["after"])).outcomes[0]
         assert (outcome.status, outcome.version) == ("failed", "")
@@ -438,8 +537,13 @@ class TransportSuite:
         assert ask(step(None, three[0])).outcomes[0].status == "changed"
 
     def test_a_version_that_lay_there_already_stays_when_its_check_fails(
-        self, ask, look, with_commands, commands, three
-    ):
+        self,
+        ask: Callable[..., DeployReport],
+        look: Callable[..., Profile],
+        with_commands: Callable[..., Step],
+        commands: Commands,
+        three: list[Release],
+    ) -> None:
         ask(step(None, three[0]))
         ask(step(three[0], three[1]), purpose="stage")
         commands.fail("runs", "2")
@@ -449,8 +553,13 @@ class TransportSuite:
         assert (entry.version, entry.damage, entry.kept) == ("1", "", (("2", three[1].digest),))
 
     def test_a_check_of_another_layout_that_fails_brings_the_layout_back(
-        self, ask, look, with_commands, commands, three
-    ):
+        self,
+        ask: Callable[..., DeployReport],
+        look: Callable[..., Profile],
+        with_commands: Callable[..., Step],
+        commands: Commands,
+        three: list[Release],
+    ) -> None:
         ask(step(None, three[0]))
         before = look()
         commands.fail("runs", "1")
@@ -460,8 +569,14 @@ class TransportSuite:
         assert look(verify=True) == before
 
     def test_a_damaged_version_whose_check_fails_is_replaced_and_not_believed(
-        self, ask, look, content, with_commands, commands, three
-    ):
+        self,
+        ask: Callable[..., DeployReport],
+        look: Callable[..., Profile],
+        content: Content,
+        with_commands: Callable[..., Step],
+        commands: Commands,
+        three: list[Release],
+    ) -> None:
         ask(step(None, three[0]))
         other = content.release("rules", "1", a_txt=b"uno")
         commands.fail("runs", "1")
@@ -474,7 +589,9 @@ class TransportSuite:
         assert ask(replace(step(None, other), from_version="1")).outcomes[0].status == "changed"
         assert look(verify=True).installed[0].digest == other.digest
 
-    def test_a_hook_that_several_components_share_runs_once(self, ask, content, with_commands, commands):
+    def test_a_hook_that_several_components_share_runs_once(
+        self, ask: Callable[..., DeployReport], content: Content, with_commands: Callable[..., Step], commands: Commands
+    ) -> None:
         releases = [content.release(name, "1", a_txt=name.encode()) for name in ("engine", "rules")]
         steps = [with_commands(None, release, hooks=["before", "after", "always"]) for release in releases]
         steps[1] = replace(steps[1], hooks=replace(steps[1].hooks, after=Hook(commands.text("after-too"))))
@@ -482,8 +599,14 @@ class TransportSuite:
         assert commands.ran() == ["before engine - 1", "after engine - 1", "after-too rules - 1", "always engine - 1"]
 
     def test_where_the_hook_before_fails_nothing_of_its_components_is_switched(
-        self, ask, look, content, with_commands, commands, three
-    ):
+        self,
+        ask: Callable[..., DeployReport],
+        look: Callable[..., Profile],
+        content: Content,
+        with_commands: Callable[..., Step],
+        commands: Commands,
+        three: list[Release],
+    ) -> None:
         ask(step(None, three[0]))
         before = look()
         commands.fail("before", "2")
@@ -497,8 +620,14 @@ class TransportSuite:
 
     @pytest.mark.parametrize("on_failure", ["rollback", "keep"])
     def test_a_hook_after_that_fails_takes_its_switches_back_or_is_told(
-        self, ask, look, with_commands, commands, three, on_failure
-    ):
+        self,
+        ask: Callable[..., DeployReport],
+        look: Callable[..., Profile],
+        with_commands: Callable[..., Step],
+        commands: Commands,
+        three: list[Release],
+        on_failure: str,
+    ) -> None:
         ask(step(None, three[0]))
         commands.fail("after", "2")
         way = with_commands(three[0], three[1], switched=["runs"], hooks=["after"], on_failure=on_failure)
@@ -515,12 +644,25 @@ class TransportSuite:
             assert commands.ran() == ["after rules 1 2", "after rules 2 1"]
             assert entry.version == "1"
 
-    def test_a_hook_at_the_end_that_fails_is_told(self, ask, with_commands, commands, three):
+    def test_a_hook_at_the_end_that_fails_is_told(
+        self,
+        ask: Callable[..., DeployReport],
+        with_commands: Callable[..., Step],
+        commands: Commands,
+        three: list[Release],
+    ) -> None:
         commands.fail("always", "1")
         outcome = ask(with_commands(None, three[0], hooks=["always"])).outcomes[0]
         assert (outcome.status, outcome.message) == ("changed", "hook always failed: exit 1: no good")
 
-    def test_a_request_to_check_changes_nothing_and_says_what_it_found(self, ask, look, with_commands, commands, three):
+    def test_a_request_to_check_changes_nothing_and_says_what_it_found(
+        self,
+        ask: Callable[..., DeployReport],
+        look: Callable[..., Profile],
+        with_commands: Callable[..., Step],
+        commands: Commands,
+        three: list[Release],
+    ) -> None:
         ask(step(None, three[0]))
         before = look()
         way = with_commands(three[0], three[0], staged=["detects"], switched=["runs"], hooks=["before", "always"])
@@ -539,7 +681,9 @@ class TransportSuite:
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
-    def test_small_files_can_be_read_and_large_ones_to_a_limit(self, reached, ask, content):
+    def test_small_files_can_be_read_and_large_ones_to_a_limit(
+        self, reached: tuple[Transport, Client], ask: Callable[..., DeployReport], content: Content
+    ) -> None:
         big = bytes(range(256)) * 300
         many = {f"n{number}": big[number:] for number in range(20)}
         ask(step(None, content.release("rules", "1", a_txt=b"one\n\n", empty=b"", **many)))
@@ -558,11 +702,11 @@ class TransportSuite:
                     session.read(client.install_root, paths)
 
 
-def layout_into(folder, **more):
+def layout_into(folder: Path, **more: Any) -> Layout:
     """Give a layout with one target folder."""
     return Layout((InstallTarget("*", str(folder), **more),))
 
 
-def client_at(root, name="c1"):
+def client_at(root: Path, name: str = "c1") -> Client:
     """Give a client with an install_root."""
     return Client(name, "group", install_root=str(root))

@@ -1,5 +1,7 @@
 """Debian's ClamAV: databases of its own form, clamscan before a switch, and after it clamd that says what it loaded."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import signal
@@ -7,10 +9,17 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.fleet import Fleet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import ExitStack
+    from typing import Self
+
 
 pytestmark = pytest.mark.needs("clamscan", "sigtool")
 
@@ -26,12 +35,12 @@ components:
   - {{id: {COMPONENT}, name: Signatures of the EICAR test file, kind: pattern, version_scheme: integer}}
 """
 SCAN = 'clamscan --no-summary -d "$UPDOSER_STAGED"'
-STAGED = [
+STAGED: list[dict[str, Any]] = [
     {"name": "detects", "for": COMPONENT, "phase": "staged", "run": f"{SCAN} FOLDER/eicar", "expect_exit": 1},
     {"name": "spares", "for": COMPONENT, "phase": "staged", "run": f"{SCAN} FOLDER/clean"},
 ]
 ASK = 'clamdscan --config-file="$UPDOSER_VAR_CLAMD"'
-SWITCHED = [
+SWITCHED: list[dict[str, Any]] = [
     {
         "name": "loaded",
         "for": COMPONENT,
@@ -51,12 +60,12 @@ SWITCHED = [
 WAVES = {"waves": [{"select": "label=canary", "max_failed": 0}, {"share": "50%"}, {"share": "100%"}]}
 
 
-def signature(name, content=EICAR):
+def signature(name: str, content: bytes = EICAR) -> str:
     """Write a signature that finds a content at the beginning of any file."""
     return f"{name}:0:0:{content.hex()}"
 
 
-def database(folder, version, *signatures):
+def database(folder: Path, version: int, *signatures: str) -> bytes:
     """Have ClamAV's own tool make a database of some signatures, with its version in its header, and give its bytes."""
     made = folder / f"made-{version}"
     made.mkdir()
@@ -69,14 +78,16 @@ def database(folder, version, *signatures):
     return (made / "daily.cud").read_bytes()
 
 
-def good(folder, version):
+def good(folder: Path, version: int) -> bytes:
     return database(folder, version, signature(f"Eicar-Test-{version}"))
 
 
 class ClamAV(Fleet):
     """A fleet with one canary, whose clients check what they get with ClamAV."""
 
-    def __init__(self, folder, checks=STAGED, clients=CLIENTS, **component):
+    def __init__(
+        self, folder: Path, checks: Sequence[dict[str, Any]] = STAGED, clients: int = CLIENTS, **component: Any
+    ) -> None:
         super().__init__(folder)
         self.names = [f"c{n}" for n in range(1, clients + 1)]
         (folder / "catalog.yaml").write_text(CATALOG)
@@ -93,14 +104,14 @@ class ClamAV(Fleet):
         }
         self.write()
 
-    def offer(self, version, content, name="daily_cud"):
+    def offer(self, version: int, content: bytes, name: str = "daily_cud") -> None:
         self.release(COMPONENT, str(version), **{name: content})
 
-    def versions(self):
+    def versions(self) -> list[int]:
         """Give the versions in force."""
         return [int((self.root(name) / COMPONENT / "current").readlink().name) for name in self.names]
 
-    def settles_at(self, version, *, halted=False):
+    def settles_at(self, version: int, *, halted: bool = False) -> None:
         """See a version in force everywhere, and that the next apply changes nothing; it says what is halted."""
         assert set(self.versions()) == {version}
         before = self.listing()
@@ -109,14 +120,16 @@ class ClamAV(Fleet):
         assert " 0 downloads (0 B), 0 changes on 0 of " in again.out
         assert self.listing() == before
 
-    def arrives(self, version):
+    def arrives(self, version: int) -> None:
         """Offer a good release, and see it go to every client."""
         self.offer(version, good(self.folder, version))
         done = self.apply()
         assert done.code == 0, done.err
         self.settles_at(version)
 
-    def stops_at_the_canary(self, version, says, stays, *, commands=(("status",),)):
+    def stops_at_the_canary(
+        self, version: int, says: str, stays: int, *, commands: Sequence[Sequence[str]] = (("status",),)
+    ) -> None:
         """See a release that was offered stop at the canary, commands say why, and another version stay everywhere."""
         done = self.apply("--format", "json")
         assert done.code == 3, done.err
@@ -132,7 +145,7 @@ class ClamAV(Fleet):
             assert says in told.out, command
 
 
-def bad(folder, version):
+def bad(folder: Path, version: int) -> Iterator[tuple[int, str, bytes, str]]:
     """Give databases of some versions that are bad, each in another way: the file's name, its bytes, what is said."""
     line = signature(f"Eicar-Test-{version}")
     other = signature(f"Other-Test-{version}", b"something quite different")
@@ -147,7 +160,7 @@ def bad(folder, version):
     yield version + 3, "daily_cud", eager, "spares failed before the switch: exit 1, expected 0: "
 
 
-def test_a_bad_database_stops_at_the_canary_however_it_is_bad(tmp_path):
+def test_a_bad_database_stops_at_the_canary_however_it_is_bad(tmp_path: Path) -> None:
     fleet = ClamAV(tmp_path)
     fleet.arrives(27811)
     for version, name, content, says in bad(tmp_path, 27812):
@@ -168,7 +181,7 @@ ALLOWED = "Eicar-Allowed"
 class Daemon:
     """A clamd of a machine: it reads a folder, which has two files of the machine's own."""
 
-    def __init__(self, folder, program):
+    def __init__(self, folder: Path, program: Path) -> None:
         self.databases = folder / "databases"
         self.databases.mkdir(parents=True)
         (self.databases / "site.ndb").write_text(signature("Site-Own-1", b"no file has this text") + "\n")
@@ -181,11 +194,11 @@ class Daemon:
         )
         self._program = program
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         subprocess.run([self._program, "--config-file", self.config], check=True, capture_output=True, timeout=60)
         return self
 
-    def __exit__(self, *_exception):
+    def __exit__(self, *_exception: object) -> None:
         pid = int(self._pid.read_text())
         os.kill(pid, signal.SIGTERM)
         for _ in range(200):
@@ -194,7 +207,7 @@ class Daemon:
             time.sleep(0.05)
         os.kill(pid, signal.SIGKILL)
 
-    def ask(self, *arguments):
+    def ask(self, *arguments: str | Path) -> str:
         done = subprocess.run(
             ["clamdscan", "--config-file", self.config, *arguments],
             capture_output=True,
@@ -204,7 +217,7 @@ class Daemon:
         )
         return done.stdout + done.stderr
 
-    def runs(self, version, path):
+    def runs(self, version: int, path: Path) -> None:
         """See that it has loaded the database of a version, by its header and by what it finds in the EICAR file.
 
         It is patient: clamd answers a request to reload before it has done so, and serves the former one meanwhile.
@@ -219,16 +232,20 @@ class Daemon:
 
 
 @pytest.fixture
-def daemons(stack):
+def daemons(stack: ExitStack) -> Callable[[str], Daemon]:
     """Give a function that starts the clamd of a machine: with a short path for its socket, and no AppArmor profile."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clamd-")))
     folder.chmod(0o755)
-    program = shutil.copy(shutil.which("clamd"), folder / "daemon")
+    clamd = shutil.which("clamd")
+    assert clamd
+    program = Path(shutil.copy(clamd, folder / "daemon"))
     return lambda name: stack.enter_context(Daemon(folder / name, program))
 
 
 @pytest.mark.needs("clamd", "clamdscan")
-def test_every_daemon_has_loaded_what_its_client_should_run_through_good_and_bad_days(daemons, tmp_path):
+def test_every_daemon_has_loaded_what_its_client_should_run_through_good_and_bad_days(
+    daemons: Callable[[str], Daemon], tmp_path: Path
+) -> None:
     fleet = ClamAV(tmp_path, (*STAGED, *SWITCHED), hooks={"after": RELOAD})
     machines = {name: daemons(name) for name in fleet.names}
     for client in fleet.spec["groups"]["all"]["clients"]:
@@ -237,7 +254,7 @@ def test_every_daemon_has_loaded_what_its_client_should_run_through_good_and_bad
         (machine.databases / "daily.cud").symlink_to(current / "daily.cud")
     fleet.write()
 
-    def all_run(version):
+    def all_run(version: int) -> None:
         for machine in machines.values():
             machine.runs(version, tmp_path / "eicar")
 
@@ -279,7 +296,9 @@ def test_every_daemon_has_loaded_what_its_client_should_run_through_good_and_bad
 
 @pytest.mark.needs("clamd", "clamdscan")
 @pytest.mark.parametrize("method", ["rename", "copy"])
-def test_a_daemon_that_reads_a_folder_of_its_own_has_its_former_files_back_after_a_bad_one(method, daemons, tmp_path):
+def test_a_daemon_that_reads_a_folder_of_its_own_has_its_former_files_back_after_a_bad_one(
+    method: str, daemons: Callable[[str], Daemon], tmp_path: Path
+) -> None:
     machine = daemons("machine")
     install = [{"files": "*", "to": str(machine.databases), "method": method, "mode": "0644"}]
     fleet = ClamAV(tmp_path, (*STAGED, *SWITCHED), 1, install=install, hooks={"after": RELOAD})

@@ -1,15 +1,21 @@
 """Files that really evolve, one release after the other, over SSH: an executable, and a large JSON as a pattern."""
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.draw import MORE
 from tests.fleet import Fleet
+
+if TYPE_CHECKING:
+    from tests.sshd import SshFleet
 
 pytestmark = [pytest.mark.needs("npm", "sshd", "ssh-keygen", "zstd", "bspatch"), pytest.mark.explore]
 
@@ -25,7 +31,7 @@ MERGED = "pattern", 11
 """The release, by its component and number, that the vendor offers as an incremental too: in an exploration."""
 
 
-def fetch(package, versions, member):
+def fetch(package: str, versions: list[str], member: str) -> dict[str, Path]:
     """Give one file of each version of a package, by version; what was fetched before isn't fetched again."""
     folder = CACHE / package.replace("/", "-")
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +47,9 @@ def fetch(package, versions, member):
                     pytest.fail(f"{reason}: {done.stderr[-500:]}", pytrace=False)
                 pytest.skip(reason)
             archive = folder / json.loads(done.stdout)[0]["filename"].replace("@", "").replace("/", "-")
-            with tarfile.open(archive) as tar, tar.extractfile(f"package/{member}") as stream:
+            with tarfile.open(archive) as tar:
+                stream = tar.extractfile(f"package/{member}")
+                assert stream
                 part = path.with_suffix(".part")
                 part.write_bytes(stream.read())
                 part.replace(path)
@@ -51,7 +59,7 @@ def fetch(package, versions, member):
 
 
 @pytest.mark.parametrize("component", VENDORS)
-def test_real_releases_arrive_byte_by_byte_by_incrementals(ssh_fleet, tmp_path, component):
+def test_real_releases_arrive_byte_by_byte_by_incrementals(ssh_fleet: SshFleet, tmp_path: Path, component: str) -> None:
     due = fetch(*VENDORS[component])
     versions = list(due)
     fleet = Fleet(tmp_path)
