@@ -180,19 +180,24 @@ def _plugin_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.py") if _NAME.fullmatch(path.stem))
 
 
-def _entry_points(kind: PluginKind) -> list[EntryPoint]:
-    found = _installed_entry_points(tuple(sys.path)).select(group=f"updoser.{kind}")
-    points = (point for point in found if _NAME.fullmatch(point.name))
-    return sorted(points, key=lambda point: (point.name, _distribution(point)))
+def _entry_points(kind: PluginKind) -> Sequence[EntryPoint]:
+    return _installed_plugins(tuple(sys.path))[kind]
 
 
 @lru_cache(maxsize=1)
-def _installed_entry_points(path: tuple[str, ...]) -> EntryPoints:
+def _installed_plugins(path: tuple[str, ...]) -> Mapping[PluginKind, Sequence[EntryPoint]]:
     """Read those of all packages on the path, once: that takes 30 ms."""
     from importlib.metadata import entry_points
 
     del path
-    return cast("EntryPoints", entry_points())
+    found = cast("EntryPoints", entry_points())
+    return {
+        kind: sorted(
+            (point for point in found.select(group=f"updoser.{kind}") if _NAME.fullmatch(point.name)),
+            key=lambda point: (point.name, _distribution(point)),
+        )
+        for kind in KINDS
+    }
 
 
 def _distribution(point: EntryPoint) -> str:
