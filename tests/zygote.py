@@ -2,12 +2,13 @@
 
 Most of the time of a short command goes into its imports, and into taking them apart again. What is forked is a process
 of its own, with the arguments, folder, environment and streams that a test gives; left out are the start of Python
-itself, the imports, and the end of the modules.
+itself, the imports, what the first statements cost, and the end of the modules.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import importlib
 import json
@@ -17,10 +18,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile, gettempdir
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ HEAVY = (
 """Packages that commands import where they use them."""
 READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ")
 """What Python and the C library read of the environment before a line of ours runs."""
+HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
 ENCODINGS = ("ascii", "idna", "utf_8_sig")
 
 
@@ -102,7 +105,7 @@ def _zygote() -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         subprocess.Popen(
-            [sys.executable, "-m", "tests.zygote", str(theirs.fileno())],
+            [sys.executable, "-m", "tests.zygote", str(theirs.fileno()), gettempdir()],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
@@ -157,8 +160,61 @@ def _import_all() -> None:
     available("source", ())  # reads once what is installed
 
 
+REHEARSED: Sequence[Sequence[str]] = (
+    ("validate",),
+    ("plan",),
+    ("apply", "--auto-approve"),
+    ("apply", "--auto-approve"),
+    ("status",),
+    ("history",),
+)
+
+
+def _rehearse(folder: str) -> None:
+    """Run what commands begin with, so that the caches of modules are filled; nothing else of it stays."""
+    from click.testing import CliRunner
+
+    from reconciler import cli
+    from reconciler.present.terminal import Terminal
+    from tests.fleet import Fleet
+
+    _keep_statements()
+    before, handlers = _open_files(), [signal.getsignal(number) for number in HEARD]
+    with TemporaryDirectory(dir=folder) as place, contextlib.chdir(place):
+        fleet = Fleet(Path(place), 1)
+        fleet.release("rules", "1", rules_txt=b"one")
+        for arguments in REHEARSED:
+            with CliRunner().isolation():
+                code = cli.run(arguments, Terminal())
+            if code:  # the tests of that command say more
+                print(f"zygote: updoser {' '.join(arguments)} ended with {code}", file=sys.stderr)  # noqa: T201
+    tempfile.tempdir = None  # a command finds its own, by its environment
+    gc.collect()
+    if threading.active_count() > 1 or _open_files() != before:
+        raise SystemExit("zygote: a rehearsal left threads or files open")
+    if [signal.getsignal(number) for number in HEARD] != handlers:
+        raise SystemExit("zygote: a rehearsal left signal handlers")
+
+
+def _open_files() -> int:
+    return sum(1 for _file in Path("/proc/self/fd").iterdir())
+
+
+def _keep_statements() -> None:
+    """Have all engines share what was compiled: SQLAlchemy keeps it for each dialect, of which each engine has one."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite as Dialect
+
+    from reconciler.storage import database
+
+    setattr(Dialect, "__eq__", lambda self, other: type(self) is type(other))  # noqa: B010 - mypy wants no assignment
+    setattr(Dialect, "__hash__", lambda self: hash(type(self)))  # noqa: B010
+    setattr(database, "create_engine", partial(create_engine, execution_options={"compiled_cache": {}}))  # noqa: B010
+
+
 def _main() -> None:
     _import_all()
+    _rehearse(sys.argv[2])
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as channel:
         arguments, folder, environment = _serve(channel)
