@@ -17,12 +17,30 @@ from tests.waiting import PATIENCE, until
 NOTHING = "Plan: 0 downloads (0 B), 0 changes on 0 of 3 clients (0 B)"
 
 
-@pytest.fixture
-def fleet(tmp_path):
-    made = Fleet(tmp_path)
+def first_releases(folder):
+    made = Fleet(folder)
     made.release("rules", "1", rules_txt=b"one\n", extra_txt=b"same\n")
     made.release("engine", "1.0.0", engine_bin=b"\x00" * 5000)
     return made
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    return first_releases(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A fleet that has applied twice; tests get copies of its folder, as all paths of its spec are relative."""
+    made = first_releases(tmp_path_factory.mktemp("prepared"))
+    assert converges(made).code == 0
+    return made.folder
+
+
+@pytest.fixture
+def applied(fleet, prepared):
+    """Have the fleet of the test stand where its first releases are on all clients."""
+    shutil.copytree(prepared, fleet.folder, symlinks=True, dirs_exist_ok=True)
 
 
 def converges(fleet, *arguments):
@@ -56,8 +74,8 @@ def test_a_first_apply_brings_every_client_to_the_latest_and_a_second_changes_no
         assert fleet.current(client, "rules") == {"rules.txt": b"one\n", "extra.txt": b"same\n"}
 
 
+@pytest.mark.usefixtures("applied")
 def test_an_update_sends_only_files_that_changed_and_keeps_the_version_before(fleet):
-    converges(fleet)
     fleet.release("rules", "2", rules_txt=b"two\n", extra_txt=b"same\n")
     report = fleet.apply("--format", "json").json
     assert NOTHING in fleet.apply().out
@@ -67,8 +85,8 @@ def test_an_update_sends_only_files_that_changed_and_keeps_the_version_before(fl
     assert (fleet.root("c1") / "rules/1/rules.txt").read_bytes() == b"one\n"
 
 
+@pytest.mark.usefixtures("applied")
 def test_old_versions_leave_a_client_beyond_client_keep(fleet):
-    converges(fleet)
     for version in ("2", "3", "4"):
         fleet.release("rules", version, rules_txt=version.encode())
         fleet.apply()
@@ -99,8 +117,8 @@ def test_without_a_terminal_apply_wants_a_word(fleet):
     assert not (fleet.folder / "clients").exists()
 
 
+@pytest.mark.usefixtures("applied")
 def test_a_file_that_somebody_changed_is_drift_and_is_mended(fleet):
-    converges(fleet)
     file = fleet.root("c2") / "rules/current/rules.txt"
     file.chmod(0o644)
     file.write_bytes(b"evil")
@@ -121,8 +139,8 @@ def test_a_pin_takes_clients_back_and_says_that_it_is_a_downgrade(fleet):
     assert fleet.current("c1", "rules")["rules.txt"] == b"one\n"
 
 
+@pytest.mark.usefixtures("applied")
 def test_a_component_that_is_no_longer_listed_is_left_alone(fleet):
-    converges(fleet)
     fleet.write(components={"engine": {}})
     fleet.release("rules", "2", rules_txt=b"two\n")
     done = fleet.apply()
@@ -170,8 +188,8 @@ def test_a_client_that_fails_stops_no_other_and_is_named(fleet):
     assert fleet.current("c2", "rules")
 
 
+@pytest.mark.usefixtures("applied")
 def test_clients_that_leave_are_listed_as_gone_until_an_apply_lets_them_go(fleet):
-    converges(fleet)
     fleet.spec["groups"]["all"]["clients"].pop()
     fleet.write()
     assert "Gone from the inventory (1): c3" in fleet.run("plan").out
@@ -281,8 +299,8 @@ def forget(fleet):
         path.unlink()
 
 
+@pytest.mark.usefixtures("applied")
 def test_a_new_state_stops_at_foreign_manifests_and_adopts_only_when_told(fleet):
-    converges(fleet)
     forget(fleet)
     fleet.release("rules", "2", rules_txt=b"two\n")
     refused = fleet.apply()
@@ -298,8 +316,8 @@ def test_a_new_state_stops_at_foreign_manifests_and_adopts_only_when_told(fleet)
     assert fleet.current("c1", "rules")["rules.txt"] == b"two\n"
 
 
+@pytest.mark.usefixtures("applied")
 def test_what_clients_have_already_is_adopted_and_not_sent_again(fleet):
-    converges(fleet)
     forget(fleet)
     before = listing_of_versions(fleet)
     done = fleet.apply("--adopt")
@@ -312,8 +330,8 @@ def listing_of_versions(fleet):
     return {path: what for path, what in fleet.listing().items() if "/rules/" in path or "/engine/" in path}
 
 
+@pytest.mark.usefixtures("applied")
 def test_the_controller_before_is_refused_by_every_client_once_they_were_adopted(fleet):
-    converges(fleet)
     fleet.release("rules", "2", rules_txt=b"two\n")
     assert fleet.run("plan").code == 0
     old = {path: path.read_bytes() for path in fleet.folder.glob("state.db*")}
@@ -348,8 +366,8 @@ def test_the_lock_of_a_run_that_is_alive_is_taken_away_with_force_only(tmp_path)
         assert state.busy() == ""
 
 
+@pytest.mark.usefixtures("applied")
 def test_two_controllers_cannot_drive_one_client(fleet):
-    converges(fleet)
     (fleet.folder / "b").mkdir()
     rival = Fleet(fleet.folder / "b")
     rival.release("rules", "7", rules_txt=b"seven\n")
@@ -436,8 +454,8 @@ def test_a_killed_apply_leaves_whole_clients_and_the_next_goes_on(tmp_path):
 # --- store and sources ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("applied")
 def test_a_damaged_or_deleted_file_of_the_store_is_noticed_and_fetched_again(fleet):
-    converges(fleet)
     content = sorted(path for path in (fleet.folder / "store/content").rglob("*") if path.is_file())
     content[0].chmod(0o644)
     content[0].write_bytes(b"x" * content[0].stat().st_size)
@@ -448,8 +466,8 @@ def test_a_damaged_or_deleted_file_of_the_store_is_noticed_and_fetched_again(fle
     converges(fleet)
 
 
+@pytest.mark.usefixtures("applied")
 def test_a_version_whose_bytes_change_is_an_error_and_is_not_taken(fleet):
-    converges(fleet)
     (fleet.folder / "upstream/rules/1/rules.txt").write_bytes(b"other\n")
     done = fleet.run("plan")
     assert "rules" in done.out
