@@ -113,7 +113,7 @@ FILTERED = {
     "lower": ("{{ 'EU' | lower }}", "eu"),
     "max": ("{{ [2, 3, 1] | max }}", "3"),
     "min": ("{{ [2, 3, 1] | min }}", "1"),
-    "quote": ("{{ \"it's\" | quote }}", """'it'"'"'s'"""),
+    "quote": ('{{ "it\'s" | quote }}', """'it'"'"'s'"""),
     "replace": ("{{ name | replace('-', '_') }}", "pc_1"),
     "round": ("{{ 2.345 | round(1) }} {{ 7 | round }}", "2.3 7"),
     "sort": ("{{ labels | sort }}", "['canary', 'eu']"),
