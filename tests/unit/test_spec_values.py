@@ -288,3 +288,29 @@ def test_the_spec_of_the_demo_is_valid(tmp_path: Path) -> None:
     assert [len(group.clients) for group in spec.groups.values()] == [4, 4]
     assert {group.scan_method for group in spec.groups.values()} == {"conventional", "smart"}
     assert not stat.S_IMODE(spec.path.stat().st_mode) & stat.S_IXUSR
+
+
+def test_an_entry_of_a_list_is_explained_by_its_number_or_its_name(write: Any) -> None:
+    loaded = load(write(f"sources: [{{name: hq, type: directory, path: x}}]\n{LOCAL}"), environ={})
+    by_name, by_number = (explain(loaded, path)["values"] for path in ("sources.hq.type", "sources.0.type"))
+    assert [entry["value"] for entry in by_name] == [entry["value"] for entry in by_number] == ["directory"]
+    with pytest.raises(UsageError, match="there is no `gq` in sources") as caught:
+        explain(loaded, "sources.gq")
+    assert caught.value.hint == "there is: hq"
+    with pytest.raises(UsageError, match=r"there is no `x` in sources\.hq\.type"):
+        explain(loaded, "sources.hq.type.x")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a-b: x\n", "`a-b` can't be a variable's name"),
+        ("a: [x]\n", "a variable is text, a number, or true or false"),
+        ("a:\n", "a variable is text, a number, or true or false"),
+    ],
+)
+def test_a_file_of_variables_says_what_can_not_be_one(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "v.yaml").write_text(text)
+    with pytest.raises(SpecError) as caught:
+        parse_variables([f"@{tmp_path}/v.yaml"])
+    assert [problem.message for problem in caught.value.problems] == [says]
