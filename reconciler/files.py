@@ -66,6 +66,26 @@ def write_whole(
         sync_folder(place.parent)
 
 
+def check_writable(path: Path) -> None:
+    """Find out now whether a file could be written at the end of long work; what stands there stays as it is.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    place = _follow(path)
+    if isinstance(place, int):
+        return
+    if _is_file(place):
+        with suppress(_Tried), _temporary(place.parent):  # only the attempt tells of disks, shares and other rules
+            raise _Tried
+    elif not os.access(place, os.W_OK):  # opening it would be noticed by who reads from it
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+class _Tried(Exception):  # noqa: N818 - it is no error: it ends an attempt, which leaves nothing behind then
+    """A file could be made."""
+
+
 def open_to_append(path: Path) -> int:
     """Open what is to get more at its end, made when it isn't there; give the descriptor, which may not block.
 

@@ -55,14 +55,23 @@ class PlanOptions:
     expedited: tuple[str, ...] = ()
 
 
+def check_components(work: Workspace, options: PlanOptions) -> None:
+    """Refuse components that aren't managed.
+
+    Raises:
+        UsageError: an option names one.
+    """
+    work.managed(*options.targets, option="--target")
+    work.managed(*options.expedited, option="--expedite")
+
+
 def wanted_of(work: Workspace, options: PlanOptions) -> Wanted:
     """Give what the spec wants, as far as the options ask for it.
 
     Raises:
         UsageError: an option names a component that isn't managed.
     """
-    work.managed(*options.targets, option="--target")
-    work.managed(*options.expedited, option="--expedite")
+    check_components(work, options)
     managed = work.spec.components
     components = {name: spec for name, spec in managed.items() if not options.targets or name in options.targets}
     return Wanted(
@@ -85,6 +94,7 @@ def new_plan(work: Workspace, options: PlanOptions) -> Plan:
         UsageError: an option names what isn't there.
         UpdoserError: what `observe` raises.
     """
+    check_components(work, options)  # before anything is looked at, which may take long
     sight = replace(options.sight, settings=options.sight.settings and not options.targets)
     return plan_of(work, options, observe(work, sight))
 

@@ -9,7 +9,7 @@ from reconciler.assembly import at_work
 from reconciler.commands.accept import accept_plan
 from reconciler.commands.plan import check_absent, file_changes, record_plan
 from reconciler.desk import Desk, read_spec, user_name
-from reconciler.errors import InterruptedRunError, NotAsDeclaredError, OutcomeError
+from reconciler.errors import InterruptedRunError, NotAsDeclaredError, OutcomeError, UsageError
 from reconciler.execute.engine import run_plan
 from reconciler.execute.outcome import verdict_error
 from reconciler.model.offer import is_about_source
@@ -19,6 +19,7 @@ from reconciler.present.document import plan_document, report_document
 from reconciler.present.plan_text import amiss
 from reconciler.present.render import FORMATS, render
 from reconciler.present.views import PLAN, REPORT
+from reconciler.storage.planfile import read_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +48,10 @@ class ApplyOptions:
 
 def apply(desk: Desk, options: ApplyOptions) -> int:
     """Carry a plan out: one from a file, or a new one once it is approved."""
+    if options.sign is not None:
+        if options.file is None:
+            raise UsageError("--sign: there is no plan file whose signature could be demanded", hint="name PLAN_FILE")
+        read_key(options.sign)  # a bad one fails before anything is opened
     with at_work(desk) as work, work.state.lock("apply"):
         cut_moments(work)
         made = _accepted_plan(work, options.file, options) if options.file else _fresh_plan(work, options)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.assembly import at_work
-from reconciler.errors import OutcomeError
+from reconciler.errors import OutcomeError, UpdoserError, UsageError
+from reconciler.files import check_writable
 from reconciler.observe.observed import Sight, known_reports
 from reconciler.observe.settings import view_settings
 from reconciler.planning import PlanOptions, new_plan
@@ -46,6 +48,7 @@ class ShowOptions:
 
 def plan(desk: Desk, options: PlanOptions, showing: ShowOptions) -> int:
     """Show what an apply would do, and write it down for that apply when asked."""
+    key = _ready_to_write(desk, showing)
     with at_work(desk) as work:
         made = new_plan(work, options)
         document = plan_document(made)
@@ -55,7 +58,6 @@ def plan(desk: Desk, options: PlanOptions, showing: ShowOptions) -> int:
         if showing.names and not FORMATS[desk.form].single:
             shown.append(file_changes(made, work, options.sight, desk.form))
         if showing.out is not None:
-            key = read_key(showing.sign) if showing.sign else None
             write_plan_file(showing.out, document, key, record=partial(record_plan, work, made))
         for text in shown:
             desk.terminal.result(text)
@@ -63,6 +65,38 @@ def plan(desk: Desk, options: PlanOptions, showing: ShowOptions) -> int:
     return (
         CHANGES_DUE if showing.detailed and (made.drift or made.stuck or not made.empty or not made.as_declared) else 0
     )
+
+
+def _ready_to_write(desk: Desk, showing: ShowOptions) -> bytes | None:
+    """Give the key that signs the plan; what can't be written or signed fails before anything is looked at.
+
+    Raises:
+        UsageError: there would be nothing to sign, or the plan would take the place of the spec.
+        UpdoserError: the key can't be read, or the file can't be written.
+    """
+    if showing.out is None:
+        if showing.sign is not None:
+            raise UsageError("--sign: there is no plan file to sign", hint="say where the plan goes with --out FILE")
+        return None
+    if _is_same(showing.out, desk.file):
+        raise UsageError(f"--out: {showing.out} is the spec itself", hint="name another file, such as plan.json")
+    key = read_key(showing.sign) if showing.sign else None
+    try:
+        check_writable(showing.out)
+    except FileNotFoundError as error:
+        folder = shlex.quote(str(showing.out.parent))
+        raise UpdoserError(f"--out: the folder of {showing.out} isn't there", hint=f"mkdir -p {folder}") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UpdoserError(f"--out: {showing.out} can't be written: {why}") from error
+    return key
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):  # one of them isn't there
+        return False
 
 
 def record_plan(work: Workspace, made: Plan, sha256: str) -> None:

@@ -10,7 +10,7 @@ from reconciler.assembly import at_work
 from reconciler.desk import Desk, user_name
 from reconciler.errors import OutcomeError, UsageError
 from reconciler.model.rollout import UNDER_WAY, UNFIT
-from reconciler.observe.observed import Sight
+from reconciler.observe.observed import Sight, check_limited
 from reconciler.planning import PlanOptions, new_plan
 from reconciler.present.document import plan_document
 from reconciler.present.render import render
@@ -38,8 +38,10 @@ def rollback(desk: Desk, options: RollbackOptions) -> int:
 
     Where it can't be planned, the file stays as it was.
     """
+    sight = Sight(limit=options.limit)
     with at_work(desk) as work:
         edit = _edit(work, options)
+        check_limited(work, sight)
     desk.terminal.result(edit if isinstance(edit, str) else edit.diff() or f"{desk.file} says so already.\n")
     written = None if isinstance(edit, str) or edit.before == edit.after else edit
     if written is not None:
@@ -48,7 +50,7 @@ def rollback(desk: Desk, options: RollbackOptions) -> int:
         write(written)
     try:
         with at_work(desk) as work:
-            planning = PlanOptions(Sight(limit=options.limit), targets=(options.component,))
+            planning = PlanOptions(sight, targets=(options.component,))
             made = new_plan(work, planning)
     except BaseException:
         if written is not None:

@@ -78,6 +78,9 @@ class Selection:
         return self.pattern is None or self.pattern.matches(name, (group,), labels)
 
 
+EVERYBODY = Selection()
+
+
 @dataclass(frozen=True, slots=True)
 class Marks:
     """What tells clients in the same situation apart: holds, patterns of waves, and the settings that they should have.

@@ -26,7 +26,7 @@ Named = tuple[str, tuple[str, ...], tuple[str, ...]]
 
 
 def check_limit(pattern: Pattern, rows: Iterable[ClientRow]) -> None:
-    """Refuse a limit of which a term takes no client.
+    """Refuse a limit that takes no client, or of which a term doesn't.
 
     Raises:
         UsageError: the message names such terms, and what is near them.
@@ -40,6 +40,10 @@ def check_limit(pattern: Pattern, rows: Iterable[ClientRow]) -> None:
         raise UsageError(
             f"--limit: {', '.join(f'`{term}`' for term in terms)} {take} no client",
             hint=near or "`updoser plan --diff` names clients",
+        )
+    if not any(pattern.matches(*client) for client in fleet):
+        raise UsageError(
+            f"--limit {pattern.text}: no client matches all of it", hint="each part takes clients, and none is left"
         )
 
 

@@ -18,7 +18,7 @@ from reconciler.model.network import DIRECT, why_unreachable
 from reconciler.model.offer import about_source
 from reconciler.model.plan import Basis
 from reconciler.observe.clients import look
-from reconciler.observe.cohorts import FAILED_SET, Marks, Selection, gather_cohorts, is_foreign, say_doubles
+from reconciler.observe.cohorts import EVERYBODY, FAILED_SET, Marks, Selection, gather_cohorts, is_foreign, say_doubles
 from reconciler.observe.idle import check_limit, notes_of
 from reconciler.observe.inventory import list_clients, list_fleet
 from reconciler.observe.upstream import find_withdrawals, merge_incrementals, merge_offers, read_sources
@@ -83,14 +83,13 @@ def observe(work: Workspace, sight: Sight) -> Observed:
         SpecError, SecretError: a template of settings, or a secret that it reads, is no good.
         StoreError, StateError: store or state can't be read or written.
     """
-    choice = Selection.parse(sight.limit, work.state.last_failed() if f"@{FAILED_SET}" in sight.limit else ())
+    choice = chosen_by(work, sight)
     fleet: Sequence[Client] = ()
     if sight.refresh:
-        fleet = refresh_lists(work, sight)
+        fleet = refresh_lists(work, sight, choice)
     else:
         recall_lists(work)
-    if choice.pattern is not None:
-        check_limit(choice.pattern, work.roll.rows())
+        _check_choice(work, choice)
     if sight.refresh and sight.contact:
         _look_at_clients(work, sight, choice, fleet)
     identity = _identity(work, adopt=sight.adopt)
@@ -112,8 +111,6 @@ def observe(work: Workspace, sight: Sight) -> Observed:
         identity=identity,
         now=work.means.clock(),
     )
-    if sight.limit and not cohorts:
-        raise UsageError(f"--limit {sight.limit}: no client matches", hint="`updoser plan --diff` names clients")
     sources, components = work.spec.sources, {name: spec.component for name, spec in work.spec.components.items()}
     reports = known_reports(work)
     offers, conflicts = merge_offers(reports, sources, components)
@@ -263,14 +260,44 @@ def _dormant(work: Workspace, profiles: Mapping[str, Profile], choice: Selection
     return frozenset((entry.component, entry.digest) for profile in found for entry in profile.installed)
 
 
-def refresh_lists(work: Workspace, sight: Sight) -> list[Client]:
-    """Ask inventories and sources, no client; give all clients.
+def check_limited(work: Workspace, sight: Sight) -> None:
+    """Refuse a limit that takes nobody: inventories are asked, no source and no client.
 
     Raises:
+        UsageError: it is no pattern, or it or a part of it takes no client.
+        InventoryError, InventoryShrankError: the fleet can't be listed, or the list isn't believed.
+        StateError: the state can't be read or written.
+    """
+    choice = chosen_by(work, sight)
+    if choice.pattern is not None:
+        _list_fleet(work, sight)
+        _check_choice(work, choice)
+
+
+def chosen_by(work: Workspace, sight: Sight) -> Selection:
+    """Read the limit.
+
+    Raises:
+        UsageError: it is no pattern.
+    """
+    return Selection.parse(sight.limit, work.state.last_failed() if f"@{FAILED_SET}" in sight.limit else ())
+
+
+def _check_choice(work: Workspace, choice: Selection) -> None:
+    if choice.pattern is not None:
+        check_limit(choice.pattern, work.roll.rows())
+
+
+def refresh_lists(work: Workspace, sight: Sight, choice: Selection = EVERYBODY) -> list[Client]:
+    """Ask inventories and sources, no client; give all clients. A source may be slow, so a bad choice fails before.
+
+    Raises:
+        UsageError: the choice, or a part of it, takes no client.
         InventoryError, InventoryShrankError: the fleet can't be listed, or the list isn't believed.
         StateError: the state can't be written.
     """
     fleet = _list_fleet(work, sight)
+    _check_choice(work, choice)
     ask_sources(work)
     _note_releases(work)
     return fleet
