@@ -14,7 +14,8 @@ from reconciler.present.render import View, render
 from reconciler.present.views import PLUGINS, VALID
 from reconciler.specfile.effective import effective_text, explain
 from reconciler.specfile.load import load
-from reconciler.specfile.starter import starter, written_new
+from reconciler.specfile.starter import schema_beside, starter, written_new
+from reconciler.specfile.whole_schema import SCHEMA_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,8 @@ def init(terminal: Terminal, file: Path, catalog: str | None, inventory: str | N
         entries = list_program(shlex.split(inventory), Path.cwd())
     with written_new(file, starter(file=file, catalog=catalog, inventory=inventory, entries=entries)):
         load(file, check_secrets=False)
+    if schema_beside(file):
+        terminal.note(f"{SCHEMA_FILE} beside it lets editors complete and explain its keys")
     terminal.result(f"{file} is written. Edit it, then see what it would do: updoser plan -f {file}\n")
     return 0
 

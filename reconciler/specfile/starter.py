@@ -1,4 +1,8 @@
-"""The file that `updoser init` writes: commented, valid as it stands, filled for the user's fleet where it is known."""
+"""The file that `updoser init` writes: commented, valid as it stands, filled for the user's fleet where it is known.
+
+Its first line tells editors of a schema beside it, which is written too: a path into this machine's packages would be
+wrong for everybody else who has the file.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,17 @@ import os
 import shlex
 from collections import Counter
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reconciler.contracts import is_file
 from reconciler.errors import SpecError, UpdoserError, UsageError
+from reconciler.files import write_whole
 from reconciler.hints import suggestion
-from reconciler.plugin_loader import schema_folder
 from reconciler.specfile.catalogs import bundled_catalogs, catalog_path, component_list, read_catalog
+from reconciler.specfile.whole_schema import SCHEMA_FILE, editor_schema, whole_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from reconciler.errors import Problem
@@ -36,7 +41,7 @@ def starter(*, file: Path, catalog: str | None, inventory: str | None, entries: 
     name = catalog or DEFAULT_CATALOG
     return "\n".join(
         [
-            f"# yaml-language-server: $schema={_schema_reference(file)}",
+            f"# yaml-language-server: $schema={SCHEMA_FILE}",
             "#",
             "# What the fleet should run. See what an apply would do: updoser plan; and do it: updoser apply.",
             "version: 1",
@@ -72,6 +77,36 @@ def starter(*, file: Path, catalog: str | None, inventory: str | None, entries: 
     )
 
 
+def schema_beside(file: Path) -> bool:
+    """Write the schema that the file's first line names, where it isn't there yet; say whether it was written.
+
+    Raises:
+        UpdoserError: it can't be written.
+    """
+    path = file.absolute().parent / SCHEMA_FILE
+    if os.path.lexists(path):
+        return False
+    write_schema(path, whole_schema().schema)
+    return True
+
+
+def write_schema(path: Path, schema: Mapping[str, Any]) -> None:
+    """Write a schema for editors.
+
+    Raises:
+        UpdoserError: it can't be written.
+    """
+    try:
+        write_whole(path, schema_text(schema).encode())
+    except (OSError, ValueError) as error:
+        raise UpdoserError(f"{path} can't be written: {getattr(error, 'strerror', None) or error}") from error
+
+
+def schema_text(schema: Mapping[str, Any]) -> str:
+    """Give a schema as the text of its file."""
+    return json.dumps(editor_schema(schema), indent=2, ensure_ascii=False) + "\n"
+
+
 @contextmanager
 def written_new(file: Path, text: str) -> Iterator[None]:
     """Write a file that isn't there yet; when the block fails, it is taken away again.
@@ -96,13 +131,6 @@ def written_new(file: Path, text: str) -> Iterator[None]:
     except BaseException:
         file.unlink(missing_ok=True)
         raise
-
-
-def _schema_reference(file: Path) -> str:
-    """Give the way to the schema from the folder of the file, so that an editor finds it."""
-    schema = schema_folder() / "updoser.schema.json"
-    folder = file.absolute().parent
-    return os.path.relpath(schema, folder) if schema.is_relative_to(folder) else str(schema)
 
 
 def _components(catalog: str, base: Path) -> list[str]:
