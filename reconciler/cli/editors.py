@@ -1,4 +1,4 @@
-"""Help for those who write the spec: its schema, its keys explained."""
+"""Help for those who write the spec: its schema, its keys explained, one layout."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.options import FILE, PATH, VARIABLES, desk_of, spec_options, together
+from reconciler.cli.options import DEFAULT_FILE, FILE, PATH, VARIABLES, desk_of, spec_options, together
 from reconciler.cli.root import cli
 
 if TYPE_CHECKING:
@@ -33,3 +33,15 @@ def explain(context: click.Context, /, key: str, **options: Any) -> int:
     from reconciler.commands import schema as command
 
     return command.explain_key(desk_of(context, options), key)
+
+
+@cli.command()
+@click.argument("files", nargs=-1, type=PATH)
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 and name the files that would change.")
+@click.option("--diff", is_flag=True, help="Write nothing; show what would change.")
+@click.pass_context
+def fmt(context: click.Context, /, files: tuple[Path, ...], *, check: bool, diff: bool) -> int:
+    """Give FILES one layout (updoser.yaml, if none is named; - for standard input); their values stay."""
+    from reconciler.commands import fmt as command
+
+    return command.fmt(context.obj, files or (DEFAULT_FILE,), check=check, diff=diff)

@@ -258,11 +258,11 @@ class _Change:
 
     def applied(self, tree: Map) -> Any:
         """Give data as they are to be."""
-        data = _data(tree)
+        data = plain_data(tree)
         components = data["components"] = data.get("components") or {}
         if self.every:
             components["*"] = {"version": LATEST}
-        components[self.component] = {**(components.get(self.component) or {}), self.key: _data(self.value)}
+        components[self.component] = {**(components.get(self.component) or {}), self.key: plain_data(self.value)}
         return data
 
 
@@ -274,7 +274,7 @@ def _edit(file: _File, component: str, key: str, value: Any) -> Edit:
     except SpecError as error:
         _refuse(file.path, f"what would come out can't be read ({error.problems[0].message})", change)
     for old, new in ((file.own, own), (file.merged, file.laid(own))):
-        other = _difference(change.applied(old), _data(new))
+        other = difference(change.applied(old), plain_data(new))
         if other is not None:
             meant = other[:2] == ("components", component)
             says = "wouldn't come out as meant" if meant else "would change, too"
@@ -288,14 +288,14 @@ def _refuse(place: object, reason: str, change: _Change) -> NoReturn:
     raise UpdoserError(f"{place} can't be edited safely: {reason}", hint=f"edit it by hand, so that it says:\n{byhand}")
 
 
-def _data(node: Any) -> Any:
+def plain_data(node: Any) -> Any:
     """Give plain data; what YAML reads oddly stays as it was read."""
     if isinstance(node, dict):
-        return {key: _data(value) for key, value in node.items()}
-    return [_data(value) for value in node] if isinstance(node, list) else node
+        return {key: plain_data(value) for key, value in node.items()}
+    return [plain_data(value) for value in node] if isinstance(node, list) else node
 
 
-def _difference(one: Any, other: Any) -> tuple[str, ...] | None:
+def difference(one: Any, other: Any) -> tuple[str, ...] | None:
     """Give the path to the first difference; None when there is none."""
     if type(one) is not type(other):
         return ()
@@ -303,7 +303,7 @@ def _difference(one: Any, other: Any) -> tuple[str, ...] | None:
         pairs = one if isinstance(one, dict) else dict(enumerate(one))
         others = other if isinstance(other, dict) else dict(enumerate(other))
         for key in [*pairs, *(key for key in others if key not in pairs)]:
-            below = _difference(pairs[key], others[key]) if key in pairs and key in others else ()
+            below = difference(pairs[key], others[key]) if key in pairs and key in others else ()
             if below is not None:
                 return (str(key), *below)
         return None

@@ -19,6 +19,7 @@ from reconciler.files import write_whole
 from reconciler.hints import suggestion
 from reconciler.specfile.catalogs import bundled_catalogs, catalog_path, component_list, read_catalog
 from reconciler.specfile.whole_schema import SCHEMA_FILE, editor_schema, whole_schema
+from reconciler.specfile.yamltext import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +46,7 @@ def starter(*, file: Path, catalog: str | None, inventory: str | None, entries: 
             "#",
             "# What the fleet should run. See what an apply would do: updoser plan; and do it: updoser apply.",
             "version: 1",
-            f"catalogs: [{_quoted(name)}]",
+            f"catalogs: [{written(name)}]",
             "",
             "server:",
             "  store: .updoser/store                  # the server's own copy of releases",
@@ -160,7 +161,7 @@ def _group(inventory: str | None, entries: Sequence[InventoryEntry]) -> list[str
             "      - {name: pc-1, address: 192.0.2.11, labels: [canary]}",
             "      # - {name: pc-2, address: 192.0.2.12}",
         ]
-    run = json.dumps(shlex.split(inventory), ensure_ascii=False)
+    run = f"[{', '.join(map(written, shlex.split(inventory)))}]"
     counts = Counter(group for entry in entries for group in entry.groups)
     found = [
         f"    # {count} of {len(entries)} clients are in {group}" for group, count in counts.most_common(_SHOWN_GROUPS)
@@ -177,7 +178,3 @@ def _group(inventory: str | None, entries: Sequence[InventoryEntry]) -> list[str
         f"      min_clients: {max(1, len(entries) // 2)}",
         '      max_shrink: "10%"',
     ]
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)

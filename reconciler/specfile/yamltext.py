@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 BREAK = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_WORD = re.compile(r"[A-Za-z_/][A-Za-z0-9_./%=+-]*")
+_SWITCHES = frozenset({"y", "n", "Y", "N"})
+"""What YAML 1.1 calls true and false, and some readers do."""
 _UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
@@ -130,3 +133,13 @@ def quoted(text: str) -> str:
     """Write a text in double quotes, in one line; the escapes of JSON are those of YAML."""
     text = json.dumps(text, ensure_ascii=False)
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def as_word(text: str) -> str | None:
+    """Write a text without quotes; None where it needs them, or where the next edit of it might."""
+    return text if _WORD.fullmatch(text) and scalar(text) == text and text not in _SWITCHES else None
+
+
+def written(text: str) -> str:
+    """Write a text, in quotes where it needs them."""
+    return as_word(text) or quoted(text)
