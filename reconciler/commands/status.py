@@ -9,7 +9,8 @@ from reconciler.assembly import at_work
 from reconciler.errors import OutcomeError
 from reconciler.observe.observed import Sight, observe
 from reconciler.planner.inputs import Wanted
-from reconciler.planner.status import Allowance, make_status, source_statuses
+from reconciler.planner.ruler import Allowance
+from reconciler.planner.status import make_status, source_statuses
 from reconciler.planner.thresholds import Condition, breaches
 from reconciler.planning import PlanOptions, plan_of
 from reconciler.present.document import status_document

@@ -90,7 +90,9 @@ class ComponentStatus:
 
     `latest_held` is the highest version in the store, or the pin. `age` counts the
     seconds since that version was released (first seen, where the source doesn't say), None when nothing is held.
-    `versions` counts clients by the version they run, the newest first; `missing` stands for none.
+    `versions` counts clients by the version they run, the newest first; `missing` stands for none. `deferred` are those
+    of the updated from which the policy keeps a newer release back for now, and `kept_back` says why the highest
+    version that is offered goes to nobody.
     """
 
     id: str
@@ -102,6 +104,8 @@ class ComponentStatus:
     unknown: int
     versions: Mapping[str, int] = field(default_factory=dict)
     age: int | None = None
+    deferred: int = 0
+    kept_back: str = ""
 
     @property
     def clients(self) -> int:

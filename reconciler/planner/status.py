@@ -1,47 +1,25 @@
 """Counts how far a fleet is: updated, outdated, ahead and unknown clients for each component and group.
 
-A client is measured against what a plan wants of all that is held or offered: the highest version, or the pin. What is
-offered and can't be downloaded counts; what has to wait for its age, or is blocked, doesn't.
-
-* updated   runs that version, undamaged
-* ahead     runs a higher version: newer than the server isn't "updated"
-* unknown   did not answer, or was never seen
-* outdated  everything else: a lower version, none, or damaged files
-
-Two allowances turn outdated into updated: `within` N releases behind (releases that are known, not numerals), and
-`max_age`: the first release that the client lacks came out less than that long ago.
+What a client counts as says the `ruler`. A cohort that isn't known counts as unknown.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.model.report import ComponentStatus, SourceStatus, Status, Traffic, WithdrawnStatus
-from reconciler.planner.desired import Desired, Times
+from reconciler.planner.ruler import Counts, Ruler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime, timedelta
+    from collections.abc import Iterable
+    from datetime import datetime
 
-    from reconciler.model.client import Installed
     from reconciler.model.offer import SourceReport
     from reconciler.model.plan import Cohort
-    from reconciler.model.spec import ComponentSpec, SourceSpec
-    from reconciler.model.version import Version
-    from reconciler.planner.desired import Target
+    from reconciler.model.spec import SourceSpec
     from reconciler.planner.inputs import Observed, Wanted
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """What still counts as updated; `first_seen` gives release times by (component, version) where they are known."""
-
-    now: datetime
-    within: int = 0
-    max_age: timedelta | None = None
-    first_seen: Mapping[tuple[str, str], datetime] | None = None
+    from reconciler.planner.ruler import Allowance
 
 
 def make_status(
@@ -116,11 +94,11 @@ def count_fleet(
     wanted: Wanted, observed: Observed, allowance: Allowance
 ) -> tuple[tuple[ComponentStatus, ...], dict[str, tuple[ComponentStatus, ...]]]:
     """Count clients for each component of the fleet, and the same by group; the worst rate first."""
-    ruler = _Ruler(wanted, observed, allowance)
+    ruler = Ruler(wanted, observed, allowance)
     cohorts: dict[str, list[Cohort]] = defaultdict(list)
     for cohort in observed.cohorts:
         cohorts[cohort.group].append(cohort)
-    counts: dict[tuple[str, str], _Counts] = {}
+    counts: dict[tuple[str, str], Counts] = {}
     for group in wanted.groups:
         for spec in wanted.of_group(group):
             counts[group, spec.component.id] = _count(spec.component.id, cohorts[group], ruler)
@@ -139,102 +117,16 @@ def _sorted(statuses: Iterable[ComponentStatus]) -> tuple[ComponentStatus, ...]:
     return tuple(sorted(statuses, key=lambda status: (status.rate, status.id)))
 
 
-@dataclass(slots=True)
-class _Counts:
-    verdicts: Counter[str]
-    versions: Counter[str]
-
-
-def _count(component: str, cohorts: Iterable[Cohort], ruler: _Ruler) -> _Counts:
-    counts = _Counts(Counter(), Counter())
+def _count(component: str, cohorts: Iterable[Cohort], ruler: Ruler) -> Counts:
+    counts = Counts(Counter(), Counter())
     for cohort in cohorts:
         if cohort.profile is None:
             counts.verdicts["unknown"] += len(cohort.members)
             continue
         installed = cohort.profile.by_component.get(component)
-        counts.verdicts[ruler.verdict(component, installed, cohort.profile.platform)] += len(cohort.members)
+        verdict = ruler.verdict(component, installed, cohort.profile.platform)
+        counts.verdicts[verdict] += len(cohort.members)
+        if verdict == "updated" and ruler.lacks(component, installed, cohort.profile.platform):
+            counts.deferred += len(cohort.members)
         counts.versions[installed.version if installed else "missing"] += len(cohort.members)
     return counts
-
-
-class _Ruler:
-    """What clients are measured against."""
-
-    def __init__(self, wanted: Wanted, observed: Observed, allowance: Allowance) -> None:
-        times = Times(allowance.now, allowance.first_seen or {})
-        self._held = Desired(wanted.components, observed.held, (), observed.withdrawn, times)
-        remembered = observed.remembered or observed.offers
-        self._offered = Desired(wanted.components, observed.held, remembered, observed.withdrawn, times)
-        self._allowance = allowance
-        self._known: dict[str, list[Version]] = {component: [] for component in wanted.components}
-        self._released: dict[tuple[str, str], datetime] = dict(allowance.first_seen or {})
-        self._offers: dict[str, Version] = {}
-        for release in (*observed.held, *(offer.release for offer in remembered)):
-            spec = wanted.components.get(release.component)
-            if spec is None or not spec.component.scheme.accepts(release.version):
-                continue
-            self._known[release.component].append(spec.component.version(release.version))
-            if release.released and times.says_when(release):
-                self._released[release.component, release.version] = release.released
-        for offer in remembered:
-            spec = wanted.components.get(offer.release.component)
-            if spec is not None and spec.component.scheme.accepts(offer.release.version):
-                version = spec.component.version(offer.release.version)
-                self._offers[spec.component.id] = max(version, self._offers.get(spec.component.id, version))
-        for versions in self._known.values():
-            versions[:] = sorted(set(versions))
-
-    def _target(self, component: str, platform: str) -> Target | None:
-        return self._offered.target(component, platform)
-
-    def verdict(self, component: str, installed: Installed | None, platform: str) -> str:
-        """Say what one profile counts as; without any known release nothing can be said: `unknown`."""
-        target = self._target(component, platform)
-        if target is None:
-            return "unknown"
-        if installed is None or installed.damage or not target.spec.component.scheme.accepts(installed.version):
-            return "outdated"
-        version = target.spec.component.version(installed.version)
-        if version == target.version:
-            return "updated" if installed.digest == target.release.digest else "outdated"
-        if version > target.version:
-            return "ahead"
-        return "updated" if self._allowed(component, version, target.version) else "outdated"
-
-    def _allowed(self, component: str, version: Version, target: Version) -> bool:
-        lacking = [known for known in self._known[component] if version < known <= target]
-        if len(lacking) <= self._allowance.within:
-            return True
-        released = self._released.get((component, lacking[0].text)) if lacking else None
-        max_age = self._allowance.max_age
-        return max_age is not None and released is not None and self._allowance.now - released < max_age
-
-    def status(self, spec: ComponentSpec, parts: Iterable[_Counts]) -> ComponentStatus:
-        """Add counts up to the status of a component."""
-        verdicts: Counter[str] = Counter()
-        versions: Counter[str] = Counter()
-        for part in parts:
-            verdicts += part.verdicts
-            versions += part.versions
-        component = spec.component.id
-        latest = max((target.version for target in self._held.targets(component)), default=None)
-        released = self._released.get((component, latest.text)) if latest else None
-        offered = self._offers.get(component)
-        return ComponentStatus(
-            id=component,
-            latest_held=latest.text if latest else "",
-            latest_offered=offered.text if offered else "",
-            updated=verdicts["updated"],
-            outdated=verdicts["outdated"],
-            ahead=verdicts["ahead"],
-            unknown=verdicts["unknown"],
-            versions=dict(sorted(versions.items(), key=lambda item: _newest_first(spec, item[0]))),
-            age=int((self._allowance.now - released).total_seconds()) if released else None,
-        )
-
-
-def _newest_first(spec: ComponentSpec, text: str) -> tuple[int, tuple[int, ...], str]:
-    scheme = spec.component.scheme
-    if not scheme.accepts(text):
-        return 1, (), text
-    return 0, tuple(-field for field in scheme.parse(text).key), text

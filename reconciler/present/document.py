@@ -145,6 +145,7 @@ def status_document(status: Status) -> dict[str, Any]:
 
 
 def _component_entry(status: ComponentStatus) -> dict[str, Any]:
+    later = {"deferred": status.deferred, "kept_back": status.kept_back}
     return {
         "id": status.id,
         "latest_held": status.latest_held or None,
@@ -156,6 +157,7 @@ def _component_entry(status: ComponentStatus) -> dict[str, Any]:
         "rate": round(status.rate, 4),
         "versions": dict(status.versions),
         "age": status.age,
+        **{key: value for key, value in later.items() if value},
     }
 
 

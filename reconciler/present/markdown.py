@@ -10,7 +10,7 @@ from reconciler.model.plan import FINDINGS
 from reconciler.present.kinds import BY_ACTION, FIRST_OF_CLIENTS, TABLE
 from reconciler.present.plan_text import savings, verdict
 from reconciler.present.rollout_text import halted, rollout_rows, standing_rows, waves_of
-from reconciler.present.text import quarantine_rest, quarantine_rows
+from reconciler.present.text import kept_back, kept_back_line, quarantine_rest, quarantine_rows
 from reconciler.present.words import count_text, name_list, number_text, span_text
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def status_markdown(document: Mapping[str, Any]) -> str:
     )
     parts = [f"### Status: {count_text(document['clients'], 'client')}", *_halted(document["rollouts"])]
     parts.append(_table(head, rows))
+    parts += ["\n".join(f"- {safe(kept_back_line(entry).strip())}" for entry in kept_back(document))]
     if document["rollouts"]:
         titles = ("rollout", "version", "group", "since", "where it is")
         parts.append(_table(titles, (_flagged(row) for row in standing_rows(document["rollouts"]))))
@@ -77,7 +78,7 @@ def status_markdown(document: Mapping[str, Any]) -> str:
         titles = ("quarantined", "group", "until", "failures", "message")
         rest = quarantine_rest(document["quarantined"])
         parts += [_table(titles, quarantine_rows(document["quarantined"])), *([rest] if rest else [])]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _halted(rollouts: Sequence[Mapping[str, Any]]) -> list[str]:

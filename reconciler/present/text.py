@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def status_text(document: Mapping[str, Any]) -> str:
     """Render a status: the fleet, the worst components first; of each group what isn't updated; then all else."""
     lines = [_status_head(document), *halted_lines(document["rollouts"])]
-    lines += ["", *_component_table(document["components"])]
+    lines += ["", *_component_table(document["components"]), *map(kept_back_line, kept_back(document))]
     if len(document["groups"]) > 1:
         for entry in document["groups"]:
             behind = [component for component in entry["components"] if component["rate"] < 1]
@@ -102,6 +102,18 @@ def _component_table(components: Sequence[Mapping[str, Any]]) -> list[str]:
         for entry in components
     ]
     return table([head, *rows], right=frozenset(range(3, 9)))
+
+
+def kept_back(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Give the components of a status of which something is offered that goes to nobody."""
+    return [entry for entry in document["components"] if entry.get("kept_back")]
+
+
+def kept_back_line(entry: Mapping[str, Any]) -> str:
+    """Say what of a component is kept back, why, and from how many clients that count as updated."""
+    waiting = entry.get("deferred", 0)
+    of = f"; {count_text(waiting, 'client')} deferred, counted as updated" if waiting else ""
+    return f"  kept back: {entry['id']} {entry['kept_back']}{of}"
 
 
 def _versions(versions: Mapping[str, int], shown: int = 4) -> str:

@@ -27,7 +27,8 @@ from reconciler.model.rollout import STATUSES, Approval, Cut, RolloutRecord
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig
 from reconciler.planner.inputs import Observed, Wanted
 from reconciler.planner.planner import make_plan
-from reconciler.planner.status import Allowance, make_status
+from reconciler.planner.ruler import Allowance
+from reconciler.planner.status import make_status
 from reconciler.present.document import plan_document, report_document, rollouts_document, status_document
 from reconciler.present.reading import read_plan
 from reconciler.storage.planfile import read_key, read_plan_file, write_plan_file

@@ -1,6 +1,6 @@
 """What counts as updated: the figures of a status."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,9 +11,11 @@ from reconciler.model.plan import Basis, Cohort
 from reconciler.model.report import Traffic
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig, SourceSpec
 from reconciler.planner.inputs import Observed, Wanted
-from reconciler.planner.status import Allowance, make_status, source_statuses
+from reconciler.planner.ruler import Allowance
+from reconciler.planner.status import make_status, source_statuses
 from reconciler.planner.thresholds import breaches, parse_conditions
 from reconciler.present.document import status_document
+from reconciler.present.markdown import status_markdown
 from reconciler.present.text import status_text
 from tests.fakes import make_component, make_release
 
@@ -86,6 +88,31 @@ def test_clients_without_a_newer_version_that_is_offered_are_outdated_though_the
 def test_a_version_that_is_offered_and_blocked_or_too_young_makes_nobody_outdated() -> None:
     for policy in ({"blocked": {"5": "INC-1"}}, {"min_age": timedelta(days=5, hours=1)}, {"behind": 1}):
         assert counts(status([("g", "4", 5)], **policy)) == (5, 0, 0, 0), policy
+
+
+@pytest.mark.parametrize(
+    ("policy", "deferred", "why"),
+    [
+        ({"min_age": timedelta(days=5, hours=1)}, 5, "5 waits: min_age: not before 2026-11-24T13:00:00Z"),
+        ({"blocked": {"5": "INC-1"}}, 0, "5 is blocked: INC-1"),
+        ({"pin": "4"}, 0, "5 is offered, and 4 is pinned"),
+        ({"behind": 1}, 0, "5 is offered, and latest-1 is wanted"),
+        ({"snapshot": date(2026, 11, 18)}, 0, "5 is offered, and the snapshot is of 2026-11-18"),
+    ],
+)
+def test_a_status_says_what_is_offered_and_goes_to_nobody(policy: Any, deferred: int, why: str) -> None:
+    document = status_document(status([("g", "4", 5)], **policy))
+    (entry,) = document["components"]
+    assert (entry["updated"], entry.get("deferred", 0)) == (5, deferred)
+    assert entry["kept_back"].startswith(why)
+    for shown in (status_text(document), status_markdown(document)):
+        assert f"kept back: rules {why}" in shown
+        assert ("5 clients deferred" in shown) is bool(deferred)
+
+
+def test_a_release_that_everybody_may_get_is_not_kept_back() -> None:
+    (entry,) = status_document(status([("g", "4", 5)]))["components"]
+    assert not entry.keys() & {"deferred", "kept_back"}
 
 
 def test_releases_behind_may_still_count_as_updated() -> None:

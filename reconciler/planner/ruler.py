@@ -1,0 +1,185 @@
+"""Measures what one client has of a component against what a plan wants of all that is held or offered.
+
+That is the highest version, or the pin. What is offered and can't be downloaded counts; what has to wait for its age,
+or is blocked, doesn't: who lacks only that is updated, and the release is `deferred`.
+
+* updated   runs that version, undamaged
+* ahead     runs a higher version: newer than the server isn't "updated"
+* unknown   did not answer, or was never seen
+* outdated  everything else: a lower version, none, or damaged files
+
+Two allowances turn outdated into updated: `within` N releases behind (releases that are known, not numerals), and
+`max_age`: the first release that the client lacks came out less than that long ago.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from reconciler.model.report import ComponentStatus
+from reconciler.model.spec import LATEST
+from reconciler.planner.desired import Desired, Times
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime, timedelta
+
+    from reconciler.model.client import Installed
+    from reconciler.model.spec import ComponentSpec
+    from reconciler.model.version import Version
+    from reconciler.planner.desired import Target, Waiting
+    from reconciler.planner.inputs import Observed, Wanted
+
+Verdict = Literal["updated", "outdated", "ahead", "unknown"]
+State = Literal["updated", "outdated", "ahead", "unknown", "missing", "damaged", "deferred"]
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What still counts as updated; `first_seen` gives release times by (component, version) where they are known."""
+
+    now: datetime
+    within: int = 0
+    max_age: timedelta | None = None
+    first_seen: Mapping[tuple[str, str], datetime] | None = None
+
+
+@dataclass(slots=True)
+class Counts:
+    """Clients by verdict and by version; `deferred` are those of the updated that a release is kept back from."""
+
+    verdicts: Counter[str]
+    versions: Counter[str]
+    deferred: int = 0
+
+
+class Ruler:
+    """What clients are measured against."""
+
+    def __init__(self, wanted: Wanted, observed: Observed, allowance: Allowance) -> None:
+        times = Times(allowance.now, allowance.first_seen or {})
+        self._held = Desired(wanted.components, observed.held, (), observed.withdrawn, times)
+        remembered = observed.remembered or observed.offers
+        self._offered = Desired(wanted.components, observed.held, remembered, observed.withdrawn, times)
+        self._allowance = allowance
+        self._known: dict[str, list[Version]] = {component: [] for component in wanted.components}
+        self._released: dict[tuple[str, str], datetime] = dict(allowance.first_seen or {})
+        self._offers: dict[str, Version] = {}
+        for release in (*observed.held, *(offer.release for offer in remembered)):
+            spec = wanted.components.get(release.component)
+            if spec is None or not spec.component.scheme.accepts(release.version):
+                continue
+            self._known[release.component].append(spec.component.version(release.version))
+            if release.released and times.says_when(release):
+                self._released[release.component, release.version] = release.released
+        for offer in remembered:
+            spec = wanted.components.get(offer.release.component)
+            if spec is not None and spec.component.scheme.accepts(offer.release.version):
+                version = spec.component.version(offer.release.version)
+                self._offers[spec.component.id] = max(version, self._offers.get(spec.component.id, version))
+        for versions in self._known.values():
+            versions[:] = sorted(set(versions))
+
+    def _target(self, component: str, platform: str) -> Target | None:
+        return self._offered.target(component, platform)
+
+    def verdict(self, component: str, installed: Installed | None, platform: str) -> Verdict:
+        """Say what one profile counts as; without any known release nothing can be said: `unknown`."""
+        target = self._target(component, platform)
+        if target is None:
+            return "unknown"
+        if installed is None or installed.damage or not target.spec.component.scheme.accepts(installed.version):
+            return "outdated"
+        version = target.spec.component.version(installed.version)
+        if version == target.version:
+            return "updated" if installed.digest == target.release.digest else "outdated"
+        if version > target.version:
+            return "ahead"
+        return "updated" if self._allowed(component, version, target.version) else "outdated"
+
+    def lacks(self, component: str, installed: Installed | None, platform: str) -> Waiting | None:
+        """Give the release that a client doesn't get yet because the policy keeps it back for now, if there is one."""
+        waiting = self._offered.waiting(component, platform)
+        if waiting is None or installed is None or not waiting.target.spec.component.scheme.accepts(installed.version):
+            return waiting
+        return waiting if waiting.target.spec.component.version(installed.version) < waiting.target.version else None
+
+    def state(self, component: str, installed: Installed | None, platform: str) -> State:
+        """Say more closely what a verdict comes from: what is outdated is `missing` or `damaged`, or neither.
+
+        What is updated as far as the policy goes is `deferred` where that keeps something newer back.
+        """
+        verdict = self.verdict(component, installed, platform)
+        if verdict == "outdated":
+            return "missing" if installed is None else "damaged" if installed.damage else "outdated"
+        if verdict == "updated":
+            return "deferred" if self.lacks(component, installed, platform) else "updated"
+        return "ahead" if verdict == "ahead" else "unknown"
+
+    def wanted(self, component: str, platform: str) -> str:
+        """Give the version that clients of a platform should run; empty where there is none."""
+        target = self._target(component, platform)
+        return target.release.version if target else ""
+
+    def kept_back(self, spec: ComponentSpec) -> str:
+        """Say why the highest version that is offered isn't wanted by anybody; empty where it is."""
+        component, highest = spec.component.id, self._offers.get(spec.component.id)
+        wanted = max((target.version for target in self._offered.targets(component)), default=None)
+        if highest is None or (wanted is not None and wanted >= highest):
+            return ""
+        refusal = self._offered.refused.get((component, highest.text))
+        if refusal is not None:
+            return f"{highest} is {refusal.text}"
+        if spec.version != LATEST:
+            return f"{highest} is offered, and {spec.version} is pinned"
+        whys = {platform: self._offered.waiting(component, platform) for platform in self._offered.platforms(component)}
+        waiting = next((one for one in whys.values() if one is not None and one.target.version == highest), None)
+        if waiting is not None:
+            return f"{highest} waits: {waiting.why}"
+        if spec.snapshot is not None:
+            return f"{highest} is offered, and the snapshot is of {spec.snapshot.isoformat()}"
+        return f"{highest} is offered, and latest-{spec.behind} is wanted" if spec.behind else ""
+
+    def _allowed(self, component: str, version: Version, target: Version) -> bool:
+        lacking = [known for known in self._known[component] if version < known <= target]
+        if len(lacking) <= self._allowance.within:
+            return True
+        released = self._released.get((component, lacking[0].text)) if lacking else None
+        max_age = self._allowance.max_age
+        return max_age is not None and released is not None and self._allowance.now - released < max_age
+
+    def status(self, spec: ComponentSpec, parts: Iterable[Counts]) -> ComponentStatus:
+        """Add counts up to the status of a component."""
+        verdicts: Counter[str] = Counter()
+        versions: Counter[str] = Counter()
+        deferred = 0
+        for part in parts:
+            verdicts += part.verdicts
+            versions += part.versions
+            deferred += part.deferred
+        component = spec.component.id
+        latest = max((target.version for target in self._held.targets(component)), default=None)
+        released = self._released.get((component, latest.text)) if latest else None
+        offered = self._offers.get(component)
+        return ComponentStatus(
+            id=component,
+            latest_held=latest.text if latest else "",
+            latest_offered=offered.text if offered else "",
+            updated=verdicts["updated"],
+            outdated=verdicts["outdated"],
+            ahead=verdicts["ahead"],
+            unknown=verdicts["unknown"],
+            versions=dict(sorted(versions.items(), key=lambda item: _newest_first(spec, item[0]))),
+            deferred=deferred,
+            kept_back=self.kept_back(spec),
+            age=int((self._allowance.now - released).total_seconds()) if released else None,
+        )
+
+
+def _newest_first(spec: ComponentSpec, text: str) -> tuple[int, tuple[int, ...], str]:
+    scheme = spec.component.scheme
+    if not scheme.accepts(text):
+        return 1, (), text
+    return 0, tuple(-field for field in scheme.parse(text).key), text
