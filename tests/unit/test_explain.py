@@ -48,7 +48,7 @@ def test_names_and_numbers_of_entries_may_be_left_out_of_a_path(path: str, meant
 @pytest.mark.parametrize(
     ("path", "hint"),
     [
-        ("grups", "did you mean `groups`?"),
+        ("groupss", "did you mean `groups`?"),
         ("groups.auto_updat", "did you mean `auto_update`?"),
         ("sources.nothing.url", "plugins are: directory, sample, tuf"),
         ("rollout", "groups.NAME.auto_update.rollout"),
