@@ -85,7 +85,9 @@ class Tally:
 class Gate:
     """Counts the open wave of one rollout, and says what its gate thinks of it."""
 
-    def __init__(self, fleet: FleetView, key: Key, policy: Rollout, groups: list[str], among: tuple[int, ...]) -> None:
+    def __init__(
+        self, fleet: FleetView, key: Key, policy: Rollout, groups: list[str], *, among: tuple[int, ...]
+    ) -> None:
         self._fleet = fleet
         self._key = key
         self._policy = policy

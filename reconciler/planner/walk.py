@@ -57,7 +57,7 @@ class Walk:
         self._key = key
         self._policy = policy
         self._among = among
-        self._gate = Gate(fleet, key, policy, groups, among)
+        self._gate = Gate(fleet, key, policy, groups, among=among)
         self._record: RolloutRecord | None = None
         self._says = ""
         self._waits = False

@@ -124,7 +124,7 @@ NAMED = {
     ("ssh", "groups"): "the transport of a group that names none",
     ("threads", "workspace"): "the executor, as long as a spec can't name one",
     ("command", "assembly"): "the inventory of a program that the command line names, for which there is no spec yet",
-    ("zstd", "cli"): "the default of an option of the command line",
+    ("zstd", "releases"): "the default of an option of the command line",
     ("zstd", "doctor"): "a program on clients",
 }
 """Where the core has a bundled plugin's name, and why. It goes by what plugins declare, so a name decides nothing."""
