@@ -38,8 +38,39 @@ def complete(node: Any, schema: Any, root: Any, put: Callable[[Any, str, Any], N
 def resolve(schema: Any, root: Any) -> Mapping[str, Any]:
     """Follow `$ref`s into the whole schema."""
     while isinstance(schema, dict) and "$ref" in schema:
-        target = root
-        for part in schema["$ref"].removeprefix("#/").split("/"):
-            target = target[part]
-        schema = target
+        schema = _target(schema["$ref"], root)
     return schema if isinstance(schema, dict) else {}
+
+
+def _target(reference: str, root: Any) -> Any:
+    for part in reference.removeprefix("#/").split("/"):
+        root = root[part]
+    return root
+
+
+def inlined(schema: Any, root: Any) -> Any:
+    """Give a schema with what its `$ref`s lead to in their place; those that lead back into themselves stay.
+
+    It judges as `schema` does: what stands beside a reference holds as well.
+    """
+    found = _inlined(schema, root, ())
+    return {**found, "$defs": root["$defs"]} if "$defs" in root else found
+
+
+def _inlined(node: Any, root: Any, inside: tuple[str, ...]) -> Any:
+    if isinstance(node, list):
+        return [_inlined(entry, root, inside) for entry in node]
+    if not isinstance(node, dict):
+        return node
+    beside = {key: _inlined(value, root, inside) for key, value in node.items() if key not in {"$ref", "$defs"}}
+    if "$ref" not in node:
+        return beside
+    name = node["$ref"]
+    if name in inside:
+        return {**beside, "$ref": name}
+    meant = _inlined(_target(name, root), root, (*inside, name))
+    return {**beside, "allOf": [*beside.get("allOf", ()), meant]} if beside.keys() - _REMARKS else meant
+
+
+_REMARKS = frozenset(["description", "default", "examples", "title"])
+"""What judges nothing."""

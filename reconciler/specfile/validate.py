@@ -14,7 +14,7 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from reconciler.formats.defaults import complete, resolve
+from reconciler.formats.defaults import complete, inlined, resolve
 from reconciler.hints import listing, suggestion
 from reconciler.plugin_loader import schema_folder
 from reconciler.specfile.tree import BROKEN, DEFAULT, Map, Odd, Seq, locate, replace, value_place
@@ -22,7 +22,7 @@ from reconciler.specfile.tree import BROKEN, DEFAULT, Map, Odd, Seq, locate, rep
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jsonschema.protocols import Validator
+    from jsonschema import ValidationError
 
     from reconciler.errors import Problem
     from reconciler.specfile.tree import Key, Place
@@ -55,7 +55,7 @@ def check(tree: Map, schema: Schema, problems: list[Problem], root: Schema = Non
     """
     whole = root if root is not None else schema
     _Settler(whole, problems).settle(tree, schema, tree, ())
-    errors = list(_judge(schema, whole).iter_errors(tree))
+    errors = _errors(tree, schema, whole)
     for error in errors:
         problems += _translated(error, tree)
     for error in sorted(errors, key=lambda error: -len(error.absolute_path)):  # what is inside before what holds it
@@ -149,10 +149,18 @@ def _meant(text: str, types: set[str]) -> int | float | bool | None:
 # --- judging --------------------------------------------------------------------------------------------------------
 
 
-def _judge(schema: Schema, root: Schema) -> Validator:
+def _errors(tree: Map, schema: Schema, root: Schema) -> list[ValidationError]:
+    """Give what jsonschema finds wrong.
+
+    It follows each `$ref` anew for each value that it is about. Most trees are right, which a schema without references
+    tells in less than half of the time; what is wrong with others is told by the schema as it was written.
+    """
     from jsonschema import Draft202012Validator
 
-    return Draft202012Validator(schema if schema is root else {**schema, "$defs": root.get("$defs", {})})
+    if "$defs" in root and Draft202012Validator(inlined(schema, root)).is_valid(tree):
+        return []
+    whole = schema if schema is root else {**schema, "$defs": root.get("$defs", {})}
+    return list(Draft202012Validator(whole).iter_errors(tree))
 
 
 def _translated(error: Any, tree: Map) -> list[Problem]:
