@@ -60,7 +60,7 @@ def at_work(desk: Desk) -> Iterator[Workspace]:
     run_id = new_id(utc_now())
     log = EventLog(run_id, utc_now, desk.terminal, quiet=not FORMATS[desk.form].talks)
     with ExitStack() as stack:
-        stop = stack.enter_context(stop_on_signals(desk.terminal.note))
+        stop = stack.enter_context(stop_on_signals(partial(desk.terminal.note, level="warning")))
         append = stack.enter_context(event_file(desk.events, desk.terminal.lose)) if desk.events else None
         stack.enter_context(log.to(append))
         state, folder = None, None

@@ -47,17 +47,17 @@ def run(arguments: Sequence[str], terminal: Terminal) -> int:
     try:
         code = cli.main(args=list(arguments), prog_name="updoser", obj=terminal, standalone_mode=False)
     except UpdoserError as error:
-        terminal.note(f"Error: {error}")
+        terminal.note(f"Error: {error}", "error")
         return error.exit_code
     except (click.Abort, SystemExit) as end:
         return _end_of_click(end, terminal)
     except click.ClickException as error:
         said = io.StringIO()
         error.show(said)
-        terminal.note(said.getvalue().rstrip("\n"))
+        terminal.note(said.getvalue().rstrip("\n"), "error")
         return UsageError.exit_code
     except KeyboardInterrupt:
-        terminal.note("Interrupted.")
+        terminal.note("Interrupted.", "error")
         return InterruptedRunError.exit_code
     except Exception as error:
         if debugging():
@@ -83,5 +83,5 @@ def _end_of_click(end: click.Abort | SystemExit, terminal: Terminal) -> int:
 
 def _fault(terminal: Terminal, error: Exception) -> int:
     """Tell an error that nobody expected."""
-    terminal.note(f"Error: this is a fault of updoser: {type(error).__name__}: {error}\n  {REPORT_IT}")
+    terminal.note(f"Error: this is a fault of updoser: {type(error).__name__}: {error}\n  {REPORT_IT}", "error")
     return 1

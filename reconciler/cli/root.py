@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Literal
+
 import click
 
 from reconciler import __version__
+from reconciler.present.terminal import LogStyle, Terminal
 
 EXIT_CODES = """\b
 Exit codes:
@@ -22,5 +26,20 @@ Exit codes:
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="updoser", message="%(prog)s %(version)s")
-def cli() -> None:
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    envvar="UPDOSER_LOG_FORMAT",
+    help="Write what isn't a result as log lines with time, level and the run's id.",
+)
+@click.option("-v", "--verbose", count=True, help="Tell of each client, and what plugins do; -vv: all that they say.")
+@click.option("-q", "--quiet", is_flag=True, help="Tell of warnings and errors only.")
+@click.pass_context
+def cli(context: click.Context, log_format: Literal["text", "json"] | None, verbose: int, *, quiet: bool) -> None:
     """Keep endpoint-security components current on a fleet: declare, plan, apply."""
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose can't be had together")
+    if isinstance(context.obj, Terminal):
+        context.obj.log = LogStyle(log_format or "", quiet, verbose)
+    if verbose:
+        logging.getLogger("updoser").setLevel(LogStyle(verbose=verbose).threshold)

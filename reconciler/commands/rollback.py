@@ -55,7 +55,7 @@ def rollback(desk: Desk, options: RollbackOptions) -> int:
     except BaseException:
         if written is not None:
             take_back(written)
-            desk.terminal.note(f"{desk.file} is as it was: this can't be planned")
+            desk.terminal.note(f"{desk.file} is as it was: this can't be planned", "warning")
         raise
     show_it = desk.terminal.result
     show_it(render(plan_document(made), desk.form, PLAN, names=False))

@@ -49,8 +49,10 @@ def _whole(desk: Desk) -> Whole:
             folders = read_spec(desk).spec.plugin_folders
         except SpecError as error:
             place = error.problems[0]
-            desk.terminal.note(f"{place.file}:{place.line}: {place.message}; plugins of its folders are left out")
+            desk.terminal.note(
+                f"{place.file}:{place.line}: {place.message}; plugins of its folders are left out", "warning"
+            )
     whole = whole_schema(folders)
     for note in whole.notes:
-        desk.terminal.note(f"warning: {note}")
+        desk.terminal.note(f"warning: {note}", "warning")
     return whole

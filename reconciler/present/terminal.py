@@ -14,7 +14,9 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from reconciler.errors import UsageError, printable
 from reconciler.model.events import (
@@ -30,12 +32,11 @@ from reconciler.present.fields import time_text
 from reconciler.present.render import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import datetime
+    from collections.abc import Callable, Iterator, Mapping
 
     from rich.progress import Progress, TaskID
 
-    from reconciler.model.events import Event
+    from reconciler.model.events import Event, Level
     from reconciler.present.streams import Outlet
 
 _QUIET = (ClientObserved, ClientFinished, DownloadStarted, RolloutMoved)
@@ -53,16 +54,38 @@ def is_interactive() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
+@dataclass(frozen=True, slots=True)
+class LogStyle:
+    """How notes and progress are written to stderr: in `form`, and how much.
+
+    `""` is for people: a bar on a terminal, plain lines elsewhere. `text` and `json` are for logs: a line for each
+    thing, with its time, its level and the run's id. With `quiet` only trouble is told; with `verbose` also what comes
+    once for each client, and what libraries and plugins say of their work (all of it at 2).
+    """
+
+    form: Literal["", "text", "json"] = ""
+    quiet: bool = False
+    verbose: int = 0
+
+    @property
+    def threshold(self) -> int:
+        """From which level on what libraries and plugins log is shown."""
+        return {0: logging.WARNING, 1: logging.INFO}.get(self.verbose, logging.DEBUG)
+
+
 class Terminal:
     """Standard output and error of a command; `mask` takes secrets out of all that is written.
 
-    `form` is that of the results: what isn't asked for may stand behind a text only.
+    `form` is that of the results: what isn't asked for may stand behind a text only. `log` is the style of all that
+    isn't a result, and `run_id` the run that it is about.
     """
 
     def __init__(self, mask: Callable[[str], str] = str, *, streams: tuple[Outlet, Outlet] | None = None) -> None:
         """Write to the process's own streams; `streams` is where they lead, when they never fail."""
         self.mask = mask
         self.form = "text"
+        self.log = LogStyle()
+        self.run_id = ""
         self._out: Outlet | None
         self._err: Outlet | None
         self._out, self._err = streams or (None, None)
@@ -75,9 +98,29 @@ class Terminal:
         if self._out is not None and self._out.trouble is not None:
             self.lose("standard output", self._out.trouble)
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, level: Level = "info") -> None:
         """Write a line for people to stderr: all that isn't progress goes through here, whoever wrote parts of it."""
-        _write(sys.stderr, self._shown(text) + "\n")
+        if not (self.log.quiet and level == "info"):
+            self._tell(text, level, datetime.now(UTC), {})
+
+    def event(self, event: Event, now: datetime, entry: Mapping[str, object]) -> None:
+        """Write an event to stderr; `entry` is what it is for machines."""
+        if not (self.log.quiet and event.level == "info"):
+            self._tell(event.message if self.log.form else _line(event, now), event.level, now, entry)
+
+    def _tell(self, text: str, level: Level, now: datetime, more: Mapping[str, object]) -> None:
+        if self.log.form == "json":
+            head = {"time": time_text(now), "run_id": self.run_id or None, "level": level, "message": self.mask(text)}
+            _write(
+                sys.stderr,
+                self.mask(json.dumps({**head, **{key: more[key] for key in more if key not in head}})) + "\n",
+            )
+        elif self.log.form == "text":
+            head_text = f"{time_text(now)} {level.upper():<7} {self.run_id or '-'}"
+            lines = self._shown(text).strip("\n").split("\n")
+            _write(sys.stderr, "".join(f"{head_text} {line}\n" for line in lines))
+        else:
+            _write(sys.stderr, self._shown(text) + "\n")
 
     def _shown(self, text: str) -> str:
         return printable(self.mask(text), but="\n\t")
@@ -87,7 +130,7 @@ class Terminal:
         if what not in self._lost:
             self._lost[what] = f"warning: {what} can't be written: {error.strerror}; what is missing there is lost"
             self._unsaid.append(what)
-            self.note(self._lost[what])
+            self.note(self._lost[what], "warning")
             if self._err is None or self._err.trouble is None:
                 self._unsaid.remove(what)
 
@@ -132,12 +175,19 @@ class Log(logging.Handler):
     """Shows what libraries and plugins log, as all other notes: without secrets, and without what moves a cursor."""
 
     def __init__(self, terminal: Terminal) -> None:
-        super().__init__(logging.DEBUG if debugging() else logging.WARNING)
+        super().__init__(logging.DEBUG)
         self._terminal = terminal
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line."""
-        self._terminal.note(self.format(record))
+        if debugging() or record.levelno >= self._terminal.log.threshold:
+            self._terminal.note(self.format(record), _level_of(record))
+
+
+def _level_of(record: logging.LogRecord) -> Level:
+    if record.levelno >= logging.ERROR:
+        return "error"
+    return "warning" if record.levelno >= logging.WARNING else "info"
 
 
 class EventLog:
@@ -149,6 +199,7 @@ class EventLog:
         self._clock = clock
         self._terminal = terminal
         self._quiet = quiet
+        terminal.run_id = run_id
         self._append: Callable[[str], None] | None = None
         self._bar: _Bar | None = None
         self._progress_at = clock()
@@ -160,12 +211,16 @@ class EventLog:
             self._append(self._terminal.mask(json.dumps(self._entry(event, now))) + "\n")
         if self._bar is not None:
             self._bar.take(event, now)
-        elif event.level != "info" or (not self._quiet and not isinstance(event, _QUIET) and self._is_due(event, now)):
-            self._terminal.note(_line(event, now))
+        elif event.level != "info" or (self._is_wanted(event) and self._is_due(event, now)):
+            self._terminal.event(event, now, self._entry(event, now))
 
     def _entry(self, event: Event, now: datetime) -> dict[str, object]:
         head = {"time": time_text(now), "run_id": self._run_id, "type": event.type, "level": event.level}
         return {**head, "message": event.message, **event.particulars}
+
+    def _is_wanted(self, event: Event) -> bool:
+        """Say whether an event is shown that tells of no trouble."""
+        return bool(self._terminal.log.verbose) or not (self._quiet or isinstance(event, _QUIET))
 
     def _is_due(self, event: Event, now: datetime) -> bool:
         """Say whether an event is worth a line: one of progress is now and then."""
@@ -179,7 +234,7 @@ class EventLog:
     @contextmanager
     def to(self, append: Callable[[str], None] | None) -> Iterator[None]:
         """Give events as lines of JSON to what appends them (None: to nobody), and show progress, for the block."""
-        if sys.stderr.isatty() and not self._quiet:
+        if sys.stderr.isatty() and not self._quiet and self._terminal.log == LogStyle():
             self._bar = _Bar(self._terminal)
         self._append = append
         try:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from reconciler import cli
 from reconciler.model.events import (
     EVENT_TYPES,
     EVENTS,
@@ -28,7 +30,7 @@ from reconciler.model.events import (
 from reconciler.model.plan import Basis, Plan
 from reconciler.present.document import plan_document
 from reconciler.present.render import FORMATS, render
-from reconciler.present.terminal import EventLog, Terminal
+from reconciler.present.terminal import EventLog, Log, LogStyle, Terminal
 from reconciler.present.views import PLAN
 from reconciler.specfile.secrets import MASK, Masker
 from reconciler.storage.eventfile import event_file
@@ -181,3 +183,71 @@ def test_a_secret_is_in_no_output_however_it_is_written_there(
     (event,) = events(file)
     assert MASK in event["message"]
     assert MASK in event["source"]
+
+
+# --- logs -----------------------------------------------------------------------------------------------------------
+
+
+def told(style: LogStyle, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Give the lines that a command says in a style."""
+    masker = Masker()
+    masker.add("geheim-geheim")
+    terminal = Terminal(masker.mask)
+    terminal.log = style
+    terminal.note("before geheim-geheim")
+    log = log_to(terminal)
+    with log.to(None):
+        log(LookStarted("looking", clients=2))
+        log(ClientObserved("a: seen", client="a"))
+        log(ClientObserved("b: geheim-geheim\x1b[2J", level="warning", client="b"))
+    terminal.note("Error: x\n  do y", "error")
+    said = capsys.readouterr()
+    assert not said.out
+    assert "geheim" not in said.err
+    return said.err.splitlines()
+
+
+def test_a_log_of_json_has_a_line_for_each_thing_with_level_and_run(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [json.loads(line) for line in told(LogStyle("json"), capsys)]
+    assert [(line["level"], line["run_id"], line["message"]) for line in lines] == [
+        ("info", None, f"before {MASK}"),
+        ("info", "run-1", "looking"),
+        ("warning", "run-1", f"b: {MASK}\x1b[2J"),
+        ("error", "run-1", "Error: x\n  do y"),
+    ]
+    assert lines[1].items() >= {"type": "look_started", "clients": 2, "time": "2026-11-24T12:00:00Z"}.items()
+
+
+def test_a_log_of_text_has_time_level_and_run_in_each_line(capsys: pytest.CaptureFixture[str]) -> None:
+    first, *lines = told(LogStyle("text"), capsys)
+    assert re.fullmatch(rf"\d{{4}}-\S+Z INFO    - before {re.escape(MASK)}", first)
+    assert lines[:2] == [
+        "2026-11-24T12:00:00Z INFO    run-1 looking",
+        f"2026-11-24T12:00:00Z WARNING run-1 b: {MASK}?[2J",
+    ]
+    assert [line.partition(" ")[2] for line in lines[2:]] == ["ERROR   run-1 Error: x", "ERROR   run-1   do y"]
+
+
+def test_quiet_leaves_warnings_and_errors_and_verbose_tells_of_each_client(capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(LogStyle(quiet=True), capsys) == [f"12:00:00 warning: b: {MASK}?[2J", "Error: x", "  do y"]
+    assert "12:00:00 a: seen" in told(LogStyle(verbose=1), capsys)
+    assert "12:00:00 a: seen" not in told(LogStyle(), capsys)
+
+
+@pytest.mark.parametrize(
+    ("verbose", "shown"), [(0, ["warning"]), (1, ["info", "warning"]), (2, ["debug", "info", "warning"])]
+)
+def test_verbose_shows_what_plugins_log(verbose: int, shown: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal()
+    terminal.log = LogStyle(verbose=verbose)
+    handler = Log(terminal)
+    for level, message in ((logging.DEBUG, "debug"), (logging.INFO, "info"), (logging.WARNING, "warning")):
+        handler.handle(logging.LogRecord("updoser.x", level, "", 0, message, None, None))
+    assert capsys.readouterr().err.split() == shown
+
+
+def test_the_command_line_sets_the_style_of_the_log(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert cli.run(["--log-format", "json", "validate", "-f", str(tmp_path / "none")], Terminal()) == 65
+    line = json.loads(capsys.readouterr().err)
+    assert (line["level"], "the file isn't there" in line["message"]) == ("error", True)
+    assert cli.run(["-q", "-v", "validate"], Terminal()) == 64
