@@ -4,7 +4,8 @@ This file is the process: its streams, Ctrl-C, errors as exit codes. What may be
 
 * `root`: `updoser` itself, and the exit codes;
 * `options`, `values`: what several commands take, said once, and values with a form of their own;
-* `plans`, `fleet`, `rollouts`, `releases`, `repository`, `spec`, `editors`: the commands, by what they are about.
+* `plans`, `fleet`, `questions`, `rollouts`, `releases`, `repository`, `spec`, `editors`: the commands, by what they are
+  about.
 
 A command is one function in one of these, with its arguments above it and the import of what does the work inside it:
 nothing heavy is imported before a command runs, so that `updoser --help` answers at once. A new file of commands is
@@ -21,7 +22,16 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from reconciler.cli import editors, fleet, plans, releases, repository, rollouts, spec  # noqa: F401 # each adds its commands
+from reconciler.cli import (  # noqa: F401 # each adds its commands
+    editors,
+    fleet,
+    plans,
+    questions,
+    releases,
+    repository,
+    rollouts,
+    spec,
+)
 from reconciler.cli.root import cli
 from reconciler.errors import REPORT_IT, InterruptedRunError, UpdoserError, UsageError
 from reconciler.present.streams import take_streams

@@ -38,14 +38,23 @@ FILE = click.option("-f", "--file", type=PATH, default=DEFAULT_FILE, show_defaul
 VARIABLES = click.option(
     "-e", "--extra-var", "variables", multiple=True, metavar="NAME=VALUE", help="Set a variable; @FILE reads a map."
 )
-FORMAT = click.option(
-    "--format", "form", type=click.Choice(tuple(FORMATS)), default="text", show_default=True, help="Form of the result."
-)
+
+
+def _format(*, tables: bool = False) -> Callable[[CommandT], CommandT]:
+    """Give the option of the form of a result; that of a table may be one for tables only."""
+    forms = tuple(name for name, form in FORMATS.items() if tables or not form.tables)
+    return click.option(
+        "--format", "form", type=click.Choice(forms), default="text", show_default=True, help="Form of the result."
+    )
+
+
+FORMAT = _format()
 DIFF = click.option("--diff", "names", is_flag=True, help="Name the clients of each change; show changes of the spec.")
 SIGN = click.option("--sign", type=PATH, metavar="KEYFILE", help="Sign the plan file, or demand that signature.")
 EVENTS = click.option("--events", type=PATH, metavar="FILE", help="Append what happens as JSON lines.")
 
 spec_options = together(FILE, VARIABLES, FORMAT)
+table_options = together(FILE, VARIABLES, _format(tables=True))
 
 
 def look_options(*, refresh: bool) -> Callable[[CommandT], CommandT]:

@@ -14,11 +14,18 @@ What a value means beyond its spelling (is there such a component?) is for who a
 
 from __future__ import annotations
 
+import operator
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from reconciler.formats.duration import parse_duration
 from reconciler.hints import suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from reconciler.model.version import VersionScheme
 
 ORDER = ("=", "!=", "<", "<=", ">", ">=")
 _EITHER = ("=", "!=")
@@ -63,13 +70,13 @@ class Condition:
     """One condition; `values` has one value, or several of which one must fit (none, with `!=`)."""
 
     field: str
-    operator: str
+    sign: str
     values: tuple[str, ...]
 
     @property
     def text(self) -> str:
         """The condition as it may be written."""
-        return f"{self.field}{self.operator}{','.join(self.values)}"
+        return f"{self.field}{self.sign}{','.join(self.values)}"
 
 
 def parse_where(text: str) -> tuple[Condition, ...]:
@@ -88,14 +95,14 @@ def parse_where(text: str) -> tuple[Condition, ...]:
             word = _WORD.match(text, at)
             said = f"`{word[0]}` is no condition" if word else "a condition is missing"
             raise ValueError(f"{_place(at)}{said}: a field, an operator and a value, such as state=outdated")
-        field, operator, value = match[1], "=" if match[2] == "==" else match[2], match[3]
+        field, sign, value = match[1], "=" if match[2] == "==" else match[2], match[3]
         if field not in FIELDS:
             raise ValueError(f"{_place(at)}there is no field `{field}`; {suggestion(field, FIELDS, 'fields are')}")
-        if operator not in FIELDS[field]:
+        if sign not in FIELDS[field]:
             allowed = ", ".join(FIELDS[field])
-            raise ValueError(f"{_place(match.start(2))}`{field}` takes {allowed}, not {operator}")
+            raise ValueError(f"{_place(match.start(2))}`{field}` takes {allowed}, not {sign}")
         try:
-            found.append(Condition(field, operator, _values(field, operator, value)))
+            found.append(Condition(field, sign, _values(field, sign, value)))
         except ValueError as error:
             raise ValueError(f"{_place(match.start(3))}{error}") from None
         rest = match.end()
@@ -107,17 +114,17 @@ def parse_where(text: str) -> tuple[Condition, ...]:
     return tuple(found)
 
 
-def _values(field: str, operator: str, value: str) -> tuple[str, ...]:
+def _values(field: str, sign: str, value: str) -> tuple[str, ...]:
     quoted = value.startswith('"')
     bare = value[1:-1] if quoted else value
-    values = (bare,) if quoted or operator not in _EITHER else tuple(bare.split(","))
+    values = (bare,) if quoted or sign not in _EITHER else tuple(bare.split(","))
     if not all(values):
-        raise ValueError(f"a value is missing for `{field}{operator}`")
+        raise ValueError(f"a value is missing for `{field}{sign}`")
     if field == "state":
         for word in values:
             if word not in STATES:
                 raise ValueError(f"there is no state `{word}`; {suggestion(word, STATES, 'states are')}")
-    if field == "seen" and (operator == "=") is not (bare == NEVER):
+    if field == "seen" and (sign == "=") is not (bare == NEVER):
         raise ValueError("`seen` takes < or > and a time span, such as seen<2d, or =never")
     if field == "seen" and bare != NEVER:
         parse_duration(bare)
@@ -134,29 +141,38 @@ def _place(at: int) -> str:
 
 
 class Bound:
-    """What a version is compared with, by a scheme that reads it, or as the beginning of one (`16.679` of 16.679.00).
+    """What a version is compared with: a version, or the beginning of one (`16.679` of 16.679.00).
 
-    Where it is a beginning, a version that begins so is equal to it.
+    A version that begins like a beginning is equal to it.
     """
 
-    __slots__ = ("_exact", "_key", "_operator")
+    __slots__ = ("_compare", "_exact", "_key")
 
-    def __init__(self, operator: str, key: tuple[int, ...], *, exact: bool) -> None:
-        self._operator = operator
-        self._key = key
-        self._exact = exact
+    def __init__(self, sign: str, text: str, scheme: VersionScheme) -> None:
+        """Read the text as the scheme does.
+
+        Raises:
+            ValueError: it is neither a version of the scheme nor the beginning of one.
+        """
+        self._compare = _COMPARE[sign]
+        self._exact = scheme.accepts(text)
+        fields = len(text.split("."))
+        whole = text if self._exact else ".".join((text, *scheme.example.split(".")[fields:]))
+        if not scheme.accepts(whole):
+            scheme.parse(text)
+        key = scheme.parse(whole).key
+        self._key = key if self._exact else key[:fields]
 
     def holds(self, version: tuple[int, ...]) -> bool:
         """Say whether it holds of a version, by its key."""
-        mine = version if self._exact else version[: len(self._key)]
-        return _COMPARE[self._operator](mine, self._key)
+        return self._compare(version if self._exact else version[: len(self._key)], self._key)
 
 
-_COMPARE = {
-    "=": tuple[int, ...].__eq__,
-    "!=": tuple[int, ...].__ne__,
-    "<": tuple[int, ...].__lt__,
-    "<=": tuple[int, ...].__le__,
-    ">": tuple[int, ...].__gt__,
-    ">=": tuple[int, ...].__ge__,
+_COMPARE: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
 }

@@ -116,7 +116,9 @@ class Ruler:
             return "missing" if installed is None else "damaged" if installed.damage else "outdated"
         if verdict == "updated":
             return "deferred" if self.lacks(component, installed, platform) else "updated"
-        return "ahead" if verdict == "ahead" else "unknown"
+        if verdict == "unknown" and installed is not None and self.lacks(component, installed, platform):
+            return "deferred"  # all that is known has to wait
+        return verdict
 
     def wanted(self, component: str, platform: str) -> str:
         """Give the version that clients of a platform should run; empty where there is none."""

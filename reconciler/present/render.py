@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reconciler.errors import printable
+from reconciler.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,10 +22,14 @@ Render = Callable[..., str]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How a document is shown. Without a Markdown of its own, its text stands in a block there."""
+    """How a document is shown. Without a Markdown of its own, its text stands in a block there.
+
+    `rows` gives head and rows of a document that is a table: only such a one can be CSV.
+    """
 
     text: Render
     markdown: Render | None = None
+    rows: Callable[[Any], list[tuple[str, ...]]] | None = None
 
 
 _CONTROL = re.compile(r"[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
@@ -51,12 +55,13 @@ class Format:
     """A format of results: `render` gives a document by its view.
 
     With `talks` a result is part of what is said on a terminal, and more is said around it. With `single` it is one
-    document, behind which nothing may stand.
+    document, behind which nothing may stand. With `tables` it is for documents that are tables.
     """
 
     render: Callable[[View, Any, Mapping[str, Any]], str]
     talks: bool = False
     single: bool = False
+    tables: bool = False
 
 
 def _text(view: View, document: Any, how: Mapping[str, Any]) -> str:
@@ -73,10 +78,19 @@ def _markdown(view: View, document: Any, how: Mapping[str, Any]) -> str:
     return view.markdown(document, **how) if view.markdown else block(view.text(document, **how))
 
 
+def _csv(view: View, document: Any, _how: Mapping[str, Any]) -> str:
+    from reconciler.present.csv_text import csv_text
+
+    if view.rows is None:
+        raise UsageError("--format csv: this is no table", hint="`updoser clients` and `updoser history` are")
+    return csv_text(view.rows(document))
+
+
 FORMATS: Mapping[str, Format] = {
     "text": Format(_text, talks=True),
     "json": Format(_json, single=True),
     "markdown": Format(_markdown),
+    "csv": Format(_csv, single=True, tables=True),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.present.listing_text import clients_markdown, clients_rows, clients_text
 from reconciler.present.markdown import plan_markdown, status_markdown
 from reconciler.present.plan_text import plan_text
 from reconciler.present.render import View
@@ -29,3 +30,4 @@ STAGED = View(staged_text)
 CHECKS = View(checks_text)
 VALID = View(valid_text)
 PLUGINS = View(plugins_text)
+CLIENTS = View(clients_text, clients_markdown, clients_rows)

@@ -247,6 +247,12 @@ MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {
         "ALTER TABLE rollouts ADD COLUMN catches_up BOOLEAN NOT NULL DEFAULT '0'",
         "ALTER TABLE rollouts ADD COLUMN had TEXT NOT NULL DEFAULT '{}'",
     ),
+    # Runs know who began them and how long their steps took; what happened to a client is found without a search.
+    7: (
+        "ALTER TABLE runs ADD COLUMN origin TEXT NOT NULL DEFAULT '{}'",
+        "ALTER TABLE runs ADD COLUMN steps TEXT NOT NULL DEFAULT '[]'",
+        "CREATE INDEX journal_by_client ON journal (client, id)",
+    ),
 }
 """What brings a schema of version N - 1 to version N, by N; version 0 is an empty database."""
 VERSION = max(MIGRATIONS)

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from heapq import merge
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from reconciler.model.network import DIRECT
 from reconciler.storage.fleet import ClientRow, Seen
+from reconciler.storage.lines import Line
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -87,6 +90,30 @@ class Roll:
                     settings=seen.settings,
                 )
 
+    def lines(self, after: str = "", first: int = 500) -> Iterator[Line]:
+        """Give the clients that follow a name, in the order of their names, as `State.lines` does."""
+        remembered = self.state.lines([group for group in self.groups if group not in self.listed], after, first)
+        last = ""
+        for line in merge(remembered, self._listed_lines(after), key=_NAME):
+            if line.name != last:
+                yield line
+            last = line.name
+
+    def _listed_lines(self, after: str) -> Iterator[Line]:
+        """Give those of a list that follow a name, with what is remembered of them."""
+        listed = [(client, group) for group, clients in self.listed.items() for client in clients]
+        following = sorted((pair for pair in listed if pair[0].name > after), key=lambda pair: pair[0].name)
+        for start in range(0, len(following), _BATCH):
+            batch = following[start : start + _BATCH]
+            known = self.state.lines_of([client.name for client, _group in batch])
+            for client, group in batch:
+                yield known.get(client.name, _BLANK)._replace(
+                    name=client.name,
+                    group=group,
+                    labels=json.dumps(client.labels),
+                    route=self.ways.get(client.name, DIRECT),
+                )
+
     def clients(self, groups: Collection[str]) -> list[Client]:
         """Give the clients of groups, sorted by group and name."""
         found = self.state.clients([group for group in groups if group not in self.listed])
@@ -140,3 +167,6 @@ class Roll:
 
 
 _NOTHING = Seen(fingerprint=None, error="", failing_since=None, quarantined=None, settings="")
+_BLANK = Line("", "", "[]", None, "", DIRECT, None, None, 0, None)
+_NAME = attrgetter("name")
+_BATCH = 500

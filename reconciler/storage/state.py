@@ -17,7 +17,8 @@ from sqlalchemy import select
 
 from reconciler.storage.cells import checked, sound
 from reconciler.storage.database import open_engine, upsert
-from reconciler.storage.fleet import FleetRecords, Observation
+from reconciler.storage.fleet import Observation
+from reconciler.storage.lines import Lines
 from reconciler.storage.lock import Locks
 from reconciler.storage.moments import Moments
 from reconciler.storage.rollouts import RolloutRecords
@@ -46,7 +47,7 @@ class Identity:
     frozen: bool
 
 
-class State(FleetRecords, Upstream, RolloutRecords, Runs, Moments, Locks):
+class State(Lines, Upstream, RolloutRecords, Runs, Moments, Locks):
     """Everything that is remembered between two commands; a context manager."""
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:

@@ -129,7 +129,7 @@ PLANS = Table(
     Column("status", String(16), nullable=False),
 )
 
-RUNS = Table(
+RUNS = Table(  # `origin` and `steps`: see model.report.Run
     "runs",
     METADATA,
     Column("run_id", String(64), primary_key=True),
@@ -143,6 +143,8 @@ RUNS = Table(
     Column("not_received", BigInteger, nullable=False, server_default="0"),
     Column("sent", BigInteger, nullable=False, server_default="0"),
     Column("saved", BigInteger, nullable=False, server_default="0"),
+    Column("origin", Text, nullable=False, server_default="{}"),
+    Column("steps", Text, nullable=False, server_default="[]"),
 )
 
 JOURNAL = Table(
@@ -159,6 +161,7 @@ JOURNAL = Table(
     Column("message", Text, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("at", Float, nullable=False),
+    Index("journal_by_client", "client", "id"),
 )
 
 APPLIED = Table(  # one row: the spec that was applied last

@@ -1,0 +1,61 @@
+"""Clients one by one: what each has, how that compares with what it should have, and what is in its way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - the forms of documents ask for the types of fields
+from typing import Literal
+
+ComponentState = Literal["updated", "outdated", "ahead", "missing", "damaged", "deferred", "unknown"]
+ClientState = Literal[
+    "updated", "outdated", "ahead", "deferred", "unknown", "unreachable", "failed", "held", "quarantined"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedComponent:
+    """A component on a client: the `version` that was seen there last (empty: none), and the one that is `wanted`.
+
+    What isn't known now is `unknown`, whatever was seen before.
+    """
+
+    id: str
+    version: str
+    wanted: str
+    state: ComponentState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedClient:
+    """A client with those of its components that were asked for.
+
+    `state` is the worst that holds of it; `why` says more, in the words of who said it. It was `seen` when it answered
+    last, and is failing since `failing_since`, if it is; `failures` counts the runs in a row in which it failed. It is
+    left alone `until` then, if it is in quarantine.
+    """
+
+    name: str
+    group: str
+    labels: tuple[str, ...]
+    platform: str
+    state: ClientState
+    why: str
+    seen: datetime | None
+    failing_since: datetime | None
+    failures: int
+    until: datetime | None
+    components: tuple[ListedComponent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A page of clients, in the order of their names. `after` is what the next page begins behind; empty: it is last.
+
+    `limit` and `where` are what was asked for.
+    """
+
+    created: datetime
+    limit: str
+    where: str
+    clients: tuple[ListedClient, ...]
+    after: str = ""

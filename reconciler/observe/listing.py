@@ -1,0 +1,270 @@
+"""Lists clients from what the state remembers: a page at a time, and nobody is contacted.
+
+* What a component on a client counts as says the ruler of `status`, so both give the same figures. A client that isn't
+  known now (it didn't answer, or answers to another controller) counts as `unknown`; what was seen of it last is shown.
+* Each distinct profile is judged once, and only as many are kept as `_KEPT`: a page of a rare filter reads on until it
+  is full, in batches, and a million clients never stand in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from reconciler.errors import (
+    ClientError,
+    FaultError,
+    OtherControllerError,
+    ProtocolError,
+    UsageError,
+    label_of,
+)
+from reconciler.formats.select import parse
+from reconciler.formats.where import parse_where
+from reconciler.model.deploy import MACHINE, RELEASE
+from reconciler.model.listing import ListedClient, ListedComponent, Listing
+from reconciler.model.network import why_unreachable
+from reconciler.model.plan import NEVER_SEEN, Basis
+from reconciler.observe.cohorts import FAILED_SET, Selection, is_foreign, say_doubles
+from reconciler.observe.idle import check_limit
+from reconciler.observe.observed import known_reports, recall_lists
+from reconciler.observe.upstream import find_withdrawals, merge_offers
+from reconciler.planner.filter import Filter
+from reconciler.planner.inputs import Observed, Wanted
+from reconciler.planner.ruler import Allowance, Ruler
+from reconciler.storage.base import moment
+from reconciler.storage.fleet import labels_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from reconciler.formats.select import Pattern
+    from reconciler.model.client import Profile
+    from reconciler.model.listing import ClientState
+    from reconciler.storage.lines import Line
+    from reconciler.workspace import Workspace
+
+ANSWERED = frozenset(error.label for error in (ClientError, ProtocolError, OtherControllerError, FaultError))
+"""Errors after which a client was there: it failed, while all others mean that it couldn't be reached."""
+_KEPT = 20_000
+"""Distinct profiles that are kept."""
+_WORST: tuple[ClientState, ...] = ("quarantined", "held", "unreachable", "failed", "unknown")
+_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which clients to list: those that `limit` selects and of which `where` holds, `size` of them behind `after`."""
+
+    limit: str = ""
+    where: str = ""
+    after: str = ""
+    size: int = 500
+
+
+def list_page(work: Workspace, query: Query) -> Listing:
+    """Give a page of clients.
+
+    Raises:
+        UsageError: limit or conditions are malformed, name what isn't there, or the limit takes nobody.
+        StoreError, StateError: the store or the state can't be read.
+    """
+    recall_lists(work)
+    choice = Selection.parse(query.limit, work.state.last_failed() if f"@{FAILED_SET}" in query.limit else ())
+    if choice.pattern is not None and not query.after:
+        check_limit(choice.pattern, work.roll.rows())
+    judge = _Judge(work, _filter(work, query.where))
+    found: list[ListedClient] = []
+    batch: list[Line] = []
+    for line in work.roll.lines(query.after, min(query.size + 1, _BATCH)):
+        batch.append(line)
+        if len(batch) >= _BATCH:
+            found += judge.take(batch, choice)
+            batch = []
+            if len(found) > query.size:
+                break
+    found += judge.take(batch, choice)
+    more = len(found) > query.size
+    page = found[: query.size]
+    return Listing(work.means.clock(), query.limit, query.where, tuple(page), page[-1].name if more else "")
+
+
+def make_ruler(work: Workspace) -> Ruler:
+    """Give what clients are measured against, from what the store holds and sources offered when they were last read.
+
+    Raises:
+        StoreError, StateError: the store or the state can't be read.
+    """
+    spec, reports = work.spec, known_reports(work)
+    components = {name: one.component for name, one in spec.components.items()}
+    remembered, _conflicts = merge_offers(reports, spec.sources, components, away=True)
+    first_seen = work.state.first_seen()
+    facts = Observed(
+        Basis("", 0, 0, "", ""),
+        work.store.inspect().releases,
+        remembered=remembered,
+        withdrawn=find_withdrawals(reports, spec.sources),
+        first_seen=first_seen,
+    )
+    allowance = Allowance(work.means.clock(), first_seen=first_seen)
+    return Ruler(Wanted(spec.components, spec.groups), facts, allowance)
+
+
+def _filter(work: Workspace, where: str) -> Filter:
+    schemes = {name: spec.component.scheme for name, spec in work.spec.components.items()}
+    try:
+        conditions = parse_where(where) if where else ()
+        return Filter(conditions, schemes, tuple(work.spec.groups), work.means.clock())
+    except ValueError as error:
+        raise UsageError(f"--where: {error}") from error
+
+
+class _Judge:
+    """Says of lines what a listing says of clients."""
+
+    def __init__(self, work: Workspace, wanted: Filter) -> None:
+        self._work = work
+        self._filter = wanted
+        self._now = work.means.clock()
+        self._identity = work.state.identity()
+        self._ruler = make_ruler(work)
+        self._of_group = Wanted(work.spec.components, work.spec.groups).of_group
+        holds = [hold for hold in work.spec.holds if hold.applies(self._now.date())]
+        self._holds: list[tuple[Pattern, str]] = [(parse(hold.clients), hold.text) for hold in holds]
+        self._doubles, _told = say_doubles(work.roll.doubles())
+        self._failed = _failed_in_rollouts(work)
+        self._profiles: dict[str, Profile] = {}
+        self._judged: dict[tuple[object, ...], tuple[ListedComponent, ...]] = {}
+        self._labels: dict[str, tuple[str, ...]] = {}
+
+    def take(self, lines: Sequence[Line], choice: Selection) -> Iterable[ListedClient]:
+        """Give those that were asked for."""
+        chosen = []
+        for line in lines:
+            labels = self._labels.get(line.labels)
+            if labels is None:
+                labels = self._labels[line.labels] = labels_of(line.labels)
+            if choice.takes(line.name, line.group, labels):
+                chosen.append((line, labels))
+        self._learn({line.fingerprint for line, _labels in chosen if line.fingerprint})
+        failed = [line.name for line, _labels in chosen if line.failures and line.name not in self._failed]
+        said = self._work.state.last_failures(failed) if failed else {}
+        messages = {**self._failed, **{name: last.message for name, last in said.items()}}
+        found = (self._listed(line, labels, messages.get(line.name, "")) for line, labels in chosen)
+        return [listed for listed in found if listed is not None]
+
+    def _learn(self, fingerprints: set[str]) -> None:
+        """Have the profiles of a batch at hand."""
+        if len(self._profiles) > _KEPT:
+            self._profiles.clear()
+            self._judged.clear()
+        new = [one for one in fingerprints if one not in self._profiles]
+        if new:
+            self._profiles |= self._work.state.profiles_of(new)
+
+    def _listed(self, line: Line, labels: tuple[str, ...], said: str) -> ListedClient | None:
+        """Give a client, if the conditions hold of it; `said` is why it failed, if it answers and did."""
+        profile = self._profiles.get(line.fingerprint or "")
+        no_way = why_unreachable(line.route)
+        foreign = profile is not None and is_foreign(profile, self._identity)
+        known = profile is not None and not (line.error or no_way or foreign)
+        hold = self._hold(line, labels)
+        until = moment(line.quarantined)
+        until = until if until is not None and until > self._now else None
+        until = min(until, self._now + self._work.spec.quarantine.span) if until else None
+        failed = bool(said or line.failures)
+        words = _words(line, known=known, hold=hold, quarantined=until is not None, no_way=no_way, failed=failed)
+        components = self._components(line, profile, words, known=known)
+        if self._filter.asks_components and not components:
+            return None
+        platform = profile.platform if profile else ""
+        seen = self._past(line.seen_at)
+        error = no_way or line.error or said or (OtherControllerError.label if foreign else "")
+        if not self._filter.takes(
+            name=line.name, group=line.group, labels=labels, platform=platform, seen=seen, error=error
+        ):
+            return None
+        return ListedClient(
+            name=line.name,
+            group=line.group,
+            labels=labels,
+            platform=platform,
+            state=_worst(words, components),
+            why=hold or error or ("" if known else NEVER_SEEN),
+            seen=seen,
+            failing_since=self._past(line.failing_since) if line.error else None,
+            failures=line.failures,
+            until=until,
+            components=components,
+        )
+
+    def _past(self, stamp: float | None) -> datetime | None:
+        read = moment(stamp)
+        return None if read is None else min(read, self._now)
+
+    def _hold(self, line: Line, labels: tuple[str, ...]) -> str:
+        for pattern, text in self._holds:
+            if pattern.matches(line.name, (line.group,), labels):
+                return text
+        return self._doubles.get(line.name, "")
+
+    def _components(
+        self, line: Line, profile: Profile | None, words: frozenset[str], *, known: bool
+    ) -> tuple[ListedComponent, ...]:
+        key = line.fingerprint if profile else "", line.group, known, words
+        found = self._judged.get(key)
+        if found is None:
+            found = self._filter.components(self._measure(line.group, profile, known=known), words)
+            self._judged[key] = found
+        return found
+
+    def _measure(self, group: str, profile: Profile | None, *, known: bool) -> Iterable[ListedComponent]:
+        for spec in self._of_group(group) if group in self._work.spec.groups else ():
+            component = spec.component.id
+            installed = profile.by_component.get(component) if profile else None
+            platform = profile.platform if profile else ""
+            yield ListedComponent(
+                id=component,
+                version=installed.version if installed else "",
+                wanted=self._ruler.wanted(component, platform),
+                state=self._ruler.state(component, installed, platform) if known else "unknown",
+            )
+
+
+def _failed_in_rollouts(work: Workspace) -> dict[str, str]:
+    """Give the clients that failed with the version of a rollout and don't have it since, with what they said."""
+    over = {key for key, record in work.state.rollouts().items() if record.status == "superseded"}
+    found = (work.state.rollout_failures(fault) for fault in (MACHINE, RELEASE))
+    return {
+        client: message
+        for failures in found
+        for key, clients in failures.items()
+        if key not in over
+        for client, message in clients.items()
+    }
+
+
+def _words(line: Line, *, known: bool, hold: str, quarantined: bool, no_way: str, failed: bool) -> frozenset[str]:
+    """Give the states that a client is in as a whole."""
+    answered = not line.error or label_of(line.error) in ANSWERED
+    words = {
+        "quarantined": quarantined,
+        "held": bool(hold),
+        "unreachable": bool(no_way) or not answered,
+        "failed": not no_way and answered and (bool(line.error) or failed),
+        "unknown": not known,
+    }
+    return frozenset(word for word, holds in words.items() if holds)
+
+
+def _worst(words: frozenset[str], components: Sequence[ListedComponent]) -> ClientState:
+    """Give the word for a client: what is in its way, or else what is the matter with its components."""
+    for word in _WORST:
+        if word in words:
+            return word
+    states = {component.state for component in components}
+    if states & {"missing", "damaged", "outdated"}:
+        return "outdated"
+    ranked = ("unknown", "ahead", "deferred")
+    return cast("ClientState", next((word for word in ranked if word in states), "updated"))

@@ -1,0 +1,163 @@
+"""Whether conditions (`formats.where`) hold of a client: of what it is, and of its components.
+
+All conditions on a component, its version and its state must hold of the same component. A state is a word for the
+component, or for the client as a whole: `state=outdated state=held` finds clients that are both. What is missing or
+damaged is outdated, too. A version of none fits `!=` only.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from fnmatch import translate
+from re import IGNORECASE, escape
+from re import compile as compiled
+from typing import TYPE_CHECKING
+
+from reconciler.formats.duration import parse_duration
+from reconciler.formats.where import NEVER, OF_COMPONENT, Bound
+from reconciler.hints import suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from reconciler.formats.where import Condition
+    from reconciler.model.listing import ComponentState, ListedComponent
+    from reconciler.model.version import VersionScheme
+
+    ByComponent = Callable[[ListedComponent, Collection[str]], bool]
+
+_MORE: Mapping[ComponentState, tuple[str, ...]] = {
+    "missing": ("missing", "outdated"),
+    "damaged": ("damaged", "outdated"),
+    "deferred": ("deferred", "updated"),
+}
+"""What else a component is that is this."""
+
+
+class Filter:
+    """Conditions that are ready to be asked."""
+
+    def __init__(
+        self,
+        conditions: Sequence[Condition],
+        schemes: Mapping[str, VersionScheme],
+        groups: Collection[str],
+        now: datetime,
+    ) -> None:
+        """Take the schemes of managed components, and the groups that there are.
+
+        Raises:
+            ValueError: a condition names a component or a group that isn't there, or a version that is none.
+        """
+        self._now = now
+        names = [one for one in conditions if one.field == "component"]
+        known = [id_ for id_ in schemes if all(_any_glob(one.values, id_) is (one.sign == "=") for one in names)]
+        for one in conditions:
+            if one.field in {"component", "group"}:
+                _check_names(one, schemes if one.field == "component" else groups)
+        self._schemes = schemes
+        of_component = [one for one in conditions if one.field in OF_COMPONENT]
+        self._by_component: list[ByComponent] = [self._of_component(one, known) for one in of_component]
+        self._rest = [one for one in conditions if one.field not in OF_COMPONENT]
+        self._globs = {
+            one: [compiled(translate(value)) for value in one.values] for one in self._rest if one.field in _NAMES
+        }
+        self._parts = {one: compiled(escape(one.values[0]), IGNORECASE) for one in self._rest if one.field == "error"}
+
+    @property
+    def asks_components(self) -> bool:
+        """True when some condition is about components, so that those are shown of which it holds."""
+        return bool(self._by_component)
+
+    def components(self, found: Iterable[ListedComponent], words: Collection[str]) -> tuple[ListedComponent, ...]:
+        """Give those of a client's components of which all conditions hold; `words` are the states of the client."""
+        return tuple(one for one in found if all(holds(one, words) for holds in self._by_component))
+
+    def takes(
+        self,
+        *,
+        name: str,
+        group: str,
+        labels: Collection[str],
+        platform: str,
+        seen: datetime | None,
+        error: str,
+    ) -> bool:
+        """Say whether all conditions on a client itself hold."""
+        texts = {"name": (name,), "group": (group,), "label": labels, "platform": (platform,)}
+        for one in self._rest:
+            if one.field in _NAMES:
+                globs = self._globs[one]
+                holds = any(glob.match(text) for glob in globs for text in texts[one.field])
+            elif one.field == "seen":
+                holds = self._seen(one, seen)
+            else:
+                holds = self._parts[one].search(error) is not None
+            if holds is one.sign.startswith("!"):
+                return False
+        return True
+
+    def _seen(self, condition: Condition, seen: datetime | None) -> bool:
+        if condition.values == (NEVER,):
+            return seen is None
+        span = parse_duration(condition.values[0])
+        ago = None if seen is None else max(self._now - seen, timedelta())
+        return (ago is None or ago > span) if condition.sign == ">" else (ago is not None and ago < span)
+
+    def _of_component(self, condition: Condition, known: Sequence[str]) -> ByComponent:
+        wanted = condition.sign != "!="
+        if condition.field == "component":
+            return lambda one, _words: _any_glob(condition.values, one.id) is wanted
+        if condition.field == "state":
+            values = frozenset(condition.values)
+            return lambda one, words: (
+                (not values.isdisjoint(_MORE.get(one.state, (one.state,))) or not values.isdisjoint(words)) is wanted
+            )
+        return self._of_version(condition, known)
+
+    def _of_version(self, condition: Condition, known: Sequence[str]) -> ByComponent:
+        bounds: dict[str, list[Bound]] = {}
+        wrong: ValueError | None = None
+        for id_ in known:
+            try:
+                bounds[id_] = [Bound(condition.sign, value, self._schemes[id_]) for value in condition.values]
+            except ValueError as error:
+                wrong = error
+        if not bounds and wrong is not None:
+            raise ValueError(f"{condition.text}: {wrong}") from None
+        together = all if condition.sign == "!=" else any
+
+        def holds(one: ListedComponent, _words: Collection[str]) -> bool:
+            scheme, own = self._schemes.get(one.id), bounds.get(one.id)
+            if own is None or scheme is None:
+                return False
+            if not scheme.accepts(one.version):
+                return condition.sign == "!="
+            key = scheme.parse(one.version).key
+            return together(bound.holds(key) for bound in own)
+
+        return holds
+
+
+_NAMES = frozenset(["name", "group", "label", "platform"])
+
+
+def _any_glob(values: Iterable[str], text: str) -> bool:
+    return any(value == text or (_is_glob(value) and _matches(value, text)) for value in values)
+
+
+def _matches(glob: str, text: str) -> bool:
+    return compiled(translate(glob)).match(text) is not None
+
+
+def _is_glob(text: str) -> bool:
+    return any(char in text for char in "*?[")
+
+
+def _check_names(condition: Condition, known: Collection[str]) -> None:
+    for value in condition.values:
+        if not any(_any_glob((value,), name) for name in known):
+            hint = suggestion(value, known, f"{condition.field}s are")
+            more = f"; {hint}" if hint else ""
+            raise ValueError(f"{condition.text}: there is no {condition.field} `{value}`{more}")

@@ -1,0 +1,21 @@
+"""Pages of clients as documents: `schema/clients.schema.json` describes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model.listing import ListedClient, ListedComponent, Listing
+from reconciler.present.document import FORMAT_VERSION
+from reconciler.present.forms import As, Form
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_COMPONENT = Form(ListedComponent, version=As(null=True), wanted=As(null=True))
+_CLIENT = Form(ListedClient, platform=As(null=True), why=As(null=True), components=As(of=_COMPONENT))
+_LISTING = Form(Listing, limit=As(null=True), where=As(null=True), after=As("next", null=True), clients=As(of=_CLIENT))
+
+
+def listing_document(listing: Listing) -> Mapping[str, Any]:
+    """Give the document of a page of clients."""
+    return {"format_version": FORMAT_VERSION, **_LISTING.write(listing)}

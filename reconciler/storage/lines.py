@@ -1,0 +1,104 @@
+"""The fleet read line by line, in the order of names: as much at a time as is asked for, never all of it.
+
+A page begins behind a name (a keyset), so that the ten thousandth costs what the first does, and clients that come or
+go meanwhile shift nobody onto two pages or none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import func, select, type_coerce
+from sqlalchemy.types import NULLTYPE
+
+from reconciler.model.client import Profile
+from reconciler.storage.base import moment
+from reconciler.storage.cells import checked
+from reconciler.storage.fleet import FleetRecords
+from reconciler.storage.tables import CLIENTS, JOURNAL, PROFILES
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection
+
+MAX_BATCH = 50_000
+"""Clients that are read at once, at most."""
+
+
+class Line(NamedTuple):
+    """What is remembered of a client, as its cells have it: `labels` are JSON, times are seconds since the epoch.
+
+    `failures` counts the runs in a row in which it failed; it is left alone until `quarantined`.
+    """
+
+    name: str
+    group: str
+    labels: str
+    fingerprint: str | None
+    error: str
+    route: str
+    seen_at: float | None
+    failing_since: float | None
+    failures: int
+    quarantined: float | None
+
+
+class LastFailure(NamedTuple):
+    """What a client said when it failed last, and when that was."""
+
+    message: str
+    at: datetime | None
+
+
+_BARE = select(
+    *(type_coerce(CLIENTS.c["grp" if name == "group" else name], NULLTYPE).label(name) for name in Line._fields)
+)
+"""A line without a check of each cell: there are millions. What is odd shows when a line is used."""
+
+
+class Lines(FleetRecords):
+    """The lines of the fleet."""
+
+    def lines(self, groups: Collection[str], after: str = "", first: int = 500) -> Iterator[Line]:
+        """Give the clients of groups that follow a name, in order; each batch is larger than the one before."""
+        of_groups, size = self._of(groups), min(max(first, 1), MAX_BATCH)
+        while True:
+            batch = self._batch(of_groups, after, size)
+            yield from batch
+            if len(batch) < size:
+                return
+            after, size = batch[-1].name, min(size * 4, MAX_BATCH)
+
+    def lines_of(self, names: Collection[str]) -> dict[str, Line]:
+        """Give the lines of some clients by name, also of those that left."""
+        with self._read() as connection:
+            found = connection.execute(_BARE.where(CLIENTS.c.name.in_(list(names))))
+            return {line.name: line for line in map(Line._make, found)}
+
+    def _batch(self, of_groups: ColumnElement[bool], after: str, size: int) -> list[Line]:
+        with self._read() as connection:
+            name = _by_code_point(connection)
+            wanted = _BARE.where(of_groups, name > after).order_by(name).limit(size)
+            return [Line._make(row) for row in connection.execute(wanted)]
+
+    def profiles_of(self, fingerprints: Collection[str]) -> dict[str, Profile]:
+        """Give some profiles by fingerprint."""
+        wanted = select(PROFILES.c.fingerprint, PROFILES.c.data).where(PROFILES.c.fingerprint.in_(list(fingerprints)))
+        with self._read() as connection:
+            return {key: checked(Profile.from_json(data, key)) for key, data in connection.execute(wanted)}
+
+    def last_failures(self, names: Collection[str]) -> dict[str, LastFailure]:
+        """Give how some clients failed last, by name."""
+        entry = JOURNAL.c
+        last = select(func.max(entry.id)).where(entry.client.in_(list(names)), entry.outcome == "failed")
+        wanted = select(entry.client, entry.message, entry.at).where(entry.id.in_(last.group_by(entry.client)))
+        with self._read() as connection:
+            return {name: LastFailure(message, moment(at)) for name, message, at in connection.execute(wanted)}
+
+
+def _by_code_point(connection: Connection) -> ColumnElement[str]:
+    """Give names in an order that is the same in each database, and that of Python."""
+    name = CLIENTS.c.name
+    return name.collate("C") if connection.dialect.name == "postgresql" else name
