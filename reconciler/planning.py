@@ -77,7 +77,7 @@ def wanted_of(work: Workspace, options: PlanOptions) -> Wanted:
     return Wanted(
         components=components,
         groups=work.spec.groups,
-        partial=bool(options.targets or options.sight.limit),
+        partial=bool(options.targets or options.sight.limit or options.sight.names),
         duplication=work.spec.duplication,
         repository=work.spec.repository,
         policies=work.spec.policies,

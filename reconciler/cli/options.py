@@ -114,7 +114,7 @@ def desk_of(context: click.Context, options: dict[str, Any], *, no_exec: bool = 
     )
 
 
-def sight_of(options: dict[str, Any], **more: bool) -> Sight:
+def sight_of(options: dict[str, Any], **more: Any) -> Sight:
     """Take the options of commands that look at the fleet."""
     from reconciler.observe.observed import Sight
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from reconciler.cli.options import desk_of, table_options
+from reconciler.cli.options import desk_of, spec_options, table_options
 from reconciler.cli.root import cli
 from reconciler.errors import UsageError
 
@@ -36,3 +36,16 @@ def clients(context: click.Context, /, pattern: str, **options: Any) -> int:
         raise UsageError("name a pattern once: as the argument, or with --limit")
     query = command.Query(pattern or options["limit"], options["where"], options["after"], options["page_size"])
     return command.clients(desk_of(context, options), query)
+
+
+@cli.command()
+@click.argument("client")
+@click.argument("component", required=False, default="")
+@spec_options
+@click.option("--refresh", is_flag=True, help="Look at the client first; left out: as it was last seen.")
+@click.pass_context
+def why(context: click.Context, /, client: str, component: str, refresh: bool, **options: Any) -> int:
+    """Say why a client has what it has: what asks for it, what is in the way, and what comes next."""
+    from reconciler.commands import why as command
+
+    return command.why(desk_of(context, options), command.WhyOptions(client, component, refresh))

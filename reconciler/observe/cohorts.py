@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from reconciler.storage.state import Identity
 
 FAILED_SET = "failed"
+NAMED_SET = "named"
 MAX_DOUBLES = 50
 """Machines with several names that are named in one plan, and below how many names of one of them."""
 MAX_NAMES = 4
@@ -55,9 +56,10 @@ that select them, what is to be done about settings."""
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which clients a command is about: all, or those that `--limit` selects."""
+    """Which clients a command is about: all, those that `--limit` selects, or, `exact`, some that are named."""
 
     pattern: Pattern | None = None
+    exact: bool = False
 
     @classmethod
     def parse(cls, limit: str, failed: Collection[str]) -> Selection:
@@ -72,6 +74,11 @@ class Selection:
             return cls(parse(limit, {FAILED_SET: failed}))
         except ValueError as error:
             raise UsageError(f"--limit: {error}") from error
+
+    @classmethod
+    def named(cls, names: Collection[str]) -> Selection:
+        """Choose clients by their exact names, whatever characters those have."""
+        return cls(parse(f"@{NAMED_SET}", {NAMED_SET: names}), exact=True)
 
     def takes(self, name: str, group: str, labels: Collection[str]) -> bool:
         """Say whether a client is chosen."""

@@ -150,9 +150,23 @@ class _Judge:
         self._learn({line.fingerprint for line, _labels in chosen if line.fingerprint})
         failed = [line.name for line, _labels in chosen if line.failures and line.name not in self._failed]
         said = self._work.state.last_failures(failed) if failed else {}
-        messages = {**self._failed, **{name: last.message for name, last in said.items()}}
-        found = (self._listed(line, labels, messages.get(line.name, "")) for line, labels in chosen)
+        found = (
+            self._listed(line, labels, said[line.name].message if line.name in said else self._failed_with(line))
+            for line, labels in chosen
+        )
         return [listed for listed in found if listed is not None]
+
+    def _failed_with(self, line: Line) -> str:
+        """Give what a client said when it failed in a rollout, unless it has that version by now, or a later one."""
+        profile = self._profiles.get(line.fingerprint or "")
+        for component, version, message in self._failed.get(line.name, ()):
+            installed = profile.by_component.get(component) if profile else None
+            scheme = self._work.spec.components[component].component.scheme
+            if installed is None or not (scheme.accepts(installed.version) and scheme.accepts(version)):
+                return message
+            if scheme.parse(installed.version) < scheme.parse(version):
+                return message
+        return ""
 
     def _learn(self, fingerprints: set[str]) -> None:
         """Have the profiles of a batch at hand."""
@@ -232,17 +246,17 @@ class _Judge:
             )
 
 
-def _failed_in_rollouts(work: Workspace) -> dict[str, str]:
-    """Give the clients that failed with the version of a rollout and don't have it since, with what they said."""
+def _failed_in_rollouts(work: Workspace) -> dict[str, list[tuple[str, str, str]]]:
+    """Give the clients that failed in rollouts: with which component and version, and what they said."""
     over = {key for key, record in work.state.rollouts().items() if record.status == "superseded"}
-    found = (work.state.rollout_failures(fault) for fault in (MACHINE, RELEASE))
-    return {
-        client: message
-        for failures in found
-        for key, clients in failures.items()
-        if key not in over
-        for client, message in clients.items()
-    }
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    for fault in (RELEASE, MACHINE):
+        for key, clients in work.state.rollout_failures(fault).items():
+            component, version, _group = key
+            if key not in over and component in work.spec.components:
+                for client, message in clients.items():
+                    found.setdefault(client, []).append((component, version, message))
+    return found
 
 
 def _words(line: Line, *, known: bool, hold: str, quarantined: bool, no_way: str, failed: bool) -> frozenset[str]:

@@ -55,7 +55,8 @@ class Sight:
 
     `refresh` asks inventories, sources and clients; without it the state's memory must do. `contact` False leaves
     clients alone. `limit` is a pattern, `forks` how many clients are looked at a time, `verify` has every file hashed.
-    `keep` leaves connections open for a change that follows. `adopt` takes over clients of a controller whose state was
+    `names`, in place of a pattern, are clients by their exact names. `keep` leaves connections open for a change that
+    follows. `adopt` takes over clients of a controller whose state was
     lost, and `confirmed` lets upgrades go to them; `allow_shrink` believes an inventory that lost more clients than
     allowed. `settings` compares those of clients, too, for which templates and their secrets are read.
     """
@@ -70,6 +71,7 @@ class Sight:
     confirmed: bool = False
     allow_shrink: bool = False
     settings: bool = True
+    names: tuple[str, ...] = ()
 
 
 def observe(work: Workspace, sight: Sight) -> Observed:
@@ -275,16 +277,18 @@ def check_limited(work: Workspace, sight: Sight) -> None:
 
 
 def chosen_by(work: Workspace, sight: Sight) -> Selection:
-    """Read the limit.
+    """Read the limit, or take the names that stand in its place.
 
     Raises:
         UsageError: it is no pattern.
     """
+    if sight.names:
+        return Selection.named(sight.names)
     return Selection.parse(sight.limit, work.state.last_failed() if f"@{FAILED_SET}" in sight.limit else ())
 
 
 def _check_choice(work: Workspace, choice: Selection) -> None:
-    if choice.pattern is not None:
+    if choice.pattern is not None and not choice.exact:
         check_limit(choice.pattern, work.roll.rows())
 
 

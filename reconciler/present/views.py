@@ -7,6 +7,7 @@ from reconciler.present.markdown import plan_markdown, status_markdown
 from reconciler.present.plan_text import plan_text
 from reconciler.present.render import View
 from reconciler.present.rollout_text import rollouts_text
+from reconciler.present.standing_text import standing_text
 from reconciler.present.text import (
     checks_text,
     history_text,
@@ -31,3 +32,4 @@ CHECKS = View(checks_text)
 VALID = View(valid_text)
 PLUGINS = View(plugins_text)
 CLIENTS = View(clients_text, clients_markdown, clients_rows)
+STANDING = View(standing_text)

@@ -137,22 +137,7 @@ class Runs(Part):
         """Give the outcomes of a run, in the order in which they came."""
         with self._read() as connection:
             rows = connection.execute(select(JOURNAL).where(JOURNAL.c.run_id == run_id).order_by(JOURNAL.c.id)).all()
-            return [
-                checked(
-                    JournalEntry(
-                        client=row.client,
-                        group=row.grp,
-                        component=row.component,
-                        from_version=row.from_version,
-                        to_version=row.to_version,
-                        outcome=row.outcome,
-                        message=row.message,
-                        bytes=row.bytes,
-                        at=moment(row.at),  # type: ignore[arg-type]
-                    )
-                )
-                for row in rows
-            ]
+            return [journal_entry(row) for row in rows]
 
     def last_failed(self) -> frozenset[str]:
         """Give the clients that failed or were unreachable in the last run that ended."""
@@ -174,6 +159,22 @@ class Runs(Part):
         with self._read() as connection:
             text = connection.scalar(select(APPLIED.c.effective))
             return None if text is None else dict(json.loads(text))
+
+
+def journal_entry(row: Row[Any]) -> JournalEntry:
+    """Read an entry of the journal."""
+    entry = JournalEntry(
+        client=row.client,
+        group=row.grp,
+        component=row.component,
+        from_version=row.from_version,
+        to_version=row.to_version,
+        outcome=row.outcome,
+        message=row.message,
+        bytes=row.bytes,
+        at=moment(row.at),  # type: ignore[arg-type]
+    )
+    return checked(entry)
 
 
 def _is_held(connection: Connection) -> bool:

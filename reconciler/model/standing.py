@@ -1,0 +1,93 @@
+"""Why a client has what it has: what is asked for, what is there, what is in the way, and what comes next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - the forms of documents ask for the types of fields
+from typing import Literal
+
+from reconciler.model.listing import ComponentState  # noqa: TC001 - the same
+
+Coming = Literal["nothing", "due", "sent_early", "held", "deferred", "blind"]
+"""What an apply now would do about a component: nothing, as all is well; change it; send it before its time; or not
+touch it, because somebody or something holds it, its time hasn't come, or the client isn't known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A value of the spec, and the line that says so: `path` is dotted, `where` is `file:line` or `default`."""
+
+    path: str
+    value: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """An outcome of a run, as the journal has it. `component` is empty where it is about the client as a whole."""
+
+    run_id: str
+    at: datetime
+    component: str
+    from_version: str
+    to_version: str
+    outcome: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutPlace:
+    """The rollout that decides over a component, and the wave that the client is in (0: in none of it).
+
+    `open_wave` is the one that is open, of `waves`; `says` is where it is, `next_at` when its next step is due, if
+    time alone makes it so.
+    """
+
+    version: str
+    group: str
+    status: str
+    own_wave: int
+    open_wave: int
+    waves: int
+    says: str
+    next_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentStanding:
+    """How a client stands with a component.
+
+    `wanted` is what the policy lets through by now, `to` what an apply now would bring. `reasons` say what is in the
+    way, in the words of the plan; `next` says what comes and when.
+    """
+
+    id: str
+    version: str
+    wanted: str
+    state: ComponentState
+    damage: str
+    previous: str
+    asked: tuple[Asked, ...]
+    coming: Coming
+    to: str
+    reasons: tuple[str, ...]
+    rollouts: tuple[RolloutPlace, ...]
+    next: str
+    happened: tuple[Happened, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientStanding:
+    """How a client stands: `reasons` keep everything from it, `happened` is about it as a whole."""
+
+    created: datetime
+    name: str
+    group: str
+    labels: tuple[str, ...]
+    platform: str
+    seen: datetime | None
+    failing_since: datetime | None
+    reasons: tuple[str, ...]
+    holds: tuple[Asked, ...]
+    components: tuple[ComponentStanding, ...]
+    happened: tuple[Happened, ...]

@@ -1,0 +1,73 @@
+"""How a client stands, for people: what is asked for, what is there, what is in the way, and what comes next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reconciler.present.words import page, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_VALUE = 60
+_NOW = {
+    "updated": "as wanted",
+    "outdated": "not what is wanted",
+    "missing": "not what is wanted",
+    "damaged": "damaged",
+    "ahead": "ahead of what is wanted",
+    "deferred": "as wanted by now, and a newer release is deferred",
+    "unknown": "unknown whether that is what is wanted",
+}
+
+
+def standing_text(document: Mapping[str, Any]) -> str:
+    """Render how a client stands."""
+    platform = f", {document['platform']}" if document["platform"] else ""
+    labels = f", labels {', '.join(document['labels'])}" if document["labels"] else ""
+    seen = f"seen {document['seen']}" if document["seen"] else "never seen"
+    lines = [f"{document['name']} of group {document['group']}{platform}{labels}: {seen}"]
+    since = f" (since {document['failing_since']})" if document["failing_since"] else ""
+    lines += [f"  in the way of everything: {reason}{since}" for reason in document["reasons"]]
+    lines += _asked(document["holds"])
+    lines += _happened(document["happened"])
+    for component in document["components"]:
+        lines += ["", *_component(component)]
+    return page(lines)
+
+
+def _component(entry: Mapping[str, Any]) -> Iterator[str]:
+    has = entry["version"] or "nothing"
+    yield f"{entry['id']}: has {has}, wanted is {entry['wanted'] or 'nothing that is known'}: {_NOW[entry['state']]}"
+    if entry["damage"]:
+        yield f"  damaged: {entry['damage']}"
+    yield from _asked(entry["asked"])
+    for reason in entry["reasons"]:
+        yield f"  in the way: {reason}"
+    for rollout in entry["rollouts"]:
+        own = f"this client is in wave {rollout['own_wave']}" if rollout["own_wave"] else "this client is in no wave"
+        yield f"  rollout of {rollout['version']}: {own} of {rollout['waves']}; {rollout['says']}"
+    yield f"  next: {entry['next']}"
+    yield from _happened(entry["happened"])
+
+
+def _asked(asked: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [f"  asked: {one['path']}: {_cut(one['value'])}  # {one['from']}" for one in asked]
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= _VALUE else f"{value[: _VALUE - 1]}…"
+
+
+def _happened(happened: Iterable[Mapping[str, Any]]) -> list[str]:
+    rows = [
+        (
+            f"  last: {one['time']}",
+            f"{one['from'] or '-'} -> {one['to'] or '-'}" if one["component"] else "as a whole",
+            one["outcome"],
+            f"run {one['run_id']}",
+            one["message"] or "",
+        )
+        for one in happened
+    ]
+    return table(rows) if rows else []

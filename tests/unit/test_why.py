@@ -1,0 +1,153 @@
+"""Why a client has what it has: the answers follow from the plan, and each names the line that asks for it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from reconciler.model.policy import Wave
+from reconciler.model.spec import Hold
+from reconciler.observe.observed import Sight, observe
+from reconciler.planning import PlanOptions, plan_of
+from reconciler.specfile.asked import asked_of, holds_of
+from reconciler.specfile.load import load
+from tests.fleet import Fleet
+from tests.unit.test_documents import schema
+from tests.unit.workbench import Bench, Opened
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    made = Fleet(tmp_path_factory.mktemp("why"), clients=3, client_keep=2)
+    made.write(auto_update={"rollout": {"waves": [{"count": 1, "soak": "1h"}, {"share": "100%"}]}})
+    made.release("rules", "1", rules_dat=b"1")
+    assert made.apply().code == 0
+    made.release("rules", "2", rules_dat=b"2")
+    assert made.apply().code == 0
+    return made
+
+
+def waiting(fleet: Fleet) -> str:
+    """Give a client that waits for the second wave."""
+    return next(name for name in ("c1", "c2", "c3") if fleet.current(name, "rules") == {"rules.dat": b"1"})
+
+
+def answer(fleet: Fleet, *question: str) -> Any:
+    done = fleet.run("why", *question, "--format", "json")
+    assert done.code == 0, done.err
+    Draft202012Validator(schema("why")).validate(done.json)
+    return done.json
+
+
+def test_a_client_of_a_later_wave_is_told_its_wave_the_soak_and_what_happened_last(fleet: Fleet) -> None:
+    document = answer(fleet, waiting(fleet), "rules")
+    (rules,) = document["components"]
+    assert (rules["version"], rules["wanted"], rules["state"], rules["coming"]) == ("1", "2", "outdated", "deferred")
+    (rollout,) = rules["rollouts"]
+    assert (rollout["own_wave"], rollout["open_wave"], rollout["waves"]) == (2, 1, 2)
+    assert rollout["next_at"]
+    assert rollout["next_at"] in rules["next"]
+    assert [(one["to"], one["outcome"]) for one in rules["happened"]] == [("1", "changed")]
+    lines = (fleet.folder / "updoser.yaml").read_text().splitlines()
+    places = {one["path"]: one["from"] for one in rules["asked"]}
+    assert places["components.rules.version"] == "default"
+    at = int(places["auto_update.rollout"].rpartition(":")[2])
+    assert "rollout" in lines[at - 1]
+
+
+def test_the_answer_as_text_says_the_same(fleet: Fleet) -> None:
+    done = fleet.run("why", waiting(fleet))
+    assert done.code == 0
+    assert "rules: has 1, wanted is 2: not what is wanted" in done.out
+    assert "this client is in wave 2 of 2" in done.out
+    assert "next: a later apply, once what it waits for is over; the next step of its rollout is due " in done.out
+
+
+def test_a_client_or_component_that_is_not_there_is_refused_with_what_was_meant(fleet: Fleet) -> None:
+    for question, message in ((("c11",), "did you mean `c1`?"), (("c1", "rulse"), "did you mean `rules`?")):
+        done = fleet.run("why", *question)
+        assert (done.code, done.out) == (64, "")
+        assert message in done.err
+
+
+def planned(bench: Bench, name: str, **sight: Any) -> Any:
+    with bench.work() as work:
+        options = PlanOptions(Sight(refresh=False, names=(name,), **sight))
+        return plan_of(work, options, observe(work, options.sight))
+
+
+def test_a_client_is_judged_among_the_whole_fleet_and_nobody_is_contacted(opened: Opened) -> None:
+    bench = opened({"g": 4})
+    bench.policy(waves=(Wave(count=1), Wave(share=1.0)))
+    bench.release("2")
+    whole = bench.plan()
+    before = {name: machine.calls["facts"] for name, machine in bench.machines.items()}
+    changing = {name for deploy in whole.deploys for cohort in deploy.members for name in whole.members[cohort]}
+    assert len(changing) == 1
+    for name in bench.machines:
+        assert bool(planned(bench, name).deploys) is (name in changing), name
+    assert {name: machine.calls["facts"] for name, machine in bench.machines.items()} == before
+
+
+def test_asking_about_a_client_does_not_pass_over_a_manual_trigger_as_a_limit_does(opened: Opened) -> None:
+    bench = opened({"g": 1})
+    policies = {key: replace(policy, trigger="manual") for key, policy in bench.spec.policies.items()}
+    bench.spec = replace(bench.spec, policies=policies)
+    bench.release("2")
+    assert bench.plan(limit="g-0").deploys
+    plan = planned(bench, "g-0")
+    assert not plan.deploys
+    assert "trigger is manual" in plan.held[0].reason
+
+
+def test_names_with_the_marks_of_patterns_are_taken_as_they_are(opened: Opened) -> None:
+    bench = opened(("!a", "a:b", "*"))
+    bench.spec = replace(bench.spec, holds=(Hold("name=x", "y"),))
+    for name in ("!a", "a:b", "*"):
+        plan = planned(bench, name)
+        assert sum(plan.clients.values()) == 1, name
+
+
+SPEC = """\
+version: 1
+server: {store: store, state: "sqlite:///state.db"}
+catalogs: [catalog.yaml]
+auto_update: {trigger: download}
+components:
+  "*": {min_age: 2h}
+  rules:
+    version: "7"
+    auto_update: {enabled: true, trigger: manual}
+groups:
+  all:
+    transport: {type: local}
+    install_root: clients
+    clients: [{name: c1}]
+    auto_update:
+      enabled: false
+hold:
+  - {clients: c1, reason: moving house}
+  - clients: label=lab
+    reason: exam
+    until: "2026-11-30"
+"""
+
+
+def test_each_value_that_decides_is_named_with_the_line_of_who_wrote_it_last(tmp_path: Path) -> None:
+    Fleet(tmp_path)
+    (tmp_path / "updoser.yaml").write_text(SPEC)
+    loaded = load(tmp_path / "updoser.yaml")
+    found = {one.path: (one.value, one.where.rpartition(":")[2]) for one in asked_of(loaded, "rules", "all")}
+    assert found == {
+        "components.rules.version": ("7", "8"),
+        "components.*.min_age": ("2h", "6"),
+        "groups.all.auto_update.enabled": ("false", "16"),
+        "components.rules.auto_update.trigger": ("manual", "9"),
+    }
+    held = holds_of(loaded, "c1", "all", ("lab",), "2026-11-30")
+    assert [(one.path, one.where.rpartition(":")[2]) for one in held] == [("hold.0", "18"), ("hold.1", "19")]
+    assert json.loads(held[1].value)["reason"] == "exam"
+    assert [one.path for one in holds_of(loaded, "c2", "all", ("lab",), "2026-12-01")] == []
