@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from reconciler import plugin_loader
 from reconciler.client.session import shell_session
 from reconciler.contracts import Context
-from reconciler.desk import Desk, read_spec
+from reconciler.desk import Desk, origin_of, read_spec
 from reconciler.errors import InterruptedRunError, SecretError
 from reconciler.guards import guarded
 from reconciler.present.render import FORMATS
@@ -78,6 +78,7 @@ def at_work(desk: Desk) -> Iterator[Workspace]:
             public=public,
             work=folder,
             confined=desk.no_exec,
+            origin=origin_of(loaded.spec.base, loaded.spec.public(os.environ)),
         )
         work = stack.enter_context(open_workspace(loaded.spec, means, state=state))
         yield replace(work, notes=loaded.notes)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reconciler.formats.ci import bounded, ci_origin
 from reconciler.specfile.load import Loaded, load
 from reconciler.specfile.variables import parse_variables
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from reconciler.present.terminal import Terminal
@@ -38,6 +42,57 @@ def user_name() -> str:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):
         return f"user {os.getuid()}"
+
+
+def origin_of(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Give who runs this and where, for the history: `user`, `host`, what a pipeline says, the `spec_commit`."""
+    found = {"user": user_name(), "host": socket.gethostname(), "spec_commit": _head_of(folder)}
+    return {**bounded(found), **ci_origin(environ)}
+
+
+def _head_of(folder: Path) -> str:
+    """Give the commit that is checked out where a folder is; empty where that isn't a repository.
+
+    Its files are read, and no program runs: what a repository says in its settings could make git run another one.
+    """
+    for parent in (folder, *folder.parents):
+        place = parent / ".git"
+        try:
+            if place.is_file():  # a worktree, or a submodule
+                place = parent / _read(place).removeprefix("gitdir:").strip()
+            if not place.is_dir():
+                continue
+            head = _read(place / "HEAD")
+            if not head.startswith("ref:"):
+                return head if _COMMIT.fullmatch(head) else ""
+            common = place / _read(place / "commondir") if (place / "commondir").is_file() else place
+            return _commit_of(head.removeprefix("ref:").strip(), common)
+        except (OSError, ValueError):
+            return ""
+    return ""
+
+
+def _commit_of(name: str, repository: Path) -> str:
+    loose = repository / name
+    if not _REF.fullmatch(name) or ".." in name:
+        return ""
+    if loose.is_file():
+        commit = _read(loose)
+        return commit if _COMMIT.fullmatch(commit) else ""
+    packed = (repository / "packed-refs").read_text(encoding="utf-8") if (repository / "packed-refs").is_file() else ""
+    lines = (line.split() for line in packed.splitlines())
+    found = next((line[0] for line in lines if len(line) == 2 and line[1] == name), "")
+    return found if _COMMIT.fullmatch(found) else ""
+
+
+def _read(path: Path) -> str:
+    with path.open(encoding="utf-8") as handle:
+        return handle.read(_MAX_LINE).strip()
+
+
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_REF = re.compile(r"refs/[\w./+@-]{1,300}")
+_MAX_LINE = 4096
 
 
 def read_spec(desk: Desk) -> Loaded:

@@ -28,7 +28,7 @@ from reconciler.storage.state import State
 from reconciler.storage.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
     from socket import socket
@@ -50,7 +50,7 @@ class Means:
     `run_id` names the run, should this become one: in the history, and in all of its events. `public` resolves a
     reference to what is no secret, and isn't masked. `work` is the folder in which plugins keep files of their own;
     None: below the store. A `confined` run may be of a file from anyone: it makes only plugins that say of themselves
-    that they neither run programs nor connect to hosts.
+    that they neither run programs nor connect to hosts. `origin` says who runs it and where (`desk.origin_of`).
     """
 
     run_id: str
@@ -61,6 +61,7 @@ class Means:
     public: Callable[[SecretRef], str]
     work: Path | None = None
     confined: bool = False
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 class Plugins:

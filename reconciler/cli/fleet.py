@@ -6,9 +6,18 @@ from typing import Any
 
 import click
 
-from reconciler.cli.options import FILE, VARIABLES, desk_of, look_options, sight_of, spec_options, together
+from reconciler.cli.options import (
+    FILE,
+    VARIABLES,
+    desk_of,
+    look_options,
+    sight_of,
+    spec_options,
+    table_options,
+    together,
+)
 from reconciler.cli.root import cli
-from reconciler.cli.values import Conditions, Duration
+from reconciler.cli.values import Conditions, Duration, Since
 
 
 @cli.command()
@@ -36,14 +45,19 @@ def status(context: click.Context, /, **options: Any) -> int:
 
 @cli.command()
 @click.argument("run_id", required=False, default="")
-@spec_options
-@click.option("-n", "--last", type=click.IntRange(1), default=20, show_default=True, help="How many runs.")
+@table_options
+@click.option("-n", "--last", type=click.IntRange(1), default=20, show_default=True, help="How many runs, or outcomes.")
+@click.option("--client", default="", metavar="NAME", help="What happened to this client.")
+@click.option("--component", default="", metavar="ID", help="What happened with this component.")
+@click.option("--version", default="", help="Who got this version, or left it.")
+@click.option("--since", type=Since(), help="Only since then: 2d, 2026-11-24 or 2026-11-24T12:00Z.")
 @click.pass_context
-def history(context: click.Context, /, run_id: str, last: int, **options: Any) -> int:
-    """Show the last runs, or what one run did."""
+def history(context: click.Context, /, run_id: str, last: int, since: Any, **options: Any) -> int:
+    """Show the last runs and who ran them, what one run did, or what happened to a client, component or version."""
     from reconciler.commands import history as command
 
-    return command.history(desk_of(context, options), run_id, last)
+    asked = command.Asked(run_id, *(options.pop(name) for name in ("client", "component", "version")))
+    return command.history(desk_of(context, options), asked, last, since)
 
 
 @cli.command()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from reconciler.planner.thresholds import Condition
 
@@ -62,3 +63,23 @@ class Share(click.ParamType):  # type: ignore[type-arg] # click's stubs made it 
         if not 0 <= share <= 1:
             self.fail(f"{value!r} is no share such as 5%", param, ctx)
         return share
+
+
+class Since(click.ParamType):  # type: ignore[type-arg] # click's stubs made it generic in 8.4
+    """A time, as how long ago that was (`2d`) or as ISO 8601 writes it (`2026-11-24`, `2026-11-24T12:00Z`), in UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta | datetime:
+        """Read the value, or fail with what may stand there."""
+        from datetime import UTC, datetime
+
+        from reconciler.formats.duration import parse_duration
+
+        with suppress(ValueError):
+            return parse_duration(value)
+        try:
+            read = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time: such as 2d, 2026-11-24 or 2026-11-24T12:00Z", param, ctx)
+        return read if read.tzinfo else read.replace(tzinfo=UTC)

@@ -68,7 +68,8 @@ def accept(desk: Desk, wanted: Acceptance) -> int:
             )
         work.state.forget_rollouts(wanted.component, wanted.version)
         run_id = work.means.run_id
-        work.state.begin_run(run_id, "", f"release accept {wanted.component}", work.means.clock())
+        what = f"release accept {wanted.component}"
+        work.state.begin_run(run_id, "", what, work.means.clock(), work.means.origin)
         work.state.journal(run_id, entries)
         work.state.end_run(run_id, "done", {}, work.means.clock())
     for offer, _before in changes:

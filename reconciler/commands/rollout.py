@@ -223,6 +223,6 @@ def _write(work: Workspace, told: Sequence[tuple[RolloutRecord, str]], command: 
     with state.together():
         for record, _says in told:
             state.record_rollout(record)
-        state.begin_run(run_id, "", f"rollout {command} {names}", now)
+        state.begin_run(run_id, "", f"rollout {command} {names}", now, work.means.origin)
         state.journal(run_id, entries)
         state.end_run(run_id, "done", {}, work.means.clock())

@@ -13,6 +13,7 @@ from reconciler.assembly import at_work
 from reconciler.desk import read_spec
 from reconciler.errors import UsageError
 from reconciler.hints import suggestion
+from reconciler.model.report import Asked
 from reconciler.model.standing import ClientStanding, ComponentStanding, Happened, RolloutPlace
 from reconciler.observe.listing import make_ruler
 from reconciler.observe.observed import Sight, observe
@@ -101,7 +102,7 @@ class _Teller:
                 outcome=entry.outcome,
                 message=entry.message,
             )
-            for run_id, entry in work.state.happened(self._name, _JOURNAL)
+            for run_id, entry in work.state.outcomes(Asked(client=self._name), _JOURNAL)
         ]
 
     def tell(self, component: str) -> ClientStanding:

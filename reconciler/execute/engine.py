@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import (
@@ -86,7 +87,7 @@ def run_plan(
     state, emit, run_id = work.state, work.means.emit, work.means.run_id
     state.start_plan(plan.plan_id)
     state.raise_serial()
-    state.begin_run(run_id, plan.plan_id, "apply", work.means.clock())
+    state.begin_run(run_id, plan.plan_id, "apply", work.means.clock(), work.means.origin)
     _note_accepted(work)
     _note_remarks(remarks, work)
     emit(RunStarted(f"run {run_id} carries out plan {plan.plan_id}", plan_id=plan.plan_id))
@@ -97,10 +98,10 @@ def run_plan(
         with suppress(UpdoserError):  # the state may be what is broken
             ended = work.means.clock()
             so_far = tally.report(run_id, plan, started, ended, interrupted=work.means.stop.is_set())
-            state.end_run(run_id, "failed", report_document(so_far), ended)
+            state.end_run(run_id, "failed", report_document(so_far), ended, tally.steps)
         raise
     status: RunStatus = "interrupted" if report.interrupted else "done" if is_complete(report) else "failed"
-    state.end_run(run_id, status, report_document(report), report.ended)
+    state.end_run(run_id, status, report_document(report), report.ended, tally.steps)
     if status == "done":
         if not report.held and not any(step.record.status in OPEN for step in report.rollouts):
             state.finish_plan(plan.plan_id)
@@ -246,17 +247,27 @@ def carry_out(plan: Plan, work: Workspace, tally: Tally, *, forks: int, turns: T
     work.roll.take_in()
     breaker = Breaker(plan, work, stopped=move_on(plan, work))
     _count_unknown(plan, work, tally)
-    claim_all(plan, work, tally, forks=forks)
+    timed = partial(tally.timed, clock=work.means.clock)
+    with timed("claim", changes=plan.claims):
+        claim_all(plan, work, tally, forks=forks)
     offers = Offers(work.state)
-    download_all(plan, offers, work, tally)
-    merge_all(plan, offers, work, tally)
+    with timed("download", changes=plan.downloads):
+        download_all(plan, offers, work, tally)
+    with timed("merge", changes=plan.merges):
+        merge_all(plan, offers, work, tally)
     now, later = _generates(plan)
-    failed = generate_all(now, work, tally)
-    prove_all(plan, work, breaker, tally, forks=forks)
-    change_clients(plan, offers, work, breaker, tally, forks=forks, turns=turns)
-    failed |= generate_all(later, work, tally)
-    prune_all(plan, work, tally, failed)
-    publish_all(plan, work, tally)
+    with timed("generate", changes=now):
+        failed = generate_all(now, work, tally)
+    with timed("prove", changes=plan.proofs):
+        prove_all(plan, work, breaker, tally, forks=forks)
+    with timed("clients", changes=plan.for_clients):
+        change_clients(plan, offers, work, breaker, tally, forks=forks, turns=turns)
+    with timed("generate", changes=later):
+        failed |= generate_all(later, work, tally)
+    with timed("prune", changes=plan.prunes):
+        prune_all(plan, work, tally, failed)
+    with timed("publish", changes=plan.publishes):
+        publish_all(plan, work, tally)
 
 
 def _generates(plan: Plan) -> tuple[list[Generate], list[Generate]]:

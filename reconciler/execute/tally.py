@@ -6,20 +6,21 @@ A run may take several steps of a rollout, one after the other; what was attempt
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from reconciler.errors import TransportError
 from reconciler.model.deploy import MACHINE, SENT
-from reconciler.model.report import RECAP, Failure, Held, Report
+from reconciler.model.report import RECAP, Failure, Held, Report, RunStep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from datetime import datetime
 
     from reconciler.execute.deploy import Result
     from reconciler.model.change import Change
     from reconciler.model.plan import Plan
-    from reconciler.model.report import ClientOutcome
+    from reconciler.model.report import ClientOutcome, RunPart
 
 _WORST: tuple[ClientOutcome, ...] = ("failed", "unreachable", "stale", "skipped", "changed", "ok")
 
@@ -46,8 +47,20 @@ class Tally:
         self._sent = 0
         self._saved = 0
         self._not_received = 0
+        self.steps: list[RunStep] = []
+        """What the run did one after the other, with times."""
         self._made = Counter[str]()
         self._held: Counter[tuple[str, str, str, str]] = Counter()
+
+    @contextmanager
+    def timed(self, step: RunPart, clock: Callable[[], datetime], changes: Collection[object]) -> Iterator[None]:
+        """Note when the block began and how long it took, if it has changes to carry out."""
+        started = clock()
+        try:
+            yield
+        finally:
+            if changes:
+                self.steps.append(RunStep(step, started, max((clock() - started).total_seconds(), 0.0)))
 
     def count(self, group: str, outcome: ClientOutcome, clients: int) -> None:
         """Count clients of a group, with which nothing was done, under one outcome of RECAP."""

@@ -215,9 +215,26 @@ class JournalEntry:
     at: datetime
 
 
+RunPart = Literal["claim", "download", "merge", "generate", "prove", "clients", "prune", "publish"]
+"""What a run does one after the other, for each step of its rollouts anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStep:
+    """One part of a run, which had something to do: when it began, and how long it took."""
+
+    step: RunPart
+    started: datetime
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run in the history. `status`: running, done, failed, interrupted, or broken off when its process died."""
+    """A run in the history. `status`: running, done, failed, interrupted, or broken off when its process died.
+
+    `origin` says who ran it and where: `user`, `host`, `ci`, `job`, `actor`, `commit`, `ref`, `spec_commit`, as far as
+    they were known. `steps` are known once it ended.
+    """
 
     run_id: str
     plan_id: str
@@ -227,3 +244,21 @@ class Run:
     status: RunStatus
     recap: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     traffic: Traffic = Traffic()
+    origin: Mapping[str, str] = field(default_factory=dict)
+    steps: tuple[RunStep, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What of the journal is asked for; empty: whatever it is. `version` is where a client came from, or went to."""
+
+    run_id: str = ""
+    client: str = ""
+    component: str = ""
+    version: str = ""
+    since: datetime | None = None
+
+    @property
+    def entries(self) -> bool:
+        """True when outcomes are asked for, rather than runs."""
+        return bool(self.client or self.component or self.version)

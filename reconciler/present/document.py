@@ -27,7 +27,7 @@ from reconciler.present.rollout_form import ROLLOUT, STANDING, standing_entry
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from reconciler.model.report import ComponentStatus, Diagnosis, Run, Status
+    from reconciler.model.report import Asked, ComponentStatus, Diagnosis, Run, Status
     from reconciler.model.repository import RepositoryStatus, StagedRoot
     from reconciler.model.rollout import RolloutRecord
     from reconciler.model.spec import Spec
@@ -207,8 +207,31 @@ def run_document(run: Run, entries: Iterable[JournalEntry] | None = None) -> dic
         "status": run.status,
         "recap": {name: sum(counts.get(name, 0) for counts in run.recap.values()) for name in RECAP},
         "traffic": asdict(run.traffic),
+        **({"origin": dict(run.origin)} if run.origin else {}),
     }
-    return document if entries is None else {**document, "entries": [_JOURNAL.write(entry) for entry in entries]}
+    if entries is None:
+        return document
+    steps = [
+        {"step": step.step, "started": time_text(step.started), "seconds": round(step.seconds, 3)} for step in run.steps
+    ]
+    return {
+        **document,
+        **({"steps": steps} if steps else {}),
+        "entries": [_JOURNAL.write(entry) for entry in entries],
+    }
+
+
+def outcomes_document(asked: Asked, found: Iterable[tuple[str, JournalEntry]]) -> dict[str, Any]:
+    """Give the document of outcomes that were asked for, the newest first, each with its run."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "run_id": asked.run_id or None,
+        "client": asked.client or None,
+        "component": asked.component or None,
+        "version": asked.version or None,
+        "since": asked.since and time_text(asked.since),
+        "entries": [{"run_id": run_id, **_JOURNAL.write(entry)} for run_id, entry in found],
+    }
 
 
 def repository_document(status: RepositoryStatus) -> dict[str, Any]:

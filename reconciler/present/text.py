@@ -193,45 +193,6 @@ _MADE = (
 )
 
 
-def history_text(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Render a list of runs, the newest first."""
-    if not runs:
-        return "No runs yet.\n"
-    head = ("run", "started", "command", "took", "result", "changed", "failed", "unreachable", "sent", "saved")
-    rows = [
-        (
-            run["run_id"],
-            run["started"],
-            run["command"],
-            span_text(run["seconds"]),
-            run["status"],
-            *(number_text(run["recap"][key]) for key in ("changed", "failed", "unreachable")),
-            size_text(run["traffic"]["sent"]),
-            size_text(run["traffic"]["saved"] + run["traffic"]["not_received"]),
-        )
-        for run in runs
-    ]
-    return page(table([head, *rows], right=frozenset(range(5, 10))))
-
-
-def run_text(run: Mapping[str, Any]) -> str:
-    """Render one run: its head, and one line for each outcome."""
-    head = f"{run['run_id']}  {run['started']}  {run['command']}  {run['status']}  plan {run['plan_id'] or '-'}"
-    rows = [
-        (
-            f"  {entry['client'] or 'store'}",
-            entry["component"] or "-",
-            entry["from"] or "-",
-            "->",
-            entry["to"] or "-",
-            entry["outcome"],
-            entry["message"] or "",
-        )
-        for entry in run["entries"]
-    ]
-    return page([head, *(table(rows) if rows else ["  nothing was changed"])])
-
-
 def checks_text(document: Mapping[str, Any]) -> str:
     """Render the doctor's findings: one line for each check, and below a bad one what fixes it."""
     rows = [(check["client"], check["what"], check["level"], check["finding"]) for check in document["checks"]]

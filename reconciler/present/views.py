@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.present.history_text import history_rows, history_text, outcomes_rows, outcomes_text, run_text
 from reconciler.present.listing_text import clients_markdown, clients_rows, clients_text
 from reconciler.present.markdown import plan_markdown, status_markdown
 from reconciler.present.plan_text import plan_text
@@ -10,11 +11,9 @@ from reconciler.present.rollout_text import rollouts_text
 from reconciler.present.standing_text import standing_text
 from reconciler.present.text import (
     checks_text,
-    history_text,
     plugins_text,
     report_text,
     repository_text,
-    run_text,
     staged_text,
     status_text,
     valid_text,
@@ -23,7 +22,8 @@ from reconciler.present.text import (
 PLAN = View(plan_text, plan_markdown)
 STATUS = View(status_text, status_markdown)
 REPORT = View(report_text)
-HISTORY = View(history_text)
+HISTORY = View(history_text, rows=history_rows)
+OUTCOMES = View(outcomes_text, rows=outcomes_rows)
 RUN = View(run_text)
 ROLLOUTS = View(rollouts_text)
 REPOSITORY = View(repository_text)

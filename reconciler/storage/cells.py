@@ -165,12 +165,13 @@ def _is_nested(value: object) -> bool:
     return all(is_dataclass(checked(entry)) for entry in entries)
 
 
-_WORDS = ("RolloutStatus", "Undo", "PlanStatus", "JournalOutcome")
+_WORDS = ("RolloutStatus", "Undo", "PlanStatus", "JournalOutcome", "RunPart")
 _FITS: dict[str, Callable[[Any], bool]] = {
     "str": _is_text,
     **dict.fromkeys(_WORDS, _is_text),  # one that isn't known is told where it decides something
     "int": lambda value: type(value) is int and abs(value) <= MAX_NUMBER,
     "tuple[tuple[str, int], ...]": lambda value: all(_is_text(name) and _is_number(count) for name, count in value),
+    "float": lambda value: isinstance(value, float) and 0 <= value <= LATEST,
     "bool": lambda value: isinstance(value, bool),
     "str | None": _or_none(_is_text),
     "int | None": _or_none(_is_number),

@@ -15,7 +15,6 @@ from reconciler.model.client import Profile
 from reconciler.storage.base import moment
 from reconciler.storage.cells import checked
 from reconciler.storage.fleet import FleetRecords
-from reconciler.storage.runs import journal_entry
 from reconciler.storage.tables import CLIENTS, JOURNAL, PROFILES
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection
-
-    from reconciler.model.report import JournalEntry
 
 MAX_BATCH = 50_000
 """Clients that are read at once, at most."""
@@ -99,12 +96,6 @@ class Lines(FleetRecords):
         wanted = select(entry.client, entry.message, entry.at).where(entry.id.in_(last.group_by(entry.client)))
         with self._read() as connection:
             return {name: LastFailure(message, moment(at)) for name, message, at in connection.execute(wanted)}
-
-    def happened(self, client: str, last: int) -> list[tuple[str, JournalEntry]]:
-        """Give what happened to a client last, with the id of the run, the newest first."""
-        wanted = select(JOURNAL).where(JOURNAL.c.client == client).order_by(JOURNAL.c.id.desc()).limit(last)
-        with self._read() as connection:
-            return [(row.run_id, journal_entry(row)) for row in connection.execute(wanted)]
 
 
 def _by_code_point(connection: Connection) -> ColumnElement[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
-from reconciler.model.report import LOST, JournalEntry, Run, Traffic
+from reconciler.model.report import LOST, JournalEntry, Run, RunStep, Traffic
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.cells import checked
 from reconciler.storage.database import upsert
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
-    from reconciler.model.report import PlanStatus, RunStatus
+    from reconciler.model.report import Asked, PlanStatus, RunPart, RunStatus
 
 _TRAFFIC = {
     "received": "bytes_received",
@@ -30,6 +31,10 @@ _TRAFFIC = {
     "saved": "bytes_saved",
 }
 """Columns of a run, and what they are called in the document of its report."""
+
+
+MAX_STEPS = 500
+"""Parts of a run that are remembered: one that waits for weeks has many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +83,17 @@ class Runs(Part):
         with self._write(lasts=True) as connection:
             connection.execute(PLANS.update().where(PLANS.c.plan_id == plan_id).values(status="done"))
 
-    def begin_run(self, run_id: str, plan_id: str, command: str, started: datetime) -> None:
-        """Write down that a run began."""
+    def begin_run(
+        self,
+        run_id: str,
+        plan_id: str,
+        command: str,
+        started: datetime,
+        origin: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Write down that a run began; `origin` says who runs it and where."""
         row = {"run_id": run_id, "plan_id": plan_id, "command": command, "started": seconds(started)}
+        row["origin"] = json.dumps(dict(origin))
         with self._write(lasts=True) as connection:
             connection.execute(RUNS.insert().values(**row, status="running", report=""))
 
@@ -105,18 +118,27 @@ class Runs(Part):
             with self._write() as connection:
                 connection.execute(JOURNAL.insert(), rows)
 
-    def end_run(self, run_id: str, status: RunStatus, report: Mapping[str, Any], ended: datetime) -> None:
-        """Write down how a run ended; `report` is its document."""
+    def end_run(
+        self,
+        run_id: str,
+        status: RunStatus,
+        report: Mapping[str, Any],
+        ended: datetime,
+        steps: Sequence[RunStep] = (),
+    ) -> None:
+        """Write down how a run ended; `report` is its document, `steps` are its parts with their times."""
+        took = json.dumps([[step.step, seconds(step.started), step.seconds] for step in steps[:MAX_STEPS]])
         traffic = {column: int(report.get(key, 0)) for column, key in _TRAFFIC.items()}
-        changes = {"status": status, "report": json.dumps(report), "ended": seconds(ended), **traffic}
+        changes = {"status": status, "report": json.dumps(report), "ended": seconds(ended), "steps": took, **traffic}
         with self._write(lasts=True) as connection:
             connection.execute(RUNS.update().where(RUNS.c.run_id == run_id).values(**changes))
 
-    def runs(self, limit: int) -> list[Run]:
-        """Give the last runs, the newest first."""
+    def runs(self, limit: int, since: datetime | None = None) -> list[Run]:
+        """Give the last runs, the newest first, of those that began since a time."""
+        wanted = select(RUNS).order_by(RUNS.c.started.desc()).limit(limit)
         with self._read() as connection:
             busy = _is_held(connection)
-            rows = connection.execute(select(RUNS).order_by(RUNS.c.started.desc()).limit(limit)).all()
+            rows = connection.execute(wanted.where(RUNS.c.started >= seconds(since)) if since else wanted).all()
             return [_run(row, busy=busy and at == 0) for at, row in enumerate(rows)]
 
     def traffic(self) -> Traffic:
@@ -138,6 +160,20 @@ class Runs(Part):
         with self._read() as connection:
             rows = connection.execute(select(JOURNAL).where(JOURNAL.c.run_id == run_id).order_by(JOURNAL.c.id)).all()
             return [journal_entry(row) for row in rows]
+
+    def outcomes(self, asked: Asked, limit: int) -> list[tuple[str, JournalEntry]]:
+        """Give the last outcomes of those that are asked for, each with the id of its run, the newest first."""
+        entry = JOURNAL.c
+        conditions = [
+            *([entry.run_id == asked.run_id] if asked.run_id else []),
+            *([entry.client == asked.client] if asked.client else []),
+            *([entry.component == asked.component] if asked.component else []),
+            *([or_(entry.to_version == asked.version, entry.from_version == asked.version)] if asked.version else []),
+            *([entry.at >= seconds(asked.since)] if asked.since else []),
+        ]
+        wanted = select(JOURNAL).where(*conditions).order_by(entry.id.desc()).limit(limit)
+        with self._read() as connection:
+            return [(row.run_id, journal_entry(row)) for row in connection.execute(wanted)]
 
     def last_failed(self) -> frozenset[str]:
         """Give the clients that failed or were unreachable in the last run that ended."""
@@ -200,10 +236,20 @@ def _run(row: Row[Any], *, busy: bool) -> Run:
         status=status,
         recap=recap,
         traffic=checked(traffic),
+        origin=dict(json.loads(row.origin)),
+        steps=tuple(_step(*entry) for entry in json.loads(row.steps)),
     )
+    if not all(isinstance(text, str) for pair in run.origin.items() for text in pair):
+        raise ValueError(f"the origin of {row.run_id} is {row.origin!r:.60}")
     if not all(isinstance(text, str) for text in (run.run_id, run.plan_id, run.command, run.status)):
         raise ValueError("a run has no name")
     return run
+
+
+def _step(step: RunPart, started: float, took: float) -> RunStep:
+    began = moment(started)
+    assert began is not None
+    return checked(RunStep(step, began, float(took)))
 
 
 def _are_counts(found: object) -> bool:

@@ -32,14 +32,13 @@ from reconciler.present.document import (
     run_document,
     status_document,
 )
+from reconciler.present.history_text import history_text, run_text
 from reconciler.present.plan_text import plan_text, verdict
 from reconciler.present.rollout_text import rollouts_text
 from reconciler.present.text import (
     checks_text,
-    history_text,
     plugins_text,
     report_text,
-    run_text,
     status_text,
 )
 from reconciler.present.words import count_text, name_list, number_text, size_text, span_text, table

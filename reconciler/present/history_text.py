@@ -1,0 +1,113 @@
+"""What runs did, for people and spreadsheets: runs, one run with its parts, outcomes that were asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reconciler.present.words import count_text, number_text, page, size_text, span_text, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_RUN = ("run", "started", "command", "took", "result", "changed", "failed", "unreachable", "sent", "saved", "by")
+_OUTCOME = ("time", "run", "client", "component", "from", "to", "outcome", "message")
+
+
+def history_text(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Render a list of runs, the newest first."""
+    if not runs:
+        return "No runs yet.\n"
+    rows = [
+        (
+            run["run_id"],
+            run["started"],
+            run["command"],
+            span_text(run["seconds"]),
+            run["status"],
+            *(number_text(run["recap"][key]) for key in ("changed", "failed", "unreachable")),
+            size_text(run["traffic"]["sent"]),
+            size_text(run["traffic"]["saved"] + run["traffic"]["not_received"]),
+            _by(run.get("origin", {})),
+        )
+        for run in runs
+    ]
+    return page(table([_RUN, *rows], right=frozenset(range(5, 10))))
+
+
+def history_rows(runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Give runs as rows, the head first; numbers are bare, sizes bytes."""
+    counts = ("changed", "failed", "unreachable")
+    moved = ("sent", "saved", "received", "not_received")
+    origin = ("user", "host", "ci", "job", "actor", "commit", "ref", "spec_commit")
+    head = ("run", "plan", "command", "started", "ended", "seconds", "status", *counts, *moved, *origin)
+    rows = [
+        (
+            run["run_id"],
+            run["plan_id"] or "",
+            run["command"],
+            run["started"],
+            run["ended"] or "",
+            "" if run["seconds"] is None else str(run["seconds"]),
+            run["status"],
+            *(str(run["recap"][key]) for key in counts),
+            *(str(run["traffic"][key]) for key in moved),
+            *(run.get("origin", {}).get(key, "") for key in origin),
+        )
+        for run in runs
+    ]
+    return [head, *rows]
+
+
+def run_text(run: Mapping[str, Any]) -> str:
+    """Render one run: its head, who ran it, how long its parts took, and one line for each outcome."""
+    lines = [f"{run['run_id']}  {run['started']}  {run['command']}  {run['status']}  plan {run['plan_id'] or '-'}"]
+    origin = run.get("origin", {})
+    if origin:
+        lines.append(f"  by {_by(origin)}")
+        lines += [f"  {key.replace('_', ' ')} {origin[key]}" for key in _MORE if key in origin]
+    if run.get("steps"):
+        parts = [(f"  {one['step']}", one["started"], _took(one["seconds"])) for one in run["steps"]]
+        lines += ["", "Parts", *table(parts, right=frozenset({2})), ""]
+    rows = [
+        (
+            f"  {entry['client'] or 'store'}",
+            entry["component"] or "-",
+            entry["from"] or "-",
+            "->",
+            entry["to"] or "-",
+            entry["outcome"],
+            entry["message"] or "",
+        )
+        for entry in run["entries"]
+    ]
+    return page([*lines, *(table(rows) if rows else ["  nothing was changed"])])
+
+
+def outcomes_text(document: Mapping[str, Any]) -> str:
+    """Render outcomes that were asked for, the newest first."""
+    asked = [f"{key} {document[key]}" for key in ("client", "component", "version", "since") if document[key]]
+    if not document["entries"]:
+        return page([f"Nothing happened yet to {', '.join(asked)}"])
+    rows = outcomes_rows(document)
+    lines = table([(f"  {row[0]}", *(cell or "-" for cell in row[1:-1]), row[-1]) for row in rows])
+    return page([f"{count_text(len(rows) - 1, 'outcome')} of {', '.join(asked)}, the newest first", "", *lines])
+
+
+def outcomes_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Give outcomes as rows, the head first."""
+    keys = ("time", "run_id", "client", "component", "from", "to", "outcome", "message")
+    return [_OUTCOME, *(tuple(entry[key] or "" for key in keys) for entry in document["entries"])]
+
+
+_MORE = ("job", "commit", "ref", "spec_commit")
+
+
+def _by(origin: Mapping[str, str]) -> str:
+    """Name who ran it: somebody in a pipeline, or a user on a host."""
+    if "ci" in origin:
+        return " for ".join(filter(None, (origin["ci"], origin.get("actor", ""))))
+    return "@".join(filter(None, (origin.get("user", ""), origin.get("host", "")))) or "-"
+
+
+def _took(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 100 else span_text(seconds)
