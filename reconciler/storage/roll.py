@@ -167,6 +167,17 @@ class Roll:
 
 
 _NOTHING = Seen(fingerprint=None, error="", failing_since=None, quarantined=None, settings="")
-_BLANK = Line("", "", "[]", None, "", DIRECT, None, None, 0, None)
+_BLANK = Line(
+    name="",
+    group="",
+    labels="[]",
+    fingerprint=None,
+    error="",
+    route=DIRECT,
+    seen_at=None,
+    failing_since=None,
+    failures=0,
+    quarantined=None,
+)
 _NAME = attrgetter("name")
 _BATCH = 500

@@ -126,6 +126,7 @@ NAMED = {
     ("command", "assembly"): "the inventory of a program that the command line names, for which there is no spec yet",
     ("zstd", "releases"): "the default of an option of the command line",
     ("zstd", "doctor"): "a program on clients",
+    ("csv", "render"): "a format of results",
 }
 """Where the core has a bundled plugin's name, and why. It goes by what plugins declare, so a name decides nothing."""
 WORDS = {"command"}
