@@ -63,16 +63,19 @@ def history(context: click.Context, /, run_id: str, last: int, since: Any, **opt
 @cli.command()
 @click.argument("clients", nargs=-1)
 @spec_options
+@click.option("-v", "--verbose", "every", is_flag=True, help="Show also what is fine.")
 @click.option("--client-script", is_flag=True, help="Print the script that runs on clients, for use with sudoers.")
 @click.option("--forks", type=click.IntRange(1, 1024), default=4, show_default=True, help="Clients at a time.")
 @click.pass_context
-def doctor(context: click.Context, /, clients: tuple[str, ...], client_script: bool, forks: int, **options: Any) -> int:
-    """Check the way to clients, and say what fixes it."""
+def doctor(
+    context: click.Context, /, clients: tuple[str, ...], every: bool, client_script: bool, forks: int, **options: Any
+) -> int:
+    """Check this machine and the way to clients for what an apply would find, and say what fixes it."""
     from reconciler.commands import doctor as command
 
     if client_script:
         return command.client_script(context.obj)
-    return command.doctor(desk_of(context, options), clients, forks)
+    return command.doctor(desk_of(context, options), clients, forks, every=every)
 
 
 @cli.command()

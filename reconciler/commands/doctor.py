@@ -9,32 +9,40 @@ from reconciler.client.session import commented_script
 from reconciler.errors import OutcomeError, UsageError
 from reconciler.hints import did_you_mean
 from reconciler.observe.doctor import examine
-from reconciler.observe.observed import Sight, refresh_lists
+from reconciler.observe.doctor_server import SERVER, examine_server, list_all
 from reconciler.present.document import checks_document
 from reconciler.present.render import render
 from reconciler.present.views import CHECKS
+from reconciler.present.words import count_text
 
 if TYPE_CHECKING:
     from reconciler.desk import Desk
     from reconciler.present.terminal import Terminal
 
 
-def doctor(desk: Desk, names: tuple[str, ...], forks: int) -> int:
-    """Examine the named clients, or all; a check that fails makes the command fail."""
+def doctor(desk: Desk, names: tuple[str, ...], forks: int, *, every: bool = False) -> int:
+    """Examine this machine, and the named clients or all; a check that fails makes the command fail.
+
+    Text shows what is in trouble, with `every` the rest, too.
+    """
     with at_work(desk) as work:
-        clients = refresh_lists(work, Sight())
+        clients, trouble = list_all(work)
         chosen = [client for client in clients if not names or client.name in names]
         missing = sorted(set(names) - {client.name for client in chosen})
-        if missing:
+        if missing and not trouble:
             hint = did_you_mean(missing[0], (client.name for client in clients))
             raise UsageError(
                 f"there is no client {', '.join(missing)}", hint=hint or "`updoser plan --diff` names clients"
             )
-        checks = list(examine(chosen, work, forks=forks))
-    desk.terminal.result(render(checks_document(checks), desk.form, CHECKS))
+        checks = [*trouble, *examine_server(work), *examine(chosen, work, forks=forks)]
+    document = checks_document(checks)
+    desk.terminal.result(render(document, desk.form, CHECKS, every=every))
     failed = {check.client for check in checks if check.level == "fail"}
     if failed:
-        raise OutcomeError(f"clients in trouble: {len(failed)} of {len(chosen)}")
+        here = ["this machine"] if SERVER in failed else []
+        there = failed - {SERVER}
+        told = [*here, *([f"{len(there)} of {count_text(len(chosen), 'client')}"] if there else [])]
+        raise OutcomeError(f"in trouble: {' and '.join(told)}")
     return 0
 
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from reconciler.model.change import KINDS, FleetChange
 from reconciler.model.delta import incremental_name
 from reconciler.model.plan import FINDINGS, Basis, Finding, Plan, RolloutStep
-from reconciler.model.report import RECAP, Failure, Held, JournalEntry, Quarantined, Report, SourceStatus
+from reconciler.model.report import RECAP, DoctorLevel, Failure, Held, JournalEntry, Quarantined, Report, SourceStatus
 from reconciler.present.fields import time_text, typed
 from reconciler.present.forms import As, Form, Way
 from reconciler.present.kinds import TABLE
@@ -269,8 +269,10 @@ def staged_document(staged: StagedRoot) -> dict[str, Any]:
 
 
 def checks_document(checks: Iterable[Diagnosis]) -> dict[str, Any]:
-    """Give the document of the doctor's findings."""
-    return {"format_version": FORMAT_VERSION, "checks": [asdict(check) for check in checks]}
+    """Give the document of the doctor's findings; a client of null stands for this machine."""
+    entries = [{**asdict(check), "client": check.client or None} for check in checks]
+    counts = {level: sum(entry["level"] == level for entry in entries) for level in get_args(DoctorLevel)}
+    return {"format_version": FORMAT_VERSION, "summary": counts, "checks": entries}
 
 
 def valid_document(spec: Spec) -> dict[str, Any]:

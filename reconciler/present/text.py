@@ -193,16 +193,21 @@ _MADE = (
 )
 
 
-def checks_text(document: Mapping[str, Any]) -> str:
-    """Render the doctor's findings: one line for each check, and below a bad one what fixes it."""
-    rows = [(check["client"], check["what"], check["level"], check["finding"]) for check in document["checks"]]
+def checks_text(document: Mapping[str, Any], *, every: bool = False) -> str:
+    """Render the doctor's findings: a line for what is in trouble, below it what fixes that; with `every` all else."""
+    shown = [check for check in document["checks"] if every or check["level"] != "ok"]
+    rows = [(check["client"] or "this machine", check["what"], check["level"], check["finding"]) for check in shown]
     lines = []
-    for line, check in zip(table(rows), document["checks"], strict=True):
+    for line, check in zip(table(rows) if rows else [], shown, strict=True):
         lines.append(line)
         if check["fix"]:
             lines.append(f"    fix: {printable(check['fix'])}")
-    bad = sum(1 for check in document["checks"] if check["level"] != "ok")
-    lines.append(f"{count_text(len(rows), 'check')}, {bad} not ok")
+    summary = document["summary"]
+    clients = len({check["client"] for check in document["checks"] if check["client"]})
+    counts = ", ".join(f"{number_text(summary[level])} {level}" for level in ("fail", "warn", "ok"))
+    more = "; -v shows all" if summary["ok"] and not every else ""
+    checks = count_text(len(document["checks"]), "check")
+    lines.append(f"{checks} of this machine and {count_text(clients, 'client')}: {counts}{more}")
     return page(lines)
 
 

@@ -590,11 +590,18 @@ def test_a_history_has_a_line_for_each_run_and_each_outcome() -> None:
 
 def test_the_doctor_says_what_mends_it() -> None:
     checks = [Diagnosis("pc-1", "disk", "fail", "full", "make room"), Diagnosis("pc-1", "shell", "ok", "dash")]
-    assert checks_text(checks_document(checks)).splitlines() == [
-        "pc-1  disk   fail  full",
+    document = checks_document([*checks, Diagnosis("", "store", "ok", "there")])
+    assert checks_text(document).splitlines() == [
+        "pc-1  disk  fail  full",
         "    fix: make room",
-        "pc-1  shell  ok    dash",
-        "2 checks, 1 not ok",
+        "3 checks of this machine and 1 client: 1 fail, 0 warn, 2 ok; -v shows all",
+    ]
+    assert checks_text(document, every=True).splitlines() == [
+        "pc-1          disk   fail  full",
+        "    fix: make room",
+        "pc-1          shell  ok    dash",
+        "this machine  store  ok    there",
+        "3 checks of this machine and 1 client: 1 fail, 0 warn, 2 ok",
     ]
 
 

@@ -1,0 +1,131 @@
+"""The doctor's look at this machine: what an apply would find in the way of it before it gets to any client.
+
+* inventories, each by itself, so that one that is broken doesn't hide the others; and the fleet's list as a whole
+* sources: those that can't be read, and what they say is odd (a folder with the name of no component, say)
+* the store: it can be written to, and there is room
+* private keys that others may read
+* machines that answer under several names with one install_root, as far as earlier looks told
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.guards import Caught
+from reconciler.model.report import Diagnosis
+from reconciler.observe.cohorts import say_doubles
+from reconciler.observe.inventory import list_clients
+from reconciler.observe.observed import Sight, ask_sources, known_reports, recall_lists, refresh_lists
+from reconciler.present.words import size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from reconciler.model.client import Client
+    from reconciler.model.report import DoctorLevel
+    from reconciler.workspace import Workspace
+
+SERVER = ""
+"""What stands for this machine in place of a client."""
+LOW_STORE = 1024**3
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def list_all(work: Workspace) -> tuple[list[Client], list[Diagnosis]]:
+    """List the fleet and ask the sources; where that fails, give what is wrong and the clients that can be had.
+
+    Raises:
+        StateError: the state can't be written.
+    """
+    with Caught() as caught:
+        return refresh_lists(work, Sight()), []
+    assert caught.error is not None
+    with Caught():  # what the state knows of the fleet must do, for what is asked of it next
+        recall_lists(work)
+    ask_sources(work)
+    clients: list[Client] = []
+    found: list[Diagnosis] = []
+    for name, group in work.spec.groups.items():
+        with Caught() as one:
+            clients += list_clients(group, work.plugins.inventory(group))
+        if one.error is not None:
+            found.append(_diagnosis(f"inventory of {name}", "fail", one.error.message, one.error.hint))
+    if not found:  # each is fine, and together they aren't
+        found.append(_diagnosis("inventory", "fail", caught.error.message, caught.error.hint))
+    return clients, found
+
+
+def examine_server(work: Workspace) -> Iterator[Diagnosis]:
+    """Look at this machine, and give what was found."""
+    yield from _sources(work)
+    yield _store(work.spec.server.store)
+    yield from _keys(work)
+    _by_name, told = say_doubles(work.roll.doubles())
+    for text in told:
+        yield _diagnosis("machines", "warn", text, "give each an install_root of its own, or keep one of the names")
+
+
+def _diagnosis(what: str, level: DoctorLevel, finding: str, fix: str = "") -> Diagnosis:
+    return Diagnosis(
+        client=SERVER, what=what, level=level, finding=" ".join(finding.split()), fix=" ".join(fix.split())
+    )
+
+
+def _sources(work: Workspace) -> Iterator[Diagnosis]:
+    away = {source.name for source in work.spec.sources if source.may_be_absent}
+    for report in known_reports(work):
+        what = f"source {report.source}"
+        if report.error:
+            level: DoctorLevel = "warn" if report.source in away else "fail"
+            yield _diagnosis(what, level, report.error, "look at the options of this source, and at the way to it")
+            continue
+        for problem in report.problems:
+            yield _diagnosis(what, "warn", problem)
+        if not report.problems:
+            yield _diagnosis(what, "ok", f"{len(report.releases)} releases")
+
+
+def _store(store: Path) -> Diagnosis:
+    """Say whether the store may be written to, and what room there is; it is made with the first release."""
+    place = next((path for path in (store, *store.parents) if path.exists()), Path("/"))
+    if not place.is_dir():
+        return _diagnosis("store", "fail", f"{place} is no folder", "name another place in server.store")
+    if not os.access(place, os.W_OK | os.X_OK):
+        finding = f"{place} can't be written to by {_who()}"
+        return _diagnosis("store", "fail", finding, f"chown {_who()} {place}, or name another place in server.store")
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError as error:
+        return _diagnosis("store", "fail", f"{place}: {error.strerror}")
+    if free < LOW_STORE:
+        return _diagnosis("store", "warn", f"{size_text(free)} free for {store}", "make room, or lower server.keep")
+    return _diagnosis("store", "ok", f"{store}, {size_text(free)} free")
+
+
+def _who() -> str:
+    return "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
+
+
+def _keys(work: Workspace) -> Iterator[Diagnosis]:
+    """Look at the private keys that the spec names as files."""
+    files = {path: f"key of group {group.name}" for group in work.spec.groups.values() for path in group.key_files}
+    repository = work.spec.repository
+    if repository is not None and repository.online_key.kind == "file":
+        files[str(work.spec.base / str(repository.online_key.value))] = "key of the repository"
+    for path, what in files.items():
+        try:
+            mode = Path(path).stat().st_mode
+        except OSError as error:
+            yield _diagnosis(what, "fail", f"{path}: {error.strerror}", "name a private key that is there")
+            continue
+        if mode & _OTHERS:
+            finding = f"{path} may be read by others (mode {stat.S_IMODE(mode):04o})"
+            yield _diagnosis(what, "fail", finding, f"chmod 600 {path}, and make another if somebody had it")
+        elif not os.access(path, os.R_OK):
+            yield _diagnosis(what, "fail", f"{path} can't be read by {_who()}", f"chown {_who()} {path}")
+        else:
+            yield _diagnosis(what, "ok", path)
