@@ -316,7 +316,7 @@ def _no_answer(done: Completed) -> ClientError:
     lowered = said.lower()
     if "sudo" in lowered and ("password" in lowered or "not allowed" in lowered or "not in the sudoers" in lowered):
         return ClientError(
-            f"sudo refuses: {said}", hint="allow it without a password in /etc/sudoers.d; README shows the line"
+            f"sudo refuses: {said}", hint="allow it without a password in /etc/sudoers.d; the quickstart shows the line"
         )
     if "must have a tty" in lowered:
         return ClientError(f"sudo refuses: {said}", hint="put `Defaults:<user> !requiretty` into /etc/sudoers.d")

@@ -66,7 +66,7 @@ def starter(*, file: Path, catalog: str | None, inventory: str | None, entries: 
             "    user: updoser",
             "    known_hosts: known_hosts             # ssh-keyscan HOST >> known_hosts, and compare the fingerprints",
             "    # keys: [{file: keys/updoser}]       # left out: those of the agent and of ~/.ssh, as ssh does",
-            "    # become: {method: sudo}             # README shows the line for sudoers",
+            "    # become: {method: sudo}             # the quickstart shows the line for sudoers",
             "",
             "groups:",
             *_group(inventory, entries),

@@ -54,7 +54,7 @@ def median(costs: Collection[Cost]) -> Cost:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows as a Markdown table, which is what README holds."""
+    """Print rows as a Markdown table, which is what docs/figures.md holds."""
     print(f"| {' | '.join(head)} |")
     print(f"|{'---|' * len(head)}")
     for row in rows:

@@ -1,11 +1,13 @@
-"""README says what the code does: commands, flags, exit codes, words of the documents."""
+"""The pages say what the code does: commands, flags, exit codes, words of documents; and their examples are some."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+import yaml
 from click.core import Command, Group
 
 from reconciler import errors
@@ -13,14 +15,15 @@ from reconciler.cli.root import EXIT_CODES, cli
 from reconciler.model.report import RECAP
 from reconciler.plugin_loader import KINDS
 from reconciler.specfile.load import load
+from tests.pages import NOT_RUN, Example, examples, pages
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+RUNNING = (ROOT / "docs/running.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
 def section(name: str) -> str:
-    return re.search(rf"<!-- {name}:begin -->\n(.*?)<!-- {name}:end -->", README, flags=re.DOTALL)[1]
+    return re.search(rf"<!-- {name}:begin -->\n(.*?)<!-- {name}:end -->", RUNNING, flags=re.DOTALL)[1]
 
 
 def commands(group: Group, prefix: str = "") -> dict[str, Command]:
@@ -38,7 +41,7 @@ COMMANDS = commands(cli)
 
 
 def documented() -> dict[str, set[str]]:
-    """Give the flags that README lists, by command."""
+    """Give the flags that the page lists, by command."""
     found = {}
     for row in re.findall(r"^\| `(.+?)` \| (.+) \| (.*) \|$", section("commands"), flags=re.MULTILINE):
         words = row[0].split()
@@ -47,12 +50,12 @@ def documented() -> dict[str, set[str]]:
     return found
 
 
-def test_readme_lists_every_command_and_no_other() -> None:
+def test_the_page_of_commands_lists_every_command_and_no_other() -> None:
     assert set(documented()) == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_readme_lists_every_flag_of_a_command_and_no_other(name: str) -> None:
+def test_the_page_of_commands_lists_every_flag_of_a_command_and_no_other(name: str) -> None:
     flags = set()
     for parameter in COMMANDS[name].params:
         if isinstance(parameter, click.Option):
@@ -68,7 +71,7 @@ def test_every_option_has_a_help_text(name: str) -> None:
             assert parameter.help, parameter.name
 
 
-def test_readme_and_help_give_the_same_exit_codes() -> None:
+def test_the_page_and_help_give_the_same_exit_codes() -> None:
     in_readme = dict(re.findall(r"^\| (\d+) \| (.+) \|$", section("exit-codes"), re.MULTILINE))
     in_help = dict(re.findall(r"^ +(\d+)  (.+)$", EXIT_CODES, re.MULTILINE))
     assert {code: text.replace("`", "") for code, text in in_readme.items()} == in_help
@@ -83,28 +86,105 @@ def test_every_exit_code_of_an_error_is_documented() -> None:
 
 
 def test_the_recap_is_explained() -> None:
-    text = README.replace("`", "")
+    text = RUNNING.replace("`", "")
     for word in RECAP:
         assert re.search(rf"\b{word.replace('_', ' ')}\b", text), word
 
 
-@pytest.mark.parametrize("name", re.findall(r"<!-- spec:(\w+) -->", README))
-def test_every_spec_in_readme_is_valid(name: str, tmp_path: Path) -> None:
-    text = re.search(rf"<!-- spec:{name} -->\n```yaml\n(.*?)```", README, flags=re.DOTALL)[1]
-    for id_ in ("clamav", "suricata"):
-        (tmp_path / f"{id_}.catalog.yaml").write_bytes(
-            (ROOT / f"tests/unit/data/examples/{id_}.catalog.yaml").read_bytes()
-        )
+BASE: dict[str, Any] = {
+    "version": 1,
+    "catalogs": ["officescan", "clamav.catalog.yaml", "suricata.catalog.yaml", "eicar.catalog.yaml"],
+    "server": {"store": "store", "state": "sqlite:///state.db"},
+    "sources": [{"name": "drop", "type": "directory", "path": "drop"}],
+    "groups": {"all": {}},
+}
+"""What a part of a spec is a part of."""
+EICAR = {"id": "eicar-signatures", "name": "EICAR", "kind": "pattern", "version_scheme": "integer"}
+
+
+def over(base: Any, part: Any) -> Any:
+    """Lay a part of a spec over another."""
+    if not isinstance(base, dict) or not isinstance(part, dict):
+        return part
+    return {**base, **{key: over(base.get(key), value) for key, value in part.items()}}
+
+
+def completed(part: dict[str, Any]) -> dict[str, Any]:
+    """Make a whole spec of a part of one: groups that say nothing of their clients get one each."""
+    whole: dict[str, Any] = over(BASE, part)
+    for name, group in whole["groups"].items():
+        lacks: dict[str, Any] = {"install_root": f"/srv/{name}", "transport": {"type": "local"}}
+        if not {"clients", "inventory"} & set(group):
+            lacks["clients"] = [{"name": f"{name}-1", "labels": ["canary"], "vars": {"clamd": "clamd.conf"}}]
+        whole["groups"][name] = {**lacks, **group}
+    return whole
+
+
+@pytest.mark.parametrize("example", [found for found in examples() if found.language == "yaml"], ids=str)
+def test_every_example_in_yaml_is_valid(example: Example, tmp_path: Path) -> None:
+    if example.mark.startswith(NOT_RUN):
+        return
+    for name in ("clamav", "suricata"):
+        shutil.copy(ROOT / f"tests/unit/data/examples/{name}.catalog.yaml", tmp_path)
+    own = {"version": 1, "name": "eicar", "components": [EICAR]}
+    (tmp_path / "eicar.catalog.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
+    for template in re.findall(r"template: ([\w/.]+)", example.text):
+        (tmp_path / template).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / template).write_text("name = {{ name }}\n", encoding="utf-8")
+    tree = yaml.safe_load(example.text)
+    if isinstance(tree.get("components"), list):
+        (tmp_path / "its.catalog.yaml").write_text(example.text.replace("clamav-", "its-"), encoding="utf-8")
+        tree = {"catalogs": ["its.catalog.yaml"]}
+    whole = tree.keys() >= {"version", "sources", "groups"}
+    text = example.text if whole else yaml.safe_dump(completed(tree), sort_keys=False)
     (tmp_path / "updoser.yaml").write_text(text, encoding="utf-8")
     load(tmp_path / "updoser.yaml", check_secrets=False)
+
+
+@pytest.mark.parametrize("example", [found for found in examples() if found.commands], ids=str)
+def test_every_command_of_an_example_is_one(example: Example) -> None:
+    for words in example.commands:
+        if words not in {("--help",), ("--version",)}:
+            command: Any = cli
+            rest = list(words)
+            while isinstance(command, Group):
+                command = command.commands[rest.pop(0)]
+            if rest != ["--help"]:
+                command.make_context(" ".join(words), rest)
+
+
+TESTED = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+
+
+@pytest.mark.parametrize("example", [found for found in examples() if found.commands], ids=str)
+def test_every_example_of_commands_is_run_by_a_test_or_says_why_not(example: Example) -> None:
+    has_test = bool(example.mark) and f'"{example.mark}"' in TESTED
+    page_has_test = "docs" in example.page.parts and f"{example.page.name}" in TESTED
+    assert has_test or page_has_test or example.mark.startswith(NOT_RUN), (
+        f"{example}: no test names its page or `{example.mark or 'a mark'}`; tests/pages.py says how examples are run"
+    )
+
+
+def anchors(page: Path) -> set[str]:
+    """Give the anchors of the headings of a page, as GitHub and MkDocs make them."""
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    found = set()
+    for heading in re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE):
+        found.add(re.sub(r" ", "-", re.sub(r"[^\w\- ]", "", heading.lower())))
+    return found | set(re.findall(r'<a id="([^"]+)">', text))
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"[a-z]+:", target):
+            file, _, anchor = target.partition("#")
+            there = (page.parent / file).resolve() if file else page
+            assert there.exists(), target
+            assert not anchor or anchor in anchors(there), target
 
 
 def test_contributing_names_every_kind_of_plugin() -> None:
     for kind in KINDS:
         assert re.search(rf"\b{kind}\b", CONTRIBUTING), kind
-
-
-def test_every_link_to_a_file_leads_somewhere() -> None:
-    for text in (README, CONTRIBUTING):
-        for target in re.findall(r"\]\(([^)#:]+)\)", text):
-            assert (ROOT / target).exists(), target

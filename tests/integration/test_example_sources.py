@@ -1,8 +1,7 @@
-"""README's fleets with signed sources, and its chain of servers, as they stand there: only hosts, ports and waves
+"""The fleets with signed sources, and the chain of servers, as they stand on their pages: only hosts, ports and waves
 are ours."""
 
 import re
-import shlex
 import shutil
 import time
 from datetime import UTC, datetime, timedelta
@@ -11,12 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.fleet import NO_SOAK, ROOT, Fleet
+from tests.fleet import NO_SOAK, Fleet
+from tests.pages import example
 from tests.servers import Authority, nginx, requests, squid
 from tests.tufrepo import Vendor
 
 pytestmark = pytest.mark.needs("nginx", "squid", "openssl")
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = Path(__file__).parents[1] / "unit/data/examples"
 WORD = "hunter2-secret"
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
@@ -24,11 +23,11 @@ DAILY = b"a signature of something\n" * 4000
 
 
 def spec(name):
-    return re.search(rf"<!-- spec:{name} -->\n```yaml\n(.*?)```", README, flags=re.DOTALL)[1]
+    return example(f"spec:{name}").text
 
 
 def site(folder, text, name="updoser.yaml"):
-    """Make a folder with a spec of README in it."""
+    """Make a folder with a spec of a page in it."""
     folder.mkdir(exist_ok=True)
     for catalog in ("clamav", "suricata"):
         shutil.copy(EXAMPLES / f"{catalog}.catalog.yaml", folder)
@@ -42,7 +41,7 @@ def site(folder, text, name="updoser.yaml"):
 
 
 def site_spec(folder):
-    """Give the site of README with a medium of our own, and a strike that isn't over."""
+    """Give the site of its page with a medium of our own, and a strike that isn't over."""
     text = spec("site").replace("file:///media/in", (folder / "media").as_uri())
     assert text.count('"2026-12-15"') == 1
     return text.replace("2026-12-15", TOMORROW)
@@ -111,13 +110,13 @@ def test_a_private_mirror(vendor, tmp_path, stack):
 
 @pytest.fixture
 def hq(vendor, tmp_path, stack):
-    """The headquarters of README, its repository set up by README's commands, word for word."""
+    """The headquarters of its page, its repository set up by the commands there, word for word."""
     url = stack.enter_context(nginx(tmp_path / "nginx", tmp_path / "web"))
     fleet = site(tmp_path / "hq", spec("hq").replace("http://updates.example", url), "hq.yaml")
     shutil.copy(vendor.metadata / "1.root.json", fleet.folder / "trust/vendor-root.json")
     (fleet.folder / "drop").mkdir()
-    for line in re.search(r"<!-- commands:publish -->\n```sh\n(.*?)```", README, flags=re.DOTALL)[1].splitlines():
-        done = fleet.run(*shlex.split(line, comments=True)[1:])
+    for command in example("commands:publish").commands:
+        done = fleet.run(*command)
         assert done.code == 0, done.err
     return fleet
 
