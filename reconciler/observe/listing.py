@@ -87,7 +87,13 @@ def list_page(work: Workspace, query: Query) -> Listing:
     found += judge.take(batch, choice)
     more = len(found) > query.size
     page = found[: query.size]
-    return Listing(work.means.clock(), query.limit, query.where, tuple(page), page[-1].name if more else "")
+    return Listing(
+        created=work.means.clock(),
+        limit=query.limit,
+        where=query.where,
+        clients=tuple(page),
+        after=page[-1].name if more else "",
+    )
 
 
 def make_ruler(work: Workspace) -> Ruler:
@@ -101,7 +107,7 @@ def make_ruler(work: Workspace) -> Ruler:
     remembered, _conflicts = merge_offers(reports, spec.sources, components, away=True)
     first_seen = work.state.first_seen()
     facts = Observed(
-        Basis("", 0, 0, "", ""),
+        Basis(lineage="", epoch=0, serial=0, spec_digest="", catalog_digest=""),
         work.store.inspect().releases,
         remembered=remembered,
         withdrawn=find_withdrawals(reports, spec.sources),
