@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test explore check format bench lock reset clean
+.PHONY: help run test explore check format bench docs lock reset clean
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 help: ## show this list
@@ -45,17 +45,22 @@ bench: $(VENV)/.dev .venv-bench/.done ## the benchmarks, beside other tools
 	@sh .ci/test-packages bench-packages.txt
 	@set -e; for script in tests/bench/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
+docs: $(VENV)/.dev .venv-docs/.done ## the references of docs, and the site in .cache/site
+	$(BIN)/python docs/make/references.py
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
 lock: $(VENV)/.dev ## write the lock files again; ARGS=--upgrade takes the newest versions
 	$(LOCK) $(ARGS) pyproject.toml --output-file requirements.lock
 	$(LOCK) $(ARGS) --group pyproject.toml:build --output-file .ci/build.lock
 	$(LOCK) $(ARGS) pyproject.toml --group pyproject.toml:dev --constraint requirements.lock --constraint .ci/build.lock --output-file .ci/dev.lock
 	$(LOCK) $(ARGS) --group pyproject.toml:bench --output-file .ci/bench.lock
+	$(LOCK) $(ARGS) --group pyproject.toml:docs --output-file .ci/docs.lock
 
 reset: ## forget the demo: its store, its state and its clients
 	rm -rf .updoser
 
 clean: ## remove what make, the tools and the build wrote
-	rm -rf $(VENV) .venv-bench dist build .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-bench .venv-docs dist build .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find reconciler plugins tests -name __pycache__ -prune -exec rm -rf {} +
 
 # Stamps: made anew when a lock file or pyproject.toml changes, and gone when the environment is.
@@ -75,4 +80,9 @@ $(VENV)/.dev: .ci/dev.lock $(VENV)/.run
 .venv-bench/.done: .ci/bench.lock
 	sh .ci/venv .venv-bench
 	.venv-bench/bin/$(PIP) --require-hashes -r .ci/bench.lock
+	@touch $@
+
+.venv-docs/.done: .ci/docs.lock
+	sh .ci/venv .venv-docs
+	.venv-docs/bin/$(PIP) --require-hashes -r .ci/docs.lock
 	@touch $@

@@ -114,7 +114,7 @@ def test_every_example_in_yaml_is_valid(example: Example, tmp_path: Path) -> Non
     for template in re.findall(r"template: ([\w/.]+)", example.text):
         (tmp_path / template).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / template).write_text("name = {{ name }}\n", encoding="utf-8")
-    tree = yaml.safe_load(example.text)
+    tree = yaml.safe_load(example.text) or {}
     if isinstance(tree.get("components"), list):
         (tmp_path / "its.catalog.yaml").write_text(example.text.replace("clamav-", "its-"), encoding="utf-8")
         tree = {"catalogs": ["its.catalog.yaml"]}
@@ -171,3 +171,10 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_contributing_names_every_kind_of_plugin() -> None:
     for kind in KINDS:
         assert re.search(rf"\b{kind}\b", CONTRIBUTING), kind
+
+
+def test_every_page_has_a_place_in_the_navigation() -> None:
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    listed = set(re.findall(r"'([\w/.-]+\.md)'", str(nav)))
+    there = {str(page.relative_to(ROOT / "docs")) for page in pages() if "docs" in page.parts}
+    assert listed == there, "each page of docs stands once under `nav` of mkdocs.yml"
