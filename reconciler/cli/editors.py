@@ -45,3 +45,13 @@ def fmt(context: click.Context, /, files: tuple[Path, ...], *, check: bool, diff
     from reconciler.commands import fmt as command
 
     return command.fmt(context.obj, files or (DEFAULT_FILE,), check=check, diff=diff)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, /, shell: str) -> int:
+    """Print what teaches SHELL to complete commands, options, components, groups and clients."""
+    from reconciler.commands import completion as command
+
+    return command.script(context.obj, shell, cli)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from reconciler.cli import completing
 from reconciler.cli.options import (
     FILE,
     VARIABLES,
@@ -47,8 +48,16 @@ def status(context: click.Context, /, **options: Any) -> int:
 @click.argument("run_id", required=False, default="")
 @table_options
 @click.option("-n", "--last", type=click.IntRange(1), default=20, show_default=True, help="How many runs, or outcomes.")
-@click.option("--client", default="", metavar="NAME", help="What happened to this client.")
-@click.option("--component", default="", metavar="ID", help="What happened with this component.")
+@click.option(
+    "--client", default="", metavar="NAME", help="What happened to this client.", shell_complete=completing.clients
+)
+@click.option(
+    "--component",
+    default="",
+    metavar="ID",
+    help="What happened with this component.",
+    shell_complete=completing.components,
+)
 @click.option("--version", default="", help="Who got this version, or left it.")
 @click.option("--since", type=Since(), help="Only since then: 2d, 2026-11-24 or 2026-11-24T12:00Z.")
 @click.pass_context
@@ -61,7 +70,7 @@ def history(context: click.Context, /, run_id: str, last: int, since: Any, **opt
 
 
 @cli.command()
-@click.argument("clients", nargs=-1)
+@click.argument("clients", nargs=-1, shell_complete=completing.clients)
 @spec_options
 @click.option("-v", "--verbose", "every", is_flag=True, help="Show also what is fine.")
 @click.option("--client-script", is_flag=True, help="Print the script that runs on clients, for use with sudoers.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from reconciler.cli import completing
 from reconciler.present.render import FORMATS
 
 if TYPE_CHECKING:
@@ -61,7 +62,11 @@ def look_options(*, refresh: bool) -> Callable[[CommandT], CommandT]:
     """Give the options of commands that look at the fleet."""
     return together(
         click.option(
-            "--limit", default="", metavar="PATTERN", help="Only these clients: names, groups, labels, @failed."
+            "--limit",
+            default="",
+            metavar="PATTERN",
+            help="Only these clients: names, groups, labels, @failed.",
+            shell_complete=completing.patterns,
         ),
         click.option(
             "--refresh/--no-refresh",
@@ -77,7 +82,14 @@ def look_options(*, refresh: bool) -> Callable[[CommandT], CommandT]:
 
 
 plan_options = together(
-    click.option("--target", "targets", multiple=True, metavar="COMPONENT", help="Only this component; repeatable."),
+    click.option(
+        "--target",
+        "targets",
+        multiple=True,
+        metavar="COMPONENT",
+        help="Only this component; repeatable.",
+        shell_complete=completing.components,
+    ),
     click.option("--adopt", is_flag=True, help="Take over clients of a controller whose state was lost."),
     click.option("--force-update", "forced", is_flag=True, help="Now, whatever triggers updates; windows still hold."),
     click.option(
@@ -86,6 +98,7 @@ plan_options = together(
         multiple=True,
         metavar="COMPONENT",
         help="It waits for no soak and no window; checks and waves stay. Repeatable.",
+        shell_complete=completing.components,
     ),
     DIFF,
     SIGN,

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from reconciler.cli import completing
 from reconciler.cli.options import desk_of, spec_options, table_options
 from reconciler.cli.root import cli
 from reconciler.errors import UsageError
@@ -16,7 +17,13 @@ _MAX_PAGE = 100_000
 @cli.command()
 @click.argument("pattern", required=False, default="")
 @table_options
-@click.option("--limit", default="", metavar="PATTERN", help="Only these clients: names, groups, labels, @failed.")
+@click.option(
+    "--limit",
+    default="",
+    metavar="PATTERN",
+    help="Only these clients: names, groups, labels, @failed.",
+    shell_complete=completing.patterns,
+)
 @click.option(
     "--where", default="", metavar="CONDITIONS", help="Only of which these hold: state=outdated version<16.679 seen>2d."
 )
@@ -39,8 +46,8 @@ def clients(context: click.Context, /, pattern: str, **options: Any) -> int:
 
 
 @cli.command()
-@click.argument("client")
-@click.argument("component", required=False, default="")
+@click.argument("client", shell_complete=completing.clients)
+@click.argument("component", required=False, default="", shell_complete=completing.components)
 @spec_options
 @click.option("--refresh", is_flag=True, help="Look at the client first; left out: as it was last seen.")
 @click.pass_context

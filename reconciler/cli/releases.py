@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli import completing
 from reconciler.cli.options import FILE, PATH, VARIABLES, desk_of, together
 from reconciler.cli.root import cli
 
@@ -19,7 +20,7 @@ def release() -> None:
 
 
 @release.command("add")
-@click.argument("component")
+@click.argument("component", shell_complete=completing.components)
 @click.argument("version")
 @click.argument("files", nargs=-1, required=True, type=PATH)
 @click.option("--to", type=PATH, required=True, metavar="DIR", help="The folder of the source.")
@@ -40,7 +41,7 @@ def release_add(
 
 
 @release.command("accept")
-@click.argument("component")
+@click.argument("component", shell_complete=completing.components)
 @click.argument("version")
 @click.option("--platform", default="", help="Of this platform. Left out: of all that are offered.")
 @click.option("--reason", default="", help="Why; it stands in the history.")

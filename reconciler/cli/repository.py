@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli import completing
 from reconciler.cli.options import PATH, desk_of, spec_options
 from reconciler.cli.root import cli
 
@@ -61,7 +62,7 @@ def publish_rotate(context: click.Context, /, force: bool, **options: Any) -> in
 
 
 @publish.command("add")
-@click.argument("component")
+@click.argument("component", shell_complete=completing.components)
 @click.argument("version", required=False)
 @spec_options
 @click.pass_context

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli import completing
 from reconciler.cli.options import FILE, VARIABLES, desk_of, spec_options, together
 from reconciler.cli.root import cli
 
@@ -23,7 +24,7 @@ _OF = together(
     click.option("--group", default="", help="Of this group, where each has its own."),
     click.option("--as", "who", default="", metavar="NAME", help="Who does it, for the history. Left out: the user."),
 )
-_WHICH = together(click.argument("component"), _OF)
+_WHICH = together(click.argument("component", shell_complete=completing.components), _OF)
 
 
 def _which(options: dict[str, Any]) -> Which:
@@ -69,7 +70,7 @@ def rollout_pause(context: click.Context, /, **options: Any) -> int:
 
 
 @rollout.command("resume")
-@click.argument("component", required=False, default="")
+@click.argument("component", required=False, default="", shell_complete=completing.components)
 @_OF
 @click.option("--all", "every", is_flag=True, help="All that are halted, but for those that a newer one overtook.")
 @click.option("--reason", default="", help="Why.")
@@ -100,10 +101,16 @@ def rollout_abort(context: click.Context, /, undo: bool, **options: Any) -> int:
 
 
 @cli.command()
-@click.argument("component")
+@click.argument("component", shell_complete=completing.components)
 @click.option("--to", default="", metavar="VERSION", help="Pin this version. Left out: block the one that is in force.")
 @click.option("--reason", default="", help="Why, for the block.")
-@click.option("--limit", default="", metavar="PATTERN", help="Show the plan for these clients only.")
+@click.option(
+    "--limit",
+    default="",
+    metavar="PATTERN",
+    help="Show the plan for these clients only.",
+    shell_complete=completing.patterns,
+)
 @click.option("--auto-approve", "approved", is_flag=True, help="Don't ask.")
 @spec_options
 @click.pass_context

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _SPLIT = re.compile(r"[,:](?![^\[]*\])")
 FIELDS = ("name", "group", "label")
 MARKS = "&!"
+FAILED_SET = "failed"
+"""The named set of clients that failed in the last run."""
 
 Match = Callable[[str, Collection[str], Collection[str]], bool]
 """Says whether a client of that name, those groups and those labels is meant."""

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from reconciler.errors import OtherControllerError, UsageError, label_of
-from reconciler.formats.select import parse
+from reconciler.formats.select import FAILED_SET, parse
 from reconciler.model.change import SettingsReason
 from reconciler.model.network import DIRECT, why_unreachable
 from reconciler.model.plan import NEVER_SEEN, Cohort
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from reconciler.storage.fleet import ClientRow
     from reconciler.storage.state import Identity
 
-FAILED_SET = "failed"
 NAMED_SET = "named"
 MAX_DOUBLES = 50
 """Machines with several names that are named in one plan, and below how many names of one of them."""

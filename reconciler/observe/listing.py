@@ -19,13 +19,13 @@ from reconciler.errors import (
     UsageError,
     label_of,
 )
-from reconciler.formats.select import parse
+from reconciler.formats.select import FAILED_SET, parse
 from reconciler.formats.where import parse_where
 from reconciler.model.deploy import MACHINE, RELEASE
 from reconciler.model.listing import ListedClient, ListedComponent, Listing
 from reconciler.model.network import why_unreachable
 from reconciler.model.plan import NEVER_SEEN, Basis
-from reconciler.observe.cohorts import FAILED_SET, Selection, is_foreign, say_doubles
+from reconciler.observe.cohorts import Selection, is_foreign, say_doubles
 from reconciler.observe.idle import check_limit
 from reconciler.observe.observed import known_reports, recall_lists
 from reconciler.observe.upstream import find_withdrawals, merge_offers

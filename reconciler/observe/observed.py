@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import InterruptedRunError, OtherControllerError, RepositoryError, UsageError
+from reconciler.formats.select import FAILED_SET
 from reconciler.model.client import MAX_EPOCH
 from reconciler.model.deploy import MACHINE
 from reconciler.model.events import ClientObserved, LookStarted, SourceRead, Trouble
@@ -18,7 +19,7 @@ from reconciler.model.network import DIRECT, why_unreachable
 from reconciler.model.offer import about_source
 from reconciler.model.plan import Basis
 from reconciler.observe.clients import look
-from reconciler.observe.cohorts import EVERYBODY, FAILED_SET, Marks, Selection, gather_cohorts, is_foreign, say_doubles
+from reconciler.observe.cohorts import EVERYBODY, Marks, Selection, gather_cohorts, is_foreign, say_doubles
 from reconciler.observe.idle import check_limit, notes_of
 from reconciler.observe.inventory import list_clients, list_fleet
 from reconciler.observe.upstream import find_withdrawals, merge_incrementals, merge_offers, read_sources
