@@ -4,7 +4,7 @@ import csv
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reconciler.errors import UsageError, printable
@@ -13,6 +13,7 @@ from reconciler.present.render import View, render
 
 
 @given(st.lists(st.lists(st.text(max_size=20), min_size=2, max_size=2), max_size=5))
+@example([["=1+1", "+1"], [" -1", "@x"], ["\t=1", "\r=1"]])
 def test_cells_come_back_and_none_begins_a_formula(rows: list[list[str]]) -> None:
     read = list(csv.reader(io.StringIO(csv_text(rows))))
     assert [[cell.removeprefix("'") for cell in row] for row in read] == [
