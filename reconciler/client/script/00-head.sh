@@ -216,5 +216,5 @@
 #   RAN              list: the hooks that ran in this round (run_once)
 #   BEGUN            flag: a hook or a switch was begun, and `always` hooks are due (run_before, switch_all)
 #   ALWAYS           list: the steps with these (note_always_hooks)
-#   UPDOSER_COMPONENT, UPDOSER_VERSION, UPDOSER_PREVIOUS  what commands get, see docs/rollouts.md
+#   UPDOSER_COMPONENT, UPDOSER_VERSION, UPDOSER_PREVIOUS  what commands get, see docs/rollouts.md (environment)
 #   UPDOSER_ROOT, UPDOSER_STAGED  the same (environment)
