@@ -20,6 +20,7 @@ from reconciler.observe.observed import ahead_text, observe
 from reconciler.planner.inputs import Wanted
 from reconciler.planner.planner import make_plan
 from reconciler.planner.turns import turned_away
+from reconciler.specfile.changes import spec_changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -103,6 +104,12 @@ def plan_of(work: Workspace, options: PlanOptions, observed: Observed) -> Plan:
     """Decide from what was observed."""
     now = work.means.clock()
     return make_plan(wanted_of(work, options), observed, plan_id=new_id(now), now=now)
+
+
+def with_spec_changes(made: Plan, work: Workspace) -> Plan:
+    """Say in a plan what changed in the spec since it was applied last; nothing, where it never was."""
+    before = work.state.applied_spec()
+    return made if before is None else replace(made, spec_changes=spec_changes(before, work.spec.effective))
 
 
 def cut_moments(work: Workspace) -> None:

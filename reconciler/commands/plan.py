@@ -12,14 +12,13 @@ from reconciler.errors import OutcomeError, UpdoserError, UsageError
 from reconciler.files import check_writable
 from reconciler.observe.observed import Sight, known_reports
 from reconciler.observe.settings import view_settings
-from reconciler.planning import PlanOptions, new_plan
+from reconciler.planning import PlanOptions, new_plan, with_spec_changes
 from reconciler.present.document import (
     plan_document,
 )
 from reconciler.present.render import FORMATS, View, render
 from reconciler.present.settings_text import files_text
 from reconciler.present.views import PLAN
-from reconciler.specfile.changes import spec_changes
 from reconciler.storage.planfile import read_key, write_plan_file
 
 if TYPE_CHECKING:
@@ -50,11 +49,9 @@ def plan(desk: Desk, options: PlanOptions, showing: ShowOptions) -> int:
     """Show what an apply would do, and write it down for that apply when asked."""
     key = _ready_to_write(desk, showing)
     with at_work(desk) as work:
-        made = new_plan(work, options)
+        made = with_spec_changes(new_plan(work, options), work)
         document = plan_document(made)
         shown = [render(document, desk.form, PLAN, names=showing.names)]
-        if showing.names and FORMATS[desk.form].talks:
-            shown.append(_spec_changes(work))
         if showing.names and not FORMATS[desk.form].single:
             shown.append(file_changes(made, work, options.sight, desk.form))
         if showing.out is not None:
@@ -110,14 +107,6 @@ def check_absent(work: Workspace, sight: Sight) -> None:
     absent = [report.source for report in known_reports(work) if report.error and report.source in strict]
     if absent:
         raise OutcomeError(f"can't be read, and `when_absent` says `error`: {', '.join(absent)}")
-
-
-def _spec_changes(work: Workspace) -> str:
-    """Say what changed in the spec since the last apply, which a plan's changes may come from."""
-    before = work.state.applied_spec()
-    changes = spec_changes(before, work.spec.effective) if before is not None else []
-    head = ["", "Changed in the spec since the last complete apply"]
-    return "\n".join([*head, *(f"  {change}" for change in changes)]) + "\n" if changes else ""
 
 
 def file_changes(made: Plan, work: Workspace, sight: Sight, form: str) -> str:

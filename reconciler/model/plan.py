@@ -11,6 +11,7 @@ from reconciler.model.change import KINDS, Change, Changes, StoreChange
 from reconciler.model.network import DIRECT
 from reconciler.model.release import ANY_PLATFORM
 from reconciler.model.rollout import RolloutRecord, Undo  # noqa: TC001 - the same
+from reconciler.model.spec_change import SpecChange  # noqa: TC001 - the same
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -132,7 +133,8 @@ class Plan(Changes):
     that can't be read and should be; each has a sentence. `notes` are others, about what is as it may be and yet worth
     a look: a pattern that takes nobody. `claims` are clients that know an earlier epoch of this controller: they are
     told of the later one, so that who has the earlier state is refused. `members` maps the id of each cohort that
-    something refers to, to its clients; `clients` counts all clients that were compared by group.
+    something refers to, to its clients; `clients` counts all clients that were compared by group. `spec_changes` tell
+    what changed in the spec since it was applied last.
     """
 
     plan_id: str
@@ -154,6 +156,7 @@ class Plan(Changes):
     unmet: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     platforms: tuple[str, ...] = (ANY_PLATFORM,)
+    spec_changes: tuple[SpecChange, ...] = ()
     members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property

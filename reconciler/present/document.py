@@ -19,6 +19,7 @@ from reconciler.model.change import KINDS, FleetChange
 from reconciler.model.delta import incremental_name
 from reconciler.model.plan import FINDINGS, Basis, Finding, Plan, RolloutStep
 from reconciler.model.report import RECAP, DoctorLevel, Failure, Held, JournalEntry, Quarantined, Report, SourceStatus
+from reconciler.model.spec_change import SpecChange
 from reconciler.present.fields import time_text, typed
 from reconciler.present.forms import As, Form, Way
 from reconciler.present.kinds import TABLE
@@ -56,15 +57,19 @@ PLAN = Form(
     excused=As(later=True),
     unmet=As(later=True),
     unread=As(later=True),
+    spec_changes=As(of=Form(SpecChange), later=True),
 )
 """A plan but for its changes."""
+_IF_ANY = ("claims", "spec_changes")
+"""What stands in a document only where there is some of it."""
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
     """Give the document of a plan."""
     entry = PLAN.write(plan)
-    if not plan.claims:
-        del entry["claims"]
+    for key in _IF_ANY:
+        if not entry[key]:
+            del entry[key]
     return {
         "format_version": FORMAT_VERSION,
         **{key: entry.pop(key) for key in _TOP},

@@ -10,6 +10,7 @@ from reconciler.model.plan import FINDINGS
 from reconciler.present.kinds import BY_ACTION, FIRST_OF_CLIENTS, TABLE
 from reconciler.present.plan_text import savings, verdict
 from reconciler.present.rollout_text import halted, rollout_rows, standing_rows, waves_of
+from reconciler.present.spec_changes import TITLE, spec_change_items
 from reconciler.present.text import kept_back, kept_back_line, quarantine_rest, quarantine_rows
 from reconciler.present.words import count_text, name_list, number_text, span_text
 
@@ -32,6 +33,7 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
         parts.append("\n".join(f"- :warning: {safe(problem)}" for problem in document["problems"]))
     if document["notes"]:
         parts.append("\n".join(f"- {safe(note)}" for note in document["notes"]))
+    parts += _spec_changes(document, names=names)
     parts += savings(document)
     waves = waves_of(document)
     for kind in TABLE:
@@ -91,6 +93,16 @@ def _flagged(row: Sequence[str]) -> Sequence[str]:
     """Put a sign in place of a rollout's mark, where it stands still and shouldn't."""
     mark, *cells, where = row
     return (*cells, f"{_STOP} {where}" if mark == "!" else where)
+
+
+def _spec_changes(document: Mapping[str, Any], *, names: bool) -> list[str]:
+    """List what changed in the spec, folded where none of it takes away a protection."""
+    items = spec_change_items(document, every=names)
+    if not items:
+        return []
+    lines = [f"- {':warning: ' if safety else ''}{safe(says)}" for safety, says in items]
+    head = f"<details{' open' if any(safety for safety, _says in items) else ''}><summary>{TITLE}</summary>"
+    return ["\n".join([head, "", *lines, "", "</details>"])]
 
 
 def _finding_row(entry: tuple[str, Mapping[str, Any]]) -> tuple[str, ...]:

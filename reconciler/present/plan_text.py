@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.plan import FINDINGS
 from reconciler.present.kinds import FIRST_OF_CLIENTS, TABLE
 from reconciler.present.rollout_text import STOPPED, halted_lines, next_step, rollout_rows, waves_of, without_group
+from reconciler.present.spec_changes import spec_change_lines
 from reconciler.present.words import count_text, name_list, number_text, page, size_text, table, wrapped
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def plan_text(document: Entry, *, names: bool = False) -> str:
     lines += _problems(document["problems"])
     if document["notes"]:
         lines += ["", "To note", *(f"  - {note}" for note in document["notes"])]
+    lines += spec_change_lines(document, every=names)
     waves = waves_of(document)
     members = document["members"] if names else None
     for kind in TABLE:

@@ -20,7 +20,6 @@ from reconciler.present.render import render
 from reconciler.present.text import report_text
 from reconciler.present.views import PLAN
 from reconciler.present.words import size_text, span_text
-from reconciler.specfile.changes import spec_changes
 from reconciler.storage.fleet import ClientRow
 from reconciler.storage.state import Identity
 
@@ -149,16 +148,3 @@ def test_a_hold_lasts_through_its_day_and_limits_look_at_labels() -> None:
 
 
 # --- what changed in the spec ---------------------------------------------------------------------------------------
-
-
-def test_changes_of_the_spec_are_named_by_their_path() -> None:
-    before = {"a": 1, "groups": {"g": {"clients": [{"name": "x", "port": 1}, {"name": "y"}]}}, "same": {"deep": [1]}}
-    after = {"groups": {"g": {"clients": [{"name": "x", "port": 2}, {"name": "z"}]}}, "same": {"deep": [1]}, "b": 2}
-    assert spec_changes(before, after) == [
-        "- a: 1",
-        "+ b: 2",
-        "~ groups.g.clients.x.port: 1 -> 2",
-        "- groups.g.clients.y: {'name': 'y'}",
-        "+ groups.g.clients.z: {'name': 'z'}",
-    ]
-    assert spec_changes(before, before) == []

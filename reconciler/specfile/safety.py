@@ -1,0 +1,381 @@
+"""Which changes of a spec take away something that protects the fleet: a table of rules, asked at each place.
+
+A rule names the places that it is about by a pattern of their path (`*`: any one key, `**`: any number of them), and
+judges what stood there and what stands there now; either may be ABSENT. It gives the sentence to say, or nothing.
+A new rule is a line of RULES and a case in the tests.
+
+A group or a source that goes as a whole loses no protection: nobody is left whom it could harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.formats.duration import parse_duration
+from reconciler.formats.select import parse
+
+Path = tuple[str, ...]
+_NAMED = ("name", "id")
+_WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_DAY = 24 * 60
+_COMMANDS = ("run", "command", "validate")
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Any = _Absent()
+"""What stands where nobody wrote anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a rule is asked: the path, what stood and stands there, and the specs as wholes."""
+
+    path: Path
+    before: Any
+    after: Any
+    old: Mapping[str, Any]
+    new: Mapping[str, Any]
+
+    @property
+    def where(self) -> str:
+        """The path of what the key belongs to."""
+        return ".".join(self.path[:-1]) or "the spec"
+
+
+Judge = Callable[[Place], str]
+
+
+def keyed(value: Any) -> Any:
+    """Turn a list of named entries into a map by name, so that entries are compared with themselves."""
+    if isinstance(value, (list, tuple)):
+        for name in _NAMED:
+            if value and all(isinstance(entry, Mapping) and name in entry for entry in value):
+                found = {str(entry[name]): entry for entry in value}
+                if len(found) == len(value):
+                    return found
+        return list(value)
+    return {str(key): entry for key, entry in value.items()} if isinstance(value, Mapping) else value
+
+
+def losses(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Give the path and the sentence of each protection that a change of the spec takes away."""
+    yield from _walk((), old, new, old, new)
+
+
+def _walk(
+    path: Path, before: Any, after: Any, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> Iterator[tuple[Path, str]]:
+    if before is after or before == after:
+        return
+    place = Place(path, before, after, old, new)
+    for pattern, judge in RULES:
+        if _matches(pattern, path):
+            says = judge(place)
+            if says:
+                yield path, says
+    if len(path) == 2 and path[0] in {"groups", "sources"} and after is ABSENT:
+        return
+    left, right = _children(before), _children(after)
+    for key in dict.fromkeys((*left, *right)):
+        yield from _walk((*path, key), left.get(key, ABSENT), right.get(key, ABSENT), old, new)
+
+
+def _children(value: Any) -> dict[str, Any]:
+    found = keyed(value) if value is not ABSENT else {}
+    if isinstance(found, list):
+        return {str(at): entry for at, entry in enumerate(found)} if any(isinstance(e, dict) for e in found) else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _matches(pattern: Path, path: Path) -> bool:
+    if not pattern:
+        return not path
+    if pattern[0] == "**":
+        return any(_matches(pattern[1:], path[at:]) for at in range(len(path) + 1))
+    return bool(path) and pattern[0] in {"*", path[0]} and _matches(pattern[1:], path[1:])
+
+
+def _number(value: Any) -> float | None:
+    """Read a number, a share or a time span, whichever it is; None when it is none of them."""
+    if isinstance(value, bool) or value is ABSENT or value is None:
+        return None
+    if isinstance(value, (int, float)):
+        return float(value)
+    text = str(value).strip()
+    try:
+        return float(text.removesuffix("%"))
+    except ValueError:
+        pass
+    try:
+        return parse_duration(text).total_seconds()
+    except ValueError:
+        return None
+
+
+def _text(value: Any) -> str:
+    return "none" if value is ABSENT or value is None else str(value)
+
+
+def _less(says: str, *, unwritten: float | None = None) -> Judge:
+    """Judge a value that protects the more the larger it is; `unwritten` is what counts where nothing is written."""
+    return _compared(says, 1, unwritten)
+
+
+def _more(says: str, *, unwritten: float | None = None) -> Judge:
+    """Judge a value that protects the more the smaller it is."""
+    return _compared(says, -1, unwritten)
+
+
+def _compared(says: str, sign: int, unwritten: float | None) -> Judge:
+    def judge(place: Place) -> str:
+        sides = [unwritten if side is ABSENT else _number(side) for side in (place.before, place.after)]
+        before, after = sides
+        if before is None or after is None or (before - after) * sign <= 0:
+            return ""
+        return f"{place.where}: {says}: {_text(place.before)} -> {_text(place.after)}"
+
+    return judge
+
+
+def _word(good: Any, says: str, *, bad: Any = None, unwritten: Any = None) -> Judge:
+    """Judge a word of which one protects; with `bad` only that one instead of it is a loss."""
+
+    def judge(place: Place) -> str:
+        before, after = (unwritten if side is ABSENT else side for side in (place.before, place.after))
+        return f"{place.where}: {says}" if before == good and after != good and bad in {None, after} else ""
+
+    return judge
+
+
+def _check(place: Place) -> str:
+    if place.after is ABSENT and place.before is not ABSENT:
+        return f"check {place.path[-1]} is removed from {'.'.join(place.path[:-2])}"
+    return ""
+
+
+def _gone(says: str) -> Judge:
+    """Judge entries of a list of maps: whatever was in it and isn't any more."""
+
+    def judge(place: Place) -> str:
+        before, after = (side if isinstance(side, list) else [] for side in (place.before, place.after))
+        gone = [entry for entry in before if entry not in after]
+        less = len(before) - len(after)
+        if not gone or less <= 0:
+            return ""
+        return f"{place.where}: {says} ({len(before)} -> {len(after)})"
+
+    return judge
+
+
+def _blocks(place: Place) -> str:
+    before, after = (
+        [str(entry.get("version", "")) for entry in side if isinstance(entry, Mapping)]
+        if isinstance(side, list)
+        else []
+        for side in (place.before, place.after)
+    )
+    lifted = [version for version in before if version not in after]
+    return f"{place.where}: version {', '.join(lifted)} is not blocked any more" if lifted else ""
+
+
+def _holds(place: Place) -> str:
+    before, after = (
+        [str(entry.get("clients", "")) for entry in side if isinstance(entry, Mapping)]
+        if isinstance(side, list)
+        else []
+        for side in (place.before, place.after)
+    )
+    lifted = [clients for clients in before if clients not in after]
+    return f"the hold of {'; '.join(lifted)} is lifted" if lifted else ""
+
+
+def _waves(place: Place) -> str:
+    before, after = (side if isinstance(side, list) else [] for side in (place.before, place.after))
+    if before and not after:
+        return f"{place.where}: there are no waves any more"
+    return f"{place.where}: fewer waves: {len(before)} -> {len(after)}" if len(after) < len(before) else ""
+
+
+def _soak(place: Place) -> str:
+    """Soaks of waves that stay; what goes with its wave is said of the wave."""
+    wave = int(place.path[-2]) + 1 if place.path[-2].isdigit() else 0
+    before = 0.0 if place.before is ABSENT else _number(place.before)
+    after = 0.0 if place.after is ABSENT else _number(place.after)
+    if before is None or after is None or after >= before:
+        return ""
+    return f"{'.'.join(place.path[:-3])}: soak of wave {wave} shortened: {_text(place.before)} -> {_text(place.after)}"
+
+
+def _first_wave(place: Place) -> str:
+    """A first wave that takes more than it did."""
+    before, after = _number(place.before), _number(place.after)
+    if place.after is ABSENT:
+        return ""
+    if before is None or after is None or after <= before:
+        return ""
+    return f"{'.'.join(place.path[:-3])}: the first wave takes more: {place.before} -> {place.after}"
+
+
+def _canary(place: Place) -> str:
+    """A wave whose pattern took clients and takes nobody now; a spec with inventories doesn't know its clients."""
+    old, new = (_patterns(_at(spec, place.path)) for spec in (place.old, place.new))
+    if not (old and new) or _listed(place.new) is None or _listed(place.old) is None:
+        return ""
+    was_empty = {pattern for pattern in old if not _takes(pattern, place.old)}
+    emptied = [pattern for pattern in new if pattern not in was_empty and not _takes(pattern, place.new)]
+    return f"{place.where}: the wave {', '.join(emptied)} takes nobody" if emptied else ""
+
+
+def _patterns(waves: Any) -> list[str]:
+    return [str(wave["select"]) for wave in waves or () if isinstance(wave, Mapping) and wave.get("select")]
+
+
+def _all_waves(place: Place) -> str:
+    """Ask for emptied waves of all policies: who is in one hangs on the labels of clients, which stand elsewhere."""
+    found = []
+    for path in _policies(place.new):
+        says = _canary(Place((*path, "rollout", "waves"), ABSENT, ABSENT, place.old, place.new))
+        if says:
+            found.append(says)
+    return "; ".join(found)
+
+
+def _policies(spec: Mapping[str, Any]) -> Iterator[Path]:
+    yield ("auto_update",)
+    for holder in ("components", "groups"):
+        entries = spec.get(holder)
+        for name in entries if isinstance(entries, Mapping) else ():
+            yield (holder, name, "auto_update")
+
+
+def _at(spec: Mapping[str, Any], path: Path) -> Any:
+    value: Any = spec
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _listed(spec: Mapping[str, Any]) -> list[tuple[str, str, list[str]]] | None:
+    """Give name, group and labels of all clients; None where an inventory has some."""
+    found = []
+    defaults = _at(spec, ("defaults", "labels")) or []
+    for name, group in (spec.get("groups") or {}).items():
+        if not isinstance(group, Mapping) or "inventory" in group:
+            return None
+        shared = [*defaults, *(group.get("labels") or [])]
+        for client in group.get("clients") or []:
+            if isinstance(client, Mapping):
+                labels = [*shared, *(client.get("labels") or [])]
+                found.append((str(client.get("name", "")), str(name), [str(label) for label in labels]))
+    return found
+
+
+def _takes(pattern: str, spec: Mapping[str, Any]) -> bool:
+    try:
+        select = parse(pattern)
+    except ValueError:
+        return True
+    return any(select.matches(name, [group], labels) for name, group, labels in _listed(spec) or ())
+
+
+def _minutes(windows: Any) -> int:
+    """Add up the minutes of a week in which some window is open; no window at all is the whole week."""
+    if not isinstance(windows, list) or not windows:
+        return 7 * _DAY
+    is_open = bytearray(7 * _DAY)
+    for window in windows:
+        start, end = _clock(window.get("from")), _clock(window.get("to"))
+        length = (end - start) % _DAY or _DAY
+        for day in window.get("days") or _WEEK:
+            begin = _WEEK.index(day) * _DAY + start if day in _WEEK else 0
+            for minute in range(begin, begin + length):
+                is_open[minute % len(is_open)] = 1
+    return sum(is_open)
+
+
+def _clock(text: Any) -> int:
+    hours, _, minutes = str(text or "0:0").partition(":")
+    return int(hours) * 60 + int(minutes or 0) if hours.isdigit() and minutes.isdigit() else 0
+
+
+def _windows(place: Place) -> str:
+    had = isinstance(place.before, list) and place.before
+    if had and not (isinstance(place.after, list) and place.after):
+        return f"{place.where}: updates may come at any time: the windows are removed"
+    before, after = _minutes(place.before), _minutes(place.after)
+    if had and after > before:
+        return f"{place.where}: the windows are wider: {before / 60:.4g} h -> {after / 60:.4g} h a week"
+    return ""
+
+
+def _program(place: Place) -> str:
+    """A program that nobody ran before; what it is doesn't stand in a plan."""
+    if place.after is ABSENT or "vars" in place.path:
+        return ""
+    return f"{place.where}: {'runs a program that is new' if place.before is ABSENT else 'runs another program'}"
+
+
+def _unsigned(place: Place) -> str:
+    """A source whose releases were signed and aren't any more."""
+    signed = place.before == "tuf"
+    return f"{place.where}: its releases need no signature any more" if signed and place.after is not ABSENT else ""
+
+
+def _written(says: str) -> Judge:
+    """Judge what loosens by standing there at all."""
+
+    def judge(place: Place) -> str:
+        return f"{place.where}: {says}" if place.before is ABSENT and place.after is not ABSENT else ""
+
+    return judge
+
+
+def _rule(pattern: str, judge: Judge) -> tuple[Path, Judge]:
+    return tuple(pattern.split(".")) if pattern else (), judge
+
+
+RULES: tuple[tuple[Path, Judge], ...] = (
+    _rule("**.checks.*", _check),
+    _rule("**.checks.*.retries", _more("the check is tried more often", unwritten=0)),
+    _rule("sources.*.type", _unsigned),
+    _rule("sources.*.accept_expired", _written("signatures that have expired are accepted")),
+    _rule("sources.*.may_outrank", _word(False, "may outrank other sources", unwritten=False)),
+    _rule("sources.*.stale_after", _more("may be silent for longer")),
+    _rule("sources.*.when_absent", _word("error", "its absence is no error any more", unwritten="hold")),
+    _rule("**.transport.accept_new", _word(False, "host keys that nobody knows are trusted", unwritten=False)),
+    _rule("**.hold", _holds),
+    _rule("components.*.block", _blocks),
+    _rule("components.*.min_age", _less("the least age of releases is shorter", unwritten=0)),
+    _rule("**.rollout.waves", _waves),
+    _rule("", _all_waves),
+    _rule("**.rollout.waves.*.soak", _soak),
+    _rule("**.rollout.waves.0.share", _first_wave),
+    _rule("**.rollout.waves.0.count", _first_wave),
+    _rule("**.rollout.waves.*.approve", _word("manual", "goes on without approval", bad="auto", unwritten="auto")),
+    _rule("**.rollout.gate", _gone("a gate is removed")),
+    _rule("**.rollout.recheck", _word("end_of_soak", "nothing is checked again at the end of a soak", bad="none")),
+    _rule("**.rollout.on_failure", _word("rollback", "what fails is not rolled back", bad="halt")),
+    _rule("**.hooks.after.on_failure", _word("rollback", "what fails is not rolled back", bad="keep")),
+    _rule("**.max_failed", _more("more clients may fail")),
+    _rule("**.max_fail_percentage", _more("more clients may fail")),
+    _rule("**.max_unreachable_percentage", _more("more clients may be unreachable")),
+    _rule("**.min_attempted", _less("fewer clients must have been tried")),
+    _rule("**.windows", _windows),
+    _rule("**.blackouts", _gone("a blackout is removed")),
+    _rule("**.trigger", _word("manual", "updates start by themselves")),
+    _rule("quarantine", lambda place: "failing clients are not quarantined any more" if place.after is ABSENT else ""),
+    _rule("quarantine.after_failures", _more("clients are quarantined later")),
+    _rule("quarantine.for", _less("clients are quarantined for a shorter time")),
+    _rule("**.inventory.max_shrink", _more("an inventory may lose more clients")),
+    _rule("**.inventory.min_clients", _less("an inventory may have fewer clients", unwritten=1)),
+    _rule("client_keep", _less("clients keep fewer versions to go back to", unwritten=2)),
+    _rule("repository.keys.threshold", _less("fewer keys must sign", unwritten=1)),
+    *(_rule(f"**.{key}", _program) for key in _COMMANDS),
+)
+"""Where to look, and how to judge what is found there; the first of equal weight is said first."""
