@@ -89,10 +89,15 @@ def apply(context: click.Context, /, plan_file: Path | None, check: bool, **opti
 
 @cli.command()
 @click.argument("plan_file", type=PATH)
+@click.argument("new_file", type=PATH, required=False)
 @together(FORMAT, DIFF)
 @click.pass_context
-def show(context: click.Context, /, plan_file: Path, form: str, names: bool) -> int:
-    """Show a plan file."""
+def show(context: click.Context, /, plan_file: Path, new_file: Path | None, form: str, names: bool) -> int:
+    """Show a plan file; with --diff and NEW_FILE, what differs between the two."""
     from reconciler.commands import show as command
 
+    if new_file is not None:
+        if not names:
+            raise UsageError("one plan file is shown at a time", hint="add --diff to see what differs between two")
+        return command.show_difference(context.obj, plan_file, new_file, form)
     return command.show(context.obj, plan_file, form, names=names)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from reconciler.storage.state import PlanRecord
     from reconciler.workspace import Workspace
 
-_AGAIN = "make a new plan"
+_AGAIN = "make a new plan; `updoser show --diff OLD NEW` then says what differs"
 
 
 def accept_plan(path: Path, work: Workspace, key_file: Path | None) -> tuple[Plan, bool] | None:
