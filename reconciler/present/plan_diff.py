@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Entry = Mapping[str, Any]
 
 FORMAT_VERSION = "1.0"
-_ABOUT = ("component", "target", "path", "group", "platform", "from", "to", "reason")
+_ABOUT = ("component", "group", "platform", "from", "to", "reason")
 _BASIS = (
     ("lineage", "the state"),
     ("epoch", "the state's epoch"),
