@@ -1,26 +1,34 @@
 """The plugin of CONTRIBUTING is one: an operator can copy it and go on from there."""
 
+from __future__ import annotations
+
 import re
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.fleet import ROOT, Fleet
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 @pytest.fixture
-def shelf(tmp_path):
+def shelf(tmp_path: Path) -> Path:
     """Put the example where an operator would; give its file."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     file = tmp_path / "own" / "source" / "shelf.py"
     file.parent.mkdir(mode=0o755, parents=True)
-    file.write_text(re.search(r"```python\n(.*?)```", text, flags=re.DOTALL)[1], encoding="utf-8")
+    example = re.search(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert example is not None
+    file.write_text(example[1], encoding="utf-8")
     file.chmod(0o644)
     return file
 
 
-def test_the_example_of_a_plugin_serves_a_fleet(shelf, tmp_path):
+def test_the_example_of_a_plugin_serves_a_fleet(shelf: Path, tmp_path: Path) -> None:
     sources = [{"name": "shelf", "type": "shelf", "path": "shelf"}]
     fleet = Fleet(tmp_path, clients=2, plugins=["own"], sources=sources, components={"rules": {}})
     (tmp_path / "shelf" / "rules").mkdir(parents=True)
@@ -37,7 +45,7 @@ def test_the_example_of_a_plugin_serves_a_fleet(shelf, tmp_path):
     assert "notes.txt: " in fleet.run("plan").out
 
 
-def test_the_example_of_a_plugin_is_typed(shelf, tmp_path):
+def test_the_example_of_a_plugin_is_typed(shelf: Path, tmp_path: Path) -> None:
     strict = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", str(tmp_path / "cache")]
     done = subprocess.run([*strict, str(shelf)], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
     assert (done.returncode, done.stdout) == (0, "Success: no issues found in 1 source file\n"), done.stderr

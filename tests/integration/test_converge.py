@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime
 from threading import Event
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -22,6 +23,14 @@ from reconciler.storage.store import Store
 from reconciler.workspace import Means, Plugins, Workspace
 from tests.fakes import FakeClient, FakeSource, FakeTransport
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.contracts import Source, Transport
+    from reconciler.model.plan import Plan
+    from reconciler.model.report import Report
+    from reconciler.model.spec import SourceSpec, Spec
+
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 OPTIONS = PlanOptions(Sight(forks=2))
 IDS = ("rules", "engine", "driver")
@@ -38,18 +47,18 @@ days = st.lists(st.tuples(offered, pins), min_size=1, max_size=3)
 class Quiet(Plugins):
     """The plugins of a spec, but for its source, and for its clients where they are faked."""
 
-    def __init__(self, spec, means, source, transport):
+    def __init__(self, spec: Spec, means: Means, source: FakeSource, transport: FakeTransport | None) -> None:
         super().__init__(spec, means)
         self._source, self._transport = source, transport
 
-    def source(self, source):
+    def source(self, source: SourceSpec) -> Source:
         return self._source
 
-    def transport(self, group):
+    def transport(self, group: str) -> Transport:
         return self._transport or super().transport(group)
 
 
-def write_spec(folder, catalog, methods, wanted):
+def write_spec(folder: Path, catalog: dict[str, list[str]], methods: list[str | None], wanted: dict[str, int]) -> Spec:
     components = [
         {"id": name, "name": name, "kind": "pattern", "version_scheme": "integer", "scan_methods": scan}
         for name, scan in catalog.items()
@@ -72,7 +81,9 @@ def write_spec(folder, catalog, methods, wanted):
     return load_spec(folder / "updoser.yaml", environ={})
 
 
-def one_round(folder, spec, source, transport):
+def one_round(
+    folder: Path, spec: Spec, source: FakeSource, transport: FakeTransport | None
+) -> tuple[Plan, Report, Plan]:
     """Plan, apply and plan again; give both plans and the report."""
     means = Means(
         run_id=f"run-{random.getrandbits(60)}",
@@ -96,7 +107,13 @@ def one_round(folder, spec, source, transport):
     return first, report, second
 
 
-def check_convergence(folder, catalog, methods, timeline, transport):
+def check_convergence(
+    folder: Path,
+    catalog: dict[str, list[str]],
+    methods: list[str | None],
+    timeline: list[tuple[list[tuple[str, int]], dict[str, int]]],
+    transport: FakeTransport | None,
+) -> None:
     source = FakeSource("fake")
     for releases, wanted in timeline:
         for component, version in releases:
@@ -111,7 +128,12 @@ def check_convergence(folder, catalog, methods, timeline, transport):
 
 @given(catalogs, fleets, days)
 @settings(max_examples=25, deadline=None)
-def test_on_fakes(tmp_path_factory, catalog, methods, timeline):
+def test_on_fakes(
+    tmp_path_factory: pytest.TempPathFactory,
+    catalog: dict[str, list[str]],
+    methods: list[str | None],
+    timeline: list[tuple[list[tuple[str, int]], dict[str, int]]],
+) -> None:
     folder = tmp_path_factory.mktemp("fleet")
     clients = {f"c{at}-{n}": FakeClient() for at in range(3) for n in range(2)}
     check_convergence(folder, catalog, methods, timeline, FakeTransport(clients))
@@ -119,12 +141,17 @@ def test_on_fakes(tmp_path_factory, catalog, methods, timeline):
 
 @given(catalogs, fleets, days)
 @settings(max_examples=8, deadline=None)
-def test_on_real_shells(tmp_path_factory, catalog, methods, timeline):
+def test_on_real_shells(
+    tmp_path_factory: pytest.TempPathFactory,
+    catalog: dict[str, list[str]],
+    methods: list[str | None],
+    timeline: list[tuple[list[tuple[str, int]], dict[str, int]]],
+) -> None:
     check_convergence(tmp_path_factory.mktemp("fleet"), catalog, methods, timeline, None)
 
 
 @pytest.mark.parametrize("fault", ["unreachable", "refuses_login"])
-def test_a_client_that_cannot_be_reached_is_unknown_until_it_can(tmp_path, fault):
+def test_a_client_that_cannot_be_reached_is_unknown_until_it_can(tmp_path: Path, fault: str) -> None:
     clients = {f"c0-{n}": FakeClient() for n in range(2)}
     source = FakeSource("fake")
     content = {"data": b"one"}

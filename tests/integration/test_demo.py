@@ -1,5 +1,7 @@
 """`make run`: .ci/demo on the updoser.yaml of the checkout, run once, once more, and after one that was interrupted."""
 
+from __future__ import annotations
+
 import re
 import shutil
 import subprocess
@@ -18,13 +20,13 @@ SPEC = ROOT / "updoser.yaml"
 
 
 @pytest.fixture
-def fleet(tmp_path):
+def fleet(tmp_path: Path) -> Fleet:
     made = Fleet(tmp_path)
     shutil.copy(SPEC, tmp_path)
     return made
 
 
-def demo(fleet):
+def demo(fleet: Fleet) -> list[str]:
     """Run the demo, and give what it printed under each of its headings, by the heading's first word or two."""
     tools = fleet.folder / "tools"
     tools.mkdir(exist_ok=True)
@@ -42,13 +44,13 @@ def demo(fleet):
     return [part.partition("\n")[2] for part in done.stdout.split("\n# ")[1:]]
 
 
-def everything(fleet):
+def everything(fleet: Fleet) -> dict[str, tuple[int, int]]:
     """Give all links and files on the clients, with their times."""
     paths = (fleet.folder / ".updoser/clients").rglob("*")
     return {str(path): (path.lstat().st_mtime_ns, path.lstat().st_ino) for path in paths}
 
 
-def test_a_good_day_a_bad_day_and_a_good_day_again(fleet):
+def test_a_good_day_a_bad_day_and_a_good_day_again(fleet: Fleet) -> None:
     _first, _plan, _second, bad, why, fixed, status = demo(fleet)
     assert "8 clients changed, 0 failed" in _first
     assert "  pc-1 virus-pattern: check detects failed before the switch: exit " in bad
@@ -62,7 +64,7 @@ def test_a_good_day_a_bad_day_and_a_good_day_again(fleet):
     assert "20 of 20 components updated everywhere" in status
 
 
-def test_the_demo_ends_well_after_one_that_ended_on_the_bad_day_and_once_more_changes_nothing(fleet):
+def test_the_demo_ends_well_after_one_that_ended_on_the_bad_day_and_once_more_changes_nothing(fleet: Fleet) -> None:
     spec = fleet.folder / "updoser.yaml"
     spec.write_text(re.sub(r"\n +- {name: (pc-[34]|branch-[234]),.*", "", spec.read_text()))  # fewer will do
     assert fleet.apply("-e", "day=3").code == 3
@@ -80,7 +82,9 @@ def test_the_demo_ends_well_after_one_that_ended_on_the_bad_day_and_once_more_ch
 
 @pytest.mark.parametrize("scanner", [False, pytest.param(True, marks=pytest.mark.needs("clamscan"))])
 @pytest.mark.parametrize(("day", "good"), [(1, True), (2, True), (3, False), (4, True)])
-def test_the_check_before_the_switch_tells_bad_from_good_with_and_without_clamav(day, good, scanner, tmp_path):
+def test_the_check_before_the_switch_tells_bad_from_good_with_and_without_clamav(
+    day: int, good: bool, scanner: bool, tmp_path: Path
+) -> None:
     written = yaml.safe_load(SPEC.read_text())
     options = {key: value for key, value in written["sources"][0].items() if key not in {"name", "type", "day"}}
     check = next(entry for entry in written["defaults"]["checks"] if entry["name"] == "detects")
@@ -92,7 +96,9 @@ def test_the_check_before_the_switch_tells_bad_from_good_with_and_without_clamav
     tools = tmp_path / "tools"
     tools.mkdir()
     for tool in ("sh", "grep", "base64", *(["clamscan"] if scanner else [])):
-        (tools / tool).symlink_to(shutil.which(tool))
+        path = shutil.which(tool)
+        assert path is not None
+        (tools / tool).symlink_to(path)
     done = subprocess.run(
         [tools / "sh", "-c", check["run"]],
         env={"PATH": str(tools), "UPDOSER_STAGED": str(tmp_path)},

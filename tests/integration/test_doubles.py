@@ -1,5 +1,7 @@
 """One machine that the fleet lists under two names."""
 
+from __future__ import annotations
+
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +15,7 @@ from tests.machine import SHELLS, Machine
 class Doubled(Fleet):
     """Two groups that want another file each, and whose clients are one folder; and a client that is by itself."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         (folder / "clients").mkdir()
         (folder / "link").symlink_to(folder / "clients")
@@ -24,14 +26,14 @@ class Doubled(Fleet):
             groups[group] = {**self.group(f"{root}/pc", client), "settings": [settings]}
         self.write(groups=groups)
 
-    def group(self, root, client):
+    def group(self, root: str, client: str) -> dict[str, object]:
         return {"transport": {"type": "local"}, "install_root": root, "clients": [{"name": client}]}
 
 
 TOLD = "pc-1 is the same machine as pc-2 (one install_root): keep one of the names"
 
 
-def test_one_machine_under_two_names_is_held_under_both_and_all_others_go_on(tmp_path):
+def test_one_machine_under_two_names_is_held_under_both_and_all_others_go_on(tmp_path: Path) -> None:
     fleet = Doubled(tmp_path)
     fleet.release("rules", "1", a=b"one")
     for _again in range(2):
@@ -50,7 +52,7 @@ def test_one_machine_under_two_names_is_held_under_both_and_all_others_go_on(tmp
     assert (tmp_path / "agent.conf").read_text() == "lab\n"
 
 
-def test_a_second_name_for_what_is_there_already_changes_nothing_of_it(tmp_path):
+def test_a_second_name_for_what_is_there_already_changes_nothing_of_it(tmp_path: Path) -> None:
     fleet = Doubled(tmp_path)
     both = fleet.spec["groups"]
     fleet.write(groups={"lab": both["lab"]})
@@ -71,12 +73,14 @@ def test_a_second_name_for_what_is_there_already_changes_nothing_of_it(tmp_path)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_folder_is_the_same_by_whatever_path_and_folders_of_one_machine_are_several(tmp_path, shell):
+def test_a_folder_is_the_same_by_whatever_path_and_folders_of_one_machine_are_several(
+    tmp_path: Path, shell: str
+) -> None:
     machine = Machine(tmp_path, shell)
     link = tmp_path / "link"
     link.symlink_to(tmp_path)
 
-    def identity(path):
+    def identity(path: Path) -> str:
         return machine.session.facts(str(path)).machine
 
     new = identity(machine.root)

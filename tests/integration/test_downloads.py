@@ -1,10 +1,13 @@
 """Downloads of a run: several files at a time, interrupted and continued, with progress; one bad file costs its own."""
 
+from __future__ import annotations
+
 import json
 import re
 import shutil
 import signal
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,12 +17,16 @@ from tests.servers import nginx, requests
 from tests.tufrepo import Vendor
 from tests.waiting import PATIENCE, until
 
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+    from pathlib import Path
+
 pytestmark = pytest.mark.needs("nginx")
 BIG = bytes(range(256)) * 4096 * 24  # 24 MiB
 
 
 @pytest.fixture
-def vendor(tmp_path):
+def vendor(tmp_path: Path) -> Vendor:
     made = Vendor(tmp_path / "web", datetime.now(UTC))
     made.add("rules", "1", {f"{at}.rules": bytes([at]) * 1000 for at in range(40)})
     made.add("engine", "1.0", {"engine.bin": BIG})
@@ -27,14 +34,16 @@ def vendor(tmp_path):
     return made
 
 
-def fleet_of(vendor, folder, url, **more):
+def fleet_of(vendor: Vendor, folder: Path, url: str, **more: str) -> Fleet:
     folder.mkdir(exist_ok=True)
     shutil.copy(vendor.metadata / "1.root.json", folder / "root.json")
     source = {"name": "vendor", "type": "tuf", "url": url, "trusted_root": "root.json", **more}
     return Fleet(folder, clients=1, sources=[source])
 
 
-def test_many_files_come_and_the_second_run_asks_for_none(vendor, tmp_path, stack):
+def test_many_files_come_and_the_second_run_asks_for_none(
+    vendor: Vendor, tmp_path: Path, stack: ExitStack[bool | None]
+) -> None:
     url = stack.enter_context(nginx(tmp_path / "nginx", vendor.folder))
     fleet = fleet_of(vendor, tmp_path / "site", url)
     done = fleet.apply("--events", "events.jsonl")
@@ -48,7 +57,9 @@ def test_many_files_come_and_the_second_run_asks_for_none(vendor, tmp_path, stac
     assert sum("/content/" in line for line in requests(tmp_path / "nginx")) == before
 
 
-def test_progress_is_told_with_bytes_rate_and_time_left(vendor, tmp_path, stack):
+def test_progress_is_told_with_bytes_rate_and_time_left(
+    vendor: Vendor, tmp_path: Path, stack: ExitStack[bool | None]
+) -> None:
     url = stack.enter_context(nginx(tmp_path / "nginx", vendor.folder))
     fleet = fleet_of(vendor, tmp_path / "site", url, limit="8MiB/s")
     assert fleet.apply("--events", "events.jsonl").code == 0
@@ -63,7 +74,9 @@ def test_progress_is_told_with_bytes_rate_and_time_left(vendor, tmp_path, stack)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_was_stopped_is_continued_where_it_was(vendor, tmp_path, stack, how):
+def test_a_run_that_was_stopped_is_continued_where_it_was(
+    vendor: Vendor, tmp_path: Path, stack: ExitStack[bool | None], how: signal.Signals
+) -> None:
     url = stack.enter_context(nginx(tmp_path / "nginx", vendor.folder))
     fleet = fleet_of(vendor, tmp_path / "site", url, limit="4MiB/s")
     process = fleet.start("apply", "--auto-approve")
@@ -88,12 +101,12 @@ def test_a_run_that_was_stopped_is_continued_where_it_was(vendor, tmp_path, stac
     assert list(part.iterdir()) == []
 
 
-def _digest(vendor):
+def _digest(vendor: Vendor) -> str:
     (release,) = vendor.releases["engine"]
     return release.files[0].sha256
 
 
-def test_a_bad_file_costs_its_component_only(vendor, tmp_path, stack):
+def test_a_bad_file_costs_its_component_only(vendor: Vendor, tmp_path: Path, stack: ExitStack[bool | None]) -> None:
     (release,) = vendor.releases["rules"]
     place = vendor.folder / content_path(release.files[7].sha256)
     good = place.read_bytes()
@@ -110,7 +123,9 @@ def test_a_bad_file_costs_its_component_only(vendor, tmp_path, stack):
     assert len(fleet.current("c1", "rules")) == 40
 
 
-def test_a_disk_without_room_is_told_before_anything_is_fetched(vendor, tmp_path, stack, small_disk):
+def test_a_disk_without_room_is_told_before_anything_is_fetched(
+    vendor: Vendor, tmp_path: Path, stack: ExitStack[bool | None], small_disk: Path
+) -> None:
     url = stack.enter_context(nginx(tmp_path / "nginx", vendor.folder))
     fleet = fleet_of(vendor, tmp_path / "site", url)
     fleet.write(server={"store": str(small_disk / "store"), "state": "sqlite:///state.db"})
@@ -121,7 +136,9 @@ def test_a_disk_without_room_is_told_before_anything_is_fetched(vendor, tmp_path
     assert len(fleet.current("c1", "rules")) == 40
 
 
-def test_a_source_that_must_be_there_ends_the_run_with_an_error_and_the_rest_is_done(vendor, tmp_path):
+def test_a_source_that_must_be_there_ends_the_run_with_an_error_and_the_rest_is_done(
+    vendor: Vendor, tmp_path: Path
+) -> None:
     fleet = fleet_of(vendor, tmp_path / "site", "http://127.0.0.1:9", when_absent="error", connect_timeout="1s")
     drop = {"name": "drop", "type": "directory", "path": "upstream", "settle": "0s", "components": ["rules"]}
     fleet.write(sources=[*fleet.spec["sources"], {**drop, "may_outrank": True}])
@@ -132,7 +149,7 @@ def test_a_source_that_must_be_there_ends_the_run_with_an_error_and_the_rest_is_
     assert fleet.current("c1", "rules") == {"all.rules": b"five"}
 
 
-def test_files_from_anyone_make_no_connection(vendor, tmp_path, stack):
+def test_files_from_anyone_make_no_connection(vendor: Vendor, tmp_path: Path, stack: ExitStack[bool | None]) -> None:
     url = stack.enter_context(nginx(tmp_path / "nginx", vendor.folder))
     fleet = fleet_of(vendor, tmp_path / "site", url)
     done = fleet.run("plan", "--no-exec")
@@ -141,7 +158,9 @@ def test_files_from_anyone_make_no_connection(vendor, tmp_path, stack):
     assert requests(tmp_path / "nginx") == []
 
 
-def test_a_source_that_wants_to_be_left_alone_is_shown_in_plan_and_status(vendor, tmp_path, stack):
+def test_a_source_that_wants_to_be_left_alone_is_shown_in_plan_and_status(
+    vendor: Vendor, tmp_path: Path, stack: ExitStack[bool | None]
+) -> None:
     rules = "location = /metadata/timestamp.json { add_header Retry-After 3600 always; return 429; }"
     url = stack.enter_context(nginx(tmp_path / "nginx", vendor.folder, server=rules))
     fleet = fleet_of(vendor, tmp_path / "site", url)

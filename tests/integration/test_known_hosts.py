@@ -1,7 +1,10 @@
 """Which lines of known_hosts are about a host: as OpenSSH's own tools have it."""
 
+from __future__ import annotations
+
 import re
 import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -14,13 +17,20 @@ from reconciler.model.client import Client
 from reconciler.plugins.transport import ssh
 from tests.fakes import fake_context, make_plugin
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from reconciler.model.release import ReleaseFile
+    from tests.sshd import SshFleet
+
 pytestmark = pytest.mark.needs("sshd", "ssh-keygen", "ssh-keyscan")
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF4W9kSxZ2q8k4Yd8mU9cBq3f1wQ0r7pY2sT5vN6hJ1a"
 HOSTS = ("db", "Db", "dB.example", "DB.Example", "x", "[db]:2222", "[DB]:2222", "[Db.example]:22", "fe80::A")
 
 
-def openssh_lines(path, name):
+def openssh_lines(path: Path, name: str) -> list[tuple[int, str]]:
     """Give the lines, and their markers, that ssh would read for a host; ssh lowers its name first."""
     found = subprocess.run(
         ["ssh-keygen", "-F", name.lower(), "-f", str(path)], check=False, capture_output=True, text=True
@@ -42,13 +52,15 @@ lines = st.builds("{}{} {}".format, st.sampled_from(["", "", "@revoked ", "@cert
 
 
 @pytest.fixture(scope="module")
-def known_hosts(tmp_path_factory):
+def known_hosts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("known") / "known_hosts"
 
 
 @settings(max_examples=60, deadline=None)
 @given(written=st.lists(lines, min_size=1, max_size=6), name=names)
-def test_the_lines_about_a_host_are_those_that_openssh_finds_whatever_the_case(known_hosts, written, name):
+def test_the_lines_about_a_host_are_those_that_openssh_finds_whatever_the_case(
+    known_hosts: Path, written: list[str], name: str
+) -> None:
     text = "".join(f"{line}\n" for line in written)
     known_hosts.write_text(text)
     expected = openssh_lines(known_hosts, name)
@@ -56,7 +68,7 @@ def test_the_lines_about_a_host_are_those_that_openssh_finds_whatever_the_case(k
         assert [(key.line, key.marker) for key in KnownHosts(text).lines_for(spelling)] == expected
 
 
-def test_names_that_openssh_hid_are_found_in_any_case(known_hosts):
+def test_names_that_openssh_hid_are_found_in_any_case(known_hosts: Path) -> None:
     known_hosts.write_text(f"Db.Example {KEY}\n[Db.Example]:2222 {KEY}\n")
     subprocess.run(["ssh-keygen", "-H", "-f", str(known_hosts)], check=True, capture_output=True)
     text = known_hosts.read_text()
@@ -66,10 +78,10 @@ def test_names_that_openssh_hid_are_found_in_any_case(known_hosts):
 
 
 @pytest.fixture
-def log_in(ssh_fleet, tmp_path):
+def log_in(ssh_fleet: SshFleet, tmp_path: Path) -> Callable[..., None]:
     """Log in at a host name, with a file of known hosts."""
 
-    def connect(name, file, **options):
+    def connect(name: str, file: ReleaseFile, **options: str) -> None:
         context = fake_context(tmp_path, shell=shell_session, secrets={"key": ssh_fleet.key.read_text()})
         with make_plugin(ssh, ssh_fleet.options(known_hosts=str(file), **options), context).connect(
             Client("c", "g", name)
@@ -80,7 +92,9 @@ def log_in(ssh_fleet, tmp_path):
 
 
 @pytest.mark.parametrize("hidden", [False, True])
-def test_a_host_named_in_any_case_is_known_by_the_line_that_ssh_keyscan_writes(ssh_fleet, tmp_path, log_in, hidden):
+def test_a_host_named_in_any_case_is_known_by_the_line_that_ssh_keyscan_writes(
+    ssh_fleet: SshFleet, tmp_path: Path, log_in: Callable[..., None], hidden: bool
+) -> None:
     command = ["ssh-keyscan", *(["-H"] if hidden else []), "-4", "-p", str(ssh_fleet.port), "localhost"]
     file = tmp_path / "known_hosts"
     file.write_text(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -92,7 +106,9 @@ def test_a_host_named_in_any_case_is_known_by_the_line_that_ssh_keyscan_writes(s
         log_in("LocalHost", file)
 
 
-def test_a_new_host_is_added_once_however_its_name_is_written(ssh_fleet, tmp_path, log_in):
+def test_a_new_host_is_added_once_however_its_name_is_written(
+    ssh_fleet: SshFleet, tmp_path: Path, log_in: Callable[..., None]
+) -> None:
     file = tmp_path / "known_hosts"
     for name in ("LocalHost", "localhost", "LOCALHOST"):
         log_in(name, file, accept_new=True)

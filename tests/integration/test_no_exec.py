@@ -1,11 +1,17 @@
 """`plan --no-exec` makes only plugins that say of themselves that they run nothing and connect to nobody."""
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.fleet import ROOT, Fleet
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 MODULES = {
     "inventory": """
 from reconciler.contracts import Traits
@@ -46,10 +52,10 @@ class PLUGIN:
 
 
 @pytest.fixture
-def site(tmp_path):
+def site(tmp_path: Path) -> Callable[[str], dict[str, str]]:
     """Give what installs the three plugins as a package would, with what each says of itself."""
 
-    def install(says):
+    def install(says: str) -> dict[str, str]:
         folder = tmp_path / "site"
         info = folder / "acme-1.0.dist-info"
         info.mkdir(parents=True)
@@ -63,7 +69,7 @@ def site(tmp_path):
 
 
 @pytest.fixture
-def fleet(tmp_path):
+def fleet(tmp_path: Path) -> Fleet:
     folder = tmp_path / "fleet"
     folder.mkdir()
     fleet = Fleet(folder, duplication={"codecs": {"own": {}, "gzip": {}}})
@@ -77,7 +83,7 @@ def fleet(tmp_path):
     return fleet
 
 
-def made(fleet):
+def made(fleet: Fleet) -> set[str]:
     return {path.name.removesuffix("-made") for path in fleet.folder.glob("*-made")}
 
 
@@ -89,7 +95,9 @@ def made(fleet):
         ("TRAITS = lambda options: Traits(network=True)", "it connects to hosts"),
     ],
 )
-def test_what_is_not_declared_harmless_is_not_made_and_the_plan_says_so(fleet, site, says, why):
+def test_what_is_not_declared_harmless_is_not_made_and_the_plan_says_so(
+    fleet: Fleet, site: Callable[[str], dict[str, str]], says: str, why: str
+) -> None:
     done = fleet.run("plan", "--no-exec", **site(says))
     assert done.code == 0, done.err
     assert made(fleet) == set()
@@ -97,13 +105,13 @@ def test_what_is_not_declared_harmless_is_not_made_and_the_plan_says_so(fleet, s
         assert any(left_out in line and why in line for line in done.out.splitlines()), done.out
 
 
-def test_what_declares_that_it_is_harmless_is_asked(fleet, site):
+def test_what_declares_that_it_is_harmless_is_asked(fleet: Fleet, site: Callable[[str], dict[str, str]]) -> None:
     done = fleet.run("plan", "--no-exec", **site("TRAITS = Traits()"))
     assert done.code == 0, done.err
     assert made(fleet) == {"source", "inventory", "codec"}
     assert "unknown 4" in done.out
 
 
-def test_without_it_a_plugin_is_used_whatever_it_says(fleet, site):
+def test_without_it_a_plugin_is_used_whatever_it_says(fleet: Fleet, site: Callable[[str], dict[str, str]]) -> None:
     fleet.run("plan", **site(""))
     assert made(fleet) == {"source", "inventory", "codec"}

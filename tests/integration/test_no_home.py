@@ -1,12 +1,18 @@
 """A user who stands in no passwd and has no HOME, as in containers: only what names a home is refused."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.fleet import ROOT, Fleet
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NAMELESS = """
 import pwd, sys
@@ -20,13 +26,13 @@ main()
 
 
 @pytest.fixture
-def fleet(tmp_path):
+def fleet(tmp_path: Path) -> Fleet:
     made = Fleet(tmp_path, clients=2, components={"rules": {}})
     made.release("rules", "1", rules_txt=b"one")
     return made
 
 
-def run(fleet, *arguments):
+def run(fleet: Fleet, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command as somebody without a name and a home."""
     done = subprocess.run(
         [sys.executable, "-c", NAMELESS, *arguments],
@@ -43,7 +49,7 @@ def run(fleet, *arguments):
     return done
 
 
-def test_a_fleet_is_updated_and_a_rollout_paused_by_somebody_without_a_name_and_a_home(fleet):
+def test_a_fleet_is_updated_and_a_rollout_paused_by_somebody_without_a_name_and_a_home(fleet: Fleet) -> None:
     done = run(fleet, "apply", "--auto-approve")
     assert done.returncode == 0, done.stderr
     assert "2 clients changed" in done.stdout
@@ -54,7 +60,7 @@ def test_a_fleet_is_updated_and_a_rollout_paused_by_somebody_without_a_name_and_
     assert paused.returncode == 0, paused.stderr
 
 
-def test_a_path_in_the_home_is_refused_with_its_place(fleet):
+def test_a_path_in_the_home_is_refused_with_its_place(fleet: Fleet) -> None:
     fleet.write(server={"store": "~/store", "state": "sqlite:///state.db"})
     done = run(fleet, "validate")
     assert done.returncode == 65
@@ -62,7 +68,7 @@ def test_a_path_in_the_home_is_refused_with_its_place(fleet):
     assert "updoser.yaml:" in done.stderr
 
 
-def test_known_hosts_of_a_home_that_is_not_there_cost_the_clients_that_need_them_only(fleet):
+def test_known_hosts_of_a_home_that_is_not_there_cost_the_clients_that_need_them_only(fleet: Fleet) -> None:
     remote = {"transport": {"type": "ssh"}, "clients": [{"name": "far", "address": "127.0.0.1", "install_root": "/r"}]}
     fleet.spec["groups"]["remote"] = remote
     fleet.write(defaults={"install_root": "/r"})

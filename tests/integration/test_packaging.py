@@ -1,5 +1,7 @@
 """The wheel, built from the sdist, holds what the checkout holds and works from there."""
 
+from __future__ import annotations
+
 import fcntl
 import json
 import os
@@ -10,6 +12,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from shutil import copy2
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -19,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def tracked():
+def tracked() -> list[str]:
     """Names of all files of the checkout that git doesn't ignore, also those that aren't committed yet."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
@@ -29,7 +32,7 @@ def tracked():
 
 
 @pytest.fixture(scope="module")
-def built(tracked, tmp_path_factory):
+def built(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an sdist, and a wheel made from that sdist, of a clean copy of the checkout."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -51,7 +54,7 @@ def built(tracked, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def site(built, tmp_path_factory):
+def site(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that looks like site-packages after the wheel was installed."""
     folder = tmp_path_factory.mktemp("site")
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
@@ -59,11 +62,11 @@ def site(built, tmp_path_factory):
     return folder
 
 
-def files_below(folder):
+def files_below(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def python(site, program):
+def python(site: Path, program: str) -> Any:
     """Run a program that finds updoser in `site` before the checkout, and give what it prints as JSON."""
     done = subprocess.run(
         [sys.executable, "-c", dedent(program)],
@@ -79,20 +82,20 @@ def python(site, program):
 
 
 @pytest.mark.parametrize("folder", ["plugins", "schema"])
-def test_the_wheel_has_the_files_of_the_checkout_and_no_others(site, tracked, folder):
+def test_the_wheel_has_the_files_of_the_checkout_and_no_others(site: Path, tracked: list[str], folder: str) -> None:
     below = f"{folder}/"
     expected = {name.removeprefix(below) for name in tracked if name.startswith(below)}
     found = set(files_below(site / "reconciler" / folder)) - ({"__init__.py"} if folder == "plugins" else set())
     assert found == expected
 
 
-def test_the_wheel_has_every_module_and_the_client_script(site, tracked):
+def test_the_wheel_has_every_module_and_the_client_script(site: Path, tracked: list[str]) -> None:
     expected = {name for name in tracked if name.startswith("reconciler/")}
     assert expected <= set(files_below(site))
     assert "reconciler/client/script/10-common.sh" in files_below(site)
 
 
-def test_nothing_but_the_package_lies_at_the_top_of_site_packages(site):
+def test_nothing_but_the_package_lies_at_the_top_of_site_packages(site: Path) -> None:
     top = {path.name.partition("-")[0] for path in site.iterdir()}
     assert top == {"reconciler", "updoser"}
     assert [path.name for path in site.iterdir() if path.name.startswith("updoser")] == [
@@ -100,19 +103,19 @@ def test_nothing_but_the_package_lies_at_the_top_of_site_packages(site):
     ]
 
 
-def test_the_wheel_brings_the_command_and_the_license(site):
+def test_the_wheel_brings_the_command_and_the_license(site: Path) -> None:
     info = next(site.glob("updoser-*.dist-info"))
     assert "updoser = reconciler.cli:main" in (info / "entry_points.txt").read_text(encoding="utf-8")
     assert (info / "licenses" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 
-def test_the_sdist_has_what_the_tests_and_the_build_need(built, tracked):
+def test_the_sdist_has_what_the_tests_and_the_build_need(built: Path, tracked: list[str]) -> None:
     with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
         members = {str(PurePosixPath(*PurePosixPath(name).parts[1:])) for name in sdist.getnames()}
     assert set(tracked) <= members
 
 
-def test_an_installed_updoser_finds_its_own_plugins_and_schemas(site):
+def test_an_installed_updoser_finds_its_own_plugins_and_schemas(site: Path) -> None:
     found = python(
         site,
         """

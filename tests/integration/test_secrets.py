@@ -1,9 +1,12 @@
 """No credential is seen anywhere: output, events, plan, state, store, exceptions and process titles."""
 
+from __future__ import annotations
+
 import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,13 +14,16 @@ from tests.fleet import Fleet
 from tests.servers import Authority, nginx, squid
 from tests.tufrepo import Vendor
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import ExitStack
 pytestmark = pytest.mark.needs("nginx", "squid", "openssl")
 PROXY_WORD, SITE_WORD, URL_WORD = "first-word-4711", "second-word-4712", "third-word-4713"
 WORDS = (PROXY_WORD, SITE_WORD, URL_WORD)
 
 
 @pytest.fixture
-def fleet(tmp_path, stack):
+def fleet(tmp_path: Path, stack: ExitStack[bool | None]) -> Fleet:
     """A fleet whose source wants a password, behind a proxy that wants another, over TLS."""
     vendor = Vendor(tmp_path / "web", datetime.now(UTC))
     vendor.add("rules", "1", {"all.rules": b"one" * 400_000})
@@ -48,11 +54,11 @@ def fleet(tmp_path, stack):
     return Fleet(folder, clients=1, sources=[source], proxies={"egress": egress})
 
 
-def environment(**more):
+def environment(**more: str) -> dict[str, str]:
     return {"SITE_WORD": SITE_WORD, "PROXY_WORD": PROXY_WORD, **more}
 
 
-def titles():
+def titles() -> Iterator[str]:
     """Give the command lines of all processes; a process that is gone meanwhile has none."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -61,9 +67,9 @@ def titles():
             continue
 
 
-def test_no_credential_is_in_anything_that_is_written_or_shown(fleet):
+def test_no_credential_is_in_anything_that_is_written_or_shown(fleet: Fleet) -> None:
     process = fleet.start("apply", "--auto-approve", "--events", "events.jsonl", **environment(UPDOSER_DEBUG="1"))
-    seen = []
+    seen: list[str] = []
     while process.poll() is None:
         seen += titles()
         time.sleep(0.1)
@@ -87,7 +93,7 @@ def test_no_credential_is_in_anything_that_is_written_or_shown(fleet):
 
 
 @pytest.mark.parametrize("broken", ["SITE_WORD", "PROXY_WORD"])
-def test_no_credential_is_in_an_error(fleet, broken):
+def test_no_credential_is_in_an_error(fleet: Fleet, broken: str) -> None:
     done = fleet.run("apply", "--auto-approve", **environment(UPDOSER_DEBUG="1", **{broken: URL_WORD}))
     assert "wants other credentials" in done.out
     seen = [
@@ -98,7 +104,7 @@ def test_no_credential_is_in_an_error(fleet, broken):
     assert not any(word in text for text in seen for word in WORDS)
 
 
-def test_the_proxy_of_the_environment_counts_only_where_the_spec_says_so(fleet):
+def test_the_proxy_of_the_environment_counts_only_where_the_spec_says_so(fleet: Fleet) -> None:
     port = fleet.spec["proxies"]["egress"]["url"].rpartition(":")[2]
     theirs = {"https_proxy": f"http://ann:{PROXY_WORD}@127.0.0.1:{port}"}
     (source,) = fleet.spec["sources"]

@@ -1,5 +1,7 @@
 """What a person at a terminal sees: a question, progress, and no answer taken for a yes."""
 
+from __future__ import annotations
+
 import os
 import pty
 import select
@@ -7,23 +9,27 @@ import signal
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.fleet import ROOT, Fleet
 from tests.waiting import PATIENCE
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 CTRL_C = "\x03"
 
 
 @pytest.fixture
-def fleet(tmp_path):
+def fleet(tmp_path: Path) -> Fleet:
     made = Fleet(tmp_path)
     made.release("rules", "1", rules_txt=b"one\n")
     return made
 
 
-def talk(fleet, *arguments, answer):
+def talk(fleet: Fleet, *arguments: str, answer: str) -> tuple[int, str]:
     """Run a command on a terminal, answer its question, and give its exit code and all that was shown."""
     master, slave = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
@@ -51,7 +57,7 @@ def talk(fleet, *arguments, answer):
         process.kill()
 
 
-def test_yes_carries_the_plan_out_and_progress_is_shown(fleet):
+def test_yes_carries_the_plan_out_and_progress_is_shown(fleet: Fleet) -> None:
     code, shown = talk(fleet, "apply", answer="yes\n")
     assert code == 0, shown
     assert "Only 'yes' will be accepted" in shown
@@ -61,21 +67,21 @@ def test_yes_carries_the_plan_out_and_progress_is_shown(fleet):
 
 
 @pytest.mark.parametrize("answer", ["y\n", "no\n", "\n", "YES\n", "\x04"])
-def test_nothing_else_is_taken_for_a_yes(fleet, answer):
+def test_nothing_else_is_taken_for_a_yes(fleet: Fleet, answer: str) -> None:
     code, shown = talk(fleet, "apply", answer=answer)
     assert code == 1, shown
     assert "apply cancelled; nothing was changed" in shown
     assert not (fleet.folder / "clients").exists()
 
 
-def test_ctrl_c_at_the_question_changes_nothing_and_leaves_no_lock(fleet):
+def test_ctrl_c_at_the_question_changes_nothing_and_leaves_no_lock(fleet: Fleet) -> None:
     code, shown = talk(fleet, "apply", answer=CTRL_C)
     assert code == 130, shown
     assert not (fleet.folder / "clients").exists()
     assert fleet.apply().code == 0
 
 
-def test_a_reader_that_goes_away_is_no_error_of_ours(fleet):
+def test_a_reader_that_goes_away_is_no_error_of_ours(fleet: Fleet) -> None:
     command = f"{sys.executable} -m reconciler plan --format json | head -c 1"
     done = subprocess.run(
         command,
