@@ -18,6 +18,7 @@ from reconciler.model.events import Trouble, WaitStarted
 from reconciler.model.rollout import UNDER_WAY
 from reconciler.observe.observed import ahead_text, observe
 from reconciler.planner.inputs import Wanted
+from reconciler.planner.outlook import run_of
 from reconciler.planner.planner import make_plan
 from reconciler.planner.turns import turned_away
 from reconciler.specfile.changes import spec_changes
@@ -85,6 +86,7 @@ def wanted_of(work: Workspace, options: PlanOptions) -> Wanted:
         forced=options.forced,
         limited=bool(options.sight.limit),
         expedited=frozenset(options.expedited),
+        client_keep=work.spec.client_keep,
     )
 
 
@@ -95,9 +97,24 @@ def new_plan(work: Workspace, options: PlanOptions) -> Plan:
         UsageError: an option names what isn't there.
         UpdoserError: what `observe` raises.
     """
+    return plan_of(work, options, _look(work, options))
+
+
+def whole_plan(work: Workspace, options: PlanOptions) -> Plan:
+    """Look, decide, and add the whole run that an apply of the plan takes.
+
+    Raises:
+        UsageError: an option names what isn't there.
+        UpdoserError: what `observe` raises.
+    """
+    observed = _look(work, options)
+    made = plan_of(work, options, observed)
+    return replace(made, run=run_of(wanted_of(work, options), observed, made, made.created))
+
+
+def _look(work: Workspace, options: PlanOptions) -> Observed:
     check_components(work, options)  # before anything is looked at, which may take long
-    sight = replace(options.sight, settings=options.sight.settings and not options.targets)
-    return plan_of(work, options, observe(work, sight))
+    return observe(work, replace(options.sight, settings=options.sight.settings and not options.targets))
 
 
 def plan_of(work: Workspace, options: PlanOptions, observed: Observed) -> Plan:
@@ -131,8 +148,7 @@ class Following:
         self._work = work
         self._options = options
         self._wait = wait
-        self._approved = {(deploy.component, deploy.to) for deploy in plan.deploys}
-        self._approved |= {step.record.key[:2] for step in plan.rollouts}
+        self._approved = plan.subjects
         self._goes_on = bool(plan.rollouts)
 
     def step(self) -> Plan:
@@ -144,9 +160,9 @@ class Following:
         if not self._goes_on:
             return None
         step = self._look(refresh=False)
-        if not _is_due(step) and self._wait:
+        if not step.due and self._wait:
             step = self._wait_for(step)
-        self._goes_on = _is_due(step)
+        self._goes_on = step.due
         return step
 
     def _look(self, *, refresh: bool) -> Plan:
@@ -157,7 +173,7 @@ class Following:
     def _wait_for(self, step: Plan) -> Plan:
         """Wait until something is due, nothing is under way any more, or the run is stopped."""
         means, told = self._work.means, ""
-        while not _is_due(step) and any(map(_goes_on, step.rollouts)):
+        while not step.due and any(map(_goes_on, step.rollouts)):
             says = "; ".join(f"{entry.record.component}: {entry.says}" for entry in step.rollouts)
             if says != told:
                 means.emit(WaitStarted(f"waiting: {says}", next_step_at=str(step.next_step_at or "")))
@@ -166,7 +182,7 @@ class Following:
             if means.stop.wait(max((until - means.clock()).total_seconds(), 0.0)):
                 break
             step = self._look(refresh=False)
-            if _is_due(step):
+            if step.due:
                 step = self._look(refresh=True)
         return step
 
@@ -224,7 +240,3 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
 def _goes_on(step: RolloutStep) -> bool:
     """Say whether a rollout may go on while it is waited for; clients that are off aren't waited for."""
     return step.record.status in UNDER_WAY and not (step.record.passed is None and step.counts.asleep)
-
-
-def _is_due(plan: Plan) -> bool:
-    return plan.moves or not plan.empty

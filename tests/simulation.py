@@ -187,13 +187,14 @@ class World:
 
     def plan(self, *, limited: bool = False) -> Plan:
         """Make the plan of this moment."""
-        return make_plan(*self._facts(limited=limited or bool(self.limit)), plan_id="p", now=self.now)
+        return make_plan(*self.facts(limited=limited or bool(self.limit)), plan_id="p", now=self.now)
 
     def succession(self) -> Succession:
         """Give what commands ask which rollout counts."""
-        return Succession(*self._facts(), self.now)
+        return Succession(*self.facts(), self.now)
 
-    def _facts(self, *, limited: bool = False) -> tuple[Wanted, Observed]:
+    def facts(self, *, limited: bool = False) -> tuple[Wanted, Observed]:
+        """Give what a plan of this moment is made from."""
         choice = Selection.parse(self.limit, ())
         for machine in self.machines:
             if not choice.takes(machine.name, machine.group, ()):

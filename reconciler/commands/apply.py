@@ -14,7 +14,7 @@ from reconciler.execute.engine import run_plan
 from reconciler.execute.outcome import verdict_error
 from reconciler.model.offer import is_about_source
 from reconciler.observe.observed import known_reports, recall_lists, refresh_lists
-from reconciler.planning import Following, PlanOptions, Turns, cut_moments, new_plan, with_spec_changes
+from reconciler.planning import Following, PlanOptions, Turns, cut_moments, whole_plan, with_spec_changes
 from reconciler.present.document import plan_document, report_document
 from reconciler.present.plan_text import amiss
 from reconciler.present.render import FORMATS, render
@@ -126,6 +126,6 @@ def _remarks(options: PlanOptions) -> list[str]:
 
 
 def _fresh_plan(work: Workspace, options: ApplyOptions) -> Plan:
-    made = with_spec_changes(new_plan(work, options.planning), work)
+    made = with_spec_changes(whole_plan(work, options.planning), work)
     record_plan(work, made, "")
     return made

@@ -12,7 +12,7 @@ from reconciler.errors import OutcomeError, UpdoserError, UsageError
 from reconciler.files import check_writable
 from reconciler.observe.observed import Sight, known_reports
 from reconciler.observe.settings import view_settings
-from reconciler.planning import PlanOptions, new_plan, with_spec_changes
+from reconciler.planning import PlanOptions, whole_plan, with_spec_changes
 from reconciler.present.document import (
     plan_document,
 )
@@ -49,7 +49,7 @@ def plan(desk: Desk, options: PlanOptions, showing: ShowOptions) -> int:
     """Show what an apply would do, and write it down for that apply when asked."""
     key = _ready_to_write(desk, showing)
     with at_work(desk) as work:
-        made = with_spec_changes(new_plan(work, options), work)
+        made = with_spec_changes(whole_plan(work, options), work)
         document = plan_document(made)
         shown = [render(document, desk.form, PLAN, names=showing.names)]
         if showing.names and not FORMATS[desk.form].single:

@@ -29,7 +29,7 @@ from reconciler.client.reach import expecting
 from reconciler.errors import BusyError, UpdoserError
 from reconciler.execute.settings import NOTHING, Prepared
 from reconciler.guards import Caught
-from reconciler.model.client import Installed, Profile
+from reconciler.model.client import Installed, Profile, made_ready, switched
 from reconciler.model.delta import compose
 from reconciler.model.deploy import MISSED, SENT, WELL, DeployReport, DeployRequest, Outcome, Patched, PatchHop, Step
 from reconciler.model.settings import is_setting
@@ -391,18 +391,11 @@ def profile_after(result: Result, basis: Basis, keep: int = 2) -> Profile | None
         step = steps[outcome.component]
         known = installed.get(step.component)
         if outcome.status == "staged" and known is not None:
-            ready = {*known.kept, (step.to_version, step.to_digest)}
-            installed[step.component] = replace(known, kept=tuple(sorted(ready)))
+            installed[step.component] = made_ready(known, step.to_version, step.to_digest)
         elif outcome.status in WELL:
-            same = known is not None and known.version == step.to_version
-            previous = known.previous if known and same else known.version if known else ""
-            installed[step.component] = Installed(
-                step.component,
-                step.to_version,
-                step.to_digest,
-                previous=previous,
-                layout=step.layout.fingerprint,
-                kept=_kept_after(known, step, keep),
+            layout = step.layout.fingerprint
+            installed[step.component] = switched(
+                known, step.component, step.to_version, step.to_digest, layout=layout, keep=keep
             )
         elif outcome.status in MISSED and outcome.version:
             installed[step.component] = Installed(step.component, outcome.version, outcome.digest)
@@ -410,12 +403,3 @@ def profile_after(result: Result, basis: Basis, keep: int = 2) -> Profile | None
             installed[step.component] = replace(known, digest=outcome.digest or known.digest)
     changed = tuple(sorted(installed.values()))
     return replace(before, installed=changed, lineage=basis.lineage, epoch=basis.epoch)
-
-
-def _kept_after(before: Installed | None, step: Step, keep: int) -> tuple[tuple[str, str], ...]:
-    """Give the other versions that lie on a client once it has switched; the next look tells exactly."""
-    if before is None or keep < 2:
-        return ()
-    if before.version == step.to_version:
-        return before.kept
-    return ((before.version, before.digest),) if before.digest else ()

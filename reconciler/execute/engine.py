@@ -21,7 +21,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reconciler.errors import (
     ClientError,
@@ -42,7 +42,7 @@ from reconciler.execute.proofs import prove_all
 from reconciler.execute.publish import publish_all
 from reconciler.execute.rollouts import Breaker, move_on
 from reconciler.execute.tally import Tally
-from reconciler.model.change import KINDS, ClientChange
+from reconciler.model.change import ClientChange
 from reconciler.model.delta import incremental_name
 from reconciler.model.events import RunFinished, RunStarted, Trouble
 from reconciler.model.report import JournalEntry
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from reconciler.execute.clients import Turns
-    from reconciler.model.change import Change, Generate
+    from reconciler.model.change import Generate
     from reconciler.model.plan import Finding, Plan, RolloutStep
     from reconciler.model.report import Report, RunStatus
     from reconciler.workspace import Workspace
@@ -185,9 +185,10 @@ def _carry_out_all(
     started = work.means.clock()
     last, step = plan, _untried(plan, tally)
     while step is not None:
-        last, before = step, tally.progress
+        last, before, sent = step, tally.progress, tally.sent
         try:
             carry_out(step, work, tally, forks=forks, turns=turns)
+            tally.end_step(step, sent)
         except (LimitError, PluginError) as error:
             tally.server_failed(error.label, error.message)
             rest = f": {error.hint}" if error.hint else ""
@@ -208,12 +209,7 @@ def _carry_out_all(
 
 def _untried(plan: Plan, tally: Tally) -> Plan | None:
     """Leave out what was tried in this run; None when nothing is left."""
-
-    def fresh(changes: Iterable[Change]) -> tuple[Change, ...]:
-        return tuple(change for change in changes if tally.is_new(change))
-
-    parts: dict[str, Any] = {kind.place: fresh(plan.of(kind)) for kind in KINDS if not issubclass(kind, ClientChange)}
-    rest = replace(plan, **parts)
+    rest = plan.untried(tally.is_new)
     names = (
         (name, deploy.component, deploy.to)
         for deploy in rest.deploys
@@ -221,7 +217,8 @@ def _untried(plan: Plan, tally: Tally) -> Plan | None:
         for cohort in deploy.members
         for name in rest.members[cohort]
     )
-    anything = rest.moves or any(parts.values()) or not tally.began
+    others = any(not isinstance(change, ClientChange) for change in rest.changes)
+    anything = rest.moves or others or not tally.began
     return rest if anything or any(not tally.was_tried(*name) for name in names) else None
 
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reconciler.model.deploy import MACHINE, RELEASE
 from reconciler.model.events import RolloutMoved
 from reconciler.model.report import JournalEntry
-from reconciler.model.rollout import AT_WORK, OPEN, UNSETTLED
+from reconciler.model.rollout import AT_WORK, RolloutRecord, key_among
 from reconciler.model.share import exceeds
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from reconciler.model.change import Deploy
     from reconciler.model.deploy import Fault
@@ -46,7 +46,7 @@ def move_on(plan: Plan, work: Workspace) -> frozenset[Key]:
         moved = [step for step in plan.rollouts if step.new and step.record.key not in steered]
         for step in moved:
             work.state.record_rollout(step.record)
-            if step.record.status not in UNSETTLED:
+            if step.record.over:
                 work.state.forget_failures(step.record.key)
     for step in moved:
         tell(step, step.says, work)
@@ -106,8 +106,7 @@ class Breaker:
 
     def key_of(self, component: str, version: str, group: str) -> Key | None:
         """Give the rollout that a change of clients of a group belongs to."""
-        own, fleet = (component, version, group), (component, version, "")
-        return own if own in self._steps else fleet if fleet in self._steps else None
+        return key_among(self._steps, component, version, group)
 
     def is_halted(self, deploy: Deploy) -> bool:
         """Say whether a change must not be made any more."""
@@ -158,23 +157,23 @@ class Breaker:
         self.halted.add(key)
         step = self._steps[key]
         reason = " ".join(reason.split())[:_MAX_REASON]
-        if not self._write(key, status="halted", reason=reason, undo=step.undo):
+        if not self._write(key, lambda known: replace(known, status="halted", reason=reason, undo=step.undo)):
             return
         halted = replace(step.record, status="halted", reason=reason)
         tell(replace(step, record=halted), halted.stopped, self._work)
 
     def clear(self, key: Key) -> None:
         """Remember that all that was asked at the end of a soak was good."""
-        self._write(key, cleared=True)
+        self._write(key, RolloutRecord.proved)
 
-    def _write(self, key: Key, **changes: Any) -> bool:
+    def _write(self, key: Key, change: Callable[[RolloutRecord], RolloutRecord]) -> bool:
         """Write down what became of a rollout, unless somebody stopped it meanwhile: that word stands."""
         state = self._work.state
         with state.together():
             known = state.rollouts().get(key, self._steps[key].record)
-            if known.status not in OPEN - {"paused"}:
+            if known.status not in AT_WORK:
                 return False
-            state.record_rollout(replace(known, **changes))
+            state.record_rollout(change(known))
         return True
 
     def step(self, key: Key) -> RolloutStep:

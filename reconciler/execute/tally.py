@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import TransportError
 from reconciler.model.deploy import MACHINE, SENT
+from reconciler.model.outlook import WaveStep
 from reconciler.model.report import RECAP, Failure, Held, Report, RunStep
 
 if TYPE_CHECKING:
@@ -51,6 +52,26 @@ class Tally:
         """What the run did one after the other, with times."""
         self._made = Counter[str]()
         self._held: Counter[tuple[str, str, str, str]] = Counter()
+        self._with_clients: list[WaveStep] = []
+        self._changed_now: set[str] = set()
+
+    def end_step(self, plan: Plan, sent_before: int) -> None:
+        """Remember what a step did in which clients were to change; `sent_before` is what was `sent` before it."""
+        if plan.for_clients:
+            self._with_clients.append(
+                WaveStep(
+                    step=len(self._with_clients) + 1,
+                    clients=len(self._changed_now),
+                    bytes=self._sent - sent_before,
+                    rollouts=plan.waves_open,
+                )
+            )
+        self._changed_now = set()
+
+    @property
+    def sent(self) -> int:
+        """The bytes that were sent to clients so far."""
+        return self._sent
 
     @contextmanager
     def timed(self, step: RunPart, clock: Callable[[], datetime], changes: Collection[object]) -> Iterator[None]:
@@ -176,6 +197,7 @@ class Tally:
                     )
                 )
             elif outcome.status in SENT:
+                self._changed_now.add(client.name)
                 fulls += sum(file.size for file in steps[outcome.component].files)
                 self._made["fallbacks"] += outcome.component in result.fallbacks
         self._saved += max(0, fulls - result.bytes_sent)
@@ -217,5 +239,6 @@ class Tally:
             published=self._made["published"],
             fallbacks=self._made["fallbacks"],
             interrupted=interrupted,
+            steps=tuple(self._with_clients),
             held=tuple(Held(*what, clients) for what, clients in sorted(self._held.items())),
         )

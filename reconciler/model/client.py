@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,26 @@ class Installed:
     layout: str = ""
     damage: str = ""
     kept: tuple[tuple[str, str], ...] = ()
+
+
+def switched(
+    before: Installed | None, component: str, version: str, digest: str, *, layout: str, keep: int
+) -> Installed:
+    """Give what a client has of a component once it has switched to a version; the next look tells exactly.
+
+    `layout` is the fingerprint of the install targets, `keep` how many versions stay on a client.
+    """
+    same = before is not None and before.version == version
+    kept: tuple[tuple[str, str], ...] = ()
+    if before is not None and keep >= 2:
+        kept = before.kept if same else ((before.version, before.digest),) if before.digest else ()
+    previous = "" if before is None else before.previous if same else before.version
+    return Installed(component, version, digest, previous=previous, layout=layout, kept=kept)
+
+
+def made_ready(before: Installed, version: str, digest: str) -> Installed:
+    """Give what a client has of a component once a version lies ready there, and isn't switched to."""
+    return replace(before, kept=tuple(sorted({*before.kept, (version, digest)})))
 
 
 _INSTALLED = ("component", "version", "digest", "previous", "layout", "damage", "kept")

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime  # noqa: TC003 - the same
 from typing import TYPE_CHECKING, Literal
 
-from reconciler.model.change import KINDS, Change, Changes, StoreChange
+from reconciler.model.change import KINDS, Change, Changes, ClientChange, StoreChange
 from reconciler.model.network import DIRECT
+from reconciler.model.outlook import Outlook, WaveOpen
 from reconciler.model.release import ANY_PLATFORM
-from reconciler.model.rollout import RolloutRecord, Undo  # noqa: TC001 - the same
+from reconciler.model.rollout import AT_WORK, RolloutRecord, Undo
 from reconciler.model.spec_change import SpecChange  # noqa: TC001 - the same
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from reconciler.model.change import SettingsReason, Subject
     from reconciler.model.client import Profile
@@ -97,7 +98,8 @@ class RolloutStep:
 class Finding:
     """Clients to whom something applies that is no change: drift, a hold, an answer that did not come.
 
-    `component` and `version` are empty where the finding is about the clients as a whole.
+    `component` and `version` are empty where the finding is about the clients as a whole. `at` is when that is over by
+    the time alone, where it is for all of them at once.
     """
 
     group: str
@@ -106,6 +108,7 @@ class Finding:
     reason: str
     component: str = ""
     version: str = ""
+    at: datetime | None = None
 
 
 FINDINGS = ("drift", "held", "deferred", "unknown", "unreachable")
@@ -134,7 +137,8 @@ class Plan(Changes):
     a look: a pattern that takes nobody. `claims` are clients that know an earlier epoch of this controller: they are
     told of the later one, so that who has the earlier state is refused. `members` maps the id of each cohort that
     something refers to, to its clients; `clients` counts all clients that were compared by group. `spec_changes` tell
-    what changed in the spec since it was applied last.
+    what changed in the spec since it was applied last. `run` is the run that carries it out, with the steps that follow
+    from it; None where nothing can, or nobody looked.
     """
 
     plan_id: str
@@ -158,6 +162,7 @@ class Plan(Changes):
     platforms: tuple[str, ...] = (ANY_PLATFORM,)
     spec_changes: tuple[SpecChange, ...] = ()
     members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    run: Outlook | None = None
 
     @property
     def empty(self) -> bool:
@@ -168,6 +173,18 @@ class Plan(Changes):
     def moves(self) -> bool:
         """True when a rollout gets further, even if nothing else is to be done."""
         return any(step.new for step in self.rollouts)
+
+    @property
+    def due(self) -> bool:
+        """True when an apply has something to do: a change, or a rollout that gets further."""
+        return self.moves or not self.empty
+
+    @property
+    def subjects(self) -> frozenset[Subject]:
+        """The (component, version) that are approved with the plan: the steps of their rollouts follow in one run."""
+        return frozenset((deploy.component, deploy.to) for deploy in self.deploys).union(
+            step.record.key[:2] for step in self.rollouts
+        )
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -185,6 +202,25 @@ class Plan(Changes):
     def as_declared(self) -> bool:
         """True when nothing is in the way of what is declared; what is held, deferred or due doesn't count."""
         return not (self.faults or self.blind or self.halted)
+
+    @property
+    def waves_open(self) -> tuple[WaveOpen, ...]:
+        """The waves that are open in this step, of releases that its clients get."""
+        goes = {(deploy.component, deploy.to) for deploy in self.deploys if deploy.wave}
+        return tuple(
+            WaveOpen(*step.record.key, step.record.wave, len(step.record.cuts))
+            for step in self.rollouts
+            if step.record.key[:2] in goes and step.record.status in AT_WORK
+        )
+
+    def untried(self, is_new: Callable[[Change], bool]) -> Plan:
+        """Give the plan without the changes, but for those of clients, that a run tried already."""
+        kept = {
+            kind.place: tuple(change for change in self.of(kind) if is_new(change))
+            for kind in KINDS
+            if not issubclass(kind, ClientChange)
+        }
+        return replace(self, **kept)  # type: ignore[arg-type]
 
     def only(self, approved: Collection[Subject]) -> Plan:
         """Give the part of the plan that is about these (component, version), and what goes back from others.

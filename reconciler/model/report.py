@@ -8,6 +8,7 @@ from datetime import datetime  # noqa: TC003 - the same
 from typing import Literal, get_args
 
 from reconciler.model.deploy import RELEASE, Fault, OutcomeStatus
+from reconciler.model.outlook import WaveStep  # noqa: TC001 - the same
 from reconciler.model.plan import RolloutStep  # noqa: TC001 - the same
 from reconciler.model.rollout import RolloutStatus
 
@@ -54,7 +55,8 @@ class Report:
 
     `bytes_saved` counts against sending fulls, `bytes_not_received` against downloading them. `fallbacks` counts fulls
     that were needed because an incremental failed. `rollouts` are those of the plan, as they are now; `next_step_at` is
-    when the next step of one is due, if there is one. `held` are changes that weren't begun.
+    when the next step of one is due, if there is one. `held` are changes that weren't begun. `steps` are those in which
+    clients were to change, with what became of that.
     """
 
     run_id: str
@@ -78,6 +80,7 @@ class Report:
     interrupted: bool = False
     rollouts: tuple[RolloutStep, ...] = ()
     next_step_at: datetime | None = None
+    steps: tuple[WaveStep, ...] = ()
 
     def total(self, outcome: ClientOutcome) -> int:
         """Add one column of the recap up over all groups."""

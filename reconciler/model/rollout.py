@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from reconciler.model.fingerprint import in_turn, parts, spelled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
 RolloutStatus = Literal["running", "paused", "stalled", "halted", "aborted", "superseded", "done"]
 STATUSES: tuple[RolloutStatus, ...] = get_args(RolloutStatus)
@@ -127,6 +127,15 @@ class RolloutRecord:
         return replace(self, started=min(self.started, now), opened=min(self.opened, now), passed=passed)
 
     @property
+    def over(self) -> bool:
+        """True when it never goes on: who failed in it matters no more."""
+        return self.status not in UNSETTLED
+
+    def proved(self) -> RolloutRecord:
+        """Give the same once all that is asked at the end of the soak was good; who stopped it meanwhile counts."""
+        return replace(self, cleared=True) if self.status in AT_WORK else self
+
+    @property
     def last(self) -> bool:
         """True when the last wave is open."""
         return self.wave >= len(self.cuts)
@@ -138,6 +147,12 @@ _RECORD = (
     *("component", "version", "group", "status", "cuts", "sizes", "structure", "started", "opened", "wave", "passed"),
     *("cleared", "first", "reason", "undo", "approved", "catches_up", "had"),
 )
+
+
+def key_among(keys: Container[Key], component: str, version: str, group: str) -> Key | None:
+    """Give the one of some rollouts that a change of clients of a group belongs to; None where it has none."""
+    own, fleet = (component, version, group), (component, version, "")
+    return own if own in keys else fleet if fleet in keys else None
 
 
 def position(name: str) -> int:

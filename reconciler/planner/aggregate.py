@@ -69,6 +69,7 @@ class Aggregate:
         self._freeze = freeze
         self._deploys: dict[_Due, _Entry] = {}
         self._findings: dict[_Found, _Entry] = {}
+        self._ends: dict[_Found, datetime] = {}
         self._settings: dict[SettingsReason, _Entry] = {}
         self._proofs: dict[int, _Entry] = {}
         self._questions: dict[tuple[int, int], _Questions] = {}
@@ -186,7 +187,7 @@ class Aggregate:
             yield self._finding("claims", f"it knows epoch {cohort.profile.epoch}")
         for waiting in compared.waiting:
             release = waiting.target.release
-            yield self._finding(waiting.kind, waiting.why, release.component, release.version)
+            yield self._finding(waiting.kind, waiting.why, release.component, release.version, waiting.at)
         for drift in compared.drift:
             yield self._finding("drift", drift.what, drift.component, drift.version)
         asked = self._ask(cohort) if not cohort.hold else _NOTHING
@@ -206,8 +207,13 @@ class Aggregate:
             if answers[0].get(part) and _is_proved(cohort, proof):
                 yield self._proofs.setdefault(at, _entry())
 
-    def _finding(self, kind: FindingKind, reason: str, component: str = "", version: str = "") -> _Entry:
-        return self._findings.setdefault((kind, component, reason, version), _entry())
+    def _finding(
+        self, kind: FindingKind, reason: str, component: str = "", version: str = "", at: datetime | None = None
+    ) -> _Entry:
+        key = kind, component, reason, version
+        if at is not None:
+            self._ends[key] = min(at, self._ends.get(key, at))
+        return self._findings.setdefault(key, _entry())
 
     def _admit(
         self, number: int, cohort: Cohort, inside: Mapping[FirstWaves, bool], due: Mapping[_Moment, bool]
@@ -221,7 +227,7 @@ class Aggregate:
                 yield self._change(number, 0)
             return
         if standing is not None and not inside[standing.admitted(difference.reason)]:
-            yield self._finding(standing.kind, standing.says, release.component, release.version)
+            yield self._finding(standing.kind, standing.says, release.component, release.version, standing.at)
             return
         wave = standing.wave if standing is not None else 0
         verdict = self._verdicts[cohort.group][release.component]
@@ -231,7 +237,7 @@ class Aggregate:
         if word == "due":
             yield self._change(number, wave)
             return
-        yield self._finding(word, verdict.reason, release.component, release.version)
+        yield self._finding(word, verdict.reason, release.component, release.version, verdict.opens)
         is_update = difference.installed is not None and difference.installed.digest
         if word == "deferred" and verdict.early and is_update and not delivery.held:
             yield self._change(number, wave, early=True)
@@ -293,6 +299,7 @@ class Aggregate:
                 reason=key[2],
                 component=key[1],
                 version=key[3],
+                at=self._ends.get(key),
             )
             for group, key in found
             for count in (self._findings[key][group],)

@@ -72,11 +72,15 @@ Waits = Literal["held", "deferred"]
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A release that would be wanted, and why it isn't: for now (`deferred`), or until somebody acts (`held`)."""
+    """A release that would be wanted, and why it isn't: for now (`deferred`), or until somebody acts (`held`).
+
+    `at` is when it is wanted by the time alone.
+    """
 
     target: Target
     why: str
     kind: Waits = "deferred"
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,7 +396,7 @@ class Desired:
             told = self._times is not None and self._times.says_when(last)
             since = "came out" if told else f"was first seen, as its release time {last.released:%Y-%m-%d} lies ahead"
         why = f"min_age: not before {ripe:%Y-%m-%dT%H:%M:%SZ}, counted from when {last.version} {since}"
-        self._waiting[coming.release.component, coming.release.platform] = Waiting(coming, why)
+        self._waiting[coming.release.component, coming.release.platform] = Waiting(coming, why, at=ripe)
 
     def _ripe_at(self, spec: ComponentSpec, release: Release) -> datetime | None:
         """Give the time at which a release is old enough, if that is still to come."""

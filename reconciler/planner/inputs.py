@@ -28,7 +28,7 @@ class Wanted:
     """The part of the spec that decides: managed components and groups, and whether a target left some out.
 
     `forced` passes over what triggers updates, `limited` says that the plan is for some clients only. `expedited` are
-    the components that wait for no soak and no window.
+    the components that wait for no soak and no window. `client_keep` is how many versions stay on a client.
     """
 
     components: Mapping[str, ComponentSpec]
@@ -40,6 +40,7 @@ class Wanted:
     forced: bool = False
     limited: bool = False
     expedited: frozenset[str] = frozenset()
+    client_keep: int = 2
 
     def policy(self, group: str, component: str) -> AutoUpdate:
         """Give the auto-update policy of a group for a component."""

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Literal
 from reconciler.model.policy import EVERY_DAY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import date, time, tzinfo
 
     from reconciler.model.policy import AutoUpdate, Blackout, Schedule, Window
@@ -52,7 +52,7 @@ class Verdict:
 
     `not_after` is the end of the time in which what is due may begin. With `schedule` each client is asked by itself
     (`due_test`); `reason` then is for those that aren't due. `off`: nothing goes out at all. `early`: what is deferred
-    is sent before its time, and not switched to.
+    is sent before its time, and not switched to. `opens` is when what is deferred for all clients may be due.
     """
 
     word: Literal["due", "held", "deferred"]
@@ -61,6 +61,7 @@ class Verdict:
     schedule: Schedule | None = None
     off: bool = False
     early: bool = False
+    opens: datetime | None = None
 
 
 def judge(
@@ -80,7 +81,9 @@ def _judge(policy: AutoUpdate, now: datetime, forced: bool, limited: bool, exped
     blackouts = [entry for entry in policy.blackouts if not (expedited and "expedite" in entry.spares)]
     blackout = next((entry for entry in blackouts if _begin(entry) <= now < _over(entry)), None)
     if blackout is not None:
-        return Verdict("deferred", f"blackout until {blackout.last.isoformat()}: {blackout.reason}")
+        over = _over(blackout)
+        reason = f"blackout until {blackout.last.isoformat()}: {blackout.reason}"
+        return Verdict("deferred", reason, opens=over if over < _EVER else None)
     ends = [_begin(entry) for entry in blackouts if _begin(entry) > now]
     if expedited:
         return Verdict("due", not_after=min(ends, default=None))
@@ -88,7 +91,9 @@ def _judge(policy: AutoUpdate, now: datetime, forced: bool, limited: bool, exped
         spans = (span for window in policy.windows for span in _openings(window, now))
         closes = max((end for start, end in spans if start <= now < end), default=None)
         if closes is None:
-            return Verdict("deferred", f"window: opens {_next_opening(policy.windows, now)}")
+            opens, window = _next_opening(policy.windows, now)
+            shown = f"{opens.astimezone(window.zone):%Y-%m-%d %H:%M} {window.zone}"
+            return Verdict("deferred", f"window: opens {shown}", opens=opens)
         ends.append(closes)
     if policy.trigger == "manual" and not (forced or limited):
         return Verdict("held", "trigger is manual: --force-update, or --limit for some clients")
@@ -105,7 +110,8 @@ def _scheduled(schedule: Schedule, now: datetime, ends: list[datetime]) -> Verdi
     over = start + schedule.spread if start is not None else None
     if over is None or now >= over:
         opens = _next_occurrence(schedule, now)
-        return Verdict("deferred", f"schedule: {_shown(opens, schedule)}, each client within {_span(schedule.spread)}")
+        reason = f"schedule: {_shown(opens, schedule)}, each client within {_span(schedule.spread)}"
+        return Verdict("deferred", reason, opens=opens)
     assert start is not None
     reason = f"schedule: since {_shown(start, schedule)}, each client within {_span(schedule.spread)}"
     return Verdict("due", reason, min([*ends, over]), schedule)
@@ -133,6 +139,28 @@ def due_test(schedule: Schedule, now: datetime, known_at: datetime) -> Callable[
         return known <= moment
 
     return in_interval
+
+
+def next_turn(schedule: Schedule, now: datetime, names: Iterable[str]) -> datetime | None:
+    """Give the first moment after now at which one of these clients is due; None where there are none of them.
+
+    A release that is known by now is no older than that moment, so it has been known for long enough.
+    """
+    minutes = max(int(schedule.spread.total_seconds() // 60), 1)
+    start = _occurrence(schedule, now)
+    form = "%Y-%m-%dT%H:%M" if schedule.interval else "%Y-%m-%d"
+    passed = (now - start).total_seconds() / 60 if start is not None else 0.0
+    listed, crc = list(names), zlib.crc32
+    if start is not None and passed < minutes:
+        day = start.strftime(form)
+        left = (moment for name in listed if (moment := crc(f"{name} {day}".encode()) % minutes) > passed)
+        first = min(left, default=None)
+        if first is not None:
+            return start + timedelta(minutes=first)
+    following = start + schedule.interval if start and schedule.interval else _next_occurrence(schedule, now)
+    day = following.strftime(form)
+    first = min((crc(f"{name} {day}".encode()) % minutes for name in listed), default=None)
+    return None if first is None else following + timedelta(minutes=first)
 
 
 def _occurrence(schedule: Schedule, now: datetime) -> datetime | None:
@@ -167,10 +195,9 @@ def _openings(window: Window, now: datetime, ahead: int = 1) -> Iterator[tuple[d
                 yield start, end
 
 
-def _next_opening(windows: tuple[Window, ...], now: datetime) -> str:
+def _next_opening(windows: tuple[Window, ...], now: datetime) -> tuple[datetime, Window]:
     found = [(start, window) for window in windows for start, _end in _openings(window, now, _AHEAD) if start > now]
-    start, window = min(found, key=lambda entry: entry[0])
-    return f"{start.astimezone(window.zone):%Y-%m-%d %H:%M} {window.zone}"
+    return min(found, key=lambda entry: entry[0])
 
 
 def _begin(blackout: Blackout) -> datetime:

@@ -33,7 +33,8 @@ class Standing:
     """What a rollout lets pass in this plan.
 
     `open` are the clients that may get the release, `fresh` those that may if they have nothing of the component;
-    `undo` those that are to go back from it but for `spare`. `kind` and `says` are for those that have to wait.
+    `undo` those that are to go back from it but for `spare`. `kind` and `says` are for those that have to wait, `at`
+    is when the next wave may open by the time alone.
     """
 
     open: FirstWaves = NOBODY
@@ -43,6 +44,7 @@ class Standing:
     wave: int = 0
     kind: Waits = "deferred"
     says: str = ""
+    at: datetime | None = None
 
     def admitted(self, reason: DeployReason) -> FirstWaves:
         """Give the clients that may get the release, of those that differ for a reason."""
@@ -289,4 +291,5 @@ class Walk:
             wave=record.wave,
             kind="held" if self._waits else "deferred",
             says=says,
+            at=self._next_at,
         )

@@ -23,6 +23,7 @@ from reconciler.model.spec_change import SpecChange
 from reconciler.present.fields import time_text, typed
 from reconciler.present.forms import As, Form, Way
 from reconciler.present.kinds import TABLE
+from reconciler.present.outlook_form import RUN, STEP
 from reconciler.present.rollout_form import ROLLOUT, STANDING, standing_entry
 
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ OVER = frozenset(["done", "superseded"])
 """What a rollout is that a status doesn't show any more."""
 _BASIS = Form(Basis)
 _FINDING = Form(
-    Finding, first=("group", "component", "version", "reason"), component=As(null=True), version=As(null=True)
+    Finding,
+    first=("group", "component", "version", "reason"),
+    component=As(null=True),
+    version=As(null=True),
+    at=As(later=True),
 )
 _TOP = ("plan_id", "created", *_BASIS.keys, "partial", "clients")
 """What stands in a plan's document before its changes."""
@@ -58,9 +63,10 @@ PLAN = Form(
     unmet=As(later=True),
     unread=As(later=True),
     spec_changes=As(of=Form(SpecChange), later=True),
+    run=As(later=True, of=RUN),
 )
 """A plan but for its changes."""
-_IF_ANY = ("claims", "spec_changes")
+_IF_ANY = ("claims", "spec_changes", "run")
 """What stands in a document only where there is some of it."""
 
 
@@ -178,6 +184,7 @@ _REPORT = Form(
     unreachable=As(of=Form(Failure)),
     held=As(of=Form(Held)),
     rollouts=As(of=STANDING),
+    steps=As(of=STEP),
 )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import printable
 from reconciler.model.plan import FINDINGS
 from reconciler.present.kinds import BY_ACTION, FIRST_OF_CLIENTS, TABLE
+from reconciler.present.outlook_text import run_lines
 from reconciler.present.plan_text import savings, verdict
 from reconciler.present.rollout_text import halted, rollout_rows, standing_rows, waves_of
 from reconciler.present.spec_changes import TITLE, spec_change_items
@@ -27,6 +28,7 @@ _STOP = ":no_entry:"
 def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
     """Render a plan; `names` adds a folded list of the clients of each change."""
     parts = [f"### {safe(verdict(document))}", *_halted(document["rollouts"])]
+    parts += map(safe, run_lines(document))
     if document["partial"]:
         parts.append("_This plan is partial: a limit or target left something out._")
     if document["problems"]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.plan import FINDINGS
 from reconciler.present.kinds import FIRST_OF_CLIENTS, TABLE
+from reconciler.present.outlook_text import run_lines
 from reconciler.present.rollout_text import STOPPED, halted_lines, next_step, rollout_rows, waves_of, without_group
 from reconciler.present.spec_changes import spec_change_lines
 from reconciler.present.words import count_text, name_list, number_text, page, size_text, table, wrapped
@@ -67,7 +68,7 @@ def _is_blind(document: Entry) -> bool:
 
 def plan_text(document: Entry, *, names: bool = False) -> str:
     """Render a plan; `names` lists the clients of each change."""
-    lines = [verdict(document), *halted_lines(document["rollouts"])]
+    lines = [verdict(document), *run_lines(document), *halted_lines(document["rollouts"])]
     if document["partial"]:
         lines.append("This plan is partial: a limit or target left something out.")
     lines += savings(document)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import printable
+from reconciler.present.outlook_text import step_lines
 from reconciler.present.rollout_text import halted_lines, report_lines, standing_table
 from reconciler.present.words import count_text, number_text, page, size_text, span_text, table
 
@@ -152,6 +153,8 @@ def report_text(document: Mapping[str, Any]) -> str:
         head = ("Recap", *(name.replace("_", " ") for name in outcomes))
         rows = [(f"  {group}", *map(number_text, counts.values())) for group, counts in document["recap"].items()]
         lines += [*table([head, *rows], right=frozenset(range(1, len(head)))), ""]
+    steps = step_lines(document)
+    lines += [*steps, ""] if steps else []
     rollouts = report_lines(document)
     lines += [*rollouts, ""] if rollouts else []
     lines.append(_report_end(document))

@@ -1,0 +1,269 @@
+"""What would be observed if everything in a plan succeeded now.
+
+* The store has what is downloaded, merged and generated, and lets go of what is pruned. An incremental that is to be
+  made has the size that the plan expects.
+* Clients have what they switch to, or what was sent early lies ready there; they know who their controller is, and
+  their settings are done. Those that are alike by then are one cohort: a million clients stay a few thousand cohorts.
+* Rollouts are where the plan says, and what was to be proved is. Who failed before, and has the version now, didn't.
+* Nothing else changes: who doesn't answer goes on not answering.
+
+The run itself goes by the same rules where they are (`model.client.switched`, `RolloutRecord.proved`, `key_among`), so
+that both can't differ.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from reconciler.model.client import made_ready, switched
+from reconciler.model.delta import Incremental, Patch, incremental_name
+from reconciler.model.rollout import AT_WORK, key_among
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from reconciler.model.change import Deploy, Generate
+    from reconciler.model.client import Profile
+    from reconciler.model.plan import Cohort, Plan
+    from reconciler.model.release import Release, ReleaseKey
+    from reconciler.model.repository import Published
+    from reconciler.model.rollout import Key, RolloutRecord
+    from reconciler.planner.inputs import Observed, Wanted
+
+    Failures = Mapping[Key, Mapping[str, str]]
+
+_NO_DIGEST = "0" * 64
+"""Of the bytes of a patch that isn't made yet."""
+
+
+def advance(wanted: Wanted, observed: Observed, plan: Plan, now: datetime) -> Observed:
+    """Give what would be observed if everything in a plan, made of what is observed, succeeded now."""
+    offered = {(offer.release.component, offer.release.version): now for offer in observed.offers}
+    incrementals = _incrementals(observed, plan)
+    held = _held(observed, plan)
+    return replace(
+        observed,
+        held=held,
+        incrementals=incrementals,
+        cohorts=_cohorts(wanted, observed, plan),
+        rollouts=_rollouts(observed, plan),
+        failures=_failures(observed.failures, plan),
+        troubles=_failures(observed.troubles, plan),
+        first_seen={**offered, **observed.first_seen},
+        published=_published(observed, plan, held, incrementals),
+    )
+
+
+# --- the store --------------------------------------------------------------------------------------------------------
+
+
+def _held(observed: Observed, plan: Plan) -> Sequence[Release]:
+    pruned = {(prune.component, prune.to, prune.platform) for prune in plan.prunes if prune.kind == "full"}
+    if not (plan.arriving or pruned):
+        return observed.held
+    held = {_key(release): release for release in observed.held}
+    known = {(*_key(offer.release), offer.release.digest): offer.release for offer in observed.offers}
+    for change in plan.arriving:
+        release = known.get((change.component, change.to, change.platform, change.to_digest))
+        if release is not None:
+            held[_key(release)] = release
+    return [release for key, release in held.items() if key not in pruned]
+
+
+def _incrementals(observed: Observed, plan: Plan) -> Sequence[Incremental]:
+    fetched = {
+        (download.component, download.platform, incremental_name(download.previous, download.to, download.kind))
+        for download in plan.downloads
+        if download.kind != "full"
+    }
+    pruned = {
+        (prune.component, prune.platform, incremental_name(prune.previous, prune.to, prune.kind))
+        for prune in plan.prunes
+        if prune.kind != "full"
+    }
+    if not (fetched or pruned or plan.generates):
+        return observed.incrementals
+    known = {(entry.component, entry.platform, entry.name): entry for entry in observed.incrementals}
+    for offered in observed.offered:
+        entry = offered.incremental
+        if (entry.component, entry.platform, entry.name) in fetched:
+            known[entry.component, entry.platform, entry.name] = entry
+    for change in plan.generates:
+        known[place_of(change)] = _made(change)
+    return [entry for place, entry in known.items() if place not in pruned]
+
+
+def place_of(change: Generate) -> tuple[str, str, str]:
+    """Give component, platform and name of an incremental that is to be made."""
+    return change.component, change.platform, incremental_name(change.previous, change.to, change.codec)
+
+
+def _made(change: Generate) -> Incremental:
+    patch = Patch(change.component, change.bytes, _NO_DIGEST, change.codec)
+    return Incremental(
+        component=change.component,
+        platform=change.platform,
+        from_version=change.previous,
+        from_digest=change.from_digest,
+        to_version=change.to,
+        to_digest=change.to_digest,
+        codec=change.codec,
+        patches=(patch,),
+    )
+
+
+def _published(
+    observed: Observed, plan: Plan, held: Iterable[Release], incrementals: Iterable[Incremental]
+) -> Published | None:
+    """Give what the repository for other sites has: the releases that it is to have, with all incrementals to them."""
+    before = observed.published
+    if before is None or not plan.publishes:
+        return before
+    releases = {_key(release): release for release in before.releases}
+    by_key = {_key(release): release for release in held}
+    for change in plan.publishes:
+        key = change.component, change.to, change.platform
+        if change.kind == "release" and key in by_key:
+            releases[key] = by_key[key]
+        elif change.kind == "let go":
+            releases.pop(key, None)
+    goals = {release.digest for release in releases.values()}
+    listed = (entry for entry in incrementals if entry.to_digest in goals and entry.from_version and not entry.refused)
+    return replace(before, releases=tuple(releases.values()), incrementals=tuple(listed), renew="")
+
+
+def _key(release: Release) -> ReleaseKey:
+    return release.component, release.version, release.platform
+
+
+# --- rollouts ---------------------------------------------------------------------------------------------------------
+
+
+def _rollouts(observed: Observed, plan: Plan) -> Mapping[Key, RolloutRecord]:
+    records = dict(observed.rollouts)
+    for step in plan.rollouts:
+        if step.new:
+            records[step.record.key] = step.record
+    for key in {proof.key for proof in plan.proofs}:
+        if key in records:
+            records[key] = records[key].proved()
+    return records
+
+
+def _failures(failures: Failures, plan: Plan) -> Failures:
+    """Leave out who has the version now, and rollouts that are over."""
+    if not failures:
+        return failures
+    left = {key: dict(names) for key, names in failures.items()}
+    for step in plan.rollouts:
+        if step.new and step.record.over:
+            left.pop(step.record.key, None)
+    at_work = {step.record.key for step in plan.rollouts if step.record.status in AT_WORK}
+    for deploy in plan.deploys:
+        key = key_among(at_work, deploy.component, deploy.to, deploy.group)
+        names = left.get(key) if key is not None else None
+        if names and not deploy.early:
+            for name in [name for cohort in deploy.members for name in plan.members[cohort] if name in names]:
+                del names[name]
+    return {key: names for key, names in left.items() if names}
+
+
+# --- clients ----------------------------------------------------------------------------------------------------------
+
+
+class _Orders:
+    """What each cohort of a plan gets: deploys, settings, and to know its controller."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.deploys: dict[str, list[Deploy]] = defaultdict(list)
+        for deploy in plan.deploys:
+            for cohort in deploy.members:
+                self.deploys[cohort].append(deploy)
+        self.set_up = {cohort for change in plan.settings for cohort in change.members}
+        self.claimed = {cohort for finding in plan.claims for cohort in finding.members}
+        self.cohorts = {*self.deploys, *self.set_up, *self.claimed}
+
+
+def _cohorts(wanted: Wanted, observed: Observed, plan: Plan) -> Sequence[Cohort]:
+    orders = _Orders(plan)
+    if not orders.cohorts:
+        return observed.cohorts
+    parts = _parts(observed.cohorts, plan.members, orders.cohorts)
+    layouts = {name: spec.layout.fingerprint for name, spec in wanted.components.items()}
+    made: dict[object, Profile] = {}
+    alike: dict[tuple[object, ...], list[Cohort]] = defaultdict(list)
+
+    def add(cohort: Cohort) -> None:
+        fingerprint = cohort.profile.fingerprint if cohort.profile else None
+        same = cohort.group, fingerprint, cohort.unknown, cohort.hold, cohort.route, cohort.unreachable, cohort.since
+        alike[*same, cohort.selected, cohort.settings].append(cohort)
+
+    for at, cohort in enumerate(observed.cohorts):
+        ids = parts.get(at, ())
+        rest = _without(cohort.members, [plan.members[one] for one in ids])
+        if rest:
+            add(cohort if rest is cohort.members else replace(cohort, members=rest))
+        for one in ids:
+            assert cohort.profile is not None
+            gets = orders.deploys.get(one, [])
+            alone = tuple((deploy.component, deploy.to, deploy.to_digest, deploy.early) for deploy in gets)
+            key = cohort.profile.fingerprint, alone
+            if key not in made:
+                made[key] = _after(cohort.profile, gets, layouts, plan, wanted.client_keep)
+            settings = "" if one in orders.set_up else cohort.settings
+            add(replace(cohort, members=plan.members[one], profile=made[key], settings=settings))
+    return [_joined(found) for found in alike.values()]
+
+
+def _joined(cohorts: Sequence[Cohort]) -> Cohort:
+    if len(cohorts) == 1:
+        return cohorts[0]
+    return replace(cohorts[0], members=tuple(sorted(chain.from_iterable(cohort.members for cohort in cohorts))))
+
+
+def _after(profile: Profile, deploys: Iterable[Deploy], layouts: Mapping[str, str], plan: Plan, keep: int) -> Profile:
+    """Give what clients of a profile have once they are changed."""
+    installed = dict(profile.by_component)
+    for deploy in deploys:
+        name, known = deploy.component, installed.get(deploy.component)
+        if not deploy.early:
+            installed[name] = switched(known, name, deploy.to, deploy.to_digest, layout=layouts[name], keep=keep)
+        elif known is not None:
+            installed[name] = made_ready(known, deploy.to, deploy.to_digest)
+    basis = plan.basis
+    return replace(profile, installed=tuple(sorted(installed.values())), lineage=basis.lineage, epoch=basis.epoch)
+
+
+def _parts(
+    cohorts: Sequence[Cohort], members: Mapping[str, tuple[str, ...]], wanted: Collection[str]
+) -> dict[int, list[str]]:
+    """Give the cohorts of a plan by the number of the observed cohort that each is, or is a part of."""
+    found: dict[int, list[str]] = defaultdict(list)
+    whole = {id(cohort.members): at for at, cohort in enumerate(cohorts)}
+    first: dict[str, str] = {}
+    for one in wanted:
+        at = whole.get(id(members[one]))
+        if at is not None:
+            found[at].append(one)
+        else:
+            first[members[one][0]] = one
+    if first:
+        names = set(first)
+        for at, cohort in enumerate(cohorts):
+            if cohort.profile is not None:
+                found[at] += sorted(first[name] for name in names.intersection(cohort.members))
+    return found
+
+
+def _without(members: tuple[str, ...], parts: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Give the members of a cohort that are in none of these parts of it."""
+    if not parts:
+        return members
+    if sum(map(len, parts)) == len(members):
+        return ()
+    gone = set(chain.from_iterable(parts))
+    return tuple(name for name in members if name not in gone)

@@ -1,0 +1,95 @@
+"""The run of a plan, and what a run did, in words: lines for texts and Markdown alike.
+
+This run: now 2 clients (880.0 KiB), then 6 if wave 1 passes (2.6 MiB); 8 of 8 clients in all.
+Later: virus-pattern 16.679.00 for 6 clients at 2026-12-01T02:00:00Z (wave 1 of 2 soaks until 2026-12-01T02:00:00Z).
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from reconciler.present.words import count_text, number_text, size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    Entry = Mapping[str, Any]
+
+_STEPS_SHOWN = 4
+_LATER_SHOWN = 3
+
+
+def run_lines(document: Entry) -> list[str]:
+    """Give the lines of a plan that say what its whole run does, and what comes later; none without rollouts."""
+    run = document.get("run")
+    if not run:
+        return []
+    lines = [_run_line(run, sum(document["clients"].values()))] if len(run["steps"]) > 1 or run["more"] else []
+    return lines + _later_lines(run["later"])
+
+
+def _run_line(run: Entry, clients: int) -> str:
+    steps = run["steps"]
+    shown = [
+        _first(steps[0]),
+        *(_next(before, step) for before, step in pairwise(steps[:_STEPS_SHOWN])),
+    ]
+    rest = steps[_STEPS_SHOWN:]
+    if rest:
+        size = _size(sum(step["bytes"] for step in rest), any(step["estimated"] for step in rest))
+        changed = count_text(sum(step["clients"] for step in rest), "client")
+        shown.append(f"then {changed} in {count_text(len(rest), 'more step')} ({size})")
+    if run["more"]:
+        shown.append("and further steps")
+    total = f"{number_text(run['clients'])} of {count_text(clients, 'client')} in all"
+    return f"This run: {', '.join(shown)}; {total} ({_size(run['bytes'], run['estimated'])})."
+
+
+def _first(step: Entry) -> str:
+    return f"now {count_text(step['clients'], 'client')} ({_size(step['bytes'], step['estimated'])})"
+
+
+def _next(before: Entry, step: Entry) -> str:
+    waves = {entry["wave"] for entry in before["rollouts"]}
+    passes = f"wave {waves.pop()} passes" if len(waves) == 1 else "their waves pass" if waves else "that goes well"
+    return f"then {number_text(step['clients'])} if {passes} ({_size(step['bytes'], step['estimated'])})"
+
+
+def _size(size: int, estimated: bool) -> str:
+    return f"{'about ' if estimated else ''}{size_text(size)}"
+
+
+def _later_lines(later: Sequence[Entry]) -> list[str]:
+    """Say what is left, what comes first first; releases of which the same is said share a line."""
+    alike: dict[tuple[str, str, str, bool], list[Entry]] = {}
+    for entry in later:
+        key = entry["at"] or "~", entry["reason"], entry["group"] or "", entry["waits"]
+        alike.setdefault(key, []).append(entry)
+    lines = []
+    for (at, reason, group, waits), entries in sorted(alike.items()):
+        names = [f"{entry['component']} {entry['version']}" for entry in entries]
+        what = names[0] if len(names) == 1 else count_text(len(names), "release")
+        clients = max(entry["clients"] for entry in entries)
+        who = f"{'up to ' if len(names) > 1 else ''}{count_text(clients, 'client')}{f' of {group}' if group else ''}"
+        when = f"from {at}" if at != "~" else "once somebody acts" if waits else "when that is over"
+        lines.append(f"Later: {what} for {who} {when} ({reason.removeprefix('rollout: ')}).")
+    rest = len(lines) - _LATER_SHOWN
+    return [*lines[:_LATER_SHOWN], *([f"Later: {count_text(rest, 'more reason')} below."] if rest > 0 else [])]
+
+
+def step_lines(report: Entry) -> list[str]:
+    """Say what each step of a run did, where it had several."""
+    steps = report.get("steps", ())
+    if len(steps) < 2:
+        return []
+    return [
+        f"Step {step['step']}: {count_text(step['clients'], 'client')} changed ({size_text(step['bytes'])} sent)"
+        f"{_waves(step['rollouts'])}"
+        for step in steps
+    ]
+
+
+def _waves(rollouts: Sequence[Entry]) -> str:
+    waves = {(entry["wave"], entry["waves"]) for entry in rollouts}
+    return "".join(f", wave {wave} of {count}" for wave, count in waves if count > 1) if len(waves) == 1 else ""
