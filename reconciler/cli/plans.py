@@ -20,7 +20,7 @@ from reconciler.cli.options import (
     together,
 )
 from reconciler.cli.root import cli
-from reconciler.cli.values import Share
+from reconciler.cli.values import Duration, Share
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -85,6 +85,23 @@ def apply(context: click.Context, /, plan_file: Path | None, check: bool, **opti
         wait=options["wait"],
     )
     return command.apply(desk, order)
+
+
+@cli.command()
+@click.argument("components", nargs=-1)
+@spec_options
+@look_options(refresh=True)
+@click.option("--every", type=Duration(), help="Assume that an apply runs this often. Left out: when one is due.")
+@click.option("--base", type=PATH, metavar="FILE", help="Compare with what another desired state would bring.")
+@click.pass_context
+def forecast(context: click.Context, /, components: tuple[str, ...], **options: Any) -> int:
+    """Tell when waves open, and when how many clients have a release, if nothing fails."""
+    from reconciler.commands import forecast as command
+
+    if options["every"] is not None and not options["every"]:
+        raise UsageError("--every: an apply can't run all the time: give a span such as 6h, or leave it out")
+    order = command.ForecastOptions(sight_of(options), components, options["every"], options["base"])
+    return command.tell(desk_of(context, options), order)
 
 
 @cli.command()
