@@ -17,6 +17,7 @@ from reconciler.formats.select import parse
 from reconciler.model.events import Trouble, WaitStarted
 from reconciler.model.rollout import UNDER_WAY
 from reconciler.observe.observed import ahead_text, observe
+from reconciler.planner.forecast import arrivals
 from reconciler.planner.inputs import Wanted
 from reconciler.planner.outlook import run_of
 from reconciler.planner.planner import make_plan
@@ -109,7 +110,9 @@ def whole_plan(work: Workspace, options: PlanOptions) -> Plan:
     """
     observed = _look(work, options)
     made = plan_of(work, options, observed)
-    return replace(made, run=run_of(wanted_of(work, options), observed, made, made.created))
+    wanted, now = wanted_of(work, options), made.created
+    run = run_of(wanted, observed, made, now)
+    return replace(made, run=run and replace(run, arrivals=arrivals(wanted, observed, now)))
 
 
 def _look(work: Workspace, options: PlanOptions) -> Observed:

@@ -50,11 +50,25 @@ class Later:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrival:
+    """When half, 95 % and all of its clients have a release, if nothing fails; None: never, and `never` says why."""
+
+    component: str
+    version: str
+    group: str
+    half: datetime | None = None
+    most: datetime | None = None
+    all: datetime | None = None
+    never: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Outlook:
     """The whole run of a plan: what it does in each of its steps, and what is left when it ends.
 
     `clients` and `bytes` are those of all steps, each client counted once. `more`: further steps may follow those that
-    are told.
+    are told. `arrivals` are those of releases that don't reach all of their clients in this run; none where looking
+    ahead would take long.
     """
 
     steps: tuple[WaveStep, ...] = ()
@@ -63,3 +77,4 @@ class Outlook:
     estimated: bool = False
     more: bool = False
     later: tuple[Later, ...] = ()
+    arrivals: tuple[Arrival, ...] = ()

@@ -19,6 +19,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from reconciler.model.forecast import PERCENTS, Forecast, Point, Reach, ReleaseForecast, WaveForecast
+from reconciler.model.outlook import Arrival
 from reconciler.planner.moments import Moments
 from reconciler.planner.outlook import Imagination
 from reconciler.planner.rollout import lane
@@ -36,6 +37,8 @@ MOST_PLANS = 1000
 """How many plans are made for a forecast."""
 LARGE = 20_000
 """Clients from which on a forecast isn't made minute by minute."""
+_IN_PLAN = 60
+"""How many plans are made for what a plan says of it."""
 _COARSE = timedelta(minutes=10)
 _APPLIES = 10
 """How many applies follow each other at one moment."""
@@ -78,6 +81,29 @@ def forecast(
         cut=cut,
         releases=tuple(course.release(key, cut) for key in sorted(course.tracks) if not chosen or key[0] in chosen),
     )
+
+
+def arrivals(wanted: Wanted, observed: Observed, now: datetime) -> tuple[Arrival, ...]:
+    """Give when the releases arrive that don't reach all clients at once; none where that would take long to tell."""
+    if sum(len(cohort.members) for cohort in (*observed.cohorts, *observed.others)) > LARGE:
+        return ()
+    made = forecast(wanted, observed, now, most=_IN_PLAN)
+    found = []
+    for entry in made.releases:
+        half, most, full = (reach.at for reach in entry.reaches)
+        if full != now:
+            found.append(
+                Arrival(
+                    component=entry.component,
+                    version=entry.version,
+                    group=entry.group,
+                    half=half,
+                    most=most,
+                    all=full,
+                    never=entry.never,
+                )
+            )
+    return tuple(found)
 
 
 @dataclass(slots=True)
@@ -198,7 +224,15 @@ class _Course:
         for at, size in enumerate(sizes):
             total += size
             share = 100 * total // max(sum(sizes), 1)
-            waves.append(WaveForecast(at + 1, size, share, track.opens.get(at + 1), track.ends.get(at + 1)))
+            waves.append(
+                WaveForecast(
+                    wave=at + 1,
+                    clients=size,
+                    percent=share,
+                    opens=track.opens.get(at + 1),
+                    ends=track.ends.get(at + 1),
+                )
+            )
         reaches = tuple(
             Reach(
                 percent,

@@ -26,7 +26,7 @@ def run_lines(document: Entry) -> list[str]:
     if not run:
         return []
     lines = [_run_line(run, sum(document["clients"].values()))] if len(run["steps"]) > 1 or run["more"] else []
-    return lines + _later_lines(run["later"])
+    return [*lines, *_later_lines(run["later"]), *_arrival_lines(run.get("arrivals", ()))]
 
 
 def _run_line(run: Entry, clients: int) -> str:
@@ -76,6 +76,22 @@ def _later_lines(later: Sequence[Entry]) -> list[str]:
         lines.append(f"Later: {what} for {who} {when} ({reason.removeprefix('rollout: ')}).")
     rest = len(lines) - _LATER_SHOWN
     return [*lines[:_LATER_SHOWN], *([f"Later: {count_text(rest, 'more reason')} below."] if rest > 0 else [])]
+
+
+def _arrival_lines(arrivals: Sequence[Entry]) -> list[str]:
+    """Say when releases arrive; those of which the same is said share a line."""
+    alike: dict[str, list[str]] = {}
+    for entry in arrivals:
+        moments = ((50, entry["half"]), (95, entry["most"]), (100, entry["all"]))
+        shown = [f"{share} % at {at}" for share, at in moments if at]
+        says = ", ".join([*shown, *([f"the rest never ({entry['never']})"] if entry["never"] else [])])
+        alike.setdefault(says, []).append(f"{entry['component']} {entry['version']}")
+    lines = []
+    for says, names in alike.items():
+        what = names[0] if len(names) == 1 else count_text(len(names), "release")
+        lines.append(f"Forecast: {what}: {says}.")
+    more = len(lines) - _LATER_SHOWN
+    return [*lines[:_LATER_SHOWN], *(["Forecast: see `updoser forecast` for the others."] if more > 0 else [])]
 
 
 def step_lines(report: Entry) -> list[str]:

@@ -1,11 +1,14 @@
 """The whole run stands in the plan: what apply then does is what was said, step by step."""
 
+import json
 from datetime import time, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from reconciler.model.outlook import Later, WaveStep
 from reconciler.model.policy import AutoUpdate, Blackout, Limits, Rollout, Schedule, Wave, Window
@@ -15,10 +18,12 @@ from reconciler.present.document import plan_document, report_document
 from reconciler.present.markdown import plan_markdown
 from reconciler.present.outlook_text import run_lines
 from reconciler.present.plan_text import plan_text
+from reconciler.present.reading import read_plan
 from reconciler.present.text import report_text
 from tests.simulation import COMPONENT, START, World
 from tests.unit.workbench import Bench, Opened
 
+SCHEMA = Path(__file__).parents[2] / "schema" / "plan.schema.json"
 HOUR = timedelta(hours=1)
 ANY = Limits()
 
@@ -103,7 +108,7 @@ def test_what_a_run_leaves_stands_there_with_when_and_why(opened: Opened) -> Non
     until = f"{bench.now + HOUR:%Y-%m-%dT%H:%M:%SZ}"
     says = f"wave 1 of 2 soaks until {until}"
     assert made.run.later == (Later(COMPONENT, "2", "g", 6, f"rollout: {says}", bench.now + HOUR),)
-    assert run_lines(plan_document(made)) == [f"Later: rules 2 for 6 clients of g from {until} ({says})."]
+    assert run_lines(plan_document(made))[0] == f"Later: rules 2 for 6 clients of g from {until} ({says})."
 
 
 def test_a_wave_that_needs_somebody_is_later_once_somebody_acts(opened: Opened) -> None:
@@ -112,7 +117,7 @@ def test_a_wave_that_needs_somebody_is_later_once_somebody_acts(opened: Opened) 
     bench.release("2")
     (later,) = whole(bench).run.later
     assert (later.clients, later.at, later.waits) == (2, None, True)
-    (line,) = run_lines(plan_document(whole(bench)))
+    line = run_lines(plan_document(whole(bench)))[0]
     assert line.startswith("Later: rules 2 for 2 clients of g once somebody acts (wave 2 of 2 waits for approval:")
 
 
@@ -204,3 +209,19 @@ def test_a_run_of_very_many_steps_is_cut_and_says_so() -> None:
     assert run.more
     assert len(run.steps) == MAX_STEPS
     assert run.later == ()
+
+
+def test_a_plan_says_when_a_release_arrives_that_takes_longer_than_its_run(opened: Opened) -> None:
+    bench = opened({"g": 8})
+    bench.policy(waves=(Wave(count=2, soak=HOUR), Wave(count=4, soak=HOUR), Wave(share=1.0, approve=True)))
+    bench.release("2")
+    made = whole(bench)
+    (arrival,) = made.run.arrivals
+    assert (arrival.half, arrival.most, arrival.all) == (bench.now + HOUR, None, None)
+    line = run_lines(plan_document(made))[-1]
+    assert line.startswith(
+        f"Forecast: rules 2: 50 % at {bench.now + HOUR:%Y-%m-%dT%H:%M:%SZ}, the rest never (4 clients: "
+    )
+    form = json.loads(SCHEMA.read_text(encoding="utf-8"))["properties"]["run"]
+    Draft202012Validator(form).validate(plan_document(made)["run"])
+    assert plan_document(read_plan(plan_document(made))) == plan_document(made)
