@@ -1,4 +1,4 @@
-"""The forecast as a command: it looks, compares, and changes nothing."""
+"""The forecast as a command (docs/forecast.md): it looks, compares, and changes nothing."""
 
 import json
 
