@@ -1,11 +1,12 @@
 """The forecast as a command (docs/forecast.md): it looks, compares, and changes nothing."""
 
 import json
+from pathlib import Path
 
 from tests.fleet import Fleet
 
 
-def test_a_forecast_tells_what_a_longer_soak_costs_and_changes_nothing(tmp_path):
+def test_a_forecast_tells_what_a_longer_soak_costs_and_changes_nothing(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, clients=3)
     fleet.release("rules", "1", rules_txt=b"one\n")
     fleet.apply()
