@@ -41,21 +41,42 @@ VARIABLES = click.option(
 )
 
 
-def _format(*, tables: bool = False) -> Callable[[CommandT], CommandT]:
-    """Give the option of the form of a result; that of a table may be one for tables only."""
-    forms = tuple(name for name, form in FORMATS.items() if tables or not form.tables)
-    return click.option(
-        "--format", "form", type=click.Choice(forms), default="text", show_default=True, help="Form of the result."
+def _into(context: click.Context, _param: click.Parameter, path: Path | None) -> None:
+    """Have the terminal write documents into a file, too; one that can't be written is refused at once."""
+    if path is not None:
+        context.obj.write_into(path)
+
+
+JSON_INTO = click.option(
+    "--json-into",
+    type=PATH,
+    metavar="FILE",
+    expose_value=False,
+    callback=_into,
+    help="Write the result into FILE as JSON, beside what is shown.",
+)
+
+
+def format_options(*special: str) -> Callable[[CommandT], CommandT]:
+    """Give the options of the form of a result; `special` are those that the command's documents have beside all."""
+    forms = tuple(name for name, form in FORMATS.items() if name in special or not form.part)
+    return together(
+        click.option(
+            "--format", "form", type=click.Choice(forms), default="text", show_default=True, help="Form of the result."
+        ),
+        JSON_INTO,
     )
 
 
-FORMAT = _format()
+FORMAT = format_options()
+PLAN_FORMAT = format_options("gitlab-terraform")
 DIFF = click.option("--diff", "names", is_flag=True, help="Name the clients of each change; show changes of the spec.")
 SIGN = click.option("--sign", type=PATH, metavar="KEYFILE", help="Sign the plan file, or demand that signature.")
 EVENTS = click.option("--events", type=PATH, metavar="FILE", help="Append what happens as JSON lines.")
 
 spec_options = together(FILE, VARIABLES, FORMAT)
-table_options = together(FILE, VARIABLES, _format(tables=True))
+plan_spec_options = together(FILE, VARIABLES, PLAN_FORMAT)
+table_options = together(FILE, VARIABLES, format_options("csv"))
 
 
 def look_options(*, refresh: bool) -> Callable[[CommandT], CommandT]:

@@ -8,11 +8,12 @@ import click
 
 from reconciler.cli.options import (
     DIFF,
-    FORMAT,
     PATH,
+    PLAN_FORMAT,
     desk_of,
     look_options,
     plan_options,
+    plan_spec_options,
     planning_of,
     showing_of,
     sight_of,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @cli.command()
-@spec_options
+@plan_spec_options
 @look_options(refresh=True)
 @plan_options
 @click.option("--out", type=PATH, metavar="FILE", help="Write the plan for `updoser apply FILE`.")
@@ -107,7 +108,7 @@ def forecast(context: click.Context, /, components: tuple[str, ...], **options: 
 @cli.command()
 @click.argument("plan_file", type=PATH)
 @click.argument("new_file", type=PATH, required=False)
-@together(FORMAT, DIFF)
+@together(PLAN_FORMAT, DIFF)
 @click.pass_context
 def show(context: click.Context, /, plan_file: Path, new_file: Path | None, form: str, names: bool) -> int:
     """Show a plan file; with --diff and NEW_FILE, what differs between the two."""

@@ -74,9 +74,11 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
         turns = Turns(work, desk.file, lambda: read_spec(desk).spec.holds)
         remarks = _remarks(options.planning)
         report = run_plan(made, work, forks=forks, following=following, remarks=remarks, turns=turns)
+        document = report_document(report)
         if not talks or not made.empty or report.failed or report.unreachable:
             blank = "\n" if talks else ""
-            desk.terminal.result(blank + render(report_document(report), desk.form, REPORT))
+            desk.terminal.result(blank + render(document, desk.form, REPORT))
+        desk.terminal.keep(document)
         error = verdict_error(report, max_unreachable=options.max_unreachable)
         if error is not None:
             raise error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reconciler.assembly import at_work
 from reconciler.observe.listing import Query, list_page
 from reconciler.present.listing_form import listing_document
-from reconciler.present.render import FORMATS, render
+from reconciler.present.render import FORMATS
 from reconciler.present.views import CLIENTS
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def clients(desk: Desk, query: Query) -> int:
     """Show a page of clients, from what the state remembers."""
     with at_work(desk) as work:
         document = listing_document(list_page(work, query))
-    desk.terminal.result(render(document, desk.form, CLIENTS))
+    desk.terminal.show(document, desk.form, CLIENTS)
     if document["next"] and FORMATS[desk.form].tables:
         desk.terminal.note(f"There are more: add --after {document['next']}")
     return 0

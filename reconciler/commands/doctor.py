@@ -11,7 +11,6 @@ from reconciler.hints import did_you_mean
 from reconciler.observe.doctor import examine
 from reconciler.observe.doctor_server import SERVER, examine_server, list_all
 from reconciler.present.document import checks_document
-from reconciler.present.render import render
 from reconciler.present.views import CHECKS
 from reconciler.present.words import count_text
 
@@ -36,7 +35,7 @@ def doctor(desk: Desk, names: tuple[str, ...], forks: int, *, every: bool = Fals
             )
         checks = [*trouble, *examine_server(work), *examine(chosen, work, forks=forks)]
     document = checks_document(checks)
-    desk.terminal.result(render(document, desk.form, CHECKS, every=every))
+    desk.terminal.show(document, desk.form, CHECKS, every=every)
     failed = {check.client for check in checks if check.level == "fail"}
     if failed:
         here = ["this machine"] if SERVER in failed else []

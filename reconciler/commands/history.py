@@ -11,7 +11,6 @@ from reconciler.errors import UsageError
 from reconciler.hints import did_you_mean
 from reconciler.model.report import Asked
 from reconciler.present.document import outcomes_document, run_document
-from reconciler.present.render import render
 from reconciler.present.views import HISTORY, OUTCOMES, RUN
 
 if TYPE_CHECKING:
@@ -31,17 +30,17 @@ def history(desk: Desk, asked: Asked, last: int, since: timedelta | datetime | N
         if asked.entries:
             found = work.state.outcomes(asked, last)
             near = _near(work, asked) if not found else ""
-            desk.terminal.result(render(outcomes_document(asked, found), desk.form, OUTCOMES))
+            desk.terminal.show(outcomes_document(asked, found), desk.form, OUTCOMES)
             if near:
                 desk.terminal.note(near)
         elif asked.run_id:
             run = work.state.run(asked.run_id)
             assert run is not None
             entries = [entry for entry in work.state.journal_of(asked.run_id) if begin is None or entry.at >= begin]
-            desk.terminal.result(render(run_document(run, entries), desk.form, RUN))
+            desk.terminal.show(run_document(run, entries), desk.form, RUN)
         else:
             documents = [run_document(run) for run in work.state.runs(last, begin)]
-            desk.terminal.result(render(documents, desk.form, HISTORY))
+            desk.terminal.show(documents, desk.form, HISTORY)
     return 0
 
 

@@ -58,6 +58,7 @@ def plan(desk: Desk, options: PlanOptions, showing: ShowOptions) -> int:
             write_plan_file(showing.out, document, key, record=partial(record_plan, work, made))
         for text in shown:
             desk.terminal.result(text)
+        desk.terminal.keep(document)
         check_absent(work, options.sight)
     return (
         CHANGES_DUE if showing.detailed and (made.drift or made.stuck or not made.empty or not made.as_declared) else 0

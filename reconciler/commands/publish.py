@@ -8,7 +8,6 @@ from reconciler.assembly import at_work
 from reconciler.contracts import read_file
 from reconciler.errors import RepositoryError, UsageError
 from reconciler.present.document import repository_document, staged_document
-from reconciler.present.render import render
 from reconciler.present.views import REPOSITORY, STAGED
 from reconciler.repository.ceremony import describe, rotate, set_up
 from reconciler.repository.edition import Edition, current_edition, write_edition
@@ -35,7 +34,7 @@ def init(desk: Desk) -> int:
     """Set the repository up, as far as signatures allow."""
     with at_work(desk) as work, work.state.lock("publish init"):
         document = repository_document(set_up(work))
-    desk.terminal.result(render(document, desk.form, REPOSITORY))
+    desk.terminal.show(document, desk.form, REPOSITORY)
     return 0
 
 
@@ -50,7 +49,7 @@ def sign(terminal: Terminal, file: Path, key_file: Path) -> int:
     except UnicodeDecodeError as error:
         raise wrong(str(error)) from error
     document = staged_document(sign_root(file, text, str(key_file)))
-    terminal.result(render(document, "text", STAGED))
+    terminal.show(document, "text", STAGED)
     return 0
 
 
@@ -58,7 +57,7 @@ def turn(desk: Desk, *, force: bool) -> int:
     """Bring other keys, or a longer life, into the root, as far as signatures allow."""
     with at_work(desk) as work, work.state.lock("publish rotate"):
         document = repository_document(rotate(work, force=force))
-    desk.terminal.result(render(document, desk.form, REPOSITORY))
+    desk.terminal.show(document, desk.form, REPOSITORY)
     return 0
 
 
@@ -66,7 +65,7 @@ def status(desk: Desk) -> int:
     """Show what is published, by whose signatures and for how long."""
     with at_work(desk) as work:
         document = repository_document(describe(work))
-    desk.terminal.result(render(document, desk.form, REPOSITORY))
+    desk.terminal.show(document, desk.form, REPOSITORY)
     return 0
 
 
@@ -77,7 +76,7 @@ def add(desk: Desk, component: str, version: str | None) -> int:
         describe(work)  # what can't be read is told before anything is written
         write_edition(edition, work)
         document = repository_document(describe(work))
-    desk.terminal.result(render(document, desk.form, REPOSITORY))
+    desk.terminal.show(document, desk.form, REPOSITORY)
     return 0
 
 

@@ -13,7 +13,6 @@ from reconciler.model.rollout import UNDER_WAY, UNFIT
 from reconciler.observe.observed import Sight, check_limited
 from reconciler.planning import PlanOptions, new_plan
 from reconciler.present.document import plan_document
-from reconciler.present.render import render
 from reconciler.present.views import PLAN
 from reconciler.present.words import count_text
 from reconciler.specfile.edit import Edit, block_version, pin_version, take_back, write
@@ -57,8 +56,7 @@ def rollback(desk: Desk, options: RollbackOptions) -> int:
             take_back(written)
             desk.terminal.note(f"{desk.file} is as it was: this can't be planned", "warning")
         raise
-    show_it = desk.terminal.result
-    show_it(render(plan_document(made), desk.form, PLAN, names=False))
+    desk.terminal.show(plan_document(made), desk.form, PLAN, names=False)
     desk.terminal.note(f"Carry it out: updoser apply -f {desk.file} --target {options.component}")
     return 0
 

@@ -18,7 +18,6 @@ from reconciler.observe.observed import Sight, observe
 from reconciler.planner.succession import Succession
 from reconciler.planning import PlanOptions, plan_of, wanted_of
 from reconciler.present.document import rollouts_document
-from reconciler.present.render import render
 from reconciler.present.views import ROLLOUTS
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def show(desk: Desk, *, every: bool) -> int:
             for record in work.state.rollouts().values()
             if every and record.key not in {step.record.key for step in steps}
         ]
-    desk.terminal.result(render(rollouts_document(steps, over), desk.form, ROLLOUTS))
+    desk.terminal.show(rollouts_document(steps, over), desk.form, ROLLOUTS)
     return 0
 
 

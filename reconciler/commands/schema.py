@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reconciler.desk import Desk, read_spec
 from reconciler.errors import SpecError
 from reconciler.present.explained_text import explained_text
-from reconciler.present.render import View, render
+from reconciler.present.render import View
 from reconciler.specfile.explained import explain
 from reconciler.specfile.starter import schema_text, write_schema
 from reconciler.specfile.whole_schema import Whole, whole_schema
@@ -37,7 +37,7 @@ def explain_key(desk: Desk, path: str) -> int:
     """Say what a key of the spec means; without one, list those of the top."""
     document = explain(_whole(desk).schema, path)
     width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
-    desk.terminal.result(render(document, desk.form, View(explained_text), width=width))
+    desk.terminal.show(document, desk.form, View(explained_text), width=width)
     return 0
 
 

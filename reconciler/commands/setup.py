@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.desk import Desk, read_spec
 from reconciler.plugin_loader import KINDS, available
 from reconciler.present.document import plugins_document, valid_document
-from reconciler.present.render import View, render
+from reconciler.present.render import View
 from reconciler.present.views import PLUGINS, VALID
 from reconciler.specfile.effective import effective_text, explain
 from reconciler.specfile.load import load
@@ -30,9 +30,9 @@ def validate(desk: Desk, effective: str | None) -> int:
     for note in loaded.notes:
         desk.terminal.note(note)
     if effective is not None:
-        desk.terminal.result(render(explain(loaded, effective), desk.form, View(effective_text)))
+        desk.terminal.show(explain(loaded, effective), desk.form, View(effective_text))
     else:
-        desk.terminal.result(render(valid_document(loaded.spec), desk.form, VALID))
+        desk.terminal.show(valid_document(loaded.spec), desk.form, VALID)
     return 0
 
 
@@ -55,5 +55,5 @@ def plugins(desk: Desk) -> int:
     """List the plugins that there are, and where they come from."""
     folders = read_spec(desk).spec.plugin_folders if os.path.lexists(desk.file) else ()
     found = [(kind, plugin.name, plugin.origin) for kind in KINDS for plugin in available(kind, folders)]
-    desk.terminal.result(render(plugins_document(found), desk.form, PLUGINS))
+    desk.terminal.show(plugins_document(found), desk.form, PLUGINS)
     return 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.present.document import plan_document
 from reconciler.present.plan_diff import plan_difference, plan_difference_text
 from reconciler.present.reading import read_plan
-from reconciler.present.render import View, render
+from reconciler.present.render import View
 from reconciler.present.views import PLAN
 from reconciler.storage.planfile import read_plan_file
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 def show(terminal: Terminal, file: Path, form: str, *, names: bool) -> int:
     """Show a plan file."""
     terminal.form = form
-    terminal.result(render(_read(file), form, PLAN, names=names))
+    terminal.show(_read(file), form, PLAN, names=names)
     return 0
 
 
 def show_difference(terminal: Terminal, old: Path, new: Path, form: str) -> int:
     """Show what differs between two plan files."""
     terminal.form = form
-    terminal.result(render(plan_difference(_read(old), _read(new)), form, View(plan_difference_text)))
+    terminal.show(plan_difference(_read(old), _read(new)), form, View(plan_difference_text))
     return 0
 
 

@@ -14,7 +14,6 @@ from reconciler.planner.status import make_status, source_statuses
 from reconciler.planner.thresholds import Condition, breaches
 from reconciler.planning import PlanOptions, plan_of
 from reconciler.present.document import status_document
-from reconciler.present.render import render
 from reconciler.present.views import STATUS
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def status(desk: Desk, options: StatusOptions) -> int:
             rollouts=tuple(step for step in plan.rollouts if step.before),
             quarantined=work.state.quarantined(now, work.spec.quarantine.span),
         )
-    desk.terminal.result(render(status_document(made), desk.form, STATUS))
+    desk.terminal.show(status_document(made), desk.form, STATUS)
     met = breaches(options.fail_on, made.components)
     if met:
         raise OutcomeError(f"--fail-on: {'; '.join(met)}")

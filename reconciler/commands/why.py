@@ -20,7 +20,6 @@ from reconciler.observe.observed import Sight, observe
 from reconciler.planner.inputs import Wanted
 from reconciler.planner.waves import Lineup, first_waves
 from reconciler.planning import PlanOptions, plan_of
-from reconciler.present.render import render
 from reconciler.present.standing_form import standing_document
 from reconciler.present.views import STANDING
 from reconciler.present.words import size_text
@@ -64,7 +63,7 @@ def why(desk: Desk, options: WhyOptions) -> int:
         cohort = observed.cohorts[0]
         made = plan_of(work, PlanOptions(sight), observed)
         standing = _Teller(work, read_spec(desk), made, cohort).tell(options.component)
-    desk.terminal.result(render(standing_document(standing), desk.form, STANDING))
+    desk.terminal.show(standing_document(standing), desk.form, STANDING)
     return 0
 
 

@@ -24,12 +24,14 @@ Render = Callable[..., str]
 class View:
     """How a document is shown. Without a Markdown of its own, its text stands in a block there.
 
-    `rows` gives head and rows of a document that is a table: only such a one can be CSV.
+    `rows` gives head and rows of a document that is a table: only such a one can be CSV. What else is None isn't there
+    for the document: the format of that name is refused.
     """
 
     text: Render
     markdown: Render | None = None
     rows: Callable[[Any], list[tuple[str, ...]]] | None = None
+    gitlab: Render | None = None
 
 
 _CONTROL = re.compile(r"[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
@@ -55,13 +57,19 @@ class Format:
     """A format of results: `render` gives a document by its view.
 
     With `talks` a result is part of what is said on a terminal, and more is said around it. With `single` it is one
-    document, behind which nothing may stand. With `tables` it is for documents that are tables.
+    document, behind which nothing may stand. With `tables` it is for documents that are tables. `part` is what a view
+    must have for it; empty: it shows all. The commands that show documents with such a view name the format.
     """
 
     render: Callable[[View, Any, Mapping[str, Any]], str]
     talks: bool = False
     single: bool = False
     tables: bool = False
+    part: str = ""
+
+    def shows(self, view: View) -> bool:
+        """Say whether a document of that view can be shown so."""
+        return not self.part or getattr(view, self.part) is not None
 
 
 def _text(view: View, document: Any, how: Mapping[str, Any]) -> str:
@@ -86,11 +94,24 @@ def _csv(view: View, document: Any, _how: Mapping[str, Any]) -> str:
     return csv_text(view.rows(document))
 
 
+def _special(name: str, part: str) -> Format:
+    """Give a format for the documents whose views have this part."""
+
+    def shown(view: View, document: Any, how: Mapping[str, Any]) -> str:
+        own: Render | None = getattr(view, part)
+        if own is None:
+            raise UsageError(f"--format {name}: this document can't be shown so", hint="choose text, json or markdown")
+        return own(document, **how)
+
+    return Format(shown, single=True, part=part)
+
+
 FORMATS: Mapping[str, Format] = {
     "text": Format(_text, talks=True),
     "json": Format(_json, single=True),
     "markdown": Format(_markdown),
-    "csv": Format(_csv, single=True, tables=True),
+    "csv": Format(_csv, single=True, tables=True, part="rows"),
+    "gitlab-terraform": _special("gitlab-terraform", "gitlab"),
 }
 
 

@@ -16,9 +16,10 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from reconciler.errors import UsageError, printable
+from reconciler.files import check_writable, write_whole
 from reconciler.model.events import (
     ClientFinished,
     ClientObserved,
@@ -29,14 +30,16 @@ from reconciler.model.events import (
     RolloutMoved,
 )
 from reconciler.present.fields import time_text
-from reconciler.present.render import FORMATS
+from reconciler.present.render import FORMATS, json_text, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from rich.progress import Progress, TaskID
 
     from reconciler.model.events import Event, Level
+    from reconciler.present.render import View
     from reconciler.present.streams import Outlet
 
 _QUIET = (ClientObserved, ClientFinished, DownloadStarted, RolloutMoved)
@@ -84,6 +87,7 @@ class Terminal:
         """Write to the process's own streams; `streams` is where they lead, when they never fail."""
         self.mask = mask
         self.form = "text"
+        self._into: Path | None = None
         self.log = LogStyle()
         self.run_id = ""
         self._out: Outlet | None
@@ -97,6 +101,36 @@ class Terminal:
         _write(sys.stdout, self.mask(text))
         if self._out is not None and self._out.trouble is not None:
             self.lose("standard output", self._out.trouble)
+
+    def write_into(self, path: Path) -> None:
+        """Write each document that is shown into a file as well, as JSON; the last one stays.
+
+        Raises:
+            UsageError: it can't be written; found out now, not at the end of long work.
+        """
+        try:
+            check_writable(path)
+        except OSError as error:
+            raise _unwritten(path, error) from error
+        self._into = path
+
+    def show(self, document: Any, form: str, view: View, **how: Any) -> None:
+        """Write a document to stdout in a format, and as JSON into the file that was asked for."""
+        self.result(render(document, form, view, **how))
+        self.keep(document)
+
+    def keep(self, document: Any) -> None:
+        """Write a document as JSON into the file that was asked for, if one was.
+
+        Raises:
+            UsageError: it can't be written any more.
+        """
+        if self._into is None:
+            return
+        try:
+            write_whole(self._into, self.mask(json_text(document)).encode())
+        except OSError as error:
+            raise _unwritten(self._into, error) from error
 
     def note(self, text: str, level: Level = "info") -> None:
         """Write a line for people to stderr: all that isn't progress goes through here, whoever wrote parts of it."""
@@ -164,6 +198,10 @@ class Terminal:
             return ""
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def _unwritten(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"--json-into {path}: it can't be written: {error.strerror}")
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.present.gitlab import terraform_report
 from reconciler.present.history_text import history_rows, history_text, outcomes_rows, outcomes_text, run_text
 from reconciler.present.listing_text import clients_markdown, clients_rows, clients_text
 from reconciler.present.markdown import plan_markdown, status_markdown
@@ -19,7 +20,7 @@ from reconciler.present.text import (
     valid_text,
 )
 
-PLAN = View(plan_text, plan_markdown)
+PLAN = View(plan_text, plan_markdown, gitlab=terraform_report)
 STATUS = View(status_text, status_markdown)
 REPORT = View(report_text)
 HISTORY = View(history_text, rows=history_rows)
