@@ -4,6 +4,7 @@
     ├── UsageError                  64   the command line asks for what can't be
     ├── SpecError                   65   the desired state is invalid; carries every problem found
     ├── RefusedError                 5   updoser could, but must not
+    │   ├── PolicyError              5   a plan does or finds what --fail-on says it must not
     │   ├── StalePlanError           5   what the plan was made from has changed
     │   ├── LockHeldError            5   another run holds the lock
     │   ├── OtherControllerError     5   clients answer to another controller
@@ -136,6 +137,10 @@ class RefusedError(UpdoserError):
     """updoser could, but must not."""
 
     exit_code = 5
+
+
+class PolicyError(RefusedError):
+    """A plan does or finds what the user said it must not: nothing is wrong with it, and yet it isn't to be applied."""
 
 
 class StalePlanError(RefusedError):

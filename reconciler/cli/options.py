@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from reconciler.cli import completing
+from reconciler.cli.values import Policy
+from reconciler.errors import UsageError
 from reconciler.present.render import FORMATS
 
 if TYPE_CHECKING:
@@ -72,6 +74,14 @@ FORMAT = format_options()
 PLAN_FORMAT = format_options("gitlab-terraform")
 DIFF = click.option("--diff", "names", is_flag=True, help="Name the clients of each change; show changes of the spec.")
 SIGN = click.option("--sign", type=PATH, metavar="KEYFILE", help="Sign the plan file, or demand that signature.")
+POLICY = click.option(
+    "--fail-on",
+    "policy",
+    type=Policy(),
+    default=(),
+    metavar="CONDITIONS",
+    help="Exit with 5 when the plan does or finds this: downgrade,unknown>5%,bytes>10GiB.",
+)
 EVENTS = click.option("--events", type=PATH, metavar="FILE", help="Append what happens as JSON lines.")
 
 spec_options = together(FILE, VARIABLES, FORMAT)
@@ -132,12 +142,24 @@ plan_options = together(
 )
 
 
+def spare(context: click.Context, path: Path) -> None:
+    """Refuse to write JSON in place of a file that the command reads.
+
+    Raises:
+        UsageError: that was asked for.
+    """
+    into: Path | None = context.obj.into
+    if into is not None and into.absolute().resolve() == path.absolute().resolve():
+        raise UsageError(f"--json-into {into}: it would take the place of what is read")
+
+
 def desk_of(context: click.Context, options: dict[str, Any], *, no_exec: bool = False) -> Desk:
     """Take the options that all commands share."""
     from reconciler.desk import Desk
 
     form = options.get("form", "text")
     context.obj.form = form
+    spare(context, options["file"])
     return Desk(
         terminal=context.obj,
         file=options["file"],
@@ -180,5 +202,9 @@ def showing_of(options: dict[str, Any]) -> ShowOptions:
     from reconciler.commands.plan import ShowOptions
 
     return ShowOptions(
-        names=options["names"], out=options.get("out"), sign=options["sign"], detailed=options["detailed"]
+        names=options["names"],
+        out=options.get("out"),
+        sign=options["sign"],
+        detailed=options["detailed"],
+        policy=options.get("policy", ()),
     )

@@ -10,6 +10,7 @@ from reconciler.cli.options import (
     DIFF,
     PATH,
     PLAN_FORMAT,
+    POLICY,
     desk_of,
     look_options,
     plan_options,
@@ -17,6 +18,7 @@ from reconciler.cli.options import (
     planning_of,
     showing_of,
     sight_of,
+    spare,
     spec_options,
     together,
 )
@@ -27,11 +29,14 @@ from reconciler.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from reconciler.present.policy import Condition as Limit
+
 
 @cli.command()
 @plan_spec_options
 @look_options(refresh=True)
 @plan_options
+@POLICY
 @click.option("--out", type=PATH, metavar="FILE", help="Write the plan for `updoser apply FILE`.")
 @click.option(
     "--no-exec", is_flag=True, help="For files from anyone: run no program, resolve no secret, reach no client."
@@ -108,14 +113,26 @@ def forecast(context: click.Context, /, components: tuple[str, ...], **options: 
 @cli.command()
 @click.argument("plan_file", type=PATH)
 @click.argument("new_file", type=PATH, required=False)
-@together(PLAN_FORMAT, DIFF)
+@together(PLAN_FORMAT, DIFF, POLICY)
 @click.pass_context
-def show(context: click.Context, /, plan_file: Path, new_file: Path | None, form: str, names: bool) -> int:
+def show(
+    context: click.Context,
+    /,
+    plan_file: Path,
+    new_file: Path | None,
+    form: str,
+    names: bool,
+    policy: tuple[Limit, ...],
+) -> int:
     """Show a plan file; with --diff and NEW_FILE, what differs between the two."""
     from reconciler.commands import show as command
 
+    spare(context, plan_file)
     if new_file is not None:
+        spare(context, new_file)
+        if policy:
+            raise UsageError("--fail-on judges one plan file", hint="show it by itself")
         if not names:
             raise UsageError("one plan file is shown at a time", hint="add --diff to see what differs between two")
         return command.show_difference(context.obj, plan_file, new_file, form)
-    return command.show(context.obj, plan_file, form, names=names)
+    return command.show(context.obj, plan_file, form, names=names, policy=policy)

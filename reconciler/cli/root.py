@@ -17,7 +17,7 @@ Exit codes:
     2  due changes, drift or a stuck rollout present, or something can't be as declared (only with --detailed-exitcode)
     3  some clients failed, a gate halted a rollout, or one is stuck
     4  more clients unreachable than tolerated, none failed
-    5  refused: stale plan, lock held, other controller, inventory shrank
+    5  refused: a plan that --fail-on forbids, stale plan, lock held, other controller, inventory shrank
    64  bad usage
    65  the spec is invalid
   130  interrupted: journal written, lock released

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from reconciler.planner.thresholds import Condition
+    from reconciler.present.policy import Condition as Limit
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg] # click's stubs made it generic in 8.4
@@ -41,6 +42,23 @@ class Conditions(click.ParamType):  # type: ignore[type-arg] # click's stubs mad
             return value  # type: ignore[no-any-return] # the default
         try:
             return parse_conditions(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Policy(click.ParamType):  # type: ignore[type-arg] # click's stubs made it generic in 8.4
+    """Conditions on a plan, such as `downgrade,unknown>5%`."""
+
+    name = "conditions"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Limit, ...]:
+        """Read the value, or fail with what is wrong with it."""
+        from reconciler.present.policy import parse_policy
+
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return] # the default
+        try:
+            return parse_policy(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

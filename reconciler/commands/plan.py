@@ -16,6 +16,7 @@ from reconciler.planning import PlanOptions, whole_plan, with_spec_changes
 from reconciler.present.document import (
     plan_document,
 )
+from reconciler.present.policy import check_policy
 from reconciler.present.render import FORMATS, View, render
 from reconciler.present.settings_text import files_text
 from reconciler.present.views import PLAN
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from reconciler.desk import Desk
     from reconciler.model.plan import Plan
+    from reconciler.present.policy import Condition
     from reconciler.workspace import Workspace
 
 CHANGES_DUE = 2
@@ -36,13 +38,15 @@ class ShowOptions:
     """How to show a plan.
 
     `names` lists the clients of each change, and what changes in files; `out` is where the plan is written, signed with
-    the key of the file `sign`; `detailed` tells changes and drift by the exit code.
+    the key of the file `sign`; `detailed` tells changes and drift by the exit code. A condition of the `policy`
+    that the plan meets makes the command fail, once all is shown and written.
     """
 
     names: bool = False
     out: Path | None = None
     sign: Path | None = None
     detailed: bool = False
+    policy: tuple[Condition, ...] = ()
 
 
 def plan(desk: Desk, options: PlanOptions, showing: ShowOptions) -> int:
@@ -59,6 +63,7 @@ def plan(desk: Desk, options: PlanOptions, showing: ShowOptions) -> int:
         for text in shown:
             desk.terminal.result(text)
         desk.terminal.keep(document)
+        check_policy(showing.policy, document)
         check_absent(work, options.sight)
     return (
         CHANGES_DUE if showing.detailed and (made.drift or made.stuck or not made.empty or not made.as_declared) else 0

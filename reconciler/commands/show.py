@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.present.document import plan_document
 from reconciler.present.plan_diff import plan_difference, plan_difference_text
+from reconciler.present.policy import check_policy
 from reconciler.present.reading import read_plan
 from reconciler.present.render import View
 from reconciler.present.views import PLAN
@@ -14,13 +15,16 @@ from reconciler.storage.planfile import read_plan_file
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from reconciler.present.policy import Condition
     from reconciler.present.terminal import Terminal
 
 
-def show(terminal: Terminal, file: Path, form: str, *, names: bool) -> int:
-    """Show a plan file."""
+def show(terminal: Terminal, file: Path, form: str, *, names: bool, policy: tuple[Condition, ...] = ()) -> int:
+    """Show a plan file; a condition of the policy that it meets makes the command fail."""
     terminal.form = form
-    terminal.show(_read(file), form, PLAN, names=names)
+    document = _read(file)
+    terminal.show(document, form, PLAN, names=names)
+    check_policy(policy, document)
     return 0
 
 

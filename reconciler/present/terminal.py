@@ -87,7 +87,7 @@ class Terminal:
         """Write to the process's own streams; `streams` is where they lead, when they never fail."""
         self.mask = mask
         self.form = "text"
-        self._into: Path | None = None
+        self.into: Path | None = None
         self.log = LogStyle()
         self.run_id = ""
         self._out: Outlet | None
@@ -111,8 +111,8 @@ class Terminal:
         try:
             check_writable(path)
         except OSError as error:
-            raise _unwritten(path, error) from error
-        self._into = path
+            raise UsageError(f"--json-into {path}: it can't be written: {error.strerror}") from error
+        self.into = path
 
     def show(self, document: Any, form: str, view: View, **how: Any) -> None:
         """Write a document to stdout in a format, and as JSON into the file that was asked for."""
@@ -120,17 +120,13 @@ class Terminal:
         self.keep(document)
 
     def keep(self, document: Any) -> None:
-        """Write a document as JSON into the file that was asked for, if one was.
-
-        Raises:
-            UsageError: it can't be written any more.
-        """
-        if self._into is None:
+        """Write a document as JSON into the file that was asked for, if one was; what is done by then isn't undone."""
+        if self.into is None:
             return
         try:
-            write_whole(self._into, self.mask(json_text(document)).encode())
+            write_whole(self.into, self.mask(json_text(document)).encode())
         except OSError as error:
-            raise _unwritten(self._into, error) from error
+            self.lose(f"--json-into {self.into}", error)
 
     def note(self, text: str, level: Level = "info") -> None:
         """Write a line for people to stderr: all that isn't progress goes through here, whoever wrote parts of it."""
@@ -198,10 +194,6 @@ class Terminal:
             return ""
         finally:
             signal.signal(signal.SIGINT, before)
-
-
-def _unwritten(path: Path, error: OSError) -> UsageError:
-    return UsageError(f"--json-into {path}: it can't be written: {error.strerror}")
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -90,7 +90,22 @@ def test_a_file_of_json_that_cannot_be_written_is_refused_before_anything_is_ope
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fleet = Fleet(tmp_path)
-    for into in (tmp_path, tmp_path / "none" / "plan.json"):
+    spec = (tmp_path / "updoser.yaml").read_bytes()
+    for into in (tmp_path, tmp_path / "none" / "plan.json", tmp_path / "updoser.yaml"):
         code = cli.run(["plan", "-f", str(fleet.folder / "updoser.yaml"), "--json-into", str(into)], Terminal())
         assert (code, f"--json-into {into}" in capsys.readouterr().err) == (64, True)
     assert not (fleet.folder / "state.db").exists()
+    assert (tmp_path / "updoser.yaml").read_bytes() == spec
+
+
+def test_a_file_of_json_that_is_lost_at_the_end_is_said_and_undoes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, terminal = tmp_path / "folder", Terminal()
+    folder.mkdir()
+    terminal.write_into(folder / "plan.json")
+    folder.rmdir()
+    terminal.show(document(), "text", PLAN)
+    shown = capsys.readouterr()
+    assert (shown.out[:6], "plan.json can't be written" in shown.err) == ("Plan: ", True)
+    assert terminal.settle(0) == 1
