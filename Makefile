@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test explore check format bench docs lock reset clean
+.PHONY: help run test explore check format bench docs pictures lock reset clean
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 help: ## show this list
@@ -48,6 +48,9 @@ bench: $(VENV)/.dev .venv-bench/.done ## the benchmarks, beside other tools
 docs: $(VENV)/.dev .venv-docs/.done ## the references of docs, and the site in .cache/site
 	$(BIN)/python docs/make/references.py
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
+pictures: $(VENV)/.dev ## docs/pictures, from what the demo prints
+	$(BIN)/python docs/make/pictures.py
 
 lock: $(VENV)/.dev ## write the lock files again; ARGS=--upgrade takes the newest versions
 	$(LOCK) $(ARGS) pyproject.toml --output-file requirements.lock

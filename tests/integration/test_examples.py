@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from docs.make import pictures
 from tests.fleet import Fleet
 from tests.pages import ROOT, example, marked
 
@@ -33,6 +34,13 @@ def demo(first_demo, tmp_path):
 def test_the_plan_that_readme_shows_is_what_the_demo_prints(demo):
     shown = example("run:plan")
     assert demo.run(*shown.commands[0]).out == shown.prints
+
+
+def test_the_picture_of_the_plan_is_what_a_terminal_shows(demo):
+    drawn = pictures.picture(pictures.command(), pictures.shown(demo.folder, pictures.command()))
+    kept = pictures.PICTURE.read_text(encoding="utf-8")
+    assert kept == drawn, "the picture is out of date: `make pictures` makes it"
+    assert "http" not in kept.replace("http://www.w3.org/2000/svg", "")
 
 
 @pytest.mark.parametrize("shown", marked("run:demo"), ids=str)
