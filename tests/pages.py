@@ -49,9 +49,11 @@ class Example:
         prompt = "$ " if self.language == "console" else ""
         lines = self.text.replace("\\\n", " ").splitlines()
         words = [shlex.split(line.removeprefix(prompt), comments=True) for line in lines if line.startswith(prompt)]
-        ends = {"|", ">", "2>>", "&&", "||"}
+        ends = re.compile(r"\||&&|\|\||[012]?[<>].*")
         return tuple(
-            tuple(takewhile(lambda word: word not in ends, line[1:])) for line in words if line[:1] == ["updoser"]
+            tuple(takewhile(lambda word: not ends.fullmatch(word), line[1:]))
+            for line in words
+            if line[:1] == ["updoser"]
         )
 
     @property

@@ -127,16 +127,13 @@ def test_every_example_in_yaml_is_valid(example: Example, tmp_path: Path) -> Non
 @pytest.mark.parametrize("example", [found for found in examples() if found.commands], ids=str)
 def test_every_command_of_an_example_is_one(example: Example) -> None:
     for words in example.commands:
-        if words not in {("--help",), ("--version",)}:
-            command: Any = cli
-            rest = list(words)
-            while isinstance(command, Group):
-                if rest[0].startswith("-"):  # an option of updoser itself
-                    rest = rest[2 if rest[0] == "--log-format" else 1 :]
-                else:
-                    command = command.commands[rest.pop(0)]
-            if rest != ["--help"]:
-                command.make_context(" ".join(words), rest)
+        if set(words) & {"--help", "--version"}:
+            continue
+        command: Any = cli
+        context = cli.make_context("updoser", list(words))
+        while isinstance(command, Group):
+            _, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+            context = command.make_context(" ".join(words), rest, parent=context)
 
 
 TESTED = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
@@ -178,6 +175,6 @@ def test_contributing_names_every_kind_of_plugin() -> None:
 
 def test_every_page_has_a_place_in_the_navigation() -> None:
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
-    listed = set(re.findall(r"'([\w/.-]+\.md)'", str(nav)))
-    there = {str(page.relative_to(ROOT / "docs")) for page in pages() if "docs" in page.parts}
+    listed = sorted(re.findall(r"'([\w/.-]+\.md)'", str(nav)))
+    there = sorted(str(page.relative_to(ROOT / "docs")) for page in pages() if "docs" in page.parts)
     assert listed == there, "each page of docs stands once under `nav` of mkdocs.yml"
