@@ -178,3 +178,11 @@ def test_every_page_has_a_place_in_the_navigation() -> None:
     listed = sorted(re.findall(r"'([\w/.-]+\.md)'", str(nav)))
     there = sorted(str(page.relative_to(ROOT / "docs")) for page in pages() if "docs" in page.parts)
     assert listed == there, "each page of docs stands once under `nav` of mkdocs.yml"
+
+
+def test_every_message_under_troubleshooting_is_one_that_updoser_says() -> None:
+    text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    messages = re.findall(r"^\| `(.+?)` \|", text, flags=re.MULTILINE)
+    said = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "reconciler").rglob("*.py"))
+    assert len(messages) > 10
+    assert [message for message in messages if message not in said] == []
