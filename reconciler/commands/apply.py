@@ -16,6 +16,7 @@ from reconciler.model.offer import is_about_source
 from reconciler.observe.observed import known_reports, recall_lists, refresh_lists
 from reconciler.planning import Following, PlanOptions, Turns, cut_moments, whole_plan, with_spec_changes
 from reconciler.present.document import plan_document, report_document
+from reconciler.present.look import PLAIN
 from reconciler.present.plan_text import amiss
 from reconciler.present.render import FORMATS, render
 from reconciler.present.views import PLAN, REPORT
@@ -60,7 +61,8 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
             return 0
         talks = FORMATS[desk.form].talks
         show = desk.terminal.result if talks else desk.terminal.note
-        show(render(plan_document(made), "text", PLAN, names=options.names))
+        look = desk.terminal.look if talks else PLAIN
+        show(render(plan_document(made), "text", PLAN, look=look, names=options.names))
         if options.names:
             show(file_changes(made, work, options.planning.sight, "text"))
         if work.means.stop.is_set():

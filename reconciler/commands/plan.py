@@ -55,7 +55,7 @@ def plan(desk: Desk, options: PlanOptions, showing: ShowOptions) -> int:
     with at_work(desk) as work:
         made = with_spec_changes(whole_plan(work, options), work)
         document = plan_document(made)
-        shown = [render(document, desk.form, PLAN, names=showing.names)]
+        shown = [render(document, desk.form, PLAN, look=desk.terminal.look, names=showing.names)]
         if showing.names and not FORMATS[desk.form].single:
             shown.append(file_changes(made, work, options.sight, desk.form))
         if showing.out is not None:

@@ -252,7 +252,8 @@ def _finish(making: _Making, work: Workspace, tally: Tally, failed: set[str]) ->
                     with blaming(f"keeping a patch of {order.component} {order.to}"), path.open("rb") as stream:
                         work.store.put(patch, stream)
             work.store.add_incremental(_incremental(making, refused))
-            tally.generated()
+            if not refused:
+                tally.generated()
             done = refused or f"{done}, {size_text(size)}"
         except UpdoserError as error:
             failure = error.message

@@ -41,10 +41,16 @@ _GROUPS_SHOWN = 3
 
 
 class Row(NamedTuple):
-    """A row of a text, and the changes that share it."""
+    """A row of a text, and the changes that share it.
+
+    `names` are the releases that it stands for, where it doesn't say them; `folded` is how many rows it takes the
+    place of.
+    """
 
     cells: tuple[str, ...]
     changes: Sequence[Entry]
+    names: tuple[str, ...] = ()
+    folded: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +97,16 @@ class Kind:
     def line(self, row: Row) -> tuple[str, ...]:
         """Give the cells of a row of a text."""
         cells = (f"  {row.cells[0]}", *row.cells[1:])
-        return (*cells[:3], "->", *cells[3:]) if self.arrow else cells
+        if not self.arrow:
+            return cells
+        return (*cells[:3], "->" if cells[2] or cells[3] else "", *cells[3:])
 
 
 _FROM = As("from", null=True)
 
 
-def _platform(change: Entry) -> str:
+def platform_text(change: Entry) -> str:
+    """Give what stands behind a version that is for one platform only."""
     return "" if change["platform"] == ANY_PLATFORM else f" ({change['platform']})"
 
 
@@ -122,23 +131,27 @@ def _store(
         starts = [entry["from"] or "-" for entry in alike]
         more = len(starts) - _VERSIONS_SHOWN
         before = ", ".join(starts[:_VERSIONS_SHOWN]) + (f" and {more} more" if more > 0 else "")
-        to, moved = change["to"] + _platform(change), size(sum(entry["bytes"] for entry in alike))
+        to, moved = change["to"] + platform_text(change), size(sum(entry["bytes"] for entry in alike))
         return Row((mark, change["component"], before, to, moved, what(change, len(alike)), change["reason"]), alike)
 
     return rows
 
 
-def _held(change: Entry, count: int) -> str:
+def held_text(change: Entry, count: int) -> str:
     """Say what is held: a full, or how many incrementals of which codec."""
     codec = change["codec"] if "codec" in change else change["kind"]
     packed = codec != "full" and change["from"] is None
-    what = "full" if codec == "full" else f"full packed with {codec}" if packed else f"{codec} incremental"
-    return what if count == 1 else f"{count} {what}s"
+    if codec == "full":
+        return "full" if count == 1 else f"{count} fulls"
+    if packed:
+        return f"full packed with {codec}" if count == 1 else f"{count} fulls packed with {codec}"
+    return f"{codec} incremental" if count == 1 else f"{count} {codec} incrementals"
 
 
-def _fetched(change: Entry, count: int) -> str:
+def fetched_text(change: Entry, count: int) -> str:
+    """Say what is downloaded, and from where."""
     route = "" if change["route"] == DIRECT else f" {change['route']}"
-    return f"{_held(change, count)} from {change['source']}{route}"
+    return f"{held_text(change, count)} from {change['source']}{route}"
 
 
 def _merged(change: Entry, _count: int) -> str:
@@ -164,7 +177,7 @@ def _published(changes: Sequence[Entry], _waves: Waves, _apart: bool) -> Iterato
         cells = (
             _PUBLISH_MARKS[change["kind"]],
             change["component"] or "all components",
-            (change["to"] or "-") + _platform(change),
+            (change["to"] or "-") + platform_text(change),
             size_text(change["bytes"]) if change["bytes"] else "",
             change["kind"],
             change["reason"],
@@ -192,33 +205,43 @@ def _deploys(changes: Sequence[Entry], waves: Waves, apart: bool) -> list[Row]:
 
 def _deploy_row(alike: Sequence[Entry], waves: Waves) -> Row:
     change = alike[0]
-    groups = sorted({entry["group"] for entry in alike})
     cells = (
-        "+" if change["from"] is None else "<" if change["downgrade"] else "~",
+        mark_of(change),
         change["component"],
         change["from"] or "-",
-        change["to"] + _platform(change),
+        change["to"] + platform_text(change),
         count_text(sum(entry["clients"] for entry in alike), "client"),
-        _way_text(change),
-        ", ".join(groups) if len(groups) <= _GROUPS_SHOWN else f"{len(groups)} groups",
-        _reason_text(change, waves),
+        way_text(change),
+        groups_text(entry["group"] for entry in alike),
+        reason_text(change, waves),
     )
     return Row(cells, alike)
 
 
+def mark_of(change: Entry) -> str:
+    """Give the mark of a deploy change: it is the first, goes back, or takes the place of another."""
+    return "+" if change["from"] is None else "<" if change["downgrade"] else "~"
+
+
+def groups_text(names: Iterable[str]) -> str:
+    """Name some groups, or say how many they are."""
+    groups = sorted(set(names))
+    return ", ".join(groups) if len(groups) <= _GROUPS_SHOWN else f"{number_text(len(groups))} groups"
+
+
 def _deploy_cells(changes: Sequence[Entry], waves: Waves) -> Iterator[tuple[str, ...]]:
     for change in changes:
-        clients, each, reason = number_text(change["clients"]), _way_text(change), _reason_text(change, waves)
+        clients, each, reason = number_text(change["clients"]), way_text(change), reason_text(change, waves)
         yield change["component"], change["group"], change["from"] or "-", change["to"], clients, each, reason
 
 
-def _reason_text(change: Entry, waves: Waves) -> str:
+def reason_text(change: Entry, waves: Waves) -> str:
     """Say why clients get a release, and in which wave: `outdated, wave 2 of 3`."""
     down = "downgrade" if change["downgrade"] else ""
     return ", ".join(filter(None, (change["reason"], down, wave_text(change, waves))))
 
 
-def _way_text(change: Entry) -> str:
+def way_text(change: Entry) -> str:
     """Say what each client of a deploy change is sent: `incremental 1 -> 2, 412.0 KiB instead of 21.0 MiB`."""
     early = "sent early, switched to in time" if change["early"] else ""
     return ", ".join(filter(None, (_sent_text(change), "" if change["route"] == DIRECT else change["route"], early)))
@@ -280,7 +303,7 @@ _TABLE = (
         change=Download,
         form=Form(Download, previous=_FROM),
         title="Download to the store",
-        rows=_store("+", _fetched),
+        rows=_store("+", fetched_text),
         right=frozenset({5}),
         arrow=True,
         head=("download", *_STORE_HEAD),
@@ -298,7 +321,7 @@ _TABLE = (
         change=Generate,
         form=Form(Generate, previous=_FROM),
         title="Make incrementals in the store",
-        rows=_store("+", _held, lambda size: f"about {size_text(size)}"),
+        rows=_store("+", held_text, lambda size: f"about {size_text(size)}"),
         right=frozenset({5}),
         arrow=True,
         head=("generate", *_STORE_HEAD),
@@ -337,7 +360,7 @@ _TABLE = (
         change=Prune,
         form=Form(Prune, previous=_FROM),
         title="Prune from the store",
-        rows=_store("-", _held),
+        rows=_store("-", held_text),
         right=frozenset({5}),
         arrow=True,
         head=("prune", *_STORE_HEAD),

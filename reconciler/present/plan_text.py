@@ -1,4 +1,4 @@
-"""A plan as text for a terminal or a log: plain, aligned, the same at any width.
+"""A plan as text for a terminal or a log: a page, whatever the size of the fleet; see `folding` for what shares a row.
 
 The first line is the verdict, of one fixed form:
 
@@ -7,7 +7,11 @@ The first line is the verdict, of one fixed form:
 Where settings change, `, settings on 4 clients` stands before the semicolon. Where what is declared can't be had, the
 line ends with `; not as declared: virus-pattern 16.999.00 can't be had, 2 problems`. Halted rollouts follow at once.
 
-An operation and its reason are two columns of one table; counts stand in the verdict.
+A change is one release that goes to clients for one reason: the verdict counts what the rows stand for. Where a size is
+a guess, as an incremental isn't made yet, `about` stands before it.
+
+An operation and its reason are two columns of one table. Halts, what changed in the file and where the whole run leads
+come first, then problems, then what is done, then what isn't.
 """
 
 from __future__ import annotations
@@ -15,17 +19,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.model.plan import FINDINGS
-from reconciler.present.kinds import FIRST_OF_CLIENTS, TABLE
+from reconciler.present.folding import (
+    changes_of,
+    findings_of,
+    lines_of,
+    rollout_rows_of,
+    rows_of,
+    scene_of,
+)
+from reconciler.present.kinds import FIRST_OF_CLIENTS, TABLE, way_text
+from reconciler.present.look import PLAIN
 from reconciler.present.outlook_text import run_lines
-from reconciler.present.rollout_text import STOPPED, halted_lines, next_step, rollout_rows, waves_of, without_group
+from reconciler.present.rollout_text import STOPPED, halted_lines, next_step, without_group
 from reconciler.present.spec_changes import spec_change_lines
-from reconciler.present.words import count_text, name_list, number_text, page, size_text, table, wrapped
+from reconciler.present.trouble import EXAMPLES, brief_list
+from reconciler.present.words import count_text, grid, name_list, number_text, page, size_text, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from reconciler.present.kinds import Kind
-    from reconciler.present.rollout_text import Entry, Waves
+    from reconciler.present.folding import Scene
+    from reconciler.present.kinds import Kind, Row
+    from reconciler.present.look import Look
+    from reconciler.present.rollout_text import Entry
 
 
 def verdict(document: Entry) -> str:
@@ -37,11 +53,12 @@ def verdict(document: Entry) -> str:
         f", {clause} {count_text(count['clients'], 'client')}" for clause, count in counts if count["changes"]
     )
     waiting = ", ".join(f"{kind} {number_text(summary[kind])}" for kind in FINDINGS)
+    about = "about " if any(change.get("estimated") for change in document["changes"]) else ""
     return (
         f"Plan: {count_text(download['changes'], 'download')} ({size_text(download['bytes'])}), "
-        f"{count_text(deploy['changes'], 'change')} on {number_text(deploy['clients'])} of "
-        f"{count_text(sum(document['clients'].values()), 'client')} ({size_text(deploy['bytes'])}){others}; {waiting}"
-        f"{''.join(f'; not as declared: {trouble}' for trouble in [amiss(document)] if trouble)}"
+        f"{count_text(changes_of(document), 'change')} on {number_text(deploy['clients'])} of "
+        f"{count_text(sum(document['clients'].values()), 'client')} ({about}{size_text(deploy['bytes'])}){others}; "
+        f"{waiting}{''.join(f'; not as declared: {trouble}' for trouble in [amiss(document)] if trouble)}"
         f"{'; nothing is known of any client' if _is_blind(document) else ''}"
     )
 
@@ -66,36 +83,39 @@ def _is_blind(document: Entry) -> bool:
     return 0 < clients <= int(summary["unknown"] + summary["unreachable"])
 
 
-def plan_text(document: Entry, *, names: bool = False) -> str:
-    """Render a plan; `names` lists the clients of each change."""
+def plan_text(document: Entry, *, names: bool = False, look: Look = PLAIN) -> str:
+    """Render a plan; `names` opens rows that stand for several changes, and lists the clients of each."""
+    scene = scene_of(document)
     lines = [verdict(document), *run_lines(document), *halted_lines(document["rollouts"])]
     if document["partial"]:
         lines.append("This plan is partial: a limit or target left something out.")
     lines += savings(document)
-    lines += _problems(document["problems"])
+    lines += _problems(document["problems"], every=names)
     if document["notes"]:
         lines += ["", "To note", *(f"  - {note}" for note in document["notes"])]
     lines += spec_change_lines(document, every=names)
-    waves = waves_of(document)
-    members = document["members"] if names else None
+    opened = document["members"] if names else None
     for kind in TABLE:
         if kind is FIRST_OF_CLIENTS:
-            lines += _rollouts(document["rollouts"])
-        lines += _section(kind, kind.of(document), waves, members)
+            lines += _rollouts(document, scene, opened, look.width)
+        lines += _section(kind, kind.of(document), scene, opened, look.width)
     for finding in FINDINGS:
-        lines += _findings(finding, document[finding], members)
+        lines += _findings(finding, document, scene, opened, look.width)
     if document["gone"]:
         lines += ["", f"Gone from the inventory ({len(document['gone'])}): {name_list(document['gone'], every=names)}"]
         lines.append("  What they have stays there, unmanaged.")
     if not document["changes"]:
         lines += ["", _quiet(document)]
-    return page(lines)
+    return page(lines, look.width)
 
 
 def savings(document: Entry) -> list[str]:
     """Say what incrementals save against fulls, where they save anything."""
     saved = document["summary"]["saved"]
-    parts = [f"{size_text(saved[key])} to {key}" for key in ("download", "deploy") if saved[key] > 0]
+    about = {"deploy": "about " if any(change.get("estimated") for change in document["changes"]) else ""}
+    parts = [
+        f"{about.get(key, '')}{size_text(saved[key])} to {key}" for key in ("download", "deploy") if saved[key] > 0
+    ]
     return [f"Saved against fulls: {', '.join(parts)}."] if parts else []
 
 
@@ -128,61 +148,102 @@ def _meaning(document: Entry) -> str:
     return "Every client has what is declared."
 
 
-def _problems(problems: Sequence[str]) -> list[str]:
-    return ["", "Problems", *(f"  ! {problem}" for problem in problems)] if problems else []
+def _problems(problems: Sequence[str], *, every: bool) -> list[str]:
+    shown = [f"  ! {line}" for line in (problems if every else brief_list(problems))]
+    return ["", "Problems", *shown] if shown else []
 
 
-def _rollouts(rollouts: Sequence[Entry]) -> list[str]:
-    if not rollouts:
-        return []
-    return ["", "Rollouts", *table((f"  {row[0]}", *row[1:]) for row in without_group(rollout_rows(rollouts)))]
+def _rollouts(
+    document: Entry, scene: Scene, members: Mapping[str, Sequence[str]] | None, width: int | None
+) -> list[str]:
+    rows = rollout_rows_of(document, scene, opened=members is not None)
+    lines = without_group([(f"  {row.cells[0]}", *row.cells[1:]) for row in rows])
+    shown = [
+        line
+        for lines, row in zip(grid(lines, width=width), rows, strict=True)
+        for line in (*lines, *_releases(row.names, width))
+    ]
+    return ["", "Rollouts", *shown] if shown else []
 
 
 def _section(
-    kind: Kind, changes: Sequence[Entry], waves: Waves, members: Mapping[str, Sequence[str]] | None
+    kind: Kind,
+    changes: Sequence[Entry],
+    scene: Scene,
+    members: Mapping[str, Sequence[str]] | None,
+    width: int | None,
 ) -> list[str]:
     """Give what a plan does of one kind; below each line its clients, where `members` are given."""
-    rows = list(kind.rows(changes, waves, members is not None))
-    shown = _listed(map(kind.line, rows), kind.right, [row.changes for row in rows], members)
-    return ["", kind.title, *shown] if rows else []
-
-
-def _listed(
-    lines: Iterable[Sequence[str]],
-    right: frozenset[int],
-    entries: Iterable[Sequence[Entry]],
-    members: Mapping[str, Sequence[str]] | None,
-) -> list[str]:
-    """Give a table, and below each line the clients of its entries, where `members` are given."""
+    if not changes:
+        return []
+    rows = rows_of(kind, changes, scene) if members is None else lines_of(kind, changes, scene)
     shown = []
-    for line, alike in zip(table(lines, right=right), entries, strict=True):
-        shown.append(line)
+    for lines, row in zip(grid(map(kind.line, rows), right=kind.right, width=width), rows, strict=True):
+        shown += [*lines, *_releases(row.names, width)]
         if members is not None:
-            cohorts = (cohort for entry in alike for cohort in entry.get("members", ()))
-            shown += wrapped(name for cohort in cohorts for name in members[cohort])
+            shown += _opened(row, members, width)
+    return ["", kind.title, *shown]
+
+
+def _opened(row: Row, members: Mapping[str, Sequence[str]], width: int | None) -> list[str]:
+    """Give the clients of a row; where its changes differ, each with what is its own."""
+    own = [_own(change, row.changes) for change in row.changes]
+    apart = len(set(own)) > 1
+    parts = (
+        [([change], label) for change, label in zip(row.changes, own, strict=True)] if apart else [(row.changes, "")]
+    )
+    shown = []
+    for entries, label in parts:
+        cohorts = (cohort for entry in entries for cohort in entry.get("members", ()))
+        shown += wrapped((name for cohort in cohorts for name in members[cohort]), width, label=label)
     return shown
 
 
+def _own(change: Entry, alike: Sequence[Entry]) -> str:
+    """Say for whom a change is among those of a row, and how each gets it, where that isn't the same for all."""
+    if change["action"] != "deploy":
+        return ""
+    parts = [change["group"]]
+    if len({other["from"] for other in alike}) > 1:
+        parts.append(f"from {change['from'] or 'nothing'}")
+    if len({way_text(other) for other in alike}) > 1:
+        parts.append(way_text(change))
+    return f"{', '.join(parts)}:"
+
+
+def _releases(names: Sequence[str], width: int | None) -> list[str]:
+    """Name the releases that a row stands for, up to a number of them."""
+    more = len(names) - _RELEASES_SHOWN
+    rest = [f"        and {number_text(more)} more"] if more > 0 else []
+    return [*wrapped(names[:_RELEASES_SHOWN], width), *rest]
+
+
+_RELEASES_SHOWN = 25
 _TITLES = {
     "drift": "Drift (changed on clients by someone else)",
     "held": "Held (not changed)",
     "deferred": "Deferred (not due yet)",
-    "unknown": "Unknown (did not answer)",
+    "unknown": "Unknown (nothing is known of them, so nothing is changed)",
     "unreachable": "Unreachable (no way from server to client)",
 }
+_MARKS = {"drift": "!", "unknown": "?", "unreachable": "?"}
 
 
-def _findings(kind: str, findings: Sequence[Entry], members: Mapping[str, Sequence[str]] | None) -> list[str]:
-    mark = "?" if kind in {"unknown", "unreachable"} else "!" if kind == "drift" else "="
-    lines = (
-        (
-            f"  {mark}",
-            " ".join(filter(None, (entry["component"], entry["version"]))) or "all components",
-            count_text(entry["clients"], "client"),
-            entry["group"],
-            entry["reason"],
+def _findings(
+    kind: str, document: Entry, scene: Scene, members: Mapping[str, Sequence[str]] | None, width: int | None
+) -> list[str]:
+    rows = findings_of(kind, document[kind], document, scene)
+    lines = [(f"  {_MARKS.get(kind, '=')}", *row.cells) for row in rows]
+    shown = []
+    for line, row in zip(grid(lines, right=frozenset({2}), width=width), rows, strict=True):
+        shown += [*line, *_releases(row.names, width)]
+        clients = sorted(
+            name for finding in row.findings for cohort in finding["members"] for name in document["members"][cohort]
         )
-        for entry in findings
-    )
-    shown = _listed(lines, frozenset({2}), [[entry] for entry in findings], members)
-    return ["", _TITLES[kind], *shown] if findings else []
+        if members is not None:
+            shown += wrapped(clients, width)
+        elif kind in _MARKS:
+            more = len(clients) - EXAMPLES
+            rest = f" and {number_text(more)} more" if more > 0 else ""
+            shown.append(f"        {', '.join(clients[:EXAMPLES])}{rest}")
+    return ["", _TITLES[kind], *shown] if shown else []

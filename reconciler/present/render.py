@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import UsageError, printable
+from reconciler.present.look import PLAIN, painted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from reconciler.present.look import Look
 
 Render = Callable[..., str]
 """Gives a document as text; keywords say how."""
@@ -26,12 +29,14 @@ class View:
 
     `rows` gives head and rows of a document that is a table: only such a one can be CSV. What else is None isn't there
     for the document: the format of that name is refused.
+    One that `fits` is given the look of where it is read, as `look`.
     """
 
     text: Render
     markdown: Render | None = None
     rows: Callable[[Any], list[tuple[str, ...]]] | None = None
     gitlab: Render | None = None
+    fits: bool = False
 
 
 _CONTROL = re.compile(r"[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
@@ -115,6 +120,9 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
-def render(document: Any, form: str, view: View, **how: Any) -> str:
-    """Render a document; what is said of `how` goes to the view."""
-    return FORMATS[form].render(view, document, how)
+def render(document: Any, form: str, view: View, *, look: Look = PLAIN, **how: Any) -> str:
+    """Render a document; what is said of `how` goes to the view. Only what talks to people has a `look`."""
+    if not (FORMATS[form].talks and view.fits):
+        return FORMATS[form].render(view, document, how)
+    text = FORMATS[form].render(view, document, {**how, "look": look})
+    return painted(text) if look.colour else text

@@ -12,10 +12,14 @@ import errno
 import io
 import os
 import select
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
+from reconciler.present.look import Look
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TextIO
 
     from _typeshed import ReadableBuffer
@@ -99,3 +103,20 @@ def _escape(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error(ESCAPE, _escape)
+
+
+_NARROWEST = 40
+
+
+def look_of(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Look:
+    """Give how a text looks on a stream."""
+    dumb = environ.get("NO_COLOR") or environ.get("TERM") == "dumb"
+    forced = environ.get("FORCE_COLOR", "") not in {"", "0"}
+    on_terminal = stream.isatty()
+    return Look(_width(environ) if on_terminal else None, not dumb and (on_terminal or forced))
+
+
+def _width(environ: Mapping[str, str]) -> int:
+    told = environ.get("COLUMNS", "")
+    columns = int(told) if told.isdecimal() and int(told) else shutil.get_terminal_size((80, 24)).columns
+    return max(columns, _NARROWEST)

@@ -31,6 +31,7 @@ from reconciler.model.events import (
 )
 from reconciler.present.fields import time_text
 from reconciler.present.render import FORMATS, json_text, render
+from reconciler.present.streams import look_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from reconciler.model.events import Event, Level
+    from reconciler.present.look import Look
     from reconciler.present.render import View
     from reconciler.present.streams import Outlet
 
@@ -96,6 +98,11 @@ class Terminal:
         self._lost: dict[str, str] = {}
         self._unsaid: list[str] = []
 
+    @property
+    def look(self) -> Look:
+        """How results look where they are read."""
+        return look_of(sys.stdout)
+
     def result(self, text: str) -> None:
         """Write a result to stdout."""
         _write(sys.stdout, self.mask(text))
@@ -116,7 +123,7 @@ class Terminal:
 
     def show(self, document: Any, form: str, view: View, **how: Any) -> None:
         """Write a document to stdout in a format, and as JSON into the file that was asked for."""
-        self.result(render(document, form, view, **how))
+        self.result(render(document, form, view, look=self.look, **how))
         self.keep(document)
 
     def keep(self, document: Any) -> None:

@@ -20,7 +20,7 @@ from reconciler.present.text import (
     valid_text,
 )
 
-PLAN = View(plan_text, plan_markdown, gitlab=terraform_report)
+PLAN = View(plan_text, plan_markdown, gitlab=terraform_report, fits=True)
 STATUS = View(status_text, status_markdown)
 REPORT = View(report_text)
 HISTORY = View(history_text, rows=history_rows)

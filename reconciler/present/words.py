@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from reconciler.errors import printable
+from reconciler.present.look import fitted, hanging
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _NAMES_SHOWN = 10
+_LISTED = 108
+"""How wide lists of names are, where no width is given."""
+BELOW = 6
+"""By how many blanks stands further in what goes below its row."""
 
 
 def size_text(size: float) -> str:
@@ -42,36 +48,70 @@ def number_text(number: int) -> str:
     return f"{number:,}".replace(",", " ")
 
 
-def table(rows: Iterable[Sequence[str]], *, right: frozenset[int] = frozenset()) -> list[str]:
-    """Align rows of cells in columns two blanks apart; the columns in `right` are aligned to the right.
+def table(rows: Iterable[Sequence[str]], *, right: frozenset[int] = frozenset(), width: int | None = None) -> list[str]:
+    """Align rows of cells in columns; see `grid`."""
+    return [line for lines in grid(rows, right=right, width=width, empty=True) for line in lines]
+
+
+def grid(
+    rows: Iterable[Sequence[str]],
+    *,
+    right: frozenset[int] = frozenset(),
+    width: int | None = None,
+    empty: bool = False,
+) -> list[list[str]]:
+    """Align rows of cells in columns two blanks apart; give the lines of each.
+
+    The columns in `right` are aligned to the right; one that is empty in all rows is left out, but for
+    `empty`. What doesn't fit into
+    `width` (None: everything does) goes below its row, from the last column on.
 
     Control characters in cells (a client's message, say) are shown as `?`: they can't move the cursor or add a line.
     """
     lines = [tuple(printable(cell) for cell in row) for row in rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if at in right else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
+    columns = [
+        (at, size)
+        for at, cells in enumerate(zip(*lines, strict=True))
+        if (size := max(len(cell) for cell in cells)) or empty
     ]
+    ends = list(accumulate(size + 2 for _at, size in columns))
+    fit = len(columns) if width is None else max(2, sum(end - 2 <= width for end in ends))
+
+    def aligned(line: Sequence[str]) -> list[str]:
+        cells = [line[at].rjust(size) if at in right else line[at].ljust(size) for at, size in columns]
+        whole = "  ".join(cells).rstrip()
+        if width is None or len(whole) <= width:
+            return [whole]
+        head, rest = "  ".join(cells[:fit]), [line[at] for at, _size in columns[fit:] if line[at]]
+        beside = f"{head}  {'  '.join(rest)}"
+        if len(beside) <= width:
+            return [beside]
+        return [*fitted(head.rstrip(), width), *(hanging(", ".join(rest), width, BELOW) if rest else [])]
+
+    return [aligned(line) for line in lines]
 
 
-def page(lines: Iterable[str]) -> str:
-    """Join lines to a text; what could move the cursor or add a line, wherever it came from, is shown as `?`."""
-    return "".join(f"{printable(line)}\n" for line in lines)
+def page(lines: Iterable[str], width: int | None = None) -> str:
+    """Join lines to a text; what could move the cursor or add a line, wherever it came from, is shown as `?`.
+
+    Lines that are wider than `width` are broken at their blanks.
+    """
+    return "".join(f"{part}\n" for line in lines for part in fitted(printable(line), width))
 
 
-def wrapped(names: Iterable[str], width: int = 100) -> list[str]:
-    """Write all names of a list, in order, as lines that stand indented below what they belong to."""
+def wrapped(names: Iterable[str], width: int | None = None, *, label: str = "") -> list[str]:
+    """Write all names of a list, in order, as lines that stand indented below what they belong to.
+
+    `label` stands before the first.
+    """
+    room = min((width or _LISTED) - 8, _LISTED)
     lines: list[str] = []
-    line = ""
-    for name in sorted(names):
-        if line and len(line) + len(name) + 2 > width:
-            lines.append(line)
+    line = label
+    for at, name in enumerate(sorted(names)):
+        if line and len(line) + len(name) + 3 > room:
+            lines.append(line + ("," if at else ""))
             line = ""
-        line = f"{line}, {name}" if line else name
+        line = f"{line}{', ' if at else ' '}{name}" if line else name
     return [f"        {text}" for text in (*lines, line) if text]
 
 

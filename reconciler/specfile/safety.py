@@ -33,7 +33,7 @@ ABSENT: Any = _Absent()
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Difference:
     """Where a rule is asked: the path, what stood and stands there, and the specs as wholes."""
 
     path: Path
@@ -48,7 +48,7 @@ class Place:
         return ".".join(self.path[:-1]) or "the spec"
 
 
-Judge = Callable[[Place], str]
+Judge = Callable[[Difference], str]
 
 
 def keyed(value: Any) -> Any:
@@ -73,7 +73,7 @@ def _walk(
 ) -> Iterator[tuple[Path, str]]:
     if before is after or before == after:
         return
-    place = Place(path, before, after, old, new)
+    place = Difference(path=path, before=before, after=after, old=old, new=new)
     for pattern, judge in RULES:
         if _matches(pattern, path):
             says = judge(place)
@@ -133,7 +133,7 @@ def _more(says: str, *, unwritten: float | None = None) -> Judge:
 
 
 def _compared(says: str, sign: int, unwritten: float | None) -> Judge:
-    def judge(place: Place) -> str:
+    def judge(place: Difference) -> str:
         sides = [unwritten if side is ABSENT else _number(side) for side in (place.before, place.after)]
         before, after = sides
         if before is None or after is None or (before - after) * sign <= 0:
@@ -146,14 +146,14 @@ def _compared(says: str, sign: int, unwritten: float | None) -> Judge:
 def _word(good: Any, says: str, *, bad: Any = None, unwritten: Any = None) -> Judge:
     """Judge a word of which one protects; with `bad` only that one instead of it is a loss."""
 
-    def judge(place: Place) -> str:
+    def judge(place: Difference) -> str:
         before, after = (unwritten if side is ABSENT else side for side in (place.before, place.after))
         return f"{place.where}: {says}" if before == good and after != good and bad in {None, after} else ""
 
     return judge
 
 
-def _check(place: Place) -> str:
+def _check(place: Difference) -> str:
     if place.after is ABSENT and place.before is not ABSENT:
         return f"check {place.path[-1]} is removed from {'.'.join(place.path[:-2])}"
     return ""
@@ -162,7 +162,7 @@ def _check(place: Place) -> str:
 def _gone(says: str) -> Judge:
     """Judge entries of a list of maps: whatever was in it and isn't any more."""
 
-    def judge(place: Place) -> str:
+    def judge(place: Difference) -> str:
         before, after = (side if isinstance(side, list) else [] for side in (place.before, place.after))
         gone = [entry for entry in before if entry not in after]
         less = len(before) - len(after)
@@ -173,7 +173,7 @@ def _gone(says: str) -> Judge:
     return judge
 
 
-def _blocks(place: Place) -> str:
+def _blocks(place: Difference) -> str:
     before, after = (
         [str(entry.get("version", "")) for entry in side if isinstance(entry, Mapping)]
         if isinstance(side, list)
@@ -184,7 +184,7 @@ def _blocks(place: Place) -> str:
     return f"{place.where}: version {', '.join(lifted)} is not blocked any more" if lifted else ""
 
 
-def _holds(place: Place) -> str:
+def _holds(place: Difference) -> str:
     before, after = (
         [str(entry.get("clients", "")) for entry in side if isinstance(entry, Mapping)]
         if isinstance(side, list)
@@ -195,14 +195,14 @@ def _holds(place: Place) -> str:
     return f"the hold of {'; '.join(lifted)} is lifted" if lifted else ""
 
 
-def _waves(place: Place) -> str:
+def _waves(place: Difference) -> str:
     before, after = (side if isinstance(side, list) else [] for side in (place.before, place.after))
     if before and not after:
         return f"{place.where}: there are no waves any more"
     return f"{place.where}: fewer waves: {len(before)} -> {len(after)}" if len(after) < len(before) else ""
 
 
-def _soak(place: Place) -> str:
+def _soak(place: Difference) -> str:
     """Soaks of waves that stay; what goes with its wave is said of the wave."""
     wave = int(place.path[-2]) + 1 if place.path[-2].isdigit() else 0
     before = 0.0 if place.before is ABSENT else _number(place.before)
@@ -212,7 +212,7 @@ def _soak(place: Place) -> str:
     return f"{'.'.join(place.path[:-3])}: soak of wave {wave} shortened: {_text(place.before)} -> {_text(place.after)}"
 
 
-def _first_wave(place: Place) -> str:
+def _first_wave(place: Difference) -> str:
     """A first wave that takes more than it did."""
     before, after = _number(place.before), _number(place.after)
     if place.after is ABSENT:
@@ -222,7 +222,7 @@ def _first_wave(place: Place) -> str:
     return f"{'.'.join(place.path[:-3])}: the first wave takes more: {place.before} -> {place.after}"
 
 
-def _canary(place: Place) -> str:
+def _canary(place: Difference) -> str:
     """A wave whose pattern took clients and takes nobody now; a spec with inventories doesn't know its clients."""
     old, new = (_patterns(_at(spec, place.path)) for spec in (place.old, place.new))
     if not (old and new) or _listed(place.new) is None or _listed(place.old) is None:
@@ -236,11 +236,13 @@ def _patterns(waves: Any) -> list[str]:
     return [str(wave["select"]) for wave in waves or () if isinstance(wave, Mapping) and wave.get("select")]
 
 
-def _all_waves(place: Place) -> str:
+def _all_waves(place: Difference) -> str:
     """Ask for emptied waves of all policies: who is in one hangs on the labels of clients, which stand elsewhere."""
     found = []
     for path in _policies(place.new):
-        says = _canary(Place((*path, "rollout", "waves"), ABSENT, ABSENT, place.old, place.new))
+        says = _canary(
+            Difference(path=(*path, "rollout", "waves"), before=ABSENT, after=ABSENT, old=place.old, new=place.new)
+        )
         if says:
             found.append(says)
     return "; ".join(found)
@@ -304,7 +306,7 @@ def _clock(text: Any) -> int:
     return int(hours) * 60 + int(minutes or 0) if hours.isdigit() and minutes.isdigit() else 0
 
 
-def _windows(place: Place) -> str:
+def _windows(place: Difference) -> str:
     had = isinstance(place.before, list) and place.before
     if had and not (isinstance(place.after, list) and place.after):
         return f"{place.where}: updates may come at any time: the windows are removed"
@@ -314,14 +316,14 @@ def _windows(place: Place) -> str:
     return ""
 
 
-def _program(place: Place) -> str:
+def _program(place: Difference) -> str:
     """A program that nobody ran before; what it is doesn't stand in a plan."""
     if place.after is ABSENT or "vars" in place.path:
         return ""
     return f"{place.where}: {'runs a program that is new' if place.before is ABSENT else 'runs another program'}"
 
 
-def _unsigned(place: Place) -> str:
+def _unsigned(place: Difference) -> str:
     """A source whose releases were signed and aren't any more."""
     signed = place.before == "tuf"
     return f"{place.where}: its releases need no signature any more" if signed and place.after is not ABSENT else ""
@@ -330,7 +332,7 @@ def _unsigned(place: Place) -> str:
 def _written(says: str) -> Judge:
     """Judge what loosens by standing there at all."""
 
-    def judge(place: Place) -> str:
+    def judge(place: Difference) -> str:
         return f"{place.where}: {says}" if place.before is ABSENT and place.after is not ABSENT else ""
 
     return judge

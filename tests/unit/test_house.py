@@ -127,6 +127,8 @@ NAMED = {
     ("zstd", "releases"): "the default of an option of the command line",
     ("zstd", "doctor"): "a program on clients",
     ("csv", "render"): "a format of results",
+    ("csv", "options"): "the same",
+    ("tuf", "safety"): "the type of sources whose releases are signed, as a spec names it",
 }
 """Where the core has a bundled plugin's name, and why. It goes by what plugins declare, so a name decides nothing."""
 WORDS = {"command"}

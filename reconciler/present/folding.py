@@ -1,0 +1,402 @@
+"""Rows that say the same as one row, so that a plan is a page, whatever the size of its fleet.
+
+    ~  13 components  2 clients  about 3.9 MiB in all: 6 by incrementals, 7 in full  office  outdated, wave 1 of 2
+         behavior-monitoring-detection-pattern 13.882.00, common-firewall-pattern 13.890.00, ...
+
+1. A change of clients is one release that goes to some of them for one reason, in whatever form each gets it and
+   whatever each had before. That is what the first line of a plan counts; opened, it says what each gets.
+2. From ALIKE changes on that differ in nothing but their component, there is one row, and their releases below it.
+   What is no routine (a downgrade, a pin, what was withdrawn, rolled back or found to be other bytes) is a row of its
+   own, up to ODD of a kind, and shares none with anything else. First installs share none with updates.
+3. Work in the store stands for releases: those that clients get in the plan aren't named twice.
+4. Who waits for a wave is counted in the row of that rollout. One that stands still shares no row.
+5. Clients of which nothing is known are counted by reason, with EXAMPLES of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from reconciler.model.network import DIRECT
+from reconciler.present.kinds import (
+    Row,
+    fetched_text,
+    groups_text,
+    held_text,
+    mark_of,
+    platform_text,
+    reason_text,
+    way_text,
+)
+from reconciler.present.rollout_text import WHOLE_FLEET, rollout_rows, wave_text, waves_of
+from reconciler.present.words import count_text, number_text, size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+
+    from reconciler.present.kinds import Kind
+    from reconciler.present.rollout_text import Entry, Waves
+
+ALIKE = 4
+ODD = 11
+_ODD_REASONS = frozenset(["pinned", "blocked", "withdrawn", "rolled_back", "digest_mismatch", "other bytes"])
+_ODD_KINDS = frozenset(["withdraw", "restore", "let go"])
+
+
+class Scene(NamedTuple):
+    """What rows are made by, apart from their own changes.
+
+    `waves` are those of the rollouts, `sizes` those of the cohorts, `going` the releases that clients get.
+    """
+
+    waves: Waves
+    sizes: Mapping[str, int]
+    going: Collection[tuple[str, str]]
+
+    def clients(self, entries: Iterable[Entry]) -> int:
+        """Count the clients of some entries, each once."""
+        cohorts = {cohort for entry in entries for cohort in entry.get("members", ())}
+        return sum(self.sizes.get(cohort, 0) for cohort in cohorts)
+
+
+def scene_of(document: Entry) -> Scene:
+    """Give the scene of a plan."""
+    going = {(change["component"], change["to"]) for change in document["changes"] if change["action"] == "deploy"}
+    sizes = {cohort: len(names) for cohort, names in document["members"].items()}
+    return Scene(waves_of(document), sizes, going)
+
+
+def lines_of(kind: Kind, changes: Sequence[Entry], scene: Scene) -> list[Row]:
+    """Give a row for each change of a kind, folded no further; a row of clients says how many they are."""
+    if kind.action == "deploy":
+        return _deploys(changes, scene)
+    return list(kind.rows(changes, scene.waves, False))
+
+
+def rows_of(kind: Kind, changes: Sequence[Entry], scene: Scene) -> list[Row]:
+    """Give the rows of a kind; those that say the same are one."""
+    lines, fold = lines_of(kind, changes, scene), _FOLDS.get(kind.action)
+    return lines if fold is None else _folded(lines, fold, scene)
+
+
+def changes_of(document: Entry) -> int:
+    """Count the changes of a plan for which releases go to clients; see the first rule."""
+    waves = waves_of(document)
+    return len({_same(change, waves) for change in document["changes"] if change["action"] == "deploy"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """How rows of a kind share one: `key` is what must be equal, `cells` gives the row, from `least` rows on."""
+
+    key: Callable[[Row, Scene], Hashable]
+    cells: Callable[[Sequence[Row], Scene], tuple[str, ...]]
+    names: Callable[[Sequence[Row], Scene], tuple[str, ...]] = lambda _rows, _scene: ()
+    least: Callable[[Entry], int] = lambda change: ODD if is_odd(change) else ALIKE
+
+
+def _folded(lines: Sequence[Row], fold: _Fold, scene: Scene) -> list[Row]:
+    alike: dict[Hashable, list[Row]] = defaultdict(list)
+    for line in lines:
+        alike[fold.key(line, scene)].append(line)
+    found = []
+    for rows in alike.values():
+        if len(rows) < fold.least(rows[0].changes[0]):
+            found += rows
+            continue
+        changes = [change for row in rows for change in row.changes]
+        found.append(
+            Row(fold.cells(rows, scene), changes, fold.names(rows, scene), folded=sum(row.folded for row in rows))
+        )
+    return found
+
+
+def is_odd(change: Entry) -> bool:
+    """Say whether a change is no routine: somebody will want to see it by itself."""
+    return bool(change.get("downgrade")) or change["reason"] in _ODD_REASONS or change.get("kind") in _ODD_KINDS
+
+
+def _releases(rows: Sequence[Row]) -> str:
+    components = {row.changes[0]["component"] for row in rows}
+    return count_text(len(rows), "component" if len(components) == len(rows) else "release")
+
+
+def _names(rows: Sequence[Row], _scene: Scene) -> tuple[str, ...]:
+    changes = [row.changes[0] for row in rows]
+    return tuple(sorted({f"{change['component']} {change['to']}{platform_text(change)}" for change in changes}))
+
+
+# --- what goes to clients ---------------------------------------------------------------------------------------------
+
+
+def _same(change: Entry, waves: Waves) -> Hashable:
+    """Give what is equal for all clients of one change."""
+    keys = ("component", "to", "platform", "reason", "downgrade", "early", "held")
+    return (*(change[key] for key in keys), change["from"] is None, wave_text(change, waves))
+
+
+def _deploys(changes: Sequence[Entry], scene: Scene) -> list[Row]:
+    alike: dict[Hashable, list[Entry]] = defaultdict(list)
+    for change in changes:
+        alike[_same(change, scene.waves)].append(change)
+    return [_deploy_line(same, scene) for same in alike.values()]
+
+
+def _deploy_line(same: Sequence[Entry], scene: Scene) -> Row:
+    change = same[0]
+    before = sorted({entry["from"] or "-" for entry in same})
+    ways = sorted({way_text(entry) for entry in same})
+    cells = (
+        mark_of(change),
+        change["component"],
+        before[0] if len(before) == 1 else count_text(len(before), "version"),
+        change["to"] + platform_text(change),
+        count_text(sum(entry["clients"] for entry in same), "client"),
+        ways[0] if len(ways) == 1 else _mixed(same, _by_clients(same)),
+        groups_text(entry["group"] for entry in same),
+        reason_text(change, scene.waves),
+    )
+    return Row(cells, same)
+
+
+_WAYS = ("by incrementals", "packed", "in full", "from what they kept", "with nothing sent", "by several ways")
+
+
+def _way(change: Entry) -> str:
+    if change["held"]:
+        return _WAYS[3]
+    if not change["bytes"]:
+        return _WAYS[4]
+    if not change["path"]:
+        return _WAYS[2]
+    return _WAYS[1] if change["path"][0].startswith("..") else _WAYS[0]
+
+
+def _by_clients(same: Sequence[Entry]) -> Counter[str]:
+    count: Counter[str] = Counter()
+    for change in same:
+        count[_way(change)] += change["clients"]
+    return count
+
+
+def _by_rows(rows: Sequence[Row]) -> Counter[str]:
+    """Count components by how their release goes to clients."""
+    count: Counter[str] = Counter()
+    for row in rows:
+        ways = {_way(change) for change in row.changes}
+        count[ways.pop() if len(ways) == 1 else _WAYS[5]] += 1
+    return count
+
+
+def _mixed(changes: Sequence[Entry], count: Counter[str]) -> str:
+    """Say what is sent in all, and in which forms: `about 3.9 MiB in all: 6 by incrementals, 7 in full`."""
+    about = "about " if any(change["estimated"] for change in changes) else ""
+    total = sum(change["bytes"] * change["clients"] for change in changes)
+    forms = [(way, count[way]) for way in _WAYS if count[way]]
+    listed = forms[0][0] if len(forms) == 1 else ", ".join(f"{number_text(number)} {way}" for way, number in forms)
+    size = f"{about}{size_text(total)} in all" + (", " if len(forms) == 1 else ": ") if total else ""
+    routes = {change["route"] for change in changes}
+    over = "" if routes == {DIRECT} else f", {routes.pop()}" if len(routes) == 1 else f", over {len(routes)} routes"
+    return f"{size}{listed}{over}{', sent early, switched to in time' if changes[0]['early'] else ''}"
+
+
+def _deploy_key(row: Row, scene: Scene) -> Hashable:
+    change = row.changes[0]
+    return row.cells[0], change["early"], change["held"], reason_text(change, scene.waves)
+
+
+def _deploy_cells(rows: Sequence[Row], scene: Scene) -> tuple[str, ...]:
+    changes = [change for row in rows for change in row.changes]
+    return (
+        rows[0].cells[0],
+        _releases(rows),
+        "",
+        "",
+        count_text(scene.clients(changes), "client"),
+        _mixed(changes, _by_rows(rows)),
+        groups_text(change["group"] for change in changes),
+        rows[0].cells[-1],
+    )
+
+
+def _settings_cells(rows: Sequence[Row], scene: Scene) -> tuple[str, ...]:
+    changes = [change for row in rows for change in row.changes]
+    groups = groups_text(change["group"] for change in changes)
+    return rows[0].cells[0], count_text(scene.clients(changes), "client"), groups, rows[0].cells[-1]
+
+
+def _proof_cells(rows: Sequence[Row], scene: Scene) -> tuple[str, ...]:
+    mark, _rollout, wave, what, clients = rows[0].cells
+    asked = scene.clients(change for row in rows for change in row.changes)
+    return mark, count_text(len(rows), "rollout"), wave, what, count_text(asked, "client") if clients else ""
+
+
+# --- the store --------------------------------------------------------------------------------------------------------
+
+
+def _store_key(row: Row, scene: Scene) -> Hashable:
+    change = row.changes[0]
+    keys = ("action", "kind", "codec", "source", "route", "reason")
+    packed = change["from"] is None
+    follows = (change["component"], change["to"]) in scene.going
+    return packed, follows, *(change.get(key) for key in keys)
+
+
+def _store_cells(rows: Sequence[Row], _scene: Scene) -> tuple[str, ...]:
+    changes = [change for row in rows for change in row.changes]
+    change, total = changes[0], sum(change["bytes"] for change in changes)
+    if change["action"] == "merge":
+        moved, full = "", f"{size_text(total)} from {change['source']}" if change["source"] else "nothing"
+        what = f"by {count_text(sum(len(each['path']) for each in changes), 'incremental')}"
+        what += f"; for those that fail, the full: {full}"
+    else:
+        moved = f"{'about ' if change['action'] == 'generate' else ''}{size_text(total)}"
+        what = (fetched_text if change["action"] == "download" else held_text)(change, len(changes))
+    return rows[0].cells[0], _releases(rows), "", "", moved, what, change["reason"]
+
+
+def _store_names(rows: Sequence[Row], scene: Scene) -> tuple[str, ...]:
+    change = rows[0].changes[0]
+    follows = change["action"] in {"generate", "prune"} or (change["component"], change["to"]) in scene.going
+    return () if follows else _names(rows, scene)
+
+
+def _publish_key(row: Row, _scene: Scene) -> Hashable:
+    change = row.changes[0]
+    return change["kind"], change["reason"], bool(change["component"])
+
+
+def _publish_cells(rows: Sequence[Row], _scene: Scene) -> tuple[str, ...]:
+    total = sum(change["bytes"] for row in rows for change in row.changes)
+    return rows[0].cells[0], _releases(rows), "", size_text(total) if total else "", *rows[0].cells[-2:]
+
+
+_STORE = _Fold(_store_key, _store_cells, _store_names)
+_FOLDS: Mapping[str, _Fold] = {
+    "download": _STORE,
+    "merge": _STORE,
+    "generate": _STORE,
+    "prune": _STORE,
+    "proof": _Fold(lambda row, _scene: row.cells[2:4], _proof_cells, least=lambda _change: ALIKE),
+    "deploy": _Fold(_deploy_key, _deploy_cells, _names),
+    "settings": _Fold(lambda row, _scene: (row.cells[0], row.cells[-1]), _settings_cells, least=lambda _change: 2),
+    "publish": _Fold(_publish_key, _publish_cells, _names),
+}
+
+
+# --- rollouts ---------------------------------------------------------------------------------------------------------
+
+
+def waiting_of(document: Entry) -> list[list[Entry]]:
+    """Give the findings of those who wait for a wave of each rollout of a plan, and of nothing else."""
+    waiting: dict[tuple[str, str, str, str], list[Entry]] = defaultdict(list)
+    for finding in document["deferred"]:
+        waiting[finding["component"], finding["version"], finding["reason"], finding["group"]].append(finding)
+    by_rollout: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
+    for (component, version, reason, _group), findings in waiting.items():
+        by_rollout[component, version, reason] += findings
+
+    def of(entry: Entry) -> list[Entry]:
+        key = (entry["component"], entry["version"], f"rollout: {entry['says']}")
+        return waiting.get((*key, entry["group"]), []) if entry["group"] else by_rollout.get(key, [])
+
+    return [of(entry) for entry in document["rollouts"]]
+
+
+def rollout_rows_of(document: Entry, scene: Scene, *, opened: bool = False) -> list[Row]:
+    """Give rows (mark, component, version, group, waves, where it is) for the rollouts of a plan."""
+    rollouts, waiting = document["rollouts"], waiting_of(document)
+    alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    cells = rollout_rows(rollouts)
+    for at, (entry, row) in enumerate(zip(rollouts, cells, strict=True)):
+        own = at if opened or row[0] == "!" else -1
+        head = re.split(r": |; | \(", row[-1])[0]
+        alike[own, row[0], row[3], entry["wave"], entry["waves"], head].append(at)
+    now = _now(document)
+    found = []
+    for (*_key, head), places in alike.items():
+        if len(places) < ALIKE:
+            found += [_rollout_row(rollouts[at], cells[at], waiting[at], scene) for at in places]
+            continue
+        mark, _component, _version, group, _waves, _where = cells[places[0]]
+        entries = [rollouts[at] for at in places]
+        at_once = scene.clients(change for entry in entries for change in now.get(_key_of(entry), ()))
+        later = scene.clients(finding for at in places for finding in waiting[at])
+        turns = ", ".join(
+            filter(None, (f"{count_text(at_once, 'client')} now", f"{number_text(later)} later" if later else ""))
+        )
+        says = {row[-1] for row in (cells[at] for at in places)}
+        where = says.pop() if len(says) == 1 else head
+        names = tuple(
+            f"{entry['component']} {entry['version']}"
+            for entry in entries
+            if (entry["component"], entry["version"]) not in scene.going
+        )
+        whole = (mark, count_text(len(places), "rollout"), "", group, turns, where)
+        found.append(Row(whole, entries, names, folded=len(places)))
+    return found
+
+
+def _rollout_row(entry: Entry, cells: tuple[str, ...], waiting: Sequence[Entry], scene: Scene) -> Row:
+    later = scene.clients(waiting)
+    where = f"{cells[-1]}; {count_text(later, 'client')} later" if later else cells[-1]
+    return Row((*cells[:-1], where), [entry])
+
+
+def _key_of(entry: Entry) -> tuple[str, str, str]:
+    return entry["component"], entry["version"], entry["group"] or WHOLE_FLEET
+
+
+def _now(document: Entry) -> Mapping[tuple[str, str, str], list[Entry]]:
+    """Give the changes of clients by the rollouts that they may belong to."""
+    found: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
+    for change in document["changes"]:
+        if change["action"] == "deploy" and not change["early"]:
+            for group in (WHOLE_FLEET, change["group"]):
+                found[change["component"], change["to"], group].append(change)
+    return found
+
+
+# --- what isn't changed -----------------------------------------------------------------------------------------------
+
+
+class Trouble(NamedTuple):
+    """A row (what, clients, groups, reason) of findings, and all of them; `names` are the releases it stands for."""
+
+    cells: tuple[str, str, str, str]
+    findings: Sequence[Entry]
+    names: tuple[str, ...] = ()
+
+
+def findings_of(kind: str, findings: Sequence[Entry], document: Entry, scene: Scene) -> list[Trouble]:
+    """Give the rows of findings: groups share one, and so do components for which the same holds."""
+    told = {id(finding) for each in waiting_of(document) for finding in each} if kind == "deferred" else set()
+    alike: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
+    for finding in findings:
+        if id(finding) not in told:
+            alike[finding["component"] or "", finding["version"] or "", finding["reason"]].append(finding)
+    by_reason: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+    for key in alike:
+        by_reason[key[2]].append(key)
+    found = []
+    for reason, keys in by_reason.items():
+        if len(keys) < (ODD if kind == "drift" else ALIKE):
+            for component, version, _reason in keys:
+                what = " ".join(filter(None, (component, version))) or "all components"
+                found.append(_trouble(what, reason, alike[component, version, reason], scene))
+            continue
+        names = tuple(sorted(" ".join(filter(None, key[:2])) for key in keys))
+        components = {key[0] for key in keys}
+        what = count_text(len(keys), "component" if len(components) == len(keys) else "release")
+        every = [finding for key in keys for finding in alike[key]]
+        found.append(_trouble(what, reason, every, scene)._replace(names=names))
+    return found
+
+
+def _trouble(what: str, reason: str, findings: Sequence[Entry], scene: Scene) -> Trouble:
+    clients = scene.clients(findings) or sum(finding["clients"] for finding in findings)
+    groups = groups_text(finding["group"] for finding in findings)
+    return Trouble((what, count_text(clients, "client"), groups, reason), findings)
