@@ -45,8 +45,8 @@ bench: $(VENV)/.dev .venv-bench/.done ## the benchmarks, beside other tools
 	@sh .ci/test-packages bench-packages.txt
 	@set -e; for script in tests/bench/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
-docs: $(VENV)/.dev .venv-docs/.done ## the references of docs, and the site in .cache/site
-	$(BIN)/python docs/make/references.py
+docs: $(VENV)/.dev .venv-docs/.done ## the references of docs, the man pages, and the site in .cache/site
+	$(BIN)/python -m docs.make
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 pictures: $(VENV)/.dev ## docs/pictures, from what the demo prints

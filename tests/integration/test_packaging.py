@@ -54,12 +54,23 @@ def built(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def site(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that looks like site-packages after the wheel was installed."""
-    folder = tmp_path_factory.mktemp("site")
+def prefix(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like a virtual environment after the wheel was installed, without its programs."""
+    folder = tmp_path_factory.mktemp("prefix")
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
-        wheel.extractall(folder)
+        wheel.extractall(folder / "site")
+    (data,) = (folder / "site").glob("updoser-*.data")
+    (data / "data" / "share").rename(folder / "share")
+    (data / "data").rmdir()
+    data.rmdir()
+    (folder / "bin").mkdir()
     return folder
+
+
+@pytest.fixture(scope="module")
+def site(prefix: Path) -> Path:
+    """A folder that looks like site-packages after the wheel was installed."""
+    return prefix / "site"
 
 
 def files_below(folder: Path) -> list[str]:
@@ -107,6 +118,16 @@ def test_the_wheel_brings_the_command_and_the_license(site: Path) -> None:
     info = next(site.glob("updoser-*.dist-info"))
     assert "updoser = reconciler.cli:main" in (info / "entry_points.txt").read_text(encoding="utf-8")
     assert (info / "licenses" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+@pytest.mark.needs("man")
+def test_man_finds_the_pages_of_an_installed_updoser(prefix: Path, tracked: list[str]) -> None:
+    assert files_below(prefix / "share") == [name for name in tracked if name.startswith("man/")]
+    where = {"PATH": f"{prefix / 'bin'}:{os.environ['PATH']}"}  # from there `man` comes to share/man
+    for page in ("man1/updoser.1", "man1/updoser-plan.1", "man1/updoser-rollout.1", "man5/updoser.yaml.5"):
+        name = Path(page).stem
+        done = subprocess.run(["man", "-w", name], env=where, capture_output=True, text=True, check=False, timeout=60)
+        assert done.stdout == f"{prefix / 'share/man' / page}\n", done.stderr
 
 
 def test_the_sdist_has_what_the_tests_and_the_build_need(built: Path, tracked: list[str]) -> None:

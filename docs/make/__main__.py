@@ -1,0 +1,28 @@
+"""Writes what is made from the code and the schemas: the pages of docs/reference, and the man pages.
+
+    python -m docs.make
+
+What the code and the schemas say is the only source. What is made of them is committed, and tests hold it to them; so a
+wheel is built without the packages that updoser needs.
+"""
+
+from __future__ import annotations
+
+from docs.make.facts import ROOT
+from docs.make.manpages import manpages
+from docs.make.references import references
+
+
+def main() -> None:
+    """Write them all, and take away those that are no more."""
+    for folder, made in ((ROOT / "docs/reference", references()), (ROOT / "man", manpages())):
+        for name, text in made.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        for path in folder.rglob("*.*"):
+            if path.is_file() and str(path.relative_to(folder)) not in made:
+                path.unlink()
+
+
+if __name__ == "__main__":
+    main()
