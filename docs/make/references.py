@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from docs.make.facts import Node
 
-DOCUMENTS = ("plan", "report", "status", "events", "release", "index", "catalog")
+DOCUMENTS = ("plan", "report", "status", "history", "events", "release", "index", "catalog")
 MADE = "<!-- Made by `make docs` from the code: what is wrong here is mended there. -->\n"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -22,14 +22,35 @@ from reconciler.model.events import EVENT_TYPES, LEVELS
 from reconciler.model.offer import Offer
 from reconciler.model.plan import Basis, Cohort, Plan, RolloutStep, WaveCounts
 from reconciler.model.release import ANY_PLATFORM
-from reconciler.model.report import RECAP, Failure, Quarantined, Report, Status, Traffic
+from reconciler.model.report import (
+    RECAP,
+    Asked,
+    Failure,
+    JournalEntry,
+    JournalOutcome,
+    Quarantined,
+    Report,
+    Run,
+    RunPart,
+    RunStatus,
+    RunStep,
+    Status,
+    Traffic,
+)
 from reconciler.model.rollout import STATUSES, Approval, Cut, RolloutRecord
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig
 from reconciler.planner.inputs import Observed, Wanted
 from reconciler.planner.planner import make_plan
 from reconciler.planner.ruler import Allowance
 from reconciler.planner.status import make_status
-from reconciler.present.document import plan_document, report_document, rollouts_document, status_document
+from reconciler.present.document import (
+    outcomes_document,
+    plan_document,
+    report_document,
+    rollouts_document,
+    run_document,
+    status_document,
+)
 from reconciler.present.reading import read_plan
 from reconciler.storage.planfile import read_key, read_plan_file, write_plan_file
 from tests.fakes import make_component, make_release
@@ -385,7 +406,7 @@ def test_the_schemas_of_rollouts_list_every_status_and_count(name: str) -> None:
     assert tuple(known["counts"]["properties"]) == WaveCounts.__slots__
 
 
-@pytest.mark.parametrize("name", ["plan", "status", "report", "events"])
+@pytest.mark.parametrize("name", ["plan", "status", "report", "events", "history"])
 def test_the_examples_of_a_schema_are_right(name: str) -> None:
     document = schema(name)
     for path, part in parts(document):
@@ -403,6 +424,26 @@ def test_the_schema_of_events_lists_every_type_and_level() -> None:
     properties = schema("events")["properties"]
     assert tuple(properties["type"]["enum"]) == EVENT_TYPES
     assert tuple(properties["level"]["enum"]) == LEVELS
+
+
+@pytest.mark.parametrize("status", get_args(RunStatus))
+def test_runs_and_outcomes_of_the_history_fit_its_schema(status: RunStatus) -> None:
+    nothing: Any = dict.fromkeys(("component", "from_version", "to_version", "message"), "")
+    entry = JournalEntry(client="c", group="g", outcome="ok", bytes=1, at=NOW, **nothing)
+    entries = [replace(entry, outcome=outcome) for outcome in get_args(JournalOutcome)]
+    steps = tuple(RunStep(part, NOW, 0.1) for part in get_args(RunPart))
+    origin = dict.fromkeys(("user", "host", "spec_commit", "ci", "job", "actor", "commit", "ref"), "x")
+    bare = Run(run_id="r", plan_id="", command="rollout pause", started=NOW, ended=None, status=status)
+    full = replace(bare, plan_id="p", ended=NOW, recap={"g": dict.fromkeys(RECAP, 1)}, origin=origin, steps=steps)
+    known = Draft202012Validator(schema("history"))
+    for run in (bare, full):
+        known.validate(run_document(run, entries))
+        known.validate([run_document(run)])
+        assert not known.is_valid({**run_document(run), "odd": 1})
+    for asked in (Asked(client="c"), Asked("r", "c", "rules", "2", NOW)):
+        known.validate(outcomes_document(asked, [("r", entry) for entry in entries]))
+    defined = schema("history")["$defs"]
+    assert set(defined["entry"]["properties"]["outcome"]["enum"]) == set(get_args(JournalOutcome))
 
 
 def parts(node: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[Any, ...]]:
