@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from plugins.inventory import command, csv  # noqa: TID251
     from plugins.source import directory, sample, tuf  # noqa: TID251
     from plugins.transport import local, ssh  # noqa: TID251
+    from plugins.transport._ssh_client import Ssh  # noqa: TID251
     from reconciler.contracts import (
         Check,
         Codec,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
             sample.Sample(options, context),
             tuf.Tuf(options, context),
         ]
-        transports: list[Transport] = [local.Local(options, context), ssh.Ssh(options, context)]
+        transports: list[Transport] = [local.Local(options, context), Ssh(options, context)]
         inventories: list[Inventory] = [command.CommandInventory(options, context), csv.Csv(options, context)]
         codecs: list[Codec] = [
             bsdiff.Bsdiff(options, context),
