@@ -18,59 +18,50 @@ def completed(data: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, A
 
 def complete(node: Any, schema: Any, root: Any, put: Callable[[Any, str, Any], None]) -> None:
     """Have `put` set each key that isn't there and has a default; `root` is the schema that `$ref` looks into."""
-    schema = resolve(schema, root)
-    if isinstance(node, dict):
-        properties = schema.get("properties", {})
-        for key, described in properties.items():
-            part = resolve(described, root)
-            if key not in node and "default" in part:
-                put(node, key, part["default"])
-        for key, value in node.items():
-            part = properties.get(key, schema.get("additionalProperties"))
-            if isinstance(part, dict) and isinstance(value, (dict, list)):
-                complete(value, part, root, put)
-    elif isinstance(node, list) and isinstance(schema.get("items"), dict):
-        for value in node:
-            if isinstance(value, (dict, list)):
-                complete(value, schema["items"], root, put)
+    _Completer(root, put).complete(node, schema)
+
+
+class _Completer:
+    """Completes data by the parts of one schema; what it learned of a part is kept, as many nodes share it."""
+
+    def __init__(self, root: Any, put: Callable[[Any, str, Any], None]) -> None:
+        self._root = root
+        self._put = put
+        self._known: dict[int, tuple[Mapping[str, Any], list[tuple[str, Any]]]] = {}
+
+    def complete(self, node: Any, schema: Any) -> None:
+        known = self._known.get(id(schema))
+        if known is None:
+            known = self._known[id(schema)] = self._learned(schema)
+        meant, defaults = known
+        if isinstance(node, dict):
+            for key, value in defaults:
+                if key not in node:
+                    self._put(node, key, value)
+            properties, others = meant.get("properties", {}), meant.get("additionalProperties")
+            for key, value in node.items():
+                if isinstance(value, (dict, list)):
+                    self.complete(value, properties.get(key, others))
+        elif isinstance(node, list):
+            for value in node:
+                if isinstance(value, (dict, list)):
+                    self.complete(value, meant.get("items"))
+
+    def _learned(self, schema: Any) -> tuple[Mapping[str, Any], list[tuple[str, Any]]]:
+        meant = resolve(schema, self._root)
+        parts = ((key, resolve(described, self._root)) for key, described in meant.get("properties", {}).items())
+        return meant, [(key, part["default"]) for key, part in parts if "default" in part]
 
 
 def resolve(schema: Any, root: Any) -> Mapping[str, Any]:
     """Follow `$ref`s into the whole schema."""
     while isinstance(schema, dict) and "$ref" in schema:
-        schema = _target(schema["$ref"], root)
+        schema = target(schema["$ref"], root)
     return schema if isinstance(schema, dict) else {}
 
 
-def _target(reference: str, root: Any) -> Any:
+def target(reference: str, root: Any) -> Any:
+    """Give the part of a whole schema that a `$ref` names."""
     for part in reference.removeprefix("#/").split("/"):
         root = root[part]
     return root
-
-
-def inlined(schema: Any, root: Any) -> Any:
-    """Give a schema with what its `$ref`s lead to in their place; those that lead back into themselves stay.
-
-    It judges as `schema` does: what stands beside a reference holds as well.
-    """
-    found = _inlined(schema, root, ())
-    return {**found, "$defs": root["$defs"]} if "$defs" in root else found
-
-
-def _inlined(node: Any, root: Any, inside: tuple[str, ...]) -> Any:
-    if isinstance(node, list):
-        return [_inlined(entry, root, inside) for entry in node]
-    if not isinstance(node, dict):
-        return node
-    beside = {key: _inlined(value, root, inside) for key, value in node.items() if key not in {"$ref", "$defs"}}
-    if "$ref" not in node:
-        return beside
-    name = node["$ref"]
-    if name in inside:
-        return {**beside, "$ref": name}
-    meant = _inlined(_target(name, root), root, (*inside, name))
-    return {**beside, "allOf": [*beside.get("allOf", ()), meant]} if beside.keys() - _REMARKS else meant
-
-
-_REMARKS = frozenset(["description", "default", "examples", "title"])
-"""What judges nothing."""

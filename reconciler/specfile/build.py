@@ -204,7 +204,7 @@ class Builder:
     def _check_secrets(self, node: Any, environ: Mapping[str, str]) -> None:
         pairs = node.items() if isinstance(node, Map) else enumerate(node) if isinstance(node, Seq) else ()
         for _key, value in pairs:
-            if is_reference(value):
+            if isinstance(value, Map) and is_reference(value):
                 kind = next(iter(value))
                 if isinstance(value[kind], str):
                     trouble = missing(reference(value), self._base, environ)

@@ -43,7 +43,8 @@ def variables_of(value: Any) -> Iterator[str]:
             yield value["env"]
         return
     for entry in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from variables_of(entry)
+        if isinstance(entry, (dict, list)):
+            yield from variables_of(entry)
 
 
 def resolve(secret: SecretRef, base: Path, environ: Mapping[str, str], public: Mapping[str, str] | None = None) -> str:
