@@ -59,9 +59,9 @@ class Kind:
 
     `rows` gives the rows of its changes in a text; each change has one of its own if they stand `apart`. With `arrow`
     one stands between the third cell and the fourth. `right` are the columns aligned to the right. `head` are the
-    titles of the columns in Markdown; `markdown` gives the rows there, where they aren't those of the text. `name` is
-    what one change is called above its clients. `clause` is what the first line of a plan says before the number of
-    its clients; empty: nothing.
+    titles of the columns in Markdown; `order` are the cells there, where they aren't all but the mark in their order.
+    `name` is what one change is called above its clients. `clause` is what the first line of a plan says before the
+    number of its clients; empty: nothing.
     """
 
     change: type[Change]
@@ -70,7 +70,7 @@ class Kind:
     rows: Callable[[Sequence[Entry], Waves, bool], Iterable[Row]]
     right: frozenset[int]
     head: tuple[str, ...]
-    markdown: Callable[[Sequence[Entry], Waves], Iterable[Sequence[str]]] | None = None
+    order: tuple[int, ...] = ()
     name: Callable[[Entry], str] = lambda change: str(change["action"])
     clause: str = ""
     arrow: bool = False
@@ -88,11 +88,9 @@ class Kind:
         """Give the changes of this kind in a plan's document."""
         return [change for change in document["changes"] if change["action"] == self.action]
 
-    def table(self, changes: Sequence[Entry], waves: Waves) -> list[Sequence[str]]:
-        """Give the rows of a Markdown table."""
-        if self.markdown is not None:
-            return list(self.markdown(changes, waves))
-        return [row.cells[1:] for row in self.rows(changes, waves, False)]
+    def columns(self, row: Row) -> tuple[str, ...]:
+        """Give the cells of a row of a Markdown table."""
+        return tuple(row.cells[at] for at in self.order or range(1, len(row.cells)))
 
     def line(self, row: Row) -> tuple[str, ...]:
         """Give the cells of a row of a text."""
@@ -229,12 +227,6 @@ def groups_text(names: Iterable[str]) -> str:
     return ", ".join(groups) if len(groups) <= _GROUPS_SHOWN else f"{number_text(len(groups))} groups"
 
 
-def _deploy_cells(changes: Sequence[Entry], waves: Waves) -> Iterator[tuple[str, ...]]:
-    for change in changes:
-        clients, each, reason = number_text(change["clients"]), way_text(change), reason_text(change, waves)
-        yield change["component"], change["group"], change["from"] or "-", change["to"], clients, each, reason
-
-
 def reason_text(change: Entry, waves: Waves) -> str:
     """Say why clients get a release, and in which wave: `outdated, wave 2 of 3`."""
     down = "downgrade" if change["downgrade"] else ""
@@ -343,7 +335,7 @@ _TABLE = (
         right=frozenset({5}),
         arrow=True,
         head=("deploy", "group", "from", "to", "clients", "each", "reason"),
-        markdown=_deploy_cells,
+        order=(1, 6, 2, 3, 4, 5, 7),
         name=lambda change: f"{change['component']} {change['to']} ({change['group']})",
     ),
     Kind(

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import printable
 from reconciler.model.plan import FINDINGS
+from reconciler.present.folding import findings_of, lines_of, rollout_rows_of, rows_of, scene_of
 from reconciler.present.kinds import BY_ACTION, FIRST_OF_CLIENTS, TABLE
 from reconciler.present.outlook_text import run_lines
 from reconciler.present.plan_text import savings, verdict
-from reconciler.present.rollout_text import halted, rollout_rows, standing_rows, waves_of
+from reconciler.present.rollout_text import halted, standing_rows
 from reconciler.present.spec_changes import TITLE, spec_change_items
 from reconciler.present.text import kept_back, kept_back_line, quarantine_rest, quarantine_rows
+from reconciler.present.trouble import brief_list
 from reconciler.present.words import count_text, name_list, number_text, span_text
 
 if TYPE_CHECKING:
@@ -25,29 +27,45 @@ _ESCAPES = str.maketrans(
 _STOP = ":no_entry:"
 
 
+MARKER = "<!-- updoser:plan -->"
+"""The first line of a plan, by which a bot finds the comment that it is to replace."""
+MAX_BYTES = 65_536
+"""What a comment of GitHub may have in characters, at most; in bytes it fits wherever these are counted, too."""
+_LEFT_OUT = "_More than fits into a comment is left out here; `updoser show` has all of the plan file._"
+
+
 def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
-    """Render a plan; `names` adds a folded list of the clients of each change."""
-    parts = [f"### {safe(verdict(document))}", *_halted(document["rollouts"])]
+    """Render a plan, the most important first, in at most MAX_BYTES.
+
+    `names` opens rows that stand for several changes, and adds a folded list of the clients of each.
+    """
+    scene = scene_of(document)
+    parts = [MARKER, f"### {safe(verdict(document))}", *_halted(document["rollouts"])]
     parts += map(safe, run_lines(document))
     if document["partial"]:
         parts.append("_This plan is partial: a limit or target left something out._")
     if document["problems"]:
-        parts.append("\n".join(f"- :warning: {safe(problem)}" for problem in document["problems"]))
+        problems = document["problems"] if names else brief_list(document["problems"])
+        parts.append("\n".join(f"- :warning: {safe(problem)}" for problem in problems))
     if document["notes"]:
         parts.append("\n".join(f"- {safe(note)}" for note in document["notes"]))
     parts += _spec_changes(document, names=names)
     parts += savings(document)
-    waves = waves_of(document)
     for kind in TABLE:
         if kind is FIRST_OF_CLIENTS and document["rollouts"]:
             head = ("rollout", "version", "group", "waves", "where it is")
-            parts.append(_table(head, map(_flagged, rollout_rows(document["rollouts"]))))
+            rollouts = rollout_rows_of(document, scene, opened=names)
+            parts += _rows(head, [_flagged(row.cells) for row in rollouts], [row.names for row in rollouts])
         changes = kind.of(document)
         if changes:
-            parts.append(_table(kind.head, kind.table(changes, waves)))
-    findings = [(kind, finding) for kind in FINDINGS for finding in document[kind]]
-    if findings:
-        parts.append(_table(("not changed", "group", "component", "clients", "reason"), map(_finding_row, findings)))
+            rows = lines_of(kind, changes, scene) if names else rows_of(kind, changes, scene)
+            parts += _rows(kind.head, [kind.columns(row) for row in rows], [row.names for row in rows])
+    found = [(kind, row) for kind in FINDINGS for row in findings_of(kind, document[kind], document, scene)]
+    if found:
+        head = ("not changed", "group", "component", "clients", "reason")
+        parts += _rows(
+            head, [_finding_cells(kind, row.cells) for kind, row in found], [row.names for _kind, row in found]
+        )
     if document["gone"]:
         parts.append(
             f"Gone from the inventory: {safe(name_list(document['gone'], every=names))}; "
@@ -55,7 +73,41 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
         )
     if names and document["members"]:
         parts.append(_members(document))
-    return "\n\n".join(parts) + "\n"
+    return _fitting(parts)
+
+
+def _rows(head: Sequence[str], rows: Sequence[Sequence[str]], names: Sequence[Sequence[str]]) -> list[str]:
+    """Give a table and, folded below it, the releases that its rows stand for."""
+    listed = [name for of_row in names for name in of_row]
+    folded = (
+        f"<details><summary>{count_text(len(listed), 'release')}</summary>\n\n{safe(', '.join(listed))}\n\n</details>"
+    )
+    return [_table(head, rows), *([folded] if listed else [])]
+
+
+def _finding_cells(kind: str, cells: Sequence[str]) -> tuple[str, ...]:
+    what, clients, groups, reason = cells
+    return kind, groups, what, clients, reason
+
+
+def _fitting(parts: Sequence[str]) -> str:
+    """Join parts as far as they fit; of a part that doesn't, the whole lines that do, unless it is folded."""
+    room = MAX_BYTES - len(f"\n\n{_LEFT_OUT}\n".encode())
+    kept: list[str] = []
+    for part in parts:
+        room -= len(f"{part}\n\n".encode())
+        if room < 0:
+            kept += [] if part.startswith("<details") else _beginning(part, room + len(part.encode()))
+            return "\n\n".join([*kept, _LEFT_OUT]) + "\n"
+        kept.append(part)
+    return "\n\n".join(kept) + "\n"
+
+
+def _beginning(part: str, room: int) -> list[str]:
+    lines = part.split("\n")
+    while lines and len("\n".join(lines).encode()) > room:
+        lines = lines[: max(len(lines) * 9 // 10, 0)] if len(lines) > 1 else []
+    return ["\n".join(lines)] if len(lines) > (2 if part.startswith("|") else 0) else []
 
 
 def status_markdown(document: Mapping[str, Any]) -> str:
@@ -105,12 +157,6 @@ def _spec_changes(document: Mapping[str, Any], *, names: bool) -> list[str]:
     lines = [f"- {':warning: ' if safety else ''}{safe(says)}" for safety, says in items]
     head = f"<details{' open' if any(safety for safety, _says in items) else ''}><summary>{TITLE}</summary>"
     return ["\n".join([head, "", *lines, "", "</details>"])]
-
-
-def _finding_row(entry: tuple[str, Mapping[str, Any]]) -> tuple[str, ...]:
-    kind, finding = entry
-    component = " ".join(filter(None, (finding["component"], finding["version"]))) or "all"
-    return kind, finding["group"], component, number_text(finding["clients"]), finding["reason"]
 
 
 def _members(document: Mapping[str, Any]) -> str:

@@ -79,7 +79,10 @@ def test_each_key_that_is_listed_can_be_explained_by_its_own_path() -> None:
     assert f"groups.{NAME}.auto_update.rollout.waves[].soak" in seen
 
 
-def test_text_says_type_default_what_is_possible_and_gives_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_says_type_default_what_is_possible_and_gives_an_example(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     assert cli.run(["explain", "groups.checks.phase", "-f", "none.yaml"], Terminal()) == 0
     assert capsys.readouterr().out.splitlines()[:8] == [
         "groups.NAME.checks[].phase",

@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from reconciler.model.change import Deploy, Download, Proof, Settings
 from reconciler.model.plan import Basis, Finding, Plan, RolloutStep, WaveCounts
 from reconciler.model.report import ComponentStatus, Quarantined, Status
 from reconciler.model.rollout import Cut, RolloutRecord
 from reconciler.present.document import plan_document, status_document
-from reconciler.present.markdown import block, plan_markdown, status_markdown
+from reconciler.present.markdown import MARKER, MAX_BYTES, block, plan_markdown, status_markdown
 from reconciler.present.render import FORMATS, Format, View, json_text, render
 from reconciler.present.views import PLAN, STATUS
+from reconciler.present.words import number_text
 from tests.fakes import NOW
 
 BASIS = Basis("l", 1, 0, "s", "c")
@@ -33,6 +35,8 @@ def plan(**fields: Any) -> Any:
 
 
 EXAMPLE = """\
+<!-- updoser:plan -->
+
 ### Plan: 1 download (2.0 KiB), 1 change on 2 of 3 clients (3.0 KiB); \
 drift 0, held 0, deferred 0, unknown 1, unreachable 0; not as declared: 1 problem
 
@@ -46,11 +50,11 @@ Saved against fulls: 1.0 KiB to deploy.
 
 | deploy | group | from | to | clients | each | reason |
 | --- | --- | --- | --- | --- | --- | --- |
-| rules | office | 1 | 2 | 2 | 1.5 KiB each | pinned, downgrade |
+| rules | office | 1 | 2 | 2 clients | 1.5 KiB each | pinned, downgrade |
 
 | not changed | group | component | clients | reason |
 | --- | --- | --- | --- | --- |
-| unknown | office | all | 1 | no connection |
+| unknown | office | all components | 1 client | no connection |
 
 Gone from the inventory: old-pc; what they have stays there, unmanaged
 """
@@ -110,6 +114,8 @@ def step(
 
 
 ROLLOUTS = """\
+<!-- updoser:plan -->
+
 ### Plan: 0 downloads (0 B), 3 changes on 4 of 100 clients (4.5 KiB), settings on 2 clients; \
 drift 0, held 0, deferred 0, unknown 0, unreachable 0
 
@@ -130,9 +136,9 @@ Saved against fulls: 3.5 KiB to deploy.
 
 | deploy | group | from | to | clients | each | reason |
 | --- | --- | --- | --- | --- | --- | --- |
-| rules | office | 1 | 2 | 2 | 1.5 KiB each, sent early, switched to in time | outdated, wave 1 of 2 |
-| rules | office | 1 | 2 | 1 | from what it kept, nothing sent | outdated, wave 1 of 2 |
-| other | office | 1 | 2 | 1 | 1.5 KiB each | missing |
+| rules | office | 1 | 2 | 2 clients | 1.5 KiB each, sent early, switched to in time | outdated, wave 1 of 2 |
+| rules | office | 1 | 2 | 1 client | from what it kept, nothing sent | outdated, wave 1 of 2 |
+| other | office | 1 | 2 | 1 client | 1.5 KiB each | missing |
 
 | settings | group | reason |
 | --- | --- | --- |
@@ -208,7 +214,7 @@ def rendered(text: str) -> Any:
     status = status_document(
         Status(NOW, None, 2, (counted,), {"g": (counted,)}, rollouts=(stopped,), quarantined=(left_alone,))
     )
-    return plan_markdown(hostile(text), names=True) + status_markdown(status)
+    return plan_markdown(hostile(text), names=True).removeprefix(MARKER) + status_markdown(status)
 
 
 def unescaped(char: Any, text: str) -> Any:
@@ -276,12 +282,46 @@ def test_nothing_closes_a_fence_from_inside(text: str) -> None:
     assert not any(line.strip().startswith(fence) for line in lines[1:-2])
 
 
+# --- size and folding --------------------------------------------------------------------------------------------
+
+
+def many(components: int, **more: Any) -> Any:
+    deploys = tuple(deploy(f"rules-{n:04}", **more) for n in range(components))
+    return plan(deploys=deploys, members={"c1": ("pc-1", "pc-2")}, clients={"office": 2})
+
+
+def test_components_that_differ_in_nothing_else_are_one_row_with_their_releases_folded_below() -> None:
+    text = plan_markdown(many(13))
+    assert "| 13 components | office |  |  | 2 clients | 39.0 KiB in all, in full | outdated |\n" in text
+    assert "<details><summary>13 releases</summary>\n\nrules-0000 2, rules-0001 2" in text
+    assert plan_markdown(many(13), names=True).count("| rules-") == 13
+
+
+@pytest.mark.parametrize(("components", "cut"), [(0, False), (100, False), (1500, True)])
+def test_a_comment_has_at_most_what_a_forge_takes_and_says_so(components: int, cut: bool) -> None:
+    text = plan_markdown(many(components), names=True)
+    assert len(text.encode()) <= MAX_BYTES
+    assert text.startswith(f"{MARKER}\n\n### Plan: 0 downloads (0 B), {number_text(components)} change")
+    assert ("left out here" in text) == cut
+    assert (text.count("\n| rules-") > 500) == cut
+
+
+def test_a_forge_sees_tables_and_fences_where_they_are_meant() -> None:
+    parser = MarkdownIt("commonmark").enable("table")
+    text = f"{plan_markdown(many(13), names=True)}\n{block('a <b>')}"
+    tokens = [token.type for token in parser.parse(text)]
+    assert tokens[:2] == ["html_block", "heading_open"]
+    assert tokens.count("table_open") == 1
+    assert tokens.count("tr_open") == 14
+    assert tokens[-1] == "fence"
+
+
 # --- formats --------------------------------------------------------------------------------------------------------
 
 
 def test_every_format_is_made_from_the_same_document(example: Any) -> None:
     texts = {form: render(example, form, PLAN) for form in FORMATS if FORMATS[form].shows(PLAN)}
-    assert texts["text"].splitlines()[0] == texts["markdown"].splitlines()[0].removeprefix("### ")
+    assert texts["text"].splitlines()[0] == texts["markdown"].splitlines()[2].removeprefix("### ")
     assert texts["json"] == json_text(example)
     status = status_document(Status(NOW, None, 0, (), {}))
     assert render(status, "json", STATUS) == json_text(status)
