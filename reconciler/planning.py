@@ -123,7 +123,19 @@ def _look(work: Workspace, options: PlanOptions) -> Observed:
 def plan_of(work: Workspace, options: PlanOptions, observed: Observed) -> Plan:
     """Decide from what was observed."""
     now = work.means.clock()
-    return make_plan(wanted_of(work, options), observed, plan_id=new_id(now), now=now)
+    made = make_plan(wanted_of(work, options), observed, plan_id=new_id(now), now=now)
+    return replace(made, limit=options.sight.limit)
+
+
+def as_limited(options: PlanOptions, made: Plan) -> PlanOptions:
+    """Give what the steps after a plan are planned with: where it was made for some clients, they are for those alone.
+
+    They go by the names that stand in it, which were seen by who approved it: a pattern may take others by now.
+    """
+    if not made.limit:
+        return options
+    names = tuple(sorted({name for members in made.members.values() for name in members}))
+    return replace(options, sight=replace(options.sight, limit=made.limit, names=names))
 
 
 def with_spec_changes(made: Plan, work: Workspace) -> Plan:

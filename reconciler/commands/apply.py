@@ -14,7 +14,7 @@ from reconciler.execute.engine import run_plan
 from reconciler.execute.outcome import verdict_error
 from reconciler.model.offer import is_about_source
 from reconciler.observe.observed import known_reports, recall_lists, refresh_lists
-from reconciler.planning import Following, PlanOptions, Turns, cut_moments, whole_plan, with_spec_changes
+from reconciler.planning import Following, PlanOptions, Turns, as_limited, cut_moments, whole_plan, with_spec_changes
 from reconciler.present.document import plan_document, report_document
 from reconciler.present.look import PLAIN
 from reconciler.present.plan_text import amiss
@@ -71,7 +71,7 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
         if asks and not desk.terminal.approves("Carry this plan out?", "review with `updoser plan`"):
             raise OutcomeError("apply cancelled; nothing was changed")
         work.roll.confirmed = options.planning.sight.confirmed and not options.file
-        following = Following(made, work, options.planning, wait=options.wait)
+        following = Following(made, work, as_limited(options.planning, made), wait=options.wait)
         forks = options.planning.sight.forks
         turns = Turns(work, desk.file, lambda: read_spec(desk).spec.holds)
         remarks = _remarks(options.planning)
@@ -104,7 +104,7 @@ def _accepted_plan(work: Workspace, file: Path, options: ApplyOptions) -> Plan |
     made, begun = accepted
     planning = options.planning
     if begun and made.rollouts:
-        return replace(Following(made, work, planning).step(), plan_id=made.plan_id)
+        return replace(Following(made, work, as_limited(planning, made)).step(), plan_id=made.plan_id, limit=made.limit)
     if planning.sight.refresh:
         refresh_lists(work, planning.sight)
         made = _read_by_now(made, work)

@@ -64,9 +64,10 @@ PLAN = Form(
     unread=As(later=True),
     spec_changes=As(of=Form(SpecChange), later=True),
     run=As(later=True, of=RUN),
+    limit=As(later=True),
 )
 """A plan but for its changes."""
-_IF_ANY = ("claims", "spec_changes", "run")
+_IF_ANY = ("claims", "spec_changes", "run", "limit")
 """What stands in a document only where there is some of it."""
 
 

@@ -85,7 +85,8 @@ def _arrival_lines(arrivals: Sequence[Entry]) -> list[str]:
         moments = ((50, entry["half"]), (95, entry["most"]), (100, entry["all"]))
         shown = [f"{share} % at {at}" for share, at in moments if at]
         says = ", ".join([*shown, *([f"the rest never ({entry['never']})"] if entry["never"] else [])])
-        alike.setdefault(says, []).append(f"{entry['component']} {entry['version']}")
+        if says:
+            alike.setdefault(says, []).append(f"{entry['component']} {entry['version']}")
     lines = []
     for says, names in alike.items():
         what = names[0] if len(names) == 1 else count_text(len(names), "release")

@@ -158,6 +158,19 @@ def test_a_plan_file_approves_the_whole_rollout(tmp_path):
     assert "nothing left to do" in done.err
 
 
+@pytest.mark.parametrize("limit", ["c1", "c1,c3"])
+def test_a_plan_file_for_some_clients_changes_nobody_else_in_any_of_its_steps(tmp_path, limit):
+    fleet = fleet_of(tmp_path, CANARY, ALL)
+    fleet.release("rules", "2", rules_txt=b"two")
+    assert fleet.run("plan", "--limit", limit, "--out", "plan.json").code == 0
+    assert "limit" not in fleet.run("plan", "--format", "json").json
+    for _again in range(2):
+        assert fleet.run("apply", "plan.json").code == 0
+        assert versions(fleet) == ("2 1 1 1 1" if limit == "c1" else "2 1 2 1 1")
+    assert fleet.apply().code == 0
+    assert versions(fleet) == "2 2 2 2 2"
+
+
 def test_a_plan_file_is_refused_once_its_rollout_was_halted(tmp_path):
     fleet = fleet_of(tmp_path, {**CANARY, "soak": "1h"}, ALL)
     fleet.release("rules", "2", rules_txt=b"two")
