@@ -6,17 +6,20 @@ import getpass
 import os
 import re
 import socket
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.errors import UsageError
 from reconciler.formats.ci import bounded, ci_origin
 from reconciler.specfile.load import Loaded, load
 from reconciler.specfile.variables import parse_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
+    from reconciler.model.spec import Spec
     from reconciler.present.terminal import Terminal
 
 
@@ -103,3 +106,28 @@ def read_spec(desk: Desk) -> Loaded:
         UsageError: a `-e` is malformed.
     """
     return load(desk.file, variables=parse_variables(desk.variables), no_exec=desk.no_exec)
+
+
+@contextmanager
+def base_spec(desk: Desk, base: str) -> Iterator[Spec]:
+    """Give the spec to compare with, for the time of the block: a file, or a git revision of the desk's file.
+
+    A name that is both is the file. What templates and secrets of a revision read is there within the block only.
+
+    Raises:
+        UpdoserError: there is no such file and no such revision, or the spec wasn't there then.
+        SpecError: it is invalid; all problems are told at once.
+        UsageError: a revision is asked for where no program may run.
+    """
+    if os.path.lexists(base):
+        yield read_spec(replace(desk, file=Path(base))).spec
+        return
+    if desk.no_exec:
+        raise UsageError(
+            f"--base {base}: there is no such file, and with --no-exec git isn't run",
+            hint="check the base out beside (`git worktree add`) and give its file",
+        )
+    from reconciler.specfile.revision import at_revision
+
+    with at_revision(desk.file, base) as file:
+        yield read_spec(replace(desk, file=file)).spec

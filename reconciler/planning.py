@@ -12,11 +12,13 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from reconciler.assembly import new_id
-from reconciler.errors import UpdoserError
+from reconciler.errors import SecretError, SpecError, UpdoserError, UsageError
 from reconciler.formats.select import parse
+from reconciler.model.change import KINDS
 from reconciler.model.events import Trouble, WaitStarted
 from reconciler.model.rollout import UNDER_WAY
-from reconciler.observe.observed import ahead_text, observe
+from reconciler.observe.observed import ahead_text, observe, wanted_settings
+from reconciler.planner.against import against
 from reconciler.planner.forecast import arrivals
 from reconciler.planner.inputs import Wanted
 from reconciler.planner.outlook import run_of
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from reconciler.model.client import Client
     from reconciler.model.plan import Plan, RolloutStep
     from reconciler.model.rollout import Key, RolloutRecord
-    from reconciler.model.spec import Hold
+    from reconciler.model.spec import Hold, Spec
     from reconciler.observe.observed import Sight
     from reconciler.planner.inputs import Observed
     from reconciler.workspace import Workspace
@@ -142,6 +144,40 @@ def with_spec_changes(made: Plan, work: Workspace) -> Plan:
     """Say in a plan what changed in the spec since it was applied last; nothing, where it never was."""
     before = work.state.applied_spec()
     return made if before is None else replace(made, spec_changes=spec_changes(before, work.spec.effective))
+
+
+def against_base(made: Plan, work: Workspace, options: PlanOptions, base: Spec) -> Plan:
+    """Say in a plan what comes of the spec and what would come of a base, too, by the facts that the plan is made from.
+
+    Settings of which the base's templates or secrets aren't at hand count as changed by the spec.
+
+    Raises:
+        StoreError, StateError: store or state can't be read.
+    """
+    other = replace(work, spec=base)
+    targets = tuple(name for name in options.targets if name in base.components)
+    if options.targets and not targets:  # the base manages none of them
+        return replace(made, against_base=against(_without_changes(made), made))
+    expedited = tuple(name for name in options.expedited if name in base.components)
+    sight = replace(options.sight, refresh=False, settings=options.sight.settings and not targets)
+    again = replace(options, targets=targets, expedited=expedited)
+    rewritten: set[str] = set()
+    try:
+        try:
+            observed = observe(other, sight, seen=work.roll)
+            if made.settings:
+                before, after = wanted_settings(other), wanted_settings(work)
+                rewritten = {name for name, wish in after.items() if before.get(name) != wish}
+        except (SpecError, SecretError):
+            observed = observe(other, replace(sight, settings=False), seen=work.roll)
+        before_plan = plan_of(other, again, observed)
+    except UsageError:  # the limit takes nobody of the base
+        before_plan = _without_changes(made)
+    return replace(made, against_base=against(before_plan, made, rewritten))
+
+
+def _without_changes(made: Plan) -> Plan:
+    return replace(made, **{kind.place: () for kind in KINDS})  # type: ignore[arg-type]
 
 
 def cut_moments(work: Workspace) -> None:

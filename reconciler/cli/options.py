@@ -82,6 +82,12 @@ POLICY = click.option(
     metavar="CONDITIONS",
     help="Exit with 5 when the plan does or finds this: downgrade,unknown>5%,bytes>10GiB.",
 )
+BASE = click.option(
+    "--base",
+    default="",
+    metavar="REV|FILE",
+    help="Compare with another spec: a file, or a git revision.",
+)
 EVENTS = click.option("--events", type=PATH, metavar="FILE", help="Append what happens as JSON lines.")
 
 spec_options = together(FILE, VARIABLES, FORMAT)
@@ -207,4 +213,5 @@ def showing_of(options: dict[str, Any]) -> ShowOptions:
         sign=options["sign"],
         detailed=options["detailed"],
         policy=options.get("policy", ()),
+        base=options.get("base", ""),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli.options import (
+    BASE,
     DIFF,
     PATH,
     PLAN_FORMAT,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 @look_options(refresh=True)
 @plan_options
 @POLICY
+@BASE
 @click.option("--out", type=PATH, metavar="FILE", help="Write the plan for `updoser apply FILE`.")
 @click.option(
     "--no-exec", is_flag=True, help="For files from anyone: run no program, resolve no secret, reach no client."
@@ -98,7 +100,7 @@ def apply(context: click.Context, /, plan_file: Path | None, check: bool, **opti
 @spec_options
 @look_options(refresh=True)
 @click.option("--every", type=Duration(), help="Assume that an apply runs this often. Left out: when one is due.")
-@click.option("--base", type=PATH, metavar="FILE", help="Compare with what another desired state would bring.")
+@BASE
 @click.pass_context
 def forecast(context: click.Context, /, components: tuple[str, ...], **options: Any) -> int:
     """Tell when waves open, and when how many clients have a release, if nothing fails."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.assembly import at_work
-from reconciler.desk import read_spec
+from reconciler.desk import base_spec
 from reconciler.observe.observed import Sight, observe
 from reconciler.planner.forecast import compare, forecast
 from reconciler.planning import PlanOptions, wanted_of
@@ -15,7 +16,6 @@ from reconciler.present.render import View, render
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
-    from pathlib import Path
 
     from reconciler.desk import Desk
     from reconciler.model.forecast import Forecast
@@ -28,19 +28,20 @@ FORECAST = View(forecast_text, forecast_markdown)
 class ForecastOptions:
     """What to tell: of these components only, where any are named; with an apply `every` so long, or when one is due.
 
-    `base` is another spec for the same fleet, with which the forecast is compared.
+    `base`, a file or a git revision, is another spec for the same fleet, with which the forecast is compared.
     """
 
     sight: Sight
     components: tuple[str, ...] = ()
     every: timedelta | None = None
-    base: Path | None = None
+    base: str = ""
 
 
 def tell(desk: Desk, options: ForecastOptions) -> int:
     """Look, and tell what becomes of the releases that are on their way."""
-    before = read_spec(replace(desk, file=options.base)).spec if options.base is not None else None
-    with at_work(desk) as work:
+    with ExitStack() as stack:
+        before = stack.enter_context(base_spec(desk, options.base)) if options.base else None
+        work = stack.enter_context(at_work(desk))
         work.managed(*options.components)
         now = work.means.clock()
         made, sentences = _made(work, options, now), None

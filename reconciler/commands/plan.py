@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.assembly import at_work
+from reconciler.desk import base_spec
 from reconciler.errors import OutcomeError, UpdoserError, UsageError
 from reconciler.files import check_writable
 from reconciler.observe.observed import Sight, known_reports
 from reconciler.observe.settings import view_settings
-from reconciler.planning import PlanOptions, whole_plan, with_spec_changes
+from reconciler.planning import PlanOptions, against_base, whole_plan, with_spec_changes
 from reconciler.present.document import (
     plan_document,
 )
@@ -39,7 +41,8 @@ class ShowOptions:
 
     `names` lists the clients of each change, and what changes in files; `out` is where the plan is written, signed with
     the key of the file `sign`; `detailed` tells changes and drift by the exit code. A condition of the `policy`
-    that the plan meets makes the command fail, once all is shown and written.
+    that the plan meets makes the command fail, once all is shown and written. `base`, a file or a git revision, is what
+    the plan is compared with.
     """
 
     names: bool = False
@@ -47,13 +50,18 @@ class ShowOptions:
     sign: Path | None = None
     detailed: bool = False
     policy: tuple[Condition, ...] = ()
+    base: str = ""
 
 
 def plan(desk: Desk, options: PlanOptions, showing: ShowOptions) -> int:
     """Show what an apply would do, and write it down for that apply when asked."""
     key = _ready_to_write(desk, showing)
-    with at_work(desk) as work:
+    with ExitStack() as stack:
+        base = stack.enter_context(base_spec(desk, showing.base)) if showing.base else None
+        work = stack.enter_context(at_work(desk))
         made = with_spec_changes(whole_plan(work, options), work)
+        if base is not None:
+            made = against_base(made, work, options, base)
         document = plan_document(made)
         shown = [render(document, desk.form, PLAN, look=desk.terminal.look, names=showing.names)]
         if showing.names and not FORMATS[desk.form].single:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime  # noqa: TC003 - the same
 from typing import TYPE_CHECKING, Literal
 
+from reconciler.model.attribution import Attribution  # noqa: TC001 - the same
 from reconciler.model.change import KINDS, Change, Changes, ClientChange, StoreChange
 from reconciler.model.network import DIRECT
 from reconciler.model.outlook import Outlook, WaveOpen
@@ -137,7 +138,8 @@ class Plan(Changes):
     a look: a pattern that takes nobody. `claims` are clients that know an earlier epoch of this controller: they are
     told of the later one, so that who has the earlier state is refused. `members` maps the id of each cohort that
     something refers to, to its clients; `clients` counts all clients that were compared by group. `spec_changes` tell
-    what changed in the spec since it was applied last. `run` is the run that carries it out, with the steps that follow
+    what changed in the spec since it was applied last; `against_base` what comes of the spec and what would come of
+    another one, too, where it was compared with one. `run` is the run that carries it out, with the steps that follow
     from it; None where nothing can, or nobody looked.
     """
 
@@ -162,6 +164,7 @@ class Plan(Changes):
     unread: tuple[str, ...] = ()
     platforms: tuple[str, ...] = (ANY_PLATFORM,)
     spec_changes: tuple[SpecChange, ...] = ()
+    against_base: tuple[Attribution, ...] = ()
     members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     run: Outlook | None = None
 

@@ -75,8 +75,8 @@ class Sight:
     names: tuple[str, ...] = ()
 
 
-def observe(work: Workspace, sight: Sight) -> Observed:
-    """Look at store, sources and clients.
+def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Observed:
+    """Look at store, sources and clients; what was `seen` with another spec of the same fleet isn't looked at again.
 
     Raises:
         UsageError: the limit is no pattern, or it or a part of it selects no client.
@@ -91,7 +91,7 @@ def observe(work: Workspace, sight: Sight) -> Observed:
     if sight.refresh:
         fleet = refresh_lists(work, sight, choice)
     else:
-        recall_lists(work)
+        recall_lists(work, seen)
         _check_choice(work, choice)
     if sight.refresh and sight.contact:
         _look_at_clients(work, sight, choice, fleet)
@@ -190,6 +190,16 @@ def _on_clients(profiles: Iterable[Profile]) -> set[tuple[str, str]]:
         for entry in profile.installed
         for version in (entry.version, *dict(entry.kept))
     }
+
+
+def wanted_settings(work: Workspace) -> dict[str, str]:
+    """Give which settings each client of groups that have some should have.
+
+    Raises:
+        SpecError, SecretError: a template, or a secret that it reads, is no good.
+    """
+    by_client, by_group = _wanted_settings(work, Sight())
+    return {client.name: by_group[client.group] for client in work.roll.clients(by_group)} | by_client
 
 
 def _wanted_settings(work: Workspace, sight: Sight) -> tuple[dict[str, str], dict[str, str]]:
@@ -308,11 +318,14 @@ def refresh_lists(work: Workspace, sight: Sight, choice: Selection = EVERYBODY) 
     return fleet
 
 
-def recall_lists(work: Workspace) -> None:
-    """Take the fleet from what the spec says itself and from what the state remembers; ask nobody."""
+def recall_lists(work: Workspace, seen: Roll | None = None) -> None:
+    """Take the fleet from what the spec says itself and what was seen or the state remembers; ask nobody."""
     groups = work.spec.groups
-    written = {name: list_clients(group, None) for name, group in groups.items() if group.inventory is None}
-    work.roll.call(groups, written, work.state.ways(), asked=False)
+    listed = {name: list_clients(group, None) for name, group in groups.items() if group.inventory is None}
+    known = seen.listed if seen is not None else {}
+    again = {name: known[name] for name, group in groups.items() if group.inventory is not None and name in known}
+    ways = work.state.ways() if seen is None else seen.ways
+    work.roll.call(groups, {**listed, **again}, ways, asked=False)
     _note_releases(work)
 
 

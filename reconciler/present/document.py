@@ -15,6 +15,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
+from reconciler.model.attribution import Attribution
 from reconciler.model.change import KINDS, FleetChange
 from reconciler.model.delta import incremental_name
 from reconciler.model.plan import FINDINGS, Basis, Finding, Plan, RolloutStep
@@ -63,11 +64,14 @@ PLAN = Form(
     unmet=As(later=True),
     unread=As(later=True),
     spec_changes=As(of=Form(SpecChange), later=True),
+    against_base=As(
+        of=Form(Attribution, component=As(null=True), version=As(null=True), group=As(null=True)), later=True
+    ),
     run=As(later=True, of=RUN),
     limit=As(later=True),
 )
 """A plan but for its changes."""
-_IF_ANY = ("claims", "spec_changes", "run", "limit")
+_IF_ANY = ("claims", "spec_changes", "against_base", "run", "limit")
 """What stands in a document only where there is some of it."""
 
 

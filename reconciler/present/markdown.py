@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import printable
 from reconciler.model.plan import FINDINGS
+from reconciler.present.base_text import BASE_HEAD, base_rows
 from reconciler.present.folding import findings_of, lines_of, rollout_rows_of, rows_of, scene_of
 from reconciler.present.kinds import BY_ACTION, FIRST_OF_CLIENTS, TABLE
 from reconciler.present.outlook_text import run_lines
@@ -50,6 +51,7 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
     if document["notes"]:
         parts.append("\n".join(f"- {safe(note)}" for note in document["notes"]))
     parts += _spec_changes(document, names=names)
+    parts += [_table(BASE_HEAD, rows) for rows in [base_rows(document)] if rows]
     parts += savings(document)
     for kind in TABLE:
         if kind is FIRST_OF_CLIENTS and document["rollouts"]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.model.plan import FINDINGS
+from reconciler.present.base_text import base_lines
 from reconciler.present.folding import (
     changes_of,
     findings_of,
@@ -94,6 +95,7 @@ def plan_text(document: Entry, *, names: bool = False, look: Look = PLAIN) -> st
     if document["notes"]:
         lines += ["", "To note", *(f"  - {note}" for note in document["notes"])]
     lines += spec_change_lines(document, every=names)
+    lines += base_lines(document)
     opened = document["members"] if names else None
     for kind in TABLE:
         if kind is FIRST_OF_CLIENTS:
