@@ -24,6 +24,7 @@ from reconciler.planner.inputs import Wanted
 from reconciler.planner.outlook import run_of
 from reconciler.planner.planner import make_plan
 from reconciler.planner.turns import turned_away
+from reconciler.planner.ways_back import ways_back
 from reconciler.specfile.changes import spec_changes
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def whole_plan(work: Workspace, options: PlanOptions) -> Plan:
     made = plan_of(work, options, observed)
     wanted, now = wanted_of(work, options), made.created
     run = run_of(wanted, observed, made, now)
-    return replace(made, run=run and replace(run, arrivals=arrivals(wanted, observed, now)))
+    run = run and replace(run, arrivals=arrivals(wanted, observed, now))
+    return replace(made, run=run, ways_back=ways_back(made, wanted.client_keep))
 
 
 def _look(work: Workspace, options: PlanOptions) -> Observed:

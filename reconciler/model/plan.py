@@ -14,6 +14,7 @@ from reconciler.model.outlook import Outlook, WaveOpen
 from reconciler.model.release import ANY_PLATFORM
 from reconciler.model.rollout import AT_WORK, RolloutRecord, Undo
 from reconciler.model.spec_change import SpecChange  # noqa: TC001 - the same
+from reconciler.model.way_back import WayBack  # noqa: TC001 - the same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -139,7 +140,8 @@ class Plan(Changes):
     told of the later one, so that who has the earlier state is refused. `members` maps the id of each cohort that
     something refers to, to its clients; `clients` counts all clients that were compared by group. `spec_changes` tell
     what changed in the spec since it was applied last; `against_base` what comes of the spec and what would come of
-    another one, too, where it was compared with one. `run` is the run that carries it out, with the steps that follow
+    another one, too, where it was compared with one. `ways_back`: what clients keep of what
+    they have now. `run` is the run that carries it out, with the steps that follow
     from it; None where nothing can, or nobody looked.
     """
 
@@ -165,6 +167,7 @@ class Plan(Changes):
     platforms: tuple[str, ...] = (ANY_PLATFORM,)
     spec_changes: tuple[SpecChange, ...] = ()
     against_base: tuple[Attribution, ...] = ()
+    ways_back: tuple[WayBack, ...] = ()
     members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     run: Outlook | None = None
 

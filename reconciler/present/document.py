@@ -21,6 +21,7 @@ from reconciler.model.delta import incremental_name
 from reconciler.model.plan import FINDINGS, Basis, Finding, Plan, RolloutStep
 from reconciler.model.report import RECAP, DoctorLevel, Failure, Held, JournalEntry, Quarantined, Report, SourceStatus
 from reconciler.model.spec_change import SpecChange
+from reconciler.model.way_back import WayBack
 from reconciler.present.fields import time_text, typed
 from reconciler.present.forms import As, Form, Way
 from reconciler.present.kinds import TABLE
@@ -67,11 +68,12 @@ PLAN = Form(
     against_base=As(
         of=Form(Attribution, component=As(null=True), version=As(null=True), group=As(null=True)), later=True
     ),
+    ways_back=As(of=Form(WayBack), later=True),
     run=As(later=True, of=RUN),
     limit=As(later=True),
 )
 """A plan but for its changes."""
-_IF_ANY = ("claims", "spec_changes", "against_base", "run", "limit")
+_IF_ANY = ("claims", "spec_changes", "against_base", "ways_back", "run", "limit")
 """What stands in a document only where there is some of it."""
 
 

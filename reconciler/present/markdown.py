@@ -16,6 +16,7 @@ from reconciler.present.rollout_text import halted, standing_rows
 from reconciler.present.spec_changes import TITLE, spec_change_items
 from reconciler.present.text import kept_back, kept_back_line, quarantine_rest, quarantine_rows
 from reconciler.present.trouble import brief_list
+from reconciler.present.way_back_text import way_back_lines
 from reconciler.present.words import count_text, name_list, number_text, span_text
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
     parts += _spec_changes(document, names=names)
     parts += [_table(BASE_HEAD, rows) for rows in [base_rows(document)] if rows]
     parts += savings(document)
+    parts += map(safe, way_back_lines(document))
     for kind in TABLE:
         if kind is FIRST_OF_CLIENTS and document["rollouts"]:
             head = ("rollout", "version", "group", "waves", "where it is")

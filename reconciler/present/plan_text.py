@@ -34,6 +34,7 @@ from reconciler.present.outlook_text import run_lines
 from reconciler.present.rollout_text import STOPPED, halted_lines, next_step, without_group
 from reconciler.present.spec_changes import spec_change_lines
 from reconciler.present.trouble import EXAMPLES, brief_list
+from reconciler.present.way_back_text import way_back_lines
 from reconciler.present.words import count_text, grid, name_list, number_text, page, size_text, wrapped
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def plan_text(document: Entry, *, names: bool = False, look: Look = PLAIN) -> st
     if document["partial"]:
         lines.append("This plan is partial: a limit or target left something out.")
     lines += savings(document)
+    lines += way_back_lines(document)
     lines += _problems(document["problems"], every=names)
     if document["notes"]:
         lines += ["", "To note", *(f"  - {note}" for note in document["notes"])]
