@@ -132,17 +132,17 @@ class Basis:
 class Plan(Changes):
     """The difference between the desired state and what is there, and what will be done about it.
 
-    `partial` says that a limit or target left something out; `limit` is the pattern of that limit.
-    `gone` are clients that left the inventory since the last look. `problems` are sentences about sources: releases
-    held back, sources that did not answer; `excused` are those of them after which nothing needs to be done. `unmet` names what is declared and can't be had, `unread` the sources
-    that can't be read and should be; each has a sentence. `notes` are others, about what is as it may be and yet worth
-    a look: a pattern that takes nobody. `claims` are clients that know an earlier epoch of this controller: they are
-    told of the later one, so that who has the earlier state is refused. `members` maps the id of each cohort that
-    something refers to, to its clients; `clients` counts all clients that were compared by group. `spec_changes` tell
-    what changed in the spec since it was applied last; `against_base` what comes of the spec and what would come of
-    another one, too, where it was compared with one. `ways_back`: what clients keep of what
-    they have now. `run` is the run that carries it out, with the steps that follow
-    from it; None where nothing can, or nobody looked.
+    `partial` says that a limit or target left something out; `limit` is the pattern of that limit. `gone` are clients
+    that left the inventory since the last look. `problems` are sentences about sources: releases held back, sources
+    that did not answer; `excused` are those of them after which nothing needs to be done. `unmet` names what is
+    declared and can't be had, `unread` the sources that can't be read and should be; each has a sentence. `notes` are
+    others, about what is as it may be and yet worth a look: a pattern that takes nobody. `claims` are clients that know
+    an earlier epoch of this controller: they are told of the later one, so that who has the earlier state is refused.
+    `members` maps the id of each cohort that something refers to, to its clients; `clients` counts all clients that
+    were compared by group. `spec_changes` tell what changed in the spec since it was applied last; `against_base` what
+    comes of the spec and what would come of another one, too, where it was compared with one. `ways_back`: what clients
+    keep of what they have now. `run` is the run that carries it out, with the steps that follow from it; None where
+    nothing can, or nobody looked.
     """
 
     plan_id: str
