@@ -9,13 +9,9 @@ from typing import TYPE_CHECKING
 
 from reconciler.desk import Desk, read_spec
 from reconciler.plugin_loader import KINDS, available
-from reconciler.present.document import plugins_document, valid_document
+from reconciler.present.declared import PLUGINS, VALID, plugins_document, valid_document
 from reconciler.present.render import View
-from reconciler.present.views import PLUGINS, VALID
-from reconciler.specfile.effective import effective_text, explain
 from reconciler.specfile.load import load
-from reconciler.specfile.starter import schema_beside, starter, written_new
-from reconciler.specfile.whole_schema import SCHEMA_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +26,8 @@ def validate(desk: Desk, effective: str | None) -> int:
     for note in loaded.notes:
         desk.terminal.note(note)
     if effective is not None:
+        from reconciler.specfile.effective import effective_text, explain
+
         desk.terminal.show(explain(loaded, effective), desk.form, View(effective_text))
     else:
         desk.terminal.show(valid_document(loaded.spec), desk.form, VALID)
@@ -38,6 +36,9 @@ def validate(desk: Desk, effective: str | None) -> int:
 
 def init(terminal: Terminal, file: Path, catalog: str | None, inventory: str | None) -> int:
     """Write a starter spec that is valid as it stands."""
+    from reconciler.specfile.starter import schema_beside, starter, written_new
+    from reconciler.specfile.whole_schema import SCHEMA_FILE
+
     entries: Sequence[InventoryEntry] = ()
     if inventory:
         from reconciler.assembly import list_program

@@ -22,7 +22,7 @@ from reconciler.model.plan import FINDINGS, Basis, Finding, Plan, RolloutStep
 from reconciler.model.report import RECAP, DoctorLevel, Failure, Held, JournalEntry, Quarantined, Report, SourceStatus
 from reconciler.model.spec_change import SpecChange
 from reconciler.model.way_back import WayBack
-from reconciler.present.fields import time_text, typed
+from reconciler.present.fields import FORMAT_VERSION, time_text, typed
 from reconciler.present.forms import As, Form, Way
 from reconciler.present.kinds import TABLE
 from reconciler.present.outlook_form import RUN, STEP
@@ -34,9 +34,7 @@ if TYPE_CHECKING:
     from reconciler.model.report import Asked, ComponentStatus, Diagnosis, Run, Status
     from reconciler.model.repository import RepositoryStatus, StagedRoot
     from reconciler.model.rollout import RolloutRecord
-    from reconciler.model.spec import Spec
 
-FORMAT_VERSION = "1.0"
 OVER = frozenset(["done", "superseded"])
 """What a rollout is that a status doesn't show any more."""
 _BASIS = Form(Basis)
@@ -292,23 +290,3 @@ def checks_document(checks: Iterable[Diagnosis]) -> dict[str, Any]:
     entries = [{**asdict(check), "client": check.client or None} for check in checks]
     counts = {level: sum(entry["level"] == level for entry in entries) for level in get_args(DoctorLevel)}
     return {"format_version": FORMAT_VERSION, "summary": counts, "checks": entries}
-
-
-def valid_document(spec: Spec) -> dict[str, Any]:
-    """Give the document of a spec that is valid: what it declares, in numbers."""
-    return {
-        "format_version": FORMAT_VERSION,
-        "file": str(spec.path),
-        "digest": spec.digest,
-        "components": len(spec.components),
-        "sources": len(spec.sources),
-        "groups": len(spec.groups),
-        "clients": sum(len(group.clients) for group in spec.groups.values()),
-        "inventories": sum(1 for group in spec.groups.values() if group.inventory),
-    }
-
-
-def plugins_document(found: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
-    """Give the document of plugins, from their kinds, names and origins."""
-    entries = [{"kind": kind, "name": name, "origin": origin} for kind, name, origin in found]
-    return {"format_version": FORMAT_VERSION, "plugins": entries}

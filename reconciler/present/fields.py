@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+FORMAT_VERSION = "1.0"
+"""Of all documents."""
 MAX_NUMBER = 2**63 - 1
 
 WordT = TypeVar("WordT", bound=str)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.forecast import Forecast, Point, Reach, ReleaseForecast, WaveForecast
-from reconciler.present.document import FORMAT_VERSION
+from reconciler.present.fields import FORMAT_VERSION
 from reconciler.present.forms import As, Form
 from reconciler.present.markdown import safe
 from reconciler.present.words import count_text, name_list, number_text, page, table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.listing import ListedClient, ListedComponent, Listing
-from reconciler.present.document import FORMAT_VERSION
+from reconciler.present.fields import FORMAT_VERSION
 from reconciler.present.forms import As, Form
 
 if TYPE_CHECKING:

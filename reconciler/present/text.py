@@ -214,20 +214,6 @@ def checks_text(document: Mapping[str, Any], *, every: bool = False) -> str:
     return page(lines)
 
 
-def valid_text(document: Mapping[str, Any]) -> str:
-    """Render what a valid spec declares."""
-    parts = [count_text(document[key], key[:-1]) for key in ("components", "sources", "groups", "clients")]
-    listed = document["inventories"]
-    more = f" and {listed} {'inventory' if listed == 1 else 'inventories'}" if listed else ""
-    return f"{document['file']} is valid: {', '.join(parts)}{more}\n"
-
-
-def plugins_text(document: Mapping[str, Any]) -> str:
-    """Render the plugins that there are."""
-    rows = [(plugin["kind"], plugin["name"], plugin["origin"]) for plugin in document["plugins"]]
-    return page(table([("kind", "name", "from"), *rows]))
-
-
 def repository_text(document: Mapping[str, Any]) -> str:
     """Render the repository for other sites: what it offers, by whose signatures, and what is next to do."""
     lines = [_repository_head(document)]

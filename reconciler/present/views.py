@@ -1,4 +1,7 @@
-"""The views of all documents that commands show: each has a text, and some have a Markdown of their own."""
+"""The views of documents that commands show: each has a text, and some have a Markdown of their own.
+
+Those of what a spec declares stand in `declared`.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,10 @@ from reconciler.present.rollout_text import rollouts_text
 from reconciler.present.standing_text import standing_text
 from reconciler.present.text import (
     checks_text,
-    plugins_text,
     report_text,
     repository_text,
     staged_text,
     status_text,
-    valid_text,
 )
 
 PLAN = View(plan_text, plan_markdown, gitlab=terraform_report, fits=True)
@@ -30,7 +31,5 @@ ROLLOUTS = View(rollouts_text)
 REPOSITORY = View(repository_text)
 STAGED = View(staged_text)
 CHECKS = View(checks_text)
-VALID = View(valid_text)
-PLUGINS = View(plugins_text)
 CLIENTS = View(clients_text, clients_markdown, clients_rows)
 STANDING = View(standing_text)

@@ -11,8 +11,7 @@ import yaml
 
 from reconciler.desk import Desk, read_spec
 from reconciler.errors import SpecError
-from reconciler.present.document import valid_document
-from reconciler.present.text import valid_text
+from reconciler.present.declared import valid_document, valid_text
 from reconciler.specfile.effective import effective_text, explain
 
 if TYPE_CHECKING:

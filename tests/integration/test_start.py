@@ -33,8 +33,8 @@ HEAVY = frozenset(
         *("jsonschema", "paramiko", "rich", "securesystemslib", "socks", "sqlalchemy", "tuf", "urllib3", "yaml"),
     ]
 )
-SPEC = {"importlib.metadata", "jsonschema", "yaml"}
-"""What a spec is read with: schemas, YAML, and what finds the plugins of other packages."""
+SPEC = {"importlib.metadata", "yaml"}
+"""What a spec is read with that is right: YAML, and what finds the plugins of other packages."""
 STATE = {"asyncio", "sqlalchemy"}
 """What a state is read with; SQLAlchemy brings asyncio along."""
 

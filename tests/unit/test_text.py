@@ -23,10 +23,10 @@ from reconciler.model.report import (
 )
 from reconciler.model.report import Status as FleetStatus
 from reconciler.model.rollout import Cut, RolloutRecord
+from reconciler.present.declared import plugins_document, plugins_text
 from reconciler.present.document import (
     checks_document,
     plan_document,
-    plugins_document,
     report_document,
     rollouts_document,
     run_document,
@@ -37,7 +37,6 @@ from reconciler.present.plan_text import plan_text, verdict
 from reconciler.present.rollout_text import rollouts_text
 from reconciler.present.text import (
     checks_text,
-    plugins_text,
     report_text,
     status_text,
 )
