@@ -83,7 +83,8 @@ def _arrival_lines(arrivals: Sequence[Entry]) -> list[str]:
     alike: dict[str, list[str]] = {}
     for entry in arrivals:
         moments = ((50, entry["half"]), (95, entry["most"]), (100, entry["all"]))
-        shown = [f"{share} % at {at}" for share, at in moments if at]
+        shares = {at: share for share, at in moments if at}  # of those that are reached at once, the last says all
+        shown = [f"{share} % at {at}" for at, share in shares.items()]
         says = ", ".join([*shown, *([f"the rest never ({entry['never']})"] if entry["never"] else [])])
         if says:
             alike.setdefault(says, []).append(f"{entry['component']} {entry['version']}")

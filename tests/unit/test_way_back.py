@@ -14,6 +14,7 @@ from reconciler.model.plan import Basis, Plan
 from reconciler.model.way_back import WayBack
 from reconciler.planner.against import against
 from reconciler.planner.ways_back import ways_back
+from reconciler.present.base_text import base_rows
 from reconciler.present.document import plan_document
 from reconciler.present.reading import read_plan
 from reconciler.present.render import render
@@ -77,3 +78,14 @@ def test_clients_of_one_change_are_told_apart_by_what_the_base_gives_them() -> N
         Attribution("anyway", "deploy", "rules", "2", "office", 1),
     )
     assert against(after, before)[0] == Attribution("no longer", "deploy", "rules", "2", "branch", 3)
+
+
+def test_what_differs_in_nothing_but_its_release_is_one_row_against_the_base() -> None:
+    entry = {"by": "anyway", "action": "deploy", "version": "2", "clients": 3, "group": "office"}
+    several = [{**entry, "component": f"rules-{n}"} for n in range(5)]
+    other = {**entry, "by": "change", "component": "engine", "clients": 1}
+    assert base_rows({"against_base": [other, *several]}) == [
+        ("by this change", "deploy", "engine 2", "1 client", "office"),
+        ("would happen anyway", "deploy", "5 releases", "3 clients", "office"),
+    ]
+    assert len(base_rows({"against_base": several[:3]})) == 3
