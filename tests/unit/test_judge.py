@@ -79,6 +79,34 @@ def test_nothing_is_called_right_in_which_jsonschema_finds_something_wrong(schem
         assert Draft202012Validator(whole).is_valid([value])
 
 
+@pytest.mark.parametrize(
+    ("schema", "right", "wrong"),
+    [
+        ({"type": "string"}, "1", 1),
+        ({"type": "integer"}, 1, True),
+        ({"type": ["number", "null"]}, None, "1"),
+        ({"enum": ["a", 1]}, 1, True),
+        ({"const": False}, False, 0),
+        ({"pattern": "^a"}, "ab", "ba"),
+        ({"required": ["a"]}, {"a": 1}, {"b": 1}),
+        ({"properties": {"a": {"type": "null"}}}, {"a": None}, {"a": 1}),
+        ({"additionalProperties": False}, {}, {"a": 1}),
+        ({"propertyNames": {"pattern": "^a"}}, {"a": 1}, {"b": 1}),
+        ({"items": {"minimum": 1}}, [1], [1, 0]),
+        ({"uniqueItems": True}, ["a", "b"], ["a", "a"]),
+        ({"minItems": 1}, [0], []),
+        ({"maxLength": 1}, "a", "ab"),
+        ({"maximum": 1}, 1, 2),
+    ],
+    ids=lambda part: str(part)[:40],
+)
+def test_each_word_of_a_schema_tells_right_from_wrong(schema: Any, right: Any, wrong: Any) -> None:
+    agree(schema, right)
+    agree(schema, wrong)
+    assert Judge(schema).is_right(right, schema)
+    assert not Judge(schema).is_right(wrong, schema)
+
+
 @pytest.mark.parametrize("schema", [{"oneOf": [True]}, {"type": "no such"}, {"pattern": "("}, {"$ref": "#/gone"}, 5])
 def test_a_schema_that_it_does_not_know_all_words_of_is_left_to_jsonschema(schema: Any) -> None:
     assert not Judge(schema).is_right("a", schema)
