@@ -20,18 +20,19 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reconciler.model.network import DIRECT
 from reconciler.present.kinds import (
+    WAYS,
     Row,
     fetched_text,
     groups_text,
     held_text,
-    mark_of,
+    mixed_text,
     platform_text,
     reason_text,
-    way_text,
+    same_deploy,
+    way_of,
 )
-from reconciler.present.rollout_text import WHOLE_FLEET, rollout_rows, wave_text, waves_of
+from reconciler.present.rollout_text import WHOLE_FLEET, rollout_rows, waves_of
 from reconciler.present.words import count_text, number_text, size_text
 
 if TYPE_CHECKING:
@@ -71,9 +72,7 @@ def scene_of(document: Entry) -> Scene:
 
 def lines_of(kind: Kind, changes: Sequence[Entry], scene: Scene) -> list[Row]:
     """Give a row for each change of a kind, folded no further; a row of clients says how many they are."""
-    if kind.action == "deploy":
-        return _deploys(changes, scene)
-    return list(kind.rows(changes, scene.waves, False))
+    return list(kind.rows(changes, scene.waves))
 
 
 def rows_of(kind: Kind, changes: Sequence[Entry], scene: Scene) -> list[Row]:
@@ -85,7 +84,7 @@ def rows_of(kind: Kind, changes: Sequence[Entry], scene: Scene) -> list[Row]:
 def changes_of(document: Entry) -> int:
     """Count the changes of a plan for which releases go to clients; see the first rule."""
     waves = waves_of(document)
-    return len({_same(change, waves) for change in document["changes"] if change["action"] == "deploy"})
+    return len({same_deploy(change, waves) for change in document["changes"] if change["action"] == "deploy"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,75 +131,13 @@ def _names(rows: Sequence[Row], _scene: Scene) -> tuple[str, ...]:
 # --- what goes to clients ---------------------------------------------------------------------------------------------
 
 
-def _same(change: Entry, waves: Waves) -> Hashable:
-    """Give what is equal for all clients of one change."""
-    keys = ("component", "to", "platform", "reason", "downgrade", "early", "held")
-    return (*(change[key] for key in keys), change["from"] is None, wave_text(change, waves))
-
-
-def _deploys(changes: Sequence[Entry], scene: Scene) -> list[Row]:
-    alike: dict[Hashable, list[Entry]] = defaultdict(list)
-    for change in changes:
-        alike[_same(change, scene.waves)].append(change)
-    return [_deploy_line(same, scene) for same in alike.values()]
-
-
-def _deploy_line(same: Sequence[Entry], scene: Scene) -> Row:
-    change = same[0]
-    before = sorted({entry["from"] or "-" for entry in same})
-    ways = sorted({way_text(entry) for entry in same})
-    cells = (
-        mark_of(change),
-        change["component"],
-        before[0] if len(before) == 1 else count_text(len(before), "version"),
-        change["to"] + platform_text(change),
-        count_text(sum(entry["clients"] for entry in same), "client"),
-        ways[0] if len(ways) == 1 else _mixed(same, _by_clients(same)),
-        groups_text(entry["group"] for entry in same),
-        reason_text(change, scene.waves),
-    )
-    return Row(cells, same)
-
-
-_WAYS = ("by incrementals", "packed", "in full", "from what they kept", "with nothing sent", "by several ways")
-
-
-def _way(change: Entry) -> str:
-    if change["held"]:
-        return _WAYS[3]
-    if not change["bytes"]:
-        return _WAYS[4]
-    if not change["path"]:
-        return _WAYS[2]
-    return _WAYS[1] if change["path"][0].startswith("..") else _WAYS[0]
-
-
-def _by_clients(same: Sequence[Entry]) -> Counter[str]:
-    count: Counter[str] = Counter()
-    for change in same:
-        count[_way(change)] += change["clients"]
-    return count
-
-
 def _by_rows(rows: Sequence[Row]) -> Counter[str]:
     """Count components by how their release goes to clients."""
     count: Counter[str] = Counter()
     for row in rows:
-        ways = {_way(change) for change in row.changes}
-        count[ways.pop() if len(ways) == 1 else _WAYS[5]] += 1
+        ways = {way_of(change) for change in row.changes}
+        count[ways.pop() if len(ways) == 1 else WAYS[5]] += 1
     return count
-
-
-def _mixed(changes: Sequence[Entry], count: Counter[str]) -> str:
-    """Say what is sent in all, and in which forms: `about 3.9 MiB in all: 6 by incrementals, 7 in full`."""
-    about = "about " if any(change["estimated"] for change in changes) else ""
-    total = sum(change["bytes"] * change["clients"] for change in changes)
-    forms = [(way, count[way]) for way in _WAYS if count[way]]
-    listed = forms[0][0] if len(forms) == 1 else ", ".join(f"{number_text(number)} {way}" for way, number in forms)
-    size = f"{about}{size_text(total)} in all" + (", " if len(forms) == 1 else ": ") if total else ""
-    routes = {change["route"] for change in changes}
-    over = "" if routes == {DIRECT} else f", {routes.pop()}" if len(routes) == 1 else f", over {len(routes)} routes"
-    return f"{size}{listed}{over}{', sent early, switched to in time' if changes[0]['early'] else ''}"
 
 
 def _deploy_key(row: Row, scene: Scene) -> Hashable:
@@ -216,7 +153,7 @@ def _deploy_cells(rows: Sequence[Row], scene: Scene) -> tuple[str, ...]:
         "",
         "",
         count_text(scene.clients(changes), "client"),
-        _mixed(changes, _by_rows(rows)),
+        mixed_text(changes, _by_rows(rows)),
         groups_text(change["group"] for change in changes),
         rows[0].cells[-1],
     )

@@ -8,7 +8,7 @@ same reason. In Markdown the rows are the same without their marks, unless an en
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,7 +31,7 @@ from reconciler.present.rollout_text import rollout_name, wave_text
 from reconciler.present.words import count_text, number_text, size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from reconciler.model.change import Change
     from reconciler.present.rollout_text import Entry, Waves
@@ -57,7 +57,7 @@ class Row(NamedTuple):
 class Kind:
     """What is known of a kind of change.
 
-    `rows` gives the rows of its changes in a text; each change has one of its own if they stand `apart`. With `arrow`
+    `rows` gives the rows of its changes in a text. With `arrow`
     one stands between the third cell and the fourth. `right` are the columns aligned to the right. `head` are the
     titles of the columns in Markdown; `order` are the cells there, where they aren't all but the mark in their order.
     `name` is what one change is called above its clients. `clause` is what the first line of a plan says before the
@@ -67,7 +67,7 @@ class Kind:
     change: type[Change]
     form: Form[Any]
     title: str
-    rows: Callable[[Sequence[Entry], Waves, bool], Iterable[Row]]
+    rows: Callable[[Sequence[Entry], Waves], Iterable[Row]]
     right: frozenset[int]
     head: tuple[str, ...]
     order: tuple[int, ...] = ()
@@ -113,10 +113,10 @@ def platform_text(change: Entry) -> str:
 
 def _store(
     mark: str, what: Callable[[Entry, int], str], size: Callable[[int], str] = size_text
-) -> Callable[[Sequence[Entry], Waves, bool], list[Row]]:
+) -> Callable[[Sequence[Entry], Waves], list[Row]]:
     """Give what makes rows (mark, component, from, to, bytes, what, reason); incrementals share them."""
 
-    def rows(changes: Sequence[Entry], _waves: Waves, _apart: bool) -> list[Row]:
+    def rows(changes: Sequence[Entry], _waves: Waves) -> list[Row]:
         alike: dict[tuple[Any, ...], list[Entry]] = defaultdict(list)
         for at, change in enumerate(changes):
             incremental = "codec" in change or change.get("kind", "full") != "full"
@@ -169,7 +169,7 @@ _PUBLISH_MARKS = {
 }
 
 
-def _published(changes: Sequence[Entry], _waves: Waves, _apart: bool) -> Iterator[Row]:
+def _published(changes: Sequence[Entry], _waves: Waves) -> Iterator[Row]:
     """Give rows (mark, component, version, bytes, what, reason)."""
     for change in changes:
         cells = (
@@ -191,29 +191,35 @@ def _check_deploy(deploy: Deploy) -> None:
         raise ValueError("a release that clients hold isn't sent to them")
 
 
-def _deploys(changes: Sequence[Entry], waves: Waves, apart: bool) -> list[Row]:
+def _deploys(changes: Sequence[Entry], waves: Waves) -> list[Row]:
     """Give rows (mark, component, from, to, clients, what is sent, groups, reason)."""
-    keys = ("component", "from", "from_digest", "to", "platform", "reason", "why_full", "route", "held", "early")
-    alike: dict[tuple[Any, ...], list[Entry]] = defaultdict(list)
-    for at, change in enumerate(changes):
-        same = (*(change[key] for key in keys), tuple(change["path"]), wave_text(change, waves))
-        alike[(at,) if apart else same].append(change)
-    return [_deploy_row(shared, waves) for shared in alike.values()]
+    alike: dict[Hashable, list[Entry]] = defaultdict(list)
+    for change in changes:
+        alike[same_deploy(change, waves)].append(change)
+    return [_deploy_row(same, waves) for same in alike.values()]
 
 
-def _deploy_row(alike: Sequence[Entry], waves: Waves) -> Row:
-    change = alike[0]
+def same_deploy(change: Entry, waves: Waves) -> Hashable:
+    """Give what is equal for all clients of one change."""
+    keys = ("component", "to", "platform", "reason", "downgrade", "early", "held")
+    return (*(change[key] for key in keys), change["from"] is None, wave_text(change, waves))
+
+
+def _deploy_row(same: Sequence[Entry], waves: Waves) -> Row:
+    change = same[0]
+    before = sorted({entry["from"] or "-" for entry in same})
+    ways = sorted({way_text(entry) for entry in same})
     cells = (
         mark_of(change),
         change["component"],
-        change["from"] or "-",
+        before[0] if len(before) == 1 else count_text(len(before), "version"),
         change["to"] + platform_text(change),
-        count_text(sum(entry["clients"] for entry in alike), "client"),
-        way_text(change),
-        groups_text(entry["group"] for entry in alike),
+        count_text(sum(entry["clients"] for entry in same), "client"),
+        ways[0] if len(ways) == 1 else mixed_text(same, _by_clients(same)),
+        groups_text(entry["group"] for entry in same),
         reason_text(change, waves),
     )
-    return Row(cells, alike)
+    return Row(cells, same)
 
 
 def mark_of(change: Entry) -> str:
@@ -256,7 +262,40 @@ def _sent_text(change: Entry) -> str:
     return f"incremental{'s' if len(steps) > 1 else ''} {' -> '.join(versions)}, {instead}"
 
 
-def _settings(changes: Sequence[Entry], _waves: Waves, _apart: bool) -> Iterator[Row]:
+WAYS = ("by incrementals", "packed", "in full", "from what they kept", "with nothing sent", "by several ways")
+
+
+def way_of(change: Entry) -> str:
+    """Say in which form a release goes to clients, one of WAYS."""
+    if change["held"]:
+        return WAYS[3]
+    if not change["bytes"]:
+        return WAYS[4]
+    if not change["path"]:
+        return WAYS[2]
+    return WAYS[1] if change["path"][0].startswith("..") else WAYS[0]
+
+
+def _by_clients(same: Sequence[Entry]) -> Counter[str]:
+    count: Counter[str] = Counter()
+    for change in same:
+        count[way_of(change)] += change["clients"]
+    return count
+
+
+def mixed_text(changes: Sequence[Entry], count: Counter[str]) -> str:
+    """Say what is sent in all, and in which forms: `about 3.9 MiB in all: 6 by incrementals, 7 in full`."""
+    about = "about " if any(change["estimated"] for change in changes) else ""
+    total = sum(change["bytes"] * change["clients"] for change in changes)
+    forms = [(way, count[way]) for way in WAYS if count[way]]
+    listed = forms[0][0] if len(forms) == 1 else ", ".join(f"{number_text(number)} {way}" for way, number in forms)
+    size = f"{about}{size_text(total)} in all" + (", " if len(forms) == 1 else ": ") if total else ""
+    routes = {change["route"] for change in changes}
+    over = "" if routes == {DIRECT} else f", {routes.pop()}" if len(routes) == 1 else f", over {len(routes)} routes"
+    return f"{size}{listed}{over}{', sent early, switched to in time' if changes[0]['early'] else ''}"
+
+
+def _settings(changes: Sequence[Entry], _waves: Waves) -> Iterator[Row]:
     """Give rows (mark, clients, group, reason)."""
     for change in changes:
         mark = "+" if change["reason"] == "missing" else "~"
@@ -271,7 +310,7 @@ def _check_proof(proof: Proof) -> None:
         raise ValueError("number is out of bounds")
 
 
-def _proofs(changes: Sequence[Entry], waves: Waves, _apart: bool) -> Iterator[Row]:
+def _proofs(changes: Sequence[Entry], waves: Waves) -> Iterator[Row]:
     """Give rows (mark, rollout, wave, what is asked, clients)."""
     for change in changes:
         again = change["kind"] == "recheck"

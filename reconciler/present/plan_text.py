@@ -247,7 +247,5 @@ def _findings(
         if members is not None:
             shown += wrapped(clients, width)
         elif kind in _MARKS:
-            more = len(clients) - EXAMPLES
-            rest = f" and {number_text(more)} more" if more > 0 else ""
-            shown.append(f"        {', '.join(clients[:EXAMPLES])}{rest}")
+            shown.append(f"        {name_list(clients, EXAMPLES)}")
     return ["", _TITLES[kind], *shown] if shown else []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from reconciler.present.words import number_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 EXAMPLES = 3
 _PROBLEMS_SHOWN = 12
@@ -21,25 +21,9 @@ _OWN = re.compile(r"[0-9a-f]*[0-9][0-9a-f.:]*", re.IGNORECASE)
 """Numbers, addresses, digests."""
 
 
-def likeness(message: str, *names: str) -> str:
-    """Give what a sentence has in common with those that are alike; `names` are those of whom it is about."""
-    for name in filter(None, names):
-        message = message.replace(name, "\0")
+def likeness(message: str) -> str:
+    """Give what a sentence has in common with those that are alike."""
     return _OWN.sub("#", message)
-
-
-def by_likeness(said: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
-    """Give each sentence once, the most frequent first, and who said one like it, from pairs (who, what)."""
-    alike: dict[str, tuple[str, list[str]]] = {}
-    for who, what in said:
-        alike.setdefault(likeness(what, who), (what, []))[1].append(who)
-    return sorted(alike.values(), key=lambda found: -len(found[1]))
-
-
-def some(names: Sequence[str]) -> str:
-    """Give examples of some names, and how many more there are."""
-    more = len(names) - EXAMPLES
-    return ", ".join(names[:EXAMPLES]) + (f" and {number_text(more)} more" if more > 0 else "")
 
 
 def brief_list(sentences: Sequence[str]) -> list[str]:

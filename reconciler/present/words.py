@@ -115,8 +115,8 @@ def wrapped(names: Iterable[str], width: int | None = None, *, label: str = "") 
     return [f"        {text}" for text in (*lines, line) if text]
 
 
-def name_list(names: Sequence[str], *, every: bool = False) -> str:
-    """Write the first names of a list and how many more there are; all of them when `every` is set."""
-    shown = names if every else names[:_NAMES_SHOWN]
+def name_list(names: Sequence[str], most: int = _NAMES_SHOWN, *, every: bool = False) -> str:
+    """Write the first names of a list, at most so many, and how many more there are; all when `every` is set."""
+    shown = names if every else names[:most]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {number_text(more)} more" if more else "")

@@ -68,7 +68,7 @@ import pytest
 import yaml
 
 from reconciler.formats.duration import parse_duration
-from reconciler.model.change import KINDS
+from reconciler.model.change import KINDS, FleetChange
 from reconciler.model.client import Installed, Profile
 from reconciler.model.delta import Duplication, Incremental, Patch
 from reconciler.model.deploy import InstallTarget, Layout
@@ -99,7 +99,7 @@ from reconciler.plugins.codec.bsdiff import Bsdiff
 from reconciler.plugins.codec.gzip import Gzip
 from reconciler.plugins.codec.zstd import Zstd
 from reconciler.present.document import plan_document
-from reconciler.present.kinds import TABLE
+from reconciler.present.kinds import TABLE, Kind, Row
 from tests.fakes import make_component, make_release
 
 FILES = sorted((Path(__file__).parents[1] / "cases").glob("*.yaml"))
@@ -387,6 +387,13 @@ def where(step: RolloutStep) -> str:
     return f"{name} {mark} {step.says}{stuck}, {sizes} clients{batch}"
 
 
+def rows_of_each(kind: Kind, plan: Plan) -> list[Row]:
+    """Give the rows of a kind; changes of clients one by one, which share rows otherwise."""
+    changes = kind.of(plan_document(plan))
+    apart = [[change] for change in changes] if issubclass(kind.change, FleetChange) else [changes]
+    return [row for some in apart for row in kind.rows(some, {})]
+
+
 def shown(plan: Plan, *, waves: bool = False) -> dict[str, list[str]]:
     """Give a plan in the words of a case, or of its rows for a kind that has none here; `waves` adds its rollouts."""
     findings = {
@@ -439,7 +446,7 @@ def shown(plan: Plan, *, waves: bool = False) -> dict[str, list[str]]:
         "gone": list(plan.gone),
     }
     rows = {
-        kind.change.place: [" ".join(row.cells[1:]) for row in kind.rows(kind.of(plan_document(plan)), {}, True)]
+        kind.change.place: [" ".join(row.cells[1:]) for row in rows_of_each(kind, plan)]
         for kind in TABLE
         if kind.change.place not in listed
     }
