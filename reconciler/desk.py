@@ -7,11 +7,12 @@ import os
 import re
 import socket
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.errors import UsageError
+from reconciler.files import is_same_file
 from reconciler.formats.ci import bounded, ci_origin
 from reconciler.specfile.load import Loaded, load
 from reconciler.specfile.variables import parse_variables
@@ -28,7 +29,7 @@ class Desk:
     """What all commands share: the spec's file, `-e` variables, and where and in which format to answer.
 
     `no_exec` runs nothing that the spec names, resolves no secret and reaches no client. `events` is a file that gets
-    the run's events as JSON lines.
+    the run's events as JSON lines. `written` are all files that the command writes, by the option that names each.
     """
 
     terminal: Terminal
@@ -37,6 +38,7 @@ class Desk:
     form: str = "text"
     events: Path | None = None
     no_exec: bool = False
+    written: Mapping[str, Path] = field(default_factory=dict)
 
 
 def user_name() -> str:
@@ -96,6 +98,7 @@ def _read(path: Path) -> str:
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _REF = re.compile(r"refs/[\w./+@-]{1,300}")
 _MAX_LINE = 4096
+_SQLITE = "sqlite:///"
 
 
 def read_spec(desk: Desk) -> Loaded:
@@ -103,9 +106,23 @@ def read_spec(desk: Desk) -> Loaded:
 
     Raises:
         SpecError: it is invalid; all problems are told at once.
-        UsageError: a `-e` is malformed.
+        UsageError: a `-e` is malformed, or the command would write what the spec reads, or over the state.
     """
-    return load(desk.file, variables=parse_variables(desk.variables), no_exec=desk.no_exec)
+    loaded = load(desk.file, variables=parse_variables(desk.variables), no_exec=desk.no_exec)
+    for option, path in desk.written.items():
+        for what, file in _files_of(loaded):
+            if is_same_file(path, file):
+                raise UsageError(f"{option} {path}: that is {what}", hint="name another file")
+    return loaded
+
+
+def _files_of(loaded: Loaded) -> Iterator[tuple[str, Path]]:
+    """Give the files that a spec is read from, and those of its state."""
+    yield from (("a file that the spec is made from", file) for file in loaded.files)
+    state = loaded.spec.server.state
+    if state.startswith(_SQLITE):
+        file = state.removeprefix(_SQLITE)
+        yield from (("the state", Path(f"{file}{more}")) for more in ("", "-wal", "-shm", "-journal"))
 
 
 @contextmanager

@@ -86,6 +86,17 @@ class _Tried(Exception):  # noqa: N818 - it is no error: it ends an attempt, whi
     """A file could be made."""
 
 
+def is_same_file(one: Path, other: Path) -> bool:
+    """Say whether two paths lead to one regular file, or to where there will be one; false for devices and pipes."""
+    try:
+        here, there = _follow(one), _follow(other)
+        if isinstance(here, int) or isinstance(there, int) or not (_is_file(here) and _is_file(there)):
+            return False
+        return here == there or here.samefile(there)
+    except (OSError, ValueError):  # one that isn't there is no other that is
+        return False
+
+
 def open_to_append(path: Path) -> int:
     """Open what is to get more at its end, made when it isn't there; give the descriptor, which may not block.
 

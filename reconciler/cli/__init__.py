@@ -4,6 +4,7 @@ This file is the process: its streams, Ctrl-C, errors as exit codes. What may be
 
 * `root`: `updoser` itself, and the exit codes;
 * `options`, `values`: what several commands take, said once, and values with a form of their own;
+* `places`: files that are read and written, and that none is both;
 * `plans`, `fleet`, `questions`, `rollouts`, `releases`, `repository`, `spec`, `editors`: the commands, by what they are
   about.
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.options import DEFAULT_FILE, FILE, PATH, VARIABLES, desk_of, spec_options, together
+from reconciler.cli.options import DEFAULT_FILE, FILE, VARIABLES, desk_of, spec_options, together
+from reconciler.cli.places import READ, WRITTEN
 from reconciler.cli.root import cli
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @cli.command()
 @together(FILE, VARIABLES)
-@click.option("--output", type=PATH, metavar="FILE", help="Write it there, for the first line of the spec to name.")
+@click.option("--output", type=WRITTEN, metavar="FILE", help="Write it there, for the first line of the spec to name.")
 @click.pass_context
 def schema(context: click.Context, /, output: Path | None, **options: Any) -> int:
     """Print the JSON Schema of the file, with the options of all plugins that there are."""
@@ -36,7 +37,7 @@ def explain(context: click.Context, /, key: str, **options: Any) -> int:
 
 
 @cli.command()
-@click.argument("files", nargs=-1, type=PATH)
+@click.argument("files", nargs=-1, type=READ)
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 and name the files that would change.")
 @click.option("--diff", is_flag=True, help="Write nothing; show what would change.")
 @click.pass_context

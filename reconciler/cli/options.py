@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from reconciler.cli import completing
+from reconciler.cli.places import READ, WRITTEN, note_files, written_by
 from reconciler.cli.values import Policy
-from reconciler.errors import UsageError
 from reconciler.present.render import FORMATS
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 CommandT = TypeVar("CommandT", bound="Callable[..., Any]")
 
 DEFAULT_FILE = Path("updoser.yaml")
-PATH = click.Path(path_type=Path)
 
 
 def together(*options: Callable[[CommandT], CommandT]) -> Callable[[CommandT], CommandT]:
@@ -37,9 +36,15 @@ def together(*options: Callable[[CommandT], CommandT]) -> Callable[[CommandT], C
     return decorate
 
 
-FILE = click.option("-f", "--file", type=PATH, default=DEFAULT_FILE, show_default=True, help="The desired state.")
+FILE = click.option("-f", "--file", type=READ, default=DEFAULT_FILE, show_default=True, help="The desired state.")
 VARIABLES = click.option(
-    "-e", "--extra-var", "variables", multiple=True, metavar="NAME=VALUE", help="Set a variable; @FILE reads a map."
+    "-e",
+    "--extra-var",
+    "variables",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=note_files,
+    help="Set a variable; @FILE reads a map.",
 )
 
 
@@ -51,7 +56,7 @@ def _into(context: click.Context, _param: click.Parameter, path: Path | None) ->
 
 JSON_INTO = click.option(
     "--json-into",
-    type=PATH,
+    type=WRITTEN,
     metavar="FILE",
     expose_value=False,
     callback=_into,
@@ -73,7 +78,7 @@ def format_options(*special: str) -> Callable[[CommandT], CommandT]:
 FORMAT = format_options()
 PLAN_FORMAT = format_options("gitlab-terraform")
 DIFF = click.option("--diff", "names", is_flag=True, help="Name the clients of each change; show changes of the spec.")
-SIGN = click.option("--sign", type=PATH, metavar="KEYFILE", help="Sign the plan file, or demand that signature.")
+SIGN = click.option("--sign", type=READ, metavar="KEYFILE", help="Sign the plan file, or demand that signature.")
 POLICY = click.option(
     "--fail-on",
     "policy",
@@ -86,9 +91,10 @@ BASE = click.option(
     "--base",
     default="",
     metavar="REV|FILE",
+    callback=note_files,
     help="Compare with another spec: a file, or a git revision.",
 )
-EVENTS = click.option("--events", type=PATH, metavar="FILE", help="Append what happens as JSON lines.")
+EVENTS = click.option("--events", type=WRITTEN, metavar="FILE", help="Append what happens as JSON lines.")
 
 spec_options = together(FILE, VARIABLES, FORMAT)
 plan_spec_options = together(FILE, VARIABLES, PLAN_FORMAT)
@@ -148,30 +154,19 @@ plan_options = together(
 )
 
 
-def spare(context: click.Context, path: Path) -> None:
-    """Refuse to write JSON in place of a file that the command reads.
-
-    Raises:
-        UsageError: that was asked for.
-    """
-    into: Path | None = context.obj.into
-    if into is not None and into.absolute().resolve() == path.absolute().resolve():
-        raise UsageError(f"--json-into {into}: it would take the place of what is read")
-
-
 def desk_of(context: click.Context, options: dict[str, Any], *, no_exec: bool = False) -> Desk:
     """Take the options that all commands share."""
     from reconciler.desk import Desk
 
     form = options.get("form", "text")
     context.obj.form = form
-    spare(context, options["file"])
     return Desk(
         terminal=context.obj,
         file=options["file"],
         variables=options["variables"],
         form=form,
         events=options.get("events"),
+        written=written_by(context),
         no_exec=no_exec,
     )
 

@@ -9,7 +9,6 @@ import click
 from reconciler.cli.options import (
     BASE,
     DIFF,
-    PATH,
     PLAN_FORMAT,
     POLICY,
     desk_of,
@@ -19,10 +18,10 @@ from reconciler.cli.options import (
     planning_of,
     showing_of,
     sight_of,
-    spare,
     spec_options,
     together,
 )
+from reconciler.cli.places import READ, WRITTEN
 from reconciler.cli.root import cli
 from reconciler.cli.values import Duration, Share
 from reconciler.errors import UsageError
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 @plan_options
 @POLICY
 @BASE
-@click.option("--out", type=PATH, metavar="FILE", help="Write the plan for `updoser apply FILE`.")
+@click.option("--out", type=WRITTEN, metavar="FILE", help="Write the plan for `updoser apply FILE`.")
 @click.option(
     "--no-exec", is_flag=True, help="For files from anyone: run no program, resolve no secret, reach no client."
 )
@@ -55,7 +54,7 @@ def plan(context: click.Context, /, no_exec: bool, **options: Any) -> int:
 
 
 @cli.command()
-@click.argument("plan_file", type=PATH, required=False)
+@click.argument("plan_file", type=READ, required=False)
 @spec_options
 @look_options(refresh=True)
 @plan_options
@@ -113,8 +112,8 @@ def forecast(context: click.Context, /, components: tuple[str, ...], **options: 
 
 
 @cli.command()
-@click.argument("plan_file", type=PATH)
-@click.argument("new_file", type=PATH, required=False)
+@click.argument("plan_file", type=READ)
+@click.argument("new_file", type=READ, required=False)
 @together(PLAN_FORMAT, DIFF, POLICY)
 @click.pass_context
 def show(
@@ -129,9 +128,7 @@ def show(
     """Show a plan file; with --diff and NEW_FILE, what differs between the two."""
     from reconciler.commands import show as command
 
-    spare(context, plan_file)
     if new_file is not None:
-        spare(context, new_file)
         if policy:
             raise UsageError("--fail-on judges one plan file", hint="show it by itself")
         if not names:

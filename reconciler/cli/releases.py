@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli import completing
-from reconciler.cli.options import FILE, PATH, VARIABLES, desk_of, together
+from reconciler.cli.options import FILE, VARIABLES, desk_of, together
+from reconciler.cli.places import READ
 from reconciler.cli.root import cli
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ def release() -> None:
 @release.command("add")
 @click.argument("component", shell_complete=completing.components)
 @click.argument("version")
-@click.argument("files", nargs=-1, required=True, type=PATH)
-@click.option("--to", type=PATH, required=True, metavar="DIR", help="The folder of the source.")
+@click.argument("files", nargs=-1, required=True, type=READ)
+@click.option("--to", type=READ, required=True, metavar="DIR", help="The folder of the source.")
 @click.option("--platform", default="any", show_default=True, help="Such as linux-x86_64.")
 @click.option("--notes", default="", help="What is new, in a sentence.")
 @click.option(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli import completing
-from reconciler.cli.options import PATH, desk_of, spec_options
+from reconciler.cli.options import desk_of, spec_options
+from reconciler.cli.places import READ, WRITTEN
 from reconciler.cli.root import cli
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def publish() -> None:
 
 
 @publish.command("key")
-@click.argument("key_file", type=PATH)
+@click.argument("key_file", type=WRITTEN)
 @click.pass_context
 def publish_key(context: click.Context, /, key_file: Path) -> int:
     """Make a key pair: KEY_FILE, for its owner only, and KEY_FILE.pub."""
@@ -40,8 +41,8 @@ def publish_init(context: click.Context, /, **options: Any) -> int:
 
 
 @publish.command("sign")
-@click.argument("root_file", type=PATH)
-@click.option("--key", "key_file", type=PATH, required=True, metavar="KEYFILE", help="The private key to sign with.")
+@click.argument("root_file", type=WRITTEN)
+@click.option("--key", "key_file", type=READ, required=True, metavar="KEYFILE", help="The private key to sign with.")
 @click.pass_context
 def publish_sign(context: click.Context, /, root_file: Path, key_file: Path) -> int:
     """Sign a root that waits for it. Needs no spec: carry ROOT_FILE to where the key is."""

@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from reconciler import __version__
+from reconciler.cli.places import SpareCommand
 from reconciler.present.terminal import LogStyle, Terminal
 
 EXIT_CODES = """\b
@@ -24,7 +25,16 @@ Exit codes:
 """
 
 
-@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Group(click.Group):
+    """Commands that write no file that they read."""
+
+    command_class = SpareCommand
+    group_class = type
+
+
+@click.group(
+    cls=_Group, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="updoser", message="%(prog)s %(version)s")
 @click.option(
     "--log-format",

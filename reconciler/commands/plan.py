@@ -55,7 +55,7 @@ class ShowOptions:
 
 def plan(desk: Desk, options: PlanOptions, showing: ShowOptions) -> int:
     """Show what an apply would do, and write it down for that apply when asked."""
-    key = _ready_to_write(desk, showing)
+    key = _ready_to_write(showing)
     with ExitStack() as stack:
         base = stack.enter_context(base_spec(desk, showing.base)) if showing.base else None
         work = stack.enter_context(at_work(desk))
@@ -78,19 +78,17 @@ def plan(desk: Desk, options: PlanOptions, showing: ShowOptions) -> int:
     )
 
 
-def _ready_to_write(desk: Desk, showing: ShowOptions) -> bytes | None:
+def _ready_to_write(showing: ShowOptions) -> bytes | None:
     """Give the key that signs the plan; what can't be written or signed fails before anything is looked at.
 
     Raises:
-        UsageError: there would be nothing to sign, or the plan would take the place of the spec.
+        UsageError: there would be nothing to sign.
         UpdoserError: the key can't be read, or the file can't be written.
     """
     if showing.out is None:
         if showing.sign is not None:
             raise UsageError("--sign: there is no plan file to sign", hint="say where the plan goes with --out FILE")
         return None
-    if _is_same(showing.out, desk.file):
-        raise UsageError(f"--out: {showing.out} is the spec itself", hint="name another file, such as plan.json")
     key = read_key(showing.sign) if showing.sign else None
     try:
         check_writable(showing.out)
@@ -101,13 +99,6 @@ def _ready_to_write(desk: Desk, showing: ShowOptions) -> bytes | None:
         why = getattr(error, "strerror", None) or error
         raise UpdoserError(f"--out: {showing.out} can't be written: {why}") from error
     return key
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except (OSError, ValueError):  # one of them isn't there
-        return False
 
 
 def record_plan(work: Workspace, made: Plan, sha256: str) -> None:

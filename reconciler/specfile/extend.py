@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 MAX_FILES = 10
 
 
-def read_extended(path: Path, problems: list[Problem]) -> Map:
-    """Read a file and what it extends: maps merge, lists replace, null resets.
+def read_extended(path: Path, problems: list[Problem], files: list[Path] | None = None) -> Map:
+    """Read a file and what it extends: maps merge, lists replace, null resets. `files` gets those that were read.
 
     Raises:
         SpecError: a file can't be read, or isn't YAML.
@@ -30,6 +30,8 @@ def read_extended(path: Path, problems: list[Problem]) -> Map:
         tree = read(current, problems, name, rank=len(trees))
         trees.append(tree)
         seen.append(os.path.realpath(current))
+        if files is not None:
+            files.append(current)
         base = tree.get("extends")
         if not isinstance(base, str) or not base:
             break

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import Problem, SpecError
 from reconciler.specfile.build import Builder
+from reconciler.specfile.catalogs import catalog_path
 from reconciler.specfile.extend import read_extended
 from reconciler.specfile.render import render_tree
+from reconciler.specfile.tree import child_seq
 from reconciler.specfile.validate import check, schema_of
 
 if TYPE_CHECKING:
@@ -29,13 +31,15 @@ if TYPE_CHECKING:
 class Loaded:
     """A spec with what showing it needs: the tree that knows each value's place, and `-e` variables.
 
-    `notes` say what was left out with `no_exec`.
+    `notes` say what was left out with `no_exec`. `files` are those that the spec is made from: its own, what that
+    extends, catalogs and templates of settings.
     """
 
     spec: Spec
     tree: Map
     variables: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 def load(
@@ -53,12 +57,13 @@ def load(
     """
     environ = os.environ if environ is None else environ
     problems: list[Problem] = []
+    files: list[Path] = []
     if not os.path.lexists(path):  # `Path.exists` raises for some
         raise SpecError(
             [Problem("the file isn't there", str(path), hint="`updoser init` writes one; -f names another")]
         )
     try:
-        tree = read_extended(path, problems)
+        tree = read_extended(path, problems, files)
         problems += render_tree(tree, variables or {}, environ, no_exec=no_exec)
         check(tree, schema_of("updoser"), problems)
         secrets = environ if check_secrets and not no_exec else None
@@ -66,7 +71,9 @@ def load(
         spec = builder.build()
     except SpecError as error:
         raise SpecError(_in_order(error.problems)) from None
-    return Loaded(spec, tree, variables or {}, tuple(builder.notes))
+    files += [catalog_path(str(name), spec.base) for name in child_seq(tree, "catalogs")]
+    files += {setting.template for group in spec.groups.values() for setting in group.settings}
+    return Loaded(spec, tree, variables or {}, tuple(builder.notes), tuple(files))
 
 
 def load_spec(path: Path, **options: Any) -> Spec:

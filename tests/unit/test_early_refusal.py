@@ -6,9 +6,13 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
+from docs.make.facts import commands
 from reconciler import cli
+from reconciler.cli.places import FilePath, SpareCommand
+from reconciler.cli.root import cli as updoser
 from reconciler.errors import UsageError
 from reconciler.files import check_writable
 from reconciler.present.terminal import Terminal
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from tests.unit.workbench import Opened
 
 KEY = "k" * 32
+COMMANDS = dict(commands(updoser))
 
 
 def refused(fleet: Fleet, arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -36,7 +41,7 @@ def refused(fleet: Fleet, arguments: Sequence[str], capsys: pytest.CaptureFixtur
     [
         (["plan", "--out", "{}/no/plan.json"], 1, "isn't there\n  mkdir -p"),
         (["plan", "--out", "{}"], 1, "it is a folder"),
-        (["plan", "--out", "{}/updoser.yaml"], 64, "is the spec itself"),
+        (["plan", "--out", "{}/updoser.yaml"], 64, "--file reads that file"),
         (["plan", "--out", "{}/plan.json", "--sign", "{}/none"], 1, "can't be read"),
         (["plan", "--out", "{}/plan.json", "--sign", "{}/short"], 1, "it needs at least 32"),
         (["plan", "--sign", "{}/key"], 64, "--out FILE"),
@@ -54,6 +59,57 @@ def test_a_plan_file_that_cannot_be_written_or_signed_is_refused_before_anything
     ended, said = refused(fleet, [part.format(tmp_path) for part in arguments], capsys)
     assert (ended, says in said) == (code, True), said
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["plan", "--out", "a.json", "--json-into", "a.json"], "--json-into a.json: --out writes that file"),
+        (["plan", "--out", "a.json", "--json-into", "link.json"], "--json-into link.json: --out writes that file"),
+        (["apply", "--events", "a.json", "--json-into", "./a.json"], "--json-into a.json: --events writes that file"),
+        (["plan", "--out", "key", "--sign", "key"], "--out key: --sign reads that file"),
+        (["plan", "--out", "vars.yaml", "-e", "@vars.yaml"], "--out vars.yaml: --extra-var reads that file"),
+        (["plan", "--json-into", "other.yaml", "--base", "other.yaml"], "--json-into other.yaml: --base reads"),
+        (["apply", "a.plan", "--json-into", "a.plan"], "--json-into a.plan: PLAN_FILE reads that file"),
+        (["schema", "--output", "updoser.yaml"], "--output updoser.yaml: --file reads that file"),
+        (["status", "--json-into", "state.db"], "--json-into state.db: that is the state"),
+        (["plan", "--events", "state.db-wal"], "--events state.db-wal: that is the state"),
+        (["plan", "--out", "catalog.yaml"], "--out catalog.yaml: that is a file that the spec is made from"),
+        (["plan", "--out", "base.yaml"], "--out base.yaml: that is a file that the spec is made from"),
+        (["plan", "--out", "agent.j2"], "--out agent.j2: that is a file that the spec is made from"),
+    ],
+)
+def test_no_command_begins_that_would_write_what_it_reads_or_one_file_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "agent.j2").write_text("a\n")
+    fleet = Fleet(tmp_path)
+    fleet.spec["groups"]["all"]["settings"] = [{"template": "agent.j2", "path": "/etc/agent"}]
+    fleet.write()
+    (tmp_path / "base.yaml").write_text((tmp_path / "updoser.yaml").read_text())
+    (tmp_path / "updoser.yaml").write_text("extends: base.yaml\n")
+    for name in ("other.yaml", "vars.yaml", "a.plan", "key"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "link.json").symlink_to("a.json")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    monkeypatch.chdir(tmp_path)
+    code, said = refused(fleet, arguments, capsys)
+    assert (code, says in said) == (64, True), said
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_one_device_may_be_written_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = Fleet(tmp_path).folder / "updoser.yaml"
+    twice = ["--json-into", "/dev/null", "--events", "/dev/null"]
+    assert cli.run(["status", "-f", str(file), *twice], Terminal()) == 0
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_option_that_takes_a_path_says_whether_it_is_written(name: str) -> None:
+    paths = [param for param in COMMANDS[name].params if isinstance(param.type, click.Path)]
+    assert all(isinstance(param.type, FilePath) for param in paths)
+    assert isinstance(COMMANDS[name], SpareCommand)
 
 
 @pytest.mark.parametrize(
