@@ -57,30 +57,25 @@ PLAN = Form(
     deferred=As(of=_FINDING),
     unknown=As(of=_FINDING),
     unreachable=As(of=_FINDING),
-    claims=As(of=_FINDING, later=True),
+    claims=As(of=_FINDING, if_any=True),
     notes=As(later=True),
     excused=As(later=True),
     unmet=As(later=True),
     unread=As(later=True),
-    spec_changes=As(of=Form(SpecChange), later=True),
+    spec_changes=As(of=Form(SpecChange), if_any=True),
     against_base=As(
-        of=Form(Attribution, component=As(null=True), version=As(null=True), group=As(null=True)), later=True
+        of=Form(Attribution, component=As(null=True), version=As(null=True), group=As(null=True)), if_any=True
     ),
-    ways_back=As(of=Form(WayBack), later=True),
-    run=As(later=True, of=RUN),
-    limit=As(later=True),
+    ways_back=As(of=Form(WayBack), if_any=True),
+    run=As(of=RUN, if_any=True),
+    limit=As(if_any=True),
 )
 """A plan but for its changes."""
-_IF_ANY = ("claims", "spec_changes", "against_base", "ways_back", "run", "limit")
-"""What stands in a document only where there is some of it."""
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
     """Give the document of a plan."""
     entry = PLAN.write(plan)
-    for key in _IF_ANY:
-        if not entry[key]:
-            del entry[key]
     return {
         "format_version": FORMAT_VERSION,
         **{key: entry.pop(key) for key in _TOP},

@@ -35,15 +35,16 @@ class As:
     """Where a field differs from what its type says.
 
     `key` is what it stands under. With `null` it is null where the text is empty. With `exact` a time is to the
-    microsecond. With `later` it may be missing, as documents of an earlier minor version don't have it. `of` is the
-    form of what it holds, once or in a tuple; with `inline` the keys of that stand among those of the whole. `way` is
-    how it is taken and written, whatever its type.
+    microsecond. With `later` it may be missing, as documents of an earlier minor version don't have it. With `if_any`
+    it is missing where it is empty. `of` is the form of what it holds, once or in a tuple; with `inline` the keys of
+    that stand among those of the whole. `way` is how it is taken and written, whatever its type.
     """
 
     key: str = ""
     null: bool = False
     exact: bool = False
     later: bool = False
+    if_any: bool = False
     of: Form[Any] | Way | None = None
     inline: bool = False
     way: Way | None = None
@@ -110,7 +111,7 @@ class Form(Generic[Made]):
         found = {}
         for field in fields(self.made):  # type: ignore[arg-type]
             declared = self._fields.get(field.name, _USUAL)
-            if declared.later:
+            if declared.later or declared.if_any:
                 default = field.default if field.default_factory is MISSING else field.default_factory()
                 way = next(way for name, _key, way in self._ways if name == field.name)
                 found[declared.key or field.name] = default if way.write is None else way.write(default)
@@ -119,6 +120,10 @@ class Form(Generic[Made]):
     @cached_property
     def _writes(self) -> list[tuple[str, Callable[[Any], Any]]]:
         return [(key, way.write) for _name, key, way in self._ways if way.write is not None]
+
+    @cached_property
+    def _if_any(self) -> list[str]:
+        return [field.key or name for name, field in self._fields.items() if field.if_any]
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -151,6 +156,9 @@ class Form(Generic[Made]):
             entry[key] = getattr(value, name)
         for key, write in self._writes:
             entry[key] = write(entry[key])
+        for key in self._if_any:
+            if not entry[key]:
+                del entry[key]
         return {**{key: entry[key] for key in self._first}, **entry} if self._first else entry
 
 

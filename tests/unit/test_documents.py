@@ -107,6 +107,21 @@ def test_every_plan_fits_its_schema_and_comes_back_as_it_was(drawn: list[Any]) -
     assert read_plan(json.loads(json.dumps(document))) == plan
 
 
+@given(cohorts)
+@settings(max_examples=5, deadline=None)
+def test_what_there_is_none_of_may_be_missing_from_a_plan_and_is(drawn: list[Any]) -> None:
+    plan = plan_of(drawn)
+    document = plan_document(plan)
+    needed = set(schema("plan")["required"])
+    assert all(document[key] or key in needed or key in ALWAYS for key in document)
+    for key in set(document) - needed:
+        read_plan({name: value for name, value in document.items() if name != key})
+
+
+ALWAYS = {"notes", "excused", "unmet", "unread"}
+"""What stands in a plan also where there is none of it, and didn't in the first plans."""
+
+
 # --- rollouts, proofs, settings -------------------------------------------------------------------------------------
 
 names = st.text(st.characters(codec="utf-8"), max_size=4)
