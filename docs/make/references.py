@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from docs.make.facts import (
+    ROOT,
     arguments,
     brief,
     commands,
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
     from docs.make.facts import Node
 
-DOCUMENTS = ("plan", "report", "status", "history", "events", "release", "index", "catalog")
+_FIRST = ("plan", "plan-diff", "report", "status", "clients", "why", "history", "forecast", "events")
+"""Documents in the order in which readers look for them; all others follow by their names."""
 MADE = "<!-- Made by `make docs` from the code: what is wrong here is mended there. -->\n"
 
 
@@ -88,7 +90,7 @@ def documents_page() -> str:
         "`--format json` gives them. A later minor version only adds keys, so readers skip what they don't know. The",
         "schemas lie in `schema/`.",
     ]
-    for name in DOCUMENTS:
+    for name in documents():
         schema = schema_of(name)
         lines += ["", f"## {schema['title']}", "", f"{sentence(schema['description'])} (`schema/{name}.schema.json`)"]
         if keys_below(schema):
@@ -99,6 +101,12 @@ def documents_page() -> str:
                 lines += [sentence(node["description"]), ""] if "description" in node else []
                 lines += _keys(node, f"{name}-")
     return "\n".join(lines) + "\n"
+
+
+def documents() -> list[str]:
+    """Name the schemas of all documents; that of the spec has a page of its own."""
+    names = {path.name.partition(".")[0] for path in (ROOT / "schema").iterdir()} - {"updoser"}
+    return [*_FIRST, *sorted(names - set(_FIRST))]
 
 
 def _keys(node: Node, prefix: str = "") -> list[str]:

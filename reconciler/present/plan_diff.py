@@ -1,43 +1,70 @@
 """What differs between two plans, so that a plan that isn't valid any more explains itself.
 
-Compared are documents: changes and findings by what they are about, with their clients and bytes; rollouts by where
-they are. A difference has the form {"what", "kind", "subject", "before", "after"}, with null where there was nothing;
-where clients came and went, also {"clients_new", "clients_gone"}, as counts.
+Compared are documents, key by key, and a key that is new here is compared like any other: entries by what they are
+about, with their clients, bytes and whatever else they say; sentences by their words. What plans are called, and what
+is counted from the rest, isn't compared. Times that stand as far from the making of each plan are the same.
+
+A difference has the form {"what", "kind", "subject", "before", "after"}, with null where there was nothing; where
+clients came and went, also {"clients_new", "clients_gone"}, as counts.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reconciler.model.plan import FINDINGS
+from reconciler.present.fields import FORMAT_VERSION
 from reconciler.present.words import count_text, page, size_text, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     Entry = Mapping[str, Any]
 
-FORMAT_VERSION = "1.0"
-_ABOUT = ("component", "group", "platform", "from", "to", "reason")
-_BASIS = (
-    ("lineage", "the state"),
-    ("epoch", "the state's epoch"),
-    ("serial", "runs since"),
-    ("spec_digest", "the spec"),
-    ("catalog_digest", "a catalog"),
-)
-_SENTENCES = ("problems", "notes", "gone")
+_APART = frozenset({"format_version", "plan_id", "created", "summary", "members"})
+"""What isn't compared: names and times of the plans themselves, what is counted from the rest, and lists of clients,
+which are compared where something refers to them."""
+_BASIS = {
+    "lineage": "the state",
+    "epoch": "the state's epoch",
+    "serial": "runs since",
+    "spec_digest": "the spec",
+    "catalog_digest": "a catalog",
+}
+_WORDS = {"changes": "change", "rollouts": "rollout"}
+_ABOUT = ("step", "by", "action", "path", "component", "version", "group", "platform", "from", "to", "reason")
+"""What an entry is about, where these are words or numbers; all else is what it says of that."""
+_ABOUT_ROLLOUTS = ("component", "version", "group")
+_BRIEF = frozenset(_WORDS.values())
+"""What its subject says enough of where it is new or gone."""
+_PLAIN = frozenset({"", "says"})
+"""Keys whose values need no name."""
+_REFERS = frozenset({"members", "clients", "bytes"})
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 _MARKS = {"added": "+", "removed": "-", "changed": "~"}
+_NOT = "no"
+_NEAR = 60
+"""Seconds: times of two plans that are as far from the making of each but for so much are the same."""
+
+
+class _Side(NamedTuple):
+    """What one of the plans says of a subject: `names` are its clients, `says` the rest by its keys."""
+
+    clients: int | None
+    bytes: int | None
+    names: set[str]
+    says: dict[str, list[str]]
 
 
 def plan_difference(old: Entry, new: Entry) -> dict[str, Any]:
     """Give the document of what differs between two plans' documents, the earlier one first."""
+    sides = [_Plan(document) for document in (old, new)]
+    keys = [key for key in dict.fromkeys((*old, *new)) if key not in _APART]
     found = [
-        *({"what": "basis", **_one(says, None, None, "changed")} for key, says in _BASIS if old[key] != new[key]),
-        *_between("change", _changes(old), _changes(new)),
-        *_between("rollout", _rollouts(old), _rollouts(new)),
-        *(entry for kind in FINDINGS for entry in _between(kind, _findings(old, kind), _findings(new, kind))),
-        *(entry for kind in _SENTENCES for entry in _between(kind, _sentences(old, kind), _sentences(new, kind))),
+        *({"what": "basis", **_one(_BASIS[key], None, None, "changed")} for key in _BASIS if old[key] != new[key]),
+        *(entry for key in keys if key not in _BASIS for entry in _between(key, *sides)),
     ]
     return {
         "format_version": FORMAT_VERSION,
@@ -56,14 +83,18 @@ def plan_difference_text(document: Entry) -> str:
         lines.append(f"{count_text(old['clients'], 'client')} -> {new['clients']}")
     rows = [(f"  {_MARKS[entry['kind']]}", entry["what"], entry["subject"], _sides(entry)) for entry in differences]
     lines += table(rows)
-    if not differences and old["clients"] == new["clients"]:
+    if not differences:
         lines.append("Both plans do the same.")
     return page(lines)
 
 
 def _sides(entry: Entry) -> str:
     """Write what was and what is; of an entry that is new or gone the one there is."""
-    texts = dict.fromkeys(_side(side) for side in (entry["before"], entry["after"]) if side)
+    sides = [side for side in (entry["before"], entry["after"]) if side]
+    counts = [{key: side[key] for key in ("clients", "bytes")} for side in sides]
+    if any("says" in side for side in sides) and counts[0] == counts[-1] and len(sides) > 1:
+        sides = [{"says": side.get("says", "-")} for side in sides]
+    texts = dict.fromkeys(map(_side, sides))
     moved = [
         f"{entry[key]} {word}" for key, word in (("clients_new", "new"), ("clients_gone", "gone")) if entry.get(key)
     ]
@@ -71,10 +102,9 @@ def _sides(entry: Entry) -> str:
 
 
 def _side(side: Entry) -> str:
-    if "says" in side:
-        return str(side["says"])
     clients = [count_text(side["clients"], "client")] if side.get("clients") is not None else []
-    return ", ".join([*clients, *([size_text(side["bytes"])] if side.get("bytes") is not None else [])])
+    size = [size_text(side["bytes"])] if side.get("bytes") is not None else []
+    return ", ".join([*clients, *size, *([str(side["says"])] if side.get("says") else [])])
 
 
 def _one(subject: str, before: Entry | None, after: Entry | None, kind: str = "") -> dict[str, Any]:
@@ -82,60 +112,134 @@ def _one(subject: str, before: Entry | None, after: Entry | None, kind: str = ""
     return {"kind": kind, "subject": subject, "before": before, "after": after}
 
 
-def _between(what: str, old: Mapping[str, Entry], new: Mapping[str, Entry]) -> Iterator[dict[str, Any]]:
-    for subject in dict.fromkeys((*old, *new)):
-        before, after = old.get(subject), new.get(subject)
-        if before == after:
+def _between(key: str, old: _Plan, new: _Plan) -> Iterator[dict[str, Any]]:
+    """Give what differs below a key of the documents."""
+    had, has = old.told(key), new.told(key)
+    for what, subject in dict.fromkeys((*had, *has)):
+        before, after = had.get((what, subject)), has.get((what, subject))
+        kept = _same_said(before, after, old.made, new.made) if before and after else frozenset()
+        alone = not (before and after)
+        was, is_now = (
+            _written(side, kept, alone=alone, brief=alone and what in _BRIEF) if side else None
+            for side in (before, after)
+        )
+        had_names, has_names = (side.names if side else set() for side in (before, after))
+        if was == is_now and had_names == has_names:
             continue
-        had, has = ((side or {}).get("names", frozenset()) for side in (before, after))
-        moved = {"clients_new": len(has - had), "clients_gone": len(had - has)} if had or has else {}
-        yield {"what": what, **_one(subject, _counted(before), _counted(after)), **moved}
+        moved = {"clients_new": len(has_names - had_names), "clients_gone": len(had_names - has_names)}
+        yield {"what": what, **_one(subject, was, is_now), **(moved if had_names or has_names else {})}
 
 
-def _counted(side: Entry | None) -> Entry | None:
-    return {key: value for key, value in side.items() if key != "names"} if side is not None else None
+def _same_said(before: _Side, after: _Side, old: datetime, new: datetime) -> frozenset[str]:
+    """Give the keys of which both sides say the same."""
+
+    def same(one: str, other: str) -> bool:
+        if one == other:
+            return True
+        times = _time(one), _time(other)
+        if times[0] is None or times[1] is None:
+            return False
+        return abs(((times[0] - old) - (times[1] - new)).total_seconds()) < _NEAR
+
+    return frozenset(
+        key
+        for key, said in before.says.items()
+        if len(said) == len(after.says.get(key, ())) and all(map(same, said, after.says[key]))
+    )
 
 
-def _names(document: Entry, entry: Entry) -> set[str]:
-    return {name for cohort in entry.get("members", ()) for name in document["members"][cohort]}
+def _written(side: _Side, kept: frozenset[str], *, alone: bool, brief: bool) -> dict[str, Any]:
+    """Write a side, without the keys of which the other one says the same.
+
+    Of one that is `alone` flags that aren't set are left out, and all but sentences where it is to be `brief`.
+    """
+    says = ", ".join(
+        f"{'' if key in _PLAIN else f'{key} '}{' / '.join(said)}"
+        for key, said in side.says.items()
+        if key not in kept and any(said) and not (alone and key and said == [_NOT]) and (key in _PLAIN or not brief)
+    )
+    return {"clients": side.clients, "bytes": side.bytes, **({"says": says} if says else {})}
 
 
-def _changes(document: Entry) -> Mapping[str, Entry]:
-    """Add up clients and bytes of the changes by what they are about."""
-    found: dict[str, dict[str, Any]] = {}
-    for change in document["changes"]:
-        clients = change.get("clients")
-        moved = change.get("bytes")
-        subject = _subject(change["action"], [change.get(key) for key in _ABOUT])
-        side = found.setdefault(subject, {"clients": None, "bytes": None, "names": set()})
-        side["names"] |= _names(document, change)
-        if isinstance(clients, int):
-            side["clients"] = (side["clients"] or 0) + clients
-        if isinstance(moved, int):
-            side["bytes"] = (side["bytes"] or 0) + moved * (clients if isinstance(clients, int) else 1)
-    return found
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if _TIME.fullmatch(text) else None
+    except ValueError:
+        return None
 
 
-def _findings(document: Entry, kind: str) -> Mapping[str, Entry]:
-    found: dict[str, dict[str, Any]] = {}
-    for finding in document[kind]:
-        parts = [finding[key] for key in ("component", "version", "group", "reason")]
-        side = found.setdefault(_subject("", parts), {"clients": 0, "bytes": None, "names": set()})
-        side["names"] |= _names(document, finding)
-        side["clients"] += finding["clients"]
-    return found
+class _Plan:
+    """A plan's document, as something to compare."""
+
+    def __init__(self, document: Entry) -> None:
+        self._document = document
+        self.made = datetime.fromisoformat(document["created"])
+
+    def told(self, key: str) -> dict[tuple[str, str], _Side]:
+        """Give what the plan says below a key, by what that is and what it is about."""
+        found: dict[tuple[str, str], _Side] = {}
+        self._tell(key, self._document.get(key), found)
+        return found
+
+    def _tell(self, key: str, value: Any, found: dict[tuple[str, str], _Side]) -> None:
+        what = _WORDS.get(key, key)
+        if isinstance(value, dict):
+            for name, part in value.items():
+                if isinstance(part, (dict, list)):
+                    self._tell(f"{key}.{name}", part, found)
+                else:
+                    found[what, name] = _Side(None, None, set(), {"": [_shown(part)]})
+        elif isinstance(value, list):
+            for entry in value:
+                if isinstance(entry, dict):
+                    self._add(key, entry, found)
+                else:
+                    found[what, _shown(entry)] = _Side(None, None, set(), {})
+        elif value not in {None, ""}:
+            found[what, ""] = _Side(None, None, set(), {"": [_shown(value)]})
+
+    def _add(self, key: str, entry: Entry, found: dict[tuple[str, str], _Side]) -> None:
+        """Add an entry to those that are about the same."""
+        about = _ABOUT_ROLLOUTS if key == "rollouts" else _ABOUT
+        named = [name for name in about if isinstance(entry.get(name), (str, int))]
+        subject = " ".join(str(entry[name]) for name in named if entry[name] != "")
+        place = _WORDS.get(key, key), subject
+        side = found.get(place, _Side(None, None, set(), {}))
+        clients, size = entry.get("clients"), entry.get("bytes")
+        each = clients if key == "changes" and clients is not None else 1
+        said = {name: list(texts) for name, texts in side.says.items()}
+        for name, part in entry.items():
+            if name not in named and name not in _REFERS:
+                for path, text in _leaves(name, part):
+                    said[path] = sorted({*said.get(path, ()), text})
+        found[place] = _Side(
+            side.clients if clients is None else (side.clients or 0) + clients,
+            side.bytes if size is None else (side.bytes or 0) + size * each,
+            side.names
+            | {client for cohort in entry.get("members", ()) for client in self._document["members"][cohort]},
+            said,
+        )
 
 
-def _rollouts(document: Entry) -> dict[str, Entry]:
-    return {
-        _subject("", [entry.get(key) for key in ("component", "version", "group")]): {"says": entry["says"]}
-        for entry in document["rollouts"]
-    }
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Give the words and numbers in a value, by their dotted paths."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from _leaves(f"{path}.{name}", part)
+    elif isinstance(value, list) and any(isinstance(part, (dict, list)) for part in value):
+        for at, part in enumerate(value):
+            yield from _leaves(f"{path}.{at}", part)
+    elif isinstance(value, list):
+        yield path, ", ".join(map(_shown, value))
+    else:
+        yield path, _shown(value)
 
 
-def _sentences(document: Entry, kind: str) -> dict[str, Entry]:
-    return {str(sentence): {"says": ""} for sentence in document.get(kind, ())}
-
-
-def _subject(action: str, parts: Sequence[Any]) -> str:
-    return " ".join(str(part) for part in (action, *parts) if part)
+def _shown(value: Any) -> str:
+    """Write a word, a number or a flag; of a digest its beginning."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else _NOT
+    text = str(value)
+    return text[:12] if _DIGEST.fullmatch(text) else text

@@ -47,6 +47,12 @@ def test_the_references_say_what_the_code_and_the_schemas_say(name: str) -> None
     assert page.read_text(encoding="utf-8") == references()[name], f"{page.name} is out of date: `make docs` writes it"
 
 
+def test_every_schema_is_on_a_page() -> None:
+    pages_text = "".join(references().values())
+    schemas = {path.name for path in (ROOT / "schema").iterdir()} - {"updoser.schema.json"}
+    assert {name for name in schemas if f"`schema/{name}`" not in pages_text} == set()
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_option_has_a_help_text(name: str) -> None:
     for parameter in COMMANDS[name].params:
