@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _VERSIONS_SHOWN = 3
 _GROUPS_SHOWN = 3
+_ROUTES_SHOWN = 3
 
 
 class Row(NamedTuple):
@@ -290,9 +291,21 @@ def mixed_text(changes: Sequence[Entry], count: Counter[str]) -> str:
     forms = [(way, count[way]) for way in WAYS if count[way]]
     listed = forms[0][0] if len(forms) == 1 else ", ".join(f"{number_text(number)} {way}" for way, number in forms)
     size = f"{about}{size_text(total)} in all" + (", " if len(forms) == 1 else ": ") if total else ""
-    routes = {change["route"] for change in changes}
-    over = "" if routes == {DIRECT} else f", {routes.pop()}" if len(routes) == 1 else f", over {len(routes)} routes"
-    return f"{size}{listed}{over}{', sent early, switched to in time' if changes[0]['early'] else ''}"
+    return f"{size}{listed}{_routes_text(changes)}{', sent early, switched to in time' if changes[0]['early'] else ''}"
+
+
+def _routes_text(changes: Sequence[Entry]) -> str:
+    """Say over which ways, and where they differ for how many of the clients: `, 8 direct, 1 via bridge`."""
+    count: Counter[str] = Counter()
+    for change in changes:
+        count[change["route"]] += change["clients"]
+    if set(count) == {DIRECT}:
+        return ""
+    if len(count) == 1:
+        return f", {changes[0]['route']}"
+    if len(count) > _ROUTES_SHOWN or len({change["component"] for change in changes}) > 1:
+        return f", over {len(count)} routes"
+    return "".join(f", {number_text(number)} {way}" for way, number in sorted(count.items()))
 
 
 def _settings(changes: Sequence[Entry], _waves: Waves) -> Iterator[Row]:

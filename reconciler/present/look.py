@@ -14,8 +14,12 @@ import re
 import textwrap
 from dataclasses import dataclass
 
-_WHOLE = re.compile(r"(?<=\d) (?=\d{3}(?!\d)|(?:B|KiB|MiB|GiB|TiB|PiB)\b)")
-"""Blanks within numbers, and between them and their units: no line ends there."""
+_WHOLE = re.compile(
+    r"(?<=\d) (?=\d{3}(?!\d)|%|(?:B|KiB|MiB|GiB|TiB|PiB)\b)"
+    r"|(?<=%) (?=of )|(?<=% of) "
+    r"|(?<=[a-z]) (?=\d{1,3}(?: \d{3})*(?:[,;]|$))"
+)
+"""Blanks within numbers, and between them and their units or what they count: no line ends there."""
 _STYLES = (
     (re.compile(r"  [+>]  "), "32"),
     (re.compile(r"  [~*]  "), "33"),

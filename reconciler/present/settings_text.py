@@ -49,11 +49,15 @@ _HIDDEN = re.compile(HIDDEN, re.IGNORECASE)
 
 
 def files_text(shown: tuple[Sequence[FileView], Mapping[str, int]]) -> str:
-    """Render files that change, and how many clients of each group aren't shown."""
+    """Render files that change, and how many clients of each group aren't shown; what is the same is shown once."""
     views, more = shown
-    lines = ["", "Settings"]
+    alike: dict[tuple[str, ...], list[FileView]] = {}
     for view in views:
-        lines += ["", f"  {view.client} ({view.group}): {view.path}", *(f"    {line}" for line in _lines(view))]
+        alike.setdefault((view.group, view.path, *_lines(view)), []).append(view)
+    lines = ["", "What changes in files of settings"]
+    for (group, path, *said), same in alike.items():
+        names = ", ".join(view.client for view in same)
+        lines += ["", f"  {names} ({group}): {path}", *(f"    {line}" for line in said)]
     lines += [f"  {group}: {count_text(count, 'client')} more" for group, count in more.items()]
     return page(lines)
 

@@ -86,7 +86,7 @@ def grid(
         beside = f"{head}  {'  '.join(rest)}"
         if len(beside) <= width:
             return [beside]
-        return [*fitted(head.rstrip(), width), *(hanging(", ".join(rest), width, BELOW) if rest else [])]
+        return [*fitted(head.rstrip(), width), *(hanging("; ".join(rest), width, BELOW) if rest else [])]
 
     return [aligned(line) for line in lines]
 

@@ -101,6 +101,7 @@ _SHOWN = frozenset(
 """Keys of the spec's own schema whose values are words, numbers and times: these may be shown."""
 _HIDDEN = frozenset(["vars", "install", "settings", "server", "proxies", "transport", "secrets", "plugins"])
 """Below these nothing is shown: paths, addresses, options of plugins, and whatever people put into variables."""
+_WAYS_TO = {"groups": "group", "sources": "source"}
 _LIKE_A_PLACE = re.compile(r"[\\@]|^\.{0,2}/|://|(?:\d+\.){3}\d+|^[0-9a-fA-F:]*::")
 """What a path, an address or a URL looks like, wherever it stands; a time zone (Europe/Berlin) doesn't."""
 
@@ -119,6 +120,7 @@ def spec_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[S
     """
     if before == after:
         return ()
+    before, after = _named_in(before, after), _named_in(after, before)
     lost = [SpecChange(_dotted(path), "changed", _clean(says), safety=True) for path, says in losses(before, after)]
     told = {change.path for change in lost}
     found = list(_differences((), before, after))
@@ -131,6 +133,14 @@ def spec_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[S
     more = len(others) - room
     rest = [SpecChange("", "more", f"and {more} more", count=more)] if more > 0 else []
     return (*dict.fromkeys(lost), *others[:room], *rest)
+
+
+def _named_in(spec: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give a spec with what it says of components that only the other one names: what its `*` says of all."""
+    components, named = spec.get("components"), other.get("components")
+    if not isinstance(components, dict) or not isinstance(named, dict) or "*" not in components:
+        return spec
+    return {**spec, "components": {**dict.fromkeys(named, components["*"]), **components}}
 
 
 def _is_told(entry: _Difference, told: Collection[str]) -> bool:
@@ -195,6 +205,10 @@ def _sentence(found: _Difference) -> str:
         return f"component {path[1]} {'is managed now' if is_new else 'is not managed any more'}{_with(path, after)}"
     if len(path) == 2 and path[0] == "sources" and kind in {"added", "removed"}:
         return f"source {path[1]} {'is new' if is_new else 'is not asked any more'}"
+    if len(path) == 2 and path[0] == "proxies" and kind in {"added", "removed"}:
+        return f"proxy {path[1]} {'is new' if is_new else 'is gone'}"
+    if len(path) == 3 and path[2] == "proxy":
+        return _way_sentence(path, before, after)
     if kind == "added":
         return f"{_dotted(path)} is new{_with(path, after)}"
     if kind == "removed":
@@ -203,6 +217,17 @@ def _sentence(found: _Difference) -> str:
     if left is None or right is None or left == right:  # equal once they are cut
         return f"{_dotted(path)} changed"
     return f"{_dotted(path)}: {left} -> {right}"
+
+
+def _way_sentence(path: Path, before: Any, after: Any) -> str:
+    """Say over which proxy clients or a source are reached, by its name; another form of it isn't shown."""
+    who = f"{_WAYS_TO.get(path[0], path[0])} {path[1]}"
+    old, new = (
+        value if isinstance(value, str) and not _LIKE_A_PLACE.search(value) else "" for value in (before, after)
+    )
+    if after in (ABSENT, None):
+        return f"{who} is reached directly, no more over {_cut(old) or 'a proxy'}"
+    return f"{who} is reached over {_cut(new) or 'another proxy'}, no more {f'over {_cut(old)}' if old else 'directly'}"
 
 
 def _clients_of(group: Any) -> str:

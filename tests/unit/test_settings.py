@@ -529,6 +529,14 @@ def shown(before: Any, after: Any, shadow: Any = None, path: str = "/etc/x", **k
     return files_text(([view], {}))
 
 
+def test_what_is_the_same_on_several_clients_is_shown_once() -> None:
+    views = [FileView(f"pc-{n}", "g", "/etc/x", "a", odd, odd) for n, odd in enumerate("bbcb")]
+    text = files_text((views, {"g": 9}))
+    assert "  pc-0, pc-1, pc-3 (g): /etc/x\n" in text
+    assert text.count("+b") == 1
+    assert "  pc-2 (g): /etc/x\n" in text
+
+
 @pytest.mark.parametrize(
     ("before", "after", "shadow"),
     [

@@ -24,6 +24,7 @@ SPEC: dict[str, Any] = {
     "client_keep": 2,
     "server": {"state": "sqlite:///s.db"},
     "vars": {"day": 1},
+    "proxies": {},
     "hold": [{"clients": "label=lab", "reason": "audit"}],
     "quarantine": {"after_failures": 2, "for": "24h"},
     "sources": [
@@ -99,6 +100,22 @@ def says(*edits: tuple[str, Any]) -> list[str]:
     return [change.says for change in spec_changes(SPEC, changed(*edits))]
 
 
+def test_a_group_that_lost_its_proxy_is_reached_directly() -> None:
+    behind = changed(("groups.branch.proxy", "egress"))
+    assert [it.says for it in spec_changes(behind, SPEC)] == ["group branch is reached directly, no more over egress"]
+    other = changed(("groups.branch.proxy", "bridge"))
+    assert [it.says for it in spec_changes(behind, other)] == [
+        "group branch is reached over bridge, no more over egress"
+    ]
+
+
+def test_a_pin_of_one_of_all_components_says_what_becomes_of_it() -> None:
+    everything = changed(("components", {"*": {"version": "latest", "unmanaged": "keep"}}))
+    pinned = changed(("components.engine", {"version": "4", "unmanaged": "keep"}), base=everything)
+    assert [it.says for it in spec_changes(everything, pinned)] == ["components.engine.version: latest -> 4"]
+    assert [it.says for it in spec_changes(pinned, everything)] == ["components.engine.version: 4 -> latest"]
+
+
 @pytest.mark.parametrize(
     ("path", "value", "sentence"),
     [
@@ -106,6 +123,10 @@ def says(*edits: tuple[str, Any]) -> list[str]:
         ("components.engine.version", "4", "components.engine.version: 3 -> 4"),
         ("components.engine", None, "component engine is not managed any more"),
         ("components.new", {"version": "1"}, "component new is managed now: version 1"),
+        ("groups.branch.proxy", "egress", "group branch is reached over egress, no more directly"),
+        ("groups.branch.proxy", "socks5://u:p@h", "group branch is reached over another proxy, no more directly"),
+        ("sources.0.proxy", "egress", "source hq is reached over egress, no more directly"),
+        ("proxies.egress", {"url": "http://u:secret@proxy.example"}, "proxy egress is new"),
         ("groups.branch.labels", ["a", "b"], "groups.branch.labels is new: [a, b]"),
         ("sources.0.url", "https://u:secret@other.example/r", "sources.hq.url changed"),
         ("server.state", "postgresql://u:secret@h/db", "server.state changed"),

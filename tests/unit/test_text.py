@@ -33,6 +33,7 @@ from reconciler.present.document import (
     status_document,
 )
 from reconciler.present.history_text import history_text, run_text
+from reconciler.present.look import Look
 from reconciler.present.plan_text import plan_text, verdict
 from reconciler.present.rollout_text import rollouts_text
 from reconciler.present.text import (
@@ -695,3 +696,24 @@ def test_numbers_keep_their_digits_and_stand_in_groups_of_three(number: int) -> 
     assert all(len(group) == 3 for group in text.split(" ")[1:])
     assert count_text(1, "client") == "1 client"
     assert count_text(48212, "client") == "48 212 clients"
+
+
+def test_on_a_narrow_terminal_no_line_ends_between_a_number_and_what_it_counts() -> None:
+    held = (Finding("office", 3, ("c1",), "INC-1", "rules", "2"),)
+    few = plan(held=held, members={"c1": ("a", "b", "c")}, clients={"office": 3})
+    narrow = plan_text(few, look=Look(width=72))
+    assert "\n  held 3, deferred 0, unknown 0, unreachable 0\n" in narrow
+    assert all(len(line) <= 72 for line in narrow.splitlines())
+
+
+def test_where_clients_of_a_change_are_reached_in_several_ways_each_is_counted() -> None:
+    ways = [deploy(), deploy(clients=2, cohort="c2", bytes=1000, route="via bridge")]
+    text = plan_text(plan(deploys=tuple(ways), members={"c1": ("a",), "c2": ("b", "c")}, clients={"office": 3}))
+    assert "  3.5 KiB in all, in full, 1 direct, 2 via bridge  office  outdated\n" in text
+
+
+def test_what_goes_below_its_row_keeps_its_cells_apart() -> None:
+    names = [deploy(group=group, cohort=f"c{at}") for at, group in enumerate(("a", "b", "c"))]
+    members = {f"c{at}": (f"pc-{at}",) for at in range(3)}
+    text = plan_text(plan(deploys=tuple(names), members=members, clients={"a": 3}), look=Look(width=40))
+    assert "\n      1.5 KiB each; a, b, c; outdated\n" in text
