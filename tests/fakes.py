@@ -17,6 +17,7 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
@@ -591,6 +592,8 @@ class _Work:
         there.layout = step.layout.fingerprint
         there.damaged.clear()
         self._place(step, files)
+        for target in step.layout.targets:
+            machine.files |= {f"{target.to}/{name}": files[name] for name in files if fnmatch(name, target.files)}
         if step.hooks.after or any(check.phase == "switched" for check in step.checks):
             there.unchecked.add(step.to_version)
         self._outcomes[step.component] = Outcome(step.component, "changed", step.to_version, step.to_digest)

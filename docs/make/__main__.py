@@ -1,13 +1,15 @@
-"""Writes what is made from the code and the schemas: the pages of docs/reference, and the man pages.
+"""Writes what is made from the code and the schemas: the pages of docs/reference, and the man pages; and what is shown.
 
     python -m docs.make
 
 What the code and the schemas say is the only source. What is made of them is committed, and tests hold it to them; so a
-wheel is built without the packages that updoser needs.
+wheel is built without the packages that updoser needs. What updoser shows of a made fleet is written into the examples
+of plans.
 """
 
 from __future__ import annotations
 
+from docs.make import examples
 from docs.make.facts import ROOT
 from docs.make.manpages import manpages
 from docs.make.references import references
@@ -22,6 +24,7 @@ def main() -> None:
         for path in folder.rglob("*.*"):
             if path.is_file() and str(path.relative_to(folder)) not in made:
                 path.unlink()
+    examples.PAGE.write_text(examples.page(examples.PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":
