@@ -1,10 +1,13 @@
 """`ansible-inventory --list` of a real ansible-core works as it is, and means the machines that Ansible means."""
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +48,9 @@ raw={{ site }}
 pytestmark = pytest.mark.needs("ansible-inventory")
 
 
-def list_with(folder, arguments, **spec):
+def list_with(
+    folder: Path, arguments: list[str], *, select: str = "", labels_from: tuple[str, ...] = ()
+) -> list[Client]:
     """List the clients of a group whose inventory is ansible's."""
     options = {"run": [str(PROGRAM), *arguments], "env": {"ANSIBLE_LOCAL_TEMP": str(folder / "tmp")}}
     inventory = make_plugin(command, {**options, "timeout": "120s"}, fake_context(folder))
@@ -53,12 +58,12 @@ def list_with(folder, arguments, **spec):
         "branch",
         PluginConfig("transport", "ssh"),
         "/var/lib/updoser",
-        inventory=InventorySpec(PluginConfig("inventory", "command"), **spec),
+        inventory=InventorySpec(PluginConfig("inventory", "command"), select, labels_from),
     )
     return list_clients(group, inventory)
 
 
-def test_hosts_addresses_users_groups_and_vars_of_an_ini_inventory_arrive(tmp_path):
+def test_hosts_addresses_users_groups_and_vars_of_an_ini_inventory_arrive(tmp_path: Path) -> None:
     (tmp_path / "hosts.ini").write_text(HOSTS, encoding="utf-8")
     arguments = ["-i", "hosts.ini", "--list"]
     clients = {
@@ -83,7 +88,7 @@ def test_hosts_addresses_users_groups_and_vars_of_an_ini_inventory_arrive(tmp_pa
     assert clients["lonely"].labels == ("all", "ungrouped")
 
 
-def test_group_vars_that_ansible_leaves_at_their_groups_arrive_too(tmp_path):
+def test_group_vars_that_ansible_leaves_at_their_groups_arrive_too(tmp_path: Path) -> None:
     (tmp_path / "hosts.ini").write_text(HOSTS, encoding="utf-8")
     arguments = ["-i", "hosts.ini", "--list"]
     whole = list_with(tmp_path, arguments)
@@ -129,7 +134,7 @@ with open(os.environ["FAKE_SSH_LOG"], "a") as log:
 )
 
 
-def asked_of_ssh(folder):
+def asked_of_ssh(folder: Path) -> set[tuple[str | None, ...]]:
     """Let Ansible run a command on all hosts, and give what it asked ssh for: host, port, user and key of each."""
     script = folder / "bin/ssh"
     script.parent.mkdir()
@@ -143,9 +148,9 @@ def asked_of_ssh(folder):
         "ANSIBLE_SSH_RETRIES": "0",
         "LC_ALL": "C.UTF-8",
     }
-    command = [PROGRAM.with_name("ansible"), "all", "-i", "hosts.ini", "-m", "raw", "-a", "true", "-f", "1"]
+    command = [str(PROGRAM.with_name("ansible")), "all", "-i", "hosts.ini", "-m", "raw", "-a", "true", "-f", "1"]
     subprocess.run(command, cwd=folder, env=env, capture_output=True, timeout=300, check=False)
-    found = set()
+    found: set[tuple[str | None, ...]] = set()
     for line in (folder / "log").read_text().splitlines():
         words = json.loads(line)
         options = dict(word.split("=", 1) for word in words if "=" in word)
@@ -153,11 +158,11 @@ def asked_of_ssh(folder):
     return found
 
 
-def test_each_host_is_the_machine_port_user_and_key_that_ansible_asks_ssh_for(tmp_path):
+def test_each_host_is_the_machine_port_user_and_key_that_ansible_asks_ssh_for(tmp_path: Path) -> None:
     (tmp_path / "hosts.ini").write_text(ODD, encoding="utf-8")
     asked = asked_of_ssh(tmp_path)
     for arguments in (["--list"], ["--list", "--export"]):
-        options = {"run": [str(PROGRAM), "-i", "hosts.ini", *arguments], "timeout": "120s"}
+        options: dict[str, Any] = {"run": [str(PROGRAM), "-i", "hosts.ini", *arguments], "timeout": "120s"}
         options["env"] = {"ANSIBLE_LOCAL_TEMP": str(tmp_path / "tmp")}
         entries = list(make_plugin(command, options, fake_context(tmp_path)).clients())
         assert {entry.unfit for entry in entries} == {""}

@@ -1,5 +1,7 @@
 """Checks and hooks on real shells: what they get, what they may do, how they end, and what a killed run leaves."""
 
+from __future__ import annotations
+
 import os
 import shlex
 import shutil
@@ -7,6 +9,7 @@ import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,26 +21,38 @@ from reconciler.plugins.transport.local import LocalPipe
 from tests.machine import MORE_SHELLS, SHELLS, Machine, into, kill_at_any_moment, raw, request_bytes, step
 from tests.waiting import PATIENCE, until
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from reconciler.contracts import Completed, Pipe
+    from reconciler.model.deploy import InstallMethod, Purpose, Step
+
 
 @pytest.fixture(params=SHELLS)
-def machine(request, tmp_path):
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
     return Machine(tmp_path, request.param)
 
 
 @pytest.fixture
-def dash(tmp_path):
+def dash(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def staged(run, **more):
+def staged(run: str, **more: int) -> ClientCheck:
     return ClientCheck("looks", "staged", run, **more)
 
 
-def switched(run, **more):
+def switched(run: str, **more: int) -> ClientCheck:
     return ClientCheck("runs", "switched", run, **{"interval": 0, **more})
 
 
-def update(machine, *checks, layout=None, hooks=None, files=None):
+def update(
+    machine: Machine,
+    *checks: ClientCheck,
+    layout: Layout | None = None,
+    hooks: Hooks | None = None,
+    files: Mapping[str, bytes] | None = None,
+) -> Step:
     """Give the step from an installed version 1 to 2, with checks and hooks."""
     first = {"a": b"one", "lpt$vpn.1": b"x"}
     if machine.current("rules") != first:
@@ -47,12 +62,12 @@ def update(machine, *checks, layout=None, hooks=None, files=None):
     return replace(step(old, new, layout), checks=checks, hooks=hooks or Hooks())
 
 
-def ask(machine, way, purpose):
+def ask(machine: Machine, way: Step, purpose: Purpose) -> Outcome:
     request = replace(machine.request(way), purpose=purpose)
     return machine.session.deploy(request, machine.open).outcomes[0]
 
 
-def without(machine, monkeypatch, *tools):
+def without(machine: Machine, monkeypatch: pytest.MonkeyPatch, *tools: str) -> bytes:
     """Take tools from the machine: it gets a folder with links to all others."""
     place = machine.folder / "few"
     place.mkdir()
@@ -68,7 +83,7 @@ def without(machine, monkeypatch, *tools):
 # --- what a command gets --------------------------------------------------------------------------------------------
 
 
-def test_a_command_knows_what_it_is_about_and_values_are_never_code(machine):
+def test_a_command_knows_what_it_is_about_and_values_are_never_code(machine: Machine) -> None:
     odd = "a 'b' \"c\" $(touch /tmp/x) `id` \\ ; * ü\t!"
     log = machine.folder / "log"
     run = (
@@ -84,14 +99,14 @@ def test_a_command_knows_what_it_is_about_and_values_are_never_code(machine):
     assert log.read_text() == f"{told}ready: a\nlpt$vpn.2|{odd}|none|/|{told}|{odd}|none|/|"
 
 
-def test_a_command_of_several_lines_is_run_as_it_is(machine):
+def test_a_command_of_several_lines_is_run_as_it_is(machine: Machine) -> None:
     run = (
         "if true\nthen\n\tcase \"$1$UPDOSER_VERSION\" in\n\t2) echo 'it''s fine' ;;\n\n\tesac\nfi\n# a comment\nexit 7"
     )
     assert machine.deploy(update(machine, switched(run, expect=7)))[0].status == "changed"
 
 
-def test_the_payload_can_not_be_read_by_a_command(machine):
+def test_the_payload_can_not_be_read_by_a_command(machine: Machine) -> None:
     log = machine.folder / "log"
     thief = f"cat >>{log}; dd count=1 >>{log} 2>/dev/null"
     old = update(machine, staged(thief), hooks=Hooks(before=Hook(thief)))
@@ -102,18 +117,18 @@ def test_the_payload_can_not_be_read_by_a_command(machine):
 
 @pytest.mark.each_shell
 @pytest.mark.parametrize("status", [0, 1, 3, 124, 126, 127, 137, 143, 255])
-def test_the_exit_status_is_exact(machine, status):
+def test_the_exit_status_is_exact(machine: Machine, status: int) -> None:
     assert machine.deploy(update(machine, switched(f"exit {status}", expect=status)))[0].status == "changed"
 
 
-def test_another_exit_status_is_told_with_the_last_line(machine):
+def test_another_exit_status_is_told_with_the_last_line(machine: Machine) -> None:
     (outcome,) = machine.deploy(update(machine, staged("echo first; echo the last >&2; echo; exit 3", expect=1)))
     assert outcome.message == "check looks failed before the switch: exit 3, expected 1: the last"
     (outcome,) = machine.deploy(update(machine, switched("kill -9 $$")))
     assert outcome.message == "check runs failed after the switch: exit 137, expected 0; it is back at 1"
 
 
-def test_a_check_is_tried_again(machine):
+def test_a_check_is_tried_again(machine: Machine) -> None:
     counter = machine.folder / "count"
     run = f"echo x >>{counter}; [ $(wc -l <{counter}) -ge 3 ]"
     assert machine.deploy(update(machine, staged(run, retries=1, interval=0)))[0].status == "failed"
@@ -122,7 +137,7 @@ def test_a_check_is_tried_again(machine):
 
 
 @pytest.mark.each_shell
-def test_a_pipe_that_nobody_reads_any_more_ends_who_writes(machine):
+def test_a_pipe_that_nobody_reads_any_more_ends_who_writes(machine: Machine) -> None:
     endless = "(while :; do echo x; done) | head -1; (yes && echo no) | head -1 >&2"
     hooks = Hooks(*(Hook(f"{endless}; true {kind}", timeout=20) for kind in ("before", "after", "always")))
     way = update(machine, staged(endless, timeout=20), switched(endless, timeout=20), hooks=hooks)
@@ -134,7 +149,7 @@ IGNORED = "trap '' HUP INT QUIT PIPE; "
 
 @pytest.mark.each_shell
 @pytest.mark.parametrize("outside", ["", IGNORED])
-def test_commands_ignore_no_signal_whoever_ignored_one_before(machine, outside):
+def test_commands_ignore_no_signal_whoever_ignored_one_before(machine: Machine, outside: str) -> None:
     log = machine.folder / "log"
     look = f"grep SigIgn /proc/self/status >>{log}"
     hooks = Hooks(*(Hook(f"{look}; true {kind}") for kind in ("before", "after", "always")))
@@ -149,7 +164,7 @@ def test_commands_ignore_no_signal_whoever_ignored_one_before(machine, outside):
 
 
 @pytest.mark.each_shell
-def test_a_daemon_that_a_hook_starts_hears_when_it_is_to_read_its_files_again_or_end(machine):
+def test_a_daemon_that_a_hook_starts_hears_when_it_is_to_read_its_files_again_or_end(machine: Machine) -> None:
     pid = machine.folder / "pid"
     assert (
         machine.deploy(update(machine, hooks=Hooks(after=Hook(f"sleep 3000 & echo $! >{pid}"))))[0].status == "changed"
@@ -160,7 +175,7 @@ def test_a_daemon_that_a_hook_starts_hears_when_it_is_to_read_its_files_again_or
 
 
 @pytest.mark.parametrize("shell", MORE_SHELLS)
-def test_a_command_that_ended_at_once_is_not_late(tmp_path, shell):
+def test_a_command_that_ended_at_once_is_not_late(tmp_path: Path, shell: str) -> None:
     machine = Machine(tmp_path, shell)
     checks = [staged("true", timeout=60) for _each in range(20)]
     assert machine.deploy(update(machine, *checks))[0].status == "changed"
@@ -171,7 +186,9 @@ def test_a_command_that_ended_at_once_is_not_late(tmp_path, shell):
 
 @pytest.mark.each_shell
 @pytest.mark.parametrize("tools", [(), ("setsid",)])
-def test_a_command_that_hangs_is_stopped_with_its_children(machine, tools, monkeypatch):
+def test_a_command_that_hangs_is_stopped_with_its_children(
+    machine: Machine, tools: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = without(machine, monkeypatch, *tools) if tools else client_script()
     pids = machine.folder / "pids"
     run = f"trap '' TERM; sleep 3000 & echo $! >>{pids}; echo $$ >>{pids}; echo hm; wait; sleep 3000"
@@ -187,7 +204,7 @@ def test_a_command_that_hangs_is_stopped_with_its_children(machine, tools, monke
 
 
 @pytest.mark.each_shell
-def test_a_command_that_starts_a_daemon_is_not_waited_for_and_the_daemon_lives(machine):
+def test_a_command_that_starts_a_daemon_is_not_waited_for_and_the_daemon_lives(machine: Machine) -> None:
     mark, end = machine.folder / "mark", machine.folder / "end"
     daemon = f"while ! test -e {end}; do sleep 0.1; done; echo chatter; echo alive >{mark}.new; mv {mark}.new {mark}"
     way = update(machine, hooks=Hooks(after=Hook(f"({daemon}) & echo started")))
@@ -198,7 +215,7 @@ def test_a_command_that_starts_a_daemon_is_not_waited_for_and_the_daemon_lives(m
     assert mark.read_text() == "alive\n"
 
 
-def test_what_a_hostile_command_says_does_no_harm(machine, monkeypatch):
+def test_what_a_hostile_command_says_does_no_harm(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reconciler.plugins.transport._printed.MAX_OUTPUT", 100_000)
     forged = "updoser 1 outcomes\\nrules changed 2 - \\nend\\n"
     flood = "head -c 30000000 /dev/zero | tr '\\0' x; echo; yes nonsense | head -n 200000"
@@ -213,7 +230,7 @@ def test_what_a_hostile_command_says_does_no_harm(machine, monkeypatch):
     assert machine.leftovers() == []
 
 
-def test_a_check_that_changes_the_files_it_looks_at_fails(machine):
+def test_a_check_that_changes_the_files_it_looks_at_fails(machine: Machine) -> None:
     for run in ('echo evil >"$UPDOSER_STAGED/a"', 'touch "$UPDOSER_STAGED/more"', 'rm "$UPDOSER_STAGED/a"'):
         (outcome,) = machine.deploy(update(machine, staged(run)))
         assert (outcome.status, outcome.message) == ("failed", "a check changed the files that it was to look at")
@@ -221,7 +238,7 @@ def test_a_check_that_changes_the_files_it_looks_at_fails(machine):
         assert not machine.facts(verify=True).installed[0].damage
 
 
-def test_while_a_command_runs_the_client_says_that_it_is_there(dash, tmp_path):
+def test_while_a_command_runs_the_client_says_that_it_is_there(dash: Machine, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/sleep").write_text("#!/bin/sh\n[ $1 != 5 ] || exec /bin/sleep 0.1\nexec /bin/sleep $1\n")
     (tmp_path / "bin/sleep").chmod(0o755)
@@ -233,15 +250,16 @@ def test_while_a_command_runs_the_client_says_that_it_is_there(dash, tmp_path):
     assert done.stdout.count(b"updoser waits") > 12
 
 
-def test_a_pipe_is_patient_for_as_long_as_commands_may_take(dash):
-    calls = []
+def test_a_pipe_is_patient_for_as_long_as_commands_may_take(dash: Machine) -> None:
+    calls: list[dict[str, float]] = []
+    local: Pipe = LocalPipe()
 
-    class Pipe(LocalPipe):
-        def run(self, command, stdin, **limits):
+    class Noted:
+        def run(self, command: str, stdin: Iterable[bytes], **limits: float) -> Completed:
             calls.append(limits)
-            return super().run(command, stdin, **limits)
+            return local.run(command, stdin, **limits)
 
-    dash.session = ShellSession(Pipe(), deploy_timeout=1.5)
+    dash.session = ShellSession(Noted(), deploy_timeout=1.5)
     way = update(
         dash, switched("sleep 3", timeout=60, retries=2, interval=7), hooks=Hooks(after=Hook("true", timeout=9))
     )
@@ -256,7 +274,7 @@ def test_a_pipe_is_patient_for_as_long_as_commands_may_take(dash):
 
 @pytest.mark.parametrize("method", ["rename", "copy", "link"])
 @pytest.mark.parametrize("keep", [1, 2])
-def test_targets_go_back_with_a_check_that_fails(machine, method, keep):
+def test_targets_go_back_with_a_check_that_fails(machine: Machine, method: InstallMethod, keep: int) -> None:
     target = machine.folder / "daemon"
     target.mkdir()
     (target / "x.old").write_text("old")
@@ -276,7 +294,7 @@ def test_targets_go_back_with_a_check_that_fails(machine, method, keep):
     assert machine.leftovers() == []
 
 
-def test_a_hook_that_comes_at_the_end_comes_even_where_nobody_listens_any_more(dash):
+def test_a_hook_that_comes_at_the_end_comes_even_where_nobody_listens_any_more(dash: Machine) -> None:
     log = dash.folder / "log"
     way = update(
         dash,
@@ -290,6 +308,8 @@ def test_a_hook_that_comes_at_the_end_comes_even_where_nobody_listens_any_more(d
         stderr=subprocess.DEVNULL,
     )
     with process:
+        assert process.stdin
+        assert process.stdout
         process.stdin.write(request_bytes(dash, way))
         process.stdin.close()
         process.stdout.close()
@@ -300,7 +320,7 @@ def test_a_hook_that_comes_at_the_end_comes_even_where_nobody_listens_any_more(d
     assert dash.leftovers() == []
 
 
-def test_where_a_switch_fails_what_was_begun_is_ended(machine):
+def test_where_a_switch_fails_what_was_begun_is_ended(machine: Machine) -> None:
     log, target = machine.folder / "log", machine.folder / "daemon"
     target.mkdir()
     layout = Layout((into(target),))
@@ -312,14 +332,14 @@ def test_where_a_switch_fails_what_was_begun_is_ended(machine):
     assert machine.current("rules")["a"] == b"one"
 
 
-def test_a_version_is_mended_between_the_hooks(machine):
+def test_a_version_is_mended_between_the_hooks(machine: Machine) -> None:
     log = machine.folder / "log"
     release = machine.install("rules", "1", {"a": b"one"})
     file = machine.root / "rules/1/a"
     file.chmod(0o644)
     file.write_bytes(b"uno")
-    hooks = Hooks(Hook(f"cat {file} >>{log}; echo >>{log}"), Hook(f"cat {file} >>{log}; echo >>{log}"))
-    way = replace(step(None, release), from_version="1", hooks=replace(hooks, before=Hook(f"{hooks.before.run} #")))
+    shown = f"cat {file} >>{log}; echo >>{log}"
+    way = replace(step(None, release), from_version="1", hooks=Hooks(Hook(f"{shown} #"), Hook(shown)))
     assert machine.deploy(way)[0].status == "changed"
     assert log.read_text() == "uno\none\n"
 
@@ -327,25 +347,25 @@ def test_a_version_is_mended_between_the_hooks(machine):
 # --- versions that lie there ----------------------------------------------------------------------------------------
 
 
-def held(machine):
+def held(machine: Machine) -> Step:
     """Give the way back from version 2 to version 1, over what lies on the client."""
     old = machine.install("rules", "1", {"a": b"one", "lpt$vpn.1": b"x"})
     new = machine.install("rules", "2", {"a": b"two"})
     return replace(step(new, old), held=True)
 
 
-def test_a_damaged_version_is_never_gone_back_to(machine):
+def test_a_damaged_version_is_never_gone_back_to(machine: Machine) -> None:
     way = held(machine)
     folder = machine.root / "rules/1"
     folder.chmod(0o755)
     secret = machine.folder / "secret"
     secret.write_bytes(b"one")
 
-    def changed():
+    def changed() -> None:
         (folder / "a").chmod(0o644)
         (folder / "a").write_bytes(b"uno")
 
-    def linked():
+    def linked() -> None:
         (folder / "a").unlink()
         (folder / "a").symlink_to(secret)
 
@@ -358,7 +378,7 @@ def test_a_damaged_version_is_never_gone_back_to(machine):
     assert machine.deploy(way.full)[0].status == "changed"
 
 
-def test_a_version_that_is_held_gets_to_its_targets_and_loses_what_does_not_belong(machine):
+def test_a_version_that_is_held_gets_to_its_targets_and_loses_what_does_not_belong(machine: Machine) -> None:
     target = machine.folder / "daemon"
     target.mkdir()
     way = held(machine)
@@ -371,7 +391,7 @@ def test_a_version_that_is_held_gets_to_its_targets_and_loses_what_does_not_belo
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_no_room_is_needed_for_what_lies_there(small_disk, shell):
+def test_no_room_is_needed_for_what_lies_there(small_disk: Path, shell: str) -> None:
     machine = Machine(small_disk, shell)
     old = machine.install("rules", "1", {"a": os.urandom(500_000)})
     new = machine.install("rules", "2", {"a": os.urandom(500_000)})
@@ -379,7 +399,7 @@ def test_no_room_is_needed_for_what_lies_there(small_disk, shell):
     assert machine.deploy(replace(step(new, old), held=True))[0].status == "changed"
 
 
-def test_sending_again_what_lies_there_writes_nothing_and_mends_what_does_not(machine):
+def test_sending_again_what_lies_there_writes_nothing_and_mends_what_does_not(machine: Machine) -> None:
     old = machine.install("rules", "1", {"a": b"one"})
     new = machine.release("rules", "2", {"a": b"two"})
     assert ask(machine, step(old, new), "stage").status == "staged"
@@ -393,7 +413,7 @@ def test_sending_again_what_lies_there_writes_nothing_and_mends_what_does_not(ma
     assert file.read_bytes() == b"two"
 
 
-def test_a_request_to_check_writes_nothing_that_stays(machine):
+def test_a_request_to_check_writes_nothing_that_stays(machine: Machine) -> None:
     log = machine.folder / "log"
     release = machine.install("rules", "1", {"a": b"one"})
     way = replace(step(release, release), checks=(switched(f"echo ran >>{log}"),))
@@ -411,10 +431,10 @@ def test_a_request_to_check_writes_nothing_that_stays(machine):
 
 
 @pytest.mark.parametrize("when", ["before", "staged", "after", "switched", "always"])
-def test_a_run_that_is_killed_before_its_checks_are_through_is_noticed(machine, when):
+def test_a_run_that_is_killed_before_its_checks_are_through_is_noticed(machine: Machine, when: str) -> None:
     log = machine.folder / "log"
 
-    def run(kind):
+    def run(kind: str) -> str:
         return f"echo {kind} >>{log}; " + ("kill -9 $PPID; sleep 0.2" if kind == when else "true")
 
     hooks = Hooks(*(Hook(run(kind), timeout=2) for kind in ("before", "after", "always")))
@@ -441,7 +461,9 @@ def test_a_run_that_is_killed_before_its_checks_are_through_is_noticed(machine, 
     assert machine.leftovers() == []
 
 
-def test_the_mark_of_a_version_is_on_the_disk_before_it_is_switched_to(dash, monkeypatch):
+def test_the_mark_of_a_version_is_on_the_disk_before_it_is_switched_to(
+    dash: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tools, log = dash.folder / "tools", dash.folder / "synced"
     tools.mkdir()
     way = update(dash, switched("true"))
@@ -453,7 +475,7 @@ def test_the_mark_of_a_version_is_on_the_disk_before_it_is_switched_to(dash, mon
     assert any(f"{dash.root}/.updoser/unchecked/rules" in line.split() for line in before)
 
 
-def test_the_way_back_from_a_version_that_nobody_checked_leaves_no_mark(machine):
+def test_the_way_back_from_a_version_that_nobody_checked_leaves_no_mark(machine: Machine) -> None:
     way = update(machine, switched("kill -9 $PPID", timeout=1))
     raw(machine, request_bytes(machine, way))
     back = replace(way, from_version="2", from_digest="", to_version="1", to_digest=way.from_digest, checks=())
@@ -464,7 +486,7 @@ def test_the_way_back_from_a_version_that_nobody_checked_leaves_no_mark(machine)
     assert (entry.version, entry.damage, entry.kept) == ("1", "", (("2", way.to_digest),))
 
 
-def test_a_version_that_nobody_checked_stays_so_when_the_next_one_goes_back_to_it(machine):
+def test_a_version_that_nobody_checked_stays_so_when_the_next_one_goes_back_to_it(machine: Machine) -> None:
     way = update(machine, switched("kill -9 $PPID", timeout=1))
     raw(machine, request_bytes(machine, way))
     third = machine.release("rules", "3", {"a": b"three"})
@@ -479,7 +501,7 @@ KILLERS = ["mkdir", "sync", "mv", "ln", "rm", "mkfifo", "rmdir", "chmod", "cp", 
 
 @pytest.mark.explore
 @pytest.mark.parametrize("good", [True, False])
-def test_killed_at_any_moment_no_version_is_believed_that_was_not_checked(tmp_path, good):
+def test_killed_at_any_moment_no_version_is_believed_that_was_not_checked(tmp_path: Path, good: bool) -> None:
     """Each tool is a trap; where the check is bad, version 2 is never whole in the eyes of a look."""
     traps = tmp_path / "traps"
     traps.mkdir()
@@ -495,7 +517,7 @@ def test_killed_at_any_moment_no_version_is_believed_that_was_not_checked(tmp_pa
     machine = Machine(tmp_path)
     checked = tmp_path / "checked"
 
-    def killed(at, _way):
+    def killed(at: int, _way: str) -> bool:
         shutil.rmtree(machine.root, ignore_errors=True)
         checked.unlink(missing_ok=True)
         run = f"echo x >{checked}" if good else "exit 1"
@@ -549,7 +571,7 @@ def test_killed_at_any_moment_no_version_is_believed_that_was_not_checked(tmp_pa
     ],
 )
 @pytest.mark.each_shell
-def test_a_header_with_odd_commands_is_refused_whole(machine, lines):
+def test_a_header_with_odd_commands_is_refused_whole(machine: Machine, lines: list[str]) -> None:
     head = ["root " + str(machine.root), "keep 2", "controller a 1", f"step good - - 1 {'0' * 64} l"]
     header = "\n".join([*head, *lines, "end", ""]).encode()
     done = raw(machine, b"updoser 1 deploy %d\n%sgo\n" % (len(header), header))
@@ -558,7 +580,7 @@ def test_a_header_with_odd_commands_is_refused_whole(machine, lines):
 
 
 @pytest.mark.parametrize("run", ["a\x00b", "a\rb", "\x1b[2J", "", " \n ", "x" * 70_000])
-def test_a_command_that_a_client_would_refuse_is_not_sent(dash, run):
+def test_a_command_that_a_client_would_refuse_is_not_sent(dash: Machine, run: str) -> None:
     way = replace(step(None, dash.release("rules", "1", {"a": b"one"})), checks=(staged(run),))
     with pytest.raises(ClientError):
         b"".join(deploy_request(dash.request(way), dash.open))
@@ -567,7 +589,7 @@ def test_a_command_that_a_client_would_refuse_is_not_sent(dash, run):
     assert not dash.root.exists()
 
 
-def test_a_header_without_commands_names_nothing_new(dash):
+def test_a_header_without_commands_names_nothing_new(dash: Machine) -> None:
     """A fixed copy of an older script that sudoers allow goes on serving."""
     release = dash.release("rules", "1", {"a": b"one"})
     request = replace(dash.request(step(None, release)), vars={"site": "berlin"})
@@ -577,7 +599,7 @@ def test_a_header_without_commands_names_nothing_new(dash):
     }  # fmt: skip
 
 
-def test_only_plain_files_and_our_own_links_are_shown(machine):
+def test_only_plain_files_and_our_own_links_are_shown(machine: Machine) -> None:
     target = machine.folder / "daemon"
     target.mkdir()
     machine.install("rules", "1", {"a": b"one\n", "lpt$vpn.1": bytes(range(256))}, Layout((into(target, "link"),)))
@@ -594,7 +616,7 @@ def test_only_plain_files_and_our_own_links_are_shown(machine):
     assert machine.listing() == before
 
 
-def test_files_of_a_client_that_nobody_changed_yet_can_be_read_too(machine):
+def test_files_of_a_client_that_nobody_changed_yet_can_be_read_too(machine: Machine) -> None:
     (machine.folder / "a").write_bytes(b"there")
     path = f"{machine.folder}/a"
     assert machine.session.read(str(machine.root), [path]) == {path: b"there"}

@@ -1,8 +1,11 @@
 """Two processes meet on a client, and much work is done there in silence: neither says anything about a release."""
 
+from __future__ import annotations
+
 import subprocess
 import threading
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,34 +16,39 @@ from tests.fleet import Fleet
 from tests.machine import SHELLS, Machine, into, request_bytes, step
 from tests.waiting import until
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.model.deploy import CheckPhase, Outcome, Step
+
 MANY = 450
 """Files: more than goes into one call of a tool."""
 
 
 @pytest.fixture(params=SHELLS)
-def machine(request, tmp_path):
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
     return Machine(tmp_path, request.param)
 
 
 class Slow:
     """A request on its way that waits in a check of its first step until it is let go; nobody need listen to it."""
 
-    def __init__(self, machine, first, *others, phase="staged"):
+    def __init__(self, machine: Machine, first: Step, *others: Step, phase: CheckPhase = "staged") -> None:
         self._go, came = machine.folder / "go", machine.folder / "came"
         run = f"touch {came}; until test -e {self._go}; do sleep 0.1; done"
         first = replace(first, checks=(ClientCheck("slow", phase, run, timeout=300.0),))
-        self._outcomes = []
+        self._outcomes: list[Outcome] = []
         self._thread = threading.Thread(target=lambda: self._outcomes.extend(machine.deploy(first, *others)))
         self._thread.start()
         until(came.exists)
 
-    def finish(self):
+    def finish(self) -> list[Outcome]:
         self._go.touch()
         self._thread.join(120)
         return self._outcomes
 
 
-def test_what_another_process_brought_meanwhile_is_fine_where_it_is_what_was_wanted(machine):
+def test_what_another_process_brought_meanwhile_is_fine_where_it_is_what_was_wanted(machine: Machine) -> None:
     old = machine.install("rules", "1", {"a": b"one"})
     new = machine.release("rules", "2", {"a": b"two"})
     slow = Slow(machine, step(old, new))
@@ -50,7 +58,7 @@ def test_what_another_process_brought_meanwhile_is_fine_where_it_is_what_was_wan
     assert machine.leftovers() == []
 
 
-def test_what_another_process_changed_to_something_else_is_stale_and_the_rest_goes_on(machine):
+def test_what_another_process_changed_to_something_else_is_stale_and_the_rest_goes_on(machine: Machine) -> None:
     old, kept = machine.install("rules", "1", {"a": b"one"}), machine.install("engine", "1", {"e": b"one"})
     two, three = (machine.release("rules", version, {"a": version.encode()}) for version in "23")
     engine = machine.release("engine", "2", {"e": b"two"})
@@ -63,7 +71,7 @@ def test_what_another_process_changed_to_something_else_is_stale_and_the_rest_go
     assert machine.leftovers() == []
 
 
-def test_a_client_that_is_being_changed_is_busy_and_fine_where_nothing_is_left_to_do(machine):
+def test_a_client_that_is_being_changed_is_busy_and_fine_where_nothing_is_left_to_do(machine: Machine) -> None:
     old, kept = machine.install("rules", "1", {"a": b"one"}), machine.install("engine", "1", {"e": b"one"})
     new, engine = machine.release("rules", "2", {"a": b"two"}), machine.release("engine", "2", {"e": b"two"})
     slow = Slow(machine, step(kept, engine), phase="switched")
@@ -73,7 +81,7 @@ def test_a_client_that_is_being_changed_is_busy_and_fine_where_nothing_is_left_t
     assert slow.finish()[0].status == "changed"
 
 
-def test_a_failure_says_whether_it_is_of_the_release(machine):
+def test_a_failure_says_whether_it_is_of_the_release(machine: Machine) -> None:
     old = machine.install("rules", "1", {"a": b"one"})
     new = machine.release("rules", "2", {"a": b"two"})
     bad = replace(step(old, new), checks=(ClientCheck("never", "staged", "false"),))
@@ -82,7 +90,7 @@ def test_a_failure_says_whether_it_is_of_the_release(machine):
     assert [(first.status, first.fault), (second.status, second.fault)] == [("failed", RELEASE), ("failed", MACHINE)]
 
 
-def test_a_killed_controller_halts_no_release_and_takes_nothing_back(tmp_path):
+def test_a_killed_controller_halts_no_release_and_takes_nothing_back(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, 3)
     fleet.release("rules", "1", rules_txt=b"one")
     assert fleet.apply().code == 0
@@ -111,7 +119,9 @@ def test_a_killed_controller_halts_no_release_and_takes_nothing_back(tmp_path):
 # --- signs of life --------------------------------------------------------------------------------------------------
 
 
-def test_who_goes_through_many_files_says_that_it_is_there_and_then_says_all_else_without_a_break(machine):
+def test_who_goes_through_many_files_says_that_it_is_there_and_then_says_all_else_without_a_break(
+    machine: Machine,
+) -> None:
     tools, target = machine.folder / "bin", machine.folder / "daemon"
     tools.mkdir()
     target.mkdir()
@@ -122,7 +132,7 @@ def test_who_goes_through_many_files_says_that_it_is_there_and_then_says_all_els
     new = machine.release("rules", "1", files)
     script = f"PATH={tools}:$PATH; export PATH\n{client_script().decode()}"
 
-    def answer(data):
+    def answer(data: bytes) -> bytes:
         command = [*machine.shell.split(), "-c", script]
         return subprocess.run(command, input=data, capture_output=True, timeout=300, check=False).stdout
 

@@ -1,12 +1,20 @@
 """Target folders that somebody else could put another folder in the place of."""
 
+from __future__ import annotations
+
 import os
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from reconciler.model.deploy import MACHINE, Hook, Hooks, Layout
 from tests.machine import MORE_SHELLS, Machine, into, step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.model.deploy import InstallMethod
 
 SOMEBODY = 12345
 
@@ -14,12 +22,12 @@ pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can give fol
 
 
 @pytest.fixture(params=MORE_SHELLS)
-def machine(request, tmp_path):
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
     return Machine(tmp_path, request.param)
 
 
 @pytest.fixture
-def victim(tmp_path):
+def victim(tmp_path: Path) -> Path:
     """Give a folder that only root should write to."""
     folder = tmp_path / "victim"
     folder.mkdir()
@@ -28,13 +36,15 @@ def victim(tmp_path):
     return folder
 
 
-def untouched(victim):
+def untouched(victim: Path) -> bool:
     return {path.name: path.read_bytes() for path in victim.iterdir()} == {"a": b"mine", "x.old": b"mine, too"}
 
 
 @pytest.mark.parametrize("method", ["rename", "copy", "link"])
 @pytest.mark.parametrize("private", [False, True])
-def test_a_folder_whose_parent_is_somebody_elses_is_not_followed_by_any_method(machine, victim, method, private):
+def test_a_folder_whose_parent_is_somebody_elses_is_not_followed_by_any_method(
+    machine: Machine, victim: Path, method: InstallMethod, private: bool
+) -> None:
     parent = machine.folder / "theirs"
     parent.mkdir()
     (parent / "patterns").mkdir()
@@ -55,7 +65,9 @@ def test_a_folder_whose_parent_is_somebody_elses_is_not_followed_by_any_method(m
 
 
 @pytest.mark.parametrize("method", ["rename", "copy", "link"])
-def test_a_folder_that_is_swapped_while_a_request_is_carried_out_is_not_followed(machine, victim, method):
+def test_a_folder_that_is_swapped_while_a_request_is_carried_out_is_not_followed(
+    machine: Machine, victim: Path, method: InstallMethod
+) -> None:
     parent = machine.folder / "theirs"
     parent.mkdir()
     (parent / "patterns").mkdir()
@@ -71,7 +83,7 @@ def test_a_folder_that_is_swapped_while_a_request_is_carried_out_is_not_followed
     assert machine.current("rules") == {"a": b"one"}
 
 
-def test_a_link_of_root_that_leads_to_somebody_elses_place_is_not_followed(machine, victim):
+def test_a_link_of_root_that_leads_to_somebody_elses_place_is_not_followed(machine: Machine, victim: Path) -> None:
     theirs = machine.folder / "theirs"
     theirs.mkdir()
     (theirs / "patterns").symlink_to(victim)
@@ -83,7 +95,7 @@ def test_a_link_of_root_that_leads_to_somebody_elses_place_is_not_followed(machi
     assert untouched(victim)
 
 
-def test_a_folder_that_belongs_to_its_daemon_gets_its_files_by_renames_only(machine):
+def test_a_folder_that_belongs_to_its_daemon_gets_its_files_by_renames_only(machine: Machine) -> None:
     folder = machine.folder / "daemon"
     folder.mkdir()
     os.chown(folder, SOMEBODY, SOMEBODY)
@@ -94,7 +106,9 @@ def test_a_folder_that_belongs_to_its_daemon_gets_its_files_by_renames_only(mach
     assert (folder / "a").read_bytes() == b"one"
 
 
-def test_what_an_earlier_version_put_into_a_folder_that_is_theirs_by_now_stays_there(machine, victim):
+def test_what_an_earlier_version_put_into_a_folder_that_is_theirs_by_now_stays_there(
+    machine: Machine, victim: Path
+) -> None:
     parent, good = machine.folder / "theirs", machine.folder / "good"
     for folder in (parent, good):
         folder.mkdir()

@@ -1,5 +1,7 @@
 """Patches on real shells and with real tools: what they may write, what fails, and what is left when one is killed."""
 
+from __future__ import annotations
+
 import gzip
 import hashlib
 import os
@@ -7,8 +9,10 @@ import shutil
 import struct
 import subprocess
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +21,12 @@ from reconciler.model.deploy import Layout
 from reconciler.plugins.transport.local import LocalPipe
 from tests.machine import SHELLS, Machine, into, kill_at_any_moment, patched, raw, request_bytes, step
 from tests.waiting import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from contextlib import ExitStack
+
+    from reconciler.contracts import Completed, Pipe
 
 pytestmark = pytest.mark.needs("zstd", "bspatch")
 
@@ -27,19 +37,19 @@ SHM = Path("/dev/shm")
 
 
 @pytest.fixture(params=SHELLS)
-def machine(request, tmp_path):
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
     return Machine(tmp_path, request.param)
 
 
 @pytest.fixture
-def dash(tmp_path):
+def dash(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
 LEFT = SHM / "updoser.999999999:x:1"
 
 
-def left_in_memory():
+def left_in_memory() -> list[str]:
     """Give what runs left that are gone; tests beside this one may have some that aren't."""
     found = SHM.glob("updoser.*") if SHM.is_dir() else ()
     gone = (path for path in found if not Path("/proc", path.name.split(".")[1].split(":")[0]).exists())
@@ -47,7 +57,7 @@ def left_in_memory():
 
 
 @pytest.mark.parametrize("codec", ["zstd", "bsdiff"])
-def test_a_patched_file_gets_to_its_targets(machine, codec):
+def test_a_patched_file_gets_to_its_targets(machine: Machine, codec: str) -> None:
     target = machine.folder / "daemon"
     target.mkdir()
     layout = Layout((into(target),))
@@ -62,7 +72,7 @@ def test_a_patched_file_gets_to_its_targets(machine, codec):
 
 
 @pytest.mark.skipif(not SHM.is_dir(), reason="needs /dev/shm")
-def test_what_lies_between_two_patches_is_in_memory_and_gone_afterwards(machine):
+def test_what_lies_between_two_patches_is_in_memory_and_gone_afterwards(machine: Machine) -> None:
     old, new = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "3", {"a": NEWER})
     hops = machine.hop("zstd", OLD, NEW), machine.hop("bsdiff", NEW, NEWER)
     assert machine.deploy(patched(old, new, "a", "a", *hops))[0].status == "changed"
@@ -71,7 +81,7 @@ def test_what_lies_between_two_patches_is_in_memory_and_gone_afterwards(machine)
 
 
 @pytest.mark.skipif(not SHM.is_dir(), reason="needs /dev/shm")
-def test_a_client_that_is_in_memory_itself_keeps_its_files_when_a_patch_fails(stack):
+def test_a_client_that_is_in_memory_itself_keeps_its_files_when_a_patch_fails(stack: ExitStack) -> None:
     machine = Machine(Path(stack.enter_context(tempfile.TemporaryDirectory(dir=SHM))))
     old, new = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "2", {"a": NEW})
     bad = machine.hop("bsdiff", OLD, NEW, b"no patch")
@@ -80,14 +90,14 @@ def test_a_client_that_is_in_memory_itself_keeps_its_files_when_a_patch_fails(st
 
 
 @pytest.mark.skipif(not SHM.is_dir(), reason="needs /dev/shm")
-def test_what_a_killed_run_left_in_memory_goes_with_the_next(dash):
+def test_what_a_killed_run_left_in_memory_goes_with_the_next(dash: Machine) -> None:
     LEFT.mkdir(exist_ok=True)
     dash.install("rules", "1", {"a": OLD})
     assert not LEFT.exists()
 
 
 @cache
-def bomb_of(codec):
+def bomb_of(codec: str) -> bytes:
     """Give a patch that says, or does, more than it may."""
     if codec == "zstd":
         zeros = "head -c 300000000 /dev/zero | zstd -q --long=31"
@@ -99,7 +109,7 @@ def bomb_of(codec):
 
 
 @pytest.mark.parametrize("codec", ["zstd", "gzip", "bsdiff"])
-def test_a_patch_that_would_write_more_than_its_result_is_cut_off(machine, codec):
+def test_a_patch_that_would_write_more_than_its_result_is_cut_off(machine: Machine, codec: str) -> None:
     old, new = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "2", {"a": NEW})
     way = patched(old, new, "a", "" if codec == "gzip" else "a", machine.hop(codec, OLD, NEW, bomb_of(codec)))
     before = shutil.disk_usage(machine.folder).free
@@ -110,7 +120,9 @@ def test_a_patch_that_would_write_more_than_its_result_is_cut_off(machine, codec
     assert machine.leftovers() == []
 
 
-def test_a_bspatch_that_writes_on_stops_at_the_size_that_was_announced(machine, monkeypatch):
+def test_a_bspatch_that_writes_on_stops_at_the_size_that_was_announced(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tools, log = machine.folder / "tools", machine.folder / "log"
     tools.mkdir()
     tool = tools / "bspatch"
@@ -124,7 +136,7 @@ def test_a_bspatch_that_writes_on_stops_at_the_size_that_was_announced(machine, 
     assert machine.current("rules") == {"a": OLD}
 
 
-def test_a_bsdiff_patch_for_a_longer_file_is_refused(machine):
+def test_a_bsdiff_patch_for_a_longer_file_is_refused(machine: Machine) -> None:
     old, wrong = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "2", {"a": NEW})
     patch = machine.hop("bsdiff", OLD, NEW * 20)
     way = patched(old, wrong, "a", "a", machine.hop("bsdiff", OLD, NEW, machine.content[patch.sha256]))
@@ -133,7 +145,7 @@ def test_a_bsdiff_patch_for_a_longer_file_is_refused(machine):
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_client_needs_no_more_room_than_the_new_file_and_the_patch(small_disk, shell):
+def test_a_client_needs_no_more_room_than_the_new_file_and_the_patch(small_disk: Path, shell: str) -> None:
     machine = Machine(small_disk, shell)
     old, new = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "2", {"a": NEW})
     hop = machine.hop("zstd", OLD, NEW)
@@ -144,14 +156,14 @@ def test_a_client_needs_no_more_room_than_the_new_file_and_the_patch(small_disk,
     assert machine.current("rules") == {"a": NEW}
 
 
-def test_without_room_for_the_result_nothing_is_written(small_disk):
+def test_without_room_for_the_result_nothing_is_written(small_disk: Path) -> None:
     machine = Machine(small_disk)
     old, new = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "2", {"a": NEW * 3})
     (outcome,) = machine.deploy(patched(old, new, "a", "a", machine.hop("zstd", OLD, NEW * 3)))
     assert (outcome.status, "not enough disk" in outcome.message) == ("failed", True)
 
 
-def test_room_for_the_patch_counts_too(small_disk):
+def test_room_for_the_patch_counts_too(small_disk: Path) -> None:
     machine = Machine(small_disk)
     new = os.urandom(400_000)
     old, release = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "2", {"a": new})
@@ -162,7 +174,7 @@ def test_room_for_the_patch_counts_too(small_disk):
 
 
 @pytest.mark.skipif(not SHM.is_dir(), reason="needs /dev/shm")
-def test_a_chain_that_memory_has_no_room_for_is_answered(machine, monkeypatch):
+def test_a_chain_that_memory_has_no_room_for_is_answered(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     tools = machine.folder / "tools"
     tools.mkdir()
     (tools / "df").write_text(
@@ -179,7 +191,7 @@ def test_a_chain_that_memory_has_no_room_for_is_answered(machine, monkeypatch):
     assert left_in_memory() == []
 
 
-def test_a_patched_request_that_is_cut_short_anywhere_changes_nothing(machine):
+def test_a_patched_request_that_is_cut_short_anywhere_changes_nothing(machine: Machine) -> None:
     old, new = machine.install("rules", "1", {"a": OLD}), machine.release("rules", "2", {"a": NEW})
     data = request_bytes(machine, patched(old, new, "a", "a", machine.hop("zstd", OLD, NEW)))
     header = data.index(b"end\n") + 4
@@ -203,7 +215,7 @@ def test_a_patched_request_that_is_cut_short_anywhere_changes_nothing(machine):
         ["patch zstd -1 3", "file patched 3 DIGEST x"],
     ],
 )
-def test_a_header_with_odd_patches_is_refused_whole(dash, lines):
+def test_a_header_with_odd_patches_is_refused_whole(dash: Machine, lines: list[str]) -> None:
     lines = [line.replace("DIGEST", "0" * 64) for line in lines]
     head = ["root " + str(dash.root), "keep 2", "controller a 1", f"step good - - 1 {'0' * 64} l"]
     header = "\n".join([*head, *lines, "end", ""]).encode()
@@ -223,7 +235,9 @@ def test_a_header_with_odd_patches_is_refused_whole(dash, lines):
         ("", False),
     ],
 )
-def test_a_zstd_that_takes_no_prefix_is_no_tool(machine, monkeypatch, said, has):
+def test_a_zstd_that_takes_no_prefix_is_no_tool(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, said: str, has: bool
+) -> None:
     tools = machine.folder / "tools"
     tools.mkdir()
     (tools / "zstd").write_text(f"#!/bin/sh\necho '{said}'\n")
@@ -234,13 +248,13 @@ def test_a_zstd_that_takes_no_prefix_is_no_tool(machine, monkeypatch, said, has)
     assert {"bspatch", "gzip"} <= set(profile.tools)
 
 
-def test_the_memory_of_a_client_is_known_as_a_power_of_2(machine):
+def test_the_memory_of_a_client_is_known_as_a_power_of_2(machine: Machine) -> None:
     memory = machine.facts().memory
     assert memory
     assert memory & (memory - 1) == 0
 
 
-def test_a_tool_that_fails_leaves_what_was_there(machine, monkeypatch):
+def test_a_tool_that_fails_leaves_what_was_there(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     tools = machine.folder / "tools"
     tools.mkdir()
     for tool in ("zstd", "bspatch"):
@@ -261,7 +275,7 @@ KILLERS = ["dd", "zstd", "bspatch", "cp", "sha256sum", "mv", "ln", "sync", "rm"]
 
 
 @pytest.mark.explore
-def test_killed_at_any_moment_a_patched_client_has_one_whole_version(tmp_path):
+def test_killed_at_any_moment_a_patched_client_has_one_whole_version(tmp_path: Path) -> None:
     traps = tmp_path / "traps"
     traps.mkdir()
     for name in KILLERS:
@@ -276,11 +290,11 @@ def test_killed_at_any_moment_a_patched_client_has_one_whole_version(tmp_path):
     first, second = {"a": OLD, "b": NEW}, {"a": NEW, "b": NEWER}
     hops = machine.hop("zstd", OLD, NEW), machine.hop("bsdiff", NEW, NEWER)
 
-    def killed(at, _way):
+    def killed(at: int, _way: str) -> bool:
         shutil.rmtree(machine.root, ignore_errors=True)
         old, new = machine.install("rules", "1", first), machine.release("rules", "2", second)
-        way = patched(old, new, "a", "a", hops[0])
-        way.patched["b"] = patched(old, new, "b", "b", hops[1]).patched["b"]
+        one, other = (patched(old, new, name, name, hop) for name, hop in zip("ab", hops, strict=True))
+        way = replace(one, patched={**one.patched, **other.patched})
         (tmp_path / "count").write_text(f"{at}\n")
         script = f"TRAP_PID=$$ PATH={traps}:$PATH; export TRAP_PID PATH\n{client_script().decode()}"
         done = subprocess.run(
@@ -304,26 +318,27 @@ def test_killed_at_any_moment_a_patched_client_has_one_whole_version(tmp_path):
 # --- the script that stays on the client ----------------------------------------------------------------------------
 
 
-class CountingPipe(LocalPipe):
+class CountingPipe:
     """Counts the bytes of each request."""
 
-    def __init__(self):
-        super().__init__()
-        self.sent = []
+    def __init__(self) -> None:
+        self._local: Pipe = LocalPipe()
+        self.sent: list[int] = []
 
-    def run(self, command, stdin, *, timeout, patience=0.0):
+    def run(self, command: str, stdin: Iterable[bytes], *, timeout: float, patience: float = 0.0) -> Completed:
         data = b"".join(stdin)
         self.sent.append(len(command) + len(data))
-        return super().run(command, [data], timeout=timeout, patience=patience)
+        return self._local.run(command, [data], timeout=timeout, patience=patience)
 
 
 @pytest.fixture
-def counted(machine):
-    machine.session = ShellSession(CountingPipe(), shell=machine.shell)
-    return machine, machine.session._pipe.sent
+def counted(machine: Machine) -> tuple[Machine, list[int]]:
+    pipe = CountingPipe()
+    machine.session = ShellSession(pipe, shell=machine.shell)
+    return machine, pipe.sent
 
 
-def test_the_script_is_sent_once_and_then_read_from_the_client(counted):
+def test_the_script_is_sent_once_and_then_read_from_the_client(counted: tuple[Machine, list[int]]) -> None:
     machine, sent = counted
     machine.install("rules", "1", {"a": b"one"})
     assert len(sent) == 3  # the copy isn't there, a look, the change
@@ -335,7 +350,9 @@ def test_the_script_is_sent_once_and_then_read_from_the_client(counted):
 
 
 @pytest.mark.parametrize("how", ["other", "gone", "cut"])
-def test_a_copy_that_is_not_the_script_is_never_run_and_is_renewed(counted, how):
+def test_a_copy_that_is_not_the_script_is_never_run_and_is_renewed(
+    counted: tuple[Machine, list[int]], how: str
+) -> None:
     machine, sent = counted
     machine.install("rules", "1", {"a": b"one"})
     copy = machine.root / ".updoser/script"
@@ -350,7 +367,7 @@ def test_a_copy_that_is_not_the_script_is_never_run_and_is_renewed(counted, how)
     assert machine.current("rules") == {"a": b"two"}
 
 
-def test_a_copy_that_goes_between_a_look_and_a_change_is_sent_again(counted):
+def test_a_copy_that_goes_between_a_look_and_a_change_is_sent_again(counted: tuple[Machine, list[int]]) -> None:
     machine, _sent = counted
     machine.install("rules", "1", {"a": OLD})
     have = machine.facts().by_component["rules"]

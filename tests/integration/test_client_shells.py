@@ -1,11 +1,14 @@
 """What runs on a client, on real shells: its rules one by one, and what is left when it is cut off or killed."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import stat
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +19,11 @@ from reconciler.model.deploy import Layout
 from reconciler.plugins.transport.local import LocalPipe
 from tests.machine import MORE_SHELLS, SHELLS, Machine, into, kill_at_any_moment, raw, request_bytes, rot, step
 from tests.waiting import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from reconciler.model.deploy import InstallMethod
 
 ODD_NAMES = [
     "lpt$vpn.679",
@@ -37,12 +45,12 @@ ODD_NAMES = [
 
 
 @pytest.fixture(params=MORE_SHELLS)
-def machine(request, tmp_path):
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
     return Machine(tmp_path, request.param)
 
 
 @pytest.fixture
-def dash(tmp_path):
+def dash(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
@@ -50,7 +58,7 @@ def dash(tmp_path):
 
 
 @pytest.mark.each_shell
-def test_odd_names_empty_and_large_files_arrive_as_they_are(machine):
+def test_odd_names_empty_and_large_files_arrive_as_they_are(machine: Machine) -> None:
     files = {name: name.encode() for name in ODD_NAMES}
     files["empty"] = b""
     files["large"] = os.urandom(5 * 1024 * 1024 + 12_345)
@@ -62,21 +70,21 @@ def test_odd_names_empty_and_large_files_arrive_as_they_are(machine):
 
 
 @pytest.mark.each_shell
-def test_hundreds_of_files_arrive(machine):
+def test_hundreds_of_files_arrive(machine: Machine) -> None:
     files = {f"file-{n:03}": b"%d" % n for n in range(450)}
     machine.install("rules", "1", files)
     assert machine.current("rules") == files
     assert not machine.facts(verify=True).installed[0].damage
 
 
-def test_files_in_force_are_read_only(dash):
+def test_files_in_force_are_read_only(dash: Machine) -> None:
     dash.install("rules", "1", {"a": b"one"})
     assert stat.S_IMODE((dash.root / "rules/1/a").stat().st_mode) == 0o444
     assert stat.S_IMODE((dash.root / "rules/1").stat().st_mode) == 0o555
     assert stat.S_IMODE((dash.root / ".updoser").stat().st_mode) == 0o700
 
 
-def test_a_look_writes_nothing(machine):
+def test_a_look_writes_nothing(machine: Machine) -> None:
     machine.install("rules", "1", {"a": b"one", "b": b"two"})
     before = machine.listing()
     machine.facts()
@@ -84,7 +92,7 @@ def test_a_look_writes_nothing(machine):
     assert machine.listing() == before
 
 
-def test_a_request_with_nothing_to_do_writes_nothing(machine):
+def test_a_request_with_nothing_to_do_writes_nothing(machine: Machine) -> None:
     release = machine.install("rules", "1", {"a": b"one"})
     before = machine.listing()
     assert machine.deploy(step(None, release))[0].status == "ok"
@@ -92,7 +100,7 @@ def test_a_request_with_nothing_to_do_writes_nothing(machine):
 
 
 @pytest.mark.parametrize(("keep", "left"), [(1, {"4"}), (2, {"3", "4"}), (3, {"2", "3", "4"})])
-def test_as_many_versions_stay_as_are_kept_and_only_ours_are_removed(dash, keep, left):
+def test_as_many_versions_stay_as_are_kept_and_only_ours_are_removed(dash: Machine, keep: int, left: set[str]) -> None:
     before = None
     for version in "1234":
         release = dash.release("rules", version, {"a": version.encode()})
@@ -105,24 +113,26 @@ def test_as_many_versions_stay_as_are_kept_and_only_ours_are_removed(dash, keep,
 # --- damage ---------------------------------------------------------------------------------------------------------
 
 
-def unlocked(path):
+def unlocked(path: Path) -> Path:
     path.parent.chmod(0o755)
     if path.exists():
         path.chmod(0o644)
     return path
 
 
-def test_what_somebody_changed_is_noticed_and_the_next_request_mends_it(machine):
+def test_what_somebody_changed_is_noticed_and_the_next_request_mends_it(machine: Machine) -> None:
     release = machine.install("rules", "1", {"a": b"one", "b": b"two"})
     folder = machine.root / "rules/1"
-    changes = {
+
+    def lead_astray() -> None:
+        (machine.root / "rules/current").unlink()
+        (machine.root / "rules/current").symlink_to("9")
+
+    changes: dict[str, Callable[[], object]] = {
         "was changed": lambda: unlocked(folder / "a").write_bytes(b"uno"),
         "is missing": lambda: unlocked(folder / "b").unlink(),
         "do not belong": lambda: unlocked(folder / "c").write_bytes(b"more"),
-        "no version": lambda: (
-            (machine.root / "rules/current").unlink(),
-            (machine.root / "rules/current").symlink_to("9"),
-        ),
+        "no version": lead_astray,
     }
     for words, change in changes.items():
         change()
@@ -135,7 +145,7 @@ def test_what_somebody_changed_is_noticed_and_the_next_request_mends_it(machine)
         assert machine.current("rules") == {"a": b"one", "b": b"two"}
 
 
-def test_a_change_that_keeps_size_and_times_is_noticed_when_everything_is_hashed(dash):
+def test_a_change_that_keeps_size_and_times_is_noticed_when_everything_is_hashed(dash: Machine) -> None:
     dash.install("rules", "1", {"a": b"one"})
     file = unlocked(dash.root / "rules/1/a")
     info = file.stat()
@@ -147,7 +157,7 @@ def test_a_change_that_keeps_size_and_times_is_noticed_when_everything_is_hashed
     assert "was changed" in dash.facts(verify=True).installed[0].damage
 
 
-def test_what_only_a_hash_can_tell_is_mended_by_who_saw_it(machine):
+def test_what_only_a_hash_can_tell_is_mended_by_who_saw_it(machine: Machine) -> None:
     release = machine.install("rules", "1", {"a": b"one", "b": b"two"})
     newer = machine.release("rules", "2", {"a": b"new", "b": b"two"})
     for wanted in (release, newer):
@@ -160,7 +170,7 @@ def test_what_only_a_hash_can_tell_is_mended_by_who_saw_it(machine):
     assert machine.current("rules") == {"a": b"new", "b": b"two"}
 
 
-def test_a_file_that_rotted_is_not_kept_and_is_no_fault_of_the_next_release(machine):
+def test_a_file_that_rotted_is_not_kept_and_is_no_fault_of_the_next_release(machine: Machine) -> None:
     old = machine.install("rules", "1", {"a": b"one", "same": b"same"})
     rot(machine.root, "rules", "1", "same")
     way = step(old, machine.release("rules", "2", {"a": b"two", "same": b"same"}), kept={"same"})
@@ -174,7 +184,7 @@ def test_a_file_that_rotted_is_not_kept_and_is_no_fault_of_the_next_release(mach
 
 
 @pytest.mark.parametrize("name", ["controller", "script", "manifests/rules@1"])
-def test_an_empty_file_of_ours_is_none(machine, name):
+def test_an_empty_file_of_ours_is_none(machine: Machine, name: str) -> None:
     machine.install("rules", "1", {"a": b"one"})
     file = machine.root / ".updoser" / name
     whole = file.read_bytes()
@@ -188,7 +198,7 @@ def test_an_empty_file_of_ours_is_none(machine, name):
     assert not machine.facts(verify=True).installed[0].damage
 
 
-def test_a_manifest_that_is_gone_or_cut_short_is_damage_not_a_crash(machine):
+def test_a_manifest_that_is_gone_or_cut_short_is_damage_not_a_crash(machine: Machine) -> None:
     release = machine.install("rules", "1", {"a": b"one"})
     manifest = machine.root / ".updoser/manifests/rules@1"
     whole = manifest.read_text()
@@ -207,7 +217,7 @@ def test_a_manifest_that_is_gone_or_cut_short_is_damage_not_a_crash(machine):
 
 
 @pytest.mark.parametrize("method", ["rename", "copy", "link"])
-def test_targets_get_the_files_and_follow_the_next_version(machine, method):
+def test_targets_get_the_files_and_follow_the_next_version(machine: Machine, method: InstallMethod) -> None:
     target = machine.folder / "daemon"
     target.mkdir()
     layout = Layout((into(target, method, mode="" if method == "link" else "0640"),))
@@ -226,7 +236,7 @@ def test_targets_get_the_files_and_follow_the_next_version(machine, method):
     assert machine.listing() == before
 
 
-def test_copying_into_a_file_keeps_its_owner_and_mode_unless_others_are_asked_for(machine):
+def test_copying_into_a_file_keeps_its_owner_and_mode_unless_others_are_asked_for(machine: Machine) -> None:
     target = machine.folder / "daemon"
     target.mkdir()
     (target / "a").write_bytes(b"mine")
@@ -236,7 +246,7 @@ def test_copying_into_a_file_keeps_its_owner_and_mode_unless_others_are_asked_fo
     assert stat.S_IMODE((target / "a").stat().st_mode) == 0o600
 
 
-def test_a_target_that_somebody_changed_is_damage_and_is_mended(machine):
+def test_a_target_that_somebody_changed_is_damage_and_is_mended(machine: Machine) -> None:
     target = machine.folder / "daemon"
     target.mkdir()
     layout = Layout((into(target),))
@@ -249,7 +259,7 @@ def test_a_target_that_somebody_changed_is_damage_and_is_mended(machine):
     assert not machine.facts().installed[0].damage
 
 
-def test_what_is_replaced_goes_in_the_switch_and_unmanaged_files_are_named(machine):
+def test_what_is_replaced_goes_in_the_switch_and_unmanaged_files_are_named(machine: Machine) -> None:
     target = machine.folder / "daemon"
     target.mkdir()
     for name in ("x.old", "mine"):
@@ -259,7 +269,7 @@ def test_what_is_replaced_goes_in_the_switch_and_unmanaged_files_are_named(machi
     assert machine.facts().unmanaged == (f"{target}/mine",)
 
 
-def test_a_name_with_a_line_end_is_neither_believed_nor_two_other_files(machine):
+def test_a_name_with_a_line_end_is_neither_believed_nor_two_other_files(machine: Machine) -> None:
     target = machine.folder / "daemon"
     target.mkdir()
     lie = f"x\ninstalled engine 99.9.9 {'a' * 64} - - "
@@ -272,7 +282,7 @@ def test_a_name_with_a_line_end_is_neither_believed_nor_two_other_files(machine)
     assert (target / "kept").exists()
 
 
-def test_a_switch_that_fails_half_way_is_undone_in_all_targets(machine):
+def test_a_switch_that_fails_half_way_is_undone_in_all_targets(machine: Machine) -> None:
     good, bad = machine.folder / "good", machine.folder / "bad"
     good.mkdir()
     bad.mkdir()
@@ -292,7 +302,7 @@ def test_a_switch_that_fails_half_way_is_undone_in_all_targets(machine):
     assert machine.leftovers() == []
 
 
-def test_a_first_install_that_fails_leaves_nothing_in_force(machine):
+def test_a_first_install_that_fails_leaves_nothing_in_force(machine: Machine) -> None:
     target = machine.folder / "daemon"
     target.mkdir()
     layout = Layout((into(target), into(target, owner="no-such-user")))
@@ -302,7 +312,9 @@ def test_a_first_install_that_fails_leaves_nothing_in_force(machine):
     assert machine.facts().installed == ()
 
 
-def test_installed_files_get_the_label_of_their_folder_where_selinux_has_one(machine, monkeypatch):
+def test_installed_files_get_the_label_of_their_folder_where_selinux_has_one(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tools, target = machine.folder / "bin", machine.folder / "daemon"
     tools.mkdir()
     target.mkdir()
@@ -314,7 +326,7 @@ def test_installed_files_get_the_label_of_their_folder_where_selinux_has_one(mac
     assert not machine.facts().installed[0].damage
 
 
-def test_a_target_folder_that_is_not_there_fails_its_step_only(machine):
+def test_a_target_folder_that_is_not_there_fails_its_step_only(machine: Machine) -> None:
     layout = Layout((into(machine.folder / "missing"),))
     outcomes = machine.deploy(
         step(None, machine.release("rules", "1", {"a": b"one"}), layout),
@@ -325,7 +337,7 @@ def test_a_target_folder_that_is_not_there_fails_its_step_only(machine):
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_full_disk_is_noticed_before_anything_is_written(small_disk, shell):
+def test_a_full_disk_is_noticed_before_anything_is_written(small_disk: Path, shell: str) -> None:
     machine = Machine(small_disk, shell)
     machine.install("rules", "1", {"a": b"one"})
     have = machine.facts().by_component["rules"]
@@ -338,7 +350,7 @@ def test_a_full_disk_is_noticed_before_anything_is_written(small_disk, shell):
     assert {path: info[:3] for path, info in after.items()} == {path: info[:3] for path, info in before.items()}
 
 
-def test_rename_to_another_file_system_is_refused_and_copy_is_not(dash, small_disk):
+def test_rename_to_another_file_system_is_refused_and_copy_is_not(dash: Machine, small_disk: Path) -> None:
     release = dash.release("rules", "1", {"a": b"one"})
     (outcome,) = dash.deploy(step(None, release, Layout((into(small_disk),))))
     assert outcome.status == "failed"
@@ -347,7 +359,7 @@ def test_rename_to_another_file_system_is_refused_and_copy_is_not(dash, small_di
     assert (small_disk / "a").read_bytes() == b"one"
 
 
-def test_a_read_only_file_system_fails_with_its_reason(small_disk):
+def test_a_read_only_file_system_fails_with_its_reason(small_disk: Path) -> None:
     machine = Machine(small_disk)
     machine.install("rules", "1", {"a": b"one"})
     have = machine.facts().by_component["rules"]
@@ -360,7 +372,7 @@ def test_a_read_only_file_system_fails_with_its_reason(small_disk):
 # --- who may write --------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_that_others_can_write_is_refused(machine):
+def test_a_folder_that_others_can_write_is_refused(machine: Machine) -> None:
     machine.root.mkdir()
     machine.root.chmod(0o777)
     with pytest.raises(ClientError, match="can be written by its group or by everyone"):
@@ -370,7 +382,7 @@ def test_a_folder_that_others_can_write_is_refused(machine):
         machine.deploy(step(None, machine.release("rules", "1", {"a": b"one"})))
 
 
-def test_a_planted_link_is_refused(machine):
+def test_a_planted_link_is_refused(machine: Machine) -> None:
     machine.root.mkdir()
     elsewhere = machine.folder / "elsewhere"
     elsewhere.mkdir()
@@ -380,7 +392,7 @@ def test_a_planted_link_is_refused(machine):
     assert list(elsewhere.iterdir()) == []
 
 
-def test_a_component_folder_that_is_a_link_is_not_followed(machine):
+def test_a_component_folder_that_is_a_link_is_not_followed(machine: Machine) -> None:
     machine.root.mkdir()
     elsewhere = machine.folder / "elsewhere"
     elsewhere.mkdir()
@@ -391,7 +403,7 @@ def test_a_component_folder_that_is_a_link_is_not_followed(machine):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give folders away")
-def test_a_root_of_another_user_is_refused(dash):
+def test_a_root_of_another_user_is_refused(dash: Machine) -> None:
     dash.root.mkdir()
     os.chown(dash.root, 12345, 12345)
     with pytest.raises(ClientError, match="belongs to user 12345"):
@@ -402,7 +414,7 @@ def test_a_root_of_another_user_is_refused(dash):
 
 
 @pytest.mark.each_shell
-def test_a_request_that_is_cut_short_anywhere_changes_nothing(machine):
+def test_a_request_that_is_cut_short_anywhere_changes_nothing(machine: Machine) -> None:
     old = machine.install("rules", "1", {"a": b"one", "b": b"x" * 300})
     data = request_bytes(machine, step(old, machine.release("rules", "2", {"a": b"two", "b": b"y" * 300})))
     header = data.index(b"end\n") + 4
@@ -416,7 +428,7 @@ def test_a_request_that_is_cut_short_anywhere_changes_nothing(machine):
     assert machine.leftovers() == []
 
 
-def test_bytes_that_were_damaged_on_the_way_are_refused(machine):
+def test_bytes_that_were_damaged_on_the_way_are_refused(machine: Machine) -> None:
     old = machine.install("rules", "1", {"a": b"one"})
     data = request_bytes(machine, step(old, machine.release("rules", "2", {"a": b"two"})))
     done = raw(machine, data.replace(b"two", b"twu"))
@@ -444,7 +456,7 @@ def test_bytes_that_were_damaged_on_the_way_are_refused(machine):
         "keep 0",
     ],
 )
-def test_a_header_with_anything_odd_is_refused_whole(dash, line):
+def test_a_header_with_anything_odd_is_refused_whole(dash: Machine, line: str) -> None:
     lines = ["root " + str(dash.root), "keep 2", "controller a 1", f"step good - - 1 {'0' * 64} l", line, "end", ""]
     header = "\n".join(lines).encode()
     done = raw(dash, b"updoser 1 deploy %d\n%sgo\n" % (len(header), header))
@@ -456,7 +468,7 @@ KILLERS = ["dd", "mkdir", "cp", "sha256sum", "chmod", "mv", "ln", "sync", "rm", 
 
 
 @pytest.mark.explore
-def test_killed_at_any_moment_the_client_has_one_whole_version_and_the_next_request_goes_on(tmp_path):
+def test_killed_at_any_moment_the_client_has_one_whole_version_and_the_next_request_goes_on(tmp_path: Path) -> None:
     """Each tool that the script calls is a trap: at its n-th call the script is killed, before or after it."""
     traps = tmp_path / "traps"
     traps.mkdir()
@@ -474,7 +486,7 @@ def test_killed_at_any_moment_the_client_has_one_whole_version_and_the_next_requ
     machine = Machine(tmp_path)
     versions = {"1": {"a": b"one", "same": b"s"}, "2": {"a": b"two", "same": b"s", "c": b"new"}}
 
-    def killed(at, after):
+    def killed(at: int, after: str) -> bool:
         shutil.rmtree(machine.root, ignore_errors=True)
         old = machine.install("rules", "1", versions["1"], layout)
         new = machine.release("rules", "2", versions["2"])
@@ -502,7 +514,7 @@ def test_killed_at_any_moment_the_client_has_one_whole_version_and_the_next_requ
     assert kill_at_any_moment(killed, tmp_path / "count", 8, ("", "1")) > 15
 
 
-def test_a_version_that_was_never_finished_goes_with_the_next_update(machine):
+def test_a_version_that_was_never_finished_goes_with_the_next_update(machine: Machine) -> None:
     trap = machine.folder / "chmod"
     trap.write_text('#!/bin/sh\ncase "$*" in a-w*|*" a-w "*) kill -9 $TRAP_PID ;; esac\nexec /bin/chmod "$@"\n')
     trap.chmod(0o755)
@@ -520,7 +532,7 @@ def test_a_version_that_was_never_finished_goes_with_the_next_update(machine):
     assert machine.leftovers() == []
 
 
-def test_a_client_that_another_run_changes_now_is_left_alone_and_a_dead_run_is_not_waited_for(machine):
+def test_a_client_that_another_run_changes_now_is_left_alone_and_a_dead_run_is_not_waited_for(machine: Machine) -> None:
     old = machine.install("rules", "1", {"a": b"one"})
     new = machine.release("rules", "2", {"a": b"two"})
     lock = machine.root / ".updoser/lock"
@@ -542,7 +554,7 @@ def test_a_client_that_another_run_changes_now_is_left_alone_and_a_dead_run_is_n
 # --- becoming root --------------------------------------------------------------------------------------------------
 
 
-def with_sudo(tmp_path, monkeypatch, body):
+def with_sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
     (tools / "sudo").write_text(f"#!/bin/sh\n{body}\n")
@@ -550,7 +562,9 @@ def with_sudo(tmp_path, monkeypatch, body):
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
 
 
-def test_a_fixed_copy_of_the_script_serves_as_the_one_command_of_sudoers(tmp_path, monkeypatch):
+def test_a_fixed_copy_of_the_script_serves_as_the_one_command_of_sudoers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with_sudo(tmp_path, monkeypatch, 'shift 2; exec "$@"')
     copy = tmp_path / "updoser-client"
     copy.write_bytes(client_script())
@@ -574,7 +588,9 @@ def test_a_fixed_copy_of_the_script_serves_as_the_one_command_of_sudoers(tmp_pat
         ("echo hello; exit 0", "gave no answer"),
     ],
 )
-def test_a_refusal_of_sudo_is_told_with_what_to_do(tmp_path, monkeypatch, body, words):
+def test_a_refusal_of_sudo_is_told_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, words: str
+) -> None:
     with_sudo(tmp_path, monkeypatch, body)
     session = ShellSession(LocalPipe(), become=Become())
     with pytest.raises((ClientError, ProtocolError), match=words):
