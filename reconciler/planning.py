@@ -23,6 +23,7 @@ from reconciler.planner.forecast import arrivals
 from reconciler.planner.inputs import Wanted
 from reconciler.planner.outlook import run_of
 from reconciler.planner.planner import make_plan
+from reconciler.planner.provenance import provenance
 from reconciler.planner.turns import turned_away
 from reconciler.planner.ways_back import ways_back
 from reconciler.specfile.changes import spec_changes
@@ -105,7 +106,7 @@ def new_plan(work: Workspace, options: PlanOptions) -> Plan:
 
 
 def whole_plan(work: Workspace, options: PlanOptions) -> Plan:
-    """Look, decide, and add the whole run that an apply of the plan takes.
+    """Look, decide, and add what a reviewer wants to know: the whole run, the way back, where releases come from.
 
     Raises:
         UsageError: an option names what isn't there.
@@ -116,7 +117,7 @@ def whole_plan(work: Workspace, options: PlanOptions) -> Plan:
     wanted, now = wanted_of(work, options), made.created
     run = run_of(wanted, observed, made, now)
     run = run and replace(run, arrivals=arrivals(wanted, observed, now))
-    return replace(made, run=run, ways_back=ways_back(made, wanted.client_keep))
+    return replace(made, run=run, ways_back=ways_back(made, wanted.client_keep), provenance=provenance(made, observed))
 
 
 def _look(work: Workspace, options: PlanOptions) -> Observed:

@@ -27,6 +27,12 @@ deny contains msg if {
 }
 
 deny contains msg if {
+	some release in input.provenance
+	release.signed_by == null
+	msg := sprintf("nobody vouches for %s %s", [release.component, release.version])
+}
+
+deny contains msg if {
 	some name in input.unmet
 	msg := sprintf("%s can't be had as declared", [name])
 }

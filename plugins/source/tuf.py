@@ -20,6 +20,7 @@ from __future__ import annotations
 import fcntl
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from threading import Lock
@@ -40,6 +41,7 @@ from ._connections import HttpOptions
 from ._http import HttpFiles, files_at
 from ._ngclient import BrokenPromiseError, ExpiredError, fetcher, mapped, repository_error
 from ._pace import RATE_PATTERN, parse_rate
+from ._signers import Signers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -180,13 +182,17 @@ class Tuf:
     def _look(self, components: Mapping[str, Component], *, last: bool) -> SourceReport:
         """Verify the repository and its indexes; in the `last` look an index that fails is a problem, no error."""
         updater = self._updater()
+        signers = Signers(self._context.work / "metadata")
         found: list[Index] = []
         problems = []
         for component in sorted(components):
             try:
                 content = self._index(updater, component)
                 if content is not None:
-                    found.append(self._parsed(content, component))
+                    releases, incrementals, withdrawn = self._parsed(content, component)
+                    signed = signers.of(index_path(component))
+                    releases = tuple(replace(release, signed=signed) for release in releases)
+                    found.append((releases, incrementals, withdrawn))
                     self._remember(component, content)
             except SourceError as error:
                 if error.cooldown_until is not None or (isinstance(error, BrokenPromiseError) and not last):

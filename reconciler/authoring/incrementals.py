@@ -37,6 +37,7 @@ from reconciler.model.release import ANY_PLATFORM, ReleaseFile, content_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from reconciler.execute.patchwork import Draft
@@ -56,6 +57,7 @@ def add_with_incrementals(
     codec: str,
     platform: str = ANY_PLATFORM,
     notes: str = "",
+    released: datetime | None = None,
 ) -> tuple[Path, dict[str, Path | None]]:
     """Add a release and the incrementals to it from releases that are there; give their folders, by the FROM.
 
@@ -66,8 +68,8 @@ def add_with_incrementals(
     """
     made: dict[str, Path | None] = {}
     if not before:
-        return add_release(component, version, files, to, platform=platform, notes=notes), made
-    check_words(component, version, platform, notes=notes)
+        return add_release(component, version, files, to, platform=platform, notes=notes, released=released), made
+    check_words(component, version, platform, released, notes)
     _highest_level(codec)
     for one in before:
         check_words(component, one, platform)
@@ -88,7 +90,9 @@ def add_with_incrementals(
             yield
             undo.pop_all()
 
-    path = add_release(component, version, files, to, platform=platform, notes=notes, beside=incrementals)
+    path = add_release(
+        component, version, files, to, platform=platform, notes=notes, released=released, beside=incrementals
+    )
     return path, made
 
 

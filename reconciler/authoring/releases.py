@@ -19,6 +19,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.contracts import read_file
 from reconciler.errors import RefusedError, SourceError, UsageError
 from reconciler.files import sync_folder
 from reconciler.model.release import (
@@ -41,6 +42,8 @@ FACTS = "release.yaml"
 SUMS = "SHA256SUMS"
 FORMAT_VERSION = "1.0"
 MAX_NOTES = 10_000
+_UTF8 = 4
+"""Bytes that a character has at most."""
 _CHUNK = 2**20
 
 
@@ -105,8 +108,42 @@ def check_words(component: str, version: str, platform: str, released: datetime 
     problem = release_time_problem(released) if released is not None else ""
     if problem:
         raise UsageError(f"the release time {released} {problem}")
+    check_notes(notes)
+
+
+def check_notes(notes: str) -> None:
+    """Refuse notes that no release can have.
+
+    Raises:
+        UsageError: they are too long, or have characters that no text has.
+    """
     if len(notes) > MAX_NOTES or any(not (char.isprintable() or char in "\n\t") for char in notes):
         raise UsageError(f"the notes have control characters, or are longer than {MAX_NOTES} characters")
+
+
+def notes_from(given: str) -> str:
+    """Give notes as a command takes them: a text, or `@` and the file that has it.
+
+    Raises:
+        UsageError: the file can't be read or isn't text, or no release can have these notes.
+    """
+    if not given.startswith("@"):
+        check_notes(given)
+        return given
+    name = given.removeprefix("@")
+
+    def wrong(why: str) -> UsageError:
+        return UsageError(
+            f"--notes: {name or 'the file'} can't be read: {why}", hint="name a file of text behind the @"
+        )
+
+    content = read_file(Path(name), MAX_NOTES * _UTF8, wrong)
+    try:
+        notes = content.decode().replace("\r\n", "\n").strip()
+    except UnicodeDecodeError as error:
+        raise wrong("it is longer than notes may be, or isn't UTF-8") from error
+    check_notes(notes)
+    return notes
 
 
 def _check_files(files: Sequence[Path]) -> None:

@@ -26,7 +26,8 @@ def release() -> None:
 @click.argument("files", nargs=-1, required=True, type=READ)
 @click.option("--to", type=READ, required=True, metavar="DIR", help="The folder of the source.")
 @click.option("--platform", default="any", show_default=True, help="Such as linux-x86_64.")
-@click.option("--notes", default="", help="What is new, in a sentence.")
+@click.option("--notes", default="", metavar="TEXT|@FILE", help="What is new: a text, or the file that has it.")
+@click.option("--released", default="", metavar="TIME", help="When it came out, such as 2026-11-19T06:00:00Z.")
 @click.option(
     "--incremental-from", "before", multiple=True, metavar="VERSION", help="Make an incremental from this release."
 )

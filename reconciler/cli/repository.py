@@ -66,12 +66,15 @@ def publish_rotate(context: click.Context, /, force: bool, **options: Any) -> in
 @click.argument("component", shell_complete=completing.components)
 @click.argument("version", required=False)
 @spec_options
+@click.option(
+    "--notes", default="", metavar="TEXT|@FILE", help="What is new, in place of what its source says: a text or a file."
+)
 @click.pass_context
-def publish_add(context: click.Context, /, component: str, version: str | None, **options: Any) -> int:
+def publish_add(context: click.Context, /, component: str, version: str | None, notes: str, **options: Any) -> int:
     """Publish a release that the store holds, the highest if VERSION is left out."""
     from reconciler.commands import publish as command
 
-    return command.add(desk_of(context, options), component, version)
+    return command.add(desk_of(context, options), component, version, notes)
 
 
 @publish.command("status")

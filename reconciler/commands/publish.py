@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.assembly import at_work
+from reconciler.authoring.releases import notes_from
 from reconciler.contracts import read_file
 from reconciler.errors import RepositoryError, UsageError
 from reconciler.present.document import repository_document, staged_document
@@ -69,10 +70,11 @@ def status(desk: Desk) -> int:
     return 0
 
 
-def add(desk: Desk, component: str, version: str | None) -> int:
-    """Publish a release of the store by hand, whatever the policy says of it."""
+def add(desk: Desk, component: str, version: str | None, given: str = "") -> int:
+    """Publish a release of the store by hand, whatever the policy says of it; notes that are `given` go with it."""
+    notes = notes_from(given)
     with at_work(desk) as work, work.state.lock("publish add"):
-        edition = _with(work, component, version)
+        edition = _with(work, component, version, notes)
         describe(work)  # what can't be read is told before anything is written
         write_edition(edition, work)
         document = repository_document(describe(work))
@@ -80,8 +82,11 @@ def add(desk: Desk, component: str, version: str | None) -> int:
     return 0
 
 
-def _with(work: Workspace, component: str, version: str | None) -> Edition:
-    """Give what is published now, and all platforms of one version more; the highest that is held, if none is named."""
+def _with(work: Workspace, component: str, version: str | None, notes: str) -> Edition:
+    """Give what is published now, and all platforms of one version more; the highest that is held, if none is named.
+
+    Notes take the place of those in the store: each later edition is made from what stands there.
+    """
     (wanted,) = work.managed(component)
     held = [release for release in work.store.inspect().releases if release.component == component]
     if version is None and held:
@@ -98,5 +103,7 @@ def _with(work: Workspace, component: str, version: str | None) -> Edition:
         raise UsageError(
             f"{component} {version} is withdrawn: {taken_back.reason}", hint="remove it from `withdraw` first"
         )
+    if notes:
+        chosen = [work.store.annotate(release, notes) for release in chosen]
     releases = {(entry.component, entry.version, entry.platform): entry for entry in (*now.releases, *chosen)}
     return Edition(tuple(releases.values()), now.withdrawn)

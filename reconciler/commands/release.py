@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 
 from reconciler.assembly import at_work
 from reconciler.authoring.incrementals import add_with_incrementals
+from reconciler.authoring.releases import notes_from
 from reconciler.desk import user_name
 from reconciler.errors import UsageError
 from reconciler.model.delta import NOT_SMALLER
+from reconciler.model.release import release_time
 from reconciler.model.report import JournalEntry
 from reconciler.observe.observed import ask_sources, known_reports
 from reconciler.observe.upstream import merge_offers
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from reconciler.desk import Desk
@@ -115,11 +118,15 @@ def _changes(work: Workspace, wanted: Acceptance) -> list[tuple[Offer, str]]:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseOptions:
-    """Where a release goes, what is said of it, and from which versions incrementals to it are made."""
+    """Where a release goes, what is said of it, and from which versions incrementals to it are made.
+
+    `notes` are a text, or `@` and the file that has it; `released` is the time when it came out, if anybody says so.
+    """
 
     to: Path
     platform: str
     notes: str
+    released: str
     before: tuple[str, ...]
     codec: str
 
@@ -134,7 +141,8 @@ def add(terminal: Terminal, component: str, version: str, files: tuple[Path, ...
         before=options.before,
         codec=options.codec,
         platform=options.platform,
-        notes=options.notes,
+        notes=notes_from(options.notes),
+        released=_released(options.released),
     )
     terminal.result(f"{folder}\n")
     for before, made in incrementals.items():
@@ -143,3 +151,15 @@ def add(terminal: Terminal, component: str, version: str, files: tuple[Path, ...
         else:
             terminal.result(f"{made}\n")
     return 0
+
+
+def _released(given: str) -> datetime | None:
+    """Read when a release came out.
+
+    Raises:
+        UsageError: it is no time that a release can have.
+    """
+    try:
+        return release_time(given) if given else None
+    except ValueError as error:
+        raise UsageError(f"--released: {error}") from error

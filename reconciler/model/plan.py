@@ -11,6 +11,7 @@ from reconciler.model.attribution import Attribution  # noqa: TC001 - the same
 from reconciler.model.change import KINDS, Change, Changes, ClientChange, StoreChange
 from reconciler.model.network import DIRECT
 from reconciler.model.outlook import Outlook, WaveOpen
+from reconciler.model.provenance import Provenance  # noqa: TC001 - the same
 from reconciler.model.release import ANY_PLATFORM
 from reconciler.model.rollout import AT_WORK, RolloutRecord, Undo
 from reconciler.model.spec_change import SpecChange  # noqa: TC001 - the same
@@ -141,8 +142,8 @@ class Plan(Changes):
     `members` maps the id of each cohort that something refers to, to its clients; `clients` counts all clients that
     were compared by group. `spec_changes` tell what changed in the spec since it was applied last; `against_base` what
     comes of the spec and what would come of another one, too, where it was compared with one. `ways_back`: what clients
-    keep of what they have now. `run` is the run that carries it out, with the steps that follow from it; None where
-    nothing can, or nobody looked.
+    keep of what they have now. `provenance`: where its releases come from. `run` is the run that carries it out, with
+    the steps that follow from it; None where nothing can, or nobody looked.
     """
 
     plan_id: str
@@ -168,6 +169,7 @@ class Plan(Changes):
     spec_changes: tuple[SpecChange, ...] = ()
     against_base: tuple[Attribution, ...] = ()
     ways_back: tuple[WayBack, ...] = ()
+    provenance: tuple[Provenance, ...] = ()
     members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     run: Outlook | None = None
 

@@ -28,6 +28,9 @@ VERSION_NAME = re.compile(r"(?!current$)[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 """What a version of any scheme must look like to name a folder."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_FILE_NAME = 255
+MAX_ROLE = 100
+MAX_KEYS = 8
+"""How many keys are named of those that signed a release; in a role there may be more."""
 FIRST_YEAR, LAST_YEAR = 1970, 2999
 """Of release times."""
 _RESERVED_NAMES = frozenset({"current"})
@@ -128,9 +131,29 @@ def content_digest(files: Iterable[ReleaseFile]) -> str:
     return hashlib.sha256("".join(f"{file.sha256}  {file.name}\n" for file in listing).encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class SignedBy:
+    """Whose signatures vouch for a release, as they were verified when its `source` was read.
+
+    `role` is the one of the signed repository that lists it: `signatures` of the `known` keys of that role were good,
+    and `threshold` of them are needed; `keys` are the ids of the first of these. Without a role, the source proves what
+    it says in a way of its own.
+    """
+
+    source: str = ""
+    role: str = ""
+    signatures: int = 0
+    known: int = 0
+    threshold: int = 0
+    keys: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Release:
-    """A version of a component for a platform: its files, sorted by name, and what its source says of it."""
+    """A version of a component for a platform: its files, sorted by name, and what its source says of it.
+
+    `signed` is None where nothing vouches for it.
+    """
 
     component: str
     version: str
@@ -138,6 +161,7 @@ class Release:
     files: tuple[ReleaseFile, ...]
     released: datetime | None = field(default=None, compare=False)
     notes: str = field(default="", compare=False)
+    signed: SignedBy | None = field(default=None, compare=False)
 
     @cached_property
     def digest(self) -> str:

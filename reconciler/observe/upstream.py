@@ -15,6 +15,7 @@ What it has of a component that no catalog knows is told, too: nobody would ever
 A source that fails as a whole is a report with an `error`; the others are not disturbed. What it offered before isn't
 offered now: nothing could be had of it, and whoever cut it off mustn't gain by that.
 
+* Whose signatures vouch for a release is believed of signed sources only.
 * Versions that a signed source withdrew are offered by nobody. One that isn't signed can't withdraw.
 * A source that isn't signed may offer only what doesn't outrank the signed ones that serve the component, by what is
   known of them from any time, unless the spec allows it.
@@ -32,7 +33,17 @@ from reconciler.guards import blaming
 from reconciler.hints import suggestion
 from reconciler.model.delta import incremental_problem
 from reconciler.model.offer import HeldBack, Offer, OfferedIncremental, SourceReport
-from reconciler.model.release import PLATFORM, SHA256, Release, ReleaseFile, file_name_problem, release_time_problem
+from reconciler.model.release import (
+    MAX_KEYS,
+    MAX_ROLE,
+    PLATFORM,
+    SHA256,
+    Release,
+    ReleaseFile,
+    SignedBy,
+    file_name_problem,
+    release_time_problem,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -93,9 +104,9 @@ def merge_offers(
 ) -> tuple[list[Offer], list[HeldBack]]:
     """Give each release once, from the first source that has it, and each that is held back here, with the reason.
 
-    A release that two sources offer with different content is held: neither is offered. So is one that outranks signed
-    sources and may not. What a single source held back stands in its report.
-    With `away`, what sources that can't be read now offered before is given, too.
+    Whoever signed these bytes vouches for them, whichever source they come from. A release that two sources offer with
+    different content is held: neither is offered. So is one that outranks signed sources and may not. What a single
+    source held back stands in its report. With `away`, what sources that can't be read now offered before comes, too.
     """
     guard = _Guard(reports, specs, components or {})
     held: dict[HeldBack, None] = {}
@@ -112,7 +123,10 @@ def merge_offers(
     agreed = []
     for rivals in offers.values():
         if len({offer.release.digest for offer in rivals}) == 1:
-            agreed.append(rivals[0])
+            signed = next((offer.release.signed for offer in rivals if offer.release.signed), None)
+            first = rivals[0]
+            same = first.release.signed == signed
+            agreed.append(first if same else Offer(first.source, replace(first.release, signed=signed)))
         else:
             said = " and ".join(f"{offer.source} ({offer.release.digest[:12]})" for offer in rivals)
             release = rivals[0].release
@@ -215,7 +229,7 @@ def _checked(spec: SourceSpec, report: SourceReport, components: Mapping[str, Co
         if problem:
             problems.append(_sentence(f"{_shown(offered)}: {problem}"))
             continue
-        release = replace(offered, files=tuple(sorted(offered.files)))
+        release = replace(offered, files=tuple(sorted(offered.files)), signed=_vouching(spec, offered))
         if found.setdefault(_key(release), release).files != release.files:
             torn.add(_key(release))
     problems += [_sentence(f"{_shown(found[key])}: it is listed twice, with different content") for key in sorted(torn)]
@@ -242,6 +256,15 @@ def _checked(spec: SourceSpec, report: SourceReport, components: Mapping[str, Co
         cooldown_until=_cooldown(report.cooldown_until),
         harmless=tuple(map(_sentence, report.harmless)),
     )
+
+
+def _vouching(spec: SourceSpec, release: Release) -> SignedBy | None:
+    """Give whose signatures vouch for a release; a source that isn't signed has no say in that."""
+    if not spec.signed:
+        return None
+    said = release.signed or SignedBy()
+    keys = tuple(printable(key[:MAX_ROLE]) for key in said.keys[:MAX_KEYS])
+    return replace(said, source=spec.name, role=printable(said.role[:MAX_ROLE]), keys=keys)
 
 
 def _checked_incrementals(

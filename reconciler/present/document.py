@@ -19,6 +19,8 @@ from reconciler.model.attribution import Attribution
 from reconciler.model.change import KINDS, FleetChange
 from reconciler.model.delta import incremental_name
 from reconciler.model.plan import FINDINGS, Basis, Finding, Plan, RolloutStep
+from reconciler.model.provenance import Provenance
+from reconciler.model.release import SignedBy
 from reconciler.model.report import RECAP, DoctorLevel, Failure, Held, JournalEntry, Quarantined, Report, SourceStatus
 from reconciler.model.spec_change import SpecChange
 from reconciler.model.way_back import WayBack
@@ -67,6 +69,7 @@ PLAN = Form(
         of=Form(Attribution, component=As(null=True), version=As(null=True), group=As(null=True)), if_any=True
     ),
     ways_back=As(of=Form(WayBack), if_any=True),
+    provenance=As(of=Form(Provenance, signed_by=As(of=Form(SignedBy))), if_any=True),
     run=As(of=RUN, if_any=True),
     limit=As(if_any=True),
 )

@@ -12,6 +12,7 @@ from reconciler.present.folding import findings_of, lines_of, rollout_rows_of, r
 from reconciler.present.kinds import BY_ACTION, FIRST_OF_CLIENTS, TABLE
 from reconciler.present.outlook_text import run_lines
 from reconciler.present.plan_text import savings, verdict
+from reconciler.present.provenance_text import release_items
 from reconciler.present.rollout_text import halted, standing_rows
 from reconciler.present.spec_changes import TITLE, spec_change_items
 from reconciler.present.text import kept_back, kept_back_line, quarantine_rest, quarantine_rows
@@ -55,6 +56,7 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
     parts += [_table(BASE_HEAD, rows) for rows in [base_rows(document)] if rows]
     parts += savings(document)
     parts += map(safe, way_back_lines(document))
+    parts += _releases(document, names=names)
     for kind in TABLE:
         if kind is FIRST_OF_CLIENTS and document["rollouts"]:
             head = ("rollout", "version", "group", "waves", "where it is")
@@ -161,6 +163,15 @@ def _spec_changes(document: Mapping[str, Any], *, names: bool) -> list[str]:
     lines = [f"- {':warning: ' if safety else ''}{safe(says)}" for safety, says in items]
     head = f"<details{' open' if any(safety for safety, _says in items) else ''}><summary>{TITLE}</summary>"
     return ["\n".join([head, "", *lines, "", "</details>"])]
+
+
+def _releases(document: Mapping[str, Any], *, names: bool) -> list[str]:
+    """List where releases come from, folded; the lines of a vendor's notes stay within their entry."""
+    title, items = release_items(document, every=names)
+    if not items:
+        return []
+    lines = [f"- {safe(says)}{''.join(f'<br>{safe(line)}' for line in notes)}" for says, notes in items]
+    return ["\n".join([f"<details><summary>{safe(title)}</summary>", "", *lines, "", "</details>"])]
 
 
 def _members(document: Mapping[str, Any]) -> str:

@@ -31,6 +31,7 @@ from reconciler.present.folding import (
 from reconciler.present.kinds import FIRST_OF_CLIENTS, TABLE, way_text
 from reconciler.present.look import PLAIN
 from reconciler.present.outlook_text import run_lines
+from reconciler.present.provenance_text import release_lines
 from reconciler.present.rollout_text import STOPPED, halted_lines, next_step, without_group
 from reconciler.present.spec_changes import spec_change_lines
 from reconciler.present.trouble import EXAMPLES, brief_list
@@ -98,6 +99,7 @@ def plan_text(document: Entry, *, names: bool = False, look: Look = PLAIN) -> st
         lines += ["", "To note", *(f"  - {note}" for note in document["notes"])]
     lines += spec_change_lines(document, every=names)
     lines += base_lines(document)
+    lines += release_lines(document, every=names, width=look.width)
     opened = document["members"] if names else None
     for kind in TABLE:
         if kind is FIRST_OF_CLIENTS:

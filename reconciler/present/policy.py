@@ -14,6 +14,7 @@ a size (`bytes>10GiB`). A measure alone means any of it. Conditions are separate
 | `halted`, `stuck` | rollouts that stand still |
 | `unmet` | components that can't be had as declared |
 | `unread` | sources that can't be read |
+| `unsigned` | releases that are downloaded, merged or deployed and that no signature vouches for |
 | `problems` | what isn't as declared, or can't be told, and isn't excused |
 
 Only the document of the plan is asked, so a plan is judged alike where it is made and where its file is shown.
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import PolicyError
 from reconciler.hints import did_you_mean
 from reconciler.model.plan import FINDINGS
+from reconciler.present.provenance_text import unsigned
 from reconciler.present.words import count_text, number_text, size_text
 
 if TYPE_CHECKING:
@@ -162,6 +164,7 @@ MEASURES: Mapping[str, Measure] = {
     "stuck": Measure("rollout", lambda document: sum(bool(one.get("stuck")) for one in document["rollouts"])),
     "unmet": Measure("component", lambda document: len(document.get("unmet", ()))),
     "unread": Measure("source", lambda document: len(document.get("unread", ()))),
+    "unsigned": Measure("release", unsigned),
     "problems": Measure("problem", _problems),
 }
 _ALLOWED = f"there is: {', '.join(MEASURES)}"

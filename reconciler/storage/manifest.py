@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from reconciler.model.release import (
     VERSION_NAME,
     Release,
     ReleaseFile,
+    SignedBy,
     file_name_problem,
     release_time,
 )
@@ -32,6 +34,7 @@ def release_document(release: Release) -> dict[str, Any]:
         "platform": release.platform,
         "released": release.released.astimezone(UTC).isoformat() if release.released else None,
         "notes": release.notes,
+        **({"signed": asdict(release.signed)} if release.signed else {}),
         "files": [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in release.files],
     }
 
@@ -53,11 +56,22 @@ def read_release(document: Mapping[str, Any]) -> Release:
             files=tuple(ReleaseFile(file["name"], file["size"], file["sha256"]) for file in document["files"]),
             released=release_time(released) if released else None,
             notes=str(document["notes"]),
+            signed=_signed(document["signed"]) if "signed" in document else None,
         )
         _check(release)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it is malformed: {error!r}") from error
     return release
+
+
+def _signed(entry: Mapping[str, Any]) -> SignedBy:
+    """Read whose signatures vouch for a release."""
+    found = SignedBy(**{**entry, "keys": tuple(entry["keys"])})
+    counts = (found.signatures, found.known, found.threshold)
+    texts = (found.source, found.role, *found.keys)
+    if any(type(count) is not int or count < 0 for count in counts) or any(type(text) is not str for text in texts):
+        raise ValueError("who signed it isn't said in words and numbers")
+    return found
 
 
 def _check(release: Release) -> None:

@@ -24,7 +24,7 @@ import json
 import os
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -188,6 +188,17 @@ class Store:
             self._write_manifest(release_document(release), path)
             if held is not None:
                 self._drop_content(held.files)
+
+    def annotate(self, release: Release, notes: str) -> Release:
+        """Give a release that the store holds other notes.
+
+        Raises:
+            StoreError: it can't be written.
+        """
+        noted = replace(release, notes=notes)
+        with _mapped(self.root), self._exclusive():
+            self._write_manifest(release_document(noted), self._manifest(release))
+        return noted
 
     def add_incremental(self, incremental: Incremental) -> None:
         """Make an incremental one that the store holds, in place of any other of its name; its content must be there.

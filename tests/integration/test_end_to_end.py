@@ -477,9 +477,13 @@ def test_a_version_whose_bytes_change_is_an_error_and_is_not_taken(fleet):
 
 def test_a_release_added_by_the_command_is_planned_at_once(fleet):
     (fleet.folder / "new.txt").write_bytes(b"new\n")
-    done = fleet.run("release", "add", "rules", "5", "new.txt", "--to", "upstream", "--notes", "five")
+    (fleet.folder / "notes.md").write_text("Fewer false alarms.\nMore rules.\n")
+    said = ("--notes", "@notes.md", "--released", "2026-01-02T03:04:05Z")
+    done = fleet.run("release", "add", "rules", "5", "new.txt", "--to", "upstream", *said)
     assert done.code == 0, done.err
-    assert "-> " in fleet.run("plan").out
+    planned = fleet.run("plan", "--fail-on", "unsigned")
+    assert "rules 5       unsigned  released 2026-01-02  notes: Fewer false alarms. …\n" in planned.out
+    assert "--fail-on: unsigned: 2 releases" in planned.err
     assert fleet.run("apply", "--auto-approve").code == 0
     assert fleet.current("c1", "rules") == {"new.txt": b"new\n"}
 

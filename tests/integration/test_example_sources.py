@@ -1,6 +1,7 @@
 """The fleets with signed sources, and the chain of servers, as they stand on their pages: only hosts, ports and waves
 are ours."""
 
+import json
 import re
 import shutil
 import time
@@ -259,6 +260,13 @@ def test_keys_of_the_headquarters_are_rotated_and_sites_follow(hq, tmp_path):
     assert plant.current("plc-1", "suricata-rules") == {"suricata.rules": b"alert two\n" * 3000}
 
 
+def indexed(server, component):
+    """Give what the last index of a component lists."""
+    files = (server.folder / "publish/targets/index").glob(f"*.{component}.json")
+    last = max(files, key=lambda file: file.stat().st_mtime_ns)
+    return json.loads(last.read_text())["releases"]
+
+
 def test_by_hand_only_what_is_named_is_published(hq):
     edit(hq, "hq.yaml", "publish: after_rollout", "publish: manual")
     rules(hq, "20261119.1", b"alert one\n" * 3000)
@@ -268,12 +276,14 @@ def test_by_hand_only_what_is_named_is_published(hq):
     assert unknown.code == 64
     assert "the store doesn't hold suricata-rules 20200101.1" in unknown.err
     assert "it holds: 20261119.1" in unknown.err
-    added = hq.run("publish", "add", "suricata-rules", "-f", "hq.yaml")
+    added = hq.run("publish", "add", "suricata-rules", "-f", "hq.yaml", "--notes", "Proved in the lab.")
     assert added.code == 0, added.err
     assert "suricata-rules  20261119.1" in added.out
+    assert [release["notes"] for release in indexed(hq, "suricata-rules")] == ["Proved in the lab."]
     assert hq.run("publish", "status", "-f", "hq.yaml", "--format", "json").json["releases"] != []
     rules(hq, "20261119.2", b"alert two\n" * 3000)
     converges(hq, "-f", "hq.yaml")
+    assert [release["notes"] for release in indexed(hq, "suricata-rules")] == ["Proved in the lab."]
     withdrawn = hq.run("publish", "add", "suricata-rules", "20261119.2", "-f", "hq.yaml")
     assert withdrawn.code == 64
     assert "is withdrawn: INC-4699" in withdrawn.err

@@ -14,6 +14,7 @@ from securesystemslib.signer import CryptoSigner
 from reconciler.errors import SourceError
 from reconciler.formats.index import content_path
 from reconciler.model.offer import Withdrawal
+from reconciler.model.release import SignedBy
 from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import read_sources
 from reconciler.plugins.source import tuf
@@ -75,6 +76,27 @@ def test_what_is_signed_is_offered_and_its_bytes_are_there(vendor, look, tmp_pat
     with source.open(release, release.files[0]) as stream:
         assert stream.read() == b"one" * 100
     assert versions(look()) == versions(report)
+
+
+def test_a_release_says_which_keys_of_which_role_signed_it(vendor, look):
+    signed = {release.component: release.signed for release in look().releases}
+    for component, found in signed.items():
+        signer = vendor.delegated[component] if vendor.delegate else vendor.keys["targets"][0]
+        role = component if vendor.delegate else "targets"
+        assert found == SignedBy("vendor", role, 1, 1, 1, (signer.public_key.keyid,))
+
+
+def test_of_several_keys_those_count_that_signed(vendor, look):
+    silent, second = CryptoSigner.generate_ed25519(), CryptoSigner.generate_ed25519()
+    first = vendor.keys["targets"][0]
+    vendor.keys["targets"] = [first, second, silent]
+    vendor.sign_root()
+    vendor.keys["targets"] = [first, second]
+    vendor.sign()
+    signed = look().releases[0].signed
+    if not vendor.delegate:
+        assert (signed.signatures, signed.known) == (2, 3)
+        assert signed.keys == tuple(sorted((first.public_key.keyid, second.public_key.keyid)))
 
 
 def test_a_component_without_an_index_is_not_offered_and_nobody_complains(vendor, look):

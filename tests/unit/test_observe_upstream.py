@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.errors import SourceError
 from reconciler.model.offer import Offer, SourceReport
-from reconciler.model.release import Release, ReleaseFile, file_name_problem
+from reconciler.model.release import Release, ReleaseFile, SignedBy, file_name_problem
 from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe import upstream
 from reconciler.observe.upstream import merge_offers, read_sources
@@ -23,18 +23,18 @@ COMPONENTS = {"rules": RULES, "engine": ENGINE}
 GOOD = ReleaseFile("all.rules", 5, "a" * 64)
 
 
-def spec(name: str = "vendor", components: Any = None) -> Any:
-    return SourceSpec(name, PluginConfig("source", "fake"), components)
+def spec(name: str = "vendor", components: Any = None, *, signed: bool = False) -> Any:
+    return SourceSpec(name, PluginConfig("source", "fake"), components, signed=signed)
 
 
-def read(*releases: Any, problems: Any = (), components: Any = None) -> Any:
+def read(*releases: Any, problems: Any = (), components: Any = None, signed: bool = False) -> Any:
     """Read one source that says this."""
 
     class Saying:
         def releases(self, _components: Any) -> Any:
             return SourceReport("", releases, problems=problems)
 
-    (report,) = read_sources([(spec(components=components), Saying())], COMPONENTS)  # type: ignore[list-item]
+    (report,) = read_sources([(spec(components=components, signed=signed), Saying())], COMPONENTS)  # type: ignore[list-item]
     return report
 
 
@@ -159,6 +159,30 @@ def test_of_equal_offers_the_first_source_wins() -> None:
     offers, problems = merge_offers([SourceReport("a", (rules(),)), SourceReport("b", (rules(), rules("8")))])
     assert offers == [Offer("a", rules()), Offer("b", rules("8"))]
     assert problems == []
+
+
+SIGNED = SignedBy("elsewhere", "targets", 2, 3, 2, ("k" * 64,))
+
+
+def test_only_a_signed_source_says_whose_signatures_vouch_for_a_release() -> None:
+    assert read(rules(signed=SIGNED)).releases[0].signed is None
+    assert read(rules(signed=SIGNED), signed=True).releases[0].signed == replace(SIGNED, source="vendor")
+    assert read(rules(), signed=True).releases[0].signed == SignedBy("vendor")
+
+
+def test_what_a_source_says_of_its_signatures_is_fit_to_be_shown_and_not_endless() -> None:
+    odd = replace(SIGNED, role="\x1b[2J" * 100, keys=("k" * 500,) * 50)
+    signed = read(rules(signed=odd), signed=True).releases[0].signed
+    assert signed is not None
+    assert signed.role.isprintable()
+    assert (len(signed.role), len(signed.keys), len(signed.keys[0])) == (100, 8, 100)
+
+
+def test_whoever_signed_the_bytes_vouches_for_them_whichever_source_they_come_from() -> None:
+    signed = rules(signed=replace(SIGNED, source="vendor"))
+    offers, held = merge_offers([SourceReport("drop", (rules(),)), SourceReport("vendor", (signed,))])
+    assert held == []
+    assert [(offer.source, offer.release.signed) for offer in offers] == [("drop", signed.signed)]
 
 
 def test_a_release_that_sources_disagree_about_is_held_and_the_sources_are_named() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from reconciler.errors import StoreError, TransportError
 from reconciler.model.delta import Incremental, Kept, Patch
-from reconciler.model.release import Release, ReleaseFile
+from reconciler.model.release import Release, ReleaseFile, SignedBy
 from reconciler.storage.arrivals import PART_MIN
 from reconciler.storage.store import Store
 from tests.fakes import describe, make_release
@@ -151,6 +151,22 @@ def test_a_malformed_manifest_is_a_problem_that_hides_no_other_release(store: An
     inspection = store.inspect()
     assert inspection.releases == (good,)
     assert any(str(bad) in problem for problem in inspection.problems)
+
+
+def test_who_signed_a_release_and_what_was_said_of_it_is_remembered(store: Any) -> None:
+    signed = SignedBy("vendor", "targets", 2, 3, 2, ("k" * 64, "l" * 64))
+    release = make_release("rules", "1", {"a": b"one"}, notes="new", signed=signed)
+    put_all(store, release, {"a": b"one"})
+    (held,) = store.inspect().releases
+    assert (held.signed, held.notes) == (signed, "new")
+
+
+@pytest.mark.parametrize("odd", [[], {}, {"keys": 7}, {"keys": [7]}, {"keys": [], "signatures": "2"}, {"x": 1}])
+def test_a_manifest_that_says_nonsense_of_signatures_is_refused(store: Any, odd: Any) -> None:
+    put_all(store, make_release("rules", "1", {"a": b"one"}), {"a": b"one"})
+    manifest = store.root / "releases/rules/1/any.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "signed": odd}))
+    assert store.inspect().releases == ()
 
 
 def test_a_manifest_cannot_lead_out_of_the_store(store: Any) -> None:

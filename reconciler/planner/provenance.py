@@ -1,0 +1,54 @@
+"""Where the releases of a plan come from: who vouches for their bytes, since when they are out, what is new.
+
+A release is its bytes: whoever signed these vouches for them, whichever source they are taken from, and whether they
+are offered now or lie in the store since they were. What sources say now goes before what was said then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reconciler.model.provenance import MAX_NOTES, Provenance
+
+if TYPE_CHECKING:
+    from reconciler.model.change import Deploy, Download, Merge
+    from reconciler.model.plan import Plan
+    from reconciler.model.release import Release
+    from reconciler.planner.inputs import Observed
+
+    _Key = tuple[str, str, str, str]
+
+
+def provenance(plan: Plan, observed: Observed) -> tuple[Provenance, ...]:
+    """Say where each release comes from that the plan brings into the store or to clients, in the order of names."""
+    bringing: tuple[Download | Merge | Deploy, ...] = (*plan.downloads, *plan.merges, *plan.deploys)
+    known: dict[_Key, list[Release]] = {
+        (change.component, change.to, change.platform, change.to_digest): [] for change in bringing
+    }
+    offered = (offer.release for offer in (*observed.offers, *observed.remembered))
+    for release in (*offered, *observed.held):
+        found = known.get(_key(release))
+        if found is not None:
+            found.append(release)
+    return tuple(_of(key, releases) for key, releases in sorted(known.items()))
+
+
+def _key(release: Release) -> _Key:
+    return release.component, release.version, release.platform, release.digest
+
+
+def _of(key: _Key, releases: list[Release]) -> Provenance:
+    notes = next((release.notes for release in releases if release.notes), "")
+    return Provenance(
+        *key,
+        released=next((release.released for release in releases if release.released), None),
+        notes=_fit(notes),
+        signed_by=next((release.signed for release in releases if release.signed), None),
+    )
+
+
+def _fit(notes: str) -> str:
+    """Cut notes, and take out what moves a cursor or can't be written."""
+    sound = notes.encode("utf-8", "replace").decode()
+    shown = "".join(char if char.isprintable() or char == "\n" else " " for char in sound).strip()
+    return shown if len(shown) <= MAX_NOTES else f"{shown[: MAX_NOTES - 1]}…"
