@@ -68,8 +68,8 @@ def parse(text: str, sets: Mapping[str, Collection[str]] | None = None) -> Patte
     kinds: dict[str, list[Match]] = {"": [], "&": [], "!": []}
     found = []
     for term in filter(None, terms):
-        mark = term[0] if term[0] in MARKS else ""
-        match = _term(term[len(mark) :], text, sets or {})
+        mark, wanted, rest = said_by(term)
+        match = _term(wanted, rest, text, sets or {})
         kinds[mark].append(match)
         found.append((term, match))
     return Pattern(
@@ -77,20 +77,25 @@ def parse(text: str, sets: Mapping[str, Collection[str]] | None = None) -> Patte
     )
 
 
-def _term(term: str, pattern: str, sets: Mapping[str, Collection[str]]) -> Match:
+def said_by(term: str) -> tuple[str, str, str]:
+    """Take a term apart: its mark, the one thing that it is about (empty: any), and the glob."""
+    mark = term[0] if term[0] in MARKS else ""
+    prefix, _, rest = term[len(mark) :].partition("=")
+    return (mark, prefix, rest) if rest and prefix in FIELDS else (mark, "", term[len(mark) :])
+
+
+def _term(wanted: str, term: str, pattern: str, sets: Mapping[str, Collection[str]]) -> Match:
     if not term:
         msg = f"the pattern {pattern!r} has a mark without a name"
         raise ValueError(msg)
-    if term.startswith("@"):
+    if term.startswith("@") and not wanted:
         if term[1:] not in sets:
             known = ", ".join(f"@{name}" for name in sorted(sets)) or "none"
             msg = f"the pattern {pattern!r} names an unknown set {term!r} (there is: {known})"
             raise ValueError(msg)
         members = frozenset(sets[term[1:]])
         return lambda name, _groups, _labels: name in members
-    prefix, _, rest = term.partition("=")
-    wanted = prefix if rest and prefix in FIELDS else ""
-    match = _glob(rest if wanted else term)
+    match = _glob(term)
 
     def matches(name: str, groups: Collection[str], labels: Collection[str]) -> bool:
         return (

@@ -152,14 +152,15 @@ def say_doubles(doubles: Sequence[Sequence[str]]) -> tuple[dict[str, str], list[
 
     Where whole lists overlap, the first machines are named and the others counted: each text is a situation of its own.
     """
-    named = [_double_text(names) for names in doubles[:MAX_DOUBLES]]
+    named = [double_text(names) for names in doubles[:MAX_DOUBLES]]
     rest = len(doubles) - len(named)
     texts = [*named, *([MORE_DOUBLES] * rest)]
     told = {name: text for names, text in zip(doubles, texts, strict=True) for name in names}
     return told, [*named, *([f"{count_text(rest, 'more machine')} have several names"] if rest else [])]
 
 
-def _double_text(names: Sequence[str]) -> str:
+def double_text(names: Sequence[str]) -> str:
+    """Say of the names of one machine what is wrong with them."""
     others = ", ".join(names[1:MAX_NAMES])
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     return f"{names[0]} is the same machine as {others}{more} (one install_root): keep one of the names"

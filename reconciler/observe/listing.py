@@ -4,11 +4,14 @@
   known now (it didn't answer, or answers to another controller) counts as `unknown`; what was seen of it last is shown.
 * Each distinct profile is judged once, and only as many are kept as `_KEPT`: a page of a rare filter reads on until it
   is full, in batches, and a million clients never stand in memory.
+* The database holds back rows that can't be meant (`sifting`). What costs a look at all profiles is said to it once the
+  first clients show that what was asked for is rare.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 from reconciler.errors import (
@@ -25,9 +28,10 @@ from reconciler.model.deploy import MACHINE, RELEASE
 from reconciler.model.listing import ListedClient, ListedComponent, Listing
 from reconciler.model.network import why_unreachable
 from reconciler.model.plan import NEVER_SEEN, Basis
-from reconciler.observe.cohorts import Selection, is_foreign, say_doubles
+from reconciler.observe.cohorts import Selection, double_text, is_foreign
 from reconciler.observe.idle import check_limit
 from reconciler.observe.observed import known_reports, recall_lists
+from reconciler.observe.sifting import MAX_PROFILES, Known, Sifter
 from reconciler.observe.upstream import find_withdrawals, merge_offers
 from reconciler.planner.filter import Filter
 from reconciler.planner.inputs import Observed, Wanted
@@ -36,13 +40,15 @@ from reconciler.storage.base import moment
 from reconciler.storage.fleet import labels_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from reconciler.formats.select import Pattern
-    from reconciler.model.client import Profile
+    from reconciler.model.client import Installed, Profile
     from reconciler.model.listing import ClientState
+    from reconciler.model.spec import ComponentSpec
     from reconciler.storage.lines import Line
+    from reconciler.storage.sieve import Sieve
     from reconciler.workspace import Workspace
 
 ANSWERED = frozenset(error.label for error in (ClientError, ProtocolError, OtherControllerError, FaultError))
@@ -74,26 +80,39 @@ def list_page(work: Workspace, query: Query) -> Listing:
     choice = Selection.parse(query.limit, work.state.last_failed() if f"@{FAILED_SET}" in query.limit else ())
     if choice.pattern is not None and not query.after:
         check_limit(choice.pattern, work.roll.rows())
-    judge = _Judge(work, _filter(work, query.where))
+    wanted = _filter(work, query.where)
+    judge = _Judge(work, wanted)
     found: list[ListedClient] = []
-    batch: list[Line] = []
-    for line in work.roll.lines(query.after, min(query.size + 1, _BATCH)):
-        batch.append(line)
-        if len(batch) >= _BATCH:
-            found += judge.take(batch, choice)
-            batch = []
-            if len(found) > query.size:
-                break
-    found += judge.take(batch, choice)
-    more = len(found) > query.size
+    for batch in _batches(work, wanted, judge, query):
+        found += judge.take(batch, choice)
+        if len(found) > query.size:
+            break
     page = found[: query.size]
     return Listing(
         created=work.means.clock(),
         limit=query.limit,
         where=query.where,
         clients=tuple(page),
-        after=page[-1].name if more else "",
+        after=page[-1].name if len(found) > query.size else "",
     )
+
+
+def _batches(work: Workspace, wanted: Filter, judge: _Judge, query: Query) -> Iterator[list[Line]]:
+    """Give the lines among which those are that the filter takes, a batch after the other."""
+    sifter = Sifter(wanted, judge.known())
+    after, some = query.after, min(query.size + 1, _BATCH)
+    groups = frozenset(sifter.groups)
+    if sifter.asks_profiles:
+        first = list(islice(work.roll.lines(after, some, groups, sifter.bare()), some))
+        yield first
+        if len(first) < some:
+            return
+        after = first[-1].name
+    through = judge.sieve(sifter)
+    lines = work.roll.lines(after, some, groups, through)
+    while batch := list(islice(lines, some)):
+        yield batch
+        some = min(some * 2, _BATCH)
 
 
 def make_ruler(work: Workspace) -> Ruler:
@@ -138,11 +157,30 @@ class _Judge:
         self._of_group = Wanted(work.spec.components, work.spec.groups).of_group
         holds = [hold for hold in work.spec.holds if hold.applies(self._now.date())]
         self._holds: list[tuple[Pattern, str]] = [(parse(hold.clients), hold.text) for hold in holds]
-        self._doubles, _told = say_doubles(work.roll.doubles())
+        self._doubles: dict[str, str] = {}
         self._failed = _failed_in_rollouts(work)
         self._profiles: dict[str, Profile] = {}
         self._judged: dict[tuple[object, ...], tuple[ListedComponent, ...]] = {}
         self._labels: dict[str, tuple[str, ...]] = {}
+
+    def known(self) -> Known:
+        """Give what is known beside the lines."""
+        holds = [pattern for pattern, _text in self._holds]
+        return Known(now=self._now, groups=self._work.spec.groups, holds=holds, failed=self._failed)
+
+    def sieve(self, sifter: Sifter) -> Sieve:
+        """Give what is to be read, after a look at all profiles where that helps."""
+        profiles = self._work.state.every_profile(MAX_PROFILES) if sifter.asks_profiles else None
+        if profiles is None:
+            return sifter.bare()
+        specs = {spec.component.id: spec for group in sifter.groups for spec in self._of_group(group)}
+
+        def measure(component: str, installed: Installed | None, platform: str, known: bool) -> ListedComponent:
+            return self._measured(specs[component], installed, platform, known=known)
+
+        return sifter.with_profiles(
+            sifter.fit(profiles, list(specs), measure, lambda profile: is_foreign(profile, self._identity))
+        )
 
     def take(self, lines: Sequence[Line], choice: Selection) -> Iterable[ListedClient]:
         """Give those that were asked for."""
@@ -153,6 +191,8 @@ class _Judge:
                 labels = self._labels[line.labels] = labels_of(line.labels)
             if choice.takes(line.name, line.group, labels):
                 chosen.append((line, labels))
+        doubles = self._work.roll.doubles([line.name for line, _labels in chosen]) if chosen else []
+        self._doubles = {name: double_text(names) for names in doubles for name in names}
         self._learn({line.fingerprint for line, _labels in chosen if line.fingerprint})
         failed = [line.name for line, _labels in chosen if line.failures and line.name not in self._failed]
         said = self._work.state.last_failures(failed) if failed else {}
@@ -241,15 +281,19 @@ class _Judge:
 
     def _measure(self, group: str, profile: Profile | None, *, known: bool) -> Iterable[ListedComponent]:
         for spec in self._of_group(group) if group in self._work.spec.groups else ():
-            component = spec.component.id
-            installed = profile.by_component.get(component) if profile else None
-            platform = profile.platform if profile else ""
-            yield ListedComponent(
-                id=component,
-                version=installed.version if installed else "",
-                wanted=self._ruler.wanted(component, platform),
-                state=self._ruler.state(component, installed, platform) if known else "unknown",
-            )
+            installed = profile.by_component.get(spec.component.id) if profile else None
+            yield self._measured(spec, installed, profile.platform if profile else "", known=known)
+
+    def _measured(
+        self, spec: ComponentSpec, installed: Installed | None, platform: str, *, known: bool
+    ) -> ListedComponent:
+        component = spec.component.id
+        return ListedComponent(
+            id=component,
+            version=installed.version if installed else "",
+            wanted=self._ruler.wanted(component, platform),
+            state=self._ruler.state(component, installed, platform) if known else "unknown",
+        )
 
 
 def _failed_in_rollouts(work: Workspace) -> dict[str, list[tuple[str, str, str]]]:

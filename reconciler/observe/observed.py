@@ -324,7 +324,7 @@ def recall_lists(work: Workspace, seen: Roll | None = None) -> None:
     listed = {name: list_clients(group, None) for name, group in groups.items() if group.inventory is None}
     known = seen.listed if seen is not None else {}
     again = {name: known[name] for name, group in groups.items() if group.inventory is not None and name in known}
-    ways = work.state.ways() if seen is None else seen.ways
+    ways = seen.ways if seen is not None else work.state.ways() if any(listed.values()) else {}
     work.roll.call(groups, {**listed, **again}, ways, asked=False)
     _note_releases(work)
 

@@ -50,6 +50,7 @@ class Filter:
         Raises:
             ValueError: a condition names a component or a group that isn't there, or a version that is none.
         """
+        self.conditions = tuple(conditions)
         self._now = now
         names = [one for one in conditions if one.field == "component"]
         known = [id_ for id_ in schemes if all(_any_glob(one.values, id_) is (one.sign == "=") for one in names)]
@@ -59,6 +60,7 @@ class Filter:
         self._schemes = schemes
         of_component = [one for one in conditions if one.field in OF_COMPONENT]
         self._by_component: list[ByComponent] = [self._of_component(one, known) for one in of_component]
+        self._refuses = [one.sign == "!=" for one in of_component]
         self._rest = [one for one in conditions if one.field not in OF_COMPONENT]
         self._globs = {
             one: [compiled(translate(value)) for value in one.values] for one in self._rest if one.field in _NAMES
@@ -73,6 +75,26 @@ class Filter:
     def components(self, found: Iterable[ListedComponent], words: Collection[str]) -> tuple[ListedComponent, ...]:
         """Give those of a client's components of which all conditions hold; `words` are the states of the client."""
         return tuple(one for one in found if all(holds(one, words) for holds in self._by_component))
+
+    def may_take(self, one: ListedComponent, *, possible: Collection[str] = (), certain: Collection[str] = ()) -> bool:
+        """Say whether all conditions on components may hold of one: `certain` are states that its client is in.
+
+        `possible` are all that it may be in.
+        """
+        holding = zip(self._by_component, self._refuses, strict=True)
+        return all(holds(one, certain if refuses else possible) for holds, refuses in holding)
+
+    def takes_group(self, group: str) -> bool:
+        """Say whether all conditions on the group hold of one."""
+        return self._takes_name("group", group)
+
+    def takes_platform(self, platform: str) -> bool:
+        """Say whether all conditions on the platform hold of one."""
+        return self._takes_name("platform", platform)
+
+    def _takes_name(self, field: str, text: str) -> bool:
+        asked = [one for one in self._rest if one.field == field]
+        return all(any(glob.match(text) for glob in self._globs[one]) is (one.sign == "=") for one in asked)
 
     def takes(
         self,

@@ -229,18 +229,21 @@ class FleetRecords(Part):
         if found:
             raise ValueError("a client's row has a cell of another kind")
 
-    def doubles(self) -> list[list[str]]:
-        """Give the names of each machine that answered under several, sorted."""
+    def doubles(self, names: Collection[str] | None = None) -> list[list[str]]:
+        """Give the names of each machine that answered under several, sorted; of all, or of those with some names."""
         several = select(CLIENTS.c.machine).where(CLIENTS.c.machine != "").group_by(CLIENTS.c.machine)
+        if names is not None:
+            these = select(CLIENTS.c.machine).where(CLIENTS.c.name.in_(list(names)))
+            several = several.where(CLIENTS.c.machine.in_(these))
         there = _HERE & (CLIENTS.c.error == "") & ~CLIENTS.c.route.startswith(UNREACHABLE)
         wanted = select(CLIENTS.c.machine, CLIENTS.c.name).where(
             CLIENTS.c.machine.in_(several.having(func.count() > 1)), there
         )
-        names: dict[str, list[str]] = defaultdict(list)
+        found: dict[str, list[str]] = defaultdict(list)
         with self._read() as connection:
             for machine, name in connection.execute(wanted):
-                names[machine].append(name)
-        return sorted(sorted(same) for same in names.values() if len(same) > 1)
+                found[machine].append(name)
+        return sorted(sorted(same) for same in found.values() if len(same) > 1)
 
     def ways(self) -> dict[str, str]:
         """Give the way to each client that isn't reached directly, by name."""

@@ -6,6 +6,8 @@ go meanwhile shift nobody onto two pages or none.
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import func, select, type_coerce
@@ -15,6 +17,7 @@ from reconciler.model.client import Profile
 from reconciler.storage.base import moment
 from reconciler.storage.cells import checked
 from reconciler.storage.fleet import FleetRecords
+from reconciler.storage.sieve import Sieve
 from reconciler.storage.tables import CLIENTS, JOURNAL, PROFILES
 
 if TYPE_CHECKING:
@@ -61,11 +64,17 @@ _BARE = select(
 class Lines(FleetRecords):
     """The lines of the fleet."""
 
-    def lines(self, groups: Collection[str], after: str = "", first: int = 500) -> Iterator[Line]:
-        """Give the clients of groups that follow a name, in order; each batch is larger than the one before."""
-        of_groups, size = self._of(groups), min(max(first, 1), MAX_BATCH)
+    def lines(
+        self, groups: Collection[str], after: str = "", first: int = 500, through: Sieve | None = None
+    ) -> Iterator[Line]:
+        """Give the clients of groups that follow a name, in order; each batch is larger than the one before.
+
+        With a sieve, only those that come through it are read.
+        """
+        chosen = through or Sieve()
+        chosen, size = replace(chosen, rows=self._of(groups) & chosen.rows), min(max(first, 1), MAX_BATCH)
         while True:
-            batch = self._batch(of_groups, after, size)
+            batch = self._batch(chosen, after, size)
             yield from batch
             if len(batch) < size:
                 return
@@ -77,10 +86,18 @@ class Lines(FleetRecords):
             found = connection.execute(_BARE.where(CLIENTS.c.name.in_(list(names))))
             return {line.name: line for line in map(Line._make, found)}
 
-    def _batch(self, of_groups: ColumnElement[bool], after: str, size: int) -> list[Line]:
+    def among(self, groups: Collection[str], names: Collection[str]) -> set[str]:
+        """Give those of some names that are clients of groups."""
+        wanted = select(CLIENTS.c.name).where(CLIENTS.c.name.in_(list(names)), self._of(groups))
+        with self._read() as connection:
+            return set(connection.scalars(wanted))
+
+    def _batch(self, chosen: Sieve, after: str, size: int) -> list[Line]:
         with self._read() as connection:
             name = _by_code_point(connection)
-            wanted = _BARE.where(of_groups, name > after).order_by(name).limit(size)
+            begin = name >= chosen.prefix if chosen.prefix > after else name > after
+            end = _behind(chosen.prefix)
+            wanted = _BARE.where(chosen.rows, begin, *([name < end] if end else [])).order_by(name).limit(size)
             return [Line._make(row) for row in connection.execute(wanted)]
 
     def profiles_of(self, fingerprints: Collection[str]) -> dict[str, Profile]:
@@ -88,6 +105,18 @@ class Lines(FleetRecords):
         wanted = select(PROFILES.c.fingerprint, PROFILES.c.data).where(PROFILES.c.fingerprint.in_(list(fingerprints)))
         with self._read() as connection:
             return {key: checked(Profile.from_json(data, key)) for key, data in connection.execute(wanted)}
+
+    def every_profile(self, most: int) -> Iterator[tuple[str, Profile]] | None:
+        """Give all profiles by fingerprint, also those that no client has any more; None where there are more."""
+        with self._read() as connection:
+            if (connection.scalar(select(func.count()).select_from(PROFILES)) or 0) > most:
+                return None
+        return self._every_profile()
+
+    def _every_profile(self) -> Iterator[tuple[str, Profile]]:
+        with self._read() as connection:
+            for key, data in connection.execute(select(PROFILES.c.fingerprint, PROFILES.c.data)):
+                yield key, checked(Profile.from_json(data, key))
 
     def last_failures(self, names: Collection[str]) -> dict[str, LastFailure]:
         """Give how some clients failed last, by name."""
@@ -102,3 +131,16 @@ def _by_code_point(connection: Connection) -> ColumnElement[str]:
     """Give names in an order that is the same in each database, and that of Python."""
     name = CLIENTS.c.name
     return name.collate("C") if connection.dialect.name == "postgresql" else name
+
+
+def _behind(prefix: str) -> str:
+    """Give the first text behind all that begin with a prefix; empty where there is none."""
+    kept = prefix.rstrip(chr(sys.maxunicode))
+    if not kept:
+        return ""
+    last = ord(kept[-1]) + 1
+    return kept[:-1] + ("\ue000" if last == _SURROGATES else chr(last))
+
+
+_SURROGATES = 0xD800
+"""Where characters begin that no text has; those behind them begin with U+E000."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.model.client import Client
+    from reconciler.storage.sieve import Sieve
     from reconciler.storage.state import Identity, State
 
 Releases = set[tuple[str, str]]
@@ -90,23 +91,37 @@ class Roll:
                     settings=seen.settings,
                 )
 
-    def lines(self, after: str = "", first: int = 500) -> Iterator[Line]:
-        """Give the clients that follow a name, in the order of their names, as `State.lines` does."""
-        remembered = self.state.lines([group for group in self.groups if group not in self.listed], after, first)
+    def lines(
+        self, after: str = "", first: int = 500, only: Collection[str] | None = None, through: Sieve | None = None
+    ) -> Iterator[Line]:
+        """Give the clients that follow a name, in the order of their names, as `State.lines` does.
+
+        `only`: those of these groups. What a list says isn't in the state, and no sieve holds it back.
+        """
+        kept = [group for group in self.groups if group not in self.listed]
+        asked = kept if only is None else [group for group in kept if group in only]
+        remembered = self.state.lines(asked, after, first, through) if asked else iter(())
         last = ""
-        for line in merge(remembered, self._listed_lines(after), key=_NAME):
-            if line.name != last:
+        for line in merge(remembered, self._listed_lines(after, kept), key=_NAME):
+            if line.name != last and (only is None or line.group in only):
                 yield line
             last = line.name
 
-    def _listed_lines(self, after: str) -> Iterator[Line]:
-        """Give those of a list that follow a name, with what is remembered of them."""
+    def _listed_lines(self, after: str, kept: Collection[str]) -> Iterator[Line]:
+        """Give those of a list that follow a name, with what is remembered of them.
+
+        A name that the state has in one of the groups `kept` is that client, whether that is asked for or not.
+        """
         listed = [(client, group) for group, clients in self.listed.items() for client in clients]
         following = sorted((pair for pair in listed if pair[0].name > after), key=lambda pair: pair[0].name)
         for start in range(0, len(following), _BATCH):
             batch = following[start : start + _BATCH]
-            known = self.state.lines_of([client.name for client, _group in batch])
+            names = [client.name for client, _group in batch]
+            known = self.state.lines_of(names)
+            others = self.state.among(kept, names) if kept else ()
             for client, group in batch:
+                if client.name in others:
+                    continue
                 yield known.get(client.name, _BLANK)._replace(
                     name=client.name,
                     group=group,
@@ -126,14 +141,23 @@ class Roll:
         fresh = {client.name: client for part in self.listed.values() for client in part if client.name in wanted}
         return [(fresh.get(client.name, client), has) for client, has in self.state.named(wanted)]
 
-    def doubles(self) -> list[list[str]]:
-        """Give the names of each machine that answered under several of this fleet, sorted."""
-        several = self.state.doubles()
+    def doubles(self, of: Collection[str] | None = None) -> list[list[str]]:
+        """Give the names of each machine that answered under several of this fleet, sorted; `of`: of some clients."""
+        several = self.state.doubles(of)
         if not several:
             return []
-        ours = {row.name for row in self.rows()}
+        ours = self._among([name for names in several for name in names])
         found = ([name for name in names if name in ours] for names in several)
         return [names for names in found if len(names) > 1]
+
+    def _among(self, names: Collection[str]) -> set[str]:
+        """Give those of some names that are of this fleet."""
+        wanted = set(names)
+        found = {client.name for clients in self.listed.values() for client in clients if client.name in wanted}
+        kept, rest = [group for group in self.groups if group not in self.listed], sorted(wanted - found)
+        for start in range(0, len(rest), _BATCH):
+            found |= self.state.among(kept, rest[start : start + _BATCH])
+        return found
 
     def gone(self) -> list[str]:
         """Give the names of clients that left since something was carried out last."""

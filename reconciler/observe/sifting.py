@@ -1,0 +1,240 @@
+"""What of the fleet a listing has to read: conditions said in the words of the state (`storage.sieve`).
+
+The filter stays the judge of each client. What is said here must be true of all clients that it takes, and is better
+the fewer others it is true of. What a component counts as isn't in the state; but profiles are few, so each is judged
+once, and its clients are read or not.
+
+What a client is in as a whole (held, failed, …) may take the place of a component's state. So a client is read if a
+component of its profile fits by its own state, or if one fits else and the client may be in a state that was asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, get_args
+
+from reconciler.formats.duration import parse_duration
+from reconciler.formats.select import said_by
+from reconciler.formats.where import NEVER
+from reconciler.model.listing import ComponentState
+from reconciler.storage import sieve
+from reconciler.storage.sieve import Sieve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from reconciler.formats.select import Pattern
+    from reconciler.formats.where import Condition
+    from reconciler.model.client import Installed, Profile
+    from reconciler.model.listing import ListedComponent
+    from reconciler.planner.filter import Filter
+    from reconciler.storage.sieve import Rows
+
+    Measure = Callable[[str, Installed | None, str, bool], ListedComponent]
+    """Gives what is listed of a component: by its id, what is installed, the platform, and whether that is known."""
+
+MAX_PROFILES = 50_000
+"""Distinct profiles that are judged ahead, at most; where each client has its own, reading on costs the same."""
+KNOWN_WORDS = frozenset(["quarantined", "held", "failed"])
+"""The states that a client may be in as a whole whose components are known."""
+UNKNOWN = frozenset(["unknown"])
+UNKNOWN_WORDS = KNOWN_WORDS | {"unreachable"} | UNKNOWN
+_COMPONENT_WORDS = frozenset(get_args(ComponentState)) - UNKNOWN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known beside the rows: the groups of the spec, its holds, and who failed in rollouts, by name."""
+
+    now: datetime
+    groups: Collection[str]
+    holds: Sequence[Pattern] = ()
+    failed: Collection[str] = ()
+
+
+@dataclass(slots=True)
+class Fitting:
+    """Profiles of which conditions may hold: of a component by its own state, or of one in a client that is in another.
+
+    `foreign` are those of clients that answer to another controller; `seen` are all.
+    """
+
+    seen: set[str] = field(default_factory=set)
+    foreign: set[str] = field(default_factory=set)
+    own: Mapping[bool, set[str | None]] = field(default_factory=lambda: {True: set(), False: set()})
+    helped: Mapping[bool, set[str | None]] = field(default_factory=lambda: {True: set(), False: set()})
+    """By whether what the client has is known; None is for those without a profile."""
+
+
+class Sifter:
+    """Says what is to be read for a filter."""
+
+    def __init__(self, judge: Filter, known: Known) -> None:
+        """Take the filter that judges what comes through."""
+        self._filter = judge
+        self._known = known
+        self._conditions = judge.conditions
+        self.groups = tuple(group for group in known.groups if judge.takes_group(group))
+        """The groups whose clients are asked for."""
+
+    @property
+    def asks_profiles(self) -> bool:
+        """True when `with_profiles` holds more back than `bare`."""
+        return any(
+            one.field in {"component", "version", "state", "platform"} or _is_part(one) for one in self._conditions
+        )
+
+    def bare(self) -> Sieve:
+        """Give what can be said without a look at profiles."""
+        return self._sieve([*self._of_client(), *self._only_words()])
+
+    def with_profiles(self, fitting: Fitting) -> Sieve:
+        """Give all that can be said."""
+        parts = [*self._of_client(), *self._only_words(), self._of_profiles(fitting)]
+        parts += [self._saying(one.values[0], fitting) for one in self._conditions if _is_part(one)]
+        return self._sieve(parts)
+
+    def _sieve(self, parts: Iterable[Rows]) -> Sieve:
+        prefixes = [_common(map(sieve.literal_prefix, one.values)) for one in self._conditions if _is_of(one, "name")]
+        return Sieve(sieve.every(parts), max(prefixes, key=len, default=""))
+
+    def _of_client(self) -> Iterator[Rows]:
+        for one in self._conditions:
+            if _is_of(one, "name"):
+                yield sieve.either(map(sieve.named, one.values))
+            elif _is_of(one, "label"):
+                yield sieve.either(map(sieve.labelled, one.values))
+            elif one.values == (NEVER,) and one.field == "seen":
+                yield sieve.NEVER_SEEN
+            elif one.field == "seen":
+                at = self._known.now.timestamp() - parse_duration(one.values[0]).total_seconds()
+                yield sieve.not_seen_since(at) if one.sign == ">" else sieve.seen_since(at)
+
+    # --- states of clients as a whole ---------------------------------------------------------------------------------
+
+    def _only_words(self) -> Iterator[Rows]:
+        """Give what must be true where no state of a component was asked for."""
+        for one in self._conditions:
+            if _is_of(one, "state") and _COMPONENT_WORDS.isdisjoint(one.values):
+                yield self._in_one_of(one.values)
+
+    def _in_one_of(self, words: Iterable[str]) -> Rows:
+        """Give the clients that may be in one of some states as a whole; of components, no state counts."""
+        return sieve.either(self._in(word) for word in words if word not in _COMPONENT_WORDS)
+
+    def _in(self, word: str) -> Rows:
+        if word == "quarantined":
+            return sieve.left_alone(self._known.now.timestamp())
+        if word == "held":
+            return sieve.either([sieve.doubled(), *map(self._of_pattern, self._known.holds)])
+        if word == "unreachable":
+            return sieve.either([sieve.NO_WAY, sieve.SAID])
+        if word == "failed":
+            return sieve.either([sieve.SAID, self._failed()])
+        return sieve.ALL  # a component may be unknown on a client that isn't
+
+    def _failed(self) -> Rows:
+        return sieve.either([sieve.FAILED_LAST, sieve.called(self._known.failed)])
+
+    def _unknown(self, fitting: Fitting) -> Rows:
+        foreign = sieve.with_profile(fitting.foreign, fitting.seen - fitting.foreign, bare=False)
+        return sieve.either([sieve.SAID, sieve.NO_WAY, sieve.BARE, *([foreign] if fitting.foreign else [])])
+
+    def _of_pattern(self, pattern: Pattern) -> Rows:
+        kinds: dict[str, list[Rows]] = {"": [], "&": []}
+        for term, _match in pattern.terms:
+            mark, wanted, glob = said_by(term)
+            if mark in kinds:
+                kinds[mark].append(self._of_term(wanted, glob))
+        return sieve.every([*kinds["&"], *([sieve.either(kinds[""])] if kinds[""] else [])])
+
+    def _of_term(self, wanted: str, glob: str) -> Rows:
+        parts = {"name": sieve.named(glob), "group": self._of_group(glob), "label": sieve.labelled(glob)}
+        return parts[wanted] if wanted else sieve.either(parts.values())
+
+    def _of_group(self, glob: str) -> Rows:
+        return sieve.of_groups([group for group in self._known.groups if fnmatchcase(group, glob)])
+
+    # --- profiles -----------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        profiles: Iterable[tuple[str, Profile]],
+        components: Sequence[str],
+        measure: Measure,
+        is_foreign: Callable[[Profile], bool],
+    ) -> Fitting:
+        """Judge all profiles, by fingerprint; `components` are those that clients of the groups may get."""
+        found = Fitting()
+        judged: dict[tuple[object, ...], tuple[bool, ...]] = {}
+        for fingerprint, profile in (*profiles, (None, None)):
+            if fingerprint is not None and profile is not None:
+                found.seen.add(fingerprint)
+                if is_foreign(profile):
+                    found.foreign.add(fingerprint)
+            platform = profile.platform if profile else ""
+            if not self._filter.takes_platform(platform):
+                continue
+            fits = [not self._filter.asks_components] * 4
+            for component in components if self._filter.asks_components else ():
+                installed = profile.by_component.get(component) if profile else None
+                key = component, platform, installed
+                fitting = judged.get(key)
+                if fitting is None:
+                    fitting = judged[key] = self._may_fit(component, installed, platform, measure)
+                fits = [one or other for one, other in zip(fits, fitting, strict=True)]
+            for may, kept in zip(
+                fits, (found.own[True], found.helped[True], found.own[False], found.helped[False]), strict=True
+            ):
+                if may:
+                    kept.add(fingerprint)
+        return found
+
+    def _may_fit(
+        self, component: str, installed: Installed | None, platform: str, measure: Measure
+    ) -> tuple[bool, bool, bool, bool]:
+        known, unknown = (measure(component, installed, platform, is_known) for is_known in (True, False))
+        return (
+            self._filter.may_take(known),
+            self._filter.may_take(known, possible=KNOWN_WORDS),
+            self._filter.may_take(unknown, certain=UNKNOWN),
+            self._filter.may_take(unknown, possible=UNKNOWN_WORDS, certain=UNKNOWN),
+        )
+
+    def _of_profiles(self, fitting: Fitting) -> Rows:
+        unknown = self._unknown(fitting)
+        words = {word for one in self._conditions if _is_of(one, "state") for word in one.values}
+        parts = []
+        for known in (True, False):
+            part = self._with(fitting.own[known], fitting)
+            if words - _COMPONENT_WORDS:
+                helped = self._with(fitting.helped[known], fitting)
+                part = sieve.either([part, sieve.every([self._in_one_of(words), helped])])
+            parts.append(sieve.every([~unknown if known else unknown, part]))
+        return sieve.either(parts)
+
+    def _with(self, wanted: Collection[str | None], fitting: Fitting) -> Rows:
+        named = {one for one in wanted if one is not None}
+        return sieve.with_profile(named, fitting.seen - named, bare=None in wanted)
+
+    def _saying(self, part: str, fitting: Fitting) -> Rows:
+        foreign = sieve.with_profile(fitting.foreign, fitting.seen - fitting.foreign, bare=False)
+        return sieve.either([sieve.saying(part), self._failed(), *([foreign] if fitting.foreign else [])])
+
+
+def _is_of(condition: Condition, field_: str) -> bool:
+    """Say whether one of the values of a condition on a field must fit."""
+    return condition.field == field_ and condition.sign == "="
+
+
+def _is_part(condition: Condition) -> bool:
+    return condition.field == "error" and condition.sign == "~"
+
+
+def _common(texts: Iterable[str]) -> str:
+    """Give what all texts begin with."""
+    lowest, *_rest, highest = sorted([*texts] * 2)
+    at = next((at for at, char in enumerate(lowest) if char != highest[at]), len(lowest))
+    return lowest[:at]
