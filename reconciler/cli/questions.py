@@ -52,7 +52,10 @@ def clients(context: click.Context, /, pattern: str, **options: Any) -> int:
 @click.option("--refresh", is_flag=True, help="Look at the client first; left out: as it was last seen.")
 @click.pass_context
 def why(context: click.Context, /, client: str, component: str, refresh: bool, **options: Any) -> int:
-    """Say why a client has what it has: what asks for it, what is in the way, and what comes next."""
+    """Say why a client has what it has: what asks for it, what is in the way, and what comes next.
+
+    COMPONENT may also be a file of settings, by its path on the client, or `settings` for all of them.
+    """
     from reconciler.commands import why as command
 
     return command.why(desk_of(context, options), command.WhyOptions(client, component, refresh))

@@ -6,34 +6,41 @@ apply would do, and for which reasons it wouldn't, is read from that plan; nothi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shlex
+from bisect import bisect_left
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.assembly import at_work
 from reconciler.desk import read_spec
-from reconciler.errors import UsageError
-from reconciler.hints import suggestion
+from reconciler.errors import SecretError, SpecError, UsageError
+from reconciler.hints import MAX_COMPARED, did_you_mean, listing, suggestion
 from reconciler.model.report import Asked
-from reconciler.model.standing import ClientStanding, ComponentStanding, Happened, RolloutPlace
+from reconciler.model.settings import RESERVED, is_reserved
+from reconciler.model.standing import ClientStanding, ComponentStanding, Happened, RolloutPlace, SettingStanding
 from reconciler.observe.listing import make_ruler
 from reconciler.observe.observed import Sight, observe
+from reconciler.observe.standing import settings_of
 from reconciler.planner.inputs import Wanted
 from reconciler.planner.waves import Lineup, first_waves
 from reconciler.planning import PlanOptions, plan_of
+from reconciler.present.fields import time_text
 from reconciler.present.standing_form import standing_document
 from reconciler.present.views import STANDING
 from reconciler.present.words import size_text
-from reconciler.specfile.asked import asked_of, holds_of
+from reconciler.specfile.asked import asked_of, asked_of_setting, holds_of, values_read
 from reconciler.storage.base import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.desk import Desk
     from reconciler.model.change import Deploy
+    from reconciler.model.client import Client
     from reconciler.model.plan import Cohort, Finding, Plan, RolloutStep
     from reconciler.model.spec import ComponentSpec
     from reconciler.model.standing import Coming
+    from reconciler.observe.standing import SeenSetting
     from reconciler.planner.inputs import Observed
     from reconciler.planner.ruler import Ruler
     from reconciler.specfile.load import Loaded
@@ -46,7 +53,10 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class WhyOptions:
-    """Whom to ask about, and what: all components where `component` is empty. `refresh` looks at the client first."""
+    """Whom to ask about, and what: all where `component` is empty; `refresh` looks at the client first.
+
+    `component` may also be a file of settings, by its path or its id, or `settings` for all of these.
+    """
 
     client: str
     component: str = ""
@@ -56,27 +66,48 @@ class WhyOptions:
 def why(desk: Desk, options: WhyOptions) -> int:
     """Say why a client has what it has."""
     with at_work(desk) as work:
-        work.managed(*filter(None, [options.component]))
-        sight = Sight(refresh=options.refresh, names=(options.client,), settings=False)
-        observed = observe(work, sight)
-        _check(work, options, observed)
-        cohort = observed.cohorts[0]
+        _check_component(work, options.component)
+        sight = Sight(refresh=options.refresh, names=(options.client,))
+        observed = _observed(work, sight)
+        if not observed.cohorts:
+            raise _nobody(work, options.client)
         made = plan_of(work, PlanOptions(sight), observed)
-        standing = _Teller(work, read_spec(desk), made, cohort).tell(options.component)
+        standing = _Teller(work, read_spec(desk), made, observed.cohorts[0]).tell(options.component)
     desk.terminal.show(standing_document(standing), desk.form, STANDING)
     return 0
 
 
-def _check(work: Workspace, options: WhyOptions, observed: Observed) -> None:
-    """Refuse a client that isn't there, or a component that its group doesn't get."""
-    if not observed.cohorts:
-        near = suggestion(options.client, sorted(row.name for row in work.roll.rows()), "clients are")
-        raise UsageError(f"there is no client {options.client}", hint=near or "`updoser plan` lists the fleet")
-    group = observed.cohorts[0].group
-    gets = [spec.component.id for spec in Wanted(work.spec.components, work.spec.groups).of_group(group)]
-    if options.component and options.component not in gets:
-        hint = suggestion(options.component, gets, "they get")
-        raise UsageError(f"clients of group {group} don't get {options.component}", hint=hint)
+def _observed(work: Workspace, sight: Sight) -> Observed:
+    """Look at the client; a template or a secret that is no good keeps nobody from an answer about the rest."""
+    try:
+        return observe(work, sight)
+    except (SpecError, SecretError):
+        return observe(work, replace(sight, refresh=False, settings=False))
+
+
+def _check_component(work: Workspace, name: str) -> None:
+    """Refuse a name that no catalog has, and that is none of settings."""
+    known = work.spec.catalog.components
+    if name and name not in known and not (is_reserved(name) or name.startswith("/")):
+        hint = did_you_mean(name, (*work.spec.components, *known)) or listing(work.spec.components, "managed are")
+        raise UsageError(f"no catalog has a component {name}", hint=hint)
+
+
+def _nobody(work: Workspace, name: str) -> UsageError:
+    """Say that a client isn't there, and what was probably meant."""
+    line = work.state.lines_of([name]).get(name)
+    if line is not None:
+        seen = moment(line.seen_at)
+        when = f", and answered last at {time_text(seen)}" if seen else ""
+        hint = f"`updoser history --client {shlex.quote(name)}` says what happened to it"
+        return UsageError(f"{name} is no client any more: it was in group {line.group}{when}", hint=hint)
+    if name in work.spec.groups:
+        hint = f"`updoser clients {shlex.quote(name)}` lists its clients"
+        return UsageError(f"there is no client {name}: that is a group", hint=hint)
+    names = sorted(row.name for row in work.roll.rows())
+    at = max(bisect_left(names, name) - MAX_COMPARED // 2, 0)
+    near = suggestion(name, names[at : at + MAX_COMPARED], "clients are")
+    return UsageError(f"there is no client {name}", hint=near or "`updoser clients` lists the fleet")
 
 
 class _Teller:
@@ -107,10 +138,14 @@ class _Teller:
     def tell(self, component: str) -> ClientStanding:
         """Say how the client stands, with one component or all."""
         line = self._work.state.lines_of([self._name]).get(self._name)
-        ((client, _settings),) = self._work.roll.named([self._name]) or ((None, ""),)
+        client, has = self._client()
         labels = client.labels if client else ()
         group, now = self._cohort.group, self._plan.created
         specs = [one for one in self._wanted.of_group(group) if component in {"", one.component.id}]
+        settings = tuple(self._settings(client, has, component)) if client else ()
+        components = (*map(self._component, specs), *self._left_over(component))
+        if component and not (components or settings):
+            raise self._not_given(component)
         failing = moment(line.failing_since) if line and line.error else None
         return ClientStanding(
             created=now,
@@ -122,15 +157,22 @@ class _Teller:
             failing_since=failing,
             reasons=tuple(self._in_general(line.error if line else "")),
             holds=holds_of(self._loaded, self._name, group, labels, now.date().isoformat()),
-            components=tuple(map(self._component, specs)),
+            components=components,
+            settings=settings,
             happened=tuple(one for one in self._happened if not one.component)[:_SHOWN],
         )
+
+    def _client(self) -> tuple[Client | None, str]:
+        """Give the client, also one that no apply took in yet, and the settings that it has."""
+        written = (client for client in self._work.spec.groups[self._cohort.group].clients if client.name == self._name)
+        return next(iter(self._work.roll.named([self._name])), (next(written, None), ""))
 
     def _in_general(self, error: str) -> list[str]:
         """Give what keeps everything from the client."""
         blind = [*self._plan.unreachable, *self._plan.unknown]
         said = [error or finding.reason for finding in blind]
-        return list(dict.fromkeys([*said, *([self._cohort.hold] if self._cohort.hold else [])]))
+        held = [finding.reason for finding in self._plan.held if not finding.component]
+        return list(dict.fromkeys([*said, *filter(None, [self._cohort.hold]), *held]))
 
     def _component(self, spec: ComponentSpec) -> ComponentStanding:
         component, profile = spec.component.id, self._cohort.profile
@@ -142,10 +184,11 @@ class _Teller:
         steps = [step for step in self._plan.rollouts if step.record.component == component]
         rollouts = tuple(self._rollout(step) for step in steps if step.record.group in {"", self._cohort.group})
         coming = self._coming(deploys, held, deferred)
+        wanted = self._ruler.wanted(component, platform)
         return ComponentStanding(
             id=component,
             version=installed.version if installed else "",
-            wanted=self._ruler.wanted(component, platform),
+            wanted=wanted,
             state=self._ruler.state(component, installed, platform) if profile else "unknown",
             damage=installed.damage if installed else "",
             previous=installed.previous if installed else "",
@@ -157,9 +200,81 @@ class _Teller:
             )
             + tuple(one.reason for one in drift),
             rollouts=rollouts,
-            next=_next(coming, deploys, rollouts),
-            happened=tuple(one for one in self._happened if one.component == component)[:_SHOWN],
+            next=_next(coming, deploys, rollouts) if wanted or coming != "nothing" else _NO_RELEASE,
+            happened=self._of(component),
         )
+
+    def _left_over(self, component: str) -> Iterator[ComponentStanding]:
+        """Give what the client has and nothing asks for."""
+        group = self._cohort.group
+        gets = {spec.component.id for spec in self._wanted.of_group(group)}
+        for installed in self._cohort.profile.installed if self._cohort.profile else ():
+            name = installed.component
+            if name not in gets and component in {"", name}:
+                yield ComponentStanding(
+                    id=name,
+                    version=installed.version,
+                    wanted="",
+                    state="unmanaged",
+                    damage=installed.damage,
+                    previous=installed.previous,
+                    asked=(),
+                    coming="nothing",
+                    to="",
+                    reasons=(),
+                    rollouts=(),
+                    next=f"nothing: {self._why_not(name)}, and what is there stays",
+                    happened=self._of(name),
+                )
+
+    def _not_given(self, component: str) -> UsageError:
+        """Say that the client neither gets a component, or a file of settings, nor has it."""
+        group = self._cohort.group
+        gets = [spec.component.id for spec in self._wanted.of_group(group)]
+        paths = [setting.path for setting in self._work.spec.groups[group].settings]
+        if is_reserved(component) or component.startswith("/"):
+            hint = suggestion(component, paths, "they get") or f"`groups.{group}` has no `settings`"
+            return UsageError(f"clients of group {group} have no settings {component}", hint=hint)
+        hint = suggestion(component, gets, "they get")
+        return UsageError(f"clients of group {group} don't get {component}: {self._why_not(component)}", hint=hint)
+
+    def _why_not(self, component: str) -> str:
+        if component not in self._work.spec.components:
+            return "the spec doesn't manage it"
+        return f"it isn't for the scan method of group {self._cohort.group}"
+
+    def _of(self, component: str) -> tuple[Happened, ...]:
+        return tuple(one for one in self._happened if one.component == component)[:_SHOWN]
+
+    def _settings(self, client: Client, has: str, asked: str) -> Iterator[SettingStanding]:
+        group = self._cohort.group
+        for seen in settings_of(self._work, client, has):
+            if asked and asked not in {RESERVED, seen.id, seen.path}:
+                continue
+            coming = self._coming_of(seen)
+            yield SettingStanding(
+                id=seen.id,
+                path=seen.path,
+                template=seen.template,
+                version=seen.has.version if seen.has else "",
+                wanted=seen.wanted,
+                state=seen.state if self._cohort.profile else "unknown",
+                trouble=seen.trouble,
+                asked=asked_of_setting(self._loaded, group, seen.path),
+                reads=tuple(values_read(self._loaded, client, seen.names, seen.entries)),
+                coming=coming,
+                next=_next_of(seen, coming, self._name),
+                happened=self._of(seen.id),
+            )
+
+    def _coming_of(self, seen: SeenSetting) -> Coming:
+        if self._cohort.profile is None:
+            return "blind"
+        if seen.trouble:
+            return "held"
+        if seen.state in {"updated", "unmanaged"}:
+            return "nothing"
+        return "due" if self._plan.settings else "held"
 
     def _coming(self, deploys: Sequence[Deploy], held: Sequence[Finding], deferred: Sequence[Finding]) -> Coming:
         if self._cohort.profile is None:
@@ -198,11 +313,24 @@ def _next(coming: Coming, deploys: Sequence[Deploy], rollouts: Sequence[RolloutP
         what = " -> ".join(filter(None, (change.from_version or "nothing", change.to)))
         until = f", to begin before {change.not_after:%Y-%m-%dT%H:%M:%SZ}" if change.not_after else ""
         return f"the next apply changes it: {what} ({change.reason}, {way}){until}"
-    words = {
-        "sent_early": "the next apply sends it, and a later one switches to it",
-        "held": "nothing until somebody acts",
-        "deferred": "a later apply, once what it waits for is over",
-        "blind": "nothing as long as the client isn't known: see what it said",
-        "nothing": "nothing: it has what it should have",
-    }
-    return words[coming] + (then if coming in {"sent_early", "deferred"} else "")
+    return _WORDS[coming] + (then if coming in {"sent_early", "deferred"} else "")
+
+
+def _next_of(seen: SeenSetting, coming: Coming, client: str) -> str:
+    """Say what comes next for a file of settings."""
+    if coming == "due":
+        does = "puts it there" if seen.state == "missing" else "writes it anew"
+        return f"the next apply {does}: `updoser plan --limit {shlex.quote(client)} --diff` shows what changes"
+    if seen.state == "unmanaged":
+        return "nothing: no settings ask for it, and what is there stays"
+    return "nothing until that is mended" if seen.trouble else _WORDS[coming]
+
+
+_NO_RELEASE = "nothing: no source offers a release of it that may be used, and the store has none"
+_WORDS: Mapping[Coming, str] = {
+    "sent_early": "the next apply sends it, and a later one switches to it",
+    "held": "nothing until somebody acts",
+    "deferred": "a later apply, once what it waits for is over",
+    "blind": "nothing as long as the client isn't known: see what it said",
+    "nothing": "nothing: it has what it should have",
+}

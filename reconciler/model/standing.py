@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - the forms of documents ask for the types of fields
 from typing import Literal
 
-from reconciler.model.listing import ComponentState  # noqa: TC001 - the same
+from reconciler.model.listing import ComponentState
 
+StandingState = Literal[ComponentState, "unmanaged"]
+"""How what a client has compares with what it should have; unmanaged: nothing asks for it any more, and it stays."""
 Coming = Literal["nothing", "due", "sent_early", "held", "deferred", "blind"]
 """What an apply now would do about a component: nothing, as all is well; change it; send it before its time; or not
 touch it, because somebody or something holds it, its time hasn't come, or the client isn't known."""
@@ -64,7 +66,7 @@ class ComponentStanding:
     id: str
     version: str
     wanted: str
-    state: ComponentState
+    state: StandingState
     damage: str
     previous: str
     asked: tuple[Asked, ...]
@@ -72,6 +74,29 @@ class ComponentStanding:
     to: str
     reasons: tuple[str, ...]
     rollouts: tuple[RolloutPlace, ...]
+    next: str
+    happened: tuple[Happened, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingStanding:
+    """How a client stands with a file of its settings: `id` is what the history calls it.
+
+    `path` and `template` are empty where nothing asks for the file any more. `version` is the fingerprint of what is
+    there, `wanted` that of what should be. `trouble` says why that isn't known. `asked` are the lines that ask for the
+    file, `reads` those that the values come from which its template reads.
+    """
+
+    id: str
+    path: str
+    template: str
+    version: str
+    wanted: str
+    state: StandingState
+    trouble: str
+    asked: tuple[Asked, ...]
+    reads: tuple[Asked, ...]
+    coming: Coming
     next: str
     happened: tuple[Happened, ...]
 
@@ -90,4 +115,5 @@ class ClientStanding:
     reasons: tuple[str, ...]
     holds: tuple[Asked, ...]
     components: tuple[ComponentStanding, ...]
+    settings: tuple[SettingStanding, ...]
     happened: tuple[Happened, ...]

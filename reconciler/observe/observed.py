@@ -59,7 +59,8 @@ class Sight:
     `names`, in place of a pattern, are clients by their exact names. `keep` leaves connections open for a change that
     follows. `adopt` takes over clients of a controller whose state was
     lost, and `confirmed` lets upgrades go to them; `allow_shrink` believes an inventory that lost more clients than
-    allowed. `settings` compares those of clients, too, for which templates and their secrets are read.
+    allowed. `settings` compares those of clients, too, for which templates and their secrets are read: of all groups,
+    or of those of `names`.
     """
 
     refresh: bool = True
@@ -209,6 +210,9 @@ def _wanted_settings(work: Workspace, sight: Sight) -> tuple[dict[str, str], dic
     if not (sight.settings and sight.contact and any(group.settings for group in work.spec.groups.values())):
         return by_client, by_group
     book = Book(work.spec, work.state.settings_key(), work.means.secret)
+    if sight.names:
+        named = (client for client, _has in work.roll.named(sight.names) if client.group in book.groups)
+        return {client.name: book.wish(client) for client in named}, by_group
     wishes = {group: book.wish_of_group(group) for group in book.groups}
     by_group |= {group: wish for group, wish in wishes.items() if wish is not None}
     apart = [group for group, wish in wishes.items() if wish is None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model.standing import Asked, ClientStanding, ComponentStanding, Happened, RolloutPlace
+from reconciler.model.standing import Asked, ClientStanding, ComponentStanding, Happened, RolloutPlace, SettingStanding
 from reconciler.present.fields import FORMAT_VERSION
 from reconciler.present.forms import As, Form
 
@@ -31,11 +31,23 @@ _COMPONENT = Form(
     rollouts=As(of=Form(RolloutPlace, group=As(null=True))),
     happened=As(of=_HAPPENED),
 )
+_SETTING = Form(
+    SettingStanding,
+    path=As(null=True),
+    template=As(null=True),
+    version=As(null=True),
+    wanted=As(null=True),
+    trouble=As(null=True),
+    asked=As(of=_ASKED),
+    reads=As(of=_ASKED),
+    happened=As(of=_HAPPENED),
+)
 _CLIENT = Form(
     ClientStanding,
     platform=As(null=True),
     holds=As(of=_ASKED),
     components=As(of=_COMPONENT),
+    settings=As(of=_SETTING),
     happened=As(of=_HAPPENED),
 )
 

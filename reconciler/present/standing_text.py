@@ -18,6 +18,14 @@ _NOW = {
     "ahead": "ahead of what is wanted",
     "deferred": "as wanted by now, and a newer release is deferred",
     "unknown": "unknown whether that is what is wanted",
+    "unmanaged": "nothing asks for it, and it stays",
+}
+_THERE = {
+    **_NOW,
+    "outdated": "not as wanted: another version of it is there",
+    "missing": "not there",
+    "damaged": "changed by somebody else since it was put there",
+    "unknown": "unknown whether it is as wanted",
 }
 
 
@@ -33,12 +41,14 @@ def standing_text(document: Mapping[str, Any]) -> str:
     lines += _happened(document["happened"])
     for component in document["components"]:
         lines += ["", *_component(component)]
+    for setting in document["settings"]:
+        lines += ["", *_setting(setting)]
     return page(lines)
 
 
 def _component(entry: Mapping[str, Any]) -> Iterator[str]:
-    has = entry["version"] or "nothing"
-    yield f"{entry['id']}: has {has}, wanted is {entry['wanted'] or 'nothing that is known'}: {_NOW[entry['state']]}"
+    has, known = entry["version"] or "nothing", "nothing" if entry["state"] == "unmanaged" else "nothing that is known"
+    yield f"{entry['id']}: has {has}, wanted is {entry['wanted'] or known}: {_NOW[entry['state']]}"
     if entry["damage"]:
         yield f"  damaged: {entry['damage']}"
     yield from _asked(entry["asked"])
@@ -51,8 +61,19 @@ def _component(entry: Mapping[str, Any]) -> Iterator[str]:
     yield from _happened(entry["happened"])
 
 
-def _asked(asked: Iterable[Mapping[str, Any]]) -> list[str]:
-    return [f"  asked: {one['path']}: {_cut(one['value'])}  # {one['from']}" for one in asked]
+def _setting(entry: Mapping[str, Any]) -> Iterator[str]:
+    made = f", made of {entry['template']}" if entry["template"] else ""
+    yield f"{entry['path'] or entry['id']}: settings{made}: {_THERE[entry['state']]}"
+    if entry["trouble"]:
+        yield f"  in the way: {entry['trouble']}"
+    yield from _asked(entry["asked"])
+    yield from _asked(entry["reads"], "reads")
+    yield f"  next: {entry['next']}"
+    yield from _happened(entry["happened"])
+
+
+def _asked(asked: Iterable[Mapping[str, Any]], word: str = "asked") -> list[str]:
+    return [f"  {word}: {one['path']}: {_cut(one['value'])}  # {one['from']}" for one in asked]
 
 
 def _cut(value: str) -> str:

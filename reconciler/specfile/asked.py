@@ -12,13 +12,14 @@ from reconciler.formats.select import parse
 from reconciler.model.standing import Asked
 from reconciler.specfile.extend import lay_over
 from reconciler.specfile.policy import own_policy, top_policy
-from reconciler.specfile.tree import child_map, child_seq, maps_of, plain, text_of, value_place, written
+from reconciler.specfile.tree import Map, child_map, child_seq, maps_of, plain, text_of, value_place, written
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from reconciler.model.client import Client
     from reconciler.specfile.load import Loaded
-    from reconciler.specfile.tree import Map, Place
+    from reconciler.specfile.tree import Place
 
 ALL = "*"
 _WHICH = ("version", "min_age", "snapshot", "block")
@@ -38,6 +39,36 @@ def asked_of(loaded: Loaded, component: str, group: str) -> tuple[Asked, ...]:
     if "version" not in chosen:
         found.insert(0, Asked(f"components.{component}.version", "latest", "default"))
     return (*found, *_policy(tree, component, group))
+
+
+def asked_of_setting(loaded: Loaded, group: str, path: str) -> tuple[Asked, ...]:
+    """Give what was written about the file of settings that a group has at a path: in the group, or in `defaults`."""
+    own, holder = child_map(child_map(loaded.tree, "groups"), group), f"groups.{group}"
+    if "settings" not in written(own):
+        own, holder = child_map(loaded.tree, "defaults"), "defaults"
+    return tuple(
+        _asked(f"{holder}.settings.{at}.{key}", node, key)
+        for at, node in enumerate(maps_of(child_seq(own, "settings")))
+        if text_of(node, "path") == path
+        for key in written(node)
+    )
+
+
+def values_read(loaded: Loaded, client: Client, names: Collection[str], entries: Collection[str]) -> Iterator[Asked]:
+    """Give values that a template reads of the spec's variables and of a client's, and where each was written."""
+    variables = child_map(loaded.tree, "vars")
+    for name in sorted(names):
+        if name in loaded.variables:
+            yield Asked(f"vars.{name}", _shown(loaded.variables[name]), f"-e {name}")
+        elif name in variables:
+            yield _asked(f"vars.{name}", variables, name)
+    group = child_map(child_map(loaded.tree, "groups"), client.group)
+    listed = [node for node in maps_of(child_seq(group, "clients")) if text_of(node, "name") == client.name]
+    for name in sorted(entries):
+        own = child_map(listed[0], "vars") if listed else Map()
+        where = str(_written_at(own, name)) if name in own else f"the inventory of {client.group}"
+        if name in client.vars:
+            yield Asked(f"clients.{client.name}.vars.{name}", _shown(client.vars[name]), where)
 
 
 def holds_of(loaded: Loaded, name: str, group: str, labels: Collection[str], today: str) -> tuple[Asked, ...]:

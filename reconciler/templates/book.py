@@ -141,7 +141,7 @@ class Book:
         return self._spec.groups[group].settings
 
     def _sheet(self, group: GroupSpec, setting: SettingSpec, problems: list[Problem]) -> Sheet | None:
-        shown = _shown(setting, self._spec)
+        shown = template_name(setting, self._spec)
         text = ""
         try:
             text = _read(setting)
@@ -207,7 +207,7 @@ def _read(setting: SettingSpec) -> str:
         raise TemplateFault("the template isn't UTF-8 text") from None
 
 
-def _shown(setting: SettingSpec, spec: Spec) -> str:
+def template_name(setting: SettingSpec, spec: Spec) -> str:
     """Give a template's path as the user knows it."""
     path = setting.template
     return str(path.relative_to(spec.base) if path.is_relative_to(spec.base) else path)

@@ -1,6 +1,8 @@
 """Why a client has what it has: the answers follow from the plan, and each names the line that asks for it."""
 
+import copy
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,108 @@ def test_a_client_or_component_that_is_not_there_is_refused_with_what_was_meant(
         done = fleet.run("why", *question)
         assert (done.code, done.out) == (64, "")
         assert message in done.err
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+SECRET = "hunter2-is-the-password"
+
+
+@pytest.fixture(scope="module")
+def configured(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """Give a fleet of one client that has a release and a file of settings."""
+    folder = tmp_path_factory.mktemp("configured")
+    (folder / "agent.j2").write_text("{{ name }} {{ vars.role }} {{ site }} {{ secret.key }}\n")
+    (folder / "key").write_text(SECRET)
+    (folder / "key").chmod(0o600)
+    (folder / "etc").mkdir()
+    made = Fleet(folder, clients=1, vars={"site": "berlin"})
+    group = made.spec["groups"]["all"]
+    group["clients"][0]["vars"] = {"role": "db", "other": "unread"}
+    asked = {"template": "agent.j2", "path": str(folder / "etc/agent.conf"), "mode": "0600"}
+    group["settings"] = [{**asked, "secrets": {"key": {"file": "key"}}}]
+    made.write()
+    made.release("rules", "1", rules_dat=b"1")
+    assert made.apply().code == 0
+    return made
+
+
+@pytest.fixture
+def copied(configured: Fleet, tmp_path: Path) -> Fleet:
+    """Give the same fleet in a folder of its own; the file of settings stays where it is."""
+    shutil.copytree(configured.folder, tmp_path, symlinks=True, dirs_exist_ok=True)
+    made = Fleet(tmp_path)
+    made.spec = copy.deepcopy(configured.spec)
+    made.write()
+    return made
+
+
+def test_a_file_of_settings_is_told_with_its_template_its_lines_and_what_that_reads(configured: Fleet) -> None:
+    path = str(configured.folder / "etc/agent.conf")
+    document = answer(configured, "c1", path)
+    (setting,) = document["settings"]
+    assert document["components"] == []
+    assert (setting["path"], setting["template"], setting["state"]) == (path, "agent.j2", "updated")
+    assert setting["version"] == setting["wanted"] == setting["happened"][0]["to"]
+    lines = (configured.folder / "updoser.yaml").read_text().splitlines()
+    written = {
+        one["path"]: lines[int(one["from"].rpartition(":")[2]) - 1] for one in setting["asked"] + setting["reads"]
+    }
+    assert "template: agent.j2" in written["groups.all.settings.0.template"]
+    assert {path: line.split()[-1] for path, line in written.items() if "vars" in path} == {
+        "vars.site": "berlin",
+        "clients.c1.vars.role": "db",
+    }
+    assert SECRET not in json.dumps(document)
+
+
+def test_settings_that_somebody_changed_or_that_a_variable_changes_are_told_with_what_comes(copied: Fleet) -> None:
+    given = answer(copied, "c1", "settings", "-e", "site=rome")["settings"][0]
+    assert (given["state"], given["coming"], given["reads"][0]["from"]) == ("outdated", "due", "-e site")
+    Path(given["path"]).write_text("changed by hand")
+    done = copied.run("why", "c1", "settings", "--refresh")
+    assert "settings, made of agent.j2: changed by somebody else since it was put there" in done.out
+    assert "next: the next apply writes it anew: `updoser plan --limit c1 --diff`" in done.out
+
+
+def test_a_template_that_is_no_good_keeps_nobody_from_the_rest_of_the_answer(copied: Fleet) -> None:
+    (copied.folder / "agent.j2").write_text("\n{{ naem }}\n")
+    document = answer(copied, "c1")
+    assert [(one["id"], one["state"]) for one in document["components"]] == [
+        ("rules", "updated"),
+        ("engine", "unknown"),
+    ]
+    assert "no source offers a release" in document["components"][1]["next"]
+    (setting,) = document["settings"]
+    assert (setting["state"], setting["coming"]) == ("unknown", "held")
+    assert "agent.j2:2: the variable `naem` isn't defined" in setting["trouble"]
+
+
+def test_what_nothing_asks_for_any_more_is_said_to_stay(copied: Fleet) -> None:
+    copied.spec["groups"]["all"]["settings"] = []
+    copied.write(components={"engine": {}})
+    document = answer(copied, "c1")
+    (_engine, rules), (setting,) = document["components"], document["settings"]
+    assert (rules["id"], rules["version"], rules["state"]) == ("rules", "1", "unmanaged")
+    assert rules["next"] == "nothing: the spec doesn't manage it, and what is there stays"
+    assert (setting["path"], setting["state"]) == (None, "unmanaged")
+
+
+def test_clients_and_names_that_mean_nothing_are_refused_with_what_to_ask_instead(copied: Fleet) -> None:
+    copied.spec["groups"]["all"]["clients"][0] |= {"name": "other", "install_root": "clients/other"}
+    copied.write(components={"engine": {}})
+    assert copied.run("plan").code == 0
+    for question, says in (
+        (("all",), "that is a group\n  `updoser clients all` lists its clients"),
+        (("c1",), "c1 is no client any more: it was in group all, and answered last at "),
+        (("othr",), "did you mean `other`?"),
+        (("other", "rulse"), "no catalog has a component rulse\n  did you mean `rules`?"),
+        (("other", "rules"), "clients of group all don't get rules: the spec doesn't manage it\n  they get: engine"),
+        (("other", "/etc/x"), "clients of group all have no settings /etc/x\n  they get: "),
+    ):
+        done = copied.run("why", *question)
+        assert (done.code, done.out) == (64, "")
+        assert says in done.err
 
 
 def planned(bench: Bench, name: str, **sight: Any) -> Any:
