@@ -134,16 +134,10 @@ def base_spec(desk: Desk, base: str) -> Iterator[Spec]:
     Raises:
         UpdoserError: there is no such file and no such revision, or the spec wasn't there then.
         SpecError: it is invalid; all problems are told at once.
-        UsageError: a revision is asked for where no program may run.
     """
     if os.path.lexists(base):
         yield read_spec(replace(desk, file=Path(base))).spec
         return
-    if desk.no_exec:
-        raise UsageError(
-            f"--base {base}: there is no such file, and with --no-exec git isn't run",
-            hint="check the base out beside (`git worktree add`) and give its file",
-        )
     from reconciler.specfile.revision import at_revision
 
     with at_revision(desk.file, base) as file:
