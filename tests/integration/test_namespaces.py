@@ -3,6 +3,8 @@
 server (one family) --- proxy (both) --- far (the other family): clients over SSH, and a source
 """
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
@@ -10,6 +12,7 @@ import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -20,6 +23,12 @@ from tests.sshd import make_key
 from tests.tufrepo import Vendor
 from tests.waiting import PATIENCE
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from reconciler.model.network import Family
+
 pytestmark = pytest.mark.needs("ip", "sshd", "nginx", "microsocks")
 SERVER, PROXY, FAR = "s", "p", "f"
 SSH, WEB, SOCKS = 2222, 8080, 1080
@@ -28,7 +37,7 @@ SSH, WEB, SOCKS = 2222, 8080, 1080
 class Net:
     """Three namespaces in a row. `server` and `far` are their addresses, `near` is the proxy's towards the server."""
 
-    def __init__(self, stack, folder, *, server_family):
+    def __init__(self, stack: ExitStack, folder: Path, *, server_family: Family) -> None:
         self.folder = folder
         self._name = f"updoser{os.getpid()}{server_family}"
         ipv6, ipv4 = ("fd00:77::2", "fd00:77::1", 64), ("10.77.0.2", "10.77.0.1", 24)
@@ -43,7 +52,7 @@ class Net:
         self._join(SERVER, self.server, self.near, one[2])
         self._join(FAR, self.far, outer, other[2])
 
-    def _join(self, space, address, at_proxy, bits):
+    def _join(self, space: str, address: str, at_proxy: str, bits: int) -> None:
         """Lay a wire between the proxy and another."""
         peer = ("type", "veth", "peer", "name", f"to{space}", "netns", self._name + PROXY)
         self._ip("link", "add", "up0", "netns", self._name + space, *peer)
@@ -53,15 +62,15 @@ class Net:
             self.run(place, "ip", "link", "set", link, "up")
         self.run(space, "ip", "-6" if ":" in at_proxy else "-4", "route", "add", "default", "via", at_proxy)
 
-    def _ip(self, *arguments):
+    def _ip(self, *arguments: str) -> int:
         return subprocess.run([program("ip"), *arguments], check=False, capture_output=True).returncode
 
-    def run(self, space, *command, **options):
+    def run(self, space: str, *command: str, **options: Any) -> subprocess.CompletedProcess[str]:
         inside = [program("ip"), "netns", "exec", self._name + space, *command]
         return subprocess.run(inside, check=False, capture_output=True, text=True, **options)
 
     @contextmanager
-    def daemon(self, space, host, port, *command):
+    def daemon(self, space: str, host: str, port: int, *command: str) -> Iterator[None]:
         log = self.folder / f"{space}-{port}.log"
         inside = [program("ip"), "netns", "exec", self._name + space, *command]
         with log.open("wb") as output:
@@ -79,7 +88,7 @@ class Net:
 
 
 @pytest.fixture(params=["ipv6", "ipv4"])
-def net(request, tmp_path):
+def net(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Net]:
     with ExitStack() as stack:
         made = Net(stack, tmp_path, server_family=request.param)
         bracketed = f"[{made.far}]" if ":" in made.far else made.far
@@ -91,7 +100,7 @@ def net(request, tmp_path):
         yield made
 
 
-def _sshd(folder, listen):
+def _sshd(folder: Path, listen: str) -> tuple[str, ...]:
     key, host = make_key(folder / "key"), make_key(folder / "host")
     public = (folder / "host.pub").read_text().split()[1]
     (folder / "known_hosts").write_text(f"[{listen.strip('[]')}]:{SSH} ssh-ed25519 {public}\n")
@@ -103,7 +112,7 @@ def _sshd(folder, listen):
     return program("sshd"), "-D", "-e", "-f", str(folder / "sshd_config")
 
 
-def _nginx(folder, listen):
+def _nginx(folder: Path, listen: str) -> tuple[str, ...]:
     vendor = Vendor(folder / "repo", datetime.now(UTC))
     vendor.add("rules", "7", {"all.rules": b"seven"})
     vendor.sign()
@@ -118,7 +127,7 @@ def _nginx(folder, listen):
     return program("nginx"), "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"
 
 
-def spec(net, *, proxy):
+def spec(net: Net, *, proxy: bool) -> None:
     near = f"[{net.near}]" if ":" in net.near else net.near
     far = f"[{net.far}]" if ":" in net.far else net.far
     transport = {"type": "ssh", "user": "root", "port": SSH, "known_hosts": "known_hosts", "keys": [{"file": "key"}]}
@@ -142,12 +151,12 @@ def spec(net, *, proxy):
     (net.folder / "updoser.yaml").write_text(yaml.safe_dump(made))
 
 
-def updoser(net, *arguments):
+def updoser(net: Net, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return net.run(SERVER, sys.executable, "-m", "reconciler", *arguments, cwd=net.folder, env=environment, timeout=120)
 
 
-def test_through_a_proxy_of_both_families_a_server_reaches_sources_and_clients_of_the_other(net):
+def test_through_a_proxy_of_both_families_a_server_reaches_sources_and_clients_of_the_other(net: Net) -> None:
     spec(net, proxy=True)
     plan = json.loads(updoser(net, "plan", "--format", "json").stdout)
     assert {change["action"]: change.get("route") for change in plan["changes"]} == {
@@ -162,7 +171,7 @@ def test_through_a_proxy_of_both_families_a_server_reaches_sources_and_clients_o
     assert "No changes. Every client has what is declared." in again.stdout
 
 
-def test_without_the_proxy_the_plan_says_why_not_and_counts_the_clients(net):
+def test_without_the_proxy_the_plan_says_why_not_and_counts_the_clients(net: Net) -> None:
     spec(net, proxy=False)
     done = updoser(net, "plan")
     assert done.returncode == 0, done.stderr

@@ -1,10 +1,13 @@
 """Private keys over a real sshd: all that ssh-keygen writes is read, and what is wrong with one costs no other."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 from hypothesis import given
@@ -20,6 +23,13 @@ from tests.fakes import fake_context, make_plugin
 from tests.sshd import make_key, sshd_fleet
 from tests.waiting import until
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.sshd import SshFleet
+
+LogIn: TypeAlias = "Callable[..., None]"
+
 pytestmark = pytest.mark.needs("sshd", "ssh-keygen", "ssh-agent", "ssh-add")
 
 WORDS = "open sesame"
@@ -32,25 +42,25 @@ LOCKS = [
 ]
 
 
-def keygen(path, kind="ed25519", *more, words=WORDS):
+def keygen(path: Path, kind: str = "ed25519", *more: str, words: str = WORDS) -> Path:
     size = ["-b", "2048"] if kind == "rsa" else []
     command = ["ssh-keygen", "-q", "-t", kind, *size, "-N", words, "-a", "2", "-f", str(path), *more]
     subprocess.run(command, check=True, capture_output=True)
     return path
 
 
-def public(path):
+def public(path: Path) -> str:
     return Path(f"{path}.pub").read_text().split()[1]
 
 
-def refused(path, words):
+def refused(path: Path, words: str | None) -> SecretError:
     with pytest.raises(SecretError) as caught:
         parse_key(path.read_text(), words, "k")
     return caught.value
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_a_key_in_openssh_s_form_opens_whatever_cipher_locks_it(tmp_path, lock):
+def test_a_key_in_openssh_s_form_opens_whatever_cipher_locks_it(tmp_path: Path, lock: str) -> None:
     key = keygen(tmp_path / "key", "ed25519", "-Z", lock)
     assert parse_key(key.read_text(), WORDS, "k").get_base64() == public(key)
     assert "it is locked" in refused(key, None).message
@@ -59,7 +69,7 @@ def test_a_key_in_openssh_s_form_opens_whatever_cipher_locks_it(tmp_path, lock):
 
 @pytest.mark.parametrize("kind", ["rsa", "ecdsa"])
 @pytest.mark.parametrize("form", ["PEM", "PKCS8", "RFC4716"])
-def test_keys_in_every_form_that_ssh_keygen_writes_are_read(tmp_path, kind, form):
+def test_keys_in_every_form_that_ssh_keygen_writes_are_read(tmp_path: Path, kind: str, form: str) -> None:
     locked, plain = (
         keygen(tmp_path / "locked", kind, "-m", form),
         keygen(tmp_path / "plain", kind, "-m", form, words=""),
@@ -71,7 +81,7 @@ def test_keys_in_every_form_that_ssh_keygen_writes_are_read(tmp_path, kind, form
     assert "its passphrase is wrong" in refused(locked, "close sesame").message
 
 
-def test_what_is_no_private_key_is_told_with_its_reason(tmp_path):
+def test_what_is_no_private_key_is_told_with_its_reason(tmp_path: Path) -> None:
     key = keygen(tmp_path / "key", words="")
     assert "no private key in OpenSSH's or PEM's form" in refused(Path(f"{key}.pub"), None).message
     lines = key.read_text().splitlines(keepends=True)
@@ -83,7 +93,7 @@ def test_what_is_no_private_key_is_told_with_its_reason(tmp_path):
     st.text()
     | st.builds("-----BEGIN OPENSSH PRIVATE KEY-----\n{}\n-----END OPENSSH PRIVATE KEY-----".format, st.text())
 )
-def test_no_text_breaks_the_reading_of_keys(text):
+def test_no_text_breaks_the_reading_of_keys(text: str) -> None:
     with pytest.raises(SecretError, match="the key k can't be used: "):
         parse_key(text, WORDS, "k")
 
@@ -92,25 +102,27 @@ def test_no_text_breaks_the_reading_of_keys(text):
 
 
 @pytest.fixture
-def log_in(tmp_path):
+def log_in(tmp_path: Path) -> LogIn:
     """Log in at the first client of a fleet; secrets are files of the test's folder."""
 
-    def enter(fleet, **options):
+    def enter(fleet: SshFleet, **options: object) -> None:
         secrets = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}
         secrets["key"] = fleet.key.read_text()
         context = fake_context(tmp_path, shell=shell_session, secrets=secrets)
-        options = {key: value for key, value in fleet.options(**options).items() if value is not None}
-        with make_plugin(ssh, options, context).connect(Client("c", "g", fleet.addresses[0])):
+        given = {key: value for key, value in fleet.options(**options).items() if value is not None}
+        with make_plugin(ssh, given, context).connect(Client("c", "g", fleet.addresses[0])):
             pass
 
     return enter
 
 
-def keys(*names):
+def keys(*names: str) -> list[SecretRef]:
     return [SecretRef("env", name) for name in names]
 
 
-def test_a_key_that_cannot_be_read_costs_that_key_only(ssh_fleet, tmp_path, log_in, caplog):
+def test_a_key_that_cannot_be_read_costs_that_key_only(
+    ssh_fleet: SshFleet, tmp_path: Path, log_in: LogIn, caplog: pytest.LogCaptureFixture
+) -> None:
     keygen(tmp_path / "locked")
     (tmp_path / "words").write_text("close sesame")
     (tmp_path / "nonsense").write_text("nonsense")
@@ -125,14 +137,14 @@ def test_a_key_that_cannot_be_read_costs_that_key_only(ssh_fleet, tmp_path, log_
 
 
 @pytest.mark.parametrize("lock", ["aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"])
-def test_a_locked_key_lets_in(tmp_path, log_in, lock):
+def test_a_locked_key_lets_in(tmp_path: Path, log_in: LogIn, lock: str) -> None:
     key = keygen(tmp_path / "locked", "ed25519", "-Z", lock)
     (tmp_path / "words").write_text(WORDS)
     with sshd_fleet(tmp_path / "fleet", 1, authorized=Path(f"{key}.pub").read_text()) as fleet:
         log_in(fleet, keys=keys("locked"), passphrase=SecretRef("env", "words"))
 
 
-def test_keys_that_were_never_tried_because_the_host_hung_up_are_named(tmp_path, log_in):
+def test_keys_that_were_never_tried_because_the_host_hung_up_are_named(tmp_path: Path, log_in: LogIn) -> None:
     names = [make_key(tmp_path / f"stranger{at}").name for at in range(4)]
     with sshd_fleet(tmp_path / "fleet", 1, settings="MaxAuthTries 2\n") as fleet:
         with pytest.raises(AuthenticationError) as caught:
@@ -145,7 +157,7 @@ def test_keys_that_were_never_tried_because_the_host_hung_up_are_named(tmp_path,
 
 
 @contextmanager
-def agent(folder, *paths):
+def agent(folder: Path, *paths: Path) -> Iterator[tuple[Path, Callable[[list[str]], object]]]:
     socket = folder / "agent"
     process = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
     try:
@@ -159,7 +171,9 @@ def agent(folder, *paths):
         process.wait()
 
 
-def test_where_nothing_is_named_the_agent_s_keys_come_before_those_of_the_home(tmp_path, log_in, monkeypatch):
+def test_where_nothing_is_named_the_agent_s_keys_come_before_those_of_the_home(
+    tmp_path: Path, log_in: LogIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / ".ssh").mkdir()
     make_key(tmp_path / ".ssh" / "id_ed25519")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -174,7 +188,9 @@ def test_where_nothing_is_named_the_agent_s_keys_come_before_those_of_the_home(t
         assert "before ~/.ssh/id_ed25519 could be tried" in caught.value.message
 
 
-def test_a_key_that_the_agent_does_not_sign_with_costs_that_key_only(ssh_fleet, tmp_path, log_in, monkeypatch):
+def test_a_key_that_the_agent_does_not_sign_with_costs_that_key_only(
+    ssh_fleet: SshFleet, tmp_path: Path, log_in: LogIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_key(tmp_path / "stranger")
     folder = tmp_path / "home"
     (folder / ".ssh").mkdir(parents=True)
@@ -190,6 +206,8 @@ def test_a_key_that_the_agent_does_not_sign_with_costs_that_key_only(ssh_fleet, 
         log_in(ssh_fleet, keys=None)
 
 
-def test_something_that_is_no_agent_costs_nothing_but_itself(ssh_fleet, tmp_path, log_in, monkeypatch):
+def test_something_that_is_no_agent_costs_nothing_but_itself(
+    ssh_fleet: SshFleet, tmp_path: Path, log_in: LogIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "nobody"))
     log_in(ssh_fleet, agent=True)

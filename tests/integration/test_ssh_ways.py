@@ -1,6 +1,9 @@
 """The way to clients over SSH: through proxies and over jump hosts, each of them checked."""
 
+from __future__ import annotations
+
 import json
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
@@ -15,18 +18,36 @@ from tests.fleet import Fleet
 from tests.servers import Socks4, free_port, logged, microsocks, squid
 from tests.sshd import OTHER_KEY, make_key
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import ExitStack
+    from pathlib import Path
+
+    from reconciler.contracts import Transport
+    from reconciler.model.client import Facts
+    from tests.sshd import SshFleet
+
+Look: TypeAlias = "Callable[..., Facts]"
+
 pytestmark = pytest.mark.needs("sshd", "squid", "microsocks")
 WORD = "hunter2-secret"
 
 
 @pytest.fixture
-def look(ssh_fleet, tmp_path):
+def look(ssh_fleet: SshFleet, tmp_path: Path) -> Look:
     """Look at a client of the fleet, over a way."""
 
-    def facts(at=0, *, proxy=None, address="", **options):
-        secrets = {"key": ssh_fleet.key.read_text(), "word": WORD, **options.pop("secrets", {})}
-        context = fake_context(tmp_path, secrets=secrets, shell=shell_session, proxy=proxy)
-        transport = make_plugin(ssh, ssh_fleet.options(**options), context)
+    def facts(
+        at: int = 0,
+        *,
+        proxy: Proxy | None = None,
+        address: str = "",
+        secrets: Mapping[str, str] | None = None,
+        **options: object,
+    ) -> Facts:
+        known = {"key": ssh_fleet.key.read_text(), "word": WORD, **(secrets or {})}
+        context = fake_context(tmp_path, secrets=known, shell=shell_session, proxy=proxy)
+        transport: Transport = make_plugin(ssh, ssh_fleet.options(**options), context)
         host = address or ssh_fleet.addresses[at]
         client = Client("c", "g", host, port=ssh_fleet.other_port if host == OTHER_KEY else None)
         with transport.connect(client) as session:
@@ -35,15 +56,15 @@ def look(ssh_fleet, tmp_path):
     return facts
 
 
-def proxy(scheme, port, **more):
-    return Proxy("bridge", scheme, "127.0.0.1", port, "joe", SecretRef("env", "word"), **more)
+def proxy(scheme: str, port: int, *, no_proxy: tuple[str, ...] = ()) -> Proxy:
+    return Proxy("bridge", scheme, "127.0.0.1", port, "joe", SecretRef("env", "word"), no_proxy=no_proxy)
 
 
-def jump(fleet, at, **more):
+def jump(fleet: SshFleet, at: int, **more: object) -> dict[str, object]:
     return {"address": fleet.addresses[at], "port": fleet.port, **more}
 
 
-def test_through_an_http_proxy_with_a_password(look, tmp_path, stack):
+def test_through_an_http_proxy_with_a_password(look: Look, tmp_path: Path, stack: ExitStack) -> None:
     port = stack.enter_context(squid(tmp_path / "squid", user="joe", password=WORD))
     assert look(proxy=proxy("http", port)).profile.platform.startswith("linux-")
     wrong = Proxy("bridge", "http", "127.0.0.1", port, "joe", SecretRef("env", "key"))
@@ -55,7 +76,7 @@ def test_through_an_http_proxy_with_a_password(look, tmp_path, stack):
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
-def test_through_a_socks_proxy_with_a_password(look, tmp_path, stack, scheme):
+def test_through_a_socks_proxy_with_a_password(look: Look, tmp_path: Path, stack: ExitStack, scheme: str) -> None:
     port = stack.enter_context(microsocks(tmp_path / "socks", user="joe", password=WORD))
     assert look(proxy=proxy(scheme, port)).profile.platform.startswith("linux-")
     wrong = Proxy("bridge", scheme, "127.0.0.1", port, "joe", SecretRef("env", "key"))
@@ -63,67 +84,71 @@ def test_through_a_socks_proxy_with_a_password(look, tmp_path, stack, scheme):
         look(proxy=wrong)
 
 
-def test_through_a_socks_4_proxy(look):
+def test_through_a_socks_4_proxy(look: Look) -> None:
     socks = Socks4()
     assert look(proxy=Proxy("bridge", "socks4", "127.0.0.1", socks.port)).profile.platform.startswith("linux-")
     assert socks.seen[0][0] == "127.0.2.1"
 
 
-def test_what_the_proxy_is_not_for_is_reached_directly(look):
+def test_what_the_proxy_is_not_for_is_reached_directly(look: Look) -> None:
     assert look(proxy=proxy("http", 9, no_proxy=("127.0.2.0/24",))).profile.platform.startswith("linux-")
 
 
-def test_a_proxy_that_is_not_there_is_told_by_its_name(look):
+def test_a_proxy_that_is_not_there_is_told_by_its_name(look: Look) -> None:
     with pytest.raises(TransportError, match=r"the proxy bridge can't be reached: 127\.0\.0\.1:9 can't be reached"):
         look(proxy=proxy("socks5h", 9))
 
 
-def test_a_proxy_that_cannot_reach_the_client_says_so(look, tmp_path, stack):
+def test_a_proxy_that_cannot_reach_the_client_says_so(look: Look, tmp_path: Path, stack: ExitStack) -> None:
     port = stack.enter_context(squid(tmp_path / "squid", user="joe", password=WORD))
     with pytest.raises(TransportError, match=r"it can't reach the destination \(HTTP 503\)"):
         look(proxy=proxy("http", port), port=free_port())
 
 
-def test_something_that_is_no_proxy_is_told_so(look, ssh_fleet):
+def test_something_that_is_no_proxy_is_told_so(look: Look, ssh_fleet: SshFleet) -> None:
     with pytest.raises(TransportError, match="the proxy bridge gives no way to 127"):
         look(proxy=Proxy("bridge", "http", ssh_fleet.addresses[3], ssh_fleet.port), connect_timeout="2s")
 
 
-def test_over_one_jump_host_and_over_two(look, ssh_fleet):
+def test_over_one_jump_host_and_over_two(look: Look, ssh_fleet: SshFleet) -> None:
     assert look(0, jump=[jump(ssh_fleet, 1)]).profile.platform.startswith("linux-")
     assert look(0, jump=[jump(ssh_fleet, 1), jump(ssh_fleet, 2)]).profile.platform.startswith("linux-")
 
 
-def test_over_a_jump_host_that_a_proxy_leads_to(look, ssh_fleet, tmp_path, stack):
+def test_over_a_jump_host_that_a_proxy_leads_to(
+    look: Look, ssh_fleet: SshFleet, tmp_path: Path, stack: ExitStack
+) -> None:
     port = stack.enter_context(microsocks(tmp_path / "socks", user="joe", password=WORD))
     found = look(0, jump=[jump(ssh_fleet, 1)], proxy=proxy("socks5h", port))
     assert found.profile.platform.startswith("linux-")
 
 
-def test_a_jump_host_whose_key_is_not_known_is_refused(look, ssh_fleet):
+def test_a_jump_host_whose_key_is_not_known_is_refused(look: Look, ssh_fleet: SshFleet) -> None:
     stranger = {"address": OTHER_KEY, "port": ssh_fleet.other_port}
     with pytest.raises(HostKeyError, match=rf"jump host .*{OTHER_KEY}.*isn't the one in"):
         look(0, jump=[stranger])
 
 
-def test_behind_a_jump_host_the_client_s_own_key_is_checked(look, ssh_fleet):
+def test_behind_a_jump_host_the_client_s_own_key_is_checked(look: Look, ssh_fleet: SshFleet) -> None:
     with pytest.raises(HostKeyError, match=f"the key of .*{OTHER_KEY}"):
         look(address=OTHER_KEY, jump=[jump(ssh_fleet, 1)])
 
 
-def test_a_jump_host_that_lets_nobody_in_is_told(look, ssh_fleet, tmp_path):
+def test_a_jump_host_that_lets_nobody_in_is_told(look: Look, ssh_fleet: SshFleet, tmp_path: Path) -> None:
     make_key(tmp_path / "stranger")
     secrets = {"other": (tmp_path / "stranger").read_text()}
     with pytest.raises(AuthenticationError, match="jump host .*isn't let in"):
         look(0, jump=[jump(ssh_fleet, 1, keys=[SecretRef("env", "other")])], secrets=secrets)
 
 
-def test_a_jump_host_from_where_there_is_no_way_on_is_told(look, ssh_fleet):
+def test_a_jump_host_from_where_there_is_no_way_on_is_told(look: Look, ssh_fleet: SshFleet) -> None:
     with pytest.raises(TransportError, match=r"jump host .* has no way to"):
         look(0, jump=[jump(ssh_fleet, 1)], port=free_port())
 
 
-def test_a_fleet_is_updated_over_a_jump_host_and_the_second_run_changes_nothing(ssh_fleet, tmp_path):
+def test_a_fleet_is_updated_over_a_jump_host_and_the_second_run_changes_nothing(
+    ssh_fleet: SshFleet, tmp_path: Path
+) -> None:
     clients = [ssh_fleet.client(address) for address in ssh_fleet.addresses[4:9]]
     transport = ssh_fleet.transport(jump=[jump(ssh_fleet, 1)])
     group = {"transport": transport, "install_root": "/nowhere", "clients": clients}
@@ -137,7 +162,9 @@ def test_a_fleet_is_updated_over_a_jump_host_and_the_second_run_changes_nothing(
     assert again.json["changes"] == []
 
 
-def test_a_plan_names_the_proxy_and_no_secret_is_anywhere(ssh_fleet, tmp_path, stack):
+def test_a_plan_names_the_proxy_and_no_secret_is_anywhere(
+    ssh_fleet: SshFleet, tmp_path: Path, stack: ExitStack
+) -> None:
     port = stack.enter_context(squid(tmp_path / "squid", user="joe", password=WORD))
     clients = [ssh_fleet.client(address) for address in ssh_fleet.addresses[9:12]]
     group = {"transport": ssh_fleet.transport(), "install_root": "/nowhere", "clients": clients, "proxy": "bridge"}
