@@ -48,9 +48,13 @@ import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from reconciler.reasons import REASONS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+
+    from reconciler.reasons import Reason
 
 
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
@@ -64,16 +68,18 @@ def printable(text: str, but: str = "") -> str:
 class UpdoserError(Exception):
     """The root of all errors that a user sees.
 
-    The message says where and what; `hint` says what to do about it. `label` names the class in two words: clients that
-    fail alike are counted under it. Whoever wrote a part of the message, nothing in it can move a cursor.
+    The message says where and what; `hint` says what to do about it. Clients that fail alike are counted under the
+    `reason`: that of the class, unless more is known. Whoever wrote a part of the message, nothing in it can move a
+    cursor.
     """
 
     exit_code: ClassVar[int] = 1
-    label: ClassVar[str] = "error"
+    reason: Reason = "other"
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", reason: Reason | None = None) -> None:
         self.message = printable(message, but="\n\t")
         self.hint = printable(hint, but="\n\t")
+        self.reason = reason or self.reason
         super().__init__(self.message)
 
     def __str__(self) -> str:
@@ -82,12 +88,7 @@ class UpdoserError(Exception):
     @property
     def brief(self) -> str:
         """The error in one line, `label: message`, as it is recorded and counted."""
-        return f"{self.label}: {' '.join(self.message.split())}"
-
-
-def label_of(brief: str) -> str:
-    """Give the label of an error that was recorded in brief. States hold labels, so none is ever worded otherwise."""
-    return brief.partition(":")[0]
+        return f"{REASONS[self.reason].label}: {' '.join(self.message.split())}"
 
 
 class UsageError(UpdoserError):
@@ -154,7 +155,7 @@ class LockHeldError(RefusedError):
 class OtherControllerError(RefusedError):
     """Clients answer to another controller."""
 
-    label = "other controller"
+    reason: Reason = "controller"
 
 
 class InventoryShrankError(RefusedError):
@@ -168,13 +169,19 @@ class PluginError(UpdoserError):
 class SecretError(UpdoserError):
     """A secret reference can't be resolved."""
 
+    reason: Reason = "secret"
+
 
 class NetworkError(UpdoserError):
     """A connection can't be made, or broke."""
 
+    reason: Reason = "connection"
+
 
 class NoAddressError(NetworkError):
     """A host has no address of the families that are allowed: asking again won't help."""
+
+    reason: Reason = "no_way"
 
 
 class SourceError(UpdoserError):
@@ -215,7 +222,7 @@ class DocumentError(UpdoserError):
 class LimitError(UpdoserError):
     """This machine has no more descriptors, memory, threads or processes; that says nothing about a client."""
 
-    label = "limit of this machine"
+    reason: Reason = "limit"
 
 
 def own_limit(error: BaseException, *, starting: bool = False) -> LimitError | None:
@@ -241,7 +248,7 @@ REPORT_IT = "please report it, with what UPDOSER_DEBUG=1 shows"
 class FaultError(UpdoserError):
     """Updoser did what nobody expected while it worked on one part, such as a client; the others go on."""
 
-    label = "fault of updoser"
+    reason: Reason = "fault"
 
 
 _MAX_WORDS = 500
@@ -260,44 +267,44 @@ class TransportError(UpdoserError):
     """A client can't be reached."""
 
     exit_code = 4
-    label = "no connection"
+    reason: Reason = "connection"
 
 
 class HungUpError(TransportError):
     """The client's server took the connection and dropped it before it greeted: it has too many at the moment."""
 
-    label = "hung up before it greeted"
+    reason: Reason = "crowded"
 
 
 class AuthenticationError(TransportError):
     """The client refused every credential."""
 
-    label = "authentication failed"
+    reason: Reason = "login"
 
 
 class HostKeyError(TransportError):
     """The host key is unknown, changed or revoked."""
 
-    label = "host key not trusted"
+    reason: Reason = "host_key"
 
 
 class ClientError(UpdoserError):
     """A client was reached and failed."""
 
     exit_code = 3
-    label = "client failed"
+    reason: Reason = "client"
 
 
 class ProtocolError(ClientError):
     """A client's answer isn't what the protocol allows."""
 
-    label = "protocol error"
+    reason: Reason = "protocol"
 
 
 class BusyError(ClientError):
     """Another process is changing the client at this moment, maybe one that lost its controller: look again later."""
 
-    label = "client busy"
+    reason: Reason = "busy"
 
 
 class OutcomeError(UpdoserError):

@@ -122,7 +122,7 @@ class Ssh:
                 host, port, proxy=self._context.proxy, family=family, timeout=self._connect_timeout
             )
         except NetworkError as error:
-            raise TransportError(error.message, hint=error.hint) from error
+            raise TransportError(error.message, hint=error.hint, reason=error.reason) from error
 
     def _way_over(self, jumps: Iterable[Mapping[str, Any]]) -> JumpPath:
         hops = []
@@ -181,7 +181,8 @@ class Ssh:
                 "(PerSourcePenalties): work on fewer clients at a time with --forks, or raise that there",
             )
         if isinstance(cause, TimeoutError):
-            return TransportError(f"{name} didn't greet as SSH does within {self._connect_timeout:g} s")
+            said = f"{name} didn't greet as SSH does within {self._connect_timeout:g} s"
+            return TransportError(said, reason="silent")
         return TransportError(f"{name} speaks no SSH that we share: {str(error) or 'it hung up'}")
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Socket = Any
 
+_NOBODY_THERE = 2
+"""SSH_OPEN_CONNECT_FAILED (RFC 4254, 5.1)."""
 STILL_BROKEN = 3.0
 """Seconds in which a way that couldn't be opened isn't tried again: many clients wait for the same one."""
 
@@ -152,7 +154,8 @@ class JumpPath:
                 socket = self._channel(*before, hop.address, hop.port) if before else self._dial(hop.address, hop.port)
                 transport = self._log_in(hop, socket)
             except TransportError as error:
-                raise type(error)(f"jump host {hop.name}: {error.message}", hint=error.hint) from error
+                said = f"jump host {hop.name}: {error.message}"
+                raise type(error)(said, hint=error.hint, reason="jump") from error
             self._stack.callback(close_quietly, transport)
             before = transport, hop
         assert before is not None
@@ -165,4 +168,7 @@ class JumpPath:
             if own := own_limit(error):
                 raise own from error
             words = getattr(error, "text", "") or str(error) or "it hung up"
-            raise TransportError(f"jump host {hop.name} has no way to {host_name(host, port)}: {words}") from error
+            # The host tells a client that isn't there from one that it doesn't lead to; no answer at all is its own.
+            gone = getattr(error, "code", None) == _NOBODY_THERE
+            said = f"jump host {hop.name} has no way to {host_name(host, port)}: {words}"
+            raise TransportError(said, reason="silent" if gone else "jump") from error

@@ -158,7 +158,7 @@ class _Talk:
             moved = self._receive() or self._send()
             now = time.monotonic()
             if now > self._deadline:
-                raise TransportError("the client took too long")
+                raise TransportError("the client took too long", reason="silent")
             if moved:
                 last = now
                 self._wire.moved()
@@ -170,7 +170,7 @@ class _Talk:
                     break
                 raise TransportError("the connection broke: the client hung up in the middle of its work")
             elif now - last > self._idle:
-                raise TransportError(f"the client was silent for {self._idle:.0f} s")
+                raise TransportError(f"the client was silent for {self._idle:.0f} s", reason="silent")
             else:
                 self._wait(min(self._idle - (now - last), self._deadline - now))
         status = channel.recv_exit_status()

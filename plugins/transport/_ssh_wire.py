@@ -23,6 +23,8 @@ from ._printed import GRACE, MAX_PRINTED
 if TYPE_CHECKING:
     import threading
 
+    from reconciler.reasons import Reason
+
 WINDOW = 2 * 1024 * 1024
 """Bytes of output that may be on their way to us; what a client answers is smaller."""
 MAX_RECEIVED = MAX_PRINTED + 2 * WINDOW
@@ -84,7 +86,7 @@ class Wire:
             now = time.monotonic()
             self._stuck = self._stuck or now
             if now - self._stuck > (GRACE if self._stop.is_set() else STUCK):
-                self._end(f"the host took nothing for {now - self._stuck:.0f} s")
+                self._end(f"the host took nothing for {now - self._stuck:.0f} s", "silent")
             raise
         self._stuck = 0.0
         self._room += sent / 4
@@ -105,12 +107,12 @@ class Wire:
         if self._stop.is_set():
             self._stopped = self._stopped or now
             if now - max(self._since, self._stopped) > self._after_stop:
-                self._end("the host was silent when the run was interrupted")
+                self._end("the host was silent when the run was interrupted", "silent")
         if now - self._since > self._patience:
-            self._end(f"the host was silent for {self._patience:.0f} s")
+            self._end(f"the host was silent for {self._patience:.0f} s", "silent")
 
-    def _end(self, why: str) -> None:
-        self.trouble = self.trouble or TransportError(why)
+    def _end(self, why: str, reason: Reason | None = None) -> None:
+        self.trouble = self.trouble or TransportError(why, reason=reason)
         raise EOFError
 
     def settimeout(self, seconds: float | None) -> None:

@@ -105,9 +105,11 @@ class _Patience:
         if self._stop.is_set():
             self._stopped = self._stopped or now
             if now - max(self._moved, self._stopped) > GRACE:
-                raise TransportError("the client's script was silent when the run was interrupted, and was stopped")
+                raise TransportError(
+                    "the client's script was silent when the run was interrupted, and was stopped", reason="silent"
+                )
         if now > self._deadline:
-            raise TransportError(_TOO_LONG)
+            raise TransportError(_TOO_LONG, reason="silent")
 
 
 def _talk(process: subprocess.Popen[bytes], stdin: Iterator[bytes], patience: _Patience) -> Completed:
@@ -137,7 +139,7 @@ def _talk(process: subprocess.Popen[bytes], stdin: Iterator[bytes], patience: _P
     try:
         status = process.wait(max(1.0, patience.left))
     except subprocess.TimeoutExpired:
-        raise TransportError(_TOO_LONG) from None
+        raise TransportError(_TOO_LONG, reason="silent") from None
     return Completed(status, printed.stdout, printed.stderr)
 
 

@@ -20,6 +20,7 @@ from reconciler.errors import ProtocolError
 from reconciler.model.client import MAX_EPOCH, MAX_INSTALLED
 from reconciler.model.deploy import CONTENTION, MACHINE, RELEASE
 from reconciler.model.release import COMPONENT_ID, PLATFORM, SHA256, VERSION_NAME
+from reconciler.reasons import REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -193,4 +194,6 @@ def _wrong_outcome(step: Step, outcome: Outcome, purpose: Purpose) -> Iterator[s
         yield "a version or digest that is none"
     if outcome.fault not in {RELEASE, MACHINE, CONTENTION}:
         yield "a fault that is none"
+    if outcome.reason not in REASONS:
+        yield "a reason that is none"
     yield from _wrong_texts(outcome.message)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import BusyError, ClientError, OtherControllerError, ProtocolError, printable
 from reconciler.model.client import MAX_INSTALLED, Facts, Installed, Profile
-from reconciler.model.deploy import CONTENTION, FAULTS, OUTCOMES, RELEASE, Outcome
+from reconciler.model.deploy import CONTENTION, FAULTS, OUTCOMES, RELEASE, Outcome, reason_by_code
 from reconciler.model.release import COMPONENT_ID, PLATFORM, SHA256, VERSION_NAME
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def read_outcomes(done: Completed, steps: Sequence[Step]) -> tuple[Outcome, ...]
         at = int(number) - 1 if _NUMBER.fullmatch(number) else -1
         if not 0 <= at < len(found) or found[at].status != "failed" or not _TOKEN.fullmatch(code):
             raise ProtocolError(f"the client's answer has a malformed line: {_clean(line)!r}")
-        found[at] = replace(found[at], fault=FAULTS.get(code, RELEASE))
+        found[at] = replace(found[at], fault=FAULTS.get(code, RELEASE), reason=reason_by_code(code))
     return tuple(found)
 
 
@@ -300,7 +300,8 @@ def _refusal(line: str) -> ClientError | OtherControllerError:
     if code == "tools":
         text = lacking(text.split(", "))
     refusal = BusyError if FAULTS.get(code) == CONTENTION else ClientError
-    return refusal(text or "the client refused without a reason", hint=_HINTS.get(code, ""))
+    reason = reason_by_code(code)
+    return refusal(text or "the client refused without a reason", hint=_HINTS.get(code, ""), reason=reason)
 
 
 def lacking(what: Sequence[str]) -> str:
@@ -311,15 +312,19 @@ def lacking(what: Sequence[str]) -> str:
 def _no_answer(done: Completed) -> ClientError:
     """Say why there is no answer, from the exit status and what the client's shell or sudo said."""
     if done.status == NO_FULLBLOCK:
-        return ClientError(lacking(["dd iflag=fullblock"]), hint=TOOLS_HINT)
+        return ClientError(lacking(["dd iflag=fullblock"]), hint=TOOLS_HINT, reason="tools")
     said = _clean(" ".join(done.stderr.decode("utf-8", "replace").split()))
     lowered = said.lower()
     if "sudo" in lowered and ("password" in lowered or "not allowed" in lowered or "not in the sudoers" in lowered):
         return ClientError(
-            f"sudo refuses: {said}", hint="allow it without a password in /etc/sudoers.d; the quickstart shows the line"
+            f"sudo refuses: {said}",
+            hint="allow it without a password in /etc/sudoers.d; the quickstart shows the line",
+            reason="sudo",
         )
     if "must have a tty" in lowered:
-        return ClientError(f"sudo refuses: {said}", hint="put `Defaults:<user> !requiretty` into /etc/sudoers.d")
+        return ClientError(
+            f"sudo refuses: {said}", hint="put `Defaults:<user> !requiretty` into /etc/sudoers.d", reason="sudo"
+        )
     reason = f": {said}" if said else ""
     if done.status in {126, 127}:
         return ClientError(f"the client has no such command (exit status {done.status}){reason}")

@@ -79,7 +79,7 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
         document = report_document(report)
         if not talks or not made.empty or report.failed or report.unreachable:
             blank = "\n" if talks else ""
-            desk.terminal.result(blank + render(document, desk.form, REPORT))
+            desk.terminal.result(blank + render(document, desk.form, REPORT, look=desk.terminal.look))
         desk.terminal.keep(document)
         error = verdict_error(report, max_unreachable=options.max_unreachable)
         if error is not None:

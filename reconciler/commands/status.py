@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from reconciler.assembly import at_work
 from reconciler.errors import OutcomeError
 from reconciler.observe.observed import Sight, observe
+from reconciler.observe.troubles import find_troubles, left_alone
 from reconciler.planner.inputs import Wanted
 from reconciler.planner.ruler import Allowance
 from reconciler.planner.status import make_status, source_statuses
@@ -50,7 +51,8 @@ def status(desk: Desk, options: StatusOptions) -> int:
         made = replace(
             made,
             rollouts=tuple(step for step in plan.rollouts if step.before),
-            quarantined=work.state.quarantined(now, work.spec.quarantine.span),
+            quarantined=left_alone(work, now),
+            troubles=find_troubles(work, observed.cohorts),
         )
     desk.terminal.show(status_document(made), desk.form, STATUS)
     met = breaches(options.fail_on, made.components)

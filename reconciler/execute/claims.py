@@ -62,7 +62,7 @@ def claim_all(plan: Plan, work: Workspace, tally: Tally, *, forks: int) -> None:
             )
             continue
         count = tally.unreachable if isinstance(error, TransportError) else tally.failed
-        count(client.name, client.group, f"it isn't taken over: {error.brief}")
+        count(client.name, client.group, f"it isn't taken over: {error.brief}", error.reason)
         work.means.emit(Trouble(f"{client.name}: it isn't taken over: {error.brief}"))
 
 

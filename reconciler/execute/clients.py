@@ -336,11 +336,12 @@ def record(result: Result, plan: Plan, work: Workspace) -> None:
             message=outcome.message,
             bytes=_sent(steps[outcome.component]) if outcome.status in SENT else 0,
             at=now,
+            reason=outcome.reason if outcome.status == "failed" else "",
         )
         for outcome in result.outcomes
     ]
     error = result.error.brief if result.error else ""
-    if error:
+    if result.error is not None:
         entries.append(
             JournalEntry(
                 client=task.client.name,
@@ -352,6 +353,7 @@ def record(result: Result, plan: Plan, work: Workspace) -> None:
                 message=error,
                 bytes=0,
                 at=now,
+                reason=result.error.reason,
             )
         )
     work.state.journal(work.means.run_id, entries)

@@ -251,7 +251,12 @@ class Deployer:
 
     def _take_back(self, client: Client, step: Step, trouble: str, session: Session) -> Outcome:
         bad = Outcome(
-            component=step.component, status="failed", version=step.to_version, digest=step.to_digest, message=trouble
+            component=step.component,
+            status="failed",
+            version=step.to_version,
+            digest=step.to_digest,
+            message=trouble,
+            reason="check",
         )
         before = self._releases.get(step.from_digest)
         if before is None:
@@ -276,9 +281,7 @@ class Deployer:
         if outcome.status != "changed":
             return replace(bad, message=f"{trouble}; going back failed: {outcome.message or outcome.status}")
         text = f"{trouble}; it is back at {step.from_version}"
-        return Outcome(
-            component=step.component, status="failed", version=step.from_version, digest=step.from_digest, message=text
-        )
+        return replace(bad, version=step.from_version, digest=step.from_digest, message=text)
 
     def _deploy(self, task: Task, session: Session, purpose: Purpose = "switch") -> Result:
         task = replace(task, steps=tuple(step.full if self._is_distrusted(step) else step for step in task.steps))

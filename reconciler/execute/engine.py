@@ -24,12 +24,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.errors import (
-    ClientError,
-    FaultError,
     LimitError,
-    OtherControllerError,
     PluginError,
-    ProtocolError,
     StalePlanError,
     UpdoserError,
 )
@@ -48,6 +44,7 @@ from reconciler.model.events import RunFinished, RunStarted, Trouble
 from reconciler.model.report import JournalEntry
 from reconciler.model.rollout import OPEN
 from reconciler.present.document import report_document
+from reconciler.reasons import REASONS, reached, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -57,8 +54,6 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Finding, Plan, RolloutStep
     from reconciler.model.report import Report, RunStatus
     from reconciler.workspace import Workspace
-
-_ANSWERED = {error.label for error in (ClientError, ProtocolError, OtherControllerError, FaultError)}
 
 
 def run_plan(
@@ -190,7 +185,7 @@ def _carry_out_all(
             carry_out(step, work, tally, forks=forks, turns=turns)
             tally.end_step(step, sent)
         except (LimitError, PluginError) as error:
-            tally.server_failed(error.label, error.message)
+            tally.server_failed(REASONS[error.reason].label, error.message)
             rest = f": {error.hint}" if error.hint else ""
             work.means.emit(Trouble(f"{error.message}; no new work begins{rest}", level="error"))
             break
@@ -280,15 +275,15 @@ def _generates(plan: Plan) -> tuple[list[Generate], list[Generate]]:
 
 def _count_unknown(plan: Plan, work: Workspace, tally: Tally) -> None:
     """Count clients that didn't answer when they were looked at: they too were to be brought up to date."""
-    for name, (group, reason) in _reasons(plan, plan.unreachable).items():
-        tally.unreachable(name, group, reason)
+    for name, (group, text) in _reasons(plan, plan.unreachable).items():
+        tally.unreachable(name, group, text, "no_way")
     group_of = _reasons(plan, plan.unknown)
     if not group_of:
         return
     messages = {row.name: row.error for row in work.state.rows() if row.name in group_of}
-    for name, (group, reason) in group_of.items():
-        count = tally.failed if reason in _ANSWERED else tally.unreachable
-        count(name, group, messages.get(name) or reason)
+    for name, (group, label) in group_of.items():
+        count = tally.failed if reached(label) else tally.unreachable
+        count(name, group, messages.get(name) or label, reason_of(label))
 
 
 def _reasons(plan: Plan, findings: Iterable[Finding]) -> dict[str, tuple[str, str]]:

@@ -74,7 +74,8 @@ def prepare(book: Book, client: Client, has: str) -> Prepared:
                 files=(),
             )
             told = f"{sheet.spec.path}: {sheet.trouble(fault)}"
-            bad.append((step, Outcome(sheet.id, "failed", before.version, before.digest, message=told)))
+            failed = Outcome(sheet.id, "failed", before.version, before.digest, message=told, reason="settings")
+            bad.append((step, failed))
             continue
         file = ReleaseFile(_name(sheet), len(made), hashlib.sha256(made).hexdigest())
         content[file.sha256] = made

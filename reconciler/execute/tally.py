@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from reconciler.model.change import Change
     from reconciler.model.plan import Plan
     from reconciler.model.report import ClientOutcome, RunPart
+    from reconciler.reasons import Reason
 
 _WORST: tuple[ClientOutcome, ...] = ("failed", "unreachable", "stale", "skipped", "changed", "ok")
 
@@ -153,7 +154,7 @@ class Tally:
     def server_failed(self, component: str, message: str) -> None:
         """Count a change of the store, or of the repository for other sites, that failed."""
         self.failed_here.add(component)
-        self._failed.append(Failure("", "", component, message))
+        self._failed.append(Failure("", "", component, message, reason="server"))
 
     def held(self, client: str, group: str, component: str, version: str, reason: str) -> None:
         """Count a client that was turned away from a change (of settings: no component) when its turn had come."""
@@ -161,19 +162,19 @@ class Tally:
         self._held[group, component, version, reason] += 1
         self._set(client, group, "skipped")
 
-    def unreachable(self, client: str, group: str, message: str) -> None:
+    def unreachable(self, client: str, group: str, message: str, reason: Reason) -> None:
         """Count a client that didn't answer when it was looked at."""
         if self.counted(client):
             return
         self._set(client, group, "unreachable")
-        self._unreachable.append(Failure(client=client, group=group, component="", message=message, fault=MACHINE))
+        self._unreachable.append(_lost(client, group, message, reason))
 
-    def failed(self, client: str, group: str, message: str) -> None:
+    def failed(self, client: str, group: str, message: str, reason: Reason) -> None:
         """Count a client that answered, and wrongly."""
         if self.counted(client):
             return
         self._set(client, group, "failed")
-        self._failed.append(Failure(client=client, group=group, component="", message=message, fault=MACHINE))
+        self._failed.append(_lost(client, group, message, reason))
 
     def add(self, result: Result) -> ClientOutcome:
         """Count what became of one client; give the outcome that it is counted under."""
@@ -194,6 +195,7 @@ class Tally:
                         component=outcome.component,
                         message=outcome.message,
                         fault=outcome.fault,
+                        reason=outcome.reason,
                     )
                 )
             elif outcome.status in SENT:
@@ -209,7 +211,7 @@ class Tally:
             if not lost:
                 self.failed_components |= set(steps)
             (self._unreachable if lost else self._failed).append(
-                Failure(client=client.name, group=client.group, component="", message=result.error.brief, fault=MACHINE)
+                _lost(client.name, client.group, result.error.brief, result.error.reason)
             )
             statuses.add("unreachable" if lost else "failed")
         worst = next((outcome for outcome in _WORST if outcome in statuses), _WORST[0])
@@ -242,3 +244,8 @@ class Tally:
             steps=tuple(self._with_clients),
             held=tuple(Held(*what, clients) for what, clients in sorted(self._held.items())),
         )
+
+
+def _lost(client: str, group: str, message: str, reason: Reason) -> Failure:
+    """Give what became of a client as a whole, which says nothing about a release."""
+    return Failure(client=client, group=group, component="", message=message, fault=MACHINE, reason=reason)

@@ -14,6 +14,8 @@ from reconciler.model.release import ReleaseFile
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.reasons import Reason
+
 
 InstallMethod = Literal["rename", "copy", "link"]
 
@@ -227,6 +229,25 @@ FAULTS: Mapping[str, Fault] = {
 }
 """What a failure is about, by the code that a client gives it. Only a fault of the release says something about it and
 counts against it; a lost connection, and whatever else ends a request as a whole, is one of the machine or its way."""
+_REASONS: Mapping[str, Reason] = {
+    "check": "check",
+    "hook": "hook",
+    "bytes": "bytes",
+    "disk": "disk",
+    "unwritable": "folder",
+    "unreadable": "folder",
+    "insecure": "folder",
+    "damaged": "damaged",
+    "protocol": "protocol",
+    "cut": "connection",
+    "tools": "tools",
+    "locked": "busy",
+}
+
+
+def reason_by_code(code: str) -> Reason:
+    """Give the reason under which a failure is counted that a client gave this code."""
+    return _REASONS.get(code, "client")
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +257,8 @@ class Outcome:
     `status` is one of OUTCOMES: `changed` (TO is switched to), `ok` (it was there already), `stale` (the client has
     neither FROM nor TO: `version` and `digest` say what; nothing was touched), `unpatched` (a patch could not be
     applied or gave other bytes: nothing was touched), `staged` (TO lies ready, and passed its staged checks), `failed`
-    (`message` says why, `fault` what that is about; the client has what it had before: `version` and `digest`). A run
-    that leaves a stale client as it is says `skipped`; no client does.
+    (`message` says why, `fault` what that is about, `reason` what it is counted under; the client has what it had
+    before: `version` and `digest`). A run that leaves a stale client as it is says `skipped`; no client does.
     """
 
     component: str
@@ -246,6 +267,7 @@ class Outcome:
     digest: str = ""
     message: str = ""
     fault: Fault = RELEASE
+    reason: Reason = "client"
 
 
 @dataclass(frozen=True, slots=True)

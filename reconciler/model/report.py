@@ -11,6 +11,7 @@ from reconciler.model.deploy import RELEASE, Fault, OutcomeStatus
 from reconciler.model.outlook import WaveStep  # noqa: TC001 - the same
 from reconciler.model.plan import RolloutStep  # noqa: TC001 - the same
 from reconciler.model.rollout import RolloutStatus
+from reconciler.reasons import Reason, ReasonIfAny  # noqa: TC001 - the same
 
 ClientOutcome = Literal["ok", "changed", "failed", "unreachable", "stale", "skipped", "not_attempted"]
 RECAP: tuple[ClientOutcome, ...] = get_args(ClientOutcome)
@@ -25,7 +26,7 @@ JournalOutcome = Literal[OutcomeStatus, "held", "accepted", "remark", RolloutSta
 class Failure:
     """A client, or with an empty client a download, that did not end as planned, and why.
 
-    `fault` is what that is about: see `model.deploy.FAULTS`.
+    `fault` is what that is about: see `model.deploy.FAULTS`. Failures are counted by their `reason`.
     """
 
     client: str
@@ -33,6 +34,7 @@ class Failure:
     component: str
     message: str
     fault: Fault = RELEASE
+    reason: Reason = "client"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +167,21 @@ class Quarantined:
 
 
 @dataclass(frozen=True, slots=True)
+class Troubled:
+    """Clients that are in trouble for one reason: how many, of which groups, and a few of them with what they said."""
+
+    reason: Reason
+    clients: int
+    groups: tuple[str, ...] = ()
+    examples: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """How the whole fleet stands. `as_of` is when its clients were last looked at; `traffic` is that of all runs.
 
-    `rollouts` are those of a plan made now; what is over isn't shown.
+    `rollouts` are those of a plan made now; what is over isn't shown. `troubles` are those of clients that can't be
+    reached or fail, each client once.
     """
 
     created: datetime
@@ -181,6 +194,7 @@ class Status:
     withdrawn: tuple[WithdrawnStatus, ...] = ()
     rollouts: tuple[RolloutStep, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
+    troubles: tuple[Troubled, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +218,7 @@ class JournalEntry:
     """One outcome, written down as it happens; an empty client stands for the store.
 
     `outcome` is one of the outcomes of a step, `held` where that wasn't begun, or `failed` for a client as a whole
-    (then without a component).
+    (then without a component); `reason` is what a failure is counted under.
     """
 
     client: str
@@ -216,6 +230,7 @@ class JournalEntry:
     message: str
     bytes: int
     at: datetime
+    reason: ReasonIfAny = ""
 
 
 RunPart = Literal["claim", "download", "merge", "generate", "prove", "clients", "prune", "publish"]

@@ -12,6 +12,7 @@ spoken on it is the caller's business.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -24,13 +25,18 @@ from reconciler.network.lookup import SOCKET_FAMILIES, in_time
 from reconciler.network.tunnel import open_tunnel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from aiohappyeyeballs import AddrInfoType
 
     from reconciler.model.network import AnyFamily, Proxy
     from reconciler.model.secret import SecretRef
+    from reconciler.reasons import Reason
 
+_REASONS: Mapping[int, Reason] = {
+    errno.ECONNREFUSED: "refused",
+    **dict.fromkeys((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ETIMEDOUT), "silent"),
+}
 STAGGER = 0.25
 """Seconds after which the next address is tried beside the one that doesn't answer; RFC 8305 recommends 0.25."""
 
@@ -53,7 +59,7 @@ class Dialer:
             connection = connect(proxy.host, proxy.port, family=family, timeout=timeout)
         except NetworkError as error:
             said = f"the proxy {proxy.name} can't be reached: {error.message}"
-            raise type(error)(said, hint=error.hint) from error
+            raise type(error)(said, hint=error.hint, reason="proxy") from error
         try:
             return open_tunnel(connection, proxy, host, port, secret=self._secret, deadline=deadline)
         except BaseException:
@@ -75,11 +81,13 @@ def connect(host: str, port: int, *, family: AnyFamily = ANY_FAMILY, timeout: fl
     try:
         connection = _race(found, max(deadline - time.monotonic(), 0.001))
     except TimeoutError as error:
-        raise NetworkError(f"{name} didn't answer within {timeout:g} s") from error
+        raise NetworkError(f"{name} didn't answer within {timeout:g} s", reason="silent") from error
     except (OSError, RuntimeError) as error:
         if own := own_limit(error):
             raise own from error
-        raise NetworkError(f"{name} can't be reached: {getattr(error, 'strerror', None) or error}") from error
+        words = getattr(error, "strerror", None) or error
+        reason = _REASONS.get(getattr(error, "errno", None) or 0)
+        raise NetworkError(f"{name} can't be reached: {words}", reason=reason) from error
     connection.settimeout(timeout)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
@@ -95,7 +103,8 @@ def _addresses(host: str, port: int, family: AnyFamily) -> Sequence[AddrInfoType
             raise NoAddressError(
                 f"{host} has no {_SPOKEN[family]} address", hint=f"only {_SPOKEN[family]} is allowed on this way"
             ) from error
-        raise NetworkError(f"the host {host} isn't known: {getattr(error, 'strerror', None) or error}") from error
+        words = getattr(error, "strerror", None) or error
+        raise NetworkError(f"the host {host} isn't known: {words}", reason="name") from error
 
 
 def _try_room(error: Exception) -> None:

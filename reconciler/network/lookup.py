@@ -45,7 +45,8 @@ def in_time(host: str, timeout: float, ask: Callable[[], AnswerT]) -> AnswerT:
     try:
         return answer.result(timeout)
     except TimeoutError as error:
-        raise NetworkError(f"the host {host} wasn't found out within {timeout:g} s: no resolver answers") from error
+        said = f"the host {host} wasn't found out within {timeout:g} s: no resolver answers"
+        raise NetworkError(said, reason="name") from error
 
 
 def host_families(host: str) -> tuple[Family, ...]:

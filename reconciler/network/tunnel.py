@@ -62,13 +62,13 @@ def open_tunnel(
             return connection
         return _socks(connection, proxy, host, port, name, password, deadline)
     except TimeoutError as error:
-        raise NetworkError(f"{refused}: it didn't answer in time") from error
+        raise NetworkError(f"{refused}: it didn't answer in time", reason="proxy") from error
     except ssl.SSLError as error:
-        raise NetworkError(f"the proxy {proxy.name} isn't trusted: {error.reason or error}") from error
+        raise NetworkError(f"the proxy {proxy.name} isn't trusted: {error.reason or error}", reason="proxy") from error
     except (OSError, ValueError) as error:
         if own := own_limit(error):
             raise own from error
-        raise NetworkError(f"{refused}: {_words(error)}") from error
+        raise NetworkError(f"{refused}: {_words(error)}", reason="proxy") from error
 
 
 def credentials(proxy: Proxy, secret: Callable[[SecretRef], str]) -> tuple[str, str]:

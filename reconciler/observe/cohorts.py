@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from reconciler.errors import OtherControllerError, UsageError, label_of
+from reconciler.errors import OtherControllerError, UsageError
 from reconciler.formats.select import FAILED_SET, parse
 from reconciler.model.change import SettingsReason
 from reconciler.model.network import DIRECT, why_unreachable
@@ -27,6 +27,7 @@ from reconciler.model.plan import NEVER_SEEN, Cohort
 from reconciler.model.settings import to_do
 from reconciler.model.spec import Quarantine
 from reconciler.present.words import count_text
+from reconciler.reasons import REASONS, label_of
 from reconciler.storage.fleet import labels_of
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def _cohorts(
         elif fingerprint not in profiles:
             alike[group, None, NEVER_SEEN, "", hold, None, selected, ""] += names
         elif fingerprint in foreign:
-            alike[group, None, OtherControllerError.label, "", hold, None, selected, ""] += names
+            alike[group, None, REASONS[OtherControllerError.reason].label, "", hold, None, selected, ""] += names
         else:
             alike[group, fingerprint, "", route, hold, None, selected, settings] += names
     return [

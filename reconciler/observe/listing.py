@@ -14,14 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
-from reconciler.errors import (
-    ClientError,
-    FaultError,
-    OtherControllerError,
-    ProtocolError,
-    UsageError,
-    label_of,
-)
+from reconciler.errors import OtherControllerError, UsageError
 from reconciler.formats.select import FAILED_SET, parse
 from reconciler.formats.where import parse_where
 from reconciler.model.deploy import MACHINE, RELEASE
@@ -36,6 +29,7 @@ from reconciler.observe.upstream import find_withdrawals, merge_offers
 from reconciler.planner.filter import Filter
 from reconciler.planner.inputs import Observed, Wanted
 from reconciler.planner.ruler import Allowance, Ruler
+from reconciler.reasons import REASONS, reached
 from reconciler.storage.base import moment
 from reconciler.storage.fleet import labels_of
 
@@ -51,8 +45,6 @@ if TYPE_CHECKING:
     from reconciler.storage.sieve import Sieve
     from reconciler.workspace import Workspace
 
-ANSWERED = frozenset(error.label for error in (ClientError, ProtocolError, OtherControllerError, FaultError))
-"""Errors after which a client was there: it failed, while all others mean that it couldn't be reached."""
 _KEPT = 20_000
 """Distinct profiles that are kept."""
 _WORST: tuple[ClientState, ...] = ("quarantined", "held", "unreachable", "failed", "unknown")
@@ -158,7 +150,7 @@ class _Judge:
         holds = [hold for hold in work.spec.holds if hold.applies(self._now.date())]
         self._holds: list[tuple[Pattern, str]] = [(parse(hold.clients), hold.text) for hold in holds]
         self._doubles: dict[str, str] = {}
-        self._failed = _failed_in_rollouts(work)
+        self._failed = failed_in_rollouts(work)
         self._profiles: dict[str, Profile] = {}
         self._judged: dict[tuple[object, ...], tuple[ListedComponent, ...]] = {}
         self._labels: dict[str, tuple[str, ...]] = {}
@@ -205,14 +197,9 @@ class _Judge:
     def _failed_with(self, line: Line) -> str:
         """Give what a client said when it failed in a rollout, unless it has that version by now, or a later one."""
         profile = self._profiles.get(line.fingerprint or "")
-        for component, version, message in self._failed.get(line.name, ()):
-            installed = profile.by_component.get(component) if profile else None
-            scheme = self._work.spec.components[component].component.scheme
-            if installed is None or not (scheme.accepts(installed.version) and scheme.accepts(version)):
-                return message
-            if scheme.parse(installed.version) < scheme.parse(version):
-                return message
-        return ""
+        failed = self._failed.get(line.name, ())
+        lacking = (message for component, version, message in failed if lacks(self._work, profile, component, version))
+        return next(lacking, "")
 
     def _learn(self, fingerprints: set[str]) -> None:
         """Have the profiles of a batch at hand."""
@@ -240,7 +227,7 @@ class _Judge:
             return None
         platform = profile.platform if profile else ""
         seen = self._past(line.seen_at)
-        error = no_way or line.error or said or (OtherControllerError.label if foreign else "")
+        error = no_way or line.error or said or (REASONS[OtherControllerError.reason].label if foreign else "")
         if not self._filter.takes(
             name=line.name, group=line.group, labels=labels, platform=platform, seen=seen, error=error
         ):
@@ -296,7 +283,16 @@ class _Judge:
         )
 
 
-def _failed_in_rollouts(work: Workspace) -> dict[str, list[tuple[str, str, str]]]:
+def lacks(work: Workspace, profile: Profile | None, component: str, version: str) -> bool:
+    """Say whether a client hasn't got a version, or a later one, as far as its versions can be compared."""
+    installed = profile.by_component.get(component) if profile else None
+    scheme = work.spec.components[component].component.scheme
+    if installed is None or not (scheme.accepts(installed.version) and scheme.accepts(version)):
+        return True
+    return scheme.parse(installed.version) < scheme.parse(version)
+
+
+def failed_in_rollouts(work: Workspace) -> dict[str, list[tuple[str, str, str]]]:
     """Give the clients that failed in rollouts: with which component and version, and what they said."""
     over = {key for key, record in work.state.rollouts().items() if record.status == "superseded"}
     found: dict[str, list[tuple[str, str, str]]] = {}
@@ -311,7 +307,7 @@ def _failed_in_rollouts(work: Workspace) -> dict[str, list[tuple[str, str, str]]
 
 def _words(line: Line, *, known: bool, hold: str, quarantined: bool, no_way: str, failed: bool) -> frozenset[str]:
     """Give the states that a client is in as a whole."""
-    answered = not line.error or label_of(line.error) in ANSWERED
+    answered = not line.error or reached(line.error)
     words = {
         "quarantined": quarantined,
         "held": bool(hold),

@@ -10,10 +10,10 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from reconciler.errors import HungUpError
 from reconciler.model.plan import NEVER_SEEN, WaveCounts
 from reconciler.model.share import exact, exceeds
 from reconciler.planner.waves import first_waves
+from reconciler.reasons import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -224,7 +224,7 @@ def _count_silent(
     tally: Tally, count: Counter[Counted], cohort: Cohort, size: int, *, hindered: int, opened: datetime
 ) -> None:
     """Count clients of which nothing is known: they were off when the wave opened, or are in trouble since."""
-    crowded = cohort.unknown == HungUpError.label  # by our own pace, as a rule
+    crowded = reason_of(cohort.unknown) == "crowded"  # by our own pace, as a rule
     if cohort.unreachable or crowded or cohort.since is None or cohort.since <= opened:
         count["off"] += size
         tally.off[cohort.group] += size

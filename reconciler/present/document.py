@@ -21,7 +21,17 @@ from reconciler.model.delta import incremental_name
 from reconciler.model.plan import FINDINGS, Basis, Finding, Plan, RolloutStep
 from reconciler.model.provenance import Provenance
 from reconciler.model.release import SignedBy
-from reconciler.model.report import RECAP, DoctorLevel, Failure, Held, JournalEntry, Quarantined, Report, SourceStatus
+from reconciler.model.report import (
+    RECAP,
+    DoctorLevel,
+    Failure,
+    Held,
+    JournalEntry,
+    Quarantined,
+    Report,
+    SourceStatus,
+    Troubled,
+)
 from reconciler.model.spec_change import SpecChange
 from reconciler.model.way_back import WayBack
 from reconciler.present.fields import FORMAT_VERSION, time_text, typed
@@ -136,6 +146,8 @@ def rollouts_document(steps: Iterable[RolloutStep], over: Iterable[RolloutRecord
 
 _SOURCE = Form(SourceStatus, error=As(null=True))
 _QUARANTINED = Form(Quarantined)
+_FAILURE = Form(Failure)
+_TROUBLED = Form(Troubled, examples=As(of=_FAILURE))
 
 
 def status_document(status: Status) -> dict[str, Any]:
@@ -155,6 +167,7 @@ def status_document(status: Status) -> dict[str, Any]:
         "sources": [_SOURCE.write(source) for source in status.sources],
         "withdrawn": [asdict(entry) for entry in status.withdrawn],
         "quarantined": [_QUARANTINED.write(entry) for entry in status.quarantined],
+        "troubles": [_TROUBLED.write(entry) for entry in status.troubles],
     }
 
 
@@ -183,8 +196,8 @@ _REPORT = Form(
     Report,
     first=("run_id", "plan_id", "started", "ended", "interrupted", "downloaded"),
     recap=As(way=Way(partial(typed, kind=dict), _recap)),
-    failed=As(of=Form(Failure)),
-    unreachable=As(of=Form(Failure)),
+    failed=As(of=_FAILURE),
+    unreachable=As(of=_FAILURE),
     held=As(of=Form(Held)),
     rollouts=As(of=STANDING),
     steps=As(of=STEP),
@@ -206,6 +219,7 @@ _JOURNAL = Form(
     from_version=As("from", null=True),
     to_version=As("to", null=True),
     message=As(null=True),
+    reason=As(null=True, later=True),
 )
 
 

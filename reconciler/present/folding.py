@@ -333,6 +333,11 @@ def findings_of(kind: str, findings: Sequence[Entry], document: Entry, scene: Sc
     return found
 
 
+def clients_of(findings: Iterable[Entry], document: Entry) -> list[str]:
+    """Name the clients of findings."""
+    return sorted(name for finding in findings for cohort in finding["members"] for name in document["members"][cohort])
+
+
 def _trouble(what: str, reason: str, findings: Sequence[Entry], scene: Scene) -> Trouble:
     clients = scene.clients(findings) or sum(finding["clients"] for finding in findings)
     groups = groups_text(finding["group"] for finding in findings)

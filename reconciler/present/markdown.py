@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import printable
 from reconciler.model.plan import FINDINGS
 from reconciler.present.base_text import BASE_HEAD, base_rows
-from reconciler.present.folding import findings_of, lines_of, rollout_rows_of, rows_of, scene_of
+from reconciler.present.folding import clients_of, findings_of, lines_of, rollout_rows_of, rows_of, scene_of
 from reconciler.present.kinds import BY_ACTION, FIRST_OF_CLIENTS, TABLE
 from reconciler.present.outlook_text import run_lines
 from reconciler.present.plan_text import savings, verdict
@@ -16,12 +16,14 @@ from reconciler.present.provenance_text import release_items
 from reconciler.present.rollout_text import halted, standing_rows
 from reconciler.present.spec_changes import TITLE, spec_change_items
 from reconciler.present.text import kept_back, kept_back_line, quarantine_rest, quarantine_rows
-from reconciler.present.trouble import brief_list
+from reconciler.present.trouble import EXAMPLES, TOLD_HEAD, brief_list, todo_of_finding, told_of_status, told_rows
 from reconciler.present.way_back_text import way_back_lines
 from reconciler.present.words import count_text, name_list, number_text, span_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from reconciler.present.folding import Trouble
 
 _ESCAPES = str.maketrans(
     {char: f"\\{char}" for char in "\\`*[]|~"}
@@ -53,7 +55,7 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
     if document["notes"]:
         parts.append("\n".join(f"- {safe(note)}" for note in document["notes"]))
     parts += _spec_changes(document, names=names)
-    parts += [_table(BASE_HEAD, rows) for rows in [base_rows(document)] if rows]
+    parts += [grid_of(BASE_HEAD, rows) for rows in [base_rows(document)] if rows]
     parts += savings(document)
     parts += map(safe, way_back_lines(document))
     parts += _releases(document, names=names)
@@ -72,6 +74,7 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
         parts += _rows(
             head, [_finding_cells(kind, row.cells) for kind, row in found], [row.names for _kind, row in found]
         )
+        parts += _fixes(found, document)
     if document["gone"]:
         parts.append(
             f"Gone from the inventory: {safe(name_list(document['gone'], every=names))}; "
@@ -79,7 +82,7 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
         )
     if names and document["members"]:
         parts.append(_members(document))
-    return _fitting(parts)
+    return fitting(parts)
 
 
 def _rows(head: Sequence[str], rows: Sequence[Sequence[str]], names: Sequence[Sequence[str]]) -> list[str]:
@@ -88,7 +91,18 @@ def _rows(head: Sequence[str], rows: Sequence[Sequence[str]], names: Sequence[Se
     folded = (
         f"<details><summary>{count_text(len(listed), 'release')}</summary>\n\n{safe(', '.join(listed))}\n\n</details>"
     )
-    return [_table(head, rows), *([folded] if listed else [])]
+    return [grid_of(head, rows), *([folded] if listed else [])]
+
+
+def _fixes(found: Iterable[tuple[str, Trouble]], document: Mapping[str, Any]) -> list[str]:
+    """List what to do about clients of which nothing is known, with some of them."""
+    lines = []
+    for kind, row in found:
+        fix = todo_of_finding(kind, row.findings[0])
+        if fix:
+            clients = name_list(clients_of(row.findings, document), EXAMPLES)
+            lines.append(f"- {safe(row.cells[3])} ({safe(clients)}): {safe(fix)}")
+    return ["\n".join(lines)] if lines else []
 
 
 def _finding_cells(kind: str, cells: Sequence[str]) -> tuple[str, ...]:
@@ -96,15 +110,18 @@ def _finding_cells(kind: str, cells: Sequence[str]) -> tuple[str, ...]:
     return kind, groups, what, clients, reason
 
 
-def _fitting(parts: Sequence[str]) -> str:
-    """Join parts as far as they fit; of a part that doesn't, the whole lines that do, unless it is folded."""
-    room = MAX_BYTES - len(f"\n\n{_LEFT_OUT}\n".encode())
+def fitting(parts: Sequence[str], left_out: str = _LEFT_OUT) -> str:
+    """Join parts as far as they fit; of a part that doesn't, the whole lines that do, unless it is folded.
+
+    `left_out` says where the rest is.
+    """
+    room = MAX_BYTES - len(f"\n\n{left_out}\n".encode())
     kept: list[str] = []
     for part in parts:
         room -= len(f"{part}\n\n".encode())
         if room < 0:
             kept += [] if part.startswith("<details") else _beginning(part, room + len(part.encode()))
-            return "\n\n".join([*kept, _LEFT_OUT]) + "\n"
+            return "\n\n".join([*kept, left_out]) + "\n"
         kept.append(part)
     return "\n\n".join(kept) + "\n"
 
@@ -131,15 +148,17 @@ def status_markdown(document: Mapping[str, Any]) -> str:
         for entry in document["components"]
     )
     parts = [f"### Status: {count_text(document['clients'], 'client')}", *_halted(document["rollouts"])]
-    parts.append(_table(head, rows))
+    parts.append(grid_of(head, rows))
     parts += ["\n".join(f"- {safe(kept_back_line(entry).strip())}" for entry in kept_back(document))]
     if document["rollouts"]:
         titles = ("rollout", "version", "group", "since", "where it is")
-        parts.append(_table(titles, (_flagged(row) for row in standing_rows(document["rollouts"]))))
+        parts.append(grid_of(titles, (_flagged(row) for row in standing_rows(document["rollouts"]))))
+    if document["troubles"]:
+        parts.append(grid_of(TOLD_HEAD, told_rows(told_of_status(document["troubles"]))))
     if document["quarantined"]:
         titles = ("quarantined", "group", "until", "failures", "message")
         rest = quarantine_rest(document["quarantined"])
-        parts += [_table(titles, quarantine_rows(document["quarantined"])), *([rest] if rest else [])]
+        parts += [grid_of(titles, quarantine_rows(document["quarantined"])), *([rest] if rest else [])]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -184,7 +203,8 @@ def _members(document: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", "</details>"])
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def grid_of(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Give a table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(safe(cell) for cell in line) + " |" for line in lines)
 

@@ -22,6 +22,7 @@ from reconciler.model.plan import FINDINGS
 from reconciler.present.base_text import base_lines
 from reconciler.present.folding import (
     changes_of,
+    clients_of,
     findings_of,
     lines_of,
     rollout_rows_of,
@@ -34,7 +35,7 @@ from reconciler.present.outlook_text import run_lines
 from reconciler.present.provenance_text import release_lines
 from reconciler.present.rollout_text import STOPPED, halted_lines, next_step, without_group
 from reconciler.present.spec_changes import spec_change_lines
-from reconciler.present.trouble import EXAMPLES, brief_list
+from reconciler.present.trouble import EXAMPLES, brief_list, todo_of_finding
 from reconciler.present.way_back_text import way_back_lines
 from reconciler.present.words import count_text, grid, name_list, number_text, page, size_text, wrapped
 
@@ -243,11 +244,11 @@ def _findings(
     shown = []
     for line, row in zip(grid(lines, right=frozenset({2}), width=width), rows, strict=True):
         shown += [*line, *_releases(row.names, width)]
-        clients = sorted(
-            name for finding in row.findings for cohort in finding["members"] for name in document["members"][cohort]
-        )
+        clients = clients_of(row.findings, document)
         if members is not None:
             shown += wrapped(clients, width)
         elif kind in _MARKS:
             shown.append(f"        {name_list(clients, EXAMPLES)}")
+        fix = todo_of_finding(kind, row.findings[0])
+        shown += [f"        fix: {fix}"] if fix else []
     return ["", _TITLES[kind], *shown] if shown else []

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 _QUIET = (ClientObserved, ClientFinished, DownloadStarted, RolloutMoved)
 """Events that come once for each client or rollout, or before one like them: shown only when they tell of trouble."""
+_OF_CLIENTS = (ClientObserved, ClientFinished)
 _SPARSE = 30.0
 """Seconds between two lines of progress where there is no bar."""
 
@@ -248,7 +249,7 @@ class EventLog:
             self._append(self._terminal.mask(json.dumps(self._entry(event, now))) + "\n")
         if self._bar is not None:
             self._bar.take(event, now)
-        elif event.level != "info" or (self._is_wanted(event) and self._is_due(event, now)):
+        elif self._is_wanted(event) and self._is_due(event, now):
             self._terminal.event(event, now, self._entry(event, now))
 
     def _entry(self, event: Event, now: datetime) -> dict[str, object]:
@@ -256,8 +257,12 @@ class EventLog:
         return {**head, "message": event.message, **event.particulars}
 
     def _is_wanted(self, event: Event) -> bool:
-        """Say whether an event is shown that tells of no trouble."""
-        return bool(self._terminal.log.verbose) or not (self._quiet or isinstance(event, _QUIET))
+        """Say whether an event is shown; people read of the trouble of clients in the result, by its reason."""
+        if isinstance(event, _OF_CLIENTS) and event.level != "info" and not self._terminal.log.form:
+            return bool(self._terminal.log.verbose)
+        return (
+            event.level != "info" or bool(self._terminal.log.verbose) or not (self._quiet or isinstance(event, _QUIET))
+        )
 
     def _is_due(self, event: Event, now: datetime) -> bool:
         """Say whether an event is worth a line: one of progress is now and then."""
@@ -303,7 +308,7 @@ class _Bar:
             if event.clients:
                 self._start(event.message, event.clients)
         elif isinstance(event, (ClientObserved, ClientFinished)):
-            self._step(event, now)
+            self._step(event)
         elif isinstance(event, DownloadProgress):
             self._bytes(event)
         elif self._progress is not None:
@@ -359,12 +364,10 @@ class _Bar:
         self._task = self._progress.add_task("downloading", total=total)
         self._progress.start()
 
-    def _step(self, event: Event, now: datetime) -> None:
+    def _step(self, event: Event) -> None:
         if self._progress is None or self._task is None:
             return
-        if event.level != "info":
-            self._trouble += 1
-            self._progress.console.print(self._terminal.mask(_line(event, now)), markup=False, highlight=False)
+        self._trouble += event.level != "info"
         self._progress.update(self._task, advance=1, trouble=f"{self._trouble} in trouble" if self._trouble else "")
         if self._progress.finished:
             self.close()

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import printable
+from reconciler.present.look import PLAIN
 from reconciler.present.outlook_text import step_lines
 from reconciler.present.rollout_text import halted_lines, report_lines, standing_table
+from reconciler.present.trouble import told_lines, told_of_failures, told_of_status
 from reconciler.present.words import count_text, number_text, page, size_text, span_text, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from reconciler.present.look import Look
+    from reconciler.present.trouble import Told
 
 
 def status_text(document: Mapping[str, Any]) -> str:
@@ -25,6 +30,8 @@ def status_text(document: Mapping[str, Any]) -> str:
             lines += _component_table(behind) if behind else []
     if document["rollouts"]:
         lines += ["", "Rollouts under way", *standing_table(document["rollouts"])]
+    if document["troubles"]:
+        lines += ["", "Trouble", *told_lines(told_of_status(document["troubles"]))]
     if document["quarantined"]:
         lines += ["", "Quarantined", *_quarantine(document["quarantined"])]
     traffic = document["traffic"]
@@ -135,52 +142,57 @@ def _withdrawn_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
     return f"  {entry['component']}", entry["version"], f"{still} with it", f"by {entry['source']}: {entry['reason']}"
 
 
-def report_text(document: Mapping[str, Any]) -> str:
+def failures_of(document: Mapping[str, Any]) -> list[tuple[str, list[Told]]]:
+    """Give what is told of the failures of a report, under titles."""
+    parts: dict[str, list[Mapping[str, Any]]] = {"release": [], "machine": []}
+    for failure in document["failed"]:
+        parts["machine" if failure.get("fault") == "machine" else "release"].append(failure)
+    titled = (
+        ("Failed", parts["release"]),
+        ("Failed because of the machine, which says nothing about a release", parts["machine"]),
+        ("Unreachable", document["unreachable"]),
+    )
+    return [(title, told_of_failures(failures)) for title, failures in titled if failures]
+
+
+def report_text(document: Mapping[str, Any], *, look: Look = PLAIN) -> str:
     """Render the report of an apply: what failed and why, then a recap by group, and where rollouts are."""
     lines = []
-    own = [failure for failure in document["failed"] if failure.get("fault") == "machine"]
-    for title, failures in (
-        ("Failed", [failure for failure in document["failed"] if failure not in own]),
-        ("Failed because of the machine, which says nothing about a release", own),
-        ("Unreachable", document["unreachable"]),
-    ):
-        if failures:
-            lines += [f"{title}:", *(f"  {_failure(failure)}" for failure in failures), ""]
+    for title, told in failures_of(document):
+        lines += [title, *told_lines(told), ""]
     if document["held"]:
-        lines += ["Held when their turn came:", *map(_held, document["held"]), ""]
+        lines += ["Held when their turn came:", *(f"  {held_line(entry)}" for entry in document["held"]), ""]
     if document["recap"]:
         outcomes = list(next(iter(document["recap"].values())))
         head = ("Recap", *(name.replace("_", " ") for name in outcomes))
         rows = [(f"  {group}", *map(number_text, counts.values())) for group, counts in document["recap"].items()]
-        lines += [*table([head, *rows], right=frozenset(range(1, len(head)))), ""]
+        lines += [*table([head, *rows], right=frozenset(range(1, len(head))), width=look.width), ""]
     steps = step_lines(document)
     lines += [*steps, ""] if steps else []
     rollouts = report_lines(document)
     lines += [*rollouts, ""] if rollouts else []
-    lines.append(_report_end(document))
-    return page(lines)
+    lines.append(report_end(document))
+    return page(lines, look.width)
 
 
-def _held(entry: Mapping[str, Any]) -> str:
+def held_line(entry: Mapping[str, Any]) -> str:
+    """Say which clients weren't changed, and why."""
     what = f"{entry['component']} {entry['version']}" if entry["component"] else "settings"
-    return f"  {what}, {count_text(entry['clients'], 'client')} of {entry['group']}: {entry['reason']}"
-
-
-def _failure(failure: Mapping[str, Any]) -> str:
-    subject = " ".join(filter(None, (failure["client"], failure["component"])))
-    return f"{subject}: {failure['message']}"
+    return f"{what}, {count_text(entry['clients'], 'client')} of {entry['group']}: {entry['reason']}"
 
 
 def _moved(word: str, size: int, saved: int) -> str:
     return f"{size_text(size)} {word}{f' ({size_text(saved)} saved)' if saved > 0 else ''}"
 
 
-def _report_end(document: Mapping[str, Any]) -> str:
+def report_end(document: Mapping[str, Any]) -> str:
+    """Give the verdict of a report: what was done, and how much was moved."""
     received = _moved("downloaded", document["bytes_received"], document["bytes_not_received"])
     sent = f"{received}, {_moved('sent', document['bytes_sent'], document['bytes_saved'])}"
     changed = sum(counts["changed"] for counts in document["recap"].values())
-    bad = sum(counts["failed"] for counts in document["recap"].values())
-    off = sum(counts["unreachable"] for counts in document["recap"].values())
+    bad, off = (
+        number_text(sum(counts[key] for counts in document["recap"].values())) for key in ("failed", "unreachable")
+    )
     word = "Apply interrupted" if document["interrupted"] else "Apply complete"
     done = f"{word}: {count_text(changed, 'client')} changed, {bad} failed, {off} unreachable; {sent}."
     made = [f"{count_text(document[key], noun)} {what}" for key, noun, what in _MADE if document[key]]

@@ -11,6 +11,7 @@ from reconciler.present.listing_text import clients_markdown, clients_rows, clie
 from reconciler.present.markdown import plan_markdown, status_markdown
 from reconciler.present.plan_text import plan_text
 from reconciler.present.render import View
+from reconciler.present.report_markdown import report_markdown
 from reconciler.present.rollout_text import rollouts_text
 from reconciler.present.standing_text import standing_text
 from reconciler.present.text import (
@@ -23,7 +24,7 @@ from reconciler.present.text import (
 
 PLAN = View(plan_text, plan_markdown, gitlab=terraform_report, fits=True)
 STATUS = View(status_text, status_markdown)
-REPORT = View(report_text)
+REPORT = View(report_text, report_markdown, fits=True)
 HISTORY = View(history_text, rows=history_rows)
 OUTCOMES = View(outcomes_text, rows=outcomes_rows)
 RUN = View(run_text)

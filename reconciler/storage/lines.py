@@ -14,6 +14,7 @@ from sqlalchemy import func, select, type_coerce
 from sqlalchemy.types import NULLTYPE
 
 from reconciler.model.client import Profile
+from reconciler.reasons import REASONS, reason_of
 from reconciler.storage.base import moment
 from reconciler.storage.cells import checked
 from reconciler.storage.fleet import FleetRecords
@@ -21,10 +22,12 @@ from reconciler.storage.sieve import Sieve
 from reconciler.storage.tables import CLIENTS, JOURNAL, PROFILES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection
+
+    from reconciler.reasons import Reason
 
 MAX_BATCH = 50_000
 """Clients that are read at once, at most."""
@@ -49,10 +52,12 @@ class Line(NamedTuple):
 
 
 class LastFailure(NamedTuple):
-    """What a client said when it failed last, and when that was."""
+    """How a client failed last: what it said, when that was, with which component (empty: as a whole), and why."""
 
     message: str
     at: datetime | None
+    component: str
+    reason: Reason
 
 
 _BARE = select(
@@ -120,11 +125,36 @@ class Lines(FleetRecords):
 
     def last_failures(self, names: Collection[str]) -> dict[str, LastFailure]:
         """Give how some clients failed last, by name."""
+        found: dict[str, LastFailure] = {}
+        chosen = sorted(names)
+        for start in range(0, len(chosen), MAX_BATCH):
+            found |= self._failures(JOURNAL.c.client.in_(chosen[start : start + MAX_BATCH]))
+        return found
+
+    def failing(self) -> dict[str, LastFailure]:
+        """Give how those failed last that weren't well since, by name."""
+        return self._failures(JOURNAL.c.client.in_(select(CLIENTS.c.name).where(CLIENTS.c.failures > 0)))
+
+    def _failures(self, of: ColumnElement[bool]) -> dict[str, LastFailure]:
         entry = JOURNAL.c
-        last = select(func.max(entry.id)).where(entry.client.in_(list(names)), entry.outcome == "failed")
-        wanted = select(entry.client, entry.message, entry.at).where(entry.id.in_(last.group_by(entry.client)))
+        last = select(func.max(entry.id)).where(of, entry.outcome == "failed").group_by(entry.client)
+        columns = (entry.client, entry.message, entry.at, entry.component, entry.reason)
         with self._read() as connection:
-            return {name: LastFailure(message, moment(at)) for name, message, at in connection.execute(wanted)}
+            return {
+                name: LastFailure(message, moment(at), component, _reason(reason, message))
+                for name, message, at, component, reason in connection.execute(
+                    select(*columns).where(entry.id.in_(last))
+                )
+            }
+
+
+def _reason(known: str, message: str) -> Reason:
+    """Give the reason of a failure; earlier versions wrote down its label, where a client failed as a whole."""
+    reason = _KNOWN.get(known) or reason_of(message)
+    return "client" if reason == "other" else reason
+
+
+_KNOWN: Mapping[str, Reason] = {reason: reason for reason in REASONS}
 
 
 def _by_code_point(connection: Connection) -> ColumnElement[str]:

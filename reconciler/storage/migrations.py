@@ -253,6 +253,8 @@ MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {
         "ALTER TABLE runs ADD COLUMN steps TEXT NOT NULL DEFAULT '[]'",
         "CREATE INDEX journal_by_client ON journal (client, id)",
     ),
+    # What failed is counted by its reason.
+    8: ("ALTER TABLE journal ADD COLUMN reason VARCHAR(16) NOT NULL DEFAULT ''",),
 }
 """What brings a schema of version N - 1 to version N, by N; version 0 is an empty database."""
 VERSION = max(MIGRATIONS)

@@ -111,6 +111,7 @@ class Runs(Part):
                 "message": entry.message,
                 "bytes": entry.bytes,
                 "at": seconds(entry.at),
+                "reason": entry.reason,
             }
             for entry in entries
         ]
@@ -209,6 +210,7 @@ def journal_entry(row: Row[Any]) -> JournalEntry:
         message=row.message,
         bytes=row.bytes,
         at=moment(row.at),  # type: ignore[arg-type]
+        reason=row.reason,
     )
     return checked(entry)
 

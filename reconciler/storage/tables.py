@@ -147,7 +147,7 @@ RUNS = Table(  # `origin` and `steps`: see model.report.Run
     Column("steps", Text, nullable=False, server_default="[]"),
 )
 
-JOURNAL = Table(
+JOURNAL = Table(  # `reason`: see reasons; empty where nothing failed, or an earlier version wrote the row
     "journal",
     METADATA,
     Column("id", BigInteger().with_variant(sqlalchemy.Integer, "sqlite"), primary_key=True),
@@ -161,6 +161,7 @@ JOURNAL = Table(
     Column("message", Text, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("at", Float, nullable=False),
+    Column("reason", String(16), nullable=False, server_default=""),
     Index("journal_by_client", "client", "id"),
 )
 

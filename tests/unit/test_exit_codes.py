@@ -14,6 +14,7 @@ from reconciler.execute.outcome import is_complete, verdict_error
 from reconciler.model.plan import RolloutStep
 from reconciler.model.report import RECAP, Failure, Report
 from reconciler.model.rollout import STATUSES, RolloutRecord
+from reconciler.reasons import REASONS, reason_of
 from tests.fakes import NOW
 
 CLASSES: dict[str, Any] = {
@@ -48,24 +49,29 @@ def test_every_error_shows_its_message_and_what_to_do(name: Any) -> None:
     made = kind([Problem("a message", hint="do it")]) if kind is SpecError else kind("a message", hint="do it")
     assert str(made) == "a message\n  do it"
     assert "\n" not in made.brief
-    assert made.brief.startswith(f"{kind.label}: a message")
+    assert made.brief.startswith(f"{REASONS[kind.reason].label}: a message")
 
 
 def test_errors_that_clients_are_counted_under_can_be_told_apart() -> None:
     per_client = [kind for kind in CLASSES.values() if issubclass(kind, (TransportError, ClientError))]
-    labels = [kind.label for kind in (*per_client, errors.OtherControllerError)]
-    assert len(set(labels)) == len(labels)
-    assert UpdoserError.label not in labels
-    assert not any(":" in label for label in labels)
+    reasons = [kind.reason for kind in (*per_client, errors.OtherControllerError)]
+    assert len(set(reasons)) == len(reasons)
+    assert UpdoserError.reason not in reasons
 
 
 @pytest.mark.parametrize("name", sorted(CLASSES.keys() - {"SpecError"}))
-def test_the_label_of_an_error_is_found_in_what_was_recorded_of_it(name: Any) -> None:
-    assert errors.label_of(CLASSES[name]("rules: it broke: no").brief) == CLASSES[name].label
+def test_the_reason_of_an_error_is_found_in_what_was_recorded_of_it(name: Any) -> None:
+    assert reason_of(CLASSES[name]("rules: it broke: no").brief) == CLASSES[name].reason
+
+
+def test_an_error_of_which_more_is_known_is_counted_under_that() -> None:
+    assert reason_of(ClientError("rules: it broke: no", reason="sudo").brief) == "sudo"
+    assert reason_of(ClientError("no").brief) == "client"
 
 
 def test_labels_that_decide_what_became_of_a_client_are_those_of_earlier_states() -> None:
-    assert {name: kind.label for name, kind in CLASSES.items() if kind.label != UpdoserError.label} == {
+    found = {name: REASONS[kind.reason].label for name, kind in CLASSES.items() if kind.reason != UpdoserError.reason}
+    assert found == {
         "AuthenticationError": "authentication failed",
         "BusyError": "client busy",
         "ClientError": "client failed",
@@ -73,8 +79,11 @@ def test_labels_that_decide_what_became_of_a_client_are_those_of_earlier_states(
         "HostKeyError": "host key not trusted",
         "HungUpError": "hung up before it greeted",
         "LimitError": "limit of this machine",
+        "NetworkError": "no connection",
+        "NoAddressError": "no way to it",
         "OtherControllerError": "other controller",
         "ProtocolError": "protocol error",
+        "SecretError": "secret not found",
         "TransportError": "no connection",
     }
 

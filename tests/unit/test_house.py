@@ -64,9 +64,9 @@ def test_the_folder_of_plugins_is_no_package() -> None:
     [
         (
             "Bundled plugins know contracts, programs, files, formats, model and errors only",
-            {"contracts", "programs", "files", "formats", "model", "errors"},
+            {"contracts", "programs", "files", "formats", "model", "errors", "reasons"},
         ),
-        ("Decisions are pure", {"planner", "formats", "model", "present", "hints", "errors"}),
+        ("Decisions are pure", {"planner", "formats", "model", "present", "hints", "errors", "reasons"}),
     ],
 )
 def test_a_rule_of_imports_names_every_room_but_those_that_are_open(

@@ -56,6 +56,8 @@ Saved against fulls: 1.0 KiB to deploy.
 | --- | --- | --- | --- | --- |
 | unknown | office | all components | 1 client | no connection |
 
+- no connection (pc-3): look at the network, and at what sshd logs there
+
 Gone from the inventory: old-pc; what they have stays there, unmanaged
 """
 

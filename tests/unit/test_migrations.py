@@ -46,6 +46,7 @@ GAINED = {
     5: {"clients": {"machine": None}, "rollout_failures": {"fault": "release"}},
     6: {"rollouts": {"catches_up": 0, "had": "{}"}},
     7: {"runs": {"origin": "{}", "steps": "[]"}},
+    8: {"journal": {"reason": ""}},
 }
 """What a step puts into the rows that are there, by its version."""
 ODD = {"INTEGER": 2**31 - 1, "BIGINT": 2**63 - 1, "FLOAT": 1795521600.25, "BOOLEAN": 1}

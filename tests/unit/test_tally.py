@@ -96,8 +96,8 @@ def test_what_was_sent_before_its_time_is_a_change_that_saved_bytes_too() -> Non
 def test_a_client_that_was_silent_at_a_later_look_is_told_by_what_was_done_with_it() -> None:
     tally = Tally(["g"])
     tally.add(result("changed"))
-    tally.unreachable("pc", "g", "no connection: x")
-    tally.failed("pc", "g", "client failed: x")
+    tally.unreachable("pc", "g", "no connection: x", "connection")
+    tally.failed("pc", "g", "client failed: x", "client")
     made = report(tally)
     assert (counted(made), made.failed, made.unreachable) == ({"changed": 1}, (), ())
 
@@ -141,8 +141,8 @@ def test_downloads_and_silent_clients_are_counted_too() -> None:
     tally.downloaded(5)
     tally.downloaded(6)
     tally.server_failed("rules", "it is damaged")
-    tally.unreachable("a", "g", "no connection: x")
-    tally.failed("b", "h", "client failed: x")
+    tally.unreachable("a", "g", "no connection: x", "connection")
+    tally.failed("b", "h", "client failed: x", "client")
     made = report(tally)
     assert (made.downloaded, made.bytes_received) == (2, 11)
     assert [(failure.client, failure.component) for failure in made.failed] == [("", "rules"), ("b", "")]

@@ -121,6 +121,7 @@ Held (not changed)
 Unknown (nothing is known of them, so nothing is changed)
   ?  all components  2 clients  plant  no connection
         lost-1, lost-2
+        fix: look at the network, and at what sshd logs there
 
 Gone from the inventory (1): old-pc
   What they have stays there, unmanaged.
@@ -540,15 +541,22 @@ def test_of_several_groups_a_status_shows_what_is_behind() -> None:
 def test_a_report_reads_like_this() -> None:
     report = Report(
         "r", "p", NOW, NOW, {"g": {"ok": 1, "changed": 2, "failed": 1}}, downloaded=1,
-        failed=(Failure("pc-1", "g", "rules", "not enough disk"), Failure("", "", "engine", "it is damaged")),
+        failed=(
+            Failure("pc-1", "g", "rules", "not enough disk", reason="disk"),
+            Failure("", "", "engine", "it is damaged", reason="server"),
+        ),
         bytes_received=2048, bytes_sent=1536, bytes_saved=512,
     )  # fmt: skip
     assert (
         report_text(report_document(report))
         == """\
-Failed:
-  pc-1 rules: not enough disk
-  engine: it is damaged
+Failed
+  ! disk full: 1 client of g
+      pc-1 rules: not enough disk
+      fix: make room on the clients, or lower `client_keep`
+  ! failed on this server: 1 change
+      engine: it is damaged
+      fix: look at what each says; the next apply tries it again
 
 Recap  ok  changed  failed  unreachable  stale  skipped  not attempted
   g     1        2       1            0      0        0              0
