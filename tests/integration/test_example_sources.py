@@ -1,12 +1,15 @@
 """The fleets with signed sources, and the chain of servers, as they stand on their pages: only hosts, ports and waves
 are ours."""
 
+from __future__ import annotations
+
 import json
 import re
 import shutil
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -16,6 +19,11 @@ from tests.pages import example
 from tests.servers import Authority, nginx, requests, squid
 from tests.tufrepo import Vendor
 
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    from tests.fleet import Done
+
 pytestmark = pytest.mark.needs("nginx", "squid", "openssl")
 EXAMPLES = Path(__file__).parents[1] / "unit/data/examples"
 WORD = "hunter2-secret"
@@ -23,11 +31,11 @@ TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
 DAILY = b"a signature of something\n" * 4000
 
 
-def spec(name):
+def spec(name: str) -> str:
     return example(f"spec:{name}").text
 
 
-def site(folder, text, name="updoser.yaml"):
+def site(folder: Path, text: str, name: str = "updoser.yaml") -> Fleet:
     """Make a folder with a spec of a page in it."""
     folder.mkdir(exist_ok=True)
     for catalog in ("clamav", "suricata"):
@@ -41,14 +49,14 @@ def site(folder, text, name="updoser.yaml"):
     return fleet
 
 
-def site_spec(folder):
+def site_spec(folder: Path) -> str:
     """Give the site of its page with a medium of our own, and a strike that isn't over."""
     text = spec("site").replace("file:///media/in", (folder / "media").as_uri())
     assert text.count('"2026-12-15"') == 1
     return text.replace("2026-12-15", TOMORROW)
 
 
-def converges(fleet, *arguments, **environment):
+def converges(fleet: Fleet, *arguments: str, **environment: str) -> Done:
     """Apply twice; the second run changes nothing. Gives the first."""
     first = fleet.run("apply", "--auto-approve", *arguments, **environment)
     assert first.code == 0, first.err + first.out
@@ -58,7 +66,7 @@ def converges(fleet, *arguments, **environment):
 
 
 @pytest.fixture
-def vendor(tmp_path):
+def vendor(tmp_path: Path) -> Vendor:
     """A vendor's repository in web/repo."""
     made = Vendor(tmp_path / "web/repo", datetime.now(UTC))
     made.add("clamav-main", "62", {"main.cvd": b"main" * 500})
@@ -67,7 +75,7 @@ def vendor(tmp_path):
     return made
 
 
-def test_a_vendor_behind_a_proxy(vendor, tmp_path, stack):
+def test_a_vendor_behind_a_proxy(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> None:
     url = stack.enter_context(nginx(tmp_path / "nginx", tmp_path / "web"))
     port = stack.enter_context(squid(tmp_path / "squid", user="updoser", password=WORD))
     text = spec("proxied").replace("http://updates.example", url).replace("proxy.example:3128", f"127.0.0.1:{port}")
@@ -84,7 +92,7 @@ def test_a_vendor_behind_a_proxy(vendor, tmp_path, stack):
     assert not any(WORD in text for text in seen)
 
 
-def test_a_private_mirror(vendor, tmp_path, stack):
+def test_a_private_mirror(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> None:
     authority = Authority(tmp_path / "ca")
     certificate, key = authority.sign("localhost", "127.0.0.1")
     own, own_key = authority.sign("branch-7")
@@ -110,7 +118,7 @@ def test_a_private_mirror(vendor, tmp_path, stack):
 
 
 @pytest.fixture
-def hq(vendor, tmp_path, stack):
+def hq(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> Fleet:
     """The headquarters of its page, its repository set up by the commands there, word for word."""
     url = stack.enter_context(nginx(tmp_path / "nginx", tmp_path / "web"))
     fleet = site(tmp_path / "hq", spec("hq").replace("http://updates.example", url), "hq.yaml")
@@ -122,19 +130,19 @@ def hq(vendor, tmp_path, stack):
     return fleet
 
 
-def rules(fleet, version, content):
+def rules(fleet: Fleet, version: str, content: bytes) -> None:
     (fleet.folder / "suricata.rules").write_bytes(content)
     added = fleet.run("release", "add", "suricata-rules", version, "suricata.rules", "--to", "drop")
     assert added.code == 0, added.err
 
 
-def carry(hq, medium):
+def carry(hq: Fleet, medium: Path) -> None:
     """Carry the repository to a site, as a courier does."""
     shutil.rmtree(medium, ignore_errors=True)
     shutil.copytree(hq.folder / "publish", medium)
 
 
-def edit(fleet, name, old, new):
+def edit(fleet: Fleet, name: str, old: str, new: str) -> None:
     path = fleet.folder / name
     assert path.read_text().count(old) == 1
     path.write_text(path.read_text().replace(old, new))
@@ -143,7 +151,7 @@ def edit(fleet, name, old, new):
 WITHDRAW = '  withdraw: [{component: suricata-rules, version: "20261119.2", reason: "INC-4699"}]\n'
 
 
-def test_the_air_gapped_chain(hq, tmp_path):
+def test_the_air_gapped_chain(hq: Fleet, tmp_path: Path) -> None:
     medium = tmp_path / "media/site-a"
     plant = site(tmp_path / "plant", site_spec(tmp_path), "site.yaml")
     shutil.copy(hq.folder / "publish/metadata/1.root.json", plant.folder / "trust/hq-root.json")
@@ -191,11 +199,11 @@ def test_the_air_gapped_chain(hq, tmp_path):
     (plant.folder / "clients/plc-1/suricata-rules/current/suricata.rules").chmod(0o644)
     (plant.folder / "clients/plc-1/suricata-rules/current/suricata.rules").write_bytes(b"broken")
     repaired = converges(plant, "-f", "site.yaml", "--verify")
-    run_id = re.search(r"run (\S+) carries out", repaired.err)[1]
+    (run_id,) = re.findall(r"run (\S+) carries out", repaired.err)
     assert "courier strike" in plant.run("history", run_id, "-f", "site.yaml").out
 
 
-def test_a_server_is_the_source_of_the_next_over_a_web_server(hq, tmp_path, stack):
+def test_a_server_is_the_source_of_the_next_over_a_web_server(hq: Fleet, tmp_path: Path, stack: ExitStack) -> None:
     rules(hq, "20261119.1", b"alert one\n" * 3000)
     converges(hq, "-f", "hq.yaml")
     url = stack.enter_context(nginx(tmp_path / "front", hq.folder / "publish"))
@@ -210,7 +218,7 @@ def test_a_server_is_the_source_of_the_next_over_a_web_server(hq, tmp_path, stac
     assert plant.current("plc-1", "suricata-rules")["suricata.rules"].endswith(b"alert two\n")
 
 
-def test_what_failed_on_a_client_here_is_not_published(hq):
+def test_what_failed_on_a_client_here_is_not_published(hq: Fleet) -> None:
     rules(hq, "20261119.1", b"alert one\n" * 3000)
     converges(hq, "-f", "hq.yaml")
     rules(hq, "20261120.1", b"alert two\n" * 3000)
@@ -228,7 +236,7 @@ def test_what_failed_on_a_client_here_is_not_published(hq):
     assert "20261120.1" in hq.run("publish", "status", "-f", "hq.yaml").out
 
 
-def test_keys_of_the_headquarters_are_rotated_and_sites_follow(hq, tmp_path):
+def test_keys_of_the_headquarters_are_rotated_and_sites_follow(hq: Fleet, tmp_path: Path) -> None:
     medium = tmp_path / "media/site-a"
     plant = site(tmp_path / "plant", site_spec(tmp_path), "site.yaml")
     shutil.copy(hq.folder / "publish/metadata/1.root.json", plant.folder / "trust/hq-root.json")
@@ -260,14 +268,15 @@ def test_keys_of_the_headquarters_are_rotated_and_sites_follow(hq, tmp_path):
     assert plant.current("plc-1", "suricata-rules") == {"suricata.rules": b"alert two\n" * 3000}
 
 
-def indexed(server, component):
+def indexed(server: Fleet, component: str) -> list[dict[str, Any]]:
     """Give what the last index of a component lists."""
     files = (server.folder / "publish/targets/index").glob(f"*.{component}.json")
     last = max(files, key=lambda file: file.stat().st_mtime_ns)
-    return json.loads(last.read_text())["releases"]
+    listed: list[dict[str, Any]] = json.loads(last.read_text())["releases"]
+    return listed
 
 
-def test_by_hand_only_what_is_named_is_published(hq):
+def test_by_hand_only_what_is_named_is_published(hq: Fleet) -> None:
     edit(hq, "hq.yaml", "publish: after_rollout", "publish: manual")
     rules(hq, "20261119.1", b"alert one\n" * 3000)
     done = converges(hq, "-f", "hq.yaml")
@@ -289,7 +298,7 @@ def test_by_hand_only_what_is_named_is_published(hq):
     assert "is withdrawn: INC-4699" in withdrawn.err
 
 
-def test_commands_of_publishing_say_what_is_missing(hq, tmp_path):
+def test_commands_of_publishing_say_what_is_missing(hq: Fleet, tmp_path: Path) -> None:
     plain = site(tmp_path / "plain", site_spec(tmp_path))
     for command in ("init", "rotate", "status"):
         done = plain.run("publish", command)

@@ -1,5 +1,7 @@
 """A signed repository on a real web server: through proxies, over TLS and both families, with what goes wrong."""
 
+from __future__ import annotations
+
 import gzip
 import hashlib
 import re
@@ -7,8 +9,10 @@ import shutil
 import socket
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
@@ -25,6 +29,14 @@ from tests.fleet import Fleet
 from tests.servers import Authority, Odd, Socks4, Wire, microsocks, nginx, part, requests, squid
 from tests.tufrepo import Vendor
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import ExitStack
+
+    from reconciler.model.offer import SourceReport
+
+Answer: TypeAlias = "tuple[int, dict[str, str], bytes]"
+
 pytestmark = pytest.mark.needs("nginx", "squid", "microsocks", "openssl")
 NOW = datetime.now(UTC)
 COMPONENTS = {"rules": make_component("rules", scheme="integer")}
@@ -33,7 +45,7 @@ SECRETS = {"user": "joe", "word": "hunter2-secret", "KEY": "the key"}
 
 
 @pytest.fixture(scope="module")
-def vendor(tmp_path_factory):
+def vendor(tmp_path_factory: pytest.TempPathFactory) -> Vendor:
     folder = tmp_path_factory.mktemp("vendor")
     made = Vendor(folder / "repo", NOW)
     made.add("rules", "1", {"all.rules": BIG, "small": b"x"})
@@ -42,7 +54,7 @@ def vendor(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def short_pauses(monkeypatch):
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_stream, "PAUSE", 0.01)
     monkeypatch.setattr(_stream, "LONGEST_PAUSE", 0.02)
 
@@ -50,19 +62,21 @@ def short_pauses(monkeypatch):
 class Look:
     """A source as a run has it, and what it answers."""
 
-    def __init__(self, folder, vendor, url, *, proxy=None, now=NOW, **options):
+    def __init__(
+        self, folder: Path, vendor: Vendor, url: str, *, proxy: Proxy | None = None, now: datetime = NOW, **options: Any
+    ) -> None:
         shutil.copy(vendor.metadata / "1.root.json", folder / "root.json")
         context = fake_context(folder, now=now, secrets=SECRETS, proxy=proxy)
         self.source = make_plugin(tuf, {"url": url, "trusted_root": "root.json", **options}, context)
         self.store = Store(folder / "store")
 
     @property
-    def report(self):
+    def report(self) -> SourceReport:
         spec = SourceSpec("vendor", PluginConfig("source", "tuf"), signed=True)
         (answer,) = read_sources([(spec, self.source)], COMPONENTS)
         return answer
 
-    def fetch(self):
+    def fetch(self) -> dict[str, int]:
         """Bring all files into the store; give their sizes."""
         report = self.report
         assert report.error == "", report.error
@@ -78,26 +92,26 @@ class Look:
 ALL = {"all.rules": len(BIG), "small": 1}
 
 
-def test_releases_come_from_a_web_server(vendor, tmp_path, stack):
+def test_releases_come_from_a_web_server(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> None:
     url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
     assert Look(tmp_path, vendor, url).fetch() == ALL
     assert Look(tmp_path, vendor, f"{url}/").fetch() == ALL
 
 
-def test_a_second_look_asks_for_little(vendor, tmp_path, stack):
+def test_a_second_look_asks_for_little(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> None:
     url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
     assert Look(tmp_path, vendor, url).report.error == ""
     before = len(requests(tmp_path / "web"))
     assert Look(tmp_path, vendor, url).report.error == ""
     asked = requests(tmp_path / "web")[before:]
-    paths = [re.search(r'"GET (\S+)', line)[1] for line in asked]
+    paths = re.findall(r'"GET (\S+)', "\n".join(asked))
     assert paths == ["/metadata/2.root.json", "/metadata/timestamp.json"]
 
 
 # --- what breaks on the way -------------------------------------------------------------------------------------------
 
 
-def test_a_download_that_is_cut_is_continued_where_it_was(vendor, tmp_path, stack):
+def test_a_download_that_is_cut_is_continued_where_it_was(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> None:
     url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
     wire = Wire(int(url.rpartition(":")[2]), cut_after=1_000_000)
     assert Look(tmp_path, vendor, f"http://127.0.0.1:{wire.port}").fetch() == ALL
@@ -105,7 +119,9 @@ def test_a_download_that_is_cut_is_continued_where_it_was(vendor, tmp_path, stac
     assert [line.split()[8] for line in requests(tmp_path / "web") if "/content/" in line].count("206") == 3
 
 
-def test_a_server_that_does_not_know_ranges_sends_all_again_and_the_content_is_right(vendor, tmp_path, stack):
+def test_a_server_that_does_not_know_ranges_sends_all_again_and_the_content_is_right(
+    vendor: Vendor, tmp_path: Path, stack: ExitStack
+) -> None:
     url = stack.enter_context(nginx(tmp_path / "web", vendor.folder, rules="max_ranges 0;"))
     wire = Wire(int(url.rpartition(":")[2]), cut_after=2_000_000)
     look = Look(tmp_path, vendor, f"http://127.0.0.1:{wire.port}")
@@ -117,7 +133,9 @@ def test_a_server_that_does_not_know_ranges_sends_all_again_and_the_content_is_r
     assert hashlib.sha256(BIG).hexdigest() in {path.name for path in (tmp_path / "store/content").rglob("*")}
 
 
-def test_what_a_run_that_was_killed_had_of_a_file_is_not_asked_for_again(vendor, tmp_path, stack):
+def test_what_a_run_that_was_killed_had_of_a_file_is_not_asked_for_again(
+    vendor: Vendor, tmp_path: Path, stack: ExitStack
+) -> None:
     url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
     wire = Wire(int(url.rpartition(":")[2]), cut_after=2_000_000)
     look = Look(tmp_path, vendor, f"http://127.0.0.1:{wire.port}")
@@ -135,7 +153,7 @@ def test_what_a_run_that_was_killed_had_of_a_file_is_not_asked_for_again(vendor,
     assert list((tmp_path / "store/tmp").iterdir()) == []
 
 
-def _content(content):
+def _content(content: bytes) -> str:
     digest = hashlib.sha256(content).hexdigest()
     return f"content/{digest[:2]}/{digest}"
 
@@ -143,7 +161,7 @@ def _content(content):
 OTHER = b"?" * len(BIG)
 
 
-def _answers_of_resumed_requests():
+def _answers_of_resumed_requests() -> dict[str, Callable[[bytes, int], Answer]]:
     """Give what servers have answered to a request for the rest of a file, by what is odd about it."""
     return {
         "a part from before": lambda content, at: part(content, max(at - 1000, 0)),
@@ -165,10 +183,12 @@ def _answers_of_resumed_requests():
 
 
 @pytest.mark.parametrize("odd", list(_answers_of_resumed_requests()))
-def test_whatever_a_server_answers_to_a_request_for_the_rest_the_file_comes_in_the_same_run(vendor, tmp_path, odd):
+def test_whatever_a_server_answers_to_a_request_for_the_rest_the_file_comes_in_the_same_run(
+    vendor: Vendor, tmp_path: Path, odd: str
+) -> None:
     answer = _answers_of_resumed_requests()[odd]
 
-    def twist(path, asked, content):
+    def twist(path: str, asked: Mapping[str, str], content: bytes) -> Answer | None:
         at = int(asked.get("Range", "bytes=0-")[6:-1])
         return answer(content, at) if path.startswith("/content/") and at else None
 
@@ -183,14 +203,14 @@ def test_whatever_a_server_answers_to_a_request_for_the_rest_the_file_comes_in_t
     assert list((tmp_path / "store/tmp").iterdir()) == []
 
 
-def leave_part(folder, content):
+def leave_part(folder: Path, content: bytes) -> None:
     """Leave what a run that was killed had of the large file."""
     parts = folder / "store/tmp"
     parts.mkdir(parents=True, exist_ok=True)
     (parts / f"{hashlib.sha256(BIG).hexdigest()}.part").write_bytes(content)
 
 
-def test_a_part_of_other_bytes_costs_a_second_request_and_nothing_more(vendor, tmp_path):
+def test_a_part_of_other_bytes_costs_a_second_request_and_nothing_more(vendor: Vendor, tmp_path: Path) -> None:
     with Odd(vendor.folder, lambda *_asked: None) as server:
         folder = tmp_path / "site"
         folder.mkdir()
@@ -204,10 +224,10 @@ def test_a_part_of_other_bytes_costs_a_second_request_and_nothing_more(vendor, t
 
 
 @pytest.mark.parametrize("odd", ["a part from before", "a part from behind", "a bad request", "no range at all"])
-def test_a_cut_is_got_over_whatever_the_server_then_answers(vendor, tmp_path, odd):
+def test_a_cut_is_got_over_whatever_the_server_then_answers(vendor: Vendor, tmp_path: Path, odd: str) -> None:
     answer = _answers_of_resumed_requests()[odd]
 
-    def twist(path, asked, content):
+    def twist(path: str, asked: Mapping[str, str], content: bytes) -> Answer | None:
         at = int(asked.get("Range", "bytes=0-")[6:-1])
         if not path.startswith("/content/") or len(content) < 1_000_000:
             return None
@@ -223,7 +243,7 @@ def test_a_cut_is_got_over_whatever_the_server_then_answers(vendor, tmp_path, od
     assert (f"/{_content(BIG)}", "bytes=1500000-") in server.seen
 
 
-def test_a_file_that_is_there_whole_since_a_kill_is_not_fetched_again(vendor, tmp_path):
+def test_a_file_that_is_there_whole_since_a_kill_is_not_fetched_again(vendor: Vendor, tmp_path: Path) -> None:
     with Odd(vendor.folder, lambda _path, asked, content: _beyond(asked, content)) as server:
         look = Look(tmp_path, vendor, server.url)
         leave_part(tmp_path, BIG)
@@ -231,12 +251,12 @@ def test_a_file_that_is_there_whole_since_a_kill_is_not_fetched_again(vendor, tm
     assert [begin for path, begin in server.seen if path == f"/{_content(BIG)}"] == [f"bytes={len(BIG)}-"]
 
 
-def _beyond(asked, content):
+def _beyond(asked: Mapping[str, str], content: bytes) -> Answer | None:
     at = int(asked.get("Range", "bytes=0-")[6:-1])
     return (416, {"Content-Range": f"bytes */{len(content)}"}, b"") if at and at >= len(content) else None
 
 
-def test_a_part_from_a_folder_is_continued_where_it_is_good(vendor, tmp_path):
+def test_a_part_from_a_folder_is_continued_where_it_is_good(vendor: Vendor, tmp_path: Path) -> None:
     look = Look(tmp_path, vendor, vendor.folder.as_uri())
     for had in (BIG[:2_000_000], BIG, BIG + b"?"):
         leave_part(tmp_path, had)
@@ -268,7 +288,9 @@ PAGE = b"<!DOCTYPE html>\n<title>Please log in</title>\x1b[2J"
     ids=["a page", "a page of no type", "packed", "packed and silent", "empty", "a text"],
 )
 @pytest.mark.parametrize("path", ["/metadata/timestamp.json", "/metadata/2.root.json", "/targets/"])
-def test_what_comes_in_place_of_metadata_is_said_as_what_it_is(vendor, tmp_path, path, answer, words):
+def test_what_comes_in_place_of_metadata_is_said_as_what_it_is(
+    vendor: Vendor, tmp_path: Path, path: str, answer: Answer, words: str
+) -> None:
     with Odd(vendor.folder, lambda asked, *_more: answer if asked.startswith(path) else None) as server:
         report = Look(tmp_path, vendor, server.url).report
     said = report.error or report.problems[0]
@@ -278,7 +300,7 @@ def test_what_comes_in_place_of_metadata_is_said_as_what_it_is(vendor, tmp_path,
     assert said.isprintable()
 
 
-def test_a_page_in_place_of_content_is_said_as_what_it_is(vendor, tmp_path):
+def test_a_page_in_place_of_content_is_said_as_what_it_is(vendor: Vendor, tmp_path: Path) -> None:
     page = 200, {"Content-Type": "text/html"}, PAGE
     with (
         Odd(vendor.folder, lambda asked, *_more: page if "/content/" in asked else None) as server,
@@ -297,7 +319,7 @@ def test_a_page_in_place_of_content_is_said_as_what_it_is(vendor, tmp_path):
 
 
 @pytest.fixture
-def mirrors(tmp_path):
+def mirrors(tmp_path: Path) -> tuple[Vendor, Path]:
     """Two states of a repository: what a mirror that lags behind still has, and what the vendor has."""
     made = Vendor(tmp_path / "fresh", NOW)
     made.add("rules", "1", {"all.rules": b"one"})
@@ -308,10 +330,12 @@ def mirrors(tmp_path):
     return made, tmp_path / "lagging"
 
 
-def test_a_mirror_that_lags_behind_is_passed_over_at_a_second_look(mirrors, tmp_path):
+def test_a_mirror_that_lags_behind_is_passed_over_at_a_second_look(
+    mirrors: tuple[Vendor, Path], tmp_path: Path
+) -> None:
     vendor, lagging = mirrors
 
-    def twist(path, *_more):
+    def twist(path: str, *_more: object) -> Answer | None:
         place = lagging / path.lstrip("/")
         if server.connection % 2 == 0 or path.startswith("/content/"):
             return None
@@ -330,11 +354,13 @@ def test_a_mirror_that_lags_behind_is_passed_over_at_a_second_look(mirrors, tmp_
 
 
 @pytest.mark.parametrize("missing", ["snapshot", "targets", "index"])
-def test_a_look_that_met_two_mirrors_in_different_states_is_made_again(mirrors, tmp_path, missing):
+def test_a_look_that_met_two_mirrors_in_different_states_is_made_again(
+    mirrors: tuple[Vendor, Path], tmp_path: Path, missing: str
+) -> None:
     vendor, _lagging = mirrors
-    lost = []
+    lost: list[str] = []
 
-    def twist(path, *_more):
+    def twist(path: str, *_more: object) -> Answer | None:
         if missing in path.rpartition("/")[0] * (missing == "index") + path.rpartition("/")[2] and not lost:
             lost.append(path)
             return 404, {}, b""
@@ -347,7 +373,9 @@ def test_a_look_that_met_two_mirrors_in_different_states_is_made_again(mirrors, 
     assert [release.version for release in report.releases] == ["1", "2"]
 
 
-def test_a_mirror_that_stays_behind_is_said_to_lag_and_nothing_of_it_is_taken(mirrors, tmp_path):
+def test_a_mirror_that_stays_behind_is_said_to_lag_and_nothing_of_it_is_taken(
+    mirrors: tuple[Vendor, Path], tmp_path: Path
+) -> None:
     vendor, lagging = mirrors
     with Odd(vendor.folder, lambda *_asked: None) as server:
         assert Look(tmp_path, vendor, server.url).report.error == ""
@@ -361,7 +389,9 @@ def test_a_mirror_that_stays_behind_is_said_to_lag_and_nothing_of_it_is_taken(mi
     assert sum(path == "/metadata/timestamp.json" for path, _range in server.seen) == 2
 
 
-def test_a_part_that_was_damaged_is_thrown_away_and_all_is_asked_for(vendor, tmp_path, stack):
+def test_a_part_that_was_damaged_is_thrown_away_and_all_is_asked_for(
+    vendor: Vendor, tmp_path: Path, stack: ExitStack
+) -> None:
     url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
     look = Look(tmp_path, vendor, url)
     file = next(file for file in look.report.releases[0].files if file.name == "all.rules")
@@ -372,7 +402,9 @@ def test_a_part_that_was_damaged_is_thrown_away_and_all_is_asked_for(vendor, tmp
     assert look.fetch() == ALL
 
 
-def test_bytes_that_trickle_are_given_up(vendor, tmp_path, stack, monkeypatch):
+def test_bytes_that_trickle_are_given_up(
+    vendor: Vendor, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_pace.Floor, "SPAN", 0.5)
     monkeypatch.setattr(_pace.Floor, "LEAST", 100_000)
     url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
@@ -382,11 +414,11 @@ def test_bytes_that_trickle_are_given_up(vendor, tmp_path, stack, monkeypatch):
     )
 
 
-def test_a_head_that_trickles_is_given_up(vendor, tmp_path, monkeypatch):
+def test_a_head_that_trickles_is_given_up(vendor: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_timed, "LIMIT", 0.5)
     done = Event()
 
-    def trickle(listener):
+    def trickle(listener: socket.socket) -> None:
         while not done.is_set():
             client, _address = listener.accept()
             with client, suppress(OSError):
@@ -402,7 +434,7 @@ def test_a_head_that_trickles_is_given_up(vendor, tmp_path, monkeypatch):
     assert "(5 tries)" in error
 
 
-def test_a_server_that_says_nothing_is_given_up(vendor, tmp_path):
+def test_a_server_that_says_nothing_is_given_up(vendor: Vendor, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         error = Look(tmp_path, vendor, url, read_timeout="1s").report.error
@@ -410,12 +442,12 @@ def test_a_server_that_says_nothing_is_given_up(vendor, tmp_path):
     assert "(5 tries)" in error
 
 
-def test_nobody_at_the_port_is_told_with_host_and_port(vendor, tmp_path):
+def test_nobody_at_the_port_is_told_with_host_and_port(vendor: Vendor, tmp_path: Path) -> None:
     error = Look(tmp_path, vendor, "http://127.0.0.1:9").report.error
     assert "127.0.0.1:9 can't be reached: Connection refused (5 tries)" in error
 
 
-def test_a_file_that_is_longer_than_was_signed_is_cut_off(vendor, tmp_path, stack):
+def test_a_file_that_is_longer_than_was_signed_is_cut_off(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(vendor.folder, copy)
     with (copy / _content(BIG)).open("ab") as file:
@@ -425,7 +457,7 @@ def test_a_file_that_is_longer_than_was_signed_is_cut_off(vendor, tmp_path, stac
         look.fetch()
 
 
-def test_a_file_that_is_not_there_is_told_by_its_path(vendor, tmp_path, stack):
+def test_a_file_that_is_not_there_is_told_by_its_path(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(vendor.folder, copy)
     (copy / _content(BIG)).unlink()
@@ -442,7 +474,9 @@ def test_a_file_that_is_not_there_is_told_by_its_path(vendor, tmp_path, stack):
     [("return 429;", 4), ("return 403;", 24), ("add_header Retry-After 7200 always; return 429;", 2)],
     ids=["too many", "forbidden", "says for how long"],
 )
-def test_a_source_that_is_busy_is_left_alone_for_its_time_by_later_runs_too(vendor, tmp_path, stack, answer, hours):
+def test_a_source_that_is_busy_is_left_alone_for_its_time_by_later_runs_too(
+    vendor: Vendor, tmp_path: Path, stack: ExitStack, answer: str, hours: int
+) -> None:
     url = stack.enter_context(
         nginx(tmp_path / "web", vendor.folder, server=f"location = /metadata/timestamp.json {{ {answer} }}")
     )
@@ -456,14 +490,16 @@ def test_a_source_that_is_busy_is_left_alone_for_its_time_by_later_runs_too(vend
     assert len(requests(tmp_path / "web")) > asked
 
 
-def test_a_missing_root_that_is_answered_with_403_is_the_end_of_the_roots(vendor, tmp_path, stack):
+def test_a_missing_root_that_is_answered_with_403_is_the_end_of_the_roots(
+    vendor: Vendor, tmp_path: Path, stack: ExitStack
+) -> None:
     url = stack.enter_context(
         nginx(tmp_path / "web", vendor.folder, server="location = /metadata/2.root.json { return 403; }")
     )
     assert Look(tmp_path, vendor, url).fetch() == ALL
 
 
-def test_a_short_wait_is_waited_for(vendor, tmp_path, stack):
+def test_a_short_wait_is_waited_for(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> None:
     rules = "limit_req zone=slow; limit_req_status 503; error_page 503 @later;"
     later = "location @later { add_header Retry-After 1 always; return 503; }"
     folder = tmp_path / "web"
@@ -475,7 +511,7 @@ def test_a_short_wait_is_waited_for(vendor, tmp_path, stack):
 _ZONE = "limit_req_zone $binary_remote_addr zone=slow:1m rate=120r/m;"
 
 
-def test_redirects_are_followed_but_never_away_from_tls(vendor, tmp_path, stack):
+def test_redirects_are_followed_but_never_away_from_tls(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> None:
     there = stack.enter_context(nginx(tmp_path / "there", vendor.folder))
     moved = stack.enter_context(nginx(tmp_path / "moved", vendor.folder, rules=f"return 302 {there}$request_uri;"))
     assert Look(tmp_path, vendor, moved).fetch() == ALL
@@ -489,13 +525,13 @@ def test_redirects_are_followed_but_never_away_from_tls(vendor, tmp_path, stack)
     assert "more than 5 redirects" in Look(tmp_path, vendor, endless).report.error
 
 
-def test_credentials_do_not_go_along_to_another_host(vendor, tmp_path, stack):
+def test_credentials_do_not_go_along_to_another_host(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> None:
     log = "log_format who '$http_authorization $uri';"
     there = stack.enter_context(
         nginx(tmp_path / "there", vendor.folder, http=log, server=f"access_log {tmp_path}/who who;")
     )
     moved = stack.enter_context(nginx(tmp_path / "moved", vendor.folder, rules=f"return 302 {there}$request_uri;"))
-    login = {"username": "joe", "password": SecretRef("env", "word")}
+    login: dict[str, Any] = {"username": "joe", "password": SecretRef("env", "word")}
     assert Look(tmp_path, vendor, moved, **login).fetch() == ALL
     assert {line.split()[0] for line in (tmp_path / "who").read_text().splitlines()} == {"-"}
     assert Look(tmp_path, vendor, there, **login).fetch() == ALL
@@ -505,7 +541,9 @@ def test_credentials_do_not_go_along_to_another_host(vendor, tmp_path, stack):
 # --- TLS --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_private_authority_is_trusted_where_it_is_named_and_nowhere_else(vendor, tmp_path, stack):
+def test_a_private_authority_is_trusted_where_it_is_named_and_nowhere_else(
+    vendor: Vendor, tmp_path: Path, stack: ExitStack
+) -> None:
     authority = Authority(tmp_path / "ca")
     certificate, key = authority.sign("localhost", "127.0.0.1")
     tls = f"ssl_certificate {certificate}; ssl_certificate_key {key};"
@@ -516,7 +554,7 @@ def test_a_private_authority_is_trusted_where_it_is_named_and_nowhere_else(vendo
     assert "the certificates in ca/gone.pem can't be used" in error
 
 
-def test_a_certificate_for_another_name_is_refused(vendor, tmp_path, stack):
+def test_a_certificate_for_another_name_is_refused(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> None:
     authority = Authority(tmp_path / "ca")
     certificate, key = authority.sign("mirror.example")
     tls = f"ssl_certificate {certificate}; ssl_certificate_key {key};"
@@ -524,7 +562,7 @@ def test_a_certificate_for_another_name_is_refused(vendor, tmp_path, stack):
     assert "its certificate isn't trusted" in Look(tmp_path, vendor, url, ca="ca/ca.pem").report.error
 
 
-def test_a_client_certificate_is_shown_where_it_is_wanted(vendor, tmp_path, stack):
+def test_a_client_certificate_is_shown_where_it_is_wanted(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> None:
     authority = Authority(tmp_path / "ca")
     certificate, key = authority.sign("localhost", "127.0.0.1")
     own, own_key = authority.sign("updoser")
@@ -534,22 +572,22 @@ def test_a_client_certificate_is_shown_where_it_is_wanted(vendor, tmp_path, stac
     )
     url = stack.enter_context(nginx(tmp_path / "web", vendor.folder, tls=tls))
     SECRETS["KEY"] = own_key.read_text()
-    shown = {"certificate": str(own), "key": SecretRef("env", "KEY")}
+    shown: dict[str, Any] = {"certificate": str(own), "key": SecretRef("env", "KEY")}
     assert Look(tmp_path, vendor, url, ca="ca/ca.pem", **shown).fetch() == ALL
     assert "HTTP 400" in Look(tmp_path, vendor, url, ca="ca/ca.pem").report.error
-    wrong = {"certificate": str(own), "key": SecretRef("env", "word")}
+    wrong: dict[str, Any] = {"certificate": str(own), "key": SecretRef("env", "word")}
     assert "can't be used" in Look(tmp_path, vendor, url, ca="ca/ca.pem", **wrong).report.error
 
 
 # --- proxies ----------------------------------------------------------------------------------------------------------
 
 
-def proxy(scheme, port, *, login=True, **more):
-    known = {"username": "joe", "password": SecretRef("env", "word")} if login else {}
-    return Proxy("egress", scheme, "127.0.0.1", port, **known, **more)
+def proxy(scheme: str, port: int, *, login: bool = True, ca: str = "", no_proxy: tuple[str, ...] = ()) -> Proxy:
+    name, word = ("joe", SecretRef("env", "word")) if login else ("", None)
+    return Proxy("egress", scheme, "127.0.0.1", port, name, word, no_proxy=no_proxy, ca=ca)
 
 
-def test_http_goes_through_a_proxy_with_a_password(vendor, tmp_path, stack):
+def test_http_goes_through_a_proxy_with_a_password(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> None:
     url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
     port = stack.enter_context(squid(tmp_path / "squid", user="joe", password=SECRETS["word"]))
     assert Look(tmp_path, vendor, url, proxy=proxy("http", port)).fetch() == ALL
@@ -558,7 +596,9 @@ def test_http_goes_through_a_proxy_with_a_password(vendor, tmp_path, stack):
     assert "the proxy egress wants other credentials (HTTP 407)" in error
 
 
-def test_https_goes_through_a_tunnel_of_a_proxy_with_a_password(vendor, tmp_path, stack):
+def test_https_goes_through_a_tunnel_of_a_proxy_with_a_password(
+    vendor: Vendor, tmp_path: Path, stack: ExitStack
+) -> None:
     authority = Authority(tmp_path / "ca")
     certificate, key = authority.sign("localhost", "127.0.0.1")
     tls = f"ssl_certificate {certificate}; ssl_certificate_key {key};"
@@ -570,7 +610,7 @@ def test_https_goes_through_a_tunnel_of_a_proxy_with_a_password(vendor, tmp_path
     assert any("CONNECT 127.0.0.1" in line for line in requests(tmp_path / "squid"))
 
 
-def test_a_proxy_may_itself_be_spoken_with_over_tls(vendor, tmp_path, stack):
+def test_a_proxy_may_itself_be_spoken_with_over_tls(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> None:
     authority = Authority(tmp_path / "ca")
     pair = authority.sign("localhost", "127.0.0.1")
     url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
@@ -580,7 +620,7 @@ def test_a_proxy_may_itself_be_spoken_with_over_tls(vendor, tmp_path, stack):
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
-def test_a_socks_proxy_with_a_password(vendor, tmp_path, stack, scheme):
+def test_a_socks_proxy_with_a_password(vendor: Vendor, tmp_path: Path, stack: ExitStack, scheme: str) -> None:
     url = stack.enter_context(nginx(tmp_path / "web", vendor.folder)).replace("127.0.0.1", "localhost")
     port = stack.enter_context(microsocks(tmp_path / "socks", user="joe", password=SECRETS["word"]))
     assert Look(tmp_path, vendor, url, proxy=proxy(scheme, port)).fetch() == ALL
@@ -588,14 +628,14 @@ def test_a_socks_proxy_with_a_password(vendor, tmp_path, stack, scheme):
     assert "the proxy egress gives no way to localhost" in error
 
 
-def test_a_socks_4_proxy(vendor, tmp_path, stack):
+def test_a_socks_4_proxy(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> None:
     url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
     socks = Socks4()
     assert Look(tmp_path, vendor, url, proxy=proxy("socks4", socks.port, login=False)).fetch() == ALL
     assert socks.seen
 
 
-def test_what_stands_in_no_proxy_is_reached_directly(vendor, tmp_path, stack):
+def test_what_stands_in_no_proxy_is_reached_directly(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> None:
     url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
     assert Look(tmp_path, vendor, url, proxy=proxy("http", 9, no_proxy=("127.0.0.0/8",))).fetch() == ALL
     error = Look(tmp_path, vendor, url, proxy=proxy("http", 9)).report.error
@@ -605,7 +645,7 @@ def test_what_stands_in_no_proxy_is_reached_directly(vendor, tmp_path, stack):
 # --- address families -------------------------------------------------------------------------------------------------
 
 
-def test_a_server_on_ipv6(vendor, tmp_path, stack):
+def test_a_server_on_ipv6(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> None:
     url = stack.enter_context(nginx(tmp_path / "web", vendor.folder, host="::1"))
     assert Look(tmp_path, vendor, url).fetch() == ALL
     assert Look(tmp_path, vendor, url, family="ipv6").fetch() == ALL
@@ -613,12 +653,14 @@ def test_a_server_on_ipv6(vendor, tmp_path, stack):
 
 
 @pytest.mark.parametrize("host", ["::1", "127.0.0.1"])
-def test_of_a_host_with_both_families_the_one_that_answers_is_used(vendor, tmp_path, stack, host, monkeypatch):
+def test_of_a_host_with_both_families_the_one_that_answers_is_used(
+    vendor: Vendor, tmp_path: Path, stack: ExitStack, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = stack.enter_context(nginx(tmp_path / "web", vendor.folder, host=host))
     port = int(url.rpartition(":")[2])
     known = socket.getaddrinfo
 
-    def both(name, *args, **options):
+    def both(name: str, *args: Any, **options: Any) -> Sequence[tuple[Any, ...]]:
         if name != "dual.example":
             return known(name, *args, **options)
         found = [*known("::1", *args, **options), *known("127.0.0.1", *args, **options)]
@@ -632,7 +674,7 @@ def test_of_a_host_with_both_families_the_one_that_answers_is_used(vendor, tmp_p
 # --- rate -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_limit_is_kept(vendor, tmp_path, stack):
+def test_a_limit_is_kept(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> None:
     import time
 
     url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
@@ -645,18 +687,19 @@ def test_a_limit_is_kept(vendor, tmp_path, stack):
 # --- what must not be seen --------------------------------------------------------------------------------------------
 
 
-def test_no_secret_is_in_any_error(vendor, tmp_path, stack):
+def test_no_secret_is_in_any_error(vendor: Vendor, tmp_path: Path, stack: ExitStack) -> None:
     """Whatever goes wrong, neither what is raised nor its causes show a password."""
     port = stack.enter_context(squid(tmp_path / "squid", user="joe", password="another"))
-    login = {"username": "joe", "password": SecretRef("env", "word")}
+    login: dict[str, Any] = {"username": "joe", "password": SecretRef("env", "word")}
     for url in ("http://127.0.0.1:9", "https://127.0.0.1:9", "http://nowhere.invalid"):
         look = Look(tmp_path, vendor, url, proxy=proxy("http", port), **login)
-        for attempt in (lambda look=look: look.source.releases(COMPONENTS), look.fetch):
+        attempts: tuple[Callable[[], object], ...] = (partial(look.source.releases, COMPONENTS), look.fetch)
+        for attempt in attempts:
             try:
                 attempt()
             except (SourceError, AssertionError) as error:
                 shown = ""
-                cause = error
+                cause: BaseException | None = error
                 while cause is not None:
                     shown += f"{cause!r} {cause} {vars(cause)}"
                     cause = cause.__cause__ or cause.__context__
@@ -664,7 +707,9 @@ def test_no_secret_is_in_any_error(vendor, tmp_path, stack):
                 assert "aHVudGVyMi1zZWNyZXQ" not in shown
 
 
-def test_a_stream_that_is_left_in_the_middle_leaves_nothing_open(vendor, tmp_path, stack):
+def test_a_stream_that_is_left_in_the_middle_leaves_nothing_open(
+    vendor: Vendor, tmp_path: Path, stack: ExitStack
+) -> None:
     url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
     look = Look(tmp_path, vendor, url)
     (release,) = look.report.releases
