@@ -1,23 +1,32 @@
 """Component duplication through the command line: what is downloaded, made and sent, and what happens when it fails."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import shutil
 import signal
 import subprocess
 import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.draw import draw_of, rounds
 from tests.fleet import Fleet
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tests.fleet import Done
+
 pytestmark = pytest.mark.needs("zstd", "bspatch")
 
 NOTHING = "Plan: 0 downloads (0 B), 0 changes on 0 of 3 clients (0 B)"
 
 
-def records(version, count=4000):
+def records(version: int, count: int = 4000) -> bytes:
     """Give sorted records of 32 bytes: of each version to the next a few come and a few go."""
     kept = {hashlib.sha256(b"%d" % number).digest() for number in range(version * 7, version * 7 + count)}
     return b"".join(sorted(kept))
@@ -27,11 +36,11 @@ CONTENT = {version: records(version) for version in range(1, 12)}
 
 
 @pytest.fixture
-def fleet(tmp_path):
+def fleet(tmp_path: Path) -> Fleet:
     return Fleet(tmp_path, components={"*": {}, "rules": {"duplicate": True}})
 
 
-def release(fleet, version, *, before=(), codec="zstd"):
+def release(fleet: Fleet, version: int, *, before: Sequence[int] = (), codec: str = "zstd") -> Done:
     """Put a release into the source, and incrementals to it."""
     folder = fleet.folder / "build"
     folder.mkdir(exist_ok=True)
@@ -44,7 +53,7 @@ def release(fleet, version, *, before=(), codec="zstd"):
     return done
 
 
-def applied(fleet, *arguments):
+def applied(fleet: Fleet, *arguments: str) -> dict[str, Any]:
     """Apply, and once more: the second one changes nothing."""
     done = fleet.apply("--format", "json", *arguments)
     assert done.code == 0, done.err
@@ -53,21 +62,22 @@ def applied(fleet, *arguments):
     assert NOTHING in again.out
     assert "No changes" in again.out
     assert fleet.listing() == before
-    return done.json
+    report: dict[str, Any] = done.json
+    return report
 
 
-def runs_version(fleet, version, clients=("c1", "c2", "c3")):
+def runs_version(fleet: Fleet, version: int, clients: Sequence[str] = ("c1", "c2", "c3")) -> bool:
     expected = {f"lpt.{version}": CONTENT[version], "same": b"the same in all" * 100}
     return all(fleet.current(client, "rules") == expected for client in clients)
 
 
-def stored(fleet):
+def stored(fleet: Fleet) -> set[Path]:
     """Give the bytes of all files in the store, apart from the folder of work."""
     paths = (fleet.folder / "store").rglob("*")
     return {path for path in paths if path.is_file() and "work" not in path.parts}
 
 
-def test_clients_follow_every_release_by_incrementals(fleet):
+def test_clients_follow_every_release_by_incrementals(fleet: Fleet) -> None:
     release(fleet, 1)
     applied(fleet)
     for version in range(2, 6):
@@ -80,7 +90,7 @@ def test_clients_follow_every_release_by_incrementals(fleet):
     assert all((fleet.root("c1") / f"rules/{n}/same").read_text() == "the same in all" * 100 for n in (4, 5))
 
 
-def test_the_plan_and_the_history_say_what_is_saved(fleet):
+def test_the_plan_and_the_history_say_what_is_saved(fleet: Fleet) -> None:
     release(fleet, 1)
     applied(fleet)
     release(fleet, 2)
@@ -95,7 +105,7 @@ def test_the_plan_and_the_history_say_what_is_saved(fleet):
     assert traffic["saved"] == sum(run["traffic"]["saved"] for run in runs) > 3 * len(CONTENT[2]) * 0.9
 
 
-def test_an_incremental_of_the_vendor_is_downloaded_and_merged_in_place_of_the_full(fleet):
+def test_an_incremental_of_the_vendor_is_downloaded_and_merged_in_place_of_the_full(fleet: Fleet) -> None:
     release(fleet, 1)
     applied(fleet)
     release(fleet, 3, before=[1])
@@ -108,7 +118,7 @@ def test_an_incremental_of_the_vendor_is_downloaded_and_merged_in_place_of_the_f
     assert report["bytes_not_received"] > len(CONTENT[3]) * 0.9
 
 
-def test_a_chain_of_single_steps_is_merged_and_brings_clients_along(fleet):
+def test_a_chain_of_single_steps_is_merged_and_brings_clients_along(fleet: Fleet) -> None:
     release(fleet, 1)
     applied(fleet)
     release(fleet, 2, before=[1])
@@ -120,7 +130,7 @@ def test_a_chain_of_single_steps_is_merged_and_brings_clients_along(fleet):
     assert runs_version(fleet, 4)
 
 
-def tampered(fleet, name):
+def tampered(fleet: Fleet, name: str) -> None:
     """Make a vendor's incremental that is whole and makes the wrong bytes."""
     wrong = Fleet.__new__(Fleet)
     folder = fleet.folder / "wrong"
@@ -145,7 +155,7 @@ def tampered(fleet, name):
     shutil.copytree(made, listed)
 
 
-def test_an_incremental_that_makes_other_bytes_is_thrown_away_and_the_full_is_fetched(fleet):
+def test_an_incremental_that_makes_other_bytes_is_thrown_away_and_the_full_is_fetched(fleet: Fleet) -> None:
     release(fleet, 1)
     applied(fleet)
     release(fleet, 2, before=[1])
@@ -159,7 +169,7 @@ def test_an_incremental_that_makes_other_bytes_is_thrown_away_and_the_full_is_fe
     assert "No changes" in fleet.apply().out
 
 
-def test_a_client_that_can_not_apply_a_patch_gets_the_full_on_the_same_connection(fleet):
+def test_a_client_that_can_not_apply_a_patch_gets_the_full_on_the_same_connection(fleet: Fleet) -> None:
     release(fleet, 1)
     applied(fleet)
     tools = fleet.folder / "tools"
@@ -180,7 +190,7 @@ def test_a_client_that_can_not_apply_a_patch_gets_the_full_on_the_same_connectio
     assert NOTHING in fleet.apply().out
 
 
-def test_a_full_that_the_disk_lost_is_merged_again(fleet):
+def test_a_full_that_the_disk_lost_is_merged_again(fleet: Fleet) -> None:
     release(fleet, 1)
     applied(fleet)
     release(fleet, 2, before=[1])
@@ -195,7 +205,7 @@ def test_a_full_that_the_disk_lost_is_merged_again(fleet):
     assert runs_version(fleet, 2)
 
 
-def test_only_so_many_fulls_and_incrementals_stay(fleet):
+def test_only_so_many_fulls_and_incrementals_stay(fleet: Fleet) -> None:
     fleet.write(duplication={"keep_fulls": 3, "incrementals": 4})
     for version in range(1, 10):
         release(fleet, version)
@@ -208,13 +218,13 @@ def test_only_so_many_fulls_and_incrementals_stay(fleet):
     assert {name.split("..")[0] for name in names if not name.startswith("..")} <= {"5", "6", "7", "8"}
 
 
-def _is_stored(fleet, version):
+def _is_stored(fleet: Fleet, version: int) -> bool:
     digest = hashlib.sha256(CONTENT[version]).hexdigest()
     return any(digest in str(path).replace("/", "") for path in stored(fleet))
 
 
 @pytest.mark.explore
-def test_an_apply_that_is_killed_at_any_moment_loses_nothing(fleet):
+def test_an_apply_that_is_killed_at_any_moment_loses_nothing(fleet: Fleet) -> None:
     release(fleet, 1)
     applied(fleet)
     chance, seed = draw_of("killed")
@@ -233,7 +243,7 @@ def test_an_apply_that_is_killed_at_any_moment_loses_nothing(fleet):
     assert not list((fleet.folder / "store" / "work").glob("generate-*"))
 
 
-def test_releases_whose_content_can_not_shrink_go_as_fulls_and_the_plan_says_so(fleet):
+def test_releases_whose_content_can_not_shrink_go_as_fulls_and_the_plan_says_so(fleet: Fleet) -> None:
     noise = {version: os.urandom(40_000) for version in (1, 2)}
     for version, content in noise.items():
         folder = fleet.folder / "upstream" / "rules" / str(version)
@@ -246,7 +256,7 @@ def test_releases_whose_content_can_not_shrink_go_as_fulls_and_the_plan_says_so(
     assert "full: delta not smaller" in fleet.run("plan").out
 
 
-def test_bsdiff_is_used_when_the_spec_says_so(fleet):
+def test_bsdiff_is_used_when_the_spec_says_so(fleet: Fleet) -> None:
     fleet.write(components={"rules": {"duplicate": True, "codec": "bsdiff"}})
     release(fleet, 1)
     applied(fleet)
@@ -257,7 +267,7 @@ def test_bsdiff_is_used_when_the_spec_says_so(fleet):
     assert runs_version(fleet, 2)
 
 
-def test_without_duplication_everything_goes_whole(fleet):
+def test_without_duplication_everything_goes_whole(fleet: Fleet) -> None:
     fleet.write(duplication={"enabled": False})
     release(fleet, 1)
     applied(fleet)
@@ -267,7 +277,7 @@ def test_without_duplication_everything_goes_whole(fleet):
     assert runs_version(fleet, 2)
 
 
-def test_an_incremental_is_added_once_and_one_that_saves_nothing_not_at_all(fleet):
+def test_an_incremental_is_added_once_and_one_that_saves_nothing_not_at_all(fleet: Fleet) -> None:
     release(fleet, 1)
     done = release(fleet, 2, before=[1])
     assert "rules/incrementals/1..2" in done.out

@@ -1,10 +1,13 @@
 """The whole path through the command line, on clients that are folders: each apply runs twice."""
 
+from __future__ import annotations
+
 import json
 import shutil
 import signal
 import stat
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -14,10 +17,16 @@ from tests.fleet import ONE_WAVE, ROOT, Fleet
 from tests.machine import rot
 from tests.waiting import PATIENCE, until
 
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from tests.fleet import Done
+
 NOTHING = "Plan: 0 downloads (0 B), 0 changes on 0 of 3 clients (0 B)"
 
 
-def first_releases(folder):
+def first_releases(folder: Path) -> Fleet:
     made = Fleet(folder)
     made.release("rules", "1", rules_txt=b"one\n", extra_txt=b"same\n")
     made.release("engine", "1.0.0", engine_bin=b"\x00" * 5000)
@@ -25,12 +34,12 @@ def first_releases(folder):
 
 
 @pytest.fixture
-def fleet(tmp_path):
+def fleet(tmp_path: Path) -> Fleet:
     return first_releases(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fleet that has applied twice; tests get copies of its folder, as all paths of its spec are relative."""
     made = first_releases(tmp_path_factory.mktemp("prepared"))
     assert converges(made).code == 0
@@ -38,12 +47,12 @@ def prepared(tmp_path_factory):
 
 
 @pytest.fixture
-def applied(fleet, prepared):
+def applied(fleet: Fleet, prepared: Path) -> None:
     """Have the fleet of the test stand where its first releases are on all clients."""
     shutil.copytree(prepared, fleet.folder, symlinks=True, dirs_exist_ok=True)
 
 
-def converges(fleet, *arguments):
+def converges(fleet: Fleet, *arguments: str) -> Done:
     """Apply, and once more: the second one changes nothing."""
     first = fleet.apply(*arguments)
     before = fleet.listing()
@@ -54,7 +63,7 @@ def converges(fleet, *arguments):
     return first
 
 
-def test_what_rotted_on_a_client_is_mended_where_every_file_is_hashed(fleet):
+def test_what_rotted_on_a_client_is_mended_where_every_file_is_hashed(fleet: Fleet) -> None:
     assert fleet.apply().code == 0
     rot(fleet.root("c1"), "rules", "1", "rules.txt")
     assert fleet.run("plan", "--detailed-exitcode").code == 0
@@ -65,7 +74,7 @@ def test_what_rotted_on_a_client_is_mended_where_every_file_is_hashed(fleet):
     assert fleet.run("plan", "--verify", "--detailed-exitcode").code == 0
 
 
-def test_a_first_apply_brings_every_client_to_the_latest_and_a_second_changes_nothing(fleet):
+def test_a_first_apply_brings_every_client_to_the_latest_and_a_second_changes_nothing(fleet: Fleet) -> None:
     done = converges(fleet)
     assert done.code == 0
     assert done.out.startswith("Plan: 2 downloads (4.9 KiB), 2 changes on 3 of 3 clients (14.7 KiB); drift 0")
@@ -75,7 +84,7 @@ def test_a_first_apply_brings_every_client_to_the_latest_and_a_second_changes_no
 
 
 @pytest.mark.usefixtures("applied")
-def test_an_update_sends_only_files_that_changed_and_keeps_the_version_before(fleet):
+def test_an_update_sends_only_files_that_changed_and_keeps_the_version_before(fleet: Fleet) -> None:
     fleet.release("rules", "2", rules_txt=b"two\n", extra_txt=b"same\n")
     report = fleet.apply("--format", "json").json
     assert NOTHING in fleet.apply().out
@@ -86,7 +95,7 @@ def test_an_update_sends_only_files_that_changed_and_keeps_the_version_before(fl
 
 
 @pytest.mark.usefixtures("applied")
-def test_old_versions_leave_a_client_beyond_client_keep(fleet):
+def test_old_versions_leave_a_client_beyond_client_keep(fleet: Fleet) -> None:
     for version in ("2", "3", "4"):
         fleet.release("rules", version, rules_txt=version.encode())
         fleet.apply()
@@ -94,7 +103,7 @@ def test_old_versions_leave_a_client_beyond_client_keep(fleet):
     assert left == ["3", "4", "current"]
 
 
-def test_a_plan_changes_nothing_and_says_with_its_exit_code_that_changes_are_due(fleet):
+def test_a_plan_changes_nothing_and_says_with_its_exit_code_that_changes_are_due(fleet: Fleet) -> None:
     assert fleet.run("plan").code == 0
     done = fleet.run("plan", "--detailed-exitcode")
     assert done.code == 2
@@ -103,14 +112,14 @@ def test_a_plan_changes_nothing_and_says_with_its_exit_code_that_changes_are_due
     assert fleet.run("plan", "--detailed-exitcode").code == 0
 
 
-def test_check_on_apply_is_a_plan(fleet):
+def test_check_on_apply_is_a_plan(fleet: Fleet) -> None:
     checked = fleet.run("apply", "--check")
     assert checked.code == 0
     assert checked.out == fleet.run("plan").out
     assert not (fleet.folder / "clients").exists()
 
 
-def test_without_a_terminal_apply_wants_a_word(fleet):
+def test_without_a_terminal_apply_wants_a_word(fleet: Fleet) -> None:
     done = fleet.run("apply")
     assert done.code == 64
     assert "--auto-approve" in done.err
@@ -118,7 +127,7 @@ def test_without_a_terminal_apply_wants_a_word(fleet):
 
 
 @pytest.mark.usefixtures("applied")
-def test_a_file_that_somebody_changed_is_drift_and_is_mended(fleet):
+def test_a_file_that_somebody_changed_is_drift_and_is_mended(fleet: Fleet) -> None:
     file = fleet.root("c2") / "rules/current/rules.txt"
     file.chmod(0o644)
     file.write_bytes(b"evil")
@@ -130,7 +139,7 @@ def test_a_file_that_somebody_changed_is_drift_and_is_mended(fleet):
     assert fleet.current("c2", "rules")["rules.txt"] == b"one\n"
 
 
-def test_a_pin_takes_clients_back_and_says_that_it_is_a_downgrade(fleet):
+def test_a_pin_takes_clients_back_and_says_that_it_is_a_downgrade(fleet: Fleet) -> None:
     fleet.release("rules", "2", rules_txt=b"two\n")
     converges(fleet)
     fleet.write(components={"rules": {"version": "1"}, "engine": {}})
@@ -140,7 +149,7 @@ def test_a_pin_takes_clients_back_and_says_that_it_is_a_downgrade(fleet):
 
 
 @pytest.mark.usefixtures("applied")
-def test_a_component_that_is_no_longer_listed_is_left_alone(fleet):
+def test_a_component_that_is_no_longer_listed_is_left_alone(fleet: Fleet) -> None:
     fleet.write(components={"engine": {}})
     fleet.release("rules", "2", rules_txt=b"two\n")
     done = fleet.apply()
@@ -148,7 +157,7 @@ def test_a_component_that_is_no_longer_listed_is_left_alone(fleet):
     assert fleet.current("c1", "rules")["rules.txt"] == b"one\n"
 
 
-def test_limit_and_target_narrow_a_plan_and_it_says_so(fleet):
+def test_limit_and_target_narrow_a_plan_and_it_says_so(fleet: Fleet) -> None:
     done = fleet.apply("--limit", "c1:c2:!c2", "--target", "rules")
     assert "This plan is partial" in done.out
     assert fleet.current("c1", "rules")
@@ -157,11 +166,11 @@ def test_limit_and_target_narrow_a_plan_and_it_says_so(fleet):
 
 
 @pytest.mark.parametrize("arguments", [("--limit", "nobody"), ("--target", "nothing"), ("--limit", "&")])
-def test_a_limit_or_target_that_matches_nothing_is_an_error(fleet, arguments):
+def test_a_limit_or_target_that_matches_nothing_is_an_error(fleet: Fleet, arguments: tuple[str, str]) -> None:
     assert fleet.run("plan", *arguments).code == 64
 
 
-def test_a_hold_keeps_clients_as_they_are_and_the_plan_says_why(fleet):
+def test_a_hold_keeps_clients_as_they_are_and_the_plan_says_why(fleet: Fleet) -> None:
     fleet.write(hold=[{"clients": "c2", "until": "2999-12-31", "reason": "INC-4711"}])
     done = fleet.apply()
     assert "hold until 2999-12-31: INC-4711" in done.out
@@ -171,7 +180,7 @@ def test_a_hold_keeps_clients_as_they_are_and_the_plan_says_why(fleet):
     assert fleet.current("c2", "rules")
 
 
-def test_a_client_that_fails_stops_no_other_and_is_named(fleet):
+def test_a_client_that_fails_stops_no_other_and_is_named(fleet: Fleet) -> None:
     (fleet.folder / "clients").mkdir()
     fleet.root("c2").mkdir(mode=0o777)
     fleet.root("c2").chmod(0o777)
@@ -189,7 +198,7 @@ def test_a_client_that_fails_stops_no_other_and_is_named(fleet):
 
 
 @pytest.mark.usefixtures("applied")
-def test_clients_that_leave_are_listed_as_gone_until_an_apply_lets_them_go(fleet):
+def test_clients_that_leave_are_listed_as_gone_until_an_apply_lets_them_go(fleet: Fleet) -> None:
     fleet.spec["groups"]["all"]["clients"].pop()
     fleet.write()
     assert "Gone from the inventory (1): c3" in fleet.run("plan").out
@@ -202,7 +211,7 @@ def test_clients_that_leave_are_listed_as_gone_until_an_apply_lets_them_go(fleet
 # --- plan files -----------------------------------------------------------------------------------------------------
 
 
-def test_a_plan_file_is_carried_out_exactly_once(fleet):
+def test_a_plan_file_is_carried_out_exactly_once(fleet: Fleet) -> None:
     assert fleet.run("plan", "--out", "plan.json").code == 0
     fleet.release("rules", "2", rules_txt=b"two\n")
     done = fleet.run("apply", "plan.json")
@@ -215,14 +224,14 @@ def test_a_plan_file_is_carried_out_exactly_once(fleet):
     assert fleet.listing() == before
 
 
-def test_a_plan_file_holds_no_path_address_or_command(fleet):
+def test_a_plan_file_holds_no_path_address_or_command(fleet: Fleet) -> None:
     fleet.run("plan", "--out", "plan.json")
     text = (fleet.folder / "plan.json").read_text()
     assert str(fleet.folder) not in text
     assert "upstream" not in text
 
 
-def test_a_plan_file_that_was_changed_is_refused(fleet):
+def test_a_plan_file_that_was_changed_is_refused(fleet: Fleet) -> None:
     fleet.run("plan", "--out", "plan.json")
     file = fleet.folder / "plan.json"
     file.write_text(file.read_text().replace('"c1"', '"c9"'))
@@ -231,7 +240,7 @@ def test_a_plan_file_that_was_changed_is_refused(fleet):
     assert not (fleet.folder / "clients").exists()
 
 
-def test_a_plan_file_is_stale_when_the_spec_changed_or_another_was_started(fleet):
+def test_a_plan_file_is_stale_when_the_spec_changed_or_another_was_started(fleet: Fleet) -> None:
     fleet.run("plan", "--out", "plan.json")
     fleet.write(client_keep=3)
     assert "the spec changed" in fleet.run("apply", "plan.json").err
@@ -242,7 +251,7 @@ def test_a_plan_file_is_stale_when_the_spec_changed_or_another_was_started(fleet
     assert "a later plan was started" in done.err
 
 
-def test_a_plan_file_is_stale_when_its_release_is_not_offered_any_more(fleet):
+def test_a_plan_file_is_stale_when_its_release_is_not_offered_any_more(fleet: Fleet) -> None:
     fleet.run("plan", "--out", "plan.json")
     shutil.rmtree(fleet.folder / "upstream/rules")
     done = fleet.run("apply", "plan.json")
@@ -250,7 +259,7 @@ def test_a_plan_file_is_stale_when_its_release_is_not_offered_any_more(fleet):
     assert "rules 1" in done.err
 
 
-def test_a_plan_file_of_another_state_needs_a_signature(fleet):
+def test_a_plan_file_of_another_state_needs_a_signature(fleet: Fleet) -> None:
     (fleet.folder / "key").write_text("k" * 32)
     (fleet.folder / "wrong").write_text("w" * 32)
     fleet.run("plan", "--out", "signed.json", "--sign", "key")
@@ -263,14 +272,15 @@ def test_a_plan_file_of_another_state_needs_a_signature(fleet):
     assert fleet.current("c1", "rules")
 
 
-def test_a_client_that_moved_since_the_plan_gets_the_release_only_if_it_is_below(fleet):
+def test_a_client_that_moved_since_the_plan_gets_the_release_only_if_it_is_below(fleet: Fleet) -> None:
     fleet.write(auto_update=ONE_WAVE)
     converges(fleet)
     fleet.release("rules", "3", rules_txt=b"three\n")
     fleet.run("plan", "--out", "plan.json")
     fleet.release("rules", "2", rules_txt=b"two\n")
     fleet.release("rules", "4", rules_txt=b"four\n")
-    other = Fleet(fleet.folder / "elsewhere") if (fleet.folder / "elsewhere").mkdir() is None else None
+    (fleet.folder / "elsewhere").mkdir()
+    other = Fleet(fleet.folder / "elsewhere")
     # Somebody with the same state moves two clients meanwhile, without starting a plan of ours.
     shutil.copytree(fleet.folder / "upstream", other.folder / "upstream", dirs_exist_ok=True)
     shutil.copy(fleet.folder / "state.db", other.folder / "state.db")
@@ -294,13 +304,13 @@ def test_a_client_that_moved_since_the_plan_gets_the_release_only_if_it_is_below
 # --- controllers, locks, interruptions ------------------------------------------------------------------------------
 
 
-def forget(fleet):
+def forget(fleet: Fleet) -> None:
     for path in fleet.folder.glob("state.db*"):
         path.unlink()
 
 
 @pytest.mark.usefixtures("applied")
-def test_a_new_state_stops_at_foreign_manifests_and_adopts_only_when_told(fleet):
+def test_a_new_state_stops_at_foreign_manifests_and_adopts_only_when_told(fleet: Fleet) -> None:
     forget(fleet)
     fleet.release("rules", "2", rules_txt=b"two\n")
     refused = fleet.apply()
@@ -317,7 +327,7 @@ def test_a_new_state_stops_at_foreign_manifests_and_adopts_only_when_told(fleet)
 
 
 @pytest.mark.usefixtures("applied")
-def test_what_clients_have_already_is_adopted_and_not_sent_again(fleet):
+def test_what_clients_have_already_is_adopted_and_not_sent_again(fleet: Fleet) -> None:
     forget(fleet)
     before = listing_of_versions(fleet)
     done = fleet.apply("--adopt")
@@ -325,13 +335,13 @@ def test_what_clients_have_already_is_adopted_and_not_sent_again(fleet):
     assert listing_of_versions(fleet) == before
 
 
-def listing_of_versions(fleet):
+def listing_of_versions(fleet: Fleet) -> dict[str, tuple[float, int]]:
     """Give everything on clients but what updoser keeps for itself."""
     return {path: what for path, what in fleet.listing().items() if "/rules/" in path or "/engine/" in path}
 
 
 @pytest.mark.usefixtures("applied")
-def test_the_controller_before_is_refused_by_every_client_once_they_were_adopted(fleet):
+def test_the_controller_before_is_refused_by_every_client_once_they_were_adopted(fleet: Fleet) -> None:
     fleet.release("rules", "2", rules_txt=b"two\n")
     assert fleet.run("plan").code == 0
     old = {path: path.read_bytes() for path in fleet.folder.glob("state.db*")}
@@ -354,7 +364,7 @@ def test_the_controller_before_is_refused_by_every_client_once_they_were_adopted
         assert [fleet.current(f"c{n}", "rules")["rules.txt"] for n in (1, 2, 3)] == [b"one\n"] * 3
 
 
-def test_the_lock_of_a_run_that_is_alive_is_taken_away_with_force_only(tmp_path):
+def test_the_lock_of_a_run_that_is_alive_is_taken_away_with_force_only(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, clients=1)
     url = f"sqlite:///{tmp_path}/state.db"
     with State.open(url, clock=lambda: datetime.now(UTC)) as state, state.lock("apply") as lock:
@@ -367,7 +377,7 @@ def test_the_lock_of_a_run_that_is_alive_is_taken_away_with_force_only(tmp_path)
 
 
 @pytest.mark.usefixtures("applied")
-def test_two_controllers_cannot_drive_one_client(fleet):
+def test_two_controllers_cannot_drive_one_client(fleet: Fleet) -> None:
     (fleet.folder / "b").mkdir()
     rival = Fleet(fleet.folder / "b")
     rival.release("rules", "7", rules_txt=b"seven\n")
@@ -380,7 +390,7 @@ def test_two_controllers_cannot_drive_one_client(fleet):
     assert fleet.current("c1", "rules")["rules.txt"] == b"one\n"
 
 
-def slow_fleet(tmp_path, clients=6):
+def slow_fleet(tmp_path: Path, clients: int = 6) -> Fleet:
     """Give a fleet whose shell takes a while, and writes down when it works."""
     shell = tmp_path / "slow-sh"
     shell.write_text(f'#!/bin/sh\necho begun >>{tmp_path}/shells\nsleep 0.2\nexec sh "$@"\n')
@@ -392,14 +402,15 @@ def slow_fleet(tmp_path, clients=6):
     return made
 
 
-def wait_for(process, text):
+def wait_for(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stderr
     for line in process.stderr:
         if text in line:
             return
     raise AssertionError(f"the command never said {text!r}")
 
 
-def test_an_interrupted_apply_finishes_what_is_under_way_and_releases_the_lock(tmp_path):
+def test_an_interrupted_apply_finishes_what_is_under_way_and_releases_the_lock(tmp_path: Path) -> None:
     begun, go = tmp_path / "begun", tmp_path / "go"
     waits = {"name": "waits", "for": "rules", "phase": "staged", "where": "client", "timeout": "2m"}
     waits["run"] = f"echo begun >>{begun}; until test -e {go}; do sleep 0.1; done"
@@ -422,7 +433,7 @@ def test_an_interrupted_apply_finishes_what_is_under_way_and_releases_the_lock(t
     assert "4 clients changed" in done.out
 
 
-def test_a_second_apply_is_refused_while_one_runs_and_names_it(tmp_path):
+def test_a_second_apply_is_refused_while_one_runs_and_names_it(tmp_path: Path) -> None:
     fleet = slow_fleet(tmp_path, clients=2)
     (tmp_path / "slow-sh").write_text(f'#!/bin/sh\nuntil test -e {tmp_path}/go; do sleep 0.1; done\nexec sh "$@"\n')
     process = fleet.start("apply", "--auto-approve")
@@ -435,7 +446,7 @@ def test_a_second_apply_is_refused_while_one_runs_and_names_it(tmp_path):
     assert process.returncode == 0
 
 
-def test_a_killed_apply_leaves_whole_clients_and_the_next_goes_on(tmp_path):
+def test_a_killed_apply_leaves_whole_clients_and_the_next_goes_on(tmp_path: Path) -> None:
     fleet = slow_fleet(tmp_path, clients=4)
     process = fleet.start("apply", "--auto-approve", "--forks", "1")
     wait_for(process, "changing 4 clients")
@@ -455,7 +466,7 @@ def test_a_killed_apply_leaves_whole_clients_and_the_next_goes_on(tmp_path):
 
 
 @pytest.mark.usefixtures("applied")
-def test_a_damaged_or_deleted_file_of_the_store_is_noticed_and_fetched_again(fleet):
+def test_a_damaged_or_deleted_file_of_the_store_is_noticed_and_fetched_again(fleet: Fleet) -> None:
     content = sorted(path for path in (fleet.folder / "store/content").rglob("*") if path.is_file())
     content[0].chmod(0o644)
     content[0].write_bytes(b"x" * content[0].stat().st_size)
@@ -467,7 +478,7 @@ def test_a_damaged_or_deleted_file_of_the_store_is_noticed_and_fetched_again(fle
 
 
 @pytest.mark.usefixtures("applied")
-def test_a_version_whose_bytes_change_is_an_error_and_is_not_taken(fleet):
+def test_a_version_whose_bytes_change_is_an_error_and_is_not_taken(fleet: Fleet) -> None:
     (fleet.folder / "upstream/rules/1/rules.txt").write_bytes(b"other\n")
     done = fleet.run("plan")
     assert "rules" in done.out
@@ -475,7 +486,7 @@ def test_a_version_whose_bytes_change_is_an_error_and_is_not_taken(fleet):
     assert "0 changes on 0 of 3 clients" in done.out
 
 
-def test_a_release_added_by_the_command_is_planned_at_once(fleet):
+def test_a_release_added_by_the_command_is_planned_at_once(fleet: Fleet) -> None:
     (fleet.folder / "new.txt").write_bytes(b"new\n")
     (fleet.folder / "notes.md").write_text("Fewer false alarms.\nMore rules.\n")
     said = ("--notes", "@notes.md", "--released", "2026-01-02T03:04:05Z")
@@ -488,7 +499,7 @@ def test_a_release_added_by_the_command_is_planned_at_once(fleet):
     assert fleet.current("c1", "rules") == {"new.txt": b"new\n"}
 
 
-def test_a_full_store_says_how_much_is_missing(fleet):
+def test_a_full_store_says_how_much_is_missing(fleet: Fleet) -> None:
     huge = fleet.folder / "upstream/engine/2.0.0"
     huge.mkdir()
     with (huge / "engine.bin").open("wb") as file:
@@ -500,7 +511,7 @@ def test_a_full_store_says_how_much_is_missing(fleet):
 # --- what is shown --------------------------------------------------------------------------------------------------
 
 
-def test_status_tells_rates_and_fails_on_a_condition(fleet):
+def test_status_tells_rates_and_fails_on_a_condition(fleet: Fleet) -> None:
     fleet.apply("--limit", "c1")
     fleet.run("plan")
     status = fleet.run("status", "--format", "json").json
@@ -512,7 +523,7 @@ def test_status_tells_rates_and_fails_on_a_condition(fleet):
     assert fleet.run("status", "--fail-on", "nonsense").code == 64
 
 
-def test_history_tells_what_a_run_did(fleet):
+def test_history_tells_what_a_run_did(fleet: Fleet) -> None:
     fleet.apply()
     (run,) = fleet.run("history", "--format", "json").json
     assert run["status"] == "done"
@@ -522,7 +533,7 @@ def test_history_tells_what_a_run_did(fleet):
     assert fleet.run("history", "nothing").code == 64
 
 
-def test_json_puts_one_document_on_stdout_and_nothing_else(fleet):
+def test_json_puts_one_document_on_stdout_and_nothing_else(fleet: Fleet) -> None:
     assert fleet.run("plan", "--format", "json").json["summary"]["deploy"]["clients"] == 3
     assert fleet.run("apply", "--auto-approve", "--format", "json").json["recap"]["all"]["changed"] == 3
     assert fleet.run("status", "--format", "json").json["clients"] == 3
@@ -531,7 +542,7 @@ def test_json_puts_one_document_on_stdout_and_nothing_else(fleet):
     assert fleet.run("validate", "--format", "json").json["clients"] == 3
 
 
-def test_events_are_json_lines(fleet):
+def test_events_are_json_lines(fleet: Fleet) -> None:
     fleet.apply("--events", "events.jsonl")
     lines = [json.loads(line) for line in (fleet.folder / "events.jsonl").read_text().splitlines()]
     assert {"run_started", "download_finished", "client_finished", "run_finished"} <= {line["type"] for line in lines}
@@ -541,7 +552,7 @@ def test_events_are_json_lines(fleet):
         Draft202012Validator(schema).validate(line)
 
 
-def test_doctor_names_what_is_wrong_and_the_line_that_mends_it(fleet):
+def test_doctor_names_what_is_wrong_and_the_line_that_mends_it(fleet: Fleet) -> None:
     assert fleet.run("doctor").code == 0
     (fleet.folder / "clients").mkdir()
     fleet.root("c1").mkdir()
@@ -552,7 +563,7 @@ def test_doctor_names_what_is_wrong_and_the_line_that_mends_it(fleet):
     assert fleet.run("doctor", "nobody").code == 64
 
 
-def test_doctor_tells_of_an_install_root_that_an_apply_could_not_make_and_leaves_nothing(fleet):
+def test_doctor_tells_of_an_install_root_that_an_apply_could_not_make_and_leaves_nothing(fleet: Fleet) -> None:
     fleet.spec["groups"]["all"]["clients"][0]["install_root"] = f"clients/{'x' * 300}"
     fleet.write()
     done = fleet.run("doctor", "--format", "json")
@@ -562,7 +573,7 @@ def test_doctor_tells_of_an_install_root_that_an_apply_could_not_make_and_leaves
     assert not (fleet.folder / "clients").exists()
 
 
-def test_a_plan_for_files_from_anyone_runs_nothing_and_writes_no_state(fleet):
+def test_a_plan_for_files_from_anyone_runs_nothing_and_writes_no_state(fleet: Fleet) -> None:
     fleet.write(
         groups={
             **fleet.spec["groups"],
@@ -582,7 +593,7 @@ def test_a_plan_for_files_from_anyone_runs_nothing_and_writes_no_state(fleet):
     assert not (fleet.folder / "store").exists()
 
 
-def test_a_release_whose_incremental_cannot_be_made_is_not_added(fleet):
+def test_a_release_whose_incremental_cannot_be_made_is_not_added(fleet: Fleet) -> None:
     (fleet.folder / "rules.txt").write_bytes(b"two\n")
     order = ("release", "add", "rules", "2", "rules.txt", "--to", "upstream", "--incremental-from")
     before = sorted((fleet.folder / "upstream").rglob("*"))
@@ -593,7 +604,7 @@ def test_a_release_whose_incremental_cannot_be_made_is_not_added(fleet):
     assert fleet.run(*order, "1").code == 0
 
 
-def test_nothing_that_a_user_does_wrong_shows_a_traceback(fleet):
+def test_nothing_that_a_user_does_wrong_shows_a_traceback(fleet: Fleet) -> None:
     for arguments, code in [
         (("apply", "missing.json"), 1),
         (("show", "updoser.yaml"), 1),
@@ -611,7 +622,7 @@ def test_nothing_that_a_user_does_wrong_shows_a_traceback(fleet):
         assert done.err.strip(), arguments
 
 
-def test_switched_off_releases_are_held_and_a_forced_update_of_a_manual_one_goes_out(tmp_path):
+def test_switched_off_releases_are_held_and_a_forced_update_of_a_manual_one_goes_out(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, auto_update={"enabled": False})
     fleet.release("rules", "1", all_rules=b"one")
     held = fleet.run("plan", "--detailed-exitcode")
@@ -631,7 +642,7 @@ def test_switched_off_releases_are_held_and_a_forced_update_of_a_manual_one_goes
     assert fleet.run("plan", "--detailed-exitcode", "--force-update").code == 0
 
 
-def test_outside_of_a_window_nothing_is_changed_and_the_plan_says_when_it_opens(tmp_path):
+def test_outside_of_a_window_nothing_is_changed_and_the_plan_says_when_it_opens(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     opens, closes = ((now + timedelta(hours=hours)).strftime("%H:00") for hours in (3, 4))
     fleet = Fleet(tmp_path, auto_update={"windows": [{"from": opens, "to": closes}]})

@@ -1,5 +1,7 @@
 """Output that can't be written: the fleet is updated all the same, what is lost is said once, and never with 0."""
 
+from __future__ import annotations
+
 import json
 import os
 import pty
@@ -7,6 +9,7 @@ import stat
 import subprocess
 import sys
 from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +18,9 @@ from tests.fakes import NOW
 from tests.fleet import ROOT, Fleet
 from tests.waiting import until
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 NAME = "rechner-grün-☃-𝄞"
 SAID = "warning: {} can't be written: {}; what is missing there is lost"
 OUT, ERR = "standard output", "standard error"
@@ -22,27 +28,36 @@ WHY = {"full": "No space left on device", "closed": "it is closed", "broken": "B
 
 
 @pytest.fixture
-def fleet(tmp_path):
+def fleet(tmp_path: Path) -> Fleet:
     made = Fleet(tmp_path, clients=1)
     made.release("rules", "1", rules_txt=b"one\n")
     return made
 
 
-def start(fleet, *arguments, out=subprocess.PIPE, err=subprocess.PIPE, **environment):
+def _lost(way: str) -> int:
+    """Open what nothing can be written to: `full`, or `broken`."""
+    if way == "full":
+        return os.open("/dev/full", os.O_WRONLY)
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+def start(
+    fleet: Fleet, *arguments: str, out: str = "pipe", err: str = "pipe", **environment: str
+) -> subprocess.Popen[bytes]:
     """Start a command whose streams may be `full`, `closed` or `broken`."""
-    wanted, closed, opened = {1: out, 2: err}, [], []
-    for number, way in wanted.items():
-        if way == "full":
-            wanted[number] = os.open("/dev/full", os.O_WRONLY)
-        elif way == "broken":
-            reader, wanted[number] = os.pipe()
-            os.close(reader)
+    wanted: dict[int, int | None] = {}
+    closed, opened = [], []
+    for number, way in ((1, out), (2, err)):
+        if way == "pipe":
+            wanted[number] = subprocess.PIPE
         elif way == "closed":
             closed.append(f"{number}>&-")
             wanted[number] = None
         else:
-            continue
-        opened += [wanted[number]] if wanted[number] is not None else []
+            wanted[number] = lost = _lost(way)
+            opened.append(lost)
     shell = f'exec "$@" {" ".join(closed)}'
     process = subprocess.Popen(
         ["sh", "-c", shell, "sh", sys.executable, "-m", "reconciler", *arguments],
@@ -57,13 +72,13 @@ def start(fleet, *arguments, out=subprocess.PIPE, err=subprocess.PIPE, **environ
     return process
 
 
-def run(fleet, *arguments, **options):
+def run(fleet: Fleet, *arguments: str, **options: str) -> tuple[int, str, str]:
     """Run a command to its end; give its exit code and what it wrote. It starts anew where its streams are odd."""
     if not options:
         done = fleet.run(*arguments)
         return done.code, done.out, done.err
     process = start(fleet, *arguments, **options)
-    out, err = (text.decode() if text is not None else "" for text in process.communicate(timeout=300))
+    out, err = ((text or b"").decode() for text in process.communicate(timeout=300))
     for text in (out, err):
         assert "Traceback" not in text
         assert "fault of updoser" not in text
@@ -71,7 +86,7 @@ def run(fleet, *arguments, **options):
     return process.returncode, out, err
 
 
-def assert_done(fleet, status="done"):
+def assert_done(fleet: Fleet, status: str = "done") -> None:
     """Hold that the fleet was updated, that the history has it, and that no lock was left."""
     assert fleet.current("c1", "rules") == {"rules.txt": b"one\n"}
     with State.open(f"sqlite:///{fleet.folder}/state.db", clock=lambda: NOW) as state:
@@ -86,7 +101,7 @@ def assert_done(fleet, status="done"):
 
 
 @pytest.mark.parametrize("way", WHY)
-def test_an_apply_without_standard_output_is_done_and_says_so_once(fleet, way):
+def test_an_apply_without_standard_output_is_done_and_says_so_once(fleet: Fleet, way: str) -> None:
     code, _out, err = run(fleet, "apply", "--auto-approve", out=way)
     assert code == 1
     assert err.count(SAID.format(OUT, WHY[way])) == err.count("warning:") == 1
@@ -94,7 +109,7 @@ def test_an_apply_without_standard_output_is_done_and_says_so_once(fleet, way):
 
 
 @pytest.mark.parametrize("way", WHY)
-def test_an_apply_without_standard_error_is_done_and_says_so_behind_its_result(fleet, way):
+def test_an_apply_without_standard_error_is_done_and_says_so_behind_its_result(fleet: Fleet, way: str) -> None:
     code, out, _err = run(fleet, "apply", "--auto-approve", err=way)
     assert code == 1
     assert out.splitlines()[-1] == SAID.format(ERR, WHY[way])
@@ -104,43 +119,43 @@ def test_an_apply_without_standard_error_is_done_and_says_so_behind_its_result(f
 
 
 @pytest.mark.parametrize(("out", "err"), [("closed", "closed"), ("full", "broken")])
-def test_an_apply_that_nobody_hears_is_done_and_its_exit_code_tells(fleet, out, err):
+def test_an_apply_that_nobody_hears_is_done_and_its_exit_code_tells(fleet: Fleet, out: str, err: str) -> None:
     assert run(fleet, "apply", "--auto-approve", out=out, err=err)[0] == 1
     assert_done(fleet)
 
 
 @pytest.mark.parametrize(("command", "way"), [("plan", "full"), ("plan", "broken"), ("status", "closed")])
-def test_a_document_that_is_cut_off_never_ends_well(fleet, command, way):
+def test_a_document_that_is_cut_off_never_ends_well(fleet: Fleet, command: str, way: str) -> None:
     code, _out, err = run(fleet, command, "--no-refresh", "--format", "json", out=way)
     assert code == 1
     assert SAID.format(OUT, WHY[way]) in err
 
 
-def test_a_lost_plan_is_no_plan_of_which_changes_are_due(fleet):
+def test_a_lost_plan_is_no_plan_of_which_changes_are_due(fleet: Fleet) -> None:
     assert run(fleet, "plan", "--detailed-exitcode", out="full")[0] == 1
 
 
-def test_json_stays_alone_on_standard_output_when_standard_error_is_lost(fleet):
+def test_json_stays_alone_on_standard_output_when_standard_error_is_lost(fleet: Fleet) -> None:
     code, out, _err = run(fleet, "plan", "--format", "json", "--events", "/dev/full", err="full")
     assert code == 1
     assert json.loads(out)["summary"]["deploy"]["clients"] == 1
 
 
-def test_a_bad_exit_code_stays_what_it_is(fleet):
+def test_a_bad_exit_code_stays_what_it_is(fleet: Fleet) -> None:
     fleet.write(groups={**fleet.spec["groups"], "bad name!": {}})
     assert run(fleet, "plan", out="full", err="full")[0] == 65
     assert run(fleet, "nonsense", out="closed", err="closed")[0] == 64
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
-def test_help_that_nobody_reads_to_its_end_is_quiet_and_help_that_is_lost_is_not(fleet, option):
+def test_help_that_nobody_reads_to_its_end_is_quiet_and_help_that_is_lost_is_not(fleet: Fleet, option: str) -> None:
     assert run(fleet, option, out="broken") == (0, "", "")
     for way in ("full", "closed"):
         code, _out, err = run(fleet, option, out=way)
         assert (code, err) == (1, SAID.format(OUT, WHY[way]) + "\n")
 
 
-def test_characters_that_a_terminal_does_not_know_are_escaped_so_that_json_says_the_same(fleet):
+def test_characters_that_a_terminal_does_not_know_are_escaped_so_that_json_says_the_same(fleet: Fleet) -> None:
     fleet.write(hold=[{"clients": "c1", "reason": NAME}])
     code, out, _err = run(fleet, "plan", "--format", "json", PYTHONIOENCODING="ascii:strict")
     assert code == 0
@@ -151,11 +166,11 @@ def test_characters_that_a_terminal_does_not_know_are_escaped_so_that_json_says_
 # --- events ---------------------------------------------------------------------------------------------------------
 
 
-def whole_lines(path):
+def whole_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_events_on_a_full_disk_end_at_a_whole_line_and_the_run_goes_on(fleet, small_disk):
+def test_events_on_a_full_disk_end_at_a_whole_line_and_the_run_goes_on(fleet: Fleet, small_disk: Path) -> None:
     events, filler = small_disk / "events", small_disk / "filler"
     line = json.dumps({"type": "x" * 80}) + "\n"
     events.write_text(line * 39)  # a page of the disk has room for some more bytes, and then none
@@ -172,7 +187,7 @@ def test_events_on_a_full_disk_end_at_a_whole_line_and_the_run_goes_on(fleet, sm
     assert whole_lines(events)[-1]["type"] == "client_observed"
 
 
-def test_events_for_a_fifo_that_nobody_reads_are_lost_and_the_run_goes_on(fleet):
+def test_events_for_a_fifo_that_nobody_reads_are_lost_and_the_run_goes_on(fleet: Fleet) -> None:
     os.mkfifo(fleet.folder / "fifo")
     code, _out, err = run(fleet, "apply", "--auto-approve", "--events", "fifo")
     assert code == 1
@@ -182,14 +197,14 @@ def test_events_for_a_fifo_that_nobody_reads_are_lost_and_the_run_goes_on(fleet)
 
 
 @pytest.fixture
-def held(fleet):
+def held(fleet: Fleet) -> Fleet:
     """Give a fleet whose client, in the midst of its update, makes `here` and waits for `go`."""
     hook = f"touch {fleet.folder}/here; until test -e {fleet.folder}/go; do sleep 0.05; done"
     fleet.write(components={"rules": {"hooks": {"before": {"run": hook, "timeout": "4m"}}}})
     return fleet
 
 
-def test_a_reader_of_events_that_dies_costs_the_events_that_follow_only(held):
+def test_a_reader_of_events_that_dies_costs_the_events_that_follow_only(held: Fleet) -> None:
     fifo = held.folder / "fifo"
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
@@ -206,7 +221,7 @@ def test_a_reader_of_events_that_dies_costs_the_events_that_follow_only(held):
 
 
 @pytest.mark.parametrize(("path", "why"), [(".", "it is a folder"), ("nowhere/events", "No such file or directory")])
-def test_a_path_that_can_be_no_file_is_refused_before_anything_is_done(fleet, path, why):
+def test_a_path_that_can_be_no_file_is_refused_before_anything_is_done(fleet: Fleet, path: str, why: str) -> None:
     code, _out, err = run(fleet, "apply", "--auto-approve", "--events", path)
     assert (code, err) == (1, f"Error: {path} can't be written: {why}\n")
     assert not (fleet.folder / "clients").exists()
@@ -215,7 +230,7 @@ def test_a_path_that_can_be_no_file_is_refused_before_anything_is_done(fleet, pa
 # --- the terminal ---------------------------------------------------------------------------------------------------
 
 
-def test_a_terminal_that_goes_away_ends_a_run_as_ctrl_c_does(held):
+def test_a_terminal_that_goes_away_ends_a_run_as_ctrl_c_does(held: Fleet) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(
         ["setsid", "--ctty", sys.executable, "-m", "reconciler", "apply", "--auto-approve"],
@@ -237,12 +252,12 @@ def test_a_terminal_that_goes_away_ends_a_run_as_ctrl_c_does(held):
 
 
 @pytest.mark.parametrize("way", ["/dev/stdout", "fifo"])
-def test_a_plan_can_be_handed_on_without_a_file(fleet, way):
+def test_a_plan_can_be_handed_on_without_a_file(fleet: Fleet, way: str) -> None:
     out = fleet.folder / "fifo"
     if way == "fifo":
         os.mkfifo(out)
         reader = os.open(out, os.O_RDONLY | os.O_NONBLOCK)
-    code, shown, err = run(fleet, "plan", "--out", way, out=subprocess.PIPE)
+    code, shown, err = run(fleet, "plan", "--out", way, out="pipe")
     assert code == 0, err
     if way == "fifo":
         document = os.read(reader, 65536).decode()
@@ -255,7 +270,7 @@ def test_a_plan_can_be_handed_on_without_a_file(fleet, way):
     assert_done(fleet)
 
 
-def test_a_linked_file_of_the_fleet_stays_a_link_when_a_version_is_rolled_back(fleet):
+def test_a_linked_file_of_the_fleet_stays_a_link_when_a_version_is_rolled_back(fleet: Fleet) -> None:
     (fleet.folder / "repo").mkdir()
     real = fleet.folder / "repo" / "fleet.yaml"
     (fleet.folder / "updoser.yaml").rename(real)

@@ -1,5 +1,7 @@
 """The pipelines of docs/pipelines: each shell step runs here, on checkouts of their own, against a forge of ours."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -8,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 import yaml
@@ -19,6 +22,10 @@ from tests import forge
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Run: TypeAlias = "Callable[[Site, str, Path], subprocess.CompletedProcess[str]]"
 ROOT = Path(__file__).parents[2]
 PIPELINES = ROOT / "docs" / "pipelines"
 GITHUB = yaml.load((PIPELINES / "github-actions.yml").read_text(), yaml.BaseLoader)
@@ -29,7 +36,7 @@ TEXTS = {"type": "array", "items": TEXT, "minItems": 1}
 MAP = {"type": "object", "additionalProperties": TEXT}
 
 
-def shape(required, **properties):
+def shape(required: list[str], **properties: object) -> dict[str, object]:
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
@@ -71,7 +78,7 @@ GITLAB_SCHEMA = shape(
 class Site:
     """A forge, a fleet, and runners that share nothing but the state and the store."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "main").mkdir()
         self.fleet = Fleet(
@@ -96,12 +103,12 @@ class Site:
         self.key = folder / "key"
         self.key.write_text("k" * 64)
 
-    def _program(self, name, line):
+    def _program(self, name: str, line: str) -> None:
         script = self.folder / "bin" / name
         script.write_text(f"#!/bin/sh\n{line}\n")
         script.chmod(0o755)
 
-    def checkout(self, name):
+    def checkout(self, name: str) -> Path:
         """Give a new checkout, as a runner has one."""
         folder = self.folder / name
         folder.mkdir()
@@ -109,7 +116,7 @@ class Site:
             shutil.copy(self.folder / "main" / file, folder)
         return folder
 
-    def shell(self, script, folder, **environment):
+    def shell(self, script: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
         own = {"PATH": path, "FORGE": str(self.folder / "forge"), "PYTHONPATH": str(ROOT), "HOME": str(self.folder)}
         done = subprocess.run(
@@ -125,26 +132,26 @@ class Site:
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
-    def reviewed(self, folder):
+    def reviewed(self, folder: Path) -> None:
         """Keep a plan as the artifact of a run on the pull request."""
         shutil.copy(folder / "plan.json", self.folder / "forge")
         (self.folder / "forge" / "pull").touch()
 
     @property
-    def comments(self):
+    def comments(self) -> list[str]:
         file = self.folder / "forge" / "comments.json"
         return list(json.loads(file.read_text()).values()) if file.exists() else []
 
-    def done(self):
+    def done(self) -> dict[str, bool]:
         return {name: (self.folder / "clients" / name / "rules/current/data").exists() for name in ("c1", "c2")}
 
 
 @pytest.fixture
-def site(tmp_path):
+def site(tmp_path: Path) -> Site:
     return Site(tmp_path)
 
 
-def github(site, job, folder):
+def github(site: Site, job: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run the steps of a job in their order; give how the last one ended, and stop at the first that fails."""
     values = {
         "secrets.PLAN_KEY": site.key.read_text(),
@@ -159,16 +166,17 @@ def github(site, job, folder):
     }
     (folder / "runner").mkdir(exist_ok=True)
     env |= {"RUNNER_TEMP": f"{folder}/runner", "GITHUB_SHA": "merged", "GITHUB_STEP_SUMMARY": f"{folder}/summary.md"}
-    done = None
+    done: subprocess.CompletedProcess[str] | None = None
     for step in described["steps"]:
         if "run" in step and (done is None or done.returncode == 0):
             done = site.shell(step["run"], folder, **env)
-        elif step.get("with", {}).get("name") == "plan" and done.returncode == 0:
+        elif step.get("with", {}).get("name") == "plan" and done and done.returncode == 0:
             site.reviewed(folder)
+    assert done, "no step runs anything"
     return done
 
 
-def gitlab(site, job, folder):
+def gitlab(site: Site, job: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run the script of a job as one, as GitLab's runner does."""
     env = {
         "PLAN_KEY": str(site.key),
@@ -185,7 +193,7 @@ def gitlab(site, job, folder):
 
 
 @pytest.mark.parametrize("run", [github, gitlab])
-def test_a_plan_is_one_comment_and_on_merge_another_machine_applies_that_very_plan(site, run):
+def test_a_plan_is_one_comment_and_on_merge_another_machine_applies_that_very_plan(site: Site, run: Run) -> None:
     before = {"5": "looks good", "6": "<!-- updoser: plan -->\n\nthe plan before"}
     (site.folder / "forge" / "comments.json").write_text(json.dumps(before))
     done = run(site, "plan", site.checkout("branch"))
@@ -201,7 +209,7 @@ def test_a_plan_is_one_comment_and_on_merge_another_machine_applies_that_very_pl
 
 
 @pytest.mark.parametrize("run", [github, gitlab])
-def test_what_nobody_reviewed_or_what_changed_since_is_not_applied(site, run):
+def test_what_nobody_reviewed_or_what_changed_since_is_not_applied(site: Site, run: Run) -> None:
     done = run(site, "apply", site.checkout("direct"))
     assert (done.returncode, "so no plan was reviewed" in done.stderr) == (1, True)
     assert run(site, "plan", site.checkout("branch")).returncode == 0
@@ -215,7 +223,7 @@ def test_what_nobody_reviewed_or_what_changed_since_is_not_applied(site, run):
 
 
 @pytest.mark.parametrize("run", [github, gitlab])
-def test_a_file_that_is_not_formatted_fails_before_it_is_planned(site, run):
+def test_a_file_that_is_not_formatted_fails_before_it_is_planned(site: Site, run: Run) -> None:
     branch = site.checkout("branch")
     with (branch / "updoser.yaml").open("a") as file:
         file.write("client_keep:    3\n\n\n\n")
@@ -225,17 +233,17 @@ def test_a_file_that_is_not_formatted_fails_before_it_is_planned(site, run):
 
 
 @pytest.mark.parametrize(("pipeline", "schema"), [(GITHUB, GITHUB_SCHEMA), (GITLAB, GITLAB_SCHEMA)])
-def test_the_files_have_the_shape_that_the_forge_takes(pipeline, schema):
+def test_the_files_have_the_shape_that_the_forge_takes(pipeline: object, schema: dict[str, object]) -> None:
     assert [error.message for error in Draft202012Validator(schema).iter_errors(pipeline)] == []
 
 
-def test_no_expression_is_pasted_into_a_shell_script():
+def test_no_expression_is_pasted_into_a_shell_script() -> None:
     scripts = [step["run"] for job in GITHUB["jobs"].values() for step in job["steps"] if "run" in step]
     assert scripts
     assert not [script for script in scripts if "${{" in script]
 
 
-def test_the_hooks_check_and_format_what_a_commit_has(site):
+def test_the_hooks_check_and_format_what_a_commit_has(site: Site) -> None:
     hooks = {hook["id"]: hook for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())}
     assert set(hooks) == {"updoser-validate", "updoser-fmt"}
     folder = site.checkout("clone")
@@ -248,7 +256,7 @@ def test_the_hooks_check_and_format_what_a_commit_has(site):
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
-def test_systemd_takes_the_units(tmp_path):
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
     for name in ("updoser.service", "updoser.timer"):
         text = (PIPELINES / name).read_text()
         (tmp_path / name).write_text(text.replace("/usr/local/bin/updoser", "/bin/true"))
@@ -261,9 +269,9 @@ def test_systemd_takes_the_units(tmp_path):
     assert (done.returncode, str(tmp_path) in done.stderr) == (0, False), done.stderr
 
 
-def test_the_commands_of_the_schedules_are_ones_that_updoser_has(site):
-    service = re.search(r"^ExecStart=\S+/updoser (.+)$", (PIPELINES / "updoser.service").read_text(), re.MULTILINE)[1]
-    cron = re.search(r"&& updoser (.+?) >", (PIPELINES / "updoser.cron").read_text())[1]
+def test_the_commands_of_the_schedules_are_ones_that_updoser_has(site: Site) -> None:
+    (service,) = re.findall(r"^ExecStart=\S+/updoser (.+)$", (PIPELINES / "updoser.service").read_text(), re.MULTILINE)
+    (cron,) = re.findall(r"&& updoser (.+?) >", (PIPELINES / "updoser.cron").read_text())
     for line, name in ((service, "service"), (cron, "cron")):
         command = line.replace("/var/log/updoser/", "")
         assert site.shell(f"updoser {command}", site.checkout(name)).returncode == 0

@@ -1,10 +1,19 @@
 """Programs that a file names, run on the server: of the environment they get no secret but what they are given."""
 
+from __future__ import annotations
+
 import sys
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
 from tests.fleet import Fleet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+Seen: TypeAlias = "Callable[..., dict[str, str]]"
 
 WORDS = {"WORD": "planted-word-4711", "OTHER": "planted-word-4712", "COMMON": "told-to-all-4713"}
 TELL = """
@@ -16,15 +25,15 @@ print(json.dumps(listed) if sys.argv[1] == "inventory" else "said-4714")
 """
 
 
-def tell(name):
+def tell(name: str) -> list[str]:
     return [sys.executable, "tell.py", name]
 
 
 @pytest.fixture
-def seen(tmp_path):
+def seen(tmp_path: Path) -> Seen:
     """Run a fleet in which each kind of program writes down its environment; `given` are options of two of them."""
 
-    def run(**given):
+    def run(**given: object) -> dict[str, str]:
         (tmp_path / "tell.py").write_text(TELL)
         (tmp_path / "agent.conf").write_text("{{ secret.token }}")
         shell = f"{sys.executable} {tmp_path}/tell.py {tmp_path}/hook"
@@ -55,7 +64,7 @@ def seen(tmp_path):
     return run
 
 
-def test_no_program_on_the_server_gets_the_variables_of_secrets(seen):
+def test_no_program_on_the_server_gets_the_variables_of_secrets(seen: Seen) -> None:
     found = seen()
     assert set(found) == {"inventory", "check", "secret", "hook"}
     for name, text in found.items():
@@ -65,7 +74,7 @@ def test_no_program_on_the_server_gets_the_variables_of_secrets(seen):
     assert WORDS["COMMON"] in found["inventory"]
 
 
-def test_a_program_gets_the_secret_that_the_file_gives_it_by_name_and_no_other(seen):
+def test_a_program_gets_the_secret_that_the_file_gives_it_by_name_and_no_other(seen: Seen) -> None:
     found = seen(pass_env=["WORD"])
     for name in ("inventory", "check"):
         assert WORDS["WORD"] in found[name], name

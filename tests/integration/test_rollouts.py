@@ -1,15 +1,24 @@
 """Releases go out in waves, through the command line, on clients that are folders: a bad one stops and goes back."""
 
+from __future__ import annotations
+
 import json
 import sqlite3
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE, until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tests.fleet import Done
 
 GOOD = {"name": "good", "for": "rules", "phase": "staged", "where": "client"}
 GOOD["run"] = '! grep -q BAD "$UPDOSER_STAGED/rules.txt"'
@@ -20,7 +29,12 @@ CANARY = {"select": "label=canary", "max_failed": 0}
 ALL = {"share": "100%"}
 
 
-def fleet_of(folder, *waves, checks=(GOOD, LOADED), **rollout):
+def fleet_of(
+    folder: Path,
+    *waves: Mapping[str, object],
+    checks: Sequence[Mapping[str, object]] = (GOOD, LOADED),
+    **rollout: object,
+) -> Fleet:
     """Give five clients, the first one a canary, all with release 1 of the rules."""
     fleet = Fleet(folder, 5, client_keep=3)
     for at, client in enumerate(fleet.spec["groups"]["all"]["clients"], 1):
@@ -37,18 +51,18 @@ def fleet_of(folder, *waves, checks=(GOOD, LOADED), **rollout):
     return fleet
 
 
-def versions(fleet):
+def versions(fleet: Fleet) -> str:
     """Give what is in force on each client, as one word."""
     return " ".join((fleet.root(f"c{n}") / "rules/current").readlink().name for n in range(1, 6))
 
 
-def an_hour_passes(fleet):
+def an_hour_passes(fleet: Fleet) -> None:
     """Have all that rollouts remember be an hour longer ago."""
     with closing(sqlite3.connect(fleet.folder / "state.db")) as state, state:
         state.execute("UPDATE rollouts SET started = started - 3600, opened = opened - 3600, passed = passed - 3600")
 
 
-def again(fleet, code=0):
+def again(fleet: Fleet, code: int = 0) -> Done:
     """Apply once more: nothing is changed."""
     before = fleet.listing()
     done = fleet.apply()
@@ -57,12 +71,13 @@ def again(fleet, code=0):
     return done
 
 
-def rollout(fleet):
+def rollout(fleet: Fleet) -> dict[str, Any]:
+    entry: dict[str, Any]
     (entry,) = fleet.run("rollout", "list", "--format", "json").json["rollouts"]
     return entry
 
 
-def test_each_wave_waits_for_the_soak_and_the_approval_of_the_one_before(tmp_path):
+def test_each_wave_waits_for_the_soak_and_the_approval_of_the_one_before(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, {**CANARY, "soak": "1h"}, {"share": "60%", "approve": "manual"}, ALL)
     fleet.release("rules", "2", rules_txt=b"two")
     done = fleet.apply()
@@ -83,7 +98,7 @@ def test_each_wave_waits_for_the_soak_and_the_approval_of_the_one_before(tmp_pat
     assert entry["message"] == "wave 2 of 3 approved by alice"
 
 
-def test_what_fails_before_the_switch_stops_at_the_canary_and_touches_nothing(tmp_path):
+def test_what_fails_before_the_switch_stops_at_the_canary_and_touches_nothing(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, CANARY, ALL)
     fleet.release("rules", "2", rules_txt=b"BAD")
     before = {path: stamp for path, stamp in fleet.listing().items() if "/.updoser" not in path}
@@ -98,7 +113,7 @@ def test_what_fails_before_the_switch_stops_at_the_canary_and_touches_nothing(tm
     assert not (tmp_path / "clients/c1.log").exists()
 
 
-def test_what_fails_after_the_switch_goes_back_at_once_and_the_hook_runs_again(tmp_path):
+def test_what_fails_after_the_switch_goes_back_at_once_and_the_hook_runs_again(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, CANARY, ALL)
     (tmp_path / "clients/c1.ugly").write_text("2")
     fleet.release("rules", "2", rules_txt=b"two")
@@ -114,7 +129,7 @@ def test_what_fails_after_the_switch_goes_back_at_once_and_the_hook_runs_again(t
 
 
 @pytest.mark.parametrize(("scope", "left"), [("client", "2 2 2 2 2"), ("wave", "2 2 1 1 1"), ("all", "1 1 1 1 1")])
-def test_what_shows_at_the_end_of_a_soak_takes_back_what_the_spec_says(tmp_path, scope, left):
+def test_what_shows_at_the_end_of_a_soak_takes_back_what_the_spec_says(tmp_path: Path, scope: str, left: str) -> None:
     second = {"select": "c2", "min_attempted": 0}
     last = {**ALL, "soak": "1h", "max_fail_percentage": 10}
     fleet = fleet_of(tmp_path, CANARY, second, last, recheck="end_of_soak", on_failure="rollback", rollback_scope=scope)
@@ -129,7 +144,7 @@ def test_what_shows_at_the_end_of_a_soak_takes_back_what_the_spec_says(tmp_path,
     again(fleet, code=3)
 
 
-def test_a_gate_that_says_no_halts_and_the_next_release_goes_its_way(tmp_path):
+def test_a_gate_that_says_no_halts_and_the_next_release_goes_its_way(tmp_path: Path) -> None:
     gate = {"type": "command", "where": "server", "run": "echo drops are high; test ! -e closed", "timeout": "10s"}
     fleet = fleet_of(tmp_path, CANARY, ALL, gate=[gate])
     (tmp_path / "closed").touch()
@@ -144,7 +159,7 @@ def test_a_gate_that_says_no_halts_and_the_next_release_goes_its_way(tmp_path):
     again(fleet)
 
 
-def test_a_plan_file_approves_the_whole_rollout(tmp_path):
+def test_a_plan_file_approves_the_whole_rollout(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, CANARY, {**ALL, "approve": "manual"})
     fleet.release("rules", "2", rules_txt=b"two")
     assert fleet.run("plan", "--out", "plan.json").code == 0
@@ -159,7 +174,7 @@ def test_a_plan_file_approves_the_whole_rollout(tmp_path):
 
 
 @pytest.mark.parametrize("limit", ["c1", "c1,c3"])
-def test_a_plan_file_for_some_clients_changes_nobody_else_in_any_of_its_steps(tmp_path, limit):
+def test_a_plan_file_for_some_clients_changes_nobody_else_in_any_of_its_steps(tmp_path: Path, limit: str) -> None:
     fleet = fleet_of(tmp_path, CANARY, ALL)
     fleet.release("rules", "2", rules_txt=b"two")
     assert fleet.run("plan", "--limit", limit, "--out", "plan.json").code == 0
@@ -171,7 +186,7 @@ def test_a_plan_file_for_some_clients_changes_nobody_else_in_any_of_its_steps(tm
     assert versions(fleet) == "2 2 2 2 2"
 
 
-def test_a_plan_file_is_refused_once_its_rollout_was_halted(tmp_path):
+def test_a_plan_file_is_refused_once_its_rollout_was_halted(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, {**CANARY, "soak": "1h"}, ALL)
     fleet.release("rules", "2", rules_txt=b"two")
     fleet.apply()
@@ -183,7 +198,7 @@ def test_a_plan_file_is_refused_once_its_rollout_was_halted(tmp_path):
     assert "aborted in wave 1 of 2: by " in fleet.run("plan").out
 
 
-def test_waiting_takes_all_steps_and_an_abort_can_take_them_back(tmp_path):
+def test_waiting_takes_all_steps_and_an_abort_can_take_them_back(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, {**CANARY, "soak": "2s"}, {**ALL, "soak": "1h"})
     fleet.release("rules", "2", rules_txt=b"two")
     process = fleet.start("apply", "--auto-approve", "--wait")
@@ -198,7 +213,7 @@ def test_waiting_takes_all_steps_and_an_abort_can_take_them_back(tmp_path):
     again(fleet)
 
 
-def test_in_a_hurry_no_soak_is_waited_for_and_the_history_says_who(tmp_path):
+def test_in_a_hurry_no_soak_is_waited_for_and_the_history_says_who(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, {**CANARY, "soak": "1h"}, ALL)
     fleet.release("rules", "2", rules_txt=b"two")
     done = fleet.apply("--expedite", "rules")
@@ -210,7 +225,7 @@ def test_in_a_hurry_no_soak_is_waited_for_and_the_history_says_who(tmp_path):
     assert (fleet.apply("--expedite", "rules").code, versions(fleet)) == (3, "2 2 2 2 2"), "checks are never skipped"
 
 
-def test_early_it_is_sent_and_verified_and_switched_to_in_its_window(tmp_path):
+def test_early_it_is_sent_and_verified_and_switched_to_in_its_window(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, ALL)
     now = datetime.now(UTC)
     hours = {"from": f"{now + timedelta(hours=2):%H:%M}", "to": f"{now + timedelta(hours=3):%H:%M}"}
@@ -229,7 +244,7 @@ def test_early_it_is_sent_and_verified_and_switched_to_in_its_window(tmp_path):
     again(fleet)
 
 
-def test_a_hook_that_two_components_have_runs_once_for_each_client(tmp_path):
+def test_a_hook_that_two_components_have_runs_once_for_each_client(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, ALL)
     fleet.release("rules", "2", rules_txt=b"two")
     fleet.release("engine", "1.0.0", engine_bin=b"e")
@@ -239,7 +254,7 @@ def test_a_hook_that_two_components_have_runs_once_for_each_client(tmp_path):
     assert len((tmp_path / "clients/c3.log").read_text().splitlines()) == 1
 
 
-def test_rolling_back_edits_the_file_and_sends_nothing(tmp_path):
+def test_rolling_back_edits_the_file_and_sends_nothing(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, ALL)
     text = (tmp_path / "updoser.yaml").read_text().replace("  rules:", "  rules:   # keep this word")
     (tmp_path / "updoser.yaml").write_text(text)
@@ -257,7 +272,7 @@ def test_rolling_back_edits_the_file_and_sends_nothing(tmp_path):
     assert fleet.run("rollback", "rules", "--to", "9x", "--auto-approve").code == 64
 
 
-def test_a_rollback_that_cannot_be_planned_leaves_the_file_as_it_was(tmp_path):
+def test_a_rollback_that_cannot_be_planned_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, ALL)
     fleet.release("rules", "2", rules_txt=b"two")
     fleet.apply()
@@ -269,7 +284,7 @@ def test_a_rollback_that_cannot_be_planned_leaves_the_file_as_it_was(tmp_path):
     assert (tmp_path / "updoser.yaml").read_bytes() == before
 
 
-def test_what_a_client_kept_is_hashed_again_and_sent_whole_where_it_is_damaged(tmp_path):
+def test_what_a_client_kept_is_hashed_again_and_sent_whole_where_it_is_damaged(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, ALL)
     fleet.release("rules", "2", rules_txt=b"two")
     fleet.apply()
@@ -283,7 +298,7 @@ def test_what_a_client_kept_is_hashed_again_and_sent_whole_where_it_is_damaged(t
     again(fleet)
 
 
-def test_a_client_that_fails_again_and_again_is_left_alone(tmp_path):
+def test_a_client_that_fails_again_and_again_is_left_alone(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, {**ALL, "max_fail_percentage": 50}, max_fail_percentage=50)
     fleet.write(quarantine={"after_failures": 2, "for": "1h"})
     (tmp_path / "clients/c5.ugly").write_text("2")
@@ -296,7 +311,7 @@ def test_a_client_that_fails_again_and_again_is_left_alone(tmp_path):
     assert [(entry["client"], entry["failures"]) for entry in status["quarantined"]] == [("c5", 2)]
 
 
-def test_a_check_on_the_server_stops_a_release_before_any_client_gets_it(tmp_path):
+def test_a_check_on_the_server_stops_a_release_before_any_client_gets_it(tmp_path: Path) -> None:
     check = {"name": "here", "for": "rules", "phase": "staged", "where": "server"}
     check["run"] = 'grep -q two "$UPDOSER_STAGED/rules.txt"'
     fleet = fleet_of(tmp_path, CANARY, ALL, checks=[check])
@@ -310,7 +325,7 @@ def test_a_check_on_the_server_stops_a_release_before_any_client_gets_it(tmp_pat
     again(fleet)
 
 
-def test_a_check_on_the_server_after_the_switch_takes_a_client_back(tmp_path):
+def test_a_check_on_the_server_after_the_switch_takes_a_client_back(tmp_path: Path) -> None:
     check = {"name": "seen", "for": "rules", "phase": "switched", "where": "server"}
     check["run"] = 'test "$UPDOSER_CLIENT" != c1'
     fleet = fleet_of(tmp_path, CANARY, ALL, checks=[check])
@@ -321,7 +336,7 @@ def test_a_check_on_the_server_after_the_switch_takes_a_client_back(tmp_path):
     again(fleet, code=3)
 
 
-def test_all_that_is_halted_goes_on_with_one_command_and_nothing_that_was_overtaken(tmp_path):
+def test_all_that_is_halted_goes_on_with_one_command_and_nothing_that_was_overtaken(tmp_path: Path) -> None:
     flag = tmp_path / "fine"
     check = {"name": "fine", "phase": "staged", "where": "client", "run": f"test -e {flag}"}
     fleet = fleet_of(tmp_path, CANARY, ALL, checks=(check,))
@@ -341,7 +356,7 @@ def test_all_that_is_halted_goes_on_with_one_command_and_nothing_that_was_overta
         assert fleet.run("rollout", "resume", *words).code == 64
 
 
-def test_wrong_words_are_told(tmp_path):
+def test_wrong_words_are_told(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, ALL)
     for arguments, says in (
         (("rollout", "approve", "nothing"), "no managed component is called nothing"),
@@ -358,7 +373,7 @@ def test_wrong_words_are_told(tmp_path):
     assert json.loads(fleet.run("rollout", "list", "--all", "--format", "json").out)["rollouts"][0]["status"] == "done"
 
 
-def test_what_was_overtaken_is_named_by_its_version_only_and_keeps_nothing_newer_waiting(tmp_path):
+def test_what_was_overtaken_is_named_by_its_version_only_and_keeps_nothing_newer_waiting(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, CANARY, ALL)
     fleet.release("rules", "2", rules_txt=b"BAD")
     assert fleet.apply().code == 3
@@ -379,7 +394,7 @@ def test_what_was_overtaken_is_named_by_its_version_only_and_keeps_nothing_newer
     again(fleet)
 
 
-def test_a_pause_that_is_over_and_an_approval_that_nobody_waits_for_change_nothing(tmp_path):
+def test_a_pause_that_is_over_and_an_approval_that_nobody_waits_for_change_nothing(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, CANARY, {"share": "60%", "soak": "1h"}, {**ALL, "approve": "manual"})
     fleet.release("rules", "2", rules_txt=b"BAD")
     assert fleet.apply().code == 3
@@ -401,7 +416,7 @@ def test_a_pause_that_is_over_and_an_approval_that_nobody_waits_for_change_nothi
         assert list(state.iterdump()) == written
 
 
-def test_rolling_back_twice_blocks_one_version_until_clients_have_left_it(tmp_path):
+def test_rolling_back_twice_blocks_one_version_until_clients_have_left_it(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, ALL)
     for version, content in (("2", b"two"), ("3", b"three")):
         fleet.release("rules", version, rules_txt=content)
@@ -420,7 +435,7 @@ def test_rolling_back_twice_blocks_one_version_until_clients_have_left_it(tmp_pa
     assert "the rollout of rules 4 is halted, and no client is known to run it" in done.out
 
 
-def test_a_rollout_that_nobody_is_left_to_try_on_is_loud(tmp_path):
+def test_a_rollout_that_nobody_is_left_to_try_on_is_loud(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, {"select": "label=nobody", "min_attempted": 1}, ALL)
     fleet.release("rules", "2", rules_txt=b"two")
     stuck = "Stuck: rules 2 wave 1 of 2 is blocked: no client matches `label=nobody`"
@@ -432,7 +447,7 @@ def test_a_rollout_that_nobody_is_left_to_try_on_is_loud(tmp_path):
     assert stuck in fleet.run("status").out
 
 
-def test_a_clock_that_was_wrong_is_told_and_no_soak_lasts_longer_for_it(tmp_path):
+def test_a_clock_that_was_wrong_is_told_and_no_soak_lasts_longer_for_it(tmp_path: Path) -> None:
     fleet = fleet_of(tmp_path, {**CANARY, "soak": "1h"}, ALL)
     fleet.release("rules", "2", rules_txt=b"two")
     assert (fleet.apply().code, versions(fleet)) == (0, "2 1 1 1 1")
@@ -454,7 +469,7 @@ WAITS["run"] = 'touch "$UPDOSER_ROOT/../begun"; until test -e "$UPDOSER_ROOT/../
 
 
 @pytest.mark.parametrize("verb", ["abort", "pause", "hold"])
-def test_what_is_said_to_a_rollout_holds_for_the_apply_that_runs(tmp_path, verb):
+def test_what_is_said_to_a_rollout_holds_for_the_apply_that_runs(tmp_path: Path, verb: str) -> None:
     fleet = fleet_of(tmp_path, ALL, checks=(WAITS,))
     fleet.release("rules", "2", rules_txt=b"two")
     clients, said = fleet.folder / "clients", "hold: INC-1"

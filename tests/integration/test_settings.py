@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import stat
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.fleet import Fleet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.fleet import Done
 
 TEMPLATE = "name = {{ name }}\nrole = {{ vars.role }}\n"
 SECRET = "hunter2-is-the-password"
@@ -16,7 +22,7 @@ SECRET = "hunter2-is-the-password"
 class Settings(Fleet):
     """A fleet of two clients with one file of settings, and a release."""
 
-    def __init__(self, folder, template=TEMPLATE, **keys):
+    def __init__(self, folder: Path, template: str = TEMPLATE, **keys: object) -> None:
         (folder / "agent.conf.j2").write_text(template)
         super().__init__(folder, 2)
         (folder / "etc").mkdir()
@@ -24,26 +30,27 @@ class Settings(Fleet):
             client["vars"] = {"role": f"r{n}", "other": "x"}
         self.settings({"template": "agent.conf.j2", "path": str(folder / "etc/agent.conf"), **keys})
 
-    def settings(self, *entries):
+    def settings(self, *entries: dict[str, Any]) -> None:
         self.spec["groups"]["all"]["settings"] = list(entries)
         self.write()
 
     @property
-    def own(self):
+    def own(self) -> dict[str, Any]:
         """The entry of the file of settings."""
-        return self.spec["groups"]["all"]["settings"][0]
+        entry: dict[str, Any] = self.spec["groups"]["all"]["settings"][0]
+        return entry
 
-    def give_each_its_own(self):
+    def give_each_its_own(self) -> Settings:
         """Leave one client: both are folders of one machine, and would share the file."""
         self.spec["groups"]["all"]["clients"] = self.spec["groups"]["all"]["clients"][:1]
         self.write()
         return self
 
     @property
-    def file(self):
+    def file(self) -> Path:
         return self.folder / "etc/agent.conf"
 
-    def converge(self, *arguments):
+    def converge(self, *arguments: str) -> Done:
         """Apply, and see that a second time changes nothing."""
         done = self.apply(*arguments)
         assert done.code == 0, done.err
@@ -56,23 +63,23 @@ class Settings(Fleet):
 
 
 @pytest.fixture
-def fleet(tmp_path):
+def fleet(tmp_path: Path) -> Settings:
     return Settings(tmp_path, mode="0640").give_each_its_own()
 
 
-def changes(fleet, *arguments):
+def changes(fleet: Settings, *arguments: str) -> list[tuple[str, str, int]]:
     document = fleet.run("plan", "--format", "json", *arguments).json
     return [(change["group"], change["reason"], change["clients"]) for change in document["changes"]]
 
 
-def test_a_file_is_put_on_the_client_and_the_second_run_changes_nothing(fleet):
+def test_a_file_is_put_on_the_client_and_the_second_run_changes_nothing(fleet: Settings) -> None:
     assert changes(fleet) == [("all", "missing", 1)]
     fleet.converge()
     assert fleet.file.read_text() == "name = c1\nrole = r1\n"
     assert stat.S_IMODE(fleet.file.stat().st_mode) == 0o640
 
 
-def test_settings_go_in_the_same_request_as_releases(fleet):
+def test_settings_go_in_the_same_request_as_releases(fleet: Settings) -> None:
     fleet.release("rules", "1", data=b"one")
     fleet.converge()
     assert fleet.current("c1", "rules") == {"data": b"one"}
@@ -82,7 +89,7 @@ def test_settings_go_in_the_same_request_as_releases(fleet):
     assert "settings-agent-conf-" in said
 
 
-def test_each_client_has_values_of_its_own(tmp_path):
+def test_each_client_has_values_of_its_own(tmp_path: Path) -> None:
     fleet = Settings(tmp_path)
     for n in (1, 2):
         (tmp_path / f"etc{n}").mkdir()
@@ -107,7 +114,7 @@ def test_each_client_has_values_of_its_own(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["template", "mode", "var"])
-def test_what_decides_about_a_file_changes_it(fleet, what):
+def test_what_decides_about_a_file_changes_it(fleet: Settings, what: str) -> None:
     fleet.converge()
     if what == "template":
         (fleet.folder / "agent.conf.j2").write_text("other {{ name }}\n")
@@ -124,7 +131,7 @@ def test_what_decides_about_a_file_changes_it(fleet, what):
 
 
 @pytest.mark.parametrize("form", ["grep -q good %s", 'grep -q good "%s"', "grep -q good '%s'"])
-def test_a_file_that_validate_does_not_like_never_comes_to_its_place(fleet, form):
+def test_a_file_that_validate_does_not_like_never_comes_to_its_place(fleet: Settings, form: str) -> None:
     fleet.own["validate"] = form
     (fleet.folder / "agent.conf.j2").write_text("good\n")
     fleet.write()
@@ -140,7 +147,7 @@ def test_a_file_that_validate_does_not_like_never_comes_to_its_place(fleet, form
     assert fleet.file.read_text() == "good again\n"
 
 
-def test_the_hook_runs_when_the_file_changed_and_a_bad_one_takes_it_back(fleet):
+def test_the_hook_runs_when_the_file_changed_and_a_bad_one_takes_it_back(fleet: Settings) -> None:
     log = fleet.folder / "log"
     fleet.own["hook"] = {"run": f"echo ran >>{log}; grep -q name {fleet.file}"}
     fleet.write()
@@ -151,7 +158,7 @@ def test_the_hook_runs_when_the_file_changed_and_a_bad_one_takes_it_back(fleet):
     assert fleet.file.read_text() == "name = c1\nrole = r1\n"
 
 
-def test_a_file_that_was_changed_by_hand_is_damaged_and_put_right(fleet):
+def test_a_file_that_was_changed_by_hand_is_damaged_and_put_right(fleet: Settings) -> None:
     fleet.converge()
     fleet.file.write_text("by hand\n")
     assert changes(fleet) == [("all", "damaged", 1)]
@@ -159,7 +166,7 @@ def test_a_file_that_was_changed_by_hand_is_damaged_and_put_right(fleet):
     assert fleet.file.read_text() == "name = c1\nrole = r1\n"
 
 
-def test_two_files_of_one_name_lie_in_two_folders(fleet):
+def test_two_files_of_one_name_lie_in_two_folders(fleet: Settings) -> None:
     (fleet.folder / "more").mkdir()
     other = fleet.folder / "more/agent.conf"
     (fleet.folder / "b.j2").write_text("b\n")
@@ -173,7 +180,7 @@ def test_two_files_of_one_name_lie_in_two_folders(fleet):
     assert fleet.file.stat() == before
 
 
-def test_a_file_that_can_not_be_rendered_fails_and_the_rest_goes_on(tmp_path):
+def test_a_file_that_can_not_be_rendered_fails_and_the_rest_goes_on(tmp_path: Path) -> None:
     fleet = Settings(tmp_path, "{{ vars.odd }}\n")
     fleet.release("rules", "1", data=b"one")
     fleet.spec["groups"]["all"]["clients"][1]["vars"]["odd"] = "here"
@@ -186,7 +193,7 @@ def test_a_file_that_can_not_be_rendered_fails_and_the_rest_goes_on(tmp_path):
     assert changes(fleet) == [("all", "missing", 1)]
 
 
-def test_a_template_that_can_not_be_compiled_fails_the_plan_with_its_place(fleet):
+def test_a_template_that_can_not_be_compiled_fails_the_plan_with_its_place(fleet: Settings) -> None:
     (fleet.folder / "agent.conf.j2").write_text("fine\n{{ nime }}\n")
     done = fleet.run("plan")
     assert (done.code, done.out) == (65, "")
@@ -194,26 +201,26 @@ def test_a_template_that_can_not_be_compiled_fails_the_plan_with_its_place(fleet
     assert "did you mean `name`?" in done.err
 
 
-def test_a_plan_that_was_approved_is_stale_when_a_template_changed(fleet):
+def test_a_plan_that_was_approved_is_stale_when_a_template_changed(fleet: Settings) -> None:
     assert fleet.run("plan", "--out", "plan.json").code == 0
     (fleet.folder / "agent.conf.j2").write_text("somebody else's idea\n")
     assert fleet.apply("plan.json").code == 5
     assert not fleet.file.exists()
 
 
-def test_what_a_run_did_is_known_without_another_look(fleet):
+def test_what_a_run_did_is_known_without_another_look(fleet: Settings) -> None:
     assert fleet.apply().code == 0
     assert changes(fleet, "--no-refresh") == []
 
 
-def test_a_target_leaves_settings_out(fleet):
+def test_a_target_leaves_settings_out(fleet: Settings) -> None:
     fleet.release("rules", "1", data=b"one")
     document = fleet.run("plan", "--target", "rules", "--format", "json").json
     assert {change["action"] for change in document["changes"]} == {"download", "deploy"}
 
 
 @pytest.mark.parametrize("reserved", ["settings", "settings-agent-conf"])
-def test_no_component_of_a_catalog_takes_the_place_of_settings(fleet, reserved):
+def test_no_component_of_a_catalog_takes_the_place_of_settings(fleet: Settings, reserved: str) -> None:
     catalog = fleet.folder / "catalog.yaml"
     catalog.write_text(catalog.read_text().replace("id: engine", f"id: {reserved}"))
     done = fleet.run("validate")
@@ -221,14 +228,14 @@ def test_no_component_of_a_catalog_takes_the_place_of_settings(fleet, reserved):
     assert f"the id `{reserved}` belongs to the settings of clients" in done.err
 
 
-def test_a_plan_file_carries_settings_out(fleet):
+def test_a_plan_file_carries_settings_out(fleet: Settings) -> None:
     assert fleet.run("plan", "--out", "plan.json").code == 0
     for _again in range(2):
         assert fleet.apply("plan.json").code == 0
         assert fleet.file.read_text() == "name = c1\nrole = r1\n"
 
 
-def test_without_contact_nothing_is_compared_and_no_secret_read(fleet):
+def test_without_contact_nothing_is_compared_and_no_secret_read(fleet: Settings) -> None:
     fleet.own["secrets"] = {"pw": {"command": ["touch", str(fleet.folder / "ran")]}}
     (fleet.folder / "agent.conf.j2").write_text("{{ secret.pw }}\n")
     fleet.write()
@@ -238,7 +245,7 @@ def test_without_contact_nothing_is_compared_and_no_secret_read(fleet):
     assert not (fleet.folder / "ran").exists()
 
 
-def test_other_commands_need_no_secret_of_settings(fleet):
+def test_other_commands_need_no_secret_of_settings(fleet: Settings) -> None:
     fleet.own["secrets"] = {"pw": {"command": ["false"]}}
     (fleet.folder / "agent.conf.j2").write_text("{{ secret.pw }}\n")
     fleet.write()
@@ -251,7 +258,7 @@ def test_other_commands_need_no_secret_of_settings(fleet):
 
 
 @pytest.fixture
-def guarded(tmp_path):
+def guarded(tmp_path: Path) -> Settings:
     """Give a client whose file has a secret in it, and whose validate and hook say it aloud."""
     fleet = Settings(tmp_path, "user: u\npassword: {{ secret.pw }}\n", secrets={"pw": {"file": "pw"}})
     fleet.own["validate"] = "cat %s"
@@ -261,7 +268,7 @@ def guarded(tmp_path):
     return fleet.give_each_its_own()
 
 
-def leaks(fleet, text, *allowed):
+def leaks(fleet: Settings, text: str, *allowed: str) -> list[str]:
     """List the files in the fleet's folder that hold a text."""
     paths = (path for path in fleet.folder.rglob("*") if path.is_file() and not path.is_symlink())
     return sorted(
@@ -271,7 +278,7 @@ def leaks(fleet, text, *allowed):
     )
 
 
-def test_a_secret_is_in_its_file_and_nowhere_else(guarded):
+def test_a_secret_is_in_its_file_and_nowhere_else(guarded: Settings) -> None:
     said = [guarded.run("plan", "--out", "plan.json", "--events", "events"), guarded.apply("--events", "events")]
     assert said[1].code == 0, said[1].err
     assert guarded.file.read_text() == f"user: u\npassword: {SECRET}\n"
@@ -284,7 +291,7 @@ def test_a_secret_is_in_its_file_and_nowhere_else(guarded):
     assert leaks(guarded, SECRET, "pw", "agent.conf") == []
 
 
-def test_what_clients_keep_of_a_file_nobody_else_can_read(guarded):
+def test_what_clients_keep_of_a_file_nobody_else_can_read(guarded: Settings) -> None:
     assert guarded.apply().code == 0
     (kept,) = guarded.root("c1").glob("settings-*")
     assert stat.S_IMODE(kept.stat().st_mode) == 0o700
@@ -294,7 +301,7 @@ def test_what_clients_keep_of_a_file_nobody_else_can_read(guarded):
     assert guarded.file.read_text() == "user: u\npassword: another-long-secret\n"
 
 
-def test_versions_tell_nothing_of_a_secret_without_the_key_of_the_state(tmp_path):
+def test_versions_tell_nothing_of_a_secret_without_the_key_of_the_state(tmp_path: Path) -> None:
     versions = set()
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -311,7 +318,7 @@ def test_versions_tell_nothing_of_a_secret_without_the_key_of_the_state(tmp_path
 # --- differences ------------------------------------------------------------------------------------------------------
 
 
-def test_diff_shows_what_will_change_in_a_file(fleet):
+def test_diff_shows_what_will_change_in_a_file(fleet: Settings) -> None:
     fleet.converge()
     (fleet.folder / "agent.conf.j2").write_text("name = {{ name }}\nrole = boss\n")
     shown = fleet.run("plan", "--diff").out
@@ -330,7 +337,9 @@ def test_diff_shows_what_will_change_in_a_file(fleet):
         ("ini", "[s]\na = 1\n", "[s]\na = 2\n[t]\nb = 1\n", ["~ s.a: 1 -> 2", "+ t: {'b': '1'}"]),
     ],
 )
-def test_diff_names_what_differs_in_data(fleet, suffix, before, after, found):
+def test_diff_names_what_differs_in_data(
+    fleet: Settings, suffix: str, before: str, after: str, found: list[str]
+) -> None:
     fleet.own["path"] = str(fleet.folder / f"etc/x.{suffix}")
     (fleet.folder / "agent.conf.j2").write_text(before)
     fleet.write()
@@ -341,7 +350,7 @@ def test_diff_names_what_differs_in_data(fleet, suffix, before, after, found):
         assert line in shown
 
 
-def test_diff_masks_the_secret_that_is_there_and_the_one_before_it(guarded):
+def test_diff_masks_the_secret_that_is_there_and_the_one_before_it(guarded: Settings) -> None:
     for form in ("text", "markdown"):
         guarded.own["path"] = str(guarded.folder / f"etc/{form}.yaml")
         guarded.write()
@@ -355,7 +364,7 @@ def test_diff_masks_the_secret_that_is_there_and_the_one_before_it(guarded):
         assert "rotated" not in done.out + done.err
 
 
-def test_diff_shows_three_clients_of_a_group_and_counts_the_others(tmp_path):
+def test_diff_shows_three_clients_of_a_group_and_counts_the_others(tmp_path: Path) -> None:
     fleet = Settings(tmp_path, "{{ name }}\n")
     fleet.spec["groups"]["all"]["clients"] = [{"name": f"c{n}", "install_root": f"clients/c{n}"} for n in range(1, 6)]
     fleet.write()
@@ -364,7 +373,7 @@ def test_diff_shows_three_clients_of_a_group_and_counts_the_others(tmp_path):
     assert "all: 2 clients more" in shown
 
 
-def test_diff_says_what_is_not_known(fleet):
+def test_diff_says_what_is_not_known(fleet: Settings) -> None:
     fleet.converge()
     (fleet.folder / "agent.conf.j2").write_text("new\n")
     shown = fleet.run("plan", "--diff", "--no-refresh").out
@@ -372,5 +381,5 @@ def test_diff_says_what_is_not_known(fleet):
     assert "+new\n" in shown
 
 
-def test_diff_in_json_stays_one_document(fleet):
+def test_diff_in_json_stays_one_document(fleet: Settings) -> None:
     assert json.loads(fleet.run("plan", "--diff", "--format", "json").out)["changes"]

@@ -1,5 +1,7 @@
 """A command imports what it uses: what it doesn't, would make each call wait."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import subprocess
@@ -40,14 +42,14 @@ STATE = {"asyncio", "sqlalchemy"}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fleet")
     shutil.copy(LOCAL, folder)
     imported(folder, "plan", "--out", "plan.json")
     return folder
 
 
-def imported(folder, *arguments):
+def imported(folder: Path, *arguments: str) -> set[str]:
     measuring = {name for name in os.environ if name.startswith("COV")}  # it would be counted
     done = subprocess.run(
         [sys.executable, "-c", COUNT, *arguments],
@@ -75,7 +77,7 @@ def imported(folder, *arguments):
         ("plan", SPEC | STATE, 680),
     ],
 )
-def test_a_command_imports_no_more_than_it_uses(folder, command, may, most):
+def test_a_command_imports_no_more_than_it_uses(folder: Path, command: str, may: set[str], most: int) -> None:
     found = imported(folder, *command.split())
     assert found & HEAVY <= may
     assert len(found) <= most

@@ -17,9 +17,7 @@ LOCKS = [ROOT / "requirements.lock", *sorted((ROOT / ".ci").glob("*.lock"))]
 
 
 @pytest.fixture(scope="module")
-def project() -> dict[
-    str, dict[str, Any] | dict[str, list[dict[str, str] | str] | list[str]] | dict[str, list[str] | str]
-]:
+def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
@@ -70,9 +68,9 @@ def test_the_folder_of_plugins_is_no_package() -> None:
     ],
 )
 def test_a_rule_of_imports_names_every_room_but_those_that_are_open(
-    project: Any,
-    contract: Any,
-    open_to_it: Any,
+    project: dict[str, Any],
+    contract: str,
+    open_to_it: set[str],
 ) -> None:
     # import-linter forbids what a contract lists: a new room that isn't listed would be open to all.
     rules = {rule["name"]: rule for rule in project["tool"]["importlinter"]["contracts"]}
@@ -82,8 +80,18 @@ def test_a_rule_of_imports_names_every_room_but_those_that_are_open(
     assert named == {f"reconciler.{room}" for room in rooms - open_to_it}
 
 
+def test_no_file_is_left_out_of_the_check_of_types(project: dict[str, Any]) -> None:
+    mypy, ruff = project["tool"]["mypy"], project["tool"]["ruff"]["lint"]
+    assert {"reconciler", "plugins", "tests"} <= set(mypy["files"])
+    assert "exclude" not in mypy
+    assert [rule for rule in mypy["overrides"] if rule.keys() & {"ignore_errors", "follow_imports"}] == []
+    assert [path for path, off in ruff["per-file-ignores"].items() if any(code.startswith("ANN") for code in off)] == []
+    files = [path for folder in mypy["files"] for path in (ROOT / folder).rglob("*.py")]
+    assert [path for path in files if re.search(r"^# mypy:", path.read_text(encoding="utf-8"), re.MULTILINE)] == []
+
+
 def test_the_lock_for_running_has_every_runtime_package_and_no_tool(
-    project: dict[str, dict[str, Any] | dict[str, list[dict[str, str] | str] | list[str]] | dict[str, list[str] | str]],
+    project: dict[str, Any],
 ) -> None:
     wanted = {canonical(requirement) for requirement in project["project"]["dependencies"]}
     tools = {canonical(tool) for tool in project["dependency-groups"]["dev"] if isinstance(tool, str)}
@@ -93,7 +101,7 @@ def test_the_lock_for_running_has_every_runtime_package_and_no_tool(
 
 @pytest.mark.parametrize("group", ["build", "dev", "bench"])
 def test_every_group_has_a_lock_with_all_of_its_packages(
-    project: dict[str, dict[str, Any] | dict[str, list[dict[str, str] | str] | list[str]] | dict[str, list[str] | str]],
+    project: dict[str, Any],
     group: str,
 ) -> None:
     wanted = {canonical(item) for item in project["dependency-groups"][group] if isinstance(item, str)}
