@@ -73,7 +73,7 @@ def load(
         raise SpecError(_in_order(error.problems)) from None
     files += [catalog_path(str(name), spec.base) for name in child_seq(tree, "catalogs")]
     files += {setting.template for group in spec.groups.values() for setting in group.settings}
-    return Loaded(spec, tree, variables or {}, tuple(builder.notes), tuple(files))
+    return Loaded(spec, tree, variables or {}, notes=tuple(builder.notes), files=tuple(files))
 
 
 def load_spec(path: Path, **options: Any) -> Spec:
