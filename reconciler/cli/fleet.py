@@ -11,6 +11,7 @@ from reconciler.cli.options import (
     FILE,
     VARIABLES,
     desk_of,
+    junit_spec_options,
     look_options,
     sight_of,
     spec_options,
@@ -71,7 +72,7 @@ def history(context: click.Context, /, run_id: str, last: int, since: Any, **opt
 
 @cli.command()
 @click.argument("clients", nargs=-1, shell_complete=completing.clients)
-@spec_options
+@junit_spec_options
 @click.option("-v", "--verbose", "every", is_flag=True, help="Show also what is fine.")
 @click.option("--client-script", is_flag=True, help="Print the script that runs on clients, for use with sudoers.")
 @click.option("--forks", type=click.IntRange(1, 1024), default=4, show_default=True, help="Clients at a time.")

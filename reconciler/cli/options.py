@@ -76,7 +76,7 @@ def format_options(*special: str) -> Callable[[CommandT], CommandT]:
 
 
 FORMAT = format_options()
-PLAN_FORMAT = format_options("gitlab-terraform")
+PLAN_FORMAT = format_options("gitlab-terraform", "junit")
 DIFF = click.option("--diff", "names", is_flag=True, help="Name the clients of each change; show changes of the spec.")
 SIGN = click.option("--sign", type=READ, metavar="KEYFILE", help="Sign the plan file, or demand that signature.")
 POLICY = click.option(
@@ -97,6 +97,7 @@ BASE = click.option(
 EVENTS = click.option("--events", type=WRITTEN, metavar="FILE", help="Append what happens as JSON lines.")
 
 spec_options = together(FILE, VARIABLES, FORMAT)
+junit_spec_options = together(FILE, VARIABLES, format_options("junit"))
 plan_spec_options = together(FILE, VARIABLES, PLAN_FORMAT)
 table_options = together(FILE, VARIABLES, format_options("csv"))
 

@@ -12,6 +12,7 @@ from reconciler.cli.options import (
     PLAN_FORMAT,
     POLICY,
     desk_of,
+    junit_spec_options,
     look_options,
     plan_options,
     plan_spec_options,
@@ -55,7 +56,7 @@ def plan(context: click.Context, /, no_exec: bool, **options: Any) -> int:
 
 @cli.command()
 @click.argument("plan_file", type=READ, required=False)
-@spec_options
+@junit_spec_options
 @look_options(refresh=True)
 @plan_options
 @click.option("--check", is_flag=True, help="Only show the plan, as `updoser plan` does.")

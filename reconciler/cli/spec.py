@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.options import FILE, desk_of, spec_options, together
+from reconciler.cli.options import FILE, desk_of, junit_spec_options, spec_options, together
 from reconciler.cli.root import cli
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def init(context: click.Context, /, file: Path, catalog: str | None, inventory: 
 
 
 @cli.command()
-@spec_options
+@junit_spec_options
 @click.option("--effective", metavar="PATH", help="Show what is in force there (groups.dmz), and from which line.")
 @click.option("--no-exec", is_flag=True, help="Run nothing that the file names, and resolve no secret.")
 @click.pass_context

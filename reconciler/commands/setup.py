@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.desk import Desk, read_spec
+from reconciler.errors import SpecError
 from reconciler.plugin_loader import KINDS, available
-from reconciler.present.declared import PLUGINS, VALID, plugins_document, valid_document
-from reconciler.present.render import View
+from reconciler.present.declared import PLUGINS, VALID, invalid_document, plugins_document, valid_document
+from reconciler.present.render import View, render
 from reconciler.specfile.load import load
 
 if TYPE_CHECKING:
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 
 def validate(desk: Desk, effective: str | None) -> int:
     """Check the spec; with `effective`, show what is in force at a path, and where each value comes from."""
-    loaded = read_spec(desk)
+    try:
+        loaded = read_spec(desk)
+    except SpecError as error:
+        if desk.form == "junit":  # its readers look for what failed there
+            desk.terminal.result(render(invalid_document(desk.file, error.problems), desk.form, VALID))
+        raise
     for note in loaded.notes:
         desk.terminal.note(note)
     if effective is not None:

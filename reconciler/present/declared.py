@@ -9,12 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.present.fields import FORMAT_VERSION
+from reconciler.present.junit import spec_junit
 from reconciler.present.render import View
 from reconciler.present.words import count_text, page, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
+    from reconciler.errors import Problem
     from reconciler.model.spec import Spec
 
 
@@ -52,5 +55,12 @@ def plugins_text(document: Mapping[str, Any]) -> str:
     return page(table([("kind", "name", "from"), *rows]))
 
 
-VALID = View(valid_text)
+def invalid_document(file: Path, problems: Iterable[Problem]) -> dict[str, Any]:
+    """Give the document of a spec that is invalid: every problem, in file order."""
+    keys = ("message", "file", "line", "column", "hint")
+    entries = [{key: getattr(problem, key) for key in keys} for problem in problems]
+    return {"format_version": FORMAT_VERSION, "file": str(file), "problems": entries}
+
+
+VALID = View(valid_text, junit=spec_junit)
 PLUGINS = View(plugins_text)

@@ -36,6 +36,7 @@ class View:
     markdown: Render | None = None
     rows: Callable[[Any], list[tuple[str, ...]]] | None = None
     gitlab: Render | None = None
+    junit: Render | None = None
     fits: bool = False
 
 
@@ -51,10 +52,12 @@ def json_text(document: Any) -> str:
 
 def spellings(shown: str) -> set[str]:
     """Give all the ways in which some text may be spelled in a result or an event: as it is, and escaped."""
+    from reconciler.present.junit import xml_safe
     from reconciler.present.markdown import safe
 
     as_json = (json_text(shown).rstrip("\n"), json.dumps(shown))
-    return {shown, printable(shown), safe(shown), *(quoted[1:-1] for quoted in as_json)}
+    as_xml = (xml_safe(shown), xml_safe(printable(shown)))
+    return {shown, printable(shown), safe(shown), *as_xml, *(quoted[1:-1] for quoted in as_json)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,7 @@ FORMATS: Mapping[str, Format] = {
     "markdown": Format(_markdown),
     "csv": Format(_csv, single=True, tables=True, part="rows"),
     "gitlab-terraform": _special("gitlab-terraform", "gitlab"),
+    "junit": _special("junit", "junit"),
 }
 
 

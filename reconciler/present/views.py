@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from reconciler.present.gitlab import terraform_report
 from reconciler.present.history_text import history_rows, history_text, outcomes_rows, outcomes_text, run_text
+from reconciler.present.junit import checks_junit, plan_junit, report_junit
 from reconciler.present.listing_text import clients_markdown, clients_rows, clients_text
 from reconciler.present.markdown import plan_markdown, status_markdown
 from reconciler.present.plan_text import plan_text
@@ -22,15 +23,15 @@ from reconciler.present.text import (
     status_text,
 )
 
-PLAN = View(plan_text, plan_markdown, gitlab=terraform_report, fits=True)
+PLAN = View(plan_text, plan_markdown, gitlab=terraform_report, junit=plan_junit, fits=True)
 STATUS = View(status_text, status_markdown)
-REPORT = View(report_text, report_markdown, fits=True)
+REPORT = View(report_text, report_markdown, junit=report_junit, fits=True)
 HISTORY = View(history_text, rows=history_rows)
 OUTCOMES = View(outcomes_text, rows=outcomes_rows)
 RUN = View(run_text)
 ROLLOUTS = View(rollouts_text)
 REPOSITORY = View(repository_text)
 STAGED = View(staged_text)
-CHECKS = View(checks_text)
+CHECKS = View(checks_text, junit=checks_junit)
 CLIENTS = View(clients_text, clients_markdown, clients_rows)
 STANDING = View(standing_text)

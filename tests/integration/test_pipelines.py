@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
+from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
@@ -62,7 +63,9 @@ GITLAB_JOB = shape(
     stage={"enum": ["plan", "apply"]},
     rules={"type": "array", "items": shape(["if"], changes=TEXTS, **{"if": TEXT})},
     script=TEXTS,
-    artifacts=shape(["paths"], paths=TEXTS, expire_in=TEXT, when=TEXT),
+    artifacts=shape(
+        ["paths"], paths=TEXTS, expire_in=TEXT, when=TEXT, reports=shape(["junit"], junit={"anyOf": [TEXT, TEXTS]})
+    ),
     resource_group=TEXT,
     environment=TEXT,
 )
@@ -203,9 +206,12 @@ def test_a_plan_is_one_comment_and_on_merge_another_machine_applies_that_very_pl
     assert comment.startswith("<!-- updoser: plan -->\n\n")
     assert "rules" in comment
     assert not any(site.done().values())
-    done = run(site, "apply", site.checkout("merged"))
+    merged = site.checkout("merged")
+    done = run(site, "apply", merged)
     assert done.returncode == 0, done.stderr + done.stdout
     assert all(site.done().values())
+    reports = [*(site.folder / "branch").glob("*.xml"), *merged.glob("*.xml")]
+    assert {ET.parse(report).getroot().tag for report in reports} == ({"testsuites"} if run is gitlab else set())
 
 
 @pytest.mark.parametrize("run", [github, gitlab])
