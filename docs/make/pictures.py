@@ -26,17 +26,20 @@ from rich.text import Text
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs/pictures/plan.svg"
 COLUMNS = 130
+_MARGIN = 9
+_BAR = 32
+"""How high the bar of a window is, for which rich leaves room above the text."""
 FONT = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 FORM = """\
-<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg" role="img">
+<svg class="rich-terminal" viewBox="0 0 {width} [{height}]" xmlns="http://www.w3.org/2000/svg" role="img">
 <title>What updoser plan shows on a terminal</title>
 <style>
 .{unique_id}-matrix {{ font-family: FONT; font-size: {char_height}px; line-height: {line_height}px; }}
 {styles}
 </style>
 <defs>{lines}</defs>
-<rect fill="BACKGROUND" width="{width}" height="{height}" rx="8"/>
-<g transform="translate({terminal_x}, {terminal_y})">
+<rect fill="BACKGROUND" width="{width}" height="[{height}]" rx="8"/>
+<g transform="translate({terminal_x}, MARGIN)">
 {backgrounds}
 <g class="{unique_id}-matrix">
 {matrix}
@@ -83,8 +86,11 @@ def picture(arguments: tuple[str, ...], text: str) -> str:
     console = Console(record=True, file=io.StringIO(), width=COLUMNS, force_terminal=True, color_system="truecolor")
     console.print(Text(f"$ updoser {shlex.join(arguments)}", style="bold"))
     console.print(Text.from_ansi(text.rstrip("\n")))
-    form = FORM.replace("FONT", FONT).replace("BACKGROUND", MONOKAI.background_color.hex)
+    form = (
+        FORM.replace("FONT", FONT).replace("BACKGROUND", MONOKAI.background_color.hex).replace("MARGIN", f"{_MARGIN}")
+    )
     svg = console.export_svg(theme=MONOKAI, code_format=form, unique_id="plan")
+    svg = re.sub(r"\[([\d.]+)\]", lambda height: f"{float(height[1]) - _BAR:g}", svg, count=2)
     return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
 
 
