@@ -23,7 +23,7 @@ deny contains msg if {
 
 deny contains msg if {
 	input.summary.deploy.bytes > max_bytes
-	msg := sprintf("%d bytes are sent to clients", [input.summary.deploy.bytes])
+	msg := sprintf("%d GiB are sent to clients", [round(input.summary.deploy.bytes / ((1024 * 1024) * 1024))])
 }
 
 deny contains msg if {
