@@ -4,12 +4,12 @@
 
 What the code and the schemas say is the only source. What is made of them is committed, and tests hold it to them; so a
 wheel is built without the packages that updoser needs. What updoser shows of a made fleet is written into the examples
-of plans.
+of plans, and into the captures of tests/golden.
 """
 
 from __future__ import annotations
 
-from docs.make import examples
+from docs.make import captures, examples
 from docs.make.facts import ROOT
 from docs.make.manpages import manpages
 from docs.make.references import references
@@ -24,6 +24,7 @@ def main() -> None:
         for path in folder.rglob("*.*"):
             if path.is_file() and str(path.relative_to(folder)) not in made:
                 path.unlink()
+    captures.write()
     examples.PAGE.write_text(examples.page(examples.PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 

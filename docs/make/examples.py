@@ -61,16 +61,16 @@ def _found(fleet: MadeFleet, head: str) -> None:
     fleet.release("virus-pattern/16.677.00/lpt$vpn.677", 90_000, 1)
     fleet.release("spyware-pattern/2.931.00/ssapiptn.931", 30_000, 2)
     fleet.release("virus-scan-engine/9.850.1008/vsapi.so", 50_000, 3)
-    fleet.run("apply", "--auto-approve")
+    fleet.run("apply", "--auto-approve", "--forks", "1")
     fleet.release("virus-scan-engine/9.862.1002/vsapi.so", 50_000, 4)
-    fleet.run("apply", "--auto-approve", "--expedite", "virus-scan-engine")
+    fleet.run("apply", "--auto-approve", "--forks", "1", "--expedite", "virus-scan-engine")
     fleet.commit()
 
 
 def _second_day(fleet: MadeFleet) -> None:
     fleet.now = _SECOND
     fleet.release("virus-pattern/16.679.00/lpt$vpn.679", 90_000, 1, more=3_000)
-    fleet.run("apply", "--auto-approve")
+    fleet.run("apply", "--auto-approve", "--forks", "1")
 
 
 def _with_outputs(fleet: MadeFleet, section: str, now: datetime) -> str:

@@ -22,7 +22,6 @@ from reconciler.workspace import Plugins
 from tests.fakes import FakeClient, FakeTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -104,11 +103,12 @@ class MadeFleet:
             raise AssertionError(f"updoser {' '.join(arguments)} ended with {done}:\n{out.getvalue()}{err.getvalue()}")
         return out.getvalue()
 
-    def document(self, *arguments: str, code: int = 0) -> Mapping[str, Any]:
+    def document(self, *arguments: str, code: int = 0) -> Any:
         """Run a command, and give the document of what it shows."""
-        self.run(*arguments, "--json-into", "shown.json", code=code)
-        found: Mapping[str, Any] = json.loads((self.folder / "shown.json").read_text(encoding="utf-8"))
-        return found
+        shown = self.folder / "shown.json"
+        shown.unlink(missing_ok=True)
+        self.run(*arguments, "--json-into", shown.name, code=code)
+        return json.loads(shown.read_text(encoding="utf-8"))
 
     def _new_id(self, now: datetime) -> str:
         self._ids += 1

@@ -12,7 +12,7 @@ from reconciler.observe.observed import Sight, observe
 from reconciler.planner.forecast import compare, forecast
 from reconciler.planning import PlanOptions, wanted_of
 from reconciler.present.forecast_text import forecast_document, forecast_markdown, forecast_text
-from reconciler.present.render import View, render
+from reconciler.present.render import View
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from reconciler.model.forecast import Forecast
     from reconciler.workspace import Workspace
 
-FORECAST = View(forecast_text, forecast_markdown)
+FORECAST = View(forecast_text, forecast_markdown, fits=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def tell(desk: Desk, options: ForecastOptions) -> int:
             base = _made(other, again, now)
             chosen = tuple(entry for entry in base.releases if not named or entry.component in named)
             sentences = compare(replace(base, releases=chosen), made)
-    desk.terminal.result(render(forecast_document(made, sentences), desk.form, FORECAST))
+    desk.terminal.show(forecast_document(made, sentences), desk.form, FORECAST)
     return 0
 
 

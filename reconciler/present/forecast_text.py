@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 from reconciler.model.forecast import Forecast, Point, Reach, ReleaseForecast, WaveForecast
 from reconciler.present.fields import FORMAT_VERSION
 from reconciler.present.forms import As, Form
+from reconciler.present.look import PLAIN
 from reconciler.present.markdown import safe
 from reconciler.present.words import count_text, name_list, number_text, page, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from reconciler.present.look import Look
 
     Entry = Mapping[str, Any]
 
@@ -36,20 +39,20 @@ def forecast_document(forecast: Forecast, base: Sequence[str] | None = None) -> 
     return document if base is None else {**document, "base": list(base)}
 
 
-def forecast_text(document: Entry) -> str:
+def forecast_text(document: Entry, *, look: Look = PLAIN) -> str:
     """Render a forecast."""
     lines = [_head(document)]
     for names, entry in _alike(document["releases"]):
         lines += ["", f"{names}: {count_text(entry['clients'], 'client')}{' each' if ', ' in names else ''}"]
         if entry["waves"]:
             rows = [[f"  {cell}" if not at else cell for at, cell in enumerate(row)] for row in (_HEAD, *_rows(entry))]
-            lines += table(rows, right=frozenset({1, 4}))
+            lines += table(rows, right=frozenset({1, 4}), width=look.width)
         lines.append(f"  {_reaches(entry)}")
         if entry["never"]:
             lines.append(f"  never all: {entry['never']}")
     if "base" in document:
         lines += ["", "Against the base", *(f"  {sentence}" for sentence in document["base"] or _SAME)]
-    return page(lines)
+    return page(lines, look.width)
 
 
 _SAME = ("nothing comes earlier or later",)
@@ -108,6 +111,7 @@ def _rows(entry: Entry) -> Iterator[tuple[str, ...]]:
 
 
 def _reaches(entry: Entry) -> str:
-    return ", ".join(
-        f"{reach['percent']} % {'at ' + reach['at'] if reach['at'] else 'never'}" for reach in entry["reaches"]
-    )
+    shares = {
+        reach["at"]: reach["percent"] for reach in entry["reaches"]
+    }  # of those reached at once, the last says all
+    return ", ".join(f"{percent} % {f'at {at}' if at else 'never'}" for at, percent in shares.items())

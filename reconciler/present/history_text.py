@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reconciler.present.look import PLAIN
 from reconciler.present.words import count_text, number_text, page, size_text, span_text, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from reconciler.present.look import Look
+
 _RUN = ("run", "started", "command", "took", "result", "changed", "failed", "unreachable", "sent", "saved", "by")
+_NARROW = ("run", "started", "command", "result", "")
 _OUTCOME = ("time", "run", "client", "component", "from", "to", "outcome", "message")
 
 
-def history_text(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Render a list of runs, the newest first."""
+def history_text(runs: Sequence[Mapping[str, Any]], *, look: Look = PLAIN) -> str:
+    """Render a list of runs, the newest first; where the table is too wide, what came of a run is said below it."""
     if not runs:
         return "No runs yet.\n"
     rows = [
@@ -31,7 +35,17 @@ def history_text(runs: Sequence[Mapping[str, Any]]) -> str:
         )
         for run in runs
     ]
-    return page(table([_RUN, *rows], right=frozenset(range(5, 10))))
+    lines = table([_RUN, *rows], right=frozenset(range(5, 10)))
+    if look.width is not None and max(map(len, lines)) > look.width:
+        lines = table([_NARROW, *map(_narrow, rows)], width=look.width)
+    return page(lines, look.width)
+
+
+def _narrow(row: Sequence[str]) -> tuple[str, ...]:
+    """Give the row of a run with all that came of it in its last cell."""
+    run, started, command, took, result, changed, failed, unreachable, sent, saved, by = row
+    counts = f"{changed} changed, {failed} failed, {unreachable} unreachable"
+    return run, started, command, result, f"{counts}; {sent} sent, {saved} saved; took {took}; by {by}"
 
 
 def history_rows(runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -58,7 +72,7 @@ def history_rows(runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     return [head, *rows]
 
 
-def run_text(run: Mapping[str, Any]) -> str:
+def run_text(run: Mapping[str, Any], *, look: Look = PLAIN) -> str:
     """Render one run: its head, who ran it, how long its parts took, and one line for each outcome."""
     lines = [f"{run['run_id']}  {run['started']}  {run['command']}  {run['status']}  plan {run['plan_id'] or '-'}"]
     origin = run.get("origin", {})
@@ -72,25 +86,33 @@ def run_text(run: Mapping[str, Any]) -> str:
         (
             f"  {entry['client'] or 'store'}",
             entry["component"] or "-",
-            entry["from"] or "-",
-            "->",
-            entry["to"] or "-",
+            f"{entry['from'] or '-'} -> {entry['to'] or '-'}",
             entry["outcome"],
             entry["message"] or "",
         )
         for entry in run["entries"]
     ]
-    return page([*lines, *(table(rows) if rows else ["  nothing was changed"])])
+    return page([*lines, *(table(rows, width=look.width) if rows else ["  nothing was changed"])], look.width)
 
 
-def outcomes_text(document: Mapping[str, Any]) -> str:
+def outcomes_text(document: Mapping[str, Any], *, look: Look = PLAIN) -> str:
     """Render outcomes that were asked for, the newest first."""
     asked = [f"{key} {document[key]}" for key in ("client", "component", "version", "since") if document[key]]
     if not document["entries"]:
         return page([f"Nothing happened yet to {', '.join(asked)}"])
     rows = outcomes_rows(document)
-    lines = table([(f"  {row[0]}", *(cell or "-" for cell in row[1:-1]), row[-1]) for row in rows])
-    return page([f"{count_text(len(rows) - 1, 'outcome')} of {', '.join(asked)}, the newest first", "", *lines])
+    shown = [(f"  {row[0]}", *(cell or "-" for cell in row[1:-1]), row[-1]) for row in rows]
+    lines = table(shown)
+    if look.width is not None and max(map(len, lines)) > look.width:
+        lines = table(map(_narrow_outcome, shown[1:]), width=look.width)
+    title = f"{count_text(len(rows) - 1, 'outcome')} of {', '.join(asked)}, the newest first"
+    return page([title, "", *lines], look.width)
+
+
+def _narrow_outcome(row: Sequence[str]) -> tuple[str, ...]:
+    """Give the row of an outcome with what led there in its last cell."""
+    time, run, client, component, before, after, outcome, message = row
+    return time, client, component, outcome, "; ".join(filter(None, (f"{before} -> {after}", message, f"run {run}")))
 
 
 def outcomes_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:

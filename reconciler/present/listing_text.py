@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from reconciler.present.look import PLAIN
 from reconciler.present.markdown import safe
 from reconciler.present.words import count_text, number_text, page, span_text, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from reconciler.present.look import Look
 
 _HEAD = ("client", "group", "state", "seen", "components", "why")
 _CSV_HEAD = (
@@ -20,15 +23,15 @@ _NAMED = 3
 """Components that are named in a line."""
 
 
-def clients_text(document: Mapping[str, Any]) -> str:
+def clients_text(document: Mapping[str, Any], *, look: Look = PLAIN) -> str:
     """Render a page of clients."""
     lines = [_title(document)]
     rows = [_row(client, document["created"]) for client in document["clients"]]
     if rows:
-        lines += ["", *table([(f"  {row[0]}", *row[1:]) for row in [_HEAD, *rows]])]
+        lines += ["", *table([(f"  {row[0]}", *row[1:]) for row in [_HEAD, *rows]], width=look.width)]
     if document["next"]:
         lines += ["", f"There are more: add --after {document['next']}"]
-    return page(lines)
+    return page(lines, look.width)
 
 
 def clients_markdown(document: Mapping[str, Any]) -> str:
@@ -93,6 +96,8 @@ def _ago(seen: str | None, now: str) -> str:
 def _components(client: Mapping[str, Any]) -> str:
     """Name the components that aren't as wanted, or the few that were asked for; count the rest."""
     components: Sequence[Mapping[str, Any]] = client["components"]
+    if components and all(one["state"] == "unknown" and not one["version"] for one in components):
+        return "nothing known"
     odd = [one for one in components if one["state"] != "updated"]
     named = components if len(components) <= _NAMED else odd[:_NAMED]
     said = [_component(one) for one in named]

@@ -15,8 +15,8 @@ import textwrap
 from dataclasses import dataclass
 
 _WHOLE = re.compile(
-    r"(?<=\d) (?=\d{3}(?!\d)|%|(?:B|KiB|MiB|GiB|TiB|PiB)\b)"
-    r"|(?<=%) (?=of )|(?<=% of) "
+    r"(?<=\d) (?=\d{3}(?!\d)|%|(?:s|min|h|d|B|KiB|MiB|GiB|TiB|PiB)\b)"
+    r"|(?<=%) (?=of )|(?<=% of) |(?<=\babout) (?=\d)|(?<=\bwave) (?=\d)|(?<=\d) (?=of \d)|(?<=\d of) (?=\d)"
     r"|(?<=[a-z]) (?=\d{1,3}(?: \d{3})*(?:[,;]|$))"
 )
 """Blanks within numbers, and between them and their units or what they count: no line ends there."""
@@ -65,12 +65,14 @@ def fitted(line: str, width: int | None) -> list[str]:
 
 
 def painted(text: str) -> str:
-    """Colour a text, row by row: each is told by how it begins, which nobody else has a say in."""
-    return "\n".join(map(_painted, text.split("\n")))
+    """Colour a text, row by row: each is told by how it begins, which nobody else has a say in.
 
-
-def _painted(line: str) -> str:
-    for pattern, style in _STYLES:
-        if pattern.match(line):
-            return f"\x1b[{style}m{line}\x1b[0m"
-    return line
+    What a sentence goes on with in the next lines, further in, has its colour, too.
+    """
+    lines, going = [], ""
+    for line in text.split("\n"):
+        style = next((style for pattern, style in _STYLES if pattern.match(line)), "")
+        if style or not line.startswith("  "):
+            going = "" if line.startswith(" ") else style
+        lines.append(f"\x1b[{style or going}m{line}\x1b[0m" if style or going else line)
+    return "\n".join(lines)

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reconciler.present.look import PLAIN
 from reconciler.present.words import count_text, number_text, page, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from reconciler.present.look import Look
 
     Entry = Mapping[str, Any]
     Waves = Mapping[tuple[str, str, str | None], int]
@@ -136,14 +139,14 @@ def report_lines(document: Entry) -> list[str]:
     return lines
 
 
-def rollouts_text(document: Entry) -> str:
+def rollouts_text(document: Entry, *, look: Look = PLAIN) -> str:
     """Render a list of rollouts."""
     rollouts = document["rollouts"]
     if not rollouts:
         return "No rollouts.\n"
-    return page([*halted_lines(rollouts), *standing_table(rollouts)])
+    return page([*halted_lines(rollouts), *standing_table(rollouts, look.width)], look.width)
 
 
-def standing_table(rollouts: Sequence[Entry]) -> list[str]:
+def standing_table(rollouts: Sequence[Entry], width: int | None = None) -> list[str]:
     """Give the lines of a table that says where rollouts are."""
-    return table((f"  {row[0]}", *row[1:]) for row in without_group(standing_rows(rollouts)))
+    return table(((f"  {row[0]}", *row[1:]) for row in without_group(standing_rows(rollouts))), width=width)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reconciler.present.look import PLAIN
 from reconciler.present.words import page, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from reconciler.present.look import Look
 
 _VALUE = 60
 _NOW = {
@@ -29,7 +32,7 @@ _THERE = {
 }
 
 
-def standing_text(document: Mapping[str, Any]) -> str:
+def standing_text(document: Mapping[str, Any], *, look: Look = PLAIN) -> str:
     """Render how a client stands."""
     platform = f", {document['platform']}" if document["platform"] else ""
     labels = f", labels {', '.join(document['labels'])}" if document["labels"] else ""
@@ -38,15 +41,15 @@ def standing_text(document: Mapping[str, Any]) -> str:
     since = f" (since {document['failing_since']})" if document["failing_since"] else ""
     lines += [f"  in the way of everything: {reason}{since}" for reason in document["reasons"]]
     lines += _asked(document["holds"])
-    lines += _happened(document["happened"])
+    lines += _happened(document["happened"], look.width)
     for component in document["components"]:
-        lines += ["", *_component(component)]
+        lines += ["", *_component(component, look.width)]
     for setting in document["settings"]:
-        lines += ["", *_setting(setting)]
-    return page(lines)
+        lines += ["", *_setting(setting, look.width)]
+    return page(lines, look.width)
 
 
-def _component(entry: Mapping[str, Any]) -> Iterator[str]:
+def _component(entry: Mapping[str, Any], width: int | None) -> Iterator[str]:
     has, known = entry["version"] or "nothing", "nothing" if entry["state"] == "unmanaged" else "nothing that is known"
     yield f"{entry['id']}: has {has}, wanted is {entry['wanted'] or known}: {_NOW[entry['state']]}"
     if entry["damage"]:
@@ -58,10 +61,10 @@ def _component(entry: Mapping[str, Any]) -> Iterator[str]:
         own = f"this client is in wave {rollout['own_wave']}" if rollout["own_wave"] else "this client is in no wave"
         yield f"  rollout of {rollout['version']}: {own} of {rollout['waves']}; {rollout['says']}"
     yield f"  next: {entry['next']}"
-    yield from _happened(entry["happened"])
+    yield from _happened(entry["happened"], width)
 
 
-def _setting(entry: Mapping[str, Any]) -> Iterator[str]:
+def _setting(entry: Mapping[str, Any], width: int | None) -> Iterator[str]:
     made = f", made of {entry['template']}" if entry["template"] else ""
     yield f"{entry['path'] or entry['id']}: settings{made}: {_THERE[entry['state']]}"
     if entry["trouble"]:
@@ -69,7 +72,7 @@ def _setting(entry: Mapping[str, Any]) -> Iterator[str]:
     yield from _asked(entry["asked"])
     yield from _asked(entry["reads"], "reads")
     yield f"  next: {entry['next']}"
-    yield from _happened(entry["happened"])
+    yield from _happened(entry["happened"], width)
 
 
 def _asked(asked: Iterable[Mapping[str, Any]], word: str = "asked") -> list[str]:
@@ -80,7 +83,7 @@ def _cut(value: str) -> str:
     return value if len(value) <= _VALUE else f"{value[: _VALUE - 1]}…"
 
 
-def _happened(happened: Iterable[Mapping[str, Any]]) -> list[str]:
+def _happened(happened: Iterable[Mapping[str, Any]], width: int | None) -> list[str]:
     rows = [
         (
             f"  last: {one['time']}",
@@ -91,4 +94,4 @@ def _happened(happened: Iterable[Mapping[str, Any]]) -> list[str]:
         )
         for one in happened
     ]
-    return table(rows) if rows else []
+    return table(rows, width=width) if rows else []

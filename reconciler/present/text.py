@@ -9,7 +9,7 @@ from reconciler.present.look import PLAIN
 from reconciler.present.outlook_text import step_lines
 from reconciler.present.rollout_text import halted_lines, report_lines, standing_table
 from reconciler.present.trouble import told_lines, told_of_failures, told_of_status
-from reconciler.present.words import count_text, number_text, page, size_text, span_text, table
+from reconciler.present.words import count_text, grid, number_text, page, size_text, span_text, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -208,13 +208,13 @@ _MADE = (
 )
 
 
-def checks_text(document: Mapping[str, Any], *, every: bool = False) -> str:
+def checks_text(document: Mapping[str, Any], *, every: bool = False, look: Look = PLAIN) -> str:
     """Render the doctor's findings: a line for what is in trouble, below it what fixes that; with `every` all else."""
     shown = [check for check in document["checks"] if every or check["level"] != "ok"]
     rows = [(check["client"] or "this machine", check["what"], check["level"], check["finding"]) for check in shown]
     lines = []
-    for line, check in zip(table(rows) if rows else [], shown, strict=True):
-        lines.append(line)
+    for row, check in zip(grid(rows, width=look.width, empty=True), shown, strict=True):
+        lines += row
         if check["fix"]:
             lines.append(f"    fix: {printable(check['fix'])}")
     summary = document["summary"]
@@ -223,7 +223,7 @@ def checks_text(document: Mapping[str, Any], *, every: bool = False) -> str:
     more = "; -v shows all" if summary["ok"] and not every else ""
     checks = count_text(len(document["checks"]), "check")
     lines.append(f"{checks} of this machine and {count_text(clients, 'client')}: {counts}{more}")
-    return page(lines)
+    return page(lines, look.width)
 
 
 def repository_text(document: Mapping[str, Any]) -> str:

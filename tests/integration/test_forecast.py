@@ -14,8 +14,9 @@ def test_a_forecast_tells_what_a_longer_soak_costs_and_changes_nothing(tmp_path:
     (tmp_path / "base.yaml").write_text((tmp_path / "updoser.yaml").read_text())
     fleet.write(auto_update={"rollout": {"waves": [{"count": 1, "soak": "4h"}, {"share": "100%"}]}})
     listing = fleet.listing()
-    shown = fleet.run("forecast", "rules", "--base", "base.yaml", "--format", "json")
+    shown = fleet.run("forecast", "rules", "--base", "base.yaml", "--format", "json", "--json-into", "shown.json")
     document = json.loads(shown.out)
+    assert json.loads((tmp_path / "shown.json").read_text()) == document
     (entry,) = document["releases"]
     assert (entry["version"], entry["clients"], entry["reaches"][-1]["percent"]) == ("2", 3, 100)
     assert [sentence[:55] for sentence in document["base"]] == [
