@@ -65,7 +65,7 @@ def run(arguments: Sequence[str], terminal: Terminal) -> int:
     except click.ClickException as error:
         said = io.StringIO()
         error.show(said)
-        terminal.note(said.getvalue().rstrip("\n"), "error")
+        terminal.note(said.getvalue().rstrip("\n") + _hint_of(error), "error")
         return UsageError.exit_code
     except KeyboardInterrupt:
         terminal.note("Interrupted.", "error")
@@ -75,6 +75,13 @@ def run(arguments: Sequence[str], terminal: Terminal) -> int:
             raise
         return _fault(terminal, error)
     return int(code or 0)
+
+
+def _hint_of(error: click.ClickException) -> str:
+    """Say where an option belongs that is one of updoser itself, and was given to a command."""
+    name = error.option_name if isinstance(error, click.NoSuchOption) else ""
+    own = {spelling for param in cli.params if isinstance(param, click.Option) for spelling in param.opts}
+    return f"\n  it stands before the command: updoser {name} COMMAND" if name in own else ""
 
 
 def _end_of_click(end: click.Abort | SystemExit, terminal: Terminal) -> int:

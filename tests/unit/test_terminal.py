@@ -249,3 +249,13 @@ def test_the_command_line_sets_the_style_of_the_log(capsys: pytest.CaptureFixtur
     line = json.loads(capsys.readouterr().err)
     assert (line["level"], "the file isn't there" in line["message"]) == ("error", True)
     assert cli.run(["-q", "-v", "validate"], Terminal()) == 64
+
+
+@pytest.mark.parametrize("option", ["-q", "--quiet", "--log-format"])
+def test_an_option_of_updoser_behind_the_command_is_told_where_it_belongs(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["status", option], Terminal()) == 64
+    assert f"it stands before the command: updoser {option} COMMAND" in capsys.readouterr().err
+    assert cli.run(["status", "--nonsense"], Terminal()) == 64
+    assert "before the command" not in capsys.readouterr().err
