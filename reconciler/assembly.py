@@ -18,14 +18,14 @@ from reconciler import plugin_loader
 from reconciler.client.session import shell_session
 from reconciler.contracts import Context
 from reconciler.desk import Desk, origin_of, read_spec
-from reconciler.errors import InterruptedRunError, SecretError
+from reconciler.errors import InterruptedRunError, SecretError, StateError
 from reconciler.guards import guarded
 from reconciler.present.render import FORMATS
 from reconciler.present.terminal import EventLog
 from reconciler.specfile.secrets import Masker, resolve
 from reconciler.storage.eventfile import event_file
 from reconciler.storage.scratch import scratch_state
-from reconciler.workspace import Means, Workspace, open_workspace
+from reconciler.workspace import Means, Workspace, open_state, open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from reconciler.model.client import InventoryEntry
     from reconciler.model.secret import SecretRef
     from reconciler.model.spec import Spec
+    from reconciler.storage.state import State
 
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -50,8 +51,10 @@ def new_id(now: datetime) -> str:
 
 
 @contextmanager
-def at_work(desk: Desk) -> Iterator[Workspace]:
+def at_work(desk: Desk, *, reads: bool = False) -> Iterator[Workspace]:
     """Read the spec and open all parts for the time of the block.
+
+    What only `reads` goes on with a copy of the state where that itself can't be written.
 
     Raises:
         SpecError, StateError, SecretError: a part can't be had.
@@ -80,8 +83,27 @@ def at_work(desk: Desk) -> Iterator[Workspace]:
             confined=desk.no_exec,
             origin=origin_of(loaded.spec.base, loaded.spec.public(os.environ)),
         )
+        if reads and state is None:
+            state = _state_to_read(desk, stack, loaded.spec, means)
         work = stack.enter_context(open_workspace(loaded.spec, means, state=state))
         yield replace(work, notes=loaded.notes)
+
+
+def _state_to_read(desk: Desk, stack: ExitStack, spec: Spec, means: Means) -> State:
+    """Open the state, or a copy of it where it can't be written: on a disk that is full, of another user, only read.
+
+    Raises:
+        StateError: it can't be read either.
+    """
+    try:
+        return open_state(spec, means)
+    except StateError as error:
+        try:
+            copy = stack.enter_context(scratch_state(spec.server.state, means.clock, must_be=True))
+        except StateError:
+            raise error from None
+        desk.terminal.note(f"{error.message}; it is only read", "warning")
+        return copy
 
 
 @contextmanager

@@ -18,7 +18,7 @@ __all__ = ["Query", "clients"]
 
 def clients(desk: Desk, query: Query) -> int:
     """Show a page of clients, from what the state remembers."""
-    with at_work(desk) as work:
+    with at_work(desk, reads=True) as work:
         document = listing_document(list_page(work, query))
     desk.terminal.show(document, desk.form, CLIENTS)
     if document["next"] and FORMATS[desk.form].tables:

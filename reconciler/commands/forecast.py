@@ -41,7 +41,7 @@ def tell(desk: Desk, options: ForecastOptions) -> int:
     """Look, and tell what becomes of the releases that are on their way."""
     with ExitStack() as stack:
         before = stack.enter_context(base_spec(desk, options.base)) if options.base else None
-        work = stack.enter_context(at_work(desk))
+        work = stack.enter_context(at_work(desk, reads=not options.sight.refresh))
         work.managed(*options.components)
         now = work.means.clock()
         made, sentences = _made(work, options, now), None

@@ -22,7 +22,7 @@ __all__ = ["Asked", "history"]
 
 def history(desk: Desk, asked: Asked, last: int, since: timedelta | datetime | None = None) -> int:
     """Show the last runs, what one run did, or the last outcomes of those that are asked for."""
-    with at_work(desk) as work:
+    with at_work(desk, reads=True) as work:
         begin = work.means.clock() - since if isinstance(since, timedelta) else since
         asked = replace(asked, since=begin)
         if asked.run_id and work.state.run(asked.run_id) is None:

@@ -41,7 +41,7 @@ class Which:
 
 def show(desk: Desk, *, every: bool) -> int:
     """List the rollouts that are under way or halted, or all that are remembered."""
-    with at_work(desk) as work:
+    with at_work(desk, reads=True) as work:
         plan = plan_of(work, PlanOptions(Sight(refresh=False)), observe(work, Sight(refresh=False, settings=False)))
         steps = [step for step in plan.rollouts if step.before]
         over = [

@@ -35,7 +35,7 @@ class StatusOptions:
 
 def status(desk: Desk, options: StatusOptions) -> int:
     """Show how far the fleet is; a condition that is met makes the command fail."""
-    with at_work(desk) as work:
+    with at_work(desk, reads=not options.sight.refresh) as work:
         observed = observe(work, replace(options.sight, settings=False))
         wanted = Wanted(work.spec.components, work.spec.groups)
         now = work.means.clock()

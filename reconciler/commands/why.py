@@ -65,7 +65,7 @@ class WhyOptions:
 
 def why(desk: Desk, options: WhyOptions) -> int:
     """Say why a client has what it has."""
-    with at_work(desk) as work:
+    with at_work(desk, reads=not options.refresh) as work:
         _check_component(work, options.component)
         sight = Sight(refresh=options.refresh, names=(options.client,))
         observed = _observed(work, sight)

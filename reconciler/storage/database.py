@@ -73,6 +73,7 @@ def _hint(message: str) -> str:
         "unable to open database file": "check that its folder exists and may be written",
         "attempt to write a readonly database": "it belongs to another user, or its disk is read-only",
         "database or disk is full": "make room on its disk",
+        "disk I/O error": "look at its disk: it may be full, or broken",
         "file is not a database": "it was overwritten; put a backup in its place, or move it away and use --adopt",
         "database disk image is malformed": "put a backup in its place, or move it away and use --adopt",
     }.get(message, "")

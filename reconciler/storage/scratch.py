@@ -1,4 +1,7 @@
-"""A state to look with and throw away: what is recorded in it changes nothing that lasts."""
+"""A state to look with and throw away: what is recorded in it changes nothing that lasts.
+
+For files from anyone, and for questions where the state itself can't be written.
+"""
 
 from __future__ import annotations
 
@@ -19,27 +22,48 @@ _SQLITE = "sqlite:///"
 
 
 @contextmanager
-def scratch_state(url: str, clock: Callable[[], datetime]) -> Iterator[State]:
+def scratch_state(url: str, clock: Callable[[], datetime], *, must_be: bool = False) -> Iterator[State]:
     """Give a copy of the state at `url`, or an empty one where that isn't an SQLite file that is there.
 
     Raises:
-        StateError: the file is no state.
+        StateError: the file is no state, or there is none and it `must_be`.
     """
     original = Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
     with tempfile.TemporaryDirectory(prefix="updoser-") as folder:
         copy = Path(folder) / "state.db"
         if original is not None and original.is_file():
             _copy(original, copy)
+        elif must_be:
+            raise StateError("there is no file of the state to read")
         with State.open(f"{_SQLITE}{copy}", clock=clock) as state:
             yield state
 
 
 def _copy(original: Path, copy: Path) -> None:
     try:
-        with (
-            closing(sqlite3.connect(f"{original.absolute().as_uri()}?mode=ro", uri=True)) as source,
-            closing(sqlite3.connect(copy)) as target,
-        ):
-            source.backup(target)
+        try:
+            _back_up(original, copy, "mode=ro")
+        except sqlite3.OperationalError:
+            # Where SQLite can't put its own files beside it, as on a disk that is full or only read, the file itself is
+            # all there is, unless somebody writes right now.
+            if not _is_at_rest(original):
+                raise
+            _back_up(original, copy, "immutable=1")
+            if not _is_at_rest(original):
+                raise
     except sqlite3.Error as error:
         raise StateError(f"the state {original} can't be read: {error}") from error
+
+
+def _back_up(original: Path, copy: Path, how: str) -> None:
+    with (
+        closing(sqlite3.connect(f"{original.absolute().as_uri()}?{how}", uri=True)) as source,
+        closing(sqlite3.connect(copy)) as target,
+    ):
+        source.backup(target)
+
+
+def _is_at_rest(original: Path) -> bool:
+    """Say whether nothing of a state stands in a log beside it."""
+    log = Path(f"{original}-wal")
+    return not log.exists() or log.stat().st_size == 0
