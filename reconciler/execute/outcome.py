@@ -37,7 +37,7 @@ def verdict_error(report: Report, *, max_unreachable: float) -> UpdoserError | N
     if halted:
         names = ", ".join(f"{record.component} {record.version}" for record in halted)
         return ClientsFailedError(
-            f"halted: {names}", hint="`updoser rollout list` says why; block the version in the file, or resume"
+            f"halted: {names}", hint="the report above says why, and so does `updoser rollout list`"
         )
     if stalled:
         return ClientsFailedError(
@@ -46,16 +46,18 @@ def verdict_error(report: Report, *, max_unreachable: float) -> UpdoserError | N
         )
     if failed:
         return ClientsFailedError(
-            f"{count_text(failed, 'client')} failed", hint="`--limit @failed` tries only those again"
+            f"{count_text(failed, 'client')} failed",
+            hint="`updoser clients --where state=failed` lists them; `--limit @failed` tries only those again",
         )
     if unreachable > exact(max_unreachable) * clients:
         return ClientsUnreachableError(
-            f"{count_text(unreachable, 'client')} unreachable", hint="`--limit @failed` tries only those again"
+            f"{count_text(unreachable, 'client')} unreachable",
+            hint="`updoser clients --where state=unreachable` lists them; `--limit @failed` tries only those again",
         )
     if stuck:
         names = ", ".join(record.name for record in stuck)
         return ClientsFailedError(
-            f"stuck: {names}", hint="`updoser rollout list` says why; mend its waves, or abort it"
+            f"stuck: {names}", hint="the report above says why, and so does `updoser rollout list`"
         )
     if ours:
         return OutcomeError(f"{count_text(len(ours), 'change')} on the server failed: {', '.join(sorted(set(ours)))}")

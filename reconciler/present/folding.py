@@ -32,7 +32,7 @@ from reconciler.present.kinds import (
     same_deploy,
     way_of,
 )
-from reconciler.present.rollout_text import WHOLE_FLEET, rollout_rows, waves_of
+from reconciler.present.rollout_text import WHOLE_FLEET, is_alarm, rollout_rows, told_once, waves_of
 from reconciler.present.words import count_text, number_text, size_text
 
 if TYPE_CHECKING:
@@ -50,12 +50,14 @@ _ODD_KINDS = frozenset(["withdraw", "restore", "let go"])
 class Scene(NamedTuple):
     """What rows are made by, apart from their own changes.
 
-    `waves` are those of the rollouts, `sizes` those of the cohorts, `going` the releases that clients get.
+    `waves` are those of the rollouts, `sizes` those of the cohorts, `going` the releases that clients get; `alarms` are
+    the rollouts that stand still, which the top explains.
     """
 
     waves: Waves
     sizes: Mapping[str, int]
     going: Collection[tuple[str, str]]
+    alarms: Sequence[Entry] = ()
 
     def clients(self, entries: Iterable[Entry]) -> int:
         """Count the clients of some entries, each once."""
@@ -67,7 +69,7 @@ def scene_of(document: Entry) -> Scene:
     """Give the scene of a plan."""
     going = {(change["component"], change["to"]) for change in document["changes"] if change["action"] == "deploy"}
     sizes = {cohort: len(names) for cohort, names in document["members"].items()}
-    return Scene(waves_of(document), sizes, going)
+    return Scene(waves_of(document), sizes, going, [entry for entry in document["rollouts"] if is_alarm(entry)])
 
 
 def lines_of(kind: Kind, changes: Sequence[Entry], scene: Scene) -> list[Row]:
@@ -339,6 +341,7 @@ def clients_of(findings: Iterable[Entry], document: Entry) -> list[str]:
 
 
 def _trouble(what: str, reason: str, findings: Sequence[Entry], scene: Scene) -> Trouble:
+    reason = told_once(reason, scene.alarms)
     clients = scene.clients(findings) or sum(finding["clients"] for finding in findings)
     groups = groups_text(finding["group"] for finding in findings)
     return Trouble((what, count_text(clients, "client"), groups, reason), findings)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from reconciler.present.rollout_text import told_once
 from reconciler.present.words import count_text, number_text, size_text
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def run_lines(document: Entry) -> list[str]:
     if not run:
         return []
     lines = [_run_line(run, sum(document["clients"].values()))] if len(run["steps"]) > 1 or run["more"] else []
-    return [*lines, *_later_lines(run["later"]), *_arrival_lines(run.get("arrivals", ()))]
+    lines += [*_later_lines(run["later"]), *_arrival_lines(run.get("arrivals", ()))]
+    return [told_once(line, document.get("rollouts", ())) for line in lines]
 
 
 def _run_line(run: Entry, clients: int) -> str:

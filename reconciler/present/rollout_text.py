@@ -1,8 +1,8 @@
 """Words about rollouts, for texts and Markdown alike: rows of tables, and lines that must not be missed.
 
 A rollout's row begins with a mark: `>` it moves on, `=` it waits, `!` it is halted, stalled, aborted, paused or stuck.
-One that is halted, or stuck as too few clients are left that it could be tried on, is also said at the top of
-everything that shows it, with what can be done:
+One that is halted, or stuck as too few clients are left that it could be tried on, is explained once in everything that
+shows it, with what can be done; wherever else it is named, it is only marked (`halted in wave 1 of 3`):
 
     Halted: virus-pattern 16.679.00 in wave 1 of 3: 1 of 3 clients failed, and max_failed is 0 (pc-1: not enough disk)
       go on or give it up: updoser rollout resume|abort virus-pattern; or block 16.679.00 in the file
@@ -33,8 +33,29 @@ def rollout_name(entry: Entry) -> str:
     return f"{entry['component']} {entry['version']}" + (f" ({entry['group']})" if entry["group"] else "")
 
 
+def is_alarm(entry: Entry) -> bool:
+    """Say whether a rollout stands still until somebody acts, which nobody should overlook."""
+    return entry["status"] == "halted" or bool(entry.get("stuck"))
+
+
+def marked_text(entry: Entry) -> str:
+    """Say where a rollout stands still, and not why: that is said elsewhere."""
+    word = "halted" if entry["status"] == "halted" else "stuck"
+    return f"{word} in wave {entry['wave']} of {entry['waves']}"
+
+
+def told_once(text: str, rollouts: Iterable[Entry]) -> str:
+    """Leave out of a text why rollouts stand still, which is said at the top already."""
+    for entry in rollouts:
+        if is_alarm(entry) and entry["says"]:
+            text = text.replace(entry["says"], marked_text(entry))
+    return text
+
+
 def where_text(entry: Entry) -> str:
     """Say where a rollout is, and what went wrong in its open wave so far."""
+    if is_alarm(entry):
+        return marked_text(entry)
     counts = entry["counts"]
     troubles = [f"{number_text(counts[name])} {name}" for name in _TROUBLES if counts[name]]
     if counts["pending"] and counts["off"]:
@@ -127,13 +148,10 @@ def wave_text(change: Entry, waves: Waves) -> str:
 
 
 def report_lines(document: Entry) -> list[str]:
-    """Say where rollouts are after an apply, and when their next step is due."""
-    lines = []
-    for entry in document["rollouts"]:
-        if entry["status"] == "done":
-            continue
-        lines.append(f"{rollout_name(entry)}: {where_text(entry)}")
-        lines += [f"  {todo}" for _says, todo in halted([entry])]
+    """Say where rollouts are after an apply, and when their next step is due; first what somebody must look at."""
+    going = [entry for entry in document["rollouts"] if entry["status"] != "done" and not is_alarm(entry)]
+    lines = halted_lines(document["rollouts"])
+    lines += [f"{rollout_name(entry)}: {where_text(entry)}" for entry in going]
     if document["next_step_at"]:
         lines.append(f"Next step at {document['next_step_at']}: run updoser apply then, or keep it running with --wait")
     return lines

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from reconciler.errors import printable
 from reconciler.model.change import Deploy, Download, Generate, Merge, Proof, Prune, Settings
+from reconciler.model.outlook import Arrival, Later, Outlook, WaveStep
 from reconciler.model.plan import Basis, Finding, Plan, RolloutStep, WaveCounts
 from reconciler.model.report import (
     RECAP,
@@ -34,7 +35,9 @@ from reconciler.present.document import (
 )
 from reconciler.present.history_text import history_text, run_text
 from reconciler.present.look import Look
+from reconciler.present.markdown import plan_markdown, status_markdown
 from reconciler.present.plan_text import plan_text, verdict
+from reconciler.present.report_markdown import report_markdown
 from reconciler.present.rollout_text import rollouts_text
 from reconciler.present.text import (
     checks_text,
@@ -285,8 +288,7 @@ Rollouts
   >  driver  5    plant        48 212 clients        wave 1 of 1 is open: 0 of 4 done
   =  tool    7    whole fleet  3 + 97 + 900 clients  wave 2 of 3 soaks until 2026-11-24T16:00:00Z
   !  scan    3    whole fleet  3 + 97 + 900 clients  paused in wave 1 of 3: lunch
-  !  engine  9.1  whole fleet  3 + 97 + 900 clients  \
-halted in wave 1 of 3: 1 of 3 clients failed, and max_failed is 0 (pc-1: not enough disk)
+  !  engine  9.1  whole fleet  3 + 97 + 900 clients  halted in wave 1 of 3
 
 Prove again
   *  tool 7            wave 2 of 3  switched checks once more  3 clients
@@ -326,6 +328,40 @@ def test_every_halted_rollout_stands_at_the_top() -> None:
     assert lines[1] == f"Halted: engine 9.1 in wave 1 of 3: {FAILED}"
     assert lines[3] == f"Halted: driver 9.1 (plant) in wave 1 of 3: {FAILED}"
     assert "updoser rollout resume|abort driver" in lines[4]
+
+
+def test_why_a_rollout_is_halted_or_stuck_is_said_once_and_elsewhere_it_is_marked() -> None:
+    few = "wave 2 of 3 is blocked: 1 of 3 clients can be tried"
+    rollouts = (stopped(), step("tool", "7", new=False, stuck=True, wave=2, says=few))
+    held = tuple(
+        Finding("g", 2, ("c1",), f"rollout: {entry.says}", *entry.record.key[:2])
+        for entry in rollouts
+        for _twice in "12"
+    )
+    later = tuple(Later(*entry.record.key, 2, f"rollout: {entry.says}", waits=True) for entry in rollouts)
+    never = tuple(Arrival(*entry.record.key, never=entry.says) for entry in rollouts)
+    fields = {"rollouts": rollouts, "held": held, "members": {"c1": ("a", "b")}, "clients": {"g": 2}}
+    made = plan(**fields, run=Outlook((WaveStep(1, 1, 1),), 1, 1, later=later, arrivals=never))
+    status = status_document(FleetStatus(NOW, NOW, 1, (), {}, rollouts=rollouts))
+    report = report_document(Report("r", "p", NOW, NOW, {"g": {"ok": 1}}, rollouts=rollouts))
+    listed = rollouts_document(rollouts)
+    shown = {
+        "plan": plan_text(made),
+        "plan, opened": plan_text(made, names=True),
+        "plan in Markdown": plan_markdown(made),
+        "status": status_text(status),
+        "status in Markdown": status_markdown(status),
+        "report": report_text(report),
+        "report in Markdown": report_markdown(report),
+        "list": rollouts_text(listed),
+    }
+    for name, text in shown.items():
+        said = text.replace("\\", "")
+        assert [said.count(why) for why in (FAILED, few)] == [1, 1], name
+        assert said.count("updoser rollout resume|abort engine") == said.count("updoser rollout abort tool") == 1, name
+    for name in ("plan", "plan in Markdown"):
+        assert "rollout: halted in wave 1 of 3" in shown[name]
+        assert "rollout: stuck in wave 2 of 3" in shown[name]
 
 
 @pytest.mark.parametrize("status", ["aborted", "paused", "running", "done", "superseded"])
@@ -489,8 +525,7 @@ Halted: engine 9.1 in wave 1 of 3: 1 of 3 clients failed, and max_failed is 0 (p
 Rollouts under way
   >  rules   2    since 2026-11-24T12:00:00Z  wave 1 of 3 is open: 1 of 3 done (1 failed)
   =  tool    7    since 2026-11-24T12:00:00Z  wave 2 of 3 soaks until 2026-11-24T16:00:00Z
-  !  engine  9.1  since 2026-11-24T12:00:00Z  \
-halted in wave 1 of 3: 1 of 3 clients failed, and max_failed is 0 (pc-1: not enough disk)
+  !  engine  9.1  since 2026-11-24T12:00:00Z  halted in wave 1 of 3
 
 Quarantined
   pc-9   office  until 2026-11-24T12:00:00Z  3 failures  not enough disk
@@ -521,9 +556,9 @@ def test_a_list_of_rollouts_has_a_line_for_each() -> None:
 
 def test_a_report_says_where_rollouts_are_and_when_to_go_on() -> None:
     report = Report("r", "p", NOW, NOW, {"g": {"ok": 1}}, rollouts=(step(), stopped()), next_step_at=NOW)
-    *_recap, first, second, todo, following, _blank, end = report_text(report_document(report)).splitlines()
-    assert first == f"rules 2: {SOAKS}"
-    assert second == f"engine 9.1: halted in wave 1 of 3: {FAILED}"
+    *_recap, first, todo, second, following, _blank, end = report_text(report_document(report)).splitlines()
+    assert first == f"Halted: engine 9.1 in wave 1 of 3: {FAILED}"
+    assert second == f"rules 2: {SOAKS}"
     assert todo == "  go on or give it up: updoser rollout resume|abort engine; or block 9.1 in the file"
     assert following == "Next step at 2026-11-24T12:00:00Z: run updoser apply then, or keep it running with --wait"
     assert end.startswith("Apply complete: ")
