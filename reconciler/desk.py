@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler import SPEC_FILE
 from reconciler.errors import UsageError
 from reconciler.files import is_same_file
 from reconciler.formats.ci import bounded, ci_origin
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from reconciler.model.spec import Spec
     from reconciler.present.terminal import Terminal
+
+
+DEFAULT_FILE = Path(SPEC_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,12 @@ class Desk:
     events: Path | None = None
     no_exec: bool = False
     written: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def options(self) -> list[str]:
+        """The options that name the same spec to another command."""
+        file = [] if self.file == DEFAULT_FILE else ["-f", str(self.file)]
+        return [*file, *(word for text in self.variables for word in ("-e", text))]
 
 
 def user_name() -> str:

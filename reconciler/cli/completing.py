@@ -9,10 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler import SPEC_FILE
+
 if TYPE_CHECKING:
     import click
 
-DEFAULT_FILE = Path("updoser.yaml")
+DEFAULT_FILE = Path(SPEC_FILE)
 
 
 def components(context: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from reconciler import SPEC_FILE
 from reconciler.cli import completing
 from reconciler.cli.places import READ, WRITTEN, note_files, written_by
 from reconciler.cli.values import Policy
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 CommandT = TypeVar("CommandT", bound="Callable[..., Any]")
 
-DEFAULT_FILE = Path("updoser.yaml")
+DEFAULT_FILE = Path(SPEC_FILE)
 
 
 def together(*options: Callable[[CommandT], CommandT]) -> Callable[[CommandT], CommandT]:

@@ -15,6 +15,7 @@ from reconciler.execute.outcome import verdict_error
 from reconciler.model.offer import is_about_source
 from reconciler.observe.observed import known_reports, recall_lists, refresh_lists
 from reconciler.planning import Following, PlanOptions, Turns, as_limited, cut_moments, whole_plan, with_spec_changes
+from reconciler.present.closing import after_apply
 from reconciler.present.document import plan_document, report_document
 from reconciler.present.look import PLAIN
 from reconciler.present.plan_text import amiss
@@ -86,6 +87,7 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
             raise error
         check_absent(work, options.planning.sight)
         _check_declared(made)
+        desk.terminal.hint(after_apply(document, spec=desk.options))
     return 0
 
 

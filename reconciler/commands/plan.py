@@ -15,6 +15,7 @@ from reconciler.files import check_writable
 from reconciler.observe.observed import Sight, known_reports
 from reconciler.observe.settings import view_settings
 from reconciler.planning import PlanOptions, against_base, whole_plan, with_spec_changes
+from reconciler.present.closing import after_plan
 from reconciler.present.document import (
     plan_document,
 )
@@ -73,9 +74,19 @@ def plan(desk: Desk, options: PlanOptions, showing: ShowOptions) -> int:
         desk.terminal.keep(document)
         check_policy(showing.policy, document)
         check_absent(work, options.sight)
+    out = str(showing.out) if showing.out else ""
+    signed = ["--sign", str(showing.sign)] if showing.sign else []
+    hint = after_plan(document, out=out, options=asked_again(options), spec=[*signed, *desk.options])
+    desk.terminal.hint(hint)
     return (
         CHANGES_DUE if showing.detailed and (made.drift or made.stuck or not made.empty or not made.as_declared) else 0
     )
+
+
+def asked_again(options: PlanOptions) -> list[str]:
+    """Give the options by which an apply plans the same."""
+    named = (("--limit", (options.sight.limit,)), ("--target", options.targets), ("--expedite", options.expedited))
+    return [word for option, values in named for value in values if value for word in (option, value)]
 
 
 def _ready_to_write(showing: ShowOptions) -> bytes | None:

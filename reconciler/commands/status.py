@@ -14,6 +14,7 @@ from reconciler.planner.ruler import Allowance
 from reconciler.planner.status import make_status, source_statuses
 from reconciler.planner.thresholds import Condition, breaches
 from reconciler.planning import PlanOptions, plan_of
+from reconciler.present.closing import after_status
 from reconciler.present.document import status_document
 from reconciler.present.views import STATUS
 
@@ -54,8 +55,10 @@ def status(desk: Desk, options: StatusOptions) -> int:
             quarantined=left_alone(work, now),
             troubles=find_troubles(work, observed.cohorts),
         )
-    desk.terminal.show(status_document(made), desk.form, STATUS)
+    document = status_document(made)
+    desk.terminal.show(document, desk.form, STATUS)
     met = breaches(options.fail_on, made.components)
     if met:
         raise OutcomeError(f"--fail-on: {'; '.join(met)}")
+    desk.terminal.hint(after_status(document, spec=desk.options))
     return 0

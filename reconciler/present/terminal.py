@@ -141,6 +141,11 @@ class Terminal:
         if not (self.log.quiet and level == "info"):
             self._tell(text, level, datetime.now(UTC), {})
 
+    def hint(self, text: str) -> None:
+        """Tell people what to do next, behind a result that is for them; nothing is told where that is empty."""
+        if text and FORMATS[self.form].talks and not (self.log.quiet or self.log.form):
+            self.note(f"\nNext: {text}")
+
     def event(self, event: Event, now: datetime, entry: Mapping[str, object]) -> None:
         """Write an event to stderr; `entry` is what it is for machines."""
         if not (self.log.quiet and event.level == "info"):
