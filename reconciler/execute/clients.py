@@ -91,7 +91,7 @@ def change_clients(
     if not tasks:
         return
     what = f"changing {count_text(len(tasks), 'client')}{_waves(plan)}"
-    work.means.emit(DeployStarted(what, clients=len(tasks)))
+    work.means.emit(DeployStarted(what, clients=len(tasks), bytes=_planned(tasks)))
 
     gate = _Gate(breaker, turns)
 
@@ -111,10 +111,10 @@ def change_clients(
         turn=gate.turn,
         render=render,
     )
-    size = breaker.batch or len(tasks)
+    at_once = breaker.batch or len(tasks)
     try:
-        for start in range(0, len(tasks), size):
-            batch = gate.one_by_one(tasks[start : start + size])
+        for start in range(0, len(tasks), at_once):
+            batch = gate.one_by_one(tasks[start : start + at_once])
             for _task, result in work.plugins.executor.run(deployer, batch, forks=forks, stop=work.means.stop):
                 _finish(result, plan, work, breaker, tally)
             breaker.look()
@@ -299,6 +299,7 @@ def _finish(result: Result, plan: Plan, work: Workspace, breaker: Breaker, tally
             level=level,
             client=task.client.name,
             outcome=outcome,
+            bytes=result.bytes_sent,
         )
     )
 
@@ -363,6 +364,19 @@ def record(result: Result, plan: Plan, work: Workspace) -> None:
         work.state.record_observations(
             [Observation(client=task.client.name, profile=profile, free=None, error=error, at=now, settings=settings)]
         )
+
+
+def _planned(tasks: Iterable[Task]) -> int:
+    """Add up what clients are to be sent; those of a cohort share their steps, so each is looked at once."""
+    sizes: dict[int, int] = {}
+    total = 0
+    for task in tasks:
+        for step in (*task.steps, *task.early):
+            size = sizes.get(id(step))
+            if size is None:
+                size = sizes[id(step)] = _sent(step)
+            total += size
+    return total
 
 
 def _sent(step: Step) -> int:

@@ -122,19 +122,21 @@ class GenerateFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployStarted(Event):
-    """So many clients are changed from now on."""
+    """So many clients are changed from now on; `bytes` is what they are sent, as far as that is known by then."""
 
     type: ClassVar = "deploy_started"
     clients: int
+    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientFinished(Event):
-    """What became of a client."""
+    """What became of a client; `bytes` were sent to it."""
 
     type: ClassVar = "client_finished"
     client: str
     outcome: ClientOutcome
+    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,12 +23,11 @@ from reconciler.files import check_writable, write_whole
 from reconciler.model.events import (
     ClientFinished,
     ClientObserved,
-    DeployStarted,
     DownloadProgress,
     DownloadStarted,
-    LookStarted,
     RolloutMoved,
 )
+from reconciler.present.bars import Bar
 from reconciler.present.fields import time_text
 from reconciler.present.render import FORMATS, json_text, render
 from reconciler.present.streams import look_of
@@ -36,8 +35,6 @@ from reconciler.present.streams import look_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
-
-    from rich.progress import Progress, TaskID
 
     from reconciler.model.events import Event, Level
     from reconciler.present.look import Look
@@ -244,7 +241,7 @@ class EventLog:
         self._quiet = quiet
         terminal.run_id = run_id
         self._append: Callable[[str], None] | None = None
-        self._bar: _Bar | None = None
+        self._bar: Bar | None = None
         self._progress_at = clock()
 
     def __call__(self, event: Event, /) -> None:
@@ -253,7 +250,7 @@ class EventLog:
         if self._append is not None:
             self._append(self._terminal.mask(json.dumps(self._entry(event, now))) + "\n")
         if self._bar is not None:
-            self._bar.take(event, now)
+            self._bar.take(event, _line(event, now))
         elif self._is_wanted(event) and self._is_due(event, now):
             self._terminal.event(event, now, self._entry(event, now))
 
@@ -282,7 +279,7 @@ class EventLog:
     def to(self, append: Callable[[str], None] | None) -> Iterator[None]:
         """Give events as lines of JSON to what appends them (None: to nobody), and show progress, for the block."""
         if sys.stderr.isatty() and not self._quiet and self._terminal.log == LogStyle():
-            self._bar = _Bar(self._terminal)
+            self._bar = Bar(self._terminal.note, self._terminal.mask)
         self._append = append
         try:
             yield
@@ -296,91 +293,6 @@ class EventLog:
 def _line(event: Event, now: datetime) -> str:
     mark = {"warning": "warning: ", "error": "error: "}.get(event.level, "")
     return f"{now:%H:%M:%S} {mark}{printable(event.message)}"
-
-
-class _Bar:
-    """A progress bar with the trouble above it."""
-
-    def __init__(self, terminal: Terminal) -> None:
-        self._terminal = terminal
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
-        self._trouble = 0
-
-    def take(self, event: Event, now: datetime) -> None:
-        if isinstance(event, (LookStarted, DeployStarted)):
-            self.close()
-            if event.clients:
-                self._start(event.message, event.clients)
-        elif isinstance(event, (ClientObserved, ClientFinished)):
-            self._step(event)
-        elif isinstance(event, DownloadProgress):
-            self._bytes(event)
-        elif self._progress is not None:
-            self._progress.console.print(self._terminal.mask(_line(event, now)), markup=False, highlight=False)
-        else:
-            self._terminal.note(_line(event, now))
-
-    def _start(self, message: str, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._trouble = 0
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[trouble]}"),
-            TimeRemainingColumn(),
-            console=Console(file=sys.stderr),
-            transient=True,
-        )
-        self._task = self._progress.add_task(printable(message), total=total, trouble="")
-        self._progress.start()
-
-    def _bytes(self, event: DownloadProgress) -> None:
-        if self._progress is None:
-            self._start_bytes(event.total)
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=event.bytes)
-            if self._progress.finished:
-                self.close()
-
-    def _start_bytes(self, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=Console(file=sys.stderr),
-            transient=True,
-        )
-        self._task = self._progress.add_task("downloading", total=total)
-        self._progress.start()
-
-    def _step(self, event: Event) -> None:
-        if self._progress is None or self._task is None:
-            return
-        self._trouble += event.level != "info"
-        self._progress.update(self._task, advance=1, trouble=f"{self._trouble} in trouble" if self._trouble else "")
-        if self._progress.finished:
-            self.close()
-
-    def close(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
 
 
 def debugging() -> bool:
