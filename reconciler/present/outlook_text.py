@@ -6,6 +6,7 @@ Later: virus-pattern 16.679.00 for 6 clients at 2026-12-01T02:00:00Z (wave 1 of 
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,14 @@ from reconciler.present.rollout_text import told_once
 from reconciler.present.words import count_text, number_text, size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     Entry = Mapping[str, Any]
 
 _STEPS_SHOWN = 4
 _LATER_SHOWN = 3
+_DETAIL = re.compile(r": |; | \(| until ")
+"""What divides a reason from its moments, numbers and names."""
 
 
 def run_lines(document: Entry) -> list[str]:
@@ -63,21 +66,50 @@ def _size(size: int, estimated: bool) -> str:
 
 
 def _later_lines(later: Sequence[Entry]) -> list[str]:
-    """Say what is left, what comes first first; releases of which the same is said share a line."""
-    alike: dict[tuple[str, str, str, bool], list[Entry]] = {}
-    for entry in later:
-        key = entry["at"] or "~", entry["reason"], entry["group"] or "", entry["waits"]
-        alike.setdefault(key, []).append(entry)
-    lines = []
-    for (at, reason, group, waits), entries in sorted(alike.items()):
-        names = [f"{entry['component']} {entry['version']}" for entry in entries]
-        what = names[0] if len(names) == 1 else count_text(len(names), "release")
-        clients = max(entry["clients"] for entry in entries)
-        who = f"{'up to ' if len(names) > 1 else ''}{count_text(clients, 'client')}{f' of {group}' if group else ''}"
-        when = f"from {at}" if at != "~" else "once somebody acts" if waits else "when that is over"
-        lines.append(f"Later: {what} for {who} {when} ({reason.removeprefix('rollout: ')}).")
+    """Say what is left, what comes first first; releases of which the same is said share a line.
+
+    Where that are many lines, so do those of which nearly the same is said: other moments, numbers or groups.
+    """
+    exact = _alike(later, lambda entry: (entry["at"], entry["reason"], entry["group"], entry["waits"]))
+    kept = (
+        exact if len(exact) <= _LATER_SHOWN else _alike(later, lambda entry: (_head(entry["reason"]), entry["waits"]))
+    )
+    lines = [_later_line(entries) for entries in kept]
     rest = len(lines) - _LATER_SHOWN
     return [*lines[:_LATER_SHOWN], *([f"Later: {count_text(rest, 'more reason')} below."] if rest > 0 else [])]
+
+
+def _alike(later: Sequence[Entry], key: Callable[[Entry], Hashable]) -> list[list[Entry]]:
+    alike: dict[Hashable, list[Entry]] = {}
+    for entry in sorted(later, key=_turn):
+        alike.setdefault(key(entry), []).append(entry)
+    return list(alike.values())
+
+
+def _turn(entry: Entry) -> tuple[str, str, str, bool]:
+    return entry["at"] or "~", entry["reason"], entry["group"] or "", entry["waits"]
+
+
+def _head(reason: str) -> str:
+    """Give what a reason begins with, without moments and numbers of its own: `wave 1 of 2 soaks`."""
+    return _DETAIL.split(reason.removeprefix("rollout: "))[0]
+
+
+def _later_line(entries: Sequence[Entry]) -> str:
+    names = {f"{entry['component']} {entry['version']}" for entry in entries}
+    components = {entry["component"] for entry in entries}
+    many = count_text(len(names), "component" if len(components) == len(names) else "release")
+    clients = max(entry["clients"] for entry in entries)
+    groups = {entry["group"] or "" for entry in entries}
+    group = groups.pop() if len(groups) == 1 else ""
+    who = f"{'up to ' if len(entries) > 1 else ''}{count_text(clients, 'client')}{f' of {group}' if group else ''}"
+    moments = sorted({entry["at"] for entry in entries if entry["at"]})
+    last = f" to {moments[-1]}" if len(moments) > 1 else ""
+    untimed = "once somebody acts" if entries[0]["waits"] else "when that is over"
+    reasons = {entry["reason"].removeprefix("rollout: ") for entry in entries}
+    reason = reasons.pop() if len(reasons) == 1 else _head(reasons.pop())
+    what = names.pop() if len(names) == 1 else many
+    return f"Later: {what} for {who} {f'from {moments[0]}{last}' if moments else untimed} ({reason})."
 
 
 def _arrival_lines(arrivals: Sequence[Entry]) -> list[str]:

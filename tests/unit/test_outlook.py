@@ -129,6 +129,46 @@ def test_settings_and_incrementals_that_are_to_be_made_make_sizes_a_guess() -> N
     ]
 
 
+def later(component: str, at: str | None, reason: str, group: str | None = "g", *, waits: bool = False) -> Any:
+    fields = {"component": component, "version": "2", "group": group, "clients": 6, "reason": reason}
+    return {**fields, "at": at, "waits": waits}
+
+
+def later_lines(*entries: Any) -> list[str]:
+    step = {"clients": 1, "bytes": 9, "estimated": False, "rollouts": []}
+    run = {"steps": [step], "clients": 1, "bytes": 9, "estimated": False, "more": False, "later": list(entries)}
+    return run_lines({"clients": {"g": 7}, "run": run})
+
+
+def test_components_that_come_at_nearly_the_same_time_for_the_same_reason_share_a_line() -> None:
+    soaks = [
+        later(
+            f"rules-{at}", f"2026-12-01T02:00:{at:02}Z", f"rollout: wave 1 of 2 soaks until 2026-12-01T02:00:{at:02}Z"
+        )
+        for at in range(13)
+    ]
+    approval = later(
+        "engine", None, "rollout: wave 2 of 2 waits for approval: updoser rollout approve engine", waits=True
+    )
+    first, last = "2026-12-01T02:00:00Z", "2026-12-01T02:00:12Z"
+    waits = "wave 2 of 2 waits for approval: updoser rollout approve engine"
+    assert later_lines(*soaks, approval) == [
+        f"Later: 13 components for up to 6 clients of g from {first} to {last} (wave 1 of 2 soaks).",
+        f"Later: engine 2 for 6 clients of g once somebody acts ({waits}).",
+    ]
+
+
+def test_a_few_releases_that_come_at_other_times_have_a_line_each() -> None:
+    soaks = (later("rules", f"2026-12-0{at}T02:00:00Z", "rollout: wave 1 of 2 soaks") for at in (3, 1, 2))
+    lines = later_lines(*soaks)
+    assert [line.split()[9] for line in lines] == [f"2026-12-0{at}T02:00:00Z" for at in (1, 2, 3)]
+
+
+def test_groups_that_wait_for_nearly_the_same_share_a_line() -> None:
+    open_waves = [later("rules", None, f"rollout: wave 1 of 2 is open: {at} of 9 done", f"g{at}") for at in range(5)]
+    assert later_lines(*open_waves) == ["Later: rules 2 for up to 6 clients when that is over (wave 1 of 2 is open)."]
+
+
 # --- imagined and real are the same ---------------------------------------------------------------------------------
 
 NIGHT = Window(start=time(2), end=time(5))
