@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import printable
-from reconciler.present.look import PLAIN
+from reconciler.present.look import PLAIN, hanging
 from reconciler.present.outlook_text import step_lines
 from reconciler.present.rollout_text import halted_lines, report_lines, standing_table
 from reconciler.present.trouble import told_lines, told_of_failures, told_of_status
-from reconciler.present.words import count_text, grid, number_text, page, size_text, span_text, table
+from reconciler.present.words import BELOW, count_text, grid, number_text, page, size_text, span_text, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,31 +18,32 @@ if TYPE_CHECKING:
     from reconciler.present.trouble import Told
 
 
-def status_text(document: Mapping[str, Any]) -> str:
+def status_text(document: Mapping[str, Any], *, look: Look = PLAIN) -> str:
     """Render a status: the fleet, the worst components first; of each group what isn't updated; then all else."""
+    width = look.width
     lines = [_status_head(document), *halted_lines(document["rollouts"])]
-    lines += ["", *_component_table(document["components"]), *map(kept_back_line, kept_back(document))]
+    lines += ["", *_component_table(document["components"], width), *map(kept_back_line, kept_back(document))]
     if len(document["groups"]) > 1:
         for entry in document["groups"]:
             behind = [component for component in entry["components"] if component["rate"] < 1]
             fine = len(entry["components"]) - len(behind)
             lines += ["", f"Group {entry['group']}: {fine} of {count_text(fine + len(behind), 'component')} updated"]
-            lines += _component_table(behind) if behind else []
+            lines += _component_table(behind, width) if behind else []
     if document["rollouts"]:
-        lines += ["", "Rollouts under way", *standing_table(document["rollouts"])]
+        lines += ["", "Rollouts under way", *standing_table(document["rollouts"], width)]
     if document["troubles"]:
         lines += ["", "Trouble", *told_lines(told_of_status(document["troubles"]))]
     if document["quarantined"]:
-        lines += ["", "Quarantined", *_quarantine(document["quarantined"])]
+        lines += ["", "Quarantined", *_quarantine(document["quarantined"], width)]
     traffic = document["traffic"]
     if any(traffic.values()):
         received = _moved("downloaded", traffic["received"], traffic["not_received"])
         lines += ["", f"All runs: {received}, {_moved('sent', traffic['sent'], traffic['saved'])}"]
     if document["withdrawn"]:
-        lines += ["", "Withdrawn by their publishers", *table(map(_withdrawn_row, document["withdrawn"]))]
+        lines += ["", "Withdrawn by their publishers", *table(map(_withdrawn_row, document["withdrawn"]), width=width)]
     if document["sources"]:
-        lines += ["", "Sources", *table(_source_row(source) for source in document["sources"])]
-    return page(lines)
+        lines += ["", "Sources", *table(map(_source_row, document["sources"]), width=width)]
+    return page(lines, width)
 
 
 def quarantine_rows(quarantined: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -68,9 +69,11 @@ def quarantine_rest(quarantined: Sequence[Mapping[str, Any]]) -> str:
 _QUARANTINED_SHOWN = 20
 
 
-def _quarantine(quarantined: Sequence[Mapping[str, Any]]) -> list[str]:
+def _quarantine(quarantined: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
     rest = quarantine_rest(quarantined)
-    lines = table([(f"  {row[0]}", *row[1:]) for row in quarantine_rows(quarantined)], right=frozenset({3}))
+    lines = table(
+        [(f"  {row[0]}", *row[1:]) for row in quarantine_rows(quarantined)], right=frozenset({3}), width=width
+    )
     return [*lines, *([f"  {rest}"] if rest else [])]
 
 
@@ -84,32 +87,50 @@ def _status_head(document: Mapping[str, Any]) -> str:
     )
 
 
-def _component_table(components: Sequence[Mapping[str, Any]]) -> list[str]:
-    head = (
-        "  component",
-        "held",
-        "offered",
-        "updated",
-        "outdated",
-        "ahead",
-        "unknown",
-        "rate",
-        "age",
-        "clients by version",
-    )
-    rows = [
-        (
-            f"  {entry['id']}",
-            entry["latest_held"] or "-",
-            entry["latest_offered"] or "-",
-            *(number_text(entry[key]) for key in ("updated", "outdated", "ahead", "unknown")),
-            f"{entry['rate'] * 100:.1f} %",
-            span_text(entry["age"]),
-            _versions(entry["versions"]),
-        )
-        for entry in components
+def _component_table(components: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
+    """Give the rows of components; of columns for which there is no room, what they say stands below each row."""
+    cells = [[("", f"  {entry['id']}"), *_cells(entry)] for entry in components]
+    shown = list(range(len(_COLUMNS)))
+    for column in _SPARE_COLUMNS:
+        rows = [_COLUMNS, *([text for _label, text in row] for row in cells)]
+        if width is None or sum(max(len(row[at]) for row in rows) + 2 for at in shown) - 2 <= width:
+            break
+        shown.remove(column)
+    rows = [[_COLUMNS[at] for at in shown], *([row[at][1] for at in shown] for row in cells)]
+    head, *lines = table(rows, right=frozenset(place for place, at in enumerate(shown) if 3 <= at <= 8))
+    found = [head]
+    for line, row, entry in zip(lines, cells, components, strict=True):
+        found += [line, *_below([cell for at, cell in enumerate(row) if at not in shown], entry, width)]
+    return found
+
+
+def _below(cells: Sequence[tuple[str, str]], entry: Mapping[str, Any], width: int | None) -> list[str]:
+    """Give what stands below a row: of the columns that it lacks, what isn't clear from the others."""
+    clear = {"offered": entry["latest_offered"] == entry["latest_held"], "by version:": entry["rate"] == 1}
+    said = [(label, text) for label, text in cells if not clear.get(label) and text not in {"0", "-"}]
+    if width is None or all(label == "age" for label, _text in said):
+        return []
+    return hanging(", ".join(f"{label} {text}" for label, text in said), width, BELOW)
+
+
+_COLUMNS = (
+    "  component", "held", "offered", "updated", "outdated", "ahead", "unknown", "rate", "age", "clients by version",
+)  # fmt: skip
+_SPARE_COLUMNS = (9, 8, 5, 6, 2)
+"""Columns in the order in which they go where there is no room."""
+
+
+def _cells(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Give what stands in the columns behind the component, each with the word for it where it stands elsewhere."""
+    counts = [(key, number_text(entry[key])) for key in ("updated", "outdated", "ahead", "unknown")]
+    return [
+        ("held", entry["latest_held"] or "-"),
+        ("offered", entry["latest_offered"] or "-"),
+        *counts,
+        ("rate", f"{entry['rate'] * 100:.1f} %"),
+        ("age", span_text(entry["age"])),
+        ("by version:", _versions(entry["versions"])),
     ]
-    return table([head, *rows], right=frozenset(range(3, 9)))
 
 
 def kept_back(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -24,7 +24,7 @@ from reconciler.present.text import (
 )
 
 PLAN = View(plan_text, plan_markdown, gitlab=terraform_report, junit=plan_junit, fits=True)
-STATUS = View(status_text, status_markdown)
+STATUS = View(status_text, status_markdown, fits=True)
 REPORT = View(report_text, report_markdown, junit=report_junit, fits=True)
 HISTORY = View(history_text, rows=history_rows, fits=True)
 OUTCOMES = View(outcomes_text, rows=outcomes_rows, fits=True)

@@ -75,7 +75,7 @@ def test_known_hosts_of_a_home_that_is_not_there_cost_the_clients_that_need_them
     done = run(fleet, "apply", "--auto-approve")
     assert "2 clients changed" in done.stdout
     assert done.returncode == 4
-    assert "far: host key not trusted: `~/.ssh/known_hosts` is in no home" in done.stdout
+    assert "! host key not trusted: 1 client of remote\n      far: `~/.ssh/known_hosts` is in no home" in done.stdout
     trusted = {"type": "ssh", "known_hosts": "known_hosts"}
     fleet.write(groups={**fleet.spec["groups"], "remote": {**remote, "transport": trusted}})
     done = run(fleet, "plan")

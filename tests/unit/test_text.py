@@ -21,6 +21,7 @@ from reconciler.model.report import (
     Report,
     Run,
     SourceStatus,
+    Troubled,
 )
 from reconciler.model.report import Status as FleetStatus
 from reconciler.model.rollout import Cut, RolloutRecord
@@ -545,6 +546,50 @@ def test_a_status_says_where_rollouts_are_and_who_is_left_alone() -> None:
     assert status_text(status_document(status)).partition("\n")[2] == STANDING
     many = FleetStatus(NOW, NOW, 1, (), {}, quarantined=left_alone * 20)
     assert status_text(status_document(many)).endswith("\n  and 20 more\n")
+
+
+def wide_status() -> Any:
+    """A status with much to say: long names, all counts, trouble, sources that fail."""
+    names = ("virus-pattern", "behavior-monitoring-detection-pattern")
+    rows = tuple(
+        ComponentStatus(
+            name, "16.679.00", "16.681.00", 3111, 45_222, 12, 3333, {"16.679.00": 3123, "16.677.00": 45_222}, 7200
+        )
+        for name in names
+    )
+    good = ComponentStatus("engine", "9.1", "9.1", 2, 0, 0, 0, {"9.1": 2}, 7200)
+    off = Failure("pc-1", "g", "", "did not answer: 192.0.2.1:22 didn't answer within 10 s", reason="silent")
+    return status_document(
+        FleetStatus(
+            NOW, NOW, 48_212, (*rows, good), {"g": rows, "h": rows}, (SourceStatus("vendor", None, "it is away " * 9),),
+            rollouts=(step(), stopped()), troubles=(Troubled("silent", 3000, ("g",), (off,)),),
+            quarantined=(Quarantined("pc-9", "office", NOW, 3, "not enough disk in /var/lib/updoser"),),
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 200])
+def test_a_status_is_no_wider_than_the_terminal_and_says_the_same_there(width: int) -> None:
+    text = status_text(wide_status(), look=Look(width))
+    assert max(map(len, text.splitlines())) <= width
+    flat = " ".join(text.split())
+    for said in ("3 111", "45 222", "12", "3 333", "16.681.00", "16.677.00: 45 222", "6.0 %", "2 h"):
+        assert flat.count(said) >= 2, said
+
+
+def test_on_a_narrow_terminal_what_has_no_column_stands_below_and_nothing_where_all_is_well() -> None:
+    lines = status_text(wide_status(), look=Look(80)).splitlines()
+    at = next(at for at, line in enumerate(lines) if line.startswith("  behavior-monitoring"))
+    assert lines[at - 4] == "  component                              held       updated  outdated     rate"
+    assert lines[at : at + 3] == [
+        "  behavior-monitoring-detection-pattern  16.679.00    3 111    45 222    6.0 %",
+        "      offered 16.681.00, ahead 12, unknown 3 333, age 2 h, by version:",
+        "      16.679.00: 3 123, 16.677.00: 45 222",
+    ]
+    assert lines[at + 3 : at + 5] == [
+        "  engine                                 9.1              2         0  100.0 %",
+        "",
+    ]
 
 
 def test_a_list_of_rollouts_has_a_line_for_each() -> None:
