@@ -5,14 +5,16 @@ A document of an earlier form that can't be shown any more is made anew by the s
 
 import difflib
 import re
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from docs.make import captures
 from reconciler.present.look import Look
 from reconciler.present.render import render
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DOCUMENTS = captures.kept()
 of_each = pytest.mark.parametrize(("name", "document"), sorted(DOCUMENTS.items()), ids=sorted(DOCUMENTS))
