@@ -17,10 +17,12 @@ from reconciler.formats.select import parse
 from reconciler.model.change import KINDS
 from reconciler.model.events import Trouble, WaitStarted
 from reconciler.model.rollout import UNDER_WAY
+from reconciler.observe.before import managed_before, settings_left
 from reconciler.observe.observed import ahead_text, observe, wanted_settings
 from reconciler.planner.against import against
 from reconciler.planner.forecast import arrivals
 from reconciler.planner.inputs import Wanted
+from reconciler.planner.leaving import leaving
 from reconciler.planner.outlook import run_of
 from reconciler.planner.planner import make_plan
 from reconciler.planner.provenance import provenance
@@ -106,7 +108,9 @@ def new_plan(work: Workspace, options: PlanOptions) -> Plan:
 
 
 def whole_plan(work: Workspace, options: PlanOptions) -> Plan:
-    """Look, decide, and add what a reviewer wants to know: the whole run, the way back, where releases come from.
+    """Look, decide, and add what a reviewer wants to know.
+
+    That is the whole run, the way back, where releases come from, what isn't managed any more, who came and left.
 
     Raises:
         UsageError: an option names what isn't there.
@@ -116,8 +120,17 @@ def whole_plan(work: Workspace, options: PlanOptions) -> Plan:
     made = plan_of(work, options, observed)
     wanted, now = wanted_of(work, options), made.created
     run = run_of(wanted, observed, made, now)
-    run = run and replace(run, arrivals=arrivals(wanted, observed, now))
-    return replace(made, run=run, ways_back=ways_back(made, wanted.client_keep), provenance=provenance(made, observed))
+    before = managed_before(work)
+    left, clients = leaving(wanted, observed, before, settings_left(work, before))
+    return replace(
+        made,
+        run=run and replace(run, arrivals=arrivals(wanted, observed, now)),
+        ways_back=ways_back(made, wanted.client_keep),
+        provenance=provenance(made, observed),
+        leaving=left,
+        leaving_clients=clients,
+        fleet_moves=tuple(work.roll.moves(before.groups if before else ())),
+    )
 
 
 def _look(work: Workspace, options: PlanOptions) -> Observed:

@@ -27,6 +27,12 @@ deny contains msg if {
 }
 
 deny contains msg if {
+	some left in input.leaving
+	left.now
+	msg := sprintf("%s isn't managed any more on %d clients of %s", [left.component, left.clients, left.group])
+}
+
+deny contains msg if {
 	some release in input.provenance
 	release.signed_by == null
 	msg := sprintf("nobody vouches for %s %s", [release.component, release.version])

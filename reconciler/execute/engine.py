@@ -67,8 +67,8 @@ def run_plan(
 ) -> Report:
     """Carry a plan out, and what `following` gives after it, between two marks in the history.
 
-    A plan that has no changes leaves no mark. `following` is asked for the next step after each, `turns` at the turn of
-    each client. `remarks` are written into the history.
+    A plan that has no changes leaves no mark in the history. `following` is asked for the next step after each, `turns`
+    at the turn of each client. `remarks` are written into the history.
 
     Raises:
         StalePlanError: a release of the plan can't be had any more.
@@ -76,7 +76,10 @@ def run_plan(
     """
     tally = Tally(work.spec.groups)
     if plan.empty and not plan.moves:
-        return _carry_out_all(plan, following, work, forks, tally, turns)
+        report = _carry_out_all(plan, following, work, forks, tally, turns)
+        if is_complete(report):
+            _let_go(plan, work)
+        return report
     check_releases(plan, work)
     work.roll.take_in()
     state, emit, run_id = work.state, work.means.emit, work.means.run_id
@@ -100,9 +103,20 @@ def run_plan(
     if status == "done":
         if not report.held and not any(step.record.status in OPEN for step in report.rollouts):
             state.finish_plan(plan.plan_id)
-        state.record_applied_spec(work.spec.digest, work.spec.effective)
+        if not plan.partial:
+            state.record_applied_spec(work.spec.digest, work.spec.effective)
     emit(RunFinished(f"run {run_id}: {status}", status=status))
     return report
+
+
+def _let_go(plan: Plan, work: Workspace) -> None:
+    """Let go of what left, where nothing else was to be done: else each later plan would say again that it leaves."""
+    if plan.partial or work.state.applied_digest() is None:
+        return
+    if plan.fleet_moves:
+        work.roll.take_in()
+    if work.state.applied_digest() != work.spec.digest:
+        work.state.record_applied_spec(work.spec.digest, work.spec.effective)
 
 
 def _note_accepted(work: Workspace) -> None:

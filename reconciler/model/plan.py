@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from reconciler.model.attribution import Attribution  # noqa: TC001 - the same
 from reconciler.model.change import KINDS, Change, Changes, ClientChange, StoreChange
+from reconciler.model.leaving import FleetMove, Leaving  # noqa: TC001 - the same
 from reconciler.model.network import DIRECT
 from reconciler.model.outlook import Outlook, WaveOpen
 from reconciler.model.provenance import Provenance  # noqa: TC001 - the same
@@ -142,8 +143,9 @@ class Plan(Changes):
     `members` maps the id of each cohort that something refers to, to its clients; `clients` counts all clients that
     were compared by group. `spec_changes` tell what changed in the spec since it was applied last; `against_base` what
     comes of the spec and what would come of another one, too, where it was compared with one. `ways_back`: what clients
-    keep of what they have now. `provenance`: where its releases come from. `run` is the run that carries it out, with
-    the steps that follow from it; None where nothing can, or nobody looked.
+    keep of what they have now. `provenance`: where its releases come from. `leaving`: what isn't managed any more,
+    and on how many clients (`leaving_clients`) something leaves with this plan; `fleet_moves`: who came and left. `run`
+    is the run that carries it out, with the steps that follow from it; None where nothing can, or nobody looked.
     """
 
     plan_id: str
@@ -170,6 +172,9 @@ class Plan(Changes):
     against_base: tuple[Attribution, ...] = ()
     ways_back: tuple[WayBack, ...] = ()
     provenance: tuple[Provenance, ...] = ()
+    leaving: tuple[Leaving, ...] = ()
+    leaving_clients: int = 0
+    fleet_moves: tuple[FleetMove, ...] = ()
     members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     run: Outlook | None = None
 

@@ -20,7 +20,7 @@ one download and one deploy change that names the three cohorts.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -114,7 +114,7 @@ def _make(
         unreachable=tally.findings("unreachable"),
         gone=tuple(sorted(observed.gone)),
         problems=(*observed.problems, *desired.problems, *comparison.problems()),
-        notes=(*observed.notes, *desired.notes, *_unmanaged(wanted, observed), *_claimed(tally.findings("claims"))),
+        notes=(*observed.notes, *desired.notes, *_claimed(tally.findings("claims"))),
         claims=tally.findings("claims"),
         excused=(*observed.excused, *desired.excused),
         unmet=tuple(dict.fromkeys(desired.unmet)),
@@ -142,21 +142,6 @@ def _claimed(claims: Sequence[Finding]) -> list[str]:
         return []
     are = "1 client is" if clients == 1 else f"{clients} clients are"
     return [f"{are} told that this state is their controller now; who has an earlier one is refused from then on"]
-
-
-def _unmanaged(wanted: Wanted, observed: Observed) -> list[str]:
-    """Say which components clients have from us that the spec doesn't list any more: nothing takes them away."""
-    if wanted.partial:
-        return []
-    counts: Counter[str] = Counter()
-    for cohort in observed.cohorts:
-        for entry in cohort.profile.installed if cohort.profile else ():
-            if entry.component not in wanted.components:
-                counts[entry.component] += len(cohort.members)
-    return [
-        f"{component} isn't managed: it stays on {'1 client' if count == 1 else f'{count} clients'} as it is"
-        for component, count in sorted(counts.items())
-    ]
 
 
 def judge_all(wanted: Wanted, now: datetime) -> dict[str, dict[str, Verdict]]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from reconciler.model.attribution import Attribution
 from reconciler.model.change import KINDS, FleetChange
 from reconciler.model.delta import incremental_name
+from reconciler.model.leaving import FleetMove, Leaving
 from reconciler.model.plan import FINDINGS, Basis, Finding, Plan, RolloutStep
 from reconciler.model.provenance import Provenance
 from reconciler.model.release import SignedBy
@@ -80,6 +81,9 @@ PLAN = Form(
     ),
     ways_back=As(of=Form(WayBack), if_any=True),
     provenance=As(of=Form(Provenance, signed_by=As(of=Form(SignedBy))), if_any=True),
+    leaving=As(of=Form(Leaving, component=As(null=True)), if_any=True),
+    leaving_clients=As(if_any=True),
+    fleet_moves=As(of=Form(FleetMove, before=As(null=True)), if_any=True),
     run=As(of=RUN, if_any=True),
     limit=As(if_any=True),
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import printable
 from reconciler.model.plan import FINDINGS
 from reconciler.present.base_text import BASE_HEAD, base_rows
+from reconciler.present.fleet_text import LEAVING_HEAD, MOVES_HEAD, STAYS, TODO, leaving_rows, move_rows
 from reconciler.present.folding import clients_of, findings_of, lines_of, rollout_rows_of, rows_of, scene_of
 from reconciler.present.kinds import BY_ACTION, FIRST_OF_CLIENTS, TABLE
 from reconciler.present.outlook_text import run_lines
@@ -55,6 +56,7 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
     if document["notes"]:
         parts.append("\n".join(f"- {safe(note)}" for note in document["notes"]))
     parts += _spec_changes(document, names=names)
+    parts += _fleet(document)
     parts += [grid_of(BASE_HEAD, rows) for rows in [base_rows(document)] if rows]
     parts += savings(document)
     parts += map(safe, way_back_lines(document))
@@ -75,12 +77,7 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
             head, [_finding_cells(kind, row.cells) for kind, row in found], [row.names for _kind, row in found]
         )
         parts += _fixes(found, document)
-    if document["gone"]:
-        parts.append(
-            f"Gone from the inventory: {safe(name_list(document['gone'], every=names))}; "
-            "what they have stays there, unmanaged"
-        )
-    if names and document["members"]:
+    if names and (document["members"] or document["gone"]):
         parts.append(_members(document))
     return fitting(parts)
 
@@ -184,6 +181,15 @@ def _spec_changes(document: Mapping[str, Any], *, names: bool) -> list[str]:
     return ["\n".join([head, "", *lines, "", "</details>"])]
 
 
+def _fleet(document: Mapping[str, Any]) -> list[str]:
+    """Give tables of what isn't managed any more, and of who came and left."""
+    leaving = [row[1:] for now in (True, False) for row in leaving_rows(document, now=now)]
+    moves = [row[1:] for row in move_rows(document)]
+    parts = [grid_of(LEAVING_HEAD, leaving), TODO] if leaving else []
+    parts += [grid_of(MOVES_HEAD, moves)] if moves else []
+    return [*parts, *([STAYS] if document["gone"] else [])]
+
+
 def _releases(document: Mapping[str, Any], *, names: bool) -> list[str]:
     """List where releases come from, folded; the lines of a vendor's notes stay within their entry."""
     title, items = release_items(document, every=names)
@@ -200,6 +206,8 @@ def _members(document: Mapping[str, Any]) -> str:
         if listed:
             name = BY_ACTION[change["action"]].name(change)
             lines.append(f"- {safe(name + ': ' + ', '.join(listed))}")
+    if document["gone"]:
+        lines.append(f"- {safe('gone: ' + ', '.join(document['gone']))}")
     return "\n".join([*lines, "", "</details>"])
 
 

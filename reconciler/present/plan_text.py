@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.plan import FINDINGS
 from reconciler.present.base_text import base_lines
+from reconciler.present.fleet_text import leaving_lines, move_lines
 from reconciler.present.folding import (
     changes_of,
     clients_of,
@@ -99,6 +100,8 @@ def plan_text(document: Entry, *, names: bool = False, look: Look = PLAIN) -> st
     if document["notes"]:
         lines += ["", "To note", *(f"  - {note}" for note in document["notes"])]
     lines += spec_change_lines(document, every=names)
+    lines += leaving_lines(document, look.width)
+    lines += move_lines(document, every=names, width=look.width)
     lines += base_lines(document)
     lines += release_lines(document, every=names, width=look.width)
     opened = document["members"] if names else None
@@ -108,9 +111,6 @@ def plan_text(document: Entry, *, names: bool = False, look: Look = PLAIN) -> st
         lines += _section(kind, kind.of(document), scene, opened, look.width)
     for finding in FINDINGS:
         lines += _findings(finding, document, scene, opened, look.width)
-    if document["gone"]:
-        lines += ["", f"Gone from the inventory ({len(document['gone'])}): {name_list(document['gone'], every=names)}"]
-        lines.append("  What they have stays there, unmanaged.")
     if not document["changes"]:
         lines += ["", _quiet(document)]
     return page(lines, look.width)

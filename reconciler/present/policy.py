@@ -9,6 +9,7 @@ a size (`bytes>10GiB`). A measure alone means any of it. Conditions are separate
 | `downgrade` | clients that go back to an older version |
 | `drift`, `held`, `deferred`, `unknown`, `unreachable` | clients that the plan lists under that |
 | `gone` | clients that left the inventory; a share is one of these and all others |
+| `removed` | clients that left, and those from which a component or file isn't managed any more with this plan |
 | `bytes` | what is sent to clients |
 | `downloads` | bytes that are downloaded to the store |
 | `halted`, `stuck` | rollouts that stand still |
@@ -30,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import PolicyError
 from reconciler.hints import did_you_mean
 from reconciler.model.plan import FINDINGS
+from reconciler.present.fleet_text import removed
 from reconciler.present.provenance_text import unsigned
 from reconciler.present.words import count_text, number_text, size_text
 
@@ -69,8 +71,8 @@ class Condition:
         """Say by how much a plan is beyond the limit; empty when it isn't."""
         measure = MEASURES[self.name]
         value, whole = measure.of(document), _all_clients(document)
-        if self.name == "gone":
-            whole += value
+        if self.name in {"gone", "removed"}:
+            whole += len(document["gone"])
         if value <= self.limit * (whole if self.share else 1):
             return ""
         part = f" of {number_text(whole)} ({value * 100 / whole:.2f} %)" if measure.noun == "client" and whole else ""
@@ -158,6 +160,7 @@ MEASURES: Mapping[str, Measure] = {
     "downgrade": Measure("client", _back),
     **{kind: _finding(kind) for kind in FINDINGS},
     "gone": Measure("client", lambda document: len(document["gone"])),
+    "removed": Measure("client", removed),
     "bytes": Measure("byte", lambda document: int(document["summary"]["deploy"]["bytes"])),
     "downloads": Measure("byte", lambda document: int(document["summary"]["download"]["bytes"])),
     "halted": Measure("rollout", lambda document: sum(one["status"] == "halted" for one in document["rollouts"])),

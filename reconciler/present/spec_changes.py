@@ -29,6 +29,12 @@ def spec_change_items(document: Mapping[str, Any], *, every: bool = False) -> li
     return [*((bool(change["safety"]), _marked(change)) for change in shown), *([(False, more)] if more else [])]
 
 
+def shown_paths(document: Mapping[str, Any]) -> frozenset[str]:
+    """Give the paths of what is new and shown whether or not somebody asked for all."""
+    shown, _more = _shown(document.get("spec_changes", ()), every=False)
+    return frozenset(change["path"] for change in shown if change["kind"] == "added")
+
+
 def _marked(change: Mapping[str, Any]) -> str:
     return f"less safe: {change['says']}" if change["safety"] else str(change["says"])
 

@@ -12,11 +12,13 @@ these are. A plan only looks, so that is kept here until something is carried ou
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass, field
 from heapq import merge
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from reconciler.model.leaving import FleetMove, first_names
 from reconciler.model.network import DIRECT
 from reconciler.storage.fleet import ClientRow, Seen
 from reconciler.storage.lines import Line
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.model.client import Client
+    from reconciler.model.leaving import MoveKind
     from reconciler.storage.sieve import Sieve
     from reconciler.storage.state import Identity, State
 
@@ -53,12 +56,14 @@ class Roll:
     named_in_plan: Collection[str] = ()
     adopted: Identity | None = None
     confirmed: bool = False
+    _parted: _Parted | None = None
 
     def call(
         self, groups: Collection[str], listed: Mapping[str, Sequence[Client]], ways: Mapping[str, str], *, asked: bool
     ) -> None:
         """Take a list of the fleet."""
         self.groups, self.listed, self.ways, self.asked = tuple(groups), listed, ways, asked
+        self._parted = None
 
     def saw(self, releases: Releases, at: datetime) -> None:
         """Take releases that are offered."""
@@ -161,11 +166,53 @@ class Roll:
 
     def gone(self) -> list[str]:
         """Give the names of clients that left since something was carried out last."""
-        if not self.asked:
+        return sorted(name for names in self._compare().gone.values() for name in names) if self.asked else []
+
+    def moves(self, known: Collection[str] = ()) -> list[FleetMove]:
+        """Give the groups and clients that came, left or moved since something was carried out last.
+
+        None where inventories weren't asked, and none before anything was carried out: all would be new. `known` are
+        groups that were there, with or without clients.
+        """
+        parted = self._compare() if self.asked else _Parted()
+        if not parted.groups:
             return []
-        names = {client.name for clients in self.listed.values() for client in clients}
-        kept = set(self.groups) - set(self.listed)
-        return sorted(name for name, group in self.state.members() if group not in kept and name not in names)
+        moves: list[FleetMove] = []
+        were = parted.groups.union(known)
+        for group in sorted({*self.listed, *were}):
+            new, gone = parted.new.get(group, []), parted.gone.get(group, [])
+            if group not in were:
+                everybody = [client.name for client in self.listed[group]]
+                moves.append(_move("group_new", group, everybody))
+            elif new:
+                moves.append(_move("clients_new", group, new))
+            if group not in self.groups:
+                moves.append(_move("group_gone", group, gone))
+            elif gone:
+                moves.append(_move("clients_gone", group, gone))
+        return moves + [
+            _move("clients_moved", group, names, before) for (before, group), names in sorted(parted.moved.items())
+        ]
+
+    def _compare(self) -> _Parted:
+        """Hold the list of the fleet against the clients that are of it; once, as both may be long."""
+        if self._parted is None:
+            kept = set(self.groups) - set(self.listed)
+            there = dict(self.state.members())
+            self._parted = parted = _Parted(groups=set(there.values()))
+            for group, clients in self.listed.items():
+                for client in clients:
+                    before = there.pop(client.name, "")
+                    if before == group:
+                        continue
+                    if before:
+                        parted.moved[before, group].append(client.name)
+                    else:
+                        parted.new[group].append(client.name)
+            for name, group in there.items():
+                if group not in kept:
+                    parted.gone[group].append(name)
+        return self._parted
 
     # --- taking in ----------------------------------------------------------------------------------------------------
 
@@ -188,6 +235,24 @@ class Roll:
         self.adopted, self.confirmed, self.seen, self.seen_at = None, False, set(), None
         self.named_in_plan = ()
         self.groups, self.listed, self.ways, self.asked = (), {}, {}, False
+        self._parted = None
+
+
+@dataclass(slots=True)
+class _Parted:
+    """In what a list of the fleet differs from the clients that are of it.
+
+    `groups` are those that have clients already; names of clients stand by group, of those that `moved` by both.
+    """
+
+    groups: set[str] = field(default_factory=set)
+    new: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    gone: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    moved: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
+
+
+def _move(kind: MoveKind, group: str, names: Sequence[str], before: str = "") -> FleetMove:
+    return FleetMove(kind, group, before, len(names), first_names(names))
 
 
 _NOTHING = Seen(fingerprint=None, error="", failing_since=None, quarantined=None, settings="")

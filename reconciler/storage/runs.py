@@ -191,6 +191,11 @@ class Runs(Part):
         with self._write() as connection:
             upsert(connection, APPLIED, [row], ("digest", "effective"))
 
+    def applied_digest(self) -> str | None:
+        """Give the digest of the spec that was applied last; None where none was."""
+        with self._read() as connection:
+            return connection.scalar(select(APPLIED.c.digest))
+
     def applied_spec(self) -> dict[str, Any] | None:
         """Give the effective values of the spec that was applied last."""
         with self._read() as connection:

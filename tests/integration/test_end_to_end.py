@@ -198,14 +198,31 @@ def test_a_client_that_fails_stops_no_other_and_is_named(fleet: Fleet) -> None:
 
 
 @pytest.mark.usefixtures("applied")
-def test_clients_that_leave_are_listed_as_gone_until_an_apply_lets_them_go(fleet: Fleet) -> None:
-    fleet.spec["groups"]["all"]["clients"].pop()
+def test_what_leaves_and_who_comes_and_goes_is_told_until_an_apply_lets_it_go(fleet: Fleet) -> None:
+    group = fleet.spec["groups"]["all"]
+    group["clients"].pop()
+    fleet.spec["groups"]["dmz"] = {**group, "clients": [{"name": "d1", "install_root": "clients/d1"}]}
+    fleet.write(components={"rules": {"version": "latest"}})
+    planned = fleet.run("plan", "--format", "json", "--fail-on", "removed>2,removed>1")
+    assert planned.json["fleet_moves"] == [
+        {"kind": "clients_gone", "group": "all", "before": None, "clients": 1, "names": ["c3"]},
+        {"kind": "group_new", "group": "dmz", "before": None, "clients": 1, "names": ["d1"]},
+    ]
+    left = {"component": "engine", "group": "all", "reason": "not_listed", "clients": 2, "names": ["c1", "c2"]}
+    assert planned.json["leaving"] == [{**left, "now": True}]
+    assert "--fail-on: removed>2: 3 clients of 4 (75.00 %); removed>1: 3 clients of 4" in planned.err
+    assert "-  gone from all  1 client  c3\n" in fleet.apply().out
+    again = fleet.run("plan", "--format", "json", "--fail-on", "removed")
+    assert again.code == 0
+    assert "fleet_moves" not in again.json
+    assert again.json["leaving"] == [{**left, "now": False}]
+    assert sum(again.json["clients"].values()) == 3
+    del fleet.spec["groups"]["dmz"]
     fleet.write()
-    assert "Gone from the inventory (1): c3" in fleet.run("plan").out
-    assert "Gone from the inventory (1): c3" in fleet.apply().out
-    again = fleet.run("plan")
-    assert "Gone" not in again.out
-    assert "0 of 2 clients" in again.out
+    alone = fleet.apply()
+    assert "-  group dmz is gone  1 client  d1\n" in alone.out
+    assert "No changes." in alone.out
+    assert "Clients that come and go" not in fleet.run("plan").out
 
 
 # --- plan files -----------------------------------------------------------------------------------------------------

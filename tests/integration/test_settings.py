@@ -213,6 +213,15 @@ def test_what_a_run_did_is_known_without_another_look(fleet: Settings) -> None:
     assert changes(fleet, "--no-refresh") == []
 
 
+def test_files_of_settings_that_the_spec_has_no_more_stay_and_the_plan_says_so(fleet: Settings) -> None:
+    assert fleet.apply().code == 0
+    fleet.settings()
+    planned = fleet.run("plan")
+    assert "-  files of settings stay on  1 client  all  the group's settings don't have them any more" in planned.out
+    assert fleet.apply().code == 0
+    assert "files of settings" not in fleet.run("plan").out
+
+
 def test_a_target_leaves_settings_out(fleet: Settings) -> None:
     fleet.release("rules", "1", data=b"one")
     document = fleet.run("plan", "--target", "rules", "--format", "json").json

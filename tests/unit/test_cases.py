@@ -26,6 +26,9 @@
                                                               # status, reason, undo, cleared, first, approved: [WAVE];
                                                               # cut-points are made of the case's clients
     failures: {rules 2: [g-0-1]}                              # the clients that failed in it: GROUP-COHORT-NUMBER
+    before: {components: [rules], groups: {g: smart}}         # what was managed when the spec was applied last; without
+                                                              # `components`: all there are
+    left: {g: [g-0-1]}                                        # clients with files of settings that it has no more
     target: [rules]                                           # makes the plan partial: only these components count
     clients:                                                  # COUNT GROUP [PLATFORM]: what they have
       - 3 g: [rules 1]                                        # COMPONENT VERSION [=CONTENT] [@none]; with ! damaged
@@ -51,7 +54,9 @@
                                                               # only where the policy has a rollout
       proofs: [rules 2 recheck of 3, rules 2 gate 1]
       settings: [2 g changed]
+      leaving: [2 g rules not_listed now]                     # CLIENTS GROUP COMPONENT REASON [now], or `settings`
       problems, notes, gone: …                                       # what isn't there must be empty
+    leaving_clients: 2                                        # from how many something leaves now
     summary: {download: 1 9, deploy: 1 3 27, held: 1}         # CHANGES BYTES; CHANGES CLIENTS BYTES; clients
 
 A release has one file, named after the component, that holds CONTENT or else its version; `=a+b` makes two files of
@@ -93,6 +98,7 @@ from reconciler.model.secret import SecretRef
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig, RepositorySpec
 from reconciler.planner.desired import Past
 from reconciler.planner.inputs import Observed, Wanted
+from reconciler.planner.leaving import Before, leaving
 from reconciler.planner.planner import make_plan
 from reconciler.planner.waves import Lineup, structure
 from reconciler.plugins.codec.bsdiff import Bsdiff
@@ -107,7 +113,19 @@ CASES = [(file.stem, case) for file in FILES for case in yaml.safe_load_all(file
 KEYS = {
     *("name", "components", "groups", "held", "offers", "target", "clients", "plan", "summary", "freeze", "gone"),
     *("duplication", "incrementals", "offered", "withdrawn", "ways", "repository", "published", "renew"),
-    *("out", "seen", "policy", "rollouts", "failures", "troubles", "stands", "got"),
+    *(
+        "out",
+        "seen",
+        "policy",
+        "rollouts",
+        "failures",
+        "troubles",
+        "stands",
+        "got",
+        "before",
+        "left",
+        "leaving_clients",
+    ),
 }
 
 
@@ -367,6 +385,15 @@ def published(case: dict[str, Any]) -> Published | None:
     )
 
 
+def before(case: dict[str, Any]) -> Before | None:
+    """Give what was managed when the spec was applied last; None where it never was."""
+    if "before" not in case:
+        return None
+    given = case["before"]
+    listed = frozenset(given["components"]) if "components" in given else None
+    return Before(listed, given["groups"])
+
+
 def repository(case: dict[str, Any]) -> RepositorySpec | None:
     """Give what the spec says of the repository."""
     if "repository" not in case:
@@ -444,6 +471,10 @@ def shown(plan: Plan, *, waves: bool = False) -> dict[str, list[str]]:
         "problems": list(plan.problems),
         "notes": list(plan.notes),
         "gone": list(plan.gone),
+        "leaving": [
+            f"{one.clients} {one.group} {one.component or '-'} {one.reason}{' now' if one.now else ''}"
+            for one in plan.leaving
+        ],
     }
     rows = {
         kind.change.place: [" ".join(row.cells[1:]) for row in rows_of_each(kind, plan)]
@@ -534,10 +565,13 @@ def test_case(case: Any) -> None:
         **words,  # type: ignore[arg-type]
     )
     plan = make_plan(wanted, observed, plan_id="p", now=NOW)
+    left, count = leaving(wanted, observed, before(case), case.get("left"))
+    plan = replace(plan, leaving=left, leaving_clients=count)
     given = case.get("policy", {})
     waves = any("rollout" in entry for entry in (given if isinstance(given, list) else [given]))
     assert shown(plan, waves=waves) == case["plan"]
     assert summary(plan) == recounted(plan)
     assert summary(plan) == case.get("summary", recounted(plan))
     assert plan.partial == ("target" in case)
+    assert plan.leaving_clients == case.get("leaving_clients", 0)
     assert plan.empty == (not any(case["plan"].get(kind.place) for kind in KINDS))

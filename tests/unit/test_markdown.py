@@ -42,6 +42,12 @@ drift 0, held 0, deferred 0, unknown 1, unreachable 0; not as declared: 1 proble
 
 - :warning: source vendor: it is away
 
+| clients that come and go | clients | names |
+| --- | --- | --- |
+| gone from the inventory | 1 client | old-pc |
+
+What is gone keeps what it has, unmanaged.
+
 Saved against fulls: 1.0 KiB to deploy.
 
 | download | from | to | size | what | reason |
@@ -57,8 +63,6 @@ Saved against fulls: 1.0 KiB to deploy.
 | unknown | office | all components | 1 client | no connection |
 
 - no connection (pc-3): look at the network, and at what sshd logs there
-
-Gone from the inventory: old-pc; what they have stays there, unmanaged
 """
 
 
@@ -81,7 +85,10 @@ def test_a_plan_reads_like_this(example: Any) -> None:
 
 def test_names_are_folded_below(example: Any) -> None:
     folded = plan_markdown(example, names=True).removeprefix(EXAMPLE)
-    assert folded == "\n<details><summary>Clients</summary>\n\n- rules 2 (office): pc-1, pc-2\n\n</details>\n"
+    assert (
+        folded
+        == "\n<details><summary>Clients</summary>\n\n- rules 2 (office): pc-1, pc-2\n- gone: old-pc\n\n</details>\n"
+    )
 
 
 def test_a_status_is_one_table() -> None:
@@ -230,7 +237,7 @@ def own_lines(text: str) -> Any:
         "### ",
         "- ",
         "| ",
-        "Gone from the inventory: ",
+        "What is gone keeps what it has, unmanaged.",
         "Saved against fulls: ",
         "<details><summary>Clients</summary>",
         "</details>",

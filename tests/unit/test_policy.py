@@ -40,6 +40,7 @@ PLAN = made(
     settings=(Settings("office", "changed", 1, ("c2",)),),
     unknown=(Finding("office", 1, ("c3",), "no connection"),),
     gone=("old-1",),
+    leaving_clients=2,
     problems=("source a: away", "source b: away"),
     excused=("source b: away",),
     unmet=("rules",),
@@ -57,6 +58,8 @@ PLAN = made(
         ("bytes>4MiB", ["bytes>4MiB: 5.0 MiB"]),
         ("bytes>5MiB", []),
         ("gone>19%", ["gone>19%: 1 client of 5 (20.00 %)"]),
+        ("removed>2", ["removed>2: 3 clients of 5 (60.00 %)"]),
+        ("removed>60%", []),
         ("problems>1", []),
         ("unmet, problems", ["unmet: 1 component", "problems: 1 problem"]),
         ("drift,held,deferred,unreachable,halted,stuck,unread,downloads", []),
@@ -144,7 +147,8 @@ def test_every_field_that_the_rego_example_asks_for_is_in_the_schema() -> None:
         node = schema
         for key in path.strip(".").split("."):
             node = resolved(schema, node)["properties"][key]
-    for name, place in (("change", "changes"), ("rollout", "rollouts")):
+    lists = {"change": "changes", "rollout": "rollouts", "release": "provenance", "left": "leaving"}
+    for name, place in lists.items():
         assert f"some {name} in input.{place}" in rego
         known = json.dumps(resolved(schema, resolved(schema, schema["properties"][place])["items"])) + json.dumps(
             schema.get("$defs", {})

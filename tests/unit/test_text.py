@@ -111,6 +111,10 @@ Saved against fulls: 3.0 KiB to deploy.
 Problems
   ! source vendor: it can't be reached
 
+Clients that come and go
+  -  gone from the inventory  1 client  old-pc
+  What is gone keeps what it has, unmanaged.
+
 Download to the store
   +  rules  1  ->  2  2.0 KiB  full from drop  outdated
 
@@ -126,9 +130,6 @@ Unknown (nothing is known of them, so nothing is changed)
   ?  all components  2 clients  plant  no connection
         lost-1, lost-2
         fix: look at the network, and at what sshd logs there
-
-Gone from the inventory (1): old-pc
-  What they have stays there, unmanaged.
 """
 
 
@@ -432,7 +433,7 @@ def test_many_groups_and_names_are_counted_and_all_are_there_when_asked_for() ->
     )
     assert "5 groups" in plan_text(document)
     assert plan_text(document).count("  ~") == 1
-    assert "and 2 more" in plan_text(document)
+    assert "old-1, old-2, old-3 and 9 more" in plan_text(document)
     assert "old-12" not in plan_text(document)
     assert "old-12" in plan_text(document, names=True)
     assert name_list(["a", "b"]) == "a, b"
