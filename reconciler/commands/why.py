@@ -22,6 +22,7 @@ from reconciler.observe.listing import make_ruler
 from reconciler.observe.observed import Sight, observe
 from reconciler.observe.standing import settings_of
 from reconciler.planner.inputs import Wanted
+from reconciler.planner.provenance import of_version
 from reconciler.planner.waves import Lineup, first_waves
 from reconciler.planning import PlanOptions, plan_of
 from reconciler.present.fields import time_text
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from reconciler.desk import Desk
     from reconciler.model.change import Deploy
     from reconciler.model.client import Client
-    from reconciler.model.plan import Cohort, Finding, Plan, RolloutStep
+    from reconciler.model.plan import Finding, Plan, RolloutStep
     from reconciler.model.spec import ComponentSpec
     from reconciler.model.standing import Coming
     from reconciler.observe.standing import SeenSetting
@@ -72,7 +73,7 @@ def why(desk: Desk, options: WhyOptions) -> int:
         if not observed.cohorts:
             raise _nobody(work, options.client)
         made = plan_of(work, PlanOptions(sight), observed)
-        standing = _Teller(work, read_spec(desk), made, observed.cohorts[0]).tell(options.component)
+        standing = _Teller(work, read_spec(desk), made, observed).tell(options.component)
     desk.terminal.show(standing_document(standing), desk.form, STANDING)
     return 0
 
@@ -113,13 +114,14 @@ def _nobody(work: Workspace, name: str) -> UsageError:
 class _Teller:
     """Reads from the plan of one client how it stands."""
 
-    def __init__(self, work: Workspace, loaded: Loaded, plan: Plan, cohort: Cohort) -> None:
+    def __init__(self, work: Workspace, loaded: Loaded, plan: Plan, observed: Observed) -> None:
         self._work = work
         self._loaded = loaded
         self._plan = plan
-        self._cohort = cohort
-        (self._name,) = cohort.members
-        self._lineup = Lineup([cohort])
+        self._observed = observed
+        self._cohort = observed.cohorts[0]
+        (self._name,) = self._cohort.members
+        self._lineup = Lineup([self._cohort])
         self._wanted = Wanted(work.spec.components, work.spec.groups)
         self._ruler: Ruler = make_ruler(work)
         self._happened = [
@@ -184,7 +186,7 @@ class _Teller:
         steps = [step for step in self._plan.rollouts if step.record.component == component]
         rollouts = tuple(self._rollout(step) for step in steps if step.record.group in {"", self._cohort.group})
         coming = self._coming(deploys, held, deferred)
-        wanted = self._ruler.wanted(component, platform)
+        to, wanted = next((one.to for one in deploys), ""), self._ruler.wanted(component, platform)
         return ComponentStanding(
             id=component,
             version=installed.version if installed else "",
@@ -194,7 +196,7 @@ class _Teller:
             previous=installed.previous if installed else "",
             asked=asked_of(self._loaded, component, self._cohort.group),
             coming=coming,
-            to=next((one.to for one in deploys), ""),
+            to=to,
             reasons=tuple(
                 dict.fromkeys(f"{one.version}: {one.reason}" if one.version else one.reason for one in held + deferred)
             )
@@ -202,6 +204,7 @@ class _Teller:
             rollouts=rollouts,
             next=_next(coming, deploys, rollouts) if wanted or coming != "nothing" else _NO_RELEASE,
             happened=self._of(component),
+            release=of_version(component, to or wanted, platform, self._observed),
         )
 
     def _left_over(self, component: str) -> Iterator[ComponentStanding]:

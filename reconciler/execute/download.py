@@ -202,13 +202,15 @@ def _finish(order: Order, work: Workspace, tally: Tally) -> None:
             tally.downloaded(order.received)
         except UpdoserError as error:
             order.failure = error.brief
-    _tell(order.download, order.failure, work, tally)
+    signed = order.thing.signed if isinstance(order.thing, Release) else None
+    _tell(order.download, order.failure, work, tally, signed.text if signed else "")
 
 
-def _tell(download: Download, failure: str, work: Workspace, tally: Tally) -> None:
+def _tell(download: Download, failure: str, work: Workspace, tally: Tally, done: str = "") -> None:
+    """Write down what became of a download, and who vouches for what came (`done`)."""
     if failure:
         tally.server_failed(download.component, failure)
-    note(download, work, failure, size=download.bytes)
+    note(download, work, failure, done=done, size=download.bytes)
     level: Level = "error" if failure else "info"
     text = f"{_label(download)}: {failure or 'in the store'}"
     work.means.emit(

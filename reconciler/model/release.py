@@ -147,6 +147,14 @@ class SignedBy:
     threshold: int = 0
     keys: tuple[str, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """Who signed: `signed by targets of vendor (2 of 3 keys)`."""
+        if not self.role:
+            return f"signed by {self.source}"
+        keys = f"{self.signatures} of {self.known} key{'' if self.known == 1 else 's'}"
+        return f"signed by {self.role} of {self.source} ({keys})"
+
 
 @dataclass(frozen=True)
 class Release:

@@ -7,6 +7,7 @@ from datetime import datetime  # noqa: TC003 - the forms of documents ask for th
 from typing import Literal
 
 from reconciler.model.listing import ComponentState
+from reconciler.model.provenance import Provenance  # noqa: TC001 - the same
 
 StandingState = Literal[ComponentState, "unmanaged"]
 """How what a client has compares with what it should have; unmanaged: nothing asks for it any more, and it stays."""
@@ -60,7 +61,8 @@ class ComponentStanding:
     """How a client stands with a component.
 
     `wanted` is what the policy lets through by now, `to` what an apply now would bring. `reasons` say what is in the
-    way, in the words of the plan; `next` says what comes and when.
+    way, in the words of the plan; `next` says what comes and when. `release` is what is known of the one that comes or
+    is wanted, if anything is.
     """
 
     id: str
@@ -76,6 +78,7 @@ class ComponentStanding:
     rollouts: tuple[RolloutPlace, ...]
     next: str
     happened: tuple[Happened, ...]
+    release: Provenance | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.model.provenance import MAX_NOTES, Provenance
+from reconciler.model.release import ANY_PLATFORM
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from reconciler.model.change import Deploy, Download, Merge
     from reconciler.model.plan import Plan
     from reconciler.model.release import Release
@@ -25,12 +28,30 @@ def provenance(plan: Plan, observed: Observed) -> tuple[Provenance, ...]:
     known: dict[_Key, list[Release]] = {
         (change.component, change.to, change.platform, change.to_digest): [] for change in bringing
     }
-    offered = (offer.release for offer in (*observed.offers, *observed.remembered))
-    for release in (*offered, *observed.held):
+    for release in _releases(observed):
         found = known.get(_key(release))
         if found is not None:
             found.append(release)
     return tuple(_of(key, releases) for key, releases in sorted(known.items()))
+
+
+def of_version(component: str, version: str, platform: str, observed: Observed) -> Provenance | None:
+    """Say where the release of a version comes from that clients of a platform get; None where none is known."""
+    fits = [
+        release
+        for release in _releases(observed)
+        if (release.component, release.version) == (component, version) and release.platform in {platform, ANY_PLATFORM}
+    ]
+    if not fits:
+        return None
+    key = _key(next((release for release in fits if release.platform == platform), fits[0]))
+    return _of(key, [release for release in fits if _key(release) == key])
+
+
+def _releases(observed: Observed) -> Iterator[Release]:
+    """Give all that is known of releases, what sources say now first."""
+    yield from (offer.release for offer in (*observed.offers, *observed.remembered))
+    yield from observed.held
 
 
 def _key(release: Release) -> _Key:

@@ -20,8 +20,6 @@ from reconciler.model.change import KINDS, FleetChange
 from reconciler.model.delta import incremental_name
 from reconciler.model.leaving import FleetMove, Leaving
 from reconciler.model.plan import FINDINGS, Basis, Finding, Plan, RolloutStep
-from reconciler.model.provenance import Provenance
-from reconciler.model.release import SignedBy
 from reconciler.model.report import (
     RECAP,
     DoctorLevel,
@@ -39,6 +37,7 @@ from reconciler.present.fields import FORMAT_VERSION, time_text, typed
 from reconciler.present.forms import As, Form, Way
 from reconciler.present.kinds import TABLE
 from reconciler.present.outlook_form import RUN, STEP
+from reconciler.present.provenance_form import PROVENANCE
 from reconciler.present.rollout_form import ROLLOUT, STANDING, standing_entry
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ PLAN = Form(
         of=Form(Attribution, component=As(null=True), version=As(null=True), group=As(null=True)), if_any=True
     ),
     ways_back=As(of=Form(WayBack), if_any=True),
-    provenance=As(of=Form(Provenance, signed_by=As(of=Form(SignedBy))), if_any=True),
+    provenance=As(of=PROVENANCE, if_any=True),
     leaving=As(of=Form(Leaving, component=As(null=True)), if_any=True),
     leaving_clients=As(if_any=True),
     fleet_moves=As(of=Form(FleetMove, before=As(null=True)), if_any=True),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.present.fields import time
 from reconciler.present.folding import ALIKE
+from reconciler.present.provenance_form import SIGNED_BY
 from reconciler.present.words import count_text, grid, number_text, span_text
 
 if TYPE_CHECKING:
@@ -64,13 +65,8 @@ def release_text(entry: Entry, created: str) -> str:
 
 
 def signed_text(signed: Entry | None) -> str:
-    """Say who signed a release: `signed by targets of vendor (2 of 3 keys)`."""
-    if signed is None:
-        return "unsigned"
-    if not signed["role"]:
-        return f"signed by {signed['source']}"
-    keys = f"{number_text(signed['signatures'])} of {count_text(signed['known'], 'key')}"
-    return f"signed by {signed['role']} of {signed['source']} ({keys})"
+    """Say who signed a release, or that nobody did."""
+    return "unsigned" if signed is None else SIGNED_BY.read(signed).text
 
 
 def unsigned(document: Entry) -> int:

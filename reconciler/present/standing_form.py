@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.model.standing import Asked, ClientStanding, ComponentStanding, Happened, RolloutPlace, SettingStanding
 from reconciler.present.fields import FORMAT_VERSION
 from reconciler.present.forms import As, Form
+from reconciler.present.provenance_form import PROVENANCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +31,7 @@ _COMPONENT = Form(
     to=As(null=True),
     rollouts=As(of=Form(RolloutPlace, group=As(null=True))),
     happened=As(of=_HAPPENED),
+    release=As(of=PROVENANCE),
 )
 _SETTING = Form(
     SettingStanding,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.present.look import PLAIN
+from reconciler.present.provenance_text import release_text
 from reconciler.present.words import page, table
 
 if TYPE_CHECKING:
@@ -43,13 +44,13 @@ def standing_text(document: Mapping[str, Any], *, look: Look = PLAIN) -> str:
     lines += _asked(document["holds"])
     lines += _happened(document["happened"], look.width)
     for component in document["components"]:
-        lines += ["", *_component(component, look.width)]
+        lines += ["", *_component(component, document["created"], look.width)]
     for setting in document["settings"]:
         lines += ["", *_setting(setting, look.width)]
     return page(lines, look.width)
 
 
-def _component(entry: Mapping[str, Any], width: int | None) -> Iterator[str]:
+def _component(entry: Mapping[str, Any], created: str, width: int | None) -> Iterator[str]:
     has, known = entry["version"] or "nothing", "nothing" if entry["state"] == "unmanaged" else "nothing that is known"
     yield f"{entry['id']}: has {has}, wanted is {entry['wanted'] or known}: {_NOW[entry['state']]}"
     if entry["damage"]:
@@ -60,6 +61,8 @@ def _component(entry: Mapping[str, Any], width: int | None) -> Iterator[str]:
     for rollout in entry["rollouts"]:
         own = f"this client is in wave {rollout['own_wave']}" if rollout["own_wave"] else "this client is in no wave"
         yield f"  rollout of {rollout['version']}: {own} of {rollout['waves']}; {rollout['says']}"
+    if entry.get("release"):
+        yield f"  release: {entry['release']['version']}, {release_text(entry['release'], created)}"
     yield f"  next: {entry['next']}"
     yield from _happened(entry["happened"], width)
 

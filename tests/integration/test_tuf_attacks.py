@@ -405,6 +405,33 @@ def swapped(vendor: Vendor, _folder: Path) -> None:
     (vendor.folder / content_path(release.files[0].sha256)).write_bytes(b"EVIL")
 
 
+def test_who_vouches_for_a_release_stands_in_plan_and_history_also_when_its_source_has_let_go_of_it(
+    tmp_path: Path,
+) -> None:
+    vendor = Vendor(tmp_path / "repo", NOW)
+    vendor.add("rules", "1", {"all.rules": b"one"}, notes="First.\nOf all.", released=NOW - timedelta(days=9))
+    vendor.sign()
+    site = tmp_path / "site"
+    site.mkdir()
+    shutil.copy(vendor.metadata / "1.root.json", site / "root.json")
+    source = {"name": "vendor", "type": "tuf", "url": vendor.folder.as_uri(), "trusted_root": "root.json"}
+    fleet = Fleet(site, clients=1, sources=[source], components={"rules": {"version": "latest"}})
+    first = fleet.run("plan", "--fail-on", "unsigned")
+    assert first.code == 0, first.err
+    day = f"{NOW - timedelta(days=9):%Y-%m-%d}"
+    row = f"  rules 1  signed by targets of vendor (1 of 1 key)  released {day}  notes: First. …\n"
+    assert row in first.out
+    assert fleet.apply().code == 0
+    entries = fleet.run("history", "--component", "rules", "--format", "json").json["entries"]
+    assert "signed by targets of vendor (1 of 1 key)" in [entry["message"] for entry in entries]
+    vendor.releases["rules"].clear()
+    vendor.set_index("rules", vendor.document("rules"))
+    vendor.sign()
+    fleet.spec["groups"]["all"]["clients"].append({"name": "late", "install_root": "clients/late"})
+    fleet.write()
+    assert row in fleet.run("plan", "--fail-on", "unsigned").out
+
+
 @pytest.mark.parametrize("attack", [rolled_back, frozen, signed_by_others, mixed, leading_elsewhere, swapped])
 def test_whatever_is_tried_store_and_clients_keep_what_they_have(
     tmp_path: Path, attack: Callable[[Vendor, Path], None]

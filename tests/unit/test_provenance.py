@@ -17,7 +17,7 @@ from reconciler.model.plan import Basis, Plan
 from reconciler.model.provenance import MAX_NOTES, Provenance
 from reconciler.model.release import Release, SignedBy
 from reconciler.planner.inputs import Observed
-from reconciler.planner.provenance import provenance
+from reconciler.planner.provenance import of_version, provenance
 from reconciler.present.document import plan_document
 from reconciler.present.policy import breaches, parse_policy
 from reconciler.present.provenance_text import release_text
@@ -193,6 +193,16 @@ def test_one_line_says_all_of_a_release() -> None:
     assert release_text(document["provenance"][0], document["created"]) == (
         "signed by targets of vendor (2 of 3 keys), released 3 h ago, notes: New. …"
     )
+
+
+def test_of_a_version_the_release_counts_that_clients_of_a_platform_get() -> None:
+    common, own = release(notes="for all"), make_release("rules", "2", {"a": b"own"}, "linux-x86_64", notes="own")
+    observed = Observed(BASIS, held=[common, own], offers=[Offer("vendor", replace(common, signed=SIGNED))])
+    for platform, notes, signed in (("linux-x86_64", "own", None), ("linux-aarch64", "for all", SIGNED)):
+        found = of_version("rules", "2", platform, observed)
+        assert found is not None
+        assert (found.notes, found.signed_by) == (notes, signed)
+    assert of_version("rules", "3", "any", observed) is None
 
 
 def test_notes_are_a_text_or_a_file(tmp_path: Path) -> None:

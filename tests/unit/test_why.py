@@ -53,6 +53,7 @@ def test_a_client_of_a_later_wave_is_told_its_wave_the_soak_and_what_happened_la
     assert rollout["next_at"]
     assert rollout["next_at"] in rules["next"]
     assert [(one["to"], one["outcome"]) for one in rules["happened"]] == [("1", "changed")]
+    assert (rules["release"]["version"], rules["release"]["signed_by"]) == ("2", None)
     lines = (fleet.folder / "updoser.yaml").read_text().splitlines()
     places = {one["path"]: one["from"] for one in rules["asked"]}
     assert places["components.rules.version"] == "default"
