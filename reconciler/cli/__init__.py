@@ -96,6 +96,7 @@ def _end_of_click(end: click.Abort | SystemExit, terminal: Terminal) -> int:
         return _fault(terminal, error)
     if isinstance(end, SystemExit):
         raise end
+    terminal.note("Interrupted.", "error")
     return InterruptedRunError.exit_code
 
 

@@ -116,7 +116,7 @@ def test_nothing_but_the_package_lies_at_the_top_of_site_packages(site: Path) ->
 
 def test_the_wheel_brings_the_command_and_the_license(site: Path) -> None:
     info = next(site.glob("updoser-*.dist-info"))
-    assert "updoser = reconciler.cli:main" in (info / "entry_points.txt").read_text(encoding="utf-8")
+    assert "updoser = reconciler.__main__:main" in (info / "entry_points.txt").read_text(encoding="utf-8")
     assert (info / "licenses" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 

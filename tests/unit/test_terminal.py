@@ -3,7 +3,11 @@
 import io
 import json
 import logging
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -14,6 +18,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from reconciler import cli
+from reconciler.commands import status
 from reconciler.model.events import (
     EVENT_TYPES,
     EVENTS,
@@ -36,7 +41,8 @@ from reconciler.specfile.secrets import MASK, Masker
 from reconciler.storage.eventfile import event_file
 from tests.fakes import NOW
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "schema" / "events.schema.json").read_text(encoding="utf-8"))
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((ROOT / "schema" / "events.schema.json").read_text(encoding="utf-8"))
 BASIS = Basis("l", 1, 0, "s", "c")
 ODD_SECRETS = ("plain-secret", 'quo"xyz\\back', "pässwörd", "first\nsecond", "tab\tchar\x7f", "star*pipe|@mark<>")
 
@@ -259,3 +265,26 @@ def test_an_option_of_updoser_behind_the_command_is_told_where_it_belongs(
     assert f"it stands before the command: updoser {option} COMMAND" in capsys.readouterr().err
     assert cli.run(["status", "--nonsense"], Terminal()) == 64
     assert "before the command" not in capsys.readouterr().err
+
+
+def test_an_interrupted_command_says_so_in_a_word(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_arguments: Any) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(status, "status", interrupted)
+    assert cli.run(["status"], Terminal()) == 130
+    assert capsys.readouterr().err.strip() == "Interrupted."
+
+
+def test_a_process_that_is_interrupted_before_it_began_ends_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "reconciler", "status"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
