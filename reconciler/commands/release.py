@@ -58,8 +58,6 @@ def accept(desk: Desk, wanted: Acceptance) -> int:
             name, version = release.component, release.version
             entries.append(
                 JournalEntry(
-                    client="",
-                    group="",
                     component=name,
                     from_version=version,
                     to_version=version,

@@ -206,14 +206,11 @@ def _write(work: Workspace, told: Sequence[tuple[RolloutRecord, str]], command: 
     state, now, run_id = work.state, work.means.clock(), work.means.run_id
     entries = [
         JournalEntry(
-            client="",
             group=record.group,
             component=record.component,
-            from_version="",
             to_version=record.version,
             outcome=record.status,
             message=says,
-            bytes=0,
             at=now,
         )
         for record, says in told

@@ -185,7 +185,6 @@ def _write_held(held: Mapping[tuple[str, str], tuple[Client, Step | None, str]],
                 to_version=to,
                 outcome="held",
                 message=why,
-                bytes=0,
                 at=now,
             )
         )
@@ -347,12 +346,8 @@ def record(result: Result, plan: Plan, work: Workspace) -> None:
             JournalEntry(
                 client=task.client.name,
                 group=task.client.group,
-                component="",
-                from_version="",
-                to_version="",
                 outcome="failed",
                 message=error,
-                bytes=0,
                 at=now,
                 reason=result.error.reason,
             )

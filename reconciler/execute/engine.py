@@ -125,14 +125,8 @@ def _note_accepted(work: Workspace) -> None:
     accepted = [report for report, _last_success in work.state.source_reports() if report.accepted]
     entries = [
         JournalEntry(
-            client="",
-            group="",
-            component="",
-            from_version="",
-            to_version="",
             outcome="accepted",
             message=f"source {report.source}: {report.accepted}",
-            bytes=0,
             at=now,
         )
         for report in accepted
@@ -144,14 +138,8 @@ def _note_remarks(remarks: Iterable[str], work: Workspace) -> None:
     now = work.means.clock()
     entries = [
         JournalEntry(
-            client="",
-            group="",
-            component="",
-            from_version="",
-            to_version="",
             outcome="remark",
             message=remark,
-            bytes=0,
             at=now,
         )
         for remark in remarks

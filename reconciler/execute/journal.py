@@ -25,8 +25,6 @@ def note(
         StateError: the journal can't be written.
     """
     entry = JournalEntry(
-        client="",
-        group="",
         component=change.component,
         from_version=change.previous,
         to_version=change.to,

@@ -69,14 +69,11 @@ def tell(step: RolloutStep, says: str, work: Workspace) -> None:
         )
     )
     entry = JournalEntry(
-        client="",
         group=record.group,
         component=record.component,
-        from_version="",
         to_version=record.version,
         outcome=record.status,
         message=says,
-        bytes=0,
         at=work.means.clock(),
     )
     work.state.journal(work.means.run_id, [entry])

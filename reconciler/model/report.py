@@ -215,20 +215,20 @@ def published_text(component: str, version: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
-    """One outcome, written down as it happens; an empty client stands for the store.
+    """One outcome, written down as it happens; an empty client stands for the store, or for a whole rollout.
 
     `outcome` is one of the outcomes of a step, `held` where that wasn't begun, or `failed` for a client as a whole
     (then without a component); `reason` is what a failure is counted under.
     """
 
-    client: str
-    group: str
-    component: str
-    from_version: str
-    to_version: str
+    client: str = ""
+    group: str = ""
+    component: str = ""
+    from_version: str = ""
+    to_version: str = ""
     outcome: JournalOutcome
-    message: str
-    bytes: int
+    message: str = ""
+    bytes: int = 0
     at: datetime
     reason: ReasonIfAny = ""
 
