@@ -35,9 +35,13 @@ def records(version: int, count: int = 4000) -> bytes:
 CONTENT = {version: records(version) for version in range(1, 12)}
 
 
+def fleet_in(folder: Path) -> Fleet:
+    return Fleet(folder, components={"*": {}, "rules": {"duplicate": True}})
+
+
 @pytest.fixture
 def fleet(tmp_path: Path) -> Fleet:
-    return Fleet(tmp_path, components={"*": {}, "rules": {"duplicate": True}})
+    return fleet_in(tmp_path)
 
 
 def release(fleet: Fleet, version: int, *, before: Sequence[int] = (), codec: str = "zstd") -> Done:
@@ -66,6 +70,21 @@ def applied(fleet: Fleet, *arguments: str) -> dict[str, Any]:
     return report
 
 
+@pytest.fixture(scope="module")
+def first_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder of a fleet that has applied release 1 twice; tests get copies of it."""
+    made = fleet_in(tmp_path_factory.mktemp("first"))
+    release(made, 1)
+    applied(made)
+    return made.folder
+
+
+@pytest.fixture
+def on_first(fleet: Fleet, first_release: Path) -> None:
+    """Have the fleet of the test stand where all clients have release 1."""
+    shutil.copytree(first_release, fleet.folder, symlinks=True, dirs_exist_ok=True)
+
+
 def runs_version(fleet: Fleet, version: int, clients: Sequence[str] = ("c1", "c2", "c3")) -> bool:
     expected = {f"lpt.{version}": CONTENT[version], "same": b"the same in all" * 100}
     return all(fleet.current(client, "rules") == expected for client in clients)
@@ -77,9 +96,8 @@ def stored(fleet: Fleet) -> set[Path]:
     return {path for path in paths if path.is_file() and "work" not in path.parts}
 
 
+@pytest.mark.usefixtures("on_first")
 def test_clients_follow_every_release_by_incrementals(fleet: Fleet) -> None:
-    release(fleet, 1)
-    applied(fleet)
     for version in range(2, 6):
         release(fleet, version)
         report = applied(fleet)
@@ -90,9 +108,8 @@ def test_clients_follow_every_release_by_incrementals(fleet: Fleet) -> None:
     assert all((fleet.root("c1") / f"rules/{n}/same").read_text() == "the same in all" * 100 for n in (4, 5))
 
 
+@pytest.mark.usefixtures("on_first")
 def test_the_plan_and_the_history_say_what_is_saved(fleet: Fleet) -> None:
-    release(fleet, 1)
-    applied(fleet)
     release(fleet, 2)
     plan = fleet.run("plan").out
     assert "incremental 1 -> 2, about " in plan
@@ -105,9 +122,8 @@ def test_the_plan_and_the_history_say_what_is_saved(fleet: Fleet) -> None:
     assert traffic["saved"] == sum(run["traffic"]["saved"] for run in runs) > 3 * len(CONTENT[2]) * 0.9
 
 
+@pytest.mark.usefixtures("on_first")
 def test_an_incremental_of_the_vendor_is_downloaded_and_merged_in_place_of_the_full(fleet: Fleet) -> None:
-    release(fleet, 1)
-    applied(fleet)
     release(fleet, 3, before=[1])
     plan = fleet.run("plan").out
     assert "Merge in the store" in plan
@@ -118,9 +134,8 @@ def test_an_incremental_of_the_vendor_is_downloaded_and_merged_in_place_of_the_f
     assert report["bytes_not_received"] > len(CONTENT[3]) * 0.9
 
 
+@pytest.mark.usefixtures("on_first")
 def test_a_chain_of_single_steps_is_merged_and_brings_clients_along(fleet: Fleet) -> None:
-    release(fleet, 1)
-    applied(fleet)
     release(fleet, 2, before=[1])
     release(fleet, 3, before=[2])
     release(fleet, 4, before=[3])
@@ -155,9 +170,8 @@ def tampered(fleet: Fleet, name: str) -> None:
     shutil.copytree(made, listed)
 
 
+@pytest.mark.usefixtures("on_first")
 def test_an_incremental_that_makes_other_bytes_is_thrown_away_and_the_full_is_fetched(fleet: Fleet) -> None:
-    release(fleet, 1)
-    applied(fleet)
     release(fleet, 2, before=[1])
     tampered(fleet, "1..2")
     done = fleet.apply()
@@ -169,9 +183,8 @@ def test_an_incremental_that_makes_other_bytes_is_thrown_away_and_the_full_is_fe
     assert "No changes" in fleet.apply().out
 
 
+@pytest.mark.usefixtures("on_first")
 def test_a_client_that_can_not_apply_a_patch_gets_the_full_on_the_same_connection(fleet: Fleet) -> None:
-    release(fleet, 1)
-    applied(fleet)
     tools = fleet.folder / "tools"
     tools.mkdir()
     (tools / "zstd").write_text(
@@ -190,9 +203,8 @@ def test_a_client_that_can_not_apply_a_patch_gets_the_full_on_the_same_connectio
     assert NOTHING in fleet.apply().out
 
 
+@pytest.mark.usefixtures("on_first")
 def test_a_full_that_the_disk_lost_is_merged_again(fleet: Fleet) -> None:
-    release(fleet, 1)
-    applied(fleet)
     release(fleet, 2, before=[1])
     applied(fleet)
     digest = hashlib.sha256(CONTENT[2]).hexdigest()
@@ -224,9 +236,8 @@ def _is_stored(fleet: Fleet, version: int) -> bool:
 
 
 @pytest.mark.explore
+@pytest.mark.usefixtures("on_first")
 def test_an_apply_that_is_killed_at_any_moment_loses_nothing(fleet: Fleet) -> None:
-    release(fleet, 1)
-    applied(fleet)
     chance, seed = draw_of("killed")
     for version in range(2, min(2 + rounds(3), max(CONTENT))):
         release(fleet, version, before=[version - 1])
