@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
@@ -15,10 +16,12 @@ from tests.fleet import Fleet
 from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from tests.fleet import Done
+
+FleetOf: TypeAlias = "Callable[..., Fleet]"
 
 GOOD = {"name": "good", "for": "rules", "phase": "staged", "where": "client"}
 GOOD["run"] = '! grep -q BAD "$UPDOSER_STAGED/rules.txt"'
@@ -29,26 +32,43 @@ CANARY = {"select": "label=canary", "max_failed": 0}
 ALL = {"share": "100%"}
 
 
-def fleet_of(
-    folder: Path,
-    *waves: Mapping[str, object],
-    checks: Sequence[Mapping[str, object]] = (GOOD, LOADED),
-    **rollout: object,
-) -> Fleet:
-    """Give five clients, the first one a canary, all with release 1 of the rules."""
+def five_clients(folder: Path) -> Fleet:
+    """Give five clients, the first one a canary."""
     fleet = Fleet(folder, 5, client_keep=3)
     for at, client in enumerate(fleet.spec["groups"]["all"]["clients"], 1):
         client["vars"] = {"me": f"c{at}"}
         client["labels"] = ["canary"] if at == 1 else []
+    fleet.write()
+    return fleet
+
+
+@pytest.fixture(scope="module")
+def first_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder of a fleet whose clients all have release 1 of the rules; tests get copies of it."""
+    fleet = five_clients(tmp_path_factory.mktemp("first"))
     fleet.release("rules", "1", rules_txt=b"one")
     assert fleet.apply().code == 0
-    hooks = {"after": {"run": AFTER, "timeout": "10s"}}
-    fleet.write(
-        components={"*": {"hooks": hooks}, "rules": {"version": "latest"}},
-        defaults={"checks": list(checks)},
-        auto_update={"rollout": {"waves": list(waves), **rollout}},
-    )
-    return fleet
+    return fleet.folder
+
+
+@pytest.fixture
+def fleet_of(first_release: Path, tmp_path: Path) -> FleetOf:
+    """Give the fleet of the test: five clients with release 1 of the rules, and the rollout that is asked for."""
+
+    def made(
+        *waves: Mapping[str, object], checks: Sequence[Mapping[str, object]] = (GOOD, LOADED), **rollout: object
+    ) -> Fleet:
+        shutil.copytree(first_release, tmp_path, symlinks=True, dirs_exist_ok=True)
+        fleet = five_clients(tmp_path)
+        hooks = {"after": {"run": AFTER, "timeout": "10s"}}
+        fleet.write(
+            components={"*": {"hooks": hooks}, "rules": {"version": "latest"}},
+            defaults={"checks": list(checks)},
+            auto_update={"rollout": {"waves": list(waves), **rollout}},
+        )
+        return fleet
+
+    return made
 
 
 def versions(fleet: Fleet) -> str:
@@ -77,8 +97,8 @@ def rollout(fleet: Fleet) -> dict[str, Any]:
     return entry
 
 
-def test_each_wave_waits_for_the_soak_and_the_approval_of_the_one_before(tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, {**CANARY, "soak": "1h"}, {"share": "60%", "approve": "manual"}, ALL)
+def test_each_wave_waits_for_the_soak_and_the_approval_of_the_one_before(fleet_of: FleetOf) -> None:
+    fleet = fleet_of({**CANARY, "soak": "1h"}, {"share": "60%", "approve": "manual"}, ALL)
     fleet.release("rules", "2", rules_txt=b"two")
     done = fleet.apply()
     assert (done.code, versions(fleet)) == (0, "2 1 1 1 1")
@@ -98,8 +118,10 @@ def test_each_wave_waits_for_the_soak_and_the_approval_of_the_one_before(tmp_pat
     assert entry["message"] == "wave 2 of 3 approved by alice"
 
 
-def test_what_fails_before_the_switch_stops_at_the_canary_and_touches_nothing(tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, CANARY, ALL)
+def test_what_fails_before_the_switch_stops_at_the_canary_and_touches_nothing(
+    fleet_of: FleetOf, tmp_path: Path
+) -> None:
+    fleet = fleet_of(CANARY, ALL)
     fleet.release("rules", "2", rules_txt=b"BAD")
     before = {path: stamp for path, stamp in fleet.listing().items() if "/.updoser" not in path}
     done = fleet.apply()
@@ -113,8 +135,10 @@ def test_what_fails_before_the_switch_stops_at_the_canary_and_touches_nothing(tm
     assert not (tmp_path / "clients/c1.log").exists()
 
 
-def test_what_fails_after_the_switch_goes_back_at_once_and_the_hook_runs_again(tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, CANARY, ALL)
+def test_what_fails_after_the_switch_goes_back_at_once_and_the_hook_runs_again(
+    fleet_of: FleetOf, tmp_path: Path
+) -> None:
+    fleet = fleet_of(CANARY, ALL)
     (tmp_path / "clients/c1.ugly").write_text("2")
     fleet.release("rules", "2", rules_txt=b"two")
     done = fleet.apply()
@@ -129,10 +153,12 @@ def test_what_fails_after_the_switch_goes_back_at_once_and_the_hook_runs_again(t
 
 
 @pytest.mark.parametrize(("scope", "left"), [("client", "2 2 2 2 2"), ("wave", "2 2 1 1 1"), ("all", "1 1 1 1 1")])
-def test_what_shows_at_the_end_of_a_soak_takes_back_what_the_spec_says(tmp_path: Path, scope: str, left: str) -> None:
+def test_what_shows_at_the_end_of_a_soak_takes_back_what_the_spec_says(
+    fleet_of: FleetOf, tmp_path: Path, scope: str, left: str
+) -> None:
     second = {"select": "c2", "min_attempted": 0}
     last = {**ALL, "soak": "1h", "max_fail_percentage": 10}
-    fleet = fleet_of(tmp_path, CANARY, second, last, recheck="end_of_soak", on_failure="rollback", rollback_scope=scope)
+    fleet = fleet_of(CANARY, second, last, recheck="end_of_soak", on_failure="rollback", rollback_scope=scope)
     fleet.release("rules", "2", rules_txt=b"two")
     assert (fleet.apply().code, versions(fleet)) == (0, "2 2 2 2 2")
     (tmp_path / "clients/c4.ugly").write_text("2")
@@ -144,9 +170,9 @@ def test_what_shows_at_the_end_of_a_soak_takes_back_what_the_spec_says(tmp_path:
     again(fleet, code=3)
 
 
-def test_a_gate_that_says_no_halts_and_the_next_release_goes_its_way(tmp_path: Path) -> None:
+def test_a_gate_that_says_no_halts_and_the_next_release_goes_its_way(fleet_of: FleetOf, tmp_path: Path) -> None:
     gate = {"type": "command", "where": "server", "run": "echo drops are high; test ! -e closed", "timeout": "10s"}
-    fleet = fleet_of(tmp_path, CANARY, ALL, gate=[gate])
+    fleet = fleet_of(CANARY, ALL, gate=[gate])
     (tmp_path / "closed").touch()
     fleet.release("rules", "2", rules_txt=b"two")
     done = fleet.apply()
@@ -159,8 +185,8 @@ def test_a_gate_that_says_no_halts_and_the_next_release_goes_its_way(tmp_path: P
     again(fleet)
 
 
-def test_a_plan_file_approves_the_whole_rollout(tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, CANARY, {**ALL, "approve": "manual"})
+def test_a_plan_file_approves_the_whole_rollout(fleet_of: FleetOf) -> None:
+    fleet = fleet_of(CANARY, {**ALL, "approve": "manual"})
     fleet.release("rules", "2", rules_txt=b"two")
     assert fleet.run("plan", "--out", "plan.json").code == 0
     assert (fleet.run("apply", "plan.json").code, versions(fleet)) == (0, "2 1 1 1 1")
@@ -174,8 +200,8 @@ def test_a_plan_file_approves_the_whole_rollout(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", ["c1", "c1,c3"])
-def test_a_plan_file_for_some_clients_changes_nobody_else_in_any_of_its_steps(tmp_path: Path, limit: str) -> None:
-    fleet = fleet_of(tmp_path, CANARY, ALL)
+def test_a_plan_file_for_some_clients_changes_nobody_else_in_any_of_its_steps(fleet_of: FleetOf, limit: str) -> None:
+    fleet = fleet_of(CANARY, ALL)
     fleet.release("rules", "2", rules_txt=b"two")
     assert fleet.run("plan", "--limit", limit, "--out", "plan.json").code == 0
     assert "limit" not in fleet.run("plan", "--format", "json").json
@@ -186,8 +212,8 @@ def test_a_plan_file_for_some_clients_changes_nobody_else_in_any_of_its_steps(tm
     assert versions(fleet) == "2 2 2 2 2"
 
 
-def test_a_plan_file_is_refused_once_its_rollout_was_halted(tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, {**CANARY, "soak": "1h"}, ALL)
+def test_a_plan_file_is_refused_once_its_rollout_was_halted(fleet_of: FleetOf) -> None:
+    fleet = fleet_of({**CANARY, "soak": "1h"}, ALL)
     fleet.release("rules", "2", rules_txt=b"two")
     fleet.apply()
     assert fleet.run("plan", "--out", "plan.json").code == 0
@@ -198,8 +224,8 @@ def test_a_plan_file_is_refused_once_its_rollout_was_halted(tmp_path: Path) -> N
     assert "aborted in wave 1 of 2: by " in fleet.run("plan").out
 
 
-def test_waiting_takes_all_steps_and_an_abort_can_take_them_back(tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, {**CANARY, "soak": "2s"}, {**ALL, "soak": "1h"})
+def test_waiting_takes_all_steps_and_an_abort_can_take_them_back(fleet_of: FleetOf) -> None:
+    fleet = fleet_of({**CANARY, "soak": "2s"}, {**ALL, "soak": "1h"})
     fleet.release("rules", "2", rules_txt=b"two")
     process = fleet.start("apply", "--auto-approve", "--wait")
     until(lambda: versions(fleet) == "2 2 2 2 2", process)
@@ -213,8 +239,8 @@ def test_waiting_takes_all_steps_and_an_abort_can_take_them_back(tmp_path: Path)
     again(fleet)
 
 
-def test_in_a_hurry_no_soak_is_waited_for_and_the_history_says_who(tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, {**CANARY, "soak": "1h"}, ALL)
+def test_in_a_hurry_no_soak_is_waited_for_and_the_history_says_who(fleet_of: FleetOf) -> None:
+    fleet = fleet_of({**CANARY, "soak": "1h"}, ALL)
     fleet.release("rules", "2", rules_txt=b"two")
     done = fleet.apply("--expedite", "rules")
     assert (done.code, versions(fleet)) == (0, "2 2 2 2 2"), done.err
@@ -225,8 +251,8 @@ def test_in_a_hurry_no_soak_is_waited_for_and_the_history_says_who(tmp_path: Pat
     assert (fleet.apply("--expedite", "rules").code, versions(fleet)) == (3, "2 2 2 2 2"), "checks are never skipped"
 
 
-def test_early_it_is_sent_and_verified_and_switched_to_in_its_window(tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, ALL)
+def test_early_it_is_sent_and_verified_and_switched_to_in_its_window(fleet_of: FleetOf) -> None:
+    fleet = fleet_of(ALL)
     now = datetime.now(UTC)
     hours = {"from": f"{now + timedelta(hours=2):%H:%M}", "to": f"{now + timedelta(hours=3):%H:%M}"}
     policy = {"stage": "early", "windows": [hours], "rollout": {"waves": [ALL]}}
@@ -244,8 +270,8 @@ def test_early_it_is_sent_and_verified_and_switched_to_in_its_window(tmp_path: P
     again(fleet)
 
 
-def test_a_hook_that_two_components_have_runs_once_for_each_client(tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, ALL)
+def test_a_hook_that_two_components_have_runs_once_for_each_client(fleet_of: FleetOf, tmp_path: Path) -> None:
+    fleet = fleet_of(ALL)
     fleet.release("rules", "2", rules_txt=b"two")
     fleet.release("engine", "1.0.0", engine_bin=b"e")
     assert fleet.apply().code == 0
@@ -254,8 +280,8 @@ def test_a_hook_that_two_components_have_runs_once_for_each_client(tmp_path: Pat
     assert len((tmp_path / "clients/c3.log").read_text().splitlines()) == 1
 
 
-def test_rolling_back_edits_the_file_and_sends_nothing(tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, ALL)
+def test_rolling_back_edits_the_file_and_sends_nothing(fleet_of: FleetOf, tmp_path: Path) -> None:
+    fleet = fleet_of(ALL)
     text = (tmp_path / "updoser.yaml").read_text().replace("  rules:", "  rules:   # keep this word")
     (tmp_path / "updoser.yaml").write_text(text)
     fleet.release("rules", "2", rules_txt=b"two")
@@ -272,8 +298,8 @@ def test_rolling_back_edits_the_file_and_sends_nothing(tmp_path: Path) -> None:
     assert fleet.run("rollback", "rules", "--to", "9x", "--auto-approve").code == 64
 
 
-def test_a_rollback_that_cannot_be_planned_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, ALL)
+def test_a_rollback_that_cannot_be_planned_leaves_the_file_as_it_was(fleet_of: FleetOf, tmp_path: Path) -> None:
+    fleet = fleet_of(ALL)
     fleet.release("rules", "2", rules_txt=b"two")
     fleet.apply()
     fleet.spec["groups"]["all"]["inventory"] = {"type": "csv", "path": "gone.csv"}
@@ -284,8 +310,8 @@ def test_a_rollback_that_cannot_be_planned_leaves_the_file_as_it_was(tmp_path: P
     assert (tmp_path / "updoser.yaml").read_bytes() == before
 
 
-def test_what_a_client_kept_is_hashed_again_and_sent_whole_where_it_is_damaged(tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, ALL)
+def test_what_a_client_kept_is_hashed_again_and_sent_whole_where_it_is_damaged(fleet_of: FleetOf) -> None:
+    fleet = fleet_of(ALL)
     fleet.release("rules", "2", rules_txt=b"two")
     fleet.apply()
     kept = fleet.root("c2") / "rules/1/rules.txt"
@@ -298,8 +324,8 @@ def test_what_a_client_kept_is_hashed_again_and_sent_whole_where_it_is_damaged(t
     again(fleet)
 
 
-def test_a_client_that_fails_again_and_again_is_left_alone(tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, {**ALL, "max_fail_percentage": 50}, max_fail_percentage=50)
+def test_a_client_that_fails_again_and_again_is_left_alone(fleet_of: FleetOf, tmp_path: Path) -> None:
+    fleet = fleet_of({**ALL, "max_fail_percentage": 50}, max_fail_percentage=50)
     fleet.write(quarantine={"after_failures": 2, "for": "1h"})
     (tmp_path / "clients/c5.ugly").write_text("2")
     fleet.release("rules", "2", rules_txt=b"two")
@@ -311,10 +337,10 @@ def test_a_client_that_fails_again_and_again_is_left_alone(tmp_path: Path) -> No
     assert [(entry["client"], entry["failures"]) for entry in status["quarantined"]] == [("c5", 2)]
 
 
-def test_a_check_on_the_server_stops_a_release_before_any_client_gets_it(tmp_path: Path) -> None:
+def test_a_check_on_the_server_stops_a_release_before_any_client_gets_it(fleet_of: FleetOf) -> None:
     check = {"name": "here", "for": "rules", "phase": "staged", "where": "server"}
     check["run"] = 'grep -q two "$UPDOSER_STAGED/rules.txt"'
-    fleet = fleet_of(tmp_path, CANARY, ALL, checks=[check])
+    fleet = fleet_of(CANARY, ALL, checks=[check])
     fleet.release("rules", "2", rules_txt=b"2")
     done = fleet.apply()
     assert (done.code, versions(fleet)) == (3, "1 1 1 1 1")
@@ -325,10 +351,10 @@ def test_a_check_on_the_server_stops_a_release_before_any_client_gets_it(tmp_pat
     again(fleet)
 
 
-def test_a_check_on_the_server_after_the_switch_takes_a_client_back(tmp_path: Path) -> None:
+def test_a_check_on_the_server_after_the_switch_takes_a_client_back(fleet_of: FleetOf) -> None:
     check = {"name": "seen", "for": "rules", "phase": "switched", "where": "server"}
     check["run"] = 'test "$UPDOSER_CLIENT" != c1'
-    fleet = fleet_of(tmp_path, CANARY, ALL, checks=[check])
+    fleet = fleet_of(CANARY, ALL, checks=[check])
     fleet.release("rules", "2", rules_txt=b"two")
     done = fleet.apply()
     assert (done.code, versions(fleet)) == (3, "1 1 1 1 1")
@@ -336,10 +362,12 @@ def test_a_check_on_the_server_after_the_switch_takes_a_client_back(tmp_path: Pa
     again(fleet, code=3)
 
 
-def test_all_that_is_halted_goes_on_with_one_command_and_nothing_that_was_overtaken(tmp_path: Path) -> None:
+def test_all_that_is_halted_goes_on_with_one_command_and_nothing_that_was_overtaken(
+    fleet_of: FleetOf, tmp_path: Path
+) -> None:
     flag = tmp_path / "fine"
     check = {"name": "fine", "phase": "staged", "where": "client", "run": f"test -e {flag}"}
-    fleet = fleet_of(tmp_path, CANARY, ALL, checks=(check,))
+    fleet = fleet_of(CANARY, ALL, checks=(check,))
     for version in ("2", "3"):
         fleet.release("rules", version, rules_txt=version.encode())
         assert fleet.apply().code == 3
@@ -356,8 +384,8 @@ def test_all_that_is_halted_goes_on_with_one_command_and_nothing_that_was_overta
         assert fleet.run("rollout", "resume", *words).code == 64
 
 
-def test_wrong_words_are_told(tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, ALL)
+def test_wrong_words_are_told(fleet_of: FleetOf) -> None:
+    fleet = fleet_of(ALL)
     for arguments, says in (
         (("rollout", "approve", "nothing"), "no managed component is called nothing"),
         (("rollout", "resume", "rules"), "rules has nothing to resume: its last rollout, rules 1, is done"),
@@ -373,8 +401,8 @@ def test_wrong_words_are_told(tmp_path: Path) -> None:
     assert json.loads(fleet.run("rollout", "list", "--all", "--format", "json").out)["rollouts"][0]["status"] == "done"
 
 
-def test_what_was_overtaken_is_named_by_its_version_only_and_keeps_nothing_newer_waiting(tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, CANARY, ALL)
+def test_what_was_overtaken_is_named_by_its_version_only_and_keeps_nothing_newer_waiting(fleet_of: FleetOf) -> None:
+    fleet = fleet_of(CANARY, ALL)
     fleet.release("rules", "2", rules_txt=b"BAD")
     assert fleet.apply().code == 3
     fleet.release("rules", "3", rules_txt=b"three")
@@ -394,8 +422,10 @@ def test_what_was_overtaken_is_named_by_its_version_only_and_keeps_nothing_newer
     again(fleet)
 
 
-def test_a_pause_that_is_over_and_an_approval_that_nobody_waits_for_change_nothing(tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, CANARY, {"share": "60%", "soak": "1h"}, {**ALL, "approve": "manual"})
+def test_a_pause_that_is_over_and_an_approval_that_nobody_waits_for_change_nothing(
+    fleet_of: FleetOf, tmp_path: Path
+) -> None:
+    fleet = fleet_of(CANARY, {"share": "60%", "soak": "1h"}, {**ALL, "approve": "manual"})
     fleet.release("rules", "2", rules_txt=b"BAD")
     assert fleet.apply().code == 3
     fleet.release("rules", "3", rules_txt=b"three")
@@ -416,8 +446,8 @@ def test_a_pause_that_is_over_and_an_approval_that_nobody_waits_for_change_nothi
         assert list(state.iterdump()) == written
 
 
-def test_rolling_back_twice_blocks_one_version_until_clients_have_left_it(tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, ALL)
+def test_rolling_back_twice_blocks_one_version_until_clients_have_left_it(fleet_of: FleetOf, tmp_path: Path) -> None:
+    fleet = fleet_of(ALL)
     for version, content in (("2", b"two"), ("3", b"three")):
         fleet.release("rules", version, rules_txt=content)
         assert fleet.apply().code == 0
@@ -435,8 +465,8 @@ def test_rolling_back_twice_blocks_one_version_until_clients_have_left_it(tmp_pa
     assert "the rollout of rules 4 is halted, and no client is known to run it" in done.out
 
 
-def test_a_rollout_that_nobody_is_left_to_try_on_is_loud(tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, {"select": "label=nobody", "min_attempted": 1}, ALL)
+def test_a_rollout_that_nobody_is_left_to_try_on_is_loud(fleet_of: FleetOf) -> None:
+    fleet = fleet_of({"select": "label=nobody", "min_attempted": 1}, ALL)
     fleet.release("rules", "2", rules_txt=b"two")
     stuck = "Stuck: rules 2 wave 1 of 2 is blocked: no client matches `label=nobody`"
     done = fleet.apply()
@@ -447,8 +477,8 @@ def test_a_rollout_that_nobody_is_left_to_try_on_is_loud(tmp_path: Path) -> None
     assert stuck in fleet.run("status").out
 
 
-def test_a_clock_that_was_wrong_is_told_and_no_soak_lasts_longer_for_it(tmp_path: Path) -> None:
-    fleet = fleet_of(tmp_path, {**CANARY, "soak": "1h"}, ALL)
+def test_a_clock_that_was_wrong_is_told_and_no_soak_lasts_longer_for_it(fleet_of: FleetOf, tmp_path: Path) -> None:
+    fleet = fleet_of({**CANARY, "soak": "1h"}, ALL)
     fleet.release("rules", "2", rules_txt=b"two")
     assert (fleet.apply().code, versions(fleet)) == (0, "2 1 1 1 1")
     ahead = datetime(2037, 1, 1, tzinfo=UTC).timestamp()
@@ -469,8 +499,8 @@ WAITS["run"] = 'touch "$UPDOSER_ROOT/../begun"; until test -e "$UPDOSER_ROOT/../
 
 
 @pytest.mark.parametrize("verb", ["abort", "pause", "hold"])
-def test_what_is_said_to_a_rollout_holds_for_the_apply_that_runs(tmp_path: Path, verb: str) -> None:
-    fleet = fleet_of(tmp_path, ALL, checks=(WAITS,))
+def test_what_is_said_to_a_rollout_holds_for_the_apply_that_runs(fleet_of: FleetOf, verb: str) -> None:
+    fleet = fleet_of(ALL, checks=(WAITS,))
     fleet.release("rules", "2", rules_txt=b"two")
     clients, said = fleet.folder / "clients", "hold: INC-1"
     apply = fleet.start("apply", "--auto-approve", "--forks", "1")
