@@ -15,6 +15,8 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 .NOTPARALLEL:
 .PHONY: help run test explore check format bench docs pictures lock reset clean
 MAKEFLAGS += --no-builtin-rules --no-print-directory
+# What Python compiled is kept, whatever the environment says: each worker of the tests reads all of it.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -76,9 +78,11 @@ $(VENV)/.run: requirements.lock .ci/build.lock pyproject.toml | $(BIN)/python
 	$(BIN)/$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.dev: .ci/dev.lock $(VENV)/.run
+# It has all that .run has: pip looks for each package once.
+$(VENV)/.dev: .ci/dev.lock requirements.lock .ci/build.lock pyproject.toml | $(BIN)/python
 	$(BIN)/$(PIP) --require-hashes -r .ci/dev.lock
-	@touch $@
+	$(BIN)/$(PIP) --no-deps --no-build-isolation -e .
+	@touch $(VENV)/.run $@
 
 .venv-bench/.done: .ci/bench.lock
 	sh .ci/venv .venv-bench

@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import pkgutil
+import select
 import signal
 import socket
 import subprocess
@@ -116,33 +117,46 @@ def _zygote() -> socket.socket:
 
 
 def _serve(channel: socket.socket) -> Any:
-    """Fork for each request; come back in a process that is to run one."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    """Fork for each request, and say how each child ended; come back in a child, which is to run the request."""
+    answers: dict[int, tuple[int, int]] = {}  # where to say how a child ended, and its number, by what tells it
+    ready = select.poll()
+    ready.register(channel, select.POLLIN)
     while True:
-        request, handles, _flags, _address = socket.recv_fds(channel, 2**20, 3)
-        if not request:
-            os._exit(0)
-        if os.fork() == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            channel.close()
-            _attend(*handles)
-            return json.loads(request)
-        for handle in handles:
-            os.close(handle)
+        for handle, _event in ready.poll():
+            if handle in answers:
+                ready.unregister(handle)
+                _tell(handle, *answers.pop(handle))
+                continue
+            request, handles, _flags, _address = socket.recv_fds(channel, 2**20, 3)
+            if not request:
+                os._exit(0)
+            answer, *streams = handles
+            pid = os.fork()
+            if pid == 0:
+                channel.close()
+                for place, stream in enumerate(streams, 1):
+                    os.dup2(stream, place)
+                for open_here in (*handles, *answers, *(other for other, _pid in answers.values())):
+                    os.close(open_here)
+                return json.loads(request)
+            ended = os.pidfd_open(pid)
+            answers[ended] = (answer, pid)
+            ready.register(ended, select.POLLIN)
+            _say(answer, pid)
+            for stream in streams:
+                os.close(stream)
 
 
-def _attend(answer: int, out: int, err: int) -> None:
-    """Fork once more: the parent says how its child ended, the child comes back."""
-    pid = os.fork()
-    if pid:
-        os.write(answer, f"{pid}\n".encode())
-        _pid, status = os.waitpid(pid, 0)
-        os.write(answer, f"{os.waitstatus_to_exitcode(status)}\n".encode())
-        os._exit(0)
-    os.dup2(out, 1)
-    os.dup2(err, 2)
-    for handle in (answer, out, err):
-        os.close(handle)
+def _tell(ended: int, answer: int, pid: int) -> None:
+    _pid, status = os.waitpid(pid, 0)
+    _say(answer, os.waitstatus_to_exitcode(status))
+    os.close(ended)
+    os.close(answer)
+
+
+def _say(answer: int, number: int) -> None:
+    with contextlib.suppress(OSError):  # whoever asked has gone
+        os.write(answer, f"{number}\n".encode())
 
 
 def _import_all() -> None:

@@ -109,7 +109,8 @@ from reconciler.present.kinds import TABLE, Kind, Row
 from tests.fakes import make_component, make_release
 
 FILES = sorted((Path(__file__).parents[1] / "cases").glob("*.yaml"))
-CASES = [(file.stem, case) for file in FILES for case in yaml.safe_load_all(file.read_text(encoding="utf-8"))]
+TEXTS = [(file.stem, file.read_text(encoding="utf-8")) for file in FILES]
+CASES = [(file, case) for file, text in TEXTS for case in yaml.load_all(text, yaml.CSafeLoader)]
 KEYS = {
     *("name", "components", "groups", "held", "offers", "target", "clients", "plan", "summary", "freeze", "gone"),
     *("duplication", "incrementals", "offered", "withdrawn", "ways", "repository", "published", "renew"),
