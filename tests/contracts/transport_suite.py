@@ -6,6 +6,7 @@ import hashlib
 import io
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pytest
@@ -52,7 +53,7 @@ class Content:
 
     def hop(self, codec: str, old: bytes, new: bytes, *, damage: bool = False) -> PatchHop:
         """Make a patch; `damage` turns a bit over, and the patch keeps its size."""
-        patch = CODECS[codec].make(old, new, level=6)
+        patch = made_patch(codec, old, new)
         if damage:
             at = len(patch) // 2
             patch = patch[:at] + bytes([patch[at] ^ 1]) + patch[at + 1 :]
@@ -63,6 +64,12 @@ class Content:
     @contextmanager
     def open(self, sha256: str) -> Iterator[io.BytesIO]:
         yield io.BytesIO(self._known[sha256])
+
+
+@cache
+def made_patch(codec: str, old: bytes, new: bytes) -> bytes:
+    """Make a patch once for all tests."""
+    return CODECS[codec].make(old, new, level=6)
 
 
 def step(before: Release | None, after: Release, layout: Layout | None = None, kept: Collection[str] = ()) -> Step:

@@ -19,7 +19,7 @@ from jsonschema import Draft202012Validator
 
 from reconciler import cli
 from reconciler.present.terminal import Terminal
-from tests import forge
+from tests import forge, zygote
 from tests.fleet import Fleet
 from tests.waiting import PATIENCE
 
@@ -96,7 +96,7 @@ class Site:
         assert cli.run(["fmt", str(folder / "main" / "updoser.yaml")], Terminal()) == 0
         (folder / "forge").mkdir()
         (folder / "bin").mkdir()
-        self._program("updoser", f'exec {sys.executable} -m reconciler "$@"')
+        self._forked = zygote.stand_in(folder / "bin")
         for name in ("pipx", "pip"):
             self._program(name, ":")
         for name in ("gh", "curl"):
@@ -121,11 +121,12 @@ class Site:
 
     def shell(self, script: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
-        own = {"PATH": path, "FORGE": str(self.folder / "forge"), "PYTHONPATH": str(ROOT), "HOME": str(self.folder)}
+        own = {"PATH": path, "FORGE": str(self.folder / "forge"), "HOME": str(self.folder)}
         done = subprocess.run(
             ["bash", "-e", "-o", "pipefail", "-c", script],
             cwd=folder,
-            env={**own, **environment},
+            env={**own, "ZYGOTE": self._forked["env"]["ZYGOTE"], **environment},
+            pass_fds=self._forked["pass_fds"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -57,10 +57,10 @@ def fleet_of(ssh: SshFleet, folder: Path, **options: object) -> Fleet:
 
 
 def test_clients_whose_server_allows_one_command_at_a_time_are_updated(tmp_path: Path) -> None:
-    with sshd_fleet(tmp_path / "ssh", 24, settings="MaxSessions 1\n") as ssh:
+    with sshd_fleet(tmp_path / "ssh", 4, settings="MaxSessions 1\n") as ssh:
         done = fleet_of(ssh, tmp_path).apply()
     assert done.code == 0, done.err
-    assert "24 clients changed, 0 failed, 0 unreachable" in done.out
+    assert "4 clients changed, 0 failed, 0 unreachable" in done.out
 
 
 def test_one_command_after_the_other_is_run_where_one_at_a_time_is_allowed(
