@@ -19,6 +19,7 @@ from unittest import mock
 
 from docs.make.facts import ROOT
 from docs.make.made_fleet import MadeFleet
+from docs.make.pages import write_anew
 from reconciler.commands.forecast import FORECAST
 from reconciler.present.look import Look
 from reconciler.present.render import render
@@ -193,4 +194,4 @@ def write() -> None:
             path.unlink()
     DOCUMENTS.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
-        (GOLDEN / name).write_text(text, encoding="utf-8")
+        write_anew(GOLDEN / name, text)
