@@ -110,6 +110,7 @@ def test_each_event_is_a_line_that_fits_its_schema(tmp_path: Path, capsys: pytes
         "message": "a message\nof two lines",
         "client": "a",
         "outcome": "a",
+        "bytes": 1,
     }
     assert capsys.readouterr().out == ""
 
