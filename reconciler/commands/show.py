@@ -31,7 +31,7 @@ def show(terminal: Terminal, file: Path, form: str, *, names: bool, policy: tupl
 def show_difference(terminal: Terminal, old: Path, new: Path, form: str) -> int:
     """Show what differs between two plan files."""
     terminal.form = form
-    terminal.show(plan_difference(_read(old), _read(new)), form, View(plan_difference_text))
+    terminal.show(plan_difference(_read(old), _read(new)), form, View(plan_difference_text, fits=True))
     return 0
 
 

@@ -15,10 +15,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reconciler.present.fields import FORMAT_VERSION
+from reconciler.present.look import PLAIN
 from reconciler.present.words import count_text, page, size_text, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from reconciler.present.look import Look
 
     Entry = Mapping[str, Any]
 
@@ -74,18 +77,18 @@ def plan_difference(old: Entry, new: Entry) -> dict[str, Any]:
     }
 
 
-def plan_difference_text(document: Entry) -> str:
-    """Render that document: a line for each difference."""
+def plan_difference_text(document: Entry, *, look: Look = PLAIN) -> str:
+    """Render that document: a row for each difference."""
     differences = document["differences"]
     old, new = document["old"], document["new"]
     lines = [f"From plan {old['plan_id']} ({old['created']}) to {new['plan_id']} ({new['created']}):"]
     if old["clients"] != new["clients"]:
         lines.append(f"{count_text(old['clients'], 'client')} -> {new['clients']}")
     rows = [(f"  {_MARKS[entry['kind']]}", entry["what"], entry["subject"], _sides(entry)) for entry in differences]
-    lines += table(rows)
+    lines += table(rows, width=look.width)
     if not differences:
         lines.append("Both plans do the same.")
-    return page(lines)
+    return page(lines, look.width)
 
 
 def _sides(entry: Entry) -> str:

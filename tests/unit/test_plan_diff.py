@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from reconciler.present.document import plan_document
+from reconciler.present.look import Look
 from reconciler.present.plan_diff import plan_difference, plan_difference_text
 from reconciler.present.reading import read_plan
 
@@ -145,3 +146,14 @@ def test_a_time_that_moved_on_with_the_plan_is_the_same_and_any_other_is_not() -
             {"run": {"arrivals": [arrival]}, "rollouts": []}, {"run": {"arrivals": [moved]}, "rollouts": [], **later}
         )
         assert bool(found) is not same, half
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_differences_fit_into_the_terminal_and_lose_nothing(later: Any, width: int) -> None:
+    later["changes"].remove(deploy_of(later))
+    later["rollouts"][0]["says"] = "halted: 3 of 4 clients failed"
+    found = plan_difference(EXAMPLE, later)
+    narrow, wide = plan_difference_text(found, look=Look(width)), plan_difference_text(found)
+    assert max(map(len, narrow.splitlines())) <= width
+    words = [sorted(word.strip(",;") for word in text.split()) for text in (narrow, wide)]
+    assert words[0] == words[1]
