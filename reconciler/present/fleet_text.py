@@ -55,13 +55,18 @@ def leaving_lines(document: Entry, width: int | None = None) -> list[str]:
     for title, now in ((_NOW, True), (_EARLIER, False)):
         rows = leaving_rows(document, now=now)
         if rows:
-            cells = [(f"  {mark}", *rest) for mark, *rest in rows]
-            lines += ["", title, *(line for part in grid(cells, right=_CLIENTS, width=width) for line in part)]
+            lines += ["", title]
+        cells = [(f"  {mark}", *rest) for (mark, *rest), _components in rows]
+        for part, (_cells, components) in zip(grid(cells, right=_CLIENTS, width=width), rows, strict=True):
+            lines += [*part, *(wrapped(components, width) if len(components) > 1 else [])]
     return [*lines, f"  {TODO}"] if lines else []
 
 
-def leaving_rows(document: Entry, *, now: bool) -> list[_Cells]:
-    """Give rows (mark, what stays, clients, groups, why) of what leaves with this plan, or of what left before."""
+def leaving_rows(document: Entry, *, now: bool) -> list[tuple[_Cells, list[str]]]:
+    """Give rows (mark, what stays, clients, groups, why) of what leaves with this plan, or of what left before.
+
+    Beside each stands which components it is about.
+    """
     by_component: dict[tuple[str, str], list[Entry]] = {}
     for entry in document.get("leaving", ()):
         if entry["now"] == now:
@@ -69,7 +74,7 @@ def leaving_rows(document: Entry, *, now: bool) -> list[_Cells]:
     alike: dict[tuple[str, str], list[str]] = {}
     for (component, reason), entries in by_component.items():
         alike.setdefault((groups_text(entry["group"] for entry in entries), reason), []).append(component)
-    rows: list[_Cells] = []
+    rows: list[tuple[_Cells, list[str]]] = []
     for (groups, reason), components in alike.items():
         parts = [components] if len(components) >= ALIKE else [[component] for component in components]
         for part in parts:
@@ -77,7 +82,7 @@ def leaving_rows(document: Entry, *, now: bool) -> list[_Cells]:
             what = part[0] if len(part) == 1 else count_text(len(part), "component")
             what += " stays on" if len(part) == 1 and part[0] != _SETTINGS else " stay on"
             clients = f"{'up to ' if len(set(counts)) > 1 else ''}{count_text(max(counts), 'client')}"
-            rows.append(("-" if now else "=", what, clients, groups, _WHY[reason, now]))
+            rows.append((("-" if now else "=", what, clients, groups, _WHY[reason, now]), part))
     return rows
 
 

@@ -183,7 +183,11 @@ def _spec_changes(document: Mapping[str, Any], *, names: bool) -> list[str]:
 
 def _fleet(document: Mapping[str, Any]) -> list[str]:
     """Give tables of what isn't managed any more, and of who came and left."""
-    leaving = [row[1:] for now in (True, False) for row in leaving_rows(document, now=now)]
+    rows = [row for now in (True, False) for row in leaving_rows(document, now=now)]
+    leaving = [
+        (f"{', '.join(components)} stay on" if len(components) > 1 else cells[1], *cells[2:])
+        for cells, components in rows
+    ]
     moves = [row[1:] for row in move_rows(document)]
     parts = [grid_of(LEAVING_HEAD, leaving), TODO] if leaving else []
     parts += [grid_of(MOVES_HEAD, moves)] if moves else []

@@ -199,9 +199,12 @@ def test_a_plan_says_what_stays_on_clients_unmanaged_and_what_one_can_do() -> No
 
 def test_components_that_leave_in_the_same_way_share_a_row() -> None:
     many = tuple(replace(ENGINE, component=f"c{at}", clients=at + 1, names=("pc-1",)) for at in range(13))
-    assert part(shown(leaving=many), "Not managed any more")[0] == (
-        "- 13 components stay on up to 13 clients branch the spec doesn't list it any more"
-    )
+    names = ", ".join(sorted(entry.component for entry in many))
+    assert part(shown(leaving=many), "Not managed any more")[:2] == [
+        "- 13 components stay on up to 13 clients branch the spec doesn't list it any more",
+        names,
+    ]
+    assert "c12 stay on | up to 13 clients | branch |" in shown("markdown", leaving=many)
 
 
 def test_a_plan_says_who_comes_and_goes_with_three_names() -> None:
