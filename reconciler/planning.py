@@ -64,23 +64,14 @@ class PlanOptions:
     expedited: tuple[str, ...] = ()
 
 
-def check_components(work: Workspace, options: PlanOptions) -> None:
-    """Refuse components that aren't managed.
-
-    Raises:
-        UsageError: an option names one.
-    """
-    work.managed(*options.targets, option="--target")
-    work.managed(*options.expedited, option="--expedite")
-
-
 def wanted_of(work: Workspace, options: PlanOptions) -> Wanted:
     """Give what the spec wants, as far as the options ask for it.
 
     Raises:
         UsageError: an option names a component that isn't managed.
     """
-    check_components(work, options)
+    work.managed(*options.targets, option="--target")
+    work.managed(*options.expedited, option="--expedite")
     managed = work.spec.components
     components = {name: spec for name, spec in managed.items() if not options.targets or name in options.targets}
     return Wanted(
@@ -104,7 +95,8 @@ def new_plan(work: Workspace, options: PlanOptions) -> Plan:
         UsageError: an option names what isn't there.
         UpdoserError: what `observe` raises.
     """
-    return plan_of(work, options, _look(work, options))
+    wanted = wanted_of(work, options)  # before anything is looked at, which may take long
+    return _decide(work, options, wanted, _look(work, options))
 
 
 def whole_plan(work: Workspace, options: PlanOptions) -> Plan:
@@ -116,15 +108,16 @@ def whole_plan(work: Workspace, options: PlanOptions) -> Plan:
         UsageError: an option names what isn't there.
         UpdoserError: what `observe` raises.
     """
+    wanted = wanted_of(work, options)
     observed = _look(work, options)
-    made = plan_of(work, options, observed)
-    wanted, now = wanted_of(work, options), made.created
+    made = _decide(work, options, wanted, observed)
+    now = made.created
     run = run_of(wanted, observed, made, now)
     before = managed_before(work)
     left, clients = leaving(wanted, observed, before, settings_left(work, before))
     return replace(
         made,
-        run=run and replace(run, arrivals=arrivals(wanted, observed, now)),
+        run=run and replace(run, arrivals=arrivals(wanted, observed, made, now)),
         ways_back=ways_back(made, wanted.client_keep),
         provenance=provenance(made, observed),
         leaving=left,
@@ -134,14 +127,17 @@ def whole_plan(work: Workspace, options: PlanOptions) -> Plan:
 
 
 def _look(work: Workspace, options: PlanOptions) -> Observed:
-    check_components(work, options)  # before anything is looked at, which may take long
     return observe(work, replace(options.sight, settings=options.sight.settings and not options.targets))
 
 
 def plan_of(work: Workspace, options: PlanOptions, observed: Observed) -> Plan:
     """Decide from what was observed."""
+    return _decide(work, options, wanted_of(work, options), observed)
+
+
+def _decide(work: Workspace, options: PlanOptions, wanted: Wanted, observed: Observed) -> Plan:
     now = work.means.clock()
-    made = make_plan(wanted_of(work, options), observed, plan_id=new_id(now), now=now)
+    made = make_plan(wanted, observed, plan_id=new_id(now), now=now)
     return replace(made, limit=options.sight.limit)
 
 

@@ -35,11 +35,12 @@ from reconciler.storage.state import Identity
 from tests.fakes import make_component, make_release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from reconciler.model.plan import Plan
     from reconciler.model.policy import AutoUpdate
     from reconciler.model.release import Release
+    from reconciler.model.spec import Hold
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 COMPONENT = "rules"
@@ -48,7 +49,13 @@ _LAYOUT = Layout().fingerprint
 _IDENTITY = Identity("lineage", 1, 0, frozen=False)
 
 
-def _row(machine: Machine, seen: str | None = None, error: str = "", since: float | None = None) -> ClientRow:
+def _row(
+    machine: Machine,
+    seen: str | None = None,
+    error: str = "",
+    since: float | None = None,
+    quarantined: datetime | None = None,
+) -> ClientRow:
     """Give a client as the state remembers it; `since` when it fails, in seconds."""
     return ClientRow(
         name=machine.name,
@@ -58,7 +65,7 @@ def _row(machine: Machine, seen: str | None = None, error: str = "", since: floa
         error=error,
         route="direct",
         failing_since=since,
-        quarantined=None,
+        quarantined=quarantined.timestamp() if quarantined else None,
         settings="",
     )
 
@@ -136,6 +143,8 @@ class World:
         self.blocked: dict[str, str] = {}
         self.reached: dict[str, datetime] = {}
         self.off: set[str] = set()
+        self.holds: Sequence[Hold] = ()
+        self.quarantined: dict[str, datetime] = {}
         self.limit = ""
         self.wanted = LATEST
         self._seen: dict[str, ClientRow] = {}
@@ -206,12 +215,12 @@ class World:
             off = machine.off_since.timestamp() if machine.off_since else None
             error = "no connection: refused" if off else ""
             print_ = self._profile(machine).fingerprint
-            self._seen[machine.name] = _row(machine, print_, error, off)
+            self._seen[machine.name] = _row(machine, print_, error, off, self.quarantined.get(machine.name))
         rows = [self._seen.get(one.name, _row(one)) for one in self.machines]
         profiles = {profile.fingerprint: profile for profile in self._profiles.values()}
         waves = {wave for policy in self._policies.values() for wave in policy.rollout.waves}
         selects = {pattern for wave in waves for pattern in (wave.select, wave.prefer) if pattern}
-        marks = Marks((), sorted(selects))
+        marks = Marks(self.holds, sorted(selects))
         cohorts, others = gather_cohorts(rows, profiles, choice=choice, marks=marks, identity=_IDENTITY, now=self.now)
         spec = ComponentSpec(self._component, self.wanted, blocked=dict(self.blocked))
         observed = Observed(
@@ -305,6 +314,10 @@ class World:
                 if selected or position(machine.name) <= cut.upto or machine.name in cut.names:
                     found.add(machine.name)
         return found
+
+    def running(self, version: str) -> int:
+        """Count the clients that run a version."""
+        return sum(machine.version == version for machine in self.machines)
 
     def on(self) -> list[Machine]:
         """Give the clients that are on now."""

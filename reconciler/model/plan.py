@@ -33,9 +33,9 @@ class Cohort:
     """Clients of one group with the same profile and the same planner-relevant overrides: the unit of the diff.
 
     `profile` is None for clients that nothing is known of; `unknown` then says why, or `unreachable`, if there is no
-    way to them; they don't answer since `since`. `hold` is the reason for which they are left alone. `selected` are the
-    patterns of waves that select them. `settings` says what is to be done about their settings, or nothing. `members`
-    are client names, sorted.
+    way to them; they don't answer since `since`. `hold` is the reason for which they are left alone, which is over by
+    the time alone at `free_at` (None: it isn't). `selected` are the patterns of waves that select them. `settings` says
+    what is to be done about their settings, or nothing. `members` are client names, sorted.
     """
 
     group: str
@@ -48,6 +48,7 @@ class Cohort:
     since: datetime | None = None
     selected: frozenset[str] = frozenset()
     settings: SettingsReason | Literal[""] = ""
+    free_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

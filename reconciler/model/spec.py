@@ -6,7 +6,7 @@ Values are in force as they stand here: `extends`, `vars`, `defaults` and `"*"` 
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from reconciler.model.delta import Duplication
@@ -15,7 +15,6 @@ from reconciler.model.network import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import date
     from pathlib import Path
 
     from reconciler.model.client import Client
@@ -246,6 +245,13 @@ class Hold:
     def applies(self, day: date) -> bool:
         """Say whether it is in force on a day."""
         return self.until is None or day <= self.until
+
+    @property
+    def over(self) -> datetime | None:
+        """When it is over, in UTC; None: never."""
+        if self.until is None or self.until == date.max:
+            return None
+        return datetime.combine(self.until + timedelta(days=1), time(), UTC)
 
     @property
     def text(self) -> str:

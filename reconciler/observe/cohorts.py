@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from reconciler.errors import OtherControllerError, UsageError
 from reconciler.formats.select import FAILED_SET, parse
@@ -32,7 +32,6 @@ from reconciler.storage.fleet import labels_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-    from datetime import timedelta
 
     from reconciler.formats.select import Pattern
     from reconciler.model.client import Profile
@@ -48,8 +47,17 @@ MORE_DOUBLES = "it is the same machine as another client (one install_root): kee
 NOT_SELECTED: frozenset[str] = frozenset()
 
 
+class Left(NamedTuple):
+    """Why a client is left alone (empty: it isn't), and when nothing keeps it any more; None: not by the time alone."""
+
+    why: str
+    until: datetime | None
+
+
+FREE = Left("", None)
+_MINUTE = timedelta(minutes=1)
 Todo = SettingsReason | Literal[""]
-Situation = tuple[str, str | None, str, str, str, float | None, frozenset[str], Todo]
+Situation = tuple[str, str | None, str, str, Left, float | None, frozenset[str], Todo]
 """What clients of one cohort have in common: group, fingerprint, error, route, hold, failing since, patterns of waves
 that select them, what is to be done about settings."""
 
@@ -125,7 +133,7 @@ def gather_cohorts(
     selected_of: dict[tuple[str, str], frozenset[str]] = {}
     for row in rows:
         name, group, text = row.name, row.group, row.labels
-        hold, selected, members = "", NOT_SELECTED, chosen
+        hold, selected, members = FREE, NOT_SELECTED, chosen
         if reader.asks_selects:
             known = selected_of.get((group, text))
             if known is None:
@@ -138,14 +146,22 @@ def gather_cohorts(
             hold = reader.hold(name, group, labels)
             if not choice.takes(name, group, labels):
                 members = others
-        if marks.doubles and not hold:
-            hold = marks.doubles.get(name, "")
-        if row.quarantined is not None and row.quarantined > stamp and not hold:
-            until = min(datetime.fromtimestamp(row.quarantined, UTC), now + marks.quarantine)
-            hold = f"quarantine until {until:%Y-%m-%dT%H:%MZ}: it failed again and again"
+        if marks.doubles and name in marks.doubles:
+            hold = Left(hold.why or marks.doubles[name], None)
+        if row.quarantined is not None and row.quarantined > stamp:
+            hold = _in_quarantine(min(datetime.fromtimestamp(row.quarantined, UTC), now + marks.quarantine), hold)
         todo: Todo = reader.settings(name, group, row.settings) if reader.any_settings else ""
         members[group, row.fingerprint, row.error, row.route, hold, row.failing_since, selected, todo].append(name)
     return _cohorts(chosen, profiles, foreign, now), _cohorts(others, profiles, foreign, now)
+
+
+def _in_quarantine(until: datetime, held: Left) -> Left:
+    """Say how a client is left alone that is in quarantine, too; its end counts by the minute that is over then."""
+    minute = until.replace(second=0, microsecond=0)
+    over = minute if minute == until else minute + _MINUTE
+    if not held.why:
+        return Left(f"quarantine until {minute:%Y-%m-%dT%H:%MZ}: it failed again and again", over)
+    return Left(held.why, held.until and max(held.until, over))
 
 
 def say_doubles(doubles: Sequence[Sequence[str]]) -> tuple[dict[str, str], list[str]]:
@@ -181,7 +197,7 @@ class _Marker:
     def __init__(self, marks: Marks, now: datetime) -> None:
         today = now.date()
         held = [hold for hold in marks.holds if hold.applies(today)]
-        self._holds = [(parse(hold.clients), hold.text) for hold in held]
+        self._holds = [(parse(hold.clients), hold) for hold in held]
         self._selects = [parse(text) for text in dict.fromkeys(marks.selects)]
         self._wanted, self._wanted_by_group = marks.settings, marks.group_settings
         self.any_settings = bool(marks.settings or marks.group_settings)
@@ -190,11 +206,13 @@ class _Marker:
         self.asks_selects = bool(self._selects)
         self.asks_names = bool(self._holds)
 
-    def hold(self, name: str, group: str, labels: tuple[str, ...]) -> str:
-        for pattern, why in self._holds:
-            if pattern.matches(name, (group,), labels):
-                return why
-        return ""
+    def hold(self, name: str, group: str, labels: tuple[str, ...]) -> Left:
+        """Give the first hold that takes a client, and when the last of them is over."""
+        found = [hold for pattern, hold in self._holds if pattern.matches(name, (group,), labels)]
+        if not found:
+            return FREE
+        ends = [hold.over for hold in found if hold.over is not None]
+        return Left(found[0].text, max(ends) if len(ends) == len(found) else None)
 
     def selected(self, name: str, group: str, labels: tuple[str, ...]) -> frozenset[str]:
         return frozenset(pattern.text for pattern in self._selects if pattern.matches(name, (group,), labels))
@@ -215,7 +233,7 @@ def _cohorts(
     alike: dict[Situation, list[str]] = defaultdict(list)
     for (group, fingerprint, error, route, hold, since, selected, settings), names in members.items():
         if why_unreachable(route):
-            alike[group, None, "", route, "", None, selected, ""] += names
+            alike[group, None, "", route, FREE, None, selected, ""] += names
         elif error:
             failing = None if since is None else min(since, now.timestamp())
             alike[group, None, label_of(error), "", hold, failing, selected, ""] += names
@@ -231,7 +249,8 @@ def _cohorts(
             tuple(sorted(names)),
             profiles[fingerprint] if fingerprint else None,
             unknown=why,
-            hold=hold,
+            hold=hold.why,
+            free_at=hold.until,
             route=route if fingerprint else DIRECT,
             unreachable=why_unreachable(route),
             since=None if since is None else datetime.fromtimestamp(since, UTC),

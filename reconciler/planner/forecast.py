@@ -2,11 +2,15 @@
 
 1. An apply is carried out in imagination (`planner.outlook`), and others until nothing is due at that moment.
 2. The clock jumps to the next moment at which something becomes due: a soak ends, a window or an occurrence opens, a
-   blackout is over, a client's own moment comes, a release is old enough. With `every`, an apply runs only that often.
+   blackout is over, a client's own moment comes, a release is old enough, a hold or a quarantine is over. With `every`,
+   an apply runs only that often.
 3. It ends when time alone brings nothing more, after HORIZON, or after so many plans; that is said then.
 
-Nobody approves, resumes or blocks anything, no release comes out, and who is off or held stays so: what waits for that
-is never reached, and the forecast says what it waits for.
+Nobody approves, resumes or blocks anything, no release comes out, who is off stays so, and so does who is held without
+an end: what waits for that is never reached, and the forecast says what it waits for.
+
+What a plan says of it is told for each component by itself (`planner.portion`): components go their ways apart, and
+clients that differ in others only are alike then. What is told is the same, for a small part of the work.
 
 Example: a canary that soaks for 4 h, then all, but in a window from 02:00 to 05:00. A forecast at noon opens wave 1 at
 02:00 and wave 2 at 02:00 of the day after, as 06:00 is too late.
@@ -22,6 +26,7 @@ from reconciler.model.forecast import PERCENTS, Forecast, Point, Reach, ReleaseF
 from reconciler.model.outlook import Arrival
 from reconciler.planner.moments import Moments
 from reconciler.planner.outlook import Imagination
+from reconciler.planner.portion import portion
 from reconciler.planner.rollout import lane
 
 if TYPE_CHECKING:
@@ -56,7 +61,7 @@ def forecast(
     """Tell what becomes of the releases that are on their way, or of those of some components only."""
     clients = sum(len(cohort.members) for cohort in (*observed.cohorts, *observed.others))
     within = _COARSE if clients > LARGE else timedelta()
-    course = _Course(wanted, observed, now, most // 10 if clients > LARGE else most)
+    course = _Course(wanted, observed, most // 10 if clients > LARGE else most)
     cut, moment = "", now
     while not cut:
         course.apply(moment, 1 if every else _APPLIES)
@@ -83,13 +88,19 @@ def forecast(
     )
 
 
-def arrivals(wanted: Wanted, observed: Observed, now: datetime) -> tuple[Arrival, ...]:
-    """Give when the releases arrive that don't reach all clients at once; none where that would take long to tell."""
+def arrivals(wanted: Wanted, observed: Observed, plan: Plan, now: datetime) -> tuple[Arrival, ...]:
+    """Give when the releases arrive that don't reach all clients at once; none where that would take long to tell.
+
+    The plan was made of what is observed: where it has nothing to do and keeps nothing back, nothing is on its way.
+    """
     if sum(len(cohort.members) for cohort in (*observed.cohorts, *observed.others)) > LARGE:
         return ()
-    made = forecast(wanted, observed, now, most=_IN_PLAN)
+    under_way = {deploy.component for deploy in plan.deploys} | {step.record.component for step in plan.rollouts}
+    under_way.update(finding.component for finding in (*plan.deferred, *plan.held))
+    portions = (portion(wanted, observed, name) for name in sorted(under_way & wanted.components.keys()))
+    releases = [entry for part in portions for entry in forecast(*part, now, most=_IN_PLAN).releases]
     found = []
-    for entry in made.releases:
+    for entry in releases:
         half, most, full = (reach.at for reach in entry.reaches)
         if full != now:
             found.append(
@@ -136,18 +147,19 @@ class _Track:
 class _Course:
     """The fleet in time. `left` counts the plans that may still be made, `tracks` has what becomes of each release."""
 
-    def __init__(self, wanted: Wanted, observed: Observed, now: datetime, most: int) -> None:
+    def __init__(self, wanted: Wanted, observed: Observed, most: int) -> None:
         self._wanted = wanted
         self._imagined = Imagination(wanted, observed)
+        self._plan: Plan
         self.left = most
         self.tracks: dict[Key, _Track] = {}
-        self._plan = self._imagined.plan(now)
         self._platforms: dict[tuple[str, str], set[str]] = {}
         for release in (*observed.held, *(offer.release for offer in observed.offers)):
             self._platforms.setdefault((release.component, release.version), set()).add(release.platform)
 
     def apply(self, now: datetime, applies: int) -> None:
         """Let applies run until nothing is due, or so many did, and remember what came of it."""
+        self._imagined.set_free(now)
         self._plan = self._imagined.plan(now)
         self.left -= 1
         self._note(self._plan, now)
@@ -171,7 +183,14 @@ class _Course:
         """Give when an apply has something to do again."""
         if self._plan.due:  # what one apply wasn't for is the next one's
             return now + timedelta(seconds=1)
-        return Moments(self._wanted, self._plan, now).next()
+        waiting = {finding.reason for finding in self._plan.held}
+        ends = [
+            cohort.free_at
+            for cohort in self._cohorts()
+            if cohort.free_at is not None and cohort.free_at > now and cohort.hold in waiting
+        ]
+        following = Moments(self._wanted, self._plan, now).next()
+        return min([*ends, *([following] if following else [])], default=None)
 
     def _note(self, plan: Plan, now: datetime) -> None:
         for step in plan.rollouts:

@@ -199,8 +199,7 @@ def _cohorts(wanted: Wanted, observed: Observed, plan: Plan) -> Sequence[Cohort]
 
     def add(cohort: Cohort) -> None:
         fingerprint = cohort.profile.fingerprint if cohort.profile else None
-        same = cohort.group, fingerprint, cohort.unknown, cohort.hold, cohort.route, cohort.unreachable, cohort.since
-        alike[*same, cohort.selected, cohort.settings].append(cohort)
+        alike[fingerprint, *situation(cohort)].append(cohort)
 
     for at, cohort in enumerate(observed.cohorts):
         ids = parts.get(at, ())
@@ -216,10 +215,28 @@ def _cohorts(wanted: Wanted, observed: Observed, plan: Plan) -> Sequence[Cohort]
                 made[key] = _after(cohort.profile, gets, layouts, plan, wanted.client_keep)
             settings = "" if one in orders.set_up else cohort.settings
             add(replace(cohort, members=plan.members[one], profile=made[key], settings=settings))
-    return [_joined(found) for found in alike.values()]
+    return [joined(found) for found in alike.values()]
 
 
-def _joined(cohorts: Sequence[Cohort]) -> Cohort:
+def situation(cohort: Cohort) -> tuple[object, ...]:
+    """Give what clients with the same profile must have in common to be of one cohort."""
+    left_alone = cohort.hold, cohort.free_at
+    seen = cohort.unknown, cohort.route, cohort.unreachable, cohort.since
+    return cohort.group, *left_alone, *seen, cohort.selected, cohort.settings
+
+
+def set_free(cohorts: Sequence[Cohort], now: datetime) -> Sequence[Cohort]:
+    """Leave nobody alone for longer than until a time."""
+    if not any(cohort.free_at is not None and cohort.free_at <= now for cohort in cohorts):
+        return cohorts
+    return [
+        replace(cohort, hold="", free_at=None) if cohort.free_at is not None and cohort.free_at <= now else cohort
+        for cohort in cohorts
+    ]
+
+
+def joined(cohorts: Sequence[Cohort]) -> Cohort:
+    """Put cohorts in the same situation together."""
     if len(cohorts) == 1:
         return cohorts[0]
     return replace(cohorts[0], members=tuple(sorted(chain.from_iterable(cohort.members for cohort in cohorts))))

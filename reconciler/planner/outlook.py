@@ -11,12 +11,12 @@ soak of 4 h the run ends after 2 clients, and 6 are for later.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.outlook import Later, Outlook, WaveStep
 from reconciler.model.rollout import OPEN
-from reconciler.planner.imagined import advance, place_of
+from reconciler.planner.imagined import advance, place_of, set_free
 from reconciler.planner.moments import Moments
 from reconciler.planner.planner import make_plan
 
@@ -54,6 +54,11 @@ class Imagination:
     def plan(self, now: datetime) -> Plan:
         """Give the plan of a moment."""
         return make_plan(self.wanted, self.observed, plan_id="", now=now)
+
+    def set_free(self, now: datetime) -> None:
+        """Let holds and quarantines be over that end by a time."""
+        cohorts, others = (set_free(part, now) for part in (self.observed.cohorts, self.observed.others))
+        self.observed = replace(self.observed, cohorts=cohorts, others=others)
 
     def is_guess(self, plan: Plan) -> bool:
         """Say whether nobody knows exactly how many bytes a plan that was carried out sends."""

@@ -178,6 +178,10 @@ class Situation:
         return gather_cohorts(self.rows, self.seen, choice=choice, marks=marks, identity=IDENTITY, now=self.now)
 
     def plan(self, *, freeze: str = "", cohorts: Any = None) -> Any:
+        return make_plan(*self.facts(freeze=freeze, cohorts=cohorts), plan_id="p", now=self.now)
+
+    def facts(self, *, freeze: str = "", cohorts: Any = None) -> tuple[Wanted, Observed]:
+        """Give what a plan is made from."""
         chosen, others = cohorts or self.gather()
         facts = Observed(
             BASIS,
@@ -196,8 +200,7 @@ class Situation:
             rollouts=self.records,
             failures=self.failures,
         )
-        wanted = replace(self.wanted, limited=bool(self.limit), partial=bool(self.limit))
-        return make_plan(wanted, facts, plan_id="p", now=self.now)
+        return replace(self.wanted, limited=bool(self.limit), partial=bool(self.limit)), facts
 
 
 @st.composite

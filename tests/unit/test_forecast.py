@@ -10,10 +10,13 @@ from jsonschema import Draft202012Validator
 
 from reconciler.model.forecast import Point, Reach, WaveForecast
 from reconciler.model.policy import AutoUpdate, Blackout, Limits, Rollout, Schedule, Wave, Window
-from reconciler.planner.forecast import HORIZON, compare, forecast
+from reconciler.model.spec import Hold
+from reconciler.planner.forecast import HORIZON, arrivals, compare, forecast
 from reconciler.planner.moments import Moments
 from reconciler.present.forecast_text import forecast_document, forecast_markdown, forecast_text
+from tests.fakes import NOW
 from tests.simulation import COMPONENT, START, World
+from tests.unit.situations import situations
 from tests.unit.test_outlook import worlds
 
 SCHEMA = Path(__file__).parents[2] / "schema" / "forecast.schema.json"
@@ -145,3 +148,40 @@ def test_a_forecast_reads_as_a_table_and_fits_its_schema() -> None:
     assert "Against the base\n  it comes <later>\n" in shown
     assert "| 3 | 7 | 2026-10-01T05:00:00Z | 2026-10-01T05:00:00Z | 100 % |" in forecast_markdown(document)
     assert "&lt;later&gt;" in forecast_markdown(document)
+
+
+@given(situations())
+@settings(max_examples=25)
+def test_what_a_plan_says_of_arrivals_is_what_the_forecast_of_all_components_says(situation: Any) -> None:
+    wanted, observed = situation.facts()
+    told = arrivals(wanted, observed, situation.plan(), NOW)
+    made = forecast(wanted, observed, NOW)
+    assert [
+        ((entry.component, entry.version, entry.group), [entry.half, entry.most, entry.all], entry.never)
+        for entry in told
+    ] == [
+        ((entry.component, entry.version, entry.group), [reach.at for reach in entry.reaches], entry.never)
+        for entry in made.releases
+        if entry.reaches[-1].at != NOW
+    ]
+
+
+def test_a_client_is_reached_when_its_hold_or_quarantine_is_over() -> None:
+    world = world_with((Wave(share=1.0),), clients=4)
+    world.holds = (
+        Hold("pc-00000", "moving", START.date()),
+        Hold("pc-0000[01]", "moving, too", START.date() + 2 * DAY),
+        Hold("pc-00002", "for good"),
+    )
+    world.quarantined = {"pc-00003": START + 90 * timedelta(seconds=1)}
+    world.release("2", "good")
+    entry = only(forecast(*world.facts(), world.now))
+    assert entry.curve == (Point(START, 0), Point(START + timedelta(minutes=2), 1), Point(START + 3 * DAY, 3))
+    assert entry.never == "1 client: hold: for good"
+    for moment, have in ((START + 91 * timedelta(seconds=1), 1), (START + 3 * DAY, 3)):
+        world.now = moment - timedelta(seconds=2)
+        world.apply()
+        assert world.running("2") < have
+        world.now = moment
+        world.apply()
+        assert world.running("2") == have
