@@ -5,7 +5,7 @@ from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from jsonschema import Draft202012Validator
 
 from reconciler.model.forecast import Point, Reach, WaveForecast
@@ -155,7 +155,8 @@ def test_a_forecast_reads_as_a_table_and_fits_its_schema() -> None:
 def test_what_a_plan_says_of_arrivals_is_what_the_forecast_of_all_components_says(situation: Any) -> None:
     wanted, observed = situation.facts()
     told = arrivals(wanted, observed, situation.plan(), NOW)
-    made = forecast(wanted, observed, NOW)
+    made = forecast(wanted, observed, NOW, most=100)
+    assume(not made.cut)  # of one component more steps are looked at than of all
     assert [
         ((entry.component, entry.version, entry.group), [entry.half, entry.most, entry.all], entry.never)
         for entry in told
