@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -91,6 +92,9 @@ class MadeFleet:
                 mock.patch("reconciler.assembly.new_id", self._new_id),
                 mock.patch("reconciler.planning.new_id", self._new_id),
                 mock.patch("reconciler.assembly.origin_of", return_value={"user": "eva", "host": "updates"}),
+                mock.patch("reconciler.execute.download.AT_ONCE", 1),
+                mock.patch("os.urandom", bytes),
+                mock.patch("shutil.disk_usage", return_value=SimpleNamespace(free=100 * 2**30)),
                 mock.patch.object(Plugins, "transport", return_value=transport),
                 mock.patch.dict(os.environ, look),
                 chdir(self.folder),
@@ -104,11 +108,11 @@ class MadeFleet:
         return out.getvalue()
 
     def document(self, *arguments: str, code: int = 0) -> Any:
-        """Run a command, and give the document of what it shows."""
+        """Run a command, and give the document of what it shows, as if the fleet's folder were another one."""
         shown = self.folder / "shown.json"
         shown.unlink(missing_ok=True)
         self.run(*arguments, "--json-into", shown.name, code=code)
-        return json.loads(shown.read_text(encoding="utf-8"))
+        return json.loads(shown.read_text(encoding="utf-8").replace(str(self.folder), "/srv/updoser"))
 
     def _new_id(self, now: datetime) -> str:
         self._ids += 1
