@@ -70,10 +70,11 @@ def _later_lines(later: Sequence[Entry]) -> list[str]:
 
     Where that are many lines, so do those of which nearly the same is said: other moments, numbers or groups.
     """
-    exact = _alike(later, lambda entry: (entry["at"], entry["reason"], entry["group"], entry["waits"]))
-    kept = (
-        exact if len(exact) <= _LATER_SHOWN else _alike(later, lambda entry: (_head(entry["reason"]), entry["waits"]))
-    )
+    kept = _alike(later, lambda entry: (entry["at"], entry["reason"], entry["group"], entry["waits"]))
+    if len(kept) >= _LATER_SHOWN:
+        kept = _alike(later, lambda entry: (entry["at"], entry["reason"], entry["waits"]))
+    if len(kept) > _LATER_SHOWN:
+        kept = _alike(later, lambda entry: (_head(entry["reason"]), entry["waits"]))
     lines = [_later_line(entries) for entries in kept]
     rest = len(lines) - _LATER_SHOWN
     return [*lines[:_LATER_SHOWN], *([f"Later: {count_text(rest, 'more reason')} below."] if rest > 0 else [])]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 STOPPED = frozenset(["halted", "stalled", "aborted", "paused"])
 WHOLE_FLEET = "whole fleet"
+_ALIKE = 4
+"""From how many rollouts on of which a report says the same they share a line."""
 _TROUBLES = ("failed", "unreachable", "hindered")
 
 
@@ -49,6 +51,8 @@ def told_once(text: str, rollouts: Iterable[Entry]) -> str:
     for entry in rollouts:
         if is_alarm(entry) and entry["says"]:
             text = text.replace(entry["says"], marked_text(entry))
+            if entry.get("reason"):  # clients that wait for it are held by that alone
+                text = text.replace(f"{entry['status']}: {entry['reason']}", marked_text(entry))
     return text
 
 
@@ -151,7 +155,12 @@ def report_lines(document: Entry) -> list[str]:
     """Say where rollouts are after an apply, and when their next step is due; first what somebody must look at."""
     going = [entry for entry in document["rollouts"] if entry["status"] != "done" and not is_alarm(entry)]
     lines = halted_lines(document["rollouts"])
-    lines += [f"{rollout_name(entry)}: {where_text(entry)}" for entry in going]
+    alike: dict[str, list[str]] = {}
+    for entry in going:
+        alike.setdefault(where_text(entry), []).append(rollout_name(entry))
+    for where, names in alike.items():
+        whose = [count_text(len(names), "rollout")] if len(names) >= _ALIKE else names
+        lines += [f"{name}: {where}" for name in whose]
     if document["next_step_at"]:
         lines.append(f"Next step at {document['next_step_at']}: run updoser apply then, or keep it running with --wait")
     return lines

@@ -164,6 +164,14 @@ def test_a_few_releases_that_come_at_other_times_have_a_line_each() -> None:
     assert [line.split()[9] for line in lines] == [f"2026-12-0{at}T02:00:00Z" for at in (1, 2, 3)]
 
 
+def test_components_of_other_groups_that_wait_for_the_same_share_a_line() -> None:
+    at, reason = "2026-12-01T02:00:00Z", "rollout: wave 1 of 2 soaks"
+    groups = [(f"rules-{number}", group) for number, group in enumerate([None, None, "g", "h"])]
+    assert later_lines(*(later(name, at, reason, group) for name, group in groups)) == [
+        f"Later: 4 components for up to 6 clients from {at} (wave 1 of 2 soaks)."
+    ]
+
+
 def test_groups_that_wait_for_nearly_the_same_share_a_line() -> None:
     open_waves = [later("rules", None, f"rollout: wave 1 of 2 is open: {at} of 9 done", f"g{at}") for at in range(5)]
     assert later_lines(*open_waves) == ["Later: rules 2 for up to 6 clients when that is over (wave 1 of 2 is open)."]

@@ -325,6 +325,18 @@ def test_where_all_rollouts_are_for_the_whole_fleet_no_group_is_named() -> None:
     assert "whole fleet" not in text
 
 
+def test_who_is_held_by_a_halt_is_not_told_its_reason_again() -> None:
+    held = (Finding("g", 1, ("c1",), "halted: why", "engine", "9.1"),)
+    made = plan(rollouts=(stopped(),), held=held, members={"c1": ("a",)}, clients={"g": 1})
+    assert "  =  engine 9.1  1 client  g  halted in wave 1 of 3\n" in plan_text(made)
+
+
+def test_many_rollouts_of_which_a_report_says_the_same_are_a_line() -> None:
+    rollouts = tuple(step(f"rules-{at}") for at in range(13))
+    lines = report_text(report_document(Report("r", "p", NOW, NOW, {}, rollouts=rollouts))).splitlines()
+    assert lines[0] == f"13 rollouts: {SOAKS}"
+
+
 def test_every_halted_rollout_stands_at_the_top() -> None:
     lines = plan_text(plan(rollouts=(stopped(), stopped("driver", group="plant"), step()))).splitlines()
     assert lines[1] == f"Halted: engine 9.1 in wave 1 of 3: {FAILED}"
