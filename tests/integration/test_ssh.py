@@ -283,9 +283,9 @@ def test_clients_that_misbehave_cost_no_other_and_are_told_apart(ssh_fleet: SshF
     done = fleet.apply()
     assert done.code == 4
     assert "4 clients changed, 0 failed, 3 unreachable" in done.out
-    assert f"\n  ! did not answer: 1 client of fleet\n      {HANGS}: the client was silent" in done.out
-    assert f"\n  ! no connection: 1 client of fleet\n      {DIES}: " in done.out
-    assert f"\n  ! host key not trusted: 1 client of fleet\n      {OTHER_KEY}: the key of " in done.out
+    assert f"\n  ! did not answer: 1 client of hanging\n      {HANGS}: the client was silent" in done.out
+    assert f"\n  ! no connection: 1 client of all\n      {DIES}: " in done.out
+    assert f"\n  ! host key not trusted: 1 client of all\n      {OTHER_KEY}: the key of " in done.out
     assert done.err.count(HANGS) == 0, "trouble is told on one stream"
     again = fleet.apply("--limit", f"*:!{HANGS}:!{DIES}:!{OTHER_KEY}")
     assert again.code == 0
