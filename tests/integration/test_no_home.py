@@ -78,5 +78,6 @@ def test_known_hosts_of_a_home_that_is_not_there_cost_the_clients_that_need_them
     assert "! host key not trusted: 1 client of remote\n      far: `~/.ssh/known_hosts` is in no home" in done.stdout
     trusted = {"type": "ssh", "known_hosts": "known_hosts"}
     fleet.write(groups={**fleet.spec["groups"], "remote": {**remote, "transport": trusted}})
-    done = run(fleet, "plan")
-    assert f"nobody knows the name of user {os.getuid()}" in done.stderr
+    assert "1 client  remote  authentication failed" in run(fleet, "plan").stdout
+    done = run(fleet, "status", "--no-refresh")
+    assert f"far: nobody knows the name of user {os.getuid()}" in done.stdout
