@@ -20,10 +20,9 @@ from unittest import mock
 from docs.make.facts import ROOT
 from docs.make.made_fleet import MadeFleet
 from docs.make.pages import write_anew
-from reconciler.commands.forecast import FORECAST
 from reconciler.present.look import Look
 from reconciler.present.render import render
-from reconciler.present.views import CHECKS, CLIENTS, HISTORY, OUTCOMES, PLAN, REPORT, RUN, STANDING, STATUS
+from reconciler.present.views import CHECKS, CLIENTS, FORECAST, HISTORY, OUTCOMES, PLAN, REPORT, RUN, STANDING, STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

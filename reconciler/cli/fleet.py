@@ -13,8 +13,8 @@ from reconciler.cli.options import (
     desk_of,
     junit_spec_options,
     look_options,
+    page_spec_options,
     sight_of,
-    spec_options,
     table_options,
     together,
 )
@@ -23,7 +23,7 @@ from reconciler.cli.values import Conditions, Duration, Since
 
 
 @cli.command()
-@spec_options
+@page_spec_options
 @look_options(refresh=False)
 @click.option(
     "--within",

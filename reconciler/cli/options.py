@@ -77,7 +77,7 @@ def format_options(*special: str) -> Callable[[CommandT], CommandT]:
 
 
 FORMAT = format_options()
-PLAN_FORMAT = format_options("gitlab-terraform", "junit")
+PLAN_FORMAT = format_options("gitlab-terraform", "junit", "html")
 DIFF = click.option("--diff", "names", is_flag=True, help="Name the clients of each change; show changes of the spec.")
 SIGN = click.option("--sign", type=READ, metavar="KEYFILE", help="Sign the plan file, or demand that signature.")
 POLICY = click.option(
@@ -100,6 +100,8 @@ EVENTS = click.option("--events", type=WRITTEN, metavar="FILE", help="Append wha
 spec_options = together(FILE, VARIABLES, FORMAT)
 junit_spec_options = together(FILE, VARIABLES, format_options("junit"))
 plan_spec_options = together(FILE, VARIABLES, PLAN_FORMAT)
+report_spec_options = together(FILE, VARIABLES, format_options("junit", "html"))
+page_spec_options = together(FILE, VARIABLES, format_options("html"))
 table_options = together(FILE, VARIABLES, format_options("csv"))
 
 

@@ -12,14 +12,14 @@ from reconciler.cli.options import (
     PLAN_FORMAT,
     POLICY,
     desk_of,
-    junit_spec_options,
     look_options,
+    page_spec_options,
     plan_options,
     plan_spec_options,
     planning_of,
+    report_spec_options,
     showing_of,
     sight_of,
-    spec_options,
     together,
 )
 from reconciler.cli.places import READ, WRITTEN
@@ -56,7 +56,7 @@ def plan(context: click.Context, /, no_exec: bool, **options: Any) -> int:
 
 @cli.command()
 @click.argument("plan_file", type=READ, required=False)
-@junit_spec_options
+@report_spec_options
 @look_options(refresh=True)
 @plan_options
 @click.option("--check", is_flag=True, help="Only show the plan, as `updoser plan` does.")
@@ -97,7 +97,7 @@ def apply(context: click.Context, /, plan_file: Path | None, check: bool, **opti
 
 @cli.command()
 @click.argument("components", nargs=-1)
-@spec_options
+@page_spec_options
 @look_options(refresh=True)
 @click.option("--every", type=Duration(), help="Assume that an apply runs this often. Left out: when one is due.")
 @BASE

@@ -11,8 +11,8 @@ from reconciler.desk import base_spec
 from reconciler.observe.observed import Sight, observe
 from reconciler.planner.forecast import compare, forecast
 from reconciler.planning import PlanOptions, wanted_of
-from reconciler.present.forecast_text import forecast_document, forecast_markdown, forecast_text
-from reconciler.present.render import View
+from reconciler.present.forecast_text import forecast_document
+from reconciler.present.views import FORECAST
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from reconciler.desk import Desk
     from reconciler.model.forecast import Forecast
     from reconciler.workspace import Workspace
-
-FORECAST = View(forecast_text, forecast_markdown, fits=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +42,16 @@ def tell(desk: Desk, options: ForecastOptions) -> int:
         work = stack.enter_context(at_work(desk, reads=not options.sight.refresh))
         work.managed(*options.components)
         now = work.means.clock()
-        made, sentences = _made(work, options, now), None
+        made, sentences, other_made = _made(work, options, now), None, None
         if before is not None:
             other = replace(work, spec=before)
             again = replace(options, sight=replace(options.sight, refresh=False), components=())
             named = set(options.components)
             base = _made(other, again, now)
             chosen = tuple(entry for entry in base.releases if not named or entry.component in named)
-            sentences = compare(replace(base, releases=chosen), made)
-    desk.terminal.show(forecast_document(made, sentences), desk.form, FORECAST)
+            other_made = replace(base, releases=chosen)
+            sentences = compare(other_made, made)
+    desk.terminal.show(forecast_document(made, sentences, other_made), desk.form, FORECAST)
     return 0
 
 

@@ -26,10 +26,12 @@ from reconciler.present.views import PLAN
 from reconciler.storage.planfile import read_key, write_plan_file
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from reconciler.desk import Desk
     from reconciler.model.plan import Plan
+    from reconciler.model.settings import FileView
     from reconciler.present.policy import Condition
     from reconciler.workspace import Workspace
 
@@ -64,8 +66,11 @@ def plan(desk: Desk, options: PlanOptions, showing: ShowOptions) -> int:
         if base is not None:
             made = against_base(made, work, options, base)
         document = plan_document(made)
-        shown = [render(document, desk.form, PLAN, look=desk.terminal.look, names=showing.names)]
-        if showing.names and not FORMATS[desk.form].single:
+        form, within = FORMATS[desk.form], {}
+        if showing.names and form.whole:
+            within["files"] = changed_files(made, work, options.sight)
+        shown = [render(document, desk.form, PLAN, look=desk.terminal.look, names=showing.names, **within)]
+        if showing.names and not form.single:
             shown.append(file_changes(made, work, options.sight, desk.form))
         if showing.out is not None:
             write_plan_file(showing.out, document, key, record=partial(record_plan, work, made))
@@ -127,7 +132,12 @@ def check_absent(work: Workspace, sight: Sight) -> None:
 
 def file_changes(made: Plan, work: Workspace, sight: Sight, form: str) -> str:
     """Show what will change in files of settings."""
+    found = changed_files(made, work, sight)
+    return render(found, form, View(files_text)) if found else ""
+
+
+def changed_files(made: Plan, work: Workspace, sight: Sight) -> tuple[Sequence[FileView], Mapping[str, int]] | None:
+    """Give the files of settings that change, and how many clients of each group aren't looked at for that."""
     if not made.settings:
-        return ""
-    views, more = view_settings(made, work, contact=sight.refresh and sight.contact, forks=sight.forks)
-    return render((views, more), form, View(files_text))
+        return None
+    return view_settings(made, work, contact=sight.refresh and sight.contact, forks=sight.forks)

@@ -29,12 +29,25 @@ def run_lines(document: Entry) -> list[str]:
     run = document.get("run")
     if not run:
         return []
-    lines = [_run_line(run, sum(document["clients"].values()))] if len(run["steps"]) > 1 or run["more"] else []
-    lines += [*_later_lines(run["later"]), *_arrival_lines(run.get("arrivals", ()))]
+    clients = sum(document["clients"].values())
+    lines = [f"This run: {', '.join(run_steps(run))}; {run_total(run, clients)}."] if has_steps(run) else []
+    return [*lines, *later_lines(document)]
+
+
+def later_lines(document: Entry) -> list[str]:
+    """Give the lines of a plan that say what its run leaves for later, and when that arrives."""
+    run = document["run"]
+    lines = [*_later_lines(run["later"]), *_arrival_lines(run.get("arrivals", ()))]
     return [told_once(line, document.get("rollouts", ())) for line in lines]
 
 
-def _run_line(run: Entry, clients: int) -> str:
+def has_steps(run: Entry) -> bool:
+    """Say whether there is more to tell of a run than what its first step does."""
+    return len(run["steps"]) > 1 or bool(run["more"])
+
+
+def run_steps(run: Entry) -> list[str]:
+    """Say what each step of a run does; of many, those at the end are one."""
     steps = run["steps"]
     shown = [
         _first(steps[0]),
@@ -47,8 +60,13 @@ def _run_line(run: Entry, clients: int) -> str:
         shown.append(f"then {changed} in {count_text(len(rest), 'more step')} ({size})")
     if run["more"]:
         shown.append("and further steps")
+    return shown
+
+
+def run_total(run: Entry, clients: int) -> str:
+    """Say how many of so many clients a run changes in all."""
     total = f"{number_text(run['clients'])} of {count_text(clients, 'client')} in all"
-    return f"This run: {', '.join(shown)}; {total} ({_size(run['bytes'], run['estimated'])})."
+    return f"{total} ({_size(run['bytes'], run['estimated'])})"
 
 
 def _first(step: Entry) -> str:

@@ -51,20 +51,27 @@ if TYPE_CHECKING:
 
 def verdict(document: Entry) -> str:
     """Give the first line of a plan; see the module's docstring."""
+    waiting = ", ".join(f"{kind} {number_text(document['summary'][kind])}" for kind in FINDINGS)
+    return (
+        f"Plan: {headline(document)}; "
+        f"{waiting}{''.join(f'; not as declared: {trouble}' for trouble in [amiss(document)] if trouble)}"
+        f"{'; nothing is known of any client' if is_blind(document) else ''}"
+    )
+
+
+def headline(document: Entry) -> str:
+    """Say what a plan does, in numbers."""
     summary = document["summary"]
     download, deploy = summary["download"], summary["deploy"]
     counts = ((kind.clause, summary[kind.action]) for kind in TABLE if kind.clause)
     others = "".join(
         f", {clause} {count_text(count['clients'], 'client')}" for clause, count in counts if count["changes"]
     )
-    waiting = ", ".join(f"{kind} {number_text(summary[kind])}" for kind in FINDINGS)
     about = "about " if any(change.get("estimated") for change in document["changes"]) else ""
     return (
-        f"Plan: {count_text(download['changes'], 'download')} ({size_text(download['bytes'])}), "
+        f"{count_text(download['changes'], 'download')} ({size_text(download['bytes'])}), "
         f"{count_text(changes_of(document), 'change')} on {number_text(deploy['clients'])} of "
-        f"{count_text(sum(document['clients'].values()), 'client')} ({about}{size_text(deploy['bytes'])}){others}; "
-        f"{waiting}{''.join(f'; not as declared: {trouble}' for trouble in [amiss(document)] if trouble)}"
-        f"{'; nothing is known of any client' if _is_blind(document) else ''}"
+        f"{count_text(sum(document['clients'].values()), 'client')} ({about}{size_text(deploy['bytes'])}){others}"
     )
 
 
@@ -82,7 +89,8 @@ def amiss(document: Entry) -> str:
     )
 
 
-def _is_blind(document: Entry) -> bool:
+def is_blind(document: Entry) -> bool:
+    """Say whether nothing is known of any client, where there are some."""
     summary = document["summary"]
     clients: int = sum(document["clients"].values())
     return 0 < clients <= int(summary["unknown"] + summary["unreachable"])
@@ -112,7 +120,7 @@ def plan_text(document: Entry, *, names: bool = False, look: Look = PLAIN) -> st
     for finding in FINDINGS:
         lines += _findings(finding, document, scene, opened, look.width)
     if not document["changes"]:
-        lines += ["", _quiet(document)]
+        lines += ["", quiet(document)]
     return page(lines, look.width)
 
 
@@ -126,7 +134,7 @@ def savings(document: Entry) -> list[str]:
     return [f"Saved against fulls: {', '.join(parts)}."] if parts else []
 
 
-def _quiet(document: Entry) -> str:
+def quiet(document: Entry) -> str:
     """Say what an empty plan means, and what goes on all the same."""
     rollouts = document["rollouts"]
     moving = sum(1 for entry in rollouts if entry["new"])
@@ -193,17 +201,21 @@ def _section(
 
 
 def _opened(row: Row, members: Mapping[str, Sequence[str]], width: int | None) -> list[str]:
-    """Give the clients of a row; where its changes differ, each with what is its own."""
+    """Give the lines that name the clients of a row."""
+    return [line for label, names in named_clients(row, members) for line in wrapped(names, width, label=label)]
+
+
+def named_clients(row: Row, members: Mapping[str, Sequence[str]]) -> list[tuple[str, list[str]]]:
+    """Give the clients of a row; where its changes differ, those of each, behind what is its own."""
     own = [_own(change, row.changes) for change in row.changes]
     apart = len(set(own)) > 1
     parts = (
         [([change], label) for change, label in zip(row.changes, own, strict=True)] if apart else [(row.changes, "")]
     )
-    shown = []
-    for entries, label in parts:
-        cohorts = (cohort for entry in entries for cohort in entry.get("members", ()))
-        shown += wrapped((name for cohort in cohorts for name in members[cohort]), width, label=label)
-    return shown
+    return [
+        (label, [name for entry in entries for cohort in entry.get("members", ()) for name in members[cohort]])
+        for entries, label in parts
+    ]
 
 
 def _own(change: Entry, alike: Sequence[Entry]) -> str:
@@ -226,29 +238,29 @@ def _releases(names: Sequence[str], width: int | None) -> list[str]:
 
 
 _RELEASES_SHOWN = 25
-_TITLES = {
+FINDING_TITLES = {
     "drift": "Drift (changed on clients by someone else)",
     "held": "Held (not changed)",
     "deferred": "Deferred (not due yet)",
     "unknown": "Unknown (nothing is known of them, so nothing is changed)",
     "unreachable": "Unreachable (no way from server to client)",
 }
-_MARKS = {"drift": "!", "unknown": "?", "unreachable": "?"}
+FINDING_MARKS = {"drift": "!", "unknown": "?", "unreachable": "?"}
 
 
 def _findings(
     kind: str, document: Entry, scene: Scene, members: Mapping[str, Sequence[str]] | None, width: int | None
 ) -> list[str]:
     rows = findings_of(kind, document[kind], document, scene)
-    lines = [(f"  {_MARKS.get(kind, '=')}", *row.cells) for row in rows]
+    lines = [(f"  {FINDING_MARKS.get(kind, '=')}", *row.cells) for row in rows]
     shown = []
     for line, row in zip(grid(lines, right=frozenset({2}), width=width), rows, strict=True):
         shown += [*line, *_releases(row.names, width)]
         clients = clients_of(row.findings, document)
         if members is not None:
             shown += wrapped(clients, width)
-        elif kind in _MARKS:
+        elif kind in FINDING_MARKS:
             shown.append(f"        {name_list(clients, EXAMPLES)}")
         fix = todo_of_finding(kind, row.findings[0])
         shown += [f"        fix: {fix}"] if fix else []
-    return ["", _TITLES[kind], *shown] if shown else []
+    return ["", FINDING_TITLES[kind], *shown] if shown else []

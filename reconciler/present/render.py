@@ -37,6 +37,7 @@ class View:
     rows: Callable[[Any], list[tuple[str, ...]]] | None = None
     gitlab: Render | None = None
     junit: Render | None = None
+    html: Render | None = None
     fits: bool = False
 
 
@@ -52,12 +53,20 @@ def json_text(document: Any) -> str:
 
 def spellings(shown: str) -> set[str]:
     """Give all the ways in which some text may be spelled in a result or an event: as it is, and escaped."""
+    from reconciler.present.html import spelling
     from reconciler.present.junit import xml_safe
     from reconciler.present.markdown import safe
 
     as_json = (json_text(shown).rstrip("\n"), json.dumps(shown))
     as_xml = (xml_safe(shown), xml_safe(printable(shown)))
-    return {shown, printable(shown), safe(shown), *as_xml, *(quoted[1:-1] for quoted in as_json)}
+    return {
+        shown,
+        printable(shown),
+        safe(shown),
+        *as_xml,
+        *(quoted[1:-1] for quoted in as_json),
+        *spelling.spellings(shown),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,7 @@ class Format:
     With `talks` a result is part of what is said on a terminal, and more is said around it. With `single` it is one
     document, behind which nothing may stand. With `tables` it is for documents that are tables. `part` is what a view
     must have for it; empty: it shows all. The commands that show documents with such a view name the format.
+    `whole` ones have in them what others show behind a plan.
     """
 
     render: Callable[[View, Any, Mapping[str, Any]], str]
@@ -74,6 +84,7 @@ class Format:
     single: bool = False
     tables: bool = False
     part: str = ""
+    whole: bool = False
 
     def shows(self, view: View) -> bool:
         """Say whether a document of that view can be shown so."""
@@ -102,7 +113,7 @@ def _csv(view: View, document: Any, _how: Mapping[str, Any]) -> str:
     return csv_text(view.rows(document))
 
 
-def _special(name: str, part: str) -> Format:
+def _special(name: str, part: str, *, whole: bool = False) -> Format:
     """Give a format for the documents whose views have this part."""
 
     def shown(view: View, document: Any, how: Mapping[str, Any]) -> str:
@@ -111,7 +122,7 @@ def _special(name: str, part: str) -> Format:
             raise UsageError(f"--format {name}: this document can't be shown so", hint="choose text, json or markdown")
         return own(document, **how)
 
-    return Format(shown, single=True, part=part)
+    return Format(shown, single=True, part=part, whole=whole)
 
 
 FORMATS: Mapping[str, Format] = {
@@ -121,6 +132,7 @@ FORMATS: Mapping[str, Format] = {
     "csv": Format(_csv, single=True, tables=True, part="rows"),
     "gitlab-terraform": _special("gitlab-terraform", "gitlab"),
     "junit": _special("junit", "junit"),
+    "html": _special("html", "html", whole=True),
 }
 
 

@@ -105,7 +105,7 @@ def _whole(step: RolloutStep) -> dict[str, Any]:
 def standing_entry(step: RolloutStep) -> dict[str, Any]:
     """Give where a rollout is, as statuses and reports have it."""
     entry = {**_STEP.write(step), "waves": len(step.record.cuts), "started": fields.time_text(step.record.started)}
-    return {key: entry[key] for key in _STANDING}
+    return {key: entry[key] for key in (*_STANDING, "sizes")}
 
 
 ROLLOUT = Way(read_rollout, _whole)

@@ -25,7 +25,7 @@ from reconciler.present.line_diff import changes
 from reconciler.present.words import count_text, page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from reconciler.model.settings import FileView
     from reconciler.present.line_diff import Opcode
@@ -51,15 +51,22 @@ _HIDDEN = re.compile(HIDDEN, re.IGNORECASE)
 def files_text(shown: tuple[Sequence[FileView], Mapping[str, int]]) -> str:
     """Render files that change, and how many clients of each group aren't shown; what is the same is shown once."""
     views, more = shown
+    lines = ["", "What changes in files of settings"]
+    for name, said in file_parts(views):
+        lines += ["", f"  {name}", *(f"    {line}" for line in said)]
+    lines += [f"  {group}: {count_text(count, 'client')} more" for group, count in more.items()]
+    return page(lines)
+
+
+def file_parts(views: Iterable[FileView]) -> list[tuple[str, list[str]]]:
+    """Name files that change, each with the lines that say how; those that change alike share them."""
     alike: dict[tuple[str, ...], list[FileView]] = {}
     for view in views:
         alike.setdefault((view.group, view.path, *_lines(view)), []).append(view)
-    lines = ["", "What changes in files of settings"]
-    for (group, path, *said), same in alike.items():
-        names = ", ".join(view.client for view in same)
-        lines += ["", f"  {names} ({group}): {path}", *(f"    {line}" for line in said)]
-    lines += [f"  {group}: {count_text(count, 'client')} more" for group, count in more.items()]
-    return page(lines)
+    return [
+        (f"{', '.join(view.client for view in same)} ({group}): {path}", said)
+        for (group, path, *said), same in alike.items()
+    ]
 
 
 def _lines(view: FileView) -> list[str]:

@@ -40,9 +40,9 @@ def status_text(document: Mapping[str, Any], *, look: Look = PLAIN) -> str:
         received = _moved("downloaded", traffic["received"], traffic["not_received"])
         lines += ["", f"All runs: {received}, {_moved('sent', traffic['sent'], traffic['saved'])}"]
     if document["withdrawn"]:
-        lines += ["", "Withdrawn by their publishers", *table(map(_withdrawn_row, document["withdrawn"]), width=width)]
+        lines += ["", "Withdrawn by their publishers", *table(map(withdrawn_row, document["withdrawn"]), width=width)]
     if document["sources"]:
-        lines += ["", "Sources", *table(map(_source_row, document["sources"]), width=width)]
+        lines += ["", "Sources", *table(map(source_row, document["sources"]), width=width)]
     return page(lines, width)
 
 
@@ -151,14 +151,16 @@ def _versions(versions: Mapping[str, int], shown: int = 4) -> str:
     return ", ".join(listed) + (f", {more} more" if more else "") or "-"
 
 
-def _source_row(source: Mapping[str, Any]) -> tuple[str, ...]:
+def source_row(source: Mapping[str, Any]) -> tuple[str, ...]:
+    """Give the row (source, when it was read, how it is) of a source."""
     state = source["error"] or "fine"
     if source["stale"]:
         state = f"stale: {source['error']}" if source["error"] else "stale"
     return f"  {source['name']}", f"last read {source['last_success'] or 'never'}", state
 
 
-def _withdrawn_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
+def withdrawn_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Give the row (component, version, who has it, who withdrew it and why) of a version."""
     still = count_text(entry["clients"], "client")
     return f"  {entry['component']}", entry["version"], f"{still} with it", f"by {entry['source']}: {entry['reason']}"
 
@@ -210,14 +212,23 @@ def report_end(document: Mapping[str, Any]) -> str:
     """Give the verdict of a report: what was done, and how much was moved."""
     received = _moved("downloaded", document["bytes_received"], document["bytes_not_received"])
     sent = f"{received}, {_moved('sent', document['bytes_sent'], document['bytes_saved'])}"
+    done, made = f"{changed_text(document)}; {sent}.", made_texts(document)
+    return f"{done} In the store: {', '.join(made)}." if made else done
+
+
+def changed_text(document: Mapping[str, Any]) -> str:
+    """Say whether an apply came to its end, and how many clients changed, failed or weren't reached."""
     changed = sum(counts["changed"] for counts in document["recap"].values())
     bad, off = (
         number_text(sum(counts[key] for counts in document["recap"].values())) for key in ("failed", "unreachable")
     )
     word = "Apply interrupted" if document["interrupted"] else "Apply complete"
-    done = f"{word}: {count_text(changed, 'client')} changed, {bad} failed, {off} unreachable; {sent}."
-    made = [f"{count_text(document[key], noun)} {what}" for key, noun, what in _MADE if document[key]]
-    return f"{done} In the store: {', '.join(made)}." if made else done
+    return f"{word}: {count_text(changed, 'client')} changed, {bad} failed, {off} unreachable"
+
+
+def made_texts(document: Mapping[str, Any]) -> list[str]:
+    """Say what an apply did in the store and the repository."""
+    return [f"{count_text(document[key], noun)} {what}" for key, noun, what in _MADE if document[key]]
 
 
 _MADE = (

@@ -137,14 +137,19 @@ def likeness(message: str) -> str:
     return _OWN.sub("#", message)
 
 
-def brief_list(sentences: Sequence[str]) -> list[str]:
-    """Give sentences; of many that are alike, examples and how many more there are."""
-    alike: dict[str, list[str]] = defaultdict(list)
+def alike(sentences: Iterable[str]) -> list[list[str]]:
+    """Put sentences together that say the same of one part or another: `WHO: WHAT`."""
+    found: dict[str, list[str]] = defaultdict(list)
     for sentence in sentences:
         who, _colon, what = sentence.partition(": ")
-        alike[likeness(what or who)].append(sentence)
+        found[likeness(what or who)].append(sentence)
+    return list(found.values())
+
+
+def brief_list(sentences: Sequence[str]) -> list[str]:
+    """Give sentences; of many that are alike, examples and how many more there are."""
     shown = []
-    for same in alike.values():
+    for same in alike(sentences):
         shown += same[:EXAMPLES] if len(same) > EXAMPLES + 1 else same
         if len(same) > EXAMPLES + 1:
             shown.append(f"... and {number_text(len(same) - EXAMPLES)} more like these")

@@ -5,13 +5,17 @@ Those of what a spec declares stand in `declared`.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
+from reconciler.present.forecast_text import forecast_markdown, forecast_text
 from reconciler.present.gitlab import terraform_report
 from reconciler.present.history_text import history_rows, history_text, outcomes_rows, outcomes_text, run_text
 from reconciler.present.junit import checks_junit, plan_junit, report_junit
 from reconciler.present.listing_text import clients_markdown, clients_rows, clients_text
 from reconciler.present.markdown import plan_markdown, status_markdown
 from reconciler.present.plan_text import plan_text
-from reconciler.present.render import View
+from reconciler.present.render import Render, View
 from reconciler.present.report_markdown import report_markdown
 from reconciler.present.rollout_text import rollouts_text
 from reconciler.present.standing_text import standing_text
@@ -23,9 +27,21 @@ from reconciler.present.text import (
     status_text,
 )
 
-PLAN = View(plan_text, plan_markdown, gitlab=terraform_report, junit=plan_junit, fits=True)
-STATUS = View(status_text, status_markdown, fits=True)
-REPORT = View(report_text, report_markdown, junit=report_junit, fits=True)
+
+def _page(name: str) -> Render:
+    """Give what renders a document as a page; its modules are imported when there is one to render."""
+
+    def shown(document: Any, **how: Any) -> str:
+        made: Render = getattr(import_module(f"reconciler.present.html.{name}_view"), f"{name}_html")
+        return made(document, **how)
+
+    return shown
+
+
+PLAN = View(plan_text, plan_markdown, gitlab=terraform_report, junit=plan_junit, html=_page("plan"), fits=True)
+STATUS = View(status_text, status_markdown, html=_page("status"), fits=True)
+REPORT = View(report_text, report_markdown, junit=report_junit, html=_page("report"), fits=True)
+FORECAST = View(forecast_text, forecast_markdown, html=_page("forecast"), fits=True)
 HISTORY = View(history_text, rows=history_rows, fits=True)
 OUTCOMES = View(outcomes_text, rows=outcomes_rows, fits=True)
 RUN = View(run_text, fits=True)

@@ -1,0 +1,80 @@
+"""A view in its template, with all that it needs inside: the look of updoser, and what sorts tables where scripts run.
+
+The policy of a page allows what has the digests of these two, and nothing else: not even markup that came in with a
+text of somebody else could run, load or send anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler import __version__
+from reconciler.present.html.spelling import prose, remedy, spelled
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+_BLANKS = re.compile(r"\s+")
+_AROUND = re.compile(r" ?([{};,>]) ?")
+
+
+def page(template: str, view: Any) -> str:
+    """Render a view as a page."""
+    return _environment().get_template(template).render(view=view)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def shown(value: Any) -> Any:
+        return Markup(spelled(value)) if isinstance(value, str) and not isinstance(value, Markup) else value  # noqa: S704
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=shown,
+    )
+    environment.filters["remedy"] = lambda text: Markup(remedy(text))  # noqa: S704 - it is spelled there
+    environment.filters["prose"] = lambda text: Markup(prose(text))  # noqa: S704 - it is spelled there
+    environment.filters["begun"] = lambda text: text[:1].upper() + text[1:]
+    style, script = style_text(), script_text()
+    environment.globals.update(
+        style=Markup(style),  # noqa: S704 - our own
+        script=Markup(script),  # noqa: S704 - our own
+        policy=policy(style, script),
+        version=__version__,
+    )
+    return environment
+
+
+def style_text() -> str:
+    """Give the look of updoser, without what only people read."""
+    text = _COMMENT.sub("", (_TEMPLATES / "updoser.css").read_text(encoding="utf-8"))
+    return _AROUND.sub(r"\1", _BLANKS.sub(" ", text)).strip()
+
+
+def script_text() -> str:
+    """Give the script of a page."""
+    return (_TEMPLATES / "tables.js").read_text(encoding="utf-8").strip()
+
+
+def policy(style: str, script: str) -> str:
+    """Give the Content-Security-Policy of a page with that style and script, and nothing else."""
+    sources = [f"{kind}-src '{_digest(text)}'" for kind, text in (("style", style), ("script", script))]
+    return "; ".join(["default-src 'none'", *sources, "base-uri 'none'", "form-action 'none'"])
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
