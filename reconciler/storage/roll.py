@@ -252,7 +252,7 @@ class _Parted:
 
 
 def _move(kind: MoveKind, group: str, names: Sequence[str], before: str = "") -> FleetMove:
-    return FleetMove(kind, group, before, len(names), first_names(names))
+    return FleetMove(kind=kind, group=group, before=before, clients=len(names), names=first_names(names))
 
 
 _NOTHING = Seen(fingerprint=None, error="", failing_since=None, quarantined=None, settings="")
