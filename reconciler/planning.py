@@ -114,7 +114,7 @@ def whole_plan(work: Workspace, options: PlanOptions) -> Plan:
     now = made.created
     run = run_of(wanted, observed, made, now)
     before = managed_before(work)
-    left, clients = leaving(wanted, observed, before, settings_left(work, before))
+    left, clients = leaving(wanted, observed, before, settings_left(work, before), work.roll.moved())
     return replace(
         made,
         run=run and replace(run, arrivals=arrivals(wanted, observed, made, now)),

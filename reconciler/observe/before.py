@@ -28,20 +28,24 @@ def managed_before(work: Workspace) -> Before | None:
 
 
 def settings_left(work: Workspace, before: Before | None) -> dict[str, list[str]]:
-    """Give the clients, by group, that have files of settings which their group had then, and has no more.
+    """Give the clients, by group, that have files of settings which they had from it then, and have no more.
+
+    Those that moved since had what their former group had.
 
     Raises:
         StateError: the state can't be read.
     """
-    gone: dict[str, frozenset[str]] = {}
-    for name, had in (before.settings if before else {}).items():
-        group = work.spec.groups.get(name)
-        left = had - {setting_id(setting.path) for setting in group.settings} if group else frozenset[str]()
-        if left:
-            gone[name] = left
+    had = before.settings if before else {}
+    if not had:
+        return {}
+    moved = work.roll.moved()
+    has = {name: {setting_id(file.path) for file in group.settings} for name, group in work.spec.groups.items()}
+    ways = {(name, name) for name in has} | {(to, was) for to, names in moved.items() for was in names.values()}
+    gone = {way: left for way in ways if (left := had.get(way[1], frozenset()) - has.get(way[0], set()))}
     found: dict[str, list[str]] = {}
     for row in work.roll.rows() if gone else ():
-        if row.settings and row.group in gone and gone[row.group] & unpack(row.settings).keys():
+        files = gone.get((row.group, moved.get(row.group, {}).get(row.name, row.group)))
+        if files and row.settings and files & unpack(row.settings).keys():
             found.setdefault(row.group, []).append(row.name)
     return found
 

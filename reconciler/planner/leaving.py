@@ -3,7 +3,8 @@
 * A component that the spec doesn't list, or that clients of the group's scan method don't get.
 * Files of settings that the group had when the spec was applied last, and has no more.
 
-What was managed then leaves with this plan; all else left before. Cohorts are looked at, clients only counted.
+What was managed then leaves with this plan; all else left before. A client that moved since was managed as its former
+group says. Cohorts are looked at, clients only counted.
 
 Example: a spec that doesn't list virus-pattern any more, and 6 clients of branch that have it: virus-pattern stays
 on 6 clients, and it leaves now. Once that is applied it still stays there, and doesn't leave again.
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from reconciler.model.leaving import LeavingReason
+    from reconciler.model.plan import Cohort
     from reconciler.model.release import ScanMethod
     from reconciler.planner.inputs import Observed, Wanted
 
@@ -49,28 +51,31 @@ def leaving(
     observed: Observed,
     before: Before | None = None,
     settings: Mapping[str, Sequence[str]] | None = None,
+    moved: Mapping[str, Mapping[str, str]] | None = None,
 ) -> tuple[tuple[Leaving, ...], int]:
     """Give what isn't managed any more, and how many clients something of it leaves with this plan, each counted once.
 
-    `settings` are the clients, by group, that have files which their group has no more. Of a plan for some clients or
-    components nothing is said: what it leaves out isn't let go of.
+    `settings` are the clients, by group, that have files which their group has no more, and `moved` the former groups
+    of those that came from another one, by group and name. Of a plan for some clients or components nothing is said:
+    what it leaves out isn't let go of.
     """
     if wanted.partial:
         return (), 0
     counts: dict[tuple[str, str, LeavingReason, bool], _Count] = defaultdict(_Count)
-    looked: dict[tuple[str, str], list[_Left]] = {}
+    looked: dict[tuple[str, str, str], list[_Left]] = {}
     letting_go: list[Sequence[str]] = []
     for cohort in observed.cohorts:
         if cohort.profile is None:
             continue
-        key = cohort.group, cohort.profile.fingerprint
-        if key not in looked:
-            has = (entry.component for entry in cohort.profile.installed)
-            looked[key] = [left for component in has for left in _left(component, cohort.group, wanted, before)]
-        for component, reason, now in looked[key]:
-            counts[component, cohort.group, reason, now].add(cohort.members)
-        if any(now for _component, _reason, now in looked[key]):
-            letting_go.append(cohort.members)
+        for former, members in _by_former(cohort, (moved or {}).get(cohort.group)).items():
+            key = cohort.group, former, cohort.profile.fingerprint
+            if key not in looked:
+                has = (entry.component for entry in cohort.profile.installed)
+                looked[key] = [left for component in has for left in _left(component, key[:2], wanted, before)]
+            for component, reason, now in looked[key]:
+                counts[component, cohort.group, reason, now].add(members)
+            if any(now for _component, _reason, now in looked[key]):
+                letting_go.append(members)
     for group, names in (settings or {}).items():
         counts["", group, "settings", True].add(sorted(names))
         letting_go.append(names)
@@ -89,15 +94,29 @@ class _Count:
         self.names = first_names((*self.names, *names[:NAMED]))
 
 
-def _left(component: str, group: str, wanted: Wanted, before: Before | None) -> list[_Left]:
-    """Say whether nothing manages a component on clients of a group, why, and whether something did before."""
+def _by_former(cohort: Cohort, moved: Mapping[str, str] | None) -> dict[str, Sequence[str]]:
+    """Give the members of a cohort, sorted, by the group that they were in before."""
+    if not moved:
+        return {cohort.group: cohort.members}
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in cohort.members:
+        found[moved.get(name, cohort.group)].append(name)
+    return dict(found)
+
+
+def _left(component: str, groups: tuple[str, str], wanted: Wanted, before: Before | None) -> list[_Left]:
+    """Say whether nothing manages a component on clients of a group, why, and whether something did before.
+
+    `groups` are the one that they are in, and the one that they were in then.
+    """
+    group, former = groups
     spec = wanted.components.get(component)
-    known = before is not None and before.lists(component) and group in before.groups
+    known = before is not None and before.lists(component) and former in before.groups
     if spec is None:
         return [(component, "not_listed", known)]
     if spec.component.for_scan_method(wanted.groups[group].scan_method):
         return []
-    had = before is not None and known and spec.component.for_scan_method(before.groups[group])
+    had = before is not None and known and spec.component.for_scan_method(before.groups[former])
     return [(component, "not_for_group", had)]
 
 

@@ -194,6 +194,13 @@ class Roll:
             _move("clients_moved", group, names, before) for (before, group), names in sorted(parted.moved.items())
         ]
 
+    def moved(self) -> dict[str, dict[str, str]]:
+        """Give the former groups of clients that moved since something was carried out last, by group and name."""
+        found: dict[str, dict[str, str]] = {}
+        for (before, group), names in self._compare().moved.items() if self.asked else ():
+            found.setdefault(group, {}).update(dict.fromkeys(names, before))
+        return found
+
     def _compare(self) -> _Parted:
         """Hold the list of the fleet against the clients that are of it; once, as both may be long."""
         if self._parted is None:

@@ -125,6 +125,7 @@ KEYS = {
         "got",
         "before",
         "left",
+        "moved",
         "leaving_clients",
     ),
 }
@@ -566,7 +567,7 @@ def test_case(case: Any) -> None:
         **words,  # type: ignore[arg-type]
     )
     plan = make_plan(wanted, observed, plan_id="p", now=NOW)
-    left, count = leaving(wanted, observed, before(case), case.get("left"))
+    left, count = leaving(wanted, observed, before(case), case.get("left"), case.get("moved"))
     plan = replace(plan, leaving=left, leaving_clients=count)
     given = case.get("policy", {})
     waves = any("rollout" in entry for entry in (given if isinstance(given, list) else [given]))

@@ -84,13 +84,13 @@ def test_what_leaves_and_what_stays_managed_is_all_that_clients_have(
 # --- what is read of the state ----------------------------------------------------------------------------------------
 
 
-def work_of(applied: Any, groups: Any = (), rows: Any = ()) -> Workspace:
-    """Give as much of a workspace as is asked: the spec that was applied, groups of the present one, rows."""
+def work_of(applied: Any, groups: Any = (), rows: Any = (), moved: Any = ()) -> Workspace:
+    """Give as much of a workspace as is asked: the spec that was applied, groups of the present one, rows, moves."""
     listed = [SimpleNamespace(group=group, name=name, settings=has) for group, name, has in rows]
     made = SimpleNamespace(
         state=SimpleNamespace(applied_spec=lambda: applied),
         spec=SimpleNamespace(groups=dict(groups)),
-        roll=SimpleNamespace(rows=lambda: listed),
+        roll=SimpleNamespace(rows=lambda: listed, moved=lambda: dict(moved)),
     )
     return cast("Workspace", made)
 
@@ -137,6 +137,19 @@ def test_clients_that_have_a_file_which_their_group_has_no_more_are_found() -> N
     assert settings_left(work_of({}, groups, rows), None) == {}
 
 
+def test_clients_that_moved_leave_the_files_that_only_their_former_group_has() -> None:
+    file, other = setting_id("/etc/file"), setting_id("/etc/other")
+    before = Before(settings={"a": frozenset({file, other}), "gone": frozenset({file})})
+    groups = {
+        "a": SimpleNamespace(settings=[SimpleNamespace(path="/etc/file"), SimpleNamespace(path="/etc/other")]),
+        "b": SimpleNamespace(settings=[SimpleNamespace(path="/etc/other")]),
+    }
+    has = f"{file}:1:aa {other}:1:bb"
+    rows = [("a", "a-1", has), ("b", "b-1", has), ("b", "was-a", has), ("b", "was-gone", has), ("b", "bare", "")]
+    moved = {"b": {"was-a": "a", "was-gone": "gone", "bare": "a"}}
+    assert settings_left(work_of({}, groups, rows, moved), before) == {"b": ["was-a", "was-gone"]}
+
+
 # --- the fleet --------------------------------------------------------------------------------------------------------
 
 
@@ -167,6 +180,7 @@ def test_who_came_left_and_moved_is_told_by_group(roll: Roll) -> None:
         FleetMove("clients_moved", "branch", "office", 1, ("pc-2",)),
     ]
     assert roll.gone() == ["l-1", "l-2", "pc-3", "pc-4"]
+    assert roll.moved() == {"office": {"b-1": "branch"}, "branch": {"pc-2": "office"}}
     roll.take_in()
     call(roll, office="pc-1 new-1 b-1", branch="pc-2", dmz="d-1 d-2 d-3 d-4", far="?", empty="")
     assert roll.moves(["empty"]) == []
