@@ -38,7 +38,7 @@ _BASIS = {
 _WORDS = {"changes": "change", "rollouts": "rollout"}
 _ABOUT = ("step", "by", "action", "path", "component", "version", "group", "platform", "from", "to", "reason")
 """What an entry is about, where these are words or numbers; all else is what it says of that."""
-_ABOUT_ROLLOUTS = ("component", "version", "group")
+_ABOUT_SOME = {"rollouts": ("component", "version", "group"), "fleet_moves": ("kind", "before", "group")}
 _BRIEF = frozenset(_WORDS.values())
 """What its subject says enough of where it is new or gone."""
 _PLAIN = frozenset({"", "says"})
@@ -203,7 +203,7 @@ class _Plan:
 
     def _add(self, key: str, entry: Entry, found: dict[tuple[str, str], _Side]) -> None:
         """Add an entry to those that are about the same."""
-        about = _ABOUT_ROLLOUTS if key == "rollouts" else _ABOUT
+        about = _ABOUT_SOME.get(key, _ABOUT)
         named = [name for name in about if isinstance(entry.get(name), (str, int))]
         subject = " ".join(str(entry[name]) for name in named if entry[name] != "")
         place = _WORDS.get(key, key), subject

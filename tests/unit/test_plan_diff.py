@@ -148,6 +148,15 @@ def test_a_time_that_moved_on_with_the_plan_is_the_same_and_any_other_is_not() -
         assert bool(found) is not same, half
 
 
+def test_clients_that_come_to_a_group_and_go_from_it_are_told_apart(later: Any) -> None:
+    move = {"kind": "clients_new", "group": "office", "before": "", "clients": 3, "names": ["n-1", "n-2", "n-3"]}
+    gone = {"kind": "clients_gone", "group": "office", "before": "", "clients": 2, "names": ["g-1", "g-2"]}
+    before = {**EXAMPLE, "fleet_moves": [move, gone]}
+    found = plan_difference(before, {**later, "fleet_moves": [{**move, "clients": 4}, gone]})
+    (entry,) = found["differences"]
+    assert (entry["subject"], entry["before"]["clients"], entry["after"]["clients"]) == ("clients_new office", 3, 4)
+
+
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_differences_fit_into_the_terminal_and_lose_nothing(later: Any, width: int) -> None:
     later["changes"].remove(deploy_of(later))
