@@ -4,7 +4,8 @@ A rule names the places that it is about by a pattern of their path (`*`: any on
 judges what stood there and what stands there now; either may be ABSENT. It gives the sentence to say, or nothing.
 A new rule is a line of RULES and a case in the tests.
 
-A group or a source that goes as a whole loses no protection: nobody is left whom it could harm.
+A group or a source that goes as a whole loses no protection: nobody is left whom it could harm. What a component that
+goes had is lost with it, and said once.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _walk(
             says = judge(place)
             if says:
                 yield path, says
-    if len(path) == 2 and path[0] in {"groups", "sources"} and after is ABSENT:
+    if len(path) == 2 and path[0] in {"components", "groups", "sources"} and after is ABSENT:
         return
     left, right = _children(before), _children(after)
     for key in dict.fromkeys((*left, *right)):
@@ -323,6 +324,18 @@ def _program(place: Difference) -> str:
     return f"{place.where}: {'runs a program that is new' if place.before is ABSENT else 'runs another program'}"
 
 
+def _unmanaged(place: Difference) -> str:
+    """A component that nobody keeps current any more; without a list of components all are managed."""
+    listed, name = place.new.get("components"), place.path[-1]
+    if place.after is not ABSENT or not isinstance(listed, Mapping) or "*" in listed:
+        return ""
+    return (
+        f"component {name} is not managed any more"
+        if name != "*"
+        else "only components that the spec names are managed now"
+    )
+
+
 def _unsigned(place: Difference) -> str:
     """A source whose releases were signed and aren't any more."""
     signed = place.before == "tuf"
@@ -343,6 +356,7 @@ def _rule(pattern: str, judge: Judge) -> tuple[Path, Judge]:
 
 
 RULES: tuple[tuple[Path, Judge], ...] = (
+    _rule("components.*", _unmanaged),
     _rule("**.checks.*", _check),
     _rule("**.checks.*.retries", _more("the check is tried more often", unwritten=0)),
     _rule("sources.*.type", _unsigned),

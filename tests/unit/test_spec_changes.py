@@ -116,12 +116,23 @@ def test_a_pin_of_one_of_all_components_says_what_becomes_of_it() -> None:
     assert [it.says for it in spec_changes(pinned, everything)] == ["components.engine.version: 4 -> latest"]
 
 
+def test_a_component_goes_with_all_that_protected_it_and_none_where_all_are_managed() -> None:
+    (gone,) = spec_changes(SPEC, changed(("components.rules", None)))
+    assert (gone.says, gone.safety) == ("component rules is not managed any more", True)
+    assert not any(
+        change.safety
+        for change in spec_changes(changed(("components", {"engine": {}})), {**SPEC, "components": {"*": {}}})
+    )
+    everything = changed(("components", {"*": {}, "engine": {}}))
+    found = spec_changes(everything, changed(("components", {"engine": {}})))
+    assert [change.says for change in found if change.safety] == ["only components that the spec names are managed now"]
+
+
 @pytest.mark.parametrize(
     ("path", "value", "sentence"),
     [
         ("auto_update.enabled", False, "auto_update.enabled: true -> false"),
         ("components.engine.version", "4", "components.engine.version: 3 -> 4"),
-        ("components.engine", None, "component engine is not managed any more"),
         ("components.new", {"version": "1"}, "component new is managed now: version 1"),
         ("groups.branch.proxy", "egress", "group branch is reached over egress, no more directly"),
         ("groups.branch.proxy", "socks5://u:p@h", "group branch is reached over another proxy, no more directly"),
@@ -179,6 +190,8 @@ def test_a_change_of_the_spec_is_a_sentence_without_what_a_plan_must_not_hold(
             "groups.branch.transport: host keys that nobody knows are trusted",
         ),
         ("hold", [], "the hold of label=lab is lifted"),
+        ("components.engine", None, "component engine is not managed any more"),
+        ("components.rules", None, "component rules is not managed any more"),
         ("components.rules.block", None, "components.rules: version 7 is not blocked any more"),
         ("components.rules.min_age", "12h", "components.rules: the least age of releases is shorter: 2d -> 12h"),
         ("components.rules.min_age", None, "components.rules: the least age of releases is shorter: 2d -> none"),
