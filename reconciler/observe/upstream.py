@@ -104,7 +104,8 @@ def merge_offers(
 ) -> tuple[list[Offer], list[HeldBack]]:
     """Give each release once, from the first source that has it, and each that is held back here, with the reason.
 
-    Whoever signed these bytes vouches for them, whichever source they come from. A release that two sources offer with
+    Whoever signed these bytes vouches for them, whichever source they come from, and says when they came out and what
+    is new in them. A release that two sources offer with
     different content is held: neither is offered. So is one that outranks signed sources and may not. What a single
     source held back stands in its report. With `away`, what sources that can't be read now offered before comes, too.
     """
@@ -123,16 +124,22 @@ def merge_offers(
     agreed = []
     for rivals in offers.values():
         if len({offer.release.digest for offer in rivals}) == 1:
-            signed = next((offer.release.signed for offer in rivals if offer.release.signed), None)
-            first = rivals[0]
-            same = first.release.signed == signed
-            agreed.append(first if same else Offer(first.source, replace(first.release, signed=signed)))
+            agreed.append(_vouched(rivals))
         else:
             said = " and ".join(f"{offer.source} ({offer.release.digest[:12]})" for offer in rivals)
             release = rivals[0].release
             says = f"{_shown(release)} is held: the content differs between the sources {said}"
             held[HeldBack(release.component, release.version, says)] = None
     return agreed, list(held)
+
+
+def _vouched(rivals: Sequence[Offer]) -> Offer:
+    """Give the first of some offers of the same bytes, with what the first of those that are signed says of them."""
+    first, signed = rivals[0], next((offer.release for offer in rivals if offer.release.signed), None)
+    if signed is None or first.release.signed:
+        return first
+    said = replace(first.release, signed=signed.signed, released=signed.released, notes=signed.notes)
+    return Offer(first.source, said)
 
 
 class _Guard:

@@ -59,12 +59,13 @@ def _key(release: Release) -> _Key:
 
 
 def _of(key: _Key, releases: list[Release]) -> Provenance:
-    notes = next((release.notes for release in releases if release.notes), "")
+    said = [release for release in releases if release.signed] or releases
+    notes = next((release.notes for release in said if release.notes), "")
     return Provenance(
         *key,
-        released=next((release.released for release in releases if release.released), None),
+        released=next((release.released for release in said if release.released), None),
         notes=_fit(notes),
-        signed_by=next((release.signed for release in releases if release.signed), None),
+        signed_by=said[0].signed if said else None,
     )
 
 

@@ -185,6 +185,13 @@ def test_whoever_signed_the_bytes_vouches_for_them_whichever_source_they_come_fr
     assert [(offer.source, offer.release.signed) for offer in offers] == [("drop", signed.signed)]
 
 
+def test_a_source_that_is_not_signed_makes_no_signed_release_older_and_says_nothing_of_it() -> None:
+    bare = rules(released=datetime(2020, 1, 1, tzinfo=UTC), notes="old and proven")
+    signed = rules(signed=replace(SIGNED, source="vendor"), released=datetime(2026, 1, 1, tzinfo=UTC))
+    (offer,), _held = merge_offers([SourceReport("drop", (bare,)), SourceReport("vendor", (signed,))])
+    assert (offer.source, offer.release.released, offer.release.notes) == ("drop", signed.released, "")
+
+
 def test_a_release_that_sources_disagree_about_is_held_and_the_sources_are_named() -> None:
     other = rules(files=(replace(GOOD, sha256="b" * 64),))
     offers, problems = merge_offers([SourceReport("a", (rules(), rules("8"))), SourceReport("b", (other,))])

@@ -66,9 +66,15 @@ def test_whoever_signed_the_bytes_vouches_for_them_offered_or_held() -> None:
         {"held": [bare], "remembered": [Offer("vendor", signed)]},
     ):
         (entry,) = plan_of(bare, **observed).provenance  # type: ignore[arg-type]
-        assert (entry.signed_by, entry.notes, entry.released) == (SIGNED, "new words", NOW)
+        assert (entry.signed_by, entry.notes) == (SIGNED, "new words")
     (entry,) = plan_of(bare, held=[signed]).provenance
     assert entry.signed_by == SIGNED
+
+
+def test_what_nobody_signed_is_not_said_beside_a_signature() -> None:
+    bare, signed = release(notes="trust me", released=NOW), release(signed=SIGNED)
+    (entry,) = plan_of(bare, held=[bare], offers=[Offer("vendor", signed)]).provenance
+    assert (entry.signed_by, entry.notes, entry.released) == (SIGNED, "", None)
 
 
 def test_other_bytes_under_the_same_version_vouch_for_nothing() -> None:
