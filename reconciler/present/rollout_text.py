@@ -108,7 +108,7 @@ def standing_rows(rollouts: Sequence[Entry]) -> list[tuple[str, ...]]:
         (
             _mark(entry, moves=entry["counts"]["pending"] > 0),
             *_subject(entry),
-            f"since {entry['started']}",
+            entry["started"],
             where_text(entry),
         )
         for entry in rollouts
@@ -176,4 +176,7 @@ def rollouts_text(document: Entry, *, look: Look = PLAIN) -> str:
 
 def standing_table(rollouts: Sequence[Entry], width: int | None = None) -> list[str]:
     """Give the lines of a table that says where rollouts are."""
-    return table(((f"  {row[0]}", *row[1:]) for row in without_group(standing_rows(rollouts))), width=width)
+    rows = [
+        (f"  {mark}", *cells[:3], f"since {since}", where) for mark, *cells, since, where in standing_rows(rollouts)
+    ]
+    return table(without_group(rows), width=width)

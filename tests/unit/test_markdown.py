@@ -190,8 +190,8 @@ def test_a_status_has_tables_of_rollouts_and_quarantine_where_there_are_any() ->
     parts = status_markdown(status_document(status)).split("\n\n")
     assert parts[1].startswith("- :no_entry: Halted: engine 2 in wave 1 of 2: no; ")
     assert parts[3].splitlines()[2:] == [
-        "| rules | 2 | whole fleet | since 2026-11-24T12:00:00Z | wave 1 of 2 is open: 0 of 2 done (1 off) |",
-        "| engine | 2 | whole fleet | since 2026-11-24T12:00:00Z | :no_entry: halted in wave 1 of 2 |",
+        "| rules | 2 | whole fleet | 2026-11-24T12:00:00Z | wave 1 of 2 is open: 0 of 2 done (1 off) |",
+        "| engine | 2 | whole fleet | 2026-11-24T12:00:00Z | :no_entry: halted in wave 1 of 2 |",
     ]
     row = "| pc-0 | office | until 2026-11-24T12:00:00Z | 3 failures | not \\| enough disk |"
     assert parts[4].splitlines()[2] == row

@@ -249,10 +249,7 @@ def ways_of(rollouts: Sequence[Entry]) -> tuple[list[Way], Sheet | None]:
     if len(rows) <= WAYS_SHOWN:
         return [shared_way(same) for same in rows], None
     stopped = [same for same in rows if same[0]["status"] in STOPPED or same[0]["stuck"]]
-    lines = [
-        Line(cells=(*row[1:4], row[4].removeprefix("since "), row[5]), sign=MARKS[row[0]])
-        for row in standing_rows(rollouts)
-    ]
+    lines = [Line(cells=row[1:], sign=MARKS[row[0]]) for row in standing_rows(rollouts)]
     head = ("component", "version", "group", "since", "where it is")
     return [shared_way(same) for same in stopped[:WAYS_SHOWN]], Sheet(title="All rollouts", head=head, lines=lines)
 
