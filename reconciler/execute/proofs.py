@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import PluginError
 from reconciler.execute.checks import Checks, ask_gate
+from reconciler.formats.counts import number_text
 from reconciler.guards import Caught
 from reconciler.model.deploy import RELEASE, DeployRequest, Step
 from reconciler.model.events import CheckFinished
@@ -96,7 +97,8 @@ def _recheck(
     if not failed or not too_many:
         return ""
     name, message = min(failed)
-    return f"{len(failed)} of {good + len(failed)} clients failed at the end of the soak ({name}: {message})"
+    bad, asked = number_text(len(failed)), number_text(good + len(failed))
+    return f"{bad} of {asked} clients failed at the end of the soak ({name}: {message})"
 
 
 class _Rechecker:

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from reconciler.formats.counts import number_text
 from reconciler.model.deploy import MACHINE, RELEASE
 from reconciler.model.events import RolloutMoved
 from reconciler.model.report import JournalEntry
@@ -144,8 +145,8 @@ class Breaker:
                 self._breach(key, f"and max_fail_percentage is {share:g}", client, message)
 
     def _breach(self, key: Key, limit: str, client: str, message: str) -> None:
-        attempted = self._failed[key] + self._passed[key]
-        self.halt(key, f"{self._failed[key]} of {attempted} clients failed, {limit} ({client}: {message})")
+        failed, attempted = (number_text(count) for count in (self._failed[key], self._failed[key] + self._passed[key]))
+        self.halt(key, f"{failed} of {attempted} clients failed, {limit} ({client}: {message})")
 
     def halt(self, key: Key, reason: str) -> None:
         """Halt a rollout; once is enough."""

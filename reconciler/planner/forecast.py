@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from reconciler.formats.counts import count_text
 from reconciler.model.forecast import PERCENTS, Forecast, Point, Reach, ReleaseForecast, WaveForecast
 from reconciler.model.outlook import Arrival
 from reconciler.planner.moments import Moments
@@ -285,7 +286,7 @@ class _Course:
         record = self.tracks[key].record
         if not counts and record is not None and record.status not in {"running", "done"}:
             return record.stopped
-        return "; ".join(f"{'1 client' if count == 1 else f'{count} clients'}: {why}" for why, count in counts.items())
+        return "; ".join(f"{count_text(count, 'client')}: {why}" for why, count in counts.items())
 
 
 def compare(before: Forecast, after: Forecast) -> list[str]:
@@ -296,7 +297,7 @@ def compare(before: Forecast, after: Forecast) -> list[str]:
         name = f"{entry.component} {entry.version}" + (f" ({entry.group})" if entry.group else "")
         other = known.pop((entry.component, entry.version, entry.group), None)
         if other is None:
-            sentences.append(f"with this change {name} goes to {entry.clients} clients")
+            sentences.append(f"with this change {name} goes to {count_text(entry.clients, 'client')}")
             continue
         sentences += _differences(name, other, entry)
     for component, version, group in known:

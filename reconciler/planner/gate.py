@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from reconciler.formats.counts import number_text
 from reconciler.model.plan import NEVER_SEEN, WaveCounts
 from reconciler.model.share import exact, exceeds
 from reconciler.planner.waves import first_waves
@@ -179,7 +180,7 @@ class Gate:
                 says = f"max_fail_percentage is {share:g}"
             if says:
                 why = _first(self._fleet.failures(self._key))
-                return f"{count.failed} of {attempted} clients failed, and {says}{why}"
+                return f"{number_text(count.failed)} of {number_text(attempted)} clients failed, and {says}{why}"
         return ""
 
     def trouble(self, tally: Tally) -> str:
@@ -190,7 +191,8 @@ class Gate:
             if share is not None and left > 0 and exceeds(left, planned, share):
                 what = "became unreachable" if not count.hindered else "can't be reached, or can't take anything now"
                 why = _first(self._fleet.troubles(self._key)) if count.hindered else ""
-                return f"{left} of {planned} clients {what}, and max_unreachable_percentage is {share:g}{why}"
+                few = f"{number_text(left)} of {number_text(planned)} clients {what}"
+                return f"{few}, and max_unreachable_percentage is {share:g}{why}"
         return ""
 
     def least(self, record: RolloutRecord) -> int:

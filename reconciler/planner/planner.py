@@ -24,6 +24,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from reconciler.formats.counts import count_text
 from reconciler.model.network import DIRECT
 from reconciler.model.plan import Plan
 from reconciler.model.release import ANY_PLATFORM
@@ -140,7 +141,7 @@ def _claimed(claims: Sequence[Finding]) -> list[str]:
     clients = sum(finding.clients for finding in claims)
     if not clients:
         return []
-    are = "1 client is" if clients == 1 else f"{clients} clients are"
+    are = f"{count_text(clients, 'client')} {'is' if clients == 1 else 'are'}"
     return [f"{are} told that this state is their controller now; who has an earlier one is refused from then on"]
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from heapq import nsmallest
 from typing import TYPE_CHECKING
 
+from reconciler.formats.counts import number_text
 from reconciler.model.change import Proof
 from reconciler.model.plan import RolloutStep
 from reconciler.model.rollout import OPEN, UNDER_WAY, RolloutRecord, position
@@ -195,8 +196,8 @@ class Walk:
         who, off = self._gate.wave(record).select, self._tally.total().off
         if who and not self._gate.members(record):
             return f"no client matches `{who}`"
-        reason = f"{attempted} clients could be attempted, and min_attempted is {least}"
-        return f"{reason}; {off} were off when it opened" if off else reason
+        reason = f"{number_text(attempted)} clients could be attempted, and min_attempted is {number_text(least)}"
+        return f"{reason}; {number_text(off)} were off when it opened" if off else reason
 
     def _rest(self, record: RolloutRecord) -> RolloutRecord | None:
         """Soak, then prove; the record itself when that is over."""

@@ -6,6 +6,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from reconciler.errors import printable
+from reconciler.formats.counts import count_text as count_text  # noqa: PLC0414 - they are among these words
+from reconciler.formats.counts import number_text as number_text  # noqa: PLC0414 - the same
 from reconciler.present.look import fitted, hanging
 
 if TYPE_CHECKING:
@@ -36,16 +38,6 @@ def span_text(seconds: float | None) -> str:
         if abs(seconds) >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def count_text(number: int, noun: str) -> str:
-    """Write a number with its noun: `1 client`, `48 212 clients`."""
-    return f"{number_text(number)} {noun}{'' if number == 1 else 's'}"
-
-
-def number_text(number: int) -> str:
-    """Write a number with thin groups of three digits: `48 212`."""
-    return f"{number:,}".replace(",", " ")
 
 
 def table(rows: Iterable[Sequence[str]], *, right: frozenset[int] = frozenset(), width: int | None = None) -> list[str]:

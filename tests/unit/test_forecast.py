@@ -106,6 +106,11 @@ def test_what_waits_for_somebody_is_never_reached_and_says_for_what() -> None:
     assert entry.never.startswith("9 clients: wave 2 of 2 waits for approval")
 
 
+def test_thousands_of_clients_that_wait_are_written_as_everywhere() -> None:
+    world = world_with((Wave(count=1), Wave(share=1.0, approve=True)), clients=1_200)
+    assert only(forecast(*world.facts(), START)).never.startswith("1 199 clients: wave 2 of 2 waits for approval")
+
+
 def test_clients_that_are_off_keep_it_from_all() -> None:
     world = world_with((Wave(share=1.0),))
     world.off = {world.machines[0].name, world.machines[1].name}
