@@ -155,7 +155,8 @@ def as_limited(options: PlanOptions, made: Plan) -> PlanOptions:
 def with_spec_changes(made: Plan, work: Workspace) -> Plan:
     """Say in a plan what changed in the spec since it was applied last; nothing, where it never was."""
     before = work.state.applied_spec()
-    return made if before is None else replace(made, spec_changes=spec_changes(before, work.spec.effective))
+    counts = {} if made.partial else made.clients
+    return made if before is None else replace(made, spec_changes=spec_changes(before, work.spec.effective, counts))
 
 
 def against_base(made: Plan, work: Workspace, options: PlanOptions, base: Spec) -> Plan:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reconciler.errors import printable
 from reconciler.model.spec_change import SpecChange
+from reconciler.present.words import count_text, name_list
 from reconciler.specfile.safety import ABSENT, keyed, losses
 
 if TYPE_CHECKING:
@@ -113,10 +114,13 @@ class _Difference(NamedTuple):
     after: Any
 
 
-def spec_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[SpecChange, ...]:
+def spec_changes(
+    before: Mapping[str, Any], after: Mapping[str, Any], clients: Mapping[str, int] | None = None
+) -> tuple[SpecChange, ...]:
     """Give the differences between two effective specs, the most important first, about MAX_SHOWN at most.
 
-    Whatever takes away a protection is listed, however much there is.
+    `clients` are how many groups have by now, for those whose clients an inventory lists. Whatever takes away a
+    protection is listed, however much there is.
     """
     if before == after:
         return ()
@@ -125,7 +129,7 @@ def spec_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[S
     told = {change.path for change in lost}
     found = list(_differences((), before, after))
     single = [entry for entry in found if not _is_client(entry.path)]
-    others = [_said(entry) for entry in single if not _is_told(entry, told)]
+    others = [_said(entry, clients or {}) for entry in single if not _is_told(entry, told)]
     others += _of_clients([entry for entry in found if _is_client(entry.path)])
     whole = {"added": 0, "removed": 0}
     others.sort(key=lambda change: (whole.get(change.kind, 1), change.path))
@@ -190,17 +194,18 @@ def _has_maps(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
 
 
-def _said(found: _Difference) -> SpecChange:
-    return SpecChange(_dotted(found.path), found.kind, _clean(_sentence(found)))
+def _said(found: _Difference, clients: Mapping[str, int]) -> SpecChange:
+    return SpecChange(_dotted(found.path), found.kind, _clean(_sentence(found, clients)))
 
 
-def _sentence(found: _Difference) -> str:
+def _sentence(found: _Difference, clients: Mapping[str, int]) -> str:
     path, kind, before, after = found
     is_new = kind == "added"
     if kind == "reordered":
         return f"{_dotted(path)}: another order"
     if len(path) == 2 and path[0] == "groups" and kind in {"added", "removed"}:
-        return f"group {path[1]} {'is new' if is_new else 'is gone'}: {_clients_of(after if is_new else before)}"
+        has = _clients_of(after, clients.get(path[1], 0)) if is_new else _clients_of(before)
+        return f"group {path[1]} {'is new' if is_new else 'is gone'}: {has}"
     if len(path) == 2 and path[0] == "components" and kind in {"added", "removed"}:
         return f"component {path[1]} {'is managed now' if is_new else 'is not managed any more'}{_with(path, after)}"
     if len(path) == 2 and path[0] == "sources" and kind in {"added", "removed"}:
@@ -230,18 +235,17 @@ def _way_sentence(path: Path, before: Any, after: Any) -> str:
     return f"{who} is reached over {_cut(new) or 'another proxy'}, no more {f'over {_cut(old)}' if old else 'directly'}"
 
 
-def _clients_of(group: Any) -> str:
-    """Count the clients of a group and name some; whom an inventory has isn't in the spec."""
+def _clients_of(group: Any, count: int = 0) -> str:
+    """Count the clients of a group and name some; whom an inventory has isn't in the spec, but maybe their `count`."""
     clients = group.get("clients", ()) if isinstance(group, dict) else ()
-    listed = _names(list(keyed(clients)) if isinstance(keyed(clients), dict) else [])
-    return listed if not (isinstance(group, dict) and "inventory" in group) else "clients of an inventory"
+    if isinstance(group, dict) and "inventory" in group:
+        return f"{count_text(count, 'client') if count else 'clients'} of an inventory"
+    return _names(list(keyed(clients)) if isinstance(keyed(clients), dict) else [])
 
 
 def _names(names: Sequence[str]) -> str:
-    more = len(names) - _EXAMPLES
-    count = f"{len(names)} client{'' if len(names) == 1 else 's'}"
-    listed = ", ".join(names[:_EXAMPLES]) + (f" and {more} more" if more > 0 else "")
-    return f"{count} ({listed})" if names else count
+    count = count_text(len(names), "client")
+    return f"{count} ({name_list(names, _EXAMPLES)})" if names else count
 
 
 def _is_client(path: Path) -> bool:

@@ -235,6 +235,18 @@ def test_what_takes_away_a_protection_is_said_first_and_marked(path: str, value:
     assert sentence not in back or "another program" in sentence  # whichever it is, nobody tried it
 
 
+def test_a_new_group_of_an_inventory_has_as_many_clients_as_were_listed() -> None:
+    new = changed(("groups.new", {"inventory": {"type": "csv"}}))
+    for clients, shown in (
+        ({"new": 2940}, "2 940 clients"),
+        ({"new": 1}, "1 client"),
+        ({}, "clients"),
+        ({"new": 0}, "clients"),
+    ):
+        (change,) = spec_changes(SPEC, new, clients)
+        assert change.says == f"group new is new: {shown} of an inventory"
+
+
 def test_a_first_wave_that_takes_more_is_less_safe() -> None:
     base = changed((f"{WAVES}.0", {"share": "1%"}))
     found = spec_changes(base, changed((f"{WAVES}.0.share", "50%"), base=base))
