@@ -260,7 +260,8 @@ def words_of(error: BaseException) -> str:
         text = " ".join(str(error).split())
     except Exception:  # noqa: BLE001 - its own `__str__` is broken, too
         text = "it can't say why"
-    return f"{type(error).__name__}{': ' if text else ''}{text}"[:_MAX_WORDS]
+    said = f"{type(error).__name__}{': ' if text else ''}{text}"
+    return said if len(said) <= _MAX_WORDS else f"{said[: _MAX_WORDS - 1]}\u2026"
 
 
 class TransportError(UpdoserError):

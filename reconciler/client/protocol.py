@@ -372,4 +372,4 @@ def _value(text: str) -> str:
 
 def _clean(text: str) -> str:
     """Cut a text and take what could move a cursor or break a line."""
-    return printable(text[:_MAX_TEXT])
+    return printable(text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}\u2026")

@@ -19,7 +19,7 @@ from reconciler.present.closing import after_apply
 from reconciler.present.document import plan_document, report_document
 from reconciler.present.look import PLAIN
 from reconciler.present.plan_text import amiss
-from reconciler.present.render import FORMATS, render
+from reconciler.present.render import FORMATS
 from reconciler.present.views import PLAN, REPORT
 from reconciler.storage.planfile import read_key
 
@@ -63,7 +63,7 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
         talks = FORMATS[desk.form].talks
         show = desk.terminal.result if talks else desk.terminal.note
         look = desk.terminal.look if talks else PLAIN
-        show(render(plan_document(made), "text", PLAN, look=look, names=options.names))
+        show(desk.terminal.rendered(plan_document(made), "text", PLAN, look=look, names=options.names))
         if options.names:
             show(file_changes(made, work, options.planning.sight, "text"))
         if work.means.stop.is_set():
@@ -80,7 +80,8 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
         document = report_document(report)
         if not talks or not made.empty or report.failed or report.unreachable:
             blank = "\n" if talks else ""
-            desk.terminal.result(blank + render(document, desk.form, REPORT, look=desk.terminal.look))
+            text = desk.terminal.rendered(document, desk.form, REPORT, look=desk.terminal.look)
+            desk.terminal.result(f"{blank}{text}")
         desk.terminal.keep(document)
         error = verdict_error(report, max_unreachable=options.max_unreachable)
         if error is not None:

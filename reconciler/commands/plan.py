@@ -69,7 +69,9 @@ def plan(desk: Desk, options: PlanOptions, showing: ShowOptions) -> int:
         form, within = FORMATS[desk.form], {}
         if showing.names and form.whole:
             within["files"] = changed_files(made, work, options.sight)
-        shown = [render(document, desk.form, PLAN, look=desk.terminal.look, names=showing.names, **within)]
+        shown = [
+            desk.terminal.rendered(document, desk.form, PLAN, look=desk.terminal.look, names=showing.names, **within)
+        ]
         if showing.names and not form.single:
             shown.append(file_changes(made, work, options.sight, desk.form))
         if showing.out is not None:

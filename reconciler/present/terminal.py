@@ -76,6 +76,36 @@ class LogStyle:
         return {0: logging.WARNING, 1: logging.INFO}.get(self.verbose, logging.DEBUG)
 
 
+def _masked(document: Any, mask: Callable[[str], str]) -> Any:
+    """Give a document in whose sentences nothing is left to mask; mostly there is nothing.
+
+    Words, names and times stay as they are, as renderers go by them; nobody breaks or cuts those.
+    """
+    whole = "\n".join(_sentences(document))
+    return document if mask(whole) == whole else _each(document, mask)
+
+
+def _sentences(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        if _is_sentence(value):
+            yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from _sentences(entry)
+
+
+def _is_sentence(text: str) -> bool:
+    return " " in text or "\n" in text
+
+
+def _each(value: Any, mask: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return mask(value) if _is_sentence(value) else value
+    if isinstance(value, dict):
+        return {key: _each(entry, mask) for key, entry in value.items()}
+    return [_each(entry, mask) for entry in value] if isinstance(value, (list, tuple)) else value
+
+
 class Terminal:
     """Standard output and error of a command; `mask` takes secrets out of all that is written.
 
@@ -121,8 +151,12 @@ class Terminal:
 
     def show(self, document: Any, form: str, view: View, **how: Any) -> None:
         """Write a document to stdout in a format, and as JSON into the file that was asked for."""
-        self.result(render(document, form, view, look=self.look, **how))
+        self.result(self.rendered(document, form, view, look=self.look, **how))
         self.keep(document)
+
+    def rendered(self, document: Any, form: str, view: View, **how: Any) -> str:
+        """Give a document in a format, without secrets: they are taken out before it is broken into lines, and cut."""
+        return render(_masked(document, self.mask), form, view, **how)
 
     def keep(self, document: Any) -> None:
         """Write a document as JSON into the file that was asked for, if one was; what is done by then isn't undone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -21,6 +22,8 @@ MAX_BYTES = 64 * 1024
 TIMEOUT = 30
 MASK = "********"
 _MIN_MASKED = 4
+_CUT = re.compile(r"\u2026|\\u2026")
+"""What stands where a text was cut, as it is and in JSON."""
 _KINDS: tuple[Literal["env", "file", "command"], ...] = ("env", "file", "command")
 
 
@@ -142,7 +145,23 @@ class Masker:
                 self._known |= spellings(part)
 
     def mask(self, text: str) -> str:
-        """Give a text without the secrets."""
+        """Give a text without the secrets, and without the beginnings of those within which it was cut."""
         for secret in sorted(self._known, key=len, reverse=True):
             text = text.replace(secret, MASK)
-        return text
+        if not self._known or not _CUT.search(text):
+            return text
+        shown, end = [], 0
+        for cut in _CUT.finditer(text):
+            shown += [self._begun(text[end : cut.start()]), cut[0]]
+            end = cut.end()
+        return "".join([*shown, text[end:]])
+
+    def _begun(self, text: str) -> str:
+        """Mask what a text ends with, if a secret begins so."""
+        starts = []
+        for secret in self._known:
+            start = text.find(secret[:_MIN_MASKED], max(len(text) - len(secret), 0))
+            while start >= 0 and not secret.startswith(text[start:]):
+                start = text.find(secret[:_MIN_MASKED], start + 1)
+            starts += [start] if start >= 0 else []
+        return f"{text[: min(starts)]}{MASK}" if starts else text

@@ -33,7 +33,10 @@ from reconciler.model.events import (
     Trouble,
 )
 from reconciler.model.plan import Basis, Plan
+from reconciler.model.provenance import Provenance
 from reconciler.present.document import plan_document
+from reconciler.present.look import PLAIN, Look
+from reconciler.present.reading import read_plan
 from reconciler.present.render import FORMATS, render
 from reconciler.present.terminal import EventLog, Log, LogStyle, Terminal
 from reconciler.present.views import PLAN
@@ -190,6 +193,34 @@ def test_a_secret_is_in_no_output_however_it_is_written_there(
     (event,) = events(file)
     assert MASK in event["message"]
     assert MASK in event["source"]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_secret_with_blanks_is_masked_where_its_line_is_broken(width: int) -> None:
+    terminal = secretive("correct horse battery staple")
+    message = f"{'x ' * 12}the proxy refuses correct horse battery staple, {'y ' * 30}"
+    document = plan_document(Plan("p", NOW, BASIS, problems=(message,)))
+    shown = terminal.rendered(document, "text", PLAN, look=Look(width=width))
+    assert MASK in shown
+    assert not [word for word in ("correct", "horse", "battery", "staple") if word in shown]
+
+
+def test_notes_that_are_cut_within_a_secret_do_not_show_how_it_begins() -> None:
+    terminal, secret = secretive("geheim-geheim-geheim"), "geheim-geheim-geheim"
+    for before in range(90, 104):
+        provenance = Provenance("rules", "2", "any", "a" * 64, notes=f"{'x' * (before - 1)} {secret} and more")
+        plan = Plan("p", NOW, BASIS, provenance=(provenance,))
+        for form in ("text", "markdown"):
+            assert "gehe" not in terminal.mask(terminal.rendered(plan_document(plan), form, PLAN, look=PLAIN)), before
+    assert terminal.mask("it says gehei\u2026 and more") == f"it says {MASK}\u2026 and more"
+    assert terminal.mask("it says ein geh\u2026 gestern") == "it says ein geh\u2026 gestern"
+
+
+def test_a_secret_that_is_a_word_of_documents_breaks_none() -> None:
+    example = json.loads((ROOT / "schema" / "plan.schema.json").read_text(encoding="utf-8"))["examples"][0]
+    for secret in ("deploy", "office", "2026", "wave", "halted", "summary", "T12:00"):
+        for form in [form for form in FORMATS if FORMATS[form].shows(PLAN)]:
+            assert secretive(secret).rendered(plan_document(read_plan(example)), form, PLAN)
 
 
 # --- logs -----------------------------------------------------------------------------------------------------------
