@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from reconciler.model.client import Profile
     from reconciler.model.offer import SourceReport
     from reconciler.model.plan import Cohort
     from reconciler.model.spec import SourceSpec
     from reconciler.planner.inputs import Observed, Wanted
-    from reconciler.planner.ruler import Allowance
+    from reconciler.planner.ruler import Allowance, Verdict
+
+    _Mark = tuple[Verdict, bool, str]
+    """What clients of a profile count as for one component: whether a release is kept back from them, their version."""
 
 
 def make_status(
@@ -48,10 +52,17 @@ def make_status(
 
 def withdrawn_statuses(wanted: Wanted, observed: Observed) -> tuple[WithdrawnStatus, ...]:
     """List the versions of managed components that sources took back, and count the clients that run them."""
+    entries = [
+        (source, entry)
+        for source, of_one in observed.withdrawn.items()
+        for entry in sorted(of_one)
+        if entry.component in wanted.components
+    ]
     running: Counter[tuple[str, str]] = Counter()
-    for cohort in observed.cohorts:
-        for installed in cohort.profile.installed if cohort.profile else ():
-            running[installed.component, installed.version] += len(cohort.members)
+    if entries:
+        for profile, clients in _by_profile(observed.cohorts):
+            for installed in profile.installed:
+                running[installed.component, installed.version] += clients
     return tuple(
         WithdrawnStatus(
             component=entry.component,
@@ -60,9 +71,7 @@ def withdrawn_statuses(wanted: Wanted, observed: Observed) -> tuple[WithdrawnSta
             source=source,
             clients=running[entry.component, entry.version],
         )
-        for source, entries in observed.withdrawn.items()
-        for entry in sorted(entries)
-        if entry.component in wanted.components
+        for source, entry in entries
     )
 
 
@@ -95,13 +104,15 @@ def count_fleet(
 ) -> tuple[tuple[ComponentStatus, ...], dict[str, tuple[ComponentStatus, ...]]]:
     """Count clients for each component of the fleet, and the same by group; the worst rate first."""
     ruler = Ruler(wanted, observed, allowance)
+    marked = _Marked(wanted, ruler)
     cohorts: dict[str, list[Cohort]] = defaultdict(list)
     for cohort in observed.cohorts:
         cohorts[cohort.group].append(cohort)
     counts: dict[tuple[str, str], Counts] = {}
     for group in wanted.groups:
+        counted = marked.count(cohorts[group])
         for spec in wanted.of_group(group):
-            counts[group, spec.component.id] = _count(spec.component.id, cohorts[group], ruler)
+            counts[group, spec.component.id] = counted[spec.component.id]
     by_group = {
         group: _sorted(ruler.status(spec, [counts[group, spec.component.id]]) for spec in wanted.of_group(group))
         for group in wanted.groups
@@ -117,16 +128,69 @@ def _sorted(statuses: Iterable[ComponentStatus]) -> tuple[ComponentStatus, ...]:
     return tuple(sorted(statuses, key=lambda status: (status.rate, status.id)))
 
 
-def _count(component: str, cohorts: Iterable[Cohort], ruler: Ruler) -> Counts:
-    counts = Counts(Counter(), Counter())
+class _Marked:
+    """What profiles count as for each component: what is alike for the `ruler` is judged once, however many have it.
+
+    Cohorts are counted by whole columns, one of a component: that costs next to nothing where nearly each client is a
+    cohort of its own.
+    """
+
+    def __init__(self, wanted: Wanted, ruler: Ruler) -> None:
+        self._components = tuple(wanted.components)
+        self._ruler = ruler
+        self._rows: dict[int, tuple[Profile, tuple[int, ...]]] = {}  # keeps the profile, so that its id stays its own
+        self._numbers: dict[tuple[str, str, str, str, bool] | tuple[str, str], int] = {}
+        self._marks: list[_Mark] = []
+
+    def count(self, cohorts: Iterable[Cohort]) -> dict[str, Counts]:
+        """Count the clients of some cohorts for each component."""
+        unknown = 0
+        rows: dict[int, list[tuple[int, ...]]] = defaultdict(list)
+        for cohort in cohorts:
+            if cohort.profile is None:
+                unknown += len(cohort.members)
+            else:
+                rows[len(cohort.members)].append(self._row(cohort.profile))
+        found = {component: Counts(Counter(), Counter()) for component in self._components}
+        for counts in found.values() if unknown else ():
+            counts.verdicts["unknown"] += unknown
+        for clients, of_size in rows.items():
+            for counts, column in zip(found.values(), zip(*of_size, strict=True), strict=True):
+                for number, times in Counter(column).items():
+                    verdict, deferred, version = self._marks[number]
+                    counts.verdicts[verdict] += times * clients
+                    counts.versions[version] += times * clients
+                    counts.deferred += times * clients if deferred else 0
+        return found
+
+    def _row(self, profile: Profile) -> tuple[int, ...]:
+        known = self._rows.get(id(profile))
+        if known is None:
+            row = tuple(self._number(component, profile) for component in self._components)
+            known = self._rows[id(profile)] = profile, row
+        return known[1]
+
+    def _number(self, component: str, profile: Profile) -> int:
+        installed, platform = profile.by_component.get(component), profile.platform
+        if installed is None:
+            alike: tuple[str, str, str, str, bool] | tuple[str, str] = component, platform
+        else:
+            alike = component, platform, installed.version, installed.digest, bool(installed.damage)
+        number = self._numbers.get(alike)
+        if number is None:
+            number = self._numbers[alike] = len(self._marks)
+            verdict = self._ruler.verdict(component, installed, platform)
+            deferred = verdict == "updated" and self._ruler.lacks(component, installed, platform) is not None
+            self._marks.append((verdict, deferred, installed.version if installed else "missing"))
+        return number
+
+
+def _by_profile(cohorts: Iterable[Cohort]) -> Iterable[tuple[Profile, int]]:
+    """Give each profile that is known, and how many clients have it; the same again where it is another object."""
+    clients: Counter[int] = Counter()
+    profiles: dict[int, Profile] = {}
     for cohort in cohorts:
-        if cohort.profile is None:
-            counts.verdicts["unknown"] += len(cohort.members)
-            continue
-        installed = cohort.profile.by_component.get(component)
-        verdict = ruler.verdict(component, installed, cohort.profile.platform)
-        counts.verdicts[verdict] += len(cohort.members)
-        if verdict == "updated" and ruler.lacks(component, installed, cohort.profile.platform):
-            counts.deferred += len(cohort.members)
-        counts.versions[installed.version if installed else "missing"] += len(cohort.members)
-    return counts
+        if cohort.profile is not None:
+            profiles[id(cohort.profile)] = cohort.profile
+            clients[id(cohort.profile)] += len(cohort.members)
+    return ((profile, clients[key]) for key, profile in profiles.items())

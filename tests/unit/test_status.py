@@ -1,14 +1,18 @@
 """What counts as updated: the figures of a status."""
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reconciler.model.client import Installed, Profile
-from reconciler.model.offer import Offer, SourceReport
+from reconciler.model.offer import Offer, SourceReport, Withdrawal
 from reconciler.model.plan import Basis, Cohort
-from reconciler.model.report import Traffic
+from reconciler.model.report import ComponentStatus, Traffic
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig, SourceSpec
 from reconciler.planner.inputs import Observed, Wanted
 from reconciler.planner.ruler import Allowance
@@ -35,6 +39,7 @@ def status(
     max_age: Any = None,
     pin: str = "latest",
     groups: Any = ("g",),
+    withdrawn: Any = (),
     **policy: Any,
 ) -> Any:
     wanted = Wanted(
@@ -47,14 +52,21 @@ def status(
         if version == "?":
             cohorts.append(Cohort(group, members, unknown="no connection"))
             continue
-        digest = "" if version.endswith("!") else RELEASES.get(version[0], RELEASES["1"]).digest
-        entry = Installed("rules", version.rstrip("!"), digest, damage="x" if version.endswith("!") else "")
+        digest = (
+            ""
+            if version.endswith("!")
+            else "other"
+            if version.endswith("~")
+            else RELEASES.get(version[0], RELEASES["1"]).digest
+        )
+        entry = Installed("rules", version.rstrip("!~"), digest, damage="x" if version.endswith("!") else "")
         cohorts.append(Cohort(group, members, Profile("linux-x86_64", (entry,) if version != "-" else ())))
     observed = Observed(
         Basis("l", 1, 0, "s", "c"),
         [RELEASES[version] for version in held],
         [Offer("s", RELEASES[version]) for version in offered],
         cohorts=cohorts,
+        withdrawn={"s": [Withdrawal("rules", version, "bad") for version in withdrawn]},
     )
     return make_status(wanted, observed, Allowance(NOW, within, max_age), as_of=None, sources=(), traffic=Traffic())
 
@@ -140,6 +152,42 @@ def test_nothing_known_of_a_component_is_unknown() -> None:
 def test_groups_have_figures_of_their_own_and_the_worst_stand_first() -> None:
     made = status([("g", "5", 2), ("h", "3", 2)], groups=("g", "h"))
     assert {group: entries[0].rate for group, entries in made.groups.items()} == {"g": 1.0, "h": 0.0}
+
+
+def counted(entries: Iterable[ComponentStatus]) -> Counter[str]:
+    found = Counter[str]()
+    for entry in entries:
+        found += Counter(
+            {name: getattr(entry, name) for name in ("updated", "outdated", "ahead", "unknown", "deferred")}
+        )
+        found += Counter({f"runs {version}": clients for version, clients in entry.versions.items()})
+    return found
+
+
+def test_files_that_are_others_than_those_of_their_version_are_outdated() -> None:
+    assert counts(status([("g", "4", 5), ("g", "4~", 1)], offered="4")) == (5, 1, 0, 0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("gh"), st.sampled_from(["1", "3", "4", "5", "4!", "4~", "-", "?"]), st.integers(1, 9)
+        ),
+        max_size=5,
+    ),
+    st.sampled_from([{}, {"min_age": timedelta(days=5, hours=1)}, {"blocked": {"5": "INC-1"}}, {"pin": "3"}]),
+)
+def test_a_fleet_counts_as_its_cohorts_do_one_by_one(fleet: Any, policy: Any) -> None:
+    made = status(fleet, groups="gh", **policy)
+    added = counted(entry for one in fleet for entry in status([one], groups="gh", **policy).components)
+    assert counted(made.components) == added
+    assert counted(entry for of_group in made.groups.values() for entry in of_group) == added
+
+
+def test_clients_that_run_what_a_source_took_back_are_counted() -> None:
+    made = status([("g", "3", 2), ("h", "3", 1), ("g", "4", 5), ("g", "?", 1)], groups="gh", withdrawn=("3", "2"))
+    assert [(entry.version, entry.clients) for entry in made.withdrawn] == [("2", 0), ("3", 3)]
 
 
 @pytest.mark.parametrize(("ago", "stale"), [(None, True), (5, False), (11, True)])
