@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,7 +31,7 @@ from reconciler.present.kinds import (
     same_deploy,
     way_of,
 )
-from reconciler.present.rollout_text import WHOLE_FLEET, is_alarm, rollout_rows, told_once, waves_of
+from reconciler.present.rollout_text import WHOLE_FLEET, head_of, is_alarm, rollout_rows, told_once, waves_of
 from reconciler.present.words import count_text, number_text, size_text
 
 if TYPE_CHECKING:
@@ -252,7 +251,7 @@ def rollout_rows_of(document: Entry, scene: Scene, *, opened: bool = False) -> l
     cells = rollout_rows(rollouts)
     for at, (entry, row) in enumerate(zip(rollouts, cells, strict=True)):
         own = at if opened or row[0] == "!" else -1
-        head = re.split(r": |; | \(", row[-1])[0]
+        head = head_of(row[-1])
         alike[own, row[0], row[3], entry["wave"], entry["waves"], head].append(at)
     now = _now(document)
     found = []

@@ -14,12 +14,11 @@ from reconciler.present.kinds import BY_ACTION, FIRST_OF_CLIENTS, TABLE
 from reconciler.present.outlook_text import run_lines
 from reconciler.present.plan_text import savings, verdict
 from reconciler.present.provenance_text import release_items
-from reconciler.present.rollout_text import halted, standing_rows
+from reconciler.present.rollout_text import halted
 from reconciler.present.spec_changes import TITLE, spec_change_items
-from reconciler.present.text import kept_back, kept_back_line, quarantine_rest, quarantine_rows
-from reconciler.present.trouble import EXAMPLES, TOLD_HEAD, brief_list, todo_of_finding, told_of_status, told_rows
+from reconciler.present.trouble import EXAMPLES, brief_list, todo_of_finding
 from reconciler.present.way_back_text import way_back_lines
-from reconciler.present.words import count_text, name_list, number_text, span_text
+from reconciler.present.words import count_text, name_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -46,7 +45,7 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
     `names` opens rows that stand for several changes, and adds a folded list of the clients of each.
     """
     scene = scene_of(document)
-    parts = [MARKER, f"### {safe(verdict(document))}", *_halted(document["rollouts"])]
+    parts = [MARKER, f"### {safe(verdict(document))}", *halted_parts(document["rollouts"])]
     parts += map(safe, run_lines(document))
     if document["partial"]:
         parts.append("_This plan is partial: a limit or target left something out._")
@@ -65,7 +64,7 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
         if kind is FIRST_OF_CLIENTS and document["rollouts"]:
             head = ("rollout", "version", "group", "waves", "where it is")
             rollouts = rollout_rows_of(document, scene, opened=names)
-            parts += _rows(head, [_flagged(row.cells) for row in rollouts], [row.names for row in rollouts])
+            parts += _rows(head, [flagged(row.cells) for row in rollouts], [row.names for row in rollouts])
         changes = kind.of(document)
         if changes:
             rows = lines_of(kind, changes, scene) if names else rows_of(kind, changes, scene)
@@ -130,42 +129,13 @@ def _beginning(part: str, room: int) -> list[str]:
     return ["\n".join(lines)] if len(lines) > (2 if part.startswith("|") else 0) else []
 
 
-def status_markdown(document: Mapping[str, Any]) -> str:
-    """Render a status: a table of the fleet's components, and ones of rollouts and quarantine if there are any."""
-    head = ("component", "held", "offered", "updated", "outdated", "ahead", "unknown", "rate", "age")
-    rows = (
-        (
-            entry["id"],
-            entry["latest_held"] or "-",
-            entry["latest_offered"] or "-",
-            *(number_text(entry[key]) for key in ("updated", "outdated", "ahead", "unknown")),
-            f"{entry['rate'] * 100:.1f} %",
-            span_text(entry["age"]),
-        )
-        for entry in document["components"]
-    )
-    parts = [f"### Status: {count_text(document['clients'], 'client')}", *_halted(document["rollouts"])]
-    parts.append(grid_of(head, rows))
-    parts += ["\n".join(f"- {safe(kept_back_line(entry).strip())}" for entry in kept_back(document))]
-    if document["rollouts"]:
-        titles = ("rollout", "version", "group", "since", "where it is")
-        parts.append(grid_of(titles, (_flagged(row) for row in standing_rows(document["rollouts"]))))
-    if document["troubles"]:
-        parts.append(grid_of(TOLD_HEAD, told_rows(told_of_status(document["troubles"]))))
-    if document["quarantined"]:
-        titles = ("quarantined", "group", "until", "failures", "message")
-        rest = quarantine_rest(document["quarantined"])
-        parts += [grid_of(titles, quarantine_rows(document["quarantined"])), *([rest] if rest else [])]
-    return "\n\n".join(filter(None, parts)) + "\n"
-
-
-def _halted(rollouts: Sequence[Mapping[str, Any]]) -> list[str]:
+def halted_parts(rollouts: Sequence[Mapping[str, Any]]) -> list[str]:
     """Give a list of what is halted that nobody should overlook."""
     lines = [f"- {_STOP} {safe(says)}; {safe(todo)}" for says, todo in halted(rollouts)]
     return ["\n".join(lines)] if lines else []
 
 
-def _flagged(row: Sequence[str]) -> Sequence[str]:
+def flagged(row: Sequence[str]) -> Sequence[str]:
     """Put a sign in place of a rollout's mark, where it stands still and shouldn't."""
     mark, *cells, where = row
     return (*cells, f"{_STOP} {where}" if mark == "!" else where)

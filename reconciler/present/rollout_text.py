@@ -10,6 +10,7 @@ shows it, with what can be done; wherever else it is named, it is only marked (`
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from reconciler.present.look import PLAIN
@@ -113,6 +114,36 @@ def standing_rows(rollouts: Sequence[Entry]) -> list[tuple[str, ...]]:
         )
         for entry in rollouts
     ]
+
+
+def standing_rows_of(rollouts: Sequence[Entry]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Give the rows of `standing_rows`, and the releases of those that share one as they are equally far.
+
+    One that stands still shares no row, and comes first.
+    """
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    cells = standing_rows(rollouts)
+    for at, (entry, row) in enumerate(zip(rollouts, cells, strict=True)):
+        own = at if row[0] == "!" else -1
+        alike.setdefault((own, row[0], row[3], entry["wave"], entry["waves"], head_of(row[-1])), []).append(at)
+    found: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+    for (*_key, head), places in alike.items():
+        if len(places) < _ALIKE:
+            found += [(cells[at], ()) for at in places]
+            continue
+        mark, _component, _version, group, _since, _where = cells[places[0]]
+        entries = [rollouts[at] for at in places]
+        since = " to ".join(dict.fromkeys(pick(entry["started"] for entry in entries) for pick in (min, max)))
+        says = {cells[at][-1] for at in places}
+        where = says.pop() if len(says) == 1 else head
+        names = tuple(f"{entry['component']} {entry['version']}" for entry in entries)
+        found.append(((mark, count_text(len(places), "rollout"), "", group, f"since {since}", where), names))
+    return sorted(found, key=lambda row: row[0][0] != "!")
+
+
+def head_of(where: str) -> str:
+    """Give what is said of where rollouts are without moments and numbers of their own: `wave 1 of 2 is open`."""
+    return re.split(r": |; | \(", where)[0]
 
 
 def without_group(rows: Sequence[Sequence[str]], at: int = 3) -> list[Sequence[str]]:

@@ -13,19 +13,15 @@ from reconciler.present.gitlab import terraform_report
 from reconciler.present.history_text import history_rows, history_text, outcomes_rows, outcomes_text, run_text
 from reconciler.present.junit import checks_junit, plan_junit, report_junit
 from reconciler.present.listing_text import clients_markdown, clients_rows, clients_text
-from reconciler.present.markdown import plan_markdown, status_markdown
+from reconciler.present.markdown import plan_markdown
 from reconciler.present.plan_text import plan_text
 from reconciler.present.render import Render, View
 from reconciler.present.report_markdown import report_markdown
 from reconciler.present.rollout_text import rollouts_text
 from reconciler.present.standing_text import standing_text
-from reconciler.present.text import (
-    checks_text,
-    report_text,
-    repository_text,
-    staged_text,
-    status_text,
-)
+from reconciler.present.status_markdown import status_markdown
+from reconciler.present.status_text import status_text
+from reconciler.present.text import checks_text, report_text, repository_text, staged_text
 
 
 def _page(name: str) -> Render:

@@ -30,6 +30,11 @@ def size_text(size: float) -> str:
     return f"{size:.0f} {_SIZES[unit]}" if unit == 0 else f"{size:.1f} {_SIZES[unit]}"
 
 
+def moved_text(word: str, size: int, saved: int) -> str:
+    """Write how much was moved: `20.5 MiB sent (1.2 MiB saved)`."""
+    return f"{size_text(size)} {word}{f' ({size_text(saved)} saved)' if saved > 0 else ''}"
+
+
 def span_text(seconds: float | None) -> str:
     """Write a time span in its largest fitting unit: `47 s`, `3 h`, `12 d`; a dash when it isn't known."""
     if seconds is None:

@@ -15,8 +15,9 @@ from reconciler.model.plan import Basis, Finding, Plan, RolloutStep, WaveCounts
 from reconciler.model.report import ComponentStatus, Quarantined, Status
 from reconciler.model.rollout import Cut, RolloutRecord
 from reconciler.present.document import plan_document, status_document
-from reconciler.present.markdown import MARKER, MAX_BYTES, block, plan_markdown, status_markdown
+from reconciler.present.markdown import MARKER, MAX_BYTES, block, plan_markdown
 from reconciler.present.render import FORMATS, Format, View, json_text, render
+from reconciler.present.status_markdown import status_markdown
 from reconciler.present.views import PLAN, STATUS
 from reconciler.present.words import number_text
 from tests.fakes import NOW
@@ -94,8 +95,8 @@ def test_names_are_folded_below(example: Any) -> None:
 def test_a_status_is_one_table() -> None:
     counted = ComponentStatus("rules", "2", "", 1, 1, 0, 0, age=None)
     text = status_markdown(status_document(Status(NOW, None, 2, (counted,), {"g": (counted,)})))
-    assert text.splitlines()[0] == "### Status: 2 clients"
-    assert text.splitlines()[-1] == "| rules | 2 | - | 1 | 1 | 0 | 0 | 50.0 % | - |"
+    assert text.splitlines()[0].startswith("### Status: 2 clients, 0 of 1 component updated everywhere; ")
+    assert text.splitlines()[-1] == "| rules | 2 | 1 | 1 | 0 | 50.0 % | - | - |"
 
 
 def step(
@@ -189,13 +190,12 @@ def test_a_status_has_tables_of_rollouts_and_quarantine_where_there_are_any() ->
     )  # fmt: skip
     parts = status_markdown(status_document(status)).split("\n\n")
     assert parts[1].startswith("- :no_entry: Halted: engine 2 in wave 1 of 2: no; ")
-    assert parts[3].splitlines()[2:] == [
-        "| rules | 2 | whole fleet | 2026-11-24T12:00:00Z | wave 1 of 2 is open: 0 of 2 done (1 off) |",
+    assert parts[2].splitlines()[2:] == [
         "| engine | 2 | whole fleet | 2026-11-24T12:00:00Z | :no_entry: halted in wave 1 of 2 |",
+        "| rules | 2 | whole fleet | 2026-11-24T12:00:00Z | wave 1 of 2 is open: 0 of 2 done (1 off) |",
     ]
-    row = "| pc-0 | office | until 2026-11-24T12:00:00Z | 3 failures | not \\| enough disk |"
-    assert parts[4].splitlines()[2] == row
-    assert parts[5] == "and 5 more\n"
+    row = "| pc-0, pc-1, pc-2 and 22 more | office | until 2026-11-24T12:00:00Z | 3 failures | not \\| enough disk |"
+    assert parts[3].splitlines()[2:] == [row]
 
 
 # --- what others wrote ----------------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ from reconciler.planner.ruler import Allowance
 from reconciler.planner.status import make_status, source_statuses
 from reconciler.planner.thresholds import breaches, parse_conditions
 from reconciler.present.document import status_document
-from reconciler.present.markdown import status_markdown
-from reconciler.present.text import status_text
+from reconciler.present.status_markdown import status_markdown
+from reconciler.present.status_text import status_text
 from tests.fakes import make_component, make_release
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

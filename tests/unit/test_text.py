@@ -21,7 +21,6 @@ from reconciler.model.report import (
     Report,
     Run,
     SourceStatus,
-    Troubled,
 )
 from reconciler.model.report import Status as FleetStatus
 from reconciler.model.rollout import Cut, RolloutRecord
@@ -36,15 +35,13 @@ from reconciler.present.document import (
 )
 from reconciler.present.history_text import history_text, run_text
 from reconciler.present.look import Look
-from reconciler.present.markdown import plan_markdown, status_markdown
+from reconciler.present.markdown import plan_markdown
 from reconciler.present.plan_text import plan_text, verdict
 from reconciler.present.report_markdown import report_markdown
 from reconciler.present.rollout_text import rollouts_text
-from reconciler.present.text import (
-    checks_text,
-    report_text,
-    status_text,
-)
+from reconciler.present.status_markdown import status_markdown
+from reconciler.present.status_text import status_text
+from reconciler.present.text import checks_text, report_text
 from reconciler.present.words import count_text, name_list, number_text, size_text, span_text, table
 from tests.fakes import NOW
 
@@ -508,103 +505,6 @@ def component(id_: Any = "rules", **counts: Any) -> ComponentStatus:
     return ComponentStatus(id_, "2", "3", **{**dict.fromkeys(("updated", "outdated", "ahead", "unknown"), 0), **counts})
 
 
-def test_a_status_reads_like_this() -> None:
-    bad = component(updated=1, outdated=1, versions={"2": 1, "1": 1}, age=7200)
-    good = ComponentStatus("engine", "9.1", "", 2, 0, 0, 0, {"9.1": 2})
-    sources = (SourceStatus("drop", NOW), SourceStatus("vendor", None, "it can't be reached", stale=True))
-    status = FleetStatus(NOW, NOW, 2, (bad, good), {"g": (bad, good)}, sources)
-    assert (
-        status_text(status_document(status))
-        == """\
-Status: 2 clients, 1 of 2 components updated everywhere; last looked at 2026-11-24T12:00:00Z
-
-  component  held  offered  updated  outdated  ahead  unknown     rate  age  clients by version
-  rules      2     3              1         1      0        0   50.0 %  2 h  2: 1, 1: 1
-  engine     9.1   -              2         0      0        0  100.0 %    -  9.1: 2
-
-Sources
-  drop    last read 2026-11-24T12:00:00Z  fine
-  vendor  last read never                 stale: it can't be reached
-"""
-    )
-
-
-STANDING = """\
-Halted: engine 9.1 in wave 1 of 3: 1 of 3 clients failed, and max_failed is 0 (pc-1: not enough disk)
-  go on or give it up: updoser rollout resume|abort engine; or block 9.1 in the file
-
-  component  held  offered  updated  outdated  ahead  unknown   rate  age  clients by version
-  rules      2     3              0         1      0        0  0.0 %    -  -
-
-Rollouts under way
-  >  rules   2    since 2026-11-24T12:00:00Z  wave 1 of 3 is open: 1 of 3 done (1 failed)
-  =  tool    7    since 2026-11-24T12:00:00Z  wave 2 of 3 soaks until 2026-11-24T16:00:00Z
-  !  engine  9.1  since 2026-11-24T12:00:00Z  halted in wave 1 of 3
-
-Quarantined
-  pc-9   office  until 2026-11-24T12:00:00Z  3 failures  not enough disk
-  plc-1  plant   until 2026-11-24T12:00:00Z   1 failure  no
-"""
-
-
-def test_a_status_says_where_rollouts_are_and_who_is_left_alone() -> None:
-    counted = component(outdated=1)
-    rollouts = (
-        step(says="wave 1 of 3 is open: 1 of 3 done", counts=WaveCounts(3, 0, 1, 2)),
-        step("tool", "7"),
-        stopped(),
-    )
-    left_alone = (Quarantined("pc-9", "office", NOW, 3, "not enough disk"), Quarantined("plc-1", "plant", NOW, 1, "no"))
-    status = FleetStatus(NOW, NOW, 1, (counted,), {"g": (counted,)}, rollouts=rollouts, quarantined=left_alone)
-    assert status_text(status_document(status)).partition("\n")[2] == STANDING
-    many = FleetStatus(NOW, NOW, 1, (), {}, quarantined=left_alone * 20)
-    assert status_text(status_document(many)).endswith("\n  and 20 more\n")
-
-
-def wide_status() -> Any:
-    """A status with much to say: long names, all counts, trouble, sources that fail."""
-    names = ("virus-pattern", "behavior-monitoring-detection-pattern")
-    rows = tuple(
-        ComponentStatus(
-            name, "16.679.00", "16.681.00", 3111, 45_222, 12, 3333, {"16.679.00": 3123, "16.677.00": 45_222}, 7200
-        )
-        for name in names
-    )
-    good = ComponentStatus("engine", "9.1", "9.1", 2, 0, 0, 0, {"9.1": 2}, 7200)
-    off = Failure("pc-1", "g", "", "did not answer: 192.0.2.1:22 didn't answer within 10 s", reason="silent")
-    return status_document(
-        FleetStatus(
-            NOW, NOW, 48_212, (*rows, good), {"g": rows, "h": rows}, (SourceStatus("vendor", None, "it is away " * 9),),
-            rollouts=(step(), stopped()), troubles=(Troubled("silent", 3000, ("g",), (off,)),),
-            quarantined=(Quarantined("pc-9", "office", NOW, 3, "not enough disk in /var/lib/updoser"),),
-        )
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 200])
-def test_a_status_is_no_wider_than_the_terminal_and_says_the_same_there(width: int) -> None:
-    text = status_text(wide_status(), look=Look(width))
-    assert max(map(len, text.splitlines())) <= width
-    flat = " ".join(text.split())
-    for said in ("3 111", "45 222", "12", "3 333", "16.681.00", "16.677.00: 45 222", "6.0 %", "2 h"):
-        assert flat.count(said) >= 2, said
-
-
-def test_on_a_narrow_terminal_what_has_no_column_stands_below_and_nothing_where_all_is_well() -> None:
-    lines = status_text(wide_status(), look=Look(80)).splitlines()
-    at = next(at for at, line in enumerate(lines) if line.startswith("  behavior-monitoring"))
-    assert lines[at - 4] == "  component                              held       updated  outdated     rate"
-    assert lines[at : at + 3] == [
-        "  behavior-monitoring-detection-pattern  16.679.00    3 111    45 222    6.0 %",
-        "      offered 16.681.00, ahead 12, unknown 3 333, age 2 h, by version:",
-        "      16.679.00: 3 123, 16.677.00: 45 222",
-    ]
-    assert lines[at + 3 : at + 5] == [
-        "  engine                                 9.1              2         0  100.0 %",
-        "",
-    ]
-
-
 def test_a_list_of_rollouts_has_a_line_for_each() -> None:
     text = rollouts_text(rollouts_document([step(), stopped()], [step("tool", "7", status="done").record]))
     assert text.startswith("Halted: engine 9.1 in wave 1 of 3: ")
@@ -620,15 +520,6 @@ def test_a_report_says_where_rollouts_are_and_when_to_go_on() -> None:
     assert todo == "  go on or give it up: updoser rollout resume|abort engine; or block 9.1 in the file"
     assert following == "Next step at 2026-11-24T12:00:00Z: run updoser apply then, or keep it running with --wait"
     assert end.startswith("Apply complete: ")
-
-
-def test_of_several_groups_a_status_shows_what_is_behind() -> None:
-    bad, good = component(outdated=2), component("engine", updated=2)
-    status = FleetStatus(NOW, None, 4, (bad, good), {"a": (bad, good), "b": (good,)})
-    text = status_text(status_document(status))
-    assert "last looked at never" in text
-    assert "Group a: 1 of 2 components updated\n" in text
-    assert text.rstrip().endswith("Group b: 1 of 1 component updated")
 
 
 def test_a_report_reads_like_this() -> None:

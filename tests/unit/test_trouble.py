@@ -18,10 +18,12 @@ from reconciler.network.dial import Dialer, connect
 from reconciler.observe.observed import Sight, observe
 from reconciler.observe.troubles import find_troubles, left_alone
 from reconciler.present.document import plan_document, report_document, status_document
-from reconciler.present.markdown import plan_markdown, status_markdown
+from reconciler.present.markdown import plan_markdown
 from reconciler.present.plan_text import plan_text
 from reconciler.present.report_markdown import report_markdown
-from reconciler.present.text import report_text, status_text
+from reconciler.present.status_markdown import status_markdown
+from reconciler.present.status_text import status_text
+from reconciler.present.text import report_text
 from reconciler.reasons import REASONS, label_of, reached, reason_of
 from tests.fakes import NOW
 from tests.unit.test_documents import schema

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from reconciler.present.html.pages import page
 from reconciler.present.html.shapes import Alert, Fact, Line, Sheet, bar, halts, rate_text, troubles, ways_of
-from reconciler.present.text import (
-    kept_back,
-    kept_back_line,
+from reconciler.present.status_rows import (
+    answered_text,
+    is_current,
+    kept_back_lines,
     quarantine_rest,
     quarantine_rows,
     source_row,
-    withdrawn_row,
+    withdrawn_rows,
 )
 from reconciler.present.trouble import told_of_status
 from reconciler.present.words import count_text, number_text, size_text, span_text
@@ -90,7 +91,7 @@ def status_html(document: Entry) -> str:
 def view_of_status(document: Entry) -> StatusView:
     """Give what a page shows of a status."""
     components, rollouts = document["components"], document["rollouts"]
-    behind = sorted((entry for entry in components if _is_behind(entry)), key=lambda entry: entry["rate"])
+    behind = sorted((entry for entry in components if not is_current(entry)), key=lambda entry: entry["rate"])
     ways, more = ways_of(rollouts)
     groups = [_group(entry) for entry in document["groups"]] if len(document["groups"]) > 1 else []
     late = sorted((group for group in groups if group.behind), key=lambda group: -len(group.behind))
@@ -102,9 +103,9 @@ def view_of_status(document: Entry) -> StatusView:
         alerts=[*halts(rollouts), *_sources_alerts(document["sources"])],
         troubles=troubles(told_of_status(document["troubles"])),
         behind=[_updates(entry) for entry in behind],
-        current=[_updates(entry) for entry in components if not _is_behind(entry)],
-        answered=_who(document),
-        kept_back=[kept_back_line(entry).strip() for entry in kept_back(document)],
+        current=[_updates(entry) for entry in components if is_current(entry)],
+        answered=answered_text(entry for entry in components if is_current(entry)),
+        kept_back=kept_back_lines(document),
         groups=late[:_GROUPS_OPENED],
         fine_groups=len(groups) - len(late),
         ways=ways,
@@ -113,19 +114,10 @@ def view_of_status(document: Entry) -> StatusView:
         withdrawn=_table(
             "Withdrawn by their publishers",
             ("component", "version", "clients", "who and why"),
-            [withdrawn_row(entry) for entry in document["withdrawn"]],
+            withdrawn_rows(document["withdrawn"]),
         ),
         sources=_table("Sources", ("source", "last read", "how it is"), [_source(e) for e in document["sources"]]),
     )
-
-
-def _is_behind(entry: Entry) -> bool:
-    return bool(entry["outdated"])
-
-
-def _who(document: Entry) -> str:
-    """Say for whom components are current: somebody is always off in a large fleet."""
-    return "every client that answered" if any(entry["unknown"] for entry in document["components"]) else "every client"
 
 
 def _headline(document: Entry, current: int) -> str:
@@ -136,12 +128,13 @@ def _headline(document: Entry, current: int) -> str:
         return f"{count_text(document['clients'], 'client')} listed, and none was looked at yet."
     if not count:
         return "No component is managed yet."
+    who = answered_text(document["components"])
     stopped = sum(1 for _alert in halts(document["rollouts"]))
     also = f"; {count_text(stopped, 'release')} {'was' if stopped == 1 else 'were'} stopped" if stopped else ""
     if current == count:
         verb = "is" if count == 1 else "are"
-        return f"All {count_text(count, 'component')} {verb} current on {_who(document)}{also}."
-    return f"{number_text(current)} of {count_text(count, 'component')} are current on {_who(document)}{also}."
+        return f"All {count_text(count, 'component')} {verb} current on {who}{also}."
+    return f"{number_text(current)} of {count_text(count, 'component')} are current on {who}{also}."
 
 
 def _facts(document: Entry) -> list[Fact]:
@@ -224,5 +217,5 @@ def _source(source: Entry) -> tuple[str, ...]:
 
 
 def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Sheet | None:
-    lines = [Line(cells=[cell.strip() for cell in row]) for row in rows]
+    lines = [Line(cells=row) for row in rows]
     return Sheet(title=title, head=head, lines=lines) if lines else None
