@@ -29,7 +29,7 @@ PROFILES = 20_000
 
 
 def make_inputs(folder: Path, clients: int, count: int = PROFILES) -> tuple[Wanted, Observed]:
-    """Make a fleet of so many clients, with so many distinct profiles; those of a group with one profile are a cohort."""
+    """Make a fleet of so many clients with so many profiles; those of a group with one profile are a cohort."""
     (folder / "updoser.yaml").write_text(SPEC, encoding="utf-8")
     spec = load_spec(folder / "updoser.yaml")
     releases = make_releases(folder, [wanted.component for wanted in spec.components.values()])
