@@ -112,10 +112,10 @@ def says(data: bytes) -> Callable[[Wire, bytes], None]:
 
 
 def sends(head: bytes, change: Callable[[bytes], bytes] = bytes) -> Callable[[Wire, bytes], None]:
-    """Answer with a head, and the content after a change."""
+    """Answer with a head, and the content after a change; nothing is asked again on a connection that is going away."""
 
     def serve(wire: Wire, content: bytes) -> None:
-        wire.send(OK + head + b"\r\n" + change(content))
+        wire.send(OK + b"Connection: close\r\n" + head + b"\r\n" + change(content))
 
     return serve
 

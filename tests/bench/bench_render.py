@@ -45,7 +45,9 @@ def cpu_of(work: Callable[[], Any]) -> tuple[float, Any]:
 def measured(fleet: str, document: Any, view: View) -> list[tuple[str, ...]]:
     """Render a document in each format that it has, and give rows of the table."""
     floor, text = cpu_of(lambda: json.dumps(document))
-    rows = [(fleet, "floor: json.dumps", f"{len(text):,}".replace(",", " "), f"{floor:.3f} s", "1.0")]
+    rows: list[tuple[str, ...]] = [
+        (fleet, "floor: json.dumps", f"{len(text):,}".replace(",", " "), f"{floor:.3f} s", "1.0")
+    ]
     for form, how in FORMATS.items():
         if how.shows(view):
             cost, text = cpu_of(lambda form=form: render(document, form, view))  # type: ignore[misc]
@@ -58,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--largest", type=int, default=1_000_000)
     largest = parser.parse_args().largest
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for profiles in (200, 20_000):
         with tempfile.TemporaryDirectory() as temporary:
             wanted, observed = make_inputs(Path(temporary), largest, profiles)

@@ -53,8 +53,9 @@ def everything(fleet: Fleet) -> dict[str, tuple[int, int]]:
 def test_a_good_day_a_bad_day_and_a_good_day_again(fleet: Fleet) -> None:
     _first, _plan, _second, bad, why, fixed, status = demo(fleet)
     assert "8 clients changed, 0 failed" in _first
-    assert "  pc-1 virus-pattern: check detects failed before the switch: exit " in bad
-    assert "  branch-1 spyware-pattern: check is-whole failed after the switch: exit 1, expected 0: " in bad
+    assert "  ! check failed: 2 clients of branch, office\n" in bad
+    assert "check detects failed before the switch: exit " in bad
+    assert "check is-whole failed after the switch: exit 1, expected 0: " in bad
     assert "it is back at 16.181.00" in bad
     assert "6 clients changed, 2 failed, 0 unreachable" in bad
     assert bad.endswith("(exit status 3: clients failed, or a release was halted)\n")
