@@ -15,7 +15,7 @@ from reconciler.present.outlook_text import run_lines
 from reconciler.present.plan_text import savings, verdict
 from reconciler.present.provenance_text import release_items
 from reconciler.present.rollout_text import halted
-from reconciler.present.spec_changes import TITLE, spec_change_items
+from reconciler.present.spec_changes import TITLE, spec_change_items, takes_away
 from reconciler.present.trouble import EXAMPLES, brief_list, todo_of_finding
 from reconciler.present.way_back_text import way_back_lines
 from reconciler.present.words import count_text, name_list
@@ -46,15 +46,18 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
     """
     scene = scene_of(document)
     parts = [MARKER, f"### {safe(verdict(document))}", *halted_parts(document["rollouts"])]
-    parts += map(safe, run_lines(document))
     if document["partial"]:
         parts.append("_This plan is partial: a limit or target left something out._")
     if document["problems"]:
         problems = document["problems"] if names else brief_list(document["problems"])
         parts.append("\n".join(f"- :warning: {safe(problem)}" for problem in problems))
+    changed = _spec_changes(document, names=names)
+    if takes_away(document):
+        parts, changed = [*parts, *changed], []
+    parts += map(safe, run_lines(document))
     if document["notes"]:
         parts.append("\n".join(f"- {safe(note)}" for note in document["notes"]))
-    parts += _spec_changes(document, names=names)
+    parts += changed
     parts += _fleet(document)
     parts += [grid_of(BASE_HEAD, rows) for rows in [base_rows(document)] if rows]
     parts += savings(document)

@@ -10,8 +10,8 @@ line ends with `; not as declared: virus-pattern 16.999.00 can't be had, 2 probl
 A change is one release that goes to clients for one reason: the verdict counts what the rows stand for. Where a size is
 a guess, as an incremental isn't made yet, `about` stands before it.
 
-An operation and its reason are two columns of one table. Halts, what changed in the file and where the whole run leads
-come first, then problems, then what is done, then what isn't.
+An operation and its reason are two columns of one table. What may be a reason to say no comes first: halts, problems,
+and changes of the file that take away a protection; then where the whole run leads, what is done, and what isn't.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from reconciler.present.look import PLAIN
 from reconciler.present.outlook_text import run_lines
 from reconciler.present.provenance_text import release_lines
 from reconciler.present.rollout_text import STOPPED, halted_lines, next_step, without_group
-from reconciler.present.spec_changes import spec_change_lines
+from reconciler.present.spec_changes import spec_change_lines, takes_away
 from reconciler.present.trouble import EXAMPLES, brief_list, todo_of_finding
 from reconciler.present.way_back_text import way_back_lines
 from reconciler.present.words import count_text, grid, name_list, number_text, page, size_text, wrapped
@@ -99,15 +99,18 @@ def is_blind(document: Entry) -> bool:
 def plan_text(document: Entry, *, names: bool = False, look: Look = PLAIN) -> str:
     """Render a plan; `names` opens rows that stand for several changes, and lists the clients of each."""
     scene = scene_of(document)
-    lines = [verdict(document), *run_lines(document), *halted_lines(document["rollouts"])]
+    lines = [verdict(document), *halted_lines(document["rollouts"])]
     if document["partial"]:
         lines.append("This plan is partial: a limit or target left something out.")
-    lines += savings(document)
-    lines += way_back_lines(document)
-    lines += _problems(document["problems"], every=names)
+    urgent = _problems(document["problems"], every=names)
+    changed = spec_change_lines(document, every=names)
+    if takes_away(document):
+        urgent, changed = [*urgent, *changed], []
+    ahead = [*run_lines(document), *savings(document), *way_back_lines(document)]
+    lines += [*urgent, *([""] if urgent and ahead else []), *ahead]
     if document["notes"]:
         lines += ["", "To note", *(f"  - {note}" for note in document["notes"])]
-    lines += spec_change_lines(document, every=names)
+    lines += changed
     lines += leaving_lines(document, look.width)
     lines += move_lines(document, every=names, width=look.width)
     lines += base_lines(document)

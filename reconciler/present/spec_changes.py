@@ -15,6 +15,11 @@ SHOWN = 10
 """How many are shown where nobody asked for all; those that take away a protection always are."""
 
 
+def takes_away(document: Mapping[str, Any]) -> bool:
+    """Say whether any change of the spec takes away a protection."""
+    return any(change["safety"] for change in document.get("spec_changes", ()))
+
+
 def spec_change_lines(document: Mapping[str, Any], *, every: bool = False) -> list[str]:
     """Give the lines of a plan's text; empty when nothing changed."""
     changes = document.get("spec_changes", ())

@@ -24,6 +24,7 @@ from reconciler.model.report import (
 )
 from reconciler.model.report import Status as FleetStatus
 from reconciler.model.rollout import Cut, RolloutRecord
+from reconciler.model.spec_change import SpecChange
 from reconciler.present.declared import plugins_document, plugins_text
 from reconciler.present.document import (
     checks_document,
@@ -103,10 +104,11 @@ def example() -> Any:
 EXAMPLE = """\
 Plan: 1 download (2.0 KiB), 3 changes on 3 of 6 clients (9.0 KiB); drift 0, held 1, deferred 0, unknown 2, \
 unreachable 0; not as declared: 1 problem
-Saved against fulls: 3.0 KiB to deploy.
 
 Problems
   ! source vendor: it can't be reached
+
+Saved against fulls: 3.0 KiB to deploy.
 
 Clients that come and go
   -  gone from the inventory  1 client  old-pc
@@ -489,6 +491,21 @@ def test_the_verdict_names_what_can_not_be_had_and_what_can_not_be_read_and_a_fl
     assert text.endswith(f"No changes. N{says[1:]}. What is not known above may differ.\n")
     noted = plan_text(plan(clients={"g": 2}, problems=problems[2:], excused=problems[2:]))
     assert noted.splitlines()[0].endswith("unreachable 0"), "what is as the file wants it is no fault"
+
+
+@pytest.mark.parametrize("show", [plan_text, plan_markdown])
+def test_what_may_be_a_reason_to_say_no_stands_before_where_a_run_leads(show: Any) -> None:
+    later = Later("tool", "7", "", 40, "wave 1 of 3 soaks", NOW)
+    steps = Outlook((WaveStep(1, 3, 9), WaveStep(2, 5, 9)), later=(later,))
+    changes = (SpecChange("hold.a", "removed", "the hold of a is lifted", safety=True),)
+    made: Any = plan(
+        rollouts=(stopped(),), problems=("source vendor: it can't be reached",), run=steps, spec_changes=changes
+    )
+    text = show(made)
+    places = [text.index(said) for said in ("Halted: engine", "source vendor: ", "the hold of a is", "Later: tool")]
+    assert places == sorted(places)
+    routine = show({**made, "spec_changes": [{**entry, "safety": False} for entry in made["spec_changes"]]})
+    assert routine.index("Later: tool") < routine.index("the hold of a is")
 
 
 def test_a_partial_plan_says_so() -> None:
