@@ -137,7 +137,7 @@ def standing_rows_of(rollouts: Sequence[Entry]) -> list[tuple[tuple[str, ...], t
         says = {cells[at][-1] for at in places}
         where = says.pop() if len(says) == 1 else head
         names = tuple(f"{entry['component']} {entry['version']}" for entry in entries)
-        found.append(((mark, count_text(len(places), "rollout"), "", group, f"since {since}", where), names))
+        found.append(((mark, count_text(len(places), "rollout"), "", group, since, where), names))
     return sorted(found, key=lambda row: row[0][0] != "!")
 
 

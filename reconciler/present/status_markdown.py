@@ -50,10 +50,7 @@ def status_markdown(document: Mapping[str, Any]) -> str:
     parts += _groups(document)
     if rollouts:
         titles = ("rollout", "version", "group", "since", "where it is")
-        rows = [
-            (row[0], _named(row[1], names), *row[2:4], row[4].removeprefix("since "), row[5])
-            for row, names in standing_rows_of(rollouts)
-        ]
+        rows = [(row[0], _named(row[1], names), *row[2:]) for row, names in standing_rows_of(rollouts)]
         parts.append(grid_of(titles, map(flagged, rows)))
     if quarantined:
         heads = ("quarantined", "group", "until", "failures", "message")

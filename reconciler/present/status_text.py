@@ -190,7 +190,7 @@ def _rollouts(rollouts: Sequence[Entry], width: int | None) -> list[str]:
     if not rows:
         return []
     lines = ["", "Rollouts under way"]
-    cells = without_group(_indented(row for row, _names in rows))
+    cells = without_group([(f"  {row[0]}", *row[1:4], f"since {row[4]}", row[5]) for row, _names in rows])
     for part, (_row, names) in zip(grid(cells, width=width), rows, strict=True):
         lines += [*part, *_named(names, width)]
     return lines
