@@ -20,8 +20,8 @@ from reconciler.contracts import Context
 from reconciler.desk import Desk, origin_of, read_spec
 from reconciler.errors import InterruptedRunError, SecretError, StateError
 from reconciler.guards import guarded
+from reconciler.present.event_log import EventLog
 from reconciler.present.render import FORMATS
-from reconciler.present.terminal import EventLog
 from reconciler.specfile.secrets import Masker, resolve
 from reconciler.storage.eventfile import event_file
 from reconciler.storage.scratch import scratch_state

@@ -1,10 +1,12 @@
 """What the loader finds, loads and refuses."""
 
 import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib.metadata import Distribution
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -113,6 +115,33 @@ def test_names_that_are_no_plugin_names_are_not_listed(bundled: Any, installed: 
     write(folder / "source" / "With-Dash.py", "raise RuntimeError")
     write(installed / "entry_points.txt", "[updoser.source]\ncloud = acme_cloud\nNot-A-Name = acme_cloud\n")
     assert [name for name, _ in names("source", [folder])] == ["alpha", "beta", "cloud", "acme"]
+
+
+def test_packages_in_a_zip_file_have_plugins_as_others_do(
+    bundled: Any, installed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", installed.parent)
+    monkeypatch.setattr(sys, "path", [packed, *(entry for entry in sys.path if entry != str(installed.parent))])
+    assert ("cloud", "entry point of acme-updoser") in names("source")
+
+
+def test_packages_that_something_else_finds_than_the_path_have_plugins_as_others_do(
+    bundled: Any, installed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Finder:
+        @classmethod
+        def find_distributions(cls, context: Any = None) -> Any:
+            return [Distribution.at(installed)]
+
+        @classmethod
+        def find_spec(cls, *_about: Any) -> None:
+            return None
+
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(installed.parent)])
+    assert ("cloud", "entry point of acme-updoser") not in names("source")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(installed.parent / "nowhere")])  # another path is looked at anew
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
+    assert ("cloud", "entry point of acme-updoser") in names("source")
 
 
 def test_an_unknown_name_is_answered_with_the_names_that_there_are(bundled: Any, folder: Path) -> None:

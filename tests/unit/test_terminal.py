@@ -35,10 +35,11 @@ from reconciler.model.events import (
 from reconciler.model.plan import Basis, Plan
 from reconciler.model.provenance import Provenance
 from reconciler.present.document import plan_document
+from reconciler.present.event_log import EventLog
 from reconciler.present.look import PLAIN, Look
 from reconciler.present.reading import read_plan
 from reconciler.present.render import FORMATS, render
-from reconciler.present.terminal import EventLog, Log, LogStyle, Terminal
+from reconciler.present.terminal import Log, LogStyle, Terminal
 from reconciler.present.views import PLAN
 from reconciler.specfile.secrets import MASK, Masker
 from reconciler.storage.eventfile import event_file
