@@ -83,7 +83,8 @@ class RolloutStep:
     `new`: that differs from what it remembers now, whose fingerprint is `before`. `says` is for people; `next_at` is
     when the next step is due, if time alone makes it so. While the wave's clients change, the rollout halts once more
     than `max_failed` of them failed, or, at the end of each `at_once` (0: all), more than `max_fail_percentage` of
-    those attempted; what is then undone is `undo`. `stuck`: it never goes on unless somebody acts.
+    those attempted; what is then undone is `undo`. `stuck`: it never goes on unless somebody acts;
+    `awaits_approval`: its next wave opens once somebody approves it.
     """
 
     record: RolloutRecord
@@ -97,6 +98,7 @@ class RolloutStep:
     undo: Undo = ""
     before: str = ""
     stuck: bool = False
+    awaits_approval: bool = False
 
 
 @dataclass(frozen=True, slots=True)

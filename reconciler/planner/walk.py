@@ -67,6 +67,7 @@ class Walk:
         """True when somebody must act before it goes on."""
         self._next_at: datetime | None = None
         self._tally = Tally()
+        self._awaits_approval = False
         self._stuck = False
         """True when somebody must act, or it never goes on."""
         self.asleep = False
@@ -237,6 +238,7 @@ class Walk:
         opened = replace(record, wave=number, opened=self._all.now, passed=None, cleared=False)
         opened = replace(opened, had=self._gate.having(opened) if record.catches_up else ())
         if following.approve and all(entry.wave != number for entry in record.approved):
+            self._awaits_approval = True
             says = f"{opened.place} waits for approval: updoser rollout approve {record.component}"
             return self._stay(says, waits=True)
         return opened
@@ -267,6 +269,7 @@ class Walk:
             max_fail_percentage=share,
             undo=self._undo(record),
             stuck=self._stuck,
+            awaits_approval=self._awaits_approval,
         )
 
     def _is_ahead(self, record: RolloutRecord) -> bool:

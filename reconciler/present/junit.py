@@ -15,6 +15,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from reconciler.errors import printable
+from reconciler.present.rollout_text import is_alarm
 from reconciler.present.words import count_text, number_text
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _members(finding: Entry, document: Entry, most: int = 10) -> str:
 def _rollout(entry: Entry) -> Case:
     group = f" ({entry['group']})" if entry["group"] else ""
     name = f"rollout of {entry['version']}{group}"
-    bad = entry["status"] == "halted" or entry.get("stuck")
+    bad = is_alarm(entry)
     return Case(entry["component"], name, "failure" if bad else "", entry["says"] if bad else "")
 
 

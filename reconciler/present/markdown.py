@@ -134,7 +134,7 @@ def _beginning(part: str, room: int) -> list[str]:
 
 def halted_parts(rollouts: Sequence[Mapping[str, Any]]) -> list[str]:
     """Give a list of what is halted that nobody should overlook."""
-    lines = [f"- {_STOP} {safe(says)}; {safe(todo)}" for says, todo in halted(rollouts)]
+    lines = [f"- {_STOP} {safe(stop.says)}; {safe(stop.todo)}" for stop in halted(rollouts)]
     return ["\n".join(lines)] if lines else []
 
 

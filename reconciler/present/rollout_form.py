@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 _LAST_POSITION = 2**32 - 1
 _STANDING = (
-    *("component", "version", "group", "status", "wave", "waves", "says", "stuck", "counts", "next_at", "started"),
+    *("component", "version", "group", "status", "wave", "waves", "says", "reason", "stuck", "awaits_approval"),
+    *("counts", "next_at", "started"),
 )
 """What statuses and reports have of a rollout."""
 _ORDER = (
-    *(*_STANDING, "reason", "opened", "passed", "cleared", "first", "catches_up", "had", "undo", "at_once"),
+    *(*_STANDING, "opened", "passed", "cleared", "first", "catches_up", "had", "undo", "at_once"),
     *("max_failed", "max_fail_percentage", "step_undo", "before", "new", "structure", "cuts", "sizes", "approved"),
 )
 
@@ -81,6 +82,7 @@ _STEP = Form(
     undo=As("step_undo", null=True),
     before=As(null=True),
     stuck=As(later=True),
+    awaits_approval=As(later=True),
 )
 
 

@@ -11,7 +11,7 @@ shows it, with what can be done; wherever else it is named, it is only marked (`
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reconciler.present.look import PLAIN
 from reconciler.present.words import count_text, number_text, page, table
@@ -69,26 +69,35 @@ def where_text(entry: Entry) -> str:
     return f"{entry['says']}{shown}"
 
 
-def halted(rollouts: Iterable[Entry]) -> list[tuple[str, str]]:
-    """Give for each halted or stuck rollout the line that says so, and what can be done about it."""
+class Stop(NamedTuple):
+    """A rollout that is halted or stuck: a line that names it, why it stands still, and what can be done about it."""
+
+    title: str
+    why: str
+    todo: str
+    says: str
+
+
+def halted(rollouts: Iterable[Entry]) -> list[Stop]:
+    """Give what is to be said of each halted or stuck rollout; `says` is title and reason in one line."""
     found = []
     for entry in rollouts:
+        name = rollout_name(entry)
         if entry["status"] == "halted":
-            where = entry["says"].removeprefix(f"{entry['status']} ")
-            says = f"Halted: {rollout_name(entry)} {where}"
+            where = f"in wave {entry['wave']} of {entry['waves']}"
+            why = entry.get("reason") or entry["says"].removeprefix(f"halted {where}: ")  # of earlier versions
             todo = f"go on or give it up: updoser rollout resume|abort {entry['component']}"
-            found.append((says, f"{todo}; or block {entry['version']} in the file"))
+            todo = f"{todo}; or block {entry['version']} in the file"
+            found.append(Stop(f"Halted: {name} {where}", why, todo, f"Halted: {name} {where}: {why}"))
         elif entry.get("stuck"):
-            says = f"Stuck: {rollout_name(entry)} {entry['says']}"
-            found.append(
-                (says, f"mend its waves in the file, or give it up: updoser rollout abort {entry['component']}")
-            )
+            todo = f"mend its waves in the file, or give it up: updoser rollout abort {entry['component']}"
+            found.append(Stop(f"Stuck: {name}", entry["says"], todo, f"Stuck: {name} {entry['says']}"))
     return found
 
 
 def halted_lines(rollouts: Iterable[Entry]) -> list[str]:
     """Give the lines of a text that nobody should overlook."""
-    return [line for says, todo in halted(rollouts) for line in (says, f"  {todo}")]
+    return [line for stop in halted(rollouts) for line in (stop.says, f"  {stop.todo}")]
 
 
 def next_step(rollouts: Iterable[Entry]) -> str | None:

@@ -212,11 +212,9 @@ def test_a_report_says_apart_what_is_the_machines() -> None:
     document = report_document(tally.report("r", plan, NOW, NOW, interrupted=False))
     assert [entry["fault"] for entry in document["failed"]] == [RELEASE, MACHINE]
     text = report_text(document)
-    of_the_release, of_the_machine = text.split("\n\n")[:2]
-    assert of_the_release.startswith("Failed\n")
-    assert "      pc-3 engine: check detects failed\n" in of_the_release
-    assert of_the_machine.startswith("Failed because of the machine, which says nothing about a release\n")
-    assert "      pc-3 rules: not enough disk\n" in of_the_machine
+    assert "Failed\n  ! client failed: 1 client of g\n      pc-3 engine: check detects failed\n" in text
+    apart = text.partition("Failed because of the machine, which says nothing about a release\n")[2]
+    assert apart.startswith("  ! client failed: 1 client of g\n      pc-3 rules: not enough disk\n")
 
 
 def test_only_checks_hooks_and_wrong_bytes_are_of_the_release() -> None:

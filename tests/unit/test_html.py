@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -244,6 +245,22 @@ def test_what_stands_still_has_its_waves_and_the_rest_of_many_rollouts_a_table()
         "3 \u00b7 the rest",
     ]
     assert [wave.state for wave in alike.ways[0].waves] == ["passed", "open", "ahead"]
+
+
+def test_what_a_rollout_waits_for_and_why_it_stands_still_hang_on_no_words() -> None:
+    asked = replace(shown.rollout("asked"), says="in other words", awaits_approval=True)
+    said = "wave: 2: it waits for approval: of nobody"
+    view = view_of_plan(
+        shown.plan(rollouts=[asked, shown.rollout("r", "halted", said), shown.rollout("s", "paused", said)])
+    )
+    assert [way.sign.text for way in view.ways] == ["waits for approval", "halted", "paused"]
+    assert [way.waves[1].says for way in view.ways] == [
+        "in other words (2 failed, 1 unreachable, 9 off)",
+        "halted",
+        "paused",
+    ]
+    alert = view.alerts[0]
+    assert (alert.title, alert.why) == ("Halted: r 2 in wave 2 of 3", said)
 
 
 def test_a_forecast_has_two_lines_where_it_is_compared_and_hatches_what_never_comes() -> None:

@@ -118,7 +118,7 @@ def step(
         structure="s",
         started=NOW,
         opened=NOW,
-        reason="1 of 2 clients failed",
+        reason=says.partition(": ")[2],
     )
     return RolloutStep(record, new, says, WaveCounts(2, pending=2, off=1))
 

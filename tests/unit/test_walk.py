@@ -200,10 +200,13 @@ def test_in_a_hurry_no_soak_is_waited_for_but_gates_and_approvals_are(opened: Op
         waves=(Wave(count=1, soak=9 * HOUR), Wave(count=3, soak=9 * HOUR), replace(ALL, approve=True)), gates=(gate,)
     )
     bench.release("2")
+    assert [step.awaits_approval for step in bench.plan().rollouts] == [False]
     bench.apply(expedited=(COMPONENT,))
     assert len(bench.running("2")) == 3
     assert (bench.folder / "asked").exists()
-    assert says(bench.plan(expedited=(COMPONENT,))) == ["wave 3 of 3 waits for approval: updoser rollout approve rules"]
+    made = bench.plan(expedited=(COMPONENT,))
+    assert says(made) == ["wave 3 of 3 waits for approval: updoser rollout approve rules"]
+    assert [step.awaits_approval for step in made.rollouts] == [True]
 
 
 def test_in_a_hurry_a_failed_canary_halts_all_the_same(opened: Opened) -> None:

@@ -103,5 +103,5 @@ def test_only_a_halted_rollout_is_told_as_halted_and_its_status_is_said_once(sta
         reason="1 of 1 clients failed",
     )
     (entry,) = rollouts_document([RolloutStep(record, new=False, says=record.stopped)])["rollouts"]
-    shown = [says for says, _todo in halted([entry])]
+    shown = [stop.says for stop in halted([entry])]
     assert shown == (["Halted: rules 7 in wave 1 of 0: 1 of 1 clients failed"] if status == "halted" else [])

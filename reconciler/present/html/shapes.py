@@ -177,19 +177,16 @@ def status_sign(entry: Entry) -> Sign:
     """Give the sign of where a rollout is."""
     if entry.get("stuck"):
         return Sign("bad", "alert", "stuck")
-    if "waits for approval" in entry["says"]:
+    if entry.get("awaits_approval"):
         return Sign("late", "ask", "waits for approval")
     return _STATUS[entry["status"]]
 
 
 def halts(rollouts: Iterable[Entry]) -> list[Alert]:
     """Give an alert for each rollout that nobody should overlook."""
-    found = []
-    for says, todo in halted(rollouts):
-        word, _colon, rest = says.partition(": ")
-        where, _colon, why = rest.partition(": ")
-        found.append(Alert(tone="bad", icon="alert", title=f"{word}: {where}", why=why, todo=todo))
-    return found
+    return [
+        Alert(tone="bad", icon="alert", title=stop.title, why=stop.why, todo=stop.todo) for stop in halted(rollouts)
+    ]
 
 
 def troubles(told: Iterable[Told]) -> list[Alert]:
@@ -204,8 +201,8 @@ def troubles(told: Iterable[Told]) -> list[Alert]:
     return found
 
 
-def way_of(entry: Entry, *, said: bool = False) -> Way:
-    """Give the way of a rollout; with `said` the reason why it stands still stands elsewhere, and isn't repeated."""
+def way_of(entry: Entry) -> Way:
+    """Give the way of a rollout; why it stands still stands elsewhere, and isn't repeated."""
     sign, sizes = status_sign(entry), entry.get("sizes") or []
     waves = []
     for number in range(1, entry["waves"] + 1):
@@ -220,7 +217,7 @@ def way_of(entry: Entry, *, said: bool = False) -> Way:
             Wave(
                 title=f"{number}{_who(entry, number)}",
                 clients=count_text(sizes[number - 1], "client") if sizes else "",
-                says=_says(entry, state, said=said),
+                says=_says(entry, state),
                 state=state,
                 sign={"passed": Sign("good", "check", "passed"), "open": sign}.get(
                     state, Sign("idle", "dots", "not yet")
@@ -258,21 +255,21 @@ def shared_way(entries: Sequence[Entry]) -> Way:
     """Give the way of rollouts that are alike, with what holds for all of them."""
     entry = entries[0]
     if len(entries) == 1:
-        return way_of(entry, said=entry["status"] == "halted")
+        return way_of(entry)
     same = len({str(one.get("sizes")) for one in entries}) == 1
     way = way_of(entry if same else {**entry, "sizes": []})
     names = [f"{one['component']} {one['version']}" for one in entries]
     return replace(way, component=count_text(len(entries), "rollout"), version="", names=some(names))
 
 
-def _says(entry: Entry, state: str, *, said: bool) -> str:
+def _says(entry: Entry, state: str) -> str:
     if state == "passed":
         return "passed"
     if state == "ahead":
         return "not yet"
+    if entry["status"] in STOPPED:
+        return str(entry["status"])
     text, place = where_text(entry), f"wave {entry['wave']} of {entry['waves']}"
-    if said or entry["status"] in STOPPED:
-        text = text.partition(": ")[0]
     return text.removeprefix(f"{place} ").removeprefix("is ").removesuffix(f" in {place}")
 
 
