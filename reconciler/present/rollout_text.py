@@ -216,7 +216,9 @@ def rollouts_text(document: Entry, *, look: Look = PLAIN) -> str:
 
 def standing_table(rollouts: Sequence[Entry], width: int | None = None) -> list[str]:
     """Give the lines of a table that says where rollouts are."""
-    rows = [
-        (f"  {mark}", *cells[:3], f"since {since}", where) for mark, *cells, since, where in standing_rows(rollouts)
-    ]
-    return table(without_group(rows), width=width)
+    return table(without_group([(f"  {row[0]}", *with_since(row)[1:]) for row in standing_rows(rollouts)]), width=width)
+
+
+def with_since(row: Sequence[str]) -> tuple[str, ...]:
+    """Give a row of `standing_rows` for texts, whose columns have no titles."""
+    return (*row[:4], f"since {row[4]}", *row[5:])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import printable
 from reconciler.present.look import PLAIN, hanging
-from reconciler.present.rollout_text import halted_lines, standing_rows_of, without_group
+from reconciler.present.rollout_text import halted_lines, standing_rows_of, with_since, without_group
 from reconciler.present.status_rows import (
     COLUMNS,
     GROUP_HEAD,
@@ -190,7 +190,7 @@ def _rollouts(rollouts: Sequence[Entry], width: int | None) -> list[str]:
     if not rows:
         return []
     lines = ["", "Rollouts under way"]
-    cells = without_group([(f"  {row[0]}", *row[1:4], f"since {row[4]}", row[5]) for row, _names in rows])
+    cells = without_group(_indented(with_since(row) for row, _names in rows))
     for part, (_row, names) in zip(grid(cells, width=width), rows, strict=True):
         lines += [*part, *_named(names, width)]
     return lines
