@@ -24,7 +24,7 @@ from reconciler.present.render import FORMATS, json_text, render
 from reconciler.present.streams import look_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from reconciler.model.events import Event, Level
