@@ -229,7 +229,7 @@ def step(
     **more: Any,
 ) -> RolloutStep:
     cuts = (Cut("label=canary"), Cut(upto=5), Cut(upto=2**32 - 1))[-len(sizes) :]
-    wave = more.pop("wave", 1)
+    wave, reason = more.pop("wave", 1), more.pop("reason", "why")
     record = RolloutRecord(
         component=component,
         version=to,
@@ -241,13 +241,14 @@ def step(
         started=NOW,
         opened=NOW,
         wave=wave,
-        reason="why",
+        reason=reason,
     )
     return RolloutStep(record, **{"new": True, **more}, says=says)
 
 
 def stopped(component: str = "engine", **more: Any) -> RolloutStep:
-    return step(component, "9.1", status="halted", says=f"halted in wave 1 of 3: {FAILED}", new=False, **more)
+    says = f"halted in wave 1 of 3: {FAILED}"
+    return step(component, "9.1", status="halted", says=says, reason=FAILED, new=False, **more)
 
 
 def rolling() -> Any:
