@@ -326,7 +326,7 @@ def test_where_all_rollouts_are_for_the_whole_fleet_no_group_is_named() -> None:
 
 
 def test_who_is_held_by_a_halt_is_not_told_its_reason_again() -> None:
-    held = (Finding("g", 1, ("c1",), "halted: why", "engine", "9.1"),)
+    held = (Finding("g", 1, ("c1",), f"halted: {FAILED}", "engine", "9.1"),)
     made = plan(rollouts=(stopped(),), held=held, members={"c1": ("a",)}, clients={"g": 1})
     assert "  =  engine 9.1  1 client  g  halted in wave 1 of 3\n" in plan_text(made)
 
