@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from reconciler.model.client import InventoryEntry
     from reconciler.model.secret import SecretRef
     from reconciler.model.spec import Spec
+    from reconciler.specfile.load import Loaded
     from reconciler.storage.state import State
 
 
@@ -51,19 +52,22 @@ def new_id(now: datetime) -> str:
 
 
 @contextmanager
-def at_work(desk: Desk, *, reads: bool = False) -> Iterator[Workspace]:
+def at_work(
+    desk: Desk, *, reads: bool = False, loaded: Loaded | None = None, stop: Event | None = None
+) -> Iterator[Workspace]:
     """Read the spec and open all parts for the time of the block.
 
-    What only `reads` goes on with a copy of the state where that itself can't be written.
+    What only `reads` goes on with a copy of the state where that itself can't be written. Who hears signals itself
+    gives what they set as `stop`, and as `loaded` what was read already.
 
     Raises:
         SpecError, StateError, SecretError: a part can't be had.
     """
-    loaded = read_spec(desk)
+    loaded = loaded or read_spec(desk)
     run_id = new_id(utc_now())
     log = EventLog(run_id, utc_now, desk.terminal, quiet=not FORMATS[desk.form].talks)
     with ExitStack() as stack:
-        stop = stack.enter_context(stop_on_signals(partial(desk.terminal.note, level="warning")))
+        stop = stop or stack.enter_context(stop_on_signals(partial(desk.terminal.note, level="warning")))
         append = stack.enter_context(event_file(desk.events, desk.terminal.lose)) if desk.events else None
         stack.enter_context(log.to(append))
         state, folder = None, None
@@ -107,15 +111,18 @@ def _state_to_read(desk: Desk, stack: ExitStack, spec: Spec, means: Means) -> St
 
 
 @contextmanager
-def stop_on_signals(tell: Callable[[str], None]) -> Iterator[Event]:
-    """Give an event that SIGINT, SIGTERM or SIGHUP sets, for the time of the block.
+def stop_on_signals(tell: Callable[[str], None], wake: Event | None = None) -> Iterator[Event]:
+    """Give an event that SIGINT, SIGTERM or SIGHUP sets, for the time of the block; with `wake`, SIGHUP sets that.
 
     On the second signal the process ends at once with 130. Nothing is lost by that: stores and states are written
     atomically, the lock of a process that is gone is taken over, and clients finish or undo on their own.
     """
     stop = Event()
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if wake is not None and number == signal.SIGHUP:
+            wake.set()
+            return
         if stop.is_set():
             with suppress(OSError):  # the terminal may be gone
                 os.write(2, b"left where it stands; the next apply goes on from there\n")

@@ -7,6 +7,7 @@
     │   ├── PolicyError              5   a plan does or finds what --fail-on says it must not
     │   ├── StalePlanError           5   what the plan was made from has changed
     │   ├── LockHeldError            5   another run holds the lock
+    │   ├── LeaseLostError           5   another controller leads by now
     │   ├── OtherControllerError     5   clients answer to another controller
     │   └── InventoryShrankError     5   an inventory lost more clients than allowed
     ├── PluginError                  1   a plugin can't be found, loaded or configured
@@ -150,6 +151,10 @@ class StalePlanError(RefusedError):
 
 class LockHeldError(RefusedError):
     """Another run holds the lock."""
+
+
+class LeaseLostError(RefusedError):
+    """Another controller of the same state leads by now."""
 
 
 class OtherControllerError(RefusedError):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import yaml
 
@@ -89,13 +91,17 @@ class Fleet:
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start a command."""
+        return self.start_telling(subprocess.PIPE, *arguments, **environment)
+
+    def start_telling(self, into: IO[str] | int, /, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start a command whose messages go into a file, as of one that runs for long."""
         return subprocess.Popen(
             [*self.before, sys.executable, "-m", "reconciler", *arguments],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=into,
             text=True,
         )
 
@@ -113,6 +119,11 @@ class Fleet:
     def apply(self, *arguments: str) -> Done:
         """Apply without asking."""
         return self.run("apply", "--auto-approve", *arguments)
+
+    def sql(self, statement: str) -> None:
+        """Change the state behind updoser's back."""
+        with closing(sqlite3.connect(self.folder / "state.db")) as connection, connection:
+            connection.execute(statement)
 
     def root(self, client: str) -> Path:
         """Give the folder of a client."""

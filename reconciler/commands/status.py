@@ -54,6 +54,7 @@ def status(desk: Desk, options: StatusOptions) -> int:
             rollouts=tuple(step for step in plan.rollouts if step.before),
             quarantined=left_alone(work, now),
             troubles=find_troubles(work, observed.cohorts),
+            controller=work.state.controller_status(),
         )
     document = status_document(made)
     desk.terminal.show(document, desk.form, STATUS)

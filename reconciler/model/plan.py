@@ -256,6 +256,11 @@ class Plan(Changes):
         return replace(self, **kept, claims=(), rollouts=rollouts)  # type: ignore[arg-type]
 
     @property
+    def nothing(self) -> Plan:
+        """The plan without anything that could be carried out: what is known and what is found stays."""
+        return replace(self, **{kind.place: () for kind in KINDS}, claims=(), rollouts=())  # type: ignore[arg-type]
+
+    @property
     def halted(self) -> tuple[RolloutStep, ...]:
         """The rollouts that are halted."""
         return tuple(step for step in self.rollouts if step.record.status == "halted")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 - the same
 from typing import Literal, get_args
 
+from reconciler.model.controller import ControllerStatus  # noqa: TC001 - the same
 from reconciler.model.deploy import RELEASE, Fault, OutcomeStatus
 from reconciler.model.outlook import WaveStep  # noqa: TC001 - the same
 from reconciler.model.plan import RolloutStep  # noqa: TC001 - the same
@@ -154,6 +155,15 @@ class Traffic:
     sent: int = 0
     saved: int = 0
 
+    def __add__(self, other: Traffic) -> Traffic:
+        """Add what something else received and sent."""
+        return Traffic(
+            self.received + other.received,
+            self.not_received + other.not_received,
+            self.sent + other.sent,
+            self.saved + other.saved,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
@@ -181,7 +191,7 @@ class Status:
     """How the whole fleet stands. `as_of` is when its clients were last looked at; `traffic` is that of all runs.
 
     `rollouts` are those of a plan made now; what is over isn't shown. `troubles` are those of clients that can't be
-    reached or fail, each client once.
+    reached or fail, each client once. `controller` is None where there never was one.
     """
 
     created: datetime
@@ -195,6 +205,7 @@ class Status:
     rollouts: tuple[RolloutStep, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
     troubles: tuple[Troubled, ...] = ()
+    controller: ControllerStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from reconciler.model.controller import ControllerSpec
 from reconciler.model.delta import Duplication
 from reconciler.model.deploy import Hooks, Layout
 from reconciler.model.network import parse_address
@@ -286,6 +287,7 @@ class Spec:
     repository: RepositorySpec | None = None
     policies: Mapping[tuple[str, str], AutoUpdate] = field(default_factory=dict)
     quarantine: Quarantine = Quarantine()
+    controller: ControllerSpec = field(default_factory=ControllerSpec)
     variables: Mapping[str, Any] = field(default_factory=dict)
     effective: Mapping[str, Any] = field(default_factory=dict)
     secret_variables: frozenset[str] = frozenset()

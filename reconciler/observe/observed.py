@@ -33,7 +33,7 @@ from reconciler.templates.book import Book
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from reconciler.model.client import Client, Profile
     from reconciler.model.events import Level
@@ -56,7 +56,8 @@ class Sight:
 
     `refresh` asks inventories, sources and clients; without it the state's memory must do. `contact` False leaves
     clients alone. `limit` is a pattern, `forks` how many clients are looked at a time, `verify` has every file hashed.
-    `names`, in place of a pattern, are clients by their exact names. `keep` leaves connections open for a change that
+    `names`, in place of a pattern, are clients by their exact names. With `after`, only clients that weren't looked at
+    for so long are looked at; the others are as remembered. `keep` leaves connections open for a change that
     follows. `adopt` takes over clients of a controller whose state was
     lost, and `confirmed` lets upgrades go to them; `allow_shrink` believes an inventory that lost more clients than
     allowed. `settings` compares those of clients, too, for which templates and their secrets are read: of all groups,
@@ -74,6 +75,7 @@ class Sight:
     allow_shrink: bool = False
     settings: bool = True
     names: tuple[str, ...] = ()
+    after: timedelta | None = None
 
 
 def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Observed:
@@ -411,6 +413,8 @@ def _changed_bytes(before: SourceReport | None, now: SourceReport) -> list[Relea
 def _look_at_clients(work: Workspace, sight: Sight, choice: Selection, fleet: Sequence[Client]) -> None:
     means = work.means
     cut_off = {name for name, way in work.roll.ways.items() if why_unreachable(way)}
+    if sight.after is not None:
+        cut_off |= work.state.looked_since(means.clock() - sight.after)
     chosen = [
         client
         for client in fleet

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from reconciler.model.attribution import Attribution
 from reconciler.model.change import KINDS, FleetChange
+from reconciler.model.controller import ControllerReport, Pause
 from reconciler.model.delta import incremental_name
 from reconciler.model.leaving import FleetMove, Leaving
 from reconciler.model.plan import FINDINGS, Basis, Finding, Plan, RolloutStep
@@ -43,6 +44,7 @@ from reconciler.present.rollout_form import ROLLOUT, STANDING, standing_entry
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from reconciler.model.controller import ControllerStatus
     from reconciler.model.report import Asked, ComponentStatus, Diagnosis, Run, Status
     from reconciler.model.repository import RepositoryStatus, StagedRoot
     from reconciler.model.rollout import RolloutRecord
@@ -171,7 +173,17 @@ def status_document(status: Status) -> dict[str, Any]:
         "withdrawn": [asdict(entry) for entry in status.withdrawn],
         "quarantined": [_QUARANTINED.write(entry) for entry in status.quarantined],
         "troubles": [_TROUBLED.write(entry) for entry in status.troubles],
+        **({"controller": _controller_entry(status.controller)} if status.controller else {}),
     }
+
+
+_CONTROLLER = Form(ControllerReport)
+_PAUSE = Form(Pause)
+
+
+def _controller_entry(status: ControllerStatus) -> dict[str, Any]:
+    pause = status.pause and _PAUSE.write(status.pause)
+    return {**_CONTROLLER.write(status.report), "alive": status.alive, "pause": pause}
 
 
 def _component_entry(status: ComponentStatus) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from reconciler.present.status_rows import (
     source_row,
     withdrawn_rows,
 )
-from reconciler.present.status_text import status_head
+from reconciler.present.status_text import controller_lines, status_head
 from reconciler.present.trouble import TOLD_HEAD, told_of_status, told_rows
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ _LEFT_OUT = "_More than fits into a comment is left out here; `updoser status` h
 def status_markdown(document: Mapping[str, Any]) -> str:
     """Render a status, in at most markdown.MAX_BYTES."""
     rollouts, quarantined = document["rollouts"], document["quarantined"]
-    parts = [f"### {safe(status_head(document))}", *halted_parts(rollouts)]
+    parts = [f"### {safe(status_head(document))}"]
+    parts += _list([line.strip() for line in controller_lines(document)])
+    parts += halted_parts(rollouts)
     parts += _components(component_rows(document["components"]))
     current = current_of(document["components"])
     parts += [safe(f"{current_text(document['components'])}: {brief_names(names_of(current))}")] if current else []

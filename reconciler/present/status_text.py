@@ -56,7 +56,7 @@ def status_text(document: Mapping[str, Any], *, look: Look = PLAIN) -> str:
     """Render a status."""
     width = look.width
     components = document["components"]
-    lines = [status_head(document), *halted_lines(document["rollouts"])]
+    lines = [status_head(document), *controller_lines(document), *halted_lines(document["rollouts"])]
     rows, current = component_rows(components), current_of(components)
     lines += ["", *_component_lines(rows, width)] if rows else []
     lines += ["", f"{current_text(components)}:", *_named(names_of(current), width)] if current else []
@@ -73,6 +73,27 @@ def status_text(document: Mapping[str, Any], *, look: Look = PLAIN) -> str:
         taken = _indented(withdrawn_rows(document["withdrawn"]))
         lines += ["", "Withdrawn by their publishers", *table(taken, width=width)]
     return page([*lines, *_sources(document["sources"], width), *_traffic(document["traffic"])], width)
+
+
+def controller_lines(document: Mapping[str, Any]) -> list[str]:
+    """Say in a line each what the controller does, what keeps it from that, and what went wrong; none without one."""
+    said = document.get("controller")
+    if not said:
+        return []
+    if said["phase"] == "stopped":
+        head = f"Controller: stopped since {said['since']}"
+    elif not said["alive"]:
+        head = f"Controller: gone: {said['who']} ended without a word, after {said['since']}; start it again"
+    else:
+        then = f", looks again at {said['next_at']}" if said["next_at"] else ""
+        head = f"Controller: {said['phase']} since {said['since']}{then} (mode {said['mode']})"
+    lines = [head]
+    if said["pause"]:
+        until = said["pause"]["until"] or "`updoser controller resume`"
+        lines.append(f"  paused by {said['pause']['who']} until {until}: {said['pause']['reason']}")
+    if said["trouble"]:
+        lines.append(f"  {count_text(said['failures'], 'round')} failed in a row: {said['trouble']}")
+    return lines
 
 
 def status_head(document: Entry) -> str:

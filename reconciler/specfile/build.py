@@ -28,6 +28,7 @@ from reconciler.model.spec import (
 from reconciler.plugin_loader import available
 from reconciler.specfile.catalogs import is_version, known_component, load_catalogs
 from reconciler.specfile.checks import CheckReader
+from reconciler.specfile.controller import read_controller
 from reconciler.specfile.extend import lay_over
 from reconciler.specfile.groups import GroupReader
 from reconciler.specfile.options import OptionReader
@@ -120,6 +121,7 @@ class Builder:
         repository = read_repository(tree, catalog, self._base, self._problems, clients=bool(groups))
         self._check_codecs()
         quarantine = self._quarantine()
+        controller = read_controller(tree, self._problems)
         policies = PolicyReader(tree, self._options, self._problems).read(components, groups)
         if self._environ is not None:
             self._check_secrets(tree, self._environ)
@@ -142,6 +144,7 @@ class Builder:
             repository=repository,
             policies=policies,
             quarantine=quarantine,
+            controller=controller,
             variables={**plain(child_map(tree, "vars")), **self._variables},
             effective=effective,
             secret_variables=frozenset(variables_of(effective)),

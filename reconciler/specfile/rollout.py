@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,6 +35,7 @@ from reconciler.specfile.tree import (
     child_seq,
     maps_of,
     pattern_of,
+    percent_of,
     seconds_of,
     span_of,
     value_place,
@@ -118,8 +118,8 @@ class RolloutReader:
         return Limits(
             min_attempted=whole_of(node, "min_attempted"),
             max_failed=whole_of(node, "max_failed"),
-            max_fail_percentage=_percent(node.get("max_fail_percentage")),
-            max_unreachable_percentage=_percent(node.get("max_unreachable_percentage")),
+            max_fail_percentage=percent_of(node.get("max_fail_percentage")),
+            max_unreachable_percentage=percent_of(node.get("max_unreachable_percentage")),
         )
 
     # --- waves --------------------------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ class RolloutReader:
         elif len(named) > 1:
             message = f"a wave has one of `select`, `share` and `count`, and this one has `{named[0]}` already"
             self._problems.append(node.keys_at.get(named[1], node.place).problem(message, "make two waves of it"))
-        share, count = _percent(node.get("share")), whole_of(node, "count")
+        share, count = percent_of(node.get("share")), whole_of(node, "count")
         if share == 0:
             self._complain(node, "share", "a wave of `0%` lets nobody in")
         return Wave(
@@ -218,16 +218,5 @@ def _catch_up(node: Map) -> CatchUp:
     clients = whole_of(node, "max_catch_up")
     if clients is not None:
         return CatchUp(clients, 0.0)
-    share = _percent(node.get("max_catch_up"))
+    share = percent_of(node.get("max_catch_up"))
     return CatchUp() if share is None else CatchUp(0, of_percent(share))
-
-
-def _percent(value: Any) -> float | None:
-    """Read a number, or a text such as "10%"; None for what was told to be malformed."""
-    try:
-        number = float(value.removesuffix("%")) if isinstance(value, str) else value
-    except ValueError:
-        return None
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
-        return None
-    return float(number)

@@ -388,6 +388,7 @@ RULES: tuple[tuple[Path, Judge], ...] = (
     _rule("quarantine", lambda place: "failing clients are not quarantined any more" if place.after is ABSENT else ""),
     _rule("quarantine.after_failures", _more("clients are quarantined later")),
     _rule("quarantine.for", _less("clients are quarantined for a shorter time")),
+    _rule("controller.mode", _word("approve", "the controller begins new releases by itself", bad="apply")),
     _rule("**.inventory.max_shrink", _more("an inventory may lose more clients")),
     _rule("**.inventory.min_clients", _less("an inventory may have fewer clients", unwritten=1)),
     _rule("client_keep", _less("clients keep fewer versions to go back to", unwritten=2)),

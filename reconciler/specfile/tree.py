@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import date
@@ -254,6 +255,17 @@ def span_of(node: Map, key: str, problems: list[Problem]) -> timedelta | None:
     elif found is None and isinstance(value, str) and _SPAN.fullmatch(value):
         problems.append(value_place(node, key).problem(f"`{value}` is longer than ten years"))
     return found or None
+
+
+def percent_of(value: Any) -> float | None:
+    """Read a number, or a text such as "10%"; None for what was told to be malformed."""
+    try:
+        number = float(value.removesuffix("%")) if isinstance(value, str) else value
+    except ValueError:
+        return None
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+        return None
+    return float(number)
 
 
 def seconds_of(node: Map, key: str, default: float, problems: list[Problem]) -> float:

@@ -6,8 +6,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
+from reconciler.errors import LeaseLostError
 from reconciler.storage.cells import sound
 from reconciler.storage.database import mapped, writing
+from reconciler.storage.tables import LEASE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +27,11 @@ class Part:
         self._engine = engine
         self._clock = clock
         self._open: Connection | None = None
+        self._generation: int | None = None
+
+    def fence(self, generation: int) -> None:
+        """Write only as long as the lease is of this generation: all else raises LeaseLostError."""
+        self._generation = generation
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -49,13 +58,26 @@ class Part:
             yield connection
 
     @contextmanager
-    def _write(self, *, lasts: bool = False) -> Iterator[Connection]:
-        """Give a transaction that writes; `lasts` where somebody is told that it was done."""
+    def _write(self, *, lasts: bool = False, fenced: bool = True) -> Iterator[Connection]:
+        """Give a transaction that writes; `lasts` where somebody is told that it was done.
+
+        One that isn't `fenced` may be of a leader that is none any more: it must touch nothing of anybody else.
+
+        Raises:
+            LeaseLostError: another controller leads by now.
+        """
         if self._open is not None:
             yield self._open
             return
         with mapped(self._engine.url), writing(self._engine, lasts=lasts) as connection:
+            if fenced and self._generation is not None:
+                self._check_lease(connection)
             yield connection
+
+    def _check_lease(self, connection: Connection) -> None:
+        """Look who leads; nobody else can begin to while the transaction lasts."""
+        if connection.scalar(select(LEASE.c.generation).with_for_update(read=True)) != self._generation:
+            raise LeaseLostError("another controller leads by now; this one changes nothing any more")
 
     def _past(self, value: float | None) -> datetime | None:
         """Read a time that was the present when it was written: one that lies ahead counts as now (`Moments`)."""

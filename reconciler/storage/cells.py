@@ -165,7 +165,10 @@ def _is_nested(value: object) -> bool:
     return all(is_dataclass(checked(entry)) for entry in entries)
 
 
-_WORDS = ("RolloutStatus", "Undo", "PlanStatus", "JournalOutcome", "RunPart", "ReasonIfAny")
+_WORDS = (
+    *("RolloutStatus", "Undo", "PlanStatus", "JournalOutcome", "RunPart", "ReasonIfAny"),
+    *("ControllerPhase", "ControllerMode"),
+)
 _FITS: dict[str, Callable[[Any], bool]] = {
     "str": _is_text,
     **dict.fromkeys(_WORDS, _is_text),  # one that isn't known is told where it decides something

@@ -276,6 +276,7 @@ class FleetRecords(Part):
                     settings=func.coalesce(bindparam("files"), CLIENTS.c.settings),
                     machine=func.coalesce(bindparam("same"), CLIENTS.c.machine),
                     seen_at=bindparam("at"),
+                    looked_at=bindparam("at"),
                 )
                 connection.execute(
                     statement,
@@ -293,11 +294,16 @@ class FleetRecords(Part):
                 )
             if bad:
                 since = func.coalesce(CLIENTS.c.failing_since, bindparam("since"))
-                statement = this.values(error=bindparam("why"), failing_since=since)
+                statement = this.values(error=bindparam("why"), failing_since=since, looked_at=bindparam("since"))
                 connection.execute(
                     statement,
                     [{"client": entry.client, "why": entry.error, "since": seconds(entry.at)} for entry in bad],
                 )
+
+    def looked_since(self, then: datetime) -> set[str]:
+        """Give the clients that were looked at since a time, whether they answered or not."""
+        with self._read() as connection:
+            return set(connection.scalars(select(CLIENTS.c.name).where(CLIENTS.c.looked_at > seconds(then))))
 
     def last_observed(self) -> datetime | None:
         """Give when a client answered last."""

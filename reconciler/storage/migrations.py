@@ -255,6 +255,40 @@ MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {
     ),
     # What failed is counted by its reason.
     8: ("ALTER TABLE journal ADD COLUMN reason VARCHAR(16) NOT NULL DEFAULT ''",),
+    # Of several controllers one leads, and its lock is its successor's; it looks at clients in turn, and forgets.
+    9: (
+        "ALTER TABLE lock ADD COLUMN generation INTEGER",
+        """
+        CREATE TABLE lease (
+            id INTEGER NOT NULL,
+            generation INTEGER NOT NULL,
+            beat BIGINT NOT NULL,
+            holder TEXT NOT NULL,
+            who TEXT NOT NULL,
+            PRIMARY KEY (id)
+        )
+        """,
+        """
+        CREATE TABLE controller (
+            id INTEGER NOT NULL,
+            report TEXT NOT NULL,
+            pause TEXT NOT NULL,
+            asked INTEGER NOT NULL,
+            PRIMARY KEY (id)
+        )
+        """,
+        """
+        CREATE TABLE forgotten_runs (
+            id INTEGER NOT NULL,
+            received BIGINT NOT NULL,
+            not_received BIGINT NOT NULL,
+            sent BIGINT NOT NULL,
+            saved BIGINT NOT NULL,
+            PRIMARY KEY (id)
+        )
+        """,
+        "ALTER TABLE clients ADD COLUMN looked_at FLOAT",
+    ),
 }
 """What brings a schema of version N - 1 to version N, by N; version 0 is an empty database."""
 VERSION = max(MIGRATIONS)

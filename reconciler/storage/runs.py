@@ -13,14 +13,14 @@ from reconciler.model.report import LOST, JournalEntry, Run, RunStep, Traffic
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.cells import checked
 from reconciler.storage.database import upsert
-from reconciler.storage.lock import is_gone
-from reconciler.storage.tables import APPLIED, JOURNAL, LOCK, PLANS, RUNS
+from reconciler.storage.lock import is_over
+from reconciler.storage.tables import APPLIED, FORGOTTEN, JOURNAL, LOCK, PLANS, RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row, Table
 
     from reconciler.model.report import Asked, PlanStatus, RunPart, RunStatus
 
@@ -144,10 +144,27 @@ class Runs(Part):
 
     def traffic(self) -> Traffic:
         """Add up what all runs received, sent and saved."""
-        sums = [func.coalesce(func.sum(RUNS.c[column]), 0) for column in _TRAFFIC]
         with self._read() as connection:
-            row = connection.execute(select(*sums)).one()
-            return Traffic(**{column: int(value) for column, value in zip(_TRAFFIC, row, strict=True)})
+            return _sum_of(connection, RUNS) + _sum_of(connection, FORGOTTEN)
+
+    def forget_runs(self, before: datetime, plans_before: datetime) -> int:
+        """Forget runs and plans that began before a time, with what was done with clients; gives how many runs.
+
+        The newest run stays, and so does a plan that is under way. What runs received and sent stays in `traffic`.
+        """
+        with self._write() as connection:
+            newest = connection.scalar(select(RUNS.c.run_id).order_by(RUNS.c.started.desc()).limit(1))
+            old = (RUNS.c.started < seconds(before)) & (RUNS.c.run_id != (newest or ""))
+            gone = _sum_of(connection, RUNS, old) + _sum_of(connection, FORGOTTEN)
+            ids = select(RUNS.c.run_id).where(old)
+            connection.execute(JOURNAL.delete().where(JOURNAL.c.run_id.in_(ids)))
+            forgotten = connection.execute(RUNS.delete().where(old)).rowcount
+            if forgotten:
+                row = {"id": 1, **{column: getattr(gone, column) for column in _TRAFFIC}}
+                upsert(connection, FORGOTTEN, [row], tuple(_TRAFFIC))
+            made = (PLANS.c.created < seconds(plans_before)) & (PLANS.c.status != "running")
+            connection.execute(PLANS.delete().where(made))
+        return forgotten
 
     def run(self, run_id: str) -> Run | None:
         """Give one run."""
@@ -220,10 +237,16 @@ def journal_entry(row: Row[Any]) -> JournalEntry:
     return checked(entry)
 
 
+def _sum_of(connection: Connection, table: Table, *which: ColumnElement[bool]) -> Traffic:
+    sums = [func.coalesce(func.sum(table.c[column]), 0) for column in _TRAFFIC]
+    row = connection.execute(select(*sums).where(*which)).one()
+    return Traffic(**{column: int(value) for column, value in zip(_TRAFFIC, row, strict=True)})
+
+
 def _is_held(connection: Connection) -> bool:
     """Say whether somebody who is still there holds the lock: then the newest run is under way."""
-    holder = connection.scalar(select(LOCK.c.holder))
-    return holder is not None and not is_gone(holder)
+    held = connection.execute(select(LOCK)).first()
+    return held is not None and not is_over(connection, held)
 
 
 def _run(row: Row[Any], *, busy: bool) -> Run:

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from reconciler.model.controller import ControllerStatus
 from reconciler.storage.cells import checked, sound
+from reconciler.storage.controller import ControllerRecords
 from reconciler.storage.database import open_engine, upsert
 from reconciler.storage.fleet import Observation
+from reconciler.storage.lease import Leases
 from reconciler.storage.lines import Lines
 from reconciler.storage.lock import Locks
 from reconciler.storage.moments import Moments
@@ -47,7 +50,7 @@ class Identity:
     frozen: bool
 
 
-class State(Lines, Upstream, RolloutRecords, Runs, Moments, Locks):
+class State(Lines, Upstream, RolloutRecords, Runs, Moments, Locks, Leases, ControllerRecords):
     """Everything that is remembered between two commands; a context manager."""
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
@@ -99,6 +102,11 @@ class State(Lines, Upstream, RolloutRecords, Runs, Moments, Locks):
             connection.execute(IDENTITY.update().where(IDENTITY.c.settings_key == "").values(settings_key=made))
             with sound(self._engine.url.render_as_string(hide_password=True)):
                 return bytes.fromhex(connection.scalar(select(IDENTITY.c.settings_key)) or made)
+
+    def controller_status(self) -> ControllerStatus | None:
+        """Give what is known of the controller; None where there never was one."""
+        said = self.controller()
+        return None if said is None else ControllerStatus(report=said, alive=self.has_leader(), pause=self.paused())
 
     def is_new(self) -> bool:
         """Say whether nothing was ever applied or adopted with this state."""

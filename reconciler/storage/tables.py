@@ -45,6 +45,7 @@ CLIENTS = Table(
     Column("settings", Text, nullable=False, server_default=""),
     Column("gone_at", Float),
     Column("machine", String(32)),
+    Column("looked_at", Float),
     Index("clients_by_group", "grp", "name"),
     Index("clients_by_machine", "machine"),
 )
@@ -173,7 +174,7 @@ APPLIED = Table(  # one row: the spec that was applied last
     Column("effective", Text, nullable=False),
 )
 
-LOCK = Table(  # at most one row
+LOCK = Table(  # at most one row; `generation` is that of the lease of who took it as the leader
     "lock",
     METADATA,
     Column("id", Integer, primary_key=True, autoincrement=False),
@@ -182,4 +183,36 @@ LOCK = Table(  # at most one row
     Column("holder", Text, nullable=False),
     Column("command", Text, nullable=False),
     Column("since", Float, nullable=False),
+    Column("generation", Integer),
+)
+
+LEASE = Table(  # at most one row; see storage.lease
+    "lease",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("generation", Integer, nullable=False),
+    Column("beat", BigInteger, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("who", Text, nullable=False),
+)
+
+CONTROLLER = (
+    Table(  # at most one row: what the controller says of itself, and what people want of it; see model.controller
+        "controller",
+        METADATA,
+        Column("id", Integer, primary_key=True, autoincrement=False),
+        Column("report", Text, nullable=False),
+        Column("pause", Text, nullable=False),
+        Column("asked", Integer, nullable=False),
+    )
+)
+
+FORGOTTEN = Table(  # at most one row: what runs that aren't remembered any more received, sent and saved
+    "forgotten_runs",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("received", BigInteger, nullable=False),
+    Column("not_received", BigInteger, nullable=False),
+    Column("sent", BigInteger, nullable=False),
+    Column("saved", BigInteger, nullable=False),
 )

@@ -269,7 +269,7 @@ def test_a_lock_of_another_machine_is_kept_until_a_person_takes_it_away(state: A
         pass
     with state._engine.begin() as connection:
         connection.execute(
-            text("INSERT INTO lock VALUES (1, 'abc', 'root@elsewhere', 'elsewhere boot 1 2', 'apply', 0)")
+            text("INSERT INTO lock VALUES (1, 'abc', 'root@elsewhere', 'elsewhere boot ns 1 2', 'apply', 0, NULL)")
         )
     with pytest.raises(LockHeldError), state.lock("apply"):
         pass

@@ -1,0 +1,161 @@
+"""Keeps the fleet current by itself: the controller."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from threading import Event
+from typing import TYPE_CHECKING
+
+from reconciler.assembly import at_work, stop_on_signals
+from reconciler.controller.leading import await_lease, beating
+from reconciler.controller.pace import next_look, next_retry
+from reconciler.controller.round import Told, go_round
+from reconciler.desk import read_spec
+from reconciler.errors import InterruptedRunError, LeaseLostError, SpecError, UpdoserError
+from reconciler.model.controller import ControllerReport
+from reconciler.model.events import Trouble, WaitStarted
+from reconciler.workspace import open_state
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from reconciler.controller.round import Round
+    from reconciler.desk import Desk
+    from reconciler.model.controller import ControllerPhase
+    from reconciler.specfile.load import Loaded
+    from reconciler.storage.lease import Lease
+    from reconciler.workspace import Workspace
+
+POLL = 2.0
+"""Seconds between two looks at whether somebody wants something, while the controller sleeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How to run: `forks` clients at a time."""
+
+    forks: int = 20
+
+
+def run(desk: Desk, options: RunOptions) -> int:
+    """Look, decide and carry out, again and again, until a signal ends it."""
+    wake, lost = Event(), Event()
+    loaded = read_spec(desk)  # a file that is no good when it starts is said at once, and nothing begins
+    warn = partial(desk.terminal.note, level="warning")
+    with stop_on_signals(warn, wake) as stop, at_work(desk, loaded=loaded, stop=stop) as lead:
+        lease = await_lease(lead.state, stop, partial(_say_who_leads, lead))
+        if lease is None:
+            return 0
+        lead.state.fence(lease.generation)
+        with beating(partial(open_state, lead.spec, lead.means), lease, stop, lost):
+            controller = _Controller(desk, options, lead, lease, loaded)
+            while not stop.is_set():
+                controller.sleep(controller.go_round(stop), stop, wake)
+            if not lost.is_set():
+                controller.report("stopped")
+    if lost.is_set():
+        raise LeaseLostError("the lease is lost: another controller leads, or the state can't be written")
+    return 0
+
+
+def _say_who_leads(work: Workspace, lease: Lease) -> None:
+    work.means.emit(WaitStarted(f"{lease.who or 'another controller'} leads; this one waits", next_step_at=""))
+
+
+class _Controller:
+    """What a controller remembers from one round to the next."""
+
+    def __init__(self, desk: Desk, options: RunOptions, lead: Workspace, lease: Lease, loaded: Loaded) -> None:
+        self._desk = desk
+        self._options = options
+        self._lead = lead
+        self._lease = lease
+        self._good = loaded
+        self._told = Told()
+        self._spec_told = Told()
+        self._chance = random.Random()  # noqa: S311 - spreads rounds of many controllers
+        self._failures = 0
+        self._asked = lead.state.asked()
+        self._said = ControllerReport(
+            who=lease.who, phase="starting", mode=loaded.spec.controller.mode, since=lead.means.clock()
+        )
+
+    def report(self, phase: ControllerPhase, **news: object) -> None:
+        """Write down what the controller does from now on."""
+        mode = self._good.spec.controller.mode
+        self._said = replace(self._said, phase=phase, mode=mode, since=self._lead.means.clock(), **news)  # type: ignore[arg-type]
+        self._lead.state.report_controller(self._said)
+
+    def go_round(self, stop: Event) -> datetime:
+        """Take one round, and give when the next one is due."""
+        loaded = self._read()
+        clock = self._lead.means.clock
+        self.report("looking", next_at=None)
+        try:
+            with at_work(self._desk, loaded=loaded, stop=stop) as work:
+                work.state.fence(self._lease.generation)
+                made = go_round(
+                    work,
+                    self._desk.file,
+                    lambda: read_spec(self._desk).spec.holds,
+                    forks=self._options.forks,
+                    changing=partial(self.report, "changing"),
+                )
+                self._tell(work, made)
+                self._forget(work)
+        except (LeaseLostError, InterruptedRunError):
+            stop.set()
+            return clock()
+        except UpdoserError as error:
+            self._failures += 1
+            self._lead.means.emit(Trouble(f"this round failed: {error.message}", level="error"))
+            at = next_retry(loaded.spec.controller, clock(), self._failures, self._chance.random())
+            self.report("sleeping", next_at=at, trouble=error.message, failures=self._failures)
+            return at
+        self._failures = 0
+        at = next_look(loaded.spec.controller, clock(), made.due, self._chance.random())
+        self.report("sleeping", next_at=at, trouble="", failures=0, looked=made.plan.created)
+        return at
+
+    def _read(self) -> Loaded:
+        """Read the spec; one that is no good is told, and the last good one stays in force."""
+        problems = []
+        try:
+            found = read_spec(self._desk)
+            if found.spec.server.state != self._good.spec.server.state:
+                problems = ["server.state is another one now, which takes a new start; the spec before stays in force"]
+            else:
+                if found.spec.digest != self._good.spec.digest:
+                    self._failures = 0
+                self._good = found
+        except SpecError as error:
+            problems = [f"the spec is no good, and the last good one stays in force: {error.message}"]
+        self._spec_told.tell(self._lead, problems)
+        return self._good
+
+    def _tell(self, work: Workspace, made: Round) -> None:
+        self._told.tell(work, [*made.plan.problems, *([made.waits] if made.waits else [])])
+
+    def _forget(self, work: Workspace) -> None:
+        """Let go of runs and plans that are as old as the spec wants."""
+        now, ages = work.means.clock(), work.spec.controller.retention
+        work.state.forget_runs(now - ages.runs, now - ages.plans)
+
+    def sleep(self, at: datetime, stop: Event, wake: Event) -> None:
+        """Wait until a time, a signal, or somebody's wish.
+
+        A clock that jumps back doesn't make it longer: the span counts by a watch, too.
+        """
+        clock, began = self._lead.means.clock, time.monotonic()
+        span = max((at - clock()).total_seconds(), 0.0)
+        self._lead.means.emit(WaitStarted(f"next look at {at:%Y-%m-%d %H:%M:%S} UTC", next_step_at=at.isoformat()))
+        while not (stop.is_set() or wake.is_set()) and clock() < at and time.monotonic() - began < span:
+            asked = self._lead.state.asked()
+            if asked != self._asked:
+                self._asked = asked
+                break
+            stop.wait(min(POLL, span))
+        wake.clear()

@@ -1,0 +1,77 @@
+"""Leads, or waits until it may: the lease of the state, and the beat that keeps it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+from reconciler.errors import LeaseLostError, UpdoserError
+from reconciler.storage.lease import BEAT, PATIENCE, Lease
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from reconciler.storage.state import State
+
+
+def await_lease(state: State, stop: Event, tell: Callable[[Lease], None], look: float = BEAT) -> Lease | None:
+    """Wait until this controller leads; None when it was stopped before. `tell` is given who leads, once for each.
+
+    A leader is taken for dead when its beat didn't change for `PATIENCE` seconds by the watch of this process.
+
+    Raises:
+        StateError: the state can't be read or written.
+    """
+    watched, since, told = state.lease(), time.monotonic(), 0
+    while not stop.is_set():
+        patient = time.monotonic() - since < PATIENCE
+        taken = state.take_lease(None if patient else watched)
+        if taken is not None:
+            return taken
+        now = state.lease()
+        if now != watched:
+            watched, since = now, time.monotonic()
+        if now.generation != told:
+            told = now.generation
+            tell(now)
+        stop.wait(look)
+    return None
+
+
+@contextmanager
+def beating(open_state: Callable[[], State], lease: Lease, stop: Event, lost: Event) -> Iterator[None]:
+    """Keep a lease for the time of the block, and give it back; once it can't be kept, `stop` and `lost` are set.
+
+    The thread has a state of its own: connections aren't shared.
+    """
+    ended = Event()
+    thread = Thread(target=_beat, args=(open_state, lease, ended, stop, lost), name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(PATIENCE)
+
+
+def _beat(open_state: Callable[[], State], lease: Lease, ended: Event, stop: Event, lost: Event) -> None:
+    """Beat until the end. A state that can't be written for long may have given the lease to somebody else."""
+    kept = time.monotonic()
+    try:
+        with open_state() as state:
+            while not ended.wait(BEAT):
+                try:
+                    state.beat(lease.generation)
+                    kept = time.monotonic()
+                except LeaseLostError:
+                    raise
+                except UpdoserError:
+                    if time.monotonic() - kept > PATIENCE - BEAT:
+                        raise
+            state.give_back_lease(lease.generation)
+    except UpdoserError:
+        if not ended.is_set():
+            lost.set()
+            stop.set()

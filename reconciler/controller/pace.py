@@ -1,0 +1,33 @@
+"""When a controller looks again: a decision about times, which reads no clock."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from reconciler.model.controller import ControllerSpec
+
+FIRST_RETRY = timedelta(minutes=1)
+LAST_RETRY = timedelta(minutes=30)
+SHORTEST = timedelta(seconds=10)
+"""However soon something is due: what was due and could not be done must not keep a controller busy."""
+
+
+def next_look(spec: ControllerSpec, now: datetime, due: datetime | None, chance: float) -> datetime:
+    """Give when to look after a round that went well: after an interval, or earlier where something is `due`.
+
+    `chance` is a number from 0 to 1 that is drawn for each round.
+    """
+    usual = now + spec.interval * (1 + spec.jitter * (2 * chance - 1))
+    if due is None or due <= now:
+        return max(usual, now + SHORTEST)
+    return max(min(usual, due), now + SHORTEST)
+
+
+def next_retry(spec: ControllerSpec, now: datetime, failures: int, chance: float) -> datetime:
+    """Give when to look after so many rounds in a row that failed: ever later, but never not at all."""
+    pause: timedelta = min(FIRST_RETRY * (1 << min(failures - 1, 16)), LAST_RETRY)
+    return now + max(pause * (1 + spec.jitter * (2 * chance - 1)), SHORTEST)

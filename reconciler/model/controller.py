@@ -1,0 +1,72 @@
+"""How a controller keeps a fleet current by itself, and what it says of itself to others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal, get_args
+
+ControllerMode = Literal["apply", "approve", "observe"]
+MODES: tuple[ControllerMode, ...] = get_args(ControllerMode)
+ControllerPhase = Literal["starting", "waiting to lead", "looking", "changing", "sleeping", "stopped"]
+PHASES: tuple[ControllerPhase, ...] = get_args(ControllerPhase)
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long the state remembers what nothing goes by any more."""
+
+    plans: timedelta = timedelta(days=30)
+    runs: timedelta = timedelta(days=400)
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerSpec:
+    """How often a controller looks, and what it may do.
+
+    Sources and rollouts are looked at each `interval`, which is made longer or shorter by up to `jitter` (a share);
+    clients each `look`. In `apply` it carries out what is due; in `approve` only what belongs to releases that somebody
+    let go out; in `observe` nothing.
+    """
+
+    mode: ControllerMode = "apply"
+    interval: timedelta = timedelta(minutes=5)
+    jitter: float = 0.1
+    look: timedelta = timedelta(minutes=30)
+    retention: Retention = field(default_factory=Retention)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """A person wants a controller to change nothing; `until` is None where it lasts until somebody says otherwise."""
+
+    who: str
+    reason: str
+    since: datetime
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerReport:
+    """What the controller that leads says of itself: since when it is in a phase, and when it looks again.
+
+    `trouble` is why its last round failed, and `failures` how many did in a row.
+    """
+
+    who: str
+    phase: ControllerPhase
+    mode: ControllerMode
+    since: datetime
+    looked: datetime | None = None
+    next_at: datetime | None = None
+    trouble: str = ""
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerStatus:
+    """What a state knows of its controller: what that said last, whether it is there still, and who paused it."""
+
+    report: ControllerReport
+    alive: bool
+    pause: Pause | None = None

@@ -1,0 +1,77 @@
+"""What the state remembers of the controller: what it says of itself, and what people want of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from reconciler.model.controller import ControllerReport, Pause
+from reconciler.storage.base import Part, moment, seconds
+from reconciler.storage.cells import checked
+from reconciler.storage.database import upsert
+from reconciler.storage.tables import CONTROLLER
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_NOTHING = {"id": 1, "report": "", "pause": "", "asked": 0}
+_TIMES = frozenset(["since", "until", "looked", "next_at"])
+
+
+class ControllerRecords(Part):
+    """The controller of the state."""
+
+    def report_controller(self, report: ControllerReport) -> None:
+        """Write down what the controller says of itself."""
+        self._set(report=_written(report, ControllerReport))
+
+    def controller(self) -> ControllerReport | None:
+        """Give what the controller said of itself last; None where there never was one."""
+        with self._read() as connection:
+            text = connection.scalar(select(CONTROLLER.c.report))
+            return checked(_read(text, ControllerReport)) if text else None
+
+    def pause_controller(self, pause: Pause | None) -> None:
+        """Have a controller change nothing from now on; None: let it."""
+        self._set(pause="" if pause is None else _written(pause, Pause))
+
+    def paused(self) -> Pause | None:
+        """Give why a controller changes nothing now; None where it may, also as a pause has come to its end."""
+        with self._read() as connection:
+            text = connection.scalar(select(CONTROLLER.c.pause))
+            pause = checked(_read(text, Pause)) if text else None
+        over = pause is not None and pause.until is not None and pause.until <= self._clock()
+        return None if over else pause
+
+    def ask_controller(self) -> None:
+        """Want the controller to look now."""
+        with self._write(lasts=True, fenced=False) as connection:
+            _insert_row(connection)
+            connection.execute(CONTROLLER.update().values(asked=CONTROLLER.c.asked + 1))
+
+    def asked(self) -> int:
+        """Give how often somebody wanted a look: it differs from before once somebody does again."""
+        with self._read() as connection:
+            return connection.scalar(select(CONTROLLER.c.asked)) or 0
+
+    def _set(self, **columns: str) -> None:
+        with self._write(lasts=True) as connection:
+            _insert_row(connection)
+            connection.execute(CONTROLLER.update().values(**columns))
+
+
+def _insert_row(connection: Connection) -> None:
+    upsert(connection, CONTROLLER, [_NOTHING], ())
+
+
+def _written(record: ControllerReport | Pause, form: type[ControllerReport | Pause]) -> str:
+    values = {name: getattr(record, name) for name in form.__dataclass_fields__}
+    times = {name: seconds(value) for name, value in values.items() if name in _TIMES and value is not None}
+    return json.dumps(values | times)
+
+
+def _read(text: str, form: type[Any]) -> Any:
+    values = json.loads(text)
+    return form(**{name: moment(value) if name in _TIMES else value for name, value in values.items()})
