@@ -14,7 +14,7 @@ from reconciler.controller.leading import await_lease, beating
 from reconciler.controller.pace import next_look, next_retry
 from reconciler.controller.round import Told, go_round
 from reconciler.desk import read_spec
-from reconciler.errors import InterruptedRunError, LeaseLostError, SpecError, UpdoserError
+from reconciler.errors import InterruptedRunError, LeaseLostError, LockHeldError, SpecError, UpdoserError
 from reconciler.model.controller import ControllerReport
 from reconciler.model.events import Trouble, WaitStarted
 from reconciler.workspace import open_state
@@ -76,6 +76,7 @@ class _Controller:
         self._good = loaded
         self._told = Told()
         self._spec_told = Told()
+        self._left_out = Told()
         self._chance = random.Random()  # noqa: S311 - spreads rounds of many controllers
         self._failures = 0
         self._asked = lead.state.asked()
@@ -109,6 +110,11 @@ class _Controller:
         except (LeaseLostError, InterruptedRunError):
             stop.set()
             return clock()
+        except LockHeldError as error:  # somebody's command changes the fleet: no failure, but nothing to do beside it
+            self._left_out.tell(self._lead, [f"this round is left out: {error.message}"])
+            at = next_look(loaded.spec.controller, clock(), None, self._chance.random())
+            self.report("sleeping", next_at=at)
+            return at
         except UpdoserError as error:
             self._failures += 1
             self._lead.means.emit(Trouble(f"this round failed: {error.message}", level="error"))
@@ -116,6 +122,7 @@ class _Controller:
             self.report("sleeping", next_at=at, trouble=error.message, failures=self._failures)
             return at
         self._failures = 0
+        self._left_out.tell(self._lead, [])
         at = next_look(loaded.spec.controller, clock(), made.due, self._chance.random())
         self.report("sleeping", next_at=at, trouble="", failures=0, looked=made.plan.created)
         return at

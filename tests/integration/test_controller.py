@@ -125,6 +125,20 @@ def test_with_approval_it_goes_on_with_what_a_person_let_go_out_and_begins_nothi
         until(has(fleet, b"one"), process)
 
 
+def test_while_somebody_changes_the_fleet_by_hand_a_round_is_left_out_and_that_is_no_failure(fleet: Fleet) -> None:
+    with running(fleet) as process:
+        until(has(fleet, b"one"), process)
+        until(lambda: standing(fleet)["phase"] == "sleeping", process)
+        fleet.sql("INSERT INTO lock VALUES (1, 'abc', 'ann@elsewhere', 'elsewhere boot ns 1 2', 'apply', 0, NULL)")
+        process.send_signal(signal.SIGHUP)
+        until(lambda: "this round is left out: the state is locked by ann@elsewhere" in said(fleet), process)
+        fleet.release("rules", "2", rules_txt=b"two")
+        fleet.sql("DELETE FROM lock")
+        process.send_signal(signal.SIGHUP)
+        until(has(fleet, b"two"), process)
+        assert standing(fleet)["trouble"] == ""
+
+
 def test_of_two_controllers_one_waits_and_follows_when_the_other_dies(fleet: Fleet) -> None:
     with running(fleet) as first:
         until(has(fleet, b"one"), first)
