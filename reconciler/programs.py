@@ -77,6 +77,7 @@ def read_program(
     timeout: float,
     limit: int,
     own_group: bool = True,
+    stop: Event | None = None,
 ) -> Ended:
     """Run a program for what it prints: up to `limit` bytes of its output, and the end of its errors.
 
@@ -86,7 +87,7 @@ def read_program(
     Raises:
         LimitError: this machine has no room for it.
     """
-    return _run(command, folder, env, _Printed(limit), timeout=timeout, own_group=own_group)
+    return _run(command, folder, env, _Printed(limit), timeout=timeout, stop=stop, own_group=own_group)
 
 
 def watch_program(

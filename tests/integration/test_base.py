@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import SpecError, UpdoserError
-from reconciler.specfile import revision
+from reconciler.specfile import objects
 from reconciler.specfile.load import load
 from reconciler.specfile.revision import at_revision
 from tests.fleet import Fleet
@@ -190,7 +190,7 @@ def test_links_and_submodules_are_not_followed_and_named_where_the_spec_needs_th
 def test_a_revision_that_is_too_large_is_refused_before_it_is_unpacked(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(revision, limit, 1)
+    monkeypatch.setattr(objects, limit, 1)
     with pytest.raises(UpdoserError, match="too many to unpack"), at_revision(fleet.folder / "updoser.yaml", "HEAD"):
         pass
 
