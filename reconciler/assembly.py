@@ -85,7 +85,7 @@ def at_work(
             public=public,
             work=folder,
             confined=desk.no_exec,
-            origin=origin_of(loaded.spec.base, loaded.spec.public(os.environ)),
+            origin=origin_of(loaded.spec.base, loaded.spec.public(os.environ), loaded.spec.commit),
         )
         if reads and state is None:
             state = _state_to_read(desk, stack, loaded.spec, means)
@@ -147,7 +147,7 @@ def _secrets(desk: Desk, spec: Spec) -> Callable[[SecretRef], str]:
     def secret(reference: SecretRef) -> str:
         if desk.no_exec:
             raise SecretError(f"{reference} isn't resolved with --no-exec")
-        value = resolve(reference, spec.base, os.environ, spec.public(os.environ))
+        value = resolve(reference, spec.start_of(reference), os.environ, spec.public(os.environ))
         masker.add(value)
         return value
 
@@ -156,7 +156,11 @@ def _secrets(desk: Desk, spec: Spec) -> Callable[[SecretRef], str]:
 
 def _quietly(spec: Spec) -> Callable[[SecretRef], str]:
     """Give what resolves secrets that needn't be masked: public halves of keys are shown."""
-    return partial(resolve, base=spec.base, environ=os.environ, public=spec.public(os.environ))
+
+    def public(reference: SecretRef) -> str:
+        return resolve(reference, spec.start_of(reference), os.environ, spec.public(os.environ))
+
+    return public
 
 
 def list_program(command: Sequence[str], folder: Path) -> list[InventoryEntry]:

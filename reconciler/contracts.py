@@ -191,7 +191,7 @@ class Context:
     gives the time in UTC, `secret` resolves a reference to its value or raises SecretError. `dial` opens connections;
     `proxy` is the one that the spec names for this source or group. `stop` is set when the run is to end: what may be
     waited for in vain isn't waited for any longer then. `environ` has no variable that holds a secret of the spec: see
-    `environment`.
+    `environment`. `home`, where it is given, is where relative paths start of what `base` hasn't.
     """
 
     base: Path
@@ -204,6 +204,7 @@ class Context:
     proxy: Proxy | None = None
     stop: Event = field(default_factory=Event)
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    home: Path | None = None
 
     def environment(self, names: Sequence[str] = ()) -> dict[str, str]:
         """Give the environment of a program that a plugin starts; of secrets it has those of these variables only.
@@ -215,7 +216,8 @@ class Context:
 
     def path(self, text: str, wrong: type[UpdoserError] = PluginError) -> Path:
         """Give the path that a text of the options means; see `path_from`."""
-        return path_from(self.base, text, wrong)
+        path = path_from(self.base, text, wrong)
+        return path if self.home is None or os.path.lexists(path) else path_from(self.home, text, wrong)
 
 
 @runtime_checkable

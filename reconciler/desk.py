@@ -59,9 +59,12 @@ def user_name() -> str:
         return f"user {os.getuid()}"
 
 
-def origin_of(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """Give who runs this and where, for the history: `user`, `host`, what a pipeline says, the `spec_commit`."""
-    found = {"user": user_name(), "host": socket.gethostname(), "spec_commit": _head_of(folder)}
+def origin_of(folder: Path, environ: Mapping[str, str], commit: str = "") -> dict[str, str]:
+    """Give who runs this and where, for the history: `user`, `host`, what a pipeline says, the `spec_commit`.
+
+    That is `commit` where the spec is of one, and else the one that is checked out in the folder.
+    """
+    found = {"user": user_name(), "host": socket.gethostname(), "spec_commit": commit or _head_of(folder)}
     return {**bounded(found), **ci_origin(environ)}
 
 

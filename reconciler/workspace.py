@@ -167,6 +167,7 @@ class Plugins:
             raise UpdoserError(f"{work} can't be made: {error.strerror}") from error
         return Context(
             base=self._spec.base,
+            home=self._spec.home,
             work=work,
             clock=self._means.clock,
             secret=self._means.secret,

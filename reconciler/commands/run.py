@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
@@ -13,8 +14,9 @@ from reconciler.assembly import at_work, stop_on_signals
 from reconciler.controller.leading import await_lease, beating
 from reconciler.controller.pace import next_look, next_retry
 from reconciler.controller.round import Told, go_round
+from reconciler.controller.spec_source import FromFile, FromGit
 from reconciler.desk import read_spec
-from reconciler.errors import InterruptedRunError, LeaseLostError, LockHeldError, SpecError, UpdoserError
+from reconciler.errors import InterruptedRunError, LeaseLostError, LockHeldError, UpdoserError
 from reconciler.model.controller import ControllerReport
 from reconciler.model.events import Trouble, WaitStarted
 from reconciler.workspace import open_state
@@ -22,7 +24,9 @@ from reconciler.workspace import open_state
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from reconciler.controller.mirror import GitOptions
     from reconciler.controller.round import Round
+    from reconciler.controller.spec_source import SpecSource
     from reconciler.desk import Desk
     from reconciler.model.controller import ControllerPhase
     from reconciler.specfile.load import Loaded
@@ -35,23 +39,27 @@ POLL = 2.0
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How to run: `forks` clients at a time."""
+    """How to run: `forks` clients at a time, and the spec of a file, or from `git`."""
 
     forks: int = 20
+    git: GitOptions | None = None
 
 
 def run(desk: Desk, options: RunOptions) -> int:
     """Look, decide and carry out, again and again, until a signal ends it."""
     wake, lost = Event(), Event()
-    loaded = read_spec(desk)  # a file that is no good when it starts is said at once, and nothing begins
+    source: SpecSource = FromGit(desk, options.git) if options.git else FromFile(desk)
     warn = partial(desk.terminal.note, level="warning")
-    with stop_on_signals(warn, wake) as stop, at_work(desk, loaded=loaded, stop=stop) as lead:
+    with ExitStack() as stack:
+        stop = stack.enter_context(stop_on_signals(warn, wake))
+        loaded = source.first(stop)  # one that is no good when it starts is said at once, and nothing begins
+        lead = stack.enter_context(at_work(desk, loaded=loaded, stop=stop))
         lease = await_lease(lead.state, stop, partial(_say_who_leads, lead))
         if lease is None:
             return 0
         lead.state.fence(lease.generation)
         with beating(partial(open_state, lead.spec, lead.means), lease, stop, lost):
-            controller = _Controller(desk, options, lead, lease, loaded)
+            controller = _Controller(source, options, lead, lease, loaded)
             while not stop.is_set():
                 controller.sleep(controller.go_round(stop), stop, wake)
             if not lost.is_set():
@@ -68,8 +76,8 @@ def _say_who_leads(work: Workspace, lease: Lease) -> None:
 class _Controller:
     """What a controller remembers from one round to the next."""
 
-    def __init__(self, desk: Desk, options: RunOptions, lead: Workspace, lease: Lease, loaded: Loaded) -> None:
-        self._desk = desk
+    def __init__(self, source: SpecSource, options: RunOptions, lead: Workspace, lease: Lease, loaded: Loaded) -> None:
+        self._source = source
         self._options = options
         self._lead = lead
         self._lease = lease
@@ -86,22 +94,23 @@ class _Controller:
 
     def report(self, phase: ControllerPhase, **news: object) -> None:
         """Write down what the controller does from now on."""
-        mode = self._good.spec.controller.mode
-        self._said = replace(self._said, phase=phase, mode=mode, since=self._lead.means.clock(), **news)  # type: ignore[arg-type]
+        spec = self._good.spec
+        of = {"mode": spec.controller.mode, "commit": spec.commit, "signer": spec.signer}
+        self._said = replace(self._said, phase=phase, since=self._lead.means.clock(), **of, **news)  # type: ignore[arg-type]
         self._lead.state.report_controller(self._said)
 
     def go_round(self, stop: Event) -> datetime:
         """Take one round, and give when the next one is due."""
-        loaded = self._read()
+        loaded = self._read(stop)
         clock = self._lead.means.clock
         self.report("looking", next_at=None)
         try:
-            with at_work(self._desk, loaded=loaded, stop=stop) as work:
+            with at_work(self._source.desk, loaded=loaded, stop=stop) as work:
                 work.state.fence(self._lease.generation)
                 made = go_round(
                     work,
-                    self._desk.file,
-                    lambda: read_spec(self._desk).spec.holds,
+                    self._source.desk.file,
+                    lambda: read_spec(self._source.desk).spec.holds,
                     forks=self._options.forks,
                     changing=partial(self.report, "changing"),
                 )
@@ -127,19 +136,17 @@ class _Controller:
         self.report("sleeping", next_at=at, trouble="", failures=0, looked=made.plan.created)
         return at
 
-    def _read(self) -> Loaded:
+    def _read(self, stop: Event) -> Loaded:
         """Read the spec; one that is no good is told, and the last good one stays in force."""
-        problems = []
-        try:
-            found = read_spec(self._desk)
-            if found.spec.server.state != self._good.spec.server.state:
-                problems = ["server.state is another one now, which takes a new start; the spec before stays in force"]
-            else:
-                if found.spec.digest != self._good.spec.digest:
-                    self._failures = 0
-                self._good = found
-        except SpecError as error:
-            problems = [f"the spec is no good, and the last good one stays in force: {error.message}"]
+        found = self._source.look(stop)
+        new, problems = found.loaded, found.problems
+        if new and new.spec.server.state != self._good.spec.server.state:
+            told = "server.state is another one now, which takes a new start; the spec before stays in force"
+            problems = (*problems, told)
+        elif new:
+            if new.spec.digest != self._good.spec.digest:
+                self._failures = 0
+            self._good = new
         self._spec_told.tell(self._lead, problems)
         return self._good
 

@@ -11,6 +11,10 @@ MODES: tuple[ControllerMode, ...] = get_args(ControllerMode)
 ControllerPhase = Literal["starting", "waiting to lead", "looking", "changing", "sleeping", "stopped"]
 PHASES: tuple[ControllerPhase, ...] = get_args(ControllerPhase)
 
+Verify = Literal["none", "head", "tag", "all"]
+"""Whose signatures must be good before a commit is taken as the spec: see `updoser run --verify`."""
+VERIFY: tuple[Verify, ...] = get_args(Verify)
+
 
 @dataclass(frozen=True, slots=True)
 class Retention:
@@ -50,7 +54,8 @@ class Pause:
 class ControllerReport:
     """What the controller that leads says of itself: since when it is in a phase, and when it looks again.
 
-    `trouble` is why its last round failed, and `failures` how many did in a row.
+    `trouble` is why its last round failed, and `failures` how many did in a row. `commit` is that of the spec in force,
+    and `signer` whose signature it has, where it comes from git.
     """
 
     who: str
@@ -61,6 +66,8 @@ class ControllerReport:
     next_at: datetime | None = None
     trouble: str = ""
     failures: int = 0
+    commit: str = ""
+    signer: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -265,7 +265,9 @@ class Hold:
 class Spec:
     """The whole desired state.
 
-    `path` is the file that was named, `base` the folder that relative paths start from. `digest` covers everything that
+    `path` is the file that was named, `base` the folder that relative paths of what is read with it start from: files
+    that it is made of, programs. `home` is where all start that are written or of this machine; it differs where the
+    file is of a `commit` that was unpacked, which `signer` signed. `digest` covers everything that
     decides what is done: the effective values after `extends`, `vars` and `-e`, without comments and layout.
     `effective` is the same as plain data, for showing and for comparing with what was applied last. `policies` has the
     auto-update policy of each (group, component). `variables` are `vars` with those of `-e` on top, for templates of
@@ -274,6 +276,7 @@ class Spec:
 
     path: Path
     base: Path
+    home: Path
     digest: str
     server: ServerSpec
     catalog: Catalog
@@ -291,6 +294,12 @@ class Spec:
     variables: Mapping[str, Any] = field(default_factory=dict)
     effective: Mapping[str, Any] = field(default_factory=dict)
     secret_variables: frozenset[str] = frozenset()
+    commit: str = ""
+    signer: str = ""
+
+    def start_of(self, secret: SecretRef) -> Path:
+        """Give the folder that a secret is read from: programs are of the spec, files of this machine."""
+        return self.home if secret.kind == "file" else self.base
 
     def public(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Give what programs may get of an environment: without the variables that hold secrets."""

@@ -115,7 +115,7 @@ def _keys(work: Workspace) -> Iterator[Diagnosis]:
     files = {path: f"key of group {group.name}" for group in work.spec.groups.values() for path in group.key_files}
     repository = work.spec.repository
     if repository is not None and repository.online_key.kind == "file":
-        files[str(work.spec.base / str(repository.online_key.value))] = "key of the repository"
+        files[str(work.spec.home / str(repository.online_key.value))] = "key of the repository"
     for path, what in files.items():
         try:
             mode = Path(path).stat().st_mode

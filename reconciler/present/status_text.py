@@ -88,6 +88,9 @@ def controller_lines(document: Mapping[str, Any]) -> list[str]:
         then = f", looks again at {said['next_at']}" if said["next_at"] else ""
         head = f"Controller: {said['phase']} since {said['since']}{then} (mode {said['mode']})"
     lines = [head]
+    if said.get("commit"):
+        signed = f", signed by {said['signer']}" if said.get("signer") else ""
+        lines.append(f"  desired state of commit {said['commit'][:12]}{signed}")
     if said["pause"]:
         until = said["pause"]["until"] or "`updoser controller resume`"
         lines.append(f"  paused by {said['pause']['who']} until {until}: {said['pause']['reason']}")

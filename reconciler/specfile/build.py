@@ -7,6 +7,7 @@ import json
 import os
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from reconciler import __version__
@@ -59,11 +60,11 @@ from reconciler.templates.profile import SETTINGS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from reconciler.errors import Problem
     from reconciler.model.release import Catalog, Component
     from reconciler.specfile.tree import Place
+    from reconciler.specfile.unpacked import Unpacked
 
 ALL = "*"
 METHODS: tuple[InstallMethod, ...] = get_args(InstallMethod)
@@ -87,18 +88,24 @@ class Builder:
         variables: Mapping[str, Any],
         no_exec: bool,
         environ: Mapping[str, str] | None,
+        unpacked: Unpacked | None = None,
     ) -> None:
-        """Take a tree that is checked and completed, and `-e`; with `environ`, missing secrets are problems."""
+        """Take a tree that is checked and completed, and `-e`; with `environ`, missing secrets are problems.
+
+        A file of a commit that was `unpacked` has its own places only: the others start where the note says.
+        """
         self._tree = tree
         self._variables = variables
         self._path = path
         self._no_exec = no_exec
         self._base = path.absolute().parent
+        self._unpacked = unpacked
+        self._home = Path(unpacked.home) if unpacked else self._base
         self._problems = problems
         self._environ = environ
         self._folders = () if no_exec else self._plugin_folders()
         self._options = OptionReader(self._folders, problems)
-        self._proxies = ProxyReader(tree, self._base, problems, os.environ if environ is None else environ)
+        self._proxies = ProxyReader(tree, self._base, self._home, problems, os.environ if environ is None else environ)
         self.notes: list[str] = []
         if no_exec and child_seq(tree, "plugins"):
             self.notes.append("--no-exec: plugins of folders aren't loaded")
@@ -116,9 +123,9 @@ class Builder:
         sources = self._sources(catalog)
         checks = CheckReader(catalog, self._base, self._options, self._problems)
         components = self._components(catalog, checks)
-        groups = GroupReader(tree, self._base, self._options, self._proxies, self._problems).read(checks)
+        groups = GroupReader(tree, self._home, self._options, self._proxies, self._problems).read(checks)
         holds = self._holds()
-        repository = read_repository(tree, catalog, self._base, self._problems, clients=bool(groups))
+        repository = read_repository(tree, catalog, self._home, self._problems, clients=bool(groups))
         self._check_codecs()
         quarantine = self._quarantine()
         controller = read_controller(tree, self._problems)
@@ -131,6 +138,7 @@ class Builder:
         return Spec(
             path=self._path,
             base=self._base,
+            home=self._home,
             digest=_digest(effective, {} if self._no_exec else groups),
             server=server,
             catalog=catalog,
@@ -148,6 +156,8 @@ class Builder:
             variables={**plain(child_map(tree, "vars")), **self._variables},
             effective=effective,
             secret_variables=frozenset(variables_of(effective)),
+            commit=self._unpacked.commit if self._unpacked else "",
+            signer=self._unpacked.signer if self._unpacked else "",
         )
 
     def _complain(self, place: Place, message: str, hint: str = "") -> None:
@@ -195,13 +205,13 @@ class Builder:
             state = state.get("url")
         url = state if isinstance(state, str) else ""
         if url.startswith(_SQLITE) and not url.startswith(f"{_SQLITE}/"):
-            url = f"{_SQLITE}{self._base / url.removeprefix(_SQLITE)}"
+            url = f"{_SQLITE}{self._home / url.removeprefix(_SQLITE)}"
         elif url and "://" not in url:
             place = value_place(server, "state")
             self._complain(place, f"`{url}` is no database URL", "such as sqlite:///.updoser/state.db")
         store = server.get("store")
         named = store if isinstance(store, str) else ""
-        folder = path_at(value_place(server, "store"), named, self._base, self._problems)
+        folder = path_at(value_place(server, "store"), named, self._home, self._problems)
         return ServerSpec(folder, url, password, families(server))
 
     def _check_secrets(self, node: Any, environ: Mapping[str, str]) -> None:
@@ -210,7 +220,7 @@ class Builder:
             if isinstance(value, Map) and is_reference(value):
                 kind = next(iter(value))
                 if isinstance(value[kind], str):
-                    trouble = missing(reference(value), self._base, environ)
+                    trouble = missing(reference(value), self._home, environ)
                     if trouble:
                         self._complain(value_place(value, kind), f"a secret is missing: {trouble}")
             elif isinstance(value, (Map, Seq)):

@@ -40,11 +40,11 @@ class GroupReader:
     """Reads the groups; what is wrong is added to `problems`."""
 
     def __init__(
-        self, tree: Map, base: Path, options: OptionReader, proxies: ProxyReader, problems: list[Problem]
+        self, tree: Map, home: Path, options: OptionReader, proxies: ProxyReader, problems: list[Problem]
     ) -> None:
-        """Take the tree, the folder that paths start from, and what reads options and names of proxies."""
+        """Take the tree, where places of this machine start, and what reads options and names of proxies."""
         self._tree = tree
-        self._base = base
+        self._home = home
         self._options = options
         self._proxies = proxies
         self._problems = problems
@@ -124,7 +124,7 @@ class GroupReader:
         )
 
     def _key_file(self, file: str) -> str:
-        return os.path.normpath(self._base / os.path.expanduser(file))  # noqa: PTH111 - a home that is missing was told
+        return os.path.normpath(self._home / os.path.expanduser(file))  # noqa: PTH111 - a home that is missing was told
 
     def _install_root(self, holder: Map, *, local: bool, group: str, node: Map) -> str:
         root = holder.get("install_root")
@@ -139,7 +139,7 @@ class GroupReader:
     def _absolute(self, root: str, place: Place, *, local: bool) -> str:
         """Give an install_root as clients get it: absolute, without what could lead elsewhere."""
         if local:
-            root = str(path_at(place, root, self._base, self._problems))
+            root = str(path_at(place, root, self._home, self._problems))
         parts = root.split("/")
         if not root.startswith("/") or root == "/" or any(char < " " for char in root):
             self._complain(place, f"`{root}` is no absolute folder on a client")

@@ -17,6 +17,7 @@ from reconciler.specfile.catalogs import catalog_path
 from reconciler.specfile.extend import read_extended
 from reconciler.specfile.render import render_tree
 from reconciler.specfile.tree import child_seq
+from reconciler.specfile.unpacked import unpacked_at
 from reconciler.specfile.validate import check, schema_of
 
 if TYPE_CHECKING:
@@ -62,12 +63,15 @@ def load(
         raise SpecError(
             [Problem("the file isn't there", str(path), hint="`updoser init` writes one; -f names another")]
         )
+    path, unpacked = unpacked_at(path) or (path, None)
     try:
         tree = read_extended(path, problems, files)
         problems += render_tree(tree, variables or {}, environ, no_exec=no_exec)
         check(tree, schema_of("updoser"), problems)
         secrets = environ if check_secrets and not no_exec else None
-        builder = Builder(tree, path, problems, variables=variables or {}, no_exec=no_exec, environ=secrets)
+        builder = Builder(
+            tree, path, problems, variables=variables or {}, no_exec=no_exec, environ=secrets, unpacked=unpacked
+        )
         spec = builder.build()
     except SpecError as error:
         raise SpecError(_in_order(error.problems)) from None

@@ -70,7 +70,7 @@ def environment(kept: tuple[str, ...] = _OWN_SETTINGS) -> Mapping[str, str]:
 class Repository:
     """A repository that is asked about its objects; `label` begins each message, `hint` says what else can be done.
 
-    `options` stand before each of git's commands.
+    `options` stand before each of git's commands, and `program` before them: git, or what runs it.
     """
 
     folder: Path
@@ -78,6 +78,7 @@ class Repository:
     hint: str = ""
     environ: Mapping[str, str] = field(default_factory=environment)
     options: tuple[str, ...] = ()
+    program: tuple[str, ...] = ("git",)
 
     def ask(
         self,
@@ -87,13 +88,14 @@ class Repository:
         limit: int = MAX_ANSWER,
         timeout: float = TIMEOUT,
         stop: Event | None = None,
+        errors: bool = False,
     ) -> str:
-        """Have git say something; `failure` tells what can't be had where it doesn't.
+        """Have git say something; `failure` tells what can't be had where it doesn't. `errors` are what it says there.
 
         Raises:
             UpdoserError: git can't be run, fails, isn't done in time, or says more than `limit` bytes.
         """
-        command = ("git", *self.options, *arguments)
+        command = (*self.program, *self.options, *arguments)
         ended = read_program(command, self.folder, self.environ, timeout=timeout, limit=limit, stop=stop)
         failure = f"{self.label}: {failure}"
         if ended.ending is Ending.NOT_STARTED:
@@ -105,9 +107,10 @@ class Repository:
         if ended.ending is not Ending.EXITED:
             raise UpdoserError(f"{failure}: git didn't end within {timeout:.0f} s")
         if ended.status:
-            said = " ".join(ended.errors.decode(errors="replace").split())
-            raise UpdoserError(f"{failure}{f': {said}' if said else ''}", hint=hint)
-        return ended.output.decode(errors="surrogateescape").strip("\n")
+            why = " ".join(ended.errors.decode(errors="replace").split())
+            raise UpdoserError(f"{failure}{f': {why}' if why else ''}", hint=hint)
+        said = ended.errors if errors else ended.output
+        return said.decode(errors="surrogateescape").strip("\n")
 
     def listed(self, commit: str) -> list[Entry]:
         """Give all that a commit has but folders.

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
+from reconciler.contracts import is_file
 from reconciler.hints import suggestion
 from reconciler.model.network import FROM_ENVIRONMENT, PROXY_PORTS, Proxy, no_proxy_problem
 from reconciler.model.secret import SecretRef
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 class ProxyReader:
     """Reads the proxies of a spec, and finds those that sources and groups name."""
 
-    def __init__(self, tree: Map, base: Path, problems: list[Problem], environ: Mapping[str, str]) -> None:
-        """Read all that are defined; what is wrong is added to `problems`. Relative paths start from `base`."""
+    def __init__(self, tree: Map, base: Path, home: Path, problems: list[Problem], environ: Mapping[str, str]) -> None:
+        """Read all that are defined; what is wrong is added to `problems`. Paths start from `base`, or else `home`."""
         self._base = base
+        self._home = home
         self._defined = child_map(tree, "proxies")
         self._problems = problems
         self._environ = environ
@@ -79,7 +81,9 @@ class ProxyReader:
         ca = node.get("ca")
         if not isinstance(ca, str) or not ca:
             return ""
-        return str(path_at(value_place(node, "ca"), ca, self._base, self._problems))
+        place = value_place(node, "ca")
+        path = path_at(place, ca, self._base, self._problems)
+        return str(path if is_file(path) else path_at(place, ca, self._home, self._problems))
 
     def _from_environment(self, scheme: str, place: Place) -> Proxy | None:
         """Take the proxy that the environment names for a scheme, as curl does; None where it names none."""

@@ -60,13 +60,15 @@ def at_revision(file: Path, revision: str) -> Iterator[Path]:
             raise SpecError(as_committed(error.problems, tree, revision, entries)) from None
 
 
-def as_committed(problems: Sequence[Problem], tree: Path, revision: str, entries: Sequence[Entry]) -> list[Problem]:
+def as_committed(
+    problems: Sequence[Problem], tree: Path, revision: str, entries: Sequence[Entry], hint: str = _HINT
+) -> list[Problem]:
     """Give the problems of an unpacked spec by the names that git has for its files, and what may be behind them."""
     named = [replace(problem, file=_named(problem.file, tree, revision)) for problem in problems]
-    return [*named, *_left_out([entry for entry in entries if not entry.is_file], named, revision)]
+    return [*named, *_left_out([entry for entry in entries if not entry.is_file], named, revision, hint)]
 
 
-def _left_out(others: Sequence[Entry], problems: Sequence[Problem], revision: str) -> list[Problem]:
+def _left_out(others: Sequence[Entry], problems: Sequence[Problem], revision: str, hint: str) -> list[Problem]:
     """Say which links and submodules aren't there that problems speak of: that is probably why there are any."""
     told = "\n".join(f"{problem.message}\n{problem.excerpt}" for problem in problems)
     meant = [entry for entry in others if entry.path.rpartition("/")[2] in told]
@@ -75,7 +77,7 @@ def _left_out(others: Sequence[Entry], problems: Sequence[Problem], revision: st
     more = f" and {len(meant) - _NAMED} more" if len(meant) > _NAMED else ""
     names = ", ".join(f"{entry.path} ({entry.kind})" for entry in meant[:_NAMED])
     text = f"what the revision {revision} has as a link or a submodule isn't followed: {names}{more}"
-    return [Problem(printable(text), hint=_HINT)]
+    return [Problem(printable(text), hint=hint)]
 
 
 def _named(file: str, tree: Path, revision: str) -> str:

@@ -23,10 +23,10 @@ def fleet(tmp_path: Path) -> Fleet:
 
 
 @contextmanager
-def running(fleet: Fleet) -> Iterator[subprocess.Popen[str]]:
+def running(fleet: Fleet, *options: str) -> Iterator[subprocess.Popen[str]]:
     """Run a controller for the time of the block; what it says goes to the file `said`."""
     with (fleet.folder / "said").open("a") as said:
-        process = fleet.start_telling(said, "run")
+        process = fleet.start_telling(said, "run", *options)
     try:
         yield process
     finally:
@@ -42,8 +42,8 @@ def has(fleet: Fleet, content: bytes) -> Callable[[], bool]:
     return lambda: all(fleet.current(client, "rules") == {"rules.txt": content} for client in ("c1", "c2"))
 
 
-def standing(fleet: Fleet) -> dict[str, Any]:
-    found: dict[str, Any] = fleet.run("status", "--no-refresh", "--format", "json").json["controller"]
+def standing(fleet: Fleet, *options: str) -> dict[str, Any]:
+    found: dict[str, Any] = fleet.run("status", "--no-refresh", "--format", "json", *options).json["controller"]
     return found
 
 

@@ -45,7 +45,7 @@ EVERYTHING = {
     file.sha256: CONTENT[version][file.name] for version, release in RELEASES.items() for file in release.files
 }
 SPEC = Spec(
-    Path("updoser.yaml"), Path(), "s", ServerSpec(Path("store"), "sqlite://"), Catalog({}, "c"), (),
+    Path("updoser.yaml"), Path(), Path(), "s", ServerSpec(Path("store"), "sqlite://"), Catalog({}, "c"), (),
     {"rules": ComponentSpec(make_component("rules"), layout=LAYOUT)}, {}, client_keep=5,
 )  # fmt: skip
 

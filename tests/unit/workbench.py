@@ -99,6 +99,7 @@ class Bench:
         self.spec = Spec(
             folder / "updoser.yaml",
             folder,
+            folder,
             "digest",
             ServerSpec(folder / "store", "sqlite://", families=("ipv4",)),
             Catalog({}, "catalog"),
