@@ -76,7 +76,7 @@ class FromFile:
         """Read the file again."""
         try:
             return Found(read_spec(self.desk))
-        except SpecError as error:
+        except UpdoserError as error:
             return Found(None, (f"the spec is no good, and the last good one stays in force: {error.message}",))
 
 
