@@ -142,4 +142,17 @@ def is_gone(holder: str) -> bool:
     machine, pid, _started_at = holder.rsplit(" ", 2)
     if machine != _machine() or machine.endswith(" -") or not pid.isdigit():
         return False
-    return holder_name(int(pid)) != holder
+    return not _is_hidden(int(pid)) and holder_name(int(pid)) != holder
+
+
+def _is_hidden(pid: int) -> bool:
+    """Say whether a process runs that isn't shown, as those of others where services see their own only."""
+    if _started(pid) != "-":
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # it is there, and somebody else's
+    return True

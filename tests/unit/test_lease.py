@@ -1,5 +1,6 @@
 """Of several controllers one leads: never two write, whoever died, was paused, or comes back."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -164,3 +165,18 @@ def test_whatever_leaders_do_in_whatever_order_only_the_last_one_that_took_the_l
     finally:
         for state in states:
             state.close()
+
+
+def test_the_lock_of_a_process_that_is_not_shown_is_not_taken_for_that_of_one_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    holder = locks.holder_name(os.getppid())
+    assert not locks.is_gone(holder)
+
+    def refuse(_pid: int, _signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(locks, "_started", lambda _pid: "-")  # as with hidepid of /proc, or ProtectProc of systemd
+    assert not locks.is_gone(holder)
+    monkeypatch.setattr(os, "kill", refuse)
+    assert not locks.is_gone(holder)
