@@ -111,13 +111,17 @@ def _state_to_read(desk: Desk, stack: ExitStack, spec: Spec, means: Means) -> St
 
 
 @contextmanager
-def stop_on_signals(tell: Callable[[str], None], wake: Event | None = None) -> Iterator[Event]:
+def stop_on_signals(
+    tell: Callable[[str], None], wake: Event | None = None, stop: Event | None = None
+) -> Iterator[Event]:
     """Give an event that SIGINT, SIGTERM or SIGHUP sets, for the time of the block; with `wake`, SIGHUP sets that.
+
+    It is `stop`, where that is given.
 
     On the second signal the process ends at once with 130. Nothing is lost by that: stores and states are written
     atomically, the lock of a process that is gone is taken over, and clients finish or undo on their own.
     """
-    stop = Event()
+    stop = stop or Event()
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if wake is not None and number == signal.SIGHUP:

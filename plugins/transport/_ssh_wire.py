@@ -104,7 +104,7 @@ class Wire:
 
     def _look(self) -> None:
         now = time.monotonic()
-        if self._stop.is_set():
+        if self._patience < math.inf and self._stop.is_set():  # at rest nobody works, and nobody asks
             self._stopped = self._stopped or now
             if now - max(self._since, self._stopped) > self._after_stop:
                 self._end("the host was silent when the run was interrupted", "silent")

@@ -97,7 +97,7 @@ def _option(context: click.Context, name: str) -> str:
 
 @cli.group()
 def controller() -> None:
-    """Say what `updoser run` may do."""
+    """Say what `updoser run` may do, and ask whether it lives."""
 
 
 @controller.command("pause")
@@ -131,3 +131,16 @@ def controller_look(context: click.Context, /, **options: Any) -> int:
     from reconciler.commands import controller as command
 
     return command.look(desk_of(context, options))
+
+
+@controller.command("check")
+@together(FILE, VARIABLES)
+@click.pass_context
+def controller_check(context: click.Context, /, **options: Any) -> int:
+    """Say whether a controller leads, lives and keeps its times; 1 where none does.
+
+    It waits for a sign of life, 45 seconds at most.
+    """
+    from reconciler.commands import controller as command
+
+    return command.check(desk_of(context, options))

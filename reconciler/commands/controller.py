@@ -1,4 +1,4 @@
-"""What people want of the controller: that it changes nothing for a while, or looks now."""
+"""What people want of the controller: that it changes nothing for a while, looks now, or says that it lives."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.assembly import at_work
+from reconciler.controller.leading import why_not_well
 from reconciler.desk import user_name
-from reconciler.model.controller import Pause
+from reconciler.errors import OutcomeError
+from reconciler.model.controller import Pause, status_text
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -56,4 +58,18 @@ def look(desk: Desk) -> int:
         work.state.ask_controller()
         runs = work.state.has_leader()
     desk.terminal.note("asked: the controller looks within seconds" if runs else "asked; no controller runs now")
+    return 0
+
+
+def check(desk: Desk) -> int:
+    """Say whether the controller of the state lives and keeps its times.
+
+    Raises:
+        OutcomeError: it doesn't.
+    """
+    with at_work(desk) as work:
+        said, stop = work.state.controller(), work.means.stop
+        if why := why_not_well(work.state, work.spec.controller.interval, work.means.clock, stop):
+            raise OutcomeError(why, hint="look at what it said last, and start it: `updoser run`")
+    desk.terminal.note(f"{said.who} leads: {status_text(said)}" if said else "a controller leads, and begins")
     return 0

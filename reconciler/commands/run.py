@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from contextlib import ExitStack
@@ -14,10 +15,11 @@ from reconciler.assembly import at_work, stop_on_signals
 from reconciler.controller.leading import await_lease, beating
 from reconciler.controller.pace import next_look, next_retry
 from reconciler.controller.round import Told, go_round
+from reconciler.controller.service import Asked, ServiceManager
 from reconciler.controller.spec_source import FromFile, FromGit
 from reconciler.desk import read_spec
 from reconciler.errors import InterruptedRunError, LeaseLostError, LockHeldError, UpdoserError
-from reconciler.model.controller import ControllerReport
+from reconciler.model.controller import ControllerReport, status_text
 from reconciler.model.events import Trouble, WaitStarted
 from reconciler.workspace import open_state
 
@@ -48,40 +50,59 @@ class RunOptions:
 def run(desk: Desk, options: RunOptions) -> int:
     """Look, decide and carry out, again and again, until a signal ends it."""
     wake, lost = Event(), Event()
+    manager = ServiceManager.of(os.environ)
     source: SpecSource = FromGit(desk, options.git) if options.git else FromFile(desk)
-    warn = partial(desk.terminal.note, level="warning")
+
+    def warn(text: str) -> None:
+        manager.stopping()
+        desk.terminal.note(text, "warning")
+
     with ExitStack() as stack:
-        stop = stack.enter_context(stop_on_signals(warn, wake))
+        stop = stack.enter_context(stop_on_signals(warn, wake, Asked(manager.beat)))
         loaded = source.first(stop)  # one that is no good when it starts is said at once, and nothing begins
         lead = stack.enter_context(at_work(desk, loaded=loaded, stop=stop))
-        lease = await_lease(lead.state, stop, partial(_say_who_leads, lead))
+        lease = await_lease(lead.state, stop, partial(_say_who_leads, lead, manager))
         if lease is None:
             return 0
+        manager.ready()
         lead.state.fence(lease.generation)
         with beating(partial(open_state, lead.spec, lead.means), lease, stop, lost):
-            controller = _Controller(source, options, lead, lease, loaded)
+            controller = _Controller(source, options, lead, lease, loaded, manager)
             while not stop.is_set():
                 controller.sleep(controller.go_round(stop), stop, wake)
             if not lost.is_set():
                 controller.report("stopped")
+    manager.stopping()
     if lost.is_set():
         raise LeaseLostError("the lease is lost: another controller leads, or the state can't be written")
     return 0
 
 
-def _say_who_leads(work: Workspace, lease: Lease) -> None:
-    work.means.emit(WaitStarted(f"{lease.who or 'another controller'} leads; this one waits", next_step_at=""))
+def _say_who_leads(work: Workspace, manager: ServiceManager, lease: Lease) -> None:
+    says = f"{lease.who or 'another controller'} leads; this one waits"
+    work.means.emit(WaitStarted(says, next_step_at=""))
+    manager.status(says)
+    manager.ready()  # who waits does what it is there for
 
 
 class _Controller:
     """What a controller remembers from one round to the next."""
 
-    def __init__(self, source: SpecSource, options: RunOptions, lead: Workspace, lease: Lease, loaded: Loaded) -> None:
+    def __init__(
+        self,
+        source: SpecSource,
+        options: RunOptions,
+        lead: Workspace,
+        lease: Lease,
+        loaded: Loaded,
+        manager: ServiceManager,
+    ) -> None:
         self._source = source
         self._options = options
         self._lead = lead
         self._lease = lease
         self._good = loaded
+        self._manager = manager
         self._told = Told()
         self._spec_told = Told()
         self._left_out = Told()
@@ -98,10 +119,12 @@ class _Controller:
         of = {"mode": spec.controller.mode, "commit": spec.commit, "signer": spec.signer}
         self._said = replace(self._said, phase=phase, since=self._lead.means.clock(), **of, **news)  # type: ignore[arg-type]
         self._lead.state.report_controller(self._said)
+        self._manager.status(self._source.desk.terminal.mask(status_text(self._said)))
 
     def go_round(self, stop: Event) -> datetime:
         """Take one round, and give when the next one is due."""
         loaded = self._read(stop)
+        self._manager.ready()  # the file is read: that ends a reload
         clock = self._lead.means.clock
         self.report("looking", next_at=None)
         try:
@@ -172,4 +195,6 @@ class _Controller:
                 self._asked = asked
                 break
             stop.wait(min(POLL, span))
+        if wake.is_set() and not stop.is_set():
+            self._manager.reloading()
         wake.clear()

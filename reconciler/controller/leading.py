@@ -8,10 +8,12 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from reconciler.errors import LeaseLostError, UpdoserError
+from reconciler.model.controller import status_text
 from reconciler.storage.lease import BEAT, PATIENCE, Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime, timedelta
 
     from reconciler.storage.state import State
 
@@ -38,6 +40,30 @@ def await_lease(state: State, stop: Event, tell: Callable[[Lease], None], look: 
             tell(now)
         stop.wait(look)
     return None
+
+
+def why_not_well(
+    state: State, interval: timedelta, clock: Callable[[], datetime], stop: Event, look: float = BEAT / 5
+) -> str:
+    """Say why the controller of a state isn't well; empty where it leads, beats, and looks when it said it would.
+
+    A beat is waited for `PATIENCE` seconds at most. An `interval` later than it said is late.
+
+    Raises:
+        StateError: the state can't be read.
+    """
+    first, said = state.lease(), state.controller()
+    last = f"; {said.who} was the last one: {status_text(said)}" if said else ""
+    if not state.has_leader():
+        return f"no controller runs on this state{last}"
+    late = said is not None and said.phase == "sleeping" and said.next_at and clock() > said.next_at + interval
+    if said is not None and said.next_at and late:
+        return f"the controller was to look at {said.next_at:%Y-%m-%d %H:%M:%S} UTC, and didn't: {said.who}"
+    give_up = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up and not stop.wait(look):
+        if state.lease() != first:
+            return ""
+    return f"the controller gave no sign of life for {PATIENCE:.0f} s: {first.who}"
 
 
 @contextmanager

@@ -70,6 +70,13 @@ class ControllerReport:
     signer: str = ""
 
 
+def status_text(said: ControllerReport) -> str:
+    """Give what a controller does now, in a sentence."""
+    until = f" until {said.next_at:%Y-%m-%d %H:%M:%S} UTC" if said.phase == "sleeping" and said.next_at else ""
+    trouble = f"; failures in a row: {said.failures}, the last one: {said.trouble}" if said.trouble else ""
+    return f"{said.phase}{until}{trouble}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerStatus:
     """What a state knows of its controller: what that said last, whether it is there still, and who paused it."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 from threading import Event
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.controller import leading
-from reconciler.controller.leading import await_lease, beating
+from reconciler.controller.leading import await_lease, beating, why_not_well
 from reconciler.controller.pace import LAST_RETRY, SHORTEST, next_look, next_retry
 from reconciler.controller.round import allowed
 from reconciler.errors import SpecError, StateError
@@ -268,3 +269,58 @@ def test_who_ends_gives_the_lease_back(tmp_path: Path, state: State) -> None:
     with beating(lambda: State.open(f"sqlite:///{tmp_path}/state.db", clock=lambda: NOW), lease, stop, lost):
         pass
     assert (state.lease().holder, lost.is_set()) == ("", False)
+
+
+# --- whether it is well ---------------------------------------------------------------------------------------------
+
+
+def not_well(state: State, clock: Clock) -> str:
+    return why_not_well(state, timedelta(minutes=5), clock, Event(), look=0.001)
+
+
+def sleeping(until: datetime) -> ControllerReport:
+    return ControllerReport(who="ops", phase="sleeping", mode="apply", since=NOW, next_at=until)
+
+
+class Beating(Event):
+    """An event for which is waited between two looks at the state; the controller beats meanwhile."""
+
+    def __init__(self, state: State, generation: int) -> None:
+        super().__init__()
+        self._beat = partial(state.beat, generation)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._beat()
+        return super().wait(timeout)
+
+
+def test_where_none_ever_ran_or_the_last_one_ended_none_is_well(state: State, clock: Clock) -> None:
+    assert not_well(state, clock) == "no controller runs on this state"
+    lease = state.take_lease()
+    assert lease is not None
+    state.report_controller(sleeping(NOW))
+    state.give_back_lease(lease.generation)
+    why = "no controller runs on this state; ops was the last one: sleeping until 2026-11-24 12:00:00 UTC"
+    assert not_well(state, clock) == why
+
+
+def test_who_gives_no_sign_of_life_is_not_well_and_who_beats_is(
+    state: State, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leading, "PATIENCE", 0.05)
+    lease = state.take_lease()
+    assert lease is not None
+    assert "no sign of life" in not_well(state, clock)
+    monkeypatch.setattr(leading, "PATIENCE", 60.0)
+    assert why_not_well(state, timedelta(minutes=5), clock, Beating(state, lease.generation), look=0.001) == ""
+
+
+def test_who_beats_and_does_not_look_when_it_said_it_would_is_not_well(state: State, clock: Clock) -> None:
+    lease = state.take_lease()
+    assert lease is not None
+    state.report_controller(sleeping(NOW - timedelta(minutes=6)))
+    beats = Beating(state, lease.generation)
+    says = why_not_well(state, timedelta(minutes=5), clock, beats, look=0.001)
+    assert says == "the controller was to look at 2026-11-24 11:54:00 UTC, and didn't: ops"
+    state.report_controller(sleeping(NOW - timedelta(minutes=4)))
+    assert why_not_well(state, timedelta(minutes=5), clock, beats, look=0.001) == ""

@@ -8,6 +8,7 @@ from typing import Any
 import paramiko
 import pytest
 
+from reconciler.controller.service import Asked
 from reconciler.errors import ProtocolError, TransportError
 from reconciler.plugins.transport import _ssh_wire as module
 from reconciler.plugins.transport import local
@@ -153,3 +154,14 @@ def test_a_local_script_that_is_silent_when_the_run_is_interrupted_is_stopped(
 def test_a_local_script_that_closes_its_outputs_and_runs_on_is_stopped_in_its_time() -> None:
     with pytest.raises(TransportError, match="too long"):
         local.LocalPipe().run("exec >&- 2>&-; sleep 3600", [], timeout=0.5)
+
+
+def test_who_waits_for_a_host_asks_whether_to_stop_and_a_connection_at_rest_asks_nobody() -> None:
+    asked: list[str] = []
+    wire = Wire(Line(), Asked(lambda: asked.append("once")))
+    wire.expect(60)
+    wire.recv(1)
+    assert asked == ["once"]
+    wire.rest()
+    wire.recv(1)
+    assert asked == ["once"]
