@@ -19,6 +19,7 @@ from reconciler.model.events import Trouble, WaitStarted
 from reconciler.model.rollout import UNDER_WAY
 from reconciler.observe.before import managed_before, settings_left
 from reconciler.observe.observed import ahead_text, observe, wanted_settings
+from reconciler.observe.troubles import find_troubles, left_alone
 from reconciler.planner.against import against
 from reconciler.planner.forecast import arrivals
 from reconciler.planner.inputs import Wanted
@@ -26,6 +27,8 @@ from reconciler.planner.leaving import leaving
 from reconciler.planner.outlook import run_of
 from reconciler.planner.planner import make_plan
 from reconciler.planner.provenance import provenance
+from reconciler.planner.ruler import Allowance
+from reconciler.planner.status import make_status, source_statuses
 from reconciler.planner.turns import turned_away
 from reconciler.planner.ways_back import ways_back
 from reconciler.specfile.changes import spec_changes
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from reconciler.model.change import Deploy, Settings
     from reconciler.model.client import Client
     from reconciler.model.plan import Plan, RolloutStep
+    from reconciler.model.report import Status
     from reconciler.model.rollout import Key, RolloutRecord
     from reconciler.model.spec import Hold, Spec
     from reconciler.observe.observed import Sight
@@ -133,6 +137,32 @@ def _look(work: Workspace, options: PlanOptions) -> Observed:
 def plan_of(work: Workspace, options: PlanOptions, observed: Observed) -> Plan:
     """Decide from what was observed."""
     return _decide(work, options, wanted_of(work, options), observed)
+
+
+def status_of(work: Workspace, sight: Sight, *, within: int = 0, max_age: timedelta | None = None) -> Status:
+    """Say how far the fleet is; `within` and `max_age` are what still counts as updated.
+
+    Raises:
+        UpdoserError: what `observe` raises.
+    """
+    observed = observe(work, replace(sight, settings=False))
+    now = work.means.clock()
+    made = make_status(
+        Wanted(work.spec.components, work.spec.groups),
+        observed,
+        Allowance(now, within, max_age, work.state.first_seen()),
+        as_of=work.state.last_observed(),
+        sources=source_statuses(work.spec.sources, work.state.source_reports(), now),
+        traffic=work.state.traffic(),
+    )
+    plan = plan_of(work, PlanOptions(sight), observed)
+    return replace(
+        made,
+        rollouts=tuple(step for step in plan.rollouts if step.before),
+        quarantined=left_alone(work, now),
+        troubles=find_troubles(work, observed.cohorts),
+        controller=work.state.controller_status(),
+    )
 
 
 def _decide(work: Workspace, options: PlanOptions, wanted: Wanted, observed: Observed) -> Plan:

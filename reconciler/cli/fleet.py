@@ -9,12 +9,13 @@ import click
 from reconciler.cli import completing
 from reconciler.cli.options import (
     FILE,
+    METRICS_INTO,
     VARIABLES,
     desk_of,
     junit_spec_options,
     look_options,
-    page_spec_options,
     sight_of,
+    status_spec_options,
     table_options,
     together,
 )
@@ -23,7 +24,7 @@ from reconciler.cli.values import Conditions, Duration, Since
 
 
 @cli.command()
-@page_spec_options
+@status_spec_options
 @look_options(refresh=False)
 @click.option(
     "--within",
@@ -36,12 +37,17 @@ from reconciler.cli.values import Conditions, Duration, Since
 @click.option(
     "--fail-on", type=Conditions(), default=(), metavar="CONDITIONS", help="Exit with 1 when met: age>48h,outdated>5%."
 )
+@METRICS_INTO
+@click.option("--groups", is_flag=True, help="Have metrics by group, too: many for many groups.")
 @click.pass_context
 def status(context: click.Context, /, **options: Any) -> int:
     """Show how far the fleet is, by component and group."""
     from reconciler.commands import status as command
 
-    order = command.StatusOptions(sight_of(options), options["within"], options["max_age"], options["fail_on"])
+    order = command.StatusOptions(
+        sight_of(options),
+        **{name: options[name] for name in ("within", "max_age", "fail_on", "metrics_into", "groups")},
+    )
     return command.status(desk_of(context, options), order)
 
 

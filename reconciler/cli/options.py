@@ -65,6 +65,23 @@ JSON_INTO = click.option(
 )
 
 
+def _can_be_written(_context: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None:
+        from reconciler.present.terminal import check_place
+
+        check_place("--metrics-into", path)
+    return path
+
+
+METRICS_INTO = click.option(
+    "--metrics-into",
+    type=WRITTEN,
+    metavar="FILE",
+    callback=_can_be_written,
+    help="Write metrics for Prometheus into FILE, beside what is shown.",
+)
+
+
 def format_options(*special: str) -> Callable[[CommandT], CommandT]:
     """Give the options of the form of a result; `special` are those that the command's documents have beside all."""
     forms = tuple(name for name, form in FORMATS.items() if name in special or not form.part)
@@ -102,6 +119,7 @@ junit_spec_options = together(FILE, VARIABLES, format_options("junit"))
 plan_spec_options = together(FILE, VARIABLES, PLAN_FORMAT)
 report_spec_options = together(FILE, VARIABLES, format_options("junit", "html"))
 page_spec_options = together(FILE, VARIABLES, format_options("html"))
+status_spec_options = together(FILE, VARIABLES, format_options("html", "prometheus"))
 table_options = together(FILE, VARIABLES, format_options("csv"))
 
 

@@ -95,7 +95,8 @@ class ComponentStatus:
     """How far a fleet or group is with one component; what a "client updates" dashboard shows.
 
     `latest_held` is the highest version in the store, or the pin. `age` counts the
-    seconds since that version was released (first seen, where the source doesn't say), None when nothing is held.
+    seconds since that version was released at `released_at` (first seen, where the source doesn't say), both None when
+    nothing is held.
     `versions` counts clients by the version they run, the newest first; `missing` stands for none. `deferred` are those
     of the updated from which the policy keeps a newer release back for now, and `kept_back` says why the highest
     version that is offered goes to nobody.
@@ -112,6 +113,7 @@ class ComponentStatus:
     age: int | None = None
     deferred: int = 0
     kept_back: str = ""
+    released_at: datetime | None = None
 
     @property
     def clients(self) -> int:

@@ -177,6 +177,7 @@ class Ruler:
             deferred=deferred,
             kept_back=self.kept_back(spec),
             age=int((self._allowance.now - released).total_seconds()) if released else None,
+            released_at=released,
         )
 
 

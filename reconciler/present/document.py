@@ -187,7 +187,8 @@ def _controller_entry(status: ControllerStatus) -> dict[str, Any]:
 
 
 def _component_entry(status: ComponentStatus) -> dict[str, Any]:
-    later = {"deferred": status.deferred, "kept_back": status.kept_back}
+    released = status.released_at and time_text(status.released_at)
+    later = {"released_at": released, "deferred": status.deferred, "kept_back": status.kept_back}
     return {
         "id": status.id,
         "latest_held": status.latest_held or None,

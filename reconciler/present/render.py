@@ -38,6 +38,7 @@ class View:
     gitlab: Render | None = None
     junit: Render | None = None
     html: Render | None = None
+    prometheus: Render | None = None
     fits: bool = False
 
 
@@ -133,6 +134,7 @@ FORMATS: Mapping[str, Format] = {
     "gitlab-terraform": _special("gitlab-terraform", "gitlab"),
     "junit": _special("junit", "junit"),
     "html": _special("html", "html", whole=True),
+    "prometheus": _special("prometheus", "prometheus"),
 }
 
 

@@ -127,10 +127,7 @@ class Terminal:
         Raises:
             UsageError: it can't be written; found out now, not at the end of long work.
         """
-        try:
-            check_writable(path)
-        except OSError as error:
-            raise UsageError(f"--json-into {path}: it can't be written: {error.strerror}") from error
+        check_place("--json-into", path)
         self.into = path
 
     def show(self, document: Any, form: str, view: View, **how: Any) -> None:
@@ -144,12 +141,15 @@ class Terminal:
 
     def keep(self, document: Any) -> None:
         """Write a document as JSON into the file that was asked for, if one was; what is done by then isn't undone."""
-        if self.into is None:
-            return
+        if self.into is not None:
+            self.write_whole("--json-into", self.into, json_text(document))
+
+    def write_whole(self, option: str, path: Path, text: str) -> None:
+        """Write a text into the file that an option names, whole or not at all."""
         try:
-            write_whole(self.into, self.mask(json_text(document)).encode())
+            write_whole(path, self.mask(text).encode())
         except OSError as error:
-            self.lose(f"--json-into {self.into}", error)
+            self.lose(f"{option} {path}", error)
 
     def note(self, text: str, level: Level = "info") -> None:
         """Write a line for people to stderr: all that isn't progress goes through here, whoever wrote parts of it."""
@@ -222,6 +222,18 @@ class Terminal:
             return ""
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def check_place(option: str, path: Path) -> None:
+    """Find out now, and not at the end of long work, whether a file that an option names can be written.
+
+    Raises:
+        UsageError: it can't.
+    """
+    try:
+        check_writable(path)
+    except OSError as error:
+        raise UsageError(f"{option} {path}: it can't be written: {error.strerror}") from error
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -34,8 +34,14 @@ def _page(name: str) -> Render:
     return shown
 
 
+def _metrics(document: Any, **how: Any) -> str:
+    from reconciler.present.prometheus import status_prometheus
+
+    return status_prometheus(document, **how)
+
+
 PLAN = View(plan_text, plan_markdown, gitlab=terraform_report, junit=plan_junit, html=_page("plan"), fits=True)
-STATUS = View(status_text, status_markdown, html=_page("status"), fits=True)
+STATUS = View(status_text, status_markdown, html=_page("status"), prometheus=_metrics, fits=True)
 REPORT = View(report_text, report_markdown, junit=report_junit, html=_page("report"), fits=True)
 FORECAST = View(forecast_text, forecast_markdown, html=_page("forecast"), fits=True)
 HISTORY = View(history_text, rows=history_rows, fits=True)
