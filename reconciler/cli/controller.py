@@ -12,7 +12,7 @@ from reconciler import SPEC_FILE
 from reconciler.cli.options import EVENTS, FILE, VARIABLES, desk_of, together
 from reconciler.cli.places import READ
 from reconciler.cli.root import cli
-from reconciler.cli.values import Duration
+from reconciler.cli.values import Duration, HostPort
 from reconciler.errors import UsageError
 from reconciler.model.controller import VERIFY
 
@@ -57,9 +57,15 @@ _GIT = together(
 @cli.command()
 @together(FILE, VARIABLES, EVENTS)
 @click.option("--forks", type=click.IntRange(1, 1024), default=20, show_default=True, help="Clients at a time.")
+@click.option(
+    "--listen",
+    type=HostPort(),
+    metavar="HOST:PORT",
+    help="Answer /livez, /readyz and /metrics there: 127.0.0.1:8485. Left out: nowhere.",
+)
 @_GIT
 @click.pass_context
-def run(context: click.Context, /, forks: int, **options: Any) -> int:
+def run(context: click.Context, /, forks: int, listen: tuple[str, int] | None, **options: Any) -> int:
     """Keep the fleet as the file declares it, until a signal ends it.
 
     SIGTERM ends it when the clients under way are finished, SIGHUP has it read the file and look now. With --from-git
@@ -68,7 +74,7 @@ def run(context: click.Context, /, forks: int, **options: Any) -> int:
     from reconciler.commands import run as command
 
     git = _git_of(context, options)
-    return command.run(desk_of(context, options), command.RunOptions(forks, git))
+    return command.run(desk_of(context, options), command.RunOptions(forks, git, listen))
 
 
 def _git_of(context: click.Context, options: dict[str, Any]) -> GitOptions | None:

@@ -29,6 +29,23 @@ class Duration(click.ParamType):  # type: ignore[type-arg] # click's stubs made 
             self.fail(str(error), param, ctx)
 
 
+class HostPort(click.ParamType):  # type: ignore[type-arg] # click's stubs made it generic in 8.4
+    """A host and a port to listen at: `127.0.0.1:8485`, `[::1]:8485`."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """Read the value, or fail with what may stand there."""
+        host, _colon, port = str(value).rpartition(":")
+        bare = host.removeprefix("[").removesuffix("]")
+        if not bare or (":" in bare) != (bare != host) or not (port.isascii() and port.isdigit()) or int(port) > _PORTS:
+            self.fail(f"{value!r} is no address to listen at: such as 127.0.0.1:8485 or [::1]:8485", param, ctx)
+        return bare, int(port)
+
+
+_PORTS = 65535
+
+
 class Conditions(click.ParamType):  # type: ignore[type-arg] # click's stubs made it generic in 8.4
     """Conditions such as `age>48h,outdated>5%`."""
 

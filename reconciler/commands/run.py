@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import random
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.assembly import at_work, stop_on_signals
+from reconciler.controller.health import Health
 from reconciler.controller.leading import await_lease, beating
 from reconciler.controller.pace import next_look, next_retry
 from reconciler.controller.round import Told, go_round
@@ -21,9 +22,12 @@ from reconciler.desk import read_spec
 from reconciler.errors import InterruptedRunError, LeaseLostError, LockHeldError, UpdoserError
 from reconciler.model.controller import ControllerReport, status_text
 from reconciler.model.events import Trouble, WaitStarted
+from reconciler.observe.observed import Sight
+from reconciler.planning import status_of
 from reconciler.workspace import open_state
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from reconciler.controller.mirror import GitOptions
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from reconciler.controller.spec_source import SpecSource
     from reconciler.desk import Desk
     from reconciler.model.controller import ControllerPhase
+    from reconciler.model.events import Event as Happening
     from reconciler.specfile.load import Loaded
     from reconciler.storage.lease import Lease
     from reconciler.workspace import Workspace
@@ -41,16 +46,21 @@ POLL = 2.0
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How to run: `forks` clients at a time, and the spec of a file, or from `git`."""
+    """How to run: `forks` clients at a time, and the spec of a file, or from `git`.
+
+    `listen` is the host and the port at which health and metrics are answered; None: nowhere.
+    """
 
     forks: int = 20
     git: GitOptions | None = None
+    listen: tuple[str, int] | None = None
 
 
 def run(desk: Desk, options: RunOptions) -> int:
     """Look, decide and carry out, again and again, until a signal ends it."""
     wake, lost = Event(), Event()
-    manager = ServiceManager.of(os.environ)
+    outside = Outside(ServiceManager.of(os.environ), Health())
+    manager, health = outside
     source: SpecSource = FromGit(desk, options.git) if options.git else FromFile(desk)
 
     def warn(text: str) -> None:
@@ -60,14 +70,15 @@ def run(desk: Desk, options: RunOptions) -> int:
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals(warn, wake, Asked(manager.beat)))
         loaded = source.first(stop)  # one that is no good when it starts is said at once, and nothing begins
+        stack.enter_context(_answering(desk, options, health))
         lead = stack.enter_context(at_work(desk, loaded=loaded, stop=stop))
-        lease = await_lease(lead.state, stop, partial(_say_who_leads, lead, manager))
+        lease = await_lease(lead.state, stop, partial(_say_who_leads, lead, outside), beat=health.beat)
         if lease is None:
             return 0
         manager.ready()
         lead.state.fence(lease.generation)
         with beating(partial(open_state, lead.spec, lead.means), lease, stop, lost):
-            controller = _Controller(source, options, lead, lease, loaded, manager)
+            controller = _Controller(source, options, lead, lease, loaded, outside)
             while not stop.is_set():
                 controller.sleep(controller.go_round(stop), stop, wake)
             if not lost.is_set():
@@ -78,11 +89,29 @@ def run(desk: Desk, options: RunOptions) -> int:
     return 0
 
 
-def _say_who_leads(work: Workspace, manager: ServiceManager, lease: Lease) -> None:
-    says = f"{lease.who or 'another controller'} leads; this one waits"
+class Outside(NamedTuple):
+    """Who is told how the controller is: what started it as a service, and those who ask."""
+
+    manager: ServiceManager
+    health: Health
+
+
+def _answering(desk: Desk, options: RunOptions, health: Health) -> AbstractContextManager[object]:
+    """Answer about health where that is wanted, and say where."""
+    if options.listen is None:
+        return nullcontext()
+    from reconciler.controller.listening import answering
+
+    return answering(*options.listen, health, desk.terminal.note)
+
+
+def _say_who_leads(work: Workspace, outside: Outside, lease: Lease) -> None:
+    spec, says = work.spec.controller, f"{lease.who or 'another controller'} leads; this one waits"
+    waits = ControllerReport(who="", phase="waiting to lead", mode=spec.mode, since=work.means.clock())
+    outside.health.say(waits, spec)
     work.means.emit(WaitStarted(says, next_step_at=""))
-    manager.status(says)
-    manager.ready()  # who waits does what it is there for
+    outside.manager.status(says)
+    outside.manager.ready()  # who waits does what it is there for
 
 
 class _Controller:
@@ -95,17 +124,18 @@ class _Controller:
         lead: Workspace,
         lease: Lease,
         loaded: Loaded,
-        manager: ServiceManager,
+        outside: Outside,
     ) -> None:
         self._source = source
         self._options = options
         self._lead = lead
         self._lease = lease
         self._good = loaded
-        self._manager = manager
+        self._manager, self._health = outside
         self._told = Told()
         self._spec_told = Told()
         self._left_out = Told()
+        self._status_told = Told()
         self._chance = random.Random()  # noqa: S311 - spreads rounds of many controllers
         self._failures = 0
         self._asked = lead.state.asked()
@@ -120,6 +150,7 @@ class _Controller:
         self._said = replace(self._said, phase=phase, since=self._lead.means.clock(), **of, **news)  # type: ignore[arg-type]
         self._lead.state.report_controller(self._said)
         self._manager.status(self._source.desk.terminal.mask(status_text(self._said)))
+        self._health.say(self._said, spec.controller)
 
     def go_round(self, stop: Event) -> datetime:
         """Take one round, and give when the next one is due."""
@@ -128,7 +159,8 @@ class _Controller:
         clock = self._lead.means.clock
         self.report("looking", next_at=None)
         try:
-            with at_work(self._source.desk, loaded=loaded, stop=stop) as work:
+            with at_work(self._source.desk, loaded=loaded, stop=stop) as opened:
+                work = self._heard(opened)
                 work.state.fence(self._lease.generation)
                 made = go_round(
                     work,
@@ -139,16 +171,20 @@ class _Controller:
                 )
                 self._tell(work, made)
                 self._forget(work)
+                self._health.end_round("ok", made.report)
+                self._keep_status(work)
         except (LeaseLostError, InterruptedRunError):
             stop.set()
             return clock()
         except LockHeldError as error:  # somebody's command changes the fleet: no failure, but nothing to do beside it
+            self._health.end_round("left_out")
             self._left_out.tell(self._lead, [f"this round is left out: {error.message}"])
             at = next_look(loaded.spec.controller, clock(), None, self._chance.random())
             self.report("sleeping", next_at=at)
             return at
         except UpdoserError as error:
             self._failures += 1
+            self._health.end_round("failed")
             self._lead.means.emit(Trouble(f"this round failed: {error.message}", level="error"))
             at = next_retry(loaded.spec.controller, clock(), self._failures, self._chance.random())
             self.report("sleeping", next_at=at, trouble=error.message, failures=self._failures)
@@ -158,6 +194,30 @@ class _Controller:
         at = next_look(loaded.spec.controller, clock(), made.due, self._chance.random())
         self.report("sleeping", next_at=at, trouble="", failures=0, looked=made.plan.created)
         return at
+
+    def _heard(self, work: Workspace) -> Workspace:
+        """Have all that happens count as a sign of life."""
+        emit = work.means.emit
+
+        def hear(event: Happening, /) -> None:
+            self._health.beat()
+            emit(event)
+
+        return replace(work, means=replace(work.means, emit=hear))
+
+    def _keep_status(self, work: Workspace) -> None:
+        """Count how far the fleet is, for those who ask; what keeps that from being counted ends no round."""
+        if self._options.listen is None or work.means.stop.is_set():
+            return
+        silent = replace(work, means=replace(work.means, emit=lambda _event: self._health.beat()))
+        try:
+            self._health.keep_status(status_of(silent, Sight(refresh=False)))
+            problems = []
+        except (LeaseLostError, InterruptedRunError):
+            raise
+        except UpdoserError as error:
+            problems = [f"the metrics stay as they were: {error.message}"]
+        self._status_told.tell(work, problems)
 
     def _read(self, stop: Event) -> Loaded:
         """Read the spec; one that is no good is told, and the last good one stays in force."""
@@ -190,6 +250,7 @@ class _Controller:
         span = max((at - clock()).total_seconds(), 0.0)
         self._lead.means.emit(WaitStarted(f"next look at {at:%Y-%m-%d %H:%M:%S} UTC", next_step_at=at.isoformat()))
         while not (stop.is_set() or wake.is_set()) and clock() < at and time.monotonic() - began < span:
+            self._health.beat()
             asked = self._lead.state.asked()
             if asked != self._asked:
                 self._asked = asked

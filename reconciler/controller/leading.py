@@ -18,8 +18,17 @@ if TYPE_CHECKING:
     from reconciler.storage.state import State
 
 
-def await_lease(state: State, stop: Event, tell: Callable[[Lease], None], look: float = BEAT) -> Lease | None:
+def await_lease(
+    state: State,
+    stop: Event,
+    tell: Callable[[Lease], None],
+    look: float = BEAT,
+    *,
+    beat: Callable[[], None] = lambda: None,
+) -> Lease | None:
     """Wait until this controller leads; None when it was stopped before. `tell` is given who leads, once for each.
+
+    `beat` is called at each look, as a sign of life.
 
     A leader is taken for dead when its beat didn't change for `PATIENCE` seconds by the watch of this process.
 
@@ -28,6 +37,7 @@ def await_lease(state: State, stop: Event, tell: Callable[[Lease], None], look: 
     """
     watched, since, told = state.lease(), time.monotonic(), 0
     while not stop.is_set():
+        beat()
         patient = time.monotonic() - since < PATIENCE
         taken = state.take_lease(None if patient else watched)
         if taken is not None:

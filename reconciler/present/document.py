@@ -173,7 +173,7 @@ def status_document(status: Status) -> dict[str, Any]:
         "withdrawn": [asdict(entry) for entry in status.withdrawn],
         "quarantined": [_QUARANTINED.write(entry) for entry in status.quarantined],
         "troubles": [_TROUBLED.write(entry) for entry in status.troubles],
-        **({"controller": _controller_entry(status.controller)} if status.controller else {}),
+        **({"controller": controller_entry(status.controller)} if status.controller else {}),
     }
 
 
@@ -181,7 +181,8 @@ _CONTROLLER = Form(ControllerReport)
 _PAUSE = Form(Pause)
 
 
-def _controller_entry(status: ControllerStatus) -> dict[str, Any]:
+def controller_entry(status: ControllerStatus) -> dict[str, Any]:
+    """Give what a status says of a controller."""
     pause = status.pause and _PAUSE.write(status.pause)
     return {**_CONTROLLER.write(status.report), "alive": status.alive, "pause": pause}
 

@@ -185,10 +185,13 @@ def _source(entry: Any) -> Iterator[Sample]:
     yield Sample("updoser_source_error", entry["error"] is not None, labels)
 
 
+_LEADS_NOT = frozenset(["starting", "waiting to lead", "stopped"])
+
+
 def controller_samples(entry: Any, now: str) -> Iterator[Sample]:
     """Give the samples of what a controller says of itself; `now` is when they are given, as documents have times."""
     alive = entry["alive"]
-    yield Sample("updoser_leader", alive)
+    yield Sample("updoser_leader", alive and entry["phase"] not in _LEADS_NOT)
     for phase in PHASES:
         is_in = entry["phase"] == phase if alive else phase == "stopped"
         yield Sample("updoser_controller_phase", is_in, {"phase": phase})

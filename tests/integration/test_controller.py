@@ -1,7 +1,10 @@
 """A controller that runs: it keeps a fleet current, does what people and files say, and is followed when it dies."""
 
+import re
 import signal
+import socket
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +72,34 @@ def test_it_keeps_the_fleet_current_without_being_asked_and_ends_cleanly(fleet: 
         process.send_signal(signal.SIGTERM)
         assert ended(process) == 0
     assert fleet.listing() == before
+
+
+def test_it_tells_whether_it_is_well_and_what_it_did_and_ends_though_somebody_asks(fleet: Fleet) -> None:
+    fleet.write(controller={"interval": "1h", "look": "1h"})
+    with (fleet.folder / "said").open("a") as file:
+        process = fleet.start_telling(file, "run", "--listen", "127.0.0.1:0")
+    try:
+        host, port = (
+            "127.0.0.1",
+            int(until(lambda: re.findall(r"http://127.0.0.1:(\d+)/metrics", said(fleet)), process)[0]),
+        )
+        there = f"http://{host}:{port}"
+        until(lambda: b'\nupdoser_clients{component="rules",state="updated"} 2\n' in asked(f"{there}/metrics"), process)
+        assert re.search(rb'\nupdoser_reconcile_total\{result="ok"\} [1-9]', asked(f"{there}/metrics"))
+        assert b'\nupdoser_run_clients_total{outcome="changed"} 2\n' in asked(f"{there}/metrics")
+        assert [asked(f"{there}/{path}")[:2] for path in ("livez", "readyz")] == [b"ok", b"ok"]
+        with socket.create_connection((host, port), PATIENCE):
+            process.send_signal(signal.SIGTERM)
+            assert ended(process) == 0
+    finally:
+        process.kill()
+        process.communicate(timeout=PATIENCE)
+
+
+def asked(address: str) -> bytes:
+    with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
+        content: bytes = answer.read()
+    return content
 
 
 def test_a_spec_that_is_no_good_is_told_and_the_last_good_one_stays_in_force(fleet: Fleet) -> None:

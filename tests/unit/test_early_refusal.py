@@ -73,6 +73,8 @@ def test_a_plan_file_that_cannot_be_written_or_signed_is_refused_before_anything
         (["apply", "a.plan", "--json-into", "a.plan"], "--json-into a.plan: PLAN_FILE reads that file"),
         (["schema", "--output", "updoser.yaml"], "--output updoser.yaml: --file reads that file"),
         (["status", "--json-into", "state.db"], "--json-into state.db: that is the state"),
+        (["status", "--metrics-into", "updoser.yaml"], "--metrics-into updoser.yaml: --file reads that file"),
+        (["status", "--metrics-into", "no/such.prom"], "--metrics-into no/such.prom: it can't be written: "),
         (["plan", "--events", "state.db-wal"], "--events state.db-wal: that is the state"),
         (["plan", "--out", "catalog.yaml"], "--out catalog.yaml: that is a file that the spec is made from"),
         (["plan", "--out", "base.yaml"], "--out base.yaml: that is a file that the spec is made from"),

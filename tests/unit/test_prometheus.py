@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler import cli
 from reconciler.model.controller import ControllerReport, ControllerStatus, Pause
 from reconciler.model.plan import RolloutStep
 from reconciler.model.report import ComponentStatus, Status
@@ -22,9 +22,11 @@ from reconciler.model.rollout import Cut, RolloutRecord
 from reconciler.present.document import status_document
 from reconciler.present.prometheus import METRICS, Sample, exposition, status_prometheus
 from reconciler.present.render import render
+from reconciler.present.terminal import Terminal
 from reconciler.present.views import STATUS
 from tests import shown
 from tests.fakes import NOW
+from tests.fleet import Fleet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,7 +92,7 @@ def test_when_a_version_came_out_is_told_to_the_second() -> None:
     assert "updoser_last_look_timestamp_seconds" not in found
 
 
-def waiting(**changes: Any) -> RolloutStep:
+def waiting(*, approval: bool) -> RolloutStep:
     record = RolloutRecord(
         component="rules",
         version="2",
@@ -104,15 +106,14 @@ def waiting(**changes: Any) -> RolloutStep:
         cleared=True,
         passed=NOW,
     )
-    return RolloutStep(replace(record, **changes), new=False, says="")
+    return RolloutStep(record, new=False, says="", awaits_approval=approval)
 
 
 def test_a_rollout_that_waits_for_somebody_is_told_apart_from_one_that_goes_on() -> None:
     series = 'updoser_rollout_needs_approval{component="rules",version="2",group=""}'
-    waits = waiting()
-    assert values(status_prometheus(status(rollouts=(waits,))))[series] == 1
-    for other in (waiting(cleared=False), waiting(passed=None), replace(waits, next_at=NOW)):
-        assert values(status_prometheus(status(rollouts=(other,))))[series] == 0
+    for approval in (True, False):
+        found = values(status_prometheus(status(rollouts=(waiting(approval=approval),))))
+        assert found[series] == int(approval)
 
 
 @pytest.mark.parametrize(("alive", "leads", "phase"), [(True, 1, "changing"), (False, 0, "stopped")])
@@ -182,6 +183,20 @@ CONTRACT = [
 
 def test_no_metric_that_alerts_may_hang_on_goes_away() -> None:
     assert {f"updoser_{name}" for name in CONTRACT} <= set(METRICS)
+
+
+def test_a_status_gives_metrics_and_writes_them_for_a_textfile_collector_beside_what_it_shows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet, into = Fleet(tmp_path, 2), tmp_path / "updoser.prom"
+    command = ["status", "-f", str(fleet.folder / "updoser.yaml")]
+    assert cli.run([*command, "--metrics-into", str(into), "--groups"], Terminal()) == 0
+    assert "# HELP" not in capsys.readouterr().out
+    assert 'updoser_group_clients{group="all",component="rules",state="unknown"} ' in into.read_text()
+    assert cli.run([*command, "--format", "prometheus"], Terminal()) == 0
+    shown = capsys.readouterr().out
+    assert values(shown)["updoser_fleet_clients"] == values(into.read_text())["updoser_fleet_clients"]
+    assert "updoser_group_clients" not in shown
 
 
 @pytest.mark.needs("promtool")
