@@ -209,14 +209,15 @@ def test_promtool_finds_nothing_wrong_with_the_metrics() -> None:
 
 
 @pytest.mark.needs("promtool")
-def test_each_alert_fires_when_it_should_and_not_a_minute_before() -> None:
+def test_each_alert_fires_when_it_should_and_not_before() -> None:
     promtool = shutil.which("promtool")
     assert promtool
-    command = [promtool, "test", "rules", "alerts.tests.yaml"]
+    tests = sorted(ALERTS.glob("*.tests.yaml"))
+    command = [promtool, "test", "rules", *map(str, tests)]
     done = subprocess.run(command, cwd=ALERTS, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     rules = (ALERTS / "alerts.rules.yaml").read_text(encoding="utf-8")
-    tested = re.findall(r"- name: (\w+)", (ALERTS / "alerts.tests.yaml").read_text(encoding="utf-8"))
+    tested = [name for file in tests for name in re.findall(r"- name: (\w+)", file.read_text(encoding="utf-8"))]
     assert sorted(tested) == sorted(re.findall(r"- alert: (\w+)", rules))
 
 
