@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reconciler import plugin_loader
 from reconciler.client.session import shell_session
 from reconciler.contracts import Context
 from reconciler.desk import Desk, origin_of, read_spec
-from reconciler.errors import InterruptedRunError, SecretError, StateError
+from reconciler.errors import InterruptedRunError, PluginError, SecretError, StateError
 from reconciler.guards import guarded
 from reconciler.present.event_log import EventLog
 from reconciler.present.render import FORMATS
@@ -28,7 +28,7 @@ from reconciler.storage.scratch import scratch_state
 from reconciler.workspace import Means, Workspace, open_state, open_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import FrameType
 
     from reconciler.model.client import InventoryEntry
@@ -86,6 +86,7 @@ def at_work(
             work=folder,
             confined=desk.no_exec,
             origin=origin_of(loaded.spec.base, loaded.spec.public(os.environ), loaded.spec.commit),
+            render=_render,
         )
         if reads and state is None:
             state = _state_to_read(desk, stack, loaded.spec, means)
@@ -141,6 +142,22 @@ def stop_on_signals(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _render(text: str, values: Mapping[str, Any]) -> str:
+    """Make a text of a template.
+
+    Raises:
+        PluginError: the template is no good, or its values don't fit.
+    """
+    from reconciler.templates.fault import TemplateFault
+    from reconciler.templates.settings_file import Template
+
+    try:
+        return Template(text, "the template").render(values)
+    except TemplateFault as fault:
+        line = f"line {fault.line}: " if fault.line else ""
+        raise PluginError(f"{line}{fault.message}", hint=fault.hint) from fault
 
 
 def _secrets(desk: Desk, spec: Spec) -> Callable[[SecretRef], str]:

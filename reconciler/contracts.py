@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from reconciler.model.delta import CodecTraits, Incremental, Patch
     from reconciler.model.deploy import DeployReport, DeployRequest
     from reconciler.model.network import AnyFamily, Proxy
+    from reconciler.model.notice import Message
     from reconciler.model.offer import SourceReport
     from reconciler.model.release import Component, Release, ReleaseFile
 
@@ -135,6 +136,10 @@ def _no_dial(host: str, port: int, **_options: object) -> socket:
     raise NetworkError(f"{host}:{port} can't be reached: this context has no network")
 
 
+def _no_templates(_text: str, _values: Mapping[str, Any]) -> str:
+    raise PluginError("templates can't be rendered here: this context has none")
+
+
 def path_from(base: Path, text: str, wrong: type[UpdoserError] = UpdoserError) -> Path:
     """Give the path that a text of the spec means: `~` is a home, and what is relative starts from `base`.
 
@@ -189,9 +194,10 @@ class Context:
 
     `base` is the folder that relative paths start from, `work` a folder for the plugin's own files (it exists), `clock`
     gives the time in UTC, `secret` resolves a reference to its value or raises SecretError. `dial` opens connections;
-    `proxy` is the one that the spec names for this source or group. `stop` is set when the run is to end: what may be
-    waited for in vain isn't waited for any longer then. `environ` has no variable that holds a secret of the spec: see
-    `environment`. `home`, where it is given, is where relative paths start of what `base` hasn't.
+    `proxy` is the one that the spec names for this source or group. `render` makes a text of a template, in the
+    sandbox of settings, or raises PluginError. `stop` is set when the run is to end: what may be waited for in vain
+    isn't waited for any longer then. `environ` has no variable that holds a secret of the spec: see `environment`.
+    `home`, where it is given, is where relative paths start of what `base` hasn't.
     """
 
     base: Path
@@ -202,6 +208,7 @@ class Context:
     shell: ShellFactory
     dial: Dial = _no_dial
     proxy: Proxy | None = None
+    render: Callable[[str, Mapping[str, Any]], str] = _no_templates
     stop: Event = field(default_factory=Event)
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     home: Path | None = None
@@ -389,6 +396,19 @@ class Executor(Protocol):
 
         Once `stop` is set no item is begun; those under way are finished and given. `work` maps its own errors to
         results: what it raises ends the run.
+        """
+
+
+@runtime_checkable
+class Notifier(Protocol):
+    """Tells people, or machines that wake them."""
+
+    def send(self, message: Message, *, timeout: float) -> None:
+        """Deliver a message within `timeout` seconds; one that was maybe delivered comes again, under the same id.
+
+        Raises:
+            NotifierError: it isn't delivered; it is tried again later.
+            SecretError: what it needs to know can't be resolved.
         """
 
 

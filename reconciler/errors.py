@@ -171,6 +171,10 @@ class PluginError(UpdoserError):
     """A plugin can't be found, loaded or configured."""
 
 
+class NotifierError(UpdoserError):
+    """A message can't be delivered now."""
+
+
 class SecretError(UpdoserError):
     """A secret reference can't be resolved."""
 

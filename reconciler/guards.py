@@ -20,6 +20,7 @@ from reconciler.errors import (
     FaultError,
     InventoryError,
     LimitError,
+    NotifierError,
     PatchError,
     PluginError,
     SourceError,
@@ -34,9 +35,10 @@ if TYPE_CHECKING:
     from threading import Event
     from types import TracebackType
 
-    from reconciler.contracts import Check, CheckResult, Codec, Executor, Inventory, Source, Subject
+    from reconciler.contracts import Check, CheckResult, Codec, Executor, Inventory, Notifier, Source, Subject
     from reconciler.model.client import InventoryEntry
     from reconciler.model.delta import CodecTraits, Incremental, Patch
+    from reconciler.model.notice import Message
     from reconciler.model.offer import SourceReport
     from reconciler.model.release import Component, Release, ReleaseFile
 
@@ -267,10 +269,23 @@ class _Executor:
             raise own
 
 
+class _Notifier:
+    """A notifier that raises NotifierError."""
+
+    def __init__(self, notifier: Notifier, what: str) -> None:
+        self._notifier = notifier
+        self._blaming = partial(blaming, what, NotifierError)
+
+    def send(self, message: Message, *, timeout: float) -> None:
+        with self._blaming():
+            self._notifier.send(message, timeout=timeout)
+
+
 _GUARDS: Mapping[str, Callable[[Any, str], Any]] = {
     "source": _Source,
     "inventory": _Inventory,
     "codec": _Codec,
     "check": _Check,
     "executor": _Executor,
+    "notifier": _Notifier,
 }

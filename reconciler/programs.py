@@ -91,16 +91,24 @@ def read_program(
 
 
 def watch_program(
-    command: Sequence[str], folder: Path, env: Mapping[str, str], *, timeout: float, stop: Event, tail: int = MAX_TAIL
+    command: Sequence[str],
+    folder: Path,
+    env: Mapping[str, str],
+    *,
+    timeout: float,
+    stop: Event,
+    tail: int = MAX_TAIL,
+    stdin: int = subprocess.DEVNULL,
 ) -> Ended:
     """Run a program for its exit status: of all that it prints, the last `tail` bytes are the output.
 
-    It is over when it is, though something that it left behind still holds its outputs.
+    It is over when it is, though something that it left behind still holds its outputs. It reads `stdin`, an open
+    file's number.
 
     Raises:
         LimitError: this machine has no room for it.
     """
-    return _run(command, folder, env, _Printed(None, tail), timeout=timeout, stop=stop)
+    return _run(command, folder, env, _Printed(None, tail), timeout=timeout, stop=stop, stdin=stdin)
 
 
 @contextmanager
@@ -185,11 +193,12 @@ def _run(
     timeout: float,
     stop: Event | None = None,
     own_group: bool = True,
+    stdin: int = subprocess.DEVNULL,
 ) -> Ended:
     whole = printed.limit is not None
     stderr = subprocess.PIPE if whole else subprocess.STDOUT
     try:
-        with started(command, folder, env, stderr=stderr, own_group=own_group) as process:
+        with started(command, folder, env, stdin=stdin, stderr=stderr, own_group=own_group) as process:
             ending = _follow(process, printed, time.monotonic() + timeout, stop or Event(), whole=whole)
             status = process.returncode if ending is Ending.EXITED else 0
     except StartError as error:

@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from socket import socket
 
-    from reconciler.contracts import Check, Codec, Executor, Inventory, Session, Source, Transport
+    from reconciler.contracts import Check, Codec, Executor, Inventory, Notifier, Session, Source, Transport
     from reconciler.model.delta import CodecTraits
     from reconciler.model.events import Emit
     from reconciler.model.network import Proxy
+    from reconciler.model.notice import NotifierSpec
     from reconciler.model.secret import SecretRef
     from reconciler.model.spec import ComponentSpec, GroupSpec, SourceSpec, Spec
 
@@ -51,6 +52,7 @@ class Means:
     reference to what is no secret, and isn't masked. `work` is the folder in which plugins keep files of their own;
     None: below the store. A `confined` run may be of a file from anyone: it makes only plugins that say of themselves
     that they neither run programs nor connect to hosts. `origin` says who runs it and where (`desk.origin_of`).
+    `render` is what plugins get to make texts of templates.
     """
 
     run_id: str
@@ -62,6 +64,7 @@ class Means:
     work: Path | None = None
     confined: bool = False
     origin: Mapping[str, str] = field(default_factory=dict)
+    render: Callable[[str, Mapping[str, Any]], str] | None = None
 
 
 class Plugins:
@@ -89,6 +92,10 @@ class Plugins:
         """Give the transport of a group, by the group's name."""
         spec = self._spec.groups[group]
         return cast("Transport", self._make(spec.transport, group, spec.proxy))
+
+    def notifier(self, notifier: NotifierSpec) -> Notifier:
+        """Give a notifier."""
+        return cast("Notifier", self._make(notifier.plugin, notifier.name, notifier.proxy))
 
     def codec(self, name: str) -> Codec:
         """Give a codec."""
@@ -165,6 +172,7 @@ class Plugins:
             work.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UpdoserError(f"{work} can't be made: {error.strerror}") from error
+        more: dict[str, Any] = {"render": self._means.render} if self._means.render else {}
         return Context(
             base=self._spec.base,
             home=self._spec.home,
@@ -176,6 +184,7 @@ class Plugins:
             dial=partial(_dial, self._means.secret),
             stop=self._means.stop,
             environ=self._spec.public(os.environ),
+            **more,
         )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from docs.make.facts import Node
 
-_FIRST = ("plan", "plan-diff", "report", "status", "clients", "why", "history", "forecast", "events")
+_FIRST = ("plan", "plan-diff", "report", "status", "clients", "why", "history", "forecast", "events", "notification")
 """Documents in the order in which readers look for them; all others follow by their names."""
 MADE = "<!-- Made by `make docs` from the code: what is wrong here is mended there. -->\n"
 

@@ -150,3 +150,14 @@ def controller_check(context: click.Context, /, **options: Any) -> int:
     from reconciler.commands import controller as command
 
     return command.check(desk_of(context, options))
+
+
+@controller.command("test-notify")
+@together(FILE, VARIABLES)
+@click.argument("name")
+@click.pass_context
+def controller_test_notify(context: click.Context, /, name: str, **options: Any) -> int:
+    """Send a test message by the notifier NAME of `notify`."""
+    from reconciler.commands import controller as command
+
+    return command.test_notify(desk_of(context, options), name)

@@ -1,15 +1,18 @@
-"""What people want of the controller: that it changes nothing for a while, looks now, or says that it lives."""
+"""What people want of the controller: that it changes nothing for a while, looks now, lives, or tells a test."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from socket import gethostname
 from typing import TYPE_CHECKING
 
-from reconciler.assembly import at_work
+from reconciler.assembly import at_work, new_id
 from reconciler.controller.leading import why_not_well
 from reconciler.desk import user_name
-from reconciler.errors import OutcomeError
+from reconciler.errors import NotifierError, OutcomeError, UsageError
+from reconciler.hints import suggestion
 from reconciler.model.controller import Pause, status_text
+from reconciler.model.notice import Condition, Message, Notice
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -72,4 +75,22 @@ def check(desk: Desk) -> int:
         if why := why_not_well(work.state, work.spec.controller.interval, work.means.clock, stop):
             raise OutcomeError(why, hint="look at what it said last, and start it: `updoser run`")
     desk.terminal.note(f"{said.who} leads: {status_text(said)}" if said else "a controller leads, and begins")
+    return 0
+
+
+def test_notify(desk: Desk, name: str) -> int:
+    """Send a test message by a notifier; nothing of it is remembered."""
+    with at_work(desk, reads=True) as work:
+        notifiers = {notifier.name: notifier for notifier in work.spec.notify}
+        if name not in notifiers:
+            hint = suggestion(name, notifiers) or "`notify` of the file lists none"
+            raise UsageError(f"there is no notifier {name}", hint=hint)
+        spec, now = notifiers[name], work.means.clock()
+        condition = Condition("rollout_halted", "test", "info", "messages of this server arrive here")
+        message = Message(new_id(now), now, gethostname(), (Notice("test", condition, now),))
+        try:
+            work.plugins.notifier(spec).send(message, timeout=spec.timeout.total_seconds())
+        except NotifierError as error:
+            raise NotifierError(f"notifier {name}: {error.message}", hint=error.hint) from error
+    desk.terminal.note(f"notifier {name} took a test message")
     return 0

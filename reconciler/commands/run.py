@@ -8,13 +8,16 @@ import time
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from socket import gethostname
 from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.assembly import at_work, stop_on_signals
+from reconciler.controller.finding import find_conditions
 from reconciler.controller.health import Health
 from reconciler.controller.leading import await_lease, beating
 from reconciler.controller.pace import next_look, next_retry
+from reconciler.controller.post import Post
 from reconciler.controller.round import Told, go_round
 from reconciler.controller.service import Asked, ServiceManager
 from reconciler.controller.spec_source import FromFile, FromGit
@@ -22,7 +25,9 @@ from reconciler.desk import read_spec
 from reconciler.errors import InterruptedRunError, LeaseLostError, LockHeldError, UpdoserError
 from reconciler.model.controller import ControllerReport, status_text
 from reconciler.model.events import Trouble, WaitStarted
+from reconciler.model.notice import CONDITIONS, OF_CONTROLLER
 from reconciler.observe.observed import Sight
+from reconciler.planner.conditions import controller_conditions
 from reconciler.planning import status_of
 from reconciler.workspace import open_state
 
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
     from reconciler.desk import Desk
     from reconciler.model.controller import ControllerPhase
     from reconciler.model.events import Event as Happening
+    from reconciler.model.notice import Condition
     from reconciler.specfile.load import Loaded
     from reconciler.storage.lease import Lease
     from reconciler.workspace import Workspace
@@ -136,6 +142,8 @@ class _Controller:
         self._spec_told = Told()
         self._left_out = Told()
         self._status_told = Told()
+        self._rejected: list[str] = []
+        self._post = Post(lead, lead.means.origin.get("host", "") or gethostname())
         self._chance = random.Random()  # noqa: S311 - spreads rounds of many controllers
         self._failures = 0
         self._asked = lead.state.asked()
@@ -170,6 +178,7 @@ class _Controller:
                     changing=partial(self.report, "changing"),
                 )
                 self._tell(work, made)
+                found = find_conditions(work, made)
                 self._forget(work)
                 self._health.end_round("ok", made.report)
                 self._keep_status(work)
@@ -185,12 +194,14 @@ class _Controller:
         except UpdoserError as error:
             self._failures += 1
             self._health.end_round("failed")
+            self._note(error.message)
             self._lead.means.emit(Trouble(f"this round failed: {error.message}", level="error"))
             at = next_retry(loaded.spec.controller, clock(), self._failures, self._chance.random())
             self.report("sleeping", next_at=at, trouble=error.message, failures=self._failures)
             return at
         self._failures = 0
         self._left_out.tell(self._lead, [])
+        self._note("", found)
         at = next_look(loaded.spec.controller, clock(), made.due, self._chance.random())
         self.report("sleeping", next_at=at, trouble="", failures=0, looked=made.plan.created)
         return at
@@ -231,10 +242,31 @@ class _Controller:
                 self._failures = 0
             self._good = new
         self._spec_told.tell(self._lead, problems)
+        self._rejected = list(problems)
         return self._good
 
     def _tell(self, work: Workspace, made: Round) -> None:
         self._told.tell(work, [*made.plan.problems, *([made.waits] if made.waits else [])])
+
+    def _note(self, failure: str, found: tuple[Condition, ...] | None = None) -> None:
+        """Have people told what a round found, or that it failed. They are told later where that can't be written."""
+        own = controller_conditions(failure, self._failures, self._rejected)
+        judged = OF_CONTROLLER if found is None else frozenset(CONDITIONS)
+        try:
+            self._post.note(self._good.spec, (*own, *(found or ())), judged)
+        except LeaseLostError:
+            raise
+        except UpdoserError as error:
+            self._lead.means.emit(Trouble(f"nobody is told of this round: {error.message}", level="error"))
+
+    def _deliver(self) -> None:
+        """Send what is due; a state that can't be written keeps it."""
+        try:
+            self._post.deliver(self._good.spec)
+        except LeaseLostError:
+            raise
+        except UpdoserError as error:
+            self._lead.means.emit(Trouble(f"no message is sent: {error.message}", level="error"))
 
     def _forget(self, work: Workspace) -> None:
         """Let go of runs and plans that are as old as the spec wants."""
@@ -249,6 +281,7 @@ class _Controller:
         clock, began = self._lead.means.clock, time.monotonic()
         span = max((at - clock()).total_seconds(), 0.0)
         self._lead.means.emit(WaitStarted(f"next look at {at:%Y-%m-%d %H:%M:%S} UTC", next_step_at=at.isoformat()))
+        self._deliver()
         while not (stop.is_set() or wake.is_set()) and clock() < at and time.monotonic() - began < span:
             self._health.beat()
             asked = self._lead.state.asked()
@@ -256,6 +289,8 @@ class _Controller:
                 self._asked = asked
                 break
             stop.wait(min(POLL, span))
+            if self._post.due is not None and self._post.due <= clock():
+                self._deliver()
         if wake.is_set() and not stop.is_set():
             self._manager.reloading()
         wake.clear()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from reconciler.model.client import Client
     from reconciler.model.deploy import CheckPhase, Hook
     from reconciler.model.network import Family, Proxy
+    from reconciler.model.notice import NotifierSpec
     from reconciler.model.offer import Withdrawal
     from reconciler.model.policy import AutoUpdate
     from reconciler.model.release import Catalog, Component, ScanMethod
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 LATEST = "latest"
 
 
-PluginKind = Literal["source", "transport", "inventory", "codec", "executor", "check"]
+PluginKind = Literal["source", "transport", "inventory", "codec", "executor", "check", "notifier"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +292,7 @@ class Spec:
     policies: Mapping[tuple[str, str], AutoUpdate] = field(default_factory=dict)
     quarantine: Quarantine = Quarantine()
     controller: ControllerSpec = field(default_factory=ControllerSpec)
+    notify: tuple[NotifierSpec, ...] = ()
     variables: Mapping[str, Any] = field(default_factory=dict)
     effective: Mapping[str, Any] = field(default_factory=dict)
     secret_variables: frozenset[str] = frozenset()

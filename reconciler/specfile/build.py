@@ -32,6 +32,7 @@ from reconciler.specfile.checks import CheckReader
 from reconciler.specfile.controller import read_controller
 from reconciler.specfile.extend import lay_over
 from reconciler.specfile.groups import GroupReader
+from reconciler.specfile.notify import read_notify
 from reconciler.specfile.options import OptionReader
 from reconciler.specfile.policy import PolicyReader
 from reconciler.specfile.proxies import ProxyReader, url_parts, without_excerpt
@@ -129,6 +130,7 @@ class Builder:
         self._check_codecs()
         quarantine = self._quarantine()
         controller = read_controller(tree, self._problems)
+        notify = read_notify(tree, self._options, self._proxies, self._problems)
         policies = PolicyReader(tree, self._options, self._problems).read(components, groups)
         if self._environ is not None:
             self._check_secrets(tree, self._environ)
@@ -153,6 +155,7 @@ class Builder:
             policies=policies,
             quarantine=quarantine,
             controller=controller,
+            notify=notify,
             variables={**plain(child_map(tree, "vars")), **self._variables},
             effective=effective,
             secret_variables=frozenset(variables_of(effective)),

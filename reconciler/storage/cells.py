@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import sqlalchemy
 
 from reconciler.errors import StateError
+from reconciler.model.notice import CHANGES, CONDITIONS, SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -174,6 +175,10 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(_WORDS, _is_text),  # one that isn't known is told where it decides something
     "int": lambda value: type(value) is int and abs(value) <= MAX_NUMBER,
     "tuple[tuple[str, int], ...]": lambda value: all(_is_text(name) and _is_number(count) for name, count in value),
+    "Change": lambda value: value in CHANGES,
+    "ConditionKind": lambda value: value in CONDITIONS,
+    "Severity": lambda value: value in SEVERITIES,
+    "Severity | None": lambda value: value is None or value in SEVERITIES,
     "float": lambda value: isinstance(value, float) and 0 <= value <= LATEST,
     "bool": lambda value: isinstance(value, bool),
     "str | None": _or_none(_is_text),

@@ -289,6 +289,33 @@ MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {
         """,
         "ALTER TABLE clients ADD COLUMN looked_at FLOAT",
     ),
+    # What notifiers were told is remembered, and what they are to be told waits until it was delivered.
+    10: (
+        """
+        CREATE TABLE known_conditions (
+            notifier VARCHAR(64) NOT NULL,
+            fingerprint VARCHAR(32) NOT NULL,
+            kind VARCHAR(32) NOT NULL,
+            about TEXT NOT NULL,
+            severity VARCHAR(16) NOT NULL,
+            summary TEXT NOT NULL,
+            since FLOAT NOT NULL,
+            told VARCHAR(16) NOT NULL,
+            at FLOAT,
+            PRIMARY KEY (notifier, fingerprint)
+        )
+        """,
+        """
+        CREATE TABLE outbox (
+            notifier VARCHAR(64) NOT NULL,
+            place BIGINT NOT NULL,
+            body TEXT NOT NULL,
+            attempts INTEGER NOT NULL,
+            due FLOAT NOT NULL,
+            PRIMARY KEY (notifier, place)
+        )
+        """,
+    ),
 }
 """What brings a schema of version N - 1 to version N, by N; version 0 is an empty database."""
 VERSION = max(MIGRATIONS)

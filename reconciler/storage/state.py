@@ -24,6 +24,7 @@ from reconciler.storage.lease import Leases
 from reconciler.storage.lines import Lines
 from reconciler.storage.lock import Locks
 from reconciler.storage.moments import Moments
+from reconciler.storage.outbox import Outbox
 from reconciler.storage.rollouts import RolloutRecords
 from reconciler.storage.runs import PlanRecord, Runs
 from reconciler.storage.tables import IDENTITY
@@ -50,7 +51,7 @@ class Identity:
     frozen: bool
 
 
-class State(Lines, Upstream, RolloutRecords, Runs, Moments, Locks, Leases, ControllerRecords):
+class State(Lines, Upstream, RolloutRecords, Runs, Moments, Locks, Leases, ControllerRecords, Outbox):
     """Everything that is remembered between two commands; a context manager."""
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:

@@ -207,6 +207,30 @@ CONTROLLER = (
     )
 )
 
+KNOWN = Table(  # the conditions that a notifier knows of; `told` is the severity, empty where nothing was told yet
+    "known_conditions",
+    METADATA,
+    Column("notifier", String(64), primary_key=True),
+    Column("fingerprint", String(32), primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("about", Text, nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("told", String(16), nullable=False),
+    Column("at", Float),
+)
+
+OUTBOX = Table(  # the messages that weren't delivered yet; see storage.outbox
+    "outbox",
+    METADATA,
+    Column("notifier", String(64), primary_key=True),
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due", Float, nullable=False),
+)
+
 FORGOTTEN = Table(  # at most one row: what runs that aren't remembered any more received, sent and saved
     "forgotten_runs",
     METADATA,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 OPTIONS: dict[str, dict[str, Any]] = {"tuf": {"url": "https://updates.example/repo"}, "ssh": {"port": 22}}
 PROGRAMS = {"subprocess", "pty", "reconciler.programs"}
-NETWORK = {"socket", "ssl", "paramiko", "urllib3", "http"}
+NETWORK = {"socket", "ssl", "paramiko", "urllib3", "http", "smtplib"}
 BUNDLED = [found for kind in KINDS for found in available(kind)]
 
 

@@ -1,5 +1,6 @@
 """A controller that runs: it keeps a fleet current, does what people and files say, and is followed when it dies."""
 
+import json
 import re
 import signal
 import socket
@@ -191,3 +192,27 @@ def test_who_has_lost_the_lease_ends_with_an_error_and_changes_nothing(fleet: Fl
         )
         assert ended(process) == 5
     assert "another controller leads" in said(fleet)
+
+
+def test_people_are_told_when_something_begins_and_when_it_is_over(fleet: Fleet) -> None:
+    told = fleet.folder / "told"
+    fleet.write(notify=[{"name": "log", "type": "command", "run": "cat >> told"}])
+
+    def heard() -> list[str]:
+        lines = told.read_text().splitlines() if told.exists() else []
+        return [f"{one['change']} {one['condition']}" for line in lines for one in json.loads(line)["notices"]]
+
+    done = fleet.run("controller", "test-notify", "log")
+    assert (done.code, heard()) == (0, ["test rollout_halted"])
+    assert fleet.run("controller", "test-notify", "lag").code == 64
+    with running(fleet) as process:
+        until(has(fleet, b"one"), process)
+        good = (fleet.folder / "updoser.yaml").read_text()
+        (fleet.folder / "updoser.yaml").write_text(f"{good}\nnonsense: 1\n")
+        process.send_signal(signal.SIGHUP)
+        until(lambda: heard()[1:] == ["begun spec_rejected"], process)
+        process.kill()
+        ended(process)
+    (fleet.folder / "updoser.yaml").write_text(good)
+    with running(fleet) as process:  # another process knows what the first one told
+        until(lambda: heard()[1:] == ["begun spec_rejected", "ended spec_rejected"], process)

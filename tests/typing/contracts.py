@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from plugins.codec import bsdiff, gzip, zstd  # noqa: TID251
     from plugins.executor import threads  # noqa: TID251
     from plugins.inventory import command, csv  # noqa: TID251
+    from plugins.notifier import command as notifier_command  # noqa: TID251
+    from plugins.notifier import email, webhook  # noqa: TID251
     from plugins.source import directory, sample, tuf  # noqa: TID251
     from plugins.transport import local, ssh  # noqa: TID251
     from plugins.transport._ssh_client import Ssh  # noqa: TID251
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
         Context,
         Executor,
         Inventory,
+        Notifier,
         Pipe,
         PluginModule,
         Session,
@@ -47,8 +50,13 @@ if TYPE_CHECKING:
         ]
         checks: list[Check] = [check_command.CommandCheck(options, context)]
         executors: list[Executor] = [threads.Threads(options, context)]
+        notifiers: list[Notifier] = [
+            notifier_command.Command(options, context),
+            email.Email(options, context),
+            webhook.Webhook(options, context),
+        ]
         pipes: list[Pipe] = [local.LocalPipe(context.stop)]
-        del sources, transports, inventories, codecs, checks, executors, pipes
+        del sources, transports, inventories, codecs, checks, executors, notifiers, pipes
 
     def modules() -> None:
         found: list[PluginModule] = [
@@ -64,6 +72,9 @@ if TYPE_CHECKING:
             tuf,
             local,
             ssh,
+            notifier_command,
+            email,
+            webhook,
         ]
         del found
 
