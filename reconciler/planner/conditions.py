@@ -67,8 +67,13 @@ def fleet_conditions(facts: FleetFacts, now: datetime) -> tuple[Condition, ...]:
 
 
 def controller_conditions(failure: str, failures: int, rejected: Iterable[str]) -> tuple[Condition, ...]:
-    """Give what there is to know of the controller: its round failed, so many in a row; the spec is no good."""
-    found = [Condition("spec_rejected", "", "critical", _short(problem)) for problem in list(rejected)[:1]]
+    """Give what there is to know of the controller: its round failed, so many in a row; the spec is no good.
+
+    Of what is wrong with the spec only the first line is told: the lines of the file that follow are for nobody else.
+    """
+    found = [
+        Condition("spec_rejected", "", "critical", _short(problem.partition("\n")[0])) for problem in list(rejected)[:1]
+    ]
     if failure:
         severity: Severity = "critical" if failures >= FAILURES else "warning"
         found.append(Condition("round_failed", "", severity, _short(f"a round of the controller failed: {failure}")))

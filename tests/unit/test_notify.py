@@ -200,6 +200,8 @@ def test_a_controller_that_fails_again_and_again_is_critical() -> None:
         "critical",
     ]
     assert controller_conditions("", 0, []) == ()
+    (rejected,) = controller_conditions("", 0, ["updoser.yaml:3:1: unknown key `x`\n  3 | x: hunter2"])
+    assert rejected.summary == "updoser.yaml:3:1: unknown key `x`"
 
 
 # --- messages -------------------------------------------------------------------------------------------------------
