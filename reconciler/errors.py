@@ -17,6 +17,7 @@
     ├── SourceError                  1   a source can't be read or broke its promise
     ├── RepositoryError              1   what is published can't be read, signed or written
     ├── InventoryError               1   an inventory can't be read
+    ├── NotifierError                1   somebody can't be told
     ├── StoreError                   1   the store can't be read or written, or a file is damaged
     ├── PatchError                   1   a patch can't be made, or isn't what it should be
     ├── StateError                   1   the state can't be read or written

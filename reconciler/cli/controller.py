@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from reconciler import SPEC_FILE
 from reconciler.cli.options import EVENTS, FILE, VARIABLES, desk_of, together
-from reconciler.cli.places import READ
+from reconciler.cli.places import READ, WRITTEN
 from reconciler.cli.root import cli
 from reconciler.cli.values import Duration, HostPort
 from reconciler.errors import UsageError
@@ -46,7 +46,7 @@ _GIT = together(
     click.option(
         "--git-folder",
         "folder",
-        type=click.Path(path_type=Path),
+        type=WRITTEN,
         default=Path(".updoser/git"),
         show_default=True,
         help="Where the repository's mirror and the commit in force are kept.",

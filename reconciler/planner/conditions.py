@@ -126,7 +126,7 @@ def _outdated(components: Iterable[ComponentStatus]) -> Iterator[Condition]:
     for one in components:
         if one.outdated:
             says = f"{one.id}: {_clients(one.outdated)} of {one.clients} outdated"
-            yield Condition("outdated", one.id, "warning", says, one.outdated / one.clients)
+            yield Condition("outdated", one.id, "warning", says, share=one.outdated / one.clients)
 
 
 def _unknown(plan: Plan) -> Iterator[Condition]:
@@ -135,7 +135,8 @@ def _unknown(plan: Plan) -> Iterator[Condition]:
     count = sum(len(plan.members[cohort]) for cohort in dark)
     if count:
         severity: Severity = "critical" if count >= clients else "warning"
-        yield Condition("unknown", "", severity, f"nothing is known of {_clients(count)} of {clients}", count / clients)
+        says = f"nothing is known of {_clients(count)} of {clients}"
+        yield Condition("unknown", "", severity, says, share=count / clients)
 
 
 def _drift(findings: Iterable[Finding]) -> Iterator[Condition]:

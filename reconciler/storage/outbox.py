@@ -62,11 +62,11 @@ class Outbox(Part):
         with self._read() as connection:
             return [
                 Waiting(
-                    row.notifier,
-                    row.place,
-                    checked(message_of(json.loads(row.body))),
-                    row.attempts,
-                    cast("datetime", moment(row.due)),
+                    notifier=row.notifier,
+                    place=row.place,
+                    message=checked(message_of(json.loads(row.body))),
+                    attempts=row.attempts,
+                    due=cast("datetime", moment(row.due)),
                 )
                 for row in connection.execute(query.order_by(OUTBOX.c.notifier))
             ]
