@@ -209,7 +209,8 @@ def test_nobody_gets_a_release_before_the_wave_that_it_is_in(situation: Situatio
     def wave_of(name: str, record: Any) -> Any:
         """Give the first wave that takes a client; 99 where none does."""
         for wave, cut in enumerate(record.cuts, 1):
-            if (cut.select and name in labelled) or position(name) <= cut.upto or name in cut.names:
+            standing_in = name in cut.names or name in cut.instead
+            if (cut.select and name in labelled) or position(name) <= cut.upto or standing_in:
                 return wave
         return 99
 
