@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from reconciler.assembly import new_id
 from reconciler.errors import SecretError, SpecError, UpdoserError, UsageError
 from reconciler.formats.select import parse
-from reconciler.model.change import KINDS
 from reconciler.model.events import Trouble, WaitStarted
 from reconciler.model.rollout import UNDER_WAY
 from reconciler.observe.before import managed_before, settings_left
@@ -200,7 +199,7 @@ def against_base(made: Plan, work: Workspace, options: PlanOptions, base: Spec) 
     other = replace(work, spec=base)
     targets = tuple(name for name in options.targets if name in base.components)
     if options.targets and not targets:  # the base manages none of them
-        return replace(made, against_base=against(_without_changes(made), made))
+        return replace(made, against_base=against(made.nothing, made))
     expedited = tuple(name for name in options.expedited if name in base.components)
     sight = replace(options.sight, refresh=False, settings=options.sight.settings and not targets)
     again = replace(options, targets=targets, expedited=expedited)
@@ -215,12 +214,8 @@ def against_base(made: Plan, work: Workspace, options: PlanOptions, base: Spec) 
             observed = observe(other, replace(sight, settings=False), seen=work.roll)
         before_plan = plan_of(other, again, observed)
     except UsageError:  # the limit takes nobody of the base
-        before_plan = _without_changes(made)
+        before_plan = made.nothing
     return replace(made, against_base=against(before_plan, made, rewritten))
-
-
-def _without_changes(made: Plan) -> Plan:
-    return replace(made, **{kind.place: () for kind in KINDS})  # type: ignore[arg-type]
 
 
 def cut_moments(work: Workspace) -> None:

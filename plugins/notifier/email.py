@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.contracts import Traits
 from reconciler.errors import NotifierError, PluginError, printable, words_of
-from reconciler.formats.option_schemas import SECRET
+from reconciler.formats.option_schemas import CA, SECRET
 from reconciler.model.secret import SecretRef
 
 from ._deadline import Deadline
@@ -58,13 +58,7 @@ OPTIONS: Mapping[str, Any] = {
             "description": "How the connection is secured: by STARTTLS, from its beginning, or not at all.",
             "examples": ["tls"],
         },
-        "ca": {
-            "type": "string",
-            "minLength": 1,
-            "description": "The file of the authorities that its certificate must come from. Left out: those of the "
-            "system.",
-            "examples": ["trust/internal-ca.pem"],
-        },
+        "ca": CA,
         "from": {**_ADDRESS, "description": "Who sends.", "examples": ["updoser@example.org"]},
         "to": {
             "type": "array",

@@ -20,7 +20,7 @@ from urllib.parse import urljoin, urlsplit
 
 from reconciler.contracts import Traits, read_file
 from reconciler.errors import NotifierError, UpdoserError, printable, words_of
-from reconciler.formats.option_schemas import SECRET
+from reconciler.formats.option_schemas import CA, SECRET
 from reconciler.model.secret import SecretRef
 
 from ._deadline import Deadline
@@ -91,13 +91,7 @@ OPTIONS: Mapping[str, Any] = {
             },
         },
         "secret": {**SECRET, "description": "What the body is signed with: see X-Updoser-Signature."},
-        "ca": {
-            "type": "string",
-            "minLength": 1,
-            "description": "The file of the authorities that its certificate must come from. Left out: those of the "
-            "system.",
-            "examples": ["trust/internal-ca.pem"],
-        },
+        "ca": CA,
         "family": {
             "type": "string",
             "enum": ["any", "ipv4", "ipv6"],

@@ -29,5 +29,9 @@ def next_look(spec: ControllerSpec, now: datetime, due: datetime | None, chance:
 
 def next_retry(spec: ControllerSpec, now: datetime, failures: int, chance: float) -> datetime:
     """Give when to look after so many rounds in a row that failed: ever later, but never not at all."""
-    pause: timedelta = min(FIRST_RETRY * (1 << min(failures - 1, 16)), LAST_RETRY)
-    return now + max(pause * (1 + spec.jitter * (2 * chance - 1)), SHORTEST)
+    return now + max(retry_pause(failures) * (1 + spec.jitter * (2 * chance - 1)), SHORTEST)
+
+
+def retry_pause(failures: int) -> timedelta:
+    """Give the time to wait after so many failures in a row: twice as long each time, up to the last."""
+    return min(FIRST_RETRY * (1 << min(failures - 1, 16)), LAST_RETRY)

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from reconciler.assembly import new_id
+from reconciler.controller.pace import LAST_RETRY, retry_pause
 from reconciler.controller.round import Told
 from reconciler.errors import UpdoserError
 from reconciler.model.events import Trouble
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from reconciler.storage.outbox import Waiting
     from reconciler.workspace import Workspace
 
-FIRST_RETRY = timedelta(minutes=1)
-LAST_RETRY = timedelta(minutes=30)
 GIVEN_UP = timedelta(hours=24)
 MIN_ATTEMPTS = 5
 """A message that is old because nobody was here to send it is tried so often all the same."""
@@ -108,7 +107,7 @@ class Post:
                 self._lead.means.emit(Trouble(says, level="error"))
                 state.take_out(waiting)
             else:
-                state.postpone(waiting, now + min(FIRST_RETRY * (1 << min(attempts - 1, 16)), LAST_RETRY))
+                state.postpone(waiting, now + retry_pause(attempts))
             return error.message
         state.take_out(waiting)
         return ""

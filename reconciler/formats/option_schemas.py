@@ -38,3 +38,9 @@ DURATION: Mapping[str, Any] = {
     "pattern": "^([0-9]+[smhdw])+$",
     "x-says": "a duration such as 90s, 2m, 36h or 7d",
 }
+CA: Mapping[str, Any] = {
+    "type": "string",
+    "minLength": 1,
+    "description": "The file of the authorities that its certificate must come from. Left out: those of the system.",
+    "examples": ["trust/internal-ca.pem"],
+}

@@ -8,7 +8,6 @@ earlier one writes nothing any more, however late it wakes up: each of its trans
 from __future__ import annotations
 
 import os
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from reconciler.errors import LeaseLostError
 from reconciler.storage.base import Part
 from reconciler.storage.cells import checked
 from reconciler.storage.database import upsert
-from reconciler.storage.lock import holder_name, is_gone, user_name
+from reconciler.storage.lock import holder_name, holder_text, is_gone
 from reconciler.storage.tables import LEASE
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ class Leases(Part):
             StateError: the state can't be written.
         """
         holder = holder_name(os.getpid())
-        who = f"{user_name()}@{socket.gethostname()} (process {os.getpid()})"
+        who = holder_text()
         with self._write(lasts=True, fenced=False) as connection:
             upsert(connection, LEASE, [_NOBODY], ())  # so that there is a row to lock
             held = _lease(connection, select(LEASE).with_for_update())

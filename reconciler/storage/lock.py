@@ -42,7 +42,7 @@ class Locks(Part):
         row = {
             "id": 1,
             "lock_id": lock_id,
-            "who": f"{user_name()}@{socket.gethostname()} (process {os.getpid()})",
+            "who": holder_text(),
             "holder": holder_name(os.getpid()),
             "command": command,
             "since": seconds(self._clock()),
@@ -102,8 +102,12 @@ def is_over(connection: Connection, held: Row[Any]) -> bool:
     return held.generation is not None and held.generation < (connection.scalar(select(LEASE.c.generation)) or 0)
 
 
-def user_name() -> str:
-    """Give the user of this process."""
+def holder_text() -> str:
+    """Name this process for people."""
+    return f"{_user()}@{socket.gethostname()} (process {os.getpid()})"
+
+
+def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
