@@ -70,6 +70,24 @@ class ControllerReport:
     signer: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunProgress:
+    """How far a run is: so many of all its `clients` are finished, some of which failed or weren't reached.
+
+    `step` is what is done now, in the words of the bar that a terminal shows. `sent` is in bytes.
+    """
+
+    run_id: str
+    command: str
+    started: datetime
+    step: str = ""
+    clients: int = 0
+    finished: int = 0
+    failed: int = 0
+    unreachable: int = 0
+    sent: int = 0
+
+
 def status_text(said: ControllerReport) -> str:
     """Give what a controller does now, in a sentence."""
     until = f" until {said.next_at:%Y-%m-%d %H:%M:%S} UTC" if said.phase == "sleeping" and said.next_at else ""

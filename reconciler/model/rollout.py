@@ -63,6 +63,16 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A rollout came into a status or a wave; `reason` is as it was written then."""
+
+    status: RolloutStatus
+    wave: int
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutRecord:
     """A rollout. Waves count from 1; `wave` is the one that is open, since `opened`.
 

@@ -168,7 +168,7 @@ def _is_nested(value: object) -> bool:
 
 _WORDS = (
     *("RolloutStatus", "Undo", "PlanStatus", "JournalOutcome", "RunPart", "ReasonIfAny"),
-    *("ControllerPhase", "ControllerMode"),
+    *("ControllerPhase", "ControllerMode", "RequestKind", "RequestStatus", "SignInWay"),
 )
 _FITS: dict[str, Callable[[Any], bool]] = {
     "str": _is_text,
@@ -185,7 +185,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "int | None": _or_none(_is_number),
     "datetime": lambda value: isinstance(value, datetime),
     "datetime | None": _or_none(lambda value: isinstance(value, datetime)),
-    **dict.fromkeys(("tuple[str, ...]", "tuple[Family, ...]"), _all(_is_text)),
+    **dict.fromkeys(("tuple[str, ...]", "tuple[Family, ...]", "tuple[Role, ...]"), _all(_is_text)),
     "tuple[int, ...]": _all(_is_number),
     "tuple[tuple[str, str], ...]": _all(
         lambda pair: isinstance(pair, tuple) and len(pair) == 2 and all(map(_is_text, pair))

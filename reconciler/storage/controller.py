@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from reconciler.model.controller import ControllerReport, Pause
+from reconciler.model.controller import ControllerReport, Pause, RunProgress
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.cells import checked
 from reconciler.storage.database import upsert
@@ -16,7 +17,7 @@ from reconciler.storage.tables import CONTROLLER
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-_NOTHING = {"id": 1, "report": "", "pause": "", "asked": 0}
+_NOTHING = {"id": 1, "report": "", "pause": "", "asked": 0, "progress": ""}
 _TIMES = frozenset(["since", "until", "looked", "next_at"])
 
 
@@ -56,8 +57,22 @@ class ControllerRecords(Part):
         with self._read() as connection:
             return connection.scalar(select(CONTROLLER.c.asked)) or 0
 
-    def _set(self, **columns: str) -> None:
-        with self._write(lasts=True) as connection:
+    def report_progress(self, progress: RunProgress | None) -> None:
+        """Write down how far the run is that is under way; None: none is."""
+        text = "" if progress is None else json.dumps({**asdict(progress), "started": seconds(progress.started)})
+        self._set(lasts=False, progress=text)
+
+    def progress(self) -> RunProgress | None:
+        """Give how far the run is that is under way, as it was said last; None where none is."""
+        with self._read() as connection:
+            text = connection.scalar(select(CONTROLLER.c.progress))
+            if not text:
+                return None
+            values = json.loads(text)
+            return checked(RunProgress(**{**values, "started": moment(values["started"])}))
+
+    def _set(self, *, lasts: bool = True, **columns: str) -> None:
+        with self._write(lasts=lasts) as connection:
             _insert_row(connection)
             connection.execute(CONTROLLER.update().values(**columns))
 

@@ -26,6 +26,23 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 _BUSY_SECONDS = 30
+SHARED = frozenset(
+    [
+        ("insert", "requests", None),
+        *((change, "sessions", None) for change in ("insert", "update", "delete")),
+        ("insert", "controller", None),
+        ("update", "controller", "asked"),
+    ]
+)
+"""All that the console writes, as changes of tables, and of which columns (None: all): what people ask, who is signed
+in, and that the controller is to wake up."""
+_CHANGES = {sqlite3.SQLITE_INSERT: "insert", sqlite3.SQLITE_UPDATE: "update", sqlite3.SQLITE_DELETE: "delete"}
+_READS = frozenset(
+    [
+        *(sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE),
+        *(sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_PRAGMA, sqlite3.SQLITE_SAVEPOINT),
+    ]
+)
 
 
 def open_engine(url: str, password: str | None = None) -> Engine:
@@ -34,12 +51,7 @@ def open_engine(url: str, password: str | None = None) -> Engine:
     Raises:
         StateError: it can't be opened, is no state, or was written by a later version of updoser.
     """
-    try:
-        target = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        raise StateError(f"server.state: {url!r} is no database URL") from error
-    if password is not None:
-        target = target.set(password=password)
+    target = _target(url, password)
     with mapped(target):
         engine = _sqlite_engine(target) if target.get_backend_name() == "sqlite" else create_engine(target)
         try:
@@ -49,6 +61,45 @@ def open_engine(url: str, password: str | None = None) -> Engine:
             engine.dispose()
             raise
     return engine
+
+
+def open_shared_engine(url: str, password: str | None = None) -> Engine:
+    """Open a database that belongs to another process: what isn't there isn't made, and an earlier schema stays.
+
+    In an SQLite file the database itself refuses to write any table but those of `SHARED`; elsewhere that is for the
+    rights of the role.
+
+    Raises:
+        StateError: it isn't there, can't be opened, is no state, or has the schema of another version.
+    """
+    target = _target(url, password)
+    is_file = target.get_backend_name() == "sqlite"
+    if is_file and not Path(target.database or "").is_file():
+        raise StateError(f"there is no state at {target.database} yet", hint="`updoser apply` or `run` makes it")
+    with mapped(target):
+        engine = _sqlite_engine(target, shared=True) if is_file else create_engine(target)
+        try:
+            with sound(target.database), engine.connect() as connection:
+                known = SCHEMA.name in inspect(connection).get_table_names()
+                version = _version(connection, target) if known else 0
+        except BaseException:
+            engine.dispose()
+            raise
+    if version != VERSION:
+        engine.dispose()
+        raise StateError(
+            f"the state {target.database} is of an earlier version of updoser",
+            hint="`updoser status` brings it up to date",
+        )
+    return engine
+
+
+def _target(url: str, password: str | None) -> URL:
+    try:
+        target = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise StateError(f"server.state: {url!r} is no database URL") from error
+    return target if password is None else target.set(password=password)
 
 
 @contextmanager
@@ -79,8 +130,9 @@ def _hint(message: str) -> str:
     }.get(message, "")
 
 
-def _sqlite_engine(url: URL) -> Engine:
-    if url.database:
+def _sqlite_engine(url: URL, *, shared: bool = False) -> Engine:
+    """Make the engine of a file; one that isn't `shared` makes the file, and writes all of it."""
+    if url.database and not shared:
         path = Path(url.database)
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
@@ -94,6 +146,8 @@ def _sqlite_engine(url: URL) -> Engine:
         connection.isolation_level = None  # transactions begin below, also around changes of the schema
         for setting in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-65536"):
             connection.execute(f"PRAGMA {setting}")
+        if shared:
+            connection.set_authorizer(_only_shared)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -104,6 +158,13 @@ def _sqlite_engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _only_shared(action: int, table: str | None, column: str | None, *_rest: object) -> int:
+    """Say of a part of a statement whether SQLite may do it: reading, and the changes of `SHARED`."""
+    change = _CHANGES.get(action)
+    fits = action in _READS or (change, table, None) in SHARED or (change, table, column) in SHARED
+    return sqlite3.SQLITE_OK if fits else sqlite3.SQLITE_DENY
 
 
 @contextmanager

@@ -316,6 +316,134 @@ MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {
         )
         """,
     ),
+    # The console: what it shows, what people ask for in it, and what clients are found by.
+    11: (
+        "ALTER TABLE controller ADD COLUMN progress TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX clients_by_profile ON clients (fingerprint, name)",
+        "CREATE INDEX clients_in_trouble ON clients (name) WHERE error <> ''",
+        """
+        CREATE TABLE snapshots (
+            kind VARCHAR(16) NOT NULL,
+            name VARCHAR(253) NOT NULL,
+            at FLOAT NOT NULL,
+            digest VARCHAR(64) NOT NULL,
+            data TEXT NOT NULL,
+            PRIMARY KEY (kind, name)
+        )
+        """,
+        ByDialect(
+            sqlite="""
+            CREATE TABLE requests (
+                id INTEGER NOT NULL,
+                at FLOAT NOT NULL,
+                who TEXT NOT NULL,
+                roles TEXT NOT NULL,
+                address TEXT NOT NULL,
+                kind VARCHAR(32) NOT NULL,
+                target TEXT NOT NULL,
+                reason TEXT NOT NULL,
+                seen VARCHAR(64) NOT NULL,
+                status VARCHAR(16) NOT NULL,
+                done_at FLOAT,
+                says TEXT NOT NULL,
+                PRIMARY KEY (id)
+            )
+            """,
+            postgresql="""
+            CREATE TABLE requests (
+                id BIGSERIAL NOT NULL,
+                at FLOAT NOT NULL,
+                who TEXT NOT NULL,
+                roles TEXT NOT NULL,
+                address TEXT NOT NULL,
+                kind VARCHAR(32) NOT NULL,
+                target TEXT NOT NULL,
+                reason TEXT NOT NULL,
+                seen VARCHAR(64) NOT NULL,
+                status VARCHAR(16) NOT NULL,
+                done_at FLOAT,
+                says TEXT NOT NULL,
+                PRIMARY KEY (id)
+            )
+            """,
+        ),
+        """
+        CREATE TABLE sessions (
+            digest VARCHAR(64) NOT NULL,
+            who TEXT NOT NULL,
+            roles TEXT NOT NULL,
+            way VARCHAR(16) NOT NULL,
+            address TEXT NOT NULL,
+            created FLOAT NOT NULL,
+            used FLOAT NOT NULL,
+            ends FLOAT NOT NULL,
+            PRIMARY KEY (digest)
+        )
+        """,
+        ByDialect(
+            sqlite="""
+            CREATE TABLE rollout_moves (
+                id INTEGER NOT NULL,
+                component VARCHAR(64) NOT NULL,
+                version VARCHAR(128) NOT NULL,
+                grp VARCHAR(253) NOT NULL,
+                wave INTEGER NOT NULL,
+                status VARCHAR(16) NOT NULL,
+                at FLOAT NOT NULL,
+                reason TEXT NOT NULL,
+                PRIMARY KEY (id)
+            )
+            """,
+            postgresql="""
+            CREATE TABLE rollout_moves (
+                id BIGSERIAL NOT NULL,
+                component VARCHAR(64) NOT NULL,
+                version VARCHAR(128) NOT NULL,
+                grp VARCHAR(253) NOT NULL,
+                wave INTEGER NOT NULL,
+                status VARCHAR(16) NOT NULL,
+                at FLOAT NOT NULL,
+                reason TEXT NOT NULL,
+                PRIMARY KEY (id)
+            )
+            """,
+        ),
+        "CREATE INDEX moves_by_rollout ON rollout_moves (component, version, grp, id)",
+        """
+        CREATE TABLE samples (
+            at FLOAT NOT NULL,
+            component VARCHAR(64) NOT NULL,
+            updated INTEGER NOT NULL,
+            outdated INTEGER NOT NULL,
+            ahead INTEGER NOT NULL,
+            unknown INTEGER NOT NULL,
+            pending INTEGER NOT NULL,
+            PRIMARY KEY (at, component)
+        )
+        """,
+        """
+        CREATE TABLE protection (
+            component VARCHAR(64) NOT NULL,
+            version VARCHAR(128) NOT NULL,
+            began FLOAT NOT NULL,
+            half FLOAT,
+            most FLOAT,
+            nearly FLOAT,
+            loads BOOLEAN NOT NULL,
+            PRIMARY KEY (component, version)
+        )
+        """,
+        """
+        CREATE TABLE profile_components (
+            component VARCHAR(64) NOT NULL,
+            verdict VARCHAR(16) NOT NULL,
+            version VARCHAR(128) NOT NULL,
+            fingerprint VARCHAR(64) NOT NULL,
+            PRIMARY KEY (component, verdict, version, fingerprint)
+        )
+        """,
+        "CREATE INDEX components_by_profile ON profile_components (fingerprint)",
+    ),
 }
 """What brings a schema of version N - 1 to version N, by N; version 0 is an empty database."""
 VERSION = max(MIGRATIONS)

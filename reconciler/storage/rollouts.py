@@ -10,11 +10,11 @@ from sqlalchemy import bindparam, case, delete, select
 
 from reconciler.model.deploy import RELEASE
 from reconciler.model.report import Quarantined
-from reconciler.model.rollout import STATUSES, UNFIT, Approval, Cut, RolloutRecord
+from reconciler.model.rollout import STATUSES, UNFIT, Approval, Cut, Move, RolloutRecord
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.cells import checked
 from reconciler.storage.database import upsert
-from reconciler.storage.tables import CLIENTS, ROLLOUT_FAILURES, ROLLOUTS
+from reconciler.storage.tables import CLIENTS, ROLLOUT_FAILURES, ROLLOUT_MOVES, ROLLOUTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,13 +69,26 @@ class RolloutRecords(Part):
             "sizes": json.dumps(record.sizes),
             "approved": json.dumps([[entry.wave, entry.who, seconds(entry.at)] for entry in record.approved]),
         }
+        key = [ROLLOUTS.c[name] == row[name] for name in _KEY]
         with self._write(lasts=True) as connection:
+            before = connection.execute(select(ROLLOUTS.c.status, ROLLOUTS.c.wave).where(*key)).first()
+            if before is None or tuple(before) != (record.status, record.wave):
+                moved = {name: row[name] for name in (*_KEY, "status", "wave", "reason")}
+                connection.execute(ROLLOUT_MOVES.insert().values(**moved, at=seconds(self._clock())))
             upsert(connection, ROLLOUTS, [row], tuple(name for name in row if name not in _KEY))
+
+    def rollout_moves(self, key: Key) -> list[Move]:
+        """Give how a rollout came to where it is, the first first; those before this was written down aren't there."""
+        chosen = select(ROLLOUT_MOVES).where(
+            *(ROLLOUT_MOVES.c[name] == value for name, value in zip(_KEY, key, strict=True))
+        )
+        with self._read() as connection:
+            return [_move(row) for row in connection.execute(chosen.order_by(ROLLOUT_MOVES.c.id))]
 
     def forget_rollouts(self, component: str, version: str) -> None:
         """Forget all rollouts of a version, and who failed in them: it begins anew."""
         with self._write(lasts=True) as connection:
-            for table in (ROLLOUTS, ROLLOUT_FAILURES):
+            for table in (ROLLOUTS, ROLLOUT_FAILURES, ROLLOUT_MOVES):
                 connection.execute(delete(table).where(table.c.component == component, table.c.version == version))
 
     def rollout_failures(self, fault: Fault = RELEASE) -> dict[Key, dict[str, str]]:
@@ -133,6 +146,14 @@ class RolloutRecords(Part):
                 for name, group, stamp, failures, error in connection.execute(wanted)
                 if (until := moment(stamp)) is not None
             )
+
+
+def _move(row: Row[Any]) -> Move:
+    at = moment(row.at)
+    assert at is not None
+    if row.status not in STATUSES:
+        raise ValueError(f"a rollout of {row.component} {row.version} became {row.status}")
+    return checked(Move(status=row.status, wave=row.wave, at=at, reason=row.reason))
 
 
 _ORDER = (ROLLOUTS.c.component, ROLLOUTS.c.started, ROLLOUTS.c.grp)

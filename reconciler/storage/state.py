@@ -18,15 +18,19 @@ from sqlalchemy import select
 from reconciler.model.controller import ControllerStatus
 from reconciler.storage.cells import checked, sound
 from reconciler.storage.controller import ControllerRecords
-from reconciler.storage.database import open_engine, upsert
+from reconciler.storage.database import open_engine, open_shared_engine, upsert
 from reconciler.storage.fleet import Observation
 from reconciler.storage.lease import Leases
 from reconciler.storage.lines import Lines
 from reconciler.storage.lock import Locks
 from reconciler.storage.moments import Moments
 from reconciler.storage.outbox import Outbox
+from reconciler.storage.requests import Requests
 from reconciler.storage.rollouts import RolloutRecords
 from reconciler.storage.runs import PlanRecord, Runs
+from reconciler.storage.samples import Samples
+from reconciler.storage.sessions import Sessions
+from reconciler.storage.snapshots import Snapshots
 from reconciler.storage.tables import IDENTITY
 from reconciler.storage.upstream import Upstream
 
@@ -51,12 +55,28 @@ class Identity:
     frozen: bool
 
 
-class State(Lines, Upstream, RolloutRecords, Runs, Moments, Locks, Leases, ControllerRecords, Outbox):
+class State(
+    Lines,
+    Upstream,
+    RolloutRecords,
+    Runs,
+    Moments,
+    Locks,
+    Leases,
+    ControllerRecords,
+    Outbox,
+    Snapshots,
+    Requests,
+    Sessions,
+    Samples,
+):
     """Everything that is remembered between two commands; a context manager."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
-        """Take an open engine; a state that has no identity yet gets one."""
+    def __init__(self, engine: Engine, clock: Callable[[], datetime], *, shared: bool = False) -> None:
+        """Take an open engine; a state that has no identity yet gets one, unless it is another process's (`shared`)."""
         super().__init__(engine, clock)
+        if shared:
+            return
         row = {"id": 1, "lineage": os.urandom(16).hex(), "epoch": 1, "serial": 0, "frozen": False, "used": False}
         with self._read() as connection:
             known = connection.scalar(select(IDENTITY.c.id))
@@ -74,6 +94,22 @@ class State(Lines, Upstream, RolloutRecords, Runs, Moments, Locks, Leases, Contr
         engine = open_engine(url, password)
         try:
             return cls(engine, clock)
+        except BaseException:
+            engine.dispose()
+            raise
+
+    @classmethod
+    def open_shared(cls, url: str, *, clock: Callable[[], datetime], password: str | None = None) -> Self:
+        """Open a state of another process to show it: of all tables, only `database.SHARED` are written.
+
+        It may be used by several threads.
+
+        Raises:
+            StateError: it isn't there, can't be opened, or was written by another version of updoser.
+        """
+        engine = open_shared_engine(url, password)
+        try:
+            return cls(engine, clock, shared=True)
         except BaseException:
             engine.dispose()
             raise

@@ -11,6 +11,8 @@ METADATA = MetaData()
 
 SCHEMA = Table("schema_version", METADATA, Column("version", Integer, primary_key=True, autoincrement=False))
 
+_TROUBLE = "error <> ''"
+
 IDENTITY = Table(  # one row; `used`: this state changed or adopted something; `settings_key` leaves it never
     "identity",
     METADATA,
@@ -48,6 +50,10 @@ CLIENTS = Table(
     Column("looked_at", Float),
     Index("clients_by_group", "grp", "name"),
     Index("clients_by_machine", "machine"),
+    Index("clients_by_profile", "fingerprint", "name"),
+    Index(
+        "clients_in_trouble", "name", sqlite_where=sqlalchemy.text(_TROUBLE), postgresql_where=sqlalchemy.text(_TROUBLE)
+    ),
 )
 
 PROFILES = Table(
@@ -204,6 +210,7 @@ CONTROLLER = (
         Column("report", Text, nullable=False),
         Column("pause", Text, nullable=False),
         Column("asked", Integer, nullable=False),
+        Column("progress", Text, nullable=False, server_default=""),
     )
 )
 
@@ -239,4 +246,94 @@ FORGOTTEN = Table(  # at most one row: what runs that aren't remembered any more
     Column("not_received", BigInteger, nullable=False),
     Column("sent", BigInteger, nullable=False),
     Column("saved", BigInteger, nullable=False),
+)
+
+# --- what the console shows, and what people ask for in it ------------------------------------------------------------
+
+SNAPSHOTS = Table(  # documents as the controller made them last, by their kind; see storage.snapshots
+    "snapshots",
+    METADATA,
+    Column("kind", String(16), primary_key=True),
+    Column("name", String(253), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("data", Text, nullable=False),
+)
+
+REQUESTS = Table(  # kept for good: see model.request
+    "requests",
+    METADATA,
+    Column("id", BigInteger().with_variant(sqlalchemy.Integer, "sqlite"), primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("roles", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("target", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("seen", String(64), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("done_at", Float),
+    Column("says", Text, nullable=False),
+)
+
+SESSIONS = Table(  # `digest` is that of what a browser keeps; see storage.sessions
+    "sessions",
+    METADATA,
+    Column("digest", String(64), primary_key=True),
+    Column("who", Text, nullable=False),
+    Column("roles", Text, nullable=False),
+    Column("way", String(16), nullable=False),
+    Column("address", Text, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("used", Float, nullable=False),
+    Column("ends", Float, nullable=False),
+)
+
+ROLLOUT_MOVES = Table(  # each change of how far a rollout is
+    "rollout_moves",
+    METADATA,
+    Column("id", BigInteger().with_variant(sqlalchemy.Integer, "sqlite"), primary_key=True),
+    Column("component", String(64), nullable=False),
+    Column("version", String(128), nullable=False),
+    Column("grp", String(253), nullable=False),
+    Column("wave", Integer, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("moves_by_rollout", "component", "version", "grp", "id"),
+)
+
+SAMPLES = Table(  # how many clients were how far at a time
+    "samples",
+    METADATA,
+    Column("at", Float, primary_key=True),
+    Column("component", String(64), primary_key=True),
+    Column("updated", Integer, nullable=False),
+    Column("outdated", Integer, nullable=False),
+    Column("ahead", Integer, nullable=False),
+    Column("unknown", Integer, nullable=False),
+    Column("pending", Integer, nullable=False),
+)
+
+PROTECTION = Table(  # when so many clients had a version that was offered first at `began`; `loads`: had it loaded
+    "protection",
+    METADATA,
+    Column("component", String(64), primary_key=True),
+    Column("version", String(128), primary_key=True),
+    Column("began", Float, nullable=False),
+    Column("half", Float),
+    Column("most", Float),
+    Column("nearly", Float),
+    Column("loads", Boolean, nullable=False),
+)
+
+PROFILE_COMPONENTS = Table(  # what the components of each profile count as, so that clients are found by it
+    "profile_components",
+    METADATA,
+    Column("component", String(64), primary_key=True),
+    Column("verdict", String(16), primary_key=True),
+    Column("version", String(128), primary_key=True),
+    Column("fingerprint", String(64), primary_key=True),
+    Index("components_by_profile", "fingerprint"),
 )

@@ -1,0 +1,77 @@
+"""Documents as the controller made them last, for those who show them: nobody who is asked for a page computes one.
+
+Each has a digest: who decides on what a document says names it, and a page that didn't change isn't sent again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import delete, select
+
+from reconciler.storage.base import Part, moment, seconds
+from reconciler.storage.cells import checked
+from reconciler.storage.database import upsert
+from reconciler.storage.tables import SNAPSHOTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+SnapshotKind = Literal["status", "group", "plan", "desired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A document of a time: `data` is its JSON."""
+
+    at: datetime
+    digest: str
+    data: str
+
+    @property
+    def document(self) -> Any:
+        """The document."""
+        return json.loads(self.data)
+
+
+class Snapshots(Part):
+    """The documents that were made last."""
+
+    def keep_snapshots(self, kind: SnapshotKind, documents: Mapping[str, object]) -> None:
+        """Have these be the documents of a kind, by name, as of now; others of it go."""
+        now = seconds(self._clock())
+        rows = []
+        for name, document in documents.items():
+            data = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+            digest = hashlib.sha256(data.encode("utf-8", "surrogatepass")).hexdigest()
+            rows.append({"kind": kind, "name": name, "at": now, "digest": digest, "data": data})
+        with self._write() as connection:
+            known = dict(
+                connection.execute(select(SNAPSHOTS.c.name, SNAPSHOTS.c.digest).where(SNAPSHOTS.c.kind == kind)).all()
+            )
+            gone = [name for name in known if name not in documents]
+            for name in gone:
+                connection.execute(delete(SNAPSHOTS).where(SNAPSHOTS.c.kind == kind, SNAPSHOTS.c.name == name))
+            upsert(connection, SNAPSHOTS, rows, ("at", "digest", "data"))
+
+    def snapshot(self, kind: SnapshotKind, name: str = "") -> Snapshot | None:
+        """Give a document; None where none was made yet."""
+        chosen = select(SNAPSHOTS).where(SNAPSHOTS.c.kind == kind, SNAPSHOTS.c.name == name)
+        with self._read() as connection:
+            row = connection.execute(chosen).first()
+            if row is None:
+                return None
+            at = moment(row.at)
+            assert at is not None
+            return checked(Snapshot(at, row.digest, row.data))
+
+    def snapshot_names(self, kind: SnapshotKind) -> list[str]:
+        """Give the names of the documents of a kind, in order."""
+        with self._read() as connection:
+            return list(
+                connection.scalars(select(SNAPSHOTS.c.name).where(SNAPSHOTS.c.kind == kind).order_by(SNAPSHOTS.c.name))
+            )
