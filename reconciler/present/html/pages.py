@@ -25,9 +25,18 @@ _BLANKS = re.compile(r"\s+")
 _AROUND = re.compile(r" ?([{};,>]) ?")
 
 
+STATIC = {"updoser.css": "text/css", "tables.js": "text/javascript", "console.js": "text/javascript"}
+"""The files that pages of the console name, and what they are."""
+
+
 def page(template: str, view: Any) -> str:
-    """Render a view as a page."""
+    """Render a view as a page that stands for itself."""
     return _environment().get_template(template).render(view=view)
+
+
+def console_page(template: str, view: Any, frame: Any) -> str:
+    """Render a view as a page of the console, with its frame: it names its look and scripts, which have addresses."""
+    return _environment().get_template(template).render(view=view, frame=frame)
 
 
 @cache
@@ -55,8 +64,21 @@ def _environment() -> Environment:
         script=Markup(script),  # noqa: S704 - our own
         policy=policy(style, script),
         version=__version__,
+        static=static_address,
     )
     return environment
+
+
+@cache
+def static_text(name: str) -> str:
+    """Give a file of `STATIC`."""
+    return style_text() if name == "updoser.css" else (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+@cache
+def static_address(name: str) -> str:
+    """Give the address of a file of `STATIC`, which is another one when what is in it changes."""
+    return f"/static/{name}?{hashlib.sha256(static_text(name).encode()).hexdigest()[:16]}"
 
 
 def style_text() -> str:

@@ -1,0 +1,34 @@
+"""The application: every address of the console in one table, and what stands before it.
+
+A request passes `guard` (hosts, sizes, headers, sign-in), then goes to a page, an action or the API. Pages are plain
+functions, run in a few threads; only what stays open (events) is asynchronous.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+
+from reconciler.console.errors import HANDLERS
+from reconciler.console.pages import statics, summary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.middleware import Middleware
+    from starlette.routing import BaseRoute
+
+    from reconciler.console.frame import Console
+
+ROUTES: Sequence[BaseRoute] = (
+    *summary.ROUTES,
+    *statics.ROUTES,
+)
+
+
+def make_app(console: Console, middleware: Sequence[Middleware] = ()) -> Starlette:
+    """Make the application."""
+    app = Starlette(routes=list(ROUTES), middleware=list(middleware), exception_handlers=dict(HANDLERS))
+    app.state.console = console
+    return app

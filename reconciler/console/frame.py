@@ -1,0 +1,133 @@
+"""What all pages share: the state that they read, who looks at them, and the frame around what they show.
+
+A page is a plain function that runs in a thread. It reads the state, makes a view of what it read, and gives that to
+`shown`. It computes nothing of the fleet: what takes longer than a look at a table is a snapshot of the controller.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from starlette.responses import HTMLResponse, Response
+
+from reconciler.present.html.pages import console_page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from starlette.requests import Request
+
+    from reconciler.model.controller import ControllerStatus, RunProgress
+    from reconciler.model.request import Role
+    from reconciler.storage.sessions import SignInWay
+    from reconciler.storage.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """What the pages read, and how they may be reached; one for the process."""
+
+    state: State
+    clock: Callable[[], datetime]
+    four_eyes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Who looks. `csrf` is what their forms must bring back; empty where they can't write."""
+
+    who: str
+    roles: frozenset[Role] = field(default_factory=frozenset)
+    way: SignInWay = "link"
+    csrf: str = ""
+
+    def may(self, role: Role) -> bool:
+        """Say whether somebody has a role."""
+        return role in self.roles
+
+
+class Tab(NamedTuple):
+    """A page of the navigation."""
+
+    path: str
+    title: str
+
+
+TABS = (
+    Tab("/", "Summary"),
+    Tab("/components", "Components"),
+    Tab("/rollouts", "Rollouts"),
+    Tab("/clients", "Clients"),
+    Tab("/sources", "Sources"),
+    Tab("/runs", "Runs"),
+    Tab("/plan", "Plan"),
+    Tab("/desired", "Desired state"),
+    Tab("/audit", "Audit"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What stands around each page. `tab` is the path of the page of the navigation that it belongs to.
+
+    `shown_at` is from when the data of the page is; None: from now.
+    """
+
+    tab: str
+    person: Person
+    now: datetime
+    controller: ControllerStatus | None
+    progress: RunProgress | None
+    shown_at: datetime | None
+    waiting: int = 0
+    tabs: tuple[Tab, ...] = TABS
+
+
+def console_of(request: Request) -> Console:
+    """Give what the pages read."""
+    return cast("Console", request.app.state.console)
+
+
+def person_of(request: Request) -> Person:
+    """Give who looks; whoever isn't signed in gets no further than the sign-in."""
+    return cast("Person", request.scope["updoser.person"])
+
+
+def shown(
+    request: Request,
+    template: str,
+    view: Any,
+    *,
+    tab: str,
+    shown_at: datetime | None = None,
+    status: int = HTTPStatus.OK,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Show a view in its template, with the frame around it. A page that the browser has isn't sent again."""
+    console = console_of(request)
+    state = console.state
+    frame = Frame(
+        tab=tab,
+        person=person_of(request),
+        now=console.clock(),
+        controller=state.controller_status(),
+        progress=state.progress(),
+        shown_at=shown_at,
+        waiting=state.requests_waiting(),
+    )
+    text = console_page(template, view, frame)
+    response = HTMLResponse(text, status, headers=dict(headers or {}))
+    response.headers["ETag"] = f'"{hashlib.sha256(response.body).hexdigest()[:32]}"'
+    if status == HTTPStatus.OK and request.headers.get("if-none-match") == response.headers["ETag"]:
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": response.headers["ETag"]})
+    return response
+
+
+def csrf_of(secret: str) -> str:
+    """Give what forms of a session bring back: nobody who only sees it can tell the secret of the session."""
+    return hmac.new(secret.encode(), b"updoser console form", "sha256").hexdigest()

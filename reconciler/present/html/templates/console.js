@@ -1,0 +1,2 @@
+// What the console does where scripts run. All pages work without it.
+"use strict";
