@@ -53,32 +53,39 @@ def new_id(now: datetime) -> str:
 
 @contextmanager
 def at_work(
-    desk: Desk, *, reads: bool = False, loaded: Loaded | None = None, stop: Event | None = None
+    desk: Desk,
+    *,
+    reads: bool = False,
+    loaded: Loaded | None = None,
+    stop: Event | None = None,
+    clock: Callable[[], datetime] = utc_now,
+    masker: Masker | None = None,
 ) -> Iterator[Workspace]:
     """Read the spec and open all parts for the time of the block.
 
     What only `reads` goes on with a copy of the state where that itself can't be written. Who hears signals itself
-    gives what they set as `stop`, and as `loaded` what was read already.
+    gives what they set as `stop`, and as `loaded` what was read already. A `masker` that is given remembers the secrets
+    of all that is done one after the other.
 
     Raises:
         SpecError, StateError, SecretError: a part can't be had.
     """
     loaded = loaded or read_spec(desk)
-    run_id = new_id(utc_now())
-    log = EventLog(run_id, utc_now, desk.terminal, quiet=not FORMATS[desk.form].talks)
+    run_id = new_id(clock())
+    log = EventLog(run_id, clock, desk.terminal, quiet=not FORMATS[desk.form].talks)
     with ExitStack() as stack:
         stop = stop or stack.enter_context(stop_on_signals(partial(desk.terminal.note, level="warning")))
         append = stack.enter_context(event_file(desk.events, desk.terminal.lose)) if desk.events else None
         stack.enter_context(log.to(append))
         state, folder = None, None
         if desk.no_exec:  # nothing that such a spec names is written to
-            state = stack.enter_context(scratch_state(loaded.spec.server.state, utc_now))
+            state = stack.enter_context(scratch_state(loaded.spec.server.state, clock))
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="updoser-")))
-        secret = _secrets(desk, loaded.spec)
+        secret = _secrets(desk, loaded.spec, masker or Masker())
         public = secret if desk.no_exec else _quietly(loaded.spec)
         means = Means(
             run_id=run_id,
-            clock=utc_now,
+            clock=clock,
             secret=secret,
             emit=log,
             stop=stop,
@@ -160,9 +167,8 @@ def _render(text: str, values: Mapping[str, Any]) -> str:
         raise PluginError(f"{line}{fault.message}", hint=fault.hint) from fault
 
 
-def _secrets(desk: Desk, spec: Spec) -> Callable[[SecretRef], str]:
+def _secrets(desk: Desk, spec: Spec, masker: Masker) -> Callable[[SecretRef], str]:
     """Give what resolves secrets; each that it resolves is masked from then on."""
-    masker = Masker()
     desk.terminal.mask = masker.mask
 
     def secret(reference: SecretRef) -> str:

@@ -98,8 +98,19 @@ def new_plan(work: Workspace, options: PlanOptions) -> Plan:
         UsageError: an option names what isn't there.
         UpdoserError: what `observe` raises.
     """
+    return look_and_plan(work, options)[0]
+
+
+def look_and_plan(work: Workspace, options: PlanOptions) -> tuple[Plan, Observed]:
+    """Look, and decide; gives what was seen, too, for who has more to say of it.
+
+    Raises:
+        UsageError: an option names what isn't there.
+        UpdoserError: what `observe` raises.
+    """
     wanted = wanted_of(work, options)  # before anything is looked at, which may take long
-    return _decide(work, options, wanted, _look(work, options))
+    observed = _look(work, options)
+    return _decide(work, options, wanted, observed), observed
 
 
 def whole_plan(work: Workspace, options: PlanOptions) -> Plan:
@@ -145,6 +156,18 @@ def status_of(work: Workspace, sight: Sight, *, within: int = 0, max_age: timede
         UpdoserError: what `observe` raises.
     """
     observed = observe(work, replace(sight, settings=False))
+    plan = plan_of(work, PlanOptions(sight), observed)
+    return status_from(work, observed, plan, within=within, max_age=max_age)
+
+
+def status_from(
+    work: Workspace, observed: Observed, plan: Plan, *, within: int = 0, max_age: timedelta | None = None
+) -> Status:
+    """Say how far the fleet is, from what was observed and the plan that was made of it; see `status_of`.
+
+    Raises:
+        StateError: the state can't be read.
+    """
     now = work.means.clock()
     made = make_status(
         Wanted(work.spec.components, work.spec.groups),
@@ -154,7 +177,6 @@ def status_of(work: Workspace, sight: Sight, *, within: int = 0, max_age: timede
         sources=source_statuses(work.spec.sources, work.state.source_reports(), now),
         traffic=work.state.traffic(),
     )
-    plan = plan_of(work, PlanOptions(sight), observed)
     return replace(
         made,
         rollouts=tuple(step for step in plan.rollouts if step.before),

@@ -1,55 +1,61 @@
-"""Finds out what people may want to know after a round that went well."""
+"""Looks back at a round that went well: one look at the fleet as it left it, for all who are told or shown of it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import RepositoryError
 from reconciler.observe.observed import Sight, observe
 from reconciler.planner.conditions import FleetFacts, fleet_conditions
-from reconciler.planner.inputs import Wanted
-from reconciler.planner.ruler import Allowance
-from reconciler.planner.status import count_fleet, source_statuses
-from reconciler.planning import PlanOptions, plan_of
+from reconciler.planning import PlanOptions, plan_of, status_from
 from reconciler.repository.edition import folder_of
 
 if TYPE_CHECKING:
     from reconciler.controller.round import Round
     from reconciler.model.notice import Condition
-    from reconciler.model.report import ComponentStatus
+    from reconciler.model.plan import Plan
+    from reconciler.model.report import Status
     from reconciler.model.repository import RoleStatus
     from reconciler.workspace import Workspace
 
 
-def find_conditions(work: Workspace, made: Round) -> tuple[Condition, ...]:
-    """Give the conditions of the fleet as the round left it; nothing where nobody is told.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The fleet as a round left it: what is still to be done, how far it is, and what people may want to know."""
+
+    plan: Plan
+    status: Status
+    conditions: tuple[Condition, ...]
+
+
+def look_back(work: Workspace, made: Round) -> Seen:
+    """See the fleet as a round left it; nobody is asked, and what changed nothing isn't counted twice.
 
     Raises:
         UpdoserError: store or state can't be read.
     """
-    spec, state, now = work.spec, work.state, work.means.clock()
-    if not spec.notify:
-        return ()
-    plan = made.plan
-    components: tuple[ComponentStatus, ...] = ()
-    counts = any("outdated" in notifier.on for notifier in spec.notify)
-    if made.report is not None or counts:
-        observed = observe(work, Sight(refresh=False))
-        if made.report is not None:
-            plan = plan_of(work, PlanOptions(Sight(refresh=False)), observed)
-        if counts:
-            wanted = Wanted(spec.components, spec.groups)
-            components, _groups = count_fleet(wanted, observed, Allowance(now, first_seen=state.first_seen()))
-    facts = FleetFacts(
+    plan, observed = made.plan, made.observed
+    if made.report is not None:
+        silent = replace(work, means=replace(work.means, emit=lambda _event: None))  # the round told it
+        sight = Sight(refresh=False)
+        observed = observe(silent, sight)
+        plan = plan_of(silent, PlanOptions(sight), observed)
+    status = status_from(work, observed, plan)
+    return Seen(plan, status, fleet_conditions(_facts(work, made, plan, status), status.created))
+
+
+def _facts(work: Workspace, made: Round, plan: Plan, status: Status) -> FleetFacts:
+    spec = work.spec
+    return FleetFacts(
         plan=plan,
-        components=components,
-        sources=source_statuses(spec.sources, state.source_reports(), now),
-        quarantined=len(state.quarantined(now, spec.quarantine.span)),
-        waits=bool(made.waits) and spec.controller.mode == "approve" and state.paused() is None,
+        components=status.components,
+        sources=status.sources,
+        quarantined=len(status.quarantined),
+        waits=bool(made.waits) and spec.controller.mode == "approve" and work.state.paused() is None,
         roles=_roles(work),
         lifetimes=spec.repository.expires if spec.repository else None,
     )
-    return fleet_conditions(facts, now)
 
 
 def _roles(work: Workspace) -> tuple[RoleStatus, ...]:

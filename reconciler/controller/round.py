@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reconciler.execute.engine import run_plan
 from reconciler.model.events import Trouble
 from reconciler.observe.observed import Sight
-from reconciler.planning import Following, PlanOptions, Turns, cut_moments, new_plan
+from reconciler.planning import Following, PlanOptions, Turns, cut_moments, look_and_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Plan
     from reconciler.model.report import Report
     from reconciler.model.spec import Hold
+    from reconciler.planner.inputs import Observed
     from reconciler.workspace import Workspace
 
 
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
 class Round:
     """What came of a round: the plan that was made, what was carried out of it, and when the next step is due.
 
-    `waits` says what is due and isn't done, because the mode or a person doesn't let it; empty where nothing is.
+    `observed` is what the plan was made from. `waits` says what is due and isn't done, because the mode or a person
+    doesn't let it; empty where nothing is.
     """
 
     plan: Plan
+    observed: Observed
     report: Report | None
     due: datetime | None
     waits: str = ""
@@ -47,18 +50,18 @@ def go_round(
     with work.state.lock("run"):
         cut_moments(work)
         options = PlanOptions(Sight(after=spec.look, forks=forks, keep=True))
-        made = new_plan(work, options)
+        made, observed = look_and_plan(work, options)
         pause = work.state.paused()
         mode: ControllerMode = "observe" if pause else spec.mode
         chosen = allowed(made, mode)
         waits = "" if chosen == made or not made.due else _why(mode, f"{pause.who}: {pause.reason}" if pause else "")
         if not chosen.due or work.means.stop.is_set():
-            return Round(made, None, made.next_step_at, waits)
+            return Round(made, observed, None, made.next_step_at, waits)
         changing()
         work.state.record_plan(chosen.plan_id, "", chosen.basis.serial, chosen.created)
         turns = Turns(work, file, read_holds)
         report = run_plan(chosen, work, forks=forks, following=Following(chosen, work, options), turns=turns)
-        return Round(made, report, report.next_step_at or made.next_step_at, waits)
+        return Round(made, observed, report, report.next_step_at or made.next_step_at, waits)
 
 
 def allowed(plan: Plan, mode: ControllerMode) -> Plan:
