@@ -11,7 +11,7 @@ from reconciler.cli.options import FILE, VARIABLES, desk_of, spec_options, toget
 from reconciler.cli.root import cli
 
 if TYPE_CHECKING:
-    from reconciler.commands.rollout import Which
+    from reconciler.steering import Which
 
 
 @cli.group()
@@ -28,7 +28,7 @@ _WHICH = together(click.argument("component", shell_complete=completing.componen
 
 
 def _which(options: dict[str, Any]) -> Which:
-    from reconciler.commands.rollout import Which
+    from reconciler.steering import Which
 
     return Which(*(options.pop(name, "") for name in ("component", "version", "group", "who", "reason")))
 

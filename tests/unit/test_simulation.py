@@ -11,12 +11,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from reconciler.commands.rollout import Which, choose
 from reconciler.errors import UsageError
 from reconciler.model.plan import Cohort
 from reconciler.model.policy import AutoUpdate, Limits, Rollout, Schedule, Wave
 from reconciler.model.rollout import UNDER_WAY
 from reconciler.planner.waves import Lineup, first_waves
+from reconciler.steering import Which, choose
 from tests.draw import rounds
 from tests.simulation import COMPONENT, START, World
 
