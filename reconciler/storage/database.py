@@ -242,12 +242,21 @@ def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.
     return insert(table)
 
 
-def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], update: Sequence[str]) -> None:
-    """Insert rows, or set the columns in `update` where the key is there already (none: leave it as it is)."""
+def upsert(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    update: Sequence[str],
+    on: Sequence[str] = (),
+) -> None:
+    """Insert rows, or set the columns in `update` where the key is there already (none: leave it as it is).
+
+    `on` are the columns of another key than the primary one.
+    """
     if not rows:
         return
     statement = _insert(connection, table)
-    keys = [column.name for column in table.primary_key.columns]
+    keys = list(on) or [column.name for column in table.primary_key.columns]
     changes = {name: statement.excluded[name] for name in update}
     if changes:
         connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), list(rows))

@@ -346,6 +346,7 @@ MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {
                 status VARCHAR(16) NOT NULL,
                 done_at FLOAT,
                 says TEXT NOT NULL,
+                asked_as VARCHAR(64),
                 PRIMARY KEY (id)
             )
             """,
@@ -363,10 +364,12 @@ MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {
                 status VARCHAR(16) NOT NULL,
                 done_at FLOAT,
                 says TEXT NOT NULL,
+                asked_as VARCHAR(64),
                 PRIMARY KEY (id)
             )
             """,
         ),
+        "CREATE UNIQUE INDEX requests_by_name ON requests (asked_as)",
         """
         CREATE TABLE sessions (
             digest VARCHAR(64) NOT NULL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from sqlalchemy import func, select
 from reconciler.model.request import OPEN, REQUEST_KINDS, REQUEST_STATUSES, ROLES, Request, Target
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.cells import checked
+from reconciler.storage.database import upsert
 from reconciler.storage.tables import REQUESTS
 
 if TYPE_CHECKING:
@@ -25,8 +27,11 @@ LARGEST_REASON = 2000
 class Requests(Part):
     """What was asked, by whom, and what came of it."""
 
-    def ask(self, request: Request) -> int:
-        """Write down what somebody wants; gives its id. The controller has to be woken, too: `ask_controller`."""
+    def ask(self, request: Request, key: str = "") -> int:
+        """Write down what somebody wants; gives its id. The controller has to be woken, too: `ask_controller`.
+
+        What the same person wanted under the same `key` already isn't written down again: gives the id that it has.
+        """
         target = asdict(request.target)
         until = request.target.until
         row = {
@@ -41,11 +46,15 @@ class Requests(Part):
             "status": "waiting",
             "done_at": None,
             "says": "",
+            "asked_as": _digest(request.who, key) if key else None,
         }
         with self._write(lasts=True, fenced=False) as connection:
-            made = connection.execute(REQUESTS.insert().values(row)).inserted_primary_key
-            assert made is not None
-            return int(made[0])
+            if not key:
+                made = connection.execute(REQUESTS.insert().values(row)).inserted_primary_key
+                assert made is not None
+                return int(made[0])
+            upsert(connection, REQUESTS, [row], (), on=("asked_as",))
+            return int(connection.scalars(select(REQUESTS.c.id).where(REQUESTS.c.asked_as == row["asked_as"])).one())
 
     def open_requests(self) -> list[Request]:
         """Give what nothing came of yet, in the order in which it was asked."""
@@ -104,3 +113,7 @@ def _request(row: Row[Any]) -> Request:
             says=row.says,
         )
     )
+
+
+def _digest(who: str, key: str) -> str:
+    return hashlib.sha256(f"{who}\0{key}".encode("utf-8", "surrogatepass")).hexdigest()

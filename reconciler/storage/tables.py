@@ -260,7 +260,7 @@ SNAPSHOTS = Table(  # documents as the controller made them last, by their kind;
     Column("data", Text, nullable=False),
 )
 
-REQUESTS = Table(  # kept for good: see model.request
+REQUESTS = Table(  # kept for good: see model.request; `asked_as` is what a program calls one that it may send twice
     "requests",
     METADATA,
     Column("id", BigInteger().with_variant(sqlalchemy.Integer, "sqlite"), primary_key=True),
@@ -275,6 +275,8 @@ REQUESTS = Table(  # kept for good: see model.request
     Column("status", String(16), nullable=False),
     Column("done_at", Float),
     Column("says", Text, nullable=False),
+    Column("asked_as", String(64)),
+    Index("requests_by_name", "asked_as", unique=True),
 )
 
 SESSIONS = Table(  # `digest` is that of what a browser keeps; see storage.sessions

@@ -75,6 +75,14 @@ def test_what_somebody_asks_in_the_console_is_judged_by_the_controller_and_kept(
         assert [one.id for one in console.requests(before=second)] == [made]
 
 
+def test_what_a_program_asks_again_under_the_same_key_is_asked_once(tmp_path: Path) -> None:
+    with own(tmp_path), shared(tmp_path) as console:
+        first = console.ask(WISH, "k")
+        assert console.ask(WISH, "k") == first
+        assert console.ask(replace(WISH, who="bob"), "k") != first
+        assert len({first, console.ask(WISH, "other"), console.ask(WISH), console.ask(WISH)}) == 4
+
+
 @pytest.mark.parametrize(
     "change",
     [
