@@ -8,6 +8,11 @@ blanks, commas or operators stands in double quotes. With `=` and `!=` a value m
     name group label platform  of the client
     seen                       how long ago it was looked at last: `seen<2d`, `seen>36h` (or never), `seen=never`
     error                      a part of what it said last, in any case: `error~timed out`
+    reason                     why it can't be reached or failed, by the word that a status counts troubles under
+
+Addresses of pages say the same as pairs, `state=outdated&state=missing&version=<16.679&group=!branch&seen=>7d`: what is
+said several times of a field is either (or neither), and the operator stands before the value where it isn't `=`, as
+`!` for `!=`. Of errors, a part is meant.
 
 What a value means beyond its spelling (is there such a component?) is for who asks.
 """
@@ -21,9 +26,10 @@ from typing import TYPE_CHECKING
 
 from reconciler.formats.duration import parse_duration
 from reconciler.hints import suggestion
+from reconciler.reasons import REASONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from reconciler.model.version import VersionScheme
 
@@ -40,6 +46,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "platform": _EITHER,
     "seen": ("<", ">", "="),
     "error": _PART,
+    "reason": _EITHER,
 }
 """The operators of each field."""
 OF_COMPONENT = frozenset(["component", "version", "state"])
@@ -118,17 +125,84 @@ def _values(field: str, sign: str, value: str) -> tuple[str, ...]:
     quoted = value.startswith('"')
     bare = value[1:-1] if quoted else value
     values = (bare,) if quoted or sign not in _EITHER else tuple(bare.split(","))
+    _check(field, sign, values)
+    return values
+
+
+def _check(field: str, sign: str, values: tuple[str, ...]) -> None:
+    """Refuse values that a field can't have."""
     if not all(values):
         raise ValueError(f"a value is missing for `{field}{sign}`")
-    if field == "state":
-        for word in values:
-            if word not in STATES:
-                raise ValueError(f"there is no state `{word}`; {suggestion(word, STATES, 'states are')}")
-    if field == "seen" and (sign == "=") is not (bare == NEVER):
+    for word in values if field in _WORDS else ():
+        if word not in _WORDS[field]:
+            raise ValueError(f"there is no {field} `{word}`; {suggestion(word, _WORDS[field], f'{field}s are')}")
+    if field == "seen" and (sign == "=") is not (values == (NEVER,)):
         raise ValueError("`seen` takes < or > and a time span, such as seen<2d, or =never")
-    if field == "seen" and bare != NEVER:
-        parse_duration(bare)
-    return values
+    if field == "seen" and values != (NEVER,):
+        parse_duration(values[0])
+
+
+_WORDS = {"state": STATES, "reason": tuple(REASONS)}
+
+
+def conditions_of(pairs: Iterable[tuple[str, str]]) -> tuple[Condition, ...]:
+    """Read the conditions of an address, pair by pair; a value that is empty says nothing.
+
+    Raises:
+        ValueError: the message says which pair is wrong, and what may stand there.
+    """
+    said: dict[tuple[str, str], list[str]] = {}
+    found: list[Condition] = []
+    length = 0
+    for field, text in pairs:
+        if field not in FIELDS:
+            raise ValueError(f"there is no field `{field}`; {suggestion(field, FIELDS, 'fields are')}")
+        length += len(field) + len(text)
+        if length > MAX_LENGTH:
+            raise ValueError(f"more than {MAX_LENGTH} characters")
+        if not text.strip():
+            continue
+        sign, value = _signed(field, text)
+        values = tuple(value.split(",")) if field in _LISTS else (value,)
+        try:
+            _check(field, sign, values)
+        except ValueError as error:
+            raise ValueError(f"{field}={text}: {error}") from None
+        if sign in _EITHER:
+            said.setdefault((field, sign), []).extend(values)
+        else:
+            found.append(Condition(field, sign, values))
+    either = (Condition(field, sign, tuple(dict.fromkeys(values))) for (field, sign), values in said.items())
+    return tuple(dict.fromkeys([*either, *found]))
+
+
+_LISTS = frozenset(["component", "state", "reason"])
+"""Fields of whose values none has a comma in it."""
+
+
+def _signed(field: str, text: str) -> tuple[str, str]:
+    """Take the operator off a value of an address: one that begins like an operator, or a blank, stands behind `=`."""
+    usual, other = _PART if field == "error" else _EITHER
+    if text.startswith("="):
+        return usual, text[1:]
+    bare = text.strip()
+    signs = {"<=": "<=", ">=": ">=", "<": "<", ">": ">", "!": other} if field in {"version", "seen"} else {"!": other}
+    for mark, sign in signs.items():
+        if bare.startswith(mark) and sign in FIELDS[field]:
+            return sign, bare[len(mark) :].strip()
+    return usual, bare
+
+
+def address_of(conditions: Iterable[Condition]) -> list[tuple[str, str]]:
+    """Give the pairs of an address that says conditions; `conditions_of` reads them back."""
+    return [(one.field, _marked(one.sign, value)) for one in conditions for value in one.values]
+
+
+def _marked(sign: str, value: str) -> str:
+    usual = sign in {"=", "~"}
+    if usual and (value.startswith(("!", "=", "<", ">")) or value != value.strip()):
+        return f"={value}"
+    return value if usual else ("!" if sign in {"!=", "!~"} else sign) + value
 
 
 def _skip(text: str, at: int) -> int:

@@ -98,6 +98,21 @@ class Installed:
     damage: str = ""
     kept: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def decides(self) -> Decides:
+        """What of it says what it counts as: all that is alike in this, and of one platform, is judged alike."""
+        return self.version, self.digest, bool(self.damage)
+
+    @classmethod
+    def of(cls, component: str, decides: Decides) -> Installed:
+        """Make one of what decides; the rest of it is empty."""
+        version, digest, damaged = decides
+        return cls(component, version, digest, damage="damaged" if damaged else "")
+
+
+Decides = tuple[str, str, bool]
+"""Version, digest, and whether it is damaged."""
+
 
 def switched(
     before: Installed | None, component: str, version: str, digest: str, *, layout: str, keep: int
@@ -141,6 +156,10 @@ class Profile:
     selinux: bool = False
     unmanaged: tuple[str, ...] = ()
     memory: int = 0
+
+    def is_foreign(self, lineage: str, epoch: int) -> bool:
+        """Say whether its clients answer to another controller: of another lineage, or of a later epoch of this one."""
+        return bool(self.lineage) and (self.lineage != lineage or self.epoch > epoch)
 
     @cached_property
     def by_component(self) -> dict[str, Installed]:

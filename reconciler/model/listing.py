@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - the forms of documents ask for the types of fields
 from typing import Literal
 
+from reconciler.reasons import ReasonIfAny  # noqa: TC001 - the same
+
 ComponentState = Literal["updated", "outdated", "ahead", "missing", "damaged", "deferred", "unknown"]
 ClientState = Literal[
     "updated", "outdated", "ahead", "deferred", "unknown", "unreachable", "failed", "held", "quarantined"
@@ -31,7 +33,8 @@ class ListedClient:
 
     `state` is the worst that holds of it; `why` says more, in the words of who said it. It was `seen` when it answered
     last, and is failing since `failing_since`, if it is; `failures` counts the runs in a row in which it failed. It is
-    left alone `until` then, if it is in quarantine.
+    left alone `until` then, if it is in quarantine. `reason` is what troubles count it under, if it is in one;
+    `address` is the one that it is reached at.
     """
 
     name: str
@@ -45,6 +48,8 @@ class ListedClient:
     failures: int
     until: datetime | None
     components: tuple[ListedComponent, ...]
+    reason: ReasonIfAny = ""
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

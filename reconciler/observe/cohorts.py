@@ -29,6 +29,7 @@ from reconciler.model.spec import Quarantine
 from reconciler.present.words import count_text
 from reconciler.reasons import REASONS, label_of
 from reconciler.storage.fleet import labels_of
+from reconciler.storage.judging import double_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -41,8 +42,7 @@ if TYPE_CHECKING:
 
 NAMED_SET = "named"
 MAX_DOUBLES = 50
-"""Machines with several names that are named in one plan, and below how many names of one of them."""
-MAX_NAMES = 4
+"""Machines with several names that are named in one plan."""
 MORE_DOUBLES = "it is the same machine as another client (one install_root): keep one of the names"
 NOT_SELECTED: frozenset[str] = frozenset()
 
@@ -124,7 +124,7 @@ def gather_cohorts(
     now: datetime,
 ) -> tuple[list[Cohort], list[Cohort]]:
     """Group the rows of a fleet; see the module's rules. Those that aren't chosen are the second list."""
-    foreign = {key for key, profile in profiles.items() if is_foreign(profile, identity)}
+    foreign = {key for key, profile in profiles.items() if profile.is_foreign(identity.lineage, identity.epoch)}
     reader = _Marker(marks, now)
     chosen: dict[Situation, list[str]] = defaultdict(list)
     others: dict[Situation, list[str]] = defaultdict(list)
@@ -174,13 +174,6 @@ def say_doubles(doubles: Sequence[Sequence[str]]) -> tuple[dict[str, str], list[
     texts = [*named, *([MORE_DOUBLES] * rest)]
     told = {name: text for names, text in zip(doubles, texts, strict=True) for name in names}
     return told, [*named, *([f"{count_text(rest, 'more machine')} have several names"] if rest else [])]
-
-
-def double_text(names: Sequence[str]) -> str:
-    """Say of the names of one machine what is wrong with them."""
-    others = ", ".join(names[1:MAX_NAMES])
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return f"{names[0]} is the same machine as {others}{more} (one install_root): keep one of the names"
 
 
 def _labels(text: str, known: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -259,10 +252,3 @@ def _cohorts(
         )
         for (group, fingerprint, why, route, hold, since, selected, settings), names in alike.items()
     ]
-
-
-def is_foreign(profile: Profile, identity: Identity) -> bool:
-    """Say whether a client answers to another controller: another lineage, or a later epoch of this one."""
-    if not profile.lineage:
-        return False
-    return profile.lineage != identity.lineage or profile.epoch > identity.epoch

@@ -19,7 +19,7 @@ from reconciler.model.network import DIRECT, why_unreachable
 from reconciler.model.offer import about_source
 from reconciler.model.plan import Basis
 from reconciler.observe.clients import look
-from reconciler.observe.cohorts import EVERYBODY, Marks, Selection, gather_cohorts, is_foreign, say_doubles
+from reconciler.observe.cohorts import EVERYBODY, Marks, Selection, gather_cohorts, say_doubles
 from reconciler.observe.idle import check_limit, notes_of
 from reconciler.observe.inventory import list_clients, list_fleet
 from reconciler.observe.upstream import find_withdrawals, merge_incrementals, merge_offers, read_sources
@@ -462,7 +462,11 @@ def _identity(work: Workspace, *, adopt: bool) -> Identity:
                 "--adopt: this state is in use already", hint="it is for a new state whose predecessor was lost"
             )
         return identity
-    foreign = {key: profile for key, profile in state.profiles().items() if is_foreign(profile, identity)}
+    foreign = {
+        key: profile
+        for key, profile in state.profiles().items()
+        if profile.is_foreign(identity.lineage, identity.epoch)
+    }
     if not foreign:
         return identity
     counts = _count_by_lineage(roll, {key: profile.lineage for key, profile in foreign.items()})

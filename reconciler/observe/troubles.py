@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from reconciler.model.deploy import MACHINE
 from reconciler.model.plan import NEVER_SEEN
 from reconciler.model.report import Failure, Quarantined, Troubled
-from reconciler.observe.listing import failed_in_rollouts, lacks
+from reconciler.observe.listing import failed_in_rollouts
 from reconciler.reasons import REASONS, reason_of
+from reconciler.storage.judging import lacks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,7 +96,7 @@ def _failing(work: Workspace, cohorts: Iterable[Cohort]) -> Iterable[Troubled]:
         members = set(cohort.members)
         for name in members & (failing.keys() | in_rollouts.keys()):
             behind = any(
-                lacks(work, cohort.profile, component, version)
+                lacks(work.spec.components[component].component.scheme, cohort.profile, component, version)
                 for component, version, _said in in_rollouts.get(name, ())
             )
             if (name in failing or behind) and name in last:

@@ -116,8 +116,6 @@ class Ruler:
             return "missing" if installed is None else "damaged" if installed.damage else "outdated"
         if verdict == "updated":
             return "deferred" if self.lacks(component, installed, platform) else "updated"
-        if verdict == "unknown" and installed is not None and self.lacks(component, installed, platform):
-            return "deferred"  # all that is known has to wait
         return verdict
 
     def wanted(self, component: str, platform: str) -> str:

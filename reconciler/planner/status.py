@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from reconciler.model.client import Profile
+    from reconciler.model.client import Decides, Profile
     from reconciler.model.offer import SourceReport
     from reconciler.model.plan import Cohort
     from reconciler.model.spec import SourceSpec
@@ -139,7 +139,7 @@ class _Marked:
         self._components = tuple(wanted.components)
         self._ruler = ruler
         self._rows: dict[int, tuple[Profile, tuple[int, ...]]] = {}  # keeps the profile, so that its id stays its own
-        self._numbers: dict[tuple[str, str, str, str, bool] | tuple[str, str], int] = {}
+        self._numbers: dict[tuple[str, str, Decides | None], int] = {}
         self._marks: list[_Mark] = []
 
     def count(self, cohorts: Iterable[Cohort]) -> dict[str, Counts]:
@@ -172,10 +172,7 @@ class _Marked:
 
     def _number(self, component: str, profile: Profile) -> int:
         installed, platform = profile.by_component.get(component), profile.platform
-        if installed is None:
-            alike: tuple[str, str, str, str, bool] | tuple[str, str] = component, platform
-        else:
-            alike = component, platform, installed.version, installed.digest, bool(installed.damage)
+        alike = component, platform, installed.decides if installed else None
         number = self._numbers.get(alike)
         if number is None:
             number = self._numbers[alike] = len(self._marks)

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _COMPONENT = Form(ListedComponent, version=As(null=True), wanted=As(null=True))
-_CLIENT = Form(ListedClient, platform=As(null=True), why=As(null=True), components=As(of=_COMPONENT))
+_CLIENT = Form(
+    ListedClient,
+    platform=As(null=True),
+    why=As(null=True),
+    components=As(of=_COMPONENT),
+    reason=As(null=True),
+    address=As(null=True),
+)
 _LISTING = Form(Listing, limit=As(null=True), where=As(null=True), after=As("next", null=True), clients=As(of=_CLIENT))
 
 

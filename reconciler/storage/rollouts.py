@@ -6,18 +6,19 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, case, delete, select
+from sqlalchemy import and_, bindparam, case, delete, func, select
 
-from reconciler.model.deploy import RELEASE
+from reconciler.model.deploy import MACHINE, RELEASE
 from reconciler.model.report import Quarantined
 from reconciler.model.rollout import STATUSES, UNFIT, Approval, Cut, Move, RolloutRecord
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.cells import checked
 from reconciler.storage.database import upsert
+from reconciler.storage.judging import Behind
 from reconciler.storage.tables import CLIENTS, ROLLOUT_FAILURES, ROLLOUT_MOVES, ROLLOUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime, timedelta
 
     from sqlalchemy import Row
@@ -100,6 +101,23 @@ class RolloutRecords(Part):
         with self._read() as connection:
             for row in connection.execute(select(ROLLOUT_FAILURES).where(ROLLOUT_FAILURES.c.fault == fault)):
                 found.setdefault((row.component, row.version, row.grp), {})[row.client] = row.message
+        return found
+
+    def failed_in_rollouts(self, components: Collection[str]) -> dict[str, list[Behind]]:
+        """Give the clients that failed in rollouts of some components that aren't superseded, by name."""
+        failure, record = ROLLOUT_FAILURES.c, ROLLOUTS.c
+        same = and_(*(failure[name] == record[name] for name in _KEY))
+        wanted = (
+            select(failure.client, failure.component, failure.version, failure.message)
+            .join(ROLLOUTS, same, isouter=True)
+            .where(func.coalesce(record.status, "") != "superseded", failure.fault.in_([RELEASE, MACHINE]))
+            .order_by(failure.fault.desc(), failure.component, failure.version, failure.grp)
+        )
+        found: dict[str, list[Behind]] = {}
+        with self._read() as connection:
+            for client, component, version, message in connection.execute(wanted):
+                if component in components:
+                    found.setdefault(client, []).append(Behind(component, version, message))
         return found
 
     def record_failure(self, key: Key, client: str, message: str, fault: Fault = RELEASE) -> None:

@@ -123,6 +123,11 @@ def saying(part: str) -> Rows:
     return or_(and_(SAID, said), and_(NO_WAY, no_way))
 
 
+def saying_label(label: str) -> Rows:
+    """Give the clients whose last look failed for a reason, by its label."""
+    return or_(CLIENTS.c.error == label, CLIENTS.c.error.startswith(f"{label}:", autoescape=True))
+
+
 def doubled() -> Rows:
     """Give the clients whose machine may have other names, too."""
     machine = CLIENTS.c.machine

@@ -12,10 +12,10 @@ from reconciler.model.client import Client, Installed, Profile
 from reconciler.model.spec import ComponentSpec, Hold, InventorySpec, PluginConfig
 from reconciler.observe import listing
 from reconciler.observe.listing import Query, list_page
-from reconciler.observe.sifting import Sifter
 from reconciler.present.listing_form import listing_document
 from reconciler.storage.fleet import Observation
 from reconciler.storage.sieve import Sieve
+from reconciler.storage.sifting import Sifter
 from reconciler.workspace import Workspace
 from tests.fakes import NOW, make_component
 from tests.unit.workbench import COMPONENT, Bench, Opened

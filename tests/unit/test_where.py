@@ -1,5 +1,6 @@
 """Conditions of `--where`: how they are written, and of which clients they hold."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.formats.where import FIELDS, Bound, parse_where
+from reconciler.formats.filter import Filter
+from reconciler.formats.where import FIELDS, STATES, Bound, Condition, address_of, conditions_of, parse_where
 from reconciler.model.listing import ListedComponent
 from reconciler.model.version import SCHEMES
-from reconciler.planner.filter import Filter
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 KNOWN = {"virus-pattern": SCHEMES["pattern"], "engine": SCHEMES["dotted"], "rules": SCHEMES["integer"]}
@@ -29,7 +30,9 @@ def found(where: str, words: Any = ()) -> list[str]:
 
 def takes(where: str, **client: Any) -> bool:
     seen = {"name": "pc-1", "group": "branch", "labels": ("canary",), "platform": "linux-x86_64", "seen": NOW}
-    return Filter(parse_where(where), KNOWN, ["office", "branch"], NOW).takes(**{**seen, "error": "", **client})
+    return Filter(parse_where(where), KNOWN, ["office", "branch"], NOW).takes(
+        **{**seen, "error": "", "reason": "", **client}
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,10 +78,18 @@ def test_a_state_of_the_client_holds_of_each_of_its_components() -> None:
         ("seen=never", False),
         ('error~"timed out"', False),
         ("error!~timed", True),
+        ("reason=disk,silent", True),
+        ("reason=busy", False),
+        ("reason!=disk", False),
     ],
 )
 def test_conditions_on_a_client(where: str, holds: bool) -> None:
-    assert takes(where) is holds
+    assert takes(where, reason="disk") is holds
+
+
+def test_a_name_that_looks_like_a_glob_is_found_as_it_is_written() -> None:
+    assert takes("name=pc[1] label=b?d*", name="pc[1]", labels=("b?d*",))
+    assert not takes("name!=pc[1]", name="pc[1]")
 
 
 def test_who_was_never_seen_was_not_seen_for_any_span() -> None:
@@ -138,3 +149,73 @@ def test_versions_compare_by_number_as_far_as_a_beginning_goes(sign: str, mine: 
     holds = {"=": "__eq__", "<": "__lt__", "<=": "__le__", ">": "__gt__", ">=": "__ge__"}[sign]
     expected = getattr(mine[:fields], holds)(other[:fields])
     assert Bound(sign, text, SCHEMES["pattern"]).holds(mine) is expected
+
+
+@pytest.mark.parametrize(
+    ("address", "where"),
+    [
+        (
+            [("state", "outdated"), ("component", "rules"), ("state", "missing")],
+            "state=outdated,missing component=rules",
+        ),
+        ([("state", "!unknown,held"), ("version", "<16.679")], "state!=unknown,held version<16.679"),
+        ([("version", ">=1"), ("version", "< 3"), ("seen", ">7d")], "version>=1 version<3 seen>7d"),
+        ([("group", "branch"), ("name", "web-*"), ("label", "!old"), ("seen", "never")], None),
+        (
+            [("error", "timed out"), ("error", "!proxy"), ("reason", "silent")],
+            'error~"timed out" error!~proxy reason=silent',
+        ),
+        ([("version", ""), ("group", " ")], None),
+    ],
+)
+def test_an_address_says_what_a_command_line_does(address: Any, where: str | None) -> None:
+    said = {
+        None: {
+            Condition("group", "=", ("branch",)),
+            Condition("name", "=", ("web-*",)),
+            Condition("label", "!=", ("old",)),
+            Condition("seen", "=", ("never",)),
+        }
+    }
+    expected = said[None] if where is None else set(parse_where(where))
+    assert set(conditions_of(address)) == (expected if any(text.strip() for _field, text in address) else set())
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ([("stat", "x")], "there is no field `stat`; did you mean `state`"),
+        ([("state", "old")], "state=old: there is no state `old`"),
+        ([("seen", "7d")], "seen=7d: `seen` takes < or >"),
+        ([("seen", ">soon")], "seen=>soon: 'soon' is no duration"),
+        ([("version", "<")], "version=<: a value is missing"),
+        ([("reason", "dsik")], "there is no reason `dsik`; did you mean `disk`"),
+        ([("name", "a" * 5000)], "more than 4000 characters"),
+    ],
+)
+def test_an_address_that_makes_no_sense_is_refused_with_what_is_wrong_in_it(address: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        conditions_of(address)
+
+
+VALUES = st.one_of(st.sampled_from(["a", "!a", "=a", "<1", ">2", "a,b", " a ", "web-*", "é&b=c"]), st.text(min_size=1))
+CONDITIONS = st.one_of(
+    st.builds(
+        Condition,
+        st.sampled_from(["name", "group", "label", "platform", "version"]),
+        st.sampled_from(["=", "!="]),
+        st.lists(VALUES, min_size=1, max_size=3, unique=True).map(tuple),
+    ),
+    st.builds(
+        Condition, st.just("state"), st.sampled_from(["=", "!="]), st.sampled_from(STATES).map(lambda one: (one,))
+    ),
+    st.builds(Condition, st.just("error"), st.sampled_from(["~", "!~"]), VALUES.map(lambda one: (one,))),
+    st.builds(Condition, st.just("version"), st.sampled_from(["<", ">", "<=", ">="]), st.just(("1.2",))),
+    st.builds(Condition, st.just("seen"), st.sampled_from(["<", ">"]), st.just(("7d",))),
+)
+
+
+@given(st.lists(CONDITIONS, max_size=3, unique_by=lambda one: (one.field, one.sign)))
+def test_the_address_of_conditions_says_just_these(conditions: Any) -> None:
+    said = [one for one in conditions if one.sign in {"=", "~"} or all(value.strip() == value for value in one.values)]
+    assert set(conditions_of(address_of(said))) == set(said)

@@ -2,7 +2,7 @@
 
 All conditions on a component, its version and its state must hold of the same component. A state is a word for the
 component, or for the client as a whole: `state=outdated state=held` finds clients that are both. What is missing or
-damaged is outdated, too. A version of none fits `!=` only.
+damaged is outdated, too. A version of none fits `!=` only. What is written like a glob also fits as it is written.
 """
 
 from __future__ import annotations
@@ -94,7 +94,10 @@ class Filter:
 
     def _takes_name(self, field: str, text: str) -> bool:
         asked = [one for one in self._rest if one.field == field]
-        return all(any(glob.match(text) for glob in self._globs[one]) is (one.sign == "=") for one in asked)
+        return all(
+            (text in one.values or any(glob.match(text) for glob in self._globs[one])) is (one.sign == "=")
+            for one in asked
+        )
 
     def takes(
         self,
@@ -105,13 +108,16 @@ class Filter:
         platform: str,
         seen: datetime | None,
         error: str,
+        reason: str,
     ) -> bool:
         """Say whether all conditions on a client itself hold."""
         texts = {"name": (name,), "group": (group,), "label": labels, "platform": (platform,)}
         for one in self._rest:
             if one.field in _NAMES:
                 globs = self._globs[one]
-                holds = any(glob.match(text) for glob in globs for text in texts[one.field])
+                holds = any(text in one.values or any(glob.match(text) for glob in globs) for text in texts[one.field])
+            elif one.field == "reason":
+                holds = reason in one.values
             elif one.field == "seen":
                 holds = self._seen(one, seen)
             else:

@@ -1,8 +1,8 @@
 """What of the fleet a listing has to read: conditions said in the words of the state (`storage.sieve`).
 
 The filter stays the judge of each client. What is said here must be true of all clients that it takes, and is better
-the fewer others it is true of. What a component counts as isn't in the state; but profiles are few, so each is judged
-once, and its clients are read or not.
+the fewer others it is true of. What a component counts as is known by profile, of which there are few: each is judged
+once (`Judged`), or was when the controller looked last (`standings`), and its clients are read or not.
 
 What a client is in as a whole (held, failed, …) may take the place of a component's state. So a client is read if a
 component of its profile fits by its own state, or if one fits else and the client may be in a state that was asked for.
@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Protocol, get_args
 
 from reconciler.formats.duration import parse_duration
 from reconciler.formats.select import said_by
 from reconciler.formats.where import NEVER
 from reconciler.model.listing import ComponentState
+from reconciler.reasons import REASONS
 from reconciler.storage import sieve
 from reconciler.storage.sieve import Sieve
 
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from reconciler.formats.filter import Filter
     from reconciler.formats.select import Pattern
     from reconciler.formats.where import Condition
     from reconciler.model.client import Installed, Profile
     from reconciler.model.listing import ListedComponent
-    from reconciler.planner.filter import Filter
     from reconciler.storage.sieve import Rows
 
     Measure = Callable[[str, Installed | None, str, bool], ListedComponent]
@@ -46,26 +47,55 @@ _COMPONENT_WORDS = frozenset(get_args(ComponentState)) - UNKNOWN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What is known beside the rows: the groups of the spec, its holds, and who failed in rollouts, by name."""
+    """What is known beside the rows: the groups of the spec, its holds, and who failed in rollouts, by name.
+
+    `doubles` are names of machines that have several; None: the state is asked.
+    """
 
     now: datetime
     groups: Collection[str]
     holds: Sequence[Pattern] = ()
     failed: Collection[str] = ()
+    doubles: Collection[str] | None = None
+
+
+class Fitting(Protocol):
+    """Says of which clients conditions may hold by their profiles; `known`: whether what they have is known."""
+
+    def own(self, *, known: bool) -> Rows:
+        """Give the clients with a component of which they may hold by its own state."""
+
+    def helped(self, *, known: bool) -> Rows:
+        """Give the clients with a component of which they may hold if the client as a whole is in some other state."""
+
+    def foreign(self) -> Rows:
+        """Give the clients that answer to another controller."""
 
 
 @dataclass(slots=True)
-class Fitting:
-    """Profiles of which conditions may hold: of a component by its own state, or of one in a client that is in another.
-
-    `foreign` are those of clients that answer to another controller; `seen` are all.
-    """
+class Judged:
+    """Profiles that were judged one by one, by fingerprint; None is for clients without one, `seen` are all."""
 
     seen: set[str] = field(default_factory=set)
-    foreign: set[str] = field(default_factory=set)
-    own: Mapping[bool, set[str | None]] = field(default_factory=lambda: {True: set(), False: set()})
-    helped: Mapping[bool, set[str | None]] = field(default_factory=lambda: {True: set(), False: set()})
-    """By whether what the client has is known; None is for those without a profile."""
+    of_others: set[str] = field(default_factory=set)
+    fit: Mapping[bool, set[str | None]] = field(default_factory=lambda: {True: set(), False: set()})
+    may_fit: Mapping[bool, set[str | None]] = field(default_factory=lambda: {True: set(), False: set()})
+
+    def own(self, *, known: bool) -> Rows:
+        """Give the clients with a profile that fits."""
+        return self._with(self.fit[known])
+
+    def helped(self, *, known: bool) -> Rows:
+        """Give the clients with a profile that may fit."""
+        return self._with(self.may_fit[known])
+
+    def foreign(self) -> Rows:
+        """Give the clients that answer to another controller."""
+        return self._with(self.of_others) if self.of_others else sieve.NONE
+
+    def _with(self, wanted: Collection[str | None]) -> Rows:
+        named = {one for one in wanted if one is not None}
+        return sieve.with_profile(named, self.seen - named, bare=None in wanted)
 
 
 class Sifter:
@@ -83,7 +113,8 @@ class Sifter:
     def asks_profiles(self) -> bool:
         """True when `with_profiles` holds more back than `bare`."""
         return any(
-            one.field in {"component", "version", "state", "platform"} or _is_part(one) for one in self._conditions
+            one.field in {"component", "version", "state", "platform"} or _is_part(one) or _is_of(one, "reason")
+            for one in self._conditions
         )
 
     def bare(self) -> Sieve:
@@ -94,6 +125,7 @@ class Sifter:
         """Give all that can be said."""
         parts = [*self._of_client(), *self._only_words(), self._of_profiles(fitting)]
         parts += [self._saying(one.values[0], fitting) for one in self._conditions if _is_part(one)]
+        parts += [self._because(one.values, fitting) for one in self._conditions if _is_of(one, "reason")]
         return self._sieve(parts)
 
     def _sieve(self, parts: Iterable[Rows]) -> Sieve:
@@ -128,7 +160,9 @@ class Sifter:
         if word == "quarantined":
             return sieve.left_alone(self._known.now.timestamp())
         if word == "held":
-            return sieve.either([sieve.doubled(), *map(self._of_pattern, self._known.holds)])
+            doubles = self._known.doubles
+            several = sieve.doubled() if doubles is None else sieve.called(doubles)
+            return sieve.either([several, *map(self._of_pattern, self._known.holds)])
         if word == "unreachable":
             return sieve.either([sieve.NO_WAY, sieve.SAID])
         if word == "failed":
@@ -139,8 +173,7 @@ class Sifter:
         return sieve.either([sieve.FAILED_LAST, sieve.called(self._known.failed)])
 
     def _unknown(self, fitting: Fitting) -> Rows:
-        foreign = sieve.with_profile(fitting.foreign, fitting.seen - fitting.foreign, bare=False)
-        return sieve.either([sieve.SAID, sieve.NO_WAY, sieve.BARE, *([foreign] if fitting.foreign else [])])
+        return sieve.either([sieve.SAID, sieve.NO_WAY, sieve.BARE, fitting.foreign()])
 
     def _of_pattern(self, pattern: Pattern) -> Rows:
         kinds: dict[str, list[Rows]] = {"": [], "&": []}
@@ -165,15 +198,15 @@ class Sifter:
         components: Sequence[str],
         measure: Measure,
         is_foreign: Callable[[Profile], bool],
-    ) -> Fitting:
+    ) -> Judged:
         """Judge all profiles, by fingerprint; `components` are those that clients of the groups may get."""
-        found = Fitting()
+        found = Judged()
         judged: dict[tuple[object, ...], tuple[bool, ...]] = {}
         for fingerprint, profile in (*profiles, (None, None)):
             if fingerprint is not None and profile is not None:
                 found.seen.add(fingerprint)
                 if is_foreign(profile):
-                    found.foreign.add(fingerprint)
+                    found.of_others.add(fingerprint)
             platform = profile.platform if profile else ""
             if not self._filter.takes_platform(platform):
                 continue
@@ -183,19 +216,21 @@ class Sifter:
                 key = component, platform, installed
                 fitting = judged.get(key)
                 if fitting is None:
-                    fitting = judged[key] = self._may_fit(component, installed, platform, measure)
+                    known, unknown = (measure(component, installed, platform, is_known) for is_known in (True, False))
+                    fitting = judged[key] = self.may_fit(known, unknown)
                 fits = [one or other for one, other in zip(fits, fitting, strict=True)]
             for may, kept in zip(
-                fits, (found.own[True], found.helped[True], found.own[False], found.helped[False]), strict=True
+                fits, (found.fit[True], found.may_fit[True], found.fit[False], found.may_fit[False]), strict=True
             ):
                 if may:
                     kept.add(fingerprint)
         return found
 
-    def _may_fit(
-        self, component: str, installed: Installed | None, platform: str, measure: Measure
-    ) -> tuple[bool, bool, bool, bool]:
-        known, unknown = (measure(component, installed, platform, is_known) for is_known in (True, False))
+    def may_fit(self, known: ListedComponent, unknown: ListedComponent) -> tuple[bool, bool, bool, bool]:
+        """Say of a component whether conditions may hold: on a client that is known, and on one that isn't.
+
+        Of each first whether they hold by its own state, then whether they may on a client that is in some state.
+        """
         return (
             self._filter.may_take(known),
             self._filter.may_take(known, possible=KNOWN_WORDS),
@@ -208,20 +243,20 @@ class Sifter:
         words = {word for one in self._conditions if _is_of(one, "state") for word in one.values}
         parts = []
         for known in (True, False):
-            part = self._with(fitting.own[known], fitting)
+            part = fitting.own(known=known)
             if words - _COMPONENT_WORDS:
-                helped = self._with(fitting.helped[known], fitting)
-                part = sieve.either([part, sieve.every([self._in_one_of(words), helped])])
+                part = sieve.either([part, sieve.every([self._in_one_of(words), fitting.helped(known=known)])])
             parts.append(sieve.every([~unknown if known else unknown, part]))
         return sieve.either(parts)
 
-    def _with(self, wanted: Collection[str | None], fitting: Fitting) -> Rows:
-        named = {one for one in wanted if one is not None}
-        return sieve.with_profile(named, fitting.seen - named, bare=None in wanted)
-
     def _saying(self, part: str, fitting: Fitting) -> Rows:
-        foreign = sieve.with_profile(fitting.foreign, fitting.seen - fitting.foreign, bare=False)
-        return sieve.either([sieve.saying(part), self._failed(), *([foreign] if fitting.foreign else [])])
+        return sieve.either([sieve.saying(part), self._failed(), fitting.foreign()])
+
+    def _because(self, reasons: Collection[str], fitting: Fitting) -> Rows:
+        """Give the clients that may be in trouble for one of some reasons: how they failed last says the journal."""
+        labels = [about.label for reason, about in REASONS.items() if reason in reasons]
+        known = [sieve.saying_label(label) for label in labels] if "other" not in reasons else [sieve.SAID]
+        return sieve.either([sieve.NO_WAY, *known, self._failed(), fitting.foreign()])
 
 
 def _is_of(condition: Condition, field_: str) -> bool:
