@@ -56,6 +56,12 @@ def parse_address(text: str) -> Address | None:
     return Address(IPV4 if address.version == 4 else IPV6, scope, zone)
 
 
+def is_this_machine(host: str) -> bool:
+    """Say whether a host is this machine, by its name or its address alone."""
+    address = parse_address(host)
+    return host.lower() == "localhost" or (address is not None and address.scope == "loopback")
+
+
 @dataclass(frozen=True, slots=True)
 class Proxy:
     """A proxy by name. `families` are those that it speaks outward (empty: those of its own address).

@@ -9,6 +9,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from reconciler.model.console import ConsoleSpec
 from reconciler.model.controller import ControllerSpec
 from reconciler.model.delta import Duplication
 from reconciler.model.deploy import Hooks, Layout
@@ -292,6 +293,7 @@ class Spec:
     policies: Mapping[tuple[str, str], AutoUpdate] = field(default_factory=dict)
     quarantine: Quarantine = Quarantine()
     controller: ControllerSpec = field(default_factory=ControllerSpec)
+    console: ConsoleSpec = field(default_factory=ConsoleSpec)
     notify: tuple[NotifierSpec, ...] = ()
     variables: Mapping[str, Any] = field(default_factory=dict)
     effective: Mapping[str, Any] = field(default_factory=dict)

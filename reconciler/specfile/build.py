@@ -22,13 +22,13 @@ from reconciler.model.spec import (
     GroupSpec,
     Hold,
     Quarantine,
-    ServerSpec,
     SourceSpec,
     Spec,
 )
 from reconciler.plugin_loader import available
 from reconciler.specfile.catalogs import is_version, known_component, load_catalogs
 from reconciler.specfile.checks import CheckReader
+from reconciler.specfile.console import read_console
 from reconciler.specfile.controller import read_controller
 from reconciler.specfile.extend import lay_over
 from reconciler.specfile.groups import GroupReader
@@ -38,6 +38,7 @@ from reconciler.specfile.policy import PolicyReader
 from reconciler.specfile.proxies import ProxyReader, url_parts, without_excerpt
 from reconciler.specfile.repository import read_repository
 from reconciler.specfile.secrets import is_reference, missing, reference, variables_of
+from reconciler.specfile.server import read_server
 from reconciler.specfile.tree import (
     Map,
     Seq,
@@ -45,7 +46,6 @@ from reconciler.specfile.tree import (
     child_seq,
     day_of,
     duration,
-    families,
     maps_of,
     path_at,
     pattern_of,
@@ -74,7 +74,6 @@ SELINUX: tuple[SelinuxLabels, ...] = get_args(SelinuxLabels)
 _SOURCE_KEYS = frozenset(["name", "type", "components", "stale_after", "proxy", "when_absent", "may_outrank"])
 _BEHIND = re.compile(r"latest-([12])")
 _CONDITION = re.compile(r"(>=|<=|==|!=|>|<)\s*([0-9.]+)")
-_SQLITE = "sqlite:///"
 
 
 class Builder:
@@ -120,7 +119,7 @@ class Builder:
         tree = self._tree
         self._check_required_version()
         catalog = load_catalogs(child_seq(tree, "catalogs"), self._base, self._problems)
-        server = self._server()
+        server = read_server(tree, self._home, self._problems)
         sources = self._sources(catalog)
         checks = CheckReader(catalog, self._base, self._options, self._problems)
         components = self._components(catalog, checks)
@@ -130,6 +129,7 @@ class Builder:
         self._check_codecs()
         quarantine = self._quarantine()
         controller = read_controller(tree, self._problems)
+        console = read_console(tree, self._base, self._home, self._proxies, self._problems)
         notify = read_notify(tree, self._options, self._proxies, self._problems)
         policies = PolicyReader(tree, self._options, self._problems).read(components, groups)
         if self._environ is not None:
@@ -155,6 +155,7 @@ class Builder:
             policies=policies,
             quarantine=quarantine,
             controller=controller,
+            console=console,
             notify=notify,
             variables={**plain(child_map(tree, "vars")), **self._variables},
             effective=effective,
@@ -198,28 +199,11 @@ class Builder:
             place = value_place(self._tree, "required_version")
             self._complain(place, f"this file wants updoser {wanted}, and this is {__version__}")
 
-    def _server(self) -> ServerSpec:
-        server = child_map(self._tree, "server")
-        state: Any = server.get("state")
-        password = None
-        if isinstance(state, Map):
-            if is_reference(state.get("password")):
-                password = reference(plain(state["password"]))
-            state = state.get("url")
-        url = state if isinstance(state, str) else ""
-        if url.startswith(_SQLITE) and not url.startswith(f"{_SQLITE}/"):
-            url = f"{_SQLITE}{self._home / url.removeprefix(_SQLITE)}"
-        elif url and "://" not in url:
-            place = value_place(server, "state")
-            self._complain(place, f"`{url}` is no database URL", "such as sqlite:///.updoser/state.db")
-        store = server.get("store")
-        named = store if isinstance(store, str) else ""
-        folder = path_at(value_place(server, "store"), named, self._home, self._problems)
-        return ServerSpec(folder, url, password, families(server))
-
     def _check_secrets(self, node: Any, environ: Mapping[str, str]) -> None:
         pairs = node.items() if isinstance(node, Map) else enumerate(node) if isinstance(node, Seq) else ()
-        for _key, value in pairs:
+        for key, value in pairs:
+            if node is self._tree and key == "console":  # what only the console's process needs
+                continue
             if isinstance(value, Map) and is_reference(value):
                 kind = next(iter(value))
                 if isinstance(value[kind], str):

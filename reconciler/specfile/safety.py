@@ -351,6 +351,17 @@ def _written(says: str) -> Judge:
     return judge
 
 
+def _more_people(does: str) -> Judge:
+    """Judge a list of people by those who weren't in it."""
+
+    def judge(place: Difference) -> str:
+        before, after = (side if isinstance(side, list) else [] for side in (place.before, place.after))
+        new = [str(name) for name in after if name not in before]
+        return f"{place.where}: more people may {does}: {', '.join(new)}" if new else ""
+
+    return judge
+
+
 def _rule(pattern: str, judge: Judge) -> tuple[Path, Judge]:
     return tuple(pattern.split(".")) if pattern else (), judge
 
@@ -388,6 +399,9 @@ RULES: tuple[tuple[Path, Judge], ...] = (
     _rule("quarantine", lambda place: "failing clients are not quarantined any more" if place.after is ABSENT else ""),
     _rule("quarantine.after_failures", _more("clients are quarantined later")),
     _rule("quarantine.for", _less("clients are quarantined for a shorter time")),
+    _rule("console.four_eyes", _word(True, "one person alone can approve", unwritten=False)),
+    _rule("console.roles.approver", _more_people("approve")),
+    _rule("console.roles.operator", _more_people("pause, resume and abort")),
     _rule("controller.mode", _word("approve", "the controller begins new releases by itself", bad="apply")),
     _rule("**.inventory.max_shrink", _more("an inventory may lose more clients")),
     _rule("**.inventory.min_clients", _less("an inventory may have fewer clients", unwritten=1)),

@@ -1,0 +1,44 @@
+"""The `server` of the spec, and where a state is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reconciler.model.spec import ServerSpec
+from reconciler.specfile.secrets import is_reference, reference
+from reconciler.specfile.tree import Map, child_map, families, path_at, plain, value_place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from reconciler.errors import Problem
+    from reconciler.model.secret import SecretRef
+
+_SQLITE = "sqlite:///"
+
+
+def read_server(tree: Map, home: Path, problems: list[Problem]) -> ServerSpec:
+    """Read `server`; relative places start from `home`."""
+    node = child_map(tree, "server")
+    url, password = read_state(node, home, problems)
+    store = node.get("store")
+    named = store if isinstance(store, str) else ""
+    folder = path_at(value_place(node, "store"), named, home, problems)
+    return ServerSpec(folder, url, password, families(node))
+
+
+def read_state(node: Map, home: Path, problems: list[Problem]) -> tuple[str, SecretRef | None]:
+    """Read the `state` of a map: the URL, empty where there is none, and where its password is."""
+    state: Any = node.get("state")
+    password = None
+    if isinstance(state, Map):
+        if is_reference(state.get("password")):
+            password = reference(plain(state["password"]))
+        state = state.get("url")
+    url = state if isinstance(state, str) else ""
+    if url.startswith(_SQLITE) and not url.startswith(f"{_SQLITE}/"):
+        url = f"{_SQLITE}{home / url.removeprefix(_SQLITE)}"
+    elif url and "://" not in url:
+        place = value_place(node, "state")
+        problems.append(place.problem(f"`{url}` is no database URL", "such as sqlite:///.updoser/state.db"))
+    return url, password
