@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from reconciler.formats.select import Pattern
     from reconciler.model.change import Deploy, Settings
     from reconciler.model.client import Client
+    from reconciler.model.controller import Pause
     from reconciler.model.plan import Plan, RolloutStep
     from reconciler.model.report import Status
     from reconciler.model.rollout import Key, RolloutRecord
@@ -301,8 +302,15 @@ class Following:
 class Turns:
     """Says at each client's turn whether it may still begin, by what holds then: the `Turns` of `execute.clients`."""
 
-    def __init__(self, work: Workspace, file: Path, read_holds: Callable[[], Iterable[Hold]]) -> None:
-        """Take the spec's file, and what gives the holds that stand in it by now."""
+    def __init__(
+        self, work: Workspace, file: Path, read_holds: Callable[[], Iterable[Hold]], *, heeds_pause: bool = False
+    ) -> None:
+        """Take the spec's file, and what gives the holds that stand in it by now.
+
+        `heeds_pause`: a controller that is paused begins with nobody.
+        """
+        self._heeds_pause = heeds_pause
+        self._pause: Pause | None = None
         self._work = work
         self._file = file
         self._read_holds = read_holds
@@ -320,6 +328,8 @@ class Turns:
         if self._looked and monotonic() - self._looked < LOOK_AT_TURNS:
             return
         self._stopped = self._work.state.stopped()
+        if self._heeds_pause:
+            self._pause = self._work.state.paused()
         stamp = _stamp(self._file)
         if stamp != self._stamp:
             self._stamp = stamp
@@ -332,6 +342,8 @@ class Turns:
 
     def turned_away(self, client: Client, change: Deploy | Settings) -> str:
         """Say why a client must not begin with a change any more; empty where it may."""
+        if self._pause is not None:
+            return f"the controller is paused by {self._pause.who}: {self._pause.reason}"
         return turned_away(client, change, self._work.means.clock(), self._stopped, self._holds)
 
 

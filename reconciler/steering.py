@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from reconciler.assembly import new_id
 from reconciler.desk import user_name
-from reconciler.errors import StateError, UsageError
+from reconciler.errors import UpdoserError, UsageError
 from reconciler.hints import suggestion
 from reconciler.model.report import JournalEntry
 from reconciler.model.rollout import AT_WORK, STOPPED, UNDER_WAY, UNSETTLED
@@ -68,12 +68,16 @@ class Steered:
     told: str = ""
 
 
+def _anything(_record: RolloutRecord) -> None:
+    """Let any rollout be touched."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """How somebody asks who isn't the user of this process, and what else becomes true when it is done.
 
-    `origin` is theirs, for the history. `check` is given each rollout as it is now, and raises where it must not be
-    touched; `settle` is given what was done, and writes in the same transaction.
+    `origin` is theirs, for the history; `check` is that of `prospect`. `settle` is given what was done, and writes in
+    the same transaction.
     """
 
     origin: Mapping[str, str]
@@ -81,30 +85,42 @@ class Asked:
     settle: Callable[[Sequence[Steered]], None]
 
 
-def steer(
-    work: Workspace, verb: Verb, which: Which, *, undo: bool = False, asked: Asked | None = None
+def prospect(
+    work: Workspace, verb: Verb, which: Which, *, undo: bool = False, check: Callable[[RolloutRecord], None] = _anything
 ) -> list[Steered]:
-    """Do something with the rollout that is meant, or (to resume, and no component) with all that are halted.
+    """Say what would become of the rollout that is meant, or (to resume, and no component) of all that are halted.
+
+    `check` is given each rollout as it is now, and raises where it must not be touched.
 
     Raises:
         UsageError: there is no such rollout, or none with which that can be done.
-        StateError: the state can't be read or written.
+        StateError: the state can't be read.
+    """
+    chosen, succession = _found(work, verb, which)
+    for record in chosen:
+        check(record)
+    return [_done(verb, record, succession, which, undo=undo) for record in chosen]
+
+
+def steer(
+    work: Workspace, verb: Verb, which: Which, *, undo: bool = False, asked: Asked | None = None
+) -> list[Steered]:
+    """Do what `prospect` says, write it down, and give it.
+
+    Raises:
+        UpdoserError: what `prospect` raises; or the state can't be written, or the rollouts change all the time.
     """
     for _attempt in range(_ATTEMPTS):
         looked = work.means.clock()
-        chosen, succession = _found(work, verb, which)
-        if asked is not None:
-            for record in chosen:
-                asked.check(record)
-        done = [_done(verb, record, succession, which, undo=undo) for record in chosen]
+        done = prospect(work, verb, which, undo=undo, check=asked.check if asked else _anything)
         with work.state.together():
             known = work.state.rollouts()
-            if all(_is_same(known.get(record.key), record, looked) for record in chosen):
+            if all(_is_same(known.get(entry.before.key), entry.before, looked) for entry in done):
                 _write(work, verb, [entry for entry in done if entry.told], asked)
                 if asked is not None:
                     asked.settle(done)
                 return done
-    raise StateError(f"the rollouts of {which.component or 'the fleet'} change all the time", hint="try again")
+    raise UpdoserError(f"the rollouts of {which.component or 'the fleet'} change all the time", hint="try again")
 
 
 def said_of_run(work: Workspace) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from socket import gethostname
@@ -20,6 +20,7 @@ from reconciler.controller.finding import look_back
 from reconciler.controller.leading import await_lease, beating
 from reconciler.controller.pace import next_look, next_retry
 from reconciler.controller.post import Post
+from reconciler.controller.requests import Judge, attending
 from reconciler.controller.round import Told, go_round
 from reconciler.desk import read_spec
 from reconciler.errors import InterruptedRunError, LeaseLostError, LockHeldError, UpdoserError
@@ -28,10 +29,10 @@ from reconciler.model.events import Trouble, WaitStarted
 from reconciler.model.notice import CONDITIONS, OF_CONTROLLER
 from reconciler.planner.conditions import controller_conditions
 from reconciler.specfile.secrets import Masker
-from reconciler.workspace import open_state
+from reconciler.workspace import open_state, open_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from reconciler.controller.finding import Seen
@@ -138,6 +139,7 @@ class Loop:
         self._forks = forks
         self._time = time
         self._masker = masker
+        self._judge = Judge()
         self._told = Told()
         self._spec_told = Told()
         self._left_out = Told()
@@ -169,13 +171,15 @@ class Loop:
             with at_work(self._source.desk, loaded=loaded, stop=stop, clock=clock, masker=self._masker) as opened:
                 work = self._heard(opened)
                 work.state.fence(self._lease.generation)
-                made = go_round(
-                    work,
-                    self._source.desk.file,
-                    lambda: read_spec(self._source.desk).spec.holds,
-                    forks=self._forks,
-                    changing=partial(self.report, "changing"),
-                )
+                self._judge_requests(work)
+                with attending(self._judge_requests, self._workspace):
+                    made = go_round(
+                        work,
+                        self._source.desk.file,
+                        lambda: read_spec(self._source.desk).spec.holds,
+                        forks=self._forks,
+                        changing=partial(self.report, "changing"),
+                    )
                 self._told.tell(work, [*made.plan.problems, *([made.waits] if made.waits else [])])
                 self._failures = 0
                 if made.report is not None or not stop.is_set():
@@ -206,6 +210,18 @@ class Loop:
         at = next_look(loaded.spec.controller, clock(), made.due, self._chance.random())
         self.report("sleeping", next_at=at, trouble="", failures=0, looked=made.plan.created)
         return at
+
+    def _judge_requests(self, work: Workspace) -> None:
+        """Judge what people asked in the console."""
+        self._judge(work, four_eyes=False)
+
+    @contextmanager
+    def _workspace(self) -> Iterator[Workspace]:
+        """Give another workspace beside that of the round."""
+        means = replace(self._lead.means, emit=lambda _event: None)
+        with open_workspace(self._good.spec, means) as work:
+            work.state.fence(self._lease.generation)
+            yield work
 
     def _heard(self, work: Workspace) -> Workspace:
         """Have all that happens count as a sign of life."""

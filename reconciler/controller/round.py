@@ -59,8 +59,13 @@ def go_round(
             return Round(made, observed, None, made.next_step_at, waits)
         changing()
         work.state.record_plan(chosen.plan_id, "", chosen.basis.serial, chosen.created)
-        turns = Turns(work, file, read_holds)
-        report = run_plan(chosen, work, forks=forks, following=Following(chosen, work, options), turns=turns)
+        turns = Turns(work, file, read_holds, heeds_pause=True)
+        steps = Following(chosen, work, options)
+
+        def following() -> Plan | None:
+            return None if work.state.paused() else steps()
+
+        report = run_plan(chosen, work, forks=forks, following=following, turns=turns)
         return Round(made, observed, report, report.next_step_at or made.next_step_at, waits)
 
 

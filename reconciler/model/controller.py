@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, get_args
@@ -48,6 +49,12 @@ class Pause:
     reason: str
     since: datetime
     until: datetime | None = None
+
+
+def pause_digest(pause: Pause) -> str:
+    """Give what names a pause, so that nobody ends one that they didn't see."""
+    said = (pause.who, pause.reason, pause.since.timestamp(), pause.until and pause.until.timestamp())
+    return hashlib.sha256(repr(said).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,10 @@ RequestKind = Literal["approve", "pause", "resume", "abort", "look", "pause_cont
 REQUEST_KINDS: tuple[RequestKind, ...] = get_args(RequestKind)
 NEEDED: dict[RequestKind, Role] = {kind: "approver" if kind == "approve" else "operator" for kind in REQUEST_KINDS}
 """The role that a request takes."""
+REASONED: frozenset[RequestKind] = frozenset(["pause", "resume", "abort", "pause_controller"])
+"""What takes a reason: others are going to wonder."""
+SEEN: frozenset[RequestKind] = frozenset(["approve", "resume", "abort"])
+"""What somebody decides on what they saw of a rollout, and on nothing else: `Request.seen` names it."""
 
 RequestStatus = Literal["waiting", "seconded", "done", "refused"]
 """`seconded`: it waits for a second person, where the spec wants two."""
@@ -44,8 +48,9 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What somebody wants. `seen` is the digest of what they saw when they wanted it: see `storage.snapshots`.
+    """What somebody wants.
 
+    `seen` names what they saw when they wanted it: the `fingerprint` of a rollout, or the `pause_digest` of a pause.
     `id` is 0 until the state gives one. `says` is what came of it, in a sentence.
     """
 

@@ -83,8 +83,8 @@ class Requests(Part):
             return connection.scalar(chosen) or 0
 
     def settle(self, id_: int, status: RequestStatus, says: str) -> None:
-        """Say what came of a request that was open; one that is settled stays as it is."""
-        values = {"status": status, "says": says, "done_at": seconds(self._clock())}
+        """Say what came of a request that was open; one that is settled stays as it is, one that waits on is open."""
+        values = {"status": status, "says": says, "done_at": None if status in OPEN else seconds(self._clock())}
         with self._write(lasts=True) as connection:
             connection.execute(
                 REQUESTS.update().where(REQUESTS.c.id == id_, REQUESTS.c.status.in_(OPEN)).values(values)

@@ -140,7 +140,8 @@ class Runs(Part):
         with self._read() as connection:
             busy = _is_held(connection)
             rows = connection.execute(wanted.where(RUNS.c.started >= seconds(since)) if since else wanted).all()
-            return [_run(row, busy=busy and at == 0) for at, row in enumerate(rows)]
+            under_way = next((row.run_id for row in rows if row.status == "running"), "") if busy else ""
+            return [_run(row, busy=row.run_id == under_way) for row in rows]
 
     def traffic(self) -> Traffic:
         """Add up what all runs received, sent and saved."""
@@ -244,7 +245,7 @@ def _sum_of(connection: Connection, table: Table, *which: ColumnElement[bool]) -
 
 
 def _is_held(connection: Connection) -> bool:
-    """Say whether somebody who is still there holds the lock: then the newest run is under way."""
+    """Say whether somebody who is still there holds the lock: then the newest run that has no end is under way."""
     held = connection.execute(select(LOCK)).first()
     return held is not None and not is_over(connection, held)
 

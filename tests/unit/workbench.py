@@ -26,6 +26,7 @@ from reconciler.model.spec import (
 )
 from reconciler.observe.observed import Sight
 from reconciler.planning import Following, PlanOptions, Turns, new_plan
+from reconciler.storage.state import State
 from reconciler.storage.store import Store
 from reconciler.workspace import Means, Plugins, Workspace
 from tests.fakes import NOW, FakeClient, FakeSource, FakeTransport, make_component
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Plan
     from reconciler.model.report import JournalEntry, Report
     from reconciler.model.rollout import Key, RolloutRecord
-    from reconciler.storage.state import State
 
 COMPONENT = "rules"
 Groups: TypeAlias = "Mapping[str, int] | Sequence[str]"
@@ -189,6 +189,12 @@ class Bench:
             )
         finally:
             reach.close()
+
+    @contextmanager
+    def own_work(self) -> Iterator[Workspace]:
+        """Give a workspace with a state of its own, as another thread has to have one."""
+        with self.work() as work, State.open(f"sqlite:///{self.folder}/state.db", clock=lambda: self.now) as state:
+            yield replace(work, state=state)
 
     def plugins(self, means: Means) -> Plugins:
         """Give the plugins of a command."""
