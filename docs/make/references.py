@@ -105,7 +105,7 @@ def documents_page() -> str:
 
 def documents() -> list[str]:
     """Name the schemas of all documents; that of the spec has a page of its own."""
-    names = {path.name.partition(".")[0] for path in (ROOT / "schema").iterdir()} - {"updoser"}
+    names = {path.name.partition(".")[0] for path in (ROOT / "schema").glob("*.schema.json")} - {"updoser"}
     return [*_FIRST, *sorted(names - set(_FIRST))]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 
+from reconciler.console.api import routes as api
 from reconciler.console.errors import HANDLERS
 from reconciler.console.pages import statics, summary
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 ROUTES: Sequence[BaseRoute] = (
     *summary.ROUTES,
+    *api.ROUTES,
     *statics.ROUTES,
 )
 

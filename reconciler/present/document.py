@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from reconciler.model.attribution import Attribution
 from reconciler.model.change import KINDS, FleetChange
-from reconciler.model.controller import ControllerReport, Pause
+from reconciler.model.controller import ControllerReport, Pause, RunProgress
 from reconciler.model.delta import incremental_name
 from reconciler.model.leaving import FleetMove, Leaving
 from reconciler.model.plan import FINDINGS, Basis, Finding, Plan, RolloutStep
@@ -185,6 +185,14 @@ def controller_entry(status: ControllerStatus) -> dict[str, Any]:
     """Give what a status says of a controller."""
     pause = status.pause and _PAUSE.write(status.pause)
     return {**_CONTROLLER.write(status.report), "alive": status.alive, "pause": pause}
+
+
+_PROGRESS = Form(RunProgress)
+
+
+def progress_entry(progress: RunProgress) -> dict[str, Any]:
+    """Give how far a run is that is under way."""
+    return _PROGRESS.write(progress)
 
 
 def _component_entry(status: ComponentStatus) -> dict[str, Any]:

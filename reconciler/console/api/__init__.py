@@ -1,0 +1,1 @@
+"""The API: the documents that the commands give with `--format json`, and what people ask of the controller."""
