@@ -22,6 +22,7 @@ from reconciler.controller.pace import next_look, next_retry
 from reconciler.controller.post import Post
 from reconciler.controller.requests import Judge, attending
 from reconciler.controller.round import Told, go_round
+from reconciler.controller.snapshot import keep_snapshots
 from reconciler.desk import read_spec
 from reconciler.errors import InterruptedRunError, LeaseLostError, LockHeldError, UpdoserError
 from reconciler.model.controller import ControllerReport, status_text
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from reconciler.controller.finding import Seen
     from reconciler.controller.health import Health
+    from reconciler.controller.round import Round
     from reconciler.controller.service import ServiceManager
     from reconciler.controller.spec_source import SpecSource
     from reconciler.model.controller import ControllerPhase
@@ -178,14 +180,14 @@ class Loop:
                         self._source.desk.file,
                         lambda: read_spec(self._source.desk).spec.holds,
                         forks=self._forks,
-                        changing=partial(self.report, "changing"),
+                        changing=partial(self._begin_changing, work),
                     )
                 self._told.tell(work, [*made.plan.problems, *([made.waits] if made.waits else [])])
                 self._failures = 0
                 if made.report is not None or not stop.is_set():
                     seen = look_back(work, made)
                     self._note("", seen.conditions)
-                    self._hand_on(seen)
+                    self._hand_on(work, seen)
                 self._forget(work)
                 self._health.end_round("ok", made.report)
         except (LeaseLostError, InterruptedRunError):
@@ -233,9 +235,15 @@ class Loop:
 
         return replace(work, means=replace(work.means, emit=hear))
 
-    def _hand_on(self, seen: Seen) -> None:
+    def _begin_changing(self, work: Workspace, made: Round) -> None:
+        """Show what is about to be done: it may take hours, and the one before may be of long ago."""
+        self.report("changing")
+        self._hand_on(work, look_back(work, made))
+
+    def _hand_on(self, work: Workspace, seen: Seen) -> None:
         """Hand the fleet as it is now on to all who show it without looking themselves."""
         self._health.keep_status(seen.status)
+        keep_snapshots(work, seen.status, seen.plan, self._masker.mask)
 
     def _read(self, stop: Event) -> Loaded:
         """Read the spec; one that is no good is told, and the last good one stays in force."""

@@ -39,9 +39,16 @@ class Round:
 
 
 def go_round(
-    work: Workspace, file: Path, read_holds: Callable[[], Iterable[Hold]], *, forks: int, changing: Callable[[], None]
+    work: Workspace,
+    file: Path,
+    read_holds: Callable[[], Iterable[Hold]],
+    *,
+    forks: int,
+    changing: Callable[[Round], None],
 ) -> Round:
-    """Look at what is to be looked at again, and carry out what is due; `changing` is called before that begins.
+    """Look at what is to be looked at again, and carry out what is due.
+
+    `changing` is called before that begins, with what is known by then.
 
     Raises:
         UpdoserError: what `observe` and `run_plan` raise; what concerns one client or component is in the report.
@@ -55,9 +62,10 @@ def go_round(
         mode: ControllerMode = "observe" if pause else spec.mode
         chosen = allowed(made, mode)
         waits = "" if chosen == made or not made.due else _why(mode, f"{pause.who}: {pause.reason}" if pause else "")
+        found = Round(made, observed, None, made.next_step_at, waits)
         if not chosen.due or work.means.stop.is_set():
-            return Round(made, observed, None, made.next_step_at, waits)
-        changing()
+            return found
+        changing(found)
         work.state.record_plan(chosen.plan_id, "", chosen.basis.serial, chosen.created)
         turns = Turns(work, file, read_holds, heeds_pause=True)
         steps = Following(chosen, work, options)

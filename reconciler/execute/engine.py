@@ -37,6 +37,7 @@ from reconciler.execute.outcome import is_complete
 from reconciler.execute.proofs import prove_all
 from reconciler.execute.publish import publish_all
 from reconciler.execute.rollouts import Breaker, move_on
+from reconciler.execute.so_far import looked_on
 from reconciler.execute.tally import Tally
 from reconciler.model.change import ClientChange
 from reconciler.model.delta import incremental_name
@@ -88,10 +89,12 @@ def run_plan(
     state.begin_run(run_id, plan.plan_id, "apply", work.means.clock(), work.means.origin)
     _note_accepted(work)
     _note_remarks(remarks, work)
-    emit(RunStarted(f"run {run_id} carries out plan {plan.plan_id}", plan_id=plan.plan_id))
     started = work.means.clock()
     try:
-        report = _carry_out_all(plan, following, work, forks, tally, turns)
+        with looked_on(work, "apply") as seen:
+            says = f"run {run_id} carries out plan {plan.plan_id}"
+            seen.means.emit(RunStarted(says, plan_id=plan.plan_id))
+            report = _carry_out_all(plan, following, seen, forks, tally, turns)
     except BaseException:
         with suppress(UpdoserError):  # the state may be what is broken
             ended = work.means.clock()

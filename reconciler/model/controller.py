@@ -23,6 +23,7 @@ class Retention:
 
     plans: timedelta = timedelta(days=30)
     runs: timedelta = timedelta(days=400)
+    samples: timedelta = timedelta(days=730)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,10 @@ class ControllerReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunProgress:
-    """How far a run is: so many of all its `clients` are finished, some of which failed or weren't reached.
+    """How far a run was `at` a time: so many of the `clients` of its step are finished; some failed or weren't reached.
 
-    `step` is what is done now, in the words of the bar that a terminal shows. `sent` is in bytes.
+    `step` is what is done now, in the words of the bar that a terminal shows; one that changes no clients has none.
+    `sent` are the bytes of the whole run.
     """
 
     run_id: str
@@ -93,6 +95,7 @@ class RunProgress:
     failed: int = 0
     unreachable: int = 0
     sent: int = 0
+    at: datetime | None = None
 
 
 def status_text(said: ControllerReport) -> str:

@@ -23,6 +23,10 @@ DoctorLevel = Literal["ok", "warn", "fail"]
 JournalOutcome = Literal[OutcomeStatus, "held", "accepted", "remark", RolloutStatus]
 
 
+MAX_LAG = 3
+"""How many releases a client may be behind and is still counted by how many."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A client, or with an empty client a download, that did not end as planned, and why.
@@ -99,7 +103,9 @@ class ComponentStatus:
     nothing is held.
     `versions` counts clients by the version they run, the newest first; `missing` stands for none. `deferred` are those
     of the updated from which the policy keeps a newer release back for now, and `kept_back` says why the highest
-    version that is offered goes to nobody.
+    version that is offered goes to nobody. `wanted` is the highest version that clients should run, and `target_reason`
+    says by which rule. `lags` counts those of the outdated that lack so many releases only, up to MAX_LAG: they are
+    updated where so many still count as that. `name` and `kind` are as the catalog has them.
     """
 
     id: str
@@ -114,6 +120,11 @@ class ComponentStatus:
     deferred: int = 0
     kept_back: str = ""
     released_at: datetime | None = None
+    name: str = ""
+    kind: str = ""
+    wanted: str = ""
+    target_reason: str = ""
+    lags: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def clients(self) -> int:
@@ -193,7 +204,8 @@ class Status:
     """How the whole fleet stands. `as_of` is when its clients were last looked at; `traffic` is that of all runs.
 
     `rollouts` are those of a plan made now; what is over isn't shown. `troubles` are those of clients that can't be
-    reached or fail, each client once. `controller` is None where there never was one.
+    reached or fail, each client once. `controller` is None where there never was one. `current` are the clients that
+    are updated in all that they should have, `unknown` those of which nothing is known now.
     """
 
     created: datetime
@@ -208,6 +220,8 @@ class Status:
     quarantined: tuple[Quarantined, ...] = ()
     troubles: tuple[Troubled, ...] = ()
     controller: ControllerStatus | None = None
+    current: int = 0
+    unknown: int = 0
 
 
 @dataclass(frozen=True, slots=True)

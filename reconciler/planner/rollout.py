@@ -40,7 +40,7 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from reconciler.model.plan import RolloutStep
+from reconciler.model.plan import RolloutStep, WaveCounts
 from reconciler.model.rollout import OPEN, UNDER_WAY, UNFIT, RolloutRecord
 from reconciler.planner.desired import Halt
 from reconciler.planner.walk import NOBODY, Standing, Walk
@@ -219,7 +219,7 @@ class Rollouts:
             if lanes.get(component) == group and (name == group or not group)
         ]
         if groups and record is not None and record.status in UNFIT:
-            self._stopped(record)
+            self._stopped(record, groups)
             return
         among = self._among(component, version, groups) if groups else ()
         if not among:
@@ -255,7 +255,7 @@ class Rollouts:
             if self.state(cohort, key) == "pending"
         )
 
-    def _stopped(self, record: RolloutRecord) -> None:
+    def _stopped(self, record: RolloutRecord, groups: list[str]) -> None:
         """Keep a halted rollout in sight while nothing newer takes its place, and take it back where wanted."""
         spec = self._wanted.components[record.component]
         if record.version in spec.blocked or not spec.component.scheme.accepts(record.version):
@@ -263,11 +263,28 @@ class Rollouts:
         version = spec.component.version(record.version)
         newer = any(target.version > version for target in self._desired.targets(record.component))
         if not newer and not self._was_followed(record):
-            self.steps.append(RolloutStep(record, new=False, says=record.stopped, before=record.fingerprint))
+            counts = self._tried(record, frozenset(groups))
+            self.steps.append(RolloutStep(record, False, record.stopped, counts, before=record.fingerprint))
         if record.undo:
             undo = first_waves(record.cuts, record.wave)
             spare = first_waves(record.cuts, record.wave - 1) if record.undo == "wave" else NOBODY
             self._standings[record.key] = Standing(undo=undo, spare=spare, wave=record.wave, kind="held")
+
+    def _tried(self, record: RolloutRecord, groups: frozenset[str]) -> WaveCounts:
+        """Count who was tried in the open wave of one that is halted: nobody waits for it, or could be tried now."""
+        component, version, _group = record.key
+        upper, lower = first_waves(record.cuts, record.wave), first_waves(record.cuts, record.wave - 1)
+        among = tuple(sorted(at for place, found in self._places.items() if place[0] in groups for at in found))
+        failures = frozenset(self.failures(record.key))
+        passed = failed = 0
+        for at, size in self.lineup.between(lower, upper, among):
+            cohort, bad = self.lineup.cohorts[at], 0
+            if not failures.isdisjoint(cohort.members):
+                bad = len(failures.intersection(self.lineup.split(at, (upper, lower)).get((True, False), ())))
+            installed = cohort.profile.by_component.get(component) if cohort.profile else None
+            passed += size - bad if installed is not None and installed.version == version else 0
+            failed += bad
+        return WaveCounts(planned=passed + failed, passed=passed, failed=failed)
 
     def _was_followed(self, record: RolloutRecord) -> bool:
         """Say whether another rollout took the place of one."""

@@ -15,10 +15,10 @@ Two allowances turn outdated into updated: `within` N releases behind (releases 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from reconciler.model.report import ComponentStatus
+from reconciler.model.report import MAX_LAG, ComponentStatus
 from reconciler.model.spec import LATEST
 from reconciler.planner.desired import Desired, Times
 
@@ -48,11 +48,15 @@ class Allowance:
 
 @dataclass(slots=True)
 class Counts:
-    """Clients by verdict and by version; `deferred` are those of the updated that a release is kept back from."""
+    """Clients by verdict and by version; `deferred` are those of the updated that a release is kept back from.
+
+    `lags` counts those that are outdated by the releases that they lack.
+    """
 
     verdicts: Counter[str]
     versions: Counter[str]
     deferred: int = 0
+    lags: Counter[int] = field(default_factory=Counter)
 
 
 class Ruler:
@@ -142,8 +146,22 @@ class Ruler:
             return f"{highest} is offered, and the snapshot is of {spec.snapshot.isoformat()}"
         return f"{highest} is offered, and latest-{spec.behind} is wanted" if spec.behind else ""
 
+    def lag(self, component: str, installed: Installed | None, platform: str) -> int:
+        """Say how many releases an outdated client lacks; 0 where it lacks something else, or more than MAX_LAG."""
+        target = self._target(component, platform)
+        scheme = target.spec.component.scheme if target else None
+        if target is None or scheme is None or installed is None or installed.damage:
+            return 0
+        if not scheme.accepts(installed.version):
+            return 0
+        lacking = len(self._lacking(component, scheme.parse(installed.version), target.version))
+        return lacking if lacking <= MAX_LAG else 0
+
+    def _lacking(self, component: str, version: Version, target: Version) -> list[Version]:
+        return [known for known in self._known[component] if version < known <= target]
+
     def _allowed(self, component: str, version: Version, target: Version) -> bool:
-        lacking = [known for known in self._known[component] if version < known <= target]
+        lacking = self._lacking(component, version, target)
         if len(lacking) <= self._allowance.within:
             return True
         released = self._released.get((component, lacking[0].text)) if lacking else None
@@ -154,13 +172,16 @@ class Ruler:
         """Add counts up to the status of a component."""
         verdicts: Counter[str] = Counter()
         versions: Counter[str] = Counter()
+        lags: Counter[int] = Counter()
         deferred = 0
         for part in parts:
             verdicts += part.verdicts
             versions += part.versions
+            lags += part.lags
             deferred += part.deferred
         component = spec.component.id
         latest = max((target.version for target in self._held.targets(component)), default=None)
+        wanted = max((target.version for target in self._offered.targets(component)), default=None)
         released = self._released.get((component, latest.text)) if latest else None
         offered = self._offers.get(component)
         return ComponentStatus(
@@ -176,7 +197,21 @@ class Ruler:
             kept_back=self.kept_back(spec),
             age=int((self._allowance.now - released).total_seconds()) if released else None,
             released_at=released,
+            name=spec.component.name,
+            kind=spec.component.kind,
+            wanted=wanted.text if wanted else "",
+            target_reason=target_reason(spec),
+            lags=dict(sorted(lags.items())),
         )
+
+
+def target_reason(spec: ComponentSpec) -> str:
+    """Say by which rule of the spec a version of a component is the one that clients should run."""
+    pinned = spec.version != LATEST
+    rule = f"pin {spec.version}" if pinned else f"{LATEST}-{spec.behind}" if spec.behind else LATEST
+    day = f" of what was out on {spec.snapshot.isoformat()}" if spec.snapshot else ""
+    age = f", at least {spec.min_age.total_seconds() / 3600:g} h old" if spec.min_age else ""
+    return f"{rule}{day}{age}"
 
 
 def _newest_first(spec: ComponentSpec, text: str) -> tuple[int, tuple[int, ...], str]:

@@ -6,13 +6,14 @@ What a client counts as says the `ruler`. A cohort that isn't known counts as un
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.model.report import ComponentStatus, SourceStatus, Status, Traffic, WithdrawnStatus
 from reconciler.planner.ruler import Counts, Ruler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from datetime import datetime
 
     from reconciler.model.client import Decides, Profile
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from reconciler.planner.inputs import Observed, Wanted
     from reconciler.planner.ruler import Allowance, Verdict
 
-    _Mark = tuple[Verdict, bool, str]
-    """What clients of a profile count as for one component: whether a release is kept back from them, their version."""
+    _Mark = tuple[Verdict, bool, str, int]
+    """What clients of a profile count as for one component: whether a release is kept back from them, their version,
+    and how many releases they lack."""
 
 
 def make_status(
@@ -36,16 +38,18 @@ def make_status(
     traffic: Traffic,
 ) -> Status:
     """Say how the whole fleet stands; `as_of` is when its clients were looked at last."""
-    components, groups = count_fleet(wanted, observed, allowance)
+    counted = _count(wanted, observed, allowance)
     clients = sum(len(cohort.members) for cohort in observed.cohorts)
     return Status(
         created=allowance.now,
         as_of=as_of,
         clients=clients,
-        components=components,
-        groups=groups,
+        components=counted.fleet,
+        groups=counted.groups,
         sources=sources,
         traffic=traffic,
+        current=counted.current,
+        unknown=sum(len(cohort.members) for cohort in observed.cohorts if cohort.profile is None),
         withdrawn=withdrawn_statuses(wanted, observed),
     )
 
@@ -103,14 +107,30 @@ def count_fleet(
     wanted: Wanted, observed: Observed, allowance: Allowance
 ) -> tuple[tuple[ComponentStatus, ...], dict[str, tuple[ComponentStatus, ...]]]:
     """Count clients for each component of the fleet, and the same by group; the worst rate first."""
+    counted = _count(wanted, observed, allowance)
+    return counted.fleet, counted.groups
+
+
+class _Counted(NamedTuple):
+    """Clients by component for the fleet and by group, and how many are updated in all that they should have."""
+
+    fleet: tuple[ComponentStatus, ...]
+    groups: dict[str, tuple[ComponentStatus, ...]]
+    current: int
+
+
+def _count(wanted: Wanted, observed: Observed, allowance: Allowance) -> _Counted:
     ruler = Ruler(wanted, observed, allowance)
     marked = _Marked(wanted, ruler)
     cohorts: dict[str, list[Cohort]] = defaultdict(list)
     for cohort in observed.cohorts:
         cohorts[cohort.group].append(cohort)
     counts: dict[tuple[str, str], Counts] = {}
+    current = 0
     for group in wanted.groups:
-        counted = marked.count(cohorts[group])
+        own = {spec.component.id for spec in wanted.of_group(group)}
+        counted, fine = marked.count(cohorts[group], own)
+        current += fine
         for spec in wanted.of_group(group):
             counts[group, spec.component.id] = counted[spec.component.id]
     by_group = {
@@ -121,7 +141,7 @@ def count_fleet(
         ruler.status(spec, [counts[key] for key in counts if key[1] == spec.component.id])
         for spec in wanted.components.values()
     )
-    return fleet, by_group
+    return _Counted(fleet, by_group, current)
 
 
 def _sorted(statuses: Iterable[ComponentStatus]) -> tuple[ComponentStatus, ...]:
@@ -142,9 +162,9 @@ class _Marked:
         self._numbers: dict[tuple[str, str, Decides | None], int] = {}
         self._marks: list[_Mark] = []
 
-    def count(self, cohorts: Iterable[Cohort]) -> dict[str, Counts]:
-        """Count the clients of some cohorts for each component."""
-        unknown = 0
+    def count(self, cohorts: Iterable[Cohort], own: Collection[str]) -> tuple[dict[str, Counts], int]:
+        """Count the clients of some cohorts for each component, and those that are updated in all of their `own`."""
+        unknown = current = 0
         rows: dict[int, list[tuple[int, ...]]] = defaultdict(list)
         for cohort in cohorts:
             if cohort.profile is None:
@@ -154,14 +174,22 @@ class _Marked:
         found = {component: Counts(Counter(), Counter()) for component in self._components}
         for counts in found.values() if unknown else ():
             counts.verdicts["unknown"] += unknown
+        places = [at for at, component in enumerate(self._components) if component in own]
         for clients, of_size in rows.items():
+            updated = {number for number, mark in enumerate(self._marks) if mark[0] == "updated"}
+            alike = Counter(map(itemgetter(*places), of_size)) if places else Counter()
+            for row, times in alike.items():
+                fine = row in updated if len(places) == 1 else updated.issuperset(row)
+                current += times * clients if fine else 0
             for counts, column in zip(found.values(), zip(*of_size, strict=True), strict=True):
                 for number, times in Counter(column).items():
-                    verdict, deferred, version = self._marks[number]
+                    verdict, deferred, version, lag = self._marks[number]
                     counts.verdicts[verdict] += times * clients
                     counts.versions[version] += times * clients
                     counts.deferred += times * clients if deferred else 0
-        return found
+                    if lag:
+                        counts.lags[lag] += times * clients
+        return found, current
 
     def _row(self, profile: Profile) -> tuple[int, ...]:
         known = self._rows.get(id(profile))
@@ -178,7 +206,8 @@ class _Marked:
             number = self._numbers[alike] = len(self._marks)
             verdict = self._ruler.verdict(component, installed, platform)
             deferred = verdict == "updated" and self._ruler.lacks(component, installed, platform) is not None
-            self._marks.append((verdict, deferred, installed.version if installed else "missing"))
+            lag = self._ruler.lag(component, installed, platform) if verdict == "outdated" else 0
+            self._marks.append((verdict, deferred, installed.version if installed else "missing", lag))
         return number
 
 

@@ -162,6 +162,8 @@ def status_document(status: Status) -> dict[str, Any]:
         "created": time_text(status.created),
         "as_of": status.as_of and time_text(status.as_of),
         "clients": status.clients,
+        "current": status.current,
+        "unknown": status.unknown,
         "components": [_component_entry(component) for component in status.components],
         "groups": [
             {"group": group, "components": [_component_entry(component) for component in components]}
@@ -197,7 +199,16 @@ def progress_entry(progress: RunProgress) -> dict[str, Any]:
 
 def _component_entry(status: ComponentStatus) -> dict[str, Any]:
     released = status.released_at and time_text(status.released_at)
-    later = {"released_at": released, "deferred": status.deferred, "kept_back": status.kept_back}
+    later = {
+        "name": status.name,
+        "kind": status.kind,
+        "wanted": status.wanted,
+        "target_reason": status.target_reason,
+        "lags": {str(lag): clients for lag, clients in status.lags.items()},
+        "released_at": released,
+        "deferred": status.deferred,
+        "kept_back": status.kept_back,
+    }
     return {
         "id": status.id,
         "latest_held": status.latest_held or None,

@@ -25,6 +25,7 @@ _STANDING = (
     *("component", "version", "group", "status", "wave", "waves", "says", "reason", "stuck", "awaits_approval"),
     *("counts", "next_at", "started"),
 )
+_SHOWN = ("sizes", "selects", "opened", "passed", "catches_up", "undo", "max_failed", "max_fail_percentage", "approved")
 """What statuses and reports have of a rollout."""
 _ORDER = (
     *(*_STANDING, "opened", "passed", "cleared", "first", "catches_up", "had", "undo", "at_once"),
@@ -106,8 +107,21 @@ def _whole(step: RolloutStep) -> dict[str, Any]:
 
 def standing_entry(step: RolloutStep) -> dict[str, Any]:
     """Give where a rollout is, as statuses and reports have it."""
-    entry = {**_STEP.write(step), "waves": len(step.record.cuts), "started": fields.time_text(step.record.started)}
-    return {key: entry[key] for key in (*_STANDING, "sizes")}
+    record = step.record
+    times = {
+        key: fields.time_text(moment) for key in ("started", "opened", "passed") if (moment := getattr(record, key))
+    }
+    entry = {
+        **_STEP.write(step),
+        "waves": len(record.cuts),
+        "selects": [cut.select or None for cut in record.cuts],
+        "passed": None,
+        **times,
+        "approved": [
+            {"wave": entry.wave, "who": entry.who, "at": fields.time_text(entry.at)} for entry in record.approved
+        ],
+    }
+    return {key: entry[key] for key in (*_STANDING, *_SHOWN)}
 
 
 ROLLOUT = Way(read_rollout, _whole)

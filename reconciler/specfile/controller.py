@@ -32,6 +32,7 @@ def read_controller(tree: Map, problems: list[Problem]) -> ControllerSpec:
         retention=Retention(
             span(ages, "plans", usual.retention.plans),
             span(ages, "runs", usual.retention.runs),
+            span(ages, "samples", usual.retention.samples),
         ),
     )
     if found.look < found.interval and "look" in node:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _NOTHING = {"id": 1, "report": "", "pause": "", "asked": 0, "progress": ""}
-_TIMES = frozenset(["since", "until", "looked", "next_at"])
+_TIMES = frozenset(["since", "until", "looked", "next_at", "started", "at"])
 
 
 class ControllerRecords(Part):
@@ -59,17 +58,13 @@ class ControllerRecords(Part):
 
     def report_progress(self, progress: RunProgress | None) -> None:
         """Write down how far the run is that is under way; None: none is."""
-        text = "" if progress is None else json.dumps({**asdict(progress), "started": seconds(progress.started)})
-        self._set(lasts=False, progress=text)
+        self._set(lasts=False, progress="" if progress is None else _written(progress, RunProgress))
 
     def progress(self) -> RunProgress | None:
         """Give how far the run is that is under way, as it was said last; None where none is."""
         with self._read() as connection:
             text = connection.scalar(select(CONTROLLER.c.progress))
-            if not text:
-                return None
-            values = json.loads(text)
-            return checked(RunProgress(**{**values, "started": moment(values["started"])}))
+            return checked(_read(text, RunProgress)) if text else None
 
     def _set(self, *, lasts: bool = True, **columns: str) -> None:
         with self._write(lasts=lasts) as connection:
@@ -81,7 +76,7 @@ def _insert_row(connection: Connection) -> None:
     upsert(connection, CONTROLLER, [_NOTHING], ())
 
 
-def _written(record: ControllerReport | Pause, form: type[ControllerReport | Pause]) -> str:
+def _written(record: ControllerReport | Pause | RunProgress, form: type[ControllerReport | Pause | RunProgress]) -> str:
     values = {name: getattr(record, name) for name in form.__dataclass_fields__}
     times = {name: seconds(value) for name, value in values.items() if name in _TIMES and value is not None}
     return json.dumps(values | times)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import BigInteger, cast, delete, func, select
 
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.cells import checked
@@ -14,7 +14,7 @@ from reconciler.storage.tables import SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
 _COUNTS = ("updated", "outdated", "ahead", "unknown", "pending")
 
@@ -62,6 +62,14 @@ class Samples(Part):
         """Give when the last samples were taken."""
         with self._read() as connection:
             return moment(connection.scalar(select(func.max(SAMPLES.c.at))))
+
+    def thin_samples(self, before: datetime, span: timedelta) -> None:
+        """Keep of what is older than a time only the first samples of each span."""
+        older = SAMPLES.c.at < seconds(before)
+        part = cast(SAMPLES.c.at / span.total_seconds(), BigInteger)
+        kept = select(func.min(SAMPLES.c.at)).where(older).group_by(part)
+        with self._write() as connection:
+            connection.execute(delete(SAMPLES).where(older, SAMPLES.c.at.not_in(kept)))
 
     def forget_samples(self, before: datetime) -> None:
         """Forget what is older."""

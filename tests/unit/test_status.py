@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reconciler.model.client import Installed, Profile
 from reconciler.model.offer import Offer, SourceReport, Withdrawal
 from reconciler.model.plan import Basis, Cohort
-from reconciler.model.report import ComponentStatus, Traffic
+from reconciler.model.report import MAX_LAG, ComponentStatus, Traffic
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig, SourceSpec
 from reconciler.planner.inputs import Observed, Wanted
 from reconciler.planner.ruler import Allowance
@@ -183,6 +183,56 @@ def test_a_fleet_counts_as_its_cohorts_do_one_by_one(fleet: Any, policy: Any) ->
     added = counted(entry for one in fleet for entry in status([one], groups="gh", **policy).components)
     assert counted(made.components) == added
     assert counted(entry for of_group in made.groups.values() for entry in of_group) == added
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("gh"), st.sampled_from(["1", "2", "3", "4", "5", "1!", "4~", "-", "?"]), st.integers(1, 9)
+        ),
+        max_size=5,
+    ),
+    st.sampled_from([{}, {"min_age": timedelta(days=5, hours=1)}, {"behind": 1}, {"pin": "3"}]),
+)
+def test_who_lacks_so_many_releases_only_is_counted_as_what_would_still_be_updated(fleet: Any, policy: Any) -> None:
+    (entry,) = status(fleet, groups="gh", **policy).components
+    for within in range(1, MAX_LAG + 1):
+        (allowed,) = status(fleet, groups="gh", within=within, **policy).components
+        late = sum(clients for lag, clients in entry.lags.items() if lag <= within)
+        assert (allowed.updated, allowed.outdated) == (entry.updated + late, entry.outdated - late)
+
+
+def test_a_status_counts_who_is_updated_in_everything_and_of_whom_nothing_is_known() -> None:
+    made = status([("g", "5", 3), ("h", "5", 2), ("g", "4", 5), ("h", "5!", 1), ("g", "?", 4)], groups="gh")
+    assert (made.clients, made.current, made.unknown) == (15, 5, 4)
+    both = {name: ComponentSpec(make_component(name)) for name in ("rules", "engine")}
+    wanted = Wanted(both, {"g": GroupSpec("g", PluginConfig("transport", "local"), "/r")})
+    releases = [make_release(name, "1", {"a": b"1"}) for name in both]
+    entries = [Installed(release.component, "1", release.digest) for release in releases]
+    cohorts = [
+        Cohort("g", ("a", "b"), Profile("linux-x86_64", tuple(entries))),
+        Cohort("g", ("c",), Profile("linux-x86_64", (entries[0],))),
+    ]
+    observed = Observed(Basis("l", 1, 0, "s", "c"), releases, cohorts=cohorts)
+    counted = make_status(wanted, observed, Allowance(NOW), as_of=None, sources=(), traffic=Traffic())
+    assert (counted.clients, counted.current, counted.unknown) == (3, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("policy", "wanted", "why"),
+    [
+        ({}, "5", "latest"),
+        ({"behind": 1}, "4", "latest-1"),
+        ({"pin": "3"}, "3", "pin 3"),
+        ({"snapshot": date(2026, 11, 17)}, "3", "latest of what was out on 2026-11-17"),
+        ({"min_age": timedelta(days=6, hours=1)}, "3", "latest, at least 145 h old"),
+    ],
+)
+def test_a_status_says_what_is_wanted_and_by_which_rule(policy: Any, wanted: str, why: str) -> None:
+    document = status_document(status(FLEET, **policy))
+    (entry,) = document["components"]
+    assert (entry["wanted"], entry["target_reason"], entry["kind"]) == (wanted, why, "pattern")
 
 
 def test_clients_that_run_what_a_source_took_back_are_counted() -> None:

@@ -111,6 +111,18 @@ def test_a_groups_own_limits_hold_for_its_clients_only(opened: Opened, strict: A
     assert "clients failed, and at most 0 may" in bench.record("3").reason
 
 
+def test_a_halted_rollout_says_how_many_were_tried_in_its_wave_and_how_many_of_them_failed(opened: Opened) -> None:
+    bench = opened({"g": 8})
+    bench.policy(waves=(Wave(count=4), ALL), limits=Limits(max_failed=1))
+    bench.release("2")
+    fail(bench, *sorted(bench.machines)[::2])
+    bench.apply()
+    (step,) = bench.plan(refresh=False).rollouts
+    assert step.record.status == "halted"
+    tried, bad = len(bench.asked), len(bench.failures("2"))
+    assert (step.counts.planned, step.counts.passed, step.counts.failed) == (tried, tried - bad, bad)
+
+
 def test_limits_of_groups_are_added_up_while_the_wave_runs(opened: Opened) -> None:
     bench = opened({"g": 4, "h": 4})
     bench.policy("g", waves=(ALL,), limits=Limits(max_failed=1))
