@@ -215,7 +215,7 @@ class Loop:
 
     def _judge_requests(self, work: Workspace) -> None:
         """Judge what people asked in the console."""
-        self._judge(work, four_eyes=False)
+        self._judge(work, four_eyes=self._good.spec.console.four_eyes)
 
     @contextmanager
     def _workspace(self) -> Iterator[Workspace]:

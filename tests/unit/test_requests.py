@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.controller.requests import LIFE, Judge, attending
-from reconciler.controller.round import go_round
+from reconciler.controller.round import Round, go_round
 from reconciler.errors import UsageError
 from reconciler.model.controller import ControllerSpec, Pause, pause_digest
 from reconciler.model.policy import Wave
@@ -239,7 +239,7 @@ def test_a_round_begins_with_no_further_client_once_the_controller_is_paused(ben
     bench.policy(waves=(Wave(share=1.0),))
     before = bench.running("2")
 
-    def pause() -> None:
+    def pause(_made: Round) -> None:
         bench.state.pause_controller(Pause(who="eve", reason="audit", since=bench.now))
 
     with bench.work() as work:
@@ -251,7 +251,7 @@ def test_a_round_begins_with_no_further_client_once_the_controller_is_paused(ben
     }
     bench.state.pause_controller(None)
     with bench.work() as work:
-        go_round(work, bench.spec.path, lambda: (), forks=1, changing=lambda: None)
+        go_round(work, bench.spec.path, lambda: (), forks=1, changing=lambda _made: None)
     assert bench.running("2") == {"a", "b", "c"}
 
 
