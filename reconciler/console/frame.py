@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from starlette.responses import HTMLResponse, Response
 
+from reconciler.present.html.frame_view import Around, Known, around
 from reconciler.present.html.pages import console_page
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from reconciler.model.controller import ControllerStatus, RunProgress
     from reconciler.model.request import Role
     from reconciler.storage.sessions import SignInWay
+    from reconciler.storage.snapshots import Snapshot, SnapshotKind
     from reconciler.storage.state import State
 
 
@@ -81,10 +82,8 @@ class Frame:
     tab: str
     person: Person
     now: datetime
-    controller: ControllerStatus | None
-    progress: RunProgress | None
     shown_at: datetime | None
-    waiting: int = 0
+    around: Around
     tabs: tuple[Tab, ...] = TABS
 
 
@@ -98,6 +97,14 @@ def person_of(request: Request) -> Person:
     return cast("Person", request.scope["updoser.person"])
 
 
+def snapshot_of(request: Request, kind: SnapshotKind, name: str = "") -> Snapshot | None:
+    """Give a document of the controller; one that a request asks for twice is read and parsed once."""
+    asked = request.scope.setdefault("updoser.snapshots", {})
+    if (kind, name) not in asked:
+        asked[kind, name] = console_of(request).state.snapshot(kind, name)
+    return cast("Snapshot | None", asked[kind, name])
+
+
 def shown(
     request: Request,
     template: str,
@@ -109,17 +116,19 @@ def shown(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Show a view in its template, with the frame around it. A page that the browser has isn't sent again."""
-    console = console_of(request)
-    state = console.state
-    frame = Frame(
-        tab=tab,
-        person=person_of(request),
-        now=console.clock(),
+    console, person = console_of(request), person_of(request)
+    state, now, found = console.state, console.clock(), snapshot_of(request, "status")
+    progress = state.progress()
+    known = Known(
+        now=now,
+        status=found.document if found else None,
+        shown_at=found.at if found else None,
         controller=state.controller_status(),
-        progress=state.progress(),
-        shown_at=shown_at,
+        progress=progress,
+        busy=progress is not None and bool(state.busy()),
         waiting=state.requests_waiting(),
     )
+    frame = Frame(tab=tab, person=person, now=now, shown_at=shown_at, around=around(known, person.roles))
     text = console_page(template, view, frame)
     response = HTMLResponse(text, status, headers=dict(headers or {}))
     response.headers["ETag"] = f'"{hashlib.sha256(response.body).hexdigest()[:32]}"'

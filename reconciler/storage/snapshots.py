@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import delete, select
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 SnapshotKind = Literal["status", "group", "plan", "desired"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
     """A document of a time: `data` is its JSON."""
 
@@ -32,9 +33,9 @@ class Snapshot:
     digest: str
     data: str
 
-    @property
+    @cached_property
     def document(self) -> Any:
-        """The document."""
+        """The document; whoever shows it changes nothing in it."""
         return json.loads(self.data)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler import __version__
-from reconciler.present.html.spelling import prose, remedy, spelled
+from reconciler.present.html.spelling import ago, prose, remedy, spelled
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -25,7 +25,12 @@ _BLANKS = re.compile(r"\s+")
 _AROUND = re.compile(r" ?([{};,>]) ?")
 
 
-STATIC = {"updoser.css": "text/css", "tables.js": "text/javascript", "console.js": "text/javascript"}
+STATIC = {
+    "updoser.css": "text/css",
+    "console.css": "text/css",
+    "tables.js": "text/javascript",
+    "console.js": "text/javascript",
+}
 """The files that pages of the console name, and what they are."""
 
 
@@ -65,6 +70,7 @@ def _environment() -> Environment:
         policy=policy(style, script),
         version=__version__,
         static=static_address,
+        ago=lambda now, at: Markup(ago(now, at)),  # noqa: S704 - it is spelled there
     )
     return environment
 
@@ -72,7 +78,7 @@ def _environment() -> Environment:
 @cache
 def static_text(name: str) -> str:
     """Give a file of `STATIC`."""
-    return style_text() if name == "updoser.css" else (_TEMPLATES / name).read_text(encoding="utf-8")
+    return style_text(name) if name.endswith(".css") else (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
 @cache
@@ -81,9 +87,9 @@ def static_address(name: str) -> str:
     return f"/static/{name}?{hashlib.sha256(static_text(name).encode()).hexdigest()[:16]}"
 
 
-def style_text() -> str:
+def style_text(name: str = "updoser.css") -> str:
     """Give the look of updoser, without what only people read."""
-    text = _COMMENT.sub("", (_TEMPLATES / "updoser.css").read_text(encoding="utf-8"))
+    text = _COMMENT.sub("", (_TEMPLATES / name).read_text(encoding="utf-8"))
     return _AROUND.sub(r"\1", _BLANKS.sub(" ", text)).strip()
 
 

@@ -50,16 +50,28 @@ MARKS: dict[str, Sign] = {
 
 
 class Fact(NamedTuple):
-    """A figure, and what it counts."""
+    """A figure, what it counts, and where the list of that is."""
 
     value: str
     label: str
     tone: Tone = "idle"
+    link: str = ""
+
+
+class Button(NamedTuple):
+    """What somebody may do about something: a page that asks first. `main`: it is what is waited for."""
+
+    text: str
+    link: str
+    main: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """What needs somebody: what it is, why, and what to do. `examples` are some of many that are alike."""
+    """What needs somebody: what it is, why, and what to do. `examples` are some of many that are alike.
+
+    `link` is where more of it is shown.
+    """
 
     tone: Tone
     icon: str
@@ -67,6 +79,8 @@ class Alert:
     why: str = ""
     todo: str = ""
     examples: Sequence[str] = ()
+    buttons: Sequence[Button] = ()
+    link: str = ""
 
 
 class Segment(NamedTuple):

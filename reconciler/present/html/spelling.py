@@ -6,11 +6,15 @@ So a page is the same in every encoding, and a secret is spelled in known ways, 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from html import escape
 
 from reconciler.errors import printable
+from reconciler.present.words import span_text
 
 _NARROW = "\u202f"
+_JUST_NOW = 10
+"""Seconds."""
 _NUMBER = re.compile(r"(?<=\d) (?=\d{3}(?!\d)|(?:B|KiB|MiB|GiB|TiB|PiB)\b)")
 """Blanks within numbers, and before their units."""
 _MOMENT = re.compile(r"\b(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?Z")
@@ -28,6 +32,21 @@ def spelled(text: str) -> str:
 def prose(text: str) -> str:
     """Spell a sentence, with the moments in it as people read them, and commands as such."""
     return _COMMAND.sub(r"<code>\1</code>", _MOMENT.sub(_moment, spelled(text)))
+
+
+def ago(now: datetime, at: datetime | str | None) -> str:
+    """Spell how long ago something was, or in which time it will be, with the moment itself."""
+    if at is None:
+        return "never"
+    moment = datetime.fromisoformat(at) if isinstance(at, str) else at
+    seconds = (now - moment).total_seconds()
+    text = f"{span_text(seconds)} ago" if seconds > 0 else f"in {span_text(-seconds)}"
+    says = "just now" if abs(seconds) < _JUST_NOW else text
+    exact = moment.astimezone(UTC)
+    return (
+        f'<time datetime="{exact:%Y-%m-%dT%H:%M:%SZ}" title="{exact:%Y-%m-%d %H:%M:%S} UTC">'
+        f"{in_ascii(says.replace(' ', _NARROW, 1))}</time>"
+    )
 
 
 def remedy(text: str) -> str:
