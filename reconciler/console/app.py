@@ -6,12 +6,15 @@ functions, run in a few threads; only what stays open (events) is asynchronous.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 
+from reconciler.console import events
 from reconciler.console.api import routes as api
 from reconciler.console.errors import HANDLERS
+from reconciler.console.live import Live, look_at
 from reconciler.console.pages import statics, summary
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 ROUTES: Sequence[BaseRoute] = (
     *summary.ROUTES,
     *api.ROUTES,
+    *events.ROUTES,
     *statics.ROUTES,
 )
 
@@ -33,4 +37,5 @@ def make_app(console: Console, middleware: Sequence[Middleware] = ()) -> Starlet
     """Make the application."""
     app = Starlette(routes=list(ROUTES), middleware=list(middleware), exception_handlers=dict(HANDLERS))
     app.state.console = console
+    app.state.live = Live(partial(look_at, console.state))
     return app

@@ -82,6 +82,14 @@ class Requests(Part):
         with self._read() as connection:
             return connection.scalar(chosen) or 0
 
+    def requests_mark(self) -> str:
+        """Give what is another one when something was asked, or something came of it."""
+        columns = REQUESTS.c
+        last = select(func.max(columns.id), func.max(columns.done_at), func.count()).select_from(REQUESTS)
+        open_ones = select(func.count()).select_from(REQUESTS).where(columns.status == "seconded")
+        with self._read() as connection:
+            return f"{tuple(connection.execute(last).one())} {connection.scalar(open_ones)}"
+
     def settle(self, id_: int, status: RequestStatus, says: str) -> None:
         """Say what came of a request that was open; one that is settled stays as it is, one that waits on is open."""
         values = {"status": status, "says": says, "done_at": None if status in OPEN else seconds(self._clock())}

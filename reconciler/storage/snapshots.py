@@ -70,6 +70,18 @@ class Snapshots(Part):
             assert at is not None
             return checked(Snapshot(at, row.digest, row.data))
 
+    def snapshot_marks(self) -> dict[str, tuple[float, str]]:
+        """Give when the newest document of each kind was made, and the digest of all of that kind."""
+        columns = SNAPSHOTS.c
+        chosen = select(columns.kind, columns.name, columns.at, columns.digest).order_by(columns.kind, columns.name)
+        found: dict[str, tuple[float, str]] = {}
+        with self._read() as connection:
+            for kind, name, at, digest in connection.execute(chosen):
+                newest, before = found.get(kind, (at, ""))
+                whole = hashlib.sha256(f"{before}\0{name}\0{digest}".encode("utf-8", "surrogatepass")).hexdigest()
+                found[kind] = max(at, newest), whole
+        return found
+
     def snapshot_names(self, kind: SnapshotKind) -> list[str]:
         """Give the names of the documents of a kind, in order."""
         with self._read() as connection:
