@@ -86,7 +86,7 @@ def test_it_tells_whether_it_is_well_and_what_it_did_and_ends_though_somebody_as
         )
         there = f"http://{host}:{port}"
         until(lambda: b'\nupdoser_clients{component="rules",state="updated"} 2\n' in asked(f"{there}/metrics"), process)
-        assert re.search(rb'\nupdoser_reconcile_total\{result="ok"\} [1-9]', asked(f"{there}/metrics"))
+        until(lambda: re.search(rb'\nupdoser_reconcile_total\{result="ok"\} [1-9]', asked(f"{there}/metrics")), process)
         assert b'\nupdoser_run_clients_total{outcome="changed"} 2\n' in asked(f"{there}/metrics")
         assert [asked(f"{there}/{path}")[:2] for path in ("livez", "readyz")] == [b"ok", b"ok"]
         with socket.create_connection((host, port), PATIENCE):
