@@ -15,7 +15,7 @@ from reconciler.console import events
 from reconciler.console.api import routes as api
 from reconciler.console.errors import HANDLERS
 from reconciler.console.live import Live, look_at
-from reconciler.console.pages import statics, summary
+from reconciler.console.pages import audit, runs, statics, summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 ROUTES: Sequence[BaseRoute] = (
     *summary.ROUTES,
+    *runs.ROUTES,
+    *audit.ROUTES,
     *api.ROUTES,
     *events.ROUTES,
     *statics.ROUTES,

@@ -299,6 +299,11 @@ def outcomes_document(asked: Asked, found: Iterable[tuple[str, JournalEntry]]) -
     }
 
 
+def entry_document(entry: JournalEntry) -> dict[str, Any]:
+    """Give the document of one outcome."""
+    return dict(_JOURNAL.write(entry))
+
+
 def repository_document(status: RepositoryStatus) -> dict[str, Any]:
     """Give the document of the repository for other sites."""
     published = status.published

@@ -31,7 +31,7 @@ def history_text(runs: Sequence[Mapping[str, Any]], *, look: Look = PLAIN) -> st
             *(number_text(run["recap"][key]) for key in ("changed", "failed", "unreachable")),
             size_text(run["traffic"]["sent"]),
             size_text(run["traffic"]["saved"] + run["traffic"]["not_received"]),
-            _by(run.get("origin", {})),
+            by_text(run.get("origin", {})),
         )
         for run in runs
     ]
@@ -77,7 +77,7 @@ def run_text(run: Mapping[str, Any], *, look: Look = PLAIN) -> str:
     lines = [f"{run['run_id']}  {run['started']}  {run['command']}  {run['status']}  plan {run['plan_id'] or '-'}"]
     origin = run.get("origin", {})
     if origin:
-        lines.append(f"  by {_by(origin)}")
+        lines.append(f"  by {by_text(origin)}")
         lines += [f"  {key.replace('_', ' ')} {origin[key]}" for key in _MORE if key in origin]
     if run.get("steps"):
         parts = [(f"  {one['step']}", one["started"], _took(one["seconds"])) for one in run["steps"]]
@@ -124,7 +124,7 @@ def outcomes_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
 _MORE = ("job", "commit", "ref", "spec_commit")
 
 
-def _by(origin: Mapping[str, str]) -> str:
+def by_text(origin: Mapping[str, str]) -> str:
     """Name who ran it: somebody in a pipeline, or a user on a host."""
     if "ci" in origin:
         return " for ".join(filter(None, (origin["ci"], origin.get("actor", ""))))

@@ -412,6 +412,9 @@ MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {
             """,
         ),
         "CREATE INDEX moves_by_rollout ON rollout_moves (component, version, grp, id)",
+        "CREATE INDEX runs_by_start ON runs (started, run_id)",
+        "CREATE INDEX runs_of_people ON runs (started, run_id) WHERE command <> 'apply'",
+        "CREATE INDEX journal_of_trouble ON journal (run_id, reason) WHERE reason <> ''",
         """
         CREATE TABLE samples (
             at FLOAT NOT NULL,

@@ -60,7 +60,7 @@ class Requests(Part):
         """Give what nothing came of yet, in the order in which it was asked."""
         chosen = select(REQUESTS).where(REQUESTS.c.status.in_(OPEN)).order_by(REQUESTS.c.id)
         with self._read() as connection:
-            return [_request(row) for row in connection.execute(chosen)]
+            return [read_request(row) for row in connection.execute(chosen)]
 
     def requests(self, before: int | None = None, limit: int = 100) -> list[Request]:
         """Give what was asked, the newest first; `before`: only what is older than the one with that id."""
@@ -68,13 +68,13 @@ class Requests(Part):
         if before is not None:
             chosen = chosen.where(REQUESTS.c.id < before)
         with self._read() as connection:
-            return [_request(row) for row in connection.execute(chosen)]
+            return [read_request(row) for row in connection.execute(chosen)]
 
     def request(self, id_: int) -> Request | None:
         """Give what was asked, by its id; None: there is none."""
         with self._read() as connection:
             row = connection.execute(select(REQUESTS).where(REQUESTS.c.id == id_)).first()
-            return None if row is None else _request(row)
+            return None if row is None else read_request(row)
 
     def requests_waiting(self) -> int:
         """Count what nothing came of yet."""
@@ -99,7 +99,8 @@ class Requests(Part):
             )
 
 
-def _request(row: Row[Any]) -> Request:
+def read_request(row: Row[Any]) -> Request:
+    """Read a request."""
     at, target = moment(row.at), json.loads(row.target)
     assert at is not None
     roles = json.loads(row.roles)

@@ -138,10 +138,9 @@ class Runs(Part):
         """Give the last runs, the newest first, of those that began since a time."""
         wanted = select(RUNS).order_by(RUNS.c.started.desc()).limit(limit)
         with self._read() as connection:
-            busy = _is_held(connection)
+            live = run_under_way(connection)
             rows = connection.execute(wanted.where(RUNS.c.started >= seconds(since)) if since else wanted).all()
-            under_way = next((row.run_id for row in rows if row.status == "running"), "") if busy else ""
-            return [_run(row, busy=row.run_id == under_way) for row in rows]
+            return [read_run(row, live) for row in rows]
 
     def traffic(self) -> Traffic:
         """Add up what all runs received, sent and saved."""
@@ -170,9 +169,9 @@ class Runs(Part):
     def run(self, run_id: str) -> Run | None:
         """Give one run."""
         with self._read() as connection:
-            busy = _is_held(connection)
+            live = run_under_way(connection)
             row = connection.execute(select(RUNS).where(RUNS.c.run_id == run_id)).first()
-            return None if row is None else _run(row, busy=busy)
+            return None if row is None else read_run(row, live)
 
     def journal_of(self, run_id: str) -> list[JournalEntry]:
         """Give the outcomes of a run, in the order in which they came."""
@@ -244,16 +243,23 @@ def _sum_of(connection: Connection, table: Table, *which: ColumnElement[bool]) -
     return Traffic(**{column: int(value) for column, value in zip(_TRAFFIC, row, strict=True)})
 
 
-def _is_held(connection: Connection) -> bool:
-    """Say whether somebody who is still there holds the lock: then the newest run that has no end is under way."""
+def run_under_way(connection: Connection) -> str:
+    """Give the id of the run that goes on now: the newest that didn't end, while somebody holds the lock; or nothing.
+
+    Newer ones may have ended meanwhile: a rollout is paused while a run changes clients.
+    """
     held = connection.execute(select(LOCK)).first()
-    return held is not None and not is_over(connection, held)
+    if held is None or is_over(connection, held):
+        return ""
+    unended = select(RUNS.c.run_id).where(RUNS.c.status == "running").order_by(RUNS.c.started.desc()).limit(1)
+    return connection.scalar(unended) or ""
 
 
-def _run(row: Row[Any], *, busy: bool) -> Run:
+def read_run(row: Row[Any], live: str) -> Run:
+    """Read a run; `live` is the id of the one that goes on now."""
     started = moment(row.started)
     assert started is not None
-    status: RunStatus = "broken off" if row.status == "running" and not busy else row.status
+    status: RunStatus = "broken off" if row.status == "running" and row.run_id != live else row.status
     recap = json.loads(row.report).get("recap", {}) if row.report else {}
     traffic = Traffic(row.received, row.not_received, row.sent, row.saved)
     if not isinstance(recap, dict) or not all(map(_are_counts, recap.values())):

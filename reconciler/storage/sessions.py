@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import delete, or_, select
 
@@ -19,6 +19,8 @@ from reconciler.storage.tables import SESSIONS
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
+
+    from sqlalchemy import Row
 
 SignInWay = Literal["link", "oidc", "proxy", "token"]
 """How somebody signed in: by the link that `serve` prints, a provider, the proxy before it, or a token of the API."""
@@ -62,16 +64,7 @@ class Sessions(Part):
             row = connection.execute(select(SESSIONS).where(SESSIONS.c.digest == _digest(secret))).first()
             if row is None:
                 return None
-            created, used, ends = map(moment, (row.created, row.used, row.ends))
-            assert created is not None
-            assert used is not None
-            assert ends is not None
-            roles = tuple(role for role in ROLES if role in json.loads(row.roles))
-            found = checked(
-                Session(
-                    who=row.who, roles=roles, way=row.way, address=row.address, created=created, used=used, ends=ends
-                )
-            )
+            found = read_session(row)
         return found if now < found.ends and now - found.used <= idle else None
 
     def touch_session(self, secret: str) -> None:
@@ -92,6 +85,18 @@ class Sessions(Part):
         over = or_(SESSIONS.c.ends <= seconds(now), SESSIONS.c.used < seconds(now - idle))
         with self._write(fenced=False) as connection:
             connection.execute(delete(SESSIONS).where(over))
+
+
+def read_session(row: Row[Any]) -> Session:
+    """Read a session."""
+    created, used, ends = map(moment, (row.created, row.used, row.ends))
+    assert created is not None
+    assert used is not None
+    assert ends is not None
+    roles = tuple(role for role in ROLES if role in json.loads(row.roles))
+    return checked(
+        Session(who=row.who, roles=roles, way=row.way, address=row.address, created=created, used=used, ends=ends)
+    )
 
 
 def _digest(secret: str) -> str:

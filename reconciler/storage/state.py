@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from reconciler.model.controller import ControllerStatus
+from reconciler.storage.audit import Audit
 from reconciler.storage.cells import checked, sound
 from reconciler.storage.controller import ControllerRecords
 from reconciler.storage.database import open_engine, open_shared_engine, upsert
@@ -23,6 +24,7 @@ from reconciler.storage.fleet import Observation
 from reconciler.storage.lease import Leases
 from reconciler.storage.lines import Lines
 from reconciler.storage.lock import Locks
+from reconciler.storage.logbook import Logbook
 from reconciler.storage.moments import Moments
 from reconciler.storage.outbox import Outbox
 from reconciler.storage.requests import Requests
@@ -60,6 +62,7 @@ class State(
     Upstream,
     RolloutRecords,
     Runs,
+    Logbook,
     Moments,
     Locks,
     Leases,
@@ -69,6 +72,7 @@ class State(
     Requests,
     Sessions,
     Samples,
+    Audit,
 ):
     """Everything that is remembered between two commands; a context manager."""
 

@@ -12,6 +12,10 @@ METADATA = MetaData()
 SCHEMA = Table("schema_version", METADATA, Column("version", Integer, primary_key=True, autoincrement=False))
 
 _TROUBLE = "error <> ''"
+BY_PEOPLE = "command <> 'apply'"
+"""What is true of runs that no controller began by itself: they are few."""
+FAILED = "reason <> ''"
+"""What is true of entries of the journal that say of trouble: they are few."""
 
 IDENTITY = Table(  # one row; `used`: this state changed or adopted something; `settings_key` leaves it never
     "identity",
@@ -152,6 +156,14 @@ RUNS = Table(  # `origin` and `steps`: see model.report.Run
     Column("saved", BigInteger, nullable=False, server_default="0"),
     Column("origin", Text, nullable=False, server_default="{}"),
     Column("steps", Text, nullable=False, server_default="[]"),
+    Index("runs_by_start", "started", "run_id"),
+    Index(
+        "runs_of_people",
+        "started",
+        "run_id",
+        sqlite_where=sqlalchemy.text(BY_PEOPLE),
+        postgresql_where=sqlalchemy.text(BY_PEOPLE),
+    ),
 )
 
 JOURNAL = Table(  # `reason`: see reasons; empty where nothing failed, or an earlier version wrote the row
@@ -170,6 +182,13 @@ JOURNAL = Table(  # `reason`: see reasons; empty where nothing failed, or an ear
     Column("at", Float, nullable=False),
     Column("reason", String(16), nullable=False, server_default=""),
     Index("journal_by_client", "client", "id"),
+    Index(
+        "journal_of_trouble",
+        "run_id",
+        "reason",
+        sqlite_where=sqlalchemy.text(FAILED),
+        postgresql_where=sqlalchemy.text(FAILED),
+    ),
 )
 
 APPLIED = Table(  # one row: the spec that was applied last
