@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, TypeVar, run
 
 from reconciler.errors import NetworkError, PluginError, UpdoserError, own_limit
 from reconciler.formats.text import unfit
+from reconciler.model.question import NOTHING_ASKED
 from reconciler.model.secret import SecretRef
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from reconciler.model.network import AnyFamily, Proxy
     from reconciler.model.notice import Message
     from reconciler.model.offer import SourceReport
+    from reconciler.model.question import Asked
     from reconciler.model.release import Component, Release, ReleaseFile
 
 MAX_SHOWN = 60
@@ -340,10 +342,13 @@ ToolsTried = Literal["", "files", "commands"]
 class Session(Protocol):
     """One connection to one client."""
 
-    def facts(self, install_root: str, *, verify: bool = False, tools: ToolsTried = "") -> Facts:
+    def facts(
+        self, install_root: str, *, verify: bool = False, tools: ToolsTried = "", asked: Asked = NOTHING_ASKED
+    ) -> Facts:
         """Look at the client in one round trip. `verify` hashes every file; else sizes and times are believed.
 
         `tools` has what a change asks of the client tried: for `files`, or also for the `commands` of checks and hooks.
+        `asked` are questions to its engines, of which those are put whose components are installed.
 
         Raises:
             ClientError: the client answered that it can't (its message says why).

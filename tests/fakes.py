@@ -39,6 +39,7 @@ from reconciler.formats.defaults import completed
 from reconciler.model.client import Facts, Installed, Profile
 from reconciler.model.deploy import MACHINE, DeployReport, Outcome
 from reconciler.model.offer import SourceReport
+from reconciler.model.question import NOTHING_ASKED
 from reconciler.model.release import ANY_PLATFORM, Component, Release, ReleaseFile, content_digest
 from reconciler.model.version import SCHEMES
 from reconciler.network.dial import Dialer
@@ -52,12 +53,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from reconciler.contracts import Codec, ShellFactory
+    from reconciler.contracts import Codec, ShellFactory, ToolsTried
     from reconciler.errors import InventoryError
     from reconciler.model.client import Client, InventoryEntry
     from reconciler.model.delta import Incremental, Patch
     from reconciler.model.deploy import ClientCheck, DeployRequest, Hook, OutcomeStatus, Step
     from reconciler.model.network import Proxy
+    from reconciler.model.question import Asked
     from reconciler.model.secret import SecretRef
 
 _CONTEXT = cast("Context", None)  # codecs need nothing from outside
@@ -296,6 +298,8 @@ class FakeClient:
     `fails` names checks, and hooks by their text, that fail: with True always, else for these versions. `dies_in` is
     one in whose midst the machine loses its power. `ran` lists all commands that were run. `files` are other files, by
     path.
+    `engines` has what an engine has loaded where that isn't what is in force; a text with a blank in it is why nobody
+    knows.
     `calls` counts connections, facts, deploys, reads and steps that changed something.
     """
 
@@ -324,6 +328,12 @@ class FakeClient:
         self.dies_in = ""
         self.ran: list[Ran] = []
         self.files: dict[str, bytes] = {}
+        self.engines: dict[str, str] = {}
+
+    def said(self, component: str) -> dict[str, Any]:
+        """Give what the engine of a component says when it is asked."""
+        says = self.engines.get(component, self.version(component))
+        return {"unsaid" if " " in says else "loaded": says}
 
     def damage(self, component: str, name: str, content: bytes, *, hidden: bool = False) -> None:
         """Change a file of the current version behind updoser's back; `hidden` keeps its size and times."""
@@ -375,13 +385,20 @@ class FakeSession:
         self._name = name
         self._machine = machine
 
-    def facts(self, install_root: str, *, verify: bool = False, tools: str = "") -> Facts:
+    def facts(
+        self, install_root: str, *, verify: bool = False, tools: ToolsTried = "", asked: Asked = NOTHING_ASKED
+    ) -> Facts:
         """Look at the client, whose tools can do all that is asked."""
         del tools
         machine = self._machine
         machine.calls["facts"] += 1
         self._answer(install_root)
-        return Facts(machine.profile(verify=verify), machine.free)
+        profile = machine.profile(verify=verify)
+        installed = tuple(
+            replace(entry, **machine.said(entry.component)) if entry.component in asked.questions else entry
+            for entry in profile.installed
+        )
+        return Facts(replace(profile, installed=installed), machine.free)
 
     def deploy(
         self, request: DeployRequest, content: Callable[[str], AbstractContextManager[BinaryIO]]
@@ -571,6 +588,9 @@ class _Work:
         for step in self._steps("changed"):
             there = self._machine.components[step.component]
             there.unchecked.clear()
+            if step.question is not None:
+                said = self._machine.said(step.component)
+                self._outcomes[step.component] = replace(self._outcomes[step.component], **said)
             if step.from_version != step.to_version:
                 there.prune(self._request.keep)
 

@@ -19,6 +19,7 @@ from reconciler.client.reach import expecting
 from reconciler.errors import ProtocolError
 from reconciler.model.client import MAX_EPOCH, MAX_INSTALLED
 from reconciler.model.deploy import CONTENTION, MACHINE, RELEASE
+from reconciler.model.question import NOTHING_ASKED
 from reconciler.model.release import COMPONENT_ID, PLATFORM, SHA256, VERSION_NAME
 from reconciler.reasons import REASONS
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from reconciler.contracts import Session, ToolsTried, Transport
     from reconciler.model.client import Client, Facts, Installed
     from reconciler.model.deploy import DeployReport, DeployRequest, Outcome, Purpose, Step
+    from reconciler.model.question import Asked
 
 _MAX_TEXT = 1000
 _MAX_SHORT = 128
@@ -71,10 +73,12 @@ class GuardedSession:
         self._session = session
         self._debug = debug
 
-    def facts(self, install_root: str, *, verify: bool = False, tools: ToolsTried = "") -> Facts:
+    def facts(
+        self, install_root: str, *, verify: bool = False, tools: ToolsTried = "", asked: Asked = NOTHING_ASKED
+    ) -> Facts:
         """Look at the client; see `contracts.Session`."""
         with expecting(debug=self._debug):
-            facts = self._session.facts(install_root, verify=verify, tools=tools)
+            facts = self._session.facts(install_root, verify=verify, tools=tools, asked=asked)
             _check(_wrong_facts(facts))
             return facts
 
@@ -153,7 +157,9 @@ def _wrong_entry(entry: Installed) -> Iterator[str]:
         yield f"{len(entry.kept)} kept versions"
     if not all(_is_version(version) and SHA256.fullmatch(digest) for version, digest in entry.kept):
         yield "a kept version that is none"
-    yield from _wrong_texts(entry.layout, entry.damage)
+    if entry.loaded and not _is_version(entry.loaded):
+        yield "a loaded version that is none"
+    yield from _wrong_texts(entry.layout, entry.damage, entry.unsaid)
 
 
 def _is_version(text: str) -> bool:
@@ -196,4 +202,6 @@ def _wrong_outcome(step: Step, outcome: Outcome, purpose: Purpose) -> Iterator[s
         yield "a fault that is none"
     if outcome.reason not in REASONS:
         yield "a reason that is none"
-    yield from _wrong_texts(outcome.message)
+    if outcome.loaded and not _is_version(outcome.loaded):
+        yield "a loaded version that is none"
+    yield from _wrong_texts(outcome.message, outcome.unsaid)

@@ -6,7 +6,8 @@
 
 A login shell may print before the first line, and a client that works for long prints `updoser waits` there; what
 follows `end` is ignored. Texts lose their control characters. Behind the outcomes of all steps stands for each that
-failed a line `NUMBER CODE`: `model.client.FAULTS` tells what that is about.
+failed a line `NUMBER CODE`: `model.client.FAULTS` tells what that is about; and for each whose engine was asked a line
+`NUMBER loaded HOW TEXT`. HOW is the exit status of the question, or why it has none.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _MACHINE = re.compile(r"[0-9a-fA-F-]{32,36} [0-9]{1,20}:[0-9]{1,20} .*")
 _UPTIME = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?")
 _FACTS = {
     *("platform", "free", "memory", "began", "tool", "selinux", "apparmor", "user", "controller", "installed"),
-    *("unmanaged", "kept", "lacks", "unmade", "machine"),
+    *("unmanaged", "kept", "lacks", "unmade", "machine", "loaded"),
 }
 _LAST = {"unmanaged", "lacks", "unmade"}
 """What is said at the end: behind names that others gave to files nothing is believed of what is installed."""
@@ -169,6 +170,16 @@ class _FactsReader:
         kept.add((version, digest))
         return len(kept) <= MAX_LISTED and component in self._installed
 
+    def _take_loaded(self, rest: str) -> bool:
+        """Read what the engine of a component that was named before says."""
+        component, _, said = rest.partition(" ")
+        entry = self._installed.get(component)
+        if entry is None or entry.loaded or entry.unsaid:
+            return False
+        loaded, unsaid = _loaded(said)
+        self._installed[component] = replace(entry, loaded=loaded, unsaid=unsaid)
+        return True
+
     def _take_unmanaged(self, rest: str) -> bool:
         self._unmanaged.add(_clean(rest))
         return len(self._unmanaged) <= MAX_LISTED
@@ -232,6 +243,10 @@ def read_outcomes(done: Completed, steps: Sequence[Step]) -> tuple[Outcome, ...]
     for line in lines[len(steps) :]:
         number, _, code = line.partition(" ")
         at = int(number) - 1 if _NUMBER.fullmatch(number) else -1
+        if code.startswith("loaded ") and 0 <= at < len(found) and found[at].status == "changed":
+            loaded, unsaid = _loaded(code.removeprefix("loaded "))
+            found[at] = replace(found[at], loaded=loaded, unsaid=unsaid)
+            continue
         if not 0 <= at < len(found) or found[at].status != "failed" or not _TOKEN.fullmatch(code):
             raise ProtocolError(f"the client's answer has a malformed line: {_clean(line)!r}")
         found[at] = replace(found[at], fault=FAULTS.get(code, RELEASE), reason=reason_by_code(code))
@@ -348,6 +363,32 @@ def _installed(rest: str) -> Installed:
     return Installed(
         component, version, _value(digest), previous=_value(previous), layout=_value(layout), damage=_clean(damage)
     )
+
+
+_HOW = {
+    "late": "no answer came in time",
+    "hindered": "there is no folder for its answer",
+    "binary": "the answer is no text",
+    "126": "the command can't be run (exit 126)",
+    "127": "the command isn't there (exit 127)",
+}
+_MAX_SAID = 60
+
+
+def _loaded(answer: str) -> tuple[str, str]:
+    """Give the version that an engine says it has loaded, or why that isn't known.
+
+    What it said otherwise is kept short: what clients have is compared by it.
+    """
+    how, _, text = answer.partition(" ")
+    said = _clean(text).strip()
+    if how == "0" and VERSION_NAME.fullmatch(said):
+        return said, ""
+    short = said if len(said) <= _MAX_SAID else f"{said[: _MAX_SAID - 1]}\u2026"
+    if how == "0":
+        return "", f"the answer is no version: {short}" if said else "the answer is empty"
+    why = _HOW.get(how) or (f"exit {how}" if _NUMBER.fullmatch(how) else "the client doesn't say why")
+    return "", f"{why}: {short}" if said else why
 
 
 def _outcome(line: str) -> Outcome:

@@ -8,7 +8,8 @@ client would refuse should never leave the server.
     step …                   then its files, targets, and commands; `private` where only the owner may read:
     check PHASE EXPECT TIMEOUT RETRIES INTERVAL NAME
     hook KIND TIMEOUT ON_FAILURE
-    sh LINE                  a line of the text of the check or hook before it
+    loaded TIMEOUT           what says what is loaded, once it is switched; in a look `ask COMPONENT TIMEOUT`
+    sh LINE                  a line of the text of the command before it
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.errors import ClientError
+from reconciler.model.question import NOTHING_ASKED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from reconciler.contracts import ToolsTried
     from reconciler.model.deploy import ClientCheck, DeployRequest, Hook, InstallTarget, Purpose, SelinuxLabels, Step
+    from reconciler.model.question import Asked
     from reconciler.model.release import ReleaseFile
 
 PROTOCOL = 1
@@ -42,13 +45,22 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _NO_NAME = re.compile(r"[^A-Z0-9_]")
 
 
-def facts_request(install_root: str, *, verify: bool, tools: ToolsTried = "") -> bytes:
-    """Give the request that looks at a client, and tries its tools for `files` or for `commands`, too."""
+def facts_request(install_root: str, *, verify: bool, tools: ToolsTried = "", asked: Asked = NOTHING_ASKED) -> bytes:
+    """Give the request that looks at a client, tries its tools for `files` or for `commands`, and asks its engines.
+
+    Raises:
+        ClientError: a question can't be sent as it is.
+    """
     lines = [f"root {install_root}"]
     if verify:
         lines.append("verify")
     if tools:
         lines.append(f"try {tools}")
+    if asked.questions:
+        lines += _var_lines(asked.vars)
+    for component, question in sorted(asked.questions.items()):
+        lines.append(f"ask {component} {_seconds(question.timeout, least=1)}")
+        lines += _text_lines(question.run, f"`loaded` of {component}")
     return _framed("facts", lines)
 
 
@@ -94,7 +106,13 @@ def patience(request: DeployRequest) -> float:
             total += (check.timeout + _GRACE) * (check.retries + 1) + check.interval * check.retries
         for hook, runs in ((step.hooks.before, 1), (step.hooks.after, 2), (step.hooks.always, 1)):
             total += (hook.timeout + _GRACE) * runs if hook is not None else 0.0
+        total += step.question.timeout + _GRACE if step.question is not None else 0.0
     return total
+
+
+def patience_of(asked: Asked) -> float:
+    """Give the seconds that the questions of a look may take, all in all."""
+    return sum(question.timeout + _GRACE for question in asked.questions.values())
 
 
 def deploy_request(
@@ -114,8 +132,8 @@ def deploy_request(
     ]
     if request.purpose != "switch":
         lines.append(f"purpose {request.purpose}")
-    if any(step.checks or any(_hooks(step)) for step in request.steps):
-        lines += [f"var {name} {value}" for name, value in variables(request.vars).items()]
+    if any(step.checks or any(_hooks(step)) or step.question for step in request.steps):
+        lines += _var_lines(request.vars)
     for step in request.steps:
         lines += _step_lines(step, request.purpose)
     yield _framed("deploy", lines)
@@ -182,6 +200,13 @@ def _command_lines(step: Step, purpose: Purpose) -> Iterator[str]:
         if hook is not None:
             yield f"hook {kind} {_seconds(hook.timeout, least=1)} {hook.on_failure}"
             yield from _text_lines(hook.run, f"the hook `{kind}`")
+    if step.question is not None:
+        yield f"loaded {_seconds(step.question.timeout, least=1)}"
+        yield from _text_lines(step.question.run, f"`loaded` of {step.component}")
+
+
+def _var_lines(values: Mapping[str, str]) -> list[str]:
+    return [f"var {name} {value}" for name, value in variables(values).items()]
 
 
 def _hooks(step: Step) -> tuple[Hook | None, Hook | None, Hook | None]:

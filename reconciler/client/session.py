@@ -18,8 +18,17 @@ from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.client.protocol import NO_FULLBLOCK, NO_SCRIPT, lacks_script, read_content, read_facts, read_outcomes
-from reconciler.client.requests import deploy_request, facts_request, joined, patience, payload, read_request
+from reconciler.client.requests import (
+    deploy_request,
+    facts_request,
+    joined,
+    patience,
+    patience_of,
+    payload,
+    read_request,
+)
 from reconciler.model.deploy import DeployReport
+from reconciler.model.question import NOTHING_ASKED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +37,7 @@ if TYPE_CHECKING:
     from reconciler.contracts import Become, Completed, Pipe, ToolsTried
     from reconciler.model.client import Facts
     from reconciler.model.deploy import DeployRequest
+    from reconciler.model.question import Asked
 
 FACTS_TIMEOUT = 120.0
 DEPLOY_TIMEOUT = 3600.0
@@ -59,8 +69,13 @@ def _script_digest() -> str:
 
 
 def _is_needed(name: str, operation: str) -> bool:
-    """Say whether an operation needs a part: looking needs none of those that change something (40 to 80)."""
-    return operation != "facts" or not "40" <= name[:2] <= "80"
+    """Say whether an operation needs a part.
+
+    Looking (`facts`) needs none of those that change something (40 to 80), nor what runs commands (35) unless it asks
+    what is loaded (`loaded`).
+    """
+    first = {"facts": "35", "loaded": "40"}.get(operation)
+    return first is None or not first <= name[:2] <= "80"
 
 
 class ShellSession:
@@ -84,16 +99,18 @@ class ShellSession:
         self._facts_timeout = facts_timeout
         self._deploy_timeout = deploy_timeout
 
-    def facts(self, install_root: str, *, verify: bool = False, tools: ToolsTried = "") -> Facts:
+    def facts(
+        self, install_root: str, *, verify: bool = False, tools: ToolsTried = "", asked: Asked = NOTHING_ASKED
+    ) -> Facts:
         """Look at the client in one round trip, two where it has no copy of the script; see `contracts.Session`."""
-        request = facts_request(install_root, verify=verify, tools=tools)
+        request, more = facts_request(install_root, verify=verify, tools=tools, asked=asked), patience_of(asked)
         if self._fixed:
-            return read_facts(self._run(self._fixed, [request], self._facts_timeout))
-        done = self._run(self._short(install_root), [request], self._facts_timeout)
+            return read_facts(self._run(self._fixed, [request], self._facts_timeout, more))
+        done = self._run(self._short(install_root), [request], self._facts_timeout, more)
         self._kept = not lacks_script(done)
         if not self._kept:
-            script = client_script("" if tools else "facts")
-            done = self._run(self._long(script), [script, request], self._facts_timeout)
+            script = client_script("" if tools else "loaded" if asked.questions else "facts")
+            done = self._run(self._long(script), [script, request], self._facts_timeout, more)
         return read_facts(done)
 
     def deploy(

@@ -47,7 +47,7 @@ def components(file: Path, typed: str) -> list[str]:
     if not listed or "*" in listed:
         for name in child_seq(tree, "catalogs") or ["officescan"]:
             catalog = read(catalog_path(str(name), file.absolute().parent), problems)
-            names |= {component.id: None for component in component_list(catalog)}
+            names |= {component.id: None for component in component_list(catalog, problems)}
     return _begin(names, typed)
 
 

@@ -182,7 +182,7 @@ class _Teller:
         platform = profile.platform if profile else ""
         deploys = [one for one in self._plan.deploys if one.component == component]
         held, deferred = (_about(found, component) for found in (self._plan.held, self._plan.deferred))
-        drift = _about(self._plan.drift, component)
+        drift = _about(self._plan.drift, component) + _about(self._plan.pending, component)
         steps = [step for step in self._plan.rollouts if step.record.component == component]
         rollouts = tuple(self._rollout(step) for step in steps if step.record.group in {"", self._cohort.group})
         coming = self._coming(deploys, held, deferred)
@@ -205,6 +205,8 @@ class _Teller:
             next=_next(coming, deploys, rollouts) if wanted or coming != "nothing" else _NO_RELEASE,
             happened=self._of(component),
             release=of_version(component, to or wanted, platform, self._observed),
+            loaded=installed.loaded if installed and spec.loaded else "",
+            unsaid=installed.unsaid if installed and spec.loaded else "",
         )
 
     def _left_over(self, component: str) -> Iterator[ComponentStanding]:

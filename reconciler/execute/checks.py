@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.client.loading import loading_check
 from reconciler.contracts import CheckResult, Subject
 from reconciler.errors import LimitError, UpdoserError
 from reconciler.guards import Caught, blaming
-from reconciler.model.deploy import ClientCheck
+from reconciler.model.deploy import PHASES, ClientCheck
 from reconciler.model.events import CheckFinished
 from reconciler.model.spec import PluginConfig
 
@@ -52,14 +53,18 @@ class Checks:
     def of_clients(self, group: str, component: str) -> tuple[ClientCheck, ...]:
         """Give what clients of a group run for a component, those before the switch first.
 
+        Where an engine has to load a version in time, the others after the switch come once it has.
+
         Raises:
             PluginError: a check can't run on clients.
         """
-        return tuple(
-            self._of_client(check)
-            for phase in ("staged", "switched")
-            for check in self.wanted(group, component, where="client", phase=phase)
+        staged, switched = (
+            [self._of_client(check) for check in self.wanted(group, component, where="client", phase=phase)]
+            for phase in PHASES
         )
+        wanted = self._work.spec.components.get(component)
+        waits = loading_check(wanted.loaded) if wanted is not None and wanted.loaded is not None else None
+        return (*staged, *([waits] if waits is not None else []), *switched)
 
     def _of_client(self, check: CheckSpec) -> ClientCheck:
         run, expect = self._work.plugins.check(check.plugin).on_client()

@@ -130,6 +130,7 @@ class Stepper:
             layout=self._components[deploy.component].layout,
             checks=self._checks(deploy.group, deploy.component),
             hooks=self._components[deploy.component].hooks,
+            question=self._components[deploy.component].loaded,
         )
         if deploy.held:
             return replace(step, kept={}, held=True)
@@ -397,9 +398,10 @@ def profile_after(result: Result, basis: Basis, keep: int = 2) -> Profile | None
             installed[step.component] = made_ready(known, step.to_version, step.to_digest)
         elif outcome.status in WELL:
             layout = step.layout.fingerprint
-            installed[step.component] = switched(
-                known, step.component, step.to_version, step.to_digest, layout=layout, keep=keep
-            )
+            has = switched(known, step.component, step.to_version, step.to_digest, layout=layout, keep=keep)
+            if outcome.loaded or outcome.unsaid:
+                has = replace(has, loaded=outcome.loaded, unsaid=outcome.unsaid)
+            installed[step.component] = has
         elif outcome.status in MISSED and outcome.version:
             installed[step.component] = Installed(step.component, outcome.version, outcome.digest)
         elif outcome.status == "failed" and known is not None and outcome.version == known.version:

@@ -54,6 +54,7 @@ OF_COMPONENT = frozenset(["component", "version", "state"])
 NEVER = "never"
 STATES = (
     "updated",
+    "pending",
     "outdated",
     "ahead",
     "missing",

@@ -86,7 +86,8 @@ class Installed:
     `digest` is the content digest of the files that are really there, or empty when they aren't what the client's
     manifest promises; `damage` then says what is wrong. `layout` is the fingerprint of the install targets that were
     last carried out. `previous` is the version that `current` pointed to before, or empty. `kept` are other versions
-    that lie there whole, each with its digest: the ones before, and one that was sent early.
+    that lie there whole, each with its digest: the ones before, and one that was sent early. `loaded` is the version
+    that the running engine says it has loaded; where that was asked and isn't known, `unsaid` says why.
     """
 
     component: str
@@ -97,21 +98,24 @@ class Installed:
     layout: str = ""
     damage: str = ""
     kept: tuple[tuple[str, str], ...] = ()
+    loaded: str = ""
+    unsaid: str = ""
 
     @property
     def decides(self) -> Decides:
         """What of it says what it counts as: all that is alike in this, and of one platform, is judged alike."""
-        return self.version, self.digest, bool(self.damage)
+        return self.version, self.digest, bool(self.damage), self.loaded, bool(self.unsaid)
 
     @classmethod
     def of(cls, component: str, decides: Decides) -> Installed:
         """Make one of what decides; the rest of it is empty."""
-        version, digest, damaged = decides
-        return cls(component, version, digest, damage="damaged" if damaged else "")
+        version, digest, damaged, loaded, unsaid = decides
+        damage, why = "damaged" if damaged else "", "its engine doesn't say" if unsaid else ""
+        return cls(component, version, digest, damage=damage, loaded=loaded, unsaid=why)
 
 
-Decides = tuple[str, str, bool]
-"""Version, digest, and whether it is damaged."""
+Decides = tuple[str, str, bool, str, bool]
+"""Version, digest, whether it is damaged, the version that is loaded, and whether that isn't known though asked."""
 
 
 def switched(
@@ -119,14 +123,18 @@ def switched(
 ) -> Installed:
     """Give what a client has of a component once it has switched to a version; the next look tells exactly.
 
-    `layout` is the fingerprint of the install targets, `keep` how many versions stay on a client.
+    `layout` is the fingerprint of the install targets, `keep` how many versions stay on a client. What its engine has
+    loaded is taken to be what it was.
     """
     same = before is not None and before.version == version
     kept: tuple[tuple[str, str], ...] = ()
     if before is not None and keep >= 2:
         kept = before.kept if same else ((before.version, before.digest),) if before.digest else ()
     previous = "" if before is None else before.previous if same else before.version
-    return Installed(component, version, digest, previous=previous, layout=layout, kept=kept)
+    loaded, unsaid = (before.loaded, before.unsaid) if before is not None else ("", "")
+    return Installed(
+        component, version, digest, previous=previous, layout=layout, kept=kept, loaded=loaded, unsaid=unsaid
+    )
 
 
 def made_ready(before: Installed, version: str, digest: str) -> Installed:

@@ -14,6 +14,7 @@ from reconciler.model.release import ReleaseFile
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from reconciler.model.question import Question
     from reconciler.reasons import Reason
 
 
@@ -141,7 +142,7 @@ class Step:
     patches are sent; when one can't be applied, the client answers `unpatched`. With `held` all files of TO lie on the
     client as a version that was kept or sent early: nothing is sent, they are hashed again, and when they aren't what
     they should be the client answers `unpatched`, too. What is `private` lies below install_root where only its owner
-    can read it.
+    can read it. With a `question`, who switched says what its engine has loaded then.
     """
 
     component: str
@@ -157,6 +158,7 @@ class Step:
     checks: tuple[ClientCheck, ...] = ()
     hooks: Hooks = Hooks()
     private: bool = False
+    question: Question | None = None
 
     @property
     def payload(self) -> tuple[ReleaseFile, ...]:
@@ -258,7 +260,8 @@ class Outcome:
     neither FROM nor TO: `version` and `digest` say what; nothing was touched), `unpatched` (a patch could not be
     applied or gave other bytes: nothing was touched), `staged` (TO lies ready, and passed its staged checks), `failed`
     (`message` says why, `fault` what that is about, `reason` what it is counted under; the client has what it had
-    before: `version` and `digest`). A run that leaves a stale client as it is says `skipped`; no client does.
+    before: `version` and `digest`). A run that leaves a stale client as it is says `skipped`; no client does. `loaded`
+    and `unsaid` are those of `Installed`, where a client that switched was asked.
     """
 
     component: str
@@ -268,6 +271,8 @@ class Outcome:
     message: str = ""
     fault: Fault = RELEASE
     reason: Reason = "client"
+    loaded: str = ""
+    unsaid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

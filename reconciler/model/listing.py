@@ -8,9 +8,9 @@ from typing import Literal
 
 from reconciler.reasons import ReasonIfAny  # noqa: TC001 - the same
 
-ComponentState = Literal["updated", "outdated", "ahead", "missing", "damaged", "deferred", "unknown"]
+ComponentState = Literal["updated", "pending", "outdated", "ahead", "missing", "damaged", "deferred", "unknown"]
 ClientState = Literal[
-    "updated", "outdated", "ahead", "deferred", "unknown", "unreachable", "failed", "held", "quarantined"
+    "updated", "pending", "outdated", "ahead", "deferred", "unknown", "unreachable", "failed", "held", "quarantined"
 ]
 
 
@@ -18,13 +18,16 @@ ClientState = Literal[
 class ListedComponent:
     """A component on a client: the `version` that was seen there last (empty: none), and the one that is `wanted`.
 
-    What isn't known now is `unknown`, whatever was seen before.
+    What isn't known now is `unknown`, whatever was seen before. `loaded` is what its engine said it has loaded, and
+    `unsaid` why that isn't known, where it was asked.
     """
 
     id: str
     version: str
     wanted: str
     state: ComponentState
+    loaded: str = ""
+    unsaid: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

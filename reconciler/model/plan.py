@@ -118,7 +118,7 @@ class Finding:
     at: datetime | None = None
 
 
-FINDINGS = ("drift", "held", "deferred", "unknown", "unreachable")
+FINDINGS = ("drift", "held", "deferred", "unknown", "unreachable", "pending")
 """Where a plan has its findings, the claims apart."""
 
 
@@ -159,6 +159,7 @@ class Plan(Changes):
     clients: Mapping[str, int] = field(default_factory=dict)
     rollouts: tuple[RolloutStep, ...] = ()
     drift: tuple[Finding, ...] = ()
+    pending: tuple[Finding, ...] = ()
     held: tuple[Finding, ...] = ()
     deferred: tuple[Finding, ...] = ()
     unknown: tuple[Finding, ...] = ()

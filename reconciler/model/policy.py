@@ -153,7 +153,8 @@ class Rollout:
     (`finish`), or it ends there and then (`supersede`). `on_failure` is what follows when a gate doesn't let it pass:
     it stops (`halt`), or what has it goes back, too (`rollback`): only who failed (`client`), the failed `wave`, or
     `all`. With `recheck` the switched checks run on all earlier waves when a soak ends. A group's own limits are in its
-    own policy; they hold for its clients. More clients than `catch_up` that come late go by waves of their own.
+    own policy; they hold for its clients. More clients than `catch_up` that come late go by waves of their own. With
+    `wait_loaded` a client counts once its engine has loaded the release, and as failed when it hasn't for so long.
     """
 
     scope: Scope = "fleet"
@@ -165,6 +166,7 @@ class Rollout:
     on_failure: AfterBreach = "halt"
     rollback_scope: RollbackScope = "wave"
     catch_up: CatchUp = CatchUp()
+    wait_loaded: timedelta | None = None
 
     @property
     def undo(self) -> Undo:

@@ -14,6 +14,7 @@ from reconciler.model.version import SCHEMES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from reconciler.model.question import Question
     from reconciler.model.version import Version, VersionScheme
 
 ComponentKind = Literal["pattern", "engine", "driver", "service"]
@@ -87,7 +88,7 @@ def file_name_problem(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A named thing to keep current, as a catalog describes it."""
+    """A named thing to keep current, as a catalog describes it; `loaded` asks its engine what it runs with."""
 
     id: str
     name: str
@@ -95,6 +96,7 @@ class Component:
     scan_methods: frozenset[str] = frozenset(SCAN_METHODS)
     duplicate: bool = False
     scheme: VersionScheme = SCHEMES["dotted"]
+    loaded: Question | None = None
 
     def version(self, text: str) -> Version:
         """Read a version of this component; ValueError when it isn't one."""

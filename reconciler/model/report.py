@@ -105,7 +105,8 @@ class ComponentStatus:
     of the updated from which the policy keeps a newer release back for now, and `kept_back` says why the highest
     version that is offered goes to nobody. `wanted` is the highest version that clients should run, and `target_reason`
     says by which rule. `lags` counts those of the outdated that lack so many releases only, up to MAX_LAG: they are
-    updated where so many still count as that. `name` and `kind` are as the catalog has them.
+    updated where so many still count as that. `name` and `kind` are as the catalog has them. `pending` are those that
+    would be updated if their engines had loaded what is installed.
     """
 
     id: str
@@ -125,11 +126,12 @@ class ComponentStatus:
     wanted: str = ""
     target_reason: str = ""
     lags: Mapping[int, int] = field(default_factory=dict)
+    pending: int = 0
 
     @property
     def clients(self) -> int:
         """All clients that should have the component."""
-        return self.updated + self.outdated + self.ahead + self.unknown
+        return self.updated + self.outdated + self.ahead + self.unknown + self.pending
 
     @property
     def rate(self) -> float:

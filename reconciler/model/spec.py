@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from reconciler.model.notice import NotifierSpec
     from reconciler.model.offer import Withdrawal
     from reconciler.model.policy import AutoUpdate
+    from reconciler.model.question import Question
     from reconciler.model.release import Catalog, Component, ScanMethod
     from reconciler.model.secret import SecretRef
 
@@ -89,7 +90,8 @@ class ComponentSpec:
     `behind` counts the releases by which `latest` is followed, `min_age` is how old a release must be, and of
     `snapshot` only what was out at the end of that day (UTC) counts. `blocked` gives the reasons by the versions that
     nobody may run. `duplicate` says whether incrementals are made of it, `codec` with which codec (empty: with the one
-    that pays). `named`: the spec lists it by its name, and didn't only take all of the catalogs.
+    that pays). `named`: the spec lists it by its name, and didn't only take all of the catalogs. `loaded` asks running
+    engines which version they have loaded; None: nobody asks.
     """
 
     component: Component
@@ -104,6 +106,7 @@ class ComponentSpec:
     blocked: Mapping[str, str] = field(default_factory=dict)
     hooks: Hooks = Hooks()
     named: bool = True
+    loaded: Question | None = None
 
 
 CheckPlace = Literal["client", "server"]
@@ -304,6 +307,12 @@ class Spec:
     def start_of(self, secret: SecretRef) -> Path:
         """Give the folder that a secret is read from: programs are of the spec, files of this machine."""
         return self.home if secret.kind == "file" else self.base
+
+    def questions(self, group: str) -> dict[str, Question]:
+        """Give what engines of a group's clients are asked in a look, by component."""
+        method = self.groups[group].scan_method
+        asked = {name: spec.loaded for name, spec in self.components.items() if spec.component.for_scan_method(method)}
+        return {name: question for name, question in asked.items() if question is not None}
 
     def public(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Give what programs may get of an environment: without the variables that hold secrets."""

@@ -62,7 +62,7 @@ class ComponentStanding:
 
     `wanted` is what the policy lets through by now, `to` what an apply now would bring. `reasons` say what is in the
     way, in the words of the plan; `next` says what comes and when. `release` is what is known of the one that comes or
-    is wanted, if anything is.
+    is wanted, if anything is. `loaded` is what its engine says it has loaded, and `unsaid` why that isn't known.
     """
 
     id: str
@@ -79,6 +79,8 @@ class ComponentStanding:
     next: str
     happened: tuple[Happened, ...]
     release: Provenance | None = None
+    loaded: str = ""
+    unsaid: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,12 +94,12 @@ def _shell(client: Client, facts: Facts) -> Diagnosis:
 
 
 def _runs_commands(spec: Spec, group: str) -> bool:
-    """Say whether clients of a group run checks or hooks."""
+    """Say whether clients of a group run checks or hooks, or ask their engines."""
     of_group = spec.groups[group]
     return (
         any(check.where == "client" for check in of_group.checks)
         or any(setting.validate or setting.hook for setting in of_group.settings)
-        or any(component.hooks != Hooks() for component in spec.components.values())
+        or any(component.hooks != Hooks() or component.loaded for component in spec.components.values())
     )
 
 

@@ -22,6 +22,7 @@ from reconciler.observe.clients import look
 from reconciler.observe.cohorts import EVERYBODY, Marks, Selection, gather_cohorts, say_doubles
 from reconciler.observe.idle import check_limit, notes_of
 from reconciler.observe.inventory import list_clients, list_fleet
+from reconciler.observe.loading import late_loads
 from reconciler.observe.upstream import find_withdrawals, merge_incrementals, merge_offers, read_sources
 from reconciler.observe.ways import find_ways
 from reconciler.planner.desired import Past, changed_offers
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from reconciler.model.offer import SourceReport
     from reconciler.model.release import Release
     from reconciler.model.repository import Published
+    from reconciler.model.rollout import Key, RolloutRecord
     from reconciler.model.spec import GroupSpec, SourceSpec
     from reconciler.storage.roll import Roll
     from reconciler.storage.state import Identity, Observation
@@ -128,6 +130,7 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
     changed = changed_offers(offers, inspection.releases, contents)
     published, trouble = _published(work)
     ahead = work.state.moments_ahead(work.spec.quarantine.span)
+    rollouts = work.state.rollouts()
     return Observed(
         basis=Basis(
             lineage=identity.lineage,
@@ -161,8 +164,8 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
         unread=[report.source for report in reports if report.error and report.source not in absent],
         cohorts=cohorts,
         others=others,
-        rollouts=work.state.rollouts(),
-        failures=work.state.rollout_failures(),
+        rollouts=rollouts,
+        failures=_failures(work, rollouts, profiles),
         troubles=work.state.rollout_failures(MACHINE),
         gone=work.roll.gone(),
         freeze=_FROZEN if identity.frozen and not sight.confirmed else "",
@@ -177,6 +180,16 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
         past=Past(contents, work.state.got(changed) | (_on_clients(profiles.values()) if changed else set())),
         source_routes={source.name: _source_route(source) for source in sources},
     )
+
+
+def _failures(
+    work: Workspace, rollouts: Mapping[Key, RolloutRecord], profiles: Mapping[str, Profile]
+) -> dict[Key, dict[str, str]]:
+    """Give the clients that failed in rollouts: with the switch, or because their engines didn't load the release."""
+    failures = work.state.rollout_failures()
+    for key, late in late_loads(work, rollouts, profiles, work.means.clock()).items():
+        failures[key] = {**late, **failures.get(key, {})}
+    return failures
 
 
 def ahead_text(ahead: Mapping[str, datetime]) -> str:
@@ -434,6 +447,7 @@ def _look_at_clients(work: Workspace, sight: Sight, choice: Selection, fleet: Se
             clock=means.clock,
             verify=sight.verify,
             keep=sight.keep,
+            questions=work.spec.questions,
         ):
             level: Level = "warning" if seen.error else "info"
             means.emit(ClientObserved(f"{seen.client}: {seen.error or 'seen'}", level=level, client=seen.client))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from reconciler.model.change import Proof, SettingsReason
     from reconciler.model.plan import Basis, Cohort
     from reconciler.model.policy import Schedule
-    from reconciler.planner.comparison import Comparison
+    from reconciler.planner.comparison import Compared, Comparison
     from reconciler.planner.delivery import Delivery
     from reconciler.planner.desired import Times
     from reconciler.planner.diff import Difference
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     _Moment = tuple[Schedule, datetime]
     _Due = tuple[int, int, bool]
-    FindingKind = Literal["drift", "held", "deferred", "unknown", "unreachable", "claims"]
+    FindingKind = Literal["drift", "pending", "held", "deferred", "unknown", "unreachable", "claims"]
     _Found = tuple[FindingKind, str, str, str]
     _Entry = defaultdict[str, "_Count"]
 
@@ -185,11 +185,7 @@ class Aggregate:
         assert cohort.profile is not None
         if cohort.profile.lineage == self._basis.lineage and cohort.profile.epoch < self._basis.epoch:
             yield self._finding("claims", f"it knows epoch {cohort.profile.epoch}")
-        for waiting in compared.waiting:
-            release = waiting.target.release
-            yield self._finding(waiting.kind, waiting.why, release.component, release.version, waiting.at)
-        for drift in compared.drift:
-            yield self._finding("drift", drift.what, drift.component, drift.version)
+        yield from self._noticed(compared)
         asked = self._ask(cohort) if not cohort.hold else _NOTHING
         answers = dict(zip(asked.reaches, inside, strict=True)), dict(zip(asked.moments, due, strict=True))
         for number in compared.numbers:
@@ -206,6 +202,16 @@ class Aggregate:
         for at, proof, part in self._rechecks:
             if answers[0].get(part) and _is_proved(cohort, proof):
                 yield self._proofs.setdefault(at, _entry())
+
+    def _noticed(self, compared: Compared) -> Iterator[_Entry]:
+        """Give the findings that are so whether or not anything may be changed."""
+        for waiting in compared.waiting:
+            release = waiting.target.release
+            yield self._finding(waiting.kind, waiting.why, release.component, release.version, waiting.at)
+        for drift in compared.drift:
+            yield self._finding("drift", drift.what, drift.component, drift.version)
+        for idle in compared.unloaded:
+            yield self._finding("pending", idle.what, idle.component, idle.version)
 
     def _finding(
         self, kind: FindingKind, reason: str, component: str = "", version: str = "", at: datetime | None = None

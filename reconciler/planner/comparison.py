@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.planner.diff import NOTHING, compare, find_waiting
+from reconciler.planner.diff import NOTHING, compare, find_unloaded, find_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What differs on a cohort: numbers of differences, drift, and releases that wait."""
+    """What differs on a cohort: numbers of differences, drift, and releases that wait.
+
+    `unloaded` is what is there as it should be, and isn't loaded: nothing is to be done about it.
+    """
 
     numbers: tuple[int, ...]
     drift: tuple[Drift, ...]
     waiting: tuple[Waiting, ...]
+    unloaded: tuple[Drift, ...] = ()
 
 
 class Comparison:
@@ -63,7 +67,8 @@ class Comparison:
                 self._number(entry, self._dispatcher.deliver(entry, profile), cohort.route) for entry in differences
             )
             waiting = tuple(find_waiting(profile, components, self._desired, forced))
-            known = self._compared[key] = Compared(numbers, tuple(drift), waiting)
+            idle = tuple(find_unloaded(profile, components, {entry.target.spec.component.id for entry in differences}))
+            known = self._compared[key] = Compared(numbers, tuple(drift), waiting, idle)
         return known
 
     def version(self, group: str, component: str, platform: str) -> str:

@@ -22,9 +22,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from reconciler.planner.desired import Refusal, Waiting
+from reconciler.planner.loading import unloaded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from reconciler.model.change import DeployReason
     from reconciler.model.client import Installed, Profile
@@ -100,6 +101,16 @@ def find_waiting(
             if has == version or (has > version and not waiting.target.pinned):
                 continue
         yield waiting
+
+
+def find_unloaded(profile: Profile, components: Iterable[ComponentSpec], differing: Collection[str]) -> Iterator[Drift]:
+    """Give what is installed and isn't loaded, of the components that aren't among those that differ."""
+    for spec in components:
+        installed = profile.by_component.get(spec.component.id) if spec.loaded is not None else None
+        if installed is not None and spec.component.id not in differing:
+            why = unloaded(spec, installed)
+            if why:
+                yield Drift(spec.component.id, installed.version, why)
 
 
 def _queued(component: str, platform: str, desired: Desired, first: tuple[First, ...]) -> Waiting | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from reconciler.model.rollout import Key, RolloutRecord
     from reconciler.planner.waves import Lineup
 
-Part = Literal["passed", "pending", "out", "idle"]
+Part = Literal["passed", "loading", "pending", "out", "idle"]
 Counted = Literal["passed", "failed", "pending", "unreachable", "off", "hindered", "unknown"]
 
 
@@ -55,9 +55,10 @@ class FleetView(Protocol):
         """Give the clients that couldn't be served because of something that is wrong with them."""
 
     def state(self, cohort: Cohort, key: Key) -> Part:
-        """Say what the clients of a cohort are to a rollout: `passed`, `pending`, `out` of it, or `idle`.
+        """Say what the clients of a cohort are to a rollout: `passed`, `loading`, `pending`, `out` of it, or `idle`.
 
-        Those are idle that lack it and get nothing at all for now.
+        Those are loading that have it and count once their engines do; those are idle that lack it and get nothing at
+        all for now.
         """
 
 
@@ -67,12 +68,14 @@ class Tally:
 
     `had` are those that had the version before, where only late ones count. `later` aren't counted yet: they are held,
     or get nothing for now. `lacking` are by group those that nobody stands in for, though they need it, and `off` those
-    that were off when the wave opened. `instead` are by limits those that stand in for others.
+    that were off when the wave opened. `instead` are by limits those that stand in for others. `loading` are those of
+    the pending that have the version, and whose engines don't.
     """
 
     counts: dict[Limits, WaveCounts] = field(default_factory=dict)
     had: int = 0
     later: int = 0
+    loading: int = 0
     lacking: Counter[str] = field(default_factory=Counter)
     off: Counter[str] = field(default_factory=Counter)
     instead: Counter[Limits] = field(default_factory=Counter)
@@ -149,7 +152,8 @@ class Gate:
                 _count_silent(tally, count, cohort, size, hindered=len(inside & ill), opened=record.opened)
             else:
                 state = self._fleet.state(cohort, self._key)
-                if state == "pending":
+                if state in {"loading", "pending"}:
+                    tally.loading += size - len(inside & failed) if state == "loading" else 0
                     _count_pending(tally, count, cohort, size, failed=len(inside & failed), hindered=len(inside & ill))
                 elif state == "passed":
                     before = min(had[cohort.group], size)

@@ -243,12 +243,13 @@ def joined(cohorts: Sequence[Cohort]) -> Cohort:
 
 
 def _after(profile: Profile, deploys: Iterable[Deploy], layouts: Mapping[str, str], plan: Plan, keep: int) -> Profile:
-    """Give what clients of a profile have once they are changed."""
+    """Give what clients of a profile have once they are changed, and have loaded it."""
     installed = dict(profile.by_component)
     for deploy in deploys:
         name, known = deploy.component, installed.get(deploy.component)
         if not deploy.early:
-            installed[name] = switched(known, name, deploy.to, deploy.to_digest, layout=layouts[name], keep=keep)
+            has = switched(known, name, deploy.to, deploy.to_digest, layout=layouts[name], keep=keep)
+            installed[name] = replace(has, loaded=deploy.to, unsaid="")
         elif known is not None:
             installed[name] = made_ready(known, deploy.to, deploy.to_digest)
     basis = plan.basis

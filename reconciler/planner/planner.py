@@ -109,6 +109,7 @@ def _make(
         proofs=tally.proofs(),
         rollouts=tuple(sorted(rollouts.steps, key=lambda step: step.record.key)),
         drift=tally.findings("drift"),
+        pending=tally.findings("pending"),
         held=tally.findings("held"),
         deferred=tally.findings("deferred"),
         unknown=tally.findings("unknown"),

@@ -6,8 +6,10 @@ The first rule that fits says where it stands; a rule that moves it on is follow
 1. It starts with no wave open; cut-points are made, and made anew when the spec's waves are others now.
 2. Paused or halted it stays where it is, until somebody resumes it or the spec blocks the version.
 3. While clients of the open wave are pending, they get the release. Pending are those that lack it, answer, haven't
-   failed with it, and aren't held; those that wait for a window or their minute are. Clients that didn't answer when
-   the wave opened aren't in its gate; those at which nobody looked yet keep it open, and nothing newer waits for that.
+   failed with it, and aren't held; those that wait for a window or their minute are. With `wait_loaded` those that have
+   it are, too, until their engines have loaded it; who hasn't for so long has failed with it. Clients that didn't
+   answer when the wave opened aren't in its gate; those at which nobody looked yet keep it open, and nothing newer
+   waits for that.
 4. The gate: too many failed, and the rollout halts. Too few were attempted, and it waits: an empty canary is never
    passed over. What is wrong with a machine (it became unreachable, its disk is full) says nothing about the release:
    in all waves but the last, another client of its group stands in for it, the next in the order of clients that is in
@@ -43,6 +45,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.plan import RolloutStep, WaveCounts
 from reconciler.model.rollout import OPEN, UNDER_WAY, UNFIT, RolloutRecord
 from reconciler.planner.desired import Halt
+from reconciler.planner.loading import not_loaded
 from reconciler.planner.walk import NOBODY, Standing, Walk
 from reconciler.planner.waves import Lineup, first_waves, structure
 
@@ -349,7 +352,7 @@ class Rollouts:
         return self._observed.troubles.get(key, {})
 
     def state(self, cohort: Cohort, key: Key) -> Part:
-        """Say what the clients of a cohort are to a rollout: `passed`, `pending`, `idle`, or `out` of it."""
+        """Say what the clients of a cohort are to a rollout: `passed`, `loading`, `pending`, `idle`, or `out` of it."""
         compared = self._comparison.of(cohort)
         situation = self.kinds[cohort.group], id(compared), key
         known = self._states.get(situation)
@@ -365,11 +368,19 @@ class Rollouts:
             release = difference.target.release
             if release.component == component:
                 if difference.reason == "layout_changed":
-                    return "passed"
+                    return self._arrived(cohort, component)
                 down = difference.downgrade and self._is_proven(key)
                 if difference.reason == "rolled_back" or down:  # at once or not at all: no wave waits for it
                     return "out"
                 verdict = self._verdicts[cohort.group][component]
                 return "idle" if verdict.off else "pending"
         installed = cohort.profile.by_component.get(component)
-        return "passed" if installed is not None and installed.version == version else "out"
+        return self._arrived(cohort, component) if installed is not None and installed.version == version else "out"
+
+    def _arrived(self, cohort: Cohort, component: str) -> Part:
+        """Say whether clients that have a version count, or have to load it first."""
+        assert cohort.profile is not None
+        if self._wanted.policy(cohort.group, component).rollout.wait_loaded is None:
+            return "passed"
+        installed = cohort.profile.by_component[component]
+        return "loading" if not_loaded(self._wanted.components[component], installed) else "passed"

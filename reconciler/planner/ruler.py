@@ -5,11 +5,13 @@ or is blocked, doesn't: who lacks only that is updated, and the release is `defe
 
 * updated   runs that version, undamaged
 * ahead     runs a higher version: newer than the server isn't "updated"
+* pending   has that version, and its engine hasn't loaded it, or doesn't say so: it counts neither as updated nor as
+  outdated (`planner.loading`)
 * unknown   did not answer, or was never seen
 * outdated  everything else: a lower version, none, or damaged files
 
 Two allowances turn outdated into updated: `within` N releases behind (releases that are known, not numerals), and
-`max_age`: the first release that the client lacks came out less than that long ago.
+`max_age`: the first release that the client lacks came out less than that long ago. They hold for what is loaded, too.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Literal
 from reconciler.model.report import MAX_LAG, ComponentStatus
 from reconciler.model.spec import LATEST
 from reconciler.planner.desired import Desired, Times
+from reconciler.planner.loading import in_effect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,8 +35,8 @@ if TYPE_CHECKING:
     from reconciler.planner.desired import Target, Waiting
     from reconciler.planner.inputs import Observed, Wanted
 
-Verdict = Literal["updated", "outdated", "ahead", "unknown"]
-State = Literal["updated", "outdated", "ahead", "unknown", "missing", "damaged", "deferred"]
+Verdict = Literal["updated", "pending", "outdated", "ahead", "unknown"]
+State = Literal["updated", "pending", "outdated", "ahead", "unknown", "missing", "damaged", "deferred"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +100,20 @@ class Ruler:
         if installed is None or installed.damage or not target.spec.component.scheme.accepts(installed.version):
             return "outdated"
         version = target.spec.component.version(installed.version)
-        if version == target.version:
-            return "updated" if installed.digest == target.release.digest else "outdated"
         if version > target.version:
             return "ahead"
-        return "updated" if self._allowed(component, version, target.version) else "outdated"
+        same = version == target.version and installed.digest == target.release.digest
+        if not same and (version == target.version or not self._allowed(component, version, target.version)):
+            return "outdated"
+        return "updated" if self._is_in_effect(target, installed) else "pending"
+
+    def _is_in_effect(self, target: Target, installed: Installed) -> bool:
+        """Say whether what is loaded of a component that is updated is as good as what is installed."""
+        runs = in_effect(target.spec, installed)
+        if runs == installed.version or not runs:
+            return bool(runs)
+        version = target.spec.component.version(runs)
+        return version < target.version and self._allowed(target.spec.component.id, version, target.version)
 
     def lacks(self, component: str, installed: Installed | None, platform: str) -> Waiting | None:
         """Give the release that a client doesn't get yet because the policy keeps it back for now, if there is one."""
@@ -192,6 +204,7 @@ class Ruler:
             outdated=verdicts["outdated"],
             ahead=verdicts["ahead"],
             unknown=verdicts["unknown"],
+            pending=verdicts["pending"],
             versions=dict(sorted(versions.items(), key=lambda item: _newest_first(spec, item[0]))),
             deferred=deferred,
             kept_back=self.kept_back(spec),

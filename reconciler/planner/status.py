@@ -1,4 +1,4 @@
-"""Counts how far a fleet is: updated, outdated, ahead and unknown clients for each component and group.
+"""Counts how far a fleet is: updated, pending, outdated, ahead and unknown clients for each component and group.
 
 What a client counts as says the `ruler`. A cohort that isn't known counts as unknown.
 """

@@ -1,8 +1,9 @@
 """What a status is measured against by pipelines: `age>48h,outdated>5%`.
 
 A condition is a measure, `>` or `<`, and a limit. Measures: `age` (since the latest held version came out, a duration),
-`updated`, `outdated`, `ahead` and `unknown` (clients, as a number or as a share in percent). A condition is met when it
-holds for any component. Conditions are separated by commas; one that is met is enough.
+`updated`, `outdated`, `pending` (installed, not loaded), `ahead` and `unknown` (clients, as a number or as a share in
+percent). A condition is met when it holds for any component. Conditions are separated by commas; one that is met is
+enough.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.report import ComponentStatus
 
-_CONDITION = re.compile(r"\s*(age|updated|outdated|ahead|unknown)\s*([<>])\s*(\S+)\s*")
+_CONDITION = re.compile(r"\s*(age|updated|outdated|pending|ahead|unknown)\s*([<>])\s*(\S+)\s*")
 _NUMBER = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(%?)")
 EXAMPLE = "age>48h,outdated>5%"
 

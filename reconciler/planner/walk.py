@@ -145,7 +145,8 @@ class Walk:
             return replace(record, status="running", reason="")
         if total.pending:
             done = total.planned - total.pending
-            return self._stay(f"{record.place} is open: {done} of {total.planned} done")
+            loading = f", {tally.loading} have it and haven't loaded it" if tally.loading else ""
+            return self._stay(f"{record.place} is open: {done} of {total.planned} done{loading}")
         if total.unknown:
             self.asleep = True
             says = f"{record.place} is open: at {total.unknown} of its clients nobody looked yet"

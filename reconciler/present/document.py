@@ -71,6 +71,7 @@ PLAN = Form(
     deferred=As(of=_FINDING),
     unknown=As(of=_FINDING),
     unreachable=As(of=_FINDING),
+    pending=As(of=_FINDING, if_any=True),
     claims=As(of=_FINDING, if_any=True),
     notes=As(later=True),
     excused=As(later=True),
@@ -117,7 +118,8 @@ def _summary(plan: Plan) -> dict[str, Any]:
         "download": sum(merge.bytes for merge in plan.merges) - _merging(plan),
         "deploy": sum((deploy.bytes_full - deploy.bytes) * deploy.clients for deploy in plan.deploys),
     }
-    return {**counts, "saved": saved, **{kind: _clients(plan, getattr(plan, kind)) for kind in FINDINGS}}
+    found = {kind: _clients(plan, getattr(plan, kind)) for kind in FINDINGS}
+    return {**counts, "saved": saved, **{kind: count for kind, count in found.items() if count or kind != "pending"}}
 
 
 def _merging(plan: Plan) -> int:
@@ -217,6 +219,7 @@ def _component_entry(status: ComponentStatus) -> dict[str, Any]:
         "outdated": status.outdated,
         "ahead": status.ahead,
         "unknown": status.unknown,
+        "pending": status.pending,
         "rate": round(status.rate, 4),
         "versions": dict(status.versions),
         "age": status.age,

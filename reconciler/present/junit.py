@@ -108,6 +108,7 @@ _FINDINGS: Mapping[str, State] = {
     "unreachable": "error",
     "held": "skipped",
     "deferred": "skipped",
+    "pending": "failure",
 }
 
 
@@ -122,7 +123,7 @@ def plan_junit(document: Entry, **_how: Any) -> str:
         of = suites.setdefault(change.get("group") or _SERVER, [])
         of.append(Case(change.get("component") or change["action"], _change(change)))
     for kind, state in _FINDINGS.items():
-        for finding in document[kind]:
+        for finding in document.get(kind, ()):
             says = f"{count_text(finding['clients'], 'client')}: {finding['reason']}{_members(finding, document)}"
             case = Case(finding["component"] or "clients", f"{kind}: {finding['reason']}", state, says)
             suites.setdefault(finding["group"], []).append(case)

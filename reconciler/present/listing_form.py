@@ -11,7 +11,9 @@ from reconciler.present.forms import As, Form
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_COMPONENT = Form(ListedComponent, version=As(null=True), wanted=As(null=True))
+_COMPONENT = Form(
+    ListedComponent, version=As(null=True), wanted=As(null=True), loaded=As(if_any=True), unsaid=As(if_any=True)
+)
 _CLIENT = Form(
     ListedClient,
     platform=As(null=True),

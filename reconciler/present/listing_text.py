@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _HEAD = ("client", "group", "state", "seen", "components", "why")
 _CSV_HEAD = (
     "client", "group", "labels", "platform", "state", "component", "version", "wanted", "component_state", "seen",
-    "failing_since", "failures", "quarantined_until", "why",
+    "failing_since", "failures", "quarantined_until", "why", "loaded",
 )  # fmt: skip
 _NAMED = 3
 """Components that are named in a line."""
@@ -67,6 +67,7 @@ def _cells(client: Mapping[str, Any], component: Mapping[str, Any]) -> tuple[str
         str(client["failures"]),
         client["until"] or "",
         client["why"] or "",
+        component.get("loaded") or component.get("unsaid", ""),
     )
 
 
@@ -112,8 +113,12 @@ def _components(client: Mapping[str, Any]) -> str:
 
 def _component(one: Mapping[str, Any]) -> str:
     has, wanted = one["version"] or "nothing", one["wanted"] or "nothing known"
+    loaded, why = one.get("loaded"), one.get("unsaid")
     more = {
         "updated": "",
+        "pending": f" (installed, {loaded} is loaded)"
+        if loaded
+        else f" (installed; what is loaded isn't known: {why})",
         "outdated": f" (wanted {wanted})",
         "missing": f" (wanted {wanted})",
         "damaged": f" (damaged, wanted {wanted})",

@@ -72,7 +72,7 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
         if changes:
             rows = lines_of(kind, changes, scene) if names else rows_of(kind, changes, scene)
             parts += _rows(kind.head, [kind.columns(row) for row in rows], [row.names for row in rows])
-    found = [(kind, row) for kind in FINDINGS for row in findings_of(kind, document[kind], document, scene)]
+    found = [(kind, row) for kind in FINDINGS for row in findings_of(kind, document.get(kind, ()), document, scene)]
     if found:
         head = ("not changed", "group", "component", "clients", "reason")
         parts += _rows(

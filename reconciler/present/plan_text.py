@@ -51,7 +51,8 @@ if TYPE_CHECKING:
 
 def verdict(document: Entry) -> str:
     """Give the first line of a plan; see the module's docstring."""
-    waiting = ", ".join(f"{kind} {number_text(document['summary'][kind])}" for kind in FINDINGS)
+    summary = document["summary"]
+    waiting = ", ".join(f"{kind} {number_text(summary[kind])}" for kind in FINDINGS if kind in summary)
     return (
         f"Plan: {headline(document)}; "
         f"{waiting}{''.join(f'; not as declared: {trouble}' for trouble in [amiss(document)] if trouble)}"
@@ -161,6 +162,8 @@ def _meaning(document: Entry) -> str:
         return "What is not known above may differ."
     if summary["held"] or summary["deferred"]:
         return "What differs is held or deferred."
+    if summary.get("pending"):
+        return "What is declared is installed everywhere; see above where it isn't loaded."
     if document["problems"] or summary["drift"] or any(entry["status"] in STOPPED for entry in document["rollouts"]):
         return "What is known is as declared; see above what else was found."
     return "Every client has what is declared."
@@ -247,14 +250,15 @@ FINDING_TITLES = {
     "deferred": "Deferred (not due yet)",
     "unknown": "Unknown (nothing is known of them, so nothing is changed)",
     "unreachable": "Unreachable (no way from server to client)",
+    "pending": "Pending (installed as declared, and not loaded by the engine)",
 }
-FINDING_MARKS = {"drift": "!", "unknown": "?", "unreachable": "?"}
+FINDING_MARKS = {"drift": "!", "unknown": "?", "unreachable": "?", "pending": "!"}
 
 
 def _findings(
     kind: str, document: Entry, scene: Scene, members: Mapping[str, Sequence[str]] | None, width: int | None
 ) -> list[str]:
-    rows = findings_of(kind, document[kind], document, scene)
+    rows = findings_of(kind, document.get(kind, ()), document, scene)
     lines = [(f"  {FINDING_MARKS.get(kind, '=')}", *row.cells) for row in rows]
     shown = []
     for line, row in zip(grid(lines, right=frozenset({2}), width=width), rows, strict=True):

@@ -152,7 +152,7 @@ def _problems(document: Entry) -> int:
 
 
 def _finding(kind: str) -> Measure:
-    return Measure("client", lambda document: int(document["summary"][kind]))
+    return Measure("client", lambda document: int(document["summary"].get(kind, 0)))
 
 
 MEASURES: Mapping[str, Measure] = {

@@ -19,7 +19,7 @@ from reconciler.present.document import OVER
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-VERDICTS = ("updated", "outdated", "ahead", "unknown")
+VERDICTS = ("updated", "outdated", "ahead", "unknown", "pending")
 OUTCOMES = ("passed", "failed", "pending", "unreachable", "off", "hindered", "unknown")
 """What became of the clients of a wave."""
 

@@ -32,6 +32,8 @@ _COMPONENT = Form(
     rollouts=As(of=Form(RolloutPlace, group=As(null=True))),
     happened=As(of=_HAPPENED),
     release=As(of=PROVENANCE),
+    loaded=As(if_any=True),
+    unsaid=As(if_any=True),
 )
 _SETTING = Form(
     SettingStanding,

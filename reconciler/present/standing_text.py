@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _VALUE = 60
 _NOW = {
     "updated": "as wanted",
+    "pending": "installed, and not loaded by its engine",
     "outdated": "not what is wanted",
     "missing": "not what is wanted",
     "damaged": "damaged",
@@ -55,6 +56,8 @@ def _component(entry: Mapping[str, Any], created: str, width: int | None) -> Ite
     yield f"{entry['id']}: has {has}, wanted is {entry['wanted'] or known}: {_NOW[entry['state']]}"
     if entry["damage"]:
         yield f"  damaged: {entry['damage']}"
+    if entry.get("loaded"):
+        yield f"  loaded: {entry['loaded']}"
     yield from _asked(entry["asked"])
     for reason in entry["reasons"]:
         yield f"  in the way: {reason}"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from reconciler.present.markdown import fitting, flagged, grid_of, halted_parts, safe
 from reconciler.present.rollout_text import standing_rows_of
 from reconciler.present.status_rows import (
-    COLUMNS,
     GROUP_HEAD,
     brief_names,
     component_rows,
@@ -19,9 +18,11 @@ from reconciler.present.status_rows import (
     is_fine,
     kept_back_lines,
     names_of,
+    pending_lines,
     quarantine_rest,
     quarantine_rows,
     source_row,
+    used_columns,
     withdrawn_rows,
 )
 from reconciler.present.status_text import controller_lines, status_head
@@ -46,7 +47,7 @@ def status_markdown(document: Mapping[str, Any]) -> str:
     parts += _components(component_rows(document["components"]))
     current = current_of(document["components"])
     parts += [safe(f"{current_text(document['components'])}: {brief_names(names_of(current))}")] if current else []
-    parts += _list(kept_back_lines(document))
+    parts += _list([*pending_lines(document), *kept_back_lines(document)])
     if document["troubles"]:
         parts.append(grid_of(TOLD_HEAD, told_rows(told_of_status(document["troubles"]))))
     parts += _groups(document)
@@ -70,7 +71,7 @@ def status_markdown(document: Mapping[str, Any]) -> str:
 def _components(rows: Sequence[ComponentRow]) -> list[str]:
     if not rows:
         return []
-    used = [key for key in COLUMNS if key != "ahead" or any(row.cells["ahead"] != "0" for row in rows)]
+    used = used_columns(row.cells for row in rows)
     cells = [
         [_named(row.cells["component"], row.names), *(row.cells[key] or "-" for key in used if key != "component")]
         for row in rows

@@ -5,8 +5,8 @@
         age 36 h, by version: missing: 200
           common-firewall-pattern 14.656.00, intellitrap-pattern 13.547.00 and 7 more
 
-1. A component is current where no client that answered lacks what it should have, or has more than that; where nobody
-   answered, nothing is known. From ALIKE on, current ones are a sentence.
+1. A component is current where no client that answered lacks what it should have, hasn't loaded it, or has more than
+   that; where nobody answered, nothing is known. From ALIKE on, current ones are a sentence.
 2. From ALIKE on, components of which the same is said share a row: the same counts, and as many clients without any.
 3. A group has the figures of the worst of its components, and names only those of which it has something else to say
    than the whole fleet: nobody has what is held where others do, or the group should have another version.
@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 
     Entry = Mapping[str, Any]
 
-COLUMNS = ("component", "held -> offered", "updated", "outdated", "unknown", "rate", "ahead", "age", "by version")
-COUNTS = ("updated", "outdated", "ahead", "unknown")
+COLUMNS = (
+    *("component", "held -> offered", "updated", "outdated", "unknown", "rate"),
+    *("pending", "ahead", "age", "by version"),
+)
+COUNTS = ("updated", "outdated", "pending", "ahead", "unknown")
+IF_ANY = frozenset(["pending", "ahead"])
+"""Columns that are there where they say something."""
 GROUP_HEAD = ("group", "clients", "current", "outdated", "unknown", "rate")
 _NAMES_SHOWN = 6
 _VERSIONS_SHOWN = 2
@@ -67,7 +72,32 @@ def brief_names(names: Sequence[str]) -> str:
 def is_current(entry: Entry) -> bool:
     """Say whether all who answered have exactly what they should have; not where nobody did."""
     silent = entry["unknown"] and not entry["updated"]
-    return not (entry["outdated"] or entry["ahead"] or silent)
+    return not (entry["outdated"] or pending_of(entry) or entry["ahead"] or silent)
+
+
+def pending_of(entry: Entry) -> int:
+    """Give how many clients have a component installed and not loaded; documents of earlier versions don't say."""
+    return int(entry.get("pending", 0))
+
+
+def used_columns(rows: Iterable[Mapping[str, str]]) -> list[str]:
+    """Give the columns that the cells of some rows have use for."""
+    listed = list(rows)
+    return [key for key in COLUMNS if key not in IF_ANY or any(row[key] != "0" for row in listed)]
+
+
+def pending_lines(document: Entry) -> list[str]:
+    """Say of which components clients have the files and haven't loaded them."""
+    entries = [entry for entry in document["components"] if pending_of(entry)]
+    if len(entries) >= ALIKE:
+        most = count_text(max(map(pending_of, entries)), "client")
+        names = brief_names([entry["id"] for entry in entries])
+        return [f"pending: up to {most} have installed {names}, and not loaded it"]
+    return [
+        f"pending: {count_text(pending_of(entry), 'client')} {'has' if pending_of(entry) == 1 else 'have'} installed "
+        f"{entry['id']}, and not loaded it"
+        for entry in entries
+    ]
 
 
 def answered_text(components: Iterable[Entry]) -> str:
@@ -116,7 +146,7 @@ def _folded(entries: Iterable[Entry]) -> list[ComponentRow]:
 
 
 def _key(entry: Entry) -> Hashable:
-    return (*(entry[key] for key in COUNTS), entry["versions"].get(_MISSING, 0), _differs(entry), entry["rate"])
+    return (*(entry.get(key, 0) for key in COUNTS), entry["versions"].get(_MISSING, 0), _differs(entry), entry["rate"])
 
 
 def _row(entries: Sequence[Entry]) -> ComponentRow:
@@ -125,7 +155,7 @@ def _row(entries: Sequence[Entry]) -> ComponentRow:
     cells = {
         "component": count_text(len(entries), "component") if many else entry["id"],
         "held -> offered": held,
-        **{key: number_text(entry[key]) for key in COUNTS},
+        **{key: number_text(entry.get(key, 0)) for key in COUNTS},
         "rate": rate_of(entry),
         "age": _ages(entries),
         "by version": _shared_version(entry) if many else _versions(entry),
@@ -229,7 +259,7 @@ def _group_row(entry: Entry, fleet: Mapping[str, Entry]) -> GroupRow:
     components = entry["components"]
 
     def most(*keys: str) -> str:
-        return number_text(max((sum(component[key] for key in keys) for component in components), default=0))
+        return number_text(max((sum(component.get(key, 0) for key in keys) for component in components), default=0))
 
     current = f"{number_text(sum(map(is_current, components)))} of {number_text(len(components))}"
     rate = f"{_worst(entry) * 100:.1f} %"

@@ -15,7 +15,6 @@ from reconciler.errors import printable
 from reconciler.present.look import PLAIN, hanging
 from reconciler.present.rollout_text import halted_lines, standing_rows_of, with_since, without_group
 from reconciler.present.status_rows import (
-    COLUMNS,
     GROUP_HEAD,
     brief_names,
     component_rows,
@@ -27,9 +26,12 @@ from reconciler.present.status_rows import (
     is_fine,
     kept_back_lines,
     names_of,
+    pending_lines,
+    pending_of,
     quarantine_rest,
     quarantine_rows,
     source_row,
+    used_columns,
     withdrawn_rows,
 )
 from reconciler.present.trouble import told_lines, told_of_status
@@ -60,7 +62,7 @@ def status_text(document: Mapping[str, Any], *, look: Look = PLAIN) -> str:
     rows, current = component_rows(components), current_of(components)
     lines += ["", *_component_lines(rows, width)] if rows else []
     lines += ["", f"{current_text(components)}:", *_named(names_of(current), width)] if current else []
-    lines += [f"  {line}" for line in kept_back_lines(document)]
+    lines += [f"  {line}" for line in [*pending_lines(document), *kept_back_lines(document)]]
     if document["troubles"]:
         lines += ["", "Trouble", *told_lines(told_of_status(document["troubles"]))]
     lines += _groups(document, width)
@@ -102,7 +104,8 @@ def controller_lines(document: Mapping[str, Any]) -> list[str]:
 def status_head(document: Entry) -> str:
     """Give the first line of a status."""
     components = document["components"]
-    current = sum(1 for component in components if not component["outdated"] and not component["unknown"])
+    lacking = (component["outdated"] or component["unknown"] or pending_of(component) for component in components)
+    current = sum(not some for some in lacking)
     seen = document["as_of"] or "never"
     return (
         f"Status: {count_text(document['clients'], 'client')}, "
@@ -138,7 +141,7 @@ def _unbroken(found: re.Match[str]) -> str:
 def _component_lines(rows: Sequence[ComponentRow], width: int | None) -> list[str]:
     """Give the lines of a table of components."""
     cells = [{key: printable(text) for key, text in row.cells.items()} for row in rows]
-    used = [key for key in COLUMNS if key != "ahead" or any(row["ahead"] != "0" for row in cells)]
+    used = used_columns(cells)
     sizes = {key: max(len(key), *(len(row[key]) for row in cells)) for key in used}
     shown, room = _columns(used, sizes, width)
     lead = max((len(row["component"]) for row in cells if len(row["component"]) <= room), default=0)

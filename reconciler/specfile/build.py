@@ -270,6 +270,7 @@ class Builder:
             if every or component.id in nodes:
                 node = lay_over(common, written(child_map(nodes, component.id)))
                 wanted = self._component(component, node, checks)
+                checks.check_loaded(child_map(nodes, component.id), wanted)
                 found[component.id] = wanted if component.id in nodes else replace(wanted, named=False)
         return found
 
@@ -302,6 +303,7 @@ class Builder:
             snapshot=day_of(node, "snapshot", self._problems),
             blocked=self._blocked(component, node),
             hooks=checks.hooks(node),
+            loaded=checks.loaded(component, node),
         )
 
     def _blocked(self, component: Component, node: Map) -> dict[str, str]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from reconciler.contracts import is_file, path_from
 from reconciler.errors import UpdoserError
 from reconciler.hints import suggestion
+from reconciler.model.question import TIMEOUT, Question
 from reconciler.model.release import KINDS, Catalog, Component
 from reconciler.model.settings import RESERVED, is_reserved
 from reconciler.model.version import SCHEMES
 from reconciler.plugin_loader import bundled_folder
 from reconciler.specfile.reader import read
-from reconciler.specfile.tree import child_seq, plain, value_place, word_of
+from reconciler.specfile.tree import child_map, child_seq, plain, seconds_of, value_place, word_of
 from reconciler.specfile.validate import check, schema_of
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ def load_catalogs(names: Seq, base: Path, problems: list[Problem]) -> Catalog:
         tree = read_catalog(path, problems, name if path.parent != bundled_folder() / "catalog" else "")
         contents.append(plain(tree))
         entries = child_seq(tree, "components")
-        for index, component in enumerate(component_list(tree)):
+        for index, component in enumerate(component_list(tree, problems)):
             where = value_place(entries, index)
             if is_reserved(component.id):
                 text = f"the id `{component.id}` belongs to the settings of clients"
@@ -103,7 +105,21 @@ def is_version(component: Component, version: str, place: Place, problems: list[
     return False
 
 
-def component_list(tree: Map) -> Sequence[Component]:
+def question_of(node: Map, problems: list[Problem], known: Question | None = None) -> Question | None:
+    """Read `loaded` of a component, over what is `known` of it already; None where nothing is to be asked."""
+    run = plain(node.get("run"))
+    if isinstance(run, list):
+        run = shlex.join(map(str, run))
+    if not isinstance(run, str):
+        run = known.run if known is not None else ""
+    timeout = seconds_of(node, "timeout", known.timeout if known is not None else TIMEOUT, problems)
+    within = seconds_of(node, "within", known.within if known is not None else 0.0, problems)
+    if node.get("enabled") is False or not run.strip():
+        return None
+    return Question(run, timeout, within)
+
+
+def component_list(tree: Map, problems: list[Problem]) -> Sequence[Component]:
     """Give the components of a catalog's tree; entries that are malformed are left out."""
     found = []
     for entry in child_seq(tree, "components"):
@@ -117,6 +133,7 @@ def component_list(tree: Map) -> Sequence[Component]:
                     scan_methods=frozenset(map(str, values.get("scan_methods", ()))),
                     duplicate=values.get("duplicate") is True,
                     scheme=SCHEMES[values["version_scheme"]],
+                    loaded=question_of(child_map(entry, "loaded"), problems),
                 )
             )
     return found

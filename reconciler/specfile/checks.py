@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from reconciler.contracts import is_file
 from reconciler.model.deploy import PHASES, Hook, Hooks, OnHookFailure
 from reconciler.model.spec import CheckPlace, CheckSpec, SettingMethod, SettingSpec
-from reconciler.specfile.catalogs import known_component
+from reconciler.specfile.catalogs import known_component, question_of
 from reconciler.specfile.secrets import is_reference, reference
 from reconciler.specfile.tree import (
     child_map,
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.errors import Problem
-    from reconciler.model.release import Catalog
+    from reconciler.model.question import Question
+    from reconciler.model.release import Catalog, Component
+    from reconciler.model.spec import ComponentSpec
     from reconciler.specfile.options import OptionReader
     from reconciler.specfile.tree import Map, Place, Seq
 
@@ -97,6 +99,25 @@ class CheckReader:
             return None
         timeout = seconds_of(node, "timeout", 60.0, self._problems)
         return Hook(run, timeout, word_of(node, "on_failure", ON_FAILURE))
+
+    # --- what engines have loaded -------------------------------------------------------------------------------------
+
+    def loaded(self, component: Component, node: Map) -> Question | None:
+        """Read how the engine of a component is asked: by its catalog, where the spec doesn't say otherwise."""
+        return question_of(child_map(node, "loaded"), self._problems, component.loaded)
+
+    def check_loaded(self, own: Map, wanted: ComponentSpec) -> None:
+        """Refuse what a component says of an engine that nothing asks."""
+        if wanted.loaded is not None:
+            return
+        node = child_map(own, "loaded")
+        if "loaded" in own and node.get("enabled") is not False:
+            message = f"`loaded` of {wanted.component.id} needs `run`: its catalog says no command"
+            self._complain(own.keys_at["loaded"], message, "a command that prints the version that is loaded")
+        rollout = child_map(child_map(own, "auto_update"), "rollout")
+        if "wait_loaded" in rollout:
+            message = f"`wait_loaded` of {wanted.component.id} needs `loaded`: nothing says what is loaded"
+            self._complain(value_place(rollout, "wait_loaded"), message, "add `loaded: {run: ...}` to the component")
 
     # --- settings -----------------------------------------------------------------------------------------------------
 

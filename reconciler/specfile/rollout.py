@@ -80,6 +80,7 @@ class RolloutReader:
             on_failure=word_of(node, "on_failure", ON_FAILURE, default.on_failure),
             rollback_scope=word_of(node, "rollback_scope", ROLLBACK_SCOPES, default.rollback_scope),
             catch_up=_catch_up(node),
+            wait_loaded=span_of(node, "wait_loaded", self._problems),
         )
 
     def check_own(self, own: Map, rollout: Rollout) -> None:

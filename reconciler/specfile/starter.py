@@ -139,7 +139,7 @@ def _components(catalog: str, base: Path) -> list[str]:
     if not is_file(path):
         raise UsageError(f"there is no catalog {catalog}", hint=suggestion(catalog, bundled_catalogs(), "bundled are"))
     problems: list[Problem] = []
-    components = component_list(read_catalog(path, problems))
+    components = component_list(read_catalog(path, problems), problems)
     if problems:
         raise SpecError(problems)
     lines = [

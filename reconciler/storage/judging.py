@@ -132,6 +132,8 @@ class Judge:
             version=installed.version if installed else "",
             wanted=counted.wanted,
             state=counted.state if known else "unknown",
+            loaded=installed.loaded if installed else "",
+            unsaid=installed.unsaid if installed else "",
         )
 
     def _failure(self, line: Line, last: LastFailure | None) -> _Failure:
@@ -281,5 +283,5 @@ def _worst(words: frozenset[str], components: Sequence[ListedComponent]) -> Clie
     states = {component.state for component in components}
     if states & {"missing", "damaged", "outdated"}:
         return "outdated"
-    ranked = ("unknown", "ahead", "deferred")
+    ranked = ("unknown", "pending", "ahead", "deferred")
     return cast("ClientState", next((word for word in ranked if word in states), "updated"))

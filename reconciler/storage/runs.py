@@ -193,6 +193,19 @@ class Runs(Part):
         with self._read() as connection:
             return [(row.run_id, journal_entry(row)) for row in connection.execute(wanted)]
 
+    def switched_at(self, component: str, version: str, since: datetime) -> dict[str, datetime]:
+        """Give when clients last switched to a version, in runs that didn't end before a time."""
+        entry = JOURNAL.c
+        late = select(RUNS.c.run_id).where(or_(RUNS.c.ended.is_(None), RUNS.c.ended >= seconds(since)))
+        wanted = (
+            select(entry.client, func.max(entry.at))
+            .where(entry.run_id.in_(late), entry.component == component, entry.to_version == version)
+            .where(entry.outcome == "changed")
+            .group_by(entry.client)
+        )
+        with self._read() as connection:
+            return {client: at for client, stamp in connection.execute(wanted) if (at := moment(stamp)) is not None}
+
     def last_failed(self) -> frozenset[str]:
         """Give the clients that failed or were unreachable in the last run that ended."""
         newest = select(RUNS.c.report).where(RUNS.c.ended.is_not(None)).order_by(RUNS.c.started.desc()).limit(1)

@@ -40,15 +40,9 @@ STAGED: list[dict[str, Any]] = [
     {"name": "spares", "for": COMPONENT, "phase": "staged", "run": f"{SCAN} FOLDER/clean"},
 ]
 ASK = 'clamdscan --config-file="$UPDOSER_VAR_CLAMD"'
+LOADED = {"run": f"{ASK} --ping 1 >/dev/null && {ASK} --version | cut -s -d/ -f2", "within": "1m"}
+"""As in the bundled catalog, of a daemon with a configuration of its own."""
 SWITCHED: list[dict[str, Any]] = [
-    {
-        "name": "loaded",
-        "for": COMPONENT,
-        "phase": "switched",
-        "run": f'loaded=$({ASK} --version); echo "$loaded"; echo "$loaded" | grep -q "/$UPDOSER_VERSION/"',
-        "retries": 5,
-        "interval": "1s",
-    },
     {
         "name": "in-force",
         "for": COMPONENT,
@@ -246,7 +240,7 @@ def daemons(stack: ExitStack) -> Callable[[str], Daemon]:
 def test_every_daemon_has_loaded_what_its_client_should_run_through_good_and_bad_days(
     daemons: Callable[[str], Daemon], tmp_path: Path
 ) -> None:
-    fleet = ClamAV(tmp_path, (*STAGED, *SWITCHED), hooks={"after": RELOAD})
+    fleet = ClamAV(tmp_path, (*STAGED, *SWITCHED), hooks={"after": RELOAD}, loaded=LOADED)
     machines = {name: daemons(name) for name in fleet.names}
     for client in fleet.spec["groups"]["all"]["clients"]:
         machine, current = machines[client["name"]], fleet.root(client["name"]) / COMPONENT / "current"
@@ -261,6 +255,8 @@ def test_every_daemon_has_loaded_what_its_client_should_run_through_good_and_bad
     for version in (27811, 27812):
         fleet.arrives(version)
         all_run(version)
+    (entry,) = fleet.run("status", "--format", "json").json["components"]
+    assert (entry["updated"], entry["pending"]) == (CLIENTS, 0)
 
     # one that is broken: it doesn't get past the check before the switch
     fleet.offer(27813, good(tmp_path, 27813)[:-200])
@@ -295,13 +291,29 @@ def test_every_daemon_has_loaded_what_its_client_should_run_through_good_and_bad
 
 
 @pytest.mark.needs("clamd", "clamdscan")
+def test_a_daemon_that_nobody_told_of_new_files_is_pending_until_it_has_read_them(
+    daemons: Callable[[str], Daemon], tmp_path: Path
+) -> None:
+    machine = daemons("machine")
+    install = [{"files": "*", "to": str(machine.databases), "method": "rename", "mode": "0644"}]
+    fleet = ClamAV(tmp_path, (), 1, install=install, loaded={"run": LOADED["run"]})
+    fleet.spec["groups"]["all"]["clients"][0]["vars"] = {"clamd": str(machine.config)}
+    fleet.write()
+    fleet.arrives(27811)
+    assert "pending: 1 client has installed eicar-signatures, and not loaded it" in fleet.run("status").out
+    machine.ask("--reload")
+    machine.runs(27811, tmp_path / "eicar")
+    assert "pending" not in fleet.run("status", "--refresh").out
+
+
+@pytest.mark.needs("clamd", "clamdscan")
 @pytest.mark.parametrize("method", ["rename", "copy"])
 def test_a_daemon_that_reads_a_folder_of_its_own_has_its_former_files_back_after_a_bad_one(
     method: str, daemons: Callable[[str], Daemon], tmp_path: Path
 ) -> None:
     machine = daemons("machine")
     install = [{"files": "*", "to": str(machine.databases), "method": method, "mode": "0644"}]
-    fleet = ClamAV(tmp_path, (*STAGED, *SWITCHED), 1, install=install, hooks={"after": RELOAD})
+    fleet = ClamAV(tmp_path, (*STAGED, *SWITCHED), 1, install=install, hooks={"after": RELOAD}, loaded=LOADED)
     fleet.spec["groups"]["all"]["clients"][0]["vars"] = {"clamd": str(machine.config)}
     fleet.write()
     fleet.arrives(27811)

@@ -3,7 +3,8 @@
     name: what the case shows
     components: {rules: {scheme: integer, version: latest}}   # catalog and wanted version in one; also scan_methods,
                                                               # to, kind, duplicate, codec, behind, min_age, snapshot,
-                                                              # block, and `size` of each release
+                                                              # block, `loads` (its engine is asked what it has
+                                                              # loaded), and `size` of each release
     out: {rules 2: 2026-11-23T22:00:00Z}                      # when releases came out; it is 2026-11-24T00:00:00Z
     seen: {rules 2: 2026-11-23T22:00:00Z}                     # when versions were first seen
     stands: [rules 2 =b was rules 2 =a]                       # the bytes of versions, and those that they replaced
@@ -37,6 +38,7 @@
       - {1 g: {hold: INC-1, unmanaged: [/x], has: [rules 1], tools: [zstd], memory: 512, route: via bridge}}
       - {1 g: {selected: [label=canary], settings: changed, has: [rules 1 +2]}}   # +2: rules 2 lies there, too
       - {1 g: unknown no connection, since 3h}
+      - 1 g: [rules 2 ~1]                                     # ~1: its engine has 1 loaded; ~: it doesn't say
     plan:
       downloads: [rules 1 -> 2 outdated]                      # COMPONENT BEFORE -> TO [PLATFORM] REASON [@source] [way]
                                                               # an incremental: COMPONENT NAME BYTES, REASON
@@ -91,6 +93,7 @@ from reconciler.model.policy import (
     Wave,
     Window,
 )
+from reconciler.model.question import Question
 from reconciler.model.release import SCAN_METHODS, Content, Release
 from reconciler.model.repository import Published
 from reconciler.model.rollout import Approval, RolloutRecord
@@ -206,6 +209,7 @@ def component(name: str, options: dict[str, Any]) -> ComponentSpec:
         min_age=min_age,
         snapshot=options.get("snapshot"),
         blocked=options.get("block", {}),
+        loaded=Question("engine --version") if options.get("loads") else None,
     )
 
 
@@ -215,9 +219,11 @@ def installed(text: str, components: dict[str, ComponentSpec]) -> Installed:
         return Installed(words[0], words[1], "", damage=f"{words[0]} was changed")
     known = components.get(words[0]) or component(words[0], {})
     layout = Layout().fingerprint if "@none" in words else known.layout.fingerprint
-    plain = " ".join(word for word in words if word[0] not in "@+")
+    plain = " ".join(word for word in words if word[0] not in "@+~")
+    says = next((word[1:] or "exit 1" for word in words if word[0] == "~"), "")
+    loaded, unsaid = ("", says) if says == "exit 1" else (says, "")
     kept = tuple((word[1:], release(f"{words[0]} {word[1:]}").digest) for word in words if word.startswith("+"))
-    return Installed(words[0], words[1], release(plain).digest, layout=layout, kept=kept)
+    return Installed(words[0], words[1], release(plain).digest, layout=layout, kept=kept, loaded=loaded, unsaid=unsaid)
 
 
 def cohort(number: Any, entry: Any, components: Any) -> Cohort:
@@ -331,6 +337,8 @@ def rollout(entry: dict[str, Any]) -> Rollout:
     more = {
         name: given[name] for name in ("scope", "newer", "on_failure", "rollback_scope", "recheck") if name in given
     }
+    if "wait_loaded" in given:
+        more["wait_loaded"] = parse_duration(given["wait_loaded"])
     gates = tuple(Gate("command", f'{{"run": "{run}"}}') for run in given.get("gates", ()))
     return Rollout(waves=waves, limits=limits(given).over(DEFAULT_LIMITS), gates=gates, **more)
 
@@ -495,7 +503,7 @@ def summary(plan: Plan) -> dict[str, Any]:
         for action, count in counts.items()
         if count["changes"]
     }
-    return listed | {kind: numbers[kind] for kind in FINDINGS if numbers[kind]}
+    return listed | {kind: numbers[kind] for kind in FINDINGS if numbers.get(kind)}
 
 
 def recounted(plan: Any) -> dict[str, Any]:

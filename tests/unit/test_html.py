@@ -317,7 +317,7 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-TONES = ("good", "late", "bad", "ahead", "idle")
+TONES = ("good", "late", "bad", "ahead", "pending", "idle")
 READ_ON = [
     *(
         (text, ground, 4.5)

@@ -242,7 +242,8 @@ def test_a_condition_that_says_nothing_is_refused(text: str) -> None:
 def test_the_catalog_has_the_twenty_components_and_three_differ_by_scan_method(tmp_path: Path) -> None:
     problems: list[Any] = []
     components = {
-        entry.id: entry for entry in component_list(read_catalog(catalog_path("officescan", tmp_path), problems))
+        entry.id: entry
+        for entry in component_list(read_catalog(catalog_path("officescan", tmp_path), problems), problems)
     }
     assert not problems
     assert len(components) == 20

@@ -112,6 +112,44 @@ def test_nothing_is_believed_of_what_is_installed_behind_the_names_of_files() ->
             read_facts(facts_with([*installed_lines(1), "unmanaged /x\n", line]))
 
 
+def loaded(*lines: str) -> Any:
+    said = "".join(f"loaded {line}\n" for line in lines)
+    found = read_facts(answer(FACTS.replace(b"unmanaged", f"{said}unmanaged".encode()))).profile
+    return [(entry.loaded, entry.unsaid) for entry in found.installed]
+
+
+def test_what_an_engine_says_is_a_version_or_a_short_reason_and_facts_without_it_are_as_before() -> None:
+    assert loaded() == [("", ""), ("", "")]
+    assert loaded("rules 0 27811", "engine 0  9.1 ") == [("9.1", ""), ("27811", "")]
+    odd = f"engine 0 a/b{chr(0x202E)}{'x' * 5000}"
+    (_engine, unsaid), _rules = loaded(odd, "rules late")
+    assert len(unsaid) < 100
+    assert unsaid.isprintable()
+    assert loaded("rules late")[1] == ("", "no answer came in time")
+    assert loaded("rules 7 what")[1] == ("", "exit 7: what")
+    assert loaded("rules 0 current")[1] == ("", "the answer is no version: current")
+    assert loaded("rules nonsense")[1] == ("", "the client doesn't say why")
+
+
+@pytest.mark.parametrize("lines", [("nobody 0 1",), ("rules 0 1", "rules 0 2"), ("",)])
+def test_an_engine_of_nothing_that_is_installed_or_that_answers_twice_is_a_protocol_error(lines: Any) -> None:
+    with pytest.raises(ProtocolError):
+        loaded(*lines)
+
+
+def test_what_is_loaded_is_believed_of_what_switched_only() -> None:
+    def outcome(status: str, *more: str) -> Any:
+        text = "\n".join([f"updoser 1 outcomes\nrules {status} 2 {RELEASE.digest} ", *more, "end\n"])
+        (found,) = read_outcomes(answer(text.encode()), STEPS)
+        return found.loaded, found.unsaid
+
+    assert outcome("changed", "1 loaded 0 2") == ("2", "")
+    assert outcome("changed", "1 loaded 126 x") == ("", "the command can't be run (exit 126): x")
+    for line in ("1 loaded 0 2", "2 loaded 0 2", "0 loaded 0 2"):
+        with pytest.raises(ProtocolError):
+            outcome("ok", line)
+
+
 def test_no_client_has_more_components_than_there_can_be() -> None:
     assert len(read_facts(facts_with(installed_lines(MAX_INSTALLED))).profile.installed) == MAX_INSTALLED
     with pytest.raises(ProtocolError):

@@ -1,5 +1,6 @@
 """What counts as updated: the figures of a status."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from reconciler.model.client import Installed, Profile
 from reconciler.model.offer import Offer, SourceReport, Withdrawal
 from reconciler.model.plan import Basis, Cohort
+from reconciler.model.question import Question
 from reconciler.model.report import MAX_LAG, ComponentStatus, Traffic
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig, SourceSpec
 from reconciler.planner.inputs import Observed, Wanted
@@ -47,7 +49,8 @@ def status(
         {name: GroupSpec(name, PluginConfig("transport", "local"), "/r") for name in groups},
     )
     cohorts = []
-    for at, (group, version, count) in enumerate(clients):
+    for at, (group, told, count) in enumerate(clients):
+        version, _, says = told.partition("/")
         members = tuple(f"{group}{at}-{n}" for n in range(count))
         if version == "?":
             cohorts.append(Cohort(group, members, unknown="no connection"))
@@ -59,7 +62,9 @@ def status(
             if version.endswith("~")
             else RELEASES.get(version[0], RELEASES["1"]).digest
         )
-        entry = Installed("rules", version.rstrip("!~"), digest, damage="x" if version.endswith("!") else "")
+        loaded, unsaid = ("", says) if " " in says else (says, "")
+        damage = "x" if version.endswith("!") else ""
+        entry = Installed("rules", version.rstrip("!~"), digest, damage=damage, loaded=loaded, unsaid=unsaid)
         cohorts.append(Cohort(group, members, Profile("linux-x86_64", (entry,) if version != "-" else ())))
     observed = Observed(
         Basis("l", 1, 0, "s", "c"),
@@ -139,6 +144,42 @@ def test_lacking_only_young_releases_may_still_count_as_updated() -> None:
 
 def test_a_pin_is_what_clients_are_measured_against() -> None:
     assert counts(status(FLEET, pin="3")) == (2, 3, 8, 4)
+
+
+LOADS: Any = [("g", "4/4", 5), ("g", "4/3", 2), ("g", "4/exit 1", 1), ("g", "4/odd", 1), ("g", "4", 1), ("g", "3/2", 1)]
+
+
+def test_what_is_installed_and_not_loaded_counts_neither_as_updated_nor_as_outdated() -> None:
+    (entry,) = status(LOADS, offered="4", loaded=Question("engine")).components
+    assert (entry.updated, entry.pending, entry.outdated, entry.clients) == (6, 4, 1, 11)
+    assert entry.rate == pytest.approx(6 / 11)
+    (entry,) = status(LOADS, offered="4").components
+    assert (entry.updated, entry.pending, entry.outdated) == (10, 0, 1)
+
+
+def test_releases_that_may_be_lacking_may_be_so_in_what_is_loaded() -> None:
+    (entry,) = status(LOADS, offered="4", within=1, loaded=Question("engine")).components
+    assert (entry.updated, entry.pending, entry.outdated) == (8, 3, 0)
+
+
+def test_an_engine_that_runs_with_a_higher_version_than_its_client_has_is_not_updated() -> None:
+    (entry,) = status([("g", "4/5", 1)], offered="4", loaded=Question("engine")).components
+    assert (entry.updated, entry.pending) == (0, 1)
+
+
+def test_a_status_names_what_is_pending_and_a_component_with_some_is_not_current() -> None:
+    document = status_document(status(LOADS, offered="4", loaded=Question("engine")))
+    (entry,) = document["components"]
+    assert entry["pending"] == 4
+    text, markdown = status_text(document), status_markdown(document)
+    assert "0 of 1 component updated everywhere" in text
+    for shown in (text, markdown):
+        assert "pending: 4 clients have installed rules, and not loaded it" in shown
+    assert re.search(r"component +held -> offered +updated +outdated +unknown +rate +pending +age", text)
+    many = {**document, "components": [{**entry, "id": f"rules-{at}"} for at in range(5)]}
+    assert "pending: up to 4 clients have installed rules-0, rules-1, " in status_text(many)
+    del entry["pending"]  # as earlier versions wrote it
+    assert "pending" not in status_text(document)
 
 
 def test_while_nothing_is_held_what_is_offered_is_the_measure() -> None:

@@ -22,7 +22,8 @@
 #  8 Targets follow the switch. If one fails, all of them and `current` go back.
 #  9 SIGPIPE and SIGHUP are ignored, and the answer is printed when all is done or undone.
 # 10 Only versions that have a manifest are pruned, never `current` or the previous one. In target folders only what
-#    `replaces` names, and what was put there before, is removed. facts writes nothing, unless it is to try the tools.
+#    `replaces` names, and what was put there before, is removed. facts writes nothing, unless it is to try the tools, or
+#    to ask engines what they have loaded: for what they say there is a folder in memory, if there is memory for one.
 # 11 A patch reads the version in force and writes beside it, no more than the size that its result should have; what
 #    comes between the patches of a chain goes to memory (/dev/shm), not to the disk. Where a patch can't be applied the
 #    step is `unpatched`, and nothing of it is switched.
@@ -32,7 +33,7 @@
 # 15 Checks and hooks are data until `sh -c` gets them: their text and variables stand in the header, never in an eval.
 #    They read /dev/null, may say what they like, ignore no signal (rule 9 is for us, not for what they start), and are
 #    stopped with their children when their time is up. While one runs a line is printed every five seconds, so that the
-#    controller knows that this client is alive.
+#    controller knows that this client is alive. What an engine says of what it has loaded is only repeated.
 # 16 Staged checks come before the lock, on files that are hashed again afterwards. Then: `before` hooks, all switches,
 #    `after` hooks, switched checks, `always` hooks. What fails goes back at once, and its `after` hook runs once more.
 # 17 Before a switch that something is to be run after, .updoser/unchecked/COMPONENT gets the version and is synced; it
@@ -118,7 +119,7 @@
 #   COMPONENTS       list: the components of all steps (read_steps)
 #   DOUBTED          list: those that somebody saw damaged, so that they are hashed (read_steps)
 #   VARS             list: NAME VALUE for commands, until they are exported (read_steps, environment)
-#   STEP_COUNT       how many steps there are, or were read yet; the number of a step is 1 to that (read_steps)
+#   STEP_COUNT       how many steps there are, or were read yet; the number of a step is 1 to that (read_steps, facts)
 #   COMMAND_COUNT    how many checks and hooks there are; the number of a command is 1 to that (read_command)
 #   HAS_TARGET       flag: the step that is read has a target (read_step_line)
 #   HAS_BASE         flag: the next file was given its base (read_step_line)
@@ -129,7 +130,7 @@
 #   WEIGHT           bytes of all files that the header, or all manifests, name (read_step_line, read_manifests)
 #
 # The nth step (40-request.sh)
-#   COMPONENT_n      its component (add_step)
+#   COMPONENT_n      its component; in a look the nth that is asked (add_step, facts)
 #   FROM_VERSION_n   the version that should be in force, or - (add_step)
 #   FROM_DIGEST_n    its digest, or - where there is none to believe (add_step)
 #   TO_VERSION_n     the version that is wanted (add_step)
@@ -147,11 +148,13 @@
 #   FAULT_n          the code of a failure (fail_step, run_after)
 #   WAS_THERE_n      flag: the version lay there before it came to its place (place_versions)
 #   IN_PLACE_n       flag: it replaces the bytes of the version in force, which can't go back (mark_unchecked)
+#   QUESTION_n       of what says what is loaded; in a look the nth component is the one that is asked (read_command)
+#   LOADED_n         how that ended at last, and what it said (ask_all_engines)
 #   MARKED_n         flag: its version was marked as unchecked (mark_unchecked)
 #   UNDO_LINES_n     UNDO_LINES of its switch (switch)
 #   TARGET_STAMPS_n  list: STAMP|PATH of its targets, once they are in place (place_targets)
 #
-# The command with the number n (40-request.sh, 75-commands.sh)
+# The command with the number n (35-commands.sh, 75-commands.sh)
 #   COMMAND_TEXT_n   what sh gets (read_command)
 #   COMMAND_LIMIT_n  seconds that it may take (read_command)
 #   CHECK_NAME_n     the name of a check (read_command)
@@ -210,6 +213,7 @@
 #   LATE             flag: its time was up (run_command)
 #   SAID             the last line of what it said (run_command)
 #   HINDERED         flag: it couldn't be run (run_command)
+#   LOADED           how a question ended, and what was said (ask_engine)
 #   WHY              what was wrong with it, or with a round of checks (describe_run, run_checks, run_once)
 #   CODE             the code of that failure (describe_run, run_once)
 #   VICTIMS          list: what to kill when its time is up (watch_over, descendants)

@@ -14,6 +14,7 @@ read_controller() {
 
 facts() {
 	local line now rest tool word enforcing what
+	COMMAND_COUNT=0 VARS=''
 	for line in $HEADER; do
 		case $line in
 		'root '*)
@@ -22,10 +23,24 @@ facts() {
 			;;
 		verify) VERIFY=1 ;;
 		'try files' | 'try commands') TRY=${line#try } ;;
+		'ask '*)
+			rest=${line#ask }
+			is_component "${rest% *}" || refuse protocol "malformed: $line"
+			STEP_COUNT=$((STEP_COUNT + 1))
+			eval "COMPONENT_$STEP_COUNT=\${rest% *}"
+			read_command "loaded ${rest#* }"
+			;;
+		'sh '*) read_command "$line" ;;
+		'var '*)
+			rest=${line#var }
+			is_variable "${rest%% *}" && is_text "$rest" || refuse protocol "malformed: ${line%% *}"
+			VARS=$VARS$NL$rest
+			;;
 		end) ;;
 		*) refuse protocol "unknown directive: ${line%% *}" ;;
 		esac
 	done
+	[ $COMMAND_COUNT -eq 0 ] || [ -n "$HAS_TEXT" ] || refuse protocol 'a command without a text'
 	check_root
 	ANSWER="platform $(uname -s -m)"
 	if [ -n "$START_TIME" ] && [ -r /proc/uptime ] && IFS=' ' read -r now rest </proc/uptime; then
@@ -120,6 +135,7 @@ say_installed() {
 		eval "watched=\$watched\$WATCHED_$number targets=\$targets\$TARGETS_$number"
 	done
 	say_kept "$named"
+	[ $STEP_COUNT -eq 0 ] || say_loaded "$components"
 	say_unmanaged "$watched" "$targets"
 }
 

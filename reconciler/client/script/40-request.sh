@@ -42,7 +42,7 @@ read_steps() {
 			[ $STEP_COUNT -ge 1 ] || refuse protocol "no step before: $line"
 			eval "PRIVATE_$STEP_COUNT=1"
 			;;
-		'check '* | 'hook '* | 'sh '*) read_command "$line" ;;
+		'check '* | 'hook '* | 'loaded '* | 'sh '*) read_command "$line" ;;
 		'purpose '*)
 			PURPOSE=$rest
 			case $rest in switch | stage | check) ;; *) refuse protocol "malformed: $line" ;; esac
@@ -69,7 +69,7 @@ add_step() {
 	eval "COMPONENT_$step=\$1 FROM_VERSION_$step=\$2 FROM_DIGEST_$step=\$3"
 	eval "TO_VERSION_$step=\$4 TO_DIGEST_$step=\$5 TO_LAYOUT_$step=\$6 LINES_$step= PRIVATE_$step="
 	eval "VERDICT_$step= REASON_$step= STAGED_CHECKS_$step= SWITCHED_CHECKS_$step="
-	eval "BEFORE_HOOK_$step= AFTER_HOOK_$step= ALWAYS_HOOK_$step= MARKED_$step= WAS_THERE_$step= IN_PLACE_$step="
+	eval "BEFORE_HOOK_$step= AFTER_HOOK_$step= ALWAYS_HOOK_$step= QUESTION_$step= LOADED_$step= MARKED_$step= WAS_THERE_$step= IN_PLACE_$step="
 }
 
 # add_step_lines: adds the gathered lines to those of the step; see read_manifests.
@@ -77,54 +77,6 @@ add_step_lines() {
 	[ -z "$GATHERED_LINES" ] || eval "LINES_$STEP_COUNT=\$LINES_$STEP_COUNT\$GATHERED_LINES"
 	GATHERED_LINES='' GATHERED_COUNT=0
 }
-
-# Rule 15. read_command LINE: a command is a check or a hook, and the lines of its text.
-read_command() {
-	local line rest
-	line=$1 rest=${1#* }
-	[ $STEP_COUNT -ge 1 ] || refuse protocol "no step before: ${line%% *}"
-	is_text "$rest" || refuse protocol "malformed: ${line%% *}"
-	case $line in
-	'sh '*)
-		[ $COMMAND_COUNT -ge 1 ] || refuse protocol 'a text without a command'
-		if [ -n "$HAS_TEXT" ]; then rest=$NL$rest; fi
-		eval "COMMAND_TEXT_$COMMAND_COUNT=\$COMMAND_TEXT_$COMMAND_COUNT\$rest" HAS_TEXT=1
-		return
-		;;
-	esac
-	[ $COMMAND_COUNT -eq 0 ] || [ -n "$HAS_TEXT" ] || refuse protocol 'a command without a text'
-	COMMAND_COUNT=$((COMMAND_COUNT + 1)) HAS_TEXT=''
-	eval "COMMAND_TEXT_$COMMAND_COUNT="
-	IFS=' '
-	set -- $rest
-	IFS=$NL
-	case $line in
-	'check '*)
-		[ $# -ge 6 ] && is_number "$2" && is_limit "$3" && is_number "$4" && is_number "$5" ||
-			refuse protocol "malformed: $line"
-		eval "CHECK_NAME_$COMMAND_COUNT=\${rest#* * * * * } CHECK_EXPECTS_$COMMAND_COUNT=\$2"
-		eval "COMMAND_LIMIT_$COMMAND_COUNT=\$3 CHECK_RETRIES_$COMMAND_COUNT=\$4 CHECK_INTERVAL_$COMMAND_COUNT=\$5"
-		case $1 in
-		staged) eval "STAGED_CHECKS_$STEP_COUNT=\$STAGED_CHECKS_$STEP_COUNT\$NL\$COMMAND_COUNT" ;;
-		switched) eval "SWITCHED_CHECKS_$STEP_COUNT=\$SWITCHED_CHECKS_$STEP_COUNT\$NL\$COMMAND_COUNT" ;;
-		*) refuse protocol "malformed: $line" ;;
-		esac
-		;;
-	'hook '*)
-		[ $# -eq 3 ] && is_limit "$2" || refuse protocol "malformed: $line"
-		case $3 in rollback | keep) ;; *) refuse protocol "malformed: $line" ;; esac
-		eval "COMMAND_LIMIT_$COMMAND_COUNT=\$2 ON_FAILURE_$COMMAND_COUNT=\$3"
-		case $1 in
-		before) eval "BEFORE_HOOK_$STEP_COUNT=\$COMMAND_COUNT" ;;
-		after) eval "AFTER_HOOK_$STEP_COUNT=\$COMMAND_COUNT" ;;
-		always) eval "ALWAYS_HOOK_$STEP_COUNT=\$COMMAND_COUNT" ;;
-		*) refuse protocol "malformed: $line" ;;
-		esac
-		;;
-	esac
-}
-
-is_limit() { is_number "$1" && [ "$1" -ge 1 ] && [ ${#1} -le 9 ]; }
 
 # read_step_line LINE: checks a line of a step that is to be kept as it is.
 read_step_line() {

@@ -18,15 +18,16 @@ is_needed() {
 }
 
 answer_outcomes() {
-	local step codes verdict version digest why component to to_digest
+	local step codes verdict version digest why component to to_digest loaded
 	ANSWER='' step=0 codes=''
 	while [ $step -lt $STEP_COUNT ]; do
 		step=$((step + 1))
 		eval "verdict=\$VERDICT_$step version=\$VERSION_$step digest=\$DIGEST_$step why=\$REASON_$step"
-		eval "component=\$COMPONENT_$step to=\$TO_VERSION_$step to_digest=\$TO_DIGEST_$step"
+		eval "component=\$COMPONENT_$step to=\$TO_VERSION_$step to_digest=\$TO_DIGEST_$step loaded=\$LOADED_$step"
 		[ "$verdict" != changed ] || version=$to digest=$to_digest
 		ANSWER="$ANSWER$NL$component $verdict ${version:--} ${digest:--} $why"
 		[ "$verdict" != failed ] || eval "codes=\"\$codes\$NL\$step \$FAULT_$step\""
+		[ -z "$loaded" ] || codes="$codes$NL$step loaded $loaded"
 	done
 	ANSWER=$ANSWER$codes
 	answer outcomes
@@ -73,6 +74,7 @@ deploy() {
 	unmark
 	[ -z "$BEGUN" ] || run_always
 	prune_all
+	[ $COMMAND_COUNT -eq 0 ] || ask_all_engines
 	answer_outcomes
 }
 

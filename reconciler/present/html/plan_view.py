@@ -183,11 +183,11 @@ def _facts(document: Entry) -> list[Fact]:
         *([Fact(size_text(received), "to download")] if received else []),
         *([Fact(f"{about}{size_text(sent)}", "to send")] if sent else []),
     ]
-    tones = {"drift": "late", "unknown": "late", "unreachable": "late"}
+    tones = {"drift": "late", "unknown": "late", "unreachable": "late", "pending": "pending"}
     facts += [
         Fact(number_text(summary[kind]), kind, tones.get(kind, "idle"))  # type: ignore[arg-type]
         for kind in FINDINGS
-        if summary[kind]
+        if summary.get(kind)
     ]
     return facts
 
@@ -278,7 +278,7 @@ def _section(kind: Kind, document: Entry, scene: Scene, *, names: bool) -> list[
 
 
 def _findings(kind: str, document: Entry, scene: Scene, *, names: bool) -> list[Sheet]:
-    rows = findings_of(kind, document[kind], document, scene)
+    rows = findings_of(kind, document.get(kind, ()), document, scene)
     if not rows:
         return []
     lines = []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from reconciler.present.rollout_text import Entry
     from reconciler.present.trouble import Told
 
-Tone = Literal["good", "late", "bad", "ahead", "idle"]
+Tone = Literal["good", "late", "bad", "ahead", "idle", "pending"]
 NAMES_SHOWN = 1_000
 """How many names stand in a page for one change, where clients are named."""
 WAYS_SHOWN = 4

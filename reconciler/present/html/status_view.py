@@ -15,6 +15,7 @@ from reconciler.present.status_rows import (
     answered_text,
     is_current,
     kept_back_lines,
+    pending_lines,
     quarantine_rest,
     quarantine_rows,
     source_row,
@@ -105,7 +106,7 @@ def view_of_status(document: Entry) -> StatusView:
         behind=[_updates(entry) for entry in behind],
         current=[_updates(entry) for entry in components if is_current(entry)],
         answered=answered_text(entry for entry in components if is_current(entry)),
-        kept_back=kept_back_lines(document),
+        kept_back=[*pending_lines(document), *kept_back_lines(document)],
         groups=late[:_GROUPS_OPENED],
         fine_groups=len(groups) - len(late),
         ways=ways,
@@ -167,7 +168,7 @@ def _sources_alerts(sources: Sequence[Entry]) -> list[Alert]:
 
 
 def _updates(entry: Entry) -> Updates:
-    counts = {key: entry[key] for key in ("updated", "outdated", "ahead", "unknown")}
+    counts = {key: entry.get(key, 0) for key in ("updated", "outdated", "pending", "ahead", "unknown")}
     versions = sorted(entry["versions"].items(), key=lambda item: -item[1])[:_VERSIONS_SHOWN]
     held, offered = entry["latest_held"] or "-", entry["latest_offered"] or "-"
     return Updates(
@@ -181,6 +182,7 @@ def _updates(entry: Entry) -> Updates:
             (
                 ("good", counts["updated"]),
                 ("ahead", counts["ahead"]),
+                ("pending", counts["pending"]),
                 ("late", counts["outdated"]),
                 ("idle", counts["unknown"]),
             )
