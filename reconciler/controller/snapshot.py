@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.plan import Plan
     from reconciler.model.report import Status
+    from reconciler.storage.state import State
     from reconciler.workspace import Workspace
 
 SAMPLED = timedelta(minutes=15)
@@ -35,14 +36,18 @@ def keep_snapshots(work: Workspace, status: Status, plan: Plan, mask: Callable[[
     Raises:
         StateError: the state can't be written.
     """
-    state = work.state
+    with work.state.together():
+        keep_documents(work.state, status, plan, mask)
+        _keep_samples(work, status)
+
+
+def keep_documents(state: State, status: Status, plan: Plan, mask: Callable[[str], str] = lambda text: text) -> None:
+    """Keep the documents of a status and a plan."""
     document = status_document(status)
     groups = {entry["group"]: entry for entry in document.pop("groups")}
-    with state.together():
-        state.keep_snapshots("status", {"": _masked(document, mask)})
-        state.keep_snapshots("group", _masked(groups, mask))
-        state.keep_snapshots("plan", {"": _masked(shown_plan(plan), mask)})
-        _keep_samples(work, status)
+    state.keep_snapshots("status", {"": _masked(document, mask)})
+    state.keep_snapshots("group", _masked(groups, mask))
+    state.keep_snapshots("plan", {"": _masked(shown_plan(plan), mask)})
 
 
 def shown_plan(plan: Plan) -> dict[str, Any]:

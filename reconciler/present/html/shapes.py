@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from reconciler.present.rollout_text import Entry
     from reconciler.present.trouble import Told
 
-Tone = Literal["good", "late", "bad", "ahead", "idle", "pending"]
+Tone = Literal["good", "late", "bad", "ahead", "idle", "pending", "rest"]
 NAMES_SHOWN = 1_000
 """How many names stand in a page for one change, where clients are named."""
 WAYS_SHOWN = 4
@@ -165,7 +165,10 @@ class Wave:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """A rollout's way through the fleet, or that of several which are alike: `names` are their releases then."""
+    """A rollout's way through the fleet, or that of several which are alike: `names` are their releases then.
+
+    Where it has a page of its own, `link` is that, `at` is when it began, and `bar` shows how far its open wave is.
+    """
 
     component: str
     version: str
@@ -174,6 +177,9 @@ class Way:
     sign: Sign
     waves: Sequence[Wave]
     names: Sequence[str] = ()
+    link: str = ""
+    at: str = ""
+    bar: Sequence[Segment] = ()
 
 
 _STATUS: dict[str, Sign] = {
@@ -290,8 +296,9 @@ def _says(entry: Entry, state: str) -> str:
 def _who(entry: Entry, number: int) -> str:
     """Say whom a wave is for, as far as the document tells."""
     cuts, sizes = entry.get("cuts"), entry.get("sizes")
-    if cuts and cuts[number - 1]["select"]:
-        return f" \u00b7 {cuts[number - 1]['select']}"
+    selects = entry.get("selects") or [cut["select"] for cut in cuts or ()]
+    if selects and selects[number - 1]:
+        return f" \u00b7 {selects[number - 1]}"
     if number == entry["waves"]:
         return " \u00b7 the rest" if number > 1 else " \u00b7 all"
     return f" \u00b7 up to {rate_text(sum(sizes[:number]), sum(sizes))}" if sizes else ""

@@ -97,7 +97,7 @@ def view_of_status(document: Entry) -> StatusView:
     groups = [_group(entry) for entry in document["groups"]] if len(document["groups"]) > 1 else []
     late = sorted((group for group in groups if group.behind), key=lambda group: -len(group.behind))
     return StatusView(
-        headline=_headline(document, len(components) - len(behind)),
+        headline=headline(document, len(components) - len(behind)),
         created=document["created"],
         seen=document["as_of"] or "",
         facts=_facts(document),
@@ -121,7 +121,8 @@ def view_of_status(document: Entry) -> StatusView:
     )
 
 
-def _headline(document: Entry, current: int) -> str:
+def headline(document: Entry, current: int, group: str = "") -> str:
+    """Give the verdict in a sentence: so many components are current on all who answered, and what was stopped."""
     count = len(document["components"])
     if not document["clients"]:
         return "No client is known yet."
@@ -129,7 +130,8 @@ def _headline(document: Entry, current: int) -> str:
         return f"{count_text(document['clients'], 'client')} listed, and none was looked at yet."
     if not count:
         return "No component is managed yet."
-    who = answered_text(document["components"])
+    who, at_group = answered_text(document["components"]), f" of {group}" if group else ""
+    who = f"every client of {group} that answered" if group and "answered" in who else f"{who}{at_group}"
     stopped = sum(1 for _alert in halts(document["rollouts"]))
     also = f"; {count_text(stopped, 'release')} {'was' if stopped == 1 else 'were'} stopped" if stopped else ""
     if current == count:
