@@ -8,14 +8,14 @@ nothing by that: the rollout is looked at once more, and what was asked is done 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from reconciler.assembly import new_id
 from reconciler.desk import user_name
 from reconciler.errors import UpdoserError, UsageError
 from reconciler.hints import suggestion
 from reconciler.model.report import JournalEntry
-from reconciler.model.rollout import AT_WORK, STOPPED, UNDER_WAY, UNSETTLED
+from reconciler.model.rollout import FIT
 from reconciler.observe.observed import Sight, observe
 from reconciler.planner.succession import Succession
 from reconciler.planning import PlanOptions, wanted_of
@@ -24,17 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from reconciler.model.rollout import RolloutRecord, RolloutStatus
+    from reconciler.model.rollout import RolloutRecord, RolloutStatus, Verb
     from reconciler.workspace import Workspace
 
-Verb = Literal["approve", "pause", "resume", "abort"]
-FIT: Mapping[Verb, frozenset[RolloutStatus]] = {
-    "approve": UNDER_WAY,
-    "pause": AT_WORK,
-    "resume": STOPPED,
-    "abort": UNSETTLED,
-}
-"""What a rollout must be for that to be done with it."""
 _ATTEMPTS = 20
 """How often a rollout is looked at again that was moved on between the look and the writing."""
 

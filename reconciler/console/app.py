@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 
-from reconciler.console import events
+from reconciler.console import actions, events
 from reconciler.console.api import routes as api
 from reconciler.console.errors import HANDLERS
 from reconciler.console.live import Live, look_at
-from reconciler.console.pages import audit, runs, statics, summary
+from reconciler.console.pages import audit, rollouts, runs, statics, summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,8 @@ ROUTES: Sequence[BaseRoute] = (
     *audit.ROUTES,
     *api.ROUTES,
     *events.ROUTES,
+    *rollouts.ROUTES,
+    *actions.ROUTES,
     *statics.ROUTES,
 )
 

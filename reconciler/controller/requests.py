@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from reconciler.model.request import Request, RequestKind
-    from reconciler.model.rollout import RolloutRecord
-    from reconciler.steering import Steered, Verb
+    from reconciler.model.rollout import RolloutRecord, Verb
+    from reconciler.steering import Steered
     from reconciler.workspace import Workspace
 
     Judging = Callable[[Workspace], None]

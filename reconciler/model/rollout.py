@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from reconciler.model.fingerprint import in_turn, parts, spelled
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Mapping
 
 RolloutStatus = Literal["running", "paused", "stalled", "halted", "aborted", "superseded", "done"]
 STATUSES: tuple[RolloutStatus, ...] = get_args(RolloutStatus)
@@ -31,6 +31,15 @@ STOPPED: frozenset[RolloutStatus] = frozenset(["paused", "halted", "aborted"])
 """What goes on only when somebody resumes it."""
 UNSETTLED: frozenset[RolloutStatus] = OPEN.union(STOPPED - {"aborted"})
 """What may go on or be given up."""
+
+Verb = Literal["approve", "pause", "resume", "abort"]
+FIT: Mapping[Verb, frozenset[RolloutStatus]] = {
+    "approve": UNDER_WAY,
+    "pause": AT_WORK,
+    "resume": STOPPED,
+    "abort": UNSETTLED,
+}
+"""What a rollout must be for that to be done with it."""
 
 Undo = Literal["", "wave", "all"]
 UNDOS: tuple[Undo, ...] = get_args(Undo)

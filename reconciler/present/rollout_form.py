@@ -99,7 +99,7 @@ def read_rollout(entry: Any, key: str = "rollouts") -> RolloutStep:
     return step
 
 
-def _whole(step: RolloutStep) -> dict[str, Any]:
+def whole_entry(step: RolloutStep) -> dict[str, Any]:
     """Give the whole of a rollout, from which `read_rollout` makes the same step again."""
     entry = {**_STEP.write(step), "waves": len(step.record.cuts)}
     return {key: entry[key] for key in _ORDER}
@@ -124,7 +124,7 @@ def standing_entry(step: RolloutStep) -> dict[str, Any]:
     return {key: entry[key] for key in (*_STANDING, *_SHOWN)}
 
 
-ROLLOUT = Way(read_rollout, _whole)
+ROLLOUT = Way(read_rollout, whole_entry)
 STANDING = Way(read_rollout, standing_entry)
 
 

@@ -6,11 +6,11 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, case, delete, func, select
+from sqlalchemy import and_, bindparam, case, delete, func, literal, select, tuple_
 
 from reconciler.model.deploy import MACHINE, RELEASE
 from reconciler.model.report import Quarantined
-from reconciler.model.rollout import STATUSES, UNFIT, Approval, Cut, Move, RolloutRecord
+from reconciler.model.rollout import STATUSES, UNFIT, UNSETTLED, Approval, Cut, Move, RolloutRecord
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.cells import checked
 from reconciler.storage.database import upsert
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime, timedelta
 
-    from sqlalchemy import Row
+    from sqlalchemy import ColumnElement, Row, Table
 
     from reconciler.model.deploy import Fault
     from reconciler.model.rollout import Key
     from reconciler.model.spec import Quarantine
 
 _KEY = ("component", "version", "grp")
+Ended = tuple[float, str, str, str]
+"""Where a rollout stands among those that are over: when it began, component, version and group."""
 
 
 class RolloutRecords(Part):
@@ -40,6 +42,25 @@ class RolloutRecords(Part):
             now = self._clock()
             records = [_record(row).cut(now) for row in rows]
             return {record.key: record for record in records}
+
+    def rollout(self, key: Key) -> RolloutRecord | None:
+        """Give a rollout; None where there is none."""
+        chosen = select(ROLLOUTS).where(*_is(ROLLOUTS, key))
+        with self._read() as connection:
+            row = connection.execute(chosen).first()
+            return None if row is None else _record(row).cut(self._clock())
+
+    def rollouts_over(self, component: str = "", before: Ended | None = None, limit: int = 50) -> list[RolloutRecord]:
+        """Give rollouts that never go on, those that began last first; `before`: those that come after that one."""
+        table = ROLLOUTS.c
+        order = (table.started, table.component, table.version, table.grp)
+        chosen = select(ROLLOUTS).where(table.status.not_in(UNSETTLED)).limit(limit)
+        if component:
+            chosen = chosen.where(table.component == component)
+        if before is not None:
+            chosen = chosen.where(tuple_(*order) < tuple_(*map(literal, before)))
+        with self._read() as connection:
+            return [_record(row) for row in connection.execute(chosen.order_by(*(one.desc() for one in order)))]
 
     def stopped(self) -> dict[Key, RolloutRecord]:
         """Give the rollouts that were paused, halted or aborted; they are few, so this costs little."""
@@ -80,9 +101,7 @@ class RolloutRecords(Part):
 
     def rollout_moves(self, key: Key) -> list[Move]:
         """Give how a rollout came to where it is, the first first; those before this was written down aren't there."""
-        chosen = select(ROLLOUT_MOVES).where(
-            *(ROLLOUT_MOVES.c[name] == value for name, value in zip(_KEY, key, strict=True))
-        )
+        chosen = select(ROLLOUT_MOVES).where(*_is(ROLLOUT_MOVES, key))
         with self._read() as connection:
             return [_move(row) for row in connection.execute(chosen.order_by(ROLLOUT_MOVES.c.id))]
 
@@ -120,6 +139,19 @@ class RolloutRecords(Part):
                     found.setdefault(client, []).append(Behind(component, version, message))
         return found
 
+    def failures_of(self, key: Key, limit: int = 1000) -> dict[str, tuple[str, Fault]]:
+        """Give some clients that failed in a rollout, by name, with what they said and what it is the fault of."""
+        table = ROLLOUT_FAILURES.c
+        chosen = select(ROLLOUT_FAILURES).where(*_is(ROLLOUT_FAILURES, key)).order_by(table.client).limit(limit)
+        with self._read() as connection:
+            return {row.client: (row.message, row.fault) for row in connection.execute(chosen)}
+
+    def count_failures(self, key: Key) -> int:
+        """Count the clients that failed in a rollout."""
+        chosen = select(func.count()).select_from(ROLLOUT_FAILURES).where(*_is(ROLLOUT_FAILURES, key))
+        with self._read() as connection:
+            return connection.scalar(chosen) or 0
+
     def record_failure(self, key: Key, client: str, message: str, fault: Fault = RELEASE) -> None:
         """Remember that a client failed in a rollout, and what of."""
         row = {**dict(zip(_KEY, key, strict=True)), "client": client, "message": message, "fault": fault}
@@ -129,9 +161,7 @@ class RolloutRecords(Part):
     def forget_failures(self, key: Key, client: str = "") -> None:
         """Forget that a client, or (empty) any client, failed in a rollout."""
         table = ROLLOUT_FAILURES.c
-        statement = delete(ROLLOUT_FAILURES).where(
-            *(table[name] == value for name, value in zip(_KEY, key, strict=True))
-        )
+        statement = delete(ROLLOUT_FAILURES).where(*_is(ROLLOUT_FAILURES, key))
         with self._write() as connection:
             connection.execute(statement.where(table.client == client) if client else statement)
 
@@ -164,6 +194,10 @@ class RolloutRecords(Part):
                 for name, group, stamp, failures, error in connection.execute(wanted)
                 if (until := moment(stamp)) is not None
             )
+
+
+def _is(table: Table, key: Key) -> list[ColumnElement[bool]]:
+    return [table.c[name] == value for name, value in zip(_KEY, key, strict=True)]
 
 
 def _move(row: Row[Any]) -> Move:
