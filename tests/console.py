@@ -38,9 +38,16 @@ class Answer:
 
 
 def ask(
-    app: Any, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None, body: bytes = b""
+    app: Any,
+    path: str,
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: bytes = b"",
+    peer: str = "127.0.0.1",
+    scheme: str = "http",
 ) -> Answer:
-    """Ask an application, and give its whole answer."""
+    """Ask an application, and give its whole answer; `peer` is who connects."""
     parts = urlsplit(path)
     given = {"host": "127.0.0.1:8484", **{name.lower(): value for name, value in (headers or {}).items()}}
     scope = {
@@ -48,13 +55,13 @@ def ask(
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
         "method": method,
-        "scheme": "http",
+        "scheme": scheme,
         "path": unquote(parts.path),
         "raw_path": parts.path.encode(),
         "query_string": parts.query.encode(),
         "root_path": "",
         "headers": [(name.encode(), value.encode()) for name, value in given.items()],
-        "client": ("127.0.0.1", 40000),
+        "client": (peer, 40000),
         "server": ("127.0.0.1", 8484),
         "state": {},
     }

@@ -15,7 +15,8 @@ from reconciler.console import actions, events
 from reconciler.console.api import routes as api
 from reconciler.console.errors import HANDLERS
 from reconciler.console.live import Live, look_at
-from reconciler.console.pages import audit, rollouts, runs, statics, summary
+from reconciler.console.pages import audit, rollouts, runs, statics, summary, telling
+from reconciler.console.sign_in import pages as sign_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,8 @@ ROUTES: Sequence[BaseRoute] = (
     *rollouts.ROUTES,
     *actions.ROUTES,
     *statics.ROUTES,
+    *sign_in.ROUTES,
+    *telling.ROUTES,
 )
 
 
