@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Plan
     from reconciler.model.report import Status
     from reconciler.model.repository import RoleStatus
+    from reconciler.planner.inputs import Observed
     from reconciler.workspace import Workspace
 
 
@@ -25,6 +26,7 @@ class Seen:
     """The fleet as a round left it: what is still to be done, how far it is, and what people may want to know."""
 
     plan: Plan
+    observed: Observed
     status: Status
     conditions: tuple[Condition, ...]
 
@@ -42,7 +44,7 @@ def look_back(work: Workspace, made: Round) -> Seen:
         observed = observe(silent, sight)
         plan = plan_of(silent, PlanOptions(sight), observed)
     status = status_from(work, observed, plan)
-    return Seen(plan, status, fleet_conditions(_facts(work, made, plan, status), status.created))
+    return Seen(plan, observed, status, fleet_conditions(_facts(work, made, plan, status), status.created))
 
 
 def _facts(work: Workspace, made: Round, plan: Plan, status: Status) -> FleetFacts:

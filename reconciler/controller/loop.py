@@ -243,7 +243,7 @@ class Loop:
     def _hand_on(self, work: Workspace, seen: Seen) -> None:
         """Hand the fleet as it is now on to all who show it without looking themselves."""
         self._health.keep_status(seen.status)
-        keep_snapshots(work, seen.status, seen.plan, self._masker.mask)
+        keep_snapshots(work, seen.status, seen.plan, seen.observed, self._masker.mask)
 
     def _read(self, stop: Event) -> Loaded:
         """Read the spec; one that is no good is told, and the last good one stays in force."""

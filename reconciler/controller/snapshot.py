@@ -1,6 +1,7 @@
 """Keeps what a controller saw for those who show it: nobody who is asked for a page looks at the fleet or counts it.
 
 * `status`: the document of the status, without its groups; each `group` is one of its own, as there may be thousands.
+* `component`: each with its releases, how far they are, and what clients run by group (`present.component_form`).
 * `plan`: the document of the plan, without the names of clients.
 * `samples`: how far each component and the whole fleet was, at most one in SAMPLED; the older, the fewer are kept.
 
@@ -12,15 +13,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from reconciler.present.component_form import MOST_MOVES, ComponentFacts, component_document
 from reconciler.present.document import plan_document, status_document
 from reconciler.storage.samples import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from datetime import datetime
+    from collections.abc import Callable, Iterator, Mapping
 
     from reconciler.model.plan import Plan
-    from reconciler.model.report import Status
+    from reconciler.model.report import ComponentStatus, Status
+    from reconciler.planner.inputs import Observed
     from reconciler.storage.state import State
     from reconciler.workspace import Workspace
 
@@ -30,7 +32,9 @@ HOURLY, DAILY = timedelta(days=7), timedelta(days=60)
 """From which age on samples are kept for each hour, and for each day."""
 
 
-def keep_snapshots(work: Workspace, status: Status, plan: Plan, mask: Callable[[str], str] = lambda text: text) -> None:
+def keep_snapshots(
+    work: Workspace, status: Status, plan: Plan, observed: Observed, mask: Callable[[str], str] = lambda text: text
+) -> None:
     """Keep what is shown of the fleet as it is now.
 
     Raises:
@@ -38,7 +42,38 @@ def keep_snapshots(work: Workspace, status: Status, plan: Plan, mask: Callable[[
     """
     with work.state.together():
         keep_documents(work.state, status, plan, mask)
+        components = {facts.status.id: component_document(facts) for facts in component_facts(work, status, observed)}
+        work.state.keep_snapshots("component", _masked(components, mask))
         _keep_samples(work, status)
+
+
+def component_facts(work: Workspace, status: Status, observed: Observed) -> Iterator[ComponentFacts]:
+    """Give what is known of each managed component."""
+    of = {entry.id: entry for entry in status.components}
+    groups: dict[str, dict[str, ComponentStatus]] = {name: {} for name in of}
+    for group, entries in status.groups.items():
+        for entry in entries:
+            groups[entry.id][group] = entry
+    rollouts = work.state.rollouts()
+    seen = work.state.first_seen()
+    for name, entry in of.items():
+        yield ComponentFacts(
+            spec=work.spec.components[name],
+            status=entry,
+            groups=groups[name],
+            held=[release for release in observed.held if release.component == name],
+            offers=[offer for offer in observed.remembered or observed.offers if offer.release.component == name],
+            incrementals=[one for one in observed.incrementals if one.component == name],
+            withdrawn=[
+                (source, one)
+                for source, of_one in observed.withdrawn.items()
+                for one in of_one
+                if one.component == name
+            ],
+            rollouts=[record for record in rollouts.values() if record.component == name],
+            moves=work.state.moves_of(name, MOST_MOVES),
+            first_seen={version: at for (component, version), at in seen.items() if component == name},
+        )
 
 
 def keep_documents(state: State, status: Status, plan: Plan, mask: Callable[[str], str] = lambda text: text) -> None:
@@ -71,15 +106,19 @@ def _keep_samples(work: Workspace, status: Status) -> None:
 def samples_of(status: Status) -> Mapping[str, Sample]:
     """Give how far each component is; of the whole fleet, clients are updated that are so in everything."""
     found = {
-        entry.id: _sample(status.created, entry.updated, entry.outdated, entry.ahead, entry.unknown)
+        entry.id: Sample(
+            at=status.created,
+            updated=entry.updated,
+            outdated=entry.outdated,
+            ahead=entry.ahead,
+            unknown=entry.unknown,
+            pending=entry.pending,
+        )
         for entry in status.components
     }
     behind = status.clients - status.current - status.unknown
-    return {**found, "": _sample(status.created, status.current, behind, 0, status.unknown)}
-
-
-def _sample(at: datetime, updated: int, outdated: int, ahead: int, unknown: int) -> Sample:
-    return Sample(at=at, updated=updated, outdated=outdated, ahead=ahead, unknown=unknown)
+    whole = Sample(at=status.created, updated=status.current, outdated=behind, ahead=0, unknown=status.unknown)
+    return {**found, "": whole}
 
 
 def _masked(value: Any, mask: Callable[[str], str]) -> Any:

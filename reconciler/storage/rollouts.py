@@ -105,6 +105,13 @@ class RolloutRecords(Part):
         with self._read() as connection:
             return [_move(row) for row in connection.execute(chosen.order_by(ROLLOUT_MOVES.c.id))]
 
+    def moves_of(self, component: str, limit: int) -> list[tuple[Key, Move]]:
+        """Give the last moves of all rollouts of a component, the newest first."""
+        chosen = select(ROLLOUT_MOVES).where(ROLLOUT_MOVES.c.component == component)
+        with self._read() as connection:
+            rows = connection.execute(chosen.order_by(ROLLOUT_MOVES.c.id.desc()).limit(limit)).all()
+            return [((row.component, row.version, row.grp), _move(row)) for row in rows]
+
     def forget_rollouts(self, component: str, version: str) -> None:
         """Forget all rollouts of a version, and who failed in them: it begins anew."""
         with self._write(lasts=True) as connection:

@@ -18,6 +18,7 @@ from reconciler.model.plan import Plan
 from reconciler.model.policy import Wave
 from reconciler.model.report import Status
 from reconciler.observe.observed import Sight
+from reconciler.planner.inputs import Observed
 from reconciler.planning import PlanOptions, look_and_plan, status_from
 from reconciler.storage.state import State
 from tests.fakes import NOW
@@ -26,16 +27,16 @@ from tests.unit.workbench import Bench, Opened
 ROOT = Path(__file__).parents[2]
 
 
-def looked(bench: Bench, *, refresh: bool = False) -> tuple[Status, Plan]:
+def looked(bench: Bench, *, refresh: bool = False) -> tuple[Status, Plan, Observed]:
     with bench.work() as work:
         plan, observed = look_and_plan(work, PlanOptions(Sight(refresh=refresh)))
-        return status_from(work, observed, plan), plan
+        return status_from(work, observed, plan), plan, observed
 
 
 def keep(bench: Bench, mask: Any = lambda text: text, *, refresh: bool = False) -> None:
-    status, plan = looked(bench, refresh=refresh)
+    found = looked(bench, refresh=refresh)
     with bench.work() as work:
-        keep_snapshots(work, status, plan, mask)
+        keep_snapshots(work, *found, mask)
 
 
 @pytest.fixture
@@ -65,15 +66,15 @@ def test_what_is_kept_is_the_status_in_parts_and_the_plan_without_names(bench: B
 
 def test_a_group_that_is_gone_is_shown_no_more(bench: Bench) -> None:
     keep(bench)
-    status, plan = looked(bench)
+    status, plan, observed = looked(bench)
     with bench.work() as work:
-        keep_snapshots(work, replace(status, groups={"a": status.groups["a"]}), plan)
+        keep_snapshots(work, replace(status, groups={"a": status.groups["a"]}), plan, observed)
     assert bench.state.snapshot_names("group") == ["a"]
 
 
 def test_no_secret_is_in_what_is_kept(bench: Bench) -> None:
     keep(bench, lambda text: text.replace("rules", "***"))
-    for kind, name in (("status", ""), ("group", "a"), ("plan", "")):
+    for kind, name in (("status", ""), ("group", "a"), ("plan", ""), ("component", "rules")):
         found = bench.state.snapshot(kind, name)  # type: ignore[arg-type]
         assert found is not None
         assert '"rules"' not in found.data
@@ -97,6 +98,27 @@ def test_a_fleet_is_sampled_four_times_an_hour_and_older_samples_thin_out(bench:
     bench.later(timedelta(days=731))
     keep(bench)
     assert len(bench.state.samples("", began)) == 1
+
+
+def test_a_component_is_kept_with_its_releases_and_how_far_each_is(bench: Bench) -> None:
+    bench.release("3")
+    bench.step()
+    keep(bench)
+    found = bench.state.snapshot("component", "rules")
+    assert found is not None
+    document = found.document
+    three, two, *_rest = document["releases"]
+    assert (three["version"], three["state"], two["version"]) == ("3", "running", "2")
+    assert three["says"].startswith("wave ")
+    assert three["clients"] + two["clients"] == 5
+    assert {entry["group"] for entry in document["groups"]} == {"a", "b"}
+    assert document["moves"][0]["version"] == "3"
+    status = bench.state.snapshot("status")
+    assert status is not None
+    (entry,) = status.document["components"]
+    assert {version: count for version, count in entry["versions"].items() if count} == {
+        release["version"]: release["clients"] for release in document["releases"] if release["clients"]
+    }
 
 
 # --- progress ---------------------------------------------------------------------------------------------------------
