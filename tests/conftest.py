@@ -20,6 +20,8 @@ from tests.sshd import SshFleet, sshd_fleet
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from playwright.sync_api import Browser
+
 # Programs of Debian's sbin, and of the environment that the tests run in, are found wherever the tests are started.
 os.environ["PATH"] = f"{os.environ.get('PATH', '')}:{Path(sys.executable).parent}:/usr/sbin:/sbin"
 
@@ -109,3 +111,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("only root may mount, and not everywhere")
     yield place
     subprocess.run(["umount", "-l", place], check=True)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Give a browser, one for all tests of a worker."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=shutil.which("chromium"), timeout=120_000)
+        yield started
+        started.close()

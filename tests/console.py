@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from starlette.middleware import Middleware
@@ -15,10 +16,11 @@ from reconciler.console.frame import Console, Person
 from reconciler.model.request import ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
 
     from reconciler.storage.state import State
 
+T = TypeVar("T")
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 SOMEBODY = Person(who="ann", roles=frozenset(ROLES), csrf="form")
 
@@ -76,11 +78,17 @@ def ask(
     async def send(message: dict[str, Any]) -> None:
         said.append(message)
 
-    asyncio.run(app(scope, receive, send))
+    run(app(scope, receive, send))
     start = next(message for message in said if message["type"] == "http.response.start")
     content = b"".join(message.get("body", b"") for message in said if message["type"] == "http.response.body")
     named = {name.decode().lower(): value.decode() for name, value in start["headers"]}
     return Answer(start["status"], named, content)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run something to its end, in a thread of its own: the loop of a browser may be in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 class SignedIn:

@@ -44,5 +44,5 @@ def make_app(console: Console, middleware: Sequence[Middleware] = ()) -> Starlet
     """Make the application."""
     app = Starlette(routes=list(ROUTES), middleware=list(middleware), exception_handlers=dict(HANDLERS))
     app.state.console = console
-    app.state.live = Live(partial(look_at, console.state))
+    app.state.live = Live(partial(look_at, console.state), console.clock)
     return app

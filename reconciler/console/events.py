@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from reconciler.console.frame import person_of
-from reconciler.console.live import live_of
+from reconciler.console.live import event, live_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ class EventStream(Response):
             except TimeoutError:
                 if self._still is not None and not await run_in_threadpool(self._still):
                     return
-                text = ": still here\n\n"
+                text = event("beat", "{}")  # a script hears no comment, and wants to know that a silence is none
 
 
 async def _gone(receive: Receive) -> None:

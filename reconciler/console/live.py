@@ -20,9 +20,11 @@ from starlette.concurrency import run_in_threadpool
 
 from reconciler.errors import UpdoserError
 from reconciler.present.document import controller_entry, progress_entry
+from reconciler.present.fields import time_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
 
     from reconciler.storage.state import State
 
@@ -94,9 +96,12 @@ class Listener:
 class Live:
     """Tells all who listen what is new. Its methods belong to the loop that serves, but for `end`."""
 
-    def __init__(self, look: Callable[[], Look], *, every: float = 1.0, at_once: int = AT_ONCE) -> None:
+    def __init__(
+        self, look: Callable[[], Look], clock: Callable[[], datetime], *, every: float = 1.0, at_once: int = AT_ONCE
+    ) -> None:
         """Look at nothing yet."""
         self._look = look
+        self._clock = clock
         self._every = every
         self._at_once = at_once
         self._listeners: set[Listener] = set()
@@ -117,7 +122,7 @@ class Live:
             if self._looking is None:
                 self._seen, self._looking = seen, asyncio.create_task(self._go_on_looking())
             self._listeners.add(listener)
-        listener.tell(event("hello", "{}", seen.id))
+        listener.tell(event("hello", json.dumps({"now": time_text(self._clock())}), seen.id))
         listener.tell(event("progress", seen.progress))
         if last and last != seen.id:
             listener.tell(event("changed", json.dumps({"parts": sorted(seen.marks)}), seen.id))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -23,17 +22,6 @@ pytestmark = pytest.mark.needs("chromium")
 LONG = "a-client-with-a-name-that-has-no-end." * 4
 SLOW = 120_000
 """Milliseconds that anything may take on a busy machine."""
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Give a browser, one for all tests of a worker."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=shutil.which("chromium"), timeout=SLOW)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="session")

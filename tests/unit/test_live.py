@@ -17,6 +17,7 @@ from reconciler.model.controller import ControllerReport, RunProgress
 from reconciler.model.request import Request
 from reconciler.storage.state import State
 from tests.console import NOW, SOMEBODY, ask, console_app
+from tests.console import run as run_apart
 from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
@@ -104,13 +105,13 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
         async with asyncio.timeout(PATIENCE):
             await test()
 
-    asyncio.run(within())
+    run_apart(within())
 
 
 def quick_app(state: State, person: Person = SOMEBODY, **settings: Any) -> Any:
     """Give an application that looks without a pause."""
     app = console_app(state, person)
-    app.state.live = Live(lambda: look_at(state), every=QUICK, **settings)
+    app.state.live = Live(lambda: look_at(state), lambda: NOW, every=QUICK, **settings)
     return app
 
 
@@ -172,7 +173,7 @@ def test_however_many_listen_there_is_one_look_and_none_while_nobody_does(state:
 
     async def test() -> None:
         app = console_app(state)
-        app.state.live = live = Live(look, every=QUICK)
+        app.state.live = live = Live(look, lambda: NOW, every=QUICK)
         readers = [await listening(app) for _each in range(8)]
         for reader in readers:
             await reader.until(lambda text: text.count("event: changed") >= 2)
@@ -210,7 +211,7 @@ def test_who_does_not_read_is_let_go_and_the_others_stay(state: State, monkeypat
 
     async def test() -> None:
         app = console_app(state)
-        app.state.live = Live(lambda: Look({"number": str(next(numbers))}, {}, "null"), every=0)
+        app.state.live = Live(lambda: Look({"number": str(next(numbers))}, {}, "null"), lambda: NOW, every=0)
         slow, good = await listening(app), await listening(app)
         slow.reads.clear()
         await slow.task
@@ -246,7 +247,7 @@ def test_the_stream_of_somebody_who_signed_out_ends_with_the_next_heartbeat(
     async def test() -> None:
         nonlocal there
         reader = await listening(quick_app(state), scope={"updoser.still": lambda: there})
-        await reader.until(lambda text: text.count(": still here") > 1)
+        await reader.until(lambda text: text.count("event: beat") > 1)
         there = False
         await reader.task
         assert reader.closed
@@ -265,7 +266,7 @@ def test_a_state_that_can_not_be_read_for_a_while_ends_no_stream(state: State) -
 
     async def test() -> None:
         app = console_app(state)
-        app.state.live = Live(look, every=QUICK)
+        app.state.live = Live(look, lambda: NOW, every=QUICK)
         reader = await listening(app)
         await reader.until(lambda text: "event: changed" in text)
         await reader.leave()

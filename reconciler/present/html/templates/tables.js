@@ -17,7 +17,7 @@
     const numbers = typeof one === "number" && typeof other === "number";
     return numbers ? one - other : order.compare(String(one), String(other));
   };
-  for (const table of document.querySelectorAll("table.sorts")) {
+  const prepare = (part) => part.querySelectorAll("table.sorts").forEach((table) => {
     const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
     if (body.rows.length > 1) heads.forEach((head, at) => {
       const button = document.createElement("button");
@@ -33,5 +33,7 @@
         head.setAttribute("aria-sort", down ? "descending" : "ascending");
       });
     });
-  }
+  });
+  prepare(document);
+  document.addEventListener("fresh", (event) => prepare(event.target));
 })();
