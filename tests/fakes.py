@@ -382,7 +382,7 @@ class FakeSession:
     """The `Session` protocol over a FakeClient; one request at a time, as the lock of a real client holds it."""
 
     def __init__(self, name: str, machine: FakeClient) -> None:
-        self._name = name
+        self.name = name
         self._machine = machine
 
     def facts(
@@ -409,7 +409,7 @@ class FakeSession:
         machine.requests.append(request)
         self._answer(request.install_root)
         if not machine.lock.acquire(blocking=False):
-            raise BusyError(f"{self._name}: another process is changing this client now")
+            raise BusyError(f"{self.name}: another process is changing this client now")
         try:
             return self._deploy(request, content)
         finally:
@@ -421,11 +421,11 @@ class FakeSession:
         if machine.gate is not None:
             machine.gate.wait()
         if machine.unreachable:
-            raise TransportError(f"{self._name}: the connection broke")
+            raise TransportError(f"{self.name}: the connection broke")
         if machine.sick:
-            raise ClientError(f"{self._name}: {install_root} can't be written")
+            raise ClientError(f"{self.name}: {install_root} can't be written")
         if machine.garbles:
-            raise ProtocolError(f"{self._name} gave a malformed answer")
+            raise ProtocolError(f"{self.name} gave a malformed answer")
 
     def read(self, install_root: str, paths: Sequence[str]) -> dict[str, bytes | None]:
         """Read files: those of components, and those that a test put there."""
@@ -445,11 +445,11 @@ class FakeSession:
     ) -> DeployReport:
         machine = self._machine
         if machine.lineage and (machine.lineage != request.lineage or machine.epoch > request.epoch):
-            raise OtherControllerError(f"{self._name} answers to another controller: {machine.lineage[:8]}")
+            raise OtherControllerError(f"{self.name} answers to another controller: {machine.lineage[:8]}")
         sent = {part.sha256: _receive(part, content) for part in payload(request)}
         if request.purpose != "check":
             machine.lineage, machine.epoch = request.lineage, request.epoch
-        outcomes = _Work(self._name, machine, request, sent).carry_out()
+        outcomes = _Work(self.name, machine, request, sent).carry_out()
         return DeployReport(outcomes, sum(part.size for part in payload(request)))
 
 

@@ -34,12 +34,12 @@ class Part:
         self._generation = generation
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self, *, lasts: bool = True) -> Iterator[None]:
         """Make all that the block writes one transaction: all of it stays, or nothing when the block fails.
 
-        It lasts: a power cut takes nothing of it back.
+        Where it `lasts`, a power cut takes nothing of it back.
         """
-        with self._write(lasts=True) as connection:
+        with self._write(lasts=lasts) as connection:
             before, self._open = self._open, connection
             try:
                 yield
