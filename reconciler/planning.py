@@ -17,7 +17,7 @@ from reconciler.formats.select import parse
 from reconciler.model.events import Trouble, WaitStarted
 from reconciler.model.rollout import UNDER_WAY
 from reconciler.observe.before import managed_before, settings_left
-from reconciler.observe.observed import ahead_text, observe, wanted_settings
+from reconciler.observe.observed import Sight, ahead_text, observe, wanted_settings
 from reconciler.observe.troubles import find_troubles, left_alone
 from reconciler.planner.against import against
 from reconciler.planner.forecast import arrivals
@@ -25,8 +25,9 @@ from reconciler.planner.inputs import Wanted
 from reconciler.planner.leaving import leaving
 from reconciler.planner.outlook import run_of
 from reconciler.planner.planner import make_plan
+from reconciler.planner.protection import advance
 from reconciler.planner.provenance import provenance
-from reconciler.planner.ruler import Allowance
+from reconciler.planner.ruler import Allowance, Ruler
 from reconciler.planner.status import make_status, source_statuses
 from reconciler.planner.turns import turned_away
 from reconciler.planner.ways_back import ways_back
@@ -41,10 +42,10 @@ if TYPE_CHECKING:
     from reconciler.model.client import Client
     from reconciler.model.controller import Pause
     from reconciler.model.plan import Plan, RolloutStep
-    from reconciler.model.report import Status
+    from reconciler.model.protection import Protection
+    from reconciler.model.report import ComponentStatus, Status
     from reconciler.model.rollout import Key, RolloutRecord
     from reconciler.model.spec import Hold, Spec
-    from reconciler.observe.observed import Sight
     from reconciler.planner.inputs import Observed
     from reconciler.workspace import Workspace
 
@@ -180,11 +181,49 @@ def status_from(
     )
     return replace(
         made,
+        components=_with_protection(work.state.protections(), made.components),
         rollouts=tuple(step for step in plan.rollouts if step.before),
         quarantined=left_alone(work, now),
         troubles=find_troubles(work, observed.cohorts),
         controller=work.state.controller_status(),
     )
+
+
+def _with_protection(
+    known: Mapping[tuple[str, str], Protection], entries: Iterable[ComponentStatus]
+) -> tuple[ComponentStatus, ...]:
+    """Say how fast the fleet was with the release that it should run, or else with the latest that is followed."""
+    latest = {component: one for (component, _version), one in known.items()}
+    return tuple(
+        replace(entry, protection=known.get((entry.id, entry.wanted), latest.get(entry.id))) for entry in entries
+    )
+
+
+def note_protection(work: Workspace, observed: Observed | None, plan: Plan) -> None:
+    """Remember which share of the clients that should have them has which releases, after a plan was carried out.
+
+    `observed` is the fleet as it is then; None: as the state remembers it.
+
+    Raises:
+        UpdoserError: what `observe` raises.
+    """
+    now = work.means.clock()
+    if observed is None:
+        observed = observe(_silent(work), Sight(refresh=False, settings=False))
+    wanted, known = Wanted(work.spec.components, work.spec.groups), work.state.protections()
+    seen = replace(observed, first_seen=work.state.first_seen())
+    ruler = Ruler(wanted, seen, Allowance(now, first_seen=seen.first_seen))
+    found = advance(wanted, seen, ruler, known, since=plan.created - _FRESH, now=now)
+    if found:
+        work.state.keep_protections(found)
+
+
+def _silent(work: Workspace) -> Workspace:
+    return replace(work, means=replace(work.means, emit=lambda _event: None))
+
+
+_FRESH = timedelta(hours=1)
+"""How long before a plan a release is first seen that the plan brings: sources are asked before clients."""
 
 
 def _decide(work: Workspace, options: PlanOptions, wanted: Wanted, observed: Observed) -> Plan:
@@ -262,6 +301,8 @@ class Following:
         self._wait = wait
         self._approved = plan.subjects
         self._goes_on = bool(plan.rollouts)
+        self.observed: Observed | None = None
+        """What the last of these steps was made from."""
 
     def step(self) -> Plan:
         """Give the step that is due now, from a new look; it may be empty."""
@@ -280,7 +321,8 @@ class Following:
     def _look(self, *, refresh: bool) -> Plan:
         cut_moments(self._work)
         sight = replace(self._options.sight, refresh=refresh and self._options.sight.refresh, settings=False)
-        return new_plan(self._work, replace(self._options, sight=sight)).only(self._approved)
+        made, self.observed = look_and_plan(self._work, replace(self._options, sight=sight))
+        return made.only(self._approved)
 
     def _wait_for(self, step: Plan) -> Plan:
         """Wait until something is due, nothing is under way any more, or the run is stopped."""

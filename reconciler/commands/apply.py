@@ -14,7 +14,16 @@ from reconciler.execute.engine import run_plan
 from reconciler.execute.outcome import verdict_error
 from reconciler.model.offer import is_about_source
 from reconciler.observe.observed import known_reports, recall_lists, refresh_lists
-from reconciler.planning import Following, PlanOptions, Turns, as_limited, cut_moments, whole_plan, with_spec_changes
+from reconciler.planning import (
+    Following,
+    PlanOptions,
+    Turns,
+    as_limited,
+    cut_moments,
+    note_protection,
+    whole_plan,
+    with_spec_changes,
+)
 from reconciler.present.closing import after_apply
 from reconciler.present.document import plan_document, report_document
 from reconciler.present.look import PLAIN
@@ -77,6 +86,7 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
         turns = Turns(work, desk.file, lambda: read_spec(desk).spec.holds)
         remarks = _remarks(options.planning)
         report = run_plan(made, work, forks=forks, following=following, remarks=remarks, turns=turns)
+        note_protection(work, following.observed, made)
         document = report_document(report)
         if not talks or not made.empty or report.failed or report.unreachable:
             blank = "\n" if talks else ""

@@ -30,7 +30,12 @@ def history(desk: Desk, asked: Asked, last: int, since: timedelta | datetime | N
         if asked.entries:
             found = work.state.outcomes(asked, last)
             near = _near(work, asked) if not found else ""
-            desk.terminal.show(outcomes_document(asked, found), desk.form, OUTCOMES)
+            known = [
+                one
+                for one in work.state.protections().values()
+                if one.component == asked.component and asked.version in {"", one.version}
+            ]
+            desk.terminal.show(outcomes_document(asked, found, known), desk.form, OUTCOMES)
             if near:
                 desk.terminal.note(near)
         elif asked.run_id:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reconciler.errors import RepositoryError
 from reconciler.observe.observed import Sight, observe
 from reconciler.planner.conditions import FleetFacts, fleet_conditions
-from reconciler.planning import PlanOptions, plan_of, status_from
+from reconciler.planning import PlanOptions, note_protection, plan_of, status_from
 from reconciler.repository.edition import folder_of
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def look_back(work: Workspace, made: Round) -> Seen:
         sight = Sight(refresh=False)
         observed = observe(silent, sight)
         plan = plan_of(silent, PlanOptions(sight), observed)
+    note_protection(work, observed, made.plan)
     status = status_from(work, observed, plan)
     return Seen(plan, observed, status, fleet_conditions(_facts(work, made, plan, status), status.created))
 

@@ -88,7 +88,7 @@ def keep_documents(state: State, status: Status, plan: Plan, mask: Callable[[str
 def shown_plan(plan: Plan) -> dict[str, Any]:
     """Give the document of a plan without the names of clients: they may be a million."""
     document = plan_document(plan)
-    for place in ("changes", "drift", "held", "deferred", "unknown", "unreachable", "claims"):
+    for place in ("changes", "drift", "held", "deferred", "unknown", "unreachable", "pending", "claims"):
         document[place] = [{**entry, "members": []} for entry in document.get(place, ())]
     return {**document, "members": {}}
 
@@ -101,6 +101,7 @@ def _keep_samples(work: Workspace, status: Status) -> None:
     work.state.thin_samples(now - HOURLY, timedelta(hours=1))
     work.state.thin_samples(now - DAILY, timedelta(days=1))
     work.state.forget_samples(now - work.spec.controller.retention.samples)
+    work.state.forget_protections(now - work.spec.controller.retention.samples)
 
 
 def samples_of(status: Status) -> Mapping[str, Sample]:

@@ -11,6 +11,7 @@ from reconciler.model.controller import ControllerStatus  # noqa: TC001 - the sa
 from reconciler.model.deploy import RELEASE, Fault, OutcomeStatus
 from reconciler.model.outlook import WaveStep  # noqa: TC001 - the same
 from reconciler.model.plan import RolloutStep  # noqa: TC001 - the same
+from reconciler.model.protection import Protection  # noqa: TC001 - the same
 from reconciler.model.rollout import RolloutStatus
 from reconciler.reasons import Reason, ReasonIfAny  # noqa: TC001 - the same
 
@@ -106,7 +107,7 @@ class ComponentStatus:
     version that is offered goes to nobody. `wanted` is the highest version that clients should run, and `target_reason`
     says by which rule. `lags` counts those of the outdated that lack so many releases only, up to MAX_LAG: they are
     updated where so many still count as that. `name` and `kind` are as the catalog has them. `pending` are those that
-    would be updated if their engines had loaded what is installed.
+    would be updated if their engines had loaded what is installed. `protection` is how fast most had the release.
     """
 
     id: str
@@ -127,6 +128,7 @@ class ComponentStatus:
     target_reason: str = ""
     lags: Mapping[int, int] = field(default_factory=dict)
     pending: int = 0
+    protection: Protection | None = None
 
     @property
     def clients(self) -> int:

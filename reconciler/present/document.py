@@ -21,6 +21,7 @@ from reconciler.model.controller import ControllerReport, Pause, RunProgress
 from reconciler.model.delta import incremental_name
 from reconciler.model.leaving import FleetMove, Leaving
 from reconciler.model.plan import FINDINGS, Basis, Finding, Plan, RolloutStep
+from reconciler.model.protection import MILESTONES
 from reconciler.model.report import (
     RECAP,
     DoctorLevel,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from reconciler.model.controller import ControllerStatus
+    from reconciler.model.protection import Protection
     from reconciler.model.report import Asked, ComponentStatus, Diagnosis, Run, Status
     from reconciler.model.repository import RepositoryStatus, StagedRoot
     from reconciler.model.rollout import RolloutRecord
@@ -224,6 +226,17 @@ def _component_entry(status: ComponentStatus) -> dict[str, Any]:
         "versions": dict(status.versions),
         "age": status.age,
         **{key: value for key, value in later.items() if value},
+        **({"protection": protection_entry(status.protection)} if status.protection else {}),
+    }
+
+
+def protection_entry(protection: Protection) -> dict[str, Any]:
+    """Give how long it took until so many had a release, in seconds; null where they haven't yet."""
+    return {
+        "version": protection.version,
+        "began": time_text(protection.began),
+        "loads": protection.loads,
+        **{milestone: protection.seconds(milestone) for milestone in MILESTONES},
     }
 
 
@@ -289,8 +302,14 @@ def run_document(run: Run, entries: Iterable[JournalEntry] | None = None) -> dic
     }
 
 
-def outcomes_document(asked: Asked, found: Iterable[tuple[str, JournalEntry]]) -> dict[str, Any]:
-    """Give the document of outcomes that were asked for, the newest first, each with its run."""
+def outcomes_document(
+    asked: Asked, found: Iterable[tuple[str, JournalEntry]], protections: Iterable[Protection] = ()
+) -> dict[str, Any]:
+    """Give the document of outcomes that were asked for, the newest first, each with its run.
+
+    `protections` are those of the releases of a component that was asked for.
+    """
+    followed = [protection_entry(one) for one in protections]
     return {
         "format_version": FORMAT_VERSION,
         "run_id": asked.run_id or None,
@@ -299,6 +318,7 @@ def outcomes_document(asked: Asked, found: Iterable[tuple[str, JournalEntry]]) -
         "version": asked.version or None,
         "since": asked.since and time_text(asked.since),
         "entries": [{"run_id": run_id, **_JOURNAL.write(entry)} for run_id, entry in found],
+        **({"protection": followed} if followed else {}),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.protection import PERCENT
 from reconciler.present.look import PLAIN
 from reconciler.present.words import count_text, number_text, page, size_text, span_text, table
 
@@ -98,15 +99,26 @@ def run_text(run: Mapping[str, Any], *, look: Look = PLAIN) -> str:
 def outcomes_text(document: Mapping[str, Any], *, look: Look = PLAIN) -> str:
     """Render outcomes that were asked for, the newest first."""
     asked = [f"{key} {document[key]}" for key in ("client", "component", "version", "since") if document[key]]
+    protection = protection_lines(document.get("protection", ()))
     if not document["entries"]:
-        return page([f"Nothing happened yet to {', '.join(asked)}"])
+        return page([f"Nothing happened yet to {', '.join(asked)}", *protection])
     rows = outcomes_rows(document)
     shown = [(f"  {row[0]}", *(cell or "-" for cell in row[1:-1]), row[-1]) for row in rows]
     lines = table(shown)
     if look.width is not None and max(map(len, lines)) > look.width:
         lines = table(map(_narrow_outcome, shown[1:]), width=look.width)
     title = f"{count_text(len(rows) - 1, 'outcome')} of {', '.join(asked)}, the newest first"
-    return page([title, "", *lines], look.width)
+    return page([title, "", *lines, *protection], look.width)
+
+
+def protection_lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say how fast most clients had releases, the newest first."""
+    rows = [("  version", "offered", *(f"{percent} %" for percent in PERCENT.values()), "counted")]
+    for entry in reversed(entries):
+        reached = (span_text(entry[milestone]) if entry[milestone] is not None else "-" for milestone in PERCENT)
+        how = "once it was loaded" if entry["loads"] else "once it was installed"
+        rows.append((f"  {entry['version']}", entry["began"], *reached, how))
+    return ["", "Time to protection: until so many of the clients had a release", *table(rows)] if entries else []
 
 
 def _narrow_outcome(row: Sequence[str]) -> tuple[str, ...]:

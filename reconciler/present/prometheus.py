@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from reconciler import __version__
 from reconciler.errors import printable
 from reconciler.model.controller import PHASES
+from reconciler.model.protection import PERCENT
 from reconciler.model.rollout import STATUSES
 from reconciler.present.document import OVER
 
@@ -41,6 +42,9 @@ METRICS: Mapping[str, Metric] = {
     "updoser_component_updated_ratio": Metric("gauge", "The share of clients that are updated, 0 to 1."),
     "updoser_component_released_timestamp_seconds": Metric("gauge", "When the version held came out."),
     "updoser_component_info": Metric("gauge", "The highest version held, and offered."),
+    "updoser_time_to_protection_seconds": Metric(
+        "gauge", "How long it took until so large a share of the clients had a release."
+    ),
     "updoser_quarantined_clients": Metric("gauge", "Clients left alone as they failed too often."),
     "updoser_troubled_clients": Metric("gauge", "Clients that can't be reached or fail, by the reason."),
     "updoser_rollout_state": Metric("gauge", "1 for the state that a rollout is in."),
@@ -149,7 +153,7 @@ def fleet_samples(document: Any, *, groups: bool = False) -> Iterator[Sample]:
 
 def _verdicts(name: str, entry: Any, labels: Mapping[str, str]) -> Iterator[Sample]:
     for verdict in VERDICTS:
-        yield Sample(name, entry[verdict], {**labels, "component": entry["id"], "state": verdict})
+        yield Sample(name, entry.get(verdict, 0), {**labels, "component": entry["id"], "state": verdict})
 
 
 def _component(entry: Any) -> Iterator[Sample]:
@@ -159,6 +163,11 @@ def _component(entry: Any) -> Iterator[Sample]:
     yield from _times([("updoser_component_released_timestamp_seconds", entry.get("released_at"), labels)])
     versions = {"held": entry["latest_held"] or "", "offered": entry["latest_offered"] or ""}
     yield Sample("updoser_component_info", 1, {**labels, **versions})
+    protection = entry.get("protection") or {}
+    for milestone, percent in PERCENT.items():
+        if protection.get(milestone) is not None:
+            about = {**labels, "version": protection["version"], "share": f"{percent / 100:g}"}
+            yield Sample("updoser_time_to_protection_seconds", protection[milestone], about)
 
 
 def _rollouts(entries: Any) -> Iterator[Sample]:

@@ -27,6 +27,7 @@ from reconciler.storage.lock import Locks
 from reconciler.storage.logbook import Logbook
 from reconciler.storage.moments import Moments
 from reconciler.storage.outbox import Outbox
+from reconciler.storage.protection import Protections
 from reconciler.storage.requests import Requests
 from reconciler.storage.rollouts import RolloutRecords
 from reconciler.storage.runs import PlanRecord, Runs
@@ -73,6 +74,7 @@ class State(
     Sessions,
     Samples,
     Audit,
+    Protections,
 ):
     """Everything that is remembered between two commands; a context manager."""
 

@@ -25,7 +25,7 @@ from reconciler.model.spec import (
     Spec,
 )
 from reconciler.observe.observed import Sight
-from reconciler.planning import Following, PlanOptions, Turns, new_plan
+from reconciler.planning import Following, PlanOptions, Turns, new_plan, note_protection
 from reconciler.storage.state import State
 from reconciler.storage.store import Store
 from reconciler.workspace import Means, Plugins, Workspace
@@ -216,7 +216,10 @@ class Bench:
             made = plan or new_plan(work, chosen)
             work.state.record_plan(made.plan_id, "", made.basis.serial, made.created)
             turns = Turns(work, self.spec.path, lambda: self.spec.holds)
-            return run_plan(made, work, forks=1, following=Following(made, work, chosen, wait=wait), turns=turns)
+            following = Following(made, work, chosen, wait=wait)
+            report = run_plan(made, work, forks=1, following=following, turns=turns)
+            note_protection(work, following.observed, made)
+            return report
 
     def step(self, **options: Any) -> Report:
         """Carry a new plan out, and nothing that follows from it."""
