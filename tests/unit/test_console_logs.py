@@ -66,7 +66,7 @@ def told(answer: Answer) -> str:
 
 def links(answer: Answer, word: str) -> list[str]:
     """Give the addresses that a word leads to."""
-    return [unescape(href) for href in re.findall(rf'<a href="([^"]*)"[^>]*>{re.escape(word)}</a>', answer.text)]
+    return [unescape(href) for href in re.findall(rf'<a [^>]*href="([^"]*)"[^>]*>{re.escape(word)}</a>', answer.text)]
 
 
 def run_ids(answer: Answer) -> list[str]:

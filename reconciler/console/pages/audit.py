@@ -17,7 +17,8 @@ from reconciler.present.csv_text import csv_text
 from reconciler.present.deed_form import asked_entry, signed_in_entry
 from reconciler.present.document import entry_document, run_document
 from reconciler.present.html.audit_view import CSV_HEAD, KINDS, audit_row, view_of_audit
-from reconciler.present.html.filters import Field, Filters, Option, Pager, address, either
+from reconciler.present.html.filters import Field, Filters, Option, Pager, either
+from reconciler.present.html.links import with_query
 from reconciler.storage.audit import BY_PEOPLE, DEEDS, AskedDeeds, Place
 from reconciler.storage.logbook import AskedEntries, Cut
 
@@ -54,11 +55,11 @@ def audit(request: Request) -> Response:
         Filters(action=TAB, fields=_fields(wanted, asked), clear=TAB if fields else "", says=_says(wanted, asked)),
         Pager(
             what="the audit",
-            first=address(TAB, fields) if behind else "",
-            after=address(TAB, [*fields, ("older", deeds[-1].place.text)]) if more else "",
+            first=with_query(TAB, fields) if behind else "",
+            after=with_query(TAB, [*fields, ("older", deeds[-1].place.text)]) if more else "",
         ),
         filtered=bool(asked.pairs),
-        csv=address("/audit.csv", fields),
+        csv=with_query("/audit.csv", fields),
     )
     return shown(request, "console_audit.html", view, tab=TAB)
 

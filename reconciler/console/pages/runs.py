@@ -12,7 +12,8 @@ from reconciler.console.errors import Wrong, show_wrong
 from reconciler.console.frame import console_of, shown
 from reconciler.model.report import JournalOutcome, RunStatus
 from reconciler.present.document import entry_document, run_document
-from reconciler.present.html.filters import Field, Filters, choice, either, pager, run_address
+from reconciler.present.html import links
+from reconciler.present.html.filters import Field, Filters, choice, either, pager
 from reconciler.present.html.runs_view import RUN_SIGNS, view_of_run, view_of_runs
 from reconciler.reasons import REASONS, Reason
 from reconciler.storage.logbook import AskedEntries, AskedRuns, Cut
@@ -65,7 +66,7 @@ def run(request: Request) -> Response:
             "There is no such run", "It isn't remembered, or its address is mistyped.", "Runs has all of them."
         )
         return show_wrong(request, HTTPStatus.NOT_FOUND, wrong)
-    path = run_address(run_id)
+    path = links.run(run_id)
     try:
         asked = asked_of(request, (*_OF_ENTRIES, *_CUT))
         wanted = entries_of(asked, run_id=run_id)

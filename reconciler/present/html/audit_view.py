@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.model.request import OPEN
 from reconciler.present.history_text import by_text
-from reconciler.present.html.filters import place, run_address
+from reconciler.present.html import links
 from reconciler.present.html.runs_view import RUN_SIGNS, web_address
 from reconciler.present.html.shapes import Sign
 
@@ -117,7 +117,7 @@ def _request(entry: Entry) -> DeedLine:
         time=entry["at"],
         who=entry["who"],
         what=" ".join(filter(None, (REQUESTS.get(entry["kind"], entry["kind"]), about, where, also, until))),
-        href=place("requests", str(entry["id"])),
+        href=links.path("requests", str(entry["id"])),
         kind="request",
         sign=REQUEST_SIGNS[entry["status"]],
         reason=entry["reason"] or "",
@@ -136,7 +136,7 @@ def _command(entry: Entry) -> DeedLine:
         time=entry["started"],
         who=by_text(origin),
         what=f"updoser {entry['command']}",
-        href=run_address(entry["run_id"]),
+        href=links.run(entry["run_id"]),
         kind=entry["deed"],
         sign=RUN_SIGNS[entry["status"]],
         reason="",

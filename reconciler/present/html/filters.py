@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
-from urllib.parse import quote, urlencode
+
+from reconciler.present.html.links import with_query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from reconciler.present.html.shapes import Tone
 
@@ -22,11 +23,17 @@ class Option(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """A field of a form. `checks` are several of some words, `select` one of them, `text` is free, `day` a date."""
+    """A field of a form. `checks` are several of some words, `select` one of them, `text` is free, `day` a date.
+
+    `values` are those that a free one has where it may have several; `either`: one of them must fit, and one more may
+    be said.
+    """
 
     name: str
     label: str
     value: str = ""
+    values: Sequence[str] | None = None
+    either: bool = False
     kind: Literal["text", "select", "checks", "day"] = "text"
     hint: str = ""
     options: Sequence[Option] = ()
@@ -47,6 +54,11 @@ class Filters:
     says: str = ""
     wrong: str = ""
 
+    @property
+    def opened(self) -> bool:
+        """Say whether something is asked for in a field that is folded away else."""
+        return any(map(is_used, self.more))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pager:
@@ -59,25 +71,10 @@ class Pager:
     words: tuple[str, str, str] = ("Newest", "Newer", "Older")
 
 
-def address(path: str, fields: Iterable[tuple[str, str]] = ()) -> str:
-    """Give the address of a path with fields."""
-    query = urlencode([(name, value) for name, value in fields if value])
-    return f"{path}?{query}" if query else path
-
-
-def place(*parts: str) -> str:
-    """Give the path of something by its name, whatever characters that has."""
-    return "/" + "/".join(quote(part, safe="") for part in parts)
-
-
-def client_address(name: str) -> str:
-    """Give the address of a client's page."""
-    return place("clients", name)
-
-
-def run_address(run_id: str) -> str:
-    """Give the address of a run's page."""
-    return place("runs", run_id)
+def is_used(field: Field) -> bool:
+    """Say whether something is asked for in a field."""
+    chosen = any(option.chosen and option.value for option in field.options)
+    return bool(field.value or field.values or chosen)
 
 
 def choice(name: str, label: str, chosen: Sequence[str], words: Mapping[str, str], any_text: str) -> Field:
@@ -102,9 +99,9 @@ def pager(
     """Give the links of a page: behind the entry `older`, before the entry `newer`; `begun`: it isn't the first."""
     return Pager(
         what=what,
-        first=address(path, fields) + anchor if begun else "",
-        before=address(path, [*fields, ("newer", newer)]) + anchor if newer else "",
-        after=address(path, [*fields, ("older", older)]) + anchor if older else "",
+        first=with_query(path, fields) + anchor if begun else "",
+        before=with_query(path, [*fields, ("newer", newer)]) + anchor if newer else "",
+        after=with_query(path, [*fields, ("older", older)]) + anchor if older else "",
     )
 
 
@@ -115,6 +112,7 @@ def either(words: Sequence[str]) -> str:
 
 TONES: Mapping[str, Tone] = {
     "updated": "good",
+    "pending": "pending",
     "outdated": "late",
     "missing": "late",
     "damaged": "bad",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.present.history_text import by_text
-from reconciler.present.html.filters import address, client_address, run_address
+from reconciler.present.html import links
 from reconciler.present.html.report_view import view_of_report
 from reconciler.present.html.shapes import Alert, Fact, Line, Sheet, Sign, bar, status_sign
 from reconciler.present.words import count_text, number_text, size_text, span_text
@@ -186,7 +186,7 @@ def outcome_of(entry: Entry, *, of_client: bool = False) -> Outcome:
     before, after = entry["from"] or "", entry["to"] or ""
     client = entry["client"] or ""
     way = f"{before or 'nothing'} \u2192 {after}" if after and before != after else after or before
-    who, href = (entry["run_id"], run_address(entry["run_id"])) if of_client else (client, client_address(client))
+    who, href = (entry["run_id"], links.run(entry["run_id"])) if of_client else (client, links.client(client))
     if not of_client and not client:
         who, href = entry["group"] or "", ""
     return Outcome(
@@ -214,7 +214,7 @@ def _line(run: Entry) -> RunLine:
     origin = run.get("origin", {})
     saved = run["traffic"]["saved"] + run["traffic"]["not_received"]
     return RunLine(
-        href=run_address(run["run_id"]),
+        href=links.run(run["run_id"]),
         command=run["command"],
         sign=RUN_SIGNS[run["status"]],
         started=run["started"],
@@ -283,15 +283,15 @@ def _failure(run_id: str, entry: Entry) -> Failure:
         said = (one["message"] or "").removeprefix(f"{about.label}: ")
         what = f"{one['component']}: " if one["component"] else ""
         examples.append(
-            (client, client_address(client) if client else "", f"{what}{said}" if said != about.label else "")
+            (client, links.client(client) if client else "", f"{what}{said}" if said != about.label else "")
         )
     more = entry["clients"] - len({one["client"] for one in entry["examples"]})
     return Failure(
         title=about.label,
         count=count_text(entry["clients"], "change" if reason == "server" else "client"),
         todo=about.todo,
-        href=address(run_address(run_id), [("reason", reason)]) + "#journal",
-        all_href=address("/clients", [("reason", reason)]),
+        href=links.with_query(links.run(run_id), [("reason", reason)]) + "#journal",
+        all_href=links.clients({"reason": reason}),
         examples=examples,
         more=f"and {number_text(more)} more" if more > 0 else "",
     )
