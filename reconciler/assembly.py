@@ -58,19 +58,19 @@ def at_work(
     reads: bool = False,
     loaded: Loaded | None = None,
     stop: Event | None = None,
-    clock: Callable[[], datetime] = utc_now,
+    clock: Callable[[], datetime] | None = None,
     masker: Masker | None = None,
 ) -> Iterator[Workspace]:
     """Read the spec and open all parts for the time of the block.
 
     What only `reads` goes on with a copy of the state where that itself can't be written. Who hears signals itself
-    gives what they set as `stop`, and as `loaded` what was read already. A `masker` that is given remembers the secrets
-    of all that is done one after the other.
+    gives what they set as `stop`, and as `loaded` what was read already; without a `clock` it is now. A `masker`
+    that is given remembers the secrets of all that is done one after the other.
 
     Raises:
         SpecError, StateError, SecretError: a part can't be had.
     """
-    loaded = loaded or read_spec(desk)
+    loaded, clock = loaded or read_spec(desk), clock or utc_now
     run_id = new_id(clock())
     log = EventLog(run_id, clock, desk.terminal, quiet=not FORMATS[desk.form].talks)
     with ExitStack() as stack:
