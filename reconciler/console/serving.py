@@ -23,6 +23,7 @@ from reconciler.console.guard.bounds import LARGEST_HEAD, Bounds
 from reconciler.console.guard.gate import Gate
 from reconciler.console.guard.headers import Headers
 from reconciler.console.guard.hosts import Hosts
+from reconciler.console.live import live_of
 from reconciler.errors import UsageError
 from reconciler.model.network import is_this_machine
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 
     from reconciler.console.frame import Console
+    from reconciler.console.live import Live
     from reconciler.console.sign_in.access import Access
     from reconciler.model.console import ConsoleSpec, Tls
 
@@ -210,8 +212,9 @@ class _Connection(H11Protocol):
 class _Server(Server):
     """A server that asks, some times a second, whether it is to end; signals are heard by who started it."""
 
-    def __init__(self, config: Config, closing: asyncio.Event, ends: Callable[[], bool]) -> None:
+    def __init__(self, config: Config, live: Live, closing: asyncio.Event, ends: Callable[[], bool]) -> None:
         super().__init__(config)
+        self._live = live
         self._closing = closing
         self._ends = ends
 
@@ -224,6 +227,7 @@ class _Server(Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._live.end()
         self._closing.set()
         await super().shutdown(sockets)
 
@@ -242,7 +246,7 @@ async def _serve(
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     closing = asyncio.Event()
     app = make_app(console)
-    app.state.access, app.state.closing = access, closing
+    app.state.access = access
     settings: dict[str, Any] = {} if secured is None else {"ssl_context_factory": lambda *_both: secured.context}
     config = Config(
         guarded(app, access, closing, loopback=place.loopback),
@@ -261,4 +265,4 @@ async def _serve(
         h11_max_incomplete_event_size=LARGEST_HEAD,
         **settings,
     )
-    await _Server(config, closing, ends).serve(sockets=list(place.sockets))
+    await _Server(config, live_of(app), closing, ends).serve(sockets=list(place.sockets))

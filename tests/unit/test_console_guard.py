@@ -48,7 +48,7 @@ def door(state: State, monkeypatch: pytest.MonkeyPatch) -> Door:
         Route("/hooks/git", changed, methods=["POST"]),
         Route("/broken", broken),
     )
-    monkeypatch.setattr(application, "ROUTES", (*application.ROUTES, *more))
+    monkeypatch.setattr(application, "ROUTES", (*more, *application.ROUTES))
     return Door(state, lambda: NOW, ConsoleSpec(hosts=("updoser.internal",)))
 
 

@@ -122,6 +122,17 @@ def test_a_session_ends_after_hours_or_when_nobody_was_there_for_long(door: Door
     assert browser.get("/").status == 303
 
 
+def test_a_page_that_only_stays_open_keeps_nobody_signed_in(door: Door, time: Time) -> None:
+    browser = Browser(door)
+    browser.by_link()
+    (secret,) = browser.cookies.values()
+    time.now += IDLE / 2
+    assert door.access.lasts(secret)
+    time.now += IDLE / 2 + timedelta(seconds=1)
+    assert not door.access.lasts(secret)
+    assert browser.get("/").status == 303
+
+
 def test_who_signs_out_is_out(door: Door) -> None:
     browser = Browser(door)
     browser.by_link()

@@ -4,5 +4,5 @@
 
 Each is a class that takes the application behind it (ASGI), and neither collects an answer nor keeps a stream waiting.
 What one finds out is left in the scope for those behind it: `updoser.body` (the whole body), `updoser.caller` (where it
-comes from), `updoser.person` (who asks; not there where nobody is signed in).
+comes from), `updoser.person` (who asks; not there where nobody is signed in), `updoser.still` (whether they still are).
 """

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from hmac import compare_digest
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -64,6 +65,8 @@ class Gate:
             return refuse(scope, HTTPStatus.SERVICE_UNAVAILABLE, error.message, error.hint)
         if person is not None:
             scope["updoser.person"] = person
+            if secret := "" if person.way in {"token", "proxy"} else session_secret(scope):
+                scope["updoser.still"] = partial(self._access.lasts, secret)
         elif not _is_open(scope, caller):
             return self._sign_in_first(scope, caller)
         if person is not None and not person.may("viewer"):

@@ -39,6 +39,7 @@ class Hosts:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have it answered."""
         caller = scope["updoser.caller"] = caller_of(scope, self._proxies)
+        scope["client"] = (caller.address, 0)  # for all who write down who asked
         name = host_of(header(scope, "host"))
         by_token = header(scope, "authorization").lower().startswith("bearer ")
         if scope["path"] not in PROBES:

@@ -127,6 +127,14 @@ class Access:
                 self.state.touch_session(kept)
         return Person(who=found.who, roles=frozenset(found.roles), way=found.way, csrf=csrf_of(secret))
 
+    def lasts(self, secret: str) -> bool:
+        """Say whether somebody is signed in with a secret still; a page that only stays open is nobody's being there.
+
+        Raises:
+            StateError: the state can't be read.
+        """
+        return self.state.session(self._kept(secret), IDLE) is not None
+
     # --- signing in and out -------------------------------------------------------------------------------------------
 
     def sign_in(self, who: str, groups: Iterable[str], way: SignInWay, address: str) -> str:
