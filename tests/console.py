@@ -81,7 +81,10 @@ def ask(
     run(app(scope, receive, send))
     start = next(message for message in said if message["type"] == "http.response.start")
     content = b"".join(message.get("body", b"") for message in said if message["type"] == "http.response.body")
-    named = {name.decode().lower(): value.decode() for name, value in start["headers"]}
+    named: dict[str, str] = {}
+    for name, value in start["headers"]:  # several of one name are its lines
+        key, before = name.decode().lower(), named.get(name.decode().lower())
+        named[key] = value.decode() if before is None else f"{before}\n{value.decode()}"
     return Answer(start["status"], named, content)
 
 

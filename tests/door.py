@@ -82,8 +82,9 @@ class Browser:
         answer = self._door.ask(
             path, headers={"host": self._origin.partition("//")[2], **jar, **headers}, **{**self._how, **how}
         )
-        for name, morsel in SimpleCookie(answer.headers.get("set-cookie", "")).items():
-            self.cookies[name] = morsel.value
-            if morsel["max-age"] == "0":
-                del self.cookies[name]
+        for line in answer.headers.get("set-cookie", "").splitlines():
+            for name, morsel in SimpleCookie(line).items():
+                self.cookies[name] = morsel.value
+                if morsel["max-age"] == "0":
+                    del self.cookies[name]
         return answer

@@ -70,7 +70,7 @@ class Gate:
         elif not _is_open(scope, caller):
             return self._sign_in_first(scope, caller)
         if person is not None and not person.may("viewer"):
-            why = f"{person.who} has no role here"
+            why = f"nobody gave {person.who} a role here"
             return refuse(scope, HTTPStatus.FORBIDDEN, why, "`console.roles` in the file of the fleet says who may")
         if scope["method"] not in _READS and not scope["path"].startswith(HOOKS):
             return _forged(scope, person, caller)

@@ -148,7 +148,7 @@ class Access:
         if not roles:
             _LOG.warning("%s, who has no role, tried to sign in from %s", who, address)
             raise SignInError(
-                f"{who} has no role here", hint="`console.roles` in the file of the fleet says who may do what"
+                f"nobody gave {who} a role here", hint="`console.roles` in the file of the fleet says who may do what"
             )
         secret, now = secrets.token_urlsafe(_BYTES), self.clock()
         self.state.forget_sessions(IDLE)
