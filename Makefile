@@ -4,6 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 EXPLORE := 20
+DAY := 5
 # One more than there are cores: some wait for a disk, a server or a moment. Who is done takes over from who isn't.
 PARALLEL = -n $$(($$(nproc) + 1)) --dist worksteal
 PIP := pip --disable-pip-version-check -qq install
@@ -13,7 +14,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test explore check format bench docs pictures lock reset clean
+.PHONY: help run console test explore check format bench docs pictures lock reset clean
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 # What Python compiled is kept, whatever the environment says: each worker of the tests reads all of it.
 export PYTHONDONTWRITEBYTECODE :=
@@ -23,6 +24,10 @@ help: ## show this list
 
 run: $(VENV)/.run ## the demo: a small fleet on this machine is planned, updated and shown
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh .ci/demo
+	@printf '\n# Look at it in a browser, and see the next day go out: make console\n'
+
+console: $(VENV)/.run ## the demo in a browser, with a controller that lets the next day go out; DAY=6 is one later
+	@PATH="$(CURDIR)/$(BIN):$$PATH" updoser serve --with-controller -e day=$(DAY)
 
 test: $(VENV)/.dev ## all tests but the benchmarks; ARGS="-k name" are passed to pytest
 	@sh .ci/test-packages

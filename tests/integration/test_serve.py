@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
+import pytest
+
+from reconciler.assembly import utc_now
+from reconciler.errors import StateError
+from reconciler.storage.database import SHARED
+from reconciler.storage.state import State
 from tests.fleet import Fleet
+from tests.pages import examples
 from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 LINK = re.compile(r"sign in as \S+, once and within ten minutes: (http\S+)")
 
@@ -83,6 +95,71 @@ def test_who_started_it_signs_in_by_the_link_and_sees_the_fleet_until_a_signal_e
         assert process.returncode == 0
         with kept:
             assert kept.recv(1) == b""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="it takes root to be two users")
+def test_the_console_may_be_another_user_than_the_controller_where_both_may_write(tmp_path: Path) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="two-users-"))
+    try:
+        folder.chmod(0o2770)
+        os.chown(folder, 12345, 54321)
+        file = folder / "state.db"
+        with State.open(f"sqlite:///{file}", clock=utc_now) as state:
+            state.ask_controller()
+        for path in folder.iterdir():
+            os.chown(path, 12345, 54321)
+            path.chmod(0o660)
+        as_user(12346, 54321, partial(use, file))
+        as_user(
+            12345, 54321, partial(use, file)
+        )  # and what the console made beside it keeps the controller from nothing
+        assert as_user(12346, 54322, partial(use, file), good=False)
+        with State.open(f"sqlite:///{file}", clock=utc_now) as state:
+            assert state.asked() == 3  # once here, and once by each of the two
+    finally:
+        shutil.rmtree(folder)
+
+
+def use(file: Path) -> None:
+    with State.open_shared(f"sqlite:///{file}", clock=utc_now) as state:
+        state.ask_controller()
+        state.forget_sessions(timedelta(hours=1))
+        with pytest.raises(StateError):
+            state.pause_controller(None)
+
+
+def lead(file: Path) -> None:
+    with State.open(f"sqlite:///{file}", clock=utc_now) as state:
+        state.ask_controller()
+        state.pause_controller(None)
+
+
+def as_user(user: int, group: int, work: Callable[[], None], *, good: bool = True) -> bool:
+    """Do something in a process of another user; say whether that ended as it should."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            os.setgroups([])
+            os.setgid(group)
+            os.setuid(user)
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    _child, status = os.waitpid(child, 0)
+    assert (status == 0) == good
+    return True
+
+
+def test_the_rights_of_its_role_in_postgresql_are_those_that_sqlite_holds_it_to() -> None:
+    text = next(found.text for found in examples() if found.page.name == "console.md" and found.language == "sql")
+    granted = set()
+    lines = re.findall(r"^GRANT ([A-Z][A-Za-z, ()]*) ON (?!DATABASE|SCHEMA|ALL)(.+) TO console;$", text, re.MULTILINE)
+    for rights, tables in lines:
+        for right, column in re.findall(r"([A-Z]+)(?: \((\w+)\))?", rights):
+            granted |= {(right.lower(), table.strip(), column or None) for table in tables.split(",")}
+    assert granted == SHARED
 
 
 def test_a_state_that_is_not_there_yet_is_said_and_not_made(tmp_path: Path) -> None:

@@ -137,34 +137,37 @@ def test_somebody_can_ask_whether_it_is_well(tmp_path: Path, manager: Manager) -
 # --- the unit and the image -----------------------------------------------------------------------------------------
 
 SERVICE = ROOT / "docs" / "service"
-PAGE = ROOT / "docs" / "service.md"
-UNIT = (SERVICE / "updoser.service").read_text(encoding="utf-8")
+PAGES = [ROOT / "docs" / name for name in ("service.md", "console.md")]
+UNITS = {name: (SERVICE / f"{name}.service").read_text(encoding="utf-8") for name in ("updoser", "updoser-console")}
+UNIT = UNITS["updoser"]
 MOST_EXPOSED = 20
 """The most that systemd may say of the unit, in tenths: 0 is shut, 100 is open."""
 
 
-def analyze(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Ask systemd about the unit; the program is one that is here."""
-    unit = folder / "updoser.service"
-    unit.write_text(UNIT.replace("/opt/updoser/bin/updoser", "/bin/true"))
+def analyze(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Ask systemd about a unit; the program is one that is here."""
+    unit = folder / f"{name}.service"
+    unit.write_text(UNITS[name].replace("/opt/updoser/bin/updoser", "/bin/true"))
     return subprocess.run(
         ["systemd-analyze", *arguments, unit], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
 
 
 @pytest.mark.needs("systemd-analyze")
-def test_systemd_takes_the_unit_and_calls_it_well_shut(tmp_path: Path) -> None:
-    done = analyze(tmp_path, "verify", "--man=no")
+@pytest.mark.parametrize("name", list(UNITS))
+def test_systemd_takes_the_unit_and_calls_it_well_shut(tmp_path: Path, name: str) -> None:
+    done = analyze(tmp_path, name, "verify", "--man=no")
     assert (done.returncode, str(tmp_path) in done.stderr) == (0, False), done.stderr
-    done = analyze(tmp_path, "security", "--offline=true", f"--threshold={MOST_EXPOSED}")
+    done = analyze(tmp_path, name, "security", "--offline=true", f"--threshold={MOST_EXPOSED}")
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.needs("systemd-sysusers")
-def test_systemd_makes_the_user_that_the_unit_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "home"), [("updoser", "/var/lib/updoser"), ("updoser-console", "/")])
+def test_systemd_makes_the_user_that_the_unit_names(tmp_path: Path, name: str, home: str) -> None:
     (tmp_path / "etc").mkdir()
     done = subprocess.run(
-        ["systemd-sysusers", f"--root={tmp_path}", SERVICE / "updoser.sysusers"],
+        ["systemd-sysusers", f"--root={tmp_path}", SERVICE / f"{name}.sysusers"],
         capture_output=True,
         text=True,
         check=False,
@@ -172,16 +175,24 @@ def test_systemd_makes_the_user_that_the_unit_names(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     made = [line.split(":") for line in (tmp_path / "etc/passwd").read_text().splitlines()]
-    assert [(line[0], line[5]) for line in made] == [(setting("User"), "/var/lib/updoser")]
+    assert [(line[0], line[5]) for line in made] == [(setting("User", UNITS[name]), home)]
 
 
-def setting(name: str) -> str:
-    (found,) = re.findall(rf"^{name}=(.*)$", UNIT, re.MULTILINE)
+def setting(name: str, unit: str = UNIT) -> str:
+    (found,) = re.findall(rf"^{name}=(.*)$", unit, re.MULTILINE)
     return str(found)
 
 
-def test_the_unit_starts_no_controller_again_whose_file_or_call_is_wrong() -> None:
-    given_up = {int(code) for code in setting("RestartPreventExitStatus").split()}
+def test_the_console_has_no_credentials_of_the_controller_but_its_group() -> None:
+    console = UNITS["updoser-console"]
+    assert re.findall("^LoadCredential", console, re.MULTILINE) == []
+    assert (setting("Group", console), setting("User", console)) == (setting("User"), "updoser-console")
+
+
+@pytest.mark.parametrize("unit", UNITS.values(), ids=UNITS)
+def test_the_unit_starts_nothing_again_whose_file_or_call_is_wrong(unit: str) -> None:
+    assert command_of(shlex.split(setting("ExecStart", unit))[1:]).name in {"run", "serve"}
+    given_up = {int(code) for code in setting("RestartPreventExitStatus", unit).split()}
     assert given_up == {SpecError.exit_code, UsageError.exit_code}
 
 
@@ -197,13 +208,13 @@ def test_secrets_are_where_the_unit_or_the_container_puts_them(tmp_path: Path, m
 
 
 def test_the_steps_of_the_page_name_files_and_commands_that_there_are() -> None:
-    text = PAGE.read_text(encoding="utf-8").replace("\\\n", " ")
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES).replace("\\\n", " ")
     files = re.findall(r"install -m \d+ (docs/\S+)", text)
     assert {ROOT / file for file in files} == set(SERVICE.iterdir())
     lines = re.findall(
         r"^(?:runuser .* -- updoser|podman exec updoser updoser|podman run .* updoser) (.+)$", text, re.MULTILINE
     )
-    assert len(lines) == 4
+    assert len(lines) == 5
     for line in lines:
         assert not isinstance(command_of(shlex.split(line)), Group), line
 
