@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 EVERY_DAY = frozenset(range(7))
-Trigger = Literal["download", "schedule", "manual"]
+Trigger = Literal["download", "schedule", "seen", "manual"]
 TRIGGERS: tuple[Trigger, ...] = get_args(Trigger)
 MIDNIGHT = clock_time()
 
@@ -180,7 +180,9 @@ class Rollout:
 class AutoUpdate:
     """The policy. With `enabled` off, releases are downloaded and duplicated, and no client gets them.
 
-    With `early`, what waits for its time is sent to clients and verified there before, and only switched to in time.
+    With the trigger `seen` a client gets at once what was known when it came back, or was new; all else comes by the
+    schedule, if there is one. With `early`, what waits for its time is sent to clients and verified there before, and
+    only switched to in time.
     """
 
     enabled: bool = True

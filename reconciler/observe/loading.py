@@ -1,6 +1,7 @@
 """Who has had a release for so long that its engine should have loaded it: that client failed, whatever it is now.
 
 The time counts from the switch, as the journal has it; of who had the release otherwise, from when its wave opened.
+Only a look after that time says so: those that are waited for are looked at in each round.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from reconciler.model.rollout import OPEN
 from reconciler.planner.loading import not_loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
 
     from reconciler.model.client import Profile
     from reconciler.model.rollout import Key, RolloutRecord
     from reconciler.workspace import Workspace
+
+
+_BATCH = 1000
 
 
 def late_loads(
@@ -35,13 +39,40 @@ def late_loads(
         unloaded = _unloaded(work, record, profiles, waits)
         if unloaded:
             since = work.state.switched_at(record.component, record.version, record.started)
+            ends = {name: since.get(name, record.opened) + waits[group] for name, (group, _why) in unloaded.items()}
+            over = [name for name, end in ends.items() if now > end]
+            seen = _seen_at(work, over)
             late = {
-                client: f"it has {record.version} installed, and {why}"
-                for client, (group, why) in unloaded.items()
-                if now - since.get(client, record.opened) > waits[group]
+                name: f"it has {record.version} installed, and {unloaded[name][1]}"
+                for name in over
+                if seen.get(name, 0.0) > ends[name].timestamp()
             }
             if late:
                 found[key] = late
+    return found
+
+
+def awaited_loads(work: Workspace) -> set[str]:
+    """Give the clients whose engines the gate of a rollout waits for, as last seen.
+
+    Raises:
+        StateError: the state can't be read.
+    """
+    if not any(policy.rollout.wait_loaded for policy in work.spec.policies.values()):
+        return set()
+    profiles, found = work.state.profiles(), set[str]()
+    for record in work.state.rollouts().values():
+        waits = _waits(work, record) if record.status in OPEN and record.wave else {}
+        found |= _unloaded(work, record, profiles, waits).keys() if waits else set()
+    return found
+
+
+def _seen_at(work: Workspace, names: Sequence[str]) -> dict[str, float]:
+    """Give when some clients answered last, in seconds since the epoch."""
+    found: dict[str, float] = {}
+    for at in range(0, len(names), _BATCH):
+        lines = work.state.lines_of(names[at : at + _BATCH]).values()
+        found |= {line.name: line.seen_at for line in lines if line.seen_at is not None}
     return found
 
 

@@ -22,7 +22,7 @@ from reconciler.observe.clients import look
 from reconciler.observe.cohorts import EVERYBODY, Marks, Selection, gather_cohorts, say_doubles
 from reconciler.observe.idle import check_limit, notes_of
 from reconciler.observe.inventory import list_clients, list_fleet
-from reconciler.observe.loading import late_loads
+from reconciler.observe.loading import awaited_loads, late_loads
 from reconciler.observe.upstream import find_withdrawals, merge_incrementals, merge_offers, read_sources
 from reconciler.observe.ways import find_ways
 from reconciler.planner.desired import Past, changed_offers
@@ -179,6 +179,7 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
         first_seen=work.state.first_seen(),
         past=Past(contents, work.state.got(changed) | (_on_clients(profiles.values()) if changed else set())),
         source_routes={source.name: _source_route(source) for source in sources},
+        back=work.state.came_back() if any(one.trigger == "seen" for one in work.spec.policies.values()) else {},
     )
 
 
@@ -427,7 +428,7 @@ def _look_at_clients(work: Workspace, sight: Sight, choice: Selection, fleet: Se
     means = work.means
     cut_off = {name for name, way in work.roll.ways.items() if why_unreachable(way)}
     if sight.after is not None:
-        cut_off |= work.state.looked_since(means.clock() - sight.after)
+        cut_off |= work.state.looked_since(means.clock() - sight.after) - awaited_loads(work)
     chosen = [
         client
         for client in fleet

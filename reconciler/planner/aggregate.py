@@ -15,7 +15,7 @@ from reconciler.model.change import Deploy, Settings
 from reconciler.model.plan import Finding
 from reconciler.planner.comparison import what
 from reconciler.planner.rollout import is_governed
-from reconciler.planner.timing import due_test
+from reconciler.planner.timing import back_test, due_test
 from reconciler.planner.walk import Standing
 from reconciler.planner.waves import first_waves
 
@@ -34,13 +34,30 @@ if TYPE_CHECKING:
     from reconciler.planner.timing import Verdict
     from reconciler.planner.waves import FirstWaves
 
-    _Moment = tuple[Schedule, datetime]
     _Due = tuple[int, int, bool]
     FindingKind = Literal["drift", "pending", "held", "deferred", "unknown", "unreachable", "claims"]
     _Found = tuple[FindingKind, str, str, str]
     _Entry = defaultdict[str, "_Count"]
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """What decides over each client by itself: a schedule, and whether it came back since a release is `known`."""
+
+    schedule: Schedule | None
+    seen: bool
+    known: datetime | None
+
+    def test(self, now: datetime, back: Mapping[str, datetime]) -> Callable[[str], bool]:
+        """Give what says of a client whether it is due; nobody came back since a release that is new right now."""
+        scheduled = due_test(self.schedule, now, self.known or _LONG_AGO) if self.schedule is not None else None
+        if not self.seen:
+            assert scheduled is not None
+            return scheduled
+        returned = back_test(back, self.known or now)
+        return returned if scheduled is None else lambda name: returned(name) or scheduled(name)
 
 
 class Aggregate:
@@ -55,7 +72,9 @@ class Aggregate:
         freeze: str,
         times: Times,
         basis: Basis,
+        back: Mapping[str, datetime],
     ) -> None:
+        self._back = back
         self._times = times
         self._basis = basis
         self._verdicts = verdicts
@@ -114,7 +133,7 @@ class Aggregate:
             for _at, proof, part in self._rechecks:
                 if _is_proved(cohort, proof):
                     reaches.setdefault(part, len(reaches))
-            tests = tuple(due_test(schedule, self._times.now, known) for schedule, known in moments)
+            tests = tuple(moment.test(self._times.now, self._back) for moment in moments)
             self._questions[key] = _Questions(tuple(reaches), tuple(moments), tests, frozenset(gates))
         return self._questions[key]
 
@@ -129,13 +148,14 @@ class Aggregate:
         return (standing.admitted(reason),)
 
     def _moment(self, cohort: Cohort, number: int) -> _Moment | None:
-        """Give the schedule of a difference and since when its release is known; None where no schedule decides."""
+        """Give what decides over each client by itself when a difference is due; None where nothing does."""
         key = self._rollouts.kinds[cohort.group], number
         if key not in self._moments:
             release = self._comparison.differences[number][0].target.release
-            schedule = self._verdicts[cohort.group][release.component].schedule
-            known = self._times.first_seen.get((release.component, release.version), _LONG_AGO)
-            self._moments[key] = (schedule, known) if schedule is not None else None
+            verdict = self._verdicts[cohort.group][release.component]
+            known = self._times.first_seen.get((release.component, release.version))
+            asked = verdict.seen or verdict.schedule is not None
+            self._moments[key] = _Moment(verdict.schedule, verdict.seen, known) if asked else None
         return self._moments[key]
 
     def _standing(self, cohort: Cohort, number: int) -> Standing | None:
@@ -239,7 +259,7 @@ class Aggregate:
         verdict = self._verdicts[cohort.group][release.component]
         word, moment = verdict.word, self._moment(cohort, number)
         if word == "due" and moment is not None and not due[moment]:
-            word = "deferred"
+            word = verdict.otherwise
         if word == "due":
             yield self._change(number, wave)
             return

@@ -64,7 +64,8 @@ class Observed:
     are those that the state remembers, `failures` the clients that failed in them, with their messages, and `troubles`
     those that couldn't be served because of something that is wrong with them. `excused` are those of the `problems`
     that are as the spec wants it, or that time mends; `unread` are sources that can't be read and should be. `past` is
-    what is remembered of the bytes of versions.
+    what is remembered of the bytes of versions. `back` says when clients answered for the first time, or again after
+    they hadn't, where some policy asks for that.
     """
 
     basis: Basis
@@ -91,6 +92,7 @@ class Observed:
     excused: Sequence[str] = ()
     unread: Sequence[str] = ()
     past: Past = field(default_factory=Past)
+    back: Mapping[str, datetime] = field(default_factory=dict)
 
     def got(self) -> set[tuple[str, str]]:
         """Give the (component, version) that clients have or had, or that are or were published, as far as is known."""

@@ -90,7 +90,7 @@ def _make(
     verdicts = judge_all(wanted, now)
     ordered = replace(observed, cohorts=sorted(observed.cohorts, key=_cohort_order))
     rollouts = Rollouts(wanted, ordered, desired, comparison, verdicts, now)
-    tally = Aggregate(wanted, comparison, rollouts, verdicts, observed.freeze, times, observed.basis)
+    tally = Aggregate(wanted, comparison, rollouts, verdicts, observed.freeze, times, observed.basis, observed.back)
     for at, cohort in enumerate(ordered.cohorts):
         tally.add(at, cohort)
     plan = Plan(

@@ -5,8 +5,10 @@ The first rule that fits; with `expedited`, rules 3 to 5 don't:
 1. `enabled: false`: held.
 2. On a day of a blackout: deferred until it is over, but for what the blackout spares.
 3. Outside of all windows, where there are some: deferred until the next one opens.
-4. `trigger: manual`: held, unless the update is forced or the plan is for some clients only.
-5. `trigger: schedule`, unless forced: a client is due from its own moment of the current occurrence on, until the
+4. `trigger: manual`: held, unless the update is forced or the plan is for some clients only. `trigger: seen` without a
+   schedule: the same, but who came back, or is new, is due for what was known by then.
+5. `trigger: schedule`, and `seen` with one, unless forced: with `seen` who came back is due as in 4, at whatever hour.
+   Of the others a client is due from its own moment of the current occurrence on, until the
    occurrence is over, and only with what was known before that moment. So a release that comes later doesn't set all of
    those off at once whose moment is past, and a client that was offline catches up in the same hours.
 6. Otherwise it is due.
@@ -33,7 +35,7 @@ from typing import TYPE_CHECKING, Literal
 from reconciler.model.policy import EVERY_DAY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import date, time, tzinfo
 
     from reconciler.model.policy import AutoUpdate, Blackout, Schedule, Window
@@ -52,7 +54,8 @@ class Verdict:
 
     `not_after` is the end of the time in which what is due may begin. With `schedule` each client is asked by itself
     (`due_test`); `reason` then is for those that aren't due. `off`: nothing goes out at all. `early`: what is deferred
-    is sent before its time, and not switched to. `opens` is when what is deferred for all clients may be due.
+    is sent before its time, and not switched to. `opens` is when what is deferred for all clients may be due. With
+    `seen` each client is asked whether it came back since it is known what it lacks; the others are `otherwise`.
     """
 
     word: Literal["due", "held", "deferred"]
@@ -62,6 +65,8 @@ class Verdict:
     off: bool = False
     early: bool = False
     opens: datetime | None = None
+    seen: bool = False
+    otherwise: Literal["held", "deferred"] = "deferred"
 
 
 def judge(
@@ -97,9 +102,19 @@ def _judge(policy: AutoUpdate, now: datetime, forced: bool, limited: bool, exped
         ends.append(closes)
     if policy.trigger == "manual" and not (forced or limited):
         return Verdict("held", "trigger is manual: --force-update, or --limit for some clients")
-    if policy.trigger == "schedule" and policy.schedule is not None and not forced:
-        return _scheduled(policy.schedule, now, ends)
+    seen = policy.trigger == "seen"
+    if policy.trigger in {"schedule", "seen"} and policy.schedule is not None and not forced:
+        scheduled = _scheduled(policy.schedule, now, ends)
+        return replace(scheduled, word="due", not_after=_first(scheduled, ends), seen=True) if seen else scheduled
+    if seen and not (forced or limited):
+        why = "trigger is seen: when it comes back; --force-update, or --limit for some clients"
+        return Verdict("due", why, min(ends, default=None), seen=True, otherwise="held")
     return Verdict("due", not_after=min(ends, default=None))
+
+
+def _first(scheduled: Verdict, ends: list[datetime]) -> datetime | None:
+    """Give the end of the time in which who came back may begin: in the hours of a schedule it is that of all."""
+    return scheduled.not_after if scheduled.word == "due" else min(ends, default=None)
 
 
 def _scheduled(schedule: Schedule, now: datetime, ends: list[datetime]) -> Verdict:
@@ -115,6 +130,11 @@ def _scheduled(schedule: Schedule, now: datetime, ends: list[datetime]) -> Verdi
     assert start is not None
     reason = f"schedule: since {_shown(start, schedule)}, each client within {_span(schedule.spread)}"
     return Verdict("due", reason, min([*ends, over]), schedule)
+
+
+def back_test(back: Mapping[str, datetime], known_at: datetime) -> Callable[[str], bool]:
+    """Give what says of a client, by its name, whether it came back since a release was known."""
+    return lambda name: (at := back.get(name)) is not None and at >= known_at
 
 
 def due_test(schedule: Schedule, now: datetime, known_at: datetime) -> Callable[[str], bool]:

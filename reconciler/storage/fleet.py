@@ -9,7 +9,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import bindparam, func, select, text
+from sqlalchemy import bindparam, case, func, select, text
 
 from reconciler.model.client import Client, Profile
 from reconciler.model.network import DIRECT, UNREACHABLE
@@ -268,7 +268,9 @@ class FleetRecords(Part):
             upsert(connection, PROFILES, rows, ())
             this = CLIENTS.update().where(CLIENTS.c.name == bindparam("client"))
             if good:
+                was_away = (CLIENTS.c.error != "") | CLIENTS.c.fingerprint.is_(None)
                 statement = this.values(
+                    back_at=case((was_away, bindparam("at")), else_=CLIENTS.c.back_at),
                     fingerprint=bindparam("print"),
                     error="",
                     failing_since=None,
@@ -299,6 +301,12 @@ class FleetRecords(Part):
                     statement,
                     [{"client": entry.client, "why": entry.error, "since": seconds(entry.at)} for entry in bad],
                 )
+
+    def came_back(self) -> dict[str, datetime]:
+        """Give when clients answered for the first time, or again after they hadn't."""
+        with self._read() as connection:
+            rows = connection.execute(select(CLIENTS.c.name, CLIENTS.c.back_at).where(CLIENTS.c.back_at.is_not(None)))
+            return {name: at for name, stamp in rows if (at := self._past(stamp)) is not None}
 
     def looked_since(self, then: datetime) -> set[str]:
         """Give the clients that were looked at since a time, whether they answered or not."""

@@ -319,6 +319,7 @@ MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {
     # The console: what it shows, what people ask for in it, and what clients are found by.
     11: (
         "ALTER TABLE controller ADD COLUMN progress TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE clients ADD COLUMN back_at FLOAT",
         "CREATE INDEX clients_by_profile ON clients (fingerprint, name)",
         "CREATE INDEX clients_in_trouble ON clients (name) WHERE error <> ''",
         """

@@ -23,7 +23,7 @@ _MOMENTS: dict[str, tuple[Column[float], ...]] = {
     "rollouts": (ROLLOUTS.c.started, ROLLOUTS.c.opened, ROLLOUTS.c.passed),
     "when versions were first seen": (FIRST_SEEN.c.at,),
     "answers of sources": (SOURCES.c.last_success,),
-    "looks at clients": (CLIENTS.c.seen_at, CLIENTS.c.failing_since, CLIENTS.c.looked_at),
+    "looks at clients": (CLIENTS.c.seen_at, CLIENTS.c.failing_since, CLIENTS.c.looked_at, CLIENTS.c.back_at),
     "runs": (RUNS.c.started, RUNS.c.ended),
 }
 _QUARANTINE = "quarantine"

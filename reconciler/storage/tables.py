@@ -31,8 +31,8 @@ IDENTITY = Table(  # one row; `used`: this state changed or adopted something; `
 
 # `error` is empty when the last look went well, and `failing_since` says since when it didn't; a client that left the
 # inventory has `gone_at`, and one that no apply took in yet has fleet.LISTED there. `failures` counts them in a row; it
-# is left alone until `quarantined`. For `settings` see model.settings. `machine` is equal for names of one machine, see
-# model.client.Facts.
+# is left alone until `quarantined`. At `back_at` it answered for the first time, or again after it hadn't. For
+# `settings` see model.settings. `machine` is equal for names of one machine, see model.client.Facts.
 CLIENTS = Table(
     "clients",
     METADATA,
@@ -52,6 +52,7 @@ CLIENTS = Table(
     Column("gone_at", Float),
     Column("machine", String(32)),
     Column("looked_at", Float),
+    Column("back_at", Float),
     Index("clients_by_group", "grp", "name"),
     Index("clients_by_machine", "machine"),
     Index("clients_by_profile", "fingerprint", "name"),

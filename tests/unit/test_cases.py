@@ -20,6 +20,7 @@
     repository: {publish: downloaded, withdraw: [rules 2 INC-1]}   # for other sites; what it has is in
     published: [rules 1, rules 1..2/zstd 900, rules 3 INC-1 withdrawn]   # COMPONENT VERSION, or as above
     renew: the timestamp expires                              # why its signatures should be renewed
+    back: {g-0-1: 1h}                                         # when clients came back, or were new: so long ago
     policy: {trigger: schedule, schedule: {at: "01:00", spread: 4h}}   # auto_update; a list of maps with `of: GROUP
                                                               # COMPONENT` says it of single ones; `forced`, `limited`,
                                                               # `expedited`; `rollout` as in the spec, shares in percent
@@ -130,6 +131,7 @@ KEYS = {
         "left",
         "moved",
         "leaving_clients",
+        "back",
     ),
 }
 
@@ -561,6 +563,7 @@ def test_case(case: Any) -> None:
         published=published(case),
         first_seen={tuple(name.split()): at for name, at in case.get("seen", {}).items()},
         past=past(case),
+        back={name: NOW - parse_duration(ago) for name, ago in case.get("back", {}).items()},
     )
     managed = {name: wanted for name, wanted in components.items() if name in case.get("target", components)}
     given = case.get("duplication", {})

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.controller.round import go_round
 from reconciler.errors import SpecError
 from reconciler.model.policy import Limits, Wave
 from reconciler.model.question import Question
@@ -137,6 +138,41 @@ def test_a_client_is_given_its_time_from_when_it_switched_and_not_from_when_its_
         observed = observe(work, bench.options().sight)
     why = "it has 2 installed, and 1 is loaded"
     assert observed.failures == {(COMPONENT, "2", ""): {"a": why, "b": why}}
+
+
+def test_a_controller_looks_in_each_round_at_those_whose_engines_a_gate_waits_for(bench: Bench) -> None:
+    bench.policy(waves=(CANARY, Wave(share=1.0)), wait_loaded=WAIT)
+    bench.spec = replace(bench.spec, controller=replace(bench.spec.controller, look=timedelta(hours=12)))
+    for machine in bench.machines.values():
+        machine.engines = {COMPONENT: "1"}
+
+    def go() -> dict[str, int]:
+        for machine in bench.machines.values():
+            machine.calls.clear()
+        with bench.work() as work:
+            go_round(work, bench.spec.path, lambda: bench.spec.holds, forks=1, changing=lambda _round: None)
+        return {name: machine.calls["facts"] for name, machine in bench.machines.items()}
+
+    bench.release("2")
+    go()
+    (canary,) = bench.running("2")
+    bench.now += timedelta(minutes=20)
+    assert go() == {name: int(name == canary) for name in bench.machines}
+    bench.machines[canary].engines = {}
+    bench.now += timedelta(minutes=20)
+    go()
+    assert bench.running("2") == {"a", "b", "c"}
+
+
+def test_what_was_seen_before_the_time_was_over_says_nothing_of_what_is_loaded_after(bench: Bench) -> None:
+    bench.policy(waves=(CANARY, Wave(share=1.0)), wait_loaded=WAIT)
+    for machine in bench.machines.values():
+        machine.engines = {COMPONENT: "1"}
+    bench.release("2")
+    bench.apply()
+    bench.now += WAIT + timedelta(minutes=1)
+    assert "haven't loaded it" in bench.plan(refresh=False).rollouts[0].says
+    assert bench.plan().rollouts[0].says.startswith("halted")
 
 
 SPEC = """\
