@@ -185,6 +185,7 @@ def status_from(
         rollouts=tuple(step for step in plan.rollouts if step.before),
         quarantined=left_alone(work, now),
         troubles=find_troubles(work, observed.cohorts),
+        conditions=work.state.conditions(),
         controller=work.state.controller_status(),
     )
 

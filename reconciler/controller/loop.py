@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from reconciler.assembly import at_work, utc_now
 from reconciler.controller.finding import look_back
 from reconciler.controller.leading import await_lease, beating
+from reconciler.controller.meanwhile import telling, urgent
 from reconciler.controller.pace import next_look, next_retry
 from reconciler.controller.post import Post
 from reconciler.controller.requests import Judge, attending
@@ -27,13 +28,13 @@ from reconciler.desk import read_spec
 from reconciler.errors import InterruptedRunError, LeaseLostError, LockHeldError, UpdoserError
 from reconciler.model.controller import ControllerReport, status_text
 from reconciler.model.events import Trouble, WaitStarted
-from reconciler.model.notice import CONDITIONS, OF_CONTROLLER
+from reconciler.model.notice import CONDITIONS, OF_CONTROLLER, URGENT
 from reconciler.planner.conditions import controller_conditions
 from reconciler.specfile.secrets import Masker
 from reconciler.workspace import open_state, open_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from datetime import datetime
 
     from reconciler.controller.finding import Seen
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
     from reconciler.controller.spec_source import SpecSource
     from reconciler.model.controller import ControllerPhase
     from reconciler.model.events import Event as Happening
-    from reconciler.model.notice import Condition
+    from reconciler.model.notice import Condition, ConditionKind
+    from reconciler.model.plan import RolloutStep
     from reconciler.specfile.load import Loaded
     from reconciler.storage.lease import Lease
     from reconciler.workspace import Workspace
@@ -146,7 +148,8 @@ class Loop:
         self._spec_told = Told()
         self._left_out = Told()
         self._rejected: list[str] = []
-        self._post = Post(lead, lead.means.origin.get("host", "") or gethostname())
+        self._steps: tuple[RolloutStep, ...] = ()
+        self._post = Post(lead.means.origin.get("host", "") or gethostname())
         self._chance = random.Random()  # noqa: S311 - spreads rounds of many controllers
         self._failures = 0
         self._asked = lead.state.asked()
@@ -173,8 +176,9 @@ class Loop:
             with at_work(self._source.desk, loaded=loaded, stop=stop, clock=clock, masker=self._masker) as opened:
                 work = self._heard(opened)
                 work.state.fence(self._lease.generation)
+                self._steps = ()
                 self._judge_requests(work)
-                with attending(self._judge_requests, self._workspace):
+                with attending(self._judge_requests, self._workspace), telling(self._tell_now, self._workspace):
                     made = go_round(
                         work,
                         self._source.desk.file,
@@ -238,12 +242,14 @@ class Loop:
     def _begin_changing(self, work: Workspace, made: Round) -> None:
         """Show what is about to be done: it may take hours, and the one before may be of long ago."""
         self.report("changing")
+        self._steps = made.plan.rollouts
         self._hand_on(work, look_back(work, made))
 
     def _hand_on(self, work: Workspace, seen: Seen) -> None:
         """Hand the fleet as it is now on to all who show it without looking themselves."""
-        self._health.keep_status(seen.status)
-        keep_snapshots(work, seen.status, seen.plan, seen.observed, self._masker.mask)
+        status = replace(seen.status, conditions=work.state.conditions())
+        self._health.keep_status(status)
+        keep_snapshots(work, status, seen.plan, seen.observed, self._masker.mask)
 
     def _read(self, stop: Event) -> Loaded:
         """Read the spec; one that is no good is told, and the last good one stays in force."""
@@ -264,18 +270,28 @@ class Loop:
         """Have people told what a round found, or that it failed. They are told later where that can't be written."""
         own = controller_conditions(failure, self._failures, self._rejected)
         judged = OF_CONTROLLER if found is None else frozenset(CONDITIONS)
-        told = [replace(one, summary=self._masker.mask(one.summary)) for one in (*own, *(found or ()))]
         try:
-            self._post.note(self._good.spec, told, judged)
+            self._put(self._lead, (*own, *(found or ())), judged)
         except LeaseLostError:
             raise
         except UpdoserError as error:
             self._lead.means.emit(Trouble(f"nobody is told of this round: {error.message}", level="error"))
 
+    def _put(self, work: Workspace, found: Iterable[Condition], judged: Collection[ConditionKind]) -> None:
+        told = [replace(one, summary=self._masker.mask(one.summary)) for one in found]
+        self._post.note(work, self._good.spec, told, judged)
+
+    def _tell_now(self, work: Workspace, ended: Event) -> None:
+        """Tell what can't wait for the end of the round, and send what is due; called by a thread of its own."""
+        if self._steps:
+            self._put(work, urgent(work, self._steps), URGENT)
+        loud = replace(work, means=replace(work.means, emit=self._lead.means.emit))
+        self._post.deliver(loud, self._good.spec, ended)
+
     def _deliver(self) -> None:
         """Send what is due; a state that can't be written keeps it."""
         try:
-            self._post.deliver(self._good.spec)
+            self._post.deliver(self._lead, self._good.spec)
         except LeaseLostError:
             raise
         except UpdoserError as error:

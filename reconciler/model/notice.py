@@ -31,6 +31,10 @@ TRANSIENT: frozenset[ConditionKind] = frozenset(["source_stale", "round_failed",
 OF_CONTROLLER: frozenset[ConditionKind] = frozenset(["round_failed", "spec_rejected"])
 """What is known of a round that failed, too; of all else nothing is, so it stays as it was."""
 Severity = Literal["info", "warning", "critical"]
+RECORDED = ""
+"""In place of a notifier's name: what the controller knows, whoever is told of it."""
+URGENT: frozenset[ConditionKind] = frozenset(["rollout_halted", "client_quarantined"])
+"""What is told while a round goes on, which may take hours."""
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 """The worst is the last."""
 Change = Literal["begun", "changed", "goes_on", "ended", "test"]

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from reconciler.model.controller import ControllerStatus  # noqa: TC001 - the same
 from reconciler.model.deploy import RELEASE, Fault, OutcomeStatus
+from reconciler.model.notice import Known  # noqa: TC001 - the same
 from reconciler.model.outlook import WaveStep  # noqa: TC001 - the same
 from reconciler.model.plan import RolloutStep  # noqa: TC001 - the same
 from reconciler.model.protection import Protection  # noqa: TC001 - the same
@@ -223,6 +224,7 @@ class Status:
     rollouts: tuple[RolloutStep, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
     troubles: tuple[Troubled, ...] = ()
+    conditions: tuple[Known, ...] = ()
     controller: ControllerStatus | None = None
     current: int = 0
     unknown: int = 0

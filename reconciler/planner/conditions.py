@@ -50,7 +50,8 @@ def fleet_conditions(facts: FleetFacts, now: datetime) -> tuple[Condition, ...]:
     """Give what there is to know of the fleet."""
     plan = facts.plan
     found = [
-        *_rollouts(plan.rollouts),
+        *_halts(plan.rollouts),
+        *_approvals(plan.rollouts),
         *_sources(facts.sources),
         *_signatures(facts.roles, facts.lifetimes or {}, now),
         *_outdated(facts.components),
@@ -60,10 +61,18 @@ def fleet_conditions(facts: FleetFacts, now: datetime) -> tuple[Condition, ...]:
     if facts.waits:
         says = "releases wait: `updoser apply` lets them go out"
         found.append(Condition("approval_needed", "", "warning", says))
-    if facts.quarantined:
-        says = f"{_clients(facts.quarantined)} in quarantine: `updoser status` names them"
-        found.append(Condition("client_quarantined", "", "warning", says))
-    return tuple(found)
+    return (*found, *_quarantine(facts.quarantined))
+
+
+def urgent_conditions(steps: Iterable[RolloutStep], quarantined: int) -> tuple[Condition, ...]:
+    """Give what can be known while a round goes on: see `URGENT`."""
+    return (*_halts(steps), *_quarantine(quarantined))
+
+
+def _quarantine(clients: int) -> Iterator[Condition]:
+    if clients:
+        says = f"{_clients(clients)} in quarantine: `updoser status` names them"
+        yield Condition("client_quarantined", "", "warning", says)
 
 
 def controller_conditions(failure: str, failures: int, rejected: Iterable[str]) -> tuple[Condition, ...]:
@@ -80,14 +89,17 @@ def controller_conditions(failure: str, failures: int, rejected: Iterable[str]) 
     return tuple(found)
 
 
-def _rollouts(steps: Iterable[RolloutStep]) -> Iterator[Condition]:
+def _halts(steps: Iterable[RolloutStep]) -> Iterator[Condition]:
+    for step in steps:
+        if step.record.status == "halted":
+            says = _short(f"{step.record.name} is halted: {step.record.reason}")
+            yield Condition("rollout_halted", step.record.name, "critical", says)
+
+
+def _approvals(steps: Iterable[RolloutStep]) -> Iterator[Condition]:
     for step in steps:
         record = step.record
-        if record.status == "halted":
-            yield Condition(
-                "rollout_halted", record.name, "critical", _short(f"{record.name} is halted: {record.reason}")
-            )
-        elif waits_for_approval(step):
+        if waits_for_approval(step):
             wave = f"wave {record.wave + 1} of {len(record.cuts)}"
             says = f"{record.name}: {wave} waits for approval (updoser rollout approve {record.component})"
             yield Condition("approval_needed", f"{record.name} wave {record.wave + 1}", "warning", says)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from reconciler.model.controller import ControllerStatus
+    from reconciler.model.notice import Known
     from reconciler.model.protection import Protection
     from reconciler.model.report import Asked, ComponentStatus, Diagnosis, Run, Status
     from reconciler.model.repository import RepositoryStatus, StagedRoot
@@ -179,7 +180,19 @@ def status_document(status: Status) -> dict[str, Any]:
         "withdrawn": [asdict(entry) for entry in status.withdrawn],
         "quarantined": [_QUARANTINED.write(entry) for entry in status.quarantined],
         "troubles": [_TROUBLED.write(entry) for entry in status.troubles],
+        **({"conditions": [_condition_entry(known) for known in status.conditions]} if status.conditions else {}),
         **({"controller": controller_entry(status.controller)} if status.controller else {}),
+    }
+
+
+def _condition_entry(known: Known) -> dict[str, Any]:
+    condition = known.condition
+    return {
+        "condition": condition.kind,
+        "about": condition.about,
+        "severity": condition.severity,
+        "summary": condition.summary,
+        "since": time_text(known.since),
     }
 
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 from reconciler.present.markdown import fitting, flagged, grid_of, halted_parts, safe
 from reconciler.present.rollout_text import standing_rows_of
 from reconciler.present.status_rows import (
+    CONDITIONS_HEAD,
     GROUP_HEAD,
     brief_names,
     component_rows,
     component_text,
+    condition_rows,
     current_of,
     current_text,
     fine_sources_text,
@@ -50,6 +52,8 @@ def status_markdown(document: Mapping[str, Any]) -> str:
     parts += _list([*pending_lines(document), *kept_back_lines(document)])
     if document["troubles"]:
         parts.append(grid_of(TOLD_HEAD, told_rows(told_of_status(document["troubles"]))))
+    known = condition_rows(document)
+    parts += [grid_of(CONDITIONS_HEAD, known)] if known else []
     parts += _groups(document)
     if rollouts:
         titles = ("rollout", "version", "group", "since", "where it is")

@@ -345,3 +345,11 @@ def withdrawn_rows(withdrawn: Sequence[Entry]) -> list[tuple[str, ...]]:
         names = brief_names([f"{entry['component']} {entry['version']}" for entry in unused])
         rows.append((count_text(len(unused), "version"), "", "0 clients with them", names))
     return rows
+
+
+CONDITIONS_HEAD = ("severity", "since", "condition")
+
+
+def condition_rows(document: Entry) -> list[tuple[str, str, str]]:
+    """Give a row for each condition that the controller knows to be so."""
+    return [(one["severity"], one["since"], one["summary"]) for one in document.get("conditions", ())]

@@ -19,6 +19,7 @@ from reconciler.present.status_rows import (
     brief_names,
     component_rows,
     component_text,
+    condition_rows,
     current_of,
     current_text,
     fine_sources_text,
@@ -65,6 +66,8 @@ def status_text(document: Mapping[str, Any], *, look: Look = PLAIN) -> str:
     lines += [f"  {line}" for line in [*pending_lines(document), *kept_back_lines(document)]]
     if document["troubles"]:
         lines += ["", "Trouble", *told_lines(told_of_status(document["troubles"]))]
+    known = _indented(condition_rows(document))
+    lines += ["", "Conditions", *table(known, width=width)] if known else []
     lines += _groups(document, width)
     lines += _rollouts(document["rollouts"], width)
     if document["quarantined"]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import delete, func, select
 
-from reconciler.model.notice import Condition, Known, Message, message_of
+from reconciler.model.notice import RECORDED, SEVERITIES, Condition, Known, Message, message_of
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.cells import checked
 from reconciler.storage.tables import KNOWN, OUTBOX
@@ -41,6 +41,11 @@ class Outbox(Part):
         with self._read() as connection:
             rows = connection.execute(select(KNOWN).where(KNOWN.c.notifier == notifier))
             return {row.fingerprint: checked(_known(row)) for row in rows}
+
+    def conditions(self) -> tuple[Known, ...]:
+        """Give what the controller knows to be so now, and since when; the worst first, then the oldest."""
+        found = [known for known in self.known(RECORDED).values() if known.severity is not None]
+        return tuple(sorted(found, key=lambda known: (-SEVERITIES.index(known.condition.severity), known.since)))
 
     def tell(self, notifier: str, known: Mapping[str, Known], messages: Iterable[Message], now: datetime) -> None:
         """Remember what a notifier knows from now on, and put the messages that say so into the outbox."""

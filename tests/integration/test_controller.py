@@ -27,10 +27,10 @@ def fleet(tmp_path: Path) -> Fleet:
 
 
 @contextmanager
-def running(fleet: Fleet, *options: str) -> Iterator[subprocess.Popen[str]]:
+def running(fleet: Fleet, *options: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """Run a controller for the time of the block; what it says goes to the file `said`."""
     with (fleet.folder / "said").open("a") as said:
-        process = fleet.start_telling(said, "run", *options)
+        process = fleet.start_telling(said, "run", *options, **environment)
     try:
         yield process
     finally:
@@ -171,6 +171,17 @@ def test_while_somebody_changes_the_fleet_by_hand_a_round_is_left_out_and_that_i
         assert standing(fleet)["trouble"] == ""
 
 
+def test_what_it_says_of_a_round_that_failed_has_no_secret_in_it(fleet: Fleet) -> None:
+    asks = {"type": "command", "run": ["sh", "-c", "echo no $TOKEN >&2; exit 1"], "pass_env": ["TOKEN"]}
+    fleet.write(groups={"g": {"transport": {"type": "local"}, "install_root": "clients", "inventory": asks}})
+    with running(fleet, TOKEN="hunter2-hunter2") as process:
+        until(lambda: "this round failed" in said(fleet), process)
+        until(lambda: standing(fleet)["trouble"], process)
+        trouble = standing(fleet)["trouble"]
+    assert "no ********" in trouble
+    assert "hunter2" not in trouble + said(fleet)
+
+
 def test_of_two_controllers_one_waits_and_follows_when_the_other_dies(fleet: Fleet) -> None:
     with running(fleet) as first:
         until(has(fleet, b"one"), first)
@@ -211,6 +222,8 @@ def test_people_are_told_when_something_begins_and_when_it_is_over(fleet: Fleet)
         (fleet.folder / "updoser.yaml").write_text(f"{good}\nnonsense: 1\n")
         process.send_signal(signal.SIGHUP)
         until(lambda: heard()[1:] == ["begun spec_rejected"], process)
+        (known,) = fleet.run("status", "--no-refresh", "--format", "json").json["conditions"]
+        assert (known["kind"], known["severity"]) == ("spec_rejected", "critical")
         process.kill()
         ended(process)
     (fleet.folder / "updoser.yaml").write_text(good)

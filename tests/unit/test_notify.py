@@ -242,8 +242,8 @@ class Site:
         means = SimpleNamespace(
             clock=lambda: self.now, stop=Event(), emit=lambda event: self.events.append(event.message)
         )
-        lead: Any = SimpleNamespace(state=self.state, means=means)
-        return Post(lead, "host", made=lambda _spec: self)
+        self.lead: Any = SimpleNamespace(state=self.state, means=means)
+        return Post("host", made=lambda _spec: self)
 
     def send(self, message: Message, *, timeout: float) -> None:
         assert timeout > 0
@@ -254,10 +254,10 @@ class Site:
             raise Killed
 
     def round(self, *found: Condition, spec: NotifierSpec = CHAT, judged: frozenset[ConditionKind] = ALL) -> None:
-        self.post.note(self.spec(spec), found, judged)
+        self.post.note(self.lead, self.spec(spec), found, judged)
 
     def deliver(self, spec: NotifierSpec = CHAT) -> None:
-        self.post.deliver(self.spec(spec))
+        self.post.deliver(self.lead, self.spec(spec))
 
     @staticmethod
     def spec(*notifiers: NotifierSpec) -> Any:
@@ -308,8 +308,8 @@ def test_a_notifier_that_fails_keeps_no_other_one_waiting(site: Site) -> None:
     other = replace(CHAT, name="pager", grouped=False)
     spec = site.spec(CHAT, other)
     site.post._made = lambda one: SimpleNamespace(send=site.send) if one.name == "pager" else Broken()
-    site.post.note(spec, [halted("a"), halted("b")], ALL)
-    site.post.deliver(spec)
+    site.post.note(site.lead, spec, [halted("a"), halted("b")], ALL)
+    site.post.deliver(site.lead, spec)
     assert [[one.condition.about for one in message.notices] for message in site.got] == [["a"], ["b"]]
     assert len({message.id for message in site.got}) == 2
     assert [one.notifier for one in site.state.first_waiting()] == ["chat"]
@@ -322,9 +322,22 @@ class Broken:
 
 def test_a_notifier_that_leaves_the_spec_is_forgotten_with_what_it_was_to_send(site: Site) -> None:
     site.round(halted("a"))
-    site.post.note(site.spec(), [halted("a")], ALL)
+    site.post.note(site.lead, site.spec(), [halted("a")], ALL)
     assert (site.state.first_waiting(), site.state.known("chat")) == ([], {})
     assert site.events == ["messages of notifiers that aren't in the spec any more are dropped: 1"]
+
+
+def test_what_is_so_is_known_until_it_is_over_though_nobody_is_told_of_it(site: Site) -> None:
+    drift = Condition("drift", "rules", "warning", "changed by somebody else")
+    site.post.note(site.lead, site.spec(), [drift, halted()], ALL)
+    assert [(known.condition, known.since) for known in site.state.conditions()] == [(halted(), NOW)]
+    site.now += HOUR  # what may be over by itself counts when it lasts
+    site.post.note(site.lead, site.spec(), [drift, halted()], ALL)
+    assert [known.condition.kind for known in site.state.conditions()] == ["rollout_halted", "drift"]
+    site.post.note(site.lead, site.spec(), [], OF_CONTROLLER)  # a round that failed knows nothing of the fleet
+    assert len(site.state.conditions()) == 2
+    site.post.note(site.lead, site.spec(), [], ALL)
+    assert (site.state.conditions(), site.state.first_waiting()) == ((), [])
 
 
 def test_a_clock_that_was_ahead_keeps_no_message_back(site: Site) -> None:

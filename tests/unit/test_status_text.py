@@ -3,11 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from docs.make import captures
+from reconciler.model.notice import Condition, Known
 from reconciler.model.report import (
     ComponentStatus,
     Failure,
@@ -18,12 +20,13 @@ from reconciler.model.report import (
     WithdrawnStatus,
 )
 from reconciler.present.document import status_document
-from reconciler.present.html.status_view import view_of_status
+from reconciler.present.html.status_view import status_html, view_of_status
 from reconciler.present.look import Look
 from reconciler.present.status_markdown import status_markdown
 from reconciler.present.status_rows import COUNTS, component_rows, current_of
 from reconciler.present.status_text import status_text
 from reconciler.present.words import number_text
+from reconciler.specfile.validate import schema_of
 from tests.fakes import NOW
 from tests.shown import rollout
 
@@ -40,6 +43,18 @@ def many(count: int, prefix: str = "part", **counts: Any) -> tuple[ComponentStat
 
 def document(*components: ComponentStatus, groups: Any = None, clients: int = 2, **more: Any) -> Any:
     return status_document(Status(NOW, NOW, clients, components, groups or {"g": components}, **more))
+
+
+def test_what_people_are_told_of_stands_in_each_form_of_a_status() -> None:
+    known = Known(Condition("drift", "rules", "warning", "rules: <b>changed</b> by somebody else"), NOW, "warning", NOW)
+    made = document(component(updated=2), conditions=(known,))
+    assert made["conditions"][0]["since"] == "2026-11-24T12:00:00Z"
+    jsonschema.validate(made, schema_of("status"))
+    line = "  warning  2026-11-24T12:00:00Z  rules: <b>changed</b> by somebody else\n"
+    assert f"\nConditions\n{line}" in status_text(made)
+    row = "| warning | 2026-11-24T12:00:00Z | rules: &lt;b&gt;changed&lt;/b&gt; by somebody else |"
+    assert row in status_markdown(made)
+    assert "rules: &lt;b&gt;changed&lt;/b&gt; by somebody else" in status_html(made)
 
 
 def test_a_status_reads_like_this() -> None:

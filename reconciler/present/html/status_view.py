@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from reconciler.present.html.pages import page
 from reconciler.present.html.shapes import Alert, Fact, Line, Sheet, bar, halts, rate_text, troubles, ways_of
 from reconciler.present.status_rows import (
+    CONDITIONS_HEAD,
     answered_text,
+    condition_rows,
     is_current,
     kept_back_lines,
     pending_lines,
@@ -78,6 +80,7 @@ class StatusView:
     groups: Sequence[Group]
     fine_groups: int
     ways: Sequence[Way]
+    conditions: Sheet | None
     rollouts: Sheet | None
     quarantined: Sheet | None
     withdrawn: Sheet | None
@@ -110,6 +113,7 @@ def view_of_status(document: Entry) -> StatusView:
         groups=late[:_GROUPS_OPENED],
         fine_groups=len(groups) - len(late),
         ways=ways,
+        conditions=_table("Conditions", CONDITIONS_HEAD, condition_rows(document)),
         rollouts=more,
         quarantined=_quarantined(document["quarantined"]),
         withdrawn=_table(
