@@ -190,6 +190,10 @@ def why_not(error: OSError | ValueError) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
+LEARNT = "learnt"
+"""The folder, beside those of commits, of what was learnt."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """What a plugin gets beside its options: everything that it needs from outside, and nothing else.
@@ -199,7 +203,8 @@ class Context:
     `proxy` is the one that the spec names for this source or group. `render` makes a text of a template, in the
     sandbox of settings, or raises PluginError. `stop` is set when the run is to end: what may be waited for in vain
     isn't waited for any longer then. `environ` has no variable that holds a secret of the spec: see `environment`.
-    `home`, where it is given, is where relative paths start of what `base` hasn't.
+    `home`, where it is given, is where relative paths start of what `base` hasn't. `tree` is the folder of the commit
+    that `base` is of, where it is of one: see `lasting`.
     """
 
     base: Path
@@ -214,6 +219,7 @@ class Context:
     stop: Event = field(default_factory=Event)
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     home: Path | None = None
+    tree: Path | None = None
 
     def environment(self, names: Sequence[str] = ()) -> dict[str, str]:
         """Give the environment of a program that a plugin starts; of secrets it has those of these variables only.
@@ -227,6 +233,16 @@ class Context:
         """Give the path that a text of the options means; see `path_from`."""
         path = path_from(self.base, text, wrong)
         return path if self.home is None or os.path.lexists(path) else path_from(self.home, text, wrong)
+
+    def lasting(self, path: Path) -> Path:
+        """Give the file for what is learnt beside what stands in a file: that itself, where it isn't of a commit.
+
+        The folder of a commit is replaced by the next one, so what is learnt lies beside all of them.
+        """
+        inside = Path(os.path.normpath(path))
+        if self.tree is None or not inside.is_relative_to(self.tree):
+            return path
+        return self.tree.parents[2] / LEARNT / inside.relative_to(self.tree)
 
 
 @runtime_checkable

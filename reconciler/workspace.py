@@ -176,6 +176,7 @@ class Plugins:
         return Context(
             base=self._spec.base,
             home=self._spec.home,
+            tree=self._spec.tree,
             work=work,
             clock=self._means.clock,
             secret=self._means.secret,

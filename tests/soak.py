@@ -392,7 +392,7 @@ def live(sites: Sites) -> None:
     event.listen(Engine, "commit", _pass_commit)
     stop = Clockwork(here)
     options = GitOptions(url=str(sites.commits), branch="main", folder=sites.folder / "git")
-    source = FromGit(Desk(Terminal(), Path("updoser.yaml")), options)
+    source = FromGit(Desk(Terminal(), Path("updoser.yaml")), options, here.clock)
     outside = Outside(ServiceManager(), Health(here.clock, here.watch))
     time = Time(here.clock, here.watch)
     keep_current(source, source.first(stop), outside, Signals(stop, Event()), forks=FORKS, time=time)

@@ -57,9 +57,9 @@ class Ssh:
         become = options.get("become")
         self._become = Become(become["method"], become["command"]) if become is not None else None
         self._connect_timeout = parse_duration(options["connect_timeout"]).total_seconds()
+        known_hosts = context.path(options["known_hosts"], HostKeyError)
         self._known_hosts = KnownHostsFile(
-            context.path(options["known_hosts"], HostKeyError),
-            accept_new=options["accept_new"],
+            known_hosts, accept_new=options["accept_new"], learnt=context.lasting(known_hosts)
         )
         self._credentials = Credentials(options, context.secret, context.log)
         self._way = self._way_over(options["jump"]) if options.get("jump") else None
@@ -145,14 +145,14 @@ class Ssh:
 
     def _open(self, name: str, connection: Any) -> Connection:
         """Agree on algorithms, and check the host's key."""
-        known = self._known_hosts.read()
+        types = self._known_hosts.types_for(name)
         transport = Connection(connection, self._context.stop)
         transport.wire.expect(self._connect_timeout + _LATER)
         try:
             transport.set_log_channel(self._log.name)
             transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = self._connect_timeout
             transport.use_compression(self._options["compression"])
-            _prefer(transport, known.types_for(name))
+            _prefer(transport, types)
             transport.start_client(timeout=self._connect_timeout)
             self._known_hosts.check(name, transport.get_remote_server_key())
         except UpdoserError:

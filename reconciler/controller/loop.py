@@ -148,6 +148,9 @@ class Loop:
         self._spec_told = Told()
         self._left_out = Told()
         self._rejected: list[str] = []
+        self._unreachable = ""
+        self._fetch_at: datetime | None = None
+        self._wanted = False
         self._steps: tuple[RolloutStep, ...] = ()
         self._post = Post(lead.means.origin.get("host", "") or gethostname())
         self._chance = random.Random()  # noqa: S311 - spreads rounds of many controllers
@@ -200,7 +203,7 @@ class Loop:
         except LockHeldError as error:  # somebody's command changes the fleet: no failure, but nothing to do beside it
             self._health.end_round("left_out")
             self._left_out.tell(self._lead, [f"this round is left out: {error.message}"])
-            at = next_look(loaded.spec.controller, clock(), None, self._chance.random())
+            at = next_look(loaded.spec.controller, clock(), self._due(None), self._chance.random())
             self.report("sleeping", next_at=at)
             return at
         except UpdoserError as error:
@@ -213,9 +216,13 @@ class Loop:
             self.report("sleeping", next_at=at, trouble=message, failures=self._failures)
             return at
         self._left_out.tell(self._lead, [])
-        at = next_look(loaded.spec.controller, clock(), made.due, self._chance.random())
+        at = next_look(loaded.spec.controller, clock(), self._due(made.due), self._chance.random())
         self.report("sleeping", next_at=at, trouble="", failures=0, looked=made.plan.created)
         return at
+
+    def _due(self, step: datetime | None) -> datetime | None:
+        """Give when something is due: a step, or another try to reach where the spec is from."""
+        return min((at for at in (step, self._fetch_at) if at is not None), default=None)
 
     def _judge_requests(self, work: Workspace) -> None:
         """Judge what people asked in the console."""
@@ -253,7 +260,9 @@ class Loop:
 
     def _read(self, stop: Event) -> Loaded:
         """Read the spec; one that is no good is told, and the last good one stays in force."""
-        found = self._source.look(stop)
+        found = self._source.look(stop, now=self._wanted)
+        self._wanted = False
+        self._unreachable, self._fetch_at = found.unreachable, found.again
         new, problems = found.loaded, found.problems
         if new and new.spec.server.state != self._good.spec.server.state:
             told = "server.state is another one now, which takes a new start; the spec before stays in force"
@@ -262,13 +271,14 @@ class Loop:
             if new.spec.digest != self._good.spec.digest:
                 self._failures = 0
             self._good = new
-        self._spec_told.tell(self._lead, problems)
+        unknown = [f"the last good spec stays in force: {found.unreachable}"] if found.unreachable else []
+        self._spec_told.tell(self._lead, [*problems, *unknown])
         self._rejected = list(problems)
         return self._good
 
     def _note(self, failure: str, found: tuple[Condition, ...] | None = None) -> None:
         """Have people told what a round found, or that it failed. They are told later where that can't be written."""
-        own = controller_conditions(failure, self._failures, self._rejected)
+        own = controller_conditions(failure, self._failures, self._rejected, self._unreachable)
         judged = OF_CONTROLLER if found is None else frozenset(CONDITIONS)
         try:
             self._put(self._lead, (*own, *(found or ())), judged)
@@ -316,11 +326,12 @@ class Loop:
             self._health.beat()
             asked = self._lead.state.asked()
             if asked != self._asked:
-                self._asked = asked
+                self._asked, self._wanted = asked, True
                 break
             stop.wait(min(POLL, span))
             if self._post.due is not None and self._post.due <= clock():
                 self._deliver()
         if wake.is_set() and not stop.is_set():
+            self._wanted = True
             self._manager.reloading()
         wake.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -35,3 +36,25 @@ def next_retry(spec: ControllerSpec, now: datetime, failures: int, chance: float
 def retry_pause(failures: int) -> timedelta:
     """Give the time to wait after so many failures in a row: twice as long each time, up to the last."""
     return min(FIRST_RETRY * (1 << min(failures - 1, 16)), LAST_RETRY)
+
+
+@dataclass
+class Retry:
+    """When something that fails by itself is tried again: ever later, and at once after it went well."""
+
+    failures: int = 0
+    at: datetime | None = None
+    """When it is to be tried again; None: there is nothing to wait for."""
+
+    def failed(self, now: datetime) -> None:
+        """Take note that it failed once more."""
+        self.failures += 1
+        self.at = now + retry_pause(self.failures)
+
+    def went_well(self) -> None:
+        """Take note that it works."""
+        self.failures, self.at = 0, None
+
+    def waits(self, now: datetime) -> bool:
+        """Say whether it is too early; a time that lies too far ahead is of a clock that was wrong."""
+        return self.at is not None and now < self.at <= now + LAST_RETRY

@@ -16,7 +16,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from reconciler.assembly import utc_now
 from reconciler.controller.mirror import GitOptions, Mirror
+from reconciler.controller.pace import Retry
 from reconciler.desk import read_spec
 from reconciler.errors import SpecError, UpdoserError
 from reconciler.files import write_whole
@@ -24,7 +26,8 @@ from reconciler.specfile.revision import as_committed
 from reconciler.specfile.unpacked import COMMITS, TREE, Unpacked, note_of, write_note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
     from threading import Event
 
     from reconciler.desk import Desk
@@ -37,10 +40,15 @@ _HINT = "put the file itself into the repository"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A spec that was read, None where the one before stays in force; and what is wrong with what isn't taken."""
+    """A spec that was read, None where the one before stays in force; and what is wrong with what isn't taken.
+
+    `unreachable` says why it can't be known whether there is another one, and `again` when that is tried again.
+    """
 
     loaded: Loaded | None
     problems: tuple[str, ...] = ()
+    unreachable: str = ""
+    again: datetime | None = None
 
 
 class SpecSource(Protocol):
@@ -57,8 +65,11 @@ class SpecSource(Protocol):
             UpdoserError: there is none that is good.
         """
 
-    def look(self, stop: Event) -> Found:
-        """Look whether there is another one. Never fails: what is wrong is told."""
+    def look(self, stop: Event, *, now: bool = False) -> Found:
+        """Look whether there is another one. Never fails: what is wrong is told.
+
+        Somebody wants it `now`, however often it failed.
+        """
 
 
 class FromFile:
@@ -72,7 +83,7 @@ class FromFile:
         """Read the file."""
         return read_spec(self.desk)
 
-    def look(self, stop: Event) -> Found:  # noqa: ARG002 - as above
+    def look(self, stop: Event, *, now: bool = False) -> Found:  # noqa: ARG002 - as above
         """Read the file again."""
         try:
             return Found(read_spec(self.desk))
@@ -98,7 +109,7 @@ class FromGit:
     start. Several processes may share it.
     """
 
-    def __init__(self, desk: Desk, options: GitOptions) -> None:
+    def __init__(self, desk: Desk, options: GitOptions, clock: Callable[[], datetime] = utc_now) -> None:
         """Touch nothing yet.
 
         Raises:
@@ -110,11 +121,14 @@ class FromGit:
         self._folder = options.folder.absolute()
         self._mirror = Mirror(options)
         self._home = Path.cwd()
+        self._clock = clock
+        self._retry = Retry()
+        self._unreachable = ""
 
     def first(self, stop: Event) -> Loaded:
         """Fetch, and read the spec; where what is new is no good, the one that was in force last."""
         with self._alone(stop):
-            problems, failure = self._take_newest(stop)
+            problems, failure = self._take_newest(stop, now=True)
             last = self._in_force()
             if last.commit:
                 return self._read(last.commit, last.signer)
@@ -123,24 +137,44 @@ class FromGit:
             hint="the first one must be good; --verify and --allowed-signers say whom to believe",
         )
 
-    def look(self, stop: Event) -> Found:
+    def look(self, stop: Event, *, now: bool = False) -> Found:
         """Fetch, and read the spec of the commit that is in force then."""
         problems: tuple[str, ...] = ()
         try:
             with self._alone(stop):
-                problems, failure = self._take_newest(stop)
-                if failure and not stop.is_set():
+                problems, failure = self._take_newest(stop, now=now)
+                if failure and not self._unreachable and not stop.is_set():
                     problems = (*problems, f"the last good spec stays in force: {failure.message}")
                 last = self._in_force()
-                return Found(self._read(last.commit, last.signer) if last.commit else None, problems)
+                loaded = self._read(last.commit, last.signer) if last.commit else None
+                return Found(loaded, problems, self._unreachable, self._retry.at)
         except UpdoserError as error:
-            return Found(None, (*problems, f"the last good spec stays in force: {error.message}"))
+            problems = (*problems, f"the last good spec stays in force: {error.message}")
+            return Found(None, problems, self._unreachable, self._retry.at)
 
-    def _take_newest(self, stop: Event) -> tuple[tuple[str, ...], UpdoserError | None]:
+    def _fetch(self, stop: Event, *, now: bool) -> None:
+        """Bring the mirror to where the repository is; one that can't be reached is asked ever less often.
+
+        Raises:
+            UpdoserError: it can't be reached, or couldn't and it is too early to try again.
+        """
+        if self._retry.waits(self._clock()) and not now:
+            raise UpdoserError(self._unreachable)
+        try:
+            self._mirror.fetch(stop)
+        except UpdoserError as error:
+            if not stop.is_set():
+                self._retry.failed(self._clock())
+                self._unreachable = error.message
+            raise
+        self._retry.went_well()
+        self._unreachable = ""
+
+    def _take_newest(self, stop: Event, *, now: bool) -> tuple[tuple[str, ...], UpdoserError | None]:
         """Put the newest commit that is believed and good in force; give what was passed over, and what failed."""
         last = self._in_force()
         try:
-            self._mirror.fetch(stop)
+            self._fetch(stop, now=now)
             pick = self._mirror.pick(last.commit)
         except UpdoserError as error:
             return (), error
@@ -153,8 +187,8 @@ class FromGit:
         except UpdoserError as error:
             return pick.problems, error
         finally:
-            now = self._in_force()
-            self._forget_but({now.commit, now.before, pick.commit})
+            held = self._in_force()
+            self._forget_but({held.commit, held.before, pick.commit})
         return pick.problems, None
 
     def _forget_but(self, kept: set[str]) -> None:

@@ -23,12 +23,13 @@ ConditionKind = Literal[
     "unknown",
     "round_failed",
     "spec_rejected",
+    "spec_unreachable",
     "drift",
 ]
 CONDITIONS: tuple[ConditionKind, ...] = get_args(ConditionKind)
-TRANSIENT: frozenset[ConditionKind] = frozenset(["source_stale", "round_failed", "drift"])
+TRANSIENT: frozenset[ConditionKind] = frozenset(["source_stale", "round_failed", "spec_unreachable", "drift"])
 """What is often over by itself: it is told when it lasts."""
-OF_CONTROLLER: frozenset[ConditionKind] = frozenset(["round_failed", "spec_rejected"])
+OF_CONTROLLER: frozenset[ConditionKind] = frozenset(["round_failed", "spec_rejected", "spec_unreachable"])
 """What is known of a round that failed, too; of all else nothing is, so it stays as it was."""
 Severity = Literal["info", "warning", "critical"]
 RECORDED = ""

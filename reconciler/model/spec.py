@@ -276,7 +276,8 @@ class Spec:
     decides what is done: the effective values after `extends`, `vars` and `-e`, without comments and layout.
     `effective` is the same as plain data, for showing and for comparing with what was applied last. `policies` has the
     auto-update policy of each (group, component). `variables` are `vars` with those of `-e` on top, for templates of
-    settings. `secret_variables` are those of the environment that hold secrets: no program gets them.
+    settings. `secret_variables` are those of the environment that hold secrets: no program gets them. `tree` is the
+    folder of the commit, where the file is of one.
     """
 
     path: Path
@@ -303,6 +304,7 @@ class Spec:
     secret_variables: frozenset[str] = frozenset()
     commit: str = ""
     signer: str = ""
+    tree: Path | None = None
 
     def start_of(self, secret: SecretRef) -> Path:
         """Give the folder that a secret is read from: programs are of the spec, files of this machine."""

@@ -75,14 +75,21 @@ def _quarantine(clients: int) -> Iterator[Condition]:
         yield Condition("client_quarantined", "", "warning", says)
 
 
-def controller_conditions(failure: str, failures: int, rejected: Iterable[str]) -> tuple[Condition, ...]:
+def controller_conditions(
+    failure: str, failures: int, rejected: Iterable[str], unreachable: str = ""
+) -> tuple[Condition, ...]:
     """Give what there is to know of the controller: its round failed, so many in a row; the spec is no good.
+
+    `unreachable` says why it isn't known whether there is a newer spec.
 
     Of what is wrong with the spec only the first line is told: the lines of the file that follow are for nobody else.
     """
     found = [
         Condition("spec_rejected", "", "critical", _short(problem.partition("\n")[0])) for problem in list(rejected)[:1]
     ]
+    if unreachable:
+        says = f"it isn't known whether there is a newer spec: {unreachable.partition(chr(10))[0]}"
+        found.append(Condition("spec_unreachable", "", "warning", _short(says)))
     if failure:
         severity: Severity = "critical" if failures >= FAILURES else "warning"
         found.append(Condition("round_failed", "", severity, _short(f"a round of the controller failed: {failure}")))

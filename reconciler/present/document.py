@@ -188,7 +188,7 @@ def status_document(status: Status) -> dict[str, Any]:
 def _condition_entry(known: Known) -> dict[str, Any]:
     condition = known.condition
     return {
-        "condition": condition.kind,
+        "kind": condition.kind,
         "about": condition.about,
         "severity": condition.severity,
         "summary": condition.summary,

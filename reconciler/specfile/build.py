@@ -57,6 +57,7 @@ from reconciler.specfile.tree import (
     word_of,
     written,
 )
+from reconciler.specfile.unpacked import tree_of
 from reconciler.templates.profile import SETTINGS_FILE
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ class Builder:
             path=self._path,
             base=self._base,
             home=self._home,
+            tree=tree_of(self._path) if self._unpacked else None,
             digest=_digest(effective, {} if self._no_exec else groups),
             server=server,
             catalog=catalog,

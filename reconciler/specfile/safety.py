@@ -4,8 +4,8 @@ A rule names the places that it is about by a pattern of their path (`*`: any on
 judges what stood there and what stands there now; either may be ABSENT. It gives the sentence to say, or nothing.
 A new rule is a line of RULES and a case in the tests.
 
-A group or a source that goes as a whole loses no protection: nobody is left whom it could harm. What a component that
-goes had is lost with it, and said once.
+A group or a source that goes as a whole loses no protection: nobody is left whom it could harm. What a component or a
+notifier that goes had is lost with it, and said once.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from reconciler.formats.duration import parse_duration
 from reconciler.formats.select import parse
+from reconciler.model.notice import CONDITIONS
 
 Path = tuple[str, ...]
 _NAMED = ("name", "id")
@@ -80,7 +81,7 @@ def _walk(
             says = judge(place)
             if says:
                 yield path, says
-    if len(path) == 2 and path[0] in {"components", "groups", "sources"} and after is ABSENT:
+    if len(path) == 2 and path[0] in {"components", "groups", "sources", "notify"} and after is ABSENT:
         return
     left, right = _children(before), _children(after)
     for key in dict.fromkeys((*left, *right)):
@@ -336,6 +337,19 @@ def _unmanaged(place: Difference) -> str:
     )
 
 
+def _untold(place: Difference) -> str:
+    """A notifier that goes: whoever it told hears no more of it. One that goes under another name is new."""
+    return f"the notifier {place.path[-1]} is removed" if place.after is ABSENT else ""
+
+
+def _fewer_conditions(place: Difference) -> str:
+    """A notifier that tells of fewer kinds of conditions; where none is named it tells of all."""
+    after = list(place.after) if isinstance(place.after, list) else None
+    before = list(place.before) if isinstance(place.before, list) else list(CONDITIONS)
+    gone = [] if after is None else [str(kind) for kind in before if kind not in after]
+    return f"{place.where}: nobody is told any more of: {', '.join(gone)}" if gone else ""
+
+
 def _unsigned(place: Difference) -> str:
     """A source whose releases were signed and aren't any more."""
     signed = place.before == "tuf"
@@ -368,6 +382,8 @@ def _rule(pattern: str, judge: Judge) -> tuple[Path, Judge]:
 
 RULES: tuple[tuple[Path, Judge], ...] = (
     _rule("components.*", _unmanaged),
+    _rule("notify.*", _untold),
+    _rule("notify.*.conditions", _fewer_conditions),
     _rule("**.checks.*", _check),
     _rule("**.checks.*.retries", _more("the check is tried more often", unwritten=0)),
     _rule("sources.*.type", _unsigned),

@@ -3,6 +3,7 @@
     GIT-FOLDER/commits/COMMIT/tree/...       the files
     GIT-FOLDER/commits/COMMIT/commit.json    which commit it is, who signed it, and where relative places start
     GIT-FOLDER/current                       a link to the tree of the commit in force
+    GIT-FOLDER/learnt/...                    what was learnt beside files of commits: keys of hosts
 
 A commit's folder is replaced by the next one, so nothing that must last is in it: what updoser writes and what is of
 this machine (store, state, keys) starts in the folder that the controller was started in. The note lies beside the
@@ -58,9 +59,20 @@ def unpacked_at(file: Path) -> tuple[Path, Unpacked] | None:
     A link to the commit in force is followed once, so that all is read from one commit while it changes.
     """
     real = Path(os.path.realpath(file))
+    found = _found(real)
+    return (real, found[1]) if found else None
+
+
+def tree_of(file: Path) -> Path | None:
+    """Give the folder of the commit that a file is of, by its real path; None where it is of none."""
+    found = _found(file)
+    return found[0] if found else None
+
+
+def _found(real: Path) -> tuple[Path, Unpacked] | None:
     for tree in reversed(real.parents):  # the outermost: what is committed may look like it, too
         if tree.name == TREE and tree.parent.parent.name == COMMITS:
             note = note_of(tree.parent)
             if note and note.commit == tree.parent.name:
-                return real, note
+                return tree, note
     return None

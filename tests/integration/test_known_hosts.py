@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -115,3 +116,30 @@ def test_a_new_host_is_added_once_however_its_name_is_written(
     assert len(file.read_text().splitlines()) == 1
     found = ["ssh-keygen", "-F", host_name("localhost", ssh_fleet.port), "-f", str(file)]
     assert subprocess.run(found, check=False, capture_output=True).returncode == 0
+
+
+def test_a_key_that_is_learnt_beside_a_file_of_a_commit_outlives_the_commit_and_the_next_one_may_deny_it(
+    ssh_fleet: SshFleet, tmp_path: Path
+) -> None:
+    tree = tmp_path / "git/commits/1/tree"
+    file, learnt = tree / "trust/known_hosts", tmp_path / "git/learnt/trust/known_hosts"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"elsewhere {KEY}\n")
+    here = fake_context(tmp_path, shell=shell_session, secrets={"key": ssh_fleet.key.read_text()})
+    context = replace(here, base=tree, home=tmp_path, tree=tree)
+
+    def log_in(**options: bool) -> None:
+        options_of = ssh_fleet.options(known_hosts="trust/known_hosts", **options)
+        with make_plugin(ssh, options_of, context).connect(Client("c", "g", "localhost")):
+            pass
+
+    with pytest.raises(HostKeyError, match="unknown to"):
+        log_in()
+    for _each in range(2):
+        log_in(accept_new=True)
+    assert file.read_text() == f"elsewhere {KEY}\n"
+    assert len(learnt.read_text().splitlines()) == 1
+    log_in()
+    file.write_text(f"{host_name('localhost', ssh_fleet.port)} {KEY}\n")
+    with pytest.raises(HostKeyError, match=r"isn't the one in .*tree/trust/known_hosts:1"):
+        log_in(accept_new=True)

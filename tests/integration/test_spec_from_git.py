@@ -3,7 +3,9 @@
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any, cast
@@ -11,6 +13,7 @@ from typing import Any, cast
 import pytest
 import yaml
 
+from reconciler.assembly import utc_now
 from reconciler.controller import mirror
 from reconciler.controller.mirror import GitOptions
 from reconciler.controller.spec_source import Found, FromGit
@@ -64,10 +67,12 @@ class Site:
         self.git("commit", "-q", "--allow-empty", "-m", f"at {at}", *(["-S"] if by else []), by=by)
         return self.git("rev-parse", "HEAD")
 
-    def source(self, **changes: Any) -> FromGit:
+    def source(self, clock: Callable[[], datetime] = utc_now, **changes: Any) -> FromGit:
         if changes.get("verify", "none") != "none" and "gpg_home" not in changes:
             changes = {"signers": self.signers, **changes}
-        return FromGit(Desk(terminal=cast("Any", None), file=Path("updoser.yaml")), replace(self.options, **changes))
+        return FromGit(
+            Desk(terminal=cast("Any", None), file=Path("updoser.yaml")), replace(self.options, **changes), clock
+        )
 
 
 _ME = {"NAME": "a", "EMAIL": "a@example.org"}
@@ -92,6 +97,33 @@ def look(source: FromGit) -> Found:
 def taken(found: Found) -> str:
     assert found.loaded is not None
     return found.loaded.spec.commit
+
+
+# --- a repository that can't be reached -------------------------------------------------------------------------------
+
+
+def test_a_repository_that_cannot_be_reached_is_tried_ever_less_often_and_at_once_when_somebody_wants_it(
+    site: Site,
+) -> None:
+    now = [datetime(2026, 11, 24, 12, tzinfo=UTC)]
+    source, commits = site.source(clock=lambda: now[0]), [site.commit(0)]
+    first(source)
+    site.work.rename(site.folder / "away")
+    for minutes in (1, 2, 4):
+        found = look(source)
+        assert (taken(found), found.problems) == (commits[0], ())
+        assert "can't be fetched" in found.unreachable
+        assert found.again == now[0] + timedelta(minutes=minutes)
+        (site.folder / "away").rename(site.work)
+        now[0] += timedelta(minutes=minutes) - timedelta(seconds=1)
+        assert look(source) == found  # it isn't asked, though it is there again
+        site.work.rename(site.folder / "away")
+        now[0] += timedelta(seconds=1)
+    (site.folder / "away").rename(site.work)
+    commits.append(site.commit(1))
+    look(source)
+    found = source.look(Event(), now=True)
+    assert (taken(found), found.unreachable, found.again) == (commits[1], "", None)
 
 
 # --- which commit is taken --------------------------------------------------------------------------------------------
@@ -165,10 +197,10 @@ def test_while_the_repository_cannot_be_reached_the_last_good_spec_stays_in_forc
     site.work.rename(site.folder / "gone")
     found = look(source)
     assert taken(found) == commit
-    assert "can't be fetched" in found.problems[0]
+    assert "can't be fetched" in found.unreachable
     assert first(site.source())[0] == commit
     (site.folder / "gone").rename(site.work)
-    assert look(source).problems == ()
+    assert source.look(Event(), now=True).unreachable == ""
 
 
 def test_what_does_not_come_after_the_commit_in_force_is_refused_unless_that_is_wanted(site: Site) -> None:
@@ -374,7 +406,7 @@ def test_a_repository_that_sends_too_much_is_cut_off_and_leaves_nothing(
     monkeypatch.setattr(mirror, "MAX_FETCHED", 2**16)
     found = look(source)
     assert taken(found) == commit
-    assert "can't be fetched" in found.problems[0]
+    assert "can't be fetched" in found.unreachable
     assert not list((site.folder / "git/mirror/objects/pack").glob("tmp_*"))
 
 

@@ -202,6 +202,9 @@ def test_a_controller_that_fails_again_and_again_is_critical() -> None:
     assert controller_conditions("", 0, []) == ()
     (rejected,) = controller_conditions("", 0, ["updoser.yaml:3:1: unknown key `x`\n  3 | x: hunter2"])
     assert rejected.summary == "updoser.yaml:3:1: unknown key `x`"
+    (unreachable,) = controller_conditions("", 0, [], "git.example: no route\nto host")
+    says = "it isn't known whether there is a newer spec: git.example: no route"
+    assert (unreachable.kind, unreachable.severity, unreachable.summary) == ("spec_unreachable", "warning", says)
 
 
 # --- messages -------------------------------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ SPEC: dict[str, Any] = {
         "far": {"inventory": {"type": "csv", "max_shrink": "10%", "min_clients": 5}},
     },
     "repository": {"keys": {"threshold": 2}},
+    "notify": [{"name": "pager", "type": "webhook"}, {"name": "chat", "type": "webhook", "conditions": ["drift"]}],
 }
 WAVES = "auto_update.rollout.waves"
 
@@ -225,6 +226,8 @@ def test_a_change_of_the_spec_is_a_sentence_without_what_a_plan_must_not_hold(
         ("groups.far.inventory.min_clients", 1, "groups.far.inventory: an inventory may have fewer clients: 5 -> 1"),
         ("client_keep", 1, "the spec: clients keep fewer versions to go back to: 2 -> 1"),
         ("repository.keys.threshold", 1, "repository.keys: fewer keys must sign: 2 -> 1"),
+        ("notify.0", None, "the notifier pager is removed"),
+        ("notify.1.conditions", ["unknown"], "notify.chat: nobody is told any more of: drift"),
     ],
 )
 def test_what_takes_away_a_protection_is_said_first_and_marked(path: str, value: Any, sentence: str) -> None:
