@@ -230,7 +230,7 @@ _FRESH = timedelta(hours=1)
 def _decide(work: Workspace, options: PlanOptions, wanted: Wanted, observed: Observed) -> Plan:
     now = work.means.clock()
     made = make_plan(wanted, observed, plan_id=new_id(now), now=now)
-    return replace(made, limit=options.sight.limit)
+    return replace(made, limit=options.sight.limit, spec_commit=work.spec.commit, signer=work.spec.signer)
 
 
 def as_limited(options: PlanOptions, made: Plan) -> PlanOptions:

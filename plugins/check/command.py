@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.contracts import CheckResult, Traits
 from reconciler.errors import SecretError
-from reconciler.formats.option_schemas import PASS_ENV
+from reconciler.formats.option_schemas import PASS_ENV, command_option
 from reconciler.programs import MAX_TAIL, Ending, last_lines, watch_program
 
 if TYPE_CHECKING:
@@ -36,15 +36,9 @@ OPTIONS: Mapping[str, Any] = {
     "type": "object",
     "description": "A command that says with its exit status whether a version is good.",
     "properties": {
-        "run": {
-            "type": ["string", "array"],
-            "items": {"type": "string", "description": "The program, or an argument.", "examples": ["bin/prom-check"]},
-            "minItems": 1,
-            "pattern": "\\S",
-            "x-says": "a command",
-            "description": "The command: a text for sh, or a program with its arguments.",
-            "examples": ['suricata -T -S "$UPDOSER_STAGED/suricata.rules"', ["bin/prom-check", "rate(drops[10m]) < 1"]],
-        },
+        "run": command_option(
+            'suricata -T -S "$UPDOSER_STAGED/suricata.rules"', ("bin/prom-check", "rate(drops[10m]) < 1")
+        ),
         "expect_exit": {
             "type": "integer",
             "minimum": 0,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.contracts import Traits
 from reconciler.errors import NotifierError, own_limit
-from reconciler.formats.option_schemas import PASS_ENV
+from reconciler.formats.option_schemas import PASS_ENV, command_option
 from reconciler.programs import Ending, last_lines, watch_program
 
 if TYPE_CHECKING:
@@ -28,15 +28,7 @@ OPTIONS: Mapping[str, Any] = {
     "type": "object",
     "description": "A program that reads a message as JSON and passes it on.",
     "properties": {
-        "run": {
-            "type": ["string", "array"],
-            "items": {"type": "string", "description": "The program, or an argument.", "examples": ["bin/tell"]},
-            "minItems": 1,
-            "pattern": "\\S",
-            "x-says": "a command",
-            "description": "The command: a text for sh, or a program with its arguments.",
-            "examples": ["jq -r .text | wall", ["bin/tell", "--channel", "ops"]],
-        },
+        "run": command_option("jq -r .text | wall", ("bin/tell", "--channel", "ops")),
         "pass_env": PASS_ENV,
     },
     "required": ["run"],

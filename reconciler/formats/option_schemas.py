@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 SECRET: Mapping[str, Any] = {
     "type": "object",
@@ -33,6 +33,21 @@ PASS_ENV: Mapping[str, Any] = {
     "the file names as `{env: …}` are taken out. On the server only.",
     "examples": [["NETBOX_TOKEN"]],
 }
+
+
+def command_option(text: str, words: Sequence[str]) -> Mapping[str, Any]:
+    """Give the schema of a command of this machine, with an example of each form."""
+    return {
+        "type": ["string", "array"],
+        "items": {"type": "string", "description": "The program, or an argument.", "examples": [words[0]]},
+        "minItems": 1,
+        "pattern": "\\S",
+        "x-says": "a command",
+        "description": "The command: a text for sh, or a program with its arguments.",
+        "examples": [text, list(words)],
+    }
+
+
 DURATION: Mapping[str, Any] = {
     "type": "string",
     "pattern": "^([0-9]+[smhdw])+$",

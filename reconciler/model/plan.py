@@ -149,6 +149,7 @@ class Plan(Changes):
     keep of what they have now. `provenance`: where its releases come from. `leaving`: what isn't managed any more,
     and on how many clients (`leaving_clients`) something leaves with this plan; `fleet_moves`: who came and left. `run`
     is the run that carries it out, with the steps that follow from it; None where nothing can, or nobody looked.
+    `spec_commit` is the commit that the spec was unpacked from, and `signer` who signed it, where that was asked for.
     """
 
     plan_id: str
@@ -179,6 +180,8 @@ class Plan(Changes):
     leaving: tuple[Leaving, ...] = ()
     leaving_clients: int = 0
     fleet_moves: tuple[FleetMove, ...] = ()
+    spec_commit: str = ""
+    signer: str = ""
     members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     run: Outlook | None = None
 

@@ -106,16 +106,10 @@ def _halts(steps: Iterable[RolloutStep]) -> Iterator[Condition]:
 def _approvals(steps: Iterable[RolloutStep]) -> Iterator[Condition]:
     for step in steps:
         record = step.record
-        if waits_for_approval(step):
+        if step.awaits_approval:
             wave = f"wave {record.wave + 1} of {len(record.cuts)}"
             says = f"{record.name}: {wave} waits for approval (updoser rollout approve {record.component})"
             yield Condition("approval_needed", f"{record.name} wave {record.wave + 1}", "warning", says)
-
-
-def waits_for_approval(step: RolloutStep) -> bool:
-    """Say whether the next wave would be open, had somebody approved it."""
-    record = step.record
-    return record.status == "running" and record.cleared and not record.last
 
 
 def _sources(sources: Iterable[SourceStatus]) -> Iterator[Condition]:

@@ -33,7 +33,7 @@ def after_plan(document: Entry, *, out: str = "", options: Sequence[str] = (), s
     moves = any(entry["new"] for entry in document["rollouts"])
     if document["changes"] or document.get("claims") or moves:
         return command("apply", out, spec=spec) if out else command("apply", *options, spec=spec)
-    waits = [entry["component"] for entry in document["rollouts"] if _asks_approval(entry)]
+    waits = [entry["component"] for entry in document["rollouts"] if entry.get("awaits_approval")]
     if waits:
         return command("rollout", "approve", waits[0], spec=spec)
     if document["summary"]["unknown"] or document["summary"]["unreachable"]:
@@ -58,9 +58,3 @@ def after_status(document: Entry, *, spec: Sequence[str] = ()) -> str:
     if any(entry["outdated"] for entry in document["components"]):
         return command("plan", spec=spec)
     return ""
-
-
-def _asks_approval(entry: Entry) -> bool:
-    """Say whether all is done in the open wave, and time alone brings nothing: then somebody must approve the next."""
-    through = entry["status"] == "running" and entry["cleared"] and entry["wave"] < entry["waves"]
-    return through and entry["passed"] is not None and entry["next_at"] is None

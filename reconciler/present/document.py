@@ -91,6 +91,8 @@ PLAN = Form(
     fleet_moves=As(of=Form(FleetMove, before=As(null=True)), if_any=True),
     run=As(of=RUN, if_any=True),
     limit=As(if_any=True),
+    spec_commit=As(if_any=True),
+    signer=As(if_any=True),
 )
 """A plan but for its changes."""
 

@@ -12,7 +12,7 @@ from reconciler.present.fleet_text import LEAVING_HEAD, MOVES_HEAD, STAYS, TODO,
 from reconciler.present.folding import clients_of, findings_of, lines_of, rollout_rows_of, rows_of, scene_of
 from reconciler.present.kinds import BY_ACTION, FIRST_OF_CLIENTS, TABLE
 from reconciler.present.outlook_text import run_lines
-from reconciler.present.plan_text import savings, verdict
+from reconciler.present.plan_text import remarks, savings, verdict
 from reconciler.present.provenance_text import release_items
 from reconciler.present.rollout_text import halted
 from reconciler.present.spec_changes import TITLE, spec_change_items, takes_away
@@ -46,8 +46,7 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
     """
     scene = scene_of(document)
     parts = [MARKER, f"### {safe(verdict(document))}", *halted_parts(document["rollouts"])]
-    if document["partial"]:
-        parts.append("_This plan is partial: a limit or target left something out._")
+    parts += [f"_{safe(remark)}_" for remark in remarks(document)]
     if document["problems"]:
         problems = document["problems"] if names else brief_list(document["problems"])
         parts.append("\n".join(f"- :warning: {safe(problem)}" for problem in problems))

@@ -38,7 +38,7 @@ from reconciler.present.rollout_text import STOPPED, halted_lines, next_step, wi
 from reconciler.present.spec_changes import spec_change_lines, takes_away
 from reconciler.present.trouble import EXAMPLES, brief_list, todo_of_finding
 from reconciler.present.way_back_text import way_back_lines
-from reconciler.present.words import count_text, grid, name_list, number_text, page, size_text, wrapped
+from reconciler.present.words import commit_text, count_text, grid, name_list, number_text, page, size_text, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,6 +90,16 @@ def amiss(document: Entry) -> str:
     )
 
 
+def remarks(document: Entry) -> list[str]:
+    """Say what a plan is of: a part of the fleet, a commit."""
+    commit = document.get("spec_commit")
+    of = commit_text(commit, document.get("signer", "")) if commit else ""
+    return [
+        *(["This plan is partial: a limit or target left something out."] if document["partial"] else []),
+        *([f"{of[0].upper()}{of[1:]}."] if of else []),
+    ]
+
+
 def is_blind(document: Entry) -> bool:
     """Say whether nothing is known of any client, where there are some."""
     summary = document["summary"]
@@ -101,8 +111,7 @@ def plan_text(document: Entry, *, names: bool = False, look: Look = PLAIN) -> st
     """Render a plan; `names` opens rows that stand for several changes, and lists the clients of each."""
     scene = scene_of(document)
     lines = [verdict(document), *halted_lines(document["rollouts"])]
-    if document["partial"]:
-        lines.append("This plan is partial: a limit or target left something out.")
+    lines += remarks(document)
     urgent = _problems(document["problems"], every=names)
     changed = spec_change_lines(document, every=names)
     if takes_away(document):

@@ -36,7 +36,7 @@ from reconciler.present.status_rows import (
     withdrawn_rows,
 )
 from reconciler.present.trouble import told_lines, told_of_status
-from reconciler.present.words import BELOW, count_text, grid, moved_text, name_list, page, table
+from reconciler.present.words import BELOW, commit_text, count_text, grid, moved_text, name_list, page, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -94,8 +94,7 @@ def controller_lines(document: Mapping[str, Any]) -> list[str]:
         head = f"Controller: {said['phase']} since {said['since']}{then} (mode {said['mode']})"
     lines = [head]
     if said.get("commit"):
-        signed = f", signed by {said['signer']}" if said.get("signer") else ""
-        lines.append(f"  desired state of commit {said['commit'][:12]}{signed}")
+        lines.append(f"  {commit_text(said['commit'], said.get('signer', ''))}")
     if said["pause"]:
         until = said["pause"]["until"] or "`updoser controller resume`"
         lines.append(f"  paused by {said['pause']['who']} until {until}: {said['pause']['reason']}")

@@ -117,3 +117,8 @@ def name_list(names: Sequence[str], most: int = _NAMES_SHOWN, *, every: bool = F
     shown = names if every else names[:most]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {number_text(more)} more" if more else "")
+
+
+def commit_text(commit: str, signer: str = "") -> str:
+    """Say which commit the desired state is of, and who signed it."""
+    return f"desired state of commit {commit[:12]}{f', signed by {signer}' if signer else ''}"

@@ -1,9 +1,11 @@
 """What people read: hostile names can't break it, and nothing that isn't known is called fine."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import jsonschema
 import pytest
 
 from reconciler import errors
@@ -16,10 +18,12 @@ from reconciler.observe.cohorts import Marks, Selection, gather_cohorts
 from reconciler.present.document import plan_document, report_document
 from reconciler.present.markdown import block
 from reconciler.present.plan_text import plan_text
+from reconciler.present.reading import read_plan
 from reconciler.present.render import render
 from reconciler.present.text import report_text
 from reconciler.present.views import PLAN
 from reconciler.present.words import size_text, span_text
+from reconciler.specfile.validate import schema_of
 from reconciler.storage.fleet import ClientRow
 from reconciler.storage.state import Identity
 
@@ -56,6 +60,23 @@ def test_the_verdict_has_one_form_and_an_unknown_client_is_never_fine() -> None:
     assert re.match(r"Plan: \d+ downloads? \([^)]+\), \d+ changes? on \d+ of \d+ clients? \([^)]+\); drift \d+, ", text)
     assert "Every client has what is declared" not in text
     assert "What is not known above may differ" in text
+
+
+def test_a_plan_says_which_commit_it_is_of_and_who_signed_that() -> None:
+    commit = "8c13453bd17f" + "0" * 28
+    document = plan_document(replace(hostile_plan(), spec_commit=commit, signer="<ann>@example.org"))
+    jsonschema.validate({key: document[key] for key in ("spec_commit", "signer")}, part_of(schema_of("plan")))
+    assert "\nDesired state of commit 8c13453bd17f, signed by <ann>@example.org.\n" in plan_text(document)
+    shown = render(document, "markdown", PLAN)
+    assert "_Desired state of commit 8c13453bd17f, signed by &lt;ann&gt;@\u200bexample.org._" in shown
+    page = render(document, "html", PLAN)
+    assert "Desired state of commit 8c13453bd17f, signed by &lt;ann&gt;@example.org" in page
+    assert (read_plan(document).spec_commit, read_plan(document).signer) == (commit, "<ann>@example.org")
+    assert "spec_commit" not in plan_document(hostile_plan())
+
+
+def part_of(schema: Any) -> Any:
+    return {"properties": {key: schema["properties"][key] for key in ("spec_commit", "signer")}}
 
 
 def test_sizes_and_spans_are_written_as_people_read_them() -> None:

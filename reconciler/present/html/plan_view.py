@@ -26,6 +26,7 @@ from reconciler.present.plan_text import (
     is_blind,
     named_clients,
     quiet,
+    remarks,
     savings,
 )
 from reconciler.present.provenance_text import release_items
@@ -111,7 +112,7 @@ def view_of_plan(document: Entry, *, names: bool = False, files: Files | None = 
         created=document["created"],
         facts=_facts(document),
         alerts=[*halts(rollouts), *_amiss(document), *problem_alerts(document["problems"], every=names)],
-        notes=[*_partial(document), *document["notes"]],
+        notes=[*remarks(document), *document["notes"]],
         spec_changes=spec_change_items(document, every=names),
         base=_base(document),
         releases=releases,
@@ -164,10 +165,6 @@ def _amiss(document: Entry) -> list[Alert]:
     if is_blind(document):
         found.append(Alert(tone="late", icon="warn", title="Nothing is known of any client"))
     return found
-
-
-def _partial(document: Entry) -> list[str]:
-    return ["This plan is partial: a limit or target left something out."] if document["partial"] else []
 
 
 def _facts(document: Entry) -> list[Fact]:
