@@ -18,7 +18,10 @@ import yaml
 from reconciler.controller.snapshot import keep_documents
 from reconciler.model.change import Deploy
 from reconciler.model.controller import ControllerReport, Pause, RunProgress
+from reconciler.model.delta import Incremental, Patch
+from reconciler.model.offer import Offer, Withdrawal
 from reconciler.model.plan import Basis, Plan, RolloutStep, WaveCounts
+from reconciler.model.release import Component, Release, ReleaseFile, SignedBy
 from reconciler.model.report import (
     ComponentStatus,
     Failure,
@@ -30,7 +33,10 @@ from reconciler.model.report import (
     Troubled,
     WithdrawnStatus,
 )
-from reconciler.model.rollout import Approval, Cut, RolloutRecord, RolloutStatus
+from reconciler.model.rollout import Approval, Cut, Move, RolloutRecord, RolloutStatus
+from reconciler.model.spec import ComponentSpec
+from reconciler.model.version import SCHEMES
+from reconciler.present.component_form import ComponentFacts, component_document
 from reconciler.present.document import report_document
 from reconciler.storage.samples import Sample
 from tests.console import NOW
@@ -45,6 +51,8 @@ DAY = 24 * HOUR
 HOSTILE = "\"><script>alert('x')</script><img src=http://x.example onerror=y> {{ 7*7 }} \u202eevil &amp; \x1b[2J"
 LONG = "a-client-with-a-name-that-has-no-end." * 4
 GROUPS = {"office": 0.5, "branch": 0.3, "plant": 0.2}
+_MOVES: tuple[tuple[int, RolloutStatus], ...] = ((1, "running"), (2, "running"))
+PATCH = Patch("data", 412_000, "0" * 64, "zstd", "data", 21_500_000)
 _NOBODY = WaveCounts()
 _HELD = ExitStack()
 """What is held as long as this process lives."""
@@ -187,10 +195,67 @@ def status(clients: int, *, unknown: int = 0, late: dict[str, Late] | None = Non
     )
 
 
+def known_of(entry: ComponentStatus, found: Status) -> ComponentFacts:
+    """Give what is known of a component of a fleet: releases of all versions, with who signed them and incrementals."""
+    scheme = SCHEMES["pattern" if entry.kind == "pattern" else "dotted"]
+    spec = ComponentSpec(Component(entry.id, entry.name, entry.kind, scheme=scheme), blocked={"1.1": "INC-4711"})  # type: ignore[arg-type]
+    versions = [version for version in entry.versions if scheme.accepts(version)]
+    signed = SignedBy("vendor", "targets", 2, 3, 2)
+    releases = [
+        Release(
+            entry.id,
+            version,
+            "any",
+            (ReleaseFile("data", 21_500_000 + 1000 * at, f"{at:064}"),),
+            released=NOW - (at + 1) * DAY,
+            notes="Fewer false alarms." if not at else "",
+            signed=signed,
+        )
+        for at, version in enumerate(dict.fromkeys([entry.latest_held, *versions, entry.latest_offered]))
+    ]
+    newest = releases[0]
+    records = [step.record for step in found.rollouts if step.record.component == entry.id]
+    moves: list[tuple[Any, Move]] = [
+        (record.key, Move(status=status, wave=wave, at=NOW - (9 - wave) * HOUR, reason=record.reason))
+        for record in records
+        for wave, status in (*_MOVES, (2, record.status))
+    ]
+    return ComponentFacts(
+        spec=spec,
+        status=entry,
+        groups={group: one for group, of in found.groups.items() for one in of if one.id == entry.id},
+        held=releases[:2],
+        offers=[Offer("vendor", release) for release in releases],
+        incrementals=[
+            Incremental(
+                component=entry.id,
+                platform="any",
+                from_version=one.version,
+                from_digest=one.digest,
+                to_version=newest.version,
+                to_digest=newest.digest,
+                codec="zstd",
+                patches=(PATCH,),
+            )
+            for one in releases[1:3]
+        ],
+        withdrawn=[
+            (one.source, Withdrawal(one.component, one.version, one.reason))
+            for one in found.withdrawn
+            if one.component == entry.id
+        ],
+        rollouts=records,
+        moves=moves,
+        first_seen={newest.version: NOW - DAY},
+    )
+
+
 def keep(state: State, found: Status, *, plan: Plan | None = None, days: int = 30) -> None:
     """Keep what a controller would keep after a round, with samples of the days before."""
     made = plan or Plan("20261129T115800-abc", found.created, Basis("0123456789abcdef", 1, 0, "5" * 64, "c" * 64))
     keep_documents(state, found, made)
+    documents = {entry.id: component_document(known_of(entry, found)) for entry in found.components}
+    state.keep_snapshots("component", documents)
     state.report_controller(
         ControllerReport(
             who="updoser@ops (process 812)",

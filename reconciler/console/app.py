@@ -15,7 +15,7 @@ from reconciler.console import actions, events
 from reconciler.console.api import routes as api
 from reconciler.console.errors import HANDLERS
 from reconciler.console.live import Live, look_at
-from reconciler.console.pages import audit, rollouts, runs, statics, summary, telling
+from reconciler.console.pages import audit, components, rollouts, runs, statics, summary, telling
 from reconciler.console.sign_in import pages as sign_in
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 ROUTES: Sequence[BaseRoute] = (
     *summary.ROUTES,
+    *components.ROUTES,
     *runs.ROUTES,
     *audit.ROUTES,
     *api.ROUTES,
