@@ -56,6 +56,11 @@ class Requests(Part):
             upsert(connection, REQUESTS, [row], (), on=("asked_as",))
             return int(connection.scalars(select(REQUESTS.c.id).where(REQUESTS.c.asked_as == row["asked_as"])).one())
 
+    def asked_as(self, who: str, key: str) -> int | None:
+        """Give the id of what somebody asked under a key; None: nothing."""
+        with self._read() as connection:
+            return connection.scalar(select(REQUESTS.c.id).where(REQUESTS.c.asked_as == _digest(who, key)))
+
     def open_requests(self) -> list[Request]:
         """Give what nothing came of yet, in the order in which it was asked."""
         chosen = select(REQUESTS).where(REQUESTS.c.status.in_(OPEN)).order_by(REQUESTS.c.id)

@@ -21,6 +21,7 @@ from reconciler.console.api import routes
 from reconciler.console.api.wishes import MOST
 from reconciler.console.frame import Person
 from reconciler.model.controller import ControllerReport, RunProgress
+from reconciler.model.report import JournalEntry, JournalOutcome
 from reconciler.model.rollout import Approval
 from reconciler.storage.state import State
 from tests import shown
@@ -35,7 +36,8 @@ WHOLE: Any = yaml.safe_load((FOLDER / "openapi.yaml").read_text(encoding="utf-8"
 API = "/api/v1"
 VIEWER = Person(who="eve", roles=frozenset(["viewer"]))
 OPERATOR = Person(who="otto", roles=frozenset(["operator"]))
-APPROVAL = {"kind": "approve", "component": "rules", "version": "2"}
+TARGET = {"component": "engine", "version": "5"}
+APPROVAL = {"kind": "approve", **TARGET, "seen": "5" * 16}
 
 
 def registry() -> Registry[Any]:
@@ -101,7 +103,16 @@ def fill(state: State) -> None:
     state.record_rollout(replace(step.record, approved=(Approval(1, "ann", NOW),)))
     for number in range(3):
         state.record_rollout(replace(step.record, version=f"1.{number}", status="done"))
+    state.record_rollout(replace(step.record, component="engine", version="5", status="running"))
     state.record_failure(step.record.key, "pc-1", "no room", "machine")
+    for number in range(1, 4):
+        began = NOW + timedelta(minutes=number)
+        state.begin_run(f"r{number}", "p", "apply", began, {"user": "ann"})
+        outcomes: tuple[JournalOutcome, ...] = ("changed", "failed", "ok")
+        state.journal(
+            f"r{number}", [JournalEntry(client="pc-1", component="rules", outcome=one, at=NOW) for one in outcomes]
+        )
+    state.end_run("r1", "failed", shown.report(), NOW)
     state.report_controller(ControllerReport(who="ann", phase="sleeping", mode="apply", since=NOW))
     state.report_progress(RunProgress(run_id="r", command="apply", started=NOW, clients=7, finished=3))
 
@@ -151,7 +162,8 @@ def test_parameters_are_described_as_they_are_read() -> None:
         if method == "get":
             described[path] = {one["name"]: one["schema"].get("default") for one in found if one["in"] == "query"}
     assert {path: names for path, names in described.items() if names} == {
-        path: {one.name: one.default for one in params} for path, params in routes.PARAMETERS.items()
+        path: {one.name: None if one.default == () else one.default for one in params}
+        for path, params in routes.PARAMETERS.items()
     }
 
 
@@ -219,6 +231,9 @@ ASKED = {
     "/components/{id}": ["/components/rules"],
     "/rollouts/{component}/{version}": ["/rollouts/rules/2", "/rollouts/rules/1.0"],
     "/requests/{id}": ["/requests/1"],
+    "/runs": ["/runs", "/runs?status=done,running&who=ann&command=app&limit=1"],
+    "/runs/{id}": ["/runs/r1", "/runs/r2"],
+    "/runs/{id}/entries": ["/runs/r1/entries", "/runs/r1/entries?outcome=failed&client=pc-1&component=rules&limit=1"],
     "/{name}.schema.json": ["/status.schema.json"],
     "/status": ["/status", "/status?groups=true"],
     "/rollouts": ["/rollouts", "/rollouts?over=true&limit=2"],
@@ -260,10 +275,13 @@ def test_before_the_controller_looked_there_is_nothing_and_what_to_do_is_said(st
 def test_pages_lead_through_all_of_a_list_and_end(app: Any) -> None:
     for _each in range(5):
         post(app, {"kind": "look"})
-    for first, name, key in (
+    lists = [
         ("requests?limit=2", "requests", "id"),
         ("rollouts?over=true&limit=1", "rollouts", "version"),
-    ):
+        ("runs?limit=1", "runs", "run_id"),
+        ("runs/r1/entries?limit=2", "entries", "id"),
+    ]
+    for first, name, key in lists:
         seen, following = [], f"{API}/{first}"
         while following:
             answer = ask(app, following)
@@ -272,7 +290,7 @@ def test_pages_lead_through_all_of_a_list_and_end(app: Any) -> None:
             following = found["next"]
             assert answer.headers.get("link") == (f'<{following}>; rel="next"' if following else None)
         assert seen == sorted(set(seen), reverse=True)
-        assert len(seen) == (5 if key == "id" else 3)
+        assert len(seen) == (5 if name == "requests" else 3)
 
 
 def test_a_rollout_says_how_it_came_to_where_it_is_and_who_failed(app: Any) -> None:
@@ -295,6 +313,9 @@ def test_a_rollout_says_how_it_came_to_where_it_is_and_who_failed(app: Any) -> N
         ("/requests/9", 404, "/api/v1/requests"),
         ("/requests/nine", 404, "/api/v1/requests"),
         ("/updoser-x.schema.json", 404, "status"),
+        ("/runs/r9", 404, "/api/v1/runs"),
+        ("/runs/r9/entries", 404, "/api/v1/runs"),
+        ("/runs?status=done,odd", 400, "'odd' isn't one of running"),
         ("/status?group=true", 400, "groups"),
         ("/status?groups=1", 400, "neither true nor false"),
         ("/status?groups=true&groups=true", 400, "twice"),
@@ -366,7 +387,7 @@ def test_whatever_is_asked_the_answer_is_json_and_no_failure(tmp_path_factory: p
 
 def test_what_is_asked_is_taken_down_and_wakes_the_controller(app: Any, state: State) -> None:
     before = state.asked()
-    digest = json.loads(ask(app, f"{API}/rollouts/rules/2").body)["digest"]
+    digest = json.loads(ask(app, f"{API}/rollouts/engine/5").body)["digest"]
     answer = post(app, {**APPROVAL, "reason": " fine ", "seen": digest})
     assert answer.status == 202
     fitting({"$ref": "request.schema.json"}, json.loads(answer.body))
@@ -375,7 +396,7 @@ def test_what_is_asked_is_taken_down_and_wakes_the_controller(app: Any, state: S
     assert (made.who, made.kind, made.target.component, made.reason, made.seen) == (
         "ann",
         "approve",
-        "rules",
+        "engine",
         "fine",
         digest,
     )
@@ -389,7 +410,7 @@ def test_a_pause_of_the_controller_ends_when_it_is_said_to(app: Any, state: Stat
     body = {"kind": "pause_controller", "until": f"{until:%Y-%m-%dT%H:%M:%SZ}", "reason": "freeze"}
     assert post(app, body).status == 202
     assert state.open_requests()[0].target.until == until
-    assert said(post(app, {**body, "until": "2026-11-29T12:00:00Z"}), 422)["where"] == "until"
+    assert "over" in said(post(app, {**body, "until": "2026-11-29T12:00:00Z"}), 400)["error"]
     assert said(post(app, {**body, "until": "2026-13-29T12:00:00Z"}), 422)["where"] == "until"
 
 
@@ -398,7 +419,9 @@ def test_who_sends_a_request_again_under_its_key_gets_the_one_that_is_there(app:
     assert len({answer.headers["location"] for answer in answers}) == 1
     assert len(state.open_requests()) == 1
     assert said(post(app, {"kind": "look"}, idempotency_key="k1"), 422)["where"] == "Idempotency-Key"
-    assert post(app, APPROVAL, idempotency_key="k2").headers["location"] != answers[0].headers["location"]
+    state.record_rollout(replace(state.rollouts()["engine", "5", ""], status="aborted"))
+    assert post(app, APPROVAL, idempotency_key="k1").headers["location"] == answers[0].headers["location"]
+    assert post(app, {"kind": "look"}, idempotency_key="k2").headers["location"] != answers[0].headers["location"]
     said(post(app, APPROVAL, idempotency_key="k" * 201), 400)
 
 
@@ -415,6 +438,7 @@ def test_who_sends_a_request_again_under_its_key_gets_the_one_that_is_there(app:
     ],
 )
 def test_roles_are_as_on_the_pages(state: State, person: Person, kind: str, status: int) -> None:
+    fill(state)
     body = APPROVAL if kind == "approve" else {"kind": kind}
     assert post(console_app(state, person), body).status == status
     assert len(state.open_requests()) == (status == 202)
@@ -433,9 +457,12 @@ def test_roles_are_as_on_the_pages(state: State, person: Person, kind: str, stat
         ({"kind": "reboot"}, 422, "reboot"),
         ({"kind": "approve"}, 422, "component"),
         ({"kind": "look", "component": "rules"}, 422, "rules"),
-        ({"kind": "pause", "component": "rules", "version": "2"}, 422, "reason"),
-        ({"kind": "pause", "component": "rules", "version": "2", "reason": "  "}, 422, "reason"),
+        ({"kind": "pause", **TARGET}, 422, "reason"),
+        ({"kind": "pause", **TARGET, "reason": "  "}, 422, "reason"),
         ({**APPROVAL, "seen": "x"}, 422, "x"),
+        ({**APPROVAL, "seen": None}, 422, "seen"),
+        ({**APPROVAL, "version": "6"}, 404, "engine 6"),
+        ({"kind": "resume", **TARGET, "reason": "x", "seen": "5"}, 409, "nothing to resume"),
         ({**APPROVAL, "reason": "a\0b"}, 422, "NUL"),
         ({**APPROVAL, "sort": 1}, 422, "sort"),
         ({**APPROVAL, "reason": "x" * 2001}, 422, "maxLength"),

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from reconciler.console.frame import person_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from starlette.requests import Request
 
@@ -170,6 +170,19 @@ def count(most: int) -> Callable[[str], int]:
         if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= most):
             raise ValueError(f"{text[:40]!r} is no number from 1 to {most}")
         return int(text)
+
+    return read
+
+
+def words(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    """Give what reads words between commas, each one of some."""
+
+    def read(text: str) -> tuple[str, ...]:
+        found = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+        for word in found:
+            if word not in known:
+                raise ValueError(f"{word[:40]!r} isn't one of {', '.join(known)}")
+        return found
 
     return read
 

@@ -10,15 +10,25 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from reconciler.console.api.answers import ApiError
 from reconciler.hints import did_you_mean
+from reconciler.model.controller import pause_digest
 from reconciler.model.deploy import Fault
-from reconciler.present.document import OVER, controller_entry, progress_entry, rollouts_document
+from reconciler.present.document import (
+    OVER,
+    controller_entry,
+    entry_document,
+    progress_entry,
+    rollouts_document,
+    run_document,
+)
 from reconciler.present.fields import FORMAT_VERSION, exact_time_text, time_text
 from reconciler.present.request_form import request_document, request_entry
+from reconciler.storage.logbook import Cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from reconciler.model.rollout import Key, RolloutRecord
+    from reconciler.storage.logbook import AskedEntries, AskedRuns
     from reconciler.storage.snapshots import Snapshot, SnapshotKind
     from reconciler.storage.state import State
 
@@ -157,12 +167,39 @@ def rollout(state: State, key: Key) -> Document:
     }
 
 
+def runs(state: State, asked: AskedRuns, before: str, limit: int) -> tuple[Document, str]:
+    """Give runs, the newest first, and before which one the next page is; empty: that was the last one."""
+    page = state.find_runs(asked, Cut(older=before, limit=limit))
+    document = {"format_version": FORMAT_VERSION, "runs": [run_document(one) for one in page.entries]}
+    return document, page.entries[-1].run_id if page.older else ""
+
+
+def run(state: State, id_: str) -> Document:
+    """Give a run with its parts, and the report with which it ended."""
+    found = state.run(id_)
+    if found is None:
+        raise ApiError(HTTPStatus.NOT_FOUND, f"there is no run {id_[:100]!r}", "see /api/v1/runs")
+    whole = run_document(found, ())
+    del whole["entries"]
+    return {**whole, "report": state.run_report(id_) or None}
+
+
+def entries(state: State, asked: AskedEntries, before: str, limit: int) -> tuple[Document, str]:
+    """Give what happened in a run, the newest first, and before which entry the next page is."""
+    if state.run(asked.run_id) is None:
+        raise ApiError(HTTPStatus.NOT_FOUND, f"there is no run {asked.run_id[:100]!r}", "see /api/v1/runs")
+    page = state.find_entries(asked, Cut(older=before, limit=limit))
+    found = [{"id": one.id, "run_id": one.run_id, **entry_document(one.entry)} for one in page.entries]
+    return {"format_version": FORMAT_VERSION, "entries": found}, str(page.entries[-1].id) if page.older else ""
+
+
 def controller(state: State) -> Document:
     """Give what the controller says of itself, what people want of it, and how far a run is that is under way."""
     said, progress = state.controller_status(), state.progress()
     return {
         "format_version": FORMAT_VERSION,
         "controller": controller_entry(said) if said else None,
+        "pause_digest": pause_digest(said.pause) if said and said.pause else None,
         "progress": progress_entry(progress) if progress else None,
         "requests_waiting": state.requests_waiting(),
     }

@@ -6,7 +6,7 @@ What a role may see on a page it gets here: who looks must be a viewer. Whatever
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 from urllib.parse import quote, urlencode
 
 from starlette.concurrency import run_in_threadpool
@@ -24,12 +24,15 @@ from reconciler.console.api.answers import (
     parameters,
     person_who_may,
     plain,
+    words,
 )
 from reconciler.console.api.wishes import read_body, take_down
 from reconciler.console.frame import console_of
+from reconciler.model.report import JournalOutcome, RunStatus
 from reconciler.model.request import ROLES
 from reconciler.present.request_form import request_document
 from reconciler.present.schemas import openapi, schema, schema_names
+from reconciler.storage.logbook import AskedEntries, AskedRuns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,6 +119,30 @@ def _request(request: Request) -> Response:
     return answer(request, document)
 
 
+def _runs(state: State, *, status: Any, who: str, command: str, before: str, limit: int) -> Any:
+    document, following = documents.runs(state, AskedRuns(status, who, command), before, limit)
+    return Paged(document, {"before": following} if following else {})
+
+
+def _run(state: State, id: str) -> Any:  # noqa: A002 - the same
+    return documents.run(state, id)
+
+
+def _entries(
+    state: State,
+    id: str,  # noqa: A002 - the same
+    *,
+    client: str,
+    component: str,
+    outcome: Any,
+    before: int | None,
+    limit: int,
+) -> Any:
+    asked = AskedEntries(id, client, component, outcome)
+    document, following = documents.entries(state, asked, str(before or ""), limit)
+    return Paged(document, {"before": following} if following else {})
+
+
 async def _requests(request: Request) -> Response:
     """Give what was asked, or take a request down: what comes of that stands at the address that is given back."""
     if request.method != "POST":
@@ -159,6 +186,25 @@ ROUTES = (
     _get("/rollouts", _rollouts, Param("over", flag, default=False), Param("after", plain, ""), LIMIT),
     _get("/rollouts/{component}/{version:path}", _rollout, Param("group", plain, "")),
     _get("/sources", documents.sources),
+    _get(
+        "/runs",
+        _runs,
+        Param("status", words(get_args(RunStatus)), ()),
+        Param("who", plain, ""),
+        Param("command", plain, ""),
+        Param("before", plain, ""),
+        LIMIT,
+    ),
+    _get("/runs/{id}", _run),
+    _get(
+        "/runs/{id}/entries",
+        _entries,
+        Param("client", plain, ""),
+        Param("component", plain, ""),
+        Param("outcome", words([word for form in get_args(JournalOutcome) for word in get_args(form) or (form,)]), ()),
+        Param("before", NUMBER),
+        LIMIT,
+    ),
     Route(f"{PREFIX}/requests", _requests, methods=["GET", "POST"], name="/requests"),
     Route(f"{PREFIX}/requests/{{id}}", _request, methods=["GET"], name="/requests/{id}"),
     _get("/desired", documents.desired),

@@ -7,9 +7,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from reconciler.console.api.answers import JSON, ApiError, person_who_may
+from reconciler.console.asking import NotAskedError, ask
 from reconciler.console.frame import console_of
 from reconciler.formats.text import read_json, unfit
-from reconciler.model.request import NEEDED, ROLES, Request
+from reconciler.model.request import NEEDED
 from reconciler.present.request_form import read_target
 from reconciler.present.schemas import schema
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
     from starlette.requests import Request as Question
 
-    from reconciler.model.request import RequestKind
+    from reconciler.model.request import Request, RequestKind
 
 MOST = 64 * 1024
 """Bytes of what may be sent."""
@@ -57,25 +58,18 @@ def take_down(question: Question, body: bytes) -> Request:
         target = read_target(asked)
     except ValueError as error:
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), where="until") from error
-    console = console_of(question)
-    now = console.clock()
-    if target.until is not None and target.until <= now:
-        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, "until is over already", where="until")
-    wish = Request(
-        at=now,
-        who=person.who,
-        roles=tuple(role for role in ROLES if person.may(role)),
-        address=question.client.host if question.client else "",
-        kind=kind,
-        target=target,
-        reason=(asked.get("reason") or "").strip(),
-        seen=asked.get("seen") or "",
-    )
-    id_ = console.state.ask(wish, key)
-    console.state.ask_controller()
-    made = console.state.request(id_)
+    console, state = console_of(question), console_of(question).state
+    reason, seen = (asked.get("reason") or "").strip(), asked.get("seen") or ""
+    id_ = state.asked_as(person.who, key) if key else None
+    if id_ is None:  # what is sent again is what it was, whatever came of it meanwhile
+        address = question.client.host if question.client else ""
+        try:
+            id_ = ask(console, person, kind, target, reason=reason, seen=seen, address=address, key=key)
+        except NotAskedError as error:
+            raise ApiError(error.status, error.why, error.todo) from error
+    made = state.request(id_)
     assert made is not None
-    if (made.kind, made.target, made.reason, made.seen) != (wish.kind, wish.target, wish.reason, wish.seen):
+    if (made.kind, made.target, made.reason, made.seen) != (kind, target, reason, seen):
         raise ApiError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             f"request {id_} was asked under this key, and it is another one",
