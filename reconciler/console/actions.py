@@ -143,12 +143,12 @@ def _until(kind: RequestKind, fields: Mapping[str, str], now: datetime) -> datet
 
 def _form(request: Request, wish: _Wish, record: RolloutRecord | None, problem: str = "") -> Response:
     console = console_of(request)
-    view = view_of_action(wish.kind, _scene(console, record), wish.fields, os.urandom(16).hex(), problem)
+    view = view_of_action(wish.kind, _scene(console, wish.target, record), wish.fields, os.urandom(16).hex(), problem)
     status = HTTPStatus.BAD_REQUEST if problem else HTTPStatus.OK
     return shown(request, "console_action.html", view, tab="/rollouts" if record else "/", status=status)
 
 
-def _scene(console: Console, record: RolloutRecord | None) -> Scene:
+def _scene(console: Console, target: Target, record: RolloutRecord | None) -> Scene:
     """Give what decides on what will happen."""
     state = console.state
     status = state.snapshot("status")
@@ -161,6 +161,7 @@ def _scene(console: Console, record: RolloutRecord | None) -> Scene:
         seen = pause_digest(controller.pause)
     return Scene(
         entry=entry_of(record, find_entry(document.get("rollouts", ()), record.key)) if record else None,
+        target=target,
         has=_has(document, record) if record else None,
         controller=controller,
         running=state.progress() is not None,

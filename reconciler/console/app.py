@@ -15,7 +15,18 @@ from reconciler.console import actions, events
 from reconciler.console.api import routes as api
 from reconciler.console.errors import HANDLERS
 from reconciler.console.live import Live, look_at
-from reconciler.console.pages import audit, components, rollouts, runs, statics, summary, telling
+from reconciler.console.pages import (
+    audit,
+    components,
+    desired,
+    plan,
+    rollouts,
+    runs,
+    sources,
+    statics,
+    summary,
+    telling,
+)
 from reconciler.console.sign_in import pages as sign_in
 
 if TYPE_CHECKING:
@@ -34,6 +45,9 @@ ROUTES: Sequence[BaseRoute] = (
     *api.ROUTES,
     *events.ROUTES,
     *rollouts.ROUTES,
+    *plan.ROUTES,
+    *sources.ROUTES,
+    *desired.ROUTES,
     *actions.ROUTES,
     *statics.ROUTES,
     *sign_in.ROUTES,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from reconciler.model.request import NEEDED, REASONED, Request, Target
+from reconciler.model.request import NEEDED, PROPOSED, REASONED, Request, Target
 from reconciler.model.rollout import FIT
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def ask(
     rollout_of(console, kind, target)
     if kind in REASONED and not reason.strip():
         raise NotAskedError(HTTPStatus.BAD_REQUEST, "Say why: others are going to wonder, and it stays in the history.")
+    if kind in PROPOSED and not (target.component.strip() and target.version.strip()):
+        raise NotAskedError(HTTPStatus.BAD_REQUEST, "Say which version of which component.")
     now = console.clock()
     if target.until is not None and target.until <= now:
         raise NotAskedError(HTTPStatus.BAD_REQUEST, "That end is over already.")

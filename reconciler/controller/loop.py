@@ -20,10 +20,11 @@ from reconciler.controller.finding import look_back
 from reconciler.controller.leading import await_lease, beating
 from reconciler.controller.meanwhile import telling, urgent
 from reconciler.controller.pace import next_look, next_retry
+from reconciler.controller.places import keep_wanted
 from reconciler.controller.post import Post
 from reconciler.controller.requests import Judge, attending
 from reconciler.controller.round import Told, go_round
-from reconciler.controller.snapshot import keep_snapshots
+from reconciler.controller.snapshot import keep_snapshots, masked
 from reconciler.desk import read_spec
 from reconciler.errors import InterruptedRunError, LeaseLostError, LockHeldError, UpdoserError
 from reconciler.model.controller import ControllerReport, status_text
@@ -257,6 +258,7 @@ class Loop:
         status = replace(seen.status, conditions=work.state.conditions())
         self._health.keep_status(status)
         keep_snapshots(work, status, seen.plan, seen.observed, self._masker.mask)
+        keep_wanted(work, self._good, partial(masked, mask=self._masker.mask))
 
     def _read(self, stop: Event) -> Loaded:
         """Read the spec; one that is no good is told, and the last good one stays in force."""

@@ -12,15 +12,19 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
+from reconciler.controller.spec_source import named_in_git
 from reconciler.errors import InterruptedRunError, LeaseLostError, StateError, UpdoserError, UsageError, printable
 from reconciler.formats.ci import bounded
 from reconciler.model.controller import Pause, pause_digest
 from reconciler.model.request import NEEDED, REASONED, SEEN
+from reconciler.specfile.edit import block_version, pin_version
 from reconciler.steering import Asked, Which, prospect, said_of_run, steer
 
 if TYPE_CHECKING:
@@ -225,6 +229,29 @@ def _resume_controller(work: Workspace, request: Request, _four_eyes: bool) -> N
         work.state.settle(request.id, "done", "the controller goes on")
 
 
+def _propose(work: Workspace, request: Request, _four_eyes: bool) -> None:
+    """Say how the file would have to be changed: nobody but who keeps it changes it."""
+    component, version = request.target.component, request.target.version
+    (spec,) = work.managed(component)
+    if not spec.component.scheme.accepts(version):
+        raise UsageError(f"{version!r} is no version of {component}, such as {spec.component.scheme.example} is one")
+    path = work.spec.path
+    try:
+        if request.kind == "block":
+            edit = block_version(path, component, version, _line(request.reason))
+        else:
+            edit = pin_version(path, component, version)
+    except UpdoserError as error:
+        hint = f"\n\n{error.hint}" if error.hint else ""
+        raise UsageError(f"{error.message.replace(str(path), path.name)}{hint}") from error
+    name = named_in_git(path) if work.spec.commit else Path(path.name)
+    if edit.before == edit.after:
+        raise UsageError(f"{name} says so already")
+    verb = "blocks" if request.kind == "block" else "pins"
+    says = f"this change of {name} {verb} {component} {version}: nothing is done before it stands there"
+    work.state.settle(request.id, "done", f"{says}\n\n{replace(edit, path=name).diff()}")
+
+
 def _line(text: str) -> str:
     """Give what somebody wrote in one line, with nothing in it that could move a cursor."""
     line = " ".join(printable(text, but="\n\t").split())
@@ -240,4 +267,6 @@ _ACTIONS: Mapping[RequestKind, Callable[[Workspace, Request, bool], None]] = {
     "look": _look,
     "pause_controller": _pause_controller,
     "resume_controller": _resume_controller,
+    "block": _propose,
+    "pin": _propose,
 }

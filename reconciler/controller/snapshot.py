@@ -43,7 +43,7 @@ def keep_snapshots(
     with work.state.together():
         keep_documents(work.state, status, plan, mask)
         components = {facts.status.id: component_document(facts) for facts in component_facts(work, status, observed)}
-        work.state.keep_snapshots("component", _masked(components, mask))
+        work.state.keep_snapshots("component", masked(components, mask))
         _keep_samples(work, status)
 
 
@@ -80,9 +80,9 @@ def keep_documents(state: State, status: Status, plan: Plan, mask: Callable[[str
     """Keep the documents of a status and a plan."""
     document = status_document(status)
     groups = {entry["group"]: entry for entry in document.pop("groups")}
-    state.keep_snapshots("status", {"": _masked(document, mask)})
-    state.keep_snapshots("group", _masked(groups, mask))
-    state.keep_snapshots("plan", {"": _masked(shown_plan(plan), mask)})
+    state.keep_snapshots("status", {"": masked(document, mask)})
+    state.keep_snapshots("group", masked(groups, mask))
+    state.keep_snapshots("plan", {"": masked(shown_plan(plan), mask)})
 
 
 def shown_plan(plan: Plan) -> dict[str, Any]:
@@ -122,12 +122,12 @@ def samples_of(status: Status) -> Mapping[str, Sample]:
     return {**found, "": whole}
 
 
-def _masked(value: Any, mask: Callable[[str], str]) -> Any:
+def masked(value: Any, mask: Callable[[str], str]) -> Any:
     """Take secrets out of all texts of a document."""
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, list):
-        return [_masked(entry, mask) for entry in value]
+        return [masked(entry, mask) for entry in value]
     if isinstance(value, dict):
-        return {key: _masked(entry, mask) for key, entry in value.items()}
+        return {key: masked(entry, mask) for key, entry in value.items()}
     return value

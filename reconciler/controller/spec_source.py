@@ -274,3 +274,9 @@ def _mapped(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UpdoserError(f"{place} can't be written: {error.strerror}", hint="--git-folder names another") from error
+
+
+def named_in_git(path: Path) -> Path:
+    """Give what a spec that was taken from a repository is called there."""
+    parts = path.parts
+    return Path(*parts[len(parts) - parts[::-1].index(TREE) :]) if TREE in parts else Path(path.name)

@@ -17,11 +17,13 @@ Role = Literal["viewer", "operator", "approver"]
 ROLES: tuple[Role, ...] = get_args(Role)
 """What a person may do, each on its own: look; pause, resume, abort and have the controller look; approve."""
 
-RequestKind = Literal["approve", "pause", "resume", "abort", "look", "pause_controller", "resume_controller"]
+RequestKind = Literal[
+    "approve", "pause", "resume", "abort", "look", "pause_controller", "resume_controller", "block", "pin"
+]
 REQUEST_KINDS: tuple[RequestKind, ...] = get_args(RequestKind)
 NEEDED: dict[RequestKind, Role] = {kind: "approver" if kind == "approve" else "operator" for kind in REQUEST_KINDS}
 """The role that a request takes."""
-REASONED: frozenset[RequestKind] = frozenset(["pause", "resume", "abort", "pause_controller"])
+REASONED: frozenset[RequestKind] = frozenset(["pause", "resume", "abort", "pause_controller", "block"])
 """What takes a reason: others are going to wonder."""
 SEEN: frozenset[RequestKind] = frozenset(["approve", "resume", "abort"])
 """What somebody decides on what they saw of a rollout, and on nothing else: `Request.seen` names it."""
@@ -29,6 +31,9 @@ SEEN: frozenset[RequestKind] = frozenset(["approve", "resume", "abort"])
 RequestStatus = Literal["waiting", "seconded", "done", "refused"]
 """`seconded`: it waits for a second person, where the spec wants two."""
 REQUEST_STATUSES: tuple[RequestStatus, ...] = get_args(RequestStatus)
+PROPOSED: frozenset[RequestKind] = frozenset(["block", "pin"])
+"""What is no change of anything but a proposal: how the file would say it. `Request.says` has a blank line and the diff
+behind its sentence then."""
 OPEN: tuple[RequestStatus, ...] = ("waiting", "seconded")
 
 

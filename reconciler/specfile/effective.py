@@ -30,15 +30,24 @@ def explain(loaded: Loaded, path: str) -> dict[str, Any]:
     Raises:
         UsageError: there is nothing at the path.
     """
+    values = values_in_force(loaded, path)
+    entries = [{"path": ".".join(key), "value": value, "from": origin} for key, value, origin in values]
+    return {"format_version": FORMAT_VERSION, "path": path, "values": entries}
+
+
+def values_in_force(loaded: Loaded, path: str) -> list[tuple[tuple[str, ...], Any, str]]:
+    """Give what is in force at a dotted path: keys, value, and where that came from.
+
+    Raises:
+        UsageError: there is nothing at the path.
+    """
     tree = with_policies(_inherit(loaded.tree), loaded.tree)
     node, place = tree, DEFAULT
     walked: list[str] = []
     for part in filter(None, path.split(".")):
         node, place, key = _step(node, part, walked)
         walked.append(str(key))
-    values = _values(node, place, tuple(walked))
-    entries = [{"path": ".".join(key), "value": value, "from": _origin(where, loaded)} for key, value, where in values]
-    return {"format_version": FORMAT_VERSION, "path": path, "values": entries}
+    return [(key, value, _origin(where, loaded)) for key, value, where in _values(node, place, tuple(walked))]
 
 
 def effective_text(document: dict[str, Any]) -> str:

@@ -235,6 +235,25 @@ def test_a_pause_is_heard_while_a_round_goes_on(bench: Bench) -> None:
     assert bench.record("2").status == "paused"
 
 
+@pytest.mark.parametrize(("kind", "says"), [("block", "+    block:"), ("pin", "+    version:")])
+def test_a_block_or_a_pin_is_proposed_as_a_change_of_the_file_that_nobody_makes(
+    bench: Bench, kind: str, says: str
+) -> None:
+    bench.spec.path.write_text("version: 1\ncomponents:\n  rules:\n    hold: none  # mine\n")
+    before = bench.spec.path.read_bytes()
+    asked = ask(bench, kind, seen="", reason="slow\nscans")
+    odd = ask(bench, kind, seen="", target=Target(component=COMPONENT, version="not one"))
+    judge(bench)
+    status, told = became(bench, asked)
+    sentence, _blank, diff = told.partition("\n\n")
+    assert (status, "updoser.yaml" in sentence) == ("done", True)
+    assert diff.startswith("--- updoser.yaml\n+++ updoser.yaml\n@@")
+    assert says in diff
+    assert became(bench, odd)[0] == "refused"
+    assert bench.spec.path.read_bytes() == before
+    assert bench.state.rollouts().keys() == {(COMPONENT, "1", ""), (COMPONENT, "2", "")}
+
+
 def test_a_round_begins_with_no_further_client_once_the_controller_is_paused(bench: Bench) -> None:
     bench.policy(waves=(Wave(share=1.0),))
     before = bench.running("2")

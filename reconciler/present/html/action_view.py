@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from reconciler.model.request import REASONED
+from reconciler.model.request import PROPOSED, REASONED
 from reconciler.model.rollout import UNFIT
 from reconciler.present.fields import time_text
-from reconciler.present.html.rollouts_view import address_of, way_to
+from reconciler.present.html import links
 from reconciler.present.html.shapes import Sign, way_of
 from reconciler.present.rollout_text import WHOLE_FLEET, rollout_name
 from reconciler.present.words import count_text
@@ -39,6 +39,8 @@ _WORDS: Mapping[RequestKind, tuple[str, str]] = {
     "look": ("Have the controller look now?", "Look now"),
     "pause_controller": ("Pause the controller?", "Pause the controller"),
     "resume_controller": ("Let the controller go on?", "Let it go on"),
+    "block": ("Block a version in the file?", "Propose the change"),
+    "pin": ("Pin a version in the file?", "Propose the change"),
 }
 _DONE: Mapping[RequestKind, str] = {
     "approve": "Approve {}",
@@ -48,6 +50,8 @@ _DONE: Mapping[RequestKind, str] = {
     "look": "Look now",
     "pause_controller": "Pause the controller",
     "resume_controller": "Let the controller go on",
+    "block": "Block {}",
+    "pin": "Pin {}",
 }
 _STATUS: Mapping[RequestStatus, Sign] = {
     "waiting": Sign("ahead", "wait", "waits for the controller"),
@@ -58,12 +62,13 @@ _STATUS: Mapping[RequestStatus, Sign] = {
 
 
 class Scene(NamedTuple):
-    """What decides on what will happen: the rollout, how many clients have it, and how the controller is.
+    """What decides on what will happen: what it is about, how many clients have it, and how the controller is.
 
     `seen` names what is shown. `running`: clients are changed now.
     """
 
     entry: Entry | None
+    target: Target
     has: int | None
     controller: ControllerStatus | None
     running: bool
@@ -73,7 +78,10 @@ class Scene(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionView:
-    """A form, and what happens when it is sent. `undo` is the label of a box, empty where there is none."""
+    """A form, and what happens when it is sent.
+
+    `undo` is the label of a box, empty where there is none; `asks` are fields to fill in: name, label and text.
+    """
 
     kind: RequestKind
     title: str
@@ -85,6 +93,7 @@ class ActionView:
     happens: Sequence[str]
     reason: bool
     undo: str
+    asks: Sequence[tuple[str, str, str]]
     spans: Sequence[tuple[str, str]]
     hidden: Sequence[tuple[str, str]]
     typed: Mapping[str, str]
@@ -93,11 +102,17 @@ class ActionView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestView:
-    """What came of a request. `second` leads a second person to where they approve, too."""
+    """What came of a request.
+
+    `second` leads a second person to where they approve, too. `diff` is a change of the file that is proposed: lines,
+    and the tone of each; `copied`: it is one to copy.
+    """
 
     title: str
     sign: Sign
     says: str
+    diff: Sequence[tuple[str, str]]
+    copied: bool
     waits: Sequence[str]
     facts: Sequence[tuple[str, str]]
     own: str
@@ -114,22 +129,47 @@ def view_of_action(kind: RequestKind, scene: Scene, typed: Mapping[str, str], ke
     hidden = [("key", typed.get("key") or key), ("seen", scene.seen)]
     if entry is not None:
         hidden += [(name, entry[name] or "") for name in ("component", "version", "group")]
+    proposed = kind in PROPOSED
     return ActionView(
         kind=kind,
         title=title.format(f"{entry['component']} {entry['version']}" if entry else ""),
         button=button,
-        back=address_of(entry["component"], entry["version"], entry["group"]) if entry else "/",
+        back=_back(scene),
         where=(entry["group"] or WHOLE_FLEET) if entry else "",
         way=way_of(entry) if entry else None,
-        now=entry["says"] if entry else _controller_now(scene.controller),
+        now=entry["says"] if entry else "" if proposed else _controller_now(scene.controller),
         happens=[*_HAPPENS[kind](scene), *_when(kind, scene)],
         reason=kind in REASONED,
         undo=_undo(scene) if kind == "abort" else "",
+        asks=[(name, label, getattr(scene.target, name)) for name, label in _ASKED] if proposed else [],
         spans=[(value, label) for value, label, _hours in SPANS] if kind == "pause_controller" else [],
         hidden=hidden,
         typed=typed,
         problem=problem,
     )
+
+
+_ASKED = (("component", "Component"), ("version", "Version"))
+
+
+def _back(scene: Scene) -> str:
+    if scene.entry is not None:
+        return links.rollout(scene.entry["component"], scene.entry["version"], scene.entry["group"])
+    return links.component(scene.target.component) if scene.target.component else "/"
+
+
+def _block(_scene: Scene) -> list[str]:
+    return [
+        "You get the change of the file that blocks it, to look at and to copy. Nothing else is done.",
+        "Once the file says so, no client gets this version, and those that have it go back to the one before.",
+    ]
+
+
+def _pin(_scene: Scene) -> list[str]:
+    return [
+        "You get the change of the file that pins it, to look at and to copy. Nothing else is done.",
+        "Once the file says so, clients get this version and no other, also where that takes them back.",
+    ]
 
 
 def _approve(scene: Scene) -> list[str]:
@@ -211,6 +251,8 @@ _HAPPENS = {
     "look": _look,
     "pause_controller": _pause_controller,
     "resume_controller": _resume_controller,
+    "block": _block,
+    "pin": _pin,
 }
 
 
@@ -229,6 +271,8 @@ def _when(kind: RequestKind, scene: Scene) -> list[str]:
     if controller is None or not controller.alive:
         return ["No controller runs now. It waits for one, for 24 hours at most."]
     pause = controller.pause
+    if kind in PROPOSED:
+        return ["The controller reads the file, and writes the change within seconds."]
     if kind in {"approve", "resume"} and pause is not None:
         return [f"The controller is paused by {pause.who}: {pause.reason}. It goes on after that."]
     if kind in {"approve", "resume"} and controller.report.mode == "observe":
@@ -260,20 +304,31 @@ def view_of_request(
     facts += [("because", request.reason)] if request.reason else []
     facts += [("until", time_text(target.until))] if target.until else []
     facts += [("settled at", time_text(request.done_at))] if request.done_at else []
-    path = address_of(target.component, target.version, target.group) if target.component else ""
+    says, _blank, more = request.says.partition("\n\n")
+    proposed = more if request.kind in PROPOSED and request.status == "done" else ""
+    path = links.rollout(target.component, target.version, target.group) if record is not None else ""
     seconded = request.status == "seconded" and request.who.casefold() != who.casefold()
     return RequestView(
         title=_DONE[request.kind].format(name) + (", and take it back" if target.undo else ""),
         sign=_STATUS[request.status],
-        says=request.says.removeprefix(f"{name}: "),
+        says=says.removeprefix(f"{name}: "),
+        diff=_diff(proposed or more),
+        copied=bool(proposed),
         waits=_waits(request, controller),
         facts=facts,
         own=f"/requests/{request.id}",
         path=path,
         back="/rollouts" if path else "/",
-        second=way_to("approve", target.component, target.version, target.group) if seconded else "",
+        second=links.do("approve", target.component, target.version, target.group) if seconded else "",
         open=request.status in {"waiting", "seconded"},
     )
+
+
+_TONES = {"+": "good", "-": "bad", "@": "idle"}
+
+
+def _diff(text: str) -> list[tuple[str, str]]:
+    return [(_TONES.get(line[:1], ""), line) for line in text.splitlines()]
 
 
 def _name(target: Target, record: RolloutRecord | None) -> str:

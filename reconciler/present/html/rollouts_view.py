@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urlencode
 
 from reconciler.model.deploy import MACHINE
 from reconciler.model.plan import RolloutStep
 from reconciler.model.request import NEEDED
 from reconciler.model.rollout import AT_WORK, FIT, STOPPED, UNSETTLED
 from reconciler.present.fields import time_text
+from reconciler.present.html import links
 from reconciler.present.html.shapes import Fact, Sign, bar, rate_text, status_sign, way_of
 from reconciler.present.rollout_form import whole_entry
 from reconciler.present.rollout_text import WHOLE_FLEET
@@ -45,11 +45,11 @@ _COMMAND = re.compile(r": updoser rollout approve \S+$")
 """What is to be typed at a terminal; here there is a button."""
 
 
-class Button(NamedTuple):
+class Deed(NamedTuple):
     """Something that may be done, by who has a role; `main` is what is most likely wanted."""
 
-    label: str
-    path: str
+    text: str
+    link: str
     role: Role
     main: bool = False
 
@@ -61,7 +61,7 @@ class One:
     path: str
     way: Way
     says: str
-    buttons: Sequence[Button]
+    buttons: Sequence[Deed]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +125,8 @@ class RolloutView:
     happened: Sequence[Happened]
     failures: Sequence[Alike]
     failed: str
-    buttons: Sequence[Button]
-    block_path: str
+    buttons: Sequence[Deed]
+    block: Deed
 
 
 def find_entry(entries: Iterable[Entry], key: Key) -> Entry | None:
@@ -154,18 +154,6 @@ def entry_of(record: RolloutRecord, known: Entry | None, limits: Entry | None = 
     return entry
 
 
-def address_of(component: str, version: str, group: str | None = "") -> str:
-    """Give where the page of a rollout is."""
-    asked = f"?{urlencode({'group': group})}" if group else ""
-    return f"/rollouts/{quote(component, safe='')}/{quote(version, safe='')}{asked}"
-
-
-def way_to(verb: Verb, component: str, version: str, group: str | None = "") -> str:
-    """Give where something is done with a rollout."""
-    asked = {"component": component, "version": version, **({"group": group} if group else {})}
-    return f"/do/{verb}?{urlencode(asked)}"
-
-
 _BUTTONS: tuple[tuple[Verb, str], ...] = (
     ("approve", "Approve\u2026"),
     ("resume", "Resume\u2026"),
@@ -174,11 +162,11 @@ _BUTTONS: tuple[tuple[Verb, str], ...] = (
 )
 
 
-def buttons_of(entry: Entry) -> list[Button]:
+def buttons_of(entry: Entry) -> list[Deed]:
     """Give what may be done with a rollout, what is most likely wanted first."""
     subject = entry["component"], entry["version"], entry["group"]
     return [
-        Button(label, way_to(verb, *subject), NEEDED[verb], main=verb == "approve")
+        Deed(label, links.do(verb, *subject), NEEDED[verb], main=verb == "approve")
         for verb, label in _BUTTONS
         if entry["status"] in FIT[verb] and (verb != "approve" or entry.get("awaits_approval"))
     ]
@@ -207,7 +195,7 @@ def view_of_rollouts(
         components=components,
         shown=[
             One(
-                path=address_of(one["component"], one["version"], one["group"]),
+                path=links.rollout(one["component"], one["version"], one["group"]),
                 way=way_of(one),
                 says=_need(one),
                 buttons=buttons_of(one),
@@ -247,7 +235,7 @@ def _need(entry: Entry) -> str:
     if entry.get("awaits_approval") and len(entry["sizes"]) > entry["wave"]:
         size = entry["sizes"][entry["wave"]]
         passed = f"Wave {entry['wave']} is through. " if entry["wave"] else ""
-        return f"{passed}Wave {entry['wave'] + 1} {'is' if size == 1 else 'are'} {count_text(size, 'client')}."
+        return f"{passed}Wave {entry['wave'] + 1} has {count_text(size, 'client')}."
     return entry["says"] if entry.get("stuck") else ""
 
 
@@ -271,7 +259,7 @@ def _turn(entry: Entry) -> int:
 
 def _row(record: RolloutRecord) -> tuple[str, Entry, Sign, str]:
     entry = entry_of(record, None)
-    return address_of(*record.key), entry, status_sign(entry), record.reason
+    return links.rollout(*record.key), entry, status_sign(entry), record.reason
 
 
 # --- one --------------------------------------------------------------------------------------------------------------
@@ -294,13 +282,12 @@ def view_of_rollout(known: Known) -> RolloutView:
     """Give what a page shows of one rollout."""
     record, entry = known.record, known.entry
     counts = entry["counts"]
-    clients = urlencode({"component": record.component, "version": record.version})
     return RolloutView(
         name=record.name,
         component=record.component,
         version=record.version,
-        component_path=f"/components/{quote(record.component, safe='')}",
-        clients_path=f"/clients?{clients}{'&' + urlencode({'group': record.group}) if record.group else ''}",
+        component_path=links.component(record.component),
+        clients_path=links.clients_running(record.component, record.version, record.group),
         where=record.group or WHOLE_FLEET,
         sign=status_sign(entry),
         lede=f"In {record.place}: {record.reason}" if record.status in STOPPED and record.reason else entry["says"],
@@ -323,7 +310,7 @@ def view_of_rollout(known: Known) -> RolloutView:
         failures=_failures(known.failures),
         failed=number_text(known.failed) if known.failed else "",
         buttons=buttons_of(entry),
-        block_path=f"/propose/block?{urlencode({'component': record.component, 'version': record.version})}",
+        block=Deed("Block this version in the file\u2026", links.do("block", *record.key[:2]), NEEDED["block"]),
     )
 
 
@@ -431,7 +418,7 @@ def _failures(failures: Mapping[str, tuple[str, Fault]]) -> list[Alike]:
                 Alike(
                     says=texts[0],
                     how_many=count_text(len(clients), "client"),
-                    clients=[(one, f"/clients/{quote(one, safe='')}") for one in clients[:_CLIENTS_SHOWN]],
+                    clients=[(one, links.client(one)) for one in clients[:_CLIENTS_SHOWN]],
                     more=f"and {number_text(more)} more" if more > 0 else "",
                     todo=todo_of(label_of(texts[0])),
                     of_machine=fault == MACHINE,
