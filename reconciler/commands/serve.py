@@ -82,7 +82,8 @@ def serve(desk: Desk, options: ServeOptions) -> int:
         state = _state(desk, file, secret, stop, controller)
         if state is not None:
             access = _access(desk, file, secret, stack.enter_context(state))
-            _Running(desk, place, access, secured, controller, manager, stop, wake).serve()
+            hook = _hook(file, secret)
+            _Running(desk, place, access, secured, controller, manager, stop, wake, hook=hook).serve()
     return 0 if controller is None else controller.result(desk)
 
 
@@ -179,6 +180,23 @@ def _digests(file: ConsoleFile, secret: Callable[[SecretRef], str]) -> dict[byte
     return found
 
 
+def _hook(file: ConsoleFile, secret: Callable[[SecretRef], str]) -> str:
+    """Give the secret of the hook; empty where there is none.
+
+    Raises:
+        SecretError: it can't be had, or can be guessed.
+    """
+    if file.console.hook is None:
+        return ""
+    known = secret(file.console.hook)
+    if len(known) < LEAST_SECRET:
+        raise SecretError(
+            f"console.hook: its secret has less than {LEAST_SECRET} characters",
+            hint="make one with `openssl rand -hex 32`",
+        )
+    return known
+
+
 @dataclass(frozen=True, slots=True)
 class _Running:
     """A console that runs, and what it is asked while it does."""
@@ -192,6 +210,7 @@ class _Running:
     stop: Event
     wake: Event
     begun: Event = field(default_factory=Event)
+    hook: str = field(default="", repr=False)
 
     def serve(self) -> None:
         """Serve until it is to end."""
@@ -200,7 +219,7 @@ class _Running:
 
         self.desk.terminal.note(f"the console: {self.access.spec.public_url or self.place.url}/")
         self._show_link()
-        console = Console(self.access.state, utc_now, four_eyes=self.access.spec.four_eyes)
+        console = Console(self.access.state, utc_now, four_eyes=self.access.spec.four_eyes, hook=self.hook)
         serve(console, self.access, self.place, self.secured, self._ends)
 
     def _show_link(self) -> None:

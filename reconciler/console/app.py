@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 
-from reconciler.console import actions, events
+from reconciler.console import actions, events, hook
 from reconciler.console.api import routes as api
 from reconciler.console.errors import HANDLERS
+from reconciler.console.hook import Wakes
 from reconciler.console.live import Live, look_at
 from reconciler.console.pages import (
     audit,
@@ -44,6 +45,7 @@ ROUTES: Sequence[BaseRoute] = (
     *audit.ROUTES,
     *api.ROUTES,
     *events.ROUTES,
+    *hook.ROUTES,
     *rollouts.ROUTES,
     *plan.ROUTES,
     *sources.ROUTES,
@@ -59,5 +61,6 @@ def make_app(console: Console, middleware: Sequence[Middleware] = ()) -> Starlet
     """Make the application."""
     app = Starlette(routes=list(ROUTES), middleware=list(middleware), exception_handlers=dict(HANDLERS))
     app.state.console = console
+    app.state.wakes = Wakes()
     app.state.live = Live(partial(look_at, console.state), console.clock)
     return app

@@ -31,11 +31,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """What the pages read, and how they may be reached; one for the process."""
+    """What the pages read, and how they may be reached; one for the process.
+
+    `hook` is the secret that a forge knows; empty: none tells of pushes.
+    """
 
     state: State
     clock: Callable[[], datetime]
     four_eyes: bool = False
+    hook: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,3 +84,4 @@ class ConsoleSpec:
     four_eyes: bool = False
     state: str = ""
     state_password: SecretRef | None = None
+    hook: SecretRef | None = None

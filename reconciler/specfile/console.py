@@ -94,6 +94,7 @@ def _secrets(tree: Map) -> list[tuple[SecretRef, Map, str]]:
     sign_in = child_map(console, "sign_in")
     where = console if "state" in console else child_map(tree, "server")
     holders = [(child_map(sign_in, "oidc"), "client_secret"), (child_map(where, "state"), "password")]
+    holders += [(child_map(console, "hook"), "secret")]
     holders += [(node, "secret") for node in maps_of(child_seq(sign_in, "tokens"))]
     return [(reference(plain(node[key])), node, key) for node, key in holders if is_reference(node.get(key))]
 
@@ -115,9 +116,14 @@ def read_console(tree: Map, base: Path, home: Path, proxies: ProxyReader, proble
         four_eyes=node.get("four_eyes") is True,
         state=state,
         state_password=password,
+        hook=_reference(child_map(node, "hook"), "secret"),
     )
     reader.judge(found, sign_in)
     return found
+
+
+def _reference(node: Map, key: str) -> SecretRef | None:
+    return reference(plain(node[key])) if is_reference(node.get(key)) else None
 
 
 class _Reader:

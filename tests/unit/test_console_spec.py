@@ -81,6 +81,9 @@ def test_the_console_opens_the_state_by_a_role_of_its_own(tmp_path: Path) -> Non
         ({"sign_in": {"tokens": [{"name": "ci", "roles": ["viewer"]}]}}, "needs a `secret` or its `sha256`"),
         ({"sign_in": {"tokens": [{"name": "ci", "roles": ["king"], "sha256": "0" * 64}]}}, "king"),
         ({"sign_in": {"tokens": [{"name": "ci", "roles": ["viewer"], "sha256": "0" * 64}] * 2}}, "another token `ci`"),
+        ({"hook": {"secret": {"env": "NOT_SET_ANYWHERE"}}}, "NOT_SET_ANYWHERE isn't set"),
+        ({"hook": {"secret": "hunter2"}}, "a secret's place"),
+        ({"hook": {}}, "secret"),
         ({"four_eyes": True, "roles": {"approver": ["ann"]}}, "one person alone could approve nothing"),
     ],
 )

@@ -18,6 +18,8 @@ from reconciler.model.request import Request
 from reconciler.storage.state import State
 from tests.console import NOW, SOMEBODY, ask, console_app
 from tests.console import run as run_apart
+from tests.door import Browser as DoorBrowser
+from tests.door import Door
 from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class Reader:
         self.status = 0
         self.text = ""
         self.closed = False
+        self._asked = False
         self.reads = asyncio.Event()
         self.reads.set()
         self._left = asyncio.Event()
@@ -65,6 +68,9 @@ class Reader:
         self.task: asyncio.Task[None] = asyncio.create_task(app(self._scope, self._receive, self._send))
 
     async def _receive(self) -> dict[str, Any]:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
         await self._left.wait()
         return {"type": "http.disconnect"}
 
@@ -249,6 +255,24 @@ def test_the_stream_of_somebody_who_signed_out_ends_with_the_next_heartbeat(
         reader = await listening(quick_app(state), scope={"updoser.still": lambda: there})
         await reader.until(lambda text: text.count("event: beat") > 1)
         there = False
+        await reader.task
+        assert reader.closed
+
+    run(test)
+
+
+def test_a_session_that_was_ended_elsewhere_ends_its_stream(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT", QUICK)
+    door = Door(state, lambda: NOW)
+    browser = DoorBrowser(door)
+    browser.by_link()
+    [(name, secret)] = browser.cookies.items()
+
+    async def test() -> None:
+        headers = [(b"host", b"127.0.0.1:8484"), (b"cookie", f"{name}={secret}".encode())]
+        reader = await listening(door.app, scope={"headers": headers, "server": ("127.0.0.1", 8484)})
+        await reader.until(lambda text: "event: beat" in text)
+        state.end_session(door.access._kept(secret))
         await reader.task
         assert reader.closed
 
