@@ -50,10 +50,9 @@ class Filter:
         Raises:
             ValueError: a condition names a component or a group that isn't there, or a version that is none.
         """
-        self.conditions = tuple(conditions)
         self._now = now
-        names = [one for one in conditions if one.field == "component"]
-        known = [id_ for id_ in schemes if all(_any_glob(one.values, id_) is (one.sign == "=") for one in names)]
+        self.conditions = tuple(conditions)
+        known = [id_ for id_ in schemes if self.takes_component(id_)]
         for one in conditions:
             if one.field in {"component", "group"}:
                 _check_names(one, schemes if one.field == "component" else groups)
@@ -87,6 +86,11 @@ class Filter:
     def takes_group(self, group: str) -> bool:
         """Say whether all conditions on the group hold of one."""
         return self._takes_name("group", group)
+
+    def takes_component(self, component: str) -> bool:
+        """Say whether all conditions on the component's id hold of one."""
+        asked = (one for one in self.conditions if one.field == "component")
+        return all(_any_glob(one.values, component) is (one.sign == "=") for one in asked)
 
     def takes_platform(self, platform: str) -> bool:
         """Say whether all conditions on the platform hold of one."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy
@@ -18,7 +19,7 @@ from reconciler.errors import StateError
 from reconciler.model.notice import CHANGES, CONDITIONS, SEVERITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Hashable, Iterator
 
 T = TypeVar("T")
 DAMAGED = "it is damaged: put a backup in its place, or move it away and use --adopt"
@@ -135,11 +136,18 @@ def checked(made: T) -> T:
     Raises:
         ValueError: one isn't.
     """
-    for field in fields(made):  # type: ignore[arg-type]
-        value = getattr(made, field.name)
-        if not _FITS.get(str(field.type), _is_nested)(value):
-            raise ValueError(f"{field.name} is {repr(value)[:60]}")
+    kind: Any = type(made)
+    for name, fits in _fields(kind):
+        value = getattr(made, name)
+        if not fits(value):
+            raise ValueError(f"{name} is {repr(value)[:60]}")
     return made
+
+
+@lru_cache
+def _fields(kind: Hashable) -> tuple[tuple[str, Callable[[Any], bool]], ...]:
+    """Give the fields of a dataclass, each with what its values must be."""
+    return tuple((field.name, _FITS.get(str(field.type), _is_nested)) for field in fields(kind))  # type: ignore[arg-type]
 
 
 def _is_text(value: object) -> bool:

@@ -99,10 +99,8 @@ class Lines(FleetRecords):
 
     def _batch(self, chosen: Sieve, after: str, size: int) -> list[Line]:
         with self._read() as connection:
-            name = _by_code_point(connection)
-            begin = name >= chosen.prefix if chosen.prefix > after else name > after
-            end = _behind(chosen.prefix)
-            wanted = _BARE.where(chosen.rows, begin, *([name < end] if end else [])).order_by(name).limit(size)
+            name = by_code_point(connection)
+            wanted = _BARE.where(chosen.rows, *from_prefix(name, chosen.prefix, after)).order_by(name).limit(size)
             return [Line._make(row) for row in connection.execute(wanted)]
 
     def profiles_of(self, fingerprints: Collection[str]) -> dict[str, Profile]:
@@ -157,10 +155,16 @@ def _reason(known: str, message: str) -> Reason:
 _KNOWN: Mapping[str, Reason] = {reason: reason for reason in REASONS}
 
 
-def _by_code_point(connection: Connection) -> ColumnElement[str]:
+def by_code_point(connection: Connection) -> ColumnElement[str]:
     """Give names in an order that is the same in each database, and that of Python."""
     name = CLIENTS.c.name
     return name.collate("C") if connection.dialect.name == "postgresql" else name
+
+
+def from_prefix(name: ColumnElement[str], prefix: str, after: str) -> list[ColumnElement[bool]]:
+    """Give what is true of names that begin with a prefix and follow a name."""
+    end = _behind(prefix)
+    return [name >= prefix if prefix > after else name > after, *([name < end] if end else [])]
 
 
 def _behind(prefix: str) -> str:

@@ -321,7 +321,12 @@ MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {
         "ALTER TABLE controller ADD COLUMN progress TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE clients ADD COLUMN back_at FLOAT",
         "CREATE INDEX clients_by_profile ON clients (fingerprint, name)",
+        "CREATE INDEX clients_by_seen ON clients (seen_at)",
         "CREATE INDEX clients_in_trouble ON clients (name) WHERE error <> ''",
+        "CREATE INDEX clients_failing ON clients (name) WHERE failures > 0",
+        "CREATE INDEX clients_in_quarantine ON clients (name) WHERE quarantined IS NOT NULL",
+        "CREATE INDEX clients_without_way ON clients (name) WHERE substr(route, 1, 13) = 'unreachable: '",
+        "CREATE INDEX clients_never_seen ON clients (name) WHERE seen_at IS NULL",
         """
         CREATE TABLE snapshots (
             kind VARCHAR(16) NOT NULL,
@@ -441,15 +446,36 @@ MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {
         )
         """,
         """
-        CREATE TABLE profile_components (
+        CREATE TABLE standings (
+            id INTEGER NOT NULL,
             component VARCHAR(64) NOT NULL,
-            verdict VARCHAR(16) NOT NULL,
-            version VARCHAR(128) NOT NULL,
-            fingerprint VARCHAR(64) NOT NULL,
-            PRIMARY KEY (component, verdict, version, fingerprint)
+            platform TEXT NOT NULL,
+            has TEXT NOT NULL,
+            lineage TEXT NOT NULL,
+            epoch BIGINT NOT NULL,
+            state VARCHAR(16) NOT NULL,
+            wanted TEXT NOT NULL,
+            profiles INTEGER NOT NULL,
+            clients INTEGER NOT NULL,
+            PRIMARY KEY (id)
         )
         """,
-        "CREATE INDEX components_by_profile ON profile_components (fingerprint)",
+        """
+        CREATE TABLE profile_numbers (
+            number INTEGER NOT NULL,
+            fingerprint VARCHAR(64) NOT NULL,
+            PRIMARY KEY (number),
+            UNIQUE (fingerprint)
+        )
+        """,
+        """
+        CREATE TABLE profile_components (
+            standing INTEGER NOT NULL,
+            profile INTEGER NOT NULL,
+            PRIMARY KEY (standing, profile)
+        )
+        """,
+        "CREATE INDEX components_by_profile ON profile_components (profile, standing)",
     ),
 }
 """What brings a schema of version N - 1 to version N, by N; version 0 is an empty database."""

@@ -99,6 +99,12 @@ def with_profile(wanted: Collection[str], others: Collection[str], *, bare: bool
     return fingerprint.in_(list(wanted)) if len(wanted) <= MAX_LISTED else fingerprint.is_not(None)
 
 
+def without_profile(unwanted: Collection[str]) -> Rows:
+    """Give the clients that have none of some profiles, by fingerprint, though they have one."""
+    fingerprint = CLIENTS.c.fingerprint
+    return fingerprint.not_in(list(unwanted)) if 0 < len(unwanted) <= MAX_LISTED else fingerprint.is_not(None)
+
+
 def left_alone(now: float) -> Rows:
     """Give the clients whose quarantine isn't over; in seconds since the epoch."""
     return CLIENTS.c.quarantined > now - _CLOCKS
@@ -111,7 +117,12 @@ def seen_since(at: float) -> Rows:
 
 def not_seen_since(at: float) -> Rows:
     """Give the clients that answered before a time last, or never."""
-    return or_(CLIENTS.c.seen_at.is_(None), CLIENTS.c.seen_at < at + _CLOCKS)
+    return or_(CLIENTS.c.seen_at.is_(None), seen_before(at))
+
+
+def seen_before(at: float) -> Rows:
+    """Give the clients that answered before a time last."""
+    return CLIENTS.c.seen_at < at + _CLOCKS
 
 
 def saying(part: str) -> Rows:
@@ -125,7 +136,8 @@ def saying(part: str) -> Rows:
 
 def saying_label(label: str) -> Rows:
     """Give the clients whose last look failed for a reason, by its label."""
-    return or_(CLIENTS.c.error == label, CLIENTS.c.error.startswith(f"{label}:", autoescape=True))
+    begin = f"{label}:"
+    return or_(CLIENTS.c.error == label, func.substr(CLIENTS.c.error, 1, len(begin)) == begin)
 
 
 def doubled() -> Rows:

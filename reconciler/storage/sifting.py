@@ -18,7 +18,7 @@ from reconciler.formats.duration import parse_duration
 from reconciler.formats.select import said_by
 from reconciler.formats.where import NEVER
 from reconciler.model.listing import ComponentState
-from reconciler.reasons import REASONS
+from reconciler.reasons import REASONS, reached
 from reconciler.storage import sieve
 from reconciler.storage.sieve import Sieve
 
@@ -49,7 +49,8 @@ _COMPONENT_WORDS = frozenset(get_args(ComponentState)) - UNKNOWN
 class Known:
     """What is known beside the rows: the groups of the spec, its holds, and who failed in rollouts, by name.
 
-    `doubles` are names of machines that have several; None: the state is asked.
+    `doubles` are names of machines that have several; None: the state is asked. `moved` are in another group than the
+    state says.
     """
 
     now: datetime
@@ -57,6 +58,7 @@ class Known:
     holds: Sequence[Pattern] = ()
     failed: Collection[str] = ()
     doubles: Collection[str] | None = None
+    moved: Collection[str] = ()
 
 
 class Fitting(Protocol):
@@ -70,6 +72,9 @@ class Fitting(Protocol):
 
     def foreign(self) -> Rows:
         """Give the clients that answer to another controller."""
+
+    def ours(self) -> Rows:
+        """Give the clients that don't."""
 
 
 @dataclass(slots=True)
@@ -92,6 +97,10 @@ class Judged:
     def foreign(self) -> Rows:
         """Give the clients that answer to another controller."""
         return self._with(self.of_others) if self.of_others else sieve.NONE
+
+    def ours(self) -> Rows:
+        """Give the clients that don't, and those that aren't known."""
+        return sieve.without_profile(self.of_others)
 
     def _with(self, wanted: Collection[str | None]) -> Rows:
         named = {one for one in wanted if one is not None}
@@ -117,6 +126,43 @@ class Sifter:
             for one in self._conditions
         )
 
+    def seen_before(self) -> float | None:
+        """Give the time before which all that are taken answered last, if they ever did; None: some did later."""
+        spans = [one.values[0] for one in self._conditions if one.field == "seen" and one.sign == ">"]
+        return min(map(self._ago, spans), default=None)
+
+    def _ago(self, span: str) -> float:
+        return self._known.now.timestamp() - parse_duration(span).total_seconds()
+
+    def names(self) -> list[str] | None:
+        """Give the names of all clients that may be taken; None where they aren't named one by one."""
+        for one in self._conditions:
+            if _is_of(one, "name") and not any(char in name for name in one.values for char in "*?["):
+                return list(one.values)
+        return None
+
+    def odd(self) -> tuple[str, ...] | None:
+        """Say which kinds of clients that are few the taken ones are of (`tables.ODD`); None: of others, too.
+
+        Beside those there are `bare` ones, of which nothing is known, `failed` ones by name, and `foreign` ones.
+        """
+        for one in self._conditions:
+            if one.field == "seen" and one.values == (NEVER,):
+                return ("never_seen",)
+            if _is_part(one) or _is_of(one, "reason"):
+                return ("in_trouble", "without_way", "failing", "failed", "foreign")
+            if _is_of(one, "state") and _OF_WORDS.keys() >= set(one.values):
+                return tuple(dict.fromkeys(kind for word in one.values for kind in _OF_WORDS[word]))
+        return None
+
+    def odd_beside(self) -> tuple[str, ...] | None:
+        """Say of which kinds clients are that are taken for a state of theirs as a whole; None: of any."""
+        words = {word for one in self._conditions if _is_of(one, "state") for word in one.values}
+        asked = sorted(words - _COMPONENT_WORDS - UNKNOWN)
+        if not _OF_WORDS.keys() >= set(asked):
+            return None
+        return tuple(dict.fromkeys(kind for word in asked for kind in _OF_WORDS[word]))
+
     def bare(self) -> Sieve:
         """Give what can be said without a look at profiles."""
         return self._sieve([*self._of_client(), *self._only_words()])
@@ -141,7 +187,7 @@ class Sifter:
             elif one.values == (NEVER,) and one.field == "seen":
                 yield sieve.NEVER_SEEN
             elif one.field == "seen":
-                at = self._known.now.timestamp() - parse_duration(one.values[0]).total_seconds()
+                at = self._ago(one.values[0])
                 yield sieve.not_seen_since(at) if one.sign == ">" else sieve.seen_since(at)
 
     # --- states of clients as a whole ---------------------------------------------------------------------------------
@@ -164,9 +210,9 @@ class Sifter:
             several = sieve.doubled() if doubles is None else sieve.called(doubles)
             return sieve.either([several, *map(self._of_pattern, self._known.holds)])
         if word == "unreachable":
-            return sieve.either([sieve.NO_WAY, sieve.SAID])
+            return sieve.either([sieve.NO_WAY, sieve.every([sieve.SAID, ~_WAS_THERE])])
         if word == "failed":
-            return sieve.either([sieve.SAID, self._failed()])
+            return sieve.either([_WAS_THERE, self._failed()])
         return sieve.ALL  # a component may be unknown on a client that isn't
 
     def _failed(self) -> Rows:
@@ -174,6 +220,9 @@ class Sifter:
 
     def _unknown(self, fitting: Fitting) -> Rows:
         return sieve.either([sieve.SAID, sieve.NO_WAY, sieve.BARE, fitting.foreign()])
+
+    def _is_known(self, fitting: Fitting) -> Rows:
+        return sieve.every([~sieve.SAID, ~sieve.NO_WAY, ~sieve.BARE, fitting.ours()])
 
     def _of_pattern(self, pattern: Pattern) -> Rows:
         kinds: dict[str, list[Rows]] = {"": [], "&": []}
@@ -188,7 +237,9 @@ class Sifter:
         return parts[wanted] if wanted else sieve.either(parts.values())
 
     def _of_group(self, glob: str) -> Rows:
-        return sieve.of_groups([group for group in self._known.groups if fnmatchcase(group, glob)])
+        groups = [group for group in self._known.groups if fnmatchcase(group, glob) or group == glob]
+        moved = self._known.moved
+        return sieve.either([sieve.of_groups(groups), *([sieve.called(moved)] if moved else [])])
 
     # --- profiles -----------------------------------------------------------------------------------------------------
 
@@ -239,14 +290,13 @@ class Sifter:
         )
 
     def _of_profiles(self, fitting: Fitting) -> Rows:
-        unknown = self._unknown(fitting)
         words = {word for one in self._conditions if _is_of(one, "state") for word in one.values}
         parts = []
         for known in (True, False):
             part = fitting.own(known=known)
             if words - _COMPONENT_WORDS:
                 part = sieve.either([part, sieve.every([self._in_one_of(words), fitting.helped(known=known)])])
-            parts.append(sieve.every([~unknown if known else unknown, part]))
+            parts.append(sieve.every([self._is_known(fitting) if known else self._unknown(fitting), part]))
         return sieve.either(parts)
 
     def _saying(self, part: str, fitting: Fitting) -> Rows:
@@ -257,6 +307,16 @@ class Sifter:
         labels = [about.label for reason, about in REASONS.items() if reason in reasons]
         known = [sieve.saying_label(label) for label in labels] if "other" not in reasons else [sieve.SAID]
         return sieve.either([sieve.NO_WAY, *known, self._failed(), fitting.foreign()])
+
+
+_WAS_THERE = sieve.either(sieve.saying_label(about.label) for about in REASONS.values() if reached(about.label))
+"""Those that were reached when they were looked at last, and failed."""
+_OF_WORDS = {
+    "quarantined": ("in_quarantine",),
+    "unreachable": ("in_trouble", "without_way"),
+    "failed": ("in_trouble", "failing", "failed"),
+}
+"""States of clients as a whole that few are in."""
 
 
 def _is_of(condition: Condition, field_: str) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-SnapshotKind = Literal["status", "group", "component", "plan", "desired", "places"]
+SnapshotKind = Literal["status", "group", "component", "plan", "desired", "places", "facts"]
 
 
 @dataclass(frozen=True)

@@ -21,19 +21,17 @@ from reconciler.storage.cells import checked, sound
 from reconciler.storage.controller import ControllerRecords
 from reconciler.storage.database import open_engine, open_shared_engine, upsert
 from reconciler.storage.fleet import Observation
+from reconciler.storage.found import FoundRecords
 from reconciler.storage.lease import Leases
-from reconciler.storage.lines import Lines
 from reconciler.storage.lock import Locks
 from reconciler.storage.logbook import Logbook
 from reconciler.storage.moments import Moments
 from reconciler.storage.outbox import Outbox
 from reconciler.storage.protection import Protections
 from reconciler.storage.requests import Requests
-from reconciler.storage.rollouts import RolloutRecords
 from reconciler.storage.runs import PlanRecord, Runs
 from reconciler.storage.samples import Samples
 from reconciler.storage.sessions import Sessions
-from reconciler.storage.snapshots import Snapshots
 from reconciler.storage.tables import IDENTITY
 from reconciler.storage.upstream import Upstream
 
@@ -59,9 +57,8 @@ class Identity:
 
 
 class State(
-    Lines,
+    FoundRecords,
     Upstream,
-    RolloutRecords,
     Runs,
     Logbook,
     Moments,
@@ -69,7 +66,6 @@ class State(
     Leases,
     ControllerRecords,
     Outbox,
-    Snapshots,
     Requests,
     Sessions,
     Samples,

@@ -11,11 +11,18 @@ METADATA = MetaData()
 
 SCHEMA = Table("schema_version", METADATA, Column("version", Integer, primary_key=True, autoincrement=False))
 
-_TROUBLE = "error <> ''"
 BY_PEOPLE = "command <> 'apply'"
 """What is true of runs that no controller began by itself: they are few."""
 FAILED = "reason <> ''"
 """What is true of entries of the journal that say of trouble: they are few."""
+ODD = {
+    "in_trouble": "error <> ''",
+    "failing": "failures > 0",
+    "in_quarantine": "quarantined IS NOT NULL",
+    "without_way": "substr(route, 1, 13) = 'unreachable: '",
+    "never_seen": "seen_at IS NULL",
+}
+"""What is true of few clients of most fleets: these have indexes of their own, and are found by just these words."""
 
 IDENTITY = Table(  # one row; `used`: this state changed or adopted something; `settings_key` leaves it never
     "identity",
@@ -56,8 +63,10 @@ CLIENTS = Table(
     Index("clients_by_group", "grp", "name"),
     Index("clients_by_machine", "machine"),
     Index("clients_by_profile", "fingerprint", "name"),
-    Index(
-        "clients_in_trouble", "name", sqlite_where=sqlalchemy.text(_TROUBLE), postgresql_where=sqlalchemy.text(_TROUBLE)
+    Index("clients_by_seen", "seen_at"),
+    *(
+        Index(f"clients_{odd}", "name", sqlite_where=sqlalchemy.text(which), postgresql_where=sqlalchemy.text(which))
+        for odd, which in ODD.items()
     ),
 )
 
@@ -350,12 +359,32 @@ PROTECTION = Table(  # when so many clients had a version that was offered first
     Column("loads", Boolean, nullable=False),
 )
 
-PROFILE_COMPONENTS = Table(  # what the components of each profile count as, so that clients are found by it
+STANDINGS = Table(  # what components of clients may be like, and what each counts as; see storage.standings
+    "standings",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("component", String(64), nullable=False),
+    Column("platform", Text, nullable=False),
+    Column("has", Text, nullable=False),
+    Column("lineage", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("wanted", Text, nullable=False),
+    Column("profiles", Integer, nullable=False),
+    Column("clients", Integer, nullable=False),
+)
+
+PROFILE_NUMBERS = Table(  # short names of profiles whose components are known
+    "profile_numbers",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("fingerprint", String(64), nullable=False, unique=True),
+)
+
+PROFILE_COMPONENTS = Table(  # what the components of each profile are like
     "profile_components",
     METADATA,
-    Column("component", String(64), primary_key=True),
-    Column("verdict", String(16), primary_key=True),
-    Column("version", String(128), primary_key=True),
-    Column("fingerprint", String(64), primary_key=True),
-    Index("components_by_profile", "fingerprint"),
+    Column("standing", Integer, primary_key=True, autoincrement=False),
+    Column("profile", Integer, primary_key=True, autoincrement=False),
+    Index("components_by_profile", "profile", "standing"),
 )

@@ -1,0 +1,260 @@
+"""What the components of clients are like, and what each counts as: so that clients are found by it.
+
+Clients are many, profiles are fewer, and what a component may be like on a client (a standing: its version, digest and
+damage, on a platform, under a controller) is told apart in hundreds. Which standings a profile has never changes, as
+its fingerprint covers them; what a standing counts as does with each release. So a new release, a pin or another
+controller means new words for a few rows, and only profiles that weren't there before are read.
+
+Until a profile is read here, its clients are found by none of its components, and judged when they are asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, get_args
+
+from sqlalchemy import bindparam, delete, func, select
+
+from reconciler.model.client import Installed, Profile
+from reconciler.model.listing import ComponentState
+from reconciler.storage.base import Part
+from reconciler.storage.cells import checked
+from reconciler.storage.judging import Counted
+from reconciler.storage.tables import CLIENTS, PROFILE_COMPONENTS, PROFILE_NUMBERS, PROFILES, STANDINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from reconciler.model.client import Decides
+    from reconciler.storage.judging import Measure
+
+_BATCH = 1000
+_STATES = frozenset(get_args(ComponentState))
+_Key = tuple[str, str, str, str, int]
+"""Component, platform, what is there (`Standing.has`), lineage and epoch."""
+_NOBODY = -1
+"""In place of an epoch: the standing of clients of which nothing is known."""
+
+
+UNREAD = select(PROFILES.c.fingerprint).where(
+    ~select(PROFILE_NUMBERS.c.number).where(PROFILE_NUMBERS.c.fingerprint == PROFILES.c.fingerprint).exists()
+)
+"""The fingerprints of profiles that came since profiles were judged last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a component may be like, and what it counts as on a client that is known.
+
+    `has` is JSON of what decides of what is installed; empty: nothing is. `lineage` and `epoch` are those of the
+    controller that the client answers to. `profiles` and `clients` say about how many have it.
+    """
+
+    id: int
+    component: str
+    platform: str
+    has: str
+    lineage: str
+    epoch: int
+    state: ComponentState
+    wanted: str
+    profiles: int
+    clients: int
+
+    @property
+    def key(self) -> _Key:
+        """What tells it from others."""
+        return self.component, self.platform, self.has, self.lineage, self.epoch
+
+    @property
+    def bare(self) -> bool:
+        """True for that of clients of which nothing is known."""
+        return self.epoch == _NOBODY
+
+    def is_foreign(self, lineage: str, epoch: int) -> bool:
+        """Say whether it is of clients that answer to another controller, as `Profile.is_foreign` does."""
+        return Profile(lineage=self.lineage, epoch=self.epoch).is_foreign(lineage, epoch)
+
+    @property
+    def installed(self) -> Installed | None:
+        """What is there, as far as it decides."""
+        return _installed(self.component, self.has)
+
+
+class Standings(Part):
+    """The standings of profiles."""
+
+    def judge_profiles(self, components: Sequence[str], measure: Measure) -> None:
+        """Read the profiles that are new, forget those that are gone, and say anew what all that is there counts as.
+
+        `components` are those that are managed.
+        """
+        with self._write() as connection:
+            self._forget(connection, components)
+            known = {one.key: one.id for one in self._standings(connection)}
+            before = len(known)
+            for component in components:  # what those count as of which nothing is known
+                known.setdefault((component, "", "", "", _NOBODY), 1 + max(known.values(), default=0))
+            self._learn(connection, components, known)
+            self._add(connection, list(known.items())[before:])
+            self._judge(connection, measure)
+            self._count(connection)
+
+    def _forget(self, connection: Connection, components: Sequence[str]) -> None:
+        """Let go of what is gone; where there are components that weren't managed before, all is read again."""
+        entry = PROFILE_COMPONENTS.c
+        known = set(connection.scalars(select(STANDINGS.c.component).distinct()))
+        if not known >= set(components):
+            for table in (PROFILE_COMPONENTS, PROFILE_NUMBERS, STANDINGS):
+                connection.execute(delete(table))
+            return
+        there = select(PROFILES.c.fingerprint).where(PROFILES.c.fingerprint == PROFILE_NUMBERS.c.fingerprint)
+        gone = list(connection.scalars(select(PROFILE_NUMBERS.c.number).where(~there.exists())))
+        for start in range(0, len(gone), _BATCH):
+            some = gone[start : start + _BATCH]
+            connection.execute(delete(PROFILE_COMPONENTS).where(entry.profile.in_(some)))
+            connection.execute(delete(PROFILE_NUMBERS).where(PROFILE_NUMBERS.c.number.in_(some)))
+        unmanaged = select(STANDINGS.c.id).where(STANDINGS.c.component.not_in(list(components)))
+        connection.execute(delete(PROFILE_COMPONENTS).where(entry.standing.in_(unmanaged)))
+        used = select(entry.standing).where(entry.standing == STANDINGS.c.id).exists()
+        connection.execute(delete(STANDINGS).where(~used, STANDINGS.c.epoch != _NOBODY))
+
+    def _learn(self, connection: Connection, components: Sequence[str], known: dict[_Key, int]) -> None:
+        """Read the profiles that are new; standings that are new get a number in `known`."""
+        number = connection.scalar(select(func.max(PROFILE_NUMBERS.c.number))) or 0
+        following = 1 + max(known.values(), default=0)
+        texts: dict[tuple[str, Decides], str] = {}
+        new = list(connection.scalars(UNREAD))
+        for start in range(0, len(new), _BATCH):
+            some = new[start : start + _BATCH]
+            chosen = select(PROFILES.c.fingerprint, PROFILES.c.data).where(PROFILES.c.fingerprint.in_(some))
+            names, entries = [], []
+            for fingerprint, data in connection.execute(chosen).all():
+                profile = checked(Profile.from_json(data, fingerprint))
+                number += 1
+                names.append({"number": number, "fingerprint": fingerprint})
+                for component in components:
+                    installed, has = profile.by_component.get(component), ""
+                    if installed is not None:
+                        alike = component, installed.decides
+                        has = texts.get(alike) or texts.setdefault(alike, json.dumps(installed.decides))
+                    key = component, profile.platform, has, profile.lineage, profile.epoch
+                    standing = known.get(key)
+                    if standing is None:
+                        standing, following = following, following + 1
+                        known[key] = standing
+                    entries.append({"standing": standing, "profile": number})
+            connection.execute(PROFILE_NUMBERS.insert(), names)
+            if entries:
+                connection.execute(PROFILE_COMPONENTS.insert(), entries)
+
+    @staticmethod
+    def _add(connection: Connection, new: Sequence[tuple[_Key, int]]) -> None:
+        names = ("component", "platform", "has", "lineage", "epoch")
+        blank = {"state": "unknown", "wanted": "", "profiles": 0, "clients": 0}
+        rows = [{"id": id_, **dict(zip(names, key, strict=True)), **blank} for key, id_ in new]
+        if rows:
+            connection.execute(STANDINGS.insert(), rows)
+
+    def _judge(self, connection: Connection, measure: Measure) -> None:
+        changed = []
+        for one in self._standings(connection):
+            state, wanted = measure(one.component, one.installed, one.platform)
+            if (state, wanted) != (one.state, one.wanted):
+                changed.append({"which": one.id, "word": state, "version": wanted})
+        if changed:
+            said = STANDINGS.update().where(STANDINGS.c.id == bindparam("which"))
+            connection.execute(said.values(state=bindparam("word"), wanted=bindparam("version")), changed)
+
+    def _count(self, connection: Connection) -> None:
+        """Say of how many profiles and clients each standing is: about, as those count that left, too."""
+        entry, name = PROFILE_COMPONENTS.c, PROFILE_NUMBERS.c
+        of_profile = (
+            select(name.number, func.count().label("clients"))
+            .join(CLIENTS, CLIENTS.c.fingerprint == name.fingerprint)
+            .group_by(name.number)
+            .subquery()
+        )
+        counted = (
+            select(entry.standing, func.count(), func.sum(of_profile.c.clients))
+            .join(of_profile, of_profile.c.number == entry.profile)
+            .group_by(entry.standing)
+        )
+        found = {standing: (profiles, int(clients)) for standing, profiles, clients in connection.execute(counted)}
+        changed = [
+            {"which": one.id, "some": profiles, "many": clients}
+            for one in self._standings(connection)
+            for profiles, clients in (found.get(one.id, (0, 0)),)
+            if (profiles, clients) != (one.profiles, one.clients)
+        ]
+        if changed:
+            said = STANDINGS.update().where(STANDINGS.c.id == bindparam("which"))
+            connection.execute(said.values(profiles=bindparam("some"), clients=bindparam("many")), changed)
+
+    def _standings(self, connection: Connection) -> Iterator[Standing]:
+        for row in connection.execute(select(STANDINGS).order_by(STANDINGS.c.id)).all():
+            if row.state not in _STATES:
+                raise ValueError(f"{row.component} is {row.state}")
+            yield Standing(*row)
+
+    def standings(self) -> Measured:
+        """Give all that components of clients are like."""
+        with self._read() as connection:
+            return Measured(tuple(self._standings(connection)))
+
+    def has_unread(self) -> bool:
+        """Say whether there are profiles that came since profiles were judged last."""
+        with self._read() as connection:
+            return connection.scalar(UNREAD.limit(1)) is not None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All standings at one time."""
+
+    all: tuple[Standing, ...]
+
+    @cached_property
+    def by_component(self) -> Mapping[str, Sequence[Standing]]:
+        """The standings of each component."""
+        found: dict[str, list[Standing]] = defaultdict(list)
+        for one in self.all:
+            found[one.component].append(one)
+        return found
+
+    @cached_property
+    def clients(self) -> int:
+        """About how many clients there are."""
+        return max((sum(one.clients for one in part) for part in self.by_component.values()), default=0)
+
+    @cached_property
+    def _states(self) -> Mapping[tuple[str, str, Decides | None], Counted]:
+        return {
+            (one.component, one.platform, one.installed.decides if one.installed else None): Counted(
+                one.state, one.wanted
+            )
+            for one in self.all
+        }
+
+    @cached_property
+    def _wanted(self) -> Mapping[tuple[str, str], str]:
+        return {(one.component, one.platform): one.wanted for one in self.all}
+
+    def count(self, component: str, installed: Installed | None, platform: str) -> Counted:
+        """Give what a component counts as, and what is wanted of it; what wasn't judged yet is unknown."""
+        found = self._states.get((component, platform, installed.decides if installed else None))
+        if found is not None:
+            return found
+        return Counted("unknown", self._wanted.get((component, platform), self._wanted.get((component, ""), "")))
+
+
+def _installed(component: str, has: str) -> Installed | None:
+    if not has:
+        return None
+    version, digest, damaged = json.loads(has)
+    return Installed.of(component, (version, digest, damaged))
