@@ -167,9 +167,7 @@ def _write(work: Workspace, verb: Verb, done: Sequence[Steered], asked: Asked | 
         if verb == "resume" and entry.before.status != "paused":
             state.forget_failures(entry.before.key)
         state.record_rollout(entry.record)
-    state.begin_run(run_id, "", f"rollout {verb} {names}", now, origin)
-    state.journal(run_id, entries)
-    state.end_run(run_id, "done", {}, work.means.clock())
+    state.record_command(run_id, f"rollout {verb} {names}", origin, entries)
 
 
 # --- which is meant ---------------------------------------------------------------------------------------------------

@@ -13,11 +13,13 @@ from reconciler.errors import NotifierError, OutcomeError, UsageError
 from reconciler.hints import suggestion
 from reconciler.model.controller import Pause, status_text
 from reconciler.model.notice import Condition, Message, Notice
+from reconciler.model.report import JournalEntry
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from reconciler.desk import Desk
+    from reconciler.workspace import Workspace
 
 _MOST = 500
 
@@ -36,10 +38,10 @@ def pause(desk: Desk, options: PauseOptions) -> int:
     with at_work(desk) as work:
         now = work.means.clock()
         until = None if options.span is None else now + options.span
-        work.state.pause_controller(
-            Pause(who=options.who or user_name(), reason=options.reason[:_MOST], since=now, until=until)
-        )
+        paused = Pause(who=options.who or user_name(), reason=options.reason[:_MOST], since=now, until=until)
+        work.state.pause_controller(paused)
         work.state.ask_controller()
+        _remember(work, "controller pause", f"paused by {paused.who}: {paused.reason}")
     ends = "until `updoser controller resume`" if until is None else f"until {until:%Y-%m-%d %H:%M} UTC"
     desk.terminal.note(f"paused {ends}: the controller looks, and changes nothing")
     return 0
@@ -51,8 +53,16 @@ def resume(desk: Desk) -> int:
         paused = work.state.paused()
         work.state.pause_controller(None)
         work.state.ask_controller()
+        if paused:
+            _remember(work, "controller resume", f"the pause of {paused.who} was ended: {paused.reason}")
     desk.terminal.note("the controller goes on" if paused else "the controller wasn't paused")
     return 0
+
+
+def _remember(work: Workspace, command: str, says: str) -> None:
+    """Write down who did something, and what."""
+    entry = JournalEntry(outcome="remark", message=says, at=work.means.clock())
+    work.state.record_command(work.means.run_id, command, work.means.origin, [entry])
 
 
 def look(desk: Desk) -> int:

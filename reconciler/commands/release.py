@@ -68,11 +68,8 @@ def accept(desk: Desk, wanted: Acceptance) -> int:
                 )
             )
         work.state.forget_rollouts(wanted.component, wanted.version)
-        run_id = work.means.run_id
         what = f"release accept {wanted.component}"
-        work.state.begin_run(run_id, "", what, work.means.clock(), work.means.origin)
-        work.state.journal(run_id, entries)
-        work.state.end_run(run_id, "done", {}, work.means.clock())
+        work.state.record_command(work.means.run_id, what, work.means.origin, entries)
     for offer, _before in changes:
         bytes_ = f"the bytes that source {offer.source} has now ({offer.release.digest[:12]})"
         desk.terminal.note(f"{wanted.component} {wanted.version} is accepted with {bytes_}; the next apply brings them")

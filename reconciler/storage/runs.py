@@ -97,6 +97,16 @@ class Runs(Part):
         with self._write(lasts=True) as connection:
             connection.execute(RUNS.insert().values(**row, status="running", report=""))
 
+    def record_command(
+        self, run_id: str, command: str, origin: Mapping[str, str], entries: Sequence[JournalEntry]
+    ) -> None:
+        """Write down what somebody did by a command that carried out no plan."""
+        now = self._clock()
+        with self.together():
+            self.begin_run(run_id, "", command, now, origin)
+            self.journal(run_id, entries)
+            self.end_run(run_id, "done", {}, now)
+
     def journal(self, run_id: str, entries: Sequence[JournalEntry]) -> None:
         """Write outcomes down as they happen."""
         rows = [
@@ -207,8 +217,9 @@ class Runs(Part):
             return {client: at for client, stamp in connection.execute(wanted) if (at := moment(stamp)) is not None}
 
     def last_failed(self) -> frozenset[str]:
-        """Give the clients that failed or were unreachable in the last run that ended."""
-        newest = select(RUNS.c.report).where(RUNS.c.ended.is_not(None)).order_by(RUNS.c.started.desc()).limit(1)
+        """Give the clients that failed or were unreachable in the last run that ended and had something to do there."""
+        applied = RUNS.c.ended.is_not(None) & (RUNS.c.command == "apply")
+        newest = select(RUNS.c.report).where(applied).order_by(RUNS.c.started.desc()).limit(1)
         with self._read() as connection:
             report = json.loads(connection.scalar(newest) or "{}")
             return frozenset(

@@ -136,6 +136,9 @@ def test_while_it_is_paused_it_looks_and_changes_nothing(fleet: Fleet) -> None:
         assert "  paused by ann until `updoser controller resume`: audit\n" in shown
         assert fleet.run("controller", "resume").code == 0
         until(has(fleet, b"two"), process)
+    commands = {run["command"]: run["run_id"] for run in fleet.run("history", "--format", "json").json}
+    assert "paused by ann: audit" in fleet.run("history", commands["controller pause"]).out
+    assert "the pause of ann was ended: audit" in fleet.run("history", commands["controller resume"]).out
 
 
 def test_who_only_observes_changes_nothing_and_says_what_is_due(fleet: Fleet) -> None:

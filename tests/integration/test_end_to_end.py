@@ -391,6 +391,8 @@ def test_the_lock_of_a_run_that_is_alive_is_taken_away_with_force_only(tmp_path:
         assert "--force" in refused.err
         assert fleet.run("unlock", lock, "--force").code == 0
         assert state.busy() == ""
+    (run,) = fleet.run("history", "--format", "json").json
+    assert f"the lock {lock} was taken away by force" in fleet.run("history", run["run_id"]).out
 
 
 @pytest.mark.usefixtures("applied")

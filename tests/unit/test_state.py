@@ -228,6 +228,9 @@ def test_runs_are_told_newest_first_with_what_they_did(state: Any) -> None:
     assert [(run.run_id, run.status) for run in state.runs(5)] == [("r2", "broken off"), ("r1", "failed")]
     assert state.journal_of("r1") == [entry("a"), entry("b", "failed")]
     assert state.last_failed() == {"b"}
+    state.begin_run("r3", "", "unlock", NOW + timedelta(minutes=2))
+    state.end_run("r3", "done", {}, NOW + timedelta(minutes=2))
+    assert state.last_failed() == {"b"}  # an unlock tried no client
     with state.lock("apply"):
         assert state.run("r2").status == "running"
 
