@@ -2,7 +2,8 @@
 
 All conditions on a component, its version and its state must hold of the same component. A state is a word for the
 component, or for the client as a whole: `state=outdated state=held` finds clients that are both. What is missing or
-damaged is outdated, too. A version of none fits `!=` only. What is written like a glob also fits as it is written.
+damaged is outdated, too. A version of none is `missing`, and fits no other but with `!=`. What is written like a glob
+also fits as it is written.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from datetime import timedelta
 from fnmatch import translate
 from re import IGNORECASE, escape
 from re import compile as compiled
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from reconciler.formats.duration import parse_duration
-from reconciler.formats.where import NEVER, OF_COMPONENT, Bound
+from reconciler.formats.where import MISSING, NEVER, OF_COMPONENT, Bound
 from reconciler.hints import suggestion
 
 if TYPE_CHECKING:
@@ -44,8 +46,11 @@ class Filter:
         schemes: Mapping[str, VersionScheme],
         groups: Collection[str],
         now: datetime,
+        odd_versions: Mapping[str, Collection[str]] = MappingProxyType({}),
     ) -> None:
         """Take the schemes of managed components, and the groups that there are.
+
+        `odd_versions` are such as clients say that they have, and that are none in the scheme of the component.
 
         Raises:
             ValueError: a condition names a component or a group that isn't there, or a version that is none.
@@ -57,6 +62,7 @@ class Filter:
             if one.field in {"component", "group"}:
                 _check_names(one, schemes if one.field == "component" else groups)
         self._schemes = schemes
+        self._odd = odd_versions
         of_component = [one for one in conditions if one.field in OF_COMPONENT]
         self._by_component: list[ByComponent] = [self._of_component(one, known) for one in of_component]
         self._refuses = [one.sign == "!=" for one in of_component]
@@ -113,6 +119,7 @@ class Filter:
         seen: datetime | None,
         error: str,
         reason: str,
+        known: bool,
     ) -> bool:
         """Say whether all conditions on a client itself hold."""
         texts = {"name": (name,), "group": (group,), "label": labels, "platform": (platform,)}
@@ -122,6 +129,8 @@ class Filter:
                 holds = any(text in one.values or any(glob.match(text) for glob in globs) for text in texts[one.field])
             elif one.field == "reason":
                 holds = reason in one.values
+            elif one.field == "known":
+                holds = ("yes" if known else "no") in one.values
             elif one.field == "seen":
                 holds = self._seen(one, seen)
             else:
@@ -152,10 +161,15 @@ class Filter:
         bounds: dict[str, list[Bound]] = {}
         wrong: ValueError | None = None
         for id_ in known:
+            scheme = self._schemes[id_]
+            odd = self._odd.get(id_, ()) if condition.sign in {"=", "!="} else ()
+            exact = [value for value in condition.values if value in odd or value == MISSING]
             try:
-                bounds[id_] = [Bound(condition.sign, value, self._schemes[id_]) for value in condition.values]
+                bounds[id_] = [Bound(condition.sign, value, scheme) for value in condition.values if value not in exact]
             except ValueError as error:
                 wrong = error
+                if exact:
+                    bounds[id_] = []
         if not bounds and wrong is not None:
             raise ValueError(f"{condition.text}: {wrong}") from None
         together = all if condition.sign == "!=" else any
@@ -164,6 +178,8 @@ class Filter:
             scheme, own = self._schemes.get(one.id), bounds.get(one.id)
             if own is None or scheme is None:
                 return False
+            if (one.version or MISSING) in condition.values and condition.sign in {"=", "!="}:
+                return condition.sign == "="
             if not scheme.accepts(one.version):
                 return condition.sign == "!="
             key = scheme.parse(one.version).key

@@ -8,6 +8,7 @@ blanks, commas or operators stands in double quotes. With `=` and `!=` a value m
     name group label platform  of the client
     seen                       how long ago it was looked at last: `seen<2d`, `seen>36h` (or never), `seen=never`
     error                      a part of what it said last, in any case: `error~timed out`
+    known                      whether what it has is known now: `known=yes`, or `=no` where it didn't answer
     reason                     why it can't be reached or failed, by the word that a status counts troubles under
 
 Addresses of pages say the same as pairs, `state=outdated&state=missing&version=<16.679&group=!branch&seen=>7d`: what is
@@ -47,11 +48,14 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "seen": ("<", ">", "="),
     "error": _PART,
     "reason": _EITHER,
+    "known": ("=",),
 }
 """The operators of each field."""
 OF_COMPONENT = frozenset(["component", "version", "state"])
 """Fields that must hold of the same component."""
 NEVER = "never"
+MISSING = "missing"
+"""In place of a version: there is none."""
 STATES = (
     "updated",
     "pending",
@@ -143,7 +147,7 @@ def _check(field: str, sign: str, values: tuple[str, ...]) -> None:
         parse_duration(values[0])
 
 
-_WORDS = {"state": STATES, "reason": tuple(REASONS)}
+_WORDS = {"state": STATES, "reason": tuple(REASONS), "known": ("yes", "no")}
 
 
 def conditions_of(pairs: Iterable[tuple[str, str]]) -> tuple[Condition, ...]:

@@ -30,8 +30,8 @@ def keep_index(work: Workspace, found: Observed) -> None:
         return Counted(ruler.state(component, installed, platform), ruler.wanted(component, platform))
 
     with work.state.together():
-        work.state.judge_profiles(tuple(wanted.components), measure)
-        work.state.keep_snapshots("facts", {"": facts_document(_facts(work, wanted, found))})
+        digest = work.state.judge_profiles(tuple(wanted.components), measure)
+        work.state.keep_snapshots("facts", {"": {**facts_document(_facts(work, wanted, found)), "standings": digest}})
 
 
 def _facts(work: Workspace, wanted: Wanted, found: Observed) -> Facts:

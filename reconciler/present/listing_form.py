@@ -9,7 +9,8 @@ from reconciler.present.fields import FORMAT_VERSION
 from reconciler.present.forms import As, Form
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
 _COMPONENT = Form(
     ListedComponent, version=As(null=True), wanted=As(null=True), loaded=As(if_any=True), unsaid=As(if_any=True)
@@ -23,6 +24,11 @@ _CLIENT = Form(
     address=As(null=True),
 )
 _LISTING = Form(Listing, limit=As(null=True), where=As(null=True), after=As("next", null=True), clients=As(of=_CLIENT))
+
+
+def found_document(clients: Sequence[ListedClient], created: datetime, *, where: str, after: str) -> Mapping[str, Any]:
+    """Give the document of a page of clients that were found; `after` is what the next page begins behind."""
+    return listing_document(Listing(created=created, limit="", where=where, clients=tuple(clients), after=after))
 
 
 def listing_document(listing: Listing) -> Mapping[str, Any]:

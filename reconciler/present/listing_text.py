@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from reconciler.present.csv_text import csv_text
 from reconciler.present.look import PLAIN
 from reconciler.present.markdown import safe
 from reconciler.present.words import count_text, number_text, page, span_text, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from reconciler.present.look import Look
 
@@ -49,6 +50,15 @@ def clients_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Give a page of clients as rows, the head first: one for each component of each client."""
     rows = (_cells(client, component) for client in document["clients"] for component in client["components"] or [{}])
     return [_CSV_HEAD, *rows]
+
+
+def csv_chunks(documents: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Give pages of clients as one CSV, page by page: a fleet may be longer than the memory."""
+    yield csv_text([_CSV_HEAD])
+    for document in documents:
+        rows = clients_rows(document)[1:]
+        if rows:
+            yield csv_text(rows)
 
 
 def _cells(client: Mapping[str, Any], component: Mapping[str, Any]) -> tuple[str, ...]:

@@ -143,7 +143,8 @@ class FoundRecords(Lines, Standings, Snapshots, RolloutRecords):
             return None
         at, facts, measured = kept
         ground = facts.ground(self._clock(), self.failed_in_rollouts(facts.schemes))
-        wanted = Filter(conditions, ground.schemes, tuple(ground.groups), ground.now)
+        odd = measured.odd_versions(ground.schemes)
+        wanted = Filter(conditions, ground.schemes, tuple(ground.groups), ground.now, odd)
         known = Known(
             now=ground.now,
             groups=tuple(ground.groups),
@@ -167,19 +168,19 @@ class FoundRecords(Lines, Standings, Snapshots, RolloutRecords):
         )
 
     def _judged(self) -> tuple[datetime, Facts, Measured] | None:
-        """Give what the controller wrote down last; it is read once."""
+        """Give what the controller wrote down last; it is read once: its digest covers the standings as well."""
         snapshot = self.snapshot("facts")
         if snapshot is None:
             return None
         kept = self._last_judged
-        if kept is None or kept[0] != (snapshot.at, snapshot.digest):
+        if kept is None or kept[0] != snapshot.digest:
             with sound("of what clients are judged by"):
                 facts = read_facts(snapshot.document)
-            kept = (snapshot.at, snapshot.digest), facts, self.standings()
+            kept = snapshot.digest, facts, self.standings()
             self._last_judged = kept
         return snapshot.at, kept[1], kept[2]
 
-    _last_judged: tuple[tuple[datetime, str], Facts, Measured] | None = None
+    _last_judged: tuple[str, Facts, Measured] | None = None
 
     # --- reading ------------------------------------------------------------------------------------------------------
 

@@ -177,9 +177,17 @@ class Judge:
         seen = self._past(line.seen_at)
         error = no_way or line.error or failure.said or (REASONS[OtherControllerError.reason].label if foreign else "")
         reason = _reason(line, no_way=no_way, seen=profile is not None, foreign=foreign, failure=failure)
-        if not self._filter.takes(
-            name=line.name, group=line.group, labels=labels, platform=platform, seen=seen, error=error, reason=reason
-        ):
+        asked = self._filter.takes(
+            name=line.name,
+            group=line.group,
+            labels=labels,
+            platform=platform,
+            seen=seen,
+            error=error,
+            reason=reason,
+            known=known,
+        )
+        if not asked:
             return None
         return ListedClient(
             name=line.name,

@@ -122,7 +122,7 @@ class Sifter:
     def asks_profiles(self) -> bool:
         """True when `with_profiles` holds more back than `bare`."""
         return any(
-            one.field in {"component", "version", "state", "platform"} or _is_part(one) or _is_of(one, "reason")
+            one.field in {"component", "version", "state", "platform", "reason", "known"} or _is_part(one)
             for one in self._conditions
         )
 
@@ -149,6 +149,8 @@ class Sifter:
         for one in self._conditions:
             if one.field == "seen" and one.values == (NEVER,):
                 return ("never_seen",)
+            if one.field == "known" and "yes" not in one.values:
+                return ("in_trouble", "without_way", "bare", "foreign")
             if _is_part(one) or _is_of(one, "reason"):
                 return ("in_trouble", "without_way", "failing", "failed", "foreign")
             if _is_of(one, "state") and _OF_WORDS.keys() >= set(one.values):
@@ -171,6 +173,9 @@ class Sifter:
         """Give all that can be said."""
         parts = [*self._of_client(), *self._only_words(), self._of_profiles(fitting)]
         parts += [self._saying(one.values[0], fitting) for one in self._conditions if _is_part(one)]
+        for one in self._conditions:
+            if one.field == "known" and len(set(one.values)) == 1:
+                parts.append(self._is_known(fitting) if one.values[0] == "yes" else self._unknown(fitting))
         parts += [self._because(one.values, fitting) for one in self._conditions if _is_of(one, "reason")]
         return self._sieve(parts)
 

@@ -10,6 +10,7 @@ Until a profile is read here, its clients are found by none of its components, a
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from sqlalchemy import bindparam, delete, func, select
 from reconciler.model.client import Installed, Profile
 from reconciler.model.listing import ComponentState
 from reconciler.storage.base import Part
-from reconciler.storage.cells import checked
+from reconciler.storage.cells import sound
 from reconciler.storage.judging import Counted
 from reconciler.storage.tables import CLIENTS, PROFILE_COMPONENTS, PROFILE_NUMBERS, PROFILES, STANDINGS
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from reconciler.model.client import Decides
+    from reconciler.model.version import VersionScheme
     from reconciler.storage.judging import Measure
 
 _BATCH = 1000
@@ -47,7 +49,7 @@ UNREAD = select(PROFILES.c.fingerprint).where(
 """The fingerprints of profiles that came since profiles were judged last."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Standing:
     """What a component may be like, and what it counts as on a client that is known.
 
@@ -80,19 +82,22 @@ class Standing:
         """Say whether it is of clients that answer to another controller, as `Profile.is_foreign` does."""
         return Profile(lineage=self.lineage, epoch=self.epoch).is_foreign(lineage, epoch)
 
-    @property
+    @cached_property
     def installed(self) -> Installed | None:
         """What is there, as far as it decides."""
-        return _installed(self.component, self.has)
+        if not self.has:
+            return None
+        version, digest, damaged = json.loads(self.has)
+        return Installed.of(self.component, (version, digest, damaged))
 
 
 class Standings(Part):
     """The standings of profiles."""
 
-    def judge_profiles(self, components: Sequence[str], measure: Measure) -> None:
+    def judge_profiles(self, components: Sequence[str], measure: Measure) -> str:
         """Read the profiles that are new, forget those that are gone, and say anew what all that is there counts as.
 
-        `components` are those that are managed.
+        `components` are those that are managed. Gives a digest of all standings.
         """
         with self._write() as connection:
             self._forget(connection, components)
@@ -104,6 +109,8 @@ class Standings(Part):
             self._add(connection, list(known.items())[before:])
             self._judge(connection, measure)
             self._count(connection)
+            told = "\n".join(map(repr, self._standings(connection)))
+            return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
 
     def _forget(self, connection: Connection, components: Sequence[str]) -> None:
         """Let go of what is gone; where there are components that weren't managed before, all is read again."""
@@ -135,7 +142,8 @@ class Standings(Part):
             chosen = select(PROFILES.c.fingerprint, PROFILES.c.data).where(PROFILES.c.fingerprint.in_(some))
             names, entries = [], []
             for fingerprint, data in connection.execute(chosen).all():
-                profile = checked(Profile.from_json(data, fingerprint))
+                with sound("of a profile"):
+                    profile = _profile(data)
                 number += 1
                 names.append({"number": number, "fingerprint": fingerprint})
                 for component in components:
@@ -213,6 +221,21 @@ class Standings(Part):
             return connection.scalar(UNREAD.limit(1)) is not None
 
 
+def _profile(data: str) -> Profile:
+    """Read what of a profile decides: all of twenty thousand takes too long when they are new at once."""
+    read = json.loads(data)
+    installed = []
+    for entry in read["installed"]:
+        one = Installed(entry["component"], entry["version"], entry["digest"], damage=entry["damage"])
+        if not all(isinstance(text, str) for text in (one.component, one.version, one.digest, one.damage)):
+            raise ValueError(f"a profile has {entry!r:.60}")
+        installed.append(one)
+    platform, lineage, epoch = read["platform"], read["lineage"], read["epoch"]
+    if not (isinstance(platform, str) and isinstance(lineage, str) and isinstance(epoch, int)):
+        raise TypeError(f"a profile is of {platform!r:.60}")
+    return Profile(platform, tuple(installed), lineage=lineage, epoch=epoch)
+
+
 @dataclass(frozen=True)
 class Measured:
     """All standings at one time."""
@@ -231,6 +254,17 @@ class Measured:
     def clients(self) -> int:
         """About how many clients there are."""
         return max((sum(one.clients for one in part) for part in self.by_component.values()), default=0)
+
+    def odd_versions(self, schemes: Mapping[str, VersionScheme]) -> Mapping[str, frozenset[str]]:
+        """Give the versions that clients have and that their component's scheme doesn't know, by component."""
+        versions = {
+            (one.component, one.installed.version) for one in self.all if one.installed and one.component in schemes
+        }
+        found: dict[str, set[str]] = defaultdict(set)
+        for component, version in versions:
+            if not schemes[component].accepts(version):
+                found[component].add(version)
+        return {component: frozenset(some) for component, some in found.items()}
 
     @cached_property
     def _states(self) -> Mapping[tuple[str, str, Decides | None], Counted]:
@@ -251,10 +285,3 @@ class Measured:
         if found is not None:
             return found
         return Counted("unknown", self._wanted.get((component, platform), self._wanted.get((component, ""), "")))
-
-
-def _installed(component: str, has: str) -> Installed | None:
-    if not has:
-        return None
-    version, digest, damaged = json.loads(has)
-    return Installed.of(component, (version, digest, damaged))

@@ -21,7 +21,7 @@ from reconciler.storage.cells import checked, sound
 from reconciler.storage.controller import ControllerRecords
 from reconciler.storage.database import open_engine, open_shared_engine, upsert
 from reconciler.storage.fleet import Observation
-from reconciler.storage.found import FoundRecords
+from reconciler.storage.full import FullRecords
 from reconciler.storage.lease import Leases
 from reconciler.storage.lock import Locks
 from reconciler.storage.logbook import Logbook
@@ -29,7 +29,7 @@ from reconciler.storage.moments import Moments
 from reconciler.storage.outbox import Outbox
 from reconciler.storage.protection import Protections
 from reconciler.storage.requests import Requests
-from reconciler.storage.runs import PlanRecord, Runs
+from reconciler.storage.runs import PlanRecord
 from reconciler.storage.samples import Samples
 from reconciler.storage.sessions import Sessions
 from reconciler.storage.tables import IDENTITY
@@ -57,9 +57,8 @@ class Identity:
 
 
 class State(
-    FoundRecords,
+    FullRecords,
     Upstream,
-    Runs,
     Logbook,
     Moments,
     Locks,

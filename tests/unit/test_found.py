@@ -1,26 +1,50 @@
 """Clients found by what they are like, from what the controller wrote down: just those whom a listing has."""
 
+import csv
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.formats.where import parse_where
+from reconciler.formats.where import conditions_of, parse_where
+from reconciler.model.client import Installed, Profile
+from reconciler.model.report import JournalEntry
 from reconciler.model.spec import ComponentSpec, Hold, InventorySpec, PluginConfig
 from reconciler.observe import listing
 from reconciler.observe.judging import keep_index
 from reconciler.observe.listing import Query, list_page
 from reconciler.observe.observed import Sight, observe
+from reconciler.planning import status_of
+from reconciler.present.listing_form import found_document
+from reconciler.present.listing_text import csv_chunks
 from reconciler.storage import found
 from reconciler.storage.judging import Behind
-from tests.fakes import make_component
+from reconciler.storage.state import State
+from tests.fakes import NOW, make_component
 from tests.unit.test_sifting import CLIENTS, HELD, NAMES, WHERE, All, fill
 from tests.unit.workbench import COMPONENT, Bench, Opened
 
-BECAUSE = ("reason=connection", "reason=client,controller", "reason=no_way", "reason=other,disk", "reason!=connection")
+BECAUSE = (
+    "known=yes",
+    "known=no",
+    "version=missing",
+    "version!=missing",
+    "reason=connection",
+    "reason=client,controller",
+    "reason=no_way",
+    "reason=other,disk",
+    "reason!=connection",
+)
 SEEN = Sight(refresh=False, settings=False)
+POLICIES: tuple[Any, ...] = (
+    *({}, {"version": "1"}, {"version": "2"}, {"version": "7"}, {"behind": 1}, {"min_age": timedelta(days=9)}),
+    *({"blocked": {"2": "bad"}}, {"snapshot": NOW.date()}),
+)
+WELL = {"error": "", "route": "direct", "failures": 0, "quarantined": None, "seen_at": NOW.timestamp(), "machine": None}
 WORDS = ("updated", "outdated", "ahead", "unknown", "deferred")
 
 
@@ -109,3 +133,163 @@ def test_nobody_is_held_back_whose_profile_came_after_the_controller_looked(
                 bare.setattr(found, "Sifter", All)
                 bare.setattr(found.FoundRecords, "_ways", lambda *_asked: [found.Way()])
                 assert some == shown(every(bench, where)), where
+
+
+def count(bench: Bench, *address: tuple[str, str]) -> int:
+    found = bench.state.count_clients(conditions_of(address))
+    assert not found.more
+    return found.number
+
+
+@settings(max_examples=6)
+@given(
+    CLIENTS,
+    st.sampled_from(POLICIES),
+    st.sets(st.sampled_from(NAMES), max_size=3),
+    st.booleans(),
+)
+def test_behind_each_figure_of_a_status_are_as_many_clients(
+    bench: Bench, clients: Any, policy: Any, failed: Any, before: bool
+) -> None:
+    fill(bench, clients)
+    spec = bench.spec
+    bench.state.forget_failures((COMPONENT, "2", ""))
+    with bench.work() as work:
+        if before:  # the wish is another one since
+            judge(bench, work)
+    wish = replace(spec.components[COMPONENT], **policy)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench, "spec", replace(spec, components={**spec.components, COMPONENT: wish}))
+        for name in sorted(failed):
+            bench.state.record_failure((COMPONENT, "2", ""), name, "try again")
+            bench.state.journal("r", [outcome(name)])
+        with bench.work() as work:
+            judge(bench, work)
+            status = status_of(work, SEEN)
+    for group, entries in [("", status.components), *status.groups.items()]:
+        where = [("group", group)] if group else []
+        for entry in entries:
+            of = ("component", entry.id), *where
+            words = {word: count(bench, *of, ("state", word)) for word in WORDS}
+            assert words == {word: getattr(entry, word) for word in WORDS}, of
+            for version, number in entry.versions.items():
+                assert count(bench, *of, ("version", version), ("known", "yes")) == number, (of, version)
+    assert {one.reason: one.clients for one in status.troubles} == {
+        one.reason: count(bench, ("reason", one.reason)) for one in status.troubles
+    }
+    assert count(bench, ("state", "quarantined")) == len(status.quarantined)
+    assert count(bench) == status.clients
+
+
+def outcome(name: str) -> JournalEntry:
+    return JournalEntry(
+        client=name,
+        group="h",
+        component=COMPONENT,
+        from_version="1",
+        to_version="2",
+        outcome="failed",
+        message="try again",
+        bytes=0,
+        at=NOW,
+        reason="disk",
+    )
+
+
+@pytest.fixture
+def fleet(opened: Opened) -> Bench:
+    """Give a fleet that was judged: g-0 is updated, g-1 silent, g-2 failed, all others are outdated."""
+    bench = opened({"g": 3, "h": 2})
+    bench.release("2")
+    bench.plan()
+    bench.apply(limit="g-0")
+    bench.machines["g-2"].broken = {COMPONENT}
+    bench.apply(limit="g-2")
+    bench.machines["g-1"].unreachable = True
+    bench.plan()
+    with bench.work() as work:
+        judge(bench, work)
+    return bench
+
+
+def test_a_console_finds_nobody_before_the_controller_looked_and_says_so(opened: Opened) -> None:
+    state = opened({"g": 1}).state
+    assert state.find_clients(()) == found.FoundClients(None)
+    assert state.count_clients(()).number == 0
+    assert state.client_in_full("g-0").listed is None
+
+
+def test_a_console_finds_clients_in_a_state_that_it_may_not_write(fleet: Bench) -> None:
+    url = f"sqlite:///{fleet.folder}/state.db"
+    with State.open_shared(url, clock=lambda: NOW) as console:
+        page = console.find_clients(conditions_of([("state", "outdated")]), limit=1)
+        assert ([one.name for one in page.clients], page.after, page.at) == (["g-2"], "g-2", NOW)
+        rest = console.find_clients(conditions_of([("state", "outdated")]), after=page.after)
+        assert ([one.name for one in rest.clients], rest.after) == (["h-0", "h-1"], "")
+        assert console.count_clients((), most=2) == found.FoundCount(2, more=True)
+        with pytest.raises(ValueError, match="there is no component `rule`; did you mean `rules`"):
+            console.find_clients(conditions_of([("component", "rule")]))
+
+
+def test_a_new_release_makes_clients_outdated_though_none_of_them_changed(fleet: Bench) -> None:
+    assert names(fleet, "state=updated") == ["g-0"]
+    fleet.release("3")
+    with fleet.work() as work:
+        keep_index(work, observe(work, Sight(contact=False)))
+    assert names(fleet, "state=updated") == []
+    assert names(fleet, "component=rules version=2 state=outdated") == ["g-0"]
+
+
+def test_a_client_in_full_says_what_it_has_and_what_became_of_it(fleet: Bench) -> None:
+    full = fleet.state.client_in_full("g-2")
+    assert (full.listed.state, full.listed.reason, full.client.install_root) == ("failed", "client", "/r/g-2")
+    assert full.profile.by_component[COMPONENT].version == "1"
+    assert (full.left, full.same_machine) == (None, ())
+    newest, *older = fleet.state.client_journal("g-2")
+    assert (newest.entry.outcome, newest.entry.to_version) == ("failed", "2")
+    assert fleet.state.client_journal("g-2", before=newest.id) == older
+    assert fleet.state.client_in_full("nobody") is None
+
+
+def test_all_clients_of_a_condition_are_one_csv_whose_pages_are_never_together_in_memory(fleet: Bench) -> None:
+    read: list[int] = []
+
+    def documents() -> Iterator[Any]:
+        for page in fleet.state.client_pages(parse_where("known=yes"), 2):
+            read.append(len(page.clients))
+            yield found_document(page.clients, NOW, where="known=yes", after=page.after)
+
+    chunks = csv_chunks(documents())
+    text = next(chunks) + next(chunks)
+    assert read == [2]
+    rows = list(csv.reader((text + "".join(chunks)).splitlines()))
+    assert rows[0][:2] == ["client", "group"]
+    assert [row[0] for row in rows[1:]] == ["g-0", "g-2", "h-0", "h-1"]
+    assert {len(row) for row in rows} == {len(rows[0])}
+
+
+def test_a_version_that_is_none_of_its_scheme_is_found_as_it_is_written(bench: Bench) -> None:
+    odd = Installed("rules", "odd", "")
+    fill(bench, {name: ("h", (), Profile("any", (odd,) if name == "b" else ()), WELL) for name in "ab"})
+    with bench.work() as work:
+        judge(bench, work)
+    assert names(bench, "component=rules version=missing known=yes") == ["a"]
+    page = bench.state.find_clients(conditions_of([("version", "odd")]))
+    assert [one.name for one in page.clients] == ["b"]
+    with pytest.raises(ValueError, match="is not a version"):
+        bench.state.find_clients(conditions_of([("version", "odder")]))
+
+
+def test_who_left_or_moved_counts_where_the_last_look_saw_it_though_nothing_was_carried_out(fleet: Bench) -> None:
+    groups = dict(fleet.spec.groups)
+    g, h = groups["g"], groups["h"]
+    gone, moved = g.clients[0], replace(g.clients[2], group="h")
+    groups |= {"g": replace(g, clients=g.clients[1:2]), "h": replace(h, clients=(*h.clients, moved))}
+    fleet.spec = replace(fleet.spec, groups=groups)
+    with fleet.work() as work:
+        seen = observe(work, Sight(forks=1))
+        keep_index(work, seen)
+        status = status_of(work, SEEN)
+    assert gone.name not in names(fleet)
+    assert names(fleet, "group=h") == [moved.name, "h-0", "h-1"]
+    assert len(names(fleet)) == status.clients == 4

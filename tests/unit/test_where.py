@@ -31,7 +31,7 @@ def found(where: str, words: Any = ()) -> list[str]:
 def takes(where: str, **client: Any) -> bool:
     seen = {"name": "pc-1", "group": "branch", "labels": ("canary",), "platform": "linux-x86_64", "seen": NOW}
     return Filter(parse_where(where), KNOWN, ["office", "branch"], NOW).takes(
-        **{**seen, "error": "", "reason": "", **client}
+        **{**seen, "error": "", "reason": "", "known": True, **client}
     )
 
 
@@ -46,6 +46,9 @@ def takes(where: str, **client: Any) -> bool:
         ("version<1.10", ["engine"]),
         ("component=rules version!=7", ["rules"]),
         ("component=rules version=7", []),
+        ("version=missing", ["rules"]),
+        ("version=missing,1.9", ["engine", "rules"]),
+        ("version!=missing", ["virus-pattern", "engine"]),
         ("component=*-pattern,engine", ["virus-pattern", "engine"]),
         ("component!=virus-pattern,engine", ["rules"]),
         ("state=outdated", ["virus-pattern", "rules"]),
@@ -81,6 +84,8 @@ def test_a_state_of_the_client_holds_of_each_of_its_components() -> None:
         ("reason=disk,silent", True),
         ("reason=busy", False),
         ("reason!=disk", False),
+        ("known=yes", True),
+        ("known=no", False),
     ],
 )
 def test_conditions_on_a_client(where: str, holds: bool) -> None:
