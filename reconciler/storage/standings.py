@@ -87,8 +87,8 @@ class Standing:
         """What is there, as far as it decides."""
         if not self.has:
             return None
-        version, digest, damaged = json.loads(self.has)
-        return Installed.of(self.component, (version, digest, damaged))
+        version, digest, damaged, loaded, unsaid = json.loads(self.has)
+        return Installed.of(self.component, (version, digest, damaged, loaded, unsaid))
 
 
 class Standings(Part):
