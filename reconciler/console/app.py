@@ -18,6 +18,7 @@ from reconciler.console.hook import Wakes
 from reconciler.console.live import Live, look_at
 from reconciler.console.pages import (
     audit,
+    clients,
     components,
     desired,
     plan,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 ROUTES: Sequence[BaseRoute] = (
     *summary.ROUTES,
     *components.ROUTES,
+    *clients.ROUTES,
     *runs.ROUTES,
     *audit.ROUTES,
     *api.ROUTES,

@@ -31,6 +31,11 @@ def found_document(clients: Sequence[ListedClient], created: datetime, *, where:
     return listing_document(Listing(created=created, limit="", where=where, clients=tuple(clients), after=after))
 
 
+def listed_entry(client: ListedClient) -> dict[str, Any]:
+    """Give what stands of a client in a document."""
+    return dict(_CLIENT.write(client))
+
+
 def listing_document(listing: Listing) -> Mapping[str, Any]:
     """Give the document of a page of clients."""
     return {"format_version": FORMAT_VERSION, **_LISTING.write(listing)}

@@ -103,6 +103,15 @@ class Lines(FleetRecords):
             wanted = _BARE.where(chosen.rows, *from_prefix(name, chosen.prefix, after)).order_by(name).limit(size)
             return [Line._make(row) for row in connection.execute(wanted)]
 
+    def neighbours(self, name: str, most: int = 200) -> list[str]:
+        """Give the clients whose names stand next to one in their order, also of those that left."""
+        begins = name[: max(len(name) // 2, 1)]
+        with self._read() as connection:
+            column = by_code_point(connection)
+            behind = select(CLIENTS.c.name).where(column >= begins).order_by(column).limit(most)
+            before = select(CLIENTS.c.name).where(column < name).order_by(column.desc()).limit(most)
+            return list(dict.fromkeys([*connection.scalars(before), *connection.scalars(behind)]))
+
     def profiles_of(self, fingerprints: Collection[str]) -> dict[str, Profile]:
         """Give some profiles by fingerprint."""
         wanted = select(PROFILES.c.fingerprint, PROFILES.c.data).where(PROFILES.c.fingerprint.in_(list(fingerprints)))
