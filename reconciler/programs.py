@@ -33,6 +33,8 @@ TICK = 0.05
 GRACE = 5.0
 """Seconds that the system may need to end a program."""
 _CHUNK = 2**16
+_SET_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
 _REST = 4
 """Chunks that may still lie in the pipe when a program is over."""
 
@@ -237,3 +239,27 @@ def _listen(selector: selectors.BaseSelector, printed: _Printed, patience: float
         if not chunk:
             selector.unregister(key.fileobj)
         printed.take(chunk, error=key.data)
+
+
+def companion(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start a program that works beside this process, and says what it says where this one does.
+
+    Signals of the terminal don't reach it. It gets SIGTERM when this process is gone, however that came. It must be
+    started before there are other threads.
+
+    Raises:
+        StartError: it can't be started.
+    """
+    import ctypes
+
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def follow() -> None:
+        prctl(_SET_DEATH_SIGNAL, signal.SIGTERM)
+        if os.getppid() != parent:  # it was gone before that
+            os._exit(1)
+
+    try:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=follow)  # noqa: PLW1509 - as said: there is one thread
+    except OSError as error:
+        raise StartError(error.strerror or str(error)) from error

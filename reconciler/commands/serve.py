@@ -5,11 +5,8 @@ It is a process without keys: it reads what the controller made, and of the file
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
-import signal
-import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -23,11 +20,13 @@ from reconciler.controller.service import ServiceManager
 from reconciler.desk import user_name
 from reconciler.errors import SecretError, StateError, UpdoserError, UsageError
 from reconciler.model.console import LEAST_SECRET
+from reconciler.programs import StartError, companion
 from reconciler.specfile.console import load_console
 from reconciler.specfile.secrets import Masker, resolve
 from reconciler.specfile.variables import parse_variables
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
 
     from reconciler.console.serving import Listening, Secured
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 
 PACKAGES = ("starlette", "uvicorn", "joserfc")
 """What the console needs beside all that updoser needs."""
-_DEATH_SIGNAL = 1
-"""PR_SET_PDEATHSIG of prctl(2)."""
 _PAUSE = 0.2
 
 
@@ -82,8 +79,18 @@ def serve(desk: Desk, options: ServeOptions) -> int:
         state = _state(desk, file, secret, stop, controller)
         if state is not None:
             access = _access(desk, file, secret, stack.enter_context(state))
-            hook = _hook(file, secret)
-            _Running(desk, place, access, secured, controller, manager, stop, wake, hook=hook).serve()
+            running = _Running(
+                desk=desk,
+                place=place,
+                access=access,
+                secured=secured,
+                controller=controller,
+                manager=manager,
+                stop=stop,
+                wake=wake,
+                hook=_hook(file, secret),
+            )
+            running.serve()
     return 0 if controller is None else controller.result(desk)
 
 
@@ -197,7 +204,7 @@ def _hook(file: ConsoleFile, secret: Callable[[SecretRef], str]) -> str:
     return known
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Running:
     """A console that runs, and what it is asked while it does."""
 
@@ -292,19 +299,10 @@ def _controller_beside(desk: Desk, options: ServeOptions) -> Iterator[_Controlle
     style = [*(["--log-format", log.form] if log.form else []), *(["-q"] if log.quiet else []), *(["-v"] * log.verbose)]
     # -P: a folder `reconciler` in the current one isn't ours.
     command = [sys.executable, "-P", "-m", "reconciler", *style, "run", *desk.options, *options.run_options]
-    prctl = ctypes.CDLL(None).prctl
-    parent = os.getpid()
-
-    def follow() -> None:
-        """Have it end when this process does, however that comes."""
-        prctl(_DEATH_SIGNAL, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(1)
-
     try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=follow)  # noqa: PLW1509 - no other thread is there yet
-    except OSError as error:
-        raise UpdoserError(f"the controller can't be started: {error.strerror}") from error
+        process = companion(command)
+    except StartError as error:
+        raise UpdoserError(f"the controller can't be started: {error}") from error
     controller = _Controller(process)
     try:
         yield controller

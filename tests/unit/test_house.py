@@ -137,6 +137,7 @@ NAMED = {
     ("csv", "render"): "a format of results",
     ("csv", "options"): "the same",
     ("ssh", "mirror"): "a protocol of git",
+    ("email", "oidc"): "a claim of OpenID Connect",
     ("tuf", "safety"): "the type of sources whose releases are signed, as a spec names it",
 }
 """Where the core has a bundled plugin's name, and why. It goes by what plugins declare, so a name decides nothing."""
