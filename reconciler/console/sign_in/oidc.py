@@ -59,7 +59,7 @@ class SignedIn(NamedTuple):
     next: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Begun:
     """Somebody who was led to the provider."""
 
@@ -111,7 +111,8 @@ class Provider:
             at = self._address("authorization_endpoint")
         state, nonce, verifier, browser = (secrets.token_urlsafe(32) for _ in range(4))
         with self._lock:
-            self._begun[state] = _Begun(_digest(browser), nonce, verifier, target, self._watch())
+            begun = _Begun(browser=_digest(browser), nonce=nonce, verifier=verifier, next=target, at=self._watch())
+            self._begun[state] = begun
             while len(self._begun) > MOST_BEGUN:
                 self._begun.popitem(last=False)
         asked = {
