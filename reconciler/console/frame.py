@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from starlette.responses import HTMLResponse, Response
@@ -18,7 +19,7 @@ from reconciler.present.html.frame_view import Around, Known, around
 from reconciler.present.html.pages import console_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
     from datetime import datetime
 
     from starlette.requests import Request
@@ -27,6 +28,31 @@ if TYPE_CHECKING:
     from reconciler.storage.sessions import SignInWay
     from reconciler.storage.snapshots import Snapshot, SnapshotKind
     from reconciler.storage.state import State
+
+
+_VIEWS = 32
+"""How many views are remembered."""
+
+
+class Views:
+    """Views that were made last, by all that they were made from: many look at the same fleet. Safe in threads."""
+
+    def __init__(self) -> None:
+        """Have none yet."""
+        self._lock = Lock()
+        self._made: dict[Hashable, Any] = {}
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Give the view of a key; it is made when there is none."""
+        with self._lock:
+            known = self._made.get(key)
+        if known is None:
+            known = make()
+            with self._lock:
+                self._made[key] = known
+                while len(self._made) > _VIEWS:
+                    del self._made[next(iter(self._made))]
+        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +66,7 @@ class Console:
     clock: Callable[[], datetime]
     four_eyes: bool = False
     hook: str = field(default="", repr=False)
+    views: Views = field(default_factory=Views)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ ReleaseState = Literal[
 RELEASE_STATES: tuple[ReleaseState, ...] = get_args(ReleaseState)
 """How far a release is; the first one that holds. `in use`: clients run it, and nobody has it any more."""
 MOST_RELEASES = 40
-MOST_GROUPS = 100
+MOST_GROUPS = 30
 MOST_MOVES = 60
 MOST_INCREMENTALS = 60
 

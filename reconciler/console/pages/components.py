@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from reconciler.console.frame import console_of, shown, snapshot_of
 from reconciler.hints import suggestion
-from reconciler.present.html.component_view import ComponentKnown, component_view, components_of
+from reconciler.present.html.component_view import ComponentKnown, OneComponent, component_view, components_of
 from reconciler.present.html.trend_view import DAYS
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def components(request: Request) -> Response:
     found = snapshot_of(request, "status")
     if found is None:
         return shown(request, "console_empty.html", None, tab=_TAB)
-    return shown(request, "console_components.html", components_of(found.document), tab=_TAB, shown_at=found.at)
+    view = console_of(request).views.get(("components", found.digest), lambda: components_of(found.document))
+    return shown(request, "console_components.html", view, tab=_TAB, shown_at=found.at)
 
 
 def component(request: Request) -> Response:
@@ -38,14 +39,20 @@ def component(request: Request) -> Response:
         hint = suggestion(name, entries)
         raise HTTPException(HTTPStatus.NOT_FOUND, f"There is no component {name!r:.80}.{f' {hint}' if hint else ''}")
     console = console_of(request)
-    now, kept = console.clock(), snapshot_of(request, "component", name)
-    known = ComponentKnown(
-        entry=entries[name],
-        document=kept.document if kept else None,
-        now=now,
-        samples=console.state.samples(name, now - timedelta(days=DAYS)),
-    )
-    return shown(request, "console_component.html", component_view(known), tab=_TAB, shown_at=found.at)
+    kept, sampled = snapshot_of(request, "component", name), console.state.last_sample()
+
+    def make() -> OneComponent:
+        now = console.clock()
+        known = ComponentKnown(
+            entry=entries[name],
+            document=kept.document if kept else None,
+            now=now,
+            samples=console.state.samples(name, now - timedelta(days=DAYS)),
+        )
+        return component_view(known)
+
+    view = console.views.get(("component", name, found.digest, kept and kept.digest, sampled), make)
+    return shown(request, "console_component.html", view, tab=_TAB, shown_at=found.at)
 
 
 ROUTES = (Route("/components", components), Route("/components/{name}", component))

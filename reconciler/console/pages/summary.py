@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from reconciler.console.frame import console_of, person_of, shown, snapshot_of
-from reconciler.present.html.summary_view import WITHIN, Chosen, Facts, summary_of
+from reconciler.present.html.summary_view import WITHIN, Chosen, Facts, Summary, summary_of
 from reconciler.present.html.trend_view import DAYS
 
 if TYPE_CHECKING:
@@ -26,21 +26,28 @@ def summary(request: Request) -> Response:
     found = snapshot_of(request, "status")
     if found is None:
         return shown(request, "console_empty.html", None, tab="/")
-    console = console_of(request)
+    console, roles = console_of(request), person_of(request).roles
     state, now = console.state, console.clock()
     group = snapshot_of(request, "group", chosen.group) if chosen.group else None
     if chosen.group and group is None:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"There is no group {chosen.group!r:.80}.")
-    facts = Facts(
-        status=found.document,
-        now=now,
-        groups=state.snapshot_names("group"),
-        group=group and group.document,
-        runs=state.runs(_RUNS),
-        samples=state.samples("", now - timedelta(days=DAYS)),
-        roles=person_of(request).roles,
-    )
-    return shown(request, "console_summary.html", summary_of(facts, chosen), tab="/", shown_at=found.at)
+    runs, sampled = state.runs(_RUNS), state.last_sample()
+    key = (found.digest, group and group.digest, chosen, roles, tuple((run.run_id, run.ended) for run in runs), sampled)
+
+    def make() -> Summary:
+        facts = Facts(
+            status=found.document,
+            now=now,
+            groups=state.snapshot_names("group"),
+            group=group and group.document,
+            runs=runs,
+            samples=state.samples("", now - timedelta(days=DAYS)),
+            roles=roles,
+        )
+        return summary_of(facts, chosen)
+
+    view = console.views.get(("summary", *key), make)
+    return shown(request, "console_summary.html", view, tab="/", shown_at=found.at)
 
 
 def _chosen(request: Request) -> Chosen:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,13 @@ from reconciler import __version__
 from reconciler.present.html.spelling import ago, prose, remedy, spelled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jinja2 import Environment
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_SHORT, _REMEMBERED = 80, 10_000
+"""Texts of so many characters are spelled once, as pages have the same names and figures again and again."""
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _BLANKS = re.compile(r"\s+")
 _AROUND = re.compile(r" ?([{};,>]) ?")
@@ -49,8 +53,14 @@ def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
+    @lru_cache(_REMEMBERED)
+    def marked_up(text: str) -> Markup:
+        return Markup(spelled(text))  # noqa: S704
+
     def shown(value: Any) -> Any:
-        return Markup(spelled(value)) if isinstance(value, str) and not isinstance(value, Markup) else value  # noqa: S704
+        if not isinstance(value, str) or isinstance(value, Markup):
+            return value
+        return marked_up(value) if len(value) <= _SHORT else Markup(spelled(value))  # noqa: S704
 
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -70,9 +80,18 @@ def _environment() -> Environment:
         policy=policy(style, script),
         version=__version__,
         static=static_address,
+        once=_once,
         ago=lambda now, at: Markup(ago(now, at)),  # noqa: S704 - it is spelled there
     )
     return environment
+
+
+def _once(kept: dict[str, Any], part: str, caller: Callable[[], Any]) -> Any:
+    """Render a part of a page that follows from its view alone, once for each view."""
+    known = kept.get(part)
+    if known is None:
+        known = kept[part] = caller()
+    return known
 
 
 @cache

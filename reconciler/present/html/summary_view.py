@@ -121,7 +121,7 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """All that the Summary shows."""
+    """All that the Summary shows. `rendered` is for parts of the page in which nothing but this stands."""
 
     headline: str
     facts: Sequence[Fact]
@@ -145,6 +145,7 @@ class Summary:
     more_quarantined: int
     trend: Trend | None
     withins: Sequence[int] = WITHIN
+    rendered: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
