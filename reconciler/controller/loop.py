@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from reconciler.storage.lease import Lease
     from reconciler.workspace import Workspace
 
+_MOST_TOLD = 2_000
+"""Characters of what is wrong with a spec that the controller says of itself."""
 POLL = 2.0
 """Seconds between two looks at whether somebody wants something, while the controller sleeps."""
 
@@ -164,7 +166,8 @@ class Loop:
     def report(self, phase: ControllerPhase, **news: object) -> None:
         """Write down what the controller does from now on."""
         spec = self._good.spec
-        of = {"mode": spec.controller.mode, "commit": spec.commit, "signer": spec.signer}
+        rejected = self._masker.mask("; ".join(self._rejected))[:_MOST_TOLD]
+        of = {"mode": spec.controller.mode, "commit": spec.commit, "signer": spec.signer, "rejected": rejected}
         self._said = replace(self._said, phase=phase, since=self._time.clock(), **of, **news)  # type: ignore[arg-type]
         self._lead.state.report_controller(self._said)
         self._manager.status(status_text(self._said))

@@ -63,7 +63,7 @@ class ControllerReport:
     """What the controller that leads says of itself: since when it is in a phase, and when it looks again.
 
     `trouble` is why its last round failed, and `failures` how many did in a row. `commit` is that of the spec in force,
-    and `signer` whose signature it has, where it comes from git.
+    and `signer` whose signature it has, where it comes from git. `rejected` says why a later spec isn't in force.
     """
 
     who: str
@@ -76,6 +76,7 @@ class ControllerReport:
     failures: int = 0
     commit: str = ""
     signer: str = ""
+    rejected: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,9 +76,9 @@ def test_only_who_may_is_asked_whether_a_controller_should_go_on() -> None:
 
 
 def test_a_spec_that_is_refused_is_told() -> None:
-    refused = {"kind": "spec_rejected", "about": "spec", "severity": "critical", "summary": "line 3 is no good"}
-    (alert,) = around(known(status={**shown.status(), "conditions": [refused]}), ()).banners
-    assert alert.why == "line 3 is no good"
+    refused = ControllerStatus(report=replace(SAID, rejected="line 3 is no good"), alive=True)
+    (alert,) = around(known(controller=refused), ()).banners
+    assert (alert.tone, alert.why) == ("bad", "line 3 is no good")
 
 
 def test_a_run_is_shown_while_somebody_carries_it_out_and_not_when_its_process_died() -> None:

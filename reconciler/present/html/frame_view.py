@@ -75,7 +75,7 @@ def around(known: Known, roles: Collection[Role]) -> Around:
     rollouts = known.status["rollouts"] if known.status else ()
     run = known.progress if known.busy else None
     return Around(
-        banners=[*_of_controller(known, "operator" in roles), *_of_spec(known.status), *_waiting(known)],
+        banners=[*_of_controller(known, "operator" in roles), *_of_spec(known), *_waiting(known)],
         run=run_bar(run, known.now) if run else None,
         badges=_badges(rollouts, known),
     )
@@ -150,15 +150,14 @@ def _of_controller(known: Known, operates: bool) -> list[Alert]:
     return alerts
 
 
-def _of_spec(status: Any) -> list[Alert]:
-    conditions = (status or {}).get("conditions", ())
-    return [
-        Alert(
-            tone="bad", icon="alert", title="The spec is refused, and the one before stays in force", why=one["summary"]
-        )
-        for one in conditions
-        if one["kind"] == "spec_rejected"
-    ]
+def _of_spec(known: Known) -> list[Alert]:
+    """Say that a spec is refused, as the controller says it, or remembers it in its conditions."""
+    conditions = (known.status or {}).get("conditions", ())
+    whys = [one["summary"] for one in conditions if one["kind"] == "spec_rejected"]
+    if known.controller is not None:
+        whys = [known.controller.report.rejected] if known.controller.report.rejected else []
+    title = "The spec is refused, and the one before stays in force"
+    return [Alert(tone="bad", icon="alert", title=title, why=why) for why in whys]
 
 
 def _waiting(known: Known) -> list[Alert]:
