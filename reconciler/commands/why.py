@@ -22,6 +22,7 @@ from reconciler.observe.listing import make_ruler
 from reconciler.observe.observed import Sight, observe
 from reconciler.observe.standing import settings_of
 from reconciler.planner.inputs import Wanted
+from reconciler.planner.loading import unloaded
 from reconciler.planner.provenance import of_version
 from reconciler.planner.waves import Lineup, first_waves
 from reconciler.planning import PlanOptions, plan_of
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from reconciler.desk import Desk
     from reconciler.model.change import Deploy
-    from reconciler.model.client import Client
+    from reconciler.model.client import Client, Installed
     from reconciler.model.plan import Finding, Plan, RolloutStep
     from reconciler.model.spec import ComponentSpec
     from reconciler.model.standing import Coming
@@ -202,12 +203,28 @@ class _Teller:
             )
             + tuple(one.reason for one in drift),
             rollouts=rollouts,
-            next=_next(coming, deploys, rollouts) if wanted or coming != "nothing" else _NO_RELEASE,
+            next=self._next_of(spec, installed, coming, deploys, rollouts, wanted=wanted),
             happened=self._of(component),
             release=of_version(component, to or wanted, platform, self._observed),
             loaded=installed.loaded if installed and spec.loaded else "",
             unsaid=installed.unsaid if installed and spec.loaded else "",
         )
+
+    @staticmethod
+    def _next_of(
+        spec: ComponentSpec,
+        installed: Installed | None,
+        coming: Coming,
+        deploys: Sequence[Deploy],
+        rollouts: Sequence[RolloutPlace],
+        *,
+        wanted: str,
+    ) -> str:
+        if coming == "nothing" and not wanted:
+            return _NO_RELEASE
+        if coming == "nothing" and installed is not None and unloaded(spec, installed):
+            return "nothing is sent: it has what it should have, and its engine has to load it"
+        return _next(coming, deploys, rollouts)
 
     def _left_over(self, component: str) -> Iterator[ComponentStanding]:
         """Give what the client has and nothing asks for."""

@@ -23,14 +23,25 @@ if TYPE_CHECKING:
 _BATCH = 1000
 
 
-def late_loads(
-    work: Workspace, records: Mapping[Key, RolloutRecord], profiles: Mapping[str, Profile], now: datetime
-) -> dict[Key, dict[str, str]]:
-    """Give by rollout the clients that have had its version for longer than `wait_loaded`, and what they run with.
+def with_late_loads(
+    work: Workspace,
+    failures: Mapping[Key, Mapping[str, str]],
+    records: Mapping[Key, RolloutRecord],
+    profiles: Mapping[str, Profile],
+) -> dict[Key, Mapping[str, str]]:
+    """Give the clients that failed in rollouts: with the switch, or because their engines didn't load the release.
 
     Raises:
         StateError: the state can't be read.
     """
+    late = _late_loads(work, records, profiles, work.means.clock())
+    return {key: {**late.get(key, {}), **failures.get(key, {})} for key in {**late, **failures}}
+
+
+def _late_loads(
+    work: Workspace, records: Mapping[Key, RolloutRecord], profiles: Mapping[str, Profile], now: datetime
+) -> dict[Key, dict[str, str]]:
+    """Give by rollout the clients that have had its version for longer than `wait_loaded`, and what they run with."""
     found: dict[Key, dict[str, str]] = {}
     for key, record in records.items():
         waits = _waits(work, record) if record.status in OPEN and record.wave else {}

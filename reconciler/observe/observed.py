@@ -22,7 +22,7 @@ from reconciler.observe.clients import look
 from reconciler.observe.cohorts import EVERYBODY, Marks, Selection, gather_cohorts, say_doubles
 from reconciler.observe.idle import check_limit, notes_of
 from reconciler.observe.inventory import list_clients, list_fleet
-from reconciler.observe.loading import awaited_loads, late_loads
+from reconciler.observe.loading import awaited_loads, with_late_loads
 from reconciler.observe.upstream import find_withdrawals, merge_incrementals, merge_offers, read_sources
 from reconciler.observe.ways import find_ways
 from reconciler.planner.desired import Past, changed_offers
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from reconciler.model.offer import SourceReport
     from reconciler.model.release import Release
     from reconciler.model.repository import Published
-    from reconciler.model.rollout import Key, RolloutRecord
     from reconciler.model.spec import GroupSpec, SourceSpec
     from reconciler.storage.roll import Roll
     from reconciler.storage.state import Identity, Observation
@@ -165,7 +164,7 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
         cohorts=cohorts,
         others=others,
         rollouts=rollouts,
-        failures=_failures(work, rollouts, profiles),
+        failures=with_late_loads(work, work.state.rollout_failures(), rollouts, profiles),
         troubles=work.state.rollout_failures(MACHINE),
         gone=work.roll.gone(),
         freeze=_FROZEN if identity.frozen and not sight.confirmed else "",
@@ -181,16 +180,6 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
         source_routes={source.name: _source_route(source) for source in sources},
         back=work.state.came_back() if any(one.trigger == "seen" for one in work.spec.policies.values()) else {},
     )
-
-
-def _failures(
-    work: Workspace, rollouts: Mapping[Key, RolloutRecord], profiles: Mapping[str, Profile]
-) -> dict[Key, dict[str, str]]:
-    """Give the clients that failed in rollouts: with the switch, or because their engines didn't load the release."""
-    failures = work.state.rollout_failures()
-    for key, late in late_loads(work, rollouts, profiles, work.means.clock()).items():
-        failures[key] = {**late, **failures.get(key, {})}
-    return failures
 
 
 def ahead_text(ahead: Mapping[str, datetime]) -> str:

@@ -93,9 +93,11 @@ _SHOWN = frozenset(
         "unmanaged",
         "until",
         "version",
+        "wait_loaded",
         "when_absent",
         "where",
         "windows",
+        "within",
         "withdraw",
     ]
 )

@@ -155,6 +155,15 @@ def _word(good: Any, says: str, *, bad: Any = None, unwritten: Any = None) -> Ju
     return judge
 
 
+def _lifted(says: str) -> Judge:
+    """Judge what protects by standing there at all."""
+
+    def judge(place: Difference) -> str:
+        return f"{place.where}: {says}" if place.before is not ABSENT and place.after is ABSENT else ""
+
+    return judge
+
+
 def _check(place: Difference) -> str:
     if place.after is ABSENT and place.before is not ABSENT:
         return f"check {place.path[-1]} is removed from {'.'.join(place.path[:-2])}"
@@ -403,6 +412,12 @@ RULES: tuple[tuple[Path, Judge], ...] = (
     _rule("**.rollout.waves.*.approve", _word("manual", "goes on without approval", bad="auto", unwritten="auto")),
     _rule("**.rollout.gate", _gone("a gate is removed")),
     _rule("**.rollout.recheck", _word("end_of_soak", "nothing is checked again at the end of a soak", bad="none")),
+    _rule("**.rollout.wait_loaded", _lifted("gates don't wait for engines to load releases any more")),
+    _rule("**.rollout.wait_loaded", _more("engines may take longer to load releases")),
+    _rule("components.*.loaded", _lifted("engines aren't asked any more what they have loaded")),
+    _rule("components.*.loaded.enabled", _word(True, "engines aren't asked any more", unwritten=True)),
+    _rule("components.*.loaded.within", _lifted("switches don't wait for engines to load them any more")),
+    _rule("components.*.loaded.within", _more("engines may take longer to load what was switched")),
     _rule("**.rollout.on_failure", _word("rollback", "what fails is not rolled back", bad="halt")),
     _rule("**.hooks.after.on_failure", _word("rollback", "what fails is not rolled back", bad="keep")),
     _rule("**.max_failed", _more("more clients may fail")),

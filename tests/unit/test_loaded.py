@@ -16,6 +16,7 @@ from reconciler.observe.observed import observe
 from reconciler.present.listing_form import listing_document
 from reconciler.present.listing_text import clients_rows, clients_text
 from reconciler.specfile.load import load_spec
+from tests.fleet import Fleet
 from tests.unit.workbench import COMPONENT, Bench, Opened
 
 CANARY = Wave(count=1, apart=True, limits=Limits(max_failed=0))
@@ -214,3 +215,25 @@ def test_what_an_engine_can_not_be_asked_is_told(components: str, says: str, tmp
     with pytest.raises(SpecError) as caught:
         asked(tmp_path, components)
     assert says in str(caught.value) or any(says in problem.message for problem in caught.value.problems)
+
+
+def test_every_command_says_what_is_installed_and_not_loaded(tmp_path: Any) -> None:
+    fleet = Fleet(tmp_path, clients=2)
+    says = tmp_path / "says"
+    says.write_text("1\n")
+    fleet.write(components={"rules": {"loaded": {"run": f"cat {says}"}}})
+    fleet.release("rules", "2", rules_dat=b"2")
+    assert fleet.apply().code == 0
+    assert "pending: 2 clients have installed rules, and not loaded it" in fleet.run("status").out
+    planned = fleet.run("plan")
+    assert planned.code == 0
+    assert ", pending 2\n" in planned.out
+    assert "Pending (installed as declared, and not loaded by the engine)\n" in planned.out
+    assert "No changes. What is declared is installed everywhere; see above where it isn't loaded.\n" in planned.out
+    told = fleet.run("why", "c1", "rules").out
+    assert "rules: has 2, wanted is 2: installed, and not loaded by its engine\n  loaded: 1\n" in told
+    assert "  next: nothing is sent: it has what it should have, and its engine has to load it\n" in told
+    assert fleet.run("status", "--fail-on", "pending>0").code != 0
+    says.write_text("2\n")
+    assert "pending" not in fleet.run("plan").out
+    assert fleet.run("status", "--fail-on", "pending>0").code == 0
