@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from reconciler.formats.counts import count_text
 from reconciler.model.forecast import PERCENTS, Forecast, Point, Reach, ReleaseForecast, WaveForecast
 from reconciler.model.outlook import Arrival
+from reconciler.planner.imagined import all_loaded
 from reconciler.planner.moments import Moments
 from reconciler.planner.outlook import Imagination
 from reconciler.planner.portion import portion
@@ -150,7 +151,7 @@ class _Course:
 
     def __init__(self, wanted: Wanted, observed: Observed, most: int) -> None:
         self._wanted = wanted
-        self._imagined = Imagination(wanted, observed)
+        self._imagined = Imagination(wanted, all_loaded(wanted, observed))  # nothing fails: no engine either
         self._plan: Plan
         self.left = most
         self.tracks: dict[Key, _Track] = {}

@@ -225,6 +225,30 @@ def situation(cohort: Cohort) -> tuple[object, ...]:
     return cohort.group, *left_alone, *seen, cohort.selected, cohort.settings
 
 
+def all_loaded(wanted: Wanted, observed: Observed) -> Observed:
+    """Give what would be observed once all engines had loaded what is installed."""
+    asked = {name for name, spec in wanted.components.items() if spec.loaded is not None}
+    if not asked:
+        return observed
+    made: dict[str, Profile] = {}
+
+    def loaded(cohort: Cohort) -> Cohort:
+        if cohort.profile is None:
+            return cohort
+        key = cohort.profile.fingerprint
+        if key not in made:
+            installed = tuple(
+                replace(entry, loaded=entry.version, unsaid="") if entry.component in asked else entry
+                for entry in cohort.profile.installed
+            )
+            made[key] = replace(cohort.profile, installed=installed)
+        return replace(cohort, profile=made[key])
+
+    return replace(
+        observed, cohorts=[loaded(one) for one in observed.cohorts], others=[loaded(one) for one in observed.others]
+    )
+
+
 def set_free(cohorts: Sequence[Cohort], now: datetime) -> Sequence[Cohort]:
     """Leave nobody alone for longer than until a time."""
     if not any(cohort.free_at is not None and cohort.free_at <= now for cohort in cohorts):

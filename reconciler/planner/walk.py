@@ -145,8 +145,7 @@ class Walk:
             return replace(record, status="running", reason="")
         if total.pending:
             done = total.planned - total.pending
-            loading = f", {tally.loading} have it and haven't loaded it" if tally.loading else ""
-            return self._stay(f"{record.place} is open: {done} of {total.planned} done{loading}")
+            return self._stay(f"{record.place} is open: {done} of {total.planned} done{_loading(tally.loading)}")
         if total.unknown:
             self.asleep = True
             says = f"{record.place} is open: at {total.unknown} of its clients nobody looked yet"
@@ -298,3 +297,10 @@ class Walk:
             says=says,
             at=self._next_at,
         )
+
+
+def _loading(clients: int) -> str:
+    """Say how many clients have a release and haven't loaded it."""
+    if not clients:
+        return ""
+    return f", {clients} {'has' if clients == 1 else 'have'} it and {'hasn' if clients == 1 else 'haven'}'t loaded it"

@@ -13,8 +13,11 @@ from reconciler.model.question import Question
 from reconciler.model.spec import Hold
 from reconciler.observe.listing import Query, list_page
 from reconciler.observe.observed import observe
+from reconciler.planning import whole_plan
+from reconciler.present.document import plan_document
 from reconciler.present.listing_form import listing_document
 from reconciler.present.listing_text import clients_rows, clients_text
+from reconciler.present.plan_text import plan_text
 from reconciler.specfile.load import load_spec
 from tests.fleet import Fleet
 from tests.unit.workbench import COMPONENT, Bench, Opened
@@ -165,6 +168,19 @@ def test_a_controller_looks_in_each_round_at_those_whose_engines_a_gate_waits_fo
     assert bench.running("2") == {"a", "b", "c"}
 
 
+def test_a_forecast_takes_it_that_engines_load_what_their_clients_have(bench: Bench) -> None:
+    bench.policy(waves=(CANARY, Wave(share=1.0)), wait_loaded=WAIT)
+    for machine in bench.machines.values():
+        machine.engines = {COMPONENT: "1"}
+    bench.release("2")
+    bench.apply()
+    with bench.work() as work:
+        made = whole_plan(work, bench.options())
+    assert not made.deploys
+    text = plan_text(plan_document(made))
+    assert "the rest never" not in text
+
+
 def test_what_was_seen_before_the_time_was_over_says_nothing_of_what_is_loaded_after(bench: Bench) -> None:
     bench.policy(waves=(CANARY, Wave(share=1.0)), wait_loaded=WAIT)
     for machine in bench.machines.values():
@@ -172,7 +188,7 @@ def test_what_was_seen_before_the_time_was_over_says_nothing_of_what_is_loaded_a
     bench.release("2")
     bench.apply()
     bench.now += WAIT + timedelta(minutes=1)
-    assert "haven't loaded it" in bench.plan(refresh=False).rollouts[0].says
+    assert bench.plan(refresh=False).rollouts[0].says.endswith(", 1 has it and hasn't loaded it")
     assert bench.plan().rollouts[0].says.startswith("halted")
 
 
