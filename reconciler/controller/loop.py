@@ -194,7 +194,6 @@ class Loop:
                         changing=partial(self._begin_changing, work),
                     )
                 self._told.tell(work, [*made.plan.problems, *([made.waits] if made.waits else [])])
-                self._failures = 0
                 if made.report is not None or not stop.is_set():
                     seen = look_back(work, made)
                     self._note("", seen.conditions)
@@ -219,6 +218,7 @@ class Loop:
             at = next_retry(loaded.spec.controller, clock(), self._failures, self._chance.random())
             self.report("sleeping", next_at=at, trouble=message, failures=self._failures)
             return at
+        self._failures = 0
         self._left_out.tell(self._lead, [])
         at = next_look(loaded.spec.controller, clock(), self._due(made.due), self._chance.random())
         self.report("sleeping", next_at=at, trouble="", failures=0, looked=made.plan.created)
