@@ -3,6 +3,7 @@
 * `status`: the document of the status, without its groups; each `group` is one of its own, as there may be thousands.
 * `component`: each with its releases, how far they are, and what clients run by group (`present.component_form`).
 * `plan`: the document of the plan, without the names of clients.
+* What clients are found by (`observe.judging`), from the same look, so that lists are as long as the figures say.
 * `samples`: how far each component and the whole fleet was, at most one in SAMPLED; the older, the fewer are kept.
 
 What is kept of secrets is what a terminal would show of them: a mask.
@@ -13,6 +14,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from reconciler.observe.judging import keep_index
 from reconciler.present.component_form import MOST_MOVES, ComponentFacts, component_document
 from reconciler.present.document import plan_document, status_document
 from reconciler.storage.samples import Sample
@@ -44,6 +46,7 @@ def keep_snapshots(
         keep_documents(work.state, status, plan, mask)
         components = {facts.status.id: component_document(facts) for facts in component_facts(work, status, observed)}
         work.state.keep_snapshots("component", masked(components, mask))
+        keep_index(work, observed)
         _keep_samples(work, status)
 
 

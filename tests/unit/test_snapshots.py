@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import jsonschema
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from reconciler.controller.snapshot import SAMPLED, keep_snapshots
 from reconciler.errors import UpdoserError
 from reconciler.execute.so_far import after, looked_on
+from reconciler.formats.where import conditions_of
 from reconciler.model.controller import RunProgress
 from reconciler.model.events import ClientFinished, DeployStarted, DownloadProgress, RunStarted, Trouble
 from reconciler.model.plan import Plan
@@ -20,6 +22,7 @@ from reconciler.model.report import Status
 from reconciler.observe.observed import Sight
 from reconciler.planner.inputs import Observed
 from reconciler.planning import PlanOptions, look_and_plan, status_from
+from reconciler.present.html import links
 from reconciler.storage.state import State
 from tests.fakes import NOW
 from tests.unit.workbench import Bench, Opened
@@ -119,6 +122,26 @@ def test_a_component_is_kept_with_its_releases_and_how_far_each_is(bench: Bench)
     assert {version: count for version, count in entry["versions"].items() if count} == {
         release["version"]: release["clients"] for release in document["releases"] if release["clients"]
     }
+
+
+def test_lists_of_clients_are_as_long_as_the_figures_that_lead_to_them(bench: Bench) -> None:
+    bench.release("3")
+    bench.step()
+    keep(bench)
+    status = bench.state.snapshot("status")
+    assert status is not None
+    (entry,) = status.document["components"]
+    assert 0 < entry["updated"] < 5
+    for state in ("updated", "outdated", "ahead", "unknown"):
+        asked = dict(parse_qsl(urlsplit(links.clients_with("rules", state)).query))
+        found = bench.state.count_clients(conditions_of(asked.items()))
+        assert (found.number, found.more) == (entry[state], False)
+    for version in entry["versions"]:
+        asked = dict(parse_qsl(urlsplit(links.clients_running("rules", version, "a")).query))
+        group = bench.state.snapshot("group", "a")
+        assert group is not None
+        (part,) = group.document["components"]
+        assert bench.state.count_clients(conditions_of(asked.items())).number == part["versions"].get(version, 0)
 
 
 # --- progress ---------------------------------------------------------------------------------------------------------
