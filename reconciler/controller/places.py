@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import RepositoryError
 from reconciler.present.fields import time_text
 from reconciler.repository.edition import folder_of
-from reconciler.specfile.desired import desired_documents
+from reconciler.specfile.desired import desired_documents, mark_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,16 +21,18 @@ FORMAT_VERSION = "1.0"
 def keep_wanted(work: Workspace, loaded: Loaded, mask: Callable[[Any], Any]) -> None:
     """Keep what is wanted, value by value, and what lies in the store and in the repository, for those who show it.
 
+    What is wanted is made anew when the spec, or a file of it, is another one.
+
     `mask` takes secrets out of a document.
 
     Raises:
         StateError, StoreError: state or store can't be read or written.
     """
-    documents = {name: mask(document) for name, document in desired_documents(loaded).items()}
-    places = mask(places_document(work))
-    with work.state.together():
-        work.state.keep_snapshots("desired", documents)
-        work.state.keep_snapshots("places", {"": places})
+    state = work.state
+    known = state.snapshot("desired")
+    if known is None or known.document.get("mark") != mark_of(loaded):
+        state.keep_snapshots("desired", {name: mask(document) for name, document in desired_documents(loaded).items()})
+    state.keep_snapshots("places", {"": mask(places_document(work))})
 
 
 def places_document(work: Workspace) -> dict[str, Any]:

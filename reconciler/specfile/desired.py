@@ -7,7 +7,9 @@ out is left out: references say all that there is to know.
 
 from __future__ import annotations
 
+import hashlib
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from reconciler.specfile.effective import values_in_force
@@ -24,6 +26,17 @@ _SECRET = re.compile(r"pass(word|phrase|wd)|secret|token|api_?key|private_?key|c
 _REFERENCES = frozenset(["env", "file", "command", "credential", "run", "program"])
 _IN_URL = re.compile(r"(://[^:/@\s]*:)[^@/\s]+@")
 HIDDEN = "(hidden)"
+
+
+def mark_of(loaded: Loaded) -> str:
+    """Give what changes when the documents would: with the spec, and with each file that it is made from."""
+    stamps = []
+    for path in loaded.files:
+        with suppress(OSError):
+            status = path.stat()
+            stamps.append((str(path), status.st_mtime_ns, status.st_size))
+    said = (loaded.spec.digest, loaded.spec.commit, sorted(loaded.variables.items()), stamps)
+    return hashlib.sha256(repr(said).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def desired_documents(loaded: Loaded) -> dict[str, dict[str, Any]]:
@@ -56,6 +69,7 @@ def desired_documents(loaded: Loaded) -> dict[str, dict[str, Any]]:
         "": {
             "format_version": FORMAT_VERSION,
             "file": str(spec.path.name),
+            "mark": mark_of(loaded),
             "digest": spec.digest,
             "commit": spec.commit,
             "signer": spec.signer,

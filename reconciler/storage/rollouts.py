@@ -50,6 +50,14 @@ class RolloutRecords(Part):
             row = connection.execute(chosen).first()
             return None if row is None else _record(row).cut(self._clock())
 
+    def rollouts_unsettled(self) -> dict[Key, RolloutRecord]:
+        """Give the rollouts that may go on; those that are over may be thousands."""
+        chosen = select(ROLLOUTS).where(ROLLOUTS.c.status.in_(UNSETTLED)).order_by(*_ORDER)
+        with self._read() as connection:
+            now = self._clock()
+            records = [_record(row).cut(now) for row in connection.execute(chosen)]
+            return {record.key: record for record in records}
+
     def rollouts_over(self, component: str = "", before: Ended | None = None, limit: int = 50) -> list[RolloutRecord]:
         """Give rollouts that never go on, those that began last first; `before`: those that come after that one."""
         table = ROLLOUTS.c

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from reconciler.controller.places import keep_wanted
 from reconciler.model.controller import ControllerReport, Pause, RunProgress
 from reconciler.model.offer import SourceReport, Withdrawal
 from reconciler.model.plan import RolloutStep, WaveCounts
@@ -26,9 +27,11 @@ from tests.fleet import Fleet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from reconciler.console.frame import Person
+    from tests.unit.workbench import Bench, Opened
 
 HOUR = timedelta(hours=1)
 SAID = "<script>alert(1)</script>"
@@ -206,6 +209,11 @@ def test_sources_say_how_they_are_what_they_offer_and_when_signatures_expire(sta
 
 
 @pytest.fixture
+def bench(opened: Opened) -> Bench:
+    return opened()
+
+
+@pytest.fixture
 def wanted(tmp_path: Path) -> Fleet:
     """Give a fleet whose file has secrets written out, and more clients than anybody reads."""
     fleet = Fleet(tmp_path, 120)
@@ -244,3 +252,22 @@ def test_all_that_is_in_force_is_in_one_of_the_documents(wanted: Fleet) -> None:
     assert [one["values"] for one in index["sections"]] == [len(one["values"]) for one in documents.values()]
     data = yaml.safe_load((wanted.folder / "updoser.yaml").read_text())
     assert {key.partition(".")[0] for key in documents} >= set(data)
+
+
+def test_what_is_wanted_is_written_down_again_when_a_line_of_the_file_moves(bench: Bench, wanted: Fleet) -> None:
+    path = wanted.folder / "updoser.yaml"
+
+    def kept() -> tuple[datetime, str]:
+        bench.later(HOUR)
+        with bench.work() as work:
+            keep_wanted(work, load(path), lambda document: document)
+        found = bench.state.snapshot("desired", "components.rules")
+        return found.at, found.data
+
+    first, second = kept(), kept()
+    assert second == first
+    path.write_text(f"# moved\n{path.read_text()}")
+    third = kept()
+    assert third[0] > first[0]
+    assert third[1] != first[1]
+    assert bench.state.snapshot("places").document["store"]["releases"] == 1

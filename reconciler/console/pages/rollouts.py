@@ -11,7 +11,6 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from reconciler.console.frame import console_of, shown
-from reconciler.model.rollout import UNSETTLED
 from reconciler.present.html.rollouts_view import (
     FILTERS,
     Known,
@@ -87,11 +86,7 @@ def _under_way(state: State) -> tuple[list[dict[str, Any]], Any]:
     """Give those that may still go on, as they are now, and when somebody looked last."""
     status = state.snapshot("status")
     known = status.document["rollouts"] if status else ()
-    entries = [
-        entry_of(record, find_entry(known, key))
-        for key, record in state.rollouts().items()
-        if record.status in UNSETTLED
-    ]
+    entries = [entry_of(record, find_entry(known, key)) for key, record in state.rollouts_unsettled().items()]
     return entries, status.at if status else None
 
 

@@ -121,7 +121,7 @@ def _request(entry: Entry) -> DeedLine:
         kind="request",
         sign=REQUEST_SIGNS[entry["status"]],
         reason=entry["reason"] or "",
-        says=entry["says"] or "",
+        says=(entry["says"] or "").partition("\n\n")[0],
         ended="" if entry["status"] in OPEN else entry["done_at"] or "",
         origin=entry["address"],
         job="",
