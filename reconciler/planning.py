@@ -20,6 +20,7 @@ from reconciler.observe.before import managed_before, settings_left
 from reconciler.observe.observed import Sight, ahead_text, observe, wanted_settings
 from reconciler.observe.troubles import find_troubles, left_alone
 from reconciler.planner.against import against
+from reconciler.planner.conditions import drifted
 from reconciler.planner.forecast import arrivals
 from reconciler.planner.inputs import Wanted
 from reconciler.planner.leaving import leaving
@@ -183,6 +184,7 @@ def status_from(
         made,
         components=_with_protection(work.state.protections(), made.components),
         rollouts=tuple(step for step in plan.rollouts if step.before),
+        drifted=drifted(plan.drift),
         quarantined=left_alone(work, now),
         troubles=find_troubles(work, observed.cohorts),
         conditions=work.state.conditions(),

@@ -130,7 +130,11 @@ def status(said: str = "it is away", name: str = "pc-1") -> Any:
             48_212,
             components,
             {"office": components, name: components[1:]},
-            sources=(SourceStatus("vendor", NOW, said, stale=True), SourceStatus("hq", NOW)),
+            sources=(
+                SourceStatus("vendor", NOW, said, stale=True),
+                SourceStatus("hq", NOW, expires={"root": NOW + 300 * 24 * HOUR}),
+            ),
+            drifted={"rules": 3},
             traffic=Traffic(1 << 30, 5, 1 << 33, 1 << 31),
             withdrawn=(WithdrawnStatus("rules", "1", said, "vendor", 50),),
             rollouts=(rollout(), rollout("engine", "halted", said)),

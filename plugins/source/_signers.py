@@ -6,6 +6,7 @@ same walk over delegations as its own finds the role that lists a target, and wh
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TOP = "targets"
+_OWN = ("root", "targets", "snapshot", "timestamp")
 _MAX_ROLES = 33
 """As many as the client visits for one target: 32, and the first."""
 
@@ -36,6 +38,19 @@ class Signers:
             return self._walk(target)
         except (OSError, ValueError, RepositoryError, DeserializationError):
             return None
+
+    def expires(self) -> dict[str, datetime]:
+        """Give when the signatures expire, by role: of the repository's own roles, and of those that were asked for."""
+        from tuf.api.exceptions import RepositoryError
+        from tuf.api.serialization import DeserializationError
+
+        found = {}
+        for role in dict.fromkeys((*_OWN, *self._read)):
+            try:
+                found[role] = self._metadata(role).signed.expires
+            except (OSError, ValueError, RepositoryError, DeserializationError):
+                continue
+        return {role: at if at.tzinfo else at.replace(tzinfo=UTC) for role, at in found.items()}
 
     def _walk(self, target: str) -> SignedBy | None:
         waiting, seen = [(_TOP, self._metadata("root").signed)], set[str]()

@@ -198,7 +198,7 @@ class Tuf:
                 if error.cooldown_until is not None or (isinstance(error, BrokenPromiseError) and not last):
                     raise
                 problems.append(f"{component}: {error.message}")
-        return _report(self._url, found, problems)
+        return replace(_report(self._url, found, problems), expires=signers.expires())
 
     def open(self, release: Release, file: ReleaseFile) -> AbstractContextManager[BinaryIO]:
         """Open a file of a release by its digest.

@@ -1,16 +1,40 @@
-"""The metrics of the console: what is counted of the fleet, as the state has it."""
+"""The metrics of the console: what the controller counted last, and what it does as the state has it now.
+
+They are those of `updoser run` but for what only a process counts that runs: who scrapes both sees each fact twice, by
+`instance`.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from reconciler import __version__
-from reconciler.present.prometheus import Sample, exposition
+from reconciler.present.document import controller_entry
+from reconciler.present.fields import time_text
+from reconciler.present.prometheus import Sample, controller_samples, exposition, fleet_samples
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from reconciler.console.frame import Console
 
 
-def metrics_of(_console: Console) -> str:
-    """Give all metrics."""
-    return exposition([Sample("updoser_build_info", 1, {"version": __version__})])
+def metrics_of(console: Console) -> str:
+    """Give all metrics.
+
+    Raises:
+        StateError: the state can't be read.
+    """
+    return exposition(_samples(console))
+
+
+def _samples(console: Console) -> Iterator[Sample]:
+    yield Sample("updoser_build_info", 1, {"version": __version__})
+    found, said = console.state.snapshot("status"), console.state.controller_status()
+    if found is not None:
+        yield from fleet_samples({"groups": (), **found.document})
+    if said is not None:
+        yield from controller_samples(controller_entry(said), time_text(console.clock()))
+    progress = console.state.progress()
+    if progress is not None and console.state.busy():  # somebody's command, too
+        yield Sample("updoser_run_in_progress_since_timestamp_seconds", int(progress.started.timestamp()))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from reconciler import __version__
 from reconciler.execute.outcome import is_complete
 from reconciler.model.controller import ControllerReport, ControllerStatus
+from reconciler.model.notice import DELIVERIES
 from reconciler.model.report import RECAP
 from reconciler.present.document import controller_entry, status_document
 from reconciler.present.fields import time_text
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from reconciler.model.controller import ControllerSpec, Pause
+    from reconciler.model.notice import Delivery
     from reconciler.model.report import Report, Status
 
 PATIENCE = timedelta(minutes=5)
@@ -56,9 +58,11 @@ class Health:
         self._patience = PATIENCE
         self._said = ControllerReport(who="", phase="starting", mode="apply", since=clock())
         self._pause: Pause | None = None
+        self._waiting = 0
         self._fleet = [Sample("updoser_build_info", 1, {"version": __version__})]
         self._rounds: Counter[str] = Counter(ok=0, failed=0, left_out=0)
         self._clients: Counter[str] = Counter(dict.fromkeys(RECAP, 0))
+        self._messages: Counter[tuple[str, Delivery]] = Counter()
         self._ended: dict[str, datetime] = {}
         self._took: dict[str, list[float]] = {phase: [0.0] * (len(BUCKETS) + 2) for phase in _TIMED}
 
@@ -95,12 +99,19 @@ class Health:
                 self._ended["interrupted" if report.interrupted else done] = report.ended
         self.beat()
 
+    def count_message(self, notifier: str, result: Delivery) -> None:
+        """Count a try to tell somebody something."""
+        with self._lock:
+            for each in DELIVERIES:
+                self._messages[notifier, each] += each == result
+
     def keep_status(self, status: Status) -> None:
         """Keep the figures of a status until there is the next one."""
         samples = list(fleet_samples(status_document(status)))
         with self._lock:
             self._fleet = samples
             self._pause = status.controller.pause if status.controller else None
+            self._waiting = status.controller.waiting if status.controller else 0
         self.beat()
 
     def alive(self) -> Answer:
@@ -118,7 +129,8 @@ class Health:
     def metrics(self) -> str:
         """Give all metrics."""
         with self._lock:
-            said = controller_entry(ControllerStatus(report=self._said, alive=True, pause=self._pause))
+            status = ControllerStatus(report=self._said, alive=True, pause=self._pause, waiting=self._waiting)
+            said = controller_entry(status)
             now = time_text(self._clock())
             return exposition([*self._fleet, *controller_samples(said, now), *self._counters()])
 
@@ -134,5 +146,7 @@ class Health:
             yield Sample(name, counts[-1], labels, "_count")
         for outcome, count in self._clients.items():
             yield Sample("updoser_run_clients_total", count, {"outcome": outcome})
+        for (notifier, result), count in self._messages.items():
+            yield Sample("updoser_notifications_total", count, {"notifier": notifier, "result": result})
         for status, ended in self._ended.items():
             yield Sample("updoser_last_run_timestamp_seconds", int(ended.timestamp()), {"status": status})

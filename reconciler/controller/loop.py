@@ -155,12 +155,13 @@ class Loop:
         self._fetch_at: datetime | None = None
         self._wanted = False
         self._steps: tuple[RolloutStep, ...] = ()
-        self._post = Post(lead.means.origin.get("host", "") or gethostname())
+        host = lead.means.origin.get("host", "") or gethostname()
+        self._post = Post(host, count=self._health.count_message)
         self._chance = random.Random()  # noqa: S311 - spreads rounds of many controllers
         self._failures = 0
         self._asked = lead.state.asked()
         self._said = ControllerReport(
-            who=lease.who, phase="starting", mode=loaded.spec.controller.mode, since=time.clock()
+            who=lease.who, phase="starting", mode=loaded.spec.controller.mode, since=time.clock(), verified=time.clock()
         )
 
     def report(self, phase: ControllerPhase, **news: object) -> None:
@@ -276,6 +277,8 @@ class Loop:
             if new.spec.digest != self._good.spec.digest:
                 self._failures = 0
             self._good = new
+            if not problems and not found.unreachable:
+                self._said = replace(self._said, verified=self._time.clock())
         unknown = [f"the last good spec stays in force: {found.unreachable}"] if found.unreachable else []
         self._spec_told.tell(self._lead, [*problems, *unknown])
         self._rejected = list(problems)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from reconciler.contracts import Notifier
-    from reconciler.model.notice import Condition, ConditionKind
+    from reconciler.model.notice import Condition, ConditionKind, Delivery
     from reconciler.model.spec import Spec
     from reconciler.storage.outbox import Waiting
     from reconciler.workspace import Workspace
@@ -44,10 +44,19 @@ RECORD = NotifierSpec(name=RECORDED, plugin=PluginConfig("notifier", ""), repeat
 
 
 class Post:
-    """The notifiers of a controller; `made` gives one, and is for tests: the plugins of the spec, else."""
+    """The notifiers of a controller; `made` gives one, and is for tests: the plugins of the spec, else.
 
-    def __init__(self, host: str, made: Callable[[NotifierSpec], Notifier] | None = None) -> None:
+    `count` hears of each try to deliver a message.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        made: Callable[[NotifierSpec], Notifier] | None = None,
+        count: Callable[[str, Delivery], None] = lambda _notifier, _result: None,
+    ) -> None:
         """Send nothing yet."""
+        self._count = count
         self._host = host
         self._made = made
         self._told = Told()
@@ -98,6 +107,7 @@ class Post:
                     return
                 trouble = self._send(work, notifiers[waiting.notifier], waiting, made)
                 self._problems.pop(waiting.notifier, None)
+                self._count(waiting.notifier, "failed" if trouble else "delivered")
                 if trouble:
                     self._problems[waiting.notifier] = f"notifier {waiting.notifier}: {trouble}"
                     open_ones.discard(waiting.notifier)

@@ -63,7 +63,8 @@ class ControllerReport:
     """What the controller that leads says of itself: since when it is in a phase, and when it looks again.
 
     `trouble` is why its last round failed, and `failures` how many did in a row. `commit` is that of the spec in force,
-    and `signer` whose signature it has, where it comes from git. `rejected` says why a later spec isn't in force.
+    and `signer` whose signature it has, where it comes from git. `rejected` says why a later spec isn't in force;
+    `verified` is when nothing was wrong last with what there was to be read.
     """
 
     who: str
@@ -77,6 +78,7 @@ class ControllerReport:
     commit: str = ""
     signer: str = ""
     rejected: str = ""
+    verified: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +110,12 @@ def status_text(said: ControllerReport) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerStatus:
-    """What a state knows of its controller: what that said last, whether it is there still, and who paused it."""
+    """What a state knows of its controller: what that said last, whether it is there still, and who paused it.
+
+    `waiting` counts what people asked of it that nothing came of yet.
+    """
 
     report: ControllerReport
     alive: bool
     pause: Pause | None = None
+    waiting: int = 0

@@ -38,6 +38,8 @@ URGENT: frozenset[ConditionKind] = frozenset(["rollout_halted", "client_quaranti
 """What is told while a round goes on, which may take hours."""
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 """The worst is the last."""
+Delivery = Literal["delivered", "failed"]
+DELIVERIES: tuple[Delivery, ...] = get_args(Delivery)
 Change = Literal["begun", "changed", "goes_on", "ended", "test"]
 CHANGES: tuple[Change, ...] = get_args(Change)
 _WORDS: Mapping[Change, str] = {

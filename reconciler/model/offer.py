@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from reconciler.model.delta import Incremental
@@ -56,7 +57,8 @@ class SourceReport:
     those of them that keep nothing from being as declared: a release that isn't whole yet, a name that no catalog has.
     `accepted` says why a source is believed although it shouldn't be any more. `cooldown_until` is the time before
     which the source doesn't want to be asked again. `others` are names of components that the source has and wasn't
-    asked for: who keeps it may have mistyped one.
+    asked for: who keeps it may have mistyped one. `expires` is when its signatures expire, by the role that they are
+    of.
     """
 
     source: str
@@ -70,6 +72,7 @@ class SourceReport:
     cooldown_until: datetime | None = None
     others: tuple[str, ...] = ()
     harmless: tuple[str, ...] = ()
+    expires: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

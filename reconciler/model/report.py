@@ -144,13 +144,17 @@ class ComponentStatus:
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """How a source did when it was last asked. `stale` says that it has been silent for longer than the spec allows."""
+    """How a source did when it was last asked. `stale` says that it has been silent for longer than the spec allows.
+
+    `expires` is when its signatures expire, by the role that they are of.
+    """
 
     name: str
     last_success: datetime | None
     error: str = ""
     stale: bool = False
     cooldown_until: datetime | None = None
+    expires: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +215,7 @@ class Status:
     `rollouts` are those of a plan made now; what is over isn't shown. `troubles` are those of clients that can't be
     reached or fail, each client once. `controller` is None where there never was one. `current` are the clients that
     are updated in all that they should have, `unknown` those of which nothing is known now.
+    `drifted` counts clients on which somebody else changed a component, or (empty) settings.
     """
 
     created: datetime
@@ -228,6 +233,7 @@ class Status:
     controller: ControllerStatus | None = None
     current: int = 0
     unknown: int = 0
+    drifted: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

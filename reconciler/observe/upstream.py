@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from reconciler.errors import SourceError, UpdoserError, printable
@@ -64,6 +64,7 @@ MAX_FILE_SIZE = 2**40
 MAX_NOTES = 20_000
 MAX_PROBLEMS = 200
 MAX_SENTENCE = 500
+MAX_EXPIRIES = 100
 
 Key = tuple[str, str, str]
 """What names a release: component, version, platform."""
@@ -262,7 +263,21 @@ def _checked(spec: SourceSpec, report: SourceReport, components: Mapping[str, Co
         accepted=_sentence(report.accepted),
         cooldown_until=_cooldown(report.cooldown_until),
         harmless=tuple(map(_sentence, report.harmless)),
+        expires=_expiries(report) if spec.signed else {},
     )
+
+
+def _expiries(report: SourceReport) -> dict[str, datetime]:
+    """Take when signatures expire, of so many roles as can be shown; one that isn't a time is left out."""
+    return {
+        printable(role[:MAX_ROLE]): at.astimezone(UTC)
+        for role, at in sorted(report.expires.items())[:MAX_EXPIRIES]
+        if _is_moment(at)
+    }
+
+
+def _is_moment(value: object) -> bool:
+    return isinstance(value, datetime) and value.tzinfo is not None
 
 
 def _vouching(spec: SourceSpec, release: Release) -> SignedBy | None:

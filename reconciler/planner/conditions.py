@@ -6,13 +6,14 @@ What a condition is `about` names it from its beginning to its end: counts and t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from reconciler.model.notice import Condition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from reconciler.model.notice import Severity
     from reconciler.model.plan import Finding, Plan, RolloutStep
@@ -25,6 +26,9 @@ EXPIRES_AT = {"root": 0.25}
 """What is left of a signature's lifetime when it is told: for the root, when people renew it."""
 EXPIRES_AT_ELSE = 0.4
 """For all else, which is renewed by itself with half of it left."""
+SOON = {"root": timedelta(days=30), "timestamp": timedelta(hours=6)}
+"""What is left of the signatures of a source when it is told: people renew its root, programs its timestamp."""
+SOON_ELSE = timedelta(days=2)
 LAST = 3
 """The part of that, 1 in so many, from which on it is critical."""
 MAX_SUMMARY = 500
@@ -53,6 +57,7 @@ def fleet_conditions(facts: FleetFacts, now: datetime) -> tuple[Condition, ...]:
         *_halts(plan.rollouts),
         *_approvals(plan.rollouts),
         *_sources(facts.sources),
+        *_signed_sources(facts.sources, now),
         *_signatures(facts.roles, facts.lifetimes or {}, now),
         *_outdated(facts.components),
         *_unknown(plan),
@@ -135,6 +140,19 @@ def _signatures(roles: Iterable[RoleStatus], lifetimes: Mapping[str, timedelta],
             yield Condition("signature_expiring", role.role, severity, says)
 
 
+def _signed_sources(sources: Iterable[SourceStatus], now: datetime) -> Iterator[Condition]:
+    """Tell of the signatures of each source that are nearest to their end; how long they were to last nobody says."""
+    for source in sources:
+        left = {role: (at - now) / SOON.get(role, SOON_ELSE) for role, at in source.expires.items()}
+        role = min(left, key=lambda name: left[name], default="")
+        if role and left[role] < 1:
+            at = source.expires[role]
+            severity: Severity = "critical" if left[role] < 1 / LAST else "warning"
+            word = "expire" if at > now else "have expired"
+            says = f"the signatures of source {source.name} ({role}) {word} on {at:%Y-%m-%d %H:%M} UTC"
+            yield Condition("signature_expiring", f"source {source.name}", severity, _short(says))
+
+
 def _outdated(components: Iterable[ComponentStatus]) -> Iterator[Condition]:
     for one in components:
         if one.outdated:
@@ -152,11 +170,16 @@ def _unknown(plan: Plan) -> Iterator[Condition]:
         yield Condition("unknown", "", severity, says, share=count / clients)
 
 
-def _drift(findings: Iterable[Finding]) -> Iterator[Condition]:
+def drifted(findings: Iterable[Finding]) -> dict[str, int]:
+    """Count the clients on which somebody else changed a component, or (empty) settings."""
     counts: dict[str, int] = {}
     for finding in findings:
         counts[finding.component] = counts.get(finding.component, 0) + finding.clients
-    for component, count in sorted(counts.items()):
+    return dict(sorted(counts.items()))
+
+
+def _drift(findings: Iterable[Finding]) -> Iterator[Condition]:
+    for component, count in drifted(findings).items():
         says = f"{component or 'settings'}: changed by somebody else on {_clients(count)}"
         yield Condition("drift", component, "warning", says)
 

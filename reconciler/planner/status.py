@@ -98,6 +98,7 @@ def source_statuses(
                 error=trouble,
                 stale=stale,
                 cooldown_until=until if until and until > now else None,
+                expires=report.expires if report else {},
             )
         )
     return tuple(found)

@@ -35,7 +35,7 @@ from reconciler.model.report import (
 )
 from reconciler.model.spec_change import SpecChange
 from reconciler.model.way_back import WayBack
-from reconciler.present.fields import FORMAT_VERSION, time_text, typed
+from reconciler.present.fields import FORMAT_VERSION, time, time_text, typed
 from reconciler.present.forms import As, Form, Way
 from reconciler.present.kinds import TABLE
 from reconciler.present.outlook_form import RUN, STEP
@@ -44,6 +44,7 @@ from reconciler.present.rollout_form import ROLLOUT, STANDING, standing_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from reconciler.model.controller import ControllerStatus
     from reconciler.model.notice import Known
@@ -156,7 +157,15 @@ def rollouts_document(steps: Iterable[RolloutStep], over: Iterable[RolloutRecord
     return {"format_version": FORMAT_VERSION, "rollouts": [standing_entry(step) for step in (*steps, *ended)]}
 
 
-_SOURCE = Form(SourceStatus, error=As(null=True))
+def _read_times(found: Any, key: str) -> dict[str, datetime]:
+    return {str(name): time(at, key) for name, at in typed(found, key, dict).items()}
+
+
+def _write_times(times: Mapping[str, datetime]) -> dict[str, str]:
+    return {name: time_text(at) for name, at in sorted(times.items())}
+
+
+_SOURCE = Form(SourceStatus, error=As(null=True), expires=As(if_any=True, way=Way(_read_times, _write_times)))
 _QUARANTINED = Form(Quarantined)
 _FAILURE = Form(Failure)
 _TROUBLED = Form(Troubled, examples=As(of=_FAILURE))
@@ -180,6 +189,9 @@ def status_document(status: Status) -> dict[str, Any]:
         "rollouts": [standing_entry(step) for step in status.rollouts if step.record.status not in OVER],
         "sources": [_SOURCE.write(source) for source in status.sources],
         "withdrawn": [asdict(entry) for entry in status.withdrawn],
+        "drifted": [
+            {"component": component or None, "clients": clients} for component, clients in status.drifted.items()
+        ],
         "quarantined": [_QUARANTINED.write(entry) for entry in status.quarantined],
         "troubles": [_TROUBLED.write(entry) for entry in status.troubles],
         **({"conditions": [_condition_entry(known) for known in status.conditions]} if status.conditions else {}),
@@ -205,7 +217,12 @@ _PAUSE = Form(Pause)
 def controller_entry(status: ControllerStatus) -> dict[str, Any]:
     """Give what a status says of a controller."""
     pause = status.pause and _PAUSE.write(status.pause)
-    return {**_CONTROLLER.write(status.report), "alive": status.alive, "pause": pause}
+    return {
+        **_CONTROLLER.write(status.report),
+        "alive": status.alive,
+        "pause": pause,
+        "requests_waiting": status.waiting,
+    }
 
 
 _PROGRESS = Form(RunProgress)

@@ -46,6 +46,7 @@ METRICS: Mapping[str, Metric] = {
         "gauge", "How long it took until so large a share of the clients had a release."
     ),
     "updoser_quarantined_clients": Metric("gauge", "Clients left alone as they failed too often."),
+    "updoser_drifted_clients": Metric("gauge", "Clients on which somebody else changed it."),
     "updoser_troubled_clients": Metric("gauge", "Clients that can't be reached or fail, by the reason."),
     "updoser_rollout_state": Metric("gauge", "1 for the state that a rollout is in."),
     "updoser_rollout_wave": Metric("gauge", "The wave that is open."),
@@ -57,6 +58,7 @@ METRICS: Mapping[str, Metric] = {
     "updoser_source_last_success_timestamp_seconds": Metric("gauge", "When a source answered last."),
     "updoser_source_stale": Metric("gauge", "Whether a source was silent for longer than stale_after."),
     "updoser_source_error": Metric("gauge", "Whether a source failed when it was asked last."),
+    "updoser_signature_expires_timestamp_seconds": Metric("gauge", "When the signatures of a source expire, by role."),
     "updoser_transferred_bytes_total": Metric("counter", "Bytes received from sources and sent to clients."),
     "updoser_saved_bytes_total": Metric("counter", "Bytes that fulls would have added to these."),
     "updoser_leader": Metric("gauge", "Whether a controller leads."),
@@ -66,8 +68,12 @@ METRICS: Mapping[str, Metric] = {
     "updoser_next_look_timestamp_seconds": Metric("gauge", "When the controller looks again."),
     "updoser_run_in_progress_since_timestamp_seconds": Metric("gauge", "Since when the fleet is being changed."),
     "updoser_paused": Metric("gauge", "Whether somebody paused the controller."),
+    "updoser_requests_waiting": Metric("gauge", "What people asked that nothing came of yet."),
+    "updoser_spec_commit_info": Metric("gauge", "The commit in force, and who signed it."),
+    "updoser_spec_last_verified_timestamp_seconds": Metric("gauge", "When nothing was wrong last with what was read."),
     "updoser_reconcile_total": Metric("counter", "Rounds by their result."),
     "updoser_run_duration_seconds": Metric("histogram", "How long the phases of rounds took."),
+    "updoser_notifications_total": Metric("counter", "Messages by whether they were delivered."),
     "updoser_run_clients_total": Metric("counter", "Clients of runs by what became of them."),
     "updoser_last_run_timestamp_seconds": Metric("gauge", "When a run ended last, by how it ended."),
 }
@@ -140,6 +146,8 @@ def fleet_samples(document: Any, *, groups: bool = False) -> Iterator[Sample]:
         for entry in group["components"]:
             yield from _verdicts("updoser_group_clients", entry, {"group": group["group"]})
     yield Sample("updoser_quarantined_clients", len(document["quarantined"]))
+    for entry in document.get("drifted", ()):
+        yield Sample("updoser_drifted_clients", entry["clients"], {"component": entry["component"] or ""})
     for entry in document.get("troubles", ()):
         yield Sample("updoser_troubled_clients", entry["clients"], {"reason": entry["reason"]})
     yield from _rollouts(document["rollouts"])
@@ -192,6 +200,9 @@ def _source(entry: Any) -> Iterator[Sample]:
     yield from _times([("updoser_source_last_success_timestamp_seconds", entry["last_success"], labels)])
     yield Sample("updoser_source_stale", entry["stale"], labels)
     yield Sample("updoser_source_error", entry["error"] is not None, labels)
+    expires = entry.get("expires", {})
+    name = "updoser_signature_expires_timestamp_seconds"
+    yield from _times((name, at, {**labels, "role": role}) for role, at in expires.items())
 
 
 _LEADS_NOT = frozenset(["starting", "waiting to lead", "stopped"])
@@ -209,9 +220,13 @@ def controller_samples(entry: Any, now: str) -> Iterator[Sample]:
     yield from _times(
         [
             ("updoser_last_round_timestamp_seconds", entry["looked"], {}),
+            ("updoser_spec_last_verified_timestamp_seconds", entry.get("verified"), {}),
             ("updoser_next_look_timestamp_seconds", entry["next_at"] if alive else None, {}),
             ("updoser_run_in_progress_since_timestamp_seconds", entry["since"] if changing else None, {}),
         ]
     )
+    if entry.get("commit"):
+        yield Sample("updoser_spec_commit_info", 1, {"commit": entry["commit"], "signer": entry.get("signer") or ""})
+    yield Sample("updoser_requests_waiting", entry.get("requests_waiting", 0))
     pause = entry["pause"]
     yield Sample("updoser_paused", pause is not None and (pause["until"] is None or pause["until"] > now))

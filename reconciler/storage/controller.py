@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _NOTHING = {"id": 1, "report": "", "pause": "", "asked": 0, "progress": ""}
-_TIMES = frozenset(["since", "until", "looked", "next_at", "started", "at"])
+_TIMES = frozenset(["since", "until", "looked", "next_at", "started", "at", "verified"])
 
 
 class ControllerRecords(Part):

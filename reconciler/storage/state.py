@@ -144,7 +144,10 @@ class State(
     def controller_status(self) -> ControllerStatus | None:
         """Give what is known of the controller; None where there never was one."""
         said = self.controller()
-        return None if said is None else ControllerStatus(report=said, alive=self.has_leader(), pause=self.paused())
+        if said is None:
+            return None
+        waiting = self.requests_waiting()
+        return ControllerStatus(report=said, alive=self.has_leader(), pause=self.paused(), waiting=waiting)
 
     def is_new(self) -> bool:
         """Say whether nothing was ever applied or adopted with this state."""

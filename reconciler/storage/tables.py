@@ -86,6 +86,7 @@ SOURCES = Table(
     Column("withdrawn", Text, nullable=False, server_default="[]"),
     Column("accepted", Text, nullable=False, server_default=""),
     Column("cooldown_until", Float),
+    Column("signatures", Text, nullable=False, server_default="{}"),
 )
 
 FIRST_SEEN = Table(

@@ -40,6 +40,7 @@ class Upstream(Part):
                 "incrementals": "[]",
                 "problems": "[]",
                 "withdrawn": "[]",
+                "signatures": "{}",
                 "accepted": report.accepted,
                 "cooldown_until": seconds(report.cooldown_until) if report.cooldown_until else None,
             }
@@ -49,6 +50,7 @@ class Upstream(Part):
             row["releases"] = json.dumps([release_document(release) for release in report.releases])
             row["incrementals"] = json.dumps([incremental_document(entry) for entry in report.incrementals])
             row["problems"] = json.dumps({"all": report.problems, "harmless": report.harmless})
+            row["signatures"] = json.dumps({role: seconds(at) for role, at in report.expires.items()})
             row["withdrawn"] = json.dumps([_withdrawal_row(entry) for entry in report.withdrawn])
             changed = tuple(row)[1:]
             if not report.accepted:  # what is only accepted was verified at an earlier time
@@ -77,6 +79,7 @@ class Upstream(Part):
                         accepted=row.accepted,
                         cooldown_until=moment(row.cooldown_until),
                         harmless=_problems(row.problems)[1],
+                        expires=_moments(row.signatures),
                     ),
                     self._past(row.last_success),
                 )
@@ -129,6 +132,11 @@ class Upstream(Part):
                 if connection.execute(wanted.limit(1)).first() is not None:
                     found.add((component, version))
         return found
+
+
+def _moments(text: str) -> dict[str, datetime]:
+    found = {str(role): moment(float(at)) for role, at in json.loads(text).items()}
+    return {role: at for role, at in found.items() if at is not None}
 
 
 def _withdrawal_row(entry: Withdrawal) -> list[str]:

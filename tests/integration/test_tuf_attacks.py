@@ -100,6 +100,14 @@ def test_a_release_says_which_keys_of_which_role_signed_it(vendor: Vendor, look:
         assert found == SignedBy("vendor", role, 1, 1, 1, (signer.public_key.keyid,))
 
 
+def test_when_the_signatures_of_each_role_expire_is_told(vendor: Vendor, look: Look) -> None:
+    expires = look().expires
+    assert {"root", "targets", "snapshot", "timestamp"} <= expires.keys()
+    assert ("rules" in expires) == bool(vendor.delegate)
+    assert min(expires.values()) > NOW
+    assert all(at.utcoffset() == timedelta() for at in expires.values())
+
+
 def test_of_several_keys_those_count_that_signed(vendor: Vendor, look: Look) -> None:
     silent, second = CryptoSigner.generate_ed25519(), CryptoSigner.generate_ed25519()
     first = vendor.keys["targets"][0]

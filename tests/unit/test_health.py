@@ -103,6 +103,13 @@ def test_rounds_and_what_became_of_clients_in_them_add_up(health: Health) -> Non
     assert value(health, 'updoser_last_run_timestamp_seconds{status="failed"}') == NOW.timestamp()
 
 
+def test_messages_that_were_delivered_and_not_are_counted_for_each_notifier(health: Health) -> None:
+    for result in ("delivered", "failed", "delivered"):
+        health.count_message("chat", result)
+    assert value(health, 'updoser_notifications_total{notifier="chat",result="delivered"}') == 2
+    assert value(health, 'updoser_notifications_total{notifier="chat",result="failed"}') == 1
+
+
 def test_how_long_phases_take_is_counted_in_each_bucket_that_it_fits(health: Health, watch: Watch) -> None:
     for seconds in (3, 50):
         health.say(said("looking"), SPEC)

@@ -192,6 +192,31 @@ def test_sources_signatures_and_clients_in_trouble_are_told(plan: Any) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("expires", "told"),
+    [
+        ({}, None),
+        ({"root": NOW + 31 * DAY, "targets": NOW + 3 * DAY, "timestamp": NOW + DAY}, None),
+        ({"root": NOW + 29 * DAY, "timestamp": NOW + DAY}, ("warning", "(root) expire on 2026-12-23")),
+        ({"root": NOW + 9 * DAY, "targets": NOW + DAY}, ("critical", "(root) expire on")),
+        ({"root": NOW + 29 * DAY, "rules": NOW + 12 * HOUR}, ("critical", "(rules) expire on")),
+        ({"timestamp": NOW + 5 * HOUR}, ("warning", "(timestamp) expire on")),
+        ({"snapshot": NOW - HOUR}, ("critical", "(snapshot) have expired on")),
+    ],
+)
+def test_of_the_signatures_of_a_source_those_nearest_to_their_end_are_told_and_in_time(
+    plan: Any, expires: dict[str, datetime], told: tuple[str, str] | None
+) -> None:
+    facts = FleetFacts(plan=plan, sources=(SourceStatus("hq", NOW, expires=expires), SourceStatus("other", NOW)))
+    found = [(one.about, one.severity, one.summary) for one in fleet_conditions(facts, NOW)]
+    if told is None:
+        assert found == []
+    else:
+        [(about, severity, summary)] = found
+        assert (about, severity) == ("source hq", told[0])
+        assert f"the signatures of source hq {told[1]}" in summary
+
+
 def test_a_controller_that_fails_again_and_again_is_critical() -> None:
     assert [controller_conditions("x", failures, [])[0].severity for failures in (1, 4, 5)] == [
         "warning",
@@ -235,6 +260,7 @@ class Site:
         self.state = state
         self.now = NOW
         self.events: list[str] = []
+        self.counted: list[tuple[str, str]] = []
         self.got: list[Message] = []
         self.fails = False
         self.dies_after_sending = False
@@ -245,7 +271,7 @@ class Site:
             clock=lambda: self.now, stop=Event(), emit=lambda event: self.events.append(event.message)
         )
         self.lead: Any = SimpleNamespace(state=self.state, means=means)
-        return Post("host", made=lambda _spec: self)
+        return Post("host", made=lambda _spec: self, count=lambda *said: self.counted.append(said))
 
     def send(self, message: Message, *, timeout: float) -> None:
         assert timeout > 0
@@ -287,9 +313,11 @@ def test_a_message_that_is_not_taken_is_sent_again_later_and_in_its_turn(site: S
     site.fails = False
     site.deliver()
     assert site.got == []
+    assert site.counted == [("chat", "failed")]
     site.now += MINUTE
     site.deliver()
     assert site.heard == ["begun a", "ended a"]
+    assert site.counted[1:] == [("chat", "delivered")] * 2
     assert site.post.due is None
     assert site.events == ["notifier chat: no way", "over: notifier chat: no way"]
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from reconciler import cli
 from reconciler.model.controller import ControllerReport, ControllerStatus, Pause
 from reconciler.model.plan import RolloutStep
-from reconciler.model.report import ComponentStatus, Status
+from reconciler.model.report import ComponentStatus, SourceStatus, Status
 from reconciler.model.rollout import Cut, RolloutRecord
 from reconciler.present.document import status_document
 from reconciler.present.prometheus import METRICS, Sample, exposition, status_prometheus
@@ -129,6 +129,27 @@ def test_a_controller_that_died_leads_nothing_and_is_in_no_phase_but_stopped(
     assert ("updoser_run_in_progress_since_timestamp_seconds" in found) is alive
 
 
+def test_the_spec_in_force_drift_and_what_runs_out_are_metrics() -> None:
+    ends = {"root": NOW + timedelta(days=9), "timestamp": NOW}
+    said = ControllerReport(
+        who="ann", phase="sleeping", mode="apply", since=NOW, commit="c" * 40, signer="ann", verified=NOW
+    )
+    document = status(
+        controller=ControllerStatus(report=said, alive=True, waiting=3),
+        drifted={"": 1, "rules": 2},
+        sources=(SourceStatus("hq", NOW, expires=ends),),
+    )
+    found = values(status_prometheus(document))
+    assert found[f'updoser_spec_commit_info{{commit="{"c" * 40}",signer="ann"}}'] == 1
+    assert found["updoser_spec_last_verified_timestamp_seconds"] == NOW.timestamp()
+    assert found["updoser_requests_waiting"] == 3
+    drift = [found[f'updoser_drifted_clients{{component="{name}"}}'] for name in ("", "rules")]
+    assert drift == [1, 2]
+    for role, at in ends.items():
+        series = f'updoser_signature_expires_timestamp_seconds{{source="hq",role="{role}"}}'
+        assert found[series] == at.timestamp()
+
+
 @given(st.lists(st.tuples(st.text(), st.floats(allow_nan=False, allow_infinity=False)), max_size=8))
 def test_whatever_names_are_given_each_line_is_one_series_and_no_series_comes_twice(
     found: list[tuple[str, float]],
@@ -178,6 +199,12 @@ CONTRACT = [
     "run_duration_seconds",
     "run_clients_total",
     "last_run_timestamp_seconds",
+    "drifted_clients",
+    "signature_expires_timestamp_seconds",
+    "requests_waiting",
+    "spec_commit_info",
+    "spec_last_verified_timestamp_seconds",
+    "notifications_total",
 ]
 
 

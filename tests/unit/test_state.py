@@ -181,10 +181,11 @@ def test_whatever_an_inventory_lists_each_departure_is_told_once(
 
 def test_what_a_source_offered_is_remembered_while_it_is_away(state: Any) -> None:
     release = make_release("rules", "1", {"a": b"one"}, released=NOW, notes="n")
-    state.record_source(SourceReport("drop", (release,), problems=("odd",)), NOW)
+    ends = {"root": NOW + timedelta(days=300), "timestamp": NOW + timedelta(days=1)}
+    state.record_source(SourceReport("drop", (release,), problems=("odd",), expires=ends), NOW)
     state.record_source(SourceReport("drop", error="no route"), NOW + timedelta(hours=1))
     ((report, last_success),) = state.source_reports()
-    assert report == SourceReport("drop", (release,), problems=("odd",), error="no route")
+    assert report == SourceReport("drop", (release,), problems=("odd",), error="no route", expires=ends)
     assert report.releases[0].released == NOW
     assert last_success == NOW
     assert state.first_seen() == {}, "a look alone counts for nothing"
