@@ -341,6 +341,14 @@ def test_every_text_and_shape_stands_out_from_its_ground(scheme: int) -> None:
     assert faint == {}
 
 
+@pytest.mark.parametrize("name", [name for name in pages.STATIC if name.endswith(".css")])
+def test_each_rule_of_a_look_ends_where_it_should(name: str) -> None:
+    left = pages.static_text(name)
+    while (inner := re.sub(r"[^{}]*\{[^{}]*\}", "", left)) != left:
+        left = inner
+    assert left.strip() == ""
+
+
 # --- commands -------------------------------------------------------------------------------------------------------
 
 
