@@ -177,7 +177,7 @@ def _carry_out(work: Workspace, request: Request, *, who: str, also: Sequence[Re
 
 def _which(request: Request, who: str) -> Which:
     target = request.target
-    return Which(target.component, target.version, target.group, who, _line(request.reason))
+    return Which(target.component, target.version, target.group, who=who, reason=_line(request.reason))
 
 
 def _check_seen(work: Workspace, request: Request, record: RolloutRecord) -> None:

@@ -62,7 +62,7 @@ def go_round(
         mode: ControllerMode = "observe" if pause else spec.mode
         chosen = allowed(made, mode)
         waits = "" if chosen == made or not made.due else _why(mode, f"{pause.who}: {pause.reason}" if pause else "")
-        found = Round(made, observed, None, made.next_step_at, waits)
+        found = Round(made, observed, None, made.next_step_at, waits=waits)
         if not chosen.due or work.means.stop.is_set():
             return found
         changing(found)
@@ -74,7 +74,7 @@ def go_round(
             return None if work.state.paused() else steps()
 
         report = run_plan(chosen, work, forks=forks, following=following, turns=turns)
-        return Round(made, observed, report, report.next_step_at or made.next_step_at, waits)
+        return Round(made, observed, report, report.next_step_at or made.next_step_at, waits=waits)
 
 
 def allowed(plan: Plan, mode: ControllerMode) -> Plan:

@@ -109,14 +109,16 @@ def _ran(row: Row[Any], who: str) -> bool:
 
 
 def _run_source(which: ColumnElement[bool] | TextClause) -> _Source:
-    return _Source(select(RUNS).where(which), RUNS.c.started, RUNS.c.run_id, _ran, read_run)
+    return _Source(select(RUNS).where(which), RUNS.c.started, RUNS.c.run_id, by=_ran, read=read_run)
 
 
 _SOURCES: dict[DeedKind, _Source] = {
-    "request": _Source(select(REQUESTS), REQUESTS.c.at, REQUESTS.c.id, _is_of, lambda row, _live: read_request(row)),
+    "request": _Source(
+        select(REQUESTS), REQUESTS.c.at, REQUESTS.c.id, by=_is_of, read=lambda row, _live: read_request(row)
+    ),
     "command": _run_source(text(RUN_BY_PEOPLE)),
     "sign-in": _Source(
-        select(SESSIONS), SESSIONS.c.created, SESSIONS.c.digest, _is_of, lambda row, _live: read_session(row)
+        select(SESSIONS), SESSIONS.c.created, SESSIONS.c.digest, by=_is_of, read=lambda row, _live: read_session(row)
     ),
     "apply": _run_source(RUNS.c.command == _APPLY),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -151,7 +151,7 @@ class Indexed:
             for component, some in part.items():
                 both[component] += [one for one in some if one not in both[component]]
         all_ = _crowd(both, bare=bool(self._own[False].bare))
-        return Crowd(all_.standings, all_.clients, all_.profiles, all_.bare, own if others.clients else None)
+        return replace(all_, known=own if others.clients else None)
 
 
 def _crowd(standings: Mapping[str, Sequence[Standing]], *, bare: bool = False) -> Crowd:

@@ -277,7 +277,15 @@ def _delta(entry: Entry) -> Delta:
     full = entry["bytes_full"]
     share = f"{entry['bytes'] * 100 / full:.1f} % of the full" if full else ""
     codec, size = entry["codec"], size_text(entry["bytes"])
-    return Delta(entry["from"], entry["to"], entry["platform"], codec, size, entry["bytes"], share)
+    return Delta(
+        before=entry["from"],
+        to=entry["to"],
+        platform=entry["platform"],
+        codec=codec,
+        size=size,
+        bytes=entry["bytes"],
+        share=share,
+    )
 
 
 def _moved(component: str, move: Entry) -> Moved:
@@ -287,4 +295,4 @@ def _moved(component: str, move: Entry) -> Moved:
     says = wave if status == "running" else f"in {wave}" if move["wave"] else ""
     reason = "" if status in {"running", "done"} else move["reason"] or ""
     link = links.rollout(component, move["version"], move["group"])
-    return Moved(move["version"], link, sign, says, move["at"], reason)
+    return Moved(version=move["version"], link=link, sign=sign, says=says, at=move["at"], reason=reason)

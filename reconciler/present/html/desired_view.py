@@ -143,7 +143,14 @@ def _values(document: Mapping[str, Any], word: str, *, only_written: bool) -> It
         if word and word not in f"{document['section']}.{path} {text}".casefold():
             continue
         above, _dot, key = (path or document["section"]).rpartition(".")
-        yield Value(f"{above}." if above else "", key, text, "\n" in text, origin or "default", written)
+        yield Value(
+            above=f"{above}." if above else "",
+            key=key,
+            text=text,
+            long="\n" in text,
+            origin=origin or "default",
+            written=written,
+        )
 
 
 def _text(value: Any) -> str:

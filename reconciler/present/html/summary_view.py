@@ -263,10 +263,10 @@ def versions_of(entry: Entry, group: str, most: int | None = None) -> list[Versi
     return [
         Version(
             version,
-            number_text(count),
-            version != held,
-            links.clients_running(entry["id"], version, group),
-            [Segment("good" if version == held else "late", 0, round(max(count * 100 / highest, 1.0), 2))],
+            clients=number_text(count),
+            old=version != held,
+            link=links.clients_running(entry["id"], version, group),
+            share=[Segment("good" if version == held else "late", 0, round(max(count * 100 / highest, 1.0), 2))],
         )
         for version, count in listed[:most]
     ]
