@@ -226,8 +226,10 @@ def _profile(data: str) -> Profile:
     read = json.loads(data)
     installed = []
     for entry in read["installed"]:
-        one = Installed(entry["component"], entry["version"], entry["digest"], damage=entry["damage"])
-        if not all(isinstance(text, str) for text in (one.component, one.version, one.digest, one.damage)):
+        says = {key: entry.get(key, "") for key in ("loaded", "unsaid")}
+        one = Installed(entry["component"], entry["version"], entry["digest"], damage=entry["damage"], **says)
+        texts = one.component, one.version, one.digest, one.damage, one.loaded, one.unsaid
+        if not all(isinstance(text, str) for text in texts):
             raise ValueError(f"a profile has {entry!r:.60}")
         installed.append(one)
     platform, lineage, epoch = read["platform"], read["lineage"], read["epoch"]

@@ -11,8 +11,9 @@ from reconciler.errors import SpecError
 from reconciler.model.policy import Limits, Wave
 from reconciler.model.question import Question
 from reconciler.model.spec import Hold
+from reconciler.observe.judging import keep_index
 from reconciler.observe.listing import Query, list_page
-from reconciler.observe.observed import observe
+from reconciler.observe.observed import Sight, observe
 from reconciler.planning import whole_plan
 from reconciler.present.document import plan_document
 from reconciler.present.listing_form import listing_document
@@ -74,6 +75,19 @@ def test_clients_that_have_not_loaded_what_they_have_are_listed_by_that(bench: B
     assert [row[-1] for row in clients_rows(document)] == ["loaded", "0", "no answer came in time"]
     assert [client["state"] for client in listed(bench)["clients"]] == ["pending", "pending", "updated"]
     assert [client["name"] for client in listed(bench, "state=updated")["clients"]] == ["c"]
+
+
+def test_what_is_judged_for_the_console_knows_what_is_not_loaded(bench: Bench) -> None:
+    bench.machines["a"].engines = {COMPONENT: "0"}
+    bench.machines["b"].engines = {COMPONENT: "exit 3"}
+    bench.plan()
+    with bench.work() as work:
+        keep_index(work, observe(work, Sight(refresh=False)))
+    judged = [one for one in bench.state.standings().by_component[COMPONENT] if one.installed]
+    found = {
+        (one.installed.loaded, bool(one.installed.unsaid)): (one.state, one.clients) for one in judged if one.installed
+    }
+    assert found == {("0", False): ("pending", 1), ("", True): ("pending", 1), ("1", False): ("updated", 1)}
 
 
 def test_a_wave_opens_once_the_engines_of_the_one_before_have_loaded_the_release(bench: Bench) -> None:
