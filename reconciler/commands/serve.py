@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 PACKAGES = ("starlette", "uvicorn", "joserfc")
 """What the console needs beside all that updoser needs."""
 _PAUSE = 0.2
+_LASTING = 25
+"""Looks after which what keeps a state from being opened isn't that it is just being made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +129,18 @@ def _state(
 
     reference = file.server.state_password
     password = secret(reference) if reference else None
-    said = ""
+    told, last, times = "", "", 0
     while True:
         try:
             return State.open_shared(file.server.state, clock=utc_now, password=password)
         except StateError as error:
             if controller is None:
                 raise
-            if error.message != said:
-                said = error.message
-                desk.terminal.note(f"the console waits for the controller: {said}")
+            times = times + 1 if error.message == last else 0
+            last = error.message
+            if last != told and (not told or times == _LASTING):  # one that is being made goes through some
+                told = last
+                desk.terminal.note(f"the console waits for the controller: {told}")
         if stop.wait(_PAUSE) or controller.ended:
             return None
 

@@ -24,7 +24,7 @@ from reconciler.console.guard.gate import Gate
 from reconciler.console.guard.headers import Headers
 from reconciler.console.guard.hosts import Hosts
 from reconciler.console.live import live_of
-from reconciler.errors import UsageError
+from reconciler.errors import UsageError, words_of
 from reconciler.model.network import is_this_machine
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ HEAD_PATIENCE = 15.0
 WRITE_PATIENCE = 30.0
 """Seconds for which somebody may take nothing of what is sent."""
 _KEPT = 5
+_LOG = logging.getLogger("updoser.console")
 _END = 3
 """Seconds for requests under way when the server ends."""
 
@@ -240,9 +241,16 @@ def serve(
     asyncio.run(_serve(console, access, place, secured, ends))
 
 
+def _tell(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Tell what went wrong where nobody waits for it, in a line."""
+    error = context.get("exception")
+    _LOG.error("%s%s", context["message"], f": {words_of(error)}" if error is not None else "")
+
+
 async def _serve(
     console: Console, access: Access, place: Listening, secured: Secured | None, ends: Callable[[], bool]
 ) -> None:
+    asyncio.get_running_loop().set_exception_handler(_tell)
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     closing = asyncio.Event()
     app = make_app(console)

@@ -158,6 +158,7 @@ def test_probes_call_it_by_whatever_name(door: Door) -> None:
 def test_metrics_are_for_this_machine_and_for_tokens(door: Door) -> None:
     assert "updoser_build_info" in door.ask("/metrics").text
     assert door.ask("/metrics", headers={"host": "evil.example"}).status == 421
+    assert door.ask("/", headers={"host": "evil.example", "authorization": f"Bearer {TOKEN}"}).status == 421
     assert door.ask("/metrics", headers={"x-forwarded-for": "10.0.0.1"}).status == 401
     assert door.ask("/metrics", peer="10.0.0.1").status == 401
 

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from reconciler.console.door import refuse
+from reconciler.console.door import is_for_programs, refuse
 from reconciler.console.guard.caller import caller_of, header
 from reconciler.model.network import is_this_machine
 
@@ -41,7 +41,7 @@ class Hosts:
         caller = scope["updoser.caller"] = caller_of(scope, self._proxies)
         scope["client"] = (caller.address, 0)  # for all who write down who asked
         name = host_of(header(scope, "host"))
-        by_token = header(scope, "authorization").lower().startswith("bearer ")
+        by_token = is_for_programs(scope["path"]) and header(scope, "authorization").lower().startswith("bearer ")
         if scope["path"] not in PROBES:
             if not (self._loopback or caller.secure or caller.here):
                 why = "what is said here would be open to all on the way: open it by https, at the proxy before it"
