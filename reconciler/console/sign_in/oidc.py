@@ -137,7 +137,7 @@ class Provider:
         with self._lock:
             begun = self._begun.pop(given.get("state", ""), None)
         if begun is None or self._watch() - begun.at > BEGUN or not compare_digest(begun.browser, _digest(browser)):
-            raise SignInError("this sign-in wasn't begun here, or too long ago", hint="sign in anew")
+            raise SignInError("this sign-in wasn't begun here, or too long ago")
         if given.get("iss", self._spec.issuer) != self._spec.issuer:
             raise SignInError("somebody else than the provider leads back")
         if "error" in given:

@@ -48,7 +48,7 @@ def sign_in(request: Request) -> Response:
     return door(Door("Sign in", "Open the link that `updoser serve` shows where it was started.", _NEW_LINK))
 
 
-_NEW_LINK = "kill -HUP its process, and it shows a new one"
+_NEW_LINK = "`kill -HUP` its process, and it shows a new one"
 _NO_WAY = "`console.sign_in` in the file of the fleet says how others do"
 
 
