@@ -160,7 +160,11 @@ def test_parameters_are_described_as_they_are_read() -> None:
         found = [of_reference(one) for one in operation.get("parameters", ())]
         assert {one["name"] for one in found if one["in"] == "path"} == set(re.findall(r"{(\w+)}", path))
         if method == "get":
-            described[path] = {one["name"]: one["schema"].get("default") for one in found if one["in"] == "query"}
+            described[path] = {
+                one["name"]: one["schema"].get("default")
+                for one in found
+                if one["in"] == "query" and not one.get("explode")  # these stand for many names
+            }
     assert {path: names for path, names in described.items() if names} == {
         path: {one.name: None if one.default == () else one.default for one in params}
         for path, params in routes.PARAMETERS.items()
@@ -240,7 +244,10 @@ ASKED = {
 }
 
 
-@pytest.mark.parametrize("path", [path for path, method, _operation in operations() if method == "get"])
+PATHS = [path for path, method, _operation in operations() if method == "get" and not path.startswith("/clients")]
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_each_document_is_as_its_schema_says_and_is_not_sent_again_to_who_has_it(app: Any, path: str) -> None:
     post(app, APPROVAL)
     schema = WHOLE["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
@@ -267,7 +274,7 @@ def test_a_status_has_its_groups_where_they_are_asked_for(app: Any) -> None:
 
 def test_before_the_controller_looked_there_is_nothing_and_what_to_do_is_said(state: State) -> None:
     bare = console_app(state)
-    for path in ("status", "plan", "components", "sources", "desired", "rollouts"):
+    for path in ("status", "plan", "components", "sources", "desired", "rollouts", "clients", "clients/pc-1"):
         assert "updoser run" in said(ask(bare, f"{API}/{path}"), 404)["hint"]
     assert json.loads(ask(bare, f"{API}/controller").body)["controller"] is None
 

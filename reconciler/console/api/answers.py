@@ -140,9 +140,14 @@ def parameters(request: Request, known: Iterable[Param]) -> dict[str, Any]:
     Raises:
         ApiError: one isn't known, stands there twice, or is no good.
     """
+    return read_parameters(request.query_params.multi_items(), known)
+
+
+def read_parameters(given: Sequence[tuple[str, str]], known: Iterable[Param]) -> dict[str, Any]:
+    """Read parameters; raises what `parameters` raises."""
+    known = tuple(known)
     found = {one.name: one.default for one in known}
     readers = {one.name: one.read for one in known}
-    given = request.query_params.multi_items()
     for name, text in given:
         if name not in readers:
             told = f"there is: {', '.join(readers)}" if readers else "there are none here"

@@ -9,9 +9,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, get_args
 
 from reconciler.console.api.answers import ApiError
+from reconciler.formats.where import Condition, conditions_of
 from reconciler.hints import did_you_mean
 from reconciler.model.controller import pause_digest
 from reconciler.model.deploy import Fault
+from reconciler.model.listing import Listing
 from reconciler.present.document import (
     OVER,
     controller_entry,
@@ -21,18 +23,22 @@ from reconciler.present.document import (
     run_document,
 )
 from reconciler.present.fields import FORMAT_VERSION, exact_time_text, time_text
+from reconciler.present.listing_form import listing_document
 from reconciler.present.request_form import request_document, request_entry
-from reconciler.storage.logbook import Cut
+from reconciler.storage.logbook import AskedEntries, Cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from reconciler.model.rollout import Key, RolloutRecord
-    from reconciler.storage.logbook import AskedEntries, AskedRuns
+    from reconciler.storage.logbook import AskedRuns
     from reconciler.storage.snapshots import Snapshot, SnapshotKind
     from reconciler.storage.state import State
 
 Document = dict[str, Any]
+_NEVER = ("the controller hasn't looked at the fleet yet", "start it: `updoser run`")
+_LAST = 50
+"""Of what happened to a client, so much is given with it."""
 
 
 def _snapshot(state: State, kind: SnapshotKind, name: str = "") -> Snapshot:
@@ -40,7 +46,7 @@ def _snapshot(state: State, kind: SnapshotKind, name: str = "") -> Snapshot:
     if found is None:
         if name:
             raise _missing(kind, name, state.snapshot_names(kind))
-        raise ApiError(HTTPStatus.NOT_FOUND, "the controller hasn't looked at the fleet yet", "start it: `updoser run`")
+        raise ApiError(HTTPStatus.NOT_FOUND, *_NEVER)
     return found
 
 
@@ -165,6 +171,40 @@ def rollout(state: State, key: Key) -> Document:
             for client, message in sorted(state.rollout_failures(fault).get(key, {}).items())
         ],
     }
+
+
+def clients(state: State, pairs: Iterable[tuple[str, str]], after: str, limit: int) -> tuple[Document, str]:
+    """Give the clients of whom the conditions of an address hold, by name, and what the next page begins behind."""
+    try:
+        conditions = conditions_of(pairs)
+        found = state.find_clients(conditions, after=after, limit=limit)
+    except ValueError as error:
+        raise ApiError(HTTPStatus.BAD_REQUEST, str(error)) from error
+    if found.at is None:
+        raise ApiError(HTTPStatus.NOT_FOUND, *_NEVER)
+    listing = listing_document(Listing(found.at, "", " ".join(one.text for one in conditions), found.clients))
+    return {key: listing[key] for key in ("format_version", "created", "where", "clients")}, found.after
+
+
+def client(state: State, name: str) -> Document:
+    """Give how a client stands with all that it should have, and what happened to it last."""
+    found = state.find_clients([Condition("name", "=", (_literal(name),))], limit=1)
+    if found.at is None:
+        raise ApiError(HTTPStatus.NOT_FOUND, *_NEVER)
+    if not found.clients:
+        raise ApiError(HTTPStatus.NOT_FOUND, f"there is no client {name[:100]!r}", "see /api/v1/clients")
+    listing = listing_document(Listing(found.at, "", "", found.clients))
+    happened = state.find_entries(AskedEntries(client=name), Cut(limit=_LAST)).entries
+    return {
+        **{key: listing[key] for key in ("format_version", "created")},
+        "client": listing["clients"][0],
+        "happened": [{"id": one.id, "run_id": one.run_id, **entry_document(one.entry)} for one in happened],
+    }
+
+
+def _literal(name: str) -> str:
+    """Give the pattern that only a name fits."""
+    return "".join(f"[{char}]" if char in "*?[" else char for char in name)
 
 
 def runs(state: State, asked: AskedRuns, before: str, limit: int) -> tuple[Document, str]:

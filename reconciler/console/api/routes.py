@@ -24,6 +24,7 @@ from reconciler.console.api.answers import (
     parameters,
     person_who_may,
     plain,
+    read_parameters,
     words,
 )
 from reconciler.console.api.wishes import read_body, take_down
@@ -49,7 +50,10 @@ LIMIT = Param("limit", count(1000), 100)
 """How many entries a page has."""
 
 
-PARAMETERS: dict[str, tuple[Param, ...]] = {"/requests": (Param("before", NUMBER), LIMIT)}
+PARAMETERS: dict[str, tuple[Param, ...]] = {
+    "/requests": (Param("before", NUMBER), LIMIT),
+    "/clients": (Param("after", plain, ""), LIMIT),
+}
 """What may stand behind the `?` of an address, where anything may."""
 
 
@@ -119,6 +123,23 @@ def _request(request: Request) -> Response:
     return answer(request, document)
 
 
+def _clients(request: Request) -> Response:
+    """Give clients: what isn't about the page is a field of theirs, each of which may stand there several times."""
+    person_who_may(request, "viewer")
+    check_accept(request)
+    pairs = request.query_params.multi_items()
+    known = PARAMETERS["/clients"]
+    names = {one.name for one in known}
+    page = read_parameters([pair for pair in pairs if pair[0] in names], known)
+    fields = [(name, plain(text)) for name, text in pairs if name not in names]
+    document, following = documents.clients(console_of(request).state, fields, page["after"], page["limit"])
+    return _page(request, Paged(document, {"after": following} if following else {}))
+
+
+def _client(state: State, name: str) -> Any:
+    return documents.client(state, name)
+
+
 def _runs(state: State, *, status: Any, who: str, command: str, before: str, limit: int) -> Any:
     document, following = documents.runs(state, AskedRuns(status, who, command), before, limit)
     return Paged(document, {"before": following} if following else {})
@@ -186,6 +207,8 @@ ROUTES = (
     _get("/rollouts", _rollouts, Param("over", flag, default=False), Param("after", plain, ""), LIMIT),
     _get("/rollouts/{component}/{version:path}", _rollout, Param("group", plain, "")),
     _get("/sources", documents.sources),
+    Route(f"{PREFIX}/clients", _clients, methods=["GET"], name="/clients"),
+    _get("/clients/{name:path}", _client),
     _get(
         "/runs",
         _runs,
