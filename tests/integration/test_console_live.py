@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.routing import Route
 
 from reconciler.console import events
+from reconciler.console.guard.headers import POLICY
 from reconciler.console.live import Live, look_at
 from reconciler.console.pages import statics
 from reconciler.model.controller import RunProgress
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.needs("chromium")
 SLOW = 120_000
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; "
-    "base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
-)
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"/><title>A page</title>
 <link rel="stylesheet" href="{css}"/>
 <script src="{tables}" defer></script><script src="{script}" defer></script></head><body><main>

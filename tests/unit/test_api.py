@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import shlex
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -26,9 +28,13 @@ from reconciler.model.rollout import Approval
 from reconciler.storage.state import State
 from tests import shown
 from tests.console import NOW, SOMEBODY, Answer, ask, console_app
+from tests.door import Door
+from tests.pages import marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.pages import Example
 
 FOLDER = Path(__file__).parents[2] / "schema"
 HOME = "https://updoser.invalid/schema/"
@@ -387,6 +393,27 @@ def test_whatever_is_asked_the_answer_is_json_and_no_failure(tmp_path_factory: p
             json.loads(answer.body)
 
         try_one()
+
+
+@pytest.mark.parametrize("shown_there", marked("run:api"), ids=str)
+def test_what_the_page_shows_is_answered(state: State, shown_there: Example) -> None:
+    fill(state)
+    door = Door(state, lambda: NOW)
+    door.access.digests[hashlib.sha256(b"secret").digest()] = "build", ("viewer", "operator", "approver")
+    for line in shown_there.text.splitlines():
+        words = shlex.split(line.replace("$TOKEN", "secret").replace("$CONSOLE", "http://127.0.0.1:8484"))
+        assert words.pop(0) == "curl"
+        headers, body = {}, b""
+        while words[0].startswith("-"):
+            option, value = words.pop(0), words.pop(0)
+            if option == "-d":
+                body = value.encode()
+            else:
+                name, _colon, text = value.partition(": ")
+                headers[name.lower()] = text
+        path = words.pop().removeprefix("http://127.0.0.1:8484")
+        answer = door.ask(path, method="POST" if body else "GET", headers=headers, body=body)
+        assert answer.status == (202 if body else 200), f"{line}: {answer.text}"
 
 
 # --- what is asked of the controller ----------------------------------------------------------------------------------

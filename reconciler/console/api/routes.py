@@ -131,7 +131,10 @@ def _clients(request: Request) -> Response:
     known = PARAMETERS["/clients"]
     names = {one.name for one in known}
     page = read_parameters([pair for pair in pairs if pair[0] in names], known)
-    fields = [(name, plain(text)) for name, text in pairs if name not in names]
+    try:
+        fields = [(name, plain(text)) for name, text in pairs if name not in names]
+    except ValueError as error:
+        raise ApiError(HTTPStatus.BAD_REQUEST, str(error)) from error
     document, following = documents.clients(console_of(request).state, fields, page["after"], page["limit"])
     return _page(request, Paged(document, {"after": following} if following else {}))
 
