@@ -68,7 +68,7 @@ class Console:
     def page(self, _request: Request) -> Response:
         """Give the page."""
         self.asked += 1
-        names = {"css": "updoser.css", "tables": "tables.js", "script": "console.js"}
+        names = {"css": "console.css", "tables": "tables.js", "script": "console.js"}
         text = PAGE.format(clients=self.clients, **{key: static_address(name) for key, name in names.items()})
         return HTMLResponse(text, headers={"Content-Security-Policy": POLICY})
 
