@@ -193,6 +193,9 @@ def test_sources_say_how_they_are_what_they_offer_and_when_signatures_expire(sta
     ]
     repository = {"path": "/r", "roles": roles, "releases": 3, "renew": "", "error": ""}
     state.keep_snapshots("places", {"": {"store": {**store, "problems": []}, "repository": repository}})
+    status = state.snapshot("status").document
+    status["sources"][0]["expires"] = {"root": "2027-11-29T12:00:00Z", "mirrors": "2026-11-29T14:00:00Z"}
+    state.keep_snapshots("status", {"": status})
     page = look(state, "/sources")
     says = text_of(page)
     for told in (
@@ -200,6 +203,7 @@ def test_sources_say_how_they_are_what_they_offer_and_when_signatures_expire(sta
         "vendor stale 12 releases of 1 component",
         "and 4 more",
         "12 releases of 1 component 2 incrementals 5 B 1.0 MiB",
+        "mirrors 2 h left",
         "timestamp 24 h left",
         "snapshot expired",
         "targets not signed yet",
