@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.formats.where import FIELDS, STATES, conditions_of, parse_where
-from reconciler.model.report import JournalEntry
+from reconciler.model.report import ComponentStatus, JournalEntry, Status
+from reconciler.present.document import status_document
 from reconciler.present.html.clients_view import command_of, sentence
 from reconciler.storage.state import State
 from tests.console import NOW, Answer, ask, console_app
@@ -241,3 +242,17 @@ def test_the_command_under_a_list_asks_for_just_what_its_address_does(pairs: lis
 
         *_words, where = shlex.split(command)
         assert set(parse_where(where)) == set(conditions)
+
+
+def test_as_many_clients_are_said_as_the_controller_counted_in_the_same_look(tmp_path: Path) -> None:
+    with State.open(f"sqlite:///{tmp_path}/state.db", clock=lambda: NOW) as state:
+        keep_fleet(state, fleet(1_200))
+        app = console_app(state)
+        asked = "/clients?component=scan-engine&state=updated"
+        assert "More than 1 000 clients" in told(ask(app, "/clients"))
+        counted = ComponentStatus("scan-engine", "9.850.00", "9.850.00", 1_206, 1, 0, 2)
+        state.keep_snapshots("status", {"": status_document(Status(NOW, NOW, 1_209, (counted,), {}))})
+        assert "1 209 clients" in told(ask(app, "/clients"))
+        assert "1 206 clients of 1 209" in told(ask(app, asked))
+        assert "More than 1 000 clients of 1 209" in told(ask(app, f"{asked}&label=!canary"))
+        assert "1 client of 1 209" in told(ask(app, "/clients?name=silent-1"))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from reconciler.console.frame import Console
     from reconciler.formats.where import Condition
-    from reconciler.storage.found import FoundClients, FoundCount
+    from reconciler.storage.found import FoundClients
     from reconciler.storage.state import State
 
 TAB = "/clients"
@@ -68,14 +68,13 @@ def clients(request: Request) -> Response:
         conditions = conditions_of(asked.without(*_PLACES))
         after = asked.one("after")
         found = state.find_clients(conditions, after=after, limit=_A_PAGE)
-        count = state.count_clients(conditions)
     except ValueError as error:
         return _wrong(request, str(error))
     pairs = address_of(conditions)
     trail = [*asked.given.get("from", ())][-_BACK:]
     view = view_of_clients(
         _listed(console_of(request), found),
-        count=_count(state, conditions, count, judged=found.at is not None),
+        count=_count(state, conditions, found, after),
         conditions=conditions,
         filters=Filters(action=TAB, fields=_fields(pairs, state), more=_more(pairs), clear=TAB if conditions else ""),
         pager=_pager(pairs, after, found.after, trail),
@@ -210,19 +209,19 @@ def _components(state: State) -> list[str]:
     return [entry["id"] for entry in status.document["components"]] if status else []
 
 
-def _count(state: State, conditions: Sequence[Condition], count: FoundCount, *, judged: bool) -> str:
-    """Say how many clients there are; where that takes long to count, as the controller counted them."""
-    if not judged:
+def _count(state: State, conditions: Sequence[Condition], found: FoundClients, after: str) -> str:
+    """Say how many clients there are: as the controller counted them in the same look, where it did."""
+    if found.at is None:
         return "Nothing to show yet"
     status = state.snapshot("status")
-    whole = status.document["clients"] if status else None
-    if not conditions:
-        number = count.number if whole is None or not count.more else whole
-        return count_words(number, more=count.more and whole is None, of=None)
-    number = _counted(state, conditions) if count.more else None
-    if number is not None:
-        return count_words(number, more=False, of=whole)
-    return count_words(count.number, more=count.more, of=whole)
+    whole = int(status.document["clients"]) if status else None
+    if not after and not found.after:
+        return count_words(len(found.clients), more=False, of=whole)
+    number = _counted(state, conditions) if conditions else whole
+    if number is None:
+        counted = state.count_clients(conditions)
+        return count_words(counted.number, more=counted.more, of=whole)
+    return count_words(number, more=False, of=whole)
 
 
 def _counted(state: State, conditions: Sequence[Condition]) -> int | None:
