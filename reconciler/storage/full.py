@@ -12,8 +12,7 @@ from reconciler.storage.base import moment
 from reconciler.storage.fleet import LISTED
 from reconciler.storage.found import FoundRecords
 from reconciler.storage.judging import with_addresses
-from reconciler.storage.runs import Runs, journal_entry
-from reconciler.storage.tables import CLIENTS, JOURNAL
+from reconciler.storage.tables import CLIENTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from reconciler.model.client import Client, Profile
     from reconciler.model.listing import ListedClient
-    from reconciler.model.report import JournalEntry
     from reconciler.model.settings import Have
 
 
@@ -45,16 +43,7 @@ class ClientInFull:
     same_machine: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class JournalLine:
-    """What became of a client in a run, and the number of that in the journal."""
-
-    id: int
-    run_id: str
-    entry: JournalEntry
-
-
-class FullRecords(FoundRecords, Runs):
+class FullRecords(FoundRecords):
     """Clients in full."""
 
     def client_in_full(self, name: str) -> ClientInFull | None:
@@ -94,16 +83,3 @@ class FullRecords(FoundRecords, Runs):
         if group is not None:
             lines = [line._replace(group=group) for line in lines]
         return next(iter(with_addresses(search.judge.take(lines), [client])), None)
-
-    def client_journal(self, name: str, *, before: int = 0, limit: int = 50) -> list[JournalLine]:
-        """Give what became of a client in runs, the newest first; those before a number of the journal (0: all).
-
-        Raises:
-            StateError: the state can't be read.
-        """
-        entry = JOURNAL.c
-        wanted = select(JOURNAL).where(entry.client == name).order_by(entry.id.desc()).limit(limit)
-        if before:
-            wanted = wanted.where(entry.id < before)
-        with self._read() as connection:
-            return [JournalLine(row.id, row.run_id, journal_entry(row)) for row in connection.execute(wanted)]

@@ -29,7 +29,7 @@ from reconciler.storage.moments import Moments
 from reconciler.storage.outbox import Outbox
 from reconciler.storage.protection import Protections
 from reconciler.storage.requests import Requests
-from reconciler.storage.runs import PlanRecord
+from reconciler.storage.runs import PlanRecord, Runs
 from reconciler.storage.samples import Samples
 from reconciler.storage.sessions import Sessions
 from reconciler.storage.tables import IDENTITY
@@ -59,6 +59,7 @@ class Identity:
 class State(
     FullRecords,
     Upstream,
+    Runs,
     Logbook,
     Moments,
     Locks,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from reconciler.formats.where import conditions_of, parse_where
 from reconciler.model.client import Installed, Profile
+from reconciler.model.question import Question
 from reconciler.model.report import JournalEntry
 from reconciler.model.spec import ComponentSpec, Hold, InventorySpec, PluginConfig
 from reconciler.observe import listing
@@ -22,6 +23,7 @@ from reconciler.planning import status_of
 from reconciler.present.listing_form import found_document
 from reconciler.present.listing_text import csv_chunks
 from reconciler.storage import found
+from reconciler.storage.fleet import Observation
 from reconciler.storage.judging import Behind
 from reconciler.storage.state import State
 from tests.fakes import NOW, make_component
@@ -45,7 +47,7 @@ POLICIES: tuple[Any, ...] = (
     *({"blocked": {"2": "bad"}}, {"snapshot": NOW.date()}),
 )
 WELL = {"error": "", "route": "direct", "failures": 0, "quarantined": None, "seen_at": NOW.timestamp(), "machine": None}
-WORDS = ("updated", "outdated", "ahead", "unknown", "deferred")
+WORDS = ("updated", "pending", "outdated", "ahead", "unknown", "deferred")
 
 
 @pytest.fixture
@@ -240,14 +242,11 @@ def test_a_new_release_makes_clients_outdated_though_none_of_them_changed(fleet:
     assert names(fleet, "component=rules version=2 state=outdated") == ["g-0"]
 
 
-def test_a_client_in_full_says_what_it_has_and_what_became_of_it(fleet: Bench) -> None:
+def test_a_client_in_full_says_what_it_has_and_what_is_in_its_way(fleet: Bench) -> None:
     full = fleet.state.client_in_full("g-2")
     assert (full.listed.state, full.listed.reason, full.client.install_root) == ("failed", "client", "/r/g-2")
     assert full.profile.by_component[COMPONENT].version == "1"
     assert (full.left, full.same_machine) == (None, ())
-    newest, *older = fleet.state.client_journal("g-2")
-    assert (newest.entry.outcome, newest.entry.to_version) == ("failed", "2")
-    assert fleet.state.client_journal("g-2", before=newest.id) == older
     assert fleet.state.client_in_full("nobody") is None
 
 
@@ -293,3 +292,29 @@ def test_who_left_or_moved_counts_where_the_last_look_saw_it_though_nothing_was_
     assert gone.name not in names(fleet)
     assert names(fleet, "group=h") == [moved.name, "h-0", "h-1"]
     assert len(names(fleet)) == status.clients == 4
+
+
+def test_what_an_engine_has_loaded_decides_what_clients_are_found_as(opened: Opened) -> None:
+    bench = opened({"g": 3})
+    bench.plan()
+    bench.component(loaded=Question("engine --version"))
+    said: Any = ({"loaded": "1"}, {"loaded": "0"}, {"unsaid": "it is busy"})
+    (profile,) = bench.state.profiles().values()
+    (installed,) = profile.installed
+    bench.state.record_observations(
+        [
+            Observation(
+                client=f"g-{at}",
+                profile=replace(profile, installed=(replace(installed, **more),)),
+                free=1,
+                error="",
+                at=NOW,
+            )
+            for at, more in enumerate(said)
+        ]
+    )
+    with bench.work() as work:
+        judge(bench, work)
+        (status,) = status_of(work, SEEN).components
+    assert (names(bench, "state=updated"), names(bench, "state=pending")) == (["g-0"], ["g-1", "g-2"])
+    assert (status.updated, status.pending) == (1, 2)
