@@ -56,8 +56,9 @@ docs: $(VENV)/.dev .venv-docs/.done ## the references of docs, the man pages, an
 	$(BIN)/python -m docs.make
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
-pictures: $(VENV)/.dev ## docs/pictures, from what the demo prints
+pictures: $(VENV)/.dev ## docs/pictures: what the demo prints, and pages of its console
 	$(BIN)/python docs/make/pictures.py
+	$(BIN)/python -m docs.make.console_pictures
 
 lock: $(VENV)/.dev ## write the lock files again; ARGS=--upgrade takes the newest versions
 	$(LOCK) $(ARGS) --extra service pyproject.toml --output-file requirements.lock

@@ -54,7 +54,7 @@ GROUPS = {"office": 0.5, "branch": 0.3, "plant": 0.2}
 _MOVES: tuple[tuple[int, RolloutStatus], ...] = ((1, "running"), (2, "running"))
 PATCH = Patch("data", 412_000, "0" * 64, "zstd", "data", 21_500_000)
 _NOBODY = WaveCounts()
-_HELD = ExitStack()
+HELD = ExitStack()
 """What is held as long as this process lives."""
 _CATALOG = Path(__file__).parents[1] / "plugins/catalog/officescan.yaml"
 
@@ -364,7 +364,7 @@ def trouble(state: State) -> None:
 def busy(state: State) -> None:
     """Keep the same while a run is under way: this process holds the lock as long as it lives."""
     trouble(state)
-    _HELD.enter_context(state.lock("run"))
+    HELD.enter_context(state.lock("run"))
     ran(state, 4, 21, None, "running")
     state.report_progress(
         RunProgress(

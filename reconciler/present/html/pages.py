@@ -34,6 +34,7 @@ STATIC = {
     "console.css": "text/css",
     "tables.js": "text/javascript",
     "console.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
 }
 """The files that pages of the console name, and what they are."""
 
