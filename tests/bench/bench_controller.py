@@ -1,6 +1,6 @@
 """A controller that has nothing to do: what a day of it costs, and whether it grows.
 
-24 hours of the loop in one process, with an interval of 5 minutes: 288 rounds over 2,000 clients in memory, at which it
+24 hours of the loop in one process, with an interval of 5 minutes: 288 rounds over 1,900 clients in memory, at which it
 looks each 30 minutes. State, store and a folder as source are real, its clock goes on by the 2 seconds of each wait.
 Memory is what is resident: after the first hour, at the end, and how much an hour adds in the last twelve. The beat of
 the lease, each 5 seconds of a real clock, is measured apart and counted for the whole day.
