@@ -6,10 +6,12 @@ functions, run in a few threads; only what stays open (events) is asynchronous.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, wraps
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.routing import Route
 
 from reconciler.console import actions, events, hook
 from reconciler.console.api import routes as api
@@ -32,9 +34,11 @@ from reconciler.console.pages import (
 from reconciler.console.sign_in import pages as sign_in
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from starlette.middleware import Middleware
+    from starlette.requests import Request
+    from starlette.responses import Response
     from starlette.routing import BaseRoute
 
     from reconciler.console.frame import Console
@@ -58,11 +62,30 @@ ROUTES: Sequence[BaseRoute] = (
     *telling.ROUTES,
 )
 
+_READS = frozenset(["GET", "HEAD"])
+
 
 def make_app(console: Console, middleware: Sequence[Middleware] = ()) -> Starlette:
     """Make the application."""
-    app = Starlette(routes=list(ROUTES), middleware=list(middleware), exception_handlers=dict(HANDLERS))
+    routes = [_in_one_look(route, console) for route in ROUTES]
+    app = Starlette(routes=routes, middleware=list(middleware), exception_handlers=dict(HANDLERS))
     app.state.console = console
     app.state.wakes = Wakes()
     app.state.live = Live(partial(look_at, console.state), console.clock)
     return app
+
+
+def _in_one_look(route: BaseRoute, console: Console) -> BaseRoute:
+    """Have all that a page reads be of one moment: what stands around it fits what is in it."""
+    if not isinstance(route, Route) or iscoroutinefunction(route.endpoint):
+        return route
+    give: Callable[[Request], Response] = route.endpoint
+
+    @wraps(give)
+    def look(request: Request) -> Response:
+        if request.method not in _READS:
+            return give(request)
+        with console.state.looking():
+            return give(request)
+
+    return Route(route.path, look, methods=list(route.methods or ()), name=route.name)

@@ -51,12 +51,13 @@ class Look(NamedTuple):
 
 def look_at(state: State) -> Look:
     """Look at what a console shows."""
-    snapshots = state.snapshot_marks()
-    said, progress = state.controller_status(), state.progress()
+    with state.looking():
+        snapshots, asked = state.snapshot_marks(), state.requests_mark()
+        said, progress = state.controller_status(), state.progress()
     marks = {
         **{kind: digest for kind, (_at, digest) in snapshots.items()},
         "controller": json.dumps(controller_entry(said) if said else None),
-        "requests": state.requests_mark(),
+        "requests": asked,
         "run": progress.run_id if progress else "",
     }
     made = {kind: at for kind, (at, _digest) in snapshots.items()}

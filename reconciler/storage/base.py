@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from threading import local
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -27,6 +28,7 @@ class Part:
         self._engine = engine
         self._clock = clock
         self._open: Connection | None = None
+        self._looks = local()
         self._generation: int | None = None
 
     def fence(self, generation: int) -> None:
@@ -47,12 +49,28 @@ class Part:
                 self._open = before
 
     @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Have all that this thread reads in the block be of one moment, and of one connection: what it shows fits.
+
+        What is written meanwhile, by this thread as well, is seen after it.
+        """
+        with ExitStack() as stack:
+            with mapped(self._engine.url):
+                connection = stack.enter_context(self._engine.connect())
+            before, self._looks.connection = getattr(self._looks, "connection", None), connection
+            try:
+                yield
+            finally:
+                self._looks.connection = before
+
+    @contextmanager
     def _read(self) -> Iterator[Connection]:
         """Give a connection that reads; all that is made from what it gives is made inside of the block."""
         place = self._engine.url.render_as_string(hide_password=True)
-        if self._open is not None:
-            with sound(place):
-                yield self._open
+        known = self._open if self._open is not None else getattr(self._looks, "connection", None)
+        if known is not None:
+            with mapped(self._engine.url), sound(place):
+                yield known
             return
         with mapped(self._engine.url), sound(place), self._engine.connect() as connection:
             yield connection

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import func, select, type_coerce
@@ -116,7 +117,7 @@ class Lines(FleetRecords):
         """Give some profiles by fingerprint."""
         wanted = select(PROFILES.c.fingerprint, PROFILES.c.data).where(PROFILES.c.fingerprint.in_(list(fingerprints)))
         with self._read() as connection:
-            return {key: checked(Profile.from_json(data, key)) for key, data in connection.execute(wanted)}
+            return {key: _profile(data, key) for key, data in connection.execute(wanted)}
 
     def every_profile(self, most: int) -> Iterator[tuple[str, Profile]] | None:
         """Give all profiles by fingerprint, also those that no client has any more; None where there are more."""
@@ -187,3 +188,9 @@ def _behind(prefix: str) -> str:
 
 _SURROGATES = 0xD800
 """Where characters begin that no text has; those behind them begin with U+E000."""
+
+
+@lru_cache(maxsize=1000)
+def _profile(data: str, fingerprint: str) -> Profile:
+    """Read a profile; those of one page are those of the next, and its fingerprint stands for all that is in it."""
+    return checked(Profile.from_json(data, fingerprint))

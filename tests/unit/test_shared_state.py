@@ -1,6 +1,7 @@
 """What the console reads and writes of a state that belongs to another process."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -182,3 +183,20 @@ def test_progress_is_what_was_said_last(tmp_path: Path) -> None:
         assert console.progress() == said
         state.report_progress(None)
         assert console.progress() is None
+
+
+def test_what_a_page_reads_is_of_one_moment_whatever_is_written_meanwhile(tmp_path: Path) -> None:
+    with own(tmp_path) as state, shared(tmp_path) as console:
+        state.keep_snapshots("plan", {"": {"n": 1}})
+        with console.looking():
+            first = console.snapshot("plan")
+            state.keep_snapshots("plan", {"": {"n": 2}})
+            console.ask(WISH)
+            assert console.snapshot("plan") == first
+            assert console.requests_waiting() == 0
+            elsewhere = ThreadPoolExecutor(1).submit(console.requests_waiting).result()
+            assert elsewhere == 1
+        again = console.snapshot("plan")
+        assert again is not None
+        assert again.document == {"n": 2}
+        assert console.requests_waiting() == 1
