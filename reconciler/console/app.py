@@ -43,31 +43,34 @@ if TYPE_CHECKING:
 
     from reconciler.console.frame import Console
 
-ROUTES: Sequence[BaseRoute] = (
+PAGES: Sequence[BaseRoute] = (
     *summary.ROUTES,
     *components.ROUTES,
     *clients.ROUTES,
     *runs.ROUTES,
     *audit.ROUTES,
-    *api.ROUTES,
-    *events.ROUTES,
-    *hook.ROUTES,
     *rollouts.ROUTES,
     *plan.ROUTES,
     *sources.ROUTES,
     *desired.ROUTES,
     *actions.ROUTES,
+    *api.ROUTES,
+)
+"""What shows the state, to people and to programs: all that one of them reads is of one moment."""
+ROUTES: Sequence[BaseRoute] = (
+    *PAGES,
+    *events.ROUTES,
+    *hook.ROUTES,
     *statics.ROUTES,
     *sign_in.ROUTES,
     *telling.ROUTES,
 )
-
 _READS = frozenset(["GET", "HEAD"])
 
 
 def make_app(console: Console, middleware: Sequence[Middleware] = ()) -> Starlette:
     """Make the application."""
-    routes = [_in_one_look(route, console) for route in ROUTES]
+    routes = [_in_one_look(route, console) if route in PAGES else route for route in ROUTES]
     app = Starlette(routes=routes, middleware=list(middleware), exception_handlers=dict(HANDLERS))
     app.state.console = console
     app.state.wakes = Wakes()
