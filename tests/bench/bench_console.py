@@ -2,7 +2,8 @@
 
 The console runs in a process of its own, as `updoser serve` has it, over documents as a controller keeps them. CPU is
 that of its process, for each page; the time is what a reader waits, of all pages that were asked for, on a machine that
-has as many cores as are said.
+has as many cores as are said. Then a day passes: the documents change ROUNDS times, and somebody looks at all pages in
+between; memory is that of the process before it and after each quarter.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median, quantiles
+from typing import TYPE_CHECKING
 
 from measure import ROOT, table
 
@@ -26,7 +28,12 @@ from reconciler.storage.state import State
 from tests.console import NOW, console_app
 from tests.console_states import MADE
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 READERS = 8
+ROUNDS = 288
+"""Rounds of a controller in 24 hours."""
 PAGES = ("/", "/?group=group-007&within=1", "/components", "/components/virus-pattern")
 
 
@@ -87,11 +94,30 @@ def main() -> None:
                     time.sleep(0.05)
                 port = int(place.read_text())
                 rows = [measured(process.pid, port, path, options.pages) for path in PAGES]
+                day = list(lived(state, process.pid, port))
             finally:
                 process.terminate()
                 process.wait()
     print(f"{READERS} readers, {os.cpu_count()} cores, {os.getloadavg()[0]:.0f} of load before it")
     table(("page", "bytes", "CPU a page", "median", "p95"), rows)
+    print(f"memory over {ROUNDS} rounds with {len(PAGES)} pages after each: {', '.join(day)}")
+
+
+def lived(state: State, pid: int, port: int) -> Iterator[str]:
+    """Give the memory of a process before a day, and after each quarter of it."""
+    kept = state.snapshot("status")
+    assert kept is not None
+    for number in range(ROUNDS + 1):
+        state.keep_snapshots("status", {"": {**kept.document, "saved_by_round": number}})
+        for path in PAGES:
+            ask(port, path, 1)
+        if number % (ROUNDS // 4) == 0:
+            yield f"{resident(pid) / 2**20:.1f} MiB"
+
+
+def resident(pid: int) -> int:
+    """Give the bytes of memory that a process has."""
+    return int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def measured(pid: int, port: int, path: str, pages: int) -> tuple[str, ...]:
