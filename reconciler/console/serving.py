@@ -231,6 +231,9 @@ class _Server(Server):
         self._live.end()
         self._closing.set()
         await super().shutdown(sockets)
+        for left in list(self.server_state.connections):  # whose request didn't end in time
+            left.transport.abort()
+        await asyncio.sleep(0)  # transports let go of their sockets in the next turn of the loop
 
 
 def serve(

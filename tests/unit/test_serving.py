@@ -1,6 +1,7 @@
 """The server of the console on real sockets: slow clients, streams that are open when it ends, and certificates."""
 
 import asyncio
+import gc
 import socket
 import ssl
 import subprocess
@@ -118,6 +119,26 @@ def open_stream(server: Served) -> socket.socket:
 def peeked(wire: socket.socket) -> bytes:
     said = wire.recv(65536, socket.MSG_PEEK)
     return said if b"still here" in said else b""
+
+
+def test_who_waits_for_what_never_ends_is_hung_up_on_when_the_server_ends(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    async def never(_request: Any) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(application, "ROUTES", (*application.ROUTES, Route("/sign-in/never", never)))
+    monkeypatch.setattr(serving, "_END", 0.1)
+    with served(state) as server, server.connect() as wire:
+        wire.sendall(b"GET /sign-in/never HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        until(begun.is_set)
+        server.end()
+        everything(wire)
+        until(server.ended)
+    gc.collect()  # a socket that nobody closed would be told of here
 
 
 def test_a_stream_that_is_open_ends_whole_when_the_server_does(state: State, stream: list[str]) -> None:

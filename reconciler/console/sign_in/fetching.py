@@ -80,8 +80,8 @@ class Fetcher:
                 connection.sock = wire
                 sent = {"Accept": _JSON, "User-Agent": "updoser", **headers, "Connection": "close"}
                 connection.request(method, target, body, sent)
-                answer = connection.getresponse()
-                data = answer.read(LARGEST + 1)
+                with connection.getresponse() as answer:
+                    data = answer.read(LARGEST + 1)
         except ssl.SSLCertVerificationError as error:
             raise ProviderError(f"{host}: its certificate isn't trusted: {error.verify_message}") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
