@@ -149,15 +149,15 @@ def shown(
     """Show a view in its template, with the frame around it. A page that the browser has isn't sent again."""
     console, person = console_of(request), person_of(request)
     state, now, found = console.state, console.clock(), snapshot_of(request, "status")
-    progress = state.progress()
+    progress, controller = state.progress(), state.controller_status()
     known = Known(
         now=now,
         status=found.document if found else None,
         shown_at=found.at if found else None,
-        controller=state.controller_status(),
+        controller=controller,
         progress=progress,
         busy=progress is not None and bool(state.busy()),
-        waiting=state.requests_waiting(),
+        waiting=state.requests_waiting() if controller is None else controller.waiting,
     )
     frame = Frame(tab=tab, person=person, now=now, shown_at=shown_at, around=around(known, person.roles))
     text = console_page(template, view, frame)

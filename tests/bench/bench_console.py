@@ -79,6 +79,7 @@ def ask(port: int, path: str, times: int) -> tuple[list[float], int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pages", type=int, default=50, help="how often each reader asks for a page")
+    parser.add_argument("--readers", type=int, default=READERS, help="how many ask at once")
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
@@ -93,12 +94,12 @@ def main() -> None:
                 while not place.exists() and process.poll() is None:
                     time.sleep(0.05)
                 port = int(place.read_text())
-                rows = [measured(process.pid, port, path, options.pages) for path in PAGES]
+                rows = [measured(process.pid, port, path, options) for path in PAGES]
                 day = list(lived(state, process.pid, port))
             finally:
                 process.terminate()
                 process.wait()
-    print(f"{READERS} readers, {os.cpu_count()} cores, {os.getloadavg()[0]:.0f} of load before it")
+    print(f"{options.readers} readers, {os.cpu_count()} cores, {os.getloadavg()[0]:.0f} of load before it")
     table(("page", "bytes", "CPU a page", "median", "p95"), rows)
     print(f"memory over {ROUNDS} rounds with {len(PAGES)} pages after each: {', '.join(day)}")
 
@@ -120,13 +121,15 @@ def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def measured(pid: int, port: int, path: str, pages: int) -> tuple[str, ...]:
+def measured(pid: int, port: int, path: str, options: argparse.Namespace) -> tuple[str, ...]:
     """Give the row of a page."""
     _taken, size = ask(port, path, 5)  # templates are read, documents are in memory
     before = cpu_of(pid)
-    with ThreadPoolExecutor(READERS) as readers:
+    with ThreadPoolExecutor(options.readers) as readers:
         taken = [
-            one for found, _size in readers.map(lambda _n: ask(port, path, pages), range(READERS)) for one in found
+            one
+            for found, _size in readers.map(lambda _n: ask(port, path, options.pages), range(options.readers))
+            for one in found
         ]
     cpu = (cpu_of(pid) - before) / len(taken)
     spans = (median(taken), quantiles(taken, n=20)[-1])
