@@ -238,4 +238,5 @@ def test_people_are_told_when_something_begins_and_when_it_is_over(fleet: Fleet)
     (known,) = fleet.run("status", "--no-refresh", "--format", "json").json["conditions"]
     assert (known["kind"], known["severity"]) == ("spec_rejected", "critical")
     with running(fleet) as process:  # another process knows what the first one told
-        until(lambda: heard()[1:] == ["begun spec_rejected", "ended spec_rejected"], process)
+        # Killed before it had written down that a message was delivered, it is delivered once more.
+        until(lambda: list(dict.fromkeys(heard()[1:])) == ["begun spec_rejected", "ended spec_rejected"], process)
