@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.contracts import Traits
 from reconciler.errors import NotifierError, PluginError, printable, words_of
-from reconciler.formats.option_schemas import CA, SECRET
+from reconciler.formats.option_schemas import CA, FAMILY, SECRET
 from reconciler.model.secret import SecretRef
 
 from ._deadline import Deadline
@@ -75,13 +75,7 @@ OPTIONS: Mapping[str, Any] = {
             "examples": ["updoser"],
         },
         "password": {**SECRET, "description": "The user's password."},
-        "family": {
-            "type": "string",
-            "enum": ["any", "ipv4", "ipv6"],
-            "default": "any",
-            "description": "The address family to connect with.",
-            "examples": ["ipv4"],
-        },
+        "family": FAMILY,
     },
     "required": ["host", "from", "to"],
     "additionalProperties": False,

@@ -20,7 +20,7 @@ from urllib.parse import urljoin, urlsplit
 
 from reconciler.contracts import Traits, read_file
 from reconciler.errors import NotifierError, UpdoserError, printable, words_of
-from reconciler.formats.option_schemas import CA, SECRET
+from reconciler.formats.option_schemas import CA, FAMILY, SECRET
 from reconciler.model.secret import SecretRef
 
 from ._deadline import Deadline
@@ -92,13 +92,7 @@ OPTIONS: Mapping[str, Any] = {
         },
         "secret": {**SECRET, "description": "What the body is signed with: see X-Updoser-Signature."},
         "ca": CA,
-        "family": {
-            "type": "string",
-            "enum": ["any", "ipv4", "ipv6"],
-            "default": "any",
-            "description": "The address family to connect with.",
-            "examples": ["ipv4"],
-        },
+        "family": FAMILY,
     },
     "required": ["url"],
     "additionalProperties": False,

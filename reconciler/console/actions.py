@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from reconciler.console.asking import NotAskedError, ask, check_role, rollout_of
 from reconciler.console.errors import Wrong, show_wrong
-from reconciler.console.frame import console_of, person_of, shown
+from reconciler.console.frame import body_of, console_of, person_of, shown
 from reconciler.model.controller import pause_digest
 from reconciler.model.request import REQUEST_KINDS, Target
 from reconciler.present.html.action_view import SPANS, Scene, view_of_action, view_of_request
@@ -64,11 +64,9 @@ async def act(request: Request) -> Response:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "This takes what its form sends.")
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST:
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "That is more than a form sends.")
+    body = await body_of(request, LARGEST)
+    if body is None:
+        raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "That is more than a form sends.")
     try:
         fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_FIELDS))
     except ValueError:

@@ -128,6 +128,16 @@ def person_of(request: Request) -> Person:
     return cast("Person", request.scope["updoser.person"])
 
 
+async def body_of(request: Request, most: int) -> bytes | None:
+    """Read what a request brings; None where that is more than so many bytes."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > most:
+            return None
+    return body
+
+
 def snapshot_of(request: Request, kind: SnapshotKind, name: str = "") -> Snapshot | None:
     """Give a document of the controller; one that a request asks for twice is read and parsed once."""
     asked = request.scope.setdefault("updoser.snapshots", {})

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from reconciler.console.frame import console_of
+from reconciler.console.frame import body_of, console_of
 from reconciler.console.sign_in.tries import Tries
 from reconciler.errors import UpdoserError
 
@@ -76,11 +76,9 @@ async def hook(request: Request) -> Response:
     address = request.client.host if request.client else ""
     if wait := wakes.tries.wait(address):
         raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, "Too many tries.", {"Retry-After": str(wait)})
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LARGEST:
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"That is more than {LARGEST} bytes.")
+    body = await body_of(request, LARGEST)
+    if body is None:
+        raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"That is more than {LARGEST} bytes.")
     if not is_from_forge(request.headers, body, console.hook):
         wakes.tries.fail(address)
         raise HTTPException(HTTPStatus.FORBIDDEN, "The signature isn't made with the secret of the hook.")

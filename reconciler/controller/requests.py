@@ -11,14 +11,14 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Lock
 from typing import TYPE_CHECKING
 
+from reconciler.controller.beside import beside
 from reconciler.controller.spec_source import named_in_git
 from reconciler.errors import InterruptedRunError, LeaseLostError, StateError, UpdoserError, UsageError, printable
 from reconciler.formats.ci import bounded
@@ -28,9 +28,11 @@ from reconciler.specfile.edit import block_version, pin_version
 from reconciler.steering import Asked, Which, prospect, said_of_run, steer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from threading import Event
 
+    from reconciler.controller.beside import Opened
     from reconciler.model.request import Request, RequestKind
     from reconciler.model.rollout import RolloutRecord, Verb
     from reconciler.steering import Steered
@@ -73,35 +75,14 @@ class Judge:
                     continue
 
 
-@contextmanager
-def attending(judge: Judging, opened: Callable[[], AbstractContextManager[Workspace]]) -> Iterator[None]:
-    """Judge what is asked within the block, too: a pause must not wait for the end of a run.
+def attending(judge: Judging, opened: Opened) -> AbstractContextManager[None]:
+    """Judge what is asked within a block, too: a pause must not wait for the end of a run."""
 
-    That is done by a thread with a workspace of its own: connections aren't shared.
-    """
-    ended = Event()
-    thread = Thread(target=_attend, args=(judge, opened, ended), name="requests", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    def attend(work: Workspace, _ended: Event) -> None:
+        if work.state.requests_waiting():
+            judge(work)
 
-
-def _attend(judge: Judging, opened: Callable[[], AbstractContextManager[Workspace]], ended: Event) -> None:
-    """Look every now and then until the end; what fails here fails in the next round, too, and is said there."""
-    while not ended.wait(POLL):
-        try:
-            with opened() as work:
-                while not ended.is_set():
-                    if work.state.requests_waiting():
-                        judge(work)
-                    ended.wait(POLL)
-        except (LeaseLostError, InterruptedRunError):
-            return
-        except UpdoserError:
-            continue
+    return beside(attend, opened, POLL, "requests")
 
 
 def _judge(work: Workspace, request: Request, *, four_eyes: bool) -> None:

@@ -59,3 +59,10 @@ CA: Mapping[str, Any] = {
     "description": "The file of the authorities that its certificate must come from. Left out: those of the system.",
     "examples": ["trust/internal-ca.pem"],
 }
+FAMILY: Mapping[str, Any] = {
+    "type": "string",
+    "enum": ["any", "ipv4", "ipv6"],
+    "default": "any",
+    "description": "The address family to connect with.",
+    "examples": ["ipv4"],
+}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.console.api.answers import JSON, ApiError, person_who_may
 from reconciler.console.asking import NotAskedError, ask
-from reconciler.console.frame import console_of
+from reconciler.console.frame import body_of, console_of
 from reconciler.formats.text import read_json, unfit
 from reconciler.model.request import NEEDED
 from reconciler.present.request_form import read_target
@@ -34,11 +34,9 @@ async def read_body(question: Question) -> bytes:
     Raises:
         ApiError: it is too much.
     """
-    body = b""
-    async for part in question.stream():
-        body += part
-        if len(body) > MOST:
-            raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"that is more than {MOST} bytes")
+    body = await body_of(question, MOST)
+    if body is None:
+        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"that is more than {MOST} bytes")
     return body
 
 

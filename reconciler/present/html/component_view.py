@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reconciler.present.html import links
-from reconciler.present.html.shapes import MARKS, Fact, Sign
+from reconciler.present.html.shapes import MARKS, STATUS_SIGNS, Fact, Sign
 from reconciler.present.html.summary_view import Chosen, Component, Count, Version, component_of, versions_of
 from reconciler.present.html.trend_view import trend_of
 from reconciler.present.status_rows import is_current
@@ -38,15 +38,7 @@ _STATES: dict[str, Sign] = {
     "offered": Sign("idle", "minus", "offered"),
     "in use": Sign("idle", "ask", "in use only"),
 }
-_MOVED = {
-    "running": MARKS[">"],
-    "paused": Sign("late", "pause", "paused"),
-    "stalled": Sign("late", "alert", "stalled"),
-    "halted": Sign("bad", "alert", "halted"),
-    "aborted": Sign("bad", "cross", "aborted"),
-    "superseded": Sign("idle", "minus", "superseded"),
-    "done": Sign("good", "check", "done"),
-}
+_MOVED = {**STATUS_SIGNS, "running": MARKS[">"]}
 
 
 class Column(NamedTuple):

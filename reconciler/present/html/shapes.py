@@ -182,7 +182,7 @@ class Way:
     bar: Sequence[Segment] = ()
 
 
-_STATUS: dict[str, Sign] = {
+STATUS_SIGNS: dict[str, Sign] = {
     "running": Sign("ahead", "play", "running"),
     "paused": Sign("late", "pause", "paused"),
     "stalled": Sign("late", "alert", "stalled"),
@@ -199,7 +199,7 @@ def status_sign(entry: Entry) -> Sign:
         return Sign("bad", "alert", "stuck")
     if entry.get("awaits_approval"):
         return Sign("late", "ask", "waits for approval")
-    return _STATUS[entry["status"]]
+    return STATUS_SIGNS[entry["status"]]
 
 
 def halts(rollouts: Iterable[Entry]) -> list[Alert]:
