@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import pytest
 
 from reconciler.storage.state import State
 from tests.console import NOW, console_app
-from tests.console_browser import HOST, SLOW, WIDTHS, faults, open_page
+from tests.console_browser import HOST, WIDTHS, faults, open_page
 from tests.console_states import MADE
 
 if TYPE_CHECKING:
@@ -21,16 +20,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.needs("chromium")
 PATHS = ("/", "/components", "/components/spyware-pattern")
 COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=shutil.which("chromium"), timeout=SLOW)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from reconciler.model.request import Request, Target
 from reconciler.storage.state import State
 from tests import shown
 from tests.console import NOW, console_app
-from tests.console_browser import HOST, SLOW, WIDTHS, faults, open_page
+from tests.console_browser import HOST, WIDTHS, faults, open_page
 from tests.console_clients import ODD, fleet, keep_fleet
 from tests.console_states import HOSTILE, LONG
 
@@ -36,17 +35,6 @@ PATHS = (
 COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}
 SAID = ("Failed to load resource: the server responded with a status of",)
 """What a browser says of pages that say what is wrong."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Give a browser."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=shutil.which("chromium"), timeout=SLOW)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -214,12 +214,13 @@ class Daemon:
     def runs(self, version: int, path: Path) -> None:
         """See that it has loaded the database of a version, by its header and by what it finds in the EICAR file.
 
-        It is patient: clamd answers a request to reload before it has done so, and serves the former one meanwhile.
+        It is patient: clamd answers a request to reload before it has done so, serves the former one meanwhile, and
+        for a moment says no version at all.
         """
-        wanted = str(version), f"Eicar-Test-{version}.UNOFFICIAL FOUND"
+        wanted = f"/{version}/", f"Eicar-Test-{version}.UNOFFICIAL FOUND"
         for _ in range(100):
-            found = self.ask("--version").split("/")[1], self.ask("--no-summary", "--stream", path).strip()
-            if (found[0], found[1].rpartition(": ")[2]) == wanted:
+            found = self.ask("--version"), self.ask("--no-summary", "--stream", path).strip()
+            if wanted[0] in found[0] and found[1].rpartition(": ")[2] == wanted[1]:
                 return
             time.sleep(0.1)
         raise AssertionError(f"{self.config.parent.name} has loaded {found}, and not {wanted}")
