@@ -33,12 +33,12 @@ from reconciler.formats.incremental_json import parse_incremental
 from reconciler.model.offer import SourceReport
 from reconciler.model.release import ANY_PLATFORM, COMPONENT_ID, PLATFORM, Release, ReleaseFile, file_name_problem
 
-from ._memory import Memory
-from ._release_yaml import MAX_BYTES as MAX_FACTS
-from ._release_yaml import ReleaseFacts, parse_release_facts
-from ._sums import MAX_BYTES as MAX_SUMS
-from ._sums import parse_sums
-from ._tree import Stamp, Tree, TreeError
+from ._folder.memory import Memory
+from ._folder.release_yaml import MAX_BYTES as MAX_FACTS
+from ._folder.release_yaml import ReleaseFacts, parse_release_facts
+from ._folder.sums import MAX_BYTES as MAX_SUMS
+from ._folder.sums import parse_sums
+from ._folder.tree import Stamp, Tree, TreeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

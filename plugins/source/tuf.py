@@ -30,18 +30,14 @@ from urllib.parse import urlsplit
 from reconciler.contracts import Traits
 from reconciler.errors import SourceError, StoreError, words_of
 from reconciler.files import write_whole
-from reconciler.formats.duration import parse_duration
 from reconciler.formats.index import MAX_BYTES, content_path, index_path, parse_index
-from reconciler.formats.option_schemas import DURATION, SECRET
-from reconciler.model.network import ANY_FAMILY, FAMILIES
 from reconciler.model.offer import SourceReport
 
-from ._answer import no_file
-from ._connections import HttpOptions
-from ._http import HttpFiles, files_at
-from ._ngclient import BrokenPromiseError, ExpiredError, fetcher, mapped, repository_error
-from ._pace import RATE_PATTERN, parse_rate
-from ._signers import Signers
+from ._tuf.ngclient import BrokenPromiseError, ExpiredError, fetcher, mapped, repository_error
+from ._tuf.signers import Signers
+from ._web.answer import no_file
+from ._web.files import HttpFiles, files_at
+from ._web.options import WEB, web_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,48 +71,7 @@ OPTIONS: Mapping[str, Any] = {
             "description": "The file with the first root that is trusted, got from the publisher by a way of its own.",
             "examples": ["trust/root.json"],
         },
-        "family": {
-            "type": "string",
-            "enum": [*FAMILIES, ANY_FAMILY],
-            "default": ANY_FAMILY,
-            "description": "The address family to connect with. `any`: both are tried, and the faster one stays.",
-            "examples": ["ipv4"],
-        },
-        "limit": {
-            "type": "string",
-            "pattern": RATE_PATTERN,
-            "x-says": "a rate such as 10MiB/s",
-            "description": "The most that is downloaded in a second, for thin lines. Left out: no limit.",
-            "examples": ["10MiB/s"],
-        },
-        "ca": {
-            "type": "string",
-            "minLength": 1,
-            "description": "A file of certificates that sign the server's, in place of the system's.",
-            "examples": ["trust/ca.pem"],
-        },
-        "certificate": {
-            "type": "string",
-            "minLength": 1,
-            "description": "The client certificate to show, a PEM file.",
-            "examples": ["trust/client.pem"],
-        },
-        "key": {**SECRET, "description": "The key of the client certificate."},
-        "username": {
-            "type": ["string", "object"],
-            "description": "Who downloads, where the server wants to know: a name, or a secret's place.",
-            "x-secret": True,
-            "examples": ["mirror"],
-        },
-        "password": {**SECRET, "description": "The user's password."},
-        "connect_timeout": {**DURATION, "default": "10s", "description": "For connecting.", "examples": ["10s"]},
-        "read_timeout": {
-            **DURATION,
-            "default": "30s",
-            "description": "How long the server may send nothing.",
-            "examples": ["30s"],
-        },
-        "timeout": {**DURATION, "default": "6h", "description": "For one file as a whole.", "examples": ["6h"]},
+        **WEB,
         "accept_expired": {
             "type": "object",
             "description": "Take what was verified before, although the signatures have expired since. Nothing newer.",
@@ -153,7 +108,7 @@ class Tuf:
         self._root_name: str = options["trusted_root"]
         self._context = context
         self._accept: Mapping[str, str] | None = options.get("accept_expired")
-        self._files = files_at(self._url, _http_options(options), context)
+        self._files = files_at(self._url, web_options(options), context)
         self._verified = context.work / "verified"
         self._turn = Lock()
         if urlsplit(self._url).scheme == "file" and context.proxy is not None:
@@ -356,24 +311,6 @@ def _report(name: str, found: list[Index], problems: list[str], accepted: str = 
         incrementals=tuple(entry for index in found for entry in index[1]),
         withdrawn=tuple(entry for index in found for entry in index[2]),
         accepted=accepted,
-    )
-
-
-def _http_options(options: Mapping[str, Any]) -> HttpOptions:
-    def seconds(key: str) -> float:
-        return parse_duration(options[key]).total_seconds()
-
-    return HttpOptions(
-        family=options["family"],
-        limit=parse_rate(options["limit"]) if "limit" in options else 0.0,
-        connect=seconds("connect_timeout"),
-        read=seconds("read_timeout"),
-        total=seconds("timeout"),
-        ca=options.get("ca", ""),
-        certificate=options.get("certificate", ""),
-        key=options.get("key"),
-        username=options.get("username", ""),
-        password=options.get("password"),
     )
 
 

@@ -30,10 +30,10 @@ from reconciler.model.version import SCHEMES
 from reconciler.planner.thresholds import parse_conditions
 from reconciler.plugins.inventory._ssh_options import SshOptions, UnfitError
 from reconciler.plugins.inventory.command import parse_inventory
-from reconciler.plugins.source._answer import no_file, no_json, part_of
-from reconciler.plugins.source._cooldown import Cooldown, waiting_time
-from reconciler.plugins.source._release_yaml import parse_release_facts
-from reconciler.plugins.source._sums import parse_sums
+from reconciler.plugins.source._folder.release_yaml import parse_release_facts
+from reconciler.plugins.source._folder.sums import parse_sums
+from reconciler.plugins.source._web.answer import no_file, no_json, part_of
+from reconciler.plugins.source._web.cooldown import Cooldown, waiting_time
 from reconciler.plugins.transport._ssh_keys import parse_key
 from reconciler.present.reading import read_plan
 from reconciler.repository.signing import read_private, read_public, read_root

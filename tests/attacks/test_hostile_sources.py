@@ -15,7 +15,8 @@ import pytest
 from reconciler.errors import NetworkError
 from reconciler.model.network import Proxy
 from reconciler.network.dial import Dialer
-from reconciler.plugins.source import _pace, _stream, _timed, directory, tuf
+from reconciler.plugins.source import directory, tuf
+from reconciler.plugins.source._web import pace, stream, timed
 from tests.attacks.hostile_source import FOLDER, HTTP, PROXY, SIGNED, SOCKS, Server, web
 from tests.attacks.siege import siege
 from tests.fakes import NOW, fake_context, make_plugin
@@ -37,9 +38,9 @@ GROWTH = 256 * 2**20
 @pytest.fixture(autouse=True)
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reconciler.client.reach.PAUSE", 0)
-    monkeypatch.setattr(_stream, "TRIES", 1)
-    monkeypatch.setattr(_timed, "LIMIT", SHORT)
-    monkeypatch.setattr(_pace.Floor, "SPAN", SHORT)
+    monkeypatch.setattr(stream, "TRIES", 1)
+    monkeypatch.setattr(timed, "LIMIT", SHORT)
+    monkeypatch.setattr(pace.Floor, "SPAN", SHORT)
 
 
 @pytest.fixture

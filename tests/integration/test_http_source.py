@@ -22,7 +22,8 @@ from reconciler.model.release import ReleaseFile
 from reconciler.model.secret import SecretRef
 from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import read_sources
-from reconciler.plugins.source import _pace, _stream, _timed, tuf
+from reconciler.plugins.source import tuf
+from reconciler.plugins.source._web import pace, stream, timed
 from reconciler.storage.store import Store
 from tests.fakes import fake_context, make_component, make_plugin
 from tests.fleet import Fleet
@@ -55,8 +56,8 @@ def vendor(tmp_path_factory: pytest.TempPathFactory) -> Vendor:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_stream, "PAUSE", 0.01)
-    monkeypatch.setattr(_stream, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(stream, "PAUSE", 0.01)
+    monkeypatch.setattr(stream, "LONGEST_PAUSE", 0.02)
 
 
 class Look:
@@ -405,8 +406,8 @@ def test_a_part_that_was_damaged_is_thrown_away_and_all_is_asked_for(
 def test_bytes_that_trickle_are_given_up(
     vendor: Vendor, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_pace.Floor, "SPAN", 0.5)
-    monkeypatch.setattr(_pace.Floor, "LEAST", 100_000)
+    monkeypatch.setattr(pace.Floor, "SPAN", 0.5)
+    monkeypatch.setattr(pace.Floor, "LEAST", 100_000)
     url = stack.enter_context(nginx(tmp_path / "web", vendor.folder))
     wire = Wire(int(url.rpartition(":")[2]), trickle=0.1)
     assert (
@@ -415,7 +416,7 @@ def test_bytes_that_trickle_are_given_up(
 
 
 def test_a_head_that_trickles_is_given_up(vendor: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_timed, "LIMIT", 0.5)
+    monkeypatch.setattr(timed, "LIMIT", 0.5)
     done = Event()
 
     def trickle(listener: socket.socket) -> None:

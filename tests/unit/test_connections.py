@@ -11,9 +11,9 @@ import pytest
 
 from reconciler.errors import NetworkError, NoAddressError, SecretError, SourceError
 from reconciler.model.network import Proxy
-from reconciler.plugins.source import _stream
-from reconciler.plugins.source._connections import HttpOptions
-from reconciler.plugins.source._http import files_at
+from reconciler.plugins.source._web import stream
+from reconciler.plugins.source._web.connections import HttpOptions
+from reconciler.plugins.source._web.files import files_at
 from tests.fakes import fake_context
 
 OPTIONS = HttpOptions(family="any", connect=60, read=60, total=600)
@@ -23,7 +23,7 @@ EGRESS = Proxy("egress", "http", "proxy.example", 3128)
 @pytest.fixture
 def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Ask for a file through what opens connections; give what is said in the end, and how often one was opened."""
-    monkeypatch.setattr(_stream, "PAUSE", 0.0)
+    monkeypatch.setattr(stream, "PAUSE", 0.0)
 
     def asked(dial: Any, *, proxy: Any = None) -> tuple[str, int]:
         opened = []
@@ -44,7 +44,7 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("error", "times"),
     [
-        (NetworkError("updates.example has no time for anybody"), _stream.TRIES),
+        (NetworkError("updates.example has no time for anybody"), stream.TRIES),
         (NoAddressError("updates.example speaks IPv6 only"), 1),
         (SecretError("the variable X isn't set"), 1),
     ],
@@ -65,8 +65,8 @@ def test_a_connection_is_tried_again_where_time_may_help_whatever_the_words_are(
     [
         ("407 Nobody", "the proxy egress wants other credentials (HTTP 407)", 1),
         ("403 Nowhere", "the proxy egress doesn't allow updates.example (HTTP 403)", 1),
-        ("502 not 407 and no certificate", "502 not 407 and no certificate", _stream.TRIES),
-        ("503 ask 403 times", "503 ask 403 times", _stream.TRIES),
+        ("502 not 407 and no certificate", "502 not 407 and no certificate", stream.TRIES),
+        ("503 ask 403 times", "503 ask 403 times", stream.TRIES),
     ],
 )
 def test_what_a_proxy_refuses_is_told_by_its_status_and_not_by_its_words(

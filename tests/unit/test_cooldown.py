@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import SourceError
-from reconciler.plugins.source._cooldown import LONGEST, Cooldown, waiting_time
-from reconciler.plugins.source._pace import Floor, parse_rate
+from reconciler.plugins.source._web.cooldown import LONGEST, Cooldown, waiting_time
+from reconciler.plugins.source._web.pace import Floor, parse_rate
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LOG = logging.getLogger("tests")
@@ -85,7 +85,7 @@ def test_a_rate_is_bytes_a_second(text: str, rate: float | None) -> None:
 
 def test_bytes_that_trickle_are_noticed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("reconciler.plugins.source._pace.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("reconciler.plugins.source._web.pace.time.monotonic", lambda: now[0])
     floor = Floor()
     for second in range(1, 30):
         now[0] = float(second)

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from reconciler.errors import SourceError
 from reconciler.model.release import file_name_problem
-from reconciler.plugins.source import _release_yaml, _tree, directory
+from reconciler.plugins.source import directory
+from reconciler.plugins.source._folder import release_yaml, tree
 from reconciler.plugins.source.directory import Directory
 from tests.fakes import describe, fake_context, make_component, make_plugin
 
@@ -169,10 +170,10 @@ def test_a_release_yaml_that_cannot_be_believed_holds_the_release_back(drop: Pat
 )
 def test_any_bytes_are_a_release_yaml_or_refused(content: bytes) -> None:
     try:
-        facts = _release_yaml.parse_release_facts(content)
+        facts = release_yaml.parse_release_facts(content)
     except ValueError:
         return
-    assert len(facts.notes) <= _release_yaml.MAX_NOTES
+    assert len(facts.notes) <= release_yaml.MAX_NOTES
 
 
 def test_a_release_that_is_still_being_copied_is_offered_once_it_settled(drop: Path) -> None:
@@ -383,7 +384,7 @@ def test_bytes_that_change_behind_an_equal_size_and_time_are_noticed(drop: Path)
 def test_files_that_did_not_change_are_not_read_again(drop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(drop, "rules/7", {"all.rules": b"alert"})
     first = look(drop)
-    monkeypatch.setattr(_tree.Tree, "sha256", lambda *_: pytest.fail("the file was read again"))
+    monkeypatch.setattr(tree.Tree, "sha256", lambda *_: pytest.fail("the file was read again"))
     assert look(drop) == first
 
 
@@ -393,33 +394,33 @@ def test_the_digest_of_a_file_that_changed_a_moment_ago_is_not_remembered(
     put(drop, "rules/7", {"all.rules": b"alert"})
     first = look(drop, after=timedelta(0), settle="0s")
     reads = []
-    read = _tree.Tree.sha256
-    monkeypatch.setattr(_tree.Tree, "sha256", lambda *args: reads.append(args) or read(*args))  # type: ignore[func-returns-value, redundant-expr]
+    read = tree.Tree.sha256
+    monkeypatch.setattr(tree.Tree, "sha256", lambda *args: reads.append(args) or read(*args))  # type: ignore[func-returns-value, redundant-expr]
     assert look(drop) == first
     assert len(reads) == 1
 
 
 def test_a_release_that_changes_while_it_is_read_is_not_settled(drop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = put(drop, "rules/7", {"a": b"alert"})
-    read = _tree.Tree.sha256
+    read = tree.Tree.sha256
 
     def read_while_more_comes(*args: Any) -> Any:
         digest = read(*args)
         (folder / "b").write_bytes(b"more")
         return digest
 
-    monkeypatch.setattr(_tree.Tree, "sha256", read_while_more_comes)
+    monkeypatch.setattr(tree.Tree, "sha256", read_while_more_comes)
     assert only_problem(look(drop)) == "drop/rules/7: not settled yet: it changed while it was read"
 
 
 def test_a_file_that_grew_since_it_was_listed_is_not_settled(drop: Path) -> None:
     (put(drop, "rules/7", {"a": b"alert"}))
-    tree = _tree.Tree(drop, "drop")
-    stamp = tree.folder("rules/7", 10)["a"]
-    assert tree.sha256("rules/7/a", stamp) == hashlib.sha256(b"alert").hexdigest()
+    drop_tree = tree.Tree(drop, "drop")
+    stamp = drop_tree.folder("rules/7", 10)["a"]
+    assert drop_tree.sha256("rules/7/a", stamp) == hashlib.sha256(b"alert").hexdigest()
     with (drop / "rules/7/a").open("ab") as stream:
         stream.write(b"!")
-    assert tree.sha256("rules/7/a", stamp) is None
+    assert drop_tree.sha256("rules/7/a", stamp) is None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.plugins.source._sums import parse_sums
+from reconciler.plugins.source._folder.sums import parse_sums
 
 DIGEST = hashlib.sha256(b"alert").hexdigest()
 OTHER = hashlib.sha256(b"other").hexdigest()

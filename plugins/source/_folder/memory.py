@@ -14,7 +14,7 @@ from reconciler.files import write_whole
 from reconciler.formats.text import read_json
 from reconciler.model.release import SHA256
 
-from ._tree import Stamp
+from .tree import Stamp
 
 if TYPE_CHECKING:
     from logging import Logger

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SourceError, UpdoserError, words_of
 
-from ._answer import no_json
-from ._stream import CHUNK, HttpStatusError, SlowError
+from .._web.answer import no_json
+from .._web.stream import CHUNK, HttpStatusError, SlowError
 
 if TYPE_CHECKING:
     import io
@@ -29,6 +29,7 @@ class ExpiredError(BrokenPromiseError):
 
 
 def repository_error() -> type[Exception]:
+    """Give what python-tuf raises for a repository that isn't one."""
     from tuf.api.exceptions import RepositoryError
 
     return RepositoryError

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from reconciler.errors import NetworkError, NoAddressError, SecretError, SourceError, UpdoserError
 
-from ._stream import BrokenError, causes, shown, words_of
-from ._timed import Timed
+from .stream import BrokenError, causes, shown, words_of
+from .timed import Timed
 
 if TYPE_CHECKING:
     import ssl

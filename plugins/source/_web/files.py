@@ -1,7 +1,7 @@
 """Files from a web server or a folder, by their path below one URL.
 
-* A file comes as a stream that survives cuts (`_stream`). A server that is busy is waited for if it says a short time,
-  and left alone for the time that it says, or a usual one, if not (`_cooldown`).
+* A file comes as a stream that survives cuts (`stream`). A server that is busy is waited for if it says a short time,
+  and left alone for the time that it says, or a usual one, if not (`cooldown`).
 * Redirects are followed, never from https to http, and credentials don't go along to another host.
 * Nothing is decoded on the way: what is stored has the length that was signed.
 """
@@ -18,10 +18,10 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from reconciler.errors import SourceError, UpdoserError, printable
 
-from ._connections import Connections, HttpOptions, trouble_of
-from ._cooldown import FORBIDDEN, TOO_MANY, UNAVAILABLE, Cooldown, waiting_time
-from ._pace import Limit
-from ._stream import BrokenError, DownloadStream, HttpStatusError, shown, words_of
+from .connections import Connections, HttpOptions, trouble_of
+from .cooldown import FORBIDDEN, TOO_MANY, UNAVAILABLE, Cooldown, waiting_time
+from .pace import Limit
+from .stream import BrokenError, DownloadStream, HttpStatusError, shown, words_of
 
 if TYPE_CHECKING:
     import urllib3

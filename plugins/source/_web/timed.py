@@ -2,7 +2,7 @@
 
 A time-out of a socket begins anew with each byte, and what stands around a file has no end that is known: the head, the
 answer of a proxy, the sizes of chunks and the lines behind the last one. All that is read at a stretch has LIMIT
-seconds together. What a file may take as a whole, and how slowly its own bytes may come, is `_stream`'s business.
+seconds together. What a file may take as a whole, and how slowly its own bytes may come, is `stream`'s business.
 """
 
 from __future__ import annotations

@@ -18,15 +18,15 @@ from urllib.parse import urlsplit
 
 from reconciler.errors import SourceError
 
-from ._answer import part_of
-from ._pace import Floor
+from .answer import part_of
+from .pace import Floor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import urllib3
 
-    from ._http import HttpFiles
+    from .files import HttpFiles
 
 TRIES = 5
 """How often a file is asked for without a byte of progress in between."""
@@ -216,6 +216,7 @@ def _empty() -> urllib3.BaseHTTPResponse:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
+    """Give an error, what caused it, what caused that, and so on."""
     seen: BaseException | None = error
     while seen is not None:
         yield seen
