@@ -257,7 +257,9 @@ class Source(Protocol):
         """
 
     def open(self, release: Release, file: ReleaseFile) -> AbstractContextManager[BinaryIO]:
-        """Open one file of a release that `releases` listed. The reader verifies size and digest; the source needn't.
+        """Open one file of a release that `releases` listed, or one that is attached to it.
+
+        The reader verifies size and digest; the source needn't.
 
         Where the stream is seekable, a reader that has the beginning already seeks behind it before it reads.
 

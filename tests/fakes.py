@@ -145,11 +145,19 @@ class FakeSource:
         self._incrementals[incremental] = dict(patches)
 
     def add(
-        self, component: str, version: str, files: Mapping[str, bytes], platform: str = ANY_PLATFORM, **fields: object
+        self,
+        component: str,
+        version: str,
+        files: Mapping[str, bytes],
+        platform: str = ANY_PLATFORM,
+        *,
+        attached: Mapping[str, bytes] | None = None,
+        **fields: object,
     ) -> Release:
-        """Add a release and give it."""
-        release = make_release(component, version, files, platform, **fields)
-        self._releases[release] = dict(files)
+        """Add a release, with what is attached to it, and give it."""
+        along = tuple(sorted(describe(name, content) for name, content in (attached or {}).items()))
+        release = make_release(component, version, files, platform, attached=along, **fields)
+        self._releases[release] = {**files, **(attached or {})}
         return release
 
     def remove(self, release: Release) -> None:

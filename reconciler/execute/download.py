@@ -1,4 +1,8 @@
-"""Releases and incrementals come from sources into the store: verified, whole or not at all."""
+"""Releases and incrementals come from sources into the store: verified, whole or not at all.
+
+Files that are attached to a release come with it where it is passed on to others. One that can't be had is told, and
+costs nothing else.
+"""
 
 from __future__ import annotations
 
@@ -79,11 +83,19 @@ def _hand_over(came: SimpleQueue[tuple[Order, Future[int]]], order: Order, futur
 class Order:
     """One download under way: which files are still to come, what came, and what went wrong first."""
 
-    def __init__(self, download: Download, thing: Release | Incremental, source: Source, parts: Sequence[Part]) -> None:
+    def __init__(
+        self,
+        download: Download,
+        thing: Release | Incremental,
+        source: Source,
+        parts: Sequence[Part],
+        attached: Sequence[Part] = (),
+    ) -> None:
         self.download = download
         self.thing = thing
-        self.parts = parts
-        self.left = len(parts)
+        self.parts = (*parts, *attached)
+        self.attached = frozenset(attached)
+        self.left = len(self.parts)
         self.received = 0
         self.failure = ""
         self.stopped = False
@@ -141,10 +153,15 @@ def _orders(downloads: Iterable[Download], offers: Offers, work: Workspace, tall
                 )
                 if thing is None or download.source not in sources:
                     raise StalePlanError(f"source {download.source} doesn't offer the planned bytes any more")
-                parts = _lacking(thing, work.store)
-                needed = sum(part.size for part in parts)
+                order = Order(
+                    download=download,
+                    thing=thing,
+                    source=work.plugins.source(sources[download.source]),
+                    parts=_lacking(thing, work.store),
+                    attached=lacking_attached(thing, work) if isinstance(thing, Release) else (),
+                )
+                needed = sum(part.size for part in order.parts)
                 check_room(_label(download), needed, free)
-                order = Order(download, thing, work.plugins.source(sources[download.source]), parts)
         except UpdoserError as error:
             _tell(download, error.brief, work, tally)
         else:
@@ -168,8 +185,55 @@ def _get(order: Order, part: Part, work: Workspace, progress: Progress) -> int:
     """
     if order.failure:
         return 0
+    if part in order.attached:
+        return _bring_attached(part, partial(order.open, part), work, order.thing, progress.add)
     with blaming(f"downloading {order.label}"):
         return _bring(part, partial(order.open, part), work, progress.add)
+
+
+def _bring_attached(
+    file: Part,
+    open_file: Callable[[], AbstractContextManager[BinaryIO]],
+    work: Workspace,
+    owner: Release | Incremental,
+    count: Callable[[int], None],
+) -> int:
+    """Bring a file that is attached to a release into the store, if it can be had; what keeps it away is told.
+
+    Raises:
+        InterruptedRunError: the run is stopped.
+    """
+    try:
+        with blaming(f"downloading {file.name} of {owner.component}"):
+            return _bring(file, open_file, work, count)
+    except InterruptedRunError:
+        raise
+    except UpdoserError as error:
+        text = f"{owner.component}: {file.name} isn't passed on: {error.brief}"
+        work.means.emit(Trouble(text, component=owner.component))
+        return 0
+
+
+def lacking_attached(release: Release, work: Workspace) -> Sequence[ReleaseFile]:
+    """Give what is attached to a release, is passed on to others, and isn't in the store yet.
+
+    Raises:
+        StoreError: the store can't be read.
+    """
+    return work.store.lacking_attached(release) if work.spec.passes_on else ()
+
+
+def fetch_attached(release: Release, source: Source, work: Workspace) -> int:
+    """Bring what is attached to a release into the store, as far as it can be had; give the bytes that were fetched.
+
+    Raises:
+        InterruptedRunError: the run is stopped.
+        StoreError: the store can't be read.
+    """
+    return sum(
+        _bring_attached(file, partial(source.open, release, file), work, release, _ignore)
+        for file in lacking_attached(release, work)
+    )
 
 
 def _bring(
@@ -279,6 +343,7 @@ def fetch(release: Release, source: Source, work: Workspace) -> int:
     label = f"{release.component} {release.version}"
     check_room(label, sum(file.size for file in lacking), work.store.free())
     fetched = sum(_bring(file, partial(source.open, release, file), work, _ignore) for file in lacking)
+    fetched += fetch_attached(release, source, work)
     _keep(release, work)
     return fetched
 
@@ -296,7 +361,9 @@ def _keep(release: Release, work: Workspace, *, replace: bool = False) -> None:
     repository = folder_of(work)
     if repository is not None:
         try:
-            repository.mend(release.files, work.store.path)
+            lacking = {file.sha256 for file in work.store.lacking_attached(release)}
+            files = (*release.files, *(file for file in release.attached if file.sha256 not in lacking))
+            repository.mend(files, work.store.path)
         except RepositoryError as error:
             work.means.emit(Trouble(error.message, component=release.component))
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.errors import PatchError, StalePlanError, StoreError, UpdoserError
-from reconciler.execute.download import fetch
+from reconciler.execute.download import fetch, fetch_attached
 from reconciler.execute.journal import note
 from reconciler.execute.patchwork import Draft, Job, Made, Recipe, draft, make_patches
 from reconciler.guards import blaming
@@ -86,6 +86,9 @@ def _merge(merge: Merge, offers: Offers, work: Workspace) -> int:
         if file.name not in chains:
             raise PatchError(f"the incrementals don't make the file {file.name!r}")
         _make_file(file, chains[file.name], old, work)
+    spec = next((spec for spec in work.spec.sources if spec.name == merge.source), None)
+    if spec is not None and goal.attached:
+        fetch_attached(goal, work.plugins.source(spec), work)
     work.store.add(goal)
     return sum(incremental.size for incremental in path)
 

@@ -1,9 +1,9 @@
 """The index of a component: what a signed repository lists of it. schema/index.schema.json has its form.
 
 An index is one signed target, `index/<component>.json`. It names releases, each file with size and SHA-256;
-incrementals to them, each patch with size and SHA-256; and versions that were withdrawn. The bytes of files and patches
-lie by their digest in `content/<first two>/<sha256>`. An incremental leads to a release of the same index, so that it
-needs only say which file comes of which.
+incrementals to them, each patch with size and SHA-256; and versions that were withdrawn. The bytes of files, of what is
+attached to releases and of patches lie by their digest in `content/<first two>/<sha256>`. An incremental leads to a
+release of the same index, so that it needs only say which file comes of which.
 
 Reading is strict: one thing that doesn't fit, and the whole index is refused. Who signs isn't trusted to be right.
 """
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 FORMAT_VERSION = "1.0"
-FORMAT_MINOR = 0
+WITH_ATTACHED = "1.1"
+FORMAT_MINOR = 1
 FOLDER = "index"
 CONTENT = "content"
 MAX_BYTES = 64 * 2**20
@@ -72,12 +73,11 @@ def index_document(
     withdrawn: Iterable[Withdrawal],
 ) -> dict[str, Any]:
     """Give the document of an index, the same for the same content in any order."""
+    listed = sorted(releases, key=lambda entry: (entry.version, entry.platform))
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": WITH_ATTACHED if any(entry.attached for entry in listed) else FORMAT_VERSION,
         "component": component,
-        "releases": [
-            _release_entry(entry) for entry in sorted(releases, key=lambda entry: (entry.version, entry.platform))
-        ],
+        "releases": [_release_entry(entry) for entry in listed],
         "incrementals": [
             _incremental_entry(entry) for entry in sorted(incrementals, key=lambda entry: (entry.platform, entry.name))
         ],
@@ -91,8 +91,14 @@ def _release_entry(release: Release) -> dict[str, Any]:
         entry["released"] = release.released.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if release.notes:
         entry["notes"] = release.notes
-    entry["files"] = [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in release.files]
+    entry["files"] = [_file_entry(file) for file in release.files]
+    if release.attached:
+        entry["attached"] = [_file_entry(file) for file in release.attached]
     return entry
+
+
+def _file_entry(file: ReleaseFile) -> dict[str, Any]:
+    return {"name": file.name, "size": file.size, "sha256": file.sha256}
 
 
 def _incremental_entry(incremental: Incremental) -> dict[str, Any]:
@@ -158,10 +164,11 @@ class _Reader:
         return tuple(releases), tuple(incrementals), tuple(withdrawn)
 
     def _release(self, entry: Any) -> Release:
-        data = self._take(entry, "a release", {"version", "files"}, {"platform", "released", "notes"})
+        data = self._take(entry, "a release", {"version", "files"}, {"platform", "released", "notes", "attached"})
         version = _version(data, "version")
         files = tuple(sorted(self._file(file, version) for file in _list(data, "files", MAX_FILES)))
-        if not files or len({file.name for file in files}) != len(files):
+        attached = tuple(sorted(self._file(file, version) for file in _list(data, "attached", MAX_FILES)))
+        if not files or len({file.name for file in (*files, *attached)}) != len(files) + len(attached):
             raise ValueError(f"{version} has no files, or a file twice")
         notes = text_of(data, "notes") if "notes" in data else ""
         if len(notes) > MAX_NOTES:
@@ -173,6 +180,7 @@ class _Reader:
             files=files,
             released=_released(data, version),
             notes=notes,
+            attached=attached,
         )
 
     def _file(self, entry: Any, version: str) -> ReleaseFile:

@@ -162,7 +162,8 @@ class SignedBy:
 class Release:
     """A version of a component for a platform: its files, sorted by name, and what its source says of it.
 
-    `signed` is None where nothing vouches for it.
+    `signed` is None where nothing vouches for it. `attached` are files that go along with it for others who take it
+    from us (signatures and increments of its publisher): clients don't get them, and they are no part of its content.
     """
 
     component: str
@@ -172,6 +173,7 @@ class Release:
     released: datetime | None = field(default=None, compare=False)
     notes: str = field(default="", compare=False)
     signed: SignedBy | None = field(default=None, compare=False)
+    attached: tuple[ReleaseFile, ...] = field(default=(), compare=False)
 
     @cached_property
     def digest(self) -> str:

@@ -310,6 +310,11 @@ class Spec:
         """Give the folder that a secret is read from: programs are of the spec, files of this machine."""
         return self.home if secret.kind == "file" else self.base
 
+    @property
+    def passes_on(self) -> bool:
+        """Whether what is attached to releases is wanted: others get it from here."""
+        return self.repository is not None
+
     def questions(self, group: str) -> dict[str, Question]:
         """Give what engines of a group's clients are asked in a look, by component."""
         method = self.groups[group].scan_method

@@ -6,6 +6,7 @@ out with a sentence that says so; the rest of its releases stay:
 * the component was asked for, and the spec lets this source serve it (`components` of the source)
 * the version is one of the component's scheme, the platform `any` or `os-arch`
 * 1 to 10,000 files, of names that may be on a client, each name once, with a size and a SHA-256
+* files that are attached are held to the same rules, in number and names together with the others
 * each (component, version, platform) once, or several times with the same content
 * an incremental is of such a component, from one such version to another, with files, sizes and digests as above; where
   the source lists its TO too, it must make that release's files, and no others
@@ -237,7 +238,12 @@ def _checked(spec: SourceSpec, report: SourceReport, components: Mapping[str, Co
         if problem:
             problems.append(_sentence(f"{_shown(offered)}: {problem}"))
             continue
-        release = replace(offered, files=tuple(sorted(offered.files)), signed=_vouching(spec, offered))
+        release = replace(
+            offered,
+            files=tuple(sorted(offered.files)),
+            signed=_vouching(spec, offered),
+            attached=tuple(sorted(offered.attached)),
+        )
         if found.setdefault(_key(release), release).files != release.files:
             torn.add(_key(release))
     problems += [_sentence(f"{_shown(found[key])}: it is listed twice, with different content") for key in sorted(torn)]
@@ -344,16 +350,17 @@ def _release_problem(spec: SourceSpec, release: Release, components: Mapping[str
         return f"the version isn't one of the scheme {component.scheme.name} (such as {component.scheme.example})"
     if not PLATFORM.fullmatch(release.platform):
         return f"the platform {release.platform!r} is neither `any` nor `os-arch`"
-    if not 1 <= len(release.files) <= MAX_FILES:
-        return f"it has {len(release.files)} files; 1 to {MAX_FILES} are allowed"
-    if len({file.name for file in release.files}) < len(release.files):
+    files = (*release.files, *release.attached)
+    if not release.files or len(files) > MAX_FILES:
+        return f"it has {len(files)} files; 1 to {MAX_FILES} are allowed"
+    if len({file.name for file in files}) < len(files):
         return "a file name stands in it twice"
     if len(release.notes) > MAX_NOTES:
         return f"its notes are longer than {MAX_NOTES} characters"
     problem = release_time_problem(release.released) if release.released is not None else ""
     if problem:
         return f"its release time {problem}"
-    return next(filter(None, map(_file_problem, release.files)), "")
+    return next(filter(None, map(_file_problem, files)), "")
 
 
 def _file_problem(file: ReleaseFile) -> str:

@@ -83,7 +83,7 @@ def write_edition(edition: Edition, work: Workspace) -> None:
         if entry.to_digest in goals and entry.from_version and not entry.refused
     ]
     patches = [patch for entry in incrementals for patch in entry.patches]
-    files = [file for release in edition.releases for file in release.files]
+    files = [file for release in edition.releases for file in (*release.files, *release.attached)]
     components = {entry.component for entry in edition.releases} | {entry.component for entry in edition.withdrawn}
     indexes = {
         component: _bytes(

@@ -387,5 +387,5 @@ class _State:
 def _contents(index: Index) -> list[tuple[str, int]]:
     """List the contents that an index names, by digest and size."""
     releases, incrementals, _withdrawn = index
-    files = [(file.sha256, file.size) for release in releases for file in release.files]
+    files = [(file.sha256, file.size) for release in releases for file in (*release.files, *release.attached)]
     return files + [(patch.sha256, patch.size) for entry in incrementals for patch in entry.patches]

@@ -35,8 +35,17 @@ def release_document(release: Release) -> dict[str, Any]:
         "released": release.released.astimezone(UTC).isoformat() if release.released else None,
         "notes": release.notes,
         **({"signed": asdict(release.signed)} if release.signed else {}),
-        "files": [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in release.files],
+        "files": [_file_entry(file) for file in release.files],
+        **({"attached": [_file_entry(file) for file in release.attached]} if release.attached else {}),
     }
+
+
+def _file_entry(file: ReleaseFile) -> dict[str, Any]:
+    return {"name": file.name, "size": file.size, "sha256": file.sha256}
+
+
+def _file(entry: Mapping[str, Any]) -> ReleaseFile:
+    return ReleaseFile(entry["name"], entry["size"], entry["sha256"])
 
 
 def read_release(document: Mapping[str, Any]) -> Release:
@@ -53,10 +62,11 @@ def read_release(document: Mapping[str, Any]) -> Release:
             component=document["component"],
             version=document["version"],
             platform=document["platform"],
-            files=tuple(ReleaseFile(file["name"], file["size"], file["sha256"]) for file in document["files"]),
+            files=tuple(map(_file, document["files"])),
             released=release_time(released) if released else None,
             notes=str(document["notes"]),
             signed=_signed(document["signed"]) if "signed" in document else None,
+            attached=tuple(map(_file, document.get("attached", []))),
         )
         _check(release)
     except (KeyError, TypeError, AttributeError) as error:
@@ -79,13 +89,14 @@ def _check(release: Release) -> None:
         raise ValueError(f"{release.component!r} for {release.platform!r} names no release")
     if not VERSION_NAME.fullmatch(release.version):
         raise ValueError(f"{release.version!r} is no version")
-    for file in release.files:
+    files = (*release.files, *release.attached)
+    for file in files:
         problem = file_name_problem(file.name)
         if problem:
             raise ValueError(problem)
         if type(file.size) is not int or file.size < 0 or not SHA256.fullmatch(file.sha256):
             raise ValueError(f"the file {file.name!r} has no size or digest")
-    if len({file.name for file in release.files}) != len(release.files) or not release.files:
+    if len({file.name for file in files}) != len(files) or not release.files:
         raise ValueError("it has no files, or a file twice")
 
 

@@ -11,6 +11,7 @@
 * A release or incremental counts while all of its content is there as it was written: size, mtime and inode are
   compared, and what differs is hashed again; `verify` hashes everything. What is damaged isn't held: the next plan
   fetches or makes it again.
+* What is attached to a release is kept with it as far as it came; where it is missing or damaged, the release is whole.
 * What is taken out again is hashed once by each process before it is believed: size, mtime and inode don't show bits
   that turned over. Content that isn't what its name says is an error, and isn't held any more.
 * Two processes can write at once: they write the same bytes to the same name. Removing holds a lock against adding.
@@ -100,7 +101,8 @@ class Store:
                 if bad:
                     problems.append(f"store: {release.component} {release.version} is damaged: {bad}")
                 else:
-                    releases.append(release)
+                    whole = tuple(file for file in release.attached if not damage([file]))
+                    releases.append(replace(release, attached=whole))
             for entry in self._read_all(self._incrementals.glob("*/*/*.json"), self._read_incremental, problems):
                 (broken if damage(entry.patches) else incrementals).append(entry)
             if stamps != known:
@@ -113,11 +115,23 @@ class Store:
         Raises:
             StoreError: the store can't be read.
         """
+        return self._lacking(release.files)
+
+    def lacking_attached(self, release: Release) -> tuple[ReleaseFile, ...]:
+        """Give the files that are attached to a release and whose content the store hasn't got, each content once.
+
+        Raises:
+            StoreError: the store can't be read.
+        """
+        own = {file.sha256 for file in release.files}
+        return tuple(file for file in self._lacking(release.attached) if file.sha256 not in own)
+
+    def _lacking(self, files: Iterable[ReleaseFile]) -> tuple[ReleaseFile, ...]:
         with _mapped(self.root):
             stamps = self._read_stamps()
             health: dict[str, str] = {}
             lacking: dict[str, ReleaseFile] = {}
-            for file in release.files:
+            for file in files:
                 if self._health(file, stamps, health, verify=False):
                     lacking.setdefault(file.sha256, file)
             return tuple(lacking.values())
@@ -156,7 +170,7 @@ class Store:
         return size
 
     def add(self, release: Release, *, replace: bool = False) -> None:
-        """Make a release one that the store holds; its content must be there.
+        """Make a release one that the store holds; its content must be there. What is attached is held as far as it is.
 
         With `replace` it takes the place of other content under the version, of which nothing is kept.
 
@@ -166,6 +180,7 @@ class Store:
         lacking = self.lacking(release)
         if lacking:
             raise StoreError(f"{release.component} {release.version} lacks {lacking[0].name!r}")
+        release = self._as_came(release)
         path = self._manifest(release)
         with _mapped(self.root), self._exclusive():
             if path.exists():
@@ -181,13 +196,29 @@ class Store:
                     )
                 if held is not None and held.digest == release.digest:
                     self._sync(release.files)  # some of it may have come again
+                    self._attach(held, release.attached)
                     return
             else:
                 held = None
-            self._sync(release.files)
+            self._sync((*release.files, *release.attached))
             self._write_manifest(release_document(release), path)
             if held is not None:
-                self._drop_content(held.files)
+                self._drop_content((*held.files, *held.attached))
+
+    def _as_came(self, release: Release) -> Release:
+        """Give a release with those of its attached files that came."""
+        missing = {file.sha256 for file in self.lacking_attached(release)}
+        return replace(release, attached=tuple(file for file in release.attached if file.sha256 not in missing))
+
+    def _attach(self, held: Release, attached: Iterable[ReleaseFile]) -> None:
+        """Have a release that is held hold what came for it, too."""
+        new = {file.name: file for file in attached}
+        before = {file.name: file for file in held.attached}
+        if not new.items() <= before.items():
+            self._sync(new.values())
+            both = replace(held, attached=tuple(sorted({**before, **new}.values())))
+            self._write_manifest(release_document(both), self._manifest(held))
+            self._drop_content(set(held.attached) - set(both.attached))
 
     def annotate(self, release: Release, notes: str) -> Release:
         """Give a release that the store holds other notes.
@@ -258,7 +289,11 @@ class Store:
             StoreError: it can't be removed.
         """
         with _mapped(self.root), self._exclusive():
-            self._let_go(self._manifest(release), release.files)
+            try:
+                attached = self._read_release(self._manifest(release)).attached
+            except (OSError, ValueError):
+                attached = release.attached
+            self._let_go(self._manifest(release), (*release.files, *attached))
 
     def _let_go(self, manifest: Path, files: Iterable[Content]) -> None:
         manifest.unlink(missing_ok=True)
@@ -273,7 +308,7 @@ class Store:
         used = {
             file.sha256
             for release in self._read_all(self._releases.glob("*/*/*.json"), self._read_release, ignored)
-            for file in release.files
+            for file in (*release.files, *release.attached)
         } | {
             patch.sha256
             for entry in self._read_all(self._incrementals.glob("*/*/*.json"), self._read_incremental, ignored)

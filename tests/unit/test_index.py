@@ -14,7 +14,7 @@ from reconciler.formats.index import index_document, parse_index
 from reconciler.model.delta import Incremental, Kept, Patch
 from reconciler.model.offer import Withdrawal
 from reconciler.plugin_loader import schema_folder
-from tests.fakes import make_release
+from tests.fakes import describe, make_release
 
 SCHEMA = json.loads((schema_folder() / "index.schema.json").read_text(encoding="utf-8"))
 JUDGE = Draft202012Validator(SCHEMA)
@@ -28,7 +28,15 @@ def indexes(draw: Any) -> Any:
     """Give what one component has."""
     found = {}
     for version, platform, files in draw(st.lists(st.tuples(st.integers(1, 5).map(str), PLATFORMS, FILES), max_size=5)):
-        found[version, platform] = make_release("rules", version, files, platform, notes=draw(st.text(max_size=5)))
+        along = draw(st.sets(st.sampled_from(["a.sign", "a-2.cdiff"])))
+        found[version, platform] = make_release(
+            "rules",
+            version,
+            files,
+            platform,
+            notes=draw(st.text(max_size=5)),
+            attached=tuple(describe(name, b"along") for name in sorted(along)),
+        )
     releases = list(found.values())
     incrementals = {}
     for goal in releases:
@@ -81,6 +89,7 @@ def test_what_is_written_is_read_again_and_matches_the_schema(index: Any) -> Non
     releases, incrementals, withdrawn = read(document)
     assert set(releases) == set(index[0])
     assert {release.notes for release in releases} == {release.notes for release in index[0]}
+    assert {(release, release.attached) for release in releases} == {(entry, entry.attached) for entry in index[0]}
     assert set(incrementals) == set(index[1])
     assert set(withdrawn) == set(index[2])
 
@@ -117,6 +126,14 @@ RELEASE = make_release("rules", "1", {"a": b"x"})
 WRONG = {
     "twice": (lambda d: d["releases"].append(d["releases"][0]), "lists a release twice"),
     "a file twice": (lambda d: d["releases"][0]["files"].append(d["releases"][0]["files"][0]), "or a file twice"),
+    "a file that is attached, too": (
+        lambda d: d["releases"][0].update(attached=d["releases"][0]["files"]),
+        "or a file twice",
+    ),
+    "an attached file that leaves its folder": (
+        lambda d: d["releases"][0].update(attached=[{**d["releases"][0]["files"][0], "name": "../a"}]),
+        "has a slash",
+    ),
     "no files": (lambda d: d["releases"][0].update(files=[]), "has no files"),
     "no version": (lambda d: d["releases"][0].update(version="../x"), "is no version"),
     "a platform": (lambda d: d["releases"][0].update(platform="PC"), "neither `any` nor"),

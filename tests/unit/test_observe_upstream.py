@@ -42,6 +42,21 @@ def rules(version: Any = "7", **fields: Any) -> Release:
     return Release("rules", version, **{"platform": "any", "files": (GOOD,), **fields})
 
 
+@pytest.mark.parametrize(
+    ("odd", "says"),
+    [
+        (ReleaseFile("../up", 5, "a" * 64), "has a slash"),
+        (ReleaseFile("a.sign", -1, "a" * 64), "the size of a.sign"),
+        (ReleaseFile("a.sign", 5, "A" * 64), "isn't 64 hexadecimal digits"),
+        (GOOD, "stands in it twice"),
+    ],
+)
+def test_what_is_attached_is_no_more_believed_than_files_are(odd: Any, says: str) -> None:
+    report = read(rules(attached=(odd,)), rules("8", attached=(ReleaseFile("a.sign", 5, "b" * 64),)))
+    assert [release.version for release in report.releases] == ["8"]
+    assert says in report.problems[0]
+
+
 def test_releases_come_sorted_by_component_version_and_platform_whatever_the_source_says_first() -> None:
     report = read(
         rules("10"),

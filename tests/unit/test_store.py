@@ -56,6 +56,46 @@ def test_a_release_comes_back_as_it_went_in(store: Any) -> None:
             assert stream.read() == files[file.name]
 
 
+def attached_release(*names: str) -> Any:
+    along = tuple(describe(name, name.encode()) for name in names)
+    return make_release("rules", "1", {"a": b"one"}, attached=along)
+
+
+def put_attached(store: Any, release: Any, *but: str) -> None:
+    for file in store.lacking_attached(release):
+        if file.name not in but:
+            store.put(file, io.BytesIO(file.name.encode()))
+    put_all(store, release, {"a": b"one"})
+
+
+def attached_names(store: Any) -> list[str]:
+    return [file.name for release in store.inspect().releases for file in release.attached]
+
+
+def test_what_is_attached_is_kept_with_a_release_and_goes_with_it(store: Any) -> None:
+    release = attached_release("a.cdiff", "a.sign")
+    put_attached(store, release)
+    assert attached_names(store) == ["a.cdiff", "a.sign"]
+    assert store.lacking_attached(release) == ()
+    put_all(store, make_release("rules", "2", {"a": b"two"}), {"a": b"two"})
+    store.remove(make_release("rules", "2", {"a": b"two"}))
+    assert attached_names(store) == ["a.cdiff", "a.sign"]
+    store.remove(make_release("rules", "1", {"a": b"one"}))
+    assert content_files(store) == []
+
+
+def test_a_release_is_whole_without_what_is_attached_and_takes_it_when_it_comes(store: Any) -> None:
+    release = attached_release("a.cdiff", "a.sign")
+    put_attached(store, release, "a.sign")
+    inspection = store.inspect()
+    assert (inspection.problems, attached_names(store)) == ((), ["a.cdiff"])
+    put_attached(store, release)
+    assert attached_names(store) == ["a.cdiff", "a.sign"]
+    store.path(release.attached[0].sha256).write_bytes(b"damaged")
+    assert store.inspect().problems == ()
+    assert attached_names(store) == ["a.sign"]
+
+
 def test_equal_content_is_kept_once_and_not_fetched_again(store: Any) -> None:
     put_all(store, make_release("rules", "1", {"a": b"same", "b": b"same"}), {"a": b"same", "b": b"same"})
     assert len(content_files(store)) == 1
