@@ -178,7 +178,7 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class Index:
+class ManifestIndex:
     """A list of manifests: one for each platform, or what refers to an artifact."""
 
     digest: str
@@ -192,7 +192,7 @@ def digest_of_bytes(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def parse_document(content: bytes, content_type: str = "", digest: str = "") -> Manifest | Index:
+def parse_document(content: bytes, content_type: str = "", digest: str = "") -> Manifest | ManifestIndex:
     """Read a manifest or an index, which must have the digest, where one is given.
 
     `content_type` is the header of the answer that brought it: where both name a media type it must be the same.
@@ -215,7 +215,7 @@ def parse_document(content: bytes, content_type: str = "", digest: str = "") -> 
         if media_type and media_type not in INDEXES:
             raise ValueError(f"the manifest has manifests in it, and is called {media_type}")
         entries = _descriptors(data, "manifests", MAX_ENTRIES)
-        return Index(found, media_type or INDEX, entries, _annotations(data, "the index"))
+        return ManifestIndex(found, media_type or INDEX, entries, _annotations(data, "the index"))
     if media_type and media_type not in MANIFESTS:
         raise ValueError(f"the media type {media_type} isn't one of a manifest that is known here")
     if "layers" not in data or "config" not in data:
@@ -223,11 +223,11 @@ def parse_document(content: bytes, content_type: str = "", digest: str = "") -> 
     return Manifest(
         found,
         media_type or MANIFEST,
-        _descriptor(data["config"], "config"),
-        _descriptors(data, "layers", MAX_LAYERS),
-        _annotations(data, "the manifest"),
-        _optional_type(data, "artifactType", "the manifest"),
-        _descriptor(data["subject"], "subject").digest if data.get("subject") is not None else "",
+        config=_descriptor(data["config"], "config"),
+        layers=_descriptors(data, "layers", MAX_LAYERS),
+        annotations=_annotations(data, "the manifest"),
+        artifact_type=_optional_type(data, "artifactType", "the manifest"),
+        subject=_descriptor(data["subject"], "subject").digest if data.get("subject") is not None else "",
     )
 
 
@@ -265,7 +265,7 @@ def parse_referrers(content: bytes) -> tuple[Descriptor, ...]:
         ValueError: it is no index.
     """
     found = parse_document(content)
-    if isinstance(found, Index):
+    if isinstance(found, ManifestIndex):
         return found.manifests
     raise ValueError("the list of referrers is no index")
 

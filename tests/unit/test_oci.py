@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.formats import oci
 from reconciler.formats.http_fields import Challenge, next_link, parse_challenges
-from reconciler.formats.oci import Index, Manifest, parse_document, parse_reference, parse_referrers, parse_tags
+from reconciler.formats.oci import Manifest, ManifestIndex, parse_document, parse_reference, parse_referrers, parse_tags
 
 SHA = "sha256:" + "a" * 64
 LAYER = "application/vnd.cncf.falco.rulesfile.layer.v1+tar.gz"
@@ -113,7 +113,7 @@ def test_an_index_is_read_with_the_platforms_of_clients() -> None:
         {"os": "li nux", "architecture": "../x"},
     ]
     found = parse_document(index(*(descriptor(oci.MANIFEST, platform=entry) for entry in stated), descriptor()))
-    assert isinstance(found, Index)
+    assert isinstance(found, ManifestIndex)
     assert [entry.platform for entry in found.manifests] == [
         "linux-x86_64",
         "linux-aarch64",
@@ -128,7 +128,7 @@ def test_an_index_is_read_with_the_platforms_of_clients() -> None:
 
 def test_a_manifest_of_docker_is_read_alike() -> None:
     assert isinstance(parse_document(manifest(mediaType=oci.DOCKER_MANIFEST)), Manifest)
-    assert isinstance(parse_document(index(mediaType=oci.DOCKER_INDEX)), Index)
+    assert isinstance(parse_document(index(mediaType=oci.DOCKER_INDEX)), ManifestIndex)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_whatever_stands_in_a_manifest_is_read_or_refused_in_words(changes: Any)
     except ValueError as error:
         assert str(error)  # noqa: PT017 - either is right
     else:
-        assert isinstance(found, Manifest | Index)
+        assert isinstance(found, Manifest | ManifestIndex)
 
 
 # --- tags and referrers -----------------------------------------------------------------------------------------------
