@@ -275,6 +275,33 @@ class Source(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class TrustedKey:
+    """A key whose signatures a source believes, and where the operator gave it: a file, as the options name it.
+
+    `fingerprint` is what people compare: the id of a key of minisign, the fingerprint of one of OpenPGP, the key id of
+    TUF, the SHA-256 of what has no name of its own. `about` are words beside it. `problem` says why it can't be used.
+    """
+
+    place: str
+    scheme: str
+    fingerprint: str = ""
+    problem: str = ""
+    about: str = ""
+
+
+@runtime_checkable
+class Trusting(Protocol):
+    """A source that can say which keys it trusts."""
+
+    def trusted(self) -> Sequence[TrustedKey]:
+        """List the keys, those that can't be read too; nothing is connected to.
+
+        Raises:
+            SourceError: that can't be said.
+        """
+
+
 @runtime_checkable
 class Codec(Protocol):
     """Makes patches and applies them. Both hold whole files in memory; `traits` says how much."""

@@ -50,6 +50,7 @@ class Vendor:
         self.delegate = delegate
         self.delegated: dict[str, CryptoSigner] = {}
         self.indexes: dict[str, bytes] = {}
+        self.others: dict[str, TargetFile] = {}
         self.releases: dict[str, list[Release]] = {}
         self.metadata.mkdir(parents=True)
         self.sign_root()
@@ -84,6 +85,10 @@ class Vendor:
     def set_index(self, component: str, document: dict[str, Any] | bytes) -> None:
         self.indexes[component] = document if isinstance(document, bytes) else json.dumps(document).encode()
 
+    def set_target(self, path: str, content: bytes) -> None:
+        """List a file that somebody else serves."""
+        self.others[path] = TargetFile.from_data(path, content, ["sha256"])
+
     # --- signing ------------------------------------------------------------------------------------------------------
 
     def sign(self) -> None:
@@ -115,6 +120,7 @@ class Vendor:
             self._delegate(targets)
         else:
             targets.targets = {index_path(name): _target(name, content) for name, content in self.indexes.items()}
+        targets.targets |= self.others
         self._sign(targets, f"{targets.version}.targets.json", "targets")
 
     def _delegate(self, targets: Targets) -> None:

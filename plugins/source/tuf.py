@@ -17,8 +17,6 @@ nothing newer.
 
 from __future__ import annotations
 
-import fcntl
-import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
@@ -33,26 +31,23 @@ from reconciler.files import write_whole
 from reconciler.formats.index import MAX_BYTES, content_path, index_path, parse_index
 from reconciler.model.offer import SourceReport
 
-from ._tuf.ngclient import BrokenPromiseError, ExpiredError, fetcher, mapped, repository_error
+from ._tuf.client import alone, refreshed, root_keys
+from ._tuf.ngclient import BrokenPromiseError, ExpiredError, mapped
 from ._tuf.signers import Signers
 from ._web.answer import no_file
 from ._web.files import HttpFiles, files_at
 from ._web.options import WEB, web_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from tuf.ngclient.updater import Updater
 
-    from reconciler.contracts import Context
+    from reconciler.contracts import Context, TrustedKey
     from reconciler.formats.index import Index
     from reconciler.model.delta import Incremental, Patch
     from reconciler.model.release import Component, Release, ReleaseFile
-
-MAX_ROOT = 512_000
-LOCK_WAIT = 60.0
-"""Seconds to wait for another process that reads the same source."""
 
 OPTIONS: Mapping[str, Any] = {
     "type": "object",
@@ -122,7 +117,7 @@ class Tuf:
         """
         if isinstance(self._files, HttpFiles):
             self._files.check()
-        with self._alone():
+        with alone(self._turn, self._context.work):
             try:
                 return self._look(components, last=False)
             except BrokenPromiseError as error:
@@ -188,49 +183,17 @@ class Tuf:
 
     # --- trust --------------------------------------------------------------------------------------------------------
 
+    def trusted(self) -> Sequence[TrustedKey]:
+        """Give the keys of the root; of the newest that was verified, as publishers change theirs."""
+        return root_keys(self._context, self._root_name, self._context.work / "metadata" / "root.json")
+
     def _updater(self) -> Updater:
         """Verify the repository's own metadata.
 
         Raises:
             SourceError: it can't be had, or breaks a rule.
         """
-        from tuf.ngclient.updater import Updater
-
-        root = self._trusted_root()
-        metadata, targets = self._context.work / "metadata", self._context.work / "targets"
-        metadata.mkdir(exist_ok=True)
-        targets.mkdir(exist_ok=True)
-        with mapped("metadata"):
-            try:
-                updater = Updater(
-                    str(metadata),
-                    "metadata/",
-                    str(targets),
-                    "targets/",
-                    fetcher=fetcher(self._files, self._url),
-                    bootstrap=root,
-                )
-            except repository_error() as error:
-                raise SourceError(
-                    f"{self._root_name} isn't a root that can be trusted: {error}",
-                    hint="get it from the publisher again, by a way that you trust",
-                ) from error
-            updater.refresh()
-        return updater
-
-    def _trusted_root(self) -> bytes:
-        path = self._context.path(self._root_name, SourceError)
-        try:
-            with path.open("rb") as stream:
-                content = stream.read(MAX_ROOT + 1)
-        except OSError as error:
-            raise SourceError(
-                f"the trusted root {self._root_name} can't be read: {error.strerror}",
-                hint="get the publisher's first root by a way that you trust, and name its file in `trusted_root`",
-            ) from error
-        if len(content) > MAX_ROOT:
-            raise SourceError(f"the trusted root {self._root_name} is larger than {MAX_ROOT} bytes")
-        return content
+        return refreshed(self._files, self._url, self._context, self._root_name, self._context.work)
 
     def _index(self, updater: Updater, component: str) -> bytes | None:
         """Give the verified index of a component; None where the repository has none."""
@@ -286,21 +249,6 @@ class Tuf:
         why = f"accepted until {accept['until']}: {accept['reason']}; only what was verified before counts"
         said = f"{error.message}; {why}"
         return _report(self._url, found, [], accepted=said)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep others from the work folder; ngclient isn't made for two at once."""
-        with self._turn, (self._context.work / "lock").open("wb") as file:
-            deadline = time.monotonic() + LOCK_WAIT
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError as error:
-                    if time.monotonic() > deadline:
-                        raise SourceError("another process has been reading this source for a minute") from error
-                    time.sleep(0.1)
-            yield
 
 
 def _report(name: str, found: list[Index], problems: list[str], accepted: str = "") -> SourceReport:

@@ -32,6 +32,8 @@ MAX_FILE_NAME = 255
 MAX_ROLE = 100
 MAX_KEYS = 8
 """How many keys are named of those that signed a release; in a role there may be more."""
+_KEY_SHOWN = 40
+"""Characters of a key's fingerprint that stand in a sentence; documents have all of it."""
 FIRST_YEAR, LAST_YEAR = 1970, 2999
 """Of release times."""
 _RESERVED_NAMES = frozenset({"current"})
@@ -139,7 +141,7 @@ class SignedBy:
 
     `role` is the one of the signed repository that lists it: `signatures` of the `known` keys of that role were good,
     and `threshold` of them are needed; `keys` are the ids of the first of these. Without a role, the source proves what
-    it says in a way of its own.
+    it says in a way of its own: `scheme` names it, such as `minisign`, or `minisign+gpg` where both were asked for.
     """
 
     source: str = ""
@@ -148,14 +150,20 @@ class SignedBy:
     known: int = 0
     threshold: int = 0
     keys: tuple[str, ...] = ()
+    scheme: str = ""
 
     @property
     def text(self) -> str:
-        """Who signed: `signed by targets of vendor (2 of 3 keys)`."""
+        """Who signed: `signed by targets of vendor (2 of 3 keys)`, `signed by vendor (minisign 39DF3D7302CB8A87)`."""
         if not self.role:
-            return f"signed by {self.source}"
+            how = " ".join(filter(None, (self.scheme, ", ".join(_short(key) for key in self.keys))))
+            return f"signed by {self.source} ({how})" if how else f"signed by {self.source}"
         keys = f"{self.signatures} of {self.known} key{'' if self.known == 1 else 's'}"
         return f"signed by {self.role} of {self.source} ({keys})"
+
+
+def _short(key: str) -> str:
+    return key if len(key) <= _KEY_SHOWN else f"{key[:_KEY_SHOWN]}…"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,95 @@
+"""All ways to verify of one source, together.
+
+* `all`: each must pass.
+* `any`: the first for which there is something to go by decides. What isn't there is passed over; what is there and
+  wrong is refused, whatever another way would say, and so is what can't be had at the moment: whoever keeps a signature
+  back mustn't gain by that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import SourceError
+from reconciler.model.release import MAX_KEYS, SignedBy
+
+from .digests import Sha256
+from .gpg import Gpg
+from .material import NotThereError
+from .minisign import Minisign
+from .options import signed_by_options, ways_of
+from .tuf import TufTarget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from reconciler.contracts import Context, TrustedKey
+
+    from .material import Material, Proof, Way
+
+_WAYS: Mapping[str, Callable[[Mapping[str, str], Context], Way]] = {
+    "sha256": lambda options, _context: Sha256(options),
+    "minisign": Minisign,
+    "gpg": Gpg,
+    "tuf": TufTarget,
+}
+
+
+class Verification:
+    """What the option `verify` asks for."""
+
+    def __init__(self, verify: Any, context: Context) -> None:
+        """Take the option as it stands in complete options, None where there is none; no key is read yet."""
+        self._every, ways = ways_of(verify)
+        self._ways = [_WAYS[name](options, context) for name, options in ways]
+        self.signed = signed_by_options({"verify": verify})
+        """Whether all that passes is signed."""
+
+    def __bool__(self) -> bool:
+        """Say whether anything is verified."""
+        return bool(self._ways)
+
+    def check(self, material: Material) -> tuple[Proof, ...]:
+        """Verify a material; nothing is proven where nothing is asked for.
+
+        Raises:
+            SourceError: it isn't what it should be; the message says in which way, and why.
+        """
+        if self._every:
+            return tuple(_told(way, material) for way in self._ways)
+        missing = []
+        for way in self._ways:
+            try:
+                return (_told(way, material),)
+            except NotThereError as error:
+                missing.append(error.message)
+        raise NotThereError("; ".join(missing))
+
+    def keys(self) -> tuple[TrustedKey, ...]:
+        """Give all keys that are trusted, each once."""
+        return tuple(dict.fromkeys(key for way in self._ways for key in way.trusted()))
+
+
+def _told(way: Way, material: Material) -> Proof:
+    """Have a way say what is the matter in a sentence that names the file.
+
+    Raises:
+        SourceError: as `Way.check`.
+    """
+    try:
+        return way.check(material)
+    except SourceError as error:
+        kind = NotThereError if isinstance(error, NotThereError) else SourceError
+        said = f"{material.name} can't be verified: {error.message}"
+        raise kind(said, hint=error.hint, cooldown_until=error.cooldown_until) from error
+
+
+def signed_by(proofs: Iterable[Proof]) -> SignedBy | None:
+    """Give who signed, as a release has it; None where no proof says so."""
+    found = [proof for proof in proofs if proof.key]
+    if not found:
+        return None
+    return SignedBy(
+        scheme="+".join(dict.fromkeys(proof.scheme for proof in found)),
+        keys=tuple(dict.fromkeys(proof.key for proof in found))[:MAX_KEYS],
+    )
