@@ -8,7 +8,9 @@ and equal versions are equal texts. Order is by numeric fields, never by text, f
   Its integer form is roll * 100000 + pattern * 100 + build: 1667900.
 * `dotted`    one to six numeric fields: `9.850.1008`, `1.1.25010.7`. A version is below its own extension: 1.0 < 1.0.0.
 * `integer`   `27811`.
-* `calver`    a date, then an optional number of that day: `2026.11.19`, `2026.11.19.2`.
+* `calver`    a date, then an optional number or time of that day: `2026.11.19`, `2026.11.19.2`, `2026.11.19T061500`.
+  What has no version but its bytes is told apart by the first 8 digits of their SHA-256: `2026.11.19T061500+4f2a9c31`.
+  A date is below what it is the beginning of; a number is above all times of its day.
 
 Source of the rules: the project's facts of the field, "Versions".
 """
@@ -17,12 +19,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date
 from functools import lru_cache, total_ordering
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
 _NUMBER = r"(?:0|[1-9][0-9]{0,17})"
 _PATTERN = re.compile(r"(0|[1-9][0-9]{0,5})\.([0-9]{3})\.([0-9]{2})")
@@ -30,7 +33,10 @@ _DOTTED = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}){{0,5}}")
 _INTEGER = re.compile(_NUMBER)
 _REMEMBERED = 50_000
 """Versions that are read once: a fleet has few, and many clients have each."""
-_CALVER = re.compile(r"([0-9]{4})\.([0-9]{2})\.([0-9]{2})(?:\.([1-9][0-9]{0,8}))?")
+_CALVER = re.compile(
+    r"([0-9]{4})\.([0-9]{2})\.([0-9]{2})"
+    r"(?:\.([1-9][0-9]{0,8})|T((?:[01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]))?(?:\+([0-9a-f]{8}))?"
+)
 
 
 @total_ordering
@@ -69,12 +75,14 @@ def _calver(text: str) -> tuple[int, ...] | None:
     match = _CALVER.fullmatch(text)
     if not match:
         return None
-    year, month, day, number = (int(field or 0) for field in match.groups())
+    year, month, day, number = (int(field or 0) for field in match.groups()[:4])
     try:
         date(year, month, day)
     except ValueError:
         return None
-    return year, month, day, number
+    time = int(match[5]) + 1 if match[5] else 0
+    digest = int(match[6], 16) + 1 if match[6] else 0
+    return year, month, day, number, time, digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +119,12 @@ SCHEMES: dict[str, VersionScheme] = {
         VersionScheme("calver", "2026.11.19", _calver),
     )
 }
+
+
+def dated_version(moment: datetime, sha256: str = "") -> str:
+    """Give the version, of the scheme calver, of what has none of its own: when it came out, and what its bytes are."""
+    told_apart = f"+{sha256[:8]}" if sha256 else ""
+    return f"{moment.astimezone(UTC):%Y.%m.%dT%H%M%S}{told_apart}".zfill(len("2026.11.19T061500") + len(told_apart))
 
 
 def pattern_to_integer(version: Version) -> int:

@@ -1,6 +1,6 @@
 """Versions, patterns that select, durations, known_hosts, thresholds, and the bundled catalog."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from reconciler.formats.known_hosts import KnownHosts, hashed_name
 from reconciler.formats.select import parse
 from reconciler.model.release import content_digest, file_name_problem
 from reconciler.model.report import ComponentStatus
-from reconciler.model.version import SCHEMES, pattern_from_integer, pattern_to_integer
+from reconciler.model.version import SCHEMES, dated_version, pattern_from_integer, pattern_to_integer
 from reconciler.planner.thresholds import breaches, parse_conditions
 from reconciler.specfile.catalogs import catalog_path, component_list, read_catalog
 from tests.fakes import describe
@@ -22,13 +22,17 @@ from tests.fakes import describe
 # --- versions -------------------------------------------------------------------------------------------------------
 
 numbers = st.integers(0, 10**9)
+ONE_HOUR = timedelta(hours=1)
 TEXTS = {
     "pattern": st.builds("{}.{:03}.{:02}".format, st.integers(0, 999_999), st.integers(0, 999), st.integers(0, 99)),
     "dotted": st.lists(numbers, min_size=1, max_size=6).map(lambda fields: ".".join(map(str, fields))),
     "integer": numbers.map(str),
-    "calver": st.builds("{:%Y.%m.%d}{}".format, st.dates(), st.sampled_from(["", ".1", ".2", ".10"])).filter(
-        lambda text: len(text.split(".")[0]) == 4
-    ),
+    "calver": st.builds(
+        "{:%Y.%m.%d}{}{}".format,
+        st.dates(),
+        st.sampled_from(["", ".1", ".2", ".10", "T000000", "T000001", "T235959"]),
+        st.sampled_from(["", "+00000000", "+4f2a9c31"]),
+    ).filter(lambda text: len(text.split(".")[0]) == 4),
 }
 
 
@@ -40,6 +44,16 @@ def test_versions_of_a_scheme_are_in_one_total_order_and_keep_their_spelling(nam
     assert (a < b) + (b < a) + (a == b) == 1
     assert not (a <= b <= c) or a <= c
     assert (a == b) == (a.text == b.text)
+
+
+def test_versions_of_a_day_are_ordered_by_their_time_and_then_by_their_bytes() -> None:
+    moments = [datetime(2026, 11, 19, 0, 0, 0, tzinfo=UTC), datetime(2026, 11, 19, 7, 15, tzinfo=timezone(ONE_HOUR))]
+    dated = [dated_version(moment, digest * 64) for moment in moments for digest in ("", "0", "4")]
+    assert dated[3:] == ["2026.11.19T061500", "2026.11.19T061500+00000000", "2026.11.19T061500+44444444"]
+    scheme = SCHEMES["calver"]
+    day = ["2026.11.19", *dated, "2026.11.19.1", "2026.11.20"]
+    assert [version.text for version in sorted(map(scheme.parse, reversed(day)))] == day
+    assert dated_version(datetime(987, 1, 2, tzinfo=UTC)) == "0987.01.02T000000"
 
 
 @given(roll=st.integers(1, 999), build=st.integers(0, 99))
@@ -79,6 +93,10 @@ def test_a_number_is_the_integer_form_of_one_pattern_or_of_none(number: int) -> 
         *(("dotted", text) for text in ("", "1.", "1..2", "01.2", "1.2.3.4.5.6.7", "1.a", "-1", "1\n", "١")),
         *(("integer", text) for text in ("", "01", "1.0", "-1", "1" * 30)),
         *(("calver", text) for text in ("2026.13.01", "2026.02.30", "26.01.01", "2026.1.1", "2026.01.01.0")),
+        *(
+            ("calver", f"2026.01.01{text}")
+            for text in ("T1", "T240000", "T006000", ".1T000000", "+4F2A9C31", "+4f2", "+")
+        ),
     ],
 )
 def test_what_is_no_version_is_refused_with_an_example(scheme: Any, text: str) -> None:
