@@ -224,18 +224,15 @@ class Builder:
                 continue
             if node["name"] in found:
                 self._complain(value_place(node, "name"), f"there is another source `{node['name']}` above")
-            limited = child_seq(node, "components")
-            for at, component in enumerate(limited):
-                if isinstance(component, str):
-                    known_component(component, catalog, value_place(limited, at), self._problems)
-            config = self._options.read("source", node, _SOURCE_KEYS)
+            limited = self._limited(node, catalog)
+            config = self._options.read("source", node, _SOURCE_KEYS, shared={"components"})
             if config is None:
                 continue
             does = self._options.traits(config, node)
             found[node["name"]] = SourceSpec(
                 name=node["name"],
                 plugin=config,
-                components=frozenset(map(str, limited)) if "components" in node else None,
+                components=limited,
                 stale_after=duration(node.get("stale_after")),
                 proxy=self._proxies.named(node, scheme=does.url.partition(":")[0]),
                 remote=does.network,
@@ -246,6 +243,19 @@ class Builder:
                 may_outrank=node.get("may_outrank") is True,
             )
         return tuple(found.values())
+
+    def _limited(self, node: Map, catalog: Catalog) -> frozenset[str] | None:
+        """Give the components that a source may serve: those of a list, or those that its plugin is told about."""
+        if "components" not in node:
+            return None
+        told = child_map(node, "components")
+        for name in told:
+            known_component(name, catalog, told.keys_at[name], self._problems)
+        listed = child_seq(node, "components")
+        for at, component in enumerate(listed):
+            if isinstance(component, str):
+                known_component(component, catalog, value_place(listed, at), self._problems)
+        return frozenset(map(str, [*told, *listed]))
 
     def _check_url(self, node: Map, url: str) -> str:
         """Give the host of the URL that a source asks; empty where it asks none."""

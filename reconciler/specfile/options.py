@@ -29,8 +29,13 @@ class OptionReader:
         self._folders = folders
         self._problems = problems
 
-    def read(self, kind: PluginKind, node: Map, reserved: Collection[str]) -> PluginConfig | None:
-        """Give the plugin that `type` names with the options beside it; None when that can't be."""
+    def read(
+        self, kind: PluginKind, node: Map, reserved: Collection[str], shared: Collection[str] = ()
+    ) -> PluginConfig | None:
+        """Give the plugin that `type` names with the options beside it; None when that can't be.
+
+        The `reserved` keys are ours; where one that is `shared` has a map, that is for the plugin as well.
+        """
         name = node.get("type")
         if not isinstance(name, str):
             return None
@@ -41,13 +46,22 @@ class OptionReader:
             return None
         options = Map(node.place)
         for key in node:
-            if key not in reserved:
+            if key not in reserved or (key in shared and self._is_for_both(key, name, schema, node)):
                 options.take(key, node)
         # What the spec's own schema knows beside the options is no unknown key; the message lists both.
         check(options, schema, self._problems)
         for key, value in options.items():
             node.put(key, value, options.keys_at.get(key, DEFAULT), options.values_at.get(key, DEFAULT))
         return PluginConfig(kind, name, _with_secrets(plain(options), schema))
+
+    def _is_for_both(self, key: str, name: str, schema: Mapping[str, Any], node: Map) -> bool:
+        if not isinstance(node[key], Map):
+            return False
+        if key in schema.get("properties", {}):
+            return True
+        place = value_place(node, key)
+        self._problems.append(place.problem(f"`{name}` has no options for each of `{key}`", "a list of them is wanted"))
+        return False
 
     def traits(self, config: PluginConfig | None, node: Map) -> Traits:
         """Give what a plugin does with the options that were read at `node`; nothing special when it doesn't say."""

@@ -30,6 +30,8 @@ SCHEMA_FILE = "updoser.schema.json"
 """What the file is called that editors read, beside the spec."""
 KIND = "x-plugin"
 """Marks in the spec's own schema where the options of plugins stand, and of which kind they are."""
+SHARED = "x-shared"
+"""Marks a key of ours that options of a plugin may have, too, as a map; for another plugin it is no map."""
 LAID_OVER = "x-laid-over"
 """Marks what is laid over what stands elsewhere, so that it needn't be complete by itself."""
 _JUDGED_APART = frozenset(
@@ -156,8 +158,8 @@ def _shape(own: Mapping[str, Any], name: str, options: Mapping[str, Any], *, nam
         **({"description": options["description"]} if "description" in options else {}),
         "properties": {
             "type": {"const": name, "description": options.get("description", own["type"]["description"])},
+            **{key: {"type": "array"} if SHARED in said else True for key, said in own.items() if key != "type"},
             **options.get("properties", {}),
-            **{key: True for key in own if key != "type"},
         },
         **({"required": required} if required else {}),
         "additionalProperties": options.get("additionalProperties", True),

@@ -134,6 +134,35 @@ def test_only_a_plugin_that_says_so_is_signed_remote_or_local_whatever_its_name_
     assert (source.signed, source.remote, group.local, group.jump) == (False, False, False, "")
 
 
+SHELF = """
+OPTIONS = {"type": "object", "additionalProperties": False, "properties": {"components": {"type": "object",
+    "additionalProperties": {"type": "object", "properties": {"place": {"type": "string", "default": "top"}}}}}}
+def PLUGIN(options, context):
+    return None
+"""
+
+
+def test_a_source_serves_the_components_that_its_plugin_has_options_for(write: Any, tmp_path: Path) -> None:
+    (tmp_path / "own" / "source").mkdir(parents=True, mode=0o755)
+    (tmp_path / "own" / "source" / "shelf.py").write_text(SHELF)
+    (tmp_path / "own" / "source" / "shelf.py").chmod(0o644)
+    text = "plugins: [own]\nsources: [{name: s, type: %s, components: %s}]\n"
+    (source,) = spec_of(write(text % ("shelf", "{virus-pattern: {}, spyware-pattern: {place: left}}"))).sources
+    assert source.components == {"virus-pattern", "spyware-pattern"}
+    told = source.plugin.options["components"]
+    assert told == {"virus-pattern": {"place": "top"}, "spyware-pattern": {"place": "left"}}
+    (source,) = spec_of(write(text % ("shelf", "[virus-pattern]"))).sources
+    assert (source.components, dict(source.plugin.options)) == ({"virus-pattern"}, {})
+    for type_, components, says in (
+        ("shelf", "{virus-patern: {}}", "no catalog has a component `virus-patern`"),
+        ("shelf", "{virus-pattern: {place: 1}}", "text is meant here"),
+        ("sample", "{virus-pattern: {}}", "`sample` has no options for each of `components`"),
+        ("sample", "all", "a list or a map is wanted here"),
+    ):
+        with pytest.raises(SpecError, match=says):
+            spec_of(write(text % (type_, components)))
+
+
 def test_variables_come_from_the_file_the_command_line_and_the_environment(write: Any, tmp_path: Path) -> None:
     file = write('vars: {site: berlin, folder: "{{ site }}-1"}\nserver: {store: "{{ folder }}"}\n')
     assert spec_of(file).server.store.name == "berlin-1"

@@ -44,6 +44,7 @@ def test_it_is_a_schema_and_takes_files_that_are_good(tmp_path: Path) -> None:
     [
         source(type="directory", path="upstream", settle="10s"),
         source(type="sample", day="{{ day }}"),
+        source(type="sample", components=["virus-pattern"]),
         source(type="sample", day=3, stale_after="{{ stale }}"),
         group(transport={"type": "ssh", "user": "x", "port": "{{ port }}"}),
         group(transport={"shell": "dash"}),  # laid over that of `defaults`
@@ -62,6 +63,7 @@ def test_options_of_plugins_are_taken_where_they_belong(good: dict[str, Any]) ->
         source(type="directory", path="upstream", url="https://other.example"),
         source(type="http", path="upstream"),
         source(type="sample", day="tomorrow"),
+        source(type="sample", components={"virus-pattern": {}}),
         source(path="upstream"),
         group(transport={"type": "local", "user": "x"}),
         group(transport={"usr": "x"}),
