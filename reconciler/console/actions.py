@@ -151,7 +151,7 @@ def _scene(console: Console, target: Target, record: RolloutRecord | None) -> Sc
     state = console.state
     status = state.snapshot("status")
     document = status.document if status else {}
-    controller = state.controller_status()
+    controller, progress, _waiting = state.standing()
     seen = ""
     if record is not None:
         seen = record.fingerprint
@@ -162,7 +162,7 @@ def _scene(console: Console, target: Target, record: RolloutRecord | None) -> Sc
         target=target,
         has=_has(document, record) if record else None,
         controller=controller,
-        running=state.progress() is not None,
+        running=progress is not None,
         four_eyes=console.four_eyes,
         seen=seen,
     )

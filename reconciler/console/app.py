@@ -31,6 +31,7 @@ from reconciler.console.pages import (
     summary,
     telling,
 )
+from reconciler.console.shared import SharedPages
 from reconciler.console.sign_in import pages as sign_in
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
     from reconciler.console.frame import Console
 
-PAGES: Sequence[BaseRoute] = (
+LOOKED_AT: Sequence[BaseRoute] = (
     *summary.ROUTES,
     *components.ROUTES,
     *clients.ROUTES,
@@ -53,9 +54,9 @@ PAGES: Sequence[BaseRoute] = (
     *plan.ROUTES,
     *sources.ROUTES,
     *desired.ROUTES,
-    *actions.ROUTES,
-    *api.ROUTES,
 )
+"""Pages that look the same to all who have the same roles."""
+PAGES: Sequence[BaseRoute] = (*LOOKED_AT, *actions.ROUTES, *api.ROUTES)
 """What shows the state, to people and to programs: all that one of them reads is of one moment."""
 ROUTES: Sequence[BaseRoute] = (
     *PAGES,
@@ -70,7 +71,8 @@ _READS = frozenset(["GET", "HEAD"])
 
 def make_app(console: Console, middleware: Sequence[Middleware] = ()) -> Starlette:
     """Make the application."""
-    routes = [_in_one_look(route, console) if route in PAGES else route for route in ROUTES]
+    pages = SharedPages()
+    routes = [_in_one_look(route, console, pages) if route in PAGES else route for route in ROUTES]
     app = Starlette(routes=routes, middleware=list(middleware), exception_handlers=dict(HANDLERS))
     app.state.console = console
     app.state.wakes = Wakes()
@@ -78,17 +80,21 @@ def make_app(console: Console, middleware: Sequence[Middleware] = ()) -> Starlet
     return app
 
 
-def _in_one_look(route: BaseRoute, console: Console) -> BaseRoute:
+def _in_one_look(route: BaseRoute, console: Console, pages: SharedPages) -> BaseRoute:
     """Have all that a page reads be of one moment: what stands around it fits what is in it."""
     if not isinstance(route, Route) or iscoroutinefunction(route.endpoint):
         return route
     give: Callable[[Request], Response] = route.endpoint
+    is_shared = route in LOOKED_AT
+
+    def make(request: Request) -> Response:
+        with console.state.looking():
+            return give(request)
 
     @wraps(give)
     def look(request: Request) -> Response:
         if request.method not in _READS:
             return give(request)
-        with console.state.looking():
-            return give(request)
+        return pages.give(request, make) if is_shared else make(request)
 
     return Route(route.path, look, methods=list(route.methods or ()), name=route.name)

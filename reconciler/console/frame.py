@@ -156,10 +156,10 @@ def shown(
     status: int = HTTPStatus.OK,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Show a view in its template, with the frame around it. A page that the browser has isn't sent again."""
+    """Show a view in its template, with the frame around it."""
     console, person = console_of(request), person_of(request)
     state, now, found = console.state, console.clock(), snapshot_of(request, "status")
-    progress, controller = state.progress(), state.controller_status()
+    controller, progress, waiting = state.standing()
     known = Known(
         now=now,
         status=found.document if found else None,
@@ -167,13 +167,17 @@ def shown(
         controller=controller,
         progress=progress,
         busy=progress is not None and bool(state.busy()),
-        waiting=state.requests_waiting() if controller is None else controller.waiting,
+        waiting=waiting,
     )
     frame = Frame(tab=tab, person=person, now=now, shown_at=shown_at, around=around(known, person.roles))
     text = console_page(template, view, frame)
-    response = HTMLResponse(text, status, headers=dict(headers or {}))
+    return tagged(request, HTMLResponse(text, status, headers=dict(headers or {})))
+
+
+def tagged(request: Request, response: Response) -> Response:
+    """Give a page its tag; one that the browser has isn't sent again."""
     response.headers["ETag"] = f'"{hashlib.sha256(response.body).hexdigest()[:32]}"'
-    if status == HTTPStatus.OK and request.headers.get("if-none-match") == response.headers["ETag"]:
+    if response.status_code == HTTPStatus.OK and request.headers.get("if-none-match") == response.headers["ETag"]:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": response.headers["ETag"]})
     return response
 

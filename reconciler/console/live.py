@@ -53,7 +53,7 @@ def look_at(state: State) -> Look:
     """Look at what a console shows."""
     with state.looking():
         snapshots, asked = state.snapshot_marks(), state.requests_mark()
-        said, progress = state.controller_status(), state.progress()
+        said, progress, _waiting = state.standing()
     marks = {
         **{kind: digest for kind, (_at, digest) in snapshots.items()},
         "controller": json.dumps(controller_entry(said) if said else None),

@@ -30,11 +30,10 @@ def metrics_of(console: Console) -> str:
 
 def _samples(console: Console) -> Iterator[Sample]:
     yield Sample("updoser_build_info", 1, {"version": __version__})
-    found, said = console.state.snapshot("status"), console.state.controller_status()
+    found, (said, progress, _waiting) = console.state.snapshot("status"), console.state.standing()
     if found is not None:
         yield from fleet_samples({"groups": (), **found.document})
     if said is not None:
         yield from controller_samples(controller_entry(said), time_text(console.clock()))
-    progress = console.state.progress()
     if progress is not None and console.state.busy():  # somebody's command, too
         yield Sample("updoser_run_in_progress_since_timestamp_seconds", int(progress.started.timestamp()))

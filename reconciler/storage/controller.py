@@ -30,8 +30,7 @@ class ControllerRecords(Part):
     def controller(self) -> ControllerReport | None:
         """Give what the controller said of itself last; None where there never was one."""
         with self._read() as connection:
-            text = connection.scalar(select(CONTROLLER.c.report))
-            return checked(_read(text, ControllerReport)) if text else None
+            return read_report(connection.scalar(select(CONTROLLER.c.report)))
 
     def pause_controller(self, pause: Pause | None) -> None:
         """Have a controller change nothing from now on; None: let it."""
@@ -40,8 +39,10 @@ class ControllerRecords(Part):
     def paused(self) -> Pause | None:
         """Give why a controller changes nothing now; None where it may, also as a pause has come to its end."""
         with self._read() as connection:
-            text = connection.scalar(select(CONTROLLER.c.pause))
-            pause = checked(_read(text, Pause)) if text else None
+            return self._pause_now(connection.scalar(select(CONTROLLER.c.pause)))
+
+    def _pause_now(self, text: str | None) -> Pause | None:
+        pause = checked(_read(text, Pause)) if text else None
         over = pause is not None and pause.until is not None and pause.until <= self._clock()
         return None if over else pause
 
@@ -63,13 +64,22 @@ class ControllerRecords(Part):
     def progress(self) -> RunProgress | None:
         """Give how far the run is that is under way, as it was said last; None where none is."""
         with self._read() as connection:
-            text = connection.scalar(select(CONTROLLER.c.progress))
-            return checked(_read(text, RunProgress)) if text else None
+            return read_progress(connection.scalar(select(CONTROLLER.c.progress)))
 
     def _set(self, *, lasts: bool = True, **columns: str) -> None:
         with self._write(lasts=lasts) as connection:
             _insert_row(connection)
             connection.execute(CONTROLLER.update().values(**columns))
+
+
+def read_report(text: str | None) -> ControllerReport | None:
+    """Read what the controller said of itself; None where it said nothing."""
+    return checked(_read(text, ControllerReport)) if text else None
+
+
+def read_progress(text: str | None) -> RunProgress | None:
+    """Read how far the run under way is; None where none is."""
+    return checked(_read(text, RunProgress)) if text else None
 
 
 def _insert_row(connection: Connection) -> None:

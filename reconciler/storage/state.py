@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from reconciler.model.controller import ControllerStatus
+from reconciler.model.request import OPEN
 from reconciler.storage.audit import Audit
 from reconciler.storage.cells import checked, sound
-from reconciler.storage.controller import ControllerRecords
+from reconciler.storage.changes import Changes
+from reconciler.storage.controller import ControllerRecords, read_progress, read_report
 from reconciler.storage.database import open_engine, open_shared_engine, upsert
 from reconciler.storage.fleet import Observation
 from reconciler.storage.full import FullRecords
 from reconciler.storage.lease import Leases
-from reconciler.storage.lock import Locks
+from reconciler.storage.lock import Locks, is_gone
 from reconciler.storage.logbook import Logbook
 from reconciler.storage.moments import Moments
 from reconciler.storage.outbox import Outbox
@@ -32,7 +34,7 @@ from reconciler.storage.requests import Requests
 from reconciler.storage.runs import PlanRecord, Runs
 from reconciler.storage.samples import Samples
 from reconciler.storage.sessions import Sessions
-from reconciler.storage.tables import IDENTITY
+from reconciler.storage.tables import CONTROLLER, IDENTITY, LEASE, REQUESTS
 from reconciler.storage.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -43,7 +45,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-__all__ = ["Identity", "Observation", "PlanRecord", "State"]
+    from reconciler.model.controller import RunProgress
+
+__all__ = ["Identity", "Observation", "PlanRecord", "Standing", "State"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,28 @@ class Identity:
     epoch: int
     serial: int
     frozen: bool
+
+
+class Standing(NamedTuple):
+    """What goes on now: the controller (None: there never was one), the run under way, and how many requests wait."""
+
+    controller: ControllerStatus | None
+    progress: RunProgress | None
+    waiting: int
+
+
+_STANDING = select(
+    *(
+        wanted.scalar_subquery().label(name)
+        for name, wanted in {
+            "report": select(CONTROLLER.c.report),
+            "pause": select(CONTROLLER.c.pause),
+            "progress": select(CONTROLLER.c.progress),
+            "holder": select(LEASE.c.holder),
+            "waiting": select(func.count()).select_from(REQUESTS).where(REQUESTS.c.status.in_(OPEN)),
+        }.items()
+    )
+)
 
 
 class State(
@@ -71,6 +97,7 @@ class State(
     Samples,
     Audit,
     Protections,
+    Changes,
 ):
     """Everything that is remembered between two commands; a context manager."""
 
@@ -126,6 +153,7 @@ class State(
 
     def close(self) -> None:
         """Close the connections to the database."""
+        self._end_watch()
         self._engine.dispose()
 
     def identity(self) -> Identity:
@@ -142,13 +170,20 @@ class State(
             with sound(self._engine.url.render_as_string(hide_password=True)):
                 return bytes.fromhex(connection.scalar(select(IDENTITY.c.settings_key)) or made)
 
+    def standing(self) -> Standing:
+        """Give what goes on now. Each page says it, so it is one statement."""
+        with self._read() as connection:
+            row = connection.execute(_STANDING).one()
+            said, progress = read_report(row.report), read_progress(row.progress)
+            pause, alive = self._pause_now(row.pause), bool(row.holder) and not is_gone(row.holder)
+        if said is None:
+            return Standing(None, progress, row.waiting)
+        status = ControllerStatus(report=said, alive=alive, pause=pause, waiting=row.waiting)
+        return Standing(status, progress, row.waiting)
+
     def controller_status(self) -> ControllerStatus | None:
         """Give what is known of the controller; None where there never was one."""
-        said = self.controller()
-        if said is None:
-            return None
-        waiting = self.requests_waiting()
-        return ControllerStatus(report=said, alive=self.has_leader(), pause=self.paused(), waiting=waiting)
+        return self.standing().controller
 
     def is_new(self) -> bool:
         """Say whether nothing was ever applied or adopted with this state."""

@@ -200,3 +200,15 @@ def test_what_a_page_reads_is_of_one_moment_whatever_is_written_meanwhile(tmp_pa
         assert again is not None
         assert again.document == {"n": 2}
         assert console.requests_waiting() == 1
+
+
+def test_a_state_is_of_another_version_once_anybody_wrote_and_of_the_same_until_then(tmp_path: Path) -> None:
+    with own(tmp_path) as state, shared(tmp_path) as console:
+        seen = [console.version(), console.version()]
+        console.snapshot("plan")
+        assert console.version() == seen[0] == seen[1]
+        for write in (lambda: state.keep_snapshots("plan", {"": 1}), lambda: console.ask(WISH), state.ask_controller):
+            write()
+            assert console.version() not in seen
+            seen.append(ThreadPoolExecutor(1).submit(console.version).result())
+            assert console.version() == seen[-1]

@@ -235,13 +235,13 @@ def entries(state: State, asked: AskedEntries, before: str, limit: int) -> tuple
 
 def controller(state: State) -> Document:
     """Give what the controller says of itself, what people want of it, and how far a run is that is under way."""
-    said, progress = state.controller_status(), state.progress()
+    said, progress, waiting = state.standing()
     return {
         "format_version": FORMAT_VERSION,
         "controller": controller_entry(said) if said else None,
         "pause_digest": pause_digest(said.pause) if said and said.pause else None,
         "progress": progress_entry(progress) if progress else None,
-        "requests_waiting": state.requests_waiting(),
+        "requests_waiting": waiting,
     }
 
 

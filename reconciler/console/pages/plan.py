@@ -20,7 +20,8 @@ def plan(request: Request) -> Response:
     found = state.snapshot("plan")
     if found is None:
         return shown(request, "console_empty.html", None, tab="/plan")
-    view = view_of_last_plan(found.document, state.controller_status(), state.progress())
+    controller, progress, _waiting = state.standing()
+    view = view_of_last_plan(found.document, controller, progress)
     return shown(request, "console_plan.html", view, tab="/plan", shown_at=found.at)
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _TEMPLATES = Path(__file__).parent / "templates"
 _SHORT, _REMEMBERED = 80, 10_000
 """Texts of so many characters are spelled once, as pages have the same names and figures again and again."""
+_SENTENCE, _SENTENCES = 400, 2_000
+"""The same for sentences."""
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _BLANKS = re.compile(r"\s+")
 _AROUND = re.compile(r" ?([{};,>]) ?")
@@ -58,6 +60,13 @@ def _environment() -> Environment:
     def marked_up(text: str) -> Markup:
         return Markup(spelled(text))  # noqa: S704
 
+    @lru_cache(_SENTENCES)
+    def marked_up_sentence(text: str) -> Markup:
+        return Markup(prose(text))  # noqa: S704 - it is spelled there
+
+    def shown_sentence(text: str) -> Markup:
+        return marked_up_sentence(text) if len(text) <= _SENTENCE else marked_up_sentence.__wrapped__(text)
+
     def shown(value: Any) -> Any:
         if not isinstance(value, str) or isinstance(value, Markup):
             return value
@@ -72,7 +81,7 @@ def _environment() -> Environment:
         finalize=shown,
     )
     environment.filters["remedy"] = lambda text: Markup(remedy(text))  # noqa: S704 - it is spelled there
-    environment.filters["prose"] = lambda text: Markup(prose(text))  # noqa: S704 - it is spelled there
+    environment.filters["prose"] = shown_sentence
     environment.filters["begun"] = lambda text: text[:1].upper() + text[1:]
     style, script = style_text(), script_text()
     environment.globals.update(
