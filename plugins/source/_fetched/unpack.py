@@ -1,10 +1,9 @@
 """Archives of others made into files of a release: tar, also packed with gzip, xz, bzip2 or zstd, and zip.
 
 Nothing of an archive decides where anything is written: files come into a folder of ours, which is new, under names
-that a release may have, with our own mode. What isn't a file and would be taken is an error, and the readers
-(reconciler/formats: tar, zip, packed) refuse whatever two programs could read in two ways. Bytes are counted as they
-come out, so what an archive says of its sizes is never believed. It is all or nothing: an archive that is refused
-leaves no file.
+that a release may have, with our own mode. What isn't a file and would be taken is an error, and what two programs
+could read in two ways is refused (`archives`). Bytes are counted as they come out, so what an archive says of its sizes
+is never believed. It is all or nothing: an archive that is refused leaves no file.
 
 A file that is packed and no archive (`feed.json.gz`) is one file, under its name without that ending.
 """
@@ -15,14 +14,14 @@ import hashlib
 import os
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any, cast
 
 from reconciler.errors import SourceError, own_limit
 from reconciler.formats.packed import CHUNK, ArchiveError, Budget, packing, unpacked
-from reconciler.formats.tar import BLOCK, Member, is_tar, tar_members
-from reconciler.formats.zip import is_zip, zip_members
 from reconciler.model.release import ReleaseFile
 
+from .archives import BLOCK, Member, is_zip, tar_members, zip_members
 from .selection import SELECTION, Names, Selection, shown_path
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ def _taken(stream: BinaryIO, unpacking: Unpacking, folder: Path, name: str) -> t
     selection, names = unpacking.selection, Names()
     found: list[ReleaseFile] = []
     others: list[str] = []
-    for member in _members(stream, Budget(unpacking.max_size), name):
+    for member in _members(stream, Budget(unpacking.max_size), folder, name):
         own = selection.name_of(member.name) if member.kind != "folder" or _climbs(member.name) else None
         if own is None:
             others += [member.name] if len(others) < SHOWN and member.kind == "file" else []
@@ -132,7 +131,7 @@ def _climbs(path: str) -> bool:
     return ".." in path or path.startswith(("/", "\\"))
 
 
-def _members(stream: BinaryIO, budget: Budget, name: str) -> Iterator[Member]:
+def _members(stream: BinaryIO, budget: Budget, folder: Path, name: str) -> Iterator[Member]:
     first = stream.read(BLOCK)
     stream.seek(0)
     if is_zip(first):
@@ -143,9 +142,11 @@ def _members(stream: BinaryIO, budget: Budget, name: str) -> Iterator[Member]:
         alone = name.rpartition(".")[0].rpartition("/")[2]
         yield Member(alone, "file", lambda: unpacked(stream, budget))
         return
-    if not packed and not is_tar(first):
-        raise ArchiveError("it is neither a tar archive nor a zip archive")
-    yield from tar_members(unpacked(stream, budget))
+    with TemporaryFile(dir=folder) as plain:  # tells members apart only where it can be sought in
+        for piece in unpacked(stream, budget):
+            plain.write(piece)
+        plain.seek(0)
+        yield from tar_members(cast("BinaryIO", plain))
 
 
 def _single(name: str) -> bool:
