@@ -18,6 +18,7 @@ from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from email.message import Message
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -218,33 +219,44 @@ class Odd:
     """A web server over a folder whose answers a test changes: `twist(path, asked, content)` gives one in their place.
 
     `asked` are the headers of the request, `content` is the file, or None where there is none. A twist gives status,
-    headers and body, or None for the usual answer, which knows ranges. `seen` has the path and range of each request;
-    each connection has a number, `connection`, which twists may go by.
+    headers and body, or None for the usual answer, which knows ranges. `seen` has the path and range of each request,
+    `asked` its method and headers; each connection has a number, `connection`, which twists may go by.
     """
 
-    def __init__(self, folder: Path, twist: Callable[..., tuple[int, dict[str, str], bytes] | None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        twist: Callable[..., tuple[int, dict[str, str], bytes] | None] = lambda *_args: None,
+        *,
+        protocol: str = "HTTP/1.1",
+    ) -> None:
         self.seen: list[tuple[str, str]] = []
+        self.asked: list[tuple[str, Message]] = []
         self.connection = 0
         odd = self
 
         class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+            protocol_version = protocol
 
             def setup(self) -> None:
                 super().setup()
                 odd.connection += 1
 
             def do_GET(self) -> None:
+                odd.asked.append((self.command, self.headers))
                 odd.seen.append((self.path, self.headers.get("Range", "")))
-                place = folder / self.path.lstrip("/")
+                place = folder / self.path.partition("?")[0].lstrip("/")
                 content = place.read_bytes() if place.is_file() else None
                 status, headers, body = twist(self.path, self.headers, content) or self.usual(content)
                 self.send_response(status)
                 for name, value in {"Content-Length": str(len(body)), **headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                with suppress(OSError):
-                    self.wfile.write(body)
+                if self.command != "HEAD" and status != 304:
+                    with suppress(OSError):
+                        self.wfile.write(body)
+
+            do_HEAD = do_GET  # noqa: N815 - as the library calls it
 
             def usual(self, content: bytes | None) -> tuple[int, dict[str, str], bytes]:
                 if content is None:
@@ -259,8 +271,9 @@ class Odd:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._server.handle_error = lambda *_args: None  # type: ignore[method-assign] # who asks may leave at any time
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def __enter__(self) -> Self:
         return self

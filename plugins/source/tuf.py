@@ -21,7 +21,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
@@ -31,7 +30,8 @@ from reconciler.files import write_whole
 from reconciler.formats.index import MAX_BYTES, content_path, index_path, parse_index
 from reconciler.model.offer import SourceReport
 
-from ._tuf.client import alone, refreshed, root_keys
+from ._fetched.turn import Turn
+from ._tuf.client import refreshed, root_keys
 from ._tuf.ngclient import BrokenPromiseError, ExpiredError, mapped
 from ._tuf.signers import Signers
 from ._web.answer import no_file
@@ -105,7 +105,7 @@ class Tuf:
         self._accept: Mapping[str, str] | None = options.get("accept_expired")
         self._files = files_at(self._url, web_options(options), context)
         self._verified = context.work / "verified"
-        self._turn = Lock()
+        self._turn = Turn(context.work / "lock", context.stop)  # ngclient isn't made for two at once
         if urlsplit(self._url).scheme == "file" and context.proxy is not None:
             raise SourceError("a folder isn't reached through a proxy", hint="remove `proxy` from the source")
 
@@ -117,7 +117,7 @@ class Tuf:
         """
         if isinstance(self._files, HttpFiles):
             self._files.check()
-        with alone(self._turn, self._context.work):
+        with self._turn.taken():
             try:
                 return self._look(components, last=False)
             except BrokenPromiseError as error:

@@ -91,8 +91,9 @@ def _with_secrets(value: Any, schema: Mapping[str, Any]) -> Any:
     if schema.get("x-secret") and is_reference(value):
         return reference(value)
     if isinstance(value, dict):
-        properties = schema.get("properties", {})
-        return {key: _with_secrets(entry, properties.get(key, {})) for key, entry in value.items()}
+        properties, others = schema.get("properties", {}), schema.get("additionalProperties")
+        others = others if isinstance(others, dict) else {}
+        return {key: _with_secrets(entry, properties.get(key, others)) for key, entry in value.items()}
     if isinstance(value, list):
         return [_with_secrets(entry, schema.get("items", {})) for entry in value]
     return value

@@ -132,6 +132,8 @@ NAMED = {
     ("ssh", "groups"): "the transport of a group that names none",
     ("threads", "workspace"): "the executor, as long as a spec can't name one",
     ("command", "assembly"): "the inventory of a program that the command line names, for which there is no spec yet",
+    ("gzip", "packed"): "a way that archives are packed in",
+    ("zstd", "packed"): "the same",
     ("zstd", "releases"): "the default of an option of the command line",
     ("zstd", "doctor"): "a program on clients",
     ("csv", "render"): "a format of results",

@@ -270,6 +270,16 @@ CASES = {
         "`fast` isn't a rate such as 10MiB/s",
         "",
     ),
+    "a header that is none": (
+        "sources: [{name: v, type: tuf, url: 'https://u.example/r', trusted_root: r, headers: {'X Key': k}}]",
+        "`X Key` can't be a key here: the name of a header is wanted",
+        "",
+    ),
+    "a header that is neither a text nor a secret": (
+        "sources: [{name: v, type: tuf, url: 'https://u.example/r', trusted_root: r, headers: {X-Key: {envv: K}}}]",
+        "`envv`",
+        "did you mean `env`?",
+    ),
     "a proxy that isn't defined": (
         "sources: [{name: s, type: sample, proxy: egres}]\nproxies: {egress: {url: 'http://p.example:3128'}}",
         "the proxy `egres` isn't defined",

@@ -94,6 +94,10 @@ def test_options_of_plugins_get_their_defaults_and_secrets_stay_references(write
     options = spec_of(write(text)).groups["g"].transport.options
     assert options["connect_timeout"] == "10s"
     assert options["keys"] == [SecretRef("file", "k")]
+    url = "url: 'https://u.example/repo', trusted_root: root.json"
+    text = f"sources: [{{name: v, type: tuf, {url}, headers: {{X-Key: {{file: k}}, X-Site: north}}}}]\n"
+    (source,) = spec_of(write(text)).sources
+    assert source.plugin.options["headers"] == {"X-Key": SecretRef("file", "k"), "X-Site": "north"}
 
 
 def test_paths_start_from_the_folder_of_the_spec(write: Any, tmp_path: Path) -> None:

@@ -1,10 +1,7 @@
-"""Reading a signed repository: the root that the operator gave, python-tuf's updater, and one reader at a time."""
+"""Reading a signed repository: the root that the operator gave, and python-tuf's updater."""
 
 from __future__ import annotations
 
-import fcntl
-import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from reconciler.contracts import TrustedKey
@@ -13,17 +10,13 @@ from reconciler.errors import SourceError
 from .ngclient import fetcher, mapped, repository_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-    from threading import Lock
 
     from tuf.ngclient.updater import Updater
 
     from reconciler.contracts import Context
 
 MAX_ROOT = 512_000
-LOCK_WAIT = 60.0
-"""Seconds to wait for another process that reads the same source."""
 
 
 def trusted_root(context: Context, name: str) -> bytes:
@@ -89,23 +82,3 @@ def refreshed(files: Any, url: str, context: Context, root_name: str, folder: Pa
             ) from error
         updater.refresh()
     return updater
-
-
-@contextmanager
-def alone(turn: Lock, folder: Path) -> Iterator[None]:
-    """Keep others from a folder; ngclient isn't made for two at once.
-
-    Raises:
-        SourceError: another process doesn't let go of it.
-    """
-    with turn, (folder / "lock").open("wb") as file:
-        deadline = time.monotonic() + LOCK_WAIT
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    raise SourceError("another process has been reading this source for a minute") from error
-                time.sleep(0.1)
-        yield

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SourceError
 from reconciler.formats.defaults import completed
 
-from .._tuf.client import alone, refreshed, root_keys
+from .._fetched.turn import Turn
+from .._tuf.client import refreshed, root_keys
 from .._tuf.ngclient import mapped
 from .._tuf.signers import Signers
 from .._web.files import files_at
@@ -33,14 +33,14 @@ class TufTarget:
         self._root_name = options["trusted_root"]
         self._target = options["target"]
         self._context = context
-        self._turn = Lock()
+        self._turn = Turn(self._place() / "lock", context.stop)
 
     def check(self, material: Material) -> Proof:
         """See `Way.check`."""
         folder = self._folder()
         files = files_at(self._url, web_options(completed({}, {"properties": WEB})), self._context)
         name = filled(self._target, material)
-        with alone(self._turn, folder):
+        with self._turn.taken():
             updater = refreshed(files, self._url, self._context, self._root_name, folder)
             with mapped(f"the target {name}"):
                 target = updater.get_targetinfo(name)

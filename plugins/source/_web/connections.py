@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from .timed import Timed
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import urllib3
 
@@ -34,7 +34,10 @@ AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True)
 class HttpOptions:
-    """How a server is spoken with. Times are seconds; `total` is for one file. Paths start from the spec's folder."""
+    """How a server is spoken with. Times are seconds; `total` is for one file. Paths start from the spec's folder.
+
+    `headers` and `query` go along with each request to the source's own host, and to no other.
+    """
 
     family: AnyFamily
     connect: float
@@ -46,6 +49,9 @@ class HttpOptions:
     key: SecretRef | None = None
     username: SecretRef | str = ""
     password: SecretRef | None = None
+    headers: Mapping[str, SecretRef | str] = field(default_factory=dict)
+    query: Mapping[str, SecretRef | str] = field(default_factory=dict)
+    user_agent: str = "updoser"
 
 
 class TunnelRefusedError(OSError):

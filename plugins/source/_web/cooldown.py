@@ -16,7 +16,7 @@ from reconciler.files import write_whole
 from reconciler.formats.text import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from logging import Logger
     from pathlib import Path
 
@@ -30,11 +30,18 @@ _MAX_BYTES = 4096
 class Cooldown:
     """The time before which a source is left alone."""
 
-    def __init__(self, file: Path, clock: Callable[[], datetime], log: Logger) -> None:
-        """Take the file that remembers it."""
+    def __init__(
+        self,
+        file: Path,
+        clock: Callable[[], datetime],
+        log: Logger,
+        lengths: Mapping[int, timedelta] | None = None,
+    ) -> None:
+        """Take the file that remembers it, and how long it is for a status where that isn't the usual time."""
         self._file = file
         self._clock = clock
         self._log = log
+        self._lengths = {**DEFAULTS, **(lengths or {})}
 
     def check(self) -> None:
         """Go on, unless the source is to be left alone.
@@ -60,7 +67,7 @@ class Cooldown:
             SourceError: always; see `check`.
         """
         now = self._clock()
-        until = now + min(waiting_time(retry_after, now) or DEFAULTS[status], LONGEST)
+        until = now + min(waiting_time(retry_after, now) or self._lengths[status], LONGEST)
         self._write(now, until, f"HTTP {status}")
         raise SourceError(
             f"it is left alone until {until:%Y-%m-%dT%H:%M:%SZ}: it answered HTTP {status}", cooldown_until=until

@@ -2,7 +2,8 @@
 
 * A file comes as a stream that survives cuts (`stream`). A server that is busy is waited for if it says a short time,
   and left alone for the time that it says, or a usual one, if not (`cooldown`).
-* Redirects are followed, never from https to http, and credentials don't go along to another host.
+* Redirects are followed, never from https to http. What is for the source's own host doesn't go along to another one:
+  credentials, and the headers and the query of its options (`own`).
 * Nothing is decoded on the way: what is stored has the length that was signed.
 """
 
@@ -20,10 +21,13 @@ from reconciler.errors import SourceError, UpdoserError, printable
 
 from .connections import Connections, HttpOptions, trouble_of
 from .cooldown import FORBIDDEN, TOO_MANY, UNAVAILABLE, Cooldown, waiting_time
+from .own import Own, origin
 from .pace import Limit
-from .stream import BrokenError, DownloadStream, HttpStatusError, shown, words_of
+from .stream import BrokenError, DownloadStream, HttpStatusError, Wish, shown, words_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import urllib3
 
     from reconciler.contracts import Context
@@ -33,6 +37,15 @@ WAITS = timedelta(seconds=10)
 REDIRECTS = 5
 AT_ONCE = 32
 _RETRIED = frozenset({408, 425, 500, 502, 503, 504})
+_FOR_ALL_HOSTS = frozenset(
+    {"accept", "accept-encoding", "if-modified-since", "if-none-match", "if-range", "range", "user-agent"}
+)
+"""Headers that go along to another host; others could be secret."""
+
+
+def _rests(status: int, url: str) -> bool:
+    """Say whether an answer asks to leave a signed repository alone: see `cooldown`."""
+    return status == FORBIDDEN and url.endswith("/timestamp.json")
 
 
 class Files(Protocol):
@@ -85,9 +98,19 @@ class FolderFiles:
 class HttpFiles:
     """Files of a web server; used by several threads at once."""
 
-    def __init__(self, url: str, options: HttpOptions, context: Context, cooldown: Cooldown) -> None:
-        """Connect to nothing yet."""
+    def __init__(
+        self,
+        url: str,
+        options: HttpOptions,
+        context: Context,
+        cooldown: Cooldown,
+        *,
+        rests: Callable[[int, str], bool] = _rests,
+    ) -> None:
+        """Connect to nothing yet; `rests` says of a status and a URL whether that asks to leave the source alone."""
         self.base = url.rstrip("/") + "/"
+        self._rests = rests
+        self.own = Own(url, options, context.secret)
         self.options = options
         self.limit = Limit(options.limit)
         self._context = context
@@ -96,7 +119,11 @@ class HttpFiles:
 
     def open(self, path: str) -> io.RawIOBase:
         """Open a file; see `Files`."""
-        return DownloadStream(self, urljoin(self.base, path))
+        return self.stream(urljoin(self.base, path))
+
+    def stream(self, url: str, wish: Wish | None = None) -> DownloadStream:
+        """Open what is at a URL, on whichever host."""
+        return DownloadStream(self, url, wish)
 
     def reconnect(self) -> None:
         """Use no connection again that was open until now: another one may lead to another server of that name."""
@@ -106,8 +133,12 @@ class HttpFiles:
         """Go on unless the source is to be left alone; see `Cooldown.check`."""
         self._cooldown.check()
 
-    def request(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
-        """Ask once, following redirects; a status other than 200, 206 and 416 is an error.
+    def request(
+        self, url: str, headers: Mapping[str, str], method: str = "GET"
+    ) -> tuple[urllib3.BaseHTTPResponse, str]:
+        """Ask once, following redirects; give the answer and its URL.
+
+        A status other than 200, 206, 304 and 416 is an error.
 
         Raises:
             SourceError: there is no way, the server doesn't want to be asked, or the way leads where it mustn't.
@@ -115,51 +146,52 @@ class HttpFiles:
             BrokenError: it is worth trying again.
         """
         self.check()
-        start = urlsplit(self.base)
+        headers = {**headers, "Accept-Encoding": "identity", "User-Agent": self.options.user_agent}
         for _turn in range(REDIRECTS + 1):
             parts = urlsplit(url)
-            if (parts.scheme, parts.hostname, parts.port) == (start.scheme, start.hostname, start.port):
-                headers = {**headers, **self._credentials()}
-            else:
-                headers = {name: value for name, value in headers.items() if name != "Authorization"}
-            response = self._ask(url, headers)
+            response = self._ask(method, self.own.url(url), self.own.headers(url, headers), url)
             if response.status not in {301, 302, 303, 307, 308}:
-                return self._judged(response, url)
+                return self._judged(response, url), url
             location = response.headers.get("Location", "")
             _discard(response)
-            target = _target(url, location)
+            target = _target(url, location, self.own.masked)
             if urlsplit(target).scheme not in ({"https"} if parts.scheme == "https" else {"http", "https"}):
-                raise SourceError(f"{shown(url)} leads to {shown(target)}, which isn't followed")
-            url = target
+                raise SourceError(f"{shown(url)} leads to {self.own.masked(shown(target))}, which isn't followed")
+            if origin(target) != origin(url):
+                headers = {name: value for name, value in headers.items() if name.lower() in _FOR_ALL_HOSTS}
+            url = self.own.without(target)
         raise SourceError(f"{shown(url)}: more than {REDIRECTS} redirects")
 
-    def _ask(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+    def _ask(self, method: str, whole: str, headers: Mapping[str, str], url: str) -> urllib3.BaseHTTPResponse:
+        """Ask for a URL as a `whole`, with what may be a secret; `url` is it without that."""
         import urllib3
 
         timeout = urllib3.Timeout(connect=self.options.connect, read=self.options.read)
         try:
             return self._connections.to(url).urlopen(
-                "GET", url, headers=headers, retries=False, redirect=False, preload_content=False, timeout=timeout
+                method, whole, headers=headers, retries=False, redirect=False, preload_content=False, timeout=timeout
             )
         except urllib3.exceptions.HTTPError as error:
             raise trouble_of(error, url, self._context.proxy) from error
         except UpdoserError:
             raise
         except Exception as error:  # whatever a server sends
-            raise SourceError(f"{shown(url)}: {type(error).__name__}: {words_of(error)}") from error
+            words = self.own.masked(words_of(error))
+            raise SourceError(f"{shown(url)}: {type(error).__name__}: {words}") from error
 
     def _judged(self, response: urllib3.BaseHTTPResponse, url: str) -> urllib3.BaseHTTPResponse:
         """Give a response that has the file, or part of it; say what else it is."""
         status = response.status
-        if status in {200, 206, 416}:
+        if status in {200, 206, 304, 416}:
             return response
+        said = response.headers
         _discard(response)
         wait = waiting_time(response.headers.get("Retry-After"), self._context.clock())
         if status == TOO_MANY or (status == UNAVAILABLE and wait is not None):
             if wait is not None and wait <= WAITS:
                 raise BrokenError(f"it answered HTTP {status}", wait.total_seconds())
             self._cooldown.start(status, response.headers.get("Retry-After"))
-        if status == FORBIDDEN and url.endswith("/timestamp.json"):
+        if self._rests(status, url):
             self._cooldown.start(status, response.headers.get("Retry-After"))
         message = f"{shown(url)}: HTTP {status}{_MEANINGS.get(status, '')}"
         if status == 407:
@@ -167,20 +199,10 @@ class HttpFiles:
             message = f"the proxy {proxy.name if proxy else ''} wants other credentials (HTTP 407)"
         if status in _RETRIED:
             raise BrokenError(message)
-        raise HttpStatusError(status, message)
-
-    def _credentials(self) -> dict[str, str]:
-        import urllib3
-
-        options, secret = self.options, self._context.secret
-        if not options.username:
-            return {}
-        name = options.username if isinstance(options.username, str) else secret(options.username)
-        password = secret(options.password) if options.password is not None else ""
-        return {"Authorization": urllib3.make_headers(basic_auth=f"{name}:{password}")["authorization"]}
+        raise HttpStatusError(status, message, said)
 
 
-def _target(url: str, location: str) -> str:
+def _target(url: str, location: str, masked: Callable[[str], str]) -> str:
     """Give where a redirect leads.
 
     Raises:
@@ -192,7 +214,7 @@ def _target(url: str, location: str) -> str:
             return target
     except ValueError:
         pass
-    raise SourceError(f"{shown(url)} leads to what is no address: {printable(location[:80])!r}")
+    raise SourceError(f"{shown(url)} leads to what is no address: {printable(masked(location)[:80])!r}")
 
 
 def _discard(response: urllib3.BaseHTTPResponse) -> None:

@@ -14,6 +14,11 @@ from .pace import RATE_PATTERN, parse_rate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_VALUE: Mapping[str, Any] = {
+    **SECRET,
+    "type": ["string", "object"],
+    "x-says": "text or a secret's place such as {env: NAME}",
+}
 WEB: Mapping[str, Any] = {
     "family": {
         "type": "string",
@@ -49,6 +54,28 @@ WEB: Mapping[str, Any] = {
         "examples": ["mirror"],
     },
     "password": {**SECRET, "description": "The user's password."},
+    "headers": {
+        "type": "object",
+        "description": "Headers to send to the source's own host, by name: texts, or places of secrets.",
+        "propertyNames": {"pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", "x-says": "the name of a header is wanted"},
+        "examples": [{"X-Api-Key": {"file": "secrets/key"}}],
+        "additionalProperties": {
+            **_VALUE,
+            "description": "Its value, or a secret's place.",
+            "examples": ["north", {"file": "secrets/key"}],
+        },
+    },
+    "query": {
+        "type": "object",
+        "description": "What to add to the query of each URL on the source's own host: texts, or places of secrets.",
+        "propertyNames": {"minLength": 1},
+        "examples": [{"oinkcode": {"env": "OINKCODE"}}],
+        "additionalProperties": {
+            **_VALUE,
+            "description": "Its value, or a secret's place.",
+            "examples": ["stable", {"env": "OINKCODE"}],
+        },
+    },
     "connect_timeout": {**DURATION, "default": "10s", "description": "For connecting.", "examples": ["10s"]},
     "read_timeout": {
         **DURATION,
@@ -61,8 +88,8 @@ WEB: Mapping[str, Any] = {
 """The properties of a schema of options."""
 
 
-def web_options(options: Mapping[str, Any]) -> HttpOptions:
-    """Read them from options that are complete."""
+def web_options(options: Mapping[str, Any], user_agent: str = "updoser") -> HttpOptions:
+    """Read them from options that are complete; `user_agent` is what the source calls itself."""
 
     def seconds(key: str) -> float:
         return parse_duration(options[key]).total_seconds()
@@ -78,4 +105,7 @@ def web_options(options: Mapping[str, Any]) -> HttpOptions:
         key=options.get("key"),
         username=options.get("username", ""),
         password=options.get("password"),
+        headers=options.get("headers", {}),
+        query=options.get("query", {}),
+        user_agent=user_agent,
     )

@@ -5,6 +5,8 @@
   instead, is asked for everything in the same run.
 * Failures are tried again with growing pauses, as long as bytes still come in between; the last tries ask for
   everything.
+* A stream that `keeps` to one file is for bytes whose digest nobody knows: it begins with the validator that it is
+  given, goes on with the same one only, and takes no answer that was packed on the way.
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ import io
 import os
 import random
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from reconciler.errors import SourceError
 
-from .answer import part_of
+from .answer import identity_of, packed, part_of, was_changed
 from .pace import Floor
 
 if TYPE_CHECKING:
@@ -35,15 +38,20 @@ CHUNK = 2**20
 _SHOWN = 300
 _ABOUT_THE_FILE = frozenset({401, 404, 407, 410})
 """What a server answers whichever part it is asked for."""
-_HEADERS = {"Accept-Encoding": "identity", "User-Agent": "updoser"}
+_NOT_MODIFIED = 304
 
 
 class HttpStatusError(SourceError):
-    """The server answered with another status than a file has."""
+    """The server answered with another status than a file has; `headers` are those of its answer."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.headers = headers or {}
+
+
+class ChangedError(SourceError):
+    """What is at a place isn't what was there when it was first read."""
 
 
 class SlowError(SourceError):
@@ -58,19 +66,40 @@ class BrokenError(Exception):
         self.wait = wait
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked for at a URL: `headers` always, `unless` (a condition) with the first request for all of it.
+
+    `first` is how many bytes of the beginning are wanted, where not all are. `validator` is what the file must have
+    that is read; `keeps` has each answer be about one and the same.
+    """
+
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    unless: Mapping[str, str] = field(default_factory=dict)
+    first: int | None = None
+    keeps: bool = False
+    validator: str = ""
+
+
 class DownloadStream(io.RawIOBase):
     """A file on its way. It survives cuts: what was read stays read, and the rest is asked for.
 
-    `headers` are those of the last answer.
+    `headers` are those of the last answer, `place` is the URL that gave it, and `status` is 304 where the condition of
+    the wish holds.
     """
 
-    def __init__(self, files: HttpFiles, url: str) -> None:
+    def __init__(self, files: HttpFiles, url: str, wish: Wish | None = None) -> None:
         self._files = files
         self._url = url
+        self._wish = wish or Wish()
         self._response: urllib3.BaseHTTPResponse | None = None
         self._position = 0
         self.headers: Mapping[str, str] = {}
+        self.status = 200
+        self.place = url
         self._etag = ""
+        self._validator = self._wish.validator
         self._size: int | None = None
         self._whole = False
         self._skip = 0
@@ -120,11 +149,26 @@ class DownloadStream(io.RawIOBase):
             return b"".join(iter(lambda: self.read(CHUNK), b""))
         while True:
             try:
-                if self._response is None:
-                    self._response = self._begin()
+                self._ready()
                 return self._some(size)
             except BrokenError as trouble:
                 self._again(trouble)
+
+    def begin(self) -> None:
+        """Have the head of an answer come, and read nothing of the file yet.
+
+        Raises:
+            SourceError: none comes, or not the one that was asked for.
+        """
+        while True:
+            try:
+                return self._ready()
+            except BrokenError as trouble:
+                self._again(trouble)
+
+    def _ready(self) -> None:
+        if self._response is None:
+            self._response = self._begin()
 
     def _some(self, size: int) -> bytes:
         assert self._response is not None
@@ -147,7 +191,7 @@ class DownloadStream(io.RawIOBase):
                     continue
             if data:
                 self._tries = 0
-            elif self._size is not None and self._position < self._size:
+            elif self._size is not None and self._position < self._end(self._size):
                 raise BrokenError(f"{shown(self._url)}: the server sent less than the part that was asked for")
             self._position += len(data)
             return data
@@ -157,19 +201,45 @@ class DownloadStream(io.RawIOBase):
         response = self._rest() if self._position and not self._whole and self._tries < TRIES - 2 else None
         if response is None:
             response = self._all()
-        self.headers = dict(response.headers)
+        self.headers = response.headers
         _start, self._size = part_of(self.headers)
         etag = self.headers.get("ETag", "")
         self._etag = "" if etag.startswith("W/") else etag
+        if self._wish.keeps:
+            try:
+                self._check()
+            except SourceError:
+                response.close()
+                raise
         return response
+
+    def _check(self) -> None:
+        """See to it that the answer is about the file that was begun with, as it is.
+
+        Raises:
+            ChangedError: it is about another one.
+            SourceError: it was packed on the way.
+        """
+        odd = packed(self.headers, self._url)
+        if odd and self.status != _NOT_MODIFIED:
+            raise SourceError(f"{shown(self._url)}: {odd}")
+        found = identity_of(self.headers)
+        if was_changed(self._validator, found):
+            raise ChangedError(f"{shown(self._url)} changed while it was downloaded")
+        self._validator = self._validator or found
+
+    def _end(self, size: int) -> int:
+        """Give where what is wanted ends, of a file of this size."""
+        return size if self._wish.first is None else min(size, self._wish.first)
 
     def _rest(self) -> urllib3.BaseHTTPResponse | None:
         """Ask for what is behind the place where we are; None where the answer is of no use for that."""
-        headers = {**_HEADERS, "Range": f"bytes={self._position}-"}
+        last = self._wish.first - 1 if self._wish.first is not None else ""
+        headers = {**self._wish.headers, "Range": f"bytes={self._position}-{last}"}
         if self._etag:
             headers["If-Range"] = self._etag
         try:
-            response = self._files.request(self._url, headers)
+            response = self._ask(headers)
         except HttpStatusError as error:
             if error.status in _ABOUT_THE_FILE:
                 raise
@@ -189,12 +259,27 @@ class DownloadStream(io.RawIOBase):
         return None
 
     def _all(self) -> urllib3.BaseHTTPResponse:
-        """Ask for the whole file, to be read past what we have."""
-        response = self._files.request(self._url, dict(_HEADERS))
-        if response.status != 200 and (response.status, part_of(response.headers)[0]) != (206, 0):
+        """Ask for the whole file, or all that is wanted of it, to be read past what we have."""
+        wish = self._wish
+        headers = {**wish.headers, **({} if self._position else wish.unless)}
+        if wish.first is not None:
+            headers["Range"] = f"bytes=0-{wish.first - 1}"
+        response = self._ask(headers)
+        start, size = part_of(response.headers)
+        self.status = 200
+        if response.status == _NOT_MODIFIED and not self._position and wish.unless:
+            self.status = _NOT_MODIFIED
+        elif response.status == 416 and size == 0 and wish.first is not None:  # there is nothing in it
+            response.close()
+            return _empty()
+        elif response.status != 200 and (response.status, start) != (206, 0):
             response.close()
             raise SourceError(f"{shown(self._url)}: the server sent another part than was asked for")
         self._skip = self._position
+        return response
+
+    def _ask(self, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        response, self.place = self._files.request(self._url, headers, self._wish.method)
         return response
 
     def _again(self, trouble: BrokenError) -> None:
