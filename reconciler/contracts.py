@@ -142,6 +142,10 @@ def _no_templates(_text: str, _values: Mapping[str, Any]) -> str:
     raise PluginError("templates can't be rendered here: this context has none")
 
 
+def _count_nothing(_size: int) -> None:
+    """Tell nobody."""
+
+
 def path_from(base: Path, text: str, wrong: type[UpdoserError] = UpdoserError) -> Path:
     """Give the path that a text of the spec means: `~` is a home, and what is relative starts from `base`.
 
@@ -204,7 +208,7 @@ class Context:
     sandbox of settings, or raises PluginError. `stop` is set when the run is to end: what may be waited for in vain
     isn't waited for any longer then. `environ` has no variable that holds a secret of the spec: see `environment`.
     `home`, where it is given, is where relative paths start of what `base` hasn't. `tree` is the folder of the commit
-    that `base` is of, where it is of one: see `lasting`.
+    that `base` is of, where it is of one: see `lasting`. `count` is told of bytes that come while a source fetches.
     """
 
     base: Path
@@ -220,6 +224,7 @@ class Context:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     home: Path | None = None
     tree: Path | None = None
+    count: Callable[[int], None] = _count_nothing
 
     def environment(self, names: Sequence[str] = ()) -> dict[str, str]:
         """Give the environment of a program that a plugin starts; of secrets it has those of these variables only.
@@ -272,6 +277,26 @@ class Source(Protocol):
 
         Raises:
             SourceError: the patch can't be read.
+        """
+
+
+@runtime_checkable
+class Fetching(Protocol):
+    """A source that has releases whose bytes nobody knows before they are fetched: it lists them as `unfetched`.
+
+    While it is read it fetches into its work folder what is small enough, verifies that, and lists it with exact
+    digests. What is larger is fetched by an apply whose plan says so, and deployed by the plan after that.
+    """
+
+    def fetch(self, component: str, version: str, platform: str) -> Release:
+        """Fetch and verify a release that `releases` listed as unfetched; from then on `releases` lists it as given.
+
+        Bytes that come are told to the context's `count`. It may be called before `releases` is, by several threads,
+        and for what was fetched meanwhile. What came before it was killed needn't come again.
+
+        Raises:
+            InterruptedRunError: the context's `stop` was set.
+            SourceError: it can't be had, or isn't what it should be.
         """
 
 

@@ -28,6 +28,7 @@ from reconciler.errors import (
     own_limit,
     words_of,
 )
+from reconciler.model.release import Release
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from reconciler.model.delta import CodecTraits, Incremental, Patch
     from reconciler.model.notice import Message
     from reconciler.model.offer import SourceReport
-    from reconciler.model.release import Component, Release, ReleaseFile
+    from reconciler.model.release import Component, ReleaseFile
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -125,6 +126,24 @@ class _Source:
 
     def open_patch(self, incremental: Incremental, patch: Patch) -> AbstractContextManager[BinaryIO]:
         return _Opened(lambda: self._source.open_patch(incremental, patch), self._blaming)
+
+
+class _FetchingSource(_Source):
+    """A source that fetches."""
+
+    _source: Any
+
+    def fetch(self, component: str, version: str, platform: str) -> Release:
+        with self._blaming():
+            found = self._source.fetch(component, version, platform)
+            if not isinstance(found, Release):
+                raise TypeError(f"it fetched a {type(found).__name__} in place of a release")
+            return found
+
+
+def _any_source(source: Source, what: str) -> _Source:
+    fetches = callable(getattr(source, "fetch", None))
+    return _FetchingSource(source, what) if fetches else _Source(source, what)
 
 
 class _Opened:
@@ -282,7 +301,7 @@ class _Notifier:
 
 
 _GUARDS: Mapping[str, Callable[[Any, str], Any]] = {
-    "source": _Source,
+    "source": _any_source,
     "inventory": _Inventory,
     "codec": _Codec,
     "check": _Check,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field
+from datetime import datetime  # noqa: TC003 - what reads the state asks for the types of fields
 from typing import TYPE_CHECKING
+
+from reconciler.model.release import ANY_PLATFORM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from reconciler.model.delta import Incremental
-    from reconciler.model.release import Release
+    from reconciler.model.release import Release, ReleaseKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,34 @@ class Withdrawal:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfetched:
+    """A release that a source has, and of which nobody knows the bytes before they are fetched.
+
+    `size` is how many there are, where that is known, and `why` says why it wasn't fetched while the source was read.
+    """
+
+    component: str
+    version: str
+    platform: str = ANY_PLATFORM
+    size: int | None = None
+    released: datetime | None = None
+    why: str = ""
+
+    @property
+    def key(self) -> ReleaseKey:
+        """What names the release."""
+        return self.component, self.version, self.platform
+
+
+@dataclass(frozen=True, slots=True)
+class Fetchable:
+    """An unfetched release, and the source that fetches it."""
+
+    source: str
+    unfetched: Unfetched
+
+
+@dataclass(frozen=True, slots=True)
 class SourceReport:
     """What a source answered when it was asked: its releases and incrementals, and what it held back and why.
 
@@ -58,7 +88,7 @@ class SourceReport:
     `accepted` says why a source is believed although it shouldn't be any more. `cooldown_until` is the time before
     which the source doesn't want to be asked again. `others` are names of components that the source has and wasn't
     asked for: who keeps it may have mistyped one. `expires` is when its signatures expire, by the role that they are
-    of.
+    of. `unfetched` are releases that a plan can only have fetched: see `contracts.Fetching`.
     """
 
     source: str
@@ -73,6 +103,7 @@ class SourceReport:
     others: tuple[str, ...] = ()
     harmless: tuple[str, ...] = ()
     expires: Mapping[str, datetime] = field(default_factory=dict)
+    unfetched: tuple[Unfetched, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ out with a sentence that says so; the rest of its releases stay:
 * 1 to 10,000 files, of names that may be on a client, each name once, with a size and a SHA-256
 * files that are attached are held to the same rules, in number and names together with the others
 * each (component, version, platform) once, or several times with the same content
+* an unfetched release keeps the rules of `unfetched`
 * an incremental is of such a component, from one such version to another, with files, sizes and digests as above; where
   the source lists its TO too, it must make that release's files, and no others
 
@@ -33,7 +34,7 @@ from reconciler.errors import SourceError, UpdoserError, printable
 from reconciler.guards import blaming
 from reconciler.hints import suggestion
 from reconciler.model.delta import incremental_problem
-from reconciler.model.offer import HeldBack, Offer, OfferedIncremental, SourceReport
+from reconciler.model.offer import Fetchable, HeldBack, Offer, OfferedIncremental, SourceReport
 from reconciler.model.release import (
     MAX_KEYS,
     MAX_ROLE,
@@ -45,13 +46,14 @@ from reconciler.model.release import (
     file_name_problem,
     release_time_problem,
 )
+from reconciler.observe.unfetched import checked_unfetched
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from reconciler.contracts import Source
     from reconciler.model.delta import Incremental
-    from reconciler.model.offer import Withdrawal
+    from reconciler.model.offer import Unfetched, Withdrawal
     from reconciler.model.release import Component
     from reconciler.model.spec import SourceSpec
     from reconciler.model.version import Version
@@ -135,6 +137,29 @@ def merge_offers(
     return agreed, list(held)
 
 
+def merge_unfetched(
+    reports: Sequence[SourceReport],
+    specs: Sequence[SourceSpec] = (),
+    components: Mapping[str, Component] | None = None,
+) -> tuple[list[Fetchable], list[HeldBack]]:
+    """Give each unfetched release once, from the first source that has it, and each that is held back, with the reason.
+
+    What any source offers with its bytes isn't unfetched.
+    """
+    guard = _Guard(reports, specs, components or {})
+    offered = {_key(release) for report in reports if not report.error for release in report.releases}
+    found: dict[Key, Fetchable] = {}
+    held: dict[HeldBack, None] = {}
+    for report in reports:
+        for entry in () if report.error else report.unfetched:
+            refusal = guard.refusal(report.source, entry)
+            if refusal:
+                held[HeldBack(entry.component, entry.version, refusal)] = None
+            elif entry.key not in offered:
+                found.setdefault(entry.key, Fetchable(report.source, entry))
+    return list(found.values()), list(held)
+
+
 def _vouched(rivals: Sequence[Offer]) -> Offer:
     """Give the first of some offers of the same bytes, with what the first of those that are signed says of them."""
     first, signed = rivals[0], next((offer.release for offer in rivals if offer.release.signed), None)
@@ -169,7 +194,7 @@ class _Guard:
             found = component.version(release.version), spec.name
             self._highest[component.id] = max(self._highest.get(component.id, found), found)
 
-    def refusal(self, source: str, release: Release) -> str:
+    def refusal(self, source: str, release: Release | Unfetched) -> str:
         """Say why a release may not be offered; empty when it may."""
         spec, component = self._specs.get(source), self._components.get(release.component)
         if spec is None or spec.signed or spec.may_outrank or component is None:
@@ -183,7 +208,7 @@ class _Guard:
         why = f"would outrank {version.text} of {name}, which is; `may_outrank: true` allows it"
         return f"{self._held(source, release)}{why}"
 
-    def _held(self, source: str, release: Release) -> str:
+    def _held(self, source: str, release: Release | Unfetched) -> str:
         return f"{_shown(release)} of source {source} is held: it isn't signed, and "
 
 
@@ -206,7 +231,7 @@ def _read(
     wanted = {id_: component for id_, component in components.items() if spec.may_serve(id_)}
     try:
         with blaming("the source broke", SourceError):
-            return _told(spec, source.releases(wanted), components, catalog)
+            return _told(spec, source, source.releases(wanted), components, catalog)
     except UpdoserError as error:
         words = _sentence(f"{error.message} ({error.hint})" if error.hint else str(error))
         return SourceReport(spec.name, error=words, cooldown_until=_cooldown(getattr(error, "cooldown_until", None)))
@@ -218,16 +243,22 @@ def _cooldown(until: object) -> datetime | None:
 
 
 def _told(
-    spec: SourceSpec, report: SourceReport, components: Mapping[str, Component], catalog: Collection[str] | None
+    spec: SourceSpec,
+    source: Source,
+    report: SourceReport,
+    components: Mapping[str, Component],
+    catalog: Collection[str] | None,
 ) -> SourceReport:
     """Check a report, and add what it tells of components that no catalog has."""
     strange = [name for name in report.others if catalog is not None and name not in catalog][:MAX_PROBLEMS]
     told = [f"{name}: no catalog has such a component; {suggestion(name, catalog or ())}" for name in strange]
     report = replace(report, problems=(*report.problems, *told), harmless=(*report.harmless, *told))
-    return _checked(spec, report, components)
+    return _checked(spec, source, report, components)
 
 
-def _checked(spec: SourceSpec, report: SourceReport, components: Mapping[str, Component]) -> SourceReport:
+def _checked(
+    spec: SourceSpec, source: Source, report: SourceReport, components: Mapping[str, Component]
+) -> SourceReport:
     if len(report.releases) > MAX_RELEASES:
         raise SourceError(f"it lists {len(report.releases)} releases; at most {MAX_RELEASES} are read")
     found: dict[Key, Release] = {}
@@ -249,6 +280,8 @@ def _checked(spec: SourceSpec, report: SourceReport, components: Mapping[str, Co
     problems += [_sentence(f"{_shown(found[key])}: it is listed twice, with different content") for key in sorted(torn)]
     incrementals, refused = _checked_incrementals(spec, report, components, found)
     problems += refused
+    unfetched, refused = checked_unfetched(spec, source, report, components, found)
+    problems += map(_sentence, refused)
     if len(problems) > MAX_PROBLEMS:
         problems[MAX_PROBLEMS:] = [f"and {len(problems) - MAX_PROBLEMS} problems more"]
     releases = sorted(
@@ -270,6 +303,7 @@ def _checked(spec: SourceSpec, report: SourceReport, components: Mapping[str, Co
         cooldown_until=_cooldown(report.cooldown_until),
         harmless=tuple(map(_sentence, report.harmless)),
         expires=_expiries(report) if spec.signed else {},
+        unfetched=unfetched,
     )
 
 
@@ -378,7 +412,7 @@ def _key(release: Release) -> Key:
     return release.component, release.version, release.platform
 
 
-def _shown(release: Release) -> str:
+def _shown(release: Release | Unfetched) -> str:
     platform = "" if release.platform == "any" else f" ({release.platform})"
     return f"{release.component} {release.version}{platform}"
 

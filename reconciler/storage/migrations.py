@@ -321,6 +321,7 @@ MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {
         "ALTER TABLE controller ADD COLUMN progress TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE clients ADD COLUMN back_at FLOAT",
         "ALTER TABLE sources ADD COLUMN signatures TEXT NOT NULL DEFAULT '{}'",
+        "ALTER TABLE sources ADD COLUMN unfetched TEXT NOT NULL DEFAULT '[]'",
         "CREATE INDEX clients_by_profile ON clients (fingerprint, name)",
         "CREATE INDEX clients_by_seen ON clients (seen_at)",
         "CREATE INDEX clients_in_trouble ON clients (name) WHERE error <> ''",

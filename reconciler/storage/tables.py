@@ -87,6 +87,7 @@ SOURCES = Table(
     Column("accepted", Text, nullable=False, server_default=""),
     Column("cooldown_until", Float),
     Column("signatures", Text, nullable=False, server_default="{}"),
+    Column("unfetched", Text, nullable=False, server_default="[]"),
 )
 
 FIRST_SEEN = Table(

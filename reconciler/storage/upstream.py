@@ -6,11 +6,11 @@ What each source offered when it answered last, when a release was first seen, a
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, or_, select
 
-from reconciler.model.offer import SourceReport, Withdrawal
+from reconciler.model.offer import SourceReport, Unfetched, Withdrawal
 from reconciler.model.release import Content
 from reconciler.model.report import published_text
 from reconciler.storage.base import Part, moment, seconds
@@ -41,6 +41,7 @@ class Upstream(Part):
                 "problems": "[]",
                 "withdrawn": "[]",
                 "signatures": "{}",
+                "unfetched": "[]",
                 "accepted": report.accepted,
                 "cooldown_until": seconds(report.cooldown_until) if report.cooldown_until else None,
             }
@@ -51,6 +52,7 @@ class Upstream(Part):
             row["incrementals"] = json.dumps([incremental_document(entry) for entry in report.incrementals])
             row["problems"] = json.dumps({"all": report.problems, "harmless": report.harmless})
             row["signatures"] = json.dumps({role: seconds(at) for role, at in report.expires.items()})
+            row["unfetched"] = json.dumps(list(map(_unfetched_row, report.unfetched)))
             row["withdrawn"] = json.dumps([_withdrawal_row(entry) for entry in report.withdrawn])
             changed = tuple(row)[1:]
             if not report.accepted:  # what is only accepted was verified at an earlier time
@@ -80,6 +82,7 @@ class Upstream(Part):
                         cooldown_until=moment(row.cooldown_until),
                         harmless=_problems(row.problems)[1],
                         expires=_moments(row.signatures),
+                        unfetched=tuple(map(_unfetched, json.loads(row.unfetched))),
                     ),
                     self._past(row.last_success),
                 )
@@ -137,6 +140,16 @@ class Upstream(Part):
 def _moments(text: str) -> dict[str, datetime]:
     found = {str(role): moment(float(at)) for role, at in json.loads(text).items()}
     return {role: at for role, at in found.items() if at is not None}
+
+
+def _unfetched_row(entry: Unfetched) -> list[Any]:
+    out = seconds(entry.released) if entry.released else None
+    return [entry.component, entry.version, entry.platform, entry.size, out, entry.why]
+
+
+def _unfetched(row: list[Any]) -> Unfetched:
+    component, version, platform, size, out, why = row
+    return checked(Unfetched(component, version, platform, size, moment(out), why))
 
 
 def _withdrawal_row(entry: Withdrawal) -> list[str]:

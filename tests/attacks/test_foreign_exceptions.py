@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from random import Random
 
+    from reconciler.model.release import Release
     from tests.attacks.siege import Siege
 
 
@@ -139,6 +140,9 @@ class Plain:
     def releases(self, _components: object) -> SourceReport:
         return SourceReport("plain")
 
+    def fetch(self, *_what: object) -> Release:
+        return RELEASE
+
     def open(self, *_what: object) -> io.BytesIO:
         return io.BytesIO(b"x")
 
@@ -175,6 +179,7 @@ def drained(opened: AbstractContextManager[Any]) -> None:
 
 CALLS: dict[tuple[str, str], Callable[[Any], object]] = {
     ("source", "releases"): lambda source: source.releases({}),
+    ("source", "fetch"): lambda source: source.fetch("rules", "1", "any"),
     **{
         ("source", f"{way}{where}"): lambda source, way=way: drained(getattr(source, way)(RELEASE, RELEASE.files[0]))  # type: ignore[misc]
         for way in ("open", "open_patch")
@@ -222,6 +227,15 @@ def test_what_ends_the_process_passes(kind: str, method: str) -> None:
 @pytest.mark.parametrize(("kind", "method"), CALLS)
 def test_a_plugin_that_works_works_as_without_a_guard(kind: str, method: str) -> None:
     CALLS[kind, method](guarded(kind, "plain", Plain()))
+
+
+def test_a_source_that_fetches_something_else_than_a_release_broke_its_promise() -> None:
+    class Odd(Plain):
+        def fetch(self, *_what: object) -> Any:
+            return {"component": "rules"}
+
+    with pytest.raises(SourceError, match="the source plugin odd broke: TypeError: it fetched a dict"):
+        guarded("source", "odd", Odd()).fetch("rules", "1", "any")
 
 
 def test_what_the_reader_of_a_stream_raises_is_not_the_sources() -> None:

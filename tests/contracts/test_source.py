@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from reconciler.authoring.incrementals import add_incremental
 from reconciler.authoring.releases import add_release
-from reconciler.contracts import Source
+from reconciler.contracts import Fetching, Source
 from reconciler.errors import SourceError
 from reconciler.model.delta import Incremental, Patch
 from reconciler.model.release import ReleaseFile
@@ -20,6 +20,7 @@ from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import read_sources
 from reconciler.plugins.source import directory, sample, tuf
 from tests.fakes import CODECS, FakeSource, describe, fake_context, make_component, make_plugin, make_release
+from tests.fetching import FakeFetchingSource
 from tests.tufrepo import Vendor
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def a_tuf(tmp_path: Path) -> Any:
 
 
 def a_fake(_tmp_path: Path) -> FakeSource:
-    source = FakeSource()
+    source = FakeFetchingSource()
+    source.add_unfetched("rules", "12", {"all.rules": LATER * 2}, size=len(LATER) * 2)
     for component, versions in VERSIONS.items():
         for version in versions:
             source.add(component, version, FILES)
@@ -196,3 +198,24 @@ def test_its_options_are_a_schema_that_describes_every_one_of_them(plugin: Modul
     Draft202012Validator.check_schema(plugin.OPTIONS)
     assert plugin.OPTIONS["additionalProperties"] is False
     assert all(option["description"] for option in (plugin.OPTIONS, *plugin.OPTIONS["properties"].values()))
+
+
+def test_what_is_fetched_is_listed_with_the_bytes_that_it_has_from_then_on(make: Callable[[], Source]) -> None:
+    source = make()
+    unfetched = source.releases(COMPONENTS).unfetched
+    if not isinstance(source, Fetching):
+        assert unfetched == ()
+        return
+    for entry in unfetched:
+        release = source.fetch(*entry.key)
+        assert (release.component, release.version, release.platform) == entry.key
+        report = source.releases(COMPONENTS)
+        assert release in report.releases
+        assert entry.key not in {other.key for other in report.unfetched}
+        assert source.fetch(*entry.key) == release
+        for file in release.files:
+            with source.open(release, file) as stream:
+                content = stream.read()
+            assert (len(content), hashlib.sha256(content).hexdigest()) == (file.size, file.sha256)
+    with pytest.raises(SourceError):
+        source.fetch("rules", "999999", "any")

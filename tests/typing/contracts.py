@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Codec,
         Context,
         Executor,
+        Fetching,
         Inventory,
         Notifier,
         Pipe,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         Transport,
     )
     from tests.fakes import FakeClient, FakeInventory, FakeSession, FakeSource, FakeTransport
+    from tests.fetching import FakeFetchingSource
 
     def bundled(options: Mapping[str, Any], context: Context) -> None:
         sources: list[Source] = [
@@ -79,8 +81,9 @@ if TYPE_CHECKING:
         del found
 
     def fakes() -> None:
-        sources: list[Source] = [FakeSource()]
+        sources: list[Source] = [FakeSource(), FakeFetchingSource()]
+        fetching: list[Fetching] = [FakeFetchingSource()]
         inventories: list[Inventory] = [FakeInventory()]
         transports: list[Transport] = [FakeTransport({})]
         sessions: list[Session] = [FakeSession("pc-1", FakeClient())]
-        del sources, inventories, transports, sessions
+        del sources, fetching, inventories, transports, sessions

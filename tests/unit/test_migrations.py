@@ -49,7 +49,11 @@ GAINED = {
     8: {"journal": {"reason": ""}},
     9: {"lock": {"generation": None}, "clients": {"looked_at": None}},
     10: {},
-    11: {"controller": {"progress": ""}, "clients": {"back_at": None}, "sources": {"signatures": "{}"}},
+    11: {
+        "controller": {"progress": ""},
+        "clients": {"back_at": None},
+        "sources": {"signatures": "{}", "unfetched": "[]"},
+    },
 }
 """What a step puts into the rows that are there, by its version."""
 ODD = {"INTEGER": 2**31 - 1, "BIGINT": 2**63 - 1, "FLOAT": 1795521600.25, "BOOLEAN": 1}

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import SourceError
-from reconciler.model.offer import Offer, SourceReport
+from reconciler.model.offer import Fetchable, Offer, SourceReport, Unfetched
 from reconciler.model.release import Release, ReleaseFile, SignedBy, file_name_problem
 from reconciler.model.spec import PluginConfig, SourceSpec
-from reconciler.observe import upstream
-from reconciler.observe.upstream import merge_offers, read_sources
+from reconciler.observe import unfetched, upstream
+from reconciler.observe.upstream import merge_offers, merge_unfetched, read_sources
 from tests.fakes import FakeSource, make_component, make_release
 
 RULES = make_component("rules", scheme="integer")
@@ -252,3 +252,114 @@ def test_what_a_source_has_of_a_component_that_no_catalog_knows_is_told_with_wha
         == ("virus-patern: no catalog has such a component; did you mean `virus-pattern`?",)
     )
     assert report.error == ""
+
+
+# --- releases whose bytes nobody knows --------------------------------------------------------------------------------
+
+
+def read_unfetched(*entries: Any, releases: Any = (), components: Any = None, fetches: bool = True) -> Any:
+    """Read one source that has these unfetched releases."""
+
+    class Saying:
+        def releases(self, _components: Any) -> Any:
+            return SourceReport("", releases, unfetched=entries)
+
+    class Fetching(Saying):
+        def fetch(self, *_key: str) -> Any:
+            raise AssertionError("nothing is fetched while sources are read")
+
+    source = Fetching() if fetches else Saying()
+    (report,) = read_sources([(spec(components=components), source)], COMPONENTS)  # type: ignore[list-item]
+    return report
+
+
+BEFORE_TIME = datetime(1960, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (Unfetched("other", "7"), "other 7: nobody asked for this component"),
+        (Unfetched("engine", "1.0"), "doesn't let this source serve"),
+        (Unfetched("rules", "1.0"), "isn't one of the scheme integer (such as 27811)"),
+        (Unfetched("rules", "../7"), "isn't one of the scheme"),
+        (Unfetched("rules", "7\n"), "isn't one of the scheme"),
+        (Unfetched("rules", "7", "../x"), "neither `any` nor `os-arch`"),
+        (Unfetched("rules", "7", size=-1), "its size is -1 bytes"),
+        (Unfetched("rules", "7", size=2**60), "its size is"),
+        (Unfetched("rules", "7", size=True), "its size is True bytes"),
+        (Unfetched("rules", "7", size=1.5), "its size is 1.5 bytes"),  # type: ignore[arg-type]
+        (Unfetched("rules", "7", released=BEFORE_TIME), "its release time isn't of the years"),
+    ],
+)
+def test_an_unfetched_release_that_breaks_a_rule_is_left_out_and_the_others_stay(entry: Any, words: str) -> None:
+    report = read_unfetched(entry, Unfetched("rules", "8", size=5), components=frozenset({"rules"}))
+    assert [good.version for good in report.unfetched] == ["8"]
+    (problem,) = report.problems
+    assert words in problem
+    assert problem.isprintable()
+
+
+def test_unfetched_releases_come_sorted_and_once_and_never_beside_their_bytes() -> None:
+    report = read_unfetched(
+        Unfetched("rules", "10", why="\x1b[2J " + "too large " * 100),
+        Unfetched("rules", "9", "linux-x86_64"),
+        Unfetched("rules", "9"),
+        Unfetched("rules", "10", size=7),
+        Unfetched("rules", "7"),
+        releases=(rules(),),
+    )
+    assert [entry.key[1:] for entry in report.unfetched] == [("9", "any"), ("9", "linux-x86_64"), ("10", "any")]
+    why = report.unfetched[2].why
+    assert why.startswith("?[2J too large")
+    assert len(why) <= 300
+    assert report.problems == ()
+
+
+def test_a_source_that_cannot_fetch_has_no_unfetched_releases() -> None:
+    report = read_unfetched(Unfetched("rules", "8"), fetches=False)
+    assert (report.unfetched, report.problems) == (
+        (),
+        ("rules 8: nobody knows its bytes, and the source can't fetch it",),
+    )
+
+
+def test_a_source_with_too_many_unfetched_releases_is_an_error_of_that_source(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(unfetched, "MAX_UNFETCHED", 1)
+    assert "lists 2 unfetched releases" in read_unfetched(Unfetched("rules", "1"), Unfetched("rules", "2")).error
+
+
+def test_an_unfetched_release_is_fetched_from_the_first_source_unless_one_offers_its_bytes() -> None:
+    reports = [
+        SourceReport("gone", unfetched=(Unfetched("rules", "9"),), error="no route"),
+        SourceReport("a", unfetched=(Unfetched("rules", "8"), Unfetched("rules", "9"))),
+        SourceReport("b", (rules("8"),), unfetched=(Unfetched("rules", "9", size=7),)),
+    ]
+    found, held = merge_unfetched(reports)
+    assert (found, held) == ([Fetchable("a", Unfetched("rules", "9"))], [])
+
+
+def test_an_unfetched_release_outranks_signed_ones_no_more_than_others_do() -> None:
+    reports = [SourceReport("hq", (rules("7"),)), SourceReport("web", unfetched=(Unfetched("rules", "8"),))]
+    found, held = merge_unfetched(reports, [spec("hq", signed=True), spec("web")], COMPONENTS)
+    assert found == []
+    assert "rules 8 of source web is held: it isn't signed, and would outrank 7 of hq" in held[0].says
+    allowed = replace(spec("web"), may_outrank=True)
+    assert merge_unfetched(reports, [spec("hq", signed=True), allowed], COMPONENTS)[1] == []
+
+
+UNFETCHED = st.builds(
+    Unfetched, IDS | TEXT, VERSIONS | TEXT, TEXT | st.just("any"), st.none() | st.integers(), st.none(), TEXT
+)
+
+
+@given(st.lists(UNFETCHED | st.just(Unfetched("rules", "7")), max_size=5))
+def test_whatever_a_source_has_unfetched_what_is_left_keeps_all_rules(entries: Any) -> None:
+    report = read_unfetched(*entries)
+    assert report.error == ""
+    for entry in report.unfetched:
+        assert COMPONENTS[entry.component].scheme.accepts(entry.version)
+        assert entry.size is None or entry.size >= 0
+    assert all(sentence.isprintable() for sentence in (*report.problems, *(entry.why for entry in report.unfetched)))

@@ -17,7 +17,7 @@ from sqlalchemy import event, text
 
 from reconciler.errors import LockHeldError, StateError
 from reconciler.model.client import Client, Installed, Profile
-from reconciler.model.offer import SourceReport
+from reconciler.model.offer import SourceReport, Unfetched
 from reconciler.model.report import JournalEntry
 from reconciler.model.rollout import RolloutRecord
 from reconciler.storage.state import Observation, State
@@ -182,10 +182,15 @@ def test_whatever_an_inventory_lists_each_departure_is_told_once(
 def test_what_a_source_offered_is_remembered_while_it_is_away(state: Any) -> None:
     release = make_release("rules", "1", {"a": b"one"}, released=NOW, notes="n")
     ends = {"root": NOW + timedelta(days=300), "timestamp": NOW + timedelta(days=1)}
-    state.record_source(SourceReport("drop", (release,), problems=("odd",), expires=ends), NOW)
+    unfetched = (
+        Unfetched("rules", "9", size=7, released=NOW, why="it is large"),
+        Unfetched("rules", "8", "linux-x86_64"),
+    )
+    offered = SourceReport("drop", (release,), problems=("odd",), expires=ends, unfetched=unfetched)
+    state.record_source(offered, NOW)
     state.record_source(SourceReport("drop", error="no route"), NOW + timedelta(hours=1))
     ((report, last_success),) = state.source_reports()
-    assert report == SourceReport("drop", (release,), problems=("odd",), error="no route", expires=ends)
+    assert report == replace(offered, error="no route")
     assert report.releases[0].released == NOW
     assert last_success == NOW
     assert state.first_seen() == {}, "a look alone counts for nothing"

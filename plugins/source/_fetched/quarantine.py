@@ -297,6 +297,7 @@ class Quarantine:
             raise SourceError(f"{name} was to have {size} bytes, and has {came}")
 
     def _count(self, size: int, came: int) -> None:
+        self._context.count(size)
         if self._free:
             return
         self._left -= size
