@@ -146,7 +146,7 @@ class ComponentStatus:
 class SourceStatus:
     """How a source did when it was last asked. `stale` says that it has been silent for longer than the spec allows.
 
-    `expires` is when its signatures expire, by the role that they are of.
+    `expires` is when its signatures expire, by the role that they are of. `signed`: all that it offers is.
     """
 
     name: str
@@ -155,6 +155,7 @@ class SourceStatus:
     stale: bool = False
     cooldown_until: datetime | None = None
     expires: Mapping[str, datetime] = field(default_factory=dict)
+    signed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -326,7 +326,8 @@ def _vouching(spec: SourceSpec, release: Release) -> SignedBy | None:
         return None
     said = release.signed or SignedBy()
     keys = tuple(printable(key[:MAX_ROLE]) for key in said.keys[:MAX_KEYS])
-    return replace(said, source=spec.name, role=printable(said.role[:MAX_ROLE]), keys=keys)
+    role, scheme = printable(said.role[:MAX_ROLE]), printable(said.scheme[:MAX_ROLE])
+    return replace(said, source=spec.name, role=role, keys=keys, scheme=scheme)
 
 
 def _checked_incrementals(

@@ -99,6 +99,7 @@ def source_statuses(
                 stale=stale,
                 cooldown_until=until if until and until > now else None,
                 expires=report.expires if report else {},
+                signed=source.signed,
             )
         )
     return tuple(found)

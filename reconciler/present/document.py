@@ -39,7 +39,7 @@ from reconciler.present.fields import FORMAT_VERSION, time, time_text, typed
 from reconciler.present.forms import As, Form, Way
 from reconciler.present.kinds import TABLE
 from reconciler.present.outlook_form import RUN, STEP
-from reconciler.present.provenance_form import PROVENANCE
+from reconciler.present.provenance_form import PROVENANCE, mark_signed
 from reconciler.present.rollout_form import ROLLOUT, STANDING, standing_entry
 
 if TYPE_CHECKING:
@@ -101,11 +101,13 @@ PLAN = Form(
 def plan_document(plan: Plan) -> dict[str, Any]:
     """Give the document of a plan."""
     entry = PLAN.write(plan)
+    changes = [kind.write(change) for kind in TABLE for change in plan.of(kind.change)]
+    mark_signed(changes, entry.get("provenance", ()))
     return {
         "format_version": FORMAT_VERSION,
         **{key: entry.pop(key) for key in _TOP},
         "summary": _summary(plan),
-        "changes": [kind.write(change) for kind in TABLE for change in plan.of(kind.change)],
+        "changes": changes,
         **entry,
     }
 
@@ -165,7 +167,12 @@ def _write_times(times: Mapping[str, datetime]) -> dict[str, str]:
     return {name: time_text(at) for name, at in sorted(times.items())}
 
 
-_SOURCE = Form(SourceStatus, error=As(null=True), expires=As(if_any=True, way=Way(_read_times, _write_times)))
+_SOURCE = Form(
+    SourceStatus,
+    error=As(null=True),
+    signed=As(later=True),
+    expires=As(if_any=True, way=Way(_read_times, _write_times)),
+)
 _QUARANTINED = Form(Quarantined)
 _FAILURE = Form(Failure)
 _TROUBLED = Form(Troubled, examples=As(of=_FAILURE))

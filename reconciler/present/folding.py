@@ -31,6 +31,7 @@ from reconciler.present.kinds import (
     same_deploy,
     way_of,
 )
+from reconciler.present.provenance_form import with_bare
 from reconciler.present.rollout_text import WHOLE_FLEET, head_of, is_alarm, rollout_rows, told_once, waves_of
 from reconciler.present.words import count_text, number_text, size_text
 
@@ -177,7 +178,7 @@ def _proof_cells(rows: Sequence[Row], scene: Scene) -> tuple[str, ...]:
 
 def _store_key(row: Row, scene: Scene) -> Hashable:
     change = row.changes[0]
-    keys = ("action", "kind", "codec", "source", "route", "reason")
+    keys = ("action", "kind", "codec", "source", "route", "reason", "signed")
     packed = change["from"] is None
     follows = (change["component"], change["to"]) in scene.going
     return packed, follows, *(change.get(key) for key in keys)
@@ -193,7 +194,7 @@ def _store_cells(rows: Sequence[Row], _scene: Scene) -> tuple[str, ...]:
     else:
         moved = f"{'about ' if change['action'] == 'generate' else ''}{size_text(total)}"
         what = (fetched_text if change["action"] == "download" else held_text)(change, len(changes))
-    return rows[0].cells[0], _releases(rows), "", "", moved, what, change["reason"]
+    return rows[0].cells[0], _releases(rows), "", "", moved, what, with_bare(change["reason"], change)
 
 
 def _store_names(rows: Sequence[Row], scene: Scene) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from reconciler.errors import printable
+from reconciler.present.provenance_form import with_bare
 from reconciler.present.rollout_text import is_alarm
 from reconciler.present.words import count_text, number_text
 
@@ -137,7 +138,8 @@ def _change(change: Entry) -> str:
     to = change.get("to") or change.get("version") or ""
     before = f"{change['from']} -> " if change.get("from") and to else ""
     on = f" on {count_text(change['clients'], 'client')}" if change.get("clients") else ""
-    why = f" ({change['reason']})" if change.get("reason") else ""
+    reason = with_bare(change.get("reason", ""), change)
+    why = f" ({reason})" if reason else ""
     what = " ".join(filter(None, (change["action"], change.get("component"), f"{before}{to}")))
     return f"{what}{on}{why}"
 

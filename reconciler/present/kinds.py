@@ -27,6 +27,7 @@ from reconciler.model.change import (
 from reconciler.model.network import DIRECT
 from reconciler.model.release import ANY_PLATFORM
 from reconciler.present.forms import As, Form
+from reconciler.present.provenance_form import with_bare
 from reconciler.present.rollout_text import rollout_name, wave_text
 from reconciler.present.words import count_text, number_text, size_text
 
@@ -121,7 +122,7 @@ def _store(
         alike: dict[tuple[Any, ...], list[Entry]] = defaultdict(list)
         for at, change in enumerate(changes):
             incremental = "codec" in change or change.get("kind", "full") != "full"
-            keys = ("component", "to", "platform", "kind", "codec", "source", "reason")
+            keys = ("component", "to", "platform", "kind", "codec", "source", "reason", "signed")
             alike[-1 if incremental else at, *(change.get(key) for key in keys)].append(change)
         return [row(shared) for shared in alike.values()]
 
@@ -131,7 +132,8 @@ def _store(
         more = len(starts) - _VERSIONS_SHOWN
         before = ", ".join(starts[:_VERSIONS_SHOWN]) + (f" and {more} more" if more > 0 else "")
         to, moved = change["to"] + platform_text(change), size(sum(entry["bytes"] for entry in alike))
-        return Row((mark, change["component"], before, to, moved, what(change, len(alike)), change["reason"]), alike)
+        reason = with_bare(change["reason"], change)
+        return Row((mark, change["component"], before, to, moved, what(change, len(alike)), reason), alike)
 
     return rows
 
@@ -235,9 +237,9 @@ def groups_text(names: Iterable[str]) -> str:
 
 
 def reason_text(change: Entry, waves: Waves) -> str:
-    """Say why clients get a release, and in which wave: `outdated, wave 2 of 3`."""
+    """Say why clients get a release, in which wave, and that nobody signed it: `outdated, wave 2 of 3, not signed`."""
     down = "downgrade" if change["downgrade"] else ""
-    return ", ".join(filter(None, (change["reason"], down, wave_text(change, waves))))
+    return with_bare(", ".join(filter(None, (change["reason"], down, wave_text(change, waves)))), change)
 
 
 def way_text(change: Entry) -> str:

@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from reconciler.model.provenance import Provenance
 from reconciler.model.release import SignedBy
 from reconciler.present.forms import As, Form
 
-SIGNED_BY = Form(SignedBy)
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SIGNED_BY = Form(SignedBy, scheme=As(if_any=True))
 PROVENANCE = Form(Provenance, signed_by=As(of=SIGNED_BY))
+
+NOT_SIGNED = "not signed"
+BRINGING = frozenset({"download", "merge", "deploy"})
+"""Changes that bring a release into the store or to clients: each says whether somebody vouches for it."""
+
+
+def mark_signed(changes: Sequence[dict[str, Any]], provenance: Sequence[Mapping[str, Any]]) -> None:
+    """Have each change that brings a release say whether it is signed, as far as that is known."""
+    signed = {
+        tuple(entry[key] for key in ("component", "version", "platform", "digest")): entry["signed_by"] is not None
+        for entry in provenance
+    }
+    for change in changes:
+        if change["action"] in BRINGING:
+            known = signed.get((change["component"], change["to"], change["platform"], change["to_digest"]))
+            if known is not None:
+                change["signed"] = known
+
+
+def with_bare(words: str, change: Mapping[str, Any]) -> str:
+    """Add to the words of a change that nobody signed its release."""
+    return words if change.get("signed", True) else ", ".join(filter(None, (words, NOT_SIGNED)))

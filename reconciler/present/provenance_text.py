@@ -1,7 +1,7 @@
 """Where the releases of a plan come from and what is new in them, in a plan's text and in Markdown.
 
     virus-pattern 16.679.00  signed by targets of vendor (2 of 3 keys)  released 3 h ago  notes: Fewer false alarms
-    12 releases              unsigned                                   released 2026-01-01 to 2026-01-03
+    12 releases              not signed                                 released 2026-01-01 to 2026-01-03
 
 Releases of which the same is said share a row, from ALIKE on. Notes are a vendor's words: of them a row has the first
 line, Markdown the first few, and the document all that a plan keeps.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.present.fields import time
 from reconciler.present.folding import ALIKE
-from reconciler.present.provenance_form import SIGNED_BY
+from reconciler.present.provenance_form import BRINGING, NOT_SIGNED, SIGNED_BY
 from reconciler.present.words import count_text, grid, number_text, span_text
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def release_text(entry: Entry, created: str) -> str:
 
 def signed_text(signed: Entry | None) -> str:
     """Say who signed a release, or that nobody did."""
-    return "unsigned" if signed is None else SIGNED_BY.read(signed).text
+    return NOT_SIGNED if signed is None else SIGNED_BY.read(signed).text
 
 
 def unsigned(document: Entry) -> int:
@@ -74,7 +74,7 @@ def unsigned(document: Entry) -> int:
     going = {
         (change["component"], change["to"], change["platform"], change["to_digest"])
         for change in document["changes"]
-        if change["action"] in {"download", "merge", "deploy"}
+        if change["action"] in BRINGING
     }
     vouched = {
         tuple(entry[key] for key in ("component", "version", "platform", "digest"))
@@ -115,7 +115,7 @@ def _title(document: Entry) -> str:
     counts = [count_text(len(found), "release")]
     bare = sum(entry["signed_by"] is None for entry in found)
     told = sum(bool(entry["notes"]) for entry in found)
-    counts += [f"{number_text(bare)} unsigned"] if bare else []
+    counts += [f"{number_text(bare)} {NOT_SIGNED}"] if bare else []
     counts += [f"{number_text(told)} with notes"] if told else []
     return ", ".join(counts)
 

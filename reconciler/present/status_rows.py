@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reconciler.present.folding import ALIKE
 from reconciler.present.kinds import groups_text
+from reconciler.present.provenance_form import NOT_SIGNED, with_bare
 from reconciler.present.trouble import EXAMPLES, likeness
 from reconciler.present.words import count_text, name_list, number_text, span_text
 
@@ -310,6 +311,7 @@ def source_row(source: Entry) -> tuple[str, ...]:
     state = source["error"] or "fine"
     if source["stale"]:
         state = f"stale: {source['error']}" if source["error"] else "stale"
+    state = with_bare(state, source)
     return source["name"], f"last read {source['last_success'] or 'never'}", state
 
 
@@ -324,7 +326,11 @@ def fine_sources_text(sources: Sequence[Entry]) -> str:
     if not fine:
         return ""
     read = " to ".join(dict.fromkeys(pick(source["last_success"] for source in fine) for pick in (min, max)))
-    return f"fine: {brief_names([source['name'] for source in fine])}; last read {read}"
+    bare = [source["name"] for source in fine if not source.get("signed", True)]
+    which = f": {brief_names(bare)}" if len(bare) < len(fine) else ""
+    return f"fine: {brief_names([source['name'] for source in fine])}; last read {read}" + (
+        f"; {NOT_SIGNED}{which}" if bare else ""
+    )
 
 
 def withdrawn_rows(withdrawn: Sequence[Entry]) -> list[tuple[str, ...]]:

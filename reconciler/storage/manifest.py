@@ -78,7 +78,7 @@ def _signed(entry: Mapping[str, Any]) -> SignedBy:
     """Read whose signatures vouch for a release."""
     found = SignedBy(**{**entry, "keys": tuple(entry["keys"])})
     counts = (found.signatures, found.known, found.threshold)
-    texts = (found.source, found.role, *found.keys)
+    texts = (found.source, found.role, found.scheme, *found.keys)
     if any(type(count) is not int or count < 0 for count in counts) or any(type(text) is not str for text in texts):
         raise ValueError("who signed it isn't said in words and numbers")
     return found

@@ -512,7 +512,7 @@ def test_a_release_added_by_the_command_is_planned_at_once(fleet: Fleet) -> None
     done = fleet.run("release", "add", "rules", "5", "new.txt", "--to", "upstream", *said)
     assert done.code == 0, done.err
     planned = fleet.run("plan", "--fail-on", "unsigned")
-    assert "rules 5       unsigned  released 2026-01-02  notes: Fewer false alarms. …\n" in planned.out
+    assert "rules 5       not signed  released 2026-01-02  notes: Fewer false alarms. …\n" in planned.out
     assert "--fail-on: unsigned: 2 releases" in planned.err
     assert fleet.run("apply", "--auto-approve").code == 0
     assert fleet.current("c1", "rules") == {"new.txt": b"new\n"}

@@ -107,13 +107,33 @@ def test_a_plan_fits_its_schema_and_comes_back_with_what_it_says_of_releases() -
         (SIGNED, "signed by targets of vendor (2 of 3 keys)"),
         (replace(SIGNED, signatures=1, known=1), "signed by targets of vendor (1 of 1 key)"),
         (SignedBy("vendor"), "signed by vendor"),
-        (None, "unsigned"),
+        (
+            SignedBy("vendor", scheme="minisign", keys=("39DF3D7302CB8A87",)),
+            "signed by vendor (minisign 39DF3D7302CB8A87)",
+        ),
+        (None, "not signed"),
     ],
 )
 def test_a_plan_says_who_signed_a_release_and_that_nobody_did(signed: SignedBy | None, says: str) -> None:
     plan = plan_of(release(), held=[release(signed=signed)])
     assert says in shown(plan)
     assert says in shown(plan, "markdown")
+
+
+@pytest.mark.parametrize(("form", "times"), [("text", 3), ("markdown", 4), ("html", 4), ("junit", 2), ("json", 2)])
+def test_each_line_that_brings_a_release_nobody_signed_says_so_and_no_other(form: str, times: int) -> None:
+    bare, signed = release("rules"), release("rules", signed=SIGNED)
+    for held, says in ((bare, times), (signed, 0)):
+        text = shown(plan_of(bare, downloaded=(bare,), held=[held]), form)
+        assert text.count('"signed": false' if form == "json" else "not signed") == says
+
+
+def test_releases_that_share_a_row_are_all_signed_or_none_is() -> None:
+    bare = [release(f"a{at}") for at in range(5)]
+    signed = [release(f"b{at}", signed=SIGNED) for at in range(5)]
+    plan = plan_of(*bare, *signed, downloaded=(*bare, *signed), held=[*bare, *signed])
+    rows = [" ".join(line.split()) for line in shown(plan).splitlines() if "5 components" in line]
+    assert [row.endswith("not signed") for row in rows] == [True, False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +160,7 @@ def test_notes_of_others_are_one_line_of_text_the_first_lines_of_markdown_and_wh
     assert "        - six\n" in opened
     text = shown(plan, "markdown")
     (item,) = (line for line in text.splitlines() if "Heading" in line)
-    assert item.startswith("- rules 2, unsigned")
+    assert item.startswith("- rules 2, not signed")
     assert item.count("<br>") == 3
     assert not {"<script>", "@everyone"} & set(item.replace("<br>", " ").split())
     assert text.count("</details>") == text.count("<details>")
@@ -167,10 +187,10 @@ def test_releases_of_which_the_same_is_said_share_a_row() -> None:
     plan = plan_of(*many, odd, held=[*many, odd])
     rows = shown(plan).partition("\nReleases\n")[2].partition("\n\n")[0].splitlines()
     assert [" ".join(row.split()) for row in rows] == [
-        "13 releases unsigned released 2026-11-09 to 2026-11-21 notes: An example.",
+        "13 releases not signed released 2026-11-09 to 2026-11-21 notes: An example.",
         "rules 2 signed by targets of vendor (2 of 3 keys)",
     ]
-    assert "14 releases, 13 unsigned, 13 with notes" in shown(plan, "markdown")
+    assert "14 releases, 13 not signed, 13 with notes" in shown(plan, "markdown")
     assert f"sha256 {many[4].digest[:12]}" in shown(plan, names=True)
 
 

@@ -184,6 +184,17 @@ def test_sources_that_are_fine_are_one_line() -> None:
     assert text.endswith("\n\nSources fine: a, b; last read 2026-11-24T12:00:00Z\n")
 
 
+def test_sources_whose_releases_nobody_signed_are_named_among_the_fine_and_among_the_others() -> None:
+    bare, signed = SourceStatus("bare", NOW, signed=False), SourceStatus("signed", NOW)
+    mixed = status_text(document(component(), sources=(bare, signed)))
+    assert mixed.endswith("\nSources fine: bare, signed; last read 2026-11-24T12:00:00Z; not signed: bare\n")
+    assert status_text(document(component(), sources=(bare,))).endswith(
+        "; last read 2026-11-24T12:00:00Z; not signed\n"
+    )
+    stale = SourceStatus("old", NOW, stale=True, signed=False)
+    assert "stale, not signed" in status_text(document(component(), sources=(stale,)))
+
+
 def test_withdrawn_versions_that_nobody_has_share_a_row() -> None:
     bad = [WithdrawnStatus("rules", str(n), "it hangs", "vendor", 0 if n else 7) for n in range(30)]
     rows = status_text(document(component(), withdrawn=tuple(bad))).partition("publishers\n")[2].splitlines()

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from reconciler.present.html import links
 from reconciler.present.html.shapes import Fact, Sign, some
+from reconciler.present.provenance_form import NOT_SIGNED
 from reconciler.present.words import count_text, number_text, size_text, span_text
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _headline(known: Sequence[Entry]) -> str:
 def _source(entry: Entry, report: SourceReport | None, now: datetime) -> Source:
     last = datetime.fromisoformat(entry["last_success"]) if entry["last_success"] else None
     read = f"{entry['last_success']}, {span_text((now - last).total_seconds())} ago" if last else "never"
-    facts = [("last read", read)]
+    facts = [("last read", read), ("signatures", "verified" if entry.get("signed", True) else NOT_SIGNED)]
     if entry["cooldown_until"]:
         facts.append(("not asked before", entry["cooldown_until"]))
     if report is not None and report.incrementals:
