@@ -102,12 +102,20 @@ class Filter:
         """Say whether all conditions on the platform hold of one."""
         return self._takes_name("platform", platform)
 
+    def takes_labels(self, labels: Collection[str]) -> bool:
+        """Say whether all conditions on labels hold of those of a client."""
+        return self._takes_names("label", labels)
+
     def _takes_name(self, field: str, text: str) -> bool:
+        return self._takes_names(field, (text,))
+
+    def _takes_names(self, field: str, texts: Collection[str]) -> bool:
         asked = [one for one in self._rest if one.field == field]
-        return all(
-            (text in one.values or any(glob.match(text) for glob in self._globs[one])) is (one.sign == "=")
-            for one in asked
-        )
+        return all(self._fits(one, texts) is (one.sign == "=") for one in asked)
+
+    def _fits(self, one: Condition, texts: Collection[str]) -> bool:
+        """Say whether one of some texts is one of the values, or matches one."""
+        return any(text in one.values or any(glob.match(text) for glob in self._globs[one]) for text in texts)
 
     def takes(
         self,
@@ -125,8 +133,7 @@ class Filter:
         texts = {"name": (name,), "group": (group,), "label": labels, "platform": (platform,)}
         for one in self._rest:
             if one.field in _NAMES:
-                globs = self._globs[one]
-                holds = any(text in one.values or any(glob.match(text) for glob in globs) for text in texts[one.field])
+                holds = self._fits(one, texts[one.field])
             elif one.field == "reason":
                 holds = reason in one.values
             elif one.field == "known":

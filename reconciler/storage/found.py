@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import ColumnElement, func, lateral, literal_column, select, true, type_coerce
 from sqlalchemy.types import NULLTYPE
 
+from reconciler.errors import StateError
 from reconciler.formats.filter import Filter
 from reconciler.storage import sieve
 from reconciler.storage.cells import sound
-from reconciler.storage.fleet import LISTED
+from reconciler.storage.fleet import LISTED, labels_of
 from reconciler.storage.ground import read_facts
 from reconciler.storage.indexed import Indexed
 from reconciler.storage.judging import Judge, with_addresses
@@ -59,6 +60,8 @@ _MAX_GROUPS = 8
 """Groups that are read side by side, at most."""
 _FEW = 3000
 """Clients that are read and put in order, at most."""
+_MAX_LABEL_TEXTS = 1000
+"""Different labels that are looked through, at most: where each client has its own, reading on costs the same."""
 _STEP = 3.0
 """How much longer it takes to go to a client by its profile than to go on to the next name."""
 
@@ -207,6 +210,8 @@ class FoundRecords(Lines, Standings, Snapshots, RolloutRecords):
         at = sifter.seen_before()
         if at is not None and self._are_few(sieve.seen_before(at)):
             return [Way(sieve.seen_before(at), "clients_by_seen"), *self._odd_ways(("never_seen",), indexed)]
+        if sifter.asks_labels and (way := self._labelled_way(sifter)) is not None:
+            return way
         fitting, beside = indexed.fitting(), sifter.odd_beside()
         if fitting is not None and beside is not None:
             walk = limit * search.clients / max(fitting.clients, 1)
@@ -221,6 +226,17 @@ class FoundRecords(Lines, Standings, Snapshots, RolloutRecords):
         if len(groups) < len(search.facts.groups) and len(groups) <= _MAX_GROUPS:
             return [*(Way(CLIENTS.c.grp == group) for group in groups), *([Way(sieve.called(moved))] if moved else [])]
         return [Way()]
+
+    def _labelled_way(self, sifter: Sifter) -> list[Way] | None:
+        """Give the way to clients by their labels, where few have such; None: by none of them."""
+        texts = self.label_texts(_MAX_LABEL_TEXTS)
+        if texts is None:
+            return None
+        fit = [text for text in texts if _may_take_labels(sifter, text)]
+        if not fit:
+            return []
+        rows = sieve.labelled_as(fit)
+        return [Way(rows, "clients_by_labels")] if self._are_few(rows) else None
 
     def _are_few(self, rows: Rows) -> bool:
         """Say whether hardly any clients are such; an index must tell."""
@@ -321,6 +337,14 @@ class _Memory:
 
     def profiles_of(self, fingerprints: Collection[str]) -> Mapping[str, Profile]:
         return self._state.profiles_of(fingerprints)
+
+
+def _may_take_labels(sifter: Sifter, text: str) -> bool:
+    """Say whether clients with labels may be taken; what can't be read is told where such a client is."""
+    try:
+        return sifter.takes_labels(labels_of(text))
+    except StateError:
+        return True
 
 
 def _having(standings: Sequence[int]) -> Select[Any]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import func, select, type_coerce
+from sqlalchemy import func, select, text, type_coerce
 from sqlalchemy.types import NULLTYPE
 
 from reconciler.model.client import Profile
@@ -20,7 +20,7 @@ from reconciler.storage.base import moment
 from reconciler.storage.cells import checked
 from reconciler.storage.fleet import FleetRecords
 from reconciler.storage.sieve import Sieve
-from reconciler.storage.tables import CLIENTS, JOURNAL, PROFILES
+from reconciler.storage.tables import CLIENTS, JOURNAL, LABELLED, PROFILES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -67,6 +67,21 @@ _BARE = select(
 """A line without a check of each cell: there are millions. What is odd shows when a line is used."""
 
 
+_LABEL_TEXTS = text(
+    f"""
+    WITH RECURSIVE found (labels) AS (
+        SELECT * FROM (SELECT labels FROM clients WHERE {LABELLED} ORDER BY labels LIMIT 1) AS first
+        UNION ALL
+        SELECT (
+            SELECT labels FROM clients WHERE {LABELLED} AND labels > found.labels ORDER BY labels LIMIT 1
+        ) FROM found WHERE found.labels IS NOT NULL
+    )
+    SELECT labels FROM found WHERE labels IS NOT NULL LIMIT :most
+    """  # noqa: S608 - a text of ours
+)
+"""Goes from each text to the next one in the index, instead of over all that are alike."""
+
+
 class Lines(FleetRecords):
     """The lines of the fleet."""
 
@@ -91,6 +106,12 @@ class Lines(FleetRecords):
         with self._read() as connection:
             found = connection.execute(_BARE.where(CLIENTS.c.name.in_(list(names))))
             return {line.name: line for line in map(Line._make, found)}
+
+    def label_texts(self, most: int) -> list[str] | None:
+        """Give the labels of clients as their cells have them, each text once; None where there are more of them."""
+        with self._read() as connection:
+            found = list(connection.scalars(_LABEL_TEXTS, {"most": most + 1}))
+        return found if len(found) <= most else None
 
     def among(self, groups: Collection[str], names: Collection[str]) -> set[str]:
         """Give those of some names that are clients of groups."""

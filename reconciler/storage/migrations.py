@@ -324,6 +324,7 @@ MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {
         "ALTER TABLE sources ADD COLUMN unfetched TEXT NOT NULL DEFAULT '[]'",
         "CREATE INDEX clients_by_profile ON clients (fingerprint, name)",
         "CREATE INDEX clients_by_seen ON clients (seen_at)",
+        "CREATE INDEX clients_by_labels ON clients (labels, name) WHERE labels <> '[]'",
         "CREATE INDEX clients_in_trouble ON clients (name) WHERE error <> ''",
         "CREATE INDEX clients_failing ON clients (name) WHERE failures > 0",
         "CREATE INDEX clients_in_quarantine ON clients (name) WHERE quarantined IS NOT NULL",

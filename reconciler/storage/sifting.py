@@ -141,6 +141,15 @@ class Sifter:
                 return list(one.values)
         return None
 
+    @property
+    def asks_labels(self) -> bool:
+        """True when only clients are taken that have labels."""
+        return any(_is_of(one, "label") for one in self._conditions)
+
+    def takes_labels(self, labels: Collection[str]) -> bool:
+        """Say whether clients with just these labels may be taken."""
+        return self._filter.takes_labels(labels)
+
     def odd(self) -> tuple[str, ...] | None:
         """Say which kinds of clients that are few the taken ones are of (`tables.ODD`); None: of others, too.
 

@@ -23,6 +23,8 @@ ODD = {
     "never_seen": "seen_at IS NULL",
 }
 """What is true of few clients of most fleets: these have indexes of their own, and are found by just these words."""
+LABELLED = "labels <> '[]'"
+"""What is true of clients that have labels; these stand in an index by them."""
 
 IDENTITY = Table(  # one row; `used`: this state changed or adopted something; `settings_key` leaves it never
     "identity",
@@ -64,6 +66,12 @@ CLIENTS = Table(
     Index("clients_by_machine", "machine"),
     Index("clients_by_profile", "fingerprint", "name"),
     Index("clients_by_seen", "seen_at"),
+    Index(
+        "clients_by_labels",
+        *("labels", "name"),
+        sqlite_where=sqlalchemy.text(LABELLED),
+        postgresql_where=sqlalchemy.text(LABELLED),
+    ),
     *(
         Index(f"clients_{odd}", "name", sqlite_where=sqlalchemy.text(which), postgresql_where=sqlalchemy.text(which))
         for odd, which in ODD.items()

@@ -26,6 +26,7 @@ from reconciler.storage import found
 from reconciler.storage.fleet import Observation
 from reconciler.storage.judging import Behind
 from reconciler.storage.state import State
+from reconciler.storage.tables import CLIENTS as ROWS
 from tests.fakes import NOW, make_component
 from tests.unit.test_sifting import CLIENTS, HELD, NAMES, WHERE, All, fill
 from tests.unit.workbench import COMPONENT, Bench, Opened
@@ -97,9 +98,10 @@ def shown(clients: Any) -> Any:
     st.lists(st.sampled_from(HELD), max_size=2),
     st.sets(st.sampled_from(NAMES), max_size=2),
     st.sampled_from([0.0, 1e-9, 1e9]),
+    st.sampled_from([0, 1000]),
 )
 def test_just_those_clients_are_found_that_a_listing_has(
-    bench: Bench, clients: Any, conditions: Any, held: Any, failed: Any, step: float
+    bench: Bench, clients: Any, conditions: Any, held: Any, failed: Any, step: float, texts: int
 ) -> None:
     bench.spec = replace(bench.spec, holds=tuple(Hold(pattern, "moving") for pattern in held))
     said = {name: [Behind(COMPONENT, "2", "try again")] for name in failed}
@@ -107,6 +109,7 @@ def test_just_those_clients_are_found_that_a_listing_has(
         patch.setattr(listing, "failed_in_rollouts", lambda _work: said)
         patch.setattr(type(bench.state), "failed_in_rollouts", lambda _state, _components: said)
         patch.setattr(found, "_STEP", step)
+        patch.setattr(found, "_MAX_LABEL_TEXTS", texts)
         fill(bench, clients)
         judge(bench, work)
         for where in conditions:
@@ -318,3 +321,24 @@ def test_what_an_engine_has_loaded_decides_what_clients_are_found_as(opened: Ope
         (status,) = status_of(work, SEEN).components
     assert (names(bench, "state=updated"), names(bench, "state=pending")) == (["g-0"], ["g-1", "g-2"])
     assert (status.updated, status.pending) == (1, 2)
+
+
+@pytest.mark.parametrize(("texts", "few"), [(1000, 3000), (1000, 1), (1, 3000)])
+def test_clients_are_found_by_labels_whether_few_or_many_have_such(
+    fleet: Bench, monkeypatch: pytest.MonkeyPatch, texts: int, few: int
+) -> None:
+    monkeypatch.setattr(found, "_MAX_LABEL_TEXTS", texts)
+    monkeypatch.setattr(found, "_FEW", few)
+    labels = {"g-1": '["canary"]', "g-2": '["canary", "site-north"]', "h-1": '["site-south"]'}
+    with fleet.state._write() as connection:
+        for name, text in labels.items():
+            connection.execute(ROWS.update().where(ROWS.c.name == name).values(labels=text))
+    for where, expected in {
+        "label=canary": ["g-1", "g-2"],
+        "label=site-*": ["g-2", "h-1"],
+        "label=canary label=site-north": ["g-2"],
+        "label=canary label!=site-*": ["g-1"],
+        "label=canary,site-south group=h": ["h-1"],
+        "label=nobody": [],
+    }.items():
+        assert names(fleet, where) == expected, where
