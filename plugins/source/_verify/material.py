@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.contracts import Context, TrustedKey
+    from reconciler.formats.cosign import Found, Subject
 
 CHUNK = 2**20
 _NOT_THERE = frozenset({403, 404, 410})
@@ -88,6 +89,18 @@ class OwnSignature(Protocol):
 
         Raises:
             NotThereError: it has none.
+        """
+
+
+@runtime_checkable
+class Cosigned(Protocol):
+    """A material that is of an artifact of a registry, beside which signatures of cosign may stand."""
+
+    def cosign(self) -> tuple[Subject, Iterator[Found]]:
+        """Give what signatures must be of, and those that there are, one after the other.
+
+        Raises, when they are read:
+            SourceError: that can't be found out.
         """
 
 

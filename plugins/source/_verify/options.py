@@ -94,6 +94,22 @@ _GPG: Mapping[str, Any] = {
         "sums": _SUMS,
     },
 }
+_COSIGN: Mapping[str, Any] = {
+    "type": "object",
+    "description": "A signature of cosign beside an artifact of a registry, made with a key.",
+    "additionalProperties": False,
+    "required": ["key"],
+    "examples": [{"key": "trust/cosign.pub"}],
+    "properties": {
+        "key": {
+            "type": "string",
+            "minLength": 1,
+            "description": "The file of the public key, as `cosign generate-key-pair` writes it: ECDSA on P-256, RSA "
+            "or Ed25519.",
+            "examples": ["trust/cosign.pub"],
+        },
+    },
+}
 _TUF: Mapping[str, Any] = {
     "type": "object",
     "description": "A signed repository (TUF) that lists the file as a target.",
@@ -129,7 +145,7 @@ _WAY: Mapping[str, Any] = {
     "x-says": "one way to verify, such as {minisign: {key: trust/vendor.pub}}",
     "description": "A way to verify what was fetched.",
     "examples": [{"minisign": {"key": "trust/vendor.pub"}}],
-    "properties": {"sha256": _SHA256, "minisign": _MINISIGN, "gpg": _GPG, "tuf": _TUF},
+    "properties": {"sha256": _SHA256, "minisign": _MINISIGN, "gpg": _GPG, "cosign": _COSIGN, "tuf": _TUF},
 }
 
 

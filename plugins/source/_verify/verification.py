@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import SourceError
 from reconciler.model.release import MAX_KEYS, SignedBy
 
+from .cosign import Cosign
 from .digests import Sha256
 from .gpg import Gpg
 from .material import NotThereError
@@ -31,6 +32,7 @@ _WAYS: Mapping[str, Callable[[Mapping[str, str], Context], Way]] = {
     "sha256": lambda options, _context: Sha256(options),
     "minisign": Minisign,
     "gpg": Gpg,
+    "cosign": Cosign,
     "tuf": TufTarget,
 }
 
