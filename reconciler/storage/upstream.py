@@ -149,7 +149,8 @@ def _unfetched_row(entry: Unfetched) -> list[Any]:
 
 def _unfetched(row: list[Any]) -> Unfetched:
     component, version, platform, size, out, why = row
-    return checked(Unfetched(component, version, platform, size, moment(out), why))
+    found = Unfetched(component, version, platform, size=size, released=moment(out), why=why)
+    return checked(found)
 
 
 def _withdrawal_row(entry: Withdrawal) -> list[str]:
