@@ -18,10 +18,11 @@ from reconciler.model.delta import Incremental, Patch
 from reconciler.model.release import ReleaseFile
 from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import read_sources
-from reconciler.plugins.source import directory, sample, tuf
+from reconciler.plugins.source import directory, http, sample, tuf
 from tests.fakes import CODECS, FakeSource, describe, fake_context, make_component, make_plugin, make_release
 from tests.fetching import FakeFetchingSource
 from tests.tufrepo import Vendor
+from tests.vendor_site import Site, tarball
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,7 @@ NOW = datetime.now(UTC)
 RULES = make_component("rules", scheme="integer")
 ENGINE = make_component("engine", "engine", "dotted")
 COMPONENTS = {"engine": ENGINE, "rules": RULES}
+SITES: dict[Path, Site] = {}
 FILES = {"all.rules": b"alert" * 200, "lpt$vpn.679": b""}
 LATER = b"alert" * 200 + b"and more"
 VERSIONS = {"rules": ("7", "10"), "engine": ("1.0",)}
@@ -83,6 +85,25 @@ def a_tuf(tmp_path: Path) -> Any:
     return make_plugin(tuf, {"url": folder.as_uri(), "trusted_root": "root.json"}, fake_context(tmp_path, now=NOW))
 
 
+def an_http(tmp_path: Path) -> Any:
+    """Give a source of a server's files; the server runs as long as the process, and serves nobody else."""
+    if tmp_path not in SITES:
+        site = SITES[tmp_path] = Site(tmp_path)
+        site.put("rules/", "<a href=7/>7</a> <a href=11/>11</a> <a href=10/>10</a>")
+        for version, content in (("7", FILES["all.rules"]), ("10", FILES["all.rules"]), ("11", LATER)):
+            site.put(f"rules/{version}/all.rules", content)
+        site.put("version", "1.0")
+        site.put("engine.tar", tarball(FILES))
+    options = {
+        "url": SITES[tmp_path].url,
+        "components": {
+            "rules": {"url": "rules/{version}/all.rules", "version": {"listing": "rules/", "pattern": ">([0-9]+)<"}},
+            "engine": {"url": "engine.tar", "version": {"text": "version"}, "unpack": {}},
+        },
+    }
+    return make_plugin(http, options, fake_context(tmp_path, now=NOW))
+
+
 def a_fake(_tmp_path: Path) -> FakeSource:
     source = FakeFetchingSource()
     source.add_unfetched("rules", "12", {"all.rules": LATER * 2}, size=len(LATER) * 2)
@@ -110,7 +131,9 @@ def a_fake(_tmp_path: Path) -> FakeSource:
     return source
 
 
-@pytest.fixture(params=[a_directory, a_sample, a_tuf, a_fake], ids=["directory", "sample", "tuf", "fake"])
+@pytest.fixture(
+    params=[a_directory, a_sample, a_tuf, an_http, a_fake], ids=["directory", "sample", "tuf", "http", "fake"]
+)
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     return lambda: request.param(tmp_path)
 
@@ -193,7 +216,7 @@ def test_a_file_that_it_does_not_have_is_a_source_error(source: Source) -> None:
         pass
 
 
-@pytest.mark.parametrize("plugin", [directory, sample, tuf], ids=lambda plugin: plugin.__name__)
+@pytest.mark.parametrize("plugin", [directory, http, sample, tuf], ids=lambda plugin: plugin.__name__)
 def test_its_options_are_a_schema_that_describes_every_one_of_them(plugin: ModuleType) -> None:
     Draft202012Validator.check_schema(plugin.OPTIONS)
     assert plugin.OPTIONS["additionalProperties"] is False

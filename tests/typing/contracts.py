@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from plugins.inventory import command, csv  # noqa: TID251
     from plugins.notifier import command as notifier_command  # noqa: TID251
     from plugins.notifier import email, webhook  # noqa: TID251
-    from plugins.source import directory, sample, tuf  # noqa: TID251
+    from plugins.source import directory, http, sample, tuf  # noqa: TID251
     from plugins.transport import local, ssh  # noqa: TID251
     from plugins.transport._ssh_client import Ssh  # noqa: TID251
     from reconciler.contracts import (
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     def bundled(options: Mapping[str, Any], context: Context) -> None:
         sources: list[Source] = [
             directory.Directory(options, context),
+            http.Http(options, context),
             sample.Sample(options, context),
             tuf.Tuf(options, context),
         ]

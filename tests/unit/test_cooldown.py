@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import SourceError
-from reconciler.plugins.source._web.cooldown import LONGEST, Cooldown, waiting_time
+from reconciler.plugins.source._web.cooldown import LONGEST, Cooldown, spent_until, waiting_time
 from reconciler.plugins.source._web.pace import Floor, parse_rate
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -32,6 +32,21 @@ LOG = logging.getLogger("tests")
 )
 def test_retry_after_is_seconds_or_a_date(text: str | None, span: timedelta | None) -> None:
     assert waiting_time(text, NOW) == span
+
+
+@pytest.mark.parametrize(
+    ("headers", "span"),
+    [
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOW.timestamp()) + 90)}, timedelta(seconds=90)),
+        ({"RateLimit-Remaining": "0", "RateLimit-Reset": str(int(NOW.timestamp()) - 5)}, timedelta()),
+        ({"X-RateLimit-Remaining": "1", "X-RateLimit-Reset": str(int(NOW.timestamp()) + 90)}, None),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "soon"}, None),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "9" * 30}, None),
+        ({}, None),
+    ],
+)
+def test_an_api_whose_requests_are_used_up_says_until_when(headers: dict[str, str], span: timedelta | None) -> None:
+    assert waiting_time(spent_until(headers), NOW) == span
 
 
 @given(st.text(max_size=30))

@@ -113,7 +113,7 @@ def completed(part: dict[str, Any]) -> dict[str, Any]:
 def test_every_example_in_yaml_is_valid(example: Example, tmp_path: Path) -> None:
     if example.mark.startswith(NOT_RUN):
         return
-    for name in ("clamav", "suricata"):
+    for name in ("clamav", "suricata", "site"):
         shutil.copy(ROOT / f"tests/unit/data/examples/{name}.catalog.yaml", tmp_path)
     own = {"version": 1, "name": "eicar", "components": [EICAR]}
     (tmp_path / "eicar.catalog.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")

@@ -49,6 +49,7 @@ class HttpOptions:
     key: SecretRef | None = None
     username: SecretRef | str = ""
     password: SecretRef | None = None
+    bearer: SecretRef | None = None
     headers: Mapping[str, SecretRef | str] = field(default_factory=dict)
     query: Mapping[str, SecretRef | str] = field(default_factory=dict)
     user_agent: str = "updoser"

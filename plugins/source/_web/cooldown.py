@@ -1,14 +1,14 @@
 """When a source doesn't want to be asked: kept on disk, for each source by itself, so that the next run knows it too.
 
-A 429 counts whichever file it answers, a 403 only for the metadata that everybody may read: object stores answer 403
-for single files that aren't there.
+A 429 counts whichever file it answers, and so does a 403 that says that an API's requests are used up. Another 403
+counts only for the metadata that everybody may read: object stores answer 403 for single files that aren't there.
 """
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from email.utils import formatdate, parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SourceError
@@ -105,3 +105,15 @@ def waiting_time(retry_after: str | None, now: datetime) -> timedelta | None:
         return max((when if when.tzinfo else when.replace(tzinfo=UTC)) - now, timedelta())
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
+
+
+def spent_until(headers: Mapping[str, str]) -> str:
+    """Give, in the form of `Retry-After`, until when all requests are used up that an API allows; empty if they aren't.
+
+    GitHub says that with 403 or 429, GitLab with 429: how many are left, and in seconds since 1970 when there are more.
+    """
+    for prefix in ("X-RateLimit", "RateLimit"):
+        reset = headers.get(f"{prefix}-Reset", "").strip()
+        if headers.get(f"{prefix}-Remaining", "").strip() == "0" and reset.isdecimal() and len(reset) < 12:
+            return formatdate(int(reset), usegmt=True)
+    return ""

@@ -20,7 +20,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from reconciler.errors import SourceError, UpdoserError, printable
 
 from .connections import Connections, HttpOptions, trouble_of
-from .cooldown import FORBIDDEN, TOO_MANY, UNAVAILABLE, Cooldown, waiting_time
+from .cooldown import FORBIDDEN, TOO_MANY, UNAVAILABLE, Cooldown, spent_until, waiting_time
 from .own import Own, origin
 from .pace import Limit
 from .stream import BrokenError, DownloadStream, HttpStatusError, Wish, shown, words_of
@@ -186,13 +186,15 @@ class HttpFiles:
             return response
         said = response.headers
         _discard(response)
-        wait = waiting_time(response.headers.get("Retry-After"), self._context.clock())
-        if status == TOO_MANY or (status == UNAVAILABLE and wait is not None):
+        pause = said.get("Retry-After") or spent_until(said)
+        wait = waiting_time(pause, self._context.clock())
+        is_spent = status == FORBIDDEN and bool(spent_until(said))
+        if status == TOO_MANY or is_spent or (status == UNAVAILABLE and wait is not None):
             if wait is not None and wait <= WAITS:
                 raise BrokenError(f"it answered HTTP {status}", wait.total_seconds())
-            self._cooldown.start(status, response.headers.get("Retry-After"))
+            self._cooldown.start(status, pause)
         if self._rests(status, url):
-            self._cooldown.start(status, response.headers.get("Retry-After"))
+            self._cooldown.start(status, pause)
         message = f"{shown(url)}: HTTP {status}{_MEANINGS.get(status, '')}"
         if status == 407:
             proxy = self._context.proxy

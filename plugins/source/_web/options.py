@@ -105,6 +105,7 @@ def web_options(options: Mapping[str, Any], user_agent: str = "updoser") -> Http
         key=options.get("key"),
         username=options.get("username", ""),
         password=options.get("password"),
+        bearer=options.get("token"),
         headers=options.get("headers", {}),
         query=options.get("query", {}),
         user_agent=user_agent,

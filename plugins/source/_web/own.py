@@ -93,12 +93,15 @@ class Own:
         return urlunsplit(parts._replace(query="&".join(kept)))
 
     def credentials(self) -> dict[str, str]:
-        """Give the header with the user's name and password; none where there is no user.
+        """Give the header with a token, or with the user's name and password; none where there is neither.
 
         Raises:
+            SourceError: the token is none that a header can have.
             SecretError: one of them can't be resolved.
         """
         options = self._options
+        if options.bearer is not None:
+            return {"Authorization": f"Bearer {self._sendable(self._text(options.bearer), 'Authorization')}"}
         if not options.username:
             return {}
         password = self._text(options.password) if options.password is not None else ""
@@ -113,7 +116,10 @@ class Own:
         return text
 
     def _value(self, name: str) -> str:
-        value = self._text(self._options.headers[name]).strip()
+        return self._sendable(self._text(self._options.headers[name]), name)
+
+    def _sendable(self, text: str, name: str) -> str:
+        value = text.strip()
         if not _VALUE.fullmatch(value):
             raise SourceError(
                 f"the value of the header {name} can't be sent",
