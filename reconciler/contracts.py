@@ -52,17 +52,19 @@ class Traits:
 
     `programs`: it starts programs on this machine, or has them started. `network`: it connects to hosts, or looks their
     names up. A source has `url`, where it asks, and is `signed` when it proves what it says with signatures of keys
-    that its options trust. Clients of a transport are `local` when they are folders of this machine; the way to them
-    leads over the host `jump` first, and to the `port` and as the `user` where a client names none of its own. `hops`
-    are all hosts on that way, named as known_hosts does (`formats.known_hosts`), `keys` the files of private
-    keys as the options name them. `become` says whether it works as root there by becoming it; None doesn't say, and is
-    neither for a client whose inventory asks for one of them.
+    that its options trust; it `vouches` where it does so for some of its releases, and says for which. Clients of a
+    transport are `local` when they are folders of this machine; the way to them leads over the host `jump` first, and
+    to the `port` and as the `user` where a client names none of its own. `hops` are all hosts on that way, named as
+    known_hosts does (`formats.known_hosts`), `keys` the files of private keys as the options name them. `become` says
+    whether it works as root there by becoming it; None doesn't say, and is neither for a client whose inventory asks
+    for one of them.
     """
 
     programs: bool = False
     network: bool = False
     url: str = ""
     signed: bool = False
+    vouches: bool = False
     local: bool = False
     jump: str = ""
     port: int | None = None

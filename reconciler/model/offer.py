@@ -89,6 +89,9 @@ class SourceReport:
     which the source doesn't want to be asked again. `others` are names of components that the source has and wasn't
     asked for: who keeps it may have mistyped one. `expires` is when its signatures expire, by the role that they are
     of. `unfetched` are releases that a plan can only have fetched: see `contracts.Fetching`.
+
+    What is remembered of a source beside that: `signed_up_to` is the highest version of each component that it ever
+    offered with a good signature, and `signed_until` when it last offered any such.
     """
 
     source: str
@@ -104,6 +107,8 @@ class SourceReport:
     harmless: tuple[str, ...] = ()
     expires: Mapping[str, datetime] = field(default_factory=dict)
     unfetched: tuple[Unfetched, ...] = ()
+    signed_up_to: Mapping[str, str] = field(default_factory=dict)
+    signed_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,8 +62,9 @@ class SourceSpec:
     """A place that releases come from; `components` limits what it may serve (None: everything).
 
     `remote` says that asking it means connecting to a host (`host`, where it is known), `signed` that it proves what it
-    says with signatures of keys that the spec trusts. `absent_is_error`: a run in which it can't be read ends with an
-    error. `may_outrank` lets a source that isn't signed offer higher versions than signed ones.
+    says with signatures of keys that the spec trusts, `vouches` that it does so for some of its releases.
+    `absent_is_error`: a run in which it can't be read ends with an error. `may_outrank` lets a source that isn't signed
+    offer higher versions than signed ones.
     """
 
     name: str
@@ -74,6 +75,7 @@ class SourceSpec:
     remote: bool = False
     host: str = ""
     signed: bool = False
+    vouches: bool = False
     absent_is_error: bool = False
     may_be_absent: bool = False
     may_outrank: bool = False

@@ -23,7 +23,13 @@ from reconciler.observe.cohorts import EVERYBODY, Marks, Selection, gather_cohor
 from reconciler.observe.idle import check_limit, notes_of
 from reconciler.observe.inventory import list_clients, list_fleet
 from reconciler.observe.loading import awaited_loads, with_late_loads
-from reconciler.observe.upstream import find_withdrawals, merge_incrementals, merge_offers, read_sources
+from reconciler.observe.upstream import (
+    find_withdrawals,
+    merge_incrementals,
+    merge_offers,
+    read_sources,
+    remember_signed,
+)
 from reconciler.observe.ways import find_ways
 from reconciler.planner.desired import Past, changed_offers
 from reconciler.planner.inputs import Observed
@@ -390,10 +396,11 @@ def ask_sources(work: Workspace) -> None:
         StateError: the state can't be written.
     """
     asked = [source for source in work.spec.sources if not work.plugins.refusal(source.plugin)]
-    before = {report.source: report for report in known_reports(work)}
+    before = {report.source: report for report, _last_success in work.state.source_reports()}
     sources = [(source, work.plugins.source(source)) for source in asked]
     components = {name: wanted.component for name, wanted in work.spec.components.items()}
-    for report in read_sources(sources, components, work.spec.catalog.components):
+    for read in read_sources(sources, components, work.spec.catalog.components):
+        report = remember_signed(read, before.get(read.source), components, work.means.clock())
         work.state.record_source(report, work.means.clock())
         level: Level = "warning" if report.error else "info"
         what = report.error or count_text(len(report.releases), "release")

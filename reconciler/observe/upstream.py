@@ -17,10 +17,12 @@ What it has of a component that no catalog knows is told, too: nobody would ever
 A source that fails as a whole is a report with an `error`; the others are not disturbed. What it offered before isn't
 offered now: nothing could be had of it, and whoever cut it off mustn't gain by that.
 
-* Whose signatures vouch for a release is believed of signed sources only.
+* Whose signatures vouch for a release is believed of sources only that verify signatures of keys that the spec trusts.
 * Versions that a signed source withdrew are offered by nobody. One that isn't signed can't withdraw.
-* A source that isn't signed may offer only what doesn't outrank the signed ones that serve the component, by what is
-  known of them from any time, unless the spec allows it.
+* What isn't signed may be offered only where it doesn't outrank what is signed and serves the component, by what is
+  known of that from any time, unless the spec allows it.
+* A source never falls back: what isn't signed may not outrank what the same source ever had signed either, whether the
+  spec had it verified then or a signature is missing now. From one scheme of signatures to another it may change.
 """
 
 from __future__ import annotations
@@ -170,7 +172,7 @@ def _vouched(rivals: Sequence[Offer]) -> Offer:
 
 
 class _Guard:
-    """Keeps sources that aren't signed from outranking those that are."""
+    """Keeps what isn't signed from outranking what is, or was."""
 
     def __init__(
         self, reports: Sequence[SourceReport], specs: Sequence[SourceSpec], components: Mapping[str, Component]
@@ -179,14 +181,16 @@ class _Guard:
         self._components = components
         self._highest: dict[str, tuple[Version, str]] = {}
         self._never_read = [spec for spec in specs if spec.signed]
+        self._before = {report.source: report for report in reports}
         for report in reports:
             spec = self._specs.get(report.source)
-            if spec is None or not spec.signed:
+            if spec is None:
                 continue
-            if report.releases or report.withdrawn or not report.error:
+            if spec in self._never_read and (report.releases or report.withdrawn or not report.error):
                 self._never_read.remove(spec)
             for release in report.releases:
-                self._learn(spec, release)
+                if spec.signed or (spec.vouches and release.signed):
+                    self._learn(spec, release)
 
     def _learn(self, spec: SourceSpec, release: Release) -> None:
         component = self._components.get(release.component)
@@ -199,6 +203,11 @@ class _Guard:
         spec, component = self._specs.get(source), self._components.get(release.component)
         if spec is None or spec.signed or spec.may_outrank or component is None:
             return ""
+        if spec.vouches and (isinstance(release, Unfetched) or release.signed):  # that is found out when it is fetched
+            return ""
+        fallen = self._fallen(source, release, component)
+        if fallen:
+            return f"{self._held(source, release)}{fallen}"
         for signed in self._never_read:
             if signed.may_serve(component.id):
                 return f"{self._held(source, release)}the signed source {signed.name} was never read"
@@ -208,8 +217,34 @@ class _Guard:
         why = f"would outrank {version.text} of {name}, which is; `may_outrank: true` allows it"
         return f"{self._held(source, release)}{why}"
 
+    def _fallen(self, source: str, release: Release | Unfetched, component: Component) -> str:
+        """Say that the source had lower versions signed, where it had."""
+        before = self._before[source]
+        known = before.signed_up_to.get(component.id, "")
+        if not component.scheme.accepts(known) or component.version(release.version) <= component.version(known):
+            return ""
+        until = f" when it was read at {before.signed_until:%Y-%m-%dT%H:%M:%SZ}" if before.signed_until else ""
+        back = "ask its publisher for the signature" if self._specs[source].vouches else "verify it as before"
+        return f"{known} of the same source still was{until}: {back}, or `may_outrank: true` allows it"
+
     def _held(self, source: str, release: Release | Unfetched) -> str:
         return f"{_shown(release)} of source {source} is held: it isn't signed, and "
+
+
+def remember_signed(
+    report: SourceReport, before: SourceReport | None, components: Mapping[str, Component], now: datetime
+) -> SourceReport:
+    """Give a report with what is known of signatures from before, and what was signed when it was read `now`."""
+    highest = dict(before.signed_up_to) if before else {}
+    for release in (*(before.releases if before else ()), *report.releases):
+        component, known = components.get(release.component), highest.get(release.component, "")
+        if component is None or not release.signed or not component.scheme.accepts(release.version):
+            continue
+        if not component.scheme.accepts(known) or component.version(known) < component.version(release.version):
+            highest[release.component] = release.version
+    fresh = any(release.signed for release in report.releases) and not report.accepted
+    until = now if fresh else before.signed_until if before else None
+    return replace(report, signed_up_to=highest, signed_until=until)
 
 
 def merge_incrementals(reports: Iterable[SourceReport], offers: Iterable[Offer]) -> list[OfferedIncremental]:
@@ -321,8 +356,8 @@ def _is_moment(value: object) -> bool:
 
 
 def _vouching(spec: SourceSpec, release: Release) -> SignedBy | None:
-    """Give whose signatures vouch for a release; a source that isn't signed has no say in that."""
-    if not spec.signed:
+    """Give whose signatures vouch for a release; a source that verifies none has no say in that."""
+    if not spec.signed and not (spec.vouches and release.signed):
         return None
     said = release.signed or SignedBy()
     keys = tuple(printable(key[:MAX_ROLE]) for key in said.keys[:MAX_KEYS])

@@ -238,6 +238,7 @@ class Builder:
                 remote=does.network,
                 host=self._check_url(node, does.url),
                 signed=does.signed,
+                vouches=does.vouches,
                 absent_is_error=node.get("when_absent") == "error",
                 may_be_absent=node.get("when_absent") == "hold",
                 may_outrank=node.get("may_outrank") is True,

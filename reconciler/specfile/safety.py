@@ -365,6 +365,30 @@ def _unsigned(place: Difference) -> str:
     return f"{place.where}: its releases need no signature any more" if signed and place.after is not ABSENT else ""
 
 
+def _ways_of(verify: Any) -> tuple[bool, list[str]]:
+    """Give whether all ways to verify count, and the names of those; whoever wrote it may have written anything."""
+    every = not (isinstance(verify, Mapping) and "any" in verify)
+    listed = next(iter(verify.values()), []) if isinstance(verify, Mapping) else verify
+    ways = listed if isinstance(listed, (list, tuple)) else []
+    return every, [str(name) for way in ways if isinstance(way, Mapping) for name in way]
+
+
+def _unverified(place: Difference) -> str:
+    """Less is asked of what a source fetches before it is believed."""
+    if place.before is ABSENT:
+        return ""
+    if place.after is ABSENT:
+        return f"{place.where}: what it fetches isn't verified any more"
+    (was_every, before), (is_every, after) = _ways_of(place.before), _ways_of(place.after)
+    if was_every and not is_every and len(after) > 1:
+        return f"{place.where}: one of several ways to verify is enough: {', '.join(after)}"
+    lost = [way for way in before if way not in after] if was_every else []
+    new = [] if is_every else [way for way in after if way not in before]
+    if lost:
+        return f"{place.where}: isn't verified any more by: {', '.join(dict.fromkeys(lost))}"
+    return f"{place.where}: may be verified by another way instead: {', '.join(new)}" if new else ""
+
+
 def _written(says: str) -> Judge:
     """Judge what loosens by standing there at all."""
 
@@ -396,6 +420,7 @@ RULES: tuple[tuple[Path, Judge], ...] = (
     _rule("**.checks.*", _check),
     _rule("**.checks.*.retries", _more("the check is tried more often", unwritten=0)),
     _rule("sources.*.type", _unsigned),
+    _rule("sources.**.verify", _unverified),
     _rule("sources.*.accept_expired", _written("signatures that have expired are accepted")),
     _rule("sources.*.may_outrank", _word(False, "may outrank other sources", unwritten=False)),
     _rule("sources.*.stale_after", _more("may be silent for longer")),

@@ -322,6 +322,8 @@ MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {
         "ALTER TABLE clients ADD COLUMN back_at FLOAT",
         "ALTER TABLE sources ADD COLUMN signatures TEXT NOT NULL DEFAULT '{}'",
         "ALTER TABLE sources ADD COLUMN unfetched TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE sources ADD COLUMN signed_up_to TEXT NOT NULL DEFAULT '{}'",
+        "ALTER TABLE sources ADD COLUMN signed_until FLOAT",
         "CREATE INDEX clients_by_profile ON clients (fingerprint, name)",
         "CREATE INDEX clients_by_seen ON clients (seen_at)",
         "CREATE INDEX clients_by_labels ON clients (labels, name) WHERE labels <> '[]'",

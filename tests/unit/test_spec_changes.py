@@ -331,3 +331,35 @@ def test_changes_of_the_spec_come_back_from_a_document_as_its_schema_has_them() 
     Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8"))).validate(document)
     assert plan_document(read_plan(document)) == document
     assert "spec_changes" not in plan_with()
+
+
+MINISIGN, GPG, SUMS = (
+    {"minisign": {"key": "a.pub"}},
+    {"gpg": {"keyring": "a.gpg"}},
+    {"sha256": {"sums": "SHA256SUMS"}},
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        ([MINISIGN], None, "sources.hq: what it fetches isn't verified any more"),
+        ([MINISIGN, SUMS], [SUMS], "sources.hq: isn't verified any more by: minisign"),
+        ({"all": [MINISIGN]}, {"any": [SUMS]}, "sources.hq: isn't verified any more by: minisign"),
+        ([MINISIGN, SUMS], {"any": [MINISIGN, SUMS]}, "one of several ways to verify is enough: minisign, sha256"),
+        ({"any": [MINISIGN]}, {"any": [MINISIGN, SUMS]}, "may be verified by another way instead: sha256"),
+        ([MINISIGN], [MINISIGN, GPG], ""),
+        ({"any": [MINISIGN, SUMS]}, [MINISIGN], ""),
+        (None, [MINISIGN], ""),
+        ("odd", {"any": 7}, ""),
+    ],
+)
+@pytest.mark.parametrize("place", ["sources.0.verify", "sources.0.components.rules.verify"])
+def test_less_proof_of_what_a_source_fetches_takes_away_a_protection(
+    before: Any, after: Any, sentence: str, place: str
+) -> None:
+    old = SPEC if before is None else changed((place, before))
+    new = SPEC if after is None else changed((place, after))
+    found = [change.says for change in spec_changes(old, new) if change.safety]
+    where = "sources.hq" if place == "sources.0.verify" else "sources.hq.components.rules"
+    assert found == ([f"{where}: {sentence.removeprefix('sources.hq: ')}"] if sentence else [])

@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from reconciler.contracts import Traits
 from reconciler.errors import SourceError
 from reconciler.formats.defaults import completed
 from reconciler.formats.minisign import new_secret_key, prehash, sign
 from reconciler.model.release import SignedBy
 from reconciler.plugins.source._verify.material import NotThereError
-from reconciler.plugins.source._verify.options import VERIFY, signed_by_options, some_signed_by_options
+from reconciler.plugins.source._verify.options import (
+    VERIFY,
+    signed_by_options,
+    some_signed_by_options,
+    verifying,
+)
 from reconciler.plugins.source._verify.verification import Verification, signed_by
 from tests.fakes import fake_context
 from tests.materials import FolderMaterial, Gpg
@@ -386,6 +392,14 @@ def test_a_source_is_signed_when_all_that_can_pass_has_a_signature(verify: Any, 
     options = {} if verify is None else {"verify": verify}
     assert signed_by_options(options) is signed
     assert some_signed_by_options(options) is some
+
+
+def test_a_source_does_what_its_ways_to_verify_do() -> None:
+    away = {"tuf": {"url": "https://tuf.example", "trusted_root": "root.json"}}
+    assert verifying(Traits(url="x"), [GPG]) == Traits(url="x", signed=True, vouches=True, programs=True)
+    assert verifying(Traits(), {"any": [SUMS, away]}) == Traits(vouches=True, network=True)
+    assert verifying(Traits(), [MINISIGN], None) == Traits(vouches=True)
+    assert verifying(Traits(network=True)) == Traits(network=True)
 
 
 @pytest.mark.parametrize(

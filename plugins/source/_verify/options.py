@@ -6,10 +6,13 @@ verify: {any: [{gpg: {keyring: trust/vendor.gpg}}, …]}                        
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from reconciler.contracts import Traits
 
 _ONE = {"minProperties": 1, "maxProperties": 1, "additionalProperties": False}
 _SUMS: Mapping[str, Any] = {
@@ -179,6 +182,20 @@ def ways_of(verify: Any) -> tuple[bool, list[tuple[str, Mapping[str, Any]]]]:
     if isinstance(verify, dict):
         ways = verify["all" if every else "any"]
     return every, [next(iter(way.items())) for way in ways]
+
+
+def verifying(traits: Traits, *verify: Any) -> Traits:
+    """Give the traits of a source with what verifying adds; a source has one option `verify`, or several."""
+    each = [{"verify": one} for one in verify]
+    ways = [way for one in verify for way in ways_of(one)[1]]
+    remote = any(name == "tuf" and not str(options["url"]).startswith("file:") for name, options in ways)
+    return replace(
+        traits,
+        signed=bool(each) and all(map(signed_by_options, each)),
+        vouches=any(map(some_signed_by_options, each)),
+        programs=traits.programs or any(name == "gpg" for name, _options in ways),
+        network=traits.network or remote,
+    )
 
 
 def signed_by_options(options: Mapping[str, Any]) -> bool:
