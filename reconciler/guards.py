@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, cast
 
+from reconciler.contracts import TrustedKey, Trusting
 from reconciler.errors import (
     REPORT_IT,
     FaultError,
@@ -31,7 +32,7 @@ from reconciler.errors import (
 from reconciler.model.release import Release
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from threading import Event
     from types import TracebackType
@@ -126,6 +127,14 @@ class _Source:
 
     def open_patch(self, incremental: Incremental, patch: Patch) -> AbstractContextManager[BinaryIO]:
         return _Opened(lambda: self._source.open_patch(incremental, patch), self._blaming)
+
+    def trusted(self) -> Sequence[TrustedKey]:
+        """Give the keys that it trusts; none where it says nothing of that."""
+        with self._blaming():
+            found = tuple(self._source.trusted()) if isinstance(self._source, Trusting) else ()
+            if not all(isinstance(key, TrustedKey) for key in found):
+                raise TypeError("it trusts what are no keys")
+            return found
 
 
 class _FetchingSource(_Source):

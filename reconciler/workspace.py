@@ -15,7 +15,7 @@ from reconciler import plugin_loader
 from reconciler.client.guard import GuardedTransport
 from reconciler.client.reach import KEPT, Reach
 from reconciler.client.room import Bounded, Room
-from reconciler.contracts import Context
+from reconciler.contracts import Context, Trusting
 from reconciler.errors import PluginError, UpdoserError, UsageError
 from reconciler.guards import guarded
 from reconciler.hints import suggestion
@@ -28,12 +28,12 @@ from reconciler.storage.state import State
 from reconciler.storage.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
     from socket import socket
 
-    from reconciler.contracts import Check, Codec, Executor, Inventory, Notifier, Session, Source, Transport
+    from reconciler.contracts import Check, Codec, Executor, Inventory, Notifier, Session, Source, Transport, TrustedKey
     from reconciler.model.delta import CodecTraits
     from reconciler.model.events import Emit
     from reconciler.model.network import Proxy
@@ -83,6 +83,20 @@ class Plugins:
     def source(self, source: SourceSpec) -> Source:
         """Give a source."""
         return cast("Source", self._make(source.plugin, source.name, source.proxy))
+
+    def trusted(self, source: SourceSpec) -> Sequence[TrustedKey]:
+        """Give the keys that a source trusts; none where it says nothing of that.
+
+        Raises:
+            PluginError: it can't be made, or may not be.
+            SourceError: it can't say.
+        """
+        found = self.source(source)
+        return found.trusted() if isinstance(found, Trusting) else ()
+
+    def room(self, source: SourceSpec) -> Path:
+        """Give the work folder of a source, which may not be there."""
+        return self._work_of(source.plugin, source.name)
 
     def inventory(self, group: GroupSpec) -> Inventory | None:
         """Give a group's inventory; None where all of its clients stand in the spec."""
@@ -165,9 +179,12 @@ class Plugins:
                 self._made[key] = guarded(config.kind, config.name, made)
             return self._made[key]
 
-    def _context(self, config: PluginConfig, owner: str) -> Context:
+    def _work_of(self, config: PluginConfig, owner: str) -> Path:
         place = config.name if config.kind == "check" else owner or config.name
-        work = (self._means.work or self._spec.server.store / "work") / config.kind / place
+        return (self._means.work or self._spec.server.store / "work") / config.kind / place
+
+    def _context(self, config: PluginConfig, owner: str) -> Context:
+        work = self._work_of(config, owner)
         try:
             work.mkdir(parents=True, exist_ok=True)
         except OSError as error:

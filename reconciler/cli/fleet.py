@@ -80,17 +80,29 @@ def history(context: click.Context, /, run_id: str, last: int, since: Any, **opt
 @click.argument("clients", nargs=-1, shell_complete=completing.clients)
 @junit_spec_options
 @click.option("-v", "--verbose", "every", is_flag=True, help="Show also what is fine.")
+@click.option(
+    "--sources", is_flag=True, help="Look at sources and the keys that they trust; what is named are sources."
+)
 @click.option("--client-script", is_flag=True, help="Print the script that runs on clients, for use with sudoers.")
 @click.option("--forks", type=click.IntRange(1, 1024), default=4, show_default=True, help="Clients at a time.")
 @click.pass_context
 def doctor(
-    context: click.Context, /, clients: tuple[str, ...], every: bool, client_script: bool, forks: int, **options: Any
+    context: click.Context,
+    /,
+    clients: tuple[str, ...],
+    every: bool,
+    sources: bool,
+    client_script: bool,
+    forks: int,
+    **options: Any,
 ) -> int:
     """Check this machine and the way to clients for what an apply would find, and say what fixes it."""
     from reconciler.commands import doctor as command
 
     if client_script:
         return command.client_script(context.obj)
+    if sources:
+        return command.doctor_of_sources(desk_of(context, options), clients)
     return command.doctor(desk_of(context, options), clients, forks, every=every)
 
 

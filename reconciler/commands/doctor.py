@@ -1,4 +1,4 @@
-"""Examines the way to clients, and shows the script that runs there."""
+"""Examines the way to clients and sources, and shows the script that runs on clients."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from reconciler.errors import OutcomeError, UsageError
 from reconciler.hints import did_you_mean
 from reconciler.observe.doctor import examine
 from reconciler.observe.doctor_server import SERVER, examine_server, list_all
+from reconciler.observe.doctor_sources import examine_sources
 from reconciler.present.document import checks_document
 from reconciler.present.views import CHECKS
 from reconciler.present.words import count_text
@@ -42,6 +43,25 @@ def doctor(desk: Desk, names: tuple[str, ...], forks: int, *, every: bool = Fals
         there = failed - {SERVER}
         told = [*here, *([f"{len(there)} of {count_text(len(chosen), 'client')}"] if there else [])]
         raise OutcomeError(f"in trouble: {' and '.join(told)}")
+    return 0
+
+
+def doctor_of_sources(desk: Desk, names: tuple[str, ...]) -> int:
+    """Examine the named sources or all, and no client: all that is found is shown, keys above all.
+
+    A check that fails makes the command fail.
+    """
+    with at_work(desk) as work:
+        known = [source.name for source in work.spec.sources]
+        missing = sorted(set(names) - set(known))
+        if missing:
+            hint = did_you_mean(missing[0], known) or f"there is: {', '.join(known) or 'none'}"
+            raise UsageError(f"there is no source {', '.join(missing)}", hint=hint)
+        checks, sources = examine_sources(work, names)
+    desk.terminal.show(checks_document(checks, sources), desk.form, CHECKS, every=True)
+    failed = sum(check.level == "fail" for check in checks)
+    if failed:
+        raise OutcomeError(f"in trouble: {count_text(failed, 'check')} of sources")
     return 0
 
 

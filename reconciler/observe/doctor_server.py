@@ -1,7 +1,8 @@
 """The doctor's look at this machine: what an apply would find in the way of it before it gets to any client.
 
 * inventories, each by itself, so that one that is broken doesn't hide the others; and the fleet's list as a whole
-* sources: those that can't be read, and what they say is odd (a folder with the name of no component, say)
+* sources: those that can't be read, and what they say is odd (a folder with the name of no component, say); the keys
+  that they trust
 * the store: it can be written to, and there is room
 * private keys that others may read
 * machines that answer under several names with one install_root, as far as earlier looks told
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from reconciler.guards import Caught
 from reconciler.model.report import Diagnosis
 from reconciler.observe.cohorts import say_doubles
+from reconciler.observe.doctor_sources import keys_found, trusted_keys
 from reconciler.observe.inventory import list_clients
 from reconciler.observe.observed import Sight, ask_sources, known_reports, recall_lists, refresh_lists
 from reconciler.present.words import size_text
@@ -87,6 +89,8 @@ def _sources(work: Workspace) -> Iterator[Diagnosis]:
             yield _diagnosis(what, "warn", problem)
         if not report.problems:
             yield _diagnosis(what, "ok", f"{len(report.releases)} releases")
+    for source in work.spec.sources:
+        yield from keys_found(source, *trusted_keys(work, source))
 
 
 def _store(store: Path) -> Diagnosis:

@@ -39,7 +39,7 @@ from reconciler.storage.fleet import labels_of
 from reconciler.templates.book import Book
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from reconciler.model.client import Client, Profile
@@ -389,13 +389,14 @@ def _inventory_refusal(work: Workspace, group: GroupSpec) -> str:
     return work.plugins.refusal(group.inventory.plugin) if group.inventory is not None else ""
 
 
-def ask_sources(work: Workspace) -> None:
-    """Ask the sources what they offer, and remember it; versions whose bytes are others now are told.
+def ask_sources(work: Workspace, names: Collection[str] = ()) -> None:
+    """Ask the sources, or the named ones, what they offer, and remember it; versions whose bytes are others are told.
 
     Raises:
         StateError: the state can't be written.
     """
-    asked = [source for source in work.spec.sources if not work.plugins.refusal(source.plugin)]
+    wanted = [source for source in work.spec.sources if not names or source.name in names]
+    asked = [source for source in wanted if not work.plugins.refusal(source.plugin)]
     before = {report.source: report for report, _last_success in work.state.source_reports()}
     sources = [(source, work.plugins.source(source)) for source in asked]
     components = {name: wanted.component for name, wanted in work.spec.components.items()}

@@ -43,7 +43,7 @@ from reconciler.present.provenance_form import PROVENANCE, mark_signed
 from reconciler.present.rollout_form import ROLLOUT, STANDING, standing_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from reconciler.model.controller import ControllerStatus
@@ -400,8 +400,12 @@ def staged_document(staged: StagedRoot) -> dict[str, Any]:
     return {**asdict(staged), "signed": list(staged.signed), "missing": list(staged.missing)}
 
 
-def checks_document(checks: Iterable[Diagnosis]) -> dict[str, Any]:
-    """Give the document of the doctor's findings; a client of null stands for this machine."""
+def checks_document(checks: Iterable[Diagnosis], sources: Sequence[Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """Give the document of the doctor's findings; a client of null stands for this machine.
+
+    `sources` has what was found of each where the look was at sources.
+    """
     entries = [{**asdict(check), "client": check.client or None} for check in checks]
     counts = {level: sum(entry["level"] == level for entry in entries) for level in get_args(DoctorLevel)}
-    return {"format_version": FORMAT_VERSION, "summary": counts, "checks": entries}
+    looked = {} if sources is None else {"sources": list(sources)}
+    return {"format_version": FORMAT_VERSION, "summary": counts, "checks": entries, **looked}

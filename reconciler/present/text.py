@@ -100,10 +100,15 @@ def checks_text(document: Mapping[str, Any], *, every: bool = False, look: Look 
             lines.append(f"    fix: {printable(check['fix'])}")
     summary = document["summary"]
     clients = len({check["client"] for check in document["checks"] if check["client"]})
+    of = (
+        f"{count_text(len(document['sources']), 'source')}"
+        if "sources" in document
+        else (f"this machine and {count_text(clients, 'client')}")
+    )
     counts = ", ".join(f"{number_text(summary[level])} {level}" for level in ("fail", "warn", "ok"))
     more = "; -v shows all" if summary["ok"] and not every else ""
     checks = count_text(len(document["checks"]), "check")
-    lines.append(f"{checks} of this machine and {count_text(clients, 'client')}: {counts}{more}")
+    lines.append(f"{checks} of {of}: {counts}{more}")
     return page(lines, look.width)
 
 

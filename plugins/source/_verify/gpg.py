@@ -8,6 +8,7 @@ keys that aren't in the keyring say nothing.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .material import Material
 
 PROGRAM = "gpgv"
+_INSTALL = "apt-get install gpgv, or dnf install gnupg2"
 MAX_SIGNATURE = 256 * 2**10
 MAX_KEYRING = 4 * 2**20
 TIMEOUT = 600.0
@@ -74,7 +76,11 @@ class Gpg:
             found = _certificates(self._keyring(), self._keyring_name)
         except SourceError as error:
             return (TrustedKey(self._keyring_name, "gpg", problem=error.message),)
-        return tuple(TrustedKey(self._keyring_name, "gpg", key.fingerprint, about=key.user) for key in found)
+        keys = [TrustedKey(self._keyring_name, "gpg", key.fingerprint, about=key.user) for key in found]
+        if shutil.which(PROGRAM, path=self._context.environ.get("PATH")) is None:
+            missing = f"signatures can't be verified: the program {PROGRAM} isn't here ({_INSTALL})"
+            keys.append(TrustedKey(self._keyring_name, "gpg", problem=missing))
+        return tuple(keys)
 
     def _keyring(self) -> bytes:
         """Read the keyring, and take its armour off."""
@@ -115,7 +121,7 @@ class Gpg:
         if ended.ending is Ending.NOT_STARTED:
             raise SourceError(
                 f"{place} can't be verified: the program {PROGRAM} can't be run ({ended.why})",
-                hint=f"install it: apt-get install {PROGRAM}, or dnf install gnupg2",
+                hint=f"install it: {_INSTALL}",
             )
         if ended.ending is not Ending.EXITED:
             raise SourceError(f"{place} can't be verified: {PROGRAM} wasn't done ({ended.ending.name.lower()})")
