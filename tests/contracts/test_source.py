@@ -18,14 +18,15 @@ from reconciler.model.delta import Incremental, Patch
 from reconciler.model.release import ReleaseFile
 from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import read_sources
-from reconciler.plugins.source import directory, http, sample, tuf
+from reconciler.plugins.source import directory, http, oci, sample, tuf
 from tests.fakes import CODECS, FakeSource, describe, fake_context, make_component, make_plugin, make_release
 from tests.fetching import FakeFetchingSource
+from tests.oci_registry import Pusher, StandIn, debian_registry
 from tests.tufrepo import Vendor
 from tests.vendor_site import Site, tarball
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import ModuleType
 NOW = datetime.now(UTC)
@@ -104,6 +105,35 @@ def an_http(tmp_path: Path) -> Any:
     return make_plugin(http, options, fake_context(tmp_path, now=NOW))
 
 
+def push_all(host: str) -> None:
+    """Push what a source of the suite has."""
+    push = Pusher(host)
+    for component, versions in VERSIONS.items():
+        for version in versions:
+            push.artifact(f"vendor/{component}", version, FILES)
+    push.artifact("vendor/rules", "11", {"all.rules": LATER})
+
+
+@pytest.fixture(scope="module")
+def stand_in() -> Iterator[str]:
+    with StandIn() as registry:
+        push_all(registry.host)
+        yield registry.host
+
+
+@pytest.fixture(scope="module")
+def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with debian_registry(tmp_path_factory.mktemp("registry")) as host:
+        push_all(host)
+        yield host
+
+
+def an_oci(tmp_path: Path, host: str) -> Any:
+    components = {component: {"repository": f"vendor/{component}"} for component in VERSIONS}
+    options = {"registry": host, "insecure": True, "components": components}
+    return make_plugin(oci, options, fake_context(tmp_path, now=NOW))
+
+
 def a_fake(_tmp_path: Path) -> FakeSource:
     source = FakeFetchingSource()
     source.add_unfetched("rules", "12", {"all.rules": LATER * 2}, size=len(LATER) * 2)
@@ -131,11 +161,23 @@ def a_fake(_tmp_path: Path) -> FakeSource:
     return source
 
 
-@pytest.fixture(
-    params=[a_directory, a_sample, a_tuf, an_http, a_fake], ids=["directory", "sample", "tuf", "http", "fake"]
-)
+SOURCES: Any = {
+    "directory": (a_directory,),
+    "sample": (a_sample,),
+    "tuf": (a_tuf,),
+    "http": (an_http,),
+    "oci": (an_oci, "stand_in"),
+    "oci of Debian": (an_oci, "docker_registry"),
+    "fake": (a_fake,),
+}
+"""What makes each source, and the fixtures of servers that it asks."""
+NEEDS = {"oci of Debian": [pytest.mark.needs("docker-registry")]}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=NEEDS.get(name, [])) for name in SOURCES])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    return lambda: request.param(tmp_path)
+    made, *servers = SOURCES[request.param]
+    return lambda: made(tmp_path, *map(request.getfixturevalue, servers))
 
 
 @pytest.fixture
@@ -216,7 +258,7 @@ def test_a_file_that_it_does_not_have_is_a_source_error(source: Source) -> None:
         pass
 
 
-@pytest.mark.parametrize("plugin", [directory, http, sample, tuf], ids=lambda plugin: plugin.__name__)
+@pytest.mark.parametrize("plugin", [directory, http, oci, sample, tuf], ids=lambda plugin: plugin.__name__)
 def test_its_options_are_a_schema_that_describes_every_one_of_them(plugin: ModuleType) -> None:
     Draft202012Validator.check_schema(plugin.OPTIONS)
     assert plugin.OPTIONS["additionalProperties"] is False

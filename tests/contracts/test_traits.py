@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from reconciler.plugin_loader import Found
 
 ROOT = Path(__file__).parents[2]
-OPTIONS: dict[str, dict[str, Any]] = {"tuf": {"url": "https://updates.example/repo"}, "ssh": {"port": 22}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "tuf": {"url": "https://updates.example/repo"},
+    "oci": {
+        "registry": "ghcr.io",
+        "insecure": False,
+        "components": {"rules": {"repository": "a/b", "verify": [{"gpg": {"keyring": "trust/vendor.gpg"}}]}},
+    },
+    "ssh": {"port": 22},
+}
+"""With which a plugin does all that it can."""
 PROGRAMS = {"subprocess", "pty", "reconciler.programs"}
 NETWORK = {"socket", "ssl", "paramiko", "urllib3", "http", "smtplib"}
 BUNDLED = [found for kind in KINDS for found in available(kind)]
@@ -31,7 +40,7 @@ def imported(path: Path, known: Collection[Path] = ()) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level:
-            beside = path.with_name(f"{node.module}.py")
+            beside = path.parents[node.level - 1].joinpath(*(node.module or "").split(".")).with_suffix(".py")
             found |= imported(beside, {*known, path}) if beside not in known else set()
         elif isinstance(node, ast.ImportFrom):
             assert node.module
@@ -69,6 +78,25 @@ def test_a_signed_repository_is_asked_over_the_network_unless_it_is_a_folder(url
     does = traits("source", "tuf", {"url": url, "trusted_root": "root.json"})
     assert does
     assert (does.network, does.signed, does.url) == (network, True, url)
+
+
+def test_a_registry_is_signed_where_each_of_its_components_must_be() -> None:
+    key, sums = [{"cosign": {"key": "trust/cosign.pub"}}], [{"sha256": {"sums": "SHA256SUMS"}}]
+
+    def does(verify: Any, **own: Any) -> Traits:
+        components = {name: {"repository": "a/b", **({"verify": own[name]} if own[name] else {})} for name in own}
+        options = {"registry": "ghcr.io", "insecure": False, "components": components}
+        found = traits("source", "oci", {**options, **({"verify": verify} if verify else {})})
+        assert found
+        assert found.network
+        return found
+
+    assert does(key, a=None, b=None).signed
+    assert does(None, a=key, b=key).signed
+    assert not does(key, a=None, b=sums).signed
+    assert not does(None, a=key, b=None).signed
+    assert not does(key, a=None).programs
+    assert does(None, a=None).url == "https://ghcr.io"
 
 
 def test_a_transport_says_how_clients_are_reached_that_do_not_say_it_themselves() -> None:

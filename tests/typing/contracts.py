@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from plugins.inventory import command, csv  # noqa: TID251
     from plugins.notifier import command as notifier_command  # noqa: TID251
     from plugins.notifier import email, webhook  # noqa: TID251
-    from plugins.source import directory, http, sample, tuf  # noqa: TID251
+    from plugins.source import directory, http, oci, sample, tuf  # noqa: TID251
     from plugins.transport import local, ssh  # noqa: TID251
     from plugins.transport._ssh_client import Ssh  # noqa: TID251
     from reconciler.contracts import (
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         sources: list[Source] = [
             directory.Directory(options, context),
             http.Http(options, context),
+            oci.Oci(options, context),
             sample.Sample(options, context),
             tuf.Tuf(options, context),
         ]
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
             command,
             csv,
             directory,
+            oci,
             sample,
             tuf,
             local,
