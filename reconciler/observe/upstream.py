@@ -36,7 +36,7 @@ from reconciler.errors import SourceError, UpdoserError, printable
 from reconciler.guards import blaming
 from reconciler.hints import suggestion
 from reconciler.model.delta import incremental_problem
-from reconciler.model.offer import Fetchable, HeldBack, Offer, OfferedIncremental, SourceReport
+from reconciler.model.offer import Fetchable, HeldBack, Offer, OfferedIncremental, SourceReport, Unfetched
 from reconciler.model.release import (
     MAX_KEYS,
     MAX_ROLE,
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from reconciler.contracts import Source
     from reconciler.model.delta import Incremental
-    from reconciler.model.offer import Unfetched, Withdrawal
+    from reconciler.model.offer import Withdrawal
     from reconciler.model.release import Component
     from reconciler.model.spec import SourceSpec
     from reconciler.model.version import Version

@@ -95,12 +95,9 @@ SOURCES = Table(
     Column("accepted", Text, nullable=False, server_default=""),
     Column("cooldown_until", Float),
     Column("signatures", Text, nullable=False, server_default="{}"),
-<<<<<<< HEAD
     Column("unfetched", Text, nullable=False, server_default="[]"),
-=======
     Column("signed_up_to", Text, nullable=False, server_default="{}"),
     Column("signed_until", Float),
->>>>>>> df052f0 (Hold what nobody signed of a source that once was signed)
 )
 
 FIRST_SEEN = Table(

@@ -41,12 +41,9 @@ class Upstream(Part):
                 "problems": "[]",
                 "withdrawn": "[]",
                 "signatures": "{}",
-<<<<<<< HEAD
                 "unfetched": "[]",
-=======
                 "signed_up_to": "{}",
                 "signed_until": None,
->>>>>>> df052f0 (Hold what nobody signed of a source that once was signed)
                 "accepted": report.accepted,
                 "cooldown_until": seconds(report.cooldown_until) if report.cooldown_until else None,
             }
@@ -57,12 +54,9 @@ class Upstream(Part):
             row["incrementals"] = json.dumps([incremental_document(entry) for entry in report.incrementals])
             row["problems"] = json.dumps({"all": report.problems, "harmless": report.harmless})
             row["signatures"] = json.dumps({role: seconds(at) for role, at in report.expires.items()})
-<<<<<<< HEAD
             row["unfetched"] = json.dumps(list(map(_unfetched_row, report.unfetched)))
-=======
             row["signed_up_to"] = json.dumps(dict(report.signed_up_to))
             row["signed_until"] = seconds(report.signed_until) if report.signed_until else None
->>>>>>> df052f0 (Hold what nobody signed of a source that once was signed)
             row["withdrawn"] = json.dumps([_withdrawal_row(entry) for entry in report.withdrawn])
             changed = tuple(row)[1:]
             if not report.accepted:  # what is only accepted was verified at an earlier time
@@ -92,14 +86,11 @@ class Upstream(Part):
                         cooldown_until=moment(row.cooldown_until),
                         harmless=_problems(row.problems)[1],
                         expires=_moments(row.signatures),
-<<<<<<< HEAD
                         unfetched=tuple(map(_unfetched, json.loads(row.unfetched))),
-=======
                         signed_up_to={
                             str(name): str(version) for name, version in json.loads(row.signed_up_to).items()
                         },
                         signed_until=self._past(row.signed_until),
->>>>>>> df052f0 (Hold what nobody signed of a source that once was signed)
                     ),
                     self._past(row.last_success),
                 )

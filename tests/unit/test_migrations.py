@@ -52,11 +52,7 @@ GAINED = {
     11: {
         "controller": {"progress": ""},
         "clients": {"back_at": None},
-<<<<<<< HEAD
-        "sources": {"signatures": "{}", "unfetched": "[]"},
-=======
-        "sources": {"signatures": "{}", "signed_up_to": "{}", "signed_until": None},
->>>>>>> df052f0 (Hold what nobody signed of a source that once was signed)
+        "sources": {"signatures": "{}", "unfetched": "[]", "signed_up_to": "{}", "signed_until": None},
     },
 }
 """What a step puts into the rows that are there, by its version."""
