@@ -143,7 +143,7 @@ NAMED = {
     ("tuf", "safety"): "the type of sources whose releases are signed, as a spec names it",
 }
 """Where the core has a bundled plugin's name, and why. It goes by what plugins declare, so a name decides nothing."""
-WORDS = {"command"}
+WORDS = {"command", "git", "http"}
 """Names that are words of their own, too: they count beside a plugin's kind, and where they are held against a name."""
 
 

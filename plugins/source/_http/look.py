@@ -242,7 +242,7 @@ class Look:
                 sha256 = hashlib.file_digest(content, "sha256").hexdigest()
             found = found if exact else self._told_apart(found, sha256, key)
             size = path.stat().st_size
-            proofs = told.verification.check(Downloaded(means.web, found, path, size, sha256))
+            proofs = told.verification.check(Downloaded(means.web, found, path, size=size, sha256=sha256))
             facts = self._facts(found, answer, proofs, mark)
             _clear(path)
             if told.unpacking:
