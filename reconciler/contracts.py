@@ -24,7 +24,7 @@ from reconciler.model.question import NOTHING_ASKED
 from reconciler.model.secret import SecretRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
     from logging import Logger
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from reconciler.model.client import Client, Facts, InventoryEntry
     from reconciler.model.delta import CodecTraits, Incremental, Patch
     from reconciler.model.deploy import DeployReport, DeployRequest
+    from reconciler.model.mirror import LayoutTraits, Placed
     from reconciler.model.network import AnyFamily, Proxy
     from reconciler.model.notice import Message
     from reconciler.model.offer import SourceReport
@@ -486,6 +487,30 @@ class Notifier(Protocol):
         Raises:
             NotifierError: it isn't delivered; it is tried again later.
             SecretError: what it needs to know can't be resolved.
+        """
+
+
+@runtime_checkable
+class Layout(Protocol):
+    """How a folder of releases is laid out for programs that know nothing of updoser.
+
+    It says what is to lie where, and the core writes it: files whole or not at all, in their turns, and takes away what
+    isn't named any more.
+    """
+
+    traits: LayoutTraits
+
+    def refusal(self, release: Release) -> str:
+        """Say why a release can't lie in such a folder; empty when it can."""
+
+    def place(self, releases: Sequence[Release], others: Sequence[Release], there: Collection[str]) -> Sequence[Placed]:
+        """Say what files the folder is to have for these releases; nothing is read for it, and the order is no matter.
+
+        `others` are releases that the store holds, and the folder isn't to have: what is attached to them may be passed
+        on. `there` are the paths of files that it has by an earlier call.
+
+        Raises:
+            RepositoryError: these releases can't lie in one folder.
         """
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, cast
 
@@ -24,6 +25,7 @@ from reconciler.errors import (
     NotifierError,
     PatchError,
     PluginError,
+    RepositoryError,
     SourceError,
     UpdoserError,
     own_limit,
@@ -32,14 +34,16 @@ from reconciler.errors import (
 from reconciler.model.release import Release
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from datetime import datetime
     from threading import Event
     from types import TracebackType
 
-    from reconciler.contracts import Check, CheckResult, Codec, Executor, Inventory, Notifier, Source, Subject
+    from reconciler.contracts import Check, CheckResult, Codec, Executor, Inventory, Layout, Notifier, Source, Subject
     from reconciler.model.client import InventoryEntry
     from reconciler.model.delta import CodecTraits, Incremental, Patch
+    from reconciler.model.mirror import OpenFile, Placed
     from reconciler.model.notice import Message
     from reconciler.model.offer import SourceReport
     from reconciler.model.release import Component, ReleaseFile
@@ -309,6 +313,34 @@ class _Notifier:
             self._notifier.send(message, timeout=timeout)
 
 
+class _Layout:
+    """A layout that raises RepositoryError, and that makes files so, too."""
+
+    def __init__(self, layout: Layout, what: str) -> None:
+        self._layout = layout
+        self._blaming = partial(blaming, what, RepositoryError)
+        self.traits = layout.traits
+
+    def refusal(self, release: Release) -> str:
+        with self._blaming():
+            return self._layout.refusal(release)
+
+    def place(self, releases: Sequence[Release], others: Sequence[Release], there: Collection[str]) -> Sequence[Placed]:
+        with self._blaming():
+            return [self._guarded(placed) for placed in self._layout.place(releases, others, there)]
+
+    def _guarded(self, placed: Placed) -> Placed:
+        if not callable(placed.content):
+            return placed
+        make = placed.content
+
+        def made(open_file: OpenFile, at: datetime) -> bytes:
+            with self._blaming():
+                return make(open_file, at)
+
+        return replace(placed, content=made)
+
+
 _GUARDS: Mapping[str, Callable[[Any, str], Any]] = {
     "source": _any_source,
     "inventory": _Inventory,
@@ -316,4 +348,5 @@ _GUARDS: Mapping[str, Callable[[Any, str], Any]] = {
     "check": _Check,
     "executor": _Executor,
     "notifier": _Notifier,
+    "layout": _Layout,
 }

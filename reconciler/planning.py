@@ -86,6 +86,7 @@ def wanted_of(work: Workspace, options: PlanOptions) -> Wanted:
         partial=bool(options.targets or options.sight.limit or options.sight.names),
         duplication=work.spec.duplication,
         repository=work.spec.repository,
+        mirrors=work.spec.mirrors,
         policies=work.spec.policies,
         forced=options.forced,
         limited=bool(options.sight.limit),

@@ -33,13 +33,24 @@ if TYPE_CHECKING:
     from pathlib import Path
     from socket import socket
 
-    from reconciler.contracts import Check, Codec, Executor, Inventory, Notifier, Session, Source, Transport, TrustedKey
+    from reconciler.contracts import (
+        Check,
+        Codec,
+        Executor,
+        Inventory,
+        Layout,
+        Notifier,
+        Session,
+        Source,
+        Transport,
+        TrustedKey,
+    )
     from reconciler.model.delta import CodecTraits
     from reconciler.model.events import Emit
     from reconciler.model.network import Proxy
     from reconciler.model.notice import NotifierSpec
     from reconciler.model.secret import SecretRef
-    from reconciler.model.spec import ComponentSpec, GroupSpec, SourceSpec, Spec
+    from reconciler.model.spec import ComponentSpec, GroupSpec, MirrorSpec, SourceSpec, Spec
 
 _EXECUTOR = PluginConfig("executor", "threads")
 
@@ -106,6 +117,10 @@ class Plugins:
         """Give the transport of a group, by the group's name."""
         spec = self._spec.groups[group]
         return cast("Transport", self._make(spec.transport, group, spec.proxy))
+
+    def layout(self, mirror: MirrorSpec) -> Layout:
+        """Give the layout of a mirror."""
+        return cast("Layout", self._make(mirror.plugin, mirror.name))
 
     def notifier(self, notifier: NotifierSpec) -> Notifier:
         """Give a notifier."""

@@ -4,6 +4,10 @@ Beside its files a release may have `release.yaml` (platform, release time, note
 it. Releases of one version for several platforms stand in folders named `<version>@<platform>`. Names that begin with a
 dot are work in progress and are passed over.
 
+Files that `SHA256SUMS.attached` lists go along with a release for those who take it from here, and are no part of it;
+nor are signatures of minisign beside files, and of `SHA256SUMS`. A component's `versions.txt` and `latest` are passed
+over: the layout `tree` writes all these.
+
 Incrementals lie in `<path>/<component>/incrementals/<FROM>..<TO>/` (or `…<TO>@<platform>/`): `incremental.json`, and
 `<file>.<codec>` for each file that has a delta. One is offered when all its deltas have the sizes and digests that the
 document says.
@@ -50,6 +54,9 @@ if TYPE_CHECKING:
 
 FACTS = "release.yaml"
 SUMS = "SHA256SUMS"
+ATTACHED = "SHA256SUMS.attached"
+SIGNATURE = ".minisig"
+NO_VERSIONS = frozenset({"versions.txt", "latest"})
 INCREMENTALS = "incrementals"
 INCREMENTAL = "incremental.json"
 MAX_COMPONENTS = 10_000
@@ -126,7 +133,7 @@ class Directory:
         for component in (components[id_] for id_ in sorted(components)):
             try:
                 for name, is_folder in tree.subfolders(component.id, MAX_VERSIONS):
-                    if name.startswith(".") or name == INCREMENTALS:
+                    if name.startswith(".") or name == INCREMENTALS or (name in NO_VERSIONS and not is_folder):
                         continue
                     with _held_back(f"{component.id}/{name}", tree, problems, waiting):
                         found.append(self._release(tree, component, name, is_folder=is_folder))
@@ -198,11 +205,15 @@ class Directory:
         if at and not PLATFORM.fullmatch(platform):
             raise _RefusedError(f"{shown}: what follows @ isn't a platform such as linux-x86_64")
         before = tree.folder(path, MAX_FILES + 2)
-        names = self._file_names(before, shown)
+        listed = _attached_names(tree, path) if ATTACHED in before else frozenset()
+        names = self._file_names(before, shown, listed)
         self._check_settled(before, shown)
-        files = tuple(self._file(tree, f"{path}/{name}", before[name]) for name in names)
+        files = tuple(self._file(tree, f"{path}/{name}", before[name]) for name in names if name not in listed)
+        attached = tuple(self._file(tree, f"{path}/{name}", before[name]) for name in names if name in listed)
         if SUMS in before:
             _check_sums(tree.read(f"{path}/{SUMS}", MAX_SUMS), files, shown)
+        if ATTACHED in before:
+            _check_sums(tree.read(f"{path}/{ATTACHED}", MAX_SUMS), attached, shown, ATTACHED)
         facts = _facts(tree, path) if FACTS in before else ReleaseFacts()
         if tree.folder(path, MAX_FILES + 2) != before:
             raise _NotYetError(f"{shown}: not settled yet: it changed while it was read")
@@ -215,6 +226,7 @@ class Directory:
             files=files,
             released=facts.released,
             notes=facts.notes,
+            attached=attached,
         )
 
     def _incremental(self, tree: Tree, component: Component, folder: str) -> Incremental:
@@ -242,12 +254,14 @@ class Directory:
             raise _NotYetError(f"{shown}: not settled yet: it changed while it was read")
         return found
 
-    def _file_names(self, stamps: Mapping[str, Stamp], shown: str) -> list[str]:
-        """Give the names of the release's own files, sorted."""
+    def _file_names(self, stamps: Mapping[str, Stamp], shown: str, attached: frozenset[str]) -> list[str]:
+        """Give the names of the release's own files, and of those that are attached, sorted."""
         if self._sums_needed and SUMS not in stamps:
             raise _NotYetError(f"{shown}: not complete yet: it has no {SUMS}")
-        names = [name for name in stamps if name not in {".", FACTS, SUMS}]
-        if not names:
+        names = [name for name in stamps if name not in {".", FACTS, SUMS, ATTACHED, f"{SUMS}{SIGNATURE}"}]
+        if SUMS in stamps:
+            names = [name for name in names if name in attached or not _signs(name, stamps)]
+        if attached.issuperset(names):
             raise _RefusedError(f"{shown}: it has no files")
         for name in names:
             problem = file_name_problem(name)
@@ -321,25 +335,37 @@ def _facts(tree: Tree, path: str) -> ReleaseFacts:
         raise _RefusedError(f"{tree.shown(place)}: {error}") from error
 
 
-def _check_sums(content: bytes, files: tuple[ReleaseFile, ...], shown: str) -> None:
-    """Hold a release against its SHA256SUMS: each file listed, each listed file there."""
+def _signs(name: str, stamps: Mapping[str, Stamp]) -> bool:
+    """Say whether a file is a signature of another one beside it."""
+    return name.endswith(SIGNATURE) and name.removesuffix(SIGNATURE) in stamps
+
+
+def _attached_names(tree: Tree, path: str) -> frozenset[str]:
+    try:
+        return frozenset(name for name, _sha256 in parse_sums(tree.read(f"{path}/{ATTACHED}", MAX_SUMS)))
+    except ValueError as error:
+        raise _RefusedError(f"{tree.shown(path)}/{ATTACHED}: {error}") from error
+
+
+def _check_sums(content: bytes, files: tuple[ReleaseFile, ...], shown: str, sums: str = SUMS) -> None:
+    """Hold files of a release against its SHA256SUMS: each file listed, each listed file there."""
     known = {file.name: file.sha256 for file in files}
     listed = set()
     try:
         for name, sha256 in parse_sums(content):
-            if name in {SUMS, FACTS}:
+            if name in {SUMS, FACTS, ATTACHED}:
                 continue
             if known.get(name, sha256) != sha256:
-                raise _NotYetError(f"{shown}: {name} isn't what {SUMS} says; it may not be whole yet")
+                raise _NotYetError(f"{shown}: {name} isn't what {sums} says; it may not be whole yet")
             listed.add(name)
     except ValueError as error:
-        raise _RefusedError(f"{shown}/{SUMS}: {error}") from error
+        raise _RefusedError(f"{shown}/{sums}: {error}") from error
     for file in files:
         if file.name not in listed:
-            raise _RefusedError(f"{shown}: {SUMS} doesn't list {file.name}")
+            raise _RefusedError(f"{shown}: {sums} doesn't list {file.name}")
     missing = listed - known.keys()
     if missing:
-        raise _NotYetError(f"{shown}: not complete yet: {SUMS} lists {min(missing)!r}, which isn't there")
+        raise _NotYetError(f"{shown}: not complete yet: {sums} lists {min(missing)!r}, which isn't there")
 
 
 TRAITS = Traits()

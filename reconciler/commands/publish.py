@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reconciler.assembly import at_work
 from reconciler.authoring.releases import notes_from
 from reconciler.contracts import read_file
 from reconciler.errors import RepositoryError, UsageError
-from reconciler.present.document import repository_document, staged_document
+from reconciler.observe.mirrors import statuses_of
+from reconciler.planner.mirrors import kept
+from reconciler.planner.publish import key_of
+from reconciler.present.document import published_document, repository_document, staged_document
 from reconciler.present.views import REPOSITORY, STAGED
 from reconciler.repository.ceremony import describe, rotate, set_up
-from reconciler.repository.edition import Edition, current_edition, write_edition
+from reconciler.repository.edition import (
+    Edition,
+    current_edition,
+    held_releases,
+    parts_of,
+    write_edition,
+    write_mirror,
+)
+from reconciler.repository.mirror import MirrorFolder
 from reconciler.repository.signing import make_key, sign_root
 from reconciler.specfile.secrets import MAX_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from reconciler.desk import Desk
+    from reconciler.model.offer import Withdrawal
+    from reconciler.model.release import Release
+    from reconciler.model.spec import MirrorSpec
     from reconciler.present.terminal import Terminal
     from reconciler.workspace import Workspace
 
@@ -65,7 +80,7 @@ def turn(desk: Desk, *, force: bool) -> int:
 def status(desk: Desk) -> int:
     """Show what is published, by whose signatures and for how long."""
     with at_work(desk) as work:
-        document = repository_document(describe(work))
+        document = _published(work)
     desk.terminal.show(document, desk.form, REPOSITORY)
     return 0
 
@@ -74,19 +89,37 @@ def add(desk: Desk, component: str, version: str | None, given: str = "") -> int
     """Publish a release of the store by hand, whatever the policy says of it; notes that are `given` go with it."""
     notes = notes_from(given)
     with at_work(desk) as work, work.state.lock("publish add"):
-        edition = _with(work, component, version, notes)
-        describe(work)  # what can't be read is told before anything is written
-        write_edition(edition, work)
-        document = repository_document(describe(work))
+        mirrors = [mirror for mirror in work.spec.mirrors if mirror.has(component)]
+        if work.spec.repository or not mirrors:
+            parts_of(work)
+        chosen = _chosen(work, component, version)
+        if work.spec.repository:
+            _check_signed(work, chosen)
+        for mirror in mirrors:
+            _check_mirror(work, mirror, chosen)
+        if notes:
+            chosen = [work.store.annotate(release, notes) for release in chosen]
+        if work.spec.repository and work.spec.repository.has(component):
+            write_edition(_with(work, chosen), work)
+        for mirror in mirrors:
+            write_mirror(mirror, _in_mirror(work, mirror, chosen), work)
+        document = _published(work)
     desk.terminal.show(document, desk.form, REPOSITORY)
     return 0
 
 
-def _with(work: Workspace, component: str, version: str | None, notes: str) -> Edition:
-    """Give what is published now, and all platforms of one version more; the highest that is held, if none is named.
+def _published(work: Workspace) -> dict[str, Any]:
+    """Give the document of all repositories.
 
-    Notes take the place of those in the store: each later edition is made from what stands there.
+    Raises:
+        UsageError: there is none.
     """
+    signed = describe(work) if work.spec.repository or not work.spec.mirrors else None
+    return published_document(signed, statuses_of(work))
+
+
+def _chosen(work: Workspace, component: str, version: str | None) -> list[Release]:
+    """Give all platforms of a version that the store holds; of the highest, if none is named."""
     (wanted,) = work.managed(component)
     held = [release for release in work.store.inspect().releases if release.component == component]
     if version is None and held:
@@ -95,15 +128,48 @@ def _with(work: Workspace, component: str, version: str | None, notes: str) -> E
     if not chosen:
         have = ", ".join(sorted({release.version for release in held})) or "nothing of it"
         raise UsageError(f"the store doesn't hold {component} {version or ''}".rstrip(), hint=f"it holds: {have}")
-    now = current_edition(work)
-    taken_back = next(
-        (entry for entry in now.withdrawn if (entry.component, entry.version) == (component, version)), None
-    )
+    return chosen
+
+
+def _check_signed(work: Workspace, chosen: Sequence[Release]) -> None:
+    """Tell what can't be read or published before anything is written."""
+    describe(work)
+    _refuse_withdrawn(current_edition(work).withdrawn, chosen)
+
+
+def _check_mirror(work: Workspace, mirror: MirrorSpec, chosen: Sequence[Release]) -> None:
+    _refuse_withdrawn(mirror.withdrawn, chosen)
+    layout = work.plugins.layout(mirror)
+    why = next(filter(None, map(layout.refusal, chosen)), "")
+    if why:
+        label = f"{chosen[0].component} {chosen[0].version}"
+        raise UsageError(f"{label} can't be published in {mirror.name}: {why}")
+
+
+def _refuse_withdrawn(withdrawn: Iterable[Withdrawal], chosen: Sequence[Release]) -> None:
+    names = {(release.component, release.version) for release in chosen}
+    taken_back = next((entry for entry in withdrawn if (entry.component, entry.version) in names), None)
     if taken_back is not None:
         raise UsageError(
-            f"{component} {version} is withdrawn: {taken_back.reason}", hint="remove it from `withdraw` first"
+            f"{taken_back.component} {taken_back.version} is withdrawn: {taken_back.reason}",
+            hint="remove it from `withdraw` first",
         )
-    if notes:
-        chosen = [work.store.annotate(release, notes) for release in chosen]
+
+
+def _in_mirror(work: Workspace, mirror: MirrorSpec, chosen: Sequence[Release]) -> list[Release]:
+    """Give what a mirror is to have: what it has, and the chosen ones, of which its layout keeps as many as it does."""
+    there = {key_of(release): release for release in MirrorFolder(mirror.path).releases()}
+    held = held_releases(work)
+    stays = {key: release for key, release in there.items() if key in held and held[key].digest == release.digest}
+    comes = {key_of(release): release for release in chosen}
+    return [*kept(work.plugins.layout(mirror).traits.keeps, work.spec.components, stays, comes).values()]
+
+
+def _with(work: Workspace, chosen: Sequence[Release]) -> Edition:
+    """Give what is published now, and all platforms of one version more.
+
+    Notes took the place of those in the store: each later edition is made from what stands there.
+    """
+    now = current_edition(work)
     releases = {(entry.component, entry.version, entry.platform): entry for entry in (*now.releases, *chosen)}
     return Edition(tuple(releases.values()), now.withdrawn)

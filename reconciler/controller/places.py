@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import RepositoryError
+from reconciler.observe.mirrors import statuses_of
 from reconciler.present.fields import time_text
 from reconciler.repository.edition import folder_of
 from reconciler.specfile.desired import desired_documents, mark_of
@@ -36,7 +37,7 @@ def keep_wanted(work: Workspace, loaded: Loaded, mask: Callable[[Any], Any]) -> 
 
 
 def places_document(work: Workspace) -> dict[str, Any]:
-    """Give the document of the store, and of the repository where there is one; `error` is why that can't be read."""
+    """Give the document of the store, and of repositories where there are some; `error` is why one can't be read."""
     inspection = work.store.inspect()
     contents = {file.sha256: file.size for release in inspection.releases for file in release.files}
     patches = sum(patch.size for one in inspection.incrementals for patch in one.patches)
@@ -49,7 +50,18 @@ def places_document(work: Workspace) -> dict[str, Any]:
         "incremental_bytes": patches,
         "problems": list(inspection.problems),
     }
-    return {"format_version": FORMAT_VERSION, "store": store, "repository": _repository(work)}
+    mirrors = [
+        {
+            "name": mirror.name,
+            "layout": mirror.layout,
+            "path": mirror.path,
+            "releases": len(mirror.releases),
+            "renew": mirror.renew,
+            "error": mirror.problem,
+        }
+        for mirror in statuses_of(work)
+    ]
+    return {"format_version": FORMAT_VERSION, "store": store, "repository": _repository(work), "mirrors": mirrors}
 
 
 def _repository(work: Workspace) -> dict[str, Any] | None:

@@ -209,7 +209,7 @@ def _bring_attached(
     except InterruptedRunError:
         raise
     except UpdoserError as error:
-        text = f"{owner.component}: {file.name} isn't passed on: {error.brief}"
+        text = f"{owner.component}: {file.name} isn't passed on: {error.message}"
         work.means.emit(Trouble(text, component=owner.component))
         return 0
 
@@ -220,7 +220,7 @@ def lacking_attached(release: Release, work: Workspace) -> Sequence[ReleaseFile]
     Raises:
         StoreError: the store can't be read.
     """
-    return work.store.lacking_attached(release) if work.spec.passes_on else ()
+    return work.store.lacking_attached(release) if work.spec.passes_on(release.component) else ()
 
 
 def fetch_attached(release: Release, source: Source, work: Workspace) -> int:
@@ -317,6 +317,11 @@ class Offers:
         """Give the full that a change means, if its source still offers those bytes."""
         key = change.source, change.component, change.platform, change.to, change.to_digest
         return self._releases.get(key)
+
+    def attaching(self, release: Release) -> list[tuple[str, Release]]:
+        """Give the sources that offer a release with the same bytes and attach files to it, with what each offers."""
+        wanted = release.component, release.platform, release.version, release.digest
+        return [(key[0], offered) for key, offered in self._releases.items() if key[1:] == wanted and offered.attached]
 
     def sources_of(self, release: Release) -> set[str]:
         """Give the sources that offer a release with the same bytes."""

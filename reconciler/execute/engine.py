@@ -264,7 +264,7 @@ def carry_out(plan: Plan, work: Workspace, tally: Tally, *, forks: int, turns: T
     with timed("prune", changes=plan.prunes):
         prune_all(plan, work, tally, failed)
     with timed("publish", changes=plan.publishes):
-        publish_all(plan, work, tally)
+        publish_all(plan, offers, work, tally)
 
 
 def _generates(plan: Plan) -> tuple[list[Generate], list[Generate]]:

@@ -26,7 +26,7 @@ DeployReason = Literal[
 DEPLOY_REASONS: tuple[DeployReason, ...] = get_args(DeployReason)
 SettingsReason = Literal["missing", "changed", "damaged"]
 SETTINGS_REASONS: tuple[SettingsReason, ...] = get_args(SettingsReason)
-PublishKind = Literal["release", "incrementals", "withdraw", "restore", "let go", "signatures"]
+PublishKind = Literal["release", "incrementals", "attached", "withdraw", "restore", "let go", "signatures", "files"]
 PUBLISH_KINDS: tuple[PublishKind, ...] = get_args(PublishKind)
 ProofKind = Literal["recheck", "gate"]
 PROOF_KINDS: tuple[ProofKind, ...] = get_args(ProofKind)
@@ -181,9 +181,10 @@ class Publish(StoreChange):
     """The repository for other sites changes, once all else is done.
 
     `kind` says how: a `release` is added, and only if no client failed with it in this run; `incrementals` of a
-    component are other ones now; a version is taken back (`withdraw`), that is undone (`restore`), or it isn't held any
-    more (`let go`); `signatures` are renewed. `component` and `to` are empty where it is about no single one. `bytes`
-    are what is added.
+    component are other ones now, or what is `attached` to a release; a version is taken back (`withdraw`), that is
+    undone (`restore`), or it isn't held any more (`let go`); `signatures` are renewed, or `files` of a layout are
+    written anew. `component` and `to` are empty where it is about no single one. `bytes` are what is added.
+    `repository` is the name of a mirror in another layout; empty: it is the signed repository.
     """
 
     action: ClassVar = "publish"
@@ -196,6 +197,7 @@ class Publish(StoreChange):
     kind: PublishKind
     bytes: int
     reason: str
+    repository: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,19 @@ class StagedRoot:
     needed: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorStatus:
+    """A repository in another layout, for whoever keeps it. `problem`: why nothing is published in it."""
+
+    name: str
+    layout: str
+    path: str
+    policy: str
+    releases: tuple[Release, ...]
+    renew: str = ""
+    problem: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class RepositoryStatus:
     """A repository for whoever keeps it."""

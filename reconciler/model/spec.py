@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LATEST = "latest"
 
 
-PluginKind = Literal["source", "transport", "inventory", "codec", "executor", "check", "notifier"]
+PluginKind = Literal["source", "transport", "inventory", "codec", "executor", "check", "notifier", "layout"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,7 @@ class RepositorySpec:
 
     `path` is absolute. `root_keys` are places of public keys, of which `threshold` must sign; `online_key` is the place
     of the private key that signs all else. `expires` has the lifetime of each role's signatures. `publish` is one of
-    PUBLISH_WHEN.
+    PUBLISH_WHEN. `components` are those that it has; None: all.
     """
 
     path: Path
@@ -240,6 +240,31 @@ class RepositorySpec:
     online_key: SecretRef
     expires: Mapping[str, timedelta]
     withdrawn: tuple[Withdrawal, ...] = ()
+    components: frozenset[str] | None = None
+
+    def has(self, component: str) -> bool:
+        """Say whether it is to have a component."""
+        return self.components is None or component in self.components
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorSpec:
+    """A folder of releases for programs that know nothing of updoser, laid out by a plugin of the kind layout.
+
+    `path` is absolute. `publish` is one of PUBLISH_WHEN. `components` are those that it has (None: all), and versions
+    that are `withdrawn` vanish from it.
+    """
+
+    name: str
+    plugin: PluginConfig
+    path: Path
+    publish: PublishWhen
+    components: frozenset[str] | None = None
+    withdrawn: tuple[Withdrawal, ...] = ()
+
+    def has(self, component: str) -> bool:
+        """Say whether it is to have a component."""
+        return self.components is None or component in self.components
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +321,7 @@ class Spec:
     client_keep: int = 2
     duplication: Duplication = Duplication()
     repository: RepositorySpec | None = None
+    mirrors: tuple[MirrorSpec, ...] = ()
     policies: Mapping[tuple[str, str], AutoUpdate] = field(default_factory=dict)
     quarantine: Quarantine = Quarantine()
     controller: ControllerSpec = field(default_factory=ControllerSpec)
@@ -312,10 +338,10 @@ class Spec:
         """Give the folder that a secret is read from: programs are of the spec, files of this machine."""
         return self.home if secret.kind == "file" else self.base
 
-    @property
-    def passes_on(self) -> bool:
-        """Whether what is attached to releases is wanted: others get it from here."""
-        return self.repository is not None
+    def passes_on(self, component: str) -> bool:
+        """Say whether what is attached to releases of a component is wanted: others get it from here."""
+        signed = self.repository is not None and self.repository.has(component)
+        return signed or any(mirror.has(component) for mirror in self.mirrors)
 
     def questions(self, group: str) -> dict[str, Question]:
         """Give what engines of a group's clients are asked in a look, by component."""

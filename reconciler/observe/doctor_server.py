@@ -13,11 +13,13 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reconciler.guards import Caught
 from reconciler.model.report import Diagnosis
+from reconciler.model.secret import SecretRef
 from reconciler.observe.cohorts import say_doubles
 from reconciler.observe.doctor_sources import keys_found, trusted_keys
 from reconciler.observe.inventory import list_clients
@@ -114,12 +116,25 @@ def _who() -> str:
     return "root" if os.geteuid() == 0 else f"user {os.geteuid()}"
 
 
+def _secrets(options: Any) -> Iterator[SecretRef]:
+    """Give the secrets that options of a plugin name, whatever they are for."""
+    if isinstance(options, SecretRef):
+        yield options
+    elif isinstance(options, (Mapping, list)):
+        for value in options.values() if isinstance(options, Mapping) else options:
+            yield from _secrets(value)
+
+
 def _keys(work: Workspace) -> Iterator[Diagnosis]:
     """Look at the private keys that the spec names as files."""
     files = {path: f"key of group {group.name}" for group in work.spec.groups.values() for path in group.key_files}
     repository = work.spec.repository
     if repository is not None and repository.online_key.kind == "file":
         files[str(work.spec.home / str(repository.online_key.value))] = "key of the repository"
+    for mirror in work.spec.mirrors:
+        for secret in _secrets(mirror.plugin.options):
+            if secret.kind == "file":
+                files[str(work.spec.home / str(secret.value))] = f"key of repository {mirror.name}"
     for path, what in files.items():
         try:
             mode = Path(path).stat().st_mode

@@ -23,6 +23,7 @@ from reconciler.observe.cohorts import EVERYBODY, Marks, Selection, gather_cohor
 from reconciler.observe.idle import check_limit, notes_of
 from reconciler.observe.inventory import list_clients, list_fleet
 from reconciler.observe.loading import awaited_loads, with_late_loads
+from reconciler.observe.mirrors import look_at_mirrors, troubles_of
 from reconciler.observe.upstream import (
     find_withdrawals,
     merge_incrementals,
@@ -134,6 +135,7 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
     contents = work.state.contents()
     changed = changed_offers(offers, inspection.releases, contents)
     published, trouble = _published(work)
+    mirrors = look_at_mirrors(work, inspection.releases, offers)
     ahead = work.state.moments_ahead(work.spec.quarantine.span)
     rollouts = work.state.rollouts()
     return Observed(
@@ -155,6 +157,7 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
             *(entry.says for entry in conflicts),
             *inspection.problems,
             *trouble,
+            *troubles_of(mirrors.items()),
             *([ahead_text(ahead)] if ahead else []),
         ),
         notes=notes_of(_patterns(work), work.roll.rows()),
@@ -181,6 +184,7 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
         withdrawn=find_withdrawals(reports, sources),
         remembered=remembered,
         published=published,
+        mirrors=mirrors,
         first_seen=work.state.first_seen(),
         past=Past(contents, work.state.got(changed) | (_on_clients(profiles.values()) if changed else set())),
         source_routes={source.name: _source_route(source) for source in sources},

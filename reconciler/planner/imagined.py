@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.change import Deploy, Generate
     from reconciler.model.client import Profile
+    from reconciler.model.mirror import Mirror
     from reconciler.model.plan import Cohort, Plan
     from reconciler.model.release import Release, ReleaseKey
     from reconciler.model.repository import Published
@@ -55,6 +56,7 @@ def advance(wanted: Wanted, observed: Observed, plan: Plan, now: datetime) -> Ob
         troubles=_failures(observed.troubles, plan),
         first_seen={**offered, **observed.first_seen},
         published=_published(observed, plan, held, incrementals),
+        mirrors=_mirrors(observed, plan, held),
     )
 
 
@@ -63,7 +65,8 @@ def advance(wanted: Wanted, observed: Observed, plan: Plan, now: datetime) -> Ob
 
 def _held(observed: Observed, plan: Plan) -> Sequence[Release]:
     pruned = {(prune.component, prune.to, prune.platform) for prune in plan.prunes if prune.kind == "full"}
-    if not (plan.arriving or pruned):
+    attached = [change for change in plan.publishes if change.kind == "attached"]
+    if not (plan.arriving or pruned or attached):
         return observed.held
     held = {_key(release): release for release in observed.held}
     known = {(*_key(offer.release), offer.release.digest): offer.release for offer in observed.offers}
@@ -71,6 +74,11 @@ def _held(observed: Observed, plan: Plan) -> Sequence[Release]:
         release = known.get((change.component, change.to, change.platform, change.to_digest))
         if release is not None:
             held[_key(release)] = release
+    for told in attached:
+        key = told.component, told.to, told.platform
+        if key in held:
+            along = known.get((*key, held[key].digest), held[key]).attached
+            held[key] = replace(held[key], attached=tuple(sorted({*held[key].attached, *along})))
     return [release for key, release in held.items() if key not in pruned]
 
 
@@ -121,19 +129,38 @@ def _published(
 ) -> Published | None:
     """Give what the repository for other sites has: the releases that it is to have, with all incrementals to them."""
     before = observed.published
-    if before is None or not plan.publishes:
+    if before is None or not any(not change.repository for change in plan.publishes):
         return before
     releases = {_key(release): release for release in before.releases}
     by_key = {_key(release): release for release in held}
     for change in plan.publishes:
         key = change.component, change.to, change.platform
-        if change.kind == "release" and key in by_key:
+        if change.repository:
+            continue
+        if change.kind in {"release", "attached"} and key in by_key:
             releases[key] = by_key[key]
         elif change.kind == "let go":
             releases.pop(key, None)
     goals = {release.digest for release in releases.values()}
     listed = (entry for entry in incrementals if entry.to_digest in goals and entry.from_version and not entry.refused)
     return replace(before, releases=tuple(releases.values()), incrementals=tuple(listed), renew="")
+
+
+def _mirrors(observed: Observed, plan: Plan, held: Iterable[Release]) -> dict[str, Mirror]:
+    """Give what each mirror has then: as the plan says."""
+    by_key = {_key(release): release for release in held}
+    found = {}
+    for name, mirror in observed.mirrors.items():
+        releases = {_key(release): release for release in mirror.releases}
+        changes = [change for change in plan.publishes if change.repository == name]
+        for change in changes:
+            key = change.component, change.to, change.platform
+            if change.kind in {"release", "attached"} and key in by_key:
+                releases[key] = by_key[key]
+            elif change.kind in {"let go", "withdraw"}:
+                releases.pop(key, None)
+        found[name] = replace(mirror, releases=tuple(releases.values()), renew="" if changes else mirror.renew)
+    return found
 
 
 def _key(release: Release) -> ReleaseKey:

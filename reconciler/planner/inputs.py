@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from reconciler.model.mirror import Mirror
     from reconciler.model.offer import Offer, OfferedIncremental, Withdrawal
     from reconciler.model.plan import Basis, Cohort
     from reconciler.model.release import Release
     from reconciler.model.repository import Published
-    from reconciler.model.spec import ComponentSpec, GroupSpec, RepositorySpec
+    from reconciler.model.spec import ComponentSpec, GroupSpec, MirrorSpec, RepositorySpec
 
 ALWAYS = AutoUpdate()
 
@@ -36,6 +37,7 @@ class Wanted:
     partial: bool = False
     duplication: Duplication = Duplication()
     repository: RepositorySpec | None = None
+    mirrors: Sequence[MirrorSpec] = ()
     policies: Mapping[tuple[str, str], AutoUpdate] = field(default_factory=dict)
     forced: bool = False
     limited: bool = False
@@ -59,7 +61,8 @@ class Observed:
     `freeze` is a reason for which nothing but first installs may be sent (a state that was taken over and isn't
     confirmed yet), or empty. `dormant` are the (component, digest) of clients that didn't answer, as last seen.
     `withdrawn` has what sources took back, by the source's name; `remembered` what they offer or offered when they were
-    last read; `source_routes` the way to each. `published` is what the repository for other sites has. `first_seen`
+    last read; `source_routes` the way to each. `published` is what the repository for other sites has, `mirrors`
+    the same of each folder in another layout, by its name. `first_seen`
     says when each (component, version) was. `others` are the clients that a limit leaves out, as last seen. `rollouts`
     are those that the state remembers, `failures` the clients that failed in them, with their messages, and `troubles`
     those that couldn't be served because of something that is wrong with them. `excused` are those of the `problems`
@@ -84,6 +87,7 @@ class Observed:
     source_routes: Mapping[str, str] = field(default_factory=dict)
     first_seen: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
     published: Published | None = None
+    mirrors: Mapping[str, Mirror] = field(default_factory=dict)
     others: Sequence[Cohort] = ()
     rollouts: Mapping[Key, RolloutRecord] = field(default_factory=dict)
     failures: Mapping[Key, Mapping[str, str]] = field(default_factory=dict)
@@ -103,4 +107,6 @@ class Observed:
         if self.published is not None:
             found.update((entry.component, entry.version) for entry in self.published.releases)
             found.update((entry.component, entry.version) for entry in self.published.withdrawn)
+        for mirror in self.mirrors.values():
+            found.update((entry.component, entry.version) for entry in mirror.releases)
         return found.union(record.key[:2] for record in self.rollouts.values() if record.status in UNFIT)

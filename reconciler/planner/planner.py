@@ -33,6 +33,7 @@ from reconciler.planner.comparison import Comparison
 from reconciler.planner.delivery import Dispatcher, camp_of
 from reconciler.planner.desired import Desired, Times, changed_offers
 from reconciler.planner.duplicate import Demand, Duplicator, Supplies
+from reconciler.planner.mirrors import plan_mirror, refusals
 from reconciler.planner.publish import plan_publishing
 from reconciler.planner.rollout import Rollouts, forced_versions, halts
 from reconciler.planner.timing import judge
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from reconciler.model.change import Publish
     from reconciler.model.client import Profile
     from reconciler.model.plan import Cohort, Finding
     from reconciler.model.policy import AutoUpdate
@@ -126,10 +128,21 @@ def _make(
         partial=wanted.partial,
         platforms=tuple(sorted(platforms)),
     )
-    if wanted.repository is None or observed.published is None or wanted.partial:
-        return plan, rollouts.stuck
-    plan = replace(plan, publishes=plan_publishing(wanted.repository, observed.published, plan, targets, observed))
-    return plan, rollouts.stuck
+    refused = () if wanted.partial else [text for spec in wanted.mirrors for text in refusals(spec, targets, observed)]
+    plan = replace(plan, problems=(*plan.problems, *refused))
+    return replace(plan, publishes=_publishes(wanted, observed, plan, targets)), rollouts.stuck
+
+
+def _publishes(wanted: Wanted, observed: Observed, plan: Plan, targets: Sequence[Target]) -> tuple[Publish, ...]:
+    """Give what changes in the signed repository and in each mirror; nothing by a plan for a part of what is wanted."""
+    if wanted.partial:
+        return ()
+    changes: tuple[Publish, ...] = ()
+    if wanted.repository is not None and observed.published is not None:
+        changes = plan_publishing(wanted.repository, observed.published, plan, targets, observed)
+    for mirror in wanted.mirrors:
+        changes += plan_mirror(mirror, wanted.components, plan, targets, observed)
+    return changes
 
 
 def _cohort_order(cohort: Cohort) -> tuple[str, str, str, str, tuple[str, ...]]:

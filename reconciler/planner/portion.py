@@ -40,8 +40,9 @@ def portion(wanted: Wanted, observed: Observed, component: str) -> tuple[Wanted,
         failures=_about(observed.failures, component),
         troubles=_about(observed.troubles, component),
         published=None,
+        mirrors={},
     )
-    return replace(wanted, components={component: wanted.components[component]}, repository=None), part
+    return replace(wanted, components={component: wanted.components[component]}, repository=None, mirrors=()), part
 
 
 def _about(records: Mapping[Key, T], component: str) -> dict[Key, T]:

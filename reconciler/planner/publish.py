@@ -6,7 +6,7 @@
 4. The releases that this fleet should run are added when the policy lets them: `downloaded` as soon as the store holds
    them; `after_rollout` when they passed here: their rollouts are done and, where there were none, a client runs them;
    `manual` never by itself.
-5. Incrementals that the store holds to what is published are published with it.
+5. Incrementals that the store holds to what is published are published with it, and what is attached to it.
 6. When nothing changes, signatures are renewed once half of their time is over.
 
 Example: hq holds 16.679.00, its lab runs it, 16.677.00 is published; the plan publishes 16.679.00 with the incremental
@@ -23,14 +23,14 @@ from reconciler.model.delta import incremental_name
 from reconciler.model.release import ANY_PLATFORM, ReleaseKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from reconciler.model.change import Download, Generate, PublishKind
     from reconciler.model.offer import Withdrawal
     from reconciler.model.plan import Plan
-    from reconciler.model.release import Release
+    from reconciler.model.release import Release, ReleaseFile
     from reconciler.model.repository import Published
-    from reconciler.model.spec import RepositorySpec
+    from reconciler.model.spec import MirrorSpec, RepositorySpec
     from reconciler.planner.desired import Target
     from reconciler.planner.inputs import Observed
 
@@ -43,28 +43,30 @@ def plan_publishing(
         return ()
     withdrawn = withdrawals(spec, observed)
     taken_back = {(entry.component, entry.version) for entry in withdrawn}
-    held = _held_after(plan, observed)
-    offered = {_key(release): release for release in published.releases}
+    held = held_after(plan, observed)
+    offered = {key_of(release): release for release in published.releases}
     kept = {
         key: release
         for key, release in offered.items()
-        if held.get(key) == release.digest and key[:2] not in taken_back
+        if held.get(key) == release.digest and key[:2] not in taken_back and spec.has(release.component)
     }
     added = [
         target.release
         for target in targets
-        if _key(target.release) not in kept
-        and held.get(_key(target.release)) == target.release.digest
+        if key_of(target.release) not in kept
+        and spec.has(target.release.component)
+        and held.get(key_of(target.release)) == target.release.digest
         and (target.release.component, target.release.version) not in taken_back
-        and _may_go(spec, target.release, plan, observed)
+        and may_go(spec, target.release, plan, observed)
     ]
-    changes = [_entry(release, "release", release.size, _reason(spec)) for release in added]
+    changes = [_entry(release, "release", release.size, reason_for(spec)) for release in added]
     changes += [
-        _entry(release, "let go", 0, "the store doesn't keep it")
+        _entry(release, "let go", 0, LOST if spec.has(release.component) else OUT)
         for key, release in offered.items()
         if key not in kept and key[:2] not in taken_back
     ]
     changes += _withdraw(withdrawn, published)
+    changes += _attached(kept, {change.component for change in changes}, observed)
     changes += _incrementals([*kept.values(), *added], {change.component for change in changes}, plan, observed)
     if not changes and published.renew:
         changes.append(
@@ -82,7 +84,11 @@ def plan_publishing(
     return tuple(sorted(changes, key=lambda change: (change.component, change.to, change.platform, change.kind)))
 
 
-def withdrawals(spec: RepositorySpec, observed: Observed) -> frozenset[Withdrawal]:
+LOST = "the store doesn't keep it"
+OUT = "the repository isn't to have the component"
+
+
+def withdrawals(spec: RepositorySpec | MirrorSpec, observed: Observed) -> frozenset[Withdrawal]:
     """Give all that is listed as withdrawn: what the spec says, and what our own sources say."""
     own = {(entry.component, entry.version) for entry in spec.withdrawn}
     passed_on = {
@@ -94,13 +100,14 @@ def withdrawals(spec: RepositorySpec, observed: Observed) -> frozenset[Withdrawa
     return frozenset((*spec.withdrawn, *passed_on.values()))
 
 
-def _key(release: Release) -> ReleaseKey:
+def key_of(release: Release) -> ReleaseKey:
+    """Give what names a release."""
     return release.component, release.version, release.platform
 
 
-def _held_after(plan: Plan, observed: Observed) -> dict[ReleaseKey, str]:
+def held_after(plan: Plan, observed: Observed) -> dict[ReleaseKey, str]:
     """Give the content digests of the releases that the store holds when the plan is carried out."""
-    held = {_key(release): release.digest for release in observed.held}
+    held = {key_of(release): release.digest for release in observed.held}
     held |= {(change.component, change.to, change.platform): change.to_digest for change in plan.arriving}
     for prune in plan.prunes:
         if prune.kind == "full":
@@ -108,7 +115,8 @@ def _held_after(plan: Plan, observed: Observed) -> dict[ReleaseKey, str]:
     return held
 
 
-def _may_go(spec: RepositorySpec, release: Release, plan: Plan, observed: Observed) -> bool:
+def may_go(spec: RepositorySpec | MirrorSpec, release: Release, plan: Plan, observed: Observed) -> bool:
+    """Say whether the policy lets a release be published; see the module's rules."""
     if spec.publish != "after_rollout":
         return spec.publish == "downloaded"
     name = release.component, release.version
@@ -125,7 +133,8 @@ def _may_go(spec: RepositorySpec, release: Release, plan: Plan, observed: Observ
     )
 
 
-def _reason(spec: RepositorySpec) -> str:
+def reason_for(spec: RepositorySpec | MirrorSpec) -> str:
+    """Give the reason for which the policy lets a release be published."""
     return "downloaded" if spec.publish == "downloaded" else "passed here"
 
 
@@ -166,6 +175,31 @@ def _withdraw(withdrawn: Iterable[Withdrawal], published: Published) -> list[Pub
         )
         for entry, kind, why in changes
     ]
+
+
+def lacking_attached(release: Release, observed: Observed) -> tuple[ReleaseFile, ...]:
+    """Give what a source has attached to a release that the store holds, and that the store lacks."""
+    for offer in observed.offers:
+        offered = offer.release
+        if key_of(offered) == key_of(release) and offered.digest == release.digest:
+            return tuple(file for file in offered.attached if file not in release.attached)
+    return ()
+
+
+def _attached(kept: Mapping[ReleaseKey, Release], touched: set[str], observed: Observed) -> list[Publish]:
+    """Find the releases to which other files are attached than are published, or could be, though all else is."""
+    held = {key_of(release): release for release in observed.held}
+    found = []
+    for key, release in kept.items():
+        if key not in held:
+            continue  # it comes in this plan, and what is attached with it
+        lacking = lacking_attached(held[key], observed)
+        new = {*held[key].attached, *lacking} - {*release.attached}
+        if new and (lacking or release.component not in touched):
+            names = ", ".join(sorted(file.name for file in new)[:3])
+            size = sum(file.size for file in new)
+            found.append(_entry(release, "attached", size, f"{'to be fetched' if lacking else 'new'}: {names}"))
+    return found
 
 
 def _incrementals(releases: Iterable[Release], touched: set[str], plan: Plan, observed: Observed) -> list[Publish]:

@@ -33,6 +33,7 @@ from reconciler.model.report import (
     SourceStatus,
     Troubled,
 )
+from reconciler.model.repository import Published, RepositoryStatus
 from reconciler.model.spec_change import SpecChange
 from reconciler.model.way_back import WayBack
 from reconciler.present.fields import FORMAT_VERSION, time, time_text, typed
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from reconciler.model.notice import Known
     from reconciler.model.protection import Protection
     from reconciler.model.report import Asked, ComponentStatus, Diagnosis, Run, Status
-    from reconciler.model.repository import RepositoryStatus, StagedRoot
+    from reconciler.model.repository import MirrorStatus, StagedRoot
     from reconciler.model.rollout import RolloutRecord
 
 OVER = frozenset(["done", "superseded"])
@@ -366,8 +367,35 @@ def entry_document(entry: JournalEntry) -> dict[str, Any]:
     return dict(_JOURNAL.write(entry))
 
 
+def published_document(status: RepositoryStatus | None, mirrors: Iterable[MirrorStatus]) -> dict[str, Any]:
+    """Give the document of the signed repository (empty where there is none), and of those in other layouts."""
+    signed = status or RepositoryStatus("", "manual", (), Published())
+    return {**repository_document(signed), "mirrors": [_mirror_document(mirror) for mirror in mirrors]}
+
+
+def _mirror_document(mirror: MirrorStatus) -> dict[str, Any]:
+    return {
+        "name": mirror.name,
+        "layout": mirror.layout,
+        "path": mirror.path,
+        "publish": mirror.policy,
+        "renew": mirror.renew or None,
+        "problem": mirror.problem or None,
+        "releases": [
+            {
+                "component": release.component,
+                "version": release.version,
+                "platform": release.platform,
+                "bytes": release.size,
+                "attached": len(release.attached),
+            }
+            for release in mirror.releases
+        ],
+    }
+
+
 def repository_document(status: RepositoryStatus) -> dict[str, Any]:
-    """Give the document of the repository for other sites."""
+    """Give the document of the signed repository for other sites."""
     published = status.published
     return {
         "format_version": FORMAT_VERSION,

@@ -165,10 +165,12 @@ def _merged(change: Entry, _count: int) -> str:
 _PUBLISH_MARKS = {
     "release": "+",
     "incrementals": "~",
+    "attached": "~",
     "withdraw": "-",
     "restore": "+",
     "let go": "-",
     "signatures": "~",
+    "files": "~",
 }
 
 
@@ -180,7 +182,7 @@ def _published(changes: Sequence[Entry], _waves: Waves) -> Iterator[Row]:
             change["component"] or "all components",
             (change["to"] or "-") + platform_text(change),
             size_text(change["bytes"]) if change["bytes"] else "",
-            change["kind"],
+            change["kind"] + (f" in {change['repository']}" if change["repository"] else ""),
             change["reason"],
         )
         yield Row(cells, [change])

@@ -113,7 +113,10 @@ def checks_text(document: Mapping[str, Any], *, every: bool = False, look: Look 
 
 
 def repository_text(document: Mapping[str, Any]) -> str:
-    """Render the repository for other sites: what it offers, by whose signatures, and what is next to do."""
+    """Render repositories: what the signed one offers, by whose signatures and what is next to do; then all others."""
+    mirrors = [line for mirror in document.get("mirrors", ()) for line in _mirror_lines(mirror)]
+    if not document["path"]:
+        return page(mirrors)
     lines = [_repository_head(document)]
     roles = [
         (f"  {entry['role']}", f"version {entry['version']}", f"expires {entry['expires']}")
@@ -141,7 +144,28 @@ def repository_text(document: Mapping[str, Any]) -> str:
             lines += ["", f"{word}: {document[key]}"]
     if document["staged"]:
         lines += ["", *_staged_lines(document["staged"], first=not document["ready"])]
-    return page(lines)
+    return page([*lines, *([""] if mirrors else []), *mirrors])
+
+
+def _mirror_lines(mirror: Mapping[str, Any]) -> list[str]:
+    """Say what a repository in another layout has."""
+    count = count_text(len(mirror["releases"]), "release")
+    lines = [f"Repository {mirror['name']} ({mirror['layout']}) {mirror['path']}: {count}"]
+    rows = [
+        (
+            f"  {entry['component']}",
+            entry["version"] + ("" if entry["platform"] == "any" else f" ({entry['platform']})"),
+            size_text(entry["bytes"]),
+            f"{number_text(entry['attached'])} attached" if entry["attached"] else "",
+        )
+        for entry in mirror["releases"]
+    ]
+    lines += table(rows, right=frozenset({2})) if rows else []
+    if mirror["problem"]:
+        lines.append(f"  nothing is published: {printable(mirror['problem'])}")
+    elif mirror["renew"]:
+        lines.append(f"  the next apply writes anew: {printable(mirror['renew'])}")
+    return lines
 
 
 def staged_text(document: Mapping[str, Any]) -> str:

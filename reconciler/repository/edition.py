@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 from reconciler.errors import UsageError
 from reconciler.formats.index import index_document
 from reconciler.repository.folder import Repository
+from reconciler.repository.mirror import MirrorFolder, placed_in
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from securesystemslib.signer import CryptoSigner
 
     from reconciler.model.offer import Withdrawal
     from reconciler.model.release import Release, ReleaseKey
-    from reconciler.model.spec import RepositorySpec
+    from reconciler.model.spec import MirrorSpec, RepositorySpec
     from reconciler.workspace import Workspace
 
 
@@ -98,6 +101,19 @@ def write_edition(edition: Edition, work: Workspace) -> None:
     }
     now = work.means.clock()
     repository.write(indexes, [*files, *patches], work.store.path, online_signer(work), spec.expires, now)
+
+
+def write_mirror(spec: MirrorSpec, releases: Sequence[Release], work: Workspace) -> None:
+    """Bring a mirror to these releases.
+
+    Raises:
+        RepositoryError: its layout can't have them, or something can't be written; what was published stays.
+        SecretError, StoreError: a key of its layout, or the store, can't be read.
+    """
+    folder = MirrorFolder(spec.path)
+    held = work.store.inspect().releases
+    placed = placed_in(spec, releases, held, work.plugins.layout(spec), folder.there(), work.spec.catalog)
+    folder.write(placed, releases, lambda file: work.store.open(file.sha256), work.means.clock())
 
 
 def online_signer(work: Workspace) -> CryptoSigner:

@@ -36,7 +36,7 @@ from reconciler.specfile.notify import read_notify
 from reconciler.specfile.options import OptionReader
 from reconciler.specfile.policy import PolicyReader
 from reconciler.specfile.proxies import ProxyReader, url_parts, without_excerpt
-from reconciler.specfile.repository import read_repository
+from reconciler.specfile.repository import RepositoryReader
 from reconciler.specfile.secrets import is_reference, missing, reference, variables_of
 from reconciler.specfile.server import read_server
 from reconciler.specfile.tree import (
@@ -126,7 +126,8 @@ class Builder:
         components = self._components(catalog, checks)
         groups = GroupReader(tree, self._home, self._options, self._proxies, self._problems).read(checks)
         holds = self._holds()
-        repository = read_repository(tree, catalog, self._home, self._problems, clients=bool(groups))
+        reader = RepositoryReader(catalog, self._home, self._options, self._problems, clients=bool(groups))
+        repository, mirrors = reader.read(tree)
         self._check_codecs()
         quarantine = self._quarantine()
         controller = read_controller(tree, self._problems)
@@ -154,6 +155,7 @@ class Builder:
             client_keep=tree["client_keep"],
             duplication=self._duplication(),
             repository=repository,
+            mirrors=mirrors,
             policies=policies,
             quarantine=quarantine,
             controller=controller,

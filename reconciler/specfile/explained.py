@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import UsageError
 from reconciler.formats.defaults import resolve
 from reconciler.hints import did_you_mean, suggestion
+from reconciler.specfile.whole_schema import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -154,10 +155,11 @@ def _children(root: Mapping[str, Any], spot: _Spot) -> dict[str, _Spot]:
     found: dict[str, _Spot] = {}
     own = [] if spot.plugin else [node]
     shapes = [shape for name, shape in _plugins(root, spot).items() if spot.plugin in {"", name}]
+    naming = node.get(KEY, "type")
     for part in (*own, *shapes):
         required = part.get("required", ())
         for key, value in part.get("properties", {}).items():
-            if value is not True and (part is node or key != "type"):
+            if value is not True and (part is node or key != naming):
                 child = _Spot(_under(spot.path, key), _whole(root, value), key in required)
                 found.setdefault(key, child)
     return found
@@ -165,8 +167,9 @@ def _children(root: Mapping[str, Any], spot: _Spot) -> dict[str, _Spot]:
 
 def _plugins(root: Mapping[str, Any], spot: _Spot) -> dict[str, Mapping[str, Any]]:
     """Give what the plugins take that are possible at a place, by their names."""
-    shapes = _whole(root, spot.node).get("oneOf", ())
-    named = {shape.get("properties", {}).get("type", {}).get("const"): shape for shape in shapes}
+    node = _whole(root, spot.node)
+    naming = node.get(KEY, "type")
+    named = {shape.get("properties", {}).get(naming, {}).get("const"): shape for shape in node.get("oneOf", ())}
     return {name: shape for name, shape in named.items() if isinstance(name, str)}
 
 

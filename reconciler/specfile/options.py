@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from reconciler.errors import Problem
     from reconciler.model.spec import PluginKind
+    from reconciler.specfile.tree import Place
 
 
 class OptionReader:
@@ -30,28 +31,34 @@ class OptionReader:
         self._problems = problems
 
     def read(
-        self, kind: PluginKind, node: Map, reserved: Collection[str], shared: Collection[str] = ()
+        self,
+        kind: PluginKind,
+        node: Map,
+        reserved: Collection[str],
+        shared: Collection[str] = (),
+        *,
+        key: str = "type",
     ) -> PluginConfig | None:
-        """Give the plugin that `type` names with the options beside it; None when that can't be.
+        """Give the plugin that `type`, or another `key`, names with the options beside it; None when that can't be.
 
         The `reserved` keys are ours; where one that is `shared` has a map, that is for the plugin as well.
         """
-        name = node.get("type")
+        name = node.get(key)
         if not isinstance(name, str):
             return None
         try:
             schema = options_schema(kind, name, self._folders)
         except PluginError as error:
-            self._unknown(kind, name, node, error)
+            self._unknown(kind, name, value_place(node, key), error)
             return None
         options = Map(node.place)
-        for key in node:
-            if key not in reserved or (key in shared and self._is_for_both(key, name, schema, node)):
-                options.take(key, node)
+        for word in node:
+            if word not in reserved or (word in shared and self._is_for_both(word, name, schema, node)):
+                options.take(word, node)
         # What the spec's own schema knows beside the options is no unknown key; the message lists both.
         check(options, schema, self._problems)
-        for key, value in options.items():
-            node.put(key, value, options.keys_at.get(key, DEFAULT), options.values_at.get(key, DEFAULT))
+        for word, value in options.items():
+            node.put(word, value, options.keys_at.get(word, DEFAULT), options.values_at.get(word, DEFAULT))
         return PluginConfig(kind, name, _with_secrets(plain(options), schema))
 
     def _is_for_both(self, key: str, name: str, schema: Mapping[str, Any], node: Map) -> bool:
@@ -74,8 +81,7 @@ class OptionReader:
                 self._problems.append(value_place(node, "type").problem(error.message, error.hint))
         return found or Traits()
 
-    def _unknown(self, kind: PluginKind, name: str, node: Map, error: PluginError) -> None:
-        place = value_place(node, "type")
+    def _unknown(self, kind: PluginKind, name: str, place: Place, error: PluginError) -> None:
         try:
             known = [plugin.name for plugin in available(kind, self._folders)]
         except PluginError:

@@ -1,7 +1,8 @@
 """The JSON Schema of the spec with the options of all plugins that there are: for editors, and to explain keys.
 
 The spec's own schema knows where options of plugins stand (`x-plugin` names the kind there), and the OPTIONS of plugins
-say which. Here both become one: at such a place one of several shapes is possible, told apart by `type`.
+say which. Here both become one: at such a place one of several shapes is possible, told apart by `type`, or by the key
+that `x-plugin-key` names.
 
 * Where `type` has a default, it may be left out. A group's transport is laid over that of `defaults`, so that without
   its `type` it may have options of any, and needs none.
@@ -32,6 +33,8 @@ KIND = "x-plugin"
 """Marks in the spec's own schema where the options of plugins stand, and of which kind they are."""
 SHARED = "x-shared"
 """Marks a key of ours that options of a plugin may have, too, as a map; for another plugin it is no map."""
+KEY = "x-plugin-key"
+"""Names the key that names the plugin, where that isn't `type`."""
 LAID_OVER = "x-laid-over"
 """Marks what is laid over what stands elsewhere, so that it needn't be complete by itself."""
 _JUDGED_APART = frozenset(
@@ -137,28 +140,30 @@ def _moved(node: Any, home: str) -> Any:
 
 def _join(node: dict[str, Any], found: Mapping[str, Mapping[str, Any]]) -> None:
     """Make a place that takes any options one that takes those of the plugins that there are."""
-    own = node["properties"]
-    default = own["type"].get("default")
-    shapes = [_shape(own, name, options, named=name != default) for name, options in found.items()]
+    own, key = node["properties"], node.get(KEY, "type")
+    default = own[key].get("default")
+    if default is not None and default not in found:
+        found = {default: {"additionalProperties": False}, **found}  # the core's own
+    shapes = [_shape(own, name, options, key=key, named=name != default) for name, options in found.items()]
     if LAID_OVER in node:
-        shapes = [_shape(own, name, options, named=True) for name, options in found.items()]
+        shapes = [_shape(own, name, options, key=key, named=True) for name, options in found.items()]
         shapes.append(_any_of(own, found))
-    own["type"] = {**own["type"], "enum": [*found]}
-    own["type"].pop("minLength", None)
+    own[key] = {**own[key], "enum": [*found]}
+    own[key].pop("minLength", None)
     del node["additionalProperties"]
     node["oneOf"] = shapes
 
 
-def _shape(own: Mapping[str, Any], name: str, options: Mapping[str, Any], *, named: bool) -> dict[str, Any]:
+def _shape(own: Mapping[str, Any], name: str, options: Mapping[str, Any], *, key: str, named: bool) -> dict[str, Any]:
     """Give what a plugin takes beside the keys that the place has itself."""
-    required = [*(["type"] if named else []), *options.get("required", ())]
-    more = {key: value for key, value in options.items() if key not in _JUDGED_APART and key != "$defs"}
+    required = [*([key] if named else []), *options.get("required", ())]
+    more = {word: value for word, value in options.items() if word not in _JUDGED_APART and word != "$defs"}
     return {
-        "title": f"type: {name}",
+        "title": f"{key}: {name}",
         **({"description": options["description"]} if "description" in options else {}),
         "properties": {
-            "type": {"const": name, "description": options.get("description", own["type"]["description"])},
-            **{key: {"type": "array"} if SHARED in said else True for key, said in own.items() if key != "type"},
+            key: {"const": name, "description": options.get("description", own[key]["description"])},
+            **{word: {"type": "array"} if SHARED in said else True for word, said in own.items() if word != key},
             **options.get("properties", {}),
         },
         **({"required": required} if required else {}),

@@ -136,7 +136,9 @@ class Upstream(Part):
         with self._read() as connection:
             for component, version in releases:
                 given = and_(entry.client != "", entry.outcome.in_(_GOT))
-                told = and_(entry.client == "", entry.message == published_text(component, version))
+                text = published_text(component, version)
+                said = or_(entry.message == text, entry.message.startswith(f"{text} in ", autoescape=True))
+                told = and_(entry.client == "", said)
                 wanted = select(entry.id).where(
                     entry.component == component, entry.to_version == version, or_(given, told)
                 )

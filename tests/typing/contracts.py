@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from plugins.codec import bsdiff, gzip, zstd  # noqa: TID251
     from plugins.executor import threads  # noqa: TID251
     from plugins.inventory import command, csv  # noqa: TID251
+    from plugins.layout import clamav, tree  # noqa: TID251
     from plugins.notifier import command as notifier_command  # noqa: TID251
     from plugins.notifier import email, webhook  # noqa: TID251
     from plugins.source import directory, http, oci, sample, tuf  # noqa: TID251
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         Executor,
         Fetching,
         Inventory,
+        Layout,
         Notifier,
         Pipe,
         PluginModule,
@@ -59,8 +61,9 @@ if TYPE_CHECKING:
             email.Email(options, context),
             webhook.Webhook(options, context),
         ]
+        layouts: list[Layout] = [clamav.ClamAv(options, context), tree.Tree(options, context)]
         pipes: list[Pipe] = [local.LocalPipe(context.stop)]
-        del sources, transports, inventories, codecs, checks, executors, notifiers, pipes
+        del sources, transports, inventories, codecs, checks, executors, notifiers, layouts, pipes
 
     def modules() -> None:
         found: list[PluginModule] = [
@@ -80,6 +83,8 @@ if TYPE_CHECKING:
             notifier_command,
             email,
             webhook,
+            clamav,
+            tree,
         ]
         del found
 

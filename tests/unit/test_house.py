@@ -141,9 +141,10 @@ NAMED = {
     ("ssh", "mirror"): "a protocol of git",
     ("email", "oidc"): "a claim of OpenID Connect",
     ("tuf", "safety"): "the type of sources whose releases are signed, as a spec names it",
+    ("tuf", "repository"): "the layout of the core's own, where a spec names none",
 }
 """Where the core has a bundled plugin's name, and why. It goes by what plugins declare, so a name decides nothing."""
-WORDS = {"command", "git", "http"}
+WORDS = {"command", "git", "http", "tree"}
 """Names that are words of their own, too: they count beside a plugin's kind, and where they are held against a name."""
 
 

@@ -60,7 +60,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcesView:
-    """All sources, the store, and the repository for other sites where there is one."""
+    """All sources, the store, the signed repository for other sites where there is one, and those in other layouts."""
 
     headline: str
     sources: Sequence[Source]
@@ -68,6 +68,19 @@ class SourcesView:
     store_path: str
     store_problems: Sequence[str]
     repository: Repository | None
+    mirrors: Sequence[Mirror]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """A repository in another layout."""
+
+    name: str
+    layout: str
+    path: str
+    releases: str
+    renew: str
+    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +112,7 @@ def view_of_sources(
         store_path=store["path"] if store else "",
         store_problems=some(store["problems"], _PROBLEMS) if store else [],
         repository=_repository(places["repository"], now) if places.get("repository") else None,
+        mirrors=[_mirror(found) for found in places.get("mirrors", ())],
     )
 
 
@@ -188,6 +202,17 @@ def _store(store: Mapping[str, Any]) -> list[Fact]:
         Fact(count_text(store["incrementals"], "incremental"), size_text(store["incremental_bytes"])),
         Fact(size_text(store["bytes"]), "of releases, each content once"),
     ]
+
+
+def _mirror(found: Mapping[str, Any]) -> Mirror:
+    return Mirror(
+        name=found["name"],
+        layout=found["layout"],
+        path=found["path"],
+        releases=count_text(found["releases"], "release"),
+        renew=found["renew"],
+        error=found["error"],
+    )
 
 
 def _repository(found: Mapping[str, Any], now: datetime) -> Repository:
