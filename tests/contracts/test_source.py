@@ -18,7 +18,8 @@ from reconciler.model.delta import Incremental, Patch
 from reconciler.model.release import ReleaseFile
 from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import read_sources
-from reconciler.plugins.source import directory, http, oci, sample, tuf
+from reconciler.plugins.source import clamav, directory, http, oci, sample, tuf
+from tests.clam_mirror import ClamVendor, write_keys
 from tests.fakes import CODECS, FakeSource, describe, fake_context, make_component, make_plugin, make_release
 from tests.fetching import FakeFetchingSource
 from tests.oci_registry import Pusher, StandIn, debian_registry
@@ -134,6 +135,20 @@ def an_oci(tmp_path: Path, host: str) -> Any:
     return make_plugin(oci, options, fake_context(tmp_path, now=NOW))
 
 
+def a_clamav(tmp_path: Path) -> Any:
+    vendor = ClamVendor(tmp_path / "mirror")
+    if not list(vendor.folder.iterdir()):
+        for database in VERSIONS:
+            vendor.publish(database, 1, {f"{database}.hdb": b"aa:1:One\n"})
+    write_keys(tmp_path / "keys.yaml")
+    options = {
+        "url": "mirror",
+        "verify": [{"clamsign": {"keys": "keys.yaml"}}],
+        "components": {component: {"database": component} for component in VERSIONS},
+    }
+    return make_plugin(clamav, options, fake_context(tmp_path))
+
+
 def a_fake(_tmp_path: Path) -> FakeSource:
     source = FakeFetchingSource()
     source.add_unfetched("rules", "12", {"all.rules": LATER * 2}, size=len(LATER) * 2)
@@ -168,6 +183,7 @@ SOURCES: Any = {
     "http": (an_http,),
     "oci": (an_oci, "stand_in"),
     "oci of Debian": (an_oci, "docker_registry"),
+    "clamav": (a_clamav,),
     "fake": (a_fake,),
 }
 """What makes each source, and the fixtures of servers that it asks."""
@@ -258,7 +274,7 @@ def test_a_file_that_it_does_not_have_is_a_source_error(source: Source) -> None:
         pass
 
 
-@pytest.mark.parametrize("plugin", [directory, http, oci, sample, tuf], ids=lambda plugin: plugin.__name__)
+@pytest.mark.parametrize("plugin", [clamav, directory, http, oci, sample, tuf], ids=lambda plugin: plugin.__name__)
 def test_its_options_are_a_schema_that_describes_every_one_of_them(plugin: ModuleType) -> None:
     Draft202012Validator.check_schema(plugin.OPTIONS)
     assert plugin.OPTIONS["additionalProperties"] is False

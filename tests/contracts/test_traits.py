@@ -25,6 +25,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "insecure": False,
         "components": {"rules": {"repository": "a/b", "verify": [{"gpg": {"keyring": "trust/vendor.gpg"}}]}},
     },
+    "clamav": {"url": "https://mirror.example"},
     "ssh": {"port": 22},
 }
 """With which a plugin does all that it can."""
@@ -40,7 +41,8 @@ def imported(path: Path, known: Collection[Path] = ()) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level:
-            beside = path.parents[node.level - 1].joinpath(*(node.module or "").split(".")).with_suffix(".py")
+            assert node.module
+            beside = path.parents[node.level - 1] / f"{node.module.replace('.', '/')}.py"
             found |= imported(beside, {*known, path}) if beside not in known else set()
         elif isinstance(node, ast.ImportFrom):
             assert node.module

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from plugins.codec import bsdiff, gzip, zstd  # noqa: TID251
     from plugins.executor import threads  # noqa: TID251
     from plugins.inventory import command, csv  # noqa: TID251
-    from plugins.layout import clamav, tree  # noqa: TID251
+    from plugins.layout import clamav as clamav_layout  # noqa: TID251
+    from plugins.layout import tree  # noqa: TID251
     from plugins.notifier import command as notifier_command  # noqa: TID251
     from plugins.notifier import email, webhook  # noqa: TID251
-    from plugins.source import directory, http, oci, sample, tuf  # noqa: TID251
+    from plugins.source import clamav, directory, http, oci, sample, tuf  # noqa: TID251
     from plugins.transport import local, ssh  # noqa: TID251
     from plugins.transport._ssh_client import Ssh  # noqa: TID251
     from reconciler.contracts import (
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     def bundled(options: Mapping[str, Any], context: Context) -> None:
         sources: list[Source] = [
+            clamav.ClamAV(options, context),
             directory.Directory(options, context),
             http.Http(options, context),
             oci.Oci(options, context),
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
             email.Email(options, context),
             webhook.Webhook(options, context),
         ]
-        layouts: list[Layout] = [clamav.ClamAv(options, context), tree.Tree(options, context)]
+        layouts: list[Layout] = [clamav_layout.ClamAv(options, context), tree.Tree(options, context)]
         pipes: list[Pipe] = [local.LocalPipe(context.stop)]
         del sources, transports, inventories, codecs, checks, executors, notifiers, layouts, pipes
 
@@ -74,7 +76,9 @@ if TYPE_CHECKING:
             threads,
             command,
             csv,
+            clamav,
             directory,
+            http,
             oci,
             sample,
             tuf,
@@ -83,7 +87,7 @@ if TYPE_CHECKING:
             notifier_command,
             email,
             webhook,
-            clamav,
+            clamav_layout,
             tree,
         ]
         del found
