@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from reconciler.assembly import new_id
-from reconciler.errors import SecretError, SpecError, UpdoserError, UsageError
+from reconciler.errors import RepositoryError, SecretError, SpecError, UpdoserError, UsageError
 from reconciler.formats.select import parse
 from reconciler.model.events import Trouble, WaitStarted
 from reconciler.model.rollout import UNDER_WAY
@@ -32,6 +32,7 @@ from reconciler.planner.ruler import Allowance, Ruler
 from reconciler.planner.status import make_status, source_statuses
 from reconciler.planner.turns import turned_away
 from reconciler.planner.ways_back import ways_back
+from reconciler.repository.edition import folder_of
 from reconciler.specfile.changes import spec_changes
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Plan, RolloutStep
     from reconciler.model.protection import Protection
     from reconciler.model.report import ComponentStatus, Status
+    from reconciler.model.repository import RoleStatus
     from reconciler.model.rollout import Key, RolloutRecord
     from reconciler.model.spec import Hold, Spec
     from reconciler.planner.inputs import Observed
@@ -190,7 +192,17 @@ def status_from(
         troubles=find_troubles(work, observed.cohorts),
         conditions=work.state.conditions(),
         controller=work.state.controller_status(),
+        repository={role.role: role.expires for role in published_roles(work) if role.expires is not None},
     )
+
+
+def published_roles(work: Workspace) -> tuple[RoleStatus, ...]:
+    """Give the roles of the repository for other sites; nothing where there is none, or it can't be read."""
+    folder = folder_of(work)
+    try:
+        return folder.roles() if folder else ()
+    except RepositoryError:  # the plan has that among its problems
+        return ()
 
 
 def _with_protection(

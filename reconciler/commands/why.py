@@ -123,6 +123,7 @@ class _Teller:
         self._cohort = observed.cohorts[0]
         (self._name,) = self._cohort.members
         self._lineup = Lineup([self._cohort])
+        self._protections = work.state.protections()
         self._wanted = Wanted(work.spec.components, work.spec.groups)
         self._ruler: Ruler = make_ruler(work)
         self._happened = [
@@ -206,6 +207,7 @@ class _Teller:
             next=self._next_of(spec, installed, coming, deploys, rollouts, wanted=wanted),
             happened=self._of(component),
             release=of_version(component, to or wanted, platform, self._observed),
+            protection=self._protections.get((component, wanted)),
             loaded=installed.loaded if installed and spec.loaded else "",
             unsaid=installed.unsaid if installed and spec.loaded else "",
         )

@@ -5,18 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.errors import RepositoryError
 from reconciler.observe.observed import Sight, observe
 from reconciler.planner.conditions import FleetFacts, fleet_conditions
-from reconciler.planning import PlanOptions, note_protection, plan_of, status_from
-from reconciler.repository.edition import folder_of
+from reconciler.planning import PlanOptions, note_protection, plan_of, published_roles, status_from
 
 if TYPE_CHECKING:
     from reconciler.controller.round import Round
     from reconciler.model.notice import Condition
     from reconciler.model.plan import Plan
     from reconciler.model.report import Status
-    from reconciler.model.repository import RoleStatus
     from reconciler.planner.inputs import Observed
     from reconciler.workspace import Workspace
 
@@ -56,14 +53,6 @@ def _facts(work: Workspace, made: Round, plan: Plan, status: Status) -> FleetFac
         sources=status.sources,
         quarantined=len(status.quarantined),
         waits=bool(made.waits) and spec.controller.mode == "approve" and work.state.paused() is None,
-        roles=_roles(work),
+        roles=published_roles(work),
         lifetimes=spec.repository.expires if spec.repository else None,
     )
-
-
-def _roles(work: Workspace) -> tuple[RoleStatus, ...]:
-    folder = folder_of(work)
-    try:
-        return folder.roles() if folder else ()
-    except RepositoryError:  # the plan has that among its problems
-        return ()

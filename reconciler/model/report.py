@@ -216,7 +216,8 @@ class Status:
     `rollouts` are those of a plan made now; what is over isn't shown. `troubles` are those of clients that can't be
     reached or fail, each client once. `controller` is None where there never was one. `current` are the clients that
     are updated in all that they should have, `unknown` those of which nothing is known now.
-    `drifted` counts clients on which somebody else changed a component, or (empty) settings.
+    `drifted` counts clients on which somebody else changed a component, or (empty) settings. `repository` is when the
+    signatures of the repository for other sites expire, by role.
     """
 
     created: datetime
@@ -235,6 +236,7 @@ class Status:
     current: int = 0
     unknown: int = 0
     drifted: Mapping[str, int] = field(default_factory=dict)
+    repository: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from datetime import datetime  # noqa: TC003 - the forms of documents ask for th
 from typing import Literal
 
 from reconciler.model.listing import ComponentState
+from reconciler.model.protection import Protection  # noqa: TC001 - the same
 from reconciler.model.provenance import Provenance  # noqa: TC001 - the same
 
 StandingState = Literal[ComponentState, "unmanaged"]
@@ -63,6 +64,7 @@ class ComponentStanding:
     `wanted` is what the policy lets through by now, `to` what an apply now would bring. `reasons` say what is in the
     way, in the words of the plan; `next` says what comes and when. `release` is what is known of the one that comes or
     is wanted, if anything is. `loaded` is what its engine says it has loaded, and `unsaid` why that isn't known.
+    `protection` is how fast the fleet got what is wanted.
     """
 
     id: str
@@ -81,6 +83,7 @@ class ComponentStanding:
     release: Provenance | None = None
     loaded: str = ""
     unsaid: str = ""
+    protection: Protection | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

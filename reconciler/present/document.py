@@ -21,7 +21,6 @@ from reconciler.model.controller import ControllerReport, Pause, RunProgress
 from reconciler.model.delta import incremental_name
 from reconciler.model.leaving import FleetMove, Leaving
 from reconciler.model.plan import FINDINGS, Basis, Finding, Plan, RolloutStep
-from reconciler.model.protection import MILESTONES
 from reconciler.model.report import (
     RECAP,
     DoctorLevel,
@@ -40,6 +39,7 @@ from reconciler.present.fields import FORMAT_VERSION, time, time_text, typed
 from reconciler.present.forms import As, Form, Way
 from reconciler.present.kinds import TABLE
 from reconciler.present.outlook_form import RUN, STEP
+from reconciler.present.protection_form import protection_entry
 from reconciler.present.provenance_form import PROVENANCE, mark_signed
 from reconciler.present.rollout_form import ROLLOUT, STANDING, standing_entry
 
@@ -202,6 +202,7 @@ def status_document(status: Status) -> dict[str, Any]:
         ],
         "quarantined": [_QUARANTINED.write(entry) for entry in status.quarantined],
         "troubles": [_TROUBLED.write(entry) for entry in status.troubles],
+        **({"repository": {"expires": _write_times(status.repository)}} if status.repository else {}),
         **({"conditions": [_condition_entry(known) for known in status.conditions]} if status.conditions else {}),
         **({"controller": controller_entry(status.controller)} if status.controller else {}),
     }
@@ -267,16 +268,6 @@ def _component_entry(status: ComponentStatus) -> dict[str, Any]:
         "age": status.age,
         **{key: value for key, value in later.items() if value},
         **({"protection": protection_entry(status.protection)} if status.protection else {}),
-    }
-
-
-def protection_entry(protection: Protection) -> dict[str, Any]:
-    """Give how long it took until so many had a release, in seconds; null where they haven't yet."""
-    return {
-        "version": protection.version,
-        "began": time_text(protection.began),
-        "loads": protection.loads,
-        **{milestone: protection.seconds(milestone) for milestone in MILESTONES},
     }
 
 

@@ -59,6 +59,9 @@ METRICS: Mapping[str, Metric] = {
     "updoser_source_stale": Metric("gauge", "Whether a source was silent for longer than stale_after."),
     "updoser_source_error": Metric("gauge", "Whether a source failed when it was asked last."),
     "updoser_signature_expires_timestamp_seconds": Metric("gauge", "When the signatures of a source expire, by role."),
+    "updoser_repository_signature_expires_timestamp_seconds": Metric(
+        "gauge", "When the signatures of the repository for other sites expire, by role."
+    ),
     "updoser_transferred_bytes_total": Metric("counter", "Bytes received from sources and sent to clients."),
     "updoser_saved_bytes_total": Metric("counter", "Bytes that fulls would have added to these."),
     "updoser_leader": Metric("gauge", "Whether a controller leads."),
@@ -153,6 +156,9 @@ def fleet_samples(document: Any, *, groups: bool = False) -> Iterator[Sample]:
     yield from _rollouts(document["rollouts"])
     for entry in document["sources"]:
         yield from _source(entry)
+    published = document.get("repository", {}).get("expires", {})
+    name = "updoser_repository_signature_expires_timestamp_seconds"
+    yield from _times((name, at, {"role": role}) for role, at in published.items())
     traffic = document["traffic"]
     for name, received, sent in (("transferred", "received", "sent"), ("saved", "not_received", "saved")):
         yield Sample(f"updoser_{name}_bytes_total", traffic[received], {"direction": "received"})

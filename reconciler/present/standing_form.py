@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.model.standing import Asked, ClientStanding, ComponentStanding, Happened, RolloutPlace, SettingStanding
 from reconciler.present.fields import FORMAT_VERSION
 from reconciler.present.forms import As, Form
+from reconciler.present.protection_form import PROTECTION
 from reconciler.present.provenance_form import PROVENANCE
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _COMPONENT = Form(
     release=As(of=PROVENANCE),
     loaded=As(if_any=True),
     unsaid=As(if_any=True),
+    protection=As(if_any=True, way=PROTECTION),
 )
 _SETTING = Form(
     SettingStanding,

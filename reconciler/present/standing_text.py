@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.present.look import PLAIN
 from reconciler.present.provenance_text import release_text
+from reconciler.present.status_rows import reached_text
 from reconciler.present.words import page, table
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def _component(entry: Mapping[str, Any], created: str, width: int | None) -> Ite
         yield f"  rollout of {rollout['version']}: {own} of {rollout['waves']}; {rollout['says']}"
     if entry.get("release"):
         yield f"  release: {entry['release']['version']}, {release_text(entry['release'], created)}"
+    if entry.get("protection"):
+        yield f"  time to protection: {reached_text(entry['protection'])}"
     yield f"  next: {entry['next']}"
     yield from _happened(entry["happened"], width)
 

@@ -18,11 +18,10 @@ from reconciler.present.status_rows import (
     fine_sources_text,
     group_rows,
     is_fine,
-    kept_back_lines,
     names_of,
-    pending_lines,
     quarantine_rest,
     quarantine_rows,
+    said_lines,
     source_row,
     used_columns,
     withdrawn_rows,
@@ -49,7 +48,7 @@ def status_markdown(document: Mapping[str, Any]) -> str:
     parts += _components(component_rows(document["components"]))
     current = current_of(document["components"])
     parts += [safe(f"{current_text(document['components'])}: {brief_names(names_of(current))}")] if current else []
-    parts += _list([*pending_lines(document), *kept_back_lines(document)])
+    parts += _list(said_lines(document))
     if document["troubles"]:
         parts.append(grid_of(TOLD_HEAD, told_rows(told_of_status(document["troubles"]))))
     known = condition_rows(document)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from reconciler.model.protection import PERCENT
 from reconciler.present.folding import ALIKE
 from reconciler.present.kinds import groups_text
 from reconciler.present.provenance_form import NOT_SIGNED, with_bare
@@ -99,6 +100,45 @@ def pending_lines(document: Entry) -> list[str]:
         f"{entry['id']}, and not loaded it"
         for entry in entries
     ]
+
+
+def said_lines(document: Entry) -> list[str]:
+    """Give what is said below the components: what isn't loaded, what goes to nobody, and how fast releases came."""
+    return [*pending_lines(document), *kept_back_lines(document), *protection_lines(document)]
+
+
+def protection_lines(document: Entry) -> list[str]:
+    """Say how fast most clients got releases: each that is on its way, or many by what they haven't reached yet."""
+    followed = [(entry["id"], entry["protection"]) for entry in document["components"] if entry.get("protection")]
+    slow = sorted((one for one in followed if one[1]["nearly"] is None), key=lambda one: one[1]["began"])
+    if len(slow) < ALIKE:
+        told = [f"{component} {reached_text(reached)}" for component, reached in slow]
+    else:
+        alike: dict[int, list[tuple[str, Entry]]] = defaultdict(list)
+        for component, reached in slow:
+            alike[_missing(reached)].append((component, reached))
+        told = [
+            f"{count_text(len(some), 'release')} not yet at {percent} % of the clients, {some[0][0]} "
+            f"{some[0][1]['version']} since {some[0][1]['began']}"
+            for percent, some in sorted(alike.items())
+        ]
+    over = [(reached["nearly"], f"{component} {reached['version']}") for component, reached in followed]
+    took, slowest = max((one for one in over if one[0]), default=(0, ""))
+    told += [f"{slowest} took {span_text(took)} to {max(PERCENT.values())} % of the clients"] if took else []
+    return [f"time to protection: {one}" for one in told]
+
+
+def reached_text(reached: Entry) -> str:
+    """Say of a release in how much time most clients had it, from when it was first offered."""
+    parts = [
+        f"{percent} % in {span_text(reached[key])}" for key, percent in PERCENT.items() if reached[key] is not None
+    ]
+    parts += [f"not yet {_missing(reached)} %"] if reached["nearly"] is None else []
+    return f"{reached['version']}: {', '.join(parts)} of the clients (offered {reached['began']})"
+
+
+def _missing(reached: Entry) -> int:
+    return next((percent for milestone, percent in PERCENT.items() if reached[milestone] is None), 0)
 
 
 def answered_text(components: Iterable[Entry]) -> str:

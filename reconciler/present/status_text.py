@@ -25,12 +25,11 @@ from reconciler.present.status_rows import (
     fine_sources_text,
     group_rows,
     is_fine,
-    kept_back_lines,
     names_of,
-    pending_lines,
     pending_of,
     quarantine_rest,
     quarantine_rows,
+    said_lines,
     source_row,
     used_columns,
     withdrawn_rows,
@@ -63,7 +62,7 @@ def status_text(document: Mapping[str, Any], *, look: Look = PLAIN) -> str:
     rows, current = component_rows(components), current_of(components)
     lines += ["", *_component_lines(rows, width)] if rows else []
     lines += ["", f"{current_text(components)}:", *_named(names_of(current), width)] if current else []
-    lines += [f"  {line}" for line in [*pending_lines(document), *kept_back_lines(document)]]
+    lines += [f"  {line}" for line in said_lines(document)]
     if document["troubles"]:
         lines += ["", "Trouble", *told_lines(told_of_status(document["troubles"]))]
     known = _indented(condition_rows(document))

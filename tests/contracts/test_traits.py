@@ -26,6 +26,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "components": {"rules": {"repository": "a/b", "verify": [{"gpg": {"keyring": "trust/vendor.gpg"}}]}},
     },
     "clamav": {"url": "https://mirror.example"},
+    "http": {
+        "url": "https://feeds.example",
+        "components": {"rules": {"url": "rules", "verify": [{"gpg": {"keyring": "trust/vendor.gpg"}}]}},
+    },
     "ssh": {"port": 22},
 }
 """With which a plugin does all that it can."""

@@ -201,6 +201,7 @@ CONTRACT = [
     "last_run_timestamp_seconds",
     "drifted_clients",
     "signature_expires_timestamp_seconds",
+    "repository_signature_expires_timestamp_seconds",
     "requests_waiting",
     "spec_commit_info",
     "spec_last_verified_timestamp_seconds",

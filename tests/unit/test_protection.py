@@ -17,6 +17,9 @@ from reconciler.planning import status_of
 from reconciler.present.document import outcomes_document, status_document
 from reconciler.present.history_text import outcomes_text
 from reconciler.present.prometheus import status_prometheus
+from reconciler.present.status_markdown import status_markdown
+from reconciler.present.status_rows import protection_lines
+from reconciler.present.status_text import status_text
 from tests.fakes import NOW
 from tests.unit.test_documents import schema
 from tests.unit.workbench import COMPONENT, Bench, Opened
@@ -126,12 +129,31 @@ def test_a_status_and_the_history_of_a_component_say_how_fast_the_fleet_was(benc
     Draft202012Validator(schema("history")).validate(history)
     told = document["components"][0]["protection"]
     assert (told["version"], told["half"], told["most"], told["nearly"], told["loads"]) == ("2", 0, None, None, False)
+    for text in (status_text(document), status_markdown(document)):
+        assert (
+            f"time to protection: rules 2: 50 % in 0 s, not yet 95 % of the clients (offered {told['began']})" in text
+        )
     lines = [line for line in status_prometheus(document).splitlines() if line.startswith("updoser_time_to")]
     assert lines == ['updoser_time_to_protection_seconds{component="rules",version="2",share="0.5"} 0']
     shown = outcomes_text(history).splitlines()
     at = shown.index("Time to protection: until so many of the clients had a release")
     assert shown[at + 1].split()[:5] == ["version", "offered", "50", "%", "95"]
     assert [line.split()[0] for line in shown[at + 2 :]] == ["2", "1"]
+
+
+def test_of_many_releases_a_status_tells_how_many_have_how_far_to_go_and_which_took_longest() -> None:
+    def entry(number: int, half: int | None, nearly: int | None = None) -> dict[str, Any]:
+        began = f"2026-11-24T{23 - number:02}:00:00Z"
+        reached = {"version": "2", "began": began, "loads": False, "half": half, "most": nearly, "nearly": nearly}
+        return {"id": f"rules-{number}", "protection": reached}
+
+    components = [entry(6, 60, 600), *(entry(at, None) for at in range(3)), entry(3, 60), entry(7, 60, 4800)]
+    assert protection_lines({"components": [*components, {"id": "nothing"}]}) == [
+        "time to protection: 3 releases not yet at 50 % of the clients, rules-2 2 since 2026-11-24T21:00:00Z",
+        "time to protection: 1 release not yet at 95 % of the clients, rules-3 2 since 2026-11-24T20:00:00Z",
+        "time to protection: rules-7 2 took 80 min to 99 % of the clients",
+    ]
+    assert protection_lines({"components": [entry(0, 60, 0)]}) == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300), st.integers(-5, 50)), max_size=12))

@@ -3,7 +3,9 @@
 import os
 import shutil
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -12,16 +14,26 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from jsonschema import Draft202012Validator
 
 from reconciler.errors import RepositoryError, SourceError
 from reconciler.formats.index import content_path, index_document
 from reconciler.model.offer import Withdrawal
+from reconciler.model.secret import SecretRef
+from reconciler.model.spec import RepositorySpec
+from reconciler.observe.observed import Sight
+from reconciler.planning import status_of
 from reconciler.plugins.source import tuf
+from reconciler.present.document import status_document
+from reconciler.present.fields import time_text
+from reconciler.present.prometheus import status_prometheus
 from reconciler.repository import folder as room
 from reconciler.repository.edition import _bytes
 from reconciler.repository.folder import Repository
 from reconciler.repository.signing import make_key, new_root, read_private, read_public, sign_root, staged, write_root
 from tests.fakes import fake_context, make_component, make_plugin, make_release
+from tests.unit.test_documents import schema
+from tests.unit.workbench import Opened
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 EXPIRES = {role: timedelta(days=10) for role in ("root", "targets", "snapshot", "timestamp")}
@@ -93,6 +105,28 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path) -> Any:
     return Site(tmp_path)
+
+
+def test_a_status_and_its_metrics_say_when_the_signatures_expire(site: Any, opened: Opened) -> None:
+    site.write(site.release("1", b"one"))
+    bench, key = opened(), SecretRef("env", "KEY")
+    bench.plan()
+    of_folder = partial(RepositorySpec, publish="manual", root_keys=(key,), threshold=1, online_key=key)
+    for path, expected in {
+        site.folder / "publish": {"root": NOW + timedelta(days=99), "targets": NOW + timedelta(days=10)},
+        site.folder / "nowhere": {},
+    }.items():
+        bench.spec = replace(bench.spec, repository=of_folder(path=path, expires=EXPIRES))
+        with bench.work() as work:
+            document = status_document(status_of(work, Sight(refresh=False)))
+        Draft202012Validator(schema("status")).validate(document)
+        told = document.get("repository", {"expires": {}})["expires"]
+        assert {role: told[role] for role in expected} == {role: time_text(at) for role, at in expected.items()}
+        metrics = status_prometheus(document)
+        for role, at in expected.items():
+            name = f'updoser_repository_signature_expires_timestamp_seconds{{role="{role}"}}'
+            assert f"{name} {int(at.timestamp())}\n" in metrics
+        assert ("updoser_repository_signature" in metrics) is bool(expected)
 
 
 def test_what_is_written_is_published_and_read_by_others(site: Any) -> None:

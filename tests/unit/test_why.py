@@ -66,6 +66,8 @@ def test_the_answer_as_text_says_the_same(fleet: Fleet) -> None:
     assert done.code == 0
     assert "rules: has 1, wanted is 2: not what is wanted" in done.out
     assert "this client is in wave 2 of 2" in done.out
+    began = answer(fleet, waiting(fleet))["components"][0]["protection"]["began"]
+    assert f"time to protection: 2: not yet 50 % of the clients (offered {began})" in done.out
     assert "next: a later apply, once what it waits for is over; the next step of its rollout is due " in done.out
 
 
