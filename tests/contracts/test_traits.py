@@ -45,9 +45,10 @@ def imported(path: Path, known: Collection[Path] = ()) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level:
-            assert node.module
-            beside = path.parents[node.level - 1] / f"{node.module.replace('.', '/')}.py"
-            found |= imported(beside, {*known, path}) if beside not in known else set()
+            room = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            names = [room / alias.name for alias in node.names] if room.is_dir() else [room]
+            for beside in {name.with_suffix(".py") for name in names} - {*known}:
+                found |= imported(beside, {*known, path})
         elif isinstance(node, ast.ImportFrom):
             assert node.module
             found |= {node.module, node.module.partition(".")[0]}
