@@ -26,14 +26,14 @@ import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from reconciler.errors import StoreError, own_limit
-from reconciler.files import is_sound, sync_folder
+from reconciler.files import sync_folder
 from reconciler.formats.text import read_json
 from reconciler.model.release import SHA256
 from reconciler.storage.arrivals import CHUNK, Arrivals, continued, settle
+from reconciler.storage.belief import Belief
 from reconciler.storage.manifest import incremental_document, read_incremental, read_release, release_document
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     Content = ReleaseFile | Patch
 
 MAX_MANIFEST = 16 * 1024 * 1024
-Stamp = tuple[int, int, int]
 EntryT = TypeVar("EntryT")
 
 
@@ -74,8 +73,7 @@ class Store:
         self._releases = root / "releases"
         self._incrementals = root / "incrementals"
         self._arrivals = Arrivals(root)
-        self._fresh: dict[str, Stamp] = {}  # hashed by this process, and not in `stamps.json` yet
-        self._hashing = Lock()
+        self._belief = Belief(root / "stamps.json", self._path, self._arrivals)
 
     def inspect(self, *, verify: bool = False) -> Inspection:
         """List the releases and incrementals that are whole; `verify` hashes every file.
@@ -84,14 +82,11 @@ class Store:
             StoreError: the store can't be read.
         """
         problems: list[str] = []
-        health: dict[str, str] = {}
         with _mapped(self.root):
-            stamps = self._read_stamps()
-            known = {key: stamp for key, stamp in stamps.items() if key not in self._fresh}
+            look = self._belief.look(verify=verify)
 
             def damage(files: Iterable[Content]) -> str:
-                said = (self._health(file, stamps, health, verify=verify) for file in files)
-                return next(filter(None, said), "")
+                return next(filter(None, map(look.trouble, files)), "")
 
             releases: list[Release] = []
             incrementals: list[Incremental] = []
@@ -105,8 +100,7 @@ class Store:
                     releases.append(replace(release, attached=whole))
             for entry in self._read_all(self._incrementals.glob("*/*/*.json"), self._read_incremental, problems):
                 (broken if damage(entry.patches) else incrementals).append(entry)
-            if stamps != known:
-                self._write_stamps(stamps)
+            look.keep()
         return Inspection(tuple(releases), tuple(problems), tuple(incrementals), tuple(broken))
 
     def lacking(self, release: Release) -> tuple[ReleaseFile, ...]:
@@ -128,11 +122,10 @@ class Store:
 
     def _lacking(self, files: Iterable[ReleaseFile]) -> tuple[ReleaseFile, ...]:
         with _mapped(self.root):
-            stamps = self._read_stamps()
-            health: dict[str, str] = {}
+            look = self._belief.look()
             lacking: dict[str, ReleaseFile] = {}
             for file in files:
-                if self._health(file, stamps, health, verify=False):
+                if look.trouble(file):
                     lacking.setdefault(file.sha256, file)
             return tuple(lacking.values())
 
@@ -143,7 +136,7 @@ class Store:
             StoreError: the store can't be read.
         """
         with _mapped(self.root):
-            return not self._health(patch, self._read_stamps(), {}, verify=False)
+            return not self._belief.look().trouble(patch)
 
     def put(self, file: Content, stream: Readable) -> int:
         """Take the content of a file from a stream and give its size; nothing is left of what doesn't fit.
@@ -166,7 +159,7 @@ class Store:
                 raise StoreError(f"{file.name!r} has the SHA-256 {digest.hexdigest()}, not {file.sha256}")
             path = self._path(file.sha256)
             settle(handle, temporary, path, sync=False)
-            self._fresh[file.sha256] = _stamp(path.lstat())
+            self._belief.take(file.sha256)
         return size
 
     def add(self, release: Release, *, replace: bool = False) -> None:
@@ -260,7 +253,7 @@ class Store:
         Raises:
             StoreError: it isn't there, or is damaged.
         """
-        with _mapped(self.root), self._sound(sha256).open("rb") as file:
+        with _mapped(self.root), self._belief.sound(sha256).open("rb") as file:
             yield file
 
     def path(self, sha256: str) -> Path:
@@ -270,7 +263,7 @@ class Store:
             StoreError: it is no digest, or its content isn't there or is damaged.
         """
         with _mapped(self.root):
-            return self._sound(sha256)
+            return self._belief.sound(sha256)
 
     def check(self, files: Iterable[Content]) -> None:
         """Hash the content of files that this process didn't hash yet.
@@ -280,7 +273,7 @@ class Store:
         """
         with _mapped(self.root):
             for file in files:
-                self._sound(file.sha256)
+                self._belief.sound(file.sha256)
 
     def remove(self, release: Release) -> None:
         """Let go of a release, and of content that no other release has.
@@ -334,71 +327,6 @@ class Store:
         if not SHA256.fullmatch(sha256):
             raise StoreError(f"{sha256!r} is no SHA-256")
         return self._content / sha256[:2] / sha256
-
-    def _sound(self, sha256: str) -> Path:
-        """Give the place of content that is what its name says; what isn't counts as damaged from then on."""
-        path = self._path(sha256)
-        with self._hashing:
-            stamp = _stamp(path.lstat())
-            if self._fresh.get(sha256) == stamp:
-                return path
-            try:
-                sound = is_sound(path, sha256)
-            except OSError:
-                self._forget(sha256)
-                raise
-            if not sound:
-                self._forget(sha256)
-                raise StoreError(f"{path} has other bytes than its name says")
-            self._fresh[sha256] = stamp
-            return path
-
-    def _forget(self, sha256: str) -> None:
-        """Have content hashed again whenever somebody looks at it."""
-        self._fresh.pop(sha256, None)
-        stamps = self._read_stamps()
-        if stamps.pop(sha256, None) is not None:
-            self._write_stamps(stamps)
-
-    def _health(self, file: Content, stamps: dict[str, Stamp], health: dict[str, str], *, verify: bool) -> str:
-        """Say what is wrong with the content of a file; empty when nothing is. `health` remembers what was said."""
-        if file.sha256 not in health:
-            health[file.sha256] = self._examine(file, stamps, verify=verify)
-        return health[file.sha256]
-
-    def _examine(self, file: Content, stamps: dict[str, Stamp], *, verify: bool) -> str:
-        path = self._path(file.sha256)
-        try:
-            found = path.lstat()
-        except FileNotFoundError:
-            return f"{path} is missing"
-        stamp = _stamp(found)
-        if found.st_size != file.size:
-            return f"{path} has {found.st_size} bytes, not {file.size}"
-        if verify or stamps.get(file.sha256) != stamp:
-            if not is_sound(path, file.sha256):
-                stamps.pop(file.sha256, None)
-                self._fresh.pop(file.sha256, None)
-                return f"{path} has other bytes than its name says"
-            stamps[file.sha256] = stamp
-        return ""
-
-    def _read_stamps(self) -> dict[str, Stamp]:
-        """Read the stamps, and those of what was written since; without them everything is hashed again."""
-        try:
-            data = read_json((self.root / "stamps.json").read_bytes())
-            known = {str(key): (int(size), int(mtime), int(inode)) for key, (size, mtime, inode) in data.items()}
-        except (OSError, ValueError, TypeError, AttributeError, OverflowError):
-            known = {}
-        return {**known, **self._fresh}
-
-    def _write_stamps(self, stamps: dict[str, Stamp]) -> None:
-        try:
-            with self._arrivals.temporary() as (handle, temporary):
-                handle.write(json.dumps(stamps).encode())
-                settle(handle, temporary, self.root / "stamps.json")
-        except OSError:
-            return  # a store that can't be written can be read all the same
 
     # --- manifests ----------------------------------------------------------------------------------------------------
 
@@ -454,10 +382,6 @@ class Store:
         with (self.root / "lock").open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-
-def _stamp(found: os.stat_result) -> Stamp:
-    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def _document(path: Path) -> Any:
