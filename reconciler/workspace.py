@@ -90,6 +90,7 @@ class Plugins:
         """How many connections may be kept open."""
         self._made: dict[tuple[str, str], object] = {}
         self._lock = Lock()
+        self._count: Callable[[int], None] = _count_nothing
 
     def source(self, source: SourceSpec) -> Source:
         """Give a source."""
@@ -152,6 +153,18 @@ class Plugins:
     def check(self, config: PluginConfig) -> Check:
         """Give a check; equal ones are the same."""
         return cast("Check", self._make(config, json.dumps([config.name, config.options], sort_keys=True, default=str)))
+
+    def _came(self, size: int) -> None:
+        self._count(size)  # whoever counts now: a plugin is made once
+
+    @contextmanager
+    def counting(self, count: Callable[[int], None]) -> Iterator[None]:
+        """Have bytes that sources fetch by themselves be counted in the block."""
+        before, self._count = self._count, count
+        try:
+            yield
+        finally:
+            self._count = before
 
     @property
     def executor(self) -> Executor:
@@ -217,8 +230,13 @@ class Plugins:
             dial=partial(_dial, self._means.secret),
             stop=self._means.stop,
             environ=self._spec.public(os.environ),
+            count=self._came,
             **more,
         )
+
+
+def _count_nothing(_size: int) -> None:
+    """Tell nobody."""
 
 
 def _dial(secret: Callable[[SecretRef], str], host: str, port: int, **options: Any) -> socket:

@@ -15,6 +15,7 @@ from reconciler.assembly import at_work
 from reconciler.desk import read_spec
 from reconciler.errors import SecretError, SpecError, UsageError
 from reconciler.hints import MAX_COMPARED, did_you_mean, listing, suggestion
+from reconciler.model.release import ANY_PLATFORM
 from reconciler.model.report import Asked
 from reconciler.model.settings import RESERVED, is_reserved
 from reconciler.model.standing import ClientStanding, ComponentStanding, Happened, RolloutPlace, SettingStanding
@@ -204,7 +205,8 @@ class _Teller:
             )
             + tuple(one.reason for one in drift),
             rollouts=rollouts,
-            next=self._next_of(spec, installed, coming, deploys, rollouts, wanted=wanted),
+            next=self._next_of(spec, installed, coming, deploys, rollouts, wanted=wanted)
+            + self._fetched_of(spec, platform),
             happened=self._of(component),
             release=of_version(component, to or wanted, platform, self._observed),
             protection=self._protections.get((component, wanted)),
@@ -227,6 +229,14 @@ class _Teller:
         if coming == "nothing" and installed is not None and unloaded(spec, installed):
             return "nothing is sent: it has what it should have, and its engine has to load it"
         return _next(coming, deploys, rollouts)
+
+    def _fetched_of(self, spec: ComponentSpec, platform: str) -> str:
+        """Say what the next apply fetches of a component for a platform; empty where it fetches nothing."""
+        for change in self._plan.fetches:
+            if change.component == spec.component.id and change.platform in {platform, ANY_PLATFORM}:
+                size = "" if change.bytes is None else f" ({size_text(change.bytes)})"
+                return f"; the next apply fetches {change.to} from {change.source}{size}, and one after that deploys it"
+        return ""
 
     def _left_over(self, component: str) -> Iterator[ComponentStanding]:
         """Give what the client has and nothing asks for."""

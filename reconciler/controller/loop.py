@@ -19,7 +19,7 @@ from reconciler.assembly import at_work, utc_now
 from reconciler.controller.finding import look_back
 from reconciler.controller.leading import await_lease, beating
 from reconciler.controller.meanwhile import telling, urgent
-from reconciler.controller.pace import next_look, next_retry
+from reconciler.controller.pace import SHORTEST, next_look, next_retry
 from reconciler.controller.places import keep_wanted
 from reconciler.controller.post import Post
 from reconciler.controller.requests import Judge, attending
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from reconciler.controller.round import Round
     from reconciler.controller.service import ServiceManager
     from reconciler.controller.spec_source import SpecSource
+    from reconciler.model.change import Fetch
     from reconciler.model.controller import ControllerPhase
     from reconciler.model.events import Event as Happening
     from reconciler.model.notice import Condition, ConditionKind
@@ -153,6 +154,8 @@ class Loop:
         self._rejected: list[str] = []
         self._unreachable = ""
         self._fetch_at: datetime | None = None
+        self._fetched: frozenset[Fetch] = frozenset()
+        """What the round before had fetched."""
         self._wanted = False
         self._steps: tuple[RolloutStep, ...] = ()
         host = lead.means.origin.get("host", "") or gethostname()
@@ -221,13 +224,24 @@ class Loop:
             return at
         self._failures = 0
         self._left_out.tell(self._lead, [])
-        at = next_look(loaded.spec.controller, clock(), self._due(made.due), self._chance.random())
+        due = self._due(self._after_fetching(made))
+        at = next_look(loaded.spec.controller, clock(), due, self._chance.random())
         self.report("sleeping", next_at=at, trouble="", failures=0, looked=made.plan.created)
         return at
 
     def _due(self, step: datetime | None) -> datetime | None:
         """Give when something is due: a step, or another try to reach where the spec is from."""
         return min((at for at in (step, self._fetch_at) if at is not None), default=None)
+
+    def _after_fetching(self, made: Round) -> datetime | None:
+        """Give when the next step of a round is due: soon, where it had something fetched that can be deployed now.
+
+        What was fetched in the round before, too, can't be: its source doesn't offer it, and isn't asked for ever.
+        """
+        fetched = frozenset(made.plan.fetches) if made.report is not None and made.report.fetched else frozenset()
+        new, self._fetched = fetched - self._fetched, fetched
+        soon = self._time.clock() + SHORTEST if new else None
+        return min((at for at in (made.due, soon) if at is not None), default=None)
 
     def _judge_requests(self, work: Workspace) -> None:
         """Judge what people asked in the console."""

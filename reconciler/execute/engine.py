@@ -1,4 +1,4 @@
-"""Carries plans out, exactly as they stand: rollouts, claims, download, merge, generate, all clients, prune, publish.
+"""Carries plans out, exactly as they stand: rollouts, claims, downloads, all clients, fetches, prune, publish.
 
 * Rollouts are where a plan says from its beginning: what is new about them is remembered before any client changes.
 * A run carries a plan out, and then the steps that follow from it as long as there are any: the next wave, once the one
@@ -6,6 +6,7 @@
 * What is proved once more comes alone: when it is good, the wave opens in the step that follows.
 * Each client gets all of its changes at once.
 * Incrementals that no client waits for are made when all clients are done.
+* What a source fetches for the next plan comes when all clients are done: none of them waits for it.
 * A download that fails costs its own deploys only; a client that fails costs no other client, unless its rollout halts.
 * Each outcome is in the journal before the next is waited for, and a run that is broken off is in the history with
   what it had done.
@@ -33,6 +34,7 @@ from reconciler.execute.claims import claim_all
 from reconciler.execute.clients import change_clients
 from reconciler.execute.download import Offers, download_all
 from reconciler.execute.duplicate import generate_all, merge_all, prune_all
+from reconciler.execute.fetch import fetch_all
 from reconciler.execute.outcome import is_complete
 from reconciler.execute.proofs import prove_all
 from reconciler.execute.publish import publish_all
@@ -259,6 +261,8 @@ def carry_out(plan: Plan, work: Workspace, tally: Tally, *, forks: int, turns: T
         prove_all(plan, work, breaker, tally, forks=forks)
     with timed("clients", changes=plan.for_clients):
         change_clients(plan, offers, work, breaker, tally, forks=forks, turns=turns)
+    with timed("fetch", changes=plan.fetches):
+        fetch_all(plan, work, tally)
     with timed("generate", changes=later):
         failed |= generate_all(later, work, tally)
     with timed("prune", changes=plan.prunes):

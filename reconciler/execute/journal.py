@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from reconciler.model.report import JournalEntry
 
 if TYPE_CHECKING:
-    from reconciler.model.change import Download, Generate, Merge, Prune, Publish
+    from reconciler.model.change import Download, Fetch, Generate, Merge, Prune, Publish
     from reconciler.workspace import Workspace
 
 
 def note(
-    change: Download | Merge | Generate | Prune | Publish,
+    change: Download | Fetch | Merge | Generate | Prune | Publish,
     work: Workspace,
     failure: str,
     *,

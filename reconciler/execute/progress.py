@@ -1,4 +1,4 @@
-"""How far the downloads of a run are: bytes, rate, and the time that is left."""
+"""How far the downloads of a run are, or what is fetched: bytes, rate, and the time that is left."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ class Progress:
 
     pause = 0.2
 
-    def __init__(self, total: int, means: Means) -> None:
+    def __init__(self, total: int | None, means: Means, *, what: str = "downloaded") -> None:
+        """Take how many bytes there are (None: nobody knows), and what is done with them, in words."""
         self._total = total
+        self._what = what
         self._means = means
         self._lock = Lock()
         self._done = 0
@@ -43,22 +45,25 @@ class Progress:
     def tell(self, *, last: bool = False) -> None:
         """Tell how far it is, if that was told long enough ago and there is anything to tell."""
         now = time.monotonic()
-        if not self._total or (now - self._told_at < EVERY and not (last and len(self._marks) > 1)):
+        if self._total == 0 or (now - self._told_at < EVERY and not (last and len(self._marks) > 1)):
             return
         self._told_at = now
         with self._lock:
-            done = min(self._done, self._total)
+            done = self._done if self._total is None else min(self._done, self._total)
+        if not done and self._total is None:
+            return
         self._marks = [mark for mark in self._marks if now - mark[0] <= _MEMORY] or self._marks[-1:]
         since, before = self._marks[0]
         self._marks.append((now, done))
         rate = max(done - before, 0) / max(now - since, 0.001)
-        left = (self._total - done) / rate if rate else None
-        text = f"downloaded {size_text(done)} of {size_text(self._total)}, {size_text(rate)}/s"
+        left = (self._total - done) / rate if rate and self._total is not None else None
+        of = "" if self._total is None else f" of {size_text(self._total)}"
+        text = f"{self._what} {size_text(done)}{of}, {size_text(rate)}/s"
         self._means.emit(
             DownloadProgress(
                 text + (f", {span_text(left)} left" if left else ""),
                 bytes=done,
-                total=self._total,
+                total=done if self._total is None else self._total,
                 rate=round(rate),
                 seconds_left=None if left is None else round(left),
             )

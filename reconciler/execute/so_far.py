@@ -18,6 +18,7 @@ from reconciler.model.events import (
     DeployStarted,
     DownloadProgress,
     DownloadStarted,
+    FetchStarted,
     GenerateStarted,
     RunStarted,
 )
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 EVERY = 1.0
 """Seconds between two rows."""
-_STEPS = (RunStarted, DownloadStarted, DownloadProgress, GenerateStarted, DeployStarted)
+_STEPS = (RunStarted, DownloadStarted, DownloadProgress, FetchStarted, GenerateStarted, DeployStarted)
 """What says what is done from then on."""
 
 

@@ -130,6 +130,11 @@ class Tally:
         self._downloaded += 1
         self._received += received
 
+    def fetched(self, received: int) -> None:
+        """Count a release that a source fetched for the next plan."""
+        self._made["fetched"] += 1
+        self._received += received
+
     def merged(self, saved: int) -> None:
         """Count a merge, and by how many bytes its incrementals are smaller than the full."""
         self._made["merged"] += 1
@@ -235,6 +240,7 @@ class Tally:
             bytes_sent=self._sent,
             bytes_saved=self._saved,
             bytes_not_received=self._not_received,
+            fetched=self._made["fetched"],
             merged=self._made["merged"],
             generated=self._made["generated"],
             pruned=self._made["pruned"],

@@ -161,6 +161,31 @@ class Generate(SupplyChange):
 
 
 @dataclass(frozen=True, slots=True)
+class Fetch(Change):
+    """A source fetches a release whose bytes nobody knows before, and verifies it; the next plan can deploy it.
+
+    `bytes` is its size; None where that isn't known, either. `previous` is the highest version that the store holds,
+    and `route` leads to the source, as for a download.
+    """
+
+    action: ClassVar = "fetch"
+    place: ClassVar = "fetches"
+    component: str
+    previous: str
+    to: str
+    platform: str
+    source: str
+    bytes: int | None
+    reason: str
+    route: str = DIRECT
+
+    @property
+    def traffic(self) -> int:
+        """The bytes that it moves in all, as far as they are known."""
+        return self.bytes or 0
+
+
+@dataclass(frozen=True, slots=True)
 class Prune(StoreChange):
     """A full, or an incremental of the codec that `kind` names, leaves the store. `bytes` is its size."""
 
@@ -309,6 +334,7 @@ class Changes:
     proofs: tuple[Proof, ...] = ()
     deploys: tuple[Deploy, ...] = ()
     settings: tuple[Settings, ...] = ()
+    fetches: tuple[Fetch, ...] = ()
     prunes: tuple[Prune, ...] = ()
     publishes: tuple[Publish, ...] = ()
 
@@ -333,5 +359,5 @@ class Changes:
         return (*(download for download in self.downloads if download.kind == "full"), *self.merges)
 
 
-KINDS: tuple[type[Change], ...] = (Download, Merge, Generate, Proof, Deploy, Settings, Prune, Publish)
+KINDS: tuple[type[Change], ...] = (Download, Merge, Generate, Proof, Deploy, Settings, Fetch, Prune, Publish)
 """All kinds of changes, in the order in which they are carried out."""

@@ -97,6 +97,28 @@ class DownloadFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FetchStarted(Event):
+    """A source begins to fetch a release whose bytes nobody knows; `bytes` is its size, 0 where that isn't known."""
+
+    type: ClassVar = "fetch_started"
+    source: str
+    component: str
+    version: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchFinished(Event):
+    """A source fetched a release and verified it, or didn't; `bytes` is the size that it has."""
+
+    type: ClassVar = "fetch_finished"
+    source: str
+    component: str
+    version: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MergeFinished(Event):
     """A release was made of incrementals, or not."""
 
@@ -196,8 +218,8 @@ class RunFinished(Event):
 
 EVENTS: tuple[type[Event], ...] = (
     *(RunStarted, SourceRead, LookStarted, ClientObserved, DownloadStarted, DownloadProgress, DownloadFinished),
-    *(MergeFinished, GenerateStarted, GenerateFinished, DeployStarted, ClientFinished, PublishFinished, RolloutMoved),
-    *(CheckFinished, WaitStarted, Trouble, RunFinished),
+    *(FetchStarted, FetchFinished, MergeFinished, GenerateStarted, GenerateFinished, DeployStarted, ClientFinished),
+    *(PublishFinished, RolloutMoved, CheckFinished, WaitStarted, Trouble, RunFinished),
 )
 EVENT_TYPES = tuple(event.type for event in EVENTS)
 

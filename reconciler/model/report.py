@@ -65,7 +65,7 @@ class Report:
     `bytes_saved` counts against sending fulls, `bytes_not_received` against downloading them. `fallbacks` counts fulls
     that were needed because an incremental failed. `rollouts` are those of the plan, as they are now; `next_step_at` is
     when the next step of one is due, if there is one. `held` are changes that weren't begun. `steps` are those in which
-    clients were to change, with what became of that.
+    clients were to change, with what became of that. `fetched` are releases that the next plan can deploy.
     """
 
     run_id: str
@@ -90,6 +90,7 @@ class Report:
     rollouts: tuple[RolloutStep, ...] = ()
     next_step_at: datetime | None = None
     steps: tuple[WaveStep, ...] = ()
+    fetched: int = 0
 
     def total(self, outcome: ClientOutcome) -> int:
         """Add one column of the recap up over all groups."""
@@ -275,7 +276,7 @@ class JournalEntry:
     reason: ReasonIfAny = ""
 
 
-RunPart = Literal["claim", "download", "merge", "generate", "prove", "clients", "prune", "publish"]
+RunPart = Literal["claim", "download", "merge", "generate", "prove", "clients", "fetch", "prune", "publish"]
 """What a run does one after the other, for each step of its rollouts anew."""
 
 

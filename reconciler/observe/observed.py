@@ -28,6 +28,7 @@ from reconciler.observe.upstream import (
     find_withdrawals,
     merge_incrementals,
     merge_offers,
+    merge_unfetched,
     read_sources,
     remember_signed,
 )
@@ -128,6 +129,7 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
     sources, components = work.spec.sources, {name: spec.component for name, spec in work.spec.components.items()}
     reports = known_reports(work)
     offers, conflicts = merge_offers(reports, sources, components)
+    unfetched, outranking = merge_unfetched(reports, sources, components)
     remembered, _conflicts = merge_offers(reports, sources, components, away=True)
     left_out = [*work.notes, *([] if sight.contact else _left_out(work))]
     absent = {source.name for source in sources if source.may_be_absent or work.plugins.refusal(source.plugin)}
@@ -154,7 +156,7 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
             *(_said(report, report.error) for report in reports if report.error),
             *(_said(report, report.accepted) for report in reports if report.accepted),
             *(_said(report, problem) for report in reports for problem in report.problems),
-            *(entry.says for entry in conflicts),
+            *(entry.says for entry in (*conflicts, *outranking)),
             *inspection.problems,
             *trouble,
             *troubles_of(mirrors.items()),
@@ -188,6 +190,7 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
         first_seen=work.state.first_seen(),
         past=Past(contents, work.state.got(changed) | (_on_clients(profiles.values()) if changed else set())),
         source_routes={source.name: _source_route(source) for source in sources},
+        unfetched=unfetched,
         back=work.state.came_back() if any(one.trigger == "seen" for one in work.spec.policies.values()) else {},
     )
 
@@ -350,7 +353,9 @@ def recall_lists(work: Workspace, seen: Roll | None = None) -> None:
 
 def _note_releases(work: Workspace) -> None:
     """Note releases that are offered, and weren't when something was carried out last."""
-    offered = {(entry.component, entry.version) for report in known_reports(work) for entry in report.releases}
+    reports = known_reports(work)
+    offered = {(entry.component, entry.version) for report in reports for entry in report.releases}
+    offered |= {(entry.component, entry.version) for report in reports for entry in report.unfetched}
     work.roll.saw(offered - work.state.first_seen().keys(), work.means.clock())
 
 

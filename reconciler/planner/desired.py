@@ -13,6 +13,8 @@
   that have it keep it, unless it is to be taken back.
 * While a release is on its way through the fleet, a newer one may have to wait for it: `target` is then asked for the
   version of the former.
+* A release that is known by its name only, as nobody fetched its bytes yet, counts like the others; where it would be
+  the one that clients run, it is to be fetched, and the one before it stays in force until then.
 * A client gets releases of its own platform and of `any`; of equal versions its own platform's.
 * A version that stands for one content and is offered with another: as long as nobody got the former, the latter takes
   its place, for a file may have been seen half-written. Afterwards it is never taken from the source: the plan says
@@ -28,7 +30,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import TYPE_CHECKING, Literal
 
-from reconciler.model.release import ANY_PLATFORM
+from reconciler.model.release import ANY_PLATFORM, Release
 from reconciler.model.spec import LATEST
 
 if TYPE_CHECKING:
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.model.change import DeployReason
-    from reconciler.model.offer import Offer, Withdrawal
-    from reconciler.model.release import Content, Release
+    from reconciler.model.offer import Fetchable, Offer, Unfetched, Withdrawal
+    from reconciler.model.release import Content
     from reconciler.model.rollout import RolloutRecord
     from reconciler.model.spec import ComponentSpec
     from reconciler.model.version import Version
@@ -47,7 +49,8 @@ if TYPE_CHECKING:
 class Target:
     """The release that clients of a platform should run. `source` is empty when the store holds it already.
 
-    `replaces` is the content that the store holds under this version, where the release takes its place.
+    `replaces` is the content that the store holds under this version, where the release takes its place. `unfetched`
+    is set where nobody knows its bytes: the release has no files then, and is no target but one to be fetched.
     """
 
     spec: ComponentSpec
@@ -56,6 +59,7 @@ class Target:
     source: str
     pinned: bool
     replaces: str = ""
+    unfetched: Unfetched | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,7 @@ class Desired:
         times: Times | None = None,
         halted: Mapping[tuple[str, str], Halt] | None = None,
         past: Past | None = None,
+        unfetched: Iterable[Fetchable] = (),
     ) -> None:
         self._past = past or Past()
         self._halted = halted or {}
@@ -172,6 +177,7 @@ class Desired:
         self.known: dict[str, set[str]] = {component: set() for component in components}
         self._platforms: dict[tuple[str, str], set[str]] = {}
         self._targets: dict[tuple[str, str], Target] = {}
+        self._unfetched: dict[tuple[str, str], Target] = {}
         holding = {(release.component, release.version, release.platform): release for release in held}
         known: dict[str, list[Target]] = {component: [] for component in components}
         coming = [offer for offer in offers if self._is_new(offer, holding)]
@@ -182,6 +188,10 @@ class Desired:
         for offer in coming:
             twin = holding.get(_key(offer.release))
             self._learn(components, known, offer.release, offer.source, twin.digest if twin else "")
+        there = {*holding, *(_key(offer.release) for offer in offers)}
+        for entry in unfetched:
+            if entry.unfetched.component in components and entry.unfetched.key not in there:
+                known[entry.unfetched.component].append(_nameless(components[entry.unfetched.component], entry))
         for component, spec in components.items():
             self._choose(spec, known[component])
 
@@ -225,6 +235,22 @@ class Desired:
         if own is None or common is None:
             return own or common
         return common if common.version > own.version else own
+
+    def unfetched(self, component: str, platform: str) -> Target | None:
+        """Give what clients of a platform would run of a component if somebody had its bytes; None where it is there.
+
+        What is there, and is wanted as much or more, isn't fetched from anywhere.
+        """
+        own, common = (self._best(component, name) for name in (platform, ANY_PLATFORM))
+        best = own if common is None or (own is not None and own.version >= common.version) else common
+        return best if best is not None and best.unfetched is not None else None
+
+    def _best(self, component: str, platform: str) -> Target | None:
+        return self._unfetched.get((component, platform)) or self._targets.get((component, platform))
+
+    def waits_for(self, first: Sequence[First], component: str, platform: str) -> bool:
+        """Say whether clients of a platform go by a rollout of an earlier version before they go by anything later."""
+        return any(platform not in one.passed and self.knows(component, one.version.text) for one in first)
 
     def knows(self, component: str, version: str) -> bool:
         """Say whether there is a release of a version that clients may run."""
@@ -280,6 +306,11 @@ class Desired:
         """Give the targets of a component on all platforms."""
         return [target for (known, _platform), target in self._targets.items() if known == component]
 
+    def newer(self, component: str) -> list[Target]:
+        """Give what is wanted of a component on all platforms, what is to be fetched for that included."""
+        unfetched = [target for (known, _platform), target in self._unfetched.items() if known == component]
+        return [*self.targets(component), *unfetched]
+
     def _learn(
         self,
         components: Mapping[str, ComponentSpec],
@@ -325,7 +356,6 @@ class Desired:
                 stopped.append(candidate)
             else:
                 fit.setdefault(candidate.release.platform, []).append(candidate)
-                self._versions.setdefault((component, candidate.release.platform, version), candidate)
         for platform, candidates in sorted(fit.items()):
             chosen = self._of_platform(spec, candidates)
             if chosen is not None:
@@ -369,6 +399,9 @@ class Desired:
         first: dict[str, Target] = {}
         for candidate in candidates:
             first.setdefault(candidate.release.version, candidate)
+        for version, target in first.items():
+            if target.unfetched is None:
+                self._versions[spec.component.id, target.release.platform, version] = target
         ordered = sorted(first.values(), key=lambda target: target.version, reverse=True)
         out = [target for target in ordered if self._was_out(spec, target.release)]
         old = [target for target in out if self._ripe_at(spec, target.release) is None]
@@ -378,6 +411,9 @@ class Desired:
             self._wait(coming, [target for target in out[: spec.behind + 1] if target not in old])
         elif chosen is None:
             self._too_few(spec, ordered, out)
+        if chosen is not None and chosen.unfetched is not None:
+            self._unfetched[spec.component.id, chosen.release.platform] = chosen
+            return next((target for target in old[spec.behind :] if target.unfetched is None), None)
         return chosen
 
     def _too_few(self, spec: ComponentSpec, ordered: Sequence[Target], out: Sequence[Target]) -> None:
@@ -409,6 +445,19 @@ class Desired:
         if spec.snapshot is None or self._times is None:
             return True
         return self._times.out_at(release).astimezone(UTC).date() <= spec.snapshot
+
+
+def _nameless(spec: ComponentSpec, entry: Fetchable) -> Target:
+    """Give what stands for a release of which nobody knows the bytes."""
+    found = entry.unfetched
+    return Target(
+        spec=spec,
+        version=spec.component.version(found.version),
+        release=Release(found.component, found.version, found.platform, (), released=found.released),
+        source=entry.source,
+        pinned=spec.version != LATEST,
+        unfetched=found,
+    )
 
 
 def changed_offers(

@@ -46,8 +46,10 @@ def advance(wanted: Wanted, observed: Observed, plan: Plan, now: datetime) -> Ob
     offered = {(offer.release.component, offer.release.version): now for offer in observed.offers}
     incrementals = _incrementals(observed, plan)
     held = _held(observed, plan)
+    fetched = {(change.component, change.to, change.platform) for change in plan.fetches}
     return replace(
         observed,
+        unfetched=[entry for entry in observed.unfetched if entry.unfetched.key not in fetched],
         held=held,
         incrementals=incrementals,
         cohorts=_cohorts(wanted, observed, plan),

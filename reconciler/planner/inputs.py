@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reconciler.model.mirror import Mirror
-    from reconciler.model.offer import Offer, OfferedIncremental, Withdrawal
+    from reconciler.model.offer import Fetchable, Offer, OfferedIncremental, Withdrawal
     from reconciler.model.plan import Basis, Cohort
     from reconciler.model.release import Release
     from reconciler.model.repository import Published
@@ -68,7 +68,7 @@ class Observed:
     those that couldn't be served because of something that is wrong with them. `excused` are those of the `problems`
     that are as the spec wants it, or that time mends; `unread` are sources that can't be read and should be. `past` is
     what is remembered of the bytes of versions. `back` says when clients answered for the first time, or again after
-    they hadn't, where some policy asks for that.
+    they hadn't, where some policy asks for that. `unfetched` are releases whose bytes nobody knows.
     """
 
     basis: Basis
@@ -97,6 +97,7 @@ class Observed:
     unread: Sequence[str] = ()
     past: Past = field(default_factory=Past)
     back: Mapping[str, datetime] = field(default_factory=dict)
+    unfetched: Sequence[Fetchable] = ()
 
     def got(self) -> set[tuple[str, str]]:
         """Give the (component, version) that clients have or had, or that are or were published, as far as is known."""

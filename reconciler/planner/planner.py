@@ -9,8 +9,9 @@
    brought into the store all the same.
 6. Bring what some client or group should have into the store, at the least bytes, and keep incrementals of it
    (`duplicate`); choose how each client is supplied (`delivery`).
-7. Aggregate over cohorts by (component, group, from, to, reason, way).
-8. Say what the repository for other sites gets (`publish`).
+7. Have fetched what some client or group should have and nobody knows the bytes of (`fetching`).
+8. Aggregate over cohorts by (component, group, from, to, reason, way).
+9. Say what the repository for other sites gets (`publish`).
 
 Equal input gives an equal plan, in an order that doesn't depend on the order of the input.
 
@@ -33,6 +34,7 @@ from reconciler.planner.comparison import Comparison
 from reconciler.planner.delivery import Dispatcher, camp_of
 from reconciler.planner.desired import Desired, Times, changed_offers
 from reconciler.planner.duplicate import Demand, Duplicator, Supplies
+from reconciler.planner.fetching import plan_fetches
 from reconciler.planner.mirrors import plan_mirror, refusals
 from reconciler.planner.publish import plan_publishing
 from reconciler.planner.rollout import Rollouts, forced_versions, halts
@@ -61,7 +63,16 @@ def make_plan(wanted: Wanted, observed: Observed, *, plan_id: str, now: datetime
     past = observed.past
     if changed_offers(observed.offers, observed.held, past.contents):  # else it isn't worth looking through the fleet
         past = replace(past, got=observed.got())
-    desired = Desired(wanted.components, observed.held, observed.offers, observed.withdrawn, times, halted, past)
+    desired = Desired(
+        wanted.components,
+        observed.held,
+        observed.offers,
+        observed.withdrawn,
+        times,
+        halted,
+        past,
+        observed.unfetched,
+    )
     stuck: frozenset[Key] = frozenset()
     while True:
         forced = forced_versions(wanted, desired, observed.rollouts, stuck)
@@ -108,6 +119,7 @@ def _make(
         prunes=tuple(prune for target in targets for prune in duplicator.prunes(target)),
         deploys=tally.deploys(),
         settings=tally.settings(),
+        fetches=plan_fetches(wanted, observed, desired, _reached(wanted), platforms, forced),
         proofs=tally.proofs(),
         rollouts=tuple(sorted(rollouts.steps, key=lambda step: step.record.key)),
         drift=tally.findings("drift"),

@@ -116,7 +116,7 @@ def forced_versions(
                 continue
             newer = wanted.policy(group, record.component).rollout.newer
             waits = newer == "queue" or (newer == "finish" and record.passed is None)
-            latest = [target for target in desired.targets(record.component) if not target.pinned]
+            latest = [target for target in desired.newer(record.component) if not target.pinned]
             scheme = spec.component.scheme
             if waits and latest and scheme.accepts(record.version):
                 version = scheme.parse(record.version)

@@ -20,6 +20,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from reconciler.model.release import ANY_PLATFORM
 from reconciler.model.report import MAX_LAG, ComponentStatus
 from reconciler.model.spec import LATEST
 from reconciler.planner.desired import Desired, Times
@@ -69,7 +70,14 @@ class Ruler:
         times = Times(allowance.now, allowance.first_seen or {})
         self._held = Desired(wanted.components, observed.held, (), observed.withdrawn, times)
         remembered = observed.remembered or observed.offers
-        self._offered = Desired(wanted.components, observed.held, remembered, observed.withdrawn, times)
+        self._offered = Desired(
+            wanted.components,
+            observed.held,
+            remembered,
+            observed.withdrawn,
+            times,
+            unfetched=observed.unfetched,
+        )
         self._allowance = allowance
         self._known: dict[str, list[Version]] = {component: [] for component in wanted.components}
         self._released: dict[tuple[str, str], datetime] = dict(allowance.first_seen or {})
@@ -85,6 +93,11 @@ class Ruler:
             spec = wanted.components.get(offer.release.component)
             if spec is not None and spec.component.scheme.accepts(offer.release.version):
                 version = spec.component.version(offer.release.version)
+                self._offers[spec.component.id] = max(version, self._offers.get(spec.component.id, version))
+        for entry in observed.unfetched:
+            spec = wanted.components.get(entry.unfetched.component)
+            if spec is not None:
+                version = spec.component.version(entry.unfetched.version)
                 self._offers[spec.component.id] = max(version, self._offers.get(spec.component.id, version))
         for versions in self._known.values():
             versions[:] = sorted(set(versions))
@@ -148,6 +161,10 @@ class Ruler:
         refusal = self._offered.refused.get((component, highest.text))
         if refusal is not None:
             return f"{highest} is {refusal.text}"
+        for platform in self._offered.platforms(component) or [ANY_PLATFORM]:
+            target = self._offered.unfetched(component, platform)
+            if target is not None and target.version == highest:
+                return f"nobody knows the bytes of {highest} before an apply fetches it from {target.source}"
         if spec.version != LATEST:
             return f"{highest} is offered, and {spec.version} is pinned"
         whys = {platform: self._offered.waiting(component, platform) for platform in self._offered.platforms(component)}

@@ -284,6 +284,7 @@ _REPORT = Form(
     held=As(of=Form(Held)),
     rollouts=As(of=STANDING),
     steps=As(of=STEP),
+    fetched=As(if_any=True),
 )
 
 

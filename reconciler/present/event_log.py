@@ -12,6 +12,7 @@ from reconciler.model.events import (
     ClientObserved,
     DownloadProgress,
     DownloadStarted,
+    FetchStarted,
     RolloutMoved,
 )
 from reconciler.present.bars import Bar
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from reconciler.model.events import Event
     from reconciler.present.terminal import Terminal
 
-_QUIET = (ClientObserved, ClientFinished, DownloadStarted, RolloutMoved)
+_QUIET = (ClientObserved, ClientFinished, DownloadStarted, FetchStarted, RolloutMoved)
 """Events that come once for each client or rollout, or before one like them: shown only when they tell of trouble."""
 _OF_CLIENTS = (ClientObserved, ClientFinished)
 _SPARSE = 30.0

@@ -16,6 +16,7 @@ from reconciler.model.change import (
     KINDS,
     Deploy,
     Download,
+    Fetch,
     FleetChange,
     Generate,
     Merge,
@@ -158,6 +159,22 @@ def fetched_text(change: Entry, count: int) -> str:
 def _merged(change: Entry, _count: int) -> str:
     full = f"{size_text(change['bytes'])} from {change['source']}" if change["source"] else "nothing"
     return f"by {count_text(len(change['path']), 'incremental')}; if that fails, the full: {full}"
+
+
+def _fetches(changes: Sequence[Entry], _waves: Waves) -> Iterator[Row]:
+    """Give rows (mark, component, from, to, bytes, what, reason)."""
+    for change in changes:
+        route = "" if change["route"] == DIRECT else f" {change['route']}"
+        cells = (
+            "+",
+            change["component"],
+            change["from"] or "-",
+            change["to"] + platform_text(change),
+            "?" if change["bytes"] is None else size_text(change["bytes"]),
+            f"from {change['source']}{route}, digest unknown until fetched",
+            change["reason"],
+        )
+        yield Row(cells, [change])
 
 
 # --- the repository for other sites -----------------------------------------------------------------------------------
@@ -403,6 +420,15 @@ _TABLE = (
         head=("settings", "group", "reason"),
         name=lambda change: f"settings ({change['group']})",
         clause="settings on",
+    ),
+    Kind(
+        change=Fetch,
+        form=Form(Fetch, previous=_FROM),
+        title="Fetch and verify, for the next plan to deploy",
+        rows=_fetches,
+        right=frozenset({5}),
+        arrow=True,
+        head=("fetch", *_STORE_HEAD),
     ),
     Kind(
         change=Prune,

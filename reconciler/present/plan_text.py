@@ -4,7 +4,8 @@ The first line is the verdict, of one fixed form:
 
     Plan: 2 downloads (1.4 MiB), 3 changes on 8 of 8 clients (5.6 MiB); drift 0, held 0, deferred 0, unknown 0, ...
 
-Where settings change, `, settings on 4 clients` stands before the semicolon. Where what is declared can't be had, the
+Where settings change, `, settings on 4 clients` stands before the semicolon, and where releases have to be fetched
+before they can be deployed, `, 1 release to fetch (58.0 MiB)`. Where what is declared can't be had, the
 line ends with `; not as declared: virus-pattern 16.999.00 can't be had, 2 problems`. Halted rollouts follow at once.
 
 A change is one release that goes to clients for one reason: the verdict counts what the rows stand for. Where a size is
@@ -69,11 +70,23 @@ def headline(document: Entry) -> str:
         f", {clause} {count_text(count['clients'], 'client')}" for clause, count in counts if count["changes"]
     )
     about = "about " if any(change.get("estimated") for change in document["changes"]) else ""
+    others += _to_fetch(document)
     return (
         f"{count_text(download['changes'], 'download')} ({size_text(download['bytes'])}), "
         f"{count_text(changes_of(document), 'change')} on {number_text(deploy['clients'])} of "
         f"{count_text(sum(document['clients'].values()), 'client')} ({about}{size_text(deploy['bytes'])}){others}"
     )
+
+
+def _to_fetch(document: Entry) -> str:
+    """Say how many releases have to be fetched before they can be deployed; empty where there are none."""
+    sizes = [change["bytes"] for change in document["changes"] if change["action"] == "fetch"]
+    if not sizes:
+        return ""
+    known = [size for size in sizes if size is not None]
+    total = size_text(sum(known)) if known else "of unknown size"
+    more = " and more" if 0 < len(known) < len(sizes) else ""
+    return f", {count_text(len(sizes), 'release')} to fetch ({total}{more})"
 
 
 def amiss(document: Entry) -> str:

@@ -77,10 +77,11 @@ def changed_text(document: Mapping[str, Any]) -> str:
 
 def made_texts(document: Mapping[str, Any]) -> list[str]:
     """Say what an apply did in the store and the repository."""
-    return [f"{count_text(document[key], noun)} {what}" for key, noun, what in _MADE if document[key]]
+    return [f"{count_text(document[key], noun)} {what}" for key, noun, what in _MADE if document.get(key)]
 
 
 _MADE = (
+    ("fetched", "release", "fetched for the next plan"),
     ("merged", "full", "merged"),
     ("generated", "incremental", "made"),
     ("pruned", "file", "pruned"),

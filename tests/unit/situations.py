@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from reconciler.model.client import Installed, Profile
 from reconciler.model.delta import Duplication, Incremental, Kept, Patch
 from reconciler.model.deploy import InstallTarget, Layout
-from reconciler.model.offer import Offer, OfferedIncremental, Withdrawal
+from reconciler.model.offer import Fetchable, Offer, OfferedIncremental, Unfetched, Withdrawal
 from reconciler.model.plan import Basis
 from reconciler.model.policy import AutoUpdate, Gate, Limits, Rollout, Wave
 from reconciler.model.rollout import STATUSES, UNDER_WAY, UNFIT, Approval, Key, RolloutRecord
@@ -171,6 +171,8 @@ class Situation:
     failures: dict[Key, dict[str, str]] = field(default_factory=dict)
     limit: str = ""
     now: datetime = NOW
+    hidden: tuple[Offer, ...] = ()
+    """Offers of which nobody knows the bytes before they are fetched."""
 
     def gather(self) -> Any:
         """Give the cohorts that are chosen, and the others."""
@@ -199,8 +201,13 @@ class Situation:
             others=others,
             rollouts=self.records,
             failures=self.failures,
+            unfetched=[Fetchable(one.source, _nameless(one.release)) for one in self.hidden],
         )
         return replace(self.wanted, limited=bool(self.limit), partial=bool(self.limit)), facts
+
+
+def _nameless(release: Any) -> Unfetched:
+    return Unfetched(release.component, release.version, release.platform, release.size, release.released)
 
 
 @st.composite

@@ -13,6 +13,7 @@
     groups: {g: conventional}                                 # group -> scan method, or null
     held: [rules 1]                                           # COMPONENT VERSION [PLATFORM] [=CONTENT]
     offers: [rules 2 @vendor]                                 # the same, and which source offers it, or else drop
+    unfetched: [rules 2 ~900 @vendor]                         # COMPONENT VERSION [PLATFORM] [~BYTES] [@source]
     incrementals: [rules 1..2/zstd 900]                       # held: COMPONENT NAME BYTES [REFUSAL]
     offered: [rules 1..2/zstd 900 @vendor]                    # the same of a source
     withdrawn: [rules 2 INC-1 @vendor]                        # COMPONENT VERSION REASON, and which source says so
@@ -44,6 +45,8 @@
       downloads: [rules 1 -> 2 outdated]                      # COMPONENT BEFORE -> TO [PLATFORM] REASON [@source] [way]
                                                               # an incremental: COMPONENT NAME BYTES, REASON
       merges: [rules 1 -> 2 by 1..2/zstd]
+      fetches: [rules 1 -> 2 outdated 900]                    # COMPONENT BEFORE -> TO [PLATFORM] REASON BYTES [@source]
+                                                              # [way]; ? where the size isn't known
       generates: [rules 1..2/zstd level 9]
       prunes: [rules 1 full]                                  # or: rules 1..2/zstd
       deploys: [3 g rules 1 -> 2 outdated]                    # CLIENTS GROUP COMPONENT FROM -> TO REASON [downgrade]
@@ -80,7 +83,7 @@ from reconciler.model.change import KINDS, FleetChange
 from reconciler.model.client import Installed, Profile
 from reconciler.model.delta import Duplication, Incremental, Patch
 from reconciler.model.deploy import InstallTarget, Layout
-from reconciler.model.offer import Offer, OfferedIncremental, Withdrawal
+from reconciler.model.offer import Fetchable, Offer, OfferedIncremental, Unfetched, Withdrawal
 from reconciler.model.plan import FINDINGS, Basis, Cohort, Plan, RolloutStep
 from reconciler.model.policy import (
     DAYS,
@@ -132,6 +135,7 @@ KEYS = {
         "moved",
         "leaving_clients",
         "back",
+        "unfetched",
     ),
 }
 
@@ -192,6 +196,14 @@ def offered(text: str) -> OfferedIncremental:
 def offer(text: str) -> Offer:
     source = next((word[1:] for word in text.split() if word.startswith("@")), "drop")
     return Offer(source, release(text))
+
+
+def fetchable(text: str) -> Fetchable:
+    component, version, *words = text.split()
+    platform = next((word for word in words if word[0] not in "~@"), "any")
+    size = next((int(word[1:]) for word in words if word[0] == "~"), None)
+    source = next((word[1:] for word in words if word[0] == "@"), "drop")
+    return Fetchable(source, Unfetched(component, version, platform, size, OUT.get(f"{component} {version}")))
 
 
 def component(name: str, options: dict[str, Any]) -> ComponentSpec:
@@ -453,6 +465,13 @@ def shown(plan: Plan, *, waves: bool = False) -> dict[str, list[str]]:
             + (f" @{d.source}" if d.source != "drop" else "")
             for d in plan.downloads
         ],
+        "fetches": [
+            f"{f.component} {f.previous or '-'} -> {f.to}{platform.get(f.platform, ' ' + f.platform)} {f.reason}"
+            f" {'?' if f.bytes is None else f.bytes}"
+            + (f" @{f.source}" if f.source != "drop" else "")
+            + (f" {f.route}" if f.route != "direct" else "")
+            for f in plan.fetches
+        ],
         "merges": [f"{m.component} {m.previous} -> {m.to} by {' '.join(m.path)}" for m in plan.merges],
         "generates": [f"{g.component} {g.previous}..{g.to}/{g.codec} level {g.level}" for g in plan.generates],
         "prunes": [
@@ -514,7 +533,7 @@ def recounted(plan: Any) -> dict[str, Any]:
     for kind in KINDS:
         changes = plan.of(kind)
         names = {name for change in changes for cohort in cohorts_of(change) for name in plan.members[cohort]}
-        sent = sum(getattr(change, "bytes", 0) * getattr(change, "clients", 1) for change in changes)
+        sent = sum((getattr(change, "bytes", 0) or 0) * getattr(change, "clients", 1) for change in changes)
         if changes:
             listed[kind.action] = " ".join(map(str, (len(changes), *([len(names)] if names else []), sent)))
     for kind in FINDINGS:  # type: ignore[assignment]
@@ -564,6 +583,7 @@ def test_case(case: Any) -> None:
         first_seen={tuple(name.split()): at for name, at in case.get("seen", {}).items()},
         past=past(case),
         back={name: NOW - parse_duration(ago) for name, ago in case.get("back", {}).items()},
+        unfetched=[fetchable(text) for text in case.get("unfetched", ())],
     )
     managed = {name: wanted for name, wanted in components.items() if name in case.get("target", components)}
     given = case.get("duplication", {})

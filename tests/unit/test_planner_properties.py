@@ -30,6 +30,10 @@ def full_key(prune: Any) -> Any:
     return prune.component, prune.to_digest, prune.platform
 
 
+def full_name(offer: Any) -> Any:
+    return offer.release.component, offer.release.version, offer.release.platform
+
+
 # --- carrying out ---------------------------------------------------------------------------------------------------
 
 
@@ -61,7 +65,12 @@ def carried_out(situation: Situation, plan: Any) -> Any:
                 failures.get((change.component, change.to, group), {}).pop(name, None)
     rows = [row._replace(fingerprint=now[row.name].fingerprint) for row in situation.rows]
     seen = {profile.fingerprint: profile for profile in now.values()}
-    return replace(held, rows=rows, seen=seen, records=records, failures=failures)
+    fetched = {(change.component, change.to, change.platform) for change in plan.fetches}
+    found = [one for one in held.hidden if full_name(one) in fetched]
+    assert len(found) == len(plan.fetches)
+    hidden = tuple(one for one in held.hidden if one not in found)
+    offers = [*held.offers, *found]
+    return replace(held, rows=rows, seen=seen, records=records, failures=failures, offers=offers, hidden=hidden)
 
 
 def carried_into_store(situation: Situation, plan: Any) -> Any:
@@ -128,6 +137,26 @@ def test_after_a_plan_was_carried_out_nothing_is_left_to_do(situation: Situation
     _after, last = converged(after)
     assert [finding.clients for finding in last.unknown] == [finding.clients for finding in first.unknown]
     assert sum(finding.clients for finding in last.held) == sum(finding.clients for finding in first.held)
+
+
+@given(situations(in_waves=False), st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_what_is_fetched_first_goes_where_it_would_go_if_its_bytes_had_been_known(
+    situation: Situation, random: Random
+) -> None:
+    there = {(one.component, one.version, one.platform) for one in situation.held}
+    mysterious = [one for one in situation.offers if full_name(one) not in there and random.random() < 0.7]
+    known = [one for one in situation.offers if one not in mysterious]
+    goals = {one.release.digest for one in known}
+    offered = [one for one in situation.offered if one.incremental.to_digest in goals]
+    start = replace(situation, limit="", offers=known, offered=offered, hidden=tuple(mysterious))
+    first = start.plan()
+    names = {(change.component, change.to) for change in first.fetches}
+    assert not names & {(change.component, change.to) for change in (*first.deploys, *first.downloads)}
+    end, last = converged(start)
+    assert last.fetches == ()
+    revealed = replace(end, offers=[*end.offers, *end.hidden], hidden=())
+    assert revealed.plan().deploys == ()
 
 
 @given(situations())
