@@ -14,6 +14,8 @@ document says.
 
 What is offered is whole and settled; all else is held back, with a sentence that names its path:
 
+* With `verify`, a release counts when its SHA256SUMS is signed: by `SHA256SUMS.minisig` or `SHA256SUMS.asc`, say. What
+  `release.yaml` says counts then where SHA256SUMS lists that file as well.
 * With a `SHA256SUMS` a release is whole when that lists exactly its files and each matches. Without, it is taken to be
   whole when nothing in it changed for `settle`; `complete_when: SHA256SUMS` doesn't take it at all.
 * What changes while it is read is not settled.
@@ -40,20 +42,23 @@ from reconciler.model.release import ANY_PLATFORM, COMPONENT_ID, PLATFORM, Relea
 from ._folder.memory import Memory
 from ._folder.release_yaml import MAX_BYTES as MAX_FACTS
 from ._folder.release_yaml import ReleaseFacts, parse_release_facts
+from ._folder.signed import SUMS, SignedSums, is_signature, kept
 from ._folder.sums import MAX_BYTES as MAX_SUMS
 from ._folder.sums import parse_sums
 from ._folder.tree import Stamp, Tree, TreeError
+from ._verify.material import NotThereError
+from ._verify.options import VERIFY, verifying
+from ._verify.verification import Verification, signed_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from reconciler.contracts import Context
+    from reconciler.contracts import Context, TrustedKey
     from reconciler.model.delta import Incremental, Patch
-    from reconciler.model.release import Component
+    from reconciler.model.release import Component, SignedBy
 
 FACTS = "release.yaml"
-SUMS = "SHA256SUMS"
 ATTACHED = "SHA256SUMS.attached"
 SIGNATURE = ".minisig"
 NO_VERSIONS = frozenset({"versions.txt", "latest"})
@@ -90,6 +95,11 @@ OPTIONS: Mapping[str, Any] = {
             "default": "none",
             "description": "With SHA256SUMS, a release without that file is not there yet.",
         },
+        "verify": {
+            **VERIFY,
+            "description": "How the SHA256SUMS of each release is proven, and by that all that it lists, by what lies "
+            "beside it: SHA256SUMS.minisig for `minisign`, SHA256SUMS.asc for `gpg`. A list: in all of these ways.",
+        },
     },
     "required": ["path"],
     "additionalProperties": False,
@@ -110,7 +120,9 @@ class Directory:
     def __init__(self, options: Mapping[str, Any], context: Context) -> None:
         self._name: str = options["path"]
         self._path = context.path(self._name, SourceError)
-        self._sums_needed = options["complete_when"] == SUMS
+        self._verification = Verification(options.get("verify"), context)
+        self._sums_needed = options["complete_when"] == SUMS or bool(self._verification)
+        self._work = context.work
         self._clock = context.clock
         try:
             self._settle = parse_duration(options["settle"]).total_seconds()
@@ -210,11 +222,16 @@ class Directory:
         self._check_settled(before, shown)
         files = tuple(self._file(tree, f"{path}/{name}", before[name]) for name in names if name not in listed)
         attached = tuple(self._file(tree, f"{path}/{name}", before[name]) for name in names if name in listed)
-        if SUMS in before:
-            _check_sums(tree.read(f"{path}/{SUMS}", MAX_SUMS), files, shown)
+        sums = tree.read(f"{path}/{SUMS}", MAX_SUMS) if SUMS in before else None
+        signed = None
+        if sums is not None:
+            _check_sums(sums, files, shown)
+            signed = self._signed(tree, path, sums, before) if self._verification else None
         if ATTACHED in before:
             _check_sums(tree.read(f"{path}/{ATTACHED}", MAX_SUMS), attached, shown, ATTACHED)
         facts = _facts(tree, path) if FACTS in before else ReleaseFacts()
+        if self._verification and FACTS in before and not _lists_facts(sums or b"", tree, path):
+            facts = _unproven(facts, platform, shown)
         if tree.folder(path, MAX_FILES + 2) != before:
             raise _NotYetError(f"{shown}: not settled yet: it changed while it was read")
         if at and facts.platform not in {None, platform}:
@@ -227,7 +244,35 @@ class Directory:
             released=facts.released,
             notes=facts.notes,
             attached=attached,
+            signed=signed,
         )
+
+    def _signed(self, tree: Tree, path: str, sums: bytes, stamps: Mapping[str, Stamp]) -> SignedBy | None:
+        """Have the SHA256SUMS of a release verified; give who signed it, None where a digest is all that was asked."""
+        component, _, folder = path.partition("/")
+
+        def read(name: str, limit: int) -> bytes:
+            try:
+                return tree.read(f"{path}/{name}", limit)
+            except TreeError as error:
+                raise SourceError(str(error)) from error
+
+        try:
+            with kept(sums, self._work) as place:
+                material = SignedSums(component, folder.partition("@")[0], sums, place, there=stamps, read=read)
+                return signed_by(self._verification.check(material))
+        except NotThereError as error:
+            young = min(self._age(stamp) for stamp in stamps.values()) < self._settle
+            refusal = _NotYetError if young else _RefusedError
+            raise refusal(f"{tree.shown(path)}: {error.message}") from error
+        except SourceError as error:
+            raise _RefusedError(f"{tree.shown(path)}: {error.message}") from error
+        except OSError as error:
+            raise SourceError(f"{self._work} can't be written: {error.strerror}") from error
+
+    def trusted(self) -> Sequence[TrustedKey]:
+        """Give the keys that `verify` trusts."""
+        return self._verification.keys()
 
     def _incremental(self, tree: Tree, component: Component, folder: str) -> Incremental:
         path = f"{component.id}/{INCREMENTALS}/{folder}"
@@ -258,7 +303,7 @@ class Directory:
         """Give the names of the release's own files, and of those that are attached, sorted."""
         if self._sums_needed and SUMS not in stamps:
             raise _NotYetError(f"{shown}: not complete yet: it has no {SUMS}")
-        names = [name for name in stamps if name not in {".", FACTS, SUMS, ATTACHED, f"{SUMS}{SIGNATURE}"}]
+        names = [name for name in stamps if name not in {".", FACTS, SUMS} and not is_signature(name)]
         if SUMS in stamps:
             names = [name for name in names if name in attached or not _signs(name, stamps)]
         if attached.issuperset(names):
@@ -347,13 +392,30 @@ def _attached_names(tree: Tree, path: str) -> frozenset[str]:
         raise _RefusedError(f"{tree.shown(path)}/{ATTACHED}: {error}") from error
 
 
+def _lists_facts(sums: bytes, tree: Tree, path: str) -> bool:
+    """Say whether a SHA256SUMS that was read before lists what is said of the release, too."""
+    listed = {sha256 for name, sha256 in parse_sums(sums) if name == FACTS}
+    if listed and listed != {hashlib.sha256(tree.read(f"{path}/{FACTS}", MAX_FACTS)).hexdigest()}:
+        raise _NotYetError(f"{tree.shown(path)}: {FACTS} isn't what {SUMS} says; it may not be whole yet")
+    return bool(listed)
+
+
+def _unproven(facts: ReleaseFacts, platform: str, shown: str) -> ReleaseFacts:
+    """Believe nothing of what is said of a release where that isn't proven; its platform must be that of the folder."""
+    if facts.platform not in {None, platform or ANY_PLATFORM}:
+        raise _RefusedError(
+            f"{shown}: {FACTS} says the platform {facts.platform}, and {SUMS}, which is verified, doesn't list it"
+        )
+    return ReleaseFacts()
+
+
 def _check_sums(content: bytes, files: tuple[ReleaseFile, ...], shown: str, sums: str = SUMS) -> None:
     """Hold files of a release against its SHA256SUMS: each file listed, each listed file there."""
     known = {file.name: file.sha256 for file in files}
     listed = set()
     try:
         for name, sha256 in parse_sums(content):
-            if name in {SUMS, FACTS, ATTACHED}:
+            if name in {SUMS, FACTS} or is_signature(name):
                 continue
             if known.get(name, sha256) != sha256:
                 raise _NotYetError(f"{shown}: {name} isn't what {sums} says; it may not be whole yet")
@@ -368,5 +430,9 @@ def _check_sums(content: bytes, files: tuple[ReleaseFile, ...], shown: str, sums
         raise _NotYetError(f"{shown}: not complete yet: {sums} lists {min(missing)!r}, which isn't there")
 
 
-TRAITS = Traits()
+def _traits(options: Mapping[str, Any]) -> Traits:
+    return verifying(Traits(), options.get("verify"))
+
+
+TRAITS = _traits
 PLUGIN = Directory

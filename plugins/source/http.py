@@ -29,7 +29,7 @@ from ._http.documents import Documents
 from ._http.look import Look, Means
 from ._http.options import OPTIONS, base_of, check
 from ._http.told import Told
-from ._verify.options import signed_by_options
+from ._verify.options import verifying
 from ._web.options import web_options
 from ._web.web import Web
 
@@ -148,8 +148,7 @@ def _traits(options: Mapping[str, Any]) -> Traits:
     check(options)
     url = base_of(options)
     own = [component.get("verify", options.get("verify")) for component in options["components"].values()]
-    signed = all(signed_by_options({"verify": verify}) for verify in own)
-    return Traits(network=not url.startswith("file:"), url=url, signed=signed)
+    return verifying(Traits(network=not url.startswith("file:"), url=url), *own)
 
 
 __all__ = ["OPTIONS", "PLUGIN", "TRAITS"]

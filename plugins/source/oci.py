@@ -28,7 +28,7 @@ from ._oci.documents import Documents
 from ._oci.offered import Offered, Record
 from ._oci.options import OPTIONS
 from ._oci.registry import Registry
-from ._verify.options import signed_by_options, ways_of
+from ._verify.options import verifying
 from ._web.options import web_options
 
 if TYPE_CHECKING:
@@ -268,12 +268,8 @@ class Oci:
 
 def _traits(options: Mapping[str, Any]) -> Traits:
     ways = [entry.get("verify", options.get("verify")) for entry in options["components"].values()]
-    return Traits(
-        programs=any(name == "gpg" for verify in ways for name, _options in ways_of(verify)[1]),
-        network=True,
-        url=f"http{'' if options['insecure'] else 's'}://{options['registry']}",
-        signed=all(signed_by_options({"verify": verify}) for verify in ways),
-    )
+    url = f"http{'' if options['insecure'] else 's'}://{options['registry']}"
+    return verifying(Traits(network=True, url=url), *ways)
 
 
 TRAITS = _traits

@@ -182,7 +182,7 @@ def _files_in(folder: Path) -> tuple[list[ReleaseFile], Path]:
     files = []
     try:
         for path in sorted(folder.iterdir()):
-            if path.name not in {FACTS, SUMS}:
+            if path.name not in {FACTS, SUMS} and not path.name.startswith(f"{SUMS}."):
                 with path.open("rb") as stream:
                     digest = hashlib.file_digest(stream, "sha256").hexdigest()
                 files.append(ReleaseFile(path.name, path.stat().st_size, digest))

@@ -154,7 +154,7 @@ def _check_files(files: Sequence[Path]) -> None:
         problem = file_name_problem(file.name)
         if problem:
             raise UsageError(f"{file}: {problem}")
-        if file.name in {FACTS, SUMS}:
+        if file.name in {FACTS, SUMS} or file.name.startswith(f"{SUMS}."):
             raise UsageError(f"{file}: a release can't have a file named {file.name}; updoser writes that itself")
         if file.name in seen:
             raise UsageError(f"{file}: another file of that name is given too")
@@ -231,7 +231,11 @@ def _is_there(target: Path, listing: Sequence[ReleaseFile]) -> bool:
     """Say whether a release stands there already with the same files and bytes; refuse anything else."""
     if not target.exists():
         return False
-    there = {path.name: path for path in target.iterdir() if path.name not in {FACTS, SUMS}}
+    there = {
+        path.name: path
+        for path in target.iterdir()
+        if path.name not in {FACTS, SUMS} and not path.name.startswith(f"{SUMS}.")
+    }
     if there.keys() == {file.name for file in listing} and all(_same_bytes(there[file.name], file) for file in listing):
         return True
     raise RefusedError(f"{target} is there already, with other bytes", hint="changed content needs a new version")

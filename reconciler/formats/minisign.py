@@ -6,8 +6,8 @@
     base64(Ed25519 signature over the 64 bytes above and the trusted comment)
 
 `Ed` signs the content itself, `ED` its BLAKE2b-512, which is what minisign has written since 2021. The same key is for
-both. A trusted comment may say `file:NAME` and `version:VERSION`: that a file is older than it is called, or another
-one of the same signer, shows there and nowhere else.
+both. A trusted comment may say `file:NAME`, `version:VERSION` and `component:ID`: that a file is older than it is
+called, or another one of the same signer, shows there and nowhere else.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ID, _KEY, _SIGNATURE = 8, 32, 64
 _UNLOCKED, _CHECKSUM = b"\0\0", b"B2"
 _SECRET = 158
 """Bytes of a secret key: three algorithms, salt and limits of a password, key id, seed and public key, checksum."""
-_STATED = re.compile(r"(?:^|\s)(file|version):\s*(\S+)")
+_STATED = re.compile(r"(?:^|\s)(file|version|component):\s*(\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,16 +189,19 @@ def verify(key: PublicKey, signature: Signature, signed: bytes) -> None:
         raise WrongSignatureError(f"its trusted comment isn't what the key {key.name} signed") from error
 
 
-def disagreement(comment: str, *, name: str, version: str = "") -> str:
+def disagreement(comment: str, *, name: str, version: str = "", component: str = "") -> str:
     """Say in what a trusted comment speaks of another file; empty where it agrees, or doesn't say.
 
-    `name` is the file's, `version` (where it is known) that of the release; a leading `v` doesn't count.
+    `name` is the file's, `version` and `component` (where they are known) are the release's; a leading `v` of a version
+    doesn't count.
     """
     for key, value in _stated(comment):
         if key == "file" and value != name:
             return f"it was made for the file {value}, and not for {name}"
         if key == "version" and version and value.removeprefix("v") != version.removeprefix("v"):
             return f"it was made for the version {value}, and not for {version}"
+        if key == "component" and component and value != component:
+            return f"it was made for the component {value}, and not for {component}"
     return ""
 
 
@@ -227,7 +230,7 @@ def _stated(comment: str) -> Iterator[tuple[str, str]]:
         return
     for part in comment.split("\t"):
         key, colon, value = part.partition(":")
-        if colon and key.strip() in {"file", "version"}:
+        if colon and key.strip() in {"file", "version", "component"}:
             yield key.strip(), value.strip()
 
 

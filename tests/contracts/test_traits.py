@@ -18,18 +18,17 @@ if TYPE_CHECKING:
     from reconciler.plugin_loader import Found
 
 ROOT = Path(__file__).parents[2]
+GPG = [{"gpg": {"keyring": "trust/vendor.gpg"}}]
 OPTIONS: dict[str, dict[str, Any]] = {
+    "directory": {"path": "drop", "verify": [*GPG, {"tuf": {"url": "https://tuf.example", "trusted_root": "r"}}]},
+    "http": {"components": {"rules": {"url": "https://vendor.example/rules", "archive": False, "verify": GPG}}},
     "tuf": {"url": "https://updates.example/repo"},
     "oci": {
         "registry": "ghcr.io",
         "insecure": False,
-        "components": {"rules": {"repository": "a/b", "verify": [{"gpg": {"keyring": "trust/vendor.gpg"}}]}},
+        "components": {"rules": {"repository": "a/b", "verify": GPG}},
     },
     "clamav": {"url": "https://mirror.example"},
-    "http": {
-        "url": "https://feeds.example",
-        "components": {"rules": {"url": "rules", "verify": [{"gpg": {"keyring": "trust/vendor.gpg"}}]}},
-    },
     "ssh": {"port": 22},
 }
 """With which a plugin does all that it can."""

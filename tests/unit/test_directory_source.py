@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import SourceError
-from reconciler.model.release import file_name_problem
+from reconciler.formats.minisign import new_secret_key, prehash, sign
+from reconciler.model.release import SignedBy, file_name_problem
 from reconciler.plugins.source import directory
 from reconciler.plugins.source._folder import release_yaml, tree
 from reconciler.plugins.source.directory import Directory
@@ -535,3 +536,101 @@ def test_whatever_lies_in_the_folder_only_what_is_whole_is_offered(tree: dict[st
                 assert file_name_problem(file.name) == ""
                 with mine.open(release, file) as stream:
                     assert describe(file.name, stream.read()) == file
+
+
+# --- signed folders ---------------------------------------------------------------------------------------------------
+
+KEY = new_secret_key()
+VERIFY = [{"minisign": {"key": "vendor.pub"}}]
+
+
+def signed(drop: Path, place: str = "rules/7", comment: str = "file:SHA256SUMS", **fields: Any) -> Path:
+    """Lay a release down whose SHA256SUMS is signed."""
+    (drop.parent / "vendor.pub").write_text(KEY.public.text)
+    folder = put(drop, place, {"all.rules": b"alert"}, sums=True, **fields)
+    sign_sums(folder, comment)
+    return folder
+
+
+def sign_sums(folder: Path, comment: str = "file:SHA256SUMS") -> None:
+    content = (folder / "SHA256SUMS").read_bytes()
+    (folder / "SHA256SUMS.minisig").write_bytes(sign(KEY, prehash(iter([content])), trusted=comment))
+
+
+def test_a_release_whose_sums_are_signed_says_by_whom_and_its_signature_is_none_of_its_files(drop: Path) -> None:
+    signed(drop, comment="file:SHA256SUMS version:7 component:rules")
+    (release,) = look(drop, verify=VERIFY).releases
+    assert release.signed == SignedBy(scheme="minisign", keys=(KEY.public.name,))
+    assert [file.name for file in release.files] == ["all.rules"]
+    (key,) = source(drop, verify=VERIFY).trusted()
+    assert (key.place, key.fingerprint) == ("vendor.pub", KEY.public.name)
+    (bare,) = look(drop).releases
+    assert (bare.digest, bare.signed) == (release.digest, None)
+
+
+@pytest.mark.parametrize("comment", ["file:SHA256SUMS version:6", "component:engine", "file:other"])
+def test_a_signed_release_under_another_name_than_its_signature_has_is_refused(drop: Path, comment: str) -> None:
+    signed(drop, comment=comment)
+    report = look(drop, verify=VERIFY)
+    assert report.releases == ()
+    assert "good for something else: it was made for the " in report.problems[0]
+
+
+def test_a_release_that_was_changed_with_its_sums_is_refused(drop: Path) -> None:
+    folder = signed(drop)
+    (folder / "all.rules").write_bytes(b"evil")
+    (folder / "SHA256SUMS").write_text(f"{hashlib.sha256(b'evil').hexdigest()}  all.rules\n")
+    report = look(drop, verify=VERIFY)
+    assert report.releases == ()
+    assert f"isn't what the key {KEY.public.name} signed" in report.problems[0]
+    assert len(look(drop).releases) == 1
+
+
+def test_a_release_without_sums_or_signature_waits_while_it_is_young_and_is_refused_then(drop: Path) -> None:
+    folder = signed(drop)
+    (folder / "SHA256SUMS.minisig").unlink()
+    young = source(drop, after=timedelta(), verify=VERIFY).releases(COMPONENTS)
+    assert (young.releases, len(young.harmless)) == ((), 1)
+    late = look(drop, verify=VERIFY)
+    assert (late.releases, late.harmless) == ((), ())
+    assert "SHA256SUMS.minisig isn't there" in late.problems[0]
+    (folder / "SHA256SUMS").unlink()
+    assert "it has no SHA256SUMS" in look(drop, verify=VERIFY).problems[0]
+
+
+def test_what_is_said_of_a_signed_release_counts_only_where_the_sums_list_it(drop: Path) -> None:
+    facts = 'released: "2026-11-01T00:00:00Z"\nnotes: Trust me.\n'
+    folder = signed(drop, facts=facts)
+    (release,) = look(drop, verify=VERIFY).releases
+    assert (release.released, release.notes) == (None, "")
+    with (folder / "SHA256SUMS").open("a") as sums:
+        sums.write(f"{hashlib.sha256(facts.encode()).hexdigest()}  release.yaml\n")
+    sign_sums(folder)
+    (release,) = look(drop, verify=VERIFY).releases
+    assert (release.released, release.notes) == (datetime(2026, 11, 1, tzinfo=UTC), "Trust me.")
+    (folder / "release.yaml").write_text("notes: Other words.\n")
+    assert "release.yaml isn't what SHA256SUMS says" in look(drop, verify=VERIFY).problems[0]
+
+
+def test_a_platform_that_nobody_signed_is_refused(drop: Path) -> None:
+    signed(drop, facts="platform: linux-x86_64\n")
+    assert (
+        "says the platform linux-x86_64, and SHA256SUMS, which is verified, doesn't list it"
+        in look(drop, verify=VERIFY).problems[0]
+    )
+    signed(drop, "rules/8@linux-x86_64", facts="platform: linux-x86_64\n")
+    assert [release.platform for release in look(drop, verify=VERIFY).releases] == ["linux-x86_64"]
+
+
+def test_where_a_digest_is_all_that_is_asked_nobody_is_said_to_have_signed(drop: Path) -> None:
+    folder = put(drop, "rules/7", {"all.rules": b"alert"}, sums=True)
+    (folder / "SHA256SUMS.sha256").write_text(hashlib.sha256((folder / "SHA256SUMS").read_bytes()).hexdigest())
+    (release,) = look(drop, verify=[{"sha256": {"file": "{name}.sha256"}}]).releases
+    assert release.signed is None
+
+
+@pytest.mark.parametrize("reference", ["../../../vendor.pub", "/etc/passwd", "https://vendor.example/x", "."])
+def test_a_signature_is_looked_for_in_the_releases_folder_only(drop: Path, reference: str) -> None:
+    signed(drop)
+    report = look(drop, verify=[{"minisign": {"key": "vendor.pub", "signature": reference}}])
+    assert f"{reference} isn't there" in report.problems[0]

@@ -104,6 +104,15 @@ class Cosigned(Protocol):
         """
 
 
+@runtime_checkable
+class OfComponent(Protocol):
+    """A material that knows which component it is of: a signature that says so must say the same."""
+
+    @property
+    def component(self) -> str:
+        """The component's id."""
+
+
 class Way(Protocol):
     """One way to verify."""
 

@@ -19,7 +19,7 @@ from reconciler.formats.minisign import (
     verify,
 )
 
-from .material import Proof, beside, content_of, filled, trust_file
+from .material import OfComponent, Proof, beside, content_of, filled, trust_file
 from .signed import Sums
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ class Minisign:
             what = "isn't good" if isinstance(error, WrongSignatureError) else "is malformed"
             raise SourceError(f"the signature {place} {what}: {error}") from error
         name = material.name if sums is None else sums.name
-        wrong = disagreement(signature.comment, name=name, version=material.version)
+        of = material.component if isinstance(material, OfComponent) else ""
+        wrong = disagreement(signature.comment, name=name, version=material.version, component=of)
         if wrong:
             raise SourceError(f"the signature {place} is good for something else: {wrong}")
         if sums is not None:
