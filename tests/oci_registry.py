@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import io
 import json
 import re
+import tarfile
 import threading
 from base64 import b64decode, b64encode
 from contextlib import contextmanager, suppress
@@ -36,6 +38,17 @@ CONFIG = "application/vnd.cncf.falco.rulesfile.config.v1+json"
 def digest_of(content: bytes) -> str:
     """Give the digest of bytes, as registries write it."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def tar_gz(files: Mapping[str, bytes]) -> bytes:
+    """Pack files as the layer of an artifact of Falco is."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return made.getvalue()
 
 
 class Pusher:

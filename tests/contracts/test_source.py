@@ -22,7 +22,7 @@ from reconciler.plugins.source import clamav, directory, http, oci, sample, tuf
 from tests.clam_mirror import ClamVendor, write_keys
 from tests.fakes import CODECS, FakeSource, describe, fake_context, make_component, make_plugin, make_release
 from tests.fetching import FakeFetchingSource
-from tests.oci_registry import Pusher, StandIn, debian_registry
+from tests.oci_registry import Pusher, StandIn, debian_registry, tar_gz
 from tests.tufrepo import Vendor
 from tests.vendor_site import Site, tarball
 
@@ -113,6 +113,9 @@ def push_all(host: str) -> None:
         for version in versions:
             push.artifact(f"vendor/{component}", version, FILES)
     push.artifact("vendor/rules", "11", {"all.rules": LATER})
+    large = hashlib.shake_128(b"large").digest(100_000)
+    for version, files in {"7": FILES, "10": FILES, "11": {"all.rules": LATER}, "12": {"all.rules": large}}.items():
+        push.artifact("vendor/packed", version, {"rules.tar.gz": tar_gz(files)})
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +152,13 @@ def a_clamav(tmp_path: Path) -> Any:
     return make_plugin(clamav, options, fake_context(tmp_path))
 
 
+def an_unpacked_oci(tmp_path: Path, host: str) -> Any:
+    rules = {"repository": "vendor/packed", "unpack": {}, "keep": 4}
+    components = {"rules": rules, "engine": {"repository": "vendor/engine"}}
+    options = {"registry": host, "insecure": True, "components": components, "refresh_limit": "64KiB"}
+    return make_plugin(oci, options, fake_context(tmp_path, now=NOW))
+
+
 def a_fake(_tmp_path: Path) -> FakeSource:
     source = FakeFetchingSource()
     source.add_unfetched("rules", "12", {"all.rules": LATER * 2}, size=len(LATER) * 2)
@@ -182,6 +192,7 @@ SOURCES: Any = {
     "tuf": (a_tuf,),
     "http": (an_http,),
     "oci": (an_oci, "stand_in"),
+    "oci unpacked": (an_unpacked_oci, "stand_in"),
     "oci of Debian": (an_oci, "docker_registry"),
     "clamav": (a_clamav,),
     "fake": (a_fake,),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import tarfile
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +21,7 @@ from reconciler.plugins.source._oci import registry as oci_registry
 from reconciler.plugins.source._web import stream
 from tests.cosign_signer import Signer
 from tests.fakes import fake_context, make_component, make_plugin
-from tests.oci_registry import Pusher, StandIn, debian_registry, digest_of
+from tests.oci_registry import Pusher, StandIn, debian_registry, digest_of, tar_gz
 from tests.servers import Odd, part, squid
 
 if TYPE_CHECKING:
@@ -62,16 +60,6 @@ def registry() -> Iterator[StandIn]:
 @pytest.fixture
 def push(registry: StandIn) -> Pusher:
     return Pusher(registry.host)
-
-
-def archive(files: Mapping[str, bytes]) -> bytes:
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w:gz") as tar:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-    return made.getvalue()
 
 
 class Look:
@@ -245,7 +233,7 @@ def test_a_saved_plan_gets_what_it_was_made_of_though_the_tag_moved(
 
 
 def test_a_layer_that_is_unpacked_is_fetched_once(registry: StandIn, push: Pusher, tmp_path: Path) -> None:
-    push.artifact(WHERE, "1.0.0", {"rules.tar.gz": archive({"rules/falco.yaml": b"rule", "README": b"no"})})
+    push.artifact(WHERE, "1.0.0", {"rules.tar.gz": tar_gz({"rules/falco.yaml": b"rule", "README": b"no"})})
     unpack = {"include": ["*.yaml"]}
     look = Look(tmp_path, registry.host, unpack=unpack)
     release = look.release()
@@ -257,10 +245,25 @@ def test_a_layer_that_is_unpacked_is_fetched_once(registry: StandIn, push: Pushe
     assert sorted(file.name for file in other.files) == ["README", "falco.yaml"]
 
 
+def test_what_is_larger_than_may_be_fetched_for_a_plan_is_fetched_when_it_is_asked_for(
+    registry: StandIn, push: Pusher, tmp_path: Path
+) -> None:
+    content = tar_gz({"big.yaml": BIG})
+    push.artifact(WHERE, "1.0.0", {"rules.tar.gz": content})
+    options: Any = {"unpack": {}, "refresh_limit": "64KiB"}
+    report = Look(tmp_path, registry.host, **options).report()
+    (unfetched,) = report.unfetched
+    assert (report.releases, unfetched.key, unfetched.size) == ((), ("rules", "1.0.0", "any"), len(content))
+    assert registry.asked("GET", "/blobs/") == 0
+    push.artifact(WHERE, "1.0.0", {"rules.tar.gz": tar_gz({"other.yaml": b"moved meanwhile"})})
+    fetched = Look(tmp_path, registry.host, **options).source.fetch("rules", "1.0.0", "any")
+    assert Look(tmp_path, registry.host, **options).content(fetched) == {"big.yaml": BIG}
+
+
 def test_what_was_swept_out_of_quarantine_comes_again_for_a_plan_that_needs_it(
     registry: StandIn, push: Pusher, tmp_path: Path
 ) -> None:
-    push.artifact(WHERE, "1.0.0", {"rules.tar.gz": archive({"a.yaml": b"rule"})})
+    push.artifact(WHERE, "1.0.0", {"rules.tar.gz": tar_gz({"a.yaml": b"rule"})})
     release = Look(tmp_path, registry.host, unpack={}, refresh_limit="64KiB").release()
     for path in sorted((tmp_path / "work" / "quarantine").rglob("*"), reverse=True):
         if path.is_dir():
@@ -274,7 +277,7 @@ def test_what_was_swept_out_of_quarantine_comes_again_for_a_plan_that_needs_it(
 def test_two_layers_with_a_file_of_one_name_are_not_unpacked_together(
     registry: StandIn, push: Pusher, tmp_path: Path
 ) -> None:
-    push.artifact(WHERE, "1.0.0", {"a.tar.gz": archive({"x": b"1"}), "b.tar.gz": archive({"x": b"2"})})
+    push.artifact(WHERE, "1.0.0", {"a.tar.gz": tar_gz({"x": b"1"}), "b.tar.gz": tar_gz({"x": b"2"})})
     assert "x is in a.tar.gz and in b.tar.gz" in Look(tmp_path, registry.host, unpack={}).problem()
     release = Look(tmp_path, registry.host, unpack={}, layer="b.*").release()
     assert [file.sha256 for file in release.files] == [hashlib.sha256(b"2").hexdigest()]
@@ -403,7 +406,7 @@ def test_a_registry_that_asks_for_a_pause_is_left_alone_by_the_next_run_too(
 def test_a_registry_behind_a_proxy_that_wants_a_password(
     registry: StandIn, push: Pusher, tmp_path: Path, stack: ExitStack
 ) -> None:
-    push.artifact(WHERE, "1.0.0", {"rules.tar.gz": archive({"a.yaml": BIG})})
+    push.artifact(WHERE, "1.0.0", {"rules.tar.gz": tar_gz({"a.yaml": BIG})})
     port = stack.enter_context(squid(tmp_path / "squid", user="updoser", password=SECRETS["WORD"]))
     proxy = Proxy("site", "http", "127.0.0.1", port, username="updoser", password=WORD)
     look = Look(tmp_path, registry.host, proxy=proxy, unpack={})
@@ -452,9 +455,9 @@ def test_a_manifest_that_is_not_of_its_digest_costs_its_release_only(
 def test_a_layer_of_other_bytes_is_refused_before_it_is_unpacked(
     registry: StandIn, push: Pusher, tmp_path: Path
 ) -> None:
-    right = archive({"a.yaml": b"right"})
+    right = tar_gz({"a.yaml": b"right"})
     push.artifact(WHERE, "1.0.0", {"rules.tar.gz": right})
-    registry.blobs[digest_of(right)] = archive({"b.yaml": b"wrong"}).ljust(len(right), b"\0")[: len(right)]
+    registry.blobs[digest_of(right)] = tar_gz({"b.yaml": b"wrong"}).ljust(len(right), b"\0")[: len(right)]
     assert "something else for sha256:" in Look(tmp_path, registry.host, unpack={}).problem()
     registry.blobs[digest_of(right)] = right
     assert list(Look(tmp_path, registry.host, unpack={}).releases()) == ["1.0.0"]
@@ -559,7 +562,7 @@ def test_a_mirror_says_under_which_name_its_artifacts_were_signed(
 def test_a_key_that_is_changed_counts_at_once_for_what_was_unpacked_before(
     registry: StandIn, push: Pusher, tmp_path: Path
 ) -> None:
-    push.sign(WHERE, push.artifact(WHERE, "1.0.0", {"rules.tar.gz": archive({"a.yaml": b"one"})}), OURS)
+    push.sign(WHERE, push.artifact(WHERE, "1.0.0", {"rules.tar.gz": tar_gz({"a.yaml": b"one"})}), OURS)
     options: Any = {"verify": [{"cosign": {"key": "key.pub"}}], "unpack": {}}
     (tmp_path / "key.pub").write_bytes(OURS.pem)
     assert list(Look(tmp_path, registry.host, **options).releases()) == ["1.0.0"]

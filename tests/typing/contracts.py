@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Session,
         Source,
         Transport,
+        Trusting,
     )
     from tests.fakes import FakeClient, FakeInventory, FakeSession, FakeSource, FakeTransport
     from tests.fetching import FakeFetchingSource
@@ -65,6 +66,9 @@ if TYPE_CHECKING:
         ]
         layouts: list[Layout] = [clamav_layout.ClamAv(options, context), tree.Tree(options, context)]
         pipes: list[Pipe] = [local.LocalPipe(context.stop)]
+        fetching: list[Fetching] = [oci.Oci(options, context)]
+        trusting: list[Trusting] = [oci.Oci(options, context)]
+        del fetching, trusting
         del sources, transports, inventories, codecs, checks, executors, notifiers, layouts, pipes
 
     def modules() -> None:

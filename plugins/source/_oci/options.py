@@ -72,7 +72,7 @@ COMPONENT: Mapping[str, Any] = {
                 "examples": ["latest"],
             },
             "description": "Tags that move, which are taken all the same. What one stands for has the version that its "
-            "annotation says, or the day on which it was first seen; each move is a release of its own.",
+            "annotation says, or when it came out; each move is a release of its own.",
             "examples": [["latest"]],
         },
         "digests": {
