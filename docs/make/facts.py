@@ -7,6 +7,7 @@ them into the form of those.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     Node = Mapping[str, Any]
 
 ROOT = Path(__file__).parents[2]
+SECTION = "x-section"
+"""Marks what the options of several plugins have in common, and gives the name under which it is described, once."""
 
 
 class Key(NamedTuple):
@@ -122,6 +125,25 @@ def plugins() -> Iterator[tuple[str, Node]]:
                 yield f"{kind} {plugin.name}", options_schema(kind, plugin.name)
 
 
+def sections() -> list[tuple[str, Node]]:
+    """Give what the options of several plugins have in common and is described apart, once, by its name.
+
+    Where they say different things of it, what most of them say counts.
+    """
+    found: dict[str, list[Node]] = {}
+    waiting: list[Any] = [node for _name, node in plugins()]
+    while waiting:
+        node = waiting.pop(0)
+        if isinstance(node, dict):
+            if SECTION in node:
+                found.setdefault(node[SECTION], []).append(node)
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
+    said = {name: Counter(node["description"] for node in nodes).most_common(1)[0][0] for name, nodes in found.items()}
+    return [(name, {**nodes[0], "description": said[name]}) for name, nodes in sorted(found.items())]
+
+
 def keys_below(node: Node, path: str = "", prefix: str = "") -> list[Key]:
     """Give all keys below a node; what another section describes is a link to it."""
     rows: list[Key] = []
@@ -140,10 +162,12 @@ def _row(node: Node, path: str, prefix: str, *, needed: bool) -> list[Key]:
     elif needed is not bool(prefix):  # a file mostly leaves keys out, a document mostly has them
         says.append("It must be there." if needed else "It may be missing.")
     rows = [Key(path, _value(node, prefix), " ".join(filter(None, says)))]
+    if SECTION in node:
+        return rows
     more, items = node.get("additionalProperties"), node.get("items")
     rows += keys_below(node, path, prefix)
     for inner, mark in ((more, ".<name>"), (items, "[]")):
-        if isinstance(inner, dict) and "$ref" not in inner:
+        if isinstance(inner, dict) and not {"$ref", SECTION} & inner.keys():
             rows += keys_below(inner, path + mark, prefix)
             deeper = inner.get("additionalProperties")
             if isinstance(deeper, dict):
@@ -156,6 +180,8 @@ def _value(node: Node, prefix: str) -> str:
     if "$ref" in node:
         name = node["$ref"].rpartition("/")[2]
         return f"[{name}](#{prefix}{name})"
+    if SECTION in node:
+        return f"[{node[SECTION]}](#{node[SECTION]})"
     if "enum" in node:
         return ", ".join(_code(value) for value in node["enum"])
     if "const" in node:

@@ -19,6 +19,7 @@ from docs.make.facts import (
     options,
     plugins,
     schema_of,
+    sections,
     sentence,
     spellings,
 )
@@ -140,6 +141,8 @@ def keys_page() -> str:
     lines += _section("KEYS") + _keys(schema)
     lines += _section("PARTS")
     for name, node in sorted(schema["$defs"].items()):
+        lines += [f".SS {argument(name)}", *prose(sentence(node["description"])), *_keys(node)]
+    for name, node in sections():
         lines += [f".SS {argument(name)}", *prose(sentence(node["description"])), *_keys(node)]
     lines += _section("PLUGINS")
     for name, node in plugins():

@@ -15,6 +15,7 @@ from docs.make.facts import (
     options,
     plugins,
     schema_of,
+    sections,
     sentence,
     spellings,
 )
@@ -71,6 +72,8 @@ def keys_page() -> str:
     for name, node in sorted(schema["$defs"].items()):
         lines += ["", f"## {name}", "", sentence(node["description"])]
         lines += ["", *_keys(node)]
+    for name, node in sections():
+        lines += ["", f"## {name}", "", sentence(node["description"]), "", *_keys(node)]
     for name, node in plugins():
         lines += ["", f"## {name}", ""]
         lines += _keys(node) if keys_below(node) else ["It has no options."]

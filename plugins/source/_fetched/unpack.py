@@ -36,6 +36,7 @@ _SIZES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 SIZE_PATTERN = "^[1-9][0-9]{0,11}(KiB|MiB|GiB)?$"
 
 UNPACK: Mapping[str, Any] = {
+    "x-section": "unpack",
     "type": "object",
     "description": "Take files out of an archive: tar (also with gzip, xz, bzip2 or zstd) or zip.",
     "additionalProperties": False,

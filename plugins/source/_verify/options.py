@@ -143,6 +143,7 @@ _TUF: Mapping[str, Any] = {
     },
 }
 _WAY: Mapping[str, Any] = {
+    "x-section": "way",
     "type": "object",
     **_ONE,
     "x-says": "one way to verify, such as {minisign: {key: trust/vendor.pub}}",
@@ -157,6 +158,7 @@ def _list(says: str) -> dict[str, Any]:
 
 
 VERIFY: Mapping[str, Any] = {
+    "x-section": "verify",
     "type": ["array", "object"],
     "minItems": 1,
     "items": _WAY,
