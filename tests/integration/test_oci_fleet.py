@@ -101,3 +101,16 @@ def test_a_version_whose_tag_moved_is_refused_and_what_is_signed_is_told_with_it
     refused = fleet.run("plan").out
     assert "falco-rules 3.0.0: source falco now offers other bytes than those that are out" in refused
     assert (tmp_path / "etc/falco_rules.yaml").read_bytes() == f"# 3.0.0\n{RULE}".encode()
+
+
+def test_rules_that_are_larger_than_a_plan_may_fetch_take_two_applies(tmp_path: Path, stack: ExitStack) -> None:
+    host = stack.enter_context(StandIn()).host
+    Pusher(host).artifact(WHERE, "3.0.0", rules("3.0.0"))
+    fleet = fleet_at(tmp_path, host, refresh_limit="0B")
+    planned = fleet.run("plan").out
+    assert "digest unknown until fetched" in planned, planned
+    fetched = fleet.apply()
+    assert fetched.code == 0, fetched.out + fetched.err
+    assert fleet.current("sensor-1", "falco-rules") == {}
+    converges(fleet)
+    assert list(fleet.current("sensor-1", "falco-rules")) == ["falco_rules.yaml"]

@@ -10,12 +10,14 @@ from jsonschema import Draft202012Validator
 
 from reconciler import cli
 from reconciler.errors import UsageError
+from reconciler.plugin_loader import available
 from reconciler.present.explained_text import explained_text
 from reconciler.present.terminal import Terminal
 from reconciler.specfile.explained import NAME, explain
 from reconciler.specfile.whole_schema import whole_schema
 
 SCHEMA = whole_schema().schema
+SOURCES = sorted(found.name for found in available("source"))
 
 
 def explained(path: str) -> dict[str, Any]:
@@ -50,7 +52,7 @@ def test_names_and_numbers_of_entries_may_be_left_out_of_a_path(path: str, meant
     [
         ("groupss", "did you mean `groups`?"),
         ("groups.auto_updat", "did you mean `auto_update`?"),
-        ("sources.nothing.url", "plugins are: directory, http, oci, sample, tuf"),
+        ("sources.nothing.url", f"plugins are: {', '.join(SOURCES)}"),
         ("rollout", "groups.NAME.auto_update.rollout"),
         ("groups.dmz.zzzz", "there is: auto_update"),
         ("version.x", ""),
@@ -107,7 +109,7 @@ def test_json_has_all_that_the_text_has(capsys: pytest.CaptureFixture[str]) -> N
     document = json.loads(capsys.readouterr().out)
     assert document["type"] == "list of maps"
     assert {"name": "name", "required": True}.items() <= document["keys"][0].items()
-    assert [plugin["name"] for plugin in document["plugins"]] == ["directory", "http", "oci", "sample", "tuf"]
+    assert [plugin["name"] for plugin in document["plugins"]] == SOURCES
 
 
 def test_what_a_plugin_says_cannot_move_the_cursor() -> None:
