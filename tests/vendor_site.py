@@ -6,19 +6,29 @@ import hashlib
 import io
 import json
 import tarfile
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from reconciler.model.spec import PluginConfig, SourceSpec
+from reconciler.observe.upstream import read_sources
+from reconciler.plugins.source import http
+from tests.fakes import fake_context, make_component, make_plugin
 from tests.servers import Odd, part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
     from email.message import Message
     from pathlib import Path
     from typing import Self
 
+    from reconciler.model.offer import SourceReport
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+SCHEMES = {"rules": "integer", "engine": "dotted", "feed": "calver"}
+COMPONENTS = {id_: make_component(id_, scheme=scheme) for id_, scheme in SCHEMES.items()}
 Answer = tuple[int, dict[str, str], bytes]
 
 
@@ -36,15 +46,13 @@ def tarball(files: Mapping[str, bytes]) -> bytes:
 class Site:
     """A web server whose files a test changes: `put` sets one, `odd` has answers that stand in the place of others.
 
-    `before` is called with each path that is asked for. `paths` has them, those answered with 304 as `304 <path>`;
-    `bytes` were sent as bodies.
+    `before` is called with each path that is asked for. `paths` has them, those answered with 304 as `304 <path>`.
     """
 
     def __init__(self, folder: Path, *, protocol: str = "HTTP/1.1", validators: bool = True) -> None:
         self.files: dict[str, tuple[bytes, datetime | None]] = {}
         self.odd: dict[str, Answer] = {}
         self.paths: list[str] = []
-        self.bytes = 0
         self.validators = validators
         self.before: Callable[[str], None] = lambda _path: None
         self.server = Odd(folder, self._answer, protocol=protocol)
@@ -82,9 +90,7 @@ class Site:
         begin, _, end = asked.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
         if asked.get("Range") and int(begin) < len(content):
             status, more, body = part(content, int(begin), int(end) + 1 if end else None)
-            self.bytes += len(body)
             return status, {**headers, **more}, body
-        self.bytes += len(content)
         return 200, headers, content
 
 
@@ -129,3 +135,39 @@ class GitLab(Site):
         place = f"projects/{project}/releases"
         known = json.loads(self.files.get(f"/{place}", (b"[]", None))[0])
         self.put(place, json.dumps([{**entry, "assets": {"links": links}, **more}, *known]))
+
+
+class Desk:
+    """A source as runs have it, one after the other, each a minute later unless told otherwise."""
+
+    def __init__(self, folder: Path, url: str, *, more: Mapping[str, Any] | None = None, **components: Any) -> None:
+        self.folder = folder
+        self.now = NOW
+        self.options = {"url": url, "components": components, **(more or {})}
+        self.source: Any = None
+        self.means: dict[str, Any] = {}
+
+    def look(self, after: timedelta = HOUR, **asked: Any) -> SourceReport:
+        self.now += after
+        context = fake_context(self.folder, now=self.now, **self.means)
+        self.source = make_plugin(http, self.options, context)
+        spec = SourceSpec("vendor", PluginConfig("source", "http"), signed=True)
+        components = {id_: COMPONENTS[id_] for id_ in asked or self.options["components"]}
+        (report,) = read_sources([(spec, self.source)], components)
+        return report
+
+    def offered(self, after: timedelta = HOUR) -> dict[str, dict[str, bytes]]:
+        """Look, and give the files of each release, from the newest to the oldest, by version."""
+        report = self.look(after)
+        assert (report.error, report.problems) == ("", ())
+        return self.contents(report)
+
+    def contents(self, report: SourceReport) -> dict[str, dict[str, bytes]]:
+        found: dict[str, dict[str, bytes]] = {}
+        for release in reversed(report.releases):
+            found[release.version] = files = {}
+            for file in release.files:
+                with self.source.open(release, file) as content:
+                    files[file.name] = content.read()
+                assert hashlib.sha256(files[file.name]).hexdigest() == file.sha256
+        return found

@@ -83,6 +83,7 @@ class Http:
         asked = {told for told in self._told if told in components}
         keys = {fetched.key for fetched in kept if fetched.facts.get("component") not in asked}
         self._quarantine.sweep({*keys, *(key for look in looks for key in look.keys)}, SWEPT_AFTER)
+        self._means.documents.sweep()
         return SourceReport(
             self._base,
             tuple(release for look in looks for release in look.releases),
@@ -102,14 +103,13 @@ class Http:
         if told is None or platform != ANY_PLATFORM:
             raise SourceError(f"there is no {component} for {platform} here")
         with self._quarantine.unlimited():
-            error = SourceError(f"{component} {version} is a version of no scheme")
+            kept = self._quarantine.all()
             for scheme in SCHEMES.values():  # the contract doesn't say of which one it is; it matters to tags only
                 if scheme.accepts(version):
-                    try:
-                        return Look(self._means, told, scheme, self._quarantine.all()).fetch(version)
-                    except SourceError as trouble:
-                        error = trouble
-            raise error
+                    release = Look(self._means, told, scheme, kept).fetch(version)
+                    if release is not None:
+                        return release
+        raise SourceError(f"{component} {version} isn't there any more", hint="make another plan")
 
     @contextmanager
     def open(self, release: Release, file: ReleaseFile) -> Iterator[BinaryIO]:

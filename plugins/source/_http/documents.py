@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_KEPT = 32 * 2**20
 FORMAT = 1
+SWEPT_AFTER = timedelta(days=30)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -96,6 +97,16 @@ class Documents:
             if known is not None:
                 self._keep(key, replace(known, at=_LONG_AGO))
                 del self._asked[key]
+
+    def sweep(self) -> None:
+        """Remove what nobody has asked for in a long time."""
+        oldest = self._context.clock().timestamp() - SWEPT_AFTER.total_seconds()
+        for path in self._folder.glob("*.json"):
+            try:
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
+            except OSError as error:
+                self._context.log.warning("%s can't be removed: %s", path, error)
 
     def _key(self, url: str, method: str) -> str:
         whole = f"{method} {self._web.whole(url)}"

@@ -97,11 +97,11 @@ class Look:
         self.problems.append(f"{self._told.id}: {error.message}")
         self._offer(self._held[: self._told.keep])
 
-    def fetch(self, version: str) -> Release:
-        """Fetch a version that there is, and give its release.
+    def fetch(self, version: str) -> Release | None:
+        """Fetch a version, and give its release; None where there is no such version any more.
 
         Raises:
-            SourceError: it isn't there any more, or can't be had.
+            SourceError: it can't be had.
         """
         fetched = self._with(version)
         if fetched is not None:
@@ -110,7 +110,7 @@ class Look:
         there = [dated[0]] if dated else self._found()
         found = next((found for found in there if found.version == version), None)
         if found is None:
-            raise SourceError(f"{self._told.id} {version} isn't there any more", hint="make another plan")
+            return None
         if dated:
             return _release(self._obtain_change(*dated, exact=True))
         return _release(self._obtain_at_once(found) if found.is_mutable else self._obtain(found))
@@ -241,8 +241,8 @@ class Look:
             with path.open("rb") as content:
                 sha256 = hashlib.file_digest(content, "sha256").hexdigest()
             found = found if exact else self._told_apart(found, sha256, key)
-            size = path.stat().st_size
-            proofs = told.verification.check(Downloaded(means.web, found, path, size=size, sha256=sha256))
+            material = Downloaded(web=means.web, found=found, path=path, size=path.stat().st_size, sha256=sha256)
+            proofs = told.verification.check(material)
             facts = self._facts(found, answer, proofs, mark)
             _clear(path)
             if told.unpacking:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 from reconciler.errors import PluginError
 from reconciler.formats.option_schemas import DURATION, SECRET
 from reconciler.formats.pointer import POINTER_PATTERN
+from reconciler.model.release import file_name_problem
 
 from .._fetched.options import REFRESH_LIMIT
 from .._fetched.unpack import UNPACK
@@ -242,6 +243,8 @@ def check(options: Mapping[str, Any]) -> None:
 
 
 def _problems(component: Mapping[str, Any]) -> Iterator[str]:
+    if "file" in component and (odd := file_name_problem(component["file"])):
+        yield f"`file`: {odd}"
     forge = next((key for key in ("github", "gitlab") if key in component), "")
     if forge:
         if "github" in component and "gitlab" in component:
