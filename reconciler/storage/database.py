@@ -253,6 +253,19 @@ def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.
     return insert(table)
 
 
+def insert_many(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows of plain values as they are: where there are hundreds of thousands, checking each costs the most."""
+    if not rows:
+        return
+    made = table.insert().compile(dialect=connection.dialect, column_keys=columns)
+    if made.positional:
+        at = [columns.index(name) for name in made.positiontup or columns]
+        given: Sequence[Any] = rows if at == sorted(at) else [tuple(row[each] for each in at) for row in rows]
+    else:
+        given = [dict(zip(columns, row, strict=True)) for row in rows]
+    connection.exec_driver_sql(str(made), given)
+
+
 def upsert(
     connection: Connection,
     table: Table,

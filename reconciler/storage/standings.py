@@ -23,6 +23,7 @@ from reconciler.model.client import Installed, Profile
 from reconciler.model.listing import ComponentState
 from reconciler.storage.base import Part
 from reconciler.storage.cells import sound
+from reconciler.storage.database import insert_many
 from reconciler.storage.judging import Counted
 from reconciler.storage.tables import CLIENTS, PROFILE_COMPONENTS, PROFILE_NUMBERS, PROFILES, STANDINGS
 
@@ -135,31 +136,25 @@ class Standings(Part):
         """Read the profiles that are new; standings that are new get a number in `known`."""
         number = connection.scalar(select(func.max(PROFILE_NUMBERS.c.number))) or 0
         following = 1 + max(known.values(), default=0)
-        texts: dict[tuple[str, Decides], str] = {}
-        new = list(connection.scalars(UNREAD))
+        new, has_of = list(connection.scalars(UNREAD)), _Texts()
         for start in range(0, len(new), _BATCH):
             some = new[start : start + _BATCH]
             chosen = select(PROFILES.c.fingerprint, PROFILES.c.data).where(PROFILES.c.fingerprint.in_(some))
             names, entries = [], []
             for fingerprint, data in connection.execute(chosen).all():
                 with sound("of a profile"):
-                    profile = _profile(data)
+                    platform, lineage, epoch, installed = has_of.profile(data)
                 number += 1
-                names.append({"number": number, "fingerprint": fingerprint})
+                names.append((number, fingerprint))
                 for component in components:
-                    installed, has = profile.by_component.get(component), ""
-                    if installed is not None:
-                        alike = component, installed.decides
-                        has = texts.get(alike) or texts.setdefault(alike, json.dumps(installed.decides))
-                    key = component, profile.platform, has, profile.lineage, profile.epoch
+                    key = component, platform, installed.get(component, ""), lineage, epoch
                     standing = known.get(key)
                     if standing is None:
                         standing, following = following, following + 1
                         known[key] = standing
-                    entries.append({"standing": standing, "profile": number})
-            connection.execute(PROFILE_NUMBERS.insert(), names)
-            if entries:
-                connection.execute(PROFILE_COMPONENTS.insert(), entries)
+                    entries.append((standing, number))
+            insert_many(connection, PROFILE_NUMBERS, ("number", "fingerprint"), names)
+            insert_many(connection, PROFILE_COMPONENTS, ("standing", "profile"), sorted(entries))
 
     @staticmethod
     def _add(connection: Connection, new: Sequence[tuple[_Key, int]]) -> None:
@@ -221,21 +216,33 @@ class Standings(Part):
             return connection.scalar(UNREAD.limit(1)) is not None
 
 
-def _profile(data: str) -> Profile:
-    """Read what of a profile decides: all of twenty thousand takes too long when they are new at once."""
-    read = json.loads(data)
-    installed = []
-    for entry in read["installed"]:
-        says = {key: entry.get(key, "") for key in ("loaded", "unsaid")}
-        one = Installed(entry["component"], entry["version"], entry["digest"], damage=entry["damage"], **says)
-        texts = one.component, one.version, one.digest, one.damage, one.loaded, one.unsaid
-        if not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"a profile has {entry!r:.60}")
-        installed.append(one)
-    platform, lineage, epoch = read["platform"], read["lineage"], read["epoch"]
-    if not (isinstance(platform, str) and isinstance(lineage, str) and isinstance(epoch, int)):
-        raise TypeError(f"a profile is of {platform!r:.60}")
-    return Profile(platform, tuple(installed), lineage=lineage, epoch=epoch)
+class _Texts(dict[tuple[object, ...], str]):
+    """What decides of components, as standings have it, by component and what is installed.
+
+    Of twenty thousand profiles that are new at once each has some of the same few hundred.
+    """
+
+    def __missing__(self, key: tuple[object, ...]) -> str:
+        if not all(isinstance(text, str) for text in key):
+            raise TypeError(f"a profile has {key!r:.60}")
+        component, version, digest, damage, loaded, unsaid = map(str, key)
+        installed = Installed(component, version, digest, damage=damage, loaded=loaded, unsaid=unsaid)
+        self[key] = json.dumps(installed.decides)
+        return self[key]
+
+    def profile(self, data: str) -> tuple[str, str, int, dict[str, str]]:
+        """Read what of a profile decides: platform, lineage, epoch, and what is there of each component."""
+        read = json.loads(data)
+        installed = {}
+        for entry in read["installed"]:
+            name, get = entry["component"], entry.get
+            installed[name] = self[
+                name, entry["version"], entry["digest"], entry["damage"], get("loaded", ""), get("unsaid", "")
+            ]
+        platform, lineage, epoch = read["platform"], read["lineage"], read["epoch"]
+        if not (isinstance(platform, str) and isinstance(lineage, str) and isinstance(epoch, int)):
+            raise TypeError(f"a profile is of {platform!r:.60}")
+        return platform, lineage, epoch, installed
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Pages of clients as the console asks for them (`State.find_clients`), by conditions that hold often, seldom, never.
 
 The fleet is that of bench_plan.py, with 200 distinct profiles and with 20,000, one client in 1,000 in trouble. First
-what the controller writes down after a round is measured: once all of it, then where nothing is new. Of each page the
+what the controller writes down after a round is measured: once all of it, then where nothing is new, and at last all of
+it together with the documents of status, groups, components and plan. Of each page the
 CPU of its statements is measured, from the question to the last row, and that of the whole call, with what is judged in
 Python. Beside it stands the floor: reading as many rows by their names from SQLite, with no condition.
 """
@@ -24,9 +25,11 @@ from bench_plan import NOW, make_fleet
 from measure import table
 from sqlalchemy.engine import Connection
 
+from reconciler.controller.snapshot import keep_snapshots
 from reconciler.formats.where import parse_where
 from reconciler.observe.judging import keep_index
 from reconciler.observe.observed import Sight, observe
+from reconciler.planning import PlanOptions, plan_of, status_from
 from reconciler.specfile.load import load_spec
 from reconciler.storage.state import State
 from reconciler.workspace import Means, open_workspace
@@ -73,7 +76,7 @@ def main() -> None:
             shown = f"{profiles:,}".replace(",", " ")
             written.append((shown, *(f"{cost:.2f} s" for cost in index(folder))))
             pages += [(shown, *row) for row in measured(folder)]
-    table(("profiles", "all of it", "nothing new", "one release more"), written)
+    table(("profiles", "all of it", "nothing new", "one release more", "with all documents"), written)
     print()
     table(("profiles", "where", "found", "SQL", "first page", "a page behind it", "floor"), pages)
 
@@ -88,11 +91,19 @@ def index(folder: Path) -> Iterator[float]:
     )
     with open_workspace(spec, means) as work:
         found = observe(work, Sight(refresh=False, settings=False))
-        for held in (found.held, found.held, found.held[1:]):
+        all_ = found.held
+        for held in (all_, all_, all_[1:]):
             object.__setattr__(found, "held", held)
             begun = time.process_time()
             keep_index(work, found)
             yield time.process_time() - begun
+        object.__setattr__(found, "held", all_)
+        plan = plan_of(work, PlanOptions(Sight(refresh=False)), found)
+        status = status_from(work, found, plan)
+        trouble(folder)
+        begun = time.process_time()
+        keep_snapshots(work, status, plan, found)
+        yield time.process_time() - begun
 
 
 def trouble(folder: Path) -> None:
