@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from reconciler import SPEC_FILE
-from reconciler.cli.options import EVENTS, FILE, VARIABLES, desk_of, together
+from reconciler.cli.options import EVENTS, FILE, VARIABLES, desk_of, table_options, together
 from reconciler.cli.places import READ, WRITTEN
 from reconciler.cli.root import cli
 from reconciler.cli.values import Duration, HostPort
@@ -137,6 +137,18 @@ def controller_look(context: click.Context, /, **options: Any) -> int:
     from reconciler.commands import controller as command
 
     return command.look(desk_of(context, options))
+
+
+@controller.command("requests")
+@table_options
+@click.option("--last", type=click.IntRange(1), default=20, show_default=True, help="How many.")
+@click.option("--waiting", is_flag=True, help="Only those that nothing came of yet.")
+@click.pass_context
+def controller_requests(context: click.Context, /, last: int, *, waiting: bool, **options: Any) -> int:
+    """List what people asked of the controller in the console, and what came of it."""
+    from reconciler.commands import controller as command
+
+    return command.requests(desk_of(context, options), last, waiting=waiting)
 
 
 @controller.command("check")

@@ -14,6 +14,8 @@ from reconciler.hints import suggestion
 from reconciler.model.controller import Pause, status_text
 from reconciler.model.notice import Condition, Message, Notice
 from reconciler.model.report import JournalEntry
+from reconciler.present.request_form import request_document
+from reconciler.present.views import REQUESTS
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -71,6 +73,14 @@ def look(desk: Desk) -> int:
         work.state.ask_controller()
         runs = work.state.has_leader()
     desk.terminal.note("asked: the controller looks within seconds" if runs else "asked; no controller runs now")
+    return 0
+
+
+def requests(desk: Desk, last: int, *, waiting: bool = False) -> int:
+    """List what people asked of the controller, the newest first; `waiting`: only what nothing came of yet."""
+    with at_work(desk, reads=True) as work:
+        found = work.state.requests(limit=last, waiting=waiting)
+    desk.terminal.show([request_document(one) for one in found], desk.form, REQUESTS)
     return 0
 
 

@@ -17,6 +17,7 @@ from reconciler.present.markdown import plan_markdown
 from reconciler.present.plan_text import plan_text
 from reconciler.present.render import Render, View
 from reconciler.present.report_markdown import report_markdown
+from reconciler.present.request_text import requests_rows, requests_text
 from reconciler.present.rollout_text import rollouts_text
 from reconciler.present.standing_text import standing_text
 from reconciler.present.status_markdown import status_markdown
@@ -48,6 +49,7 @@ HISTORY = View(history_text, rows=history_rows, fits=True)
 OUTCOMES = View(outcomes_text, rows=outcomes_rows, fits=True)
 RUN = View(run_text, fits=True)
 ROLLOUTS = View(rollouts_text, fits=True)
+REQUESTS = View(requests_text, rows=requests_rows, fits=True)
 REPOSITORY = View(repository_text)
 STAGED = View(staged_text)
 CHECKS = View(checks_text, junit=checks_junit, fits=True)

@@ -67,11 +67,16 @@ class Requests(Part):
         with self._read() as connection:
             return [read_request(row) for row in connection.execute(chosen)]
 
-    def requests(self, before: int | None = None, limit: int = 100) -> list[Request]:
-        """Give what was asked, the newest first; `before`: only what is older than the one with that id."""
+    def requests(self, before: int | None = None, limit: int = 100, *, waiting: bool = False) -> list[Request]:
+        """Give what was asked, the newest first; `before`: only what is older than the one with that id.
+
+        `waiting`: only what nothing came of yet.
+        """
         chosen = select(REQUESTS).order_by(REQUESTS.c.id.desc()).limit(limit)
         if before is not None:
             chosen = chosen.where(REQUESTS.c.id < before)
+        if waiting:
+            chosen = chosen.where(REQUESTS.c.status.in_(OPEN))
         with self._read() as connection:
             return [read_request(row) for row in connection.execute(chosen)]
 

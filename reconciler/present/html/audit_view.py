@@ -10,6 +10,7 @@ from reconciler.present.history_text import by_text
 from reconciler.present.html import links
 from reconciler.present.html.runs_view import RUN_SIGNS, web_address
 from reconciler.present.html.shapes import Sign
+from reconciler.present.request_text import STATUSES, outcome_text, wish_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,21 +26,11 @@ KINDS: Mapping[str, str] = {
     "apply": "applies",
 }
 """The kinds of deeds, and what a form calls them."""
-REQUESTS: Mapping[str, str] = {
-    "approve": "Approve",
-    "pause": "Pause",
-    "resume": "Resume",
-    "abort": "Abort",
-    "look": "Look now",
-    "pause_controller": "Pause the controller",
-    "resume_controller": "Resume the controller",
-}
-"""What people ask, in words."""
 REQUEST_SIGNS: Mapping[str, Sign] = {
-    "waiting": Sign("late", "wait", "waiting"),
-    "seconded": Sign("late", "ask", "waits for a second person"),
-    "done": Sign("good", "check", "done"),
-    "refused": Sign("bad", "cross", "refused"),
+    "waiting": Sign("late", "wait", STATUSES["waiting"]),
+    "seconded": Sign("late", "ask", STATUSES["seconded"]),
+    "done": Sign("good", "check", STATUSES["done"]),
+    "refused": Sign("bad", "cross", STATUSES["refused"]),
 }
 _WAYS: Mapping[str, str] = {
     "link": "by the link of `updoser serve`",
@@ -109,19 +100,15 @@ def _line(entry: Entry) -> DeedLine:
 
 
 def _request(entry: Entry) -> DeedLine:
-    about = " ".join(filter(None, (entry["component"], entry["version"])))
-    where = f"in group {entry['group']}" if entry["group"] else ""
-    also = "and take it back" if entry["undo"] else ""
-    until = f"until {entry['until']}" if entry["until"] else ""
     return DeedLine(
         time=entry["at"],
         who=entry["who"],
-        what=" ".join(filter(None, (REQUESTS.get(entry["kind"], entry["kind"]), about, where, also, until))),
+        what=wish_text(entry),
         href=links.path("requests", str(entry["id"])),
         kind="request",
         sign=REQUEST_SIGNS[entry["status"]],
         reason=entry["reason"] or "",
-        says=(entry["says"] or "").partition("\n\n")[0],
+        says=outcome_text(entry),
         ended="" if entry["status"] in OPEN else entry["done_at"] or "",
         origin=entry["address"],
         job="",
