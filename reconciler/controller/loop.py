@@ -23,7 +23,7 @@ from reconciler.controller.pace import SHORTEST, next_look, next_retry
 from reconciler.controller.places import keep_wanted
 from reconciler.controller.post import Post
 from reconciler.controller.requests import Judge, attending
-from reconciler.controller.round import Told, go_round
+from reconciler.controller.round import Sources, Told, go_round
 from reconciler.controller.snapshot import keep_snapshots, masked
 from reconciler.desk import read_spec
 from reconciler.errors import InterruptedRunError, LeaseLostError, LockHeldError, UpdoserError
@@ -151,6 +151,7 @@ class Loop:
         self._told = Told()
         self._spec_told = Told()
         self._left_out = Told()
+        self._sources = Sources()
         self._rejected: list[str] = []
         self._unreachable = ""
         self._fetch_at: datetime | None = None
@@ -261,7 +262,7 @@ class Loop:
 
         def hear(event: Happening, /) -> None:
             self._health.beat()
-            emit(event)
+            emit(self._sources.heard(event))
 
         return replace(work, means=replace(work.means, emit=hear))
 

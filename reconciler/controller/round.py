@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.execute.engine import run_plan
-from reconciler.model.events import Trouble
+from reconciler.model.events import SourceRead, Trouble
 from reconciler.observe.observed import Sight
 from reconciler.planning import Following, PlanOptions, Turns, cut_moments, look_and_plan
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.model.controller import ControllerMode
+    from reconciler.model.events import Event
     from reconciler.model.plan import Plan
     from reconciler.model.report import Report
     from reconciler.model.spec import Hold
@@ -94,6 +95,22 @@ def _why(mode: ControllerMode, paused: str) -> str:
     if mode == "observe":
         return "changes are due, and `controller.mode: observe` carries out none"
     return "changes are due that nobody let go out yet: `updoser apply` does, and the controller goes on with them"
+
+
+class Sources:
+    """What sources said when they were asked last: one that fails again as it did before is no news."""
+
+    def __init__(self) -> None:
+        """Know of no source."""
+        self._failed: dict[str, str] = {}
+
+    def heard(self, event: Event) -> Event:
+        """Give an event as it is worth to be told."""
+        if not isinstance(event, SourceRead):
+            return event
+        said = event.message if event.level != "info" else ""
+        before, self._failed[event.source] = self._failed.get(event.source, ""), said
+        return replace(event, level="info") if said and said == before else event
 
 
 class Told:

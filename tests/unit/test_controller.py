@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from reconciler.controller import leading
 from reconciler.controller.leading import await_lease, beating, why_not_well
 from reconciler.controller.pace import LAST_RETRY, SHORTEST, next_look, next_retry
-from reconciler.controller.round import allowed
+from reconciler.controller.round import Sources, allowed
 from reconciler.errors import SpecError, StateError
 from reconciler.model.controller import PHASES, ControllerReport, ControllerSpec, Pause
+from reconciler.model.events import SourceRead, Trouble
 from reconciler.model.report import JournalEntry, Traffic
 from reconciler.specfile.load import load_spec
 from reconciler.storage.lease import BEAT
@@ -324,3 +325,18 @@ def test_who_beats_and_does_not_look_when_it_said_it_would_is_not_well(state: St
     assert says == "the controller was to look at 2026-11-24 11:54:00 UTC, and didn't: ops"
     state.report_controller(sleeping(NOW - timedelta(minutes=4)))
     assert why_not_well(state, timedelta(minutes=5), clock, beats, look=0.001) == ""
+
+
+def test_a_source_that_fails_again_as_before_is_told_once_and_again_when_it_fails_otherwise() -> None:
+    sources = Sources()
+
+    def level(what: str, level: Any = "warning", source: str = "drop") -> str:
+        return sources.heard(SourceRead(f"source {source}: {what}", level=level, source=source)).level
+
+    assert [level("no answer"), level("no answer"), level("no answer")] == ["warning", "info", "info"]
+    assert level("no answer", source="other") == "warning"
+    assert level("HTTP 500") == "warning"
+    assert level("3 releases", "info") == "info"
+    assert level("HTTP 500") == "warning"
+    said = Trouble("no answer")
+    assert [sources.heard(said), sources.heard(said)] == [said, said]
