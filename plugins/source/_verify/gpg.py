@@ -58,8 +58,8 @@ class Gpg:
         """See `Way.check`."""
         keyring = self._keyring()
         if not self._signature and not self._sums and isinstance(material, OwnSignature):
-            signed, signature = material.own_signature()
-            return Proof("gpg", self._verified(keyring, signature, f"the signature of {material.name}", content=signed))
+            content, own, _at = material.own_signature("PGP")
+            return Proof("gpg", self._verified(keyring, own, f"the signature of {material.name}", content=content))
         reference = self._signature or f"{self._sums or '{url}'}.asc"
         place = f"the signature {filled(reference, material)}"
         signature = beside(material, reference, MAX_SIGNATURE)

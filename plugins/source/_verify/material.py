@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from reconciler.contracts import read_file
 from reconciler.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from reconciler.contracts import Context, TrustedKey
@@ -30,6 +31,14 @@ class Proof:
 
     scheme: str
     key: str = ""
+
+
+class Signed(NamedTuple):
+    """What is signed, its armoured signature, and when it says that it was signed."""
+
+    content: bytes
+    signature: bytes
+    at: datetime
 
 
 class Material(Protocol):
@@ -84,11 +93,11 @@ class Material(Protocol):
 class OwnSignature(Protocol):
     """A material that carries a signature in itself, such as a signed tag: that counts where none is named."""
 
-    def own_signature(self) -> tuple[bytes, bytes]:
+    def own_signature(self, kind: Literal["PGP", "SSH"]) -> Signed:
         """Give what is signed, and the signature.
 
         Raises:
-            NotThereError: it has none.
+            NotThereError: it has none of that kind.
         """
 
 

@@ -113,6 +113,37 @@ _COSIGN: Mapping[str, Any] = {
         },
     },
 }
+_SSH: Mapping[str, Any] = {
+    "type": "object",
+    "description": "A signature of an SSH key, as `ssh-keygen -Y sign` makes it, and git of tags and commits.",
+    "additionalProperties": False,
+    "required": ["signers"],
+    "examples": [{"signers": "trust/allowed_signers"}],
+    "properties": {
+        "signers": {
+            "type": "string",
+            "minLength": 1,
+            "description": "The file of the keys that may sign, as ssh-keygen has it (ALLOWED SIGNERS): "
+            "`release@example.org ssh-ed25519 AAAA…`.",
+            "examples": ["trust/allowed_signers"],
+        },
+        "signature": {
+            "type": "string",
+            "minLength": 1,
+            "description": f"The signature; left out, it is the one that what is fetched has in itself, or the file "
+            f"with .sig behind its name. {_PLACES}",
+            "examples": ["{url}.sig"],
+        },
+        "namespace": {
+            "type": "string",
+            "minLength": 1,
+            "default": "file",
+            "description": "What a signature beside a file was made for; those of git are for `git`.",
+            "examples": ["file"],
+        },
+        "sums": _SUMS,
+    },
+}
 _TUF: Mapping[str, Any] = {
     "type": "object",
     "description": "A signed repository (TUF) that lists the file as a target.",
@@ -149,7 +180,14 @@ _WAY: Mapping[str, Any] = {
     "x-says": "one way to verify, such as {minisign: {key: trust/vendor.pub}}",
     "description": "A way to verify what was fetched.",
     "examples": [{"minisign": {"key": "trust/vendor.pub"}}],
-    "properties": {"sha256": _SHA256, "minisign": _MINISIGN, "gpg": _GPG, "cosign": _COSIGN, "tuf": _TUF},
+    "properties": {
+        "sha256": _SHA256,
+        "minisign": _MINISIGN,
+        "gpg": _GPG,
+        "ssh": _SSH,
+        "cosign": _COSIGN,
+        "tuf": _TUF,
+    },
 }
 
 

@@ -19,6 +19,7 @@ from .gpg import Gpg
 from .material import NotThereError
 from .minisign import Minisign
 from .options import signed_by_options, ways_of
+from .ssh import Ssh
 from .tuf import TufTarget
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _WAYS: Mapping[str, Callable[[Mapping[str, str], Context], Way]] = {
     "sha256": lambda options, _context: Sha256(options),
     "minisign": Minisign,
     "gpg": Gpg,
+    "ssh": Ssh,
     "cosign": Cosign,
     "tuf": TufTarget,
 }
