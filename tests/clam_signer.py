@@ -248,6 +248,8 @@ class Authority:
     root: x509.Certificate = field(init=False)
     middle: x509.Certificate = field(init=False)
     signer: x509.Certificate = field(init=False)
+    others: tuple[x509.Certificate, ...] = ()
+    """What goes along in a signature beside the certificates of signer and authority."""
 
     def __post_init__(self) -> None:
         self._root_key, self._middle_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
@@ -291,7 +293,9 @@ class Authority:
         options = [pkcs7.PKCS7Options.DetachedSignature, pkcs7.PKCS7Options.Binary]
         builder = pkcs7.PKCS7SignatureBuilder().set_data(data).add_signer(self.signer, self.key, hashes.SHA256())
         # what is added before the signer, it forgets
-        return builder.add_certificate(self.middle).sign(serialization.Encoding.DER, options)
+        for certificate in (self.middle, *self.others):
+            builder = builder.add_certificate(certificate)
+        return builder.sign(serialization.Encoding.DER, options)
 
     def sign(self, data: bytes, levels: str = "200:") -> bytes:
         """Give a `.sign` file."""

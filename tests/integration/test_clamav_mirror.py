@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+import yaml
 
 from reconciler.errors import SourceError
 from reconciler.model.network import Proxy
@@ -23,6 +24,7 @@ from reconciler.plugins.source._clamav.dns import Server, parse_server, system_s
 from reconciler.plugins.source._web import stream
 from tests.clam_mirror import ClamVendor, write_keys
 from tests.fakes import NOW, fake_context, make_component, make_plugin
+from tests.fleet import Fleet
 from tests.servers import Odd, nginx, part
 
 if TYPE_CHECKING:
@@ -222,6 +224,21 @@ def test_a_whole_file_that_is_cut_off_and_comes_packed_is_told_apart(site: Site,
         site.look(server.url)
 
 
+def test_a_whole_file_that_is_too_large_for_a_plan_is_fetched_by_apply_and_deployed_by_the_next(site: Site) -> None:
+    site.publish(1)
+    source: dict[str, Any] = {"name": "clamav", "type": "clamav", "url": "mirror", "verify": VERIFY}
+    source |= {"refresh_limit": "1KiB", "components": {DAILY.id: {"database": "daily"}}}
+    catalog = {"id": DAILY.id, "name": "Daily", "kind": "pattern", "version_scheme": "integer"}
+    fleet = Fleet(site.folder, 1, sources=[source])
+    (site.folder / "catalog.yaml").write_text(yaml.safe_dump({"version": 1, "name": "clamav", "components": [catalog]}))
+    planned = fleet.run("plan").out
+    assert "digest unknown until fetched" in planned
+    assert fleet.apply().code == 0
+    assert fleet.current("c1", DAILY.id) == {}
+    assert fleet.apply().code == 0
+    assert fleet.current("c1", DAILY.id) == {"daily.cld": site.vendor.newest["daily"].cld}
+
+
 # --- a kill -----------------------------------------------------------------------------------------------------------
 
 
@@ -408,11 +425,12 @@ def test_where_dns_says_nothing_that_counts_the_databases_themselves_are_looked_
     case: str, site: Site, server: Odd, stack: ExitStack
 ) -> None:
     site.publish(1)
-    old = site.vendor.record(int(NOW.timestamp()) - 13 * 3600).replace(":1:", ":0:")
-    text = {"old": old, "nonsense": "v=spf1 -all", "silent": ""}[case]
+    site.look(server.url)
+    text = {"old": site.vendor.record(int(NOW.timestamp()) - 13 * 3600), "nonsense": "v=spf1 -all", "silent": ""}[case]
+    site.publish(2)
     answer = partial(announcing, text) if text else lambda question, _way: reply(question, flags=0x8182)
     there = stack.enter_context(NameServer(answer))
-    assert versions(site.look(server.url, **dns_options(there))) == ["1"]
+    assert versions(site.look(server.url, **dns_options(there))) == ["2", "1"]
 
 
 def test_behind_a_proxy_dns_is_not_asked(site: Site, server: Odd, stack: ExitStack) -> None:
@@ -422,6 +440,19 @@ def test_behind_a_proxy_dns_is_not_asked(site: Site, server: Odd, stack: ExitSta
     with suppress(SourceError):
         site.look("http://mirror.test", **dns_options(there))
     assert there.asked == []
+
+
+def test_of_what_a_folder_has_dns_is_not_asked(site: Site, stack: ExitStack) -> None:
+    site.publish(1)
+    there = stack.enter_context(NameServer(partial(announcing, site.vendor.record())))
+    assert versions(site.look("mirror", **dns_options(there))) == ["1"]
+    assert there.asked == []
+
+
+@pytest.mark.parametrize("host", ["x" * 70 + ".test", "nobody.invalid"])
+def test_a_name_server_that_there_cannot_be_does_not_answer(host: str) -> None:
+    with pytest.raises(SourceError, match="can't be had"):
+        text_record(RECORD, [Server(host)], threading.Event(), 1)
 
 
 def test_another_database_has_a_record_of_its_own(site: Site, server: Odd, stack: ExitStack) -> None:

@@ -61,8 +61,15 @@ def test_what_is_no_cdiff_is_refused(data: bytes, says: str) -> None:
 
 @pytest.mark.parametrize(
     "packed",
-    [b"", b"nothing", gzip.compress(b"#\n" * 10**6), gzip.compress(b"#\n")[:-4], gzip.compress(b"#\n\n\n") + b"more"],
-    ids=["empty", "not packed", "a bomb", "cut off", "more behind it"],
+    [
+        b"",
+        b"nothing",
+        gzip.compress(b"#\n" * 10**6),
+        gzip.compress(b"#\n")[:-4],
+        gzip.compress(b"#\n\n\n") + b"more",
+        gzip.compress(b"#\n"),
+    ],
+    ids=["empty", "not packed", "a bomb", "cut off", "more behind it", "fewer"],
 )
 def test_a_cdiff_never_unpacks_to_other_bytes_than_it_says(packed: bytes) -> None:
     with pytest.raises(ValueError, match="can't be unpacked|doesn't have the 4 bytes"):

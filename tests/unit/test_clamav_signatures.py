@@ -224,7 +224,7 @@ def test_two_certificates_of_one_name_are_refused_with_both_files(vendor: Author
 def test_a_signer_is_no_authority(vendor: Authority) -> None:
     # somebody to whom the vendor's authority gave a certificate of no right to give others
     impostor = Authority("impostor")
-    impostor.signer = impostor.sub_signer(vendor)
+    impostor.signer, impostor.others = impostor.sub_signer(vendor), (vendor.signer, vendor.middle)
     with pytest.raises(ValueError, match="no certificate that is trusted vouches for"):
         signer(impostor.sign(DATA), vendor)
 

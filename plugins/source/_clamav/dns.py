@@ -88,7 +88,7 @@ def text_record(name: str, servers: Sequence[Server], stop: Event, timeout: floa
             number = secrets.randbelow(2**16)
             try:
                 return _asked(server, number, question, name, timeout)
-            except (OSError, _OddError) as error:
+            except (OSError, UnicodeError, _OddError) as error:  # a name that no server can have is a UnicodeError
                 why = f"{server.host}: {getattr(error, 'strerror', None) or str(error) or 'no answer'}"
     raise SourceError(f"the TXT record of {name} can't be had ({why})")
 

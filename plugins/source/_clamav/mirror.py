@@ -50,6 +50,7 @@ class Mirror:
 
     def __init__(self, url: str, options: Mapping[str, Any], web: HttpOptions, context: Context) -> None:
         host = urlsplit(url).hostname or ""
+        self._remote = bool(host)
         self._official = host == VENDOR or host.endswith(f".{VENDOR}")
         self._gone = {404, 410} if self._official else {403, 404, 410}
         self.web = Web(url, web, context, cooldowns=COOLDOWNS if self._official else None)
@@ -76,9 +77,9 @@ class Mirror:
         if self._how == "dns.txt":
             return self._from_file()
         if self._how == "dns":
-            if self._context.proxy is None:
+            if self._remote and self._context.proxy is None:
                 return self._from_dns(databases)
-            self._context.log.info("DNS isn't asked, as this source is reached through a proxy")
+            self._context.log.info("DNS isn't asked for what is in a folder, or behind a proxy")
         return {}
 
     def _from_file(self) -> dict[str, int]:
