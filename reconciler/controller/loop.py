@@ -19,7 +19,7 @@ from reconciler.assembly import at_work, utc_now
 from reconciler.controller.finding import look_back
 from reconciler.controller.leading import await_lease, beating
 from reconciler.controller.meanwhile import telling, urgent
-from reconciler.controller.pace import SHORTEST, next_look, next_retry
+from reconciler.controller.pace import Fetched, next_look, next_retry
 from reconciler.controller.places import keep_wanted
 from reconciler.controller.post import Post
 from reconciler.controller.requests import Judge, attending
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from reconciler.controller.round import Round
     from reconciler.controller.service import ServiceManager
     from reconciler.controller.spec_source import SpecSource
-    from reconciler.model.change import Fetch
     from reconciler.model.controller import ControllerPhase
     from reconciler.model.events import Event as Happening
     from reconciler.model.notice import Condition, ConditionKind
@@ -155,8 +154,7 @@ class Loop:
         self._rejected: list[str] = []
         self._unreachable = ""
         self._fetch_at: datetime | None = None
-        self._fetched: frozenset[Fetch] = frozenset()
-        """What the round before had fetched."""
+        self._fetched = Fetched()
         self._wanted = False
         self._steps: tuple[RolloutStep, ...] = ()
         host = lead.means.origin.get("host", "") or gethostname()
@@ -235,13 +233,9 @@ class Loop:
         return min((at for at in (step, self._fetch_at) if at is not None), default=None)
 
     def _after_fetching(self, made: Round) -> datetime | None:
-        """Give when the next step of a round is due: soon, where it had something fetched that can be deployed now.
-
-        What was fetched in the round before, too, can't be: its source doesn't offer it, and isn't asked for ever.
-        """
-        fetched = frozenset(made.plan.fetches) if made.report is not None and made.report.fetched else frozenset()
-        new, self._fetched = fetched - self._fetched, fetched
-        soon = self._time.clock() + SHORTEST if new else None
+        """Give when the next step of a round is due: soon, where it had something fetched that can be deployed now."""
+        fetched = made.plan.fetches if made.report is not None and made.report.fetched else ()
+        soon = self._fetched.due(self._time.clock(), fetched)
         return min((at for at in (made.due, soon) if at is not None), default=None)
 
     def _judge_requests(self, work: Workspace) -> None:

@@ -7,8 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
+    from reconciler.model.change import Fetch
     from reconciler.model.controller import ControllerSpec
 
 FIRST_RETRY = timedelta(minutes=1)
@@ -36,6 +38,21 @@ def next_retry(spec: ControllerSpec, now: datetime, failures: int, chance: float
 def retry_pause(failures: int) -> timedelta:
     """Give the time to wait after so many failures in a row: twice as long each time, up to the last."""
     return min(FIRST_RETRY * (1 << min(failures - 1, 16)), LAST_RETRY)
+
+
+@dataclass
+class Fetched:
+    """What rounds had fetched: after something new the next one follows soon, as it can deploy that.
+
+    What was fetched in the round before, too, isn't offered by its source now; it isn't asked for at once again.
+    """
+
+    before: frozenset[Fetch] = frozenset()
+
+    def due(self, now: datetime, fetched: Collection[Fetch]) -> datetime | None:
+        """Give when to look after a round that had these fetched; None: not before the usual time."""
+        new, self.before = set(fetched) - self.before, frozenset(fetched)
+        return now + SHORTEST if new else None
 
 
 @dataclass

@@ -197,6 +197,12 @@ def _store_cells(rows: Sequence[Row], _scene: Scene) -> tuple[str, ...]:
     return rows[0].cells[0], _releases(rows), "", "", moved, what, with_bare(change["reason"], change)
 
 
+def _fetch_cells(rows: Sequence[Row], _scene: Scene) -> tuple[str, ...]:
+    sizes = [change["bytes"] for row in rows for change in row.changes]
+    size = "?" if None in sizes else size_text(sum(sizes))
+    return rows[0].cells[0], _releases(rows), "", "", size, *rows[0].cells[-2:]
+
+
 def _store_names(rows: Sequence[Row], scene: Scene) -> tuple[str, ...]:
     change = rows[0].changes[0]
     follows = change["action"] in {"generate", "prune"} or (change["component"], change["to"]) in scene.going
@@ -219,6 +225,7 @@ _FOLDS: Mapping[str, _Fold] = {
     "merge": _STORE,
     "generate": _STORE,
     "prune": _STORE,
+    "fetch": _Fold(lambda row, _scene: row.cells[-2:], _fetch_cells, _names),
     "proof": _Fold(lambda row, _scene: row.cells[2:4], _proof_cells, least=lambda _change: ALIKE),
     "deploy": _Fold(_deploy_key, _deploy_cells, _names),
     "settings": _Fold(lambda row, _scene: (row.cells[0], row.cells[-1]), _settings_cells, least=lambda _change: 2),

@@ -16,6 +16,7 @@ a size (`bytes>10GiB`). A measure alone means any of it. Conditions are separate
 | `unmet` | components that can't be had as declared |
 | `unread` | sources that can't be read |
 | `unsigned` | releases that are downloaded, merged or deployed and that no signature vouches for |
+| `unfetched` | releases that are fetched, and that only another plan can deploy |
 | `problems` | what isn't as declared, or can't be told, and isn't excused |
 
 Only the document of the plan is asked, so a plan is judged alike where it is made and where its file is shown.
@@ -168,6 +169,7 @@ MEASURES: Mapping[str, Measure] = {
     "unmet": Measure("component", lambda document: len(document.get("unmet", ()))),
     "unread": Measure("source", lambda document: len(document.get("unread", ()))),
     "unsigned": Measure("release", unsigned),
+    "unfetched": Measure("release", lambda document: int(document["summary"]["fetch"]["changes"])),
     "problems": Measure("problem", _problems),
 }
 _ALLOWED = f"there is: {', '.join(MEASURES)}"

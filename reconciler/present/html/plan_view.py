@@ -178,6 +178,11 @@ def _facts(document: Entry) -> list[Fact]:
             f"in {count_text(len(document['clients']), 'group')}",
         ),
         *([Fact(size_text(received), "to download")] if received else []),
+        *(
+            [Fact(count_text(summary["fetch"]["changes"], "release"), "to fetch")]
+            if summary["fetch"]["changes"]
+            else []
+        ),
         *([Fact(f"{about}{size_text(sent)}", "to send")] if sent else []),
     ]
     tones = {"drift": "late", "unknown": "late", "unreachable": "late", "pending": "pending"}
