@@ -33,8 +33,9 @@ from reconciler.observe.upstream import (
     remember_signed,
 )
 from reconciler.observe.ways import find_ways
-from reconciler.planner.desired import Past, changed_offers
+from reconciler.planner.desired import changed_offers
 from reconciler.planner.inputs import Observed
+from reconciler.planner.targets import Past
 from reconciler.present.words import count_text
 from reconciler.repository.edition import folder_of
 from reconciler.storage.fleet import labels_of

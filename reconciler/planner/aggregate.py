@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from reconciler.model.policy import Schedule
     from reconciler.planner.comparison import Compared, Comparison
     from reconciler.planner.delivery import Delivery
-    from reconciler.planner.desired import Times
     from reconciler.planner.diff import Difference
     from reconciler.planner.inputs import Wanted
     from reconciler.planner.rollout import Rollouts
+    from reconciler.planner.targets import Times
     from reconciler.planner.timing import Verdict
     from reconciler.planner.waves import FirstWaves
 

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
     from reconciler.model.plan import Cohort
     from reconciler.planner.delivery import Delivery, Dispatcher
-    from reconciler.planner.desired import Desired, First, Waiting
+    from reconciler.planner.desired import Desired
     from reconciler.planner.diff import Difference, Drift
     from reconciler.planner.inputs import Wanted
+    from reconciler.planner.targets import First, Waiting
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from reconciler.planner.desired import Refusal, Waiting
 from reconciler.planner.loading import unloaded
+from reconciler.planner.targets import Refusal, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from reconciler.model.change import DeployReason
     from reconciler.model.client import Installed, Profile
     from reconciler.model.spec import ComponentSpec
-    from reconciler.planner.desired import Desired, First, Target
+    from reconciler.planner.desired import Desired
+    from reconciler.planner.targets import First, Target
 
 NOTHING: Mapping[str, tuple[First, ...]] = MappingProxyType({})
 _UNDONE = Refusal("rolled_back", "its rollout failed")

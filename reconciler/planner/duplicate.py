@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from reconciler.model.offer import OfferedIncremental
     from reconciler.model.release import Release
     from reconciler.planner.codecs import CodecChoice
-    from reconciler.planner.desired import Desired, Target
+    from reconciler.planner.desired import Desired
     from reconciler.planner.stock import Place
+    from reconciler.planner.targets import Target
 
 
 def _nested() -> dict[str, Counter[Camp]]:

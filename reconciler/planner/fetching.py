@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from reconciler.model.spec import ComponentSpec
-    from reconciler.planner.desired import Desired, First, Target
+    from reconciler.planner.desired import Desired
     from reconciler.planner.inputs import Observed, Wanted
+    from reconciler.planner.targets import First, Target
 
 
 def plan_fetches(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.delta import CodecTraits, Duplication, Incremental
 from reconciler.model.policy import AutoUpdate
 from reconciler.model.rollout import UNFIT, Key, RolloutRecord
-from reconciler.planner.desired import Past
+from reconciler.planner.targets import Past
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Plan
     from reconciler.model.release import Release, ReleaseKey
     from reconciler.model.spec import ComponentSpec, MirrorSpec
-    from reconciler.planner.desired import Target
     from reconciler.planner.inputs import Observed
+    from reconciler.planner.targets import Target
 
     Place = tuple[str, str]
     """A component, and the platform of a release."""

@@ -32,12 +32,13 @@ from reconciler.model.release import ANY_PLATFORM
 from reconciler.planner.aggregate import Aggregate
 from reconciler.planner.comparison import Comparison
 from reconciler.planner.delivery import Dispatcher, camp_of
-from reconciler.planner.desired import Desired, Times, changed_offers
+from reconciler.planner.desired import Desired, changed_offers
 from reconciler.planner.duplicate import Demand, Duplicator, Supplies
 from reconciler.planner.fetching import plan_fetches
 from reconciler.planner.mirrors import plan_mirror, refusals
 from reconciler.planner.publish import plan_publishing
 from reconciler.planner.rollout import Rollouts, forced_versions, halts
+from reconciler.planner.targets import Times
 from reconciler.planner.timing import judge
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ if TYPE_CHECKING:
     from reconciler.model.release import ScanMethod
     from reconciler.model.rollout import Key
     from reconciler.model.spec import ComponentSpec
-    from reconciler.planner.desired import First, Target
     from reconciler.planner.inputs import Observed, Wanted
+    from reconciler.planner.targets import First, Target
     from reconciler.planner.timing import Verdict
 
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from reconciler.model.release import Release, ReleaseFile
     from reconciler.model.repository import Published
     from reconciler.model.spec import MirrorSpec, RepositorySpec
-    from reconciler.planner.desired import Target
     from reconciler.planner.inputs import Observed
+    from reconciler.planner.targets import Target
 
 
 def plan_publishing(

@@ -44,8 +44,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.plan import RolloutStep, WaveCounts
 from reconciler.model.rollout import OPEN, UNDER_WAY, UNFIT, RolloutRecord
-from reconciler.planner.desired import Halt
 from reconciler.planner.loading import not_loaded
+from reconciler.planner.targets import Halt
 from reconciler.planner.walk import NOBODY, Standing, Walk
 from reconciler.planner.waves import Lineup, first_waves, structure
 
@@ -58,10 +58,11 @@ if TYPE_CHECKING:
     from reconciler.model.policy import Limits, Wave
     from reconciler.model.rollout import Key, RolloutStatus
     from reconciler.planner.comparison import Compared, Comparison
-    from reconciler.planner.desired import Desired, First
+    from reconciler.planner.desired import Desired
     from reconciler.planner.diff import Difference
     from reconciler.planner.gate import Part
     from reconciler.planner.inputs import Observed, Wanted
+    from reconciler.planner.targets import First
     from reconciler.planner.timing import Verdict
 
 _GOVERNED = frozenset(["missing", "outdated", "pinned", "blocked", "withdrawn"])

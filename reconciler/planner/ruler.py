@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Literal
 from reconciler.model.release import ANY_PLATFORM
 from reconciler.model.report import MAX_LAG, ComponentStatus
 from reconciler.model.spec import LATEST
-from reconciler.planner.desired import Desired, Times
+from reconciler.planner.desired import Desired
 from reconciler.planner.loading import in_effect
+from reconciler.planner.targets import Times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from reconciler.model.client import Installed
     from reconciler.model.spec import ComponentSpec
     from reconciler.model.version import Version
-    from reconciler.planner.desired import Target, Waiting
     from reconciler.planner.inputs import Observed, Wanted
+    from reconciler.planner.targets import Target, Waiting
 
 Verdict = Literal["updated", "pending", "outdated", "ahead", "unknown"]
 State = Literal["updated", "pending", "outdated", "ahead", "unknown", "missing", "damaged", "deferred"]

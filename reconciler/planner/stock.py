@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from reconciler.model.release import Release
     from reconciler.planner.codecs import Camp, CodecChoice, Codecs
     from reconciler.planner.deltas import DeltaPath
-    from reconciler.planner.desired import Target
+    from reconciler.planner.targets import Target
 
 LEAST = 2048
 """Bytes that an incremental has even where little changed; an estimate shouldn't promise less."""

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.model.rollout import UNFIT, Approval
-from reconciler.planner.desired import Desired, Times
+from reconciler.planner.desired import Desired
 from reconciler.planner.rollout import forced_versions, halts, lane
+from reconciler.planner.targets import Times
 from reconciler.planner.waves import Lineup, first_waves, structure
 
 if TYPE_CHECKING:

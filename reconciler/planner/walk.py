@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from reconciler.model.change import DeployReason
     from reconciler.model.policy import Rollout
     from reconciler.model.rollout import Key, Undo
-    from reconciler.planner.desired import Waits
     from reconciler.planner.gate import FleetView
+    from reconciler.planner.targets import Waits
 
 NOBODY = FirstWaves()
 STAND_INS = 3

@@ -103,10 +103,10 @@ from reconciler.model.repository import Published
 from reconciler.model.rollout import Approval, RolloutRecord
 from reconciler.model.secret import SecretRef
 from reconciler.model.spec import ComponentSpec, GroupSpec, PluginConfig, RepositorySpec
-from reconciler.planner.desired import Past
 from reconciler.planner.inputs import Observed, Wanted
 from reconciler.planner.leaving import Before, leaving
 from reconciler.planner.planner import make_plan
+from reconciler.planner.targets import Past
 from reconciler.planner.waves import Lineup, structure
 from reconciler.plugins.codec.bsdiff import Bsdiff
 from reconciler.plugins.codec.gzip import Gzip
