@@ -189,7 +189,11 @@ class _Teller:
         steps = [step for step in self._plan.rollouts if step.record.component == component]
         rollouts = tuple(self._rollout(step) for step in steps if step.record.group in {"", self._cohort.group})
         coming = self._coming(deploys, held, deferred)
+        fetched = self._fetched_of(spec, platform)
         to, wanted = next((one.to for one in deploys), ""), self._ruler.wanted(component, platform)
+        following = self._next_of(spec, installed, coming, deploys, rollouts, wanted=wanted)
+        if fetched and coming == "nothing":
+            following = ""
         return ComponentStanding(
             id=component,
             version=installed.version if installed else "",
@@ -205,8 +209,7 @@ class _Teller:
             )
             + tuple(one.reason for one in drift),
             rollouts=rollouts,
-            next=self._next_of(spec, installed, coming, deploys, rollouts, wanted=wanted)
-            + self._fetched_of(spec, platform),
+            next="; ".join(filter(None, (following, fetched))),
             happened=self._of(component),
             release=of_version(component, to or wanted, platform, self._observed),
             protection=self._protections.get((component, wanted)),
@@ -231,11 +234,11 @@ class _Teller:
         return _next(coming, deploys, rollouts)
 
     def _fetched_of(self, spec: ComponentSpec, platform: str) -> str:
-        """Say what the next apply fetches of a component for a platform; empty where it fetches nothing."""
+        """Say what the next apply has fetched of a component for a platform; empty where that is nothing."""
         for change in self._plan.fetches:
             if change.component == spec.component.id and change.platform in {platform, ANY_PLATFORM}:
                 size = "" if change.bytes is None else f" ({size_text(change.bytes)})"
-                return f"; the next apply fetches {change.to} from {change.source}{size}, and one after that deploys it"
+                return f"the next apply fetches {change.to} from {change.source}{size}, and one after that deploys it"
         return ""
 
     def _left_over(self, component: str) -> Iterator[ComponentStanding]:

@@ -414,7 +414,8 @@ def ask_sources(work: Workspace, names: Collection[str] = ()) -> None:
         report = remember_signed(read, before.get(read.source), components, work.means.clock())
         work.state.record_source(report, work.means.clock())
         level: Level = "warning" if report.error else "info"
-        what = report.error or count_text(len(report.releases), "release")
+        more = f", {len(report.unfetched)} more to be fetched" if report.unfetched else ""
+        what = report.error or count_text(len(report.releases), "release") + more
         work.means.emit(SourceRead(f"source {report.source}: {what}", level=level, source=report.source))
         for release in _changed_bytes(before.get(report.source), report):
             text = f"source {report.source}: the bytes of {release.component} {release.version} are others than before"

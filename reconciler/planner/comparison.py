@@ -88,7 +88,9 @@ class Comparison:
         """Remember components of which there are releases, and none for this platform."""
         for spec in self._components[group]:
             component = spec.component.id
-            if self._desired.target(component, platform) is None and self._desired.targets(component):
+            if self._desired.target(component, platform) or self._desired.unfetched(component, platform):
+                continue
+            if self._desired.targets(component):
                 self._without.add((component, platform))
 
     def _number(self, difference: Difference, delivery: Delivery, route: str) -> int:

@@ -165,7 +165,9 @@ class Ruler:
         for platform in self._offered.platforms(component) or [ANY_PLATFORM]:
             target = self._offered.unfetched(component, platform)
             if target is not None and target.version == highest:
-                return f"nobody knows the bytes of {highest} before an apply fetches it from {target.source}"
+                return (
+                    f"{highest} is to be fetched from {target.source}: nobody knows its bytes before an apply does that"
+                )
         if spec.version != LATEST:
             return f"{highest} is offered, and {spec.version} is pinned"
         whys = {platform: self._offered.waiting(component, platform) for platform in self._offered.platforms(component)}

@@ -62,7 +62,9 @@ def report_end(document: Mapping[str, Any]) -> str:
     received = moved_text("downloaded", document["bytes_received"], document["bytes_not_received"])
     sent = f"{received}, {moved_text('sent', document['bytes_sent'], document['bytes_saved'])}"
     done, made = f"{changed_text(document)}; {sent}.", made_texts(document)
-    return f"{done} In the store: {', '.join(made)}." if made else done
+    done += f" In the store: {', '.join(made)}." if made else ""
+    fetched = document.get("fetched", 0)
+    return f"{done} Fetched for the next plan: {count_text(fetched, 'release')}." if fetched else done
 
 
 def changed_text(document: Mapping[str, Any]) -> str:
@@ -77,11 +79,10 @@ def changed_text(document: Mapping[str, Any]) -> str:
 
 def made_texts(document: Mapping[str, Any]) -> list[str]:
     """Say what an apply did in the store and the repository."""
-    return [f"{count_text(document[key], noun)} {what}" for key, noun, what in _MADE if document.get(key)]
+    return [f"{count_text(document[key], noun)} {what}" for key, noun, what in _MADE if document[key]]
 
 
 _MADE = (
-    ("fetched", "release", "fetched for the next plan"),
     ("merged", "full", "merged"),
     ("generated", "incremental", "made"),
     ("pruned", "file", "pruned"),

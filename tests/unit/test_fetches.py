@@ -11,14 +11,17 @@ import pytest
 from reconciler.controller.pace import SHORTEST, Fetched
 from reconciler.model.change import Fetch
 from reconciler.model.plan import Basis, Plan
-from reconciler.present.document import plan_document
+from reconciler.model.report import Report
+from reconciler.present.document import plan_document, report_document
 from reconciler.present.gitlab import terraform_report
 from reconciler.present.html.plan_view import plan_html
+from reconciler.present.html.report_view import report_html
 from reconciler.present.junit import plan_junit
 from reconciler.present.markdown import plan_markdown
 from reconciler.present.plan_text import plan_text
 from reconciler.present.policy import MEASURES
 from reconciler.present.reading import read_plan
+from reconciler.present.text import report_text
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 RULES = Fetch(
@@ -89,3 +92,11 @@ def test_a_controller_goes_on_soon_after_something_new_was_fetched_and_not_again
     assert fetched.due(NOW, (RULES, replace(RULES, to="3"))) == soon
     assert fetched.due(NOW + timedelta(days=1), ()) is None
     assert fetched.due(NOW, (RULES,)) == soon
+
+
+def test_a_report_says_what_the_next_plan_can_deploy() -> None:
+    report = Report(run_id="r", plan_id="p", started=NOW, ended=NOW, recap={}, fetched=2)
+    written = report_document(report)
+    assert report_text(written).rstrip().endswith("Fetched for the next plan: 2 releases.")
+    assert "fetched for the next plan" in report_html(written)
+    assert "fetched" not in report_document(replace(report, fetched=0))

@@ -9,7 +9,7 @@ from reconciler.present.html.pages import page
 from reconciler.present.html.shapes import Alert, Fact, Line, Sheet, bar, halts, troubles, ways_of
 from reconciler.present.outlook_text import step_lines
 from reconciler.present.text import changed_text, failures_of, held_line, made_texts
-from reconciler.present.words import number_text, size_text
+from reconciler.present.words import count_text, number_text, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,9 @@ def _facts(document: Entry) -> list[Fact]:
         ("bytes_saved", "not sent, by incrementals"),
     )
     always = {"bytes_received", "bytes_sent"}
-    return [Fact(size_text(document[key]), label) for key, label in sizes if document[key] > 0 or key in always]
+    facts = [Fact(size_text(document[key]), label) for key, label in sizes if document[key] > 0 or key in always]
+    fetched = document.get("fetched", 0)
+    return [*facts, *([Fact(count_text(fetched, "release"), "fetched for the next plan")] if fetched else [])]
 
 
 def _held(document: Entry) -> Sheet | None:
