@@ -11,6 +11,7 @@ import pytest
 
 from reconciler.errors import SourceError
 from reconciler.formats import cosign
+from reconciler.formats.minisign import new_secret_key, prehash, sign
 from reconciler.model.network import Proxy
 from reconciler.model.release import ReleaseFile
 from reconciler.model.secret import SecretRef
@@ -570,6 +571,29 @@ def test_a_key_that_is_changed_counts_at_once_for_what_was_unpacked_before(
     assert "isn't signed with this key" in Look(tmp_path, registry.host, **options).problem()
     (tmp_path / "key.pub").unlink()
     assert "can't be read" in Look(tmp_path, registry.host, **options).problem()
+
+
+def test_a_layer_with_a_signature_of_its_own_is_fetched_to_be_verified_and_not_again(
+    registry: StandIn, push: Pusher, tmp_path: Path
+) -> None:
+    key = new_secret_key()
+    (tmp_path / "vendor.pub").write_text(key.public.text)
+    for version, signed in (("1.0.0", BIG), ("1.1.0", b"something else")):
+        signature = sign(key, prehash(iter([signed])), trusted="file:a.rules")
+        push.artifact(WHERE, version, {"a.rules": BIG, "a.rules.minisig": signature})
+    options: Any = {"layer": "*.rules", "verify": [{"minisign": {"key": "vendor.pub"}}], "refresh_limit": "64KiB"}
+    report = Look(tmp_path, registry.host, **options).report()
+    assert (report.problems, report.releases) == ((), ())
+    assert [entry.version for entry in report.unfetched] == ["1.0.0", "1.1.0"]
+    fetched = Look(tmp_path, registry.host, **options).source.fetch("rules", "1.0.0", "any")
+    with pytest.raises(SourceError, match=r"a\.rules can't be verified"):
+        Look(tmp_path, registry.host, **options).source.fetch("rules", "1.1.0", "any")
+    registry.seen.clear()
+    look = Look(tmp_path, registry.host, **options)
+    (release,) = look.report().releases
+    assert release == fetched
+    assert (release.signed and release.signed.scheme, look.content(release)) == ("minisign", {"a.rules": BIG})
+    assert registry.asked("GET", "/blobs/") == 0
 
 
 def test_a_layer_is_proven_by_a_digest_that_another_layer_has(registry: StandIn, push: Pusher, tmp_path: Path) -> None:

@@ -180,10 +180,15 @@ class Artifacts:
         """
         signed = Signed(self._registry, wanted.repository, read.top, self._names(wanted))
         fetched: dict[str, Path] = {}
+        refused: list[OverLimitError] = []
 
         def bring(name: str) -> Path:
             if name not in fetched:
-                fetched[name] = self._fetch(key, name, wanted.repository, read.layers[name])
+                try:
+                    fetched[name] = self._fetch(key, name, wanted.repository, read.layers[name])
+                except OverLimitError as error:
+                    refused.append(error)
+                    raise
             return fetched[name]
 
         def neighbour(title: str, limit: int) -> bytes | None:
@@ -202,7 +207,10 @@ class Artifacts:
                 fetch=partial(bring, name),
                 neighbour=neighbour,
             )
-            proofs.append(verification.check(material))
+            try:
+                proofs.append(verification.check(material))
+            except SourceError as error:
+                raise (refused[0] if refused else error) from error  # that it may not be fetched now refutes nothing
         common = tuple(proof for proof in proofs[0] if all(proof in others for others in proofs))
         attached = self._documented(read, signed.seen)
         if wanted.unpacking is None and not fetched:
