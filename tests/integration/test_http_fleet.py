@@ -140,3 +140,22 @@ def test_a_fixed_version_whose_bytes_change_is_refused(vendors: Vendors, fleet: 
     assert "accept" in plan.out
     fleet.apply()
     assert fleet.current("pc-1", "suricata-rules")["malware.rules"] == b"alert 1"
+
+
+def test_what_is_too_large_for_a_plan_is_fetched_by_an_apply_and_deployed_by_the_next(
+    vendors: Vendors, fleet: Fleet
+) -> None:
+    spec = (fleet.folder / "updoser.yaml").read_text()
+    small = spec.replace("{name: lists, type: http,", "{name: lists, type: http, refresh_limit: 1KB,")
+    assert small != spec
+    (fleet.folder / "updoser.yaml").write_text(small)
+    vendors.rules("10512", malware=b"alert 1")
+    vendors.crs("4.1.0", b"SecRule 1")
+    vendors.site.put("lists/drop.txt", b"192.0.2.0/24\n" * 500, DAY)
+    plan = fleet.run("plan")
+    assert "digest unknown until fetched" in plan.out
+    done = fleet.apply()
+    assert done.code == 0, done.out + done.err
+    assert fleet.current("pc-1", "block-list") == {}
+    converges(fleet)
+    assert fleet.current("pc-1", "block-list") == {"drop.txt": b"192.0.2.0/24\n" * 500}

@@ -190,8 +190,11 @@ def test_a_file_that_is_older_than_its_version_is_waited_for_and_one_that_is_new
     site.put("all.rules", b"one")
     assert desk.offered() == {"1": {"all.rules": b"one"}}
     site.put("version.txt", "2")  # today's listing with yesterday's file
+    got = site.server.seen.count(("/all.rules", ""))
     report = desk.look()
     assert report.problems == report.harmless == ("rules 2: the file is still that of 1",)
+    assert [method for method, _headers in site.server.asked[-2:]] == ["GET", "HEAD"]  # of the version, of the file
+    assert site.server.seen.count(("/all.rules", "")) == got + 1
     assert list(desk.contents(report)) == ["1"]
     site.put("all.rules", b"two")
     assert list(desk.offered()) == ["2", "1"]
