@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reconciler.errors import PluginError, SourceError
+from reconciler.formats.minisign import new_secret_key, prehash, sign
 from reconciler.model.secret import SecretRef
 from reconciler.plugin_loader import traits
 from reconciler.plugins.source._http import matching
@@ -177,6 +178,66 @@ def test_an_expression_that_would_never_end_is_stopped(
     version = {"listing": "l", "pattern": "(1+1*)+$"}
     report = Desk(tmp_path, site.url, rules={"url": "{version}", "version": version}).look()
     assert "the pattern '(1+1*)+$' wasn't through after" in report.error
+
+
+def sums(files: Mapping[str, bytes]) -> str:
+    return "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items())
+
+
+TREE: Mapping[str, Any] = {
+    "url": "rules/{version}/SHA256SUMS",
+    "version": {"listing": "rules/versions.txt", "pattern": "^([0-9]+)$"},
+    "listed": True,
+}
+
+
+def test_a_plain_folder_of_versions_is_read_with_its_signatures(site: Site, tmp_path: Path) -> None:
+    key = new_secret_key()
+    (tmp_path / "vendor.pub").write_text(key.public.text)
+    verify = [{"minisign": {"key": "vendor.pub"}}]
+    desk = Desk(tmp_path, site.url, rules={**TREE, "verify": verify})
+
+    def publish(version: str, files: Mapping[str, bytes], signed: Mapping[str, bytes]) -> None:
+        site.put("rules/versions.txt", "".join(f"{number}\n" for number in range(8, int(version) + 1)))
+        for name, content in files.items():
+            site.put(f"rules/{version}/{name}", content)
+        site.put(f"rules/{version}/SHA256SUMS", sums(signed))
+        comment = f"file:SHA256SUMS\tversion:{version}"
+        site.put(
+            f"rules/{version}/SHA256SUMS.minisig", sign(key, prehash(iter([sums(signed).encode()])), trusted=comment)
+        )
+
+    files = {"a b.rules": b"a", "lpt$vpn.679": b"", "c": hashlib.shake_128(b"c").digest(90_000)}
+    publish("8", files, files)
+    report = desk.look()
+    assert (report.error, report.problems) == ("", ())
+    assert desk.contents(report) == {"8": files}
+    assert "(minisign " in str(report.releases[0].signed and report.releases[0].signed.text)
+    publish("9", {**files, "a b.rules": b"other"}, files)
+    assert desk.look().problems == ("rules 9: a b.rules isn't what SHA256SUMS says",)
+    publish("9", files, files)
+    del site.files["/rules/9/c"]
+    (problem,) = desk.look().problems
+    assert "/rules/9/c: HTTP 404" in problem
+    publish("9", files, files)
+    assert desk.offered() == {"9": files, "8": files}
+
+
+@pytest.mark.parametrize(
+    ("listed", "says"),
+    [
+        ("", "SHA256SUMS lists 0 files"),
+        ("nonsense", "SHA256SUMS: line 1 isn't a digest and a file name"),
+        (f"{'0' * 64}  ../x\n", "SHA256SUMS: the file name '../x' has a slash"),
+        (f"{'0' * 64}  SHA256SUMS\n", "SHA256SUMS: it lists itself"),
+        (f"{'0' * 64}  a\n{'1' * 64}  A\n", "a and A would be one file"),
+    ],
+)
+def test_a_list_that_is_none_is_refused(listed: str, says: str, site: Site, tmp_path: Path) -> None:
+    site.put("rules/versions.txt", "7\n")
+    site.put("rules/7/SHA256SUMS", listed)
+    (problem,) = Desk(tmp_path, site.url, rules=TREE).look().problems
+    assert says in problem
 
 
 # --- what never changes -----------------------------------------------------------------------------------------------
@@ -480,11 +541,12 @@ def test_secrets_go_to_the_own_host_only_and_are_told_nowhere(
         ({"url": "x", "version": {"text": "y", "pattern": "("}}, "is no regular expression"),
         ({"url": "{match}", "version": {"text": "y"}}, "there is none"),
         ({"url": "x"}, "`url` is missing"),
+        ({"url": "x", "listed": True, "unpack": {}}, "`unpack` is for one file, and `listed` for many"),
         ({"url": "x", "file": "../x"}, "`file`: the file name '../x' has a slash"),
     ],
 )
 def test_options_that_do_not_fit_together_are_told(component: dict[str, Any], says: str) -> None:
-    options = {"components": {"rules": {"archive": False, **component}}}
+    options = {"components": {"rules": {"archive": False, "listed": False, **component}}}
     with pytest.raises(PluginError, match="(?s).*") as caught:
         traits("source", "http", options, ())
     assert says in caught.value.message
@@ -492,7 +554,7 @@ def test_options_that_do_not_fit_together_are_told(component: dict[str, Any], sa
 
 def test_it_is_signed_where_all_that_it_offers_is() -> None:
     def signed(*verify: Any, common: Any = None) -> bool:
-        told = [{"url": "https://x.example/y", "archive": False, "verify": one} for one in verify]
+        told = [{"url": "https://x.example/y", "archive": False, "listed": False, "verify": one} for one in verify]
         parts = [{key: value for key, value in component.items() if value is not None} for component in told]
         options: dict[str, Any] = {"components": {str(number): part for number, part in enumerate(parts)}}
         found = traits("source", "http", options if common is None else {**options, "verify": common}, ())

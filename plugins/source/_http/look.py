@@ -7,9 +7,12 @@ import shutil
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from reconciler.errors import SourceError
+from reconciler.files import is_sound
 from reconciler.model.offer import Unfetched
 from reconciler.model.release import ANY_PLATFORM, Release, ReleaseFile
 from reconciler.model.version import dated_version
@@ -21,11 +24,12 @@ from .._verify.verification import signed_by
 from .._web.stream import HttpStatusError, shown
 from . import forge, versions
 from .found import Found, checked_url, filled, name_in, notes_in, time_in
+from .listed import listed_in
 from .material import Downloaded
 from .versions import value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from reconciler.contracts import Context
@@ -244,7 +248,10 @@ class Look:
             material = Downloaded(web=means.web, found=found, path=path, size=path.stat().st_size, sha256=sha256)
             proofs = told.verification.check(material)
             facts = self._facts(found, answer, proofs, mark)
-            _clear(path)
+            if told.is_list:
+                self._bring_listed(path, found, key)
+            else:
+                _clear(path, {path.name})
             if told.unpacking:
                 self._unpack(path, found.name)
             return means.quarantine.keep(key, {**facts, "sha256": sha256})
@@ -274,6 +281,26 @@ class Look:
         for file in files:
             (folder / file.name).rename(path.parent / file.name)
         folder.rmdir()
+
+    def _bring_listed(self, path: Path, found: Found, key: str) -> None:
+        """Fetch what a list names, each held to its digest there; the list itself is no part of a release."""
+        means = self._means
+        listed = listed_in(path, found.name)
+        _clear(path, {path.name, *listed})
+        for name, sha256 in listed.items():
+            url = checked_url(found.url, quote(name))
+            own = means.quarantine.fetch(
+                key,
+                name,
+                partial(means.web.open, url),
+                size=None,
+                validator=sha256,
+                limit=means.max_size,
+            )
+            if not is_sound(own, sha256):
+                own.unlink()
+                raise SourceError(f"{name} isn't what {found.name} says")
+        path.unlink()
 
     def _facts(self, found: Found, answer: Answer, proofs: Iterable[Proof], mark: str) -> dict[str, Any]:
         released = found.released or self._moment(answer.modified)
@@ -353,10 +380,10 @@ def _mark(head: Document) -> str:
     return head.validator or f"asked at {head.at.isoformat()}"
 
 
-def _clear(path: Path) -> None:
-    """Remove what a run that was killed left beside a file."""
+def _clear(path: Path, names: Collection[str]) -> None:
+    """Remove what a run that was killed left beside a file, but for some names."""
     for other in path.parent.iterdir():
-        if other != path:
+        if other.name not in names:
             other.unlink()
 
 

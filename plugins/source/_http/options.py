@@ -162,6 +162,12 @@ COMPONENT: Mapping[str, Any] = {
             "description": "What the file is called in a release, if it isn't unpacked. Left out: as in the URL.",
             "examples": ["all.rules"],
         },
+        "listed": {
+            "type": "boolean",
+            "default": False,
+            "description": "Its file is a SHA256SUMS, as `layout: tree` writes it: a release is what that lists, which "
+            "lies beside it. What is verified is the list.",
+        },
         "notes": {
             "type": "string",
             "minLength": 1,
@@ -245,6 +251,8 @@ def check(options: Mapping[str, Any]) -> None:
 def _problems(component: Mapping[str, Any]) -> Iterator[str]:
     if "file" in component and (odd := file_name_problem(component["file"])):
         yield f"`file`: {odd}"
+    if component["listed"]:
+        yield from (f"`{key}` is for one file, and `listed` for many" for key in ("file", "unpack") if key in component)
     forge = next((key for key in ("github", "gitlab") if key in component), "")
     if forge:
         if "github" in component and "gitlab" in component:

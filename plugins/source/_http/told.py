@@ -114,6 +114,11 @@ class Told:
         return str(self.options.get("file", ""))
 
     @property
+    def is_list(self) -> bool:
+        """Whether its file lists those of a release, which lie beside it."""
+        return bool(self.options["listed"])
+
+    @property
     def notes(self) -> str:
         """Where it says what is new."""
         return str(self.options.get("notes", ""))
@@ -124,7 +129,9 @@ class Told:
 
         Keys that are trusted belong to it: what was proven by one that isn't trusted any more is proven anew.
         """
-        made = [self.options.get(key) for key in ("url", "github", "gitlab", "asset", "archive", "file", "unpack")]
+        made = [
+            self.options.get(key) for key in ("url", "github", "gitlab", "asset", "archive", "file", "unpack", "listed")
+        ]
         keys = sorted(repr(key) for key in self.verification.keys())  # noqa: SIM118 - it is no map
         said = json.dumps([made, self.options.get("verify"), keys], sort_keys=True, default=str)
         return hashlib.sha256(said.encode()).hexdigest()[:16]
