@@ -97,6 +97,20 @@ def test_rollouts_that_need_somebody_come_first_with_what_may_be_done_and_filter
         assert found == names
 
 
+def test_a_component_is_called_the_same_wherever_its_rollouts_stand(state: State) -> None:
+    keep(state, RolloutStep(record(), new=False, says="wave 1 of 3 is open"))
+    kept = state.snapshot("status")
+    assert kept is not None
+    named = [{**entry, "id": "rules", "name": "The rules & more"} for entry in kept.document["components"][:1]]
+    state.keep_snapshots("status", {"": {**kept.document, "components": named}})
+    state.record_rollout(record(version="1", status="done"))
+    for path in ("/", "/rollouts", "/rollouts/rules/2"):
+        text = look(state, path).text
+        assert "The rules &amp; more</a> <code>2</code>" in text.replace(" <code>2</code></a>", "</a> <code>2</code>")
+    assert "The rules &amp; more <code>1</code>" in look(state, "/rollouts?status=over").text
+    assert "<code>rules</code>" in look(state, "/rollouts/rules/2").text
+
+
 def test_rollouts_that_are_over_are_read_on_from_the_last_one_and_none_is_missed(state: State) -> None:
     for n in range(120):
         state.record_rollout(record(version=str(n), status="done", started=NOW - HOUR * (n // 3), group=f"g{n % 2}"))

@@ -19,8 +19,11 @@ from reconciler.present.html.rollouts_view import (
     view_of_rollout,
     view_of_rollouts,
 )
+from reconciler.present.html.summary_view import names_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -37,7 +40,7 @@ def rollouts(request: Request) -> Response:
     if asked["status"] not in FILTERS:
         known = ", ".join(filter(None, FILTERS))
         raise HTTPException(HTTPStatus.BAD_REQUEST, f"`status` is one of {known}, or left out.")
-    entries, at = _under_way(state)
+    entries, at, names = _under_way(state)
     over = []
     if asked["status"] in {"", "over"}:
         over = state.rollouts_over(asked["component"], _ended(request.query_params.get("before", "")), _PAGE + 1)
@@ -48,7 +51,7 @@ def rollouts(request: Request) -> Response:
         last = over[-1]
         place = [last.started.timestamp(), last.component, last.version, last.group]
         before = f"/rollouts?{urlencode({**asked, 'status': 'over', 'before': json.dumps(place)})}"
-    view = view_of_rollouts([] if asked["status"] == "over" else entries, over, asked, before)
+    view = view_of_rollouts([] if asked["status"] == "over" else entries, over, asked, before, names)
     return shown(request, "console_rollouts.html", view, tab="/rollouts", shown_at=at)
 
 
@@ -76,18 +79,19 @@ def rollout(request: Request) -> Response:
         failures=state.failures_of(key),
         failed=state.count_failures(key),
         arrival=find_entry(runs.get("arrivals", ()), key),
+        called=mine.get("name", "") if mine else "",
         has=mine["versions"].get(record.version, 0) if mine and not record.group else None,
     )
     at = status.at if status else None
     return shown(request, "console_rollout.html", view_of_rollout(known), tab="/rollouts", shown_at=at)
 
 
-def _under_way(state: State) -> tuple[list[dict[str, Any]], Any]:
-    """Give those that may still go on, as they are now, and when somebody looked last."""
+def _under_way(state: State) -> tuple[list[dict[str, Any]], Any, Mapping[str, str]]:
+    """Give those that may still go on, as they are now, when somebody looked last, and what components are called."""
     status = state.snapshot("status")
     known = status.document["rollouts"] if status else ()
     entries = [entry_of(record, find_entry(known, key)) for key, record in state.rollouts_unsettled().items()]
-    return entries, status.at if status else None
+    return entries, status.at if status else None, names_of(status.document) if status else {}
 
 
 def _ended(text: str) -> Ended | None:

@@ -7,7 +7,8 @@ until when it soaks, what it waits for) is from the last look, and left out wher
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reconciler.model.deploy import MACHINE
@@ -69,12 +70,14 @@ class RolloutsView:
     """A list of rollouts.
 
     `over` are rows of those that never go on: path, entry, sign, and why. `before` leads to those that began earlier.
+    `names` are what components are called, by their ids.
     """
 
     headline: str
     facts: Sequence[Fact]
     asked: Mapping[str, str]
     components: Sequence[str]
+    names: Mapping[str, str]
     shown: Sequence[One]
     over: Sequence[tuple[str, Entry, Sign, str]]
     before: str
@@ -107,6 +110,7 @@ class RolloutView:
     """One rollout, with all that is known of it."""
 
     name: str
+    called: str
     component: str
     version: str
     component_path: str
@@ -181,9 +185,16 @@ def needs_somebody(entry: Entry) -> bool:
 
 
 def view_of_rollouts(
-    entries: Sequence[Entry], over: Sequence[RolloutRecord], asked: Mapping[str, str], before: str
+    entries: Sequence[Entry],
+    over: Sequence[RolloutRecord],
+    asked: Mapping[str, str],
+    before: str,
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> RolloutsView:
-    """Give what a page shows of rollouts: `entries` are under way, `over` aren't, and `before` names the next page."""
+    """Give what a page shows of rollouts: `entries` are under way, `over` aren't, and `before` names the next page.
+
+    `names` are what components are called, by their ids.
+    """
     components = sorted({one["component"] for one in entries})
     fit = [one for one in entries if _fits(one, asked)]
     fit.sort(key=lambda one: (_turn(one), one["component"], one["started"]))
@@ -196,12 +207,13 @@ def view_of_rollouts(
         shown=[
             One(
                 path=links.rollout(one["component"], one["version"], one["group"]),
-                way=way_of(one),
+                way=replace(way_of(one), component=names.get(one["component"], one["component"])),
                 says=_need(one),
                 buttons=buttons_of(one),
             )
             for one in fit
         ],
+        names=names,
         over=[_row(record) for record in over],
         before=before,
         nothing="None of those that are under way is like that."
@@ -267,7 +279,10 @@ def _row(record: RolloutRecord) -> tuple[str, Entry, Sign, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """All that is known of one rollout: its `entry`, and what the state and the last plan have of it."""
+    """All that is known of one rollout: its `entry`, and what the state and the last plan have of it.
+
+    `called` is the name of its component.
+    """
 
     record: RolloutRecord
     entry: Entry
@@ -276,6 +291,7 @@ class Known:
     failed: int
     arrival: Entry | None
     has: int | None
+    called: str = ""
 
 
 def view_of_rollout(known: Known) -> RolloutView:
@@ -284,6 +300,7 @@ def view_of_rollout(known: Known) -> RolloutView:
     counts = entry["counts"]
     return RolloutView(
         name=record.name,
+        called=known.called or record.component,
         component=record.component,
         version=record.version,
         component_path=links.component(record.component),
