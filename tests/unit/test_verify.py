@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from jsonschema import Draft202012Validator
 
 from reconciler.contracts import Traits
@@ -24,8 +26,10 @@ from reconciler.plugins.source._verify.options import (
     verifying,
 )
 from reconciler.plugins.source._verify.verification import Verification, signed_by
+from tests.clam_signer import Authority
 from tests.fakes import fake_context
 from tests.materials import FolderMaterial, Gpg
+from tests.pages import example
 from tests.tufrepo import Vendor
 
 if TYPE_CHECKING:
@@ -292,6 +296,22 @@ def test_a_machine_without_gpgv_is_told_what_to_install(
     assert "install it: apt-get install gpgv" in said
 
 
+# --- clamsign ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_signature_beside_a_file_as_clamav_has_it_must_lead_to_a_certificate_that_is_given(case: Case) -> None:
+    authority, way = Authority(), {"clamsign": {"certificates": "root.pem"}}
+    case.put("root.pem", authority.pem)
+    assert "all.rules.sign isn't there" in case.refused(way)
+    case.put("all.rules.sign", authority.sign(CONTENT))
+    assert case.check(way) == [("clamsign", "Test_datafiles_release")]
+    (key,) = case.verification([way]).keys()
+    assert (key.place, key.about, len(key.fingerprint)) == ("root.pem", "CN=updoser Test Root", 64)
+    for wrong in (authority.sign(CONTENT + b"x"), Authority("Another Root").sign(CONTENT), b"#clamsign-1.0\n"):
+        case.put("all.rules.sign", wrong)
+        assert "the signature https://vendor.example/rules/all.rules.sign isn't good" in case.refused(way)
+
+
 # --- tuf --------------------------------------------------------------------------------------------------------------
 
 
@@ -419,6 +439,37 @@ def test_a_source_does_what_its_ways_to_verify_do() -> None:
 )
 def test_the_schema_takes_one_way_at_a_time_and_no_empty_lists(verify: Any, good: bool) -> None:
     assert Draft202012Validator(VERIFY).is_valid(verify) is good
+
+
+@pgp
+@pytest.mark.parametrize("source", yaml.safe_load(example("spec:ways").text)["sources"], ids=lambda one: one["name"])
+def test_each_way_of_the_page_passes_what_its_publisher_laid_down_and_nothing_else(
+    source: Any, tmp_path: Path, gpg: Gpg, signer: str
+) -> None:
+    (tmp_path / "trust").mkdir()
+    case, authority = Case(tmp_path), Authority()
+    vendor = Vendor(tmp_path / "tuf", datetime.now(UTC))
+    vendor.set_target("rules/all.rules", CONTENT)
+    vendor.sign()
+    sums = f"{DIGEST}  all.rules\n"
+    for name, content in (
+        ("trust/vendor.pub", KEY.public.text),
+        ("trust/certificates", authority.pem),
+        ("trust/root.json", (vendor.metadata / "1.root.json").read_bytes()),
+        ("SHA256SUMS", sums),
+        ("all.rules.sha256", DIGEST),
+        ("all.rules.sign", authority.sign(CONTENT)),
+    ):
+        case.put(name, content)
+    case.minisign()
+    case.minisign(sums.encode(), "SHA256SUMS")
+    gpg.export(tmp_path / "trust/vendor.gpg", signer)
+    gpg.sign(case.material.path, signer)
+    verify = json.loads(json.dumps(source["verify"]).replace("https://vendor.example/tuf", f"file://{tmp_path}/tuf"))
+    assert case.verification(verify).check(case.material)
+    case.put("all.rules", CONTENT + b"x")
+    with pytest.raises(SourceError):
+        case.verification(verify).check(case.material)
 
 
 def test_who_signed_is_said_with_scheme_and_keys(case: Case, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def load_trust(verify: Mapping[str, Any] | None, context: Context) -> Trust:
     if verify is None:
         return Trust(ClamKeys())
     named = verify["clamsign"]
-    roots = _roots(named["certificates"], context) if "certificates" in named else ()
+    roots = roots_at(named["certificates"], context) if "certificates" in named else ()
     return Trust(_keys(named["keys"], context), roots, named["require"] == "sign")
 
 
@@ -90,14 +90,16 @@ def trusted(verify: Mapping[str, Any] | None, context: Context) -> list[TrustedK
                 found.append(TrustedKey(named["keys"], SCHEME, key.fingerprint, about=f"for {use}"))
     except SourceError as error:
         found.append(TrustedKey(named["keys"], SCHEME, problem=error.message))
-    if "certificates" in named:
-        place = named["certificates"]
-        try:
-            roots = _roots(place, context)
-            found += [TrustedKey(place, SCHEME, _fingerprint(one), about=one.subject.rfc4514_string()) for one in roots]
-        except SourceError as error:
-            found.append(TrustedKey(place, SCHEME, problem=error.message))
-    return found
+    return [*found, *(certificates_trusted(named["certificates"], context) if "certificates" in named else ())]
+
+
+def certificates_trusted(place: str, context: Context) -> list[TrustedKey]:
+    """List the certificates that signatures beside files must lead to; or what keeps them from being read."""
+    try:
+        roots = roots_at(place, context)
+    except SourceError as error:
+        return [TrustedKey(place, SCHEME, problem=error.message)]
+    return [TrustedKey(place, SCHEME, _fingerprint(one), about=one.subject.rfc4514_string()) for one in roots]
 
 
 def _fingerprint(certificate: Certificate) -> str:
@@ -118,8 +120,12 @@ def _keys(name: str, context: Context) -> ClamKeys:
         raise SourceError(f"the keys {name}: {says}", hint=hint) from error
 
 
-def _roots(name: str, context: Context) -> tuple[Certificate, ...]:
-    """Read the certificates of a folder, as ClamAV does: `*.pem` and `*.crt`; or those of one file."""
+def roots_at(name: str, context: Context) -> tuple[Certificate, ...]:
+    """Read the certificates of a folder, as ClamAV does: `*.pem` and `*.crt`; or those of one file.
+
+    Raises:
+        SourceError: they can't be read, or aren't any.
+    """
     path = context.path(name, SourceError)
     hint = "get them from an installed ClamAV 1.5: /etc/clamav/certs"
     try:

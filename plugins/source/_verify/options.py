@@ -113,6 +113,29 @@ _COSIGN: Mapping[str, Any] = {
         },
     },
 }
+_CLAMSIGN: Mapping[str, Any] = {
+    "type": "object",
+    "description": "A signature of ClamAV beside the file: PKCS#7 that leads to a certificate. Databases are verified "
+    "by more than that: by the source `clamav`.",
+    "additionalProperties": False,
+    "required": ["certificates"],
+    "examples": [{"certificates": "trust/clamav"}],
+    "properties": {
+        "certificates": {
+            "type": "string",
+            "minLength": 1,
+            "description": "What the signer's certificate must lead to: a PEM file, or a folder of *.pem and *.crt.",
+            "examples": ["trust/clamav"],
+        },
+        "signature": {
+            "type": "string",
+            "minLength": 1,
+            "default": "{url}.sign",
+            "description": f"The signature. {_PLACES}",
+            "examples": ["{url}.sign"],
+        },
+    },
+}
 _SSH: Mapping[str, Any] = {
     "type": "object",
     "description": "A signature of an SSH key, as `ssh-keygen -Y sign` makes it, and git of tags and commits.",

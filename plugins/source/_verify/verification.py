@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import SourceError
 from reconciler.model.release import MAX_KEYS, SignedBy
 
+from .clamsign import ClamSign
 from .cosign import Cosign
 from .digests import Sha256
 from .gpg import Gpg
@@ -35,6 +36,7 @@ _WAYS: Mapping[str, Callable[[Mapping[str, str], Context], Way]] = {
     "gpg": Gpg,
     "ssh": Ssh,
     "cosign": Cosign,
+    "clamsign": ClamSign,
     "tuf": TufTarget,
 }
 
