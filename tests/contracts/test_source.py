@@ -18,16 +18,17 @@ from reconciler.model.delta import Incremental, Patch
 from reconciler.model.release import ReleaseFile
 from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import read_sources
-from reconciler.plugins.source import clamav, directory, http, oci, sample, tuf
+from reconciler.plugins.source import clamav, directory, git, http, oci, sample, tuf
 from tests.clam_mirror import ClamVendor, write_keys
 from tests.fakes import CODECS, FakeSource, describe, fake_context, make_component, make_plugin, make_release
 from tests.fetching import FakeFetchingSource
+from tests.gitserver import Repo
 from tests.oci_registry import Pusher, StandIn, debian_registry, tar_gz
 from tests.tufrepo import Vendor
 from tests.vendor_site import Site, tarball
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
     from types import ModuleType
 NOW = datetime.now(UTC)
@@ -53,6 +54,21 @@ def a_directory(tmp_path: Path) -> Any:
     add_incremental("rules", "10", "11", tmp_path / "drop", codec="zstd")
     context = fake_context(tmp_path, now=datetime.now(UTC) + timedelta(hours=1))
     return make_plugin(directory, {"path": "drop"}, context)
+
+
+def a_git(tmp_path: Path) -> Any:
+    if not (tmp_path / "srv").exists():
+        repo = Repo(tmp_path / "srv")
+        for day, version in enumerate(("7", "10", "11"), start=10):
+            files: Mapping[str, bytes | None] = FILES if version != "11" else {"all.rules": LATER, "lpt$vpn.679": None}
+            repo.commit({f"rules/{name}": content for name, content in files.items()}, f"2026-11-{day}T06:00:00Z")
+            repo.tag(version)
+    options = {
+        "url": (tmp_path / "srv/rules.git").as_uri(),
+        "tags": "*",
+        "components": {"rules": "rules", "engine": {"path": ".", "include": ["rules/all.rules"]}},
+    }
+    return make_plugin(git, options, fake_context(tmp_path, now=NOW))
 
 
 def a_sample(tmp_path: Path) -> Any:
@@ -195,10 +211,11 @@ SOURCES: Any = {
     "oci unpacked": (an_unpacked_oci, "stand_in"),
     "oci of Debian": (an_oci, "docker_registry"),
     "clamav": (a_clamav,),
+    "git": (a_git,),
     "fake": (a_fake,),
 }
 """What makes each source, and the fixtures of servers that it asks."""
-NEEDS = {"oci of Debian": [pytest.mark.needs("docker-registry")]}
+NEEDS = {"oci of Debian": [pytest.mark.needs("docker-registry")], "git": [pytest.mark.needs("git")]}
 
 
 @pytest.fixture(params=[pytest.param(name, marks=NEEDS.get(name, [])) for name in SOURCES])
@@ -285,7 +302,7 @@ def test_a_file_that_it_does_not_have_is_a_source_error(source: Source) -> None:
         pass
 
 
-@pytest.mark.parametrize("plugin", [clamav, directory, http, oci, sample, tuf], ids=lambda plugin: plugin.__name__)
+@pytest.mark.parametrize("plugin", [clamav, directory, git, http, oci, sample, tuf], ids=lambda plugin: plugin.__name__)
 def test_its_options_are_a_schema_that_describes_every_one_of_them(plugin: ModuleType) -> None:
     Draft202012Validator.check_schema(plugin.OPTIONS)
     assert plugin.OPTIONS["additionalProperties"] is False

@@ -22,6 +22,7 @@ GPG = [{"gpg": {"keyring": "trust/vendor.gpg"}}]
 OPTIONS: dict[str, dict[str, Any]] = {
     "directory": {"path": "drop", "verify": [*GPG, {"tuf": {"url": "https://tuf.example", "trusted_root": "r"}}]},
     "http": {"components": {"rules": {"url": "https://vendor.example/rules", "archive": False, "verify": GPG}}},
+    "git": {"url": "https://forge.example/a.git", "tags": "*", "verify": GPG},
     "tuf": {"url": "https://updates.example/repo"},
     "oci": {
         "registry": "ghcr.io",

@@ -29,6 +29,7 @@ HEAVY = frozenset(
             "bsdiff4",
             "cryptography",
             "deepdiff",
+            "dulwich",
             "importlib.metadata",
             "jinja2",
         ),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from plugins.layout import tree  # noqa: TID251
     from plugins.notifier import command as notifier_command  # noqa: TID251
     from plugins.notifier import email, webhook  # noqa: TID251
-    from plugins.source import clamav, directory, http, oci, sample, tuf  # noqa: TID251
+    from plugins.source import clamav, directory, git, http, oci, sample, tuf  # noqa: TID251
     from plugins.transport import local, ssh  # noqa: TID251
     from plugins.transport._ssh_client import Ssh  # noqa: TID251
     from reconciler.contracts import (
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         sources: list[Source] = [
             clamav.ClamAV(options, context),
             directory.Directory(options, context),
+            git.Git(options, context),
             http.Http(options, context),
             oci.Oci(options, context),
             sample.Sample(options, context),
@@ -66,8 +67,8 @@ if TYPE_CHECKING:
         ]
         layouts: list[Layout] = [clamav_layout.ClamAv(options, context), tree.Tree(options, context)]
         pipes: list[Pipe] = [local.LocalPipe(context.stop)]
-        fetching: list[Fetching] = [oci.Oci(options, context)]
-        trusting: list[Trusting] = [oci.Oci(options, context)]
+        fetching: list[Fetching] = [git.Git(options, context), oci.Oci(options, context)]
+        trusting: list[Trusting] = [git.Git(options, context), oci.Oci(options, context)]
         del fetching, trusting
         del sources, transports, inventories, codecs, checks, executors, notifiers, layouts, pipes
 
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
             csv,
             clamav,
             directory,
+            git,
             http,
             oci,
             sample,

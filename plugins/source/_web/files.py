@@ -14,7 +14,7 @@ import os
 import stat
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urljoin, urlsplit
 
 from reconciler.errors import SourceError, UpdoserError, printable
@@ -134,7 +134,7 @@ class HttpFiles:
         self._cooldown.check()
 
     def request(
-        self, url: str, headers: Mapping[str, str], method: str = "GET"
+        self, url: str, headers: Mapping[str, str], method: str = "GET", body: bytes | None = None
     ) -> tuple[urllib3.BaseHTTPResponse, str]:
         """Ask once, following redirects; give the answer and its URL.
 
@@ -149,7 +149,7 @@ class HttpFiles:
         headers = {**headers, "Accept-Encoding": "identity", "User-Agent": self.options.user_agent}
         for _turn in range(REDIRECTS + 1):
             parts = urlsplit(url)
-            response = self._ask(method, self.own.url(url), self.own.headers(url, headers), url)
+            response = self._ask(method, self.own.url(url), self.own.headers(url, headers), url, body)
             if response.status not in {301, 302, 303, 307, 308}:
                 return self._judged(response, url), url
             location = response.headers.get("Location", "")
@@ -162,14 +162,17 @@ class HttpFiles:
             url = self.own.without(target)
         raise SourceError(f"{shown(url)}: more than {REDIRECTS} redirects")
 
-    def _ask(self, method: str, whole: str, headers: Mapping[str, str], url: str) -> urllib3.BaseHTTPResponse:
+    def _ask(
+        self, method: str, whole: str, headers: Mapping[str, str], url: str, body: bytes | None
+    ) -> urllib3.BaseHTTPResponse:
         """Ask for a URL as a `whole`, with what may be a secret; `url` is it without that."""
         import urllib3
 
         timeout = urllib3.Timeout(connect=self.options.connect, read=self.options.read)
+        told: dict[str, Any] = {"headers": headers, "body": body, "timeout": timeout}
         try:
             return self._connections.to(url).urlopen(
-                method, whole, headers=headers, retries=False, redirect=False, preload_content=False, timeout=timeout
+                method, whole, retries=False, redirect=False, preload_content=False, **told
             )
         except urllib3.exceptions.HTTPError as error:
             raise trouble_of(error, url, self._context.proxy) from error
