@@ -135,6 +135,21 @@ def test_what_is_new_comes_without_what_is_there(tmp_path: Path, repo: Repo, bac
     assert contents(source, report)["2026.11.21T060000"]["a.conf"] == b"SecRule 2\n"
 
 
+def test_a_file_that_is_moved_into_the_folder_comes_though_its_bytes_were_known_outside(
+    tmp_path: Path, repo: Repo, backend: Backend
+) -> None:
+    repo.commit({**FILES, "drafts/c.conf": b"SecRule 3\n"}, "2026-11-20T06:00:00Z")
+    source = make(tmp_path, backend, branch="main")
+    source.releases({"rules": DAILY})
+    for look in (1, 2):  # objects that no release needs aren't kept
+        repo.commit({"README.md": b"%d" % look, "rules/a.conf": b"%d" % look}, f"2026-11-2{look}T06:00:00Z")
+        source.releases({"rules": DAILY})
+    repo.commit({"drafts/c.conf": None, "rules/c.conf": b"SecRule 3\n"}, "2026-11-23T06:00:00Z")
+    report = source.releases({"rules": DAILY})
+    assert report.problems == ()
+    assert contents(source, report)["2026.11.23T060000"]["c.conf"] == b"SecRule 3\n"
+
+
 def test_tags_that_are_no_versions_are_told_and_keep_nothing_back(tmp_path: Path, repo: Repo, backend: Backend) -> None:
     repo.commit(FILES, "2026-11-20T06:00:00Z")
     for name in ("v1.0", "v1.1-rc1", "v1.1-rc2"):
