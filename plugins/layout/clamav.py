@@ -126,14 +126,15 @@ class ClamAv:
     def _along(self, release: Release, known: Sequence[Release], there: Collection[str]) -> Iterator[Placed]:
         """Give increments and signatures of a release's databases: those that are attached, and those that lie there.
 
-        Increments up to the release's version, from whichever release they came with; signatures of databases of that
-        version only.
+        Increments up to the release's version, from whichever release of the component they came with; signatures of
+        databases of that version only.
         """
         if not release.version.isdecimal():
             return
         version = int(release.version)
         forms = {found[1]: found[2] for file in release.files if (found := DATABASE.fullmatch(file.name))}
-        attached = {file.name: file for entry in known for file in entry.attached}
+        same = (entry for entry in known if entry.component == release.component)
+        attached = {file.name: file for entry in same for file in entry.attached}
         for name in sorted({*attached, *there}):
             increment, signature = INCREMENT.fullmatch(name), SIGNATURE.fullmatch(name)
             if increment and increment[1] in forms:

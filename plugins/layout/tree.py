@@ -1,7 +1,7 @@
 """A plain folder of versions, for tools that know nothing of us, and for sources of other servers.
 
     <path>/<component>/<version>/<files>           or <version>@<platform>, as the source `directory` has it
-    <path>/<component>/<version>/SHA256SUMS        of the files, as `sha256sum -c` takes it
+    <path>/<component>/<version>/SHA256SUMS        of the files and release.yaml, as `sha256sum -c` takes it
     <path>/<component>/<version>/<file>.minisig    and SHA256SUMS.minisig, with `minisign`
     <path>/<component>/<version>/release.yaml      when it came out, and what is new, where that is known
     <path>/<component>/<version>/…                 what the publisher attached to it, listed by SHA256SUMS.attached
@@ -109,7 +109,7 @@ class Tree:
         folder = f"{release.component}/{release.version}{at}"
         attached = [file for file in release.attached if _may_lie(file.name, release)]
         facts = _facts(release)
-        sums = _sums(release.files)
+        sums = _sums(release.files) + (f"{_digest(facts)} *{FACTS}\n" if facts else "")
         if facts:
             yield _text(f"{folder}/{FACTS}", facts, FIRST)
         if attached:

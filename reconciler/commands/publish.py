@@ -90,16 +90,19 @@ def add(desk: Desk, component: str, version: str | None, given: str = "") -> int
     notes = notes_from(given)
     with at_work(desk) as work, work.state.lock("publish add"):
         mirrors = [mirror for mirror in work.spec.mirrors if mirror.has(component)]
-        if work.spec.repository or not mirrors:
+        if not work.spec.mirrors:
             parts_of(work)
+        signed = work.spec.repository if work.spec.repository and work.spec.repository.has(component) else None
         chosen = _chosen(work, component, version)
-        if work.spec.repository:
+        if signed is None and not mirrors:
+            raise UsageError(f"no repository is to have {component}", hint="`components` of each says what it has")
+        if signed:
             _check_signed(work, chosen)
         for mirror in mirrors:
             _check_mirror(work, mirror, chosen)
         if notes:
             chosen = [work.store.annotate(release, notes) for release in chosen]
-        if work.spec.repository and work.spec.repository.has(component):
+        if signed:
             write_edition(_with(work, chosen), work)
         for mirror in mirrors:
             write_mirror(mirror, _in_mirror(work, mirror, chosen), work)

@@ -11,23 +11,24 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.errors import RepositoryError, UpdoserError
-from reconciler.execute.download import fetch_attached
+from reconciler.execute.download import fetch_attached, lacking_attached
 from reconciler.execute.journal import note
 from reconciler.guards import blaming
 from reconciler.model.events import PublishFinished, Trouble
 from reconciler.model.offer import Withdrawal
+from reconciler.model.release import ReleaseKey
 from reconciler.model.report import published_text
 from reconciler.repository.edition import Edition, held_releases, parts_of, write_edition, write_mirror
 from reconciler.repository.mirror import MirrorFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from reconciler.execute.download import Offers
     from reconciler.execute.tally import Tally
     from reconciler.model.change import Publish
     from reconciler.model.plan import Plan
-    from reconciler.model.release import Release, ReleaseKey
+    from reconciler.model.release import Release
     from reconciler.model.spec import MirrorSpec
     from reconciler.workspace import Workspace
 
@@ -40,10 +41,14 @@ def publish_all(plan: Plan, offers: Offers, work: Workspace, tally: Tally) -> No
     """
     if not plan.publishes or work.means.stop.is_set():
         return
-    _attach([change for change in plan.publishes if change.kind == "attached"], offers, work)
-    _publish(REPOSITORY, [one for one in plan.publishes if not one.repository], write_signed, work, tally)
+    away = _attach([change for change in plan.publishes if change.kind == "attached"], offers, work)
+    for change in plan.publishes:
+        if _key(change) in away and change.kind == "attached":
+            note(change, work, AWAY)
+    changes = [one for one in plan.publishes if one.kind != "attached" or _key(one) not in away]
+    _publish(REPOSITORY, [one for one in changes if not one.repository], write_signed, work, tally)
     for spec in work.spec.mirrors:
-        mine = [change for change in plan.publishes if change.repository == spec.name]
+        mine = [change for change in changes if change.repository == spec.name]
         _publish(f"{REPOSITORY} {spec.name}", mine, partial(_write_mirror, spec), work, tally)
 
 
@@ -77,21 +82,31 @@ def _publish(place: str, changes: Sequence[Publish], write: Write, work: Workspa
         work.means.emit(PublishFinished(f"published: {', '.join(sorted({_done(one) for one in changes}))}"))
 
 
-def _attach(changes: Iterable[Publish], offers: Offers, work: Workspace) -> None:
-    """Fetch what is attached to releases that the store holds; what can't be had is told, and costs nothing else."""
-    held = held_releases(work)
+def _attach(changes: Sequence[Publish], offers: Offers, work: Workspace) -> set[ReleaseKey]:
+    """Fetch what is attached to releases that the store holds; give those of which nothing more could be had.
+
+    What can't be had is told, and costs nothing else.
+    """
+    if not changes:
+        return set()
+    held, away = held_releases(work), set[ReleaseKey]()
     sources = {source.name: source for source in work.spec.sources}
     for key in dict.fromkeys(map(_key, changes)):
         for name, offered in offers.attaching(held[key]) if key in held else ():
             if name in sources:
                 try:
                     with blaming(f"fetching from {name}"):
-                        fetch_attached(offered, work.plugins.source(sources[name]), work)
+                        lacking = lacking_attached(offered, work)
+                        if lacking and not fetch_attached(offered, work.plugins.source(sources[name]), work):
+                            away.add(key)
                         work.store.add(offered)
                 except UpdoserError as error:
+                    away.add(key)
                     work.means.emit(Trouble(f"{key[0]} {key[1]}: {error.message}", component=key[0]))
+    return away
 
 
+AWAY = "what is attached to it can't be had"
 REPOSITORY = "repository"
 """In place of a component, where publishing as a whole failed: it isn't tried again in the run."""
 WITHHELD = "not published: clients failed with it, or it isn't held"

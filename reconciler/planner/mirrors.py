@@ -67,7 +67,7 @@ def plan_mirror(
         reason = reason_for(spec) + (f"; {above} was published: {mirror.traits.forward}" if above else "")
         changes.append(_entry(spec, wanted[key], "release", wanted[key].size, reason))
     for key in sorted(there.keys() - wanted.keys()):
-        why = _gone(spec, key, held, wanted)
+        why = _gone(spec, key, held, wanted, mirror.traits.keeps)
         taken_back = key[:2] in reasons
         changes.append(
             _entry(
@@ -152,25 +152,30 @@ def _taken_back(mirror: Mirror, release: Release, reason: str, wanted: Mapping[R
 
 
 def _gone(
-    spec: MirrorSpec, key: ReleaseKey, held: Mapping[ReleaseKey, str], wanted: Mapping[ReleaseKey, Release]
+    spec: MirrorSpec,
+    key: ReleaseKey,
+    held: Mapping[ReleaseKey, str],
+    wanted: Mapping[ReleaseKey, Release],
+    keeps: int,
 ) -> str:
     if not spec.has(key[0]):
         return "the mirror isn't to have the component"
     if key not in held:
         return "the store doesn't keep it"
-    others = sorted(other[1] for other in wanted if (other[0], other[2]) == (key[0], key[2]))
-    return f"{others[-1]} is there" if others else "the store holds other bytes"
+    others = [other[1] for other in wanted if (other[0], other[2]) == (key[0], key[2])]
+    if not others:
+        return "the store holds other bytes"
+    return f"{others[0]} is there" if keeps == 1 else f"{keeps} others are kept"
 
 
 def _attached(spec: MirrorSpec, wanted: Mapping[ReleaseKey, Release], observed: Observed) -> list[Publish]:
     """Find the releases of which what is attached didn't come yet."""
     found = []
-    for release in observed.held:
-        lacking = lacking_attached(release, observed) if key_of(release) in wanted else ()
-        if lacking:
+    for key, lacking in lacking_attached(observed).items():
+        if key in wanted:
             size = sum(file.size for file in lacking)
             reason = f"to be fetched: {', '.join(file.name for file in lacking[:3])}{', …' if len(lacking) > 3 else ''}"
-            found.append(_entry(spec, release, "attached", size, reason))
+            found.append(_entry(spec, wanted[key], "attached", size, reason))
     return found
 
 

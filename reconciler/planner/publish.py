@@ -177,23 +177,28 @@ def _withdraw(withdrawn: Iterable[Withdrawal], published: Published) -> list[Pub
     ]
 
 
-def lacking_attached(release: Release, observed: Observed) -> tuple[ReleaseFile, ...]:
-    """Give what a source has attached to a release that the store holds, and that the store lacks."""
-    for offer in observed.offers:
-        offered = offer.release
-        if key_of(offered) == key_of(release) and offered.digest == release.digest:
-            return tuple(file for file in offered.attached if file not in release.attached)
-    return ()
+def lacking_attached(observed: Observed) -> dict[ReleaseKey, tuple[ReleaseFile, ...]]:
+    """Give what sources have attached to releases that the store holds, and that the store lacks."""
+    offers = (offer.release for offer in observed.offers if offer.release.attached)
+    offered = {(*key_of(release), release.digest): release.attached for release in offers}
+    found = {
+        key_of(release): tuple(
+            file for file in offered.get((*key_of(release), release.digest), ()) if file not in release.attached
+        )
+        for release in (observed.held if offered else ())
+    }
+    return {key: files for key, files in found.items() if files}
 
 
 def _attached(kept: Mapping[ReleaseKey, Release], touched: set[str], observed: Observed) -> list[Publish]:
     """Find the releases to which other files are attached than are published, or could be, though all else is."""
     held = {key_of(release): release for release in observed.held}
+    missing = lacking_attached(observed)
     found = []
     for key, release in kept.items():
         if key not in held:
             continue  # it comes in this plan, and what is attached with it
-        lacking = lacking_attached(held[key], observed)
+        lacking = missing.get(key, ())
         new = {*held[key].attached, *lacking} - {*release.attached}
         if new and (lacking or release.component not in touched):
             names = ", ".join(sorted(file.name for file in new)[:3])

@@ -25,7 +25,7 @@ def explained_text(document: Mapping[str, Any], *, width: int = _WIDTH) -> str:
         head = "Keys" if document["keys_of"] == document["path"] else f"Keys of {document['keys_of']}"
         lines += ["", head, *_rows(document["keys"], width)]
     for plugin in document.get("plugins", ()):
-        lines += ["", f"Keys of type: {plugin['name']}", *_wrapped(plugin["description"], width, "  ")]
+        lines += ["", f"Keys of {plugin['key']}: {plugin['name']}", *_wrapped(plugin["description"], width, "  ")]
         lines += _rows(plugin["keys"], width)
     if document.get("examples"):
         lines += ["", "Example", *_example(document["path"], document["examples"][0])]

@@ -200,6 +200,7 @@ def _document(root: Mapping[str, Any], spot: _Spot) -> dict[str, Any]:
         document["plugins"] = [
             {
                 "name": name,
+                "key": _whole(root, keys_of.node).get(KEY, "type"),
                 "description": shape.get("description", ""),
                 "keys": [
                     _row(root, key, child)

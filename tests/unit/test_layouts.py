@@ -21,7 +21,7 @@ from reconciler.plugins.layout import clamav, tree
 from reconciler.plugins.source import directory
 from reconciler.repository.mirror import MirrorFolder
 from tests.clam_files import database
-from tests.fakes import fake_context, make_component, make_plugin
+from tests.fakes import describe, fake_context, make_component, make_plugin
 from tests.unit.test_mirror_folder import Shelf
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -141,6 +141,22 @@ def test_what_is_published_is_read_as_it_was_by_the_source_of_folders(tmp_path: 
         for file in (*release.files, *release.attached):
             with source.open(release, file) as stream:
                 assert stream.read() == shelf.contents[file.sha256]
+
+
+def test_who_signed_is_known_to_the_source_of_folders_with_all_that_was_said(tmp_path: Path, shelf: Shelf) -> None:
+    release = replace(shelf.release("rules", "1", {"a": b"1"}), notes="new")
+    path = publish(tree, tmp_path, shelf, release, minisign=SecretRef("env", "KEY"))
+    options = {"path": str(path), "verify": [{"minisign": {"key": str(path / "minisign.pub")}}]}
+    source = make_plugin(directory, options, fake_context(tmp_path))
+    report = source.releases({"rules": make_component("rules")})
+    assert report.problems == ()
+    (found,) = report.releases
+    assert found.signed is not None
+    assert (found.signed.scheme, found.notes) == ("minisign", "new")
+    (path / "rules/1/a").write_bytes(b"2")
+    (path / "rules/1/SHA256SUMS").write_text(f"{describe('a', b'2').sha256} *a\n")
+    (problem,) = source.releases({"rules": make_component("rules")}).problems
+    assert "rules/1" in problem
 
 
 def test_sha256sum_and_signatures_agree_with_what_lies_there(tmp_path: Path, shelf: Shelf) -> None:

@@ -6,10 +6,21 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.offer import Withdrawal
+from reconciler.controller.places import places_document
+from reconciler.model.offer import Offer, Withdrawal
+from reconciler.model.plan import Basis
 from reconciler.model.release import Catalog
-from reconciler.model.spec import MirrorSpec, PluginConfig
-from tests.fakes import make_component
+from reconciler.model.repository import Published
+from reconciler.model.secret import SecretRef
+from reconciler.model.spec import MirrorSpec, PluginConfig, RepositorySpec
+from reconciler.observe.doctor_server import examine_server
+from reconciler.planner.imagined import advance
+from reconciler.planner.inputs import Observed, Wanted
+from reconciler.planner.planner import make_plan
+from reconciler.planning import look_and_plan, wanted_of
+from reconciler.present.html.sources_view import view_of_sources
+from tests.clam_files import database
+from tests.fakes import describe, make_component, make_release
 from tests.unit.workbench import COMPONENT, Opened
 
 ALONG = {"data-2.cdiff": b"increment", "data.sign": b"signature"}
@@ -70,7 +81,7 @@ def test_what_is_wanted_comes_and_what_is_beyond_the_kept_ones_goes(bench: Any, 
     bench.apply()
     bench.release("3")
     plan = bench.plan()
-    assert said(plan) == ["tree: rules 1 let go: 3 is there", "tree: rules 3 release: downloaded"]
+    assert said(plan) == ["tree: rules 1 let go: 2 others are kept", "tree: rules 3 release: downloaded"]
     bench.apply(plan=plan)
     assert (path / "rules/versions.txt").read_text() == "2\n3\n"
     assert not (path / "rules/1").exists()
@@ -137,6 +148,8 @@ def test_what_was_attached_later_is_fetched_and_passed_on(bench: Any, tmp_path: 
     bench.apply(plan=plan)
     assert [name for name in lying(path) if "data" in name] == ["rules/2/data", "rules/2/data-2.cdiff"]
     assert said(bench.plan()) == ["tree: rules 2 attached: to be fetched: data.sign"]
+    assert bench.apply().published == 0
+    assert [entry.message for entry in bench.journal()] == ["what is attached to it can't be had"]
     bench.source.lost.clear()
     assert bench.apply().failed == ()
     assert (path / "rules/2/data.sign").read_bytes() == b"signature"
@@ -191,3 +204,80 @@ def test_a_component_that_a_mirror_is_not_to_have_any_more_goes(bench: Any, tmp_
     assert said(bench.plan()) == ["tree: rules 1 let go: the mirror isn't to have the component"]
     bench.apply()
     assert lying(path) == []
+
+
+STAYS = "freshclam doesn't go back, and clients that have it keep it until a higher one comes"
+
+
+def test_a_plan_says_that_readers_of_a_mirror_do_not_follow_a_way_back(bench: Any, tmp_path: Path) -> None:
+    for version in ("2", "3"):
+        bench.source.add(COMPONENT, version, {"daily.cvd": database(int(version))})
+    path = mirror(bench, tmp_path, "clamav")
+    bench.apply()
+    assert (path / "dns.txt").read_text().split(":")[2] == "3"
+    bench.component(version="2")
+    assert said(bench.plan()) == [
+        f"clamav: rules 2 release: downloaded; 3 was published: {STAYS}",
+        "clamav: rules 3 let go: 2 is there",
+    ]
+    bench.apply()
+    assert (path / "dns.txt").read_text().split(":")[2] == "2"
+    mirror(bench, tmp_path, "clamav", withdrawn=(Withdrawal(COMPONENT, "2", "INC-1"),))
+    assert said(bench.plan()) == [f"clamav: rules 2 withdraw: INC-1; {STAYS}"]
+    bench.apply()
+    assert lying(path) == []
+
+
+def test_what_is_imagined_after_a_plan_publishes_nothing_twice(bench: Any, tmp_path: Path) -> None:
+    bench.source.add(COMPONENT, "2", {"data": b"2"}, attached=ALONG)
+    mirror(bench, tmp_path, options={"keep": 1})
+    with bench.work() as work:
+        options = bench.options()
+        plan, observed = look_and_plan(work, options)
+        wanted = wanted_of(work, options)
+        later = advance(wanted, observed, plan, bench.now)
+        assert plan.publishes
+        assert make_plan(wanted, later, plan_id="p", now=bench.now).publishes == ()
+
+
+def test_the_page_of_sources_has_mirrors_and_what_is_wrong_with_them(bench: Any, tmp_path: Path) -> None:
+    mirror(bench, tmp_path)
+    mirror(bench, tmp_path, name="odd <b>")
+    (tmp_path / "odd <b>").write_bytes(b"a file")
+    bench.apply()
+    (tmp_path / "odd <b>.mirror.json").write_text("nonsense")
+    with bench.work() as work:
+        places = places_document(work)
+    view = view_of_sources([], [], places, bench.now)
+    assert [(one.name, one.layout, one.releases) for one in view.mirrors] == [
+        ("tree", "tree", "1 release"),
+        ("odd <b>", "tree", "0 releases"),
+    ]
+    assert "isn't what was written" in view.mirrors[1].error
+
+
+def test_the_doctor_looks_at_the_keys_that_sign_mirrors(bench: Any, tmp_path: Path) -> None:
+    (tmp_path / "open.key").write_text("key")
+    (tmp_path / "open.key").chmod(0o644)
+    mirror(bench, tmp_path, options={"minisign": SecretRef("file", str(tmp_path / "open.key"))})
+    with bench.work() as work:
+        found = {entry.what: entry for entry in examine_server(work)}
+    assert "may be read by others" in found["key of repository tree"].finding
+
+
+def test_what_came_to_a_release_after_it_was_signed_is_signed_then(bench: Any, tmp_path: Path) -> None:
+    release = make_release(COMPONENT, "1", {"a": b"1"}, attached=(describe("a.sign", b"s"),))
+    key = SecretRef("env", "KEY")
+    spec = RepositorySpec(tmp_path, "manual", (key,), 1, expires={}, online_key=key)
+    wanted = Wanted(bench.spec.components, {}, repository=spec)
+    basis = Basis("lineage", 1, 0, "s", "c")
+    for listed, offered, reasons in (
+        ((), (), ["new: a.sign"]),
+        (release.attached, (), []),
+        (release.attached, (describe("b.sign", b"t"),), ["to be fetched: b.sign"]),
+    ):
+        before = Published(ready=True, releases=(replace(release, attached=listed),))
+        offers = [Offer("drop", replace(release, attached=(*release.attached, *offered)))]
+        observed = Observed(basis, [release], offers, published=before)
+        plan = make_plan(wanted, observed, plan_id="p", now=bench.now)
+        assert [(change.kind, change.reason) for change in plan.publishes] == [("attached", why) for why in reasons]

@@ -80,7 +80,7 @@ class Site:
             )
             for component in components
         }
-        files = [file for release in releases for file in release.files]
+        files = [file for release in releases for file in (*release.files, *release.attached)]
         self.repository.write(indexes, files, lambda sha256: self.contents / sha256, signer, EXPIRES, now)
 
     def published(self, now: Any = NOW) -> Any:
@@ -96,7 +96,7 @@ class Site:
         report = source.releases({"rules": make_component("rules")})
         assert report.problems == ()
         for release in report.releases:
-            for file in release.files:
+            for file in (*release.files, *release.attached):
                 with source.open(release, file) as stream:
                     assert len(stream.read()) == file.size
         return sorted(release.version for release in report.releases)
@@ -140,6 +140,16 @@ def test_what_is_written_is_published_and_read_by_others(site: Any) -> None:
     assert found.renew == ""
     assert site.reads() == ["1"]
     assert [role.version for role in site.repository.roles()][:3] == [1, 1, 1]
+
+
+def test_what_is_attached_to_a_release_goes_along_to_other_sites(site: Any) -> None:
+    release = replace(site.release("1", b"one"), attached=(site.release("0", b"signature").files[0],))
+    release = replace(release, attached=(replace(release.attached[0], name="a.sign"),))
+    site.write(release)
+    assert site.published().releases[0].attached == release.attached
+    assert site.reads() == ["1"]
+    (site.repository.path / content_path(release.attached[0].sha256)).unlink()
+    assert "isn't as it was published" in site.published().renew
 
 
 def test_whoever_reads_while_it_is_written_sees_one_state_or_the_next(site: Any) -> None:

@@ -296,6 +296,40 @@ CASES = {
         "2 of 1 root keys can't sign",
         "",
     ),
+    "a repository without keys": ("repository: {path: p}", "`keys` is missing here", ""),
+    "a key that only another layout has": (f"{REPOSITORY}, cdiffs: 3}}", "unknown key `cdiffs`", ""),
+    "keys of a layout that doesn't sign with them": (
+        f"{REPOSITORY}, layout: clamav}}",
+        "unknown key `keys`: only the layout tuf signs with them",
+        "",
+    ),
+    "a layout that nobody made": ("repository: {path: p, layout: clamv}", "no layout plugin `clamv`", "`clamav`"),
+    "an option of a layout of another type": (
+        "repository: {path: p, layout: clamav, cdiffs: some}",
+        "a whole number is wanted here",
+        "",
+    ),
+    "a mistyped option of a layout": ("repository: {path: p, layout: tree, kep: 3}", "unknown key `kep`", "`keep`"),
+    "two repositories of one name": (
+        "repositories: [{path: p, layout: tree}, {path: q, layout: tree}]",
+        "there is another repository `tree`",
+        "give one of them another `name`",
+    ),
+    "two repositories in one folder": (
+        "repositories: [{path: p/a, layout: tree}, {path: p, layout: clamav}]",
+        "another repository has the folder p/a",
+        "each wants a folder of its own",
+    ),
+    "a second signed repository": (
+        "repositories: [{path: p, layout: tuf}]",
+        "only `repository` can have the layout tuf",
+        "",
+    ),
+    "a component of a repository that no catalog has": (
+        "repository: {path: p, layout: tree, components: [virus-patern]}",
+        "virus-patern",
+        "did you mean `virus-pattern`?",
+    ),
     "a withdrawal of nothing": (
         f"{REPOSITORY}, withdraw: [{{component: virus-patern, version: '1.100.00', reason: x}}]}}",
         "no catalog has a component `virus-patern`",

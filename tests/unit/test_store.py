@@ -77,8 +77,9 @@ def test_what_is_attached_is_kept_with_a_release_and_goes_with_it(store: Any) ->
     put_attached(store, release)
     assert attached_names(store) == ["a.cdiff", "a.sign"]
     assert store.lacking_attached(release) == ()
-    put_all(store, make_release("rules", "2", {"a": b"two"}), {"a": b"two"})
-    store.remove(make_release("rules", "2", {"a": b"two"}))
+    other = {"a": b"two", "b": b"a.sign"}
+    put_all(store, make_release("rules", "2", other), other)
+    store.remove(make_release("rules", "2", other))
     assert attached_names(store) == ["a.cdiff", "a.sign"]
     store.remove(make_release("rules", "1", {"a": b"one"}))
     assert content_files(store) == []
