@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from reconciler.formats.minisign import new_secret_key
 from tests.fleet import NO_SOAK, Fleet
 from tests.materials import Gpg
 from tests.pages import example
@@ -159,3 +160,44 @@ def test_what_is_too_large_for_a_plan_is_fetched_by_an_apply_and_deployed_by_the
     assert fleet.current("pc-1", "block-list") == {}
     converges(fleet)
     assert fleet.current("pc-1", "block-list") == {"drop.txt": b"192.0.2.0/24\n" * 500}
+
+
+def test_what_one_server_publishes_as_a_plain_folder_another_takes_with_its_signatures(tmp_path: Path) -> None:
+    key = new_secret_key()
+    for name in ("hub", "branch"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "hub/secret").write_text(key.text)
+    (tmp_path / "branch/hub.pub").write_text(key.public.text)
+    hub = Fleet(
+        tmp_path / "hub",
+        1,
+        repository={"path": str(tmp_path / "web"), "layout": "tree", "minisign": {"file": "secret"}},
+    )
+    told = {
+        "url": "rules/{version}/SHA256SUMS",
+        "version": {"listing": "rules/versions.txt", "pattern": "^[0-9]+$"},
+        "listed": True,
+        "interval": "0s",
+    }
+    source = {
+        "name": "hub",
+        "type": "http",
+        "url": (tmp_path / "web").as_uri(),
+        "verify": [{"minisign": {"key": "hub.pub"}}],
+        "components": {"rules": told},
+    }
+    branch = Fleet(tmp_path / "branch", 1, sources=[source], components={"rules": {}})
+    for version, content in (("7", b"seven"), ("8", b"eight")):
+        hub.release("rules", version, all_rules=content, more_rules=b"same")
+        done = hub.apply()
+        assert done.code == 0, done.out + done.err
+        converges(branch)
+        assert branch.current("c1", "rules") == {"all.rules": content, "more.rules": b"same"}
+    sums = next((tmp_path / "web").rglob("8/SHA256SUMS"))
+    (sums.parents[1] / "9").mkdir()
+    shutil.copytree(sums.parent, sums.parents[1] / "9", dirs_exist_ok=True)  # an old release under a new name
+    (sums.parents[1] / "versions.txt").write_text("7\n8\n9\n")
+    done = branch.apply()
+    assert done.code == 1
+    assert "rules 9: SHA256SUMS can't be verified" in done.out + done.err
+    assert branch.current("c1", "rules")["all.rules"] == b"eight"

@@ -448,6 +448,18 @@ def test_archives_of_tags_are_unpacked_and_proven_by_what_the_release_says(tmp_p
         assert report.harmless == ()
 
 
+def test_with_a_token_assets_come_from_the_api_as_they_do_of_what_is_not_public(tmp_path: Path) -> None:
+    with GitHub(tmp_path) as hub:
+        hub.release("o/r", "v1.0", {"x.zip": b"x"})
+        more = {"token": SecretRef("env", "TOKEN")}
+        desk = Desk(tmp_path, hub.url, more=more, engine={"github": "o/r", "asset": "x.zip"})
+        desk.means = {"secrets": SECRETS}
+        assert desk.offered() == {"1.0": {"x.zip": b"x"}}
+        assert "/repos/o/r/releases/assets/v1.0-x.zip" in hub.paths
+        (asked,) = {str(headers["Accept"]) for _method, headers in hub.server.asked[1:]}
+        assert asked == "application/octet-stream"
+
+
 def test_what_the_api_says_of_an_asset_proves_it(tmp_path: Path) -> None:
     with GitHub(tmp_path) as hub:
         hub.release("o/r", "v1.0", {"x.zip": b"x", "y.zip": b"y"})
