@@ -209,6 +209,7 @@ _WAY: Mapping[str, Any] = {
         "gpg": _GPG,
         "ssh": _SSH,
         "cosign": _COSIGN,
+        "clamsign": _CLAMSIGN,
         "tuf": _TUF,
     },
 }
