@@ -104,10 +104,10 @@ class GitHub(Site):
             place = f"{repository}/releases/download/{tag}/{name}"
             self.put(place, content)
             digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-            url = f"{self.url}/{place}"
-            assets.append(
-                {"name": name, "size": len(content), "digest": digest, "browser_download_url": url, "url": url}
-            )
+            own = f"repos/{repository}/releases/assets/{tag}-{name}"
+            self.put(own, content)
+            places = {"browser_download_url": f"{self.url}/{place}", "url": f"{self.url}/{own}"}
+            assets.append({"name": name, "size": len(content), "digest": digest, **places})
         if archive:
             self.put(f"{repository}/archive/refs/tags/{tag}.tar.gz", archive)
             self.put(f"repos/{repository}/tarball/{tag}", archive)

@@ -450,12 +450,12 @@ def test_archives_of_tags_are_unpacked_and_proven_by_what_the_release_says(tmp_p
 
 def test_with_a_token_assets_come_from_the_api_as_they_do_of_what_is_not_public(tmp_path: Path) -> None:
     with GitHub(tmp_path) as hub:
-        hub.release("o/r", "v1.0", {"x.zip": b"x"})
-        more = {"token": SecretRef("env", "TOKEN")}
+        hub.release("o/r", "v1.0", {"x.zip": b"x", "SUMS": sums({"x.zip": b"x"}).encode()})
+        more = {"token": SecretRef("env", "TOKEN"), "verify": [{"sha256": {"sums": "SUMS"}}]}
         desk = Desk(tmp_path, hub.url, more=more, engine={"github": "o/r", "asset": "x.zip"})
         desk.means = {"secrets": SECRETS}
         assert desk.offered() == {"1.0": {"x.zip": b"x"}}
-        assert "/repos/o/r/releases/assets/v1.0-x.zip" in hub.paths
+        assert {path.rpartition("/")[0] for path in hub.paths[1:]} == {"/repos/o/r/releases/assets"}
         (asked,) = {str(headers["Accept"]) for _method, headers in hub.server.asked[1:]}
         assert asked == "application/octet-stream"
 

@@ -79,8 +79,9 @@ def _tag(entry: Any, told: Told) -> str:
 
 def _of_github(told: Told, version: str, tag: str, entry: Mapping[str, Any]) -> Found:
     assets = _by_name(entry.get("assets"))
-    urls = {name: asset.get("browser_download_url") for name, asset in assets.items()}
-    headers: tuple[tuple[str, str], ...] = ()
+    # what isn't public is given by the API only
+    key, headers = ("url", _BYTES) if told.has_token else ("browser_download_url", ())
+    urls = {name: asset.get(key) for name, asset in assets.items()}
     chosen: Mapping[str, Any] = {}
     url: Any
     if told.archive == "api":
@@ -92,9 +93,7 @@ def _of_github(told: Told, version: str, tag: str, entry: Mapping[str, Any]) -> 
         name = f"{told.github.rpartition('/')[2]}-{version}.tar.gz"
     else:
         name, chosen = _asset(told, version, tag, assets)
-        url = chosen.get("browser_download_url")
-        if told.has_token:  # what isn't public is given by the API only
-            url, headers = chosen.get("url"), _BYTES
+        url = urls[name]
     return _found(told, (version, tag), (url, name), entry, chosen, urls, headers, ("published_at", "body"))
 
 
@@ -136,7 +135,8 @@ def _found(
         size=size if isinstance(size, int) and size > 0 else None,
         entry={**entry, "asset": asset},
         assets={name: str(other) for name, other in urls.items() if isinstance(other, str)},
-        headers=headers,
+        headers=headers if asset else (),
+        asset_headers=headers,
     )
 
 

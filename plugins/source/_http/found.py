@@ -32,7 +32,8 @@ class Found:
     """A version of which a place says that it is there.
 
     `tag` is how it is written there, `name` what its file is called, `entry` what JSON pointers of options are for, and
-    `assets` are URLs of what lies beside the file, by name. `is_mutable`: later that URL has another version's file.
+    `assets` are URLs of what lies beside the file, by name, asked for with `asset_headers`. `is_mutable`: later that
+    URL has another version's file.
     """
 
     version: str
@@ -45,6 +46,7 @@ class Found:
     entry: Any = None
     assets: Mapping[str, str] = field(default_factory=dict)
     headers: tuple[tuple[str, str], ...] = ()
+    asset_headers: tuple[tuple[str, str], ...] = ()
     is_mutable: bool = False
 
 

@@ -50,10 +50,10 @@ class Downloaded:
             SourceError: it can't be had.
         """
         listed = self.found.assets.get(reference.rpartition("/")[2])
-        place = urljoin(self.url, reference)
+        place, headers = urljoin(self.url, reference), self.found.headers
         if listed is not None and ("://" not in reference or place.rpartition("/")[0] == self.url.rpartition("/")[0]):
-            place = listed
-        return self.web.get(checked_url(self.web.base, place), limit=limit).body
+            place, headers = listed, self.found.asset_headers
+        return self.web.get(checked_url(self.web.base, place), limit=limit, headers=headers).body
 
     def pointer(self, text: str) -> Any:
         """Give what the document that the version came from says; see `Material`.
