@@ -272,6 +272,7 @@ class Git:
         tip = self._mirror.refs(ref, lambda name: name == ref).get(ref, "")
         if not tip:
             raise SourceError(f"{self._url} has no branch {self._branch}", hint="correct `branch`")
+        self._mend(notes)
         try:
             self._take(tip, notes, told)
         except OverError as error:
@@ -299,7 +300,9 @@ class Git:
         """
         before = notes.tip
         if tip == before:
-            return
+            if all(notes.given.get(_named_by(*served)) for served in self._served.items()):
+                return
+            before = ""  # a component is new, or all that it had is lost: it gets what there is
         rewound = (
             f"it is at {tip[:SHOWN]}, which doesn't come after {before[:SHOWN]} that was taken of it: it was rewound"
         )
@@ -359,7 +362,8 @@ class Git:
     def _add(self, commit: str, point: Point, notes: Notes, told: _Told) -> None:
         """Have a commit be a release of each component whose files it changes."""
         for component, own in self._served.items():
-            given = notes.given.setdefault(component, [])
+            key = _named_by(component, own)
+            given = notes.given.setdefault(key, [])
             if given:
                 last = of_branch(self._depot, given[-1])
                 try:
@@ -367,27 +371,47 @@ class Git:
                         continue
                 except SourceError as error:
                     self._context.log.info("%s: %s", component, error.message)
-                if last.made >= point.made:
+                if last.made >= point.made and last.name != point.name:
                     told.problems.append(
                         f"{component}: {point.name} is dated {point.made:%Y-%m-%d %H:%M:%S}, not after {last.name} "
                         "that it follows, so no version of it can be newer: it is passed over until a later commit"
                     )
                     continue
-            notes.given[component] = [*given, commit][-self._keep :]
+            notes.given[key] = [*(old for old in given if old != commit), commit][-self._keep :]
         notes.tip, notes.refused = commit, ""
 
     def _given(self, component: Component, notes: Notes, told: _Told) -> None:
         """Give the releases of a branch that were made of it so far."""
-        for commit in notes.given.get(component.id, ()):
+        for commit in notes.given.get(_named_by(component.id, self._served[component.id]), ()):
             try:
                 point = of_branch(self._depot, commit)
                 version = _dated(point, component)
                 files = self._files(point.tree, self._served[component.id], notes)
                 told.releases.append(self._release(component, version, point, files))
-            except LacksError as error:
-                self._context.log.info("%s: %s is passed over: %s", component.id, commit, error.message)
             except SourceError as error:
                 told.tell(f"{component.id} {commit[:SHOWN]}", error)
+
+    def _mend(self, notes: Notes) -> None:
+        """Fetch again what the mirror lacks of releases that were given; forget those of which that can't be had."""
+        wanted = {_named_by(component, own): own for component, own in self._served.items()}
+        given = {key: commits for key, commits in notes.given.items() if key in wanted}
+        notes.given = {key: [id_ for id_ in given[key] if self._is_there(id_, wanted[key], notes)] for key in given}
+
+    def _is_there(self, commit: str, own: Served, notes: Notes) -> bool:
+        def build() -> Found:
+            return self._files(of_branch(self._depot, commit).tree, own, notes)
+
+        try:
+            build()
+        except LacksError:
+            try:
+                self._mirror.made(commit, [], build)
+            except SourceError as error:
+                self._context.log.warning("%s can't be had any more: %s", commit[:SHOWN], error.message)
+                return False
+        except SourceError:
+            pass  # said where it is given
+        return True
 
     # --- what a release is made of ------------------------------------------------------------------------------------
 
@@ -416,6 +440,11 @@ class Git:
             notes=point.message.strip()[:MAX_NOTES],
             signed=self._proven(point, version),
         )
+
+
+def _named_by(component: str, own: Served) -> str:
+    """Give what releases of a branch are noted under: those of another folder are others."""
+    return f"{component} {own.key}"
 
 
 def _dated(point: Point, component: Component) -> str:

@@ -209,6 +209,39 @@ def test_commits_of_a_branch_are_releases_by_their_times_and_only_those_that_cha
     assert versions(source.releases({"rules": numbers})) == ["20261120073005", "20261122040000"]
 
 
+def test_a_component_that_the_file_names_later_gets_what_the_branch_has(
+    tmp_path: Path, repo: Repo, backend: Backend
+) -> None:
+    repo.commit({**FILES, "lists/ip.txt": b"1"}, "2026-11-20T06:00:00Z")
+    rules = {"rules": "rules"}
+    first = make(tmp_path, backend, branch="main", components=rules).releases({"rules": DAILY})
+    repo.commit({"README.md": b"2"}, "2026-11-21T06:00:00Z")
+    make(tmp_path, backend, branch="main", components=rules).releases({"rules": DAILY})
+    lists = make_component("lists", scheme="calver")
+    source = make(tmp_path, backend, branch="main", components={**rules, "lists": "lists"})
+    report = source.releases({"rules": DAILY, "lists": lists})
+    assert report.problems == ()
+    assert {release.component: release.version for release in report.releases} == {
+        "rules": first.releases[0].version,
+        "lists": "2026.11.21T060000",
+    }
+
+
+@pytest.mark.parametrize("how", ["version=2", "version=0"])
+def test_a_mirror_of_a_branch_that_is_lost_is_fetched_again(tmp_path: Path, repo: Repo, how: str) -> None:
+    repo.commit(FILES, "2026-11-20T06:00:00Z")
+    with served(tmp_path / "srv", how) as url:
+        make(tmp_path, url, branch="main").releases({"rules": DAILY})
+        repo.commit({"README.md": b"2"}, "2026-11-21T06:00:00Z")
+        before = make(tmp_path, url, branch="main").releases({"rules": DAILY})
+        shutil.rmtree(tmp_path / "work/mirror.git")
+        source = make(tmp_path, url, branch="main")
+        report = source.releases({"rules": DAILY})
+        assert report.problems == ()
+        assert report.releases[-1].digest == before.releases[0].digest
+        assert set(contents(source, report).popitem()[1]) == {"a.conf", "b.data"}
+
+
 def test_a_component_whose_versions_are_no_times_is_told_what_to_do(tmp_path: Path, repo: Repo) -> None:
     repo.commit(FILES, "2026-11-20T06:00:00Z")
     patterns = make_component("rules", scheme="pattern")

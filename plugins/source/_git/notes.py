@@ -3,7 +3,7 @@
 All of it can be found out again: a file that is damaged, or of other options, is as good as none.
 
 * `tip`: the commit of the branch that was taken last, and `refused` the one that wasn't, as it doesn't come after it.
-* `given`: by component, the commits of a branch that releases were made of, in that order.
+* `given`: by component and what of the repository it is, the commits of a branch that releases were made of, in order.
 * `over`: what was too much to be fetched while a plan is made, with the limit that it broke, and the commit itself,
   if it came before that (bytes as text).
 * `files`: what releases are made of, by folder and selection: neither ever changes.
