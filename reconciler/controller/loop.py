@@ -24,6 +24,7 @@ from reconciler.controller.places import keep_wanted
 from reconciler.controller.post import Post
 from reconciler.controller.requests import Judge, attending
 from reconciler.controller.round import Sources, Told, go_round
+from reconciler.controller.showing import look_meanwhile, showing
 from reconciler.controller.snapshot import keep_snapshots, masked
 from reconciler.desk import read_spec
 from reconciler.errors import InterruptedRunError, LeaseLostError, LockHeldError, UpdoserError
@@ -46,7 +47,9 @@ if TYPE_CHECKING:
     from reconciler.model.controller import ControllerPhase
     from reconciler.model.events import Event as Happening
     from reconciler.model.notice import Condition, ConditionKind
-    from reconciler.model.plan import RolloutStep
+    from reconciler.model.plan import Plan, RolloutStep
+    from reconciler.model.report import Status
+    from reconciler.planner.inputs import Observed
     from reconciler.specfile.load import Loaded
     from reconciler.storage.lease import Lease
     from reconciler.workspace import Workspace
@@ -157,6 +160,7 @@ class Loop:
         self._fetched = Fetched()
         self._wanted = False
         self._steps: tuple[RolloutStep, ...] = ()
+        self._changing: Plan | None = None
         host = lead.means.origin.get("host", "") or gethostname()
         self._post = Post(host, count=self._health.count_message)
         self._chance = random.Random()  # noqa: S311 - spreads rounds of many controllers
@@ -186,9 +190,9 @@ class Loop:
             with at_work(self._source.desk, loaded=loaded, stop=stop, clock=clock, masker=self._masker) as opened:
                 work = self._heard(opened)
                 work.state.fence(self._lease.generation)
-                self._steps = ()
+                self._steps, self._changing = (), None
                 self._judge_requests(work)
-                with attending(self._judge_requests, self._workspace), telling(self._tell_now, self._workspace):
+                with self._beside():
                     made = go_round(
                         work,
                         self._source.desk.file,
@@ -265,13 +269,36 @@ class Loop:
         self.report("changing")
         self._steps = made.plan.rollouts
         self._hand_on(work, look_back(work, made))
+        self._changing = made.plan
+
+    @contextmanager
+    def _beside(self) -> Iterator[None]:
+        """Have done what can't wait for the end of a round, which may be hours away."""
+        with (
+            attending(self._judge_requests, self._workspace),
+            telling(self._tell_now, self._workspace),
+            showing(self._show_now, self._workspace),
+        ):
+            yield
+
+    def _show_now(self, work: Workspace, ended: Event) -> None:
+        """Show how far the run is that changes clients; called by a thread of its own."""
+        plan = self._changing
+        if plan is None:
+            return
+        status, observed = look_meanwhile(work)
+        if not ended.is_set():
+            self._show(work, status, plan, observed)
 
     def _hand_on(self, work: Workspace, seen: Seen) -> None:
         """Hand the fleet as it is now on to all who show it without looking themselves."""
         status = replace(seen.status, conditions=work.state.conditions())
-        self._health.keep_status(status)
-        keep_snapshots(work, status, seen.plan, seen.observed, self._masker.mask)
+        self._show(work, status, seen.plan, seen.observed)
         keep_wanted(work, self._good, partial(masked, mask=self._masker.mask))
+
+    def _show(self, work: Workspace, status: Status, plan: Plan, observed: Observed) -> None:
+        self._health.keep_status(status)
+        keep_snapshots(work, status, plan, observed, self._masker.mask)
 
     def _read(self, stop: Event) -> Loaded:
         """Read the spec; one that is no good is told, and the last good one stays in force."""
