@@ -7,13 +7,10 @@ was asked for. So wherever a database and Python disagree about a text (case, ra
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Boolean, and_, false, func, literal_column, or_, select, true
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy import and_, false, func, literal_column, or_, select, true
 
 from reconciler.model.network import UNREACHABLE
 from reconciler.storage.tables import CLIENTS, LABELLED
@@ -22,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from sqlalchemy import ColumnElement
-    from sqlalchemy.sql.compiler import SQLCompiler
 
     Rows = ColumnElement[bool]
     """Some of the rows of clients."""
@@ -34,26 +30,6 @@ _CLOCKS = 1.0
 """Seconds by which times may be off when they are compared as numbers."""
 _ODD_CASE = frozenset("iskISK")
 """Letters that also are the other case of letters outside of ASCII."""
-
-_PLACEHOLDERS = re.compile(r"[*?]+")
-
-
-class _Holds(FunctionElement[bool]):
-    """Says whether a text stands in another; each name is asked in half the time that LIKE takes."""
-
-    type = Boolean()
-    inherit_cache = True
-
-
-@compiles(_Holds)
-def _strpos(element: _Holds, compiler: SQLCompiler, **more: object) -> str:
-    return f"(strpos({compiler.process(element.clauses, **more)}) > 0)"
-
-
-@compiles(_Holds, "sqlite")
-def _instr(element: _Holds, compiler: SQLCompiler, **more: object) -> str:
-    return f"(instr({compiler.process(element.clauses, **more)}) > 0)"
-
 
 ALL: Rows = true()
 NONE: Rows = false()
@@ -85,11 +61,7 @@ def every(parts: Iterable[Rows]) -> Rows:
 
 def named(glob: str) -> Rows:
     """Give the clients whose names a glob may match."""
-    if not _is_text(glob):
-        return ALL
-    inside = max(_PLACEHOLDERS.split(glob.partition("[")[0])[1:], key=len, default="")
-    fits = CLIENTS.c.name.like(_like(glob), escape=_ESCAPE)
-    return and_(_Holds(CLIENTS.c.name, inside), fits) if inside else fits
+    return CLIENTS.c.name.like(_like(glob), escape=_ESCAPE) if _is_text(glob) else ALL
 
 
 def labelled(glob: str) -> Rows:
