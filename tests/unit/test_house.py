@@ -139,8 +139,6 @@ NAMED = {
     ("csv", "render"): "a format of results",
     ("csv", "options"): "the same",
     ("ssh", "mirror"): "a protocol of git",
-    ("git", "mirror"): "a protocol, and the purpose of a signature",
-    ("git", "objects"): "a program",
     ("email", "oidc"): "a claim of OpenID Connect",
     ("tuf", "safety"): "the type of sources whose releases are signed, as a spec names it",
     ("tuf", "repository"): "the layout of the core's own, where a spec names none",
