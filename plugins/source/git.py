@@ -19,33 +19,27 @@ import io
 from contextlib import contextmanager
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
-from urllib.parse import unquote, urlsplit
 
 from reconciler.contracts import Traits
 from reconciler.errors import SourceError, printable
-from reconciler.model.offer import SourceReport, Unfetched
+from reconciler.model.offer import SourceReport
 from reconciler.model.release import ANY_PLATFORM, Component, Release
 from reconciler.model.version import VersionScheme
 
 from ._fetched.turn import Turn
 from ._git.depot import Depot, LacksError
-from ._git.folder import Folder
 from ._git.guard import Limits
 from ._git.history import SHOWN, PointMaterial, comes_after, line, of_branch, of_tag, read_commit
-from ._git.mirror import ALL_HISTORY, Mirror, OverError
+from ._git.mirror import ALL_HISTORY, Mirror, OverError, remote_at
 from ._git.notes import read_notes, write_notes
 from ._git.objects import parse_commit
 from ._git.options import OPTIONS, check, served, sizes
-from ._git.remote import Remote
+from ._git.told import Told, dated, unfetched
 from ._git.tree import files_of
 from ._git.versions import chosen_version, tag_versions, time_versions
 from ._verify.options import signed_by_options, some_signed_by_options, ways_of
 from ._verify.verification import Verification, signed_by
-from ._web.cooldown import Cooldown
-from ._web.files import HttpFiles
-from ._web.options import web_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -71,20 +65,6 @@ AHEAD = timedelta(days=1)
 _SHOWN = 100
 
 
-class _Told:
-    """What comes of a look: releases, and sentences on what isn't one."""
-
-    def __init__(self) -> None:
-        self.releases: list[Release] = []
-        self.unfetched: list[Unfetched] = []
-        self.problems: list[str] = []
-        self.harmless: list[str] = []
-
-    def tell(self, subject: str, error: SourceError) -> None:
-        hint = f" ({error.hint})" if error.hint else ""
-        self.problems.append(f"{subject}: {error.message}{hint}")
-
-
 class Git:
     """The `Source` and `Fetching` protocols of reconciler/contracts.py."""
 
@@ -104,7 +84,7 @@ class Git:
         limits = Limits(min(most, MAX_OBJECT), ROOM * most)
         depot = Depot(context.work / "mirror.git", limits)
         pack = context.work / "incoming.pack"
-        remote = _remote(self._url, options, context, limits)
+        remote = remote_at(self._url, options, context, limits)
         count, stop = context.count, context.stop
         self._mirror = Mirror(remote, depot, pack, limit=limit, most=most, count=count, stop=stop)
         self._depot = depot
@@ -120,7 +100,7 @@ class Git:
             SourceError: the repository can't be reached, or isn't one.
         """
         wanted = {id_: component for id_, component in components.items() if id_ in self._served}
-        told = self._look(wanted, free=False) if wanted else _Told()
+        told = self._look(wanted, free=False) if wanted else Told()
         return SourceReport(
             self._url,
             tuple(told.releases),
@@ -195,8 +175,8 @@ class Git:
         about = f"{self._url} {self._branch or self._tags}"
         return read_notes(self._notes_file, about, self._context.log)
 
-    def _look(self, components: Mapping[str, Component], *, free: bool) -> _Told:
-        told = _Told()
+    def _look(self, components: Mapping[str, Component], *, free: bool) -> Told:
+        told = Told()
         with self._turn.taken():
             notes = self._notes()
             self._known, notes.files = notes.files, {}
@@ -215,7 +195,7 @@ class Git:
                 write_notes(self._notes_file, notes, self._context.log)
         return told
 
-    def _of_tags(self, components: Mapping[str, Component], notes: Notes, told: _Told) -> None:
+    def _of_tags(self, components: Mapping[str, Component], notes: Notes, told: Told) -> None:
         literal = self._tags.translate(_WILD).partition("*")[0]
         found = self._mirror.refs(
             f"refs/tags/{literal}",
@@ -245,7 +225,7 @@ class Git:
                     haves = [*dict.fromkeys((*haves, point.id))]
                     told.releases.append(self._release(component, version, point, files))
                 except OverError as error:
-                    told.unfetched.append(_unfetched(component, version, error))
+                    told.unfetched.append(unfetched(component, version, error))
                 except SourceError as error:
                     if error.cooldown_until is not None:
                         raise
@@ -267,7 +247,7 @@ class Git:
         point = of_tag(self._depot, name, id_)
         return point, self._files(point.tree, self._served[component], notes)
 
-    def _of_branch(self, components: Mapping[str, Component], notes: Notes, told: _Told) -> None:
+    def _of_branch(self, components: Mapping[str, Component], notes: Notes, told: Told) -> None:
         ref = f"refs/heads/{self._branch}"
         tip = self._mirror.refs(ref, lambda name: name == ref).get(ref, "")
         if not tip:
@@ -282,7 +262,7 @@ class Git:
                 except ValueError:
                     version = ""
                 if version:
-                    told.unfetched.append(_unfetched(component, version, error))
+                    told.unfetched.append(unfetched(component, version, error))
                 else:
                     told.tell(component.id, error)
         except SourceError as error:
@@ -292,7 +272,7 @@ class Git:
         for component in components.values():
             self._given(component, notes, told)
 
-    def _take(self, tip: str, notes: Notes, told: _Told) -> None:
+    def _take(self, tip: str, notes: Notes, told: Told) -> None:
         """Take the newest commit of the branch that comes after the one that was taken last, and is signed well.
 
         Raises:
@@ -359,7 +339,7 @@ class Git:
             except SourceError:
                 continue  # said where it is given
 
-    def _add(self, commit: str, point: Point, notes: Notes, told: _Told) -> None:
+    def _add(self, commit: str, point: Point, notes: Notes, told: Told) -> None:
         """Have a commit be a release of each component whose files it changes."""
         for component, own in self._served.items():
             key = _named_by(component, own)
@@ -380,12 +360,12 @@ class Git:
             notes.given[key] = [*(old for old in given if old != commit), commit][-self._keep :]
         notes.tip, notes.refused = commit, ""
 
-    def _given(self, component: Component, notes: Notes, told: _Told) -> None:
+    def _given(self, component: Component, notes: Notes, told: Told) -> None:
         """Give the releases of a branch that were made of it so far."""
         for commit in notes.given.get(_named_by(component.id, self._served[component.id]), ()):
             try:
                 point = of_branch(self._depot, commit)
-                version = _dated(point, component)
+                version = dated(point, component)
                 files = self._files(point.tree, self._served[component.id], notes)
                 told.releases.append(self._release(component, version, point, files))
             except SourceError as error:
@@ -447,41 +427,7 @@ def _named_by(component: str, own: Served) -> str:
     return f"{component} {own.key}"
 
 
-def _dated(point: Point, component: Component) -> str:
-    """Give the version of a commit.
-
-    Raises:
-        SourceError: the component's versions are no times.
-    """
-    version = chosen_version(time_versions(point.made), component.scheme)
-    if not version:
-        raise SourceError(
-            f"commits have times for versions, which the scheme {component.scheme.name} can't have",
-            hint="give the component the scheme calver, or integer",
-        )
-    return version
-
-
 _WILD = str.maketrans("?[", "**")
-
-
-def _remote(url: str, options: Mapping[str, Any], context: Context, limits: Limits) -> Remote | Folder:
-    """Give what reads the repository.
-
-    Raises:
-        SourceError: nothing here can.
-    """
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        if context.proxy is not None:
-            raise SourceError("a folder isn't reached through a proxy", hint="remove `proxy` from the source")
-        return Folder(Path(unquote(parts.path)), limits)
-    cooldown = Cooldown(context.work / "cooldown.json", context.clock, context.log)
-    return Remote(url, HttpFiles(url, web_options(options), context, cooldown, rests=lambda _status, _url: False))
-
-
-def _unfetched(component: Component, version: str, error: OverError) -> Unfetched:
-    return Unfetched(component.id, version, size=None, released=None, why=error.message)
 
 
 def _traits(options: Mapping[str, Any]) -> Traits:

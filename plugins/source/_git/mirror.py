@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from reconciler.errors import InterruptedRunError, SourceError, own_limit
 
+from .._web.cooldown import Cooldown
+from .._web.files import HttpFiles
+from .._web.options import web_options
 from .depot import LacksError
 from .folder import Folder
 from .guard import Guard, PackError
 from .objects import object_id
-from .remote import Ask, TooMuchError
+from .remote import Ask, Remote, TooMuchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
     from threading import Event
 
+    from reconciler.contracts import Context
+
     from .depot import Depot
+    from .guard import Limits
     from .notes import Notes
-    from .remote import Remote
 
 ResultT = TypeVar("ResultT")
 ALL_HISTORY = 0
@@ -170,3 +176,18 @@ class Mirror:
 
     def _too_much(self, want: str) -> str:
         return f"{want[:12]} isn't fetched while a plan is made: `refresh_limit` is less than what would come"
+
+
+def remote_at(url: str, options: Mapping[str, Any], context: Context, limits: Limits) -> Remote | Folder:
+    """Give what reads the repository.
+
+    Raises:
+        SourceError: nothing here can.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        if context.proxy is not None:
+            raise SourceError("a folder isn't reached through a proxy", hint="remove `proxy` from the source")
+        return Folder(Path(unquote(parts.path)), limits)
+    cooldown = Cooldown(context.work / "cooldown.json", context.clock, context.log)
+    return Remote(url, HttpFiles(url, web_options(options), context, cooldown, rests=lambda _status, _url: False))
