@@ -18,7 +18,8 @@ from reconciler.authoring import releases
 from reconciler.authoring.releases import add_release
 from reconciler.errors import RefusedError, SourceError, UsageError
 from reconciler.plugin_loader import schema_folder
-from reconciler.plugins.source import _release_yaml, directory
+from reconciler.plugins.source import directory
+from reconciler.plugins.source._folder import release_yaml
 from tests.fakes import describe, fake_context, make_component, make_plugin
 
 RULES = make_component("rules", scheme="integer")
@@ -96,7 +97,7 @@ def test_the_release_yaml_that_is_written_is_what_the_schema_says(drop: Any, fil
     schema = json.loads((schema_folder() / "release.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(schema).validate(written)
     assert written["platform"] == said.get("platform", "any")
-    assert set(schema["$defs"]["release"]["properties"]) == set(_release_yaml.KEYS)
+    assert set(schema["$defs"]["release"]["properties"]) == set(release_yaml.KEYS)
 
 
 def test_the_schema_describes_every_key(drop: Any) -> None:
