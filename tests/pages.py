@@ -21,7 +21,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 ROOT = Path(__file__).parents[1]
 NOT_RUN = "not run: "
@@ -85,6 +85,17 @@ def example(mark: str) -> Example:
     """Give the one example with a mark."""
     [found] = marked(mark)
     return found
+
+
+def with_catalog(text: str, folder: Path, replaced: Mapping[str, str]) -> str:
+    """Give a spec whose one bundled catalog lies in its folder instead, for other paths on clients: from -> to."""
+    (name,) = re.findall(r"^catalogs: \[(\w+)\]$", text, re.MULTILINE)
+    catalog = (ROOT / "plugins" / "catalog" / f"{name}.yaml").read_text(encoding="utf-8")
+    for before, after in replaced.items():
+        assert before in catalog, before
+        catalog = catalog.replace(before, after)
+    (folder / f"{name}.yaml").write_text(catalog, encoding="utf-8")
+    return text.replace(f"catalogs: [{name}]", f"catalogs: [{name}.yaml]")
 
 
 def marked(mark: str) -> Sequence[Example]:

@@ -179,6 +179,8 @@ def _value(node: Node, prefix: str) -> str:
     """Say what a value may be, in a few words."""
     if "$ref" in node:
         name = node["$ref"].rpartition("/")[2]
+        if not node["$ref"].startswith("#"):  # of the spec's own schema, which has a page of its own
+            return f"[{name}](keys.md#{name})"
         return f"[{name}](#{prefix}{name})"
     if SECTION in node:
         return f"[{node[SECTION]}](#{node[SECTION]})"

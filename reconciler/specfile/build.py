@@ -35,6 +35,7 @@ from reconciler.specfile.groups import GroupReader
 from reconciler.specfile.notify import read_notify
 from reconciler.specfile.options import OptionReader
 from reconciler.specfile.policy import PolicyReader
+from reconciler.specfile.presets import is_named
 from reconciler.specfile.proxies import ProxyReader, url_parts, without_excerpt
 from reconciler.specfile.repository import RepositoryReader
 from reconciler.specfile.secrets import is_reference, missing, reference, variables_of
@@ -286,7 +287,7 @@ class Builder:
                 node = lay_over(common, written(child_map(nodes, component.id)))
                 wanted = self._component(component, node, checks)
                 checks.check_loaded(child_map(nodes, component.id), wanted)
-                found[component.id] = wanted if component.id in nodes else replace(wanted, named=False)
+                found[component.id] = wanted if is_named(nodes, component.id) else replace(wanted, named=False)
         return found
 
     def _component(self, component: Component, node: Map, checks: CheckReader) -> ComponentSpec:

@@ -51,7 +51,7 @@ def load_catalogs(names: Seq, base: Path, problems: list[Problem]) -> Catalog:
             hint = suggestion(name, bundled_catalogs(), "bundled are")
             problems.append(place.problem(f"there is no catalog `{name}`", hint))
             continue
-        tree = read_catalog(path, problems, name if path.parent != bundled_folder() / "catalog" else "")
+        tree = read_catalog(path, problems, "" if is_bundled(path) else name)
         contents.append(plain(tree))
         entries = child_seq(tree, "components")
         for index, component in enumerate(component_list(tree, problems)):
@@ -75,6 +75,11 @@ def catalog_path(name: str, base: Path) -> Path:
     if name.endswith(_SUFFIXES) or "/" in name:
         return path_from(base, name)
     return bundled_folder() / "catalog" / f"{name}.yaml"
+
+
+def is_bundled(path: Path) -> bool:
+    """Say whether a file is one of the bundled catalogs."""
+    return path.parent == bundled_folder() / "catalog"
 
 
 def read_catalog(path: Path, problems: list[Problem], name: str = "") -> Map:

@@ -1,6 +1,7 @@
 """The desired state from its file: read with lines kept, extended, rendered, checked, built.
 
-    read -> lay over what it extends -> render templates -> settle and check against the schema -> build
+    read -> lay over what it extends -> render templates -> lay presets under -> settle and check against the schema
+         -> build
 
 Every problem that can be found is told at once, in file order.
 """
@@ -15,6 +16,7 @@ from reconciler.errors import Problem, SpecError
 from reconciler.specfile.build import Builder
 from reconciler.specfile.catalogs import catalog_path
 from reconciler.specfile.extend import read_extended
+from reconciler.specfile.presets import take_presets
 from reconciler.specfile.render import render_tree
 from reconciler.specfile.tree import child_seq
 from reconciler.specfile.unpacked import unpacked_at
@@ -67,6 +69,7 @@ def load(
     try:
         tree = read_extended(path, problems, files)
         problems += render_tree(tree, variables or {}, environ, no_exec=no_exec)
+        take_presets(tree, path.absolute().parent, problems)
         check(tree, schema_of("updoser"), problems)
         secrets = environ if check_secrets and not no_exec else None
         builder = Builder(

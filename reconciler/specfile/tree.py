@@ -36,12 +36,16 @@ WordT = TypeVar("WordT", bound=str)
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A file as it was read: its name for messages, its folder, its lines, its rank in the order of messages."""
+    """A file as it was read: its name for messages, its folder, its lines, its rank in the order of messages.
+
+    `whose` says by which way values came from there into another file's tree; empty where they were written there.
+    """
 
     name: str
     folder: Path
     lines: Sequence[str]
     rank: int = 0
+    whose: str = ""
 
 
 class Place(NamedTuple):
@@ -62,12 +66,17 @@ class Place(NamedTuple):
             shown = self.text.lines[self.line - 1]
         if len(shown) > MAX_EXCERPT:
             shown = shown[:MAX_EXCERPT] + " …" if self.column <= MAX_EXCERPT else ""
+        if self.text.whose:
+            hint = f"{hint}; it is in force by {self.text.whose}" if hint else f"it is in force by {self.text.whose}"
         return Problem(
             message=message, file=self.text.name, line=self.line, column=self.column, excerpt=shown, hint=hint
         )
 
     def __str__(self) -> str:
-        return f"{self.text.name}:{self.line}" if self.text else "default"
+        if self.text is None:
+            return "default"
+        whose = f" ({self.text.whose})" if self.text.whose else ""
+        return f"{self.text.name}:{self.line}{whose}"
 
     @property
     def order(self) -> tuple[int, int, int]:

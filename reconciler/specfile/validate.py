@@ -11,6 +11,7 @@ One word of our own in schemas: `x-says` describes a value better than a pattern
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +40,18 @@ _TYPE_WORDS = {
     "null": "nothing",
 }
 MAX_SHOWN = 60
+_ELSEWHERE = re.compile(r'"\$ref": "(\w+)\.schema\.json#/\$defs/')
+"""A reference to a part of another schema."""
 
 
 @cache
 def schema_of(name: str) -> Mapping[str, Any]:
-    """Give a schema of ours by its name, such as `updoser`."""
-    path = schema_folder() / f"{name}.schema.json"
-    schema: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    """Give a schema of ours by its name, such as `updoser`; what it takes from another one stands in it, too."""
+    text = (schema_folder() / f"{name}.schema.json").read_text(encoding="utf-8")
+    others = dict.fromkeys(_ELSEWHERE.findall(text))
+    schema: dict[str, Any] = json.loads(_ELSEWHERE.sub('"$ref": "#/$defs/', text))
+    for other in others:
+        schema["$defs"] = {**schema_of(other)["$defs"], **schema.get("$defs", {})}
     return schema
 
 

@@ -1,4 +1,6 @@
-"""The fleets with rules that people run, as they stand on their page, word for word: hosts and folders are variables.
+"""The fleets with rules that people run, as they stand on their page, word for word.
+
+Hosts and folders are variables, or stand in the presets of bundled catalogs, of which there is a copy with other paths.
 
 `suricata` has no package here: a stand-in reads rules as it does, as far as that goes (a rule begins with an action).
 `yarac` is Debian's.
@@ -17,7 +19,7 @@ import pytest
 
 from tests.fleet import Fleet
 from tests.materials import Gpg
-from tests.pages import example
+from tests.pages import example, with_catalog
 from tests.vendor_site import GitHub, tarball
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from tests.fleet import Done
 
 DAY = datetime.now(UTC).replace(microsecond=0) - timedelta(days=3)
+SENSOR, WALL = "/var/lib/suricata/rules", "/etc/nginx/modsec/crs"
+"""Where the presets put rules."""
 CALLED = """#!/bin/sh
 printf '%s\\n' "$*" >>'{calls}'
 """
@@ -48,12 +52,17 @@ def site(tmp_path: Path) -> Iterator[GitHub]:
 
 
 class Page:
-    """A fleet that an example of the page makes: `-e` gives what its variables are here."""
+    """A fleet that an example of the page makes: `-e` gives what its variables are here.
 
-    def __init__(self, folder: Path, name: str, variables: Mapping[str, str]) -> None:
-        (folder / "updoser.yaml").write_text(example(f"spec:{name}").text)
+    `there` is where the preset of its catalog puts rules; `commands` are those of it that aren't run here.
+    """
+
+    def __init__(self, folder: Path, name: str, variables: Mapping[str, str], there: str = "", **commands: str) -> None:
         self.rules = folder / "rules"
         self.rules.mkdir()
+        text = example(f"spec:{name}").text
+        replaced = {f"to: {there},": f"to: {self.rules},"} if there else {}
+        (folder / "updoser.yaml").write_text(with_catalog(text, folder, {**replaced, **commands}))
         self.given = [
             word for pair in {"rules": str(self.rules), **variables}.items() for word in ("-e", "=".join(pair))
         ]
@@ -92,7 +101,7 @@ def test_rules_of_suricata_reach_sensors_unless_suricata_cannot_read_them(site: 
         (tmp_path / "bin" / name).write_text(CALLED.format(calls=calls) + text)
         (tmp_path / "bin" / name).chmod(0o755)
     environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
-    page = Page(tmp_path, "suricata", {"open": f"{site.url}/open", "sslbl": f"{site.url}/sslbl"})
+    page = Page(tmp_path, "suricata", {"open": f"{site.url}/open", "sslbl": f"{site.url}/sslbl"}, SENSOR)
     rules_of(site, "10512", malware=b"alert tcp any any\n")
     sslbl = gzip.compress(tarball({"sslblacklist_tls_cert.rules": b"alert tls any any\n"}), mtime=0)
     site.put("sslbl/sslblacklist_tls_cert.tar.gz", sslbl, DAY)
@@ -118,7 +127,9 @@ def test_the_core_rule_set_comes_from_a_forge_when_its_key_signed_it(site: GitHu
     key, stranger = gpg.new("security@coreruleset.example"), gpg.new("mallory@example.org")
     (tmp_path / "trust").mkdir()
     gpg.export(tmp_path / "trust/crs.gpg", key)
-    page = Page(tmp_path, "crs", {"forge": site.url, "reload": f"touch {tmp_path}/reloaded"})
+    page = Page(
+        tmp_path, "crs", {"forge": site.url}, WALL, **{"nginx -t && nginx -s reload": f"touch {tmp_path}/reloaded"}
+    )
 
     def release(version: str, content: bytes, signer: str) -> None:
         top = f"coreruleset-{version}"

@@ -10,7 +10,7 @@ import yaml
 from tests.cosign_signer import Signer
 from tests.fleet import NO_SOAK, Fleet
 from tests.oci_registry import Pusher, StandIn, debian_registry, tar_gz
-from tests.pages import example
+from tests.pages import example, with_catalog
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -29,11 +29,8 @@ FALCO = """#!/bin/sh
 
 def fleet_at(folder: Path, host: str, **source: Any) -> Fleet:
     """Make the fleet of the page, fed by a registry of ours."""
-    text = example("spec:falco").text
-    for theirs in ("registry: ghcr.io", "/etc/falco", "/usr/bin/falco"):
-        assert text.count(theirs) == 1
-    text = text.replace("/etc/falco", str(folder / "etc")).replace("/usr/bin/falco", str(folder / "falco"))
-    spec = yaml.safe_load(text)
+    replaced = {"/etc/falco": str(folder / "etc"), "/usr/bin/falco": str(folder / "falco")}
+    spec = yaml.safe_load(with_catalog(example("spec:falco").text, folder, replaced))
     spec["sources"][0] |= {"registry": host, "insecure": True, **source}
     spec["auto_update"] = {"rollout": NO_SOAK}
     (folder / "falco").write_text(FALCO)

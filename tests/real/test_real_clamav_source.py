@@ -16,7 +16,7 @@ from reconciler.formats.clam_signature import keys_from
 from tests.clam_engine import FINGERPRINTS, engine_environment, wrapper
 from tests.clam_mirror import ClamVendor, write_keys
 from tests.fleet import NO_SOAK, Fleet
-from tests.pages import example
+from tests.pages import ROOT, example, with_catalog
 from tests.servers import nginx, requests
 from tests.waiting import until
 
@@ -60,11 +60,10 @@ class Site:
         self.vendor.publish("bytecode", 3, {"bytecode.ndb": b"Code-Test:0:0:2122232425262728\n"})
         self.vendor.publish("daily", 1, daily(1))
 
-    def write(self, mark: str, **replaced: str) -> None:
-        text = example(f"spec:{mark}").text
-        for before, after in replaced.items():
-            assert before in text
-            text = text.replace(before, after)
+    def write(self, mark: str, url: str = URL) -> None:
+        """Write the spec of the page; clamd reads in another folder here, and is of nobody's."""
+        text = example(f"spec:{mark}").text.replace(URL, url)
+        text = with_catalog(text, self.folder, {READS: f"to: {self.databases}, method: rename"})
         (self.folder / "updoser.yaml").write_text(text + yaml.safe_dump({"auto_update": {"rollout": NO_SOAK}}))
 
     def run(self, *arguments: str) -> Done:
@@ -122,7 +121,7 @@ def clamd(site: Site) -> Iterator[None]:
 @pytest.mark.usefixtures("clamd")
 def test_the_fleet_of_the_page_runs_with_what_a_private_mirror_has(site: Site, stack: ExitStack) -> None:
     url = stack.enter_context(nginx(site.folder / "nginx", site.vendor.folder))
-    site.write("clamav", **{URL: url, READS: f"to: {site.databases}, method: rename"})
+    site.write("clamav", url)
     before = site.reloads()
     site.applies()
     assert site.reloads() == before + 1
@@ -178,15 +177,18 @@ def test_the_keys_of_the_vendor_are_found_in_an_installed_clamav(tmp_path: Path)
 
 
 def _shell_blocks() -> list[str]:
-    page = (Path(__file__).parents[2] / "docs" / "clamav.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "clamav.md").read_text(encoding="utf-8")
     return [block.partition("\n```")[0] for block in page.split("```sh\n")[1:]]
 
 
-def test_the_check_of_memory_lets_pass_who_loads_in_place_and_who_has_room(site: Site) -> None:
-    checks = yaml.safe_load(example("spec:clamav").text)["defaults"]["checks"]
-    (memory,) = [one["run"] for one in checks if one["name"] == "memory"]
+@pytest.mark.parametrize("preset", ["debian", "redhat"])
+def test_the_check_of_memory_lets_pass_who_loads_in_place_and_who_has_room(site: Site, preset: str) -> None:
+    catalog = yaml.safe_load((ROOT / "plugins/catalog/clamav.yaml").read_text())
+    (main,) = [one["presets"][preset] for one in catalog["components"] if one["id"] == "clamav-main"]
+    (memory,) = [one["run"] for one in main["checks"] if one["name"] == "memory"]
+    config = site.machine / "clamd.conf"
     for reload, needed, passes in (("no", "1500000", True), ("yes", "1", True), ("yes", "999999999999", False)):
-        (site.machine / "clamd.conf").write_text(f"LocalSocket /nowhere\nConcurrentDatabaseReload {reload}\n")
-        command = memory.replace("1500000", needed)
+        config.write_text(f"LocalSocket /nowhere\nConcurrentDatabaseReload {reload}\n")
+        command = memory.replace("1500000", needed).replace("/etc/clamd.d/scan.conf", str(config))
         environment = {**os.environ, "PATH": site.environment["PATH"]}
         assert (subprocess.run(["sh", "-c", command], env=environment, check=False).returncode == 0) == passes
