@@ -416,7 +416,7 @@ SIGNED: dict[str, tuple[Callable[[Vendor], None], str | None]] = {
         ".",
     ),
     "a timestamp that is a pipe": (_in_place("timestamp.json", os.mkfifo), "no file"),
-    "a timestamp that is a folder": (_in_place("timestamp.json", os.mkdir), "can't be read"),
+    "a timestamp that is a folder": (_in_place("timestamp.json", os.mkdir), "is no file"),
     "a timestamp that is a device": (
         _in_place("timestamp.json", _to("/dev/zero")),
         "no file",

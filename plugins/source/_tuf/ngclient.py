@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SourceError, UpdoserError, words_of
@@ -41,9 +41,19 @@ def fetcher(files: Any, base: str) -> FetcherInterface:
     from tuf.ngclient.fetcher import FetcherInterface
 
     class Fetcher(FetcherInterface):
+        def __init__(self) -> None:
+            self._opened = ExitStack()
+
+        @contextmanager
+        def download_file(self, url: str, max_length: int) -> Iterator[Any]:
+            # What is longer than it may be isn't read on, and python-tuf leaves it to the collector to close it.
+            self._opened = ExitStack()
+            with self._opened, super().download_file(url, max_length) as file:
+                yield file
+
         def _fetch(self, url: str) -> Iterator[bytes]:
             try:
-                stream = files.open(url)
+                stream = self._opened.enter_context(files.open(url))
                 first = stream.read(CHUNK)
             except HttpStatusError as error:
                 raise DownloadHTTPError(error.message, error.status) from error
@@ -51,7 +61,6 @@ def fetcher(files: Any, base: str) -> FetcherInterface:
                 raise DownloadError(error.message) from error
             odd = no_json(getattr(stream, "headers", {}), first)
             if odd:
-                stream.close()
                 raise DownloadError(odd) from BrokenPromiseError(f"{base}/{url} is none of its files: {odd}")
             return self._rest(stream, first)
 
@@ -62,8 +71,6 @@ def fetcher(files: Any, base: str) -> FetcherInterface:
                     chunk = stream.read(CHUNK)
             except SourceError as error:
                 raise DownloadError(error.message) from error
-            finally:
-                stream.close()
 
     return Fetcher()
 

@@ -158,48 +158,63 @@ def _as_file(text: str) -> Iterator[str | None]:
         os.close(number)
 
 
+class _Dialled:
+    """What connections are beside urllib3's: opened by `dial`, and with answers that come in time and are closed."""
+
+    dial: Any
+    host: str
+    port: int
+    timeout: Any
+    answer: Timed | None = None
+
+    def _answer(self, *args: Any, **options: Any) -> Timed:
+        self.answer = Timed(*args, **options)
+        return self.answer
+
+    response_class: Any = _answer
+
+    def _said(self) -> int | None:
+        return self.answer.status_read if self.answer is not None else None
+
+    def _new_conn(self) -> Any:
+        from urllib3.exceptions import NewConnectionError
+
+        try:
+            return self.dial(self.host, self.port, self.timeout or 10.0)
+        except (NetworkError, SecretError) as error:
+            raise NewConnectionError(self, error.message) from error  # type: ignore[arg-type]
+
+    def getresponse(self) -> Any:
+        self.answer = None
+        try:
+            return super().getresponse()  # type: ignore[misc] # of the class beside this one
+        except BaseException:
+            # An answer after which the server closes has taken the socket with it: nobody else would close that.
+            if self.answer is not None:
+                self.answer.close()
+            raise
+
+    def _tunnel(self) -> None:
+        self.answer = None
+        try:
+            super()._tunnel()  # type: ignore[misc] # of the class beside this one
+        except OSError as error:
+            status = self._said()
+            if status is None or status == HTTPStatus.OK:
+                raise
+            raise TunnelRefusedError(status, str(error)) from error
+
+
 def _pools(connect: Callable[[str, int, float], Any]) -> dict[str, Any]:
     """Give urllib3's pools with connections that are opened by `connect`."""
     from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
     from urllib3.connection import HTTPConnection, HTTPSConnection
-    from urllib3.exceptions import NewConnectionError
 
-    class Dialled:
-        host: str
-        port: int
-        timeout: Any
-        answer: Timed | None = None
+    class Plain(_Dialled, HTTPConnection):
+        dial = staticmethod(connect)
 
-        def _answer(self, *args: Any, **options: Any) -> Timed:
-            self.answer = Timed(*args, **options)
-            return self.answer
-
-        response_class: Any = _answer
-
-        def _said(self) -> int | None:
-            return self.answer.status_read if self.answer is not None else None
-
-        def _new_conn(self) -> Any:
-            try:
-                return connect(self.host, self.port, self.timeout or 10.0)
-            except (NetworkError, SecretError) as error:
-                raise NewConnectionError(self, error.message) from error  # type: ignore[arg-type]
-
-        def _tunnel(self) -> None:
-            self.answer = None
-            try:
-                super()._tunnel()  # type: ignore[misc] # of the class beside this one
-            except OSError as error:
-                status = self._said()
-                if status is None or status == HTTPStatus.OK:
-                    raise
-                raise TunnelRefusedError(status, str(error)) from error
-
-    class Plain(Dialled, HTTPConnection):
-        pass
-
-    class Secure(Dialled, HTTPSConnection):
-        pass
+    class Secure(_Dialled, HTTPSConnection):
+        dial = staticmethod(connect)
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain

@@ -84,15 +84,14 @@ class FolderFiles:
         place = self._folder / relative
         try:
             number = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            stream = io.FileIO(number, "rb")
             if not stat.S_ISREG(os.fstat(number).st_mode):
-                stream.close()
+                os.close(number)
                 raise SourceError(f"{place} is no file")
         except FileNotFoundError as error:
             raise HttpStatusError(404, f"{place} isn't there") from error
         except OSError as error:
             raise SourceError(f"{place} can't be read: {error.strerror}") from error
-        return stream
+        return io.FileIO(number, "rb")
 
 
 class HttpFiles:
@@ -225,10 +224,14 @@ def _target(url: str, location: str, masked: Callable[[str], str]) -> str:
 def _discard(response: urllib3.BaseHTTPResponse) -> None:
     """Be done with a response: its connection can be used again when there is little left on it."""
     left = response.length_remaining  # None where it isn't known, whatever `Content-Length` says
-    if left is not None and left < 2**16:
-        response.drain_conn()
-    else:
+    if left is None or left >= 2**16:
         response.close()
+        return
+    try:
+        response.drain_conn()
+    except BaseException:
+        response.close()
+        raise
 
 
 _MEANINGS = {401: ", it wants other credentials", 403: ", not allowed", 404: ", not there", 410: ", gone"}

@@ -128,9 +128,7 @@ class DownloadStream(io.RawIOBase):
 
     def close(self) -> None:
         """Let go of the connection; one that still has bytes on it isn't used again."""
-        if self._response is not None:
-            self._response.close()
-            self._response = None
+        self._drop()
         super().close()
 
     def readinto(self, buffer: Any) -> int:
@@ -153,6 +151,9 @@ class DownloadStream(io.RawIOBase):
                 return self._some(size)
             except BrokenError as trouble:
                 self._again(trouble)
+            except BaseException:
+                self._drop()  # whoever gets an error may not come to close what it is about
+                raise
 
     def begin(self) -> None:
         """Have the head of an answer come, and read nothing of the file yet.
@@ -208,7 +209,7 @@ class DownloadStream(io.RawIOBase):
         if self._wish.keeps:
             try:
                 self._check()
-            except SourceError:
+            except BaseException:
                 response.close()
                 raise
         return response
@@ -274,6 +275,8 @@ class DownloadStream(io.RawIOBase):
             return _empty()
         elif response.status != 200 and (response.status, start) != (206, 0):
             response.close()
+            if response.status != 206:  # nobody asked whether it changed, or for a part
+                raise HttpStatusError(response.status, f"{shown(self._url)}: HTTP {response.status}", response.headers)
             raise SourceError(f"{shown(self._url)}: the server sent another part than was asked for")
         self._skip = self._position
         return response
@@ -282,11 +285,14 @@ class DownloadStream(io.RawIOBase):
         response, self.place = self._files.request(self._url, headers, self._wish.method)
         return response
 
-    def _again(self, trouble: BrokenError) -> None:
-        """Wait before the next try, or give up."""
+    def _drop(self) -> None:
         if self._response is not None:
             self._response.close()
             self._response = None
+
+    def _again(self, trouble: BrokenError) -> None:
+        """Wait before the next try, or give up."""
+        self._drop()
         self._tries += 1
         if self._tries >= TRIES or time.monotonic() > self._deadline:
             raise SourceError(f"{trouble} ({self._tries} tries)") from trouble
