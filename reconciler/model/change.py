@@ -165,7 +165,8 @@ class Fetch(Change):
     """A source fetches a release whose bytes nobody knows before, and verifies it; the next plan can deploy it.
 
     `bytes` is its size; None where that isn't known, either. `previous` is the highest version that the store holds,
-    and `route` leads to the source, as for a download.
+    and `route` leads to the source, as for a download. `signed` says whether the source proves it by a signature; None
+    where that isn't known before.
     """
 
     action: ClassVar = "fetch"
@@ -178,6 +179,7 @@ class Fetch(Change):
     bytes: int | None
     reason: str
     route: str = DIRECT
+    signed: bool | None = None
 
     @property
     def traffic(self) -> int:
@@ -212,6 +214,8 @@ class Publish(StoreChange):
     `repository` is the name of a mirror in another layout; empty: it is the signed repository.
     """
 
+    PASSING_ON: ClassVar[frozenset[PublishKind]] = frozenset({"release", "attached"})
+    """Kinds that bring bytes of one release to others."""
     action: ClassVar = "publish"
     place: ClassVar = "publishes"
     component: str

@@ -73,10 +73,14 @@ class Unfetched:
 
 @dataclass(frozen=True, slots=True)
 class Fetchable:
-    """An unfetched release, and the source that fetches it."""
+    """An unfetched release, and the source that fetches it.
+
+    `signed` says whether that proves what it fetches by signatures; None: of some releases it does.
+    """
 
     source: str
     unfetched: Unfetched
+    signed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

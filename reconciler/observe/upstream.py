@@ -149,6 +149,7 @@ def merge_unfetched(
     What any source offers with its bytes isn't unfetched.
     """
     guard = _Guard(reports, specs, components or {})
+    signs = {spec.name: spec.signed if spec.signed or not spec.vouches else None for spec in specs}
     offered = {_key(release) for report in reports if not report.error for release in report.releases}
     found: dict[Key, Fetchable] = {}
     held: dict[HeldBack, None] = {}
@@ -158,7 +159,7 @@ def merge_unfetched(
             if refusal:
                 held[HeldBack(entry.component, entry.version, refusal)] = None
             elif entry.key not in offered:
-                found.setdefault(entry.key, Fetchable(report.source, entry))
+                found.setdefault(entry.key, Fetchable(report.source, entry, signs.get(report.source)))
     return list(found.values()), list(held)
 
 

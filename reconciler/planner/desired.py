@@ -368,6 +368,7 @@ def _nameless(spec: ComponentSpec, entry: Fetchable) -> Target:
         source=entry.source,
         pinned=spec.version != LATEST,
         unfetched=found,
+        signed=entry.signed,
     )
 
 

@@ -79,4 +79,5 @@ def _fetch(target: Target, desired: Desired, observed: Observed) -> Fetch:
         bytes=target.unfetched.size if target.unfetched else None,
         reason="pinned" if target.pinned else "outdated" if held else "missing",
         route=observed.source_routes.get(target.source, DIRECT),
+        signed=target.signed,
     )

@@ -14,7 +14,7 @@ from reconciler.model.release import ANY_PLATFORM
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reconciler.model.change import Deploy, Download, Merge
+    from reconciler.model.change import Deploy, Download, Merge, Publish
     from reconciler.model.plan import Plan
     from reconciler.model.release import Release
     from reconciler.planner.inputs import Observed
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 
 def provenance(plan: Plan, observed: Observed) -> tuple[Provenance, ...]:
-    """Say where each release comes from that the plan brings into the store or to clients, in the order of names."""
-    bringing: tuple[Download | Merge | Deploy, ...] = (*plan.downloads, *plan.merges, *plan.deploys)
+    """Say where each release comes from that the plan brings to the store, clients or others, in the order of names."""
+    passed_on = [change for change in plan.publishes if change.kind in change.PASSING_ON]
+    bringing: list[Download | Merge | Deploy | Publish] = [*plan.downloads, *plan.merges, *plan.deploys, *passed_on]
     known: dict[_Key, list[Release]] = {
         (change.component, change.to, change.platform, change.to_digest): [] for change in bringing
     }

@@ -31,6 +31,7 @@ class Target:
     pinned: bool
     replaces: str = ""
     unfetched: Unfetched | None = None
+    signed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

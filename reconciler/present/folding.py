@@ -211,7 +211,7 @@ def _store_names(rows: Sequence[Row], scene: Scene) -> tuple[str, ...]:
 
 def _publish_key(row: Row, _scene: Scene) -> Hashable:
     change = row.changes[0]
-    return change["kind"], change["reason"], bool(change["component"])
+    return change["kind"], change["repository"], change["reason"], change.get("signed"), bool(change["component"])
 
 
 def _publish_cells(rows: Sequence[Row], _scene: Scene) -> tuple[str, ...]:

@@ -172,7 +172,7 @@ def _fetches(changes: Sequence[Entry], _waves: Waves) -> Iterator[Row]:
             change["to"] + platform_text(change),
             "?" if change["bytes"] is None else size_text(change["bytes"]),
             f"from {change['source']}{route}, digest unknown until fetched",
-            change["reason"],
+            with_bare(change["reason"], change),
         )
         yield Row(cells, [change])
 
@@ -200,7 +200,7 @@ def _published(changes: Sequence[Entry], _waves: Waves) -> Iterator[Row]:
             (change["to"] or "-") + platform_text(change),
             size_text(change["bytes"]) if change["bytes"] else "",
             change["kind"] + (f" in {change['repository']}" if change["repository"] else ""),
-            change["reason"],
+            with_bare(change["reason"], change),
         )
         yield Row(cells, [change])
 
@@ -423,7 +423,7 @@ _TABLE = (
     ),
     Kind(
         change=Fetch,
-        form=Form(Fetch, previous=_FROM),
+        form=Form(Fetch, previous=_FROM, signed=As(later=True)),
         title="Fetch and verify, for the next plan to deploy",
         rows=_fetches,
         right=frozenset({5}),

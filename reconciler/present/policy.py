@@ -15,7 +15,7 @@ a size (`bytes>10GiB`). A measure alone means any of it. Conditions are separate
 | `halted`, `stuck` | rollouts that stand still |
 | `unmet` | components that can't be had as declared |
 | `unread` | sources that can't be read |
-| `unsigned` | releases that are downloaded, merged or deployed and that no signature vouches for |
+| `unsigned` | releases that are downloaded, merged, deployed, published or fetched and that no signature vouches for |
 | `unfetched` | releases that are fetched, and that only another plan can deploy |
 | `problems` | what isn't as declared, or can't be told, and isn't excused |
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reconciler.model.change import Publish
 from reconciler.model.provenance import Provenance
 from reconciler.model.release import SignedBy
 from reconciler.present.forms import As, Form
@@ -15,8 +16,12 @@ SIGNED_BY = Form(SignedBy, scheme=As(if_any=True))
 PROVENANCE = Form(Provenance, signed_by=As(of=SIGNED_BY))
 
 NOT_SIGNED = "not signed"
-BRINGING = frozenset({"download", "merge", "deploy"})
-"""Changes that bring a release into the store or to clients: each says whether somebody vouches for it."""
+_BRINGING = frozenset({"download", "merge", "deploy"})
+
+
+def brings(change: Mapping[str, Any]) -> bool:
+    """Say whether a change brings a release to the store, clients or others, and so is to say who vouches for it."""
+    return change["action"] in _BRINGING or (change["action"] == "publish" and change["kind"] in Publish.PASSING_ON)
 
 
 def mark_signed(changes: Sequence[dict[str, Any]], provenance: Sequence[Mapping[str, Any]]) -> None:
@@ -26,7 +31,9 @@ def mark_signed(changes: Sequence[dict[str, Any]], provenance: Sequence[Mapping[
         for entry in provenance
     }
     for change in changes:
-        if change["action"] in BRINGING:
+        if change.get("signed", True) is None:  # nobody knows before it is fetched
+            del change["signed"]
+        if brings(change):
             known = signed.get((change["component"], change["to"], change["platform"], change["to_digest"]))
             if known is not None:
                 change["signed"] = known

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.present.fields import time
 from reconciler.present.folding import ALIKE
-from reconciler.present.provenance_form import BRINGING, NOT_SIGNED, SIGNED_BY
+from reconciler.present.provenance_form import NOT_SIGNED, SIGNED_BY, brings
 from reconciler.present.words import count_text, grid, number_text, span_text
 
 if TYPE_CHECKING:
@@ -70,18 +70,19 @@ def signed_text(signed: Entry | None) -> str:
 
 
 def unsigned(document: Entry) -> int:
-    """Count the releases of a plan that nobody vouches for, as far as it says so."""
+    """Count the releases of a plan that nobody vouches for, or will when they are fetched, as far as it says so."""
     going = {
         (change["component"], change["to"], change["platform"], change["to_digest"])
         for change in document["changes"]
-        if change["action"] in BRINGING
+        if brings(change)
     }
     vouched = {
         tuple(entry[key] for key in ("component", "version", "platform", "digest"))
         for entry in document.get("provenance", ())
         if entry["signed_by"] is not None
     }
-    return len(going - vouched)
+    fetched = [change for change in document["changes"] if change["action"] == "fetch"]
+    return len(going - vouched) + sum(change.get("signed") is False for change in fetched)
 
 
 _Row = tuple[str, str, str, str, "Sequence[Entry]"]

@@ -14,6 +14,7 @@
     held: [rules 1]                                           # COMPONENT VERSION [PLATFORM] [=CONTENT]
     offers: [rules 2 @vendor]                                 # the same, and which source offers it, or else drop
     unfetched: [rules 2 ~900 @vendor]                         # COMPONENT VERSION [PLATFORM] [~BYTES] [@source]
+                                                              # [unsigned]: by a source that can't prove anything
     incrementals: [rules 1..2/zstd 900]                       # held: COMPONENT NAME BYTES [REFUSAL]
     offered: [rules 1..2/zstd 900 @vendor]                    # the same of a source
     withdrawn: [rules 2 INC-1 @vendor]                        # COMPONENT VERSION REASON, and which source says so
@@ -46,7 +47,7 @@
                                                               # an incremental: COMPONENT NAME BYTES, REASON
       merges: [rules 1 -> 2 by 1..2/zstd]
       fetches: [rules 1 -> 2 outdated 900]                    # COMPONENT BEFORE -> TO [PLATFORM] REASON BYTES [@source]
-                                                              # [way]; ? where the size isn't known
+                                                              # [way] [unsigned]; ? where the size isn't known
       generates: [rules 1..2/zstd level 9]
       prunes: [rules 1 full]                                  # or: rules 1..2/zstd
       deploys: [3 g rules 1 -> 2 outdated]                    # CLIENTS GROUP COMPONENT FROM -> TO REASON [downgrade]
@@ -200,10 +201,11 @@ def offer(text: str) -> Offer:
 
 def fetchable(text: str) -> Fetchable:
     component, version, *words = text.split()
-    platform = next((word for word in words if word[0] not in "~@"), "any")
+    signed = False if "unsigned" in words else None
+    platform = next((word for word in words if word[0] not in "~@" and word != "unsigned"), "any")
     size = next((int(word[1:]) for word in words if word[0] == "~"), None)
     source = next((word[1:] for word in words if word[0] == "@"), "drop")
-    return Fetchable(source, Unfetched(component, version, platform, size, OUT.get(f"{component} {version}")))
+    return Fetchable(source, Unfetched(component, version, platform, size, OUT.get(f"{component} {version}")), signed)
 
 
 def component(name: str, options: dict[str, Any]) -> ComponentSpec:
@@ -470,6 +472,7 @@ def shown(plan: Plan, *, waves: bool = False) -> dict[str, list[str]]:
             f" {'?' if f.bytes is None else f.bytes}"
             + (f" @{f.source}" if f.source != "drop" else "")
             + (f" {f.route}" if f.route != "direct" else "")
+            + (" unsigned" if f.signed is False else "")
             for f in plan.fetches
         ],
         "merges": [f"{m.component} {m.previous} -> {m.to} by {' '.join(m.path)}" for m in plan.merges],

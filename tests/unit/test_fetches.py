@@ -73,6 +73,18 @@ def test_each_form_of_a_plan_names_what_is_fetched(render: Any) -> None:
     assert "<b>|vendor" not in shown
 
 
+@pytest.mark.parametrize("render", [plan_text, plan_markdown, plan_html, plan_junit])
+def test_what_a_source_fetches_that_can_prove_nothing_is_not_signed(render: Any) -> None:
+    for signed, says in ((False, True), (True, False), (None, False)):
+        written = document(replace(RULES, signed=signed))
+        assert ("outdated, not signed" in render(written)) is says
+        assert written["changes"][0].get("signed") is signed
+        assert read_plan(written).fetches == (replace(RULES, signed=signed),)
+        assert MEASURES["unsigned"].of(written) == says
+    many = [replace(RULES, component=f"rules-{at}", signed=at % 2 == 0) for at in range(40)]
+    assert plan_text(document(*many)).count("not signed") == 1
+
+
 def test_a_plan_file_has_it_and_a_merge_request_counts_no_client_for_it() -> None:
     written = document(RULES)
     assert read_plan(written).fetches == (RULES,)

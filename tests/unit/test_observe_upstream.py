@@ -341,6 +341,18 @@ def test_an_unfetched_release_is_fetched_from_the_first_source_unless_one_offers
     assert (found, held) == ([Fetchable("a", Unfetched("rules", "9"))], [])
 
 
+def test_what_is_fetched_is_known_to_be_signed_or_not_by_what_its_source_can_prove() -> None:
+    config = PluginConfig("source", "fake")
+    specs = [
+        SourceSpec("all", config, signed=True, vouches=True),
+        SourceSpec("some", config, vouches=True),
+        SourceSpec("none", config),
+    ]
+    reports = [SourceReport(spec.name, unfetched=(Unfetched(spec.name, "1"),)) for spec in specs]
+    found, _held = merge_unfetched(reports, specs)
+    assert {entry.source: entry.signed for entry in found} == {"all": True, "some": None, "none": False}
+
+
 def test_an_unfetched_release_outranks_signed_ones_no_more_than_others_do() -> None:
     reports = [SourceReport("hq", (rules("7"),)), SourceReport("web", unfetched=(Unfetched("rules", "8"),))]
     found, held = merge_unfetched(reports, [spec("hq", signed=True), spec("web")], COMPONENTS)

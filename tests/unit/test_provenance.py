@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from reconciler.authoring.releases import notes_from
 from reconciler.errors import UsageError
-from reconciler.model.change import Deploy, Download
+from reconciler.model.change import Deploy, Download, Publish
 from reconciler.model.offer import Offer
 from reconciler.model.plan import Basis, Plan
 from reconciler.model.provenance import MAX_NOTES, Provenance
@@ -126,6 +126,24 @@ def test_each_line_that_brings_a_release_nobody_signed_says_so_and_no_other(form
     for held, says in ((bare, times), (signed, 0)):
         text = shown(plan_of(bare, downloaded=(bare,), held=[held]), form)
         assert text.count('"signed": false' if form == "json" else "not signed") == says
+
+
+@pytest.mark.parametrize("kind", ["release", "attached"])
+@pytest.mark.parametrize("form", ["text", "markdown", "html", "junit", "json"])
+def test_a_line_that_passes_on_what_nobody_signed_says_so_and_no_other(form: str, kind: Any) -> None:
+    word = '"signed": false' if form == "json" else "not signed"
+    for signed in (None, SIGNED):
+        what = release(signed=signed)
+        entry = Publish(what.component, "", what.version, what.digest, "any", kind, 9, "downloaded", repository="tools")
+        out = replace(entry, kind="let go", bytes=0, reason="the store doesn't keep it")
+        made = Plan("p", NOW, BASIS, publishes=(entry, out), clients={"office": 1})
+        plan = replace(made, provenance=provenance(made, Observed(BASIS, held=[what])))
+        lines = [line for line in shown(plan, form).replace("</tr>", "\n").splitlines() if word in line]
+        assert any("downloaded" in line for line in lines) is (signed is None and form != "json")
+        assert not any("doesn" in line for line in lines)
+        assert bool(lines) is (signed is None)
+        assert breaches(parse_policy("unsigned"), plan_document(plan)) == ([] if signed else ["unsigned: 1 release"])
+        assert read_plan(plan_document(plan)) == plan
 
 
 def test_releases_that_share_a_row_are_all_signed_or_none_is() -> None:
