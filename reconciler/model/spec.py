@@ -16,7 +16,7 @@ from reconciler.model.deploy import Hooks, Layout
 from reconciler.model.network import parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from reconciler.model.client import Client
@@ -293,6 +293,11 @@ class Hold:
         return f"hold{until}: {self.reason}"
 
 
+def passes_on(component: str, repository: RepositorySpec | None, mirrors: Iterable[MirrorSpec]) -> bool:
+    """Say whether what is attached to releases of a component is wanted: others get it from here."""
+    return (repository is not None and repository.has(component)) or any(mirror.has(component) for mirror in mirrors)
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """The whole desired state.
@@ -339,9 +344,8 @@ class Spec:
         return self.home if secret.kind == "file" else self.base
 
     def passes_on(self, component: str) -> bool:
-        """Say whether what is attached to releases of a component is wanted: others get it from here."""
-        signed = self.repository is not None and self.repository.has(component)
-        return signed or any(mirror.has(component) for mirror in self.mirrors)
+        """Say whether what is attached to releases of a component is wanted; see `passes_on`."""
+        return passes_on(component, self.repository, self.mirrors)
 
     def questions(self, group: str) -> dict[str, Question]:
         """Give what engines of a group's clients are asked in a look, by component."""

@@ -34,7 +34,7 @@ from reconciler.planner.deltas import Edge, Graph
 from reconciler.planner.stock import Stock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from reconciler.model.delta import CodecTraits, Duplication, Incremental
     from reconciler.model.offer import OfferedIncremental
@@ -72,12 +72,16 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Supplies:
-    """What the store has and is offered beside releases, and what codecs there are."""
+    """What the store has and is offered beside releases, and what codecs there are.
+
+    `passes_on` says of a component whether what is attached to its releases is fetched with them.
+    """
 
     held: Sequence[Incremental]
     offered: Sequence[OfferedIncremental]
     traits: Mapping[str, CodecTraits]
     policy: Duplication
+    passes_on: Callable[[str], bool]
 
 
 class Duplicator:
@@ -88,11 +92,14 @@ class Duplicator:
         self._known = desired.known
         self._codecs = Codecs(supplies.traits, supplies.policy)
         self._demand = demand
+        self._passes_on = supplies.passes_on
+        self._contents: set[str] = set()
         self._fulls: dict[Place, list[Release]] = defaultdict(list)
         self._held: dict[Place, list[Incremental]] = defaultdict(list)
         self._offered: dict[Place, list[OfferedIncremental]] = defaultdict(list)
         for release in fulls:
             self._fulls[release.component, release.platform].append(release)
+            self._contents.update(file.sha256 for file in (*release.files, *release.attached))
         for incremental in supplies.held:
             self._held[incremental.component, incremental.platform].append(incremental)
         for offered in supplies.offered:
@@ -108,7 +115,7 @@ class Duplicator:
         active = self._policy.enabled and target.spec.duplicate
         if not active:
             if target.source:
-                self.downloads.append(_full(target, previous))
+                self.downloads.append(self._full(target, previous))
             return
         known = self._known[place[0]]
         stock = Stock(target, self._policy, self._fulls[place], self._held[place], self._offered[place], known)
@@ -135,7 +142,7 @@ class Duplicator:
             return
         way = stock.way_here(self._codecs)
         if target.replaces or way is None or way.bytes > CLEARLY * release.size:
-            self.downloads.append(_full(target, previous))
+            self.downloads.append(self._full(target, previous))
             return
         start = stock.full(way.edges[0].start)
         for edge in way.edges:
@@ -151,10 +158,28 @@ class Duplicator:
                 platform=release.platform,
                 path=way.names,
                 source=target.source,
-                bytes=release.size,
+                bytes=self._bytes(release),
                 reason=reason,
             )
         )
+
+    def _full(self, target: Target, previous: str) -> Download:
+        release, behind = target.release, "outdated" if previous else "missing"
+        return Download(
+            component=release.component,
+            previous=previous,
+            to=release.version,
+            to_digest=release.digest,
+            platform=release.platform,
+            source=target.source,
+            bytes=self._bytes(release),
+            reason=REPLACED if target.replaces else "pinned" if target.pinned else behind,
+        )
+
+    def _bytes(self, release: Release) -> int:
+        """Count what is fetched of a release: contents that the store has don't come again, nor one of them twice."""
+        files = (*release.files, *release.attached) if self._passes_on(release.component) else release.files
+        return sum({file.sha256: file.size for file in files if file.sha256 not in self._contents}.values())
 
     # --- incrementals -------------------------------------------------------------------------------------------------
 
@@ -291,17 +316,3 @@ class Duplicator:
                     bytes=incremental.size,
                     reason="superseded" if stock else "duplication is off",
                 )
-
-
-def _full(target: Target, previous: str) -> Download:
-    release = target.release
-    return Download(
-        component=release.component,
-        previous=previous,
-        to=release.version,
-        to_digest=release.digest,
-        platform=release.platform,
-        source=target.source,
-        bytes=release.size,
-        reason=REPLACED if target.replaces else "pinned" if target.pinned else "outdated" if previous else "missing",
-    )

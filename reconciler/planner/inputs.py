@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.delta import CodecTraits, Duplication, Incremental
 from reconciler.model.policy import AutoUpdate
 from reconciler.model.rollout import UNFIT, Key, RolloutRecord
+from reconciler.model.spec import passes_on
 from reconciler.planner.targets import Past
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ class Wanted:
     limited: bool = False
     expedited: frozenset[str] = frozenset()
     client_keep: int = 2
+
+    def passes_on(self, component: str) -> bool:
+        """Say whether what is attached to releases of a component is wanted; see `passes_on` of the spec."""
+        return passes_on(component, self.repository, self.mirrors)
 
     def policy(self, group: str, component: str) -> AutoUpdate:
         """Give the auto-update policy of a group for a component."""

@@ -94,7 +94,13 @@ def _make(
     """Decide which version goes where, and give the rollouts that are stuck with that."""
     now = times.now
     platforms = {ANY_PLATFORM, *(cohort.profile.platform for cohort in observed.cohorts if cohort.profile)}
-    supplies = Supplies(observed.incrementals, observed.offered, observed.codecs, wanted.duplication)
+    supplies = Supplies(
+        held=observed.incrementals,
+        offered=observed.offered,
+        traits=observed.codecs,
+        policy=wanted.duplication,
+        passes_on=wanted.passes_on,
+    )
     duplicator = Duplicator(desired, observed.held, supplies, _demand(wanted, observed, desired, forced))
     targets = _targets(wanted, desired, platforms, forced)
     for target in targets:

@@ -69,3 +69,18 @@ def test_an_attached_file_that_cannot_be_had_is_told_and_costs_nothing_else(
     assert bench.running("2") == {"a"}
     assert report.failed == ()
     assert any("data.sign isn't passed on" in text for text in bench.events("warning"))
+
+
+def test_a_plan_counts_the_bytes_that_are_fetched_and_no_others(opened: Opened, tmp_path: Path) -> None:
+    bench = opened(("a",))
+    sizes = []
+    for version, along in (("2", {}), ("3", ALONG), ("4", {**ALONG, "data-4.cdiff": b"another"})):
+        files = {"data": version.encode() * 9, "same": b"in each release", "twin": b"in each release"}
+        bench.source.add(COMPONENT, version, files, attached=along)
+        if version == "3":
+            publish(bench, tmp_path)
+        (download,) = bench.plan().downloads
+        sizes.append(download.bytes)
+        report = bench.apply()
+        assert report.bytes_received == download.bytes
+    assert sizes == [9 + 15, 9 + 18, 9 + 7]
