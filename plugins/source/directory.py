@@ -15,7 +15,8 @@ document says.
 What is offered is whole and settled; all else is held back, with a sentence that names its path:
 
 * With `verify`, a release counts when its SHA256SUMS is signed: by `SHA256SUMS.minisig` or `SHA256SUMS.asc`, say. What
-  `release.yaml` says counts then where SHA256SUMS lists that file as well.
+  `release.yaml` says counts then where SHA256SUMS lists that file as well, or `SHA256SUMS.release` lists both and is
+  signed, too.
 * With a `SHA256SUMS` a release is whole when that lists exactly its files and each matches. Without, it is taken to be
   whole when nothing in it changed for `settle`; `complete_when: SHA256SUMS` doesn't take it at all.
 * What changes while it is read is not settled.
@@ -42,7 +43,7 @@ from reconciler.model.release import ANY_PLATFORM, COMPONENT_ID, PLATFORM, Relea
 from ._folder.memory import Memory
 from ._folder.release_yaml import MAX_BYTES as MAX_FACTS
 from ._folder.release_yaml import ReleaseFacts, parse_release_facts
-from ._folder.signed import SUMS, SignedSums, is_signature, kept
+from ._folder.signed import SUMS, SUMS_OF_FACTS, SignedSums, is_signature, kept
 from ._folder.sums import MAX_BYTES as MAX_SUMS
 from ._folder.sums import parse_sums
 from ._folder.tree import Stamp, Tree, TreeError
@@ -230,7 +231,7 @@ class Directory:
         if ATTACHED in before:
             _check_sums(tree.read(f"{path}/{ATTACHED}", MAX_SUMS), attached, shown, ATTACHED)
         facts = _facts(tree, path) if FACTS in before else ReleaseFacts()
-        if self._verification and FACTS in before and not _lists_facts(sums or b"", tree, path):
+        if self._verification and FACTS in before and not self._proves_facts(tree, path, sums or b"", before):
             facts = _unproven(facts, platform, shown)
         if tree.folder(path, MAX_FILES + 2) != before:
             raise _NotYetError(f"{shown}: not settled yet: it changed while it was read")
@@ -247,8 +248,26 @@ class Directory:
             signed=signed,
         )
 
-    def _signed(self, tree: Tree, path: str, sums: bytes, stamps: Mapping[str, Stamp]) -> SignedBy | None:
-        """Have the SHA256SUMS of a release verified; give who signed it, None where a digest is all that was asked."""
+    def _proves_facts(self, tree: Tree, path: str, sums: bytes, stamps: Mapping[str, Stamp]) -> bool:
+        """Say whether what is said of a release is verified, too: by its SHA256SUMS, or by a listing of both."""
+        if _lists_facts(sums, tree, path):
+            return True
+        if SUMS_OF_FACTS not in stamps:
+            return False
+        content = tree.read(f"{path}/{SUMS_OF_FACTS}", MAX_SUMS)
+        both = {SUMS: sums, FACTS: tree.read(f"{path}/{FACTS}", MAX_FACTS)}
+        try:
+            if dict(parse_sums(content)) != {name: hashlib.sha256(data).hexdigest() for name, data in both.items()}:
+                return False
+            self._signed(tree, path, content, stamps, SUMS_OF_FACTS)
+        except (ValueError, _RefusedError):
+            return False
+        return True
+
+    def _signed(
+        self, tree: Tree, path: str, sums: bytes, stamps: Mapping[str, Stamp], name: str = SUMS
+    ) -> SignedBy | None:
+        """Have a listing of a release verified; give who signed it, None where a digest is all that was asked."""
         component, _, folder = path.partition("/")
 
         def read(name: str, limit: int) -> bytes:
@@ -259,7 +278,8 @@ class Directory:
 
         try:
             with kept(sums, self._work) as place:
-                material = SignedSums(component, folder.partition("@")[0], sums, place, there=stamps, read=read)
+                version = folder.partition("@")[0]
+                material = SignedSums(component, version, sums, place, there=stamps, read=read, name=name)
                 return signed_by(self._verification.check(material))
         except NotThereError as error:
             young = min(self._age(stamp) for stamp in stamps.values()) < self._settle

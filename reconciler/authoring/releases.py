@@ -4,6 +4,9 @@ A temporary folder whose name begins with a dot, which sources pass over, gets c
 `release.yaml`; all is synced, and one rename makes it the release. `<version>@<platform>` names the folder of a release
 that isn't for every platform. What stands there already is never replaced: adding the same bytes again does nothing,
 and other bytes are refused. A folder that was made for a release that wasn't added is taken away again.
+
+`SHA256SUMS` is what the content digest is made of, so `release.yaml` isn't in it. `SHA256SUMS.release` lists both, for
+those who sign what is said of a release as well.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 
 FACTS = "release.yaml"
 SUMS = "SHA256SUMS"
+SUMS_OF_FACTS = f"{SUMS}.release"
 FORMAT_VERSION = "1.0"
 MAX_NOTES = 10_000
 _UTF8 = 4
@@ -77,9 +81,12 @@ def add_release(
         if _is_there(target, listing):
             with beside(folder):
                 return target
+        facts = _facts(platform, released, notes)
         if checksums:
-            write_text(folder / SUMS, "".join(f"{file.sha256}  {file.name}\n" for file in listing))
-        write_text(folder / FACTS, _facts(platform, released, notes))
+            sums = "".join(f"{file.sha256}  {file.name}\n" for file in listing)
+            write_text(folder / SUMS, sums)
+            write_text(folder / SUMS_OF_FACTS, f"{_sha256(sums)}  {SUMS}\n{_sha256(facts)}  {FACTS}\n")
+        write_text(folder / FACTS, facts)
         sync_folder(folder)
         with beside(folder):
             rename_new(folder, target)
@@ -257,6 +264,10 @@ def _facts(platform: str, released: datetime | None, notes: str) -> str:
         "notes": notes,
     }
     return "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items() if value)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -552,9 +552,9 @@ def signed(drop: Path, place: str = "rules/7", comment: str = "file:SHA256SUMS",
     return folder
 
 
-def sign_sums(folder: Path, comment: str = "file:SHA256SUMS") -> None:
-    content = (folder / "SHA256SUMS").read_bytes()
-    (folder / "SHA256SUMS.minisig").write_bytes(sign(KEY, prehash(iter([content])), trusted=comment))
+def sign_sums(folder: Path, comment: str = "file:SHA256SUMS", *, name: str = "SHA256SUMS") -> None:
+    content = (folder / name).read_bytes()
+    (folder / f"{name}.minisig").write_bytes(sign(KEY, prehash(iter([content])), trusted=comment))
 
 
 def test_a_release_whose_sums_are_signed_says_by_whom_and_its_signature_is_none_of_its_files(drop: Path) -> None:
@@ -610,6 +610,32 @@ def test_what_is_said_of_a_signed_release_counts_only_where_the_sums_list_it(dro
     assert (release.released, release.notes) == (datetime(2026, 11, 1, tzinfo=UTC), "Trust me.")
     (folder / "release.yaml").write_text("notes: Other words.\n")
     assert "release.yaml isn't what SHA256SUMS says" in look(drop, verify=VERIFY).problems[0]
+
+
+def test_what_is_said_of_a_release_counts_where_a_second_listing_of_it_is_signed_too(drop: Path) -> None:
+    facts = 'released: "2026-11-01T00:00:00Z"\nnotes: Trust me.\n'
+    folder = signed(drop, facts=facts)
+    (listing, sums, said) = (folder / name for name in ("SHA256SUMS.release", "SHA256SUMS", "release.yaml"))
+    both = "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in (sums, said))
+
+    def notes() -> str:
+        (release,) = look(drop, verify=VERIFY).releases
+        return str(release.notes)
+
+    listing.write_text(both)
+    assert notes() == "", "the listing isn't signed"
+    sign_sums(folder, "file:SHA256SUMS", name=listing.name)
+    assert notes() == "", "the signature is for another file"
+    sign_sums(folder, "file:SHA256SUMS.release", name=listing.name)
+    assert notes() == "Trust me."
+    said.write_text("notes: Other words.\n")
+    assert notes() == ""
+    said.write_text(facts)
+    listing.write_text(both.replace(both[:64], "0" * 64))
+    sign_sums(folder, "file:SHA256SUMS.release", name=listing.name)
+    assert notes() == "", "it was made for other files"
+    listing.write_text("nonsense\n")
+    assert notes() == ""
 
 
 def test_a_platform_that_nobody_signed_is_refused(drop: Path) -> None:

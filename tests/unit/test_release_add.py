@@ -64,14 +64,15 @@ def test_what_is_added_is_offered_at_once_with_all_that_was_said_of_it(drop: Any
 
 def test_a_release_for_every_platform_stands_in_the_folder_of_its_version(drop: Any, files: Any) -> None:
     assert add_release("rules", "7", files, drop) == drop / "rules" / "7"
-    names = {"SHA256SUMS", "a b é", "lpt$vpn.679", "release.yaml"}
+    names = {"SHA256SUMS", "SHA256SUMS.release", "a b é", "lpt$vpn.679", "release.yaml"}
     assert set(everything(drop)) == {"rules", "rules/7", *(f"rules/7/{name}" for name in names)}
     assert look(drop).releases[0].platform == "any"
 
 
 def test_sha256sum_agrees_and_the_listing_is_what_the_digest_is_made_of(drop: Any, files: Any) -> None:
     path = add_release("rules", "7", files, drop)
-    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=path, check=True, capture_output=True)
+    for sums in ("SHA256SUMS", "SHA256SUMS.release"):
+        subprocess.run(["sha256sum", "--check", "--strict", sums], cwd=path, check=True, capture_output=True)
     listing = (path / "SHA256SUMS").read_bytes()
     assert hashlib.sha256(listing).hexdigest() == look(drop).releases[0].digest
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
 SUMS = "SHA256SUMS"
+SUMS_OF_FACTS = f"{SUMS}.release"
+"""Lists SHA256SUMS and release.yaml, for a signature over what is said of a release; the content digest goes by the
+first one alone."""
 
 
 def is_signature(name: str) -> bool:
@@ -26,7 +29,7 @@ def is_signature(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SignedSums:
-    """The `Material` of a release in a folder; see `plugins/source/_verify/material.py`.
+    """The `Material` of a release in a folder; see `plugins/source/_verify/material.py`. `name` is the listing's.
 
     `there` are the names in the release's folder, and `read` reads one of them.
     """
@@ -38,11 +41,15 @@ class SignedSums:
     there: Collection[str]
     read: Callable[[str, int], bytes]
     name: str = SUMS
-    url: str = SUMS
+
+    @property
+    def url(self) -> str:
+        """What stands for its address: its signature is called by its name."""
+        return self.name
 
     @property
     def size(self) -> int:
-        """The size of SHA256SUMS."""
+        """The size of the listing."""
         return len(self.content)
 
     @property
