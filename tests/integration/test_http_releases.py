@@ -319,6 +319,33 @@ def test_what_is_unpacked_otherwise_is_made_anew(site: Site, tmp_path: Path) -> 
     assert desk.offered() == {"7": {"a.rules": b"a"}}
 
 
+def test_a_version_that_is_found_otherwise_or_elsewhere_is_another_file(site: Site, tmp_path: Path) -> None:
+    version = {"json": "tags", "each": "", "pointer": ""}
+    told = {"url": "{tag}", "version": version, "strip_prefix": "lite-", "file": "x"}
+    desk = Desk(tmp_path, site.url, rules=told)
+    tags = ("lite-7", "full-7", "sub/full-7")
+    for place, content in zip(tags, (b"lite", b"full", b"elsewhere"), strict=True):
+        site.put(place, content)
+    site.put("tags", json.dumps(tags))
+    site.put("sub/tags", json.dumps(tags))
+    assert desk.offered() == {"7": {"x": b"lite"}}
+    told["strip_prefix"] = "full-"
+    assert desk.offered() == {"7": {"x": b"full"}}
+    desk.options["url"] = f"{site.url}/sub"
+    assert desk.offered() == {"7": {"x": b"elsewhere"}}
+
+
+def test_what_was_fetched_unproven_is_held_to_what_is_asked_for_later(site: Site, tmp_path: Path) -> None:
+    desk = Desk(tmp_path, site.url, rules={"url": "r-{version}", "version": "7"})
+    site.put("r-7", b"seven")
+    site.put("SUMS", f"{'0' * 64}  r-7\n")
+    assert desk.offered() == {"7": {"r-7": b"seven"}}
+    desk.options["verify"] = [{"sha256": {"sums": "SUMS"}}]
+    report = desk.look()
+    assert report.releases == ()
+    assert "SUMS says 0000" in report.problems[0]
+
+
 # --- what is fetched, and what isn't ----------------------------------------------------------------------------------
 
 

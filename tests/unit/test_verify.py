@@ -249,11 +249,14 @@ def test_a_key_that_has_expired_or_was_revoked_signs_no_more(case: Case, gpg: Gp
     assert f"the key {old[-16:]} has expired" in case.refused(GPG)
     gone = gpg.new("gone@vendor.example")
     gpg.sign(case.material.path, gone)
+    gpg.export(case.folder / "vendor.gpg", gone)
+    before = case.verification([GPG]).mark
     revocation = gpg.home / "openpgp-revocs.d" / f"{gone}.rev"
     revocation.write_text(revocation.read_text().replace(":-----BEGIN", "-----BEGIN"))
     gpg.run("--import", revocation)
     gpg.export(case.folder / "vendor.gpg", gone)
     assert f"the key {gone[-16:]} was revoked" in case.refused(GPG)
+    assert case.verification([GPG]).mark != before  # so that what it signed is proven anew
 
 
 @pgp

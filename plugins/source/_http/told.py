@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CHANGES = {"header": "Last-Modified"}
 """What tells versions apart where the options don't say."""
+_MAKING = ("url", "github", "gitlab", "asset", "archive", "file", "unpack", "listed", "strip_prefix")
+"""Options by which something else would be made of what a source has."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,11 @@ class Told:
     def fingerprint(self) -> str:
         """What tells what is made and proven by these options from what others would make of the same files.
 
-        Keys that are trusted belong to it: what was proven by one that isn't trusted any more is proven anew.
+        Keys that are trusted belong to it: what was proven by one that isn't trusted any more is proven anew. So does
+        what finds versions: the same version may stand for another tag, and another file.
         """
-        made = [
-            self.options.get(key) for key in ("url", "github", "gitlab", "asset", "archive", "file", "unpack", "listed")
-        ]
-        keys = sorted(repr(key) for key in self.verification.keys())  # noqa: SIM118 - it is no map
-        said = json.dumps([made, self.options.get("verify"), keys], sort_keys=True, default=str)
+        made = [self.base, *(self.options.get(key) for key in _MAKING)]
+        if not isinstance(self.version, str):  # which says itself what is wanted
+            made.append(self.version)
+        said = json.dumps([made, self.verification.options, self.verification.mark], sort_keys=True, default=str)
         return hashlib.sha256(said.encode()).hexdigest()[:16]

@@ -269,10 +269,8 @@ class Artifacts:
 
     def _key(self, offered: Offered, wanted: Wanted, verification: Verification) -> str:
         """Give what an artifact stands under in quarantine: another one where anything counts otherwise."""
-        keys = verification.keys()
-        trusted = [[key.place, key.scheme, key.fingerprint] for key in keys]
         options = replace(wanted, tags=(), floating=(), keep=0, digests={})
-        digest = hashlib.sha256(json.dumps([offered.top, offered.manifest, repr(options), trusted]).encode())
+        digest = hashlib.sha256(json.dumps([offered.top, offered.manifest, repr(options), verification.mark]).encode())
         return f"{offered.component}-{offered.version}-{offered.platform}-{digest.hexdigest()[:32]}"
 
     def _names(self, wanted: Wanted) -> tuple[str, ...]:

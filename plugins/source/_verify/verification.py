@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SourceError
@@ -16,8 +17,8 @@ from reconciler.model.release import MAX_KEYS, SignedBy
 from .clamsign import ClamSign
 from .cosign import Cosign
 from .digests import Sha256
-from .gpg import Gpg
-from .material import NotThereError
+from .gpg import MAX_KEYRING, Gpg
+from .material import NotThereError, trust_file
 from .minisign import Minisign
 from .options import signed_by_options, ways_of
 from .ssh import Ssh
@@ -39,6 +40,8 @@ _WAYS: Mapping[str, Callable[[Mapping[str, str], Context], Way]] = {
     "clamsign": ClamSign,
     "tuf": TufTarget,
 }
+_FILES = ("key", "keyring", "signers", "trusted_root")
+"""Options that name a file of keys; certificates are wholly in what `keys` tells."""
 
 
 class Verification:
@@ -46,8 +49,12 @@ class Verification:
 
     def __init__(self, verify: Any, context: Context) -> None:
         """Take the option as it stands in complete options, None where there is none; no key is read yet."""
+        self.options = verify
+        """The option as it stands."""
         self._every, ways = ways_of(verify)
         self._ways = [_WAYS[name](options, context) for name, options in ways]
+        self._files = [options[word] for _name, options in ways for word in _FILES if word in options]
+        self._context = context
         self.signed = signed_by_options({"verify": verify})
         """Whether all that passes is signed."""
 
@@ -74,6 +81,22 @@ class Verification:
     def keys(self) -> tuple[TrustedKey, ...]:
         """Give all keys that are trusted, each once."""
         return tuple(dict.fromkeys(key for way in self._ways for key in way.trusted()))
+
+    @property
+    def mark(self) -> str:
+        """What tells what is trusted now from what was before, whatever the options are.
+
+        The files of the keys belong to it as they are: that a key was revoked, or is good for less, doesn't show in its
+        fingerprint.
+        """
+        said = sorted(repr(key) for key in self.keys())
+        return hashlib.sha256("\n".join([*said, *map(self._digest, self._files)]).encode()).hexdigest()
+
+    def _digest(self, name: str) -> str:
+        try:
+            return hashlib.sha256(trust_file(self._context, name, MAX_KEYRING)).hexdigest()
+        except SourceError:
+            return ""  # it is a key itself; or can't be read, as `keys` tells
 
 
 def _told(way: Way, material: Material) -> Proof:
