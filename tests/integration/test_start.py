@@ -69,7 +69,7 @@ def imported(folder: Path, *arguments: str) -> set[str]:
     ("command", "may", "most"),
     [
         ("--version", set(), 190),
-        ("show plan.json", set(), 240),
+        ("show plan.json", set(), 250),
         ("validate", SPEC, 420),
         ("plugins", SPEC, 420),
         ("history", SPEC | STATE, 600),
