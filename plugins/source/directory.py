@@ -121,8 +121,6 @@ class Directory:
     def __init__(self, options: Mapping[str, Any], context: Context) -> None:
         self._name: str = options["path"]
         self._path = context.path(self._name, SourceError)
-        self._verification = Verification(options.get("verify"), context)
-        self._sums_needed = options["complete_when"] == SUMS or bool(self._verification)
         self._work = context.work
         self._clock = context.clock
         try:
@@ -131,6 +129,8 @@ class Directory:
             raise SourceError(f"settle of the folder {self._name}: {error}") from error
         key = hashlib.sha256(os.fsencode(self._path.absolute())).hexdigest()[:16]
         self._memory = Memory(context.work / f"directory-{key}.json", context.log)
+        self._verification = Verification(options.get("verify"), context, self._memory)
+        self._sums_needed = options["complete_when"] == SUMS or bool(self._verification)
 
     def releases(self, components: Mapping[str, Component]) -> SourceReport:
         """List the whole and settled releases of these components.

@@ -1,7 +1,7 @@
-"""What a source remembers of files between two looks: their digests.
+"""What a source remembers of files between two looks: their digests, and by whom they were found to be signed.
 
-Without it every look would read every file. The file is a cache: one that is damaged is made again, and what it says of
-a file counts only while the file's stamp is the one that was hashed.
+Without it every look would read every file, and start a program for each signature. The file is a cache: one that is
+damaged is made again, and what it says of a file counts only while the file's stamp is the one that was hashed.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ ValueT = TypeVar("ValueT")
 MAX_BYTES = 64 * 2**20
 MAX_ENTRIES = 100_000
 """The files used longest ago go first."""
+PROVEN_FOR = 86_400
+"""Seconds: a key or signature that expires isn't believed much longer."""
 
 
 class Memory:
@@ -36,8 +38,9 @@ class Memory:
         self._changed = False
         self._hashed: dict[str, tuple[Stamp, str]] = {}
         self._ahead: dict[str, float] = {}
+        self._proven: dict[str, tuple[str, float]] = {}
         try:
-            self._hashed, self._ahead = _read(file)
+            self._hashed, self._ahead, self._proven = _read(file)
         except FileNotFoundError:
             pass
         except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -57,6 +60,17 @@ class Memory:
         self._hashed[path] = stamp, sha256
         self._changed = True
 
+    def proven(self, key: str, now: float) -> str:
+        """Give who signed, as it was found out not long ago (s since the epoch); see `_verify.gpg.Proven`."""
+        signer, since = self._proven.get(key, ("", 0.0))
+        return signer if 0 <= now - since < PROVEN_FOR else ""
+
+    def prove(self, key: str, signer: str, now: float) -> None:
+        """Keep who signed, and let go of what doesn't count any more."""
+        self._proven = {known: entry for known, entry in self._proven.items() if 0 <= now - entry[1] < PROVEN_FOR}
+        self._proven[key] = signer, now
+        self._changed = True
+
     def ahead_since(self, ctime: int, now: float) -> float:
         """Give when a time of change (ns) that lies ahead was first seen (s since the epoch); now, if that is now."""
         if self._ahead.get(str(ctime), now + 1) > now:
@@ -72,6 +86,7 @@ class Memory:
             "format": 1,
             "hashed": {path: [*astuple(stamp), sha256] for path, (stamp, sha256) in _newest(self._hashed).items()},
             "ahead": _newest(self._ahead),
+            "proven": _newest(self._proven),
         }
         try:
             write_whole(self._file, json.dumps(data, separators=(",", ":")).encode(), mode=0o600)
@@ -84,7 +99,7 @@ def _newest(entries: dict[str, ValueT]) -> dict[str, ValueT]:
     return dict(list(entries.items())[-MAX_ENTRIES:])
 
 
-def _read(file: Path) -> tuple[dict[str, tuple[Stamp, str]], dict[str, float]]:
+def _read(file: Path) -> tuple[dict[str, tuple[Stamp, str]], dict[str, float], dict[str, tuple[str, float]]]:
     with file.open("rb") as stream:
         raw = stream.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
@@ -93,7 +108,9 @@ def _read(file: Path) -> tuple[dict[str, tuple[Stamp, str]], dict[str, float]]:
     match data:
         case {"format": 1, "hashed": dict(hashed)}:
             files = {path: _entry(entry) for path, entry in hashed.items()}
-            return files, {ctime: float(since) for ctime, since in data.get("ahead", {}).items()}
+            ahead = {ctime: float(since) for ctime, since in data.get("ahead", {}).items()}
+            proven = {_digest(key): (str(signer), float(at)) for key, (signer, at) in data.get("proven", {}).items()}
+            return files, ahead, proven
     raise ValueError("it has another form")
 
 

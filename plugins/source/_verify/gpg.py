@@ -4,14 +4,18 @@ gpgv believes each key of the keyring and nothing else: no trust, no network, no
 is read from its status lines alone. A signature is good when a key of the keyring made it over these bytes, and neither
 the key nor the signature has expired or was revoked. Of several signatures one must be good and none wrong; those by
 keys that aren't in the keyring say nothing.
+
+What gpgv found good isn't asked again for a day, for the same bytes, signature and keyring, where a source remembers
+that (`Proven`). It isn't believed for longer, as keys and signatures expire.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from reconciler.contracts import TrustedKey
 from reconciler.errors import SourceError
@@ -45,10 +49,21 @@ _BAD = {
 }
 
 
-class Gpg:
-    """A `Way`."""
+class Proven(Protocol):
+    """What a source remembers of what was proven in an earlier look."""
 
-    def __init__(self, options: Mapping[str, str], context: Context) -> None:
+    def proven(self, key: str, now: float) -> str:
+        """Give who was found to have signed what has this key; empty where that isn't known, or was too long ago."""
+
+    def prove(self, key: str, signer: str, now: float) -> None:
+        """Remember who signed; `now` is in seconds since the epoch."""
+
+
+class Gpg:
+    """A `Way`; see the module for `proven`."""
+
+    def __init__(self, options: Mapping[str, str], context: Context, proven: Proven | None = None) -> None:
+        self._proven = proven
         self._keyring_name = options["keyring"]
         self._signature = options.get("signature", "")
         self._sums = options.get("sums", "")
@@ -59,14 +74,14 @@ class Gpg:
         keyring = self._keyring()
         if not self._signature and not self._sums and isinstance(material, OwnSignature):
             content, own, _at = material.own_signature("PGP")
-            return Proof("gpg", self._verified(keyring, own, f"the signature of {material.name}", content=content))
+            return Proof("gpg", self._verified(keyring, own, f"the signature of {material.name}", content))
         reference = self._signature or f"{self._sums or '{url}'}.asc"
         place = f"the signature {filled(reference, material)}"
         signature = beside(material, reference, MAX_SIGNATURE)
         if not self._sums:
-            return Proof("gpg", self._verified(keyring, signature, place, path=material.path))
+            return Proof("gpg", self._verified(keyring, signature, place, material))
         sums = Sums(material, self._sums)
-        proof = Proof("gpg", self._verified(keyring, signature, place, content=sums.content))
+        proof = Proof("gpg", self._verified(keyring, signature, place, sums.content))
         sums.check()
         return proof
 
@@ -92,9 +107,7 @@ class Gpg:
         _certificates(keyring, name)
         return keyring
 
-    def _verified(
-        self, keyring: bytes, signature: bytes, place: str, *, path: Path | None = None, content: bytes = b""
-    ) -> str:
+    def _verified(self, keyring: bytes, signature: bytes, place: str, signed: Material | bytes) -> str:
         """Have gpgv verify a signature over a file, or over some content; give the fingerprint of who signed.
 
         Raises:
@@ -107,11 +120,22 @@ class Gpg:
             raise SourceError(f"{place} is malformed: {error}") from error
         if odd or not detached:
             raise SourceError(f"{place} is malformed: it isn't a detached signature")
+        of = _digest(signed) if isinstance(signed, bytes) else signed.sha256
+        key = _digest(f"{_digest(keyring)} {_digest(detached)} {of}".encode())
+        now = self._context.clock().timestamp()
+        known = self._proven.proven(key, now) if self._proven is not None else ""
+        if known:
+            return known
         with tempfile.TemporaryDirectory(dir=self._context.work, prefix=".gpgv-") as folder:
             home = Path(folder)
+            content = signed if isinstance(signed, bytes) else b""
             for name, data in (("keyring", keyring), ("signature", detached), ("content", content)):
                 (home / name).write_bytes(data)
-            return self._asked(home, path or home / "content", place)
+            path = home / "content" if isinstance(signed, bytes) else signed.path
+            signer = self._asked(home, path, place)
+        if self._proven is not None:
+            self._proven.prove(key, signer, now)
+        return signer
 
     def _asked(self, home: Path, signed: Path, place: str) -> str:
         command = [PROGRAM, "--homedir", str(home), "--keyring", str(home / "keyring"), "--status-fd", "1"]
@@ -126,6 +150,10 @@ class Gpg:
         if ended.ending is not Ending.EXITED:
             raise SourceError(f"{place} can't be verified: {PROGRAM} wasn't done ({ended.ending.name.lower()})")
         return _judged(_status(ended.output), place, last_lines(ended.errors))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _status(output: bytes) -> list[dict[str, Sequence[str]]]:

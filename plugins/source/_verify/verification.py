@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SourceError
@@ -29,9 +30,12 @@ if TYPE_CHECKING:
 
     from reconciler.contracts import Context, TrustedKey
 
+    from .gpg import Proven
     from .material import Material, Proof, Way
 
-_WAYS: Mapping[str, Callable[[Mapping[str, str], Context], Way]] = {
+    _Make = Callable[[Mapping[str, str], Context], Way]
+
+_WAYS: Mapping[str, _Make] = {
     "sha256": lambda options, _context: Sha256(options),
     "minisign": Minisign,
     "gpg": Gpg,
@@ -47,12 +51,16 @@ _FILES = ("key", "keyring", "signers", "trusted_root")
 class Verification:
     """What the option `verify` asks for."""
 
-    def __init__(self, verify: Any, context: Context) -> None:
-        """Take the option as it stands in complete options, None where there is none; no key is read yet."""
+    def __init__(self, verify: Any, context: Context, proven: Proven | None = None) -> None:
+        """Take the option as it stands in complete options, None where there is none; no key is read yet.
+
+        `proven` remembers what programs found out in earlier looks, for a source that asks for the same again.
+        """
         self.options = verify
         """The option as it stands."""
         self._every, ways = ways_of(verify)
-        self._ways = [_WAYS[name](options, context) for name, options in ways]
+        made: Mapping[str, _Make] = {**_WAYS, "gpg": partial(Gpg, proven=proven)}
+        self._ways = [made[name](options, context) for name, options in ways]
         self._files = [options[word] for _name, options in ways for word in _FILES if word in options]
         self._context = context
         self.signed = signed_by_options({"verify": verify})
