@@ -198,6 +198,9 @@ def test_a_file_of_unknown_size_ends_at_the_limit_and_is_not_begun_again_with_ev
         lambda folder: (folder / "facts.json").write_bytes(b"{"),
         lambda folder: (folder / "facts.json").write_bytes(b'{"key": 1}'),
         lambda folder: (folder / "facts.json").write_bytes((folder / "facts.json").read_bytes().replace(b"7", b"8")),
+        lambda folder: (folder / "facts.json").write_bytes(
+            (folder / "facts.json").read_bytes().replace(b'"data"', b'"../files/data"')
+        ),
         lambda folder: (folder / "facts.json").unlink(),
     ],
 )

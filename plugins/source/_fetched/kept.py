@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from reconciler.errors import SourceError
 from reconciler.files import is_sound
 from reconciler.formats.text import read_json
+from reconciler.model.release import file_name_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from io import BufferedReader
     from pathlib import Path
 
 MAX_KEY = 180
@@ -41,7 +43,7 @@ class Fetched:
     facts: Mapping[str, Any] = field(default_factory=dict)
     kept: datetime = _LONG_AGO
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str) -> BufferedReader:
         """Open a file.
 
         Raises:
@@ -65,6 +67,8 @@ def read_kept(place: Path, key: str | None = None) -> Fetched | None:
             return None
         files = {row[0]: FetchedFile(row[0], row[1], row[2], place / FILES / row[0]) for row in data["files"]}
         stamps = {row[0]: row[3] for row in data["files"]}
+        if any(file_name_problem(name) for name in files):
+            return None
         for file in files.values():
             if stamp_of(file.path) != stamps[file.name] and not _is_sound(file):
                 return None
