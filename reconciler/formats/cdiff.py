@@ -36,6 +36,12 @@ MARK = b"ClamAV-Diff"
 MAX_SIGNATURE = 350
 MAX_SCRIPT = 256 * 2**20
 """Bytes of commands unpacked; a year of the daily database has less."""
+MAX_COMMANDS = 2**22
+"""Of a script: more than the daily database has lines."""
+MAX_WRITTEN = 2**34
+"""Bytes of members that are written anew, all together: each CLOSE and MOVE writes a whole one."""
+_PER_MEMBER = 256
+"""Bytes that could be written in the time that looking at one more member takes."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,99}")
 _NUMBER = re.compile(rb"[0-9]{1,10}")
 _STRIDE = 4096
@@ -122,6 +128,8 @@ def apply(members: Mapping[str, bytes], script: bytes, database: str) -> dict[st
         raise ValueError(f"line {lines + 1} has no end")
     while begin < size:
         number += 1
+        if number > MAX_COMMANDS:
+            raise ValueError(f"it has more than {MAX_COMMANDS} lines")
         end = script.index(b"\n", begin)
         if not script.startswith(b"#", begin):
             try:
@@ -141,6 +149,7 @@ class _Applier:
         self.members = members
         self.open: _Open | None = None
         self._database = database
+        self._left = MAX_WRITTEN
         self._commands: dict[bytes, Callable[[bytes, int], None]] = {
             b"OPEN": self._do_open,
             b"ADD": self._do_add,
@@ -235,6 +244,9 @@ class _Applier:
 
     def _put(self, name: str, content: bytes) -> None:
         self.members[name] = content
+        self._left -= len(content) + _PER_MEMBER * len(self.members)
+        if self._left < 0:
+            raise ValueError(f"it writes more than {MAX_WRITTEN} bytes, member after member")
         if len(self.members) > MAX_MEMBERS or sum(len(one) for one in self.members.values()) > MAX_UNPACKED:
             raise ValueError(f"the database would have more than {MAX_UNPACKED} bytes, or {MAX_MEMBERS} members")
 

@@ -162,8 +162,10 @@ def read_database(stream: BinaryIO, *, limit: int = MAX_UNPACKED) -> Database:
     """Read a database from the beginning of its file: CVD, CLD or CUD.
 
     Raises:
-        ValueError: it isn't one, or has more than `limit` bytes unpacked. OSError: the stream can't be read.
+        ValueError: it isn't one, or has more than `limit` bytes unpacked, or than MAX_UNPACKED: all are in memory.
+        OSError: the stream can't be read.
     """
+    limit = min(limit, MAX_UNPACKED)
     head = stream.read(HEADER)
     if len(head) < HEADER:
         raise ValueError(f"it has {len(head)} bytes only, and its header {HEADER}")

@@ -158,6 +158,21 @@ def test_a_database_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -
         hdb(*["ADD 12345678"] * 10)
 
 
+@pytest.mark.parametrize("commands", [["OPEN daily.hdb", "ADD x", "CLOSE"], ["MOVE daily.hdb daily.ndb 1 one 1 one"]])
+def test_what_writes_members_again_and_again_ends_soon(commands: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_WRITTEN", 9_000)
+    members = {**MEMBERS, "daily.hdb": b"one\n" * 100}
+    assert applied(*commands, members=members) != members
+    with pytest.raises(ValueError, match="writes more than 9000 bytes"):
+        applied(*commands * 10, members=members)
+
+
+def test_a_script_has_no_more_lines_than_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_COMMANDS", 5)
+    with pytest.raises(ValueError, match="more than 5 lines"):
+        hdb("ADD 1", "ADD 2", "ADD 3", "ADD 4")
+
+
 # --- whatever the edits -----------------------------------------------------------------------------------------------
 
 line = st.binary(min_size=1, max_size=12).map(lambda found: found.replace(b"\n", b"n"))

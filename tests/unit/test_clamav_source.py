@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from reconciler.errors import SourceError
+from reconciler.formats import cvd
 from reconciler.formats.cvd import HEADER, read_database
 from reconciler.plugins.source import clamav
 from reconciler.plugins.source._clamav import ladder
@@ -412,6 +413,14 @@ def test_databases_of_both_kinds_of_signature_are_taken(full: bool, place: Place
 def test_a_bomb_is_not_unpacked(attacked: Place) -> None:
     attacked.vendor.put_whole(make("daily", 2, {"daily.hdb": bytes(2**22)}))
     assert "its members have more than 1048576 bytes" in refused(attacked, max_size="1MiB")
+
+
+def test_a_bomb_does_not_fill_the_memory_whatever_a_file_may_have(
+    attacked: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cvd, "MAX_UNPACKED", 2**20)
+    attacked.vendor.put_whole(make("daily", 2, {"daily.hdb": bytes(2**22)}))
+    assert "its members have more than 1048576 bytes" in refused(attacked)
 
 
 def signed_place(folder: Path, authority: Authority, require: str = "any") -> tuple[Place, list[Any]]:
