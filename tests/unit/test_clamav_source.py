@@ -453,13 +453,36 @@ def test_a_signature_beside_a_file_may_be_missing_unless_it_is_required(tmp_path
     (place.vendor.folder / "daily-1.cvd.sign").unlink()
     assert place.versions(verify=verify) == ["1"]
     _place, strict = verify, [{"clamsign": {**verify[0]["clamsign"], "require": "sign"}}]
+    assert place.versions(verify=strict) == []  # what came without one isn't as good as it was
     place.publish(2)
-    assert place.versions(verify=strict) == ["2", "1"]
+    assert place.versions(verify=strict) == ["2"]
+    assert place.versions(verify=verify) == ["2", "1"]
     (place.vendor.folder / "daily-2.cdiff.sign").unlink()
     place.publish(3)
     (place.vendor.folder / "daily-3.cdiff.sign").unlink()
     (place.vendor.folder / "daily-3.cvd.sign").unlink()
     assert any("`require: sign`" in problem for problem in place.look(verify=strict).problems)
+
+
+def test_a_whole_file_that_is_at_hand_is_held_to_other_certificates(tmp_path: Path, authority: Authority) -> None:
+    place, verify = signed_place(tmp_path, authority, "sign")
+    place.publish(1)
+    assert place.versions(verify=verify, form="cvd") == ["1"]
+    (tmp_path / "trust" / "root.pem").write_bytes(Authority("Another Root").pem)
+    assert place.versions(verify=verify, form="cvd") == []
+    (tmp_path / "trust" / "root.pem").write_bytes(authority.pem)
+    assert place.versions(verify=[VERIFY], form="cvd") == ["1"]
+
+
+def test_a_form_that_has_no_signature_beside_it_is_refused_where_one_is_required(
+    tmp_path: Path, authority: Authority
+) -> None:
+    place, strict = signed_place(tmp_path, authority, "sign")
+    made = place.publish(1)
+    (place.vendor.folder / "daily.cvd").unlink()
+    place.vendor.put("daily.cld", made.cld)
+    assert place.look(verify=strict).releases == ()
+    assert "a .cld has no signature beside it" in place.look(verify=strict).problems[0]
 
 
 # --- what is asked for ------------------------------------------------------------------------------------------------

@@ -334,6 +334,8 @@ class Ladder:
                 stream.seek(0)
                 check_sign(sign, hashlib.file_digest(stream, "sha256").digest(), self._trust, self._context)
                 check_container(stream, made, self._trust, needed=sign is None)
+            elif self._trust.needs_sign:
+                raise WrongError("a .cld has no signature beside it, and `require: sign` wants one")
         if self._form == "cld":
             self._keep_cld(made.members, database, info)
             return version

@@ -20,7 +20,7 @@ from reconciler.formats.cvd import read_database
 from reconciler.formats.text import read_json
 from reconciler.model.release import ANY_PLATFORM, Release, ReleaseFile
 
-from .trust import WrongError, proven
+from .trust import WrongError, check_container, check_sign, proven
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -104,6 +104,7 @@ class Shelf:
         self._limit = limit
         self._entries: dict[str, Fetched] | None = None
         self._refused = context.work / "refused.json"
+        self._proven: dict[tuple[str, datetime], bool] = {}
 
     def renew(self) -> None:
         """Look at the disk again."""
@@ -122,12 +123,37 @@ class Shelf:
     def _is_proven(self, held: Held) -> bool:
         if held.entry.facts.get("trust") == self._trust.mark:
             return True
-        try:
-            proven(held.read(self._limit), held.database, self._trust)
-        except SourceError as error:
-            self._context.log.info("%s isn't offered: %s", held.entry.key, error.message)
-            return False
-        return True
+        one = held.entry.key, held.entry.kept
+        if one not in self._proven:
+            try:
+                self._prove(held)
+                self._proven[one] = True
+            except SourceError as error:
+                self._context.log.info("%s isn't offered: %s", held.entry.key, error.message)
+                self._proven[one] = False
+        return self._proven[one]
+
+    def _prove(self, held: Held) -> None:
+        """Hold a version that was proven with another trust to all that is asked of one that is fetched now.
+
+        Raises:
+            WrongError: it isn't so, or that can't be told any more. SourceError: it isn't there any more.
+        """
+        made = held.read(self._limit)
+        proven(made, held.database, self._trust)
+        if held.form != "cvd":
+            if self._trust.needs_sign:
+                raise WrongError("it may be made of what had no signature beside it, and `require: sign` wants one")
+            return
+        name = sign_name(held.database, held.version)
+        beside = self._all().get(name)
+        sign = None
+        if beside is not None:
+            with beside.open(name) as stream:
+                sign = stream.read()
+        check_sign(sign, bytes.fromhex(held.entry.files[held.name].sha256), self._trust, self._context)
+        with held.entry.open(held.name) as content:
+            check_container(content, made, self._trust, needed=sign is None)
 
     def keep(self, database: str, form: str, info: Info) -> None:
         """Have the files that lie under a version's key stand for it."""
