@@ -250,6 +250,8 @@ class Authority:
     signer: x509.Certificate = field(init=False)
     others: tuple[x509.Certificate, ...] = ()
     """What goes along in a signature beside the certificates of signer and authority."""
+    uses: tuple[x509.ObjectIdentifier, ...] = ()
+    """What the signer's certificate says that it is for; nothing where that is left open."""
 
     def __post_init__(self) -> None:
         self._root_key, self._middle_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
@@ -276,6 +278,8 @@ class Authority:
         builder = builder.serial_number(x509.random_serial_number())
         builder = builder.not_valid_before(NOT_BEFORE).not_valid_after(self.until)
         builder = builder.add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        if self.uses and not authority:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(self.uses), critical=False)
         return builder.sign(issuer_key, hashes.SHA256())
 
     def sub_signer(self, other: Authority) -> x509.Certificate:

@@ -133,6 +133,7 @@ def _verified(der: bytes, sha256: bytes, roots: Sequence[Certificate], now: date
     """Verify one detached signature, and give its signer."""
     try:
         signer, others = _opened(der, sha256)
+        _check_use(signer)
         _check_chain(signer, others, roots, now)
         return common_name(signer)
     except _RefusedError:
@@ -234,6 +235,25 @@ def _attribute(attributes: Any, kind: str) -> Any:
     if len(values) != 1 or len(values[0]) != 1:
         raise _RefusedError(f"it has not one {kind}")
     return values[0][0].native
+
+
+def _check_use(signer: Certificate) -> None:
+    """See that a certificate is for signing files: an authority has others, for servers and people who log in."""
+    from cryptography import x509
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    signing = {
+        ExtendedKeyUsageOID.CODE_SIGNING,
+        ExtendedKeyUsageOID.EMAIL_PROTECTION,
+        ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+    }
+    for extension in signer.extensions:
+        use = extension.value
+        is_wrong = (isinstance(use, x509.KeyUsage) and not (use.digital_signature or use.content_commitment)) or (
+            isinstance(use, x509.ExtendedKeyUsage) and signing.isdisjoint(use)
+        )
+        if is_wrong:
+            raise _RefusedError(f"the certificate of {common_name(signer)!r} isn't for signing files")
 
 
 def _check_chain(

@@ -8,6 +8,7 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -219,6 +220,20 @@ def test_two_certificates_of_one_name_are_refused_with_both_files(vendor: Author
         roots_from([("a.pem", b"nothing")])
     with pytest.raises(ValueError, match="there is no certificate"):
         roots_from([])
+
+
+def test_a_certificate_for_something_else_than_files_signs_none() -> None:
+    for use, is_good in [
+        (ExtendedKeyUsageOID.CODE_SIGNING, True),
+        (ExtendedKeyUsageOID.EMAIL_PROTECTION, True),
+        (ExtendedKeyUsageOID.SERVER_AUTH, False),
+    ]:
+        authority = Authority(uses=(use,))
+        if is_good:
+            assert signer(authority.sign(DATA), authority) == "Test_datafiles_release"
+            continue
+        with pytest.raises(ValueError, match="the certificate of 'Test_datafiles_release' isn't for signing files"):
+            signer(authority.sign(DATA), authority)
 
 
 def test_a_signer_is_no_authority(vendor: Authority) -> None:
