@@ -440,3 +440,17 @@ def test_a_medium_answers_as_a_server_does(tmp_path: Path, site: Path) -> None:
     }.items():
         with pytest.raises(SourceError, match=words):
             here.get(url, limit=9)
+
+
+def test_a_link_on_a_medium_leads_to_nothing_but_the_medium(tmp_path: Path, site: Path) -> None:
+    (tmp_path / "secret").write_text("of this machine")
+    (site / "out").symlink_to(tmp_path / "secret")
+    (site / "beyond").symlink_to(tmp_path)
+    (site / "latest").symlink_to("version.txt")
+    here = web(tmp_path, site.as_uri())
+    assert here.get("latest", limit=9).body == b"7\n"
+    for url in ("out", "beyond/secret"):
+        with pytest.raises(SourceError, match="a link that leads out of"):
+            here.get(url, limit=99)
+        with pytest.raises(SourceError, match="a link that leads out of"):
+            here.open(url)
