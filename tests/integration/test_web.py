@@ -8,11 +8,12 @@ import os
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.errors import SourceError
+from reconciler.errors import InterruptedRunError, SourceError
 from reconciler.model.network import Proxy
 from reconciler.model.secret import SecretRef
 from reconciler.plugins.source._fetched.quarantine import Quarantine
@@ -412,6 +413,25 @@ def test_a_disk_that_gets_full_ends_one_fetch_and_keeps_what_was_kept(
     assert place.held("small") is not None
     (small_disk / "filler").unlink()
     assert place.fetch("large", "big", lambda: here.open("big"), size=None, limit=10**6).read_bytes() == BIG
+
+
+def test_a_run_that_is_stopped_waits_for_no_server(
+    tmp_path: Path, site: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "PAUSE", 600.0)
+    monkeypatch.setattr(stream, "LONGEST_PAUSE", 600.0)
+    stop = Event()
+
+    def twist(path: str, _asked: Any, content: bytes | None) -> Any:
+        stop.set()
+        return (503, {}, b"") if path == "/busy" else (200, {}, content)
+
+    server = stack.enter_context(Odd(site, twist))
+    here = Web(server.url, OPTIONS, replace(fake_context(tmp_path), stop=stop))
+    for place in ("busy", "big"):
+        stop.clear()
+        with pytest.raises(InterruptedRunError):
+            here.get(place, limit=10**6)
 
 
 # --- a medium ---------------------------------------------------------------------------------------------------------

@@ -112,6 +112,7 @@ class HttpFiles:
         self.own = Own(url, options, context.secret)
         self.options = options
         self.limit = Limit(options.limit)
+        self.stop = context.stop
         self._context = context
         self._cooldown = cooldown
         self._connections = Connections(options, context)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from reconciler.errors import SourceError
+from reconciler.errors import InterruptedRunError, SourceError
 
 from .answer import identity_of, packed, part_of, was_changed
 from .pace import Floor
@@ -291,13 +291,14 @@ class DownloadStream(io.RawIOBase):
             self._response = None
 
     def _again(self, trouble: BrokenError) -> None:
-        """Wait before the next try, or give up."""
+        """Wait before the next try, or give up; nothing is tried again once the run is stopped."""
         self._drop()
         self._tries += 1
         if self._tries >= TRIES or time.monotonic() > self._deadline:
             raise SourceError(f"{trouble} ({self._tries} tries)") from trouble
         pause = min(PAUSE * 2 ** (self._tries - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311
-        time.sleep(trouble.wait if trouble.wait is not None else pause)
+        if self._files.stop.wait(trouble.wait if trouble.wait is not None else pause):
+            raise InterruptedRunError("the run is stopped") from trouble
 
 
 def _empty() -> urllib3.BaseHTTPResponse:
