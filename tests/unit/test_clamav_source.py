@@ -265,6 +265,18 @@ def test_a_whole_file_older_than_announced_is_taken_and_increments_follow(place:
     assert place.content(release) == three.cld
 
 
+@pytest.mark.parametrize("form", ["cld", "cvd"])
+def test_a_version_that_is_announced_and_nowhere_there_has_nothing_be_fetched_again(form: str, place: Place) -> None:
+    place.publish(1)
+    place.look(form=form)
+    place.vendor.newest["daily"] = make("daily", 50, lines(1))
+    place.vendor.write_record()
+    place.without_whole()
+    report = place.look(form=form, discovery="dns.txt")
+    assert [release.version for release in report.releases] == ["1"]
+    assert report.problems == report.harmless == ("daily: 50 is announced, and the whole file is 1 still",)
+
+
 def test_a_mirror_that_goes_back_is_not_followed(place: Place) -> None:
     one = place.publish(1)
     place.publish(2)

@@ -284,6 +284,11 @@ class Ladder:
 
     def _by_whole(self, database: str, base: Held | None, peek: Peek | None, upto: int, told: Told) -> None:
         """Fetch the whole file, and go on with increments where it is older than what is announced."""
+        if base is not None and base.form == self._form:
+            peek = peek or self._mirror.peek(database)
+            if peek is not None and peek.version <= base.version:  # anybody can announce, and with each look anew
+                told.harmless.append(_is_still(database, upto, peek.version))
+                return
         there = peek or self._mirror.whole(database)
         if why := self._shelf.refused(there):
             raise RefusedError(why)
@@ -312,7 +317,7 @@ class Ladder:
             if self._form == "cld":
                 self._by_cdiffs(held, upto, told)
             else:
-                told.harmless.append(f"{database}: {upto} is announced, and the whole file is {version} still")
+                told.harmless.append(_is_still(database, upto, version))
         if self._form == "cvd" and base is not None and base.version < version <= base.version + CDIFFS:
             self._pass_on(database, range(base.version + 1, version + 1), told)
 
@@ -384,3 +389,7 @@ class Ladder:
         except OSError as error:
             raise SourceError(f"{place} can't be written: {error.strerror}") from error
         self._shelf.keep(database, "cld", info)
+
+
+def _is_still(database: str, announced: int, there: int) -> str:
+    return f"{database}: {announced} is announced, and the whole file is {there} still"
