@@ -18,7 +18,7 @@ from reconciler.errors import SourceError
 from reconciler.formats.defaults import completed
 from reconciler.formats.minisign import new_secret_key, prehash, sign
 from reconciler.model.release import SignedBy
-from reconciler.plugins.source._verify.material import NotThereError
+from reconciler.plugins.source._verify.material import NotThereError, filled
 from reconciler.plugins.source._verify.options import (
     VERIFY,
     signed_by_options,
@@ -117,6 +117,12 @@ def test_a_digest_that_isnt_the_files_is_told_with_both(case: Case, content: str
 def test_a_sums_file_that_lists_the_file_twice_is_refused(case: Case) -> None:
     case.put("SHA256SUMS", f"{DIGEST}  a/all.rules\n{'0' * 64}  b/all.rules\n")
     assert "lists all.rules twice, with different digests" in case.refused(SUMS)
+
+
+def test_what_a_server_calls_a_file_is_no_placeholder(case: Case) -> None:
+    case.put("{version}.rules", CONTENT)
+    material = FolderMaterial(case.folder, "{version}.rules")
+    assert filled("sums/{name}", material) == "sums/{version}.rules"
 
 
 @pytest.mark.parametrize("digest", [DIGEST, f"sha256:{DIGEST}"])

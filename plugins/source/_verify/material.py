@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -139,9 +140,8 @@ class Way(Protocol):
 
 def filled(reference: str, material: Material) -> str:
     """Give a reference with the file's own in place of `{url}`, `{name}` and `{version}`."""
-    for word, value in (("{url}", material.url), ("{name}", material.name), ("{version}", material.version)):
-        reference = reference.replace(word, value)
-    return reference
+    values = {"url": material.url, "name": material.name, "version": material.version}
+    return re.sub(r"\{(url|name|version)\}", lambda found: values[found[1]], reference)
 
 
 def beside(material: Material, reference: str, limit: int) -> bytes:
