@@ -246,6 +246,19 @@ def test_an_archive_that_is_cut_anywhere_is_refused(packing: str, tmp_path: Path
         assert refusal(tmp_path, whole[:size], f"a.tar{packing}")
 
 
+def test_a_zip_archive_with_too_many_entries_is_refused_before_its_list_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = zipped({f"{number}.conf": b"" for number in range(4)})
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 4)
+    (tmp_path / "good").mkdir()
+    assert len(taken(tmp_path / "good", whole)) == 4
+    (tmp_path / "bad").mkdir()
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 3)
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", None)
+    assert "it has more than 3 entries" in refusal(tmp_path / "bad", whole)
+
+
 def test_a_zip_archive_that_is_cut_or_has_something_around_it_is_refused(tmp_path: Path) -> None:
     whole = zipped({"a.conf": b"some rules", "b.conf": b""})
     for size in range(0, len(whole), 7):

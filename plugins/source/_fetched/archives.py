@@ -32,6 +32,8 @@ MAX_NAME = 4096
 _EXTENSIONS = frozenset({b"x", b"g", b"X", b"L", b"K"})
 _REFUSED = {b"S": "a sparse file", b"M": "the rest of a file of another volume", b"D": "a list of a folder"}
 _LOCAL_HEAD = 30
+_ENTRY = b"PK\1\2"
+"""What each entry of a zip's list begins with."""
 _ENCRYPTED = 0x2041
 """Bits of a zip's flags: encrypted, strongly so, or with a list that is."""
 
@@ -128,10 +130,9 @@ def zip_members(stream: BinaryIO, budget: Budget) -> Iterator[Member]:
     Raises:
         ArchiveError: it is damaged, or has what isn't read.
     """
+    _not_too_many(stream)
     with _mapped("zip"), zipfile.ZipFile(stream) as archive:
         entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
-        if len(entries) > MAX_MEMBERS:
-            raise ArchiveError(f"it has more than {MAX_MEMBERS} entries")
         if entries and entries[0].header_offset:
             raise ArchiveError("something stands before its first member")
         ends = [entry.header_offset for entry in entries[1:]] + [archive.start_dir]
@@ -139,6 +140,21 @@ def zip_members(stream: BinaryIO, budget: Budget) -> Iterator[Member]:
             if entry.header_offset + _LOCAL_HEAD + len(entry.orig_filename) + entry.compress_size > end:
                 raise ArchiveError(f"{entry.filename!r:.200} in it shares bytes with what follows")
             yield Member(entry.orig_filename, _zip_kind(entry), partial(_read_zip, archive, entry, budget))
+
+
+def _not_too_many(stream: BinaryIO) -> None:
+    """See that a zip's list has not too many entries: the library reads all of it into memory, whatever its size.
+
+    Raises:
+        ArchiveError: it has.
+    """
+    count, end = 0, b""
+    while piece := stream.read(CHUNK):
+        count += (end + piece).count(_ENTRY)
+        end = (end + piece)[-3:]
+        if count > MAX_MEMBERS:
+            raise ArchiveError(f"it has more than {MAX_MEMBERS} entries")
+    stream.seek(0)
 
 
 def _zip_kind(entry: zipfile.ZipInfo) -> MemberKind:
