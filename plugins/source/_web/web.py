@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urljoin, urlsplit
 
-from reconciler.errors import SourceError
+from reconciler.errors import InterruptedRunError, SourceError
 
 from .answer import part_of, validator_of
 from .cooldown import Cooldown
@@ -29,6 +29,7 @@ from .stream import CHUNK, HttpStatusError, Wish, shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import timedelta
+    from threading import Event
 
     from reconciler.contracts import Context
 
@@ -107,6 +108,7 @@ class Web:
         """
         self.base = base_url.rstrip("/") + "/"
         self._folder: Path | None = None
+        self._stop = context.stop
         parts = urlsplit(self.base)
         if parts.scheme == "file":
             if context.proxy is not None:
@@ -172,7 +174,7 @@ class Web:
             stream.begin()
             if stream.status == NOT_MODIFIED:
                 return Answer(NOT_MODIFIED, b"", stream.headers, stream.place)
-            body = _read(stream, limit, first, target)
+            body = _read(stream, limit, first, target, self._stop)
             return Answer(200, body, stream.headers, stream.place)
         finally:
             stream.close()
@@ -223,6 +225,8 @@ class Web:
             raise HttpStatusError(404, f"{place} leads out of {self._folder}")
         if not self._folder.is_dir():
             raise SourceError(f"the folder {self._folder} isn't there")
+        if not _is_within(place, self._folder):
+            raise SourceError(f"{place} is a link that leads out of {self._folder}, which isn't followed")
         return place
 
     def _from_folder(self, url: str, limit: int, etag: str, since: str, first: int | None) -> Answer:
@@ -230,7 +234,7 @@ class Web:
             said = stream.headers
             if etag == said["ETag"] or (not etag and since and since == said["Last-Modified"]):
                 return Answer(NOT_MODIFIED, b"", said, url)
-            return Answer(200, _read(stream, limit, first, url), said, url)
+            return Answer(200, _read(stream, limit, first, url, self._stop), said, url)
 
 
 class _FileStream(io.FileIO):
@@ -259,6 +263,14 @@ class _FileStream(io.FileIO):
             raise SourceError(f"{self._place} can't be read: {error.strerror}") from error
 
 
+def _is_within(place: Path, folder: Path) -> bool:
+    """Say whether a place is in a folder with all links followed: who made a medium could name any file here."""
+    try:
+        return place.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # nothing can be opened there, which is told as that
+        return True
+
+
 def _headers(found: os.stat_result) -> Mapping[str, str]:
     from urllib3 import HTTPHeaderDict
 
@@ -271,17 +283,20 @@ def _headers(found: os.stat_result) -> Mapping[str, str]:
     )
 
 
-def _read(stream: io.RawIOBase, limit: int, first: int | None, url: str) -> bytes:
+def _read(stream: io.RawIOBase, limit: int, first: int | None, url: str, stop: Event) -> bytes:
     """Read a document to its end, or its beginning.
 
     Raises:
         SourceError: it is larger than the limit.
+        InterruptedRunError: the run is stopped.
     """
     wanted = limit + 1 if first is None else min(first, limit + 1)
     parts, size = [], 0
     while size < wanted and (data := stream.read(min(CHUNK, wanted - size))):
         parts.append(data)
         size += len(data)
+        if stop.is_set():
+            raise InterruptedRunError("the run is stopped")
     if size > limit:
         raise SourceError(f"{shown(url)} has more than {limit} bytes, which is too much for what it should be")
     return b"".join(parts)
