@@ -18,9 +18,10 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from reconciler.contracts import Traits, read_file
+from reconciler.contracts import Traits
 from reconciler.errors import InventoryError
 from reconciler.model.client import InventoryEntry
+from reconciler.paths import read_file
 
 from ._ansible import DECIDING, REACH
 

@@ -18,10 +18,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from reconciler.contracts import Traits, read_file
+from reconciler.contracts import Traits
 from reconciler.errors import NotifierError, UpdoserError, printable, words_of
 from reconciler.formats.option_schemas import CA, FAMILY, SECRET
 from reconciler.model.secret import SecretRef
+from reconciler.paths import read_file
 
 from ._deadline import Deadline
 

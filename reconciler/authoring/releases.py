@@ -22,7 +22,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.contracts import read_file
 from reconciler.errors import RefusedError, SourceError, UsageError
 from reconciler.files import sync_folder
 from reconciler.model.release import (
@@ -34,6 +33,7 @@ from reconciler.model.release import (
     release_time_problem,
 )
 from reconciler.model.version import SCHEMES
+from reconciler.paths import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

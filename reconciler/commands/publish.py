@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.assembly import at_work
 from reconciler.authoring.releases import notes_from
-from reconciler.contracts import read_file
 from reconciler.errors import RepositoryError, UsageError
 from reconciler.observe.mirrors import statuses_of
+from reconciler.paths import read_file
 from reconciler.planner.mirrors import kept
 from reconciler.planner.publish import key_of
 from reconciler.present.document import published_document, repository_document, staged_document

@@ -27,10 +27,10 @@ from tuf.api.metadata import Metadata, Root
 from tuf.api.serialization import DeserializationError
 from tuf.api.serialization.json import JSONSerializer
 
-from reconciler.contracts import read_file
 from reconciler.errors import RepositoryError
 from reconciler.files import write_whole
 from reconciler.model.repository import StagedRoot
+from reconciler.paths import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from reconciler import __version__
-from reconciler.contracts import read_file
 from reconciler.errors import PluginError, SpecError
 from reconciler.hints import suggestion
 from reconciler.model.delta import Duplication
@@ -25,6 +24,7 @@ from reconciler.model.spec import (
     SourceSpec,
     Spec,
 )
+from reconciler.paths import read_file
 from reconciler.plugin_loader import available
 from reconciler.specfile.catalogs import is_version, known_component, load_catalogs
 from reconciler.specfile.checks import CheckReader

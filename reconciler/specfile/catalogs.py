@@ -7,13 +7,13 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from reconciler.contracts import is_file, path_from
 from reconciler.errors import UpdoserError
 from reconciler.hints import suggestion
 from reconciler.model.question import TIMEOUT, Question
 from reconciler.model.release import KINDS, Catalog, Component
 from reconciler.model.settings import RESERVED, is_reserved
 from reconciler.model.version import SCHEMES
+from reconciler.paths import is_file, path_from
 from reconciler.plugin_loader import bundled_folder
 from reconciler.specfile.reader import read
 from reconciler.specfile.tree import child_map, child_seq, plain, seconds_of, value_place, word_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, get_args
 
-from reconciler.contracts import is_file
 from reconciler.model.deploy import PHASES, Hook, Hooks, OnHookFailure
 from reconciler.model.spec import CheckPlace, CheckSpec, SettingMethod, SettingSpec
+from reconciler.paths import is_file
 from reconciler.specfile.catalogs import known_component, question_of
 from reconciler.specfile.secrets import is_reference, reference
 from reconciler.specfile.tree import (

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from reconciler.contracts import is_file
 from reconciler.errors import Problem, SpecError
 from reconciler.model.console import EVERYBODY, GROUP, ApiToken, ConsoleSpec, Oidc, ProxyHeader, Tls
 from reconciler.model.network import is_this_machine
 from reconciler.model.request import ROLES
+from reconciler.paths import is_file
 from reconciler.specfile.extend import read_extended
 from reconciler.specfile.proxies import ProxyReader, url_parts
 from reconciler.specfile.render import render_tree

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path
 from typing import TYPE_CHECKING
 
-from reconciler.contracts import is_file
+from reconciler.paths import is_file
 from reconciler.specfile.reader import read
 from reconciler.specfile.tree import Map, child_map, path_at
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.contracts import read_file
 from reconciler.errors import SpecError, UpdoserError
+from reconciler.paths import read_file
 from reconciler.specfile.edit import Edit, difference, plain_data
 from reconciler.specfile.layout import laid_out
 from reconciler.specfile.reader import MAX_BYTES, parse

@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reconciler.contracts import is_file
 from reconciler.errors import UpdoserError
 from reconciler.hints import suggestion
+from reconciler.paths import is_file
 from reconciler.specfile.catalogs import catalog_path, is_bundled, read_catalog
 from reconciler.specfile.extend import lay_over
 from reconciler.specfile.tree import Map, Seq, child_map, child_seq, maps_of, text_of, value_place

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
-from reconciler.contracts import is_file
 from reconciler.hints import suggestion
 from reconciler.model.network import FROM_ENVIRONMENT, PROXY_PORTS, Proxy, no_proxy_problem
 from reconciler.model.secret import SecretRef
+from reconciler.paths import is_file
 from reconciler.specfile.secrets import is_reference, reference
 from reconciler.specfile.tree import Map, child_map, child_seq, families, path_at, plain, texts, value_place
 

@@ -15,9 +15,9 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from reconciler.contracts import read_file
 from reconciler.errors import Problem, SpecError
 from reconciler.formats.text import unfit
+from reconciler.paths import read_file
 from reconciler.specfile.tree import BROKEN, Map, Odd, Place, Seq, Text
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import stat
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from reconciler.contracts import is_file, path_from
 from reconciler.errors import SecretError, UpdoserError, own_limit
 from reconciler.model.secret import SecretRef
+from reconciler.paths import is_file, path_from
 from reconciler.present.render import spellings
 from reconciler.programs import Ending, read_program
 

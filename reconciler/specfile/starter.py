@@ -13,10 +13,10 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from reconciler.contracts import is_file
 from reconciler.errors import SpecError, UpdoserError, UsageError
 from reconciler.files import write_whole
 from reconciler.hints import suggestion
+from reconciler.paths import is_file
 from reconciler.specfile.catalogs import bundled_catalogs, catalog_path, component_list, read_catalog
 from reconciler.specfile.whole_schema import SCHEMA_FILE, editor_schema, whole_schema
 from reconciler.specfile.yamltext import written

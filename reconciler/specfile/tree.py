@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
-from reconciler.contracts import path_from
 from reconciler.errors import Problem, UpdoserError
 from reconciler.formats.duration import parse_duration
 from reconciler.formats.select import parse as parse_pattern
+from reconciler.paths import path_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,10 +12,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reconciler.contracts import read_file
 from reconciler.errors import DocumentError, UpdoserError
 from reconciler.files import write_whole
 from reconciler.formats.text import read_json
+from reconciler.paths import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

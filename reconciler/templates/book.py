@@ -17,9 +17,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from reconciler.contracts import read_file
 from reconciler.errors import Problem, SpecError
 from reconciler.model.settings import HIDDEN, setting_id, unpack, wish
+from reconciler.paths import read_file
 from reconciler.templates.fault import TemplateFault
 from reconciler.templates.profile import OF_CLIENT, SECRET, SETTINGS_FILE
 from reconciler.templates.settings_file import Template

@@ -61,8 +61,8 @@ def test_the_folder_of_plugins_is_no_package() -> None:
     ("contract", "open_to_it"),
     [
         (
-            "Bundled plugins know contracts, programs, files, formats, model and errors only",
-            {"contracts", "programs", "files", "formats", "model", "errors", "reasons"},
+            "Bundled plugins know contracts, programs, files, paths, formats, model and errors only",
+            {"contracts", "programs", "files", "paths", "formats", "model", "errors", "reasons"},
         ),
         ("Decisions are pure", {"planner", "formats", "model", "present", "hints", "errors", "reasons"}),
     ],

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-from reconciler.contracts import read_file
 from reconciler.errors import SourceError
+from reconciler.paths import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
