@@ -85,15 +85,7 @@ def keep_documents(state: State, status: Status, plan: Plan, mask: Callable[[str
     groups = {entry["group"]: entry for entry in document.pop("groups")}
     state.keep_snapshots("status", {"": masked(document, mask)})
     state.keep_snapshots("group", masked(groups, mask))
-    state.keep_snapshots("plan", {"": masked(shown_plan(plan), mask)})
-
-
-def shown_plan(plan: Plan) -> dict[str, Any]:
-    """Give the document of a plan without the names of clients: they may be a million."""
-    document = plan_document(plan)
-    for place in ("changes", "drift", "held", "deferred", "unknown", "unreachable", "pending", "claims"):
-        document[place] = [{**entry, "members": []} for entry in document.get(place, ())]
-    return {**document, "members": {}}
+    state.keep_snapshots("plan", {"": masked(plan_document(plan, names=False), mask)})
 
 
 def _keep_samples(work: Workspace, status: Status) -> None:

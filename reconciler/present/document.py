@@ -11,7 +11,7 @@ compared exactly, and to the microsecond. In a deploy change `bytes` counts for 
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -99,10 +99,11 @@ PLAN = Form(
 """A plan but for its changes."""
 
 
-def plan_document(plan: Plan) -> dict[str, Any]:
-    """Give the document of a plan."""
-    entry = PLAN.write(plan)
-    changes = [kind.write(change) for kind in TABLE for change in plan.of(kind.change)]
+def plan_document(plan: Plan, *, names: bool = True) -> dict[str, Any]:
+    """Give the document of a plan; without `names` nobody stands in it, as if no change and no finding had members."""
+    shown = plan if names else _nameless(plan)
+    entry = PLAN.write(shown)
+    changes = [kind.write(change) for kind in TABLE for change in shown.of(kind.change)]
     mark_signed(changes, entry.get("provenance", ()))
     return {
         "format_version": FORMAT_VERSION,
@@ -111,6 +112,14 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "changes": changes,
         **entry,
     }
+
+
+def _nameless(plan: Plan) -> Plan:
+    places = (*(kind.place for kind in KINDS if issubclass(kind, FleetChange)), *FINDINGS, "claims")
+    bare: dict[str, Any] = {
+        place: tuple(replace(entry, members=()) for entry in getattr(plan, place)) for place in places
+    }
+    return replace(plan, members={}, **bare)
 
 
 def _summary(plan: Plan) -> dict[str, Any]:
@@ -148,8 +157,8 @@ def _merging(plan: Plan) -> int:
 
 def _clients(plan: Plan, entries: Iterable[FleetChange | Finding]) -> int:
     """Count the clients of some entries, each once."""
-    cohorts = {cohort for entry in entries for cohort in entry.members}
-    return sum(len(plan.members[cohort]) for cohort in cohorts)
+    cohorts = set().union(*(entry.members for entry in entries))
+    return sum(map(len, map(plan.members.__getitem__, cohorts)))
 
 
 def rollouts_document(steps: Iterable[RolloutStep], over: Iterable[RolloutRecord] = ()) -> dict[str, Any]:

@@ -55,6 +55,14 @@ def test_hostile_names_are_no_markup_and_mention_nobody() -> None:
     assert fenced.startswith("````\n")
 
 
+def test_a_plan_without_names_is_the_same_plan_but_for_who_is_meant() -> None:
+    plan = hostile_plan()
+    whole = plan_document(plan)
+    assert whole["summary"]["unknown"] == 1
+    nobody = {place: [{**entry, "members": []} for entry in whole[place]] for place in ("unknown", "drift")}
+    assert plan_document(plan, names=False) == {**whole, **nobody, "members": {}}
+
+
 def test_the_verdict_has_one_form_and_an_unknown_client_is_never_fine() -> None:
     text = plan_text(plan_document(hostile_plan()))
     assert re.match(r"Plan: \d+ downloads? \([^)]+\), \d+ changes? on \d+ of \d+ clients? \([^)]+\); drift \d+, ", text)
