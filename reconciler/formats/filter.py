@@ -2,21 +2,22 @@
 
 All conditions on a component, its version and its state must hold of the same component. A state is a word for the
 component, or for the client as a whole: `state=outdated state=held` finds clients that are both. What is missing or
-damaged is outdated, too. A version of none is `missing`, and fits no other but with `!=`. What is written like a glob
-also fits as it is written.
+damaged is outdated, too, and further behind than any number of releases; what isn't known is behind by none. A version
+of none is `missing`, and fits no other but with `!=`. What is written like a glob also fits as it is written.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 from fnmatch import translate
+from math import inf
 from re import IGNORECASE, escape
 from re import compile as compiled
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from reconciler.formats.duration import parse_duration
-from reconciler.formats.where import MISSING, NEVER, OF_COMPONENT, Bound
+from reconciler.formats.where import COMPARE, MISSING, NEVER, OF_COMPONENT, Bound
 from reconciler.hints import suggestion
 
 if TYPE_CHECKING:
@@ -71,6 +72,11 @@ class Filter:
             one: [compiled(translate(value)) for value in one.values] for one in self._rest if one.field in _NAMES
         }
         self._parts = {one: compiled(escape(one.values[0]), IGNORECASE) for one in self._rest if one.field == "error"}
+
+    @property
+    def asks_current(self) -> bool:
+        """True when some condition is about whether a client is updated in all that it should have."""
+        return any(one.field == "current" for one in self._rest)
 
     @property
     def asks_components(self) -> bool:
@@ -128,6 +134,7 @@ class Filter:
         error: str,
         reason: str,
         known: bool,
+        current: bool = False,
     ) -> bool:
         """Say whether all conditions on a client itself hold."""
         texts = {"name": (name,), "group": (group,), "label": labels, "platform": (platform,)}
@@ -138,6 +145,8 @@ class Filter:
                 holds = reason in one.values
             elif one.field == "known":
                 holds = ("yes" if known else "no") in one.values
+            elif one.field == "current":
+                holds = ("yes" if current else "no") in one.values
             elif one.field == "seen":
                 holds = self._seen(one, seen)
             else:
@@ -161,6 +170,11 @@ class Filter:
             values = frozenset(condition.values)
             return lambda one, words: (
                 (not values.isdisjoint(_MORE.get(one.state, (one.state,))) or not values.isdisjoint(words)) is wanted
+            )
+        if condition.field == "behind":
+            compare, numbers = COMPARE[condition.sign], [int(value) for value in condition.values]
+            return lambda one, _words: (
+                one.state != "unknown" and any(compare(_behind(one), number) for number in numbers)
             )
         return self._of_version(condition, known)
 
@@ -193,6 +207,11 @@ class Filter:
             return together(bound.holds(key) for bound in own)
 
         return holds
+
+
+def _behind(one: ListedComponent) -> float:
+    """Give how many releases a component lacks; what is outdated otherwise is further behind than any number."""
+    return (one.behind or inf) if "outdated" in _MORE.get(one.state, (one.state,)) else 0
 
 
 _NAMES = frozenset(["name", "group", "label", "platform"])

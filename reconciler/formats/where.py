@@ -4,11 +4,13 @@ Conditions are separated by blanks, and all of them must hold. Each is a field, 
 blanks, commas or operators stands in double quotes. With `=` and `!=` a value may list several, separated by commas:
 `group=branch,office` is either, `state!=updated,ahead` neither. Names may be globs.
 
-    component state version    of one component: all of these must hold of the same one
+    component state version    of one component: all of these (and `behind`) must hold of the same one
     name group label platform  of the client
     seen                       how long ago it was looked at last: `seen<2d`, `seen>36h` (or never), `seen=never`
     error                      a part of what it said last, in any case: `error~timed out`
+    behind                     how many releases a component lacks: `behind=1`, `behind>=2`
     known                      whether what it has is known now: `known=yes`, or `=no` where it didn't answer
+    current                    whether it is updated in all that it should have: `current=yes`, or `=no`
     reason                     why it can't be reached or failed, by the word that a status counts troubles under
 
 Addresses of pages say the same as pairs, `state=outdated&state=missing&version=<16.679&group=!branch&seen=>7d`: what is
@@ -23,7 +25,7 @@ from __future__ import annotations
 import operator
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reconciler.formats.duration import parse_duration
 from reconciler.hints import suggestion
@@ -49,9 +51,11 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "error": _PART,
     "reason": _EITHER,
     "known": ("=",),
+    "behind": ("=", "<", "<=", ">", ">="),
+    "current": ("=",),
 }
 """The operators of each field."""
-OF_COMPONENT = frozenset(["component", "version", "state"])
+OF_COMPONENT = frozenset(["component", "version", "state", "behind"])
 """Fields that must hold of the same component."""
 NEVER = "never"
 MISSING = "missing"
@@ -141,13 +145,17 @@ def _check(field: str, sign: str, values: tuple[str, ...]) -> None:
     for word in values if field in _WORDS else ():
         if word not in _WORDS[field]:
             raise ValueError(f"there is no {field} `{word}`; {suggestion(word, _WORDS[field], f'{field}s are')}")
+    for text in values if field == "behind" else ():
+        if not _NUMBER.fullmatch(text):
+            raise ValueError(f"`behind` takes a number of releases, such as behind>=2, not `{text}`")
     if field == "seen" and (sign == "=") is not (values == (NEVER,)):
         raise ValueError("`seen` takes < or > and a time span, such as seen<2d, or =never")
     if field == "seen" and values != (NEVER,):
         parse_duration(values[0])
 
 
-_WORDS = {"state": STATES, "reason": tuple(REASONS), "known": ("yes", "no")}
+_WORDS = {"state": STATES, "reason": tuple(REASONS), "known": ("yes", "no"), "current": ("yes", "no")}
+_NUMBER = re.compile(r"[0-9]{1,6}")
 
 
 def conditions_of(pairs: Iterable[tuple[str, str]]) -> tuple[Condition, ...]:
@@ -181,8 +189,9 @@ def conditions_of(pairs: Iterable[tuple[str, str]]) -> tuple[Condition, ...]:
     return tuple(dict.fromkeys([*either, *found]))
 
 
-_LISTS = frozenset(["component", "state", "reason"])
+_LISTS = frozenset(["component", "state", "reason", "behind"])
 """Fields of whose values none has a comma in it."""
+_ORDERED = frozenset(["version", "seen", "behind"])
 
 
 def _signed(field: str, text: str) -> tuple[str, str]:
@@ -191,7 +200,8 @@ def _signed(field: str, text: str) -> tuple[str, str]:
     if text.startswith("="):
         return usual, text[1:]
     bare = text.strip()
-    signs = {"<=": "<=", ">=": ">=", "<": "<", ">": ">", "!": other} if field in {"version", "seen"} else {"!": other}
+    ordered = {"<=": "<=", ">=": ">=", "<": "<", ">": ">"} if field in _ORDERED else {}
+    signs = {**ordered, "!": other}
     for mark, sign in signs.items():
         if bare.startswith(mark) and sign in FIELDS[field]:
             return sign, bare[len(mark) :].strip()
@@ -233,7 +243,7 @@ class Bound:
         Raises:
             ValueError: it is neither a version of the scheme nor the beginning of one.
         """
-        self._compare = _COMPARE[sign]
+        self._compare = COMPARE[sign]
         self._exact = scheme.accepts(text)
         fields = len(text.split("."))
         whole = text if self._exact else ".".join((text, *scheme.example.split(".")[fields:]))
@@ -247,7 +257,7 @@ class Bound:
         return self._compare(version if self._exact else version[: len(self._key)], self._key)
 
 
-_COMPARE: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
+COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,

@@ -19,7 +19,8 @@ class ListedComponent:
     """A component on a client: the `version` that was seen there last (empty: none), and the one that is `wanted`.
 
     What isn't known now is `unknown`, whatever was seen before. `loaded` is what its engine said it has loaded, and
-    `unsaid` why that isn't known, where it was asked.
+    `unsaid` why that isn't known, where it was asked. An outdated one is so many known releases `behind`; 0: it lacks
+    something else.
     """
 
     id: str
@@ -28,6 +29,11 @@ class ListedComponent:
     state: ComponentState
     loaded: str = ""
     unsaid: str = ""
+    behind: int = 0
+
+
+CURRENT: frozenset[ComponentState] = frozenset(["updated", "deferred"])
+"""States of the components of a client that is updated in all that it should have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

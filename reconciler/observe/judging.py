@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from reconciler.workspace import Workspace
 
 
+def count(ruler: Ruler, component: str, installed: Installed | None, platform: str) -> Counted:
+    """Say what a component counts as on a client that is known."""
+    state = ruler.state(component, installed, platform)
+    behind = ruler.behind(component, installed, platform) if state == "outdated" else 0
+    return Counted(state, ruler.wanted(component, platform), behind)
+
+
 def keep_index(work: Workspace, found: Observed) -> None:
     """Judge all profiles as a status does of what was found, and keep what else clients are judged by.
 
@@ -27,7 +34,7 @@ def keep_index(work: Workspace, found: Observed) -> None:
     ruler = Ruler(wanted, found, Allowance(work.means.clock(), first_seen=found.first_seen))
 
     def measure(component: str, installed: Installed | None, platform: str) -> Counted:
-        return Counted(ruler.state(component, installed, platform), ruler.wanted(component, platform))
+        return count(ruler, component, installed, platform)
 
     with work.state.together():
         digest = work.state.judge_profiles(tuple(wanted.components), measure)

@@ -20,11 +20,12 @@ from reconciler.model.listing import Listing
 from reconciler.model.plan import Basis
 from reconciler.observe.cohorts import Selection
 from reconciler.observe.idle import check_limit
+from reconciler.observe.judging import count
 from reconciler.observe.observed import known_reports, recall_lists
 from reconciler.observe.upstream import find_withdrawals, merge_offers
 from reconciler.planner.inputs import Observed, Wanted
 from reconciler.planner.ruler import Allowance, Ruler
-from reconciler.storage.judging import Counted, Ground, Judge, with_addresses
+from reconciler.storage.judging import Ground, Judge, with_addresses
 from reconciler.storage.sifting import MAX_PROFILES, Known, Sifter
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from reconciler.formats.select import Pattern
     from reconciler.model.client import Installed
     from reconciler.model.listing import ListedClient
-    from reconciler.storage.judging import Behind
+    from reconciler.storage.judging import Behind, Counted
     from reconciler.storage.lines import Line
     from reconciler.storage.sieve import Sieve
     from reconciler.workspace import Workspace
@@ -168,7 +169,7 @@ class _Judge(Judge):
         )
 
     def _count(self, component: str, installed: Installed | None, platform: str) -> Counted:
-        return Counted(self._ruler.state(component, installed, platform), self._ruler.wanted(component, platform))
+        return count(self._ruler, component, installed, platform)
 
 
 class _Memory:

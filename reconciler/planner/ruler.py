@@ -180,14 +180,18 @@ class Ruler:
 
     def lag(self, component: str, installed: Installed | None, platform: str) -> int:
         """Say how many releases an outdated client lacks; 0 where it lacks something else, or more than MAX_LAG."""
+        lacking = self.behind(component, installed, platform)
+        return lacking if lacking <= MAX_LAG else 0
+
+    def behind(self, component: str, installed: Installed | None, platform: str) -> int:
+        """Say how many releases an outdated client lacks; 0 where it lacks something else."""
         target = self._target(component, platform)
         scheme = target.spec.component.scheme if target else None
         if target is None or scheme is None or installed is None or installed.damage:
             return 0
         if not scheme.accepts(installed.version):
             return 0
-        lacking = len(self._lacking(component, scheme.parse(installed.version), target.version))
-        return lacking if lacking <= MAX_LAG else 0
+        return len(self._lacking(component, scheme.parse(installed.version), target.version))
 
     def _lacking(self, component: str, version: Version, target: Version) -> list[Version]:
         return [known for known in self._known[component] if version < known <= target]

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _COMPONENT = Form(
-    ListedComponent, version=As(null=True), wanted=As(null=True), loaded=As(if_any=True), unsaid=As(if_any=True)
+    ListedComponent,
+    version=As(null=True),
+    wanted=As(null=True),
+    loaded=As(if_any=True),
+    unsaid=As(if_any=True),
+    behind=As(if_any=True),
 )
 _CLIENT = Form(
     ListedClient,

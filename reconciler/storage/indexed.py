@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from reconciler.model.listing import ListedComponent
+from reconciler.formats.where import OF_COMPONENT
+from reconciler.model.listing import CURRENT, ListedComponent
 from reconciler.storage import sieve
 from reconciler.storage.tables import CLIENTS, PROFILE_COMPONENTS, PROFILE_NUMBERS
 
@@ -81,7 +82,8 @@ class Indexed:
             return
         version = one.installed.version if one.installed else ""
         known, unknown = (
-            ListedComponent(one.component, version, one.wanted, state) for state in (one.state, "unknown")
+            ListedComponent(one.component, version, one.wanted, state, behind=one.behind)
+            for state in (one.state, "unknown")
         )
         fits = sifter.may_fit(known, unknown) if self._wanted.asks_components else (True,) * 4
         kept = (self._own[True], self._helped[True], self._own[False], self._helped[False])
@@ -127,6 +129,28 @@ class Indexed:
             parts.append(having if len(self._kinds) == 1 else sieve.every([sieve.of_groups(groups), having]))
         return sieve.either(parts)
 
+    def current(self, *, wholly: bool) -> Rows:
+        """Give the clients whose profiles are updated in all that those of their groups should have, or the others."""
+        if not self._any:
+            return sieve.ALL
+        parts: list[Rows] = [_unread(), *([sieve.called(self._moved)] if self._moved else [])]
+        for components, groups in self._kinds.items():
+            late = [
+                one.id
+                for component in components
+                for one in self._measured.by_component.get(component, ())
+                if not one.bare and one.state not in CURRENT
+            ]
+            fine = sieve.every([CLIENTS.c.fingerprint.is_not(None), *([~_having(late)] if late else [])])
+            if len(late) > sieve.MAX_LISTED:
+                fitting = sieve.ALL
+            elif wholly:
+                fitting = fine if components else sieve.NONE
+            else:
+                fitting = ~fine if components else sieve.ALL
+            parts.append(fitting if len(self._kinds) == 1 else sieve.every([sieve.of_groups(groups), fitting]))
+        return sieve.either(parts)
+
     def _having(self, chosen: Chosen, components: Iterable[str]) -> Rows:
         found: list[int] = []
         for component in components:
@@ -140,7 +164,7 @@ class Indexed:
 
     def fitting(self) -> Crowd | None:
         """Give the clients of which conditions on components or platforms may hold; None where there are none."""
-        asked = any(one.field in {"component", "version", "state", "platform"} for one in self._wanted.conditions)
+        asked = any(one.field in OF_COMPONENT or one.field == "platform" for one in self._wanted.conditions)
         if not asked or not self._any or len(self._measured.all) > sieve.MAX_LISTED:
             return None
         own, others = (_crowd(self._own[known].of) for known in (True, False))

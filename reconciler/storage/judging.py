@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from reconciler.errors import OtherControllerError
-from reconciler.model.listing import ListedClient, ListedComponent
+from reconciler.model.listing import CURRENT, ListedClient, ListedComponent
 from reconciler.model.network import why_unreachable
 from reconciler.model.plan import NEVER_SEEN
 from reconciler.reasons import REASONS, reached, reason_of
@@ -44,10 +44,11 @@ MAX_NAMES = 4
 
 
 class Counted(NamedTuple):
-    """What a component counts as, and the version that is wanted of it."""
+    """What a component counts as, the version that is wanted of it, and how many releases an outdated one lacks."""
 
     state: ComponentState
     wanted: str
+    behind: int = 0
 
 
 class Behind(NamedTuple):
@@ -101,6 +102,7 @@ class Judge:
         self._memory = memory
         self._profiles: dict[str, Profile] = {}
         self._judged: dict[tuple[object, ...], tuple[ListedComponent, ...]] = {}
+        self._current: dict[tuple[object, ...], bool] = {}
         self._labels: dict[str, tuple[str, ...]] = {}
 
     def take(self, lines: Sequence[Line], chooses: Chooses | None = None) -> list[ListedClient]:
@@ -134,6 +136,7 @@ class Judge:
             state=counted.state if known else "unknown",
             loaded=installed.loaded if installed else "",
             unsaid=installed.unsaid if installed else "",
+            behind=counted.behind if known else 0,
         )
 
     def _failure(self, line: Line, last: LastFailure | None) -> _Failure:
@@ -151,6 +154,7 @@ class Judge:
         if len(self._profiles) > _KEPT:
             self._profiles.clear()
             self._judged.clear()
+            self._current.clear()
         new = [one for one in fingerprints if one not in self._profiles]
         if new:
             self._profiles |= self._memory.profiles_of(new)
@@ -186,6 +190,7 @@ class Judge:
             error=error,
             reason=reason,
             known=known,
+            current=self._filter.asks_current and self._is_current(line, profile, known=known),
         )
         if not asked:
             return None
@@ -222,6 +227,15 @@ class Judge:
         if found is None:
             found = self._filter.components(self._all(line.group, profile, known=known), words)
             self._judged[key] = found
+        return found
+
+    def _is_current(self, line: Line, profile: Profile | None, *, known: bool) -> bool:
+        """Say whether a client is updated in all that it should have, which is something."""
+        key = line.fingerprint if profile else "", line.group, known
+        found = self._current.get(key)
+        if found is None:
+            states = {one.state for one in self._all(line.group, profile, known=known)}
+            found = self._current[key] = bool(states) and states <= CURRENT
         return found
 
     def _all(self, group: str, profile: Profile | None, *, known: bool) -> Iterable[ListedComponent]:

@@ -460,6 +460,7 @@ MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {
             epoch BIGINT NOT NULL,
             state VARCHAR(16) NOT NULL,
             wanted TEXT NOT NULL,
+            behind INTEGER NOT NULL,
             profiles INTEGER NOT NULL,
             clients INTEGER NOT NULL,
             PRIMARY KEY (id)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, get_args
 
 from reconciler.formats.duration import parse_duration
 from reconciler.formats.select import said_by
-from reconciler.formats.where import NEVER
+from reconciler.formats.where import NEVER, OF_COMPONENT
 from reconciler.model.listing import ComponentState
 from reconciler.reasons import REASONS, reached
 from reconciler.storage import sieve
@@ -76,6 +76,9 @@ class Fitting(Protocol):
     def ours(self) -> Rows:
         """Give the clients that don't."""
 
+    def current(self, *, wholly: bool) -> Rows:
+        """Give the clients that are updated in all that they should have, as far as profiles say, or the others."""
+
 
 @dataclass(slots=True)
 class Judged:
@@ -102,6 +105,10 @@ class Judged:
         """Give the clients that don't, and those that aren't known."""
         return sieve.without_profile(self.of_others)
 
+    def current(self, *, wholly: bool) -> Rows:  # noqa: ARG002 - what they should have depends on their group
+        """Give the clients that may be updated in all that they should have, or not."""
+        return sieve.ALL
+
     def _with(self, wanted: Collection[str | None]) -> Rows:
         named = {one for one in wanted if one is not None}
         return sieve.with_profile(named, self.seen - named, bare=None in wanted)
@@ -121,10 +128,7 @@ class Sifter:
     @property
     def asks_profiles(self) -> bool:
         """True when `with_profiles` holds more back than `bare`."""
-        return any(
-            one.field in {"component", "version", "state", "platform", "reason", "known"} or _is_part(one)
-            for one in self._conditions
-        )
+        return any(one.field in _OF_PROFILES or _is_part(one) for one in self._conditions)
 
     def seen_before(self) -> float | None:
         """Give the time before which all that are taken answered last, if they ever did; None: some did later."""
@@ -185,6 +189,8 @@ class Sifter:
         for one in self._conditions:
             if one.field == "known" and len(set(one.values)) == 1:
                 parts.append(self._is_known(fitting) if one.values[0] == "yes" else self._unknown(fitting))
+            if one.field == "current" and len(set(one.values)) == 1:
+                parts.append(self._current(fitting, wholly=one.values[0] == "yes"))
         parts += [self._because(one.values, fitting) for one in self._conditions if _is_of(one, "reason")]
         return self._sieve(parts)
 
@@ -237,6 +243,10 @@ class Sifter:
 
     def _is_known(self, fitting: Fitting) -> Rows:
         return sieve.every([~sieve.SAID, ~sieve.NO_WAY, ~sieve.BARE, fitting.ours()])
+
+    def _current(self, fitting: Fitting, *, wholly: bool) -> Rows:
+        rows = fitting.current(wholly=wholly)
+        return sieve.every([self._is_known(fitting), rows]) if wholly else sieve.either([self._unknown(fitting), rows])
 
     def _of_pattern(self, pattern: Pattern) -> Rows:
         kinds: dict[str, list[Rows]] = {"": [], "&": []}
@@ -323,6 +333,8 @@ class Sifter:
         return sieve.either([sieve.NO_WAY, *known, self._failed(), fitting.foreign()])
 
 
+_OF_PROFILES = OF_COMPONENT | {"platform", "reason", "known", "current"}
+"""Fields of which profiles say something."""
 _WAS_THERE = sieve.either(sieve.saying_label(about.label) for about in REASONS.values() if reached(about.label))
 """Those that were reached when they were looked at last, and failed."""
 _OF_WORDS = {

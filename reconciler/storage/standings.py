@@ -15,7 +15,7 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from sqlalchemy import bindparam, delete, func, select
 
@@ -55,7 +55,8 @@ class Standing:
     """What a component may be like, and what it counts as on a client that is known.
 
     `has` is JSON of what decides of what is installed; empty: nothing is. `lineage` and `epoch` are those of the
-    controller that the client answers to. `profiles` and `clients` say about how many have it.
+    controller that the client answers to. `behind` counts the releases that an outdated one lacks. `profiles` and
+    `clients` say about how many have it.
     """
 
     id: int
@@ -66,6 +67,7 @@ class Standing:
     epoch: int
     state: ComponentState
     wanted: str
+    behind: int
     profiles: int
     clients: int
 
@@ -137,6 +139,9 @@ class Standings(Part):
         number = connection.scalar(select(func.max(PROFILE_NUMBERS.c.number))) or 0
         following = 1 + max(known.values(), default=0)
         new, has_of = list(connection.scalars(UNREAD)), _Texts()
+        of_kind: dict[tuple[str, str, int], dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
+        for (component, platform, has, lineage, epoch), standing in known.items():
+            of_kind[platform, lineage, epoch][component][has] = standing
         for start in range(0, len(new), _BATCH):
             some = new[start : start + _BATCH]
             chosen = select(PROFILES.c.fingerprint, PROFILES.c.data).where(PROFILES.c.fingerprint.in_(some))
@@ -144,22 +149,23 @@ class Standings(Part):
             for fingerprint, data in connection.execute(chosen).all():
                 with sound("of a profile"):
                     platform, lineage, epoch, installed = has_of.profile(data)
+                numbers = of_kind[platform, lineage, epoch]
                 number += 1
                 names.append((number, fingerprint))
                 for component in components:
-                    key = component, platform, installed.get(component, ""), lineage, epoch
-                    standing = known.get(key)
-                    if standing is None:
-                        standing, following = following, following + 1
-                        known[key] = standing
-                    entries.append((standing, number))
+                    has = installed.get(component, "")
+                    of_component = numbers[component]
+                    if has not in of_component:
+                        of_component[has] = known[component, platform, has, lineage, epoch] = following
+                        following += 1
+                    entries.append((of_component[has], number))
             insert_many(connection, PROFILE_NUMBERS, ("number", "fingerprint"), names)
             insert_many(connection, PROFILE_COMPONENTS, ("standing", "profile"), sorted(entries))
 
     @staticmethod
     def _add(connection: Connection, new: Sequence[tuple[_Key, int]]) -> None:
         names = ("component", "platform", "has", "lineage", "epoch")
-        blank = {"state": "unknown", "wanted": "", "profiles": 0, "clients": 0}
+        blank = {"state": "unknown", "wanted": "", "behind": 0, "profiles": 0, "clients": 0}
         rows = [{"id": id_, **dict(zip(names, key, strict=True)), **blank} for key, id_ in new]
         if rows:
             connection.execute(STANDINGS.insert(), rows)
@@ -167,12 +173,18 @@ class Standings(Part):
     def _judge(self, connection: Connection, measure: Measure) -> None:
         changed = []
         for one in self._standings(connection):
-            state, wanted = measure(one.component, one.installed, one.platform)
-            if (state, wanted) != (one.state, one.wanted):
-                changed.append({"which": one.id, "word": state, "version": wanted})
+            counted = measure(one.component, one.installed, one.platform)
+            if counted != (one.state, one.wanted, one.behind):
+                state, wanted, behind = counted
+                changed.append({"which": one.id, "word": state, "version": wanted, "lag": behind})
         if changed:
             said = STANDINGS.update().where(STANDINGS.c.id == bindparam("which"))
-            connection.execute(said.values(state=bindparam("word"), wanted=bindparam("version")), changed)
+            words: dict[str, Any] = {
+                "state": bindparam("word"),
+                "wanted": bindparam("version"),
+                "behind": bindparam("lag"),
+            }
+            connection.execute(said.values(words), changed)
 
     def _count(self, connection: Connection) -> None:
         """Say of how many profiles and clients each standing is: about, as those count that left, too."""
@@ -279,7 +291,7 @@ class Measured:
     def _states(self) -> Mapping[tuple[str, str, Decides | None], Counted]:
         return {
             (one.component, one.platform, one.installed.decides if one.installed else None): Counted(
-                one.state, one.wanted
+                one.state, one.wanted, one.behind
             )
             for one in self.all
         }

@@ -382,6 +382,7 @@ STANDINGS = Table(  # what components of clients may be like, and what each coun
     Column("epoch", BigInteger, nullable=False),
     Column("state", String(16), nullable=False),
     Column("wanted", Text, nullable=False),
+    Column("behind", Integer, nullable=False),
     Column("profiles", Integer, nullable=False),
     Column("clients", Integer, nullable=False),
 )

@@ -57,6 +57,9 @@ CONDITIONS = (
     "seen>7d",
     "name=client-09*",
     "name=*99999",
+    "current=yes",
+    "current=no",
+    "component=virus-pattern behind>=2",
     "label=canary",
     'error~"no connection"',
 )

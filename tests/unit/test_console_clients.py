@@ -250,9 +250,15 @@ def test_as_many_clients_are_said_as_the_controller_counted_in_the_same_look(tmp
         app = console_app(state)
         asked = "/clients?component=scan-engine&state=updated"
         assert "More than 1 000 clients" in told(ask(app, "/clients"))
-        counted = ComponentStatus("scan-engine", "9.850.00", "9.850.00", 1_206, 1, 0, 2)
-        state.keep_snapshots("status", {"": status_document(Status(NOW, NOW, 1_209, (counted,), {}))})
+        counted = ComponentStatus("scan-engine", "9.850.00", "9.850.00", 1_206, 1, 0, 2, lags={2: 1})
+        whole = Status(NOW, NOW, 1_209, (counted,), {}, current=1_203)
+        state.keep_snapshots("status", {"": status_document(whole)})
         assert "1 209 clients" in told(ask(app, "/clients"))
         assert "1 206 clients of 1 209" in told(ask(app, asked))
+        assert "1 203 clients of 1 209" in told(ask(app, "/clients?current=yes"))
+        assert "More than 1 000 clients of 1 209" in told(ask(app, "/clients?current=yes&seen=<9d"))
+        for within, updated in ((1, 1_206), (2, 1_207)):
+            address = f"/clients?component=scan-engine&state=updated,outdated&behind=<={within}"
+            assert f"{updated:,} clients of 1 209".replace(",", " ") in told(ask(app, address))
         assert "More than 1 000 clients of 1 209" in told(ask(app, f"{asked}&label=!canary"))
         assert "1 client of 1 209" in told(ask(app, "/clients?name=silent-1"))

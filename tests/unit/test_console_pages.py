@@ -81,10 +81,21 @@ def test_the_figures_of_a_group_are_of_that_group(trouble: State) -> None:
 
 def test_releases_that_came_out_lately_may_count_as_updated(trouble: State) -> None:
     entry = next(one for one in status(trouble)["components"] if one["id"] == "spyware-pattern")
-    text = unescape(ask(console_app(trouble), "/?within=1").text).replace("\u202f", " ")
-    late = re.findall(r'data-title="Outdated">\s*([\d ]+\d)', text.partition('id="trend"')[0])
-    assert number_text(entry["outdated"] - entry["lags"]["1"]) in late
-    assert number_text(entry["outdated"]) not in late
+    found = led(ask(console_app(trouble), "/?within=1").text)
+    of, late = ("component", entry["id"]), entry["lags"]["1"]
+    outdated, updated = (
+        links.with_query("/clients", [of, ("state", state), ("behind", behind)])
+        for state, behind in (("outdated", ">1"), ("updated,outdated", "<=1"))
+    )
+    assert found[outdated] == [number_text(entry["outdated"] - late)]
+    assert found[updated] == [number_text(entry["updated"] + late)]
+
+
+def test_clients_that_are_current_in_everything_are_a_list(state: State) -> None:
+    current = status(state)["current"]
+    assert led(ask(console_app(state), "/").text).get("/clients?current=yes", []) == (
+        [f"{number_text(current)} current in everything"] if current else []
+    )
 
 
 def test_the_page_of_a_component_counts_as_the_status_does(state: State) -> None:

@@ -34,6 +34,7 @@ from tests.unit.workbench import COMPONENT, Bench, Opened
 BECAUSE = (
     "known=yes",
     "known=no",
+    *("current=yes", "current=no", "behind=0", "behind=1,2", "behind<2", "behind<=1", "behind>1", "behind>=1"),
     "version=missing",
     "version!=missing",
     "reason=connection",
@@ -171,12 +172,19 @@ def test_behind_each_figure_of_a_status_are_as_many_clients(
         with bench.work() as work:
             judge(bench, work)
             status = status_of(work, SEEN)
+    assert count(bench, ("current", "yes")) == status.current
+    assert count(bench, ("current", "no")) == status.clients - status.current
     for group, entries in [("", status.components), *status.groups.items()]:
         where = [("group", group)] if group else []
         for entry in entries:
             of = ("component", entry.id), *where
             words = {word: count(bench, *of, ("state", word)) for word in WORDS}
             assert words == {word: getattr(entry, word) for word in WORDS}, of
+            late = sum(entry.lags.values())
+            up = count(bench, *of, ("state", "updated,outdated"), ("behind", "<=3"))
+            assert up == entry.updated + late, of
+            assert count(bench, *of, ("state", "outdated"), ("behind", ">3")) == entry.outdated - late, of
+            assert {lag: count(bench, *of, ("behind", str(lag))) for lag in entry.lags} == entry.lags, of
             for version, number in entry.versions.items():
                 assert count(bench, *of, ("version", version), ("known", "yes")) == number, (of, version)
     assert {one.reason: one.clients for one in status.troubles} == {

@@ -32,6 +32,7 @@ WHERE = (
     *("error~other", "error~way", "component=rules", "component!=rules", "version<2", "version=2", "version!=2"),
     *(f"state={word}" for word in ("updated", "outdated", "ahead", "missing", "damaged", "unknown", "failed", "held")),
     *("state=unreachable", "state=quarantined", "state!=unknown", "state!=updated,outdated", "state!=held"),
+    *("current=yes", "current=no", "behind=0", "behind=1", "behind<1", "behind>=1", "behind<=1"),
     *("state=failed,missing", "state=held,updated", "state!=failed", "state=unknown,quarantined"),
 )
 PROFILES = st.builds(

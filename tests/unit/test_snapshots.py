@@ -136,6 +136,13 @@ def test_lists_of_clients_are_as_long_as_the_figures_that_lead_to_them(bench: Be
         asked = dict(parse_qsl(urlsplit(links.clients_with("rules", state)).query))
         found = bench.state.count_clients(conditions_of(asked.items()))
         assert (found.number, found.more) == (entry[state], False)
+    for state, within, number in (
+        ("updated", 1, entry["updated"] + entry["lags"].get("1", 0)),
+        ("outdated", 1, entry["outdated"] - entry["lags"].get("1", 0)),
+    ):
+        asked = dict(parse_qsl(urlsplit(links.clients_within("rules", state, within)).query))
+        assert bench.state.count_clients(conditions_of(asked.items())).number == number
+    assert bench.state.count_clients(conditions_of([("current", "yes")])).number == status.document["current"]
     for version in entry["versions"]:
         asked = dict(parse_qsl(urlsplit(links.clients_running("rules", version, "a")).query))
         group = bench.state.snapshot("group", "a")

@@ -16,7 +16,7 @@ from reconciler.model.version import SCHEMES
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 KNOWN = {"virus-pattern": SCHEMES["pattern"], "engine": SCHEMES["dotted"], "rules": SCHEMES["integer"]}
 HAS = (
-    ListedComponent("virus-pattern", "16.677.00", "16.679.00", "outdated"),
+    ListedComponent("virus-pattern", "16.677.00", "16.679.00", "outdated", behind=2),
     ListedComponent("engine", "1.9", "1.9", "updated"),
     ListedComponent("rules", "", "7", "missing"),
 )
@@ -55,6 +55,12 @@ def takes(where: str, **client: Any) -> bool:
         ("state=missing", ["rules"]),
         ("state!=updated", ["virus-pattern", "rules"]),
         ("version=1.9 state=outdated", []),
+        ("behind=2", ["virus-pattern"]),
+        ("behind=0,2", ["virus-pattern", "engine"]),
+        ("behind<2", ["engine"]),
+        ("behind<=2 state=updated,outdated", ["virus-pattern", "engine"]),
+        ("behind>2", ["rules"]),
+        ("behind>=2", ["virus-pattern", "rules"]),
     ],
 )
 def test_conditions_on_components_hold_of_the_same_component(where: str, of: list[str]) -> None:
@@ -86,6 +92,8 @@ def test_a_state_of_the_client_holds_of_each_of_its_components() -> None:
         ("reason!=disk", False),
         ("known=yes", True),
         ("known=no", False),
+        ("current=no", True),
+        ("current=yes", False),
     ],
 )
 def test_conditions_on_a_client(where: str, holds: bool) -> None:
@@ -111,13 +119,16 @@ def test_an_error_is_found_by_a_part_of_it_in_any_case() -> None:
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("", "no condition; fields are: component"),
+        ("", "no condition; fields are: behind"),
         ("stat=x", "at character 1: there is no field `stat`; did you mean `state`"),
         ("group=branch stat=x", "at character 14: there is no field"),
         ("branch", "at character 1: `branch` is no condition"),
         ("group<branch", "at character 6: `group` takes =, !=, not <"),
         ("state=old", "at character 7: there is no state `old`; "),
         ("state=", "a value is missing for `state=`"),
+        ("behind<two", "at character 8: `behind` takes a number of releases, such as behind>=2, not `two`"),
+        ("behind!=1", "`behind` takes =, <, <=, >, >=, not !="),
+        ("current=perhaps", "there is no current `perhaps`"),
         ("seen<soon", "'soon' is no duration"),
         ("seen=2d", "`seen` takes < or >"),
         ('name="a"b', "a blank is missing"),
@@ -170,6 +181,8 @@ def test_versions_compare_by_number_as_far_as_a_beginning_goes(sign: str, mine: 
             [("error", "timed out"), ("error", "!proxy"), ("reason", "silent")],
             'error~"timed out" error!~proxy reason=silent',
         ),
+        ([("behind", ">1"), ("behind", "<=3"), ("current", "yes")], "behind>1 behind<=3 current=yes"),
+        ([("behind", "1"), ("behind", "2")], "behind=1,2"),
         ([("version", ""), ("group", " ")], None),
     ],
 )
@@ -216,6 +229,7 @@ CONDITIONS = st.one_of(
     ),
     st.builds(Condition, st.just("error"), st.sampled_from(["~", "!~"]), VALUES.map(lambda one: (one,))),
     st.builds(Condition, st.just("version"), st.sampled_from(["<", ">", "<=", ">="]), st.just(("1.2",))),
+    st.builds(Condition, st.just("behind"), st.sampled_from(["<", ">", "<=", ">="]), st.just(("2",))),
     st.builds(Condition, st.just("seen"), st.sampled_from(["<", ">"]), st.just(("7d",))),
 )
 

@@ -12,13 +12,14 @@ from starlette.routing import Route
 from reconciler.console.asked import BadAddressError, asked_of
 from reconciler.console.frame import console_of, shown
 from reconciler.console.pages.runs import bad_address, entries_of, entry_filters, pager_of
-from reconciler.formats.where import FIELDS, STATES, address_of, conditions_of
+from reconciler.formats.where import FIELDS, STATES, Condition, address_of, conditions_of
 from reconciler.present.client_form import client_entry
 from reconciler.present.document import entry_document
 from reconciler.present.html import links
 from reconciler.present.html.clients_view import count_words, view_of_client, view_of_clients
 from reconciler.present.html.filters import Field, Filters, Option, Pager, choice
 from reconciler.present.html.runs_view import outcome_of
+from reconciler.present.html.summary_view import WITHIN, counted_within
 from reconciler.present.listing_form import found_document
 from reconciler.present.listing_text import csv_chunks
 from reconciler.reasons import REASONS
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from reconciler.console.frame import Console
-    from reconciler.formats.where import Condition
     from reconciler.storage.found import FoundClients
     from reconciler.storage.state import State
 
@@ -44,13 +44,16 @@ _PLACES = ("after", "from")
 _NEAR = 5
 _KNOWN = 500
 """Names that a field offers."""
-_MORE = ("label", "platform", "seen", "known", "reason", "error")
+_MORE = ("behind", "label", "platform", "seen", "known", "current", "reason", "error")
 _COUNTED = ("updated", "pending", "outdated", "ahead", "unknown")
+_WITHIN = (("updated", "<=", ("updated", "outdated")), ("outdated", ">", ("outdated",)))
+"""How a list says what counts as updated, or not, where releases behind may (`links.clients_within`)."""
 _HINTS = {
     "name": "such as web-*",
     "group": "",
     "component": "",
     "version": "such as <16.679",
+    "behind": "releases, such as >=2",
     "label": "",
     "platform": "such as linux*",
     "seen": ">7d, <2h, never",
@@ -179,8 +182,9 @@ def _more(pairs: Sequence[tuple[str, str]]) -> list[Field]:
     words: dict[str, dict[str, str]] = {
         "reason": {reason: about.label for reason, about in REASONS.items()},
         "known": {"yes": "yes", "no": "no"},
+        "current": {"yes": "yes", "no": "no"},
     }
-    labels = {"reason": "Trouble", "known": "Known now"}
+    labels = {"reason": "Trouble", "known": "Known now", "current": "Current in everything"}
     return [
         choice(name, labels[name], [value for field, value in pairs if field == name], words[name], "any")
         if name in words
@@ -225,17 +229,29 @@ def _count(state: State, conditions: Sequence[Condition], found: FoundClients, a
 
 
 def _counted(state: State, conditions: Sequence[Condition]) -> int | None:
-    """Give how many clients the controller counted, where conditions say what it counts: a state of a component."""
-    said = {one.field: one.values[0] for one in conditions if one.sign == "=" and len(one.values) == 1}
-    if len(said) != len(conditions) or not {"component", "state"} <= set(said) <= {"component", "state", "group"}:
+    """Give how many clients the controller counted, where conditions say what it counts."""
+    said = {one.field: one for one in conditions}
+    exact = {one.field: one.values[0] for one in conditions if one.sign == "=" and len(one.values) == 1}
+    if len(said) != len(conditions):
         return None
-    kept = state.snapshot("group", said["group"]) if "group" in said else state.snapshot("status")
-    if kept is None or said["state"] not in _COUNTED:
+    if exact == {"current": "yes"} == {field: one.values[0] for field, one in said.items()}:
+        status = state.snapshot("status")
+        return int(status.document["current"]) if status else None
+    wanted, within = exact.get("state", ""), 0
+    if "behind" in said:
+        behind, wanted = said.pop("behind"), ""
+        number = int(behind.values[0])
+        for key, sign, words in _WITHIN:
+            if behind.sign == sign and number in WITHIN and said.get("state") == Condition("state", "=", words):
+                wanted, within = key, number
+    if not {"component", "state"} <= set(said) <= {"component", "state", "group"} or wanted not in _COUNTED:
         return None
-    entry: dict[str, Any]
-    for entry in kept.document["components"]:
-        if entry["id"] == said["component"]:
-            return int(entry[said["state"]])
+    if not set(said) - {"state"} <= set(exact):
+        return None
+    kept = state.snapshot("group", exact["group"]) if "group" in exact else state.snapshot("status")
+    for entry in kept.document["components"] if kept else ():
+        if entry["id"] == exact["component"]:
+            return int(counted_within(entry, within)[wanted])
     return None
 
 

@@ -205,7 +205,11 @@ def sentence(conditions: Sequence[Condition]) -> str:
     return f"Clients {', '.join(said)}." if said else "All clients, in the order of their names."
 
 
-_ORDER = ("known", "state", "component", "version", "group", "label", "platform", "name", "seen", "reason", "error")
+_ORDER = (
+    "known", "current", "state", "component", "version", "behind", "group", "label", "platform", "name", "seen",
+    "reason", "error",
+)  # fmt: skip
+_HOW_MANY = {"=": "", "<": "fewer than ", "<=": "at most ", ">": "more than ", ">=": "at least "}
 _SIGNS = {"<": "before", "<=": "up to", ">": "after", ">=": "from"}
 
 
@@ -217,6 +221,10 @@ def _said(one: Condition) -> str:
         return f"{'other than in' if no else 'in'} {values}"
     if one.field == "version":
         return f"{'not ' if no else ''}with version {_SIGNS.get(one.sign, '')} {values}".replace("  ", " ")
+    if one.field == "behind":
+        return f"that lack {_HOW_MANY[one.sign]}{values} {'release' if one.values == ('1',) else 'releases'}"
+    if one.field == "current":
+        return f"that are{'' if one.values == ('yes',) else ' not'} current in everything"
     if one.field == "known":
         return f"of which it is{'' if one.values == ('yes',) else ' not'} known what they have now"
     if one.field == "seen":

@@ -32,6 +32,13 @@ def clients_with(component: str, state: str, group: str = "") -> str:
     return clients({"component": component, "state": state, "group": group})
 
 
+def clients_within(component: str, state: str, within: int, group: str = "") -> str:
+    """Give the list of the clients that are updated or outdated where so many releases behind count as updated."""
+    if state == "outdated":
+        return clients({"component": component, "state": state, "behind": f">{within}", "group": group})
+    return clients({"component": component, "state": "updated,outdated", "behind": f"<={within}", "group": group})
+
+
 def clients_running(component: str, version: str, group: str = "") -> str:
     """Give the list of the clients that run a version of a component; `missing` stands for none."""
     if version == "missing":

@@ -2,8 +2,7 @@
 
 * Components that all who answered have are tiles; the others are rows, the worst first.
 * What needs somebody stands once, with its reason and what may be done; a rollout below doesn't say it again.
-* Each figure leads to the list of what it counts. Where releases that came out lately still count as updated, the
-  figures are others than those of the lists, and lead nowhere.
+* Each figure leads to the list of what it counts, also where so many releases behind still count as updated.
 """
 
 from __future__ import annotations
@@ -231,9 +230,7 @@ def component_of(entry: Entry, chosen: Chosen, shown: int = _VERSIONS_SHOWN) -> 
         counts={
             key: Count(
                 number_text(count),
-                links.clients_with(component, key, group)
-                if count and not (chosen.within and key in {"updated", "outdated"})
-                else "",
+                _list_of(component, key, chosen) if count else "",
             )
             for key, count in counts.items()
         },
@@ -245,6 +242,12 @@ def component_of(entry: Entry, chosen: Chosen, shown: int = _VERSIONS_SHOWN) -> 
         versions=versions_of(entry, group, shown),
         more=max(len(entry["versions"]) - shown, 0),
     )
+
+
+def _list_of(component: str, key: str, chosen: Chosen) -> str:
+    if chosen.within and key in {"updated", "outdated"}:
+        return links.clients_within(component, key, chosen.within, chosen.group)
+    return links.clients_with(component, key, chosen.group)
 
 
 def count_bar(counts: Mapping[str, int]) -> Sequence[Segment]:
@@ -279,7 +282,8 @@ def _facts(status: Entry, groups: int) -> list[Fact]:
     clients, current, saved = status["clients"], status.get("current", 0), status["traffic"]["saved"]
     found = [Fact(count_text(clients, "client"), f"in {count_text(groups, 'group')}", link="/clients")]
     if clients:
-        found.append(Fact(number_text(current), "current in everything"))
+        listed = links.clients({"current": "yes"}) if current else ""
+        found.append(Fact(number_text(current), "current in everything", link=listed))
     most = max(status["components"], key=lambda entry: entry["unknown"], default=None)
     if most and most["unknown"]:
         found.append(Fact(number_text(most["unknown"]), "unknown", "late", links.clients_with(most["id"], "unknown")))
