@@ -23,7 +23,7 @@ from reconciler.present.rollout_text import halted
 from tests.fakes import NOW
 
 SCHEMAS = Path(__file__).parents[2] / "schema"
-COMPONENT, CHECK, HOOKS, POLICY = "$defs/component", "$defs/check", "$defs/component/properties/hooks", "$defs/rollout"
+CHECK, HOOKS, POLICY = "$defs/check", "$defs/hooks", "$defs/rollout"
 WORDS = {
     "catalog:properties/components/items/properties/kind": ComponentKind,
     "catalog:properties/components/items/properties/scan_methods/items": ScanMethod,
@@ -37,13 +37,13 @@ WORDS = {
     "report:$defs/rollout/properties/status": RolloutStatus,
     "status:$defs/rollout/properties/status": RolloutStatus,
     "updoser:$defs/families/items": Family,
-    "updoser:properties/repository/properties/publish": PublishWhen,
+    "updoser:$defs/repository/properties/publish": PublishWhen,
     "updoser:$defs/scan_method": ScanMethod,
     "updoser:$defs/install/properties/method": InstallMethod,
     "updoser:$defs/setting/properties/method": SettingMethod,
     "updoser:$defs/auto_update/properties/trigger": Trigger,
-    f"updoser:{COMPONENT}/properties/unmanaged": Unmanaged,
-    f"updoser:{COMPONENT}/properties/selinux": SelinuxLabels,
+    "updoser:$defs/unmanaged": Unmanaged,
+    "updoser:$defs/selinux": SelinuxLabels,
     f"updoser:{HOOKS}/properties/after/properties/on_failure": OnHookFailure,
     f"updoser:{POLICY}/properties/scope": Scope,
     f"updoser:{POLICY}/properties/newer_release": Newer,
