@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.formats.oci import DIGEST, digest_of_bytes
-from reconciler.formats.text import read_json
+from reconciler.formats.text import read_object
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -149,7 +149,7 @@ def verify(subject: Subject, found: Iterable[Found], key: PublicKey) -> Found:
 def _check_payload(found: Found, subject: Subject, key: PublicKey) -> None:
     """Hold a payload, which is believed once its signature is good, against the artifact."""
     _check_signature(key, _bytes(found.signature, "the signature"), found.content)
-    data = _object(found.content, "the payload")
+    data = read_object(found.content, "the payload", MAX_BYTES)
     critical = _member(data, "critical", "the payload")
     digest = _member(critical, "image", "the payload").get("docker-manifest-digest")
     name = _member(critical, "identity", "the payload").get("docker-reference")
@@ -163,7 +163,7 @@ def _check_payload(found: Found, subject: Subject, key: PublicKey) -> None:
 
 def _check_bundle(content: bytes, subject: Subject, key: PublicKey) -> None:
     """Hold a bundle against the artifact."""
-    data = _object(content, "the bundle")
+    data = read_object(content, "the bundle", MAX_BYTES)
     if data.get("mediaType") != BUNDLE:
         raise ValueError(f"the bundle is of the media type {data.get('mediaType')!r:.80}, which isn't known here")
     if ("messageSignature" in data) == ("dsseEnvelope" in data):
@@ -192,7 +192,7 @@ def _check_envelope(envelope: dict[str, Any], subject: Subject, key: PublicKey) 
         raise ValueError(f"the envelope hasn't 1 to {MAX_SIGNATURES} signatures")
     encoded = b"DSSEv1 %d %s %d %s" % (len(_IN_TOTO), _IN_TOTO.encode(), len(payload), payload)
     _check_any(key, signatures, encoded)
-    statement = _object(payload, "the statement")
+    statement = read_object(payload, "the statement", MAX_BYTES)
     if statement.get("_type") not in _STATEMENTS:
         raise ValueError(f"the statement is of the type {statement.get('_type')!r:.80}")
     if statement.get("predicateType") != _SIGN:
@@ -240,18 +240,6 @@ def _bytes(text: Any, what: str) -> bytes:
         return b64decode(text if type(text) is str else "", validate=True) if text else b""
     except ValueError as error:
         raise ValueError(f"{what} isn't base64") from error
-
-
-def _object(content: bytes, what: str) -> dict[str, Any]:
-    if len(content) > MAX_BYTES:
-        raise ValueError(f"{what} is larger than {MAX_BYTES} bytes")
-    try:
-        data: Any = read_json(content)
-    except ValueError as error:
-        raise ValueError(f"{what} isn't JSON") from error
-    if type(data) is not dict:
-        raise ValueError(f"{what} isn't an object")
-    return data
 
 
 def _member(data: dict[str, Any], key: str, what: str) -> dict[str, Any]:

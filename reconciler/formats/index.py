@@ -91,13 +91,14 @@ def _release_entry(release: Release) -> dict[str, Any]:
         entry["released"] = release.released.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if release.notes:
         entry["notes"] = release.notes
-    entry["files"] = [_file_entry(file) for file in release.files]
+    entry["files"] = [file_entry(file) for file in release.files]
     if release.attached:
-        entry["attached"] = [_file_entry(file) for file in release.attached]
+        entry["attached"] = [file_entry(file) for file in release.attached]
     return entry
 
 
-def _file_entry(file: ReleaseFile) -> dict[str, Any]:
+def file_entry(file: ReleaseFile) -> dict[str, Any]:
+    """Give a file as documents have it."""
     return {"name": file.name, "size": file.size, "sha256": file.sha256}
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from reconciler.formats.incremental_json import text_of
-from reconciler.formats.text import read_json
+from reconciler.formats.text import read_object
 from reconciler.model.release import ANY_PLATFORM
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def parse_document(content: bytes, content_type: str = "", digest: str = "") -> 
     found = digest_of_bytes(content)
     if digest and digest != found:
         raise ValueError(f"the manifest isn't the one that was asked for: it has the digest {found}, not {digest}")
-    data = _object(content, "the manifest")
+    data = read_object(content, "the manifest", MAX_MANIFEST)
     if "schemaVersion" not in data or type(data["schemaVersion"]) is not int or data["schemaVersion"] != 2:
         raise ValueError("the manifest has another schemaVersion than 2")
     media_type = _media_type_of(data, content_type)
@@ -246,7 +246,7 @@ def parse_tags(content: bytes, repository: str) -> tuple[str, ...]:
     Raises:
         ValueError: it isn't one, or is that of another repository.
     """
-    data = _object(content, "the list of tags")
+    data = read_object(content, "the list of tags", MAX_MANIFEST)
     name = data.get("name")
     if name is not None and name != repository:
         raise ValueError(f"the list of tags is that of {name!r:.80}")
@@ -289,18 +289,6 @@ def platform_of(entry: Mapping[str, Any]) -> str:
     if "unknown" in {system, machine} or not (_WORD.fullmatch(system) and _WORD.fullmatch(machine)) or "_" in system:
         return ""
     return f"{system}-{machine}"
-
-
-def _object(content: bytes, what: str) -> dict[str, Any]:
-    if len(content) > MAX_MANIFEST:
-        raise ValueError(f"{what} is larger than {MAX_MANIFEST} bytes")
-    try:
-        data: Any = read_json(content)
-    except ValueError as error:
-        raise ValueError(f"{what} isn't JSON") from error
-    if type(data) is not dict:
-        raise ValueError(f"{what} isn't an object")
-    return data
 
 
 def _descriptors(data: Mapping[str, Any], key: str, limit: int) -> tuple[Descriptor, ...]:

@@ -43,6 +43,23 @@ def read_json(data: bytes) -> Any:
     return found
 
 
+def read_object(content: bytes, what: str, limit: int) -> dict[str, Any]:
+    """Read a JSON object that others wrote; `what` is what it is called.
+
+    Raises:
+        ValueError: it has more than `limit` bytes, or isn't one.
+    """
+    if len(content) > limit:
+        raise ValueError(f"{what} is larger than {limit} bytes")
+    try:
+        data: Any = read_json(content)
+    except ValueError as error:
+        raise ValueError(f"{what} isn't JSON") from error
+    if type(data) is not dict:
+        raise ValueError(f"{what} isn't an object")
+    return data
+
+
 def _texts(data: Any) -> list[str]:
     waiting, found = [data], []
     while waiting:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
+from reconciler.formats.index import file_entry
 from reconciler.model.delta import Incremental, Kept, Patch, incremental_problem
 from reconciler.model.release import (
     COMPONENT_ID,
@@ -35,13 +36,9 @@ def release_document(release: Release) -> dict[str, Any]:
         "released": release.released.astimezone(UTC).isoformat() if release.released else None,
         "notes": release.notes,
         **({"signed": asdict(release.signed)} if release.signed else {}),
-        "files": [_file_entry(file) for file in release.files],
-        **({"attached": [_file_entry(file) for file in release.attached]} if release.attached else {}),
+        "files": [file_entry(file) for file in release.files],
+        **({"attached": [file_entry(file) for file in release.attached]} if release.attached else {}),
     }
-
-
-def _file_entry(file: ReleaseFile) -> dict[str, Any]:
-    return {"name": file.name, "size": file.size, "sha256": file.sha256}
 
 
 def _file(entry: Mapping[str, Any]) -> ReleaseFile:

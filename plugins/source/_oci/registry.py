@@ -6,8 +6,6 @@ have the digest that was asked for; a tag's digest is what the registry says it 
 
 from __future__ import annotations
 
-import io
-import os
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,7 +26,7 @@ from reconciler.formats.oci import (
 )
 
 from .._web.own import Own, origin
-from .._web.stream import HttpStatusError, shown
+from .._web.stream import ForwardStream, HttpStatusError, shown
 from .._web.web import Web
 from .tokens import Tokens
 
@@ -251,50 +249,24 @@ class Registry:
         return self._tokens.refused(repository)
 
 
-class _Blob(io.RawIOBase):
+class _Blob(ForwardStream):
     """A blob on its way: a token that isn't there, or runs out in the midst of it, is got and costs nothing.
 
     `headers` are those of the last answer.
     """
 
     def __init__(self, registry: Registry, repository: str, url: str) -> None:
+        super().__init__()
         self._registry = registry
         self._repository = repository
         self._url = url
         self._stream: Stream | None = None
-        self._position = 0
         self._renewed_at = -1
         self.headers: Mapping[str, str] = {}
 
-    def readable(self) -> bool:
-        """Say that it can be read."""
-        return True
-
-    def seekable(self) -> bool:
-        """Say whether it can be sought in: before it is read."""
-        return self._stream is None
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Begin somewhere else than at the start."""
-        if whence != os.SEEK_SET or self._stream is not None:
-            raise io.UnsupportedOperation("only the place of the beginning can be chosen")
-        self._position = offset
-        return offset
-
-    def tell(self) -> int:
-        """Give the place of the next byte."""
-        return self._position
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        self._drop()
-        super().close()
-
-    def readinto(self, buffer: Any) -> int:
-        """Read into a buffer; see `read`."""
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+    @property
+    def _begun(self) -> bool:
+        return self._stream is not None
 
     def read(self, size: int = -1) -> bytes:
         """Read some bytes, at most `size`; none at the end. Without a size: all that is left.

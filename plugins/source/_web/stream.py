@@ -82,7 +82,53 @@ class Wish:
     validator: str = ""
 
 
-class DownloadStream(io.RawIOBase):
+class ForwardStream(io.RawIOBase):
+    """A stream of which only the place of its beginning can be chosen, before anything of it came."""
+
+    def __init__(self) -> None:
+        self._position = 0
+
+    @property
+    def _begun(self) -> bool:
+        """Whether something of it may have come."""
+        raise NotImplementedError
+
+    def _drop(self) -> None:
+        """Let go of what it comes from; one that still has bytes on it isn't used again."""
+        raise NotImplementedError
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say whether it can be sought in: before it is read."""
+        return not self._begun
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Begin somewhere else than at the start."""
+        if whence != os.SEEK_SET or self._begun:
+            raise io.UnsupportedOperation("only the place of the beginning can be chosen")
+        self._position = offset
+        return offset
+
+    def tell(self) -> int:
+        """Give the place of the next byte."""
+        return self._position
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._drop()
+        super().close()
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer; see `read`."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+class DownloadStream(ForwardStream):
     """A file on its way. It survives cuts: what was read stays read, and the rest is asked for.
 
     `headers` are those of the last answer, `place` is the URL that gave it, and `status` is 304 where the condition of
@@ -93,8 +139,8 @@ class DownloadStream(io.RawIOBase):
         self._files = files
         self._url = url
         self._wish = wish or Wish()
+        super().__init__()
         self._response: urllib3.BaseHTTPResponse | None = None
-        self._position = 0
         self.headers: Mapping[str, str] = {}
         self.status = 200
         self.place = url
@@ -107,35 +153,9 @@ class DownloadStream(io.RawIOBase):
         self._deadline = time.monotonic() + files.options.total
         self._floor = Floor()
 
-    def readable(self) -> bool:
-        """Say that it can be read."""
-        return True
-
-    def seekable(self) -> bool:
-        """Say whether it can be sought in: before it is read."""
-        return self._response is None
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Begin somewhere else than at the start."""
-        if whence != os.SEEK_SET or self._response is not None:
-            raise io.UnsupportedOperation("only the place of the beginning can be chosen")
-        self._position = offset
-        return offset
-
-    def tell(self) -> int:
-        """Give the place of the next byte."""
-        return self._position
-
-    def close(self) -> None:
-        """Let go of the connection; one that still has bytes on it isn't used again."""
-        self._drop()
-        super().close()
-
-    def readinto(self, buffer: Any) -> int:
-        """Read into a buffer; see `read`."""
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+    @property
+    def _begun(self) -> bool:
+        return self._response is not None
 
     def read(self, size: int = -1) -> bytes:
         """Read some bytes, at most `size`; none at the end. Without a size: all that is left.
