@@ -11,14 +11,12 @@ All of it can be found out again: a file that is damaged, or of other options, i
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from reconciler.files import write_whole
-from reconciler.formats.text import read_json
 from reconciler.model.release import SHA256, ReleaseFile
 
+from .._remembered import recall, remember
 from .objects import OBJECT_ID
 from .tree import Found
 
@@ -43,15 +41,8 @@ class Notes:
 
 def read_notes(path: Path, about: str, log: Logger) -> Notes:
     """Read what is remembered about a repository; nothing where nothing is, or it is about another one."""
-    try:
-        with path.open("rb") as stream:
-            data = read_json(stream.read(MAX_BYTES))
-        return _notes(data) if data["about"] == about else Notes(about)
-    except FileNotFoundError:
-        return Notes(about)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        log.warning("%s is damaged and passed over: %s", path, error)
-        return Notes(about)
+    found = recall(path, MAX_BYTES, log, lambda data: _notes(data) if data["about"] == about else None)
+    return found or Notes(about)
 
 
 def write_notes(path: Path, notes: Notes, log: Logger) -> None:
@@ -60,10 +51,7 @@ def write_notes(path: Path, notes: Notes, log: Logger) -> None:
         key: [[[file.name, file.size, file.sha256, id_] for file, id_ in found.files], list(found.folders)]
         for key, found in notes.files.items()
     }
-    try:
-        write_whole(path, json.dumps({**asdict(notes), "files": files}).encode())
-    except OSError as error:
-        log.warning("%s can't be written: %s", path, error)
+    remember(path, {**asdict(notes), "files": files}, log)
 
 
 def _notes(data: Any) -> Notes:

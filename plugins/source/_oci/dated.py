@@ -7,14 +7,13 @@ next run, and an artifact that comes back has the version that it had: a registr
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from reconciler.files import write_whole
-from reconciler.formats.text import read_json
 from reconciler.model.version import dated_version
+
+from .._remembered import recall, remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,25 +50,17 @@ class Dates:
             return dated_version(moments[sha256], sha256)
 
     def _read(self) -> dict[str, dict[str, datetime]]:
-        try:
-            with self._file.open("rb") as stream:
-                data: Any = read_json(stream.read(MAX_BYTES))
+        def moments_of(data: Any) -> dict[str, dict[str, datetime]]:
             return {
                 place: {sha256: datetime.fromisoformat(moment).astimezone(UTC) for sha256, moment in moments.items()}
                 for place, moments in data.items()
             }
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
-            self._log.warning("%s is damaged and passed over: %s", self._file, error)
-            return {}
+
+        return recall(self._file, MAX_BYTES, self._log, moments_of) or {}
 
     def _write(self, known: dict[str, dict[str, datetime]]) -> None:
         data = {
             place: {sha256: moment.astimezone(UTC).isoformat() for sha256, moment in moments.items()}
             for place, moments in known.items()
         }
-        try:
-            write_whole(self._file, json.dumps(data).encode())
-        except OSError as error:
-            self._log.warning("%s can't be written: %s", self._file, error)
+        remember(self._file, data, self._log)

@@ -5,15 +5,14 @@ What wasn't offered for some weeks is forgotten.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from reconciler.files import write_whole
 from reconciler.formats.oci import DIGEST, TAG
-from reconciler.formats.text import read_json
+
+from .._remembered import recall, remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,10 +78,7 @@ class Record:
             limit = self._clock() - KEPT
             self._known = {**self._read(), **self._entries()}
             entries = [asdict(entry) for entry in self._known.values() if datetime.fromisoformat(entry.at) > limit]
-            try:
-                write_whole(self._file, json.dumps(entries).encode())
-            except OSError as error:
-                self._log.warning("%s can't be written: %s", self._file, error)
+            remember(self._file, entries, self._log)
 
     def _entries(self) -> dict[ReleaseKey, Offered]:
         if self._known is None:
@@ -91,16 +87,14 @@ class Record:
 
     def _read(self) -> dict[ReleaseKey, Offered]:
         found: dict[ReleaseKey, Offered] = {}
-        try:
-            with self._file.open("rb") as stream:
-                for data in read_json(stream.read(MAX_BYTES)):
-                    entry = Offered(**data)
-                    if _is_sound(entry):
-                        found[entry.component, entry.version, entry.platform] = entry
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError, TypeError) as error:
-            self._log.warning("%s is damaged and passed over: %s", self._file, error)
+
+        def learn(entries: Any) -> None:
+            for data in entries:
+                entry = Offered(**data)
+                if _is_sound(entry):
+                    found[entry.component, entry.version, entry.platform] = entry
+
+        recall(self._file, MAX_BYTES, self._log, learn)
         return found
 
 

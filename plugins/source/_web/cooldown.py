@@ -6,14 +6,13 @@ counts only for the metadata that everybody may read: object stores answer 403 f
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate, parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SourceError
-from reconciler.files import write_whole
-from reconciler.formats.text import read_json
+
+from .._remembered import recall, remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -75,24 +74,17 @@ class Cooldown:
 
     def _write(self, since: datetime, until: datetime, why: str) -> None:
         times = {"since": since.astimezone(UTC).isoformat(), "until": until.astimezone(UTC).isoformat()}
-        try:
-            write_whole(self._file, json.dumps({**times, "why": why}).encode())
-        except OSError as error:
-            self._log.warning("%s can't be written: %s", self._file, error)
+        remember(self._file, {**times, "why": why}, self._log)
 
     def _read(self) -> tuple[datetime, datetime, str] | None:
         """Give from when, until when and why the source is left alone; none lasts longer than LONGEST."""
-        try:
-            with self._file.open("rb") as stream:
-                data: Any = read_json(stream.read(_MAX_BYTES))
+
+        def times(data: Any) -> tuple[datetime, datetime, str] | None:
             until = datetime.fromisoformat(data["until"])
             since = datetime.fromisoformat(data["since"]) if "since" in data else until - LONGEST
             return (max(since, until - LONGEST), until, str(data["why"])) if until.tzinfo and since.tzinfo else None
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
-            self._log.warning("%s is damaged and passed over: %s", self._file, error)
-            return None
+
+        return recall(self._file, _MAX_BYTES, self._log, times)
 
 
 def waiting_time(retry_after: str | None, now: datetime) -> timedelta | None:
