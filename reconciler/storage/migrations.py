@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from reconciler.storage.migration_12 import STATEMENTS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -483,6 +485,7 @@ MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {
         """,
         "CREATE INDEX components_by_profile ON profile_components (profile, standing)",
     ),
+    12: STATEMENTS,
 }
 """What brings a schema of version N - 1 to version N, by N; version 0 is an empty database."""
 VERSION = max(MIGRATIONS)
