@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from logging import Logger
     from socket import socket
 
+    from reconciler.model.batch import Halt, Order, Report
+    from reconciler.model.batch import ToolsTried as ToolsTried  # noqa: PLC0414 - who implements Session has it from here
     from reconciler.model.client import Client, Facts, InventoryEntry
     from reconciler.model.delta import CodecTraits, Incremental, Patch
     from reconciler.model.deploy import DeployReport, DeployRequest
@@ -357,10 +359,6 @@ class Check(Protocol):
         """Find out here, within `timeout` seconds. A check that can't be carried out isn't good."""
 
 
-ToolsTried = Literal["", "files", "commands"]
-"""What is tried of a client's tools: nothing, what changes of files need, or also what checks and hooks do."""
-
-
 class Session(Protocol):
     """One connection to one client."""
 
@@ -410,6 +408,67 @@ class Transport(Protocol):
         Raises:
             TransportError: it can't be reached; AuthenticationError and HostKeyError say more.
         """
+
+
+@runtime_checkable
+class Crew(Protocol):
+    """Workers that carry batches out (`model.batch`), wherever they are. Used from one thread.
+
+    It has lanes, each a line of clients that one worker works on; a client is always of the same lane, so that a
+    connection which a look left open is there for the change that follows.
+    """
+
+    def lane(self, client: str) -> str:
+        """Name the lane of a client; a crew of one worker, or of workers that are all alike, has the lane `""`."""
+
+    def room(self, lane: str) -> int:
+        """Say for how many clients more there is room in a lane now; what is given beyond it waits there."""
+
+    @property
+    def size(self) -> int:
+        """How many clients a batch should have; a first wave's have one, whatever this says."""
+
+    def refusal(self, lane: str) -> str:
+        """Say why nobody works in a lane now, as in `site lyon has no worker`; empty where somebody does."""
+
+    def give(self, lane: str, order: Order) -> None:
+        """Have a batch carried out. It returns at once; what becomes of it is received."""
+
+    def halt(self, halted: Collection[Halt]) -> None:
+        """Let no client begin with a step of these rollouts any more, from at most five seconds on."""
+
+    def receive(self, timeout: float) -> Sequence[Report]:
+        """Give what was reported since the last call; wait up to `timeout` seconds where that is nothing.
+
+        Each client of a batch is answered for once, unless its worker or the way to it breaks: an answer may come twice
+        then, or never, and `Ended` says so as soon as it is known.
+
+        Raises:
+            LimitError: this machine has no room for more.
+            PluginError: the crew is broken as a whole.
+        """
+
+    def stop(self) -> None:
+        """Begin no client any more: those under way are finished and reported, the rest is `stopped`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hands:
+    """What an executor gets to work with.
+
+    `threads` gives a crew of threads in this process, of at most so many. `speak` is the program of a worker that
+    speaks over its standard streams, as arguments; `setup` is what it is told first: a document without secrets, from
+    which it knows the transports of groups as this process does. `encode` and `decode` are the forms of what goes
+    over a wire: of an order's batch (its private content goes beside it), and of a report. `content` opens what a batch
+    names by digest.
+    """
+
+    threads: Callable[[int], AbstractContextManager[Crew]]
+    speak: Sequence[str] = ()
+    setup: Mapping[str, Any] = field(default_factory=dict)
+    encode: Callable[[Order], bytes]
+    decode: Callable[[bytes], Report]
+    content: Callable[[str], AbstractContextManager[BinaryIO]]
 
 
 @runtime_checkable
