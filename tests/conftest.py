@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.draw import draw_more, draw_properties, shell_of, shells_left_out
+from tests.postgres import any_state, database, postgres, postgres_of_worker, postgres_url, state_url, url_of
 from tests.sshd import SshFleet, sshd_fleet
 
 if TYPE_CHECKING:
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
-# Programs of Debian's sbin, and of the environment that the tests run in, are found wherever the tests are started.
-os.environ["PATH"] = f"{os.environ.get('PATH', '')}:{Path(sys.executable).parent}:/usr/sbin:/sbin"
+__all__ = ["any_state", "database", "postgres", "postgres_of_worker", "postgres_url", "state_url", "url_of"]
+
+# Programs of Debian's sbin, of its PostgreSQL, and of the environment that the tests run in, are found wherever the
+# tests are started.
+FOLDERS = (Path(sys.executable).parent, "/usr/sbin", "/sbin", *sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:])
+os.environ["PATH"] = ":".join([os.environ.get("PATH", ""), *map(str, FOLDERS)])
 
 # A shell has what it starts in the background ignore Ctrl-C, nohup that a terminal goes; so would all that starts here.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
