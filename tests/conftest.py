@@ -61,6 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "explore: does more, and at random, with `make explore`")
     config.addinivalue_line("markers", "each_shell: runs on each shell in the suite too, and not only on a sample")
+    config.addinivalue_line("markers", "lasting: takes a minute or more, so it is begun first")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -73,7 +74,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     yield
     left_out = shells_left_out(items)
     config.hook.pytest_deselected(items=[item for item in items if item in left_out])
-    items[:] = [item for item in items if item not in left_out]
+    # Whatever the order is otherwise: else one worker is at it alone when the others are through.
+    items[:] = sorted(
+        (item for item in items if item not in left_out), key=lambda item: item.get_closest_marker("lasting") is None
+    )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -16,6 +16,7 @@ import pytest
 from tests import soak
 from tests.fleet import ROOT
 
+pytestmark = pytest.mark.lasting
 END = soak.START + timedelta(hours=soak.HOURS)
 LATE = timedelta(hours=4)
 """An interval, and what a round takes: what is forgotten then has been older than it may be for so long."""
