@@ -57,7 +57,8 @@ class Traits:
     to the `port` and as the `user` where a client names none of its own. `hops` are all hosts on that way, named as
     known_hosts does (`formats.known_hosts`), `keys` the files of private keys as the options name them. `become` says
     whether it works as root there by becoming it; None doesn't say, and is neither for a client whose inventory asks
-    for one of them.
+    for one of them. What an executor carries can be read by others on the way where it is `unsealed`: it gets nothing
+    that has secrets in it.
     """
 
     programs: bool = False
@@ -72,6 +73,7 @@ class Traits:
     hops: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     become: bool | None = None
+    unsealed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -460,7 +462,7 @@ class Hands:
     speaks over its standard streams, as arguments; `setup` is what it is told first: a document without secrets, from
     which it knows the transports of groups as this process does. `encode` and `decode` are the forms of what goes
     over a wire: of an order's batch (its private content goes beside it), and of a report. `content` opens what a batch
-    names by digest.
+    names by digest. `site` is the one that the work is for; empty: none.
     """
 
     threads: Callable[[int], AbstractContextManager[Crew]]
@@ -469,6 +471,7 @@ class Hands:
     encode: Callable[[Order], bytes]
     decode: Callable[[bytes], Report]
     content: Callable[[str], AbstractContextManager[BinaryIO]]
+    site: str = ""
 
 
 @runtime_checkable

@@ -218,6 +218,15 @@ class GroupSpec:
         return *way, str(parsed or address), client.port or self.port, client.user or self.user, client.install_root
 
 
+@dataclass(frozen=True, slots=True)
+class SiteSpec:
+    """A place whose clients are worked on from there: the groups that it has, and what carries work out."""
+
+    name: str
+    groups: tuple[str, ...]
+    executor: PluginConfig
+
+
 PublishWhen = Literal["after_rollout", "downloaded", "manual"]
 PUBLISH_WHEN: tuple[PublishWhen, ...] = get_args(PublishWhen)
 ROLES = ("root", "targets", "snapshot", "timestamp")
@@ -338,6 +347,11 @@ class Spec:
     commit: str = ""
     signer: str = ""
     tree: Path | None = None
+    sites: Mapping[str, SiteSpec] = field(default_factory=dict)
+
+    def site_of(self, group: str) -> str:
+        """Name the site that a group is of; empty where it is of none, and worked on as the server says."""
+        return next((site.name for site in self.sites.values() if group in site.groups), "")
 
     def start_of(self, secret: SecretRef) -> Path:
         """Give the folder that a secret is read from: programs are of the spec, files of this machine."""

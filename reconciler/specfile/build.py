@@ -40,6 +40,7 @@ from reconciler.specfile.proxies import ProxyReader, url_parts, without_excerpt
 from reconciler.specfile.repository import RepositoryReader
 from reconciler.specfile.secrets import is_reference, missing, reference, variables_of
 from reconciler.specfile.server import read_server
+from reconciler.specfile.sites import read_sites
 from reconciler.specfile.tree import (
     Map,
     Seq,
@@ -126,6 +127,7 @@ class Builder:
         checks = CheckReader(catalog, self._base, self._options, self._problems)
         components = self._components(catalog, checks)
         groups = GroupReader(tree, self._home, self._options, self._proxies, self._problems).read(checks)
+        sites = read_sites(tree, groups, self._options, self._problems)
         holds = self._holds()
         reader = RepositoryReader(catalog, self._home, self._options, self._problems, clients=bool(groups))
         repository, mirrors = reader.read(tree)
@@ -145,6 +147,7 @@ class Builder:
             base=self._base,
             home=self._home,
             tree=tree_of(self._path) if self._unpacked else None,
+            sites=sites,
             digest=_digest(effective, {} if self._no_exec else groups),
             server=server,
             catalog=catalog,

@@ -102,7 +102,7 @@ _SHOWN = frozenset(
     ]
 )
 """Keys of the spec's own schema whose values are words, numbers and times: these may be shown."""
-_HIDDEN = frozenset(["vars", "install", "settings", "server", "proxies", "transport", "secrets", "plugins"])
+_HIDDEN = frozenset(["vars", "install", "settings", "server", "proxies", "transport", "executor", "secrets", "plugins"])
 """Below these nothing is shown: paths, addresses, options of plugins, and whatever people put into variables."""
 _WAYS_TO = {"groups": "group", "sources": "source"}
 _LIKE_A_PLACE = re.compile(r"[\\@]|^\.{0,2}/|://|(?:\d+\.){3}\d+|^[0-9a-fA-F:]*::")

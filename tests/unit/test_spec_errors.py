@@ -18,6 +18,7 @@ DATA = Path(__file__).parent / "data/examples"
 HEAD = "version: 1\n"
 REPOSITORY = "repository: {path: p, keys: {root: [{env: A}], online: {env: A}}"
 GROUP = "groups: {g: {transport: {type: local}, install_root: c, clients: [{name: a}]}}\n"
+SITE = "{groups: [g], executor: {type: threads}}"
 
 
 def problems_of(folder: Path, text: str, **options: Any) -> Any:
@@ -109,6 +110,32 @@ CASES = {
         "groups: {g: {transport: {type: local}, install_root: c, clients: [{name: a}, {name: a}]}}",
         "there is another client `a`",
         "updoser.yaml:2",
+    ),
+    "a site of a group that isn't there": (
+        f"{GROUP}sites: {{lyon: {{groups: [h], executor: {{type: threads}}}}}}",
+        "there is no group `h`",
+        "",
+    ),
+    "a group of two sites": (
+        f"{GROUP}sites: {{a: {SITE}, b: {SITE}}}",
+        "the group `g` is of the site `a`, too",
+        "updoser.yaml:3",
+    ),
+    "a group that stands twice in a site": (
+        f"{GROUP}sites: {{a: {{groups: [g, g], executor: {{type: threads}}}}}}",
+        "the group `g` is listed twice",
+        "updoser.yaml:3",
+    ),
+    "a site without an executor": (f"{GROUP}sites: {{a: {{groups: [g]}}}}", "`executor` is missing", ""),
+    "a site with an executor that isn't there": (
+        f"{GROUP}sites: {{a: {{groups: [g], executor: {{type: treads}}}}}}",
+        "there is no executor plugin `treads`",
+        "`threads`",
+    ),
+    "a site with a name that is none": (
+        f"{GROUP}sites: {{Lyon Est: {{groups: [g], executor: {{type: threads}}}}}}",
+        "lower-case letters",
+        "",
     ),
     "no install_root": ("groups: {g: {transport: {type: local}, clients: [{name: a}]}}", "no install_root", "defaults"),
     "relative install_root": (
@@ -558,3 +585,27 @@ def test_no_change_of_a_real_file_breaks_the_reader(tmp_path: Path, text: str, d
     file.write_text(text[:at] + inserted + text[at + length :], encoding="utf-8")
     with contextlib.suppress(SpecError):
         load(file, environ={}, check_secrets=False)
+
+
+def test_settings_with_secrets_are_refused_where_others_can_read_what_is_carried(tmp_path: Path) -> None:
+    folder = tmp_path / "plugins/executor"
+    folder.mkdir(parents=True)
+    (folder / "post.py").write_text(
+        "from reconciler.contracts import Traits\n"
+        "OPTIONS = {'type': 'object', 'properties': {'seal_key': {'type': 'string'}}}\n"
+        "def TRAITS(options):\n    return Traits(unsealed='seal_key' not in options)\n"
+        "def PLUGIN(options, context): pass\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "t.j2").touch()
+    text = (
+        "plugins: [plugins]\n"
+        "groups: {g: {transport: {type: local}, install_root: c, clients: [{name: a}],"
+        " settings: [{template: t.j2, path: /etc/t, secrets: {word: {env: WORD}}}]}}\n"
+        "sites: {lyon: {groups: [g], executor: {type: post}}}"
+    )
+    problem = only_problem(tmp_path, f"{HEAD}{text}", environ={"WORD": "x"})
+    assert "/etc/t of the group `g` has secrets, and nothing seals them for `lyon`" in problem
+    assert "`seal_key`" in problem
+    sealed = text.replace("type: post", "type: post, seal_key: abc")
+    assert not problems_of(tmp_path, f"{HEAD}{sealed}", environ={"WORD": "x"})

@@ -45,6 +45,12 @@ def test_without_components_everything_is_managed_at_latest(write: Any) -> None:
     assert {wanted.version for wanted in spec.components.values()} == {"latest"}
 
 
+def test_a_site_has_its_groups_and_what_carries_work_out_there(write: Any) -> None:
+    spec = spec_of(write(f"{LOCAL}sites: {{lyon: {{groups: [g], executor: {{type: threads}}}}}}\n"))
+    assert spec.sites["lyon"].executor.name == "threads"
+    assert (spec.site_of("g"), spec.site_of("h")) == ("lyon", "")
+
+
 def test_only_what_is_listed_is_managed_and_the_star_stands_for_all(write: Any) -> None:
     spec = spec_of(write("components: {virus-pattern: {}}\n"))
     assert list(spec.components) == ["virus-pattern"]
