@@ -22,6 +22,7 @@ from reconciler.contracts import Traits
 from reconciler.errors import SourceError
 from reconciler.formats.size import parse_size
 from reconciler.model.offer import SourceReport
+from reconciler.web.options import web_options
 
 from ._clamav.ladder import Ladder, RefusedError, Told
 from ._clamav.mirror import Mirror
@@ -29,7 +30,6 @@ from ._clamav.options import OPTIONS
 from ._clamav.shelf import Shelf, key_of
 from ._clamav.trust import load_trust, trusted
 from ._fetched.quarantine import Quarantine
-from ._web.options import web_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,6 +23,8 @@ from reconciler.formats.size import parse_size
 from reconciler.model.offer import SourceReport
 from reconciler.model.release import ANY_PLATFORM
 from reconciler.model.version import SCHEMES
+from reconciler.web.options import web_options
+from reconciler.web.web import Web
 
 from ._fetched.quarantine import Quarantine
 from ._http.documents import Documents
@@ -30,8 +32,6 @@ from ._http.look import Look, Means
 from ._http.options import OPTIONS, base_of, check
 from ._http.told import Told
 from ._verify.options import verifying
-from ._web.options import web_options
-from ._web.web import Web
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

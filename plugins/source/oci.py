@@ -19,6 +19,7 @@ from reconciler.errors import SourceError
 from reconciler.formats.oci import CREATED, VERSION, reference_of, registry_problem, repository_problem
 from reconciler.formats.size import parse_size
 from reconciler.model.offer import SourceReport, Unfetched
+from reconciler.web.options import web_options
 
 from ._fetched.quarantine import Quarantine
 from ._oci.artifacts import Artifacts, TooLargeError, time_of
@@ -29,7 +30,6 @@ from ._oci.offered import Offered, Record
 from ._oci.options import OPTIONS
 from ._oci.registry import Registry
 from ._verify.options import verifying
-from ._web.options import web_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

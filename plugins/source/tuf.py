@@ -29,14 +29,14 @@ from reconciler.errors import SourceError, StoreError, words_of
 from reconciler.files import write_whole
 from reconciler.formats.index import MAX_BYTES, content_path, index_path, parse_index
 from reconciler.model.offer import SourceReport
+from reconciler.web.answer import no_file
+from reconciler.web.files import HttpFiles, files_at
+from reconciler.web.options import WEB, web_options
 
 from ._fetched.turn import Turn
 from ._tuf.client import refreshed, root_keys
 from ._tuf.ngclient import BrokenPromiseError, ExpiredError, mapped
 from ._tuf.signers import Signers
-from ._web.answer import no_file
-from ._web.files import HttpFiles, files_at
-from ._web.options import WEB, web_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

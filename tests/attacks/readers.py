@@ -32,8 +32,6 @@ from reconciler.plugins.inventory._ssh_options import SshOptions, UnfitError
 from reconciler.plugins.inventory.command import parse_inventory
 from reconciler.plugins.source._folder.release_yaml import parse_release_facts
 from reconciler.plugins.source._folder.sums import parse_sums
-from reconciler.plugins.source._web.answer import no_file, no_json, part_of
-from reconciler.plugins.source._web.cooldown import Cooldown, waiting_time
 from reconciler.plugins.transport._ssh_keys import parse_key
 from reconciler.present.reading import read_plan
 from reconciler.repository.signing import read_private, read_public, read_root
@@ -42,6 +40,8 @@ from reconciler.storage.cells import checked
 from reconciler.storage.manifest import incremental_document, read_incremental, read_release, release_document
 from reconciler.storage.planfile import read_plan_file
 from reconciler.storage.store import _document as manifest_of
+from reconciler.web.answer import no_file, no_json, part_of
+from reconciler.web.cooldown import Cooldown, waiting_time
 from tests.fakes import make_release
 
 if TYPE_CHECKING:

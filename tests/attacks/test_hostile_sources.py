@@ -16,7 +16,7 @@ from reconciler.errors import NetworkError
 from reconciler.model.network import Proxy
 from reconciler.network.dial import Dialer
 from reconciler.plugins.source import directory, tuf
-from reconciler.plugins.source._web import pace, stream, timed
+from reconciler.web import pace, stream, timed
 from tests.attacks.hostile_source import FOLDER, HTTP, PROXY, SIGNED, SOCKS, Server, web
 from tests.attacks.siege import siege
 from tests.fakes import NOW, fake_context, make_plugin

@@ -21,7 +21,7 @@ from reconciler.model.network import Proxy
 from reconciler.plugins.source import clamav
 from reconciler.plugins.source._clamav import mirror
 from reconciler.plugins.source._clamav.dns import Server, parse_server, system_servers, text_record
-from reconciler.plugins.source._web import stream
+from reconciler.web import stream
 from tests.clam_mirror import ClamVendor, write_keys
 from tests.fakes import NOW, fake_context, make_component, make_plugin
 from tests.fleet import Fleet

@@ -15,7 +15,7 @@ from reconciler.formats.minisign import new_secret_key, prehash, sign
 from reconciler.model.secret import SecretRef
 from reconciler.plugin_loader import traits
 from reconciler.plugins.source._http import matching
-from reconciler.plugins.source._web import stream
+from reconciler.web import stream
 from tests.vendor_site import HOUR, NOW, Desk, GitHub, GitLab, Site, tarball
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.model.network import Proxy
 from reconciler.model.secret import SecretRef
-from reconciler.plugins.source._web import stream
+from reconciler.web import stream
 from tests.servers import Odd, Wire, logged, nginx, part, requests, squid
 from tests.vendor_site import Desk, Site
 

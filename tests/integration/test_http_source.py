@@ -23,8 +23,8 @@ from reconciler.model.secret import SecretRef
 from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import read_sources
 from reconciler.plugins.source import tuf
-from reconciler.plugins.source._web import pace, stream, timed
 from reconciler.storage.store import Store
+from reconciler.web import pace, stream, timed
 from tests.fakes import fake_context, make_component, make_plugin
 from tests.fleet import Fleet
 from tests.servers import Authority, Odd, Socks4, Wire, microsocks, nginx, part, requests, squid

@@ -19,7 +19,7 @@ from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import read_sources
 from reconciler.plugins.source import oci
 from reconciler.plugins.source._oci import registry as oci_registry
-from reconciler.plugins.source._web import stream
+from reconciler.web import stream
 from tests.cosign_signer import Signer
 from tests.fakes import fake_context, make_component, make_plugin
 from tests.oci_registry import Pusher, StandIn, debian_registry, digest_of, tar_gz

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import os
 import shutil
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
@@ -17,10 +18,10 @@ from reconciler.errors import InterruptedRunError, SourceError
 from reconciler.model.network import Proxy
 from reconciler.model.secret import SecretRef
 from reconciler.plugins.source._fetched.quarantine import Quarantine
-from reconciler.plugins.source._web import pace, stream, timed
-from reconciler.plugins.source._web.connections import HttpOptions
-from reconciler.plugins.source._web.stream import ChangedError, HttpStatusError
-from reconciler.plugins.source._web.web import Web
+from reconciler.web import pace, stream, timed
+from reconciler.web.connections import HttpOptions
+from reconciler.web.stream import ChangedError, HttpStatusError
+from reconciler.web.web import Web
 from tests.fakes import fake_context
 from tests.servers import Odd, Wire, part
 
@@ -75,8 +76,8 @@ def test_a_document_that_did_not_change_does_not_come_again(tmp_path: Path, site
     here = web(tmp_path, server.url)
     first = here.get("version.txt", limit=100)
     assert (first.status, first.body, first.etag, first.modified) == (200, b"7\n", '"7"', changed)
-    for known in ({"etag": first.etag}, {"since": first.modified}):
-        again = here.get(f"{server.url}/version.txt", limit=100, **known)
+    for etag, since in ((first.etag, ""), ("", first.modified)):
+        again = here.get(f"{server.url}/version.txt", limit=100, etag=etag, since=since)
         assert (again.status, again.body) == (304, b"")
 
 
@@ -198,7 +199,7 @@ def test_an_answer_that_was_packed_unasked_is_refused(
     here = web(tmp_path, server.url)
     with pytest.raises(SourceError, match=rf"packed it \({header}: gzip\), though it was asked not to"):
         here.get("version.txt", limit=99)
-    with pytest.raises(SourceError, match="packed it"), here.open("version.txt") as file:
+    with pytest.raises(SourceError, match="packed it"), closing(here.open("version.txt")) as file:
         file.read()
     assert {headers["Accept-Encoding"] for _method, headers in server.asked} == {"identity"}
 

@@ -14,10 +14,10 @@ import pytest
 
 from reconciler.errors import SourceError
 from reconciler.plugins.source._tuf.ngclient import fetcher
-from reconciler.plugins.source._web import stream
-from reconciler.plugins.source._web.connections import HttpOptions
-from reconciler.plugins.source._web.files import HttpFiles, files_at
-from reconciler.plugins.source._web.web import Web
+from reconciler.web import stream
+from reconciler.web.connections import HttpOptions
+from reconciler.web.files import HttpFiles, files_at
+from reconciler.web.web import Web
 from tests.attacks.hostile_source import OK, Server, says
 from tests.fakes import fake_context
 

@@ -11,9 +11,9 @@ import pytest
 
 from reconciler.errors import NetworkError, NoAddressError, SecretError, SourceError
 from reconciler.model.network import Proxy
-from reconciler.plugins.source._web import stream
-from reconciler.plugins.source._web.connections import HttpOptions
-from reconciler.plugins.source._web.files import files_at
+from reconciler.web import stream
+from reconciler.web.connections import HttpOptions
+from reconciler.web.files import files_at
 from tests.fakes import fake_context
 
 OPTIONS = HttpOptions(family="any", connect=60, read=60, total=600)

@@ -2,6 +2,7 @@
 
 import logging
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import SourceError
-from reconciler.plugins.source._web.cooldown import LONGEST, Cooldown, spent_until, waiting_time
-from reconciler.plugins.source._web.pace import Floor, parse_rate
+from reconciler.web.cooldown import LONGEST, Cooldown, spent_until, waiting_time
+from reconciler.web.pace import Floor, parse_rate
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LOG = logging.getLogger("tests")
@@ -72,9 +73,8 @@ def test_a_source_is_left_alone_no_longer_than_it_asked_for_though_the_clock_was
     with pytest.raises(SourceError):
         Cooldown(tmp_path / "a", lambda: NOW + timedelta(days=4000), LOG).start(429, "3600")
     for minutes in (0, 59):  # what was cut is written down, or it would begin with each look
-        at = NOW + timedelta(minutes=minutes)
         with pytest.raises(SourceError) as caught:
-            Cooldown(tmp_path / "a", lambda at=at: at, LOG).check()
+            Cooldown(tmp_path / "a", partial(datetime.__add__, NOW, timedelta(minutes=minutes)), LOG).check()
         assert caught.value.cooldown_until == NOW + timedelta(hours=1)
     assert "set by a clock that was ahead" in caplog.text
     Cooldown(tmp_path / "a", lambda: NOW + timedelta(hours=1), LOG).check()
@@ -100,7 +100,7 @@ def test_a_rate_is_bytes_a_second(text: str, rate: float | None) -> None:
 
 def test_bytes_that_trickle_are_noticed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("reconciler.plugins.source._web.pace.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("reconciler.web.pace.time.monotonic", lambda: now[0])
     floor = Floor()
     for second in range(1, 30):
         now[0] = float(second)

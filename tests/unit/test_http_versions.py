@@ -21,7 +21,7 @@ from reconciler.plugins.source._http import forge, versions
 from reconciler.plugins.source._http.documents import Documents
 from reconciler.plugins.source._http.found import Found, filled, name_in, notes_in, version_in
 from reconciler.plugins.source._http.told import Told
-from reconciler.plugins.source._web.web import Answer
+from reconciler.web.web import Answer
 from tests.fakes import fake_context
 
 if TYPE_CHECKING:

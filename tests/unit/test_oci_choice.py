@@ -19,7 +19,7 @@ from reconciler.plugins.source._oci.documents import Documents
 from reconciler.plugins.source._oci.offered import KEPT, Offered, Record
 from reconciler.plugins.source._oci.options import COMPONENT
 from reconciler.plugins.source._oci.tokens import Tokens, is_related
-from reconciler.plugins.source._web.stream import HttpStatusError
+from reconciler.web.stream import HttpStatusError
 from tests.fakes import make_component
 
 if TYPE_CHECKING:

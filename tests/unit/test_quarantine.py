@@ -22,7 +22,7 @@ from reconciler.formats.size import parse_size
 from reconciler.plugins.source._fetched import quarantine as module
 from reconciler.plugins.source._fetched import turn
 from reconciler.plugins.source._fetched.quarantine import OverLimitError, Quarantine
-from reconciler.plugins.source._web.stream import ChangedError
+from reconciler.web.stream import ChangedError
 from tests.fakes import fake_context
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from urllib.parse import quote, urlsplit
 from reconciler.errors import SourceError
 from reconciler.formats.clamsign import MAX_BYTES as MAX_SIGN
 from reconciler.formats.cvd import HEADER, parse_header
+from reconciler.web.stream import HttpStatusError
+from reconciler.web.web import Web
 
-from .._web.stream import HttpStatusError
-from .._web.web import Web
 from .dns import parse_server, system_servers, text_record
 from .record import MAX_BYTES, PLACES, STALE, parse_other, parse_record
 
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from reconciler.contracts import Context
-
-    from .._web.connections import HttpOptions
-    from .._web.web import Stream
+    from reconciler.web.connections import HttpOptions
+    from reconciler.web.web import Stream
 
 VENDOR = "clamav.net"
 COOLDOWNS = {403: timedelta(hours=24), 429: timedelta(hours=4)}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reconciler.web.options import WEB
+
 from .._fetched.options import REFRESH_LIMIT
-from .._web.options import WEB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from reconciler.errors import InterruptedRunError, SourceError, own_limit
 from reconciler.files import sync_folder, write_whole
 from reconciler.model.release import file_name_problem
+from reconciler.web.stream import ChangedError
 
-from .._web.stream import ChangedError
 from .kept import FACTS, FILES, PART, PARTS, Fetched, read_kept, read_noted, spelled, stamp_of, time_of
 from .turn import Turn
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from reconciler.errors import InterruptedRunError, SourceError, own_limit
+from reconciler.web.cooldown import Cooldown
+from reconciler.web.files import HttpFiles
+from reconciler.web.options import web_options
 
-from .._web.cooldown import Cooldown
-from .._web.files import HttpFiles
-from .._web.options import web_options
 from .depot import LacksError
 from .folder import Folder
 from .guard import Guard, PackError

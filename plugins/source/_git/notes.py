@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.release import SHA256, ReleaseFile
+from reconciler.remembered import recall, remember
 
-from .._remembered import recall, remember
 from .objects import OBJECT_ID
 from .tree import Found
 

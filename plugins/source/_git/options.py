@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 from reconciler.errors import PluginError
 from reconciler.formats.size import SIZE_PATTERN, parse_size
+from reconciler.web.options import WEB
 
 from .._fetched.options import REFRESH_LIMIT
 from .._fetched.selection import SELECTION, Selection
 from .._verify.options import VERIFY
-from .._web.options import WEB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SourceError, UpdoserError, printable
+from reconciler.web.answer import no_file
+from reconciler.web.pace import Floor
+from reconciler.web.stream import LONGEST_PAUSE, PAUSE, BrokenError, HttpStatusError, SlowError, shown, words_of
 
-from .._web.answer import no_file
-from .._web.pace import Floor
-from .._web.stream import LONGEST_PAUSE, PAUSE, BrokenError, HttpStatusError, SlowError, shown, words_of
 from .objects import OBJECT_ID
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import urllib3
 
-    from .._web.files import HttpFiles
+    from reconciler.web.files import HttpFiles
 
 MAX_REFS = 2**24
 """Bytes of all names of branches and tags."""

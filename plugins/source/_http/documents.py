@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING
 
 from reconciler.files import write_whole
 from reconciler.formats.text import read_json
-
-from .._web.web import NOT_MODIFIED
+from reconciler.web.web import NOT_MODIFIED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from reconciler.contracts import Context
-
-    from .._web.web import Answer, Web
+    from reconciler.web.web import Answer, Web
 
 MAX_KEPT = 32 * 2**20
 FORMAT = 1

@@ -11,8 +11,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from reconciler.errors import SourceError, printable
 from reconciler.formats.text import unfit
 from reconciler.model.release import MAX_FILE_NAME, file_name_problem, release_time
-
-from .._web.stream import shown
+from reconciler.web.stream import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -16,12 +16,12 @@ from reconciler.files import is_sound
 from reconciler.model.offer import Unfetched
 from reconciler.model.release import ANY_PLATFORM, Release, ReleaseFile
 from reconciler.model.version import dated_version
+from reconciler.web.stream import HttpStatusError, shown
 
 from .._fetched.quarantine import OverLimitError
 from .._fetched.unpack import unpack
 from .._verify.material import Proof
 from .._verify.verification import signed_by
-from .._web.stream import HttpStatusError, shown
 from . import forge, versions
 from .found import Found, checked_url, filled, name_in, notes_in, time_in
 from .listed import listed_in
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
     from reconciler.contracts import Context
     from reconciler.model.version import VersionScheme
+    from reconciler.web.web import Answer, Web
 
     from .._fetched.kept import Fetched
     from .._fetched.quarantine import Quarantine
-    from .._web.web import Answer, Web
     from .documents import Document, Documents
     from .told import Told
 

@@ -14,7 +14,8 @@ from .found import checked_url
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .._web.web import Web
+    from reconciler.web.web import Web
+
     from .found import Found
 
 

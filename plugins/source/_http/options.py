@@ -10,11 +10,11 @@ from reconciler.errors import PluginError
 from reconciler.formats.option_schemas import DURATION, SECRET
 from reconciler.formats.pointer import POINTER_PATTERN
 from reconciler.model.release import file_name_problem
+from reconciler.web.options import WEB
 
 from .._fetched.options import REFRESH_LIMIT
 from .._fetched.unpack import UNPACK
 from .._verify.options import VERIFY
-from .._web.options import WEB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,8 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from reconciler.model.version import dated_version
-
-from .._remembered import recall, remember
+from reconciler.remembered import recall, remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from reconciler.formats.oci import DIGEST, TAG
-
-from .._remembered import recall, remember
+from reconciler.remembered import recall, remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reconciler.web.options import WEB
+
 from .._fetched.options import REFRESH_LIMIT
 from .._fetched.unpack import UNPACK
 from .._verify.options import VERIFY
-from .._web.options import WEB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -24,10 +24,10 @@ from reconciler.formats.oci import (
     parse_tags,
     referrers_tag,
 )
+from reconciler.web.own import Own, origin
+from reconciler.web.stream import ForwardStream, HttpStatusError, shown
+from reconciler.web.web import Web
 
-from .._web.own import Own, origin
-from .._web.stream import ForwardStream, HttpStatusError, shown
-from .._web.web import Web
 from .tokens import Tokens
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from reconciler.contracts import Context
     from reconciler.formats.oci import Descriptor, Manifest, ManifestIndex
+    from reconciler.web.connections import HttpOptions
+    from reconciler.web.web import Stream
 
-    from .._web.connections import HttpOptions
-    from .._web.web import Stream
     from .documents import Documents
 
     T = TypeVar("T")

@@ -25,15 +25,13 @@ from urllib.parse import urlencode, urlsplit
 from reconciler.errors import SourceError
 from reconciler.formats.http_fields import parse_challenges
 from reconciler.formats.text import read_json
-
-from .._web.stream import HttpStatusError, shown
+from reconciler.web.stream import HttpStatusError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from reconciler.formats.http_fields import Challenge
-
-    from .._web.web import Web
+    from reconciler.web.web import Web
 
 MAX_ANSWER = 256 * 2**10
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=:-]{1,65536}")

@@ -6,9 +6,8 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SourceError, UpdoserError, words_of
-
-from .._web.answer import no_json
-from .._web.stream import CHUNK, HttpStatusError, SlowError
+from reconciler.web.answer import no_json
+from reconciler.web.stream import CHUNK, HttpStatusError, SlowError
 
 if TYPE_CHECKING:
     import io

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SourceError
 from reconciler.formats.defaults import completed
+from reconciler.web.files import files_at
+from reconciler.web.options import WEB, web_options
 
 from .._fetched.turn import Turn
 from .._tuf.client import refreshed, root_keys
 from .._tuf.ngclient import mapped
 from .._tuf.signers import Signers
-from .._web.files import files_at
-from .._web.options import WEB, web_options
 from .material import NotThereError, Proof, filled
 
 if TYPE_CHECKING:

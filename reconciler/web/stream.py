@@ -20,16 +20,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from reconciler.errors import InterruptedRunError, SourceError
-
-from .answer import identity_of, packed, part_of, was_changed
-from .pace import Floor
+from reconciler.web.answer import identity_of, packed, part_of, was_changed
+from reconciler.web.pace import Floor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import urllib3
 
-    from .files import HttpFiles
+    from reconciler.web.files import HttpFiles
 
 TRIES = 5
 """How often a file is asked for without a byte of progress in between."""

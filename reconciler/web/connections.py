@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from reconciler.errors import NetworkError, NoAddressError, SecretError, SourceError, UpdoserError
-
-from .stream import BrokenError, causes, shown, words_of
-from .timed import Timed
+from reconciler.web.stream import BrokenError, causes, shown, words_of
+from reconciler.web.timed import Timed
 
 if TYPE_CHECKING:
     import ssl

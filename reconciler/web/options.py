@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 from reconciler.formats.duration import parse_duration
 from reconciler.formats.option_schemas import DURATION, SECRET
 from reconciler.model.network import ANY_FAMILY, FAMILIES
-
-from .connections import HttpOptions
-from .pace import RATE_PATTERN, parse_rate
+from reconciler.web.connections import HttpOptions
+from reconciler.web.pace import RATE_PATTERN, parse_rate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

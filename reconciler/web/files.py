@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urljoin, urlsplit
 
 from reconciler.errors import SourceError, UpdoserError, printable
-
-from .connections import Connections, HttpOptions, trouble_of
-from .cooldown import FORBIDDEN, TOO_MANY, UNAVAILABLE, Cooldown, spent_until, waiting_time
-from .own import Own, origin
-from .pace import Limit
-from .stream import BrokenError, DownloadStream, HttpStatusError, Wish, shown, words_of
+from reconciler.web.connections import Connections, HttpOptions, trouble_of
+from reconciler.web.cooldown import FORBIDDEN, TOO_MANY, UNAVAILABLE, Cooldown, spent_until, waiting_time
+from reconciler.web.own import Own, origin
+from reconciler.web.pace import Limit
+from reconciler.web.stream import BrokenError, DownloadStream, HttpStatusError, Wish, shown, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

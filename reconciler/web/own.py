@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from reconciler.model.secret import SecretRef
-
-    from .connections import HttpOptions
+    from reconciler.web.connections import HttpOptions
 
 _PORTS = {"http": 80, "https": 443}
 _VALUE = re.compile(r"[\x20-\x7e\t]*")

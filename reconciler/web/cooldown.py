@@ -11,8 +11,7 @@ from email.utils import formatdate, parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import SourceError
-
-from .._remembered import recall, remember
+from reconciler.remembered import recall, remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urljoin, urlsplit
 
 from reconciler.errors import InterruptedRunError, SourceError
-
-from .answer import part_of, validator_of
-from .cooldown import Cooldown
-from .files import HttpFiles
-from .stream import CHUNK, HttpStatusError, Wish, shown
+from reconciler.web.answer import part_of, validator_of
+from reconciler.web.cooldown import Cooldown
+from reconciler.web.files import HttpFiles
+from reconciler.web.stream import CHUNK, HttpStatusError, Wish, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,8 +31,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from reconciler.contracts import Context
-
-    from .connections import HttpOptions
+    from reconciler.web.connections import HttpOptions
 
 NOT_MODIFIED = 304
 _REFUSED = frozenset({400, 403, 405, 501})
