@@ -283,6 +283,82 @@ class Trusting(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class ContentEntry:
+    """Content that lies somewhere: its SHA-256 in hexadecimal, and its size in bytes as that place says it."""
+
+    sha256: str
+    size: int
+
+
+@runtime_checkable
+class ContentPlace(Protocol):
+    """Where several machines have content, each by its SHA-256. Used by several threads at once.
+
+    Who reads verifies size and digest, and goes on from where a stream broke: the place needn't do either. Content
+    never changes, so nothing is locked, and nothing hangs on a condition of a write.
+    """
+
+    def size(self, sha256: str) -> int | None:
+        """Give the size of content in bytes; None where it isn't there.
+
+        Raises:
+            StoreError: that can't be said.
+        """
+
+    def open(self, sha256: str, start: int = 0) -> AbstractContextManager[BinaryIO]:
+        """Open content, to be read from its byte `start` on.
+
+        Raises, here or when it is read:
+            NoContentError: it isn't there.
+            StoreError: it can't be had.
+            InterruptedRunError: the context's `stop` was set.
+        """
+
+
+@runtime_checkable
+class WritablePlace(ContentPlace, Protocol):
+    """A place that content can be brought to, as well. Whoever uses it says so, so that none lets go of another's."""
+
+    def put(self, sha256: str, file: Path) -> None:
+        """Bring the content of a file there, which is verified; what is there of it already is written over.
+
+        It is there as a whole when this returns, and nobody sees a part of it before.
+
+        Raises:
+            StoreError: it can't be brought there.
+            InterruptedRunError: the context's `stop` was set.
+        """
+
+    def delete(self, sha256: str) -> None:
+        """Remove content; what isn't there is gone already.
+
+        Raises:
+            StoreError: it can't be removed.
+        """
+
+    def entries(self) -> Iterator[ContentEntry]:
+        """List all content that is there, in any order.
+
+        Raises:
+            StoreError: it can't be listed.
+        """
+
+    def join(self, user: str) -> None:
+        """Have somebody be one of the users: a short name of letters and digits, which may be one already.
+
+        Raises:
+            StoreError: it can't be written down.
+        """
+
+    def users(self) -> Collection[str]:
+        """Give all who joined.
+
+        Raises:
+            StoreError: they can't be listed.
+        """
+
+
 @runtime_checkable
 class Codec(Protocol):
     """Makes patches and applies them. Both hold whole files in memory; `traits` says how much."""

@@ -19,6 +19,8 @@
     ├── InventoryError               1   an inventory can't be read
     ├── NotifierError                1   somebody can't be told
     ├── StoreError                   1   the store can't be read or written, or a file is damaged
+    │   ├── NoContentError           1   content isn't where it was looked for
+    │   └── DamagedError             1   content isn't what its digest says
     ├── PatchError                   1   a patch can't be made, or isn't what it should be
     ├── StateError                   1   the state can't be read or written
     ├── DocumentError                1   a document (plan file, manifest) is malformed
@@ -215,6 +217,14 @@ class InventoryError(UpdoserError):
 
 class StoreError(UpdoserError):
     """The store can't be read or written, or a file in it is damaged."""
+
+
+class NoContentError(StoreError):
+    """Content isn't where it was looked for."""
+
+
+class DamagedError(StoreError):
+    """Content isn't what its digest, or its size, says: none of it is kept."""
 
 
 class PatchError(UpdoserError):

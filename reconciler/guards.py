@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, cast
 
-from reconciler.contracts import TrustedKey, Trusting
+from reconciler.contracts import ContentEntry, TrustedKey, Trusting, WritablePlace
 from reconciler.errors import (
     REPORT_IT,
     FaultError,
@@ -27,6 +27,7 @@ from reconciler.errors import (
     PluginError,
     RepositoryError,
     SourceError,
+    StoreError,
     UpdoserError,
     own_limit,
     words_of,
@@ -37,10 +38,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
+    from pathlib import Path
     from threading import Event
     from types import TracebackType
 
-    from reconciler.contracts import Check, CheckResult, Codec, Executor, Inventory, Layout, Notifier, Source, Subject
+    from reconciler.contracts import (
+        Check,
+        CheckResult,
+        Codec,
+        ContentPlace,
+        Executor,
+        Inventory,
+        Layout,
+        Notifier,
+        Source,
+        Subject,
+    )
     from reconciler.model.client import InventoryEntry
     from reconciler.model.delta import CodecTraits, Incremental, Patch
     from reconciler.model.mirror import OpenFile, Placed
@@ -341,6 +354,57 @@ class _Layout:
         return replace(placed, content=made)
 
 
+class _Place:
+    """A place of content that raises StoreError, whatever it is by itself."""
+
+    def __init__(self, place: ContentPlace, what: str) -> None:
+        self._place = place
+        self._blaming = partial(blaming, what, StoreError)
+
+    def size(self, sha256: str) -> int | None:
+        with self._blaming():
+            size: Any = self._place.size(sha256)
+            if size is not None and not (isinstance(size, int) and size >= 0):
+                raise TypeError(f"it gave {size!r} in place of a size")
+            return None if size is None else int(size)
+
+    def open(self, sha256: str, start: int = 0) -> AbstractContextManager[BinaryIO]:
+        return _Opened(lambda: self._place.open(sha256, start), self._blaming)
+
+
+class _WritablePlace(_Place):
+    """A place of content that may be written."""
+
+    _place: Any
+
+    def put(self, sha256: str, file: Path) -> None:
+        with self._blaming():
+            self._place.put(sha256, file)
+
+    def delete(self, sha256: str) -> None:
+        with self._blaming():
+            self._place.delete(sha256)
+
+    def entries(self) -> Iterator[ContentEntry]:
+        with self._blaming():
+            for entry in self._place.entries():
+                if not isinstance(entry, ContentEntry):
+                    raise TypeError(f"it listed a {type(entry).__name__} in place of an entry")
+                yield entry
+
+    def join(self, user: str) -> None:
+        with self._blaming():
+            self._place.join(user)
+
+    def users(self) -> Collection[str]:
+        with self._blaming():
+            return {str(user) for user in self._place.users()}
+
+
+def _any_place(place: ContentPlace, what: str) -> _Place:
+    return _WritablePlace(place, what) if isinstance(place, WritablePlace) else _Place(place, what)
+
+
 _GUARDS: Mapping[str, Callable[[Any, str], Any]] = {
     "source": _any_source,
     "inventory": _Inventory,
@@ -349,4 +413,5 @@ _GUARDS: Mapping[str, Callable[[Any, str], Any]] = {
     "executor": _Executor,
     "notifier": _Notifier,
     "layout": _Layout,
+    "content": _any_place,
 }

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LATEST = "latest"
 
 
-PluginKind = Literal["source", "transport", "inventory", "codec", "executor", "check", "notifier", "layout"]
+PluginKind = Literal["source", "transport", "inventory", "codec", "executor", "check", "notifier", "layout", "content"]
 
 
 @dataclass(frozen=True, slots=True)

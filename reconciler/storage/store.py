@@ -22,27 +22,25 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
-import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from reconciler.errors import StoreError, own_limit
+from reconciler.content.arrivals import settle
+from reconciler.content.local import LocalContent
+from reconciler.content.local import mapped as _mapped
+from reconciler.errors import StoreError
 from reconciler.files import sync_folder
 from reconciler.formats.text import read_json
-from reconciler.model.release import SHA256
-from reconciler.storage.arrivals import CHUNK, Arrivals, continued, settle
-from reconciler.storage.belief import Belief
 from reconciler.storage.manifest import incremental_document, read_incremental, read_release, release_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from reconciler.content.arrivals import Readable
     from reconciler.model.delta import Incremental, Patch
     from reconciler.model.release import Release, ReleaseFile
-    from reconciler.storage.arrivals import Readable
 
     Content = ReleaseFile | Patch
 
@@ -69,11 +67,9 @@ class Store:
     def __init__(self, root: Path) -> None:
         """Take the folder of the store."""
         self.root = root
-        self._content = root / "content"
         self._releases = root / "releases"
         self._incrementals = root / "incrementals"
-        self._arrivals = Arrivals(root)
-        self._belief = Belief(root / "stamps.json", self._path, self._arrivals)
+        self._content = LocalContent(root)
 
     def inspect(self, *, verify: bool = False) -> Inspection:
         """List the releases and incrementals that are whole; `verify` hashes every file.
@@ -83,7 +79,7 @@ class Store:
         """
         problems: list[str] = []
         with _mapped(self.root):
-            look = self._belief.look(verify=verify)
+            look = self._content.look(verify=verify)
 
             def damage(files: Iterable[Content]) -> str:
                 return next(filter(None, map(look.trouble, files)), "")
@@ -122,7 +118,7 @@ class Store:
 
     def _lacking(self, files: Iterable[ReleaseFile]) -> tuple[ReleaseFile, ...]:
         with _mapped(self.root):
-            look = self._belief.look()
+            look = self._content.look()
             lacking: dict[str, ReleaseFile] = {}
             for file in files:
                 if look.trouble(file):
@@ -136,7 +132,7 @@ class Store:
             StoreError: the store can't be read.
         """
         with _mapped(self.root):
-            return not self._belief.look().trouble(patch)
+            return not self._content.look().trouble(patch)
 
     def put(self, file: Content, stream: Readable) -> int:
         """Take the content of a file from a stream and give its size; nothing is left of what doesn't fit.
@@ -144,23 +140,10 @@ class Store:
         What came of a large file before its stream broke stays for the next try, if the stream then is seekable.
 
         Raises:
-            StoreError: it isn't what `file` says, or can't be written.
+            DamagedError: it isn't what `file` says.
+            StoreError: it can't be written.
         """
-        with _mapped(self.root), self._arrivals.content(file) as (handle, temporary):
-            digest, size = continued(handle, file, stream)
-            while size <= file.size and (chunk := stream.read(min(CHUNK, file.size + 1 - size))):
-                size += len(chunk)
-                digest.update(chunk)
-                handle.write(chunk)
-            if size != file.size:
-                more = "more than " if size > file.size else ""
-                raise StoreError(f"{file.name!r} should have {file.size} bytes and has {more}{min(size, file.size)}")
-            if digest.hexdigest() != file.sha256:
-                raise StoreError(f"{file.name!r} has the SHA-256 {digest.hexdigest()}, not {file.sha256}")
-            path = self._path(file.sha256)
-            settle(handle, temporary, path, sync=False)
-            self._belief.take(file.sha256)
-        return size
+        return self._content.receive(file, stream)
 
     def add(self, release: Release, *, replace: bool = False) -> None:
         """Make a release one that the store holds; its content must be there. What is attached is held as far as it is.
@@ -188,12 +171,12 @@ class Store:
                         hint="a version never changes; the source must publish a new one",
                     )
                 if held is not None and held.digest == release.digest:
-                    self._sync(release.files)  # some of it may have come again
+                    self._content.sync(release.files)  # some of it may have come again
                     self._attach(held, release.attached)
                     return
             else:
                 held = None
-            self._sync((*release.files, *release.attached))
+            self._content.sync((*release.files, *release.attached))
             self._write_manifest(release_document(release), path)
             if held is not None:
                 self._drop_content((*held.files, *held.attached))
@@ -208,7 +191,7 @@ class Store:
         new = {file.name: file for file in attached}
         before = {file.name: file for file in held.attached}
         if not new.items() <= before.items():
-            self._sync(new.values())
+            self._content.sync(new.values())
             both = replace(held, attached=tuple(sorted({**before, **new}.values())))
             self._write_manifest(release_document(both), self._manifest(held))
             self._drop_content(set(held.attached) - set(both.attached))
@@ -231,10 +214,10 @@ class Store:
             StoreError: content is missing, or it can't be written.
         """
         with _mapped(self.root), self._exclusive():
-            lacking = [patch.name for patch in incremental.patches if not self._path(patch.sha256).exists()]
+            lacking = [patch.name for patch in incremental.patches if not self._content.path(patch.sha256).exists()]
             if lacking:
                 raise StoreError(f"{incremental.component} {incremental.name} lacks the patch of {lacking[0]!r}")
-            self._sync(incremental.patches)
+            self._content.sync(incremental.patches)
             self._write_manifest(incremental_document(incremental), self._incremental_path(incremental))
 
     def remove_incremental(self, incremental: Incremental) -> None:
@@ -253,7 +236,7 @@ class Store:
         Raises:
             StoreError: it isn't there, or is damaged.
         """
-        with _mapped(self.root), self._belief.sound(sha256).open("rb") as file:
+        with self._content.open(sha256) as file:
             yield file
 
     def path(self, sha256: str) -> Path:
@@ -262,8 +245,7 @@ class Store:
         Raises:
             StoreError: it is no digest, or its content isn't there or is damaged.
         """
-        with _mapped(self.root):
-            return self._belief.sound(sha256)
+        return self._content.sound(sha256)
 
     def check(self, files: Iterable[Content]) -> None:
         """Hash the content of files that this process didn't hash yet.
@@ -271,9 +253,8 @@ class Store:
         Raises:
             StoreError: one isn't there, or is damaged.
         """
-        with _mapped(self.root):
-            for file in files:
-                self._belief.sound(file.sha256)
+        for file in files:
+            self._content.sound(file.sha256)
 
     def remove(self, release: Release) -> None:
         """Let go of a release, and of content that no other release has.
@@ -309,7 +290,7 @@ class Store:
         }
         for file in files:
             if file.sha256 not in used:
-                self._path(file.sha256).unlink(missing_ok=True)
+                self._content.path(file.sha256).unlink(missing_ok=True)
 
     def free(self) -> int:
         """Give the room below the store in bytes.
@@ -317,16 +298,7 @@ class Store:
         Raises:
             StoreError: it can't be asked.
         """
-        with _mapped(self.root):
-            there = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
-            return shutil.disk_usage(there).free
-
-    # --- content ------------------------------------------------------------------------------------------------------
-
-    def _path(self, sha256: str) -> Path:
-        if not SHA256.fullmatch(sha256):
-            raise StoreError(f"{sha256!r} is no SHA-256")
-        return self._content / sha256[:2] / sha256
+        return self._content.free()
 
     # --- manifests ----------------------------------------------------------------------------------------------------
 
@@ -359,21 +331,12 @@ class Store:
                 problems.append(f"store: {path} can't be used: {error}")
 
     def _write_manifest(self, document: Mapping[str, Any], path: Path) -> None:
-        with self._arrivals.temporary() as (handle, temporary):
+        with self._content.arrivals.temporary() as (handle, temporary):
             handle.write(json.dumps(document, indent=1).encode())
             settle(handle, temporary, path)
         sync_folder(path.parent)
 
     # --- writing ------------------------------------------------------------------------------------------------------
-
-    def _sync(self, files: Iterable[Content]) -> None:
-        """Bring content to the disk before a manifest says that it is held; all at once is faster than one by one."""
-        paths = {self._path(file.sha256) for file in files}
-        for path in paths:
-            with path.open("rb") as handle:
-                os.fsync(handle.fileno())
-        for folder in {path.parent for path in paths}:
-            sync_folder(folder)
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
@@ -390,14 +353,3 @@ def _document(path: Path) -> Any:
     if len(data) > MAX_MANIFEST:
         raise ValueError(f"it is larger than {MAX_MANIFEST} bytes")
     return read_json(data)
-
-
-@contextmanager
-def _mapped(root: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if own := own_limit(error):
-            raise own from error
-        place = error.filename or root
-        raise StoreError(f"the store: {place}: {error.strerror or error}") from error

@@ -31,10 +31,21 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "clamav": {"url": "https://mirror.example"},
     "ssh": {"port": 22},
+    "content http": {"url": "https://updates.example/repo"},
 }
 """With which a plugin does all that it can."""
 PROGRAMS = {"subprocess", "pty", "reconciler.programs"}
-NETWORK = {"socket", "ssl", "paramiko", "urllib3", "http", "smtplib"}
+NETWORK = {
+    "reconciler.web.web",
+    "reconciler.web.files",
+    "obstore",
+    "socket",
+    "ssl",
+    "paramiko",
+    "urllib3",
+    "http",
+    "smtplib",
+}
 BUNDLED = [found for kind in KINDS for found in available(kind)]
 
 
@@ -57,7 +68,7 @@ def imported(path: Path, known: Collection[Path] = ()) -> set[str]:
 
 @pytest.mark.parametrize("plugin", BUNDLED, ids=lambda plugin: f"{plugin.kind}-{plugin.name}")
 def test_a_bundled_plugin_says_when_it_runs_programs_or_connects(plugin: Found) -> None:
-    does = traits(plugin.kind, plugin.name, OPTIONS.get(plugin.name, {}))
+    does = traits(plugin.kind, plugin.name, OPTIONS.get(f"{plugin.kind} {plugin.name}", OPTIONS.get(plugin.name, {})))
     assert isinstance(does, Traits)
     packages = imported(bundled_folder() / plugin.kind / f"{plugin.name}.py")
     assert does.programs == bool(packages & PROGRAMS)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     # The checkout's own name of the bundled plugins: mypy doesn't follow the `__path__` of reconciler.plugins.
     from plugins.check import command as check_command  # noqa: TID251 - see above
     from plugins.codec import bsdiff, gzip, zstd  # noqa: TID251
+    from plugins.content import folder as content_folder  # noqa: TID251
+    from plugins.content import http as content_http  # noqa: TID251
     from plugins.executor import threads  # noqa: TID251
     from plugins.inventory import command, csv  # noqa: TID251
     from plugins.layout import clamav as clamav_layout  # noqa: TID251
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from reconciler.contracts import (
         Check,
         Codec,
+        ContentPlace,
         Context,
         Executor,
         Fetching,
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
         Source,
         Transport,
         Trusting,
+        WritablePlace,
     )
     from tests.fakes import FakeClient, FakeInventory, FakeSession, FakeSource, FakeTransport
     from tests.fetching import FakeFetchingSource
@@ -66,11 +70,13 @@ if TYPE_CHECKING:
             webhook.Webhook(options, context),
         ]
         layouts: list[Layout] = [clamav_layout.ClamAv(options, context), tree.Tree(options, context)]
+        places: list[ContentPlace] = [content_http.HttpPlace(options, context)]
+        writable: list[WritablePlace] = [content_folder.Folder(options, context)]
         pipes: list[Pipe] = [local.LocalPipe(context.stop)]
         fetching: list[Fetching] = [git.Git(options, context), oci.Oci(options, context)]
         trusting: list[Trusting] = [git.Git(options, context), oci.Oci(options, context)]
         del fetching, trusting
-        del sources, transports, inventories, codecs, checks, executors, notifiers, layouts, pipes
+        del sources, transports, inventories, codecs, checks, executors, notifiers, layouts, pipes, places, writable
 
     def modules() -> None:
         found: list[PluginModule] = [
@@ -95,6 +101,8 @@ if TYPE_CHECKING:
             webhook,
             clamav_layout,
             tree,
+            content_folder,
+            content_http,
         ]
         del found
 

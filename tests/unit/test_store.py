@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.content.arrivals import PART_MIN
 from reconciler.errors import StoreError, TransportError
 from reconciler.model.delta import Incremental, Kept, Patch
 from reconciler.model.release import Release, ReleaseFile, SignedBy
-from reconciler.storage.arrivals import PART_MIN
 from reconciler.storage.store import Store
 from tests.fakes import describe, make_release
 

@@ -1,4 +1,4 @@
-"""Which content of the store is believed: what was hashed once, and looks as it did then.
+"""Which content of a folder is believed: what was hashed once, and looks as it did then.
 
 * Size, mtime and inode are remembered in `stamps.json`; what differs from that is hashed again, or everything where
   that is asked for.
@@ -12,21 +12,17 @@ import json
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from reconciler.errors import StoreError
+from reconciler.content.arrivals import settle
+from reconciler.errors import DamagedError
 from reconciler.files import is_sound
 from reconciler.formats.text import read_json
-from reconciler.storage.arrivals import settle
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from reconciler.model.delta import Patch
-    from reconciler.model.release import ReleaseFile
-    from reconciler.storage.arrivals import Arrivals
-
-    Content = ReleaseFile | Patch
+    from reconciler.content.arrivals import Arrivals, Wanted
 
 Stamp = tuple[int, int, int]
 
@@ -60,7 +56,7 @@ class Belief:
         """Give the place of content that is what its name says; what isn't counts as damaged from then on.
 
         Raises:
-            StoreError: it has other bytes. OSError: it can't be read.
+            DamagedError: it has other bytes. OSError: it can't be read.
         """
         path = self._path_of(sha256)
         with self._hashing:
@@ -74,11 +70,11 @@ class Belief:
                 raise
             if not sound:
                 self._forget(sha256)
-                raise StoreError(f"{path} has other bytes than its name says")
+                raise DamagedError(f"{path} has other bytes than its name says")
             self._fresh[sha256] = stamp
             return path
 
-    def examine(self, file: Content, stamps: dict[str, Stamp], *, verify: bool) -> str:
+    def examine(self, file: Wanted, stamps: dict[str, Stamp], *, verify: bool) -> str:
         """Say what is wrong with content, and correct the stamps by what was found; empty when nothing is.
 
         Raises:
@@ -137,7 +133,7 @@ class Look:
         self._verify = verify
         self._health: dict[str, str] = {}
 
-    def trouble(self, file: Content) -> str:
+    def trouble(self, file: Wanted) -> str:
         """Say what is wrong with the content of a file; empty when nothing is.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Files on their way into the store: written below `tmp`, and brought to their name when they are whole.
+"""Files on their way into a folder of content: written below `tmp`, verified, and brought to their name when whole.
 
 A killed writer leaves a file there, nothing else; the next writer removes those that are older than a day. Of a large
 file that is the part which came, and whoever asks for it next goes on from there.
@@ -15,20 +15,31 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from reconciler.errors import StoreError
+from reconciler.errors import DamagedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from reconciler.model.delta import Patch
-    from reconciler.model.release import ReleaseFile
-
-    Content = ReleaseFile | Patch
 
 CHUNK = 1024 * 1024
 PART_MIN = 1024 * 1024
 """Of a smaller file it isn't worth keeping a part."""
 _OLD = 24 * 3600
+
+
+class Wanted(Protocol):
+    """Content by its digest, and what it is called: a file of a release, a patch."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes."""
+
+    @property
+    def sha256(self) -> str:
+        """Its SHA-256 in hexadecimal."""
 
 
 class Readable(Protocol):
@@ -45,16 +56,16 @@ class Readable(Protocol):
 
 
 class Arrivals:
-    """The files on their way into one store; nothing is touched before the first is written."""
+    """The files on their way into one folder; nothing is touched before the first is written."""
 
     def __init__(self, root: Path) -> None:
-        """Take the folder of the store."""
+        """Take the folder, in which `tmp` is made."""
         self._root = root
         self._tmp = root / "tmp"
         self._is_ready = False
 
     @contextmanager
-    def content(self, file: Content) -> Iterator[tuple[BinaryIO, Path]]:
+    def content(self, file: Wanted) -> Iterator[tuple[BinaryIO, Path]]:
         """Give the file that content is written to: the part that is there already, unless another process has it.
 
         What isn't settled is gone afterwards, but for a large part whose stream broke.
@@ -72,13 +83,35 @@ class Arrivals:
                 return
             try:
                 yield handle, part
-            except StoreError:
+            except DamagedError:
                 part.unlink(missing_ok=True)
                 raise
             except BaseException:
                 if handle.tell() < PART_MIN:
                     part.unlink(missing_ok=True)
                 raise
+
+    def receive(self, file: Wanted, stream: Readable, path: Path) -> int:
+        """Bring content from a stream to its name and give its size; nothing is left of what doesn't fit.
+
+        What came of a large file before its stream broke stays for the next try, if the stream then is seekable.
+
+        Raises:
+            DamagedError: it isn't what `file` says. OSError: it can't be written.
+        """
+        with self.content(file) as (handle, temporary):
+            digest, size = continued(handle, file, stream)
+            while size <= file.size and (chunk := stream.read(min(CHUNK, file.size + 1 - size))):
+                size += len(chunk)
+                digest.update(chunk)
+                handle.write(chunk)
+            if size != file.size:
+                more = "more than " if size > file.size else ""
+                raise DamagedError(f"{file.name!r} should have {file.size} bytes and has {more}{min(size, file.size)}")
+            if digest.hexdigest() != file.sha256:
+                raise DamagedError(f"{file.name!r} has the SHA-256 {digest.hexdigest()}, not {file.sha256}")
+            settle(handle, temporary, path, sync=False)
+        return size
 
     @contextmanager
     def temporary(self) -> Iterator[tuple[BinaryIO, Path]]:
@@ -118,7 +151,7 @@ def settle(handle: BinaryIO, temporary: Path, path: Path, *, sync: bool = True) 
         temporary.replace(path)
 
 
-def continued(handle: BinaryIO, file: Content, stream: Readable) -> tuple[Any, int]:
+def continued(handle: BinaryIO, file: Wanted, stream: Readable) -> tuple[Any, int]:
     """Hash what is there of a file, and have the stream go on behind it; from nothing where that can't be done."""
     digest = hashlib.sha256()
     had = handle.seek(0, os.SEEK_END)

@@ -1,0 +1,118 @@
+"""Content in a folder of this machine, and believed only as far as the disk bears it out.
+
+<root>/content/<first two of sha256>/<sha256>    one file for each content
+<root>/stamps.json                               size, mtime and inode of what was last hashed
+<root>/tmp/                                      files on their way in
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
+from reconciler.content.arrivals import Arrivals
+from reconciler.content.belief import Belief
+from reconciler.errors import StoreError, own_limit
+from reconciler.files import sync_folder
+from reconciler.model.release import SHA256
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from reconciler.content.arrivals import Readable, Wanted
+    from reconciler.content.belief import Look
+
+
+class LocalContent:
+    """The content of one folder; nothing is touched before something is written. Used by several threads at once."""
+
+    def __init__(self, root: Path) -> None:
+        """Take the folder."""
+        self.root = root
+        self.folder = root / "content"
+        self.arrivals = Arrivals(root)
+        self._belief = Belief(root / "stamps.json", self.path, self.arrivals)
+
+    def path(self, sha256: str) -> Path:
+        """Give the place that content has, whether it is there or not.
+
+        Raises:
+            StoreError: it is no digest.
+        """
+        if not SHA256.fullmatch(sha256):
+            raise StoreError(f"{sha256!r} is no SHA-256")
+        return self.folder / sha256[:2] / sha256
+
+    def look(self, *, verify: bool = False) -> Look:
+        """Begin to look at content; `verify` hashes all that is looked at."""
+        return self._belief.look(verify=verify)
+
+    def sound(self, sha256: str) -> Path:
+        """Give the place of content that is what its name says: it is hashed once by each process.
+
+        Raises:
+            StoreError: it isn't there, can't be read, or is damaged.
+        """
+        with mapped(self.root):
+            return self._belief.sound(sha256)
+
+    @contextmanager
+    def open(self, sha256: str) -> Iterator[BinaryIO]:
+        """Open content that is what its name says.
+
+        Raises:
+            StoreError: it isn't there, or is damaged.
+        """
+        with mapped(self.root), self.sound(sha256).open("rb") as file:
+            yield file
+
+    def receive(self, file: Wanted, stream: Readable) -> int:
+        """Take content from a stream and give its size; see `Arrivals.receive`.
+
+        Raises:
+            DamagedError: it isn't what `file` says.
+            StoreError: it can't be written.
+        """
+        path = self.path(file.sha256)
+        with mapped(self.root):
+            size = self.arrivals.receive(file, stream, path)
+            self._belief.take(file.sha256)
+        return size
+
+    def sync(self, files: Iterable[Wanted]) -> None:
+        """Bring content to the disk; all at once is faster than one by one.
+
+        Raises:
+            OSError: it can't be done.
+        """
+        paths = {self.path(file.sha256) for file in files}
+        for path in paths:
+            with path.open("rb") as handle:
+                os.fsync(handle.fileno())
+        for folder in {path.parent for path in paths}:
+            sync_folder(folder)
+
+    def free(self) -> int:
+        """Give the room below the folder in bytes.
+
+        Raises:
+            StoreError: it can't be asked.
+        """
+        with mapped(self.root):
+            there = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
+            return shutil.disk_usage(there).free
+
+
+@contextmanager
+def mapped(root: Path) -> Iterator[None]:
+    """Turn errors of the disk into StoreError, unless it is a limit of this machine."""
+    try:
+        yield
+    except OSError as error:
+        if own := own_limit(error):
+            raise own from error
+        place = error.filename or root
+        raise StoreError(f"the store: {place}: {error.strerror or error}") from error
