@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from reconciler.model.question import Asked
     from reconciler.model.release import Component, Release, ReleaseFile
 
+
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
@@ -58,7 +59,7 @@ class Traits:
     known_hosts does (`formats.known_hosts`), `keys` the files of private keys as the options name them. `become` says
     whether it works as root there by becoming it; None doesn't say, and is neither for a client whose inventory asks
     for one of them. What an executor carries can be read by others on the way where it is `unsealed`: it gets nothing
-    that has secrets in it.
+    that has secrets in it. Workers of one that `outlives` this process go on without it, and may answer a later one.
     """
 
     programs: bool = False
@@ -74,6 +75,7 @@ class Traits:
     keys: tuple[str, ...] = ()
     become: bool | None = None
     unsealed: bool = False
+    outlives: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,10 @@ def _no_dial(host: str, port: int, **_options: object) -> socket:
 
 def _no_templates(_text: str, _values: Mapping[str, Any]) -> str:
     raise PluginError("templates can't be rendered here: this context has none")
+
+
+def _no_wire(_what: object) -> Any:
+    raise PluginError("batches can't leave this process: there is no form for them here")
 
 
 def _count_nothing(_size: int) -> None:
@@ -542,11 +548,11 @@ class Hands:
     """
 
     threads: Callable[[int], AbstractContextManager[Crew]]
+    content: Callable[[str], AbstractContextManager[BinaryIO]]
     speak: Sequence[str] = ()
     setup: Mapping[str, Any] = field(default_factory=dict)
-    encode: Callable[[Order], bytes]
-    decode: Callable[[bytes], Report]
-    content: Callable[[str], AbstractContextManager[BinaryIO]]
+    encode: Callable[[Order], bytes] = _no_wire
+    decode: Callable[[bytes], Report] = _no_wire
     site: str = ""
 
 

@@ -1,0 +1,109 @@
+"""Does what a batch asks with one client at a time, and answers for it: an error is that client's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import TYPE_CHECKING, BinaryIO
+
+from reconciler.guards import Caught
+from reconciler.model.batch import Answer, Change, Look
+from reconciler.model.question import Asked
+from reconciler.worker.change import Changer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+
+    from reconciler.client.reach import Reach
+    from reconciler.contracts import Session
+    from reconciler.model.batch import NotBegun, Order, Target
+    from reconciler.worker.halts import Halts
+
+READ_AT_ONCE = 50
+"""Files that a session reads in one go; see `contracts.Session.read`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A client of an order, whose turn comes."""
+
+    order: Order
+    target: Target
+
+
+class Answerer:
+    """Answers for clients. Used by several threads at once."""
+
+    def __init__(
+        self,
+        reach: Reach,
+        content: Callable[[str], AbstractContextManager[BinaryIO]],
+        clock: Callable[[], datetime],
+        halts: Halts,
+    ) -> None:
+        """Take the ways to clients, what opens content by its SHA-256, and what says whom not to begin with."""
+        self._reach = reach
+        self._clock = clock
+        self._halts = halts
+        self._changer = Changer(content)
+
+    def answer(self, turn: Turn) -> Answer:
+        """Do what is asked with a client, or say why nothing was begun.
+
+        Raises:
+            LimitError: this machine has no room for more.
+        """
+        batch, target = turn.order.batch, turn.target
+        empty = Answer(batch=batch.id, attempt=batch.attempt, client=target.client.name)
+        refusal = self._halts.refusal(batch) or self._nothing_left(turn)
+        if refusal:
+            return replace(empty, not_begun=refusal, halted=_components(turn) if refusal == "halted" else ())
+        begun = monotonic()
+        answer = empty
+
+        def work(session: Session) -> Answer:
+            nonlocal answer
+            answer = replace(empty, seconds=monotonic() - begun)
+            late = self._halts.overdue(batch)  # a connection may have taken long
+            return replace(answer, not_begun=late) if late else self._work(answer, turn, session)
+
+        with Caught() as caught:
+            answer = self._reach.work(target.client, work, keep=_keeps(turn))
+        if caught.error is not None:
+            answer = replace(answer, error=caught.error)
+        return replace(answer, at=self._clock())
+
+    def _nothing_left(self, turn: Turn) -> NotBegun:
+        """Say `halted` of a client of which no step is left."""
+        task, group = turn.order.batch.task, turn.order.batch.group
+        if not isinstance(task, Change):
+            return ""
+        wanted = (*task.steps, *turn.target.steps, *task.early)
+        return "halted" if wanted and not self._halts.rest(wanted, group) else ""
+
+    def _work(self, answer: Answer, turn: Turn, session: Session) -> Answer:
+        task, target = turn.order.batch.task, turn.target
+        root = target.client.install_root
+        if isinstance(task, Change):
+            done = self._changer.change(task, turn.order, target, self._halts, session)
+            return replace(answer, steps=done.steps, halted=done.halted, bytes_sent=done.bytes_sent, error=done.error)
+        if isinstance(task, Look):
+            asked = Asked(task.questions, target.client.vars)
+            return replace(answer, facts=session.facts(root, verify=task.verify, tools=task.tools, asked=asked))
+        files: dict[str, bytes | None] = {}
+        for start in range(0, len(target.paths), READ_AT_ONCE):
+            files |= session.read(root, target.paths[start : start + READ_AT_ONCE])
+        return replace(answer, files=files)
+
+
+def _keeps(turn: Turn) -> bool:
+    task = turn.order.batch.task
+    return (isinstance(task, Look) and task.keep) or (isinstance(task, Change) and task.stay)
+
+
+def _components(turn: Turn) -> tuple[str, ...]:
+    task = turn.order.batch.task
+    assert isinstance(task, Change)
+    return tuple(step.component for step in (*task.steps, *turn.target.steps, *task.early))

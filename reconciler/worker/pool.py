@@ -1,0 +1,197 @@
+"""A crew of threads of one process: a client is mostly waited for, and threads wait cheaply.
+
+* At most `forks` clients are under way. There is room for as many as aren't, so that a client is given only when its
+  turn has come; what is given beyond that waits in the order in which it came.
+* Where this machine gives no more threads, those that there are do it; where it gives none at all, and where work on a
+  client finds no room for more, nothing new is begun, what is under way is reported, and then `receive` says so.
+* Nothing is begun after `stop`, nor once the event `stop` is set; what is under way is finished, so that no client is
+  left in the middle of a change. Leaving the pool waits for that.
+* An error of one client is in its answer; what is private of an order is forgotten with its last client.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, BinaryIO
+
+from reconciler.errors import own_limit, words_of
+from reconciler.model.batch import Ended
+from reconciler.worker.answering import Answerer, Turn
+from reconciler.worker.halts import Halts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+    from threading import Event
+    from typing import Self
+
+    from reconciler.client.reach import Reach
+    from reconciler.model.batch import Batch, Halt, Order, Report
+
+
+class Pool:
+    """The `Crew` protocol of reconciler/contracts.py, with threads of this process; it has one lane."""
+
+    def __init__(
+        self,
+        reach: Reach,
+        content: Callable[[str], AbstractContextManager[BinaryIO]],
+        *,
+        forks: int,
+        stop: Event,
+        clock: Callable[[], datetime],
+        size: int = 1,
+    ) -> None:
+        """Take the ways to clients and what opens content by its SHA-256; `size` is that of the batches it wants.
+
+        Raises:
+            ValueError: `forks` is below 1.
+        """
+        if forks < 1:
+            raise ValueError(f"forks must be at least 1, not {forks}")
+        self._most = forks
+        self._size = size
+        self._run_stop = stop
+        self._over = False
+        self._halts = Halts(clock, self._is_over)
+        self._answerer = Answerer(reach, content, clock, self._halts)
+        self._turns: SimpleQueue[Turn | None] = SimpleQueue()
+        self._reports: SimpleQueue[Report | _Broken] = SimpleQueue()
+        self._threads: list[Thread] = []
+        self._lock = Lock()
+        self._left: dict[tuple[str, int], tuple[int, str]] = {}
+        self._under_way = 0
+        self._broken: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        """Begin with no thread."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Begin nothing any more, and wait for what is under way."""
+        self.stop()
+        for _thread in self._threads:
+            self._turns.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+    def lane(self, client: str) -> str:  # noqa: ARG002 - all clients are of the same
+        """Name the only lane."""
+        return ""
+
+    def room(self, lane: str) -> int:  # noqa: ARG002 - there is one
+        """Say how many clients more may be worked on at once."""
+        return 0 if self._broken else max(self._most - self._under_way, 0)
+
+    @property
+    def size(self) -> int:
+        """How many clients a batch should have: a thread takes one at a time, so one, unless it was made otherwise."""
+        return self._size
+
+    def refusal(self, lane: str) -> str:  # noqa: ARG002 - there is one
+        """Say why nobody works; somebody always does."""
+        return ""
+
+    def give(self, lane: str, order: Order) -> None:  # noqa: ARG002 - there is one
+        """Have a batch carried out."""
+        batch = order.batch
+        if not batch.targets:
+            self._reports.put(Ended(batch.id, batch.attempt))
+            return
+        with self._lock:
+            self._left[batch.id, batch.attempt] = len(batch.targets), ""
+        for target in batch.targets:
+            self._under_way += 1
+            self._begin_thread()
+            if self._threads:
+                self._turns.put(Turn(order, target))
+            else:  # nobody can: it is over, so nothing is begun
+                self._take(Turn(order, target))
+
+    def halt(self, halted: Collection[Halt]) -> None:
+        """Let no client begin with a step of these rollouts, from now on."""
+        self._halts.add(halted)
+
+    def receive(self, timeout: float) -> Sequence[Report]:
+        """Give what was reported since the last call; wait up to `timeout` seconds where that is nothing.
+
+        Raises:
+            LimitError: this machine has no room for more; all else that was begun has been reported by then.
+            BaseException: what nobody expected, where the ways to clients let it through.
+        """
+        reports: list[Report] = []
+        waits = 0.0 if self._broken is not None and not self._under_way else timeout
+        while True:
+            try:
+                report = self._reports.get(timeout=waits) if waits > 0 else self._reports.get_nowait()
+            except Empty:
+                break
+            waits = 0.0
+            self._under_way -= not isinstance(report, Ended)
+            if isinstance(report, _Broken):
+                self._broken = self._broken or report.error
+            else:
+                reports.append(report)
+        if self._broken is not None and not reports and not self._under_way:
+            raise self._broken
+        return reports
+
+    def stop(self) -> None:
+        """Begin no client any more; those that wait are answered as `stopped`."""
+        self._over = True
+
+    def _is_over(self) -> bool:
+        return self._over or self._run_stop.is_set()
+
+    def _begin_thread(self) -> None:
+        """Have a thread for each client under way, as far as this machine gives them."""
+        if len(self._threads) >= min(self._under_way, self._most):
+            return
+        thread = Thread(target=self._serve, name=f"updoser_{len(self._threads)}")
+        try:
+            thread.start()
+            self._threads.append(thread)
+        except (RuntimeError, MemoryError) as error:
+            if self._threads:
+                self._most = len(self._threads)
+                return
+            self._over = True
+            self._broken = self._broken or own_limit(error) or error
+
+    def _serve(self) -> None:
+        while (turn := self._turns.get()) is not None:
+            self._take(turn)
+            del turn  # an order isn't kept while the next one is waited for
+
+    def _take(self, turn: Turn) -> None:
+        batch = turn.order.batch
+        try:
+            self._reports.put(self._answerer.answer(turn))
+        except BaseException as error:  # noqa: BLE001 - `receive` raises it
+            self._over = True
+            self._reports.put(_Broken(error))
+            self._through(batch, words_of(error))
+        else:
+            self._through(batch, "")
+
+    def _through(self, batch: Batch, lost: str) -> None:
+        """Say that a batch is over with its last client; `lost` says why one of them isn't answered for."""
+        key = batch.id, batch.attempt
+        with self._lock:
+            left, known = self._left[key]
+            self._left[key] = left - 1, known or lost
+            if left > 1:
+                return
+            del self._left[key]
+        self._reports.put(Ended(batch.id, batch.attempt, known or lost))
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    """What ended the work of the pool while it was on one client, of which nothing else is said."""
+
+    error: BaseException
