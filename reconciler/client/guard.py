@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from reconciler.contracts import Session, ToolsTried, Transport
     from reconciler.model.client import Client, Facts, Installed
-    from reconciler.model.deploy import DeployReport, DeployRequest, Outcome, Purpose, Step
+    from reconciler.model.deploy import DeployReport, DeployRequest, FromRelay, Outcome, Purpose, Step
     from reconciler.model.question import Asked
 
 _MAX_TEXT = 1000
@@ -187,11 +187,13 @@ def _wrong_report(report: DeployReport, request: DeployRequest) -> Iterator[str]
     if not 0 <= report.bytes_sent <= most:
         yield f"{report.bytes_sent} bytes that it got, of {most}"
     for step, outcome in zip(request.steps, report.outcomes, strict=True):
-        yield from _wrong_outcome(step, outcome, request.purpose)
+        yield from _wrong_outcome(step, outcome, request.purpose, request.relay)
 
 
-def _wrong_outcome(step: Step, outcome: Outcome, purpose: Purpose) -> Iterator[str]:
+def _wrong_outcome(step: Step, outcome: Outcome, purpose: Purpose, relay: FromRelay | None) -> Iterator[str]:
     possible = _POSSIBLE[purpose] | ({"unpatched"} if step.patched or step.held else set())
+    if relay is not None and not step.private:
+        possible |= {"unfetched"}
     if outcome.status not in possible:
         yield f"{step.component} is {outcome.status!r}, which was not asked for"
     if outcome.status in _AT_GOAL and (outcome.version, outcome.digest) != (step.to_version, step.to_digest):

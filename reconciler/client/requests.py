@@ -5,6 +5,7 @@ client would refuse should never leave the server.
 
     root, keep, controller   as ever; `purpose stage` or `purpose check` where nothing is to be switched
     var NAME VALUE           a variable of the client, for commands
+    relay WAIT PATIENCE URL… where parts may be fetched from, by their digests
     step …                   then its files, targets, and commands; `private` where only the owner may read:
     check PHASE EXPECT TIMEOUT RETRIES INTERVAL NAME
     hook KIND TIMEOUT ON_FAILURE
@@ -21,13 +22,23 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.errors import ClientError
 from reconciler.model.question import NOTHING_ASKED
+from reconciler.model.relay import RELAY_URL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from reconciler.contracts import ToolsTried
-    from reconciler.model.deploy import ClientCheck, DeployRequest, Hook, InstallTarget, Purpose, SelinuxLabels, Step
+    from reconciler.model.deploy import (
+        ClientCheck,
+        DeployRequest,
+        FromRelay,
+        Hook,
+        InstallTarget,
+        Purpose,
+        SelinuxLabels,
+        Step,
+    )
     from reconciler.model.question import Asked
     from reconciler.model.release import ReleaseFile
 
@@ -39,6 +50,8 @@ MAX_COMMAND = 64 * 1024
 """Bytes of a command's text: it becomes one argument, and Linux takes 128 KiB in one."""
 MAX_NAME = 200
 MAX_VALUE = 32 * 1024
+SLOWEST = 64 * 1024
+"""Bytes a second that a client expects of a relay, as its script has it."""
 _GRACE = 5.0
 """Seconds that a client may need to end a command whose time is up, and to look at what it said."""
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -92,15 +105,28 @@ def variables(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def payload(request: DeployRequest) -> Iterator[ReleaseFile]:
-    """Give what is sent with a request, in the order in which it is sent."""
+    """Give what is sent with a request, in the order in which it is sent; what the client fetches isn't."""
     if request.purpose != "check":
         for step in request.steps:
-            yield from step.payload
+            fetched = request.relay.parts if request.relay and not step.private else ()
+            yield from (part for part in step.payload if part.sha256 not in fetched)
+
+
+def fetched_bytes(request: DeployRequest) -> dict[str, int]:
+    """Give the bytes that a client fetches for a request, by component."""
+    if request.relay is None or request.purpose == "check":
+        return {}
+    parts = request.relay.parts
+    sizes = {step.component: sum(part.size for part in step.payload if part.sha256 in parts) for step in request.steps}
+    return {step.component: sizes[step.component] for step in request.steps if not step.private}
 
 
 def patience(request: DeployRequest) -> float:
-    """Give the seconds that the commands of a request may take, all in all."""
+    """Give the seconds that the commands of a request, and what the client fetches, may take, all in all."""
     total = 0.0
+    if request.relay is not None:
+        slow = request.relay.patience + sum(fetched_bytes(request).values()) / SLOWEST
+        total += request.relay.wait + slow * len(request.relay.urls) * 2
     for step in request.steps:
         for check in step.checks:
             total += (check.timeout + _GRACE) * (check.retries + 1) + check.interval * check.retries
@@ -134,8 +160,12 @@ def deploy_request(
         lines.append(f"purpose {request.purpose}")
     if any(step.checks or any(_hooks(step)) or step.question for step in request.steps):
         lines += _var_lines(request.vars)
+    fetched: frozenset[str] = frozenset()
+    if request.relay is not None and request.purpose != "check":
+        lines.append(_relay_line(request.relay))
+        fetched = request.relay.parts
     for step in request.steps:
-        lines += _step_lines(step, request.purpose)
+        lines += _step_lines(step, request.purpose, fetched)
     yield _framed("deploy", lines)
     for part in payload(request):
         with content(part.sha256) as stream:
@@ -162,7 +192,13 @@ def _framed(operation: str, lines: Iterable[str]) -> bytes:
     return f"updoser {PROTOCOL} {operation} {len(header)}\n".encode() + header
 
 
-def _step_lines(step: Step, purpose: Purpose) -> Iterator[str]:
+def _relay_line(relay: FromRelay) -> str:
+    if not relay.urls or not all(map(RELAY_URL.fullmatch, relay.urls)):
+        raise ClientError(f"no URLs that a client can fetch from: {', '.join(relay.urls)}")
+    return f"relay {_seconds(relay.wait, least=0)} {_seconds(relay.patience, least=1)} {' '.join(relay.urls)}"
+
+
+def _step_lines(step: Step, purpose: Purpose, fetched: frozenset[str]) -> Iterator[str]:
     yield (
         f"step {step.component} {step.from_version or '-'} {step.from_digest or '-'} "
         f"{step.to_version} {step.to_digest} {step.layout.fingerprint}"
@@ -173,7 +209,7 @@ def _step_lines(step: Step, purpose: Purpose) -> Iterator[str]:
     if purpose == "check":
         return
     for file in step.files:
-        yield from _file_lines(step, file)
+        yield from _file_lines(step, file, frozenset() if step.private else fetched)
     if purpose == "switch":
         yield from _layout_lines(step)
 
@@ -238,7 +274,7 @@ def _seconds(value: float, *, least: int) -> int:
     return min(max(math.ceil(value), least), 10**8)
 
 
-def _file_lines(step: Step, file: ReleaseFile) -> Iterator[str]:
+def _file_lines(step: Step, file: ReleaseFile, fetched: frozenset[str]) -> Iterator[str]:
     """Give the line of a file, and ahead of it what it is made of."""
     how, base, patched = "sent", step.kept.get(file.name, ""), step.patched.get(file.name)
     if step.held:
@@ -247,11 +283,13 @@ def _file_lines(step: Step, file: ReleaseFile) -> Iterator[str]:
         how, base = "kept", base if base != file.name else ""
     elif patched is not None:
         how, base = "patched", patched.base
+    elif file.sha256 in fetched:
+        how = "fetched"
     if base:
         yield f"base {base}"
     if how == "patched" and patched is not None:
         for hop in patched.hops:
-            yield f"patch {hop.codec} {hop.size} {hop.result}"
+            yield f"patch {hop.codec} {hop.size} {hop.result}" + (f" {hop.sha256}" if hop.sha256 in fetched else "")
     yield f"file {how} {file.size} {file.sha256} {file.name}"
 
 

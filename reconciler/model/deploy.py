@@ -179,6 +179,20 @@ class Step:
         return replace(self, patched={}, held=False)
 
 
+@dataclass(frozen=True, slots=True)
+class FromRelay:
+    """What of a request the client fetches: `parts` are digests of payload, which lie below each of `urls`.
+
+    All of them are asked in their order, and again for `wait` seconds. One that is silent for `patience` seconds, or
+    slow, is given up.
+    """
+
+    urls: tuple[str, ...]
+    parts: frozenset[str]
+    wait: float = 0.0
+    patience: float = 60.0
+
+
 Purpose = Literal["switch", "stage", "check"]
 
 
@@ -188,7 +202,8 @@ class DeployRequest:
 
     `purpose`: `switch`; `stage`, which receives, verifies and runs staged checks, and leaves the version ready without
     switching; or `check`, which changes nothing and runs the switched checks of the versions in force. `vars` are given
-    to checks and hooks, as `UPDOSER_VAR_` and the name in capitals.
+    to checks and hooks, as `UPDOSER_VAR_` and the name in capitals. What comes from a `relay` isn't sent; of what is
+    private nothing ever does.
     """
 
     lineage: str
@@ -198,9 +213,10 @@ class DeployRequest:
     steps: tuple[Step, ...]
     purpose: Purpose = "switch"
     vars: Mapping[str, str] = field(default_factory=dict)
+    relay: FromRelay | None = None
 
 
-ClientStatus = Literal["changed", "ok", "stale", "unpatched", "staged", "failed"]
+ClientStatus = Literal["changed", "ok", "stale", "unpatched", "unfetched", "staged", "failed"]
 OUTCOMES: tuple[ClientStatus, ...] = get_args(ClientStatus)
 OutcomeStatus = Literal[ClientStatus, "skipped"]
 WELL: frozenset[OutcomeStatus] = frozenset(["changed", "ok"])
@@ -258,7 +274,8 @@ class Outcome:
 
     `status` is one of OUTCOMES: `changed` (TO is switched to), `ok` (it was there already), `stale` (the client has
     neither FROM nor TO: `version` and `digest` say what; nothing was touched), `unpatched` (a patch could not be
-    applied or gave other bytes: nothing was touched), `staged` (TO lies ready, and passed its staged checks), `failed`
+    applied or gave other bytes: nothing was touched), `unfetched` (no relay gave what was to be fetched: nothing was
+    touched), `staged` (TO lies ready, and passed its staged checks), `failed`
     (`message` says why, `fault` what that is about, `reason` what it is counted under; the client has what it had
     before: `version` and `digest`). A run that leaves a stale client as it is says `skipped`; no client does. `loaded`
     and `unsaid` are those of `Installed`, where a client that switched was asked.

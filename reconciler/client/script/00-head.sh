@@ -49,6 +49,9 @@
 #    manifest says that its version is being brought to its place, and who finds it later removes both.
 # 22 Target folders, and those above, are where nobody but root and us can put another one, or aren't used; we go there
 #    and use names, not paths.
+# 23 What a relay has (`file fetched`, a patch with a digest) is got by HTTP, with what there is: no more bytes than it
+#    should have, hashed before it is used, within a time. Relays are asked in their order, again and again until the
+#    wait is over; the step is `unfetched` then, and nothing of it is switched.
 #
 # A manifest, .updoser/manifests/COMPONENT@VERSION, has a line for itself, one for each file, target and watched folder:
 #   manifest COMPONENT VERSION DIGEST PREVIOUS LAYOUT
@@ -190,6 +193,12 @@
 #   DRAINED          bytes that nobody wants, to be read at the end of the step (receive, receive_patched)
 #   EXPECTED_PATHS   list: the files of a step, below ROOT or TREE (expect)
 #   EXPECTED_SUMS    list: what sha256sum should say of them (expect)
+#   RELAYS           list: URLs of folders that have parts by their digests (read_relay)
+#   RELAY_WAIT       seconds for which they are asked again (read_relay)
+#   RELAY_PATIENCE   seconds that one may be silent, or slow (read_relay)
+#   RELAY_GONE       why none is asked any more (fetch_part)
+#   FETCHER          what gets a URL: `curl`, `wget` or `busybox` (find_fetcher)
+#   UPTIME           seconds since the boot (read_uptime)
 #   ASIDE_FILE       a place for what lies between two patches (next_aside)
 #   DURABLE          list: what has to be on the disk before any switch (settle, make_ready)
 #   DUE              list: FILE and NAME, in turn: what gets a name once it is on the disk (rename_later)
@@ -198,7 +207,7 @@
 #   TARGET_FOLDER, TARGET_OWNER, TARGET_GROUP  what the target says that is worked on (read_target)
 #   TARGET_MODE, TARGET_LABEL  the same (read_target)
 #   TARGET_METHOD    `rename`, `copy` or `link`; where something is put back also `none` (read_target, undo_targets)
-#   TROUBLE          why a step can't go on (enter, place_one, dress, remember, apply_patch)
+#   TROUBLE          why a step can't go on (enter, place_one, dress, remember, apply_patch, fetch_part)
 #   PLACED           list: the targets that are in place (place_targets)
 #   FOLDERS          list: the folders in which something was changed for it (place_targets, remove_replaced)
 #   TOUCHED          list: all folders and files in which the switches changed something (switch, undo_targets)

@@ -18,6 +18,7 @@ read_steps() {
 			LINEAGE=${rest% *} EPOCH=${rest#* }
 			is_token "$LINEAGE" && is_number "$EPOCH" || refuse protocol 'controller is malformed'
 			;;
+		'relay '*) read_relay "$rest" ;;
 		'step '*)
 			IFS=' '
 			set -- $rest
@@ -92,11 +93,13 @@ read_step_line() {
 		HAS_BASE=1
 		;;
 	'patch '*)
-		[ $# -eq 3 ] && is_token "$1" && is_number "$2" && is_number "$3" || refuse protocol "malformed: $line"
+		[ $# -eq 3 ] || { [ $# -eq 4 ] && [ -n "$RELAYS" ] && is_digest "$4"; } || refuse protocol "malformed: $line"
+		is_token "$1" && is_number "$2" && is_number "$3" || refuse protocol "malformed: $line"
 		PATCH_RESULT=$3
 		;;
 	'file '*)
 		case $1:${HAS_BASE:-0}:${PATCH_RESULT:+1} in
+		fetched:0:) [ -n "$RELAYS" ] || refuse protocol "malformed: $line" ;;
 		sent:0: | held:0: | kept:?: | patched:?:1) ;;
 		*) refuse protocol "malformed: $line" ;;
 		esac

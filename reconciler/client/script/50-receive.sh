@@ -83,6 +83,13 @@ receive() {
 					DRAINED=$((DRAINED + size))
 				fi
 				;;
+			'file fetched '*)
+				size=${rest#* }
+				if [ "$verdict" = go ] && ! fetch_part "${rest%% *}" "${size%% *}" "$component/$version/$name"; then
+					mark_unfetched $step
+					verdict=unfetched
+				fi
+				;;
 			'file kept '*)
 				if [ -z "$base" ] || [ "$base" = "$name" ]; then
 					copied=$copied$NL$ROOT/$component/$from/$name
@@ -94,7 +101,8 @@ receive() {
 			'file held '*) held=$held$NL$ROOT/$component/$version/$name ;;
 			'file patched '*)
 				[ -z "$base" ] || base=$ROOT/$component/$from/$base
-				receive_patched $step "$component/$version/$name" "$base" "$patches" "$verdict" || verdict=unpatched
+				receive_patched $step "$component/$version/$name" "$base" "$patches" "$verdict" ||
+					eval "verdict=\$VERDICT_$step"
 				base='' patches=''
 				;;
 			esac
@@ -130,20 +138,29 @@ take_held() {
 	batch "$2" hold 2>/dev/null
 }
 
-# receive_patched N FILE BASE PATCHES VERDICT: reads patches, each `CODEC BYTES RESULT`, and makes FILE with them. It
-# fails where the step is `unpatched`, now or before.
+# receive_patched N FILE BASE PATCHES VERDICT: reads patches, each `CODEC BYTES RESULT`, or fetches those that have a
+# SHA256 behind that, and makes FILE with them. It fails where the step becomes `unpatched` or `unfetched`.
 receive_patched() {
-	local verdict now patch size result made
+	local verdict now patch size result digest made
 	now=$3 verdict=$5
 	for patch in $4; do
-		size=${patch#* } result=${patch##* }
-		size=${size%% *}
+		size=${patch#* }
+		result=${size#* } size=${size%% *}
+		digest=${result#* } result=${result%% *}
+		[ "$digest" != "$result" ] || digest=''
 		# What isn't carried out is drained in its turn: here the bytes of a step may be of use, one by one.
 		if [ "$verdict" != go ]; then
-			DRAINED=$((DRAINED + size))
+			[ -n "$digest" ] || DRAINED=$((DRAINED + size))
 			continue
 		fi
-		take "$size" "$STAGE/patch" || refuse disk "$STAGE can't be written: no room?"
+		rm -f -- "$STAGE/patch"
+		if [ -z "$digest" ]; then
+			take "$size" "$STAGE/patch" || refuse disk "$STAGE can't be written: no room?"
+		elif ! fetch_part "$size" "$digest" "$STAGE/patch"; then
+			mark_unfetched $1
+			verdict=unfetched
+			continue
+		fi
 		made=$TREE/$2
 		if [ "$patch" != "${4##*"$NL"}" ]; then
 			next_aside "$result" || { mark_unpatched $1 "$TROUBLE" && verdict=unpatched && continue; }
@@ -155,7 +172,7 @@ receive_patched() {
 		now=$made
 	done
 	rm -f -- "$STAGE/patch"
-	[ "$verdict" != unpatched ]
+	[ "$verdict" = "$5" ]
 }
 
 # next_aside BYTES: sets ASIDE_FILE to a place in memory for what lies between two patches, if there is room for two of

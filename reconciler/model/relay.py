@@ -1,0 +1,112 @@
+"""Relays: machines at a site that have the bytes which their clients need, so that a thin line carries them once.
+
+A relay is never believed: it has parts by their SHA-256, and whoever gets one verifies it. It can only delay.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, get_args
+
+from reconciler.model.network import parse_address
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from datetime import datetime
+
+    from reconciler.model.network import Family, Proxy
+    from reconciler.model.spec import PluginConfig
+
+RELAY_URL = re.compile(r"https?://[A-Za-z0-9._:/%@~\[\]-]{1,480}")
+"""What a client takes as the URL of a folder with parts: nothing that a shell, or a list of words, minds."""
+HOST_MARK = "{host}"
+"""What stands in `serve.url` for the host of the relay."""
+SMALL = 4 * 1024
+"""Bytes below which a part is sent: a request to a relay, and its answer, cost about as much."""
+Then = Literal["direct", "wait"]
+THENS: tuple[Then, ...] = get_args(Then)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelaySpec:
+    """A relay: the first of `hosts`, or one of those that stand by.
+
+    `serves` is a pattern of clients. Parts lie in the folder `store`, of which `disk` bytes may be used (0: any); no
+    more than `clients` fetch from it (0: any), and it is filled with `rate` bytes a second at most (0: any). A web
+    server is started on the port `http` while a run lasts, or one that is there gives the folder as `url`. For `wait`
+    seconds a relay that gives nothing is asked again. `then` says what becomes of its clients after that.
+    """
+
+    name: str
+    hosts: tuple[str, ...]
+    serves: str
+    store: str
+    transport: PluginConfig
+    http: int = 0
+    url: str = ""
+    clients: int = 0
+    rate: int = 0
+    disk: int = 0
+    wait: float = 900.0
+    then: Then = "direct"
+    families: tuple[Family, ...] = ()
+    proxy: Proxy | None = None
+
+    def base(self, host: str) -> str:
+        """Give the URL below which a host of it has parts."""
+        if self.url:
+            return self.url.replace(HOST_MARK, _in_url(host)).rstrip("/")
+        return f"http://{_in_url(host)}:{self.http}"
+
+    @property
+    def spoken(self) -> tuple[Family, ...]:
+        """The address families by which clients get to it; empty: not known."""
+        if self.families:
+            return self.families
+        found = [address.family for address in map(parse_address, self.hosts) if address is not None]
+        return tuple(dict.fromkeys(found)) if len(found) == len(self.hosts) else ()
+
+    def is_host(self, *names: str) -> bool:
+        """Say whether one of some names or addresses is one of its hosts."""
+        return any(name in self.hosts for name in names if name)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def speak_alike(one: Collection[Family], other: Collection[Family]) -> bool:
+    """Say whether two ends share an address family, as far as that is known."""
+    return not one or not other or not set(one).isdisjoint(other)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a host of a relay says that it has: sizes of whole `parts`, and of those that were `begun`, by digest.
+
+    `free` is the room on its disk in bytes. `bad` are parts of other bytes than their digest, which it removed.
+    `serving` says whether the parts come out of its web server as they should, `no` or `yes`; empty: it can't tell.
+    """
+
+    free: int
+    parts: Mapping[str, int] = field(default_factory=dict)
+    begun: Mapping[str, int] = field(default_factory=dict)
+    bad: frozenset[str] = frozenset()
+    serving: str = ""
+
+    @property
+    def bytes(self) -> int:
+        """What its parts take, whole or not."""
+        return sum(self.parts.values()) + sum(self.begun.values())
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySeen:
+    """What is remembered of a host of a relay: when it answered last, what it had then, and what went wrong since."""
+
+    relay: str
+    host: str
+    at: datetime | None = None
+    held: Held | None = None
+    error: str = ""
