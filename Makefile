@@ -63,7 +63,7 @@ pictures: $(VENV)/.dev ## docs/pictures: what the demo prints, and pages of its 
 lock: $(VENV)/.dev ## write the lock files again; ARGS=--upgrade takes the newest versions
 	$(LOCK) $(ARGS) --extra service pyproject.toml --output-file requirements.lock
 	$(LOCK) $(ARGS) --group pyproject.toml:build --output-file .ci/build.lock
-	$(LOCK) $(ARGS) --extra service pyproject.toml --group pyproject.toml:dev --constraint requirements.lock --constraint .ci/build.lock --output-file .ci/dev.lock
+	$(LOCK) $(ARGS) --extra service --extra s3 pyproject.toml --group pyproject.toml:dev --constraint requirements.lock --constraint .ci/build.lock --output-file .ci/dev.lock
 	$(LOCK) $(ARGS) --group pyproject.toml:bench --output-file .ci/bench.lock
 	$(LOCK) $(ARGS) --group pyproject.toml:docs --output-file .ci/docs.lock
 

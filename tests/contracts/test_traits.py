@@ -31,6 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "clamav": {"url": "https://mirror.example"},
     "ssh": {"port": 22},
+    "s3": {"bucket": "updoser", "region": "us-east-1"},
     "content http": {"url": "https://updates.example/repo"},
 }
 """With which a plugin does all that it can."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from plugins.codec import bsdiff, gzip, zstd  # noqa: TID251
     from plugins.content import folder as content_folder  # noqa: TID251
     from plugins.content import http as content_http  # noqa: TID251
+    from plugins.content import s3  # noqa: TID251
     from plugins.executor import threads  # noqa: TID251
     from plugins.inventory import command, csv  # noqa: TID251
     from plugins.layout import clamav as clamav_layout  # noqa: TID251
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
         ]
         layouts: list[Layout] = [clamav_layout.ClamAv(options, context), tree.Tree(options, context)]
         places: list[ContentPlace] = [content_http.HttpPlace(options, context)]
-        writable: list[WritablePlace] = [content_folder.Folder(options, context)]
+        writable: list[WritablePlace] = [content_folder.Folder(options, context), s3.Bucket(options, context)]
         pipes: list[Pipe] = [local.LocalPipe(context.stop)]
         fetching: list[Fetching] = [git.Git(options, context), oci.Oci(options, context)]
         trusting: list[Trusting] = [git.Git(options, context), oci.Oci(options, context)]
@@ -103,6 +104,7 @@ if TYPE_CHECKING:
             tree,
             content_folder,
             content_http,
+            s3,
         ]
         del found
 
