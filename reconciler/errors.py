@@ -7,6 +7,7 @@
     │   ├── PolicyError              5   a plan does or finds what --fail-on says it must not
     │   ├── StalePlanError           5   what the plan was made from has changed
     │   ├── LockHeldError            5   another run holds the lock
+    │   ├── LockLostError            5   the lock of this run was taken away
     │   ├── LeaseLostError           5   another controller leads by now
     │   ├── OtherControllerError     5   clients answer to another controller
     │   └── InventoryShrankError     5   an inventory lost more clients than allowed
@@ -156,6 +157,10 @@ class LockHeldError(RefusedError):
     """Another run holds the lock."""
 
 
+class LockLostError(RefusedError):
+    """The lock of this run was taken away: by a person, or by another run once this one gave no sign of life."""
+
+
 class LeaseLostError(RefusedError):
     """Another controller of the same state leads by now."""
 
@@ -232,7 +237,14 @@ class PatchError(UpdoserError):
 
 
 class StateError(UpdoserError):
-    """The state can't be read or written."""
+    """The state can't be read or written.
+
+    `passing`: it goes by itself, and nothing of the transaction was written, so that it may be tried again.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", passing: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.passing = passing
 
 
 class DocumentError(UpdoserError):

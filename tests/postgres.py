@@ -12,7 +12,8 @@ Fixtures, for tests of any folder:
 * `postgres`: the server itself: `empty()` is a database without a schema, `restart()` throws out whoever is connected.
 
 A test that names `state_url` or `url_of` and can't run on PostgreSQL, as it handles the file itself, names
-`@pytest.mark.parametrize("database", ["sqlite"], indirect=True)`.
+`@pytest.mark.parametrize("database", ["sqlite"], indirect=True)`. A module of unit tests with benches has them on both
+kinds where it says `BENCHES_ON = BOTH`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
     import psycopg
 
+BOTH = ("sqlite", pytest.param("postgresql", marks=pytest.mark.needs("initdb")))
+"""The kinds of databases."""
 OWNER = "updoser"
 """The role that owns all databases of tests; it may do anything."""
 SETTINGS = {
@@ -96,19 +99,19 @@ class Postgres:
             cursor = connection.execute(cast("Any", statement))
             return cursor.fetchall() if cursor.description else []
 
-    def empty(self, like: str = "template0") -> str:
-        """Make a database that has no schema, and give its URL."""
-        name = f"test_{next(self._numbers)}"
+    def empty(self, like: str = "template0", name: str = "") -> str:
+        """Make a database that has no schema, or is as another one is, and give its URL; a test's own needs no name."""
+        name = name or f"test_{next(self._numbers)}"
         self.ask(f"CREATE DATABASE {name} TEMPLATE {like}")
         return self.url(name)
 
-    def fresh(self) -> str:
+    def fresh(self, name: str = "") -> str:
         """Make a database with the schema in force and nothing in it, and give its URL."""
         if not self.migrated:
-            url = self.empty()
+            url = self.empty(name="in_force")
             open_engine(url).dispose()  # it makes no identity: each state has one of its own
             self.migrated = self.name_of(url)
-        return self.empty(self.migrated)
+        return self.empty(self.migrated, name)
 
     def drop(self, url: str) -> None:
         """Forget a database, whoever is connected to it."""
@@ -214,8 +217,7 @@ def postgres(postgres_of_worker: Postgres) -> Iterator[Postgres]:
     """Give the server; the databases that a test makes are gone at its end."""
     yield postgres_of_worker
     for (name,) in postgres_of_worker.ask("SELECT datname FROM pg_database WHERE datname LIKE 'test%'"):
-        if name != postgres_of_worker.migrated:
-            postgres_of_worker.drop(postgres_of_worker.url(name))
+        postgres_of_worker.drop(postgres_of_worker.url(name))
 
 
 @pytest.fixture
@@ -224,7 +226,7 @@ def postgres_url(postgres: Postgres) -> str:
     return postgres.fresh()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("initdb"))])
+@pytest.fixture(params=BOTH)
 def database(request: pytest.FixtureRequest) -> str:
     """Give the kind of database that a test runs on."""
     return str(request.param)

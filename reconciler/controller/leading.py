@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
-from reconciler.errors import LeaseLostError, UpdoserError
+from reconciler.errors import UpdoserError
 from reconciler.model.controller import status_text
-from reconciler.storage.lease import BEAT, PATIENCE, Lease
+from reconciler.storage.holding import BEAT, PATIENCE, keep_beating
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime, timedelta
 
+    from reconciler.storage.lease import Lease
     from reconciler.storage.state import State
 
 
@@ -94,20 +95,11 @@ def beating(open_state: Callable[[], State], lease: Lease, stop: Event, lost: Ev
 
 def _beat(open_state: Callable[[], State], lease: Lease, ended: Event, stop: Event, lost: Event) -> None:
     """Beat until the end. A state that can't be written for long may have given the lease to somebody else."""
-    kept = time.monotonic()
-    try:
-        with open_state() as state:
-            while not ended.wait(BEAT):
-                try:
-                    state.beat(lease.generation)
-                    kept = time.monotonic()
-                except LeaseLostError:
-                    raise
-                except UpdoserError:
-                    if time.monotonic() - kept > PATIENCE - BEAT:
-                        raise
+    kept = False
+    with suppress(UpdoserError), open_state() as state:
+        kept = keep_beating(lambda: state.beat(lease.generation), ended)
+        if kept:
             state.give_back_lease(lease.generation)
-    except UpdoserError:
-        if not ended.is_set():
-            lost.set()
-            stop.set()
+    if not (kept or ended.is_set()):
+        lost.set()
+        stop.set()

@@ -3,10 +3,13 @@
 * Columns have types that check what was read (`tables`): a text, a number, a time that a calendar has.
 * What is made from cells is checked by the types that its fields say (`checked`).
 * Whatever goes wrong while cells are made into something (`sound`) is damage of the state, never a fault.
+* Texts that no database keeps alike are made such that all do (`clean`), whoever writes them: on their way into each
+  statement, in one place (`database`).
 """
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from datetime import datetime
@@ -19,7 +22,7 @@ from reconciler.errors import StateError
 from reconciler.model.notice import CHANGES, CONDITIONS, SEVERITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Hashable, Iterable, Iterator
 
 T = TypeVar("T")
 DAMAGED = "it is damaged: put a backup in its place, or move it away and use --adopt"
@@ -44,6 +47,63 @@ def sound(place: object) -> Iterator[None]:
 def odd(value: object) -> StateError:
     """Give the error that a cell means which can't be."""
     return StateError(f"the state holds {repr(value)[:60]} where that can't be", hint=DAMAGED)
+
+
+# --- texts on their way in --------------------------------------------------------------------------------------------
+
+_UNFIT = re.compile("[\0\ud800-\udfff]")
+_ESCAPED = re.compile(r"\\\\|\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|\\u(?:0000|d[89a-f][0-9a-f]{2})")
+"""What JSON has in place of such characters; an escaped backslash and a whole pair are passed over."""
+INSTEAD = "\ufffd"
+"""What stands in place of a character that can't be written: the replacement character."""
+
+
+def clean(text: str) -> str:
+    """Give a text without NUL and halves of surrogate pairs, also where it is a document of JSON that escapes them.
+
+    PostgreSQL refuses the first and nothing can write the others, and both come from clients and names of files.
+    """
+    if "\0" in text or not text.isascii():
+        text = _UNFIT.sub(INSTEAD, text)
+    if "\\u" in text and text[0] in '[{"':
+        text = _ESCAPED.sub(_instead, text)
+    return text
+
+
+def _instead(found: re.Match[str]) -> str:
+    escaped = found.group()
+    return "\\ufffd" if len(escaped) == 6 else escaped
+
+
+def cleaned(given: Any) -> Any:
+    """Give the parameters of a statement (a row), or of many (a list of rows), with clean texts.
+
+    Nearly always nothing is amiss, and there may be a million: that is found out first.
+    """
+    rows = given if isinstance(given, list) else [given]
+    if not any(_is_amiss(row.values() if isinstance(row, dict) else row) for row in rows):
+        return given
+    made = [
+        {name: _cell(value) for name, value in row.items()} if isinstance(row, dict) else tuple(map(_cell, row))
+        for row in rows
+    ]
+    return made if isinstance(given, list) else made[0]
+
+
+def _is_amiss(row: Iterable[Any]) -> bool:
+    for value in row:
+        if type(value) is str:
+            if not value.isascii() or "\0" in value or "\\u" in value:
+                return True
+        elif type(value) is list:  # an array
+            return True
+    return False
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    return [_cell(each) for each in value] if isinstance(value, list) else value
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------

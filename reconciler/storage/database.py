@@ -8,13 +8,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event, inspect, make_url, select, text
+from sqlalchemy import create_engine, event, inspect, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from reconciler.errors import StateError
 from reconciler.files import sync_folder
-from reconciler.storage.cells import sound
+from reconciler.storage import postgres
+from reconciler.storage.cells import cleaned, sound
 from reconciler.storage.migrations import MIGRATIONS, VERSION
 from reconciler.storage.tables import SCHEMA
 
@@ -54,7 +55,7 @@ def open_engine(url: str, password: str | None = None) -> Engine:
     """
     target = _target(url, password)
     with mapped(target):
-        engine = _sqlite_engine(target) if target.get_backend_name() == "sqlite" else create_engine(target)
+        engine = _engine(target)
         try:
             with sound(target.database):
                 _migrate(engine, target)
@@ -78,7 +79,7 @@ def open_shared_engine(url: str, password: str | None = None) -> Engine:
     if is_file and not Path(target.database or "").is_file():
         raise StateError(f"there is no state at {target.database} yet", hint="`updoser apply` or `run` makes it")
     with mapped(target):
-        engine = _sqlite_engine(target, shared=True) if is_file else create_engine(target)
+        engine = _engine(target, shared=True)
         try:
             with sound(target.database), engine.connect() as connection:
                 known = SCHEMA.name in inspect(connection).get_table_names()
@@ -95,11 +96,25 @@ def open_shared_engine(url: str, password: str | None = None) -> Engine:
     return engine
 
 
+def _engine(url: URL, *, shared: bool = False) -> Engine:
+    is_file = url.get_backend_name() == "sqlite"
+    engine = _sqlite_engine(url, shared=shared) if is_file else postgres.engine_of(url)
+
+    @event.listens_for(engine, "before_cursor_execute", retval=True)
+    def _clean(*given: Any) -> tuple[str, Any]:
+        _connection, _cursor, statement, parameters, *_rest = given
+        return statement, cleaned(parameters)
+
+    return engine
+
+
 def _target(url: str, password: str | None) -> URL:
     try:
         target = make_url(url)
     except (ArgumentError, ValueError) as error:
         raise StateError(f"server.state: {url!r} is no database URL") from error
+    if target.drivername == "postgresql":  # what SQLAlchemy takes for it isn't what updoser[postgresql] brings
+        target = target.set(drivername="postgresql+psycopg")
     return target if password is None else target.set(password=password)
 
 
@@ -112,11 +127,19 @@ def mapped(url: URL) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise StateError(f"the state {place} needs the package {error.name}") from error
     except DBAPIError as error:
-        raise StateError(f"the state {place}: {error.orig}", hint=_hint(str(error.orig))) from error
+        words = " ".join(str(error.orig).split())
+        if isinstance(error, _InDoubtError):
+            words += "; it may be that the last change was written down, and it may be that it wasn't"
+        passing = postgres.is_passing(error) and not isinstance(error, _InDoubtError)
+        raise StateError(f"the state {place}: {words}", hint=_hint(str(error.orig)), passing=passing) from error
     except sqlite3.Error as error:  # while it is copied
         raise StateError(f"the backup of the state {place}: {error}", hint=_hint(str(error))) from error
-    except (SQLAlchemyError, OSError) as error:
+    except (SQLAlchemyError, OSError, UnicodeError) as error:
         raise StateError(f"the state {place}: {error}") from error
+
+
+class _InDoubtError(DBAPIError):
+    """The server was lost while it committed."""
 
 
 def _hint(message: str) -> str:
@@ -128,7 +151,7 @@ def _hint(message: str) -> str:
         "disk I/O error": "look at its disk: it may be full, or broken",
         "file is not a database": "it was overwritten; put a backup in its place, or move it away and use --adopt",
         "database disk image is malformed": "put a backup in its place, or move it away and use --adopt",
-    }.get(message, "")
+    }.get(message, "") or postgres.hint(message)
 
 
 def _sqlite_engine(url: URL, *, shared: bool = False) -> Engine:
@@ -184,15 +207,35 @@ def writing(engine: Engine, *, lasts: bool = False) -> Iterator[Connection]:
 
     What is written, and all that was written before it, survives a power cut where it `lasts`.
     """
-    with engine.connect().execution_options(writes=True, lasts=lasts) as connection, connection.begin():
-        yield connection
+    written = False
+    try:
+        with connected(engine) as connection:
+            connection.execution_options(writes=True, lasts=lasts)
+            with connection.begin():
+                yield connection
+                written = True
+    except DBAPIError as error:
+        if written and postgres.is_lost(error):
+            raise _InDoubtError(error.statement, error.params, error.orig, connection_invalidated=True) from error  # type: ignore[arg-type]
+        raise
+
+
+def connected(engine: Engine) -> Connection:
+    """Give a connection; a server that was there before, and restarts, is waited for."""
+    return engine.connect() if engine.dialect.name == "sqlite" else postgres.connected(engine)
+
+
+def of_one_moment(connection: Connection) -> Connection:
+    """Have all that a new connection reads be of one moment."""
+    if connection.dialect.name == "sqlite":  # where each transaction is
+        return connection
+    return connection.execution_options(isolation_level="REPEATABLE READ")
 
 
 def _migrate(engine: Engine, url: URL) -> None:
     """Bring the schema up to date, in one transaction: of two processes that start at once, one does it."""
     with writing(engine, lasts=True) as connection:
-        if connection.dialect.name == "postgresql":  # where a transaction that writes doesn't keep others out
-            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('updoser'))"))
+        postgres.keep_others_out(connection)
         tables = inspect(connection).get_table_names()
         version = _version(connection, url) if SCHEMA.name in tables else 0
         if tables and not version:
@@ -242,7 +285,7 @@ def _back_up(url: URL, version: int) -> None:
         raise
 
 
-def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+def inserting(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
     """Begin an insert that can say what is done where the key is there; a dialect is imported where it is spoken."""
     if connection.dialect.name == "postgresql":
         from sqlalchemy.dialects.postgresql import insert as insert_there
@@ -263,7 +306,7 @@ def insert_many(connection: Connection, table: Table, columns: Sequence[str], ro
         given: Sequence[Any] = rows if at == sorted(at) else [tuple(row[each] for each in at) for row in rows]
     else:
         given = [dict(zip(columns, row, strict=True)) for row in rows]
-    connection.exec_driver_sql(str(made), given)
+    connection.exec_driver_sql(str(made), list(given))
 
 
 def upsert(
@@ -279,8 +322,10 @@ def upsert(
     """
     if not rows:
         return
-    statement = _insert(connection, table)
+    statement = inserting(connection, table)
     keys = list(on) or [column.name for column in table.primary_key.columns]
+    if len(rows) > 1:  # whoever writes several at once does so in one order, or two wait for each other
+        rows = sorted(rows, key=lambda row: [(row[key] is not None, row[key]) for key in keys])
     changes = {name: statement.excluded[name] for name in update}
     if changes:
         connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), list(rows))

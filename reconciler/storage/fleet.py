@@ -16,6 +16,7 @@ from reconciler.model.network import DIRECT, UNREACHABLE
 from reconciler.storage.base import Part, seconds
 from reconciler.storage.cells import LATEST, checked, sound
 from reconciler.storage.database import upsert
+from reconciler.storage.postgres import lock_rows, pruning_profiles, using_profiles
 from reconciler.storage.tables import CLIENTS, PROFILES
 
 if TYPE_CHECKING:
@@ -98,11 +99,13 @@ class FleetRecords(Part):
         with self._write() as connection:
             known = _places(connection, CLIENTS.c.grp == group)
             changed = [row for row in rows if known.get(row["name"]) != _place(row)]
+            gone = sorted(name for name, place in known.items() if place.gone_at is None and name not in names)
+            leaving = [*gone, *_listed(known, names)]
+            lock_rows(connection, CLIENTS.c.name, [*leaving, *(row["name"] for row in changed if row["name"] in known)])
             for start in range(0, len(changed), _BATCH):
                 batch = changed[start : start + _BATCH]
                 upsert(connection, CLIENTS, batch, ("grp", "labels", "data", "gone_at", "route"))
-            gone = sorted(name for name, place in known.items() if place.gone_at is None and name not in names)
-            self._mark_gone(connection, [*gone, *_listed(known, names)])
+            self._mark_gone(connection, leaving)
         return gone
 
     def record_listing(self, listed: Mapping[str, Sequence[Client]], ways: Mapping[str, str]) -> None:
@@ -174,14 +177,14 @@ class FleetRecords(Part):
             self._mark_gone(connection, gone)
         return gone
 
-    def _mark_gone(self, connection: object, names: Sequence[str]) -> None:
+    def _mark_gone(self, connection: Connection, names: Sequence[str]) -> None:
         if names:
             statement = (
                 CLIENTS.update()
                 .where(CLIENTS.c.name == bindparam("gone"))
                 .values(gone_at=seconds(self._clock()), machine=None)
             )
-            connection.execute(statement, [{"gone": name} for name in names])  # type: ignore[attr-defined]
+            connection.execute(statement, [{"gone": name} for name in sorted(names)])
 
     def known_count(self, group: str) -> int:
         """Count the clients of a group that aren't gone."""
@@ -265,7 +268,9 @@ class FleetRecords(Part):
         bad = [entry for entry in observations if entry.profile is None]
         with self._write() as connection:
             rows = [{"fingerprint": key, "data": profile.to_json()} for key, profile in seen.items()]
+            using_profiles(connection)
             upsert(connection, PROFILES, rows, ())
+            lock_rows(connection, CLIENTS.c.name, [entry.client for entry in observations])
             this = CLIENTS.update().where(CLIENTS.c.name == bindparam("client"))
             if good:
                 was_away = (CLIENTS.c.error != "") | CLIENTS.c.fingerprint.is_(None)
@@ -322,6 +327,7 @@ class FleetRecords(Part):
         """Forget profiles that no client has any more."""
         used = select(CLIENTS.c.fingerprint).where(CLIENTS.c.fingerprint.is_not(None))
         with self._write() as connection:
+            pruning_profiles(connection)
             connection.execute(PROFILES.delete().where(PROFILES.c.fingerprint.not_in(used)))
 
 

@@ -1,8 +1,9 @@
 """The lease: of all the controllers that share a state, one leads.
 
-Clocks decide nothing here. Who leads counts beats; who waits takes over once it watched the same beat for `PATIENCE` by
-its own watch, or where the leader is seen to be gone. Each taking over raises the generation, and a leader of an
-earlier one writes nothing any more, however late it wakes up: each of its transactions compares first (`fence`).
+Who leads beats, as who holds the lock does (`storage.holding`); who waits takes over once the beat is too old, once it
+watched the same beat for `PATIENCE` by its own watch, or where the leader is seen to be gone. Each taking over raises
+the generation, and a leader of an earlier one writes nothing any more, however late it wakes up: each of its
+transactions compares first (`fence`).
 """
 
 from __future__ import annotations
@@ -17,17 +18,13 @@ from reconciler.errors import LeaseLostError
 from reconciler.storage.base import Part
 from reconciler.storage.cells import checked
 from reconciler.storage.database import upsert
-from reconciler.storage.lock import holder_name, holder_text, is_gone
+from reconciler.storage.holding import BEAT, PATIENCE, holder_name, holder_text, is_over, now_of
 from reconciler.storage.tables import LEASE
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Select
 
-BEAT = 5.0
-"""Seconds between two beats."""
-PATIENCE = 45.0
-"""Seconds after which a leader whose beat doesn't change is taken for dead: a transaction of another command may keep
-it from writing for 30."""
+__all__ = ["BEAT", "PATIENCE", "Lease", "Leases"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +47,8 @@ class Leases(Part):
 
     def has_leader(self) -> bool:
         """Say whether somebody leads, as far as can be known from here."""
-        held = self.lease()
-        return bool(held.holder) and not is_gone(held.holder)
+        with self._read() as connection:
+            return leads(connection)
 
     def take_lease(self, watched: Lease | None = None) -> Lease | None:
         """Lead from now on; None while somebody else does. What was `watched` for long enough counts as dead.
@@ -64,11 +61,11 @@ class Leases(Part):
         with self._write(lasts=True, fenced=False) as connection:
             upsert(connection, LEASE, [_NOBODY], ())  # so that there is a row to lock
             held = _lease(connection, select(LEASE).with_for_update())
-            if held.holder and held != watched and not is_gone(held.holder):
+            if held != watched and leads(connection):
                 return None
             taken = Lease(held.generation + 1, 0, holder, who)
             row = {"id": 1, "generation": taken.generation, "beat": 0, "holder": holder, "who": who}
-            upsert(connection, LEASE, [row], ("generation", "beat", "holder", "who"))
+            connection.execute(LEASE.update().values({**row, "beat_at": now_of(connection)}))
         return taken
 
     def beat(self, generation: int) -> None:
@@ -77,9 +74,9 @@ class Leases(Part):
         Raises:
             LeaseLostError: another one leads.
         """
-        mine = LEASE.update().where(LEASE.c.generation == generation).values(beat=LEASE.c.beat + 1)
         with self._write() as connection:
-            if not connection.execute(mine).rowcount:
+            mine = LEASE.update().where(LEASE.c.generation == generation)
+            if not connection.execute(mine.values(beat=LEASE.c.beat + 1, beat_at=now_of(connection))).rowcount:
                 raise LeaseLostError("another controller leads by now")
 
     def give_back_lease(self, generation: int) -> None:
@@ -90,6 +87,12 @@ class Leases(Part):
 
 
 _NOBODY = {"id": 1, "generation": 0, "beat": 0, "holder": "", "who": ""}
+
+
+def leads(connection: Connection) -> bool:
+    """Say whether somebody leads, as far as can be known."""
+    row = connection.execute(select(LEASE)).first()
+    return row is not None and bool(row.holder) and not is_over(connection, row.holder, row.beat_at)
 
 
 def _lease(connection: Connection, wanted: Select[Any]) -> Lease:

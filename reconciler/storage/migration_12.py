@@ -10,4 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from reconciler.storage.migrations import ByDialect
 
-STATEMENTS: tuple[str | ByDialect, ...] = ()
+STATEMENTS: tuple[str | ByDialect, ...] = (
+    "ALTER TABLE identity ADD COLUMN fence BIGINT DEFAULT 0 NOT NULL",
+    "ALTER TABLE lock ADD COLUMN beat BIGINT DEFAULT 0 NOT NULL",
+    "ALTER TABLE lock ADD COLUMN beat_at FLOAT",
+    "ALTER TABLE lock ADD COLUMN fence BIGINT DEFAULT 0 NOT NULL",
+    "ALTER TABLE lease ADD COLUMN beat_at FLOAT",
+)

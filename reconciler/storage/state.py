@@ -24,8 +24,9 @@ from reconciler.storage.controller import ControllerRecords, read_progress, read
 from reconciler.storage.database import open_engine, open_shared_engine, upsert
 from reconciler.storage.fleet import Observation
 from reconciler.storage.full import FullRecords
+from reconciler.storage.holding import is_over
 from reconciler.storage.lease import Leases
-from reconciler.storage.lock import Locks, is_gone
+from reconciler.storage.lock import Locks
 from reconciler.storage.logbook import Logbook
 from reconciler.storage.moments import Moments
 from reconciler.storage.outbox import Outbox
@@ -76,6 +77,7 @@ _STANDING = select(
             "pause": select(CONTROLLER.c.pause),
             "progress": select(CONTROLLER.c.progress),
             "holder": select(LEASE.c.holder),
+            "beat_at": select(LEASE.c.beat_at),
             "waiting": select(func.count()).select_from(REQUESTS).where(REQUESTS.c.status.in_(OPEN)),
         }.items()
     )
@@ -175,7 +177,8 @@ class State(
         with self._read() as connection:
             row = connection.execute(_STANDING).one()
             said, progress = read_report(row.report), read_progress(row.progress)
-            pause, alive = self._pause_now(row.pause), bool(row.holder) and not is_gone(row.holder)
+            alive = bool(row.holder) and not is_over(connection, row.holder, row.beat_at)
+            pause = self._pause_now(row.pause)
         if said is None:
             return Standing(None, progress, row.waiting)
         status = ControllerStatus(report=said, alive=alive, pause=pause, waiting=row.waiting)

@@ -26,7 +26,9 @@ ODD = {
 LABELLED = "labels <> '[]'"
 """What is true of clients that have labels; these stand in an index by them."""
 
-IDENTITY = Table(  # one row; `used`: this state changed or adopted something; `settings_key` leaves it never
+# One row. `used`: this state changed or adopted something; `settings_key` leaves it never; `fence` is that of the lock
+# that was taken last.
+IDENTITY = Table(
     "identity",
     METADATA,
     Column("id", Integer, primary_key=True, autoincrement=False),
@@ -36,6 +38,7 @@ IDENTITY = Table(  # one row; `used`: this state changed or adopted something; `
     Column("frozen", Boolean, nullable=False),
     Column("used", Boolean, nullable=False),
     Column("settings_key", String(64), nullable=False, server_default=""),
+    Column("fence", BigInteger, nullable=False, server_default="0"),
 )
 
 # `error` is empty when the last look went well, and `failing_since` says since when it didn't; a client that left the
@@ -221,7 +224,8 @@ APPLIED = Table(  # one row: the spec that was applied last
     Column("effective", Text, nullable=False),
 )
 
-LOCK = Table(  # at most one row; `generation` is that of the lease of who took it as the leader
+# At most one row. `generation` is that of the lease of who took it as the leader; for `beat_at` see storage.holding.
+LOCK = Table(
     "lock",
     METADATA,
     Column("id", Integer, primary_key=True, autoincrement=False),
@@ -231,6 +235,9 @@ LOCK = Table(  # at most one row; `generation` is that of the lease of who took 
     Column("command", Text, nullable=False),
     Column("since", Float, nullable=False),
     Column("generation", Integer),
+    Column("beat", BigInteger, nullable=False, server_default="0"),
+    Column("beat_at", Float),
+    Column("fence", BigInteger, nullable=False, server_default="0"),
 )
 
 LEASE = Table(  # at most one row; see storage.lease
@@ -241,6 +248,7 @@ LEASE = Table(  # at most one row; see storage.lease
     Column("beat", BigInteger, nullable=False),
     Column("holder", Text, nullable=False),
     Column("who", Text, nullable=False),
+    Column("beat_at", Float),
 )
 
 CONTROLLER = (

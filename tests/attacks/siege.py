@@ -63,7 +63,7 @@ class Siege(Bench):
         self.executor: Any = None
         self.other = FakeSource("other")
         self.sources: dict[str, Any] = {}
-        super().__init__(folder, state)
+        super().__init__(folder, state, url=f"sqlite:///{folder}/state.db")
         self.sources = {"drop": self.source, "other": self.other}
         directory = PluginConfig("source", "directory", {})
         self.spec = replace(

@@ -22,7 +22,8 @@ from reconciler.model.controller import PHASES, ControllerReport, ControllerSpec
 from reconciler.model.events import SourceRead, Trouble
 from reconciler.model.report import JournalEntry, Traffic
 from reconciler.specfile.load import load_spec
-from reconciler.storage.lease import BEAT
+from reconciler.storage import holding
+from reconciler.storage.holding import BEAT
 from reconciler.storage.state import State
 from tests.unit.situations import Situation, situations
 
@@ -245,7 +246,7 @@ def test_a_controller_waits_for_the_one_that_leads_and_says_so_once(
 
 
 def test_who_loses_the_lease_is_stopped(tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leading, "BEAT", 0.01)
+    monkeypatch.setattr(holding, "BEAT", 0.01)
     lease = state.take_lease()
     assert lease is not None
     stop, lost = Event(), Event()

@@ -28,8 +28,11 @@ from reconciler.storage.judging import Behind
 from reconciler.storage.state import State
 from reconciler.storage.tables import CLIENTS as ROWS
 from tests.fakes import NOW, make_component
+from tests.postgres import BOTH
 from tests.unit.test_sifting import CLIENTS, HELD, NAMES, WHERE, All, fill
 from tests.unit.workbench import COMPONENT, Bench, Opened
+
+BENCHES_ON = BOTH
 
 BECAUSE = (
     "known=yes",
@@ -233,8 +236,7 @@ def test_a_console_finds_nobody_before_the_controller_looked_and_says_so(opened:
 
 
 def test_a_console_finds_clients_in_a_state_that_it_may_not_write(fleet: Bench) -> None:
-    url = f"sqlite:///{fleet.folder}/state.db"
-    with State.open_shared(url, clock=lambda: NOW) as console:
+    with State.open_shared(fleet.url, clock=lambda: NOW) as console:
         page = console.find_clients(conditions_of([("state", "outdated")]), limit=1)
         assert ([one.name for one in page.clients], page.after, page.at) == (["g-2"], "g-2", NOW)
         rest = console.find_clients(conditions_of([("state", "outdated")]), after=page.after)

@@ -18,7 +18,10 @@ from reconciler.present.document import outcomes_document, run_document
 from reconciler.present.history_text import history_rows, history_text, outcomes_text, run_text
 from reconciler.storage.state import State
 from tests.fakes import NOW
+from tests.postgres import BOTH
 from tests.unit.workbench import Bench, Opened
+
+BENCHES_ON = BOTH
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 
@@ -60,8 +63,8 @@ def test_a_run_says_how_long_each_of_its_parts_took_and_leaves_out_those_with_no
     assert "Parts\n  download  2026-11-24T12:00:00Z  0.0 s" in run_text(document)
 
 
-def test_who_ran_it_stands_in_the_history_as_printable_text(tmp_path: Path) -> None:
-    with State.open(f"sqlite:///{tmp_path}/state.db", clock=lambda: NOW) as state:
+def test_who_ran_it_stands_in_the_history_as_printable_text(state_url: str) -> None:
+    with State.open(state_url, clock=lambda: NOW) as state:
         origin = {"ci": "GitHub Actions", **bounded({"actor": "ann\x1b[2J", "job": "https://x/1"})}
         state.begin_run("r", "p", "apply", NOW, origin)
         state.end_run("r", "done", {}, NOW)

@@ -21,7 +21,6 @@ from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SECRET = "a secret of 32 characters or more"
 BODY = b'{"ref": "refs/heads/main"}'
@@ -52,8 +51,8 @@ BAD: list[dict[str, str]] = [
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    with State.open(f"sqlite:///{tmp_path}/state.db", clock=lambda: NOW) as state:
+def state(state_url: str) -> Iterator[State]:
+    with State.open(state_url, clock=lambda: NOW) as state:
         yield state
 
 

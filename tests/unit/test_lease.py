@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import LeaseLostError, LockHeldError
+from reconciler.storage import holding
 from reconciler.storage import lease as leases
 from reconciler.storage import lock as locks
 from reconciler.storage.lease import Lease
@@ -21,13 +22,13 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
 
 
-def open_state(folder: Path) -> State:
-    return State.open(f"sqlite:///{folder}/state.db", clock=lambda: NOW)
+def open_state(url: str) -> State:
+    return State.open(url, clock=lambda: NOW)
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    with open_state(tmp_path) as opened:
+def state(state_url: str) -> Iterator[State]:
+    with open_state(state_url) as opened:
         yield opened
 
 
@@ -37,8 +38,9 @@ def take(state: State, watched: Lease | None = None) -> Lease:
     return taken
 
 
-def elsewhere(monkeypatch: pytest.MonkeyPatch, name: str = "elsewhere boot ns 1 2") -> None:
-    """Have what is taken from now on be of another machine."""
+def elsewhere(monkeypatch: pytest.MonkeyPatch, name: str = "") -> None:
+    """Have what is taken from now on be of a container beside this one, whose processes aren't seen."""
+    name = name or f"elsewhere {holding._boot(holding.holder_name(1))} pid:[1] 1 2"
     monkeypatch.setattr(leases, "holder_name", lambda _pid: name)
     monkeypatch.setattr(locks, "holder_name", lambda _pid: name)
 
@@ -53,12 +55,12 @@ def test_who_leads_is_not_replaced_while_it_beats(state: State) -> None:
 
 
 def test_a_leader_whose_beat_does_not_change_is_followed_and_writes_nothing_any_more(
-    tmp_path: Path, state: State
+    state_url: str, state: State
 ) -> None:
     first = take(state)
     state.fence(first.generation)
     state.raise_serial()
-    with open_state(tmp_path) as other:
+    with open_state(state_url) as other:
         second = take(other, watched=first)
         assert second.generation == first.generation + 1
         for write in (state.raise_serial, lambda: state.beat(first.generation)):
@@ -76,18 +78,18 @@ def test_a_lease_that_was_given_back_is_taken_at_once(state: State) -> None:
     assert take(state).generation == first.generation + 1
 
 
-def test_a_leader_of_this_machine_whose_process_is_gone_is_followed_at_once(tmp_path: Path) -> None:
+def test_a_leader_of_this_machine_whose_process_is_gone_is_followed_at_once(state_url: str) -> None:
     program = (
         "import os, sys; from datetime import datetime, UTC; from reconciler.storage.state import State\n"
         "state = State.open(sys.argv[1], clock=lambda: datetime.now(UTC)); state.take_lease(); os._exit(9)\n"
     )
-    subprocess.run([sys.executable, "-c", program, f"sqlite:///{tmp_path}/state.db"], cwd=ROOT, check=False)
-    with open_state(tmp_path) as state:
+    subprocess.run([sys.executable, "-c", program, state_url], cwd=ROOT, check=False)
+    with open_state(state_url) as state:
         assert take(state).generation == 2
 
 
 def test_the_lock_of_a_leader_that_was_followed_is_taken_over_wherever_it_ran_and_clients_are_told(
-    tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch
+    state_url: str, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere(monkeypatch)
     first = take(state)
@@ -96,7 +98,7 @@ def test_the_lock_of_a_leader_that_was_followed_is_taken_over_wherever_it_ran_an
     held.__enter__()
     epoch = state.identity().epoch
     monkeypatch.undo()
-    with open_state(tmp_path) as other:
+    with open_state(state_url) as other:
         with pytest.raises(LockHeldError), other.lock("apply"):
             pass
         assert other.busy()
@@ -110,10 +112,10 @@ def test_the_lock_of_a_leader_that_was_followed_is_taken_over_wherever_it_ran_an
 
 
 def test_a_lock_that_no_leader_took_stays_although_another_one_leads(
-    tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch
+    state_url: str, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere(monkeypatch)
-    with state.lock("apply"), open_state(tmp_path) as other:
+    with state.lock("apply"), open_state(state_url) as other:
         monkeypatch.undo()
         other.fence(take(other).generation)
         with pytest.raises(LockHeldError), other.lock("run"):
@@ -123,7 +125,7 @@ def test_a_lock_that_no_leader_took_stays_although_another_one_leads(
 def test_the_lock_of_a_container_beside_this_one_is_not_taken_for_that_of_a_process_that_is_gone(
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine, pid, started = locks.holder_name(1).rsplit(" ", 2)
+    machine, pid, started = holding.holder_name(1).rsplit(" ", 2)
     elsewhere(monkeypatch, f"{machine.rsplit(' ', 1)[0]} pid:[1] {pid} {started}")
     with state.lock("apply"):
         monkeypatch.undo()
@@ -136,7 +138,7 @@ def test_whatever_leaders_do_in_whatever_order_only_the_last_one_that_took_the_l
     tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int]]
 ) -> None:
     folder = tmp_path_factory.mktemp("lease")
-    states = [open_state(folder) for _each in range(3)]
+    states = [open_state(f"sqlite:///{folder}/state.db") for _each in range(3)]
     held: list[Lease | None] = [None, None, None]
     watched: list[Lease | None] = [None, None, None]
     leader: int | None = None
@@ -170,13 +172,13 @@ def test_whatever_leaders_do_in_whatever_order_only_the_last_one_that_took_the_l
 def test_the_lock_of_a_process_that_is_not_shown_is_not_taken_for_that_of_one_that_is_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    holder = locks.holder_name(os.getppid())
-    assert not locks.is_gone(holder)
+    holder = holding.holder_name(os.getppid())
+    assert not holding.is_gone(holder)
 
     def refuse(_pid: int, _signal: int) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(locks, "_started", lambda _pid: "-")  # as with hidepid of /proc, or ProtectProc of systemd
-    assert not locks.is_gone(holder)
+    monkeypatch.setattr(holding, "_started", lambda _pid: "-")  # as with hidepid of /proc, or ProtectProc of systemd
+    assert not holding.is_gone(holder)
     monkeypatch.setattr(os, "kill", refuse)
-    assert not locks.is_gone(holder)
+    assert not holding.is_gone(holder)

@@ -154,8 +154,8 @@ def test_clients_that_moved_leave_the_files_that_only_their_former_group_has() -
 
 
 @pytest.fixture
-def roll(tmp_path: Path) -> Iterator[Roll]:
-    with State.open(f"sqlite:///{tmp_path}/state.db", clock=lambda: NOW) as state:
+def roll(state_url: str) -> Iterator[Roll]:
+    with State.open(state_url, clock=lambda: NOW) as state:
         yield Roll(state)
 
 

@@ -18,8 +18,11 @@ from reconciler.present.listing_text import clients_markdown, clients_rows, clie
 from reconciler.storage.fleet import Observation
 from reconciler.storage.state import State
 from tests.fakes import NOW
+from tests.postgres import BOTH
 from tests.unit.test_documents import schema
 from tests.unit.workbench import COMPONENT, Bench, Opened
+
+BENCHES_ON = BOTH
 
 
 def listing(bench: Bench, where: str = "", limit: str = "", **more: Any) -> Any:

@@ -54,7 +54,11 @@ GAINED = {
         "clients": {"back_at": None},
         "sources": {"signatures": "{}", "unfetched": "[]", "signed_up_to": "{}", "signed_until": None},
     },
-    12: {},
+    12: {
+        "identity": {"fence": 0},
+        "lock": {"beat": 0, "beat_at": None, "fence": 0},
+        "lease": {"beat_at": None},
+    },
 }
 """What a step puts into the rows that are there, by its version."""
 ODD = {"INTEGER": 2**31 - 1, "BIGINT": 2**63 - 1, "FLOAT": 1795521600.25, "BOOLEAN": 1}

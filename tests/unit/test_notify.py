@@ -38,6 +38,7 @@ from reconciler.planner.telling import tell
 from reconciler.specfile.load import load_spec
 from reconciler.specfile.validate import schema_of
 from reconciler.storage.state import State
+from reconciler.storage.tables import OUTBOX
 from tests.unit.situations import Situation, situations
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -297,8 +298,8 @@ class Site:
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
-    with State.open("sqlite://", clock=lambda: NOW) as state:
+def site(state_url: str) -> Iterator[Site]:
+    with State.open(state_url, clock=lambda: NOW) as state:
         yield Site(state)
 
 
@@ -383,7 +384,7 @@ def test_a_clock_that_was_ahead_keeps_no_message_back(site: Site) -> None:
 def test_what_nobody_wrote_into_the_outbox_is_damage_of_the_state(site: Site, body: str) -> None:
     site.round(halted("a"))
     with site.state._engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE outbox SET body = ?", (body,))
+        connection.execute(OUTBOX.update().values(body=body))
     with pytest.raises(StateError):
         site.state.first_waiting()
 

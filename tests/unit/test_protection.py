@@ -21,8 +21,11 @@ from reconciler.present.status_markdown import status_markdown
 from reconciler.present.status_rows import protection_lines
 from reconciler.present.status_text import status_text
 from tests.fakes import NOW
+from tests.postgres import BOTH
 from tests.unit.test_documents import schema
 from tests.unit.workbench import COMPONENT, Bench, Opened
+
+BENCHES_ON = BOTH
 
 MINUTE = timedelta(minutes=1)
 

@@ -18,8 +18,11 @@ from reconciler.model.controller import ControllerSpec, Pause, pause_digest
 from reconciler.model.policy import Wave
 from reconciler.model.request import REQUEST_KINDS, ROLES, Request, Target
 from reconciler.steering import Which, steer
+from tests.postgres import BOTH
 from tests.unit.workbench import COMPONENT, Bench, Opened
 from tests.waiting import until
+
+BENCHES_ON = BOTH
 
 WAVES = (Wave(share=0.4), Wave(share=0.7, approve=True), Wave(share=1.0, approve=True))
 HOUR = timedelta(hours=1)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,8 +22,8 @@ THREE = Quarantine(after_failures=3, span=timedelta(hours=24))
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[Any]:
-    with State.open(f"sqlite:///{tmp_path}/state.db", clock=lambda: NOW) as opened:
+def state(state_url: str) -> Iterator[Any]:
+    with State.open(state_url, clock=lambda: NOW) as opened:
         opened.sync_clients("g", [Client(name, "g") for name in "abc"])
         yield opened
 
@@ -169,10 +168,10 @@ def test_the_list_of_quarantine_is_by_name_with_the_last_error_and_without_those
 # --- a clock that was ahead -----------------------------------------------------------------------------------------
 
 
-def test_moments_that_lie_ahead_count_as_now_until_an_apply_writes_that_down(tmp_path: Path) -> None:
+def test_moments_that_lie_ahead_count_as_now_until_an_apply_writes_that_down(state_url: str) -> None:
     ahead = NOW + timedelta(days=4000)
     clock = [ahead]
-    with State.open(f"sqlite:///{tmp_path}/state.db", clock=lambda: clock[0]) as state:
+    with State.open(state_url, clock=lambda: clock[0]) as state:
         state.sync_clients("g", [Client("a", "g")])
         state.record_observations([Observation(client="a", profile=None, free=None, error="timed out: 10 s", at=ahead)])
         state.record_source(SourceReport("s", (make_release("rules", "2", {"f": b"2"}),)), ahead)

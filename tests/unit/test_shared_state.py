@@ -44,20 +44,16 @@ WISH = Request(
 )
 
 
-def url_of(folder: Path) -> str:
-    return f"sqlite:///{folder}/state.db"
+def own(url: str, now: datetime = NOW) -> State:
+    return State.open(url, clock=lambda: now)
 
 
-def own(folder: Path, now: datetime = NOW) -> State:
-    return State.open(url_of(folder), clock=lambda: now)
+def shared(url: str, now: datetime = NOW) -> State:
+    return State.open_shared(url, clock=lambda: now)
 
 
-def shared(folder: Path, now: datetime = NOW) -> State:
-    return State.open_shared(url_of(folder), clock=lambda: now)
-
-
-def test_what_somebody_asks_in_the_console_is_judged_by_the_controller_and_kept(tmp_path: Path) -> None:
-    with own(tmp_path) as state, shared(tmp_path) as console:
+def test_what_somebody_asks_in_the_console_is_judged_by_the_controller_and_kept(state_url: str) -> None:
+    with own(state_url) as state, shared(state_url) as console:
         asked = state.asked()
         made = console.ask(WISH)
         console.ask_controller()
@@ -76,14 +72,15 @@ def test_what_somebody_asks_in_the_console_is_judged_by_the_controller_and_kept(
         assert [one.id for one in console.requests(before=second)] == [made]
 
 
-def test_what_a_program_asks_again_under_the_same_key_is_asked_once(tmp_path: Path) -> None:
-    with own(tmp_path), shared(tmp_path) as console:
+def test_what_a_program_asks_again_under_the_same_key_is_asked_once(state_url: str) -> None:
+    with own(state_url), shared(state_url) as console:
         first = console.ask(WISH, "k")
         assert console.ask(WISH, "k") == first
         assert console.ask(replace(WISH, who="bob"), "k") != first
         assert len({first, console.ask(WISH, "other"), console.ask(WISH), console.ask(WISH)}) == 4
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     "change",
     [
@@ -96,9 +93,9 @@ def test_what_a_program_asks_again_under_the_same_key_is_asked_once(tmp_path: Pa
     ],
 )
 def test_the_console_can_write_nothing_of_the_state_but_wishes_and_sessions(
-    tmp_path: Path, change: Callable[[State], object]
+    state_url: str, change: Callable[[State], object]
 ) -> None:
-    with own(tmp_path) as state, shared(tmp_path) as console:
+    with own(state_url) as state, shared(state_url) as console:
         state.ask(WISH)
         before = (state.identity(), state.requests(), state.rollouts())
         with pytest.raises(StateError, match=r"not authorized|prohibited"):
@@ -108,35 +105,41 @@ def test_the_console_can_write_nothing_of_the_state_but_wishes_and_sessions(
 
 def test_a_console_says_that_there_is_no_state_yet_and_makes_none(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="there is no state at"):
-        shared(tmp_path)
+        shared(f"sqlite:///{tmp_path}/state.db")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_session_is_over_at_its_end_or_when_nobody_was_here(tmp_path: Path) -> None:
-    with own(tmp_path):
+def test_a_session_is_over_at_its_end_or_when_nobody_was_here(state_url: str) -> None:
+    with own(state_url):
         pass
-    with shared(tmp_path) as console:
+    with shared(state_url) as console:
         console.begin_session("s3cret", SESSION)
         assert console.session("s3cret", HOUR) == SESSION
         assert console.session("guess", HOUR) is None
-    with shared(tmp_path, NOW + HOUR) as console:
+    with shared(state_url, NOW + HOUR) as console:
         console.touch_session("s3cret")
-    with shared(tmp_path, NOW + 2 * HOUR) as console:
+    with shared(state_url, NOW + 2 * HOUR) as console:
         assert console.session("s3cret", HOUR) is not None
-    with shared(tmp_path, NOW + 3 * HOUR) as console:
+    with shared(state_url, NOW + 3 * HOUR) as console:
         assert console.session("s3cret", HOUR) is None
         assert console.session("s3cret", 3 * HOUR) is not None
         console.forget_sessions(HOUR)
         assert console.session("s3cret", 3 * HOUR) is None
-    with shared(tmp_path) as console:
+    with shared(state_url) as console:
         console.begin_session("s3cret", SESSION)
         console.end_session("s3cret")
         assert console.session("s3cret", HOUR) is None
+
+
+def test_the_secret_of_a_session_is_not_in_the_state(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/state.db"
+    with own(url), shared(url) as console:
+        console.begin_session("s3cret", SESSION)
     assert b"s3cret" not in (tmp_path / "state.db").read_bytes()
 
 
-def test_snapshots_of_a_kind_are_replaced_together_and_have_the_digest_of_what_they_say(tmp_path: Path) -> None:
-    with own(tmp_path) as state, shared(tmp_path) as console:
+def test_snapshots_of_a_kind_are_replaced_together_and_have_the_digest_of_what_they_say(state_url: str) -> None:
+    with own(state_url) as state, shared(state_url) as console:
         assert console.snapshot("status") is None
         state.keep_snapshots("group", {"a": {"n": 1}, "b": {"n": 2}})
         first = console.snapshot("group", "a")
@@ -148,8 +151,8 @@ def test_snapshots_of_a_kind_are_replaced_together_and_have_the_digest_of_what_t
         assert console.snapshot_names("group") == ["a", "c"]
 
 
-def test_each_move_of_a_rollout_is_written_down_once(tmp_path: Path) -> None:
-    with own(tmp_path) as state:
+def test_each_move_of_a_rollout_is_written_down_once(state_url: str) -> None:
+    with own(state_url) as state:
         state.record_rollout(RECORD)
         state.record_rollout(replace(RECORD, passed=NOW))
         state.record_rollout(replace(RECORD, wave=2))
@@ -163,8 +166,8 @@ def test_each_move_of_a_rollout_is_written_down_once(tmp_path: Path) -> None:
         assert state.rollout_moves(RECORD.key) == []
 
 
-def test_samples_are_given_by_component_and_time_and_forgotten_with_age(tmp_path: Path) -> None:
-    with own(tmp_path) as state:
+def test_samples_are_given_by_component_and_time_and_forgotten_with_age(state_url: str) -> None:
+    with own(state_url) as state:
         assert state.last_sample() is None
         taken = [Sample(at=NOW + n * HOUR, updated=n, outdated=0, ahead=0, unknown=1) for n in range(3)]
         for one in taken:
@@ -175,8 +178,8 @@ def test_samples_are_given_by_component_and_time_and_forgotten_with_age(tmp_path
         assert state.samples("", NOW) == taken[2:]
 
 
-def test_progress_is_what_was_said_last(tmp_path: Path) -> None:
-    with own(tmp_path) as state, shared(tmp_path) as console:
+def test_progress_is_what_was_said_last(state_url: str) -> None:
+    with own(state_url) as state, shared(state_url) as console:
         assert console.progress() is None
         said = RunProgress(run_id="r1", command="apply", started=NOW, step="wave 1 of 2", clients=8, finished=3)
         state.report_progress(said)
@@ -185,8 +188,8 @@ def test_progress_is_what_was_said_last(tmp_path: Path) -> None:
         assert console.progress() is None
 
 
-def test_what_a_page_reads_is_of_one_moment_whatever_is_written_meanwhile(tmp_path: Path) -> None:
-    with own(tmp_path) as state, shared(tmp_path) as console:
+def test_what_a_page_reads_is_of_one_moment_whatever_is_written_meanwhile(state_url: str) -> None:
+    with own(state_url) as state, shared(state_url) as console:
         state.keep_snapshots("plan", {"": {"n": 1}})
         with console.looking():
             first = console.snapshot("plan")
@@ -202,8 +205,8 @@ def test_what_a_page_reads_is_of_one_moment_whatever_is_written_meanwhile(tmp_pa
         assert console.requests_waiting() == 1
 
 
-def test_a_state_is_of_another_version_once_anybody_wrote_and_of_the_same_until_then(tmp_path: Path) -> None:
-    with own(tmp_path) as state, shared(tmp_path) as console:
+def test_a_state_is_of_another_version_once_anybody_wrote_and_of_the_same_until_then(state_url: str) -> None:
+    with own(state_url) as state, shared(state_url) as console:
         seen = [console.version(), console.version()]
         console.snapshot("plan")
         assert console.version() == seen[0] == seen[1]

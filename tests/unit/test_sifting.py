@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from reconciler.model.client import Client, Installed, Profile
 from reconciler.model.spec import ComponentSpec, Hold, InventorySpec, PluginConfig
@@ -18,7 +19,10 @@ from reconciler.storage.sieve import Sieve
 from reconciler.storage.sifting import Sifter
 from reconciler.workspace import Workspace
 from tests.fakes import NOW, make_component
+from tests.postgres import BOTH
 from tests.unit.workbench import COMPONENT, Bench, Opened
+
+BENCHES_ON = BOTH
 
 NAMES = ("a", "A1", "a1", "ab", "a%b", "a_b", "b[x]", "zé", "ä", "z", "z\uffff", "z\U0010ffff", "z\U0010ffffz")
 LISTED = ("a1", "b", "zz")
@@ -89,8 +93,8 @@ def fill(bench: Bench, clients: Any) -> None:
     bench.state.record_observations(looks)
     with bench.state._write() as connection:
         for name, (*_client, row) in clients.items():
-            values = ", ".join(f"{column} = ?" for column in row)
-            connection.exec_driver_sql(f"UPDATE clients SET {values} WHERE name = ?", (*row.values(), name))
+            values = ", ".join(f"{column} = :{column}" for column in row)
+            connection.execute(text(f"UPDATE clients SET {values} WHERE name = :name"), {**row, "name": name})
 
 
 def pages(work: Workspace, where: str, size: int) -> Any:

@@ -25,7 +25,10 @@ from reconciler.planning import PlanOptions, look_and_plan, status_from
 from reconciler.present.html import links
 from reconciler.storage.state import State
 from tests.fakes import NOW
+from tests.postgres import BOTH
 from tests.unit.workbench import Bench, Opened
+
+BENCHES_ON = BOTH
 
 ROOT = Path(__file__).parents[2]
 

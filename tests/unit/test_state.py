@@ -29,13 +29,13 @@ NORMAL, FULL = 1, 2
 ROOT = Path(__file__).parents[2]
 
 
-def open_state(folder: Path, **options: Any) -> Any:
-    return State.open(f"sqlite:///{folder}/state.db", clock=lambda: NOW, **options)
+def open_state(url: str, **options: Any) -> Any:
+    return State.open(url, clock=lambda: NOW, **options)
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[Any]:
-    with open_state(tmp_path) as opened:
+def state(state_url: str) -> Iterator[Any]:
+    with open_state(state_url) as opened:
         yield opened
 
 
@@ -58,13 +58,17 @@ def names(state: Any) -> Any:
 # --- who it is ------------------------------------------------------------------------------------------------------
 
 
-def test_a_new_state_has_an_identity_that_stays(tmp_path: Path) -> None:
-    with open_state(tmp_path) as state:
+def test_a_new_state_has_an_identity_that_stays(state_url: str) -> None:
+    with open_state(state_url) as state:
         first = state.identity()
         assert (first.epoch, first.serial, first.frozen) == (1, 0, False)
         assert state.is_new()
-    with open_state(tmp_path) as state:
+    with open_state(state_url) as state:
         assert state.identity() == first
+
+
+def test_the_file_of_a_new_state_is_for_its_owner_only(tmp_path: Path) -> None:
+    open_state(f"sqlite:///{tmp_path}/state.db").close()
     assert (tmp_path / "state.db").stat().st_mode & 0o077 == 0
 
 
@@ -77,7 +81,7 @@ def test_applying_counts_and_adopting_freezes_until_it_is_confirmed(state: Any) 
     assert not state.identity().frozen
 
 
-def test_what_is_written_together_stays_as_a_whole_or_not_at_all(tmp_path: Path, state: Any) -> None:
+def test_what_is_written_together_stays_as_a_whole_or_not_at_all(state_url: str, state: Any) -> None:
     def fails() -> None:
         with state.together():
             state.adopt("other", 7)
@@ -91,7 +95,7 @@ def test_what_is_written_together_stays_as_a_whole_or_not_at_all(tmp_path: Path,
     assert (state.identity().lineage == "other", state.is_new()) == (False, True)
     with state.together():
         state.adopt("other", 7)
-    with open_state(tmp_path) as again:
+    with open_state(state_url) as again:
         assert again.identity().lineage == "other"
 
 
@@ -167,7 +171,7 @@ def test_a_client_fails_since_the_first_look_that_failed_and_until_one_goes_well
 def test_whatever_an_inventory_lists_each_departure_is_told_once(
     tmp_path_factory: pytest.TempPathFactory, listings: Any
 ) -> None:
-    with open_state(tmp_path_factory.mktemp("s")) as state:
+    with open_state(f"sqlite:///{tmp_path_factory.mktemp('s')}/state.db") as state:
         alive: set[Any] = set()
         for listing in listings:
             gone = state.sync_clients("g", [client(name) for name in listing])
@@ -262,23 +266,28 @@ def test_one_at_a_time_and_the_refused_one_is_told_who_and_how(state: Any) -> No
         pass
 
 
-def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path: Path) -> None:
+def test_the_lock_of_a_process_that_is_gone_is_taken_over(state_url: str) -> None:
     program = (
         "import os,sys; from datetime import datetime, UTC; from reconciler.storage.state import State\n"
         "state = State.open(sys.argv[1], clock=lambda: datetime.now(UTC))\n"
         "lock = state.lock('apply'); lock.__enter__(); os._exit(9)\n"
     )
-    subprocess.run([sys.executable, "-c", program, f"sqlite:///{tmp_path}/state.db"], cwd=ROOT, check=False)
-    with open_state(tmp_path) as state, state.lock("apply"):
+    subprocess.run([sys.executable, "-c", program, state_url], cwd=ROOT, check=False)
+    with open_state(state_url) as state, state.lock("apply"):
         pass
 
 
-def test_a_lock_of_another_machine_is_kept_until_a_person_takes_it_away(state: Any) -> None:
+def test_a_lock_that_an_earlier_version_left_on_another_machine_is_kept_until_a_person_takes_it_away(
+    state: Any,
+) -> None:
     with state.lock("apply"):
         pass
     with state._engine.begin() as connection:
         connection.execute(
-            text("INSERT INTO lock VALUES (1, 'abc', 'root@elsewhere', 'elsewhere boot ns 1 2', 'apply', 0, NULL)")
+            text(
+                "INSERT INTO lock (id, lock_id, who, holder, command, since) "
+                "VALUES (1, 'abc', 'root@elsewhere', 'elsewhere boot ns 1 2', 'apply', 0)"
+            )
         )
     with pytest.raises(LockHeldError), state.lock("apply"):
         pass
@@ -295,14 +304,14 @@ def test_a_lock_of_another_machine_is_kept_until_a_person_takes_it_away(state: A
 def test_a_file_that_is_no_state_is_refused_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_bytes(b"not a database at all, but long enough to be looked at" * 30)
     with pytest.raises(StateError, match=r"state\.db"):
-        open_state(tmp_path)
+        open_state(f"sqlite:///{tmp_path}/state.db")
     other = tmp_path / "other"
     other.mkdir()
     with sqlite3.connect(other / "state.db") as connection:
         connection.execute("CREATE TABLE t (x)")
     connection.close()
     with pytest.raises(StateError, match="something else"):
-        open_state(other)
+        open_state(f"sqlite:///{other}/state.db")
 
 
 @pytest.mark.parametrize("url", ["nonsense", "sqlite:////proc/nothing/state.db", "nothing://x"])
@@ -333,6 +342,7 @@ def test_one_machine_with_several_names_is_known_for_as_long_as_it_answers_under
     assert state.doubles() == [["b", "z"]]
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_what_somebody_is_told_was_done_is_on_the_disk_by_then_and_what_is_seen_again_is_not_waited_for(
     state: Any,
 ) -> None:

@@ -15,7 +15,10 @@ from reconciler.model.rollout import Approval
 from reconciler.planning import LOOK_AGAIN, Following
 from reconciler.present.document import plan_document
 from reconciler.storage.planfile import write_plan_file
+from tests.postgres import BOTH
 from tests.unit.workbench import COMPONENT, Bench, Opened
+
+BENCHES_ON = BOTH
 
 HALF_AN_HOUR = timedelta(minutes=30)
 SOAK = 15 * LOOK_AGAIN

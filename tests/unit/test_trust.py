@@ -1,7 +1,6 @@
 """Which offers are believed when several sources serve a component."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from reconciler.model.offer import SourceReport, Withdrawal
@@ -74,9 +73,9 @@ def test_only_a_signed_source_can_withdraw_and_only_what_it_may_serve() -> None:
     assert find_withdrawals(reports, [limited, DROP]) == {"vendor": [taken_back[0]]}
 
 
-def test_the_state_remembers_what_a_source_withdrew_and_when_it_wants_to_be_left_alone(tmp_path: Path) -> None:
+def test_the_state_remembers_what_a_source_withdrew_and_when_it_wants_to_be_left_alone(state_url: str) -> None:
     later = datetime(2026, 11, 25, tzinfo=UTC)
-    with State.open(f"sqlite:///{tmp_path}/state.db", clock=lambda: later) as state:
+    with State.open(state_url, clock=lambda: later) as state:
         state.record_source(report("vendor", "1", withdrawn=(Withdrawal("rules", "2", "INC-1"),)), NOW)
         state.record_source(report("vendor", error="busy", cooldown_until=NOW), NOW)
         ((known, when),) = state.source_reports()

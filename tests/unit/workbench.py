@@ -78,15 +78,25 @@ class _Plugins(Plugins):
 class Bench:
     """A fleet of fakes in groups, with the releases 1 and later of one component, and a state that remembers."""
 
-    def __init__(self, folder: Path, state: State, groups: Groups = ("a", "b", "c"), like: Bench | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        state: State,
+        groups: Groups = ("a", "b", "c"),
+        like: Bench | None = None,
+        *,
+        url: str,
+    ) -> None:
         """Make clients: by their names in the group g, or so many in each group, named g-0, g-1, ….
 
-        All have release 1. With `like`, folder and state are a copy of those of a bench that did nothing since.
+        All have release 1. `url` is that of the state. With `like`, folder and state are a copy of a bench that
+        did nothing since.
         """
         sizes = groups if isinstance(groups, dict) else {}
         names = {group: [f"{group}-{at}" for at in range(size)] for group, size in sizes.items()} or {"g": [*groups]}
         self.folder = folder
         self.state = state
+        self.url = url
         self.now = NOW
         self.machines = {name: FakeClient() for members in names.values() for name in members}
         self.transport: Any = FakeTransport(self.machines)
@@ -193,7 +203,7 @@ class Bench:
     @contextmanager
     def own_work(self) -> Iterator[Workspace]:
         """Give a workspace with a state of its own, as another thread has to have one."""
-        with self.work() as work, State.open(f"sqlite:///{self.folder}/state.db", clock=lambda: self.now) as state:
+        with self.work() as work, State.open(self.url, clock=lambda: self.now) as state:
             yield replace(work, state=state)
 
     def plugins(self, means: Means) -> Plugins:
