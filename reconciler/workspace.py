@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from reconciler.contracts import (
         Check,
         Codec,
+        ContentPlace,
         Executor,
         Inventory,
         Layout,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from reconciler.model.network import Proxy
     from reconciler.model.notice import NotifierSpec
     from reconciler.model.secret import SecretRef
-    from reconciler.model.spec import ComponentSpec, GroupSpec, MirrorSpec, SourceSpec, Spec
+    from reconciler.model.spec import ComponentSpec, ContentSpec, GroupSpec, MirrorSpec, SourceSpec, Spec
 
 _EXECUTOR = PluginConfig("executor", "threads")
 
@@ -109,6 +110,10 @@ class Plugins:
     def room(self, source: SourceSpec) -> Path:
         """Give the work folder of a source, which may not be there."""
         return self._work_of(source.plugin, source.name)
+
+    def content(self, content: ContentSpec) -> ContentPlace:
+        """Give the place of the store's content."""
+        return cast("ContentPlace", self._make(content.plugin, "", content.proxy))
 
     def inventory(self, group: GroupSpec) -> Inventory | None:
         """Give a group's inventory; None where all of its clients stand in the spec."""
@@ -305,12 +310,24 @@ def open_workspace(spec: Spec, means: Means, *, state: State | None = None) -> I
 
     reach = Reach(transport_of, means.stop, kept=plugins.kept, debug=debug)
     with state or open_state(spec, means) as opened:
+        store = _store(spec, plugins, opened, means)
         try:
-            yield Workspace(
-                spec=spec, store=Store(spec.server.store), state=opened, plugins=plugins, reach=reach, means=means
-            )
+            yield Workspace(spec=spec, store=store, state=opened, plugins=plugins, reach=reach, means=means)
         finally:
             reach.close()
+
+
+def _store(spec: Spec, plugins: Plugins, state: State, means: Means) -> Store:
+    """Give the store of a spec; where several machines share its content, that is connected to when it is needed."""
+    content = spec.server.content
+    if content is None:
+        return Store(spec.server.store)
+    from reconciler.storage.sharing import shared_store
+
+    def place() -> ContentPlace | None:
+        return None if plugins.refusal(content.plugin) else plugins.content(content)
+
+    return shared_store(spec.server.store, state, place, cache=content.cache, grace=content.grace, stop=means.stop)
 
 
 def open_state(spec: Spec, means: Means) -> State:

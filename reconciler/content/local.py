@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.content.arrivals import Arrivals
@@ -19,7 +19,8 @@ from reconciler.files import sync_folder
 from reconciler.model.release import SHA256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from reconciler.content.arrivals import Readable, Wanted
@@ -69,6 +70,32 @@ class LocalContent:
         with mapped(self.root), self.sound(sha256).open("rb") as file:
             yield file
 
+    @contextmanager
+    def local(self, sha256: str) -> Iterator[Path]:
+        """Give the path of content that is what its name says, for the time of the block.
+
+        Raises:
+            StoreError: it isn't there, or is damaged.
+        """
+        yield self.sound(sha256)
+
+    def pinned(self, digests: Iterable[str]) -> AbstractContextManager[None]:
+        """Have content stay here for the time of the block: nothing goes from here by itself."""
+        del digests
+        return nullcontext()
+
+    def check(self, sha256: str) -> None:
+        """See to it that content is what its name says.
+
+        Raises:
+            StoreError: it isn't there, or is damaged.
+        """
+        self.sound(sha256)
+
+    def has(self, sha256: str) -> bool:
+        """Say whether content is here."""
+        return self.path(sha256).exists()
+
     def receive(self, file: Wanted, stream: Readable) -> int:
         """Take content from a stream and give its size; see `Arrivals.receive`.
 
@@ -81,6 +108,28 @@ class LocalContent:
             size = self.arrivals.receive(file, stream, path)
             self._belief.take(file.sha256)
         return size
+
+    def drop(self, digests: Iterable[str]) -> None:
+        """Remove content.
+
+        Raises:
+            OSError: it can't be removed.
+        """
+        for sha256 in digests:
+            self.path(sha256).unlink(missing_ok=True)
+
+    def sweep(self, used: Collection[str]) -> str:
+        """Remove what was left: nothing is, here."""
+        del used
+        return ""
+
+    def secure(self, files: Iterable[Wanted]) -> None:
+        """Bring content to the disk before a manifest says that it is held.
+
+        Raises:
+            OSError: it can't be done.
+        """
+        self.sync(files)
 
     def sync(self, files: Iterable[Wanted]) -> None:
         """Bring content to the disk; all at once is faster than one by one.

@@ -368,7 +368,7 @@ def _keep(release: Release, work: Workspace, *, replace: bool = False) -> None:
         try:
             lacking = {file.sha256 for file in work.store.lacking_attached(release)}
             files = (*release.files, *(file for file in release.attached if file.sha256 not in lacking))
-            repository.mend(files, work.store.path)
+            repository.mend(files, work.store.local)
         except RepositoryError as error:
             work.means.emit(Trouble(error.message, component=release.component))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import shutil
 import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -177,8 +177,9 @@ def generate_all(orders: Sequence[Generate], work: Workspace, tally: Tally) -> s
         return set()
     work.means.emit(GenerateStarted(f"making {count_text(len(orders), 'incremental')}", incrementals=len(orders)))
     failed: set[str] = set()
-    with tempfile.TemporaryDirectory(dir=_work_folder(work), prefix=_PREFIX) as folder:
-        makings, jobs = _prepare(orders, work, Path(folder))
+    with ExitStack() as needed:
+        folder = needed.enter_context(tempfile.TemporaryDirectory(dir=_work_folder(work), prefix=_PREFIX))
+        makings, jobs = _prepare(orders, work, Path(folder), needed)
         by_patch = {path: making for making in makings for path in making.draft.files}
         for making in makings:
             if making.finished:
@@ -203,8 +204,17 @@ def _work_folder(work: Workspace) -> Path:
     return folder
 
 
-def _prepare(orders: Sequence[Generate], work: Workspace, folder: Path) -> tuple[list[_Making], list[Job]]:
-    """Work out which patches are to be made; files that can't be looked at fail their incremental only."""
+def _prepare(
+    orders: Sequence[Generate], work: Workspace, folder: Path, needed: ExitStack
+) -> tuple[list[_Making], list[Job]]:
+    """Work out which patches are to be made; files that can't be looked at fail their incremental only.
+
+    The content that they are made of stays on this machine until `needed` is closed.
+    """
+
+    def at(file: ReleaseFile) -> Path:
+        return needed.enter_context(work.store.local(file.sha256))
+
     held = {(release.component, release.digest): release for release in work.store.inspect().releases}
     makings = []
     for number, order in enumerate(orders):
@@ -224,8 +234,8 @@ def _prepare(orders: Sequence[Generate], work: Workspace, folder: Path) -> tuple
                     goal.files,
                     Recipe(order.codec, order.level, work.spec.duplication.windows.get(order.codec, 0)),
                     place,
-                    old_at=lambda file: work.store.path(file.sha256),
-                    new_at=lambda file: work.store.path(file.sha256),
+                    old_at=at,
+                    new_at=at,
                     codec_of=work.plugins.codec,
                 )
         except UpdoserError as error:
@@ -323,6 +333,12 @@ def _tidy(work: Workspace) -> None:
     for entry in (*inspection.broken, *stale):
         with suppress(StoreError):
             work.store.remove_incremental(entry)
+    try:
+        stays = work.store.sweep()
+    except StoreError as error:  # it is tried again by the next apply
+        stays = error.message
+    if stays:
+        work.means.emit(Trouble(f"the store's content: {stays}"))
 
 
 def _prune(

@@ -19,7 +19,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -51,6 +51,7 @@ from reconciler.reasons import REASONS, reached, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from reconciler.execute.clients import Turns
     from reconciler.model.change import Generate
@@ -243,6 +244,7 @@ def carry_out(plan: Plan, work: Workspace, tally: Tally, *, forks: int, turns: T
         StoreError, StateError: store or state fail as a whole; all else is counted.
     """
     tally.began = True
+    work.store.move_in()
     work.roll.take_in()
     breaker = Breaker(plan, work, stopped=move_on(plan, work))
     _count_unknown(plan, work, tally)
@@ -259,7 +261,7 @@ def carry_out(plan: Plan, work: Workspace, tally: Tally, *, forks: int, turns: T
         failed = generate_all(now, work, tally)
     with timed("prove", changes=plan.proofs):
         prove_all(plan, work, breaker, tally, forks=forks)
-    with timed("clients", changes=plan.for_clients):
+    with timed("clients", changes=plan.for_clients), _pinned(plan, work):
         change_clients(plan, offers, work, breaker, tally, forks=forks, turns=turns)
     with timed("fetch", changes=plan.fetches):
         fetch_all(plan, work, tally)
@@ -269,6 +271,23 @@ def carry_out(plan: Plan, work: Workspace, tally: Tally, *, forks: int, turns: T
         prune_all(plan, work, tally, failed)
     with timed("publish", changes=plan.publishes):
         publish_all(plan, offers, work, tally)
+
+
+def _pinned(plan: Plan, work: Workspace) -> AbstractContextManager[None]:
+    """Have all that clients are to get stay on this machine while they get it, where content is shared."""
+    if work.spec.server.content is None or not plan.deploys:
+        return nullcontext()
+    inspection = work.store.inspect()
+    goals = {deploy.to_digest for deploy in plan.deploys}
+    names = {(deploy.component, deploy.platform, name) for deploy in plan.deploys for name in deploy.path}
+    files = {file.sha256 for release in inspection.releases if release.digest in goals for file in release.files}
+    patches = {
+        patch.sha256
+        for entry in inspection.incrementals
+        if (entry.component, entry.platform, entry.name) in names
+        for patch in entry.patches
+    }
+    return work.store.pinned(files | patches)
 
 
 def _generates(plan: Plan) -> tuple[list[Generate], list[Generate]]:

@@ -44,17 +44,32 @@ class PluginConfig:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentSpec:
+    """Where several machines have the store's content: `cache` bytes of it are kept here.
+
+    What nobody needs any more stays for `grace` before it is removed.
+    """
+
+    plugin: PluginConfig
+    cache: int
+    grace: timedelta
+    proxy: Proxy | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ServerSpec:
     """The server's own places. `store` is absolute; `state` is an SQLAlchemy URL without its password.
 
-    `families` are the address families that it speaks; empty: they are found out.
+    `families` are the address families that it speaks; empty: they are found out. `content` is where several machines
+    have the store's content; None: in the store's folder.
     """
 
     store: Path
     state: str
     state_password: SecretRef | None = None
     families: tuple[Family, ...] = ()
+    content: ContentSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

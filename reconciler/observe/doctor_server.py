@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reconciler.contracts import WritablePlace
 from reconciler.guards import Caught
 from reconciler.model.report import Diagnosis
 from reconciler.model.secret import SecretRef
@@ -67,6 +68,7 @@ def examine_server(work: Workspace) -> Iterator[Diagnosis]:
     """Look at this machine, and give what was found."""
     yield from _sources(work)
     yield _store(work.spec.server.store)
+    yield from _content(work)
     yield from _keys(work)
     _by_name, told = say_doubles(work.roll.doubles())
     for text in told:
@@ -110,6 +112,24 @@ def _store(store: Path) -> Diagnosis:
     if free < LOW_STORE:
         return _diagnosis("store", "warn", f"{size_text(free)} free for {store}", "make room, or lower server.keep")
     return _diagnosis("store", "ok", f"{store}, {size_text(free)} free")
+
+
+def _content(work: Workspace) -> Iterator[Diagnosis]:
+    """Say whether the place can be asked where several machines have the store's content."""
+    content = work.spec.server.content
+    if content is None:
+        return
+    what, users = f"content ({content.plugin.name})", 0
+    with Caught() as caught:
+        place = work.plugins.content(content)
+        place.size("0" * 64)
+        users = len(place.users()) if isinstance(place, WritablePlace) else 0
+    if caught.error is not None:
+        fix = caught.error.hint or "look at server.content, and at the way to it"
+        yield _diagnosis(what, "fail", caught.error.message, fix)
+        return
+    used = f", used by {users}" if users else ""
+    yield _diagnosis(what, "ok", f"it answers{used}; at most {size_text(content.cache)} are kept in the store's folder")
 
 
 def _who() -> str:

@@ -390,6 +390,10 @@ def _left_out(work: Workspace) -> list[str]:
         if why:
             memory = "what the state remembers of it is compared"
             lines.append(f"--no-exec: the inventory of group {group.name} isn't asked, as {why}; {memory}")
+    content = work.spec.server.content
+    why = plugins.refusal(content.plugin) if content is not None else ""
+    if why:
+        lines.append(f"--no-exec: the store's content isn't looked at, as {why}; it is taken to be there")
     refused = [(config.name, plugins.refusal(config)) for config in plugins.codecs]
     return lines + [f"--no-exec: the codec {name} isn't used, as {why}" for name, why in refused if why]
 

@@ -100,7 +100,7 @@ def write_edition(edition: Edition, work: Workspace) -> None:
         for component in components
     }
     now = work.means.clock()
-    repository.write(indexes, [*files, *patches], work.store.path, online_signer(work), spec.expires, now)
+    repository.write(indexes, [*files, *patches], work.store.local, online_signer(work), spec.expires, now)
 
 
 def write_mirror(spec: MirrorSpec, releases: Sequence[Release], work: Workspace) -> None:

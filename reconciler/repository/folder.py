@@ -30,6 +30,7 @@ from reconciler.model.repository import Published, RoleStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from datetime import datetime, timedelta
 
     from securesystemslib.signer import CryptoSigner
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from reconciler.formats.index import Index
     from reconciler.model.delta import Patch
     from reconciler.model.release import ReleaseFile
+
+    LocalOf = Callable[[str], AbstractContextManager[Path]]
 
 STATES_KEPT = 5
 """How many states back files stay that the newest doesn't name any more."""
@@ -216,7 +219,7 @@ class Repository:
         self,
         indexes: Mapping[str, bytes],
         contents: Iterable[ReleaseFile | Patch],
-        content_at: Callable[[str], Path],
+        content_at: LocalOf,
         signer: CryptoSigner,
         expires: Mapping[str, timedelta],
         now: datetime,
@@ -246,12 +249,12 @@ class Repository:
             with suppress(OSError):  # it is published by now; what stays is tidied away another time
                 self._tidy()
 
-    def _add_content(self, file: ReleaseFile | Patch, content_at: Callable[[str], Path]) -> None:
+    def _add_content(self, file: ReleaseFile | Patch, content_at: LocalOf) -> None:
         """Link a file of the store, or copy it where that can't be done."""
         if not self._has(file.sha256, file.size):
             self._put_content(file, content_at)
 
-    def mend(self, contents: Iterable[ReleaseFile], content_at: Callable[[str], Path]) -> None:
+    def mend(self, contents: Iterable[ReleaseFile], content_at: LocalOf) -> None:
         """Publish content of the store anew where what was published has rotted: it does with what it links to.
 
         Raises:
@@ -261,12 +264,14 @@ class Repository:
         with self._mapped():
             for file in contents:
                 place = self.path / content_path(file.sha256)
-                if not place.is_file() or place.samefile(content_at(file.sha256)):
+                if not place.is_file():
                     continue
-                if not is_sound(place, file.sha256):
+                with content_at(file.sha256) as own:
+                    is_own = place.samefile(own)
+                if not is_own and not is_sound(place, file.sha256):
                     self._put_content(file, content_at)
 
-    def _put_content(self, file: ReleaseFile | Patch, content_at: Callable[[str], Path]) -> None:
+    def _put_content(self, file: ReleaseFile | Patch, content_at: LocalOf) -> None:
         place = self.path / content_path(file.sha256)
         place.parent.mkdir(exist_ok=True)
         number, name = tempfile.mkstemp(prefix=".new-", dir=place.parent)
@@ -274,13 +279,14 @@ class Repository:
         temporary = Path(name)
         try:
             temporary.unlink()
-            try:
-                os.link(content_at(file.sha256), temporary)
-            except OSError:
-                shutil.copyfile(content_at(file.sha256), temporary)
-                temporary.chmod(0o644)
-                with temporary.open("rb") as handle:
-                    os.fsync(handle.fileno())
+            with content_at(file.sha256) as own:
+                try:
+                    os.link(own, temporary)
+                except OSError:
+                    shutil.copyfile(own, temporary)
+                    temporary.chmod(0o644)
+                    with temporary.open("rb") as handle:
+                        os.fsync(handle.fileno())
             temporary.replace(place)
         finally:
             temporary.unlink(missing_ok=True)

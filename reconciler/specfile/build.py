@@ -39,7 +39,7 @@ from reconciler.specfile.presets import is_named
 from reconciler.specfile.proxies import ProxyReader, url_parts, without_excerpt
 from reconciler.specfile.repository import RepositoryReader
 from reconciler.specfile.secrets import is_reference, missing, reference, variables_of
-from reconciler.specfile.server import read_server
+from reconciler.specfile.server import read_content, read_server
 from reconciler.specfile.sites import read_sites
 from reconciler.specfile.tree import (
     Map,
@@ -122,7 +122,10 @@ class Builder:
         tree = self._tree
         self._check_required_version()
         catalog = load_catalogs(child_seq(tree, "catalogs"), self._base, self._problems)
-        server = read_server(tree, self._home, self._problems)
+        server = replace(
+            read_server(tree, self._home, self._problems),
+            content=read_content(tree, self._options, self._proxies, self._problems),
+        )
         sources = self._sources(catalog)
         checks = CheckReader(catalog, self._base, self._options, self._problems)
         components = self._components(catalog, checks)

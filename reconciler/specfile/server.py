@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reconciler.model.spec import ServerSpec
+from reconciler.formats.size import parse_size
+from reconciler.model.spec import ContentSpec, ServerSpec
 from reconciler.specfile.secrets import is_reference, reference
-from reconciler.specfile.tree import Map, child_map, families, path_at, plain, value_place
+from reconciler.specfile.tree import Map, child_map, duration, families, path_at, plain, value_place
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.errors import Problem
     from reconciler.model.secret import SecretRef
+    from reconciler.specfile.options import OptionReader
+    from reconciler.specfile.proxies import ProxyReader
 
 _SQLITE = "sqlite:///"
+_CONTENT_KEYS = frozenset(["type", "cache", "grace", "proxy"])
 
 
 def read_server(tree: Map, home: Path, problems: list[Problem]) -> ServerSpec:
@@ -25,6 +29,28 @@ def read_server(tree: Map, home: Path, problems: list[Problem]) -> ServerSpec:
     named = store if isinstance(store, str) else ""
     folder = path_at(value_place(node, "store"), named, home, problems)
     return ServerSpec(folder, url, password, families(node))
+
+
+def read_content(tree: Map, options: OptionReader, proxies: ProxyReader, problems: list[Problem]) -> ContentSpec | None:
+    """Read `server.content`; None where the content is in the store's folder."""
+    server = child_map(tree, "server")
+    if "content" not in server:
+        return None
+    node = child_map(server, "content")
+    config = options.read("content", node, _CONTENT_KEYS)
+    if config is None:
+        return None
+    scheme = options.traits(config, node).url.partition(":")[0]
+    cache, grace = node.get("cache"), duration(node.get("grace"))
+    try:
+        size = parse_size(cache) if isinstance(cache, str) else 0
+    except ValueError:  # the schema has said so
+        size = 0
+    if size == 0 and isinstance(cache, str) and not problems:
+        problems.append(value_place(node, "cache").problem("the cache has no room", "such as 20GiB"))
+    if grace is None:
+        return None
+    return ContentSpec(plugin=config, cache=size, grace=grace, proxy=proxies.named(node, scheme=scheme))
 
 
 def read_state(node: Map, home: Path, problems: list[Problem]) -> tuple[str, SecretRef | None]:

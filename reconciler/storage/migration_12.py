@@ -16,4 +16,34 @@ STATEMENTS: tuple[str | ByDialect, ...] = (
     "ALTER TABLE lock ADD COLUMN beat_at FLOAT",
     "ALTER TABLE lock ADD COLUMN fence BIGINT DEFAULT 0 NOT NULL",
     "ALTER TABLE lease ADD COLUMN beat_at FLOAT",
+    # What a store holds whose content several machines share, and what is known of that content.
+    """
+    CREATE TABLE manifests (
+        kind VARCHAR(16) NOT NULL,
+        component VARCHAR(64) NOT NULL,
+        name VARCHAR(300) NOT NULL,
+        platform VARCHAR(64) NOT NULL,
+        codec VARCHAR(64) NOT NULL,
+        document TEXT NOT NULL,
+        PRIMARY KEY (kind, component, name, platform, codec)
+    )
+    """,
+    """
+    CREATE TABLE content_marks (
+        sha256 VARCHAR(64) NOT NULL,
+        mark VARCHAR(16) NOT NULL,
+        at FLOAT NOT NULL,
+        PRIMARY KEY (sha256, mark)
+    )
+    """,
+    # What sources believed, so that two controllers can't be told less.
+    """
+    CREATE TABLE trusted (
+        owner VARCHAR(253) NOT NULL,
+        name VARCHAR(253) NOT NULL,
+        version BIGINT NOT NULL,
+        content TEXT NOT NULL,
+        PRIMARY KEY (owner, name)
+    )
+    """,
 )

@@ -35,6 +35,7 @@ from reconciler.storage.requests import Requests
 from reconciler.storage.runs import PlanRecord, Runs
 from reconciler.storage.samples import Samples
 from reconciler.storage.sessions import Sessions
+from reconciler.storage.shelf import Shelf
 from reconciler.storage.tables import CONTROLLER, IDENTITY, LEASE, REQUESTS
 from reconciler.storage.upstream import Upstream
 
@@ -100,6 +101,7 @@ class State(
     Audit,
     Protections,
     Changes,
+    Shelf,
 ):
     """Everything that is remembered between two commands; a context manager."""
 

@@ -1,10 +1,12 @@
 """The store: the server's own releases, content-addressed, and believed only as far as the disk bears it out.
 
     <root>/content/<first two of sha256>/<sha256>            one file for each content, whichever releases have it
-    <root>/releases/<component>/<version>/<platform>.json    what a release consists of
-    <root>/incrementals/<component>/<from>..<to>/<platform>.<codec>.json    the same of an incremental; `=..<to>` packs
+    <root>/releases/, <root>/incrementals/                   what they consist of: see `manifests`
     <root>/stamps.json                                       size, mtime and inode of what was last hashed
     <root>/tmp/                                              files on their way in
+
+Where several machines share the content it lies elsewhere, the manifests are in the state, and `content/` is a cache:
+see `content.shared`.
 
 * Content is verified while it is written, and renamed to its digest. A release's manifest comes last, when all of its
   content is on the disk.
@@ -20,32 +22,27 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO
 
-from reconciler.content.arrivals import settle
-from reconciler.content.local import LocalContent
-from reconciler.content.local import mapped as _mapped
+from reconciler.content.local import LocalContent, mapped
 from reconciler.errors import StoreError
-from reconciler.files import sync_folder
-from reconciler.formats.text import read_json
-from reconciler.storage.manifest import incremental_document, read_incremental, read_release, release_document
+from reconciler.model.release import Release
+from reconciler.storage.manifests import FolderManifests, StateManifests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from reconciler.content.arrivals import Readable
+    from reconciler.content.shared import SharedContent
     from reconciler.model.delta import Incremental, Patch
-    from reconciler.model.release import Release, ReleaseFile
+    from reconciler.model.release import ReleaseFile
+    from reconciler.storage.manifests import Manifests
 
     Content = ReleaseFile | Patch
-
-MAX_MANIFEST = 16 * 1024 * 1024
-EntryT = TypeVar("EntryT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +61,18 @@ class Inspection:
 class Store:
     """Releases below a folder; nothing is touched before something is written."""
 
-    def __init__(self, root: Path) -> None:
-        """Take the folder of the store."""
+    def __init__(
+        self,
+        root: Path,
+        *,
+        content: LocalContent | SharedContent | None = None,
+        manifests: Manifests | None = None,
+    ) -> None:
+        """Take the folder of the store, and its content and manifests where they are elsewhere."""
         self.root = root
-        self._releases = root / "releases"
-        self._incrementals = root / "incrementals"
-        self._content = LocalContent(root)
+        local = LocalContent(root)
+        self._content = content or local
+        self._manifests = manifests or FolderManifests(root, local.arrivals)
 
     def inspect(self, *, verify: bool = False) -> Inspection:
         """List the releases and incrementals that are whole; `verify` hashes every file.
@@ -78,7 +81,7 @@ class Store:
             StoreError: the store can't be read.
         """
         problems: list[str] = []
-        with _mapped(self.root):
+        with mapped(self.root):
             look = self._content.look(verify=verify)
 
             def damage(files: Iterable[Content]) -> str:
@@ -87,14 +90,14 @@ class Store:
             releases: list[Release] = []
             incrementals: list[Incremental] = []
             broken: list[Incremental] = []
-            for release in self._read_all(self._releases.glob("*/*/*.json"), self._read_release, problems):
+            for release in self._manifests.releases(problems):
                 bad = damage(release.files)
                 if bad:
                     problems.append(f"store: {release.component} {release.version} is damaged: {bad}")
                 else:
                     whole = tuple(file for file in release.attached if not damage([file]))
                     releases.append(replace(release, attached=whole))
-            for entry in self._read_all(self._incrementals.glob("*/*/*.json"), self._read_incremental, problems):
+            for entry in self._manifests.incrementals(problems):
                 (broken if damage(entry.patches) else incrementals).append(entry)
             look.keep()
         return Inspection(tuple(releases), tuple(problems), tuple(incrementals), tuple(broken))
@@ -117,7 +120,7 @@ class Store:
         return tuple(file for file in self._lacking(release.attached) if file.sha256 not in own)
 
     def _lacking(self, files: Iterable[ReleaseFile]) -> tuple[ReleaseFile, ...]:
-        with _mapped(self.root):
+        with mapped(self.root):
             look = self._content.look()
             lacking: dict[str, ReleaseFile] = {}
             for file in files:
@@ -131,7 +134,7 @@ class Store:
         Raises:
             StoreError: the store can't be read.
         """
-        with _mapped(self.root):
+        with mapped(self.root):
             return not self._content.look().trouble(patch)
 
     def put(self, file: Content, stream: Readable) -> int:
@@ -157,27 +160,20 @@ class Store:
         if lacking:
             raise StoreError(f"{release.component} {release.version} lacks {lacking[0].name!r}")
         release = self._as_came(release)
-        path = self._manifest(release)
-        with _mapped(self.root), self._exclusive():
-            if path.exists():
-                try:
-                    held = self._read_release(path)
-                except ValueError:
-                    held = None  # damaged: this one takes its place
-                if held is not None and held.digest != release.digest and not replace:
-                    raise StoreError(
-                        f"{release.component} {release.version} is held with other bytes "
-                        f"({held.digest[:12]}, not {release.digest[:12]})",
-                        hint="a version never changes; the source must publish a new one",
-                    )
-                if held is not None and held.digest == release.digest:
-                    self._content.sync(release.files)  # some of it may have come again
-                    self._attach(held, release.attached)
-                    return
-            else:
-                held = None
-            self._content.sync((*release.files, *release.attached))
-            self._write_manifest(release_document(release), path)
+        with mapped(self.root), self._manifests.exclusive():
+            held = self._manifests.held(release)  # what is damaged is replaced
+            if held is not None and held.digest != release.digest and not replace:
+                raise StoreError(
+                    f"{release.component} {release.version} is held with other bytes "
+                    f"({held.digest[:12]}, not {release.digest[:12]})",
+                    hint="a version never changes; the source must publish a new one",
+                )
+            if held is not None and held.digest == release.digest:
+                self._content.secure(release.files)  # some of it may have come again
+                self._attach(held, release.attached)
+                return
+            self._content.secure((*release.files, *release.attached))
+            self._manifests.write(release)
             if held is not None:
                 self._drop_content((*held.files, *held.attached))
 
@@ -191,9 +187,9 @@ class Store:
         new = {file.name: file for file in attached}
         before = {file.name: file for file in held.attached}
         if not new.items() <= before.items():
-            self._content.sync(new.values())
+            self._content.secure(new.values())
             both = replace(held, attached=tuple(sorted({**before, **new}.values())))
-            self._write_manifest(release_document(both), self._manifest(held))
+            self._manifests.write(both)
             self._drop_content(set(held.attached) - set(both.attached))
 
     def annotate(self, release: Release, notes: str) -> Release:
@@ -203,8 +199,8 @@ class Store:
             StoreError: it can't be written.
         """
         noted = replace(release, notes=notes)
-        with _mapped(self.root), self._exclusive():
-            self._write_manifest(release_document(noted), self._manifest(release))
+        with mapped(self.root), self._manifests.exclusive():
+            self._manifests.write(noted)
         return noted
 
     def add_incremental(self, incremental: Incremental) -> None:
@@ -213,12 +209,12 @@ class Store:
         Raises:
             StoreError: content is missing, or it can't be written.
         """
-        with _mapped(self.root), self._exclusive():
-            lacking = [patch.name for patch in incremental.patches if not self._content.path(patch.sha256).exists()]
+        with mapped(self.root), self._manifests.exclusive():
+            lacking = [patch.name for patch in incremental.patches if not self._content.has(patch.sha256)]
             if lacking:
                 raise StoreError(f"{incremental.component} {incremental.name} lacks the patch of {lacking[0]!r}")
-            self._content.sync(incremental.patches)
-            self._write_manifest(incremental_document(incremental), self._incremental_path(incremental))
+            self._content.secure(incremental.patches)
+            self._manifests.write(incremental)
 
     def remove_incremental(self, incremental: Incremental) -> None:
         """Let go of an incremental, and of its content that nothing else has.
@@ -226,8 +222,8 @@ class Store:
         Raises:
             StoreError: it can't be removed.
         """
-        with _mapped(self.root), self._exclusive():
-            self._let_go(self._incremental_path(incremental), incremental.patches)
+        with mapped(self.root), self._manifests.exclusive():
+            self._let_go(incremental, incremental.patches)
 
     @contextmanager
     def open(self, sha256: str) -> Iterator[BinaryIO]:
@@ -239,13 +235,26 @@ class Store:
         with self._content.open(sha256) as file:
             yield file
 
-    def path(self, sha256: str) -> Path:
-        """Give the place of content by its digest, for whoever reads it in another process.
+    def local(self, sha256: str) -> AbstractContextManager[Path]:
+        """Give a path of content by its digest for the time of the block, for whoever reads it in another process.
 
         Raises:
             StoreError: it is no digest, or its content isn't there or is damaged.
         """
-        return self._content.sound(sha256)
+        return self._content.local(sha256)
+
+    def pinned(self, digests: Iterable[str]) -> AbstractContextManager[None]:
+        """Have content stay on this machine for the time of the block, once it was read."""
+        return self._content.pinned(digests)
+
+    def has_content(self, sha256: str) -> bool:
+        """Say whether content can be had here, by its digest: from this machine, or from where several share it.
+
+        Raises:
+            StoreError: that can't be said.
+        """
+        with mapped(self.root):
+            return self._content.has(sha256)
 
     def check(self, files: Iterable[Content]) -> None:
         """Hash the content of files that this process didn't hash yet.
@@ -254,7 +263,7 @@ class Store:
             StoreError: one isn't there, or is damaged.
         """
         for file in files:
-            self._content.sound(file.sha256)
+            self._content.check(file.sha256)
 
     def remove(self, release: Release) -> None:
         """Let go of a release, and of content that no other release has.
@@ -262,35 +271,52 @@ class Store:
         Raises:
             StoreError: it can't be removed.
         """
-        with _mapped(self.root), self._exclusive():
-            try:
-                attached = self._read_release(self._manifest(release)).attached
-            except (OSError, ValueError):
-                attached = release.attached
-            self._let_go(self._manifest(release), (*release.files, *attached))
+        with mapped(self.root), self._manifests.exclusive():
+            held = self._manifests.held(release)
+            self._let_go(release, (*release.files, *(held or release).attached))
 
-    def _let_go(self, manifest: Path, files: Iterable[Content]) -> None:
-        manifest.unlink(missing_ok=True)
-        for folder in (manifest.parent, manifest.parent.parent):
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+    def move_in(self) -> int:
+        """Bring what the folder of the store held, before its content was shared, to where it is now; give how much.
+
+        Raises:
+            StoreError, StateError: that can't be done.
+        """
+        if not isinstance(self._manifests, StateManifests):
+            return 0
+        with mapped(self.root), self._manifests.exclusive():
+            things = self._manifests.to_move_in()
+            look = self._content.look() if things else None
+            moved = 0
+            for thing in things:
+                files = (*thing.files, *thing.attached) if isinstance(thing, Release) else thing.patches
+                if look is not None and not any(look.trouble(file) for file in files):
+                    self._content.secure(files)
+                    self._manifests.write(thing)
+                    moved += 1
+            return moved
+
+    def sweep(self) -> str:
+        """Remove content that was let go of a while ago from where several share it; say why it stays, if it does.
+
+        Raises:
+            StoreError, StateError: that can't be done.
+        """
+        with mapped(self.root):
+            return self._content.sweep(self._used())
+
+    def _let_go(self, thing: Release | Incremental, files: Iterable[Content]) -> None:
+        self._manifests.remove(thing)
         self._drop_content(files)
 
     def _drop_content(self, files: Iterable[Content]) -> None:
-        """Remove the content of files that no release and no incremental has."""
+        """Let go of the content of files that no release and no incremental has."""
+        self._content.drop({file.sha256 for file in files} - self._used())
+
+    def _used(self) -> set[str]:
         ignored: list[str] = []
-        used = {
-            file.sha256
-            for release in self._read_all(self._releases.glob("*/*/*.json"), self._read_release, ignored)
-            for file in (*release.files, *release.attached)
-        } | {
-            patch.sha256
-            for entry in self._read_all(self._incrementals.glob("*/*/*.json"), self._read_incremental, ignored)
-            for patch in entry.patches
-        }
-        for file in files:
-            if file.sha256 not in used:
-                self._content.path(file.sha256).unlink(missing_ok=True)
+        return {
+            file.sha256 for release in self._manifests.releases(ignored) for file in (*release.files, *release.attached)
+        } | {patch.sha256 for entry in self._manifests.incrementals(ignored) for patch in entry.patches}
 
     def free(self) -> int:
         """Give the room below the store in bytes.
@@ -299,57 +325,3 @@ class Store:
             StoreError: it can't be asked.
         """
         return self._content.free()
-
-    # --- manifests ----------------------------------------------------------------------------------------------------
-
-    def _manifest(self, release: Release) -> Path:
-        return self._releases / release.component / release.version / f"{release.platform}.json"
-
-    def _incremental_path(self, incremental: Incremental) -> Path:
-        name = f"{incremental.from_version or '='}..{incremental.to_version}"
-        file = f"{incremental.platform}.{incremental.codec}.json"
-        return self._incrementals / incremental.component / name / file
-
-    def _read_release(self, path: Path) -> Release:
-        release = read_release(_document(path))
-        if self._manifest(release) != path:
-            raise ValueError("it describes another release")
-        return release
-
-    def _read_incremental(self, path: Path) -> Incremental:
-        incremental = read_incremental(_document(path))
-        if self._incremental_path(incremental) != path:
-            raise ValueError("it describes another incremental")
-        return incremental
-
-    def _read_all(self, paths: Iterable[Path], read: Callable[[Path], EntryT], problems: list[str]) -> Iterator[EntryT]:
-        """Read manifests; one that can't be read is a sentence in `problems`."""
-        for path in sorted(paths):
-            try:
-                yield read(path)
-            except (OSError, ValueError) as error:
-                problems.append(f"store: {path} can't be used: {error}")
-
-    def _write_manifest(self, document: Mapping[str, Any], path: Path) -> None:
-        with self._content.arrivals.temporary() as (handle, temporary):
-            handle.write(json.dumps(document, indent=1).encode())
-            settle(handle, temporary, path)
-        sync_folder(path.parent)
-
-    # --- writing ------------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """Keep other processes from adding and removing for the time of the block."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / "lock").open("wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
-
-def _document(path: Path) -> Any:
-    with path.open("rb") as file:
-        data = file.read(MAX_MANIFEST + 1)
-    if len(data) > MAX_MANIFEST:
-        raise ValueError(f"it is larger than {MAX_MANIFEST} bytes")
-    return read_json(data)

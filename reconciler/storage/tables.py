@@ -409,3 +409,31 @@ PROFILE_COMPONENTS = Table(  # what the components of each profile are like
     Column("profile", Integer, primary_key=True, autoincrement=False),
     Index("components_by_profile", "profile", "standing"),
 )
+
+MANIFESTS = Table(  # what a store holds whose content several machines share; see storage.shelf
+    "manifests",
+    METADATA,
+    Column("kind", String(16), primary_key=True),
+    Column("component", String(64), primary_key=True),
+    Column("name", String(300), primary_key=True),
+    Column("platform", String(64), primary_key=True),
+    Column("codec", String(64), primary_key=True),
+    Column("document", Text, nullable=False),
+)
+
+CONTENT_MARKS = Table(  # `left`: no manifest names it since then; `damaged`: it was found so
+    "content_marks",
+    METADATA,
+    Column("sha256", String(64), primary_key=True),
+    Column("mark", String(16), primary_key=True),
+    Column("at", Float, nullable=False),
+)
+
+TRUSTED = Table(  # what a source believed and must not believe less than from then on; see storage.memory
+    "trusted",
+    METADATA,
+    Column("owner", String(253), primary_key=True),
+    Column("name", String(253), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("content", Text, nullable=False),
+)

@@ -38,8 +38,8 @@ from reconciler.repository.signing import read_private, read_public, read_root
 from reconciler.specfile.reader import parse as parse_yaml
 from reconciler.storage.cells import checked
 from reconciler.storage.manifest import incremental_document, read_incremental, read_release, release_document
+from reconciler.storage.manifests import read_document as manifest_of
 from reconciler.storage.planfile import read_plan_file
-from reconciler.storage.store import _document as manifest_of
 from reconciler.web.answer import no_file, no_json, part_of
 from reconciler.web.cooldown import Cooldown, waiting_time
 from tests.fakes import make_release

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from reconciler.errors import InventoryError, SourceError
 from reconciler.model.client import Client, InventoryEntry
 from reconciler.model.report import Diagnosis
-from reconciler.model.spec import InventorySpec, PluginConfig
+from reconciler.model.spec import ContentSpec, InventorySpec, PluginConfig
 from reconciler.observe.doctor import examine
 from reconciler.observe.doctor_server import examine_server, list_all
 from tests.unit.workbench import Bench, Opened
@@ -107,3 +108,17 @@ def test_a_store_that_cannot_be_a_folder_is_told(bench: Bench, tmp_path: Path) -
     with bench.work() as work:
         check = next(check for check in examine_server(work) if check.what == "store")
     assert (check.level, check.finding) == ("fail", f"{tmp_path}/file is no folder")
+
+
+def test_the_doctor_says_whether_the_place_of_shared_content_answers(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "share").mkdir()
+    for path, level, finding in (
+        ("share", "ok", "it answers; at most 1.0 KiB are kept in the store's folder"),
+        ("away", "fail", f"the folder {tmp_path / 'away'} isn't there"),
+    ):
+        plugin = PluginConfig("content", "folder", {"path": str(tmp_path / path)})
+        content = ContentSpec(plugin=plugin, cache=1024, grace=timedelta(days=2))
+        bench.spec = replace(bench.spec, server=replace(bench.spec.server, content=content))
+        with bench.work() as work:
+            check = next(check for check in examine_server(work) if check.what == "content (folder)")
+        assert (check.level, check.finding) == (level, finding)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -81,7 +82,7 @@ class Site:
             for component in components
         }
         files = [file for release in releases for file in (*release.files, *release.attached)]
-        self.repository.write(indexes, files, lambda sha256: self.contents / sha256, signer, EXPIRES, now)
+        self.repository.write(indexes, files, lambda sha256: nullcontext(self.contents / sha256), signer, EXPIRES, now)
 
     def published(self, now: Any = NOW) -> Any:
         return self.repository.published(now, EXPIRES)
@@ -377,5 +378,5 @@ def test_published_content_that_rotted_is_replaced_when_the_store_has_it_again(s
         rotten.write(b"0ne")
     (site.contents / sha256).unlink()
     (site.contents / sha256).write_bytes(b"one")
-    site.repository.mend(release.files, lambda sha256: site.contents / sha256)
+    site.repository.mend(release.files, lambda sha256: nullcontext(site.contents / sha256))
     assert place.read_bytes() == b"one"

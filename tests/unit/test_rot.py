@@ -134,7 +134,7 @@ def opened_content(store: Any, sha256: Any) -> Any:
         return stream.read()
 
 
-@pytest.mark.parametrize("take", ["open", "path", "check"])
+@pytest.mark.parametrize("take", ["open", "local", "check"])
 def test_what_rotted_cannot_be_taken_out_of_the_store_and_is_not_held_any_more(opened: Opened, take: Any) -> None:
     bench = opened(["a"])
     rotten(bench, "1")
@@ -143,7 +143,7 @@ def test_what_rotted_cannot_be_taken_out_of_the_store_and_is_not_held_any_more(o
     data = next(file for file in release.files if file.name == "data")
     ways = {
         "open": lambda: opened_content(store, data.sha256),
-        "path": lambda: store.path(data.sha256),
+        "local": lambda: store.local(data.sha256).__enter__(),
         "check": lambda: store.check(release.files),
     }
     with pytest.raises(StoreError, match="other bytes than its name says"):

@@ -92,7 +92,8 @@ def test_a_release_is_whole_without_what_is_attached_and_takes_it_when_it_comes(
     assert (inspection.problems, attached_names(store)) == ((), ["a.cdiff"])
     put_attached(store, release)
     assert attached_names(store) == ["a.cdiff", "a.sign"]
-    store.path(release.attached[0].sha256).write_bytes(b"damaged")
+    with store.local(release.attached[0].sha256) as path:
+        path.write_bytes(b"damaged")
     assert store.inspect().problems == ()
     assert attached_names(store) == ["a.sign"]
 
@@ -348,7 +349,8 @@ def test_why_an_incremental_was_given_up_is_remembered(tmp_path: Path) -> None:
 def test_an_incremental_that_lost_its_content_is_not_offered_and_is_no_problem(tmp_path: Path, how: str) -> None:
     store = Store(tmp_path / "store")
     entry = incremental(store)
-    path = store.path(entry.patches[0].sha256)
+    with store.local(entry.patches[0].sha256) as path:
+        pass
     path.chmod(0o644)
     if how == "gone":
         path.unlink()
