@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from reconciler.model.notice import Message
     from reconciler.model.offer import SourceReport
     from reconciler.model.question import Asked
+    from reconciler.model.relay import Held, HoldOrder, ServeOrder
     from reconciler.model.release import Component, Release, ReleaseFile
 
 
@@ -479,6 +480,33 @@ class Session(Protocol):
         Raises:
             ClientError: a path isn't absolute and plain, or there are too many; or as for `facts`.
             ProtocolError, TransportError: as for `facts`.
+        """
+
+
+@runtime_checkable
+class RelaySession(Session, Protocol):
+    """A session that can also work on a relay; one that is no shell may lack it, and then reaches no relays."""
+
+    def hold(
+        self,
+        order: HoldOrder,
+        content: Callable[[str], AbstractContextManager[BinaryIO]],
+        pace: Callable[[int], None],
+    ) -> Held:
+        """Fill a relay, or look at it, in one exec, and give what it has then.
+
+        `pace` is told the size of each piece before it is sent, and may wait.
+
+        Raises:
+            BusyError: another process is filling it.
+            ClientError, ProtocolError, TransportError: as for `facts`; what arrived whole stays.
+        """
+
+    def serve(self, order: ServeOrder, beats: Iterable[None]) -> None:
+        """Have a folder served by HTTP until `beats` end, of which one comes every few seconds.
+
+        Raises:
+            ClientError, ProtocolError, TransportError: as for `facts`; nothing is served any more.
         """
 
 

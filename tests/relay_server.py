@@ -7,6 +7,7 @@
 - endless, slow: gives bytes for ever, or one now and then
 - moved: says that it is elsewhere
 - missing: has nothing
+- turning: is `good` to the first, and then what the server is told to turn to
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class RelayServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         self.parts: dict[str, bytes] = {}
         self.asked: list[str] = []
+        self.good, self.then = 1, "wrong"
         self.over = threading.Event()
         super().__init__(("127.0.0.1", 0), _Handler)
 
@@ -79,6 +81,10 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._head(200, len(content))
             self.wfile.write(content[: len(content) // 2])
+
+    def _turning(self, content: bytes, times: int) -> None:
+        self.server.good -= 1
+        getattr(self, "_good" if self.server.good >= 0 else f"_{self.server.then}")(content, times)
 
     def _wrong(self, content: bytes, _times: int) -> None:
         self._send(bytes(byte ^ 1 for byte in content))

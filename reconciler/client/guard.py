@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.client.protocol import MAX_CONTENT, MAX_LISTED
 from reconciler.client.reach import expecting
-from reconciler.errors import ProtocolError
+from reconciler.contracts import RelaySession
+from reconciler.errors import ProtocolError, TransportError
 from reconciler.model.client import MAX_EPOCH, MAX_INSTALLED
 from reconciler.model.deploy import CONTENTION, MACHINE, RELEASE
 from reconciler.model.question import NOTHING_ASKED
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from reconciler.model.client import Client, Facts, Installed
     from reconciler.model.deploy import DeployReport, DeployRequest, FromRelay, Outcome, Purpose, Step
     from reconciler.model.question import Asked
+    from reconciler.model.relay import Held, HoldOrder, ServeOrder
 
 _MAX_TEXT = 1000
 _MAX_SHORT = 128
@@ -102,6 +104,40 @@ class GuardedSession:
                 if content is not None and len(content) > MAX_CONTENT
             )
             return known
+
+    def hold(
+        self,
+        order: HoldOrder,
+        content: Callable[[str], AbstractContextManager[BinaryIO]],
+        pace: Callable[[int], None],
+    ) -> Held:
+        """Fill a relay, or look at it; see `contracts.RelaySession`."""
+        with expecting(debug=self._debug):
+            held = self._for_relays().hold(order, content, pace)
+            _check(_wrong_held(held))
+            return held
+
+    def serve(self, order: ServeOrder, beats: Iterable[None]) -> None:
+        """Have a folder served; see `contracts.RelaySession`."""
+        with expecting(debug=self._debug):
+            self._for_relays().serve(order, beats)
+
+    def _for_relays(self) -> RelaySession:
+        if not isinstance(self._session, RelaySession):
+            raise TransportError("this transport reaches no relays", hint="name another one for the relay")
+        return self._session
+
+
+def _wrong_held(held: Held) -> Iterator[str]:
+    """Say what can't be of what a relay tells about itself."""
+    if not 0 <= held.free <= _MAX_FREE:
+        yield f"free space of {held.free}"
+    for sha256, size in (*held.parts.items(), *held.begun.items()):
+        if not SHA256.fullmatch(sha256) or not 0 <= size <= _MAX_FREE:
+            yield "a part that is none"
+    if not all(map(SHA256.fullmatch, held.bad)):
+        yield "a bad part that is none"
+    yield from _wrong_texts(held.serving)
 
 
 def _check(wrong: Iterable[str]) -> None:

@@ -1,6 +1,6 @@
 """What the client script answers, read as bytes from a stranger: nothing is believed that doesn't fit.
 
-    updoser 1 facts | outcomes | content | error
+    updoser 1 facts | outcomes | content | relay | error
     … lines …
     end
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from reconciler.contracts import Completed
     from reconciler.model.deploy import Step
 
-_FIRST = re.compile(rb"^updoser (\d{1,3}) (facts|outcomes|content|error)$", re.MULTILINE)
+_FIRST = re.compile(rb"^updoser (\d{1,3}) (facts|outcomes|content|relay|error)$", re.MULTILINE)
 _TOKEN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _MACHINE = re.compile(r"[0-9a-fA-F-]{32,36} [0-9]{1,20}:[0-9]{1,20} .*")
@@ -78,7 +78,7 @@ def read_facts(done: Completed) -> Facts:
         ProtocolError: the answer is malformed or cut short.
     """
     facts = _FactsReader()
-    for line in _lines(done, "facts"):
+    for line in answer_lines(done, "facts"):
         facts.take(line)
     return facts.result()
 
@@ -107,7 +107,7 @@ class _FactsReader:
         word, _, rest = line.partition(" ")
         reader = getattr(self, f"_take_{word}", None) if word in (_LAST if self._unmanaged else _FACTS) else None
         if reader is None or not reader(rest):
-            raise ProtocolError(f"the client's answer has a line that no client writes: {_clean(line)!r}")
+            raise ProtocolError(f"the client's answer has a line that no client writes: {clean(line)!r}")
 
     def _take_platform(self, rest: str) -> bool:
         self._platform = rest.replace(" ", "-").replace("/", "_").lower()
@@ -181,7 +181,7 @@ class _FactsReader:
         return True
 
     def _take_unmanaged(self, rest: str) -> bool:
-        self._unmanaged.add(_clean(rest))
+        self._unmanaged.add(clean(rest))
         return len(self._unmanaged) <= MAX_LISTED
 
     def _take_machine(self, rest: str) -> bool:
@@ -190,11 +190,11 @@ class _FactsReader:
         return _MACHINE.fullmatch(rest) is not None
 
     def _take_lacks(self, rest: str) -> bool:
-        self._lacks.append(_clean(rest))
+        self._lacks.append(clean(rest))
         return bool(rest) and len(self._lacks) <= MAX_LISTED
 
     def _take_unmade(self, rest: str) -> bool:
-        self._unmade = _clean(rest)
+        self._unmade = clean(rest)
         return bool(rest)
 
     def result(self) -> Facts:
@@ -236,7 +236,7 @@ def read_outcomes(done: Completed, steps: Sequence[Step]) -> tuple[Outcome, ...]
         ClientError: the client says that it can't.
         ProtocolError: the answer is malformed or cut short.
     """
-    lines = list(_lines(done, "outcomes"))
+    lines = list(answer_lines(done, "outcomes"))
     found = [_outcome(line) for line in lines[: len(steps)]]
     if [outcome.component for outcome in found] != [step.component for step in steps]:
         raise ProtocolError("the client answers for other components than it was asked")
@@ -248,7 +248,7 @@ def read_outcomes(done: Completed, steps: Sequence[Step]) -> tuple[Outcome, ...]
             found[at] = replace(found[at], loaded=loaded, unsaid=unsaid)
             continue
         if not 0 <= at < len(found) or found[at].status != "failed" or not _TOKEN.fullmatch(code):
-            raise ProtocolError(f"the client's answer has a malformed line: {_clean(line)!r}")
+            raise ProtocolError(f"the client's answer has a malformed line: {clean(line)!r}")
         found[at] = replace(found[at], fault=FAULTS.get(code, RELEASE), reason=reason_by_code(code))
     return tuple(found)
 
@@ -261,7 +261,7 @@ def read_content(done: Completed, paths: Sequence[str]) -> dict[str, bytes | Non
         ProtocolError: the answer is malformed or cut short.
     """
     found: list[bytearray | None] = []
-    for line in _lines(done, "content"):
+    for line in answer_lines(done, "content"):
         if line.startswith(" "):
             content = found[-1] if found else None
             if content is None:
@@ -274,7 +274,7 @@ def read_content(done: Completed, paths: Sequence[str]) -> dict[str, bytes | Non
         elif line == f"none {len(found) + 1}":
             found.append(None)
         else:
-            raise ProtocolError(f"the client's answer has a malformed line: {_clean(line)!r}")
+            raise ProtocolError(f"the client's answer has a malformed line: {clean(line)!r}")
     if len(found) > len(paths) or not found:
         raise ProtocolError("the client's answer is not about the files that were asked for")
     return {path: None if content is None else bytes(content) for path, content in zip(paths, found, strict=False)}
@@ -284,11 +284,15 @@ def _hexadecimal(line: str) -> bytes:
     try:
         return bytes.fromhex(line)
     except ValueError:
-        raise ProtocolError(f"the client's answer has a malformed line: {_clean(line)!r}") from None
+        raise ProtocolError(f"the client's answer has a malformed line: {clean(line)!r}") from None
 
 
-def _lines(done: Completed, kind: str) -> Iterator[str]:
-    """Give the lines of an answer of the wanted kind; raise what any other answer means."""
+def answer_lines(done: Completed, kind: str) -> Iterator[str]:
+    """Give the lines of an answer of the wanted kind.
+
+    Raises:
+        UpdoserError: what any other answer means.
+    """
     first = _FIRST.search(done.stdout)
     if first is None:
         raise _no_answer(done)
@@ -305,7 +309,7 @@ def _lines(done: Completed, kind: str) -> Iterator[str]:
 
 
 def _refusal(line: str) -> ClientError | OtherControllerError:
-    code, _, text = _clean(line).partition(" ")
+    code, _, text = clean(line).partition(" ")
     if code == "controller":
         lineage, _, epoch = text.partition(" ")
         return OtherControllerError(
@@ -328,7 +332,7 @@ def _no_answer(done: Completed) -> ClientError:
     """Say why there is no answer, from the exit status and what the client's shell or sudo said."""
     if done.status == NO_FULLBLOCK:
         return ClientError(lacking(["dd iflag=fullblock"]), hint=TOOLS_HINT, reason="tools")
-    said = _clean(" ".join(done.stderr.decode("utf-8", "replace").split()))
+    said = clean(" ".join(done.stderr.decode("utf-8", "replace").split()))
     lowered = said.lower()
     if "sudo" in lowered and ("password" in lowered or "not allowed" in lowered or "not in the sudoers" in lowered):
         return ClientError(
@@ -349,7 +353,7 @@ def _no_answer(done: Completed) -> ClientError:
 def _installed(rest: str) -> Installed:
     fields = rest.split(" ", 5)
     if len(fields) < 6:
-        raise ProtocolError(f"the client's answer has a malformed line: {_clean(rest)!r}")
+        raise ProtocolError(f"the client's answer has a malformed line: {clean(rest)!r}")
     component, version, digest, previous, layout, damage = fields
     if not (
         COMPONENT_ID.fullmatch(component)
@@ -359,9 +363,9 @@ def _installed(rest: str) -> Installed:
         and (layout == "-" or _TOKEN.fullmatch(layout))
         and (digest != "-" or damage)
     ):
-        raise ProtocolError(f"the client's answer has a malformed line: {_clean(rest)!r}")
+        raise ProtocolError(f"the client's answer has a malformed line: {clean(rest)!r}")
     return Installed(
-        component, version, _value(digest), previous=_value(previous), layout=_value(layout), damage=_clean(damage)
+        component, version, _value(digest), previous=_value(previous), layout=_value(layout), damage=clean(damage)
     )
 
 
@@ -381,7 +385,7 @@ def _loaded(answer: str) -> tuple[str, str]:
     What it said otherwise is kept short: what clients have is compared by it.
     """
     how, _, text = answer.partition(" ")
-    said = _clean(text).strip()
+    said = clean(text).strip()
     if how == "0" and VERSION_NAME.fullmatch(said):
         return said, ""
     short = said if len(said) <= _MAX_SAID else f"{said[: _MAX_SAID - 1]}\u2026"
@@ -400,8 +404,8 @@ def _outcome(line: str) -> Outcome:
         or not (fields[2] == "-" or VERSION_NAME.fullmatch(fields[2]))
         or not (fields[3] == "-" or SHA256.fullmatch(fields[3]))
     ):
-        raise ProtocolError(f"the client's answer has a malformed line: {_clean(line)!r}")
-    message = _clean(fields[4]) if len(fields) == 5 else ""
+        raise ProtocolError(f"the client's answer has a malformed line: {clean(line)!r}")
+    message = clean(fields[4]) if len(fields) == 5 else ""
     return Outcome(
         component=fields[0], status=fields[1], version=_value(fields[2]), digest=_value(fields[3]), message=message
     )
@@ -411,6 +415,6 @@ def _value(text: str) -> str:
     return "" if text == "-" else text
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Cut a text and take what could move a cursor or break a line."""
     return printable(text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}\u2026")

@@ -74,7 +74,7 @@ def facts_request(install_root: str, *, verify: bool, tools: ToolsTried = "", as
     for component, question in sorted(asked.questions.items()):
         lines.append(f"ask {component} {_seconds(question.timeout, least=1)}")
         lines += _text_lines(question.run, f"`loaded` of {component}")
-    return _framed("facts", lines)
+    return framed("facts", lines)
 
 
 def read_request(install_root: str, paths: Sequence[str]) -> bytes:
@@ -88,7 +88,7 @@ def read_request(install_root: str, paths: Sequence[str]) -> bytes:
     for path in paths:
         if not path.startswith("/") or _CONTROL.search(path) or {"", ".", ".."} & set(path[1:].split("/")):
             raise ClientError(f"no path that can be read on a client: {path!r}")
-    return _framed("read", [f"root {install_root}", *(f"path {path}" for path in paths)])
+    return framed("read", [f"root {install_root}", *(f"path {path}" for path in paths)])
 
 
 def variables(values: Mapping[str, str]) -> dict[str, str]:
@@ -166,10 +166,10 @@ def deploy_request(
         fetched = request.relay.parts
     for step in request.steps:
         lines += _step_lines(step, request.purpose, fetched)
-    yield _framed("deploy", lines)
+    yield framed("deploy", lines)
     for part in payload(request):
         with content(part.sha256) as stream:
-            yield from _exactly(stream, part.size, part.name)
+            yield from exactly(stream, part.size, part.name)
     yield CLOSING
 
 
@@ -187,7 +187,8 @@ def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield b"".join(waiting)
 
 
-def _framed(operation: str, lines: Iterable[str]) -> bytes:
+def framed(operation: str, lines: Iterable[str]) -> bytes:
+    """Give the head of a request: its first line, and the lines of its header."""
     header = "\n".join([*lines, "end", ""]).encode()
     return f"updoser {PROTOCOL} {operation} {len(header)}\n".encode() + header
 
@@ -302,7 +303,12 @@ def _target_lines(target: InstallTarget, names: Iterable[str], selinux: SelinuxL
             yield f"name {name}"
 
 
-def _exactly(stream: BinaryIO, size: int, name: str) -> Iterator[bytes]:
+def exactly(stream: BinaryIO, size: int, name: str) -> Iterator[bytes]:
+    """Give so many bytes of a stream in pieces.
+
+    Raises:
+        ClientError: there are fewer.
+    """
     while size:
         chunk = stream.read(min(CHUNK, size))
         if not chunk:

@@ -18,7 +18,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.client.protocol import NO_FULLBLOCK, NO_SCRIPT, lacks_script, read_content, read_facts, read_outcomes
+from reconciler.client.relaying import hold_request, read_held, serve_request
 from reconciler.client.requests import (
+    SLOWEST,
     deploy_request,
     facts_request,
     joined,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from reconciler.model.client import Facts
     from reconciler.model.deploy import DeployRequest
     from reconciler.model.question import Asked
+    from reconciler.model.relay import Held, HoldOrder, ServeOrder
 
 FACTS_TIMEOUT = 120.0
 DEPLOY_TIMEOUT = 3600.0
@@ -45,8 +48,13 @@ DEPLOY_TIMEOUT = 3600.0
 that runs a check says every five seconds that it is there, so that silence still means that something is wrong."""
 
 
+SERVE_TIMEOUT = 7 * 24 * 3600.0
+"""Seconds for which a relay may serve: longer than any run."""
 _COMMENT = re.compile(rb"^[ \t]*#(?!!| end$).*\n", re.MULTILINE)
 """A line that is a comment; not the first line, nor the last one, by which a script is known to be whole."""
+
+
+_FOR_RELAYS = {"00", "10", "30", "35", "50", "52", "85", "90"}
 
 
 @cache
@@ -72,10 +80,13 @@ def _is_needed(name: str, operation: str) -> bool:
     """Say whether an operation needs a part.
 
     Looking (`facts`) needs none of those that change something (40 to 80), nor what runs commands (35) unless it asks
-    what is loaded (`loaded`).
+    what is loaded (`loaded`). What a relay does (85) only a `relay` needs, and whoever has the `whole` script.
     """
+    number = name[:2]
+    if operation == "relay":
+        return number in _FOR_RELAYS
     first = {"facts": "35", "loaded": "40"}.get(operation)
-    return first is None or not first <= name[:2] <= "80"
+    return operation == "whole" or (number != "85" and (first is None or not first <= number <= "80"))
 
 
 class ShellSession:
@@ -140,6 +151,26 @@ class ShellSession:
             return done
         script = client_script()
         return self._run(self._long(script), [script, request], self._facts_timeout)
+
+    def hold(
+        self,
+        order: HoldOrder,
+        content: Callable[[str], AbstractContextManager[BinaryIO]],
+        pace: Callable[[int], None] = lambda _size: None,
+    ) -> Held:
+        """Fill a relay, or look at it, in one exec; see `contracts.RelaySession`."""
+        longest = self._deploy_timeout + order.bytes / SLOWEST
+        return read_held(self._relay(hold_request(order, content, pace), longest))
+
+    def serve(self, order: ServeOrder, beats: Iterable[None]) -> None:
+        """Have a folder served until `beats` end; see `contracts.RelaySession`."""
+        read_held(self._relay(serve_request(order, beats), SERVE_TIMEOUT))
+
+    def _relay(self, request: Iterable[bytes], timeout: float) -> Completed:
+        if self._fixed:
+            return self._pipe.run(self._fixed, request, timeout=timeout, patience=timeout)
+        script = client_script("relay")
+        return self._pipe.run(self._long(script), chain([script], request), timeout=timeout, patience=timeout)
 
     def _deploy(self, request: DeployRequest, content: Callable[[str], AbstractContextManager[BinaryIO]]) -> Completed:
         pieces, more = deploy_request(request, content), patience(request)

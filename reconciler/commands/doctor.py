@@ -67,5 +67,5 @@ def doctor_of_sources(desk: Desk, names: tuple[str, ...]) -> int:
 
 def client_script(terminal: Terminal) -> int:
     """Print the script that runs on clients."""
-    terminal.result(commented_script().decode())
+    terminal.result(commented_script("whole").decode())
     return 0

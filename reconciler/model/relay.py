@@ -24,6 +24,8 @@ HOST_MARK = "{host}"
 """What stands in `serve.url` for the host of the relay."""
 SMALL = 4 * 1024
 """Bytes below which a part is sent: a request to a relay, and its answer, cost about as much."""
+WAIT = 900.0
+"""Seconds for which a relay is waited for, where nothing else is said."""
 Then = Literal["direct", "wait"]
 THENS: tuple[Then, ...] = get_args(Then)
 
@@ -48,7 +50,7 @@ class RelaySpec:
     clients: int = 0
     rate: int = 0
     disk: int = 0
-    wait: float = 900.0
+    wait: float = WAIT
     then: Then = "direct"
     families: tuple[Family, ...] = ()
     proxy: Proxy | None = None
@@ -81,19 +83,56 @@ def speak_alike(one: Collection[Family], other: Collection[Family]) -> bool:
     return not one or not other or not set(one).isdisjoint(other)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldOrder:
+    """What a relay is to do with the parts in `store`: `drop` some, hash those that it has `held`, `take` others.
+
+    `take` has sizes by digest, and `begun` how much of some is there already. `probe` is a URL that it is to try. With
+    nothing but that it only looks.
+    """
+
+    store: str
+    drop: frozenset[str] = frozenset()
+    held: frozenset[str] = frozenset()
+    take: Mapping[str, int] = field(default_factory=dict)
+    begun: Mapping[str, int] = field(default_factory=dict)
+    probe: str = ""
+
+    @property
+    def changes(self) -> bool:
+        """True when it may change something there."""
+        return bool(self.drop or self.held or self.take)
+
+    @property
+    def bytes(self) -> int:
+        """What is sent for it."""
+        return sum(size - self.begun.get(sha256, 0) for sha256, size in self.take.items())
+
+
 @dataclass(frozen=True, slots=True)
+class ServeOrder:
+    """Which folder a relay is to serve by HTTP, and where."""
+
+    store: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """What a host of a relay says that it has: sizes of whole `parts`, and of those that were `begun`, by digest.
 
     `free` is the room on its disk in bytes. `bad` are parts of other bytes than their digest, which it removed.
-    `serving` says whether the parts come out of its web server as they should, `no` or `yes`; empty: it can't tell.
+    `serving` says whether the parts come out of its web server as they should: `yes`, or `no` and why; empty: it can't
+    tell. `server`: one that a run started runs there now.
     """
 
-    free: int
+    free: int = 0
     parts: Mapping[str, int] = field(default_factory=dict)
     begun: Mapping[str, int] = field(default_factory=dict)
     bad: frozenset[str] = frozenset()
     serving: str = ""
+    server: bool = False
 
     @property
     def bytes(self) -> int:

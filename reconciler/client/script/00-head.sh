@@ -52,6 +52,9 @@
 # 23 What a relay has (`file fetched`, a patch with a digest) is got by HTTP, with what there is: no more bytes than it
 #    should have, hashed before it is used, within a time. Relays are asked in their order, again and again until the
 #    wait is over; the step is `unfetched` then, and nothing of it is switched.
+# 24 A relay (hold, serve) has parts under their SHA-256 in a folder of its own, and nothing else there is touched. They
+#    are hashed when they come, and again at each filling. A web server that is started gives that folder only, and ends
+#    with the process that started it, which ends with its input.
 #
 # A manifest, .updoser/manifests/COMPONENT@VERSION, has a line for itself, one for each file, target and watched folder:
 #   manifest COMPONENT VERSION DIGEST PREVIOUS LAYOUT
@@ -77,7 +80,7 @@
 #   RESET_SIGNALS    list: env and DEFAULT_SIGNALS, where that works (run_command)
 #   HEADER           the lines of the request's header (main)
 #   own              the text of this script, where it came ahead of the request or from its copy (session.py)
-#   ANSWER           lines of the answer as far as they are known (facts, read_files, answer_outcomes)
+#   ANSWER           lines of the answer as far as they are known (facts, read_files, answer_outcomes, take_parts)
 #
 # This process, and what it must end or remove (10-common.sh)
 #   BOOT             the id of the boot, or `unknown` (identify)
@@ -86,7 +89,7 @@
 #   OWN_UID          the number of the user that we are (check_root)
 #   HOLDER           the OWN_ID of who holds the lock (refuse_live_lock)
 #   LOCKED           flag: the lock is ours (take_lock)
-#   STAGE            our staging folder, or the one in which tools are tried (make_places, try_tools)
+#   STAGE            our staging folder, or the one in which tools are tried (make_places, try_tools, open_store)
 #   TREE             the folder in STAGE for what arrives: COMPONENT/VERSION/NAME, as below ROOT (receive)
 #   ASIDE            our folder in /dev/shm (next_aside)
 #   TICKER           the PID of who says meanwhile that we are there (stay_alive)
@@ -96,7 +99,7 @@
 #   RUN_COUNT        how many commands were run (run_command)
 #
 # Where (10-common.sh)
-#   INSTALL_ROOT     install_root as the header names it (facts, read_steps, read_files)
+#   INSTALL_ROOT     install_root, or a relay's store, as named (facts, read_steps, read_files, hold_parts, serve_parts)
 #   ROOT             its physical path, when it is there (check_root)
 #   ROOT_THERE       flag: it is there (check_root)
 #   STATE            its folder .updoser, there or not (check_root)
@@ -195,9 +198,10 @@
 #   EXPECTED_SUMS    list: what sha256sum should say of them (expect)
 #   RELAYS           list: URLs of folders that have parts by their digests (read_relay)
 #   RELAY_WAIT       seconds for which they are asked again (read_relay)
-#   RELAY_PATIENCE   seconds that one may be silent, or slow (read_relay)
+#   RELAY_PATIENCE   seconds that one may be silent, or slow (read_relay, say_probe)
 #   RELAY_GONE       why none is asked any more (fetch_part)
 #   FETCHER          what gets a URL: `curl`, `wget` or `busybox` (find_fetcher)
+#   SERVER           what gives a folder by HTTP: `python3` or `busybox` (find_server)
 #   UPTIME           seconds since the boot (read_uptime)
 #   ASIDE_FILE       a place for what lies between two patches (next_aside)
 #   DURABLE          list: what has to be on the disk before any switch (settle, make_ready)

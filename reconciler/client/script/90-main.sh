@@ -26,6 +26,10 @@ case $operation in
 facts) facts ;;
 deploy) deploy ;;
 read) read_files ;;
+hold | serve)
+	command -v hold_parts >/dev/null || refuse protocol 'this copy of the script is none for a relay'
+	"${operation}_parts"
+	;;
 *) refuse protocol "unknown operation: $operation" ;;
 esac
 # end
