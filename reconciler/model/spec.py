@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.model.offer import Withdrawal
     from reconciler.model.policy import AutoUpdate
     from reconciler.model.question import Question
+    from reconciler.model.relay import RelaySpec
     from reconciler.model.release import Catalog, Component, ScanMethod
     from reconciler.model.secret import SecretRef
 
@@ -356,6 +357,7 @@ class Spec:
     controller: ControllerSpec = field(default_factory=ControllerSpec)
     console: ConsoleSpec = field(default_factory=ConsoleSpec)
     notify: tuple[NotifierSpec, ...] = ()
+    relays: Mapping[str, RelaySpec] = field(default_factory=dict)
     variables: Mapping[str, Any] = field(default_factory=dict)
     effective: Mapping[str, Any] = field(default_factory=dict)
     secret_variables: frozenset[str] = frozenset()

@@ -37,6 +37,7 @@ from reconciler.specfile.options import OptionReader
 from reconciler.specfile.policy import PolicyReader
 from reconciler.specfile.presets import is_named
 from reconciler.specfile.proxies import ProxyReader, url_parts, without_excerpt
+from reconciler.specfile.relays import RelayReader
 from reconciler.specfile.repository import RepositoryReader
 from reconciler.specfile.secrets import is_reference, missing, reference, variables_of
 from reconciler.specfile.server import read_content, read_server
@@ -132,6 +133,7 @@ class Builder:
         groups = GroupReader(tree, self._home, self._options, self._proxies, self._problems).read(checks)
         sites = read_sites(tree, groups, self._options, self._problems)
         holds = self._holds()
+        relays = RelayReader(tree, self._options, self._proxies, self._problems).read(groups)
         reader = RepositoryReader(catalog, self._home, self._options, self._problems, clients=bool(groups))
         repository, mirrors = reader.read(tree)
         self._check_codecs()
@@ -168,6 +170,7 @@ class Builder:
             controller=controller,
             console=console,
             notify=notify,
+            relays=relays,
             variables={**plain(child_map(tree, "vars")), **self._variables},
             effective=effective,
             secret_variables=frozenset(variables_of(effective)),
