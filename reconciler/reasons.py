@@ -36,6 +36,7 @@ Reason = Literal[
     "hook",
     "bytes",
     "settings",
+    "relay",
     "client",
     "server",
     "limit",
@@ -99,6 +100,7 @@ REASONS: Mapping[Reason, About] = {
     "hook": About("hook failed", "run the hook on one of them by hand, and mend it in the spec or there"),
     "bytes": About("other bytes arrived", "apply again; if that doesn't help, look at the store and at the disk there"),
     "settings": About("settings not rendered", "mend the template, or the `vars` of these clients"),
+    "relay": About("relay gives nothing", "see that the relay is on and its disk has room, or set `then: direct`"),
     "client": About("client failed", "look at what each of them said, and at one of them by hand"),
     "server": About("failed on this server", "look at what each says; the next apply tries it again"),
     "limit": About(

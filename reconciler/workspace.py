@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from reconciler.model.events import Emit
     from reconciler.model.network import Proxy
     from reconciler.model.notice import NotifierSpec
+    from reconciler.model.relay import RelaySpec
     from reconciler.model.secret import SecretRef
     from reconciler.model.spec import ComponentSpec, ContentSpec, GroupSpec, MirrorSpec, SourceSpec, Spec
 
@@ -123,6 +124,10 @@ class Plugins:
         """Give the transport of a group, by the group's name."""
         spec = self._spec.groups[group]
         return cast("Transport", self._make(spec.transport, group, spec.proxy))
+
+    def relay(self, relay: RelaySpec) -> Transport:
+        """Give what reaches the hosts of a relay."""
+        return cast("Transport", self._make(relay.transport, f"relay {relay.name}", relay.proxy))
 
     def layout(self, mirror: MirrorSpec) -> Layout:
         """Give the layout of a mirror."""
@@ -263,7 +268,7 @@ class Workspace:
     """All that observing and executing need.
 
     `means` holds what isn't of the spec; `notes` say what was left out while opening, and why; `roll` is the fleet as
-    this command sees it.
+    this command sees it. `reach` reaches clients, `relay_reach` the hosts of relays.
     """
 
     spec: Spec
@@ -274,9 +279,16 @@ class Workspace:
     means: Means
     notes: tuple[str, ...] = ()
     roll: Roll = field(init=False)
+    relay_reach: Reach = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "roll", Roll(self.state))
+        object.__setattr__(
+            self, "relay_reach", Reach(self._relay_transport, self.means.stop, kept=0, debug=debugging())
+        )
+
+    def _relay_transport(self, name: str) -> GuardedTransport:
+        return GuardedTransport(self.plugins.relay(self.spec.relays[name]), debug=debugging())
 
     def managed(self, *names: str, option: str = "") -> list[ComponentSpec]:
         """Give what the spec wants of some components; `option` is the one that names them, if one does.

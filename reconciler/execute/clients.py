@@ -11,6 +11,7 @@ from reconciler.errors import ClientError
 from reconciler.execute.checks import Checks, check_releases_here
 from reconciler.execute.deploy import Deployer, Stepper, Task, profile_after
 from reconciler.execute.mend import mend_releases, sound_incrementals
+from reconciler.execute.relays import Relays
 from reconciler.execute.settings import has_after, prepare
 from reconciler.guards import Caught, blaming
 from reconciler.model.change import Deploy, Settings
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Plan
     from reconciler.model.release import Release
     from reconciler.model.report import ClientOutcome
+    from reconciler.storage.store import Inspection
     from reconciler.workspace import Workspace
 
 
@@ -101,6 +103,7 @@ def change_clients(
         return checks.of_client(client.group, step.component, step.to_version, client)
 
     render = _renderer(plan, work)
+    relays = Relays(work, tasks, _content(inspection))
     deployer = Deployer(
         work.spec,
         plan.basis,
@@ -110,18 +113,26 @@ def change_clients(
         check_here=check_here,
         turn=gate.turn,
         render=render,
+        over=relays.session,
     )
     at_once = breaker.batch or len(tasks)
     try:
-        for start in range(0, len(tasks), at_once):
-            batch = gate.one_by_one(tasks[start : start + at_once])
-            for _task, result in work.plugins.executor.run(deployer, batch, forks=forks, stop=work.means.stop):
-                _finish(result, plan, work, breaker, tally)
-            breaker.look()
-            if work.means.stop.is_set():
-                break
+        with relays:
+            for start in range(0, len(tasks), at_once):
+                batch = gate.one_by_one(relays.in_turn(tasks[start : start + at_once]))
+                for _task, result in work.plugins.executor.run(deployer, batch, forks=forks, stop=work.means.stop):
+                    _finish(result, plan, work, breaker, tally)
+                breaker.look()
+                if work.means.stop.is_set():
+                    break
     finally:
         _write_held(gate.held, work, tally)
+
+
+def _content(inspection: Inspection) -> set[str]:
+    """Give the digests of all that the store holds and a client may be sent."""
+    files = {file.sha256 for release in inspection.releases for file in release.files}
+    return files | {patch.sha256 for entry in inspection.incrementals for patch in entry.patches}
 
 
 class _Gate:

@@ -181,13 +181,16 @@ class Deployer:
         check_here: Callable[[Client, Step], str] = lambda _client, _step: "",
         turn: Callable[[Task], Task] = lambda task: task,
         render: Callable[[Client, str], Prepared] = lambda _client, _has: NOTHING,
+        over: Callable[[Client, Session], Session] = lambda _client, session: session,
     ) -> None:
         """Take what is the same for all clients.
 
         `releases` are those of the store by digest; `check_here` says what is bad about a client that switched, `turn`
         gives what of a task may still be done; `render` makes the settings of a client that has some, or none.
+        What is asked of a client goes `over` the session that this gives (`relays`).
         """
         self._render = render
+        self._over = over
         self._releases = releases or {}
         self._check_here = check_here
         self._turn = turn
@@ -214,7 +217,9 @@ class Deployer:
                 task = replace(task, steps=(*task.steps, *prepared.steps), prepared=prepared)
                 result = Result(task)
             if task.steps or task.early:
-                result = self._reach.work(task.client, lambda session: self._work_on(task, session))
+                result = self._reach.work(
+                    task.client, lambda session: self._work_on(task, self._over(task.client, session))
+                )
         if caught.error is not None:
             result = Result(task, error=caught.error)
         bad = (outcome for _step, outcome in task.prepared.bad)

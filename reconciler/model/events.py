@@ -152,6 +152,15 @@ class DeployStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RelayFilled(Event):
+    """A host of a relay has what its clients need; `bytes` were sent for that."""
+
+    type: ClassVar = "relay_filled"
+    relay: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientFinished(Event):
     """What became of a client; `bytes` were sent to it."""
 

@@ -46,4 +46,14 @@ STATEMENTS: tuple[str | ByDialect, ...] = (
         PRIMARY KEY (owner, name)
     )
     """,
+    """
+    CREATE TABLE relays (
+        relay VARCHAR(64) NOT NULL,
+        host VARCHAR(255) NOT NULL,
+        at FLOAT,
+        held TEXT NOT NULL,
+        error TEXT NOT NULL,
+        PRIMARY KEY (relay, host)
+    )
+    """,
 )

@@ -31,6 +31,7 @@ from reconciler.storage.logbook import Logbook
 from reconciler.storage.moments import Moments
 from reconciler.storage.outbox import Outbox
 from reconciler.storage.protection import Protections
+from reconciler.storage.relays import RelayMemory
 from reconciler.storage.requests import Requests
 from reconciler.storage.runs import PlanRecord, Runs
 from reconciler.storage.samples import Samples
@@ -100,6 +101,7 @@ class State(
     Samples,
     Audit,
     Protections,
+    RelayMemory,
     Changes,
     Shelf,
 ):

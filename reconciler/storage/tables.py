@@ -379,6 +379,16 @@ PROTECTION = Table(  # when so many clients had a version that was offered first
     Column("loads", Boolean, nullable=False),
 )
 
+RELAYS = Table(  # what hosts of relays had (JSON) when they answered last, and what went wrong since
+    "relays",
+    METADATA,
+    Column("relay", String(64), primary_key=True),
+    Column("host", String(255), primary_key=True),
+    Column("at", Float),
+    Column("held", Text, nullable=False),
+    Column("error", Text, nullable=False),
+)
+
 STANDINGS = Table(  # what components of clients may be like, and what each counts as; see storage.standings
     "standings",
     METADATA,

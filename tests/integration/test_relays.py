@@ -1,0 +1,212 @@
+"""Clients that fetch from a relay, from the spec to their files: with web servers that are good, bad, or go away."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.fleet import CATALOG, ONE_WAVE, Fleet
+from tests.relay_server import relay_server
+from tests.servers import free_port, nginx, requests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+LARGE = os.urandom(200_000)
+NOTHING = "Plan: 0 downloads (0 B), 0 changes on 0 of"
+
+
+@contextmanager
+def site(folder: Path, clients: int = 5, **relay: Any) -> Iterator[Fleet]:
+    """Give a fleet whose clients are behind a relay with an nginx, unless `serve` says something else."""
+    store = folder / "relay"
+    store.mkdir()
+    with nginx(folder / "nginx", store) as url:
+        said = {"host": "127.0.0.1", "serves": "all", "store": str(store), "serve": {"url": url}, "wait": "0s"}
+        relays = {"lyon": {**said, "transport": {"type": "local"}, **relay}}
+        made = Fleet(folder, clients, relays=relays, auto_update=ONE_WAVE)
+        made.release("rules", "1", rules_txt=LARGE, small_txt=b"small")
+        yield made
+
+
+def whole(fleet: Fleet, clients: int = 5, content: bytes = LARGE) -> bool:
+    wanted = {"rules.txt": content, "small.txt": b"small"}
+    return all(fleet.current(f"c{number}", "rules") == wanted for number in range(1, clients + 1))
+
+
+def again(fleet: Fleet) -> None:
+    """Apply once more: that changes nothing, and sends nothing."""
+    before = fleet.listing()
+    done = fleet.apply()
+    assert done.code == 0, done.err
+    assert NOTHING in done.out
+    assert fleet.listing() == before
+
+
+def remarks(fleet: Fleet) -> list[str]:
+    with closing(sqlite3.connect(fleet.folder / "state.db")) as connection:
+        return [text for (text,) in connection.execute("SELECT message FROM journal WHERE outcome = 'remark'")]
+
+
+def test_bytes_go_to_the_relay_once_and_each_client_fetches_them_there(tmp_path: Path) -> None:
+    with site(tmp_path) as fleet:
+        report = fleet.apply("--format", "json").json
+        assert report["recap"]["all"]["changed"] == 5
+        assert report["bytes_sent"] == 5 * len(b"small")
+        assert whole(fleet)
+        assert len([line for line in requests(tmp_path / "nginx") if '" 200 ' in line]) == 5 + 1  # one is a probe
+        assert remarks(fleet) == ["relay lyon: 5 clients fetched 976.6 KiB, and 195.3 KiB were sent to fill it"]
+        asked = len(requests(tmp_path / "nginx"))
+        again(fleet)
+        assert len(requests(tmp_path / "nginx")) == asked
+
+
+def test_a_run_serves_by_itself_and_ends_that_with_itself(tmp_path: Path) -> None:
+    port = free_port()
+    with site(tmp_path, serve={"http": port}) as fleet:
+        done = fleet.apply("--format", "json")
+        assert done.json["bytes_sent"] == 5 * len(b"small"), done.err
+        assert whole(fleet)
+        assert sorted(path.name for path in (tmp_path / "relay/.updoser").iterdir()) == []
+        again(fleet)
+
+
+def test_only_incrementals_go_to_a_relay_whose_clients_need_no_more_and_old_parts_go(tmp_path: Path) -> None:
+    with site(tmp_path, limit={"disk": "250KB"}) as fleet:
+        listed: Any = CATALOG["components"]
+        duplicated = {**CATALOG, "components": [{**one, "duplicate": True} for one in listed]}
+        (tmp_path / "catalog.yaml").write_text(yaml.safe_dump(duplicated))
+        fleet.apply()
+        newer = LARGE[:1000] + os.urandom(9_000) + LARGE[1000:]
+        fleet.release("rules", "2", rules_txt=newer, small_txt=b"small")
+        report = fleet.apply("--format", "json").json
+        assert whole(fleet, content=newer)
+        assert report["bytes_sent"] < 5 * 1000
+        patch, full = sorted(path.stat().st_size for path in (tmp_path / "relay").iterdir() if path.is_file())
+        assert patch < 20_000, "the full is of the release before, for which there is room"
+        assert full == len(LARGE)
+        fleet.release("rules", "3", rules_txt=os.urandom(245_000), small_txt=b"small")
+        fleet.apply()
+        assert [path.stat().st_size for path in (tmp_path / "relay").iterdir() if path.is_file()] == [245_000]
+
+
+@pytest.mark.parametrize("way", ["wrong", "short", "missing", "endless", "moved"])
+def test_clients_of_an_evil_relay_get_their_bytes_directly(tmp_path: Path, way: str) -> None:
+    with relay_server() as server, site(tmp_path, serve={"url": server.url(way)}) as fleet:
+        server.give(LARGE)
+        done = fleet.apply("--format", "json")
+        assert done.code == 0, done.err
+        assert done.json["bytes_sent"] == 5 * (len(LARGE) + len(b"small"))
+        assert whole(fleet)
+        assert "relay lyon isn't filled" in done.err  # it was found out before any client asked
+        again(fleet)
+
+
+@pytest.mark.parametrize("way", ["wrong", "short", "cut"])
+@pytest.mark.parametrize("good", [1, 3])
+def test_a_relay_that_turns_bad_in_the_middle_costs_its_clients_nothing(tmp_path: Path, way: str, good: int) -> None:
+    with relay_server() as server, site(tmp_path, serve={"url": server.url("turning")}) as fleet:
+        server.good, server.then = good, way
+        server.give(LARGE)
+        report = fleet.apply("--format", "json", "--forks", "1").json
+        assert whole(fleet)
+        assert report["recap"]["all"]["failed"] == 0
+        if way != "cut":  # what was cut is gone on with
+            evil = 6 - good  # the first who asks is the relay, to see whether it is served
+            assert report["bytes_sent"] == evil * len(LARGE) + (5 + min(evil, 3)) * len(b"small")
+            assert f"{evil} clients got theirs directly" in remarks(fleet)[0]
+        again(fleet)
+
+
+def test_a_relay_that_gives_nothing_is_asked_by_three_clients_and_no_more(tmp_path: Path) -> None:
+    with relay_server() as server, site(tmp_path, 6, serve={"url": server.url("turning")}) as fleet:
+        server.give(LARGE)
+        done = fleet.apply("--forks", "1")
+        assert whole(fleet, 6)
+        assert "relay lyon isn't asked any more" in done.err
+        assert len(server.asked) == 1 + 3
+
+
+def test_the_standby_gives_what_the_host_does_not(tmp_path: Path) -> None:
+    with site(tmp_path, standby=["localhost"]) as fleet:
+        port = fleet.spec["relays"]["lyon"]["serve"]["url"].rpartition(":")[2]
+        fleet.spec["relays"]["lyon"]["host"] = "127.0.0.9"  # nobody serves there
+        fleet.write(relays={"lyon": {**fleet.spec["relays"]["lyon"], "serve": {"url": f"http://{{host}}:{port}"}}})
+        done = fleet.apply("--format", "json")
+        assert done.json["bytes_sent"] == 5 * len(b"small"), done.err
+        assert "relay lyon isn't filled: 127.0.0.9" in done.err
+        assert whole(fleet)
+
+
+def test_clients_that_are_to_wait_keep_what_they_have_and_get_it_later(tmp_path: Path) -> None:
+    with site(tmp_path, then="wait") as fleet:
+        url = fleet.spec["relays"]["lyon"]["serve"]["url"]
+        fleet.release("engine", "1.0.0", engine_bin=b"small one")
+        fleet.spec["relays"]["lyon"]["serve"] = {"url": f"http://127.0.0.1:{free_port()}"}
+        fleet.write()
+        done = fleet.apply("--format", "json", "--forks", "1")
+        assert done.code == 3
+        assert done.json["bytes_sent"] == 5 * len(b"small one")
+        assert {entry["message"].partition(":")[0] for entry in done.json["failed"]} == {"relay lyon doesn't give it"}
+        assert fleet.current("c1", "rules") == {}
+        assert fleet.current("c1", "engine") == {"engine.bin": b"small one"}
+        fleet.spec["relays"]["lyon"]["serve"] = {"url": url}
+        fleet.write()
+        assert fleet.apply().code == 0
+        assert whole(fleet)
+        again(fleet)
+
+
+def test_a_disk_that_is_too_small_is_told_and_the_bytes_go_directly(tmp_path: Path) -> None:
+    with site(tmp_path, limit={"disk": "100KB"}) as fleet:
+        done = fleet.apply("--format", "json")
+        assert done.code == 0
+        assert done.json["bytes_sent"] == 5 * (len(LARGE) + 5)
+        assert "its limit is 97.7 KiB" in done.err
+        assert whole(fleet)
+
+
+def test_a_stale_part_on_a_relay_is_found_at_the_next_filling(tmp_path: Path) -> None:
+    with site(tmp_path) as fleet:
+        fleet.apply("--limit", "c1")
+        (part,) = (path for path in (tmp_path / "relay").iterdir() if path.is_file())
+        part.write_bytes(LARGE[:-1] + b"x")
+        report = fleet.apply("--format", "json").json
+        assert report["bytes_sent"] == 4 * len(b"small")
+        assert part.read_bytes() == LARGE
+        assert whole(fleet)
+
+
+def test_clients_beyond_the_limit_get_their_bytes_directly(tmp_path: Path) -> None:
+    with site(tmp_path, limit={"clients": 3}) as fleet:
+        report = fleet.apply("--format", "json").json
+        assert whole(fleet)
+        assert report["bytes_sent"] == 2 * len(LARGE) + 5 * len(b"small")
+        assert "3 clients fetched" in remarks(fleet)[0]
+        assert "2 clients got theirs directly" in remarks(fleet)[0]
+
+
+def test_settings_never_lie_on_a_relay(tmp_path: Path) -> None:
+    with site(tmp_path) as fleet:
+        secret = "s3cret" * 2000
+        (tmp_path / "agent.j2").write_text(secret + "{{ name }}")
+        target = tmp_path / "etc"
+        target.mkdir()
+        group = {
+            **fleet.spec["groups"]["all"],
+            "settings": [{"template": "agent.j2", "path": str(target / "agent.conf")}],
+        }
+        group["clients"] = group["clients"][:1]
+        fleet.write(groups={"all": group})
+        assert fleet.apply().code == 0
+        assert (target / "agent.conf").read_text() == secret + "c1"
+        assert secret.encode() not in b"".join(
+            path.read_bytes() for path in (tmp_path / "relay").iterdir() if path.is_file()
+        )
