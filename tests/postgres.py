@@ -46,7 +46,6 @@ OWNER = "updoser"
 """The role that owns all databases of tests; it may do anything."""
 SETTINGS = {
     "fsync": "off",  # nothing here has to survive a power cut
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "autovacuum": "off",
     "dynamic_shared_memory_type": "mmap",  # within its folder, and gone with it

@@ -12,7 +12,7 @@ from contextlib import closing
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 if TYPE_CHECKING:
@@ -136,12 +136,13 @@ def lock_rows(connection: Connection, column: Column[str], values: Sequence[str]
         connection.execute(text(chosen), {"them": list(values)})
 
 
-def unverified(url: URL) -> str:
+def unverified(url: str) -> str:
     """Say what is wrong with the way to a server on another machine; empty where its certificate is verified."""
-    host = url.query.get("host") or url.host or ""
-    if url.get_backend_name() != "postgresql" or not isinstance(host, str) or _is_here(host):
+    target = make_url(url)
+    host = target.query.get("host") or target.host or ""
+    if target.get_backend_name() != "postgresql" or not isinstance(host, str) or _is_here(host):
         return ""
-    if url.query.get("sslmode") == "verify-full":
+    if target.query.get("sslmode") == "verify-full":
         return ""
     return f"the state is on {host}, and nothing verifies that the server is that one"
 

@@ -1,5 +1,6 @@
 """The state: what is remembered between two commands, who may change it, and what happens when it can't be read."""
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -20,6 +21,7 @@ from reconciler.model.client import Client, Installed, Profile
 from reconciler.model.offer import SourceReport, Unfetched
 from reconciler.model.report import JournalEntry
 from reconciler.model.rollout import RolloutRecord
+from reconciler.storage.cells import clean
 from reconciler.storage.state import Observation, State
 from tests.fakes import make_release
 
@@ -409,3 +411,40 @@ def test_what_somebody_is_told_was_done_is_on_the_disk_by_then_and_what_is_seen_
             ],
         )
     assert levels[-1] == FULL
+
+
+# --- texts of others ------------------------------------------------------------------------------------------------
+
+HOSTILE = "SSH-\0-\ud800evil\U0001f600\\u0000"
+CLEANED = "SSH-\ufffd-\ufffdevil\U0001f600\\u0000"
+
+
+def test_what_no_database_can_hold_of_a_text_is_replaced_wherever_it_comes_in(state: Any) -> None:
+    odd = client(f"a{HOSTILE}", vars={HOSTILE: HOSTILE}, labels=(HOSTILE,))
+    state.sync_clients("g", [odd, client("b")])
+    state.record_observations(
+        [
+            Observation(client="b", profile=None, free=None, error=f"no connection: {HOSTILE}", at=NOW),
+            replace(seen(odd.name), settings=HOSTILE, machine=HOSTILE),
+        ]
+    )
+    one, other = sorted(state.rows())
+    assert (one.name, one.settings, json.loads(one.labels)) == (f"a{CLEANED}", CLEANED, [CLEANED])
+    assert other.error == f"no connection: {CLEANED}"
+    known = state.clients()[0]
+    assert (known.name, known.vars, known.labels) == (f"a{CLEANED}", {CLEANED: CLEANED}, (CLEANED,))
+    state.journal("r", [replace(entry("a"), message=HOSTILE)])
+    assert [one.message for one in state.journal_of("r")] == [CLEANED]
+    state.keep_snapshots("plan", {HOSTILE: {HOSTILE: [HOSTILE]}})
+    assert state.snapshot("plan", HOSTILE).document == {CLEANED: [CLEANED]}
+
+
+@given(st.text(st.characters(), max_size=8), st.booleans())
+def test_a_clean_text_can_be_written_and_one_that_was_clean_stays_as_it_is(text_: str, in_json: bool) -> None:
+    made = clean(json.dumps(text_)) if in_json else clean(text_)
+    made.encode()
+    found = json.loads(made) if in_json else made
+    assert "\0" not in found
+    assert clean(made) == made
+    if "\0" not in text_ and not any("\ud800" <= char <= "\udfff" for char in text_):
+        assert found == text_

@@ -1,0 +1,208 @@
+"""Many processes on one PostgreSQL: they open it, look at the same clients, and go on when it restarts."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from reconciler.errors import StateError
+from reconciler.model.report import JournalEntry
+from reconciler.storage import postgres as dialect
+from reconciler.storage.database import open_engine
+from reconciler.storage.migrations import MIGRATIONS, VERSION
+from reconciler.storage.state import State
+from tests.postgres import Postgres
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+ROOT = Path(__file__).parents[2]
+BEGIN = (
+    "import random, sys; from datetime import datetime, UTC\n"
+    "from reconciler.model.client import Client, Installed, Profile\n"
+    "from reconciler.storage.state import Observation, State\n"
+    "NOW = datetime.now(UTC)\n"
+    "def opened(): return State.open(sys.argv[1], clock=lambda: NOW)\n"
+)
+OPEN = BEGIN + "opened().close()\n"
+LOOK = BEGIN + (
+    "names = [f'c{n}' for n in range(500)]\n"
+    "with opened() as state:\n"
+    "    for turn in range(6):\n"
+    "        random.shuffle(names)\n"
+    "        state.sync_clients('g', [Client(name, 'g', address=str(random.random())) for name in names])\n"
+    "        profile = Profile('linux-x86_64', (Installed('rules', str(turn), '0' * 64),))\n"
+    "        looks = [Observation(client=name, profile=random.choice([profile, None]), free=1, error='e', at=NOW)\n"
+    "                 for name in names]\n"
+    "        for start in range(0, len(looks), 100):\n"
+    "            state.record_observations(looks[start:start + 100])\n"
+    "        state.prune_profiles()\n"
+)
+
+
+def at_once(program: str, url: str, count: int) -> list[str]:
+    """Run processes that begin at once, and give what each complained of."""
+    made = [
+        subprocess.Popen([sys.executable, "-c", program, url], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        for _each in range(count)
+    ]
+    return [process.communicate()[1] for process in made]
+
+
+def open_state(url: str) -> State:
+    return State.open(url, clock=lambda: NOW)
+
+
+def test_a_new_database_is_made_by_one_of_those_that_begin_at_once_and_none_fails(postgres: Postgres) -> None:
+    url = postgres.empty()
+    assert at_once(OPEN, url, 8) == [""] * 8
+    name = postgres.name_of(url)
+    assert postgres.ask("SELECT version FROM schema_version", name) == [(VERSION,)]
+    assert postgres.ask("SELECT count(*) FROM identity", name) == [(1,)]
+
+
+def test_an_earlier_schema_is_brought_up_to_date_by_one_of_those_that_begin_at_once(postgres: Postgres) -> None:
+    url = postgres.empty()
+    with postgres.connected(postgres.name_of(url)) as connection:
+        for statement in MIGRATIONS[1]:
+            connection.execute(statement if isinstance(statement, str) else statement.of("postgresql"))  # type: ignore[arg-type]
+        connection.execute("INSERT INTO schema_version VALUES (1)")
+        connection.execute("INSERT INTO identity VALUES (1, 'c0ffee', 7, 1, false, true)")
+    assert at_once(OPEN, url, 8) == [""] * 8
+    with open_state(url) as state:
+        identity = state.identity()
+    assert (identity.lineage, identity.epoch) == ("c0ffee", 7)
+
+
+def test_plans_that_look_at_the_same_clients_in_any_order_neither_fail_nor_lose_a_profile(postgres_url: str) -> None:
+    open_state(postgres_url).close()
+    assert at_once(LOOK, postgres_url, 4) == [""] * 4
+    with open_state(postgres_url) as state:
+        known = state.profiles()
+        assert {row.fingerprint for row in state.rows() if row.fingerprint} <= known.keys()
+
+
+def entry(name: str) -> JournalEntry:
+    return JournalEntry(client=name, group="g", component="c", outcome="changed", message="", at=NOW)
+
+
+@pytest.mark.parametrize("mode", ["immediate", "fast"])
+def test_a_server_that_restarts_between_and_within_transactions_costs_a_retry(
+    postgres: Postgres, postgres_url: str, mode: str
+) -> None:
+    with open_state(postgres_url) as state, state.lock("apply"):
+        assert state.raise_serial() == 1
+        postgres.restart(mode)
+        assert state.raise_serial() == 2
+        restarts = [0]
+
+        def two() -> int:
+            state.journal("r", [entry("a")])
+            if restarts[0] < 2:
+                restarts[0] += 1
+                postgres.restart(mode)
+            state.journal("r", [entry("b")])
+            return state.raise_serial()
+
+        assert state.whole(two) == 3
+        assert restarts == [2]
+        assert [one.client for one in state.journal_of("r")] == ["a", "b"]
+        postgres.restart(mode)
+        assert state.identity().serial == 3
+
+
+def test_a_transaction_that_broke_off_while_it_was_committed_is_not_done_again(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_state(postgres_url) as state:
+        engine = state._engine
+        dialect_of = engine.dialect
+        commit, calls = dialect_of.do_commit, []
+
+        def lose(connection: Any) -> None:
+            commit(connection)
+            calls.append(connection)
+            connection.dbapi_connection.close()
+            commit(connection)  # the answer never comes
+
+        monkeypatch.setattr(dialect_of, "do_commit", lose)
+        with pytest.raises(StateError, match="it may be that the last change was written down"):
+            state.raise_serial()
+        monkeypatch.undo()
+        assert len(calls) == 1
+        assert state.identity().serial == 1
+
+
+def test_two_that_wait_for_each_other_are_told_apart_and_both_get_through(
+    postgres: Postgres, postgres_url: str
+) -> None:
+    with open_state(postgres_url) as state, postgres.connected(postgres.name_of(postgres_url)) as other:
+        state.raise_serial()
+        state.pause_controller(None)
+        other.execute("SET deadlock_timeout = '1h'")  # so that it is the other one who is told
+        tries = []
+
+        def do() -> None:
+            tries.append(1)
+            state.raise_serial()
+            if len(tries) == 1:
+                other.execute("BEGIN")
+                other.execute("UPDATE controller SET asked = 5")
+                other.pgconn.send_query(b"UPDATE identity SET epoch = 9; COMMIT")
+            state.ask_controller()
+
+        state.whole(do)
+        assert len(tries) == 2
+        while other.pgconn.get_result() is not None:
+            pass
+        assert (state.identity().epoch, state.identity().serial, state.asked()) == (9, 2, 6)
+
+
+def test_a_connection_has_a_name_and_limits_unless_the_url_says_otherwise(postgres_url: str) -> None:
+    def session(url: str) -> list[str]:
+        engine = open_engine(url)
+        with engine.connect() as connection:
+            names = ("application_name", "statement_timeout", "idle_in_transaction_session_timeout")
+            found = [str(connection.scalar(text(f"SHOW {name}"))) for name in names]
+        engine.dispose()
+        return found
+
+    assert session(postgres_url) == ["updoser", "5min", "40s"]
+    own = f"{postgres_url}&application_name=mine&options=-c%20statement_timeout%3D7s"
+    assert session(own) == ["mine", "7s", "40s"]
+
+
+@pytest.mark.parametrize(
+    ("url", "is_told"),
+    [
+        ("postgresql+psycopg://u@db.example/x", True),
+        ("postgresql+psycopg://u@db.example/x?sslmode=require", True),
+        ("postgresql+psycopg://u@db.example/x?sslmode=verify-full", False),
+        ("postgresql+psycopg://u@/x?host=db.example", True),
+        ("postgresql+psycopg://u@/x?host=/run/postgresql", False),
+        ("postgresql+psycopg://u@127.0.0.1/x", False),
+        ("postgresql+psycopg://u@[::1]/x", False),
+        ("postgresql+psycopg://u@localhost/x", False),
+        ("postgresql+psycopg:///x", False),
+        ("sqlite:///x", False),
+    ],
+)
+def test_a_way_to_another_machine_on_which_nobody_verifies_the_server_is_told(url: str, is_told: bool) -> None:
+    assert bool(dialect.unverified(url)) == is_told
+
+
+def test_a_plain_url_of_postgresql_speaks_as_updoser_does(postgres_url: str) -> None:
+    engine = open_engine(postgres_url.replace("postgresql+psycopg", "postgresql"))
+    assert engine.url.drivername == "postgresql+psycopg"
+    engine.dispose()
+
+
+def test_a_database_that_cannot_be_reached_is_an_error_with_its_place_and_without_its_password(
+    postgres: Postgres,
+) -> None:
+    url = f"postgresql+psycopg://updoser@/none?host={postgres.folder}"
+    with pytest.raises(StateError, match="none") as caught:
+        State.open(url, clock=lambda: NOW, password="s3cret")
+    assert "s3cret" not in str(caught.value)
