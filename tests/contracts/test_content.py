@@ -271,7 +271,7 @@ def test_content_comes_over_a_line_that_is_cut_again_and_again(tmp_path: Path, s
     place = make_plugin(http, {"url": f"http://127.0.0.1:{wire.port}"}, fake_context(tmp_path))
     with cached(tmp_path, place).open(digest(BIG), len(BIG)) as file:
         assert file.read() == BIG
-    assert wire.cuts == 3
+    assert wire.cuts >= 3
 
 
 def test_a_share_that_is_not_mounted_is_not_one_that_has_nothing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,8 @@ from reconciler.model.secret import SecretRef
 from reconciler.plugins.content import s3
 from tests.bucket import bucket_server
 from tests.fakes import fake_context, make_plugin
-from tests.servers import Authority, Wire, nginx, requests, squid
+from tests.servers import Authority, Wire, logged, nginx, squid
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -64,8 +66,7 @@ def round_trip(place: Any, tmp_path: Path, big: Path) -> None:
 
 def test_what_is_larger_than_a_part_goes_in_parts(server: str, tmp_path: Path, big: Path) -> None:
     round_trip(bucket(tmp_path, server), tmp_path, big)
-    parts = [line for line in (tmp_path / "moto/log").read_text().splitlines() if "partNumber=" in line]
-    assert len(parts) == 4
+    until(lambda: len(set(re.findall(r"partNumber=(\d+)", (tmp_path / "moto/log").read_text()))) == 4)
 
 
 def test_a_run_that_is_stopped_leaves_nothing_half_there(server: str, tmp_path: Path, big: Path) -> None:
@@ -82,7 +83,7 @@ def test_content_of_a_bucket_survives_cuts(server: str, tmp_path: Path, big: Pat
     place = bucket(tmp_path, f"http://127.0.0.1:{wire.port}")
     with CachedContents.at(tmp_path / "cache", 2**30, [place]).open(NAME, len(BIG)) as file:
         assert file.read() == BIG
-    assert wire.cuts == 2
+    assert wire.cuts >= 2
 
 
 def test_a_bucket_that_is_not_there_is_not_an_empty_one(server: str, tmp_path: Path, big: Path) -> None:
@@ -105,9 +106,8 @@ def test_no_condition_stands_in_any_write(server: str, tmp_path: Path, big: Path
         place.put(hashlib.sha256(b"x").hexdigest(), tmp_path / "small")
         place.put(NAME, big)
         place.join("a1")
-    lines = log.read_text().splitlines()
-    assert len(lines) >= 2 * (1 + 6 + 1)
-    assert set(lines) == {"PUT ---.", "POST ---."}  # as nginx shows what isn't there
+    until(lambda: len(log.read_text().splitlines()) >= 2 * (1 + 6 + 1))  # nginx answers before it writes that down
+    assert set(log.read_text().splitlines()) == {"PUT ---.", "POST ---."}  # as nginx shows what isn't there
 
 
 @pytest.mark.needs("nginx", "openssl")
@@ -132,7 +132,7 @@ def test_a_bucket_is_reached_through_the_proxy_that_the_spec_names(
     round_trip(bucket(tmp_path, server), tmp_path, big)
     port = stack.enter_context(squid(tmp_path / "squid", user="joe", password=SECRETS["WORD"]))
     round_trip(bucket(tmp_path, server, proxy=through("http", port)), tmp_path, big)
-    assert any("PUT http://127.0.0.1" in line for line in requests(tmp_path / "squid"))
+    assert logged(tmp_path / "squid", "PUT http://127.0.0.1")
     with pytest.raises(StoreError, match="407"):
         bucket(tmp_path, server, proxy=through("http", port, login=False)).put(NAME, big)
     round_trip(bucket(tmp_path, server, proxy=through("http", 9, no_proxy=("127.0.0.1",))), tmp_path, big)
