@@ -22,7 +22,8 @@ from reconciler.errors import InterruptedRunError, PluginError, SecretError, Sta
 from reconciler.guards import guarded
 from reconciler.present.event_log import EventLog
 from reconciler.present.render import FORMATS
-from reconciler.specfile.secrets import Masker, resolve
+from reconciler.resolving import resolve
+from reconciler.specfile.secrets import Masker
 from reconciler.storage.eventfile import event_file
 from reconciler.storage.scratch import scratch_state
 from reconciler.workspace import Means, Workspace, open_state, open_workspace

@@ -24,7 +24,7 @@ from reconciler.repository.edition import (
 )
 from reconciler.repository.mirror import MirrorFolder
 from reconciler.repository.signing import make_key, sign_root
-from reconciler.specfile.secrets import MAX_BYTES
+from reconciler.resolving import MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -21,8 +21,9 @@ from reconciler.desk import user_name
 from reconciler.errors import SecretError, StateError, UpdoserError, UsageError
 from reconciler.model.console import LEAST_SECRET
 from reconciler.programs import StartError, companion
+from reconciler.resolving import resolve
 from reconciler.specfile.console import load_console
-from reconciler.specfile.secrets import Masker, resolve
+from reconciler.specfile.secrets import Masker
 from reconciler.specfile.variables import parse_variables
 
 if TYPE_CHECKING:

@@ -18,10 +18,11 @@ from reconciler.model.console import EVERYBODY, GROUP, ApiToken, ConsoleSpec, Oi
 from reconciler.model.network import is_this_machine
 from reconciler.model.request import ROLES
 from reconciler.paths import is_file
+from reconciler.resolving import missing
 from reconciler.specfile.extend import read_extended
 from reconciler.specfile.proxies import ProxyReader, url_parts
 from reconciler.specfile.render import render_tree
-from reconciler.specfile.secrets import is_reference, missing, reference, variables_of
+from reconciler.specfile.secrets import is_reference, reference, variables_of
 from reconciler.specfile.server import read_server, read_state
 from reconciler.specfile.tree import Map, child_map, child_seq, maps_of, path_at, plain, text_of, texts, value_place
 from reconciler.specfile.unpacked import unpacked_at

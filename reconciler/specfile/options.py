@@ -9,7 +9,7 @@ from reconciler.errors import PluginError
 from reconciler.hints import suggestion
 from reconciler.model.spec import PluginConfig, PluginKind
 from reconciler.plugin_loader import available, options_schema, traits
-from reconciler.specfile.secrets import is_reference, reference
+from reconciler.resolving import with_references
 from reconciler.specfile.tree import DEFAULT, Map, plain, value_place
 from reconciler.specfile.validate import check
 
@@ -59,7 +59,7 @@ class OptionReader:
         check(options, schema, self._problems)
         for word, value in options.items():
             node.put(word, value, options.keys_at.get(word, DEFAULT), options.values_at.get(word, DEFAULT))
-        return PluginConfig(kind, name, _with_secrets(plain(options), schema))
+        return PluginConfig(kind, name, with_references(plain(options), schema))
 
     def _is_for_both(self, key: str, name: str, schema: Mapping[str, Any], node: Map) -> bool:
         if not isinstance(node[key], Map):
@@ -90,16 +90,3 @@ class OptionReader:
             self._problems.append(place.problem(error.message, error.hint))
         else:
             self._problems.append(place.problem(f"there is no {kind} plugin `{name}`", suggestion(name, known)))
-
-
-def _with_secrets(value: Any, schema: Mapping[str, Any]) -> Any:
-    """Turn what the schema marks as secret into references."""
-    if schema.get("x-secret") and is_reference(value):
-        return reference(value)
-    if isinstance(value, dict):
-        properties, others = schema.get("properties", {}), schema.get("additionalProperties")
-        others = others if isinstance(others, dict) else {}
-        return {key: _with_secrets(entry, properties.get(key, others)) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_with_secrets(entry, schema.get("items", {})) for entry in value]
-    return value

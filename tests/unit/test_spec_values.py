@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
+from reconciler import resolving
 from reconciler.errors import SecretError, SpecError, UsageError
 from reconciler.model.client import InventoryEntry
 from reconciler.model.delta import Duplication
 from reconciler.model.secret import SecretRef
-from reconciler.specfile import secrets
+from reconciler.resolving import resolve
 from reconciler.specfile.effective import effective_text, explain
 from reconciler.specfile.load import load, load_spec
-from reconciler.specfile.secrets import MASK, Masker, resolve
+from reconciler.specfile.secrets import MASK, Masker
 from reconciler.specfile.starter import schema_beside, starter, written_new
 from reconciler.specfile.variables import parse_variables
 
@@ -271,7 +272,7 @@ def test_a_secret_that_cannot_be_had_is_told_without_telling_it(tmp_path: Path) 
 def test_a_program_that_does_not_end_with_a_secret_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, within: int, words: str
 ) -> None:
-    monkeypatch.setattr(secrets, "TIMEOUT", within)
+    monkeypatch.setattr(resolving, "TIMEOUT", within)
     with pytest.raises(SecretError, match=words):
         resolve(SecretRef("command", (sys.executable, "-c", program)), tmp_path, {})
 
