@@ -87,7 +87,7 @@ def _answer_form(answer: Answer) -> dict[str, Any]:
             facts=answer.facts and _facts_form(answer.facts),
             files={path: None if found is None else b64encode(found).decode() for path, found in answer.files.items()},
             bytes_sent=answer.bytes_sent,
-            error=answer.error and _error_form(answer.error),
+            error=answer.error and error_form(answer.error),
             seconds=answer.seconds,
             at=answer.at and time_text(answer.at),
         ),
@@ -248,7 +248,20 @@ def _files(entry: Entry) -> dict[str, bytes | None]:
     return files
 
 
-def _error_form(error: UpdoserError) -> dict[str, Any]:
+def read_error(document: Any) -> UpdoserError:
+    """Read what `error_form` wrote, or somebody who pretends to.
+
+    Raises:
+        DocumentError: it is malformed.
+    """
+    try:
+        return _error(Entry(document, "error"))
+    except ValueError as error:
+        raise DocumentError(f"the error is malformed: {error}") from error
+
+
+def error_form(error: UpdoserError) -> dict[str, Any]:
+    """Write an error."""
     name = next(made.__name__ for made in type(error).__mro__ if _CLASSES.get(made.__name__) is made)
     return {
         "class": name,

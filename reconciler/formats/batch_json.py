@@ -64,14 +64,7 @@ _FAILING: tuple[OnHookFailure, ...] = get_args(OnHookFailure)
 
 
 def write_batch(batch: Batch) -> bytes:
-    """Write a batch.
-
-    Raises:
-        ValueError: a client is of another group than the batch.
-    """
-    others = [target.client.name for target in batch.targets if target.client.group != batch.group]
-    if others:
-        raise ValueError(f"{others[0]} isn't of the group {batch.group}")
+    """Write a batch."""
     document = {
         "format_version": FORMAT_VERSION,
         "id": batch.id,
@@ -81,7 +74,7 @@ def write_batch(batch: Batch) -> bytes:
         "fence": batch.fence,
         **filled(until=batch.until and time_text(batch.until)),
         "task": _task_form(batch.task),
-        "targets": [_target_form(target) for target in batch.targets],
+        "targets": [_target_form(target, batch.group) for target in batch.targets],
     }
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
@@ -184,10 +177,11 @@ def _task(entry: Entry) -> Task:
     return Read()
 
 
-def _target_form(target: Target) -> dict[str, Any]:
+def _target_form(target: Target, group: str) -> dict[str, Any]:
     client = target.client
     return {
         "name": client.name,
+        **({} if client.group == group else {"group": client.group}),
         **filled(
             address=client.address,
             user=client.user,
@@ -209,7 +203,7 @@ def _target(entry: Entry, group: str) -> Target:
         raise ValueError(f"{entry.where} has an empty name")
     client = Client(
         name,
-        group,
+        entry.text("group", group, most=_NAME),
         entry.text("address", "", most=_NAME),
         port=entry.number("port", 0, most=65_535) or None,
         user=entry.text("user", "", most=_NAME) or None,

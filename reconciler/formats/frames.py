@@ -7,13 +7,14 @@
                           <-    PRIVATE..., ORDER
     WANT                  ->
                           <-    PIECE..., END (or NONE)
-    GOT...                ->
+    GOT..., LEAVE         ->
     REPORT...             ->
                           <-    HALT, STOP
 
 Both send ALIVE when they have nothing else to say. A message is a byte for its kind, four for the length of its body
-(big-endian), and the body. Content goes in pieces of at most PIECE bytes, each behind the digest that it is of; the one
-who gets it says GOT for what it took, and no more than WINDOW bytes are on their way: a halt is never behind more.
+(big-endian), and the body. Who wants content gives its question a number, and content goes in pieces of at most PIECE
+bytes, each behind the number that it is for. The one who gets them says GOT for what it took, and no more than WINDOW
+bytes are on their way: a halt is never behind more.
 
 What comes is believed only as far as its kind allows: each has a longest body. Whoever speaks to something else than a
 worker, such as a login shell that greets, knows by the preface.
@@ -42,7 +43,10 @@ WINDOW = 512 * 2**10
 MAX_PRIVATE = 16 * 2**20
 """Bytes of one private content."""
 DIGEST = 32
+MAX_START = 2**63 - 1
 _HEAD = struct.Struct("!BI")
+_NUMBER = struct.Struct("!I")
+_WANT = struct.Struct("!I32sQ")
 _SHOWN = 200
 _SMALL, _LARGE = 2**20, 64 * 2**20
 
@@ -57,10 +61,12 @@ class Kind(IntEnum):
     REPORT = 3
     """The worker: an answer, or the end of a batch (`formats.answer_json`)."""
     WANT = 4
-    """The worker: a digest whose content it hasn't."""
+    """The worker: a number for this question, a digest whose content it hasn't, and from which byte on it wants it."""
     GOT = 5
     """The worker: how many bytes of content it took, as a number of four bytes."""
-    FAILED = 6
+    LEAVE = 6
+    """The worker: the number of a question that needs no more answer."""
+    FAILED = 7
     """The worker: why it can't go on, as an error in JSON; it ends."""
     SETUP = 16
     """The controller: what the worker is to be, as JSON."""
@@ -73,11 +79,11 @@ class Kind(IntEnum):
     STOP = 20
     """The controller: no client is begun any more."""
     PIECE = 21
-    """The controller: a digest and some of its content."""
+    """The controller: the number of a question, and some content."""
     END = 22
-    """The controller: the digest of content that is whole now."""
+    """The controller: the number of a question whose content came as a whole."""
     NONE = 23
-    """The controller: a digest, and in JSON the error for which there is no content."""
+    """The controller: the number of a question, and in JSON the error for which there is no content."""
     ALIVE = 32
     """Both: nothing but that."""
 
@@ -86,17 +92,18 @@ _LONGEST: dict[int, int] = {
     Kind.HELLO: _SMALL,
     Kind.READY: _SMALL,
     Kind.REPORT: MAX_REPORT,
-    Kind.WANT: DIGEST,
-    Kind.GOT: 4,
+    Kind.WANT: _WANT.size,
+    Kind.GOT: _NUMBER.size,
+    Kind.LEAVE: _NUMBER.size,
     Kind.FAILED: _SMALL,
     Kind.SETUP: _LARGE,
     Kind.PRIVATE: DIGEST + MAX_PRIVATE,
     Kind.ORDER: MAX_BATCH,
     Kind.HALT: _LARGE,
     Kind.STOP: 0,
-    Kind.PIECE: DIGEST + PIECE,
-    Kind.END: DIGEST,
-    Kind.NONE: DIGEST + _SMALL,
+    Kind.PIECE: _NUMBER.size + PIECE,
+    Kind.END: _NUMBER.size,
+    Kind.NONE: _NUMBER.size + _SMALL,
     Kind.ALIVE: 0,
 }
 
@@ -108,20 +115,39 @@ class Frame(NamedTuple):
     body: bytes
 
     @property
-    def digest(self) -> str:
-        """The digest that the body begins with.
+    def number(self) -> int:
+        """The number that the body begins with.
+
+        Raises:
+            ProtocolError: it is shorter.
+        """
+        return int(self._unpacked(_NUMBER)[0])
+
+    @property
+    def rest(self) -> bytes:
+        """What follows the number."""
+        return self.body[_NUMBER.size :]
+
+    @property
+    def private(self) -> tuple[str, bytes]:
+        """The digest that the body begins with, and the content behind it.
 
         Raises:
             ProtocolError: it is shorter.
         """
         if len(self.body) < DIGEST:
             raise ProtocolError(f"a message {self.kind.name} without a digest came")
-        return self.body[:DIGEST].hex()
+        return self.body[:DIGEST].hex(), self.body[DIGEST:]
 
     @property
-    def rest(self) -> bytes:
-        """What follows the digest."""
-        return self.body[DIGEST:]
+    def question(self) -> tuple[int, str, int]:
+        """The number of a question, the digest that it is for, and from which byte on.
+
+        Raises:
+            ProtocolError: the body is shorter.
+        """
+        number, digest, start = self._unpacked(_WANT)
+        return number, digest.hex(), min(start, MAX_START)
 
     @property
     def json(self) -> Any:
@@ -134,6 +160,11 @@ class Frame(NamedTuple):
             return read_json(self.body)
         except ValueError as error:
             raise ProtocolError(f"a message {self.kind.name} came that isn't JSON: {error}") from error
+
+    def _unpacked(self, form: struct.Struct) -> tuple[Any, ...]:
+        if len(self.body) < form.size:
+            raise ProtocolError(f"a message {self.kind.name} of {len(self.body)} bytes came, which is too short")
+        return form.unpack_from(self.body)
 
 
 def frame(kind: Kind, body: bytes = b"") -> bytes:
@@ -152,9 +183,23 @@ def json_frame(kind: Kind, value: Any) -> bytes:
     return frame(kind, json.dumps(value, separators=(",", ":")).encode())
 
 
-def digest_frame(kind: Kind, sha256: str, rest: bytes = b"") -> bytes:
-    """Write a message about content."""
-    return frame(kind, bytes.fromhex(sha256) + rest)
+def private_frame(sha256: str, content: bytes) -> bytes:
+    """Write private content.
+
+    Raises:
+        ProtocolError: it is longer than is taken.
+    """
+    return frame(Kind.PRIVATE, bytes.fromhex(sha256) + content)
+
+
+def number_frame(kind: Kind, number: int, rest: bytes = b"") -> bytes:
+    """Write a message about a question, or of a number of bytes."""
+    return frame(kind, _NUMBER.pack(number) + rest)
+
+
+def want_frame(number: int, sha256: str, start: int) -> bytes:
+    """Write a question for content."""
+    return frame(Kind.WANT, _WANT.pack(number, bytes.fromhex(sha256), start))
 
 
 class Frames:
@@ -201,8 +246,3 @@ class Frames:
         del self._waiting[: len(PREFACE)]
         self._greeting = False
         return True
-
-
-def number_frame(kind: Kind, number: int) -> bytes:
-    """Write a message of a number."""
-    return frame(kind, number.to_bytes(4, "big"))
