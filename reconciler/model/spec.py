@@ -58,12 +58,17 @@ class ContentSpec:
     proxy: Proxy | None = None
 
 
+THREADS = PluginConfig("executor", "threads")
+"""What carries out work where nothing else is named."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerSpec:
     """The server's own places. `store` is absolute; `state` is an SQLAlchemy URL without its password.
 
     `families` are the address families that it speaks; empty: they are found out. `content` is where several machines
-    have the store's content; None: in the store's folder.
+    have the store's content; None: in the store's folder. `executor` carries out work on clients of groups that are at
+    no site; `proxy` leads to it, where it is elsewhere.
     """
 
     store: Path
@@ -71,6 +76,8 @@ class ServerSpec:
     state_password: SecretRef | None = None
     families: tuple[Family, ...] = ()
     content: ContentSpec | None = None
+    executor: PluginConfig = THREADS
+    proxy: Proxy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,11 +243,15 @@ class GroupSpec:
 
 @dataclass(frozen=True, slots=True)
 class SiteSpec:
-    """A place whose clients are worked on from there: the groups that it has, and what carries work out."""
+    """A place whose clients are worked on from there: the groups that it has, and what carries work out.
+
+    `proxy` leads to what carries it out, where there is one on the way.
+    """
 
     name: str
     groups: tuple[str, ...]
     executor: PluginConfig
+    proxy: Proxy | None = None
 
 
 PublishWhen = Literal["after_rollout", "downloaded", "manual"]

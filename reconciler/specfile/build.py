@@ -26,6 +26,7 @@ from reconciler.model.spec import (
 )
 from reconciler.paths import read_file
 from reconciler.plugin_loader import available
+from reconciler.resolving import missing
 from reconciler.specfile.catalogs import is_version, known_component, load_catalogs
 from reconciler.specfile.checks import CheckReader
 from reconciler.specfile.console import read_console
@@ -39,8 +40,8 @@ from reconciler.specfile.presets import is_named
 from reconciler.specfile.proxies import ProxyReader, url_parts, without_excerpt
 from reconciler.specfile.relays import RelayReader
 from reconciler.specfile.repository import RepositoryReader
-from reconciler.specfile.secrets import is_reference, missing, reference, variables_of
-from reconciler.specfile.server import read_content, read_server
+from reconciler.specfile.secrets import is_reference, reference, variables_of
+from reconciler.specfile.server import read_content, read_executor, read_server
 from reconciler.specfile.sites import read_sites
 from reconciler.specfile.tree import (
     Map,
@@ -123,15 +124,16 @@ class Builder:
         tree = self._tree
         self._check_required_version()
         catalog = load_catalogs(child_seq(tree, "catalogs"), self._base, self._problems)
+        executor = read_executor(child_map(tree, "server"), self._options, self._proxies)
         server = replace(
-            read_server(tree, self._home, self._problems),
+            read_server(tree, self._home, self._problems, executor),
             content=read_content(tree, self._options, self._proxies, self._problems),
         )
         sources = self._sources(catalog)
         checks = CheckReader(catalog, self._base, self._options, self._problems)
         components = self._components(catalog, checks)
         groups = GroupReader(tree, self._home, self._options, self._proxies, self._problems).read(checks)
-        sites = read_sites(tree, groups, self._options, self._problems)
+        sites = read_sites(tree, groups, self._options, self._proxies, self._problems)
         holds = self._holds()
         relays = RelayReader(tree, self._options, self._proxies, self._problems).read(groups)
         reader = RepositoryReader(catalog, self._home, self._options, self._problems, clients=bool(groups))

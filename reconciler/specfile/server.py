@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.formats.size import parse_size
-from reconciler.model.spec import ContentSpec, ServerSpec
+from reconciler.model.spec import THREADS, ContentSpec, ServerSpec
 from reconciler.specfile.secrets import is_reference, reference
 from reconciler.specfile.tree import Map, child_map, duration, families, path_at, plain, value_place
 
@@ -13,22 +13,34 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.errors import Problem
+    from reconciler.model.network import Proxy
     from reconciler.model.secret import SecretRef
+    from reconciler.model.spec import PluginConfig
     from reconciler.specfile.options import OptionReader
     from reconciler.specfile.proxies import ProxyReader
 
+    Executor = tuple[PluginConfig | None, Proxy | None]
+
 _SQLITE = "sqlite:///"
 _CONTENT_KEYS = frozenset(["type", "cache", "grace", "proxy"])
+_EXECUTOR_KEYS = frozenset(["type", "proxy"])
 
 
-def read_server(tree: Map, home: Path, problems: list[Problem]) -> ServerSpec:
-    """Read `server`; relative places start from `home`."""
+def read_server(tree: Map, home: Path, problems: list[Problem], executor: Executor | None = None) -> ServerSpec:
+    """Read `server`; relative places start from `home`. `executor` is what `read_executor` made of its own."""
     node = child_map(tree, "server")
     url, password = read_state(node, home, problems)
     store = node.get("store")
     named = store if isinstance(store, str) else ""
     folder = path_at(value_place(node, "store"), named, home, problems)
-    return ServerSpec(folder, url, password, families(node))
+    config, proxy = executor or (None, None)
+    return ServerSpec(folder, url, password, families(node), executor=config or THREADS, proxy=proxy)
+
+
+def read_executor(holder: Map, options: OptionReader, proxies: ProxyReader) -> tuple[PluginConfig | None, Proxy | None]:
+    """Read the `executor` of a map, and the proxy that leads to it; None where there is none, or it can't be."""
+    node = child_map(holder, "executor")
+    return options.read("executor", node, _EXECUTOR_KEYS), proxies.named(node)
 
 
 def read_content(tree: Map, options: OptionReader, proxies: ProxyReader, problems: list[Problem]) -> ContentSpec | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.hints import suggestion
 from reconciler.model.spec import SiteSpec
+from reconciler.specfile.server import read_executor
 from reconciler.specfile.tree import Map, child_map, child_seq, value_place
 
 if TYPE_CHECKING:
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
     from reconciler.errors import Problem
     from reconciler.model.spec import GroupSpec
     from reconciler.specfile.options import OptionReader
+    from reconciler.specfile.proxies import ProxyReader
     from reconciler.specfile.tree import Place
 
 
 def read_sites(
-    tree: Map, groups: Mapping[str, GroupSpec], options: OptionReader, problems: list[Problem]
+    tree: Map, groups: Mapping[str, GroupSpec], options: OptionReader, proxies: ProxyReader, problems: list[Problem]
 ) -> dict[str, SiteSpec]:
     """Read the sites by their name; each of their groups must be one of `groups`, and of no other site."""
     nodes = child_map(tree, "sites")
@@ -28,11 +30,11 @@ def read_sites(
         if not isinstance(node, Map):
             continue
         executor = child_map(node, "executor")
-        config = options.read("executor", executor, {"type"})
+        config, proxy = read_executor(node, options, proxies)
         named = _groups(name, node, groups, taken, problems)
         if config is None:
             continue
-        found[name] = SiteSpec(name, named, config)
+        found[name] = SiteSpec(name, named, config, proxy)
         if options.traits(config, executor).unsealed:
             _check_private(name, named, groups, executor, problems)
     return found

@@ -67,7 +67,7 @@ def test_an_earlier_schema_is_brought_up_to_date_by_one_of_those_that_begin_at_o
     url = postgres.empty()
     with postgres.connected(postgres.name_of(url)) as connection:
         for statement in MIGRATIONS[1]:
-            connection.execute(statement if isinstance(statement, str) else statement.of("postgresql"))  # type: ignore[arg-type]
+            connection.execute(statement if isinstance(statement, str) else statement.of("postgresql"))
         connection.execute("INSERT INTO schema_version VALUES (1)")
         connection.execute("INSERT INTO identity VALUES (1, 'c0ffee', 7, 1, false, true)")
     assert at_once(OPEN, url, 8) == [""] * 8
