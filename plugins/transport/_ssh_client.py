@@ -77,6 +77,18 @@ class Ssh:
         with pipe:
             yield self._context.shell(pipe, shell=self._options["shell"], become=self._become)
 
+    @contextmanager
+    def carrying(self, client: Client) -> Iterator[Connection]:
+        """Connect and log in, for channels that bring more than the answer of a command: who opens one looks after it.
+
+        Raises:
+            TransportError: it can't be reached; AuthenticationError and HostKeyError say more.
+        """
+        with ExitStack() as stack:
+            connection = self._connect(client, stack)
+            connection.wire.carry()
+            yield connection
+
     def _connect(self, client: Client, stack: ExitStack) -> Connection:
         """Open a connection to a client and log in; what is opened on the way is closed with the stack."""
         host, port = client.address or client.name, client.port or self._options["port"]

@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shlex
+import shutil
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 import pytest
 
 from reconciler.client.guard import GuardedTransport
 from reconciler.client.reach import Reach
+from reconciler.contracts import Hands
 from reconciler.errors import LimitError, TransportError
+from reconciler.formats.answer_json import read_report
+from reconciler.formats.batch_json import write_batch
 from reconciler.model.batch import Answer, Batch, Change, Ended, Look, Order, Read, Target
 from reconciler.model.client import Client
 from reconciler.model.deploy import Step
 from reconciler.model.release import ReleaseFile, content_digest
+from reconciler.plugins.executor import processes, relay
 from reconciler.worker.pool import Pool
+from reconciler.worker.setup import SPEAK
 from tests.contracts.sluice import Sluice
-from tests.fakes import NOW
+from tests.fakes import NOW, fake_context, make_plugin
+from tests.sshd import SshFleet, sshd_fleet
 from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
-    from pathlib import Path
 
     from reconciler.contracts import Crew
     from reconciler.model.batch import Report
@@ -58,7 +67,12 @@ class Ground:
     """Clients of a sluice, and how a test has its way with them."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder / "clients"
+        self.elsewhere = folder / "elsewhere"
+        self.plugins = folder / "plugins"
+        for made in (self.folder, self.elsewhere, self.plugins / "transport"):
+            made.mkdir(parents=True)
+        shutil.copy(Path(__file__).with_name("sluice.py"), self.plugins / "transport")
         self.stop = threading.Event()
         self.now: Callable[[], datetime] = lambda: NOW
 
@@ -97,11 +111,56 @@ def of_threads(ground: Ground) -> Opens:
     return lambda forks=4: Pool(reach, ground.content, forks=forks, stop=ground.stop, clock=lambda: ground.now())  # noqa: PLW0108 - a test sets it later
 
 
-@pytest.fixture(params=[of_threads], ids=["threads"])
+def hands(ground: Ground, **setup: Any) -> Hands:
+    """Give what an executor of other processes gets to work with."""
+    return Hands(
+        threads=lambda _forks: nullcontext(cast("Crew", None)),
+        speak=SPEAK,
+        setup=setup,
+        encode=lambda order: write_batch(order.batch),
+        decode=read_report,
+        content=cast("Callable[[str], AbstractContextManager[BinaryIO]]", ground.content),
+    )
+
+
+def of_processes(ground: Ground) -> Opens:
+    way = {"plugin": "sluice", "options": {"folder": str(ground.folder)}, "proxy": None}
+    setup = {
+        "base": str(ground.folder),
+        "home": str(ground.folder),
+        "tree": None,
+        "work": str(ground.elsewhere / "work"),
+        "plugin_folders": [str(ground.plugins)],
+        "hidden": [],
+        "groups": {"g": way, "h": way},
+    }
+    executor = make_plugin(processes, {"count": 1}, fake_context(ground.elsewhere))
+    return lambda forks=4: executor.open(hands(ground, worker=setup), forks)
+
+
+def of_relay(ground: Ground, fleet: SshFleet) -> Opens:
+    file = ground.elsewhere / "worker.yaml"
+    transport = {"type": "sluice", "folder": str(ground.folder)}
+    kept = {"version": 1, "plugins": [str(ground.plugins)], "transport": transport, "cache": {"folder": "cache"}}
+    file.write_text(json.dumps(kept))
+    options = {"host": fleet.addresses[0], "command": f"{shlex.join(SPEAK)} --config {file}", **fleet.options()}
+    context = fake_context(ground.elsewhere, secrets={"key": fleet.key.read_text()})
+    executor = make_plugin(relay, options, context)
+    return lambda forks=4: executor.open(hands(ground), forks)
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshFleet]:
+    with sshd_fleet(tmp_path_factory.mktemp("sshd"), 1) as fleet:
+        yield fleet
+
+
+@pytest.fixture(params=["threads", "processes", "relay"])
 def opens(request: pytest.FixtureRequest, ground: Ground) -> Opens:
     """Give what opens a crew: one for each kind of executor."""
-    made: Opens = request.param(ground)
-    return made
+    if request.param == "relay":
+        return of_relay(ground, request.getfixturevalue("fleet"))
+    return of_threads(ground) if request.param == "threads" else of_processes(ground)
 
 
 @pytest.fixture(autouse=True)
@@ -148,6 +207,12 @@ def done(crew: Crew, given: Batch, **private: bytes) -> dict[str, Answer]:
     """Have one batch done."""
     crew.give(crew.lane(given.targets[0].client.name), Order(given, private))
     return answers(all_reports(crew))
+
+
+def wait_until_heard(crew: Crew) -> None:
+    """Wait until workers have heard what was said before, wherever they are: a batch of nobody is over at once."""
+    crew.give(crew.lane("c0"), Order(batch((), id_="nobody")))
+    assert all_reports(crew) == [Ended("nobody", 1)]
 
 
 # --- what is done -----------------------------------------------------------------------------------------------------
@@ -283,6 +348,7 @@ def test_a_halt_spares_the_clients_of_a_batch_that_were_not_begun(opens: Opens, 
         crew.give(crew.lane("c0"), Order(batch(ground.targets(*names), change(step()))))
         (first,) = until(ground.begun)
         crew.halt([("rules", "2", "")])
+        wait_until_heard(crew)
         ground.let_go(*names)
         found = answers(all_reports(crew))
     assert found.pop(first).steps
@@ -306,6 +372,7 @@ def test_a_crew_that_stops_finishes_what_is_under_way_and_begins_nothing(opens: 
         crew.give(crew.lane("c0"), Order(batch(ground.targets(*names))))
         until(lambda: len(ground.begun()) == 2)
         crew.stop()
+        wait_until_heard(crew)
         first = set(ground.begun())
         ground.let_go(*names)
         found = answers(all_reports(crew))
