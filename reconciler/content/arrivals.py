@@ -6,6 +6,7 @@ file that is the part which came, and whoever asks for it next goes on from ther
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -24,6 +25,7 @@ CHUNK = 1024 * 1024
 PART_MIN = 1024 * 1024
 """Of a smaller file it isn't worth keeping a part."""
 _OLD = 24 * 3600
+_FULL = frozenset([errno.ENOSPC, errno.EDQUOT])
 
 
 class Wanted(Protocol):
@@ -85,6 +87,10 @@ class Arrivals:
                 yield handle, part
             except DamagedError:
                 part.unlink(missing_ok=True)
+                raise
+            except OSError as error:
+                if error.errno in _FULL:  # a part would keep from others what room there is
+                    part.unlink(missing_ok=True)
                 raise
             except BaseException:
                 if handle.tell() < PART_MIN:

@@ -96,7 +96,7 @@ class Line:
         self._served = threading.Semaphore(_SERVED)
         self._named: set[str] = set()
         self._left: dict[tuple[str, int], set[str]] = {}
-        self._closing = False
+        self._closing = self._losing = False
         self.ready = False
         self.lost = ""
         """Why the worker is lost; empty while it isn't."""
@@ -142,7 +142,7 @@ class Line:
             self._closing = True
             wire = self._wire
             self._changed.notify_all()
-        if wire is not None and not self.lost:
+        if wire is not None and not self._losing:
             with suppress(OSError):
                 wire.finish()
             wire.end(FAREWELL)
@@ -168,7 +168,7 @@ class Line:
             wire = self._connect()
             with self._changed:
                 self._wire, self._heard = wire, time.monotonic()
-                over = self._closing or bool(self.lost)
+                over = self._closing or self._losing
             if over:
                 wire.end(0.0)
                 return
@@ -246,9 +246,9 @@ class Line:
         try:
             while True:
                 with self._changed:
-                    if not (self._control or self._pieces or self._closing or self.lost):
+                    if not (self._control or self._pieces or self._closing or self._losing):
                         self._changed.wait(pause)
-                    if self.lost or self._closing:
+                    if self._losing or self._closing:
                         return
                     message = self._control.popleft() if self._control else self._next_piece()
                 self._wire.write(message or frame(Kind.ALIVE))
@@ -297,25 +297,23 @@ class Line:
             return True
 
     def _is_over(self, number: int) -> bool:
-        return bool(self.lost) or self._closing or number not in self._questions
+        return self._losing or self._closing or number not in self._questions
 
     def _lose(self, why: str, *, tell: bool = False, hint: str = "") -> None:
         """Give the worker up; with `tell`, what it said at last is told as well."""
         with self._changed:
-            if self.lost:
+            if self._losing:
                 return
+            self._losing = True
             wire = self._wire
-            self.lost = why
             self._changed.notify_all()
         said = wire.end(1.0 if tell else 0.0) if wire is not None else ""
-        if said and tell:
-            self.lost = why = f"{why}: {said}"
-        elif hint:
-            self.lost = why = f"{why} ({hint})"
+        more = f": {said}" if said and tell else f" ({hint})" if hint else ""
         with self._changed:
+            self.lost = f"{why}{more}"
             left, self._left = self._left, {}
         for batch, attempt in left:
-            self._reports.put(Ended(batch, attempt, why))
+            self._reports.put(Ended(batch, attempt, self.lost))
 
 
 def _none(number: int, error: UpdoserError) -> bytes:
