@@ -10,9 +10,9 @@ from reconciler.model.client import Client, Installed, Profile
 from reconciler.model.settings import Have, pack
 from reconciler.model.spec import Hold
 from reconciler.model.version import SCHEMES
-from reconciler.storage.fleet import Observation
 from reconciler.storage.ground import Facts, facts_document
 from reconciler.storage.judging import Counted
+from reconciler.storage.observations import Observation
 from tests.console import NOW
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from reconciler.errors import StateError
 from reconciler.files import sync_folder
 from reconciler.storage import postgres
+from reconciler.storage.bulk import insert_rows, upsert_arrays
 from reconciler.storage.cells import cleaned, sound
 from reconciler.storage.migrations import MIGRATIONS, VERSION
 from reconciler.storage.tables import SCHEMA
@@ -172,6 +173,7 @@ def _sqlite_engine(url: URL, *, shared: bool = False) -> Engine:
         for setting in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-65536"):
             connection.execute(f"PRAGMA {setting}")
         if shared:
+            connection.execute("SELECT value FROM json_each('[]')").close()  # it is set up at its first use only
             connection.set_authorizer(_only_shared)
 
     @event.listens_for(engine, "begin")
@@ -298,15 +300,8 @@ def inserting(connection: Connection, table: Table) -> postgresql.Insert | sqlit
 
 def insert_many(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
     """Insert rows of plain values as they are: where there are hundreds of thousands, checking each costs the most."""
-    if not rows:
-        return
-    made = table.insert().compile(dialect=connection.dialect, column_keys=columns)
-    if made.positional:
-        at = [columns.index(name) for name in made.positiontup or columns]
-        given: Sequence[Any] = rows if at == sorted(at) else [tuple(row[each] for each in at) for row in rows]
-    else:
-        given = [dict(zip(columns, row, strict=True)) for row in rows]
-    connection.exec_driver_sql(str(made), list(given))
+    if rows:
+        insert_rows(connection, table, columns, rows)
 
 
 def upsert(
@@ -324,6 +319,9 @@ def upsert(
         return
     statement = inserting(connection, table)
     keys = list(on) or [column.name for column in table.primary_key.columns]
+    if len(rows) > 1 and connection.dialect.name == "postgresql":
+        upsert_arrays(connection, statement, rows, keys, update)
+        return
     if len(rows) > 1:  # whoever writes several at once does so in one order, or two wait for each other
         rows = sorted(rows, key=lambda row: [(row[key] is not None, row[key]) for key in keys])
     changes = {name: statement.excluded[name] for name in update}

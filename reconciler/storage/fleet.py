@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import bindparam, case, func, select, text
+from sqlalchemy import func, null, select, text
 
 from reconciler.model.client import Client, Profile
 from reconciler.model.network import DIRECT, UNREACHABLE
 from reconciler.storage.base import Part, seconds
-from reconciler.storage.cells import LATEST, checked, sound
+from reconciler.storage.bulk import ForEach, any_of, lock_rows, none_of, raw_batches, streamed
+from reconciler.storage.cells import LATEST, Float, String, checked, sound
 from reconciler.storage.database import upsert
-from reconciler.storage.postgres import lock_rows, pruning_profiles, using_profiles
+from reconciler.storage.observations import Observation, write_observations
+from reconciler.storage.postgres import pruning_profiles
 from reconciler.storage.tables import CLIENTS, PROFILES
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 
 LISTED = 0.0
 """In place of the time when a client left: a look listed it, and no apply took it in yet."""
-_BATCH = 10_000
+_LISTS = ("grp", "labels", "data", "gone_at", "route")
+"""Columns that a list of the fleet sets."""
 _FIELDS = tuple(field.name for field in fields(Client))
 
 
@@ -67,23 +70,6 @@ class _Place(NamedTuple):
     gone_at: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
-    """What one look at a client brought: a profile, or an error as `label: message`. `free` is in bytes.
-
-    `settings` are those that it has (`model.settings.pack`), `machine` is what tells that it is the same as another
-    (`model.client.Facts`); None: what was known of them stays.
-    """
-
-    client: str
-    profile: Profile | None
-    free: int | None
-    error: str
-    at: datetime
-    settings: str | None = None
-    machine: str | None = None
-
-
 class FleetRecords(Part):
     """Clients, profiles and observations."""
 
@@ -102,9 +88,7 @@ class FleetRecords(Part):
             gone = sorted(name for name, place in known.items() if place.gone_at is None and name not in names)
             leaving = [*gone, *_listed(known, names)]
             lock_rows(connection, CLIENTS.c.name, [*leaving, *(row["name"] for row in changed if row["name"] in known)])
-            for start in range(0, len(changed), _BATCH):
-                batch = changed[start : start + _BATCH]
-                upsert(connection, CLIENTS, batch, ("grp", "labels", "data", "gone_at", "route"))
+            upsert(connection, CLIENTS, changed, _LISTS)
             self._mark_gone(connection, leaving)
         return gone
 
@@ -120,10 +104,7 @@ class FleetRecords(Part):
                 if client.name not in inside
             ]
             changed = [row for row in rows if known.get(row["name"]) != _place(row)]
-            for start in range(0, len(changed), _BATCH):
-                upsert(
-                    connection, CLIENTS, changed[start : start + _BATCH], ("grp", "labels", "data", "gone_at", "route")
-                )
+            upsert(connection, CLIENTS, changed, _LISTS)
             of_groups = {name: place for name, place in known.items() if place.group in listed}
             names = {client.name for clients in listed.values() for client in clients}
             self._mark_gone(connection, _listed(of_groups, names))
@@ -136,11 +117,8 @@ class FleetRecords(Part):
             with self._write() as connection:
                 connection.execute(chosen)
         elif names:
-            chosen = CLIENTS.update().where(
-                entry.grp == group, entry.gone_at == LISTED, entry.name == bindparam("taken")
-            )
             with self._write() as connection:
-                connection.execute(chosen.values(gone_at=None), [{"taken": name} for name in names])
+                _TAKEN_IN.run(connection, [(name, group) for name in names], locks=entry.name)
 
     def _only_listed(self, group: str) -> bool:
         """Say whether a group has no clients but those that a look listed."""
@@ -154,37 +132,32 @@ class FleetRecords(Part):
         if groups is None:
             return entry.gone_at.is_(None)
         bare = [group for group in groups if self._only_listed(group)]
-        inside = entry.gone_at.is_(None) & entry.grp.in_(list(groups))
-        return inside | ((entry.gone_at == LISTED) & entry.grp.in_(bare)) if bare else inside
+        inside = entry.gone_at.is_(None) & any_of(entry.grp, groups)
+        return inside | ((entry.gone_at == LISTED) & any_of(entry.grp, bare)) if bare else inside
 
     def members(self) -> list[tuple[str, str]]:
         """Give name and group of each client that is of the fleet."""
         with self._read() as connection:
-            found = connection.execute(select(CLIENTS.c.name, CLIENTS.c.grp).where(CLIENTS.c.gone_at.is_(None)))
-            return [(name, group) for name, group in found]
+            wanted = select(CLIENTS.c.name, CLIENTS.c.grp).where(CLIENTS.c.gone_at.is_(None))
+            return [(name, group) for name, group in streamed(connection, wanted)]
 
     def seen(self) -> dict[str, Seen]:
         """Give what was seen of each client, also of those that left, by name."""
         wanted = select(CLIENTS.c.name, *(CLIENTS.c[name] for name in Seen._fields))
         with self._read() as connection:
-            return {name: Seen._make(rest) for name, *rest in connection.execute(wanted)}
+            return {name: Seen._make(rest) for name, *rest in streamed(connection, wanted)}
 
     def sync_groups(self, groups: Collection[str]) -> list[str]:
         """Let go of the clients of all other groups; give their names."""
         with self._write() as connection:
-            alive = select(CLIENTS.c.name).where(CLIENTS.c.grp.not_in(list(groups)), CLIENTS.c.gone_at.is_(None))
-            gone = sorted(connection.scalars(alive))
+            alive = select(CLIENTS.c.name).where(none_of(CLIENTS.c.grp, groups), CLIENTS.c.gone_at.is_(None))
+            gone = sorted(name for (name,) in streamed(connection, alive))
             self._mark_gone(connection, gone)
         return gone
 
     def _mark_gone(self, connection: Connection, names: Sequence[str]) -> None:
-        if names:
-            statement = (
-                CLIENTS.update()
-                .where(CLIENTS.c.name == bindparam("gone"))
-                .values(gone_at=seconds(self._clock()), machine=None)
-            )
-            connection.execute(statement, [{"gone": name} for name in sorted(names)])
+        now = seconds(self._clock())
+        _GONE.run(connection, [(name, now) for name in names], locks=CLIENTS.c.name)
 
     def known_count(self, group: str) -> int:
         """Count the clients of a group that aren't gone."""
@@ -196,13 +169,13 @@ class FleetRecords(Part):
         """Give the clients that aren't gone, of these groups or of all, sorted by group and name."""
         wanted = select(CLIENTS.c.data).where(self._of(groups)).order_by(CLIENTS.c.grp, CLIENTS.c.name)
         with self._read() as connection:
-            return [_client(data) for data in connection.scalars(wanted)]
+            return [_client(data) for (data,) in streamed(connection, wanted)]
 
     def named(self, names: Collection[str]) -> list[tuple[Client, str]]:
         """Give some clients by name, in the order of their names, each with the settings that it has."""
-        wanted = select(CLIENTS.c.data, CLIENTS.c.settings).where(CLIENTS.c.name.in_(list(names)))
+        wanted = select(CLIENTS.c.data, CLIENTS.c.settings).where(any_of(CLIENTS.c.name, names))
         with self._read() as connection:
-            return [(_client(data), has) for data, has in connection.execute(wanted.order_by(CLIENTS.c.name))]
+            return [(_client(data), has) for data, has in streamed(connection, wanted.order_by(CLIENTS.c.name))]
 
     def rows(self, groups: Collection[str] | None = None) -> Iterator[ClientRow]:
         """Give a row for each client that isn't gone, of these groups or of all, in no order: a million in a second."""
@@ -210,14 +183,8 @@ class FleetRecords(Part):
         wanted = select(*columns).where(self._of(groups))
         with self._read() as connection:
             self._check_rows(connection)
-            query = str(wanted.compile(self._engine, compile_kwargs={"literal_binds": True}))
-            cursor = connection.connection.cursor()
-            try:
-                cursor.execute(query)
-                while batch := cursor.fetchmany(_BATCH):
-                    yield from map(_AS_ROW, batch)
-            finally:
-                cursor.close()
+            for batch in raw_batches(connection, wanted):
+                yield from map(_AS_ROW, batch)
 
     def _check_rows(self, connection: Connection) -> None:
         """Look whether the cells of `rows` are such as they should be: there are too many for any check in Python."""
@@ -236,7 +203,7 @@ class FleetRecords(Part):
         """Give the names of each machine that answered under several, sorted; of all, or of those with some names."""
         several = select(CLIENTS.c.machine).where(CLIENTS.c.machine != "").group_by(CLIENTS.c.machine)
         if names is not None:
-            these = select(CLIENTS.c.machine).where(CLIENTS.c.name.in_(list(names)))
+            these = select(CLIENTS.c.machine).where(any_of(CLIENTS.c.name, names))
             several = several.where(CLIENTS.c.machine.in_(these))
         there = _HERE & (CLIENTS.c.error == "") & ~CLIENTS.c.route.startswith(UNREACHABLE)
         wanted = select(CLIENTS.c.machine, CLIENTS.c.name).where(
@@ -259,64 +226,25 @@ class FleetRecords(Part):
         used = select(CLIENTS.c.fingerprint).distinct()
         wanted = select(PROFILES.c.fingerprint, PROFILES.c.data).where(PROFILES.c.fingerprint.in_(used))
         with self._read() as connection:
-            return {key: checked(Profile.from_json(data, key)) for key, data in connection.execute(wanted)}
+            return {key: checked(Profile.from_json(data, key)) for key, data in streamed(connection, wanted)}
 
     def record_observations(self, observations: Sequence[Observation]) -> None:
         """Record looks; one that failed keeps the profile that was seen before, and its error."""
-        seen = {entry.profile.fingerprint: entry.profile for entry in observations if entry.profile is not None}
-        good = [entry for entry in observations if entry.profile is not None]
-        bad = [entry for entry in observations if entry.profile is None]
-        with self._write() as connection:
-            rows = [{"fingerprint": key, "data": profile.to_json()} for key, profile in seen.items()]
-            using_profiles(connection)
-            upsert(connection, PROFILES, rows, ())
-            lock_rows(connection, CLIENTS.c.name, [entry.client for entry in observations])
-            this = CLIENTS.update().where(CLIENTS.c.name == bindparam("client"))
-            if good:
-                was_away = (CLIENTS.c.error != "") | CLIENTS.c.fingerprint.is_(None)
-                statement = this.values(
-                    back_at=case((was_away, bindparam("at")), else_=CLIENTS.c.back_at),
-                    fingerprint=bindparam("print"),
-                    error="",
-                    failing_since=None,
-                    free=func.coalesce(bindparam("room"), CLIENTS.c.free),
-                    settings=func.coalesce(bindparam("files"), CLIENTS.c.settings),
-                    machine=func.coalesce(bindparam("same"), CLIENTS.c.machine),
-                    seen_at=bindparam("at"),
-                    looked_at=bindparam("at"),
-                )
-                connection.execute(
-                    statement,
-                    [
-                        {
-                            "client": entry.client,
-                            "print": entry.profile.fingerprint if entry.profile else None,
-                            "room": entry.free,
-                            "files": entry.settings,
-                            "same": entry.machine,
-                            "at": seconds(entry.at),
-                        }
-                        for entry in good
-                    ],
-                )
-            if bad:
-                since = func.coalesce(CLIENTS.c.failing_since, bindparam("since"))
-                statement = this.values(error=bindparam("why"), failing_since=since, looked_at=bindparam("since"))
-                connection.execute(
-                    statement,
-                    [{"client": entry.client, "why": entry.error, "since": seconds(entry.at)} for entry in bad],
-                )
+        if observations:
+            with self._write() as connection:
+                write_observations(connection, observations)
 
     def came_back(self) -> dict[str, datetime]:
         """Give when clients answered for the first time, or again after they hadn't."""
         with self._read() as connection:
-            rows = connection.execute(select(CLIENTS.c.name, CLIENTS.c.back_at).where(CLIENTS.c.back_at.is_not(None)))
+            rows = streamed(connection, select(CLIENTS.c.name, CLIENTS.c.back_at).where(CLIENTS.c.back_at.is_not(None)))
             return {name: at for name, stamp in rows if (at := self._past(stamp)) is not None}
 
     def looked_since(self, then: datetime) -> set[str]:
         """Give the clients that were looked at since a time, whether they answered or not."""
+        wanted = select(CLIENTS.c.name).where(CLIENTS.c.looked_at > seconds(then))
         with self._read() as connection:
-            return set(connection.scalars(select(CLIENTS.c.name).where(CLIENTS.c.looked_at > seconds(then))))
+            return {name for (name,) in streamed(connection, wanted)}
 
     def last_observed(self) -> datetime | None:
         """Give when a client answered last."""
@@ -331,6 +259,18 @@ class FleetRecords(Part):
             connection.execute(PROFILES.delete().where(PROFILES.c.fingerprint.not_in(used)))
 
 
+_GONE = ForEach(
+    {"gone": String(), "at": Float()},
+    lambda given: CLIENTS.update().where(CLIENTS.c.name == given("gone")).values(gone_at=given("at"), machine=null()),
+)
+_TAKEN_IN = ForEach(
+    {"taken": String(), "of": String()},
+    lambda given: (
+        CLIENTS.update()
+        .where(CLIENTS.c.name == given("taken"), CLIENTS.c.grp == given("of"), CLIENTS.c.gone_at == LISTED)
+        .values(gone_at=null())
+    ),
+)
 _HERE = CLIENTS.c.gone_at.is_(None) | (CLIENTS.c.gone_at == LISTED)
 _COLUMNS = {"group": "grp"}
 """Fields whose columns are called otherwise."""
@@ -341,7 +281,7 @@ _AS_ROW: Callable[[Sequence[object]], ClientRow] = partial(tuple.__new__, Client
 def _places(connection: Connection, *which: ColumnElement[bool]) -> dict[str, _Place]:
     """Give where clients stand, those that left included, by name."""
     columns = (CLIENTS.c[_COLUMNS.get(name, name)] for name in _Place._fields)
-    found = connection.execute(select(CLIENTS.c.name, *columns).where(*which))
+    found = streamed(connection, select(CLIENTS.c.name, *columns).where(*which))
     return {name: _Place._make(rest) for name, *rest in found}
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.types import NULLTYPE
 from reconciler.model.client import Profile
 from reconciler.reasons import REASONS, reason_of
 from reconciler.storage.base import moment
+from reconciler.storage.bulk import any_of, streamed
 from reconciler.storage.cells import checked
 from reconciler.storage.fleet import FleetRecords
 from reconciler.storage.sieve import Sieve
@@ -104,7 +105,7 @@ class Lines(FleetRecords):
     def lines_of(self, names: Collection[str]) -> dict[str, Line]:
         """Give the lines of some clients by name, also of those that left."""
         with self._read() as connection:
-            found = connection.execute(_BARE.where(CLIENTS.c.name.in_(list(names))))
+            found = streamed(connection, _BARE.where(any_of(CLIENTS.c.name, names)))
             return {line.name: line for line in map(Line._make, found)}
 
     def label_texts(self, most: int) -> list[str] | None:
@@ -115,7 +116,7 @@ class Lines(FleetRecords):
 
     def among(self, groups: Collection[str], names: Collection[str]) -> set[str]:
         """Give those of some names that are clients of groups."""
-        wanted = select(CLIENTS.c.name).where(CLIENTS.c.name.in_(list(names)), self._of(groups))
+        wanted = select(CLIENTS.c.name).where(any_of(CLIENTS.c.name, names), self._of(groups))
         with self._read() as connection:
             return set(connection.scalars(wanted))
 
@@ -136,7 +137,7 @@ class Lines(FleetRecords):
 
     def profiles_of(self, fingerprints: Collection[str]) -> dict[str, Profile]:
         """Give some profiles by fingerprint."""
-        wanted = select(PROFILES.c.fingerprint, PROFILES.c.data).where(PROFILES.c.fingerprint.in_(list(fingerprints)))
+        wanted = select(PROFILES.c.fingerprint, PROFILES.c.data).where(any_of(PROFILES.c.fingerprint, fingerprints))
         with self._read() as connection:
             return {key: _profile(data, key) for key, data in connection.execute(wanted)}
 
@@ -149,16 +150,12 @@ class Lines(FleetRecords):
 
     def _every_profile(self) -> Iterator[tuple[str, Profile]]:
         with self._read() as connection:
-            for key, data in connection.execute(select(PROFILES.c.fingerprint, PROFILES.c.data)):
+            for key, data in streamed(connection, select(PROFILES.c.fingerprint, PROFILES.c.data)):
                 yield key, checked(Profile.from_json(data, key))
 
     def last_failures(self, names: Collection[str]) -> dict[str, LastFailure]:
         """Give how some clients failed last, by name."""
-        found: dict[str, LastFailure] = {}
-        chosen = sorted(names)
-        for start in range(0, len(chosen), MAX_BATCH):
-            found |= self._failures(JOURNAL.c.client.in_(chosen[start : start + MAX_BATCH]))
-        return found
+        return self._failures(any_of(JOURNAL.c.client, names))
 
     def failing(self) -> dict[str, LastFailure]:
         """Give how those failed last that weren't well since, by name."""

@@ -16,9 +16,7 @@ from sqlalchemy import create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sqlalchemy import Column, Connection, Engine
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import URL
 
 CONNECTING: dict[str, Any] = {
@@ -126,14 +124,6 @@ def pruning_profiles(connection: Connection) -> None:
     """Wait for all that may name a profile that nobody named yet, and let them wait."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": _PROFILES})
-
-
-def lock_rows(connection: Connection, column: Column[str], values: Sequence[str]) -> None:
-    """Take the right to write some rows, in one order for all who do: two never wait for each other."""
-    if connection.dialect.name == "postgresql" and len(values) > 1:
-        table, name = column.table.name, column.name
-        chosen = f'SELECT 1 FROM {table} WHERE {name} = ANY(:them) ORDER BY {name} COLLATE "C" FOR NO KEY UPDATE'  # noqa: S608 - our own names
-        connection.execute(text(chosen), {"them": list(values)})
 
 
 def unverified(url: str) -> str:

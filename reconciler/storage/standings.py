@@ -22,6 +22,7 @@ from sqlalchemy import bindparam, delete, func, select
 from reconciler.model.client import Installed, Profile
 from reconciler.model.listing import ComponentState
 from reconciler.storage.base import Part
+from reconciler.storage.bulk import any_of, none_of
 from reconciler.storage.cells import sound
 from reconciler.storage.database import insert_many
 from reconciler.storage.judging import Counted
@@ -127,9 +128,9 @@ class Standings(Part):
         gone = list(connection.scalars(select(PROFILE_NUMBERS.c.number).where(~there.exists())))
         for start in range(0, len(gone), _BATCH):
             some = gone[start : start + _BATCH]
-            connection.execute(delete(PROFILE_COMPONENTS).where(entry.profile.in_(some)))
-            connection.execute(delete(PROFILE_NUMBERS).where(PROFILE_NUMBERS.c.number.in_(some)))
-        unmanaged = select(STANDINGS.c.id).where(STANDINGS.c.component.not_in(list(components)))
+            connection.execute(delete(PROFILE_COMPONENTS).where(any_of(entry.profile, some)))
+            connection.execute(delete(PROFILE_NUMBERS).where(any_of(PROFILE_NUMBERS.c.number, some)))
+        unmanaged = select(STANDINGS.c.id).where(none_of(STANDINGS.c.component, components))
         connection.execute(delete(PROFILE_COMPONENTS).where(entry.standing.in_(unmanaged)))
         used = select(entry.standing).where(entry.standing == STANDINGS.c.id).exists()
         connection.execute(delete(STANDINGS).where(~used, STANDINGS.c.epoch != _NOBODY))
@@ -144,7 +145,7 @@ class Standings(Part):
             of_kind[platform, lineage, epoch][component][has] = standing
         for start in range(0, len(new), _BATCH):
             some = new[start : start + _BATCH]
-            chosen = select(PROFILES.c.fingerprint, PROFILES.c.data).where(PROFILES.c.fingerprint.in_(some))
+            chosen = select(PROFILES.c.fingerprint, PROFILES.c.data).where(any_of(PROFILES.c.fingerprint, some))
             names, entries = [], []
             for fingerprint, data in connection.execute(chosen).all():
                 with sound("of a profile"):

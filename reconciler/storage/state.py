@@ -22,13 +22,13 @@ from reconciler.storage.cells import checked, sound
 from reconciler.storage.changes import Changes
 from reconciler.storage.controller import ControllerRecords, read_progress, read_report
 from reconciler.storage.database import open_engine, open_shared_engine, upsert
-from reconciler.storage.fleet import Observation
 from reconciler.storage.full import FullRecords
 from reconciler.storage.holding import is_over
 from reconciler.storage.lease import Leases
 from reconciler.storage.lock import Locks
 from reconciler.storage.logbook import Logbook
 from reconciler.storage.moments import Moments
+from reconciler.storage.observations import Observation
 from reconciler.storage.outbox import Outbox
 from reconciler.storage.protection import Protections
 from reconciler.storage.relays import RelayMemory

@@ -23,8 +23,8 @@ from reconciler.planning import status_of
 from reconciler.present.listing_form import found_document
 from reconciler.present.listing_text import csv_chunks
 from reconciler.storage import found
-from reconciler.storage.fleet import Observation
 from reconciler.storage.judging import Behind
+from reconciler.storage.observations import Observation
 from reconciler.storage.state import State
 from reconciler.storage.tables import CLIENTS as ROWS
 from tests.fakes import NOW, make_component

@@ -15,7 +15,7 @@ from reconciler.model.spec import Hold, InventorySpec, PluginConfig
 from reconciler.observe.listing import Query, list_page
 from reconciler.present.listing_form import listing_document
 from reconciler.present.listing_text import clients_markdown, clients_rows, clients_text
-from reconciler.storage.fleet import Observation
+from reconciler.storage.observations import Observation
 from reconciler.storage.state import State
 from tests.fakes import NOW
 from tests.postgres import BOTH

@@ -14,7 +14,7 @@ from reconciler.model.spec import ComponentSpec, Hold, InventorySpec, PluginConf
 from reconciler.observe import listing
 from reconciler.observe.listing import Query, list_page
 from reconciler.present.listing_form import listing_document
-from reconciler.storage.fleet import Observation
+from reconciler.storage.observations import Observation
 from reconciler.storage.sieve import Sieve
 from reconciler.storage.sifting import Sifter
 from reconciler.workspace import Workspace
