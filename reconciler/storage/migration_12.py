@@ -56,4 +56,7 @@ STATEMENTS: tuple[str | ByDialect, ...] = (
         PRIMARY KEY (relay, host)
     )
     """,
+    # The journal of a run begins somewhere, and has each outcome of a step once.
+    "ALTER TABLE runs ADD COLUMN journal_from BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE journal ADD COLUMN step INTEGER NOT NULL DEFAULT 0",
 )

@@ -12,12 +12,12 @@ from sqlalchemy import func, or_, select
 from reconciler.model.report import LOST, JournalEntry, Run, RunStep, Traffic
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.cells import checked
-from reconciler.storage.database import upsert
+from reconciler.storage.database import insert_many, upsert
 from reconciler.storage.lock import is_over
 from reconciler.storage.tables import APPLIED, FORGOTTEN, JOURNAL, LOCK, PLANS, RUNS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection, Row, Table
@@ -94,8 +94,9 @@ class Runs(Part):
         """Write down that a run began; `origin` says who runs it and where."""
         row = {"run_id": run_id, "plan_id": plan_id, "command": command, "started": seconds(started)}
         row["origin"] = json.dumps(dict(origin))
+        newest = select(func.coalesce(func.max(JOURNAL.c.id), 0)).scalar_subquery()
         with self._write(lasts=True) as connection:
-            connection.execute(RUNS.insert().values(**row, status="running", report=""))
+            connection.execute(RUNS.insert().values(**row, status="running", report="", journal_from=newest))
 
     def record_command(
         self, run_id: str, command: str, origin: Mapping[str, str], entries: Sequence[JournalEntry]
@@ -109,25 +110,9 @@ class Runs(Part):
 
     def journal(self, run_id: str, entries: Sequence[JournalEntry]) -> None:
         """Write outcomes down as they happen."""
-        rows = [
-            {
-                "run_id": run_id,
-                "client": entry.client,
-                "grp": entry.group,
-                "component": entry.component,
-                "from_version": entry.from_version,
-                "to_version": entry.to_version,
-                "outcome": entry.outcome,
-                "message": entry.message,
-                "bytes": entry.bytes,
-                "at": seconds(entry.at),
-                "reason": entry.reason,
-            }
-            for entry in entries
-        ]
-        if rows:
+        if entries:
             with self._write() as connection:
-                connection.execute(JOURNAL.insert(), rows)
+                insert_many(connection, JOURNAL, JOURNAL_COLUMNS, journal_rows(run_id, entries))
 
     def end_run(
         self,
@@ -242,6 +227,33 @@ class Runs(Part):
         with self._read() as connection:
             text = connection.scalar(select(APPLIED.c.effective))
             return None if text is None else dict(json.loads(text))
+
+
+JOURNAL_COLUMNS = (
+    *("run_id", "client", "grp", "component", "from_version", "to_version"),
+    *("outcome", "message", "bytes", "at", "reason", "step"),
+)
+
+
+def journal_rows(run_id: str, entries: Iterable[JournalEntry], step: int = 0) -> list[tuple[Any, ...]]:
+    """Give entries as the cells of `JOURNAL_COLUMNS`."""
+    return [
+        (
+            run_id,
+            entry.client,
+            entry.group,
+            entry.component,
+            entry.from_version,
+            entry.to_version,
+            entry.outcome,
+            entry.message,
+            entry.bytes,
+            seconds(entry.at),
+            entry.reason,
+            step,
+        )
+        for entry in entries
+    ]
 
 
 def journal_entry(row: Row[Any]) -> JournalEntry:

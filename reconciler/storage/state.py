@@ -30,6 +30,7 @@ from reconciler.storage.logbook import Logbook
 from reconciler.storage.moments import Moments
 from reconciler.storage.observations import Observation
 from reconciler.storage.outbox import Outbox
+from reconciler.storage.outcomes import Outcomes
 from reconciler.storage.protection import Protections
 from reconciler.storage.relays import RelayMemory
 from reconciler.storage.requests import Requests
@@ -88,6 +89,7 @@ _STANDING = select(
 
 class State(
     FullRecords,
+    Outcomes,
     Upstream,
     Runs,
     Logbook,

@@ -165,7 +165,7 @@ PLANS = Table(
     Column("status", String(16), nullable=False),
 )
 
-RUNS = Table(  # `origin` and `steps`: see model.report.Run
+RUNS = Table(  # `origin`, `steps`: see model.report.Run; all entries of its journal have ids above `journal_from`
     "runs",
     METADATA,
     Column("run_id", String(64), primary_key=True),
@@ -181,6 +181,7 @@ RUNS = Table(  # `origin` and `steps`: see model.report.Run
     Column("saved", BigInteger, nullable=False, server_default="0"),
     Column("origin", Text, nullable=False, server_default="{}"),
     Column("steps", Text, nullable=False, server_default="[]"),
+    Column("journal_from", BigInteger, nullable=False, server_default="0"),
     Index("runs_by_start", "started", "run_id"),
     Index(
         "runs_of_people",
@@ -191,7 +192,9 @@ RUNS = Table(  # `origin` and `steps`: see model.report.Run
     ),
 )
 
-JOURNAL = Table(  # `reason`: see reasons; empty where nothing failed, or an earlier version wrote the row
+# `reason`: see reasons; empty where nothing failed, or an earlier version wrote the row. `step`: of how manieth step of
+# the run, where its outcomes count once (`outcomes`).
+JOURNAL = Table(
     "journal",
     METADATA,
     Column("id", BigInteger().with_variant(sqlalchemy.Integer, "sqlite"), primary_key=True),
@@ -206,6 +209,7 @@ JOURNAL = Table(  # `reason`: see reasons; empty where nothing failed, or an ear
     Column("bytes", BigInteger, nullable=False),
     Column("at", Float, nullable=False),
     Column("reason", String(16), nullable=False, server_default=""),
+    Column("step", Integer, nullable=False, server_default="0"),
     Index("journal_by_client", "client", "id"),
     Index(
         "journal_of_trouble",

@@ -58,6 +58,8 @@ GAINED = {
         "identity": {"fence": 0},
         "lock": {"beat": 0, "beat_at": None, "fence": 0},
         "lease": {"beat_at": None},
+        "runs": {"journal_from": 0},
+        "journal": {"step": 0},
     },
 }
 """What a step puts into the rows that are there, by its version."""
