@@ -15,6 +15,7 @@ from reconciler.assembly import new_id
 from reconciler.errors import RepositoryError, SecretError, SpecError, UpdoserError, UsageError
 from reconciler.formats.select import parse
 from reconciler.model.events import Trouble, WaitStarted
+from reconciler.model.relay import relay_statuses
 from reconciler.model.rollout import UNDER_WAY
 from reconciler.observe.before import managed_before, settings_left
 from reconciler.observe.observed import Sight, ahead_text, observe, wanted_settings
@@ -94,6 +95,7 @@ def wanted_of(work: Workspace, options: PlanOptions) -> Wanted:
         limited=bool(options.sight.limit),
         expedited=frozenset(options.expedited),
         client_keep=work.spec.client_keep,
+        relays=work.spec.relays,
     )
 
 
@@ -193,6 +195,7 @@ def status_from(
         conditions=work.state.conditions(),
         controller=work.state.controller_status(),
         repository={role.role: role.expires for role in published_roles(work) if role.expires is not None},
+        relays=relay_statuses(work.spec.relays, observed.relays),
     )
 
 

@@ -151,7 +151,7 @@ class Filler:
 
     def seen(self, relay: RelaySpec, host: str, held: Held | None, error: str = "") -> RelaySeen:
         """Give what is to be remembered of a host."""
-        return RelaySeen(relay.name, host, self._clock() if held is not None else None, held, error)
+        return RelaySeen(relay.name, host, at=self._clock() if held is not None else None, held=held, error=error)
 
 
 def client_of(relay: RelaySpec, host: str) -> Client:

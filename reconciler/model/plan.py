@@ -13,6 +13,7 @@ from reconciler.model.leaving import FleetMove, Leaving  # noqa: TC001 - the sam
 from reconciler.model.network import DIRECT
 from reconciler.model.outlook import Outlook, WaveOpen
 from reconciler.model.provenance import Provenance  # noqa: TC001 - the same
+from reconciler.model.relay import RelayUse  # noqa: TC001 - the same
 from reconciler.model.release import ANY_PLATFORM
 from reconciler.model.rollout import AT_WORK, RolloutRecord, Undo
 from reconciler.model.spec_change import SpecChange  # noqa: TC001 - the same
@@ -149,6 +150,7 @@ class Plan(Changes):
     keep of what they have now. `provenance`: where its releases come from. `leaving`: what isn't managed any more,
     and on how many clients (`leaving_clients`) something leaves with this plan; `fleet_moves`: who came and left. `run`
     is the run that carries it out, with the steps that follow from it; None where nothing can, or nobody looked.
+    `relays`: what clients fetch at their sites.
     `spec_commit` is the commit that the spec was unpacked from, and `signer` who signed it, where that was asked for.
     """
 
@@ -180,6 +182,7 @@ class Plan(Changes):
     leaving: tuple[Leaving, ...] = ()
     leaving_clients: int = 0
     fleet_moves: tuple[FleetMove, ...] = ()
+    relays: tuple[RelayUse, ...] = ()
     spec_commit: str = ""
     signer: str = ""
     members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

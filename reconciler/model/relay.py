@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003 - the forms of documents ask for the types of fields
 from typing import TYPE_CHECKING, Literal, get_args
 
 from reconciler.model.network import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-    from datetime import datetime
 
     from reconciler.model.network import Family, Proxy
     from reconciler.model.spec import PluginConfig
@@ -149,3 +149,71 @@ class RelaySeen:
     at: datetime | None = None
     held: Held | None = None
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayUse:
+    """What a relay does for the deploy changes of a plan, against what would be without it.
+
+    Its `clients` fetch from it, `others` are behind it and can't. Over the line go `line` bytes: `fill` of these to its
+    `hosts`, the rest to clients by themselves; without it, that were `without`. Within its site clients fetch `site`.
+    They are `estimated` where an incremental isn't made yet. `wait` is in seconds. `cohorts` are those of the plan.
+    """
+
+    relay: str
+    serves: str
+    hosts: int
+    clients: int
+    others: int
+    fill: int
+    site: int
+    line: int
+    without: int
+    estimated: bool
+    wait: int
+    then: Then
+    cohorts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayStatus:
+    """How a host of a relay did when it was last asked: `filled` bytes in so many `parts`, and `free` bytes of disk.
+
+    `seen` is when it answered last, `error` why it doesn't since. `limit` are the bytes that it may take; 0: any.
+    """
+
+    relay: str
+    host: str
+    standby: bool
+    seen: datetime | None
+    parts: int
+    filled: int
+    free: int
+    limit: int
+    error: str = ""
+
+
+def relay_statuses(
+    relays: Mapping[str, RelaySpec], seen: Mapping[tuple[str, str], RelaySeen]
+) -> tuple[RelayStatus, ...]:
+    """Give how each host of each relay did."""
+    nothing = Held()
+    found = []
+    for relay in relays.values():
+        for host in relay.hosts:
+            one = seen.get((relay.name, host), RelaySeen(relay.name, host))
+            held = one.held or nothing
+            found.append(
+                RelayStatus(
+                    relay=relay.name,
+                    host=host,
+                    standby=host != relay.hosts[0],
+                    seen=one.at,
+                    parts=len(held.parts),
+                    filled=held.bytes,
+                    free=held.free,
+                    limit=relay.disk,
+                    error=one.error,
+                )
+            )
+    return tuple(found)

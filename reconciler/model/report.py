@@ -13,6 +13,7 @@ from reconciler.model.notice import Known  # noqa: TC001 - the same
 from reconciler.model.outlook import WaveStep  # noqa: TC001 - the same
 from reconciler.model.plan import RolloutStep  # noqa: TC001 - the same
 from reconciler.model.protection import Protection  # noqa: TC001 - the same
+from reconciler.model.relay import RelayStatus  # noqa: TC001 - the same
 from reconciler.model.rollout import RolloutStatus
 from reconciler.reasons import Reason, ReasonIfAny  # noqa: TC001 - the same
 
@@ -238,6 +239,7 @@ class Status:
     unknown: int = 0
     drifted: Mapping[str, int] = field(default_factory=dict)
     repository: Mapping[str, datetime] = field(default_factory=dict)
+    relays: tuple[RelayStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from reconciler.observe.idle import check_limit, notes_of
 from reconciler.observe.inventory import list_clients, list_fleet
 from reconciler.observe.loading import awaited_loads, with_late_loads
 from reconciler.observe.mirrors import look_at_mirrors, troubles_of
+from reconciler.observe.relays import kept_apart, look_at_relays
 from reconciler.observe.upstream import (
     find_withdrawals,
     merge_incrementals,
@@ -112,6 +113,7 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
     profiles = work.state.profiles()
     waves = {wave for policy in work.spec.policies.values() for wave in policy.rollout.waves}
     selects = {pattern for wave in waves for pattern in (wave.select, wave.prefer) if pattern}
+    selects |= {relay.serves for relay in work.spec.relays.values()}
     doubles, told = say_doubles(work.roll.doubles())
     cohorts, others = gather_cohorts(
         work.roll.rows(),
@@ -192,6 +194,8 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
         past=Past(contents, work.state.got(changed) | (_on_clients(profiles.values()) if changed else set())),
         source_routes={source.name: _source_route(source) for source in sources},
         unfetched=unfetched,
+        relays=look_at_relays(work, refresh=sight.refresh and sight.contact),
+        apart=kept_apart(work),
         back=work.state.came_back() if any(one.trigger == "seen" for one in work.spec.policies.values()) else {},
     )
 
@@ -255,7 +259,9 @@ def _patterns(work: Workspace) -> dict[str, str]:
     today = work.means.clock().date()
     held = (hold.clients for hold in work.spec.holds if hold.until is None or today <= hold.until)
     selects = (wave.select for policy in work.spec.policies.values() for wave in policy.rollout.waves if wave.select)
-    return {f"hold of {text}": text for text in held} | {f"waves that select {text}": text for text in selects}
+    served = {f"relay {relay.name}": relay.serves for relay in work.spec.relays.values()}
+    selected = {f"waves that select {text}": text for text in selects}
+    return {f"hold of {text}": text for text in held} | selected | served
 
 
 def _said(report: SourceReport, sentence: str) -> str:

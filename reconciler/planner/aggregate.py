@@ -83,6 +83,9 @@ class Aggregate:
         self._moments: dict[tuple[int, int], _Moment | None] = {}
         self._standings: dict[tuple[int, int], Standing | None] = {}
         self.members: dict[str, tuple[str, ...]] = {}
+        self._relays = {relay.serves: name for name, relay in reversed(tuple(wanted.relays.items()))}
+        self.behind: dict[str, str] = {}
+        """The relays of cohorts, by their ids; of several the first."""
         self._clients: dict[str, int] = defaultdict(int)
         self._order = tuple(wanted.components)
         self._freeze = freeze
@@ -182,6 +185,9 @@ class Aggregate:
         if entries:
             cohort_id = f"c{len(self.members) + 1}"
             self.members[cohort_id] = names
+            relay = next((name for serves, name in self._relays.items() if serves in cohort.selected), "")
+            if relay:
+                self.behind[cohort_id] = relay
             for entry in entries:
                 count = entry[group]
                 count.cohorts.append(cohort_id)

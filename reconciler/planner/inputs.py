@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reconciler.model.mirror import Mirror
     from reconciler.model.offer import Fetchable, Offer, OfferedIncremental, Withdrawal
     from reconciler.model.plan import Basis, Cohort
+    from reconciler.model.relay import RelaySeen, RelaySpec
     from reconciler.model.release import Release
     from reconciler.model.repository import Published
     from reconciler.model.spec import ComponentSpec, GroupSpec, MirrorSpec, RepositorySpec
@@ -31,6 +32,7 @@ class Wanted:
 
     `forced` passes over what triggers updates, `limited` says that the plan is for some clients only. `expedited` are
     the components that wait for no soak and no window. `client_keep` is how many versions stay on a client.
+    `relays` are those that clients fetch from, by name.
     """
 
     components: Mapping[str, ComponentSpec]
@@ -44,6 +46,7 @@ class Wanted:
     limited: bool = False
     expedited: frozenset[str] = frozenset()
     client_keep: int = 2
+    relays: Mapping[str, RelaySpec] = field(default_factory=dict)
 
     def passes_on(self, component: str) -> bool:
         """Say whether what is attached to releases of a component is wanted; see `passes_on` of the spec."""
@@ -74,6 +77,7 @@ class Observed:
     that are as the spec wants it, or that time mends; `unread` are sources that can't be read and should be. `past` is
     what is remembered of the bytes of versions. `back` says when clients answered for the first time, or again after
     they hadn't, where some policy asks for that. `unfetched` are releases whose bytes nobody knows.
+    `relays` has what each host of a relay had when it was seen last, and `apart` why clients are kept from theirs.
     """
 
     basis: Basis
@@ -103,6 +107,8 @@ class Observed:
     past: Past = field(default_factory=Past)
     back: Mapping[str, datetime] = field(default_factory=dict)
     unfetched: Sequence[Fetchable] = ()
+    relays: Mapping[tuple[str, str], RelaySeen] = field(default_factory=dict)
+    apart: Mapping[str, str] = field(default_factory=dict)
 
     def got(self) -> set[tuple[str, str]]:
         """Give the (component, version) that clients have or had, or that are or were published, as far as is known."""

@@ -11,7 +11,8 @@
    (`duplicate`); choose how each client is supplied (`delivery`).
 7. Have fetched what some client or group should have and nobody knows the bytes of (`fetching`).
 8. Aggregate over cohorts by (component, group, from, to, reason, way).
-9. Say what the repository for other sites gets (`publish`).
+9. Say what clients fetch from relays, and what that spares (`relays`).
+10. Say what the repository for other sites gets (`publish`).
 
 Equal input gives an equal plan, in an order that doesn't depend on the order of the input.
 
@@ -37,6 +38,7 @@ from reconciler.planner.duplicate import Demand, Duplicator, Supplies
 from reconciler.planner.fetching import plan_fetches
 from reconciler.planner.mirrors import plan_mirror, refusals
 from reconciler.planner.publish import plan_publishing
+from reconciler.planner.relays import relay_uses
 from reconciler.planner.rollout import Rollouts, forced_versions, halts
 from reconciler.planner.targets import Times
 from reconciler.planner.timing import judge
@@ -147,6 +149,8 @@ def _make(
         partial=wanted.partial,
         platforms=tuple(sorted(platforms)),
     )
+    uses, trouble = relay_uses(wanted.relays, plan, tally.behind, observed)
+    plan = replace(plan, relays=uses, problems=(*plan.problems, *trouble))
     refused = () if wanted.partial else [text for spec in wanted.mirrors for text in refusals(spec, targets, observed)]
     plan = replace(plan, problems=(*plan.problems, *refused))
     return replace(plan, publishes=_publishes(wanted, observed, plan, targets)), rollouts.stuck

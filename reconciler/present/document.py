@@ -21,6 +21,7 @@ from reconciler.model.controller import ControllerReport, Pause, RunProgress
 from reconciler.model.delta import incremental_name
 from reconciler.model.leaving import FleetMove, Leaving
 from reconciler.model.plan import FINDINGS, Basis, Finding, Plan, RolloutStep
+from reconciler.model.relay import RelayStatus, RelayUse
 from reconciler.model.report import (
     RECAP,
     DoctorLevel,
@@ -92,6 +93,7 @@ PLAN = Form(
     leaving_clients=As(if_any=True),
     fleet_moves=As(of=Form(FleetMove, before=As(null=True)), if_any=True),
     run=As(of=RUN, if_any=True),
+    relays=As(of=Form(RelayUse), if_any=True),
     limit=As(if_any=True),
     spec_commit=As(if_any=True),
     signer=As(if_any=True),
@@ -119,6 +121,7 @@ def _nameless(plan: Plan) -> Plan:
     bare: dict[str, Any] = {
         place: tuple(replace(entry, members=()) for entry in getattr(plan, place)) for place in places
     }
+    bare["relays"] = tuple(replace(use, cohorts=()) for use in plan.relays)
     return replace(plan, members={}, **bare)
 
 
@@ -184,6 +187,7 @@ _SOURCE = Form(
     expires=As(if_any=True, way=Way(_read_times, _write_times)),
 )
 _QUARANTINED = Form(Quarantined)
+_RELAY = Form(RelayStatus, error=As(null=True))
 _FAILURE = Form(Failure)
 _TROUBLED = Form(Troubled, examples=As(of=_FAILURE))
 
@@ -211,6 +215,7 @@ def status_document(status: Status) -> dict[str, Any]:
         ],
         "quarantined": [_QUARANTINED.write(entry) for entry in status.quarantined],
         "troubles": [_TROUBLED.write(entry) for entry in status.troubles],
+        **({"relays": [_RELAY.write(relay) for relay in status.relays]} if status.relays else {}),
         **({"repository": {"expires": _write_times(status.repository)}} if status.repository else {}),
         **({"conditions": [_condition_entry(known) for known in status.conditions]} if status.conditions else {}),
         **({"controller": controller_entry(status.controller)} if status.controller else {}),

@@ -14,6 +14,7 @@ from reconciler.present.kinds import BY_ACTION, FIRST_OF_CLIENTS, TABLE
 from reconciler.present.outlook_text import run_lines
 from reconciler.present.plan_text import remarks, savings, verdict
 from reconciler.present.provenance_text import release_items
+from reconciler.present.relay_text import RELAYS_HEAD, relay_rows
 from reconciler.present.rollout_text import halted
 from reconciler.present.spec_changes import TITLE, spec_change_items, takes_away
 from reconciler.present.trouble import EXAMPLES, brief_list, todo_of_finding
@@ -62,6 +63,7 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
     parts += savings(document)
     parts += map(safe, way_back_lines(document))
     parts += _releases(document, names=names)
+    parts += [grid_of(RELAYS_HEAD, rows) for rows in [relay_rows(document)] if rows]
     for kind in TABLE:
         if kind is FIRST_OF_CLIENTS and document["rollouts"]:
             head = ("rollout", "version", "group", "waves", "where it is")

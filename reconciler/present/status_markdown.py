@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reconciler.present.markdown import fitting, flagged, grid_of, halted_parts, safe
+from reconciler.present.relay_text import STATUS_HEAD, status_rows
 from reconciler.present.rollout_text import standing_rows_of
 from reconciler.present.status_rows import (
     CONDITIONS_HEAD,
@@ -65,6 +66,8 @@ def status_markdown(document: Mapping[str, Any]) -> str:
     if document["withdrawn"]:
         of_versions = ("withdrawn", "version", "clients", "who and why")
         parts.append(grid_of(of_versions, withdrawn_rows(document["withdrawn"])))
+    relays = status_rows(document)
+    parts += [grid_of(STATUS_HEAD, relays)] if relays else []
     troubled = [source_row(source) for source in document["sources"] if not is_fine(source)]
     parts += [grid_of(("source", "last read", "how it is"), troubled)] if troubled else []
     fine = fine_sources_text(document["sources"])

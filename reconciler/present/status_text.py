@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import printable
 from reconciler.present.look import PLAIN, hanging
+from reconciler.present.relay_text import status_rows as relay_rows
 from reconciler.present.rollout_text import halted_lines, standing_rows_of, with_since, without_group
 from reconciler.present.status_rows import (
     GROUP_HEAD,
@@ -76,6 +77,8 @@ def status_text(document: Mapping[str, Any], *, look: Look = PLAIN) -> str:
     if document["withdrawn"]:
         taken = _indented(withdrawn_rows(document["withdrawn"]))
         lines += ["", "Withdrawn by their publishers", *table(taken, width=width)]
+    relays = table(_indented(relay_rows(document)), width=width)
+    lines += ["", "Relays", *relays] if relays else []
     return page([*lines, *_sources(document["sources"], width), *_traffic(document["traffic"])], width)
 
 

@@ -8,26 +8,17 @@ from typing import TYPE_CHECKING
 from reconciler.errors import printable
 from reconciler.formats.counts import count_text as count_text  # noqa: PLC0414 - they are among these words
 from reconciler.formats.counts import number_text as number_text  # noqa: PLC0414 - the same
+from reconciler.formats.size import size_text as size_text  # noqa: PLC0414 - the same
 from reconciler.present.look import fitted, hanging
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _NAMES_SHOWN = 10
 _LISTED = 108
 """How wide lists of names are, where no width is given."""
 BELOW = 6
 """By how many blanks stands further in what goes below its row."""
-
-
-def size_text(size: float) -> str:
-    """Write a number of bytes as people read it: `716 B`, `20.5 MiB`."""
-    unit = 0
-    while size >= 1024 and unit < len(_SIZES) - 1:
-        size /= 1024
-        unit += 1
-    return f"{size:.0f} {_SIZES[unit]}" if unit == 0 else f"{size:.1f} {_SIZES[unit]}"
 
 
 def moved_text(word: str, size: int, saved: int) -> str:

@@ -86,14 +86,7 @@ class GroupReader:
                     )
 
     def _group(self, name: str, node: Map, defaults: Map, names: dict[str, Place]) -> GroupSpec:
-        over, under = child_map(node, "transport"), child_map(defaults, "transport")
-        transport = over if over.get("type", under.get("type")) != under.get("type") else lay_over(under, over)
-        if "type" not in transport:
-            transport.put("type", "ssh", transport.place, transport.place)
-        if "transport" not in node:
-            transport.place = node.place
-        config = self._options.read("transport", transport, {"type"})
-        node.put("transport", transport, node.keys_at.get("transport", node.place), transport.place)
+        config, transport = read_transport(node, defaults, self._options)
         does = self._options.traits(config, transport)
         local = does.local
         root = self._install_root(node if "install_root" in node else defaults, local=local, group=name, node=node)
@@ -193,6 +186,19 @@ class GroupReader:
 
     def _complain(self, place: Place, message: str, hint: str = "") -> None:
         self._problems.append(place.problem(message, hint))
+
+
+def read_transport(node: Map, defaults: Map, options: OptionReader) -> tuple[PluginConfig | None, Map]:
+    """Read how what stands at a node is reached: by its own options over those of `defaults`; both are completed."""
+    over, under = child_map(node, "transport"), child_map(defaults, "transport")
+    transport = over if over.get("type", under.get("type")) != under.get("type") else lay_over(under, over)
+    if "type" not in transport:
+        transport.put("type", "ssh", transport.place, transport.place)
+    if "transport" not in node:
+        transport.place = node.place
+    config = options.read("transport", transport, {"type"})
+    node.put("transport", transport, node.keys_at.get("transport", node.place), transport.place)
+    return config, transport
 
 
 def _as_text(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reconciler.formats.select import parse
 from reconciler.formats.size import parse_size
 from reconciler.model.relay import HOST_MARK, RELAY_URL, THENS, WAIT, RelaySpec
-from reconciler.specfile.extend import lay_over
+from reconciler.specfile.groups import read_transport
 from reconciler.specfile.tree import (
     Map,
     child_map,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from reconciler.errors import Problem
     from reconciler.model.client import Client
-    from reconciler.model.spec import GroupSpec, PluginConfig
+    from reconciler.model.spec import GroupSpec
     from reconciler.specfile.options import OptionReader
     from reconciler.specfile.proxies import ProxyReader
 
@@ -51,7 +51,8 @@ class RelayReader:
         return relays
 
     def _relay(self, name: str, node: Map) -> RelaySpec | None:
-        config, serves = self._transport(node), pattern_of(node, "serves", self._problems)
+        config, _transport = read_transport(node, child_map(self._tree, "defaults"), self._options)
+        serves = pattern_of(node, "serves", self._problems)
         store, limit, serve = text_of(node, "store"), child_map(node, "limit"), child_map(node, "serve")
         parts = store.split("/")[1:]
         if not store.startswith("/") or not all(parts) or {".", ".."} & set(parts) or any(char < " " for char in store):
@@ -82,18 +83,6 @@ class RelayReader:
         )
         self._check_url(relay, serve)
         return relay
-
-    def _transport(self, node: Map) -> PluginConfig | None:
-        """Read how it is reached: as clients are, by `defaults`, unless it says something else."""
-        over, under = child_map(node, "transport"), child_map(child_map(self._tree, "defaults"), "transport")
-        transport = over if over.get("type", under.get("type")) != under.get("type") else lay_over(under, over)
-        if "type" not in transport:
-            transport.put("type", "ssh", transport.place, transport.place)
-        if "transport" not in node:
-            transport.place = node.place
-        config = self._options.read("transport", transport, {"type"})
-        node.put("transport", transport, node.keys_at.get("transport", node.place), transport.place)
-        return config
 
     def _check_url(self, relay: RelaySpec, serve: Map) -> None:
         if not all(RELAY_URL.fullmatch(relay.base(host)) for host in relay.hosts):

@@ -9,7 +9,6 @@ from sqlalchemy import delete, select
 
 from reconciler.model.relay import Held, RelaySeen
 from reconciler.storage.base import Part, seconds
-from reconciler.storage.cells import checked
 from reconciler.storage.database import upsert
 from reconciler.storage.tables import RELAYS
 
@@ -24,16 +23,15 @@ class RelayMemory(Part):
         """Give what is known of each host of each relay, by the names of both."""
         with self._read() as connection:
             rows = connection.execute(select(RELAYS).order_by(RELAYS.c.relay, RELAYS.c.host))
-            return {(row.relay, row.host): checked(self._relay(row)) for row in rows}
+            return {(row.relay, row.host): self._relay(row) for row in rows}
 
     def _relay(self, row: Any) -> RelaySeen:
-        held = json.loads(row.held) if row.held else None
         return RelaySeen(
-            relay=row.relay,
-            host=row.host,
+            relay=str(row.relay),
+            host=str(row.host),
             at=self._past(row.at) if row.at is not None else None,
-            held=None if held is None else Held(**{**held, "bad": frozenset(held.get("bad", ()))}),
-            error=row.error,
+            held=_read(row.held) if row.held else None,
+            error=str(row.error),
         )
 
     def keep_relays(self, seen: Iterable[RelaySeen]) -> None:
@@ -59,6 +57,20 @@ class RelayMemory(Part):
         with self._write() as connection:
             for relay, host in sorted(gone):
                 connection.execute(delete(RELAYS).where(RELAYS.c.relay == relay, RELAYS.c.host == host))
+
+
+def _read(text: str) -> Held:
+    """Read what `_written` gave.
+
+    Raises:
+        ValueError: somebody else wrote it.
+    """
+    found = json.loads(text)
+    free, parts, begun = found["free"], found["parts"], found["begun"]
+    for sizes in (parts, begun, {"": free}):
+        if not all(type(size) is int and size >= 0 for size in sizes.values()):
+            raise ValueError(f"no sizes of a relay: {text[:60]}")
+    return Held(free=free, parts=parts, begun=begun)
 
 
 def _written(held: Held) -> str:

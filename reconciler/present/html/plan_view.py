@@ -30,6 +30,7 @@ from reconciler.present.plan_text import (
     savings,
 )
 from reconciler.present.provenance_text import release_items
+from reconciler.present.relay_text import RELAYS_HEAD, RELAYS_TITLE, relay_rows
 from reconciler.present.settings_text import file_parts
 from reconciler.present.spec_changes import spec_change_items
 from reconciler.present.trouble import EXAMPLES, alike, todo_of_finding
@@ -122,7 +123,10 @@ def view_of_plan(document: Entry, *, names: bool = False, files: Files | None = 
         later=_later(later_lines(document)) if run else [],
         ways=ways,
         rollouts=_rollouts(rows) if len(ways) < len(rows) else None,
-        sections=[table for kind in _IN_ORDER for table in _section(kind, document, scene, names=names)],
+        sections=[
+            *_relays(document),
+            *(table for kind in _IN_ORDER for table in _section(kind, document, scene, names=names)),
+        ],
         findings=[table for kind in FINDINGS for table in _findings(kind, document, scene, names=names)],
         reach=[*way_back_lines(document), *savings(document)],
         gone=some(document["gone"], _GONE_SHOWN if names else EXAMPLES),
@@ -205,6 +209,11 @@ def _base(document: Entry) -> Sheet | None:
     rows = base_rows(document)
     lines = [Line(cells=row) for row in rows]
     return Sheet(title="Against the base", head=("why", *BASE_HEAD[1:]), lines=lines) if rows else None
+
+
+def _relays(document: Entry) -> list[Sheet]:
+    lines = [Line(cells=row) for row in relay_rows(document)]
+    return [Sheet(title=RELAYS_TITLE, head=RELAYS_HEAD, lines=lines)] if lines else []
 
 
 def _steps(run: Entry, clients: int) -> list[Step]:

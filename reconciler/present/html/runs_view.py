@@ -37,6 +37,7 @@ _OUTCOMES: Mapping[str, Sign] = {
     "skipped": Sign("idle", "minus", "skipped"),
     "stale": Sign("late", "warn", "stale"),
     "unpatched": Sign("late", "warn", "unpatched"),
+    "unfetched": Sign("late", "warn", "unfetched"),
     "held": Sign("idle", "wait", "held"),
     "accepted": Sign("good", "check", "accepted"),
     "remark": Sign("idle", "dots", "remark"),

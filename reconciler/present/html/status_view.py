@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from reconciler.present.html.pages import page
 from reconciler.present.html.shapes import Alert, Fact, Line, Sheet, bar, halts, rate_text, troubles, ways_of
+from reconciler.present.relay_text import STATUS_HEAD as RELAYS_HEAD
+from reconciler.present.relay_text import status_rows as relay_rows
 from reconciler.present.status_rows import (
     CONDITIONS_HEAD,
     answered_text,
@@ -83,6 +85,7 @@ class StatusView:
     rollouts: Sheet | None
     quarantined: Sheet | None
     withdrawn: Sheet | None
+    relays: Sheet | None
     sources: Sheet | None
 
 
@@ -120,6 +123,7 @@ def view_of_status(document: Entry) -> StatusView:
             ("component", "version", "clients", "who and why"),
             withdrawn_rows(document["withdrawn"]),
         ),
+        relays=_table("Relays", RELAYS_HEAD, relay_rows(document)),
         sources=_table("Sources", ("source", "last read", "how it is"), [_source(e) for e in document["sources"]]),
     )
 
