@@ -352,7 +352,7 @@ class Following:
                 means.emit(WaitStarted(f"waiting: {says}", next_step_at=str(step.next_step_at or "")))
                 told = says
             until = min(step.next_step_at or means.clock() + LOOK_AGAIN, means.clock() + LOOK_AGAIN)
-            if means.stop.wait(max((until - means.clock()).total_seconds(), 0.0)):
+            if self._work.state.await_news(means.stop, max((until - means.clock()).total_seconds(), 0.0)):
                 break
             step = self._look(refresh=False)
             if step.due:

@@ -8,6 +8,7 @@ nothing by that: the rollout is looked at once more, and what was asked is done 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.assembly import new_id
@@ -105,14 +106,22 @@ def steer(
     for _attempt in range(_ATTEMPTS):
         looked = work.means.clock()
         done = prospect(work, verb, which, undo=undo, check=asked.check if asked else _anything)
-        with work.state.together():
-            known = work.state.rollouts()
-            if all(_is_same(known.get(entry.before.key), entry.before, looked) for entry in done):
-                _write(work, verb, [entry for entry in done if entry.told], asked)
-                if asked is not None:
-                    asked.settle(done)
-                return done
+        if work.state.whole(partial(_write_if_same, work, verb, done, asked, looked=looked)):
+            return done
     raise UpdoserError(f"the rollouts of {which.component or 'the fleet'} change all the time", hint="try again")
+
+
+def _write_if_same(
+    work: Workspace, verb: Verb, done: Sequence[Steered], asked: Asked | None, *, looked: datetime
+) -> bool:
+    """Write down what was done, unless one of the rollouts changed since somebody looked at it."""
+    known = work.state.rollouts()
+    if not all(_is_same(known.get(entry.before.key), entry.before, looked) for entry in done):
+        return False
+    _write(work, verb, [entry for entry in done if entry.told], asked)
+    if asked is not None:
+        asked.settle(done)
+    return True
 
 
 def said_of_run(work: Workspace) -> str:

@@ -41,7 +41,7 @@ def _go_on(deed: Deed, opened: Opened, ended: Event, every: float) -> None:
             with opened() as work:
                 while not ended.is_set():
                     deed(work, ended)
-                    ended.wait(every)
+                    work.state.await_news(ended, every)
         except (LeaseLostError, InterruptedRunError):
             return
         except UpdoserError:

@@ -372,7 +372,7 @@ class Loop:
             if asked != self._asked:
                 self._asked, self._wanted = asked, True
                 break
-            stop.wait(min(POLL, span))
+            self._lead.state.await_news(stop, min(POLL, span))
             if self._post.due is not None and self._post.due <= clock():
                 self._deliver()
         if wake.is_set() and not stop.is_set():

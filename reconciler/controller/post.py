@@ -73,14 +73,17 @@ class Post:
             StateError: it can't be written.
         """
         state, now, found = work.state, work.means.clock(), tuple(conditions)
-        with state.together():
+
+        def put() -> object:
             for notifier in (RECORD, *spec.notify):
                 before = state.known(notifier.name)
                 after, notices = tell(notifier, before, found, judged, now)
                 if notices or after != before:
                     said = [] if notifier is RECORD else messages(notifier, notices, new_id(now), self._host, now)
                     state.tell(notifier.name, after, said, now)
-            lost = state.forget_notifiers([RECORD.name, *(notifier.name for notifier in spec.notify)])
+            return state.forget_notifiers([RECORD.name, *(notifier.name for notifier in spec.notify)])
+
+        lost = state.whole(put)
         if lost:
             work.means.emit(Trouble(f"messages of notifiers that aren't in the spec any more are dropped: {lost}"))
         self._look(work)

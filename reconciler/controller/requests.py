@@ -194,13 +194,17 @@ def _pause_controller(work: Workspace, request: Request, _four_eyes: bool) -> No
     if until is not None and until <= now:
         raise UsageError(f"its end is over already: {until:%Y-%m-%d %H:%M} UTC")
     ends = "until somebody resumes it" if until is None else f"until {until:%Y-%m-%d %H:%M} UTC"
-    with work.state.together():
-        work.state.pause_controller(Pause(who=_line(request.who), reason=_line(request.reason), since=now, until=until))
+    pause = Pause(who=_line(request.who), reason=_line(request.reason), since=now, until=until)
+
+    def write() -> None:
+        work.state.pause_controller(pause)
         work.state.settle(request.id, "done", f"paused {ends}: the controller looks, and changes nothing")
+
+    work.state.whole(write)
 
 
 def _resume_controller(work: Workspace, request: Request, _four_eyes: bool) -> None:
-    with work.state.together():
+    def write() -> None:
         pause = work.state.paused()
         if pause is None:
             raise UsageError("the controller isn't paused")
@@ -208,6 +212,8 @@ def _resume_controller(work: Workspace, request: Request, _four_eyes: bool) -> N
             raise UsageError(f"somebody else paused it since: {pause.who}, {pause.reason}")
         work.state.pause_controller(None)
         work.state.settle(request.id, "done", "the controller goes on")
+
+    work.state.whole(write)
 
 
 def _propose(work: Workspace, request: Request, _four_eyes: bool) -> None:

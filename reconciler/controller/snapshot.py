@@ -42,12 +42,15 @@ def keep_snapshots(
     Raises:
         StateError: the state can't be written.
     """
-    with work.state.together():
+
+    def keep() -> None:
         keep_documents(work.state, status, plan, mask)
         components = {facts.status.id: component_document(facts) for facts in component_facts(work, status, observed)}
         work.state.keep_snapshots("component", masked(components, mask))
         keep_index(work, observed)
         _keep_samples(work, status)
+
+    work.state.whole(keep)
 
 
 def component_facts(work: Workspace, status: Status, observed: Observed) -> Iterator[ComponentFacts]:

@@ -369,9 +369,12 @@ def record(result: Result, plan: Plan, work: Workspace) -> None:
         settings = None if task.settings is None else has_after(task.settings, result.outcomes, steps)
         name = task.client.name
         seen = [Observation(client=name, profile=profile, free=None, error=error, at=now, settings=settings)]
-    with work.state.together(lasts=False):  # one transaction: they are half of what a client costs
+
+    def write() -> None:
         work.state.journal(work.means.run_id, entries)
         work.state.record_observations(seen)
+
+    work.state.whole(write, lasts=False)  # one transaction: they are half of what a client costs
 
 
 def _planned(tasks: Iterable[Task]) -> int:

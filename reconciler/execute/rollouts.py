@@ -40,7 +40,8 @@ def move_on(plan: Plan, work: Workspace) -> frozenset[Key]:
     """
     if not plan.rollouts:
         return frozenset()
-    with work.state.together():
+
+    def move() -> tuple[frozenset[Key], list[RolloutStep]]:
         known = work.state.rollouts()
         now = {key: record.fingerprint for key, record in known.items()}
         steered = {step.record.key for step in plan.rollouts if now.get(step.record.key, "") != step.before}
@@ -49,9 +50,12 @@ def move_on(plan: Plan, work: Workspace) -> frozenset[Key]:
             work.state.record_rollout(step.record)
             if step.record.over:
                 work.state.forget_failures(step.record.key)
+        return frozenset(steered), moved
+
+    steered, moved = work.state.whole(move)
     for step in moved:
         tell(step, step.says, work)
-    return frozenset(steered)
+    return steered
 
 
 def tell(step: RolloutStep, says: str, work: Workspace) -> None:
@@ -167,12 +171,15 @@ class Breaker:
     def _write(self, key: Key, change: Callable[[RolloutRecord], RolloutRecord]) -> bool:
         """Write down what became of a rollout, unless somebody stopped it meanwhile: that word stands."""
         state = self._work.state
-        with state.together():
+
+        def write() -> bool:
             known = state.rollouts().get(key, self._steps[key].record)
             if known.status not in AT_WORK:
                 return False
             state.record_rollout(change(known))
-        return True
+            return True
+
+        return state.whole(write)
 
     def step(self, key: Key) -> RolloutStep:
         """Give where a rollout is."""

@@ -36,9 +36,11 @@ def keep_index(work: Workspace, found: Observed) -> None:
     def measure(component: str, installed: Installed | None, platform: str) -> Counted:
         return count(ruler, component, installed, platform)
 
-    with work.state.together():
+    def keep() -> None:
         digest = work.state.judge_profiles(tuple(wanted.components), measure)
         work.state.keep_snapshots("facts", {"": {**facts_document(_facts(work, wanted, found)), "standings": digest}})
+
+    work.state.whole(keep)
 
 
 def _facts(work: Workspace, wanted: Wanted, found: Observed) -> Facts:

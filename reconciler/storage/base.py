@@ -8,6 +8,7 @@ committed isn't: nobody knows whether it was.
 from __future__ import annotations
 
 import inspect
+import os
 import random
 import time
 from contextlib import ExitStack, contextmanager
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from sqlalchemy import select
 
 from reconciler.errors import LeaseLostError, LockLostError, StateError
+from reconciler.storage import postgres
 from reconciler.storage.cells import sound
 from reconciler.storage.database import connected, mapped, of_one_moment, writing
 from reconciler.storage.tables import LEASE, LOCK
@@ -59,6 +61,7 @@ class Part:
         self._generation: int | None = None
         self._held: Held | None = None
         self._commits = 0
+        self._name = os.urandom(6).hex()
 
     def fence(self, generation: int) -> None:
         """Write only as long as the lease is of this generation: all else raises LeaseLostError."""
@@ -134,6 +137,10 @@ class Part:
                 self._check_right(connection)
             yield connection
         self._commits += 1
+
+    def _announce(self, connection: Connection) -> None:
+        """Let all who wait for what people do hear it, once it is written (`Changes.await_news`)."""
+        postgres.announce(connection, self._name)
 
     def _check_right(self, connection: Connection) -> None:
         """Look whether what gave the right to write is there still; nobody takes it away while the transaction lasts.

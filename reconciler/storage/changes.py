@@ -1,4 +1,4 @@
-"""Whether anything was written since somebody looked, without looking at what."""
+"""Whether anything was written since somebody looked, without looking at what; and waiting until somebody steers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from sqlalchemy.exc import DBAPIError
 
 from reconciler.storage.base import Part
 from reconciler.storage.database import mapped
+from reconciler.storage.postgres import Ear
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+    from threading import Event
 
     from sqlalchemy import Engine, PoolProxiedConnection
+
+
+_LISTENS = 0.25
+"""Seconds between two looks at whether something was heard: it is there already, and nobody is asked."""
 
 
 class Changes(Part):
@@ -27,6 +33,23 @@ class Changes(Part):
         super().__init__(engine, clock)
         self._watch: PoolProxiedConnection | None = None
         self._watching = Lock()
+        self._ear: Ear | None = None
+
+    def await_news(self, stop: Event, span: float) -> bool:
+        """Wait so many seconds, less where it is to stop (gives True) or somebody else steers.
+
+        That somebody steers (a rollout, the controller) is heard in PostgreSQL only; in a file it is seen afterwards.
+        """
+        if self._engine.dialect.name == "sqlite":
+            return stop.wait(span)
+        if self._ear is None:
+            self._ear = Ear(self._engine, self._name)
+        while span > 0 and not self._ear.heard():
+            part = min(span, _LISTENS)
+            if stop.wait(part):
+                return True
+            span -= part
+        return stop.is_set()
 
     def version(self) -> str:
         """Give what is another one once anybody wrote anything: between two equal ones all that is read is the same.
@@ -59,6 +82,8 @@ class Changes(Part):
         return found[0]
 
     def _end_watch(self) -> None:
+        if self._ear is not None:
+            self._ear.close()
         with self._watching:
             if self._watch is not None:
                 self._watch.close()

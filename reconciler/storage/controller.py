@@ -34,7 +34,10 @@ class ControllerRecords(Part):
 
     def pause_controller(self, pause: Pause | None) -> None:
         """Have a controller change nothing from now on; None: let it."""
-        self._set(pause="" if pause is None else _written(pause, Pause))
+        with self._write(lasts=True) as connection:
+            _insert_row(connection)
+            connection.execute(CONTROLLER.update().values(pause="" if pause is None else _written(pause, Pause)))
+            self._announce(connection)
 
     def paused(self) -> Pause | None:
         """Give why a controller changes nothing now; None where it may, also as a pause has come to its end."""
@@ -51,6 +54,7 @@ class ControllerRecords(Part):
         with self._write(lasts=True, fenced=False) as connection:
             _insert_row(connection)
             connection.execute(CONTROLLER.update().values(asked=CONTROLLER.c.asked + 1))
+            self._announce(connection)
 
     def asked(self) -> int:
         """Give how often somebody wanted a look: it differs from before once somebody does again."""

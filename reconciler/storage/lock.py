@@ -159,6 +159,7 @@ class Locks(Part):
             _shut_out(connection, held)
             _raise_fence(connection)
             connection.execute(LOCK.delete())
+            self._announce(connection)
 
 
 def is_over(connection: Connection, held: Row[Any]) -> bool:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import random
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -40,6 +40,7 @@ _ENDING = ("08", "57P", "25P03")
 _LIMIT = """
 SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s AND source IN ('default', 'configuration file')
 """
+_CHANNEL = "updoser"
 _MIGRATION, _PROFILES = "updoser", "updoser profiles"
 """What is locked by its name."""
 
@@ -124,6 +125,51 @@ def pruning_profiles(connection: Connection) -> None:
     """Wait for all that may name a profile that nobody named yet, and let them wait."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": _PROFILES})
+
+
+def announce(connection: Connection, name: str) -> None:
+    """Let all who listen hear that somebody steers, once the transaction is committed; `name` is who."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_notify(:channel, :name)"), {"channel": _CHANNEL, "name": name})
+
+
+class Ear:
+    """Hears what others announce; by a connection of its own, which is made again where it broke."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        """Take an open engine, and the name of who isn't to hear itself."""
+        self._engine = engine
+        self._name = name
+        self._connection: Any = None
+        self._broke = False
+
+    def heard(self) -> bool:
+        """Say whether something was announced since this was asked last, or may have been; asks nobody."""
+        try:
+            if self._connection is None:
+                self._connection = self._listening()
+                missed, self._broke = self._broke, False
+                return missed
+            return any([note.payload != self._name for note in self._connection.notifies(timeout=0)])
+        except (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error):  # it is heard again once the server is back
+            self.close()
+            self._broke = True
+            return False
+
+    def _listening(self) -> Any:
+        raw = self._engine.raw_connection()
+        raw.detach()
+        made: Any = raw.dbapi_connection
+        made.autocommit = True
+        made.execute(f"LISTEN {_CHANNEL}")
+        return made
+
+    def close(self) -> None:
+        """Hear no more."""
+        if self._connection is not None:
+            with suppress(Exception):
+                self._connection.close()
+            self._connection = None
 
 
 def unverified(url: str) -> str:

@@ -49,6 +49,7 @@ class Requests(Part):
             "asked_as": _digest(request.who, key) if key else None,
         }
         with self._write(lasts=True, fenced=False) as connection:
+            self._announce(connection)
             if not key:
                 made = connection.execute(REQUESTS.insert().values(row)).inserted_primary_key
                 assert made is not None

@@ -106,6 +106,7 @@ class RolloutRecords(Part):
                 moved = {name: row[name] for name in (*_KEY, "status", "wave", "reason")}
                 connection.execute(ROLLOUT_MOVES.insert().values(**moved, at=seconds(self._clock())))
             upsert(connection, ROLLOUTS, [row], tuple(name for name in row if name not in _KEY))
+            self._announce(connection)
 
     def rollout_moves(self, key: Key) -> list[Move]:
         """Give how a rollout came to where it is, the first first; those before this was written down aren't there."""

@@ -20,9 +20,14 @@ SPEC = ROOT / "updoser.yaml"
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> Fleet:
+def fleet(tmp_path: Path, database: str, request: pytest.FixtureRequest) -> Fleet:
     made = Fleet(tmp_path)
     shutil.copy(SPEC, tmp_path)
+    if database != "sqlite":
+        spec = tmp_path / "updoser.yaml"
+        text = spec.read_text()
+        assert "sqlite:///.updoser/state.db" in text
+        spec.write_text(text.replace("sqlite:///.updoser/state.db", request.getfixturevalue("postgres_url")))
     return made
 
 

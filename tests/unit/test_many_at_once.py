@@ -1,24 +1,39 @@
 """Many processes on one PostgreSQL: they open it, look at the same clients, and go on when it restarts."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import text
 
 from reconciler.errors import StateError
+from reconciler.model.controller import Pause
 from reconciler.model.report import JournalEntry
+from reconciler.model.request import Request, Target
+from reconciler.model.rollout import RolloutRecord
 from reconciler.storage import postgres as dialect
 from reconciler.storage.database import open_engine
 from reconciler.storage.migrations import MIGRATIONS, VERSION
 from reconciler.storage.state import State
-from tests.postgres import Postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.postgres import Postgres
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
+FOR_EVER = 1e9
+WISH = Request(at=NOW, who="ann", roles=("operator",), address="", kind="look", target=Target(), reason="", seen="")
+RECORD = RolloutRecord(
+    component="rules", version="2", group="", status="running", cuts=(), sizes=(), structure="", started=NOW, opened=NOW
+)
 BEGIN = (
     "import random, sys; from datetime import datetime, UTC\n"
     "from reconciler.model.client import Client, Installed, Profile\n"
@@ -206,3 +221,30 @@ def test_a_database_that_cannot_be_reached_is_an_error_with_its_place_and_withou
     with pytest.raises(StateError, match="none") as caught:
         State.open(url, clock=lambda: NOW, password="s3cret")
     assert "s3cret" not in str(caught.value)
+
+
+def test_who_waits_hears_at_once_what_others_do_and_not_itself(postgres: Postgres, postgres_url: str) -> None:
+    doing: list[Callable[[State], object]] = [
+        State.ask_controller,
+        lambda state: state.pause_controller(Pause(who="ann", reason="freeze", since=NOW, until=None)),
+        lambda state: state.pause_controller(None),
+        lambda state: state.ask(WISH),
+        lambda state: state.record_rollout(RECORD),
+    ]
+    stop = Event()
+    with open_state(postgres_url) as waiting, open_state(postgres_url) as other:
+        waiting.await_news(stop, 0.01)  # it listens from now on
+        for do in doing:
+            do(waiting)
+            do(other)
+            assert not waiting.await_news(stop, FOR_EVER)
+            waiting.ask_controller()
+            assert not waiting._ear.heard()
+        other.raise_serial()  # what nobody waits for
+        assert not waiting._ear.heard()
+        postgres.restart()
+        assert not waiting.await_news(stop, FOR_EVER)  # it listens again, and may have missed something
+        other.ask_controller()
+        assert not waiting.await_news(stop, FOR_EVER)
+        stop.set()
+        assert waiting.await_news(stop, FOR_EVER)

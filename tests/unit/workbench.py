@@ -97,6 +97,7 @@ class Bench:
         self.folder = folder
         self.state = state
         self.url = url
+        state.await_news = lambda stop, span: stop.wait(span)  # type: ignore[method-assign]
         self.now = NOW
         self.machines = {name: FakeClient() for members in names.values() for name in members}
         self.transport: Any = FakeTransport(self.machines)
