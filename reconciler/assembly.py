@@ -20,6 +20,7 @@ from reconciler.contracts import Context
 from reconciler.desk import Desk, origin_of, read_spec
 from reconciler.errors import InterruptedRunError, PluginError, SecretError, StateError
 from reconciler.guards import guarded
+from reconciler.model.events import Trouble
 from reconciler.present.event_log import EventLog
 from reconciler.present.render import FORMATS
 from reconciler.resolving import resolve
@@ -100,6 +101,12 @@ def at_work(
             state = _state_to_read(desk, stack, loaded.spec, means)
         work = stack.enter_context(open_workspace(loaded.spec, means, state=state))
         yield replace(work, notes=loaded.notes)
+
+
+def warn_of_state(work: Workspace) -> None:
+    """Say, where somebody is about to change the fleet, that another server may pass for that of the state."""
+    if why := work.state.unverified():
+        work.means.emit(Trouble(f"{why}: docs/state.md"))
 
 
 def _state_to_read(desk: Desk, stack: ExitStack, spec: Spec, means: Means) -> State:

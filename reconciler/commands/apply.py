@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from reconciler.assembly import at_work
+from reconciler.assembly import at_work, warn_of_state
 from reconciler.commands.accept import accept_plan
 from reconciler.commands.plan import check_absent, file_changes, record_plan
 from reconciler.desk import Desk, read_spec, user_name
@@ -64,6 +64,7 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
             raise UsageError("--sign: there is no plan file whose signature could be demanded", hint="name PLAN_FILE")
         read_key(options.sign)  # a bad one fails before anything is opened
     with at_work(desk) as work, work.state.lock("apply"):
+        warn_of_state(work)
         cut_moments(work)
         made = _accepted_plan(work, options.file, options) if options.file else _fresh_plan(work, options)
         if made is None:

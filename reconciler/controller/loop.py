@@ -15,7 +15,7 @@ from socket import gethostname
 from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
-from reconciler.assembly import at_work, utc_now
+from reconciler.assembly import at_work, utc_now, warn_of_state
 from reconciler.controller.finding import look_back
 from reconciler.controller.leading import await_lease, beating
 from reconciler.controller.meanwhile import telling, urgent
@@ -106,6 +106,7 @@ def keep_current(
             return
         outside.manager.ready()
         lead.state.fence(lease.generation)
+        warn_of_state(lead)
         with beating(partial(open_state, lead.spec, lead.means), lease, stop, lost):
             loop = Loop(source, lead, lease, loaded, outside, forks=forks, time=time, masker=masker)
             while not stop.is_set():

@@ -3,6 +3,7 @@
 * inventories, each by itself, so that one that is broken doesn't hide the others; and the fleet's list as a whole
 * sources: those that can't be read, and what they say is odd (a folder with the name of no component, say); the keys
   that they trust
+* the state: nobody can sit between this machine and the server that has it
 * the store: it can be written to, and there is room
 * private keys that others may read
 * machines that answer under several names with one install_root, as far as earlier looks told
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 SERVER = ""
 """What stands for this machine in place of a client."""
+VERIFY = "add sslmode=verify-full and sslrootcert=FILE to server.state: docs/state.md"
 LOW_STORE = 1024**3
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -67,6 +69,8 @@ def list_all(work: Workspace) -> tuple[list[Client], list[Diagnosis]]:
 def examine_server(work: Workspace) -> Iterator[Diagnosis]:
     """Look at this machine, and give what was found."""
     yield from _sources(work)
+    if why := work.state.unverified():
+        yield _diagnosis("state", "warn", why, VERIFY)
     yield _store(work.spec.server.store)
     yield from _content(work)
     yield from _keys(work)

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event, make_url, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Ear:
                 self._connection = self._listening()
                 missed, self._broke = self._broke, False
                 return missed
-            return any([note.payload != self._name for note in self._connection.notifies(timeout=0)])
+            return any(note.payload != self._name for note in self._connection.notifies(timeout=0))
         except (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error):  # it is heard again once the server is back
             self.close()
             self._broke = True
@@ -172,9 +172,8 @@ class Ear:
             self._connection = None
 
 
-def unverified(url: str) -> str:
+def unverified(target: URL) -> str:
     """Say what is wrong with the way to a server on another machine; empty where its certificate is verified."""
-    target = make_url(url)
     host = target.query.get("host") or target.host or ""
     if target.get_backend_name() != "postgresql" or not isinstance(host, str) or _is_here(host):
         return ""

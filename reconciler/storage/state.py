@@ -31,6 +31,7 @@ from reconciler.storage.moments import Moments
 from reconciler.storage.observations import Observation
 from reconciler.storage.outbox import Outbox
 from reconciler.storage.outcomes import Outcomes
+from reconciler.storage.postgres import unverified
 from reconciler.storage.protection import Protections
 from reconciler.storage.relays import RelayMemory
 from reconciler.storage.requests import Requests
@@ -193,6 +194,10 @@ class State(
     def controller_status(self) -> ControllerStatus | None:
         """Give what is known of the controller; None where there never was one."""
         return self.standing().controller
+
+    def unverified(self) -> str:
+        """Say what is wrong with the way to the database; empty where nobody else can pass for it."""
+        return unverified(self._engine.url)
 
     def is_new(self) -> bool:
         """Say whether nothing was ever applied or adopted with this state."""

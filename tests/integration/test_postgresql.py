@@ -6,12 +6,19 @@ import signal
 import socketserver
 import stat
 import threading
+from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
+from reconciler.assembly import utc_now
+from reconciler.errors import StateError
+from reconciler.storage.state import State
 from tests.fleet import ONE_WAVE, Fleet
 from tests.integration.test_serve import ask, links, serving
+from tests.pages import examples
 from tests.waiting import PATIENCE, until
 
 if TYPE_CHECKING:
@@ -65,6 +72,45 @@ def test_a_rollout_waits_for_its_approval_goes_on_with_it_and_is_aborted(fleet: 
     before = fleet.listing()
     assert fleet.apply().code == 0
     assert fleet.listing() == before
+
+
+def grant(postgres: Postgres, url: str, page: str) -> None:
+    """Make the roles of a page in a database."""
+    name = postgres.name_of(url)
+    (text,) = [found.text for found in examples() if found.page.name == page and found.language == "sql"]
+    for statement in text.replace("ON DATABASE updoser", f"ON DATABASE {name}").split(";"):
+        if statement.strip():
+            made = statement.strip().startswith("CREATE ROLE")
+            with suppress(*((psycopg.errors.DuplicateObject,) if made else ())):
+                postgres.ask(statement, name)
+
+
+def test_each_role_may_do_what_the_page_about_the_state_says(
+    fleet: Fleet, postgres: Postgres, postgres_url: str
+) -> None:
+    assert fleet.apply().code == 0
+    grant(postgres, postgres_url, "state.md")
+    grant(postgres, postgres_url, "console.md")
+    name = postgres.name_of(postgres_url)
+    fleet.release("rules", "2", rules_txt=b"two\n")
+    fleet.write(server={"store": "store", "state": postgres.url(name, "updoser_controller")})
+    assert fleet.apply().code == 0
+    assert fleet.current("c1", "rules") == {"rules.txt": b"two\n"}
+    fleet.write(server={"store": "store", "state": postgres.url(name, "updoser_reader")})
+    assert fleet.run("history").code == 0
+    assert "rules" in fleet.run("status", "--no-refresh").out
+    refused = fleet.apply()
+    assert (refused.code, "permission denied" in refused.err, "docs/state.md" in refused.err) == (1, True, True)
+    with State.open_shared(postgres.url(name, "console"), clock=utc_now) as console:
+        console.ask_controller()
+        console.forget_sessions(timedelta(hours=1))
+        assert console.runs(5)
+        with pytest.raises(StateError, match="permission denied"):
+            console.pause_controller(None)
+    with State.open_shared(postgres.url(name, "updoser_reader"), clock=utc_now) as reader:
+        assert reader.runs(5)
+        with pytest.raises(StateError, match="permission denied"):
+            reader.ask_controller()
 
 
 def at_work(fleet: Fleet, folder: Path) -> subprocess.Popen[str]:

@@ -10,7 +10,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from reconciler.errors import StateError
 from reconciler.model.controller import Pause
@@ -205,7 +205,7 @@ def test_a_connection_has_a_name_and_limits_unless_the_url_says_otherwise(postgr
     ],
 )
 def test_a_way_to_another_machine_on_which_nobody_verifies_the_server_is_told(url: str, is_told: bool) -> None:
-    assert bool(dialect.unverified(url)) == is_told
+    assert bool(dialect.unverified(make_url(url))) == is_told
 
 
 def test_a_plain_url_of_postgresql_speaks_as_updoser_does(postgres_url: str) -> None:
