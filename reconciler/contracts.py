@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, TypeVar, runtime_checkable
 
 from reconciler.errors import NetworkError, PluginError, UpdoserError
@@ -157,6 +157,58 @@ def _count_nothing(_size: int) -> None:
     """Tell nobody."""
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A text that a plugin remembers, and its version: a number that only grows."""
+
+    version: int
+    content: str
+
+
+class Memory(Protocol):
+    """What a plugin must not be talked out of, kept where all controllers of one state have it.
+
+    For what protects from going back, and for little: what can be found out again lies in the work folder. Used by
+    several threads, and by several controllers at once.
+    """
+
+    def recall(self) -> Mapping[str, Remembered]:
+        """Give all that this plugin remembers, by name.
+
+        Raises:
+            StateError: it can't be read.
+        """
+
+    def keep(self, entries: Mapping[str, Remembered]) -> Mapping[str, Remembered]:
+        """Keep entries whose version is higher than what is kept, all in one step; give what is kept of them now.
+
+        Raises:
+            StateError: it can't be written.
+        """
+
+
+class OwnMemory:
+    """The `Memory` of a plugin that has no state: it lasts as long as the plugin."""
+
+    def __init__(self) -> None:
+        """Remember nothing yet."""
+        self._kept: dict[str, Remembered] = {}
+        self._lock = Lock()
+
+    def recall(self) -> Mapping[str, Remembered]:
+        """See `Memory.recall`."""
+        with self._lock:
+            return dict(self._kept)
+
+    def keep(self, entries: Mapping[str, Remembered]) -> Mapping[str, Remembered]:
+        """See `Memory.keep`."""
+        with self._lock:
+            for name, entry in entries.items():
+                if name not in self._kept or self._kept[name].version < entry.version:
+                    self._kept[name] = entry
+            return {name: self._kept[name] for name in entries}
+
+
 LEARNT = "learnt"
 """The folder, beside those of commits, of what was learnt."""
 
@@ -172,6 +224,7 @@ class Context:
     isn't waited for any longer then. `environ` has no variable that holds a secret of the spec: see `environment`.
     `home`, where it is given, is where relative paths start of what `base` hasn't. `tree` is the folder of the commit
     that `base` is of, where it is of one: see `lasting`. `count` is told of bytes that come while a source fetches.
+    `memory` is shared with all controllers of the state, which `work` isn't.
     """
 
     base: Path
@@ -188,6 +241,7 @@ class Context:
     home: Path | None = None
     tree: Path | None = None
     count: Callable[[int], None] = _count_nothing
+    memory: Memory = field(default_factory=OwnMemory)
 
     def environment(self, names: Sequence[str] = ()) -> dict[str, str]:
         """Give the environment of a program that a plugin starts; of secrets it has those of these variables only.

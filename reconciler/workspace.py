@@ -23,6 +23,7 @@ from reconciler.model.delta import PACKER
 from reconciler.model.events import Trouble
 from reconciler.model.spec import PluginConfig
 from reconciler.present.terminal import debugging
+from reconciler.storage.memory import StateMemory
 from reconciler.storage.roll import Roll
 from reconciler.storage.state import State
 from reconciler.storage.store import Store
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from reconciler.model.relay import RelaySpec
     from reconciler.model.secret import SecretRef
     from reconciler.model.spec import ComponentSpec, ContentSpec, GroupSpec, MirrorSpec, SourceSpec, Spec
+    from reconciler.storage.memory import Memories
 
 _EXECUTOR = PluginConfig("executor", "threads")
 
@@ -93,6 +95,11 @@ class Plugins:
         self._made: dict[tuple[str, str], object] = {}
         self._lock = Lock()
         self._count: Callable[[int], None] = _count_nothing
+        self._memories: Memories | None = None
+
+    def remember_in(self, memories: Memories) -> None:
+        """Have plugins that are made from now on remember in a state what they mustn't be talked out of."""
+        self._memories = memories
 
     def source(self, source: SourceSpec) -> Source:
         """Give a source."""
@@ -228,6 +235,8 @@ class Plugins:
         except OSError as error:
             raise UpdoserError(f"{work} can't be made: {error.strerror}") from error
         more: dict[str, Any] = {"render": self._means.render} if self._means.render else {}
+        if self._memories is not None:
+            more["memory"] = StateMemory(self._memories, f"{config.kind} {owner or config.name}")
         return Context(
             base=self._spec.base,
             home=self._spec.home,
@@ -322,6 +331,7 @@ def open_workspace(spec: Spec, means: Means, *, state: State | None = None) -> I
 
     reach = Reach(transport_of, means.stop, kept=plugins.kept, debug=debug)
     with state or open_state(spec, means) as opened:
+        plugins.remember_in(opened)
         store = _store(spec, plugins, opened, means)
         try:
             yield Workspace(spec=spec, store=store, state=opened, plugins=plugins, reach=reach, means=means)

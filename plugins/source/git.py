@@ -19,9 +19,10 @@ import io
 from contextlib import contextmanager
 from datetime import timedelta
 from fnmatch import fnmatchcase
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from reconciler.contracts import Traits
+from reconciler.contracts import Remembered, Traits
 from reconciler.errors import SourceError, printable
 from reconciler.model.offer import SourceReport
 from reconciler.model.release import ANY_PLATFORM, Component, Release
@@ -33,7 +34,7 @@ from ._git.guard import Limits
 from ._git.history import SHOWN, PointMaterial, comes_after, line, of_branch, of_tag, read_commit
 from ._git.mirror import ALL_HISTORY, Mirror, OverError, remote_at
 from ._git.notes import read_notes, write_notes
-from ._git.objects import parse_commit
+from ._git.objects import OBJECT_ID, parse_commit
 from ._git.options import OPTIONS, check, served, sizes
 from ._git.told import Told, dated, unfetched
 from ._git.tree import files_of
@@ -90,6 +91,8 @@ class Git:
         self._depot = depot
         self._blobs: dict[ReleaseFile, str] = {}
         self._known: Mapping[str, Found] = {}
+        about = sha256(f"{self._url}\n{self._branch}".encode()).hexdigest()
+        self._tip_name = f"git-tip/{about[:32]}"
         self._notes_file = context.work / "git.json"
         self._turn = Turn(context.work / "git.lock", context.stop)
 
@@ -279,6 +282,7 @@ class Git:
             SourceError: there is none, or it can't be had.
         """
         before = notes.tip
+        self._hold_to_others(tip, before)
         if tip == before:
             if all(notes.given.get(_named_by(*served)) for served in self._served.items()):
                 return
@@ -306,6 +310,39 @@ class Git:
                 continue
             self._add(commit, point, notes, told)
             return
+
+    def _hold_to_others(self, tip: str, before: str) -> None:
+        """Refuse a commit that doesn't come after what another controller took; what this one took is told to all.
+
+        Raises:
+            SourceError: the branch was rewound.
+            StateError: what controllers remember can't be read or written.
+        """
+        taken = self._taken()
+        if taken is None:
+            if before:
+                self._tell_taken(before)
+            return
+        if taken.content in {before, tip} or self._rewinds or self._has_followed(tip, taken.content):
+            return
+        if before and self._has_followed(before, taken.content):
+            return  # what is remembered was taken before this one's own
+        raise SourceError(
+            f"it is at {tip[:SHOWN]}, which doesn't come after {taken.content[:SHOWN]} that another controller took of "
+            "it: it was rewound, or lags behind",
+            hint="`rewinds: allow` takes it",
+        )
+
+    def _taken(self) -> Remembered | None:
+        """Give the commit of the branch that any controller took last."""
+        found = self._context.memory.recall().get(self._tip_name)
+        return found if found is not None and OBJECT_ID.fullmatch(found.content) else None
+
+    def _tell_taken(self, commit: str) -> None:
+        known = self._context.memory.recall().get(self._tip_name)
+        if known is None or known.content != commit:
+            version = known.version + 1 if known is not None else 1
+            self._context.memory.keep({self._tip_name: Remembered(version, commit)})
 
     def _check_time(self, point: Point) -> None:
         """Refuse a commit that would outrank all that follow.
@@ -359,6 +396,7 @@ class Git:
                     continue
             notes.given[key] = [*(old for old in given if old != commit), commit][-self._keep :]
         notes.tip, notes.refused = commit, ""
+        self._tell_taken(commit)
 
     def _given(self, component: Component, notes: Notes, told: Told) -> None:
         """Give the releases of a branch that were made of it so far."""

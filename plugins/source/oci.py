@@ -70,7 +70,7 @@ class Oci:
         self._documents = Documents(work / "documents", log)
         self._quarantine = Quarantine(work / "quarantine", context, parse_size(options["refresh_limit"]))
         self._record = Record(work / "offered.json", clock, log)
-        self._dates = Dates(work / "dates.json", clock, log)
+        self._dates = Dates(work / "dates.json", context)
         self._registry = Registry(
             reference_of(self._name, "any").host,
             web_options(options),

@@ -5,8 +5,8 @@
     <url>/content/       the bytes of files and patches, by their SHA-256
 
 The client of python-tuf verifies metadata and indexes, always from the `trusted_root` that the spec names; files and
-patches are verified by whoever stores them, with the size and digest that the index has. What is kept in the work
-folder is what makes an older or a mixed repository show: a rollback is told from metadata that was seen before.
+patches are verified by whoever stores them, with the size and digest that the index has. An older or a mixed repository
+shows: a rollback is told from metadata that was seen before, by this controller or by another one of the state.
 
 A repository that fails as a whole is an error of this source; an index that fails costs its component only. What breaks
 a promise is looked at once more from the start, on new connections, before it is believed: behind one URL there may be
@@ -17,14 +17,14 @@ nothing newer.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
-from reconciler.contracts import Traits
+from reconciler.contracts import Remembered, Traits
 from reconciler.errors import SourceError, StoreError, words_of
 from reconciler.files import write_whole
 from reconciler.formats.index import MAX_BYTES, content_path, index_path, parse_index
@@ -35,6 +35,7 @@ from reconciler.web.options import WEB, web_options
 
 from ._fetched.turn import Turn
 from ._tuf.client import refreshed, root_keys
+from ._tuf.memory import version_of
 from ._tuf.ngclient import BrokenPromiseError, ExpiredError, mapped
 from ._tuf.signers import Signers
 
@@ -95,6 +96,11 @@ OPTIONS: Mapping[str, Any] = {
 }
 
 
+MAX_SHARED = 2**20
+"""Bytes of an index that other controllers are given; a larger one is kept here only."""
+_VERIFIED = "verified/"
+
+
 class Tuf:
     """The `Source` protocol of reconciler/contracts.py."""
 
@@ -105,6 +111,7 @@ class Tuf:
         self._accept: Mapping[str, str] | None = options.get("accept_expired")
         self._files = files_at(self._url, web_options(options), context)
         self._verified = context.work / "verified"
+        self._indexes: dict[str, Remembered] = {}
         self._turn = Turn(context.work / "lock", context.stop)  # ngclient isn't made for two at once
         if urlsplit(self._url).scheme == "file" and context.proxy is not None:
             raise SourceError("a folder isn't reached through a proxy", hint="remove `proxy` from the source")
@@ -148,6 +155,7 @@ class Tuf:
                 if error.cooldown_until is not None or (isinstance(error, BrokenPromiseError) and not last):
                     raise
                 problems.append(f"{component}: {error.message}")
+        self._tell()
         return replace(_report(self._url, found, problems), expires=signers.expires())
 
     def open(self, release: Release, file: ReleaseFile) -> AbstractContextManager[BinaryIO]:
@@ -217,14 +225,35 @@ class Tuf:
     # --- what was verified before -------------------------------------------------------------------------------------
 
     def _remember(self, component: str, content: bytes) -> None:
+        """Keep an index for the time when signatures have expired, here and where other controllers have it, too."""
         path = self._verified / f"{component}.json"
         try:
-            if path.is_file() and path.read_bytes() == content:
-                return
-            self._verified.mkdir(exist_ok=True)
-            write_whole(path, content)
+            if not path.is_file() or path.read_bytes() != content:
+                self._verified.mkdir(exist_ok=True)
+                write_whole(path, content)
         except OSError as error:
             self._context.log.warning("%s can't be written: %s", path, error)
+        with suppress(UnicodeDecodeError):
+            if len(content) <= MAX_SHARED:
+                version = version_of(self._context.work / "metadata" / "timestamp.json")
+                self._indexes[f"{_VERIFIED}{component}"] = Remembered(version, content.decode())
+
+    def _tell(self) -> None:
+        """Give other controllers the indexes that are new to them."""
+        known = self._context.memory.recall()
+        new = {name: entry for name, entry in self._indexes.items() if entry.content != _content(known.get(name))}
+        if new:
+            self._context.memory.keep(new)
+
+    def _recall(self, component: str, known: Mapping[str, Remembered]) -> bytes | None:
+        """Give the index of a component that was verified last, by whichever controller."""
+        shared = known.get(f"{_VERIFIED}{component}")
+        if shared is not None:
+            return shared.content.encode()
+        try:
+            return (self._verified / f"{component}.json").read_bytes()
+        except FileNotFoundError:
+            return None
 
     def _verified_before(self, components: Mapping[str, Component], error: ExpiredError) -> SourceReport:
         """Give what was verified while the signatures were valid, if the spec accepts that now.
@@ -238,17 +267,21 @@ class Tuf:
         if self._context.clock().date() > date.fromisoformat(accept["until"]):
             raise SourceError(f"{error.message}; it was accepted until {accept['until']}", hint=error.hint) from error
         found = []
+        known = self._context.memory.recall()
         for component in sorted(components):
-            path = self._verified / f"{component}.json"
             try:
-                found.append(parse_index(path.read_bytes(), component))
-            except FileNotFoundError:
-                continue
+                content = self._recall(component, known)
+                if content is not None:
+                    found.append(parse_index(content, component))
             except (OSError, ValueError) as trouble:
-                self._context.log.warning("%s is passed over: %s", path, trouble)
+                self._context.log.warning("the index of %s is passed over: %s", component, trouble)
         why = f"accepted until {accept['until']}: {accept['reason']}; only what was verified before counts"
         said = f"{error.message}; {why}"
         return _report(self._url, found, [], accepted=said)
+
+
+def _content(entry: Remembered | None) -> str:
+    return "" if entry is None else entry.content
 
 
 def _report(name: str, found: list[Index], problems: list[str], accepted: str = "") -> SourceReport:

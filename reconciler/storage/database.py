@@ -329,3 +329,12 @@ def upsert(
         connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), list(rows))
     else:
         connection.execute(statement.on_conflict_do_nothing(index_elements=keys), list(rows))
+
+
+def upsert_newer(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], version: str) -> None:
+    """Insert rows, or put them in the place of those of their key that have a lower `version`, a column."""
+    statement = inserting(connection, table)
+    keys = [column.name for column in table.primary_key.columns]
+    changes = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
+    newer = table.c[version] < statement.excluded[version]
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes, where=newer), list(rows))

@@ -27,6 +27,7 @@ from reconciler.storage.holding import is_over
 from reconciler.storage.lease import Leases
 from reconciler.storage.lock import Locks
 from reconciler.storage.logbook import Logbook
+from reconciler.storage.memory import Memories
 from reconciler.storage.moments import Moments
 from reconciler.storage.observations import Observation
 from reconciler.storage.outbox import Outbox
@@ -107,6 +108,7 @@ class State(
     RelayMemory,
     Changes,
     Shelf,
+    Memories,
 ):
     """Everything that is remembered between two commands; a context manager."""
 

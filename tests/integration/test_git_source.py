@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import zlib
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler.contracts import OwnMemory
 from reconciler.errors import PluginError, SourceError
 from reconciler.model.network import Proxy
 from reconciler.model.secret import SecretRef
@@ -268,6 +270,33 @@ def test_a_branch_that_was_rewound_is_refused_until_that_is_allowed(
         assert "`rewinds: allow` takes it" in problem
     report = make(tmp_path, where, branch="main", rewinds="allow").releases({"rules": DAILY})
     assert (versions(report), report.problems) == (["2026.11.22T060000"], ())
+
+
+def test_a_branch_that_another_controller_took_is_not_taken_where_it_was_before(
+    tmp_path: Path, repo: Repo, backend: Backend
+) -> None:
+    memory = OwnMemory()  # that of the state
+
+    def look(name: str, **options: str) -> SourceReport:
+        (tmp_path / name).mkdir(exist_ok=True)
+        context = replace(fake_context(tmp_path / name, now=NOW), memory=memory)
+        given = {"url": f"{backend.url}/rules.git", "components": {"rules": "rules"}, "branch": "main", **options}
+        report: SourceReport = make_plugin(git, given, context).releases({"rules": DAILY})
+        return report
+
+    repo.commit(FILES, "2026-11-20T06:00:00Z")
+    repo.commit({"rules/a.conf": b"mended"}, "2026-11-21T06:00:00Z")
+    assert versions(look("one")) == versions(look("other")) == ["2026.11.21T060000"]
+    later = repo.commit({"rules/a.conf": b"mended more"}, "2026-11-22T06:00:00Z")
+    assert versions(look("one"))[-1:] == versions(look("third")) == ["2026.11.22T060000"]
+    repo.git("reset", "--quiet", "--hard", "HEAD~1")
+    repo.commit({"rules/a.conf": b"holes again"}, "2026-11-23T06:00:00Z")
+    for name in ("other", "fourth"):
+        (problem,) = look(name).problems
+        assert f"doesn't come after {later[:12]} that another controller took of it" in problem
+    assert versions(look("other")) == ["2026.11.21T060000"]
+    assert versions(look("fourth", rewinds="allow")) == ["2026.11.23T060000"]
+    assert versions(look("other"))[-1:] == ["2026.11.23T060000"]
 
 
 def test_a_rewind_is_fetched_once_to_be_told(tmp_path: Path, repo: Repo, backend: Backend) -> None:

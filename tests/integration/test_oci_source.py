@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler.contracts import OwnMemory
 from reconciler.errors import SourceError
 from reconciler.formats import cosign
 from reconciler.formats.minisign import new_secret_key, prehash, sign
@@ -67,13 +69,21 @@ class Look:
     """A source as a run has it. Options that aren't of the source as a whole are those of its component."""
 
     def __init__(
-        self, folder: Path, host: str, *, now: datetime = NOW, proxy: Proxy | None = None, **options: Any
+        self,
+        folder: Path,
+        host: str,
+        *,
+        now: datetime = NOW,
+        proxy: Proxy | None = None,
+        memory: OwnMemory | None = None,
+        **options: Any,
     ) -> None:
         (folder / "ours.pub").write_bytes(OURS.pem)
         (folder / "theirs.pub").write_bytes(THEIRS.pem)
         whole = {key: options.pop(key) for key in oci.OPTIONS["properties"] if key in options}
         component = {"repository": WHERE, **options}
         context = fake_context(folder, now=now, secrets=SECRETS, proxy=proxy)
+        context = replace(context, memory=memory or context.memory)
         self.source: Any = make_plugin(
             oci, {"registry": host, "insecure": True, "components": {"rules": component}, **whole}, context
         )
@@ -189,8 +199,11 @@ def test_a_tag_that_moves_is_taken_only_when_asked_and_each_move_is_a_release(
     push.artifact(WHERE, "latest", {"a.rules": b"one"})
     assert Look(tmp_path, registry.host).releases(DATED) == {}
 
+    memory = OwnMemory()  # that of the state, which outlives each run
+
     def look(hours: int) -> tuple[str, bytes]:
-        made = Look(tmp_path, registry.host, floating=["latest"], now=NOW + timedelta(hours=hours))
+        at = NOW + timedelta(hours=hours)
+        made = Look(tmp_path, registry.host, floating=["latest"], now=at, memory=memory)
         release = made.release(DATED)
         return release.version[:18], made.content(release)["a.rules"]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.bucket import bucket_server
 from tests.fleet import Fleet
+from tests.tufrepo import Vendor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,3 +172,27 @@ def test_options_of_a_place_are_checked_like_all_others(tmp_path: Path, servers:
         one.write(server={**one.spec["server"], "content": wrong})
         done = one.run("validate")
         assert (done.code, said in done.err) == (65, True), done.err
+
+
+def test_another_controller_of_the_state_is_not_rolled_back(tmp_path: Path, state_url: str) -> None:
+    """What one verified of a signed repository holds for one that never read it, on another machine."""
+    fleet = Fleet(tmp_path)
+    vendor = Vendor(tmp_path / "repo", datetime.now(UTC))
+    vendor.add("rules", "1", {"all.rules": b"one" * 100})
+    vendor.sign()
+    shutil.copy(vendor.metadata / "1.root.json", tmp_path / "root.json")
+    shutil.copytree(tmp_path / "repo", tmp_path / "older")
+    vendor.add("rules", "2", {"all.rules": b"two" * 100})
+    vendor.sign()
+    source = {"name": "vendor", "type": "tuf", "url": (tmp_path / "repo").as_uri()}
+    spec = {
+        **fleet.spec,
+        "server": {"store": "store", "state": state_url},
+        "sources": [{**source, "trusted_root": str(tmp_path / "root.json")}],
+    }
+    one, other = (Server(tmp_path / name, dict(spec)) for name in ("one", "other"))
+    assert "rules  2" in one.run("plan").out
+    shutil.rmtree(tmp_path / "repo")
+    (tmp_path / "older").rename(tmp_path / "repo")  # an attacker, or a mirror that lags behind
+    said = other.run("plan", "--format", "json").json["problems"]
+    assert any("is older than before, at a second look too" in problem for problem in said), said

@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
@@ -21,14 +23,17 @@ from reconciler.model.release import SignedBy
 from reconciler.model.spec import PluginConfig, SourceSpec
 from reconciler.observe.upstream import read_sources
 from reconciler.plugins.source import tuf
+from reconciler.storage.memory import StateMemory
+from reconciler.storage.state import State
 from tests.fakes import fake_context, make_component, make_plugin
 from tests.fleet import Fleet
 from tests.tufrepo import Vendor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from reconciler.contracts import Context
     from reconciler.model.offer import SourceReport
     from reconciler.model.release import Component
 
@@ -50,20 +55,37 @@ def vendor(request: pytest.FixtureRequest, tmp_path: Path) -> Vendor:
     return made
 
 
+@pytest.fixture(params=["itself", "another"])
+def controller(request: pytest.FixtureRequest) -> str:
+    """Say who looks each time: one controller, with its work folder, or another one that has the state only."""
+    return str(request.param)
+
+
 @pytest.fixture
-def look(tmp_path: Path) -> Look:
+def look(tmp_path: Path, controller: str) -> Iterator[Look]:
     """Read the repository as a run would, with what earlier runs remembered."""
+    looks = count()
+    state = State.open(f"sqlite:///{tmp_path}/state.db", clock=lambda: NOW)
+
+    def context_of(now: datetime) -> Context:
+        made = replace(fake_context(tmp_path, now=now), memory=StateMemory(state, "source vendor"))
+        if controller == "itself":
+            return made
+        work = tmp_path / f"work-{next(looks)}"
+        work.mkdir()
+        return replace(made, work=work)
 
     def report(
         components: Mapping[str, Component] = COMPONENTS, now: datetime = NOW, **options: object
     ) -> SourceReport:
         given = {"url": (tmp_path / "repo").as_uri(), "trusted_root": "root.json", **options}
-        source = make_plugin(tuf, given, fake_context(tmp_path, now=now))
+        source = make_plugin(tuf, given, context_of(now))
         spec = SourceSpec("vendor", PluginConfig("source", "tuf"), signed=True)
         (answer,) = read_sources([(spec, source)], components)
         return answer
 
-    return report
+    with state:
+        yield report
 
 
 def versions(report: SourceReport) -> list[tuple[str, str]]:

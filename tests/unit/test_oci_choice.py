@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.contracts import OwnMemory
 from reconciler.errors import SourceError
 from reconciler.formats.defaults import completed
 from reconciler.formats.oci import EMPTY, TITLE, Descriptor, Manifest, ManifestIndex
@@ -20,7 +23,7 @@ from reconciler.plugins.source._oci.offered import KEPT, Offered, Record
 from reconciler.plugins.source._oci.options import COMPONENT
 from reconciler.plugins.source._oci.tokens import Tokens, is_related
 from reconciler.web.stream import HttpStatusError
-from tests.fakes import make_component
+from tests.fakes import fake_context, make_component
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,9 +165,11 @@ def test_an_artifact_that_is_for_no_platform_or_for_one_twice_is_refused() -> No
 
 
 def test_what_a_tag_stands_for_has_the_version_of_when_it_was_made_or_first_seen(tmp_path: Path) -> None:
+    memory = OwnMemory()  # of the state; each look is another controller's
+
     def seen(digit: str, made: datetime | None, hours: int = 0) -> Any:
-        dates = Dates(tmp_path / "dates.json", lambda: NOON + timedelta(hours=hours), LOG)
-        return dates.version("a:latest", f"0{digit}" * 32, made)
+        context = replace(fake_context(tmp_path, now=NOON + timedelta(hours=hours)), memory=memory)
+        return Dates(tmp_path / "dates.json", context).version("a:latest", f"0{digit}" * 32, made)
 
     assert seen("a", NOON - timedelta(days=1)) == "2026.11.18T120000+0a0a0a0a"
     assert seen("b", None, hours=1) == "2026.11.19T130000+0b0b0b0b"
@@ -177,8 +182,18 @@ def test_what_a_tag_stands_for_has_the_version_of_when_it_was_made_or_first_seen
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"a:latest": 5}', b'{"a:latest": {"x": "never"}}', b"\xff"])
 def test_dates_that_were_damaged_are_made_anew(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "dates.json").write_bytes(content)
-    dates = Dates(tmp_path / "dates.json", lambda: NOON, LOG)
+    dates = Dates(tmp_path / "dates.json", fake_context(tmp_path, now=NOON))
     assert dates.version("a:latest", "0a" * 32, None) == "2026.11.19T120000+0a0a0a0a"
+
+
+def test_dates_of_one_controller_are_those_of_all(tmp_path: Path) -> None:
+    (tmp_path / "dates.json").write_text(json.dumps({"a:latest": {"0a" * 32: "2026-10-01T00:00:00+00:00"}}))
+    memory = OwnMemory()
+    one, other = (replace(fake_context(tmp_path, now=NOON), memory=memory) for _each in range(2))
+    assert Dates(tmp_path / "dates.json", one).version("a:latest", "0b" * 32, None) == "2026.11.19T120000+0b0b0b0b"
+    assert Dates(tmp_path / "none.json", other).version("a:latest", "0a" * 32, None) == "2026.10.01T000000+0a0a0a0a"
+    late = Dates(tmp_path / "none.json", replace(other, clock=lambda: NOON + timedelta(hours=5)))
+    assert late.version("a:latest", "0b" * 32, None) == "2026.11.19T120000+0b0b0b0b"
 
 
 # --- what is remembered -----------------------------------------------------------------------------------------------

@@ -188,6 +188,7 @@ class Bench:
             work=self.folder / "work",
         )
         plugins = self.plugins(means)
+        plugins.remember_in(self.state)
         reach = Reach(lambda group: GuardedTransport(plugins.transport(group)), means.stop)
         try:
             yield Workspace(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.contracts import TrustedKey
 from reconciler.errors import SourceError
 
+from .memory import Verified
 from .ngclient import fetcher, mapped, repository_error
 
 if TYPE_CHECKING:
@@ -58,11 +59,14 @@ def root_keys(context: Context, name: str, known: Path | None = None) -> tuple[T
     return tuple(TrustedKey(name, "tuf", key, about=about) for key in sorted(role.keyids))
 
 
-def refreshed(files: Any, url: str, context: Context, root_name: str, folder: Path) -> Updater:
+def refreshed(files: Any, url: str, context: Context, root_name: str, folder: Path, *, beside: str = "") -> Updater:
     """Verify a repository's own metadata; what was verified before lies in `folder`, in which it may write.
+
+    What another controller verified counts, too: see `memory`, also for `beside`.
 
     Raises:
         SourceError: it can't be had, or breaks a rule.
+        StateError: what controllers remember can't be read or written.
     """
     from tuf.ngclient.updater import Updater
 
@@ -70,7 +74,9 @@ def refreshed(files: Any, url: str, context: Context, root_name: str, folder: Pa
     metadata, targets = folder / "metadata", folder / "targets"
     metadata.mkdir(exist_ok=True)
     targets.mkdir(exist_ok=True)
+    verified = Verified(context, metadata, root, beside=beside)
     with mapped("metadata"):
+        verified.bring()
         try:
             updater = Updater(
                 str(metadata), "metadata/", str(targets), "targets/", fetcher=fetcher(files, url), bootstrap=root
@@ -80,5 +86,8 @@ def refreshed(files: Any, url: str, context: Context, root_name: str, folder: Pa
                 f"{root_name} isn't a root that can be trusted: {error}",
                 hint="get it from the publisher again, by a way that you trust",
             ) from error
-        updater.refresh()
+        try:
+            updater.refresh()
+        finally:  # it may have verified a part before it failed
+            verified.tell()
     return updater

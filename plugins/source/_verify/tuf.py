@@ -41,7 +41,8 @@ class TufTarget:
         files = files_at(self._url, web_options(completed({}, {"properties": WEB})), self._context)
         name = filled(self._target, material)
         with self._turn.taken():
-            updater = refreshed(files, self._url, self._context, self._root_name, folder)
+            beside = f"-{self._place().name}"
+            updater = refreshed(files, self._url, self._context, self._root_name, folder, beside=beside)
             with mapped(f"the target {name}"):
                 target = updater.get_targetinfo(name)
             signed = Signers(folder / "metadata").of(name)
