@@ -194,7 +194,7 @@ def _read_all(places: Iterable[Any], read: Callable[[Any], EntryT], problems: li
         try:
             yield read(place)
         except (OSError, ValueError) as error:
-            shown = "/".join(filter(None, place[0])) if isinstance(place, tuple) else place
+            shown = place[0] if isinstance(place, tuple) else place
             problems.append(f"store: {shown} can't be used: {error}")
 
 
@@ -235,6 +235,11 @@ def _digests(thing: Release | Incremental) -> set[str]:
 
 def _key(thing: Any) -> ManifestKey:
     if isinstance(thing, Release):
-        return ManifestKey("release", thing.component, thing.version, thing.platform, "")
-    name = f"{thing.from_version or '='}..{thing.to_version}"
-    return ManifestKey("incremental", thing.component, name, thing.platform, thing.codec)
+        return ManifestKey(kind="release", component=thing.component, name=thing.version, platform=thing.platform)
+    return ManifestKey(
+        kind="incremental",
+        component=thing.component,
+        name=f"{thing.from_version or '='}..{thing.to_version}",
+        platform=thing.platform,
+        codec=thing.codec,
+    )

@@ -7,7 +7,8 @@ all, until somebody has brought it again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import and_, delete, select
 
@@ -25,14 +26,18 @@ ManifestKind = Literal["release", "incremental"]
 _AT_ONCE = 500
 
 
-class ManifestKey(NamedTuple):
-    """What names a manifest. The name of an incremental has both of its versions."""
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class ManifestKey:
+    """What names a manifest. The name of an incremental has both of its versions; a release has no codec."""
 
     kind: ManifestKind
     component: str
     name: str
     platform: str
-    codec: str
+    codec: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.component} {self.name} for {self.platform}{self.codec and f' by {self.codec}'}"
 
 
 class Shelf(Part):
@@ -47,7 +52,15 @@ class Shelf(Part):
                     table.kind == kind
                 )
             )
-            return [(ManifestKey(kind, *row[:4]), row[4]) for row in rows]
+            return [
+                (
+                    ManifestKey(
+                        kind=kind, component=row.component, name=row.name, platform=row.platform, codec=row.codec
+                    ),
+                    row.document,
+                )
+                for row in rows
+            ]
 
     def manifest(self, key: ManifestKey) -> str | None:
         """Give one manifest; None where there is none."""
@@ -57,7 +70,7 @@ class Shelf(Part):
     def keep_manifest(self, key: ManifestKey, document: str, digests: Collection[str]) -> None:
         """Keep a manifest, in place of what has its name; the content that it names isn't left any more."""
         with self._write(lasts=True) as connection:
-            upsert(connection, MANIFESTS, [{**key._asdict(), "document": document}], ("document",))
+            upsert(connection, MANIFESTS, [{**asdict(key), "document": document}], ("document",))
             for some in _some(digests):
                 marks = CONTENT_MARKS.c
                 connection.execute(delete(CONTENT_MARKS).where(marks.mark == "left", marks.sha256.in_(some)))
@@ -105,7 +118,7 @@ class Shelf(Part):
 
 
 def _is(key: ManifestKey) -> ColumnElement[bool]:
-    return and_(*(MANIFESTS.c[name] == value for name, value in key._asdict().items()))
+    return and_(*(MANIFESTS.c[name] == value for name, value in asdict(key).items()))
 
 
 def _some(digests: Collection[str]) -> Iterable[Sequence[str]]:
