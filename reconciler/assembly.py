@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from reconciler.model.secret import SecretRef
     from reconciler.model.spec import Spec
     from reconciler.specfile.load import Loaded
+    from reconciler.storage.moving import Place
     from reconciler.storage.state import State
 
 
@@ -81,7 +82,8 @@ def at_work(
         stack.enter_context(log.to(append))
         state, folder = None, None
         if desk.no_exec:  # nothing that such a spec names is written to
-            state = stack.enter_context(scratch_state(loaded.spec.server.state, clock))
+            tell = partial(desk.terminal.note, level="warning")
+            state = stack.enter_context(scratch_state(loaded.spec.server.state, clock, tell=tell))
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="updoser-")))
         secret = _secrets(desk, loaded.spec, masker or Masker())
         public = secret if desk.no_exec else _quietly(loaded.spec)
@@ -173,6 +175,19 @@ def _render(text: str, values: Mapping[str, Any]) -> str:
     except TemplateFault as fault:
         line = f"line {fault.line}: " if fault.line else ""
         raise PluginError(f"{line}{fault.message}", hint=fault.hint) from fault
+
+
+def place_of_state(desk: Desk) -> Place:
+    """Give where the state is that the file names, for who has to do with nothing else of it.
+
+    Raises:
+        SpecError, SecretError: the file is no good, or the password can't be had.
+    """
+    spec = read_spec(desk).spec
+    from reconciler.storage.moving import Place
+
+    reference = spec.server.state_password
+    return Place(spec.server.state, _secrets(desk, spec, Masker())(reference) if reference else None)
 
 
 def _secrets(desk: Desk, spec: Spec, masker: Masker) -> Callable[[SecretRef], str]:

@@ -5,8 +5,8 @@ This file is the process: its streams, Ctrl-C, errors as exit codes. What may be
 * `root`: `updoser` itself, and the exit codes;
 * `options`, `values`: what several commands take, said once, and values with a form of their own;
 * `places`: files that are read and written, and that none is both;
-* `plans`, `fleet`, `controller`, `console`, `questions`, `rollouts`, `releases`, `repository`, `spec`, `editors`,
-  `worker`: the commands, by what they are about.
+* `plans`, `fleet`, `controller`, `console`, `questions`, `rollouts`, `releases`, `repository`, `spec`, `state`,
+  `editors`, `worker`: the commands, by what they are about.
 
 A command is one function in one of these, with its arguments above it and the import of what does the work inside it:
 nothing heavy is imported before a command runs, so that `updoser --help` answers at once. A new file of commands is
@@ -34,6 +34,7 @@ from reconciler.cli import (  # noqa: F401 # each adds its commands
     repository,
     rollouts,
     spec,
+    state,
     worker,
 )
 from reconciler.cli.root import cli

@@ -66,16 +66,18 @@ def open_engine(url: str, password: str | None = None) -> Engine:
     return engine
 
 
-def open_shared_engine(url: str, password: str | None = None) -> Engine:
+def open_shared_engine(url: str, password: str | None = None, *, careful: bool = False) -> Engine:
     """Open a database that belongs to another process: what isn't there isn't made, and an earlier schema stays.
 
     In an SQLite file the database itself refuses to write any table but those of `SHARED`; elsewhere that is for the
-    rights of the role.
+    rights of the role. `careful`: a server gets no password from which it could learn it.
 
     Raises:
         StateError: it isn't there, can't be opened, is no state, or has the schema of another version.
     """
     target = _target(url, password)
+    if careful:
+        target = target.update_query_dict({"require_auth": "none,scram-sha-256"})
     is_file = target.get_backend_name() == "sqlite"
     if is_file and not Path(target.database or "").is_file():
         raise StateError(f"there is no state at {target.database} yet", hint="`updoser apply` or `run` makes it")

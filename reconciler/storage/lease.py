@@ -19,6 +19,7 @@ from reconciler.storage.base import Part
 from reconciler.storage.cells import checked
 from reconciler.storage.database import upsert
 from reconciler.storage.holding import BEAT, PATIENCE, holder_name, holder_text, is_over, now_of
+from reconciler.storage.moved import check_usable
 from reconciler.storage.tables import LEASE
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Leases(Part):
         who = holder_text()
         with self._write(lasts=True, fenced=False) as connection:
             upsert(connection, LEASE, [_NOBODY], ())  # so that there is a row to lock
+            check_usable(connection, self._engine.url.render_as_string(hide_password=True))
             held = _lease(connection, select(LEASE).with_for_update())
             if held != watched and leads(connection):
                 return None

@@ -24,6 +24,7 @@ from reconciler.storage.base import Held, Part, moment, seconds
 from reconciler.storage.database import inserting, mapped, writing
 from reconciler.storage.holding import PATIENCE, holder_name, holder_text, is_alive, is_gone, keep_beating, now_of
 from reconciler.storage.holding import is_over as is_dead
+from reconciler.storage.moved import check_usable
 from reconciler.storage.tables import IDENTITY, LEASE, LOCK
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Locks(Part):
         }
         connection.execute(inserting(connection, LOCK).values(row).on_conflict_do_nothing())
         held = connection.execute(select(LOCK).with_for_update()).first()
+        check_usable(connection, self._engine.url.render_as_string(hide_password=True))
         if held is None:
             return None
         if held.lock_id != lock_id:

@@ -56,6 +56,8 @@ STATEMENTS: tuple[str | ByDialect, ...] = (
         PRIMARY KEY (relay, host)
     )
     """,
+    # A state that was moved isn't used any more.
+    "ALTER TABLE identity ADD COLUMN moved_to TEXT NOT NULL DEFAULT ''",
     # The journal of a run begins somewhere, and has each outcome of a step once.
     "ALTER TABLE runs ADD COLUMN journal_from BIGINT NOT NULL DEFAULT 0",
     "ALTER TABLE journal ADD COLUMN step INTEGER NOT NULL DEFAULT 0",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.errors import StateError
+from reconciler.storage.moving import copy_server
 from reconciler.storage.state import State
 
 if TYPE_CHECKING:
@@ -22,8 +23,16 @@ _SQLITE = "sqlite:///"
 
 
 @contextmanager
-def scratch_state(url: str, clock: Callable[[], datetime], *, must_be: bool = False) -> Iterator[State]:
-    """Give a copy of the state at `url`, or an empty one where that isn't an SQLite file that is there.
+def scratch_state(
+    url: str,
+    clock: Callable[[], datetime],
+    *,
+    must_be: bool = False,
+    tell: Callable[[str], None] = lambda _says: None,
+) -> Iterator[State]:
+    """Give a copy of the state at `url`, or an empty one where there is none; what can't be reached is told.
+
+    A server gets no password in the clear: who wrote the URL may not be one of us.
 
     Raises:
         StateError: the file is no state, or there is none and it `must_be`.
@@ -35,8 +44,26 @@ def scratch_state(url: str, clock: Callable[[], datetime], *, must_be: bool = Fa
             _copy(original, copy)
         elif must_be:
             raise StateError("there is no file of the state to read")
+        elif original is None:
+            try:
+                copy_server(url, copy)
+            except StateError as error:
+                tell(f"{error.message}; nothing is known of clients")
         with State.open(f"{_SQLITE}{copy}", clock=clock) as state:
             yield state
+
+
+@contextmanager
+def copied_file(original: Path) -> Iterator[Path]:
+    """Give a copy of the file of a state.
+
+    Raises:
+        StateError: it is none.
+    """
+    with tempfile.TemporaryDirectory(prefix="updoser-") as folder:
+        copy = Path(folder) / "state.db"
+        _copy(original, copy)
+        yield copy
 
 
 def _copy(original: Path, copy: Path) -> None:

@@ -29,6 +29,7 @@ from reconciler.storage.lock import Locks
 from reconciler.storage.logbook import Logbook
 from reconciler.storage.memory import Memories
 from reconciler.storage.moments import Moments
+from reconciler.storage.moved import check_usable
 from reconciler.storage.observations import Observation
 from reconciler.storage.outbox import Outbox
 from reconciler.storage.outcomes import Outcomes
@@ -115,6 +116,8 @@ class State(
     def __init__(self, engine: Engine, clock: Callable[[], datetime], *, shared: bool = False) -> None:
         """Take an open engine; a state that has no identity yet gets one, unless it is another process's (`shared`)."""
         super().__init__(engine, clock)
+        with self._read() as connection:
+            check_usable(connection, engine.url.render_as_string(hide_password=True))
         if shared:
             return
         row = {"id": 1, "lineage": os.urandom(16).hex(), "epoch": 1, "serial": 0, "frozen": False, "used": False}

@@ -27,7 +27,7 @@ LABELLED = "labels <> '[]'"
 """What is true of clients that have labels; these stand in an index by them."""
 
 # One row. `used`: this state changed or adopted something; `settings_key` leaves it never; `fence` is that of the lock
-# that was taken last.
+# that was taken last; `moved_to` says why it isn't to be used any more, see storage.moving.
 IDENTITY = Table(
     "identity",
     METADATA,
@@ -39,6 +39,7 @@ IDENTITY = Table(
     Column("used", Boolean, nullable=False),
     Column("settings_key", String(64), nullable=False, server_default=""),
     Column("fence", BigInteger, nullable=False, server_default="0"),
+    Column("moved_to", Text, nullable=False, server_default=""),
 )
 
 # `error` is empty when the last look went well, and `failing_since` says since when it didn't; a client that left the

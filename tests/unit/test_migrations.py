@@ -55,7 +55,7 @@ GAINED = {
         "sources": {"signatures": "{}", "unfetched": "[]", "signed_up_to": "{}", "signed_until": None},
     },
     12: {
-        "identity": {"fence": 0},
+        "identity": {"fence": 0, "moved_to": ""},
         "lock": {"beat": 0, "beat_at": None, "fence": 0},
         "lease": {"beat_at": None},
         "runs": {"journal_from": 0},
