@@ -181,12 +181,14 @@ class Profile:
         return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str, fingerprint: str = "") -> Profile:
-        """Read what `to_json` gave; its fingerprint, where that is known, isn't worked out again."""
+    def from_json(cls, text: str, fingerprint: str = "", shared: dict[Any, Installed] | None = None) -> Profile:
+        """Read what `to_json` gave; its fingerprint, where that is known, isn't worked out again.
+
+        What is installed in several profiles alike is made once for all that are read with the same `shared`.
+        """
         data: dict[str, Any] = json.loads(text)
-        for entry in data["installed"]:
-            entry["kept"] = tuple((version, digest) for version, digest in entry.get("kept", ()))
-        data["installed"] = tuple(Installed(**entry) for entry in data["installed"])
+        known = {} if shared is None else shared
+        data["installed"] = tuple(_read_installed(entry, known) for entry in data["installed"])
         data["tools"] = tuple(data["tools"])
         data["unmanaged"] = tuple(data["unmanaged"])
         profile = cls(**data)
@@ -198,6 +200,18 @@ class Profile:
     def fingerprint(self) -> str:
         """The SHA-256 of the canonical form: equal for equal profiles, in every process."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def _read_installed(entry: dict[str, Any], shared: dict[Any, Installed]) -> Installed:
+    entry["kept"] = tuple((version, digest) for version, digest in entry.get("kept", ()))
+    alike = tuple(entry), *entry.values()
+    try:
+        made = shared.get(alike)
+    except TypeError:  # a value that is none of ours: who checks the profile says so
+        return Installed(**entry)
+    if made is None:
+        made = shared[alike] = Installed(**entry)
+    return made
 
 
 @dataclass(frozen=True, slots=True)

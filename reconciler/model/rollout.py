@@ -183,3 +183,13 @@ def positions(names: Iterable[str]) -> list[int]:
     """Give the places of many clients."""
     crc = zlib.crc32
     return [crc(name.encode()) for name in names]
+
+
+def positions_within(text: str, between: str) -> Iterable[int]:
+    """Give the places of clients whose names stand in one text: the same, in half the time."""
+    return map(zlib.crc32, text.encode().split(between.encode()))
+
+
+def with_word(place: int, word: bytes) -> int:
+    """Give what `position` gives of a client's name with a word behind it: its place is enough to know."""
+    return zlib.crc32(word, place)

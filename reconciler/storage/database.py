@@ -251,7 +251,8 @@ def _migrate(engine: Engine, url: URL) -> None:
         for step in range(version + 1, VERSION + 1):
             for statement in MIGRATIONS[step]:
                 literal = statement if isinstance(statement, str) else statement.of(connection.dialect.name)
-                connection.exec_driver_sql(literal)
+                if literal:  # what only the other database has is nothing here
+                    connection.exec_driver_sql(literal)
         connection.execute(SCHEMA.update() if version else SCHEMA.insert(), {"version": VERSION})
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import func, null, select, text
 
-from reconciler.model.client import Client, Profile
+from reconciler.model.client import Client, Installed, Profile
 from reconciler.model.network import DIRECT, UNREACHABLE
 from reconciler.storage.base import Part, seconds
 from reconciler.storage.bulk import ForEach, any_of, lock_rows, none_of, raw_batches, streamed
 from reconciler.storage.cells import LATEST, Float, String, checked, sound
 from reconciler.storage.database import upsert
+from reconciler.storage.dialect import passing_through
 from reconciler.storage.observations import Observation, write_observations
 from reconciler.storage.postgres import pruning_profiles
 from reconciler.storage.tables import CLIENTS, PROFILES
@@ -31,6 +32,8 @@ LISTED = 0.0
 """In place of the time when a client left: a look listed it, and no apply took it in yet."""
 _LISTS = ("grp", "labels", "data", "gone_at", "route")
 """Columns that a list of the fleet sets."""
+_FEW = 500
+"""Profiles that are asked for by their fingerprints; of more, all are read."""
 _FIELDS = tuple(field.name for field in fields(Client))
 
 
@@ -210,7 +213,7 @@ class FleetRecords(Part):
             CLIENTS.c.machine.in_(several.having(func.count() > 1)), there
         )
         found: dict[str, list[str]] = defaultdict(list)
-        with self._read() as connection:
+        with self._read() as connection, passing_through(connection):
             for machine, name in connection.execute(wanted):
                 found[machine].append(name)
         return sorted(sorted(same) for same in found.values() if len(same) > 1)
@@ -221,12 +224,18 @@ class FleetRecords(Part):
         with self._read() as connection:
             return dict(connection.execute(wanted).all())
 
-    def profiles(self) -> dict[str, Profile]:
-        """Give the profiles that clients have, by fingerprint; also those of clients that left and may come back."""
-        used = select(CLIENTS.c.fingerprint).distinct()
-        wanted = select(PROFILES.c.fingerprint, PROFILES.c.data).where(PROFILES.c.fingerprint.in_(used))
+    def profiles(self, of: Collection[str] | None = None) -> dict[str, Profile]:
+        """Give the profiles that clients have, by fingerprint: these, or all, also those of clients that left."""
+        wanted = select(PROFILES.c.fingerprint, PROFILES.c.data)
+        if of is None:
+            wanted = wanted.where(PROFILES.c.fingerprint.in_(select(CLIENTS.c.fingerprint).distinct()))
+        elif len(of) <= _FEW:
+            wanted = wanted.where(PROFILES.c.fingerprint.in_(list(of)))
+        reader = _ProfileReader()
         with self._read() as connection:
-            return {key: checked(Profile.from_json(data, key)) for key, data in streamed(connection, wanted)}
+            return {
+                key: reader.read(data, key) for key, data in streamed(connection, wanted) if of is None or key in of
+            }
 
     def record_observations(self, observations: Sequence[Observation]) -> None:
         """Record looks; one that failed keeps the profile that was seen before, and its error."""
@@ -271,6 +280,24 @@ _TAKEN_IN = ForEach(
         .values(gone_at=null())
     ),
 )
+
+
+class _ProfileReader:
+    """Reads profiles; what is installed in many of them alike is made and checked once."""
+
+    def __init__(self) -> None:
+        self._shared: dict[Any, Installed] = {}
+        self._sound: set[int] = set()
+
+    def read(self, data: str, key: str) -> Profile:
+        profile = Profile.from_json(data, key, self._shared)
+        checked(replace(profile, installed=()))
+        for entry in profile.installed:
+            if id(entry) not in self._sound:
+                self._sound.add(id(checked(entry)))
+        return profile
+
+
 _HERE = CLIENTS.c.gone_at.is_(None) | (CLIENTS.c.gone_at == LISTED)
 _COLUMNS = {"group": "grp"}
 """Fields whose columns are called otherwise."""

@@ -5,10 +5,7 @@ Here, and not with the earlier steps, because it will be read beside them and is
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from reconciler.storage.migrations import ByDialect
+from reconciler.storage.dialect import ByDialect
 
 STATEMENTS: tuple[str | ByDialect, ...] = (
     "ALTER TABLE identity ADD COLUMN fence BIGINT DEFAULT 0 NOT NULL",
@@ -61,4 +58,9 @@ STATEMENTS: tuple[str | ByDialect, ...] = (
     # The journal of a run begins somewhere, and has each outcome of a step once.
     "ALTER TABLE runs ADD COLUMN journal_from BIGINT NOT NULL DEFAULT 0",
     "ALTER TABLE journal ADD COLUMN step INTEGER NOT NULL DEFAULT 0",
+    ByDialect(
+        sqlite="CREATE INDEX clients_alike ON clients (labels, fingerprint, error, route, failing_since, quarantined,"
+        " settings, grp, name) WHERE gone_at IS NULL",
+        postgresql="",  # it counts by hashes, and has no room for long texts in an index
+    ),
 )

@@ -17,23 +17,13 @@ state and with `tables`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from reconciler.storage.dialect import ByDialect
 from reconciler.storage.migration_12 import STATEMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-class ByDialect(NamedTuple):
-    """One statement in the words of each database."""
-
-    sqlite: str
-    postgresql: str
-
-    def of(self, dialect: str) -> str:
-        """Give it in the words of one."""
-        return self.postgresql if dialect == "postgresql" else self.sqlite
 
 
 MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {

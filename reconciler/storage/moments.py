@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from reconciler.storage.base import Part, moment, seconds
+from reconciler.storage.dialect import passing_through
 from reconciler.storage.tables import CLIENTS, FIRST_SEEN, ROLLOUTS, RUNS, SOURCES
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
-    from sqlalchemy import Column, Connection
+    from sqlalchemy import Column, ColumnElement, Connection
 
 _MOMENTS: dict[str, tuple[Column[float], ...]] = {
     "rollouts": (ROLLOUTS.c.started, ROLLOUTS.c.opened, ROLLOUTS.c.passed),
@@ -35,9 +36,10 @@ class Moments(Part):
     def moments_ahead(self, quarantine: timedelta) -> dict[str, datetime]:
         """Give the latest of the moments that lie ahead, by what they are about; a quarantine lasts so long."""
         now = self._clock()
-        with self._read() as connection:
+        with self._read() as connection, passing_through(connection):
             found = {about: _latest(connection, *columns) for about, columns in _MOMENTS.items()}
-            found[_QUARANTINE] = _latest(connection, CLIENTS.c.quarantined)
+            few = CLIENTS.c.quarantined.is_not(None)  # they stand in an index
+            found[_QUARANTINE] = _latest(connection, CLIENTS.c.quarantined, where=few)
         return {about: at for about, at in found.items() if at and at > now + (quarantine * (about == _QUARANTINE))}
 
     def cut_moments(self, quarantine: timedelta) -> dict[str, datetime]:
@@ -53,7 +55,10 @@ class Moments(Part):
         return ahead
 
 
-def _latest(connection: Connection, *columns: Column[float]) -> datetime | None:
-    """Give the latest moment of some columns of one table."""
-    row = connection.execute(select(*map(func.max, columns))).one()
+def _latest(
+    connection: Connection, *columns: Column[float], where: ColumnElement[bool] | None = None
+) -> datetime | None:
+    """Give the latest moment of some columns of one table, or of some of its rows."""
+    wanted = select(*map(func.max, columns))
+    row = connection.execute(wanted if where is None else wanted.where(where)).one()
     return moment(max((value for value in row if value is not None), default=None))

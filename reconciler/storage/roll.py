@@ -19,20 +19,24 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from reconciler.model.leaving import FleetMove, first_names
+from reconciler.model.names import in_parts
 from reconciler.model.network import DIRECT
+from reconciler.storage.blocks import blocks_of
 from reconciler.storage.fleet import ClientRow, Seen
 from reconciler.storage.lines import Line
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from reconciler.model.client import Client
     from reconciler.model.leaving import MoveKind
+    from reconciler.storage.blocks import Block
     from reconciler.storage.sieve import Sieve
     from reconciler.storage.state import Identity, State
 
 Releases = set[tuple[str, str]]
+_BATCH = 500
 
 
 @dataclass
@@ -74,6 +78,9 @@ class Roll:
     def rows(self) -> Iterator[ClientRow]:
         """Give a row for each client, as `State.rows` does."""
         yield from self.state.rows([group for group in self.groups if group not in self.listed])
+        yield from self._listed_rows()
+
+    def _listed_rows(self) -> Iterator[ClientRow]:
         if not any(self.listed.values()):
             return
         remembered = self.state.seen()
@@ -95,6 +102,15 @@ class Roll:
                     quarantined=seen.quarantined,
                     settings=seen.settings,
                 )
+
+    def blocks(self) -> Iterator[Block]:
+        """Give the clients by what their rows are alike in; the same clients as `rows`."""
+        kept, there = [group for group in self.groups if group not in self.listed], set[str]()
+        for block in self.state.alike(kept) if kept else ():
+            there.update(block.names)
+            yield block
+        yield from self.state.listed_alike([group for group in kept if group not in there])
+        yield from blocks_of(self._listed_rows())
 
     def lines(
         self, after: str = "", first: int = 500, only: Collection[str] | None = None, through: Sieve | None = None
@@ -145,6 +161,20 @@ class Roll:
         wanted = set(names)
         fresh = {client.name: client for part in self.listed.values() for client in part if client.name in wanted}
         return [(fresh.get(client.name, client), has) for client, has in self.state.named(wanted)]
+
+    def stream(self, names: Iterable[str], at_once: int = _BATCH) -> Iterator[tuple[Client, str]]:
+        """Give clients as `named` does, in the order of these names; few of them are in memory at a time.
+
+        Take the names of a cohort (`plan.members[one]`), or of all that some changes are about
+        (`model.roster.names_of`): then they come by group.
+        """
+        fresh = {client.name: client for clients in self.listed.values() for client in clients}
+        for part in in_parts(names, at_once):
+            known = {client.name: (client, has) for client, has in self.state.named(part)}
+            for name in part:
+                if name in known:
+                    client, has = known[name]
+                    yield fresh.get(name, client), has
 
     def doubles(self, of: Collection[str] | None = None) -> list[list[str]]:
         """Give the names of each machine that answered under several of this fleet, sorted; `of`: of some clients."""
@@ -276,4 +306,3 @@ _BLANK = Line(
     quarantined=None,
 )
 _NAME = attrgetter("name")
-_BATCH = 500

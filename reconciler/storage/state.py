@@ -18,6 +18,7 @@ from sqlalchemy import func, select
 from reconciler.model.controller import ControllerStatus
 from reconciler.model.request import OPEN
 from reconciler.storage.audit import Audit
+from reconciler.storage.blocks import Blocks
 from reconciler.storage.cells import checked, sound
 from reconciler.storage.changes import Changes
 from reconciler.storage.controller import ControllerRecords, read_progress, read_report
@@ -92,6 +93,7 @@ _STANDING = select(
 
 class State(
     FullRecords,
+    Blocks,
     Outcomes,
     Upstream,
     Runs,

@@ -23,6 +23,8 @@ ODD = {
     "never_seen": "seen_at IS NULL",
 }
 """What is true of few clients of most fleets: these have indexes of their own, and are found by just these words."""
+OF_THE_FLEET = "gone_at IS NULL"
+"""What is true of clients that are of the fleet: these stand in an index by what their rows are alike in."""
 LABELLED = "labels <> '[]'"
 """What is true of clients that have labels; these stand in an index by them."""
 
@@ -76,6 +78,11 @@ CLIENTS = Table(
         sqlite_where=sqlalchemy.text(LABELLED),
         postgresql_where=sqlalchemy.text(LABELLED),
     ),
+    Index(  # see storage.blocks; PostgreSQL counts by hashes, and has no room for long texts in an index
+        "clients_alike",
+        *("labels", "fingerprint", "error", "route", "failing_since", "quarantined", "settings", "grp", "name"),
+        sqlite_where=sqlalchemy.text(OF_THE_FLEET),
+    ).ddl_if(dialect="sqlite"),
     *(
         Index(f"clients_{odd}", "name", sqlite_where=sqlalchemy.text(which), postgresql_where=sqlalchemy.text(which))
         for odd, which in ODD.items()

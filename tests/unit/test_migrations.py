@@ -63,6 +63,8 @@ GAINED = {
     },
 }
 """What a step puts into the rows that are there, by its version."""
+ONLY_SQLITE = {"clients_alike"}
+"""Indexes that PostgreSQL has not."""
 ODD = {"INTEGER": 2**31 - 1, "BIGINT": 2**63 - 1, "FLOAT": 1795521600.25, "BOOLEAN": 1}
 OPEN = (
     "import sys; from datetime import datetime, UTC; from reconciler.storage.state import State\n"
@@ -272,11 +274,11 @@ def test_the_tables_are_read_as_what_the_steps_make_of_them(tmp_path: Path) -> N
 def test_the_steps_say_to_postgresql_what_the_tables_are_read_as() -> None:
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     tables = METADATA.sorted_tables
-    read = [*map(CreateTable, tables), *(CreateIndex(index) for table in tables for index in table.indexes)]
-    steps = [
-        step if isinstance(step, str) else step.of("postgresql") for steps in MIGRATIONS.values() for step in steps
-    ]
-    assert declared(steps) == declared([str(statement.compile(dialect=dialect)) for statement in read])  # type: ignore[attr-defined]
+    indexes = (index for table in tables for index in table.indexes if index.name not in ONLY_SQLITE)
+    read = [*map(CreateTable, tables), *map(CreateIndex, indexes)]
+    every = (step for steps in MIGRATIONS.values() for step in steps)
+    steps = [step if isinstance(step, str) else step.of("postgresql") for step in every]
+    assert declared(filter(None, steps)) == declared([str(statement.compile(dialect=dialect)) for statement in read])  # type: ignore[attr-defined]
 
 
 def test_a_state_of_each_earlier_version_is_at_hand_for_these_tests() -> None:
