@@ -73,7 +73,7 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
         talks = FORMATS[desk.form].talks
         show = desk.terminal.result if talks else desk.terminal.note
         look = desk.terminal.look if talks else PLAIN
-        show(desk.terminal.rendered(plan_document(made), "text", PLAN, look=look, names=options.names))
+        show(desk.terminal.rendered(plan_document(made, whole=False), "text", PLAN, look=look, names=options.names))
         if options.names:
             show(file_changes(made, work, options.planning.sight, "text"))
         if work.means.stop.is_set():
@@ -106,7 +106,7 @@ def apply(desk: Desk, options: ApplyOptions) -> int:
 def _check_declared(made: Plan) -> None:
     """Fail when something isn't as declared and no change can make it so; what can be done is done by then."""
     if made.faults:
-        trouble = amiss(plan_document(made))
+        trouble = amiss(plan_document(made, whole=False))
         raise NotAsDeclaredError(f"not as declared: {trouble}", hint="the plan's problems say why")
 
 

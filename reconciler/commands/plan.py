@@ -65,7 +65,8 @@ def plan(desk: Desk, options: PlanOptions, showing: ShowOptions) -> int:
         made = with_spec_changes(whole_plan(work, options), work)
         if base is not None:
             made = against_base(made, work, options, base)
-        document = plan_document(made)
+        written = showing.out is not None or desk.terminal.into is not None
+        document = plan_document(made, whole=written or not FORMATS[desk.form].talks)
         form, within = FORMATS[desk.form], {}
         if showing.names and form.whole:
             within["files"] = changed_files(made, work, options.sight)

@@ -6,8 +6,9 @@ in documents and its rows). What is done with each kind follows from that: it is
 
 from __future__ import annotations
 
+from collections.abc import Sequence  # noqa: TC003 - the forms of documents ask for the types of fields
 from dataclasses import dataclass
-from datetime import datetime  # noqa: TC003 - the forms of documents ask for the types of fields
+from datetime import datetime  # noqa: TC003 - the same
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar, get_args
 
 from reconciler.model.network import DIRECT
@@ -80,7 +81,7 @@ class FleetChange(Change):
 
     __slots__ = ()
     clients: int
-    members: tuple[str, ...]
+    members: Sequence[str]
 
 
 class ClientChange(FleetChange):
@@ -251,7 +252,7 @@ class Deploy(ClientChange):
     platform: str
     reason: DeployReason
     clients: int
-    members: tuple[str, ...]
+    members: Sequence[str]
     bytes: int
     bytes_full: int
     path: tuple[str, ...] = ()
@@ -291,7 +292,7 @@ class Settings(ClientChange):
     group: str
     reason: SettingsReason
     clients: int
-    members: tuple[str, ...]
+    members: Sequence[str]
     not_after: datetime | None = None
 
 
@@ -312,7 +313,7 @@ class Proof(FleetChange):
     kind: ProofKind
     number: int = 0
     clients: int = 0
-    members: tuple[str, ...] = ()
+    members: Sequence[str] = ()
 
     @property
     def key(self) -> Key:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003 - the forms of documents ask for the types of fields
+from collections.abc import Mapping, Sequence  # noqa: TC003 - the forms of documents ask for the types of fields
 from dataclasses import dataclass, field, replace
 from datetime import datetime  # noqa: TC003 - the same
 from typing import TYPE_CHECKING, Literal
@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Literal
 from reconciler.model.attribution import Attribution  # noqa: TC001 - the same
 from reconciler.model.change import KINDS, Change, Changes, ClientChange, StoreChange
 from reconciler.model.leaving import FleetMove, Leaving  # noqa: TC001 - the same
+from reconciler.model.names import Names, Picked, Run
 from reconciler.model.network import DIRECT
 from reconciler.model.outlook import Outlook, WaveOpen
 from reconciler.model.provenance import Provenance  # noqa: TC001 - the same
 from reconciler.model.relay import RelayUse  # noqa: TC001 - the same
 from reconciler.model.release import ANY_PLATFORM
 from reconciler.model.rollout import AT_WORK, RolloutRecord, Undo
+from reconciler.model.roster import clients_of
 from reconciler.model.spec_change import SpecChange  # noqa: TC001 - the same
 from reconciler.model.way_back import WayBack  # noqa: TC001 - the same
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from reconciler.model.change import SettingsReason, Subject
     from reconciler.model.client import Profile
@@ -31,16 +33,21 @@ NEVER_SEEN = "not looked at yet"
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """Clients of one group with the same profile and the same planner-relevant overrides: the unit of the diff.
+    """Clients with the same profile and the same planner-relevant overrides: the unit of the diff.
+
+    They are of one group, or of several in which everything is decided alike (`planner.likes`): `group` is the first of
+    `groups` then, and `counts` has how many clients each has; both are empty where there is one group only. `like` is
+    the first of all groups that it could have clients of, where that isn't `group`. `members` are client names, by
+    group, then sorted.
 
     `profile` is None for clients that nothing is known of; `unknown` then says why, or `unreachable`, if there is no
     way to them; they don't answer since `since`. `hold` is the reason for which they are left alone, which is over by
     the time alone at `free_at` (None: it isn't). `selected` are the patterns of waves that select them. `settings` says
-    what is to be done about their settings, or nothing. `members` are client names, sorted.
+    what is to be done about their settings, or nothing.
     """
 
     group: str
-    members: tuple[str, ...]
+    members: Sequence[str]
     profile: Profile | None = None
     unknown: str = ""
     hold: str = ""
@@ -50,6 +57,23 @@ class Cohort:
     selected: frozenset[str] = frozenset()
     settings: SettingsReason | Literal[""] = ""
     free_at: datetime | None = None
+    groups: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
+    like: str = ""
+
+    @property
+    def by_group(self) -> Iterable[tuple[str, int]]:
+        """Its groups, each with how many clients it has."""
+        return zip(self.groups, self.counts, strict=True) if self.groups else ((self.group, len(self.members)),)
+
+    def parts(self) -> Iterator[tuple[str, Sequence[str]]]:
+        """Give its clients by group."""
+        if not self.groups:
+            yield self.group, self.members
+            return
+        assert isinstance(self.members, (Names, Picked))
+        for number, group in enumerate(self.groups):
+            yield group, Run(self.members, number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +136,7 @@ class Finding:
 
     group: str
     clients: int
-    members: tuple[str, ...]
+    members: Sequence[str]
     reason: str
     component: str = ""
     version: str = ""
@@ -185,7 +209,7 @@ class Plan(Changes):
     relays: tuple[RelayUse, ...] = ()
     spec_commit: str = ""
     signer: str = ""
-    members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    members: Mapping[str, Sequence[str]] = field(default_factory=dict)
     run: Outlook | None = None
 
     @property
@@ -218,9 +242,8 @@ class Plan(Changes):
     @property
     def blind(self) -> bool:
         """True when nothing is known of any client, though there are some."""
-        dark = {cohort for finding in (*self.unknown, *self.unreachable) for cohort in finding.members}
         clients = sum(self.clients.values())
-        return clients > 0 and sum(len(self.members[cohort]) for cohort in dark) >= clients
+        return clients > 0 and clients_of(self.members, (*self.unknown, *self.unreachable)) >= clients
 
     @property
     def as_declared(self) -> bool:

@@ -22,23 +22,30 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from reconciler.errors import OtherControllerError, UsageError
 from reconciler.formats.select import FAILED_SET, parse
 from reconciler.model.change import SettingsReason
+from reconciler.model.names import Names
 from reconciler.model.network import DIRECT, why_unreachable
 from reconciler.model.plan import NEVER_SEEN, Cohort
 from reconciler.model.settings import to_do
 from reconciler.model.spec import Quarantine
 from reconciler.present.words import count_text
 from reconciler.reasons import REASONS, label_of
+from reconciler.storage.blocks import blocks_of
 from reconciler.storage.fleet import labels_of
 from reconciler.storage.judging import double_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from reconciler.formats.select import Pattern
     from reconciler.model.client import Profile
     from reconciler.model.spec import Hold
+    from reconciler.storage.blocks import Block, Likeness
     from reconciler.storage.fleet import ClientRow
     from reconciler.storage.state import Identity
+
+    _Piece = Mapping[str, Sequence[str]]
+    """Names by group, sorted, in the order of the groups."""
+    _Sorted = dict["Situation", list["_Packed"]]
 
 NAMED_SET = "named"
 MAX_DOUBLES = 50
@@ -58,8 +65,8 @@ FREE = Left("", None)
 _MINUTE = timedelta(minutes=1)
 Todo = SettingsReason | Literal[""]
 Situation = tuple[str, str | None, str, str, Left, float | None, frozenset[str], Todo]
-"""What clients of one cohort have in common: group, fingerprint, error, route, hold, failing since, patterns of waves
-that select them, what is to be done about settings."""
+"""What clients of one cohort have in common: group, or what it shares with others, fingerprint, error, route, hold,
+failing since, patterns of waves that select them, what is to be done about settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,11 @@ class Selection:
         """Choose clients by their exact names, whatever characters those have."""
         return cls(parse(f"@{NAMED_SET}", {NAMED_SET: names}), exact=True)
 
+    @property
+    def by_name(self) -> bool:
+        """False when clients that are alike in group and labels are chosen alike."""
+        return self.pattern is not None and self.pattern.by_name
+
     def takes(self, name: str, group: str, labels: Collection[str]) -> bool:
         """Say whether a client is chosen."""
         return self.pattern is None or self.pattern.matches(name, (group,), labels)
@@ -114,6 +126,19 @@ class Marks:
     doubles: Mapping[str, str] = field(default_factory=dict)
 
 
+class Gathered(NamedTuple):
+    """A fleet as cohorts: those that are `chosen`, and the `others`.
+
+    `profiles` are what all of them had when they were last seen, by fingerprint. `asleep` are the fingerprints of those
+    that aren't chosen or can't be changed.
+    """
+
+    chosen: list[Cohort]
+    others: list[Cohort]
+    profiles: Mapping[str, Profile]
+    asleep: Collection[str]
+
+
 def gather_cohorts(
     rows: Iterable[ClientRow],
     profiles: Mapping[str, Profile],
@@ -122,37 +147,147 @@ def gather_cohorts(
     marks: Marks,
     identity: Identity,
     now: datetime,
+    likes: Mapping[str, str] | None = None,
 ) -> tuple[list[Cohort], list[Cohort]]:
     """Group the rows of a fleet; see the module's rules. Those that aren't chosen are the second list."""
-    foreign = {key for key, profile in profiles.items() if profile.is_foreign(identity.lineage, identity.epoch)}
-    reader = _Marker(marks, now)
-    chosen: dict[Situation, list[str]] = defaultdict(list)
-    others: dict[Situation, list[str]] = defaultdict(list)
-    stamp = now.timestamp()
-    labels_of: dict[str, tuple[str, ...]] = {}
-    selected_of: dict[tuple[str, str], frozenset[str]] = {}
-    for row in rows:
-        name, group, text = row.name, row.group, row.labels
-        hold, selected, members = FREE, NOT_SELECTED, chosen
-        if reader.asks_selects:
-            known = selected_of.get((group, text))
-            if known is None:
-                known = reader.selected(name, group, _labels(text, labels_of))
-                if not reader.by_name:
-                    selected_of[group, text] = known
-            selected = known
-        if reader.asks_names or choice.pattern is not None:
-            labels = _labels(text, labels_of)
-            hold = reader.hold(name, group, labels)
-            if not choice.takes(name, group, labels):
-                members = others
-        if marks.doubles and name in marks.doubles:
-            hold = Left(hold.why or marks.doubles[name], None)
-        if row.quarantined is not None and row.quarantined > stamp:
-            hold = _in_quarantine(min(datetime.fromtimestamp(row.quarantined, UTC), now + marks.quarantine), hold)
-        todo: Todo = reader.settings(name, group, row.settings) if reader.any_settings else ""
-        members[group, row.fingerprint, row.error, row.route, hold, row.failing_since, selected, todo].append(name)
-    return _cohorts(chosen, profiles, foreign, now), _cohorts(others, profiles, foreign, now)
+    made = gather(blocks_of(rows), lambda _prints: profiles, choice, marks, Eye(identity, now, likes or {}))
+    return made.chosen, made.others
+
+
+class Eye(NamedTuple):
+    """Who looks, and when; `likes` has for groups in which everything is decided alike one word that they share."""
+
+    identity: Identity
+    now: datetime
+    likes: Mapping[str, str]
+
+
+def gather(
+    blocks: Iterable[Block],
+    profiles_of: Callable[[Collection[str]], Mapping[str, Profile]],
+    choice: Selection,
+    marks: Marks,
+    eye: Eye,
+) -> Gathered:
+    """Put the clients of a fleet into cohorts; `profiles_of` gives the profiles of fingerprints, once all are known."""
+    sorter = _Sorter(choice, marks, eye)
+    prints: set[str] = set()
+    for block in blocks:
+        if block.like.fingerprint is not None:
+            prints.add(block.like.fingerprint)
+        sorter.take(block)
+    profiles = profiles_of(prints)
+    lineage, epoch = eye.identity.lineage, eye.identity.epoch
+    foreign = {key for key, profile in profiles.items() if profile.is_foreign(lineage, epoch)}
+    chosen, others = (_cohorts(members, profiles, foreign, eye.now) for members in (sorter.chosen, sorter.others))
+    return Gathered(chosen, others, profiles, sorter.asleep)
+
+
+class _Packed(NamedTuple):
+    """The clients of one piece of a cohort, packed."""
+
+    groups: tuple[str, ...]
+    counts: tuple[int, ...]
+    names: Names
+
+
+def _packed(names: _Piece) -> _Packed:
+    return _Packed(tuple(names), tuple(map(len, names.values())), Names(names.values()))
+
+
+class _Mark(NamedTuple):
+    """What is decided for clients by their group, labels or names."""
+
+    taken: bool
+    like: str
+    hold: Left
+    selected: frozenset[str]
+    todo: Todo
+
+
+class _Sorter:
+    """Puts blocks where they belong, in as few pieces as it takes; block after block."""
+
+    def __init__(self, choice: Selection, marks: Marks, eye: Eye) -> None:
+        self._choice = choice
+        self._marks = marks
+        self._likes = eye.likes
+        self._reader = reader = _Marker(marks, eye.now)
+        self._now = eye.now
+        self._by_name = reader.by_name or choice.by_name or bool(marks.settings)
+        self._known: dict[tuple[str, str, str], dict[str, _Mark]] = defaultdict(dict)
+        self._groups: dict[str, str] = {}
+        self.chosen: _Sorted = defaultdict(list)
+        self.others: _Sorted = defaultdict(list)
+        self.asleep: set[str] = set()
+
+    def take(self, block: Block) -> None:
+        """Put the clients of a block where they belong."""
+        like = block.like
+        labels = labels_of(like.labels)
+        if self._by_name or self._has_doubles(block):
+            pieces = self._by_names(block, labels)
+        else:
+            known = self._known[like.labels, like.settings, ""]
+            marks: dict[_Mark, None] = {}
+            for group in block.names:
+                mark = known.get(group)
+                if mark is None:
+                    mark = known[group] = self._mark("", group, labels, like.settings)
+                marks[mark] = None
+            pieces = self._apart(block, known, marks)
+        for mark, names in pieces:
+            self._put(mark, like, names)
+
+    def _has_doubles(self, block: Block) -> bool:
+        doubles = self._marks.doubles.keys()
+        return bool(doubles) and not all(map(doubles.isdisjoint, block.names.values()))
+
+    def _apart(
+        self, block: Block, known: Mapping[str, _Mark], marks: Collection[_Mark]
+    ) -> Iterable[tuple[_Mark, _Piece]]:
+        """Take a block apart by what is decided for its groups; mostly that is the same for all."""
+        if len(marks) == 1:
+            (only,) = marks
+            return [(only, block.names)]
+        parts: dict[_Mark, dict[str, Sequence[str]]] = {mark: {} for mark in marks}
+        for group, names in block.names.items():
+            parts[known[group]][group] = names
+        return parts.items()
+
+    def _by_names(self, block: Block, labels: tuple[str, ...]) -> Iterable[tuple[_Mark, _Piece]]:
+        parts: dict[_Mark, dict[str, list[str]]] = {}
+        doubles, settings = self._marks.doubles, block.like.settings
+        for group, names in block.names.items():
+            for name in names:
+                mark = self._mark(name, group, labels, settings)
+                if name in doubles:
+                    mark = mark._replace(hold=Left(mark.hold.why or doubles[name], None))
+                parts.setdefault(mark, {}).setdefault(group, []).append(name)
+        return parts.items()
+
+    def _mark(self, name: str, group: str, labels: tuple[str, ...], settings: str) -> _Mark:
+        reader = self._reader
+        return _Mark(
+            taken=self._choice.takes(name, group, labels),
+            like=self._likes.get(group, group),
+            hold=reader.hold(name, group, labels),
+            selected=reader.selected(name, group, labels),
+            todo=reader.settings(name, group, settings) if reader.any_settings else "",
+        )
+
+    def _put(self, mark: _Mark, like: Likeness, names: _Piece) -> None:
+        hold, until = mark.hold, like.quarantined
+        if until is not None and until > self._now.timestamp():
+            most = self._now + self._marks.quarantine
+            hold = _in_quarantine(min(datetime.fromtimestamp(until, UTC), most), hold)
+        if like.fingerprint and (like.error or why_unreachable(like.route) or not mark.taken):
+            self.asleep.add(like.fingerprint)
+        situation = (
+            *(mark.like, like.fingerprint, like.error, like.route),
+            *(hold, like.failing_since, mark.selected, mark.todo),
+        )
+        (self.chosen if mark.taken else self.others)[situation].append(_packed(names))
 
 
 def _in_quarantine(until: datetime, held: Left) -> Left:
@@ -176,14 +311,6 @@ def say_doubles(doubles: Sequence[Sequence[str]]) -> tuple[dict[str, str], list[
     return told, [*named, *([f"{count_text(rest, 'more machine')} have several names"] if rest else [])]
 
 
-def _labels(text: str, known: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Read labels; equal ones once."""
-    labels = known.get(text)
-    if labels is None:
-        labels = known[text] = labels_of(text)
-    return labels
-
-
 class _Marker:
     """Says which marks a client has."""
 
@@ -194,10 +321,9 @@ class _Marker:
         self._selects = [parse(text) for text in dict.fromkeys(marks.selects)]
         self._wanted, self._wanted_by_group = marks.settings, marks.group_settings
         self.any_settings = bool(marks.settings or marks.group_settings)
-        self.by_name = any(pattern.by_name for pattern in self._selects)
-        """True when a pattern of a wave asks for names, so that clients alike in all else may differ."""
-        self.asks_selects = bool(self._selects)
-        self.asks_names = bool(self._holds)
+        patterns = (*self._selects, *(pattern for pattern, _hold in self._holds))
+        self.by_name = any(pattern.by_name for pattern in patterns)
+        """True when a pattern asks for names, so that clients alike in all else may differ."""
 
     def hold(self, name: str, group: str, labels: tuple[str, ...]) -> Left:
         """Give the first hold that takes a client, and when the last of them is over."""
@@ -217,38 +343,54 @@ class _Marker:
 
 
 def _cohorts(
-    members: Mapping[Situation, list[str]],
-    profiles: Mapping[str, Profile],
-    foreign: Collection[str],
-    now: datetime,
+    members: _Sorted, profiles: Mapping[str, Profile], foreign: Collection[str], now: datetime
 ) -> list[Cohort]:
     """Put those together who are in the same situation once what doesn't matter in it is left out."""
-    alike: dict[Situation, list[str]] = defaultdict(list)
-    for (group, fingerprint, error, route, hold, since, selected, settings), names in members.items():
+    alike: _Sorted = defaultdict(list)
+    for (like, fingerprint, error, route, hold, since, selected, settings), pieces in members.items():
         if why_unreachable(route):
-            alike[group, None, "", route, FREE, None, selected, ""] += names
+            alike[like, None, "", route, FREE, None, selected, ""] += pieces
         elif error:
             failing = None if since is None else min(since, now.timestamp())
-            alike[group, None, label_of(error), "", hold, failing, selected, ""] += names
+            alike[like, None, label_of(error), "", hold, failing, selected, ""] += pieces
         elif fingerprint not in profiles:
-            alike[group, None, NEVER_SEEN, "", hold, None, selected, ""] += names
+            alike[like, None, NEVER_SEEN, "", hold, None, selected, ""] += pieces
         elif fingerprint in foreign:
-            alike[group, None, REASONS[OtherControllerError.reason].label, "", hold, None, selected, ""] += names
+            alike[like, None, REASONS[OtherControllerError.reason].label, "", hold, None, selected, ""] += pieces
         else:
-            alike[group, fingerprint, "", route, hold, None, selected, settings] += names
-    return [
-        Cohort(
-            group,
-            tuple(sorted(names)),
-            profiles[fingerprint] if fingerprint else None,
-            unknown=why,
-            hold=hold.why,
-            free_at=hold.until,
-            route=route if fingerprint else DIRECT,
-            unreachable=why_unreachable(route),
-            since=None if since is None else datetime.fromtimestamp(since, UTC),
-            selected=selected,
-            settings=settings,
-        )
-        for (group, fingerprint, why, route, hold, since, selected, settings), names in alike.items()
-    ]
+            alike[like, fingerprint, "", route, hold, None, selected, settings] += pieces
+    together = ((situation, _together(pieces)) for situation, pieces in alike.items())
+    in_order = sorted(together, key=lambda one: (one[1].groups[0], one[1].names.first))
+    return [_cohort(situation, packed, profiles) for situation, packed in in_order]
+
+
+def _together(pieces: Sequence[_Packed]) -> _Packed:
+    """Make one of several pieces."""
+    if len(pieces) == 1:
+        return pieces[0]
+    found: dict[str, list[str]] = defaultdict(list)
+    for piece in pieces:
+        for number, group in enumerate(piece.groups):
+            found[group] += piece.names.run(number)
+    return _packed({group: sorted(found[group]) for group in sorted(found)})
+
+
+def _cohort(situation: Situation, packed: _Packed, profiles: Mapping[str, Profile]) -> Cohort:
+    like, fingerprint, why, route, hold, since, selected, settings = situation
+    several = len(packed.groups) > 1
+    return Cohort(
+        packed.groups[0],
+        packed.names,
+        profiles[fingerprint] if fingerprint else None,
+        unknown=why,
+        hold=hold.why,
+        free_at=hold.until,
+        route=route if fingerprint else DIRECT,
+        unreachable=why_unreachable(route),
+        since=None if since is None else datetime.fromtimestamp(since, UTC),
+        selected=selected,
+        settings=settings,
+        groups=packed.groups if several else (),
+        counts=packed.counts if several else (),
+        like=like if like != packed.groups[0] else "",
+    )

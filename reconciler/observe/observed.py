@@ -19,7 +19,7 @@ from reconciler.model.network import DIRECT, why_unreachable
 from reconciler.model.offer import about_source
 from reconciler.model.plan import Basis
 from reconciler.observe.clients import look
-from reconciler.observe.cohorts import EVERYBODY, Marks, Selection, gather_cohorts, say_doubles
+from reconciler.observe.cohorts import EVERYBODY, Eye, Gathered, Marks, Selection, gather, say_doubles
 from reconciler.observe.idle import check_limit, notes_of
 from reconciler.observe.inventory import list_clients, list_fleet
 from reconciler.observe.loading import awaited_loads, with_late_loads
@@ -36,21 +36,22 @@ from reconciler.observe.upstream import (
 from reconciler.observe.ways import find_ways
 from reconciler.planner.desired import changed_offers
 from reconciler.planner.inputs import Observed
+from reconciler.planner.likes import likes
 from reconciler.planner.targets import Past
 from reconciler.present.words import count_text
 from reconciler.repository.edition import folder_of
-from reconciler.storage.fleet import labels_of
 from reconciler.templates.book import Book
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from reconciler.model.client import Client, Profile
+    from reconciler.model.client import Client
     from reconciler.model.events import Level
     from reconciler.model.offer import SourceReport
     from reconciler.model.release import Release
     from reconciler.model.repository import Published
+    from reconciler.model.rollout import Key
     from reconciler.model.spec import GroupSpec, SourceSpec
     from reconciler.storage.roll import Roll
     from reconciler.storage.state import Identity, Observation
@@ -110,25 +111,9 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
     if sight.refresh and sight.contact:
         _look_at_clients(work, sight, choice, fleet)
     identity = _identity(work, adopt=sight.adopt)
-    profiles = work.state.profiles()
-    waves = {wave for policy in work.spec.policies.values() for wave in policy.rollout.waves}
-    selects = {pattern for wave in waves for pattern in (wave.select, wave.prefer) if pattern}
-    selects |= {relay.serves for relay in work.spec.relays.values()}
+    rollouts = work.state.rollouts()
     doubles, told = say_doubles(work.roll.doubles())
-    cohorts, others = gather_cohorts(
-        work.roll.rows(),
-        profiles,
-        choice=choice,
-        marks=Marks(
-            work.spec.holds,
-            sorted(selects),
-            *_wanted_settings(work, sight),
-            quarantine=work.spec.quarantine.span,
-            doubles=doubles,
-        ),
-        identity=identity,
-        now=work.means.clock(),
-    )
+    gathered = _gather(work, sight, choice, Eye(identity, work.means.clock(), _likes(work, rollouts)), doubles)
     sources, components = work.spec.sources, {name: spec.component for name, spec in work.spec.components.items()}
     reports = known_reports(work)
     offers, conflicts = merge_offers(reports, sources, components)
@@ -142,7 +127,6 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
     published, trouble = _published(work)
     mirrors = look_at_mirrors(work, inspection.releases, offers)
     ahead = work.state.moments_ahead(work.spec.quarantine.span)
-    rollouts = work.state.rollouts()
     return Observed(
         basis=Basis(
             lineage=identity.lineage,
@@ -175,23 +159,23 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
             *([ahead_text(ahead)] if ahead else []),
         ),
         unread=[report.source for report in reports if report.error and report.source not in absent],
-        cohorts=cohorts,
-        others=others,
+        cohorts=gathered.chosen,
+        others=gathered.others,
         rollouts=rollouts,
-        failures=with_late_loads(work, work.state.rollout_failures(), rollouts, profiles),
+        failures=with_late_loads(work, work.state.rollout_failures(), rollouts, gathered.profiles),
         troubles=work.state.rollout_failures(MACHINE),
         gone=work.roll.gone(),
         freeze=_FROZEN if identity.frozen and not sight.confirmed else "",
         incrementals=inspection.incrementals,
         offered=merge_incrementals(reports, offers),
         codecs=work.plugins.codec_traits(),
-        dormant=_dormant(work, profiles, choice),
+        dormant=_dormant(gathered),
         withdrawn=find_withdrawals(reports, sources),
         remembered=remembered,
         published=published,
         mirrors=mirrors,
         first_seen=work.state.first_seen(),
-        past=Past(contents, work.state.got(changed) | (_on_clients(profiles.values()) if changed else set())),
+        past=Past(contents, work.state.got(changed) | (_on_clients(work) if changed else set())),
         source_routes={source.name: _source_route(source) for source in sources},
         unfetched=unfetched,
         relays=look_at_relays(work, refresh=sight.refresh and sight.contact),
@@ -206,11 +190,11 @@ def ahead_text(ahead: Mapping[str, datetime]) -> str:
     return f"a clock was wrong: moments up to {latest} are remembered ({', '.join(ahead)}); they count as now"
 
 
-def _on_clients(profiles: Iterable[Profile]) -> set[tuple[str, str]]:
+def _on_clients(work: Workspace) -> set[tuple[str, str]]:
     """Give the (component, version) that clients had when they were last seen, those that are only kept included."""
     return {
         (entry.component, version)
-        for profile in profiles
+        for profile in work.state.profiles().values()
         for entry in profile.installed
         for version in (entry.version, *dict(entry.kept))
     }
@@ -285,20 +269,32 @@ def _source_route(source: SourceSpec) -> str:
     return f"via {proxy.name}" if proxy is not None and source.remote and proxy.is_for(source.host) else DIRECT
 
 
-def _dormant(work: Workspace, profiles: Mapping[str, Profile], choice: Selection) -> frozenset[tuple[str, str]]:
+def _gather(work: Workspace, sight: Sight, choice: Selection, eye: Eye, doubles: Mapping[str, str]) -> Gathered:
+    """Put the clients of the fleet into cohorts."""
+    waves = {wave for policy in work.spec.policies.values() for wave in policy.rollout.waves}
+    selects = {pattern for wave in waves for pattern in (wave.select, wave.prefer) if pattern}
+    selects |= {relay.serves for relay in work.spec.relays.values()}
+    settings, group_settings = _wanted_settings(work, sight)
+    marks = Marks(
+        work.spec.holds,
+        sorted(selects),
+        settings,
+        group_settings,
+        quarantine=work.spec.quarantine.span,
+        doubles=doubles,
+    )
+    return gather(work.roll.blocks(), work.state.profiles, choice, marks, eye)
+
+
+def _likes(work: Workspace, rollouts: Iterable[Key]) -> dict[str, str]:
+    """Give for each group the first of those in which everything is decided as in it."""
+    spec = work.spec
+    return likes(spec.groups, spec.components, spec.policies, alone={group for _component, _version, group in rollouts})
+
+
+def _dormant(fleet: Gathered) -> frozenset[tuple[str, str]]:
     """Give what clients have, as last seen, that didn't answer or weren't chosen: it won't change in this run."""
-    some = choice.pattern is not None
-    asleep = {
-        row.fingerprint
-        for row in work.roll.rows()
-        if row.fingerprint
-        and (
-            row.error
-            or why_unreachable(row.route)
-            or (some and not choice.takes(row.name, row.group, labels_of(row.labels)))
-        )
-    }
-    found = (profiles[fingerprint] for fingerprint in asleep if fingerprint in profiles)
+    found = (fleet.profiles[fingerprint] for fingerprint in fleet.asleep if fingerprint in fleet.profiles)
     return frozenset((entry.component, entry.digest) for profile in found for entry in profile.installed)
 
 

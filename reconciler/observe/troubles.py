@@ -62,46 +62,56 @@ def _unreached(work: Workspace, cohorts: Iterable[Cohort]) -> Iterable[Troubled]
         elif cohort.unknown and cohort.unknown != NEVER_SEEN:
             dark[reason_of(cohort.unknown)].append(cohort)
     first = {
-        reason: heapq.nsmallest(EXAMPLES, ((name, cohort) for cohort in alike for name in cohort.members), key=_name)
+        reason: heapq.nsmallest(
+            EXAMPLES,
+            (
+                (name, group, cohort)
+                for cohort in alike
+                for group, members in cohort.parts()
+                for name in heapq.nsmallest(EXAMPLES, members)
+            ),
+            key=_name,
+        )
         for reason, alike in dark.items()
     }
-    said = work.state.lines_of([name for named in first.values() for name, _cohort in named])
+    said = work.state.lines_of([name for named in first.values() for name, *_rest in named])
     for reason, alike in dark.items():
         examples = (
             Failure(
                 client=name,
-                group=cohort.group,
+                group=group,
                 component="",
                 message=cohort.unreachable or (said[name].error if name in said else "") or cohort.unknown,
                 fault=MACHINE,
                 reason=reason,
             )
-            for name, cohort in first[reason]
+            for name, group, cohort in first[reason]
         )
-        groups = sorted({cohort.group for cohort in alike})
+        groups = sorted({group for cohort in alike for group, _count in cohort.by_group})
         yield Troubled(reason, sum(len(cohort.members) for cohort in alike), tuple(groups), tuple(examples))
 
 
-def _name(entry: tuple[str, Cohort]) -> str:
+def _name(entry: tuple[str, str, Cohort]) -> str:
     return entry[0]
 
 
 def _failing(work: Workspace, cohorts: Iterable[Cohort]) -> Iterable[Troubled]:
     failing, in_rollouts = work.state.failing(), failed_in_rollouts(work)
     last = {**work.state.last_failures(in_rollouts.keys() - failing.keys()), **failing}
+    concerned = frozenset(failing.keys() | in_rollouts.keys())
     alike: dict[Reason, list[Failure]] = defaultdict(list)
     for cohort in cohorts if failing or in_rollouts else ():
         if cohort.profile is None or cohort.unreachable:
             continue
-        members = set(cohort.members)
-        for name in members & (failing.keys() | in_rollouts.keys()):
-            behind = any(
-                lacks(work.spec.components[component].component.scheme, cohort.profile, component, version)
-                for component, version, _said in in_rollouts.get(name, ())
-            )
-            if (name in failing or behind) and name in last:
-                said = last[name]
-                alike[said.reason].append(Failure(name, cohort.group, said.component, said.message, reason=said.reason))
+        for group, members in cohort.parts():
+            for name in concerned.intersection(members):
+                behind = any(
+                    lacks(work.spec.components[component].component.scheme, cohort.profile, component, version)
+                    for component, version, _said in in_rollouts.get(name, ())
+                )
+                if (name in failing or behind) and name in last:
+                    said = last[name]
+                    alike[said.reason].append(Failure(name, group, said.component, said.message, reason=said.reason))
     for reason, failed in alike.items():
         examples = heapq.nsmallest(EXAMPLES, failed, key=lambda failure: failure.client)
         groups = sorted({failure.group for failure in failed})

@@ -6,25 +6,32 @@ they are due at moments of their own.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from operator import or_
 from typing import TYPE_CHECKING, Literal
 
 from reconciler.model.change import Deploy, Settings
+from reconciler.model.names import places_of
 from reconciler.model.plan import Finding
+from reconciler.model.roster import Roster
 from reconciler.planner.comparison import what
 from reconciler.planner.rollout import is_governed
+from reconciler.planner.sums import Book, Entry, Sum, Sums
 from reconciler.planner.timing import back_test, due_test
 from reconciler.planner.walk import Standing
-from reconciler.planner.waves import first_waves
+from reconciler.planner.waves import first_waves, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from reconciler.model.change import Proof, SettingsReason
     from reconciler.model.plan import Basis, Cohort
     from reconciler.model.policy import Schedule
+    from reconciler.model.roster import Section
     from reconciler.planner.comparison import Compared, Comparison
     from reconciler.planner.delivery import Delivery
     from reconciler.planner.diff import Difference
@@ -37,8 +44,11 @@ if TYPE_CHECKING:
     _Due = tuple[int, int, bool]
     FindingKind = Literal["drift", "pending", "held", "deferred", "unknown", "unreachable", "claims"]
     _Found = tuple[FindingKind, str, str, str]
-    _Entry = defaultdict[str, "_Count"]
 
+_Test = Callable[[Sequence[str]], Iterable[bool]]
+"""Says of clients whether they are due."""
+_Answers = tuple[tuple[bool, ...], tuple[bool, ...]]
+"""In which reaches clients are, and which moments have come for them."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -50,14 +60,16 @@ class _Moment:
     seen: bool
     known: datetime | None
 
-    def test(self, now: datetime, back: Mapping[str, datetime]) -> Callable[[str], bool]:
-        """Give what says of a client whether it is due; nobody came back since a release that is new right now."""
+    def test(self, now: datetime, back: Mapping[str, datetime]) -> _Test:
+        """Give what says of clients whether they are due; nobody came back since a release that is new right now."""
         scheduled = due_test(self.schedule, now, self.known or _LONG_AGO) if self.schedule is not None else None
         if not self.seen:
             assert scheduled is not None
-            return scheduled
+            return lambda names: map(scheduled, places_of(names))
         returned = back_test(back, self.known or now)
-        return returned if scheduled is None else lambda name: returned(name) or scheduled(name)
+        if scheduled is None:
+            return lambda names: map(returned, names)
+        return lambda names: map(or_, map(returned, names), map(scheduled, places_of(names)))
 
 
 class Aggregate:
@@ -82,41 +94,51 @@ class Aggregate:
         self._rollouts = rollouts
         self._moments: dict[tuple[int, int], _Moment | None] = {}
         self._standings: dict[tuple[int, int], Standing | None] = {}
-        self.members: dict[str, tuple[str, ...]] = {}
         self._relays = {relay.serves: name for name, relay in reversed(tuple(wanted.relays.items()))}
-        self.behind: dict[str, str] = {}
-        """The relays of cohorts, by their ids; of several the first."""
-        self._clients: dict[str, int] = defaultdict(int)
+        self._behind: dict[int, str] = {}
+        self._tables = Sums(wanted.groups)
+        self._book = Book()
+        self._cohorts: Sequence[Cohort] = ()
+        self.roster = Roster((), {})
+        """The clients of each cohort of the plan, once all are added."""
+        self._clients = Sum(self._tables)
         self._order = tuple(wanted.components)
         self._freeze = freeze
-        self._deploys: dict[_Due, _Entry] = {}
-        self._findings: dict[_Found, _Entry] = {}
+        self._deploys: dict[_Due, Entry] = {}
+        self._findings: dict[_Found, Entry] = {}
         self._ends: dict[_Found, datetime] = {}
-        self._settings: dict[SettingsReason, _Entry] = {}
-        self._proofs: dict[int, _Entry] = {}
+        self._settings: dict[SettingsReason, Entry] = {}
+        self._proofs: dict[int, Entry] = {}
         self._questions: dict[tuple[int, int], _Questions] = {}
-        self._answers: dict[tuple[object, ...], tuple[_Entry, ...]] = {}
+        self._answers: dict[tuple[object, ...], tuple[Entry, ...]] = {}
         self._rechecks = [
             (at, proof, _waves_of(proof, rollouts))
             for at, proof in enumerate(rollouts.proofs)
             if proof.kind == "recheck"
         ]
 
-    def add(self, at: int, cohort: Cohort) -> None:
+    def add_all(self, cohorts: Sequence[Cohort]) -> None:
+        """Count all cohorts in; they stand in the order of the lineup."""
+        self._cohorts = cohorts
+        for at, cohort in enumerate(cohorts):
+            self._add_cohort(at, cohort)
+        self.roster = self._book.roster(cohorts)
+
+    def _add_cohort(self, at: int, cohort: Cohort) -> None:
         """Count a cohort in, the one with this number of the lineup, in the parts that are alike."""
         if cohort.profile is None or cohort.hold or cohort.unreachable:
-            self._add(cohort, cohort.members, (), ())
+            self._add(at, cohort, whole(cohort), ((), ()))
             return
         asked = self._ask(cohort)
-        parts: dict[tuple[bool, ...], tuple[str, ...]] = {(): cohort.members}
+        parts: Mapping[tuple[bool, ...], Section] = {(): whole(cohort)}
         if asked.reaches:
             parts = self._rollouts.lineup.split(at, asked.reaches)
         for inside in sorted(parts, reverse=True):
             if not asked.matters(inside):
-                self._add(cohort, parts[inside], inside, asked.nobody)
+                self._add(at, cohort, parts[inside], (inside, asked.nobody))
                 continue
-            for due, names in _split(parts[inside], asked.tests):
-                self._add(cohort, names, inside, due)
+            for due, section in _split(parts[inside], asked.tests):
+                self._add(at, cohort, section, (inside, due))
 
     def _ask(self, cohort: Cohort) -> _Questions:
         """Give what has to be known of each client of a cohort: which reaches it is in, and which moments have come."""
@@ -177,23 +199,19 @@ class Aggregate:
             self._standings[key] = standing
         return self._standings[key]
 
-    def _add(self, cohort: Cohort, names: tuple[str, ...], inside: tuple[bool, ...], due: tuple[bool, ...]) -> None:
+    def _add(self, at: int, cohort: Cohort, section: Section, answers: _Answers) -> None:
         """Count clients in that are alike in everything that decides."""
-        group, clients = cohort.group, len(names)
-        self._clients[group] += clients
-        entries = self._entries(cohort, inside, due)
+        self._clients.add(section)
+        entries = self._entries(cohort, *answers)
         if entries:
-            cohort_id = f"c{len(self.members) + 1}"
-            self.members[cohort_id] = names
+            number = self._book.add(at, section)
             relay = next((name for serves, name in self._relays.items() if serves in cohort.selected), "")
             if relay:
-                self.behind[cohort_id] = relay
+                self._behind[number] = relay
             for entry in entries:
-                count = entry[group]
-                count.cohorts.append(cohort_id)
-                count.clients += clients
+                entry.take(number, section)
 
-    def _entries(self, cohort: Cohort, inside: tuple[bool, ...], due: tuple[bool, ...]) -> tuple[_Entry, ...]:
+    def _entries(self, cohort: Cohort, inside: tuple[bool, ...], due: tuple[bool, ...]) -> tuple[Entry, ...]:
         """Give the changes and findings that clients belong to; those of alike cohorts are worked out once."""
         if cohort.unreachable:
             return (self._finding("unreachable", cohort.unreachable),)
@@ -206,7 +224,7 @@ class Aggregate:
             self._answers[key] = tuple(self._all_entries(cohort, inside, due))
         return self._answers[key]
 
-    def _all_entries(self, cohort: Cohort, inside: tuple[bool, ...], due: tuple[bool, ...]) -> Iterator[_Entry]:
+    def _all_entries(self, cohort: Cohort, inside: tuple[bool, ...], due: tuple[bool, ...]) -> Iterator[Entry]:
         compared, stopped = self._comparison.of(cohort), cohort.hold or self._freeze
         assert cohort.profile is not None
         if cohort.profile.lineage == self._basis.lineage and cohort.profile.epoch < self._basis.epoch:
@@ -224,12 +242,12 @@ class Aggregate:
         if cohort.settings and stopped:
             yield self._finding("held", stopped)
         elif cohort.settings:
-            yield self._settings.setdefault(cohort.settings, _entry())
+            yield self._settings.setdefault(cohort.settings, self._entry())
         for at, proof, part in self._rechecks:
             if answers[0].get(part) and _is_proved(cohort, proof):
-                yield self._proofs.setdefault(at, _entry())
+                yield self._proofs.setdefault(at, self._entry())
 
-    def _noticed(self, compared: Compared) -> Iterator[_Entry]:
+    def _noticed(self, compared: Compared) -> Iterator[Entry]:
         """Give the findings that are so whether or not anything may be changed."""
         for waiting in compared.waiting:
             release = waiting.target.release
@@ -241,15 +259,15 @@ class Aggregate:
 
     def _finding(
         self, kind: FindingKind, reason: str, component: str = "", version: str = "", at: datetime | None = None
-    ) -> _Entry:
+    ) -> Entry:
         key = kind, component, reason, version
         if at is not None:
             self._ends[key] = min(at, self._ends.get(key, at))
-        return self._findings.setdefault(key, _entry())
+        return self._findings.setdefault(key, self._entry())
 
     def _admit(
         self, number: int, cohort: Cohort, inside: Mapping[FirstWaves, bool], due: Mapping[_Moment, bool]
-    ) -> Iterator[_Entry]:
+    ) -> Iterator[Entry]:
         """Give the change that a difference is now, or why it waits; both where it is sent early."""
         difference, delivery, _route = self._comparison.differences[number]
         release = difference.target.release
@@ -274,67 +292,88 @@ class Aggregate:
         if word == "deferred" and verdict.early and is_update and not delivery.held:
             yield self._change(number, wave, early=True)
 
-    def _change(self, number: int, wave: int, *, early: bool = False) -> _Entry:
-        return self._deploys.setdefault((number, wave, early), _entry())
+    def _entry(self) -> Entry:
+        return Entry(self._tables)
+
+    def _change(self, number: int, wave: int, *, early: bool = False) -> Entry:
+        return self._deploys.setdefault((number, wave, early), self._entry())
+
+    @property
+    def behind(self) -> dict[str, str]:
+        """The relays of cohorts, by their ids; of several the first."""
+        return {one: relay for number, relay in self._behind.items() for one in self.roster.ids_of(number)}
 
     def clients(self) -> dict[str, int]:
         """Give the number of clients that were compared, by group."""
-        return dict(sorted(self._clients.items()))
+        return self._clients.by_group()
 
     def deploys(self) -> tuple[Deploy, ...]:
         """Give the deploy changes in the order of the catalog, then by group, version and reason."""
         order = {component: at for at, component in enumerate(self._order)}
         known = self._comparison.differences
         found = [
-            (what(known[number][0]), group, number, wave, early, count)
+            (what(known[number][0]), group, number, wave, early, clients)
             for (number, wave, early), entry in self._deploys.items()
-            for group, count in entry.items()
+            for group, clients in entry.by_group().items()
         ]
         ways = {number: (delivery.path, route) for number, (_what, delivery, route) in enumerate(known)}
-        found.sort(key=lambda entry: (order[entry[0][0]], entry[1], entry[0], ways[entry[2]], entry[3:5]))
+
+        def turn(one: tuple[tuple[str, ...], str, int, int, bool, int]) -> tuple[object, ...]:
+            return order[one[0][0]], one[1], one[0], ways[one[2]], one[3:5]
+
+        found.sort(key=turn)
+        alike = Counter(map(turn, found))
+        if len(alike) < len(found):  # ways that differ in words only
+            found.sort(key=lambda one: (*turn(one), self._first(one[2:5]) if alike[turn(one)] > 1 else ()))
         return tuple(
             replace(
-                _deploy(group, *known[number], count),
+                _deploy((group, clients, self._deploys[number, wave, early]), *known[number], self.roster),
                 not_after=None if early else self._verdicts[group][key[0]].not_after,
                 wave=wave,
                 early=early,
             )
-            for key, group, number, wave, early, count in found
+            for key, group, number, wave, early, clients in found
         )
+
+    def _first(self, key: _Due) -> tuple[object, ...]:
+        """Give where a change is met first by who goes through the groups one after the other."""
+        number, places = key[0], self._book.places(self._deploys[key], self._cohorts)
+        return min((*place, self._comparison.of(cohort).numbers.index(number)) for place, cohort in places)
 
     def settings(self) -> tuple[Settings, ...]:
         """Give the changes of settings, by group and reason."""
-        found = sorted((group, reason) for reason, entry in self._settings.items() for group in entry)
+        counts = {reason: entry.by_group() for reason, entry in self._settings.items()}
+        found = sorted((group, reason) for reason, groups in counts.items() for group in groups)
         return tuple(
-            Settings(group, reason, count.clients, tuple(count.cohorts))
+            Settings(group, reason, counts[reason][group], self._settings[reason].ids(self.roster, group))
             for group, reason in found
-            for count in (self._settings[reason][group],)
         )
 
     def proofs(self) -> tuple[Proof, ...]:
         """Give the proofs, with the clients that they are about."""
         found = []
         for at, proof in enumerate(self._rollouts.proofs):
-            counts = [count for _group, count in sorted(self._proofs.get(at, {}).items())]
-            members = tuple(cohort for count in counts for cohort in count.cohorts)
-            found.append(replace(proof, clients=sum(count.clients for count in counts), members=members))
+            entry = self._proofs.get(at)
+            counts = entry.by_group() if entry is not None else {}
+            members = entry.ids(self.roster, *counts) if entry is not None else ()
+            found.append(replace(proof, clients=sum(counts.values()), members=members))
         return tuple(found)
 
     def findings(self, kind: FindingKind) -> tuple[Finding, ...]:
         """Give the findings of a kind, ordered by group, component and reason."""
-        found = sorted((group, key) for key, entry in self._findings.items() if key[0] == kind for group in entry)
+        counts = {key: entry.by_group() for key, entry in self._findings.items() if key[0] == kind}
+        found = sorted((group, key) for key, groups in counts.items() for group in groups)
         return tuple(
             Finding(
                 group=group,
-                clients=count.clients,
-                members=tuple(count.cohorts),
+                clients=counts[key][group],
+                members=self._findings[key].ids(self.roster, group),
                 reason=key[2],
                 component=key[1],
                 version=key[3],
                 at=self._ends.get(key),
             )
             for group, key in found
-            for count in (self._findings[key][group],)
         )
 
 
@@ -352,20 +391,13 @@ def _is_proved(cohort: Cohort, proof: Proof) -> bool:
     return installed is not None and installed.version == proof.version and proof.group in {"", cohort.group}
 
 
-def _split(
-    names: tuple[str, ...], tests: Sequence[Callable[[str], bool]]
-) -> Iterator[tuple[tuple[bool, ...], tuple[str, ...]]]:
+def _split(section: Section, tests: Sequence[_Test]) -> Iterator[tuple[tuple[bool, ...], Section]]:
     """Take clients in parts that are due alike."""
-    parts: dict[tuple[bool, ...], list[str]] = defaultdict(list)
-    if len(tests) == 1:
-        (only,) = tests
-        for name in names:
-            parts[(only(name),)].append(name)
-    else:
-        for name in names:
-            parts[tuple(test(name) for test in tests)].append(name)
-    for answers, alike in sorted(parts.items(), reverse=True):
-        yield answers, tuple(alike)
+    parts: dict[tuple[bool, ...], array[int]] = defaultdict(lambda: array("I"))
+    for number, answers in enumerate(zip(*(test(section.names) for test in tests), strict=True)):
+        parts[answers].append(number)
+    for answers, numbers in sorted(parts.items(), reverse=True):
+        yield answers, section.pick(numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,7 +409,7 @@ class _Questions:
 
     reaches: tuple[FirstWaves, ...] = ()
     moments: tuple[_Moment, ...] = ()
-    tests: tuple[Callable[[str], bool], ...] = ()
+    tests: tuple[_Test, ...] = ()
     gates: frozenset[int] = frozenset()
 
     def matters(self, inside: tuple[bool, ...]) -> bool:
@@ -396,21 +428,10 @@ _ALWAYS = -1
 _NOTHING = _Questions()
 
 
-class _Count:
-    """The cohorts to which something applies, and how many clients they have."""
-
-    __slots__ = ("clients", "cohorts")
-
-    def __init__(self) -> None:
-        self.cohorts: list[str] = []
-        self.clients = 0
-
-
-def _entry() -> _Entry:
-    return defaultdict(_Count)
-
-
-def _deploy(group: str, difference: Difference, delivery: Delivery, route: str, count: _Count) -> Deploy:
+def _deploy(
+    part: tuple[str, int, Entry], difference: Difference, delivery: Delivery, route: str, roster: Roster
+) -> Deploy:
+    group, clients, entry = part
     release, installed = difference.target.release, difference.installed
     return Deploy(
         component=release.component,
@@ -421,8 +442,8 @@ def _deploy(group: str, difference: Difference, delivery: Delivery, route: str, 
         to_digest=release.digest,
         platform=release.platform,
         reason=difference.reason,
-        clients=count.clients,
-        members=tuple(count.cohorts),
+        clients=clients,
+        members=entry.ids(roster, group),
         bytes=delivery.bytes,
         bytes_full=release.size,
         path=delivery.path,

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from reconciler.model.notice import Condition
+from reconciler.model.roster import clients_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -162,8 +163,7 @@ def _outdated(components: Iterable[ComponentStatus]) -> Iterator[Condition]:
 
 def _unknown(plan: Plan) -> Iterator[Condition]:
     clients = sum(plan.clients.values())
-    dark = {cohort for finding in (*plan.unknown, *plan.unreachable) for cohort in finding.members}
-    count = sum(len(plan.members[cohort]) for cohort in dark)
+    count = clients_of(plan.members, (*plan.unknown, *plan.unreachable))
     if count:
         severity: Severity = "critical" if count >= clients else "warning"
         says = f"nothing is known of {_clients(count)} of {clients}"

@@ -17,7 +17,7 @@ from reconciler.planner.waves import first_waves
 from reconciler.reasons import reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from reconciler.model.plan import Cohort
@@ -115,10 +115,10 @@ class Gate:
     def having(self, record: RolloutRecord) -> tuple[tuple[str, int], ...]:
         """Count the clients of the open wave that have the version already, by group."""
         found = Counter[str]()
-        for at, size in self._between(record):
+        for at, _size in self._between(record):
             cohort = self._fleet.lineup.cohorts[at]
             if cohort.profile is not None and not cohort.hold and self._fleet.state(cohort, self._key) == "passed":
-                found[cohort.group] += size
+                found.update(dict(self._by_group(record, at)))
         return tuple(sorted(found.items()))
 
     def count(self, record: RolloutRecord) -> Tally:
@@ -131,6 +131,7 @@ class Gate:
         failed, ill = frozenset(self._fleet.failures(self._key)), frozenset(self._fleet.troubles(self._key))
         instead = frozenset(record.cuts[record.wave - 1].instead)
         special = failed | ill | instead
+        concerned = lineup.having(special)
         had = Counter(dict(record.had))
         limits = {group: self.limits(group, record) for group in self._groups}
         parts: dict[Limits, Counter[Counted]] = defaultdict(Counter)
@@ -140,24 +141,24 @@ class Gate:
             if cohort.hold:
                 tally.later += size
                 continue
-            inside: frozenset[str] = frozenset()
-            if not special.isdisjoint(cohort.members):
-                inside = frozenset(lineup.split(at, (upper, lower)).get((True, False), ()))
-            standing_in = len(instead & inside)
-            tally.instead[limits[cohort.group]] += standing_in
-            tally.lacking[cohort.group] -= standing_in
+            inside = frozenset[str]()
+            if at in concerned:
+                some = lineup.split(at, (upper, lower)).get((True, False))
+                inside = frozenset(some.names).intersection(special) if some is not None else inside
+            tally.instead[limits[cohort.group]] += len(instead & inside)
+            tally.lacking.subtract(_groups_of(cohort, instead & inside))
             if cohort.unknown == NEVER_SEEN:
                 count["unknown"] += size
             elif cohort.profile is None:
-                _count_silent(tally, count, cohort, size, hindered=len(inside & ill), opened=record.opened)
+                silent = Counter(dict(self._by_group(record, at)))
+                _count_silent(tally, count, cohort, silent, hindered=len(inside & ill), opened=record.opened)
             else:
                 state = self._fleet.state(cohort, self._key)
                 if state in {"loading", "pending"}:
                     tally.loading += size - len(inside & failed) if state == "loading" else 0
-                    _count_pending(tally, count, cohort, size, failed=len(inside & failed), hindered=len(inside & ill))
+                    _count_pending(tally, count, cohort, (size, inside & failed, inside & ill))
                 elif state == "passed":
-                    before = min(had[cohort.group], size)
-                    had[cohort.group] -= before
+                    before = _take(had, self._by_group(record, at)) if record.had else 0
                     tally.had += before
                     count["passed"] += size - before
                 elif state == "idle":
@@ -165,6 +166,11 @@ class Gate:
         ordered = sorted(parts.items(), key=lambda entry: repr(entry[0]))
         tally.counts = {limit: _wave_counts(count) for limit, count in ordered}
         return tally
+
+    def _by_group(self, record: RolloutRecord, at: int) -> Iterable[tuple[str, int]]:
+        """Give the groups whose clients of a cohort are in the open wave, and how many."""
+        upper, lower = first_waves(record.cuts, record.wave), first_waves(record.cuts, record.wave - 1)
+        return self._fleet.lineup.between_by_group(at, lower, upper)
 
     def _between(self, record: RolloutRecord) -> list[tuple[int, int]]:
         upper, lower = first_waves(record.cuts, record.wave), first_waves(record.cuts, record.wave - 1)
@@ -227,27 +233,43 @@ class Gate:
 
 
 def _count_silent(
-    tally: Tally, count: Counter[Counted], cohort: Cohort, size: int, *, hindered: int, opened: datetime
+    tally: Tally, count: Counter[Counted], cohort: Cohort, silent: Counter[str], *, hindered: int, opened: datetime
 ) -> None:
     """Count clients of which nothing is known: they were off when the wave opened, or are in trouble since."""
-    crowded = reason_of(cohort.unknown) == "crowded"  # by our own pace, as a rule
+    crowded, size = reason_of(cohort.unknown) == "crowded", silent.total()  # by our own pace, as a rule
     if cohort.unreachable or crowded or cohort.since is None or cohort.since <= opened:
         count["off"] += size
-        tally.off[cohort.group] += size
+        tally.off.update(silent)
     else:
         count["unreachable"] += size - hindered
         count["hindered"] += hindered
-        tally.lacking[cohort.group] += size
+        tally.lacking.update(silent)
 
 
 def _count_pending(
-    tally: Tally, count: Counter[Counted], cohort: Cohort, size: int, *, failed: int, hindered: int
+    tally: Tally, count: Counter[Counted], cohort: Cohort, part: tuple[int, frozenset[str], frozenset[str]]
 ) -> None:
     """Count clients that lack the version: some failed with it, some are in trouble of their own."""
-    count["failed"] += failed
-    count["hindered"] += hindered
-    count["pending"] += size - failed - hindered
-    tally.lacking[cohort.group] += hindered
+    size, failed, hindered = part
+    count["failed"] += len(failed)
+    count["hindered"] += len(hindered)
+    count["pending"] += size - len(failed) - len(hindered)
+    tally.lacking.update(_groups_of(cohort, hindered))
+
+
+def _take(had: Counter[str], passed: Iterable[tuple[str, int]]) -> int:
+    """Count those of the clients of groups that had the version before, and take them off the count of these."""
+    found = 0
+    for group, count in passed:
+        before = min(had[group], count)
+        had[group] -= before
+        found += before
+    return found
+
+
+def _groups_of(cohort: Cohort, names: frozenset[str]) -> Counter[str]:
+    """Count some clients of a cohort by their groups."""
+    return Counter({group: len(names.intersection(its)) for group, its in cohort.parts()} if names else {})
 
 
 def _wave_counts(count: Counter[Counted]) -> WaveCounts:

@@ -13,17 +13,20 @@ that both can't differ.
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from dataclasses import replace
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from reconciler.model.client import made_ready, switched
 from reconciler.model.delta import Incremental, Patch, incremental_name
+from reconciler.model.names import Names
 from reconciler.model.rollout import AT_WORK, key_among
+from reconciler.model.roster import Ids, Roster, Section
+from reconciler.planner.waves import part_of, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from reconciler.model.change import Deploy, Generate
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from reconciler.model.release import Release, ReleaseKey
     from reconciler.model.repository import Published
     from reconciler.model.rollout import Key, RolloutRecord
+    from reconciler.model.roster import Membered
     from reconciler.planner.inputs import Observed, Wanted
 
     Failures = Mapping[Key, Mapping[str, str]]
@@ -205,23 +209,56 @@ def _failures(failures: Failures, plan: Plan) -> Failures:
 
 
 class _Orders:
-    """What each cohort of a plan gets: deploys, settings, and to know its controller."""
+    """What the parts of a fleet get by a plan: deploys, settings, and to know their controller."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.deploys: dict[str, list[Deploy]] = defaultdict(list)
+    def __init__(self, plan: Plan, roster: Roster) -> None:
+        self._roster = roster
+        self._deploys: dict[int, list[tuple[Deploy, frozenset[str]]]] = defaultdict(list)
+        alike: dict[tuple[object, ...], list[Deploy]] = defaultdict(list)
         for deploy in plan.deploys:
-            for cohort in deploy.members:
-                self.deploys[cohort].append(deploy)
-        self.set_up = {cohort for change in plan.settings for cohort in change.members}
-        self.claimed = {cohort for finding in plan.claims for cohort in finding.members}
-        self.cohorts = {*self.deploys, *self.set_up, *self.claimed}
+            alike[_numbers(deploy), deploy.component, deploy.to, deploy.to_digest, deploy.early].append(deploy)
+        for deploys in alike.values():
+            groups = frozenset(deploy.group for deploy in deploys)
+            for number in _numbers(deploys[0]):
+                self._deploys[number].append((deploys[0], groups))
+        self._set_up = self._groups_of(plan.settings)
+        claimed = self._groups_of(plan.claims)
+        self.sections = sorted({*self._deploys, *self._set_up, *claimed})
+        self._claimed = claimed
+
+    def _groups_of(self, entries: Iterable[Membered]) -> dict[int, frozenset[str]]:
+        found: dict[int, set[str]] = defaultdict(set)
+        for entry in entries:
+            if isinstance(entry.members, Ids):
+                for number in entry.members.wanted:
+                    found[number].update(entry.members.groups)
+        return {number: frozenset(groups) for number, groups in found.items()}
+
+    def parts(self, number: int) -> Iterator[tuple[Section, tuple[Deploy, ...], bool]]:
+        """Give what the clients of a section get, and whether they are set up; in parts where groups differ in that."""
+        section = self._roster.sections[number]
+        alike: dict[tuple[tuple[Deploy, ...], bool], list[int]] = defaultdict(list)
+        for run, group in enumerate(section.groups):
+            gets = tuple(deploy for deploy, groups in self._deploys.get(number, ()) if group in groups)
+            set_up = group in self._set_up.get(number, ())
+            if gets or set_up or group in self._claimed.get(number, ()):
+                alike[gets, set_up].append(run)
+        for (gets, set_up), runs in alike.items():
+            yield section.of_runs(runs), gets, set_up
+
+
+def _numbers(deploy: Deploy) -> frozenset[int]:
+    return deploy.members.wanted if isinstance(deploy.members, Ids) else frozenset()
 
 
 def _cohorts(wanted: Wanted, observed: Observed, plan: Plan) -> Sequence[Cohort]:
-    orders = _Orders(plan)
-    if not orders.cohorts:
+    roster = plan.members
+    if not isinstance(roster, Roster):  # nobody is in it
         return observed.cohorts
-    parts = _parts(observed.cohorts, plan.members, orders.cohorts)
+    orders = _Orders(plan, roster)
+    sections = _sections(observed.cohorts, roster, orders.sections)
+    if not sections:
+        return observed.cohorts
     layouts = {name: spec.layout.fingerprint for name, spec in wanted.components.items()}
     made: dict[object, Profile] = {}
     alike: dict[tuple[object, ...], list[Cohort]] = defaultdict(list)
@@ -231,27 +268,44 @@ def _cohorts(wanted: Wanted, observed: Observed, plan: Plan) -> Sequence[Cohort]
         alike[fingerprint, *situation(cohort)].append(cohort)
 
     for at, cohort in enumerate(observed.cohorts):
-        ids = parts.get(at, ())
-        rest = _without(cohort.members, [plan.members[one] for one in ids])
-        if rest:
-            add(cohort if rest is cohort.members else replace(cohort, members=rest))
-        for one in ids:
+        gone = bytearray(len(cohort.members)) if at in sections else bytearray()
+        for number in sections.get(at, ()):
             assert cohort.profile is not None
-            gets = orders.deploys.get(one, [])
-            alone = tuple((deploy.component, deploy.to, deploy.to_digest, deploy.early) for deploy in gets)
-            key = cohort.profile.fingerprint, alone
-            if key not in made:
-                made[key] = _after(cohort.profile, gets, layouts, plan, wanted.client_keep)
-            settings = "" if one in orders.set_up else cohort.settings
-            add(replace(cohort, members=plan.members[one], profile=made[key], settings=settings))
+            for section, gets, set_up in orders.parts(number):
+                for taken in section.numbers:
+                    gone[taken] = 1
+                alone = tuple((deploy.component, deploy.to, deploy.to_digest, deploy.early) for deploy in gets)
+                key = cohort.profile.fingerprint, alone
+                if key not in made:
+                    made[key] = _after(cohort.profile, gets, layouts, plan, wanted.client_keep)
+                settings = "" if set_up else cohort.settings
+                add(replace(part_of(cohort, section), profile=made[key], settings=settings))
+        left = array("I", [number for number, taken in enumerate(gone) if not taken])
+        if left or not gone:
+            add(part_of(cohort, whole(cohort).pick(left)) if gone else cohort)
     return [joined(found) for found in alike.values()]
+
+
+def _sections(cohorts: Sequence[Cohort], roster: Roster, numbers: Iterable[int]) -> dict[int, list[int]]:
+    """Give the numbers of sections by the number of the observed cohort that each is a part of."""
+    places = {id(cohort.members): at for at, cohort in enumerate(cohorts)}
+    alike: dict[Sequence[str], int] = {}
+    found: dict[int, list[int]] = defaultdict(list)
+    for number in numbers:
+        names = roster.sections[number].whole.names
+        at = places.get(id(names))
+        if at is None:  # the same was observed once more
+            alike = alike or {cohort.members: at for at, cohort in enumerate(cohorts)}
+            at = alike[names]
+        found[at].append(number)
+    return found
 
 
 def situation(cohort: Cohort) -> tuple[object, ...]:
     """Give what clients with the same profile must have in common to be of one cohort."""
     left_alone = cohort.hold, cohort.free_at
     seen = cohort.unknown, cohort.route, cohort.unreachable, cohort.since
-    return cohort.group, *left_alone, *seen, cohort.selected, cohort.settings
+    return cohort.like or cohort.group, *left_alone, *seen, cohort.selected, cohort.settings
 
 
 def all_loaded(wanted: Wanted, observed: Observed) -> Observed:
@@ -292,7 +346,13 @@ def joined(cohorts: Sequence[Cohort]) -> Cohort:
     """Put cohorts in the same situation together."""
     if len(cohorts) == 1:
         return cohorts[0]
-    return replace(cohorts[0], members=tuple(sorted(chain.from_iterable(cohort.members for cohort in cohorts))))
+    found: dict[str, list[str]] = defaultdict(list)
+    for cohort in cohorts:
+        for group, members in cohort.parts():
+            found[group] += members
+    names = {group: sorted(found[group]) for group in sorted(found)}
+    section = Section(Names(names.values()), tuple(names), tuple(map(len, names.values())))
+    return part_of(cohorts[0], section)
 
 
 def _after(profile: Profile, deploys: Iterable[Deploy], layouts: Mapping[str, str], plan: Plan, keep: int) -> Profile:
@@ -307,34 +367,3 @@ def _after(profile: Profile, deploys: Iterable[Deploy], layouts: Mapping[str, st
             installed[name] = made_ready(known, deploy.to, deploy.to_digest)
     basis = plan.basis
     return replace(profile, installed=tuple(sorted(installed.values())), lineage=basis.lineage, epoch=basis.epoch)
-
-
-def _parts(
-    cohorts: Sequence[Cohort], members: Mapping[str, tuple[str, ...]], wanted: Collection[str]
-) -> dict[int, list[str]]:
-    """Give the cohorts of a plan by the number of the observed cohort that each is, or is a part of."""
-    found: dict[int, list[str]] = defaultdict(list)
-    whole = {id(cohort.members): at for at, cohort in enumerate(cohorts)}
-    first: dict[str, str] = {}
-    for one in wanted:
-        at = whole.get(id(members[one]))
-        if at is not None:
-            found[at].append(one)
-        else:
-            first[members[one][0]] = one
-    if first:
-        names = set(first)
-        for at, cohort in enumerate(cohorts):
-            if cohort.profile is not None:
-                found[at] += sorted(first[name] for name in names.intersection(cohort.members))
-    return found
-
-
-def _without(members: tuple[str, ...], parts: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """Give the members of a cohort that are in none of these parts of it."""
-    if not parts:
-        return members
-    if sum(map(len, parts)) == len(members):
-        return ()
-    gone = set(chain.from_iterable(parts))
-    return tuple(name for name in members if name not in gone)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from reconciler.planner.inputs import Observed, Wanted
 
     _Left = tuple[str, LeavingReason, bool]
+    _Once = tuple[bool, ScanMethod | None]
+    _How = tuple[Wanted, "Before | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +64,23 @@ def leaving(
     if wanted.partial:
         return (), 0
     counts: dict[tuple[str, str, LeavingReason, bool], _Count] = defaultdict(_Count)
-    looked: dict[tuple[str, str, str], list[_Left]] = {}
+    looked: dict[tuple[object, ...], list[_Left]] = {}
     letting_go: list[Sequence[str]] = []
     for cohort in observed.cohorts:
         if cohort.profile is None:
             continue
-        for former, members in _by_former(cohort, (moved or {}).get(cohort.group)).items():
-            key = cohort.group, former, cohort.profile.fingerprint
-            if key not in looked:
-                has = (entry.component for entry in cohort.profile.installed)
-                looked[key] = [left for component in has for left in _left(component, key[:2], wanted, before)]
-            for component, reason, now in looked[key]:
-                counts[component, cohort.group, reason, now].add(members)
-            if any(now for _component, _reason, now in looked[key]):
-                letting_go.append(members)
+        method = wanted.groups[cohort.group].scan_method
+        unmoved = not any((moved or {}).get(group) for group, _count in cohort.by_group)
+        ways = {_once(group, before) for group, _count in cohort.by_group} if unmoved else set()
+        if len(ways) == 1 and not _of(cohort, method, min(ways), looked, (wanted, before)):
+            continue
+        for group, members in cohort.parts():
+            for former, some in _by_former(group, members, (moved or {}).get(group)).items():
+                left = _of(cohort, method, _once(former, before), looked, (wanted, before))
+                for component, reason, now in left:
+                    counts[component, group, reason, now].add(some)
+                if any(now for _component, _reason, now in left):
+                    letting_go.append(some)
     for group, names in (settings or {}).items():
         counts["", group, "settings", True].add(sorted(names))
         letting_go.append(names)
@@ -94,30 +99,46 @@ class _Count:
         self.names = first_names((*self.names, *names[:NAMED]))
 
 
-def _by_former(cohort: Cohort, moved: Mapping[str, str] | None) -> dict[str, Sequence[str]]:
-    """Give the members of a cohort, sorted, by the group that they were in before."""
+def _by_former(group: str, members: Sequence[str], moved: Mapping[str, str] | None) -> dict[str, Sequence[str]]:
+    """Give the clients of a group, sorted, by the group that they were in before."""
     if not moved:
-        return {cohort.group: cohort.members}
+        return {group: members}
     found: dict[str, list[str]] = defaultdict(list)
-    for name in cohort.members:
-        found[moved.get(name, cohort.group)].append(name)
+    for name in members:
+        found[moved.get(name, group)].append(name)
     return dict(found)
 
 
-def _left(component: str, groups: tuple[str, str], wanted: Wanted, before: Before | None) -> list[_Left]:
+def _of(
+    cohort: Cohort, method: ScanMethod | None, once: _Once, looked: dict[tuple[object, ...], list[_Left]], how: _How
+) -> list[_Left]:
+    """Give what of a cohort nothing manages; of alike ones that is found once."""
+    assert cohort.profile is not None
+    key = cohort.profile.fingerprint, method, once
+    if key not in looked:
+        has = (entry.component for entry in cohort.profile.installed)
+        looked[key] = [left for component in has for left in _left(component, method, once, *how)]
+    return looked[key]
+
+
+def _once(former: str, before: Before | None) -> _Once:
+    """Give whether a group was there when the spec was applied last, and its scan method then."""
+    there = before is not None and former in before.groups
+    return there, before.groups[former] if before is not None and there else None
+
+
+def _left(component: str, method: ScanMethod | None, once: _Once, wanted: Wanted, before: Before | None) -> list[_Left]:
     """Say whether nothing manages a component on clients of a group, why, and whether something did before.
 
-    `groups` are the one that they are in, and the one that they were in then.
+    `method` is the scan method of the group that they are in, `once` tells of the one that they were in then.
     """
-    group, former = groups
     spec = wanted.components.get(component)
-    known = before is not None and before.lists(component) and former in before.groups
+    known = before is not None and before.lists(component) and once[0]
     if spec is None:
         return [(component, "not_listed", known)]
-    if spec.component.for_scan_method(wanted.groups[group].scan_method):
+    if spec.component.for_scan_method(method):
         return []
-    had = before is not None and known and spec.component.for_scan_method(before.groups[former])
-    return [(component, "not_for_group", had)]
+    return [(component, "not_for_group", known and spec.component.for_scan_method(once[1]))]
 
 
 def _clients(several: Sequence[Sequence[str]], *, apart: bool) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from reconciler.model.names import places_of
 from reconciler.planner.planner import judge_all
 from reconciler.planner.timing import next_turn
 
@@ -33,7 +34,8 @@ class Moments:
         if finding.at is not None or verdict is None or verdict.schedule is None or verdict.reason != finding.reason:
             return finding.at
         members = self._plan.members
-        return next_turn(verdict.schedule, self._now, chain.from_iterable(members[one] for one in finding.members))
+        places = chain.from_iterable(places_of(members[one]) for one in finding.members)
+        return next_turn(verdict.schedule, self._now, places)
 
     def next(self) -> datetime | None:
         """Give the first moment after now at which something becomes due."""

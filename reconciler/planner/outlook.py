@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 from reconciler.model.outlook import Later, Outlook, WaveStep
 from reconciler.model.rollout import OPEN
+from reconciler.model.roster import clients_of
 from reconciler.planner.imagined import advance, place_of, set_free
 from reconciler.planner.moments import Moments
 from reconciler.planner.planner import make_plan
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from reconciler.model.change import Change
@@ -95,15 +97,14 @@ def run_of(wanted: Wanted, observed: Observed, plan: Plan, now: datetime) -> Out
     imagined = Imagination(wanted, observed)
     run = imagined.run(plan, now)
     steps: list[WaveStep] = []
-    names: list[set[str]] = []
+    made_for: list[Plan] = []
     for made in run.plans:
         if made.for_clients:
-            cohorts = {cohort for change in made.for_clients for cohort in change.members}
-            names.append({name for cohort in cohorts for name in made.members[cohort]})
+            made_for.append(made)
             steps.append(
                 WaveStep(
                     step=len(steps) + 1,
-                    clients=len(names[-1]),
+                    clients=clients_of(made.members, made.for_clients),
                     bytes=sum(deploy.traffic for deploy in made.deploys),
                     estimated=imagined.is_guess(made),
                     rollouts=made.waves_open,
@@ -111,12 +112,21 @@ def run_of(wanted: Wanted, observed: Observed, plan: Plan, now: datetime) -> Out
             )
     return Outlook(
         steps=tuple(steps),
-        clients=len(set().union(*names)),
+        clients=steps[0].clients if len(steps) == 1 else _clients(made_for),
         bytes=sum(step.bytes for step in steps),
         estimated=any(step.estimated for step in steps),
         more=run.more,
         later=() if run.more else _later(wanted, run.left, now),
     )
+
+
+def _clients(plans: Iterable[Plan]) -> int:
+    """Count the clients that some plans change, each once."""
+    found: set[str] = set()
+    for plan in plans:
+        cohorts = {cohort for change in plan.for_clients for cohort in change.members}
+        found.update(name for cohort in cohorts for name in plan.members[cohort])
+    return len(found)
 
 
 def _later(wanted: Wanted, left: Plan, now: datetime) -> tuple[Later, ...]:

@@ -40,6 +40,7 @@ from reconciler.planner.mirrors import plan_mirror, refusals
 from reconciler.planner.publish import plan_publishing
 from reconciler.planner.relays import relay_uses
 from reconciler.planner.rollout import Rollouts, forced_versions, halts
+from reconciler.planner.sums import in_order
 from reconciler.planner.targets import Times
 from reconciler.planner.timing import judge
 
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
     from reconciler.model.change import Publish
     from reconciler.model.client import Profile
-    from reconciler.model.plan import Cohort, Finding
+    from reconciler.model.plan import Finding
     from reconciler.model.policy import AutoUpdate
     from reconciler.model.release import ScanMethod
     from reconciler.model.rollout import Key
@@ -110,11 +111,10 @@ def _make(
         duplicator.supply(target, held.text if held else "")
     comparison = Comparison(wanted, desired, Dispatcher(desired, duplicator), forced)
     verdicts = judge_all(wanted, now)
-    ordered = replace(observed, cohorts=sorted(observed.cohorts, key=_cohort_order))
+    ordered = replace(observed, cohorts=in_order(observed.cohorts))
     rollouts = Rollouts(wanted, ordered, desired, comparison, verdicts, now)
     tally = Aggregate(wanted, comparison, rollouts, verdicts, observed.freeze, times, observed.basis, observed.back)
-    for at, cohort in enumerate(ordered.cohorts):
-        tally.add(at, cohort)
+    tally.add_all(ordered.cohorts)
     plan = Plan(
         plan_id=plan_id,
         created=now,
@@ -144,7 +144,7 @@ def _make(
         excused=(*observed.excused, *desired.excused),
         unmet=tuple(dict.fromkeys(desired.unmet)),
         unread=tuple(observed.unread),
-        members=tally.members,
+        members=tally.roster,
         clients=tally.clients(),
         partial=wanted.partial,
         platforms=tuple(sorted(platforms)),
@@ -166,11 +166,6 @@ def _publishes(wanted: Wanted, observed: Observed, plan: Plan, targets: Sequence
     for mirror in wanted.mirrors:
         changes += plan_mirror(mirror, wanted.components, plan, targets, observed)
     return changes
-
-
-def _cohort_order(cohort: Cohort) -> tuple[str, str, str, str, tuple[str, ...]]:
-    fingerprint = cohort.profile.fingerprint if cohort.profile else ""
-    return cohort.group, cohort.hold, cohort.unknown or cohort.unreachable, fingerprint, cohort.members[:1]
 
 
 def _claimed(claims: Sequence[Finding]) -> list[str]:

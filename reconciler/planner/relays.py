@@ -20,7 +20,7 @@ from reconciler.formats.size import size_text
 from reconciler.model.relay import SMALL, RelayUse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from reconciler.model.change import Deploy
     from reconciler.model.delta import Incremental
@@ -70,7 +70,7 @@ def relay_uses(
     return tuple(uses), problems
 
 
-def _add(site: _Site, cohort: str, names: tuple[str, ...], sizes: Parts, apart: Mapping[str, str]) -> None:
+def _add(site: _Site, cohort: str, names: Sequence[str], sizes: Parts, apart: Mapping[str, str]) -> None:
     if cohort not in site.cohorts:
         kept = Counter(apart[name] for name in names if name in apart) if apart else Counter()
         site.apart += kept

@@ -50,7 +50,7 @@ from reconciler.planner.walk import NOBODY, Standing, Walk
 from reconciler.planner.waves import Lineup, first_waves, structure
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from reconciler.model.change import DeployReason, Proof
@@ -166,6 +166,7 @@ class Rollouts:
         self._asleep: set[Key] = set()
         lacking = self._lacking()
         records = observed.rollouts
+        self.lineup.having(frozenset(self._named(records.values())))  # all at once: that is one look at the fleet
         live = {key for key, record in records.items() if record.status in OPEN | UNFIT}
         for key in sorted({*lacking, *live}):
             self._decide(key, records.get(key), lacking.get(key))
@@ -189,6 +190,12 @@ class Rollouts:
         """Say whether a version ran through a rollout here before, also where late clients are on their way to it."""
         record = self._observed.rollouts.get(key)
         return record is not None and (record.status == "done" or record.catches_up)
+
+    def _named(self, records: Iterable[RolloutRecord]) -> Iterator[str]:
+        """Give the clients that rollouts name, or that are in trouble with them."""
+        for record in records:
+            yield from (name for cut in record.cuts for name in (*cut.names, *cut.instead))
+            yield from (*self.failures(record.key), *self.troubles(record.key))
 
     def _lacking(self) -> dict[Key, DeployReason]:
         """Give the rollouts that some client needs, each with `missing` as long as all of those have nothing."""
@@ -281,10 +288,12 @@ class Rollouts:
         among = tuple(sorted(at for place, found in self._places.items() if place[0] in groups for at in found))
         failures = frozenset(self.failures(record.key))
         passed = failed = 0
+        concerned = self.lineup.having(failures)
         for at, size in self.lineup.between(lower, upper, among):
             cohort, bad = self.lineup.cohorts[at], 0
-            if not failures.isdisjoint(cohort.members):
-                bad = len(failures.intersection(self.lineup.split(at, (upper, lower)).get((True, False), ())))
+            some = self.lineup.split(at, (upper, lower)).get((True, False)) if at in concerned else None
+            if some is not None:
+                bad = len(failures.intersection(some.names))
             installed = cohort.profile.by_component.get(component) if cohort.profile else None
             passed += size - bad if installed is not None and installed.version == version else 0
             failed += bad

@@ -124,9 +124,10 @@ class _Counted(NamedTuple):
 def _count(wanted: Wanted, observed: Observed, allowance: Allowance) -> _Counted:
     ruler = Ruler(wanted, observed, allowance)
     marked = _Marked(wanted, ruler)
-    cohorts: dict[str, list[Cohort]] = defaultdict(list)
+    cohorts: dict[str, list[tuple[Profile | None, int]]] = defaultdict(list)
     for cohort in observed.cohorts:
-        cohorts[cohort.group].append(cohort)
+        for group, clients in cohort.by_group:
+            cohorts[group].append((cohort.profile, clients))
     counts: dict[tuple[str, str], Counts] = {}
     current = 0
     for group in wanted.groups:
@@ -164,15 +165,17 @@ class _Marked:
         self._numbers: dict[tuple[str, str, Decides | None], int] = {}
         self._marks: list[_Mark] = []
 
-    def count(self, cohorts: Iterable[Cohort], own: Collection[str]) -> tuple[dict[str, Counts], int]:
-        """Count the clients of some cohorts for each component, and those that are updated in all of their `own`."""
+    def count(
+        self, cohorts: Iterable[tuple[Profile | None, int]], own: Collection[str]
+    ) -> tuple[dict[str, Counts], int]:
+        """Count the clients of some profiles for each component, and those that are updated in all of their `own`."""
         unknown = current = 0
         rows: dict[int, list[tuple[int, ...]]] = defaultdict(list)
-        for cohort in cohorts:
-            if cohort.profile is None:
-                unknown += len(cohort.members)
+        for profile, clients in cohorts:
+            if profile is None:
+                unknown += clients
             else:
-                rows[len(cohort.members)].append(self._row(cohort.profile))
+                rows[clients].append(self._row(profile))
         found = {component: Counts(Counter(), Counter()) for component in self._components}
         for counts in found.values() if unknown else ():
             counts.verdicts["unknown"] += unknown

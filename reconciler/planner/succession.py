@@ -105,7 +105,8 @@ class Succession:
             lower = not scheme.accepts(installed.version) or scheme.parse(installed.version) < scheme.parse(
                 record.version
             )
-            if lower and set(lineup.split(at, (part,)).get((True,), ())) - failed:
+            inside = lineup.split(at, (part,)).get((True,)) if lower else None
+            if inside is not None and not failed.issuperset(inside.names):
                 return True
         return False
 

@@ -27,12 +27,12 @@ one at 02:00 or 05:30 defers it.
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from reconciler.model.policy import EVERY_DAY
+from reconciler.model.rollout import with_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -137,32 +137,39 @@ def back_test(back: Mapping[str, datetime], known_at: datetime) -> Callable[[str
     return lambda name: (at := back.get(name)) is not None and at >= known_at
 
 
-def due_test(schedule: Schedule, now: datetime, known_at: datetime) -> Callable[[str], bool]:
-    """Give what says of a client, by its name, whether it is due for a release that was known since `known_at`."""
+def due_test(schedule: Schedule, now: datetime, known_at: datetime) -> Callable[[int], bool]:
+    """Give what says of a client, by its place (`model.rollout.position`), whether it is due for a release.
+
+    The release was known since `known_at`. A client's minute is another on each day: it follows from its name and the
+    day, of which its place knows enough.
+    """
     start = _occurrence(schedule, now)
     assert start is not None
     minutes = max(int(schedule.spread.total_seconds() // 60), 1)
     passed = (now - start).total_seconds() / 60
     known = (min(known_at, now) - start).total_seconds() / 60
-    day = start.date().isoformat()
-    crc = zlib.crc32
+    day = _word(start.date().isoformat())
     if schedule.interval is None:
-        return lambda name: known <= crc(f"{name} {day}".encode()) % minutes <= passed
+        return lambda place: known <= with_word(place, day) % minutes <= passed
     length = schedule.interval.total_seconds() / 60
-    before = f"{start - schedule.interval:%Y-%m-%dT%H:%M}"
-    this = f"{start:%Y-%m-%dT%H:%M}"
+    before = _word(f"{start - schedule.interval:%Y-%m-%dT%H:%M}")
+    this = _word(f"{start:%Y-%m-%dT%H:%M}")
 
-    def in_interval(name: str) -> bool:
-        moment: float = crc(f"{name} {this}".encode()) % minutes
+    def in_interval(place: int) -> bool:
+        moment: float = with_word(place, this) % minutes
         if moment > passed:  # its moment of the interval before is the last one
-            moment = crc(f"{name} {before}".encode()) % minutes - length
+            moment = with_word(place, before) % minutes - length
         return known <= moment
 
     return in_interval
 
 
-def next_turn(schedule: Schedule, now: datetime, names: Iterable[str]) -> datetime | None:
-    """Give the first moment after now at which one of these clients is due; None where there are none of them.
+def _word(day: str) -> bytes:
+    return f" {day}".encode()
+
+
+def next_turn(schedule: Schedule, now: datetime, places: Iterable[int]) -> datetime | None:
+    """Give the first moment after now at which one of some clients is due, by their places; None where there are none.
 
     A release that is known by now is no older than that moment, so it has been known for long enough.
     """
@@ -170,16 +177,16 @@ def next_turn(schedule: Schedule, now: datetime, names: Iterable[str]) -> dateti
     start = _occurrence(schedule, now)
     form = "%Y-%m-%dT%H:%M" if schedule.interval else "%Y-%m-%d"
     passed = (now - start).total_seconds() / 60 if start is not None else 0.0
-    listed, crc = list(names), zlib.crc32
+    listed = list(places)
     if start is not None and passed < minutes:
-        day = start.strftime(form)
-        left = (moment for name in listed if (moment := crc(f"{name} {day}".encode()) % minutes) > passed)
+        day = _word(start.strftime(form))
+        left = (moment for place in listed if (moment := with_word(place, day) % minutes) > passed)
         first = min(left, default=None)
         if first is not None:
             return start + timedelta(minutes=first)
     following = start + schedule.interval if start and schedule.interval else _next_occurrence(schedule, now)
-    day = following.strftime(form)
-    first = min((crc(f"{name} {day}".encode()) % minutes for name in listed), default=None)
+    day = _word(following.strftime(form))
+    first = min((with_word(place, day) % minutes for place in listed), default=None)
     return None if first is None else following + timedelta(minutes=first)
 
 

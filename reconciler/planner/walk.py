@@ -187,9 +187,11 @@ class Walk:
         return [
             name
             for at in self._among
-            if (cohort := lineup.cohorts[at]).group == group and cohort.profile is not None and not cohort.hold
-            if self._all.state(cohort, self._key) == "pending"
-            for name in lineup.split(at, (upper,)).get((False,), ())
+            if group in ((cohort := lineup.cohorts[at]).groups or (cohort.group,))
+            if cohort.profile is not None and not cohort.hold and self._all.state(cohort, self._key) == "pending"
+            for rest in (lineup.split(at, (upper,)).get((False,)),)
+            if rest is not None and rest.count(group)
+            for name in rest.of(group)
             if name not in tried
         ]
 

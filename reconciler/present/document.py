@@ -34,6 +34,7 @@ from reconciler.model.report import (
     Troubled,
 )
 from reconciler.model.repository import Published, RepositoryStatus
+from reconciler.model.roster import clients_of
 from reconciler.model.spec_change import SpecChange
 from reconciler.model.way_back import WayBack
 from reconciler.present.fields import FORMAT_VERSION, time, time_text, typed
@@ -101,11 +102,20 @@ PLAN = Form(
 """A plan but for its changes."""
 
 
-def plan_document(plan: Plan, *, names: bool = True) -> dict[str, Any]:
-    """Give the document of a plan; without `names` nobody stands in it, as if no change and no finding had members."""
-    shown = plan if names else _nameless(plan)
+def plan_document(plan: Plan, *, names: bool = True, whole: bool = True) -> dict[str, Any]:
+    """Give the document of a plan; without `names` nobody stands in it, as if no change and no finding had members.
+
+    One that isn't `whole` is to be shown to people: its members are those of the plan, made when they are asked for,
+    where a whole one has lists and maps, as JSON has.
+    """
+    shown = plan if names and whole else _nameless(plan)
     entry = PLAN.write(shown)
     changes = [kind.write(change) for kind in TABLE for change in shown.of(kind.change)]
+    if names and not whole:
+        entry["members"] = plan.members
+        _fill(changes, [change for kind in TABLE for change in plan.of(kind.change)])
+        for place in (*FINDINGS, "claims"):
+            _fill(entry.get(place, []), getattr(plan, place))
     mark_signed(changes, entry.get("provenance", ()))
     return {
         "format_version": FORMAT_VERSION,
@@ -123,6 +133,12 @@ def _nameless(plan: Plan) -> Plan:
     }
     bare["relays"] = tuple(replace(use, cohorts=()) for use in plan.relays)
     return replace(plan, members={}, **bare)
+
+
+def _fill(entries: Iterable[dict[str, Any]], made: Iterable[object]) -> None:
+    for entry, one in zip(entries, made, strict=True):
+        if "members" in entry:
+            entry["members"] = one.members  # type: ignore[attr-defined]
 
 
 def _summary(plan: Plan) -> dict[str, Any]:
@@ -160,8 +176,7 @@ def _merging(plan: Plan) -> int:
 
 def _clients(plan: Plan, entries: Iterable[FleetChange | Finding]) -> int:
     """Count the clients of some entries, each once."""
-    cohorts = set().union(*(entry.members for entry in entries))
-    return sum(map(len, map(plan.members.__getitem__, cohorts)))
+    return clients_of(plan.members, entries)
 
 
 def rollouts_document(steps: Iterable[RolloutStep], over: Iterable[RolloutRecord] = ()) -> dict[str, Any]:

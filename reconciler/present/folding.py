@@ -19,6 +19,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from reconciler.model.roster import count_clients
 from reconciler.present.kinds import (
     WAYS,
     Row,
@@ -50,26 +51,26 @@ _ODD_KINDS = frozenset(["withdraw", "restore", "let go"])
 class Scene(NamedTuple):
     """What rows are made by, apart from their own changes.
 
-    `waves` are those of the rollouts, `sizes` those of the cohorts, `going` the releases that clients get; `alarms` are
-    the rollouts that stand still, which the top explains.
+    `waves` are those of the rollouts, `members` the clients of cohorts, `going` the releases that clients get; `alarms`
+    are the rollouts that stand still, which the top explains.
     """
 
     waves: Waves
-    sizes: Mapping[str, int]
+    members: Mapping[str, Sequence[str]]
     going: Collection[tuple[str, str]]
     alarms: Sequence[Entry] = ()
 
     def clients(self, entries: Iterable[Entry]) -> int:
         """Count the clients of some entries, each once."""
-        cohorts = {cohort for entry in entries for cohort in entry.get("members", ())}
-        return sum(self.sizes.get(cohort, 0) for cohort in cohorts)
+        return count_clients(self.members, (entry.get("members", ()) for entry in entries))
 
 
 def scene_of(document: Entry) -> Scene:
     """Give the scene of a plan."""
     going = {(change["component"], change["to"]) for change in document["changes"] if change["action"] == "deploy"}
-    sizes = {cohort: len(names) for cohort, names in document["members"].items()}
-    return Scene(waves_of(document), sizes, going, [entry for entry in document["rollouts"] if is_alarm(entry)])
+    return Scene(
+        waves_of(document), document["members"], going, [entry for entry in document["rollouts"] if is_alarm(entry)]
+    )
 
 
 def lines_of(kind: Kind, changes: Sequence[Entry], scene: Scene) -> list[Row]:

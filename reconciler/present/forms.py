@@ -12,7 +12,7 @@ doesn't have are passed over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from datetime import datetime
 from functools import cached_property, partial
@@ -57,6 +57,7 @@ _WAYS: dict[Any, Way] = {
     bool: Way(values.flag),
     datetime: Way(values.time, values.time_text),
     tuple[str, ...]: Way(values.texts, list),
+    Sequence[str]: Way(values.texts, list),
 }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.model.policy import AutoUpdate, Blackout, Schedule, Window
+from reconciler.model.rollout import position
 from reconciler.planner.timing import due_test, judge
 from tests.attacks.timing_model import (
     DAY,
@@ -96,5 +97,5 @@ def test_each_client_is_due_at_its_own_moments_and_never_before(draw: Random, ki
             verdict = judge(policy, now)
             test = due_test(schedule, now, known)
             for name in NAMES:
-                said = verdict.word == "due" and test(name)
+                said = verdict.word == "due" and test(position(name))
                 assert said == is_due(schedule, name, now, min(known, now), middle), (schedule, name, now, known)

@@ -282,4 +282,4 @@ def test_who_is_on_hold_already_stays_so_for_that_reason() -> None:
 
 
 def names_of(cohort: Cohort) -> tuple[str, ...]:
-    return cohort.members
+    return tuple(cohort.members)

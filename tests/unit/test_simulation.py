@@ -147,7 +147,8 @@ def test_a_blocked_release_is_left_at_once_and_the_next_goes_its_way() -> None:
 
 
 def within(lineup: Any, at: Any, part: Any) -> Any:
-    return lineup.split(at, (part,)).get((True,), ())
+    inside = lineup.split(at, (part,)).get((True,))
+    return () if inside is None else inside.names
 
 
 shares = st.lists(st.integers(1, 99), max_size=4, unique=True).map(sorted)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.model.policy import AutoUpdate, Blackout, Schedule, Window
+from reconciler.model.rollout import position
 from reconciler.planner.timing import due_test, judge
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -26,7 +27,7 @@ def due(policy: Any, now: Any, names: Any = NAMES, known_at: Any = LONG_AGO) -> 
     if verdict.word != "due":
         return set()
     test = due_test(policy.schedule, now, known_at)
-    return {name for name in names if test(name)}
+    return {name for name in names if test(position(name))}
 
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
