@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, runtime_checkable
 
 from reconciler.errors import NetworkError, PluginError, UpdoserError
 from reconciler.model.question import NOTHING_ASKED
@@ -42,10 +42,6 @@ if TYPE_CHECKING:
     from reconciler.model.question import Asked
     from reconciler.model.relay import Held, HoldOrder, ServeOrder
     from reconciler.model.release import Component, Release, ReleaseFile
-
-
-ItemT = TypeVar("ItemT")
-ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -601,7 +597,10 @@ class Crew(Protocol):
         """Have a batch carried out. It returns at once; what becomes of it is received."""
 
     def halt(self, halted: Collection[Halt]) -> None:
-        """Let no client begin with a step of these rollouts any more, from at most five seconds on."""
+        """Let no client begin with a step of these rollouts any more, from at most five seconds on.
+
+        That holds for what this crew is given, and ends with it: another one may be told nothing of the kind.
+        """
 
     def receive(self, timeout: float) -> Sequence[Report]:
         """Give what was reported since the last call; wait up to `timeout` seconds where that is nothing.
@@ -610,7 +609,8 @@ class Crew(Protocol):
         then, or never, and `Ended` says so as soon as it is known.
 
         Raises:
-            LimitError: this machine has no room for more.
+            LimitError: this machine has no room for more. All else was reported by then; nothing is said of the client
+                on which that was found.
             PluginError: the crew is broken as a whole.
         """
 
@@ -640,15 +640,15 @@ class Hands:
 
 @runtime_checkable
 class Executor(Protocol):
-    """How work is spread over clients."""
+    """What carries batches out for a run."""
 
-    def run(
-        self, work: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, forks: int, stop: Event
-    ) -> Iterator[tuple[ItemT, ResultT]]:
-        """Call `work` for each item, at most `forks` at a time, and give results as they come.
+    def open(self, hands: Hands, forks: int) -> AbstractContextManager[Crew]:
+        """Have workers ready for as long as the block lasts, which work on at most `forks` clients at a time.
 
-        Once `stop` is set no item is begun; those under way are finished and given. `work` maps its own errors to
-        results: what it raises ends the run.
+        Leaving the block begins nothing any more, and waits for what is under way.
+
+        Raises:
+            PluginError: there are none to be had.
         """
 
 

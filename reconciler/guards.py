@@ -4,8 +4,8 @@
 so that the work on the others goes on; and around every call of a plugin, by what `guarded` puts in its place. A plugin
 is called by many and can be anybody's: who calls it needs to expect the errors of its contract only.
 
-What a caller of a plugin raises itself, in the block that reads a stream or in the work that an executor spreads,
-passes as it is. So does what ends the process.
+What a caller of a plugin raises itself, in the block that reads a stream, passes as it is. So does what ends the
+process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import logging
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
 from reconciler.contracts import ContentEntry, TrustedKey, Trusting, WritablePlace
 from reconciler.errors import (
@@ -32,10 +32,11 @@ from reconciler.errors import (
     own_limit,
     words_of,
 )
+from reconciler.model.batch import Answer, Ended
 from reconciler.model.release import Release
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
@@ -47,13 +48,16 @@ if TYPE_CHECKING:
         CheckResult,
         Codec,
         ContentPlace,
+        Crew,
         Executor,
+        Hands,
         Inventory,
         Layout,
         Notifier,
         Source,
         Subject,
     )
+    from reconciler.model.batch import Halt, Order, Report
     from reconciler.model.client import InventoryEntry
     from reconciler.model.delta import CodecTraits, Incremental, Patch
     from reconciler.model.mirror import OpenFile, Placed
@@ -61,8 +65,6 @@ if TYPE_CHECKING:
     from reconciler.model.offer import SourceReport
     from reconciler.model.release import Component, ReleaseFile
 
-ItemT = TypeVar("ItemT")
-ResultT = TypeVar("ResultT")
 _LOG = logging.getLogger("updoser")
 
 
@@ -277,41 +279,67 @@ class _Check:
 
 
 class _Executor:
-    """An executor that raises PluginError; what the work or the items raise is theirs."""
+    """An executor that raises PluginError, and whose crews do so, too."""
 
     def __init__(self, executor: Executor, what: str) -> None:
         self._executor = executor
-        self._what = what
+        self._blaming = partial(blaming, what, PluginError)
 
-    def run(
-        self, work: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, forks: int, stop: Event
-    ) -> Iterator[tuple[ItemT, ResultT]]:
-        theirs: list[BaseException] = []
+    @contextmanager
+    def open(self, hands: Hands, forks: int) -> Iterator[Crew]:
+        with self._blaming():
+            opened = self._executor.open(hands, forks)
+            crew = opened.__enter__()
+        try:
+            yield _Crew(crew, self._blaming)
+        finally:
+            with self._blaming():
+                opened.__exit__(None, None, None)
 
-        def watched(item: ItemT) -> ResultT:
-            try:
-                return work(item)
-            except BaseException as error:
-                theirs.append(error)
-                raise
 
-        def given() -> Iterator[ItemT]:
-            try:
-                yield from items
-            except BaseException as error:
-                theirs.append(error)
-                raise
+class _Crew:
+    """A crew that raises PluginError; what its threads raise of themselves passes, where it is to (`Caught`)."""
 
-        own: Exception | None = None
-        with blaming(self._what, PluginError):
-            try:
-                yield from self._executor.run(watched, given(), forks=forks, stop=stop)
-            except Exception as error:
-                if not any(error is one for one in theirs):
-                    raise
-                own = error
-        if own is not None:
-            raise own
+    def __init__(self, crew: Crew, guard: Callable[[], AbstractContextManager[None]]) -> None:
+        self._crew = crew
+        self._guard = guard
+
+    def lane(self, client: str) -> str:
+        with self._guard():
+            return str(self._crew.lane(client))
+
+    def room(self, lane: str) -> int:
+        with self._guard():
+            return int(self._crew.room(lane))
+
+    @property
+    def size(self) -> int:
+        with self._guard():
+            return int(self._crew.size)
+
+    def refusal(self, lane: str) -> str:
+        with self._guard():
+            return str(self._crew.refusal(lane))
+
+    def give(self, lane: str, order: Order) -> None:
+        with self._guard():
+            self._crew.give(lane, order)
+
+    def halt(self, halted: Collection[Halt]) -> None:
+        with self._guard():
+            self._crew.halt(halted)
+
+    def receive(self, timeout: float) -> Sequence[Report]:
+        with self._guard():
+            reports = list(self._crew.receive(timeout))
+            for report in reports:
+                if not isinstance(report, (Answer, Ended)):
+                    raise TypeError(f"it reported a {type(report).__name__}")
+            return reports
+
+    def stop(self) -> None:
+        with self._guard():
+            self._crew.stop()
 
 
 class _Notifier:

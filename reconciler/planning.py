@@ -37,7 +37,7 @@ from reconciler.repository.edition import folder_of
 from reconciler.specfile.changes import spec_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
     from reconciler.formats.select import Pattern
@@ -400,6 +400,10 @@ class Turns:
                 says = f"{self._file} changed and can't be read, so holds stay as they were: {error.message}"
                 self._work.means.emit(Trouble(says))
         self._looked = monotonic()
+
+    def stopped(self) -> Collection[Key]:
+        """Give the rollouts that people stopped, as of the last look."""
+        return self._stopped.keys()
 
     def turned_away(self, client: Client, change: Deploy | Settings) -> str:
         """Say why a client must not begin with a change any more; empty where it may."""

@@ -39,6 +39,7 @@ Reason = Literal[
     "relay",
     "client",
     "server",
+    "worker",
     "limit",
     "fault",
     "other",
@@ -103,6 +104,7 @@ REASONS: Mapping[Reason, About] = {
     "relay": About("relay gives nothing", "see that the relay is on and its disk has room, or set `then: direct`"),
     "client": About("client failed", "look at what each of them said, and at one of them by hand"),
     "server": About("failed on this server", "look at what each says; the next apply tries it again"),
+    "worker": About("no worker", "see that the workers of their site run, and that they reach what they dial out to"),
     "limit": About(
         "limit of this machine", "work on fewer clients at a time with --forks, or raise `ulimit -n` and `ulimit -u`"
     ),
@@ -113,7 +115,7 @@ REASONS: Mapping[Reason, About] = {
 _OFF: frozenset[Reason] = frozenset(
     (
         *("silent", "refused", "name", "no_way", "proxy", "jump", "crowded", "connection", "host_key", "login"),
-        *("secret", "limit", "other"),
+        *("secret", "worker", "limit", "other"),
     )
 )
 """Reasons of clients that weren't reached; all others were there, and failed."""

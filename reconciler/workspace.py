@@ -7,7 +7,7 @@ import logging
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,8 +15,13 @@ from reconciler import plugin_loader
 from reconciler.client.guard import GuardedTransport
 from reconciler.client.reach import KEPT, Reach
 from reconciler.client.room import Bounded, Room
-from reconciler.contracts import Context, Trusting
+from reconciler.contracts import Context, Hands, Trusting
+from reconciler.dispatch.crews import CrewMaker, Crews
+from reconciler.dispatch.flow import Flow
+from reconciler.dispatch.ledger import Ledger
 from reconciler.errors import PluginError, UpdoserError, UsageError
+from reconciler.formats.answer_json import read_report
+from reconciler.formats.batch_json import write_batch
 from reconciler.guards import guarded
 from reconciler.hints import suggestion
 from reconciler.model.delta import PACKER
@@ -27,9 +32,12 @@ from reconciler.storage.memory import StateMemory
 from reconciler.storage.roll import Roll
 from reconciler.storage.state import State
 from reconciler.storage.store import Store
+from reconciler.worker.pool import Pool
+from reconciler.worker.setup import SPEAK, setup_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
     from socket import socket
@@ -38,6 +46,7 @@ if TYPE_CHECKING:
         Check,
         Codec,
         ContentPlace,
+        Crew,
         Executor,
         Inventory,
         Layout,
@@ -47,6 +56,8 @@ if TYPE_CHECKING:
         Transport,
         TrustedKey,
     )
+    from reconciler.dispatch.jobs import AboutT, Job, Made
+    from reconciler.model.client import Client
     from reconciler.model.delta import CodecTraits
     from reconciler.model.events import Emit
     from reconciler.model.network import Proxy
@@ -55,8 +66,6 @@ if TYPE_CHECKING:
     from reconciler.model.secret import SecretRef
     from reconciler.model.spec import ComponentSpec, ContentSpec, GroupSpec, MirrorSpec, SourceSpec, Spec
     from reconciler.storage.memory import Memories
-
-_EXECUTOR = PluginConfig("executor", "threads")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,8 +194,21 @@ class Plugins:
 
     @property
     def executor(self) -> Executor:
-        """What spreads work over clients, as many at once as this machine has room for."""
+        """What works on clients of no site, on as many at once as this machine has room for."""
         return self._bounded
+
+    def executor_of(self, site: str) -> Executor:
+        """Give what works on the clients of a site; of none, where the name is empty."""
+        if not site:
+            return self.executor
+        spec = self._spec.sites[site]
+        return cast("Executor", self._make(spec.executor, f"site {site}", spec.proxy))
+
+    def outlives(self, site: str) -> bool:
+        """Say whether workers of a site go on without this process."""
+        config = self._spec.sites[site].executor if site else self._spec.server.executor
+        does = plugin_loader.traits(config.kind, config.name, config.options, self._spec.plugin_folders)
+        return does is not None and does.outlives
 
     @cached_property
     def _bounded(self) -> Bounded:
@@ -196,7 +218,8 @@ class Plugins:
             text = f"--forks {forks} is more than the {self._room.limit} files that may be open here have room for: "
             self._means.emit(Trouble(f"{text}{most} at a time (ulimit -n raises it)"))
 
-        return Bounded(cast("Executor", self._make(_EXECUTOR, "")), most, tell)
+        server = self._spec.server
+        return Bounded(cast("Executor", self._make(server.executor, "", server.proxy)), most, tell)
 
     def refusal(self, config: PluginConfig) -> str:
         """Say why a plugin may not be made in this run; empty when it may.
@@ -272,12 +295,17 @@ def _shell(*args: object, **options: object) -> Session:
     return shell_session(*args, **options)  # type: ignore[arg-type]
 
 
+def _as_it_is(_client: Client, session: Session) -> Session:
+    return session
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
     """All that observing and executing need.
 
     `means` holds what isn't of the spec; `notes` say what was left out while opening, and why; `roll` is the fleet as
-    this command sees it. `reach` reaches clients, `relay_reach` the hosts of relays.
+    this command sees it. `reach` reaches clients, `relay_reach` the hosts of relays. What threads of this process ask
+    of a client goes over the session that the last of `over` gives.
     """
 
     spec: Spec
@@ -287,6 +315,8 @@ class Workspace:
     reach: Reach
     means: Means
     notes: tuple[str, ...] = ()
+    opened: Crews | None = None
+    over: list[Callable[[Client, Session], Session]] = field(default_factory=lambda: [_as_it_is])
     roll: Roll = field(init=False)
     relay_reach: Reach = field(init=False)
 
@@ -295,9 +325,66 @@ class Workspace:
         object.__setattr__(
             self, "relay_reach", Reach(self._relay_transport, self.means.stop, kept=0, debug=debugging())
         )
+        if self.opened is None:
+            object.__setattr__(self, "opened", self._no_crews())
 
     def _relay_transport(self, name: str) -> GuardedTransport:
         return GuardedTransport(self.plugins.relay(self.spec.relays[name]), debug=debugging())
+
+    @property
+    def crews(self) -> Crews:
+        """What works on clients: opened when the first one's turn comes, and closed with the workspace."""
+        assert self.opened is not None
+        return self.opened
+
+    def flow(
+        self,
+        make: Callable[[Job[AboutT]], Made | None],
+        *,
+        forks: int,
+        settle: Callable[[bool], None] = lambda _now: None,
+    ) -> Flow[AboutT]:
+        """Give what has work on clients done, on `forks` at a time; see `Flow`."""
+        self.crews.ready(forks)
+        return Flow(self.crews, make, stop=self.means.stop, settle=settle)
+
+    def close(self) -> None:
+        """Close the crews, and then the connections that were kept."""
+        self.crews.close()
+        self.reach.close()
+
+    def _no_crews(self) -> Crews:
+        means, plugins = self.means, self.plugins
+        site_of = lru_cache(maxsize=None)(self.spec.site_of)
+        ledger = Ledger(means.run_id, means.clock, self.state, fence=lambda: self.state.held_fence)
+        return Crews(CrewMaker(opens=self._crew, site_of=site_of, outlives=lru_cache(plugins.outlives)), ledger)
+
+    def _over(self, client: Client, session: Session) -> Session:
+        return self.over[-1](client, session)
+
+    def _crew(self, site: str, forks: int) -> AbstractContextManager[Crew]:
+        def threads(most: int) -> AbstractContextManager[Crew]:
+            means = self.means
+            return Pool(
+                self.reach,
+                self.store.open,
+                forks=most,
+                stop=means.stop,
+                clock=means.clock,
+                over=self._over,
+            )
+
+        folder = self.spec.server.store
+        hands = Hands(
+            threads=threads,
+            speak=SPEAK,
+            setup={"worker": setup_of(self.spec, self.means.work or folder / "work"), "content": str(folder)},
+            encode=lambda order: write_batch(order.batch),
+            decode=read_report,
+            content=self.store.open,
+            site=site,
+        )
+        return self.plugins.executor_of(site).open(hands, forks)
 
     def managed(self, *names: str, option: str = "") -> list[ComponentSpec]:
         """Give what the spec wants of some components; `option` is the one that names them, if one does.
@@ -332,11 +419,18 @@ def open_workspace(spec: Spec, means: Means, *, state: State | None = None) -> I
     reach = Reach(transport_of, means.stop, kept=plugins.kept, debug=debug)
     with state or open_state(spec, means) as opened:
         plugins.remember_in(opened)
-        store = _store(spec, plugins, opened, means)
+        work = Workspace(
+            spec=spec,
+            store=_store(spec, plugins, opened, means),
+            state=opened,
+            plugins=plugins,
+            reach=reach,
+            means=means,
+        )
         try:
-            yield Workspace(spec=spec, store=store, state=opened, plugins=plugins, reach=reach, means=means)
+            yield work
         finally:
-            reach.close()
+            work.close()
 
 
 def _store(spec: Spec, plugins: Plugins, state: State, means: Means) -> Store:

@@ -9,16 +9,13 @@ from __future__ import annotations
 import resource
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from threading import Event
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
-    from reconciler.contracts import Executor
-
-ItemT = TypeVar("ItemT")
-ResultT = TypeVar("ResultT")
+    from reconciler.contracts import Crew, Executor, Hands
 
 PER_CLIENT = 12
 """Descriptors that work on one client takes at its worst: a program with its pipes, or two addresses tried at once."""
@@ -60,7 +57,7 @@ def _open() -> int:
 
 
 class Bounded:
-    """An `Executor` that spreads work over no more clients at once than this machine has room for, and says so."""
+    """An `Executor` that works on no more clients at once than this machine has room for, and says so."""
 
     def __init__(self, executor: Executor, most: int, tell: Callable[[int], None]) -> None:
         """Take the executor that does it; `tell` is called with the forks that were asked for, once."""
@@ -68,11 +65,9 @@ class Bounded:
         self._most = most
         self._tell: Callable[[int], None] | None = tell
 
-    def run(
-        self, work: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, forks: int, stop: Event
-    ) -> Iterator[tuple[ItemT, ResultT]]:
-        """Call `work` for each item; see `contracts.Executor`."""
+    def open(self, hands: Hands, forks: int) -> AbstractContextManager[Crew]:
+        """Have workers ready; see `contracts.Executor`."""
         if forks > self._most and self._tell is not None:
             tell, self._tell = self._tell, None
             tell(forks)
-        return self._executor.run(work, items, forks=min(forks, self._most), stop=stop)
+        return self._executor.open(hands, min(forks, self._most))

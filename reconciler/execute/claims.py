@@ -9,20 +9,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.errors import StoreError, TransportError, UpdoserError
-from reconciler.guards import Caught
-from reconciler.model.deploy import DeployRequest, Step
+from reconciler.dispatch.jobs import Job, Made, by_site
+from reconciler.errors import TransportError
+from reconciler.model.batch import Change, Target
+from reconciler.model.deploy import Step
 from reconciler.model.events import DeployStarted, Trouble
 from reconciler.present.words import count_text
 from reconciler.storage.state import Observation
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-    from typing import BinaryIO
-
     from reconciler.execute.tally import Tally
-    from reconciler.model.client import Client, Profile
-    from reconciler.model.plan import Basis, Plan
+    from reconciler.model.client import Profile
+    from reconciler.model.plan import Plan
     from reconciler.workspace import Workspace
 
 _NO_DIGEST = "0" * 64
@@ -47,13 +45,15 @@ def claim_all(plan: Plan, work: Workspace, tally: Tally, *, forks: int) -> None:
     clients = [one for one in work.state.clients({claim.group for claim in plan.claims}) if one.name in seen]
     work.means.emit(DeployStarted(f"taking over {count_text(len(clients), 'client')}", clients=len(clients)))
 
-    def claim(client: Client) -> UpdoserError | None:
-        request = _request(client, seen[client.name], plan.basis, next(iter(work.spec.components), "none"))
-        with Caught() as caught:
-            work.reach.work(client, lambda session: session.deploy(request, _nothing), keep=True)
-        return caught.error
+    task = Change(lineage=plan.basis.lineage, epoch=plan.basis.epoch, keep=1, purpose="stage", stay=True)
+    component = next(iter(work.spec.components), "none")
 
-    for client, error in work.plugins.executor.run(claim, clients, forks=forks, stop=work.means.stop):
+    def make(job: Job[None]) -> Made:
+        step = _step(seen[job.client.name], component)
+        return Made(task=task, target=Target(client=job.client, steps=(step,)))
+
+    for job, answer in work.flow(make, forks=forks).answers(*by_site(clients, work.spec.site_of)):
+        client, error = job.client, answer.error
         now = work.means.clock()
         if error is None:
             profile = replace(seen[client.name], lineage=plan.basis.lineage, epoch=plan.basis.epoch)
@@ -66,11 +66,11 @@ def claim_all(plan: Plan, work: Workspace, tally: Tally, *, forks: int) -> None:
         work.means.emit(Trouble(f"{client.name}: it isn't taken over: {error.brief}"))
 
 
-def _request(client: Client, profile: Profile, basis: Basis, component: str) -> DeployRequest:
+def _step(profile: Profile, component: str) -> Step:
     whole = next((entry for entry in profile.installed if entry.digest), None)
     has = (whole.component, whole.version, whole.digest) if whole else (component, "0", _NO_DIGEST)
     component, version, digest = has
-    step = Step(
+    return Step(
         component=component,
         from_version=version,
         from_digest=digest,
@@ -79,16 +79,3 @@ def _request(client: Client, profile: Profile, basis: Basis, component: str) -> 
         files=(),
         held=True,
     )
-    return DeployRequest(
-        lineage=basis.lineage,
-        epoch=basis.epoch,
-        install_root=client.install_root,
-        keep=1,
-        steps=(step,),
-        purpose="stage",
-        vars={},
-    )
-
-
-def _nothing(_sha256: str) -> AbstractContextManager[BinaryIO]:
-    raise StoreError("a request that changes nothing has no content")

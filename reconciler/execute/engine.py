@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from reconciler.execute.clients import Turns
+    from reconciler.execute.gate import Turns
     from reconciler.model.change import Generate
     from reconciler.model.plan import Finding, Plan, RolloutStep
     from reconciler.model.report import Report, RunStatus

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from reconciler.dispatch.jobs import Job, Made, by_site
 from reconciler.errors import PluginError
 from reconciler.execute.checks import Checks, ask_gate
 from reconciler.formats.counts import number_text
-from reconciler.guards import Caught
-from reconciler.model.deploy import RELEASE, DeployRequest, Step
+from reconciler.model.batch import Change, Target
+from reconciler.model.deploy import RELEASE, Step
 from reconciler.model.events import CheckFinished
 from reconciler.model.share import exceeds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
 
-    from reconciler.contracts import Session
     from reconciler.execute.rollouts import Breaker
     from reconciler.execute.tally import Tally
+    from reconciler.model.batch import Answer
     from reconciler.model.change import Proof
     from reconciler.model.client import Client
-    from reconciler.model.deploy import ClientCheck
     from reconciler.model.events import Level
     from reconciler.model.plan import Plan
     from reconciler.model.release import Release
@@ -74,14 +75,12 @@ def _recheck(
     names = {name for cohort in proof.members for name in plan.members[cohort]}
     if release is None or not names:
         return ""
-    rechecker = _Rechecker(plan, work, release)
-    clients = [client for client in work.state.clients() if client.name in names and rechecker.has_checks(client)]
     key = proof.component, proof.version, proof.group
     failed: list[tuple[str, str]] = []
     good = 0
-    for client, trouble in work.plugins.executor.run(rechecker, clients, forks=forks, stop=work.means.stop):
-        if trouble is None:
-            continue
+
+    def take(client: Client, trouble: str) -> None:
+        nonlocal good
         good += not trouble
         if trouble:
             failed.append((client.name, trouble))
@@ -89,6 +88,8 @@ def _recheck(
         what = trouble or "is good"
         level: Level = "error" if trouble else "info"
         work.means.emit(CheckFinished(f"{client.name}: {proof.component} {what}", level=level, client=client.name))
+
+    _Rechecker(plan, work, release, take).ask(names, forks)
     step = breaker.step(key)
     share, most = step.max_fail_percentage, step.max_failed
     too_many = (most is not None and len(failed) > most) or (
@@ -102,38 +103,48 @@ def _recheck(
 
 
 class _Rechecker:
-    """Asks one client whether what it switched to is still good; None when it can't be reached."""
+    """Asks clients whether what they switched to is still good; of one that can't be reached nothing is said."""
 
-    def __init__(self, plan: Plan, work: Workspace, release: Release) -> None:
-        self._basis = plan.basis
+    def __init__(self, plan: Plan, work: Workspace, release: Release, take: Callable[[Client, str], None]) -> None:
+        self._plan = plan
         self._work = work
         self._release = release
+        self._take = take
         self._checks = Checks(work)
 
-    def has_checks(self, client: Client) -> bool:
-        component = self._release.component
-        here = self._checks.wanted(client.group, component, where="server", phase="switched")
-        return bool(here) or any(check.phase == "switched" for check in self._on_client(client.group))
+    def ask(self, names: Collection[str], forks: int) -> None:
+        clients = [client for client in self._work.state.clients() if client.name in names]
+        groups = {client.group for client in clients}
+        tasks = {group: self._task(group) for group in groups if self._has_checks(group)}
 
-    def _on_client(self, group: str) -> tuple[ClientCheck, ...]:
-        return self._checks.of_clients(group, self._release.component)
+        def make(job: Job[None]) -> Made:
+            return Made(task=tasks[job.client.group], target=Target(client=job.client))
 
-    def __call__(self, client: Client) -> str | None:
-        release = self._release
-        with Caught() as caught:
-            trouble = self._work.reach.work(client, lambda session: self._ask(client, session))
-        if caught.error is not None:  # of the machine, or of its way: it says nothing about the release
-            return None
-        if trouble is None or trouble:
-            return trouble
-        return self._checks.of_client(client.group, release.component, release.version, client)
+        flow = self._work.flow(make, forks=forks)
+        asked = (client for client in clients if client.group in tasks)
+        for job, answer in flow.answers(*by_site(asked, self._work.spec.site_of)):
+            trouble = _trouble(answer)
+            if trouble:
+                self._take(job.client, trouble)
+            elif trouble is not None:
+                flow.aside(partial(self._check_here, job.client), partial(self._take_found, job.client))
 
-    def _ask(self, client: Client, session: Session) -> str | None:
-        release, work = self._release, self._work
-        checks = self._checks.of_clients(client.group, release.component)
-        if not any(check.phase == "switched" for check in checks):
-            return ""
-        layout = work.spec.components[release.component].layout
+    def _has_checks(self, group: str) -> bool:
+        here = self._checks.wanted(group, self._release.component, where="server", phase="switched")
+        return bool(here) or self._asks_clients(group)
+
+    def _asks_clients(self, group: str) -> bool:
+        return any(check.phase == "switched" for check in self._checks.of_clients(group, self._release.component))
+
+    def _check_here(self, client: Client) -> str:
+        return self._checks.of_client(client.group, self._release.component, self._release.version, client)
+
+    def _take_found(self, client: Client, trouble: object) -> None:
+        self._take(client, str(trouble))
+
+    def _task(self, group: str) -> Change:
+        """Give the request that runs the checks of a group; where clients have none, they are only connected to."""
+        release, work, basis = self._release, self._work, self._plan.basis
         step = Step(
             component=release.component,
             from_version=release.version,
@@ -141,22 +152,26 @@ class _Rechecker:
             to_version=release.version,
             to_digest=release.digest,
             files=release.files,
-            layout=layout,
+            layout=work.spec.components[release.component].layout,
             held=True,
-            checks=checks,
+            checks=self._checks.of_clients(group, release.component),
         )
-        basis, keep = self._basis, work.spec.client_keep
-        request = DeployRequest(
+        return Change(
             lineage=basis.lineage,
             epoch=basis.epoch,
-            install_root=client.install_root,
-            keep=keep,
-            steps=(step,),
+            keep=work.spec.client_keep,
+            steps=(step,) if self._asks_clients(group) else (),
             purpose="check",
-            vars=client.vars,
         )
-        (outcome,) = session.deploy(request, work.store.open).outcomes
-        if outcome.status == "ok":
-            return ""
-        is_bad = outcome.status == "failed" and outcome.fault == RELEASE
-        return outcome.message or outcome.status if is_bad else None
+
+
+def _trouble(answer: Answer) -> str | None:
+    """Say what a client found; None where that says nothing about the release: it is of the machine, or of its way."""
+    if answer.error is not None or answer.not_begun:
+        return None
+    for done in answer.steps:
+        outcome = done.outcome
+        if outcome.status != "ok":
+            is_bad = outcome.status == "failed" and outcome.fault == RELEASE
+            return outcome.message or outcome.status if is_bad else None
+    return ""

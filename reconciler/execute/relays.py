@@ -125,25 +125,18 @@ class Relays:
         self._over.set()
         for thread in self._threads:
             thread.join()
-        self._tell()
+        self.tell()
         for site in self._sites.values():
             self._write(site)
 
-    def in_turn(self, tasks: Iterable[Task]) -> Iterator[Task]:
-        """Give tasks as they are asked for: those first that wait for no relay, the others once theirs is filled."""
+    def in_turn(self, tasks: Iterable[Task]) -> list[tuple[list[Task], Callable[[], bool]]]:
+        """Give the tasks that wait for no relay, and those of each relay with what says that it is filled."""
         waiting: dict[str, list[Task]] = defaultdict(list)
         for task in tasks:
             site = self._site(task.client)
-            if site is None or task.client.name not in site.clients or site.ready.is_set():
-                self._tell()
-                yield task
-            else:
-                waiting[site.spec.name].append(task)
-        for name, late in waiting.items():
-            while not self._sites[name].ready.wait(0.5):
-                self._tell()
-            self._tell()
-            yield from late
+            waits = site is not None and task.client.name in site.clients
+            waiting[site.spec.name if site is not None and waits else ""].append(task)
+        return [(found, self._sites[name].ready.is_set if name else _at_once) for name, found in waiting.items()]
 
     def session(self, client: Client, session: Session) -> Session:
         """Give a session over another one, in which a client fetches what its relay has."""
@@ -208,7 +201,8 @@ class Relays:
                 self._told.put(Trouble(f"relay {spec.name} isn't filled: {site.trouble}"))
         return bool(site.hosts)
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Tell what became of relays since the last call; from the thread that tells."""
         while True:
             try:
                 event = self._told.get_nowait()
@@ -279,6 +273,10 @@ def _parts(steps: Iterable[Step]) -> Iterator[tuple[str, int]]:
     for step in steps:
         if not step.private:
             yield from ((part.sha256, part.size) for part in step.payload if part.size >= SMALL)
+
+
+def _at_once() -> bool:
+    return True
 
 
 class _Fetching:

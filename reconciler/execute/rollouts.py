@@ -18,10 +18,10 @@ from reconciler.model.rollout import AT_WORK, RolloutRecord, key_among
 from reconciler.model.share import exceeds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from reconciler.model.change import Deploy
-    from reconciler.model.deploy import Fault
+    from reconciler.model.deploy import Fault, Step
     from reconciler.model.events import Level
     from reconciler.model.plan import Plan, RolloutStep
     from reconciler.model.rollout import Key, RolloutStatus
@@ -98,6 +98,7 @@ class Breaker:
         self._troubles = work.state.rollout_failures(MACHINE)
         self._failed = Counter({key: step.counts.failed for key, step in self._steps.items()})
         self._passed = Counter({key: step.counts.passed for key, step in self._steps.items()})
+        self._keys: dict[tuple[str, str, str], Key | None] = {}
         self.halted: set[Key] = set(stopped)
 
     @property
@@ -108,7 +109,18 @@ class Breaker:
 
     def key_of(self, component: str, version: str, group: str) -> Key | None:
         """Give the rollout that a change of clients of a group belongs to."""
-        return key_among(self._steps, component, version, group)
+        asked = component, version, group
+        if asked not in self._keys:
+            self._keys[asked] = key_among(self._steps, component, version, group)
+        return self._keys[asked]
+
+    def is_canary(self, group: str, steps: Iterable[Step]) -> bool:
+        """Say whether one client's fate decides on others: in the first of several waves, and where few go at once."""
+        if self.batch:
+            return True
+        keys = (self.key_of(step.component, step.to_version, group) for step in steps)
+        records = [self._steps[key].record for key in keys if key is not None]
+        return any(record.wave == 1 and len(record.cuts) > 1 for record in records)
 
     def is_halted(self, deploy: Deploy) -> bool:
         """Say whether a change must not be made any more."""

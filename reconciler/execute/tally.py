@@ -1,13 +1,14 @@
 """Adds a run's results up to its report: each client once, under the worst thing that happened to it.
 
 A run may take several steps of a rollout, one after the other; what was attempted in one isn't tried again in the next.
+What is remembered of a client is one mark, which all share that fared alike: a fleet has few of them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.errors import TransportError
 from reconciler.model.deploy import MACHINE, SENT
@@ -18,13 +19,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from datetime import datetime
 
-    from reconciler.execute.deploy import Result
+    from reconciler.execute.results import Result
     from reconciler.model.change import Change
     from reconciler.model.plan import Plan
     from reconciler.model.report import ClientOutcome, RunPart
     from reconciler.reasons import Reason
 
+_NOTHING: frozenset[tuple[str, str]] = frozenset()
 _WORST: tuple[ClientOutcome, ...] = ("failed", "unreachable", "stale", "skipped", "changed", "ok")
+
+
+class _Mark(NamedTuple):
+    """What became of a client: its group, the worst outcome, and the components and versions that it was to get."""
+
+    group: str
+    outcome: ClientOutcome
+    tried: frozenset[tuple[str, str]]
 
 
 class Tally:
@@ -33,8 +43,10 @@ class Tally:
     def __init__(self, groups: Iterable[str]) -> None:
         """Start from zero in these groups."""
         self._recap: dict[str, dict[ClientOutcome, int]] = {group: dict.fromkeys(RECAP, 0) for group in groups}
-        self._outcomes: dict[str, tuple[str, ClientOutcome]] = {}
-        self._tried: set[tuple[str, str, str]] = set()
+        self._marks: dict[str, _Mark] = {}
+        self._shared: dict[_Mark, _Mark] = {}
+        self._clients: Counter[tuple[str, ClientOutcome]] = Counter()
+        self._tried = 0
         self._changes: set[Change] = set()
         self._given_up: set[str] = set()
         self.began = False
@@ -54,7 +66,7 @@ class Tally:
         self._made = Counter[str]()
         self._held: Counter[tuple[str, str, str, str]] = Counter()
         self._with_clients: list[WaveStep] = []
-        self._changed_now: set[str] = set()
+        self._changed_now = 0
 
     def end_step(self, plan: Plan, sent_before: int) -> None:
         """Remember what a step did in which clients were to change; `sent_before` is what was `sent` before it."""
@@ -62,12 +74,12 @@ class Tally:
             self._with_clients.append(
                 WaveStep(
                     step=len(self._with_clients) + 1,
-                    clients=len(self._changed_now),
+                    clients=self._changed_now,
                     bytes=self._sent - sent_before,
                     rollouts=plan.waves_open,
                 )
             )
-        self._changed_now = set()
+        self._changed_now = 0
 
     @property
     def sent(self) -> int:
@@ -105,25 +117,39 @@ class Tally:
     @property
     def progress(self) -> int:
         """How much was tried in this run so far; it only grows."""
-        return len(self._tried) + len(self._changes)
+        return self._tried + len(self._changes)
 
     def was_tried(self, client: str, component: str, version: str) -> bool:
         """Say whether a client was to get a version in this run already."""
-        return (client, component, version) in self._tried
+        mark = self._marks.get(client)
+        return mark is not None and (component, version) in mark.tried
 
     def counted(self, client: str) -> bool:
         """Say whether something was done with a client, or tried."""
-        return client in self._outcomes
+        return client in self._marks
 
     @property
     def by_group(self) -> Counter[str]:
         """How many clients something was done with, by group."""
-        return Counter(group for group, _outcome in self._outcomes.values())
+        counts: Counter[str] = Counter()
+        for (group, _outcome), clients in self._clients.items():
+            counts[group] += clients
+        return counts
 
-    def _set(self, client: str, group: str, outcome: ClientOutcome) -> None:
-        """Count a client under an outcome, unless something worse happened to it before."""
-        _group, known = self._outcomes.get(client, (group, _WORST[-1]))
-        self._outcomes[client] = group, min(known, outcome, key=_WORST.index)
+    def _set(
+        self, client: str, group: str, outcome: ClientOutcome, tried: frozenset[tuple[str, str]] = _NOTHING
+    ) -> None:
+        """Count a client under an outcome, unless something worse happened to it before, and what it was to get."""
+        known = self._marks.get(client)
+        if known is None:
+            mark = _Mark(group, outcome, tried)
+            self._tried += len(tried)
+        else:
+            mark = _Mark(known.group, min(known.outcome, outcome, key=_WORST.index), known.tried | tried)
+            self._tried += len(mark.tried) - len(known.tried)
+            self._clients[known.group, known.outcome] -= 1
+        self._clients[mark.group, mark.outcome] += 1
+        self._marks[client] = self._shared.setdefault(mark, mark)
 
     def downloaded(self, received: int) -> None:
         """Count a download."""
@@ -163,9 +189,8 @@ class Tally:
 
     def held(self, client: str, group: str, component: str, version: str, reason: str) -> None:
         """Count a client that was turned away from a change (of settings: no component) when its turn had come."""
-        self._tried.add((client, component, version))
         self._held[group, component, version, reason] += 1
-        self._set(client, group, "skipped")
+        self._set(client, group, "skipped", frozenset([(component, version)]))
 
     def unreachable(self, client: str, group: str, message: str, reason: Reason) -> None:
         """Count a client that didn't answer when it was looked at."""
@@ -185,11 +210,11 @@ class Tally:
         """Count what became of one client; give the outcome that it is counted under."""
         client = result.task.client
         self._sent += result.bytes_sent
-        steps = result.task.all_steps
+        steps = result.steps
         if not steps and result.error is None:
             return "not_attempted"
-        self._tried |= {(client.name, step.component, step.to_version) for step in steps.values()}
-        fulls = 0
+        tried = frozenset((step.component, step.to_version) for step in steps.values())
+        fulls, sent, fallbacks = 0, False, result.fallbacks
         for outcome in result.outcomes:
             if outcome.status == "failed":
                 self.failed_components.add(outcome.component)
@@ -204,9 +229,10 @@ class Tally:
                     )
                 )
             elif outcome.status in SENT:
-                self._changed_now.add(client.name)
+                sent = True
                 fulls += sum(file.size for file in steps[outcome.component].files)
-                self._made["fallbacks"] += outcome.component in result.fallbacks
+                self._made["fallbacks"] += outcome.component in fallbacks
+        self._changed_now += sent
         self._saved += max(0, fulls - result.bytes_sent)
         statuses: set[str] = {
             "changed" if outcome.status == "staged" else outcome.status for outcome in result.outcomes
@@ -220,19 +246,20 @@ class Tally:
             )
             statuses.add("unreachable" if lost else "failed")
         worst = next((outcome for outcome in _WORST if outcome in statuses), _WORST[0])
-        self._set(client.name, client.group, worst)
+        self._set(client.name, client.group, worst, tried)
         return worst
 
     def report(self, run_id: str, plan: Plan, started: datetime, ended: datetime, *, interrupted: bool) -> Report:
         """Give the report of the run; `plan` is the first of its steps."""
-        for group, outcome in self._outcomes.values():
-            self.count(group, outcome, 1)
+        recap = {group: dict(counts) for group, counts in self._recap.items()}
+        for (group, outcome), clients in self._clients.items():
+            recap.setdefault(group, dict.fromkeys(RECAP, 0))[outcome] += clients
         return Report(
             run_id=run_id,
             plan_id=plan.plan_id,
             started=started,
             ended=ended,
-            recap={group: counts for group, counts in self._recap.items() if any(counts.values())},
+            recap={group: counts for group, counts in recap.items() if any(counts.values())},
             downloaded=self._downloaded,
             failed=tuple(self._failed),
             unreachable=tuple(self._unreachable),

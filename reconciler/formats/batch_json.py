@@ -72,7 +72,7 @@ def write_batch(batch: Batch) -> bytes:
         "group": batch.group,
         "attempt": batch.attempt,
         "fence": batch.fence,
-        **filled(until=batch.until and time_text(batch.until)),
+        **filled(until=batch.until and time_text(batch.until), finishes=batch.finishes),
         "task": _task_form(batch.task),
         "targets": [_target_form(target, batch.group) for target in batch.targets],
     }
@@ -120,6 +120,7 @@ def _batch(entry: Entry) -> Batch:
         attempt=entry.number("attempt", least=1),
         fence=entry.number("fence"),
         until=entry.time("until"),
+        finishes=entry.flag("finishes", default=False),
     )
 
 

@@ -83,7 +83,8 @@ class Batch:
     """Work on some clients of one group. No other batch of its run has its id.
 
     `attempt` counts how often it was given to somebody, from 1; `fence` is that of the run's lock when it was made:
-    an answer counts only with both as they are then. No client is begun after `until`.
+    an answer counts only with both as they are then. No client is begun after `until`. A batch that `finishes` what was
+    begun before, such as to take a bad release back, is carried out although its worker stops or rollouts were halted.
     """
 
     id: str
@@ -94,6 +95,7 @@ class Batch:
     attempt: int = 1
     fence: int = 0
     until: datetime | None = None
+    finishes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

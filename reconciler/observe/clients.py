@@ -2,64 +2,54 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
-from reconciler.guards import Caught
-from reconciler.model.question import Asked
+from reconciler.dispatch.jobs import Job, Made, by_site
+from reconciler.model.batch import Look, Target
 from reconciler.model.settings import split
 from reconciler.storage.state import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from datetime import datetime
-    from threading import Event
+    from collections.abc import Iterable, Iterator
 
-    from reconciler.client.reach import Reach
-    from reconciler.contracts import Executor, Session
     from reconciler.model.client import Client
-    from reconciler.model.question import Question
+    from reconciler.workspace import Workspace
 
 
 def look(
-    clients: Iterable[Client],
-    reach: Reach,
-    executor: Executor,
-    *,
-    forks: int,
-    stop: Event,
-    clock: Callable[[], datetime],
-    verify: bool = False,
-    keep: bool = False,
-    questions: Callable[[str], Mapping[str, Question]] = lambda _group: {},
+    clients: Iterable[Client], work: Workspace, *, forks: int, verify: bool = False, keep: bool = False
 ) -> Iterator[Observation]:
     """Look at clients, `forks` at a time, and give what was seen as it comes.
 
-    `verify` has every file hashed. `keep` leaves connections open for a change that follows. `questions` gives what
-    engines of a group are asked, by component.
+    `verify` has every file hashed. `keep` leaves connections open for a change that follows. Engines of a group are
+    asked what the spec has questions about.
 
     Raises:
         LimitError: this machine has no room for more.
     """
-    began = clock()
+    began = work.means.clock()
 
-    def observe(client: Client) -> Observation:
-        def observation_of(session: Session) -> Observation:
-            asked = Asked(questions(client.group), client.vars)
-            facts = session.facts(client.install_root, verify=verify, asked=asked)
-            profile, settings = split(facts.profile)
-            return Observation(
-                client=client.name,
+    @cache
+    def task_of(group: str) -> Look:
+        return Look(questions=work.spec.questions(group), verify=verify, keep=keep)
+
+    def make(job: Job[None]) -> Made:
+        return Made(task=task_of(job.client.group), target=Target(client=job.client))
+
+    flow = work.flow(make, forks=forks)
+    for job, answer in flow.answers(*by_site(clients, work.spec.site_of)):
+        name = job.client.name
+        if answer.error is not None:
+            yield Observation(client=name, profile=None, free=None, error=answer.error.brief, at=began)
+        elif answer.facts is not None:
+            profile, settings = split(answer.facts.profile)
+            yield Observation(
+                client=name,
                 profile=profile,
-                free=facts.free,
+                free=answer.facts.free,
                 error="",
-                at=clock(),
+                at=answer.at or work.means.clock(),
                 settings=settings,
-                machine=facts.machine,
+                machine=answer.facts.machine,
             )
-
-        with Caught() as caught:
-            return reach.work(client, observation_of, keep=keep)
-        return Observation(client=client.name, profile=None, free=None, error=caught.brief, at=began)
-
-    for _client, observation in executor.run(observe, clients, forks=forks, stop=stop):
-        yield observation

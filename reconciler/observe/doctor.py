@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
+from functools import cache
 from typing import TYPE_CHECKING
 
 from reconciler.client.protocol import TOOLS_HINT, UNWRITABLE_HINT, lacking
-from reconciler.errors import AuthenticationError, ClientError, HostKeyError, UpdoserError
-from reconciler.guards import Caught
+from reconciler.dispatch.jobs import Job, Made, by_site
+from reconciler.errors import AuthenticationError, ClientError, HostKeyError
+from reconciler.model.batch import Look, Target
 from reconciler.model.deploy import Hooks
 from reconciler.model.report import Diagnosis
 from reconciler.present.words import size_text
@@ -15,7 +16,8 @@ from reconciler.present.words import size_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from reconciler.contracts import Session
+    from reconciler.errors import UpdoserError
+    from reconciler.model.batch import Answer
     from reconciler.model.client import Client, Facts
     from reconciler.model.deploy import Layout
     from reconciler.model.report import DoctorLevel
@@ -31,25 +33,29 @@ _DELTA_TOOLS = ("zstd", "bspatch")
 def examine(clients: Iterable[Client], work: Workspace, *, forks: int) -> Iterator[Diagnosis]:
     """Look at each client and give what was found, client by client in their order."""
     listed = list(clients)
-    executor = work.plugins.executor
-    found = executor.run(lambda client: _examine(client, work), listed, forks=forks, stop=work.means.stop)
-    checks = {client.name: checks for client, checks in found}
+
+    @cache
+    def task_of(group: str) -> Look:
+        return Look(tools="commands" if _runs_commands(work.spec, group) else "files")
+
+    def make(job: Job[None]) -> Made:
+        return Made(task=task_of(job.client.group), target=Target(client=job.client))
+
+    flow = work.flow(make, forks=forks)
+    checks = {
+        job.client.name: _found(job.client, answer, work)
+        for job, answer in flow.answers(*by_site(listed, work.spec.site_of))
+    }
     for client in listed:
         yield from checks.get(client.name, ())
 
 
-def _examine(client: Client, work: Workspace) -> list[Diagnosis]:
-    begun = time.monotonic()
-    commands = _runs_commands(work.spec, client.group)
-
-    def look(session: Session) -> tuple[float, Facts]:
-        seconds = time.monotonic() - begun
-        return seconds, session.facts(client.install_root, tools="commands" if commands else "files")
-
-    with Caught() as caught:
-        seconds, facts = work.reach.work(client, look)
-    if caught.error is not None:
-        return [_failed(client, caught.error)]
+def _found(client: Client, answer: Answer, work: Workspace) -> list[Diagnosis]:
+    if answer.error is not None:
+        return [_failed(client, answer.error)]
+    facts, seconds = answer.facts, answer.seconds
+    if facts is None:
+        return []
     layouts = [component.layout for component in work.spec.components.values() if component.layout.targets]
     return [
         Diagnosis(client.name, "connection", "ok", f"connected in {seconds * 1000:.0f} ms"),

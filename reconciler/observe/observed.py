@@ -453,17 +453,7 @@ def _look_at_clients(work: Workspace, sight: Sight, choice: Selection, fleet: Se
     means.emit(LookStarted(f"looking at {count_text(len(chosen), 'client')}", clients=len(chosen)))
     batch: list[Observation] = []
     try:
-        for seen in look(
-            chosen,
-            work.reach,
-            work.plugins.executor,
-            forks=sight.forks,
-            stop=means.stop,
-            clock=means.clock,
-            verify=sight.verify,
-            keep=sight.keep,
-            questions=work.spec.questions,
-        ):
+        for seen in look(chosen, work, forks=sight.forks, verify=sight.verify, keep=sight.keep):
             level: Level = "warning" if seen.error else "info"
             means.emit(ClientObserved(f"{seen.client}: {seen.error or 'seen'}", level=level, client=seen.client))
             batch.append(seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from reconciler.client.behind import Behind
@@ -31,8 +32,9 @@ def look_at_relays(work: Workspace, *, refresh: bool) -> Mapping[tuple[str, str]
     if not known:
         return {}
     if refresh:
-        asked = work.plugins.executor.run(lambda one: _look(work, *one), known, forks=AT_ONCE, stop=work.means.stop)
-        work.state.keep_relays([seen for _one, seen in asked])
+        with ThreadPoolExecutor(AT_ONCE, "relay") as threads:
+            asked = threads.map(lambda one: None if work.means.stop.is_set() else _look(work, *one), known)
+        work.state.keep_relays([seen for seen in asked if seen is not None])
     places = {(relay.name, host) for relay, host in known}
     return {place: seen for place, seen in work.state.relays().items() if place in places}
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.client.protocol import MAX_CONTENT
-from reconciler.guards import Caught
+from reconciler.dispatch.jobs import Job, Made, by_site
+from reconciler.model.batch import Read, Target
 from reconciler.model.settings import FileView
 from reconciler.templates.book import Book
 from reconciler.templates.fault import TemplateFault
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from reconciler.contracts import Session
     from reconciler.model.client import Client
     from reconciler.model.plan import Plan
     from reconciler.templates.book import Sheet
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 SHOWN = 3
 """Clients of each group of which differences are shown."""
-_AT_ONCE = 50
 _TOO_LONG = f"it has more than {MAX_CONTENT // 1024} KiB"
 
 
@@ -45,16 +43,15 @@ def view_settings(plan: Plan, work: Workspace, *, contact: bool, forks: int) -> 
     for group in names:
         book.sheets(group)
 
-    def look(named: tuple[Client, str]) -> list[FileView]:
-        client, has = named
-        views = [_view(sheet, client) for sheet, _version in book.due(client, has)]
-        return _read(views, client, work) if contact else _unknown(views, "nobody was asked")
-
-    items = [found[name] for name in shown if name in found]
-    done = {
-        client.name: views
-        for (client, _has), views in work.plugins.executor.run(look, items, forks=forks, stop=work.means.stop)
-    }
+    done: dict[str, list[FileView]] = {}
+    for name in shown:
+        if name in found:
+            client, has = found[name]
+            done[name] = [_view(sheet, client) for sheet, _version in book.due(client, has)]
+    if contact:
+        done = _read({name: found[name][0] for name in done}, done, work, forks)
+    else:
+        done = {name: _unknown(views, "nobody was asked") for name, views in done.items()}
     views = [view for name in shown for view in done.get(name, ())]
     return views, {group: len(members) - SHOWN for group, members in names.items() if len(members) > SHOWN}
 
@@ -67,20 +64,25 @@ def _view(sheet: Sheet, client: Client) -> FileView:
         return replace(view, trouble=sheet.trouble(fault))
 
 
-def _read(views: Sequence[FileView], client: Client, work: Workspace) -> list[FileView]:
-    paths = [view.path for view in views]
-    content: dict[str, bytes | None] = {}
-    with Caught() as caught:
-        for start in range(0, len(paths), _AT_ONCE):
-            part = paths[start : start + _AT_ONCE]
-            content |= work.reach.work(client, partial(_read_from, client.install_root, part))
-    if caught.error is not None:
-        return _unknown(views, caught.brief)
-    return [_with(view, content.get(view.path)) for view in views]
+def _read(
+    clients: Mapping[str, Client], views: Mapping[str, list[FileView]], work: Workspace, forks: int
+) -> dict[str, list[FileView]]:
+    """Give the views of files with what clients have; those of clients that weren't asked any more are left out."""
+    task = Read()
 
+    def make(job: Job[None]) -> Made:
+        paths = tuple(view.path for view in views[job.client.name])
+        return Made(task=task, target=Target(client=job.client, paths=paths))
 
-def _read_from(root: str, paths: Sequence[str], session: Session) -> dict[str, bytes | None]:
-    return session.read(root, paths)
+    asked = [client for name, client in clients.items() if views[name]]
+    read: dict[str, list[FileView]] = {}
+    for job, answer in work.flow(make, forks=forks).answers(*by_site(asked, work.spec.site_of)):
+        name = job.client.name
+        if answer.error is not None:
+            read[name] = _unknown(views[name], answer.error.brief)
+        else:
+            read[name] = [_with(view, answer.files.get(view.path)) for view in views[name]]
+    return read
 
 
 def _with(view: FileView, content: bytes | None) -> FileView:

@@ -172,13 +172,13 @@ class FleetRecords(Part):
         """Give the clients that aren't gone, of these groups or of all, sorted by group and name."""
         wanted = select(CLIENTS.c.data).where(self._of(groups)).order_by(CLIENTS.c.grp, CLIENTS.c.name)
         with self._read() as connection:
-            return [_client(data) for (data,) in streamed(connection, wanted)]
+            return [read_client(data) for (data,) in streamed(connection, wanted)]
 
     def named(self, names: Collection[str]) -> list[tuple[Client, str]]:
         """Give some clients by name, in the order of their names, each with the settings that it has."""
         wanted = select(CLIENTS.c.data, CLIENTS.c.settings).where(any_of(CLIENTS.c.name, names))
         with self._read() as connection:
-            return [(_client(data), has) for data, has in streamed(connection, wanted.order_by(CLIENTS.c.name))]
+            return [(read_client(data), has) for data, has in streamed(connection, wanted.order_by(CLIENTS.c.name))]
 
     def rows(self, groups: Collection[str] | None = None) -> Iterator[ClientRow]:
         """Give a row for each client that isn't gone, of these groups or of all, in no order: a million in a second."""
@@ -335,7 +335,8 @@ def _listed(known: Mapping[str, _Place], names: Collection[str]) -> list[str]:
     return [name for name, place in known.items() if place.gone_at == LISTED and name not in names]
 
 
-def _client(data: str) -> Client:
+def read_client(data: str) -> Client:
+    """Read a client of its cell."""
     values = json.loads(data)
     return checked(Client(**{**values, **{key: tuple(values.get(key, ())) for key in ("labels", "families")}}))
 

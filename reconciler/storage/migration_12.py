@@ -63,4 +63,29 @@ STATEMENTS: tuple[str | ByDialect, ...] = (
         " settings, grp, name) WHERE gone_at IS NULL",
         postgresql="",  # it counts by hashes, and has no room for long texts in an index
     ),
+    # Batches of workers that outlive the process which gave them, and for whom these were answered.
+    """
+    CREATE TABLE batches (
+        run_id VARCHAR(64) NOT NULL,
+        batch VARCHAR(64) NOT NULL,
+        site VARCHAR(64) NOT NULL,
+        lane VARCHAR(128) NOT NULL,
+        status VARCHAR(16) NOT NULL,
+        attempt INTEGER NOT NULL,
+        fence BIGINT NOT NULL,
+        lease_until FLOAT NOT NULL,
+        clients TEXT NOT NULL,
+        digest VARCHAR(64) NOT NULL,
+        PRIMARY KEY (run_id, batch)
+    )
+    """,
+    """
+    CREATE TABLE answered (
+        run_id VARCHAR(64) NOT NULL,
+        batch VARCHAR(64) NOT NULL,
+        client VARCHAR(253) NOT NULL,
+        attempt INTEGER NOT NULL,
+        PRIMARY KEY (run_id, batch, client)
+    )
+    """,
 )

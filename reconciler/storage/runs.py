@@ -11,6 +11,7 @@ from sqlalchemy import func, or_, select
 
 from reconciler.model.report import LOST, JournalEntry, Run, RunStep, Traffic
 from reconciler.storage.base import Part, moment, seconds
+from reconciler.storage.batches import forget_batches
 from reconciler.storage.cells import checked
 from reconciler.storage.database import insert_many, upsert
 from reconciler.storage.lock import is_over
@@ -153,6 +154,7 @@ class Runs(Part):
             gone = _sum_of(connection, RUNS, old) + _sum_of(connection, FORGOTTEN)
             ids = select(RUNS.c.run_id).where(old)
             connection.execute(JOURNAL.delete().where(JOURNAL.c.run_id.in_(ids)))
+            forget_batches(connection, ids)
             forgotten = connection.execute(RUNS.delete().where(old)).rowcount
             if forgotten:
                 row = {"id": 1, **{column: getattr(gone, column) for column in _TRAFFIC}}

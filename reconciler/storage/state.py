@@ -18,6 +18,7 @@ from sqlalchemy import func, select
 from reconciler.model.controller import ControllerStatus
 from reconciler.model.request import OPEN
 from reconciler.storage.audit import Audit
+from reconciler.storage.batches import Batches
 from reconciler.storage.blocks import Blocks
 from reconciler.storage.cells import checked, sound
 from reconciler.storage.changes import Changes
@@ -44,6 +45,7 @@ from reconciler.storage.sessions import Sessions
 from reconciler.storage.shelf import Shelf
 from reconciler.storage.tables import CONTROLLER, IDENTITY, LEASE, REQUESTS
 from reconciler.storage.upstream import Upstream
+from reconciler.storage.working import Working
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,6 +97,8 @@ class State(
     FullRecords,
     Blocks,
     Outcomes,
+    Working,
+    Batches,
     Upstream,
     Runs,
     Logbook,

@@ -236,6 +236,30 @@ APPLIED = Table(  # one row: the spec that was applied last
     Column("effective", Text, nullable=False),
 )
 
+BATCHES = Table(  # of workers that outlive a process: `status` is given, over, or left by a run that ended before them
+    "batches",
+    METADATA,
+    Column("run_id", String(64), primary_key=True),
+    Column("batch", String(64), primary_key=True),
+    Column("site", String(64), nullable=False),
+    Column("lane", String(128), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("lease_until", Float, nullable=False),
+    Column("clients", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+)
+
+ANSWERED = Table(  # clients for whom a batch was answered: each once, whoever says it again
+    "answered",
+    METADATA,
+    Column("run_id", String(64), primary_key=True),
+    Column("batch", String(64), primary_key=True),
+    Column("client", String(253), primary_key=True),
+    Column("attempt", Integer, nullable=False),
+)
+
 # At most one row. `generation` is that of the lease of who took it as the leader; for `beat_at` see storage.holding.
 LOCK = Table(
     "lock",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reconciler.client.reach import Reach
     from reconciler.contracts import Session
     from reconciler.model.batch import NotBegun, Order, Target
+    from reconciler.model.client import Client
     from reconciler.worker.halts import Halts
 
 READ_AT_ONCE = 50
@@ -42,8 +43,13 @@ class Answerer:
         content: Callable[[str], AbstractContextManager[BinaryIO]],
         clock: Callable[[], datetime],
         halts: Halts,
+        over: Callable[[Client, Session], Session] = lambda _client, session: session,
     ) -> None:
-        """Take the ways to clients, what opens content by its SHA-256, and what says whom not to begin with."""
+        """Take the ways to clients, what opens content by its SHA-256, and what says whom not to begin with.
+
+        What is asked of a client goes `over` the session that this gives.
+        """
+        self._over = over
         self._reach = reach
         self._clock = clock
         self._halts = halts
@@ -67,7 +73,11 @@ class Answerer:
             nonlocal answer
             answer = replace(empty, seconds=monotonic() - begun)
             late = self._halts.overdue(batch)  # a connection may have taken long
-            return replace(answer, not_begun=late) if late else self._work(answer, turn, session)
+            return (
+                replace(answer, not_begun=late)
+                if late
+                else self._work(answer, turn, self._over(target.client, session))
+            )
 
         with Caught() as caught:
             answer = self._reach.work(target.client, work, keep=_keeps(turn))
@@ -77,11 +87,11 @@ class Answerer:
 
     def _nothing_left(self, turn: Turn) -> NotBegun:
         """Say `halted` of a client of which no step is left."""
-        task, group = turn.order.batch.task, turn.order.batch.group
+        task = turn.order.batch.task
         if not isinstance(task, Change):
             return ""
         wanted = (*task.steps, *turn.target.steps, *task.early)
-        return "halted" if wanted and not self._halts.rest(wanted, group) else ""
+        return "halted" if wanted and not self._halts.rest(wanted, turn.order.batch) else ""
 
     def _work(self, answer: Answer, turn: Turn, session: Session) -> Answer:
         task, target = turn.order.batch.task, turn.target

@@ -67,8 +67,8 @@ class Changer:
         Raises:
             UpdoserError: as `contracts.Session.deploy`, where nothing was done yet.
         """
-        wanted, group = (*task.steps, *target.steps), order.batch.group
-        steps, early = halts.rest(wanted, group), halts.rest(task.early, group)
+        wanted, batch = (*task.steps, *target.steps), order.batch
+        steps, early = halts.rest(wanted, batch), halts.rest(task.early, batch)
         left = tuple(step.component for step in (*wanted, *task.early) if step not in steps and step not in early)
         sender = _Sender(task, order, target, session, self._content)
         if task.purpose != "switch":

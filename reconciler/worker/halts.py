@@ -27,7 +27,7 @@ class Halts:
 
     def refusal(self, batch: Batch) -> NotBegun:
         """Say why no client of a batch may be begun now; empty where one may."""
-        if self._stopped():
+        if self._stopped() and not batch.finishes:
             return "stopped"
         return self.overdue(batch)
 
@@ -35,10 +35,10 @@ class Halts:
         """Say whether the time of a batch is over."""
         return "late" if batch.until is not None and self._clock() >= batch.until else ""
 
-    def rest(self, steps: tuple[Step, ...], group: str) -> tuple[Step, ...]:
-        """Give the steps of a group's clients that are of no halted rollout."""
-        halted = self._halted
-        if not halted:
+    def rest(self, steps: tuple[Step, ...], batch: Batch) -> tuple[Step, ...]:
+        """Give the steps of a batch's client that are of no halted rollout."""
+        halted, group = self._halted, batch.group
+        if not halted or batch.finishes:
             return steps
         return tuple(
             step

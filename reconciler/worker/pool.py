@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, BinaryIO
 
-from reconciler.errors import own_limit, words_of
+from reconciler.errors import own_limit
 from reconciler.model.batch import Ended
 from reconciler.worker.answering import Answerer, Turn
 from reconciler.worker.halts import Halts
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from reconciler.client.reach import Reach
+    from reconciler.contracts import Session
     from reconciler.model.batch import Batch, Halt, Order, Report
+    from reconciler.model.client import Client
 
 
 class Pool:
@@ -44,8 +46,11 @@ class Pool:
         stop: Event,
         clock: Callable[[], datetime],
         size: int = 1,
+        over: Callable[[Client, Session], Session] = lambda _client, session: session,
     ) -> None:
         """Take the ways to clients and what opens content by its SHA-256; `size` is that of the batches it wants.
+
+        What is asked of a client goes `over` the session that this gives.
 
         Raises:
             ValueError: `forks` is below 1.
@@ -57,12 +62,12 @@ class Pool:
         self._run_stop = stop
         self._over = False
         self._halts = Halts(clock, self._is_over)
-        self._answerer = Answerer(reach, content, clock, self._halts)
+        self._answerer = Answerer(reach, content, clock, self._halts, over)
         self._turns: SimpleQueue[Turn | None] = SimpleQueue()
         self._reports: SimpleQueue[Report | _Broken] = SimpleQueue()
         self._threads: list[Thread] = []
         self._lock = Lock()
-        self._left: dict[tuple[str, int], tuple[int, str]] = {}
+        self._left: dict[tuple[str, int], int] = {}
         self._under_way = 0
         self._broken: BaseException | None = None
 
@@ -103,7 +108,7 @@ class Pool:
             self._reports.put(Ended(batch.id, batch.attempt))
             return
         with self._lock:
-            self._left[batch.id, batch.attempt] = len(batch.targets), ""
+            self._left[batch.id, batch.attempt] = len(batch.targets)
         for target in batch.targets:
             self._under_way += 1
             self._begin_thread()
@@ -174,24 +179,22 @@ class Pool:
         except BaseException as error:  # noqa: BLE001 - `receive` raises it
             self._over = True
             self._reports.put(_Broken(error))
-            self._through(batch, words_of(error))
         else:
-            self._through(batch, "")
+            self._through(batch)
 
-    def _through(self, batch: Batch, lost: str) -> None:
-        """Say that a batch is over with its last client; `lost` says why one of them isn't answered for."""
+    def _through(self, batch: Batch) -> None:
+        """Say that a batch is over with its last client."""
         key = batch.id, batch.attempt
         with self._lock:
-            left, known = self._left[key]
-            self._left[key] = left - 1, known or lost
-            if left > 1:
+            self._left[key] -= 1
+            if self._left[key]:
                 return
             del self._left[key]
-        self._reports.put(Ended(batch.id, batch.attempt, known or lost))
+        self._reports.put(Ended(batch.id, batch.attempt))
 
 
 @dataclass(frozen=True, slots=True)
 class _Broken:
-    """What ended the work of the pool while it was on one client, of which nothing else is said."""
+    """What ended the work of the pool while it was on one client: nothing else is said of that, or of its batch."""
 
     error: BaseException

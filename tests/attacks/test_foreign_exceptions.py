@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import io
 import logging
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -22,7 +22,6 @@ from reconciler.model.client import InventoryEntry
 from reconciler.model.offer import SourceReport
 from reconciler.model.spec import CheckSpec, GroupSpec, InventorySpec, PluginConfig
 from reconciler.observe.inventory import list_clients
-from reconciler.plugins.executor.threads import Threads
 from tests.attacks.siege import OTHER, siege
 from tests.draw import rounds
 from tests.fakes import CODECS, make_release
@@ -164,9 +163,6 @@ class Plain:
     def on_server(self, _subject: object, **_options: object) -> CheckResult:
         return CheckResult(good=True)
 
-    def run(self, work: Callable[[Any], Any], items: Sequence[Any], **_options: object) -> Iterator[tuple[Any, Any]]:
-        return ((item, work(item)) for item in items)
-
     def check(self, *_args: object) -> None:
         return None
 
@@ -175,6 +171,41 @@ def drained(opened: AbstractContextManager[Any]) -> None:
     with opened as stream:
         while stream.read(10):
             pass
+
+
+def entered(opened: AbstractContextManager[Any]) -> None:
+    with opened:
+        pass
+
+
+class PlainCrew:
+    """A crew with nothing to do."""
+
+    size = 1
+
+    def __init__(self, reports: Sequence[Any] = ()) -> None:
+        self._reports = reports
+
+    def lane(self, _client: str) -> str:
+        return ""
+
+    def room(self, _lane: str) -> int:
+        return 1
+
+    def refusal(self, _lane: str) -> str:
+        return ""
+
+    def give(self, _lane: str, _order: object) -> None:
+        return None
+
+    def halt(self, _halted: object) -> None:
+        return None
+
+    def receive(self, _timeout: float) -> Sequence[Any]:
+        return self._reports
+
+    def stop(self) -> None:
+        return None
 
 
 CALLS: dict[tuple[str, str], Callable[[Any], object]] = {
@@ -192,7 +223,9 @@ CALLS: dict[tuple[str, str], Callable[[Any], object]] = {
     ("inventory", "clients"): lambda inventory: list(inventory.clients()),
     ("check", "on_client"): lambda check: check.on_client(),
     ("check", "on_server"): lambda check: check.on_server(Subject("c", "1"), timeout=1, stop=Event()),
-    ("executor", "run"): lambda executor: list(executor.run(str, [1], forks=1, stop=Event())),
+    ("executor", "open"): lambda executor: entered(executor.open(None, 1)),
+    ("executor", "open:enter"): lambda executor: entered(executor.open(None, 1)),
+    ("executor", "open:exit"): lambda executor: entered(executor.open(None, 1)),
 }
 WRONG = {
     "source": SourceError,
@@ -243,15 +276,45 @@ def test_what_the_reader_of_a_stream_raises_is_not_the_sources() -> None:
         raise ZeroDivisionError
 
 
-def test_what_work_or_items_raise_is_not_the_executors() -> None:
-    def items() -> Iterator[int]:
-        yield 1
-        raise ZeroDivisionError
+CREW: dict[str, Callable[[Any], object]] = {
+    "lane": lambda crew: crew.lane("pc"),
+    "room": lambda crew: crew.room(""),
+    "refusal": lambda crew: crew.refusal(""),
+    "give": lambda crew: crew.give("", None),
+    "halt": lambda crew: crew.halt(()),
+    "receive": lambda crew: crew.receive(0),
+    "stop": lambda crew: crew.stop(),
+}
 
-    executor = guarded("executor", "threads", Threads({}, None))
-    for work, given, wrong in ((int, ["x"], ValueError), (str, items(), ZeroDivisionError)):
-        with pytest.raises(wrong):
-            list(executor.run(work, given, forks=1, stop=Event()))
+
+@pytest.mark.parametrize("method", CREW)
+def test_a_crew_raises_nothing_but_the_errors_of_its_contract(method: str) -> None:
+    for name, make in RAISED.items():
+
+        class Executor:
+            @staticmethod
+            def open(_hands: object, _forks: int, make: Any = make) -> Any:
+                return nullcontext(Evil(PlainCrew(), method, make))
+
+        with guarded("executor", "evil", Executor()).open(None, 1) as crew:
+            with pytest.raises(PluginError, match="the executor plugin evil broke"):
+                CREW[method](crew)
+            for other in CREW.keys() - {method}:
+                CREW[other](crew)
+        assert name
+
+
+def test_a_crew_that_reports_what_is_no_report_is_broken() -> None:
+    class Executor:
+        @staticmethod
+        def open(_hands: object, _forks: int) -> Any:
+            return nullcontext(PlainCrew(["all is well"]))
+
+    with (
+        guarded("executor", "evil", Executor()).open(None, 1) as crew,
+        pytest.raises(PluginError, match="it reported a str"),
+    ):
+        crew.receive(0)
 
 
 def test_where_a_fault_came_from_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -316,7 +379,7 @@ def test_a_check_that_breaks_is_not_passed_and_costs_its_component_only(
 def test_an_executor_that_breaks_ends_the_run_with_a_report_and_a_plan_with_an_error(sieges: Sieges) -> None:
     for name, make, besieged in sieges():
         plan = besieged.plan()
-        besieged.executor = guarded("executor", "threads", Evil(Plain(), "run", make))
+        besieged.executor = guarded("executor", "threads", Evil(Plain(), "open", make))
         report = besieged.apply(plan=plan)
         assert any("the executor plugin threads broke" in failure.message for failure in report.failed), name
         with pytest.raises(PluginError, match="the executor plugin threads broke"):

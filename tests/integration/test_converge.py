@@ -103,7 +103,7 @@ def one_round(
         state.record_plan(first.plan_id, "", 0, NOW)
         report = run_plan(first, work, forks=2, following=Following(first, work, OPTIONS))
         second = new_plan(work, OPTIONS)
-        reach.close()
+        work.close()
     return first, report, second
 
 

@@ -17,10 +17,11 @@ from reconciler.model.deploy import Outcome
 from reconciler.model.secret import SecretRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from threading import Event
 
-    from reconciler.contracts import Context, ItemT, Pipe, PluginModule, ResultT, Session, Subject
+    from reconciler.contracts import Context, Crew, Hands, Pipe, PluginModule, Session, Subject
     from reconciler.model.client import Client
 
 
@@ -82,12 +83,8 @@ class Always(Check):
 
 
 class InTurn(Executor):
-    def run(
-        self, work: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, forks: int, stop: Event
-    ) -> Iterator[tuple[ItemT, ResultT]]:
-        for item in items:
-            if not stop.is_set():
-                yield item, work(item)
+    def open(self, hands: Hands, forks: int) -> AbstractContextManager[Crew]:
+        return hands.threads(min(forks, 1))
 
 
 class Module:

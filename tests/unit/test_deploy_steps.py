@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from threading import Event
@@ -12,7 +11,8 @@ import pytest
 
 from reconciler.client.reach import Reach
 from reconciler.errors import TransportError
-from reconciler.execute.deploy import DISTRUST, MOVED, SKIPPED, Deployer, Result, Stepper, Task, profile_after
+from reconciler.execute.deploy import Stepper, Task
+from reconciler.execute.results import Result, profile_after
 from reconciler.execute.tally import Tally
 from reconciler.model.change import Deploy
 from reconciler.model.client import Client, Installed, Profile
@@ -21,6 +21,7 @@ from reconciler.model.deploy import DeployReport, DeployRequest, InstallTarget, 
 from reconciler.model.plan import Basis, Plan
 from reconciler.model.release import Catalog
 from reconciler.model.spec import ComponentSpec, ServerSpec, Spec
+from reconciler.worker.change import DISTRUST, MOVED, SKIPPED
 from tests.fakes import (
     CODECS,
     NOW,
@@ -32,6 +33,7 @@ from tests.fakes import (
     make_component,
     make_release,
 )
+from tests.unit.deploying import Deployer, result_with
 
 BASIS = Basis("mine", 3, 0, "s", "c")
 PLAN = Plan("p", NOW, BASIS)
@@ -105,7 +107,7 @@ def deploy(there: Any, *planned: Any, between: Any = None) -> Result:
 
     task = Task(CLIENT, steps(*planned), there.profile())
     reach = Reach(lambda _group: Transport({"pc": there}), Event())
-    return Deployer(SPEC, BASIS, reach, Shelf())(task)  # type: ignore[arg-type]
+    return Deployer(SPEC, BASIS, reach, Shelf())(task)
 
 
 # --- steps ----------------------------------------------------------------------------------------------------------
@@ -219,19 +221,19 @@ def test_a_client_that_got_everything_after_all_saved_no_bytes() -> None:
 
 
 def test_a_result_tells_from_what_a_client_that_moved_was_really_changed() -> None:
-    (step,) = deploy(machine("old"), change()).task.steps
-    assert (step.from_version, step.payload) == ("old", RELEASES["2"].files)
+    (done,) = deploy(machine("old"), change()).done
+    assert (done.from_version, done.sent) == ("old", sum(file.size for file in RELEASES["2"].files))
 
 
 def test_what_is_for_later_is_sent_on_the_same_connection_and_not_switched_to() -> None:
     there = machine("1")
     reach = Reach(lambda _group: FakeTransport({"pc": there}), Event())
-    result = Deployer(SPEC, BASIS, reach, Shelf())(Task(CLIENT, (), there.profile(), early=steps(change())))  # type: ignore[arg-type]
+    result = Deployer(SPEC, BASIS, reach, Shelf())(Task(CLIENT, (), there.profile(), early=steps(change())))
     assert [outcome.status for outcome in result.outcomes] == ["staged"]
     assert (there.version("rules"), there.calls["connect"]) == ("1", 1)
     (held,) = steps(change(held=True))
     assert held.payload == ()
-    result = Deployer(SPEC, BASIS, reach, Shelf())(Task(CLIENT, (held,), there.profile()))  # type: ignore[arg-type]
+    result = Deployer(SPEC, BASIS, reach, Shelf())(Task(CLIENT, (held,), there.profile()))
     assert (there.version("rules"), result.bytes_sent) == ("2", 0)
 
 
@@ -247,7 +249,7 @@ def test_a_version_that_should_lie_there_and_does_not_is_sent_whole_on_the_same_
 def test_a_client_whose_steps_may_not_be_taken_any_more_is_not_even_connected_to() -> None:
     there = machine("1")
     reach = Reach(lambda _group: FakeTransport({"pc": there}), Event())
-    deployer = Deployer(SPEC, BASIS, reach, Shelf(), turn=lambda task: replace(task, steps=(), early=()))  # type: ignore[arg-type]
+    deployer = Deployer(SPEC, BASIS, reach, Shelf(), halted=[("rules", "2", "")])
     result = deployer(Task(CLIENT, steps(change()), there.profile()))
     assert (result.outcomes, result.task.steps, there.calls["connect"]) == ((), (), 0)
 
@@ -262,11 +264,7 @@ def after(
     profile = Profile("linux-x86_64", (Installed("engine", "7", "e"), *entries), tools=("zstd",))
     (step,) = steps(change(before[0] if before else "", to))
     task = Task(CLIENT, (step,), profile)
-    return profile_after(result_of(task, Outcome("rules", status, version, digest)), BASIS, keep)
-
-
-def result_of(task: Task, *outcomes: Outcome) -> Result:
-    return Result(task, outcomes)
+    return profile_after(result_with(task, Outcome("rules", status, version, digest)), BASIS, keep)
 
 
 def test_a_client_that_was_changed_has_the_release_and_remembers_the_one_before() -> None:
@@ -308,7 +306,7 @@ def test_a_client_that_failed_has_what_it_had() -> None:
 
 def test_of_a_client_that_was_never_seen_nothing_is_known_afterwards() -> None:
     task = Task(CLIENT, steps(change()), None)
-    assert profile_after(result_of(task, Outcome("rules", "changed", "2", "d")), BASIS) is None
+    assert profile_after(result_with(task, Outcome("rules", "changed", "2", "d")), BASIS) is None
 
 
 # --- incrementals ---------------------------------------------------------------------------------------------------
@@ -378,7 +376,7 @@ class Server:
     def deployer(self, *clients: Any) -> Deployer:
         transport = FakeTransport({f"pc-{at}": there for at, there in enumerate(clients)})
         reach = Reach(lambda _group: transport, Event())
-        return Deployer(SPEC, BASIS, reach, self)  # type: ignore[arg-type]
+        return Deployer(SPEC, BASIS, reach, self)
 
     def tasks(self, planned: Deploy, *clients: FakeClient, held: str = "123") -> Iterator[Task]:
         stepper = Stepper(SPEC, {LARGE[v].digest: LARGE[v] for v in held}, self.incrementals)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import BusyError
-from reconciler.execute.deploy import Result, Task
+from reconciler.execute.deploy import Task
 from reconciler.execute.tally import Tally
 from reconciler.model.client import Client
 from reconciler.model.deploy import FAULTS, MACHINE, RELEASE, Outcome, Step
@@ -19,6 +19,7 @@ from reconciler.model.report import Report
 from reconciler.present.document import report_document
 from reconciler.present.text import report_text
 from tests.fakes import NOW, FakeClient
+from tests.unit.deploying import result_with
 from tests.unit.workbench import COMPONENT, Bench, Opened
 
 HOUR = timedelta(hours=1)
@@ -208,7 +209,7 @@ def test_a_report_says_apart_what_is_the_machines() -> None:
     )
     plan = Plan("p", NOW, Basis("l", 1, 0, "s", "c"))
     tally = Tally(["g"])
-    tally.add(Result(Task(Client("pc-3", "g"), steps, None), outcomes))
+    tally.add(result_with(Task(Client("pc-3", "g"), steps, None), *outcomes))
     document = report_document(tally.report("r", plan, NOW, NOW, interrupted=False))
     assert [entry["fault"] for entry in document["failed"]] == [RELEASE, MACHINE]
     text = report_text(document)

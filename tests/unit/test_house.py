@@ -131,7 +131,6 @@ NAMED = {
     ("gzip", "delta"): "the same; and what packs files that nothing is patched with",
     ("ssh", "groups"): "the transport of a group that names none",
     ("threads", "spec"): "the executor where a spec names none",
-    ("threads", "workspace"): "the executor, as long as a spec can't name one",
     ("processes", "worker_file"): "a key of the file, which is no plugin",
     ("command", "assembly"): "the inventory of a program that the command line names, for which there is no spec yet",
     ("gzip", "packed"): "a way that archives are packed in",

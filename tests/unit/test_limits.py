@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -148,13 +148,13 @@ def test_there_is_room_for_one_client_at_a_time_at_least_and_kept_connections_ne
 
 def test_more_forks_than_there_is_room_for_are_cut_and_said_once() -> None:
     class Counting:
-        def run(self, work: Any, items: Any, *, forks: Any, stop: Any) -> Any:
+        def open(self, hands: Any, forks: int) -> Any:
             given.append(forks)
-            return iter(())
+            return nullcontext(hands)
 
     given: list[Any] = []
     told: list[Any] = []
     bounded = Bounded(Counting(), 3, told.append)
     for forks in (2, 3, 4, 400):
-        bounded.run(str, (), forks=forks, stop=None)  # type: ignore[arg-type]
+        bounded.open(None, forks)  # type: ignore[arg-type]
     assert (given, told) == ([2, 3, 3, 3], [4])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import stat
 from dataclasses import replace
-from functools import partial
 from threading import Event
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 
 from reconciler.client.reach import Reach
 from reconciler.errors import SecretError, SpecError
-from reconciler.execute.deploy import Deployer, Task
+from reconciler.execute.deploy import Task
 from reconciler.execute.settings import Prepared, has_after, prepare
 from reconciler.model.client import Client, Installed, Profile
 from reconciler.model.deploy import Hook, Outcome
@@ -34,6 +33,7 @@ from reconciler.templates.sandbox import Sandbox
 from reconciler.templates.settings_file import Template
 from reconciler.templates.settings_filters import FILTERS, bounded_range
 from tests.fakes import FakeClient, FakeTransport
+from tests.unit.deploying import Deployer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -515,8 +515,8 @@ def test_a_client_that_moved_since_the_plan_gets_the_file_all_the_same(book: Any
     reach = Reach(lambda _group: FakeTransport({"pc-1": machine}), Event())
     spec, basis = SimpleNamespace(client_keep=2, components={}), Basis("l", 1, 0, "", "")
     for text in ("old", "new"):
-        render = partial(prepare, book(text))
-        result = Deployer(spec, basis, reach, None, render=render)(Task(CLIENT, (), Profile(), settings=""))  # type: ignore[arg-type]
+        prepared = prepare(book(text), CLIENT, "")
+        result = Deployer(spec, basis, reach, None)(Task(CLIENT, (), Profile(), settings=""), prepared)
         assert [outcome.status for outcome in result.outcomes] == ["changed"]
         assert machine.content(setting_id("/etc/agent.conf")) == {"agent.conf": text.encode()}
 

@@ -10,6 +10,7 @@ import pytest
 from reconciler.commands.accept import accept_plan
 from reconciler.errors import StalePlanError
 from reconciler.execute.outcome import verdict_error
+from reconciler.execute.rollouts import Breaker
 from reconciler.model.policy import DEFAULT_WAVES, Limits, Wave
 from reconciler.model.rollout import Approval
 from reconciler.planning import LOOK_AGAIN, Following
@@ -187,26 +188,20 @@ def test_between_two_batches_the_share_of_failures_is_looked_at(opened: Opened) 
     assert bench.record("2").reason.startswith("3 of 3 clients failed, and max_fail_percentage is 50 (")
 
 
-def test_good_batches_follow_one_another_until_all_are_through(opened: Opened) -> None:
+def test_good_batches_follow_one_another_until_all_are_through(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = opened({"g": 9})
     bench.policy(waves=(Wave(share=1.0, at_once=2),))
     bench.release("2")
-    batches = []
-    with bench.work() as work:
-        normal = work.plugins.executor.run
+    through = []
+    look = Breaker.look
 
-    def run(do: Any, items: Any, **how: Any) -> Any:
-        items = list(items)
-        if items and hasattr(items[0], "steps"):
-            batches.append(len(items))
-        return normal(do, items, **how)
+    def counting(breaker: Breaker) -> None:
+        through.append(len(bench.running("2")))
+        look(breaker)
 
-    type(work.plugins.executor).run, kept = staticmethod(run), type(work.plugins.executor).run  # type: ignore[assignment, method-assign]
-    try:
-        bench.apply()
-    finally:
-        type(work.plugins.executor).run = kept  # type: ignore[method-assign]
-    assert batches == [2, 2, 2, 2, 1]
+    monkeypatch.setattr(Breaker, "look", counting)
+    bench.apply()
+    assert through == [2, 4, 6, 8, 9]
     assert bench.running("2") == set(bench.machines)
 
 

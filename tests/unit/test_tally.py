@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import AuthenticationError, ClientError, ProtocolError, TransportError
-from reconciler.execute.deploy import Result, Task
+from reconciler.execute.deploy import Task
 from reconciler.execute.tally import Tally
 from reconciler.model.change import Download
 from reconciler.model.client import Client
@@ -15,6 +15,7 @@ from reconciler.model.deploy import Outcome, Step
 from reconciler.model.plan import Basis, Plan
 from reconciler.model.report import RECAP
 from tests.fakes import NOW, describe
+from tests.unit.deploying import result_with
 
 PLAN = Plan("p", NOW, Basis("l", 1, 0, "s", "c"))
 FILES = (describe("big", b"x" * 100), describe("small", b"y" * 7))
@@ -39,7 +40,7 @@ def result(*statuses: Any, error: Any = None, kept: Any = (), name: str = "pc", 
     outcomes = tuple(
         Outcome(step.component, status, "2", "b", "why") for step, status in zip(steps, statuses, strict=True)
     )
-    return Result(Task(Client(name, group), steps, None), outcomes, 10 * len(steps), error)
+    return result_with(Task(Client(name, group), steps, None), *outcomes, bytes_sent=10 * len(steps), error=error)
 
 
 def report(tally: Any, **more: Any) -> Any:

@@ -190,17 +190,18 @@ class Bench:
         plugins = self.plugins(means)
         plugins.remember_in(self.state)
         reach = Reach(lambda group: GuardedTransport(plugins.transport(group)), means.stop)
+        work = Workspace(
+            spec=self.spec,
+            store=Store(self.spec.server.store),
+            state=self.state,
+            plugins=plugins,
+            reach=reach,
+            means=means,
+        )
         try:
-            yield Workspace(
-                spec=self.spec,
-                store=Store(self.spec.server.store),
-                state=self.state,
-                plugins=plugins,
-                reach=reach,
-                means=means,
-            )
+            yield work
         finally:
-            reach.close()
+            work.close()
 
     @contextmanager
     def own_work(self) -> Iterator[Workspace]:
