@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
+    from reconciler.execute.gate import Bounds
     from reconciler.formats.select import Pattern
     from reconciler.model.change import Deploy, Settings
     from reconciler.model.client import Client
@@ -400,6 +401,14 @@ class Turns:
                 says = f"{self._file} changed and can't be read, so holds stay as they were: {error.message}"
                 self._work.means.emit(Trouble(says))
         self._looked = monotonic()
+
+    def lets_all(self, bounds: Bounds) -> bool:
+        """Say that no client whatever is turned away now from changes within these bounds."""
+        if self._pause is not None or self._holds:
+            return False
+        now = self._work.means.clock()
+        begun = bounds.begins is None or bounds.begins <= now
+        return begun and (bounds.ends is None or now < bounds.ends) and bounds.rollouts.isdisjoint(self._stopped)
 
     def stopped(self) -> Collection[Key]:
         """Give the rollouts that people stopped, as of the last look."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 ResultT = TypeVar("ResultT")
 
-THREADS = 8
+THREADS = 16
 
 
 class Aside:

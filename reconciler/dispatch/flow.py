@@ -7,6 +7,8 @@
   of its own.
 * Each job is answered for once. One whose worker was lost, or stopped, or found the time over that isn't over here, is
   made and given again: ATTEMPTS times in all, and then it failed, for the reason that was given last.
+* What is found out of a client beside the flow, such as by a check that runs here, takes up room like one that is under
+  way: a bad release gets no further while its first clients are checked.
 * A client of a place where nobody works can't be reached; the others go on.
 * Once `stop` is set nothing is begun but what finishes what was begun before. However the flow ends, what is under way
   in workers that die with this process is waited for, so that no client is left in the middle of a change.
@@ -174,7 +176,7 @@ class Flow(Generic[AboutT]):
         view = self._views.get(place)
         if view is None:
             refusal, size = self._crews.refusal(place), self._crews.size(place)
-            room = REFUSED_AT_ONCE if refusal else self._crews.room(place)
+            room = REFUSED_AT_ONCE if refusal else self._crews.room(place) - self._aside.pending
             if not refusal and room < size and self._places[place]:
                 room = 0
             view = self._views[place] = _View(refusal, size, room)

@@ -144,7 +144,7 @@ class _Changing:
         self._tally = tally
         self._releases = releases
         self._checks = checks
-        self._collector = Collector(plan, work)
+        self._collector = Collector(plan, work, tally.step)
         self._gate = Gate(plan, breaker, turns, tally=tally, note=self._collector.note)
         self._render = _renderer(plan, work)
         self._schemes = {name: wanted.component.scheme.name for name, wanted in work.spec.components.items()}
@@ -280,6 +280,8 @@ class _Changing:
         if outcome == "not_attempted":
             return
         self._collector.add(result, outcome, answered)
+        if outcome == "failed":  # it may halt a rollout, which is written down after its reason
+            self._collector.settle(now=True)
         _tell_breaker(result, self._breaker)
 
 

@@ -15,6 +15,7 @@ from reconciler.model.deploy import WELL
 from reconciler.model.events import ClientFinished
 from reconciler.model.report import LOST, JournalEntry
 from reconciler.model.settings import is_setting
+from reconciler.storage.outcomes import ClientOutcome as Written
 from reconciler.storage.state import Observation
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ class _Finished(NamedTuple):
 class Collector:
     """Collects what is to be written down. Used from one thread."""
 
-    def __init__(self, plan: Plan, work: Workspace) -> None:
-        """Begin with nothing."""
+    def __init__(self, plan: Plan, work: Workspace, step: int) -> None:
+        """Begin with nothing; `step` is the number of this step of the run."""
+        self._step = step
         self._work = work
         self._basis: Basis = plan.basis
         self._profiles: dict[tuple[object, ...], tuple[Profile | None, Task]] = {}
@@ -84,19 +86,17 @@ class Collector:
     def _write(self) -> None:
         finished, entries = self._finished, self._entries
         self._finished, self._entries = [], []
-        work, seen = self._work, list[Observation]()
+        work = self._work
         now = work.means.clock()
-        quarantine = work.spec.quarantine
         with work.state.together(lasts=False):
             finished = self._counted(finished)
-            for entry in finished:
-                self._put(entry.result, now, entries, seen)
-            work.state.journal(work.means.run_id, entries)
-            work.state.record_observations(seen)
-            for entry in finished if quarantine.after_failures else ():
-                if entry.outcome == "failed" or entry.outcome in WELL:
-                    name = entry.result.task.client.name
-                    work.state.count_outcome(name, quarantine, now, failed=entry.outcome == "failed")
+            work.state.record_outcomes(
+                work.means.run_id,
+                [self._written(entry, now) for entry in finished],
+                work.spec.quarantine,
+                step=self._step,
+                others=entries,
+            )
         for entry in finished:
             self._tell(entry.result, entry.outcome)
 
@@ -110,11 +110,11 @@ class Collector:
             entry for entry in finished if entry.answered is None or (entry.answered[0], entry.answered[2]) in counts
         ]
 
-    def _put(self, result: Result, now: datetime, entries: list[JournalEntry], seen: list[Observation]) -> None:
-        """Add what is to be written of a client: what became of it, and what it has now."""
-        task, steps = result.task, result.steps
-        client = task.client
-        entries.extend(
+    def _written(self, finished: _Finished, now: datetime) -> Written:
+        """Give what is to be written of a client: what became of it, and what it has now."""
+        result, outcome = finished.result, finished.outcome
+        client, steps = result.task.client, result.steps
+        entries = [
             JournalEntry(
                 client=client.name,
                 group=client.group,
@@ -128,25 +128,34 @@ class Collector:
                 reason=done.outcome.reason if done.outcome.status == "failed" else "",
             )
             for done in result.done
-        )
-        error = result.error.brief if result.error else ""
+        ]
         if result.error is not None:
             entries.append(
                 JournalEntry(
                     client=client.name,
                     group=client.group,
                     outcome="failed",
-                    message=error,
+                    message=result.error.brief,
                     at=now,
                     reason=result.error.reason,
                 )
             )
+        counts = outcome == "failed" or outcome in WELL
+        return Written(
+            client=client.name,
+            entries=tuple(entries),
+            observation=self._seen(result, now),
+            failed=outcome == "failed" if counts and self._work.spec.quarantine.after_failures else None,
+        )
+
+    def _seen(self, result: Result, now: datetime) -> Observation | None:
+        """Give what is known of a client now; None where nothing was known before."""
+        task, error = result.task, result.error.brief if result.error else ""
         profile = None if error else self._profile_after(result)
-        if profile is not None or error:
-            settings = None if task.settings is None else has_after(task.settings, result.outcomes, steps)
-            seen.append(
-                Observation(client=client.name, profile=profile, free=None, error=error, at=now, settings=settings)
-            )
+        if profile is None and not error:
+            return None
+        settings = None if task.settings is None else has_after(task.settings, result.outcomes, result.steps)
+        return Observation(client=task.client.name, profile=profile, free=None, error=error, at=now, settings=settings)
 
     def _profile_after(self, result: Result) -> Profile | None:
         """Give what a client has after its task: that of one which had the same, and fared alike, is the same."""

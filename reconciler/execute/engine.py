@@ -221,7 +221,7 @@ def _untried(plan: Plan, tally: Tally) -> Plan | None:
         for name in rest.members[cohort]
     )
     others = any(not isinstance(change, ClientChange) for change in rest.changes)
-    anything = rest.moves or others or not tally.began
+    anything = rest.moves or others or not tally.step
     return rest if anything or any(not tally.was_tried(*name) for name in names) else None
 
 
@@ -243,7 +243,7 @@ def carry_out(plan: Plan, work: Workspace, tally: Tally, *, forks: int, turns: T
     Raises:
         StoreError, StateError: store or state fail as a whole; all else is counted.
     """
-    tally.began = True
+    tally.step += 1
     work.store.move_in()
     work.roll.take_in()
     breaker = Breaker(plan, work, stopped=move_on(plan, work))

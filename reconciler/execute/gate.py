@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from reconciler.model.change import Deploy, Settings
@@ -26,6 +26,18 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Plan
     from reconciler.model.rollout import Key
 
+_REMEMBERED = 1000
+"""Cohorts whose bounds are kept because the next clients are likely to be of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Between which times all changes of a cohort may be made, and of which rollouts they may be."""
+
+    begins: datetime | None
+    ends: datetime | None
+    rollouts: frozenset[Key]
+
 
 class Turns(Protocol):
     """What is asked at the turn of each client; `planning.Turns` has what was planned, and what holds by now."""
@@ -39,6 +51,9 @@ class Turns(Protocol):
 
     def turned_away(self, client: Client, change: Deploy | Settings) -> str:
         """Say why a client must not begin with a change any more; empty where it may."""
+
+    def lets_all(self, bounds: Bounds) -> bool:
+        """Say that no client whatever is turned away now from changes within these bounds."""
 
     def stopped(self) -> Collection[Key]:
         """Give the rollouts that people stopped, as of the last look."""
@@ -56,6 +71,7 @@ class Gate:
         self._tally = tally
         self._note = note
         self._wanted = {(deploy.component, deploy.to) for deploy in plan.deploys}
+        self._bounds: dict[int, tuple[Bounds, Task]] = {}
         self._counted = -1, -1
         self._known: frozenset[Key] | None = None
         self._held: Counter[tuple[str, str]] = Counter()
@@ -78,7 +94,9 @@ class Gate:
 
     def turn(self, task: Task, now: datetime) -> Task:
         """Give what of a task may still be done."""
-        if self._turns is None and not self._breaker.halted:
+        bounds = self._bounds_of(task)
+        free = self._turns is None or self._turns.lets_all(bounds)
+        if free and self._breaker.halted.isdisjoint(bounds.rollouts):
             return task
         set_up = task.settings is None or self._may_set(task, now)
         steps = tuple(step for step in task.steps if self._may(task, step, now))
@@ -105,6 +123,23 @@ class Gate:
             and (change.component in left if isinstance(change, Deploy) else task.settings is not None)
         ]
         return min(ends, default=None)
+
+    def _bounds_of(self, task: Task) -> Bounds:
+        """Give what could keep any client of a task's cohort from beginning."""
+        known = self._bounds.get(id(task.changes))
+        if known is None:
+            deploys = [change for change in task.changes if isinstance(change, Deploy)]
+            ends = [change.not_after for change in task.changes if change.not_after is not None]
+            begins = [change.not_before for change in deploys if change.not_before is not None]
+            bounds = Bounds(
+                begins=max(begins, default=None),
+                ends=min(ends, default=None),
+                rollouts=frozenset((one.component, one.to, group) for one in deploys for group in ("", one.group)),
+            )
+            if len(self._bounds) >= _REMEMBERED:
+                self._bounds.clear()
+            known = self._bounds[id(task.changes)] = (bounds, task)  # the task holds the changes
+        return known[0]
 
     def _may(self, task: Task, step: Step, now: datetime) -> bool:
         key = self._breaker.key_of(step.component, step.to_version, task.client.group)

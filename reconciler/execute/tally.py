@@ -49,8 +49,8 @@ class Tally:
         self._tried = 0
         self._changes: set[Change] = set()
         self._given_up: set[str] = set()
-        self.began = False
-        """True once a step of the run was begun."""
+        self.step = 0
+        """The number of the step of the run that was begun last; 0: none was."""
         self._failed: list[Failure] = []
         self._unreachable: list[Failure] = []
         self.failed_components: set[str] = set()

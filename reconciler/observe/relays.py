@@ -32,14 +32,17 @@ def look_at_relays(work: Workspace, *, refresh: bool) -> Mapping[tuple[str, str]
     if not known:
         return {}
     if refresh:
-        with ThreadPoolExecutor(AT_ONCE, "relay") as threads:
-            asked = threads.map(lambda one: None if work.means.stop.is_set() else _look(work, *one), known)
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="updoser_relay") as threads:
+            asked = list(threads.map(lambda one: _look(work, *one), known))
         work.state.keep_relays([seen for seen in asked if seen is not None])
     places = {(relay.name, host) for relay, host in known}
     return {place: seen for place, seen in work.state.relays().items() if place in places}
 
 
-def _look(work: Workspace, relay: RelaySpec, host: str) -> RelaySeen:
+def _look(work: Workspace, relay: RelaySpec, host: str) -> RelaySeen | None:
+    """Look at a host; None in a run that was stopped."""
+    if work.means.stop.is_set():
+        return None
     order = HoldOrder(store=relay.store)
 
     def ask(session: Session) -> Held:

@@ -451,8 +451,27 @@ def test_what_finishes_what_was_begun_is_done_although_the_run_was_stopped() -> 
     ]  # fmt: skip
 
 
+def test_who_is_looked_at_beside_the_flow_takes_up_room_until_that_is_known() -> None:
+    world = World(none=FakeCrew(room=3))
+    flow = world.flow()
+    go, most, waiting = Event(), 0, 0
+
+    def then(_found: object) -> None:
+        nonlocal waiting
+        waiting -= 1
+
+    for number, (_job, _answer) in enumerate(flow.answers(jobs(12))):
+        waiting += 1
+        most = max(most, waiting)
+        if number == 2:
+            go.set()
+        flow.aside(lambda: go.wait(60), then)
+    assert most <= 3
+    assert waiting == 0
+
+
 def test_what_is_found_out_beside_the_flow_is_told_in_it_before_it_ends() -> None:
-    world = World(none=FakeCrew(room=1))
+    world = World(none=FakeCrew(room=4))
     flow = world.flow()
     go, told = Event(), list[object]()
     for job, _answer in flow.answers(jobs(3)):
@@ -520,3 +539,39 @@ def test_a_rollout_that_goes_on_after_a_halt_has_crews_that_know_nothing_of_it()
     crew.halted.clear()
     list(flow.answers(jobs(1)))
     assert not crew.halted
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32),
+    at=st.integers(0, 30),
+    size=st.integers(1, 4),
+    evil=st.sampled_from([0.0, 0.5]),
+)
+def test_after_a_halt_nobody_is_begun_but_those_that_were_given_and_the_run_ends(
+    seed: int, at: int, size: int, evil: float
+) -> None:
+    rng = Random(seed)
+    crews = {"none": FakeCrew(rng, room=5, size=size, evil=evil), "lyon": FakeCrew(rng, room=5, size=size, evil=evil)}
+    world = World(**crews)
+    halt = ("rules", "2", "")
+    halted = False
+
+    def make(job: Job[Any]) -> Made | None:
+        return None if halted else world.make(job)
+
+    def given_so_far() -> set[str]:
+        return {target.client.name for crew in crews.values() for batch in crew.given for target in batch.targets}
+
+    flow = world.flow(make)
+    answered: Counter[str] = Counter()
+    before = set[str]()
+    for number, (job, _answer) in enumerate(flow.answers(jobs(20), jobs(20, "lyon"))):
+        answered[job.client.name] += 1
+        if number == at:
+            halted, before = True, given_so_far()
+            flow.halt([halt])
+    assert max(answered.values()) == 1
+    if halted:
+        assert given_so_far() == before
+        assert all(crew.halted == {halt} for crew in crews.values())

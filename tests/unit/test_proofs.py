@@ -149,6 +149,26 @@ def test_a_client_that_kept_nothing_gets_the_version_before_whole(opened: Opened
     assert whole.payload == whole.files
 
 
+def test_a_client_that_is_bad_goes_back_although_the_run_was_stopped_while_it_was_checked(opened: Opened) -> None:
+    bench = opened(["a", "b"])
+    bench.check("false", phase="switched", name="beats")
+    bench.policy(waves=(Wave(share=1.0),), limits=ANY)
+    bench.release("2")
+    machine = bench.machines["a"]
+
+    class StopsLater:
+        """Has the run stopped in the midst of the client's work."""
+
+        def wait(self) -> None:
+            if machine.requests:
+                bench.stop.set()
+
+    machine.gate = StopsLater()
+    bench.apply()
+    assert bench.versions == {"a": "1", "b": "1"}
+    assert not bench.asked.get("b")
+
+
 def test_a_client_that_can_not_go_back_says_so_and_counts_as_failed(opened: Opened) -> None:
     bench = opened(["a"])
     bench.check("false", phase="switched", name="beats")
