@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from logging import Logger
     from socket import socket
 
-    from reconciler.model.batch import Halt, Order, Report
+    from reconciler.model.batch import Batch, Halt, Order, Report
     from reconciler.model.batch import ToolsTried as ToolsTried  # noqa: PLC0414 - who implements Session has it from here
     from reconciler.model.client import Client, Facts, InventoryEntry
     from reconciler.model.delta import CodecTraits, Incremental, Patch
@@ -649,6 +649,47 @@ class Executor(Protocol):
 
         Raises:
             PluginError: there are none to be had.
+        """
+
+
+@runtime_checkable
+class Provisioned(Protocol):
+    """An executor whose sites need something that updoser doesn't set up by itself."""
+
+    def definitions(self, sites: Sequence[str]) -> str:
+        """Give what is to be set up for these sites, all of this executor's options but for what is the site's own.
+
+        Raises:
+            PluginError: it can't say.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labour:
+    """What a station gets to work with at its site: what carries batches out, and their forms on a wire.
+
+    `threads` gives a crew of at most so many threads in the process that calls it; `forks` is how many it should have,
+    and `processes` how many such processes there should be. `read` and `write` are the forms of a batch that comes, and
+    of a report that goes.
+    """
+
+    site: str
+    threads: Callable[[int], AbstractContextManager[Crew]]
+    read: Callable[[bytes], Batch]
+    write: Callable[[Report], bytes]
+    forks: int
+    processes: int
+
+
+@runtime_checkable
+class Station(Protocol):
+    """How the workers of a site get orders: the other side of an executor, in a program of its own."""
+
+    def serve(self, labour: Labour) -> None:
+        """Carry out what comes, until a signal (SIGTERM, SIGINT) ends it; what was begun with a client is finished.
+
+        Raises:
+            PluginError: it can't begin.
         """
 
 

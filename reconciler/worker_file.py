@@ -41,7 +41,7 @@ Marks = dict[tuple[Any, ...], tuple[int, int]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerFile:
-    """What stands in a worker's file. `processes` is None where it doesn't say; `station` is as it stands there."""
+    """What stands in a worker's file. `processes` and `station` are None where it doesn't say."""
 
     setup: Setup
     forks: int
@@ -50,7 +50,7 @@ class WorkerFile:
     site: str = ""
     processes: int | None = None
     content: tuple[PluginConfig, ...] = ()
-    station: Mapping[str, Any] | None = None
+    station: PluginConfig | None = None
 
 
 def read_worker_file(path: Path) -> WorkerFile:
@@ -137,7 +137,15 @@ class _Reader:
                 PluginConfig("content", place["type"], self._options("content", place, ("content", at)))
                 for at, place in enumerate(data.get("content", ()))
             ),
-            station=data.get("station"),
+            station=self._station(data),
+        )
+
+    def _station(self, data: Mapping[str, Any]) -> PluginConfig | None:
+        node = data.get("station")
+        return (
+            None
+            if node is None
+            else PluginConfig("station", node["type"], self._options("station", node, ("station",)))
         )
 
     def _way(self, transport: Mapping[str, Any], place: tuple[Any, ...]) -> Way:

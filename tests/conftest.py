@@ -16,6 +16,7 @@ import pytest
 
 from tests.draw import draw_more, draw_properties, shell_of, shells_left_out
 from tests.postgres import any_state, database, postgres, postgres_of_worker, postgres_url, state_url, url_of
+from tests.rabbitmq import broker, broker_of_worker
 from tests.sshd import SshFleet, sshd_fleet
 
 if TYPE_CHECKING:
@@ -23,7 +24,17 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
-__all__ = ["any_state", "database", "postgres", "postgres_of_worker", "postgres_url", "state_url", "url_of"]
+__all__ = [
+    "any_state",
+    "broker",
+    "broker_of_worker",
+    "database",
+    "postgres",
+    "postgres_of_worker",
+    "postgres_url",
+    "state_url",
+    "url_of",
+]
 
 # Programs of Debian's sbin, of its PostgreSQL, and of the environment that the tests run in, are found wherever the
 # tests are started.

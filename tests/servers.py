@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from tests.waiting import until
 
@@ -198,12 +198,13 @@ class Authority:
             "-subj", "/CN=test authority", "-keyout", str(self._key), "-out", str(self.certificate),
         )  # fmt: skip
 
-    def sign(self, name: str, *addresses: str) -> tuple[Path, Path]:
+    def sign(self, name: str, *addresses: str, kind: Literal["ec", "rsa"] = "ec") -> tuple[Path, Path]:
         """Give certificate and key for a name and addresses."""
+        how = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"] if kind == "ec" else ["rsa:2048"]
         certificate, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         names = ",".join([f"DNS:{name}", *(f"IP:{address}" for address in addresses)])
         self._openssl(
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+            "req", "-x509", "-newkey", *how, "-nodes", "-days", "2",
             "-subj", f"/CN={name}", "-addext", f"subjectAltName={names}", "-CA", str(self.certificate),
             "-CAkey", str(self._key), "-addext", "basicConstraints=critical,CA:FALSE",
             "-keyout", str(key), "-out", str(certificate),

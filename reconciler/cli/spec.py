@@ -47,3 +47,18 @@ def plugins(context: click.Context, /, **options: Any) -> int:
     from reconciler.commands import setup as command
 
     return command.plugins(desk_of(context, options))
+
+
+@cli.command()
+@click.argument("site", required=False, default="")
+@spec_options
+@click.pass_context
+def broker(context: click.Context, /, site: str, **options: Any) -> int:
+    """Print what the broker of sites needs, as definitions that `rabbitmqctl import_definitions` takes.
+
+    These are users without passwords, their rights, exchanges and queues. With several brokers, SITE is one of those
+    that the broker is for.
+    """
+    from reconciler.commands import broker as command
+
+    return command.broker(desk_of(context, options), site)

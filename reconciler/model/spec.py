@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 LATEST = "latest"
 
 
-PluginKind = Literal["source", "transport", "inventory", "codec", "executor", "check", "notifier", "layout", "content"]
+PluginKind = Literal[
+    "source", "transport", "inventory", "codec", "executor", "check", "notifier", "layout", "content", "station"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,15 @@
 """Clients that are files in a folder, for suites that mustn't know in which process a client is worked on.
 
 A client NAME is begun with `NAME.begun`, to which a line is added each time, and waits while `NAME.held` is there. With
-`NAME.lost` it can't be reached, with `NAME.limit` its worker finds no room for more. What it is sent lies in
-`NAME.got.COMPONENT`. It has nothing installed, and whatever it is to have it is changed to.
+`NAME.lost` it can't be reached, with `NAME.limit` its worker finds no room for more, and `NAME.deadly` kills the
+worker's process. What it is sent lies in `NAME.got.COMPONENT`. It has nothing installed, and whatever it is to have it
+is changed to.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -90,6 +93,8 @@ class _Session:
     def _begin(self) -> None:
         with self._place.with_suffix(".begun").open("a") as begun:
             begun.write("begun\n")
+        if self._place.with_suffix(".deadly").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
         give_up = time.monotonic() + _PATIENCE
         while self._place.with_suffix(".held").exists() and time.monotonic() < give_up:
             time.sleep(_PAUSE)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     # The checkout's own name of the bundled plugins: mypy doesn't follow the `__path__` of reconciler.plugins.
     from plugins.check import command as check_command  # noqa: TID251 - see above
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
     from plugins.content import folder as content_folder  # noqa: TID251
     from plugins.content import http as content_http  # noqa: TID251
     from plugins.content import s3  # noqa: TID251
-    from plugins.executor import threads  # noqa: TID251
+    from plugins.executor import celery, threads  # noqa: TID251
     from plugins.inventory import command, csv  # noqa: TID251
     from plugins.layout import clamav as clamav_layout  # noqa: TID251
     from plugins.layout import tree  # noqa: TID251
     from plugins.notifier import command as notifier_command  # noqa: TID251
     from plugins.notifier import email, webhook  # noqa: TID251
     from plugins.source import clamav, directory, git, http, oci, sample, tuf  # noqa: TID251
+    from plugins.station import celery as celery_station  # noqa: TID251
     from plugins.transport import local, ssh  # noqa: TID251
     from plugins.transport._ssh_client import Ssh  # noqa: TID251
     from reconciler.contracts import (
@@ -30,15 +32,19 @@ if TYPE_CHECKING:
         Codec,
         ContentPlace,
         Context,
+        Crew,
         Executor,
         Fetching,
+        Hands,
         Inventory,
         Layout,
         Notifier,
         Pipe,
         PluginModule,
+        Provisioned,
         Session,
         Source,
+        Station,
         Transport,
         Trusting,
         WritablePlace,
@@ -65,6 +71,10 @@ if TYPE_CHECKING:
         ]
         checks: list[Check] = [check_command.CommandCheck(options, context)]
         executors: list[Executor] = [threads.Threads(options, context)]
+        stations: list[Station] = [celery_station.Station(options, context)]
+        opens: Callable[[Hands, int], AbstractContextManager[Crew]] = celery.Workers(options, context).open
+        provisioned: Provisioned = celery.Workers(options, context)
+        del stations, opens, provisioned
         notifiers: list[Notifier] = [
             notifier_command.Command(options, context),
             email.Email(options, context),

@@ -1,0 +1,178 @@
+"""What comes from a site: one thread with a connection of its own, made anew for as long as the crew is open.
+
+Answers lie in a queue of the crew, which the broker keeps for an hour without it. They are acknowledged when the crew
+says so, and come again after a break where it hadn't yet. Signs of life go to a queue that is gone with the connection:
+what they said is old by then.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, Literal
+
+from reconciler.errors import NetworkError
+
+from .wire import DEAD, MAX_BODY, RESULTS, alive_of, answers_of, close
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import amqp
+
+    from .wire import Broker
+
+MAX_PAUSE = 10.0
+KEPT_MS = 3_600_000
+"""How long the broker keeps answers for a crew that is away."""
+PREFETCH = 200
+_TICK = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mail:
+    """A message as it came: its body, who sent it by the broker's word, and its headers.
+
+    `tag` is what it is acknowledged by, over the connection of that `number`.
+    """
+
+    kind: Literal["answers", "dead"]
+    body: bytes
+    sender: str
+    headers: Mapping[str, Any]
+    tag: int
+    number: int
+
+
+class Receiver:
+    """Receives, and acknowledges what was dealt with."""
+
+    def __init__(self, broker: Broker, site: str, reply: str, alive: Callable[[str, bytes], None]) -> None:
+        """Take the broker, the site, the name of the crew, and who is told of signs of life: their sender and body."""
+        self._broker = broker
+        self._site = site
+        self._reply = reply
+        self._alive = alive
+        self._mail: SimpleQueue[Mail] = SimpleQueue()
+        self._done: SimpleQueue[Mail] = SimpleQueue()
+        self._over = Event()
+        self._number = 0
+        self._thread = Thread(target=self._run, name=f"updoser_from_{site}", daemon=True)
+        self.trouble = ""
+        """Why nothing is heard now; empty where the broker is connected."""
+        self.since = time.monotonic()
+        """Since when it is as it is."""
+        self.ready = Event()
+        """Set once the queue of the crew is there."""
+        self.waiting = -1
+        """How many orders waited in the site's queue when that was asked last; -1: nobody knows."""
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def take(self, timeout: float) -> Iterator[Mail]:
+        """Give what came; wait up to so many seconds for the first of it."""
+        while True:
+            try:
+                yield self._mail.get(timeout=timeout) if timeout > 0 else self._mail.get_nowait()
+            except Empty:
+                return
+            timeout = 0.0
+
+    def acknowledge(self, mail: Mail) -> None:
+        """Let the broker forget a message."""
+        self._done.put(mail)
+
+    def close(self, patience: float) -> None:
+        """Acknowledge what waits for it, take the queue away, and end within so many seconds."""
+        self._over.set()
+        self._thread.join(patience)
+
+    def _run(self) -> None:
+        pause = 0.5
+        while not self._over.is_set():
+            connection = None
+            try:
+                connection = self._broker.connect()
+                with self._broker.mapped():
+                    self._listen(connection)
+            except NetworkError as error:
+                if not self.trouble:
+                    self.since = time.monotonic()
+                    pause = 0.5
+                self.trouble = error.message
+                self._over.wait(pause)
+                pause = min(pause * 2, MAX_PAUSE)
+            finally:
+                close(connection)
+
+    def _listen(self, connection: amqp.Connection) -> None:
+        self._number += 1
+        channel, queue = connection.channel(), answers_of(self._reply)
+        lasting = {"x-queue-type": "quorum", "x-expires": KEPT_MS}
+        channel.queue_declare(queue, durable=True, auto_delete=False, arguments=lasting)
+        channel.queue_bind(queue, RESULTS, queue)
+        channel.queue_bind(queue, DEAD, "", arguments={"x-match": "all", "reply": self._reply})
+        signs = channel.queue_declare(f"{queue}.alive.{self._number}", exclusive=True, auto_delete=True).queue
+        channel.queue_bind(signs, RESULTS, alive_of(self._site))
+        channel.basic_qos(0, PREFETCH, a_global=False)
+        number = self._number
+        channel.basic_consume(queue, callback=lambda message: self._take(message, number))
+        channel.basic_consume(signs, no_ack=True, callback=self._hear)
+        self.trouble, self.since = "", time.monotonic()
+        self.ready.set()
+        asked = 0.0
+        while not self._over.is_set():
+            self._drain(connection)
+            self._acknowledge_all(channel, number)
+            if time.monotonic() - asked >= _ASK:
+                asked = time.monotonic()
+                connection.heartbeat_tick()
+                self.waiting = channel.queue_declare(f"site-{self._site}", passive=True).message_count
+        self._acknowledge_all(channel, number)
+        channel.queue_delete(queue)
+
+    def _drain(self, connection: amqp.Connection) -> None:
+        try:
+            connection.drain_events(timeout=_TICK)
+        except TimeoutError:
+            pass
+        except OSError as error:
+            if "timed out" not in str(error):  # what TLS says of a time-out
+                raise
+
+    def _take(self, message: amqp.Message, number: int) -> None:
+        properties, way = message.properties, message.delivery_info
+        headers = properties.get("application_headers") or {}
+        body = message.body if isinstance(message.body, bytes) else str(message.body).encode()
+        kind: Literal["answers", "dead"] = "dead" if way["exchange"] == DEAD else "answers"
+        sender = str(properties.get("user_id", ""))
+        self._mail.put(
+            Mail(
+                kind=kind,
+                body=body if len(body) <= MAX_BODY else b"",
+                sender=sender,
+                headers=headers,
+                tag=way["delivery_tag"],
+                number=number,
+            )
+        )
+
+    def _hear(self, message: amqp.Message) -> None:
+        body = message.body if isinstance(message.body, bytes) else str(message.body).encode()
+        self._alive(str(message.properties.get("user_id", "")), body)
+
+    def _acknowledge_all(self, channel: amqp.Channel, number: int) -> None:
+        while True:
+            try:
+                mail = self._done.get_nowait()
+            except Empty:
+                return
+            if mail.number == number:  # what came over a connection that is gone comes again
+                channel.basic_ack(mail.tag)
+
+
+_ASK = 5.0

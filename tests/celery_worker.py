@@ -1,0 +1,66 @@
+"""A site's worker for tests: `updoser worker --site lyon`, whose clients are those of a sluice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.waiting import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+HELD = b"what the store has"
+
+
+@contextmanager
+def started(clients: Path, options: Mapping[str, Any], **more: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a worker of two processes for the time of the block; its folder is `site`, beside that of its clients."""
+    folder = clients.parent / "site"
+    plugins, sha256 = folder / "plugins/transport", hashlib.sha256(HELD).hexdigest()
+    plugins.mkdir(parents=True, exist_ok=True)
+    shutil.copy(Path(__file__).with_name("contracts") / "sluice.py", plugins)
+    place = folder / "place/content" / sha256[:2] / sha256
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(HELD)
+    file = folder / "worker.yaml"
+    said = {
+        "version": 1,
+        "site": "lyon",
+        "plugins": ["plugins"],
+        "transport": {"type": "sluice", "folder": str(clients)},
+        "content": [{"type": "folder", "path": "place"}],
+        "cache": {"folder": "cache"},
+        "forks": 2,
+        "processes": 2,
+        "station": {"type": "celery", **options},
+    }
+    file.write_text(json.dumps(said | more))
+    with log_of(clients).open("ab") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "reconciler", "worker", "--site", "lyon", "--config", str(file)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield worker
+    finally:
+        worker.terminate()
+        try:
+            worker.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
+
+
+def log_of(clients: Path) -> Path:
+    """Give what the worker of these clients says."""
+    return clients.parent / "site/worker.log"
