@@ -227,8 +227,8 @@ class RunFinished(Event):
 
 EVENTS: tuple[type[Event], ...] = (
     *(RunStarted, SourceRead, LookStarted, ClientObserved, DownloadStarted, DownloadProgress, DownloadFinished),
-    *(FetchStarted, FetchFinished, MergeFinished, GenerateStarted, GenerateFinished, DeployStarted, ClientFinished),
-    *(PublishFinished, RolloutMoved, CheckFinished, WaitStarted, Trouble, RunFinished),
+    *(FetchStarted, FetchFinished, MergeFinished, GenerateStarted, GenerateFinished, DeployStarted),
+    *(RelayFilled, ClientFinished, PublishFinished, RolloutMoved, CheckFinished, WaitStarted, Trouble, RunFinished),
 )
 EVENT_TYPES = tuple(event.type for event in EVENTS)
 

@@ -143,6 +143,12 @@ NAMED = {
     ("csv", "options"): "the same",
     ("ssh", "mirror"): "a protocol of git",
     ("email", "oidc"): "a claim of OpenID Connect",
+    ("relay", "relays"): "a machine that has bytes for clients, which is no plugin",
+    ("relay", "session"): "the same",
+    ("relay", "relaying"): "the same",
+    ("relay", "relay_text"): "the same",
+    ("relay", "reasons"): "the same",
+    ("relay", "tables"): "the same",
     ("tuf", "safety"): "the type of sources whose releases are signed, as a spec names it",
     ("tuf", "repository"): "the layout of the core's own, where a spec names none",
 }
