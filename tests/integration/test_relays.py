@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from contextlib import closing, contextmanager
@@ -29,7 +30,7 @@ def site(folder: Path, clients: int = 5, **relay: Any) -> Iterator[Fleet]:
     store = folder / "relay"
     store.mkdir()
     with nginx(folder / "nginx", store) as url:
-        said = {"host": "127.0.0.1", "serves": "all", "store": str(store), "serve": {"url": url}, "wait": "0s"}
+        said = {"host": "127.0.0.1", "serves": "group=all", "store": str(store), "serve": {"url": url}, "wait": "0s"}
         relays = {"lyon": {**said, "transport": {"type": "local"}, **relay}}
         made = Fleet(folder, clients, relays=relays, auto_update=ONE_WAVE)
         made.release("rules", "1", rules_txt=LARGE, small_txt=b"small")
@@ -210,3 +211,17 @@ def test_settings_never_lie_on_a_relay(tmp_path: Path) -> None:
         assert secret.encode() not in b"".join(
             path.read_bytes() for path in (tmp_path / "relay").iterdir() if path.is_file()
         )
+
+
+def test_clients_without_a_relay_do_not_wait_for_one_that_is_filled_slowly(tmp_path: Path) -> None:
+    with site(tmp_path, limit={"rate": "100KB"}) as fleet:
+        behind = fleet.spec["groups"]["all"]
+        other = {**behind, "clients": [{"name": "d1", "install_root": "clients/d1"}]}
+        fleet.write(groups={"all": behind, "other": other})
+        events = tmp_path / "events"
+        assert fleet.apply("--events", str(events)).code == 0
+        told = [json.loads(line) for line in events.read_text().splitlines()]
+        ends = [one.get("client") or one["type"] for one in told if one["type"] in {"client_finished", "relay_filled"}]
+        assert ends[:2] == ["d1", "relay_filled"]
+        assert whole(fleet)
+        assert fleet.current("d1", "rules")["rules.txt"] == LARGE
