@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Mapping
 
     # The checkout's own name of the bundled plugins: mypy doesn't follow the `__path__` of reconciler.plugins.
     from plugins.check import command as check_command  # noqa: TID251 - see above
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from plugins.content import folder as content_folder  # noqa: TID251
     from plugins.content import http as content_http  # noqa: TID251
     from plugins.content import s3  # noqa: TID251
-    from plugins.executor import celery, threads  # noqa: TID251
+    from plugins.executor import celery, processes, relay, threads  # noqa: TID251
     from plugins.inventory import command, csv  # noqa: TID251
     from plugins.layout import clamav as clamav_layout  # noqa: TID251
     from plugins.layout import tree  # noqa: TID251
@@ -32,10 +31,8 @@ if TYPE_CHECKING:
         Codec,
         ContentPlace,
         Context,
-        Crew,
         Executor,
         Fetching,
-        Hands,
         Inventory,
         Layout,
         Notifier,
@@ -70,11 +67,15 @@ if TYPE_CHECKING:
             zstd.Zstd(options, context),
         ]
         checks: list[Check] = [check_command.CommandCheck(options, context)]
-        executors: list[Executor] = [threads.Threads(options, context)]
+        executors: list[Executor] = [
+            celery.Workers(options, context),
+            processes.Processes(options, context),
+            relay.Relay(options, context),
+            threads.Threads(options, context),
+        ]
         stations: list[Station] = [celery_station.Station(options, context)]
-        opens: Callable[[Hands, int], AbstractContextManager[Crew]] = celery.Workers(options, context).open
-        provisioned: Provisioned = celery.Workers(options, context)
-        del stations, opens, provisioned
+        provisioned: list[Provisioned] = [celery.Workers(options, context)]
+        del stations, provisioned
         notifiers: list[Notifier] = [
             notifier_command.Command(options, context),
             email.Email(options, context),
@@ -95,6 +96,8 @@ if TYPE_CHECKING:
             bsdiff,
             gzip,
             zstd,
+            processes,
+            relay,
             threads,
             command,
             csv,

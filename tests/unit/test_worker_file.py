@@ -16,6 +16,7 @@ from reconciler.plugin_loader import schema_folder
 from reconciler.worker.setup import Ways
 from reconciler.worker_file import read_worker_file
 from tests.fakes import NOW
+from tests.pages import example
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +63,12 @@ def test_a_group_has_what_stands_for_all_with_its_own_laid_over_that(read: Any, 
     assert file.setup.hidden == {"FLEET_PASSWORD"}
     assert [(place.name, place.options["url"]) for place in file.content] == [("http", "https://updates.example/repo")]
     assert file.station["type"] == "celery"
+
+
+def test_the_file_on_the_page_is_one(read: Any) -> None:
+    file = read(example("worker:relay").text)
+    assert (file.forks, file.cache, file.limit) == (25, Path("/var/cache/updoser"), 4 * 2**30)
+    assert file.setup.ways["lyon-lab"].options["user"] == "admin"
 
 
 def test_what_it_leaves_out_has_a_default(read: Any, tmp_path: Path) -> None:
