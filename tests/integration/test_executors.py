@@ -1,0 +1,143 @@
+"""Whoever works on clients, the same comes of it: threads, processes, and a worker on another machine."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from reconciler.formats.batch_json import read_batch
+from reconciler.formats.frames import Frames, Kind
+from reconciler.worker.setup import SPEAK
+from tests.fleet import Fleet
+from tests.sshd import SshFleet, sshd_fleet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SPEC = Path(__file__).parents[2] / "updoser.yaml"
+SECRET = "hunter2-of-the-agents"
+_TIMED = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
+_OWN = {"run_id", "plan_id", "lineage", "says", "reason", "age", "half", "most", "nearly"}
+"""What two runs of one demo never have alike: ids and times, and who of two clients failed first."""
+
+
+@pytest.fixture(scope="module")
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshFleet]:
+    with sshd_fleet(tmp_path_factory.mktemp("sshd"), 3) as fleet:
+        yield fleet
+
+
+def relay(folder: Path, ssh: SshFleet, transport: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """Give the executor of a worker at the first host of an sshd, which reaches clients in its own way."""
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "worker.yaml").write_text(json.dumps({"version": 1, "transport": transport}))
+    command = f"{before}{shlex.join(SPEAK)} --config {elsewhere / 'worker.yaml'}"
+    way = {key: value for key, value in ssh.transport().items() if key != "type"}
+    return {"type": "relay", "host": ssh.addresses[0], "command": command, **way}
+
+
+def documents(folder: Path, executor: dict[str, Any] | None) -> list[Any]:
+    """Give what three days of the demo and the status after them are, as far as no time is in it."""
+    fleet = Fleet(folder)
+    spec = yaml.safe_load(re.sub(r"\n +- {name: (pc-[34]|branch-[34]),.*", "", SPEC.read_text()))
+    if executor is not None:
+        spec["server"]["executor"] = executor
+    (folder / "updoser.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
+    found = []
+    for day, code in ((1, 0), (2, 0), (3, 3), (4, 0)):
+        done = fleet.run("apply", "--auto-approve", "--format", "json", "-e", f"day={day}")
+        assert done.code == code, done.err
+        found.append(alike(done.json))
+    found.append(alike(fleet.run("status", "--no-refresh", "--format", "json", "-e", "day=4").json))
+    return found
+
+
+def alike(value: Any, key: str = "") -> Any:
+    """Give a document without what differs from one run to the next."""
+    if isinstance(value, dict):
+        return {name: alike(inner, name) for name, inner in value.items() if name not in _OWN}
+    if isinstance(value, list):
+        found = [alike(inner) for inner in value]
+        return sorted(found, key=lambda one: json.dumps(one, sort_keys=True)) if key == "failed" else found
+    return _TIMED.sub("a time", value) if isinstance(value, str) else value
+
+
+@pytest.fixture(scope="module")
+def of_threads(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return cache(lambda: documents(tmp_path_factory.mktemp("threads"), None))
+
+
+@pytest.mark.parametrize("kind", ["processes", "relay"])
+def test_the_demo_gives_the_same_documents_whoever_works_on_its_clients(
+    kind: str, of_threads: Any, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    (tmp_path / "demo").mkdir()
+    executor: dict[str, Any] = {"type": "processes", "count": 2}
+    if kind == "relay":
+        executor = relay(tmp_path, request.getfixturevalue("ssh"), {"type": "local"})
+    assert documents(tmp_path / "demo", executor) == of_threads()
+
+
+def test_what_goes_to_a_relay_has_no_secret_key_or_path_of_the_controller_in_its_batches(
+    tmp_path: Path, ssh: SshFleet
+) -> None:
+    folder = tmp_path / "controller"
+    folder.mkdir()
+    wire = tmp_path / "wire"
+    fleet = Fleet(folder)
+    (folder / "agent.conf.j2").write_text("token = {{ secret.token }}\n")
+    (folder / "agent-token").write_text(SECRET)
+    own_key = folder / "relay-key"
+    shutil.copy(ssh.key, own_key)
+    transport = ssh.transport()
+    executor = relay(tmp_path, ssh, transport, before=f"tee -a {wire} | ")
+    executor["keys"] = [{"file": str(own_key)}]
+    clients = [ssh.client(address) for address in ssh.addresses[1:]]
+    conf = tmp_path / "etc"
+    conf.mkdir()
+    setting = {
+        "template": "agent.conf.j2",
+        "path": str(conf / "agent.conf"),
+        "secrets": {"token": {"file": "agent-token"}},
+    }
+    group = {
+        "transport": {"type": "ssh", "known_hosts": "none-here"},
+        "install_root": "/unused",
+        "clients": clients[:1],
+    }
+    fleet.write(
+        groups={"all": {**group, "settings": [setting]}, "more": {**group, "clients": clients[1:]}},
+        server={"store": "store", "state": "sqlite:///state.db", "executor": executor},
+    )
+    fleet.release("rules", "1", rules_db=b"rules" * 1000)
+    done = fleet.apply()
+    assert done.code == 0, done.err
+    assert (conf / "agent.conf").read_text() == f"token = {SECRET}\n"
+    came = list(Frames().feed(wire.read_bytes()))
+    orders = [said.body for said in came if said.kind is Kind.ORDER]
+    assert {target.client.name for body in orders for target in read_batch(body).targets} == set(ssh.addresses[1:])
+    others = b"".join(said.body for said in came if said.kind is not Kind.PRIVATE)
+    private = [said.private[1] for said in came if said.kind is Kind.PRIVATE]
+    assert private == [f"token = {SECRET}\n".encode()]
+    forbidden = [SECRET, str(folder), "known_hosts", "none-here", "relay-key", *own_key.read_text().splitlines()[1:-1]]
+    assert [text for text in forbidden if text.encode() in others] == []
+
+
+def test_clients_behind_a_relay_that_is_not_there_are_said_to_have_no_worker(tmp_path: Path, ssh: SshFleet) -> None:
+    fleet = Fleet(tmp_path)
+    executor = relay(tmp_path, ssh, {"type": "local"})
+    executor["command"] = "updoser-that-is-not-there"
+    fleet.write(server={"store": "store", "state": "sqlite:///state.db", "executor": executor})
+    fleet.release("rules", "1", rules_db=b"rules")
+    done = fleet.run("plan", "--format", "json")
+    assert done.code == 0, done.err
+    assert [(one["reason"], one["clients"]) for one in done.json["unknown"]] == [("no worker", 3)]
