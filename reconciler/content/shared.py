@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 FRESH = 60.0
 """Seconds for which what a place listed is believed."""
+JUST_NOW = 2.0
+"""And for which what it didn't list isn't there: others bring content all the time."""
 
 
 class Records(Protocol):
@@ -285,7 +287,8 @@ class SharedContent:
         assert self._place is not None
         with self._lock:
             known = self._listed.get(sha256)
-        if known is not None or (self._writable is not None and self._listed_at is not None):
+        listed_at = self._listed_at if self._writable is not None else None
+        if known is not None or (listed_at is not None and time.monotonic() - listed_at < JUST_NOW):
             return known
         size = self._place.size(sha256)
         if size is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,10 +88,8 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "LONGEST_PAUSE", 0.02)
 
 
-@pytest.fixture(params=READABLE)
+@pytest.fixture(params=["folder", "s3", pytest.param("http", marks=pytest.mark.needs("nginx"))])
 def site(request: pytest.FixtureRequest, tmp_path: Path, stack: ExitStack) -> Site:
-    if request.param == "http" and shutil.which("nginx") is None:
-        pytest.skip("needs nginx: see .ci/debian-packages.txt")
     return READABLE[request.param](tmp_path, stack)
 
 

@@ -85,6 +85,16 @@ def test_what_one_server_brought_another_has(site: Site) -> None:
     assert not (site.path / "one/releases").exists()
 
 
+def test_what_another_server_brought_a_moment_ago_is_there(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "FRESH", 1000.0)
+    monkeypatch.setattr(shared, "JUST_NOW", 0.0)
+    one, other = site.store("one"), site.store("other")
+    assert other.inspect().releases == ()
+    release = add(one, "1", FILES)
+    assert other.inspect().releases == (release,)
+    assert (other.inspect().problems, other.lacking(release)) == ((), ())
+
+
 def test_an_incremental_of_one_server_is_one_of_another(site: Site) -> None:
     one, other = site.store("one"), site.store("other")
     before, after = add(one, "1", FILES), add(one, "2", {**FILES, "b": b"new"})
