@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING
 from reconciler.errors import (
     LimitError,
     PluginError,
-    StalePlanError,
     UpdoserError,
 )
+from reconciler.execute.basis import check_content
 from reconciler.execute.claims import claim_all
 from reconciler.execute.clients import change_clients
 from reconciler.execute.download import Offers, download_all
@@ -75,7 +75,7 @@ def run_plan(
     at the turn of each client. `remarks` are written into the history.
 
     Raises:
-        StalePlanError: a release of the plan can't be had any more.
+        StalePlanError: content that the plan counts on can't be had any more.
         StoreError, StateError: store or state fail as a whole; all else is in the report.
     """
     tally = Tally(work.spec.groups)
@@ -84,7 +84,7 @@ def run_plan(
         if is_complete(report):
             _let_go(plan, work)
         return report
-    check_releases(plan, work)
+    check_content(plan, work)
     work.roll.take_in()
     state, emit, run_id = work.state, work.means.emit, work.means.run_id
     state.start_plan(plan.plan_id)
@@ -151,29 +151,6 @@ def _note_remarks(remarks: Iterable[str], work: Workspace) -> None:
         for remark in remarks
     ]
     work.state.journal(work.means.run_id, entries)
-
-
-def check_releases(plan: Plan, work: Workspace) -> None:
-    """Refuse a plan whose releases are neither held nor offered any more with the bytes that it names.
-
-    Raises:
-        StalePlanError: a TO digest can't be had.
-    """
-    available = {release.digest for release in work.store.inspect().releases}
-    offers = Offers(work.state)
-    for change in plan.arriving:
-        if change.to_digest not in available and offers.release(change) is None:
-            raise StalePlanError(
-                f"{change.component} {change.to}: source {change.source} doesn't offer the planned bytes now",
-                hint="make a new plan",
-            )
-        available.add(change.to_digest)
-    for deploy in plan.deploys:
-        if deploy.to_digest not in available:
-            raise StalePlanError(
-                f"{deploy.component} {deploy.to}: the store doesn't hold the planned bytes any more",
-                hint="make a new plan",
-            )
 
 
 def _carry_out_all(

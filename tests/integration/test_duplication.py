@@ -301,3 +301,20 @@ def test_an_incremental_is_added_once_and_one_that_saves_nothing_not_at_all(flee
     assert not list((fleet.folder / "upstream").rglob(".*"))
     assert fleet.run(*add, "--incremental-from", "9").code == 64
     assert fleet.run(*add, "--incremental-from", "1", "--codec", "nonsense").code == 64
+
+
+def test_a_server_whose_store_lacks_what_a_plan_counts_on_refuses_it_before_a_client_is_touched(fleet: Fleet) -> None:
+    release(fleet, 1)
+    assert fleet.apply().code == 0
+    release(fleet, 2)
+    assert fleet.run("plan", "--out", "a.plan").code == 0
+    assert "1..2/" in (fleet.folder / "a.plan").read_text()
+    before, store, other = fleet.listing(), fleet.folder / "store", fleet.folder / "other"
+    store.rename(other)
+    refused = fleet.run("apply", "a.plan")
+    assert (refused.code, "doesn't hold what the planned incremental is made of" in refused.err) == (5, True)
+    assert fleet.listing() == before
+    shutil.rmtree(store, ignore_errors=True)
+    other.rename(store)
+    done = fleet.run("apply", "a.plan", "--format", "json")
+    assert (done.code, done.json["recap"]["all"]["changed"]) == (0, 3)
