@@ -12,6 +12,7 @@ from sqlalchemy import func, or_, select
 from reconciler.model.report import LOST, JournalEntry, Run, RunStep, Traffic
 from reconciler.storage.base import Part, moment, seconds
 from reconciler.storage.batches import forget_batches
+from reconciler.storage.bulk import any_of
 from reconciler.storage.cells import checked
 from reconciler.storage.database import insert_many, upsert
 from reconciler.storage.lock import is_over
@@ -34,6 +35,9 @@ _TRAFFIC = {
 """Columns of a run, and what they are called in the document of its report."""
 
 
+FORGOTTEN_AT_ONCE = 10_000
+"""Entries of the journal that are forgotten in one transaction."""
+_RUNS = 500
 MAX_STEPS = 500
 """Parts of a run that are remembered: one that waits for weeks has many."""
 
@@ -148,20 +152,39 @@ class Runs(Part):
 
         The newest run stays, and so does a plan that is under way. What runs received and sent stays in `traffic`.
         """
+        forgotten, more = 0, True
+        while more:
+            runs, more = self._forget_some(before)
+            forgotten += runs
+        made = (PLANS.c.created < seconds(plans_before)) & (PLANS.c.status != "running")
+        with self._write() as connection:
+            connection.execute(PLANS.delete().where(made))
+        return forgotten
+
+    def _forget_some(self, before: datetime) -> tuple[int, bool]:
+        """Forget as much as doesn't keep others waiting; gives how many runs went, and whether there may be more.
+
+        A run goes with the last of its journal, so that one that was forgotten in part goes on to be.
+        """
         with self._write() as connection:
             newest = connection.scalar(select(RUNS.c.run_id).order_by(RUNS.c.started.desc()).limit(1))
             old = (RUNS.c.started < seconds(before)) & (RUNS.c.run_id != (newest or ""))
-            gone = _sum_of(connection, RUNS, old) + _sum_of(connection, FORGOTTEN)
-            ids = select(RUNS.c.run_id).where(old)
-            connection.execute(JOURNAL.delete().where(JOURNAL.c.run_id.in_(ids)))
-            forget_batches(connection, ids)
-            forgotten = connection.execute(RUNS.delete().where(old)).rowcount
-            if forgotten:
-                row = {"id": 1, **{column: getattr(gone, column) for column in _TRAFFIC}}
+            ids = connection.scalars(select(RUNS.c.run_id).where(old).order_by(RUNS.c.started).limit(_RUNS)).all()
+            room, gone = FORGOTTEN_AT_ONCE, list[str]()
+            for run_id in ids:
+                some = select(JOURNAL.c.id).where(JOURNAL.c.run_id == run_id).limit(room)
+                room -= connection.execute(JOURNAL.delete().where(JOURNAL.c.id.in_(some))).rowcount
+                if not room:
+                    break
+                gone.append(run_id)
+            if gone:
+                these = any_of(RUNS.c.run_id, gone)
+                sums = _sum_of(connection, RUNS, these) + _sum_of(connection, FORGOTTEN)
+                forget_batches(connection, select(RUNS.c.run_id).where(these))
+                connection.execute(RUNS.delete().where(these))
+                row = {"id": 1, **{column: getattr(sums, column) for column in _TRAFFIC}}
                 upsert(connection, FORGOTTEN, [row], tuple(_TRAFFIC))
-            made = (PLANS.c.created < seconds(plans_before)) & (PLANS.c.status != "running")
-            connection.execute(PLANS.delete().where(made))
-        return forgotten
+        return len(gone), not room or len(ids) == _RUNS
 
     def run(self, run_id: str) -> Run | None:
         """Give one run."""

@@ -9,6 +9,7 @@ from reconciler.model.client import Client, Installed, Profile
 from reconciler.model.deploy import MACHINE, RELEASE
 from reconciler.model.report import Asked, JournalEntry
 from reconciler.model.spec import Quarantine
+from reconciler.storage import runs
 from reconciler.storage.observations import Observation
 from reconciler.storage.outcomes import ClientOutcome, Fared
 from reconciler.storage.state import State
@@ -123,3 +124,30 @@ def test_either_all_of_it_is_written_or_nothing(state: State) -> None:
     with pytest.raises(AttributeError):
         state.record_outcomes("r-1", some, QUARANTINE)
     assert journal(state) == []
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 100])
+def test_old_runs_are_forgotten_in_pieces_and_their_sums_stay(
+    any_state: State, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(runs, "FORGOTTEN_AT_ONCE", at_once)
+    for number in range(4):
+        at = NOW - timedelta(days=9 - number)
+        any_state.begin_run(f"r-{number}", "p", "apply", at)
+        any_state.journal(f"r-{number}", [entry(name, "pattern") for name in NAMES[: 2 * number]])
+        any_state.end_run(f"r-{number}", "done", {"bytes_sent": 10**number}, at)
+    assert any_state.forget_runs(NOW - timedelta(days=6), NOW) == 3
+    assert [run.run_id for run in any_state.runs(9)] == ["r-3"]
+    assert [len(any_state.journal_of(f"r-{number}")) for number in range(4)] == [0, 0, 0, 6]
+    assert any_state.traffic().sent == 1111
+
+
+def test_what_was_forgotten_in_part_goes_on_to_be(any_state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(2):
+        any_state.begin_run(f"r-{number}", "p", "apply", NOW - timedelta(days=9 - number))
+        any_state.journal(f"r-{number}", [entry(name, "pattern") for name in NAMES])
+    monkeypatch.setattr(runs, "FORGOTTEN_AT_ONCE", 7)
+    assert any_state._forget_some(NOW) == (0, True)
+    assert len(any_state.journal_of("r-0")) == len(NAMES) - 7
+    assert any_state.forget_runs(NOW, NOW) == 1
+    assert any_state.journal_of("r-0") == []
