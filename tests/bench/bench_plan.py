@@ -1,9 +1,9 @@
 """Plans for a fleet from the state: `updoser plan --no-refresh`, beside the floor of reading the rows.
 
 20 components, 100 groups; 200 distinct profiles, and 20,000; and 200 with a schedule that gives each client a minute of
-its own in this hour, so that about half of them are due. Each case runs RUNS times in a process of its own; what is
-printed are medians. The floor is Python's sqlite3 reading name, group and profile of every client and counting them by
-the last two: what any planner must do at least.
+its own in this hour, so that about half of them are due; and 20,000 in one group. Each case runs RUNS times in a
+process of its own; what is printed are medians. The floor is Python's sqlite3 reading name, group and profile of every
+client and counting them by the last two.
 """
 
 from __future__ import annotations
@@ -39,13 +39,21 @@ if TYPE_CHECKING:
 RUNS = 3
 GROUPS = 100
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
-SPEC = """\
+HEAD = """\
 version: 1
 catalogs: [officescan]
 server: {store: store, state: "sqlite:///state.db"}
 defaults: {transport: {type: local}, install_root: /nonexistent}
 groups:
-""" + "".join(f"  g{n:02}: {{inventory: {{type: csv, path: none.csv}}}}\n" for n in range(GROUPS))
+"""
+
+
+def spec_text(groups: int) -> str:
+    """Give a spec with so many groups."""
+    return HEAD + "".join(f"  g{n:02}: {{inventory: {{type: csv, path: none.csv}}}}\n" for n in range(groups))
+
+
+SPEC = spec_text(GROUPS)
 
 
 def make_releases(folder: Path, components: list[Component]) -> dict[str, list[Release]]:
@@ -77,16 +85,16 @@ def make_profiles(releases: dict[str, list[Release]], count: int) -> Iterator[Pr
         )
 
 
-def make_fleet(folder: Path, clients: int, profiles: int) -> Path:
+def make_fleet(folder: Path, clients: int, profiles: int, groups: int = GROUPS) -> Path:
     """Write a spec, a store and a state in which every client was looked at."""
     folder.mkdir()
-    (folder / "updoser.yaml").write_text(SPEC, encoding="utf-8")
+    (folder / "updoser.yaml").write_text(spec_text(groups), encoding="utf-8")
     spec = load_spec(folder / "updoser.yaml")
     releases = make_releases(folder, [wanted.component for wanted in spec.components.values()])
     known = list(make_profiles(releases, profiles))
     with State.open(spec.server.state, clock=lambda: NOW) as state:
         state.raise_serial()
-        size = clients // GROUPS
+        size = clients // groups
         for at, group in enumerate(spec.groups):
             names = [f"client-{at * size + n:07}" for n in range(size)]
             state.sync_clients(group, [Client(name, group, install_root="/nonexistent") for name in names])
@@ -123,11 +131,16 @@ def main() -> None:
     largest = parser.parse_args().largest
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
-        for profiles, schedule in ((200, ""), (200, ", scheduled"), (20_000, "")):
+        for profiles, schedule, groups in (
+            (200, "", GROUPS),
+            (200, ", scheduled", GROUPS),
+            (20_000, "", GROUPS),
+            (20_000, ", one group", 1),
+        ):
             walls = {}
             for clients in (largest // 10, largest):
-                folder = make_fleet(Path(temporary) / f"{clients}-{profiles}{schedule[2:]}", clients, profiles)
-                if schedule:
+                folder = make_fleet(Path(temporary) / f"{clients}-{profiles}{schedule[2:]}", clients, profiles, groups)
+                if schedule == ", scheduled":
                     at = (datetime.now(UTC) - timedelta(minutes=30)).strftime("%H:%M")
                     with (folder / "updoser.yaml").open("a", encoding="utf-8") as file:
                         file.write(f'auto_update: {{schedule: {{every: day, at: "{at}", spread: 1h}}}}\n')
@@ -149,13 +162,17 @@ def main() -> None:
                         f"{clients:,}".replace(",", " "),
                         f"{profiles:,}".replace(",", " ") + schedule,
                         f"{cost.wall:.2f} s",
+                        f"{cost.cpu:.2f} s",
                         f"{cost.memory:.0f} MiB",
                         growth,
                         f"{least:.2f} s",
                         f"{cost.wall / least:.1f}",
                     )
                 )
-    table(("clients", "profiles", "plan", "memory", "times the tenth", "floor: rows read and counted", "ratio"), rows)
+    table(
+        ("clients", "profiles", "plan", "CPU", "memory", "times the tenth", "floor: rows read and counted", "ratio"),
+        rows,
+    )
 
 
 if __name__ == "__main__":
