@@ -10,6 +10,7 @@ import random
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from socket import gethostname
 from threading import Event
@@ -33,6 +34,7 @@ from reconciler.model.events import Trouble, WaitStarted
 from reconciler.model.notice import CONDITIONS, OF_CONTROLLER, URGENT
 from reconciler.planner.conditions import controller_conditions
 from reconciler.specfile.secrets import Masker
+from reconciler.storage.holding import PATIENCE
 from reconciler.workspace import open_state, open_workspace
 
 if TYPE_CHECKING:
@@ -215,6 +217,7 @@ class Loop:
             self._health.end_round("left_out")
             self._left_out.tell(self._lead, [f"this round is left out: {error.message}"])
             at = next_look(loaded.spec.controller, clock(), self._due(None), self._chance.random())
+            at = min(at, clock() + timedelta(seconds=PATIENCE))  # by then it is known whether that one lives
             self.report("sleeping", next_at=at)
             return at
         except UpdoserError as error:

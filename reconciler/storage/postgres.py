@@ -102,7 +102,7 @@ _HINTS = {
     "read-only transaction": "this server only follows another one: name the one that takes writes",
     "too many clients": "let the server have more connections, or fewer of updoser run at once",
     "could not translate host name": "look at the host in server.state",
-    "password authentication failed": "look at the role in server.state, and at server.state_password",
+    "password authentication failed": "look at the role in server.state, and at its password",
     "certificate verify failed": "sslrootcert must hold the authority of the server's certificate",
 }
 

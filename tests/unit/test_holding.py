@@ -1,5 +1,6 @@
 """Who holds the lock writes, and nobody else: whoever died, was suspended, is cut off, or was unlocked."""
 
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -46,9 +47,9 @@ def open_state(url: str) -> State:
     return State.open(url, clock=lambda: NOW)
 
 
-def started(program: str, url: str) -> subprocess.Popen[str]:
+def started(program: str, url: str, *before: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", program, url],
+        [*before, sys.executable, "-c", program, url],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -163,6 +164,21 @@ def test_of_runs_that_begin_at_once_one_holds_the_lock_and_all_others_are_refuse
         out, errors = run.communicate("go on\n")
         assert (out.strip(), errors) == ("wrote" if word == "holds" else "", "")
         assert run.returncode == (0 if word == "holds" else 5)
+
+
+@pytest.mark.needs("unshare")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may have a PID namespace everywhere")
+def test_of_runs_in_containers_with_one_host_name_one_holds_the_lock(state_url: str) -> None:
+    open_state(state_url).close()
+    container = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+    first = started(HOLD, state_url, *container)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "holds\n", first.communicate()
+    second = started(HOLD, state_url, *container)
+    out, errors = second.communicate("go on\n")
+    assert (out, errors, second.returncode) == ("LockHeldError\n", "", 5)
+    out, errors = first.communicate("go on\n")
+    assert (out, errors, first.returncode) == ("wrote\n", "", 0)
 
 
 def test_a_holder_that_is_suspended_is_followed_and_writes_nothing_when_it_wakes_up(state_url: str) -> None:
