@@ -106,7 +106,7 @@ class ShellSession:
         self._fixed = f"exec sudo -n -- {shlex.quote(become.command)}" if become and become.command else ""
         self._shell = shell
         self._become = become
-        self._kept = False
+        self._kept: bool | None = None
         self._facts_timeout = facts_timeout
         self._deploy_timeout = deploy_timeout
 
@@ -176,6 +176,8 @@ class ShellSession:
         pieces, more = deploy_request(request, content), patience(request)
         if self._fixed:
             return self._run(self._fixed, pieces, self._deploy_timeout, more)
+        if self._kept is None and any(step.from_version for step in request.steps):
+            self._kept = self._has_copy(request.install_root)
         if self._kept:
             done = self._run(self._short(request.install_root), pieces, self._deploy_timeout, more)
             if not lacks_script(done):
@@ -206,6 +208,12 @@ class ShellSession:
             f'own=$(cat {copy});case $(printf "%s\\n" "$own"|sha256sum) in {_script_digest()}*)eval "$own";;'
             f"*)exit {NO_SCRIPT};esac"
         )
+
+    def _has_copy(self, install_root: str) -> bool:
+        """Ask for the copy of the script on a client that was changed before, and wasn't looked at in this session."""
+        copy = shlex.quote(f"{install_root}/.updoser/script")
+        text = f"case $(sha256sum <{copy}) in {_script_digest()}*)exit 0;;*)exit {NO_SCRIPT};esac"
+        return self._run(self._command(text), [], self._facts_timeout).status == 0
 
     def _command(self, text: str) -> str:
         return f"exec {'sudo -n -- ' if self._become else ''}{self._shell} -c {shlex.quote(text)}"

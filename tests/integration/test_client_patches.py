@@ -320,9 +320,9 @@ def test_killed_at_any_moment_a_patched_client_has_one_whole_version(tmp_path: P
 class CountingPipe:
     """Counts the bytes of each request."""
 
-    def __init__(self) -> None:
+    def __init__(self, sent: list[int] | None = None) -> None:
         self._local: Pipe = LocalPipe()
-        self.sent: list[int] = []
+        self.sent = [] if sent is None else sent
 
     def run(self, command: str, stdin: Iterable[bytes], *, timeout: float, patience: float = 0.0) -> Completed:
         data = b"".join(stdin)
@@ -346,6 +346,22 @@ def test_the_script_is_sent_once_and_then_read_from_the_client(counted: tuple[Ma
     machine.install("rules", "2", {"a": b"two"})
     assert len(sent) == 2
     assert sum(sent) < 2_000
+
+
+def test_a_new_session_asks_for_the_script_of_a_client_that_was_changed_before(
+    counted: tuple[Machine, list[int]],
+) -> None:
+    machine, sent = counted
+    before = machine.install("rules", "1", {"a": b"one"})
+    for there in (True, False):
+        machine.session = ShellSession(CountingPipe(sent), shell=machine.shell)
+        sent.clear()
+        after = machine.release("rules", f"2-{there}", {"a": b"two"})
+        assert machine.deploy(step(before, after))[0].status == "changed"
+        assert (sum(sent) < 2_000) is there
+        before = after
+        if there:
+            (machine.root / ".updoser/script").unlink()
 
 
 @pytest.mark.parametrize("how", ["other", "gone", "cut"])
