@@ -73,9 +73,9 @@ def imported(folder: Path, *arguments: str) -> set[str]:
         ("validate", SPEC, 420),
         ("plugins", SPEC, 420),
         ("history", SPEC | STATE, 600),
-        ("plan --no-refresh", SPEC | STATE, 680),
-        ("status --no-refresh", SPEC | STATE, 680),
-        ("plan", SPEC | STATE, 680),
+        ("plan --no-refresh", SPEC | STATE, 700),
+        ("status --no-refresh", SPEC | STATE, 700),
+        ("plan", SPEC | STATE, 700),
     ],
 )
 def test_a_command_imports_no_more_than_it_uses(folder: Path, command: str, may: set[str], most: int) -> None:
