@@ -153,7 +153,7 @@ class SiteCrew:
             self._later.append(Ended(batch.id, batch.attempt))
             return
         names = {target.client.name for target in batch.targets}
-        if self._said_stop:
+        if self._said_stop and not batch.finishes:
             self._later += [_stopped(batch, name) for name in sorted(names)]
             self._later.append(Ended(batch.id, batch.attempt))
             return
