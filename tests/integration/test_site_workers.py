@@ -29,6 +29,7 @@ from tests.contracts.test_crew import Ground, all_reports, answers, batch, chang
 from tests.fakes import NOW
 from tests.rabbitmq import CONTROLLER, VHOST, RabbitMQ
 from tests.servers import Authority
+from tests.site_faults import DEADLY, carry
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -463,3 +464,16 @@ def _message(body: Any = b"x", **properties: Any) -> Any:
     from amqp import Message
 
     return Message(body, **properties)
+
+
+# --- all of it at once ------------------------------------------------------------------------------------------------
+
+
+def test_whatever_dies_on_the_way_each_client_is_counted_once(broker: RabbitMQ, tmp_path: Path) -> None:
+    clients, size = 1000, 5  # 200 batches; `tests/bench/bench_sites.py` has 20,000
+    found = carry(broker, tmp_path, f"sqlite:///{tmp_path}/state.db", clients, size=size, forks=10)
+    assert len(found.counted) == clients
+    assert set(found.counted.values()) == {1}
+    assert DEADLY in found.failed
+    assert len(found.failed) <= size
+    assert all("it ended its worker at the site lyon again and again" in why for why in found.failed.values())

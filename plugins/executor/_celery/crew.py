@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 DEADLINE = 6 * BEAT
 """Seconds without a sign of life after which a worker isn't counted any more."""
+AWAY = 120.0
+"""Seconds that the broker may be away: it takes a while to start."""
 DOWN = 2 * DEADLINE
 """Seconds that a site may be down before what it was given is given up."""
 STRAY = 2 * DEADLINE
@@ -141,7 +143,7 @@ class SiteCrew:
         trouble = self._receiver.trouble or self._sender.trouble
         if living and not trouble:
             return ""
-        patience = DEADLINE if self._receiver.ready.is_set() and self._heard else 2 * BEAT
+        patience = (AWAY if trouble else DEADLINE) if self._heard else 2 * BEAT
         if time.monotonic() - max(self._opened, self._receiver.since) < patience:
             return ""
         return f"site {self._site}: {trouble}" if trouble else f"site {self._site} has no worker"
