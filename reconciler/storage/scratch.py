@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.errors import StateError
-from reconciler.storage.moving import copy_server
 from reconciler.storage.state import State
 
 if TYPE_CHECKING:
@@ -45,6 +44,8 @@ def scratch_state(
         elif must_be:
             raise StateError("there is no file of the state to read")
         elif original is None:
+            from reconciler.storage.moving import copy_server
+
             try:
                 copy_server(url, copy)
             except StateError as error:
