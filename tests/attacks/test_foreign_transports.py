@@ -11,7 +11,7 @@ from reconciler.errors import ClientError, TransportError, UpdoserError
 from reconciler.execute import engine
 from reconciler.model.policy import Limits, Wave
 from tests.fakes import FakeTransport
-from tests.unit.conftest import first_benches, opened  # noqa: F401 - fixtures
+from tests.unit.conftest import bench_on, first_benches, opened  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

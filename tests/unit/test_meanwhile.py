@@ -45,7 +45,7 @@ def test_people_are_told_again_and_again_while_a_round_goes_on_though_the_state_
     def opened() -> Iterator[Any]:
         if fails:
             raise fails.pop()
-        yield SimpleNamespace()
+        yield SimpleNamespace(state=SimpleNamespace(await_news=lambda ended, seconds: ended.wait(seconds)))
 
     def tell(work: Any, ended: Event) -> None:
         told.append((work, ended.is_set()))
