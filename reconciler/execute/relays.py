@@ -90,7 +90,7 @@ class Relays:
         self._useful = useful
         self._threads: list[Thread] = []
         self._told: SimpleQueue[Told] = SimpleQueue()
-        self._behind = Behind(work.spec.relays, work.spec.groups)
+        self._behind = Behind(work.spec.relays, work.spec.groups, work.spec.works_here)
         self._places: dict[str, Place] = {}
         self._sites: dict[str, _Site] = {}
         self._over = Event()

@@ -207,6 +207,13 @@ def test_two_relays_are_one_too_many_and_none_is_behind_itself() -> None:
     assert place(host, relay()) == ("lyon", "it is the relay itself")
 
 
+def test_who_is_worked_on_from_elsewhere_is_not_sent_to_a_relay() -> None:
+    client = Client("pc-1", "all", labels=("lyon",))
+    behind = Behind({"lyon": relay()}, {}, lambda group: group != "all")
+    assert behind.of(client).apart.startswith("its bytes come from its worker")
+    assert behind.of(replace(client, group="others")).apart == ""
+
+
 @pytest.mark.parametrize(
     ("client", "group", "hosts", "apart"),
     [
