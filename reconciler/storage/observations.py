@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import case, func, null
 
 from reconciler.storage.base import seconds
-from reconciler.storage.bulk import ForEach
+from reconciler.storage.bulk import ForEach, lock_rows
 from reconciler.storage.cells import BigInteger, Float, String, Text
 from reconciler.storage.database import upsert
 from reconciler.storage.postgres import using_profiles
@@ -47,7 +47,6 @@ def write_observations(connection: Connection, observations: Sequence[Observatio
 
     Of several looks at one client the later ones come after the earlier ones. `locked`: the clients are already.
     """
-    locks = None if locked else CLIENTS.c.name
     for some in _each_once(observations):
         good = {entry.client: entry for entry in some if entry.profile is not None}
         profiles = {entry.profile.fingerprint: entry.profile for entry in good.values() if entry.profile is not None}
@@ -60,9 +59,11 @@ def write_observations(connection: Connection, observations: Sequence[Observatio
             for name, entry in good.items()
             if entry.profile is not None
         ]
-        _ANSWERED.run(connection, answered, locks=locks)
+        if not locked:  # all of them at once: answered and silent ones by themselves are no order that others share
+            lock_rows(connection, CLIENTS.c.name, sorted(entry.client for entry in some))
+        _ANSWERED.run(connection, answered)
         silent = [(entry.client, entry.error, seconds(entry.at)) for entry in some if entry.profile is None]
-        _SILENT.run(connection, silent, locks=locks)
+        _SILENT.run(connection, silent)
 
 
 def _each_once(observations: Sequence[Observation]) -> Iterator[list[Observation]]:
