@@ -188,12 +188,33 @@ def postgres_server(port: int = 0, **settings: str) -> Iterator[Postgres]:
         ])  # fmt: skip
         listens = {"port": str(port), "listen_addresses": "127.0.0.1"} if port else {"listen_addresses": ""}
         server.configure(SETTINGS | listens | {"unix_socket_directories": str(folder)} | settings)
-        server.start()
-        yield server
+        with _ended_with_us(server):
+            server.start()
+            yield server
+            if (server.data / "postmaster.pid").exists():
+                server.stop()
     finally:
-        if (server.data / "postmaster.pid").exists():
-            server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _ended_with_us(server: Postgres) -> Iterator[None]:
+    """End a server at the end of the block, and where who runs the tests is killed within it: then a pipe ends."""
+    end = 'read -r _; pg_ctl -D "$1/data" -s -m immediate stop; rm -rf "$1"'
+    who = {"user": _user().pw_uid, "group": _user().pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
+    watch: Any = subprocess.Popen(
+        ["sh", "-c", end, "sh", str(server.folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        **who,  # type: ignore[call-overload]
+    )
+    try:
+        yield
+    finally:
+        watch.stdin.close()
+        watch.wait()
 
 
 # --- fixtures: tests/conftest.py offers them to all tests ------------------------------------------------------------
