@@ -16,6 +16,7 @@ from reconciler.cli.root import EXIT_CODES, cli
 from reconciler.model.report import RECAP
 from reconciler.plugin_loader import KINDS
 from reconciler.specfile.load import load
+from reconciler.worker_file import read_worker_file
 from tests.pages import NOT_RUN, Example, examples, pages
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +113,10 @@ def completed(part: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("example", [found for found in examples() if found.language == "yaml"], ids=str)
 def test_every_example_in_yaml_is_valid(example: Example, tmp_path: Path) -> None:
     if example.mark.startswith(NOT_RUN):
+        return
+    if example.mark.startswith("worker:"):
+        (tmp_path / "worker.yaml").write_text(example.text, encoding="utf-8")
+        assert read_worker_file(tmp_path / "worker.yaml").setup.any_way is not None
         return
     for name in ("clamav", "suricata", "site"):
         shutil.copy(ROOT / f"tests/unit/data/examples/{name}.catalog.yaml", tmp_path)
