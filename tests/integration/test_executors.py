@@ -141,3 +141,12 @@ def test_clients_behind_a_relay_that_is_not_there_are_said_to_have_no_worker(tmp
     done = fleet.run("plan", "--format", "json")
     assert done.code == 0, done.err
     assert [(one["reason"], one["clients"]) for one in done.json["unknown"]] == [("no worker", 3)]
+
+
+def test_relays_that_no_client_would_fetch_from_are_refused(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    relays = {"lyon": {"host": "relay1", "serves": "all", "store": "/var/lib/updoser/relay", "serve": {"http": 8080}}}
+    fleet.write(relays=relays, server={**fleet.spec["server"], "executor": {"type": "processes"}})
+    done = fleet.run("validate")
+    assert done.code == 65
+    assert "with `processes` no client fetches from `relays`" in done.err
