@@ -38,7 +38,12 @@ groups:
 forks: 25
 cache: {folder: /var/cache/updoser, limit: 1GiB}
 content: [{type: http, url: "https://updates.example/repo"}]
-station: {type: celery, broker: "amqps://broker.example"}
+station:
+  type: celery
+  url: amqps://broker.example:5671/updoser
+  cert: tls/lyon.pem
+  key: tls/lyon.key
+  controllers: [tls/controller.pem]
 """
 
 
@@ -62,7 +67,8 @@ def test_a_group_has_what_stands_for_all_with_its_own_laid_over_that(read: Any, 
     assert (here.plugin, here.options) == ("local", {})
     assert file.setup.hidden == {"FLEET_PASSWORD"}
     assert [(place.name, place.options["url"]) for place in file.content] == [("http", "https://updates.example/repo")]
-    assert file.station["type"] == "celery"
+    assert file.station is not None
+    assert (file.station.name, file.station.options["cert"]) == ("celery", "tls/lyon.pem")
 
 
 def test_the_file_on_the_page_is_one(read: Any) -> None:
