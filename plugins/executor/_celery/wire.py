@@ -205,6 +205,9 @@ def close(connection: amqp.Connection | None) -> None:
     """Give a connection up, in whatever state it is."""
     if connection is None:
         return
+    if not connection.connected:
+        connection.collect()
+        return
     try:
         connection.transport.read_timeout = connection.transport.write_timeout = 2.0
         connection.close()
