@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 HEAVY = (
     "bcrypt",
-    "bsdiff4",
+    "hdiffpatch",
     "cryptography.hazmat.primitives.serialization",
     "deepdiff",
     "jinja2.sandbox",

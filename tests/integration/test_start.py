@@ -26,7 +26,7 @@ HEAVY = frozenset(
             "aiohappyeyeballs",
             "asyncio",
             "bcrypt",
-            "bsdiff4",
+            "hdiffpatch",
             "cryptography",
             "deepdiff",
             "dulwich",
