@@ -4,6 +4,9 @@ The new file is compressed as if it went on where the old one ends (what `zstd -
 other's patches). Long-distance matching is on and the window covers both files: without either, the patch of a large
 file is about as big as the file. A client needs the `zstd` command, 1.4.5 or later.
 
+Level 17 isn't zstd's own: it is for large texts of which little is new. All places of both files stand in one tree that
+is searched flatly; patches are as small as those of level 19, in less than half of its time.
+
 Source of the numbers: measured on real releases; `make bench` repeats it.
 """
 
@@ -37,6 +40,9 @@ OPTIONS: Mapping[str, Any] = {
 MIN_WINDOW = 10
 MAX_WINDOW = 31
 CHUNK = 2**20
+MAX_TREE = 27
+"""The exponent of 2 of how many numbers a tree holds: two for each place, of four bytes."""
+_TEXT = 17
 _PATTERNS: frozenset[ComponentKind] = frozenset({"pattern"})
 _BINARIES: frozenset[ComponentKind] = frozenset({"engine", "driver", "service"})
 
@@ -50,7 +56,7 @@ class Zstd:
         based=True,
         grades=(
             Grade(9, _PATTERNS, ratio=0.0015, pace=0.005),
-            Grade(19, _PATTERNS, ratio=0.0011, pace=0.2),
+            Grade(_TEXT, _PATTERNS, ratio=0.0011, pace=0.09, memory=4 << MAX_TREE),
             Grade(12, _BINARIES, ratio=0.11, pace=0.04),
             Grade(19, _BINARIES, ratio=0.08, pace=0.6),
         ),
@@ -69,11 +75,13 @@ class Zstd:
         if max(len(old), len(new)) > self.traits.max_size:
             raise PatchError(f"zstd takes files of at most {self.traits.max_size} bytes")
         covering = max(len(old), len(new)).bit_length()
+        covered = min(max(window or covering, MIN_WINDOW), MAX_WINDOW)
         options: dict[int, int] = {
             zstd.CompressionParameter.compression_level: level,
-            zstd.CompressionParameter.window_log: min(max(window or covering, MIN_WINDOW), MAX_WINDOW),
+            zstd.CompressionParameter.window_log: covered,
             zstd.CompressionParameter.enable_long_distance_matching: 1,
             zstd.CompressionParameter.checksum_flag: 1,
+            **(_for_text(covered) if level == _TEXT else {}),
         }
         try:
             return bytes(zstd.compress(new, options=options, zstd_dict=_prefix(old)))
@@ -111,6 +119,21 @@ class Zstd:
             raise PatchError(f"the zstd patch can't be applied: {error}") from error
         if made != size or reader.unused_data:
             raise PatchError(f"the zstd patch makes {made} bytes, not {size}")
+
+
+def _for_text(window: int) -> dict[int, int]:
+    """Give what differs from zstd's own parameters for large texts of which little is new."""
+    parameter = zstd.CompressionParameter
+    return {
+        parameter.strategy: zstd.Strategy.btultra,
+        parameter.chain_log: min(window + 1, MAX_TREE),
+        parameter.hash_log: min(window, 20),
+        parameter.search_log: 2,
+        parameter.min_match: 5,
+        parameter.target_length: 999,
+        parameter.ldm_min_match: 128,
+        parameter.ldm_hash_rate_log: 4,
+    }
 
 
 def _prefix(old: bytes) -> Any:

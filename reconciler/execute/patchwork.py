@@ -128,8 +128,8 @@ def draft(
         used = recipe if base else PACKING
         patch = folder / str(number)
         files[patch] = file, base.name if base else ""
-        making = codec_of(used.codec).traits.making
-        memory = int(making * (file.size + (base.size if base else 0))) + 2**26
+        traits = codec_of(used.codec).traits
+        memory = traits.making_at(used.level, base.size if base else 0, file.size) + 2**26
         start = old_at(base) if base else None
         jobs.append(Job(recipe=used, old=start, new=new_at(file), new_sha256=file.sha256, patch=patch, memory=memory))
     return Draft(kept, tuple(jobs), files, sum(file.size for file in changed))

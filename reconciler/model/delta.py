@@ -140,13 +140,15 @@ def incremental_name(from_version: str, to_version: str, codec: str) -> str:
 class Grade:
     """A level of a codec and what it costs for content of some kinds, as measured.
 
-    `ratio` is the size of a patch as a share of the full's, `pace` the CPU seconds for a MiB of the new file.
+    `ratio` is the size of a patch as a share of the full's, `pace` the CPU seconds for a MiB of the new file, `memory`
+    the bytes that making takes beside what the codec says.
     """
 
     level: int
     kinds: frozenset[ComponentKind]
     ratio: float
     pace: float
+    memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,11 @@ class CodecTraits:
     def applying(self, old: int, new: int) -> int:
         """Give the bytes of memory that applying a patch takes."""
         return int(self.memory + self.memory_old * old + self.memory_new * new)
+
+    def making_at(self, level: int, old: int, new: int) -> int:
+        """Give the bytes of memory that making a patch at a level takes."""
+        grade = max((grade.memory for grade in self.grades if grade.level == level), default=0)
+        return int(self.making * (old + new)) + grade
 
     def grades_for(self, kind: ComponentKind) -> tuple[Grade, ...]:
         """Give the grades that are worth trying for a kind of component, the fastest first."""
