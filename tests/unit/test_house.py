@@ -176,12 +176,8 @@ def core() -> Iterator[tuple[Path, Module]]:
         yield path, ast.parse(path.read_text(encoding="utf-8"))
 
 
-WORDS = {"relay"}
-"""Names of plugins that are words of the core, too: a relay is also who passes bytes on, under `relays`."""
-
-
 def test_the_core_names_no_plugin_but_those_that_are_used_where_nobody_names_one() -> None:
-    names = {found.name for kind in KINDS for found in available(kind) if found.origin == "bundled"} - WORDS
+    names = {found.name for kind in KINDS for found in available(kind) if found.origin == "bundled"}
     found = {(name, path.stem) for path, tree in core() for name in strings(tree) & names}
     assert found == NAMED.keys()
 
