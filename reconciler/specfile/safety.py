@@ -409,6 +409,55 @@ def _more_people(does: str) -> Judge:
     return judge
 
 
+def _ways_out(executor: Any) -> dict[str, Any]:
+    """Give what of an executor's options says where work goes and to whom: whatever is no number and no time."""
+    options = executor if isinstance(executor, Mapping) else {}
+    return {key: value for key, value in options.items() if key != "type" and not _is_figure(value)}
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, bool) or _number(value) is not None
+
+
+def _known_groups(place: Difference) -> list[str]:
+    """Name the groups that an executor works on and that were there before; all, where it isn't a site's."""
+    named = _at(place.new, (*place.path[:-1], "groups")) if place.path[0] == "sites" else None
+    groups = list(place.old.get("groups") or ())
+    return [str(name) for name in named if name in groups] if isinstance(named, (list, tuple)) else groups
+
+
+def _executor(place: Difference) -> str:
+    """Another executor, or another way to it: whoever is there gets what clients get, secrets of settings, too."""
+    out = _ways_out(place.after)
+    if not out or not _known_groups(place):
+        return ""
+    before = place.before if isinstance(place.before, Mapping) else {}
+    had, type_ = _ways_out(before), place.after.get("type")
+    if before.get("type") != type_:
+        return f"{place.where}: clients are worked on from elsewhere: whoever is there gets secrets of their settings"
+    other = [key for key in dict.fromkeys((*had, *out)) if had.get(key) != out.get(key) and key != "seal_key"]
+    if not other:
+        return ""
+    return f"{place.where}: another way to its executor ({', '.join(other)}): whoever is there works on its clients"
+
+
+def _seal(place: Difference) -> str:
+    """Another key that secrets are sealed for; without one none are sent, as the file is wrong then."""
+    if ABSENT in (place.before, place.after):
+        return ""
+    return f"{place.where}: secrets of settings are sealed for another key: whoever has it can read them"
+
+
+def _moved_to(place: Difference) -> str:
+    """Groups that a site gets, and that were worked on from somewhere else before."""
+    before, after = (list(side) if isinstance(side, (list, tuple)) else [] for side in (place.before, place.after))
+    known = place.old.get("groups") or ()
+    new = [str(name) for name in after if name not in before and name in known]
+    if not before or not new or not _ways_out(_at(place.new, (*place.path[:-1], "executor"))):
+        return ""
+    return f"{place.where}: works on more groups: {', '.join(new)}"
+
+
 def _rule(pattern: str, judge: Judge) -> tuple[Path, Judge]:
     return tuple(pattern.split(".")) if pattern else (), judge
 
@@ -462,6 +511,10 @@ RULES: tuple[tuple[Path, Judge], ...] = (
     _rule("**.inventory.max_shrink", _more("an inventory may lose more clients")),
     _rule("**.inventory.min_clients", _less("an inventory may have fewer clients", unwritten=1)),
     _rule("client_keep", _less("clients keep fewer versions to go back to", unwritten=2)),
+    _rule("sites.*.executor", _executor),
+    _rule("server.executor", _executor),
+    _rule("sites.*.executor.seal_key", _seal),
+    _rule("sites.*.groups", _moved_to),
     _rule("repository.keys.threshold", _less("fewer keys must sign", unwritten=1)),
     *(_rule(f"**.{key}", _program) for key in _COMMANDS),
 )

@@ -363,3 +363,54 @@ def test_less_proof_of_what_a_source_fetches_takes_away_a_protection(
     found = [change.says for change in spec_changes(old, new) if change.safety]
     where = "sources.hq" if place == "sources.0.verify" else "sources.hq.components.rules"
     assert found == ([f"{where}: {sentence.removeprefix('sources.hq: ')}"] if sentence else [])
+
+
+LYON: dict[str, Any] = {
+    "groups": ["branch"],
+    "executor": {"type": "celery", "url": "amqps://b", "seal_key": "A" * 44, "batch": 50, "budget": "25m"},
+}
+ELSEWHERE = "clients are worked on from elsewhere: whoever is there gets secrets of their settings"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        (
+            "sites.lyon.executor.seal_key",
+            "B" * 44,
+            "sites.lyon.executor: secrets of settings are sealed for another key: whoever has it can read them",
+        ),
+        ("sites.lyon.executor", {"type": "relay", "host": "r"}, f"sites.lyon: {ELSEWHERE}"),
+        (
+            "sites.lyon.executor.url",
+            "amqps://evil",
+            "sites.lyon: another way to its executor (url): whoever is there works on its clients",
+        ),
+        ("sites.lyon.groups", ["branch", "far"], "sites.lyon: works on more groups: far"),
+        ("sites.paris", {"groups": ["far"], "executor": {"type": "relay", "host": "r"}}, f"sites.paris: {ELSEWHERE}"),
+        ("server.executor", {"type": "relay", "host": "r"}, f"server: {ELSEWHERE}"),
+    ],
+)
+def test_who_else_could_read_secrets_of_settings_is_said_first_and_marked(path: str, value: Any, sentence: str) -> None:
+    base = changed(("sites", {"lyon": LYON}))
+    found = spec_changes(base, changed((path, value), base=base))
+    assert (found[0].says, found[0].safety) == (sentence, True)
+    assert "evil" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("sites.lyon.executor.batch", 10),
+        ("sites.lyon.executor.budget", "40m"),
+        ("sites.lyon.executor", {"type": "threads"}),
+        ("sites", {}),
+        ("sites.new", {"groups": ["new"], "executor": {"type": "relay", "host": "r"}}),
+        ("server.executor", {"type": "processes", "count": 4}),
+    ],
+)
+def test_how_much_a_site_does_at_a_time_and_who_stops_working_there_take_no_protection_away(
+    path: str, value: Any
+) -> None:
+    base = changed(("sites", {"lyon": LYON}))
+    assert not any(change.safety for change in spec_changes(base, changed((path, value), base=base)))
