@@ -29,22 +29,27 @@ def started(clients: Path, options: Mapping[str, Any], **more: Any) -> Iterator[
     place = folder / "place/content" / sha256[:2] / sha256
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(HELD)
-    file = folder / "worker.yaml"
     said = {
-        "version": 1,
-        "site": "lyon",
         "plugins": ["plugins"],
         "transport": {"type": "sluice", "folder": str(clients)},
         "content": [{"type": "folder", "path": "place"}],
-        "cache": {"folder": "cache"},
         "forks": 2,
         "processes": 2,
         "station": {"type": "celery", **options},
     }
-    file.write_text(json.dumps(said | more))
-    with log_of(clients).open("ab") as log:
+    with served(folder, "lyon", said | more) as worker:
+        yield worker
+
+
+@contextmanager
+def served(folder: Path, site: str, said: Mapping[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the worker of a site, whose file says this, in a folder of its own for the time of the block."""
+    folder.mkdir(exist_ok=True)
+    file = folder / "worker.yaml"
+    file.write_text(json.dumps({"version": 1, "site": site, "cache": {"folder": "cache"}, **said}))
+    with (folder / "worker.log").open("ab") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "reconciler", "worker", "--site", "lyon", "--config", str(file)],
+            [sys.executable, "-m", "reconciler", "worker", "--site", site, "--config", str(file)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -72,7 +72,7 @@ class RabbitMQ:
 
     def clear(self) -> None:
         """Have all queues be there, empty."""
-        wanted = self._definitions()
+        wanted = self.definitions()
         connection = self.login()
         channel = connection.channel()
         for queue in wanted["queues"]:
@@ -82,7 +82,8 @@ class RabbitMQ:
             channel.queue_bind(bind["destination"], bind["source"], bind["routing_key"], arguments=bind["arguments"])
         connection.close()
 
-    def _definitions(self) -> dict[str, Any]:
+    def definitions(self) -> dict[str, Any]:
+        """Give what it has for its sites, as `updoser broker` prints it."""
         found: dict[str, Any] = json.loads(definitions(VHOST, CONTROLLER, SITES))
         return found
 
@@ -115,7 +116,7 @@ class RabbitMQ:
 
     def prepare(self) -> None:
         """Write down how it is to run, and start what maps its ports."""
-        wanted = self._definitions()
+        wanted = self.definitions()
         wanted["users"].append({**wanted["users"][0], "name": ADMIN})
         wanted["permissions"].append({**wanted["permissions"][0], "user": ADMIN} | dict.fromkeys(_RIGHTS, ".*"))
         server = self.certificate("localhost")

@@ -299,6 +299,26 @@ def test_what_a_site_that_went_down_has_is_given_up_and_not_done_when_it_comes_b
     assert set(ground.begun()) == {"c2"}
 
 
+def test_a_crew_asks_who_is_there_when_it_hears_the_answers(broker: RabbitMQ, ground: Ground) -> None:
+    connection = broker.login("site-lyon")  # stands in for a worker that says only once that it lives
+    channel, told = connection.channel(), threading.Event()
+
+    def answers_once(message: Any) -> None:
+        channel.basic_ack(message.delivery_tag)
+        if json.loads(message.body)["kind"] == "who" and not told.is_set():
+            told.set()
+            body = json.dumps({"worker": "w", "slots": 4})
+            channel.basic_publish(_message(body.encode(), user_id="site-lyon"), "results", "alive.lyon")
+
+    channel.basic_qos(0, 10, a_global=False)
+    channel.basic_consume("control-lyon", callback=answers_once, arguments={"x-stream-offset": "first"})
+    with crew_of(broker, ground.folder) as crew:
+        while not told.is_set():
+            connection.drain_events(timeout=60)
+        until(lambda: crew.room("") == 8, patience=30)
+    connection.close()
+
+
 # --- who may what -----------------------------------------------------------------------------------------------------
 
 

@@ -93,7 +93,7 @@ class SiteCrew:
         self._said_stop = False
         self._reply = secrets.token_hex(8)
         self._sender = Sender(broker, self._site, self._reply)
-        self._receiver = Receiver(broker, self._site, self._reply, self._hear)
+        self._receiver = Receiver(broker, self._site, self._reply, alive=self._hear, listens=self._ask)
         self._given: dict[Key, _Given] = {}
         self._halted: set[Halt] = set()
         self._later: list[Report] = []
@@ -238,6 +238,10 @@ class SiteCrew:
         if self._given.pop(key, None) is None:
             return []
         return [Ended(*key, f"it ended its worker at the site {self._site} again and again")]
+
+    def _ask(self) -> None:
+        """Ask who is there, as soon as the answers to that are heard; called from the receiver's thread."""
+        self._sender.control("who")
 
     def _hear(self, sender: str, body: bytes) -> None:
         """Take a sign of life; called from the receiver's thread."""

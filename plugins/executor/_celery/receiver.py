@@ -49,12 +49,24 @@ class Mail:
 class Receiver:
     """Receives, and acknowledges what was dealt with."""
 
-    def __init__(self, broker: Broker, site: str, reply: str, alive: Callable[[str, bytes], None]) -> None:
-        """Take the broker, the site, the name of the crew, and who is told of signs of life: their sender and body."""
+    def __init__(
+        self,
+        broker: Broker,
+        site: str,
+        reply: str,
+        *,
+        alive: Callable[[str, bytes], None],
+        listens: Callable[[], None],
+    ) -> None:
+        """Take the broker, the site, and the name of the crew.
+
+        `alive` is told of signs of life: their sender and body. `listens` is called whenever these begin to be heard.
+        """
         self._broker = broker
         self._site = site
         self._reply = reply
         self._alive = alive
+        self._listens = listens
         self._mail: SimpleQueue[Mail] = SimpleQueue()
         self._done: SimpleQueue[Mail] = SimpleQueue()
         self._over = Event()
@@ -124,6 +136,7 @@ class Receiver:
         channel.basic_consume(signs, no_ack=True, callback=self._hear)
         self.trouble, self.since = "", time.monotonic()
         self.ready.set()
+        self._listens()
         asked = 0.0
         while not self._over.is_set():
             self._drain(connection)

@@ -57,7 +57,6 @@ class Sender:
 
     def start(self) -> None:
         """Begin."""
-        self.control("who")
         self._thread.start()
 
     def send(self, letter: Letter) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _NOISY = ("celery.worker.consumer.delayed_delivery", "kombu.transport.native_delayed_delivery")
 """They warn that what needs more rights isn't available: tasks that wait, of which there are none."""
+_SILENT = logging.CRITICAL + 1
 PER_CHILD = 200
 """Batches after which a process makes place for a new one."""
 BUDGET = 25 * 60.0
@@ -77,7 +78,7 @@ class Program:
 
         app = self._app()
         for name in _NOISY:
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+            logging.getLogger(name).setLevel(_SILENT)
         warnings.filterwarnings("ignore", category=SecurityWarning)  # who runs it is its unit's business
         handlers = (
             (signals.setup_logging, _nothing),  # whoever runs this has set it up
