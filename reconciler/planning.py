@@ -30,6 +30,7 @@ from reconciler.planner.planner import make_plan
 from reconciler.planner.protection import advance
 from reconciler.planner.provenance import provenance
 from reconciler.planner.ruler import Allowance, Ruler
+from reconciler.planner.sites import site_standings
 from reconciler.planner.status import make_status, source_statuses
 from reconciler.planner.turns import turned_away
 from reconciler.planner.ways_back import ways_back
@@ -197,6 +198,7 @@ def status_from(
         controller=work.state.controller_status(),
         repository={role.role: role.expires for role in published_roles(work) if role.expires is not None},
         relays=relay_statuses(work.spec.relays, observed.relays),
+        sites=site_standings(work.spec.sites, observed.cohorts),
     )
 
 
@@ -249,7 +251,13 @@ _FRESH = timedelta(hours=1)
 def _decide(work: Workspace, options: PlanOptions, wanted: Wanted, observed: Observed) -> Plan:
     now = work.means.clock()
     made = make_plan(wanted, observed, plan_id=new_id(now), now=now)
-    return replace(made, limit=options.sight.limit, spec_commit=work.spec.commit, signer=work.spec.signer)
+    return replace(
+        made,
+        limit=options.sight.limit,
+        spec_commit=work.spec.commit,
+        signer=work.spec.signer,
+        sites=site_standings(work.spec.sites, observed.cohorts),
+    )
 
 
 def as_limited(options: PlanOptions, made: Plan) -> PlanOptions:

@@ -165,6 +165,7 @@ class _Teller:
             components=components,
             settings=settings,
             happened=tuple(one for one in self._happened if not one.component)[:_SHOWN],
+            site=self._work.spec.site_of(group),
         )
 
     def _client(self) -> tuple[Client | None, str]:

@@ -18,6 +18,7 @@ from reconciler.model.relay import RelayUse  # noqa: TC001 - the same
 from reconciler.model.release import ANY_PLATFORM
 from reconciler.model.rollout import AT_WORK, RolloutRecord, Undo
 from reconciler.model.roster import clients_of
+from reconciler.model.site import SiteStanding  # noqa: TC001 - the same
 from reconciler.model.spec_change import SpecChange  # noqa: TC001 - the same
 from reconciler.model.way_back import WayBack  # noqa: TC001 - the same
 
@@ -174,7 +175,7 @@ class Plan(Changes):
     keep of what they have now. `provenance`: where its releases come from. `leaving`: what isn't managed any more,
     and on how many clients (`leaving_clients`) something leaves with this plan; `fleet_moves`: who came and left. `run`
     is the run that carries it out, with the steps that follow from it; None where nothing can, or nobody looked.
-    `relays`: what clients fetch at their sites.
+    `relays`: what clients fetch at their sites. `sites`: which groups are worked on from where, and which are down.
     `spec_commit` is the commit that the spec was unpacked from, and `signer` who signed it, where that was asked for.
     """
 
@@ -207,6 +208,7 @@ class Plan(Changes):
     leaving_clients: int = 0
     fleet_moves: tuple[FleetMove, ...] = ()
     relays: tuple[RelayUse, ...] = ()
+    sites: tuple[SiteStanding, ...] = ()
     spec_commit: str = ""
     signer: str = ""
     members: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from reconciler.model.plan import RolloutStep  # noqa: TC001 - the same
 from reconciler.model.protection import Protection  # noqa: TC001 - the same
 from reconciler.model.relay import RelayStatus  # noqa: TC001 - the same
 from reconciler.model.rollout import RolloutStatus
+from reconciler.model.site import SiteStanding  # noqa: TC001 - the same
 from reconciler.reasons import Reason, ReasonIfAny  # noqa: TC001 - the same
 
 ClientOutcome = Literal["ok", "changed", "failed", "unreachable", "stale", "skipped", "not_attempted"]
@@ -219,7 +220,7 @@ class Status:
     reached or fail, each client once. `controller` is None where there never was one. `current` are the clients that
     are updated in all that they should have, `unknown` those of which nothing is known now.
     `drifted` counts clients on which somebody else changed a component, or (empty) settings. `repository` is when the
-    signatures of the repository for other sites expire, by role.
+    signatures of the repository for other sites expire, by role. `sites` are those of the groups, and how they are.
     """
 
     created: datetime
@@ -240,6 +241,7 @@ class Status:
     drifted: Mapping[str, int] = field(default_factory=dict)
     repository: Mapping[str, datetime] = field(default_factory=dict)
     relays: tuple[RelayStatus, ...] = ()
+    sites: tuple[SiteStanding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

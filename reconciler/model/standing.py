@@ -111,7 +111,10 @@ class SettingStanding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientStanding:
-    """How a client stands: `reasons` keep everything from it, `happened` is about it as a whole."""
+    """How a client stands: `reasons` keep everything from it, `happened` is about it as a whole.
+
+    `site` is where it is worked on from; empty: by the server, as that says.
+    """
 
     created: datetime
     name: str
@@ -125,3 +128,4 @@ class ClientStanding:
     components: tuple[ComponentStanding, ...]
     settings: tuple[SettingStanding, ...]
     happened: tuple[Happened, ...]
+    site: str = ""

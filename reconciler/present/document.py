@@ -35,6 +35,7 @@ from reconciler.model.report import (
 )
 from reconciler.model.repository import Published, RepositoryStatus
 from reconciler.model.roster import clients_of
+from reconciler.model.site import SiteStanding
 from reconciler.model.spec_change import SpecChange
 from reconciler.model.way_back import WayBack
 from reconciler.present.fields import FORMAT_VERSION, time, time_text, typed
@@ -95,6 +96,7 @@ PLAN = Form(
     fleet_moves=As(of=Form(FleetMove, before=As(null=True)), if_any=True),
     run=As(of=RUN, if_any=True),
     relays=As(of=Form(RelayUse), if_any=True),
+    sites=As(of=Form(SiteStanding), if_any=True),
     limit=As(if_any=True),
     spec_commit=As(if_any=True),
     signer=As(if_any=True),
@@ -203,12 +205,14 @@ _SOURCE = Form(
 )
 _QUARANTINED = Form(Quarantined)
 _RELAY = Form(RelayStatus, error=As(null=True))
+_SITE = Form(SiteStanding)
 _FAILURE = Form(Failure)
 _TROUBLED = Form(Troubled, examples=As(of=_FAILURE))
 
 
 def status_document(status: Status) -> dict[str, Any]:
     """Give the document of a status."""
+    at = {group: site.site for site in status.sites for group in site.groups}
     return {
         "format_version": FORMAT_VERSION,
         "created": time_text(status.created),
@@ -218,7 +222,11 @@ def status_document(status: Status) -> dict[str, Any]:
         "unknown": status.unknown,
         "components": [_component_entry(component) for component in status.components],
         "groups": [
-            {"group": group, "components": [_component_entry(component) for component in components]}
+            {
+                "group": group,
+                **({"site": at[group]} if group in at else {}),
+                "components": [_component_entry(component) for component in components],
+            }
             for group, components in status.groups.items()
         ],
         "traffic": asdict(status.traffic),
@@ -231,6 +239,7 @@ def status_document(status: Status) -> dict[str, Any]:
         "quarantined": [_QUARANTINED.write(entry) for entry in status.quarantined],
         "troubles": [_TROUBLED.write(entry) for entry in status.troubles],
         **({"relays": [_RELAY.write(relay) for relay in status.relays]} if status.relays else {}),
+        **({"sites": [_SITE.write(site) for site in status.sites]} if status.sites else {}),
         **({"repository": {"expires": _write_times(status.repository)}} if status.repository else {}),
         **({"conditions": [_condition_entry(known) for known in status.conditions]} if status.conditions else {}),
         **({"controller": controller_entry(status.controller)} if status.controller else {}),

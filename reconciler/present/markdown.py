@@ -16,6 +16,7 @@ from reconciler.present.plan_text import remarks, savings, verdict
 from reconciler.present.provenance_text import release_items
 from reconciler.present.relay_text import RELAYS_HEAD, relay_rows
 from reconciler.present.rollout_text import halted
+from reconciler.present.site_text import SITES_HEAD, site_rows
 from reconciler.present.spec_changes import TITLE, spec_change_items, takes_away
 from reconciler.present.trouble import EXAMPLES, brief_list, todo_of_finding
 from reconciler.present.way_back_text import way_back_lines
@@ -63,6 +64,7 @@ def plan_markdown(document: Mapping[str, Any], *, names: bool = False) -> str:
     parts += savings(document)
     parts += map(safe, way_back_lines(document))
     parts += _releases(document, names=names)
+    parts += [grid_of(SITES_HEAD, rows) for rows in [site_rows(document)] if rows]
     parts += [grid_of(RELAYS_HEAD, rows) for rows in [relay_rows(document)] if rows]
     for kind in TABLE:
         if kind is FIRST_OF_CLIENTS and document["rollouts"]:

@@ -37,6 +37,7 @@ from reconciler.present.outlook_text import run_lines
 from reconciler.present.provenance_text import release_lines
 from reconciler.present.relay_text import relay_lines
 from reconciler.present.rollout_text import STOPPED, halted_lines, next_step, without_group
+from reconciler.present.site_text import site_lines
 from reconciler.present.spec_changes import spec_change_lines, takes_away
 from reconciler.present.trouble import EXAMPLES, brief_list, todo_of_finding
 from reconciler.present.way_back_text import way_back_lines
@@ -139,6 +140,7 @@ def plan_text(document: Entry, *, names: bool = False, look: Look = PLAIN) -> st
     lines += move_lines(document, every=names, width=look.width)
     lines += base_lines(document)
     lines += release_lines(document, every=names, width=look.width)
+    lines += site_lines(document, look.width)
     lines += relay_lines(document, look.width)
     opened = document["members"] if names else None
     for kind in TABLE:

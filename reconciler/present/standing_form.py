@@ -55,6 +55,7 @@ _CLIENT = Form(
     components=As(of=_COMPONENT),
     settings=As(of=_SETTING),
     happened=As(of=_HAPPENED),
+    site=As(if_any=True),
 )
 
 

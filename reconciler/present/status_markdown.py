@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.present.markdown import fitting, flagged, grid_of, halted_parts, safe
 from reconciler.present.relay_text import STATUS_HEAD, status_rows
 from reconciler.present.rollout_text import standing_rows_of
+from reconciler.present.site_text import SITES_HEAD, site_rows
 from reconciler.present.status_rows import (
     CONDITIONS_HEAD,
     GROUP_HEAD,
@@ -66,6 +67,7 @@ def status_markdown(document: Mapping[str, Any]) -> str:
     if document["withdrawn"]:
         of_versions = ("withdrawn", "version", "clients", "who and why")
         parts.append(grid_of(of_versions, withdrawn_rows(document["withdrawn"])))
+    parts += [grid_of(SITES_HEAD, rows) for rows in [site_rows(document)] if rows]
     relays = status_rows(document)
     parts += [grid_of(STATUS_HEAD, relays)] if relays else []
     troubled = [source_row(source) for source in document["sources"] if not is_fine(source)]

@@ -15,6 +15,7 @@ from reconciler.errors import printable
 from reconciler.present.look import PLAIN, hanging
 from reconciler.present.relay_text import status_rows as relay_rows
 from reconciler.present.rollout_text import halted_lines, standing_rows_of, with_since, without_group
+from reconciler.present.site_text import site_lines
 from reconciler.present.status_rows import (
     GROUP_HEAD,
     brief_names,
@@ -77,6 +78,7 @@ def status_text(document: Mapping[str, Any], *, look: Look = PLAIN) -> str:
     if document["withdrawn"]:
         taken = _indented(withdrawn_rows(document["withdrawn"]))
         lines += ["", "Withdrawn by their publishers", *table(taken, width=width)]
+    lines += site_lines(document, width)
     relays = table(_indented(relay_rows(document)), width=width)
     lines += ["", "Relays", *relays] if relays else []
     return page([*lines, *_sources(document["sources"], width), *_traffic(document["traffic"])], width)

@@ -145,3 +145,23 @@ def test_no_address_breaks_a_page(trouble: State, one: str, other: str) -> None:
     )
     assert ask(console_app(trouble), path).status in {200, 400, 404}
     assert ask(console_app(trouble), f"/components?{path[2:]}").status == 200
+
+
+def test_a_site_that_is_down_needs_somebody_and_a_chosen_group_says_its_site(tmp_path: Path) -> None:
+    (text,) = (_sited(state) for state in made("trouble", tmp_path))
+    assert "Site lyon is down" in text
+    assert "It had no worker for 4 clients of office, plant at the last look." in text
+    assert "Its clients" in led(text)["/clients?reason=worker"]
+    assert "of office at lyon" in text
+    assert "paris is down" not in text
+
+
+def _sited(state: State) -> str:
+    """Show the Summary of a fleet with two sites, one of them down."""
+    site = {"site": "lyon", "groups": ["office", "plant"], "clients": 9, "no_worker": 4}
+    before = status(state)
+    state.keep_snapshots("status", {"": {**before, "sites": [site, {**site, "site": "paris", "no_worker": 0}]}})
+    group = state.snapshot("group", "office")
+    assert group is not None
+    state.keep_snapshots("group", {"office": {**group.document, "site": "lyon"}})
+    return ask(console_app(state), "/?group=office").text

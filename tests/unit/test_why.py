@@ -78,6 +78,20 @@ def test_a_client_or_component_that_is_not_there_is_refused_with_what_was_meant(
         assert message in done.err
 
 
+def test_the_answer_names_the_site_that_a_client_is_worked_on_from(fleet: Fleet) -> None:
+    text = (fleet.folder / "updoser.yaml").read_text()
+    group = next(iter(fleet.spec["groups"]))
+    spec = fleet.folder / "sited.yaml"
+    spec.write_text(f"{text}sites: {{lyon: {{groups: [{group}], executor: {{type: threads}}}}}}\n")
+    asked = ("why", "c1", "--file", spec.name)
+    done = fleet.run(*asked, "--format", "json")
+    assert done.code == 0, done.err
+    Draft202012Validator(schema("why")).validate(done.json)
+    assert done.json["site"] == "lyon"
+    assert f"c1 of group {group} at site lyon" in fleet.run(*asked).out
+    assert "site" not in answer(fleet, "c1")
+
+
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 SECRET = "hunter2-is-the-password"

@@ -32,6 +32,7 @@ from reconciler.present.plan_text import (
 from reconciler.present.provenance_text import release_items
 from reconciler.present.relay_text import RELAYS_HEAD, RELAYS_TITLE, relay_rows
 from reconciler.present.settings_text import file_parts
+from reconciler.present.site_text import SITES_HEAD, SITES_TITLE, site_rows
 from reconciler.present.spec_changes import spec_change_items
 from reconciler.present.trouble import EXAMPLES, alike, todo_of_finding
 from reconciler.present.way_back_text import way_back_lines
@@ -124,6 +125,7 @@ def view_of_plan(document: Entry, *, names: bool = False, files: Files | None = 
         ways=ways,
         rollouts=_rollouts(rows) if len(ways) < len(rows) else None,
         sections=[
+            *_sites(document),
             *_relays(document),
             *(table for kind in _IN_ORDER for table in _section(kind, document, scene, names=names)),
         ],
@@ -209,6 +211,11 @@ def _base(document: Entry) -> Sheet | None:
     rows = base_rows(document)
     lines = [Line(cells=row) for row in rows]
     return Sheet(title="Against the base", head=("why", *BASE_HEAD[1:]), lines=lines) if rows else None
+
+
+def _sites(document: Entry) -> list[Sheet]:
+    lines = [Line(cells=row) for row in site_rows(document)]
+    return [Sheet(title=SITES_TITLE, head=SITES_HEAD, lines=lines)] if lines else []
 
 
 def _relays(document: Entry) -> list[Sheet]:

@@ -13,6 +13,7 @@ from reconciler.present.html.pages import page
 from reconciler.present.html.shapes import Alert, Fact, Line, Sheet, bar, halts, rate_text, troubles, ways_of
 from reconciler.present.relay_text import STATUS_HEAD as RELAYS_HEAD
 from reconciler.present.relay_text import status_rows as relay_rows
+from reconciler.present.site_text import SITES_HEAD, SITES_TITLE, site_rows
 from reconciler.present.status_rows import (
     CONDITIONS_HEAD,
     answered_text,
@@ -85,6 +86,7 @@ class StatusView:
     rollouts: Sheet | None
     quarantined: Sheet | None
     withdrawn: Sheet | None
+    sites: Sheet | None
     relays: Sheet | None
     sources: Sheet | None
 
@@ -123,6 +125,7 @@ def view_of_status(document: Entry) -> StatusView:
             ("component", "version", "clients", "who and why"),
             withdrawn_rows(document["withdrawn"]),
         ),
+        sites=_table(SITES_TITLE, SITES_HEAD, site_rows(document)),
         relays=_table("Relays", RELAYS_HEAD, relay_rows(document)),
         sources=_table("Sources", ("source", "last read", "how it is"), [_source(e) for e in document["sources"]]),
     )
@@ -208,7 +211,7 @@ def _group(entry: Entry) -> Group:
     count = len(entry["components"])
     fine = count - len(behind)
     return Group(
-        name=entry["group"],
+        name=f"{entry['group']} at {entry['site']}" if entry.get("site") else entry["group"],
         updated=f"{number_text(fine)} of {count_text(count, 'component')} updated",
         bar=bar((("good", fine), ("late", len(behind)))),
         behind=[_updates(component) for component in sorted(behind, key=lambda component: component["rate"])],

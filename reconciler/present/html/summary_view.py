@@ -25,10 +25,12 @@ from reconciler.present.html.shapes import (
 )
 from reconciler.present.html.status_view import headline
 from reconciler.present.html.trend_view import trend_of
+from reconciler.present.kinds import groups_text
 from reconciler.present.rollout_text import STOPPED, halted, is_alarm
 from reconciler.present.status_rows import answered_text, is_current, kept_back_lines
 from reconciler.present.trouble import told_of_status
 from reconciler.present.words import count_text, number_text, size_text, span_text
+from reconciler.reasons import REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -173,7 +175,7 @@ def summary_of(facts: Facts, chosen: Chosen) -> Summary:
     ways = _ways(status["rollouts"], names)
     quarantined, sources = status["quarantined"], sorted(status["sources"], key=_is_well)
     return Summary(
-        headline=headline({**status, "components": entries}, len(current), facts.group and facts.group["group"]),
+        headline=headline({**status, "components": entries}, len(current), facts.group and _group_text(facts.group)),
         facts=_facts(status, len(facts.groups)),
         seen=status["as_of"],
         needs=needs[:_NEEDS_SHOWN],
@@ -195,6 +197,10 @@ def summary_of(facts: Facts, chosen: Chosen) -> Summary:
         more_quarantined=max(len(quarantined) - _QUARANTINED_SHOWN, 0),
         trend=trend_of(facts.samples, facts.now),
     )
+
+
+def _group_text(group: Entry) -> str:
+    return f"{group['group']} at {group['site']}" if group.get("site") else str(group["group"])
 
 
 def names_of(status: Entry) -> dict[str, str]:
@@ -299,6 +305,7 @@ def _needs(status: Entry, names: Mapping[str, str], roles: frozenset[Role]) -> l
     rollouts = status["rollouts"]
     found = [_stopped(entry, names, roles) for entry in rollouts if is_alarm(entry)]
     found += [_waiting(entry, names, roles) for entry in rollouts if entry.get("awaits_approval")]
+    found += [_down(site) for site in status.get("sites", ()) if site["no_worker"]]
     found += [_bad_source(source) for source in status["sources"] if source["stale"] or source["error"]]
     found += [
         Alert(tone="bad" if one["severity"] == "critical" else "late", icon="warn", title=one["summary"])
@@ -340,6 +347,17 @@ def _waiting(entry: Entry, names: Mapping[str, str], roles: frozenset[Role]) -> 
         why=f"{before}{reaches}",
         buttons=(Button("Approve\u2026", links.do("approve", *key), main=True),) if may else (),
         link=links.rollout(*key),
+    )
+
+
+def _down(site: Entry) -> Alert:
+    return Alert(
+        tone="late",
+        icon="warn",
+        title=f"Site {site['site']} is down",
+        why=f"It had no worker for {count_text(site['no_worker'], 'client')} of {groups_text(site['groups'])} at the "
+        f"last look. To do: {REASONS['worker'].todo}.",
+        buttons=(Button("Its clients", links.clients({"reason": "worker"})),),
     )
 
 
