@@ -10,6 +10,7 @@ from reconciler.errors import OutcomeError, UsageError
 from reconciler.hints import did_you_mean
 from reconciler.observe.doctor import examine
 from reconciler.observe.doctor_server import SERVER, examine_server, list_all
+from reconciler.observe.doctor_sites import examine_sites
 from reconciler.observe.doctor_sources import examine_sources
 from reconciler.present.document import checks_document
 from reconciler.present.views import CHECKS
@@ -34,7 +35,10 @@ def doctor(desk: Desk, names: tuple[str, ...], forks: int, *, every: bool = Fals
             raise UsageError(
                 f"there is no client {', '.join(missing)}", hint=hint or "`updoser plan --diff` names clients"
             )
-        checks = [*trouble, *examine_server(work), *examine(chosen, work, forks=forks)]
+        checks = [*trouble, *examine_server(work)]
+        of_clients = list(examine(chosen, work, forks=forks))
+        groups = {client.group for client in chosen} if names else set(work.spec.groups)
+        checks += [*examine_sites(work, groups, forks=forks), *of_clients]
     document = checks_document(checks)
     desk.terminal.show(document, desk.form, CHECKS, every=every)
     failed = {check.client for check in checks if check.level == "fail"}

@@ -6,6 +6,7 @@ says why. What breaks in the crew of no site ends the run, and so does a limit o
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,11 +16,16 @@ from reconciler.errors import PluginError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from contextlib import AbstractContextManager
+    from threading import Event
 
     from reconciler.contracts import Crew
     from reconciler.dispatch.ledger import Ledger
     from reconciler.model.batch import Halt, Order, Report
     from reconciler.model.client import Client
+
+
+_LOOK = 0.2
+"""Seconds between two looks at who works at a site."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,24 @@ class Crews:
         """Say why nobody works at a place; empty where somebody does."""
         crew = self._crew(place.site)
         return self._broken[place.site] if crew is None else crew.refusal(place.lane)
+
+    def wait_for(self, site: str, patience: float, stop: Event) -> str:
+        """Wait until it is known whether somebody works at a site; gives why nobody does, empty where somebody does.
+
+        Nothing may be under way there: what is reported meanwhile is lost.
+
+        Raises:
+            LimitError: this machine has no room for more.
+            PluginError: the crew is broken, or it is that of no site.
+        """
+        crew = self._crew(site)
+        place = Place(site, crew.lane("") if crew is not None else "")
+        until = time.monotonic() + patience
+        while not (why := self.refusal(place)) and self.room(place) <= 0:
+            if stop.is_set() or time.monotonic() >= until:
+                return f"site {site} has no worker that takes work: nothing was heard of one"
+            self.receive(site, _LOOK)
+        return why
 
     def room(self, place: Place) -> int:
         """Say for how many clients more there is room."""
