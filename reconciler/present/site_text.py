@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.present.kinds import groups_text
 from reconciler.present.words import count_text, grid
-from reconciler.reasons import REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,10 +51,9 @@ def down_text(entry: Entry) -> str:
 
 
 def site_lines(document: Entry, width: int | None = None) -> list[str]:
-    """Give the lines of a text that tell of sites, and what to do where one is down."""
+    """Give the lines of a text that tell of sites; what to do is said where their clients are told of as trouble."""
     rows = [(f"  {site}", *rest) for site, *rest in site_rows(document)]
     if not rows:
         return []
     shown = [line for lines in grid(rows, right=frozenset({1}), width=width) for line in lines]
-    fix = [f"  fix: {REASONS['worker'].todo}"] if any(row[-1] for row in rows) else []
-    return ["", SITES_TITLE, *shown, *fix]
+    return ["", SITES_TITLE, *shown]

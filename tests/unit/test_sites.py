@@ -79,7 +79,8 @@ def test_a_plan_says_which_groups_are_at_which_site_and_which_site_is_down(bench
     ]
     assert read_plan(document).sites == plan.sites
     text = plan_text(document)
-    assert f"  lyon   2 clients  office, plant  {DOWN}\n  paris   1 client  paris\n  fix: see that the workers" in text
+    assert f"\nSites\n  lyon   2 clients  office, plant  {DOWN}\n  paris   1 client  paris\n" in text
+    assert text.count("fix: see that the workers of their site run") == 1
     assert f"| lyon | 2 clients | office, plant | {DOWN} |" in plan_markdown(document)
     sheet = next(sheet for sheet in view_of_plan(document).sections if sheet.title == "Sites")
     assert [line.cells for line in sheet.lines] == [
