@@ -35,7 +35,7 @@ from reconciler.storage.state import Identity
 from tests.fakes import make_component, make_release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from reconciler.model.plan import Plan
     from reconciler.model.policy import AutoUpdate
@@ -106,6 +106,10 @@ class Memory:
     @staticmethod
     def together() -> nullcontext[None]:
         return nullcontext()
+
+    @staticmethod
+    def whole(do: Callable[[], object]) -> object:
+        return do()
 
     def record_rollout(self, record: RolloutRecord) -> None:
         self.records[record.key] = record

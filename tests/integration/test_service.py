@@ -137,7 +137,7 @@ def test_somebody_can_ask_whether_it_is_well(tmp_path: Path, manager: Manager) -
 # --- the unit and the image -----------------------------------------------------------------------------------------
 
 SERVICE = ROOT / "docs" / "service"
-PAGES = [ROOT / "docs" / name for name in ("service.md", "console.md")]
+PAGES = [ROOT / "docs" / name for name in ("service.md", "console.md", "sites.md")]
 UNITS = {name: (SERVICE / f"{name}.service").read_text(encoding="utf-8") for name in ("updoser", "updoser-console")}
 UNIT = UNITS["updoser"]
 MOST_EXPOSED = 20

@@ -69,13 +69,13 @@ def imported(folder: Path, *arguments: str) -> set[str]:
     ("command", "may", "most"),
     [
         ("--version", set(), 190),
-        ("show plan.json", set(), 250),
+        ("show plan.json", set(), 255),
         ("validate", SPEC, 420),
         ("plugins", SPEC, 420),
-        ("history", SPEC | STATE, 600),
-        ("plan --no-refresh", SPEC | STATE, 700),
-        ("status --no-refresh", SPEC | STATE, 700),
-        ("plan", SPEC | STATE, 700),
+        ("history", SPEC | STATE, 630),
+        ("plan --no-refresh", SPEC | STATE, 720),
+        ("status --no-refresh", SPEC | STATE, 720),
+        ("plan", SPEC | STATE, 725),
     ],
 )
 def test_a_command_imports_no_more_than_it_uses(folder: Path, command: str, may: set[str], most: int) -> None:
