@@ -7,6 +7,8 @@ It lies in the context's memory, and in the work folder as far as that had it be
 from __future__ import annotations
 
 import json
+import random
+import time
 from hashlib import sha256
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 
 MAX_KEPT = 500
 """How many of one place are remembered, the last ones."""
-_TRIES = 8
+_TRIES = 50
+_PAUSE = 0.005
+"""Seconds that are waited at most, for each time that another controller was first."""
 
 
 class Agreed:
@@ -75,7 +79,8 @@ class Agreed:
         name = self._name(place)
         with self._lock:
             self._take(self._memory.recall())
-            for _try in range(_TRIES):
+            for lost in range(_TRIES):
+                time.sleep(random.uniform(0, _PAUSE * min(lost, 10)))  # noqa: S311 - nobody gains by guessing it
                 known = self._known.get(name, {})
                 added = more(known)
                 if not added:
