@@ -65,6 +65,14 @@ class RabbitMQ:
         cert, key = self.certificate(user)
         return {"url": self.url, "ca": str(self.authority.certificate), "cert": str(cert), "key": str(key)}
 
+    def station(self, site: str) -> dict[str, Any]:
+        """Give the station of a site's worker, which carries out what the controller of these tests orders."""
+        return {
+            "type": "celery",
+            **self.options(f"site-{site}"),
+            "controllers": [str(self.certificate(CONTROLLER)[0])],
+        }
+
     def login(self, user: str = ADMIN) -> Any:
         """Connect as a user."""
         cert, key = self.certificate(user)

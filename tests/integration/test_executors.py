@@ -16,7 +16,9 @@ import yaml
 from reconciler.formats.batch_json import read_batch
 from reconciler.formats.frames import Frames, Kind
 from reconciler.worker.setup import SPEAK
+from tests.celery_worker import served
 from tests.fleet import Fleet
+from tests.rabbitmq import CONTROLLER, RabbitMQ
 from tests.sshd import SshFleet, sshd_fleet
 
 if TYPE_CHECKING:
@@ -45,11 +47,16 @@ def relay(folder: Path, ssh: SshFleet, transport: dict[str, Any], before: str = 
     return {"type": "relay", "host": ssh.addresses[0], "command": command, **way}
 
 
-def documents(folder: Path, executor: dict[str, Any] | None) -> list[Any]:
-    """Give what three days of the demo and the status after them are, as far as no time is in it."""
+def documents(folder: Path, executor: dict[str, Any] | None, site: str = "") -> list[Any]:
+    """Give what three days of the demo and the status after them are, as far as no time is in it.
+
+    All groups are of a site, where one is named.
+    """
     fleet = Fleet(folder)
     spec = yaml.safe_load(re.sub(r"\n +- {name: (pc-[34]|branch-[34]),.*", "", SPEC.read_text()))
-    if executor is not None:
+    if site:
+        spec["sites"] = {site: {"groups": list(spec["groups"]), "executor": executor}}
+    elif executor is not None:
         spec["server"]["executor"] = executor
     (folder / "updoser.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
     found = []
@@ -85,6 +92,22 @@ def test_the_demo_gives_the_same_documents_whoever_works_on_its_clients(
     if kind == "relay":
         executor = relay(tmp_path, request.getfixturevalue("ssh"), {"type": "local"})
     assert documents(tmp_path / "demo", executor) == of_threads()
+
+
+@pytest.mark.needs("rabbitmq-server", "epmd", "openssl")
+@pytest.mark.xdist_group("rabbitmq")
+def test_the_demo_gives_the_same_documents_at_a_site(broker: RabbitMQ, of_threads: Any, tmp_path: Path) -> None:
+    demo = tmp_path / "demo"
+    demo.mkdir()
+    said = {
+        "transport": {"type": "local"},
+        "content": [{"type": "folder", "path": str(demo / ".updoser/store")}],
+        "processes": 2,
+        "station": broker.station("lyon"),
+    }
+    executor = {"type": "celery", **broker.options(CONTROLLER)}
+    with served(tmp_path / "site", "lyon", said):
+        assert documents(demo, executor, "lyon") == of_threads()
 
 
 def test_what_goes_to_a_relay_has_no_secret_key_or_path_of_the_controller_in_its_batches(

@@ -76,11 +76,7 @@ def worker_at(site: str, broker: RabbitMQ, fleet: Fleet, **more: Any) -> Iterato
         "content": [{"type": "folder", "path": str(fleet.folder / "store")}],
         "forks": 3,
         "processes": 2,
-        "station": {
-            "type": "celery",
-            **broker.options(f"site-{site}"),
-            "controllers": [str(broker.certificate(CONTROLLER)[0])],
-        },
+        "station": broker.station(site),
     }
     with served(fleet.folder / f"at-{site}", site, said | more) as worker:
         yield worker
