@@ -77,6 +77,7 @@ class Speaker:
         self._silence = SILENCE
         self._private: dict[str, bytes] = {}
         self._asking = Asking(self._out.send)
+        self._crew: Crew | None = None
 
     def run(self, stop: Event, over: Event) -> int:
         """Speak until the controller has no more to say; give the exit status.
@@ -120,6 +121,7 @@ class Speaker:
     def _serve(self, crew: Crew, ready: Ready, stop: Event, over: Event) -> int:
         under_way: set[tuple[str, int]] = set()
         gone: _Gone | None = None
+        self._crew = crew
         while True:
             said = self._next(0 if under_way else min(ALIVE, self._silence) / 2)
             while said is not None:
@@ -184,18 +186,21 @@ class Speaker:
     def _listen(self) -> None:
         """Take what comes: content at once, all else in its turn."""
         frames = Frames()
+        gone = _Gone()
         try:
             while data := os.read(self._incoming, _READ):
                 self._heard = max(self._heard, time.monotonic())
                 for said in frames.feed(data):
                     self._hear(said)
-            self._inbox.put(_Gone())
         except UpdoserError as error:
-            self._inbox.put(_Gone(error))
+            gone = _Gone(error)
         except OSError as error:
-            self._inbox.put(_Gone(TransportError(f"the controller can't be heard: {error.strerror}")))
+            gone = _Gone(TransportError(f"the controller can't be heard: {error.strerror}"))
         except Exception as error:  # noqa: BLE001 - nothing else would end the worker
-            self._inbox.put(_Gone(ProtocolError(f"what the controller said can't be dealt with: {error!r}")))
+            gone = _Gone(ProtocolError(f"what the controller said can't be dealt with: {error!r}"))
+        self._inbox.put(gone)
+        if self._crew is not None:  # from this moment on, and not from when the other thread comes to it
+            self._crew.stop()
 
     def _hear(self, said: Frame) -> None:
         match said.kind:

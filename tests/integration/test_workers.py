@@ -377,12 +377,18 @@ def test_no_worker_outlives_its_controller_and_begins_a_client_after_it(ground: 
         until(lambda: len(ground.begun) == 4, controller)
         workers = _children(controller.pid)
         assert len(workers) == 2
+        threads = {pid: _threads(pid) for pid in workers}
         os.kill(controller.pid, number)
         controller.wait(240)
+    until(lambda: all(_threads(pid) < threads[pid] for pid in workers))  # who listens has heard that it is gone
     begun = ground.begun
     ground.let_go()
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
     assert ground.begun == begun
+
+
+def _threads(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
 
 
 def _children(pid: int) -> list[int]:
