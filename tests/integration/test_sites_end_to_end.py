@@ -142,6 +142,7 @@ def test_two_sites_become_current_by_workers_that_have_the_keys_with_the_documen
 
 def test_a_site_without_a_worker_is_unreachable_and_the_other_one_goes_on(broker: RabbitMQ, tmp_path: Path) -> None:
     fleet = sites_fleet(tmp_path / "sites", at_broker(broker))
+    fleet.write(auto_update=ONE_WAVE)
     with worker_at("paris", broker, fleet):
         done = fleet.apply("--format", "json")
     assert done.code == 4, done.err
