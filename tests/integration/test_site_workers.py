@@ -288,10 +288,11 @@ def test_a_site_whose_broker_is_away_says_so(broker: RabbitMQ, ground: Ground) -
 def test_what_a_site_that_went_down_has_is_given_up_and_not_done_when_it_comes_back(
     broker: RabbitMQ, ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plugins.executor._celery.crew.DOWN", 1.0)
     with crew_of(broker, ground.folder) as crew:
-        crew.give("", Order(batch(ground.targets("c1"))))
-        assert all_reports(crew) == [Ended("b1", 1, "site lyon has no worker")]
+        with monkeypatch.context() as soon:
+            soon.setattr("plugins.executor._celery.crew.DOWN", 1.0)
+            crew.give("", Order(batch(ground.targets("c1"))))
+            assert all_reports(crew) == [Ended("b1", 1, "site lyon has no worker")]
         with started(ground.folder, worker_options(broker)):
             until(lambda: not crew.refusal(""))
             crew.give("", Order(batch(ground.targets("c2"), id_="b2")))
