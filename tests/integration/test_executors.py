@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SPEC = Path(__file__).parents[2] / "updoser.yaml"
 SECRET = "hunter2-of-the-agents"
 _TIMED = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
-_OWN = {"run_id", "plan_id", "lineage", "says", "reason", "age", "half", "most", "nearly"}
+_OWN = {"site", "sites", "run_id", "plan_id", "lineage", "says", "reason", "age", "half", "most", "nearly"}
 """What two runs of one demo never have alike: ids and times, and who of two clients failed first."""
 
 

@@ -42,7 +42,7 @@ def test_the_fleet_is_shown_again_and_again_until_the_run_ends_though_the_state_
     def opened() -> Iterator[Any]:
         if fails:
             raise fails.pop()
-        yield SimpleNamespace()
+        yield SimpleNamespace(state=SimpleNamespace(await_news=lambda ended, every: ended.wait(every)))
 
     with showing(lambda work, _ended: shown.append(work), opened, every=0.001):
         until(lambda: len(shown) >= 2)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import socket
 import ssl
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -171,7 +171,7 @@ class Broker:
             try:
                 connection.connect()
             except BaseException:
-                connection.collect()
+                _collect(connection)
                 raise
             return connection
 
@@ -205,14 +205,27 @@ def close(connection: amqp.Connection | None) -> None:
     """Give a connection up, in whatever state it is."""
     if connection is None:
         return
-    if not connection.connected:
+    known = _socket_of(connection)
+    if connection.connected:
+        with suppress(Exception):  # it is gone all the same
+            connection.transport.read_timeout = connection.transport.write_timeout = 2.0
+            connection.close()
+    _collect(connection, known)
+
+
+def _collect(connection: amqp.Connection, known: Any = None) -> None:
+    """Free what a connection holds: py-amqp leaves sockets open whose end of TLS fails."""
+    sockets = known, _socket_of(connection)
+    with suppress(Exception):
         connection.collect()
-        return
-    try:
-        connection.transport.read_timeout = connection.transport.write_timeout = 2.0
-        connection.close()
-    except Exception:  # noqa: BLE001 - it is gone all the same
-        connection.collect()
+    for one in sockets:
+        if one is not None:
+            with suppress(OSError):
+                one.close()
+
+
+def _socket_of(connection: amqp.Connection) -> Any:
+    return getattr(connection._transport, "sock", None)  # noqa: SLF001 - asked for `transport`, it would connect again
 
 
 def packed(data: bytes) -> bytes:
