@@ -28,7 +28,7 @@ from reconciler.model.deploy import MACHINE, DeployReport, FromRelay, Outcome
 from reconciler.model.events import RelayFilled, Trouble
 from reconciler.model.relay import SMALL
 from reconciler.model.report import JournalEntry
-from reconciler.present.words import count_text, size_text, span_text
+from reconciler.present.words import count_text, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -362,9 +362,3 @@ class _Fetching:
             fault=MACHINE,
             reason=error.reason if error is not None else "relay",
         )
-
-
-def gone_text(spec: RelaySpec) -> str:
-    """Say what becomes of the clients of a relay that gives nothing."""
-    then = "its clients get the bytes directly" if spec.then == "direct" else "its clients wait for a later run"
-    return f"when it is gone for {span_text(spec.wait)}, {then}" if spec.wait else f"when it is gone, {then}"

@@ -35,6 +35,7 @@ from reconciler.storage.tables import CLIENTS, IDENTITY, LEASE, LOCK, METADATA, 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import Connection, Engine, Table
 
@@ -173,19 +174,16 @@ def _file(path: Path) -> Place:
     return Place(f"sqlite:///{path}")
 
 
-@contextmanager
-def _opened(place: Place) -> Iterator[Engine]:
-    engine = open_engine(place.url, place.password)
-    try:
-        with mapped(engine.url):
-            yield engine
-    finally:
-        engine.dispose()
+def _opened(place: Place) -> AbstractContextManager[Engine]:
+    return _used(open_engine(place.url, place.password))
+
+
+def _read_only(place: Place, *, careful: bool = False) -> AbstractContextManager[Engine]:
+    return _used(open_shared_engine(place.url, place.password, careful=careful))
 
 
 @contextmanager
-def _read_only(place: Place, *, careful: bool = False) -> Iterator[Engine]:
-    engine = open_shared_engine(place.url, place.password, careful=careful)
+def _used(engine: Engine) -> Iterator[Engine]:
     try:
         with mapped(engine.url):
             yield engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from reconciler.model.relay import Held, RelaySeen
 from reconciler.storage.base import Part, seconds
@@ -13,7 +13,7 @@ from reconciler.storage.database import upsert
 from reconciler.storage.tables import RELAYS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
 
 
 class RelayMemory(Part):
@@ -50,13 +50,6 @@ class RelayMemory(Part):
                 upsert(connection, RELAYS, answered, ("at", "held", "error"))
             if silent:
                 upsert(connection, RELAYS, silent, ("error",))
-
-    def forget_relays(self, known: Collection[tuple[str, str]]) -> None:
-        """Forget all hosts but those that are known."""
-        gone = self.relays().keys() - set(known)
-        with self._write() as connection:
-            for relay, host in sorted(gone):
-                connection.execute(delete(RELAYS).where(RELAYS.c.relay == relay, RELAYS.c.host == host))
 
 
 def _read(text: str) -> Held:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
 ManifestKind = Literal["release", "incremental"]
+Mark = Literal["left", "damaged"]
 _AT_ONCE = 500
 
 
@@ -82,11 +83,7 @@ class Shelf(Part):
 
     def leave_content(self, digests: Iterable[str]) -> None:
         """Say that no manifest names content any more, from now on; what was left before stays so since then."""
-        at = seconds(self._clock())
-        rows = [{"sha256": sha256, "mark": "left", "at": at} for sha256 in sorted(set(digests))]
-        if rows:
-            with self._write() as connection:
-                upsert(connection, CONTENT_MARKS, rows, ())
+        self._mark("left", digests)
 
     def left_content(self, grace: timedelta) -> set[str]:
         """Give the content that was left longer ago than that."""
@@ -102,13 +99,17 @@ class Shelf(Part):
 
     def mark_damaged(self, digests: Iterable[str]) -> None:
         """Have all know that content is damaged."""
+        self._mark("damaged", digests)
+
+    def _mark(self, mark: Mark, digests: Iterable[str]) -> None:
+        """Mark content that has no such mark yet."""
         at = seconds(self._clock())
-        rows = [{"sha256": sha256, "mark": "damaged", "at": at} for sha256 in sorted(set(digests))]
+        rows = [{"sha256": sha256, "mark": mark, "at": at} for sha256 in sorted(set(digests))]
         if rows:
             with self._write() as connection:
                 upsert(connection, CONTENT_MARKS, rows, ())
 
-    def unmark(self, mark: Literal["left", "damaged"], digests: Collection[str]) -> None:
+    def unmark(self, mark: Mark, digests: Collection[str]) -> None:
         """Forget a mark: content is gone, or was brought again."""
         if digests:
             with self._write() as connection:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from reconciler.errors import NetworkError
 
-from .wire import DEAD, MAX_BODY, RESULTS, alive_of, answers_of, close
+from .wire import DEAD, MAX_BODY, MAX_PAUSE, RESULTS, alive_of, answers_of, close, drain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -24,11 +24,9 @@ if TYPE_CHECKING:
 
     from .wire import Broker
 
-MAX_PAUSE = 10.0
 KEPT_MS = 3_600_000
 """How long the broker keeps answers for a crew that is away."""
 PREFETCH = 200
-_TICK = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +137,7 @@ class Receiver:
         self._listens()
         asked = 0.0
         while not self._over.is_set():
-            self._drain(connection)
+            drain(connection)
             self._acknowledge_all(channel, number)
             if time.monotonic() - asked >= _ASK:
                 asked = time.monotonic()
@@ -147,15 +145,6 @@ class Receiver:
                 self.waiting = channel.queue_declare(f"site-{self._site}", passive=True).message_count
         self._acknowledge_all(channel, number)
         channel.queue_delete(queue)
-
-    def _drain(self, connection: amqp.Connection) -> None:
-        try:
-            connection.drain_events(timeout=_TICK)
-        except TimeoutError:
-            pass
-        except OSError as error:
-            if "timed out" not in str(error):  # what TLS says of a time-out
-                raise
 
     def _take(self, message: amqp.Message, number: int) -> None:
         properties, way = message.properties, message.delivery_info

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import NetworkError
 
-from .wire import BEAT, CONTROL, close
+from .wire import BEAT, CONTROL, MAX_PAUSE, close
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from .wire import Broker
 
-MAX_PAUSE = 10.0
 _TICK = 0.5
 _PERSISTENT = 2
 

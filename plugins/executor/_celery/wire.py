@@ -39,6 +39,10 @@ SILENCE = 30.0
 """Seconds after which a broker that doesn't take or confirm anything is given up, and connected to anew."""
 MAX_BODY = 2**26
 """How large a message may be when it is unpacked."""
+MAX_PAUSE = 10.0
+"""Seconds at most before a broker that is away is tried again."""
+_TICK = 0.5
+"""Seconds that are waited for what comes."""
 BEAT = 5.0
 """Seconds between two signs of life, of workers and of controllers."""
 GONE = 60.0
@@ -199,6 +203,17 @@ def _why(error: Exception) -> str:
         return "it hasn't the queues of this site: `updoser broker` prints what it needs"
     text = getattr(error, "strerror", None) or " ".join(str(error).split())
     return text or type(error).__name__
+
+
+def drain(connection: amqp.Connection) -> None:
+    """Take what comes within a moment, or nothing."""
+    try:
+        connection.drain_events(timeout=_TICK)
+    except TimeoutError:
+        pass
+    except OSError as error:
+        if "timed out" not in str(error):  # what TLS says of a time-out
+            raise
 
 
 def close(connection: amqp.Connection | None) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import NetworkError
 
-from ...executor._celery.wire import BEAT, GONE, RESULTS, alive_of, close, queue_of, stream_of
+from ...executor._celery.wire import BEAT, GONE, MAX_PAUSE, RESULTS, alive_of, close, drain, queue_of, stream_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from ...executor._celery.wire import Broker
 
-MAX_PAUSE = 10.0
-_TICK = 0.5
 _PREFETCH = 200
 _MAX = 10_000
 """How many batches that were dropped, and how many halts of a controller, are remembered."""
@@ -133,13 +131,7 @@ class Control:
                 self._say(signs)
                 said = time.monotonic()
                 connection.heartbeat_tick()
-            try:
-                connection.drain_events(timeout=_TICK)
-            except TimeoutError:
-                continue
-            except OSError as error:
-                if "timed out" not in str(error):  # what TLS says of a time-out
-                    raise
+            drain(connection)
         self._say(signs, leaves=True)
 
     def _say(self, channel: amqp.Channel, **more: Any) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import NetworkError
 
-from ...executor._celery.wire import RESULTS, answers_of, close, packed, queue_of
+from ...executor._celery.wire import MAX_PAUSE, RESULTS, answers_of, close, packed, queue_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from ...executor._celery.wire import Broker
 
-MAX_PAUSE = 10.0
 _PERSISTENT = 2
 
 
