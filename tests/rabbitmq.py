@@ -109,6 +109,11 @@ class RabbitMQ:
 
         until(serves, self._server)
 
+    @property
+    def logs(self) -> Path:
+        """Give the file that says which log belongs to which quorum queue; it is synced a while after it changed."""
+        return next(self.folder.glob("data/*/quorum/*/names.dets"))
+
     def kill(self) -> None:
         """End it at once, as by a power cut."""
         _end(self._server)

@@ -243,7 +243,7 @@ def test_a_broker_that_is_killed_and_comes_back_loses_nothing(broker: RabbitMQ, 
     ground.hold("c1")
     with started(ground.folder, worker_options(broker)), crew_of(broker, ground.folder) as crew:
         crew.give("", Order(batch(ground.targets("c1", "c2"))))
-        until(lambda: len(ground.begun()) == 2)
+        until(lambda: len(ground.begun()) == 2 and crew._reply.encode() in broker.logs.read_bytes())
         broker.kill()
         until(lambda: crew._receiver.trouble and crew._sender.trouble)
         crew.give("", Order(batch(ground.targets("c3"), id_="b2")))
@@ -261,11 +261,28 @@ def test_answers_come_again_until_they_were_dealt_with(broker: RabbitMQ, ground:
         queue = f"answers.{crew._reply}"
         connection = broker.login()
         assert connection.channel().queue_declare(queue, passive=True).consumer_count == 1
-        broker.kill()
-        broker.start()  # the connection is gone, and what wasn't acknowledged comes over the next one
+        connection.close()
+        broker.restart()  # the connection is gone, and what wasn't acknowledged comes over the next one
         again = until(lambda: list(crew._receiver.take(0.1)))
         assert {one.body for one in mail} <= {one.body for one in again}
         crew._given.clear()
+
+
+def test_a_queue_whose_log_the_broker_lost_is_followed_by_another(
+    broker: RabbitMQ, ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plugins.executor._celery.receiver.SERVES", 5.0)
+    broker.restart()
+    before = broker.logs.read_bytes()
+    with started(ground.folder, worker_options(broker)), crew_of(broker, ground.folder) as crew:
+        crew.give("", Order(batch(ground.targets("c1"))))
+        assert set(answers(all_reports(crew))) == {"c1"}
+        broker.kill()
+        broker.logs.write_bytes(before)  # as where it was cut off before that was synced
+        broker.start()
+        until(lambda: crew._receiver.trouble)
+        crew.give("", Order(batch(ground.targets("c2"), id_="b2")))
+        assert set(answers(all_reports(crew))) == {"c2"}
 
 
 # --- a site that is down ----------------------------------------------------------------------------------------------

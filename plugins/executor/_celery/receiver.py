@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from reconciler.errors import NetworkError
 
-from .wire import DEAD, MAX_BODY, MAX_PAUSE, RESULTS, alive_of, answers_of, close, drain
+from .wire import DEAD, MAX_BODY, MAX_PAUSE, RESULTS, SILENCE, alive_of, answers_of, close, drain, queue_of, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 KEPT_MS = 3_600_000
 """How long the broker keeps answers for a crew that is away."""
 PREFETCH = 200
+SERVES = 30.0
+"""Seconds in which a broker begins to serve a queue that it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,7 @@ class Receiver:
         self._mail: SimpleQueue[Mail] = SimpleQueue()
         self._done: SimpleQueue[Mail] = SimpleQueue()
         self._over = Event()
-        self._number = 0
+        self._number = self._queue = 0
         self._thread = Thread(target=self._run, name=f"updoser_from_{site}", daemon=True)
         self.trouble = ""
         """Why nothing is heard now; empty where the broker is connected."""
@@ -121,17 +123,19 @@ class Receiver:
 
     def _listen(self, connection: amqp.Connection) -> None:
         self._number += 1
-        channel, queue = connection.channel(), answers_of(self._reply)
-        lasting = {"x-queue-type": "quorum", "x-expires": KEPT_MS}
-        channel.queue_declare(queue, durable=True, auto_delete=False, arguments=lasting)
-        channel.queue_bind(queue, RESULTS, queue)
-        channel.queue_bind(queue, DEAD, "", arguments={"x-match": "all", "reply": self._reply})
-        signs = channel.queue_declare(f"{queue}.alive.{self._number}", exclusive=True, auto_delete=True).queue
-        channel.queue_bind(signs, RESULTS, alive_of(self._site))
-        channel.basic_qos(0, PREFETCH, a_global=False)
-        number = self._number
-        channel.basic_consume(queue, callback=lambda message: self._take(message, number))
-        channel.basic_consume(signs, no_ack=True, callback=self._hear)
+        number, channel = self._number, connection.channel()
+        with within(connection, SILENCE):
+            queue = self._declare(channel)
+            channel.basic_qos(0, PREFETCH, a_global=False)
+            signs = channel.queue_declare(f"{queue}.alive.{number}", exclusive=True, auto_delete=True).queue
+            channel.queue_bind(signs, RESULTS, alive_of(self._site))
+            channel.basic_consume(signs, no_ack=True, callback=self._hear)
+        try:
+            with within(connection, SERVES):
+                channel.basic_consume(queue, callback=lambda message: self._take(message, number))
+        except TimeoutError:
+            self._queue += 1  # see _declare
+            raise
         self.trouble, self.since = "", time.monotonic()
         self.ready.set()
         self._listens()
@@ -142,9 +146,30 @@ class Receiver:
             if time.monotonic() - asked >= _ASK:
                 asked = time.monotonic()
                 connection.heartbeat_tick()
-                self.waiting = channel.queue_declare(f"site-{self._site}", passive=True).message_count
+                with within(connection, SILENCE):
+                    self.waiting = channel.queue_declare(queue_of(self._site), passive=True).message_count
         self._acknowledge_all(channel, number)
-        channel.queue_delete(queue)
+        with within(connection, SILENCE):
+            channel.queue_delete(queue)
+
+    def _declare(self, channel: amqp.Channel) -> str:
+        """Have the queue of the crew be there, and give its name.
+
+        A broker that was cut off a moment after it declared a quorum queue may have the queue, but not its log, and
+        then never serves it (RabbitMQ 3.10). Another one takes its place; no answer waits for the dead one to store it.
+        What lay in that is lost, and its batches are given again.
+        """
+        key = answers_of(self._reply)
+        names = [key, *(f"{key}.{number}" for number in range(1, self._queue + 1))]
+        waiting = {"x-match": "all", "reply": self._reply}
+        for name in names[:-1]:
+            channel.queue_unbind(name, RESULTS, key)
+            channel.queue_unbind(name, DEAD, "", arguments=waiting)
+        lasting = {"x-queue-type": "quorum", "x-expires": KEPT_MS}
+        channel.queue_declare(names[-1], durable=True, auto_delete=False, arguments=lasting)
+        channel.queue_bind(names[-1], RESULTS, key)
+        channel.queue_bind(names[-1], DEAD, "", arguments=waiting)
+        return names[-1]
 
     def _take(self, message: amqp.Message, number: int) -> None:
         properties, way = message.properties, message.delivery_info

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import NetworkError
 
-from .wire import BEAT, CONTROL, MAX_PAUSE, close
+from .wire import BEAT, CONTROL, MAX_PAUSE, SILENCE, close, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,4 +130,5 @@ def _publish(channel: amqp.Channel, letter: Letter) -> None:
     from amqp import Message
 
     message = Message(letter.body, delivery_mode=_PERSISTENT, **letter.properties)
-    channel.basic_publish_confirm(message, letter.exchange, letter.key, mandatory=True, timeout=10, confirm_timeout=20)
+    with within(channel.connection, SILENCE):
+        channel.basic_publish_confirm(message, letter.exchange, letter.key, mandatory=True)

@@ -16,6 +16,7 @@ import ssl
 import zlib
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from threading import Event, Timer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -203,6 +204,33 @@ def _why(error: Exception) -> str:
         return "it hasn't the queues of this site: `updoser broker` prints what it needs"
     text = getattr(error, "strerror", None) or " ".join(str(error).split())
     return text or type(error).__name__
+
+
+@contextmanager
+def within(connection: amqp.Connection, seconds: float) -> Iterator[None]:
+    """Have a broker do the block in so many seconds: py-amqp waits for as long as the broker says that it lives.
+
+    Raises:
+        TimeoutError: it didn't; the connection is over.
+    """
+    sock, late = _socket_of(connection), Event()
+
+    def end() -> None:
+        late.set()
+        with suppress(OSError, AttributeError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    watch = Timer(seconds, end)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    except Exception as error:
+        if late.is_set():
+            raise TimeoutError from error
+        raise
+    finally:
+        watch.cancel()
 
 
 def drain(connection: amqp.Connection) -> None:

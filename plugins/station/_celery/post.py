@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import NetworkError
 
-from ...executor._celery.wire import MAX_PAUSE, RESULTS, answers_of, close, packed, queue_of
+from ...executor._celery.wire import MAX_PAUSE, RESULTS, SILENCE, answers_of, close, packed, queue_of, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,8 +47,9 @@ class Post:
             try:
                 with self._broker.mapped():
                     message = Message(body, user_id=self._user, delivery_mode=_PERSISTENT)
-                    key = answers_of(reply)
-                    self._open().basic_publish_confirm(message, RESULTS, key, timeout=10, confirm_timeout=20)
+                    channel = self._open()
+                    with within(channel.connection, SILENCE):
+                        channel.basic_publish_confirm(message, RESULTS, answers_of(reply))
             except NetworkError as error:
                 self._log.info("a report waits for the broker: %s", error.message)
                 self.close()
