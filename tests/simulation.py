@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from reconciler.model.policy import AutoUpdate
     from reconciler.model.release import Release
     from reconciler.model.spec import Hold
+    from reconciler.storage.outcomes import Fared
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 COMPONENT = "rules"
@@ -114,14 +115,15 @@ class Memory:
     def record_rollout(self, record: RolloutRecord) -> None:
         self.records[record.key] = record
 
-    def record_failure(self, key: Key, client: str, message: str, fault: str = RELEASE) -> None:
-        self.failures.setdefault(key, {})[client] = message, fault
+    def record_fared(self, found: Iterable[tuple[str, Fared]]) -> None:
+        for client, (key, message, fault) in found:
+            if message:
+                self.failures.setdefault(key, {})[client] = message, fault
+            else:
+                self.failures.get(key, {}).pop(client, None)
 
-    def forget_failures(self, key: Key, client: str = "") -> None:
-        if client:
-            self.failures.get(key, {}).pop(client, None)
-        else:
-            self.failures.pop(key, None)
+    def forget_failures(self, key: Key) -> None:
+        self.failures.pop(key, None)
 
     def journal(self, _run_id: str, entries: Iterable[object]) -> None:
         self.log += [f"{entry.to_version}: {entry.message}" for entry in entries]  # type: ignore[attr-defined]
@@ -286,13 +288,19 @@ class World:
         machine.tried.add(version)
         kind = self.kinds[version]
         if kind in {"staged", "switched"}:
-            breaker.take(key, machine.name, f"check failed ({kind})")
+            self._count(breaker, key, machine, f"check failed ({kind})")
             return
         machine.kept, machine.version = machine.version, version
         machine.got[version] += not deploy.downgrade  # type: ignore[attr-defined]
         machine.since, machine.changed = self.now, self.gone
         self.reached[version] = self.now
-        breaker.take(key, machine.name, "")
+        self._count(breaker, key, machine, "")
+
+    def _count(self, breaker: Breaker, key: Key | None, machine: Machine, message: str) -> None:
+        fared = breaker.take(key, machine.name, message)
+        if fared is not None:
+            self.memory.record_fared([(machine.name, fared)])
+        breaker.trip()
 
     def _prove(self, plan: Plan, breaker: Breaker) -> None:
         for proof in plan.proofs:

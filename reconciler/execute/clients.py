@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from reconciler.model.deploy import OutcomeStatus
     from reconciler.model.plan import Plan
     from reconciler.model.release import Release
+    from reconciler.storage.outcomes import Fared
     from reconciler.storage.store import Inspection
     from reconciler.workspace import Workspace
 
@@ -279,10 +280,10 @@ class _Changing:
         outcome = self._tally.add(result)
         if outcome == "not_attempted":
             return
-        self._collector.add(result, outcome, answered)
-        if outcome == "failed":  # it may halt a rollout, which is written down after its reason
+        self._collector.add(result, outcome, answered, _fared(result, self._breaker))
+        if self._breaker.must_trip:  # a halt is written down after its reason
             self._collector.settle(now=True)
-        _tell_breaker(result, self._breaker)
+            self._breaker.trip()
 
 
 def _content(inspection: Inspection) -> set[str]:
@@ -314,19 +315,24 @@ def _renderer(plan: Plan, work: Workspace) -> Callable[[Client, str], Prepared]:
     return partial(prepare, book)
 
 
-def _tell_breaker(result: Result, breaker: Breaker) -> None:
-    """Tell the rollouts how a client fared with each component; one that can't be reached didn't fail."""
+def _fared(result: Result, breaker: Breaker) -> tuple[Fared, ...]:
+    """Tell the rollouts how a client fared with each component; one that can't be reached didn't fail.
+
+    Gives what is to be remembered of that.
+    """
+    found = []
     client, steps = result.task.client, result.steps
     answered = {outcome.component for outcome in result.outcomes}
     for outcome in result.outcomes:
         step = steps[outcome.component]
         key = breaker.key_of(step.component, step.to_version, client.group)
         if outcome.status in _BAD:
-            breaker.take(key, client.name, outcome.message or outcome.status, outcome.fault)
+            found.append(breaker.take(key, client.name, outcome.message or outcome.status, outcome.fault))
         elif outcome.status in WELL:
-            breaker.take(key, client.name, "")
+            found.append(breaker.take(key, client.name, ""))
     if isinstance(result.error, ClientError):  # of the machine: it refused all of it
         for step in steps.values():
             if step.component not in answered:
                 key = breaker.key_of(step.component, step.to_version, client.group)
-                breaker.take(key, client.name, result.error.brief, MACHINE)
+                found.append(breaker.take(key, client.name, result.error.brief, MACHINE))
+    return tuple(fared for fared in found if fared is not None)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from reconciler.model.events import Level
     from reconciler.model.plan import Basis, Plan
     from reconciler.model.report import ClientOutcome
+    from reconciler.storage.outcomes import Fared
     from reconciler.workspace import Workspace
 
 AT_ONCE = 20
@@ -39,6 +40,7 @@ class _Finished(NamedTuple):
     result: Result
     outcome: ClientOutcome
     answered: Answered | None
+    fared: tuple[Fared, ...]
 
 
 class Collector:
@@ -59,13 +61,16 @@ class Collector:
         self._begin()
         self._entries.append(entry)
 
-    def add(self, result: Result, outcome: ClientOutcome, answered: Answered | None = None) -> None:
+    def add(
+        self, result: Result, outcome: ClientOutcome, answered: Answered | None = None, fared: tuple[Fared, ...] = ()
+    ) -> None:
         """Have what became of a client written down, and then told.
 
-        `answered` is its batch, attempt and name, where the batch stands in the state.
+        `answered` is its batch, attempt and name, where the batch stands in the state; `fared` is what rollouts
+        remember of it.
         """
         self._begin()
-        self._finished.append(_Finished(result, outcome, answered))
+        self._finished.append(_Finished(result, outcome, answered, fared))
 
     def _begin(self) -> None:
         if not (self._entries or self._finished):
@@ -88,16 +93,19 @@ class Collector:
         self._finished, self._entries = [], []
         work = self._work
         now = work.means.clock()
-        with work.state.together(lasts=False):
-            finished = self._counted(finished)
+
+        def write() -> list[_Finished]:
+            counted = self._counted(finished)
             work.state.record_outcomes(
                 work.means.run_id,
-                [self._written(entry, now) for entry in finished],
+                [self._written(entry, now) for entry in counted],
                 work.spec.quarantine,
                 step=self._step,
                 others=entries,
             )
-        for entry in finished:
+            return counted
+
+        for entry in work.state.whole(write, lasts=False):
             self._tell(entry.result, entry.outcome)
 
     def _counted(self, finished: list[_Finished]) -> list[_Finished]:
@@ -146,6 +154,7 @@ class Collector:
             entries=tuple(entries),
             observation=self._seen(result, now),
             failed=outcome == "failed" if counts and self._work.spec.quarantine.after_failures else None,
+            fared=finished.fared,
         )
 
     def _seen(self, result: Result, now: datetime) -> Observation | None:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from reconciler.dispatch.jobs import Job, Made, by_site
 from reconciler.errors import PluginError
 from reconciler.execute.checks import Checks, ask_gate
+from reconciler.execute.collector import AT_ONCE
 from reconciler.formats.counts import number_text
 from reconciler.model.batch import Change, Target
 from reconciler.model.deploy import RELEASE, Step
 from reconciler.model.events import CheckFinished
 from reconciler.model.share import exceeds
+from reconciler.storage.outcomes import Fared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -77,19 +79,29 @@ def _recheck(
         return ""
     key = proof.component, proof.version, proof.group
     failed: list[tuple[str, str]] = []
+    unwritten: list[tuple[str, Fared]] = []
     good = 0
+
+    def write() -> None:
+        work.state.record_fared(unwritten)
+        unwritten.clear()
 
     def take(client: Client, trouble: str) -> None:
         nonlocal good
         good += not trouble
         if trouble:
             failed.append((client.name, trouble))
-            work.state.record_failure(key, client.name, trouble)
+            unwritten.append((client.name, Fared(key, trouble)))
+            if len(unwritten) >= AT_ONCE:
+                write()
         what = trouble or "is good"
         level: Level = "error" if trouble else "info"
         work.means.emit(CheckFinished(f"{client.name}: {proof.component} {what}", level=level, client=client.name))
 
-    _Rechecker(plan, work, release, take).ask(names, forks)
+    try:
+        _Rechecker(plan, work, release, take).ask(names, forks)
+    finally:
+        write()
     step = breaker.step(key)
     share, most = step.max_fail_percentage, step.max_failed
     too_many = (most is not None and len(failed) > most) or (

@@ -1,7 +1,8 @@
 """Moves rollouts on as a plan says, watches their gates while clients change, and halts one that must not go on.
 
 What a plan can't know is how its clients fare. While a wave changes, its rollout halts as soon as more clients failed
-than it may have in all, and between two batches when too many of those that were attempted did.
+than it may have in all, and between two batches when too many of those that were attempted did. How clients fared is
+written down with all else that became of them, many at a time, and before the halt that follows from it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from reconciler.model.events import RolloutMoved
 from reconciler.model.report import JournalEntry
 from reconciler.model.rollout import AT_WORK, RolloutRecord, key_among
 from reconciler.model.share import exceeds
+from reconciler.storage.outcomes import Fared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -99,6 +101,7 @@ class Breaker:
         self._failed = Counter({key: step.counts.failed for key, step in self._steps.items()})
         self._passed = Counter({key: step.counts.passed for key, step in self._steps.items()})
         self._keys: dict[tuple[str, str, str], Key | None] = {}
+        self._breached: dict[Key, str] = {}
         self.halted: set[Key] = set(stopped)
 
     @property
@@ -127,10 +130,13 @@ class Breaker:
         key = self.key_of(deploy.component, deploy.to, deploy.group)
         return key is not None and key in self.halted
 
-    def take(self, key: Key | None, client: str, message: str, fault: Fault = RELEASE) -> None:
-        """Count one client that was changed (an empty message) or failed; what is the machine's is remembered only."""
+    def take(self, key: Key | None, client: str, message: str, fault: Fault = RELEASE) -> Fared | None:
+        """Count one client that was changed (an empty message) or failed; what is the machine's is remembered only.
+
+        Gives what is to be written down of it. Once it is, whoever counts calls `trip` where `must_trip` says so.
+        """
         if key is None:
-            return
+            return None
         known = client in self._failures.get(key, {})
         ill = self._troubles.setdefault(key, {}).pop(client, "")
         if known and (not message or fault == MACHINE):
@@ -138,18 +144,27 @@ class Breaker:
             self._failures[key].pop(client, None)
         if not message:
             self._passed[key] += 1
-            if known or ill:
-                self._work.state.forget_failures(key, client)
-            return
-        self._work.state.record_failure(key, client, message, fault)
+            return Fared(key) if known or ill else None
         if fault == MACHINE:
             self._troubles[key][client] = message
-            return
+            return Fared(key, message, fault)
         self._failures.setdefault(key, {})[client] = message
         self._failed[key] += not known
         most = self._steps[key].max_failed
         if most is not None and self._failed[key] > most:
             self._breach(key, f"and at most {most} may", client, message)
+        return Fared(key, message, fault)
+
+    @property
+    def must_trip(self) -> bool:
+        """Say whether more clients failed than a rollout may have."""
+        return bool(self._breached)
+
+    def trip(self) -> None:
+        """Halt the rollouts in which too many clients failed."""
+        breached, self._breached = self._breached, {}
+        for key, reason in breached.items():
+            self.halt(key, reason)
 
     def look(self) -> None:
         """Apply the share that may fail to what was attempted so far: between two batches."""
@@ -159,10 +174,12 @@ class Breaker:
             if share is not None and exceeds(failed, attempted, share):
                 client, message = next(iter(sorted(self._failures.get(key, {}).items())), ("", ""))
                 self._breach(key, f"and max_fail_percentage is {share:g}", client, message)
+        self.trip()
 
     def _breach(self, key: Key, limit: str, client: str, message: str) -> None:
         failed, attempted = (number_text(count) for count in (self._failed[key], self._failed[key] + self._passed[key]))
-        self.halt(key, f"{failed} of {attempted} clients failed, {limit} ({client}: {message})")
+        if key not in self.halted:
+            self._breached.setdefault(key, f"{failed} of {attempted} clients failed, {limit} ({client}: {message})")
 
     def halt(self, key: Key, reason: str) -> None:
         """Halt a rollout; once is enough."""

@@ -97,8 +97,17 @@ class Outcomes(Part):
             lock_rows(connection, CLIENTS.c.name, sorted({outcome.client for outcome in new}))
             write_observations(connection, [one.observation for one in new if one.observation], locked=True)
             self._count_failed(connection, [one for one in new if one.client in fresh], quarantine)
-            _remember(connection, new)
+            _remember(connection, [(one.client, fared) for one in new for fared in one.fared])
         return new
+
+    def record_fared(self, fared: Sequence[tuple[str, Fared]]) -> None:
+        """Remember how clients fared in rollouts, apart from a run's outcomes; of a client the last word counts.
+
+        Raises:
+            StateError: the state can't be written; then nothing of it is.
+        """
+        with self._write() as connection:
+            _remember(connection, fared)
 
     def _count_failed(self, connection: Connection, outcomes: Sequence[ClientOutcome], quarantine: Quarantine) -> None:
         until = seconds(self._clock() + quarantine.span)
@@ -127,10 +136,10 @@ _SINCE = select(JOURNAL.c.client, JOURNAL.c.component, JOURNAL.c.run_id, JOURNAL
 )
 
 
-def _remember(connection: Connection, outcomes: Sequence[ClientOutcome]) -> None:
+def _remember(connection: Connection, found: Sequence[tuple[str, Fared]]) -> None:
     """Remember who failed in which rollout, and forget of whom that isn't true any more."""
     names = ("component", "version", "grp")
-    last = {(one.client, *fared.rollout): fared for one in outcomes for fared in one.fared}
+    last = {(client, *fared.rollout): fared for client, fared in found}
     rows = [
         {**dict(zip(names, rollout, strict=True)), "client": client, "message": fared.message, "fault": fared.fault}
         for (client, *rollout), fared in last.items()

@@ -168,18 +168,10 @@ class RolloutRecords(Part):
         with self._read() as connection:
             return connection.scalar(chosen) or 0
 
-    def record_failure(self, key: Key, client: str, message: str, fault: Fault = RELEASE) -> None:
-        """Remember that a client failed in a rollout, and what of."""
-        row = {**dict(zip(_KEY, key, strict=True)), "client": client, "message": message, "fault": fault}
+    def forget_failures(self, key: Key) -> None:
+        """Forget who failed in a rollout."""
         with self._write() as connection:
-            upsert(connection, ROLLOUT_FAILURES, [row], ("message", "fault"))
-
-    def forget_failures(self, key: Key, client: str = "") -> None:
-        """Forget that a client, or (empty) any client, failed in a rollout."""
-        table = ROLLOUT_FAILURES.c
-        statement = delete(ROLLOUT_FAILURES).where(*_is(ROLLOUT_FAILURES, key))
-        with self._write() as connection:
-            connection.execute(statement.where(table.client == client) if client else statement)
+            connection.execute(delete(ROLLOUT_FAILURES).where(*_is(ROLLOUT_FAILURES, key)))
 
     def count_outcome(self, client: str, quarantine: Quarantine, now: datetime, *, failed: bool) -> None:
         """Count how often in a row a client failed; one that failed often enough is in quarantine from now on."""

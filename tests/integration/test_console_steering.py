@@ -19,6 +19,7 @@ from reconciler.model.rollout import Cut, RolloutRecord
 from reconciler.present.html import links
 from reconciler.specfile.desired import desired_documents
 from reconciler.specfile.load import load
+from reconciler.storage.outcomes import Fared
 from reconciler.storage.state import State
 from tests import console_states
 from tests.console import NOW, console_app
@@ -135,7 +136,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         state.record_rollout(ROLLOUT)
         state.record_rollout(replace(ROLLOUT, status="halted", reason=said))
         state.record_rollout(replace(ROLLOUT, version="over", status="aborted", reason=said))
-        state.record_failure(ROLLOUT.key, said, said)
+        state.record_fared([(said, Fared(ROLLOUT.key, said))])
         with served(console_app(state)) as address:
             yield address
 

@@ -25,6 +25,7 @@ from reconciler.console.frame import Person
 from reconciler.model.controller import ControllerReport, RunProgress
 from reconciler.model.report import JournalEntry, JournalOutcome
 from reconciler.model.rollout import Approval
+from reconciler.storage.outcomes import Fared
 from reconciler.storage.state import State
 from tests import shown
 from tests.console import NOW, SOMEBODY, Answer, ask, console_app
@@ -110,7 +111,7 @@ def fill(state: State) -> None:
     for number in range(3):
         state.record_rollout(replace(step.record, version=f"1.{number}", status="done"))
     state.record_rollout(replace(step.record, component="engine", version="5", status="running"))
-    state.record_failure(step.record.key, "pc-1", "no room", "machine")
+    state.record_fared([("pc-1", Fared(step.record.key, "no room", "machine"))])
     for number in range(1, 4):
         began = NOW + timedelta(minutes=number)
         state.begin_run(f"r{number}", "p", "apply", began, {"user": "ann"})

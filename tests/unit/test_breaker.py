@@ -7,6 +7,8 @@ import pytest
 
 from reconciler.execute.rollouts import Breaker, move_on
 from reconciler.model.policy import Limits, Wave
+from reconciler.model.rollout import Key
+from reconciler.storage.outcomes import Fared
 from tests.fakes import NOW
 from tests.unit.workbench import COMPONENT, Bench, Opened
 
@@ -30,12 +32,19 @@ def breaker_of(bench: Bench, **rollout: Any) -> Breaker:
         return Breaker(plan, work)
 
 
+def count(bench: Bench, breaker: Breaker, key: Key | None, name: str, message: str) -> None:
+    """Count a client as an apply does: what is to be remembered is written down, and then halts what must."""
+    fared = breaker.take(key, name, message)
+    bench.state.record_fared([(name, fared)] if fared is not None else [])
+    breaker.trip()
+
+
 def test_a_rollout_halts_with_the_first_failure_more_than_it_may_have_and_says_who_and_why(bench: Bench) -> None:
     breaker, key = breaker_of(bench, limits=Limits(max_failed=1)), bench.key("2")
-    breaker.take(key, "g-0", "")
-    breaker.take(key, "g-1", "no room")
+    count(bench, breaker, key, "g-0", "")
+    count(bench, breaker, key, "g-1", "no room")
     assert breaker.halted == set()
-    breaker.take(key, "g-2", "no room\n  at all")
+    count(bench, breaker, key, "g-2", "no room\n  at all")
     assert breaker.halted == {key}
     record = bench.record("2")
     assert (record.status, record.undo) == ("halted", "")
@@ -44,25 +53,25 @@ def test_a_rollout_halts_with_the_first_failure_more_than_it_may_have_and_says_w
 
 
 def test_failures_of_earlier_runs_count(bench: Bench) -> None:
-    bench.state.record_failure(bench.key("2"), "g-0", "no room")
+    bench.state.record_fared([("g-0", Fared(bench.key("2"), "no room"))])
     breaker = breaker_of(bench, limits=Limits(max_failed=1))
-    breaker.take(bench.key("2"), "g-1", "no room")
+    count(bench, breaker, bench.key("2"), "g-1", "no room")
     assert bench.record("2").status == "halted"
 
 
 def test_a_client_that_failed_and_passes_later_counts_no_more(bench: Bench) -> None:
-    bench.state.record_failure(bench.key("2"), "g-0", "no room")
+    bench.state.record_fared([("g-0", Fared(bench.key("2"), "no room"))])
     breaker, key = breaker_of(bench, limits=Limits(max_failed=1)), bench.key("2")
-    breaker.take(key, "g-0", "")
+    count(bench, breaker, key, "g-0", "")
     assert bench.failures("2") == {}
-    breaker.take(key, "g-1", "no room")
+    count(bench, breaker, key, "g-1", "no room")
     assert breaker.halted == set()
 
 
 def test_a_client_that_fails_twice_counts_once(bench: Bench) -> None:
     breaker, key = breaker_of(bench, limits=Limits(max_failed=1)), bench.key("2")
-    breaker.take(key, "g-0", "no room")
-    breaker.take(key, "g-0", "still no room")
+    count(bench, breaker, key, "g-0", "no room")
+    count(bench, breaker, key, "g-0", "still no room")
     assert breaker.halted == set()
     assert bench.failures("2") == {"g-0": "still no room"}
 
@@ -70,20 +79,20 @@ def test_a_client_that_fails_twice_counts_once(bench: Bench) -> None:
 def test_a_share_of_the_whole_wave_is_a_number_that_is_not_exceeded(bench: Bench) -> None:
     breaker, key = breaker_of(bench, limits=Limits(max_fail_percentage=25.0)), bench.key("2")
     for name in ("g-0", "g-1"):  # 25 % of ten are two
-        breaker.take(key, name, "no room")
+        count(bench, breaker, key, name, "no room")
     assert breaker.halted == set()
-    breaker.take(key, "g-2", "no room")
+    count(bench, breaker, key, "g-2", "no room")
     assert breaker.halted == {key}
 
 
 def test_between_batches_the_share_is_of_those_that_were_attempted(bench: Bench) -> None:
     breaker, key = breaker_of(bench, limits=Limits(max_fail_percentage=25.0)), bench.key("2")
     for at in range(3):
-        breaker.take(key, f"g-{at}", "")
-    breaker.take(key, "g-3", "no room")
+        count(bench, breaker, key, f"g-{at}", "")
+    count(bench, breaker, key, "g-3", "no room")
     breaker.look()
     assert breaker.halted == set(), "one of four isn't more than 25 %"
-    breaker.take(key, "g-4", "no room")
+    count(bench, breaker, key, "g-4", "no room")
     breaker.look()
     assert bench.record("2").reason == "2 of 5 clients failed, and max_fail_percentage is 25 (g-3: no room)"
 
@@ -123,7 +132,7 @@ def test_what_no_rollout_decides_over_halts_nothing(bench: Bench) -> None:
     breaker = breaker_of(bench, limits=Limits(max_failed=0))
     assert breaker.key_of(COMPONENT, "1", "g") is None
     assert breaker.key_of("engine", "2", "g") is None
-    breaker.take(None, "g-0", "no room")
+    count(bench, breaker, None, "g-0", "no room")
     assert breaker.halted == set()
     assert breaker.key_of(COMPONENT, "2", "g") == bench.key("2")
 
@@ -146,7 +155,7 @@ def test_the_smallest_batch_of_the_waves_that_change_now_holds(opened: Opened) -
 
 def test_what_is_over_forgets_who_failed_and_what_is_halted_does_not(bench: Bench) -> None:
     breaker = breaker_of(bench)
-    breaker.take(bench.key("2"), "g-0", "no room")
+    count(bench, breaker, bench.key("2"), "g-0", "no room")
     breaker.halt(bench.key("2"), "INC-1")
     plan = bench.plan()
     (step,) = plan.rollouts

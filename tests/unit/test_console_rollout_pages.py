@@ -19,6 +19,7 @@ from reconciler.model.rollout import Approval, Cut, RolloutRecord
 from reconciler.present.rollout_form import standing_entry, whole_entry
 from reconciler.specfile.desired import HIDDEN, desired_documents
 from reconciler.specfile.load import load
+from reconciler.storage.outcomes import Fared
 from reconciler.storage.state import State
 from tests import shown
 from tests.console import NOW, SOMEBODY, Answer, ask, console_app
@@ -133,9 +134,8 @@ def test_the_page_of_a_rollout_says_how_far_it_is_who_approved_and_who_failed_of
     )  # fmt: skip
     arrival = {"component": "rules", "version": "2", "group": None, "half": "2026-11-29T14:00:00Z", "most": None}
     keep(state, step, run={**shown.plan()["run"], "arrivals": [{**arrival, "all": None, "never": "1 is off"}]})
-    for n in range(70):
-        state.record_failure(second.key, f"pc-{n:02}", f"check loads failed: exit {n}")
-    state.record_failure(second.key, SAID, "not enough disk: 1 MiB free", "machine")
+    failed = [(f"pc-{n:02}", Fared(second.key, f"check loads failed: exit {n}")) for n in range(70)]
+    state.record_fared([*failed, (SAID, Fared(second.key, "not enough disk: 1 MiB free", "machine"))])
     page = look(state, "/rollouts/rules/2")
     says = text_of(page)
     for told in (

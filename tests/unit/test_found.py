@@ -25,6 +25,7 @@ from reconciler.present.listing_text import csv_chunks
 from reconciler.storage import found
 from reconciler.storage.judging import Behind
 from reconciler.storage.observations import Observation
+from reconciler.storage.outcomes import Fared
 from reconciler.storage.state import State
 from reconciler.storage.tables import CLIENTS as ROWS
 from tests.fakes import NOW, make_component
@@ -170,7 +171,7 @@ def test_behind_each_figure_of_a_status_are_as_many_clients(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench, "spec", replace(spec, components={**spec.components, COMPONENT: wish}))
         for name in sorted(failed):
-            bench.state.record_failure((COMPONENT, "2", ""), name, "try again")
+            bench.state.record_fared([(name, Fared((COMPONENT, "2", ""), "try again"))])
             bench.state.journal("r", [outcome(name)])
         with bench.work() as work:
             judge(bench, work)

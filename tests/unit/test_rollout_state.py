@@ -13,6 +13,7 @@ from reconciler.model.client import Client
 from reconciler.model.offer import SourceReport
 from reconciler.model.rollout import STATUSES, Approval, Cut, RolloutRecord
 from reconciler.model.spec import Quarantine
+from reconciler.storage.outcomes import Fared
 from reconciler.storage.state import Observation, State
 from tests.fakes import NOW, make_release
 
@@ -80,10 +81,9 @@ def test_a_rollout_comes_back_as_it_was_with_cuts_and_approvals_and_the_last_wor
 
 def test_failures_are_kept_by_rollout_and_the_last_message_of_a_client_counts(state: Any) -> None:
     other = ("rules", "2", "g")
-    state.record_failure(KEY, "a", "no room")
-    state.record_failure(KEY, "a", "check detects failed")
-    state.record_failure(KEY, "b", "no room")
-    state.record_failure(other, "a", "of a group")
+    state.record_fared([("a", Fared(KEY, "no room"))])
+    state.record_fared([("a", Fared(KEY, "worse")), ("a", Fared(KEY, "check detects failed"))])
+    state.record_fared([("b", Fared(KEY, "no room")), ("a", Fared(other, "of a group"))])
     assert state.rollout_failures() == {
         KEY: {"a": "check detects failed", "b": "no room"},
         other: {"a": "of a group"},
@@ -92,10 +92,8 @@ def test_failures_are_kept_by_rollout_and_the_last_message_of_a_client_counts(st
 
 def test_a_client_that_has_the_version_after_all_is_forgotten_and_so_are_all_when_a_rollout_ends(state: Any) -> None:
     other = ("rules", "3", "")
-    for key in (KEY, other):
-        for client in "ab":
-            state.record_failure(key, client, "no room")
-    state.forget_failures(KEY, "a")
+    state.record_fared([(client, Fared(key, "no room")) for key in (KEY, other) for client in "ab"])
+    state.record_fared([("a", Fared(KEY))])
     assert state.rollout_failures() == {KEY: {"b": "no room"}, other: {"a": "no room", "b": "no room"}}
     state.forget_failures(other)
     assert state.rollout_failures() == {KEY: {"b": "no room"}}

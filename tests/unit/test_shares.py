@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from reconciler.model.policy import Limits, Wave
 from reconciler.model.share import exact, exceeds, of_percent
+from reconciler.storage.outcomes import Fared
 from tests.unit.workbench import Opened
 
 
@@ -21,11 +22,10 @@ def test_what_is_just_the_share_that_may_fail_halts_no_rollout_and_one_more_does
     bench = opened({"g": 375})
     bench.policy(waves=(Wave(share=1.0),), limits=Limits(max_fail_percentage=18.4))
     bench.release("2")
-    for at in range(69):
-        bench.state.record_failure(bench.key("2"), f"g-{at}", "no room")
+    bench.state.record_fared([(f"g-{at}", Fared(bench.key("2"), "no room")) for at in range(69)])
     (step,) = bench.plan().rollouts
     assert (step.counts.failed, step.max_failed, step.record.status) == (69, 69, "running")
-    bench.state.record_failure(bench.key("2"), "g-69", "no room")
+    bench.state.record_fared([("g-69", Fared(bench.key("2"), "no room"))])
     (step,) = bench.plan().rollouts
     assert step.record.status == "halted"
 
