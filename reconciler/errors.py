@@ -240,11 +240,13 @@ class StateError(UpdoserError):
     """The state can't be read or written.
 
     `passing`: it goes by itself, and nothing of the transaction was written, so that it may be tried again.
+    `in_doubt`: it goes by itself, and nobody knows whether the transaction was written.
     """
 
-    def __init__(self, message: str, *, hint: str = "", passing: bool = False) -> None:
+    def __init__(self, message: str, *, hint: str = "", passing: bool = False, in_doubt: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.passing = passing
+        self.in_doubt = in_doubt
 
 
 class DocumentError(UpdoserError):

@@ -94,18 +94,21 @@ class Collector:
         work = self._work
         now = work.means.clock()
 
-        def write() -> list[_Finished]:
-            counted = self._counted(finished)
+        counted: dict[int, _Finished] = {}
+
+        def write() -> None:
+            # once it counted it does: who asks again may be told of what was written in a transaction without an answer
+            counted.update((id(entry), entry) for entry in self._counted(finished))
             work.state.record_outcomes(
                 work.means.run_id,
-                [self._written(entry, now) for entry in counted],
+                [self._written(entry, now) for entry in counted.values()],
                 work.spec.quarantine,
                 step=self._step,
                 others=entries,
             )
-            return counted
 
-        for entry in work.state.whole(write, lasts=False):
+        work.state.whole(write, lasts=False, repeatable=not entries)
+        for entry in counted.values():
             self._tell(entry.result, entry.outcome)
 
     def _counted(self, finished: list[_Finished]) -> list[_Finished]:

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import wraps
 from threading import local
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from sqlalchemy import select
 
@@ -43,14 +43,20 @@ class Held(NamedTuple):
 
 
 class Part:
-    """A part of the state; all parts share one engine."""
+    """A part of the state; all parts share one engine.
+
+    `repeatable` names methods that leave the same, done once or twice: they are done again as well where a server was
+    lost while it committed, and nobody knows whether it did.
+    """
+
+    repeatable: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls) -> None:
         """Have each public method done again where a server lost it: it is one transaction, or reads."""
         super().__init_subclass__()
         for name, method in list(vars(cls).items()):
             if inspect.isfunction(method) and not name.startswith("_") and not _is_lazy(method):
-                setattr(cls, name, _done_again(method))
+                setattr(cls, name, _done_again(method, repeatable=name in cls.repeatable))
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
         """Take an open engine."""
@@ -80,17 +86,18 @@ class Part:
             finally:
                 self._open = before
 
-    def whole(self, do: Callable[[], T], *, lasts: bool = True) -> T:
+    def whole(self, do: Callable[[], T], *, lasts: bool = True, repeatable: bool = False) -> T:
         """Make all that `do` writes one transaction, as `together` does; gives what it gives.
 
-        It may be called several times: what it does beside writing has to bear that.
+        It may be called several times: what it does beside writing has to bear that. Where it is `repeatable`, what it
+        writes does, too.
         """
 
         def once() -> T:
             with self.together(lasts=lasts):
                 return do()
 
-        return self._again(once)
+        return self._again(once, repeatable=repeatable)
 
     @contextmanager
     def looking(self) -> Iterator[None]:
@@ -159,8 +166,8 @@ class Part:
             if leads != self._generation:
                 raise LeaseLostError("another controller leads by now; this one changes nothing any more")
 
-    def _again(self, do: Callable[[], T]) -> T:
-        """Do something, and once more where a server lost it before anything of it was written."""
+    def _again(self, do: Callable[[], T], *, repeatable: bool = False) -> T:
+        """Do something, and once more where a server lost it before anything of it was written, or it bears that."""
         if self._open is not None or getattr(self._looks, "connection", None) or getattr(self._looks, "again", False):
             return do()  # it is part of something that is done again as a whole
         self._looks.again = True
@@ -170,7 +177,8 @@ class Part:
                 try:
                     return do()
                 except StateError as error:
-                    if not error.passing or commits != self._commits:
+                    again = error.passing or (repeatable and error.in_doubt)
+                    if not again or commits != self._commits:
                         raise
                 time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads those that met
             return do()
@@ -188,10 +196,10 @@ def _is_lazy(method: Any) -> bool:
     return inspect.isgeneratorfunction(inspect.unwrap(method))
 
 
-def _done_again(method: Callable[..., T]) -> Callable[..., T]:
+def _done_again(method: Callable[..., T], *, repeatable: bool) -> Callable[..., T]:
     @wraps(method)
     def call(self: Part, *given: Any, **named: Any) -> T:
-        return self._again(lambda: method(self, *given, **named))
+        return self._again(lambda: method(self, *given, **named), repeatable=repeatable)
 
     return call
 

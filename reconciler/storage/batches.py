@@ -62,6 +62,8 @@ class BatchRecord:
 class Batches(Part):
     """Batches, and for whom they were answered."""
 
+    repeatable = frozenset({"record_batches", "end_batches", "leave_batches"})
+
     def record_batches(self, entries: Sequence[BatchEntry]) -> None:
         """Write batches down before they are given, or another attempt of them."""
         rows = [_row(entry) for entry in entries]

@@ -131,10 +131,12 @@ def mapped(url: URL) -> Iterator[None]:
         raise StateError(f"the state {place} needs the package {error.name}") from error
     except DBAPIError as error:
         words = " ".join(str(error.orig).split())
-        if isinstance(error, _InDoubtError):
+        in_doubt = isinstance(error, _InDoubtError)
+        if in_doubt:
             words += "; it may be that the last change was written down, and it may be that it wasn't"
-        passing = postgres.is_passing(error) and not isinstance(error, _InDoubtError)
-        raise StateError(f"the state {place}: {words}", hint=_hint(str(error.orig)), passing=passing) from error
+        passing = postgres.is_passing(error) and not in_doubt
+        hint = _hint(str(error.orig))
+        raise StateError(f"the state {place}: {words}", hint=hint, passing=passing, in_doubt=in_doubt) from error
     except sqlite3.Error as error:  # while it is copied
         raise StateError(f"the backup of the state {place}: {error}", hint=_hint(str(error))) from error
     except (SQLAlchemyError, OSError, UnicodeError) as error:

@@ -76,6 +76,8 @@ class _Place(NamedTuple):
 class FleetRecords(Part):
     """Clients, profiles and observations."""
 
+    repeatable = frozenset({"record_observations"})
+
     def sync_clients(
         self, group: str, clients: Sequence[Client], ways: Mapping[str, str] = MappingProxyType({})
     ) -> list[str]:

@@ -147,6 +147,24 @@ def test_a_server_that_restarts_in_the_midst_of_an_apply_costs_nothing_but_a_ret
     assert (again.code, NOTHING in again.out, fleet.listing()) == (0, True, before)
 
 
+def test_a_server_that_restarts_while_outcomes_are_written_down_has_each_of_them_once(
+    fleet: Fleet, postgres: Postgres, postgres_url: str, tmp_path: Path
+) -> None:
+    process = at_work(fleet, tmp_path)
+    waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ILIKE '%journal%'"
+    with suppress(psycopg.OperationalError), postgres.connected(postgres.name_of(postgres_url)) as other:
+        other.execute("BEGIN")
+        other.execute("LOCK TABLE journal IN EXCLUSIVE MODE")
+        (tmp_path / "hold").unlink()
+        until(lambda: postgres.ask(waits), process)
+        postgres.restart("immediate")
+    out, errors = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, "3 clients changed, 0 failed" in out) == (0, True), out + errors
+    (newest, *_) = fleet.run("history", "--format", "json").json
+    with State.open(postgres_url, clock=utc_now) as state:
+        assert sorted(one.client for one in state.journal_of(newest["run_id"]) if one.client) == ["c1", "c2", "c3"]
+
+
 def test_a_run_that_is_unlocked_while_it_works_ends_with_5_and_a_sentence_and_the_next_one_converges(
     fleet: Fleet, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
@@ -13,17 +14,23 @@ import pytest
 from sqlalchemy import make_url, text
 
 from reconciler.errors import StateError
+from reconciler.model.batch import Batch, Look
+from reconciler.model.batch import Target as Worked
+from reconciler.model.client import Client
 from reconciler.model.controller import Pause
 from reconciler.model.report import JournalEntry
 from reconciler.model.request import Request, Target
 from reconciler.model.rollout import RolloutRecord
 from reconciler.storage import postgres as dialect
+from reconciler.storage.batches import BatchEntry
 from reconciler.storage.database import open_engine
 from reconciler.storage.migrations import MIGRATIONS, VERSION
 from reconciler.storage.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Engine
 
     from tests.postgres import Postgres
 
@@ -128,26 +135,46 @@ def test_a_server_that_restarts_between_and_within_transactions_costs_a_retry(
         assert state.identity().serial == 3
 
 
-def test_a_transaction_that_broke_off_while_it_was_committed_is_not_done_again(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with open_state(postgres_url) as state:
-        engine = state._engine
-        dialect_of = engine.dialect
-        commit, calls = dialect_of.do_commit, []
+@contextmanager
+def lost_in_commit(engine: Engine, *, before: bool) -> Iterator[list[str]]:
+    """Have the first commit of the block lose its connection before it gets to the server, or after; gives all."""
+    commit, commits = engine.dialect.do_commit, list[str]()
 
-        def lose(connection: Any) -> None:
-            commit(connection)
-            calls.append(connection)
+    def lose(connection: Any) -> None:
+        commits.append("commit")
+        if len(commits) == 1:
+            if not before:
+                commit(connection)
             connection.dbapi_connection.close()
-            commit(connection)  # the answer never comes
+        commit(connection)
 
-        monkeypatch.setattr(dialect_of, "do_commit", lose)
-        with pytest.raises(StateError, match="it may be that the last change was written down"):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(engine.dialect, "do_commit", lose)
+        yield commits
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_transaction_whose_commit_got_no_answer_is_not_done_again(postgres_url: str, before: bool) -> None:
+    with open_state(postgres_url) as state:
+        with (
+            lost_in_commit(state._engine, before=before) as done,
+            pytest.raises(StateError, match="it may be that the last change was written down"),
+        ):
             state.raise_serial()
-        monkeypatch.undo()
-        assert len(calls) == 1
-        assert state.identity().serial == 1
+        assert len(done) == 1
+        assert state.identity().serial == (0 if before else 1)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_batches_whose_commit_got_no_answer_are_written_down_once(postgres_url: str, before: bool) -> None:
+    batch = Batch(id="1", run_id="r", group="g", task=Look(), targets=(Worked(client=Client("c1", "g")),))
+    with open_state(postgres_url) as state:
+        with lost_in_commit(state._engine, before=before) as done:
+            state.record_batches([BatchEntry(batch=batch, site="lyon", lane="", lease_until=NOW)])
+        assert len(done) == 2
+        with lost_in_commit(state._engine, before=before):
+            state.end_batches("r", ["1"])
+        assert [(one.batch, one.status) for one in state.batches("r")] == [("1", "over")]
 
 
 def test_two_that_wait_for_each_other_are_told_apart_and_both_get_through(
