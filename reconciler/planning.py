@@ -98,7 +98,13 @@ def wanted_of(work: Workspace, options: PlanOptions) -> Wanted:
         expedited=frozenset(options.expedited),
         client_keep=work.spec.client_keep,
         relays=work.spec.relays,
+        afar=_afar(work) if work.spec.relays else frozenset(),
     )
+
+
+def _afar(work: Workspace) -> frozenset[str]:
+    """Give the groups whose clients are worked on by other machines."""
+    return frozenset(group for group in work.spec.groups if work.plugins.afar(work.spec.site_of(group)))
 
 
 def new_plan(work: Workspace, options: PlanOptions) -> Plan:

@@ -53,11 +53,11 @@ if TYPE_CHECKING:
         Notifier,
         Session,
         Source,
+        Traits,
         Transport,
         TrustedKey,
     )
     from reconciler.dispatch.jobs import AboutT, Job, Made
-    from reconciler.model.client import Client
     from reconciler.model.delta import CodecTraits
     from reconciler.model.events import Emit
     from reconciler.model.network import Proxy
@@ -206,9 +206,17 @@ class Plugins:
 
     def outlives(self, site: str) -> bool:
         """Say whether workers of a site go on without this process."""
-        config = self._spec.sites[site].executor if site else self._spec.server.executor
-        does = plugin_loader.traits(config.kind, config.name, config.options, self._spec.plugin_folders)
+        does = self._does(site)
         return does is not None and does.outlives
+
+    def afar(self, site: str) -> bool:
+        """Say whether workers of a site are on other machines, to which content goes once for all clients."""
+        does = self._does(site)
+        return does is not None and does.network
+
+    def _does(self, site: str) -> Traits | None:
+        config = self._spec.sites[site].executor if site else self._spec.server.executor
+        return plugin_loader.traits(config.kind, config.name, config.options, self._spec.plugin_folders)
 
     @cached_property
     def _bounded(self) -> Bounded:
@@ -295,17 +303,12 @@ def _shell(*args: object, **options: object) -> Session:
     return shell_session(*args, **options)  # type: ignore[arg-type]
 
 
-def _as_it_is(_client: Client, session: Session) -> Session:
-    return session
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
     """All that observing and executing need.
 
     `means` holds what isn't of the spec; `notes` say what was left out while opening, and why; `roll` is the fleet as
-    this command sees it. `reach` reaches clients, `relay_reach` the hosts of relays. What threads of this process ask
-    of a client goes over the session that the last of `over` gives.
+    this command sees it. `reach` reaches clients, `relay_reach` the hosts of relays.
     """
 
     spec: Spec
@@ -316,7 +319,6 @@ class Workspace:
     means: Means
     notes: tuple[str, ...] = ()
     opened: Crews | None = None
-    over: list[Callable[[Client, Session], Session]] = field(default_factory=lambda: [_as_it_is])
     roll: Roll = field(init=False)
     relay_reach: Reach = field(init=False)
 
@@ -359,9 +361,6 @@ class Workspace:
         ledger = Ledger(means.run_id, means.clock, self.state, fence=lambda: self.state.held_fence)
         return Crews(CrewMaker(opens=self._crew, site_of=site_of, outlives=lru_cache(plugins.outlives)), ledger)
 
-    def _over(self, client: Client, session: Session) -> Session:
-        return self.over[-1](client, session)
-
     def _crew(self, site: str, forks: int) -> AbstractContextManager[Crew]:
         def threads(most: int) -> AbstractContextManager[Crew]:
             means = self.means
@@ -371,7 +370,6 @@ class Workspace:
                 forks=most,
                 stop=means.stop,
                 clock=means.clock,
-                over=self._over,
             )
 
         folder = self.spec.server.store

@@ -26,6 +26,7 @@ from reconciler.model.deploy import (
     Step,
 )
 from reconciler.model.question import Question
+from reconciler.model.relay import THENS, Offer
 from reconciler.model.release import ReleaseFile
 from reconciler.model.version import SCHEMES
 from reconciler.reasons import REASONS
@@ -115,6 +116,17 @@ changes = st.builds(
     purpose=st.sampled_from(get_args(Purpose)),
     schemes=st.dictionaries(components, st.sampled_from(sorted(SCHEMES)), max_size=2),
     stay=st.booleans(),
+    relay=st.none()
+    | st.builds(
+        Offer,
+        relay=lines,
+        urls=few(st.sampled_from(["http://relay1:8080", "https://[2001:db8::1]/parts"])),
+        parts=st.frozensets(digests, max_size=2),
+        wait=seconds,
+        patience=seconds.filter(bool),
+        then=st.sampled_from(THENS),
+        why=lines,
+    ),
 )
 
 
@@ -206,6 +218,8 @@ answers = st.builds(
     facts=st.none() | facts,
     files=st.dictionaries(lines, st.none() | st.binary(max_size=9), max_size=2),
     bytes_sent=sizes,
+    fetched=sizes,
+    unfetched=lines,
     seconds=seconds,
     at=st.none() | moments,
 )

@@ -3,8 +3,6 @@
 1. A client is behind the relay whose `serves` takes it; two of them are one too many, and none then.
 2. A relay isn't behind itself: a host that is a client, too, gets its own updates from the server.
 3. Who shares no address family with its relay, as far as that is known, can't fetch from it.
-4. Only threads of the process that fills a relay send clients there: who is worked on from elsewhere gets the bytes
-   from its worker.
 
 Whoever is kept from a relay so is `apart`, for a reason; what becomes of it, `then` of the relay says.
 """
@@ -19,7 +17,7 @@ from reconciler.model.network import FAMILIES, parse_address
 from reconciler.model.relay import speak_alike
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
 
     from reconciler.model.client import Client
     from reconciler.model.network import Family
@@ -41,14 +39,8 @@ NOWHERE = Place()
 class Behind:
     """Finds the relays of clients."""
 
-    def __init__(
-        self,
-        relays: Mapping[str, RelaySpec],
-        groups: Mapping[str, GroupSpec],
-        works_here: Callable[[str], bool] = lambda _group: True,
-    ) -> None:
-        """Take the relays and the groups of a spec; `works_here` says whether a group is worked on by threads here."""
-        self._works_here = works_here
+    def __init__(self, relays: Mapping[str, RelaySpec], groups: Mapping[str, GroupSpec]) -> None:
+        """Take the relays and the groups of a spec."""
         self._relays = [(parse(relay.serves), relay) for relay in relays.values()]
         self._groups = groups
 
@@ -62,8 +54,6 @@ class Behind:
             return Place(relay, f"it is served by {' and by '.join(one.name for one in mine)}")
         if relay.is_host(client.name, client.address):
             return Place(relay, "it is the relay itself")
-        if not self._works_here(client.group):
-            return Place(relay, "its bytes come from its worker: relays are for `executor: threads`")
         spoken = self._families(client)
         if not speak_alike(spoken, relay.spoken):
             return Place(relay, f"it speaks {_listed(spoken)}, and the relay {_listed(relay.spoken)}")

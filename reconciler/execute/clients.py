@@ -94,29 +94,17 @@ def change_clients(
     work.crews.go_on({key for key in keys if key is not None and key not in breaker.halted})
     what = f"changing {count_text(todo.clients, 'client')}{_waves(plan)}"
     work.means.emit(DeployStarted(what, clients=todo.clients, bytes=todo.bytes))
-    changing = _Changing(plan, work, breaker, tally, turns, releases=held, checks=checks)
-    if not work.spec.relays:
-        changing.carry_out([Stream(jobs) for jobs in todo.streams()], forks)
-        return
-    by_site = [[job.about for job in jobs] for jobs in todo.streams()]
-    relays = Relays(work, [task for tasks in by_site for task in tasks], _content(inspection))
-    streams = [
-        Stream([Job(task.client, task) for task in some], ready)
-        for tasks in by_site
-        for some, ready in relays.in_turn(tasks)
-    ]
-    work.over.append(relays.session)
-    try:
-        with relays:
-            changing.carry_out(streams, forks, relays.tell)
-    finally:
-        work.over.remove(relays.session)
+    relays = Relays(plan, work, todo.cohorts, _content(inspection) if work.spec.relays else ())
+    streams = [Stream(jobs, relays.ready(relay)) for relay, jobs in todo.streams(relays.of_cohorts)]
+    changing = _Changing(plan, work, breaker, tally, turns, releases=held, checks=checks, relays=relays)
+    with relays:
+        changing.carry_out(streams, forks)
 
 
 class _Shared(NamedTuple):
     """What clients of a cohort share: whether they have batches of their own, and a time at which it is too late.
 
-    It has a task of one of them, and so its steps: no others can take their identity meanwhile.
+    It has a task of one of them, and so its steps and offer: no others can take their identity meanwhile.
     """
 
     change: Change
@@ -138,6 +126,7 @@ class _Changing:
         *,
         releases: Mapping[str, Release],
         checks: Checks,
+        relays: Relays,
     ) -> None:
         self._plan = plan
         self._work = work
@@ -145,18 +134,18 @@ class _Changing:
         self._tally = tally
         self._releases = releases
         self._checks = checks
+        self._relays = relays
         self._collector = Collector(plan, work, tally.step)
         self._gate = Gate(plan, breaker, turns, tally=tally, note=self._collector.note)
         self._render = _renderer(plan, work)
         self._schemes = {name: wanted.component.scheme.name for name, wanted in work.spec.components.items()}
-        self._shared: dict[tuple[int, int], _Shared] = {}
+        self._shared: dict[tuple[int, int, int], _Shared] = {}
         self._back = self._change()
         self._begun: dict[str, Task] = {}
         self._flow: Flow[Task | Return]
 
-    def carry_out(self, found: list[Stream[Task]], forks: int, tell: Callable[[], None] = lambda: None) -> None:
-        """Change clients, a few or all before the gates are looked at again; `tell` is called from time to time."""
-        self._tell = tell
+    def carry_out(self, found: list[Stream[Task]], forks: int) -> None:
+        """Change clients, a few or all before the gates are looked at again."""
         self._flow = self._work.flow(self._make, forks=forks, settle=self._settle)
         streams = cast("list[Stream[Task | Return]]", found)
         at_once = self._breaker.batch
@@ -178,8 +167,8 @@ class _Changing:
         self._breaker.look()
 
     def _settle(self, now: bool) -> None:
-        """Tell what was halted meanwhile, and write down what is due."""
-        self._tell()
+        """Tell what was halted meanwhile and what became of relays, and write down what is due."""
+        self._relays.tell()
         halted = self._gate.look()
         if halted:
             self._flow.halt(halted)
@@ -205,6 +194,7 @@ class _Changing:
         if not (ready.steps or ready.early or ready.prepared.steps):
             self._finish(Result(ready, unrendered(ready)))
             return None
+        ready = self._relays.offered(ready)
         self._begun[job.client.name] = ready
         target = Target(client=job.client, steps=ready.prepared.steps)
         shared = self._shared_of(ready)
@@ -218,7 +208,7 @@ class _Changing:
 
     def _shared_of(self, task: Task) -> _Shared:
         """Give what clients of a cohort share: they have the very same steps."""
-        key = id(task.steps), id(task.early)
+        key = id(task.steps), id(task.early), id(task.offer)
         known = self._shared.get(key)
         if known is None:
             if len(self._shared) >= _REMEMBERED:
@@ -232,6 +222,7 @@ class _Changing:
         """Give a change with the steps of a task; it leaves connections open where a check may send the client back."""
         basis = self._plan.basis
         steps = task.steps if task is not None else ()
+        offer = task.offer if task is not None else None
         stays = task is not None and any(
             self._checks.wanted(task.client.group, step.component, where="server", phase="switched") for step in steps
         )
@@ -243,6 +234,7 @@ class _Changing:
             early=task.early if task is not None else (),
             schemes=self._schemes if task is not None else {},
             stay=stays,
+            relay=offer if offer is not None and (offer.urls or offer.then == "wait") else None,
         )
 
     # --- from an answer to the journal --------------------------------------------------------------------------------
@@ -255,6 +247,7 @@ class _Changing:
             self._finish(job.about.over(answer), answered)
             return
         task = self._begun.pop(job.client.name, job.about)
+        self._relays.learn(task, answer)
         if answer.halted:
             self._gate.left(task, answer.halted, self._work.means.clock())
         result = result_of(task, answer)

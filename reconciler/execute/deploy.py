@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from reconciler.model.client import Client, Profile
     from reconciler.model.delta import Chain, Incremental
     from reconciler.model.deploy import ClientCheck
+    from reconciler.model.relay import Offer
     from reconciler.model.release import Release
     from reconciler.model.spec import Spec
 
@@ -30,6 +31,7 @@ class Task:
 
     `profile` is what was seen of it when it was planned. `settings` are those that it had then, where they are to be
     changed, and `prepared` what is made of that once its turn has come. `changes` are those of the plan that it is of.
+    An `offer` is what its relay has for it by then, or why that is nothing; None where it is behind none.
     """
 
     client: Client
@@ -40,6 +42,7 @@ class Task:
     settings: str | None = None
     prepared: Prepared = NOTHING
     changes: tuple[Deploy | Settings, ...] = ()
+    offer: Offer | None = None
 
     @property
     def all_steps(self) -> dict[str, Step]:

@@ -1,124 +1,119 @@
-"""Clients fetch from their relays what they would be sent, as long as these give it.
+"""The relays of a run: filled before their clients' turn comes, and offered to these as long as they give something.
 
-* A relay is filled before its clients' turn comes; the others don't wait for that.
-* What is fetched are parts of releases and incrementals that every host of the relay which is used has. Small ones are
-  sent, and settings always.
-* A client whose relay gives nothing gets its bytes directly on the same connection, or is left as it is until a later
-  run: as `then` says. So does one that is kept from its relay, or is more than that may serve.
-* Once clients waited for a relay in vain, those after them ask it, but don't wait; when it gives nothing to DISTRUST in
-  a row, it isn't asked any more in this run. One that gives something is trusted again.
+* A relay is filled before its clients' turn comes; the others don't wait for that. What it gets are the parts that
+  cohorts behind it need, so that no client is looked at for it, however many there are.
+* What it offers stands in a batch (`model.relay.Offer`): any worker has its clients fetch that. What came of it stands
+  in their answers. It is always filled from here: only the controller knows what all workers' clients will need, and
+  may say so before the first of them begins.
+* Only what every host that is used has is offered. Who is kept from its relay, or is more than that may serve, is
+  offered nothing.
+* Once clients waited for a relay in vain, those after them don't wait; when it gives nothing to DISTRUST in a row, it
+  isn't offered any more in this run. One that gives something is trusted again.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Semaphore, Thread
 from typing import TYPE_CHECKING
 
-from reconciler.client.behind import NOWHERE, Behind
+from reconciler.client.behind import Behind
 from reconciler.client.reach import expecting
-from reconciler.client.requests import fetched_bytes
-from reconciler.errors import BusyError, LimitError, UpdoserError
+from reconciler.errors import UpdoserError
 from reconciler.execute.filling import Filler
 from reconciler.guards import Caught
-from reconciler.model.deploy import MACHINE, DeployReport, FromRelay, Outcome
 from reconciler.model.events import RelayFilled, Trouble
-from reconciler.model.relay import SMALL
+from reconciler.model.relay import Offer
 from reconciler.model.report import JournalEntry
 from reconciler.present.words import count_text, size_text
+from reconciler.worker.fetching import DISTRUST, NO_TOOL, large_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-    from contextlib import AbstractContextManager
-    from typing import BinaryIO, Self
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from typing import Self
 
-    from reconciler.client.behind import Place
-    from reconciler.contracts import Session
     from reconciler.execute.deploy import Task
     from reconciler.execute.filling import Filled
-    from reconciler.model.client import Client
-    from reconciler.model.deploy import DeployRequest, Step
+    from reconciler.execute.work_list import Parts
+    from reconciler.model.batch import Answer
+    from reconciler.model.deploy import Step
     from reconciler.model.events import Event as Told
+    from reconciler.model.plan import Plan
     from reconciler.model.relay import RelaySeen, RelaySpec
     from reconciler.workspace import Workspace
 
-    Content = Callable[[str], AbstractContextManager[BinaryIO]]
-
-DISTRUST = 3
 AT_ONCE = 8
 """How many relays are filled at a time."""
 RETRY = 30.0
 """Seconds before a relay that couldn't be filled is tried again, while its `wait` lasts."""
 PATIENCE = 60.0
 """Seconds that a relay may be silent to a client."""
+_REMEMBERED = 1000
+"""Offers of a relay that are kept because the next clients are likely to get the same."""
 
 
 @dataclass
 class _Site:
-    """A relay in a run: what it is to have for whom, and how it fares. `lock` is for all that follows it."""
+    """A relay in a run: what it is to have, and how it fares. `lock` is for all that follows it.
+
+    `fetching` are the clients that were offered something, where there may not be more than so many; `clients` counts
+    those that fetched `fetched` bytes, and `direct` those that got theirs from their worker.
+    """
 
     spec: RelaySpec
     parts: dict[str, int] = field(default_factory=dict)
-    clients: set[str] = field(default_factory=set)
-    over: set[str] = field(default_factory=set)
     ready: Event = field(default_factory=Event)
     lock: Lock = field(default_factory=Lock)
     hosts: list[Filled] = field(default_factory=list)
     seen: list[RelaySeen] = field(default_factory=list)
     trouble: str = ""
     silent: int = 0
-    fetched: Counter[str] = field(default_factory=Counter)
-    direct: set[str] = field(default_factory=set)
+    fetching: set[str] = field(default_factory=set)
+    offers: dict[tuple[object, ...], tuple[Offer, Task]] = field(default_factory=dict)
+    clients: int = 0
+    fetched: int = 0
+    direct: int = 0
 
     @property
     def gone(self) -> str:
-        """Why it isn't asked any more; empty while it is."""
+        """Why it isn't offered any more; empty while it is."""
         if self.hosts and self.silent < DISTRUST:
             return ""
         return self.trouble or "it isn't filled"
 
 
 class Relays:
-    """The relays of a run's tasks, filled and served for the time of a `with`. Its sessions are used by any thread."""
+    """The relays of a run's clients, filled and served for the time of a `with`. Used from one thread."""
 
-    def __init__(self, work: Workspace, tasks: Sequence[Task], useful: Collection[str] = ()) -> None:
-        """Take the tasks; what later ones may need by its digest, too, stays where it is while there is room."""
+    def __init__(self, plan: Plan, work: Workspace, cohorts: Mapping[str, Parts], useful: Collection[str] = ()) -> None:
+        """Take the steps of cohorts; what later ones may need by its digest, too, stays where it is if there is room.
+
+        The plan says which cohorts are behind which relay.
+        """
         self._work = work
         self._useful = useful
         self._threads: list[Thread] = []
         self._told: SimpleQueue[Told] = SimpleQueue()
-        self._behind = Behind(work.spec.relays, work.spec.groups, work.spec.works_here)
-        self._places: dict[str, Place] = {}
+        self._behind = Behind(work.spec.relays, work.spec.groups)
         self._sites: dict[str, _Site] = {}
         self._over = Event()
-        for task in tasks if work.spec.relays else ():
-            self._add(task)
-
-    def _add(self, task: Task) -> None:
-        parts = dict(_parts((*task.steps, *task.early)))
-        place = self._behind.of(task.client) if parts else NOWHERE
-        if place.relay is None:
-            return
-        self._places[task.client.name] = place
-        site = self._sites.setdefault(place.relay.name, _Site(place.relay))
-        if place.apart:
-            return
-        if place.relay.clients and len(site.clients) >= place.relay.clients:
-            site.over.add(task.client.name)
-        else:
-            site.clients.add(task.client.name)
-            site.parts |= parts
+        self.of_cohorts: dict[str, str] = {}
+        """The relays that cohorts wait for."""
+        behind = {cohort: use.relay for use in plan.relays for cohort in use.cohorts if use.relay in work.spec.relays}
+        for cohort, (steps, early) in cohorts.items() if behind else ():
+            parts = {part.sha256: part.size for part in large_parts((*steps, *early))}
+            if parts and cohort in behind:
+                name = self.of_cohorts[cohort] = behind[cohort]
+                self._sites.setdefault(name, _Site(work.spec.relays[name])).parts |= parts
 
     def __enter__(self) -> Self:
         filler, turns = self._filler(), Semaphore(AT_ONCE)
         for site in self._sites.values():
-            if site.clients:
-                thread = Thread(target=self._open, args=(site, filler, turns), name=f"relay {site.spec.name}")
-                thread.start()
-                self._threads.append(thread)
+            thread = Thread(target=self._open, args=(site, filler, turns), name=f"relay {site.spec.name}")
+            thread.start()
+            self._threads.append(thread)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -129,31 +124,9 @@ class Relays:
         for site in self._sites.values():
             self._write(site)
 
-    def in_turn(self, tasks: Iterable[Task]) -> list[tuple[list[Task], Callable[[], bool]]]:
-        """Give the tasks that wait for no relay, and those of each relay with what says that it is filled."""
-        waiting: dict[str, list[Task]] = defaultdict(list)
-        for task in tasks:
-            site = self._site(task.client)
-            waits = site is not None and task.client.name in site.clients
-            waiting[site.spec.name if site is not None and waits else ""].append(task)
-        return [(found, self._sites[name].ready.is_set if name else _at_once) for name, found in waiting.items()]
-
-    def session(self, client: Client, session: Session) -> Session:
-        """Give a session over another one, in which a client fetches what its relay has."""
-        site = self._site(client)
-        return session if site is None else _Fetching(self, site, client.name, session)
-
-    def _site(self, client: Client) -> _Site | None:
-        place = self._places.get(client.name, NOWHERE)
-        return self._sites[place.relay.name] if place.relay is not None else None
-
-    def why_not(self, site: _Site, name: str) -> str:
-        """Say why a client can't have its relay; empty where it may ask it."""
-        if self._places[name].apart:
-            return self._places[name].apart
-        if name in site.over:
-            return f"more than the {site.spec.clients} clients that it may serve"
-        return site.gone
+    def ready(self, name: str) -> Callable[[], bool]:
+        """Give what says whether the turn of a relay's clients has come; of no relay's where the name is empty."""
+        return self._sites[name].ready.is_set if name else _at_once
 
     # --- filling ------------------------------------------------------------------------------------------------------
 
@@ -215,42 +188,64 @@ class Relays:
         state, spec = self._work.state, site.spec
         state.keep_relays({(seen.relay, seen.host): seen for seen in site.seen}.values())
         sent = sum(filled.sent for filled in site.hosts)
-        text = f"relay {spec.name}: {count_text(len(site.fetched), 'client')} fetched {size_text(site.fetched.total())}"
+        text = f"relay {spec.name}: {count_text(site.clients, 'client')} fetched {size_text(site.fetched)}"
         text += f", and {size_text(sent)} were sent to fill it"
         if site.direct:
-            text += f"; {count_text(len(site.direct), 'client')} got theirs directly"
+            text += f"; {count_text(site.direct, 'client')} got theirs directly"
         entry = JournalEntry(outcome="remark", message=text, at=self._work.means.clock())
         state.journal(self._work.means.run_id, [entry])
 
-    # --- what clients say of it ---------------------------------------------------------------------------------------
+    # --- what clients get, and say of it ------------------------------------------------------------------------------
 
-    def offer(self, site: _Site, request: DeployRequest) -> FromRelay | None:
-        """Say what of a request may be fetched, and where."""
+    def offered(self, task: Task) -> Task:
+        """Give a task with what its client's relay has for it now; as it is where the client is behind none."""
+        if not self._sites:
+            return task
+        place = self._behind.of(task.client)
+        site = self._sites.get(place.relay.name) if place.relay is not None else None
+        if site is None or not any(True for _part in large_parts((*task.steps, *task.early))):
+            return task
         with site.lock:
-            urls = tuple(filled.url for filled in site.hosts)
-            wait = 0.0 if site.silent else site.spec.wait
-        parts = frozenset(sha256 for sha256, _size in _parts(request.steps) if sha256 in site.parts)
-        return FromRelay(urls, parts, wait, PATIENCE) if urls and parts else None
+            why = place.apart or site.gone or _beyond(site, task.client.name)
+            urls = () if why else tuple(filled.url for filled in site.hosts)
+            wait = 0.0 if why or site.silent else site.spec.wait
+        key = id(task.steps), id(task.early), urls, wait, why
+        known = site.offers.get(key)
+        if known is None:
+            if len(site.offers) >= _REMEMBERED:
+                site.offers.clear()
+            offer = Offer(
+                relay=site.spec.name,
+                urls=urls,
+                parts=frozenset(_there(site, (*task.steps, *task.early))) if urls else frozenset(),
+                wait=wait,
+                patience=PATIENCE,
+                then=site.spec.then,
+                why=why,
+            )
+            known = site.offers[key] = (offer, task)  # the task holds the steps, so that no others have their id
+        return replace(task, offer=known[0])
 
-    def learn(self, site: _Site, name: str, fetched: int, trouble: str) -> None:
+    def learn(self, task: Task, answer: Answer) -> None:
         """Remember how a client fared with its relay."""
+        offer = task.offer
+        if offer is None or answer.not_begun:
+            return
+        site = self._sites[offer.relay]
+        told = False
         with site.lock:
-            if fetched:
-                site.fetched[name] += fetched
-            if trouble:
-                site.direct.add(name)
-                site.trouble = trouble
-            if trouble == _NO_TOOL:
-                return
-            site.silent = site.silent + 1 if trouble else 0
-            told = site.silent == DISTRUST
+            site.clients += bool(answer.fetched)
+            site.fetched += answer.fetched
+            site.direct += offer.then == "direct" and bool(answer.steps) and bool(answer.unfetched or not offer.urls)
+            if answer.unfetched:
+                site.trouble = answer.unfetched
+            if answer.unfetched and answer.unfetched != NO_TOOL:
+                site.silent += 1
+                told = site.silent == DISTRUST
+            elif answer.fetched:
+                site.silent = 0
         if told:
-            self._told.put(Trouble(f"relay {site.spec.name} isn't asked any more: {trouble}"))
-
-    def goes_direct(self, site: _Site, name: str) -> None:
-        """Remember that a client gets its bytes directly."""
-        with site.lock:
-            site.direct.add(name)
+            self._told.put(Trouble(f"relay {site.spec.name} isn't asked any more: {answer.unfetched}"))
 
 
 @contextmanager
@@ -264,101 +259,23 @@ def expecting_nothing(site: _Site) -> Iterator[None]:
         site.hosts.clear()
 
 
-_NO_TOOL = "the client has neither curl nor wget"
-"""What a client says that can't ask any relay, which is no relay's fault."""
+def _beyond(site: _Site, name: str) -> str:
+    """Say of a client that it is more than a relay may serve; empty where it is one of those."""
+    most = site.spec.clients
+    if not most or name in site.fetching:
+        return ""
+    if len(site.fetching) >= most:
+        return f"more than the {most} clients that it may serve"
+    site.fetching.add(name)
+    return ""
 
 
-def _parts(steps: Iterable[Step]) -> Iterator[tuple[str, int]]:
-    """Give the parts of steps that may be fetched, with their sizes."""
+def _there(site: _Site, steps: Iterable[Step]) -> Iterator[str]:
+    """Give what of steps a relay has: what is sent for them, and files that are sent where a patch is of no use."""
     for step in steps:
         if not step.private:
-            yield from ((part.sha256, part.size) for part in step.payload if part.size >= SMALL)
+            yield from (part.sha256 for part in (*step.payload, *step.files) if part.sha256 in site.parts)
 
 
 def _at_once() -> bool:
     return True
-
-
-class _Fetching:
-    """The `Session` protocol over another session: what is sent there is fetched here, where it can be."""
-
-    def __init__(self, relays: Relays, site: _Site, name: str, session: Session) -> None:
-        self._relays = relays
-        self._site = site
-        self._name = name
-        self._session = session
-        self.facts = session.facts
-        self.read = session.read
-
-    def deploy(self, request: DeployRequest, content: Content) -> DeployReport:
-        """Carry out a request; see `contracts.Session`."""
-        if request.purpose == "check" or not any(True for _part in _parts(request.steps)):
-            return self._session.deploy(request, content)
-        why = self._relays.why_not(self._site, self._name)
-        relay = None if why else self._relays.offer(self._site, request)
-        if relay is not None:
-            return self._fetch(replace(request, relay=relay), content)
-        if why and self._site.spec.then == "wait":
-            return self._without(request, content, why)
-        if why:
-            self._relays.goes_direct(self._site, self._name)
-        return self._session.deploy(request, content)
-
-    def _fetch(self, request: DeployRequest, content: Content) -> DeployReport:
-        """Have a client fetch what it can; what no relay gave is sent, or left for a later run."""
-        report = self._session.deploy(request, content)
-        steps = {step.component: step for step in request.steps}
-        lacking = {outcome.component: outcome.message for outcome in report.outcomes if outcome.status == "unfetched"}
-        sizes = fetched_bytes(request)
-        came = sum(
-            sizes.get(outcome.component, 0) for outcome in report.outcomes if outcome.status in {"changed", "staged"}
-        )
-        if came or lacking:
-            self._relays.learn(self._site, self._name, came, next(iter(lacking.values()), ""))
-        if not lacking:
-            return report
-        if self._site.spec.then == "wait":
-            late = {name: self._left(steps[name], why) for name, why in lacking.items()}
-            sent = 0
-        else:
-            late, sent = self._send(replace(request, relay=None, steps=tuple(map(steps.__getitem__, lacking))), content)
-        outcomes = tuple(late.get(outcome.component, outcome) for outcome in report.outcomes)
-        return DeployReport(outcomes, report.bytes_sent + sent)
-
-    def _send(self, request: DeployRequest, content: Content) -> tuple[dict[str, Outcome], int]:
-        """Send what wasn't fetched; what goes wrong with that is no reason to forget what went well before."""
-        try:
-            report = self._session.deploy(request, content)
-        except LimitError:
-            raise
-        except BusyError as error:
-            return {
-                step.component: Outcome(step.component, "stale", message=error.message) for step in request.steps
-            }, 0
-        except UpdoserError as error:
-            return {step.component: self._failed(step, error.brief, error) for step in request.steps}, 0
-        return {outcome.component: outcome for outcome in report.outcomes}, report.bytes_sent
-
-    def _without(self, request: DeployRequest, content: Content, why: str) -> DeployReport:
-        """Do what needs no relay; the rest is left for a later run."""
-        needs = {step.component for step in request.steps if any(True for _part in _parts([step]))}
-        rest = tuple(step for step in request.steps if step.component not in needs)
-        report = self._session.deploy(replace(request, steps=rest), content) if rest else DeployReport((), 0)
-        done = {outcome.component: outcome for outcome in report.outcomes}
-        done |= {step.component: self._left(step, why) for step in request.steps if step.component in needs}
-        return DeployReport(tuple(done[step.component] for step in request.steps), report.bytes_sent)
-
-    def _left(self, step: Step, why: str) -> Outcome:
-        spec = self._site.spec
-        return self._failed(step, f"relay {spec.name} doesn't give it: {why}; it waits for a later run (then: wait)")
-
-    def _failed(self, step: Step, message: str, error: UpdoserError | None = None) -> Outcome:
-        return Outcome(
-            component=step.component,
-            status="failed",
-            version=step.from_version,
-            digest=step.from_digest,
-            message=message,
-            fault=MACHINE,
-            reason=error.reason if error is not None else "relay",
-        )

@@ -81,12 +81,21 @@ class WorkList:
         left = tuple(step for step in steps if not self._tally.was_tried(name, step.component, step.to_version))
         return steps if len(left) == len(steps) else left
 
-    def streams(self) -> list[Iterator[Job[Task]]]:
-        """Give jobs, a stream for each site and one for those of none."""
-        by_site: dict[str, list[str]] = defaultdict(list)
+    @property
+    def cohorts(self) -> Mapping[str, Parts]:
+        """The steps of those cohorts that have some, by their ids."""
+        return self._steps
+
+    def streams(self, relay_of: Mapping[str, str]) -> list[tuple[str, Iterator[Job[Task]]]]:
+        """Give jobs, a stream for each site and one for those of none; in each place one for each relay.
+
+        With a stream comes the relay that its clients wait for, by `relay_of` their cohort; those that wait for none
+        come first.
+        """
+        places: dict[tuple[str, str], list[str]] = defaultdict(list)
         for cohort, changes in self._changes.items():
-            by_site[self._work.spec.site_of(changes[0].group)].append(cohort)
-        return [self._jobs(cohorts) for cohorts in by_site.values()]
+            places[relay_of.get(cohort, ""), self._work.spec.site_of(changes[0].group)].append(cohort)
+        return [(relay, self._jobs(places[relay, site])) for relay, site in sorted(places)]
 
     def _jobs(self, cohorts: Iterable[str]) -> Iterator[Job[Task]]:
         profiles = self._work.state.profiles()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from reconciler.errors import DocumentError
 from reconciler.formats.entries import Entry, filled, time_text
+from reconciler.formats.offer_json import offer_form, read_offer
 from reconciler.formats.text import read_object
 from reconciler.model.batch import Batch, Change, Look, Read, Target
 from reconciler.model.client import MAX_EPOCH, Client
@@ -148,6 +149,7 @@ def _task_form(task: Task) -> dict[str, Any]:
                     early=[_step_form(step) for step in task.early],
                     schemes=dict(task.schemes),
                     stay=task.stay,
+                    relay=task.relay and offer_form(task.relay),
                 ),
             }
     return {"kind": "read"}
@@ -165,6 +167,7 @@ def _task(entry: Entry) -> Task:
                 keep=entry.flag("keep", default=False),
             )
         case "change":
+            relay = entry.entry("relay")
             return Change(
                 lineage=entry.text("lineage", most=_NAME),
                 epoch=entry.number("epoch", most=MAX_EPOCH),
@@ -174,6 +177,7 @@ def _task(entry: Entry) -> Task:
                 purpose=entry.word("purpose", _PURPOSES),
                 schemes=entry.named("schemes", lambda _name, scheme: type(scheme) is str and scheme in SCHEMES),
                 stay=entry.flag("stay", default=False),
+                relay=read_offer(relay) if relay else None,
             )
     return Read()
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from reconciler.model.client import Client, Facts
     from reconciler.model.deploy import Outcome, Purpose, Step
     from reconciler.model.question import Question
+    from reconciler.model.relay import Offer
 
 ToolsTried = Literal["", "files", "commands"]
 """What is tried of a client's tools: nothing, what changes of files need, or also what checks and hooks do."""
@@ -48,7 +49,7 @@ class Change:
 
     `keep` counts the versions that stay on a client. `schemes` are the version schemes of components, by name: a client
     that has something else by now gets the release all the same, if what it has is below it. With `stay` connections
-    are left open for what follows.
+    are left open for what follows. What a `relay` offers is fetched there, by clients of any worker.
     """
 
     lineage: str
@@ -59,6 +60,7 @@ class Change:
     purpose: Purpose = "switch"
     schemes: Mapping[str, str] = field(default_factory=dict)
     stay: bool = False
+    relay: Offer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +130,8 @@ class Answer:
     """What became of one client of a batch: what its task brought, and the error that ended the rest.
 
     A change brings `steps`, a look `facts`, a read `files` by path. `halted` are components that were left because
-    their rollout was halted. `seconds` passed until the client was connected; `at` is when it was through, by the
-    worker's clock.
+    their rollout was halted. Of what a relay offers it `fetched` so many bytes; `unfetched` says why not all of it.
+    `seconds` passed until the client was connected; `at` is when it was through, by the worker's clock.
     """
 
     batch: str
@@ -141,6 +143,8 @@ class Answer:
     facts: Facts | None = None
     files: Mapping[str, bytes | None] = field(default_factory=dict)
     bytes_sent: int = 0
+    fetched: int = 0
+    unfetched: str = ""
     error: UpdoserError | None = None
     seconds: float = 0.0
     at: datetime | None = None

@@ -74,6 +74,24 @@ class RelaySpec:
         return any(name in self.hosts for name in names if name)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What clients of a batch may have from a relay in place of being sent it: `parts`, below each of `urls`.
+
+    `wait` and `patience` are as of `FromRelay`. Without URLs they get nothing there, for the reason that `why` says.
+    `then` is what becomes of who got nothing. Nothing in it is secret: whoever reads it learns names of hosts, and
+    digests; bytes from there are verified like any others.
+    """
+
+    relay: str
+    urls: tuple[str, ...] = ()
+    parts: frozenset[str] = frozenset()
+    wait: float = 0.0
+    patience: float = 60.0
+    then: Then = "direct"
+    why: str = ""
+
+
 def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 

@@ -383,11 +383,6 @@ class Spec:
         """Name the site that a group is of; empty where it is of none, and worked on as the server says."""
         return next((site.name for site in self.sites.values() if group in site.groups), "")
 
-    def works_here(self, group: str) -> bool:
-        """Say whether clients of a group are worked on by threads of the process that has the spec."""
-        site = self.sites.get(self.site_of(group))
-        return (site.executor if site is not None else self.server.executor).name == THREADS.name
-
     def start_of(self, secret: SecretRef) -> Path:
         """Give the folder that a secret is read from: programs are of the spec, files of this machine."""
         return self.home if secret.kind == "file" else self.base

@@ -64,7 +64,7 @@ def kept_apart(work: Workspace) -> dict[str, str]:
     """Give why clients are kept from the relay that serves them, by their names."""
     if not work.spec.relays:
         return {}
-    behind = Behind(work.spec.relays, work.spec.groups, work.spec.works_here)
+    behind = Behind(work.spec.relays, work.spec.groups)
     places: Iterator[tuple[str, str]] = (
         (client.name, behind.of(client).apart) for client in work.roll.clients(work.spec.groups)
     )

@@ -32,7 +32,8 @@ class Wanted:
 
     `forced` passes over what triggers updates, `limited` says that the plan is for some clients only. `expedited` are
     the components that wait for no soak and no window. `client_keep` is how many versions stay on a client.
-    `relays` are those that clients fetch from, by name.
+    `relays` are those that clients fetch from, by name. Clients of the groups `afar` are worked on by other machines,
+    to which content goes once.
     """
 
     components: Mapping[str, ComponentSpec]
@@ -47,6 +48,7 @@ class Wanted:
     expedited: frozenset[str] = frozenset()
     client_keep: int = 2
     relays: Mapping[str, RelaySpec] = field(default_factory=dict)
+    afar: frozenset[str] = frozenset()
 
     def passes_on(self, component: str) -> bool:
         """Say whether what is attached to releases of a component is wanted; see `passes_on` of the spec."""

@@ -149,7 +149,7 @@ def _make(
         partial=wanted.partial,
         platforms=tuple(sorted(platforms)),
     )
-    uses, trouble = relay_uses(wanted.relays, plan, tally.behind, observed)
+    uses, trouble = relay_uses(wanted, plan, tally.behind, observed)
     plan = replace(plan, relays=uses, problems=(*plan.problems, *trouble))
     refused = () if wanted.partial else [text for spec in wanted.mirrors for text in refusals(spec, targets, observed)]
     plan = replace(plan, problems=(*plan.problems, *refused))

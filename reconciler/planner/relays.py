@@ -3,6 +3,7 @@
 * The parts that a relay's clients need go over the line once for each of its hosts, but for those that lie there.
 * A part below SMALL is sent to each client all the same, and so is everything to clients that can't fetch: those beyond
   the limit, and those that are kept apart. They are a problem, and said.
+* Where the workers of clients are on another machine (`afar`), what isn't fetched goes over the line once for all.
 * A relay whose disk has no room for all parts serves nobody. What is known of the disk is from when it was seen last.
 * Where an incremental isn't made yet, or somebody is beyond the limit, bytes are an estimate.
 
@@ -27,14 +28,18 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Plan
     from reconciler.model.relay import RelaySeen, RelaySpec
     from reconciler.model.release import Release
-    from reconciler.planner.inputs import Observed
+    from reconciler.planner.inputs import Observed, Wanted
 
     Parts = Mapping[str, int]
 
 
 @dataclass
 class _Site:
-    """What the clients behind a relay get by a plan: `parts` by digest or name, and bytes for all of them."""
+    """What the clients behind a relay get by a plan: `parts` by digest or name, and bytes for all of them.
+
+    `large` and `small` are what goes to each of those that are worked on from here. For the others the line carries
+    `afar` once, by digest or name; within the site they get `spread`.
+    """
 
     spec: RelaySpec
     cohorts: dict[str, int] = field(default_factory=dict)
@@ -43,12 +48,15 @@ class _Site:
     known: bool = True
     large: int = 0
     small: int = 0
+    afar: dict[str, int] = field(default_factory=dict)
+    spread: int = 0
 
 
 def relay_uses(
-    relays: Mapping[str, RelaySpec], plan: Plan, behind: Mapping[str, str], observed: Observed
+    wanted: Wanted, plan: Plan, behind: Mapping[str, str], observed: Observed
 ) -> tuple[tuple[RelayUse, ...], list[str]]:
     """Give what each relay does for a plan, and what is wrong; `behind` has the relay of each cohort that has one."""
+    relays = wanted.relays
     sites = {name: _Site(spec) for name, spec in relays.items()}
     releases = {offer.release.digest: offer.release for offer in observed.offers} if relays else {}
     releases |= {release.digest: release for release in observed.held} if relays else {}
@@ -59,8 +67,10 @@ def relay_uses(
         sizes = parts if parts is not None else {f"{deploy.to_digest} {deploy.path}": deploy.bytes}
         for cohort in deploy.members:
             if cohort in behind and sizes:
-                _add(sites[behind[cohort]], cohort, plan.members[cohort], sizes, observed.apart)
-                sites[behind[cohort]].known &= known
+                site = sites[behind[cohort]]
+                _add(site, cohort, plan.members[cohort], observed.apart)
+                _count(site, sizes, len(plan.members[cohort]), afar=deploy.group in wanted.afar)
+                site.known &= known
     uses, problems = [], []
     for site in sites.values():
         if site.cohorts:
@@ -70,15 +80,22 @@ def relay_uses(
     return tuple(uses), problems
 
 
-def _add(site: _Site, cohort: str, names: Sequence[str], sizes: Parts, apart: Mapping[str, str]) -> None:
+def _add(site: _Site, cohort: str, names: Sequence[str], apart: Mapping[str, str]) -> None:
     if cohort not in site.cohorts:
         kept = Counter(apart[name] for name in names if name in apart) if apart else Counter()
         site.apart += kept
         site.cohorts[cohort] = len(names) - kept.total()
-    site.parts |= {part: size for part, size in sizes.items() if size >= SMALL}
-    clients = len(names)
-    site.large += clients * sum(size for size in sizes.values() if size >= SMALL)
-    site.small += clients * sum(size for size in sizes.values() if size < SMALL)
+
+
+def _count(site: _Site, sizes: Parts, clients: int, *, afar: bool) -> None:
+    large = {part: size for part, size in sizes.items() if size >= SMALL}
+    site.parts |= large
+    if afar:
+        site.afar |= sizes
+        site.spread += clients * sum(large.values())
+    else:
+        site.large += clients * sum(large.values())
+        site.small += clients * (sum(sizes.values()) - sum(large.values()))
 
 
 def _parts(
@@ -105,6 +122,8 @@ def _use(site: _Site, seen: Mapping[tuple[str, str], RelaySeen], *, usable: bool
     clients = min(able, spec.clients or able) if usable else 0
     share = clients / all_of_them
     fetched = round(site.large * share)
+    afar = sum(site.afar.values())
+    others = afar if share < 1 and spec.then == "direct" else sum(size for size in site.afar.values() if size < SMALL)
     fill = sum(size for host in spec.hosts for size in _missing(site, host, seen).values()) if clients else 0
     return RelayUse(
         relay=spec.name,
@@ -113,9 +132,9 @@ def _use(site: _Site, seen: Mapping[tuple[str, str], RelaySeen], *, usable: bool
         clients=clients,
         others=all_of_them - clients,
         fill=fill,
-        site=fetched,
-        line=fill + site.small + (site.large - fetched if spec.then == "direct" else 0),
-        without=site.large + site.small,
+        site=fetched + round(site.spread * share),
+        line=fill + site.small + (site.large - fetched if spec.then == "direct" else 0) + others,
+        without=site.large + site.small + afar,
         estimated=not site.known or 0 < clients < all_of_them,
         wait=round(spec.wait),
         then=spec.then,

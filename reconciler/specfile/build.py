@@ -41,7 +41,7 @@ from reconciler.specfile.proxies import ProxyReader, url_parts, without_excerpt
 from reconciler.specfile.relays import RelayReader
 from reconciler.specfile.repository import RepositoryReader
 from reconciler.specfile.secrets import is_reference, reference, variables_of
-from reconciler.specfile.server import check_fetching, read_content, read_executor, read_server
+from reconciler.specfile.server import read_content, read_executor, read_server
 from reconciler.specfile.sites import read_sites
 from reconciler.specfile.tree import (
     Map,
@@ -136,7 +136,6 @@ class Builder:
         sites = read_sites(tree, groups, self._options, self._proxies, self._problems)
         holds = self._holds()
         relays = RelayReader(tree, self._options, self._proxies, self._problems).read(groups)
-        check_fetching(tree, server, relays, self._problems)
         reader = RepositoryReader(catalog, self._home, self._options, self._problems, clients=bool(groups))
         repository, mirrors = reader.read(tree)
         self._check_codecs()

@@ -87,6 +87,9 @@ class RelayReader:
     def _check_url(self, relay: RelaySpec, serve: Map) -> None:
         if not all(RELAY_URL.fullmatch(relay.base(host)) for host in relay.hosts):
             self._complain(serve, "url", "clients can't fetch from this URL", f"such as http://{HOST_MARK}/updoser")
+        elif any("@" in relay.base(host).split("/")[2] for host in relay.hosts):
+            hint = "leave it out: what lies there is verified, and nothing of it is secret"
+            self._complain(serve, "url", "a name or a password in this URL would go to every client", hint)
         elif len(relay.hosts) > 1 and len({relay.base(host) for host in relay.hosts}) == 1:
             hint = f"write {HOST_MARK} where the host stands"
             self._complain(serve, "url", "this URL is the same for the host and for those that stand by", hint)

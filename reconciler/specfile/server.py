@@ -10,7 +10,6 @@ from reconciler.specfile.secrets import is_reference, reference
 from reconciler.specfile.tree import Map, child_map, duration, families, path_at, plain, value_place
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from pathlib import Path
 
     from reconciler.errors import Problem
@@ -81,11 +80,3 @@ def read_state(node: Map, home: Path, problems: list[Problem]) -> tuple[str, Sec
         place = value_place(node, "state")
         problems.append(place.problem(f"`{url}` is no database URL", "such as sqlite:///.updoser/state.db"))
     return url, password
-
-
-def check_fetching(tree: Map, server: ServerSpec, relays: Collection[str], problems: list[Problem]) -> None:
-    """Refuse relays where what works on clients doesn't have them fetch from one: its plans would be wrong."""
-    if relays and server.executor.name != THREADS.name:
-        place = value_place(child_map(child_map(tree, "server"), "executor"), "type")
-        said = f"with `{server.executor.name}` no client fetches from `relays`"
-        problems.append(place.problem(said, f"leave it out, or say `{THREADS.name}`"))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from reconciler.client.reach import Reach
     from reconciler.contracts import Session
     from reconciler.model.batch import NotBegun, Order, Target
-    from reconciler.model.client import Client
+    from reconciler.worker.fetching import Fetching
     from reconciler.worker.halts import Halts
 
 READ_AT_ONCE = 50
@@ -43,17 +43,14 @@ class Answerer:
         content: Callable[[str], AbstractContextManager[BinaryIO]],
         clock: Callable[[], datetime],
         halts: Halts,
-        over: Callable[[Client, Session], Session] = lambda _client, session: session,
+        fetching: Fetching,
     ) -> None:
-        """Take the ways to clients, what opens content by its SHA-256, and what says whom not to begin with.
-
-        What is asked of a client goes `over` the session that this gives.
-        """
-        self._over = over
+        """Take the ways to clients, what opens content by its SHA-256, whom not to begin with, and how relays fare."""
         self._reach = reach
         self._clock = clock
         self._halts = halts
         self._changer = Changer(content)
+        self._fetching = fetching
 
     def answer(self, turn: Turn) -> Answer:
         """Do what is asked with a client, or say why nothing was begun.
@@ -73,11 +70,7 @@ class Answerer:
             nonlocal answer
             answer = replace(empty, seconds=monotonic() - begun)
             late = self._halts.overdue(batch)  # a connection may have taken long
-            return (
-                replace(answer, not_begun=late)
-                if late
-                else self._work(answer, turn, self._over(target.client, session))
-            )
+            return replace(answer, not_begun=late) if late else self._work(answer, turn, session)
 
         with Caught() as caught:
             answer = self._reach.work(target.client, work, keep=_keeps(turn))
@@ -97,8 +90,7 @@ class Answerer:
         task, target = turn.order.batch.task, turn.target
         root = target.client.install_root
         if isinstance(task, Change):
-            done = self._changer.change(task, turn.order, target, self._halts, session)
-            return replace(answer, steps=done.steps, halted=done.halted, bytes_sent=done.bytes_sent, error=done.error)
+            return self._change(answer, turn, task, session)
         if isinstance(task, Look):
             asked = Asked(task.questions, target.client.vars)
             return replace(answer, facts=session.facts(root, verify=task.verify, tools=task.tools, asked=asked))
@@ -106,6 +98,22 @@ class Answerer:
         for start in range(0, len(target.paths), READ_AT_ONCE):
             files |= session.read(root, target.paths[start : start + READ_AT_ONCE])
         return replace(answer, files=files)
+
+    def _change(self, answer: Answer, turn: Turn, task: Change, session: Session) -> Answer:
+        """Change a client, which fetches what a relay offers."""
+        over = None
+        if task.relay is not None:
+            session = over = self._fetching.over(turn.order.batch.run_id, task.relay, session)
+        done = self._changer.change(task, turn.order, turn.target, self._halts, session)
+        return replace(
+            answer,
+            steps=done.steps,
+            halted=done.halted,
+            bytes_sent=done.bytes_sent,
+            fetched=over.fetched if over is not None else 0,
+            unfetched=over.trouble if over is not None else "",
+            error=done.error,
+        )
 
 
 def _keeps(turn: Turn) -> bool:

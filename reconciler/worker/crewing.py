@@ -10,6 +10,7 @@ from reconciler.client.reach import KEPT, Reach
 from reconciler.client.room import Room
 from reconciler.content.contents import CachedContents, FolderContents
 from reconciler.content.local import LocalContent
+from reconciler.worker.fetching import Fetching
 from reconciler.worker.pool import Pool
 from reconciler.worker.setup import Ways
 
@@ -50,6 +51,7 @@ class Worker:
         self._means = means
         self._ways = Ways(setup, means.stop, means.clock, debug=means.debug)
         self._contents = contents
+        self._fetching = Fetching()  # a crew may last for one batch
 
     def masked(self, text: str) -> str:
         """Take secrets that were resolved out of a text."""
@@ -63,7 +65,14 @@ class Worker:
         reach = Reach(self._ways.transport, means.stop, kept=kept, debug=means.debug)
         forks = min(means.forks, room.forks(kept))
         try:
-            with Pool(reach, self._contents.open, forks=forks, stop=means.stop, clock=means.clock) as pool:
+            with Pool(
+                reach,
+                self._contents.open,
+                forks=forks,
+                stop=means.stop,
+                clock=means.clock,
+                fetching=self._fetching,
+            ) as pool:
                 yield pool
         finally:
             reach.close()

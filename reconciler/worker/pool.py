@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from reconciler.errors import own_limit
 from reconciler.model.batch import Ended
 from reconciler.worker.answering import Answerer, Turn
+from reconciler.worker.fetching import Fetching
 from reconciler.worker.halts import Halts
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from reconciler.client.reach import Reach
-    from reconciler.contracts import Session
     from reconciler.model.batch import Batch, Halt, Order, Report
-    from reconciler.model.client import Client
 
 
 class Pool:
@@ -46,11 +45,11 @@ class Pool:
         stop: Event,
         clock: Callable[[], datetime],
         size: int = 1,
-        over: Callable[[Client, Session], Session] = lambda _client, session: session,
+        fetching: Fetching | None = None,
     ) -> None:
         """Take the ways to clients and what opens content by its SHA-256; `size` is that of the batches it wants.
 
-        What is asked of a client goes `over` the session that this gives.
+        `fetching` knows how relays fare, where that is known for longer than the pool lasts.
 
         Raises:
             ValueError: `forks` is below 1.
@@ -62,7 +61,7 @@ class Pool:
         self._run_stop = stop
         self._over = False
         self._halts = Halts(clock, self._is_over)
-        self._answerer = Answerer(reach, content, clock, self._halts, over)
+        self._answerer = Answerer(reach, content, clock, self._halts, fetching or Fetching())
         self._turns: SimpleQueue[Turn | None] = SimpleQueue()
         self._reports: SimpleQueue[Report | _Broken] = SimpleQueue()
         self._threads: list[Thread] = []

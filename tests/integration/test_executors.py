@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +19,16 @@ from reconciler.formats.frames import Frames, Kind
 from reconciler.worker.setup import SPEAK
 from tests.celery_worker import served
 from tests.fleet import Fleet
+from tests.integration.test_relays import LARGE, again, remarks, site, whole
 from tests.rabbitmq import CONTROLLER, RabbitMQ
+from tests.relay_server import relay_server
+from tests.servers import free_port
 from tests.sshd import SshFleet, sshd_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+OVER_A_BROKER = (pytest.mark.needs("rabbitmq-server", "epmd", "openssl"), pytest.mark.xdist_group("rabbitmq"))
 SPEC = Path(__file__).parents[2] / "updoser.yaml"
 SECRET = "hunter2-of-the-agents"
 _TIMED = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
@@ -166,10 +171,66 @@ def test_clients_behind_a_relay_that_is_not_there_are_said_to_have_no_worker(tmp
     assert [(one["reason"], one["clients"]) for one in done.json["unknown"]] == [("no worker", 3)]
 
 
-def test_relays_that_no_client_would_fetch_from_are_refused(tmp_path: Path) -> None:
-    fleet = Fleet(tmp_path)
-    relays = {"lyon": {"host": "relay1", "serves": "all", "store": "/var/lib/updoser/relay", "serve": {"http": 8080}}}
-    fleet.write(relays=relays, server={**fleet.spec["server"], "executor": {"type": "processes"}})
-    done = fleet.run("validate")
-    assert done.code == 65
-    assert "with `processes` no client fetches from `relays`" in done.err
+@pytest.fixture(params=["processes", "relay", pytest.param("site", marks=OVER_A_BROKER)])
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Give what is said in the spec of workers that aren't threads, each kind once; those of a site are started."""
+    server = {"store": "store", "state": "sqlite:///state.db"}
+    if request.param == "processes":
+        yield {"server": {**server, "executor": {"type": "processes", "count": 1}}}
+    elif request.param == "relay":
+        way = {"type": "local"}
+        yield {"server": {**server, "executor": relay(tmp_path, request.getfixturevalue("ssh"), way)}}
+    else:
+        broker: RabbitMQ = request.getfixturevalue("broker")
+        said = {
+            "transport": {"type": "local"},
+            "content": [{"type": "folder", "path": str(tmp_path / "fleet/store")}],
+            "processes": 1,
+            "forks": 1,
+            "station": broker.station("lyon"),
+        }
+        executor = {"type": "celery", **broker.options(CONTROLLER)}
+        with served(tmp_path / "site", "lyon", said):
+            yield {"sites": {"lyon": {"groups": ["all"], "executor": executor}}}
+
+
+@contextmanager
+def behind_a_relay(folder: Path, said: dict[str, Any], **changes: Any) -> Iterator[Fleet]:
+    (folder / "fleet").mkdir()
+    with site(folder / "fleet", **changes) as fleet:
+        for number, client in enumerate(fleet.spec["groups"]["all"]["clients"], 1):
+            client["install_root"] = str(folder / f"fleet/clients/c{number}")
+        fleet.write(**said)
+        yield fleet
+
+
+def test_clients_fetch_from_their_relay_whoever_works_on_them(elsewhere: dict[str, Any], tmp_path: Path) -> None:
+    with behind_a_relay(tmp_path, elsewhere) as fleet:
+        done = fleet.apply("--format", "json")
+        assert (done.code, done.json["recap"]["all"]["changed"]) == (0, 5), done.err
+        assert done.json["bytes_sent"] == 5 * len(b"small")
+        assert whole(fleet)
+        assert remarks(fleet) == ["relay lyon: 5 clients fetched 976.6 KiB, and 195.3 KiB were sent to fill it"]
+        again(fleet)
+
+
+def test_bytes_that_a_relay_does_not_give_come_from_whoever_works_on_a_client(
+    elsewhere: dict[str, Any], tmp_path: Path
+) -> None:
+    with relay_server() as server, behind_a_relay(tmp_path, elsewhere, serve={"url": server.url("turning")}) as fleet:
+        server.give(LARGE)
+        done = fleet.apply("--format", "json", "--forks", "1")
+        assert done.code == 0, done.err
+        assert whole(fleet)
+        assert len(server.asked) == 1 + 3, "the relay itself, and three clients; it isn't asked any more then"
+        assert done.json["bytes_sent"] == 5 * len(LARGE) + 3 * len(b"small") + 5 * len(b"small")
+        assert "relay lyon isn't asked any more" in done.err
+        assert "5 clients got theirs directly" in remarks(fleet)[0]
+
+
+def test_clients_that_are_to_wait_are_left_whoever_works_on_them(elsewhere: dict[str, Any], tmp_path: Path) -> None:
+    nobody = {"url": f"http://127.0.0.1:{free_port()}"}
+    with behind_a_relay(tmp_path, elsewhere, serve=nobody, then="wait") as fleet:
+        done = fleet.apply("--format", "json")
+        assert (done.code, done.json["bytes_sent"]) == (3, 0)
+        assert {entry["message"].partition(":")[0] for entry in done.json["failed"]} == {"relay lyon doesn't give it"}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.execute.results import Result, result_of
 from reconciler.model.batch import Batch, Change, Order, StepDone, Target
 from reconciler.worker.answering import Answerer, Turn
+from reconciler.worker.fetching import Fetching
 from reconciler.worker.halts import Halts
 from tests.fakes import NOW
 
@@ -30,7 +31,8 @@ class Deployer:
         self._basis = basis
         halts = Halts(lambda: NOW, lambda: False)
         halts.add(halted)
-        self._answerer = Answerer(reach, store.open if store is not None else None, lambda: NOW, halts)  # type: ignore[arg-type]
+        content = store.open if store is not None else None
+        self._answerer = Answerer(reach, content, lambda: NOW, halts, Fetching())  # type: ignore[arg-type]
 
     def __call__(self, task: Task, prepared: Prepared | None = None) -> Result:
         task = replace(task, prepared=prepared) if prepared is not None else task

@@ -145,6 +145,8 @@ NAMED = {
     ("email", "oidc"): "a claim of OpenID Connect",
     ("relay", "relays"): "a machine that has bytes for clients, which is no plugin",
     ("relay", "session"): "the same",
+    ("relay", "batch_json"): "the same",
+    ("relay", "fetching"): "the same",
     ("relay", "relaying"): "the same",
     ("relay", "relay_text"): "the same",
     ("relay", "reasons"): "the same",

@@ -16,7 +16,7 @@ from reconciler.model.plan import Basis, Plan
 from reconciler.model.relay import Held, RelaySeen, RelaySpec, RelayUse
 from reconciler.model.release import Release, ReleaseFile
 from reconciler.model.spec import GroupSpec, PluginConfig
-from reconciler.planner.inputs import Observed
+from reconciler.planner.inputs import Observed, Wanted
 from reconciler.planner.relays import relay_uses
 from reconciler.present.document import plan_document
 from reconciler.present.html.plan_view import view_of_plan
@@ -70,9 +70,11 @@ def plan(*deploys: Deploy, **members: int) -> Plan:
     return Plan("p", NOW, BASIS, deploys=deploys, members=names, clients={"all": sum(members.values())})
 
 
-def uses(made: Plan, spec: RelaySpec, **observed: Any) -> tuple[RelayUse | None, list[str]]:
+def uses(
+    made: Plan, spec: RelaySpec, afar: frozenset[str] = frozenset(), **observed: Any
+) -> tuple[RelayUse | None, list[str]]:
     found, problems = relay_uses(
-        {spec.name: spec},
+        Wanted({}, {}, relays={spec.name: spec}, afar=afar),
         made,
         {cohort: spec.name for cohort in made.members if cohort != "c9"},
         Observed(BASIS, held=(OLD, NEW), **observed),
@@ -90,6 +92,16 @@ def test_large_parts_go_to_the_relay_once_and_small_ones_to_each_client() -> Non
     assert (use.clients, use.others, use.fill, use.site) == (40, 0, 1_000_000, 40_000_000)
     assert (use.line, use.without) == (1_000_000 + 40 * 100, 40 * 1_000_100)
     assert (use.estimated, use.wait, use.then, use.cohorts, problems) == (False, 900, "direct", ("c1",), [])
+
+
+def test_to_workers_of_a_site_bytes_would_go_once_without_a_relay_too() -> None:
+    made, afar = plan(deploy(40, "c1"), c1=40), frozenset({"all"})
+    use, _problems = uses(made, relay(), afar)
+    assert use is not None
+    assert (use.site, use.fill, use.line, use.without) == (40_000_000, 1_000_000, 1_000_100, 1_000_100)
+    use, _problems = uses(made, relay(clients=30), afar)
+    assert use is not None
+    assert (use.site, use.line) == (30_000_000, 2_000_100), "the others get them from their worker"
 
 
 def test_clients_that_are_behind_no_relay_count_for_none() -> None:
@@ -205,13 +217,6 @@ def test_two_relays_are_one_too_many_and_none_is_behind_itself() -> None:
     assert place(Client("pc-1", "all", labels=("lyon",)), *two) == ("lyon", "it is served by lyon and by paris")
     host = Client("pc-1", "all", "192.0.2.9", labels=("lyon",))
     assert place(host, relay()) == ("lyon", "it is the relay itself")
-
-
-def test_who_is_worked_on_from_elsewhere_is_not_sent_to_a_relay() -> None:
-    client = Client("pc-1", "all", labels=("lyon",))
-    behind = Behind({"lyon": relay()}, {}, lambda group: group != "all")
-    assert behind.of(client).apart.startswith("its bytes come from its worker")
-    assert behind.of(replace(client, group="others")).apart == ""
 
 
 @pytest.mark.parametrize(

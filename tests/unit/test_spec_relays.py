@@ -96,6 +96,7 @@ def test_the_addresses_of_a_relay_tell_what_it_speaks_and_names_do_not(tmp_path:
         ({"serve": {"http": 80, "url": "http://a"}}, "this map has too many keys"),
         ({"serve": {"http": 70000}}, "70000"),
         ({"serve": {"url": "http://a/?x"}}, "http://a/?x"),
+        ({"serve": {"url": "http://me:secret@{host}/x"}}, "a name or a password in this URL would go to every client"),
         ({"serve": {"url": "http://{other}/x"}}, "clients can't fetch from this URL"),
         ({"serve": {"url": "http://cache/x"}, "standby": ["b"]}, "the same for the host and for those that stand by"),
         ({"standby": ["192.0.2.9"]}, "`192.0.2.9` is the host itself"),
