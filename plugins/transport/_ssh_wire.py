@@ -1,15 +1,26 @@
 """An SSH connection that ends by itself: no host is waited for without end, and none may send without end.
 
 paramiko waits without an end in some places, as for the answer to `exec` or for a host to take what is sent, and
-believes each length that it is told. Whatever it waits for, its own thread looks at the socket ten times a second.
-There the clock is read and bytes are counted, and a connection that ends there wakes everybody who waits.
+believes each length that it is told. Whatever it waits for, its own thread looks at the socket twice a second, and when
+something comes. There the clock is read and bytes are counted, and a connection that ends there wakes everybody who
+waits.
+
+With many connections it is these threads' turns that cost: each call of the system hands Python to another one. So what
+came is received at once however small the pieces are that paramiko asks for, and what is sent is waited for only where
+the host takes nothing.
 """
 
 from __future__ import annotations
 
+import errno
+import logging
 import math
+import os
+import select
+import socket as sockets
 import time
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import paramiko
@@ -33,6 +44,10 @@ MAX_PACKET = 256 * 1024
 """Bytes of one packet, as OpenSSH has it; a header may claim 4 GiB."""
 STUCK = 60.0
 """Seconds in which a host must take something of what it is sent."""
+LOOK = 0.5
+"""Seconds between two looks at a connection on which nothing comes."""
+_AHEAD = 32 * 1024
+"""Bytes that are received at once."""
 _MAX_FAREWELL = 200
 _WEAK = {
     "ciphers": ["aes192-ctr", "aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc"],
@@ -50,6 +65,10 @@ class Wire:
     def __init__(self, socket: Any, stop: threading.Event) -> None:
         """Take something like a socket, and what is set when the run is to end."""
         self._socket = socket
+        self._plain = type(socket) is sockets.socket
+        if self._plain:
+            socket.setblocking(False)
+        self._ahead = b""
         self._stop = stop
         self._closed = False  # paramiko looks at it
         self._patience = self._after_stop = math.inf
@@ -81,7 +100,7 @@ class Wire:
         """Send some of the data, as a socket does."""
         self._look()
         try:
-            sent = int(self._socket.send(data))
+            sent = self._send(data)
         except TimeoutError:
             now = time.monotonic()
             self._stuck = self._stuck or now
@@ -94,13 +113,43 @@ class Wire:
 
     def recv(self, size: int) -> bytes:
         """Receive some data."""
-        self._look()
-        data = bytes(self._socket.recv(size))
-        self._room -= len(data)
-        if self._room < 0:
-            self.flooded = self.trouble is None
-            self._end("the host sends without end")
+        if not self._ahead:
+            self._look()
+            self._ahead = bytes(self._receive())
+            self._room -= len(self._ahead)
+            if self._room < 0:
+                self.flooded = self.trouble is None
+                self._end("the host sends without end")
+        data, self._ahead = self._ahead[:size], self._ahead[size:]
         return data
+
+    def _send(self, data: bytes) -> int:
+        if not self._plain:
+            return int(self._socket.send(data))
+        try:
+            return int(self._socket.send(data))
+        except BlockingIOError:
+            self._wait(select.POLLOUT)
+            return int(self._socket.send(data))
+
+    def _receive(self) -> bytes:
+        if self._plain:
+            self._wait(select.POLLIN)
+        return bytes(self._socket.recv(_AHEAD))
+
+    def _wait(self, what: int) -> None:
+        """Wait until the socket can be read or written, or until it is time for a look.
+
+        Raises:
+            TimeoutError: it is. OSError: it was closed.
+        """
+        number = self._socket.fileno()
+        if number < 0:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        waiting = select.poll()
+        waiting.register(number, what)
+        if not waiting.poll(1000 * LOOK):
+            raise TimeoutError
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -116,17 +165,35 @@ class Wire:
         raise EOFError
 
     def settimeout(self, seconds: float | None) -> None:
-        """Set how long sending and receiving may wait."""
-        self._socket.settimeout(seconds)
+        """Set how long sending and receiving may wait; paramiko's own time is too short to do it for each client."""
+        if not self._plain:
+            self._socket.settimeout(seconds if seconds is None else max(seconds, LOOK))
 
     def close(self) -> None:
-        """Close it."""
+        """Close it, and wake who waits for something to come."""
         self._closed = True
+        if self._plain:
+            with suppress(OSError):
+                self._socket.shutdown(sockets.SHUT_RDWR)
         self._socket.close()
 
 
 class _Packets(Packetizer):
-    """Reads no packet that no host sends."""
+    """Reads no packet that no host sends, and has no thread for the time of a handshake."""
+
+    _deadline = math.inf
+
+    def start_handshake(self, timeout: float) -> None:
+        """Give the handshake some time from now on."""
+        self._deadline = time.monotonic() + timeout
+
+    def handshake_timed_out(self) -> bool:
+        """Say whether that time is over."""
+        return time.monotonic() > self._deadline
+
+    def complete_handshake(self) -> None:
+        """Note that it ended in time."""
+        self._deadline = math.inf
 
     def read_all(self, n: int, check_rekey: bool = False) -> bytes:
         """Read so many bytes."""
@@ -169,6 +236,11 @@ class Connection(paramiko.Transport):
         super().start_client(event, timeout)
         if self.is_active() and not self.initial_kex_done:
             raise TimeoutError
+
+    def _parse_debug(self, message: paramiko.Message) -> None:
+        """Leave alone what a host says for those who look for a mistake, unless somebody does."""
+        if self.logger.isEnabledFor(logging.DEBUG):
+            super()._parse_debug(message)  # type: ignore[misc] # its types don't know it
 
     def _parse_disconnect(self, message: paramiko.Message) -> None:
         """Keep the reason."""

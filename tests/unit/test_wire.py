@@ -1,8 +1,11 @@
 """A connection ends by itself when a host is silent for too long, takes nothing, or sends without end."""
 
+import linecache
+import sys
 import zlib
 from contextlib import suppress
-from threading import Event
+from socket import socketpair
+from threading import Event, Thread, active_count
 from typing import Any
 
 import paramiko
@@ -14,6 +17,7 @@ from reconciler.plugins.transport import _ssh_wire as module
 from reconciler.plugins.transport import local
 from reconciler.plugins.transport._printed import MAX_ERRORS, MAX_OUTPUT, MAX_PRINTED, Printed
 from reconciler.plugins.transport._ssh_wire import MAX_PACKET, MAX_RECEIVED, Connection, Wire
+from tests.waiting import PATIENCE, until
 
 CHUNK = 64 * 1024
 
@@ -165,3 +169,49 @@ def test_who_waits_for_a_host_asks_whether_to_stop_and_a_connection_at_rest_asks
     wire.rest()
     wire.recv(1)
     assert asked == ["once"]
+
+
+def test_what_came_is_received_at_once_however_small_the_pieces_are_that_are_asked_for(stop: Any) -> None:
+    ours, theirs = socketpair()
+    with ours, theirs:
+        wire = Wire(ours, stop)
+        theirs.sendall(bytes(range(100)))
+        found = wire.recv(16)
+        with pytest.raises(BlockingIOError):
+            ours.recv(1)
+        while len(found) < 100:
+            found += wire.recv(16)
+    assert found == bytes(range(100))
+
+
+def test_who_waits_for_a_host_is_woken_when_the_connection_is_closed(
+    stop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK", 10 * PATIENCE)
+    ours, theirs = socketpair()
+    with ours, theirs:
+        wire = Wire(ours, stop)
+        ended: list[bytes] = []
+        waiting = Thread(target=lambda: ended.append(wire.recv(1)), daemon=True)
+        waiting.start()
+        until(lambda: "poll" in _at(waiting))
+        wire.close()
+        waiting.join(PATIENCE)
+    assert ended == [b""]
+
+
+def _at(thread: Thread) -> str:
+    frame = sys._current_frames().get(thread.ident or 0)
+    return "" if frame is None else linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+
+
+def test_a_handshake_that_takes_too_long_is_noticed_without_a_thread_for_that(stop: Any) -> None:
+    before = active_count()
+    packets = Connection(Line(), stop).packetizer
+    packets.start_handshake(60)
+    assert active_count() == before
+    assert not packets.handshake_timed_out()
+    packets.start_handshake(-1)
+    assert packets.handshake_timed_out()
+    packets.complete_handshake()
+    assert not packets.handshake_timed_out()
