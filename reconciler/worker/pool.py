@@ -16,6 +16,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, BinaryIO
 
+from reconciler.content.small import SmallInMemory
 from reconciler.errors import own_limit
 from reconciler.model.batch import Ended
 from reconciler.worker.answering import Answerer, Turn
@@ -61,7 +62,7 @@ class Pool:
         self._run_stop = stop
         self._over = False
         self._halts = Halts(clock, self._is_over)
-        self._answerer = Answerer(reach, content, clock, self._halts, fetching or Fetching())
+        self._answerer = Answerer(reach, SmallInMemory(content).open, clock, self._halts, fetching or Fetching())
         self._turns: SimpleQueue[Turn | None] = SimpleQueue()
         self._reports: SimpleQueue[Report | _Broken] = SimpleQueue()
         self._threads: list[Thread] = []
