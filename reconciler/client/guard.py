@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from reconciler.contracts import Session, ToolsTried, Transport
-    from reconciler.model.client import Client, Facts, Installed
+    from reconciler.model.client import Client, Facts, Installed, Profile
     from reconciler.model.deploy import DeployReport, DeployRequest, FromRelay, Outcome, Purpose, Step
     from reconciler.model.question import Asked
     from reconciler.model.relay import Held, HoldOrder, ServeOrder
@@ -44,6 +44,9 @@ _POSSIBLE = {
     "check": {"ok", "stale", "failed"},
 }
 _AT_GOAL = {"changed", "ok"}
+_REMEMBERED = 256
+_SOUND: dict[int, Profile] = {}
+"""Profiles in which nothing is wrong, by their identity: as they are kept, no others can take it."""
 
 
 class GuardedTransport:
@@ -82,6 +85,7 @@ class GuardedSession:
         with expecting(debug=self._debug):
             facts = self._session.facts(install_root, verify=verify, tools=tools, asked=asked)
             _check(_wrong_facts(facts))
+            _check_profile(facts.profile)
             return facts
 
     def deploy(
@@ -150,23 +154,46 @@ def _check(wrong: Iterable[str]) -> None:
         raise ProtocolError(f"the client says what can't be: {what}")
 
 
+def _check_profile(profile: Profile) -> None:
+    """Refuse what a client says that it has; alike clients may have the very same, which is looked at once.
+
+    Raises:
+        ProtocolError: something is wrong with it.
+    """
+    if _SOUND.get(id(profile)) is profile:
+        return
+    _check(_wrong_profile(profile))
+    if len(_SOUND) >= _REMEMBERED:
+        _SOUND.clear()
+    _SOUND[id(profile)] = profile
+
+
 def _wrong_facts(facts: Facts) -> Iterator[str]:
-    """Say what can't be of what a client tells about itself."""
-    profile = facts.profile
+    """Say what can't be of what a client tells about itself, beside its profile."""
     yield from _wrong_numbers(facts)
+    yield from _wrong_list(facts.lacks)
+    yield from _wrong_texts(facts.machine, facts.unmade)
+
+
+def _wrong_profile(profile: Profile) -> Iterator[str]:
+    """Say what can't be of what a client tells that it has."""
     if not PLATFORM.fullmatch(profile.platform) or len(profile.platform) > _MAX_SHORT:
         yield "its platform"
     if len(profile.installed) > MAX_INSTALLED:
         yield f"{len(profile.installed)} components"
     if len(profile.by_component) < len(profile.installed):
         yield "a component twice"
-    for texts in (profile.tools, profile.unmanaged, facts.lacks):
-        if len(texts) > MAX_LISTED:
-            yield f"a list of {len(texts)}"
-        yield from _wrong_texts(*texts)
-    yield from _wrong_texts(profile.lineage, facts.machine, facts.unmade)
+    yield from _wrong_list(profile.tools)
+    yield from _wrong_list(profile.unmanaged)
+    yield from _wrong_texts(profile.lineage)
     for entry in profile.installed:
         yield from _wrong_entry(entry)
+
+
+def _wrong_list(texts: Sequence[str]) -> Iterator[str]:
+    if len(texts) > MAX_LISTED:
+        yield f"a list of {len(texts)}"
+    yield from _wrong_texts(*texts)
 
 
 def _wrong_numbers(facts: Facts) -> Iterator[str]:

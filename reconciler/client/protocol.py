@@ -12,15 +12,13 @@ failed a line `NUMBER CODE`: `model.client.FAULTS` tells what that is about; and
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.errors import BusyError, ClientError, OtherControllerError, ProtocolError, printable
-from reconciler.model.client import MAX_INSTALLED, Facts, Installed, Profile
 from reconciler.model.deploy import CONTENTION, FAULTS, OUTCOMES, RELEASE, Outcome, reason_by_code
-from reconciler.model.release import COMPONENT_ID, PLATFORM, SHA256, VERSION_NAME
+from reconciler.model.release import COMPONENT_ID, SHA256, VERSION_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,16 +27,8 @@ if TYPE_CHECKING:
     from reconciler.model.deploy import Step
 
 _FIRST = re.compile(rb"^updoser (\d{1,3}) (facts|outcomes|content|relay|error)$", re.MULTILINE)
-_TOKEN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_NUMBER = re.compile(r"[0-9]{1,18}")
-_MACHINE = re.compile(r"[0-9a-fA-F-]{32,36} [0-9]{1,20}:[0-9]{1,20} .*")
-_UPTIME = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?")
-_FACTS = {
-    *("platform", "free", "memory", "began", "tool", "selinux", "apparmor", "user", "controller", "installed"),
-    *("unmanaged", "kept", "lacks", "unmade", "machine", "loaded"),
-}
-_LAST = {"unmanaged", "lacks", "unmade"}
-"""What is said at the end: behind names that others gave to files nothing is believed of what is installed."""
+TOKEN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+NUMBER = re.compile(r"[0-9]{1,18}")
 NO_SCRIPT = 96
 """The exit status where the copy of the script that was to be run isn't there, or is another one."""
 NO_FULLBLOCK = 95
@@ -48,10 +38,7 @@ MAX_LISTED = 100
 """How many tools, unmanaged files or kept versions a client names."""
 MAX_CONTENT = 64 * 1024
 """Bytes of a file that a client shows."""
-_KIB = 1024
-_TICKS = 100.0
-"""Clock ticks in a second as /proc shows times, on every Linux that runs on hardware of today."""
-
+KIB = 1024
 TOOLS_HINT = "install GNU coreutils or busybox there, and have the PATH of the user name them first"
 UNWRITABLE_HINT = "give the user the folder, or set `become: {method: sudo}`"
 _HINTS = {
@@ -70,163 +57,6 @@ def lacks_script(done: Completed) -> bool:
     return done.status == NO_SCRIPT and _FIRST.search(done.stdout) is None
 
 
-def read_facts(done: Completed) -> Facts:
-    """Read the answer to a look.
-
-    Raises:
-        ClientError: the client says that it can't.
-        ProtocolError: the answer is malformed or cut short.
-    """
-    facts = _FactsReader()
-    for line in answer_lines(done, "facts"):
-        facts.take(line)
-    return facts.result()
-
-
-class _FactsReader:
-    """Collects the lines of facts."""
-
-    def __init__(self) -> None:
-        self._platform = ""
-        self._free = 0
-        self._memory = 0
-        self._seconds = 0.0
-        self._selinux = False
-        self._apparmor = False
-        self._user = 0
-        self._controller = ("", 0)
-        self._installed: dict[str, Installed] = {}
-        self._kept: dict[str, set[tuple[str, str]]] = {}
-        self._tools: set[str] = set()
-        self._unmanaged: set[str] = set()
-        self._lacks: list[str] = []
-        self._unmade = ""
-        self._machine = ""
-
-    def take(self, line: str) -> None:
-        word, _, rest = line.partition(" ")
-        reader = getattr(self, f"_take_{word}", None) if word in (_LAST if self._unmanaged else _FACTS) else None
-        if reader is None or not reader(rest):
-            raise ProtocolError(f"the client's answer has a line that no client writes: {clean(line)!r}")
-
-    def _take_platform(self, rest: str) -> bool:
-        self._platform = rest.replace(" ", "-").replace("/", "_").lower()
-        return PLATFORM.fullmatch(self._platform) is not None
-
-    def _take_free(self, rest: str) -> bool:
-        self._free = int(rest) * _KIB if _NUMBER.fullmatch(rest) else -1
-        return self._free >= 0
-
-    def _take_memory(self, rest: str) -> bool:
-        """Read the memory in KiB; machines of one kind differ by what their kernel took, so a power of 2 is kept."""
-        mebibytes = int(rest) // _KIB if _NUMBER.fullmatch(rest) else -1
-        self._memory = 1 << mebibytes.bit_length() - 1 if mebibytes > 0 else 0
-        return mebibytes >= 0
-
-    def _take_began(self, rest: str) -> bool:
-        """Read the start of the login shell's process in ticks, and the uptime in seconds."""
-        begun, _, now = rest.partition(" ")
-        if not _NUMBER.fullmatch(begun) or not _UPTIME.fullmatch(now):
-            return False
-        self._seconds = max(0.0, float(now) - int(begun) / _TICKS)
-        return True
-
-    def _take_tool(self, rest: str) -> bool:
-        self._tools.add(rest)
-        return _TOKEN.fullmatch(rest) is not None and len(self._tools) < MAX_LISTED
-
-    def _take_selinux(self, rest: str) -> bool:
-        self._selinux = rest == "1"
-        return rest in {"0", "1"}
-
-    def _take_apparmor(self, rest: str) -> bool:
-        self._apparmor = rest == "1"
-        return rest in {"0", "1"}
-
-    def _take_user(self, rest: str) -> bool:
-        self._user = int(rest) if _NUMBER.fullmatch(rest) else -1
-        return self._user >= 0
-
-    def _take_controller(self, rest: str) -> bool:
-        lineage, _, epoch = rest.partition(" ")
-        if not _TOKEN.fullmatch(lineage) or not _NUMBER.fullmatch(epoch):
-            return False
-        self._controller = lineage, int(epoch)
-        return True
-
-    def _take_installed(self, rest: str) -> bool:
-        entry = _installed(rest)
-        known = len(self._installed)
-        self._installed[entry.component] = entry
-        return known < len(self._installed) <= MAX_INSTALLED
-
-    def _take_kept(self, rest: str) -> bool:
-        """Read another version of a component that was named before."""
-        component, _, version_and_digest = rest.partition(" ")
-        version, _, digest = version_and_digest.partition(" ")
-        if not VERSION_NAME.fullmatch(version) or not SHA256.fullmatch(digest):
-            return False
-        kept = self._kept.setdefault(component, set())
-        kept.add((version, digest))
-        return len(kept) <= MAX_LISTED and component in self._installed
-
-    def _take_loaded(self, rest: str) -> bool:
-        """Read what the engine of a component that was named before says."""
-        component, _, said = rest.partition(" ")
-        entry = self._installed.get(component)
-        if entry is None or entry.loaded or entry.unsaid:
-            return False
-        loaded, unsaid = _loaded(said)
-        self._installed[component] = replace(entry, loaded=loaded, unsaid=unsaid)
-        return True
-
-    def _take_unmanaged(self, rest: str) -> bool:
-        self._unmanaged.add(clean(rest))
-        return len(self._unmanaged) <= MAX_LISTED
-
-    def _take_machine(self, rest: str) -> bool:
-        """Read boot, device and inode, and what of the path isn't there yet; their digest is enough to compare."""
-        self._machine = hashlib.sha256(rest.encode()).hexdigest()[:32]
-        return _MACHINE.fullmatch(rest) is not None
-
-    def _take_lacks(self, rest: str) -> bool:
-        self._lacks.append(clean(rest))
-        return bool(rest) and len(self._lacks) <= MAX_LISTED
-
-    def _take_unmade(self, rest: str) -> bool:
-        self._unmade = clean(rest)
-        return bool(rest)
-
-    def result(self) -> Facts:
-        if not self._platform:
-            raise ProtocolError("the client names no platform")
-        lineage, epoch = self._controller
-        installed = [
-            replace(entry, kept=tuple(sorted(self._kept.get(entry.component, ()))))
-            for entry in self._installed.values()
-        ]
-        profile = Profile(
-            platform=self._platform,
-            installed=tuple(sorted(installed)),
-            tools=tuple(sorted(self._tools)),
-            lineage=lineage,
-            epoch=epoch,
-            selinux=self._selinux,
-            unmanaged=tuple(sorted(self._unmanaged)),
-            memory=self._memory,
-        )
-        return Facts(
-            profile=profile,
-            free=self._free,
-            seconds=self._seconds,
-            user=self._user,
-            apparmor=self._apparmor,
-            lacks=tuple(self._lacks),
-            machine=self._machine,
-            unmade=self._unmade,
-        )
-
-
 def read_outcomes(done: Completed, steps: Sequence[Step]) -> tuple[Outcome, ...]:
     """Read the answer to a deploy request, one outcome for each step and in its order.
 
@@ -242,12 +72,12 @@ def read_outcomes(done: Completed, steps: Sequence[Step]) -> tuple[Outcome, ...]
         raise ProtocolError("the client answers for other components than it was asked")
     for line in lines[len(steps) :]:
         number, _, code = line.partition(" ")
-        at = int(number) - 1 if _NUMBER.fullmatch(number) else -1
+        at = int(number) - 1 if NUMBER.fullmatch(number) else -1
         if code.startswith("loaded ") and 0 <= at < len(found) and found[at].status == "changed":
-            loaded, unsaid = _loaded(code.removeprefix("loaded "))
+            loaded, unsaid = loaded_of(code.removeprefix("loaded "))
             found[at] = replace(found[at], loaded=loaded, unsaid=unsaid)
             continue
-        if not 0 <= at < len(found) or found[at].status != "failed" or not _TOKEN.fullmatch(code):
+        if not 0 <= at < len(found) or found[at].status != "failed" or not TOKEN.fullmatch(code):
             raise ProtocolError(f"the client's answer has a malformed line: {clean(line)!r}")
         found[at] = replace(found[at], fault=FAULTS.get(code, RELEASE), reason=reason_by_code(code))
     return tuple(found)
@@ -268,7 +98,7 @@ def read_content(done: Completed, paths: Sequence[str]) -> dict[str, bytes | Non
                 raise ProtocolError("the client's answer has bytes that nobody asked for")
             content += _hexadecimal(line)
             if len(content) > MAX_CONTENT:
-                raise ProtocolError(f"the client shows more than {MAX_CONTENT // _KIB} KiB of a file")
+                raise ProtocolError(f"the client shows more than {MAX_CONTENT // KIB} KiB of a file")
         elif line == f"file {len(found) + 1}":
             found.append(bytearray())
         elif line == f"none {len(found) + 1}":
@@ -350,25 +180,6 @@ def _no_answer(done: Completed) -> ClientError:
     return ProtocolError(f"the client gave no answer (exit status {done.status}){reason}")
 
 
-def _installed(rest: str) -> Installed:
-    fields = rest.split(" ", 5)
-    if len(fields) < 6:
-        raise ProtocolError(f"the client's answer has a malformed line: {clean(rest)!r}")
-    component, version, digest, previous, layout, damage = fields
-    if not (
-        COMPONENT_ID.fullmatch(component)
-        and VERSION_NAME.fullmatch(version)
-        and (digest == "-" or SHA256.fullmatch(digest))
-        and (previous == "-" or VERSION_NAME.fullmatch(previous))
-        and (layout == "-" or _TOKEN.fullmatch(layout))
-        and (digest != "-" or damage)
-    ):
-        raise ProtocolError(f"the client's answer has a malformed line: {clean(rest)!r}")
-    return Installed(
-        component, version, _value(digest), previous=_value(previous), layout=_value(layout), damage=clean(damage)
-    )
-
-
 _HOW = {
     "late": "no answer came in time",
     "hindered": "there is no folder for its answer",
@@ -379,7 +190,7 @@ _HOW = {
 _MAX_SAID = 60
 
 
-def _loaded(answer: str) -> tuple[str, str]:
+def loaded_of(answer: str) -> tuple[str, str]:
     """Give the version that an engine says it has loaded, or why that isn't known.
 
     What it said otherwise is kept short: what clients have is compared by it.
@@ -391,7 +202,7 @@ def _loaded(answer: str) -> tuple[str, str]:
     short = said if len(said) <= _MAX_SAID else f"{said[: _MAX_SAID - 1]}\u2026"
     if how == "0":
         return "", f"the answer is no version: {short}" if said else "the answer is empty"
-    why = _HOW.get(how) or (f"exit {how}" if _NUMBER.fullmatch(how) else "the client doesn't say why")
+    why = _HOW.get(how) or (f"exit {how}" if NUMBER.fullmatch(how) else "the client doesn't say why")
     return "", f"{why}: {short}" if said else why
 
 
@@ -407,11 +218,12 @@ def _outcome(line: str) -> Outcome:
         raise ProtocolError(f"the client's answer has a malformed line: {clean(line)!r}")
     message = clean(fields[4]) if len(fields) == 5 else ""
     return Outcome(
-        component=fields[0], status=fields[1], version=_value(fields[2]), digest=_value(fields[3]), message=message
+        component=fields[0], status=fields[1], version=value_of(fields[2]), digest=value_of(fields[3]), message=message
     )
 
 
-def _value(text: str) -> str:
+def value_of(text: str) -> str:
+    """Give what stands in a field; a dash stands for nothing."""
     return "" if text == "-" else text
 
 

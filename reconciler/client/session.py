@@ -17,7 +17,8 @@ from importlib.resources import files
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
 
-from reconciler.client.protocol import NO_FULLBLOCK, NO_SCRIPT, lacks_script, read_content, read_facts, read_outcomes
+from reconciler.client.facts import read_facts
+from reconciler.client.protocol import NO_FULLBLOCK, NO_SCRIPT, lacks_script, read_content, read_outcomes
 from reconciler.client.relaying import hold_request, read_held, serve_request
 from reconciler.client.requests import (
     SLOWEST,

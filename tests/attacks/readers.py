@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.client.protocol import read_content, read_facts, read_outcomes
+from reconciler.client.facts import read_facts
+from reconciler.client.protocol import read_content, read_outcomes
 from reconciler.contracts import Completed
 from reconciler.errors import UpdoserError
 from reconciler.formats.duration import parse_duration

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.client.protocol import MAX_CONTENT, read_content, read_facts, read_outcomes
+from reconciler.client.facts import read_facts
+from reconciler.client.protocol import MAX_CONTENT, read_content, read_outcomes
 from reconciler.client.requests import variables
 from reconciler.contracts import Completed
 from reconciler.errors import ClientError, OtherControllerError, ProtocolError
@@ -103,6 +104,19 @@ def facts_with(lines: Any) -> Any:
 
 def installed_lines(count: Any) -> Any:
     return [f"installed c{at} 1 {DIGEST} - - \n" for at in range(count)]
+
+
+def test_what_clients_say_alike_is_read_once_and_what_differs_for_each() -> None:
+    one, other = (read_facts(facts_with([f"free {free}\n", *installed_lines(3)])) for free in (1, 2))
+    assert (one.free, other.free) == (1024, 2048)
+    assert one.profile is other.profile
+    assert read_facts(facts_with(installed_lines(2))).profile.installed == one.profile.installed[:2]
+
+
+def test_a_long_answer_is_read_anew_each_time_so_that_nobody_fills_the_memory() -> None:
+    one, other = (read_facts(facts_with(installed_lines(MAX_INSTALLED))) for _ in range(2))
+    assert one.profile == other.profile
+    assert one.profile is not other.profile
 
 
 def test_nothing_is_believed_of_what_is_installed_behind_the_names_of_files() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from reconciler.client.protocol import read_facts
+from reconciler.client.facts import read_facts
 from reconciler.contracts import Completed
 from reconciler.errors import AuthenticationError, ClientError, NetworkError, TransportError
 from reconciler.model.deploy import FAULTS, reason_by_code
