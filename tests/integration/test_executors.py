@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shlex
 import shutil
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,10 +29,13 @@ from tests.sshd import SshFleet, sshd_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import ExitStack
 
 OVER_A_BROKER = (pytest.mark.needs("rabbitmq-server", "epmd", "openssl"), pytest.mark.xdist_group("rabbitmq"))
 SPEC = Path(__file__).parents[2] / "updoser.yaml"
 SECRET = "hunter2-of-the-agents"
+DAYS = (1, 0), (3, 3), (4, 0)
+"""The days of the demo that are taken, and how an apply on each ends; two releases are bad on the second of them."""
 _TIMED = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 _OWN = {"site", "sites", "run_id", "plan_id", "lineage", "says", "reason", "age", "half", "most", "nearly"}
 """What two runs of one demo never have alike: ids and times, and who of two clients failed first."""
@@ -52,25 +57,28 @@ def relay(folder: Path, ssh: SshFleet, transport: dict[str, Any], before: str = 
     return {"type": "relay", "host": ssh.addresses[0], "command": command, **way}
 
 
-def documents(folder: Path, executor: dict[str, Any] | None, site: str = "") -> list[Any]:
-    """Give what three days of the demo and the status after them are, as far as no time is in it.
+def documents(fleet: Fleet, spec: dict[str, Any], days: int | None = None) -> list[Any]:
+    """Give what the demo comes to, as far as no time is in it; only its first `days`, where not all of it is wanted.
 
-    All groups are of a site, where one is named.
+    That is the document of each day with the files that are in force on clients, and after the last one the status.
     """
-    fleet = Fleet(folder)
-    spec = yaml.safe_load(re.sub(r"\n +- {name: (pc-[34]|branch-[34]),.*", "", SPEC.read_text()))
-    if site:
-        spec["sites"] = {site: {"groups": list(spec["groups"]), "executor": executor}}
-    elif executor is not None:
-        spec["server"]["executor"] = executor
-    (folder / "updoser.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
-    found = []
-    for day, code in ((1, 0), (2, 0), (3, 3), (4, 0)):
+    (fleet.folder / "updoser.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
+    found: list[Any] = []
+    for day, code in DAYS[:days]:
         done = fleet.run("apply", "--auto-approve", "--format", "json", "-e", f"day={day}")
         assert done.code == code, done.err
-        found.append(alike(done.json))
-    found.append(alike(fleet.run("status", "--no-refresh", "--format", "json", "-e", "day=4").json))
+        found.append((alike(done.json), in_force(fleet)))
+    if days is None:
+        found.append(alike(fleet.run("status", "--no-refresh", "--format", "json", "-e", f"day={DAYS[-1][0]}").json))
     return found
+
+
+def in_force(fleet: Fleet) -> dict[str, str]:
+    """Give the digests of all files that are in force on the clients of a demo."""
+    clients = fleet.folder / ".updoser/clients"
+    files = [path for current in clients.glob("*/*/current") for path in current.iterdir()]
+    assert files
+    return {str(path.relative_to(clients)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def alike(value: Any, key: str = "") -> Any:
@@ -85,34 +93,91 @@ def alike(value: Any, key: str = "") -> Any:
 
 @pytest.fixture(scope="module")
 def of_threads(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return cache(lambda: documents(tmp_path_factory.mktemp("threads"), None))
+    return cache(lambda: documents(Fleet(tmp_path_factory.mktemp("threads")), the_demo()))
 
 
-@pytest.mark.parametrize("kind", ["processes", "relay"])
-def test_the_demo_gives_the_same_documents_whoever_works_on_its_clients(
-    kind: str, of_threads: Any, tmp_path: Path, request: pytest.FixtureRequest
+def the_demo() -> dict[str, Any]:
+    """Give the demo, with two clients less in each group."""
+    return dict(yaml.safe_load(re.sub(r"\n +- {name: (pc-[34]|branch-[34]),.*", "", SPEC.read_text())))
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A demo whose clients are reached by nobody but who is meant to work on them: else it would be one of threads."""
+
+    folder: Path
+    spec: dict[str, Any]
+    request: pytest.FixtureRequest
+    stack: ExitStack
+
+    def threads(self) -> None:
+        """Have threads of the controller work on clients."""
+
+    def processes(self) -> None:
+        """Have processes of this machine work on clients, by a shell that refuses all others."""
+        shell = self.folder / "shell"
+        shell.write_text(_WORKERS_ONLY.format(worker=shlex.join(SPEAK).partition(" ")[2]))
+        shell.chmod(0o755)
+        self.spec["defaults"]["transport"] = {"type": "local", "shell": str(shell)}
+        self.spec["server"]["executor"] = {"type": "processes", "count": 2}
+
+    def relay(self) -> None:
+        """Have a worker on another machine do it, which is the only one to know a shell."""
+        self.spec["defaults"]["transport"] = _NO_WAY
+        executor = relay(self.folder, self.request.getfixturevalue("ssh"), {"type": "local"})
+        self.spec["server"]["executor"] = executor
+
+    def celery(self) -> None:
+        """Have the worker of a site do it, which has the content of the store as a share."""
+        self.spec["defaults"]["transport"] = _NO_WAY
+        broker: RabbitMQ = self.request.getfixturevalue("broker")
+        executor = {"type": "celery", **broker.options(CONTROLLER)}
+        self.spec["sites"] = {"lyon": {"groups": list(self.spec["groups"]), "executor": executor}}
+        said = {
+            "transport": {"type": "local"},
+            "content": [{"type": "folder", "path": str(self.folder / "demo/.updoser/store")}],
+            "processes": 2,
+            "station": broker.station("lyon"),
+        }
+        self.stack.enter_context(served(self.folder / "site", "lyon", said))
+
+
+_NO_WAY = {"type": "local", "shell": "a-shell-that-is-not-there"}
+_WORKERS_ONLY = """\
+#!/bin/sh
+at=$$
+while [ "$at" -gt 1 ]; do
+    case "$(tr '\\0' ' ' <"/proc/$at/cmdline")" in *"{worker}"*) exec sh "$@" ;; esac
+    at=$(sed 's/.*) . \\([0-9]*\\) .*/\\1/' "/proc/$at/stat")
+done
+echo "only workers may" >&2
+exit 1
+"""
+_NEEDS = {
+    "celery": [pytest.mark.needs("rabbitmq-server", "epmd", "openssl"), pytest.mark.xdist_group("rabbitmq")],
+    "postgresql": [pytest.mark.needs("initdb")],
+}
+_WAYS = [
+    pytest.param(kind, database, marks=[*_NEEDS.get(kind, []), *_NEEDS.get(database, [])])
+    for kind in ("threads", "processes", "relay", "celery")
+    for database in ("sqlite", "postgresql")
+    if (kind, database) != ("threads", "sqlite")
+]
+"""Who works on clients and what remembers that: all of them are held to threads with SQLite."""
+
+
+@pytest.mark.parametrize(("kind", "database"), _WAYS, indirect=["database"])
+def test_the_demo_gives_the_same_documents_and_files_whoever_works_on_its_clients_and_whatever_remembers_that(
+    kind: str, database: str, of_threads: Any, tmp_path: Path, request: pytest.FixtureRequest, stack: ExitStack
 ) -> None:
     (tmp_path / "demo").mkdir()
-    executor: dict[str, Any] = {"type": "processes", "count": 2}
-    if kind == "relay":
-        executor = relay(tmp_path, request.getfixturevalue("ssh"), {"type": "local"})
-    assert documents(tmp_path / "demo", executor) == of_threads()
-
-
-@pytest.mark.needs("rabbitmq-server", "epmd", "openssl")
-@pytest.mark.xdist_group("rabbitmq")
-def test_the_demo_gives_the_same_documents_at_a_site(broker: RabbitMQ, of_threads: Any, tmp_path: Path) -> None:
-    demo = tmp_path / "demo"
-    demo.mkdir()
-    said = {
-        "transport": {"type": "local"},
-        "content": [{"type": "folder", "path": str(demo / ".updoser/store")}],
-        "processes": 2,
-        "station": broker.station("lyon"),
-    }
-    executor = {"type": "celery", **broker.options(CONTROLLER)}
-    with served(tmp_path / "site", "lyon", said):
-        assert documents(demo, executor, "lyon") == of_threads()
+    demo = Demo(tmp_path, the_demo(), request, stack)
+    getattr(demo, kind)()
+    days = None
+    if database == "postgresql":
+        demo.spec["server"]["state"] = request.getfixturevalue("postgres_url")
+        days = 2  # the bad day is the second
+    assert documents(Fleet(tmp_path / "demo"), demo.spec, days) == of_threads()[:days]
 
 
 def test_what_goes_to_a_relay_has_no_secret_key_or_path_of_the_controller_in_its_batches(
