@@ -1,7 +1,4 @@
-"""What brings a schema of version 11 to version 12: what many machines need that work on one state.
-
-Here, and not with the earlier steps, because it will be read beside them and is longer than most.
-"""
+"""What brings a schema of version 11 to version 12: what many machines need that work on one state."""
 
 from __future__ import annotations
 

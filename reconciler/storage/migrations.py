@@ -7,8 +7,8 @@ force, and `tables` is only how it is read. To change the schema:
 1. Dump a state of the version that is in force, with rows, to tests/unit/data/states/N.sql (`sqlite3 state.db .dump`),
    if that isn't there yet.
 2. Change `tables`; a column that is NOT NULL gets a `server_default`, for the rows that are there.
-3. Add the next number here, in SQL that SQLite and PostgreSQL both take, or in the words of each (`ByDialect`). What
-   stands here already stays as it is.
+3. Add the next number here, or in a file beside this one where it is long: in SQL that SQLite and PostgreSQL both take,
+   or in the words of each (`ByDialect`). What stands here already stays as it is.
 4. Say in tests/unit/test_migrations.py what the rows that are there get.
 
 Tests take each dump to each later version, cell by cell, and compare what comes of it with the next dump, with a new
@@ -20,7 +20,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.storage.dialect import ByDialect
-from reconciler.storage.migration_12 import STATEMENTS
+from reconciler.storage.migration_11 import STATEMENTS as CONSOLE
+from reconciler.storage.migration_12 import STATEMENTS as SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -308,174 +309,8 @@ MIGRATIONS: Mapping[int, tuple[str | ByDialect, ...]] = {
         )
         """,
     ),
-    # The console: what it shows, what people ask for in it, and what clients are found by.
-    11: (
-        "ALTER TABLE controller ADD COLUMN progress TEXT NOT NULL DEFAULT ''",
-        "ALTER TABLE clients ADD COLUMN back_at FLOAT",
-        "ALTER TABLE sources ADD COLUMN signatures TEXT NOT NULL DEFAULT '{}'",
-        "ALTER TABLE sources ADD COLUMN unfetched TEXT NOT NULL DEFAULT '[]'",
-        "ALTER TABLE sources ADD COLUMN signed_up_to TEXT NOT NULL DEFAULT '{}'",
-        "ALTER TABLE sources ADD COLUMN signed_until FLOAT",
-        "CREATE INDEX clients_by_profile ON clients (fingerprint, name)",
-        "CREATE INDEX clients_by_seen ON clients (seen_at)",
-        "CREATE INDEX clients_by_labels ON clients (labels, name) WHERE labels <> '[]'",
-        "CREATE INDEX clients_in_trouble ON clients (name) WHERE error <> ''",
-        "CREATE INDEX clients_failing ON clients (name) WHERE failures > 0",
-        "CREATE INDEX clients_in_quarantine ON clients (name) WHERE quarantined IS NOT NULL",
-        "CREATE INDEX clients_without_way ON clients (name) WHERE substr(route, 1, 13) = 'unreachable: '",
-        "CREATE INDEX clients_never_seen ON clients (name) WHERE seen_at IS NULL",
-        """
-        CREATE TABLE snapshots (
-            kind VARCHAR(16) NOT NULL,
-            name VARCHAR(253) NOT NULL,
-            at FLOAT NOT NULL,
-            digest VARCHAR(64) NOT NULL,
-            data TEXT NOT NULL,
-            PRIMARY KEY (kind, name)
-        )
-        """,
-        ByDialect(
-            sqlite="""
-            CREATE TABLE requests (
-                id INTEGER NOT NULL,
-                at FLOAT NOT NULL,
-                who TEXT NOT NULL,
-                roles TEXT NOT NULL,
-                address TEXT NOT NULL,
-                kind VARCHAR(32) NOT NULL,
-                target TEXT NOT NULL,
-                reason TEXT NOT NULL,
-                seen VARCHAR(64) NOT NULL,
-                status VARCHAR(16) NOT NULL,
-                done_at FLOAT,
-                says TEXT NOT NULL,
-                asked_as VARCHAR(64),
-                PRIMARY KEY (id)
-            )
-            """,
-            postgresql="""
-            CREATE TABLE requests (
-                id BIGSERIAL NOT NULL,
-                at FLOAT NOT NULL,
-                who TEXT NOT NULL,
-                roles TEXT NOT NULL,
-                address TEXT NOT NULL,
-                kind VARCHAR(32) NOT NULL,
-                target TEXT NOT NULL,
-                reason TEXT NOT NULL,
-                seen VARCHAR(64) NOT NULL,
-                status VARCHAR(16) NOT NULL,
-                done_at FLOAT,
-                says TEXT NOT NULL,
-                asked_as VARCHAR(64),
-                PRIMARY KEY (id)
-            )
-            """,
-        ),
-        "CREATE UNIQUE INDEX requests_by_name ON requests (asked_as)",
-        """
-        CREATE TABLE sessions (
-            digest VARCHAR(64) NOT NULL,
-            who TEXT NOT NULL,
-            roles TEXT NOT NULL,
-            way VARCHAR(16) NOT NULL,
-            address TEXT NOT NULL,
-            created FLOAT NOT NULL,
-            used FLOAT NOT NULL,
-            ends FLOAT NOT NULL,
-            PRIMARY KEY (digest)
-        )
-        """,
-        ByDialect(
-            sqlite="""
-            CREATE TABLE rollout_moves (
-                id INTEGER NOT NULL,
-                component VARCHAR(64) NOT NULL,
-                version VARCHAR(128) NOT NULL,
-                grp VARCHAR(253) NOT NULL,
-                wave INTEGER NOT NULL,
-                status VARCHAR(16) NOT NULL,
-                at FLOAT NOT NULL,
-                reason TEXT NOT NULL,
-                PRIMARY KEY (id)
-            )
-            """,
-            postgresql="""
-            CREATE TABLE rollout_moves (
-                id BIGSERIAL NOT NULL,
-                component VARCHAR(64) NOT NULL,
-                version VARCHAR(128) NOT NULL,
-                grp VARCHAR(253) NOT NULL,
-                wave INTEGER NOT NULL,
-                status VARCHAR(16) NOT NULL,
-                at FLOAT NOT NULL,
-                reason TEXT NOT NULL,
-                PRIMARY KEY (id)
-            )
-            """,
-        ),
-        "CREATE INDEX moves_by_rollout ON rollout_moves (component, version, grp, id)",
-        "CREATE INDEX runs_by_start ON runs (started, run_id)",
-        "CREATE INDEX runs_of_people ON runs (started, run_id) WHERE command <> 'apply'",
-        "CREATE INDEX journal_of_trouble ON journal (run_id, reason) WHERE reason <> ''",
-        """
-        CREATE TABLE samples (
-            at FLOAT NOT NULL,
-            component VARCHAR(64) NOT NULL,
-            updated INTEGER NOT NULL,
-            outdated INTEGER NOT NULL,
-            ahead INTEGER NOT NULL,
-            unknown INTEGER NOT NULL,
-            pending INTEGER NOT NULL,
-            PRIMARY KEY (at, component)
-        )
-        """,
-        """
-        CREATE TABLE protection (
-            component VARCHAR(64) NOT NULL,
-            version VARCHAR(128) NOT NULL,
-            began FLOAT NOT NULL,
-            half FLOAT,
-            most FLOAT,
-            nearly FLOAT,
-            loads BOOLEAN NOT NULL,
-            PRIMARY KEY (component, version)
-        )
-        """,
-        """
-        CREATE TABLE standings (
-            id INTEGER NOT NULL,
-            component VARCHAR(64) NOT NULL,
-            platform TEXT NOT NULL,
-            has TEXT NOT NULL,
-            lineage TEXT NOT NULL,
-            epoch BIGINT NOT NULL,
-            state VARCHAR(16) NOT NULL,
-            wanted TEXT NOT NULL,
-            behind INTEGER NOT NULL,
-            profiles INTEGER NOT NULL,
-            clients INTEGER NOT NULL,
-            PRIMARY KEY (id)
-        )
-        """,
-        """
-        CREATE TABLE profile_numbers (
-            number INTEGER NOT NULL,
-            fingerprint VARCHAR(64) NOT NULL,
-            PRIMARY KEY (number),
-            UNIQUE (fingerprint)
-        )
-        """,
-        """
-        CREATE TABLE profile_components (
-            standing INTEGER NOT NULL,
-            profile INTEGER NOT NULL,
-            PRIMARY KEY (standing, profile)
-        )
-        """,
-        "CREATE INDEX components_by_profile ON profile_components (profile, standing)",
-    ),
-    12: STATEMENTS,
+    11: CONSOLE,
+    12: SHARED,
 }
 """What brings a schema of version N - 1 to version N, by N; version 0 is an empty database."""
 VERSION = max(MIGRATIONS)
