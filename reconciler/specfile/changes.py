@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from reconciler.errors import printable
 from reconciler.model.spec_change import SpecChange
 from reconciler.present.words import count_text, name_list
-from reconciler.specfile.safety import ABSENT, keyed, losses
+from reconciler.specfile.judges import ABSENT
+from reconciler.specfile.safety import keyed, losses
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from reconciler.model.spec_change import SpecChangeKind
-    from reconciler.specfile.safety import Path
+    from reconciler.specfile.judges import Path
 
 MAX_SHOWN = 200
 _LONGEST = 80

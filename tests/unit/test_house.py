@@ -151,7 +151,7 @@ NAMED = {
     ("relay", "relay_text"): "the same",
     ("relay", "reasons"): "the same",
     ("relay", "tables"): "the same",
-    ("tuf", "safety"): "the type of sources whose releases are signed, as a spec names it",
+    ("tuf", "safety_trust"): "the type of sources whose releases are signed, as a spec names it",
     ("tuf", "repository"): "the layout of the core's own, where a spec names none",
 }
 """Where the core has a bundled plugin's name, and why. It goes by what plugins declare, so a name decides nothing."""
