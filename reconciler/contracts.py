@@ -103,6 +103,25 @@ class Pipe(Protocol):
         """
 
 
+@runtime_checkable
+class TalkingPipe(Pipe, Protocol):
+    """A pipe on which a command can be answered. One that can't takes two commands where this one takes one."""
+
+    def talk(
+        self,
+        command: str,
+        stdin: Iterable[bytes],
+        reply: Callable[[bytes], Iterable[bytes] | None],
+        *,
+        timeout: float,
+        patience: float = 0.0,
+    ) -> Completed:
+        """Run a command as `run` does. Once `stdin` is sent, `reply` is called with what the command printed by then.
+
+        It is called again as more is printed, until it gives what else is to be sent; the input ends behind that.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Become:
     """How a session gets the rights it needs: `sudo` without a password and a terminal.

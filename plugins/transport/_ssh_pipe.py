@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from ._ssh_wire import Connection, Wire
 
+    Reply = Callable[[bytes], Iterable[bytes] | None]
+
 _CHUNK = 64 * 1024
 _POLL = 0.005
 """Seconds between two looks at whether the client takes more; only when it takes nothing at the moment."""
@@ -60,13 +62,22 @@ class SshPipe:
 
     def run(self, command: str, stdin: Iterable[bytes], *, timeout: float, patience: float = 0.0) -> Completed:
         """Run `command` with the login shell; see `contracts.Pipe`."""
+        return self._run(command, _Input(stdin), min(timeout, self._total) + patience)
+
+    def talk(
+        self, command: str, stdin: Iterable[bytes], reply: Reply, *, timeout: float, patience: float = 0.0
+    ) -> Completed:
+        """Run it, and answer what it says; see `contracts.TalkingPipe`."""
+        return self._run(command, _Input(stdin, reply), min(timeout, self._total) + patience)
+
+    def _run(self, command: str, stdin: _Input, total: float) -> Completed:
         assert self._transport is not None
         self._transport.wire.expect(self._idle)
         try:
             channel, wire = self._channel()
             self._before = channel
             with _closing_on_error(channel, wire):
-                talk = _Talk(channel, wire, iter(stdin), self._idle, min(timeout, self._total) + patience)
+                talk = _Talk(channel, wire, stdin, self._idle, total)
                 channel.exec_command(command)
                 wire.expect(self._idle + _LATER, GRACE)
                 return talk.run()
@@ -129,15 +140,38 @@ def _close(channel: paramiko.Channel) -> None:
         channel.close()
 
 
+class _Input:
+    """What a command is fed: some bytes, and then what answers that which it says, if anything does."""
+
+    def __init__(self, stdin: Iterable[bytes], reply: Reply | None = None) -> None:
+        self._stdin = iter(stdin)
+        self._reply = reply
+        self._seen = -1
+        self.waits = False
+        """Whether the command has to say something before it is fed any more."""
+
+    def next(self, printed: Printed) -> bytes | None:
+        """Give the next bytes; None where there are none any more, or not yet."""
+        chunk = next(self._stdin, None)
+        if chunk is not None or self._reply is None:
+            return chunk
+        self.waits = True
+        if printed.size != self._seen:
+            self._seen = printed.size
+            answer = self._reply(printed.stdout)
+            if answer is not None:
+                self._stdin, self._reply, self.waits = iter(answer), None, False
+                return next(self._stdin, None)
+        return None
+
+
 class _Talk:
     """Feeds a command and collects what it says; never waits for the one without doing the other.
 
     It is woken by an event and not by a descriptor: those run out, and beyond 1023 select() takes none.
     """
 
-    def __init__(
-        self, channel: paramiko.Channel, wire: Wire, stdin: Iterator[bytes], idle: float, total: float
-    ) -> None:
+    def __init__(self, channel: paramiko.Channel, wire: Wire, stdin: _Input, idle: float, total: float) -> None:
         self._channel = channel
         self._wire = wire
         self._stdin = stdin
@@ -181,7 +215,8 @@ class _Talk:
     def _wait(self, longest: float) -> None:
         """Wait for output, or behind its end for the exit status; for room to send there is no signal, so look soon."""
         news = self._channel.status_event if self._channel.eof_received else self._news
-        news.wait(min(longest, _POLL if self._sending or self._channel.eof_received else 1.0))
+        soon = (self._sending and not self._stdin.waits) or self._channel.eof_received
+        news.wait(min(longest, _POLL if soon else 1.0))
 
     def _receive(self) -> bool:
         moved = False
@@ -197,7 +232,9 @@ class _Talk:
         if not self._sending:
             return False
         if not self._waiting:
-            chunk = next(self._stdin, None)
+            chunk = self._stdin.next(self._printed)
+            if chunk is None and self._stdin.waits:
+                return False
             if chunk is None:
                 self._finish()
                 return True

@@ -17,10 +17,12 @@ from reconciler.programs import StartError, started
 from ._printed import GRACE, Printed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from reconciler.contracts import Context, Session
     from reconciler.model.client import Client
+
+    Reply = Callable[[bytes], Iterable[bytes] | None]
 
 OPTIONS: Mapping[str, Any] = {
     "type": "object",
@@ -76,11 +78,20 @@ class LocalPipe:
 
     def run(self, command: str, stdin: Iterable[bytes], *, timeout: float, patience: float = 0.0) -> Completed:
         """Run `command` with /bin/sh; see `contracts.Pipe`."""
+        return self._run(command, stdin, None, timeout + patience)
+
+    def talk(
+        self, command: str, stdin: Iterable[bytes], reply: Reply, *, timeout: float, patience: float = 0.0
+    ) -> Completed:
+        """Run it, and answer what it says; see `contracts.TalkingPipe`."""
+        return self._run(command, stdin, reply, timeout + patience)
+
+    def _run(self, command: str, stdin: Iterable[bytes], reply: Reply | None, seconds: float) -> Completed:
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         shell = ["/bin/sh", "-c", command]
         try:
             with started(shell, "/", environment, stdin=subprocess.PIPE, grace=_FAREWELL) as process:
-                return _talk(process, iter(stdin), _Patience(timeout + patience, self._stop))
+                return _talk(process, iter(stdin), reply, _Patience(seconds, self._stop))
         except StartError as error:
             raise TransportError(f"no shell can be started here: {error}") from error
 
@@ -112,12 +123,14 @@ class _Patience:
             raise TransportError(_TOO_LONG, reason="silent")
 
 
-def _talk(process: subprocess.Popen[bytes], stdin: Iterator[bytes], patience: _Patience) -> Completed:
+def _talk(
+    process: subprocess.Popen[bytes], stdin: Iterator[bytes], reply: Reply | None, patience: _Patience
+) -> Completed:
     """Feed a process and collect what it says, until both of its outputs end."""
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
-    printed, waiting = Printed(), memoryview(b"")
+    printed, waiting, feeding = Printed(), memoryview(b""), True
     with selectors.DefaultSelector() as selector:
         for pipe in (process.stdin, process.stdout, process.stderr):
             os.set_blocking(pipe.fileno(), False)
@@ -128,14 +141,19 @@ def _talk(process: subprocess.Popen[bytes], stdin: Iterator[bytes], patience: _P
             for key, _events in ready:
                 if key.fileobj is process.stdin:
                     waiting = _write(process, waiting, stdin)
-                    if not waiting:
+                    feeding = bool(waiting)
+                    if not feeding:
                         selector.unregister(process.stdin)
-                        process.stdin.close()
                     continue
                 chunk = os.read(key.fd, _CHUNK)
                 printed.take(chunk, error=key.fileobj is process.stderr)
                 if not chunk:
                     selector.unregister(key.fileobj)
+            if not feeding and reply is not None and (answer := reply(printed.stdout)) is not None:
+                stdin, reply, feeding = iter(answer), None, True
+                selector.register(process.stdin, selectors.EVENT_WRITE)
+            elif not feeding and reply is None:
+                process.stdin.close()
     try:
         status = process.wait(max(1.0, patience.left))
     except subprocess.TimeoutExpired:

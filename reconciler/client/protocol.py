@@ -26,13 +26,15 @@ if TYPE_CHECKING:
     from reconciler.contracts import Completed
     from reconciler.model.deploy import Step
 
-_FIRST = re.compile(rb"^updoser (\d{1,3}) (facts|outcomes|content|relay|error)$", re.MULTILINE)
+FIRST = re.compile(rb"^updoser (\d{1,3}) (facts|outcomes|content|relay|error)$", re.MULTILINE)
 TOKEN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 NUMBER = re.compile(r"[0-9]{1,18}")
 NO_SCRIPT = 96
 """The exit status where the copy of the script that was to be run isn't there, or is another one."""
 NO_FULLBLOCK = 95
 """The exit status where the script can't be read, because dd doesn't read whole blocks."""
+NO_UNPACKING = 94
+"""The exit status where a packed script came, and no whole one out of it."""
 _MAX_TEXT = 1000
 MAX_LISTED = 100
 """How many tools, unmanaged files or kept versions a client names."""
@@ -54,7 +56,12 @@ _HINTS = {
 
 def lacks_script(done: Completed) -> bool:
     """Say whether a client has no copy of the script, or another one."""
-    return done.status == NO_SCRIPT and _FIRST.search(done.stdout) is None
+    return done.status == NO_SCRIPT and FIRST.search(done.stdout) is None
+
+
+def lacks_unpacking(done: Completed) -> bool:
+    """Say whether a client couldn't unpack the script."""
+    return done.status == NO_UNPACKING and FIRST.search(done.stdout) is None
 
 
 def read_outcomes(done: Completed, steps: Sequence[Step]) -> tuple[Outcome, ...]:
@@ -123,7 +130,7 @@ def answer_lines(done: Completed, kind: str) -> Iterator[str]:
     Raises:
         UpdoserError: what any other answer means.
     """
-    first = _FIRST.search(done.stdout)
+    first = FIRST.search(done.stdout)
     if first is None:
         raise _no_answer(done)
     text = done.stdout[first.end() + 1 :].decode("utf-8", "replace")

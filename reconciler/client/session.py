@@ -3,8 +3,8 @@
 The script goes ahead of the request over standard input, behind a short command that reads it by length: `sh -s` would
 read the payload as commands, and one argument holds no more than 128 KiB. A client that was changed once keeps a copy,
 so that from then on a command that compares its digest and runs it is all that is sent; where there is no copy, or
-another, the client says so and the script is sent. With `become.command` a fixed copy of the script on the client is
-run instead, and only the request is sent.
+another, the client asks for the script in the same exec (`opening`), or fetches it from its relay. With
+`become.command` a fixed copy of the script on the client is run instead, and only the request is sent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.client.facts import read_facts
-from reconciler.client.protocol import NO_FULLBLOCK, NO_SCRIPT, lacks_script, read_content, read_outcomes
+from reconciler.client.opening import ASKING, Reply, asking, direct, fetching, kept, packed
+from reconciler.client.protocol import NO_SCRIPT, lacks_script, lacks_unpacking, read_content, read_outcomes
 from reconciler.client.relaying import hold_request, read_held, serve_request
 from reconciler.client.requests import (
     SLOWEST,
@@ -30,6 +31,7 @@ from reconciler.client.requests import (
     payload,
     read_request,
 )
+from reconciler.contracts import TalkingPipe
 from reconciler.model.deploy import DeployReport
 from reconciler.model.question import NOTHING_ASKED
 
@@ -72,9 +74,9 @@ def commented_script(operation: str = "") -> bytes:
 
 
 @cache
-def _script_digest() -> str:
-    """Give the first 160 bits of the script's SHA-256."""
-    return hashlib.sha256(client_script()).hexdigest()[:40]
+def script_digest() -> str:
+    """Give the SHA-256 of the script as clients keep it."""
+    return hashlib.sha256(client_script()).hexdigest()
 
 
 def _is_needed(name: str, operation: str) -> bool:
@@ -108,22 +110,19 @@ class ShellSession:
         self._shell = shell
         self._become = become
         self._kept: bool | None = None
+        self._packs = False
         self._facts_timeout = facts_timeout
         self._deploy_timeout = deploy_timeout
 
     def facts(
         self, install_root: str, *, verify: bool = False, tools: ToolsTried = "", asked: Asked = NOTHING_ASKED
     ) -> Facts:
-        """Look at the client in one round trip, two where it has no copy of the script; see `contracts.Session`."""
+        """Look at the client in one exec; see `contracts.Session`."""
         request, more = facts_request(install_root, verify=verify, tools=tools, asked=asked), patience_of(asked)
         if self._fixed:
             return read_facts(self._run(self._fixed, [request], self._facts_timeout, more))
-        done = self._run(self._short(install_root), [request], self._facts_timeout, more)
-        self._kept = not lacks_script(done)
-        if not self._kept:
-            script = client_script("" if tools else "loaded" if asked.questions else "facts")
-            done = self._run(self._long(script), [script, request], self._facts_timeout, more)
-        return read_facts(done)
+        script = client_script("" if tools else "loaded" if asked.questions else "facts")
+        return read_facts(self._look(install_root, request, script, more))
 
     def deploy(
         self, request: DeployRequest, content: Callable[[str], AbstractContextManager[BinaryIO]]
@@ -146,12 +145,22 @@ class ShellSession:
     def _read(self, install_root: str, request: bytes) -> Completed:
         if self._fixed:
             return self._run(self._fixed, [request], self._facts_timeout)
-        done = self._run(self._short(install_root), [request], self._facts_timeout)
-        self._kept = not lacks_script(done)
-        if self._kept:
-            return done
-        script = client_script()
-        return self._run(self._long(script), [script, request], self._facts_timeout)
+        return self._look(install_root, request, client_script())
+
+    def _look(self, install_root: str, request: bytes, script: bytes, more: float = 0.0) -> Completed:
+        """Send a request that is sent at once, and again behind the script where the client asks for that."""
+        copy = _copy(install_root)
+        if isinstance(self._pipe, TalkingPipe):
+            reply = Reply(script, [request])
+            done = self._talk(asking(copy, script_digest()), [request], reply, self._facts_timeout, more)
+            self._kept = not reply.wanted
+            self._packs = reply.unpacks
+        else:
+            done = self._run(self._command(kept(copy, script_digest())), [request], self._facts_timeout, more)
+            self._kept = not lacks_script(done)
+            if self._kept:
+                return done
+        return self._unpacked(done, script, [request], self._facts_timeout, more) if not self._kept else done
 
     def hold(
         self,
@@ -168,56 +177,78 @@ class ShellSession:
         read_held(self._relay(serve_request(order, beats), SERVE_TIMEOUT))
 
     def _relay(self, request: Iterable[bytes], timeout: float) -> Completed:
+        pipe = self._pipe
         if self._fixed:
-            return self._pipe.run(self._fixed, request, timeout=timeout, patience=timeout)
+            return pipe.run(self._fixed, request, timeout=timeout, patience=timeout)
         script = client_script("relay")
-        return self._pipe.run(self._long(script), chain([script], request), timeout=timeout, patience=timeout)
+        if isinstance(pipe, TalkingPipe):
+            reply = Reply(script, request)
+            return pipe.talk(self._command(ASKING), [], reply, timeout=timeout, patience=timeout)
+        return pipe.run(self._command(direct(script)), chain([script], request), timeout=timeout, patience=timeout)
 
     def _deploy(self, request: DeployRequest, content: Callable[[str], AbstractContextManager[BinaryIO]]) -> Completed:
         pieces, more = deploy_request(request, content), patience(request)
         if self._fixed:
             return self._run(self._fixed, pieces, self._deploy_timeout, more)
-        if self._kept is None and any(step.from_version for step in request.steps):
-            self._kept = self._has_copy(request.install_root)
+        copy, script, talks = _copy(request.install_root), client_script(), isinstance(self._pipe, TalkingPipe)
+        if self._kept is None and not talks and any(step.from_version for step in request.steps):
+            self._kept = self._has_copy(copy)
         if self._kept:
-            done = self._run(self._short(request.install_root), pieces, self._deploy_timeout, more)
+            done = self._run(self._command(kept(copy, script_digest())), pieces, self._deploy_timeout, more)
             if not lacks_script(done):
                 return done
             self._kept = False
             pieces = deploy_request(request, content)
-        script = client_script()
-        return self._run(self._long(script), chain([script], pieces), self._deploy_timeout, more)
+        urls = request.relay.urls if request.relay and script_digest() in request.relay.parts else ()
+        if talks and (urls or self._kept is None):
+            reply = Reply(script, pieces)
+            text = (
+                fetching(copy, script_digest(), len(script), urls)
+                if urls
+                else asking(copy, script_digest(), ready=True)
+            )
+            done = self._talk(text, [], reply, self._deploy_timeout, more)
+            self._packs = reply.unpacks
+        else:
+            head = packed(script) if self._packs else script
+            text = direct(script, pack=self._packs)
+            done = self._run(self._command(text), chain([head], pieces), self._deploy_timeout, more)
+        return self._unpacked(done, script, deploy_request(request, content), self._deploy_timeout, more)
+
+    def _has_copy(self, copy: str) -> bool:
+        """Ask for the copy of the script on a client that was changed before, and wasn't looked at in this session."""
+        text = f"case $(sha256sum <{copy}) in {script_digest()}*)exit 0;;*)exit {NO_SCRIPT};esac"
+        return self._run(self._command(text), [], self._facts_timeout).status == 0
+
+    def _unpacked(
+        self, done: Completed, script: bytes, request: Iterable[bytes], timeout: float, more: float
+    ) -> Completed:
+        """Send the script as it is where there was none, or a packed one of which nothing came."""
+        if not (lacks_script(done) or lacks_unpacking(done)):
+            return done
+        self._packs = False
+        return self._run(self._command(direct(script)), chain([script], request), timeout, more)
 
     def _run(self, command: str, stdin: Iterable[bytes], timeout: float, more: float = 0.0) -> Completed:
         if not more:
             return self._pipe.run(command, joined(stdin), timeout=timeout)
         return self._pipe.run(command, joined(stdin), timeout=timeout, patience=more)
 
-    def _long(self, script: bytes) -> str:
-        """Give the command that reads a script of that length and runs it: when it is whole, as its last line says."""
-        read = f"own=$(dd bs={len(script)} count=1 iflag=fullblock 2>/dev/null)"
-        without = f"echo|dd bs=1 count=1 iflag=fullblock >/dev/null 2>&1||exit {NO_FULLBLOCK}"
-        return self._command(f'{read};case ${{own##*#}} in " end")eval "$own";;*){without};exit 1;;esac')
+    def _talk(self, text: str, stdin: Iterable[bytes], reply: Reply, timeout: float, more: float) -> Completed:
+        assert isinstance(self._pipe, TalkingPipe)
 
-    def _short(self, install_root: str) -> str:
-        """Give the command that runs the copy of the script on the client, if its bytes are those of the script.
+        def answer(printed: bytes) -> Iterable[bytes] | None:
+            said = reply(printed)
+            return None if said is None else joined(said)
 
-        It goes with every request, so it is kept short; 160 bits of the digest are more than anybody can match.
-        """
-        copy = shlex.quote(f"{install_root}/.updoser/script")
-        return self._command(
-            f'own=$(cat {copy});case $(printf "%s\\n" "$own"|sha256sum) in {_script_digest()}*)eval "$own";;'
-            f"*)exit {NO_SCRIPT};esac"
-        )
-
-    def _has_copy(self, install_root: str) -> bool:
-        """Ask for the copy of the script on a client that was changed before, and wasn't looked at in this session."""
-        copy = shlex.quote(f"{install_root}/.updoser/script")
-        text = f"case $(sha256sum <{copy}) in {_script_digest()}*)exit 0;;*)exit {NO_SCRIPT};esac"
-        return self._run(self._command(text), [], self._facts_timeout).status == 0
+        return self._pipe.talk(self._command(text), stdin, answer, timeout=timeout, patience=more)
 
     def _command(self, text: str) -> str:
         return f"exec {'sudo -n -- ' if self._become else ''}{self._shell} -c {shlex.quote(text)}"
+
+
+def _copy(install_root: str) -> str:
+    return shlex.quote(f"{install_root}/.updoser/script")
 
 
 def shell_session(pipe: Pipe, *, shell: str = "sh", become: Become | None = None) -> ShellSession:

@@ -2,6 +2,8 @@
 
 * A relay is filled before its clients' turn comes; the others don't wait for that. What it gets are the parts that
   cohorts behind it need, so that no client is looked at for it, however many there are.
+* The script that clients run is one of the parts, where there is room for it: who never had it needn't get it over the
+  line.
 * What it offers stands in a batch (`model.relay.Offer`): any worker has its clients fetch that. What came of it stands
   in their answers. It is always filled from here: only the controller knows what all workers' clients will need, and
   may say so before the first of them begins.
@@ -15,12 +17,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Semaphore, Thread
 from typing import TYPE_CHECKING
 
 from reconciler.client.behind import Behind
 from reconciler.client.reach import expecting
+from reconciler.client.session import client_script, script_digest
 from reconciler.errors import UpdoserError
 from reconciler.execute.filling import Filler
 from reconciler.guards import Caught
@@ -32,7 +36,8 @@ from reconciler.worker.fetching import DISTRUST, NO_TOOL, large_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-    from typing import Self
+    from contextlib import AbstractContextManager
+    from typing import BinaryIO, Self
 
     from reconciler.execute.deploy import Task
     from reconciler.execute.filling import Filled
@@ -107,6 +112,10 @@ class Relays:
             if parts and cohort in behind:
                 name = self.of_cohorts[cohort] = behind[cohort]
                 self._sites.setdefault(name, _Site(work.spec.relays[name])).parts |= parts
+        for site in self._sites.values():
+            room = site.spec.disk - sum(site.parts.values()) if site.spec.disk else len(client_script())
+            if room >= len(client_script()):
+                site.parts[script_digest()] = len(client_script())
 
     def __enter__(self) -> Self:
         filler, turns = self._filler(), Semaphore(AT_ONCE)
@@ -132,7 +141,11 @@ class Relays:
 
     def _filler(self) -> Filler:
         work = self._work
-        return Filler(work.relay_reach, work.store.open, (work.means.stop, self._over), work.means.clock)
+        return Filler(work.relay_reach, self._content, (work.means.stop, self._over), work.means.clock)
+
+    def _content(self, sha256: str) -> AbstractContextManager[BinaryIO]:
+        """Open a part: of a release, of an incremental, or the script."""
+        return BytesIO(client_script()) if sha256 == script_digest() else self._work.store.open(sha256)
 
     def _open(self, site: _Site, filler: Filler, turns: Semaphore) -> None:
         """Fill a relay, and have it served until all is over; what goes wrong is known to its site."""
@@ -271,7 +284,9 @@ def _beyond(site: _Site, name: str) -> str:
 
 
 def _there(site: _Site, steps: Iterable[Step]) -> Iterator[str]:
-    """Give what of steps a relay has: what is sent for them, and files that are sent where a patch is of no use."""
+    """Give what a relay has of steps: what is sent for them, files for where a patch is of no use; and the script."""
+    if script_digest() in site.parts:
+        yield script_digest()
     for step in steps:
         if not step.private:
             yield from (part.sha256 for part in (*step.payload, *step.files) if part.sha256 in site.parts)

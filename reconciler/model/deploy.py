@@ -183,8 +183,8 @@ class Step:
 class FromRelay:
     """What of a request the client fetches: `parts` are digests of payload, which lie below each of `urls`.
 
-    All of them are asked in their order, and again for `wait` seconds. One that is silent for `patience` seconds, or
-    slow, is given up.
+    The script that a client runs may be one of the parts, for who hasn't got it. All hosts are asked in their order,
+    and again for `wait` seconds. One that is silent for `patience` seconds, or slow, is given up.
     """
 
     urls: tuple[str, ...]

@@ -17,6 +17,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from reconciler.client.requests import fetched_bytes
+from reconciler.client.session import script_digest
 from reconciler.errors import BusyError, LimitError, UpdoserError
 from reconciler.model.deploy import MACHINE, DeployReport, FromRelay, Outcome
 from reconciler.model.relay import SMALL
@@ -120,7 +121,8 @@ class FetchingSession:
         parts = frozenset(large & self._offer.parts)
         if not parts:
             return self._session.deploy(request, content)
-        relay = FromRelay(self._offer.urls, parts, wait, self._offer.patience)
+        script = self._offer.parts & {script_digest()}  # that of this worker, which may be of another version
+        relay = FromRelay(self._offer.urls, parts | script, wait, self._offer.patience)
         return self._fetch(replace(request, relay=relay), content)
 
     def _fetch(self, request: DeployRequest, content: Content) -> DeployReport:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from reconciler.client.session import client_script
 from reconciler.formats.batch_json import read_batch
 from reconciler.formats.frames import Frames, Kind
+from reconciler.formats.size import size_text
 from reconciler.worker.setup import SPEAK
 from tests.celery_worker import served
 from tests.fleet import Fleet
@@ -275,7 +277,8 @@ def test_clients_fetch_from_their_relay_whoever_works_on_them(elsewhere: dict[st
         assert (done.code, done.json["recap"]["all"]["changed"]) == (0, 5), done.err
         assert done.json["bytes_sent"] == 5 * len(b"small")
         assert whole(fleet)
-        assert remarks(fleet) == ["relay lyon: 5 clients fetched 976.6 KiB, and 195.3 KiB were sent to fill it"]
+        filled = size_text(len(LARGE) + len(client_script()))
+        assert remarks(fleet) == [f"relay lyon: 5 clients fetched 976.6 KiB, and {filled} were sent to fill it"]
         again(fleet)
 
 
@@ -283,7 +286,7 @@ def test_bytes_that_a_relay_does_not_give_come_from_whoever_works_on_a_client(
     elsewhere: dict[str, Any], tmp_path: Path
 ) -> None:
     with relay_server() as server, behind_a_relay(tmp_path, elsewhere, serve={"url": server.url("turning")}) as fleet:
-        server.give(LARGE)
+        server.give(LARGE, client_script())
         done = fleet.apply("--format", "json", "--forks", "1")
         assert done.code == 0, done.err
         assert whole(fleet)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from reconciler.client.session import client_script, script_digest
+from reconciler.formats.size import size_text
 from tests.fleet import CATALOG, ONE_WAVE, Fleet
 from tests.relay_server import relay_server
 from tests.servers import free_port, nginx, requests
@@ -34,7 +36,17 @@ def site(folder: Path, clients: int = 5, **relay: Any) -> Iterator[Fleet]:
         relays = {"lyon": {**said, "transport": {"type": "local"}, **relay}}
         made = Fleet(folder, clients, relays=relays, auto_update=ONE_WAVE)
         made.release("rules", "1", rules_txt=LARGE, small_txt=b"small")
+        for number in range(1, clients + 1):  # they were changed before, long ago
+            kept = folder / f"clients/c{number}/.updoser"
+            kept.mkdir(mode=0o700, parents=True)
+            (kept / "script").write_bytes(client_script())
         yield made
+
+
+def parts(folder: Path) -> list[bytes]:
+    """Give what a relay has of releases, the smallest first."""
+    found = [path.read_bytes() for path in (folder / "relay").iterdir() if path.is_file()]
+    return sorted((content for content in found if content != client_script()), key=len)
 
 
 def whole(fleet: Fleet, clients: int = 5, content: bytes = LARGE) -> bool:
@@ -63,10 +75,23 @@ def test_bytes_go_to_the_relay_once_and_each_client_fetches_them_there(tmp_path:
         assert report["bytes_sent"] == 5 * len(b"small")
         assert whole(fleet)
         assert len([line for line in requests(tmp_path / "nginx") if '" 200 ' in line]) == 5 + 1  # one is a probe
-        assert remarks(fleet) == ["relay lyon: 5 clients fetched 976.6 KiB, and 195.3 KiB were sent to fill it"]
+        filled = size_text(len(LARGE) + len(client_script()))
+        assert remarks(fleet) == [f"relay lyon: 5 clients fetched 976.6 KiB, and {filled} were sent to fill it"]
         asked = len(requests(tmp_path / "nginx"))
         again(fleet)
         assert len(requests(tmp_path / "nginx")) == asked
+
+
+def test_clients_that_never_had_anything_get_the_script_from_the_relay_too(tmp_path: Path) -> None:
+    with site(tmp_path) as fleet:
+        for number in range(1, 6):
+            (tmp_path / f"clients/c{number}/.updoser/script").unlink()
+        assert fleet.apply("--format", "json").json["recap"]["all"]["changed"] == 5
+        assert whole(fleet)
+        asked = [line for line in requests(tmp_path / "nginx") if '" 200 ' in line]
+        assert len([line for line in asked if script_digest() in line]) >= 5
+        assert len(asked) == 5 * 2 + 1  # one is a probe
+        again(fleet)
 
 
 def test_a_run_serves_by_itself_and_ends_that_with_itself(tmp_path: Path) -> None:
@@ -80,7 +105,7 @@ def test_a_run_serves_by_itself_and_ends_that_with_itself(tmp_path: Path) -> Non
 
 
 def test_only_incrementals_go_to_a_relay_whose_clients_need_no_more_and_old_parts_go(tmp_path: Path) -> None:
-    with site(tmp_path, limit={"disk": "250KB"}) as fleet:
+    with site(tmp_path, limit={"disk": f"{250_000 + len(client_script())}B"}) as fleet:
         listed: Any = CATALOG["components"]
         duplicated = {**CATALOG, "components": [{**one, "duplicate": True} for one in listed]}
         (tmp_path / "catalog.yaml").write_text(yaml.safe_dump(duplicated))
@@ -90,18 +115,18 @@ def test_only_incrementals_go_to_a_relay_whose_clients_need_no_more_and_old_part
         report = fleet.apply("--format", "json").json
         assert whole(fleet, content=newer)
         assert report["bytes_sent"] < 5 * 1000
-        patch, full = sorted(path.stat().st_size for path in (tmp_path / "relay").iterdir() if path.is_file())
-        assert patch < 20_000, "the full is of the release before, for which there is room"
-        assert full == len(LARGE)
+        patch, full = parts(tmp_path)
+        assert len(patch) < 20_000, "the full is of the release before, for which there is room"
+        assert full == LARGE
         fleet.release("rules", "3", rules_txt=os.urandom(245_000), small_txt=b"small")
         fleet.apply()
-        assert [path.stat().st_size for path in (tmp_path / "relay").iterdir() if path.is_file()] == [245_000]
+        assert [len(content) for content in parts(tmp_path)] == [245_000]
 
 
 @pytest.mark.parametrize("way", ["wrong", "short", "missing", "endless", "moved"])
 def test_clients_of_an_evil_relay_get_their_bytes_directly(tmp_path: Path, way: str) -> None:
     with relay_server() as server, site(tmp_path, serve={"url": server.url(way)}) as fleet:
-        server.give(LARGE)
+        server.give(LARGE, client_script())
         done = fleet.apply("--format", "json")
         assert done.code == 0, done.err
         assert done.json["bytes_sent"] == 5 * (len(LARGE) + len(b"small"))
@@ -115,7 +140,7 @@ def test_clients_of_an_evil_relay_get_their_bytes_directly(tmp_path: Path, way: 
 def test_a_relay_that_turns_bad_in_the_middle_costs_its_clients_nothing(tmp_path: Path, way: str, good: int) -> None:
     with relay_server() as server, site(tmp_path, serve={"url": server.url("turning")}) as fleet:
         server.good, server.then = good, way
-        server.give(LARGE)
+        server.give(LARGE, client_script())
         report = fleet.apply("--format", "json", "--forks", "1").json
         assert whole(fleet)
         assert report["recap"]["all"]["failed"] == 0
@@ -128,7 +153,7 @@ def test_a_relay_that_turns_bad_in_the_middle_costs_its_clients_nothing(tmp_path
 
 def test_a_relay_that_gives_nothing_is_asked_by_three_clients_and_no_more(tmp_path: Path) -> None:
     with relay_server() as server, site(tmp_path, 6, serve={"url": server.url("turning")}) as fleet:
-        server.give(LARGE)
+        server.give(LARGE, client_script())
         done = fleet.apply("--forks", "1")
         assert whole(fleet, 6)
         assert "relay lyon isn't asked any more" in done.err
@@ -177,7 +202,9 @@ def test_a_disk_that_is_too_small_is_told_and_the_bytes_go_directly(tmp_path: Pa
 def test_a_stale_part_on_a_relay_is_found_at_the_next_filling(tmp_path: Path) -> None:
     with site(tmp_path) as fleet:
         fleet.apply("--limit", "c1")
-        (part,) = (path for path in (tmp_path / "relay").iterdir() if path.is_file())
+        (part,) = (
+            path for path in (tmp_path / "relay").iterdir() if path.is_file() and path.stat().st_size == len(LARGE)
+        )
         part.write_bytes(LARGE[:-1] + b"x")
         report = fleet.apply("--format", "json").json
         assert report["bytes_sent"] == 4 * len(b"small")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler.client.session import client_script
 from tests.fleet import ONE_WAVE, Fleet
 from tests.servers import free_port
 from tests.waiting import PATIENCE, until
@@ -82,7 +83,8 @@ def test_a_site_is_served_by_its_relay_and_the_second_run_sends_nothing(fleet: F
     again = fleet.apply("--format", "json")
     assert (again.code, again.json["recap"]["lyon"]["ok"], again.json["bytes_sent"]) == (0, 10, 0)
     (seen,) = fleet.run("status", "--format", "json").json["relays"]
-    assert (seen["relay"], seen["parts"], seen["filled"], seen["error"]) == ("lyon", 1, 400_000, None)
+    assert (seen["relay"], seen["parts"], seen["error"]) == ("lyon", 2, None)
+    assert seen["filled"] == 400_000 + len(client_script())
 
 
 def test_the_one_that_stands_by_serves_while_the_relay_is_off(fleet: Fleet) -> None:
@@ -94,7 +96,7 @@ def test_the_one_that_stands_by_serves_while_the_relay_is_off(fleet: Fleet) -> N
     assert whole(fleet)
     first, second = fleet.run("status", "--format", "json").json["relays"]
     assert (first["standby"], first["seen"], first["error"] is not None) == (False, None, True)
-    assert (second["standby"], second["parts"], second["error"]) == (True, 1, None)
+    assert (second["standby"], second["parts"], second["error"]) == (True, 2, None)
 
 
 def test_clients_get_their_bytes_directly_where_neither_can_be_reached(fleet: Fleet) -> None:

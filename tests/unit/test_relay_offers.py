@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from reconciler.client.session import client_script, script_digest
 from reconciler.execute.deploy import Task
 from reconciler.execute.relays import Relays
 from reconciler.model.batch import Answer, StepDone
@@ -117,10 +118,17 @@ def test_large_parts_of_a_cohort_are_filled_and_offered_without_a_look_at_its_cl
     host = Host()
     with relays(STEP, host=host) as made:
         assert made.of_cohorts == {"c1": "lyon"}
-        assert host.parts == {LARGE.sha256: LARGE.size}
+        assert host.parts == {LARGE.sha256: LARGE.size, script_digest(): len(client_script())}
         found = offer(made, task("pc-1", STEP))
         assert (found.urls, found.wait) == (("http://relay1:8080",), 900)
-        assert found.parts == {LARGE.sha256}
+        assert found.parts == {LARGE.sha256, script_digest()}
+
+
+def test_a_disk_without_room_for_the_script_has_what_clients_need_all_the_same() -> None:
+    host = Host()
+    with relays(STEP, host=host, disk=LARGE.size + 1000) as made:
+        assert host.parts == {LARGE.sha256: LARGE.size}
+        assert offer(made, task("pc-1", STEP)).parts == {LARGE.sha256}
 
 
 def test_clients_that_get_the_same_share_an_offer_so_that_they_share_a_batch() -> None:
@@ -141,7 +149,7 @@ def test_who_needs_no_large_part_is_offered_nothing_and_waits_for_nothing() -> N
 def test_the_full_is_offered_too_where_another_cohort_has_it_filled() -> None:
     patched = replace(STEP, patched={"data": Patched("data", (PATCH,))})
     with relays(patched, STEP) as made:
-        assert offer(made, task("pc-1", patched)).parts == {PATCH.sha256, LARGE.sha256}
+        assert offer(made, task("pc-1", patched)).parts == {PATCH.sha256, LARGE.sha256, script_digest()}
 
 
 def test_no_more_clients_are_offered_anything_than_may_be_and_one_that_is_tried_again_is_none_more() -> None:
