@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, inspect, make_url, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from reconciler.errors import StateError
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, Engine, Table
-    from sqlalchemy.dialects import postgresql
+    from sqlalchemy.dialects import postgresql, sqlite
     from sqlalchemy.engine import URL
     from sqlalchemy.sql.selectable import FromClause
 
@@ -167,7 +166,8 @@ def _sqlite_engine(url: URL, *, shared: bool = False) -> Engine:
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
     engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
-    engine.dialect.statement_compiler = _Hinting
+    compiler: Any = engine.dialect.statement_compiler
+    engine.dialect.statement_compiler = type("Hinting", (compiler,), {"get_from_hint_text": _hint_of_table})
 
     @event.listens_for(engine, "connect")
     def _settings(connection: sqlite3.Connection, _record: object) -> None:
@@ -191,13 +191,9 @@ def _sqlite_engine(url: URL, *, shared: bool = False) -> Engine:
     return engine
 
 
-class _Hinting(sqlite.base.SQLiteCompiler):
-    """Writes hints behind the names of tables, as in `clients INDEXED BY clients_in_trouble`."""
-
-    def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:
-        """Give what stands behind a table."""
-        del table
-        return text
+def _hint_of_table(_compiler: object, _table: FromClause, text: str | None) -> str | None:
+    """Give the hint that stands behind the name of a table, as in `clients INDEXED BY clients_in_trouble`."""
+    return text
 
 
 def _only_shared(action: int, table: str | None, column: str | None, *_rest: object) -> int:

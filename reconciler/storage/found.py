@@ -9,6 +9,8 @@ A page begins behind a name. There are several ways to the clients that follow i
 * What hardly any client is (in trouble, in quarantine, never seen) has an index of its own, in the order of names.
 * Where few clients have a component that fits, each profile is asked for its first ones behind the name.
 * Else clients are read in the order of their names, or of those in their group: the page is full before long.
+
+Most commands open a state and look for nobody, so that what takes conditions apart is imported with the first of them.
 """
 
 from __future__ import annotations
@@ -23,16 +25,11 @@ from sqlalchemy import ColumnElement, func, lateral, literal_column, select, tru
 from sqlalchemy.types import NULLTYPE
 
 from reconciler.errors import StateError
-from reconciler.formats.filter import Filter
 from reconciler.storage import sieve
 from reconciler.storage.cells import sound
 from reconciler.storage.fleet import LISTED, labels_of
-from reconciler.storage.ground import read_facts
-from reconciler.storage.indexed import Indexed
-from reconciler.storage.judging import Judge, with_addresses
 from reconciler.storage.lines import Line, Lines, by_code_point, from_prefix
 from reconciler.storage.rollouts import RolloutRecords
-from reconciler.storage.sifting import Known, Sifter
 from reconciler.storage.snapshots import Snapshots
 from reconciler.storage.standings import UNREAD, Standings
 from reconciler.storage.tables import CLIENTS, ODD, PROFILE_COMPONENTS, PROFILE_NUMBERS
@@ -48,8 +45,11 @@ if TYPE_CHECKING:
     from reconciler.model.client import Profile
     from reconciler.model.listing import ListedClient
     from reconciler.storage.ground import Facts
+    from reconciler.storage.indexed import Indexed
+    from reconciler.storage.judging import Judge
     from reconciler.storage.lines import LastFailure
     from reconciler.storage.sieve import Rows, Sieve
+    from reconciler.storage.sifting import Sifter
     from reconciler.storage.standings import Measured
 
 MAX_PAGE = 1000
@@ -108,6 +108,8 @@ class FoundRecords(Lines, Standings, Snapshots, RolloutRecords):
             ValueError: a condition names what isn't there; the message says what may stand in its place.
             StateError: the state can't be read.
         """
+        from reconciler.storage.judging import with_addresses
+
         search = self._search(conditions)
         if search is None:
             return FoundClients(None)
@@ -141,6 +143,11 @@ class FoundRecords(Lines, Standings, Snapshots, RolloutRecords):
 
     def _search(self, conditions: Sequence[Condition]) -> _Search | None:
         """Say what is asked for in the words of the state; None where nobody judged the fleet yet."""
+        from reconciler.formats.filter import Filter
+        from reconciler.storage.indexed import Indexed
+        from reconciler.storage.judging import Judge
+        from reconciler.storage.sifting import Known, Sifter
+
         kept = self._judged()
         if kept is None:
             return None
@@ -177,6 +184,8 @@ class FoundRecords(Lines, Standings, Snapshots, RolloutRecords):
             return None
         kept = self._last_judged
         if kept is None or kept[0] != snapshot.digest:
+            from reconciler.storage.ground import read_facts
+
             with sound("of what clients are judged by"):
                 facts = read_facts(snapshot.document)
             kept = snapshot.digest, facts, self.standings()

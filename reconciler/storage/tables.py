@@ -1,4 +1,8 @@
-"""The tables of the state. Times are seconds since the epoch (UTC), documents JSON text."""
+"""The tables of the state. Times are seconds since the epoch (UTC), documents JSON text.
+
+An index that has some rows only has its condition in `info`: SQLAlchemy takes one by dialect, and imports each dialect
+that is named. Who makes indexes (`migrations`) says it in SQL.
+"""
 
 from __future__ import annotations
 
@@ -75,18 +79,14 @@ CLIENTS = Table(
     Index(
         "clients_by_labels",
         *("labels", "name"),
-        sqlite_where=sqlalchemy.text(LABELLED),
-        postgresql_where=sqlalchemy.text(LABELLED),
+        info={"where": LABELLED},
     ),
     Index(  # see storage.blocks; PostgreSQL counts by hashes, and has no room for long texts in an index
         "clients_alike",
         *("labels", "fingerprint", "error", "route", "failing_since", "quarantined", "settings", "grp", "name"),
-        sqlite_where=sqlalchemy.text(OF_THE_FLEET),
+        info={"where": OF_THE_FLEET},
     ).ddl_if(dialect="sqlite"),
-    *(
-        Index(f"clients_{odd}", "name", sqlite_where=sqlalchemy.text(which), postgresql_where=sqlalchemy.text(which))
-        for odd, which in ODD.items()
-    ),
+    *(Index(f"clients_{odd}", "name", info={"where": which}) for odd, which in ODD.items()),
 )
 
 PROFILES = Table(
@@ -195,8 +195,7 @@ RUNS = Table(  # `origin`, `steps`: see model.report.Run; all entries of its jou
         "runs_of_people",
         "started",
         "run_id",
-        sqlite_where=sqlalchemy.text(BY_PEOPLE),
-        postgresql_where=sqlalchemy.text(BY_PEOPLE),
+        info={"where": BY_PEOPLE},
     ),
 )
 
@@ -223,8 +222,7 @@ JOURNAL = Table(
         "journal_of_trouble",
         "run_id",
         "reason",
-        sqlite_where=sqlalchemy.text(FAILED),
-        postgresql_where=sqlalchemy.text(FAILED),
+        info={"where": FAILED},
     ),
 )
 
