@@ -1,7 +1,8 @@
 """Files on their way into a folder of content: written below `tmp`, verified, and brought to their name when whole.
 
-A killed writer leaves a file there, nothing else; the next writer removes those that are older than a day. Of a large
-file that is the part which came, and whoever asks for it next goes on from there.
+A small one is verified before anything of it is written. A killed writer leaves a file there, nothing else; the next
+writer removes those that are older than a day. Of a large file that is the part which came, and whoever asks for it
+next goes on from there.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1024 * 1024
 PART_MIN = 1024 * 1024
-"""Of a smaller file it isn't worth keeping a part."""
+"""A smaller file is read into memory, and it isn't worth keeping a part of it."""
 _OLD = 24 * 3600
 _FULL = frozenset([errno.ENOSPC, errno.EDQUOT])
 
@@ -68,14 +69,10 @@ class Arrivals:
 
     @contextmanager
     def content(self, file: Wanted) -> Iterator[tuple[BinaryIO, Path]]:
-        """Give the file that content is written to: the part that is there already, unless another process has it.
+        """Give the file that large content is written to: the part that is there, unless another process has it.
 
         What isn't settled is gone afterwards, but for a large part whose stream broke.
         """
-        if file.size < PART_MIN:
-            with self.temporary() as pair:
-                yield pair
-            return
         self._clear_old()
         part = self._tmp / f"{file.sha256}.part"
         with part.open("a+b") as handle:
@@ -105,19 +102,31 @@ class Arrivals:
         Raises:
             DamagedError: it isn't what `file` says. OSError: it can't be written.
         """
+        if file.size < PART_MIN:
+            self._clear_old()
+            self._write(_whole(file, stream), path)
+            return file.size
         with self.content(file) as (handle, temporary):
             digest, size = continued(handle, file, stream)
             while size <= file.size and (chunk := stream.read(min(CHUNK, file.size + 1 - size))):
                 size += len(chunk)
                 digest.update(chunk)
                 handle.write(chunk)
-            if size != file.size:
-                more = "more than " if size > file.size else ""
-                raise DamagedError(f"{file.name!r} should have {file.size} bytes and has {more}{min(size, file.size)}")
-            if digest.hexdigest() != file.sha256:
-                raise DamagedError(f"{file.name!r} has the SHA-256 {digest.hexdigest()}, not {file.sha256}")
+            _check(file, size, digest.hexdigest())
             settle(handle, temporary, path, sync=False)
         return size
+
+    def _write(self, content: bytes, path: Path) -> None:
+        """Bring content that was verified to its name: there may be thousands, so that each costs few calls."""
+        temporary = self._tmp / os.urandom(12).hex()
+        number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(number, "wb") as handle:
+                handle.write(content)
+                settle(handle, temporary, path, sync=False)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
     @contextmanager
     def temporary(self) -> Iterator[tuple[BinaryIO, Path]]:
@@ -144,12 +153,35 @@ class Arrivals:
                     left.unlink(missing_ok=True)
 
 
+def _whole(file: Wanted, stream: Readable) -> bytes:
+    """Read a small file to its end and give what it says.
+
+    Raises:
+        DamagedError: it isn't what `file` says.
+    """
+    chunks, size = [], 0
+    while size <= file.size and (chunk := stream.read(file.size + 1 - size)):
+        size += len(chunk)
+        chunks.append(chunk)
+    content = b"".join(chunks)
+    _check(file, size, hashlib.sha256(content).hexdigest())
+    return content
+
+
+def _check(file: Wanted, size: int, sha256: str) -> None:
+    if size != file.size:
+        more = "more than " if size > file.size else ""
+        raise DamagedError(f"{file.name!r} should have {file.size} bytes and has {more}{min(size, file.size)}")
+    if sha256 != file.sha256:
+        raise DamagedError(f"{file.name!r} has the SHA-256 {sha256}, not {file.sha256}")
+
+
 def settle(handle: BinaryIO, temporary: Path, path: Path, *, sync: bool = True) -> None:
     """Bring a written file to its name and, with `sync`, to the disk."""
     handle.flush()
     if sync:
         os.fsync(handle.fileno())
-    temporary.chmod(0o644)
+    os.fchmod(handle.fileno(), 0o644)
     try:
         temporary.replace(path)
     except FileNotFoundError:

@@ -37,6 +37,7 @@ _KEY_SHOWN = 40
 FIRST_YEAR, LAST_YEAR = 1970, 2999
 """Of release times."""
 _RESERVED_NAMES = frozenset({"current"})
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 ReleaseKey = tuple[str, str, str]
 """What names a release: its component, version and platform."""
@@ -77,7 +78,7 @@ def file_name_problem(name: str) -> str:
         return "a file name is empty"
     if len(name.encode("utf-8", "surrogateescape")) > MAX_FILE_NAME:
         return f"a file name is longer than {MAX_FILE_NAME} bytes"
-    if any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 or 0xD800 <= ord(char) <= 0xDFFF for char in name):
+    if _UNFIT.search(name):
         return f"the file name {name!r} has control bytes or isn't UTF-8"
     if "/" in name or "\\" in name:
         return f"the file name {name!r} has a slash or a backslash"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -99,6 +100,38 @@ def test_a_run_that_was_stopped_is_continued_where_it_was(
     asked = [line for line in requests(tmp_path / "nginx") if _digest(vendor) in line]
     assert any(f'" 206 {len(BIG) - had} ' in line for line in asked), asked
     assert list(part.iterdir()) == []
+
+
+def test_small_files_that_came_before_a_kill_are_whole_and_only_the_others_are_fetched_afterwards(
+    tmp_path: Path, stack: ExitStack[bool | None]
+) -> None:
+    vendor = Vendor(tmp_path / "web", datetime.now(UTC))
+    vendor.add("rules", "1", {f"{at}.rules": at.to_bytes(2) * 5000 for at in range(300)})
+    vendor.sign()
+    url = stack.enter_context(nginx(tmp_path / "nginx", vendor.folder))
+    fleet = fleet_of(vendor, tmp_path / "site", url, limit="1MiB/s")
+    process = fleet.start("apply", "--auto-approve")
+    content = fleet.folder / "store/content"
+    until(lambda: sum(1 for _ in content.glob("*/*")) > 50, process)
+    process.kill()
+    process.communicate(timeout=PATIENCE)
+    there = {path.name for path in content.glob("*/*")}
+    assert 50 < len(there) < 300
+    assert {hashlib.sha256(path.read_bytes()).hexdigest() for path in content.glob("*/*")} == there
+    assert list((fleet.folder / "store").glob("releases/*/*/*.json")) == []
+    before = len(_asked_for(tmp_path / "nginx"))
+    (lock,) = re.findall(r"updoser unlock (\S+)", fleet.apply().err) or [""]
+    if lock:
+        fleet.run("unlock", lock)
+    done = fleet.apply()
+    assert done.code == 0, done.err
+    assert len(fleet.current("c1", "rules")) == 300
+    assert len(asked := _asked_for(tmp_path / "nginx")[before:]) == 300 - len(there)
+    assert not any(name in line for line in asked for name in there)
+
+
+def _asked_for(server: Path) -> list[str]:
+    return [line for line in requests(server) if "/content/" in line]
 
 
 def _digest(vendor: Vendor) -> str:

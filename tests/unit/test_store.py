@@ -1,5 +1,6 @@
 """The store: verified, atomic, deduplicated; the disk is the truth."""
 
+import errno
 import fcntl
 import hashlib
 import io
@@ -243,17 +244,22 @@ def test_two_processes_can_bring_the_same_release_at_once(store: Any) -> None:
     assert list((store.root / "tmp").iterdir()) == []
 
 
-def test_a_killed_writer_leaves_nothing_that_counts(store: Any) -> None:
+@pytest.mark.parametrize("when", ["replace", "fsync"])
+def test_a_killed_writer_leaves_nothing_that_counts(store: Any, when: str) -> None:
     program = (
-        "import os,sys; from pathlib import Path\n"
+        "import io,os,sys; from pathlib import Path\n"
         "from reconciler.storage.store import Store; from tests.fakes import make_release\n"
-        "class Dying:\n"
-        "    def read(self, size): os.kill(os.getpid(), 9)\n"
-        "release = make_release('rules', '1', {'a': b'one'})\n"
-        "Store(Path(sys.argv[1])).put(release.files[0], Dying())\n"
+        f"os.{when} = lambda *_: os.kill(os.getpid(), 9)\n"
+        "release, store = make_release('rules', '1', {'a': b'one'}), Store(Path(sys.argv[1]))\n"
+        "store.put(release.files[0], io.BytesIO(b'one'))\n"
+        "store.add(release)\n"
     )
     subprocess.run([sys.executable, "-c", program, str(store.root)], cwd=ROOT, check=False, capture_output=True)
     assert store.inspect().releases == ()
+    if when == "fsync":  # what it didn't say that it holds is there, and verified
+        assert len(content_files(store)) == 1
+        return
+    assert content_files(store) == []
     (left,) = (store.root / "tmp").iterdir()
     os.utime(left, (0, 0))
     put_all(store, make_release("rules", "1", {"a": b"one"}), {"a": b"one"})
@@ -276,6 +282,47 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
         put_all(store, make_release("rules", "2", {"a": b"small"}), {"a": b"small"})
     finally:
         subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_what_a_release_says_that_it_holds_is_on_the_disk_before_it_says_so(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    sync = os.fsync
+
+    def note(number: int) -> None:
+        sync(number)
+        synced.append(Path(f"/proc/self/fd/{number}").readlink())
+
+    monkeypatch.setattr(os, "fsync", note)
+    files = {f"{at}.rules": bytes([at]) * 10 for at in range(40)}
+    put_all(store, make_release("rules", "1", files), files)
+    content = content_files(store)
+    folders = {path.parent for path in content}
+    first, then, last = len(content), len(content) + len(folders), synced[len(content) + len(folders) :]
+    assert set(synced[:first]) == set(content)
+    assert set(synced[first:then]) == folders
+    assert [path.relative_to(store.root).parts[0] for path in last] == ["tmp", "releases"]
+
+
+def test_a_disk_that_fails_while_content_is_brought_to_it_is_told_and_nothing_is_held(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"a": b"one", "b": b"two", "c": b"three"}
+    release = make_release("rules", "1", files)
+    for file in release.files:
+        store.put(file, io.BytesIO(files[file.name]))
+
+    def broken(_number: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", broken)
+        with pytest.raises(StoreError, match="Input/output error"):
+            store.add(release)
+    assert store.inspect().releases == ()
+    store.add(release)
+    assert store.inspect().releases == (release,)
 
 
 def test_releases_for_two_platforms_stand_side_by_side(store: Any) -> None:
