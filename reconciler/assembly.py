@@ -15,7 +15,6 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from reconciler import plugin_loader
-from reconciler.client.session import shell_session
 from reconciler.contracts import Context
 from reconciler.desk import Desk, origin_of, read_spec
 from reconciler.errors import InterruptedRunError, PluginError, SecretError, StateError
@@ -219,6 +218,8 @@ def list_program(command: Sequence[str], folder: Path) -> list[InventoryEntry]:
     Raises:
         InventoryError: it can't be run, or what it prints isn't Ansible's inventory JSON.
     """
+    from reconciler.client.session import shell_session
+
     with tempfile.TemporaryDirectory(prefix="updoser-") as work:
         context = Context(
             base=folder,

@@ -22,7 +22,6 @@ from reconciler.observe.observed import Sight, ahead_text, observe, wanted_setti
 from reconciler.observe.troubles import find_troubles, left_alone
 from reconciler.planner.against import against
 from reconciler.planner.conditions import drifted
-from reconciler.planner.forecast import arrivals
 from reconciler.planner.inputs import Wanted
 from reconciler.planner.leaving import leaving
 from reconciler.planner.outlook import run_of
@@ -145,9 +144,13 @@ def whole_plan(work: Workspace, options: PlanOptions) -> Plan:
     run = run_of(wanted, observed, made, now)
     before = managed_before(work)
     left, clients = leaving(wanted, observed, before, settings_left(work, before), work.roll.moved())
+    if run:
+        from reconciler.planner.forecast import arrivals
+
+        run = replace(run, arrivals=arrivals(wanted, observed, made, now))
     return replace(
         made,
-        run=run and replace(run, arrivals=arrivals(wanted, observed, made, now)),
+        run=run,
         ways_back=ways_back(made, wanted.client_keep),
         provenance=provenance(made, observed),
         leaving=left,

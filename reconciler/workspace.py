@@ -12,16 +12,10 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from reconciler import plugin_loader
-from reconciler.client.guard import GuardedTransport
 from reconciler.client.reach import KEPT, Reach
 from reconciler.client.room import Bounded, Room
 from reconciler.contracts import Context, Hands, Trusting
-from reconciler.dispatch.crews import CrewMaker, Crews
-from reconciler.dispatch.flow import Flow
-from reconciler.dispatch.ledger import Ledger
 from reconciler.errors import PluginError, UpdoserError, UsageError
-from reconciler.formats.answer_json import read_report
-from reconciler.formats.batch_json import write_batch
 from reconciler.guards import guarded
 from reconciler.hints import suggestion
 from reconciler.model.delta import PACKER
@@ -32,8 +26,6 @@ from reconciler.storage.memory import StateMemory
 from reconciler.storage.roll import Roll
 from reconciler.storage.state import State
 from reconciler.storage.store import Store
-from reconciler.worker.pool import Pool
-from reconciler.worker.setup import SPEAK, setup_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from socket import socket
 
+    from reconciler.client.guard import GuardedTransport
     from reconciler.contracts import (
         Check,
         Codec,
@@ -57,6 +50,8 @@ if TYPE_CHECKING:
         Transport,
         TrustedKey,
     )
+    from reconciler.dispatch.crews import Crews
+    from reconciler.dispatch.flow import Flow
     from reconciler.dispatch.jobs import AboutT, Job, Made
     from reconciler.model.delta import CodecTraits
     from reconciler.model.events import Emit
@@ -303,6 +298,13 @@ def _shell(*args: object, **options: object) -> Session:
     return shell_session(*args, **options)  # type: ignore[arg-type]
 
 
+def _guarded(transport: Transport) -> GuardedTransport:
+    """Have nothing that a transport gives be believed unseen; imported late, as only a look at clients needs it."""
+    from reconciler.client.guard import GuardedTransport
+
+    return GuardedTransport(transport, debug=debugging())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
     """All that observing and executing need.
@@ -318,7 +320,7 @@ class Workspace:
     reach: Reach
     means: Means
     notes: tuple[str, ...] = ()
-    opened: Crews | None = None
+    opened: list[Crews] = field(default_factory=list)
     roll: Roll = field(init=False)
     relay_reach: Reach = field(init=False)
 
@@ -327,17 +329,16 @@ class Workspace:
         object.__setattr__(
             self, "relay_reach", Reach(self._relay_transport, self.means.stop, kept=0, debug=debugging())
         )
-        if self.opened is None:
-            object.__setattr__(self, "opened", self._no_crews())
 
     def _relay_transport(self, name: str) -> GuardedTransport:
-        return GuardedTransport(self.plugins.relay(self.spec.relays[name]), debug=debugging())
+        return _guarded(self.plugins.relay(self.spec.relays[name]))
 
     @property
     def crews(self) -> Crews:
         """What works on clients: opened when the first one's turn comes, and closed with the workspace."""
-        assert self.opened is not None
-        return self.opened
+        if not self.opened:
+            self.opened.append(self._no_crews())
+        return self.opened[0]
 
     def flow(
         self,
@@ -347,21 +348,32 @@ class Workspace:
         settle: Callable[[bool], None] = lambda _now: None,
     ) -> Flow[AboutT]:
         """Give what has work on clients done, on `forks` at a time; see `Flow`."""
+        from reconciler.dispatch.flow import Flow
+
         self.crews.ready(forks)
         return Flow(self.crews, make, stop=self.means.stop, settle=settle)
 
     def close(self) -> None:
         """Close the crews, and then the connections that were kept."""
-        self.crews.close()
+        for crews in self.opened:
+            crews.close()
         self.reach.close()
 
     def _no_crews(self) -> Crews:
+        from reconciler.dispatch.crews import CrewMaker, Crews
+        from reconciler.dispatch.ledger import Ledger
+
         means, plugins = self.means, self.plugins
         site_of = lru_cache(maxsize=None)(self.spec.site_of)
         ledger = Ledger(means.run_id, means.clock, self.state, fence=lambda: self.state.held_fence)
         return Crews(CrewMaker(opens=self._crew, site_of=site_of, outlives=lru_cache(plugins.outlives)), ledger)
 
     def _crew(self, site: str, forks: int) -> AbstractContextManager[Crew]:
+        from reconciler.formats.answer_json import read_report
+        from reconciler.formats.batch_json import write_batch
+        from reconciler.worker.pool import Pool
+        from reconciler.worker.setup import SPEAK, setup_of
+
         def threads(most: int) -> AbstractContextManager[Crew]:
             means = self.means
             return Pool(
@@ -409,12 +421,11 @@ def open_workspace(spec: Spec, means: Means, *, state: State | None = None) -> I
         SecretError: its password can't be resolved.
     """
     plugins = Plugins(spec, means)
-    debug = debugging()
 
     def transport_of(group: str) -> GuardedTransport:
-        return GuardedTransport(plugins.transport(group), debug=debug)
+        return _guarded(plugins.transport(group))
 
-    reach = Reach(transport_of, means.stop, kept=plugins.kept, debug=debug)
+    reach = Reach(transport_of, means.stop, kept=plugins.kept, debug=debugging())
     with state or open_state(spec, means) as opened:
         plugins.remember_in(opened)
         work = Workspace(

@@ -15,7 +15,6 @@ imported below.
 
 from __future__ import annotations
 
-import gc
 import io
 import logging
 import sys
@@ -48,8 +47,6 @@ if TYPE_CHECKING:
 
 def main() -> NoReturn:
     """Run the command line of this process, and end it with the exit code."""
-    # A fleet is millions of small objects without cycles: looking for garbage every 700 of them costs a fifth.
-    gc.set_threshold(200_000, 20, 50)
     terminal = Terminal(streams=take_streams())
     logging.getLogger().addHandler(Log(terminal))
     if debugging():  # what nobody expected is logged with where it came from
