@@ -19,6 +19,7 @@ from reconciler.model.relay import relay_statuses
 from reconciler.model.rollout import UNDER_WAY
 from reconciler.observe.before import managed_before, settings_left
 from reconciler.observe.observed import Sight, ahead_text, observe, wanted_settings
+from reconciler.observe.samples import take_samples
 from reconciler.observe.troubles import find_troubles, left_alone
 from reconciler.planner.against import against
 from reconciler.planner.conditions import drifted
@@ -124,7 +125,7 @@ def look_and_plan(work: Workspace, options: PlanOptions) -> tuple[Plan, Observed
         UpdoserError: what `observe` raises.
     """
     wanted = wanted_of(work, options)  # before anything is looked at, which may take long
-    observed = _look(work, options)
+    observed = _look(work, options, wanted)
     return _decide(work, options, wanted, observed), observed
 
 
@@ -138,7 +139,7 @@ def whole_plan(work: Workspace, options: PlanOptions) -> Plan:
         UpdoserError: what `observe` raises.
     """
     wanted = wanted_of(work, options)
-    observed = _look(work, options)
+    observed = _look(work, options, wanted)
     made = _decide(work, options, wanted, observed)
     now = made.created
     run = run_of(wanted, observed, made, now)
@@ -159,8 +160,14 @@ def whole_plan(work: Workspace, options: PlanOptions) -> Plan:
     )
 
 
-def _look(work: Workspace, options: PlanOptions) -> Observed:
-    return observe(work, replace(options.sight, settings=options.sight.settings and not options.targets))
+def _look(work: Workspace, options: PlanOptions, wanted: Wanted) -> Observed:
+    sight = replace(options.sight, settings=options.sight.settings and not options.targets)
+    return _sampled(work, wanted, observe(work, sight))
+
+
+def _sampled(work: Workspace, wanted: Wanted, observed: Observed) -> Observed:
+    """Add samples of what isn't made yet; see `observe.samples`."""
+    return replace(observed, samples=take_samples(work, wanted, observed, work.means.clock()))
 
 
 def plan_of(work: Workspace, options: PlanOptions, observed: Observed) -> Plan:
@@ -311,7 +318,7 @@ def against_base(made: Plan, work: Workspace, options: PlanOptions, base: Spec) 
                 rewritten = {name for name, wish in after.items() if before.get(name) != wish}
         except (SpecError, SecretError):
             observed = observe(other, replace(sight, settings=False), seen=work.roll)
-        before_plan = plan_of(other, again, observed)
+        before_plan = plan_of(other, again, _sampled(other, wanted_of(other, again), observed))
     except UsageError:  # the limit takes nobody of the base
         before_plan = made.nothing
     return replace(made, against_base=against(before_plan, made, rewritten))

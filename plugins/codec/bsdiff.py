@@ -52,9 +52,9 @@ class Bsdiff:
             Grade(1, frozenset({"pattern"}), ratio=0.0012, pace=0.09),
             Grade(1, frozenset({"engine", "driver", "service"}), ratio=0.041, pace=0.2),
         ),
-        memory=2**20,
+        memory=12 * 2**20,
         memory_old=1.0,
-        memory_new=2.0,
+        memory_new=1.0,
         making=4.0,
         max_size=2**30,
     )

@@ -29,6 +29,10 @@ CHUNK = 2**20
 MAX_LEVEL = 9
 _GZIP = 31
 """What zlib calls 15 bits of window with the head and checksum of gzip; the head has no name and no time."""
+_GRADES = (
+    Grade(6, frozenset({"pattern"}), ratio=0.35, pace=0.03),
+    Grade(6, frozenset({"engine", "driver", "service"}), ratio=0.45, pace=0.04),
+)
 
 
 class Gzip:
@@ -38,15 +42,13 @@ class Gzip:
         name="gzip",
         tool="gzip",
         based=False,
-        grades=(
-            Grade(6, frozenset({"pattern"}), ratio=0.35, pace=0.03),
-            Grade(6, frozenset({"engine", "driver", "service"}), ratio=0.45, pace=0.04),
-        ),
+        grades=_GRADES,
         memory=2**20,
         memory_old=0.0,
         memory_new=0.0,
         making=1.5,
         max_size=2**30,
+        samples=_GRADES,
     )
 
     def __init__(self, options: Mapping[str, Any], context: Context) -> None:

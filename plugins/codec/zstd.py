@@ -57,14 +57,15 @@ class Zstd:
         grades=(
             Grade(9, _PATTERNS, ratio=0.0015, pace=0.005),
             Grade(_TEXT, _PATTERNS, ratio=0.0011, pace=0.09, memory=4 << MAX_TREE),
-            Grade(12, _BINARIES, ratio=0.11, pace=0.04),
-            Grade(19, _BINARIES, ratio=0.08, pace=0.6),
+            Grade(12, _BINARIES, ratio=0.11, pace=0.04, memory=2**25),
+            Grade(19, _BINARIES, ratio=0.08, pace=0.6, memory=5 * 2**24),
         ),
         memory=8 * 2**20,
         memory_old=1.0,
         memory_new=1.0,
-        making=2.5,
+        making=2.25,
         max_size=2**30,
+        samples=(Grade(1, _PATTERNS, ratio=0.0022, pace=0.002), Grade(1, _BINARIES, ratio=0.135, pace=0.005)),
     )
 
     def __init__(self, options: Mapping[str, Any], context: Context) -> None:

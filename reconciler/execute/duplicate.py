@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from reconciler.errors import PatchError, StalePlanError, StoreError, UpdoserError
 from reconciler.execute.download import fetch, fetch_attached
 from reconciler.execute.journal import note
+from reconciler.execute.memory_budget import MemoryBudget
 from reconciler.execute.patchwork import Draft, Job, Made, Recipe, draft, make_patches
 from reconciler.guards import blaming
 from reconciler.model.delta import CLEARLY, NOT_SMALLER, Incremental, Patch, compose, incremental_name
@@ -184,7 +185,11 @@ def generate_all(orders: Sequence[Generate], work: Workspace, tally: Tally) -> s
         for making in makings:
             if making.finished:
                 _finish(making, work, tally, failed)
-        for made in make_patches(jobs, work.spec.plugin_folders, work.means.stop):
+        budget = MemoryBudget.of(work.spec.duplication.memory)
+        crowded = budget.says([job.memory for job in jobs])
+        if crowded:
+            work.means.emit(Trouble(crowded, level="info"))
+        for made in make_patches(jobs, work.spec.plugin_folders, work.means.stop, budget):
             making = by_patch[made.job.patch]
             if not making.finished:
                 _take(making, made)

@@ -1,14 +1,13 @@
 """Makes patches in parallel processes: files in, files out, and nothing shared but their paths.
 
-A process is one core and the memory that its codec says; as many run at once as there are cores and free memory. Each
-patch is applied again and the result hashed before anybody sees it. Little work isn't worth a process and is done here.
+A process is one core and the memory that its codec says; how many run at once says `memory_budget`. Each patch is
+applied again and the result hashed before anybody sees it. Little work isn't worth a process and is done here.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import signal
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -23,9 +22,10 @@ from typing import TYPE_CHECKING, NoReturn, cast
 from reconciler import plugin_loader
 from reconciler.contracts import Context
 from reconciler.errors import PatchError, SecretError, UpdoserError, words_of
-from reconciler.execute.pairing import pair_files
+from reconciler.execute.memory_budget import MemoryBudget
 from reconciler.guards import guarded
 from reconciler.model.delta import MIN_NEW, MIN_OLD, PACKER, Kept, Patch
+from reconciler.model.pairing import pair_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -129,13 +129,15 @@ def draft(
         patch = folder / str(number)
         files[patch] = file, base.name if base else ""
         traits = codec_of(used.codec).traits
-        memory = traits.making_at(used.level, base.size if base else 0, file.size) + 2**26
+        memory = traits.making_at(used.level, base.size if base else 0, file.size)
         start = old_at(base) if base else None
         jobs.append(Job(recipe=used, old=start, new=new_at(file), new_sha256=file.sha256, patch=patch, memory=memory))
     return Draft(kept, tuple(jobs), files, sum(file.size for file in changed))
 
 
-def make_patches(jobs: Sequence[Job], folders: Sequence[Path], stop: Event) -> Iterator[Made]:
+def make_patches(
+    jobs: Sequence[Job], folders: Sequence[Path], stop: Event, budget: MemoryBudget | None = None
+) -> Iterator[Made]:
     """Make patches and give them as they are finished; once `stop` is set the rest is dropped."""
     if sum(job.new.stat().st_size for job in jobs) <= INLINE:
         for job in jobs:
@@ -143,26 +145,20 @@ def make_patches(jobs: Sequence[Job], folders: Sequence[Path], stop: Event) -> I
                 return
             yield _make(job, tuple(folders))
     elif jobs:
-        yield from _in_processes(jobs, tuple(folders), stop)
+        yield from _in_processes(jobs, tuple(folders), stop, budget or MemoryBudget.of(0))
 
 
-def _in_processes(jobs: Sequence[Job], folders: tuple[Path, ...], stop: Event) -> Iterator[Made]:
-    workers = max(1, min(os.cpu_count() or 1, len(jobs), _free_memory() // max(job.memory for job in jobs)))
+def _in_processes(jobs: Sequence[Job], folders: tuple[Path, ...], stop: Event, budget: MemoryBudget) -> Iterator[Made]:
+    workers = min(budget.cores, len(jobs))
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
-    begun: dict[Future[Made], Job] = {}
-    lost: list[Job] = []  # a worker can be killed before all jobs are handed over
+    waiting, begun = list(jobs), dict[Future[Made], Job]()
     whole = True
     try:
-        with _interrupts_blocked():
-            for job in sorted(jobs, key=lambda job: -job.memory):
-                try:
-                    begun[pool.submit(_make, job, folders)] = job
-                except BrokenProcessPool:
-                    lost.append(job)
-        whole = not lost
-        yield from (Made(job, error=_KILLED, killed=True) for job in lost)
         last = time.monotonic()
-        while begun and not stop.is_set():
+        while (waiting or begun) and not stop.is_set():
+            lost = _begin(pool, waiting, begun, folders, budget)
+            whole = whole and not lost
+            yield from (Made(job, error=_KILLED, killed=True) for job in lost)
             done, _pending = wait(begun, timeout=_POLL, return_when=FIRST_COMPLETED)
             for future in done:
                 made = _result(future, begun.pop(future))
@@ -170,7 +166,8 @@ def _in_processes(jobs: Sequence[Job], folders: tuple[Path, ...], stop: Event) -
                 yield made
                 last = time.monotonic()
             if time.monotonic() - last > SILENCE:
-                yield from (Made(job, error=f"no patch was finished for {SILENCE:.0f} s") for job in begun.values())
+                given_up = f"no patch was finished for {SILENCE:.0f} s"
+                yield from (Made(job, error=given_up) for job in (*begun.values(), *waiting))
                 return
     finally:
         done_well = whole and not begun  # a pool that lost a worker isn't waited for: it may never end
@@ -178,6 +175,28 @@ def _in_processes(jobs: Sequence[Job], folders: tuple[Path, ...], stop: Event) -
         if not done_well:
             for process in active_children():
                 process.terminate()
+
+
+def _begin(
+    pool: ProcessPoolExecutor,
+    waiting: list[Job],
+    begun: dict[Future[Made], Job],
+    folders: tuple[Path, ...],
+    budget: MemoryBudget,
+) -> list[Job]:
+    """Hand over the jobs that there is room for; give those that can't be, as a worker was killed."""
+    with _interrupts_blocked():
+        while True:
+            at = budget.next([job.memory for job in waiting], (job.memory for job in begun.values()))
+            if at is None:
+                return []
+            try:
+                begun[pool.submit(_make, waiting[at], folders)] = waiting[at]
+            except BrokenProcessPool:
+                lost = list(waiting)
+                waiting.clear()
+                return lost
+            del waiting[at]
 
 
 _KILLED = "the process that made it was killed, by the system for want of memory perhaps"
@@ -246,16 +265,6 @@ def _no_secret(reference: SecretRef) -> NoReturn:
 
 def _no_shell(*_args: object, **_options: object) -> Session:
     raise PatchError("a codec reaches no client")
-
-
-def _free_memory() -> int:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return 2**30
 
 
 def _ignore_interrupts() -> None:

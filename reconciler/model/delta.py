@@ -28,6 +28,8 @@ NOT_SMALLER = "delta not smaller"
 PACKER = "gzip"
 """The codec that makes a file from nothing, for any client."""
 MAX_SIZE = 2**40
+PROCESS = 2**26
+"""Bytes of memory that a process takes that makes patches, beside those."""
 CODEC_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
@@ -155,6 +157,8 @@ class Grade:
 class CodecTraits:
     """What a codec needs and costs. `tool` is the command that a client applies its patches with.
 
+    `samples` are levels too poor for clients that tell in a moment how large the patches of the others will be.
+
     `based` is False for a codec that packs a file by itself. Applying takes `memory_old` times the size of the old file
     and `memory_new` times that of the new one, and `memory` bytes; making takes `making` times both. Files over
     `max_size` bytes aren't given to it.
@@ -170,19 +174,42 @@ class CodecTraits:
     memory_new: float
     making: float
     max_size: int
+    samples: tuple[Grade, ...] = ()
 
     def applying(self, old: int, new: int) -> int:
         """Give the bytes of memory that applying a patch takes."""
         return int(self.memory + self.memory_old * old + self.memory_new * new)
 
     def making_at(self, level: int, old: int, new: int) -> int:
-        """Give the bytes of memory that making a patch at a level takes."""
+        """Give the bytes of memory that making a patch at a level takes, in a process of its own."""
         grade = max((grade.memory for grade in self.grades if grade.level == level), default=0)
-        return int(self.making * (old + new)) + grade
+        return int(self.making * (old + new)) + grade + PROCESS
 
     def grades_for(self, kind: ComponentKind) -> tuple[Grade, ...]:
         """Give the grades that are worth trying for a kind of component, the fastest first."""
         return tuple(grade for grade in self.grades if kind in grade.kinds)
+
+    def sample_for(self, kind: ComponentKind) -> Grade | None:
+        """Give the level that samples are made with for a kind of component; None where the codec has none."""
+        return next((grade for grade in self.samples if kind in grade.kinds), None)
+
+    def measure_of(self, kind: ComponentKind, *, sampled: bool) -> float:
+        """Give which share of a file its patches have as a rule: those of samples, or the real ones; 0: not known."""
+        grades = self.samples if sampled else self.grades
+        return next((grade.ratio for grade in grades if kind in grade.kinds), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What patches told of the size of an incremental: quick ones of parts of its files, or those of another codec.
+
+    `parts` has for each file that isn't kept its size and that of its patch. `codec` made the patches, `sampled` at the
+    level that it has for that.
+    """
+
+    codec: str
+    parts: tuple[tuple[int, int], ...]
+    sampled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +217,8 @@ class Duplication:
     """The policy of `duplication` in the spec.
 
     `incrementals` counts releases: how far back incrementals reach. `keep_fulls` is the number of fulls that stay.
-    `levels` and `windows` (the exponent of 2) hold what the spec sets for a codec; else its grades decide.
+    `levels` and `windows` (the exponent of 2) hold what the spec sets for a codec; else its grades decide. `memory` has
+    the bytes that making may take at a time; 0: what the machine has.
     """
 
     enabled: bool = True
@@ -199,6 +227,7 @@ class Duplication:
     codecs: tuple[str, ...] = ("zstd", "bsdiff", "gzip")
     levels: Mapping[str, int] = field(default_factory=dict)
     windows: Mapping[str, int] = field(default_factory=dict)
+    memory: int = 0
 
 
 def incremental_problem(incremental: Incremental) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import InterruptedRunError, OtherControllerError, RepositoryError, UsageError
 from reconciler.formats.select import FAILED_SET
+from reconciler.machine import all_memory
 from reconciler.model.client import MAX_EPOCH
 from reconciler.model.deploy import MACHINE
 from reconciler.model.events import ClientObserved, LookStarted, SourceRead, Trouble
@@ -178,6 +179,7 @@ def observe(work: Workspace, sight: Sight, *, seen: Roll | None = None) -> Obser
         past=Past(contents, work.state.got(changed) | (_on_clients(work) if changed else set())),
         source_routes={source.name: _source_route(source) for source in sources},
         unfetched=unfetched,
+        memory=work.spec.duplication.memory or all_memory() // 2,
         relays=look_at_relays(work, refresh=sight.refresh and sight.contact),
         apart=kept_apart(work),
         back=work.state.came_back() if any(one.trigger == "seen" for one in work.spec.policies.values()) else {},

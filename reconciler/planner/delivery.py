@@ -98,8 +98,11 @@ class Dispatcher:
             return "not an update to a later release"
         if not stock.near(installed.version):
             return f"{distance} releases behind"
-        edges = stock.straight(installed.digest)
-        reasons = (self._duplicator.codecs.why_not(camp, edge.codecs, stock.largest) for edge in edges)
+        codecs, edges = self._duplicator.codecs, stock.straight(installed.digest)
+        reasons = [codecs.why_not(camp, edge.codecs, stock.largest) for edge in edges]
+        if not edges and stock.holds(installed.digest):
+            spec = stock.target.spec
+            reasons.append(codecs.why_none(stock.target.release, spec.component.kind, camp, spec.codec))
         return next(filter(None, reasons), f"no incremental from {installed.version}")
 
 

@@ -36,7 +36,7 @@ from reconciler.planner.stock import Stock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from reconciler.model.delta import CodecTraits, Duplication, Incremental
+    from reconciler.model.delta import CodecTraits, Duplication, Incremental, Sample
     from reconciler.model.offer import OfferedIncremental
     from reconciler.model.release import Release
     from reconciler.planner.codecs import CodecChoice
@@ -74,7 +74,8 @@ class Demand:
 class Supplies:
     """What the store has and is offered beside releases, and what codecs there are.
 
-    `passes_on` says of a component whether what is attached to its releases is fetched with them.
+    `passes_on` says of a component whether what is attached to its releases is fetched with them. `samples` tell of
+    incrementals between two contents, `memory` has the bytes that making them may take (0: not known).
     """
 
     held: Sequence[Incremental]
@@ -82,6 +83,8 @@ class Supplies:
     traits: Mapping[str, CodecTraits]
     policy: Duplication
     passes_on: Callable[[str], bool]
+    samples: Mapping[tuple[str, str], Sample] = field(default_factory=dict)
+    memory: int = 0
 
 
 class Duplicator:
@@ -90,9 +93,10 @@ class Duplicator:
     def __init__(self, desired: Desired, fulls: Iterable[Release], supplies: Supplies, demand: Demand) -> None:
         self._policy = supplies.policy
         self._known = desired.known
-        self._codecs = Codecs(supplies.traits, supplies.policy)
+        self._codecs = Codecs(supplies.traits, supplies.policy, supplies.memory)
         self._demand = demand
         self._passes_on = supplies.passes_on
+        self._samples = supplies.samples
         self._contents: set[str] = set()
         self._fulls: dict[Place, list[Release]] = defaultdict(list)
         self._held: dict[Place, list[Incremental]] = defaultdict(list)
@@ -108,6 +112,7 @@ class Duplicator:
         self.downloads: list[Download] = []
         self.merges: list[Merge] = []
         self.generates: list[Generate] = []
+        self.notes: list[str] = []
 
     def supply(self, target: Target, previous: str) -> None:
         """Decide what the store needs for one target; `previous` is the highest version that it holds."""
@@ -118,7 +123,9 @@ class Duplicator:
                 self.downloads.append(self._full(target, previous))
             return
         known = self._known[place[0]]
-        stock = Stock(target, self._policy, self._fulls[place], self._held[place], self._offered[place], known)
+        stock = Stock(
+            target, self._policy, self._fulls[place], self._held[place], self._offered[place], known, self._samples
+        )
         self._stocks[place] = stock
         self._fetch(stock, previous)
         self._generate(stock)
@@ -185,23 +192,26 @@ class Duplicator:
 
     def _generate(self, stock: Stock) -> None:
         release = stock.target.release
-        if release.size < MIN_NEW:
+        older = stock.older_fulls()
+        if release.size < MIN_NEW or not older:
             return
-        for full in stock.older_fulls():
-            for choice in self._choices(stock, full.digest):
+        self._say(stock)
+        for full in older:
+            for choice in self._choices(stock, full.version, full.digest):
                 offered = stock.cheapest_offered(full.digest)
                 if offered is not None and choice.seconds > PATIENCE:
                     stock.take_offered(offered, self.downloads, "cheaper than generating")
                 else:
                     self._make(stock, choice, full.version, full.digest, "duplicate")
 
-    def _choices(self, stock: Stock, digest: str) -> Iterable[CodecChoice]:
+    def _choices(self, stock: Stock, version: str, digest: str) -> Iterable[CodecChoice]:
         """Choose codecs so that all clients that have a full, or would have it, can take an incremental from it."""
-        target, found = stock.target, dict[str, "CodecChoice"]()
+        target, told, found = stock.target, stock.told(version, digest), dict[str, "CodecChoice"]()
+        kind, only = target.spec.component.kind, target.spec.codec
         for camp, clients in self._camps(stock, digest):
             if stock.serves(self._codecs, camp, digest):
                 continue
-            choice = self._codecs.best(target.release, target.spec.component.kind, camp, clients, target.spec.codec)
+            choice = self._codecs.best(target.release, kind, camp, clients, only=only, told=told)
             if choice is None or stock.was_tried(digest, choice.codec):
                 continue
             known = found.get(choice.codec)
@@ -215,8 +225,19 @@ class Duplicator:
         if here:
             return sorted(here.items(), key=lambda entry: (-entry[1], sorted(entry[0].tools), entry[0].memory))
         everywhere = self._demand.camps[stock.place]
+        if not everywhere:
+            return [(self._codecs.all_tools(), 1)]
         tools = frozenset(tool for camp in everywhere for tool in camp.tools)
-        return [(Camp(tools) if everywhere else self._codecs.all_tools(), 1)]
+        most = 0 if any(not camp.memory for camp in everywhere) else max(camp.memory for camp in everywhere)
+        return [(Camp(tools, most), 1)]
+
+    def _say(self, stock: Stock) -> None:
+        """Say which codecs aren't used, though the spec allows them, as making takes more memory than there is."""
+        release, spec = stock.target.release, stock.target.spec
+        for codec in self._policy.codecs:
+            why = self._codecs.passed_over(codec, release, spec.component.kind) if spec.codec in {"", codec} else ""
+            if why:
+                self.notes.append(f"{release.component} {release.version}: {why}")
 
     def _make(self, stock: Stock, choice: CodecChoice, version: str, digest: str, reason: str) -> None:
         release = stock.target.release
@@ -257,18 +278,23 @@ class Duplicator:
                     stock.take_offered(edge, self.downloads, "no full to generate from")
 
     def _pack(self, stock: Stock) -> None:
-        """Pack the full for the clients that no incremental reaches."""
+        """Pack the full for the clients that no incremental reaches, or none that is clearly smaller."""
         release = stock.target.release
         graph = Graph(stock.edges)
+
+        def gets_whole(digest: str, camp: Camp) -> bool:
+            way = graph.cheapest((digest,), release.digest, stock.usable(self._codecs, camp)) if digest else None
+            return way is None or way.bytes > CLEARLY * release.size
+
         clients = sum(
             count
             for digest, camps in self._demand.lacking[stock.place].items()
             for camp, count in camps.items()
-            if not digest or graph.cheapest((digest,), release.digest, stock.usable(self._codecs, camp)) is None
+            if gets_whole(digest, camp)
         )
         if not clients or release.size < MIN_NEW or stock.straight("") or stock.is_dense:
             return
-        choice = self._codecs.packed(release, stock.target.spec.component.kind, clients)
+        choice = self._codecs.packed(release, stock.target.spec.component.kind, clients, stock.told("", ""))
         if choice is not None and not stock.was_tried("", choice.codec):
             self._make(stock, choice, "", "", "clients need the full")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reconciler.model.delta import CodecTraits, Duplication, Incremental
+from reconciler.model.delta import CodecTraits, Duplication, Incremental, Sample
 from reconciler.model.policy import AutoUpdate
 from reconciler.model.rollout import UNFIT, Key, RolloutRecord
 from reconciler.model.spec import passes_on
@@ -79,6 +79,7 @@ class Observed:
     that are as the spec wants it, or that time mends; `unread` are sources that can't be read and should be. `past` is
     what is remembered of the bytes of versions. `back` says when clients answered for the first time, or again after
     they hadn't, where some policy asks for that. `unfetched` are releases whose bytes nobody knows.
+    `samples` tell of incrementals between two contents; `memory` has the bytes that making one may take (0: not known).
     `relays` has what each host of a relay had when it was seen last, and `apart` why clients are kept from theirs.
     """
 
@@ -111,6 +112,8 @@ class Observed:
     unfetched: Sequence[Fetchable] = ()
     relays: Mapping[tuple[str, str], RelaySeen] = field(default_factory=dict)
     apart: Mapping[str, str] = field(default_factory=dict)
+    samples: Mapping[tuple[str, str], Sample] = field(default_factory=dict)
+    memory: int = 0
 
     def got(self) -> set[tuple[str, str]]:
         """Give the (component, version) that clients have or had, or that are or were published, as far as is known."""

@@ -103,6 +103,8 @@ def _make(
         traits=observed.codecs,
         policy=wanted.duplication,
         passes_on=wanted.passes_on,
+        samples=observed.samples,
+        memory=observed.memory,
     )
     duplicator = Duplicator(desired, observed.held, supplies, _demand(wanted, observed, desired, forced))
     targets = _targets(wanted, desired, platforms, forced)
@@ -139,7 +141,7 @@ def _make(
         unreachable=tally.findings("unreachable"),
         gone=tuple(sorted(observed.gone)),
         problems=(*observed.problems, *desired.problems, *comparison.problems()),
-        notes=(*observed.notes, *desired.notes, *_claimed(tally.findings("claims"))),
+        notes=(*observed.notes, *desired.notes, *duplicator.notes, *_claimed(tally.findings("claims"))),
         claims=tally.findings("claims"),
         excused=(*observed.excused, *desired.excused),
         unmet=tuple(dict.fromkeys(desired.unmet)),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.model.change import Download
+from reconciler.model.delta import Sample
 from reconciler.planner.deltas import Edge, Graph, Ladder
+from reconciler.planner.told import Told, told_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from reconciler.model.delta import Duplication, Incremental
     from reconciler.model.offer import OfferedIncremental
@@ -37,7 +39,9 @@ class Stock:
         held: Sequence[Incremental],
         offered: Sequence[OfferedIncremental],
         known: Iterable[str],
+        samples: Mapping[tuple[str, str], Sample] | None = None,
     ) -> None:
+        """Take `known`, the versions that anybody knows of, and `samples` by the contents that they are of."""
         self.target = target
         self.place: Place = target.release.component, target.release.platform
         self.fulls = fulls
@@ -55,6 +59,10 @@ class Stock:
             for entry in held
             if entry.from_version and entry.patches
         ]
+        self._samples = {
+            entry.from_digest: _made_of(entry) for entry in held if entry.to_digest == goal and entry.patches
+        }
+        self._samples |= {before: sample for (before, after), sample in (samples or {}).items() if after == goal}
         have = {entry.name for entry in held if not entry.refused}
         self._offers = {entry.incremental.name: entry for entry in offered if entry.incremental.name not in have}
         self._by_digest = {full.digest: full for full in fulls}
@@ -62,6 +70,10 @@ class Stock:
     def full(self, digest: str) -> Release:
         """Give a full that is held."""
         return self._by_digest[digest]
+
+    def holds(self, digest: str) -> bool:
+        """Say whether a full is held, by its content."""
+        return digest in self._by_digest
 
     def near(self, version: str) -> bool:
         """Say whether a version is below the target, and by no more releases than incrementals reach."""
@@ -167,9 +179,24 @@ class Stock:
             )
         return frozenset(kept)
 
+    def told(self, version: str, digest: str) -> Told | None:
+        """Give what samples tell of an incremental from a release, or with no version of the packed full."""
+        own = self._samples.get(digest)
+        if own is not None or not version:
+            return Told(((1.0, own),)) if own is not None else None
+        known = [
+            (distance, self._samples[full.digest])
+            for full in self.fulls
+            if full.digest in self._samples
+            and (distance := self.ladder.distance(full.version, self.target.release.version)) is not None
+        ]
+        return told_of(self.ladder.distance(version, self.target.release.version) or 1, known)
+
     def expected(self, choice: CodecChoice, version: str) -> int:
-        """Estimate the size of an incremental: as the last ones of its codec, or as the codec's kind tells."""
+        """Estimate the size of an incremental: by samples, by the last ones of its codec, or by what is usual."""
         size = self.target.release.size
+        if choice.sampled:
+            return min(int(choice.ratio * size) + LEAST, size)
         steps = self.ladder.distance(version, self.target.release.version) or 1
         sizes = [bytes_ / distance for codec, bytes_, distance in self._sizes if codec == choice.codec]
         each = sorted(sizes)[len(sizes) // 2] if sizes and version else choice.ratio * size + LEAST
@@ -184,3 +211,8 @@ def _edge(incremental: Incremental) -> Edge:
         bytes=incremental.size,
         codecs=incremental.codecs,
     )
+
+
+def _made_of(incremental: Incremental) -> Sample:
+    parts = tuple((patch.result, patch.size) for patch in incremental.patches)
+    return Sample(incremental.codec, parts, sampled=False)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from reconciler import __version__
 from reconciler.errors import PluginError, SpecError
+from reconciler.formats.size import parse_size, size_text
 from reconciler.hints import suggestion
-from reconciler.model.delta import Duplication
+from reconciler.model.delta import PROCESS, Duplication
 from reconciler.model.deploy import InstallMethod, InstallTarget, Layout, SelinuxLabels, Unmanaged
 from reconciler.model.spec import (
     LATEST,
@@ -138,7 +139,7 @@ class Builder:
         relays = RelayReader(tree, self._options, self._proxies, self._problems).read(groups)
         reader = RepositoryReader(catalog, self._home, self._options, self._problems, clients=bool(groups))
         repository, mirrors = reader.read(tree)
-        self._check_codecs()
+        self._check_duplication()
         quarantine = self._quarantine()
         controller = read_controller(tree, self._problems)
         console = read_console(tree, self._base, self._home, self._proxies, self._problems)
@@ -366,7 +367,23 @@ class Builder:
             codecs=tuple(named) or Duplication().codecs,
             levels={name: entry["level"] for name, entry in named.items() if "level" in entry},
             windows={name: entry["window"] for name, entry in named.items() if "window" in entry},
+            memory=self._memory(),
         )
+
+    def _memory(self) -> int:
+        """Give the bytes of memory that making incrementals may take; 0 where nothing says so, or nothing sound."""
+        text = child_map(self._tree, "duplication").get("memory")
+        try:
+            return parse_size(text) if isinstance(text, str) else 0
+        except ValueError:  # the schema has said so
+            return 0
+
+    def _check_duplication(self) -> None:
+        node = child_map(self._tree, "duplication")
+        if "memory" in node and 0 <= self._memory() < PROCESS:
+            hint = f"such as 2GiB; a process that makes one takes {size_text(PROCESS)} before it begins"
+            self._complain(value_place(node, "memory"), "with so little memory no incremental is made", hint)
+        self._check_codecs()
 
     def _check_codecs(self) -> None:
         codecs = child_map(child_map(self._tree, "duplication"), "codecs")

@@ -70,7 +70,7 @@ class Store:
     ) -> None:
         """Take the folder of the store, and its content and manifests where they are elsewhere."""
         self.root = root
-        local = LocalContent(root)
+        self._local = local = LocalContent(root)
         self._content = content or local
         self._manifests = manifests or FolderManifests(root, local.arrivals)
 
@@ -234,6 +234,15 @@ class Store:
         """
         with self._content.open(sha256) as file:
             yield file
+
+    def glance(self, sha256: str) -> BinaryIO:
+        """Open content as it lies on this machine, without a look at whether it is what its name says.
+
+        Raises:
+            StoreError: it is no digest.
+            OSError: it isn't on this machine, or can't be read.
+        """
+        return self._local.path(sha256).open("rb")
 
     def local(self, sha256: str) -> AbstractContextManager[Path]:
         """Give a path of content by its digest for the time of the block, for whoever reads it in another process.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -120,6 +122,41 @@ def test_the_plan_and_the_history_say_what_is_saved(fleet: Fleet) -> None:
     traffic = fleet.run("status", "--no-refresh", "--format", "json").json["traffic"]
     runs = fleet.run("history", "--format", "json").json
     assert traffic["saved"] == sum(run["traffic"]["saved"] for run in runs) > 3 * len(CONTENT[2]) * 0.9
+
+
+@pytest.mark.usefixtures("on_first")
+def test_an_incremental_between_fulls_that_are_held_is_estimated_by_what_is_in_them(fleet: Fleet) -> None:
+    fleet.release("rules", "2", lpt_2=CONTENT[1][:80_000] + random.Random(1).randbytes(40_000))
+    fleet.write(duplication={"enabled": False})
+    assert fleet.apply("--limit", "c1").code == 0
+    fleet.write(duplication={})
+
+    def planned() -> dict[str, Any]:
+        (change,) = (entry for entry in fleet.run("plan", "--format", "json").json["changes"] if "codec" in entry)
+        return dict(change)
+
+    told = planned()
+    fleet.apply()
+    (made,) = (fleet.folder / "store/incrementals/rules/1..2").iterdir()
+    real = sum(entry["size"] for entry in json.loads(made.read_text())["patches"])
+    assert real > 30_000
+    assert real / 1.5 < told["bytes"] < real * 1.5
+
+
+@pytest.mark.usefixtures("on_first")
+def test_what_would_take_more_memory_than_the_spec_allows_isnt_made_and_the_plan_says_so(fleet: Fleet) -> None:
+    fleet.write(duplication={"memory": "64MiB"})
+    release(fleet, 2)
+    plan = fleet.run("plan").out
+    for codec in ("zstd", "bsdiff"):
+        assert f"rules 2: making it with {codec} would take 65 MiB of memory, and the server may use 64 MiB" in plan
+    report = applied(fleet)
+    assert runs_version(fleet, 2)
+    assert report["bytes_sent"] > 2 * len(CONTENT[2])
+    fleet.write(duplication={"memory": "1MiB"})
+    wrong = fleet.run("validate")
+    assert wrong.code != 0
+    assert "with so little memory no incremental is made" in wrong.err + wrong.out
 
 
 @pytest.mark.usefixtures("on_first")

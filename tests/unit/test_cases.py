@@ -16,6 +16,8 @@
     unfetched: [rules 2 ~900 @vendor]                         # COMPONENT VERSION [PLATFORM] [~BYTES] [@source]
                                                               # [unsigned]: by a source that can't prove anything
     incrementals: [rules 1..2/zstd 900]                       # held: COMPONENT NAME BYTES [REFUSAL]
+    samples: {engine 1..2: 5%}                                # what a quick patch has of the full; from nothing: ..2
+    server_memory: 120MiB                                     # what making one incremental may take
     offered: [rules 1..2/zstd 900 @vendor]                    # the same of a source
     withdrawn: [rules 2 INC-1 @vendor]                        # COMPONENT VERSION REASON, and which source says so
     ways: {vendor: via egress}                                # the way to a source, where it isn't direct
@@ -80,9 +82,10 @@ import pytest
 import yaml
 
 from reconciler.formats.duration import parse_duration
+from reconciler.formats.size import parse_size
 from reconciler.model.change import KINDS, FleetChange
 from reconciler.model.client import Installed, Profile
-from reconciler.model.delta import Duplication, Incremental, Patch
+from reconciler.model.delta import Duplication, Incremental, Patch, Sample
 from reconciler.model.deploy import InstallTarget, Layout
 from reconciler.model.offer import Fetchable, Offer, OfferedIncremental, Unfetched, Withdrawal
 from reconciler.model.plan import FINDINGS, Basis, Cohort, Plan, RolloutStep
@@ -121,7 +124,18 @@ TEXTS = [(file.stem, file.read_text(encoding="utf-8")) for file in FILES]
 CASES = [(file, case) for file, text in TEXTS for case in yaml.load_all(text, yaml.CSafeLoader)]
 KEYS = {
     *("name", "components", "groups", "held", "offers", "target", "clients", "plan", "summary", "freeze", "gone"),
-    *("duplication", "incrementals", "offered", "withdrawn", "ways", "repository", "published", "renew"),
+    *(
+        "duplication",
+        "incrementals",
+        "samples",
+        "server_memory",
+        "offered",
+        "withdrawn",
+        "ways",
+        "repository",
+        "published",
+        "renew",
+    ),
     *(
         "out",
         "seen",
@@ -188,6 +202,13 @@ def incremental(text: str) -> Incremental:
         patches=(patch,),
         refused=" ".join(refused),
     )
+
+
+def sample(text: str, share: str) -> tuple[tuple[str, str], Sample]:
+    """Make a sample of zstd, or of gzip for a full that is to be packed."""
+    made = incremental(f"{text}/{'gzip' if ' ..' in text else 'zstd'} 0")
+    size = made.patches[0].result
+    return (made.from_digest, made.to_digest), Sample(made.codec, ((size, size * int(share.rstrip("%")) // 100),))
 
 
 def offered(text: str) -> OfferedIncremental:
@@ -578,6 +599,8 @@ def test_case(case: Any) -> None:
         gone=case.get("gone", ()),
         freeze=case.get("freeze", ""),
         incrementals=[incremental(text) for text in case.get("incrementals", ())],
+        samples=dict(sample(text, share) for text, share in case.get("samples", {}).items()),
+        memory=parse_size(case.get("server_memory", "0B")),
         offered=[offered(text) for text in case.get("offered", ())],
         codecs={traits.name: traits for traits in (Zstd.traits, Bsdiff.traits, Gzip.traits)},
         withdrawn=withdrawals(case.get("withdrawn", ())),

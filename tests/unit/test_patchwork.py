@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.execute import patchwork
-from reconciler.execute.pairing import pair_files
 from reconciler.execute.patchwork import PACKING, Job, Recipe, draft, make_patches
 from reconciler.model.delta import Kept
+from reconciler.model.pairing import pair_files
 from tests.fakes import CODECS, describe
 
 ZSTD = Recipe("zstd", 3)
