@@ -55,8 +55,9 @@ class Traits:
     to the `port` and as the `user` where a client names none of its own. `hops` are all hosts on that way, named as
     known_hosts does (`formats.known_hosts`), `keys` the files of private keys as the options name them. `become` says
     whether it works as root there by becoming it; None doesn't say, and is neither for a client whose inventory asks
-    for one of them. What an executor carries can be read by others on the way where it is `unsealed`: it gets nothing
-    that has secrets in it. Workers of one that `outlives` this process go on without it, and may answer a later one.
+    for one of them. `speaks` is what inventories call the way to its clients, where that isn't the plugin's name. What
+    an executor carries can be read by others on the way where it is `unsealed`: it gets nothing that has secrets in it.
+    Workers of one that `outlives` this process go on without it, and may answer a later one.
     """
 
     programs: bool = False
@@ -71,6 +72,7 @@ class Traits:
     hops: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     become: bool | None = None
+    speaks: str = ""
     unsealed: bool = False
     outlives: bool = False
 
@@ -589,6 +591,27 @@ class Transport(Protocol):
         Raises:
             TransportError: it can't be reached; AuthenticationError and HostKeyError say more.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found of something that a plugin needs of this machine, in words; and what to do about it.
+
+    `what` names it in a word or two, as in `certificate`.
+    """
+
+    what: str
+    level: Literal["ok", "warn", "fail"]
+    text: str
+    fix: str = ""
+
+
+@runtime_checkable
+class Examined(Protocol):
+    """A transport that needs something of this machine, such as a program, and can say whether it is there."""
+
+    def examine(self) -> Sequence[Finding]:
+        """Look at it; no client is connected to."""
 
 
 @runtime_checkable

@@ -113,6 +113,20 @@ def watch_program(
     return _run(command, folder, env, _Printed(None, tail), timeout=timeout, stop=stop, stdin=stdin)
 
 
+def settled_program(
+    command: Sequence[str], folder: Path | str, env: Mapping[str, str], *, timeout: float, stop: Event, talks_to: int
+) -> Ended:
+    """Run a program that goes on by itself once it has settled, for its exit status and the end of its errors.
+
+    It is over when it is: what it leaves behind isn't waited for, and goes on. What it reads and writes as its standard
+    input and output is the open file `talks_to`.
+
+    Raises:
+        LimitError: this machine has no room for it.
+    """
+    return _run(command, folder, env, _Printed(None), timeout=timeout, stop=stop, stdin=talks_to, stdout=talks_to)
+
+
 @contextmanager
 def started(
     command: Sequence[str],
@@ -120,6 +134,7 @@ def started(
     env: Mapping[str, str],
     *,
     stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
     own_group: bool = True,
     grace: float = GRACE,
@@ -136,7 +151,7 @@ def started(
             cwd=folder,
             env=env,
             stdin=stdin,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=stderr,
             start_new_session=own_group,
         )
@@ -188,7 +203,7 @@ class _Printed:
 
 def _run(
     command: Sequence[str],
-    folder: Path,
+    folder: Path | str,
     env: Mapping[str, str],
     printed: _Printed,
     *,
@@ -196,11 +211,12 @@ def _run(
     stop: Event | None = None,
     own_group: bool = True,
     stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.PIPE,
 ) -> Ended:
     whole = printed.limit is not None
-    stderr = subprocess.PIPE if whole else subprocess.STDOUT
+    stderr = subprocess.PIPE if whole or stdout != subprocess.PIPE else subprocess.STDOUT
     try:
-        with started(command, folder, env, stdin=stdin, stderr=stderr, own_group=own_group) as process:
+        with started(command, folder, env, stdin=stdin, stdout=stdout, stderr=stderr, own_group=own_group) as process:
             ending = _follow(process, printed, time.monotonic() + timeout, stop or Event(), whole=whole)
             status = process.returncode if ending is Ending.EXITED else 0
     except StartError as error:

@@ -18,7 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from reconciler.model.secret import SecretRef
+from reconciler.plugins.transport import openssh, ssh
 from tests.servers import free_port, wait_for
 from tests.waiting import PATIENCE
 
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HANGS, DIES, NOISY, OTHER_KEY = "127.0.1.1", "127.0.1.2", "127.0.1.3", "127.0.1.4"
+MODULES = {"ssh": ssh, "openssh": openssh}
+by_both = pytest.mark.parametrize("kind", list(MODULES))
+"""For what holds of both transports that reach clients over SSH."""
 DIES_AFTER = 60_000
 """Bytes of a request after which the client that dies does so: beyond the script, within the payload."""
 
@@ -57,6 +63,11 @@ class SshFleet:
             **more,
         }
 
+    def options_of(self, kind: str, **more: object) -> dict[str, object]:
+        """Give options as the transport of a kind gets them: openssh has files in place of secrets."""
+        keys = [SecretRef("env", "key")] if kind == "ssh" else [{"file": str(self.key)}]
+        return self.options(**{"keys": keys, **more})
+
     def transport(self, **more: object) -> dict[str, object]:
         """Give a transport of the spec that gets in."""
         return {
@@ -74,6 +85,14 @@ class SshFleet:
         return {"name": address, "address": address, "install_root": str(self.install_root(address)), **port, **more}
 
 
+def sign_key(authority: Path, key: Path, *names: str, host: bool = False, valid: str = "") -> Path:
+    """Have an authority sign a key for some names; give the certificate, which lies beside the key."""
+    more = [*(["-h"] if host else []), *(["-V", valid] if valid else [])]
+    command = ["ssh-keygen", "-q", "-s", str(authority), "-I", "test", *more, "-n", ",".join(names), f"{key}.pub"]
+    subprocess.run(command, check=True, capture_output=True)
+    return Path(f"{key}-cert.pub")
+
+
 def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
     """Make a key pair, of a size that is made at once."""
     size = ["-b", "2048"] if kind == "rsa" else []
@@ -84,11 +103,18 @@ def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
 
 @contextmanager
 def sshd_fleet(
-    folder: Path, count: int = 20, *, user: str = "", authorized: str = "", settings: str = ""
+    folder: Path,
+    count: int = 20,
+    *,
+    user: str = "",
+    authorized: str = "",
+    settings: str = "",
+    authority: Path | None = None,
 ) -> Iterator[SshFleet]:
     """Run an sshd for the time of the block; `user` may log in (by default the one who runs the tests).
 
     `authorized` are further public keys that are let in; `settings` are lines of its configuration that replace others.
+    An `authority` signs its host key for all addresses but the last one, and lets in whom it signs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
@@ -96,6 +122,9 @@ def sshd_fleet(
     key = make_key(folder / "key")
     host_keys = {kind: make_key(folder / f"host_{kind}", kind) for kind in ("ed25519", "ecdsa", "rsa")}
     other = make_key(folder / "host_other")
+    if authority is not None:
+        certificate = sign_key(authority, host_keys["ed25519"], *addresses[:-1], host=True)
+        settings += f"HostCertificate {certificate}\nTrustedUserCAKeys {authority}.pub\n"
     allowed = folder / "authorized_keys"
     allowed.write_text(Path(f"{key}.pub").read_text() + authorized)
     port, other_port = free_port(), free_port()

@@ -211,7 +211,7 @@ class GroupSpec:
     names the host that the way to them leads over first, if one does, and `hops` all of them as known_hosts does.
     `key_files` are the private keys that its transport names as files, as absolute paths. `port` and `user` are those
     of clients that name none of their own, where the transport has any. `become`: it becomes root on clients (None: it
-    doesn't say).
+    doesn't say). `speaks` is what inventories call its transport, where that isn't its name.
     """
 
     name: str
@@ -232,6 +232,7 @@ class GroupSpec:
     user: str = ""
     hops: tuple[str, ...] = ()
     become: bool | None = None
+    speaks: str = ""
 
     def place(self, client: Client) -> tuple[object, ...]:
         """Give what tells where a client's files are: two clients of one place would be one folder."""
@@ -239,7 +240,7 @@ class GroupSpec:
             return self.transport.name, client.install_root
         address = (client.address or client.name).rstrip(".").lower()
         parsed = parse_address(address) if ":" in address else None
-        way = self.transport.name, self.jump, self.proxy.name if self.proxy else ""
+        way = self.speaks or self.transport.name, self.jump, self.proxy.name if self.proxy else ""
         return *way, str(parsed or address), client.port or self.port, client.user or self.user, client.install_root
 
 

@@ -32,7 +32,7 @@ def misfit(group: GroupSpec, entry: InventoryEntry) -> Misfit | None:
     demands = entry.demands
     if entry.unfit:
         return Misfit(entry.unfit, f"correct the inventory, or {_ELSEWHERE}")
-    if demands.transport and demands.transport != group.transport.name:
+    if demands.transport and demands.transport not in {group.transport.name, group.speaks}:
         why = f"it is reached by {demands.transport!r}, and the group by {group.transport.name}"
         return Misfit(why, _ELSEWHERE)
     if group.local:

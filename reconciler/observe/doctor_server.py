@@ -6,6 +6,7 @@
 * the state: nobody can sit between this machine and the server that has it
 * the store: it can be written to, and there is room
 * private keys that others may read
+* what transports need of this machine, as they say it: a program, certificates that still count
 * machines that answer under several names with one install_root, as far as earlier looks told
 """
 
@@ -18,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.contracts import WritablePlace
+from reconciler.contracts import Examined, WritablePlace
 from reconciler.guards import Caught
 from reconciler.model.report import Diagnosis
 from reconciler.model.secret import SecretRef
@@ -29,8 +30,9 @@ from reconciler.observe.observed import Sight, ask_sources, known_reports, recal
 from reconciler.present.words import size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from reconciler.contracts import Finding
     from reconciler.model.client import Client
     from reconciler.model.report import DoctorLevel
     from reconciler.workspace import Workspace
@@ -74,6 +76,7 @@ def examine_server(work: Workspace) -> Iterator[Diagnosis]:
     yield _store(work.spec.server.store)
     yield from _content(work)
     yield from _keys(work)
+    yield from _transports(work)
     _by_name, told = say_doubles(work.roll.doubles())
     for text in told:
         yield _diagnosis("machines", "warn", text, "give each an install_root of its own, or keep one of the names")
@@ -172,3 +175,21 @@ def _keys(work: Workspace) -> Iterator[Diagnosis]:
             yield _diagnosis(what, "fail", f"{path} can't be read by {_who()}", f"chown {_who()} {path}")
         else:
             yield _diagnosis(what, "ok", path)
+
+
+def _transports(work: Workspace) -> Iterator[Diagnosis]:
+    """Have transports say what they need of this machine; those of sites need it there. What is alike is told once."""
+    told: set[tuple[str, str]] = set()
+    for group in work.spec.groups:
+        if work.spec.site_of(group):
+            continue
+        found: Sequence[Finding] = ()
+        with Caught() as caught:
+            transport = work.plugins.transport(group)
+            found = tuple(transport.examine()) if isinstance(transport, Examined) else ()
+        if caught.error is not None:
+            yield _diagnosis(f"transport of group {group}", "fail", caught.error.message, caught.error.hint)
+        for one in found:
+            if (one.what, one.text) not in told:
+                told.add((one.what, one.text))
+                yield _diagnosis(f"{one.what} of group {group}", one.level, one.text, one.fix)

@@ -114,6 +114,7 @@ class GroupReader:
             key_files=tuple(map(self._key_file, does.keys)),
             hops=does.hops,
             become=does.become,
+            speaks=does.speaks,
         )
 
     def _key_file(self, file: str) -> str:

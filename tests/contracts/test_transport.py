@@ -10,7 +10,7 @@ import pytest
 from reconciler.client.session import shell_session
 from reconciler.model.client import Client
 from reconciler.model.deploy import ClientCheck, DeployRequest
-from reconciler.plugins.transport import local, ssh
+from reconciler.plugins.transport import local, openssh, ssh
 from tests.contracts.transport_suite import Content, ShellCommands, TransportSuite, client_at, step
 from tests.fakes import FakeClient, FakeTransport, fake_context, make_plugin
 
@@ -41,6 +41,19 @@ class TestSsh(TransportSuite):
         context = fake_context(tmp_path, shell=shell_session, secrets={"key": ssh_fleet.key.read_text()})
         transport = make_plugin(ssh, ssh_fleet.options(), context)
         return transport, Client("c1", "group", address, install_root=str(tmp_path / "root"))
+
+    @pytest.fixture
+    def commands(self, tmp_path: Path) -> ShellCommands:
+        return ShellCommands(tmp_path)
+
+
+@pytest.mark.needs("ssh", "sshd", "ssh-keygen", "zstd", "bspatch")
+class TestOpenssh(TransportSuite):
+    @pytest.fixture
+    def reached(self, ssh_fleet: SshFleet, tmp_path: Path) -> tuple[Transport, Client]:
+        context = fake_context(tmp_path, shell=shell_session)
+        transport = make_plugin(openssh, ssh_fleet.options_of("openssh"), context)
+        return transport, Client("c1", "group", ssh_fleet.addresses[0], install_root=str(tmp_path / "root"))
 
     @pytest.fixture
     def commands(self, tmp_path: Path) -> ShellCommands:

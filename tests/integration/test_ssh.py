@@ -1,4 +1,4 @@
-"""The ssh transport over a real sshd: who is let in, which hosts are trusted, and clients that misbehave."""
+"""Clients over a real sshd, by both transports: who is let in, which hosts are trusted, and clients that misbehave."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from reconciler.model.secret import SecretRef
 from reconciler.plugins.transport import ssh
 from tests.fakes import fake_context, make_plugin
 from tests.fleet import Fleet
-from tests.sshd import DIES, HANGS, NOISY, OTHER_KEY, make_key, sshd_fleet, sudo_user
+from tests.sshd import DIES, HANGS, MODULES, NOISY, OTHER_KEY, by_both, make_key, sshd_fleet, sudo_user
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -34,18 +34,23 @@ if TYPE_CHECKING:
 MakeTransport: TypeAlias = "Callable[..., Transport]"
 Look: TypeAlias = "Callable[..., Profile]"
 
-pytestmark = pytest.mark.needs("sshd", "ssh-keygen")
+pytestmark = pytest.mark.needs("sshd", "ssh-keygen", "ssh")
 
 
 @pytest.fixture
-def transport(ssh_fleet: SshFleet, tmp_path: Path) -> MakeTransport:
+def kind() -> str:
+    return "ssh"
+
+
+@pytest.fixture
+def transport(ssh_fleet: SshFleet, tmp_path: Path, kind: str) -> MakeTransport:
     """Give a function that makes a transport; secrets are files of the test's folder or the fleet's key."""
 
     def make(**options: object) -> Transport:
         secrets = {"key": ssh_fleet.key.read_text()}
         secrets.update({path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()})
         context = fake_context(tmp_path, shell=shell_session, secrets=secrets)
-        made: Transport = make_plugin(ssh, ssh_fleet.options(**options), context)
+        made: Transport = make_plugin(MODULES[kind], ssh_fleet.options_of(kind, **options), context)
         return made
 
     return make
@@ -64,6 +69,7 @@ def look(ssh_fleet: SshFleet, tmp_path: Path) -> Look:
 # --- logging in -----------------------------------------------------------------------------------------------------
 
 
+@by_both
 def test_the_right_key_is_let_in(transport: MakeTransport, look: Look) -> None:
     assert look(transport()).platform.startswith("linux-")
 
@@ -83,6 +89,7 @@ def test_a_wrong_key_is_refused_with_what_was_tried(transport: MakeTransport, lo
     assert "authorized_keys" in caught.value.hint
 
 
+@by_both
 def test_a_wrong_user_is_refused(transport: MakeTransport, look: Look) -> None:
     with pytest.raises(AuthenticationError):
         look(transport(), user="nobody-of-this-name")
@@ -139,13 +146,15 @@ def line(ssh_fleet: SshFleet, kind: str = "ed25519", marker: str = "", name: str
     return f"{marker}{shown} {types[kind]} {ssh_fleet.host_keys[kind]}\n"
 
 
-@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+@by_both
+@pytest.mark.parametrize("known", ["ed25519", "ecdsa", "rsa"])
 def test_a_host_is_asked_for_the_key_that_is_known(
-    transport: MakeTransport, look: Look, ssh_fleet: SshFleet, tmp_path: Path, kind: str
+    transport: MakeTransport, look: Look, ssh_fleet: SshFleet, tmp_path: Path, known: str
 ) -> None:
-    assert look(transport(**trusted(ssh_fleet, tmp_path, line(ssh_fleet, kind)))).platform
+    assert look(transport(**trusted(ssh_fleet, tmp_path, line(ssh_fleet, known)))).platform
 
 
+@by_both
 def test_hashed_names_and_globs_are_understood(
     transport: MakeTransport, look: Look, ssh_fleet: SshFleet, tmp_path: Path
 ) -> None:
@@ -154,15 +163,20 @@ def test_hashed_names_and_globs_are_understood(
         assert look(transport(**trusted(ssh_fleet, tmp_path, line(ssh_fleet, name=known)))).platform
 
 
+@by_both
 def test_an_unknown_host_is_refused_with_the_line_that_would_add_it(
     transport: MakeTransport, look: Look, ssh_fleet: SshFleet, tmp_path: Path
 ) -> None:
     with pytest.raises(HostKeyError) as caught:
         look(transport(**trusted(ssh_fleet, tmp_path, "")))
-    assert "SHA256:" in caught.value.message
+    assert (
+        f"{ssh_fleet.port} (ssh-ed25519 SHA256:" in caught.value.message
+        or "(ED25519) is unknown" in caught.value.message
+    )
     assert f"ssh-keyscan -p {ssh_fleet.port}" in caught.value.hint
 
 
+@by_both
 def test_a_host_with_another_key_is_refused_with_the_line_that_has_the_old_one(
     transport: MakeTransport, look: Look, ssh_fleet: SshFleet
 ) -> None:
@@ -170,6 +184,7 @@ def test_a_host_with_another_key_is_refused_with_the_line_that_has_the_old_one(
         look(transport(), OTHER_KEY, port=ssh_fleet.other_port)
 
 
+@by_both
 def test_a_revoked_key_is_refused_even_if_it_is_trusted_too(
     transport: MakeTransport, look: Look, ssh_fleet: SshFleet, tmp_path: Path
 ) -> None:
@@ -197,25 +212,30 @@ def test_new_hosts_are_added_with_one_line_each_and_nothing_else_is_touched(
 # --- clients that misbehave -----------------------------------------------------------------------------------------
 
 
+@by_both
 def test_a_client_that_hangs_is_given_up_after_its_time(transport: MakeTransport, look: Look) -> None:
     with pytest.raises(TransportError, match="silent"):
         look(transport(idle_timeout="1s"), HANGS)
 
 
+@by_both
 def test_a_client_that_dies_in_the_middle_is_a_broken_connection(transport: MakeTransport, look: Look) -> None:
     with pytest.raises(TransportError, match="broke"):
         look(transport(), DIES)
 
 
+@by_both
 def test_a_greeting_of_the_login_shell_is_passed_over(transport: MakeTransport, look: Look) -> None:
     assert look(transport(), NOISY).platform.startswith("linux-")
 
 
+@by_both
 def test_an_address_where_nobody_listens_is_told_with_its_name(transport: MakeTransport, look: Look) -> None:
     with pytest.raises(TransportError, match=r"127\.0\.2\.1:1 can't be reached"):
         look(transport(), port=1)
 
 
+@by_both
 def test_more_output_than_anybody_reads_is_dropped_and_the_end_is_seen(
     transport: MakeTransport, ssh_fleet: SshFleet
 ) -> None:
@@ -225,6 +245,7 @@ def test_more_output_than_anybody_reads_is_dropped_and_the_end_is_seen(
     assert (done.status, len(done.stdout), len(done.stderr)) == (3, 1024 * 1024, 64 * 1024)
 
 
+@by_both
 def test_a_command_that_ends_before_it_read_everything_is_no_error(
     transport: MakeTransport, ssh_fleet: SshFleet
 ) -> None:
@@ -255,11 +276,12 @@ def fleet_of(ssh_fleet: SshFleet, folder: Path, addresses: Sequence[str], **opti
     return made
 
 
+@by_both
 def test_many_clients_are_brought_up_to_date_and_a_second_apply_changes_nothing(
-    ssh_fleet: SshFleet, tmp_path: Path
+    ssh_fleet: SshFleet, tmp_path: Path, kind: str
 ) -> None:
     addresses = ssh_fleet.addresses[:8]
-    fleet = fleet_of(ssh_fleet, tmp_path, addresses)
+    fleet = fleet_of(ssh_fleet, tmp_path, addresses, type=kind)
     first = fleet.apply("--format", "json")
     assert first.code == 0, first.err
     assert first.json["recap"]["all"]["changed"] == 8
@@ -271,14 +293,17 @@ def test_many_clients_are_brought_up_to_date_and_a_second_apply_changes_nothing(
         assert (root / "rules/current/rules.txt").read_bytes() == content
 
 
-def test_clients_that_misbehave_cost_no_other_and_are_told_apart(ssh_fleet: SshFleet, tmp_path: Path) -> None:
+@by_both
+def test_clients_that_misbehave_cost_no_other_and_are_told_apart(
+    ssh_fleet: SshFleet, tmp_path: Path, kind: str
+) -> None:
     addresses = [*ssh_fleet.addresses[:3], HANGS, DIES, NOISY, OTHER_KEY]
-    fleet = fleet_of(ssh_fleet, tmp_path, addresses)
+    fleet = fleet_of(ssh_fleet, tmp_path, addresses, type=kind)
     # The one that hangs is waited for as short as can be, and no other: on a busy machine they may be silent, too.
     groups = fleet.spec["groups"]
     hanging = [client for client in groups["all"]["clients"] if client["address"] == HANGS]
     groups["all"]["clients"] = [client for client in groups["all"]["clients"] if client not in hanging]
-    groups["hanging"] = {"transport": ssh_fleet.transport(idle_timeout="4s"), "clients": hanging}
+    groups["hanging"] = {"transport": ssh_fleet.transport(type=kind, idle_timeout="4s"), "clients": hanging}
     fleet.write()
     done = fleet.apply()
     assert done.code == 4
@@ -331,6 +356,7 @@ def test_a_secret_shows_up_nowhere(ssh_fleet: SshFleet, tmp_path: Path) -> None:
     assert "SSH_PASSWORD isn't set" in without.err
 
 
+@by_both
 def test_connections_from_many_threads_share_what_was_read_once(
     transport: MakeTransport, look: Look, ssh_fleet: SshFleet
 ) -> None:

@@ -17,10 +17,9 @@ from reconciler.client.reach import Reach
 from reconciler.client.session import ShellSession, shell_session
 from reconciler.errors import HungUpError, TransportError
 from reconciler.model.client import Client
-from reconciler.plugins.transport import ssh
 from tests.fakes import fake_context, make_plugin
 from tests.fleet import Fleet
-from tests.sshd import sshd_fleet
+from tests.sshd import MODULES, by_both, sshd_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,14 +30,19 @@ if TYPE_CHECKING:
 
 TransportOf: TypeAlias = "Callable[..., Transport]"
 
-pytestmark = pytest.mark.needs("sshd", "ssh-keygen")
+pytestmark = pytest.mark.needs("sshd", "ssh-keygen", "ssh")
 
 
 @pytest.fixture
-def transport_of(tmp_path: Path) -> TransportOf:
+def kind() -> str:
+    return "ssh"
+
+
+@pytest.fixture
+def transport_of(tmp_path: Path, kind: str) -> TransportOf:
     def make(fleet: SshFleet, **options: object) -> Transport:
         context = fake_context(tmp_path, shell=shell_session, secrets={"key": fleet.key.read_text()})
-        transport: Transport = make_plugin(ssh, fleet.options(**options), context)
+        transport: Transport = make_plugin(MODULES[kind], fleet.options_of(kind, **options), context)
         return transport
 
     return make
@@ -63,6 +67,7 @@ def test_clients_whose_server_allows_one_command_at_a_time_are_updated(tmp_path:
     assert "4 clients changed, 0 failed, 0 unreachable" in done.out
 
 
+@by_both
 def test_one_command_after_the_other_is_run_where_one_at_a_time_is_allowed(
     tmp_path: Path, transport_of: TransportOf
 ) -> None:
@@ -96,6 +101,7 @@ def test_a_server_that_allows_one_command_for_a_connection_gets_another_connecti
     assert not any(transport.is_active() for transport in opened)
 
 
+@by_both
 def test_logins_that_a_busy_server_hung_up_on_are_tried_again_until_all_are_in(
     tmp_path: Path, transport_of: TransportOf
 ) -> None:
@@ -137,6 +143,7 @@ def server(answer: Callable[[socket.socket], object]) -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+@by_both
 def test_a_server_that_hangs_up_before_it_greets_is_said_to_and_tried_again_a_few_times(
     ssh_fleet: SshFleet, transport_of: TransportOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +175,7 @@ GREETINGS = {
 }
 
 
+@by_both
 @pytest.mark.parametrize("greeting", GREETINGS)
 def test_whatever_a_server_says_is_an_error_of_its_client_that_is_fit_to_be_shown(
     ssh_fleet: SshFleet, transport_of: TransportOf, greeting: str
@@ -186,6 +194,7 @@ def test_whatever_a_server_says_is_an_error_of_its_client_that_is_fit_to_be_show
     assert caught.value.brief.isprintable()
 
 
+@by_both
 def test_a_server_that_says_nothing_is_given_up_after_its_time(ssh_fleet: SshFleet, transport_of: TransportOf) -> None:
     over = threading.Event()
     with server(lambda _connection: over.wait(60)) as port:
@@ -212,6 +221,7 @@ def above_select() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@by_both
 def test_descriptors_above_1023_are_as_good_as_others(
     ssh_fleet: SshFleet, transport_of: TransportOf, tmp_path: Path, above_select: None
 ) -> None:

@@ -12,11 +12,10 @@ from reconciler.errors import AuthenticationError, HostKeyError, TransportError
 from reconciler.model.client import Client
 from reconciler.model.network import Proxy
 from reconciler.model.secret import SecretRef
-from reconciler.plugins.transport import ssh
 from tests.fakes import fake_context, make_plugin
 from tests.fleet import Fleet
 from tests.servers import Socks4, free_port, logged, microsocks, squid
-from tests.sshd import OTHER_KEY, make_key
+from tests.sshd import MODULES, OTHER_KEY, by_both, make_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,12 +28,17 @@ if TYPE_CHECKING:
 
 Look: TypeAlias = "Callable[..., Facts]"
 
-pytestmark = pytest.mark.needs("sshd", "squid", "microsocks")
+pytestmark = pytest.mark.needs("sshd", "squid", "microsocks", "ssh")
 WORD = "hunter2-secret"
 
 
 @pytest.fixture
-def look(ssh_fleet: SshFleet, tmp_path: Path) -> Look:
+def kind() -> str:
+    return "ssh"
+
+
+@pytest.fixture
+def look(ssh_fleet: SshFleet, tmp_path: Path, kind: str) -> Look:
     """Look at a client of the fleet, over a way."""
 
     def facts(
@@ -47,7 +51,7 @@ def look(ssh_fleet: SshFleet, tmp_path: Path) -> Look:
     ) -> Facts:
         known = {"key": ssh_fleet.key.read_text(), "word": WORD, **(secrets or {})}
         context = fake_context(tmp_path, secrets=known, shell=shell_session, proxy=proxy)
-        transport: Transport = make_plugin(ssh, ssh_fleet.options(**options), context)
+        transport: Transport = make_plugin(MODULES[kind], ssh_fleet.options_of(kind, **options), context)
         host = address or ssh_fleet.addresses[at]
         client = Client("c", "g", host, port=ssh_fleet.other_port if host == OTHER_KEY else None)
         with transport.connect(client) as session:
@@ -75,6 +79,7 @@ def test_through_an_http_proxy_with_a_password(look: Look, tmp_path: Path, stack
     assert logged(tmp_path / "squid", "CONNECT 127.0.2.1")
 
 
+@by_both
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
 def test_through_a_socks_proxy_with_a_password(look: Look, tmp_path: Path, stack: ExitStack, scheme: str) -> None:
     port = stack.enter_context(microsocks(tmp_path / "socks", user="joe", password=WORD))
@@ -94,6 +99,7 @@ def test_what_the_proxy_is_not_for_is_reached_directly(look: Look) -> None:
     assert look(proxy=proxy("http", 9, no_proxy=("127.0.2.0/24",))).profile.platform.startswith("linux-")
 
 
+@by_both
 def test_a_proxy_that_is_not_there_is_told_by_its_name(look: Look) -> None:
     with pytest.raises(TransportError, match=r"the proxy bridge can't be reached: 127\.0\.0\.1:9 can't be reached"):
         look(proxy=proxy("socks5h", 9))
@@ -110,11 +116,13 @@ def test_something_that_is_no_proxy_is_told_so(look: Look, ssh_fleet: SshFleet) 
         look(proxy=Proxy("bridge", "http", ssh_fleet.addresses[3], ssh_fleet.port), connect_timeout="2s")
 
 
+@by_both
 def test_over_one_jump_host_and_over_two(look: Look, ssh_fleet: SshFleet) -> None:
     assert look(0, jump=[jump(ssh_fleet, 1)]).profile.platform.startswith("linux-")
     assert look(0, jump=[jump(ssh_fleet, 1), jump(ssh_fleet, 2)]).profile.platform.startswith("linux-")
 
 
+@by_both
 def test_over_a_jump_host_that_a_proxy_leads_to(
     look: Look, ssh_fleet: SshFleet, tmp_path: Path, stack: ExitStack
 ) -> None:
@@ -123,12 +131,14 @@ def test_over_a_jump_host_that_a_proxy_leads_to(
     assert found.profile.platform.startswith("linux-")
 
 
+@by_both
 def test_a_jump_host_whose_key_is_not_known_is_refused(look: Look, ssh_fleet: SshFleet) -> None:
     stranger = {"address": OTHER_KEY, "port": ssh_fleet.other_port}
     with pytest.raises(HostKeyError, match=rf"jump host .*{OTHER_KEY}.*isn't the one in"):
         look(0, jump=[stranger])
 
 
+@by_both
 def test_behind_a_jump_host_the_client_s_own_key_is_checked(look: Look, ssh_fleet: SshFleet) -> None:
     with pytest.raises(HostKeyError, match=f"the key of .*{OTHER_KEY}"):
         look(address=OTHER_KEY, jump=[jump(ssh_fleet, 1)])
@@ -141,16 +151,18 @@ def test_a_jump_host_that_lets_nobody_in_is_told(look: Look, ssh_fleet: SshFleet
         look(0, jump=[jump(ssh_fleet, 1, keys=[SecretRef("env", "other")])], secrets=secrets)
 
 
+@by_both
 def test_a_jump_host_from_where_there_is_no_way_on_is_told(look: Look, ssh_fleet: SshFleet) -> None:
     with pytest.raises(TransportError, match=r"jump host .* has no way to"):
         look(0, jump=[jump(ssh_fleet, 1)], port=free_port())
 
 
+@by_both
 def test_a_fleet_is_updated_over_a_jump_host_and_the_second_run_changes_nothing(
-    ssh_fleet: SshFleet, tmp_path: Path
+    ssh_fleet: SshFleet, tmp_path: Path, kind: str
 ) -> None:
     clients = [ssh_fleet.client(address) for address in ssh_fleet.addresses[4:9]]
-    transport = ssh_fleet.transport(jump=[jump(ssh_fleet, 1)])
+    transport = ssh_fleet.transport(type=kind, jump=[jump(ssh_fleet, 1)])
     group = {"transport": transport, "install_root": "/nowhere", "clients": clients}
     fleet = Fleet(tmp_path, groups={"far": group}, components={"rules": {}})
     fleet.release("rules", "1", all_rules=b"one")

@@ -24,13 +24,15 @@ if TYPE_CHECKING:
     from plugins.notifier import email, webhook  # noqa: TID251
     from plugins.source import clamav, directory, git, http, oci, sample, tuf  # noqa: TID251
     from plugins.station import celery as celery_station  # noqa: TID251
-    from plugins.transport import local, ssh  # noqa: TID251
+    from plugins.transport import local, openssh, ssh  # noqa: TID251
+    from plugins.transport._openssh_client import Openssh  # noqa: TID251
     from plugins.transport._ssh_client import Ssh  # noqa: TID251
     from reconciler.contracts import (
         Check,
         Codec,
         ContentPlace,
         Context,
+        Examined,
         Executor,
         Fetching,
         Inventory,
@@ -59,7 +61,8 @@ if TYPE_CHECKING:
             sample.Sample(options, context),
             tuf.Tuf(options, context),
         ]
-        transports: list[Transport] = [local.Local(options, context), Ssh(options, context)]
+        transports: list[Transport] = [local.Local(options, context), Openssh(options, context), Ssh(options, context)]
+        examined: list[Examined] = [Openssh(options, context)]
         inventories: list[Inventory] = [command.CommandInventory(options, context), csv.Csv(options, context)]
         codecs: list[Codec] = [
             bsdiff.Bsdiff(options, context),
@@ -75,7 +78,7 @@ if TYPE_CHECKING:
         ]
         stations: list[Station] = [celery_station.Station(options, context)]
         provisioned: list[Provisioned] = [celery.Workers(options, context)]
-        del stations, provisioned
+        del stations, provisioned, examined
         notifiers: list[Notifier] = [
             notifier_command.Command(options, context),
             email.Email(options, context),
@@ -109,6 +112,7 @@ if TYPE_CHECKING:
             sample,
             tuf,
             local,
+            openssh,
             ssh,
             notifier_command,
             email,

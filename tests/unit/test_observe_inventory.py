@@ -155,6 +155,11 @@ def test_a_client_whose_inventory_demands_something_else_is_refused_by_name(
     assert words in said
 
 
+def test_a_client_that_is_reached_by_ssh_is_taken_by_every_transport_that_speaks_it() -> None:
+    assert taken(Demands("ssh"), "nothing", transport="another", speaks="ssh") == ["pc-1"]
+    assert "and the group by another" in taken(Demands("winrm"), "nothing", transport="another", speaks="ssh")
+
+
 def test_what_cannot_be_reached_is_refused_where_it_is_selected_and_nowhere_else() -> None:
     fleet = [
         InventoryEntry("pc-1", groups=("web",)),
