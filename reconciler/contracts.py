@@ -668,7 +668,8 @@ class Hands:
     speaks over its standard streams, as arguments; `setup` is what it is told first: a document without secrets, from
     which it knows the transports of groups as this process does. `encode` and `decode` are the forms of what goes
     over a wire: of an order's batch (its private content goes beside it), and of a report. `content` opens what a batch
-    names by digest. `site` is the one that the work is for; empty: none.
+    names by digest. `site` is the one that the work is for; empty: none. At most `limit` of its clients may be under
+    way at a time, by the word of people; 0: they said nothing.
     """
 
     threads: Callable[[int], AbstractContextManager[Crew]]
@@ -678,6 +679,7 @@ class Hands:
     encode: Callable[[Order], bytes] = _no_wire
     decode: Callable[[bytes], Report] = _no_wire
     site: str = ""
+    limit: int = 0
 
 
 @runtime_checkable
@@ -711,8 +713,8 @@ class Labour:
     """What a station gets to work with at its site: what carries batches out, and their forms on a wire.
 
     `threads` gives a crew of at most so many threads in the process that calls it; `forks` is how many it should have,
-    and `processes` how many such processes there should be. `read` and `write` are the forms of a batch that comes, and
-    of a report that goes.
+    and `processes` how many such processes there should be, each with as many. `read` and `write` are the forms of a
+    batch that comes, and of a report that goes.
     """
 
     site: str

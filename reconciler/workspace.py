@@ -385,6 +385,7 @@ class Workspace:
             )
 
         folder = self.spec.server.store
+        limit = self.spec.sites[site].forks if site else 0
         hands = Hands(
             threads=threads,
             speak=SPEAK,
@@ -393,8 +394,9 @@ class Workspace:
             decode=read_report,
             content=self.store.open,
             site=site,
+            limit=limit,
         )
-        return self.plugins.executor_of(site).open(hands, forks)
+        return self.plugins.executor_of(site).open(hands, limit or forks)
 
     def managed(self, *names: str, option: str = "") -> list[ComponentSpec]:
         """Give what the spec wants of some components; `option` is the one that names them, if one does.

@@ -21,7 +21,10 @@ HELD = b"what the store has"
 
 @contextmanager
 def started(clients: Path, options: Mapping[str, Any], **more: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker of two processes for the time of the block; its folder is `site`, beside that of its clients."""
+    """Run a worker of two processes for the time of the block; its folder is `site`, beside that of its clients.
+
+    Each process takes two clients at a time.
+    """
     folder = clients.parent / "site"
     plugins, sha256 = folder / "plugins/transport", hashlib.sha256(HELD).hexdigest()
     plugins.mkdir(parents=True, exist_ok=True)
@@ -29,15 +32,16 @@ def started(clients: Path, options: Mapping[str, Any], **more: Any) -> Iterator[
     place = folder / "place/content" / sha256[:2] / sha256
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(HELD)
-    said = {
+    said: dict[str, Any] = {
         "plugins": ["plugins"],
         "transport": {"type": "sluice", "folder": str(clients)},
         "content": [{"type": "folder", "path": "place"}],
-        "forks": 2,
         "processes": 2,
         "station": {"type": "celery", **options},
     }
-    with served(folder, "lyon", said | more) as worker:
+    said |= more
+    said.setdefault("forks", 2 * said["processes"])
+    with served(folder, "lyon", said) as worker:
         yield worker
 
 

@@ -64,6 +64,15 @@ OPTIONS: Mapping[str, Any] = {
             "pattern": "^([0-9]+[smhdw])+$",
             "x-says": "a duration such as 90s, 2m, 36h or 7d",
         },
+        "beat": {
+            "type": "string",
+            "description": "How often both sides say that they are there. A worker that misses six of these isn't "
+            "counted any more; after twelve the site is given up, or its workers begin nothing more for us.",
+            "examples": ["5s"],
+            "default": "5s",
+            "pattern": "^([1-9]|[1-5][0-9]|60)s$",
+            "x-says": "1s to 60s",
+        },
     },
     "required": ["url", "cert", "key"],
     "dependentRequired": {"sign_cert": ["sign_key"], "sign_key": ["sign_cert"]},
@@ -89,7 +98,7 @@ class Workers:
         self._stop = context.stop
 
     def open(self, hands: Hands, forks: int) -> AbstractContextManager[Crew]:
-        """Give the crew of a site; how many clients are under way there, its workers decide and not `forks`."""
+        """Give the crew of a site; how many clients are under way there its workers and its `limit` decide."""
         del forks
         if not hands.site:
             raise PluginError("`celery` carries out work at a site", hint="name it under `sites`")

@@ -51,13 +51,14 @@ def serve(site: str, config: Path | None) -> int:
     logging.getLogger("amqp").setLevel(logging.WARNING)
     logging.getLogger("paramiko").setLevel(logging.WARNING)
     station = _station(file, file.station)
+    processes = min(file.processes or os.cpu_count() or 1, file.forks)
     labour = Labour(
         site=site,
         threads=_Threads(file),
         read=read_batch,
         write=write_report,
-        forks=file.forks,
-        processes=file.processes or os.cpu_count() or 1,
+        forks=file.forks // processes,
+        processes=processes,
     )
     with blaming(f"the station {file.station.name} broke", PluginError):
         station.serve(labour)

@@ -248,13 +248,15 @@ class GroupSpec:
 class SiteSpec:
     """A place whose clients are worked on from there: the groups that it has, and what carries work out.
 
-    `proxy` leads to what carries it out, where there is one on the way.
+    `proxy` leads to what carries it out, where there is one on the way. `forks` is how many of its clients are worked
+    on at a time, at most; 0: as many as those who work there take.
     """
 
     name: str
     groups: tuple[str, ...]
     executor: PluginConfig
     proxy: Proxy | None = None
+    forks: int = field(default=0, kw_only=True)
 
 
 PublishWhen = Literal["after_rollout", "downloaded", "manual"]

@@ -34,10 +34,15 @@ def read_sites(
         named = _groups(name, node, groups, taken, problems)
         if config is None:
             continue
-        found[name] = SiteSpec(name, named, config, proxy)
+        found[name] = SiteSpec(name, named, config, proxy, forks=_forks(node))
         if options.traits(config, executor).unsealed:
             _check_private(name, named, groups, executor, problems)
     return found
+
+
+def _forks(node: Map) -> int:
+    forks = node.get("forks")
+    return forks if isinstance(forks, int) else 0
 
 
 def _groups(

@@ -33,11 +33,13 @@ from tests.site_faults import DEADLY, carry
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
 pytestmark = [pytest.mark.needs("rabbitmq-server", "epmd", "openssl"), pytest.mark.xdist_group("rabbitmq")]
+IMPATIENT: Mapping[str, Any] = {"beat": "1s"}
+"""For a crew of a site where nobody is yet: it need not wait to be sure of that."""
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def worker_options(broker: RabbitMQ, site: str = "lyon", **more: Any) -> dict[st
 
 
 @contextmanager
-def crew_of(broker: RabbitMQ, folder: Path, site: str = "lyon", **more: Any) -> Iterator[Any]:
+def crew_of(broker: RabbitMQ, folder: Path, site: str = "lyon", *, limit: int = 0, **more: Any) -> Iterator[Any]:
     context = Context(
         base=folder,
         work=folder,
@@ -67,6 +69,7 @@ def crew_of(broker: RabbitMQ, folder: Path, site: str = "lyon", **more: Any) -> 
         encode=lambda order: write_batch(order.batch),
         decode=read_report,
         site=site,
+        limit=limit,
     )
     with executor.open(hands, 5) as crew:
         yield crew
@@ -120,6 +123,41 @@ def received(crew: Any, found: list[Any]) -> int:
 def busy(crew: Any) -> int:
     """Give a process that has a batch; 0 while nobody is known to."""
     return next((int(name.split("/")[1]) for name, worker in crew._workers.items() if worker.batches), 0)
+
+
+# --- how many at a time -----------------------------------------------------------------------------------------------
+
+
+def test_a_worker_divides_the_clients_that_it_takes_at_a_time_among_its_processes(
+    broker: RabbitMQ, ground: Ground
+) -> None:
+    names = [f"c{at}" for at in range(9)]
+    ground.hold(*names)
+    options = worker_options(broker)
+    with started(ground.folder, options, forks=5), crew_of(broker, ground.folder) as crew:
+        until(lambda: crew.room("") == 2 * 2 * 2)
+        for at in range(3):
+            crew.give("", Order(batch(ground.targets(*names[at * 3 : at * 3 + 3]), id_=f"b{at}")))
+        begun_of(ground, 4)
+        ground.let_go(*names)
+        assert set(answers(all_reports(crew, 3))) == set(names)
+    with started(ground.folder, options, forks=1), crew_of(broker, ground.folder) as crew:
+        until(lambda: crew.room("") == 2)
+
+
+def test_a_site_that_is_limited_is_given_no_more_clients_than_that(broker: RabbitMQ, ground: Ground) -> None:
+    with started(ground.folder, worker_options(broker)), crew_of(broker, ground.folder, limit=3) as crew:
+        until(lambda: crew.room("") == 3)
+        assert crew.size == 3
+        ground.hold("c1")
+        crew.give("", Order(batch(ground.targets("c1", "c2"))))
+        found: list[Any] = []
+        until(lambda: received(crew, found) == 1)
+        assert crew.room("") == 2
+        ground.let_go("c1")
+        all_reports(crew)
+    with crew_of(broker, ground.folder, limit=100) as crew:
+        assert crew.size == 50
 
 
 # --- what isn't begun -------------------------------------------------------------------------------------------------
@@ -289,7 +327,7 @@ def test_a_queue_whose_log_the_broker_lost_is_followed_by_another(
 
 
 def test_a_site_without_a_worker_says_so(broker: RabbitMQ, ground: Ground) -> None:
-    with crew_of(broker, ground.folder) as crew:
+    with crew_of(broker, ground.folder, **IMPATIENT) as crew:
         assert crew.room("") == 0
         assert until(lambda: crew.refusal("")) == "site lyon has no worker"
         with started(ground.folder, worker_options(broker)):
@@ -298,22 +336,20 @@ def test_a_site_without_a_worker_says_so(broker: RabbitMQ, ground: Ground) -> No
 
 
 def test_a_site_whose_broker_is_away_says_so(broker: RabbitMQ, ground: Ground) -> None:
-    with crew_of(broker, ground.folder, url="amqps://127.0.0.1:9/updoser") as crew:
+    with crew_of(broker, ground.folder, **IMPATIENT, url="amqps://127.0.0.1:9/updoser") as crew:
         assert until(lambda: crew.refusal("")) == "site lyon: 127.0.0.1:9: Connection refused"
 
 
 def test_what_a_site_that_went_down_has_is_given_up_and_not_done_when_it_comes_back(
-    broker: RabbitMQ, ground: Ground, monkeypatch: pytest.MonkeyPatch
+    broker: RabbitMQ, ground: Ground
 ) -> None:
-    with crew_of(broker, ground.folder) as crew:
-        with monkeypatch.context() as soon:
-            soon.setattr("plugins.executor._celery.crew.DOWN", 1.0)
-            crew.give("", Order(batch(ground.targets("c1"))))
-            assert all_reports(crew) == [Ended("b1", 1, "site lyon has no worker")]
-        with started(ground.folder, worker_options(broker)):
-            until(lambda: not crew.refusal(""))
-            crew.give("", Order(batch(ground.targets("c2"), id_="b2")))
-            assert set(answers(all_reports(crew))) == {"c2"}
+    with crew_of(broker, ground.folder, **IMPATIENT) as crew:
+        crew.give("", Order(batch(ground.targets("c1"))))
+        assert all_reports(crew) == [Ended("b1", 1, "site lyon has no worker")]
+        with started(ground.folder, worker_options(broker)), crew_of(broker, ground.folder) as other:
+            other.give("", Order(batch(ground.targets("c2"), id_="b2")))
+            assert set(answers(all_reports(other))) == {"c2"}
+            until(lambda: other._receiver.waiting == 0)
     assert set(ground.begun()) == {"c2"}
 
 
@@ -472,6 +508,29 @@ def test_secrets_are_not_sent_where_nothing_seals_them(broker: RabbitMQ, ground:
         (ended,) = all_reports(crew)
         assert isinstance(ended, Ended)
         assert ended.lost == "settings have secrets, and nothing seals them for the site lyon"
+
+
+@pytest.mark.parametrize("has", ["another key", "none"])
+def test_secrets_that_a_worker_can_not_open_go_back_with_the_reason_and_it_goes_on(
+    broker: RabbitMQ, ground: Ground, has: str
+) -> None:
+    (ground.folder / "seal").write_text(new_key()[0])
+    keys: dict[str, dict[str, Any]] = {"another key": {"seal_key": {"file": str(ground.folder / "seal")}}, "none": {}}
+    reasons = {
+        "another key": "can't be opened with its `seal_key`: it isn't sealed for this worker and this batch",
+        "none": "came, and this worker has no `seal_key`",
+    }
+    with (
+        started(ground.folder, worker_options(broker, **keys[has])),
+        crew_of(broker, ground.folder, seal_key=new_key()[1]) as crew,
+    ):
+        crew.give("", Order(batch(ground.targets("c0"), attempt=2), {"0" * 64: b"swordfish"}))
+        why = f"a worker at the site lyon can't read it: secrets of settings {reasons[has]}"
+        assert all_reports(crew) == [Ended("b1", 2, why)]
+        crew.give("", Order(batch(ground.targets("c2"), id_="b2")))
+        assert set(answers(all_reports(crew))) == {"c2"}
+    assert set(ground.begun()) == {"c2"}
+    assert b"swordfish" not in log_of(ground.folder).read_bytes()
 
 
 def test_what_is_sealed_opens_for_its_order_only() -> None:

@@ -74,7 +74,7 @@ def worker_at(site: str, broker: RabbitMQ, fleet: Fleet, **more: Any) -> Iterato
     said = {
         "transport": {"type": "local"},
         "content": [{"type": "folder", "path": str(fleet.folder / "store")}],
-        "forks": 3,
+        "forks": 6,
         "processes": 2,
         "station": broker.station(site),
     }
@@ -142,6 +142,8 @@ def test_two_sites_become_current_by_workers_that_have_the_keys_with_the_documen
 
 def test_a_site_without_a_worker_is_unreachable_and_the_other_one_goes_on(broker: RabbitMQ, tmp_path: Path) -> None:
     fleet = sites_fleet(tmp_path / "sites", at_broker(broker))
+    sites = fleet.spec["sites"]
+    sites["lyon"]["executor"] = {**sites["lyon"]["executor"], "beat": "1s"}  # nobody is there, however long one waits
     fleet.write(auto_update=ONE_WAVE)
     with worker_at("paris", broker, fleet):
         done = fleet.apply("--format", "json")

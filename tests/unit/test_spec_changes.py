@@ -403,6 +403,8 @@ def test_who_else_could_read_secrets_of_settings_is_said_first_and_marked(path: 
     [
         ("sites.lyon.executor.batch", 10),
         ("sites.lyon.executor.budget", "40m"),
+        ("sites.lyon.executor.beat", "10s"),
+        ("sites.lyon.forks", 10),
         ("sites.lyon.executor", {"type": "threads"}),
         ("sites", {}),
         ("sites.new", {"groups": ["new"], "executor": {"type": "relay", "host": "r"}}),

@@ -48,7 +48,9 @@ def test_without_components_everything_is_managed_at_latest(write: Any) -> None:
 
 def test_a_site_has_its_groups_and_what_carries_work_out_there(write: Any) -> None:
     spec = spec_of(write(f"{LOCAL}sites: {{lyon: {{groups: [g], executor: {{type: threads}}}}}}\n"))
-    assert spec.sites["lyon"].executor.name == "threads"
+    assert (spec.sites["lyon"].executor.name, spec.sites["lyon"].forks) == ("threads", 0)
+    limited = spec_of(write(f"{LOCAL}sites: {{lyon: {{groups: [g], executor: {{type: threads}}, forks: 40}}}}\n"))
+    assert limited.sites["lyon"].forks == 40
     assert (spec.site_of("g"), spec.site_of("h")) == ("lyon", "")
 
 

@@ -1,7 +1,7 @@
 """The crew of a site: its workers are there, and this is what the controller knows of them.
 
-* A window: as many clients are given as twice the site's workers have room for at a time. Their signs of life say how
-  much that is, and which batches they have.
+* A window: as many clients are given as twice the site's workers have room for at a time, and no more than the site is
+  limited to. Their signs of life say how much that is, and which batches they have.
 * What a site answers counts for what that site was given, and for nothing else.
 * A batch is lost where it ended its workers again and again, where its time is over, where nobody at the site has it
   though the queue is empty, and where the site has been down for a while. Workers are told not to begin with it then.
@@ -23,7 +23,7 @@ from reconciler.model.batch import Answer, Ended
 from .orders import order_letter
 from .receiver import Receiver
 from .sender import Sender
-from .wire import BEAT, queue_of, unpacked
+from .wire import GONE, MISSED, queue_of, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -37,14 +37,8 @@ if TYPE_CHECKING:
     from .signing import Signer
     from .wire import Broker
 
-DEADLINE = 6 * BEAT
-"""Seconds without a sign of life after which a worker isn't counted any more."""
 AWAY = 120.0
 """Seconds that the broker may be away: it takes a while to start."""
-DOWN = 2 * DEADLINE
-"""Seconds that a site may be down before what it was given is given up."""
-STRAY = 2 * DEADLINE
-"""Seconds after which a batch that nobody has, is lost."""
 SLACK = 90.0
 """Seconds beyond its budget in which a worker must have said that a batch is over."""
 CLOSING = 20.0
@@ -87,11 +81,13 @@ class SiteCrew:
         self._site = hands.site
         self._signer = signer
         self._seal_key = seal_key
-        self._batch = batch
+        self._batch = min(batch, hands.limit or batch)
         self._budget = budget
         self._run_stop = stop
         self._said_stop = False
         self._reply = secrets.token_hex(8)
+        self._beat = broker.beat
+        self._silence, self._gone = MISSED * broker.beat, GONE * broker.beat
         self._sender = Sender(broker, self._site, self._reply)
         self._receiver = Receiver(broker, self._site, self._reply, alive=self._hear, listens=self._ask)
         self._given: dict[Key, _Given] = {}
@@ -129,7 +125,8 @@ class SiteCrew:
         """Say for how many clients more there is room in the window."""
         with self._lock:
             slots = sum(worker.slots for worker in self._living())
-        return TIMES * slots - sum(len(given.clients) for given in self._given.values())
+        window = min(TIMES * slots, self._hands.limit or TIMES * slots)
+        return window - sum(len(given.clients) for given in self._given.values())
 
     @property
     def size(self) -> int:
@@ -143,7 +140,7 @@ class SiteCrew:
         trouble = self._receiver.trouble or self._sender.trouble
         if living and not trouble:
             return ""
-        patience = (AWAY if trouble else DEADLINE) if self._heard else 2 * BEAT
+        patience = (AWAY if trouble else self._silence) if self._heard else TIMES * self._beat
         if time.monotonic() - max(self._opened, self._receiver.since) < patience:
             return ""
         return f"site {self._site}: {trouble}" if trouble else f"site {self._site} has no worker"
@@ -265,7 +262,7 @@ class SiteCrew:
 
     def _living(self) -> list[_Worker]:
         """Give the workers that were heard of lately, and forget the others."""
-        oldest = time.monotonic() - DEADLINE
+        oldest = time.monotonic() - self._silence
         self._workers = {name: worker for name, worker in self._workers.items() if worker.at >= oldest}
         return list(self._workers.values())
 
@@ -290,13 +287,13 @@ class SiteCrew:
         return [Ended(*key, why) for key, why in lost.items()]
 
     def _why_lost(self, given: _Given, now: float) -> str:
-        if (refusal := self.refusal("")) and now - max(self._alive_at, self._opened) >= DOWN:
+        if (refusal := self.refusal("")) and now - max(self._alive_at, self._opened) >= self._gone:
             return refusal
         if self._said_stop and refusal:
             return refusal  # nobody will say more, and nothing of it is begun
         if self._receiver.trouble or self._sender.trouble:
             return ""
-        if self._receiver.waiting == 0 and now - given.seen >= STRAY and now - self._receiver.since >= STRAY:
+        if self._receiver.waiting == 0 and min(now - given.seen, now - self._receiver.since) >= self._gone:
             return f"nobody at the site {self._site} has it"
         if now - given.seen >= self._budget + SLACK and now - given.since >= 2 * (self._budget + SLACK):
             return f"the site {self._site} isn't through with it in time"

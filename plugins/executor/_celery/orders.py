@@ -29,13 +29,21 @@ GRACE = 60.0
 _LIMIT = 128
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Which batch an order is of, and which attempt of it, and who wants to hear of that."""
+
+    reply: str
+    batch: str
+    attempt: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """What a worker takes out of a message: the batch as a document, its private content, who wants to hear of it."""
+    """What a worker takes out of a message: the batch as a document, and its private content."""
 
     document: bytes
     private: dict[str, bytes]
-    reply: str
     budget: float
     halted: tuple[Halt, ...]
 
@@ -60,6 +68,8 @@ def order_letter(
     envelope: dict[str, Any] = {
         "site": site,
         "reply": reply,
+        "id": batch.id,
+        "attempt": batch.attempt,
         "budget": budget,
         "halted": sorted(map(list, halted)),
         "batch": _text(packed(document)),
@@ -99,8 +109,8 @@ def order_letter(
     )
 
 
-def opened(envelope: Any, site: str, seal_key: str) -> Envelope:
-    """Take a message apart at a site.
+def address_of(envelope: Any, site: str) -> Address:
+    """Say whom to tell of a message at a site, whether the rest of it can be read or not.
 
     Raises:
         DocumentError: it isn't what it should be, or not for this site.
@@ -108,18 +118,37 @@ def opened(envelope: Any, site: str, seal_key: str) -> Envelope:
     try:
         if envelope["site"] != site:
             raise DocumentError(f"an order for the site {str(envelope['site'])[:_LIMIT]} came to {site}")
+        return Address(str(envelope["reply"]), str(envelope["id"]), int(envelope["attempt"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DocumentError(f"an order doesn't say whose it is: {error}") from error
+
+
+def opened(envelope: Any, site: str, seal_key: str) -> Envelope:
+    """Take a message apart at its site.
+
+    Raises:
+        DocumentError: it isn't what it should be, or what is sealed in it can't be opened.
+    """
+    try:
         document = unpacked(base64.b64decode(envelope["batch"], validate=True))
-        reply, budget = str(envelope["reply"]), float(envelope["budget"])
+        budget = float(envelope["budget"])
         halted = tuple((str(component), str(version), str(group)) for component, version, group in envelope["halted"])
-        private: dict[str, bytes] = {}
-        if "private" in envelope:
-            if not seal_key:
-                raise DocumentError("an order has sealed content, and this worker has no `seal_key`")
-            sealed = base64.b64decode(envelope["private"], validate=True)
-            private = unseal(seal_key, sealed, _about(site, reply, document))
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        sealed = base64.b64decode(envelope.get("private", ""), validate=True)
+        about = _about(site, str(envelope["reply"]), document)
+    except (AttributeError, KeyError, TypeError, ValueError, binascii.Error) as error:
         raise DocumentError(f"an order can't be read: {error}") from error
-    return Envelope(document=document, private=private, reply=reply, budget=budget, halted=halted)
+    return Envelope(document=document, private=_unsealed(sealed, seal_key, about), budget=budget, halted=halted)
+
+
+def _unsealed(sealed: bytes, seal_key: str, about: str) -> dict[str, bytes]:
+    if not sealed:
+        return {}
+    if not seal_key:
+        raise DocumentError("secrets of settings came, and this worker has no `seal_key`")
+    try:
+        return unseal(seal_key, sealed, about)
+    except ValueError as error:
+        raise DocumentError(f"secrets of settings can't be opened with its `seal_key`: {error}") from error
 
 
 def _about(site: str, reply: str, document: bytes) -> str:

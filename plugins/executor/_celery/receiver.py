@@ -143,7 +143,7 @@ class Receiver:
         while not self._over.is_set():
             drain(connection)
             self._acknowledge_all(channel, number)
-            if time.monotonic() - asked >= _ASK:
+            if time.monotonic() - asked >= self._broker.beat:
                 asked = time.monotonic()
                 connection.heartbeat_tick()
                 with within(connection, SILENCE):
@@ -200,6 +200,3 @@ class Receiver:
                 return
             if mail.number == number:  # what came over a connection that is gone comes again
                 channel.basic_ack(mail.tag)
-
-
-_ASK = 5.0

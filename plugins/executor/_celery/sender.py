@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import NetworkError
 
-from .wire import BEAT, CONTROL, MAX_PAUSE, SILENCE, close, within
+from .wire import CONTROL, MAX_PAUSE, SILENCE, close, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +50,7 @@ class Sender:
         self._line: SimpleQueue[Letter | None] = SimpleQueue()
         self._over = Event()
         self._line_ended = False
+        self._reached = False
         self._thread = Thread(target=self._run, name=f"updoser_to_{site}", daemon=True)
         self.trouble = ""
         """Why the last message isn't there yet; empty where all is well."""
@@ -64,13 +65,12 @@ class Sender:
 
     def control(self, kind: str, **more: Any) -> None:
         """Tell all workers of the site something."""
-        body = json.dumps({"kind": kind, "from": self._reply, **more}).encode()
-        self._line.put(Letter(CONTROL, self._site, body))
+        self._line.put(self._word(kind, **more))
 
     def close(self, patience: float) -> None:
-        """Send what waits, as far as that is done within so many seconds, and end."""
+        """Send what waits, as far as that is done within so many seconds, and end; nobody is told who never was."""
         self._line.put(None)
-        self._thread.join(patience)
+        self._thread.join(patience if self._reached else 0.0)
         self._over.set()
         self._thread.join()
 
@@ -81,6 +81,7 @@ class Sender:
             connection = None
             try:
                 connection = self._broker.connect()
+                self._reached = True
                 self._send_all(connection, waiting)
                 break
             except NetworkError as error:
@@ -109,9 +110,9 @@ class Sender:
                 if self._line_ended:
                     return
                 if time.monotonic() >= beats:
-                    _publish(channel, self._beat())
+                    _publish(channel, self._word("beat"))
                     self.trouble = ""
-                    beats = time.monotonic() + BEAT
+                    beats = time.monotonic() + self._broker.beat
                     connection.heartbeat_tick()
                 try:
                     letter = self._line.get(timeout=_TICK)
@@ -122,8 +123,9 @@ class Sender:
                 else:
                     waiting.append(letter)
 
-    def _beat(self) -> Letter:
-        return Letter(CONTROL, self._site, json.dumps({"kind": "beat", "from": self._reply}).encode())
+    def _word(self, kind: str, **more: Any) -> Letter:
+        said = {"kind": kind, "from": self._reply, "every": self._broker.beat, **more}
+        return Letter(CONTROL, self._site, json.dumps(said).encode())
 
 
 def _publish(channel: amqp.Channel, letter: Letter) -> None:

@@ -15,12 +15,13 @@ import socket
 import ssl
 import zlib
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event, Timer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from reconciler.errors import NetworkError, PluginError
+from reconciler.formats.duration import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,9 +46,9 @@ MAX_PAUSE = 10.0
 _TICK = 0.5
 """Seconds that are waited for what comes."""
 BEAT = 5.0
-"""Seconds between two signs of life, of workers and of controllers."""
-GONE = 60.0
-"""Seconds without one after which a worker begins nothing more for a controller."""
+"""Seconds between two signs of life, of workers and of controllers, where a controller says nothing else."""
+MISSED, GONE = 6, 12
+"""Signs of life in a row that are missed: then a worker isn't counted any more, and then one side is gone."""
 PORT = 5671
 _NO_ROUTE = 312
 
@@ -103,7 +104,7 @@ def alive_of(site: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the broker is, and how one logs in."""
+    """Where the broker is, how one logs in, and how often one says there that one lives."""
 
     host: str
     port: int
@@ -111,6 +112,7 @@ class Broker:
     cert: Path
     key: Path
     ca: Path | None = None
+    beat: float = field(default=BEAT, kw_only=True)
 
     @classmethod
     def of(cls, options: Mapping[str, Any], context: Context) -> Broker:
@@ -129,7 +131,8 @@ class Broker:
             if not path.is_file():
                 raise PluginError(f"{path} isn't there", hint="docs/sites.md says how certificates are made")
         vhost = unquote(parts.path.removeprefix("/"))
-        return cls(parts.hostname or "", port, vhost, files["cert"], files["key"], files.get("ca"))
+        beat = parse_duration(options["beat"]).total_seconds() if "beat" in options else BEAT
+        return cls(parts.hostname or "", port, vhost, files["cert"], files["key"], files.get("ca"), beat=beat)
 
     @property
     def place(self) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import DocumentError, LimitError
 from reconciler.model.batch import Answer, Change, Ended, Look, Order
 
-from ...executor._celery.orders import opened
+from ...executor._celery.orders import address_of, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,15 +51,23 @@ class Carrier:
         self._log = log
 
     def carry(self, message: Any) -> None:
-        """Carry out an order; one that can't be understood is dropped, and the controller gives it again."""
+        """Carry out an order; of one that can't be read its controller is told why, if it says whose it is."""
         site = self._labour.site
+        try:
+            address = address_of(message, site)
+        except DocumentError as error:
+            self._log.error("an order is dropped: %s", error.message)
+            return
+        reply = address.reply
         try:
             envelope = opened(message, site, self._seal_key)
             batch = self._labour.read(envelope.document)
         except DocumentError as error:
-            self._log.error("an order is dropped: %s", error.message)
+            self._log.error("the batch %s goes back: %s", address.batch, error.message)
+            why = f"a worker at the site {site} can't read it: {error.message}"
+            self._post.send(reply, [Ended(address.batch, address.attempt, why)])
             return
-        if self._control.dropped((envelope.reply, batch.id, batch.attempt)):
+        if self._control.dropped((reply, batch.id, batch.attempt)):
             self._log.info("the batch %s was given up while it waited", batch.id)
             return
         self._control.batch = batch.id, batch.attempt
@@ -68,12 +76,12 @@ class Carrier:
             order = Order(replace(batch, task=_alone(batch.task)), envelope.private)
             with self._labour.threads(self._labour.forks) as crew:
                 crew.halt(envelope.halted)
-                with self._control.telling(partial(self._tell, crew, envelope.reply)):
-                    self._work(crew, order, envelope.reply, time.monotonic() + envelope.budget)
+                with self._control.telling(partial(self._tell, crew, reply)):
+                    self._work(crew, order, reply, time.monotonic() + envelope.budget)
         except Exception as error:  # noqa: BLE001 - whatever it is, the controller is to know at once
             self._log.exception("the batch %s broke its worker", batch.id)
             why = f"a worker at the site {site} broke: {type(error).__name__}"
-            self._post.send(envelope.reply, [Ended(batch.id, batch.attempt, why)])
+            self._post.send(reply, [Ended(batch.id, batch.attempt, why)])
         finally:
             self._control.batch = None
 

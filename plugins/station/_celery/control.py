@@ -10,6 +10,7 @@ import json
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import NetworkError
@@ -33,6 +34,14 @@ Key = tuple[str, str, int]
 """A batch: the crew that sent it, its id and attempt."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """When a controller was heard of last, and how often it says that it lives."""
+
+    at: float
+    every: float
+
+
 class Control:
     """What holds for batches of a controller. Safe to ask from several threads."""
 
@@ -45,7 +54,7 @@ class Control:
         self._log = log
         self._lock = threading.Lock()
         self._began = time.monotonic()
-        self._heard: dict[str, float] = {}
+        self._heard: dict[str, _Heard] = {}
         self._halts: dict[str, dict[Halt, None]] = {}  # a controller's own: another one may go on
         self._stopped: dict[str, None] = {}
         self._dropped: dict[Key, None] = {}
@@ -88,12 +97,19 @@ class Control:
     def silent(self, reply: str) -> bool:
         """Say whether a controller hasn't been heard of for too long."""
         with self._lock:
-            return time.monotonic() - self._heard.get(reply, self._began) > GONE
+            heard = self._heard.get(reply, _Heard(self._began, BEAT))
+            return time.monotonic() - heard.at > GONE * heard.every
 
     def dropped(self, key: Key) -> bool:
         """Say whether a controller has given up a batch."""
         with self._lock:
             return key in self._dropped
+
+    def _every(self) -> float:
+        """Give how often this process says that it lives: as often as the most impatient controller does."""
+        now = time.monotonic()
+        with self._lock:
+            return min((one.every for one in self._heard.values() if now - one.at <= GONE * one.every), default=BEAT)
 
     def _run(self) -> None:
         pause, said = 0.5, ""
@@ -126,7 +142,7 @@ class Control:
         channel.basic_consume(stream_of(self._site), callback=take, arguments={"x-stream-offset": "first"})
         said = 0.0
         while not self._over.is_set():
-            if self._now.is_set() or time.monotonic() - said >= BEAT:
+            if self._now.is_set() or time.monotonic() - said >= self._every():
                 self._now.clear()
                 self._say(signs)
                 said = time.monotonic()
@@ -147,12 +163,13 @@ class Control:
         try:
             said = json.loads(body)
             kind, reply = said["kind"], str(said["from"])[:100]
+            every = min(max(float(said.get("every", BEAT)), 1.0), 60.0)
             halted = [(str(one[0]), str(one[1]), str(one[2])) for one in said.get("halted", ())][:_MAX]
             dropped = [(reply, str(one[0]), int(one[1])) for one in said.get("batches", ())][:_MAX]
         except (ValueError, TypeError, KeyError, IndexError, AttributeError):
             return
         with self._lock:
-            self._heard[reply] = time.monotonic()
+            self._heard[reply] = _Heard(time.monotonic(), every)
             if kind == "halt":
                 self._halts.setdefault(reply, {}).update(dict.fromkeys(halted))
             elif kind in {"stop", "gone"}:

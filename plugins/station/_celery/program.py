@@ -40,6 +40,8 @@ _SILENT = logging.CRITICAL + 1
 PER_CHILD = 200
 """Batches after which a process makes place for a new one."""
 BUDGET = 25 * 60.0
+LOST = 0.5
+"""Seconds after which a batch whose process died comes to another one, and at which that is looked for."""
 
 
 class Program:
@@ -91,7 +93,7 @@ class Program:
         worker = app.Worker(
             hostname=f"{self._labour.site}@{socket.gethostname()}",
             concurrency=self._labour.processes,
-            pool="prefork",
+            pool=_pool(),
             optimization="fair",
             without_mingle=True,
             without_gossip=True,
@@ -129,6 +131,7 @@ class Program:
             # else clients are left in the middle; what is given out twice is answered twice, and counts once
             worker_cancel_long_running_tasks_on_connection_loss=False,
             worker_max_tasks_per_child=PER_CHILD,
+            worker_lost_wait=LOST,
             worker_send_task_events=False,
             worker_enable_remote_control=False,
             worker_hijack_root_logger=False,
@@ -185,6 +188,22 @@ class Program:
         for child in active_children():
             os.kill(child.pid, signal.SIGKILL)
         os._exit(1)
+
+
+def _pool() -> type[Any]:
+    """Give Celery's processes, which are looked after every five seconds there: a batch would wait for as long."""
+    from celery.concurrency.asynpool import AsynPool
+    from celery.concurrency.prefork import TaskPool
+
+    class Processes(AsynPool):  # type: ignore[misc]
+        @property
+        def timers(self) -> dict[Callable[[], None], float]:
+            return {self.maintain_pool: LOST}
+
+    class Pool(TaskPool):  # type: ignore[misc]
+        Pool = Processes
+
+    return Pool
 
 
 def _nothing(**_more: Any) -> None:
