@@ -158,9 +158,32 @@ disk_free_limit.absolute = 1MB
         _end(self._server)
         _end(self._mapper)
 
-    def _run(self, command: list[str]) -> subprocess.Popen[bytes]:
+    @contextmanager
+    def traced(self) -> Iterator[list[bytes]]:
+        """Have the broker copy all that passes it in the block; the bodies are there when the block has ended."""
+        self._control("trace_on", "-p", VHOST)
+        connection = self.login()
+        channel, bodies = connection.channel(), list[bytes]()
+        queue = channel.queue_declare("", exclusive=True).queue
+        channel.queue_bind(queue, "amq.rabbitmq.trace", "#")
+        try:
+            yield bodies
+            while (message := channel.basic_get(queue, no_ack=True)) is not None:
+                bodies.append(message.body if isinstance(message.body, bytes) else message.body.encode())
+        finally:
+            connection.close()
+            self._control("trace_off", "-p", VHOST)
+
+    def _control(self, *arguments: str) -> None:
+        program = _program().with_name("rabbitmqctl")
+        done = subprocess.run(
+            [str(program), *arguments], env=self._environ(), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+    def _environ(self) -> dict[str, str]:
         folder = self.folder
-        environ = {
+        return {
             "PATH": os.environ["PATH"],
             "LC_ALL": "C.UTF-8",
             "HOME": str(folder),
@@ -178,11 +201,14 @@ disk_free_limit.absolute = 1MB
             "RABBITMQ_PID_FILE": f"{folder}/pid",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _BEAM,
         }
+
+    def _run(self, command: list[str]) -> subprocess.Popen[bytes]:
+        folder = self.folder
         with (folder / "output").open("ab") as output:
             return subprocess.Popen(
                 ["sh", "-c", _WATCHED, "sh", *command],
                 cwd=folder,
-                env=environ,
+                env=self._environ(),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
