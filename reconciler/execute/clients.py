@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from reconciler.client.reach import expecting
 from reconciler.dispatch.jobs import Job, Made, Stream
 from reconciler.errors import ClientError
+from reconciler.execute.alike import Alike
 from reconciler.execute.checks import Checks, check_releases_here
 from reconciler.execute.collector import Collector
 from reconciler.execute.deploy import Stepper, Task
@@ -45,9 +46,10 @@ if TYPE_CHECKING:
     from reconciler.execute.settings import Prepared
     from reconciler.execute.tally import Tally
     from reconciler.model.client import Client
-    from reconciler.model.deploy import OutcomeStatus
+    from reconciler.model.deploy import OutcomeStatus, Step
     from reconciler.model.plan import Plan
     from reconciler.model.release import Release
+    from reconciler.model.rollout import Key
     from reconciler.storage.outcomes import Fared
     from reconciler.storage.store import Inspection
     from reconciler.workspace import Workspace
@@ -140,6 +142,7 @@ class _Changing:
         self._render = _renderer(plan, work)
         self._schemes = {name: wanted.component.scheme.name for name, wanted in work.spec.components.items()}
         self._shared: dict[tuple[int, int, int], _Shared] = {}
+        self._rollouts = Alike(self._rollouts_of)
         self._back = self._change()
         self._begun: dict[str, Task] = {}
         self._flow: Flow[Task | Return]
@@ -237,6 +240,11 @@ class _Changing:
             relay=offer if offer is not None and (offer.urls or offer.then == "wait") else None,
         )
 
+    def _rollouts_of(self, steps: tuple[Step, ...], group: str) -> tuple[Key, ...]:
+        """Give the rollouts that steps for clients of a group belong to."""
+        keys = (self._breaker.key_of(step.component, step.to_version, group) for step in steps)
+        return tuple(key for key in keys if key is not None)
+
     # --- from an answer to the journal --------------------------------------------------------------------------------
 
     def _take(self, job: Job[Task | Return], answer: Answer) -> None:
@@ -273,7 +281,12 @@ class _Changing:
         outcome = self._tally.add(result)
         if outcome == "not_attempted":
             return
-        self._collector.add(result, outcome, answered, _fared(result, self._breaker))
+        if result.all_as_wanted:
+            keys = self._rollouts(result.task.steps, result.task.client.group)
+            fared = self._breaker.well(keys, result.task.client.name)
+        else:
+            fared = _fared(result, self._breaker)
+        self._collector.add(result, outcome, answered, fared)
         if self._breaker.must_trip:  # a halt is written down after its reason
             self._collector.settle(now=True)
             self._breaker.trip()

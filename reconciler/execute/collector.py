@@ -174,7 +174,7 @@ class Collector:
         task = result.task
         if task.profile is None:
             return None
-        told = tuple(outcome for outcome in result.outcomes if not is_setting(outcome.component))
+        told = None if result.all_as_wanted else tuple(one for one in result.outcomes if not is_setting(one.component))
         key = (task.profile.fingerprint, id(task.steps), id(task.early), told)
         known = self._profiles.get(key)
         if known is None:

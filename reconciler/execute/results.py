@@ -44,6 +44,17 @@ class Result:
         """The outcomes of the steps that were answered."""
         return tuple(done.outcome for done in self.done)
 
+    @cached_property
+    def all_as_wanted(self) -> bool:
+        """Whether the client has just what it was to get: all who had the same before have the same now."""
+        steps = self.task.steps
+        return (
+            self.error is None
+            and len(self.done) == len(steps)
+            and not self.task.prepared.steps
+            and all(map(_is_as_wanted, self.outcomes, steps))
+        )
+
     @property
     def fallbacks(self) -> frozenset[str]:
         """The components of which the client got the full because an incremental failed there."""
@@ -109,6 +120,10 @@ def profile_after(result: Result, basis: Basis, keep: int = 2) -> Profile | None
             installed[step.component] = replace(known, digest=outcome.digest or known.digest)
     changed = tuple(sorted(installed.values()))
     return replace(before, installed=changed, lineage=basis.lineage, epoch=basis.epoch)
+
+
+def _is_as_wanted(outcome: Outcome, step: Step) -> bool:
+    return outcome.status in WELL and outcome.component == step.component and not (outcome.loaded or outcome.unsaid)
 
 
 def words(result: Result, outcome: ClientOutcome) -> str:

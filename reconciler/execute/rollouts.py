@@ -20,7 +20,7 @@ from reconciler.model.share import exceeds
 from reconciler.storage.outcomes import Fared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from reconciler.model.change import Deploy
     from reconciler.model.deploy import Fault, Step
@@ -154,6 +154,14 @@ class Breaker:
         if most is not None and self._failed[key] > most:
             self._breach(key, f"and at most {most} may", client, message)
         return Fared(key, message, fault)
+
+    def well(self, keys: Sequence[Key], client: str) -> tuple[Fared, ...]:
+        """Count one client that was changed in these rollouts; gives what is to be written down of it."""
+        if any(self._failures.values()) or any(self._troubles.values()):
+            found = [self.take(key, client, "") for key in keys]
+            return tuple(fared for fared in found if fared is not None)
+        self._passed.update(keys)
+        return ()
 
     @property
     def must_trip(self) -> bool:

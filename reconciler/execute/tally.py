@@ -11,16 +11,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from reconciler.errors import TransportError
+from reconciler.execute.alike import Alike
 from reconciler.model.deploy import MACHINE, SENT
 from reconciler.model.outlook import WaveStep
 from reconciler.model.report import RECAP, Failure, Held, Report, RunStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from reconciler.execute.results import Result
     from reconciler.model.change import Change
+    from reconciler.model.deploy import Step
     from reconciler.model.plan import Plan
     from reconciler.model.report import ClientOutcome, RunPart
     from reconciler.reasons import Reason
@@ -35,6 +37,19 @@ class _Mark(NamedTuple):
     group: str
     outcome: ClientOutcome
     tried: frozenset[tuple[str, str]]
+
+
+class _Wanted(NamedTuple):
+    """What a client is to get: components with their versions, and what each of them weighs in full."""
+
+    tried: frozenset[tuple[str, str]]
+    sizes: Mapping[str, int]
+
+
+def _wanted(*parts: tuple[Step, ...]) -> _Wanted:
+    steps = [step for part in parts for step in part]
+    sizes = {step.component: sum(file.size for file in step.files) for step in steps}
+    return _Wanted(frozenset((step.component, step.to_version) for step in steps), sizes)
 
 
 class Tally:
@@ -67,6 +82,7 @@ class Tally:
         self._held: Counter[tuple[str, str, str, str]] = Counter()
         self._with_clients: list[WaveStep] = []
         self._changed_now = 0
+        self._wanted = Alike(_wanted)
 
     def end_step(self, plan: Plan, sent_before: int) -> None:
         """Remember what a step did in which clients were to change; `sent_before` is what was `sent` before it."""
@@ -213,7 +229,7 @@ class Tally:
         steps = result.steps
         if not steps and result.error is None:
             return "not_attempted"
-        tried = frozenset((step.component, step.to_version) for step in steps.values())
+        tried, sizes = self._wanted_of(result)
         fulls, sent, fallbacks = 0, False, result.fallbacks
         for outcome in result.outcomes:
             if outcome.status == "failed":
@@ -230,7 +246,7 @@ class Tally:
                 )
             elif outcome.status in SENT:
                 sent = True
-                fulls += sum(file.size for file in steps[outcome.component].files)
+                fulls += sizes[outcome.component]
                 self._made["fallbacks"] += outcome.component in fallbacks
         self._changed_now += sent
         self._saved += max(0, fulls - result.bytes_sent)
@@ -248,6 +264,13 @@ class Tally:
         worst = next((outcome for outcome in _WORST if outcome in statuses), _WORST[0])
         self._set(client.name, client.group, worst, tried)
         return worst
+
+    def _wanted_of(self, result: Result) -> _Wanted:
+        """Give what a client was to get; settings are each client's own."""
+        task = result.task
+        if task.prepared.steps or task.prepared.bad:
+            return _wanted(tuple(result.steps.values()))
+        return self._wanted(task.steps, task.early)
 
     def report(self, run_id: str, plan: Plan, started: datetime, ended: datetime, *, interrupted: bool) -> Report:
         """Give the report of the run; `plan` is the first of its steps."""

@@ -290,6 +290,9 @@ def insert_rows(connection: Connection, table: Table, columns: Sequence[str], ro
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    if isinstance(rows, list) and 0 < len(rows) <= AT_ONCE:
+        yield rows
+        return
     batch: list[Row] = []
     for row in rows:
         batch.append(row)

@@ -22,7 +22,7 @@ from reconciler.errors import StateError
 from reconciler.model.notice import CHANGES, CONDITIONS, SEVERITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator
+    from collections.abc import Callable, Hashable, Iterator
 
 T = TypeVar("T")
 DAMAGED = "it is damaged: put a backup in its place, or move it away and use --adopt"
@@ -81,7 +81,7 @@ def cleaned(given: Any) -> Any:
     Nearly always nothing is amiss, and there may be a million: that is found out first.
     """
     rows = given if isinstance(given, list) else [given]
-    if not any(_is_amiss(row.values() if isinstance(row, dict) else row) for row in rows):
+    if not _is_amiss([value for row in rows for value in (row.values() if isinstance(row, dict) else row)]):
         return given
     made = [
         {name: _cell(value) for name, value in row.items()} if isinstance(row, dict) else tuple(map(_cell, row))
@@ -90,14 +90,12 @@ def cleaned(given: Any) -> Any:
     return made if isinstance(given, list) else made[0]
 
 
-def _is_amiss(row: Iterable[Any]) -> bool:
-    for value in row:
-        if type(value) is str:
-            if not value.isascii() or "\0" in value or "\\u" in value:
-                return True
-        elif type(value) is list:  # an array
-            return True
-    return False
+def _is_amiss(values: list[Any]) -> bool:
+    """Look at all texts as one; an array is looked into, cell by cell."""
+    if list in set(map(type, values)):
+        return True
+    text = "\n".join([value for value in values if type(value) is str])
+    return not text.isascii() or "\0" in text or "\\u" in text
 
 
 def _cell(value: Any) -> Any:

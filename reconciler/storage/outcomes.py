@@ -85,13 +85,19 @@ class Outcomes(Part):
             new, fresh = [], set[str]()
             for outcome in outcomes:
                 there = known.setdefault(outcome.client, set())
-                entries = tuple(entry for entry in outcome.entries if entry.component not in there)
+                entries = outcome.entries
+                if there:
+                    entries = tuple(entry for entry in entries if entry.component not in there)
                 if not entries:
                     continue
                 if not there:
                     fresh.add(outcome.client)
-                there.update(entry.component for entry in entries)
-                new.append(outcome if len(entries) == len(outcome.entries) else replace(outcome, entries=entries))
+                there.update([entry.component for entry in entries])
+                new.append(
+                    outcome
+                    if entries is outcome.entries or len(entries) == len(outcome.entries)
+                    else replace(outcome, entries=entries)
+                )
             written = [*others, *(entry for outcome in new for entry in outcome.entries)]
             insert_many(connection, JOURNAL, JOURNAL_COLUMNS, journal_rows(run_id, written, step))
             lock_rows(connection, CLIENTS.c.name, sorted({outcome.client for outcome in new}))

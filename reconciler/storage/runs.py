@@ -19,7 +19,7 @@ from reconciler.storage.lock import is_over
 from reconciler.storage.tables import APPLIED, FORGOTTEN, JOURNAL, LOCK, PLANS, RUNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection, Row, Table
@@ -260,8 +260,9 @@ JOURNAL_COLUMNS = (
 )
 
 
-def journal_rows(run_id: str, entries: Iterable[JournalEntry], step: int = 0) -> list[tuple[Any, ...]]:
+def journal_rows(run_id: str, entries: Sequence[JournalEntry], step: int = 0) -> list[tuple[Any, ...]]:
     """Give entries as the cells of `JOURNAL_COLUMNS`."""
+    stamps = {at: seconds(at) for at in {entry.at for entry in entries}}
     return [
         (
             run_id,
@@ -273,7 +274,7 @@ def journal_rows(run_id: str, entries: Iterable[JournalEntry], step: int = 0) ->
             entry.outcome,
             entry.message,
             entry.bytes,
-            seconds(entry.at),
+            stamps[entry.at],
             entry.reason,
             step,
         )

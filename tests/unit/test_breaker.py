@@ -174,3 +174,20 @@ def test_what_a_plan_says_is_not_new_is_not_written(bench: Bench) -> None:
     with bench.work() as work:
         move_on(replace(bench.plan(), rollouts=(replace(step, new=False, record=replace(step.record, wave=9)),)), work)
     assert bench.record("2").wave == 1
+
+
+def test_a_client_that_is_well_in_all_its_rollouts_counts_in_each_and_what_failed_before_is_forgotten(
+    bench: Bench,
+) -> None:
+    breaker, key = breaker_of(bench, limits=Limits(max_fail_percentage=50)), bench.key("2")
+    assert breaker.well([key], "g-0") == ()
+    count(bench, breaker, key, "g-1", "no room")
+    assert breaker.well([key], "g-2") == ()
+    assert breaker.well([key], "g-1") == (Fared(key),)
+    count(bench, breaker, key, "g-3", "no room")
+    breaker.look()
+    assert breaker.halted == set()
+    for name in ("g-4", "g-5", "g-6"):
+        count(bench, breaker, key, name, "no room")
+    breaker.look()
+    assert "4 of 7 clients failed" in bench.record("2").reason
