@@ -21,6 +21,7 @@ from ._openssh_folder import PrivateFolder
 from ._openssh_jump import Hop, JumpWay
 from ._openssh_master import Master, Start
 from ._openssh_pipe import OpensshPipe
+from ._openssh_plain import plain
 from ._openssh_said import Asked
 
 if TYPE_CHECKING:
@@ -102,8 +103,7 @@ class Openssh:
             )
         except NetworkError as error:
             raise TransportError(error.message, hint=error.hint, reason=error.reason) from error
-        way.setblocking(True)  # ssh takes it as it is
-        return way
+        return plain(way)
 
     def _jump_over(self, jumps: Sequence[Mapping[str, Any]]) -> JumpWay:
         user = self._options.get("user", "")

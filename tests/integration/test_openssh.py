@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from reconciler.client.session import ShellSession, shell_session
 from reconciler.errors import AuthenticationError, HostKeyError, SecretError, TransportError
 from reconciler.model.client import Client
 from reconciler.plugins.transport import openssh
+from reconciler.worker.setup import SPEAK
 from tests.fakes import fake_context, make_plugin
 from tests.fleet import ROOT, Fleet
 from tests.sshd import OTHER_KEY, make_key, sign_key, sshd_fleet
@@ -211,14 +214,26 @@ def recorded(folder: Path) -> tuple[Path, Path]:
     return program, calls
 
 
-@pytest.mark.parametrize("executor", ["threads", "processes"])
+def worked_by(executor: str, ssh: SshFleet, fleet: Fleet) -> dict[str, Any]:
+    """Give an executor; that of a worker elsewhere has the way to clients in its own file, and no other."""
+    if executor != "relay":
+        return {"type": executor}
+    file = {"version": 1, "transport": fleet.spec["groups"]["all"]["transport"]}
+    (fleet.folder / "worker.yaml").write_text(json.dumps(file))
+    fleet.spec["groups"]["all"]["transport"] = {"type": "openssh", "known_hosts": "none-here"}
+    command = f"env TMPDIR={fleet.folder}/tmp {shlex.join(SPEAK)} --config {fleet.folder}/worker.yaml"
+    way = {name: value for name, value in ssh.transport().items() if name != "type"}
+    return {"type": "relay", "host": ssh.addresses[-1], "command": command, **way}
+
+
+@pytest.mark.parametrize("executor", ["threads", "processes", "relay"])
 def test_the_look_and_the_deploy_that_follows_share_one_connection_which_ends_with_the_run(
     ssh_fleet: SshFleet, tmp_path: Path, executor: str
 ) -> None:
     program, calls = recorded(tmp_path)
     fleet = fleet_of(ssh_fleet, tmp_path, 3, program=str(program))
-    fleet.write(server={**fleet.spec["server"], "executor": {"type": executor}})
     (tmp_path / "tmp").mkdir()
+    fleet.write(server={**fleet.spec["server"], "executor": worked_by(executor, ssh_fleet, fleet)})
     done = fleet.run("apply", "--auto-approve", TMPDIR=str(tmp_path / "tmp"))
     assert done.code == 0, done.err
     assert "3 clients changed" in done.out
@@ -244,6 +259,7 @@ from pathlib import Path
 from reconciler.client.session import shell_session
 from reconciler.model.client import Client
 from reconciler.plugins.transport import openssh
+from reconciler.worker.setup import SPEAK
 from tests.fakes import fake_context, make_plugin
 options = dict(user=sys.argv[2], port=int(sys.argv[3]), keys=[dict(file=sys.argv[4])], known_hosts=sys.argv[5])
 transport = make_plugin(openssh, options, fake_context(Path(sys.argv[1]), shell=shell_session))

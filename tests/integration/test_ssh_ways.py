@@ -14,7 +14,7 @@ from reconciler.model.network import Proxy
 from reconciler.model.secret import SecretRef
 from tests.fakes import fake_context, make_plugin
 from tests.fleet import Fleet
-from tests.servers import Socks4, free_port, logged, microsocks, squid
+from tests.servers import Authority, Socks4, free_port, logged, microsocks, squid
 from tests.sshd import MODULES, OTHER_KEY, by_both, make_key
 
 if TYPE_CHECKING:
@@ -87,6 +87,15 @@ def test_through_a_socks_proxy_with_a_password(look: Look, tmp_path: Path, stack
     wrong = Proxy("bridge", scheme, "127.0.0.1", port, "joe", SecretRef("env", "key"))
     with pytest.raises(TransportError, match="the proxy bridge gives no way to"):
         look(proxy=wrong)
+
+
+@by_both
+def test_through_a_proxy_that_is_spoken_with_over_tls(look: Look, tmp_path: Path, stack: ExitStack) -> None:
+    authority = Authority(tmp_path / "ca")
+    pair = authority.sign("localhost", "127.0.0.1")
+    port = stack.enter_context(squid(tmp_path / "squid", user="joe", password=WORD, tls=pair))
+    over = Proxy("bridge", "https", "127.0.0.1", port, "joe", SecretRef("env", "word"), ca=str(tmp_path / "ca/ca.pem"))
+    assert look(proxy=over).profile.platform.startswith("linux-")
 
 
 def test_through_a_socks_4_proxy(look: Look) -> None:
