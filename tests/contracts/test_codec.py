@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,8 @@ def applied(name: str, old: bytes, patch: bytes, size: int) -> bytes:
 
 
 def levels(name: str) -> list[int]:
-    return sorted({grade.level for grade in CODECS[name].traits.grades})
+    traits = CODECS[name].traits
+    return sorted({grade.level for grade in (*traits.grades, *traits.samples)})
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -104,6 +106,25 @@ def test_what_the_tools_of_vendors_make_is_applied_here(name: str, old: bytes, n
     (tmp_path / "new").write_bytes(new)
     subprocess.run(MAKERS[name], cwd=tmp_path, check=True, capture_output=True, timeout=60)
     assert applied(name, old, (tmp_path / "patch").read_bytes(), len(new)) == new
+
+
+@pytest.mark.needs("bspatch")
+def test_bspatch_applies_few_differences_packed_as_a_whole_and_many_packed_in_parts(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    old = chance.randbytes(1_500_000)
+    few, many = bytearray(old), bytearray(old)
+    for at in range(0, len(old), 50_000):
+        few[at] ^= 1
+    for at in range(0, len(old), 12):  # as addresses in code that moved: much the same here, something else there
+        many[at] = (many[at] + at // 40_000 + chance.randrange(16)) % 256
+    for new, parts in ((bytes(few), b"9"), (bytes(many), b"1")):
+        patch = CODECS["bsdiff"].make(old, new, level=1)
+        control = int.from_bytes(patch[8:16], "little")
+        assert patch[32 + control :].startswith(b"BZh" + parts)
+        for name, content in (("old", old), ("patch", patch)):
+            (tmp_path / name).write_bytes(content)
+        subprocess.run(["bspatch", "old", "new", "patch"], cwd=tmp_path, check=True, timeout=60)
+        assert (tmp_path / "new").read_bytes() == new == applied("bsdiff", old, patch, len(new))
 
 
 @pytest.mark.parametrize("name", CODECS)
