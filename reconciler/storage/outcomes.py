@@ -63,6 +63,8 @@ class ClientOutcome:
 class Outcomes(Part):
     """Outcomes of runs."""
 
+    repeatable = frozenset({"record_fared"})
+
     def record_outcomes(
         self,
         run_id: str,

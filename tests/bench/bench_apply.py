@@ -169,6 +169,8 @@ class Found:
         """Take note of a run; None: the tool isn't there."""
         if cost is not None:
             self._costs[work, tool, clients].append(cost)
+            said = f"{work}, {tool}: {cost.wall:.1f} s, {each(cost.cpu, clients)} and {each(cost.clients, clients)}"
+            print(said, file=sys.stderr, flush=True)  # other tools take long
 
     def rows(self) -> Iterator[Row]:
         """Give the medians, in the order in which tools ran first."""

@@ -25,6 +25,7 @@ from reconciler.storage import postgres as dialect
 from reconciler.storage.batches import BatchEntry
 from reconciler.storage.database import open_engine
 from reconciler.storage.migrations import MIGRATIONS, VERSION
+from reconciler.storage.outcomes import Fared
 from reconciler.storage.state import State
 
 if TYPE_CHECKING:
@@ -163,6 +164,17 @@ def test_a_transaction_whose_commit_got_no_answer_is_not_done_again(postgres_url
             state.raise_serial()
         assert len(done) == 1
         assert state.identity().serial == (0 if before else 1)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_who_failed_in_rollouts_is_remembered_where_the_commit_got_no_answer(postgres_url: str, before: bool) -> None:
+    key = "rules", "2", ""
+    with open_state(postgres_url) as state:
+        state.record_fared([("b", Fared(key, "no room"))])
+        with lost_in_commit(state._engine, before=before) as done:
+            state.record_fared([("a", Fared(key, "no room")), ("b", Fared(key))])
+        assert len(done) == 2
+        assert state.rollout_failures() == {key: {"a": "no room"}}
 
 
 @pytest.mark.parametrize("before", [True, False])
