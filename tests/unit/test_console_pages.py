@@ -156,12 +156,19 @@ def test_a_site_that_is_down_needs_somebody_and_a_chosen_group_says_its_site(tmp
     assert "paris is down" not in text
 
 
-def _sited(state: State) -> str:
-    """Show the Summary of a fleet with two sites, one of them down."""
+def test_the_page_of_a_component_says_at_which_site_clients_of_a_group_wait(tmp_path: Path) -> None:
+    (text,) = (_sited(state, "/components/virus-pattern") for state in made("trouble", tmp_path))
+    assert "<small>at the site lyon, down: it had no worker for 4 clients</small>" in text
+
+
+def _sited(state: State, page: str = "/?group=office") -> str:
+    """Show a page of a fleet with two sites, one of them down."""
     site = {"site": "lyon", "groups": ["office", "plant"], "clients": 9, "no_worker": 4}
     before = status(state)
-    state.keep_snapshots("status", {"": {**before, "sites": [site, {**site, "site": "paris", "no_worker": 0}]}})
+    state.keep_snapshots(
+        "status", {"": {**before, "sites": [site, {**site, "site": "paris", "groups": [], "no_worker": 0}]}}
+    )
     group = state.snapshot("group", "office")
     assert group is not None
     state.keep_snapshots("group", {"office": {**group.document, "site": "lyon"}})
-    return ask(console_app(state), "/?group=office").text
+    return ask(console_app(state), page).text

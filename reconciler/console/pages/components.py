@@ -39,6 +39,7 @@ def component(request: Request) -> Response:
         hint = suggestion(name, entries)
         raise HTTPException(HTTPStatus.NOT_FOUND, f"There is no component {name!r:.80}.{f' {hint}' if hint else ''}")
     console = console_of(request)
+    sites = found.document.get("sites", ())
     kept, sampled = snapshot_of(request, "component", name), console.state.last_sample()
 
     def make() -> OneComponent:
@@ -47,6 +48,7 @@ def component(request: Request) -> Response:
             entry=entries[name],
             document=kept.document if kept else None,
             now=now,
+            sites=sites,
             samples=console.state.samples(name, now - timedelta(days=DAYS)),
         )
         return component_view(known)

@@ -9,6 +9,7 @@ from reconciler.present.html import links
 from reconciler.present.html.shapes import MARKS, STATUS_SIGNS, Fact, Sign
 from reconciler.present.html.summary_view import Chosen, Component, Count, Version, component_of, versions_of
 from reconciler.present.html.trend_view import trend_of
+from reconciler.present.site_text import down_text
 from reconciler.present.status_rows import is_current
 from reconciler.present.words import count_text, number_text, size_text, span_text
 
@@ -83,12 +84,13 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InGroup:
-    """How far the component is in a group."""
+    """How far the component is in a group, and at which site that is, if it is of one."""
 
     name: str
     link: str
     held: str
     of: Component
+    site: str
 
 
 class Delta(NamedTuple):
@@ -137,11 +139,15 @@ class OneComponent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentKnown:
-    """What the page of a component is made of: its entry of the status, and its document; None where none was made."""
+    """What the page of a component is made of: its entry of the status, and its document; None where none was made.
+
+    `sites` are those of the status.
+    """
 
     entry: Any
     document: Any
     now: datetime
+    sites: Sequence[Entry] = ()
     samples: Sequence[Sampled] = field(default_factory=tuple)
 
 
@@ -181,6 +187,7 @@ def component_view(known: ComponentKnown) -> OneComponent:
     """Give what the page of a component shows."""
     entry, document = known.entry, known.document or {}
     versions = versions_of(entry, "")
+    sites = {group: _site(site) for site in known.sites for group in site["groups"]}
     rest = sum(sorted(entry["versions"].values(), reverse=True)[BARS:])
     return OneComponent(
         of=component_of(entry, Chosen()),
@@ -193,7 +200,7 @@ def component_view(known: ComponentKnown) -> OneComponent:
         others=f"{count_text(len(versions) - BARS, 'other')}: {count_text(rest, 'client')}" if rest else "",
         releases=[_release(entry["id"], release) for release in document.get("releases", ())],
         more_releases=document.get("more_releases", 0),
-        groups=[_in_group(entry, group) for group in document.get("groups", ())],
+        groups=[_in_group(entry, group, sites.get(group["group"], "")) for group in document.get("groups", ())],
         more_groups=document.get("more_groups", 0),
         deltas=[_delta(one) for one in document.get("incrementals", ()) if not one["refused"]],
         moves=[_moved(entry["id"], move) for move in document.get("moves", ())],
@@ -256,13 +263,18 @@ def _release(component: str, entry: Entry) -> Release:
     )
 
 
-def _in_group(entry: Entry, group: Entry) -> InGroup:
+def _site(site: Entry) -> str:
+    down = down_text(site)
+    return f"at the site {site['site']}{f', {down}' if down else ''}"
+
+
+def _in_group(entry: Entry, group: Entry, site: str) -> InGroup:
     counts = {key: group.get(key, 0) for key in ("updated", "outdated", "ahead", "unknown", "pending")}
     whole = sum(counts.values())
     rate = counts["updated"] / whole if whole else 1.0
     of = component_of({**entry, **group, "rate": rate, "lags": {}}, Chosen(group=group["group"]), 3)
     link = links.with_query("/", [("group", group["group"])])
-    return InGroup(name=group["group"], link=link, held=group["latest_held"] or "-", of=of)
+    return InGroup(name=group["group"], link=link, held=group["latest_held"] or "-", of=of, site=site)
 
 
 def _delta(entry: Entry) -> Delta:
