@@ -120,7 +120,8 @@ class TalkingPipe(Pipe, Protocol):
     ) -> Completed:
         """Run a command as `run` does. Once `stdin` is sent, `reply` is called with what the command printed by then.
 
-        It is called again as more is printed, until it gives what else is to be sent; the input ends behind that.
+        It is called again as more is printed, and every second or so, until it gives what else is to be sent; the input
+        ends behind that.
         """
 
 

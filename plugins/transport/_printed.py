@@ -36,11 +36,6 @@ class Printed:
             )
 
     @property
-    def size(self) -> int:
-        """How much of the output there is so far."""
-        return len(self._kept[0])
-
-    @property
     def stdout(self) -> bytes:
         """What is kept of the output."""
         return bytes(self._kept[0])

@@ -146,7 +146,6 @@ class _Input:
     def __init__(self, stdin: Iterable[bytes], reply: Reply | None = None) -> None:
         self._stdin = iter(stdin)
         self._reply = reply
-        self._seen = -1
         self.waits = False
         """Whether the command has to say something before it is fed any more."""
 
@@ -155,14 +154,12 @@ class _Input:
         chunk = next(self._stdin, None)
         if chunk is not None or self._reply is None:
             return chunk
-        self.waits = True
-        if printed.size != self._seen:
-            self._seen = printed.size
-            answer = self._reply(printed.stdout)
-            if answer is not None:
-                self._stdin, self._reply, self.waits = iter(answer), None, False
-                return next(self._stdin, None)
-        return None
+        answer = self._reply(printed.stdout)
+        self.waits = answer is None
+        if answer is None:
+            return None
+        self._stdin, self._reply = iter(answer), None
+        return next(self._stdin, None)
 
 
 class _Talk:

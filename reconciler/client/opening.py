@@ -15,6 +15,7 @@ import re
 import zlib
 from functools import cache
 from itertools import chain
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from reconciler.client.protocol import FIRST, NO_FULLBLOCK, NO_SCRIPT, NO_UNPACKING
@@ -27,6 +28,9 @@ DIGEST = 40
 """Characters of a digest in a command, which goes with every request: 160 bits are more than anybody can match."""
 FETCHING = 20
 """Seconds for the script from one host of a relay."""
+PATIENCE = 10.0
+LONG_PATIENCE = 60.0
+"""The same for who waits with a request that isn't sent again, in another exec."""
 _ASKS = re.compile(rb"^updoser 1 script (here|gzip|plain)$", re.MULTILINE)
 _LOOKED_AT = 64 * 1024
 """Bytes of what a client prints in which the question is looked for: a login shell may be talkative."""
@@ -77,10 +81,15 @@ def taking(script: bytes, *, pack: bool) -> bytes:
 
 
 class Reply:
-    """Answers a command that may ask for its script; the `reply` of `contracts.TalkingPipe`."""
+    """Answers a command that may ask for its script; the `reply` of `contracts.TalkingPipe`.
 
-    def __init__(self, script: bytes, request: Iterable[bytes]) -> None:
+    One that says nothing for `patience` seconds may be another program, which waits for the end of its input: it gets
+    that, and a client that was only slow asks in vain, and gets its script in another exec.
+    """
+
+    def __init__(self, script: bytes, request: Iterable[bytes], patience: float = PATIENCE) -> None:
         """Take what is sent where it is asked for, and the request behind that."""
+        self._until = monotonic() + patience
         self._script = script
         self._request = request
         self.wanted = False
@@ -92,7 +101,8 @@ class Reply:
         """Give what is to be sent for what was printed; None as long as that says nothing."""
         said = _ASKS.search(printed, 0, _LOOKED_AT)
         if said is None:
-            return () if len(printed) >= _LOOKED_AT or FIRST.search(printed) else None
+            over = len(printed) >= _LOOKED_AT or monotonic() > self._until or FIRST.search(printed)
+            return () if over else None
         if said[1] == b"here":
             return self._request
         self.wanted, self.unpacks = True, said[1] == b"gzip"

@@ -18,7 +18,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.client.facts import read_facts
-from reconciler.client.opening import ASKING, Reply, asking, direct, fetching, kept, packed
+from reconciler.client.opening import ASKING, FETCHING, LONG_PATIENCE, Reply, asking, direct, fetching, kept, packed
 from reconciler.client.protocol import NO_SCRIPT, lacks_script, lacks_unpacking, read_content, read_outcomes
 from reconciler.client.relaying import hold_request, read_held, serve_request
 from reconciler.client.requests import (
@@ -153,7 +153,7 @@ class ShellSession:
         if isinstance(self._pipe, TalkingPipe):
             reply = Reply(script, [request])
             done = self._talk(asking(copy, script_digest()), [request], reply, self._facts_timeout, more)
-            self._kept = not reply.wanted
+            self._kept = not (reply.wanted or lacks_script(done))
             self._packs = reply.unpacks
         else:
             done = self._run(self._command(kept(copy, script_digest())), [request], self._facts_timeout, more)
@@ -182,7 +182,7 @@ class ShellSession:
             return pipe.run(self._fixed, request, timeout=timeout, patience=timeout)
         script = client_script("relay")
         if isinstance(pipe, TalkingPipe):
-            reply = Reply(script, request)
+            reply = Reply(script, request, LONG_PATIENCE)
             return pipe.talk(self._command(ASKING), [], reply, timeout=timeout, patience=timeout)
         return pipe.run(self._command(direct(script)), chain([script], request), timeout=timeout, patience=timeout)
 
@@ -201,7 +201,7 @@ class ShellSession:
             pieces = deploy_request(request, content)
         urls = request.relay.urls if request.relay and script_digest() in request.relay.parts else ()
         if talks and (urls or self._kept is None):
-            reply = Reply(script, pieces)
+            reply = Reply(script, pieces, LONG_PATIENCE + 2 * FETCHING * len(urls))
             text = (
                 fetching(copy, script_digest(), len(script), urls)
                 if urls

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.client.session import ShellSession, client_script, script_digest
+from reconciler.errors import ProtocolError
 from reconciler.model.deploy import FromRelay
 from reconciler.plugins.transport.local import LocalPipe
 from tests.machine import MORE_SHELLS, Machine, step
@@ -164,6 +165,26 @@ def test_a_gzip_that_unpacks_nothing_is_not_believed(tmp_path: Path, monkeypatch
     machine.facts()
     changed(machine)
     assert len(pipe.sent) == 3, "one more for the first look"
+
+
+def test_who_asks_after_nobody_listens_any_more_gets_the_script_in_another_exec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.client.opening.Reply.__call__", lambda _self, _printed: ())
+    machine = Machine(tmp_path)
+    pipe = met_again(machine)
+    machine.facts()
+    changed(machine)
+    assert len(pipe.sent) == 3
+
+
+def test_a_program_that_waits_for_the_end_of_its_input_gets_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.client.opening.Reply.__init__.__defaults__", (0.0,))
+    session = ShellSession(LocalPipe(), shell="cat >/dev/null;exit 7;")
+    with pytest.raises(ProtocolError, match="no answer"):
+        session.facts(str(tmp_path))
 
 
 # --- from a relay -----------------------------------------------------------------------------------------------------
