@@ -13,7 +13,6 @@ from reconciler.desk import base_spec
 from reconciler.errors import OutcomeError, UpdoserError, UsageError
 from reconciler.files import check_writable
 from reconciler.observe.observed import Sight, known_reports
-from reconciler.observe.settings import view_settings
 from reconciler.planning import PlanOptions, against_base, whole_plan, with_spec_changes
 from reconciler.present.closing import after_plan
 from reconciler.present.document import (
@@ -21,7 +20,6 @@ from reconciler.present.document import (
 )
 from reconciler.present.policy import check_policy
 from reconciler.present.render import FORMATS, View, render
-from reconciler.present.settings_text import files_text
 from reconciler.present.views import PLAN
 from reconciler.storage.planfile import read_key, write_plan_file
 
@@ -136,11 +134,17 @@ def check_absent(work: Workspace, sight: Sight) -> None:
 def file_changes(made: Plan, work: Workspace, sight: Sight, form: str) -> str:
     """Show what will change in files of settings."""
     found = changed_files(made, work, sight)
-    return render(found, form, View(files_text)) if found else ""
+    if not found:
+        return ""
+    from reconciler.present.settings_text import files_text
+
+    return render(found, form, View(files_text))
 
 
 def changed_files(made: Plan, work: Workspace, sight: Sight) -> tuple[Sequence[FileView], Mapping[str, int]] | None:
     """Give the files of settings that change, and how many clients of each group aren't looked at for that."""
     if not made.settings:
         return None
+    from reconciler.observe.settings import view_settings
+
     return view_settings(made, work, contact=sight.refresh and sight.contact, forks=sight.forks)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from reconciler.formats.select import Pattern
     from reconciler.model.client import Installed
     from reconciler.model.listing import ListedClient
-    from reconciler.storage.judging import Behind, Counted
+    from reconciler.storage.judging import Counted
     from reconciler.storage.lines import Line
     from reconciler.storage.sieve import Sieve
     from reconciler.workspace import Workspace
@@ -145,7 +145,7 @@ class _Judge(Judge):
                 schemes={name: one.component.scheme for name, one in work.spec.components.items()},
                 holds=holds_of(work),
                 quarantine=work.spec.quarantine.span,
-                failed=failed_in_rollouts(work),
+                failed=work.state.failed_in_rollouts(work.spec.components),
             ),
             wanted,
             self._count,
@@ -188,8 +188,3 @@ def holds_of(work: Workspace) -> list[tuple[Pattern, str]]:
     """Give the holds that are in force, each with why."""
     today = work.means.clock().date()
     return [(parse(hold.clients), hold.text) for hold in work.spec.holds if hold.applies(today)]
-
-
-def failed_in_rollouts(work: Workspace) -> dict[str, list[Behind]]:
-    """Give the clients that failed in rollouts: with which component and version, and what they said."""
-    return work.state.failed_in_rollouts(work.spec.components)

@@ -41,7 +41,6 @@ from reconciler.planner.likes import likes
 from reconciler.planner.targets import Past
 from reconciler.present.words import count_text
 from reconciler.repository.edition import folder_of
-from reconciler.templates.book import Book
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -218,6 +217,8 @@ def _wanted_settings(work: Workspace, sight: Sight) -> tuple[dict[str, str], dic
     by_group: dict[str, str] = {}
     if not (sight.settings and sight.contact and any(group.settings for group in work.spec.groups.values())):
         return by_client, by_group
+    from reconciler.templates.book import Book
+
     book = Book(work.spec, work.state.settings_key(), work.means.secret)
     if sight.names:
         named = (client for client, _has in work.roll.named(sight.names) if client.group in book.groups)

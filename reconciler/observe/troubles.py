@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from reconciler.model.deploy import MACHINE
 from reconciler.model.plan import NEVER_SEEN
 from reconciler.model.report import Failure, Quarantined, Troubled
-from reconciler.observe.listing import failed_in_rollouts
 from reconciler.reasons import REASONS, reason_of
 from reconciler.storage.judging import lacks
 
@@ -96,7 +95,7 @@ def _name(entry: tuple[str, str, Cohort]) -> str:
 
 
 def _failing(work: Workspace, cohorts: Iterable[Cohort]) -> Iterable[Troubled]:
-    failing, in_rollouts = work.state.failing(), failed_in_rollouts(work)
+    failing, in_rollouts = work.state.failing(), work.state.failed_in_rollouts(work.spec.components)
     last = {**work.state.last_failures(in_rollouts.keys() - failing.keys()), **failing}
     concerned = frozenset(failing.keys() | in_rollouts.keys())
     alike: dict[Reason, list[Failure]] = defaultdict(list)
