@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -18,9 +20,7 @@ from reconciler.files import is_sound
 from reconciler.formats.text import read_json
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from reconciler.content.arrivals import Arrivals, Wanted
 
@@ -28,12 +28,12 @@ Stamp = tuple[int, int, int]
 
 
 class Belief:
-    """What is believed of content, by its digest; `path_of` gives the place of one."""
+    """What is believed of content, by its digest; `place_of` gives the path of one."""
 
-    def __init__(self, file: Path, path_of: Callable[[str], Path], arrivals: Arrivals) -> None:
+    def __init__(self, file: Path, place_of: Callable[[str], str], arrivals: Arrivals) -> None:
         """Read nothing yet."""
         self._file = file
-        self._path_of = path_of
+        self._place_of = place_of
         self._arrivals = arrivals
         self._fresh: dict[str, Stamp] = {}  # hashed by this process, and not in the file yet
         self._hashing = Lock()
@@ -44,7 +44,7 @@ class Belief:
         Raises:
             OSError: it isn't there.
         """
-        self._fresh[sha256] = _stamp(self._path_of(sha256).lstat())
+        self._fresh[sha256] = _stamp(os.lstat(self._place_of(sha256)))
 
     def look(self, *, verify: bool = False) -> Look:
         """Begin to look at content; `verify` hashes all that is looked at."""
@@ -58,7 +58,7 @@ class Belief:
         Raises:
             DamagedError: it has other bytes. OSError: it can't be read.
         """
-        path = self._path_of(sha256)
+        path = Path(self._place_of(sha256))
         with self._hashing:
             stamp = _stamp(path.lstat())
             if self._fresh.get(sha256) == stamp:
@@ -80,19 +80,19 @@ class Belief:
         Raises:
             OSError: it can't be read.
         """
-        path = self._path_of(file.sha256)
+        place = self._place_of(file.sha256)
         try:
-            found = path.lstat()
+            found = os.lstat(place)
         except FileNotFoundError:
-            return f"{path} is missing"
+            return f"{place} is missing"
         stamp = _stamp(found)
         if found.st_size != file.size:
-            return f"{path} has {found.st_size} bytes, not {file.size}"
+            return f"{place} has {found.st_size} bytes, not {file.size}"
         if verify or stamps.get(file.sha256) != stamp:
-            if not is_sound(path, file.sha256):
+            if not is_sound(Path(place), file.sha256):
                 stamps.pop(file.sha256, None)
                 self._fresh.pop(file.sha256, None)
-                return f"{path} has other bytes than its name says"
+                return f"{place} has other bytes than its name says"
             stamps[file.sha256] = stamp
         return ""
 

@@ -34,7 +34,7 @@ class LocalContent:
         self.root = root
         self.folder = root / "content"
         self.arrivals = Arrivals(root)
-        self._belief = Belief(root / "stamps.json", self.path, self.arrivals)
+        self._belief = Belief(root / "stamps.json", self._place, self.arrivals)
 
     def path(self, sha256: str) -> Path:
         """Give the place that content has, whether it is there or not.
@@ -42,9 +42,13 @@ class LocalContent:
         Raises:
             StoreError: it is no digest.
         """
+        return Path(self._place(sha256))
+
+    def _place(self, sha256: str) -> str:
+        """Give the same as text: a look at thousands of them has no need of their paths."""
         if not SHA256.fullmatch(sha256):
             raise StoreError(f"{sha256!r} is no SHA-256")
-        return Path(f"{self.folder}/{sha256[:2]}/{sha256}")
+        return f"{self.folder}/{sha256[:2]}/{sha256}"
 
     def look(self, *, verify: bool = False) -> Look:
         """Begin to look at content; `verify` hashes all that is looked at."""

@@ -2,7 +2,8 @@
 
 * 1 GiB: `updoser apply` of a store without clients, beside `curl | tee FILE | sha256sum`. Both ends on the same cores
   and disk; both bring what they wrote to the disk before they end (curl's side by `sync FILE`).
-* 2,000 files of 10 KB, beside `wget --input-file` and `curl --parallel`. These verify nothing.
+* 2,000 files of 10 KB, beside `wget --input-file` and one `curl` for all of them, on one connection and on eight.
+  These verify nothing and bring nothing to the disk.
 * Metadata of 20 components x 40 releases x 15 incrementals: all of it new, and nothing new.
 
 Each is run RUNS times, after one run that isn't counted; medians are printed. What updoser needs to start and to open
@@ -144,20 +145,32 @@ def small_files(folder: Path, count: int, size: int = 10_000) -> None:
         lines = [f'url = "{link}"\noutput = "out/{at}"' for at, link in enumerate(urls)]
         (folder / "curl").write_text("\n".join(lines))
         wget = ["wget", "-q", "--input-file", "urls", "--directory-prefix", "out"]
-        curl = ["sh", "-c", "mkdir out && curl -sS --parallel --parallel-max 8 --config curl"]
+        curl = "mkdir out && curl -sS {} --config curl"
+        one, eight = (["sh", "-c", curl.format(how)] for how in ("", "--parallel --parallel-max 8"))
+        apply = [*UPDOSER, "apply", "--auto-approve"]
         costs = {
             "wget --input-file": measured(folder, wget, fresh=("out",)),
-            "curl --parallel --parallel-max 8": measured(folder, curl, fresh=("out",)),
-            "updoser apply, each file hashed and synced": measured(
-                folder, [*UPDOSER, "apply", "--auto-approve"], fresh=FRESH
-            ),
+            "curl": measured(folder, one, fresh=("out",)),
+            "curl --parallel --parallel-max 8": measured(folder, eight, fresh=("out",)),
+            "updoser apply, each file hashed and synced": measured(folder, apply, fresh=FRESH),
+            "updoser apply, nothing to fetch": measured(folder, apply, fresh=()),
         }
+    peer = costs["curl --parallel --parallel-max 8"]
     print(f"\n{count} files of {size} bytes\n")
-    rows = [
-        (name, f"{cost.wall:.2f} s", f"{count / cost.wall:.0f}", f"{cost.cpu:.1f} s", f"{cost.memory:.0f} MiB")
-        for name, cost in costs.items()
-    ]
-    table(("tool", "time", "files/s", "CPU", "memory"), rows)
+    table(
+        ("tool", "time", "of curl's", "files/s", "CPU", "memory"),
+        [
+            (
+                name,
+                f"{cost.wall:.2f} s",
+                f"{cost.wall / peer.wall:.1f}",
+                f"{count / cost.wall:.0f}",
+                f"{cost.cpu:.1f} s",
+                f"{cost.memory:.0f} MiB",
+            )
+            for name, cost in costs.items()
+        ],
+    )
 
 
 def metadata(folder: Path) -> None:
