@@ -4,6 +4,7 @@ The clients are addresses of one sshd on this machine. Counted is what the contr
 and of all ssh programs that it had started, those in the background too; and the wall clock, in which sshd and the
 clients' work share the cores.
 
+    login     connecting, a look, closing: nothing else of updoser
     first     20 components of 50 KB to clients that have nothing
     look      the same again: nothing is to be done
     large     one file of 60 MB, to a few clients
@@ -15,6 +16,8 @@ import argparse
 import contextlib
 import ctypes
 import os
+import resource
+import statistics
 import sys
 import tempfile
 import time
@@ -27,6 +30,9 @@ from measure import ROOT, Cost, median, run, table
 
 sys.path.insert(0, str(ROOT))
 
+from reconciler.client.session import shell_session
+from reconciler.model.client import Client
+from tests.fakes import fake_context, make_plugin
 from tests.sshd import MODULES, sshd_fleet
 
 if TYPE_CHECKING:
@@ -122,6 +128,31 @@ def rows(fleet: SshFleet, folder: Path, clients: int, rounds: int, *, large: boo
     ]
 
 
+def logins(fleet: SshFleet, folder: Path, clients: int, rounds: int) -> list[tuple[str, ...]]:
+    """Log in at clients one after the other, and give what that costs this process, and ssh."""
+    context = fake_context(folder, shell=shell_session, secrets={"key": fleet.key.read_text()})
+    found: dict[str, list[tuple[float, float]]] = {kind: [] for kind in MODULES}
+    transports = {kind: make_plugin(module, fleet.options_of(kind), context) for kind, module in MODULES.items()}
+    for number in range(rounds + 1):  # the first is for what is read once
+        for kind, transport in transports.items():
+            before = spent()
+            for address in fleet.addresses[:clients]:
+                with transport.connect(Client(address, "all", address)) as session:
+                    session.facts(str(fleet.install_root(address)))
+            if number:
+                found[kind].append((spent()[0] - before[0], spent()[1] - before[1]))
+    return [
+        (kind, *(f"{statistics.median(costs) * 1000 / clients:.1f} ms" for costs in zip(*all_costs, strict=True)))
+        for kind, all_costs in found.items()
+    ]
+
+
+def spent() -> tuple[float, float]:
+    """Give the CPU of this process, and of its children that were waited for: a transport does so, where it can."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return used[0].ru_utime + used[0].ru_stime, used[1].ru_utime + used[1].ru_stime
+
+
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -132,12 +163,14 @@ def main() -> None:
     ctypes.CDLL(None).prctl(_SUBREAPER, 1)
     found = []
     with tempfile.TemporaryDirectory() as name, sshd_fleet(Path(name) / "fleet", options.clients) as fleet:
+        logged_in = logins(fleet, Path(name), min(options.clients, 30), options.rounds)
         for sizes, clients in ((SMALL, options.clients), (LARGE, options.large_clients)):
             if clients:
                 folder = Path(name) / ("large" if sizes is LARGE else "small")
                 folder.mkdir()
                 write_releases(folder, sizes)
                 found += rows(fleet, folder, clients, options.rounds, large=sizes is LARGE)
+    table(("login and look", "CPU of updoser's process, a client", "CPU of ssh, a client"), logged_in)
     table(("work", "transport", "CPU of the controller's side, a client", "wall clock", "memory of updoser"), found)
 
 

@@ -19,7 +19,7 @@ import pytest
 from reconciler.client.session import ShellSession, shell_session
 from reconciler.errors import AuthenticationError, HostKeyError, SecretError, TransportError
 from reconciler.model.client import Client
-from reconciler.plugins.transport import openssh
+from reconciler.plugins.transport import _openssh_pipe, openssh
 from reconciler.worker.setup import SPEAK
 from tests.fakes import fake_context, make_plugin
 from tests.fleet import ROOT, Fleet
@@ -214,14 +214,14 @@ def recorded(folder: Path) -> tuple[Path, Path]:
     return program, calls
 
 
-def worked_by(executor: str, ssh: SshFleet, fleet: Fleet) -> dict[str, Any]:
+def worked_by(executor: str, ssh: SshFleet, fleet: Fleet, temporary: str) -> dict[str, Any]:
     """Give an executor; that of a worker elsewhere has the way to clients in its own file, and no other."""
     if executor != "relay":
         return {"type": executor}
     file = {"version": 1, "transport": fleet.spec["groups"]["all"]["transport"]}
     (fleet.folder / "worker.yaml").write_text(json.dumps(file))
     fleet.spec["groups"]["all"]["transport"] = {"type": "openssh", "known_hosts": "none-here"}
-    command = f"env TMPDIR={fleet.folder}/tmp {shlex.join(SPEAK)} --config {fleet.folder}/worker.yaml"
+    command = f"env TMPDIR={temporary} {shlex.join(SPEAK)} --config {fleet.folder}/worker.yaml"
     way = {name: value for name, value in ssh.transport().items() if name != "type"}
     return {"type": "relay", "host": ssh.addresses[-1], "command": command, **way}
 
@@ -232,15 +232,15 @@ def test_the_look_and_the_deploy_that_follows_share_one_connection_which_ends_wi
 ) -> None:
     program, calls = recorded(tmp_path)
     fleet = fleet_of(ssh_fleet, tmp_path, 3, program=str(program))
-    (tmp_path / "tmp").mkdir()
-    fleet.write(server={**fleet.spec["server"], "executor": worked_by(executor, ssh_fleet, fleet)})
-    done = fleet.run("apply", "--auto-approve", TMPDIR=str(tmp_path / "tmp"))
-    assert done.code == 0, done.err
-    assert "3 clients changed" in done.out
-    assert len(calls.read_text().splitlines()) == 3
+    with tempfile.TemporaryDirectory() as short:  # as a socket's path must be
+        fleet.write(server={**fleet.spec["server"], "executor": worked_by(executor, ssh_fleet, fleet, short)})
+        done = fleet.run("apply", "--auto-approve", TMPDIR=short)
+        assert done.code == 0, done.err
+        assert "3 clients changed" in done.out
+        assert len(calls.read_text().splitlines()) == 3
+        until(lambda: not processes(short))
+        assert [path for path in Path(short).iterdir() if path.name.startswith("updoser-ssh")] == []
     assert "0 changes on 0 of 3 clients" in fleet.apply().out
-    assert list((tmp_path / "tmp").iterdir()) == []
-    until(lambda: not processes(str(tmp_path)))
 
 
 def processes(text: str) -> list[int]:
@@ -258,7 +258,7 @@ import sys
 from pathlib import Path
 from reconciler.client.session import shell_session
 from reconciler.model.client import Client
-from reconciler.plugins.transport import openssh
+from reconciler.plugins.transport import _openssh_pipe, openssh
 from reconciler.worker.setup import SPEAK
 from tests.fakes import fake_context, make_plugin
 options = dict(user=sys.argv[2], port=int(sys.argv[3]), keys=[dict(file=sys.argv[4])], known_hosts=sys.argv[5])
@@ -308,6 +308,36 @@ def test_a_connection_that_is_gone_is_told_and_the_next_one_is_another(ssh_fleet
             session._pipe.run("exit 3", [], timeout=60)
     with transport.connect(client) as session:
         assert session._pipe.run("exit 4", [], timeout=60).status == 4
+
+
+def test_where_the_temporary_folder_has_a_long_path_sockets_lie_in_a_shorter_one(
+    ssh_fleet: SshFleet, tmp_path: Path, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    assert look(ssh_fleet).platform.startswith("linux-")
+    assert list(long.iterdir()) == []
+
+
+def test_a_client_that_is_silent_is_given_up_soon_once_the_run_is_to_end(
+    ssh_fleet: SshFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_openssh_pipe, "GRACE", 0.1)
+    context = fake_context(tmp_path, shell=shell_session)
+    transport = make_plugin(openssh, ssh_fleet.options_of("openssh"), context)
+    client = Client("c", "g", ssh_fleet.addresses[0])
+
+    def feed() -> Iterator[bytes]:
+        yield b"some"
+        context.stop.set()
+
+    with transport.connect(client) as session:
+        assert isinstance(session, ShellSession)
+        with pytest.raises(TransportError, match="silent when the run was interrupted"):
+            session._pipe.run("cat; sleep 600", feed(), timeout=600)
+    with pytest.raises(TransportError, match="the login at .* was given up"), transport.connect(client):
+        pass
 
 
 # --- ssh that is missing --------------------------------------------------------------------------------------------
