@@ -19,7 +19,7 @@ import pytest
 from reconciler.client.session import ShellSession, shell_session
 from reconciler.errors import AuthenticationError, HostKeyError, SecretError, TransportError
 from reconciler.model.client import Client
-from reconciler.plugins.transport import _openssh_pipe, openssh
+from reconciler.plugins.transport import _openssh_master, _openssh_pipe, openssh
 from reconciler.worker.setup import SPEAK
 from tests.fakes import fake_context, make_plugin
 from tests.fleet import ROOT, Fleet
@@ -258,7 +258,7 @@ import sys
 from pathlib import Path
 from reconciler.client.session import shell_session
 from reconciler.model.client import Client
-from reconciler.plugins.transport import _openssh_pipe, openssh
+from reconciler.plugins.transport import _openssh_master, _openssh_pipe, openssh
 from reconciler.worker.setup import SPEAK
 from tests.fakes import fake_context, make_plugin
 options = dict(user=sys.argv[2], port=int(sys.argv[3]), keys=[dict(file=sys.argv[4])], known_hosts=sys.argv[5])
@@ -293,7 +293,10 @@ def test_connections_of_a_run_that_was_killed_end_by_themselves_and_the_next_run
         assert not left.exists()
 
 
-def test_a_connection_that_is_gone_is_told_and_the_next_one_is_another(ssh_fleet: SshFleet, tmp_path: Path) -> None:
+def test_a_connection_that_is_gone_is_told_and_the_next_one_is_another_and_ends_with_its_block(
+    ssh_fleet: SshFleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_openssh_master, "PERSIST", 3600)
     program, _calls = recorded(tmp_path)
     options = ssh_fleet.options_of("openssh", program=str(program))
     transport = make_plugin(openssh, options, fake_context(tmp_path, shell=shell_session))
@@ -308,6 +311,7 @@ def test_a_connection_that_is_gone_is_told_and_the_next_one_is_another(ssh_fleet
             session._pipe.run("exit 3", [], timeout=60)
     with transport.connect(client) as session:
         assert session._pipe.run("exit 4", [], timeout=60).status == 4
+    until(lambda: not processes(str(transport._folder.path)))
 
 
 def test_where_the_temporary_folder_has_a_long_path_sockets_lie_in_a_shorter_one(
