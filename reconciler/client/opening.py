@@ -34,6 +34,8 @@ LONG_PATIENCE = 60.0
 _ASKS = re.compile(rb"^updoser 1 script (here|gzip|plain)$", re.MULTILINE)
 _LOOKED_AT = 64 * 1024
 """Bytes of what a client prints in which the question is looked for: a login shell may be talkative."""
+_KEPT = "own_kept=$$;"
+"""Tells the script that it was read from its copy, which it need not compare again; no environment can know this."""
 _DOES = "dd bs=1 count=1 iflag=fullblock >/dev/null 2>&1"
 
 
@@ -46,7 +48,7 @@ def packed(script: bytes) -> bytes:
 
 def kept(copy: str, digest: str) -> str:
     """Give the text that runs the copy of a script, at a quoted path, if that has this digest."""
-    return f'own=$(cat {copy});case {_summed()} in {digest[:DIGEST]}*)eval "$own";;*)exit {NO_SCRIPT};esac'
+    return f'own=$(cat {copy});case {_summed()} in {digest[:DIGEST]}*){_KEPT}eval "$own";;*)exit {NO_SCRIPT};esac'
 
 
 def asking(copy: str, digest: str, *, ready: bool = False) -> str:
@@ -55,7 +57,7 @@ def asking(copy: str, digest: str, *, ready: bool = False) -> str:
     With `ready` it says when it has the script, for who waits with a large request until then.
     """
     says = _says("here") if ready else ""
-    return f'own=$(cat {copy});case {_summed()} in {digest[:DIGEST]}*){says}eval "$own";exit;;esac;{ASKING}'
+    return f'own=$(cat {copy});case {_summed()} in {digest[:DIGEST]}*){says}{_KEPT}eval "$own";exit;;esac;{ASKING}'
 
 
 def fetching(copy: str, digest: str, size: int, urls: Sequence[str]) -> str:

@@ -2,8 +2,8 @@
 # What runs on a client: looks (facts, read) or changes (deploy), and answers on stdout. POSIX sh, with `local`.
 #
 # It needs sh, dd, sha256sum, mv -T, ln, readlink, sync and mkdir chmod chown cp rm ls df cat id uname; for checks and
-# hooks sleep, mkfifo, tail and rmdir, and od to show files; it uses stat, restorecon, gzip, zstd, bspatch, setsid and
-# env --default-signal where they are. The controller sends it ahead of each request; a copy that root owns can be the
+# hooks sleep, mkfifo, tail and rmdir, and od to show files; it uses stat, perl, restorecon, gzip, zstd, bspatch, setsid
+# and env --default-signal where they are. The controller sends it ahead of each request; a copy that root owns can be the
 # one command that sudoers allows. The first line of a request is `updoser 1 OP BYTES`, then BYTES of header lines up
 # to `end`, then the payload of all steps, then `go`. client/requests.py writes it, client/protocol.py reads the answer.
 #
@@ -55,6 +55,10 @@
 # 24 A relay (hold, serve) has parts under their SHA-256 in a folder of its own, and nothing else there is touched. They
 #    are hashed when they come, and again at each filling. A web server that is started gives that folder only, and ends
 #    with the process that started it, which ends with its input.
+# 25 A process costs a millisecond or two. So what can be asked of one tool for all files is asked once, the shell does by
+#    itself what it can, and nothing is forked in a loop over components or files. Where a tool takes one file only, and
+#    there are many, a perl does all of them in one process, by the same system calls and in the same order. It decides
+#    nothing, it isn't needed, and what it did is hashed or looked at like all else.
 #
 # A manifest, .updoser/manifests/COMPONENT@VERSION, has a line for itself, one for each file, target and watched folder:
 #   manifest COMPONENT VERSION DIGEST PREVIOUS LAYOUT
@@ -79,18 +83,22 @@
 #   SETSID           `setsid`, where there is one (main)
 #   RESET_SIGNALS    list: env and DEFAULT_SIGNALS, where that works (run_command)
 #   HEADER           the lines of the request's header (main)
-#   own              the text of this script, where it came ahead of the request or from its copy (session.py)
+#   HAS_PERL         flag: there is a perl, and it worked (act_at_once)
+#   NO_PERL          flag: there is none, or it doesn't work (act_at_once)
+#   ACTIONS          what perl gets (head)
+#   own_kept         PID of this process where that is the copy (opening.py)
+#   own              the text of this script, where it came ahead of the request or from its copy (opening.py)
 #   ANSWER           lines of the answer as far as they are known (facts, read_files, answer_outcomes, take_parts)
 #
 # This process, and what it must end or remove (10-common.sh)
 #   BOOT             the id of the boot, or `unknown` (identify)
 #   OWN_ID           PID:BOOT:START_TIME of this process, as in a lock or in the name of a folder (identify)
 #   START_TIME       when the process that was asked for began, in ticks since boot (read_start)
-#   OWN_UID          the number of the user that we are (check_root)
+#   OWN_UID          the number of the user that we are (read_own_uid)
 #   HOLDER           the OWN_ID of who holds the lock (refuse_live_lock)
 #   LOCKED           flag: the lock is ours (take_lock)
 #   STAGE            our staging folder, or the one in which tools are tried (make_places, try_tools, open_store)
-#   TREE             the folder in STAGE for what arrives: COMPONENT/VERSION/NAME, as below ROOT (receive)
+#   TREE             the folder in STAGE for what arrives: COMPONENT/VERSION/NAME, as below ROOT (make_places)
 #   ASIDE            our folder in /dev/shm (next_aside)
 #   TICKER           the PID of who says meanwhile that we are there (stay_alive)
 #   NAP              the PID of the sleep that a trap is to end, in a process of its own (tick, watch_over)
@@ -157,8 +165,10 @@
 #   QUESTION_n       of what says what is loaded; in a look the nth component is the one that is asked (read_command)
 #   LOADED_n         how that ended at last, and what it said (ask_all_engines)
 #   MARKED_n         flag: its version was marked as unchecked (mark_unchecked)
-#   UNDO_LINES_n     UNDO_LINES of its switch (switch)
-#   TARGET_STAMPS_n  list: STAMP|PATH of its targets, once they are in place (place_targets)
+#   UNDO_LINES_n     UNDO_LINES of its switch (put_into, switch)
+#   PUT_n            list: the paths of its targets that came to their places at once (put_into)
+#   PLACED_n         PLACED of its switch (switch)
+#   TARGET_STAMPS_n  list: STAMP|PATH of its targets, once they are in place (note_targets)
 #
 # The command with the number n (35-commands.sh, 75-commands.sh)
 #   COMMAND_TEXT_n   what sh gets (read_command)
@@ -188,6 +198,7 @@
 #   WAS_UNCHECKED_n  flag: a run was ended before its last check (survey)
 #   ALL_PATHS        list: PATHS_n of all (add_lines)
 #   ALL_STAMPS       list: STAMPS_n of all (add_lines)
+#   IN_FORCE         the version that `current` of a component leads to (in_force)
 #   FOUND_AT         the number of the component that was looked for, or 0 (find_component)
 #   GATHERED_PATHS, GATHERED_HASHES, GATHERED_STAMPS  lists: what isn't in PATHS_n … yet (read_manifests)
 #   GATHERED_FILE_STAMPS, GATHERED_FILE_COUNT, GATHERED_TARGETS  the same (read_manifests)
@@ -212,11 +223,17 @@
 #   TARGET_MODE, TARGET_LABEL  the same (read_target)
 #   TARGET_METHOD    `rename`, `copy` or `link`; where something is put back also `none` (read_target, undo_targets)
 #   TROUBLE          why a step can't go on (enter, place_one, dress, remember, apply_patch, fetch_part)
+#   SETTLED          list: WHOSE FOLDER that was found to be where only root and we decide; see `enter` (enter)
+#   READY_n          list: the files that are ready for targets, and get the nth owner, group and mode (make_ready)
+#   PUTS_n           list: METHOD, STEP, TARGET, NAME, in turn: what comes to the nth target folder (put_at_once)
+#   UNDO_AT_n        the NUMBER of its folder for UNDO_LINES (put_at_once)
+#   LEFT             list: the paths of targets that are remembered, and couldn't be put at once (put_into)
+#   ARRIVED          list: the steps whose targets are in place (switch)
 #   PLACED           list: the targets that are in place (place_targets)
 #   FOLDERS          list: the folders in which something was changed for it (place_targets, remove_replaced)
 #   TOUCHED          list: all folders and files in which the switches changed something (switch, undo_targets)
 #   WRITTEN          list: the targets of all switches (switch)
-#   UNDO_LINES       list: METHOD NUMBER PATH of what was there before; its file is STAGE/undo.NUMBER (switch, remember)
+#   UNDO_LINES       list: METHOD NUMBER PATH of what was there before; it is STAGE/undo.NUMBER, or there (switch, remember)
 #   UNDO_COUNT       the last NUMBER (remember)
 #   SPARE            list: folders of versions that need not be kept (prune)
 #   SPARE_MANIFESTS  list: their manifests (prune)
@@ -231,7 +248,7 @@
 #   CODE             the code of that failure (describe_run, run_once)
 #   VICTIMS          list: what to kill when its time is up (watch_over, descendants)
 #   RAN              list: the hooks that ran in this round (run_once)
-#   BEGUN            flag: a hook or a switch was begun, and `always` hooks are due (run_before, switch_all)
+#   BEGUN            flag: a hook or a switch was begun, and `always` hooks are due (run_before, switch_at_once)
 #   ALWAYS           list: the steps with these (note_always_hooks)
 #   UPDOSER_COMPONENT, UPDOSER_VERSION, UPDOSER_PREVIOUS  what commands get, see docs/rollouts.md (environment)
 #   UPDOSER_ROOT, UPDOSER_STAGED  the same (environment)

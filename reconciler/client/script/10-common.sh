@@ -2,7 +2,7 @@
 
 LC_ALL=C TZ=UTC0
 export LC_ALL TZ
-unset CDPATH ENV BASH_ENV
+unset CDPATH ENV BASH_ENV PERL5OPT PERL5LIB PERLLIB PERL5DB PERLIO PERL_UNICODE
 STANDARD_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 # A script that is started as a file is the wrapper of sudoers: the caller's PATH must not choose its tools.
 case $0 in */*) PATH=$STANDARD_PATH ;; *) PATH=${PATH:+$PATH:}$STANDARD_PATH ;; esac
@@ -17,15 +17,15 @@ TAB='	'
 STAMP_FORMAT='%f %u %g %i %s %y|%z|%n' NO_STAMP='-|-|' DEFAULT_SIGNALS=--default-signal=HUP,INT,QUIT,PIPE
 VERIFY='' TRY='' INSTALL_ROOT='' KEEP='' LINEAGE='' EPOCH='' DOUBTED='' STEP_COUNT=0 ANSWER=''
 STAGE='' LOCKED='' TICKER='' ASIDE='' ASIDE_COUNT=0 TRASH_COUNT=0 FRESH='' DUE='' ENTERED='' UNMADE=''
-BEGUN='' ALWAYS='' RUN_COUNT=0 HAS_STAT='' SETSID='' RESET_SIGNALS='' RELAYS='' RELAY_GONE='' FETCHER='' UPTIME=0
+BEGUN='' ALWAYS='' RUN_COUNT=0 HAS_PERL='' NO_PERL=''
+HAS_STAT='' SETSID='' RESET_SIGNALS='' RELAYS='' RELAY_GONE='' FETCHER='' UPTIME=0
 
 cleanup() {
-	if [ -n "$STAGE" ] && ! rm -rf -- "$STAGE" 2>/dev/null; then
+	set -- ${STAGE:+"$STAGE"} ${LOCKED:+"$STATE/lock"} ${ASIDE:+"$ASIDE"}
+	if [ $# -gt 0 ] && ! rm -rf -- "$@" 2>/dev/null; then
 		chmod -R u+rwx "$STAGE" 2>/dev/null
-		rm -rf -- "$STAGE"
+		rm -rf -- "$@"
 	fi
-	[ -z "$LOCKED" ] || rm -f -- "$STATE/lock"
-	[ -z "$ASIDE" ] || rm -rf -- "$ASIDE"
 	STAGE='' LOCKED='' ASIDE=''
 }
 
@@ -76,19 +76,38 @@ hush() {
 # is_much TEXT BYTES: says whether lines of files, or what is in these, take long to go through.
 is_much() { [ ${#1} -ge 30000 ] || [ "$2" -ge 67108864 ]; }
 
-# batch LIST COMMAND...: runs COMMAND with the lines of LIST as further arguments, some hundred at a time.
+# batch LIST COMMAND...: runs COMMAND with the lines of LIST as further arguments, some hundred, a multiple of three (see
+# `act`), at a time.
 batch() {
 	local list item some count status
 	list=$1 some='' count=0 status=0
 	shift
+	if is_short "$list"; then
+		"$@" $list
+		return
+	fi
 	for item in $list; do
 		some=$some$NL$item count=$((count + 1))
-		[ $count -lt 400 ] && continue
+		[ $count -lt 399 ] && continue
 		"$@" $some || status=1
 		some='' count=0
 	done
 	[ -z "$some" ] || "$@" $some || status=1
 	return $status
+}
+
+# gather LIST COMMAND...: the same in a $(...), whose process becomes COMMAND where one is enough.
+gather() {
+	local list
+	list=$1
+	shift
+	! is_short "$list" || exec "$@" $list
+	batch "$list" "$@"
+}
+
+is_short() {
+	set -- $1
+	[ $# -ge 1 ] && [ $# -le 399 ]
 }
 
 # --- names, versions, numbers ---------------------------------------------------------------------------------------
@@ -171,10 +190,18 @@ take_lock() {
 	LOCKED=1
 }
 
+# Sets OWN_UID, from the line `Uid: REAL EFFECTIVE ...` of this process.
+read_own_uid() {
+	local word real rest
+	OWN_UID=''
+	while IFS=$TAB read -r word real OWN_UID rest && [ "$word" != Uid: ]; do OWN_UID=''; done </proc/self/status
+	is_number "$OWN_UID" || OWN_UID=$(id -u)
+} 2>/dev/null
+
 # Rule 4. Sets ROOT_THERE, and ROOT, the physical path of INSTALL_ROOT, when it is there.
 check_root() {
 	ROOT='' STATE=$INSTALL_ROOT/.updoser ROOT_THERE=''
-	OWN_UID=$(id -u)
+	read_own_uid
 	ancestors "$INSTALL_ROOT"
 	[ ! -L "$STATE" ] || refuse insecure "$STATE is a link"
 	[ ! -e "$STATE" ] || ANCESTORS=$ANCESTORS$NL$STATE

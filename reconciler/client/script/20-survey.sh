@@ -14,9 +14,11 @@ has_only() {
 	[ $entries -eq "$expected" ]
 }
 
-# in_force COMPONENT: prints the version that `current` leads to; fails when it leads nowhere, or elsewhere.
+# in_force COMPONENT: sets IN_FORCE to the version that `current` leads to, and goes there; fails when it leads nowhere,
+# or elsewhere.
 in_force() {
-	cd -P "$ROOT/$1/current" 2>/dev/null && [ "${PWD%/*}" = "$ROOT/$1" ] && printf %s "${PWD##*/}"
+	IN_FORCE=''
+	cd -P "$ROOT/$1/current" 2>/dev/null && [ "${PWD%/*}" = "$ROOT/$1" ] && IN_FORCE=${PWD##*/}
 }
 
 # survey COMPONENTS: sets what the table says of the nth of them. What is DOUBTED is hashed.
@@ -29,10 +31,12 @@ survey() {
 		eval "PATHS_$number= HASHES_$number= STAMPS_$number= FILE_STAMPS_$number= FILE_COUNT_$number=0"
 		eval "TARGETS_$number= WATCHED_$number= WAS_UNCHECKED_$number="
 		if [ -L "$ROOT/$component/current" ]; then
-			version=$(in_force "$component") || {
+			if in_force "$component"; then
+				version=$IN_FORCE
+			else
 				version=$(readlink "$ROOT/$component/current")
 				wrong='current leads to no version'
-			}
+			fi
 			is_version "$version" || version=unknown wrong='current leads to no version'
 		elif [ -e "$ROOT/$component/current" ]; then
 			version=unknown wrong='current is no link'
@@ -48,12 +52,12 @@ survey() {
 		eval "VERSION_$number=\$version DAMAGE_$number=\$wrong"
 	done
 	[ -n "$manifests" ] || return 0
-	manifests=$(batch "$manifests" cat --)
+	manifests=$(gather "$manifests" cat --)
 	! is_much "$manifests" 0 || stay_alive
 	read_manifests "$1" "$manifests"
 	cd "$ROOT" || refuse unreadable "$ROOT can't be entered"
 	actual=
-	[ -z "$HAS_STAT" ] || actual=$(batch "$ALL_PATHS" stat -c "$STAMP_FORMAT" -- 2>/dev/null)
+	[ -z "$HAS_STAT" ] || actual=$(gather "$ALL_PATHS" stat -c "$STAMP_FORMAT" -- 2>/dev/null)
 	if [ -n "$VERIFY" ] || [ "$actual" != "${ALL_STAMPS#"$NL"}" ]; then intact=''; else intact=1; fi
 	[ -n "$intact" ] && [ -z "$DOUBTED" ] || ! is_much '' $WEIGHT || stay_alive # all of it may be hashed
 	number=0
@@ -165,7 +169,7 @@ looks_intact() {
 	local paths expected
 	[ -z "$VERIFY" ] && [ -n "$HAS_STAT" ] || return 1
 	eval "paths=\$PATHS_$1 expected=\$STAMPS_$1"
-	[ "$(batch "$paths" stat -c "$STAMP_FORMAT" -- 2>/dev/null)" = "${expected#"$NL"}" ]
+	[ "$(gather "$paths" stat -c "$STAMP_FORMAT" -- 2>/dev/null)" = "${expected#"$NL"}" ]
 }
 
 # examine N COMPONENT: hashes the files of one component, and sets DAMAGE_n to the first thing that is wrong.
@@ -186,7 +190,7 @@ examine() {
 		expected="$expected$NL$hash  $path" present=$present$NL$path
 	done
 	if [ -z "$wrong" ] && [ -n "$present" ]; then
-		actual=$(batch "$present" sha256sum -- 2>/dev/null)
+		actual=$(gather "$present" sha256sum -- 2>/dev/null)
 		if [ "$actual" != "${expected#"$NL"}" ]; then
 			for line in $expected; do
 				case $NL$actual$NL in

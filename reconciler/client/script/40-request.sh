@@ -168,10 +168,10 @@ lies_ready() {
 	has_only $entries_due "$ROOT/$component/$this" || return 1
 	if [ -z "$HAS_STAT" ]; then
 		expect $1
-		[ "$(batch "$EXPECTED_PATHS" sha256sum -- 2>/dev/null)" = "${EXPECTED_SUMS#"$NL"}" ]
+		[ "$(gather "$EXPECTED_PATHS" sha256sum -- 2>/dev/null)" = "${EXPECTED_SUMS#"$NL"}" ]
 		return
 	fi
-	[ "$(batch "$paths" stat -c "$STAMP_FORMAT" -- 2>/dev/null)" = "${stamped#"$NL"}" ]
+	[ "$(gather "$paths" stat -c "$STAMP_FORMAT" -- 2>/dev/null)" = "${stamped#"$NL"}" ]
 }
 
 # fail_step N CODE TEXT: gives one step up, for a reason; `refuse` ends the whole request.
@@ -199,7 +199,7 @@ check_room() {
 			fi
 		done
 	done
-	table=$(batch "$folders" df -Pk --) || refuse disk "df doesn't know the room of $folders"
+	table=$(gather "$folders" df -Pk --) || refuse disk "df doesn't know the room of $folders"
 	mounts='' step=0
 	for line in $table; do
 		case $line in Filesystem* | 'Filesystem '*) continue ;; esac

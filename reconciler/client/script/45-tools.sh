@@ -4,8 +4,8 @@
 # try_tools COMMANDS: sets LACKS to what they can't do, one a line; what checks and hooks need is tried, too, unless
 # COMMANDS is empty. Fails where no folder can be made to try them in.
 try_tools() {
-	local tool place room
-	LACKS=''
+	local tool place room read_back
+	LACKS='' read_back=''
 	for tool in dd sha256sum mv ln readlink sync mkdir chmod cp rm df cat ${1:+mkfifo} ${1:+sleep} ${1:+tail}; do
 		command -v "$tool" >/dev/null 2>&1 || note_lack "$tool"
 	done
@@ -16,22 +16,20 @@ try_tools() {
 		STAGE=''
 	done
 	[ -n "$STAGE" ] && cd "$STAGE" || return 1
-	mkdir folder other
-	mkdir -p -- folder/in || note_lack 'mkdir -p'
-	printf 12345 | dd bs=5 count=1 iflag=fullblock of=five && [ "$(cat -- five)" = 12345 ] ||
-		note_lack 'dd iflag=fullblock'
-	printf 12345 >five
-	[ "$(sha256sum -- five)" = '5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5  five' ] ||
+	mkdir -p -- folder/in other || { note_lack 'mkdir -p' && mkdir folder other; }
+	echo 12345 >seed
+	dd bs=5 count=1 iflag=fullblock of=five <seed && { IFS= read -r read_back <five || :; } &&
+		[ "$read_back" = 12345 ] || note_lack 'dd iflag=fullblock'
+	[ "$(sha256sum -- seed)" = 'f33ae3bc9a22cd7564990a794789954409977013966fb1a8f43c35776b833a95  seed' ] ||
 		note_lack sha256sum
 	# The lock: nobody gets it twice, and a link to a folder is a link.
-	ln -sn folder lock && ! ln -sn other lock && [ "$(readlink lock)" = folder ] || note_lack 'ln -sn'
+	ln -sn folder lock && ! ln -sn other lock && [ -d lock ] && [ ! -L folder/other ] || note_lack 'ln -sn'
+	cp -a -- lock kept && [ -L kept ] && [ -d kept ] || note_lack 'cp -a'
 	# `current`: a link to a folder is replaced, nothing moves into the folder.
-	ln -s folder current && ln -s other next && mv -fT next current && [ "$(readlink current)" = other ] ||
-		note_lack 'mv -T'
-	cp -- five copy && [ "$(cat -- copy)" = 12345 ] || note_lack cp
-	ln -s gone link && cp -a -- link kept && [ "$(readlink kept)" = gone ] || note_lack 'cp -a'
-	chmod a-w -- five && chmod -R u+rwx folder || note_lack chmod
-	sync -- five || sync || note_lack sync
+	ln -s other next && mv -fT next lock && [ "$(readlink lock)" = other ] || note_lack 'mv -T'
+	cp -- seed copy && [ "$(cat -- seed copy)" = "12345${NL}12345" ] || note_lack cp
+	chmod a-w -- seed && chmod -R u+rwx folder || note_lack chmod
+	sync -- seed || sync || note_lack sync
 	room=$(df -Pk -- .)
 	IFS=' '
 	set -- "$1" ${room##*"$NL"}

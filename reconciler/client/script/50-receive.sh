@@ -13,9 +13,6 @@ make_places() {
 		check_root
 		[ -n "$ROOT_THERE" ] || refuse unwritable "$INSTALL_ROOT can't be made"
 	fi
-	[ -d "$STATE" ] || mkdir -m 700 -- "$STATE" 2>/dev/null || refuse unwritable "$STATE can't be made"
-	[ -d "$STATE/manifests" ] || mkdir -m 700 -- "$STATE/manifests" 2>/dev/null ||
-		refuse unwritable "$STATE/manifests can't be made"
 	set +f
 	set -- "$STATE"/stage.*
 	set -f
@@ -31,29 +28,24 @@ make_places() {
 	for left in "$@"; do
 		if [ -d "$left" ] && ! is_alive "${left##*/updoser.}"; then rm -rf -- "$left" 2>/dev/null; fi
 	done
-	STAGE=$STATE/stage.$OWN_ID
-	mkdir -m 700 -- "$STAGE" 2>/dev/null || { STAGE='' && refuse unwritable "$STATE can't be written"; }
-}
-
-# take SIZE FILE: reads so many bytes of the payload into a file.
-take() {
-	if [ "$1" -eq 0 ]; then
-		: >"$2"
-	elif [ "$1" -le 4194304 ]; then
-		dd bs="$1" count=1 iflag=fullblock of="$2" 2>/dev/null
-	else
-		dd bs=1048576 count=$(($1 / 1048576)) iflag=fullblock of="$2" 2>/dev/null
-		[ $(($1 % 1048576)) -eq 0 ] || dd bs=$(($1 % 1048576)) count=1 iflag=fullblock 2>/dev/null >>"$2"
-	fi
+	STAGE=$STATE/stage.$OWN_ID TREE=$STATE/stage.$OWN_ID/tree
+	set -- "$STAGE" "$TREE"
+	[ -d "$STATE/manifests" ] || set -- "$STATE/manifests" "$@"
+	[ -d "$STATE" ] || set -- "$STATE" "$@"
+	mkdir -m 700 -- "$@" 2>/dev/null && return 0
+	rmdir -- "$STAGE" 2>/dev/null # what is in the way, with something in it, isn't ours
+	STAGE=''
+	[ -d "$STATE" ] || refuse unwritable "$STATE can't be made"
+	[ -d "$STATE/manifests" ] || refuse unwritable "$STATE/manifests can't be made"
+	refuse unwritable "$STATE can't be written"
 }
 
 # Rule 1. Reads all payloads; files land in TREE under the paths that they will have below install_root.
 receive() {
 	local folders own_only step verdict component version private lines line from
-	local copied held base patches rest name size
-	TREE=$STAGE/tree
-	mkdir -- "$TREE" && cd "$TREE" || refuse unwritable "$STAGE can't be written"
-	folders='' own_only='' step=0
+	local copied held base patches rest name size takes
+	cd "$TREE" || refuse unwritable "$STAGE can't be written"
+	folders='' own_only='' takes='' step=0
 	while [ $step -lt $STEP_COUNT ]; do
 		step=$((step + 1))
 		eval "verdict=\$VERDICT_$step component=\$COMPONENT_$step version=\$TO_VERSION_$step private=\$PRIVATE_$step"
@@ -78,7 +70,7 @@ receive() {
 			'file sent '*)
 				size=${rest%% *}
 				if [ "$verdict" = go ]; then
-					take "$size" "$component/$version/$name" || refuse disk "$STAGE can't be written: no room?"
+					takes="$takes${NL}take$NL$size$NL$component/$version/$name"
 				else
 					DRAINED=$((DRAINED + size))
 				fi
@@ -101,13 +93,15 @@ receive() {
 			'file held '*) held=$held$NL$ROOT/$component/$version/$name ;;
 			'file patched '*)
 				[ -z "$base" ] || base=$ROOT/$component/$from/$base
+				take_all "$takes"
+				takes=''
 				receive_patched $step "$component/$version/$name" "$base" "$patches" "$verdict" ||
 					eval "verdict=\$VERDICT_$step"
 				base='' patches=''
 				;;
 			esac
 		done
-		[ $DRAINED -eq 0 ] || take $DRAINED /dev/null
+		[ $DRAINED -eq 0 ] || takes="$takes${NL}take$NL$DRAINED$NL/dev/null"
 		eval "verdict=\$VERDICT_$step"
 		if [ "$verdict" = go ] && [ -n "$copied" ]; then
 			copy_into() { cp -- "$@" "$TREE/$component/$version/"; }
@@ -116,13 +110,17 @@ receive() {
 		[ "$verdict" != go ] || [ -z "$held" ] || take_held "$component/$version" "$held" ||
 			mark_unpatched $step "the version $version is not there, or not whole"
 	done
+	take_all "$takes"
 	read_closing
 }
+
+take_all() { act "$1" || refuse disk "$STAGE can't be written: no room?"; }
 
 # The bytes end where the header says that they do; what comes then is the word that all was meant.
 read_closing() {
 	local closing
-	closing=$(dd bs=3 count=1 iflag=fullblock 2>/dev/null)
+	closing=''
+	IFS= read -r closing
 	[ "$closing" = go ] || refuse cut 'the request was cut short'
 }
 
@@ -153,10 +151,9 @@ receive_patched() {
 			[ -n "$digest" ] || DRAINED=$((DRAINED + size))
 			continue
 		fi
-		rm -f -- "$STAGE/patch"
 		if [ -z "$digest" ]; then
 			take "$size" "$STAGE/patch" || refuse disk "$STAGE can't be written: no room?"
-		elif ! fetch_part "$size" "$digest" "$STAGE/patch"; then
+		elif rm -f -- "$STAGE/patch" && ! fetch_part "$size" "$digest" "$STAGE/patch"; then
 			mark_unfetched $1
 			verdict=unfetched
 			continue
@@ -171,7 +168,6 @@ receive_patched() {
 		[ -z "$ASIDE" ] || case $now in "$ASIDE"/*) rm -f -- "$now" ;; esac
 		now=$made
 	done
-	rm -f -- "$STAGE/patch"
 	[ "$verdict" = "$5" ]
 }
 
@@ -200,11 +196,11 @@ apply_patch() {
 	case $1 in
 	zstd)
 		has_tool zstd || return 1
-		zstd -dqc --long=31 ${2:+"--patch-from=$2"} -- "$STAGE/patch" 2>/dev/null </dev/null | take "$4" "$3"
+		zstd -dqc --long=31 ${2:+"--patch-from=$2"} -- "$STAGE/patch" 2>/dev/null </dev/null | take_last "$4" "$3"
 		;;
 	gzip)
 		has_tool gzip || return 1
-		gzip -dc <"$STAGE/patch" 2>/dev/null | take "$4" "$3"
+		gzip -dc <"$STAGE/patch" 2>/dev/null | take_last "$4" "$3"
 		;;
 	bsdiff)
 		has_tool bspatch || return 1
@@ -219,6 +215,12 @@ apply_patch() {
 		;;
 	*) TROUBLE="the client can't apply $1" && return 1 ;;
 	esac
+}
+
+# take_last SIZE FILE: `take` at the end of a pipeline, whose process becomes what takes.
+take_last() {
+	[ "$1" -eq 0 ] || [ "$1" -gt 4194304 ] || exec dd bs="$1" count=1 iflag=fullblock of="$2" 2>/dev/null
+	take "$@"
 }
 
 has_tool() { command -v "$1" >/dev/null 2>&1 || { TROUBLE="the client has no $1" && return 1; }; }
@@ -240,14 +242,14 @@ verify() {
 		all=$all$EXPECTED_SUMS files=$files$EXPECTED_PATHS
 	done
 	[ -n "$files" ] || return 0
-	if [ "$(batch "$files" sha256sum -- 2>/dev/null)" != "${all#"$NL"}" ]; then
+	if [ "$(gather "$files" sha256sum -- 2>/dev/null)" != "${all#"$NL"}" ]; then
 		step=0
 		while [ $step -lt $STEP_COUNT ]; do
 			step=$((step + 1))
 			eval "verdict=\$VERDICT_$step from=\$VERSION_$step version=\$TO_VERSION_$step lines=\$LINES_$step"
 			[ "$verdict" = go ] || continue
 			expect $step
-			[ "$(batch "$EXPECTED_PATHS" sha256sum -- 2>/dev/null)" != "${EXPECTED_SUMS#"$NL"}" ] || continue
+			[ "$(gather "$EXPECTED_PATHS" sha256sum -- 2>/dev/null)" != "${EXPECTED_SUMS#"$NL"}" ] || continue
 			case $lines in
 			*"${NL}file patched "*) mark_unpatched $step 'the patched file has other bytes than announced' ;;
 			*"${NL}file held "*) mark_unpatched $step "the version $version that lies there has other bytes than announced" ;;

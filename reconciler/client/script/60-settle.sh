@@ -13,15 +13,20 @@ recheck() {
 		eval "verdict=\$VERDICT_$step component=\$COMPONENT_$step version=\$VERSION_$step head=\$HEAD_$step"
 		case $verdict in go | layout) ;; *) continue ;; esac
 		now=''
-		[ ! -L "$ROOT/$component/current" ] || now=$(in_force "$component" || readlink "$ROOT/$component/current")
+		if [ ! -L "$ROOT/$component/current" ]; then
+			:
+		elif in_force "$component"; then
+			now=$IN_FORCE
+		else
+			now=$(readlink "$ROOT/$component/current")
+		fi
 		first=''
 		[ -z "$head" ] || IFS= read -r first <"$STATE/manifests/$component@$version"
 		if [ "$version" != unknown ] && [ "$now" != "$version" ] || [ "$first" != "$head" ]; then
 			moved=$moved$NL$step
 		fi
 	done
-	[ -n "$moved" ] || return 0
-	survey "$COMPONENTS"
+	[ -z "$moved" ] || survey "$COMPONENTS"
 	cd "$TREE" || refuse unwritable "$STAGE can't be entered"
 	for step in $moved; do
 		eval "now=\$VERSION_$step.\$DIGEST_$step layout=\$LAYOUT_$step"
@@ -64,7 +69,7 @@ settle() {
 	cd "$ROOT" || refuse unwritable "$ROOT can't be entered"
 	[ -z "$files" ] || batch "$files$fixed" chmod a-w -- # read-only from now on
 	stamps=''
-	[ -z "$HAS_STAT" ] || [ -z "$files" ] || stamps=$(batch "$files" stat -c "$STAMP_FORMAT" --)
+	[ -z "$HAS_STAT" ] || [ -z "$files" ] || stamps=$(gather "$files" stat -c "$STAMP_FORMAT" --)
 	set -- $stamps
 	step=0
 	while [ $step -lt $STEP_COUNT ]; do
@@ -89,7 +94,7 @@ settle() {
 # Rule 12. The script is in `own` when it was sent, or read from here.
 keep_script() {
 	[ -n "${own:-}" ] || return 0
-	if [ -f "$STATE/script" ] && [ "$(cat "$STATE/script" 2>/dev/null)" = "$own" ]; then return 0; fi
+	[ "${own_kept:-}" != $$ ] || [ ! -f "$STATE/script" ] || [ -L "$STATE/script" ] || return 0
 	printf '%s\n' "$own" >"$STAGE/script" 2>/dev/null && rename_later "$STAGE/script" "$STATE/script"
 }
 
@@ -104,17 +109,18 @@ sweep_unfinished() {
 		version=${manifest##*@} component=${manifest##*/}
 		component=${component%@*}
 		is_component "$component" && is_version "$version" && [ ! -L "$ROOT/$component" ] || continue
-		[ "$(in_force "$component")" != "$version" ] || continue
+		! in_force "$component" || [ "$IN_FORCE" != "$version" ] || continue
 		[ ! -e "$ROOT/$component/$version" ] || clear_away "$ROOT/$component/$version" || continue
 		rm -f -- "$manifest"
 		rmdir -- "$ROOT/$component" 2>/dev/null
 	done
 }
 
-# Brings what was received to its folders: all at once by hard links where every version is new, else one by one.
+# Brings what was received to its folders: all at once where every version is new, by renames or hard links; else one by
+# one.
 place_versions() {
-	local components all_new step verdict component version from manifest
-	components='' all_new=1 step=0
+	local components all_new step verdict component version from manifest moves count
+	components='' all_new=1 moves='' count=0 step=0
 	while [ $step -lt $STEP_COUNT ]; do
 		step=$((step + 1))
 		eval "verdict=\$VERDICT_$step component=\$COMPONENT_$step version=\$TO_VERSION_$step from=\$VERSION_$step"
@@ -122,16 +128,24 @@ place_versions() {
 		# What was in force and has none can't be believed any more: it goes once this version has its place.
 		manifest=$STATE/manifests/$component@$from
 		case $from in "" | unknown) ;; *) [ -e "$manifest" ] || true >"$manifest" ;; esac
-		components=$components$NL$component manifest=$STATE/manifests/$component@$version
+		components=$components$NL$component manifest=$STATE/manifests/$component@$version count=$((count + 1))
 		if [ -e "$ROOT/$component/$version" ] || [ -L "$ROOT/$component/$version" ] || [ -L "$ROOT/$component" ]; then
 			all_new=''
+		elif [ -e "$ROOT/$component" ]; then
+			moves="$moves${NL}move$NL$TREE/$component/$version$NL$ROOT/$component/$version"
+		else
+			moves="$moves${NL}move$NL$TREE/$component$NL$ROOT/$component"
 		fi
 		if [ -d "$ROOT/$component/$version" ] && [ -s "$manifest" ]; then eval "WAS_THERE_$step=1"; fi
 		[ -e "$manifest" ] || [ -L "$manifest" ] || true >"$manifest" ||
 			refuse unwritable "$STATE/manifests can't be written"
 	done
 	[ -n "$components" ] || return 0
-	link_into() { cp -lR -- "$@" "$ROOT/"; }
+	link_into() { cd "$TREE" && cp -lR -- "$@" "$ROOT/"; }
+	if [ -n "$all_new" ] && { [ -n "$HAS_PERL" ] || [ $count -le 2 ]; }; then
+		act "$moves" || place_one_by_one
+		return 0
+	fi
 	if [ -z "$all_new" ] || ! batch "$components" link_into 2>/dev/null; then place_one_by_one; fi
 	rm -rf -- "$TREE"
 }
@@ -143,7 +157,7 @@ place_one_by_one() {
 		step=$((step + 1))
 		eval "verdict=\$VERDICT_$step component=\$COMPONENT_$step version=\$TO_VERSION_$step"
 		eval "from=\$VERSION_$step private=\$PRIVATE_$step"
-		[ "$verdict" = go ] || continue
+		[ "$verdict" = go ] && [ -d "$TREE/$component/$version" ] || continue
 		mode=755
 		[ -z "$private" ] || mode=700
 		if [ -L "$ROOT/$component" ] ||
@@ -254,7 +268,7 @@ write_manifest() {
 		# Nothing leads to this version yet, and one that is cut short is no manifest.
 		printf '%s\nend\n' "$text" >"$manifest"
 	else
-		printf '%s\nend\n' "$text" >"$STAGE/due.$step" && rename_later "$STAGE/due.$step" "$manifest"
+		printf '%s\nend\n' "$text" >"$STAGE/$component@$version" && rename_later "$STAGE/$component@$version" "$manifest"
 	fi
 }
 
@@ -269,7 +283,7 @@ rename_later() { DUE=$DUE$NL$1$NL$2; }
 # Rule 21. commit PATHS: brings files and folders to the disk, then renames what is DUE, and brings the folders of that
 # to the disk, too.
 commit() {
-	local paths folders status
+	local paths folders status moves
 	paths=$1 folders='' status=0
 	set -- $DUE
 	while [ $# -gt 0 ]; do
@@ -278,12 +292,13 @@ commit() {
 	done
 	make_durable "$paths"
 	set -- $DUE
-	DUE=''
+	DUE='' moves=''
 	while [ $# -gt 0 ]; do
-		mv -fT "$1" "$2" || status=1
+		moves="$moves${NL}move$NL$1$NL$2"
 		case $folders$NL in *"$NL${2%/*}$NL"*) ;; *) folders=$folders$NL${2%/*} ;; esac
 		shift 2
 	done
+	[ -z "$moves" ] || act "$moves" || status=1
 	[ -z "$folders" ] || make_durable "$folders"
 	return $status
 }

@@ -1,35 +1,54 @@
 # --- switching ------------------------------------------------------------------------------------------------------
 # `current` moves, then the targets follow; or all goes back.
 
+# Moves `current` of all steps, and then the targets of all, as far as both can be done at once; `switch` sees to each
+# step after that.
+switch_at_once() {
+	local step verdict component version from link moves
+	step=0 moves='' SETTLED='' ENTERED='' LEFT=''
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step component=\$COMPONENT_$step version=\$TO_VERSION_$step from=\$VERSION_$step"
+		eval "UNDO_LINES_$step= PUT_$step="
+		case $verdict in go | layout) [ $COMMAND_COUNT -eq 0 ] || BEGUN=1 ;; esac
+		[ "$verdict" = go ] && [ "$from" != "$version" ] || continue
+		link=$ROOT/$component/current
+		if [ -L "$link" ]; then
+			moves="$moves${NL}link$NL$version$NL$STAGE/current.$step${NL}move$NL$STAGE/current.$step$NL$link"
+		elif [ ! -e "$link" ]; then
+			# Where there is nothing yet, making the link is atomic by itself.
+			moves="$moves${NL}link$NL$version$NL$link"
+		fi
+	done
+	[ -z "$moves" ] || act "$moves"
+	put_at_once
+}
+
 # Rules 7 and 8. switch N: moves `current` and then the targets of one step; undoes both if something fails.
 switch() {
-	local verdict component version from lines before followed undo_base link kept_manifest
+	local verdict component version from followed undo_base link kept_manifest
 	eval "verdict=\$VERDICT_$1 component=\$COMPONENT_$1 version=\$TO_VERSION_$1 from=\$VERSION_$1"
-	eval "lines=\$LINES_$1 before=\$TARGETS_$1 followed=\$SWITCHED_CHECKS_$1\$AFTER_HOOK_$1"
-	UNDO_LINES='' undo_base=$UNDO_COUNT
+	eval "followed=\$SWITCHED_CHECKS_$1\$AFTER_HOOK_$1 UNDO_LINES=\$UNDO_LINES_$1"
+	undo_base=$UNDO_COUNT
 	link=$ROOT/$component/current
+	TROUBLE=''
 	if [ "$verdict" = layout ] && [ -n "$followed" ]; then
 		kept_manifest=$STATE/manifests/$component@$version
-		ln -- "$kept_manifest" "$STAGE/manifest.$1" 2>/dev/null || cp -- "$kept_manifest" "$STAGE/manifest.$1" || {
-			fail_step $1 unwritable "$STAGE can't be written"
-			return
-		}
+		ln -- "$kept_manifest" "$STAGE/manifest.$1" 2>/dev/null || cp -- "$kept_manifest" "$STAGE/manifest.$1" ||
+			TROUBLE="$STAGE can't be written"
+	elif [ "$verdict" = layout ] || [ "$from" = "$version" ] || leads_to "$component" "$version"; then
+		:
+	elif [ -d "$link" ] && [ ! -L "$link" ] && ! clear_away "$link"; then
+		TROUBLE="$link can't be replaced"
+	elif [ -L "$link" ] || ! ln -s "$version" "$link" 2>/dev/null; then
+		ln -s "$version" "$STAGE/current" && mv -fT "$STAGE/current" "$link" || TROUBLE="$link can't be written"
 	fi
-	if [ "$verdict" = go ] && [ "$from" != "$version" ]; then
-		[ ! -d "$link" ] || [ -L "$link" ] || clear_away "$link" || {
-			fail_step $1 unwritable "$link can't be replaced"
-			return
-		}
-		# Where there is nothing yet, making the link is atomic by itself.
-		if [ -L "$link" ] || ! ln -s "$version" "$link" 2>/dev/null; then
-			ln -s "$version" "$STAGE/current" && mv -fT "$STAGE/current" "$link" || {
-				fail_step $1 unwritable "$link can't be written"
-				return
-			}
-		fi
+	if [ -n "$TROUBLE" ]; then
+		undo_targets
+		fail_step $1 unwritable "$TROUBLE"
+		return
 	fi
-	if [ "$verdict" = layout ] || [ -n "$before" ] || case $lines in *"${NL}into "*) ;; *) false ;; esac; then
-		TROUBLE=''
+	if has_targets $1; then
 		place_targets $1
 		TOUCHED=$TOUCHED$FOLDERS
 		if [ -n "$TROUBLE" ]; then
@@ -38,11 +57,43 @@ switch() {
 			fail_step $1 unwritable "$TROUBLE"
 			return
 		fi
-		write_manifest $1
-		WRITTEN=$WRITTEN$PLACED
+		WRITTEN=$WRITTEN$PLACED ARRIVED=$ARRIVED$NL$1
+		eval "PLACED_$1=\$PLACED"
 	fi
 	eval "VERDICT_$1=changed UNDO_LINES_$1=\$UNDO_LINES"
 	[ -n "$followed" ] || UNDO_COUNT=$undo_base # nothing can ask for it any more
+}
+
+# leads_to COMPONENT VERSION: says whether that version is in force; it is gone to.
+leads_to() {
+	ENTERED=''
+	in_force "$1" && [ "$IN_FORCE" = "$2" ]
+}
+
+# Writes the manifests of all steps whose targets ARRIVED.
+note_targets() {
+	local placed stamps step path stamped
+	placed=''
+	for step in $ARRIVED; do eval "placed=\$placed\$PLACED_$step"; done
+	stamps=''
+	[ -z "$HAS_STAT" ] || [ -z "$placed" ] || stamps=$(gather "$placed" stat -c "$STAMP_FORMAT" -- 2>/dev/null)
+	set -- $stamps
+	for step in $ARRIVED; do
+		eval "placed=\$PLACED_$step" stamped=''
+		for path in $placed; do
+			while [ $# -gt 0 ] && [ "${1#*\|*\|}" != "$path" ]; do shift; done
+			stamped=$stamped$NL${1:-$NO_STAMP$path}
+		done
+		eval "TARGET_STAMPS_$step=\$stamped"
+		write_manifest $step
+	done
+}
+
+# has_targets N: says whether a step has targets to place, or to remove.
+has_targets() {
+	local verdict lines before
+	eval "verdict=\$VERDICT_$1 lines=\$LINES_$1 before=\$TARGETS_$1"
+	[ "$verdict" = layout ] || [ -n "$before" ] || case $lines in *"${NL}into "*) ;; *) false ;; esac
 }
 
 # put_back N: after the targets of a step went back, `current` and the manifest follow.
@@ -90,12 +141,22 @@ read_target() {
 
 # Rule 22. enter FOLDER: goes to a target folder for good: names are relative from then on, and whoever puts something
 # else in its place doesn't lead us there. Nobody but root and us may be able to do that at all; the folder itself can
-# be another's, if we write no further into files that are there. Sets ENTERED, or TROUBLE.
+# be another's, if we write no further into files that are there. What was found so stays so while nothing else is run,
+# and is noted as SETTLED. Sets ENTERED, or TROUBLE.
 enter() {
+	local strict
 	[ "$1" != "$ENTERED" ] || return 0
 	ENTERED=''
 	cd -P "$1" 2>/dev/null || { TROUBLE="the target folder $1 can't be entered" && return 1; }
-	is_settled "$1" || { TROUBLE=$INSECURE && return 1; }
+	strict=$TARGET_METHOD
+	[ "$strict" = copy ] || strict=any
+	case $SETTLED$NL in
+	*"$NL$strict $1$NL"*) ;;
+	*)
+		is_settled "$1" || { TROUBLE=$INSECURE && return 1; }
+		SETTLED="$SETTLED$NL$strict $1"
+		;;
+	esac
 	ENTERED=$1
 }
 
@@ -122,61 +183,192 @@ is_settled() {
 # Makes the files of all targets ready in STAGE, so that they come to the disk with all the rest. A step whose files
 # can't be had, or whose folders aren't as they should be, isn't switched.
 make_ready() {
-	local step verdict component version from lines line rest count
-	step=0
+	local step verdict component version lines line rest places copies made looks look ready place count
+	step=0 places='' copies='' looks='' SETTLED='' ENTERED=''
 	while [ $step -lt $STEP_COUNT ]; do
 		step=$((step + 1))
-		eval "verdict=\$VERDICT_$step component=\$COMPONENT_$step version=\$TO_VERSION_$step"
-		eval "from=\$VERSION_$step lines=\$LINES_$step"
+		eval "verdict=\$VERDICT_$step component=\$COMPONENT_$step version=\$TO_VERSION_$step lines=\$LINES_$step"
 		case $verdict in go | layout) ;; *) continue ;; esac
-		TROUBLE='' ENTERED='' count=0
+		TROUBLE='' count=0 made=''
 		for line in $lines; do
 			rest=${line#* }
 			case $line in
 			'into '*)
 				read_target "$line"
 				enter "$TARGET_FOLDER" || break
+				count=$((count + 1)) place=$STAGE/ready.$step.$count look="$TARGET_OWNER $TARGET_GROUP $TARGET_MODE"
+				[ "$TARGET_METHOD" != link ] || continue
+				places=$places$NL$place
+				find_component "$looks" "$look"
+				[ $FOUND_AT -gt 0 ] || { looks=$looks$NL$look && find_component "$looks" "$look" && eval "READY_$FOUND_AT="; }
 				;;
 			'name '*)
 				[ "$TARGET_METHOD" != link ] || continue
-				count=$((count + 1))
-				make_one "$ROOT/$component/$version/$rest" "$STAGE/ready.$step.$count" || break
-				DURABLE=$DURABLE$NL$STAGE/ready.$step.$count
+				made="$made${NL}copy$NL$ROOT/$component/$version/$rest$NL$place/$rest"
+				eval "READY_$FOUND_AT=\$READY_$FOUND_AT\$NL\$place/\$rest"
 				;;
 			esac
 		done
-		[ -n "$TROUBLE" ] || continue
-		fail_step $step unwritable "$TROUBLE"
-		[ "$version" = "$from" ] || withdraw $step
+		if [ -n "$TROUBLE" ]; then give_up $step; else copies=$copies$made; fi
+	done
+	[ -n "$copies" ] || return 0
+	TROUBLE='' FOUND_AT=0
+	batch "$places" mkdir -m 700 -- 2>/dev/null && act "$copies" || TROUBLE="$STAGE can't be written"
+	for look in $looks; do
+		[ -z "$TROUBLE" ] || break
+		FOUND_AT=$((FOUND_AT + 1))
+		IFS=' '
+		set -- $look
+		IFS=$NL
+		TARGET_OWNER=$1 TARGET_GROUP=$2 TARGET_MODE=$3
+		eval "ready=\$READY_$FOUND_AT"
+		dress "$ready" 0644 && DURABLE=$DURABLE$ready
+	done
+	[ -z "$TROUBLE" ] || make_ready_by_steps
+}
+
+# Does the same one by one, and gives the steps up whose files can't be made ready.
+make_ready_by_steps() {
+	local step verdict component version lines line rest place count
+	step=0
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step component=\$COMPONENT_$step version=\$TO_VERSION_$step lines=\$LINES_$step"
+		case $verdict in go | layout) ;; *) continue ;; esac
+		TROUBLE='' count=0
+		for line in $lines; do
+			rest=${line#* }
+			case $line in
+			'into '*)
+				read_target "$line"
+				count=$((count + 1)) place=$STAGE/ready.$step.$count
+				[ -d "$place" ] || mkdir -m 700 -- "$place" 2>/dev/null
+				;;
+			'name '*)
+				[ "$TARGET_METHOD" != link ] || continue
+				{ rm -f -- "$place/$rest" && cp -- "$ROOT/$component/$version/$rest" "$place/"; } 2>/dev/null ||
+					TROUBLE="$STAGE can't be written"
+				[ -n "$TROUBLE" ] || dress "$place/$rest" 0644 || break
+				DURABLE=$DURABLE$NL$place/$rest
+				;;
+			esac
+		done
+		[ -z "$TROUBLE" ] || give_up $step
 	done
 }
 
-# make_one FILE READY: makes a copy that is as its target asks for.
-make_one() {
-	cp -- "$1" "$2" 2>/dev/null && chmod u+w "$2" || {
-		TROUBLE="$STAGE can't be written"
-		return 1
-	}
-	dress "$2" 0644
+# give_up N: ends a step that can't be switched.
+give_up() {
+	local version from
+	eval "version=\$TO_VERSION_$1 from=\$VERSION_$1"
+	fail_step $1 unwritable "$TROUBLE"
+	[ "$version" = "$from" ] || withdraw $1
+}
+
+# Carries out what can be done at once for the targets of all steps, one folder after the other: what is there is kept
+# for an undo, and then what is ready takes its place. It leaves out what is written into, or is asked for twice. PUT_n
+# says what was tried.
+put_at_once() {
+	local step verdict component version lines line rest count seen tried folders folder number fresh
+	step=0 seen='' folders='' fresh=''
+	while [ $step -lt $STEP_COUNT ]; do
+		step=$((step + 1))
+		eval "verdict=\$VERDICT_$step component=\$COMPONENT_$step version=\$TO_VERSION_$step lines=\$LINES_$step"
+		case $verdict in go | layout) ;; *) continue ;; esac
+		case $lines in *"${NL}into copy "*) continue ;; *"${NL}into "*) ;; *) continue ;; esac
+		leads_to "$component" "$version" || continue
+		count=0 tried=''
+		for line in $lines; do
+			rest=${line#* }
+			case $line in
+			'into '*)
+				read_target "$line"
+				count=$((count + 1))
+				find_component "$folders" "$TARGET_FOLDER"
+				[ $FOUND_AT -gt 0 ] || {
+					folders=$folders$NL$TARGET_FOLDER
+					find_component "$folders" "$TARGET_FOLDER"
+					UNDO_COUNT=$((UNDO_COUNT + 1)) fresh=$fresh$NL$STAGE/undo.$UNDO_COUNT$NL$STAGE/links.$UNDO_COUNT
+					eval "PUTS_$FOUND_AT= UNDO_AT_$FOUND_AT=\$UNDO_COUNT"
+				}
+				;;
+			'name '*)
+				case $seen$NL in *"$NL$TARGET_FOLDER/$rest$NL"*) continue ;; esac
+				seen=$seen$NL$TARGET_FOLDER/$rest
+				eval "PUTS_$FOUND_AT=\$PUTS_$FOUND_AT\$NL\$TARGET_METHOD\$NL\$step\$NL\$count\$NL\$rest"
+				;;
+			esac
+		done
+	done
+	[ -n "$folders" ] && batch "$fresh" mkdir -m 700 -- 2>/dev/null || return 0
+	number=0
+	for folder in $folders; do
+		number=$((number + 1))
+		TARGET_METHOD=rename
+		! enter "$folder" || put_into $number
+	done
+	TROUBLE=''
+}
+
+# put_into F: does so in the folder that was entered. What was remembered, and is LEFT where it was, is tried again.
+put_into() {
+	local puts undo keeps links moves method component from tried
+	eval "puts=\$PUTS_$1 undo=\$UNDO_AT_$1"
+	keeps='' links='' moves='' tried=''
+	set -- $puts
+	while [ $# -gt 0 ]; do
+		if [ -e "./$4" ] || [ -L "./$4" ]; then keeps="$keeps${NL}keep$NL./$4$NL$STAGE/undo.$undo/$4"; fi
+		if [ "$1" = link ]; then
+			eval "component=\$COMPONENT_$2"
+			links="$links${NL}link$NL$ROOT/$component/current/$4$NL$STAGE/links.$undo/$4"
+		fi
+		shift 4
+	done
+	[ -z "$keeps$links" ] || act "$keeps$links"
+	set -- $puts
+	while [ $# -gt 0 ]; do
+		method=$1 from=$STAGE/ready.$2.$3/$4
+		[ "$1" != link ] || from=$STAGE/links.$undo/$4
+		if [ ! -e "$STAGE/undo.$undo/$4" ] && [ ! -L "$STAGE/undo.$undo/$4" ]; then method=none; fi
+		if [ ! -e "$from" ] && [ ! -L "$from" ]; then
+			:
+		elif [ $method != none ] || { [ ! -e "./$4" ] && [ ! -L "./$4" ]; }; then
+			eval "UNDO_LINES_$2=\$UNDO_LINES_$2\$NL\$method' '\$undo' '\$ENTERED/\$4"
+			moves="$moves${NL}move$NL$from$NL./$4" tried=$tried$NL$2$NL$from$NL$4
+		fi
+		shift 4
+	done
+	[ -z "$moves" ] || act "$moves"
+	set -- $tried
+	while [ $# -gt 0 ]; do
+		if [ -e "$2" ] || [ -L "$2" ]; then
+			LEFT=$LEFT$NL$ENTERED/$3
+		else
+			eval "PUT_$1=\$PUT_$1\$NL\$ENTERED/\$3"
+		fi
+		shift 3
+	done
 }
 
 # place_targets N: carries all targets of a step out, until TROUBLE; sets TARGET_STAMPS_n to their stamps, PLACED to
 # their paths, and FOLDERS to where these are.
 place_targets() {
-	local component lines line rest labels count stamps
-	eval "component=\$COMPONENT_$1 lines=\$LINES_$1"
-	PLACED='' FOLDERS='' labels='' TARGET_METHOD='' TARGET_FOLDER='' ENTERED='' count=0
+	local component lines line rest labels count put
+	eval "component=\$COMPONENT_$1 lines=\$LINES_$1 put=\$PUT_$1"
+	PLACED='' FOLDERS='' labels='' TARGET_METHOD='' TARGET_FOLDER='' count=0
 	for line in $lines; do
 		rest=${line#* }
 		case $line in
 		'into '*)
 			read_target "$line"
 			enter "$TARGET_FOLDER" || return
-			FOLDERS=$FOLDERS$NL$TARGET_FOLDER
+			count=$((count + 1)) FOLDERS=$FOLDERS$NL$TARGET_FOLDER
 			;;
 		'name '*)
-			[ "$TARGET_METHOD" = link ] || count=$((count + 1))
-			place_one "$rest" "$STAGE/ready.$1.$count" "$component" || return
+			case $put$NL in
+			*"$NL$TARGET_FOLDER/$rest$NL"*) ;;
+			*) place_one "$rest" "$STAGE/ready.$1.$count/$rest" "$component" || return ;;
+			esac
 			PLACED=$PLACED$NL$TARGET_FOLDER/$rest
 			[ "$TARGET_LABEL" != restore ] || [ "$TARGET_METHOD" = link ] || labels=$labels$NL$TARGET_FOLDER/$rest
 			;;
@@ -184,15 +376,15 @@ place_targets() {
 	done
 	remove_replaced $1 || return
 	[ -z "$labels" ] || ! command -v restorecon >/dev/null 2>&1 || batch "$labels" restorecon -- 2>/dev/null
-	stamps=''
-	[ -z "$HAS_STAT" ] || [ -z "$PLACED" ] || stamps=$(batch "$PLACED" stat -c "$STAMP_FORMAT" -- 2>/dev/null)
-	eval "TARGET_STAMPS_$1=\$stamps"
 }
 
 # place_one NAME READY COMPONENT: puts one target in its place, in the folder that was entered.
 place_one() {
 	if [ -d "./$1" ] && [ ! -L "./$1" ]; then TROUBLE="$TARGET_FOLDER/$1 is a folder" && return 1; fi
-	remember "$1" || return 1
+	case $LEFT$NL in
+	*"$NL$TARGET_FOLDER/$1$NL"*) ;;
+	*) remember "$1" || return 1 ;;
+	esac
 	if [ "$TARGET_METHOD" = link ]; then
 		ln -s "$ROOT/$3/current/$1" "$STAGE/link" && mv -fT "$STAGE/link" "./$1" 2>/dev/null && return 0
 		rm -f -- "$STAGE/link"
@@ -206,18 +398,18 @@ place_one() {
 	return 1
 }
 
-# dress FILE MODE: gives it the owner, group and mode that the target asks for; MODE is for targets that ask for none.
+# dress FILES MODE: gives them the owner, group and mode that the target asks for; MODE is for targets that ask for none.
 dress() {
 	local who
 	who=''
 	[ "$TARGET_OWNER" = - ] || who=$TARGET_OWNER
 	[ "$TARGET_GROUP" = - ] || who=$who:$TARGET_GROUP
-	if [ -n "$who" ] && ! chown -h "$who" "$1" 2>/dev/null; then
+	if [ -n "$who" ] && ! batch "$1" chown -h "$who" -- 2>/dev/null; then
 		TROUBLE="no owner $who can be given to $TARGET_FOLDER"
 		return 1
 	fi
 	[ "$TARGET_MODE" = - ] || set -- "$1" "$TARGET_MODE"
-	[ -z "$2" ] || chmod "$2" "$1" 2>/dev/null || { TROUBLE="no mode $2 can be given to $1" && return 1; }
+	[ -z "$2" ] || batch "$1" chmod "$2" -- 2>/dev/null || { TROUBLE="no mode $2 can be given to $1" && return 1; }
 }
 
 # remember NAME: keeps what is in the folder that was entered, so that it can be put back. A hard link will do unless it
@@ -239,21 +431,23 @@ remember() {
 
 # Puts back what was remembered, and adds what a power cut could take of that to TOUCHED.
 undo_targets() {
-	local line was_at number name
-	ENTERED=''
+	local line was_at number name kept
+	ENTERED='' SETTLED=''
 	for line in $UNDO_LINES; do
 		was_at=${line#* * } number=${line#* } TARGET_METHOD=${line%% *}
 		number=${number%% *} name=./${was_at##*/}
+		kept=$STAGE/undo.$number
+		if [ -d "$kept" ] && [ ! -L "$kept" ]; then kept=$kept/${was_at##*/}; fi
 		enter "${was_at%/*}" || continue
 		TOUCHED=$TOUCHED$NL$ENTERED
 		case $TARGET_METHOD in
 		none) rm -f -- "$name" ;;
 		copy)
-			if [ -f "$name" ]; then cat -- "$STAGE/undo.$number" >"$name"; else mv -fT "$STAGE/undo.$number" "$name"; fi
+			if [ -f "$name" ]; then cat -- "$kept" >"$name"; else mv -fT "$kept" "$name"; fi
 			TOUCHED=$TOUCHED$NL$was_at
 			;;
 		# rename(2) does nothing when both names are one file, and then the undo's name stays: it goes with STAGE
-		*) mv -fT "$STAGE/undo.$number" "$name" 2>/dev/null ;;
+		*) mv -fT "$kept" "$name" 2>/dev/null ;;
 		esac
 	done
 }
@@ -304,14 +498,15 @@ remove_replaced() {
 # Rule 10. prune N: keeps the version in force and those before it, KEEP in all, along the manifests.
 prune() {
 	local component kept version left word name this digest rest manifest
-	eval "component=\$COMPONENT_$1 kept=\$NL\$TO_VERSION_$1\$NL version=\$TO_VERSION_$1"
+	eval "component=\$COMPONENT_$1 kept=\$NL\$TO_VERSION_$1\$NL version=\$PREVIOUS_$1"
 	left=$KEEP
-	while [ "$left" -gt 1 ] && [ -f "$STATE/manifests/$component@$version" ]; do
+	while [ "$left" -gt 1 ] && [ -n "$version" ]; do
+		case $kept in *"$NL$version$NL"*) break ;; esac
+		kept=$kept$version$NL left=$((left - 1))
+		[ "$left" -gt 1 ] && [ -f "$STATE/manifests/$component@$version" ] || break
 		IFS=' '
 		read -r word name this digest version rest <"$STATE/manifests/$component@$version"
 		IFS=$NL
-		case $kept in *"$NL$version$NL"*) break ;; esac
-		kept=$kept$version$NL left=$((left - 1))
 	done
 	set +f
 	set -- "$STATE/manifests/$component@"*

@@ -103,15 +103,16 @@ mark_staged() {
 
 switch_all() {
 	local step verdict component
-	step=0 UNDO_COUNT=0 WRITTEN='' TOUCHED=''
+	step=0 UNDO_COUNT=0 WRITTEN='' TOUCHED='' ARRIVED=''
+	switch_at_once
 	while [ $step -lt $STEP_COUNT ]; do
 		step=$((step + 1))
 		eval "verdict=\$VERDICT_$step component=\$COMPONENT_$step"
 		case $verdict in go | layout) ;; *) continue ;; esac
-		[ $COMMAND_COUNT -eq 0 ] || BEGUN=1
 		switch $step
 		TOUCHED=$TOUCHED$NL$ROOT/$component
 	done
+	note_targets
 	# A manifest that can't be replaced any more will do: it has its files hashed.
 	[ -z "$TOUCHED" ] || commit "$WRITTEN$TOUCHED"
 }
