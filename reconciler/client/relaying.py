@@ -1,9 +1,11 @@
 """What a relay is sent by the client script's grammar, and what it answers: read as bytes from a stranger.
 
-    hold    store FOLDER, then `drop`, `held`, `take OFFSET SIZE SHA256` and `probe URL`; the payload of what it takes
+    hold    store FOLDER, then `drop`, `held`, `take OFFSET SIZE SHA256`, `probe URL` and `tools`; the payload of what
+            it takes
     serve   store FOLDER, listen ADDRESS PORT; then `beat`, now and then, for as long as it is to serve
 
-It answers `relay` with lines of what is there: `has` and `part` with sizes, `bad`, `free`, `server` and `probe`.
+It answers `relay` with lines of what is there: `has` and `part` with sizes, `bad`, `free`, `server`, `probe` and
+`unserved`.
 """
 
 from __future__ import annotations
@@ -50,6 +52,8 @@ def hold_request(
         if not RELAY_URL.fullmatch(order.probe):
             raise ClientError(f"no URL that a client can fetch from: {order.probe}")
         lines.append(f"probe {order.probe}")
+    if order.tools:
+        lines.append("tools")
     yield framed("hold", lines)
     for begun, size, sha256 in takes:
         with content(sha256) as stream:
@@ -81,7 +85,7 @@ def read_held(done: Completed) -> Held:
         ClientError: it says that it can't.
         ProtocolError: the answer is malformed or cut short.
     """
-    free, serving, server = 0, "", False
+    free, serving, server, unserved = 0, "", False, False
     parts: dict[str, int] = {}
     begun: dict[str, int] = {}
     bad: set[str] = set()
@@ -98,10 +102,20 @@ def read_held(done: Completed) -> Held:
             free = int(rest) * 1024
         elif line == "server":
             server = True
+        elif line == "unserved":
+            unserved = True
         elif word == "probe" and rest.partition(" ")[0] in {"yes", "no"}:
             serving = clean(rest)
         else:
             raise ProtocolError(f"the relay's answer has a line that no relay writes: {clean(line)!r}")
         if len(parts) + len(begun) + len(bad) > MAX_PARTS:
             raise ProtocolError(f"the relay says that it has more than {MAX_PARTS} parts")
-    return Held(free=free, parts=parts, begun=begun, bad=frozenset(bad), serving=serving, server=server)
+    return Held(
+        free=free,
+        parts=parts,
+        begun=begun,
+        bad=frozenset(bad),
+        serving=serving,
+        server=server,
+        unserved=unserved,
+    )

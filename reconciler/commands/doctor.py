@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.assembly import at_work
+from reconciler.client.behind import Behind
 from reconciler.client.session import commented_script
 from reconciler.errors import OutcomeError, UsageError
+from reconciler.execute.doctor_relays import examine_relays
 from reconciler.hints import did_you_mean
 from reconciler.observe.doctor import examine
 from reconciler.observe.doctor_server import SERVER, examine_server, list_all
@@ -18,7 +20,10 @@ from reconciler.present.words import count_text
 
 if TYPE_CHECKING:
     from reconciler.desk import Desk
+    from reconciler.model.client import Client
+    from reconciler.model.relay import RelaySpec
     from reconciler.present.terminal import Terminal
+    from reconciler.workspace import Workspace
 
 
 def doctor(desk: Desk, names: tuple[str, ...], forks: int, *, every: bool = False) -> int:
@@ -38,7 +43,8 @@ def doctor(desk: Desk, names: tuple[str, ...], forks: int, *, every: bool = Fals
         checks = [*trouble, *examine_server(work)]
         of_clients = list(examine(chosen, work, forks=forks))
         groups = {client.group for client in chosen} if names else set(work.spec.groups)
-        checks += [*examine_sites(work, groups, forks=forks), *of_clients]
+        checks += [*examine_sites(work, groups, forks=forks), *examine_relays(work, _relays(work, chosen, names))]
+        checks += of_clients
     document = checks_document(checks)
     desk.terminal.show(document, desk.form, CHECKS, every=every)
     failed = {check.client for check in checks if check.level == "fail"}
@@ -48,6 +54,16 @@ def doctor(desk: Desk, names: tuple[str, ...], forks: int, *, every: bool = Fals
         told = [*here, *([f"{len(there)} of {count_text(len(chosen), 'client')}"] if there else [])]
         raise OutcomeError(f"in trouble: {' and '.join(told)}")
     return 0
+
+
+def _relays(work: Workspace, chosen: list[Client], names: tuple[str, ...]) -> list[RelaySpec]:
+    """Give the relays that named clients fetch from, or all."""
+    relays = work.spec.relays
+    if not names or not relays:
+        return list(relays.values())
+    behind = Behind(relays, work.spec.groups)
+    found = {place.relay.name for place in map(behind.of, chosen) if place.relay is not None}
+    return [relay for name, relay in relays.items() if name in found]
 
 
 def doctor_of_sources(desk: Desk, names: tuple[str, ...]) -> int:

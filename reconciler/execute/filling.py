@@ -36,6 +36,8 @@ BEAT = 5.0
 READY_TRIES = 40
 READY_PAUSE = 0.5
 """How often, and after how many seconds, a web server that was started is asked for."""
+LISTENING_TRIES = 10
+"""How often one that runs may give nothing: on a busy machine it takes its time until it listens."""
 _SLICE = 0.2
 
 
@@ -95,6 +97,15 @@ class Filler:
         if lacking:
             raise ClientError(f"it has other bytes than it got, of {len(lacking)} parts", reason="bytes")
         return Filled(host, relay.base(host), sent, held)
+
+    def look(self, relay: RelaySpec, host: str) -> Held:
+        """Ask what a host has, and whether it can be served, or is.
+
+        Raises:
+            UpdoserError: it can't be reached, or can't do it.
+        """
+        order = HoldOrder(store=relay.store, probe=relay.base(host) if relay.url else "", tools=bool(relay.http))
+        return self._hold(relay, host, order)
 
     def probe(self, relay: RelaySpec, host: str) -> Held:
         """Ask what a host has, and whether it is served.
@@ -215,11 +226,13 @@ class _Server(Thread):
         Raises:
             UpdoserError: it isn't.
         """
+        in_vain = 0
         for _try in range(READY_TRIES):
             if self._error is not None:
                 raise self._error
             held = self._filler.probe(self._relay, self._host)
-            if held.server:
+            in_vain += held.server and held.serving.startswith("no")
+            if held.server and (not held.serving.startswith("no") or in_vain >= LISTENING_TRIES):
                 return held
             if self._filler.wait(READY_PAUSE):
                 break

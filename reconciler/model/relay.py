@@ -105,8 +105,8 @@ def speak_alike(one: Collection[Family], other: Collection[Family]) -> bool:
 class HoldOrder:
     """What a relay is to do with the parts in `store`: `drop` some, hash those that it has `held`, `take` others.
 
-    `take` has sizes by digest, and `begun` how much of some is there already. `probe` is a URL that it is to try. With
-    nothing but that it only looks.
+    `take` has sizes by digest, and `begun` how much of some is there already. `probe` is a URL that it is to try, and
+    with `tools` it says whether it has what a web server needs. With nothing but these it only looks.
     """
 
     store: str
@@ -115,6 +115,7 @@ class HoldOrder:
     take: Mapping[str, int] = field(default_factory=dict)
     begun: Mapping[str, int] = field(default_factory=dict)
     probe: str = ""
+    tools: bool = False
 
     @property
     def changes(self) -> bool:
@@ -142,7 +143,7 @@ class Held:
 
     `free` is the room on its disk in bytes. `bad` are parts of other bytes than their digest, which it removed.
     `serving` says whether the parts come out of its web server as they should: `yes`, or `no` and why; empty: it can't
-    tell. `server`: one that a run started runs there now.
+    tell. `server`: one that a run started runs there now. `unserved`: nothing there could be one.
     """
 
     free: int = 0
@@ -151,6 +152,7 @@ class Held:
     bad: frozenset[str] = frozenset()
     serving: str = ""
     server: bool = False
+    unserved: bool = False
 
     @property
     def bytes(self) -> int:

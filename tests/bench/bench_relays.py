@@ -8,14 +8,17 @@ sshd, both ways: connecting, keys, logging in, looking, filling, sending, answer
     full      and to one that is sent whole
     again     with nothing to do
 
-The target is 1.05 times the payload, and 20 KB a client.
+The target is 1.05 times the payload, and 20 KB a client. With `--worker` the relay is an executor in place of that: a
+worker there reaches the clients, and what is counted is the line to it.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +31,7 @@ from measure import ROOT, run, table
 
 sys.path.insert(0, str(ROOT))
 
+from reconciler.worker.setup import SPEAK
 from tests.servers import free_port
 from tests.sshd import sshd_fleet, sudo_user
 
@@ -38,22 +42,25 @@ CHANGED = 250_000
 FACTOR, EACH = 1.05, 20_000
 
 
-def write_spec(folder: Path, fleet: SshFleet, *, relayed: bool) -> Path:
-    """Write the spec of a site with one pattern, and with or without a relay."""
+def write_spec(folder: Path, fleet: SshFleet, way: str, direct: SshFleet) -> Path:
+    """Write the spec of a site with one pattern: `way` is empty, `relay`, or `worker`."""
     component = {"id": "pattern", "name": "Pattern", "kind": "pattern", "version_scheme": "dotted", "duplicate": True}
     (folder / "catalog.yaml").write_text(yaml.safe_dump({"version": 1, "name": "bench", "components": [component]}))
     *clients, relay = fleet.addresses
+    server: dict[str, object] = {"store": "store", "state": "sqlite:///state.db"}
+    if way == "worker":
+        server["executor"] = worker(folder, relay, fleet, direct)
     spec = {
         "version": 1,
         "catalogs": ["catalog.yaml"],
-        "server": {"store": "store", "state": "sqlite:///state.db"},
+        "server": server,
         "sources": [{"name": "drop", "type": "directory", "path": "upstream", "settle": "0s"}],
         "defaults": {"transport": fleet.transport(), "install_root": "/nonexistent"},
         "groups": {"lyon": {"clients": [fleet.client(address) for address in clients]}},
         "auto_update": {"rollout": {"waves": [{"share": "100%"}]}},
         "client_keep": 1,
     }
-    if relayed:
+    if way == "relay":
         store = str(fleet.install_root(relay))
         spec["relays"] = {"lyon": {"host": relay, "serves": "lyon", "store": store, "serve": {"http": free_port()}}}
     file = folder / "updoser.yaml"
@@ -61,10 +68,21 @@ def write_spec(folder: Path, fleet: SshFleet, *, relayed: bool) -> Path:
     return file
 
 
+def worker(folder: Path, host: str, fleet: SshFleet, direct: SshFleet) -> dict[str, object]:
+    """Give the executor of a worker that reaches clients directly, and is reached over the line."""
+    file = folder / "worker.yaml"
+    cache = {"folder": str(folder / "cache"), "limit": "1GiB"}
+    file.write_text(json.dumps({"version": 1, "transport": direct.transport(), "cache": cache, "forks": 16}))
+    command = shlex.join([*SPEAK, "--config", str(file)])
+    options = {key: value for key, value in fleet.transport().items() if key != "type"}
+    return {"type": "relay", "host": host, "command": command, **options}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=500)
     parser.add_argument("--without", action="store_true", help="without a relay, to compare")
+    parser.add_argument("--worker", action="store_true", help="with a worker on the relay, which reaches the clients")
     parser.add_argument("--size", type=int, default=4_000_000, help="bytes of a release")
     parser.add_argument("--forks", type=int, default=32)
     options = parser.parse_args()
@@ -74,7 +92,8 @@ def main() -> None:
         direct = stack.enter_context(sshd_fleet(folder, options.clients + 1, user=user))
         line = Counter(direct.port)
         fleet = behind(direct, line)
-        file = write_spec(folder, fleet, relayed=not options.without)
+        way = "worker" if options.worker else "" if options.without else "relay"
+        file = write_spec(folder, fleet, way, direct)
         apply = [sys.executable, "-m", "reconciler", "apply", "--auto-approve", "--forks", str(options.forks)]
         apply += ["-f", str(file)]
         first, final = os.urandom(options.size), os.urandom(options.size)

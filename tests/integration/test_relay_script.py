@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
 import os
 import signal
@@ -89,7 +90,7 @@ def get(url: str) -> bytes:
 
 
 def answers(port: int) -> bool:
-    with suppress(urllib.error.HTTPError), suppress(OSError):
+    with suppress(urllib.error.HTTPError), suppress(OSError, http.client.HTTPException):
         get(f"http://127.0.0.1:{port}/")
         return True
     return False
@@ -316,3 +317,16 @@ def test_what_lies_beside_the_folder_is_not_served(dash: Relay, tmp_path: Path) 
     finally:
         os.close(writer)
         process.wait(PATIENCE)
+
+
+def test_a_machine_says_whether_anything_there_can_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    relay = Relay(tmp_path)
+    assert relay.hold(tools=True).unserved is False
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("python3", "busybox"):
+        (tools / name).write_text("#!/bin/sh\nexit 1\n")
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    assert relay.hold(tools=True).unserved is True
+    assert not relay.store.exists()

@@ -252,3 +252,56 @@ def test_clients_without_a_relay_do_not_wait_for_one_that_is_filled_slowly(tmp_p
         assert ends[:2] == ["d1", "relay_filled"]
         assert whole(fleet)
         assert fleet.current("d1", "rules")["rules.txt"] == LARGE
+
+
+# --- the doctor -------------------------------------------------------------------------------------------------------
+
+
+def relay_checks(fleet: Fleet, *names: str) -> list[tuple[str, str, str, str]]:
+    """Give what the doctor says of relays: of what, how bad, what was found, and what to do."""
+    checks = fleet.run("doctor", "--format", "json", *names).json["checks"]
+    relays = [check for check in checks if check["what"].startswith("relay ")]
+    return [(check["what"], check["level"], check["finding"], check.get("fix") or "") for check in relays]
+
+
+def test_the_doctor_finds_a_relay_well_and_changes_nothing_there(tmp_path: Path) -> None:
+    port = free_port()
+    with site(tmp_path, serve={"http": port}) as fleet:
+        (host, _), (empty, _) = (check[:2] for check in relay_checks(fleet))
+        assert (host, empty) == ("relay lyon (127.0.0.1)", f"relay lyon at http://127.0.0.1:{port}")
+        assert list((tmp_path / "relay").iterdir()) == []
+        fleet.apply()
+        there = sorted((tmp_path / "relay").rglob("*"))
+        room, served = relay_checks(fleet, "c1")
+        assert room[2].startswith("it has 2 parts, ")
+        assert served[1:3] == ("ok", "it gives its parts, as far as the machine itself can tell")
+        assert sorted((tmp_path / "relay").rglob("*")) == there
+
+
+@pytest.mark.parametrize(
+    ("changes", "finding", "fix"),
+    [
+        ({"store": "/etc/passwd/relay"}, "/etc/passwd", ""),
+        ({"serve": {"url": "http://127.0.0.1:1"}}, "http://127.0.0.1:1/", "leads to "),
+        (
+            {"serve": {"http": 1}, "host": "192.0.2.1"},
+            "nobody can listen on 192.0.2.1:1",
+            "is an address of that machine",
+        ),
+        ({"limit": {"disk": "9999TB"}}, "may take ", "lower `limit.disk`"),
+    ],
+)
+def test_the_doctor_says_what_is_wrong_with_a_relay_and_what_to_do(
+    tmp_path: Path, changes: Any, finding: str, fix: str
+) -> None:
+    with site(tmp_path) as fleet:
+        fleet.apply()
+        fleet.write(relays={"lyon": {**fleet.spec["relays"]["lyon"], **changes}})
+        bad = [check for check in relay_checks(fleet) if check[1] != "ok"]
+        assert [check for check in bad if finding in check[2] and fix in check[3]], bad
+
+
+def test_the_doctor_looks_only_at_relays_of_the_clients_that_are_named(tmp_path: Path) -> None:
+    with site(tmp_path, serves="c2") as fleet:
+        assert relay_checks(fleet, "c1") == []
+        assert len(relay_checks(fleet, "c2")) == 2

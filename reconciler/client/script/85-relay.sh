@@ -3,8 +3,8 @@
 
 # Takes parts, and lets go of others; then says what is there. Who only looks writes nothing.
 hold_parts() {
-	local line rest dropped held takes probe changes
-	dropped='' held='' takes='' probe='' changes=''
+	local line rest dropped held takes probe tools changes
+	dropped='' held='' takes='' probe='' tools='' changes=''
 	for line in $HEADER; do
 		rest=${line#* }
 		case $line in
@@ -29,6 +29,7 @@ hold_parts() {
 			takes=$takes$NL$rest changes=1
 			;;
 		'probe '*) is_url "$rest" && probe=$rest || refuse protocol "malformed: $line" ;;
+		tools) tools=1 ;;
 		end) ;;
 		*) refuse protocol "unknown directive: ${line%% *}" ;;
 		esac
@@ -49,6 +50,7 @@ hold_parts() {
 	say_room "$NEAREST"
 	[ -z "$ROOT_THERE" ] || say_server
 	[ -z "$probe" ] || say_probe "$probe"
+	[ -z "$tools" ] || find_server || ANSWER="$ANSWER${NL}unserved"
 	answer relay
 }
 
@@ -192,14 +194,14 @@ serve_parts() {
 	check_root
 	open_store
 	cd "$ROOT" || refuse unwritable "$ROOT can't be entered"
-	find_server
+	find_server || refuse tools 'a web server (python3, or busybox httpd)'
 	start_server "$address" "$port" </dev/null >/dev/null 2>"$STAGE/said" &
 	server=$!
 	echo 0 >"$STAGE/pulse"
 	end_with_us $server "$STAGE/pulse" </dev/null >/dev/null 2>&1 &
 	watcher=$!
 	sleep 1
-	kill -0 $server 2>/dev/null || refuse server "nobody can listen on $address:$port: $(tail -n 1 "$STAGE/said")"
+	goes_on $server "$address:$port"
 	printf '%s\n' "$OWN_ID" >"$STAGE/serving" && mv -fT -- "$STAGE/serving" "$STATE/serving"
 	stay_alive
 	beat=0
@@ -208,12 +210,18 @@ serve_parts() {
 		echo $beat >"$STAGE/pulse"
 	done
 	rm -f -- "$STATE/serving"
+	goes_on $server "$address:$port"
 	{
 		kill -s KILL $server $watcher
 		wait $server $watcher
 	} 2>/dev/null
 	say_room "$NEAREST"
 	answer relay
+}
+
+# goes_on PID PLACE: refuses when a web server ended by itself, at once or later, as where others have its port.
+goes_on() {
+	kill -0 $1 2>/dev/null || refuse server "nobody can listen on $2: $(tail -n 1 "$STAGE/said")"
 }
 
 # Sets SERVER to what can give a folder by HTTP here.
@@ -223,7 +231,7 @@ find_server() {
 	elif busybox httpd --help >/dev/null 2>&1 </dev/null; then
 		SERVER=busybox
 	else
-		refuse tools 'a web server (python3, or busybox httpd)'
+		return 1
 	fi
 }
 
