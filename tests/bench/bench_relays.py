@@ -88,7 +88,7 @@ def main() -> None:
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        user = stack.enter_context(sudo_user()) if os.getuid() == 0 else ""
+        user = stack.enter_context(sudo_user()) if os.getuid() == 0 and not options.worker else ""
         direct = stack.enter_context(sshd_fleet(folder, options.clients + 1, user=user))
         line = Counter(direct.port)
         fleet = behind(direct, line)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         Session,
         Source,
         Station,
+        TalkingPipe,
         Transport,
         Trusting,
         WritablePlace,
@@ -88,10 +89,12 @@ if TYPE_CHECKING:
         places: list[ContentPlace] = [content_http.HttpPlace(options, context)]
         writable: list[WritablePlace] = [content_folder.Folder(options, context), s3.Bucket(options, context)]
         pipes: list[Pipe] = [local.LocalPipe(context.stop)]
+        talking: list[TalkingPipe] = [local.LocalPipe(context.stop)]
         fetching: list[Fetching] = [git.Git(options, context), oci.Oci(options, context)]
         trusting: list[Trusting] = [git.Git(options, context), oci.Oci(options, context)]
         del fetching, trusting
         del sources, transports, inventories, codecs, checks, executors, notifiers, layouts, pipes, places, writable
+        del talking
 
     def modules() -> None:
         found: list[PluginModule] = [
