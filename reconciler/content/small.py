@@ -80,11 +80,9 @@ class _Whole:
         self._rest = rest
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read some bytes, at most `size`; none at the end."""
+        """Read so many bytes, or all that are left; fewer only where the stream gives fewer."""
+        data = bytes(self._start if size < 0 else self._start[:size])
+        self._start = self._start[len(data) :]
         if size < 0:
-            data, self._start = bytes(self._start) + self._rest.read(), self._start[:0]
-        elif self._start:
-            data, self._start = bytes(self._start[:size]), self._start[size:]
-        else:
-            data = self._rest.read(size)
-        return data
+            return data + self._rest.read()
+        return data + self._rest.read(size - len(data)) if len(data) < size else data

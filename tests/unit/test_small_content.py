@@ -57,6 +57,18 @@ def test_large_content_is_read_from_its_place_each_time(kind: Any, size: int) ->
     assert place.opened[sha256] == 3
 
 
+def test_large_content_comes_as_it_was_asked_for_and_not_in_the_piece_that_was_looked_at() -> None:
+    place = Place(DATA)
+    (sha256,) = place.contents
+    with SmallInMemory(place.open, largest=50).open(sha256) as stream:
+        assert [stream.read(10), stream.read(150), stream.read(150), stream.read(1)] == [
+            DATA[:10],
+            DATA[10:160],
+            DATA[160:],
+            b"",
+        ]
+
+
 def test_content_that_isnt_what_its_digest_says_is_given_as_it_is_and_not_kept() -> None:
     place = Place(DATA)
     small, (sha256,) = SmallInMemory(place.open), place.contents
