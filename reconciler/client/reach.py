@@ -49,6 +49,10 @@ ROOM_PAUSES = (1, 4, 16)
 """How many PAUSEs before work for which this machine had no room is done again."""
 
 
+class _UnreachedError(TransportError):
+    """A first try to connect failed."""
+
+
 class Reach:
     """Gives each client's work a session. Safe to use from several threads, one thread at a time for one client."""
 
@@ -67,7 +71,23 @@ class Reach:
         self._open: dict[str, tuple[Session, ExitStack]] = {}
         self._lock = Lock()
 
-    def work(self, client: Client, do: Callable[[Session], ResultT], *, keep: bool = False) -> ResultT:
+    def work_at_first(self, client: Client, do: Callable[[Session], ResultT], *, keep: bool = False) -> ResultT | None:
+        """Do the same, and try to connect once: None where that failed, and another try may not.
+
+        Who tries again does so when others had their turn (`work` with one try): a client that is off is waited for as
+        long as any takes.
+
+        Raises:
+            UpdoserError: as `work`.
+        """
+        try:
+            return self.work(client, do, keep=keep, tries=0)
+        except _UnreachedError:
+            return None
+
+    def work(
+        self, client: Client, do: Callable[[Session], ResultT], *, keep: bool = False, tries: int = CONNECT_TRIES
+    ) -> ResultT:
         """Call `do` with a session of the client; `keep` leaves the connection open for the next call.
 
         Raises:
@@ -78,18 +98,18 @@ class Reach:
         """
         for pause in ROOM_PAUSES:
             try:
-                return self._work(client, do, keep=keep)
+                return self._work(client, do, keep=keep, tries=tries)
             except LimitError:
                 self.close()
                 if self._stop.wait(PAUSE * pause):
                     raise
-        return self._work(client, do, keep=keep)
+        return self._work(client, do, keep=keep, tries=tries)
 
-    def _work(self, client: Client, do: Callable[[Session], ResultT], *, keep: bool) -> ResultT:
+    def _work(self, client: Client, do: Callable[[Session], ResultT], *, keep: bool, tries: int) -> ResultT:
         with expecting(debug=self._debug):
-            return self._over_either(client, do, keep=keep)
+            return self._over_either(client, do, keep=keep, tries=tries)
 
-    def _over_either(self, client: Client, do: Callable[[Session], ResultT], *, keep: bool) -> ResultT:
+    def _over_either(self, client: Client, do: Callable[[Session], ResultT], *, keep: bool, tries: int) -> ResultT:
         """Work over the connection that was kept, or over a new one."""
         with self._lock:
             session, stack = self._open.pop(client.name, (None, None))
@@ -100,7 +120,7 @@ class Reach:
                 if self._stop.is_set():
                     raise
         stack = ExitStack()
-        session = self._connect(client, stack)
+        session = self._connect(client, stack, tries)
         return self._do(client, session, stack, do, keep=keep)
 
     def close(self) -> None:
@@ -110,9 +130,9 @@ class Reach:
         for _session, stack in kept:
             stack.close()
 
-    def _connect(self, client: Client, stack: ExitStack) -> Session:
+    def _connect(self, client: Client, stack: ExitStack, tries: int) -> Session:
         try:
-            return self._connect_twice(client, stack)
+            return self._try_to_connect(client, stack, tries)
         except HungUpError as error:
             last = error
         for pause in GREETING_PAUSES:
@@ -122,18 +142,21 @@ class Reach:
                 if self._stop.is_set():
                     break
                 try:
-                    return self._connect_twice(client, stack)
+                    return self._try_to_connect(client, stack, tries)
                 except HungUpError as error:
                     last = error
         raise last
 
-    def _connect_twice(self, client: Client, stack: ExitStack) -> Session:
-        for rest in reversed(range(CONNECT_TRIES)):
+    def _try_to_connect(self, client: Client, stack: ExitStack, tries: int) -> Session:
+        """Connect, tried so often; with no `tries` once, and then somebody else tries again."""
+        for rest in reversed(range(tries or 1)):
             try:
                 return stack.enter_context(self._transport_of(client.group).connect(client))
             except (AuthenticationError, HostKeyError, HungUpError):
                 raise
-            except TransportError:
+            except TransportError as error:
+                if not tries and not self._stop.is_set():
+                    raise _UnreachedError(error.message) from error
                 if not rest or self._stop.wait(PAUSE):
                     raise
         raise AssertionError

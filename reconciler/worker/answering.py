@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING, BinaryIO
 
+from reconciler.client.reach import CONNECT_TRIES
 from reconciler.guards import Caught
 from reconciler.model.batch import Answer, Change, Look
 from reconciler.model.question import Asked
@@ -28,10 +29,14 @@ READ_AT_ONCE = 50
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A client of an order, whose turn comes."""
+    """A client of an order, whose turn comes.
+
+    `tries` is how often to try to connect; 0: once, and who gives the turn has it come again later.
+    """
 
     order: Order
     target: Target
+    tries: int = CONNECT_TRIES
 
 
 class Answerer:
@@ -52,8 +57,8 @@ class Answerer:
         self._changer = Changer(content)
         self._fetching = fetching
 
-    def answer(self, turn: Turn) -> Answer:
-        """Do what is asked with a client, or say why nothing was begun.
+    def answer(self, turn: Turn) -> Answer | None:
+        """Do what is asked with a client, or say why nothing was begun; None where it is to be tried again later.
 
         Raises:
             LimitError: this machine has no room for more.
@@ -73,7 +78,12 @@ class Answerer:
             return replace(answer, not_begun=late) if late else self._work(answer, turn, session)
 
         with Caught() as caught:
-            answer = self._reach.work(target.client, work, keep=_keeps(turn))
+            if turn.tries:
+                answer = self._reach.work(target.client, work, keep=_keeps(turn), tries=turn.tries)
+            elif (done := self._reach.work_at_first(target.client, work, keep=_keeps(turn))) is None:
+                return None
+            else:
+                answer = done
         if caught.error is not None:
             answer = replace(answer, error=caught.error)
         return replace(answer, at=self._clock())

@@ -2,6 +2,7 @@
 
 * At most `forks` clients are under way. There is room for as many as aren't, so that a client is given only when its
   turn has come; what is given beyond that waits in the order in which it came.
+* A client that can't be reached is tried once more when no other waits for its turn, and holds nobody up meanwhile.
 * Where this machine gives no more threads, those that there are do it; where it gives none at all, and where work on a
   client finds no room for more, nothing new is begun, what is under way is reported, and then `receive` says so.
 * Nothing is begun after `stop`, nor once the event `stop` is set; what is under way is finished, so that no client is
@@ -11,11 +12,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
+from time import monotonic
 from typing import TYPE_CHECKING, BinaryIO
 
+from reconciler.client import reach as reaching
 from reconciler.content.small import SmallInMemory
 from reconciler.errors import own_limit
 from reconciler.model.batch import Ended
@@ -32,6 +36,9 @@ if TYPE_CHECKING:
 
     from reconciler.client.reach import Reach
     from reconciler.model.batch import Batch, Halt, Order, Report
+
+_LULL = 0.2
+"""Seconds without a turn after which a client is tried again that couldn't be reached."""
 
 
 class Pool:
@@ -63,7 +70,8 @@ class Pool:
         self._over = False
         self._halts = Halts(clock, self._is_over)
         self._answerer = Answerer(reach, SmallInMemory(content).open, clock, self._halts, fetching or Fetching())
-        self._turns: SimpleQueue[Turn | None] = SimpleQueue()
+        self._turns: SimpleQueue[Turn | _Wake | None] = SimpleQueue()
+        self._later: deque[tuple[float, Turn]] = deque()
         self._reports: SimpleQueue[Report | _Broken] = SimpleQueue()
         self._threads: list[Thread] = []
         self._lock = Lock()
@@ -90,7 +98,7 @@ class Pool:
 
     def room(self, lane: str) -> int:  # noqa: ARG002 - there is one
         """Say how many clients more may be worked on at once."""
-        return 0 if self._broken else max(self._most - self._under_way, 0)
+        return 0 if self._broken else max(self._most - self._under_way + len(self._later), 0)
 
     @property
     def size(self) -> int:
@@ -113,7 +121,7 @@ class Pool:
             self._under_way += 1
             self._begin_thread()
             if self._threads:
-                self._turns.put(Turn(order, target))
+                self._turns.put(Turn(order, target, tries=0))
             else:  # nobody can: it is over, so nothing is begun
                 self._take(Turn(order, target))
 
@@ -168,14 +176,42 @@ class Pool:
             self._broken = self._broken or own_limit(error) or error
 
     def _serve(self) -> None:
-        while (turn := self._turns.get()) is not None:
+        while (turn := self._next()) is not None:
             self._take(turn)
             del turn  # an order isn't kept while the next one is waited for
+
+    def _next(self) -> Turn | None:
+        """Wait for a turn: one that comes again only while there is no other. None when there is nothing any more."""
+        while True:
+            turn: Turn | _Wake | None
+            try:
+                turn = self._turns.get(timeout=_LULL if self._later else None)
+            except Empty:
+                turn = self._ripe() or _Wake()
+            if turn is None and (turn := self._ripe()) is not None:  # at the end nobody is left unanswered
+                self._turns.put(None)
+            if not isinstance(turn, _Wake):
+                return turn
+
+    def _ripe(self) -> Turn | None:
+        """Give the client that waits for its second try for longest, if its time has come."""
+        with self._lock:
+            if self._later and (self._is_over() or self._later[0][0] <= monotonic()):
+                return self._later.popleft()[1]
+        return None
 
     def _take(self, turn: Turn) -> None:
         batch = turn.order.batch
         try:
-            self._reports.put(self._answerer.answer(turn))
+            if len(self._later) >= self._most:  # so many can't be reached that they would be more than are under way
+                turn = replace(turn, tries=turn.tries or reaching.CONNECT_TRIES)
+            answer = self._answerer.answer(turn)
+            if answer is None:
+                with self._lock:
+                    self._later.append((monotonic() + reaching.PAUSE, replace(turn, tries=reaching.CONNECT_TRIES - 1)))
+                self._turns.put(_Wake())
+                return
+            self._reports.put(answer)
         except BaseException as error:  # noqa: BLE001 - `receive` raises it
             self._over = True
             self._reports.put(_Broken(error))
@@ -191,6 +227,10 @@ class Pool:
                 return
             del self._left[key]
         self._reports.put(Ended(batch.id, batch.attempt))
+
+
+class _Wake:
+    """Has a thread look for who is to be tried again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,9 @@ class Deployer:
         )
         target = Target(client=task.client, steps=task.prepared.steps)
         batch = Batch(id="1", run_id="run", group=task.client.group, task=change, targets=(target,))
-        return result_of(task, self._answerer.answer(Turn(Order(batch, task.prepared.content), target)))
+        answer = self._answerer.answer(Turn(Order(batch, task.prepared.content), target))
+        assert answer is not None
+        return result_of(task, answer)
 
 
 def result_with(task: Task, *outcomes: Outcome, bytes_sent: int = 0, error: Any = None) -> Result:
