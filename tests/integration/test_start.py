@@ -77,9 +77,9 @@ def imported(folder: Path, *arguments: str) -> set[str]:
         ("validate", SPEC, 310),
         ("plugins", SPEC, 310),
         ("history", SPEC | STATE, 575),
-        ("plan --no-refresh", SPEC | STATE, 670),
-        ("status --no-refresh", SPEC | STATE, 660),
-        ("plan", SPEC | STATE | LOOK, 690),
+        ("plan --no-refresh", SPEC | STATE, 680),
+        ("status --no-refresh", SPEC | STATE, 670),
+        ("plan", SPEC | STATE | LOOK, 705),
     ],
 )
 def test_a_command_imports_no_more_than_it_uses(folder: Path, command: str, may: set[str], most: int) -> None:
