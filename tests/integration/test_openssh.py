@@ -18,8 +18,10 @@ import pytest
 
 from reconciler.client.session import ShellSession, shell_session
 from reconciler.errors import AuthenticationError, HostKeyError, SecretError, TransportError
+from reconciler.formats.defaults import completed
 from reconciler.model.client import Client
 from reconciler.plugins.transport import _openssh_master, _openssh_pipe, openssh
+from reconciler.plugins.transport._openssh_config import written
 from reconciler.worker.setup import SPEAK
 from tests.fakes import fake_context, make_plugin
 from tests.fleet import ROOT, Fleet
@@ -203,6 +205,44 @@ def test_a_config_leads_to_clients_and_loosens_nothing(ssh_fleet: SshFleet, tmp_
         look(ssh_fleet, "far", **options)
 
 
+def test_ssh_understands_all_that_options_can_say_and_a_config_changes_nothing_of_what_must_hold(
+    tmp_path: Path,
+) -> None:
+    loose = tmp_path / "loose"
+    loose.write_text(
+        "StrictHostKeyChecking no\nBatchMode no\nPasswordAuthentication yes\nForwardAgent yes\nUpdateHostKeys yes\n"
+        "GSSAPIDelegateCredentials yes\nUserKnownHostsFile /dev/null\nNoHostAuthenticationForLocalhost yes\n"
+        "ControlMaster auto\nControlPath /tmp/x\nTunnel yes\nGSSAPIAuthentication no\nCompression no\nPort 2200\n"
+    )
+    key = {"file": "k"}
+    options = {"keys": [key], "certificates": [key], "agent": False, "gssapi": True, "compression": True}
+    given = completed({**options, "known_hosts": "hosts", "config": "loose"}, openssh.OPTIONS)
+    (tmp_path / "config").write_text(written(given, lambda text: tmp_path / text))
+    command = ["ssh", "-G", "-F", str(tmp_path / "config"), "h"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stderr == ""
+    said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    expected = {
+        "stricthostkeychecking": "true",
+        "batchmode": "yes",
+        "passwordauthentication": "no",
+        "forwardagent": "no",
+        "updatehostkeys": "false",
+        "gssapiauthentication": "yes",
+        "gssapidelegatecredentials": "no",
+        "userknownhostsfile": str(tmp_path / "hosts"),
+        "nohostauthenticationforlocalhost": "no",
+        "controlmaster": "false",
+        "tunnel": "false",
+        "identityagent": "none",
+        "compression": "yes",
+        "port": "2200",
+    }
+    assert {name: said.get(name) for name in expected} == expected
+    assert "sntrup761" not in said["kexalgorithms"]
+    assert said["ciphers"].startswith("aes128-gcm@openssh.com,")
+
+
 # --- one connection for all -----------------------------------------------------------------------------------------
 
 
@@ -259,6 +299,7 @@ from pathlib import Path
 from reconciler.client.session import shell_session
 from reconciler.model.client import Client
 from reconciler.plugins.transport import _openssh_master, _openssh_pipe, openssh
+from reconciler.plugins.transport._openssh_config import written
 from reconciler.worker.setup import SPEAK
 from tests.fakes import fake_context, make_plugin
 options = dict(user=sys.argv[2], port=int(sys.argv[3]), keys=[dict(file=sys.argv[4])], known_hosts=sys.argv[5])
@@ -350,7 +391,7 @@ def test_a_client_that_is_silent_is_given_up_soon_once_the_run_is_to_end(
 def test_where_there_is_no_ssh_clients_are_unreachable_for_that_reason_and_the_doctor_names_the_package(
     ssh_fleet: SshFleet, tmp_path: Path
 ) -> None:
-    fleet = fleet_of(ssh_fleet, tmp_path, 2)
+    fleet = fleet_of(ssh_fleet, tmp_path, 1)
     (tmp_path / "bin").mkdir()
     done = fleet.run("apply", "--auto-approve", PATH=str(tmp_path / "bin"))
     assert done.code == 4
