@@ -99,7 +99,7 @@ def _sample(work: Workspace, pair: Pair, observed: Observed) -> Sample | None:
     level = observed.codecs[name].sample_for(pair.kind)
     assert level is not None
     try:
-        sampler = _Sampler(work, work.plugins.codec(name), level.level)
+        sampler = Sampler(work, work.plugins.codec(name), level.level)
         parts = tuple(sampler.parts(pair))
     except (UpdoserError, MemoryError) as error:
         _LOG.debug("%s %s can't be sampled: %s", pair.after.component, pair.after.version, error)
@@ -107,7 +107,7 @@ def _sample(work: Workspace, pair: Pair, observed: Observed) -> Sample | None:
     return Sample(name, parts)
 
 
-class _Sampler:
+class Sampler:
     """Makes quick patches with one codec."""
 
     def __init__(self, work: Workspace, codec: Codec, level: int) -> None:
@@ -125,13 +125,14 @@ class _Sampler:
         before = {file.name: file for file in pair.before.files} if pair.before else {}
         pairs = pair_files(tuple(before.values()), pair.after.files)
         changed = sorted((file for file in pair.after.files if not pairs[file.name][1]), key=lambda file: -file.size)
-        told = [(file.size, self._part(before.get(pairs[file.name][0]), file)) for file in changed[:MOST_FILES]]
+        told = [(file.size, self.part(before.get(pairs[file.name][0]), file)) for file in changed[:MOST_FILES]]
         yield from told
         rest = sum(file.size for file in changed[MOST_FILES:])
         if rest:
             yield rest, rest * sum(part for _whole, part in told) // max(sum(whole for whole, _part in told), 1)
 
-    def _part(self, old: ReleaseFile | None, new: ReleaseFile) -> int:
+    def part(self, old: ReleaseFile | None, new: ReleaseFile) -> int:
+        """Give the size that a patch of a file should have; None is packed by itself."""
         if old is None or new.size < MIN_NEW or old.size < MIN_OLD:
             taken, base = self._read(new, PACKED_PLACE), b""
         elif max(old.size, new.size) <= WHOLE:

@@ -1,12 +1,14 @@
 """Incrementals: their size and what making them costs, beside other tools, in one run and on real files.
 
-    sizes      one incremental of a pattern and of an engine: bytes, CPU seconds, peak memory
-    incrementals   14 to one target, as the server makes them: wall clock time beside 14 calls of other tools
+    sizes      one incremental of a pattern and of three engines: bytes, CPU seconds, peak memory, beside goals
+    estimates  what a plan says of them before they are made, what it says without samples, and what samples cost
+    pattern, synthetic   14 to one target, as the server makes them: wall clock time beside 14 calls of other tools
     choice     what the default takes for 1, 100 and 10,000 clients, and what each alternative would have cost
 
-The pattern is @mdn/browser-compat-data 8.1.6 -> 8.1.7 (20.5 MB), the engine @esbuild/linux-x64 0.28.1 -> 0.28.2
-(11.4 MB), from tests/real; the synthetic pattern has 5,000,000 sorted records of 32 bytes (160 MB), of which 1,000 go
-and 5,000 come with each version. Every incremental is applied and compared.
+The pattern is @mdn/browser-compat-data 8.1.6 -> 8.1.7 (20.5 MB). The engines are @esbuild/linux-x64 0.28.1 -> 0.28.2
+(Go, 11.4 MB), clang-format 22.1.3 -> 22.1.4 (C++, 4 MB) and @biomejs/cli-linux-x64 2.6.7 -> 2.6.8 (Rust, 95 MB). The
+synthetic pattern has 5,000,000 sorted records of 32 bytes (160 MB), of which 1,000 go and 5,000 come with each version.
+Every incremental is applied and compared.
 """
 
 from __future__ import annotations
@@ -21,31 +23,59 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from shutil import which
 from threading import Event
-from typing import TYPE_CHECKING, TypeAlias
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from measure import ROOT, median, run, table
 
 sys.path.insert(0, str(ROOT))
 
 from reconciler.execute.patchwork import Job, Recipe, load_codec, make_patches
-from reconciler.model.delta import Duplication
+from reconciler.model.delta import Duplication, Sample
 from reconciler.model.release import ReleaseFile
+from reconciler.observe.samples import Sampler
 from reconciler.planner.codecs import UPLINK, Camp, Codecs
+from reconciler.planner.stock import LEAST
+from reconciler.planner.told import Told
 from tests.fakes import make_release
-from tests.real.test_real_files import ENGINE, ENGINES, PATTERN, PATTERNS, fetch
+from tests.real.test_real_files import CACHE, ENGINE, PATTERN, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from reconciler.model.release import ComponentKind
+    from reconciler.workspace import Workspace
 Tool: TypeAlias = "Callable[[object, object, object], list[object]]"
 """Gives the command that makes a patch of an old and a new file."""
 TARGETS = 14
+RELEASES = [*((0, patch) for patch in range(8, 15)), *((1, patch) for patch in range(8))]
 SYNTHETIC = 5_000_000
 MIB = 2**20
-PARTS = ("sizes", "choice", "pattern", "synthetic")
+PARTS = ("sizes", "estimates", "choice", "pattern", "synthetic")
+SLOW = 60 * MIB
+"""Bytes of files from which on a tool that takes minutes isn't measured."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Two releases, and what is to be reached: at most so many bytes in so many CPU seconds, by one of the `levels`."""
+
+    name: str
+    kind: ComponentKind
+    old: Path
+    new: Path
+    goal: tuple[int, float]
+    levels: tuple[int, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}: {self.new.stat().st_size:,} bytes"
 
 
 # --- in processes of their own, so that what they cost can be measured ------------------------------------------------
@@ -68,7 +98,7 @@ def make_many(codec: str, level: str, folder: str, *files: str) -> None:
     jobs = [
         Job(
             Recipe(codec, int(level)), old, new, digest, Path(folder) / old.name,
-            int(traits.making * (old.stat().st_size + new.stat().st_size)) + 2**26,
+            traits.making_at(int(level), old.stat().st_size, new.stat().st_size),
         )
         for old in olds
     ]  # fmt: skip
@@ -92,9 +122,7 @@ def bsdiff4(old: object, new: object, patch: object) -> list[object]:
 
 
 TOOLS: dict[str, Tool] = {
-    "updoser, zstd 9": ours("zstd", 9),
-    "updoser, zstd 12": ours("zstd", 12),
-    "updoser, zstd 19": ours("zstd", 19),
+    **{f"updoser, zstd {level}": ours("zstd", level) for level in (9, 12, 17, 19)},
     "updoser, bsdiff": ours("bsdiff", 1),
     "zstd CLI -12": lambda old, new, patch: [
         "zstd",
@@ -125,21 +153,64 @@ def check(name: str, old: Path, new: Path, patch: Path) -> None:
     made.unlink()
 
 
-def sizes(what: str, old: Path, new: Path, folder: Path, runs: int) -> None:
+def sizes(subject: Subject, folder: Path, runs: int) -> None:
     """Show one incremental by each tool."""
-    size = new.stat().st_size
-    idle = median([run([sys.executable, "-c", "import reconciler.execute.patchwork"]) for _ in range(3)]).cpu
-    rows = []
+    old, new = subject.old, subject.new
+    size, (goal, seconds) = new.stat().st_size, subject.goal
+    tiny = folder / "tiny"
+    tiny.write_bytes(bytes(1000))
+    starts = [run(list(map(str, ours("bsdiff", 1)(tiny, tiny, folder / "patch")))) for _ in range(3)]
+    idle, rows = median(starts).cpu, []
     for name, command in TOOLS.items():
         patch = folder / "patch"
-        costs = [run(list(map(str, command(old, new, patch)))) for _ in range(1 if "bsdiff" in name else runs)]
+        call = list(map(str, command(old, new, patch)))
+        if (name.startswith("updoser, zstd") and int(name.split()[-1]) not in subject.levels) or not which(call[0]):
+            continue
+        if size > SLOW and name in {"bsdiff4", "updoser, zstd 19"}:
+            rows.append((name, "not measured: it takes minutes", "", "", "", ""))
+            continue
+        costs = [run(call) for _ in range(1 if name == "bsdiff4" or size > SLOW else runs)]
         cost, made = median(costs), patch.stat().st_size
         check(name, old, new, patch)
         cpu = cost.cpu - (idle if "updoser" in name else 0)
-        rows.append((name, f"{made:,}", f"{100 * made / size:.2f} %", f"{cpu:.2f} s", f"{cost.memory:.0f} MiB"))
+        reached = "updoser" in name and made <= goal and cpu <= seconds
+        figures = f"{made:,}", f"{100 * made / size:.2f} %", f"{cpu:.2f} s", f"{cost.memory:.0f} MiB"
+        rows.append((name, *figures, "reached" if reached else ""))
         patch.unlink()
-    print(f"{what}: {size:,} bytes; CPU of updoser without the start of Python ({idle:.2f} s)\n")
-    table(("one incremental", "bytes", "of the full", "CPU", "peak memory"), rows)
+    print(f"{subject.title}; CPU of updoser without the start of Python ({idle:.2f} s)\n")
+    what = f"goal: {goal:,} bytes in {seconds} s"
+    table(("one incremental", "bytes", "of the full", "CPU", "peak memory", what), rows)
+
+
+def estimates(subjects: list[Subject], folder: Path) -> None:
+    """Show what a plan says of incrementals before they are made, beside what they have then."""
+    codecs = {name: load_codec(name) for name in ("zstd", "bsdiff")}
+    traits = {name: codec.traits for name, codec in codecs.items()}
+    rows = []
+    for subject in subjects:
+        sampling = traits["zstd"].sample_for(subject.kind)
+        assert sampling is not None
+        before, after = (ReleaseFile(path.name, path.stat().st_size, str(path)) for path in (subject.old, subject.new))
+        store = SimpleNamespace(glance=partial(open, mode="rb"))
+        begun = time.process_time()
+        part = Sampler(cast("Workspace", SimpleNamespace(store=store)), codecs["zstd"], sampling.level).part(
+            before, after
+        )
+        cost = time.process_time() - begun
+        told = Told(((1.0, Sample("zstd", ((after.size, part),))),))
+        for name, level in [("bsdiff", 1), *(("zstd", level) for level in subject.levels if level < 19)]:
+            grade = next((one for one in traits[name].grades_for(subject.kind) if one.level == level), None)
+            if grade is None:
+                continue
+            patch = folder / "patch"
+            run(list(map(str, ours(name, level)(subject.old, subject.new, patch))))
+            made, share = patch.stat().st_size, told.share(after.size, grade, subject.kind, traits)
+            assert share is not None
+            said, usual = share * after.size + LEAST, grade.ratio * after.size + LEAST
+            figures = f"{made:,}", f"{said:,.0f}", f"{said / made:.2f}", f"{usual / made:.2f}", f"{cost:.2f} s"
+            rows.append((subject.name, f"{name} {level}", *figures))
+    print("What a plan says of what isn't made yet\n")
+    table(("releases", "made with", "bytes", "said", "of that", "said without a sample", "CPU of the sample"), rows)
 
 
 def watch_memory(command: list[str]) -> tuple[str, float]:
@@ -201,8 +272,10 @@ def incrementals(what: str, files: list[Path], folder: Path, runs: int, bsdiff_c
         f"{TARGETS} calls of zstd -12": statistics.median(
             calls(TOOLS["zstd CLI -12"], olds, new, folder) for _ in range(runs)
         ),
-        f"{TARGETS} calls of xdelta3 -9, two at a time": calls(TOOLS["xdelta3 -9"], olds, new, folder, at_once=2),
     }
+    if which("xdelta3"):
+        seconds = calls(TOOLS["xdelta3 -9"], olds, new, folder, at_once=2)
+        walls[f"{TARGETS} calls of xdelta3 -9, two at a time"] = seconds
     if bsdiff_calls:
         seconds = calls(bsdiff4, olds[-bsdiff_calls:], new, folder) * len(olds) / bsdiff_calls
         walls[f"{TARGETS} calls of bsdiff4 ({bsdiff_calls} measured)"] = seconds
@@ -255,6 +328,34 @@ def synthetic(folder: Path, versions: int) -> list[Path]:
     return paths
 
 
+def subjects(patterns: list[Path], engines: list[Path]) -> list[Subject]:
+    """Give what single incrementals are made of, with the goals."""
+    rust = list(fetch("@biomejs/cli-linux-x64", ["2.6.7", "2.6.8"], "biome").values())
+    cpp = [wheel("clang-format", version, "clang_format/data/bin/clang-format") for version in ("22.1.3", "22.1.4")]
+    binary = (9, 12, 19)
+    return [
+        Subject("pattern, 20.5 MB", "pattern", patterns[-2], patterns[-1], (11_100, 2.0), (9, 17, 19)),
+        Subject("C++ ELF, 4 MB", "engine", cpp[0], cpp[1], (38_000, 0.5), binary),
+        Subject("Go ELF, 11.4 MB", "engine", engines[0], engines[1], (470_000, 2.5), binary),
+        Subject("Rust ELF, 95 MB", "engine", rust[0], rust[1], (10_500_000, 35.0), binary),
+    ]
+
+
+def wheel(package: str, version: str, member: str) -> Path:
+    """Give one file of a version of a package of Python; what was fetched before isn't fetched again."""
+    folder = CACHE / package
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / version
+    if not path.exists():
+        place = [*("--only-binary=:all:", "--platform", "manylinux_2_28_x86_64"), "--dest", str(folder)]
+        run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *place, f"{package}=={version}"])
+        for archive in folder.glob("*.whl"):
+            with zipfile.ZipFile(archive) as opened:
+                path.write_bytes(opened.read(member))
+            archive.unlink()
+    return path
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3, help="of what is quick; the medians are shown")
@@ -267,13 +368,16 @@ def main() -> None:
     if options.many:
         return make_many(*options.many)
     parts = options.part or PARTS
-    patterns = list(fetch(PATTERN, PATTERNS, "data.json").values())
-    engines = list(fetch(ENGINE, ENGINES, "bin/esbuild").values())
+    patterns = list(fetch(PATTERN, [f"8.{minor}.{patch}" for minor, patch in RELEASES], "data.json").values())
+    engines = list(fetch(ENGINE, ["0.28.1", "0.28.2"], "bin/esbuild").values())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if "sizes" in parts:
-            sizes("Pattern, @mdn/browser-compat-data 8.1.6 -> 8.1.7", patterns[-2], patterns[-1], folder, options.runs)
-            sizes("Engine, @esbuild/linux-x64 0.28.1 -> 0.28.2", engines[-2], engines[-1], folder, options.runs)
+        if {"sizes", "estimates"} & set(parts):
+            found = subjects(patterns, engines)
+            for subject in found if "sizes" in parts else ():
+                sizes(subject, folder, options.runs)
+            if "estimates" in parts:
+                estimates(found, folder)
         if "choice" in parts:
             choice({"pattern": patterns[-1], "engine": engines[-1]})
         if "pattern" in parts:

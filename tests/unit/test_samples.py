@@ -219,9 +219,9 @@ def test_no_files_make_a_sample_fail_or_exceed_what_they_are(old: bytes, new: by
         patch.setattr(samples, "PACKED_PLACE", 11)
         for name, level in (("zstd", 1), ("gzip", 6), ("bsdiff", 1)):
             work: Any = SimpleNamespace(store=store)
-            sampler = samples._Sampler(work, CODECS[name], level)
-            assert 0 <= sampler._part(files[0], files[1]) <= len(new)
-            assert 0 <= sampler._part(None, files[1]) <= len(new)
+            sampler = samples.Sampler(work, CODECS[name], level)
+            assert 0 <= sampler.part(files[0], files[1]) <= len(new)
+            assert 0 <= sampler.part(None, files[1]) <= len(new)
 
 
 parts = st.lists(st.tuples(st.integers(0, 2**31), st.integers(0, 2**31)), max_size=5).map(tuple)
