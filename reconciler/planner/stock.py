@@ -196,7 +196,7 @@ class Stock:
         """Estimate the size of an incremental: by samples, by the last ones of its codec, or by what is usual."""
         size = self.target.release.size
         if choice.sampled:
-            return min(int(choice.ratio * size) + LEAST, size)
+            return min(max(int(choice.ratio * size), LEAST), size)
         steps = self.ladder.distance(version, self.target.release.version) or 1
         sizes = [bytes_ / distance for codec, bytes_, distance in self._sizes if codec == choice.codec]
         each = sorted(sizes)[len(sizes) // 2] if sizes and version else choice.ratio * size + LEAST

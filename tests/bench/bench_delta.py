@@ -206,7 +206,7 @@ def estimates(subjects: list[Subject], folder: Path) -> None:
             run(list(map(str, ours(name, level)(subject.old, subject.new, patch))))
             made, share = patch.stat().st_size, told.share(after.size, grade, subject.kind, traits)
             assert share is not None
-            said, usual = share * after.size + LEAST, grade.ratio * after.size + LEAST
+            said, usual = max(share * after.size, LEAST), grade.ratio * after.size + LEAST
             figures = f"{made:,}", f"{said:,.0f}", f"{said / made:.2f}", f"{usual / made:.2f}", f"{cost:.2f} s"
             rows.append((subject.name, f"{name} {level}", *figures))
     print("What a plan says of what isn't made yet\n")
