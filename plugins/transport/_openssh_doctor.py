@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _PATIENCE = 10.0
 _MAX_SAID = 4096
 _MAX_FILE = 2**20
-_OLDEST = (7, 6)
+_OLDEST = (8, 0)
 """From this version on ssh understands all that it is told."""
 _VERSION = re.compile(r"OpenSSH_(\d+)\.(\d+)")
 _AUTHORITY = "@cert-authority"
@@ -58,7 +58,7 @@ def _program(program: str, context: Context) -> Finding:
     if version is None:
         return Finding("ssh", "warn", f"{program} isn't OpenSSH: it says {said or 'nothing'}", fix=NOT_THERE)
     if (int(version[1]), int(version[2])) < _OLDEST:
-        return Finding("ssh", "fail", f"{said} is too old: 7.6 is the first that will do", fix=NOT_THERE)
+        return Finding("ssh", "fail", f"{said} is too old: 8.0 is the first that will do", fix=NOT_THERE)
     return Finding("ssh", "ok", said)
 
 
