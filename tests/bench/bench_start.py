@@ -69,7 +69,7 @@ def main() -> None:
     print("\nCPU of starts\n")
     table(("floor", "CPU"), [(what, f"{cost[what]:.2f} s") for what in FLOORS])
     table(
-        ("updoser", "CPU", "of that imports", "modules"),
+        ("updoser", "CPU", "of that imports", "modules of its libraries and its own"),
         [(each, f"{cost[each]:.2f} s", f"{cost[f'imports of {each}']:.2f} s", str(counts[each])) for each in COMMANDS],
     )
 
