@@ -312,15 +312,17 @@ def test_a_queue_whose_log_the_broker_lost_is_followed_by_another(
     monkeypatch.setattr("plugins.executor._celery.receiver.SERVES", 5.0)
     broker.restart()
     before = broker.logs.read_bytes()
-    with started(ground.folder, worker_options(broker)), crew_of(broker, ground.folder) as crew:
-        crew.give("", Order(batch(ground.targets("c1"))))
-        assert set(answers(all_reports(crew))) == {"c1"}
+    with crew_of(broker, ground.folder) as crew:
+        with started(ground.folder, worker_options(broker)):
+            crew.give("", Order(batch(ground.targets("c1"))))
+            assert set(answers(all_reports(crew))) == {"c1"}
         broker.kill()
         broker.logs.write_bytes(before)  # as where it was cut off before that was synced
         broker.start()
-        until(lambda: crew._receiver.trouble)
-        crew.give("", Order(batch(ground.targets("c2"), id_="b2")))
-        assert set(answers(all_reports(crew))) == {"c2"}
+        until(lambda: crew._receiver._queue == 1 and not crew._receiver.trouble)
+        with started(ground.folder, worker_options(broker)):
+            crew.give("", Order(batch(ground.targets("c2"), id_="b2")))
+            assert set(answers(all_reports(crew))) == {"c2"}
 
 
 # --- a site that is down ----------------------------------------------------------------------------------------------
