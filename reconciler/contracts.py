@@ -121,7 +121,7 @@ class TalkingPipe(Pipe, Protocol):
         """Run a command as `run` does. Once `stdin` is sent, `reply` is called with what the command printed by then.
 
         It is called again as more is printed, and every second or so, until it gives what else is to be sent; the input
-        ends behind that.
+        ends behind that. It ends as well before a command that says nothing would be given up.
         """
 
 

@@ -68,7 +68,7 @@ class SshPipe:
         self, command: str, stdin: Iterable[bytes], reply: Reply, *, timeout: float, patience: float = 0.0
     ) -> Completed:
         """Run it, and answer what it says; see `contracts.TalkingPipe`."""
-        return self._run(command, _Input(stdin, reply), min(timeout, self._total) + patience)
+        return self._run(command, _Input(stdin, reply, self._idle), min(timeout, self._total) + patience)
 
     def _run(self, command: str, stdin: _Input, total: float) -> Completed:
         assert self._transport is not None
@@ -141,11 +141,16 @@ def _close(channel: paramiko.Channel) -> None:
 
 
 class _Input:
-    """What a command is fed: some bytes, and then what answers that which it says, if anything does."""
+    """What a command is fed: some bytes, and then what answers that which it says, if anything does.
 
-    def __init__(self, stdin: Iterable[bytes], reply: Reply | None = None) -> None:
+    One that says nothing to be answered for half of the time in which it may be silent may wait for the end of its
+    input, and gets that.
+    """
+
+    def __init__(self, stdin: Iterable[bytes], reply: Reply | None = None, idle: float = 0.0) -> None:
         self._stdin = iter(stdin)
         self._reply = reply
+        self._until = time.monotonic() + idle / 2
         self.waits = False
         """Whether the command has to say something before it is fed any more."""
 
@@ -155,6 +160,8 @@ class _Input:
         if chunk is not None or self._reply is None:
             return chunk
         answer = self._reply(printed.stdout)
+        if answer is None and time.monotonic() > self._until:
+            answer = ()
         self.waits = answer is None
         if answer is None:
             return None

@@ -170,7 +170,10 @@ def test_a_jump_host_from_where_there_is_no_way_on_is_told(look: Look, ssh_fleet
 def test_a_fleet_is_updated_over_a_jump_host_and_the_second_run_changes_nothing(
     ssh_fleet: SshFleet, tmp_path: Path, kind: str
 ) -> None:
-    clients = [ssh_fleet.client(address) for address in ssh_fleet.addresses[4:9]]
+    clients = [
+        {**ssh_fleet.client(address), "install_root": f"{ssh_fleet.install_root(address)}-{kind}"}
+        for address in ssh_fleet.addresses[4:9]
+    ]
     transport = ssh_fleet.transport(type=kind, jump=[jump(ssh_fleet, 1)])
     group = {"transport": transport, "install_root": "/nowhere", "clients": clients}
     fleet = Fleet(tmp_path, groups={"far": group}, components={"rules": {}})

@@ -15,14 +15,13 @@ from reconciler.model.client import Installed, Profile
 from reconciler.model.question import Question
 from reconciler.model.report import JournalEntry
 from reconciler.model.spec import ComponentSpec, Hold, InventorySpec, PluginConfig
-from reconciler.observe import listing
 from reconciler.observe.judging import keep_index
 from reconciler.observe.listing import Query, list_page
 from reconciler.observe.observed import Sight, observe
 from reconciler.planning import status_of
 from reconciler.present.listing_form import found_document
 from reconciler.present.listing_text import csv_chunks
-from reconciler.storage import found
+from reconciler.storage import found, sifting
 from reconciler.storage.judging import Behind
 from reconciler.storage.observations import Observation
 from reconciler.storage.outcomes import Fared
@@ -111,7 +110,6 @@ def test_just_those_clients_are_found_that_a_listing_has(
     bench.spec = replace(bench.spec, holds=tuple(Hold(pattern, "moving") for pattern in held))
     said = {name: [Behind(COMPONENT, "2", "try again")] for name in failed}
     with pytest.MonkeyPatch.context() as patch, bench.work() as work:
-        patch.setattr(listing, "failed_in_rollouts", lambda _work: said)
         patch.setattr(type(bench.state), "failed_in_rollouts", lambda _state, _components: said)
         patch.setattr(found, "_STEP", step)
         patch.setattr(found, "_MAX_LABEL_TEXTS", texts)
@@ -140,7 +138,7 @@ def test_nobody_is_held_back_whose_profile_came_after_the_controller_looked(
         for where in conditions:
             some = shown(every(bench, where, size=4))
             with pytest.MonkeyPatch.context() as bare:
-                bare.setattr(found, "Sifter", All)
+                bare.setattr(sifting, "Sifter", All)
                 bare.setattr(found.FoundRecords, "_ways", lambda *_asked: [found.Way()])
                 assert some == shown(every(bench, where)), where
 

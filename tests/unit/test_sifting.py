@@ -153,7 +153,7 @@ def test_a_listing_has_all_that_its_conditions_hold_of_whatever_the_state_holds_
     with pytest.MonkeyPatch.context() as patch, bench.work() as work:
         ruler = listing.make_ruler(work)
         patch.setattr(listing, "make_ruler", lambda _work: ruler)
-        patch.setattr(listing, "failed_in_rollouts", lambda _work: said)
+        patch.setattr(type(bench.state), "failed_in_rollouts", lambda _state, _components: said)
         for where in conditions:
             found = pages(work, where, size=4)
             with pytest.MonkeyPatch.context() as bare:
