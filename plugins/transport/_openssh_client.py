@@ -18,7 +18,7 @@ from reconciler.model.network import ANY_FAMILY, FAMILIES
 from ._openssh_config import arguments, seconds_of, written
 from ._openssh_doctor import examined
 from ._openssh_folder import PrivateFolder
-from ._openssh_jump import Hop, JumpWay
+from ._openssh_jump import Hop, Hops
 from ._openssh_master import Master, Start
 from ._openssh_pipe import OpensshPipe
 from ._openssh_plain import plain
@@ -105,7 +105,7 @@ class Openssh:
             raise TransportError(error.message, hint=error.hint, reason=error.reason) from error
         return plain(way)
 
-    def _jump_over(self, jumps: Sequence[Mapping[str, Any]]) -> JumpWay:
+    def _jump_over(self, jumps: Sequence[Mapping[str, Any]]) -> Hops:
         user = self._options.get("user", "")
         hops = [
             Hop(
@@ -116,7 +116,7 @@ class Openssh:
             )
             for jump in jumps
         ]
-        return JumpWay(hops, self._dial, self._log_in_at, self._connect_timeout)
+        return Hops(hops, self._dial, self._log_in_at, self._connect_timeout)
 
     def _log_in_at(self, hop: Hop, way: socket.socket) -> Master:
         """Have an ssh log in at a jump host over a connection that is open."""

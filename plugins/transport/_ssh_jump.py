@@ -1,12 +1,8 @@
-"""The way over other hosts, as ssh -J has it: each with its own host key and login, through the one before.
-
-The connection to the last of them is shared by all clients that are reached over it, and closed when none is in use.
-"""
+"""Jump hosts of the ssh transport: a connection to each, in a channel of the one before."""
 
 from __future__ import annotations
 
-import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +11,14 @@ import paramiko
 from reconciler.errors import TransportError, own_limit
 from reconciler.formats.known_hosts import host_name
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+from ._jump import JumpWay
 
-    Socket = Any
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import ExitStack
 
 _NOBODY_THERE = 2
 """SSH_OPEN_CONNECT_FAILED (RFC 4254, 5.1)."""
-STILL_BROKEN = 3.0
-"""Seconds in which a way that couldn't be opened isn't tried again: many clients wait for the same one."""
 
 
 def close_quietly(transport: paramiko.Transport) -> None:
@@ -82,93 +77,45 @@ class JumpHost:
         return host_name(self.address, self.port)
 
 
-class JumpPath:
+class JumpPath(JumpWay[JumpHost, paramiko.Transport, Any]):
     """The way over jump hosts. Safe to use from several threads."""
 
     def __init__(
         self,
-        hops: Sequence[JumpHost],
-        dial: Callable[[str, int], Socket],
-        log_in: Callable[[JumpHost, Socket], paramiko.Transport],
+        hosts: Sequence[JumpHost],
+        dial: Callable[[str, int], Any],
+        log_in: Callable[[JumpHost, Any], paramiko.Transport],
         timeout: float,
     ) -> None:
         """Take the hosts in order; `dial` opens a connection to the first, `log_in` makes an SSH connection of one."""
-        self._hops = hops
+        super().__init__(hosts)
         self._dial = dial
         self._log_in = log_in
         self._timeout = timeout
-        self._lock = Lock()
-        self._users = 0
-        self._last: paramiko.Transport | None = None
-        self._stack = ExitStack()
-        self._broken: tuple[float, TransportError] | None = None
 
-    @contextmanager
-    def to(self, host: str, port: int) -> Iterator[Socket]:
-        """Give something like a socket to a host behind the last jump host.
+    def dial(self, host: JumpHost) -> Any:
+        """Open a connection to the first host."""
+        return self._dial(host.address, host.port)
 
-        Raises:
-            TransportError: there is no way; AuthenticationError and HostKeyError say more.
-        """
-        with self._lock:
-            self._users += 1
-            try:
-                last = self._connected()
-            except BaseException:
-                self._leave()
-                raise
+    def log_in(self, host: JumpHost, over: Any, stack: ExitStack) -> paramiko.Transport:
+        """Make an SSH connection of one."""
+        transport = self._log_in(host, over)
+        stack.callback(close_quietly, transport)
+        return transport
+
+    def lives(self, login: paramiko.Transport) -> bool:
+        """Say whether a connection is open."""
+        return login.is_active()
+
+    def over(self, login: paramiko.Transport, at: JumpHost, to: tuple[str, int], stack: ExitStack) -> Tube:  # noqa: ARG002
+        """Give a channel to another host; it ends with the connection that is made over it."""
         try:
-            yield self._channel(last, self._hops[-1], host, port)
-        finally:
-            with self._lock:
-                self._leave()
-
-    def _leave(self) -> None:
-        self._users -= 1
-        if not self._users:
-            self._close()
-
-    def _close(self) -> None:
-        stack, self._stack, self._last = self._stack, ExitStack(), None
-        stack.close()
-
-    def _connected(self) -> paramiko.Transport:
-        """Give the connection to the last host, a new one if the one before died."""
-        if self._last is not None and self._last.is_active():
-            return self._last
-        if self._broken is not None and time.monotonic() - self._broken[0] < STILL_BROKEN:
-            raise self._broken[1]
-        self._close()
-        try:
-            self._last = self._connect()
-        except TransportError as error:
-            self._broken = time.monotonic(), error
-            raise
-        self._broken = None
-        return self._last
-
-    def _connect(self) -> paramiko.Transport:
-        before: tuple[paramiko.Transport, JumpHost] | None = None
-        for hop in self._hops:
-            try:
-                socket = self._channel(*before, hop.address, hop.port) if before else self._dial(hop.address, hop.port)
-                transport = self._log_in(hop, socket)
-            except TransportError as error:
-                said = f"jump host {hop.name}: {error.message}"
-                raise type(error)(said, hint=error.hint, reason="jump") from error
-            self._stack.callback(close_quietly, transport)
-            before = transport, hop
-        assert before is not None
-        return before[0]
-
-    def _channel(self, transport: paramiko.Transport, hop: JumpHost, host: str, port: int) -> Tube:
-        try:
-            return Tube(transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=self._timeout))
+            return Tube(login.open_channel("direct-tcpip", to, ("127.0.0.1", 0), timeout=self._timeout))
         except Exception as error:  # whatever a host sends
             if own := own_limit(error):
                 raise own from error
             words = getattr(error, "text", "") or str(error) or "it hung up"
             # The host tells a client that isn't there from one that it doesn't lead to; no answer at all is its own.
             gone = getattr(error, "code", None) == _NOBODY_THERE
-            said = f"jump host {hop.name} has no way to {host_name(host, port)}: {words}"
+            said = f"jump host {at.name} has no way to {host_name(*to)}: {words}"
             raise TransportError(said, reason="silent" if gone else "jump") from error
